@@ -1,0 +1,79 @@
+"""`python -m generator [--check]`, in the folder spec/: generate, or say whether what is checked in is current."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import filecmp
+import hashlib
+import io
+import json
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+from .bundle import SpecError, as_text, bundle
+from .catalogue import emit_catalogue
+from .emit import emit_client
+from .lint import faults
+
+SPEC = Path(__file__).resolve().parents[1]
+ROOT = SPEC.parent
+PLACES = (Path("generated"), Path("wrapper/unitask/tasks"))  # both hold nothing but generated files
+
+
+def generate(root: Path, spec: Path = SPEC) -> None:
+    """Write everything that is generated below a root folder."""
+    document = bundle(spec)
+    if wrong := faults(document):
+        raise SpecError("\n".join(wrong))
+    package = root / "generated" / "unitask_api"
+    package.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.redirect_stdout(io.StringIO()):  # the generator announces a temporary folder
+        emit_client(document, package)
+    emit_catalogue(document, root / "wrapper/unitask/tasks")
+    lock = {
+        "spec_sha256": hashlib.sha256(as_text(document).encode()).hexdigest(),
+        **{name: version(name) for name in ("openapi-python-client", "ruff")},
+    }
+    (package.parent / "lock.json").write_text(json.dumps(lock, indent=1) + "\n", encoding="utf-8")
+
+
+def differences(root: Path, other: Path) -> list[str]:
+    """Generated files that differ between two root folders, or are in one only."""
+    found: set[str] = set()
+    for place in PLACES:
+        names = {
+            path.relative_to(base).as_posix()
+            for base in (root, other)
+            for path in (base / place).rglob("*")
+            if path.is_file() and "__pycache__" not in path.parts
+        }
+        _, unequal, missing = filecmp.cmpfiles(root, other, names, shallow=False)
+        found.update(unequal, missing)
+    return sorted(found)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Generate, or check. Exit code 1: the spec is wrong, or what is checked in is not current."""
+    parser = argparse.ArgumentParser(prog="generator", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="compare with what is checked in; write nothing")
+    check = parser.parse_args(arguments).check
+    try:
+        if not check:
+            generate(ROOT)
+            return 0
+        with tempfile.TemporaryDirectory() as fresh:
+            generate(Path(fresh))
+            stale = differences(ROOT, Path(fresh))
+    except SpecError as error:
+        print(error, file=sys.stderr)
+        return 1
+    for name in stale:
+        print(f"{name} is not what the spec gives: run `make generate`", file=sys.stderr)
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""Merge the files under spec/ into one OpenAPI document.
+
+Each file is a fragment of that document and its references already name their place in it, so merging is all there is:
+nothing is resolved, renamed or inlined. A name that two files define is an error.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+Document = dict[str, Any]
+
+
+class SpecError(Exception):
+    """The spec contradicts itself; the message names the file."""
+
+
+class _Loader(yaml.CSafeLoader):
+    """YAML as JSON: a date stays the string it is written as."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def load_yaml(path: Path) -> Any:
+    """The content of a YAML file, with JSON's types only."""
+    with path.open(encoding="utf-8") as file:
+        return yaml.load(file, _Loader)  # noqa: S506 - a safe loader, less its timestamps
+
+
+def bundle(spec: Path) -> Document:
+    """The whole document of the spec folder, in one order whatever the file system's is.
+
+    Raises:
+        SpecError: A name is defined twice, or an example names an operation that is not there.
+    """
+    document: Document = load_yaml(spec / "openapi.yaml")
+    for path in _files(spec / "paths"):
+        _add(document["paths"], load_yaml(path), path)
+    schemas: Document = {}
+    for path in _files(spec / "schemas"):
+        _add(schemas, load_yaml(path), path)
+    tasks: list[Document] = []
+    for path in _files(spec / "tasks"):
+        family = load_yaml(path)
+        _add(schemas, family["schemas"], path)
+        tasks += [{"name": task["name"], "family": path.stem, **task} for task in family["tasks"]]
+    document["components"]["schemas"] = dict(sorted(schemas.items()))
+    _attach_examples(document, spec / "examples")
+    document["x-tasks"] = tasks
+    document["x-sources"] = load_yaml(spec / "sources.yaml")
+    return document
+
+
+def as_text(document: Document) -> str:
+    """The document as it is checked in."""
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+
+def operations(document: Document) -> Iterator[tuple[str, str, Document]]:
+    """Each operation as (path, method, operation)."""
+    for path, item in document["paths"].items():
+        for method in ("get", "post", "put", "patch", "delete"):
+            if method in item:
+                yield path, method, item[method]
+
+
+def at(document: Document, pointer: str) -> Any:
+    """What stands at a reference of this document, such as ``#/components/schemas/Task``."""
+    node: Any = document
+    for part in pointer.removeprefix("#").split("/")[1:]:
+        node = node[part.replace("~1", "/").replace("~0", "~")]
+    return node
+
+
+def _files(folder: Path, pattern: str = "*.yaml") -> list[Path]:
+    return sorted(folder.rglob(pattern), key=lambda path: path.relative_to(folder).as_posix())
+
+
+def _add(whole: Document, part: Document, path: Path) -> None:
+    for name, value in part.items():
+        if name in whole:
+            raise SpecError(f"{path}: {name!r} is already defined; give it another name or remove one")
+        whole[name] = value
+
+
+def _attach_examples(document: Document, folder: Path) -> None:
+    """Put every body under examples/ beside the request or answer that it says it is one of."""
+    by_id = {operation["operationId"]: operation for _, _, operation in operations(document)}
+    examples: Document = {}
+    for path in _files(folder, "*.json"):
+        name = path.relative_to(folder).with_suffix("").as_posix().replace("/", ".")
+        example = examples[name] = json.loads(path.read_text(encoding="utf-8"))
+        operation, part = by_id.get(example["x-operation"]), example["x-part"]
+        if operation is None:
+            raise SpecError(f"{path}: there is no operation {example['x-operation']!r}")
+        holder = operation["requestBody"] if part == "request" else operation["responses"][part]
+        if "$ref" in holder:
+            holder = at(document, holder["$ref"])
+        media = holder["content"]["application/json"]
+        media.setdefault("examples", {})[name] = {"$ref": f"#/components/examples/{name}"}
+    document["components"]["examples"] = examples

@@ -1,0 +1,102 @@
+"""What has to hold of the bundle before anything is generated from it. Each check yields sentences, one per fault."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from .bundle import Document, at, operations
+
+
+def faults(document: Document) -> list[str]:
+    """Everything that is wrong with the document; empty when it may be used."""
+    if wrong := [error.message for error in OpenAPIV31SpecValidator(document).iter_errors()]:
+        return wrong  # the other checks rely on its being OpenAPI
+    checks = (_schemas, _examples, _example_tasks, _catalogue, _sources)
+    return [fault for check in checks for fault in check(document)]
+
+
+def errors_of(document: Document, schema: Document, value: Any) -> Iterator[str]:
+    """How a value breaks a schema of this document, as "/path: what"."""
+    validator = Draft202012Validator({**schema, "components": document["components"]})
+    for error in validator.iter_errors(value):
+        yield f"/{'/'.join(map(str, error.absolute_path))}: {error.message}"
+
+
+def _schemas(document: Document) -> Iterator[str]:
+    for pointer, node in _nodes(document["components"]["schemas"], "#/components/schemas"):
+        if "default" in node and not pointer.endswith("/properties"):
+            yield f"{pointer}: a default would be sent; say it in the description"
+        if "title" in node and not pointer.endswith("/properties"):
+            yield f"{pointer}: a title would rename the class; remove it"
+
+
+def _examples(document: Document) -> Iterator[str]:
+    used: set[str] = set()
+    for path, method, operation in operations(document):
+        for part, content in _contents(document, operation):
+            for name, reference in content.get("examples", {}).items():
+                used.add(name)
+                value = at(document, reference["$ref"])["value"]
+                for error in errors_of(document, content["schema"], value):
+                    yield f"example {name} is not a {method} {path} {part}: {error}"
+    for name in document["components"]["examples"].keys() - used:
+        yield f"example {name} belongs to no operation"
+
+
+def _example_tasks(document: Document) -> Iterator[str]:
+    """Requests and finished tasks fit the input and output that the catalogue names for them."""
+    catalogue = {(task["model"], task["task_type"]): task for task in document["x-tasks"]}
+    for name, example in document["components"]["examples"].items():
+        value = example["value"]
+        body = value if example["x-part"] == "request" else value.get("data")
+        task = catalogue.get((body.get("model"), body.get("task_type"))) if isinstance(body, dict) else None
+        side = "input" if example["x-part"] == "request" else "output"
+        if task is None or body[side] is None:
+            continue
+        for error in errors_of(document, {"$ref": f"#/components/schemas/{task[side]}"}, body[side]):
+            yield f"example {name}: its {side} is not a {task[side]}: {error}"
+
+
+def _catalogue(document: Document) -> Iterator[str]:
+    seen: dict[tuple[str, ...], str] = {}
+    for task in document["x-tasks"]:
+        key = (task["model"], task["task_type"], str(sorted(task.get("match", {}).items())))
+        if key in seen:
+            yield f"x-tasks: {task['name']} and {seen[key]} have the same model, task_type and match"
+        seen[key] = task["name"]
+        for side in ("input", "output"):
+            if task[side] not in document["components"]["schemas"]:
+                yield f"x-tasks: {task['name']} has the {side} {task[side]!r}, which is no schema"
+
+
+def _sources(document: Document) -> Iterator[str]:
+    known = document["x-sources"]
+    for pointer, node in _nodes(document, "#"):
+        named = node.get("x-source")
+        for name in named if isinstance(named, list) else []:
+            if name not in known:
+                yield f"{pointer}: {name!r} is not in spec/sources.yaml"
+    for name, schema in document["components"]["schemas"].items():
+        for field, rule in schema.get("properties", {}).items():
+            if "$ref" not in rule and "anyOf" not in rule and "x-source" not in rule:
+                yield f"#/components/schemas/{name}/properties/{field}: say where it is from (x-source)"
+
+
+def _contents(document: Document, operation: Document) -> Iterator[tuple[str, Document]]:
+    parts: dict[str, Document] = {"request": operation.get("requestBody", {}), **operation["responses"]}
+    for part, holder in parts.items():
+        holder = at(document, holder["$ref"]) if "$ref" in holder else holder
+        for content in holder.get("content", {}).values():
+            yield part, content
+
+
+def _nodes(node: Any, pointer: str) -> Iterator[tuple[str, Document]]:
+    if isinstance(node, dict):
+        yield pointer, node
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in items:
+        yield from _nodes(value, f"{pointer}/{key}")
