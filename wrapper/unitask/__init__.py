@@ -1,0 +1,96 @@
+"""Python client for the unified generation-task API of PiAPI and Qubico: submit once, wait, never lose a task.
+
+    from unitask import Client, tasks
+
+    with Client() as client:
+        task = client.run(tasks.FaceSwap(target_image="group.jpg", swap_image="me.png"))
+        client.download(task, "out/")
+
+Importing this package imports neither httpx nor the models: each name is loaded when it is first used (PEP 562).
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import errors, tasks
+    from .aio import AsyncClient
+    from .client import Client
+    from .errors import (
+        ApiError,
+        AuthenticationFailed,
+        DownloadFailed,
+        InsufficientCredit,
+        InvalidInput,
+        InvalidRequest,
+        NotFound,
+        ProviderBroken,
+        RateLimited,
+        SubmissionUncertain,
+        TaskFailed,
+        UnitaskError,
+        Unreachable,
+        WaitTimeout,
+    )
+    from .inputs import AdvisoryWarning, Options, TaskInput
+    from .media import Picture
+    from .task import Output, State, Task
+
+    __version__: str
+
+__all__ = [
+    "AdvisoryWarning",
+    "ApiError",
+    "AsyncClient",
+    "AuthenticationFailed",
+    "Client",
+    "DownloadFailed",
+    "InsufficientCredit",
+    "InvalidInput",
+    "InvalidRequest",
+    "NotFound",
+    "Options",
+    "Output",
+    "Picture",
+    "ProviderBroken",
+    "RateLimited",
+    "State",
+    "SubmissionUncertain",
+    "Task",
+    "TaskFailed",
+    "TaskInput",
+    "UnitaskError",
+    "Unreachable",
+    "WaitTimeout",
+    "__version__",
+    "errors",
+    "tasks",
+]
+
+_WHERE = {
+    "AsyncClient": "aio",
+    "Client": "client",
+    "AdvisoryWarning": "inputs",
+    "Options": "inputs",
+    "TaskInput": "inputs",
+    "Picture": "media",
+    "Output": "task",
+    "State": "task",
+    "Task": "task",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module("importlib.metadata").version("unitask")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in ("errors", "tasks"):
+        return import_module(f"{__name__}.{name}")
+    value = getattr(import_module(f"{__name__}.{_WHERE.get(name, 'errors')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,46 @@
+"""What may be sent again, and after how long.
+
+Rules of this file: there is no idempotency key in this API and every create is paid for, so a create is sent again only
+when it provably never arrived, or when the provider says "not now" (429). Everything else is decided or uncertain, and
+that is for flows.py to say. A look, a cancel and a download cost nothing, and may be repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+RETRY_AFTER_FLOOR = 0.5  # a Retry-After of 0 must not make a hot loop
+RETRY_AFTER_CAP = 120.0  # a longer one is the caller's to wait, with `retry_after` of the error
+
+
+@dataclass(frozen=True, slots=True)
+class Resend:
+    """How often, and how far apart, a request may be sent again.
+
+    The pause after attempt n (1, 2, ...) is drawn from 0.5 to 1 times first * 2 ** (n - 1), at most `cap` seconds.
+    What the provider asks for in Retry-After wins over it.
+
+    Attributes:
+        attempts: How often a request is sent in all.
+        first: The longest first pause, in seconds.
+        cap: The longest pause, in seconds.
+        random: Draws from 0 to 1.
+    """
+
+    random: Callable[[], float]
+    attempts: int = 4
+    first: float = 0.5
+    cap: float = 8.0
+
+    def pause(self, attempt: int, retry_after: float | None = None) -> float:
+        """Seconds until the attempt after this one."""
+        if retry_after is not None:
+            return paced(retry_after)
+        longest = min(self.cap, self.first * 2.0 ** (attempt - 1))
+        return longest * (0.5 + 0.5 * self.random())
+
+
+def paced(retry_after: float) -> float:
+    """A Retry-After between the floor and the cap, in seconds."""
+    return min(RETRY_AFTER_CAP, max(RETRY_AFTER_FLOOR, retry_after))

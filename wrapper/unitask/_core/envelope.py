@@ -1,0 +1,176 @@
+"""An HTTP answer becomes a task, an error, or "cannot be read". The only place that looks at a status code.
+
+The provider wraps a task as {code, data, message}; some documented samples show the webhook form {timestamp, data}.
+`error` is an object on success too (code 0), and a refused create can be HTTP 500 with a whole task in it (recorded
+2025-08-25), so neither the presence of `error` nor that of `data` decides: the HTTP status and the status word do.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any, cast
+
+from .. import errors
+from ..task import OutputT, Task
+from .messages import Answer
+
+KIND_BY_STATUS: Mapping[int, type[errors.ApiError]] = {
+    400: errors.InvalidRequest,
+    401: errors.AuthenticationFailed,
+    402: errors.InsufficientCredit,
+    403: errors.AuthenticationFailed,
+    404: errors.NotFound,
+    409: errors.InvalidRequest,
+    410: errors.NotFound,
+    413: errors.InvalidRequest,
+    415: errors.InvalidRequest,
+    422: errors.InvalidRequest,
+    429: errors.RateLimited,
+}
+# What clients read in refusals for lack of credit (2025); the recorded one is "account point quota not enough;
+# account credit not enough", under HTTP 500.
+CREDIT_WORDS = ("credit not enough", "quota not enough", "failed to freeze", "auto exchange point quota")
+TRACE_HEADERS = (
+    "x-request-id",
+    "x-trace-id",
+    "cf-ray",
+    "date",
+    "server",
+)  # what a provider's support asks for
+_HINTS: Mapping[type[errors.ApiError], str] = {
+    errors.AuthenticationFailed: ". Check the key: UNITASK_API_KEY, or api_key=",
+    errors.InsufficientCredit: ". Top up the account; nothing was made",
+}
+_SECRET = re.compile(r'("(?:secret|api_?key|x-api-key)"\s*:\s*)"(?:[^"\\]|\\.)*"?', re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An answer from which it cannot be told what the provider did."""
+
+    reason: str
+    error: errors.ProviderBroken  # the same as an error, for a caller to whom it is one
+
+
+def read_task(answer: Answer, output_type: type[OutputT]) -> Task[OutputT] | errors.ApiError | Unreadable:
+    """The task in this answer, the refusal that it is, or the fact that it can be read as neither."""
+    body = _json_object(answer.body)
+    if _succeeded(answer):
+        data = _object(body and body.get("data"))
+        if _is_id(data.get("task_id")):
+            return Task(_without_secret(data), output_type)
+        return _unreadable(answer, f"HTTP {answer.status} without a task id")
+    if answer.status >= 500 and not _is_envelope(body):
+        return _unreadable(answer, f"HTTP {answer.status} that is not the API's own")
+    return refusal(answer)
+
+
+def read_acknowledgement(answer: Answer) -> str | errors.ApiError:
+    """The message of an answer that carries no task, or the refusal that it is."""
+    if not _succeeded(answer):
+        return refusal(answer)
+    message = (_json_object(answer.body) or {}).get("message")
+    return message if isinstance(message, str) else ""
+
+
+def refusal(answer: Answer) -> errors.ApiError:
+    """The error that an answer which is no success stands for."""
+    body = _json_object(answer.body) or {}
+    data = _object(body.get("data"))
+    error = _object(data.get("error"))
+    words = [str(word) for word in (body.get("message"), error.get("message"), error.get("raw_message")) if word]
+    said = "; ".join(dict.fromkeys(words)) or _excerpt(answer)
+    code = error.get("code") or body.get("code")
+    kind = KIND_BY_STATUS.get(answer.status, errors.ProviderBroken)
+    if any(sign in word.casefold() for word in words for sign in CREDIT_WORDS):
+        kind = errors.InsufficientCredit
+    task_id = data.get("task_id")
+    return kind(
+        f"HTTP {answer.status}: {_hide(said)}{_HINTS.get(kind, '')}{_redirect_hint(answer)}",
+        code=code if isinstance(code, int) and not isinstance(code, bool) else None,
+        task_id=task_id if _is_id(task_id) else None,
+        **_facts(answer),
+    )
+
+
+def _redirect_hint(answer: Answer) -> str:
+    if not 300 <= answer.status < 400:
+        return ""
+    where = answer.headers.get("location", "nowhere")
+    return f". It points to {where!r}, which is not followed, because the key would go with it: check base_url"
+
+
+def another_task(answer: Answer, asked: str, got: str) -> errors.ProviderBroken:
+    """The error of an answer about another task than the one that was asked for."""
+    return errors.ProviderBroken(f"asked for task {asked!r}, the answer is about {got!r}", **_facts(answer))
+
+
+def retry_after(answer: Answer) -> float | None:
+    """Seconds that the answer asks to wait, in either form of Retry-After (RFC 9110, 10.2.3), if it does."""
+    value = answer.headers.get("retry-after", "").strip()
+    if re.fullmatch(r"\d{1,9}(\.\d{1,6})?", value, re.ASCII):
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - answer.at.unix)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _facts(answer: Answer) -> dict[str, Any]:
+    return {
+        "status": answer.status,
+        "retry_after": retry_after(answer),
+        "headers": {name: answer.headers[name] for name in TRACE_HEADERS if name in answer.headers},
+        "body": _hide(answer.body.decode("utf-8", "replace"))[:4096],
+    }
+
+
+def _unreadable(answer: Answer, what: str) -> Unreadable:
+    reason = f"{what}: {_excerpt(answer)}"
+    return Unreadable(reason, errors.ProviderBroken(reason, **_facts(answer)))
+
+
+def _excerpt(answer: Answer) -> str:
+    return repr(_hide(answer.body[:4096].decode("utf-8", "replace"))[:120]) if answer.body else "an empty body"
+
+
+def _hide(text: str) -> str:
+    return _SECRET.sub(r'\1"***"', text)
+
+
+def _succeeded(answer: Answer) -> bool:
+    return 200 <= answer.status < 300
+
+
+def _is_envelope(body: dict[str, Any] | None) -> bool:
+    """Whether the API itself wrote this: gateways in front of it answer with HTML, or with JSON of their own."""
+    return body is not None and isinstance(body.get("code"), int) and ("data" in body or "message" in body)
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _without_secret(task: dict[str, Any]) -> dict[str, Any]:
+    """The task without its webhook secret, which the provider shows in clear in every answer."""
+    config = _object(task.get("config"))
+    webhook = _object(config.get("webhook_config"))
+    if not webhook.get("secret"):
+        return task
+    return {**task, "config": {**config, "webhook_config": {**webhook, "secret": "***"}}}
+
+
+def _json_object(body: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
+
+
+def _object(value: object) -> dict[str, Any]:
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}

@@ -1,0 +1,201 @@
+"""What both shells share: settings, and the words of httpx put into those of the core. It does no I/O itself."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import random
+import ssl
+import time
+from collections.abc import Callable, Generator
+from datetime import datetime
+from functools import cache
+from typing import Any, Generic, TypeVar
+
+import httpx
+
+from ._core import flows, requests, spec, waiting
+from ._core.delivery import Resend
+from ._core.messages import Answer, Delivery, Failure, Flow, Moment, Reply, Send, Step, Woke
+from .errors import InvalidInput
+from .inputs import TaskInput
+from .task import Output, OutputT, State, Task
+
+T = TypeVar("T")
+Clock = Callable[[], Moment]
+OnChange = Callable[[Task[Output]], object]
+
+DEFAULT_BASE_URL = "https://api.piapi.ai"  # servers[0] of the spec
+SHORTEST_SECRET = 16  # the sandbox's well-known key is shorter; a provider's key has 64 characters
+# The request provably never left. Whatever else goes wrong may have happened after it arrived.
+NEVER_LEFT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+)
+log = logging.getLogger("unitask")
+
+
+def system_clock() -> Moment:
+    """Now, on both clocks."""
+    return Moment(time.monotonic(), time.time())
+
+
+class Key(httpx.Auth):
+    """Puts the key on a request as it leaves, and takes it out of what comes back."""
+
+    def __init__(self, key: str | None) -> None:
+        key = key or os.environ.get("UNITASK_API_KEY") or os.environ.get("PIAPI_API_KEY")
+        if not key:
+            raise InvalidInput(
+                "there is no API key: set UNITASK_API_KEY or pass api_key=. Without an account, start the local "
+                "provider with `unitask sandbox`, and use the key 'sandbox' and the base_url that it prints"
+            )
+        if not (key.isascii() and key.isprintable()) or " " in key:
+            raise InvalidInput("the API key has a space, a line break or a character outside ASCII: copy it again")
+        self._key = key
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Add the header."""
+        request.headers["x-api-key"] = self._key
+        yield request
+
+    def hide(self, text: str) -> str:
+        """The text without the key, should it be there."""
+        return text.replace(self._key, "***") if len(self._key) >= SHORTEST_SECRET else text
+
+    def hide_bytes(self, content: bytes) -> bytes:
+        """The same for an encoded text."""
+        return content.replace(self._key.encode(), b"***") if len(self._key) >= SHORTEST_SECRET else content
+
+
+class Drive(Generic[T]):
+    """A flow on its way: the step that is due, or the result once there is none."""
+
+    result: T
+
+    def __init__(self, flow: Flow[T]) -> None:
+        self._flow = flow
+        self.step: Step | None = None
+        self._advance(None)
+
+    def reply(self, reply: Reply) -> None:
+        """Answer the step that is due."""
+        self._advance(reply)
+
+    @contextlib.contextmanager
+    def guard(self) -> Generator[None]:
+        """Around a step: if the shell is stopped from outside, the flow may add a note to the exception."""
+        try:
+            yield
+        except BaseException as interruption:
+            with contextlib.suppress(type(interruption)):
+                self._flow.throw(interruption)
+            raise
+
+    def _advance(self, reply: Reply | None) -> None:
+        try:
+            self.step = next(self._flow) if reply is None else self._flow.send(reply)
+        except StopIteration as end:
+            self.step, self.result = None, end.value
+
+
+class Shell:
+    """Settings of a client, and each of its calls as a flow."""
+
+    def __init__(
+        self,
+        api_key: str | None,
+        base_url: str | None,
+        http_timeout: float,
+        poll_patience: float,
+        clock: Clock,
+    ) -> None:
+        self._key = Key(api_key)
+        self.base_url = _checked_url(base_url or os.environ.get("UNITASK_BASE_URL") or DEFAULT_BASE_URL)
+        for name, seconds in (("http_timeout", http_timeout), ("poll_patience", poll_patience)):
+            if not seconds > 0:
+                raise InvalidInput(f"{name} is {seconds!r}: give a number of seconds above 0")
+        self.http_timeout, self.poll_patience = http_timeout, poll_patience
+        self._clock, self._resend = clock, Resend(random.random)
+        self._unknown_words: set[str] = set()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(base_url={self.base_url!r})"
+
+    def __reduce__(self) -> str:
+        raise TypeError(f"a {type(self).__name__} holds a key and connections: make one in each process")
+
+    def _limits(self, timeout: float | None = None) -> flows.Limits:
+        if timeout is not None and not timeout >= 0:
+            raise InvalidInput(f"timeout is {timeout!r}: give seconds, 0 to look once, None for the usual limit")
+        return flows.Limits(timeout, self.poll_patience, self.http_timeout, self._resend)
+
+    def _submit_flow(self, body: dict[str, Any], task: TaskInput[OutputT]) -> Flow[Task[OutputT]]:
+        return flows.submit(body, task.output_type(), self._resend)
+
+    def _run_flow(self, body: dict[str, Any], task: TaskInput[OutputT], limits: flows.Limits) -> Flow[Task[OutputT]]:
+        entry = spec.task_types().get(task.operation())
+        typical = entry.typical_seconds if entry else waiting.UNKNOWN_TYPE
+        return flows.run(body, task.output_type(), typical, limits)
+
+    def _cancel_many_flow(self, created_before: datetime | float, model: str | None) -> Flow[str]:
+        moment = created_before.timestamp() if isinstance(created_before, datetime) else created_before
+        return flows.acknowledge(requests.cancel_many(int(moment), model), self._limits())
+
+    def _answer(self, response: httpx.Response) -> Answer:
+        headers = {name.lower(): self._key.hide(value) for name, value in response.headers.items()}
+        return Answer(response.status_code, headers, self._key.hide_bytes(response.content), self._clock())
+
+    def _failure(self, error: httpx.RequestError) -> Failure:
+        delivery = Delivery.NEVER if isinstance(error, NEVER_LEFT) else Delivery.MAYBE
+        words = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        return Failure(delivery, self._key.hide(words), self._clock())
+
+    def _call(self, send: Send) -> dict[str, Any]:
+        """A request in httpx's words."""
+        timeout = self.http_timeout if send.timeout is None else send.timeout
+        content = {} if send.json is None else {"json": send.json}
+        return {"method": send.method, "url": send.path, "params": send.params, "timeout": timeout, **content}
+
+    def _woke(self) -> Woke:
+        return Woke(self._clock())
+
+    def _notice(self, task: Task[Output]) -> None:
+        """Log a change; an unknown status word is a warning, once a client and word."""
+        log.info("task %s: %s", task.id, task.status)
+        if task.state is State.UNKNOWN and (word := str(task.status)) not in self._unknown_words:
+            self._unknown_words.add(word)
+            log.warning("task %s has the unknown status %r and is waited for all the same", task.id, task.status)
+
+
+@cache
+def ssl_context() -> ssl.SSLContext:
+    """One for all clients of the process: reading the certificates takes longer than making a client."""
+    return httpx.create_ssl_context()
+
+
+def identity(task: Task[Any] | str) -> str:
+    """The id of a task that is given by its id or as a value."""
+    task_id = task if isinstance(task, str) else task.id
+    if not task_id.strip():
+        raise InvalidInput("the task id is empty")
+    return task_id
+
+
+def reader(task: Task[Any] | str) -> type[Any]:
+    """What reads the output of a task that is given by its id or as a value."""
+    return Output if isinstance(task, str) else task.output_type
+
+
+def _checked_url(url: str) -> str:
+    try:
+        parts = httpx.URL(url)
+    except (httpx.InvalidURL, TypeError) as error:
+        raise InvalidInput(f"base_url is {url!r}: {error}") from None
+    if parts.scheme not in ("http", "https") or not parts.host or parts.query or parts.userinfo:
+        raise InvalidInput(f"base_url is {url!r}: give scheme and host, such as {DEFAULT_BASE_URL}")
+    return url.rstrip("/")

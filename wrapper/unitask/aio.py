@@ -1,0 +1,170 @@
+"""The async shell: it sends, it sleeps, it decides nothing. `Client` with `await`, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self, TypeVar, Unpack, overload
+
+import httpx
+
+from . import files
+from ._core import flows, requests
+from ._core.messages import Changed, Flow, Reply, Send, Sleep, Step
+from ._shell import Clock, Drive, OnChange, Shell, identity, reader, ssl_context, system_clock
+from .client import Client
+from .inputs import Options, TaskInput, request_body
+from .task import Output, OutputT, Task
+
+T = TypeVar("T")
+
+
+class AsyncClient(Shell):
+    """`Client` for asyncio: the same methods, awaited. Files are read and written in a thread.
+
+    Use it as an async context manager, or call `close`. It may be used by several tasks at once.
+
+    Args:
+        api_key: The key. None: UNITASK_API_KEY, then PIAPI_API_KEY, from the environment.
+        base_url: The provider. None: UNITASK_BASE_URL from the environment, then PiAPI.
+        http_timeout: Seconds that one HTTP call may take to connect, to send, or to bring the next bytes.
+        poll_patience: Seconds that looks at a task may fail one after another before a wait gives up.
+        transport: How requests are sent; None for the network. For tests and proxies.
+        clock: Tells the time; for tests.
+        sleep: Lets seconds pass; for tests.
+
+    Raises:
+        InvalidInput: There is no key, or a setting cannot be used.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        *,
+        http_timeout: float = 60.0,
+        poll_patience: float = 60.0,
+        transport: httpx.AsyncBaseTransport | None = None,
+        clock: Clock = system_clock,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        super().__init__(api_key, base_url, http_timeout, poll_patience, clock)
+        self._sleep = sleep
+        verify = ssl_context()
+        self._http = httpx.AsyncClient(base_url=self.base_url, transport=transport, verify=verify, auth=self._key)
+        self._plain = httpx.AsyncClient(  # for outputs: it has no key
+            transport=transport, verify=verify, follow_redirects=True, timeout=http_timeout
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._http.aclose()
+        await self._plain.aclose()
+
+    async def submit(
+        self, task: TaskInput[OutputT], *, validate: bool = True, **options: Unpack[Options]
+    ) -> Task[OutputT]:
+        body = await asyncio.to_thread(request_body, task, options, validate=validate)
+        return await self._drive(self._submit_flow(body, task))
+
+    async def run(
+        self,
+        task: TaskInput[OutputT],
+        *,
+        timeout: float | None = None,
+        on_change: OnChange | None = None,
+        validate: bool = True,
+        **options: Unpack[Options],
+    ) -> Task[OutputT]:
+        limits = self._limits(timeout)
+        body = await asyncio.to_thread(request_body, task, options, validate=validate)
+        return await self._drive(self._run_flow(body, task, limits), on_change)
+
+    @overload
+    async def wait(
+        self, task: Task[OutputT], *, timeout: float | None = None, on_change: OnChange | None = None
+    ) -> Task[OutputT]: ...
+    @overload
+    async def wait(
+        self, task: str, *, timeout: float | None = None, on_change: OnChange | None = None
+    ) -> Task[Output]: ...
+    async def wait(
+        self, task: Task[Any] | str, *, timeout: float | None = None, on_change: OnChange | None = None
+    ) -> Task[Any]:
+        limits = self._limits(timeout)
+        return await self._drive(flows.wait(identity(task), reader(task), None, limits), on_change)
+
+    async def events(self, task: Task[Any] | str, *, timeout: float | None = None) -> AsyncIterator[Task[Output]]:
+        drive = Drive(flows.watch(identity(task), reader(task), None, self._limits(timeout)))
+        while (step := drive.step) is not None:
+            with drive.guard():
+                reply = await self._take(step)
+            if isinstance(step, Changed):
+                yield step.task
+            drive.reply(reply)
+
+    @overload
+    async def get(self, task: Task[OutputT]) -> Task[OutputT]: ...
+    @overload
+    async def get(self, task: str) -> Task[Output]: ...
+    async def get(self, task: Task[Any] | str) -> Task[Any]:
+        return await self._drive(flows.get(identity(task), reader(task), self._limits()))
+
+    async def cancel(self, task: Task[Any] | str) -> None:
+        await self._drive(flows.acknowledge(requests.cancel(identity(task)), self._limits()))
+
+    async def cancel_many(self, *, created_before: datetime | float, model: str | None = None) -> None:
+        await self._drive(self._cancel_many_flow(created_before, model))
+
+    async def download(self, task: Task[Any], to: str | os.PathLike[str], *, overwrite: bool = False) -> list[Path]:
+        return [await self._fetch(target) for target in files.plan(task, to, overwrite=overwrite)]
+
+    async def _drive(self, flow: Flow[T], on_change: OnChange | None = None) -> T:
+        drive = Drive(flow)
+        while (step := drive.step) is not None:
+            with drive.guard():
+                reply = await self._take(step, on_change)
+            drive.reply(reply)
+        return drive.result
+
+    async def _take(self, step: Step, on_change: OnChange | None = None) -> Reply:
+        match step:
+            case Send():
+                return await self._send(step)
+            case Sleep():
+                await self._sleep(step.seconds)
+            case Changed():
+                self._notice(step.task)
+                if on_change:
+                    on_change(step.task)
+        return self._woke()
+
+    async def _send(self, send: Send) -> Reply:
+        try:
+            return self._answer(await self._http.request(**self._call(send)))
+        except httpx.RequestError as error:
+            return self._failure(error)
+
+    async def _fetch(self, target: files.Target) -> Path:
+        with files.Sink(target) as sink:
+            try:
+                async with self._plain.stream("GET", target.url) as response:
+                    sink.begin(response.status_code, response.headers)
+                    async for chunk in response.aiter_bytes(files.CHUNK):
+                        await asyncio.to_thread(sink.write, chunk)
+            except (httpx.RequestError, httpx.InvalidURL) as error:
+                raise sink.failed(f"{type(error).__name__}: {error}") from error
+            return await asyncio.to_thread(sink.finish)
+
+
+for _name, _method in vars(AsyncClient).items():  # one text for both: they are the same call
+    if not _name.startswith("_") and callable(_method):
+        _method.__doc__ = getattr(Client, _name).__doc__

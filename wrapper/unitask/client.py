@@ -1,0 +1,212 @@
+"""The sync shell: it sends, it sleeps, it decides nothing."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self, TypeVar, Unpack, overload
+
+import httpx
+
+from . import files
+from ._core import flows, requests
+from ._core.messages import Changed, Flow, Reply, Send, Sleep, Step
+from ._shell import Clock, Drive, OnChange, Shell, identity, reader, ssl_context, system_clock
+from .inputs import Options, TaskInput, request_body
+from .task import Output, OutputT, Task
+
+T = TypeVar("T")
+
+
+class Client(Shell):
+    """Creates tasks, waits for them and fetches what they made.
+
+    Use it as a context manager, or call `close`. It may be used by several threads at once.
+
+    Args:
+        api_key: The key. None: UNITASK_API_KEY, then PIAPI_API_KEY, from the environment.
+        base_url: The provider. None: UNITASK_BASE_URL from the environment, then PiAPI.
+        http_timeout: Seconds that one HTTP call may take to connect, to send, or to bring the next bytes.
+        poll_patience: Seconds that looks at a task may fail one after another before a wait gives up.
+        transport: How requests are sent; None for the network. For tests and proxies.
+        clock: Tells the time; for tests.
+        sleep: Lets seconds pass; for tests.
+
+    Raises:
+        InvalidInput: There is no key, or a setting cannot be used.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        *,
+        http_timeout: float = 60.0,
+        poll_patience: float = 60.0,
+        transport: httpx.BaseTransport | None = None,
+        clock: Clock = system_clock,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        super().__init__(api_key, base_url, http_timeout, poll_patience, clock)
+        self._sleep = sleep
+        verify = ssl_context()
+        self._http = httpx.Client(base_url=self.base_url, transport=transport, verify=verify, auth=self._key)
+        self._plain = httpx.Client(  # for outputs: it has no key
+            transport=transport, verify=verify, follow_redirects=True, timeout=http_timeout
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections. Tasks go on."""
+        self._http.close()
+        self._plain.close()
+
+    def submit(
+        self,
+        task: TaskInput[OutputT],
+        *,
+        validate: bool = True,
+        **options: Unpack[Options],
+    ) -> Task[OutputT]:
+        """Create a task and return at once. It is created at most once, whatever the network does.
+
+        Args:
+            task: What to make.
+            validate: Whether to check it against the documents first. False sends what they do not allow.
+            **options: How the provider shall treat it: webhook_url, webhook_secret, service_mode (see `Options`).
+
+        Raises:
+            InvalidInput: Something is wrong with the task; nothing was sent.
+            SubmissionUncertain: It may have been accepted; it was not sent again.
+            Unreachable: It was not sent.
+            ApiError: The provider refused it.
+        """
+        body = request_body(task, options, validate=validate)
+        return self._drive(self._submit_flow(body, task))
+
+    def run(
+        self,
+        task: TaskInput[OutputT],
+        *,
+        timeout: float | None = None,
+        on_change: OnChange | None = None,
+        validate: bool = True,
+        **options: Unpack[Options],
+    ) -> Task[OutputT]:
+        """Create a task and wait until it is completed: `submit`, then `wait`, with the arguments of both."""
+        limits = self._limits(timeout)
+        body = request_body(task, options, validate=validate)
+        return self._drive(self._run_flow(body, task, limits), on_change)
+
+    @overload
+    def wait(
+        self, task: Task[OutputT], *, timeout: float | None = None, on_change: OnChange | None = None
+    ) -> Task[OutputT]: ...
+    @overload
+    def wait(self, task: str, *, timeout: float | None = None, on_change: OnChange | None = None) -> Task[Output]: ...
+    def wait(
+        self, task: Task[Any] | str, *, timeout: float | None = None, on_change: OnChange | None = None
+    ) -> Task[Any]:
+        """Wait until a task is completed.
+
+        Args:
+            task: The task, or its id.
+            timeout: Seconds to wait in all; 0 looks once; None is the usual limit of its type (10 minutes or more).
+            on_change: Called with the task each time it has changed.
+
+        Raises:
+            TaskFailed: It ended in another way.
+            WaitTimeout: Time is up; the task goes on.
+            Unreachable: Looking at it failed for longer than `poll_patience`.
+            ApiError: The provider refused to show it.
+        """
+        return self._drive(flows.wait(identity(task), reader(task), None, self._limits(timeout)), on_change)
+
+    def events(self, task: Task[Any] | str, *, timeout: float | None = None) -> Iterator[Task[Output]]:
+        """Each change of a task, the first look included, until it is done, however it ends.
+
+        Raises what `wait` raises, except `TaskFailed`: the last event tells how it ended.
+        """
+        drive = Drive(flows.watch(identity(task), reader(task), None, self._limits(timeout)))
+        while (step := drive.step) is not None:
+            with drive.guard():
+                reply = self._take(step)
+            if isinstance(step, Changed):
+                yield step.task
+            drive.reply(reply)
+
+    @overload
+    def get(self, task: Task[OutputT]) -> Task[OutputT]: ...
+    @overload
+    def get(self, task: str) -> Task[Output]: ...
+    def get(self, task: Task[Any] | str) -> Task[Any]:
+        """Look at a task once. Raises what `wait` raises, except `TaskFailed` and `WaitTimeout`."""
+        return self._drive(flows.get(identity(task), reader(task), self._limits()))
+
+    def cancel(self, task: Task[Any] | str) -> None:
+        """Cancel a task; only a pending one can be. Raises `ApiError` when the provider refuses."""
+        self._drive(flows.acknowledge(requests.cancel(identity(task)), self._limits()))
+
+    def cancel_many(self, *, created_before: datetime | float, model: str | None = None) -> None:
+        """Cancel the pending tasks created before a time (unix seconds, or a datetime), of one model group or all."""
+        self._drive(self._cancel_many_flow(created_before, model))
+
+    def download(self, task: Task[Any], to: str | os.PathLike[str], *, overwrite: bool = False) -> list[Path]:
+        """Fetch what a completed task made; return where it lies. The key is not sent.
+
+        Args:
+            task: A completed task.
+            to: A folder, with a slash at its end if it is not there yet: files are called by the task's id.
+                Otherwise the name of the file.
+            overwrite: Whether to replace files that exist.
+
+        Raises:
+            InvalidInput: There is nothing to fetch, or a place is taken; nothing was sent.
+            DownloadFailed: A file did not arrive whole; nothing was left under its name.
+        """
+        return [self._fetch(target) for target in files.plan(task, to, overwrite=overwrite)]
+
+    def _drive(self, flow: Flow[T], on_change: OnChange | None = None) -> T:
+        drive = Drive(flow)
+        while (step := drive.step) is not None:
+            with drive.guard():
+                reply = self._take(step, on_change)
+            drive.reply(reply)
+        return drive.result
+
+    def _take(self, step: Step, on_change: OnChange | None = None) -> Reply:
+        match step:
+            case Send():
+                return self._send(step)
+            case Sleep():
+                self._sleep(step.seconds)
+            case Changed():
+                self._notice(step.task)
+                if on_change:
+                    on_change(step.task)
+        return self._woke()
+
+    def _send(self, send: Send) -> Reply:
+        try:
+            return self._answer(self._http.request(**self._call(send)))
+        except httpx.RequestError as error:
+            return self._failure(error)
+
+    def _fetch(self, target: files.Target) -> Path:
+        with files.Sink(target) as sink:
+            try:
+                with self._plain.stream("GET", target.url) as response:
+                    sink.begin(response.status_code, response.headers)
+                    for chunk in response.iter_bytes(files.CHUNK):
+                        sink.write(chunk)
+            except (httpx.RequestError, httpx.InvalidURL) as error:
+                raise sink.failed(f"{type(error).__name__}: {error}") from error
+            return sink.finish()

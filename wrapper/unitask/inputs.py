@@ -1,0 +1,180 @@
+"""From what to make to the body of its create: files are read, everything is checked, all problems are told at once."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import Any, ClassVar, Generic, TypedDict, TypeVar, cast
+
+from . import media
+from ._core import spec
+from .errors import InvalidInput
+from .task import Output
+
+__all__ = ["AdvisoryWarning", "Options", "Raw", "TaskInput"]
+
+OutputT_co = TypeVar("OutputT_co", bound=Output, covariant=True)
+
+
+class AdvisoryWarning(UserWarning):
+    """A value that one document rules out and another does not. It is sent all the same."""
+
+
+class Options(TypedDict, total=False):
+    """How the provider shall treat a task (`config` of the request; Image Faceswap, 2025-04-03).
+
+    Attributes:
+        webhook_url: Where the provider shall report the end.
+        webhook_secret: What it shall send along, in the header x-webhook-secret.
+        service_mode: "public" bills by use, "private" uses your connected account; absent: as the workspace is set.
+    """
+
+    webhook_url: str
+    webhook_secret: str
+    service_mode: str
+
+
+class TaskInput(Generic[OutputT_co]):
+    """What to make: a plain value, a class a task type. `unitask.tasks` has them."""
+
+    MODEL: ClassVar[str]
+    TASK_TYPE: ClassVar[str]
+
+    def operation(self) -> tuple[str, str]:
+        """Model and task type, which together name the operation."""
+        return self.MODEL, self.TASK_TYPE
+
+    def output_type(self) -> type[OutputT_co]:
+        """What reads its output."""
+        raise NotImplementedError(type(self).__name__)
+
+    def values(self) -> dict[str, Any]:
+        """The fields of its input that are given, as they were given."""
+        given = {item.name: getattr(self, item.name) for item in fields(self)}  # type: ignore[arg-type]
+        extra = given.pop("extra", {})
+        return {name: value for name, value in given.items() if value is not None} | dict(extra)
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={_short(value)}" for name, value in self.values().items())
+        return f"{type(self).__name__}({shown})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Raw(TaskInput[Output]):
+    """A task of a type that unitask does not know.
+
+    Attributes:
+        model: First half of its name.
+        task_type: Second half of its name.
+        input: The input, sent as it is.
+    """
+
+    model: str
+    task_type: str
+    input: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def operation(self) -> tuple[str, str]:
+        """Model and task type, which together name the operation."""
+        return self.model, self.task_type
+
+    def output_type(self) -> type[Output]:
+        """What reads its output."""
+        return Output
+
+    def values(self) -> dict[str, Any]:
+        """The input."""
+        return dict(self.input)
+
+
+def request_body(task: TaskInput[Any], options: Options | None = None, *, validate: bool = True) -> dict[str, Any]:
+    """The body of the create for a task. Reads the files that it names.
+
+    Args:
+        task: What to make.
+        options: How the provider shall treat it.
+        validate: Whether to check it; what cannot be read is a problem in any case.
+
+    Raises:
+        InvalidInput: With all problems found.
+    """
+    model, task_type = task.operation()
+    entry = spec.task_types().get((model, task_type))
+    found: list[str] = []
+    values = task.values()
+    for name, value in values.items():
+        if entry and (rule := spec.media_rule(entry.input, name)):
+            values[name] = _media(name, value, rule if validate else {}, found)
+    body = {"model": model, "task_type": task_type, "input": values}
+    if options:
+        body["config"] = _config(options)
+    if validate:
+        found += _schema_problems(body, entry.input if entry else None)
+    if found:
+        raise InvalidInput(*found)
+    return body
+
+
+def _config(options: Options) -> dict[str, Any]:
+    webhook = {"endpoint": options.get("webhook_url"), "secret": options.get("webhook_secret")}
+    config = {"webhook_config": _given(webhook), "service_mode": options.get("service_mode")}
+    return _given(config)
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None and value != {}}
+
+
+def _media(name: str, value: Any, rule: Mapping[str, Any], found: list[str]) -> Any:
+    """What to send for a picture; what is wrong with it goes into `found`."""
+    try:
+        sent, content = media.wire_form(value)
+    except ValueError as error:
+        found.append(f"{name}: {error}")
+        return "unreadable"  # found is not empty, so this is never sent
+    if rule:
+        found += [f"{name}: {problem}" for problem in media.problems(sent, content, rule)]
+    return sent
+
+
+def _schema_problems(body: dict[str, Any], input_schema: str | None) -> Iterator[str]:
+    yield from _check("TaskRequest", body, "")
+    if input_schema:
+        yield from _check(input_schema, body["input"], "input.")
+
+
+def _check(schema: str, value: Any, prefix: str) -> Iterator[str]:
+    for error in validator(schema).iter_errors(value):
+        where = prefix + ".".join(str(part) for part in error.absolute_path)
+        sentence = f"{where.rstrip('.') or 'input'}: {error.message:.200}"
+        if error.validator == "x-advisory":
+            warnings.warn(sentence, AdvisoryWarning, stacklevel=2)
+        else:
+            yield sentence
+
+
+@cache
+def validator(schema: str) -> Any:
+    """A JSON Schema validator for a component of the bundle; `x-advisory` errors are advice, not refusals."""
+    from jsonschema import (
+        Draft202012Validator,
+        ValidationError,
+        validators,
+    )  # 40 ms, needed only before a create
+
+    def advisory(_: Any, advice: Mapping[str, Any], value: Any, __: Any) -> Iterator[ValidationError]:
+        checker: Any = Draft202012Validator(advice)
+        for error in checker.iter_errors(value):
+            yield ValidationError(f"{error.message} (one source says so; sent all the same)")
+
+    kind = cast("Any", validators).extend(Draft202012Validator, {"x-advisory": advisory})
+    components = spec.bundle()["components"]
+    return kind({"$ref": f"#/components/schemas/{schema}", "components": components})
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, bytes | bytearray):
+        return f"<{len(value)} bytes>"
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:60]}... ({len(text)} characters)"

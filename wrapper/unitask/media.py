@@ -1,0 +1,271 @@
+"""Pictures as you have them, and what the API takes.
+
+A picture may be given as a path, bytes, a file object, a PIL image, a numpy array, a data URI, a base64 string or a
+URL. URLs, data URIs and base64 are sent as given; everything else is sent as base64 (Image Faceswap, 2025-04-03).
+Nothing that you give is changed.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import os
+import re
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias, cast
+from urllib.parse import urlsplit
+
+__all__ = ["Picture", "PictureInfo", "inspect_picture"]
+
+
+class _ReadableFile(Protocol):
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
+class _PilImage(Protocol):
+    @property
+    def mode(self) -> str: ...
+    def convert(self, mode: str) -> Any: ...
+    def save(self, fp: Any, format: str | None = None) -> None: ...  # noqa: A002 - Pillow's own name
+
+
+class _Array(Protocol):
+    @property
+    def __array_interface__(self) -> dict[str, Any]: ...
+    def tobytes(self) -> bytes: ...
+
+
+Picture: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | _ReadableFile | _PilImage | _Array"
+EXTENSIONS = {"jpeg": (".jpg", ".jpeg"), "png": (".png",), "webp": (".webp",)}
+
+
+@dataclass(frozen=True, slots=True)
+class PictureInfo:
+    """What a picture's first bytes say: its format (jpeg, png, webp, gif, bmp, tiff) and its size in pixels.
+
+    The size is None for a format that the API does not take.
+    """
+
+    format: str
+    width: int | None = None
+    height: int | None = None
+
+
+def wire_form(picture: Picture) -> tuple[str, bytes | None]:
+    """What to send for a picture, and its content if it is here; a URL's content is not.
+
+    Raises:
+        ValueError: It cannot be read, or is none of the kinds that are taken; the message says which and why.
+    """
+    if isinstance(picture, str):
+        return _from_text(picture)
+    content = _content(picture)
+    return base64.b64encode(content).decode("ascii"), content
+
+
+def problems(sent: str, content: bytes | None, rule: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with a picture for a field with this `x-media` rule, one sentence each."""
+    formats = cast("list[str]", rule.get("formats", []))
+    if content is None:
+        yield from _url_problems(sent, formats)
+        return
+    if not content:
+        yield "it is empty (0 bytes)"
+        return
+    try:
+        info = inspect_picture(content)
+    except ValueError as error:
+        yield str(error)
+        return
+    if formats and info.format not in formats:
+        yield f"it is a {info.format} picture by its content; {', '.join(formats)} are taken: convert it"
+    limit = rule.get("exclusive_max_side")
+    if limit and info.width and info.height and max(info.width, info.height) >= limit:
+        yield f"it is {info.width} x {info.height} pixels; both sides must be under {limit}: shrink it"
+
+
+def inspect_picture(content: bytes) -> PictureInfo:
+    """Format and size of an encoded picture, from its structure; pixels are not decoded.
+
+    Raises:
+        ValueError: It is no picture, or it is cut off.
+    """
+    for magic, read in _READERS:
+        if magic.match(content):
+            return read(content)
+    raise ValueError(f"it is no picture: it starts with {content[:12]!r}")
+
+
+def _from_text(text: str) -> tuple[str, bytes | None]:
+    if re.match(r"https?://", text, re.IGNORECASE):
+        return text, None
+    if text[:5].lower() == "data:":
+        head, comma, payload = text.partition(",")
+        if not comma or not head.lower().endswith(";base64"):
+            raise ValueError("the data URI is not of the form data:image/png;base64,...")
+        return text, _decode(payload)
+    if _exists(text) or len(text) < 256 or not re.fullmatch(r"[A-Za-z0-9+/=\s]+", text):
+        return wire_form(Path(text)) if text else (text, b"")
+    return text, _decode(text)
+
+
+def _exists(text: str) -> bool:
+    try:
+        return Path(text).exists()
+    except (OSError, ValueError):  # too long for a path, or a NUL in it
+        return False
+
+
+def _decode(payload: str) -> bytes:
+    try:
+        return base64.b64decode(re.sub(r"\s", "", payload), validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"its base64 is broken: {error}") from None
+
+
+def _content(picture: Any) -> bytes:
+    """The encoded picture. The order matters: a PIL image can be read as an array too."""
+    if isinstance(picture, bytes | bytearray):
+        return bytes(picture)
+    if isinstance(picture, memoryview):
+        return cast("memoryview[int]", picture).tobytes()
+    if isinstance(picture, os.PathLike):
+        return _file_content(Path(cast("os.PathLike[str]", picture)))
+    if hasattr(picture, "save") and hasattr(picture, "mode"):
+        return _pil_content(picture)
+    if hasattr(picture, "__array_interface__"):
+        return _array_content(picture)
+    if hasattr(picture, "read"):
+        return _stream_content(picture)
+    raise ValueError(
+        f"a {type(picture).__name__} is no picture: give a path, bytes, a file object, a PIL image, a numpy array, "
+        "a data URI or a URL"
+    )
+
+
+def _file_content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{str(path)!r} cannot be read: {error.strerror or error}") from None
+
+
+def _stream_content(stream: Any) -> bytes:
+    place = stream.tell() if hasattr(stream, "seekable") and stream.seekable() else None
+    try:
+        content = stream.read()
+    except (OSError, ValueError) as error:
+        raise ValueError(f"the file object cannot be read: {error}") from None
+    if place is not None:
+        stream.seek(place)
+    if not isinstance(content, bytes):
+        raise ValueError("the file object gives text; open it in binary mode ('rb')")
+    return content
+
+
+def _pil_content(image: _PilImage) -> bytes:
+    buffer = io.BytesIO()
+    plain = image if image.mode in ("1", "L", "LA", "P", "RGB", "RGBA") else image.convert("RGB")
+    plain.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def _array_content(array: _Array) -> bytes:
+    """A PNG of an array of unsigned bytes: (height, width), grey, or (height, width, 3 or 4) in RGB order."""
+    interface = array.__array_interface__
+    shape = tuple(interface["shape"])
+    channels = shape[2] if len(shape) == 3 else 1
+    if interface["typestr"] != "|u1" or len(shape) not in (2, 3) or channels not in (1, 3, 4) or 0 in shape:
+        raise ValueError(
+            f"an array of shape {shape} and type {interface['typestr']} is no picture: "
+            "give (height, width[, 3 or 4]) of uint8, channels in RGB order"
+        )
+    height, width = shape[:2]
+    pixels, row = array.tobytes(), width * channels
+    lines = b"".join(b"\0" + pixels[start : start + row] for start in range(0, height * row, row))
+    kind = {1: 0, 3: 2, 4: 6}[channels]
+    header = struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines, 6)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+    )
+
+
+def _url_problems(url: str, formats: list[str]) -> Iterator[str]:
+    endings = [ending for name in formats for ending in EXTENSIONS[name]]
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        yield f"the URL {url!r:.120} is malformed: {error}"
+        return
+    if not parts.hostname:
+        yield f"the URL {url!r:.120} names no host"
+    if endings and not parts.path.lower().endswith(tuple(endings)):
+        yield f"the URL {url!r:.120} must end in {', '.join(endings)}; give the content instead, or validate=False"
+
+
+def _png(content: bytes) -> PictureInfo:
+    """PNG (W3C, 5.2 and 11.2): a signature, then chunks of length, name, data, checksum, up to IEND."""
+    place = 8
+    while place + 12 <= len(content):
+        length, name = struct.unpack_from(">I4s", content, place)
+        place += 12 + length
+        if name == b"IEND" and place <= len(content):
+            return PictureInfo("png", *struct.unpack_from(">II", content, 16))
+    raise ValueError("it is a PNG that is cut off")
+
+
+def _jpeg(content: bytes) -> PictureInfo:
+    """JPEG (ITU-T T.81, annex B): segments of marker and length; the frame header SOFn holds the size."""
+    place = 2
+    while place + 9 <= len(content) and content[place] == 0xFF:
+        marker = content[place + 1]
+        if marker == 0xFF:  # fill byte
+            place += 1
+        elif marker in (0xC4, 0xC8, 0xCC) or not 0xC0 <= marker <= 0xCF:
+            place += 2 + int.from_bytes(content[place + 2 : place + 4], "big")
+        else:
+            height, width = struct.unpack_from(">HH", content, place + 5)
+            if b"\xff\xd9" not in content[place:]:
+                break
+            return PictureInfo("jpeg", width, height)
+    raise ValueError("it is a JPEG that is cut off")
+
+
+def _webp(content: bytes) -> PictureInfo:
+    """WebP (RFC 9649, 2.3 to 2.7): a RIFF container whose first chunk is VP8, VP8L or VP8X."""
+    if len(content) < 30 or len(content) < 8 + int.from_bytes(content[4:8], "little"):
+        raise ValueError("it is a WebP that is cut off")
+    match content[12:16]:
+        case b"VP8X":
+            sides = (
+                1 + int.from_bytes(content[24:27], "little"),
+                1 + int.from_bytes(content[27:30], "little"),
+            )
+        case b"VP8L":
+            bits = int.from_bytes(content[21:25], "little")
+            sides = (1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF))
+        case _:
+            sides = tuple(side & 0x3FFF for side in struct.unpack_from("<HH", content, 26))
+    return PictureInfo("webp", *sides)
+
+
+def _named(name: str) -> Callable[[bytes], PictureInfo]:
+    """For a format that is known only in order to be called by its name when it is refused."""
+    return lambda _: PictureInfo(name)
+
+
+_READERS: tuple[tuple[re.Pattern[bytes], Callable[[bytes], PictureInfo]], ...] = (
+    (re.compile(rb"\x89PNG\r\n\x1a\n"), _png),
+    (re.compile(rb"\xff\xd8\xff"), _jpeg),
+    (re.compile(rb"RIFF....WEBP", re.DOTALL), _webp),
+    (re.compile(rb"GIF8[79]a"), _named("gif")),
+    (re.compile(rb"BM....\0\0\0\0", re.DOTALL), _named("bmp")),
+    (re.compile(rb"II\*\0|MM\0\*"), _named("tiff")),
+    (re.compile(rb"....ftyp(heic|heix|mif1|avif)", re.DOTALL), _named("heif")),
+)
