@@ -13,10 +13,10 @@ from .bundle import Document, at, operations
 
 def faults(document: Document) -> list[str]:
     """Everything that is wrong with the document; empty when it may be used."""
-    if wrong := [error.message for error in OpenAPIV31SpecValidator(document).iter_errors()]:
-        return wrong  # the other checks rely on its being OpenAPI
-    checks = (_schemas, _examples, _example_tasks, _catalogue, _sources)
-    return [fault for check in checks for fault in check(document)]
+    for checks in (_openapi, _catalogue), (_schemas, _examples, _example_tasks, _sources):
+        if found := [fault for check in checks for fault in check(document)]:
+            return found  # the second round relies on the first
+    return []
 
 
 def errors_of(document: Document, schema: Document, value: Any) -> Iterator[str]:
@@ -24,6 +24,11 @@ def errors_of(document: Document, schema: Document, value: Any) -> Iterator[str]
     validator = Draft202012Validator({**schema, "components": document["components"]})
     for error in validator.iter_errors(value):
         yield f"/{'/'.join(map(str, error.absolute_path))}: {error.message}"
+
+
+def _openapi(document: Document) -> Iterator[str]:
+    for error in OpenAPIV31SpecValidator(document).iter_errors():
+        yield f"/{'/'.join(map(str, error.absolute_path))}: {error.message:.200}"
 
 
 def _schemas(document: Document) -> Iterator[str]:

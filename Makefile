@@ -1,0 +1,65 @@
+# Needs Python 3.11 or newer and make; everything else is set up in $(VENV).
+SHELL := /bin/sh
+VENV ?= .venv
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+  $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done)
+PIP = $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format lint types generate generated contract tests bench vendor clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 12
+
+demo: $(VENV)/.runs ## swap two faces with the local provider; pictures in out/demo
+	$(VENV)/bin/python -m unitask demo
+
+test: check ## everything that CI runs (the same as check)
+
+check: lint types generated tests ## format, lint, types, generated code is current, all tests
+
+format: $(VENV)/.checks ## format the hand-written code
+	$(VENV)/bin/ruff format --quiet
+	$(VENV)/bin/ruff check --quiet --fix
+
+lint: $(VENV)/.checks
+	$(VENV)/bin/ruff format --check --quiet
+	$(VENV)/bin/ruff check --quiet
+
+types: $(VENV)/.checks ## mypy strict and pyright strict
+	$(VENV)/bin/mypy
+	$(VENV)/bin/basedpyright
+
+generate: $(VENV)/.checks ## bundle, lint, generate the client and the task classes
+	cd spec && $(CURDIR)/$(VENV)/bin/python -m generator
+
+generated: $(VENV)/.checks ## is the generated code what the spec gives?
+	cd spec && $(CURDIR)/$(VENV)/bin/python -m generator --check
+
+contract: $(VENV)/.checks ## the contract tests alone, with their table
+	$(VENV)/bin/python -m pytest contract_tests
+
+tests: $(VENV)/.checks
+	$(VENV)/bin/python -m pytest
+
+bench: $(VENV)/.checks ## speed and size, as ratios measured side by side
+	$(VENV)/bin/python benchmarks/bench_wrapper.py
+	$(VENV)/bin/python benchmarks/bench_swap.py
+
+vendor: $(VENV)/.checks ## fetch weights and sample pictures again from the packages they are from
+	$(VENV)/bin/python sandbox/vendor.py
+
+clean: ## remove everything that was made here
+	rm -rf $(VENV) out dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "unitask needs Python 3.11 or newer; set PYTHON=/path/to/python" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runs: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable '.[sandbox]'
+	@touch $@
+
+$(VENV)/.checks: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/.runs

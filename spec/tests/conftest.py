@@ -1,0 +1,19 @@
+"""Fixtures for the tests of the spec and of what is generated from it."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from generator import bundle as bundling
+
+SPEC = Path(__file__).resolve().parents[1]
+_BUNDLE = bundling.bundle(SPEC)
+
+
+@pytest.fixture
+def document() -> dict[str, Any]:
+    """The bundle, to be broken as a test likes."""
+    return copy.deepcopy(_BUNDLE)

@@ -1,0 +1,62 @@
+"""Merging the files of the spec into one document."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from generator.bundle import SpecError, at, bundle, load_yaml, operations
+
+SPEC = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    """A copy of the spec to change."""
+    return Path(shutil.copytree(SPEC, tmp_path / "spec", ignore=shutil.ignore_patterns("tests", "generator")))
+
+
+def test_bundle_holds_every_operation_and_every_task_type(document: dict[str, Any]) -> None:
+    """The four operations and the catalogue are in the document."""
+    names = {operation["operationId"] for _, _, operation in operations(document)}
+
+    assert names == {"create_task", "get_task", "cancel_task", "cancel_tasks"}
+    assert [(task["name"], task["family"]) for task in document["x-tasks"]] == [("FaceSwap", "faceswap")]
+
+
+def test_bundle_attaches_each_example_to_its_operation(document: dict[str, Any]) -> None:
+    """A body stands beside the request or answer that it is an example of."""
+    content = at(document, "#/paths/~1api~1v1~1task/post/requestBody/content/application~1json")
+
+    assert "faceswap.face-swap.request" in content["examples"]
+    assert (
+        "core.no-credit.create.500"
+        in at(document, "#/components/responses/Refusal")["content"]["application/json"]["examples"]
+    )
+
+
+def test_bundle_keeps_dates_as_text(tmp_path: Path) -> None:
+    """YAML is read with JSON's types only, so that an example stays what it is on the wire."""
+    (tmp_path / "x.yaml").write_text("day: 2025-04-03\n")
+
+    assert load_yaml(tmp_path / "x.yaml") == {"day": "2025-04-03"}
+
+
+def test_bundle_refuses_a_name_that_two_files_define(copied: Path) -> None:
+    """Two schemas of one name are an error that names the second file."""
+    (copied / "schemas" / "zz.yaml").write_text("Task: {type: object}\n")
+
+    with pytest.raises(SpecError, match=r"zz\.yaml.*'Task' is already defined"):
+        bundle(copied)
+
+
+def test_bundle_refuses_an_example_of_no_operation(copied: Path) -> None:
+    """An example that names an unknown operation is an error."""
+    path = copied / "examples" / "core" / "webhook.request.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "x-operation": "make_task"}))
+
+    with pytest.raises(SpecError, match="no operation 'make_task'"):
+        bundle(copied)

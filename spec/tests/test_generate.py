@@ -1,0 +1,91 @@
+"""Generation: what is checked in is what the spec gives, on every run and whatever the hash seed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from generator import templates
+from generator.__main__ import PLACES, ROOT, SPEC, differences, generate
+from generator.bundle import SpecError
+from generator.catalogue import emit_catalogue
+from generator.emit import HEADER, generator_view
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root folder into which everything was generated just now."""
+    root = tmp_path_factory.mktemp("fresh")
+    generate(root)
+    return root
+
+
+def test_generated_code_is_current(fresh: Path) -> None:
+    """Generating again gives every checked-in file byte for byte."""
+    assert differences(ROOT, fresh) == []
+
+
+def test_generated_code_does_not_depend_on_the_hash_seed(fresh: Path, tmp_path: Path) -> None:
+    """Another process with another hash seed writes the same bytes."""
+    program = "import sys, pathlib; from generator.__main__ import generate; generate(pathlib.Path(sys.argv[1]))"
+    environment = {**os.environ, "PYTHONHASHSEED": "4711"}
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], cwd=SPEC, env=environment, check=True)
+
+    assert differences(fresh, tmp_path) == []
+
+
+def test_differences_names_changed_missing_and_extra_files(fresh: Path, tmp_path: Path) -> None:
+    """An edited file, a missing one and a stray one are all found."""
+    generate(tmp_path)
+    package = tmp_path / "generated" / "unitask_api"
+    (package / "types.py").write_text("edited")
+    (package / "errors.py").unlink()
+    (package / "stray.py").write_text("")
+
+    assert differences(fresh, tmp_path) == [f"generated/unitask_api/{name}.py" for name in ("errors", "stray", "types")]
+
+
+def test_every_generated_file_says_that_it_is(fresh: Path) -> None:
+    """Whoever opens a generated file reads first that it must not be edited."""
+    files = [path for place in PLACES for path in (fresh / place).rglob("*.py")]
+
+    assert files
+    assert [path for path in files if not path.read_text().startswith(HEADER)] == []
+
+
+@pytest.mark.parametrize("patch", templates.PATCHES, ids=range(len(templates.PATCHES)))
+def test_patch_fails_when_its_anchor_is_gone(
+    patch: templates.Patch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A packaged template that has changed under a patch stops the generation."""
+    moved = templates.Patch(patch.template, patch.why, f"gone {patch.find}", patch.put)
+    monkeypatch.setattr(templates, "PATCHES", (moved,))
+
+    with pytest.raises(templates.PatchError, match="0 times"):
+        templates.write_patched(tmp_path)
+
+
+def test_generator_view_has_no_extensions_and_no_examples(document: dict[str, Any]) -> None:
+    """The generator sees neither our extensions nor the bodies; open words are plain enums to it."""
+    view = generator_view(document)
+
+    assert "x-" not in "".join(key for key in view)
+    assert "examples" not in view["components"]
+    assert view["components"]["schemas"]["TaskStatus"]["enum"]
+
+
+@pytest.mark.parametrize(
+    ("field", "rule"), [("class", {"type": "string"}), ("extra", {"type": "string"}), ("x", {"type": "object"})]
+)
+def test_catalogue_refuses_a_field_it_has_no_name_or_type_for(
+    document: dict[str, Any], tmp_path: Path, field: str, rule: dict[str, Any]
+) -> None:
+    """A field that cannot be a Python argument stops the generation; it is never left out quietly."""
+    document["components"]["schemas"]["FaceSwapInput"]["properties"][field] = {"description": "x", **rule}
+
+    with pytest.raises(SpecError, match=r"teach spec/generator/catalogue\.py"):
+        emit_catalogue(document, tmp_path / "tasks")

@@ -1,0 +1,73 @@
+"""The checks of the bundle: the spec passes, and each check finds the fault that it is for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from generator.lint import faults
+
+Document = dict[str, Any]
+
+
+def _set(*path: Any, value: Any) -> Callable[[Document], None]:
+    def change(document: Document) -> None:
+        node: Any = document
+        for part in path[:-1]:
+            node = node[part]
+        node[path[-1]] = value
+
+    return change
+
+
+def _schema(*path: Any, value: Any) -> Callable[[Document], None]:
+    return _set("components", "schemas", *path, value=value)
+
+
+def _example(name: str, *path: Any, value: Any) -> Callable[[Document], None]:
+    return _set("components", "examples", name, "value", *path, value=value)
+
+
+def _twin(document: Document) -> None:
+    document["x-tasks"].append({**document["x-tasks"][0], "name": "Twin"})
+
+
+FAULTS = {
+    "no-openapi": (_set("info", "version", value=3), "/info/version: 3 is not of type 'string'"),
+    "example-breaks-its-schema": (
+        _example("faceswap.face-swap.create.200", "data", "status", value=None),
+        "example faceswap.face-swap.create.200 is not a post /api/v1/task 200: /data/status",
+    ),
+    "example-breaks-its-input": (
+        _example("faceswap.face-swap.request", "input", "swap_image", value=7),
+        "its input is not a FaceSwapInput: /swap_image",
+    ),
+    "example-breaks-its-output": (
+        _example("faceswap.face-swap.completed.200", "data", "output", "image_url", value=7),
+        "its output is not a FaceSwapOutput: /image_url",
+    ),
+    "example-of-nothing": (
+        _set("components", "examples", "stray", value={"value": 1, "x-part": "request"}),
+        "example stray belongs to no operation",
+    ),
+    "default": (_schema("TaskUsage", "properties", "frozen", "default", value=0), "a default would be sent"),
+    "title": (_schema("TaskUsage", "title", value="Usage"), "a title would rename the class"),
+    "twin-task-types": (_twin, "Twin and FaceSwap have the same model, task_type and match"),
+    "no-such-schema": (_set("x-tasks", 0, "output", value="Nothing"), "the output 'Nothing', which is no schema"),
+    "unknown-source": (_schema("Task", "properties", "model", "x-source", value=["hearsay"]), "'hearsay' is not in"),
+    "no-source": (_schema("TaskUsage", "properties", "more", value={"type": "string"}), "say where it is from"),
+}
+
+
+def test_faults_of_the_spec_are_none(document: Document) -> None:
+    """The spec as it is passes every check."""
+    assert faults(document) == []
+
+
+@pytest.mark.parametrize(("change", "expected"), FAULTS.values(), ids=FAULTS.keys())
+def test_faults_names_what_is_wrong(document: Document, change: Callable[[Document], None], expected: str) -> None:
+    """Each fault is found, and the sentence says where it is."""
+    change(document)
+
+    assert any(expected in fault for fault in faults(document)), faults(document)
