@@ -34,7 +34,7 @@ def _twin(document: Document) -> None:
 
 
 FAULTS = {
-    "no-openapi": (_set("info", "version", value=3), "/info/version: 3 is not of type 'string'"),
+    "no-openapi": (_set("info", "version", value=3), "/info/version: 3 is not of type"),
     "example-breaks-its-schema": (
         _example("faceswap.face-swap.create.200", "data", "status", value=None),
         "example faceswap.face-swap.create.200 is not a post /api/v1/task 200: /data/status",
