@@ -1,0 +1,57 @@
+"""The table of checks at the end of a run, and hypothesis' settings for them."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("dev", deadline=None, database=None)
+settings.register_profile("ci", settings.get_profile("dev"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+FAMILIES = ("faceswap", "core")
+CHECKS = ("examples", "status", "errors", "requests", "parity", "provider", "drift", "layers", "planted")
+OUTCOMES = pytest.StashKey[Counter[tuple[str, str, str]]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start counting."""
+    config.stash[OUTCOMES] = Counter()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the checks in their order, after everything else."""
+    items.sort(key=lambda item: CHECKS.index(marker.args[0]) if (marker := item.get_closest_marker("contract")) else -1)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
+    """Count each outcome for the check and the family that the test is about."""
+    report: pytest.TestReport = yield
+    marker = item.get_closest_marker("contract")
+    if marker and (report.when == "call" or report.failed):
+        family = next((name for name in FAMILIES if name in item.name), "all")
+        item.config.stash[OUTCOMES][family, marker.args[0], report.outcome] += 1
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print family x check: how many passed, and how many failed."""
+    outcomes = config.stash[OUTCOMES]
+    if not outcomes:
+        return
+    checks = [check for check in CHECKS if any(check == counted for _, counted, _ in outcomes)]
+    families = [*FAMILIES, "all"]
+    terminalreporter.section("contract")
+    terminalreporter.write_line("".join(f"{title:>16}" for title in ("", *checks)))
+    for family in families:
+        cells = [_cell(outcomes, family, check) for check in checks]
+        terminalreporter.write_line("".join(f"{cell:>16}" for cell in (family, *cells)))
+
+
+def _cell(outcomes: Counter[tuple[str, str, str]], family: str, check: str) -> str:
+    passed, failed = (outcomes[family, check, outcome] for outcome in ("passed", "failed"))
+    return f"{passed} of {passed + failed}" if passed + failed else "-"

@@ -1,0 +1,188 @@
+"""What the checks share: the bundle, bodies drawn from it, and a client of either kind over scripted answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import httpx
+import respx
+import schemathesis
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+from unitask import AsyncClient, Client, errors, tasks
+from unitask._core.delivery import Resend
+from unitask._core.messages import Moment
+
+BASE_URL = "https://provider.test"
+KEY = "0123456789abcdef" * 4
+TASK_ID = "90efd2db-bcfc-413f-a0be-c893850c9d68"
+FACE_SWAP = tasks.FaceSwap(target_image="https://me.test/a.jpg", swap_image="https://me.test/b.png")
+SHELLS = ("sync", "async")
+
+Reply = httpx.Response | httpx.RequestError
+Call = Callable[[Any], Any]
+
+
+@cache
+def bundle() -> dict[str, Any]:
+    """The OpenAPI document that ships with the generated client."""
+    found = find_spec("unitask_api")
+    assert found
+    assert found.origin
+    document: dict[str, Any] = json.loads(Path(found.origin).with_name("openapi.json").read_text(encoding="utf-8"))
+    return document
+
+
+def examples(part: str | None = None) -> dict[str, dict[str, Any]]:
+    """The bodies of spec/examples by name; of one part (request, 200, default), or all."""
+    found = bundle()["components"]["examples"].items()
+    return {name: example for name, example in found if part in (None, example["x-part"])}
+
+
+@cache
+def validator(schema: str) -> Draft202012Validator:
+    """A validator for a component of the bundle, not the one that the wrapper uses."""
+    return Draft202012Validator({"$ref": f"#/components/schemas/{schema}", "components": bundle()["components"]})
+
+
+@cache
+def _components() -> Any:
+    """One pseudo-operation a component, so that schemathesis' public API gives a strategy for each."""
+    content = {
+        name: {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}
+        for name in bundle()["components"]["schemas"]
+    }
+    paths = {
+        f"/{name}": {
+            "post": {"requestBody": {"required": True, "content": body}, "responses": {"200": {"description": ""}}}
+        }
+        for name, body in content.items()
+    }
+    return schemathesis.openapi.from_dict({**bundle(), "paths": paths, "x-tasks": []})
+
+
+def component(name: str) -> st.SearchStrategy[Any]:
+    """Bodies that a component of the bundle allows."""
+    return _components()[f"/{name}"]["POST"].as_strategy().map(lambda case: case.body)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["code", "data", "message", "task_id", "status", "error", "zz"]), inner, max_size=4
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@dataclass
+class Trace:
+    """What a call did and how it ended."""
+
+    requests: list[tuple[str, str, Any]] = field(default_factory=list)
+    headers: list[httpx.Headers] = field(default_factory=list)
+    sleeps: list[float] = field(default_factory=list)
+    result: Any = None
+    error: errors.UnitaskError | None = None
+
+    def creates(self) -> int:
+        """How many creates were sent."""
+        return sum(method == "POST" for method, _, _ in self.requests)
+
+    def outcome(self) -> object:
+        """How it ended, in values that can be compared."""
+        if self.error is not None:
+            return type(self.error), str(self.error), self.error.task_id
+        return getattr(self.result, "raw", self.result)
+
+
+def answer(status: int, body: Any, **headers: str) -> httpx.Response:
+    """A scripted answer: bytes as they are, anything else as JSON."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return httpx.Response(status, content=content, headers={"content-type": "application/json", **headers})
+
+
+def envelope(status: object, **fields: Any) -> dict[str, Any]:
+    """A whole answer about our task, with this status."""
+    data = {"task_id": TASK_ID, "model": FACE_SWAP.MODEL, "task_type": FACE_SWAP.TASK_TYPE, "status": status, **fields}
+    return {"code": 200, "data": data, "message": "success"}
+
+
+class Provider:
+    """A scripted provider, and time that passes only while the client sleeps and a second with each request."""
+
+    def __init__(self, creates: Iterable[Reply], looks: Iterable[Reply]) -> None:
+        self.trace, self._now = Trace(), 0.0
+        self.router = respx.mock(base_url=BASE_URL, assert_all_called=False)
+        for route, replies in (
+            (self.router.post("/api/v1/task"), list(creates)),
+            (self.router.route(method__in=["GET", "DELETE"]), list(looks)),
+        ):
+            route.mock(side_effect=self._script(replies))
+
+    def clock(self) -> Moment:
+        """Now."""
+        return Moment(self._now, 1.7e9 + self._now)
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        self._now += seconds
+        if seconds:
+            self.trace.sleeps.append(round(seconds, 9))
+
+    async def sleep_async(self, seconds: float) -> None:
+        """Let time pass."""
+        self.sleep(seconds)
+
+    def _script(self, replies: list[Reply]) -> Callable[[httpx.Request], httpx.Response]:
+        def reply(request: httpx.Request) -> httpx.Response:
+            self._now += 1.0
+            body = json.loads(request.content) if request.content else None
+            self.trace.requests.append((request.method, request.url.raw_path.decode(), body))
+            self.trace.headers.append(request.headers)
+            scripted = replies.pop(0) if len(replies) > 1 else replies[0]
+            if isinstance(scripted, httpx.RequestError):
+                raise scripted
+            return httpx.Response(scripted.status_code, headers=scripted.headers, content=scripted.content)
+
+        return reply
+
+
+def perform(
+    shell: str, call: Call, creates: Iterable[Reply] = (), looks: Iterable[Reply] = (), **settings: Any
+) -> Trace:
+    """Make a call with a client of either kind over scripted answers; the last answer of a script repeats."""
+    provider = Provider(creates, looks)
+    work = _sync if shell == "sync" else _async
+    try:
+        provider.trace.result = work(provider, call, {"clock": provider.clock, **settings})
+    except errors.UnitaskError as error:
+        provider.trace.error = error
+    return provider.trace
+
+
+def _sync(provider: Provider, call: Call, settings: dict[str, Any]) -> Any:
+    transport = httpx.MockTransport(provider.router.handler)
+    with Client(KEY, BASE_URL, transport=transport, sleep=provider.sleep, **settings) as client:
+        client._resend = Resend(lambda: 0.5)
+        return call(client)
+
+
+def _async(provider: Provider, call: Call, settings: dict[str, Any]) -> Any:
+    async def main() -> Any:
+        transport = httpx.MockTransport(provider.router.async_handler)
+        async with AsyncClient(KEY, BASE_URL, transport=transport, sleep=provider.sleep_async, **settings) as client:
+            client._resend = Resend(lambda: 0.5)
+            return await call(client)
+
+    return asyncio.run(main())

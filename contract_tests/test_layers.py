@@ -1,0 +1,70 @@
+"""The layers of ARCHITECTURE.md, read off the import statements of every module."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.contract("layers")
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = {
+    "unitask_api": ROOT / "generated" / "unitask_api",
+    "unitask": ROOT / "wrapper" / "unitask",
+    "unitask_sandbox": ROOT / "sandbox" / "unitask_sandbox",
+}
+SHELLS = {"unitask._shell", "unitask.client", "unitask.aio"}
+APPLICATIONS = {"unitask.cli", "unitask.demo", "unitask.__main__"}
+
+
+def imports(package: str, folder: Path) -> Iterator[tuple[str, str]]:
+    """Each (module, what it imports) below a package's folder; relative imports are made absolute."""
+    for path in sorted(folder.rglob("*.py")):
+        parts = [package, *path.relative_to(folder).with_suffix("").parts]
+        module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        home = parts[:-1]
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                yield from ((module, alias.name) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                base = home[: len(home) - node.level + 1] if node.level else []
+                source = ".".join([*base, *([node.module] if node.module else [])])
+                yield from ((module, f"{source}.{alias.name}") for alias in node.names)
+
+
+def broken_rules(edges: Iterator[tuple[str, str]]) -> list[str]:
+    """The imports that go against the layers, each with the rule that it breaks."""
+    return [f"{module} imports {name}: {rule}" for module, name in edges for rule in _rules(module, name)]
+
+
+def _rules(module: str, name: str) -> Iterator[str]:
+    package, target = module.partition(".")[0], name.partition(".")[0]
+    if package == "unitask_api" and target in ("unitask", "unitask_sandbox"):
+        yield "the generated client knows nothing above it"
+    if package == "unitask_sandbox" and target in ("unitask", "unitask_api", "httpx"):
+        yield "the sandbox is the second witness: it reads the spec and nothing of the client"
+    if package == "unitask":
+        if target == "httpx" and module not in SHELLS:
+            yield "httpx is for the shells"
+        if target == "unitask_sandbox" and module not in APPLICATIONS:
+            yield "only the command line starts the sandbox"
+        if target == "unitask_api" and module != "unitask._core.requests":
+            yield "one module of the wrapper touches the generated code"
+        if module.startswith("unitask._core") and name.startswith(("unitask._shell", "unitask.client", "unitask.aio")):
+            yield "the core knows no shell"
+        if module not in APPLICATIONS and ".".join(name.split(".")[:2]) in APPLICATIONS:
+            yield "nothing stands above the command line"
+        if module.startswith("unitask._core") and target in ("time", "random", "asyncio", "threading", "socket", "os"):
+            yield "the core has no clock, no random and no I/O of its own"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_package_keeps_to_its_layer(package: str) -> None:
+    """No import of the package goes against the layers."""
+    edges = list(imports(package, PACKAGES[package]))
+
+    assert edges
+    assert broken_rules(iter(edges)) == []

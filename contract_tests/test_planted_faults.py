@@ -1,0 +1,325 @@
+"""Every check has been seen red: each fault planted here is one that a client like ours could have, and is found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import Phase, settings
+from unitask import AsyncClient, errors, inputs, tasks
+from unitask._core import delivery, envelope, flows, lifecycle, messages, requests, waiting
+from unitask.task import Task
+
+from . import (
+    support,
+    test_drift,
+    test_errors,
+    test_examples,
+    test_layers,
+    test_parity,
+    test_requests,
+    test_status,
+)
+
+pytestmark = pytest.mark.contract("planted")
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+Check = Callable[[], object]
+
+
+def _replaced(place: Any, name: str, value: Any) -> Plant:
+    return lambda monkeypatch: monkeypatch.setattr(place, name, value)
+
+
+def _unknown_is_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = lifecycle.state_of
+    failed = lifecycle.State.FAILED
+
+    def state_of(word: object) -> lifecycle.State:
+        state = known(word)
+        return failed if state is lifecycle.State.UNKNOWN else state
+
+    monkeypatch.setattr("unitask.task.state_of", state_of)
+
+
+def _case_matters(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = {state.value: state for state in lifecycle.State}
+    monkeypatch.setattr("unitask.task.state_of", lambda word: words.get(word, lifecycle.State.UNKNOWN))
+
+
+def _failed_is_returned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flows, "wait", flows.watch)
+
+
+def _body_must_be_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(envelope, "_json_object", json.loads)
+
+
+def _every_5xx_is_decided(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(envelope, "_is_envelope", lambda _: True)
+
+
+def _id_of_a_refusal_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    refusal = envelope.refusal
+
+    def without_id(answer: messages.Answer) -> errors.ApiError:
+        error = refusal(answer)
+        error.task_id = None
+        return error
+
+    monkeypatch.setattr(envelope, "refusal", without_id)
+
+
+def _read_timeout_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("unitask._shell.NEVER_LEFT", (httpx.RequestError,))
+
+
+def _refused_connection_is_uncertain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("unitask._shell.NEVER_LEFT", ())
+
+
+def _retry_after_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "paced", lambda _: 1.0)
+
+
+def _one_bad_look_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flows, "_worth_another_look", lambda _: False)
+
+
+def _id_of_a_failed_look_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(errors.UnitaskError, "task_id", property(lambda _: None, lambda _, __: None))
+
+
+def _body_has_a_misspelt_field(monkeypatch: pytest.MonkeyPatch) -> None:
+    create = requests.create
+
+    def misspelt(body: dict[str, Any]) -> messages.Send:
+        sent = create(body)
+        return messages.Send(sent.method, sent.path, {**sent.json, "task_type": 7})
+
+    monkeypatch.setattr(requests, "create", misspelt)
+
+
+def _unknown_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "look", lambda task_id, _=None: messages.Send("GET", f"/api/v1/tasks/{task_id}"))
+
+
+def _required_parameter_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "cancel_many", lambda _, __: messages.Send("DELETE", "/api/v1/tasks"))
+
+
+def _field_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = inputs.request_body
+    monkeypatch.setattr(inputs, "request_body", known)
+
+    def values(self: tasks.FaceSwap) -> dict[str, Any]:
+        return {"target_image": self.target_image}
+
+    monkeypatch.setattr(tasks.FaceSwap, "values", values)
+
+
+def _unknown_fields_of_an_answer_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = envelope.read_task
+
+    def narrow(*arguments: Any) -> Any:
+        found = read(*arguments)
+        if isinstance(found, Task):
+            return Task({"task_id": found.id, "status": found.status}, found.output_type)
+        return found
+
+    monkeypatch.setattr(envelope, "read_task", narrow)
+
+
+def _async_sleeps_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    take = AsyncClient._take
+
+    async def longer(self: AsyncClient, step: messages.Step, *rest: Any) -> messages.Reply:
+        is_sleep = isinstance(step, messages.Sleep) and step.seconds
+        return await take(self, messages.Sleep(step.seconds * 2) if is_sleep else step, *rest)
+
+    monkeypatch.setattr(AsyncClient, "_take", longer)
+
+
+def _async_looks_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    send = AsyncClient._send
+
+    async def twice(self: AsyncClient, step: messages.Send) -> messages.Reply:
+        await send(self, step)
+        return await send(self, step)
+
+    monkeypatch.setattr(AsyncClient, "_send", twice)
+
+
+def _quick(test: Any, **arguments: Any) -> None:
+    """Run a hypothesis test until its first failure, which need not be made small here."""
+    usual = test._hypothesis_internal_use_settings
+    test._hypothesis_internal_use_settings = settings(usual, phases=[Phase.generate])
+    try:
+        test(**arguments)
+    finally:
+        test._hypothesis_internal_use_settings = usual
+
+
+def _first(examples: dict[str, Any]) -> str:
+    return next(iter(examples))
+
+
+CASES: dict[str, tuple[Plant, Check]] = {
+    "examples: a field of an answer is lost": (
+        _unknown_fields_of_an_answer_are_dropped,
+        lambda: test_examples.test_example_answer_is_what_the_wrapper_returns("sync", "faceswap.face-swap.create.200"),
+    ),
+    "examples: a field of a request is lost": (
+        _field_is_dropped,
+        lambda: test_examples.test_example_request_is_what_the_wrapper_sends("faceswap.face-swap.request"),
+    ),
+    "examples: the id of a refusal is lost": (
+        _id_of_a_refusal_is_lost,
+        lambda: test_examples.test_example_refusal_is_a_typed_error_with_the_task_id(
+            "sync", _first(support.examples("default"))
+        ),
+    ),
+    "status: an unknown word is a failure": (
+        _unknown_is_failed,
+        lambda: _quick(test_status.test_unknown_status_keeps_waiting, shell="sync"),
+    ),
+    "status: an unknown word is a failure at the deadline": (
+        _unknown_is_failed,
+        lambda: _quick(test_status.test_unknown_status_at_the_deadline_loses_nothing, shell="sync"),
+    ),
+    "status: letter case matters": (
+        _case_matters,
+        lambda: _quick(test_status.test_documented_word_is_understood_in_any_case, shell="sync"),
+    ),
+    "status: a failed task is returned as if it were fine": (
+        _failed_is_returned,
+        lambda: _quick(test_status.test_failed_task_raises_with_the_task, shell="sync"),
+    ),
+    "status: unknown fields are dropped": (
+        _unknown_fields_of_an_answer_are_dropped,
+        lambda: _quick(test_status.test_any_documented_answer_is_understood, shell="sync"),
+    ),
+    "errors: a body that is not JSON raises": (
+        _body_must_be_json,
+        lambda: _quick(test_errors.test_any_refusal_of_a_create_ends_typed_and_is_never_sent_twice, shell="sync"),
+    ),
+    "errors: a gateway's 502 is taken for the API's": (
+        _every_5xx_is_decided,
+        lambda: test_errors.test_refused_create_is_decided_or_uncertain_and_sent_once(
+            "sync", 502, *test_errors.SHAPES["html"]
+        ),
+    ),
+    "errors: a create is sent again after a read timeout": (
+        _read_timeout_is_sent_again,
+        lambda: test_errors.test_create_that_may_have_arrived_is_uncertain("sync", httpx.ReadTimeout("slow")),
+    ),
+    "errors: a refused connection is not tried again": (
+        _refused_connection_is_uncertain,
+        lambda: test_errors.test_create_that_never_left_is_sent_again("sync", httpx.ConnectError("refused")),
+    ),
+    "errors: Retry-After is ignored": (
+        _retry_after_is_ignored,
+        lambda: test_errors.test_rate_limited_create_waits_as_asked("sync", "7", 7.0),
+    ),
+    "errors: one bad look ends a wait": (
+        _one_bad_look_ends_the_wait,
+        lambda: _quick(test_errors.test_troubled_looks_do_not_end_a_wait, shell="sync"),
+    ),
+    "errors: the id of a failed look is lost": (
+        _id_of_a_failed_look_is_lost,
+        lambda: _quick(test_errors.test_any_answer_to_a_look_ends_typed_with_the_id, shell="sync"),
+    ),
+    "errors: HTTP 200 without an id is taken for a refusal": (
+        _replaced(envelope, "_unreadable", lambda answer, _: envelope.refusal(answer)),
+        lambda: _quick(test_errors.test_success_without_a_task_id_is_uncertain, shell="sync"),
+    ),
+    "errors: every refusal is of one kind": (
+        _replaced(envelope, "KIND_BY_STATUS", {}),
+        lambda: test_errors.test_refusal_has_the_kind_of_its_status("sync", 404, errors.NotFound),
+    ),
+    "errors: lack of credit is not told apart": (
+        _replaced(envelope, "CREDIT_WORDS", ()),
+        lambda: test_errors.test_lack_of_credit_is_told_by_its_words("sync", "failed to freeze point"),
+    ),
+    "requests: a field of another type is sent": (
+        _body_has_a_misspelt_field,
+        lambda: _quick(test_requests.test_create_is_documented_and_complete, shell="sync"),
+    ),
+    "requests: a look goes to a path that is not documented": (
+        _unknown_path,
+        lambda: test_requests.test_every_other_call_is_documented("sync", test_requests.CALLS["get"]),
+    ),
+    "requests: a required parameter is missing": (
+        _required_parameter_is_missing,
+        lambda: test_requests.test_every_other_call_is_documented("sync", test_requests.CALLS["cancel_many"]),
+    ),
+    "requests: an id is not escaped": (
+        _replaced(requests, "look", lambda task_id, _=None: messages.Send("GET", f"/api/v1/task/{task_id}")),
+        lambda: test_requests.test_odd_id_is_escaped("sync"),
+    ),
+    "parity: the async client sleeps longer": (
+        _async_sleeps_longer,
+        lambda: _quick(test_parity.test_both_clients_give_one_trace, call=test_parity.CALLS["wait"]),
+    ),
+    "parity: the async client sends everything twice": (
+        _async_looks_twice,
+        lambda: _quick(test_parity.test_both_clients_give_one_trace, call=test_parity.CALLS["submit"]),
+    ),
+}
+
+
+@pytest.mark.parametrize(("plant", "check"), CASES.values(), ids=CASES.keys())
+def test_planted_fault_is_found(plant: Plant, check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check passes as things are, and fails once the fault is there."""
+    check()
+    plant(monkeypatch)
+
+    with pytest.raises(Exception):  # noqa: B017, PT011 - a failing check raises what its fault makes it raise
+        check()
+
+
+def test_stale_drift_entry_is_found() -> None:
+    """An entry whose page does not contradict the evidence any more fails."""
+    entry = {**test_drift.LEDGER[0], "documented": {"schema": {"type": "string"}}}
+
+    with pytest.raises(AssertionError):
+        test_drift.test_documented_schema_rejects_what_was_seen(entry)
+
+
+def test_drift_entry_that_our_schema_does_not_cover_is_found() -> None:
+    """An entry whose evidence our schema rejects fails."""
+    entry = {**test_drift.LEDGER[0], "ours": "#/components/schemas/TaskMeta"}
+
+    with pytest.raises(AssertionError):
+        test_drift.test_our_schema_accepts_what_was_seen(entry)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("unitask_api.client", "unitask.errors"),
+        ("unitask_sandbox.app", "unitask_api.models.Task"),
+        ("unitask_sandbox.app", "httpx"),
+        ("unitask.task", "httpx"),
+        ("unitask.files", "unitask_api.models.Task"),
+        ("unitask.client", "unitask_sandbox.running"),
+        ("unitask._core.flows", "unitask.client.Client"),
+        ("unitask._core.waiting", "time"),
+        ("unitask.client", "unitask.cli.main"),
+    ],
+)
+def test_import_against_the_layers_is_found(module: str, name: str) -> None:
+    """Each rule of the layers finds an import that breaks it."""
+    assert test_layers.broken_rules(iter([(module, name)]))
+
+
+def test_wait_that_looks_too_often_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trace shows every pause, so a hot loop cannot hide."""
+    monkeypatch.setattr(waiting, "next_look", lambda *_: 0.0)
+    still = support.answer(200, support.envelope("processing"))
+    trace = support.perform("sync", lambda client: client.wait(support.TASK_ID, timeout=30), looks=[still])
+
+    assert len(trace.requests) > 20

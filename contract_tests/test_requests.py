@@ -1,0 +1,111 @@
+"""What the client sends: every request is one that the spec describes, with a body that its schema allows."""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from unitask import tasks
+
+from .support import KEY, SHELLS, TASK_ID, Call, Trace, answer, bundle, envelope, perform, validator
+
+pytestmark = [pytest.mark.contract("requests"), pytest.mark.parametrize("shell", SHELLS)]
+
+PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==")
+names = st.from_regex(r"[a-z0-9]{1,12}", fullmatch=True)
+urls = st.builds("https://{}.test/{}.{}".format, names, names, st.sampled_from(["jpg", "jpeg", "png", "webp", "PNG"]))
+pictures = urls | st.just(PNG) | st.just("data:image/png;base64," + base64.b64encode(PNG).decode())
+face_swaps = st.builds(
+    tasks.FaceSwap,
+    target_image=pictures,
+    swap_image=pictures,
+    extra=st.dictionaries(names.map("x_{}".format), st.integers() | st.text(max_size=5), max_size=2),
+)
+options = st.fixed_dictionaries(
+    {},
+    optional={
+        "webhook_url": urls,
+        "webhook_secret": st.text("abcdef", min_size=1, max_size=9),
+        "service_mode": st.sampled_from(["public", "private", ""]),
+    },
+)
+
+
+def assert_documented(trace: Trace) -> None:
+    """Every request of the trace is an operation of the spec, with its key, parameters and body."""
+    for (method, target, body), headers in zip(trace.requests, trace.headers, strict=True):
+        parts = urlsplit(target)
+        template, item = _path(parts.path)
+        operation = item[method.lower()]
+        declared = {parameter["name"]: parameter for parameter in operation.get("parameters", [])}
+        sent = parse_qs(parts.query, keep_blank_values=True)
+        assert headers["x-api-key"] == KEY
+        assert sent.keys() <= declared.keys(), template
+        assert {name for name, parameter in declared.items() if parameter["required"]} <= sent.keys()
+        if "requestBody" in operation:
+            assert headers["content-type"] == "application/json"
+            assert list(validator("TaskRequest").iter_errors(body)) == []
+            for entry in bundle()["x-tasks"]:
+                if (entry["model"], entry["task_type"]) == (body["model"], body["task_type"]):
+                    assert list(validator(entry["input"]).iter_errors(body["input"])) == []
+        else:
+            assert body is None
+
+
+def _path(path: str) -> tuple[str, dict[str, Any]]:
+    for template, item in bundle()["paths"].items():
+        if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), path):
+            return template, item
+    raise AssertionError(f"{path} is not in the spec")
+
+
+@settings(max_examples=60)
+@given(task=face_swaps, given_options=options)
+def test_create_is_documented_and_complete(shell: str, task: tasks.FaceSwap, given_options: dict[str, str]) -> None:
+    """Whatever picture is given in whatever form, the body is a face swap of the spec and holds what was given."""
+    trace = perform(
+        shell, lambda client: client.submit(task, **given_options), creates=[answer(200, envelope("pending"))]
+    )
+
+    assert_documented(trace)
+    ((_, _, body),) = trace.requests
+    assert body["input"].keys() == {"target_image", "swap_image", *task.extra}
+    assert ("config" in body) == bool(given_options)
+    for name in ("target_image", "swap_image"):
+        given_picture = getattr(task, name)
+        sent = body["input"][name]
+        assert base64.b64decode(sent) == PNG if isinstance(given_picture, bytes) else sent == given_picture
+
+
+CALLS: dict[str, Call] = {
+    "get": lambda client: client.get(TASK_ID),
+    "cancel": lambda client: client.cancel(TASK_ID),
+    "cancel_many": lambda client: client.cancel_many(created_before=1_700_000_000),
+    "cancel_many of a model": lambda client: client.cancel_many(created_before=1_700_000_000.9, model="kling"),
+    "wait": lambda client: client.wait(TASK_ID),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
+def test_every_other_call_is_documented(shell: str, call: Call) -> None:
+    """Looks and cancels are operations of the spec, with parameters that are declared."""
+    trace = perform(shell, call, looks=[answer(200, {**envelope("completed"), "message": "done"})])
+
+    assert len(trace.requests) == 1
+    assert_documented(trace)
+
+
+def test_odd_id_is_escaped(shell: str) -> None:
+    """An id that holds signs of a URL stays one part of the path."""
+    odd = "a/b c?d#e"
+    trace = perform(
+        shell, lambda client: client.get(odd), looks=[answer(200, {"data": {"task_id": odd, "status": ""}})]
+    )
+
+    assert trace.requests == [("GET", "/api/v1/task/a%2Fb%20c%3Fd%23e", None)]
+    assert_documented(trace)
