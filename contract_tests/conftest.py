@@ -17,6 +17,12 @@ CHECKS = ("examples", "status", "errors", "requests", "parity", "provider", "dri
 OUTCOMES = pytest.StashKey[Counter[tuple[str, str, str]]]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Say which provider to test; without it, the sandbox in-process."""
+    parser.addoption("--base-url", help="run the provider checks against this URL instead of the sandbox")
+    parser.addoption("--key", default="sandbox", help="the API key for --base-url")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Start counting."""
     config.stash[OUTCOMES] = Counter()

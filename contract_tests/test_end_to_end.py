@@ -1,0 +1,87 @@
+"""The whole way over real HTTP: wrapper, generated requests, sandbox, engine, download; and the README's own code."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from unitask import Client, errors, tasks
+from unitask_sandbox import Settings, running, samples
+
+from sandbox.tests.recogniser import judge
+
+from .provider import BLANK
+
+pytestmark = pytest.mark.contract("provider")
+
+README = Path(__file__).resolve().parents[1] / "README.md"
+SNIPPETS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def base_url() -> Iterator[str]:
+    """A sandbox on a free port."""
+    with running(Settings()) as url:
+        yield url
+
+
+def quick_client(base_url: str) -> Client:
+    """A client that looks sooner than a real provider is worth looking at."""
+    return Client("sandbox", base_url, sleep=lambda seconds: time.sleep(min(seconds, 0.05)))
+
+
+def test_swap_is_judged_a_swap_by_an_independent_recogniser(base_url: str, tmp_path: Path) -> None:
+    """The downloaded picture shows the source's face, and everything outside the face is as it was."""
+    target, source = samples.ASTRONAUT, samples.GRACE_HOPPER
+    with quick_client(base_url) as client:
+        task = client.run(tasks.FaceSwap(target_image=target, swap_image=source))
+        (swapped,) = client.download(task, tmp_path / "swapped.png")
+
+    verdict = judge(target.read_bytes(), swapped.read_bytes(), source.read_bytes(), exact=True)
+
+    assert verdict.accepted, verdict
+    assert task.cost_usd == pytest.approx(0.01)
+
+
+def test_picture_without_a_face_fails_as_a_task_with_its_id(base_url: str) -> None:
+    """It is only found out by looking, so it is accepted, fails, costs nothing, and the error has the id."""
+    with quick_client(base_url) as client, pytest.raises(errors.TaskFailed) as failed:
+        client.run(tasks.FaceSwap(target_image=BLANK, swap_image=samples.ASTRONAUT))
+
+    assert failed.value.task_id == failed.value.task.id
+    assert "no face found in the image" in str(failed.value)
+    assert failed.value.task.cost_usd == 0
+
+
+def test_sandbox_saw_each_create_once() -> None:
+    """Seen from the server's side, a run is one create and some looks."""
+    with running(Settings()) as url, quick_client(url) as client:
+        client.run(tasks.FaceSwap(target_image=samples.ASTRONAUT, swap_image=samples.GRACE_HOPPER))
+        arrivals = httpx.get(f"{url}/_sandbox/arrivals").json()["arrivals"]
+
+    assert [arrival["operation"] for arrival in arrivals].count("create_task") == 1
+    assert {arrival["status"] for arrival in arrivals} == {200}
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=range(len(SNIPPETS)))
+def test_readme_code_runs(snippet: str, base_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every piece of Python in the README does what it shows, against the local provider."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("UNITASK_BASE_URL", base_url)
+    monkeypatch.setenv("UNITASK_API_KEY", "sandbox")
+    shutil.copy(samples.GRACE_HOPPER, "group.jpg")
+    shutil.copy(samples.ASTRONAUT, "me.png")
+
+    exec(compile(snippet, str(README), "exec"), {"__name__": "readme"})
+
+
+def test_readme_lists_every_error() -> None:
+    """The table of errors names each class that can be raised."""
+    raised = set(errors.__all__) - {"UnitaskError", "ApiError"}
+
+    assert {name for name in raised if f"`{name}`" not in README.read_text(encoding="utf-8")} == set()

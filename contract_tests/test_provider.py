@@ -1,0 +1,55 @@
+"""The provider's side: the sandbox, or any base URL, keeps every promise of the contract; and a broken one is found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from unitask_sandbox.defects import DEFECTS
+
+from . import provider
+
+pytestmark = pytest.mark.contract("provider")
+
+
+@pytest.fixture
+def subject(request: pytest.FixtureRequest) -> Iterator[provider.Provider]:
+    """The provider under test: `--base-url`, or the sandbox in-process."""
+    base_url, key = (request.config.getoption(name) for name in ("--base-url", "--key"))
+    with provider.remote(base_url, key) if base_url else provider.sandbox() as made:
+        yield made
+
+
+@pytest.mark.parametrize("check", provider.CHECKS, ids=lambda check: check.__name__)
+def test_provider_keeps_its_promise(check: Callable[[provider.Provider], None], subject: provider.Provider) -> None:
+    """Each named check passes."""
+    check(subject)
+
+
+# Which check is the first to find which defect; found by running them in this order.
+FOUND_BY: dict[str, Callable[[provider.Provider], None]] = {
+    "no-auth": provider.check_keys,
+    "status-number": provider.check_every_answer,
+    "missing-id": provider.check_every_answer,
+    "accepts-anything": provider.check_bad_requests,
+    "lost-task": provider.check_face_swap,
+    "bare-error": provider.check_bad_requests,
+    "undocumented-crash": provider.check_face_swap,
+    "code-as-text": provider.check_every_answer,
+    "output-missing": provider.check_face_swap,
+    "double-charge": provider.check_face_swap,
+    "late-cancel": provider.check_cancel,
+    "stuck": provider.check_face_swap,
+}
+
+
+def test_every_defect_has_a_check() -> None:
+    """No defect of the sandbox is without a check that finds it."""
+    assert FOUND_BY.keys() == DEFECTS.keys()
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_defect_is_found(defect: str) -> None:
+    """A sandbox with one planted defect fails the check that is for it."""
+    with provider.sandbox(frozenset({defect})) as broken, pytest.raises((BaseExceptionGroup, Exception)):
+        FOUND_BY[defect](broken)
