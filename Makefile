@@ -44,7 +44,7 @@ tests: $(VENV)/.checks
 
 bench: $(VENV)/.checks ## speed and size, as ratios measured side by side
 	$(VENV)/bin/python benchmarks/bench_wrapper.py
-	$(VENV)/bin/python benchmarks/bench_swap.py
+	$(VENV)/bin/python benchmarks/bench_swap.py $(if $(PROTOTYPE),--prototype $(PROTOTYPE))
 
 vendor: $(VENV)/.checks ## fetch weights and sample pictures again from the packages they are from
 	$(VENV)/bin/python sandbox/vendor.py

@@ -1,0 +1,179 @@
+"""The canonical face: 468 vertices and 898 triangles in centimetres, and what is known about each vertex.
+
+MediaPipe ships the mesh as a protobuf file (``GeometryPipelineMetadata``); the few fields needed are read
+here directly, so that no protobuf runtime is a dependency. Canonical axes: x to the viewer's right, y up, z
+toward the viewer, origin inside the head. "Right" and "left" in names are the subject's own.
+"""
+
+import struct
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from unitask_sandbox.faces.arrays import Doubles, Floats, Indices, as_floats
+
+WEIGHTS = Path(__file__).with_name("weights")
+
+VERTICES = 468
+"""Vertices of the canonical mesh. A landmark set has ten more points, the irises, which have no triangles."""
+
+# Closed loops of vertex numbers, from MediaPipe's face mesh connections.
+INNER_LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
+OUTER_LIPS = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
+RIGHT_EYE = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
+LEFT_EYE = (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466)
+RIGHT_BROW = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46)
+LEFT_BROW = (300, 293, 334, 296, 336, 285, 295, 282, 283, 276)
+
+RIGHT_EYE_CORNER, LEFT_EYE_CORNER = 33, 263  # the outer corners
+UPPER_LIP, LOWER_LIP = 13, 14  # inner edges, at the middle of the mouth
+RIGHT_MOUTH_CORNER, LEFT_MOUTH_CORNER = 61, 291
+RIGHT_NOSTRIL, LEFT_NOSTRIL, NOSE_BASE = 98, 327, 2
+
+
+@dataclass(frozen=True, eq=False)
+class CanonicalMesh:
+    """The mesh, and weights of its vertices that say which rule applies where on a face.
+
+    Attributes:
+        vertices: ``(468, 3)``, centimetres.
+        triangles: ``(898, 3)`` vertex numbers.
+        mirror: ``(468,)``: the vertex at the same place on the other half of the face.
+        anchors: Vertices that move little with the expression, to fit the head's pose with.
+        anchor_weights: Their weights in the fit; the sum is 1.
+        inside: 0 on the edge of the face, 1 from 3 cm inside it.
+        mouth: 1 on the lips, 0 from 1.6 cm beside them.
+        right_eye: 1 on the lids, 0 from 1 cm beside them.
+        left_eye: The same for the other eye.
+        forehead: 0 up to half a centimetre below the highest point of the brows, 1 from a centimetre above it.
+    """
+
+    vertices: Floats
+    triangles: Indices
+    mirror: Indices
+    anchors: Indices
+    anchor_weights: Doubles
+    inside: Floats
+    mouth: Floats
+    right_eye: Floats
+    left_eye: Floats
+    forehead: Floats
+
+
+@cache
+def canonical_mesh() -> CanonicalMesh:
+    """Return the canonical mesh; the file is read once per process."""
+    metadata = _Message.parse((WEIGHTS / "geometry_pipeline_metadata_landmarks.binarypb").read_bytes())
+    mesh = _Message.parse(metadata.parts[1][0])
+    vertices = np.array(mesh.floats[3], np.float32).reshape(-1, 5)[:, :3].copy()  # x, y, z, and a texture's u, v
+    triangles = np.array(mesh.varints[4], np.int32).reshape(-1, 3)
+    anchors, weights = _anchors(map(_Message.parse, metadata.parts[2]))
+    to_edge = _distances(vertices, _edge_vertices(triangles), axes=2)
+    return CanonicalMesh(
+        vertices=vertices,
+        triangles=triangles,
+        mirror=_mirror(vertices),
+        anchors=anchors,
+        anchor_weights=weights,
+        inside=np.clip(to_edge / 3.0, 0, 1),
+        mouth=_near(vertices, OUTER_LIPS + INNER_LIPS, reach=1.6),
+        right_eye=_near(vertices, RIGHT_EYE, reach=1.0),
+        left_eye=_near(vertices, LEFT_EYE, reach=1.0),
+        forehead=_forehead(vertices),
+    )
+
+
+def _anchors(entries: Iterable["_Message"]) -> tuple[Indices, Doubles]:
+    """Return the vertex numbers of the Procrustes basis in order, and their weights scaled to a sum of 1."""
+    # Vertex 0 would be left out of the message, as protobuf leaves out every default value.
+    weight_of = {(entry.varints[1] or [0])[0]: entry.floats[2][0] for entry in entries}
+    numbers = sorted(weight_of)
+    weights = np.array([weight_of[number] for number in numbers])
+    return np.array(numbers, np.int32), weights / weights.sum()
+
+
+def _edge_vertices(triangles: Indices) -> list[int]:
+    """Return the vertices on the mesh's border: ends of an edge that belongs to one triangle only."""
+    edges = np.sort(np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]), axis=1)
+    distinct, count = np.unique(edges, axis=0, return_counts=True)
+    return [int(vertex) for vertex in np.unique(distinct[count == 1])]
+
+
+def _mirror(vertices: Floats) -> Indices:
+    mirrored = vertices[:, None] * np.array([-1, 1, 1], np.float32)
+    nearest: Indices = ((mirrored - vertices[None]) ** 2).sum(-1).argmin(1).astype(np.int32)
+    return nearest
+
+
+def _distances(vertices: Floats, others: Sequence[int], axes: int = 3) -> Floats:
+    """Return how far each vertex is from the nearest of the others, in centimetres."""
+    apart = vertices[:, None, :axes] - vertices[None, list(others), :axes]
+    return as_floats(np.sqrt((apart**2).sum(-1)).min(1))
+
+
+def _near(vertices: Floats, others: Sequence[int], reach: float) -> Floats:
+    """Return a weight of 1 near the other vertices that falls to 0 at a distance of ``reach`` centimetres."""
+    closeness = np.clip(1 - _distances(vertices, others) / reach, 0, 1)
+    return as_floats(np.clip(closeness * 1.6, 0, 1))  # 1 over the first 3/8 of the reach
+
+
+def _forehead(vertices: Floats) -> Floats:
+    brow_height = vertices[list(RIGHT_BROW + LEFT_BROW), 1].max()
+    return as_floats(np.clip((vertices[:, 1] - brow_height + 0.5) / 1.5, 0, 1))
+
+
+def _lists() -> defaultdict[int, list[int]]:
+    return defaultdict(list)
+
+
+def _float_lists() -> defaultdict[int, list[float]]:
+    return defaultdict(list)
+
+
+def _byte_lists() -> defaultdict[int, list[bytes]]:
+    return defaultdict(list)
+
+
+@dataclass(frozen=True)
+class _Message:
+    """A protobuf message taken apart: the values of each field number, by wire type, in file order."""
+
+    varints: defaultdict[int, list[int]] = field(default_factory=_lists)
+    floats: defaultdict[int, list[float]] = field(default_factory=_float_lists)
+    parts: defaultdict[int, list[bytes]] = field(default_factory=_byte_lists)
+
+    @classmethod
+    def parse(cls, data: bytes) -> "_Message":
+        message = cls()
+        stream = iter(data)
+        for first in stream:
+            number, wire_type = divmod(_varint(stream, first), 8)
+            if wire_type == 0:
+                message.varints[number].append(_varint(stream, next(stream)))
+            elif wire_type == 2:
+                message.parts[number].append(_take(stream, _varint(stream, next(stream))))
+            elif wire_type == 5:
+                message.floats[number].append(struct.unpack("<f", _take(stream, 4))[0])
+            else:
+                error = f"unexpected protobuf wire type {wire_type} of field {number}"
+                raise ValueError(error)
+        return message
+
+
+def _varint(stream: Iterator[int], byte: int) -> int:
+    """Return a base-128 number: seven bits a byte, lowest first, the high bit set on all but the last."""
+    value, shift = byte & 0x7F, 7
+    while byte & 0x80:
+        byte = next(stream)
+        value |= (byte & 0x7F) << shift
+        shift += 7
+    return value
+
+
+def _take(stream: Iterator[int], length: int) -> bytes:
+    return bytes(islice(stream, length))
