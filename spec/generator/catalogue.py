@@ -1,4 +1,8 @@
-"""Write `unitask.tasks`: a class for each task type of the catalogue, and one for its output; a module a family."""
+"""Write `unitask.tasks`: a class for each task type of the catalogue, and one for its output; a module a family.
+
+Inputs become dataclasses, objects inside them TypedDicts, outputs readers over the raw body. A shape that is not known
+here stops the generation: nothing is left out quietly.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,18 @@ import keyword
 import shutil
 import textwrap
 from pathlib import Path
-from typing import Any
 
 from .bundle import Document, SpecError
 from .emit import add_headers, tidy
 
-_TYPES = {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}
-_READERS = {"string": ("str", "_text")}
-_RESERVED = {"MODEL", "TASK_TYPE", "extra", "operation", "output_type", "values"}
+_SCALARS = {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}
+_READERS = {
+    "string": ("str", "_text"),
+    "integer": ("int", "_int"),
+    "number": ("float", "_float"),
+    "boolean": ("bool", "_flag"),
+}
+_RESERVED = {"MODEL", "TASK_TYPE", "extra", "fixed", "operation", "output_type", "values"}
 
 
 def emit_catalogue(document: Document, folder: Path) -> None:
@@ -21,18 +29,22 @@ def emit_catalogue(document: Document, folder: Path) -> None:
     families: dict[str, list[Document]] = {}
     for task in document["x-tasks"]:
         families.setdefault(task["family"], []).append(task)
+    modules = {family: _Module(document, family, tasks) for family, tasks in families.items()}
+    texts = {family: module.text() for family, module in modules.items()}
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    for family, tasks in families.items():
-        (folder / f"{family}.py").write_text(_module(document, family, tasks), encoding="utf-8")
-    (folder / "__init__.py").write_text(_package(document["x-tasks"]), encoding="utf-8")
+    for family, text in texts.items():
+        (folder / f"{family}.py").write_text(text, encoding="utf-8")
+    (folder / "__init__.py").write_text(_package(document["x-tasks"], modules), encoding="utf-8")
     add_headers(folder)
     tidy(folder)
 
 
-def _package(tasks: list[Document]) -> str:
-    where = {name: task["family"] for task in tasks for name in (task["name"], f"{task['name']}Output")}
-    outputs = {(task["model"], task["task_type"]): f"{task['name']}Output" for task in tasks}
+def _package(tasks: list[Document], modules: dict[str, _Module]) -> str:
+    where = {name: family for family, module in modules.items() for name in module.names}
+    outputs: dict[tuple[str, str], str] = {}
+    for task in tasks:
+        outputs.setdefault((task["model"], task["task_type"]), task["output"])
     imports = "\n".join(f"    from .{family} import {name}" for name, family in where.items())
     return f'''"""What can be made: a class for each task type. Modules load on first use (PEP 562)."""
 
@@ -68,104 +80,190 @@ def __dir__() -> list[str]:
 '''
 
 
-def _module(document: Document, family: str, tasks: list[Document]) -> str:
-    schemas = document["components"]["schemas"]
-    classes = [_output(task, schemas[task["output"]]) + _input(task, schemas[task["input"]]) for task in tasks]
-    names = sorted(name for task in tasks for name in (task["name"], f"{task['name']}Output"))
-    return f'''"""The {family} family."""
+class _Module:
+    """The module of one family."""
+
+    def __init__(self, document: Document, family: str, tasks: list[Document]) -> None:
+        self._schemas = document["components"]["schemas"]
+        self._family, self._tasks = family, tasks
+        self.names: list[str] = []
+        self._classes: list[str] = []
+
+    def text(self) -> str:
+        """The source of the module."""
+        for task in self._tasks:
+            self._output(task["output"])
+            self._task(task)
+        return f'''"""The {self._family} family."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, Required, TypedDict
 
 from ..inputs import TaskInput
-from ..media import Picture
+from ..media import Media, Picture
 from ..task import Output
 
-__all__ = {names!r}
-''' + "".join(classes)
+__all__ = {sorted(self.names)!r}
+''' + "".join(self._classes)
 
+    def _add(self, name: str, text: str) -> None:
+        self.names.append(name)
+        self._classes.append(text)
 
-def _input(task: Document, schema: Document) -> str:
-    required = schema.get("required", [])
-    properties = sorted(schema["properties"].items(), key=lambda item: item[0] not in required)
-    lines = [_field(task["name"], name, rule, name in required) for name, rule in properties]
-    documented = [(name, _field_text(rule, name in required)) for name, rule in properties]
-    documented.append(("extra", "Fields that are not listed here; sent as they are."))
-    return f'''
+    # --- what to make
+
+    def _task(self, task: Document) -> None:
+        schema, name = self._schemas[task["input"]], task["name"]
+        required = schema.get("required", [])
+        rules = sorted(schema["properties"].items(), key=lambda item: item[0] not in required)
+        fixed = {field: rule["const"] for field, rule in rules if "const" in rule}
+        open_rules = [(field, rule) for field, rule in rules if field not in fixed]
+        lines = [self._field(name, field, rule, field in required) for field, rule in open_rules]
+        described = [(field, self._about(rule, field in required)) for field, rule in open_rules]
+        described.append(("extra", "Fields that are not listed here; sent as they are."))
+        paragraphs = [task["summary"], task.get("description", ""), _price(task), _source(task)]
+        constants = f"    FIXED: ClassVar[Mapping[str, object]] = {fixed!r}\n" if fixed else ""
+        self._add(
+            name,
+            f'''
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class {task["name"]}(TaskInput[{task["name"]}Output]):
-{_docstring([task["summary"], task.get("description", ""), _price(task)], documented)}
+class {name}(TaskInput[{task["output"]}]):
+{_docstring(paragraphs, described)}
 
     MODEL: ClassVar[str] = {task["model"]!r}
     TASK_TYPE: ClassVar[str] = {task["task_type"]!r}
-
+{constants}
 {chr(10).join(lines)}
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
-    def output_type(self) -> type[{task["name"]}Output]:
+    def output_type(self) -> type[{task["output"]}]:
         """What reads its output."""
-        return {task["name"]}Output
-'''
-
-
-def _output(task: Document, schema: Document) -> str:
-    readers = [_reader(task["name"], name, rule) for name, rule in schema["properties"].items()]
-    return f'''
-
-class {task["name"]}Output(Output):
-    """What a `{task["name"]}` makes. {schema["description"]}"""
-{"".join(readers)}'''
-
-
-def _field(task: str, name: str, rule: Document, required: bool) -> str:
-    if keyword.iskeyword(name) or not name.isidentifier() or name in _RESERVED:
-        raise SpecError(
-            f"{task}: an input field cannot be called {name!r} in Python; teach spec/generator/catalogue.py"
+        return {task["output"]}
+''',
         )
-    kind = _python_type(task, name, rule)
-    return f"    {name}: {kind}" if required else f"    {name}: {kind} | None = None"
 
+    def _field(self, task: str, name: str, rule: Document, required: bool) -> str:
+        if keyword.iskeyword(name) or not name.isidentifier() or name in _RESERVED:
+            raise SpecError(f"{task}: an input field cannot be called {name!r}; teach spec/generator/catalogue.py")
+        kind = self._type(f"{task}.{name}", rule)
+        return f"    {name}: {kind}" if required else f"    {name}: {kind} | None = None"
 
-def _python_type(task: str, name: str, rule: Document) -> str:
-    if rule.get("x-media", {}).get("kind") == "image":
-        return "Picture"
-    if "enum" in rule:
-        return f"Literal[{', '.join(map(repr, rule['enum']))}]"
-    if rule.get("type") not in _TYPES:
-        raise SpecError(f"{task}.{name}: no Python type for {rule!r:.80}; teach spec/generator/catalogue.py")
-    return _TYPES[rule["type"]]
+    def _type(self, where: str, rule: Document) -> str:
+        """The Python type of an input field."""
+        if "$ref" in rule:
+            return self._typed_dict(rule["$ref"].rpartition("/")[2])
+        if media := rule.get("x-media"):
+            return "Picture" if media["kind"] == "image" else "Media"
+        if "enum" in rule:
+            return f"Literal[{', '.join(map(repr, rule['enum']))}]"
+        if rule.get("type") == "array":
+            return f"Sequence[{self._type(where, rule['items'])}]"
+        if rule.get("type") == "object" and "properties" not in rule:
+            return "Mapping[str, Any]"
+        kinds = rule["type"] if isinstance(rule.get("type"), list) else [rule.get("type")]
+        if not all(kind in _SCALARS for kind in kinds):
+            raise SpecError(f"{where}: no Python type for {rule!r:.80}; teach spec/generator/catalogue.py")
+        return " | ".join(_SCALARS[str(kind)] for kind in kinds)
 
+    def _typed_dict(self, name: str) -> str:
+        if name not in self.names:
+            schema = self._schemas[name]
+            required = schema.get("required", [])
+            lines: list[str] = []
+            for field, rule in schema["properties"].items():
+                kind = self._type(f"{name}.{field}", rule)
+                lines.append(f"    {field}: {f'Required[{kind}]' if field in required else kind}")
+            described = [(field, self._about(rule, field in required)) for field, rule in schema["properties"].items()]
+            body = "\n".join(lines)
+            docstring = _docstring([schema["description"]], described)
+            self._add(name, f"\n\nclass {name}(TypedDict, total=False):\n{docstring}\n\n{body}\n")
+        return name
 
-def _reader(task: str, name: str, rule: Document) -> str:
-    kinds: Any = rule.get("type")
-    known = [_READERS[kind] for kind in (kinds if isinstance(kinds, list) else [kinds]) if kind in _READERS]
-    if not known:
-        raise SpecError(f"{task}Output.{name}: no reader for {rule!r:.80}; teach spec/generator/catalogue.py")
-    kind, reader = known[0]
-    return f'''
+    def _about(self, rule: Document, required: bool) -> str:
+        text = self._schemas[rule["$ref"].rpartition("/")[2]]["description"] if "$ref" in rule else rule["description"]
+        return f"{text}{_limits(rule)}{'' if required else ' Optional.'}"
+
+    # --- what it makes
+
+    def _output(self, name: str) -> str:
+        if name not in self.names:
+            schema = self._schemas[name]
+            readers = [self._reader(name, field, rule) for field, rule in schema["properties"].items()]
+            self._add(
+                name, f'\n\nclass {name}(Output):\n    """{_wrapped(schema["description"], 4)}"""\n{"".join(readers)}'
+            )
+        return name
+
+    def _reader(self, output: str, name: str, rule: Document) -> str:
+        kind, call = self._read(f"{output}.{name}", name, rule)
+        return f'''
     @property
-    def {name}(self) -> {kind} | None:
-        """{_wrapped(rule["description"], 8)}"""
-        return self.{reader}({name!r})
+    def {name}(self) -> {kind}:
+        """{_wrapped(rule.get("description") or self._about(_not_null(rule), True), 8)}"""
+        return self.{call}
 '''
 
+    def _read(self, where: str, name: str, rule: Document) -> tuple[str, str]:
+        """The type of an output field, and the call that reads it."""
+        rule = _not_null(rule)
+        if "$ref" in rule:
+            kind = self._output(rule["$ref"].rpartition("/")[2])
+            return f"{kind} | None", f"_object({name!r}, {kind})"
+        if rule.get("type") == "array":
+            items = _not_null(rule["items"])
+            if "$ref" in items:
+                kind = self._output(items["$ref"].rpartition("/")[2])
+                return f"list[{kind}]", f"_objects({name!r}, {kind})"
+            if items.get("type") == "string":
+                return "list[str]", f"_texts({name!r})"
+        if reading := _READERS.get(str(rule.get("type"))):
+            kind, reader = reading
+            return f"{kind} | None", f"{reader}({name!r})"
+        if set(rule) <= {"description", "x-source", "type"} and rule.get("type") in (None, "object", "array"):
+            return "Any", f"raw.get({name!r})"
+        raise SpecError(f"{where}: no reader for {rule!r:.80}; teach spec/generator/catalogue.py")
 
-def _field_text(rule: Document, required: bool) -> str:
+
+def _not_null(rule: Document) -> Document:
+    """The rule without the possibility of null."""
+    if "anyOf" in rule:
+        branches = [branch for branch in rule["anyOf"] if branch != {"type": "null"}]
+        return {**rule, **branches[0]} if len(branches) == 1 else rule
+    if isinstance(rule.get("type"), list):
+        kinds = [kind for kind in rule["type"] if kind != "null"]
+        return {**rule, "type": kinds[0]} if len(kinds) == 1 else rule
+    return rule
+
+
+def _limits(rule: Document) -> str:
+    """What a rule allows, in words, with a space before it."""
     media = rule.get("x-media", {})
-    limits = f" {', '.join(media['formats'])}." if "formats" in media else ""
-    if "exclusive_max_side" in media:
-        limits = f"{limits[:-1]}, both sides under {media['exclusive_max_side']} pixels."
-    return f"{rule['description']}{limits}{'' if required else ' Optional.'}"
+    words = [
+        ", ".join(media.get("formats", [])),
+        "both sides under {} pixels".format(media["exclusive_max_side"]) if "exclusive_max_side" in media else "",
+        "a URL" if media.get("accepts") == ["url"] else "",
+        f"at most {rule['maxLength']:,} characters" if "maxLength" in rule else "",
+        f"at least {rule['minimum']}" if "minimum" in rule else "",
+        f"over {rule['exclusiveMinimum']}" if "exclusiveMinimum" in rule else "",
+        f"at most {rule['maximum']}" if "maximum" in rule else "",
+        f"at least {rule['minItems']}" if "minItems" in rule else "",
+        f"at most {rule['maxItems']} of them" if "maxItems" in rule else "",
+    ]
+    said = "; ".join(word for word in words if word)
+    return f" {said[0].upper()}{said[1:]}." if said else ""
 
 
 def _price(task: Document) -> str:
     price = task.get("price")
-    cost = f"${price['usd']:g} per {price['per']}" if price else "unknown"
-    return f"Price: {cost}. Source: {task['docs']['page']} ({task['docs']['date']})."
+    return f"Price: ${price['usd']:g} per {price['per']}." if price and "usd" in price else "Price: not published."
+
+
+def _source(task: Document) -> str:
+    return f"Source: {task['docs']['page']} ({task['docs']['date']})."
 
 
 def _docstring(paragraphs: list[str], attributes: list[tuple[str, str]]) -> str:
@@ -175,4 +273,5 @@ def _docstring(paragraphs: list[str], attributes: list[tuple[str, str]]) -> str:
 
 
 def _wrapped(text: str, indent: int) -> str:
-    return textwrap.fill(" ".join(text.split()), 110, subsequent_indent=" " * indent)
+    text = " ".join(text.replace("\\", "\\\\").split())
+    return textwrap.fill(text, 108, subsequent_indent=" " * indent, break_on_hyphens=False, break_long_words=False)

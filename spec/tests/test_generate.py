@@ -79,7 +79,7 @@ def test_generator_view_has_no_extensions_and_no_examples(document: dict[str, An
 
 
 @pytest.mark.parametrize(
-    ("field", "rule"), [("class", {"type": "string"}), ("extra", {"type": "string"}), ("x", {"type": "object"})]
+    ("field", "rule"), [("class", {"type": "string"}), ("extra", {"type": "string"}), ("x", {"type": "null"})]
 )
 def test_catalogue_refuses_a_field_it_has_no_name_or_type_for(
     document: dict[str, Any], tmp_path: Path, field: str, rule: dict[str, Any]

@@ -138,7 +138,7 @@ class Shell:
         return flows.submit(body, task.output_type(), self._resend)
 
     def _run_flow(self, body: dict[str, Any], task: TaskInput[OutputT], limits: flows.Limits) -> Flow[Task[OutputT]]:
-        entry = spec.task_types().get(task.operation())
+        entry = spec.task_types().get(type(task).__name__)
         typical = entry.typical_seconds if entry else waiting.UNKNOWN_TYPE
         return flows.run(body, task.output_type(), typical, limits)
 

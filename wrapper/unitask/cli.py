@@ -122,7 +122,7 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _task_of(name: str, fields: list[str]) -> Any:
-    if name not in {entry.name for entry in spec.task_types().values()}:
+    if name not in spec.task_types():
         raise errors.InvalidInput(f"there is no task type {name!r}: `unitask tasks` lists them")
     kind = getattr(tasks, name)
     known = {field.name: field for field in dataclasses.fields(kind) if field.name != "extra"}

@@ -132,10 +132,10 @@ class Sink:
 
 def _urls(task: Task[Output]) -> Iterator[tuple[str, str | None]]:
     """Every URL in the output, in its order, with the kind of file that the spec promises there."""
-    entry = spec.task_types().get((task.model, task.task_type))
+    entry = spec.find_task_type(task.model, task.task_type)
     seen: set[str] = set()
     for name, value in task.output.raw.items():
-        kind = spec.media_rule(entry.output, name).get("kind") if entry else None
+        kind = spec.field_rule(entry.output, name).get("x-media", {}).get("kind") if entry else None
         for text in _texts(value):
             if re.match(r"https?://", text) and text not in seen:
                 seen.add(text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any, ClassVar, Generic, TypedDict, TypeVar, cast
@@ -41,6 +41,7 @@ class TaskInput(Generic[OutputT_co]):
 
     MODEL: ClassVar[str]
     TASK_TYPE: ClassVar[str]
+    FIXED: ClassVar[Mapping[str, object]] = {}  # fields whose value is part of the task type
 
     def operation(self) -> tuple[str, str]:
         """Model and task type, which together name the operation."""
@@ -54,7 +55,7 @@ class TaskInput(Generic[OutputT_co]):
         """The fields of its input that are given, as they were given."""
         given = {item.name: getattr(self, item.name) for item in fields(self)}  # type: ignore[arg-type]
         extra = given.pop("extra", {})
-        return {name: value for name, value in given.items() if value is not None} | dict(extra)
+        return {**self.FIXED, **{name: value for name, value in given.items() if value is not None}, **extra}
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={_short(value)}" for name, value in self.values().items())
@@ -100,12 +101,14 @@ def request_body(task: TaskInput[Any], options: Options | None = None, *, valida
         InvalidInput: With all problems found.
     """
     model, task_type = task.operation()
-    entry = spec.task_types().get((model, task_type))
+    entry = spec.task_types().get(type(task).__name__)
     found: list[str] = []
     values = task.values()
-    for name, value in values.items():
-        if entry and (rule := spec.media_rule(entry.input, name)):
-            values[name] = _media(name, value, rule if validate else {}, found)
+    if entry:
+        values = {
+            name: _wire(name, value, spec.field_rule(entry.input, name), validate, found)
+            for name, value in values.items()
+        }
     body = {"model": model, "task_type": task_type, "input": values}
     if options:
         body["config"] = _config(options)
@@ -126,8 +129,23 @@ def _given(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None and value != {}}
 
 
+def _wire(name: str, value: Any, rule: dict[str, Any], validate: bool, found: list[str]) -> Any:
+    """What to send for a value: files become text, wherever in it they are; what is wrong goes into `found`."""
+    rule = spec.resolve(rule)
+    if media_rule := rule.get("x-media"):
+        return _media(name, value, media_rule if validate else {}, found)
+    if isinstance(value, list | tuple) and "items" in rule:
+        items = enumerate(cast("Sequence[Any]", value))
+        return [_wire(f"{name}[{place}]", item, rule["items"], validate, found) for place, item in items]
+    if isinstance(value, Mapping) and "properties" in rule:
+        fields_of = cast("Mapping[str, Any]", value).items()
+        rules = rule["properties"]
+        return {key: _wire(f"{name}.{key}", item, rules.get(key, {}), validate, found) for key, item in fields_of}
+    return cast("object", value)
+
+
 def _media(name: str, value: Any, rule: Mapping[str, Any], found: list[str]) -> Any:
-    """What to send for a picture; what is wrong with it goes into `found`."""
+    """What to send for a file; what is wrong with it goes into `found`."""
     try:
         sent, content = media.wire_form(value)
     except ValueError as error:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias, cast
 from urllib.parse import urlsplit
 
-__all__ = ["Picture", "PictureInfo", "inspect_picture"]
+__all__ = ["Media", "Picture", "PictureInfo", "inspect_picture"]
 
 
 class _ReadableFile(Protocol):
@@ -41,6 +41,7 @@ class _Array(Protocol):
 
 
 Picture: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | _ReadableFile | _PilImage | _Array"
+Media: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | _ReadableFile"
 EXTENSIONS = {"jpeg": (".jpg", ".jpeg"), "png": (".png",), "webp": (".webp",)}
 
 
@@ -72,10 +73,15 @@ def problems(sent: str, content: bytes | None, rule: Mapping[str, Any]) -> Itera
     """What is wrong with a picture for a field with this `x-media` rule, one sentence each."""
     formats = cast("list[str]", rule.get("formats", []))
     if content is None:
-        yield from _url_problems(sent, formats)
+        yield from _url_problems(sent, formats if rule["kind"] == "image" else [])
         return
     if not content:
         yield "it is empty (0 bytes)"
+        return
+    if "base64" not in rule.get("accepts", ("url", "base64")):
+        yield "only a URL is taken here: upload the file first"
+        return
+    if rule["kind"] != "image":
         return
     try:
         info = inspect_picture(content)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, NoReturn, TypeVar, cast
 
 from . import errors
 from ._core.lifecycle import TERMINAL, State, state_of
@@ -16,6 +16,9 @@ from ._core.lifecycle import TERMINAL, State, state_of
 __all__ = ["Output", "State", "Task"]
 
 USD_PER_CREDIT = 1e-7  # inferred from five published prices (2026-11); a face swap, $0.01, is 100,000 credits
+
+
+OutputT = TypeVar("OutputT", bound="Output")
 
 
 class Output:
@@ -31,10 +34,49 @@ class Output:
 
     def _text(self, name: str) -> str | None:
         value = self.raw.get(name)
-        if value is None or isinstance(value, str):
-            return value
+        return value if value is None or isinstance(value, str) else self._broken(name, value, "text")
+
+    def _int(self, name: str) -> int | None:
+        value = self._number(name)
+        return None if value is None else int(value) if value == int(value) else self._broken(name, value, "whole")
+
+    def _float(self, name: str) -> float | None:
+        value = self._number(name)
+        return None if value is None else float(value)
+
+    def _number(self, name: str) -> int | float | None:
+        value = self.raw.get(name)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return value if value is None or is_number else self._broken(name, value, "a number")
+
+    def _flag(self, name: str) -> bool | None:
+        value = self.raw.get(name)
+        return value if value is None or isinstance(value, bool) else self._broken(name, value, "true or false")
+
+    def _texts(self, name: str) -> list[str]:
+        return [text if isinstance(text, str) else self._broken(name, text, "text") for text in self._items(name)]
+
+    def _object(self, name: str, kind: type[OutputT]) -> OutputT | None:
+        value = self.raw.get(name)
+        return None if value is None else self._read(name, value, kind)
+
+    def _objects(self, name: str, kind: type[OutputT]) -> list[OutputT]:
+        return [self._read(name, item, kind) for item in self._items(name)]
+
+    def _items(self, name: str) -> list[object]:
+        value = self.raw.get(name)
+        if value is None:
+            return []
+        return cast("list[object]", value) if isinstance(value, list) else self._broken(name, value, "a list")
+
+    def _read(self, name: str, value: object, kind: type[OutputT]) -> OutputT:
+        if isinstance(value, dict):
+            return kind(cast("dict[str, Any]", value), self._task_id)
+        return self._broken(name, value, "an object")
+
+    def _broken(self, name: str, value: object, expected: str) -> NoReturn:
         raise errors.ProviderBroken(
-            f"task {self._task_id}: output.{name} is {value!r:.80}, not text; task.raw holds all that was sent",
+            f"task {self._task_id}: output.{name} is {value!r:.80}, not {expected}; task.raw holds all that was sent",
             status=200,
             task_id=self._task_id,
         )
@@ -43,7 +85,6 @@ class Output:
         return f"{type(self).__name__}({dict(self.raw)!r})"
 
 
-OutputT = TypeVar("OutputT", bound=Output)
 OutputT_co = TypeVar("OutputT_co", bound=Output, covariant=True)
 
 

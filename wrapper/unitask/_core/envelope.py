@@ -45,7 +45,12 @@ _HINTS: Mapping[type[errors.ApiError], str] = {
     errors.AuthenticationFailed: ". Check the key: UNITASK_API_KEY, or api_key=",
     errors.InsufficientCredit: ". Top up the account; nothing was made",
 }
-_SECRET = re.compile(r'("(?:secret|api_?key|x-api-key)"\s*:\s*)"(?:[^"\\]|\\.)*"?', re.IGNORECASE)
+# "secret": "..." in JSON, and in JSON inside a JSON string, where each quote has backslashes before it
+_SECRET = re.compile(
+    r'((\\{0,7})"(?:[\w-]{0,40}secret|(?:x-)?api[_-]?key)\2"\s*:\s*)\2"(?:[^"\\]|(?!\2")\\++"?)*+(?:\2")?',
+    re.IGNORECASE,
+)
+LONGEST_REASON = 1000  # characters of what a provider says; an error is to be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +95,7 @@ def refusal(answer: Answer) -> errors.ApiError:
         kind = errors.InsufficientCredit
     task_id = data.get("task_id")
     return kind(
-        f"HTTP {answer.status}: {_hide(said)}{_HINTS.get(kind, '')}{_redirect_hint(answer)}",
+        f"HTTP {answer.status}: {_hide(said):.{LONGEST_REASON}}{_HINTS.get(kind, '')}{_redirect_hint(answer)}",
         code=code if isinstance(code, int) and not isinstance(code, bool) else None,
         task_id=task_id if _is_id(task_id) else None,
         **_facts(answer),
@@ -139,7 +144,7 @@ def _excerpt(answer: Answer) -> str:
 
 
 def _hide(text: str) -> str:
-    return _SECRET.sub(r'\1"***"', text)
+    return _SECRET.sub(r'\1\2"***\2"', text)
 
 
 def _succeeded(answer: Answer) -> bool:

@@ -203,7 +203,7 @@ def _worth_another_look(trouble: errors.UnitaskError) -> bool:
 
 
 def _usual_duration(task: Task[Any] | None) -> float:
-    entry = spec.task_types().get((task.model, task.task_type)) if task else None
+    entry = spec.find_task_type(task.model, task.task_type) if task else None
     return entry.typical_seconds if entry else waiting.UNKNOWN_TYPE
 
 

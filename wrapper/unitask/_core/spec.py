@@ -50,21 +50,28 @@ def bundle() -> dict[str, Any]:
 
 
 @cache
-def task_types() -> dict[tuple[str, str], TaskType]:
-    """The catalogue, by (model, task_type)."""
-    return {(entry["model"], entry["task_type"]): _task_type(entry) for entry in bundle()["x-tasks"]}
+def task_types() -> dict[str, TaskType]:
+    """The catalogue, by name."""
+    return {entry["name"]: _task_type(entry) for entry in bundle()["x-tasks"]}
 
 
 @cache
-def properties(schema: str) -> dict[str, dict[str, Any]]:
-    """The fields of a component, each with its rules."""
-    fields: dict[str, dict[str, Any]] = bundle()["components"]["schemas"][schema]["properties"]
-    return fields
+def find_task_type(model: str, task_type: str) -> TaskType | None:
+    """The first entry of the catalogue with this model and task type, None if there is none."""
+    fits = (entry for entry in task_types().values() if (entry.model, entry.task_type) == (model, task_type))
+    return next(fits, None)
 
 
-def media_rule(schema: str, field: str) -> dict[str, Any]:
-    """The `x-media` rule of a field: what kind of file it is; empty when it is none."""
-    rule: dict[str, Any] = properties(schema).get(field, {}).get("x-media", {})
+def resolve(rule: dict[str, Any]) -> dict[str, Any]:
+    """A schema, or the component that it refers to."""
+    name: str = rule.get("$ref", "").rpartition("/")[2]
+    found: dict[str, Any] = bundle()["components"]["schemas"][name] if name else rule
+    return found
+
+
+def field_rule(schema: str, field: str) -> dict[str, Any]:
+    """The rules of a field of a component; empty when it has no such field."""
+    rule: dict[str, Any] = bundle()["components"]["schemas"][schema].get("properties", {}).get(field, {})
     return rule
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FaceSwap", "FaceSwapOutput", "Raw"]
 
-_FAMILIES = {"FaceSwap": "faceswap", "FaceSwapOutput": "faceswap"}
+_FAMILIES = {"FaceSwapOutput": "faceswap", "FaceSwap": "faceswap"}
 _OUTPUTS = {("Qubico/image-toolkit", "face-swap"): "FaceSwapOutput"}
 
 

@@ -15,7 +15,7 @@ __all__ = ["FaceSwap", "FaceSwapOutput"]
 
 
 class FaceSwapOutput(Output):
-    """What a `FaceSwap` makes. The swapped picture."""
+    """The swapped picture."""
 
     @property
     def image_url(self) -> str | None:
@@ -30,11 +30,13 @@ class FaceSwap(TaskInput[FaceSwapOutput]):
     When a picture holds several faces, the largest one is taken. A picture without a face is accepted and paid
     back: the task ends failed with "no face found in the image". The result is kept for 3 days.
 
-    Price: $0.01 per generation. Source: piapi.ai, Faceswap, "Image Faceswap" (2025-04-03).
+    Price: $0.01 per generation.
+
+    Source: piapi.ai, Faceswap, "Image Faceswap" (2025-04-03).
 
     Attributes:
-        target_image: The picture that gets the face. jpeg, png, webp, both sides under 2048 pixels.
-        swap_image: The picture that gives the face. jpeg, png, webp, both sides under 2048 pixels.
+        target_image: The picture that gets the face. Jpeg, png, webp; both sides under 2048 pixels.
+        swap_image: The picture that gives the face. Jpeg, png, webp; both sides under 2048 pixels.
         extra: Fields that are not listed here; sent as they are.
     """
 
