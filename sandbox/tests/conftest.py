@@ -1,0 +1,58 @@
+"""Fixtures of the sandbox tests: factories, so that each test says which provider it talks to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from unitask_sandbox import Sandbox, Settings, create_app
+from unitask_sandbox.engines import ENGINES
+
+from .local import MODEL, TASK_TYPE, Clock, Http, HttpWith, SandboxWith, fake_swap
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def fake_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace the real face swap by a quick one."""
+    monkeypatch.setitem(ENGINES, (MODEL, TASK_TYPE), fake_swap)
+
+
+@pytest.fixture
+def settings_with(clock: Clock, fake_engine: None) -> Any:
+    """Settings whose tasks move in `advance` alone, by the test's clock, with the quick engine."""
+
+    def make(**changes: Any) -> Settings:
+        return Settings(**{"autorun": False, "engine_process": False, "clock": clock, **changes})
+
+    return make
+
+
+@pytest.fixture
+def sandbox_with(settings_with: Any) -> Iterator[SandboxWith]:
+    with ExitStack() as stack:
+
+        def make(**changes: Any) -> Sandbox:
+            sandbox = Sandbox(settings_with(**changes))
+            stack.callback(sandbox.close)
+            return sandbox
+
+        yield make
+
+
+@pytest.fixture
+def http_with(settings_with: Any) -> Iterator[HttpWith]:
+    with ExitStack() as stack:
+
+        def make(**changes: Any) -> Http:
+            app = create_app(settings_with(**changes))
+            stack.callback(app.state.sandbox.close)
+            return Http(app)
+
+        yield make

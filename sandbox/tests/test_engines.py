@@ -1,0 +1,252 @@
+"""Engines: the registry, what they are given, the real face swap, and the process they run in."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import unitask_sandbox
+from unitask_sandbox import inputs
+from unitask_sandbox.engines import ENGINES, Engine, EngineResult, engine, run
+from unitask_sandbox.engines.faceswap import face_swap as face_swap_engine
+from unitask_sandbox.failures import TaskFailure
+from unitask_sandbox.inputs import LARGEST, fetch_url, read_media
+from unitask_sandbox.worker import Worker
+
+from .local import MODEL, TASK_TYPE, SandboxWith, base64_of, encoded, face_swap, fake_swap
+
+SAMPLES = Path(unitask_sandbox.__file__).with_name("samples")
+ASTRONAUT = (SAMPLES / "astronaut.png").read_bytes()
+HOPPER = (SAMPLES / "grace_hopper.jpg").read_bytes()
+# A PNG header of 4096 x 100 pixels, and a whole GIF of one pixel.
+WIDE_PNG = bytes.fromhex("89504e470d0a1a0a0000000d49484452000010000000006408020000006e0ac6f0")
+GIF = bytes.fromhex("47494638396101000100800000000000ffffff2c00000000010001000002024401003b")
+
+
+# The registry.
+
+
+def test_second_engine_for_a_task_type_is_refused() -> None:
+    """Two engines for one (model, task_type) are a mistake, and the error names both."""
+    with pytest.raises(ValueError, match=r"has two engines: unitask_sandbox\S+face_swap and \S+fake_swap"):
+        engine(MODEL, TASK_TYPE)(fake_swap)
+
+    assert ENGINES[MODEL, TASK_TYPE] is face_swap_engine
+
+
+# Inputs.
+
+
+def read(text: str, fetch: Any = None) -> object:
+    return read_media({"picture": text, "prompt": "red"}, {"picture": "image", "mask": "image"}, fetch)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("cGljdHVyZQ==", id="base64"),
+        pytest.param("cGlj\r\ndHVy\nZQ==\n", id="base64-in-lines"),
+        pytest.param("data:image/png;base64,cGljdHVyZQ==", id="data-uri"),
+        pytest.param("DATA:image/png;charset=x;BASE64,cGljdHVyZQ==", id="data-uri-in-capitals"),
+        pytest.param("https://pictures.test/a.png", id="address"),
+        pytest.param("HTTP://pictures.test/a.png", id="address-in-capitals"),
+    ],
+)
+def test_medium_is_read_from_every_form(text: str) -> None:
+    """Base64, data URI and address give the same bytes; other fields and absent media stay as they are."""
+    assert read(text, lambda _url: b"picture") == {"picture": b"picture", "prompt": "red"}
+
+
+def fail(_url: str) -> bytes:
+    raise OSError("unreachable")
+
+
+@pytest.mark.parametrize(
+    ("text", "fetch", "reason"),
+    [
+        pytest.param("not base64!", fail, "neither an address nor base64", id="no-base64"),
+        pytest.param("cGljdHVy!ZQ==", fail, "neither an address nor base64", id="one-wrong-letter"),
+        pytest.param("cGljdHVyZQ", fail, "neither an address nor base64", id="no-padding"),
+        pytest.param("bild ü", fail, "neither an address nor base64", id="not-ascii"),
+        pytest.param("file:///etc/passwd", fail, "neither an address nor base64", id="file-address"),
+        pytest.param("data:image/png,abc", fail, "the data URI is not base64", id="plain-data-uri"),
+        pytest.param("data:image/png;base64,", fail, "0 bytes", id="empty"),
+        pytest.param("https://pictures.test/a.png", fail, "the address cannot be fetched", id="unreachable"),
+        pytest.param("https://[pictures", fetch_url, "the address cannot be fetched", id="malformed-address"),
+        pytest.param("https://p.test", lambda _: bytes(LARGEST + 1), f"{LARGEST + 1} bytes, the limit", id="too-large"),
+    ],
+)
+def test_medium_that_cannot_be_read_fails_the_task(text: str, fetch: Any, reason: str) -> None:
+    """Whatever is wrong with a medium, the failure has the provider's words, names the field and says why."""
+    with pytest.raises(TaskFailure) as caught:
+        read(text, fetch)
+
+    assert caught.value.code == 10000
+    assert caught.value.raw_message.startswith(f"failed to get valid image (picture): {reason}")
+
+
+class Pictures(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response({"/moved": 302, "/missing": 404}.get(self.path, 200))
+        self.send_header("location", "file:///etc/passwd")
+        self.end_headers()
+        with suppress(OSError):  # the client hangs up when it has enough
+            self.wfile.write(bytes(LARGEST + 2**20) if self.path == "/large" else b"picture")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def pictures() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Pictures) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_address_is_fetched(pictures: str) -> None:
+    """An http address gives its bytes."""
+    assert fetch_url(f"{pictures}/a.png") == b"picture"
+
+
+@pytest.mark.parametrize("address", ["/missing", "/moved", "/large", "file:///etc/passwd", "ftp://127.0.0.1/a"])
+def test_address_that_must_not_be_fetched_is_refused(pictures: str, address: str) -> None:
+    """An error, too much, and another scheme than http, also behind a redirect, are refused."""
+    with pytest.raises(OSError, match=r"larger than|404|302|unknown url type"):
+        fetch_url(address if "://" in address else pictures + address)
+
+
+def test_slow_address_is_given_up(pictures: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time for an address is limited as a whole."""
+    monkeypatch.setattr(inputs, "FETCH_SECONDS", 1e-9)
+
+    with pytest.raises(OSError, match=r"timed out|took longer"):
+        fetch_url(f"{pictures}/a.png")
+
+
+# The face swap.
+
+
+def test_face_swap_makes_a_picture() -> None:
+    """The engine is the real one: a PNG of the target's size comes out."""
+    result = run(face_swap_engine, {"target_image": ASTRONAUT, "swap_image": HOPPER})
+    data, extension = result.files["image_url"]
+
+    assert extension == "png"
+    assert data[:8] + data[16:24] == ASTRONAUT[:8] + ASTRONAUT[16:24]
+
+
+@pytest.mark.parametrize(
+    ("picture", "code", "words"),
+    [
+        pytest.param(b"no picture", 10000, "failed to get valid image (target_image)", id="unreadable"),
+        pytest.param(GIF, 10000, "failed to get valid image (target_image)", id="gif"),
+        pytest.param(WIDE_PNG, 10003, "image size too large (target_image): 4096x100", id="too-large"),
+        pytest.param(None, 10000, "no face found in the image (target_image)", id="no-face"),
+    ],
+)
+def test_face_swap_failure_has_the_words_of_the_provider(picture: bytes | None, code: int, words: str) -> None:
+    """What is wrong with a picture becomes the error of the task."""
+    if picture is None:
+        cv2 = importlib.import_module("cv2")
+        numpy = importlib.import_module("numpy")
+        picture = cv2.imencode(".png", numpy.full((64, 64, 3), 200, "uint8"))[1].tobytes()
+    with pytest.raises(TaskFailure) as caught:
+        run(face_swap_engine, {"target_image": picture, "swap_image": HOPPER})
+
+    assert caught.value.error()["code"] == code
+    assert caught.value.error()["message"] == "failed to process task"
+    assert caught.value.error()["raw_message"].startswith(words)
+
+
+# The worker process.
+
+BAD_ENGINES = """
+import os, time
+from unitask_sandbox.engines import EngineResult
+def crash(given): os._exit(3)
+def hang(given): time.sleep(600)
+def chat(given): print("not an answer", flush=True); os.system("echo nor this"); return EngineResult({})
+"""
+
+
+@pytest.fixture
+def bad_engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    (tmp_path / "bad_engines.py").write_text(BAD_ENGINES)
+    monkeypatch.syspath_prepend(tmp_path)
+    return importlib.import_module("bad_engines")
+
+
+@pytest.fixture
+def worker_with() -> Iterator[Any]:
+    workers: list[Worker] = []
+
+    def make(**settings: float) -> Worker:
+        workers.append(Worker(**settings))
+        return workers[-1]
+
+    yield make
+    for worker in workers:
+        worker.close()
+
+
+def failure_of(worker: Worker, function: Engine) -> str:
+    with pytest.raises(TaskFailure) as caught:
+        worker.run(function, {"target_image": b"", "swap_image": b""})
+    return caught.value.raw_message
+
+
+def test_crash_of_an_engine_fails_one_task(sandbox_with: SandboxWith, bad_engines: Any) -> None:
+    """An engine that takes its process down fails its task, which is paid back; the next one is really swapped."""
+    sandbox = sandbox_with(engine_process=True)
+    given = {"target_image": base64_of(ASTRONAUT), "swap_image": base64_of(HOPPER)}
+    tasks = []
+    for function in (bad_engines.crash, face_swap_engine):
+        ENGINES[MODEL, TASK_TYPE] = function  # the fixture puts it back
+        tasks.append(sandbox.accept("sandbox", encoded(face_swap(input=given))).task_id)
+        sandbox.advance()
+    crashed, swapped = (sandbox.get("sandbox", task_id) for task_id in tasks)
+
+    assert crashed.error["raw_message"] == "the engine bad_engines.crash crashed"
+    assert crashed.error["code"] == 10000
+    assert swapped.status == "completed"
+    assert sandbox.balance("sandbox") == 9.99
+
+
+def test_worker_passes_failures_on_and_keeps_running(worker_with: Any, bad_engines: Any) -> None:
+    """A failure comes back as it is, and what an engine prints is not taken for an answer."""
+    worker: Worker = worker_with()
+    failure = failure_of(worker, face_swap_engine)
+    process = worker._process
+
+    assert failure.startswith("failed to get valid image (target_image)")
+    assert worker.run(bad_engines.chat, {}) == EngineResult({})
+    assert worker._process is process
+
+
+def test_engine_that_hangs_is_stopped(worker_with: Any, bad_engines: Any) -> None:
+    """An engine that takes longer than the limit fails its task and names the limit."""
+    assert failure_of(worker_with(limit=0.05), bad_engines.hang) == "the engine bad_engines.hang took over 0.05 s"
+
+
+def test_close_stops_an_engine_that_runs(worker_with: Any, bad_engines: Any) -> None:
+    """A worker can be closed from another thread at any time."""
+    worker: Worker = worker_with()
+    failures: list[str] = []
+    thread = threading.Thread(target=lambda: failures.append(failure_of(worker, bad_engines.hang)))
+    thread.start()
+    while worker._process is None:
+        pass
+    worker.close()
+    thread.join()
+
+    assert failures == ["the engine bad_engines.hang crashed"]

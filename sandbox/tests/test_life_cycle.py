@@ -1,0 +1,308 @@
+"""From accepted to ended: states, times and what a restart leaves."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from unitask_sandbox import Sandbox
+from unitask_sandbox.autorun import Autorun
+from unitask_sandbox.failures import Refusal
+from unitask_sandbox.task import NOT_YET
+
+from .local import NO_FACE, NOW, Clock, SandboxWith, encoded, face_swap, fake_swap
+
+FACE_SWAP = encoded(face_swap())
+
+
+def accept(sandbox: Sandbox, **changes: Any) -> str:
+    return sandbox.accept("sandbox", encoded(face_swap(**changes))).task_id
+
+
+def times(sandbox: Sandbox, task_id: str) -> list[str]:
+    meta = sandbox.get("sandbox", task_id).body("")["meta"]
+    return [meta["created_at"], meta["started_at"], meta["ended_at"]]
+
+
+def test_task_is_pending_until_advanced_and_then_completed(sandbox_with: SandboxWith, clock: Clock) -> None:
+    """At speed "instant" one `advance` takes a task from pending to completed."""
+    sandbox = sandbox_with()
+    task_id = accept(sandbox)
+    before, shown = sandbox.get("sandbox", task_id).status, times(sandbox, task_id)
+    clock.now += 1
+    left = sandbox.advance()
+
+    assert (before, sandbox.get("sandbox", task_id).status, left) == ("pending", "completed", False)
+    assert shown == ["2027-01-15T08:00:00.250000Z", NOT_YET, NOT_YET]
+    assert times(sandbox, task_id) == [shown[0], "2027-01-15T08:00:01.250000Z", "2027-01-15T08:00:01.250000Z"]
+
+
+def test_task_takes_its_drawn_time_at_real_speed(sandbox_with: SandboxWith, clock: Clock) -> None:
+    """At speed "real" a task is pending, then processing, for times that are drawn from its id."""
+    sandbox = sandbox_with(speed="real")
+    task = sandbox.accept("sandbox", FACE_SWAP)
+    assert task.due_at is not None
+    seen = []
+    for moment in (task.due_at - 0.001, task.due_at, task.due_at + task.seconds - 0.001, task.due_at + task.seconds):
+        clock.now = moment
+        left = sandbox.advance()
+        seen.append((sandbox.get("sandbox", task.task_id).status, left))
+
+    assert seen == [("pending", True), ("processing", True), ("processing", True), ("completed", False)]
+
+
+def test_drawn_times_scatter_around_the_typical_ones(sandbox_with: SandboxWith) -> None:
+    """The factor is log-normal: half of the tasks take longer than the catalogue's typical 8 s, and no two alike."""
+    sandbox = sandbox_with(speed="real", keys={"sandbox": 100.0})
+    seconds = sorted(sandbox.accept("sandbox", FACE_SWAP).seconds for _ in range(200))
+
+    assert len(set(seconds)) == 200
+    assert 6 < seconds[100] < 10.5
+    assert seconds[0] > 8 * 0.1
+    assert seconds[-1] < 8 * 10
+
+
+def test_speed_divides_the_times(sandbox_with: SandboxWith, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A speed of 4 is four times faster than real, for the same task id."""
+    monkeypatch.setattr("uuid.uuid4", lambda: "one-id")
+    real = sandbox_with(speed="real").accept("sandbox", FACE_SWAP)
+    fast = sandbox_with(speed=4).accept("sandbox", FACE_SWAP)
+
+    assert fast.seconds == pytest.approx(real.seconds / 4)
+    assert (fast.due_at or 0) - NOW == pytest.approx(((real.due_at or 0) - NOW) / 4, rel=1e-4)
+
+
+def test_task_without_a_face_fails_and_says_so(sandbox_with: SandboxWith) -> None:
+    """What an engine cannot do is accepted first and fails later, with the provider's words."""
+    sandbox = sandbox_with()
+    task_id = accept(sandbox, target=NO_FACE)
+    sandbox.advance()
+    task = sandbox.get("sandbox", task_id)
+
+    assert task.status == "failed"
+    assert task.error == {
+        "code": 10000,
+        "raw_message": "no face found in the image",
+        "message": "failed to process task",
+        "detail": None,
+    }
+
+
+def test_engine_that_raises_fails_its_task_alone(sandbox_with: SandboxWith, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug in an engine fails the task that met it and names it; the next task is done."""
+    sandbox = sandbox_with()
+
+    def broken(given: Any) -> Any:
+        return fake_swap(given) if given["target_image"] != b"bad" else {}["target"]
+
+    monkeypatch.setattr("unitask_sandbox.provider.ENGINES", {("Qubico/image-toolkit", "face-swap"): broken})
+    bad, good = accept(sandbox, target=b"bad"), accept(sandbox)
+    sandbox.advance()
+
+    assert sandbox.get("sandbox", good).status == "completed"
+    assert sandbox.get("sandbox", bad).error["raw_message"].endswith("broken raised KeyError: 'target'")
+
+
+def test_sandbox_that_breaks_fails_the_task_alone(sandbox_with: SandboxWith, caplog: pytest.LogCaptureFixture) -> None:
+    """What no engine foresees, here a `fetch` with a bug, fails one task, and is logged."""
+
+    def fetch(url: str) -> bytes:
+        raise RuntimeError("a bug in fetch")
+
+    sandbox = sandbox_with(fetch=fetch)
+    bad = accept(sandbox, input={"target_image": "http://x.test/a.png", "swap_image": "http://x.test/b.png"})
+    good = accept(sandbox)
+    sandbox.advance()
+
+    assert sandbox.get("sandbox", good).status == "completed"
+    assert sandbox.get("sandbox", bad).error["raw_message"] == "the sandbox broke: RuntimeError: a bug in fetch"
+    assert "a bug in fetch" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("config", "echo", "lines"),
+    [
+        pytest.param({}, {"service_mode": "", "webhook_config": {"endpoint": "", "secret": ""}}, 0, id="defaults"),
+        pytest.param(
+            {"service_mode": "public", "webhook_config": {"endpoint": "http://me.test", "secret": "s"}, "new": 1},
+            {"service_mode": "public", "webhook_config": {"endpoint": "http://me.test", "secret": "s"}, "new": 1},
+            1,
+            id="as-sent",
+        ),
+    ],
+)
+def test_echo_holds_config_and_an_empty_input(
+    sandbox_with: SandboxWith, config: dict[str, Any], echo: dict[str, Any], lines: int
+) -> None:
+    """Config comes back as sent, with defaults; input as {}; a webhook that will not be called says so in logs."""
+    sandbox = sandbox_with()
+    body = sandbox.get("sandbox", accept(sandbox, config=config)).body("")
+
+    assert (body["config"], body["input"], body["output"]) == (echo, {}, None)
+    assert body["logs"] == [{"message": "the sandbox does not send webhooks yet"}] * lines
+
+
+def test_cancel_takes_a_pending_task_only(sandbox_with: SandboxWith) -> None:
+    """A pending task is cancelled and ends there; a task in any other state is refused with 400."""
+    sandbox = sandbox_with(speed="real")
+    cancelled, processing = accept(sandbox), accept(sandbox)
+    sandbox.cancel("sandbox", cancelled)
+    sandbox._store.start(processing, NOW)
+    refused = {}
+    for task_id in (cancelled, processing):
+        with pytest.raises(Refusal) as caught:
+            sandbox.cancel("sandbox", task_id)
+        refused[task_id] = (caught.value.status, caught.value.message.split(";")[0])
+
+    assert times(sandbox, cancelled)[1:] == [NOT_YET, "2027-01-15T08:00:00.250000Z"]
+    assert refused == {
+        cancelled: (400, f"task {cancelled} is cancelled"),
+        processing: (400, f"task {processing} is processing"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("model", "cancelled"),
+    [(None, 2), ("all", 2), ("faceswap", 2), ("Qubico/image-toolkit", 2), ("kling", 0)],
+)
+def test_cancel_many_takes_older_pending_tasks_of_the_model(
+    sandbox_with: SandboxWith, clock: Clock, model: str | None, cancelled: int
+) -> None:
+    """Only this key's pending tasks, created before the time and of the model, are cancelled."""
+    sandbox = sandbox_with(any_key=True)
+    tasks = [accept(sandbox), accept(sandbox)]
+    other = sandbox.accept("another key", FACE_SWAP).task_id
+    clock.now += 10
+    late = accept(sandbox)
+    count = sandbox.cancel_many("sandbox", clock.now, model)
+
+    assert count == cancelled
+    assert [sandbox.get("sandbox", task_id).status for task_id in tasks].count("cancelled") == cancelled
+    assert (sandbox.get("sandbox", late).status, sandbox.get("another key", other).status) == ("pending", "pending")
+
+
+def test_restart_keeps_tasks_and_finishes_those_that_had_not_ended(
+    sandbox_with: SandboxWith, clock: Clock, tmp_path: Path
+) -> None:
+    """A second sandbox over the same folder has every task and balance, and goes on where the first one stopped."""
+    first = sandbox_with(data=tmp_path, speed="real")
+    processing, pending = accept(first), accept(first)
+    first._store.start(processing, NOW)
+    first.close()
+    clock.now += 1000
+    second = sandbox_with(data=tmp_path, keys={"sandbox": 77.0})
+    second.advance()
+
+    assert [second.get("sandbox", task_id).status for task_id in (processing, pending)] == ["completed", "processing"]
+    clock.now += 1000
+    assert second.advance() is False
+    assert second.get("sandbox", pending).status == "completed"
+    assert second.balance("sandbox") == pytest.approx(9.98)
+
+
+def test_close_during_an_engine_leaves_the_task_for_the_restart(
+    sandbox_with: SandboxWith, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that is stopped by `close` does not fail its task."""
+    first = sandbox_with(data=tmp_path, engine_process=True)
+    task_id = accept(first)
+
+    def stopped(*_order: object) -> None:
+        first._closing.set()
+        raise EOFError
+
+    monkeypatch.setattr(first._worker, "run", stopped)
+    first.advance()
+    first.close()
+    second = sandbox_with(data=tmp_path)
+    second.advance()
+
+    assert second.get("sandbox", task_id).status == "completed"
+
+
+def test_autorun_moves_tasks_by_itself(sandbox_with: SandboxWith, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With autorun every task ends without a call of `advance`, also those that come when all was done."""
+    sandbox = sandbox_with(autorun=True)
+    ended = threading.Semaphore(0)
+    end = sandbox._store.end
+
+    def watched(*args: Any, **kwargs: Any) -> bool:
+        done = end(*args, **kwargs)
+        ended.release()
+        return done
+
+    monkeypatch.setattr(sandbox._store, "end", watched)
+    for _ in range(20):
+        task_id = accept(sandbox)
+        assert ended.acquire(timeout=30)
+
+        assert sandbox.get("sandbox", task_id).status == "completed"
+
+
+def test_autorun_takes_another_step_for_what_came_during_one() -> None:
+    """News that arrive while a step is being done are not slept over, even when that step saw nothing left."""
+    steps: list[str] = []
+    done = threading.Event()
+
+    def step() -> float | None:
+        steps.append(threading.current_thread().name)
+        if len(steps) == 1:
+            autorun.wake()
+        else:
+            done.set()
+        return None
+
+    autorun = Autorun(step)
+    autorun.wake()
+
+    assert done.wait(timeout=30)
+    assert steps == ["unitask-sandbox"] * 2
+    autorun.close()
+
+
+def test_close_removes_the_temporary_folder(sandbox_with: SandboxWith, tmp_path: Path) -> None:
+    """Without a data folder nothing is left behind; with one everything is."""
+    temporary, kept = sandbox_with(), sandbox_with(data=tmp_path)
+    for sandbox in (temporary, kept):
+        accept(sandbox)
+        sandbox.advance()
+        sandbox.close()
+
+    assert not temporary._folder.exists()
+    assert len(list((tmp_path / "files").iterdir())) == 1
+
+
+def test_database_of_a_later_version_is_refused(sandbox_with: SandboxWith, tmp_path: Path) -> None:
+    """A database that a newer sandbox wrote is left alone."""
+    sandbox = sandbox_with(data=tmp_path)
+    sandbox._store._rows("INSERT INTO migrations VALUES (99, 'of the future')")
+    sandbox.close()
+
+    with pytest.raises(RuntimeError, match="version 99, newer than this unitask"):
+        sandbox_with(data=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"speed": "slow"}, "speed 'slow'"),
+        ({"speed": 0}, "speed 0"),
+        ({"speed": -1.5}, "speed -1.5"),
+        ({"defects": frozenset({"nope"})}, "no such defect: nope; there are no-auth,"),
+        ({"keys": {"": 1.0}}, "must not be empty"),
+    ],
+)
+def test_settings_refuse_what_they_do_not_know(settings_with: Any, wrong: dict[str, Any], words: str) -> None:
+    """A wrong setting is refused at once, with the value and what there is."""
+    with pytest.raises(ValueError, match=words):
+        settings_with(**wrong)
+
+
+def test_settings_show_no_key(settings_with: Any) -> None:
+    """The keys are in no repr."""
+    settings = replace(settings_with(), keys={"a-secret-key": 1.0})
+
+    assert "a-secret-key" not in repr(settings)

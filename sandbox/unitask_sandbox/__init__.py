@@ -1,0 +1,31 @@
+"""The sandbox of unitask: a local provider that speaks the provider's HTTP API and really swaps faces.
+
+`serve` and `running` start it as a server, `create_app` is the ASGI application, `Sandbox` the provider without HTTP,
+`Settings` what can be chosen. Importing this package is cheap: what a name needs is imported when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from unitask_sandbox.app import create_app
+    from unitask_sandbox.provider import Sandbox
+    from unitask_sandbox.server import running, serve
+    from unitask_sandbox.settings import Settings
+
+__all__ = ["Sandbox", "Settings", "create_app", "running", "serve"]
+
+_HOME = {"Sandbox": "provider", "Settings": "settings", "create_app": "app", "running": "server", "serve": "server"}
+
+
+def __getattr__(name: str) -> object:
+    """Import the module that defines a public name the first time the name is used (PEP 562)."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value  # the next look-up does not come here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

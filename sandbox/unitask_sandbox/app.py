@@ -1,0 +1,223 @@
+"""The provider over HTTP: from a request to an operation of the spec, and from its outcome to an answer.
+
+Routes come from the bundle, one handler an operation; an operation of the spec without a handler answers 501 and says
+so. Rules of this file: no decision is taken here (provider.py decides), every refusal becomes the same envelope in one
+place, and nothing needs a lifespan or an event loop that stays: the app also runs in-process, one loop a call.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from unitask_sandbox import bundle, defects
+from unitask_sandbox.failures import Refusal
+from unitask_sandbox.provider import Arrival, Sandbox, key_fingerprint
+from unitask_sandbox.settings import Settings
+
+LARGEST_BODY = 25 * 1024 * 1024
+KEY_HEADER = "x-api-key"
+
+ABOUT = """\
+This is the unitask sandbox: a local stand-in for the generation-task API of PiAPI and Qubico. It accepts tasks, really
+swaps faces, keeps accounts with play money, and needs no network. It does not imitate the provider's speed under load,
+its picture quality, its webhooks, its rate limits or its moderation, and it has engines for a part of the catalogue
+only. The spec that it follows is at /openapi.json, and what arrived here at /_sandbox/arrivals.
+"""
+
+Handler = Callable[[Request], Awaitable[dict[str, Any]]]
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def create_app(settings: Settings | None = None) -> Starlette:
+    """The sandbox as an ASGI application, with a provider of its own in `app.state.sandbox`.
+
+    Close that one (`app.state.sandbox.close()`) to stop its worker process and to remove its files early; it is done at
+    the end of the program otherwise.
+    """
+    app = Starlette(
+        routes=[
+            *_api_routes(),
+            Route("/files/{name}", _file),
+            Route("/openapi.json", _openapi),
+            Route("/_sandbox/arrivals", _arrivals),
+            Route("/", _about),
+        ],
+        middleware=[Middleware(_Witness)],
+        exception_handlers={Refusal: _refused, HTTPException: _not_routed, Exception: _broken},
+    )
+    app.state.sandbox = Sandbox(settings)
+    return app
+
+
+def _sandbox(request: Request) -> Sandbox:
+    sandbox: Sandbox = request.app.state.sandbox
+    return sandbox
+
+
+# The operations of the spec.
+
+
+async def _create_task(request: Request) -> dict[str, Any]:
+    body = await _body(request)
+    task = await run_in_threadpool(_sandbox(request).accept, _key(request), body)
+    return _envelope(task.body(_base_url(request)))
+
+
+async def _get_task(request: Request) -> dict[str, Any]:
+    task = await run_in_threadpool(_sandbox(request).get, _key(request), request.path_params["task_id"])
+    return _envelope(task.body(_base_url(request)))
+
+
+async def _cancel_task(request: Request) -> dict[str, Any]:
+    task_id = request.path_params["task_id"]
+    await run_in_threadpool(_sandbox(request).cancel, _key(request), task_id)
+    return {"code": 200, "message": f"task {task_id} canceled"}
+
+
+async def _cancel_tasks(request: Request) -> dict[str, Any]:
+    def cancel() -> int:
+        query = bundle.query("cancel_tasks", request.query_params)
+        return _sandbox(request).cancel_many(_key(request), query["created_before"], query.get("model"))
+
+    await run_in_threadpool(cancel)
+    return {"code": 200, "message": "success"}
+
+
+HANDLERS: Mapping[str, Handler] = {
+    "create_task": _create_task,
+    "get_task": _get_task,
+    "cancel_task": _cancel_task,
+    "cancel_tasks": _cancel_tasks,
+}
+
+
+def _envelope(data: dict[str, Any]) -> dict[str, Any]:
+    return {"code": 200, "data": data, "message": "success"}
+
+
+def _key(request: Request) -> str | None:
+    return request.headers.get(KEY_HEADER)
+
+
+def _base_url(request: Request) -> str:
+    return _sandbox(request).settings.public_url or str(request.base_url)
+
+
+async def _body(request: Request) -> bytes:
+    chunks = bytearray()
+    try:
+        async for chunk in request.stream():
+            chunks += chunk
+            if len(chunks) > LARGEST_BODY:
+                raise Refusal(413, f"the body is larger than {LARGEST_BODY} bytes; send large media as a URL")
+    except ClientDisconnect:
+        raise Refusal(400, "the request ended early") from None
+    return bytes(chunks)
+
+
+# Routing and answering.
+
+
+def _api_routes() -> list[Route]:
+    """One route a path, so that a wrong method is answered with every right one in Allow."""
+    paths: dict[str, dict[str, str]] = {}
+    for operation in bundle.operations().values():
+        paths.setdefault(operation.path, {})[operation.method] = operation.name
+    return [Route(path, _dispatch(names), methods=list(names)) for path, names in paths.items()]
+
+
+def _dispatch(names: Mapping[str, str]) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        name = names["GET" if request.method == "HEAD" else request.method]
+        request.scope["unitask.operation"] = name
+        if name not in HANDLERS:
+            raise Refusal(501, f"the sandbox has no operation {name} yet")
+        return _answer(request, 200, await HANDLERS[name](request))
+
+    return endpoint
+
+
+def _answer(request: Request, status: int, body: dict[str, Any], headers: Mapping[str, str] | None = None) -> Response:
+    operation = request.scope.get("unitask.operation")
+    sent = defects.answer(_sandbox(request).settings.defects, operation, status, body)
+    return Response(sent.content, sent.status, headers, sent.media_type)
+
+
+def _refusal(request: Request, refusal: Refusal, headers: Mapping[str, str] | None = None) -> Response:
+    data = refusal.task and refusal.task.body(_base_url(request))
+    body = {"code": refusal.status, "message": refusal.message, "data": data}
+    return _answer(request, refusal.status, body, headers)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refusal)
+    return _refusal(request, error)
+
+
+async def _not_routed(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return _refusal(request, Refusal(error.status_code, error.detail.lower()), error.headers)
+
+
+async def _broken(request: Request, _error: Exception) -> Response:
+    """A bug of the sandbox: answered like a refusal, then raised again by Starlette, so that it is seen."""
+    return _refusal(request, Refusal(500, "internal error"))
+
+
+class _Witness:
+    """Notes every request below /api, refused ones included, with the status of its answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith("/api/"):
+            await self._app(scope, receive, send)
+            return
+        sandbox: Sandbox = scope["app"].state.sandbox
+        arrived, statuses = sandbox.settings.clock(), [500]
+
+        async def watched(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                statuses.append(message["status"])
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        finally:
+            request = Request(scope)
+            operation = scope.get("unitask.operation")
+            key = key_fingerprint(_key(request))
+            sandbox.note(Arrival(operation, request.method, scope["path"], key, arrived, statuses[-1]))
+
+
+# What is no part of the provider's API.
+
+
+async def _file(request: Request) -> Response:
+    path = await run_in_threadpool(_sandbox(request).file, request.path_params["name"])
+    return FileResponse(path, media_type=mimetypes.guess_type(path.name)[0])
+
+
+async def _openapi(_request: Request) -> Response:
+    return JSONResponse(bundle.document())
+
+
+async def _arrivals(request: Request) -> Response:
+    return JSONResponse({"arrivals": [asdict(arrival) for arrival in _sandbox(request).arrivals]})
+
+
+async def _about(_request: Request) -> Response:
+    return PlainTextResponse(ABOUT)

@@ -1,0 +1,59 @@
+"""Tasks that move by themselves: a thread that sleeps until the next one is due."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+
+class Autorun:
+    """Calls `step` while there is something to do.
+
+    `step` does everything that is due and returns the seconds until more is due, None when nothing is left. The thread
+    exists only while something is left, and does not keep the program alive.
+    """
+
+    def __init__(self, step: Callable[[], float | None]) -> None:
+        self._step = step
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._news = False
+        self._closed = False
+
+    def wake(self) -> None:
+        """Say that there may be something to do."""
+        with self._changed:
+            self._news = True
+            self._changed.notify()
+            if self._thread is None and not self._closed:
+                self._thread = threading.Thread(target=self._run, name="unitask-sandbox", daemon=True)
+                self._thread.start()
+
+    def close(self) -> None:
+        """Stop, after the step that is being done."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+            thread = self._thread
+        if thread is not None:
+            thread.join()
+
+    def _run(self) -> None:
+        try:
+            while self._go_on():
+                pass
+        except BaseException:
+            self._thread = None
+            raise
+
+    def _go_on(self) -> bool:
+        """Do one step and wait for the next; False when there will be none."""
+        self._news = False
+        pause = self._step()
+        with self._changed:
+            if self._closed or (pause is None and not self._news):
+                self._thread = None  # under the lock: a later wake starts another
+                return False
+            if not self._news and pause is not None:
+                self._changed.wait(min(pause, threading.TIMEOUT_MAX))
+        return True

@@ -1,0 +1,171 @@
+"""The spec at run time: routes, catalogue and schemas, from the bundle that ships with the generated client.
+
+The sandbox reads the file and imports nothing of the client: it is the second witness of the spec, and must not share
+the first one's mistakes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+
+from unitask_sandbox.failures import Refusal
+
+CREDITS_PER_USD = 10_000_000  # inferred from five published prices
+_METHODS = ("get", "post", "put", "patch", "delete")
+_INT64 = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation of the spec."""
+
+    name: str
+    method: str
+    path: str
+    parameters: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskType:
+    """One entry of the catalogue (x-tasks).
+
+    Attributes:
+        family: The group of task types that it belongs to.
+        input: The component schema of its input.
+        media: The input fields that hold media, with their kind ("image", ...).
+        price: Credits.
+        typical_seconds: How long such a task usually takes.
+    """
+
+    model: str
+    task_type: str
+    family: str
+    input: str
+    media: Mapping[str, str]
+    price: int
+    typical_seconds: float
+
+
+@cache
+def document() -> dict[str, Any]:
+    """The whole OpenAPI document. Do not change it."""
+    found = find_spec("unitask_api")  # finds the package without importing it
+    if found is None or found.origin is None:
+        raise ModuleNotFoundError("the spec is missing: unitask_api is not installed; reinstall unitask")
+    loaded: dict[str, Any] = json.loads(Path(found.origin).with_name("openapi.json").read_bytes())
+    return loaded
+
+
+@cache
+def operations() -> dict[str, Operation]:
+    """Every operation, by its operationId."""
+    found = (
+        Operation(item[method]["operationId"], method.upper(), path, _parameters(item, item[method]))
+        for path, item in document()["paths"].items()
+        for method in _METHODS
+        if method in item
+    )
+    return {operation.name: operation for operation in found}
+
+
+def _parameters(item: dict[str, Any], operation: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+    given = [*item.get("parameters", []), *operation.get("parameters", [])]
+    return tuple(_resolved(parameter) for parameter in given)
+
+
+def _resolved(node: dict[str, Any]) -> dict[str, Any]:
+    while "$ref" in node:
+        target: Any = document()
+        for step in node["$ref"].removeprefix("#/").split("/"):
+            target = target[step]
+        node = target
+    return node
+
+
+@cache
+def task_types() -> dict[tuple[str, str], TaskType]:
+    """The catalogue, by (model, task_type)."""
+    return {(entry["model"], entry["task_type"]): _task_type(entry) for entry in document()["x-tasks"]}
+
+
+def _task_type(entry: dict[str, Any]) -> TaskType:
+    fields = document()["components"]["schemas"][entry["input"]].get("properties", {})
+    price: float = entry["price"]["usd"] if entry.get("price") else 0
+    return TaskType(
+        model=entry["model"],
+        task_type=entry["task_type"],
+        family=entry["family"],
+        input=entry["input"],
+        media={name: schema["x-media"]["kind"] for name, schema in fields.items() if "x-media" in schema},
+        price=round(price * CREDITS_PER_USD),
+        typical_seconds=float(entry["typical_seconds"]["value"]),
+    )
+
+
+def check(component: str, value: Any, at: str = "") -> None:
+    """Refuse a value that does not match a component schema.
+
+    Raises:
+        Refusal: 400, with the path (below `at`) and the reason of each of the first three faults.
+    """
+    _refuse_faults(_validator(component), value, at)
+
+
+@cache
+def _validator(component: str) -> Draft202012Validator:
+    schema = {"$ref": f"#/components/schemas/{component}", "components": document()["components"]}
+    return Draft202012Validator(schema)
+
+
+def query(operation: str, given: Mapping[str, str]) -> dict[str, Any]:
+    """The query parameters of an operation, as their schemas say.
+
+    Raises:
+        Refusal: 400, one is missing or malformed.
+    """
+    declared = [part for part in operations()[operation].parameters if part["in"] == "query"]
+    read = {part["name"]: _typed(given[part["name"]], part["schema"]) for part in declared if part["name"] in given}
+    schema = {
+        "required": [part["name"] for part in declared if part.get("required")],
+        "properties": {part["name"]: part["schema"] for part in declared},
+    }
+    _refuse_faults(Draft202012Validator(schema), read, "")
+    return read
+
+
+def _typed(text: str, schema: dict[str, Any]) -> int | str:
+    """The value that a query parameter spells; the text itself when it spells none of its type."""
+    if schema.get("type") == "integer" and re.fullmatch(r"-?[0-9]{1,19}", text) and abs(int(text)) <= _INT64:
+        return int(text)
+    return text
+
+
+def _refuse_faults(validator: Any, value: Any, at: str) -> None:
+    found: list[ValidationError] = sorted(validator.iter_errors(value), key=_path)
+    if found:
+        raise Refusal(400, "invalid request: " + "; ".join(_words(fault, at) for fault in found[:3]))
+
+
+def _path(fault: ValidationError) -> str:
+    return fault.json_path
+
+
+def _words(fault: ValidationError, at: str) -> str:
+    """A fault in few words; jsonschema's own would quote the whole value."""
+    path = (at + fault.json_path.removeprefix("$")).lstrip(".")[:100]
+    rule, limit = str(fault.validator), fault.validator_value
+    if rule == "required":
+        return f"{fault.message} of {path}" if path else fault.message
+    if rule == "type":
+        return f"{path or 'the body'} must be of type {limit}"
+    return f"{path or 'the body'} does not meet {rule} {str(limit)[:100]}"

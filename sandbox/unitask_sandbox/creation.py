@@ -1,0 +1,78 @@
+"""Reading a create: from the bytes of its body to what it asks for, or to a refusal."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from unitask_sandbox import bundle
+from unitask_sandbox.bundle import TaskType
+from unitask_sandbox.engines import ENGINES
+from unitask_sandbox.failures import Refusal
+
+MAX_NESTING = 64
+NO_WEBHOOKS = "the sandbox does not send webhooks yet"
+
+Json: TypeAlias = "dict[str, Json] | list[Json] | str | float | bool | None"
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """What a valid create asks for."""
+
+    task_type: TaskType
+    input: dict[str, Any]
+    config: dict[str, Any]
+
+    def echoed_config(self) -> dict[str, Any]:
+        """The config as sent, with the defaults that the provider fills in."""
+        webhook = {"endpoint": "", "secret": "", **self.config.get("webhook_config", {})}
+        return {"service_mode": "", **self.config, "webhook_config": webhook}
+
+    def logs(self) -> list[dict[str, Any]]:
+        """The first lines of the task's logs."""
+        webhook = self.config.get("webhook_config", {})
+        return [{"message": NO_WEBHOOKS}] if webhook.get("endpoint") else []
+
+
+def read_creation(body: bytes) -> Creation:
+    """What the body of a create asks for.
+
+    Raises:
+        Refusal: 400: not JSON, not what the spec says, not in the catalogue, or without an engine.
+    """
+    value = _json(body)
+    bundle.check("TaskRequest", value)
+    key = (value["model"], value["task_type"])
+    task_type = bundle.task_types().get(key)
+    if task_type is None:
+        raise Refusal(400, f"invalid request: no such task: model {key[0][:100]!r}, task_type {key[1][:100]!r}")
+    bundle.check(task_type.input, value["input"], at="input")
+    if key not in ENGINES:
+        raise Refusal(400, f"the sandbox has no engine for {key[0]} {key[1]} yet")
+    return Creation(task_type, value["input"], value.get("config", {}))
+
+
+def stand_in() -> Creation:
+    """The documented face swap: what the defect "accepts-anything" makes of an invalid create."""
+    example = bundle.document()["components"]["examples"]["faceswap.face-swap.request"]["value"]
+    return read_creation(json.dumps(example).encode())
+
+
+def _json(body: bytes) -> Any:
+    """The JSON value of a body: as strict as RFC 8259, and free of what could not be written again."""
+    try:
+        value = json.loads(body)
+        # Python reads NaN and infinite numbers, which are no JSON, and lone surrogates, which are no text.
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):
+        raise Refusal(400, "invalid request: the body is not JSON") from None
+    if _is_deeper(value, MAX_NESTING):
+        raise Refusal(400, f"invalid request: the body is nested more than {MAX_NESTING} levels deep")
+    return value
+
+
+def _is_deeper(value: Json, levels: int) -> bool:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(not levels or _is_deeper(part, levels - 1) for part in parts)

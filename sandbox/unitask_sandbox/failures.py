@@ -1,0 +1,60 @@
+"""What can go wrong, in the provider's words: a request is refused, or an accepted task fails.
+
+Rules of this file: messages never hold a key, and never echo what was sent at length: inputs may be megabytes of
+base64.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from unitask_sandbox.task import Task
+
+BAD_KEY = "failed to verify api key"  # public clients match on it, 2025
+TASK_NOT_FOUND = "task not found"  # goapi's legacy table, 2024-03
+PREPARING_FAILED = "failed to pre-process task runtime"  # recorded with HTTP 500, 2025-08-25
+NO_CREDIT = "failed to freeze account point quota: account point quota not enough; account credit not enough"
+PROCESSING_FAILED = "failed to process task"  # public clients, 2025
+
+GENERAL_FAILURE = 10000  # recorded, 2025-08-25
+IMAGE_TOO_LARGE = 10003  # one public client's table, 2025
+
+
+class Refusal(Exception):
+    """A request that is turned down; app.py alone makes an answer of it.
+
+    Attributes:
+        status: The HTTP status, repeated as `code` in the body.
+        message: What went wrong.
+        task: The failed task that a refusal for lack of credit carries; None elsewhere.
+    """
+
+    def __init__(self, status: int, message: str, task: Task | None = None) -> None:
+        super().__init__(status, message)
+        self.status = status
+        self.message = message
+        self.task = task
+
+
+class TaskFailure(Exception):
+    """An accepted task that ends failed; it is paid back.
+
+    Attributes:
+        raw_message: The cause, in the words of the engine.
+        code: The task's error.code.
+    """
+
+    def __init__(self, raw_message: str, code: int = GENERAL_FAILURE) -> None:
+        super().__init__(raw_message, code)  # both, so that it survives the way out of a worker process
+        self.raw_message = raw_message
+        self.code = code
+
+    def error(self) -> dict[str, Any]:
+        """The `error` of the failed task."""
+        return task_error(self.code, PROCESSING_FAILED, self.raw_message)
+
+
+def task_error(code: int = 0, message: str = "", raw_message: str = "") -> dict[str, Any]:
+    """A task's `error`; without arguments the one that says there is none."""
+    return {"code": code, "raw_message": raw_message, "message": message, "detail": None}

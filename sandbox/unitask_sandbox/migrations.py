@@ -1,0 +1,90 @@
+"""The shape of the database, as the numbered steps that lead to it.
+
+Rules of this file: a step that was released is never edited; a change is a new step at the end of `MIGRATIONS`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+
+
+def create_accounts(db: sqlite3.Connection) -> None:
+    """Accounts by the SHA-256 of their key; money in credits of 1e-7 USD, every movement in the ledger."""
+    db.execute(
+        """CREATE TABLE accounts (
+            account  TEXT PRIMARY KEY,
+            starting INTEGER NOT NULL,
+            balance  INTEGER NOT NULL CHECK (balance >= 0),
+            frozen   INTEGER NOT NULL DEFAULT 0 CHECK (frozen >= 0)
+        ) STRICT"""
+    )
+    db.execute(
+        """CREATE TABLE ledger (
+            entry   INTEGER PRIMARY KEY,
+            account TEXT NOT NULL REFERENCES accounts,
+            task_id TEXT NOT NULL,
+            at      REAL NOT NULL,
+            reason  TEXT NOT NULL,
+            credits INTEGER NOT NULL
+        ) STRICT"""
+    )
+    db.execute("CREATE INDEX ledger_account ON ledger (account)")
+
+
+def create_tasks(db: sqlite3.Connection) -> None:
+    """Tasks as they are shown; their inputs apart, kept only until the task ends."""
+    db.execute(
+        """CREATE TABLE tasks (
+            task_id    TEXT PRIMARY KEY,
+            account    TEXT NOT NULL REFERENCES accounts,
+            model      TEXT NOT NULL,
+            task_type  TEXT NOT NULL,
+            status     TEXT NOT NULL,
+            config     TEXT NOT NULL,
+            input      TEXT NOT NULL,
+            output     TEXT NOT NULL,
+            meta       TEXT NOT NULL,
+            logs       TEXT NOT NULL,
+            error      TEXT NOT NULL,
+            created_at REAL NOT NULL,
+            started_at REAL,
+            ended_at   REAL,
+            due_at     REAL,
+            seconds    REAL NOT NULL,
+            usage_type TEXT NOT NULL,
+            frozen     INTEGER NOT NULL,
+            consume    INTEGER NOT NULL
+        ) STRICT"""
+    )
+    db.execute("CREATE INDEX tasks_due ON tasks (status, due_at) WHERE due_at IS NOT NULL")
+    db.execute("CREATE TABLE inputs (task_id TEXT PRIMARY KEY REFERENCES tasks, input TEXT NOT NULL) STRICT")
+
+
+def create_files(db: sqlite3.Connection) -> None:
+    """Output files: a file is served only when it has a row here, so a half-written one never is."""
+    db.execute(
+        """CREATE TABLE files (
+            name       TEXT PRIMARY KEY,
+            task_id    TEXT NOT NULL REFERENCES tasks,
+            expires_at REAL NOT NULL
+        ) STRICT"""
+    )
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (create_accounts, create_tasks, create_files)
+
+
+def migrate(db: sqlite3.Connection) -> None:
+    """Take the steps that the database has not taken yet; call it inside a transaction.
+
+    Raises:
+        RuntimeError: The database is of a later version.
+    """
+    db.execute("CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT")
+    (taken,) = db.execute("SELECT COALESCE(MAX(number), 0) FROM migrations").fetchone()
+    if taken > len(MIGRATIONS):
+        raise RuntimeError(f"the database is of version {taken}, newer than this unitask ({len(MIGRATIONS)})")
+    for number, step in enumerate(MIGRATIONS[taken:], start=taken + 1):
+        step(db)
+        db.execute("INSERT INTO migrations VALUES (?, ?)", (number, step.__name__))

@@ -1,0 +1,332 @@
+"""The provider itself, without HTTP: accounts, tasks and their life cycle.
+
+    pending -> processing -> completed | failed
+    pending -> cancelled
+
+Rules of this file: all transitions live here, all times come from `Settings.clock`. A task is paid when it is accepted,
+and paid back when it ends in any other way than completed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import random
+import shutil
+import tempfile
+import threading
+import uuid
+import weakref
+from collections import deque
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from unitask_sandbox import bundle, defects
+from unitask_sandbox.autorun import Autorun
+from unitask_sandbox.creation import Creation, read_creation, stand_in
+from unitask_sandbox.engines import ENGINES, EngineResult, run
+from unitask_sandbox.failures import (
+    BAD_KEY,
+    GENERAL_FAILURE,
+    NO_CREDIT,
+    PREPARING_FAILED,
+    TASK_NOT_FOUND,
+    Refusal,
+    TaskFailure,
+    task_error,
+)
+from unitask_sandbox.inputs import read_media
+from unitask_sandbox.settings import STARTING_USD, Settings
+from unitask_sandbox.store import Ending, Store
+from unitask_sandbox.task import Task
+from unitask_sandbox.worker import Worker
+
+FILES_KEPT = 3 * 86400.0  # seconds; doc.qubico.ai/output-storage, 2025-08-31
+QUEUE_SECONDS = 1.0  # a guess: how long a task typically stays pending
+SPREAD = 0.5  # sigma of the log-normal factor on a typical time; a guess
+ARRIVALS_KEPT = 100_000
+
+_log = logging.getLogger("unitask_sandbox")
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One request to the API, as it was answered.
+
+    Attributes:
+        operation: The operation of the spec; None when the path or the method is none of it.
+        key: The beginning of the SHA-256 of the API key; None when there was none.
+        time: When it arrived: unix seconds.
+        status: The HTTP status that it was answered with.
+    """
+
+    operation: str | None
+    method: str
+    path: str
+    key: str | None
+    time: float
+    status: int
+
+
+class Sandbox:
+    """A provider of its own, with its accounts, tasks and files. Any thread may call any method."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings: Final = settings or Settings()
+        self._rules = defects.rules(self.settings.defects)
+        self._folder = self.settings.data or Path(tempfile.mkdtemp(prefix="unitask-sandbox-"))
+        self._files = self._folder / "files"
+        self._files.mkdir(parents=True, exist_ok=True)
+        self._store = Store(self._folder / "sandbox.sqlite3")
+        self._worker = Worker()
+        self._known: set[str] = set()
+        self._arrivals: deque[Arrival] = deque(maxlen=ARRIVALS_KEPT)
+        self._advancing = threading.Lock()
+        self._closing = threading.Event()
+        self._autorun = Autorun(self._step) if self.settings.autorun else None
+        forgotten = None if self.settings.data else self._folder
+        parts = (self._closing, self._worker, self._advancing, self._store, forgotten)
+        self._release = weakref.finalize(self, _release, *parts)
+        for key, usd in self.settings.keys.items():
+            self._open_account(key, usd)
+        self._wake()
+
+    def close(self) -> None:
+        """Stop, and remove the temporary folder. Tasks that have not ended go on when the data folder is used again."""
+        self._release()
+        if self._autorun:
+            self._autorun.close()
+
+    # The operations.
+
+    def accept(self, key: str | None, body: bytes) -> Task:
+        """Create a task from the body of a create, and charge its price.
+
+        Raises:
+            Refusal: 401, 400, or 500 with a failed task when the balance is too low.
+        """
+        account = self._account(key)
+        creation = self._creation(body)
+        task = self._task(account, creation)
+        if not self._store.accept(task, creation.input):
+            raise Refusal(500, PREPARING_FAILED, self._unpaid(task))
+        self._wake()
+        return task
+
+    def get(self, key: str | None, task_id: str) -> Task:
+        """A task as it stands.
+
+        Raises:
+            Refusal: 401, or 404 when this key has no such task.
+        """
+        account = self._account(key)
+        task = self._store.task(task_id) if self._rules.tasks_are_found else None
+        if task is None or task.account != account:
+            raise Refusal(404, TASK_NOT_FOUND)
+        return task
+
+    def cancel(self, key: str | None, task_id: str) -> None:
+        """Cancel a pending task and pay it back.
+
+        Raises:
+            Refusal: 401, 404, or 400 when the task is not pending.
+        """
+        task = self.get(key, task_id)
+        if not self._cancel(task):
+            status = self.get(key, task_id).status
+            raise Refusal(400, f"task {task_id} is {status}; only a pending task can be cancelled")
+
+    def cancel_many(self, key: str | None, created_before: float, model: str | None = None) -> int:
+        """Cancel pending tasks, pay them back, and return how many they were.
+
+        Args:
+            key: The API key.
+            created_before: Unix seconds; tasks created then or later stay.
+            model: Only tasks of this model or family; None or "all" for every one.
+
+        Raises:
+            Refusal: 401.
+        """
+        account = self._account(key)
+        found = self._store.of_account(account, self._rules.cancellable, created_before)
+        return sum(self._cancel(task) for task in found if _is_of_model(task, model))
+
+    def file(self, name: str) -> Path:
+        """Where an output file lies.
+
+        Raises:
+            Refusal: 404, there is none, or it has expired.
+        """
+        if not self._store.file_is_kept(name, self.settings.clock()):
+            raise Refusal(404, "file not found; output files are kept for 3 days")
+        return self._files / name
+
+    def balance(self, key: str) -> float:
+        """The USD that a key has left."""
+        return self._store.account(self._account(key)).balance / bundle.CREDITS_PER_USD
+
+    # What arrived.
+
+    @property
+    def arrivals(self) -> list[Arrival]:
+        """Every request to the API so far, refused ones included, in the order of their answers."""
+        return list(self._arrivals)
+
+    def note(self, arrival: Arrival) -> None:
+        """Add a request to the arrivals."""
+        self._arrivals.append(arrival)
+
+    # Time.
+
+    def advance(self) -> bool:
+        """Do everything that is due now; True when tasks are left that will be due later."""
+        return self._advance() is not None
+
+    def _advance(self) -> float | None:
+        """Do everything that is due now, and return when more will be."""
+        with self._advancing:
+            if self._closing.is_set():
+                return None
+            now = self.settings.clock()
+            for task_id in self._store.due("pending", now):
+                self._store.start(task_id, now)
+            for task_id in self._store.due("processing", now):
+                self._process(task_id)
+            for name in self._store.forget_expired_files(now):
+                (self._files / name).unlink(missing_ok=True)
+            return self._store.next_due()
+
+    def _wake(self) -> None:
+        if self._autorun:
+            self._autorun.wake()
+
+    def _step(self) -> float | None:
+        due = self._advance()
+        return None if due is None else max(0.0, due - self.settings.clock())
+
+    def _process(self, task_id: str) -> None:
+        task = self._store.task(task_id)
+        if task is None or self._closing.is_set():
+            return
+        try:
+            ending = self._completed(self._make(task))
+        except Exception as error:  # whatever it is, it is this task's failure alone
+            if self._closing.is_set():
+                return  # the worker was stopped; the task is done after the restart
+            failure = error if isinstance(error, TaskFailure) else _broken(task, error)
+            ending = Ending(status="failed", at=self.settings.clock(), error=failure.error())
+        self._store.end(task_id, ending, before={"processing"})
+
+    def _make(self, task: Task) -> EngineResult:
+        engine = ENGINES.get((task.model, task.task_type))
+        if engine is None:
+            raise TaskFailure(f"the sandbox has no engine for {task.model} {task.task_type}")
+        media = bundle.task_types()[task.model, task.task_type].media
+        given = read_media(self._store.given(task.task_id), media, self.settings.fetch)
+        return (self._worker.run if self.settings.engine_process else run)(engine, given)
+
+    def _completed(self, result: EngineResult) -> Ending:
+        output: dict[str, str] = {}
+        for field, (data, extension) in result.files.items():
+            output[field] = f"{uuid.uuid4()}.{extension}"
+            (self._files / output[field]).write_bytes(data)
+        now = self.settings.clock()
+        meta = dict(result.meta)
+        return Ending(status="completed", at=now, output=output, meta=meta, files_expire_at=now + FILES_KEPT)
+
+    # Parts of the operations.
+
+    def _account(self, key: str | None) -> str:
+        if self._rules.keys_are_checked and not (key and (self.settings.any_key or key in self.settings.keys)):
+            raise Refusal(401, BAD_KEY)
+        account = _hashed(key or "")
+        if account not in self._known:
+            self._open_account(key or "", STARTING_USD)
+        return account
+
+    def _open_account(self, key: str, usd: float) -> None:
+        self._store.open_account(_hashed(key), round(usd * bundle.CREDITS_PER_USD))
+        self._known.add(_hashed(key))
+
+    def _creation(self, body: bytes) -> Creation:
+        try:
+            return read_creation(body)
+        except Refusal:
+            if self._rules.bodies_are_checked:
+                raise
+            return stand_in()
+
+    def _task(self, account: str, creation: Creation) -> Task:
+        task_id = str(uuid.uuid4())
+        draw = random.Random(task_id)  # noqa: S311 - the same task takes the same time
+        now = self.settings.clock()
+        queued, seconds = (
+            self.settings.seconds(typical * draw.lognormvariate(0, SPREAD))
+            for typical in (QUEUE_SECONDS, creation.task_type.typical_seconds)
+        )
+        return Task(
+            task_id=task_id,
+            account=account,
+            model=creation.task_type.model,
+            task_type=creation.task_type.task_type,
+            status="pending",
+            config=creation.echoed_config(),
+            logs=creation.logs(),
+            created_at=now,
+            due_at=now + queued if self._rules.tasks_start else None,
+            seconds=seconds,
+            consume=creation.task_type.price * self._rules.charges,
+        )
+
+    def _unpaid(self, task: Task) -> Task:
+        """The task as a failed one, as recorded for a create without credit."""
+        failed = replace(
+            task,
+            status="failed",
+            input=None,
+            logs=None,
+            error=task_error(GENERAL_FAILURE, PREPARING_FAILED, NO_CREDIT),
+            ended_at=self.settings.clock(),
+            due_at=None,
+            usage_type="",
+            frozen=task.consume,
+            consume=0,
+        )
+        self._store.record(failed)
+        return failed
+
+    def _cancel(self, task: Task) -> bool:
+        ending = Ending(status="cancelled", at=self.settings.clock())
+        return self._store.end(task.task_id, ending, before=self._rules.cancellable)
+
+
+def _broken(task: Task, error: Exception) -> TaskFailure:
+    _log.error("task %s could not be done", task.task_id, exc_info=error)
+    return TaskFailure(f"the sandbox broke: {type(error).__name__}: {error}")
+
+
+def _is_of_model(task: Task, model: str | None) -> bool:
+    family = bundle.task_types()[task.model, task.task_type].family
+    return model in (None, "all", task.model, family)
+
+
+def _hashed(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def key_fingerprint(key: str | None) -> str | None:
+    """What the arrivals show of a key: enough to tell two apart, nothing to use."""
+    return _hashed(key)[:8] if key else None
+
+
+def _release(
+    closing: threading.Event, worker: Worker, advancing: threading.Lock, store: Store, folder: Path | None
+) -> None:
+    """Close a sandbox; also at the end of the program, when nobody has."""
+    closing.set()
+    worker.close()
+    with advancing:
+        store.close()
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,60 @@
+"""Everything about a sandbox that can be chosen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+from unitask_sandbox.defects import DEFECTS
+from unitask_sandbox.inputs import fetch_url
+
+STARTING_USD = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a sandbox behaves.
+
+    Attributes:
+        keys: The API keys that are accepted, with their starting balance in USD. An account that the data folder knows
+            keeps the balance that it has.
+        any_key: Whether every other key is accepted too, with 10 USD each.
+        data: Folder of the database and of the output files; None: a temporary one, removed at close.
+        speed: "instant": a task is done as soon as it can be; "real": it takes its typical time; a number: that many
+            times faster than real.
+        autorun: Whether tasks move by themselves; if not, they move in `Sandbox.advance()` alone.
+        engine_process: Whether engines run in a process of their own; if not, in the thread that advances.
+        clock: Returns the time: unix seconds.
+        fetch: Gets the bytes behind the address of an input; raises OSError when it cannot.
+        public_url: Base of the addresses of output files; None: the address that the request came to.
+        defects: Planted bugs, by name: see `unitask_sandbox.defects`.
+    """
+
+    keys: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({"sandbox": STARTING_USD}), repr=False)
+    any_key: bool = False
+    data: Path | None = None
+    speed: Literal["instant", "real"] | float = "instant"
+    autorun: bool = True
+    engine_process: bool = True
+    clock: Callable[[], float] = time.time
+    fetch: Callable[[str], bytes] = fetch_url
+    public_url: str | None = None
+    defects: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        if self.speed not in ("instant", "real") and not (not isinstance(self.speed, str) and self.speed > 0):
+            raise ValueError(f"speed {self.speed!r}: give 'instant', 'real' or a number above 0")
+        if unknown := sorted(self.defects - DEFECTS.keys()):
+            raise ValueError(f"no such defect: {', '.join(unknown)}; there are {', '.join(DEFECTS)}")
+        if "" in self.keys:
+            raise ValueError("an API key must not be empty")
+
+    def seconds(self, typical: float) -> float:
+        """How long something that typically takes so many seconds takes here."""
+        if self.speed == "instant":
+            return 0.0
+        return typical / (1.0 if self.speed == "real" else float(self.speed))

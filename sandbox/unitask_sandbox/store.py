@@ -1,0 +1,206 @@
+"""What survives a restart: accounts, ledger, tasks and the list of output files, in one SQLite file.
+
+Rules of this file: money moves only together with the task it moves for, in one transaction, and every movement is an
+entry of the ledger, so that balance = starting balance + sum of the ledger at any moment. A status changes only from
+one that the caller names, so two that race cannot both win.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from unitask_sandbox.migrations import migrate
+from unitask_sandbox.task import Task
+
+_COLUMNS = tuple(field.name for field in fields(Task))
+_JSON = frozenset({"config", "input", "output", "meta", "logs", "error"})
+_INSERT_TASK = f"INSERT INTO tasks ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
+_SELECT_TASK = f"SELECT {', '.join(_COLUMNS)} FROM tasks"  # noqa: S608 - column names, from the class
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Money of one API key, in credits."""
+
+    starting: int
+    balance: int
+    frozen: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a task ends; a task that is not completed is paid back."""
+
+    status: str
+    at: float
+    output: dict[str, str] | None = None
+    meta: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+    files_expire_at: float = 0.0
+
+
+class Store:
+    """The database; any thread may call any method."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.RLock()
+        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        self._db.execute("PRAGMA foreign_keys = ON")
+        with self._transaction() as db:
+            migrate(db)
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._db.close()
+
+    @contextmanager
+    def _transaction(self) -> Generator[sqlite3.Connection]:
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    def _rows(self, query: str, *values: object) -> list[Any]:
+        with self._lock:
+            return self._db.execute(query, values).fetchall()
+
+    def open_account(self, account: str, starting: int) -> None:
+        """Make an account, unless there is one."""
+        with self._transaction() as db:
+            row = (account, starting, starting)
+            db.execute("INSERT OR IGNORE INTO accounts (account, starting, balance) VALUES (?, ?, ?)", row)
+
+    def account(self, account: str) -> Account:
+        """The money of an account; it must exist."""
+        (row,) = self._rows("SELECT starting, balance, frozen FROM accounts WHERE account = ?", account)
+        return Account(*row)
+
+    def ledger(self, account: str) -> list[tuple[str, str, int]]:
+        """Every movement of an account, oldest first: task id, reason, credits."""
+        return self._rows("SELECT task_id, reason, credits FROM ledger WHERE account = ? ORDER BY entry", account)
+
+    def accept(self, task: Task, given: dict[str, Any]) -> bool:
+        """Add a task and its input, and take its price; False, and nothing happens, when the balance is too low."""
+        with self._transaction() as db:
+            paid = db.execute(
+                "UPDATE accounts SET balance = balance - :price WHERE account = :account AND balance >= :price",
+                {"price": task.consume, "account": task.account},
+            )
+            if not paid.rowcount:
+                return False
+            _enter(db, task, task.created_at, "charge", -task.consume)
+            db.execute(_INSERT_TASK, _row(task))
+            db.execute("INSERT INTO inputs VALUES (?, ?)", (task.task_id, json.dumps(given)))
+        return True
+
+    def record(self, task: Task) -> None:
+        """Add a task that has ended before it began."""
+        with self._transaction() as db:
+            db.execute(_INSERT_TASK, _row(task))
+
+    def task(self, task_id: str) -> Task | None:
+        """A task, whoever's it is."""
+        rows = self._rows(f"{_SELECT_TASK} WHERE task_id = ?", task_id)
+        return _task(rows[0]) if rows else None
+
+    def given(self, task_id: str) -> dict[str, Any]:
+        """The input of a task; empty when the task has ended."""
+        rows = self._rows("SELECT input FROM inputs WHERE task_id = ?", task_id)
+        read: dict[str, Any] = json.loads(rows[0][0]) if rows else {}
+        return read
+
+    def due(self, status: str, now: float) -> list[str]:
+        """The tasks of a status that are to move by now, the longest due first."""
+        query = "SELECT task_id FROM tasks WHERE status = ? AND due_at <= ? ORDER BY due_at, rowid"
+        return [task_id for (task_id,) in self._rows(query, status, now)]
+
+    def next_due(self) -> float | None:
+        """When the next task is to move; None when all have ended."""
+        ((time,),) = self._rows("SELECT MIN(due_at) FROM tasks WHERE due_at IS NOT NULL")
+        return None if time is None else float(time)
+
+    def start(self, task_id: str, now: float) -> bool:
+        """Begin processing a pending task; False when it is not pending any more."""
+        query = """UPDATE tasks SET status = 'processing', started_at = :now, due_at = :now + seconds
+                   WHERE task_id = :task_id AND status = 'pending'"""
+        with self._transaction() as db:
+            return bool(db.execute(query, {"now": now, "task_id": task_id}).rowcount)
+
+    def end(self, task_id: str, ending: Ending, *, before: Iterable[str]) -> bool:
+        """End a task whose status is one of those in `before`; False, and nothing happens, when it has another."""
+        with self._transaction() as db:
+            task = self.task(task_id)
+            if task is None or task.status not in before:
+                return False
+            _write_ending(db, task, ending)
+            if ending.status != "completed" and task.consume:
+                _pay_back(db, task, ending.at)
+            db.execute("DELETE FROM inputs WHERE task_id = ?", (task_id,))
+            for name in (ending.output or {}).values():
+                db.execute("INSERT INTO files VALUES (?, ?, ?)", (name, task_id, ending.files_expire_at))
+        return True
+
+    def of_account(self, account: str, statuses: Iterable[str], created_before: float) -> list[Task]:
+        """An account's tasks of some statuses, created before a time."""
+        wanted = json.dumps(sorted(statuses))
+        where = "account = ? AND created_at < ? AND status IN (SELECT value FROM json_each(?))"
+        return [_task(row) for row in self._rows(f"{_SELECT_TASK} WHERE {where}", account, created_before, wanted)]
+
+    def file_is_kept(self, name: str, now: float) -> bool:
+        """Whether there is such an output file, and it has not expired."""
+        return bool(self._rows("SELECT 1 FROM files WHERE name = ? AND expires_at > ?", name, now))
+
+    def forget_expired_files(self, now: float) -> list[str]:
+        """Take expired files off the list and return their names."""
+        with self._transaction() as db:
+            return [name for (name,) in db.execute("DELETE FROM files WHERE expires_at <= ? RETURNING name", (now,))]
+
+
+def _row(task: Task) -> list[Any]:
+    values = {name: getattr(task, name) for name in _COLUMNS}
+    return [json.dumps(value) if name in _JSON else value for name, value in values.items()]
+
+
+def _task(row: tuple[Any, ...]) -> Task:
+    values = dict(zip(_COLUMNS, row, strict=True))
+    return Task(**{name: json.loads(value) if name in _JSON else value for name, value in values.items()})
+
+
+def _enter(db: sqlite3.Connection, task: Task, at: float, reason: str, credits_: int) -> None:
+    entry = (task.account, task.task_id, at, reason, credits_)
+    db.execute("INSERT INTO ledger (account, task_id, at, reason, credits) VALUES (?, ?, ?, ?, ?)", entry)
+
+
+def _pay_back(db: sqlite3.Connection, task: Task, at: float) -> None:
+    db.execute("UPDATE accounts SET balance = balance + ? WHERE account = ?", (task.consume, task.account))
+    db.execute("UPDATE tasks SET consume = 0 WHERE task_id = ?", (task.task_id,))
+    _enter(db, task, at, "refund", task.consume)
+
+
+def _write_ending(db: sqlite3.Connection, task: Task, ending: Ending) -> None:
+    db.execute(
+        """UPDATE tasks SET status = :status, ended_at = :at, due_at = NULL,
+               output = :output, meta = :meta, error = :error WHERE task_id = :task_id""",
+        {
+            "status": ending.status,
+            "at": ending.at,
+            "output": json.dumps(ending.output),
+            "meta": json.dumps(ending.meta or {}),
+            "error": json.dumps(ending.error or task.error),
+            "task_id": task.task_id,
+        },
+    )

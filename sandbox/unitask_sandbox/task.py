@@ -1,0 +1,88 @@
+"""A task as the sandbox keeps it, and as the provider shows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from unitask_sandbox.failures import task_error
+
+NOT_YET = "0001-01-01T00:00:00Z"  # recorded in started_at of a failed create, 2025-08-25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One task.
+
+    Attributes:
+        account: Whose it is: the SHA-256 of the API key.
+        status: "pending", "processing", "completed", "failed" or "cancelled".
+        config: As sent, with the provider's defaults.
+        input: What is echoed of the input: an empty object, or None when the create failed.
+        output: By output field the name of a file; None while there is none.
+        meta: What the engine has to say, joined to the provider's own meta.
+        due_at: When it moves next; None when it has ended.
+        seconds: How long processing takes.
+        created_at: Unix seconds; so are started_at and ended_at, None while that has not happened.
+        usage_type: "llm", or "" when the credits could not be taken.
+        frozen: Credits that were to be put aside.
+        consume: Credits taken.
+    """
+
+    task_id: str
+    account: str
+    model: str
+    task_type: str
+    status: str
+    config: dict[str, Any]
+    input: dict[str, Any] | None = field(default_factory=dict[str, Any])
+    output: dict[str, str] | None = None
+    meta: dict[str, Any] = field(default_factory=dict[str, Any])
+    logs: list[dict[str, Any]] | None = field(default_factory=list[dict[str, Any]])
+    error: dict[str, Any] = field(default_factory=task_error)
+    created_at: float
+    started_at: float | None = None
+    ended_at: float | None = None
+    due_at: float | None = None
+    seconds: float = 0.0
+    usage_type: str = "llm"
+    frozen: int = 0
+    consume: int = 0
+
+    def body(self, base_url: str) -> dict[str, Any]:
+        """The `data` of an answer; the files of the output lie below `base_url`."""
+        return {
+            "task_id": self.task_id,
+            "model": self.model,
+            "task_type": self.task_type,
+            "status": self.status,
+            "config": self.config,
+            "input": self.input,
+            "output": self.output and {name: file_url(base_url, file) for name, file in self.output.items()},
+            "meta": {**self.meta, **self._meta()},
+            "detail": None,
+            "logs": self.logs,
+            "error": self.error,
+        }
+
+    def _meta(self) -> dict[str, Any]:
+        return {
+            "created_at": rfc3339(self.created_at),
+            "started_at": rfc3339(self.started_at),
+            "ended_at": rfc3339(self.ended_at),
+            "usage": {"type": self.usage_type, "frozen": self.frozen, "consume": self.consume},
+            "is_using_private_pool": False,
+        }
+
+
+def file_url(base_url: str, name: str) -> str:
+    """The address of an output file."""
+    return f"{base_url.rstrip('/')}/files/{name}"
+
+
+def rfc3339(time: float | None) -> str:
+    """Unix seconds as the provider writes a time; None is its "not yet"."""
+    if time is None:
+        return NOT_YET
+    return datetime.fromtimestamp(time, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
