@@ -6,7 +6,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types generate generated contract tests bench vendor clean
+.PHONY: help demo test check format lint types generate generated changes contract tests bench vendor clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,9 @@ generate: $(VENV)/.checks ## bundle, lint, generate the client and the task clas
 
 generated: $(VENV)/.checks ## is the generated code what the spec gives?
 	cd spec && $(CURDIR)/$(VENV)/bin/python -m generator --check
+
+changes: $(VENV)/.checks ## what changed for a caller since BASE=<git ref>, and the semver level of it
+	cd spec && $(CURDIR)/$(VENV)/bin/python -m generator.changes --base $(BASE)
 
 contract: $(VENV)/.checks ## the contract tests alone, with their table
 	$(VENV)/bin/python -m pytest contract_tests

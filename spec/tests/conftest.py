@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,15 @@ import pytest
 from generator import bundle as bundling
 
 SPEC = Path(__file__).resolve().parents[1]
-_BUNDLE = bundling.bundle(SPEC)
+
+
+@cache
+def bundled() -> dict[str, Any]:
+    """The bundle of the spec as it is."""
+    return bundling.bundle(SPEC)
 
 
 @pytest.fixture
 def document() -> dict[str, Any]:
     """The bundle, to be broken as a test likes."""
-    return copy.deepcopy(_BUNDLE)
+    return copy.deepcopy(bundled())
