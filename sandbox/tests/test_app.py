@@ -218,14 +218,17 @@ def test_body_over_the_limit_is_refused(http_with: HttpWith) -> None:
     assert sent <= LARGEST_BODY + (1 << 20)
 
 
-def test_task_type_without_an_engine_is_refused(http_with: HttpWith, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the catalogue has and the sandbox cannot do is a 400 that says so, not a task that makes nothing."""
+def test_task_type_without_an_engine_is_simulated(http_with: HttpWith, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the sandbox cannot do ends completed with a file of the right kind that says SIMULATED, as does the meta."""
     http = http_with()
     monkeypatch.delitem(ENGINES, (MODEL, TASK_TYPE))
-    response = http("POST", CREATE, json=face_swap())
+    task_id = http.create()
+    http.sandbox.advance()
+    task = http.task(task_id)
 
-    assert response.status_code == 400
-    assert response.json()["message"] == "the sandbox has no engine for Qubico/image-toolkit face-swap yet"
+    assert task["status"] == "completed"
+    assert "SIMULATED" in task["meta"]["simulated"]
+    assert b"SIMULATED" in http.unchecked("GET", task["output"]["image_url"]).content
 
 
 def test_operation_without_a_handler_says_so(http_with: HttpWith, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,7 +139,7 @@ def test_slow_address_is_given_up(pictures: str, monkeypatch: pytest.MonkeyPatch
 def test_face_swap_makes_a_picture() -> None:
     """The engine is the real one: a PNG of the target's size comes out."""
     result = run(face_swap_engine, {"target_image": ASTRONAUT, "swap_image": HOPPER})
-    data, extension = result.files["image_url"]
+    data, extension = result.output["image_url"]
 
     assert extension == "png"
     assert data[:8] + data[16:24] == ASTRONAUT[:8] + ASTRONAUT[16:24]

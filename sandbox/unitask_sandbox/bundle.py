@@ -42,6 +42,8 @@ class TaskType:
     Attributes:
         family: The group of task types that it belongs to.
         input: The component schema of its input.
+        output: The component schema of its output.
+        match: Fields of the input that tell it apart from another entry of the same name.
         media: The input fields that hold media, with their kind ("image", ...).
         price: Credits.
         typical_seconds: How long such a task usually takes.
@@ -51,6 +53,8 @@ class TaskType:
     task_type: str
     family: str
     input: str
+    output: str
+    match: Mapping[str, Any]
     media: Mapping[str, str]
     price: int
     typical_seconds: float
@@ -64,6 +68,12 @@ def document() -> dict[str, Any]:
         raise ModuleNotFoundError("the spec is missing: unitask_api is not installed; reinstall unitask")
     loaded: dict[str, Any] = json.loads(Path(found.origin).with_name("openapi.json").read_bytes())
     return loaded
+
+
+def component(name: str) -> dict[str, Any]:
+    """A component schema."""
+    schema: dict[str, Any] = document()["components"]["schemas"][name]
+    return schema
 
 
 @cache
@@ -93,19 +103,36 @@ def _resolved(node: dict[str, Any]) -> dict[str, Any]:
 
 
 @cache
-def task_types() -> dict[tuple[str, str], TaskType]:
-    """The catalogue, by (model, task_type)."""
-    return {(entry["model"], entry["task_type"]): _task_type(entry) for entry in document()["x-tasks"]}
+def task_types() -> tuple[TaskType, ...]:
+    """The catalogue; of entries of one name, those that match the most fields come first."""
+    entries = map(_task_type, document()["x-tasks"])
+    return tuple(sorted(entries, key=lambda entry: -len(entry.match)))
+
+
+def task_type(model: str, task_type: str, given: Mapping[str, Any]) -> TaskType:
+    """The entry of the catalogue that a create is of.
+
+    Raises:
+        Refusal: 400, there is none.
+    """
+    for entry in task_types():
+        named = (entry.model, entry.task_type) == (model, task_type)
+        if named and all(given.get(name) == value for name, value in entry.match.items()):
+            return entry
+    raise Refusal(400, f"invalid request: no such task: model {model[:100]!r}, task_type {task_type[:100]!r}")
 
 
 def _task_type(entry: dict[str, Any]) -> TaskType:
-    fields = document()["components"]["schemas"][entry["input"]].get("properties", {})
-    price: float = entry["price"]["usd"] if entry.get("price") else 0
+    fields = component(entry["input"]).get("properties", {})
+    priced: dict[str, Any] = entry.get("price", {})
+    price: float = priced.get("usd", 0)
     return TaskType(
         model=entry["model"],
         task_type=entry["task_type"],
         family=entry["family"],
         input=entry["input"],
+        output=entry["output"],
+        match=entry.get("match", {}),
         media={name: schema["x-media"]["kind"] for name, schema in fields.items() if "x-media" in schema},
         price=round(price * CREDITS_PER_USD),
         typical_seconds=float(entry["typical_seconds"]["value"]),

@@ -8,7 +8,6 @@ from typing import Any, TypeAlias
 
 from unitask_sandbox import bundle
 from unitask_sandbox.bundle import TaskType
-from unitask_sandbox.engines import ENGINES
 from unitask_sandbox.failures import Refusal
 
 MAX_NESTING = 64
@@ -40,17 +39,12 @@ def read_creation(body: bytes) -> Creation:
     """What the body of a create asks for.
 
     Raises:
-        Refusal: 400: not JSON, not what the spec says, not in the catalogue, or without an engine.
+        Refusal: 400: not JSON, not what the spec says, or not in the catalogue.
     """
     value = _json(body)
     bundle.check("TaskRequest", value)
-    key = (value["model"], value["task_type"])
-    task_type = bundle.task_types().get(key)
-    if task_type is None:
-        raise Refusal(400, f"invalid request: no such task: model {key[0][:100]!r}, task_type {key[1][:100]!r}")
+    task_type = bundle.task_type(value["model"], value["task_type"], value["input"])
     bundle.check(task_type.input, value["input"], at="input")
-    if key not in ENGINES:
-        raise Refusal(400, f"the sandbox has no engine for {key[0]} {key[1]} yet")
     return Creation(task_type, value["input"], value.get("config", {}))
 
 

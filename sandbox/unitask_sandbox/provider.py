@@ -20,12 +20,12 @@ import weakref
 from collections import deque
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
 from unitask_sandbox import bundle, defects
 from unitask_sandbox.autorun import Autorun
 from unitask_sandbox.creation import Creation, read_creation, stand_in
-from unitask_sandbox.engines import ENGINES, EngineResult, run
+from unitask_sandbox.engines import ENGINES, EngineResult, run, simulate
 from unitask_sandbox.failures import (
     BAD_KEY,
     GENERAL_FAILURE,
@@ -39,7 +39,7 @@ from unitask_sandbox.failures import (
 from unitask_sandbox.inputs import read_media
 from unitask_sandbox.settings import STARTING_USD, Settings
 from unitask_sandbox.store import Ending, Store
-from unitask_sandbox.task import Task
+from unitask_sandbox.task import FILE, Task
 from unitask_sandbox.worker import Worker
 
 FILES_KEPT = 3 * 86400.0  # seconds; doc.qubico.ai/output-storage, 2025-08-31
@@ -219,21 +219,39 @@ class Sandbox:
         self._store.end(task_id, ending, before={"processing"})
 
     def _make(self, task: Task) -> EngineResult:
+        given = self._store.given(task.task_id)
+        task_type = bundle.task_type(task.model, task.task_type, given)
         engine = ENGINES.get((task.model, task.task_type))
         if engine is None:
-            raise TaskFailure(f"the sandbox has no engine for {task.model} {task.task_type}")
-        media = bundle.task_types()[task.model, task.task_type].media
-        given = read_media(self._store.given(task.task_id), media, self.settings.fetch)
+            return simulate(task_type.output, given)
+        given = read_media(given, task_type.media, self.settings.fetch)
         return (self._worker.run if self.settings.engine_process else run)(engine, given)
 
     def _completed(self, result: EngineResult) -> Ending:
-        output: dict[str, str] = {}
-        for field, (data, extension) in result.files.items():
-            output[field] = f"{uuid.uuid4()}.{extension}"
-            (self._files / output[field]).write_bytes(data)
+        names: list[str] = []
+        output = self._kept(dict(result.output), names)
         now = self.settings.clock()
-        meta = dict(result.meta)
-        return Ending(status="completed", at=now, output=output, meta=meta, files_expire_at=now + FILES_KEPT)
+        return Ending(
+            status="completed",
+            at=now,
+            output=output,
+            files=tuple(names),
+            meta=dict(result.meta),
+            files_expire_at=now + FILES_KEPT,
+        )
+
+    def _kept(self, node: Any, names: list[str]) -> Any:
+        """An engine's output with its files written, and their names where they stood."""
+        if isinstance(node, tuple):
+            data, extension = cast("tuple[bytes, str]", node)
+            names.append(f"{uuid.uuid4()}.{extension}")
+            (self._files / names[-1]).write_bytes(data)
+            return {FILE: names[-1]}
+        if isinstance(node, dict):
+            return {name: self._kept(value, names) for name, value in cast("dict[str, Any]", node).items()}
+        if isinstance(node, list):
+            return [self._kept(item, names) for item in cast("list[object]", node)]
+        return node
 
     # Parts of the operations.
 
@@ -307,7 +325,7 @@ def _broken(task: Task, error: Exception) -> TaskFailure:
 
 
 def _is_of_model(task: Task, model: str | None) -> bool:
-    family = bundle.task_types()[task.model, task.task_type].family
+    family = bundle.task_type(task.model, task.task_type, {}).family
     return model in (None, "all", task.model, family)
 
 

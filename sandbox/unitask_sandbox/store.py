@@ -40,7 +40,8 @@ class Ending:
 
     status: str
     at: float
-    output: dict[str, str] | None = None
+    output: dict[str, Any] | None = None
+    files: tuple[str, ...] = ()
     meta: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
     files_expire_at: float = 0.0
@@ -150,7 +151,7 @@ class Store:
             if ending.status != "completed" and task.consume:
                 _pay_back(db, task, ending.at)
             db.execute("DELETE FROM inputs WHERE task_id = ?", (task_id,))
-            for name in (ending.output or {}).values():
+            for name in ending.files:
                 db.execute("INSERT INTO files VALUES (?, ?, ?)", (name, task_id, ending.files_expire_at))
         return True
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from unitask_sandbox.failures import task_error
 
+FILE = "$file"
 NOT_YET = "0001-01-01T00:00:00Z"  # recorded in started_at of a failed create, 2025-08-25
 
 
@@ -20,7 +21,7 @@ class Task:
         status: "pending", "processing", "completed", "failed" or "cancelled".
         config: As sent, with the provider's defaults.
         input: What is echoed of the input: an empty object, or None when the create failed.
-        output: By output field the name of a file; None while there is none.
+        output: As JSON, with {"$file": name} where the address of a file shall be; None while there is none.
         meta: What the engine has to say, joined to the provider's own meta.
         due_at: When it moves next; None when it has ended.
         seconds: How long processing takes.
@@ -37,7 +38,7 @@ class Task:
     status: str
     config: dict[str, Any]
     input: dict[str, Any] | None = field(default_factory=dict[str, Any])
-    output: dict[str, str] | None = None
+    output: dict[str, Any] | None = None
     meta: dict[str, Any] = field(default_factory=dict[str, Any])
     logs: list[dict[str, Any]] | None = field(default_factory=list[dict[str, Any]])
     error: dict[str, Any] = field(default_factory=task_error)
@@ -59,7 +60,7 @@ class Task:
             "status": self.status,
             "config": self.config,
             "input": self.input,
-            "output": self.output and {name: file_url(base_url, file) for name, file in self.output.items()},
+            "output": _with_addresses(self.output, base_url),
             "meta": {**self.meta, **self._meta()},
             "detail": None,
             "logs": self.logs,
@@ -74,6 +75,18 @@ class Task:
             "usage": {"type": self.usage_type, "frozen": self.frozen, "consume": self.consume},
             "is_using_private_pool": False,
         }
+
+
+def _with_addresses(node: Any, base_url: str) -> Any:
+    """The output with the address of each file in the file's place."""
+    if isinstance(node, list):
+        return [_with_addresses(item, base_url) for item in cast("list[object]", node)]
+    if not isinstance(node, dict):
+        return node
+    fields = cast("dict[str, Any]", node)
+    if FILE in fields:
+        return file_url(base_url, fields[FILE])
+    return {name: _with_addresses(value, base_url) for name, value in fields.items()}
 
 
 def file_url(base_url: str, name: str) -> str:

@@ -19,11 +19,12 @@ class EngineResult:
     """What an engine made.
 
     Attributes:
-        files: By output field: the bytes and the file name extension ("png").
+        output: The task's output as JSON, in which a tuple of bytes and file name extension ("png") stands where the
+            address of that file shall be.
         meta: Joined to the task's meta.
     """
 
-    files: Mapping[str, tuple[bytes, str]]
+    output: Mapping[str, Any]
     meta: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
