@@ -76,7 +76,8 @@ def remote(base_url: str, key: str) -> Iterator[Provider]:
 def provider_view() -> dict[str, Any]:
     """The bundle as a provider must keep it: a create is one of the task types of the catalogue.
 
-    The key is left to `check_keys`: schemathesis would vary the header that every call here sets.
+    Only the operations on tasks are tried; the others follow when the sandbox has them. The key is left to
+    `check_keys`: schemathesis would vary the header that every call here sets.
     """
     view = copy.deepcopy(bundle())
     del view["security"], view["components"]["securitySchemes"]
@@ -94,9 +95,11 @@ def provider_view() -> dict[str, Any]:
         for entry in view["x-tasks"]
     ]
     view["components"]["schemas"]["TaskRequest"] = {"oneOf": branches}
-    for name, example in view["components"]["examples"].items():
-        if example["x-part"] == "request" and not name.startswith(tuple(entry["family"] for entry in view["x-tasks"])):
-            del view["paths"]["/api/v1/task"]["post"]["requestBody"]["content"]["application/json"]["examples"][name]
+    created = view["paths"]["/api/v1/task"]["post"]["requestBody"]["content"]["application/json"]
+    families = tuple(f"{entry['family']}." for entry in view["x-tasks"])
+    created["examples"] = {name: example for name, example in created["examples"].items() if name.startswith(families)}
+    view["paths"] = {path: item for path, item in view["paths"].items() if path.startswith("/api/v1/task")}
+    del view["webhooks"]
     return view
 
 

@@ -25,6 +25,7 @@ KEY = "0123456789abcdef" * 4
 TASK_ID = "90efd2db-bcfc-413f-a0be-c893850c9d68"
 FACE_SWAP = tasks.FaceSwap(target_image="https://me.test/a.jpg", swap_image="https://me.test/b.png")
 SHELLS = ("sync", "async")
+TASK_OPERATIONS = ("create_task", "get_task", "cancel_task", "cancel_tasks")
 
 Reply = httpx.Response | httpx.RequestError
 Call = Callable[[Any], Any]
@@ -40,10 +41,34 @@ def bundle() -> dict[str, Any]:
     return document
 
 
-def examples(part: str | None = None) -> dict[str, dict[str, Any]]:
-    """The bodies of spec/examples by name; of one part (request, 200, default), or all."""
-    found = bundle()["components"]["examples"].items()
-    return {name: example for name, example in found if part in (None, example["x-part"])}
+def examples(part: str | None = None, *, of_tasks: bool = False) -> dict[str, dict[str, Any]]:
+    """The bodies of spec/examples by name.
+
+    Args:
+        part: Only of this part: request, 200 or default.
+        of_tasks: Only of the operations on tasks, which the wrapper speaks.
+    """
+    return {
+        name: example
+        for name, example in bundle()["components"]["examples"].items()
+        if part in (None, example["x-part"]) and (not of_tasks or example["x-operation"] in TASK_OPERATIONS)
+    }
+
+
+def component_of(example: dict[str, Any]) -> str:
+    """The component that an example is one of."""
+    for item in [*bundle()["paths"].values(), *bundle()["webhooks"].values()]:
+        for operation in item.values():
+            if isinstance(operation, dict) and operation.get("operationId") == example["x-operation"]:
+                part = example["x-part"]
+                holder = operation["requestBody"] if part == "request" else operation["responses"][part]
+                holder = bundle()["components"]["responses"][_name(holder)] if "$ref" in holder else holder
+                return _name(holder["content"]["application/json"]["schema"])
+    raise LookupError(example["x-operation"])
+
+
+def _name(reference: dict[str, str]) -> str:
+    return reference["$ref"].rpartition("/")[2]
 
 
 @cache

@@ -179,7 +179,7 @@ CASES: dict[str, tuple[Plant, Check]] = {
     "examples: the id of a refusal is lost": (
         _id_of_a_refusal_is_lost,
         lambda: test_examples.test_example_refusal_is_a_typed_error_with_the_task_id(
-            "sync", _first(support.examples("default"))
+            "sync", _first(support.examples("default", of_tasks=True))
         ),
     ),
     "status: an unknown word is a failure": (

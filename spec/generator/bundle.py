@@ -43,8 +43,9 @@ def bundle(spec: Path) -> Document:
         SpecError: A name is defined twice, or an example names an operation that is not there.
     """
     document: Document = load_yaml(spec / "openapi.yaml")
-    for path in _files(spec / "paths"):
+    for path in [*_files(spec / "paths"), *_files(spec / "legacy")]:
         _add(document["paths"], load_yaml(path), path)
+    document["webhooks"] = load_yaml(spec / "webhooks.yaml")
     schemas: Document = {}
     for path in _files(spec / "schemas"):
         _add(schemas, load_yaml(path), path)
@@ -66,8 +67,8 @@ def as_text(document: Document) -> str:
 
 
 def operations(document: Document) -> Iterator[tuple[str, str, Document]]:
-    """Each operation as (path, method, operation)."""
-    for path, item in document["paths"].items():
+    """Each operation as (path or name of the webhook, method, operation)."""
+    for path, item in [*document["paths"].items(), *document.get("webhooks", {}).items()]:
         for method in ("get", "post", "put", "patch", "delete"):
             if method in item:
                 yield path, method, item[method]

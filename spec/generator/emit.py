@@ -64,7 +64,7 @@ def tidy(folder: Path) -> None:
 def generator_view(document: Document) -> Document:
     """The document as the generator shall see it: without examples and extensions, open words as plain enums."""
     view = copy.deepcopy(document)
-    del view["components"]["examples"]
+    del view["components"]["examples"], view["webhooks"]
     view = cast("Document", _without_extensions(view))
     for schema in view["components"]["schemas"].values():
         if [branch.get("type") for branch in schema.get("anyOf", [])] == ["string", "string"]:

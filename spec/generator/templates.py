@@ -236,6 +236,14 @@ def json_object(value: object) -> dict[str, Any]:
         "{{ property.get_type_string(no_optional=True) | as_unembedded_code }} = []\n_",
     ),
     Patch(
+        "property_templates/list_property.py.jinja",
+        "the same, on the way out",
+        find='{% if property.required %}\n{{ _transform(property, source, destination, "to_dict") }}',
+        put="{% if property.required %}\n"
+        "{% if declare_type %}\n{{ destination }}: {{ type_string }}\n{% endif %}\n"
+        '{{ _transform(property, source, destination, "to_dict") }}',
+    ),
+    Patch(
         "types.py.jinja",
         "there is one Unset, also after copy and pickle: another would be sent",
         find="class Unset:\n",

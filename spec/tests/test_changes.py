@@ -42,7 +42,8 @@ def _escaped(path: str) -> str:
 
 def _of_operations() -> Iterator[Mutant]:
     for path, method, operation in operations(BASE):
-        item, name = f"#/paths/{_escaped(path)}", operation["operationId"]
+        group = "paths" if path in BASE["paths"] else "webhooks"
+        item, name = f"#/{group}/{_escaped(path)}", operation["operationId"]
         yield "major", f"{name} is removed", _drop(item, method)
         yield "major", f"{name} is renamed", _put(f"{item}/{method}", operationId=f"{name}_2")
         yield "major", f"{name} needs no key", _put(f"{item}/{method}", security=[])

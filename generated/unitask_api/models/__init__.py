@@ -6,10 +6,66 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 if _TYPE_CHECKING:
+    from .account import Account
+    from .account_envelope import AccountEnvelope
+    from .account_notification import AccountNotification
+    from .account_notification_detail_type_0 import AccountNotificationDetailType0
     from .acknowledgement import Acknowledgement
+    from .active_tasks import ActiveTasks
+    from .active_tasks_envelope import ActiveTasksEnvelope
+    from .active_tasks_envelope_data import ActiveTasksEnvelopeData
+    from .chat_completion import ChatCompletion
+    from .chat_completion_choices_item import ChatCompletionChoicesItem
+    from .chat_completion_usage_type_0 import ChatCompletionUsageType0
+    from .chat_request import ChatRequest
+    from .chat_request_messages_item import ChatRequestMessagesItem
+    from .credit_pack import CreditPack
+    from .credit_pack_info import CreditPackInfo
     from .error_envelope import ErrorEnvelope
     from .face_swap_input import FaceSwapInput
     from .face_swap_output import FaceSwapOutput
+    from .history_detail import HistoryDetail
+    from .history_envelope import HistoryEnvelope
+    from .history_page import HistoryPage
+    from .history_row import HistoryRow
+    from .image_answer import ImageAnswer
+    from .image_answer_usage_type_0 import ImageAnswerUsageType0
+    from .image_edit_request import ImageEditRequest
+    from .image_request import ImageRequest
+    from .image_result import ImageResult
+    from .legacy_accepted import LegacyAccepted
+    from .legacy_face_swap import LegacyFaceSwap
+    from .legacy_face_swap_envelope import LegacyFaceSwapEnvelope
+    from .legacy_face_swap_request import LegacyFaceSwapRequest
+    from .legacy_face_swap_request_result_type import LegacyFaceSwapRequestResultType
+    from .legacy_kling_envelope import LegacyKlingEnvelope
+    from .legacy_kling_envelope_data_type_0 import LegacyKlingEnvelopeDataType0
+    from .legacy_kling_request import LegacyKlingRequest
+    from .legacy_look import LegacyLook
+    from .legacy_luma import LegacyLuma
+    from .legacy_luma_envelope import LegacyLumaEnvelope
+    from .legacy_luma_generation_type_0 import LegacyLumaGenerationType0
+    from .legacy_luma_metadata_type_0 import LegacyLumaMetadataType0
+    from .legacy_luma_request import LegacyLumaRequest
+    from .legacy_task_id import LegacyTaskId
+    from .legacy_toolkit_envelope import LegacyToolkitEnvelope
+    from .legacy_toolkit_envelope_data_type_0 import LegacyToolkitEnvelopeDataType0
+    from .legacy_toolkit_request import LegacyToolkitRequest
+    from .legacy_toolkit_request_task_input import LegacyToolkitRequestTaskInput
+    from .legacy_toolkit_request_task_type import LegacyToolkitRequestTaskType
+    from .llm_error import LlmError
+    from .mj_accepted import MjAccepted
+    from .mj_imagine_request import MjImagineRequest
+    from .mj_inpaint_request import MjInpaintRequest
+    from .mj_open_request import MjOpenRequest
+    from .mj_outpaint_request import MjOutpaintRequest
+    from .mj_pan_request import MjPanRequest
+    from .mj_pan_request_direction import MjPanRequestDirection
+    from .mj_reroll_request import MjRerollRequest
+    from .mj_task import MjTask
+    from .mj_task_task_result_type_0 import MjTaskTaskResultType0
+    from .mj_upscale_request import MjUpscaleRequest
+    from .mj_variation_request import MjVariationRequest
     from .task import Task
     from .task_config import TaskConfig
     from .task_envelope import TaskEnvelope
@@ -17,18 +73,79 @@ if _TYPE_CHECKING:
     from .task_input_type_0 import TaskInputType0
     from .task_logs_type_0_item import TaskLogsType0Item
     from .task_meta import TaskMeta
+    from .task_notification import TaskNotification
     from .task_output_type_0 import TaskOutputType0
     from .task_request import TaskRequest
     from .task_request_input import TaskRequestInput
     from .task_status import TaskStatus
     from .task_usage import TaskUsage
+    from .upload_envelope import UploadEnvelope
+    from .upload_request import UploadRequest
+    from .uploaded_file import UploadedFile
+    from .wallet import Wallet
     from .webhook_config import WebhookConfig
 
 _WHERE = {
+    "Account": ".account",
+    "AccountEnvelope": ".account_envelope",
+    "AccountNotification": ".account_notification",
+    "AccountNotificationDetailType0": ".account_notification_detail_type_0",
     "Acknowledgement": ".acknowledgement",
+    "ActiveTasks": ".active_tasks",
+    "ActiveTasksEnvelope": ".active_tasks_envelope",
+    "ActiveTasksEnvelopeData": ".active_tasks_envelope_data",
+    "ChatCompletion": ".chat_completion",
+    "ChatCompletionChoicesItem": ".chat_completion_choices_item",
+    "ChatCompletionUsageType0": ".chat_completion_usage_type_0",
+    "ChatRequest": ".chat_request",
+    "ChatRequestMessagesItem": ".chat_request_messages_item",
+    "CreditPack": ".credit_pack",
+    "CreditPackInfo": ".credit_pack_info",
     "ErrorEnvelope": ".error_envelope",
     "FaceSwapInput": ".face_swap_input",
     "FaceSwapOutput": ".face_swap_output",
+    "HistoryDetail": ".history_detail",
+    "HistoryEnvelope": ".history_envelope",
+    "HistoryPage": ".history_page",
+    "HistoryRow": ".history_row",
+    "ImageAnswer": ".image_answer",
+    "ImageAnswerUsageType0": ".image_answer_usage_type_0",
+    "ImageEditRequest": ".image_edit_request",
+    "ImageRequest": ".image_request",
+    "ImageResult": ".image_result",
+    "LegacyAccepted": ".legacy_accepted",
+    "LegacyFaceSwap": ".legacy_face_swap",
+    "LegacyFaceSwapEnvelope": ".legacy_face_swap_envelope",
+    "LegacyFaceSwapRequest": ".legacy_face_swap_request",
+    "LegacyFaceSwapRequestResultType": ".legacy_face_swap_request_result_type",
+    "LegacyKlingEnvelope": ".legacy_kling_envelope",
+    "LegacyKlingEnvelopeDataType0": ".legacy_kling_envelope_data_type_0",
+    "LegacyKlingRequest": ".legacy_kling_request",
+    "LegacyLook": ".legacy_look",
+    "LegacyLuma": ".legacy_luma",
+    "LegacyLumaEnvelope": ".legacy_luma_envelope",
+    "LegacyLumaGenerationType0": ".legacy_luma_generation_type_0",
+    "LegacyLumaMetadataType0": ".legacy_luma_metadata_type_0",
+    "LegacyLumaRequest": ".legacy_luma_request",
+    "LegacyTaskId": ".legacy_task_id",
+    "LegacyToolkitEnvelope": ".legacy_toolkit_envelope",
+    "LegacyToolkitEnvelopeDataType0": ".legacy_toolkit_envelope_data_type_0",
+    "LegacyToolkitRequest": ".legacy_toolkit_request",
+    "LegacyToolkitRequestTaskInput": ".legacy_toolkit_request_task_input",
+    "LegacyToolkitRequestTaskType": ".legacy_toolkit_request_task_type",
+    "LlmError": ".llm_error",
+    "MjAccepted": ".mj_accepted",
+    "MjImagineRequest": ".mj_imagine_request",
+    "MjInpaintRequest": ".mj_inpaint_request",
+    "MjOpenRequest": ".mj_open_request",
+    "MjOutpaintRequest": ".mj_outpaint_request",
+    "MjPanRequest": ".mj_pan_request",
+    "MjPanRequestDirection": ".mj_pan_request_direction",
+    "MjRerollRequest": ".mj_reroll_request",
+    "MjTask": ".mj_task",
+    "MjTaskTaskResultType0": ".mj_task_task_result_type_0",
+    "MjUpscaleRequest": ".mj_upscale_request",
+    "MjVariationRequest": ".mj_variation_request",
     "Task": ".task",
     "TaskConfig": ".task_config",
     "TaskEnvelope": ".task_envelope",
@@ -36,19 +153,80 @@ _WHERE = {
     "TaskInputType0": ".task_input_type_0",
     "TaskLogsType0Item": ".task_logs_type_0_item",
     "TaskMeta": ".task_meta",
+    "TaskNotification": ".task_notification",
     "TaskOutputType0": ".task_output_type_0",
     "TaskRequest": ".task_request",
     "TaskRequestInput": ".task_request_input",
     "TaskStatus": ".task_status",
     "TaskUsage": ".task_usage",
+    "UploadEnvelope": ".upload_envelope",
+    "UploadRequest": ".upload_request",
+    "UploadedFile": ".uploaded_file",
+    "Wallet": ".wallet",
     "WebhookConfig": ".webhook_config",
 }
 
 __all__ = (
+    "Account",
+    "AccountEnvelope",
+    "AccountNotification",
+    "AccountNotificationDetailType0",
     "Acknowledgement",
+    "ActiveTasks",
+    "ActiveTasksEnvelope",
+    "ActiveTasksEnvelopeData",
+    "ChatCompletion",
+    "ChatCompletionChoicesItem",
+    "ChatCompletionUsageType0",
+    "ChatRequest",
+    "ChatRequestMessagesItem",
+    "CreditPack",
+    "CreditPackInfo",
     "ErrorEnvelope",
     "FaceSwapInput",
     "FaceSwapOutput",
+    "HistoryDetail",
+    "HistoryEnvelope",
+    "HistoryPage",
+    "HistoryRow",
+    "ImageAnswer",
+    "ImageAnswerUsageType0",
+    "ImageEditRequest",
+    "ImageRequest",
+    "ImageResult",
+    "LegacyAccepted",
+    "LegacyFaceSwap",
+    "LegacyFaceSwapEnvelope",
+    "LegacyFaceSwapRequest",
+    "LegacyFaceSwapRequestResultType",
+    "LegacyKlingEnvelope",
+    "LegacyKlingEnvelopeDataType0",
+    "LegacyKlingRequest",
+    "LegacyLook",
+    "LegacyLuma",
+    "LegacyLumaEnvelope",
+    "LegacyLumaGenerationType0",
+    "LegacyLumaMetadataType0",
+    "LegacyLumaRequest",
+    "LegacyTaskId",
+    "LegacyToolkitEnvelope",
+    "LegacyToolkitEnvelopeDataType0",
+    "LegacyToolkitRequest",
+    "LegacyToolkitRequestTaskInput",
+    "LegacyToolkitRequestTaskType",
+    "LlmError",
+    "MjAccepted",
+    "MjImagineRequest",
+    "MjInpaintRequest",
+    "MjOpenRequest",
+    "MjOutpaintRequest",
+    "MjPanRequest",
+    "MjPanRequestDirection",
+    "MjRerollRequest",
+    "MjTask",
+    "MjTaskTaskResultType0",
+    "MjUpscaleRequest",
+    "MjVariationRequest",
     "Task",
     "TaskConfig",
     "TaskEnvelope",
@@ -56,11 +234,16 @@ __all__ = (
     "TaskInputType0",
     "TaskLogsType0Item",
     "TaskMeta",
+    "TaskNotification",
     "TaskOutputType0",
     "TaskRequest",
     "TaskRequestInput",
     "TaskStatus",
     "TaskUsage",
+    "UploadedFile",
+    "UploadEnvelope",
+    "UploadRequest",
+    "Wallet",
     "WebhookConfig",
 )
 
