@@ -6,10 +6,10 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types generate generated changes contract tests bench vendor clean
+.PHONY: help demo test check format lint types generate generated changes spec-report contract tests bench vendor clean
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 12
 
 demo: $(VENV)/.runs ## swap two faces with the local provider; pictures in out/demo
 	$(VENV)/bin/python -m unitask demo
@@ -38,6 +38,9 @@ generated: $(VENV)/.checks ## is the generated code what the spec gives?
 
 changes: $(VENV)/.checks ## what changed for a caller since BASE=<git ref>, and the semver level of it
 	cd spec && $(CURDIR)/$(VENV)/bin/python -m generator.changes --base $(BASE)
+
+spec-report: $(VENV)/.checks ## how surely each family is known
+	cd spec && $(CURDIR)/$(VENV)/bin/python -m generator.report
 
 contract: $(VENV)/.checks ## the contract tests alone, with their table
 	$(VENV)/bin/python -m pytest contract_tests

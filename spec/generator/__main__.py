@@ -17,10 +17,12 @@ from .bundle import SpecError, as_text, bundle
 from .catalogue import emit_catalogue
 from .emit import emit_client
 from .lint import faults
+from .reference import emit_reference
 
 SPEC = Path(__file__).resolve().parents[1]
 ROOT = SPEC.parent
-PLACES = (Path("generated"), Path("wrapper/unitask/tasks"))  # both hold nothing but generated files
+# Each holds nothing but generated files.
+PLACES = (Path("generated"), Path("wrapper/unitask/tasks"), Path("docs/reference"))
 
 
 def generate(root: Path, spec: Path = SPEC) -> None:
@@ -33,6 +35,7 @@ def generate(root: Path, spec: Path = SPEC) -> None:
     with contextlib.redirect_stdout(io.StringIO()):  # the generator announces a temporary folder
         emit_client(document, package)
     emit_catalogue(document, root / "wrapper/unitask/tasks")
+    emit_reference(document, root / "docs/reference")
     lock = {
         "spec_sha256": hashlib.sha256(as_text(document).encode()).hexdigest(),
         **{name: version(name) for name in ("openapi-python-client", "ruff")},

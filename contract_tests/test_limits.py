@@ -1,0 +1,165 @@
+"""Every documented limit of every task type: what breaks it is refused before it is paid for, or warned about.
+
+Nothing here is written by hand for a task type: the cases are read off the schemas of the bundle.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from unitask import AdvisoryWarning, errors, tasks
+from unitask.inputs import request_body
+
+from .support import bundle
+
+pytestmark = pytest.mark.contract("requests")
+
+Rule = dict[str, Any]
+Broken = tuple[str, str, str, Any]  # class, field, rule, a value that breaks it
+
+
+def component(reference: str) -> Rule:
+    """A component by its reference."""
+    found: Rule = bundle()["components"]["schemas"][reference.rpartition("/")[2]]
+    return found
+
+
+def valid(rule: Rule) -> Any:
+    """A value that a rule, its advice included, allows."""
+    if "$ref" in rule:
+        return valid_object(component(rule["$ref"]))
+    rule = {**rule, **rule.get("x-advisory", {})}
+    if media := rule.get("x-media"):
+        return "https://me.test/a.jpg" if media["kind"] == "image" else "https://me.test/a.bin"
+    if "const" in rule or "enum" in rule:
+        return rule["const"] if "const" in rule else rule["enum"][0]
+    kind = rule.get("type")
+    match kind[0] if isinstance(kind, list) else kind:
+        case "array":
+            return [valid(rule["items"])] * max(1, rule.get("minItems", 0))
+        case "object":
+            return valid_object(rule)
+        case "integer":
+            return rule.get("minimum", min(1, rule.get("maximum", 1)))
+        case "number":
+            low = rule.get("minimum", rule.get("exclusiveMinimum", 0))
+            return (low + rule.get("maximum", low + 2)) / 2
+        case "boolean":
+            return True
+        case _:
+            return "x" * max(1, rule.get("minLength", 0))
+
+
+def valid_object(schema: Rule) -> dict[str, Any]:
+    """The least object that a schema allows."""
+    properties = schema.get("properties", {})
+    return {name: valid(properties[name]) for name in schema.get("required", []) if name in properties}
+
+
+def breaking(rule: Rule) -> Iterator[tuple[str, Any]]:
+    """For each rule of a field, its name and a value that breaks it."""
+    makers: dict[str, Any] = {
+        "enum": lambda _: "no such word",
+        "maxLength": lambda limit: "x" * (limit + 1),
+        "minimum": lambda limit: limit - 1,
+        "exclusiveMinimum": lambda limit: limit,
+        "maximum": lambda limit: limit + 1,
+        "exclusiveMaximum": lambda limit: limit,
+        "minItems": lambda limit: [valid(rule["items"])] * (limit - 1),
+        "maxItems": lambda limit: [valid(rule["items"])] * (limit + 1),
+        "type": lambda kind: {} if kind != "object" and kind != ["object"] else 7,
+    }
+    for key, make in makers.items():
+        if key in rule and not (key == "minItems" and rule[key] < 1) and not (key == "type" and "x-media" in rule):
+            yield key, make(rule[key])
+
+
+ENTRIES: dict[str, Rule] = {entry["name"]: entry for entry in bundle()["x-tasks"]}
+
+
+def cases(advised: bool) -> Iterator[Broken]:
+    """Every rule of every field of every task type, strict ones or advised ones."""
+    for name, entry in ENTRIES.items():
+        for field, rule in component(entry["input"])["properties"].items():
+            if "const" not in rule:
+                source = rule.get("x-advisory", {}) if advised else rule
+                yield from (
+                    (name, field, key, value) for key, value in breaking({"items": rule.get("items"), **source})
+                )
+
+
+def make(name: str, **changes: Any) -> tasks.Raw:
+    """A valid task of a type, with some fields changed."""
+    schema = component(ENTRIES[name]["input"])
+    given = {
+        field: value for field, value in valid_object(schema).items() if "const" not in schema["properties"][field]
+    }
+    task: tasks.Raw = getattr(tasks, name)(**{**given, **changes})
+    return task
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_least_input_is_accepted(name: str) -> None:
+    """The required fields alone make a request, without a warning."""
+    body = request_body(make(name))
+
+    assert (body["model"], body["task_type"]) == (ENTRIES[name]["model"], ENTRIES[name]["task_type"])
+    assert body["input"].items() >= ENTRIES[name].get("match", {}).items()
+
+
+@pytest.mark.parametrize(("name", "field", "rule", "value"), [*cases(advised=False)])
+def test_documented_limit_is_kept_before_sending(name: str, field: str, rule: str, value: Any) -> None:
+    """What every source rules out is refused, and the refusal names the field; validate=False goes past it."""
+    task = make(name, **{field: value})
+
+    with pytest.raises(errors.InvalidInput) as refused:
+        request_body(task)
+
+    assert any(field in problem for problem in refused.value.problems), refused.value
+    assert request_body(task, validate=False)["input"][field] == value
+
+
+@pytest.mark.parametrize("name", [name for name in ENTRIES if make(name).values()])
+def test_missing_required_field_is_told(name: str) -> None:
+    """A required field that is None is refused like one that was never known."""
+    required = [field for field in valid_object(component(ENTRIES[name]["input"])) if field in dir(make(name))]
+    for field in required:
+        with pytest.raises(errors.InvalidInput, match=field):
+            request_body(make(name, **{field: None}))
+
+
+@pytest.mark.parametrize(("name", "field", "rule", "value"), [*cases(advised=True)])
+def test_contradicted_limit_is_a_warning_and_goes_out(name: str, field: str, rule: str, value: Any) -> None:
+    """What one source rules out and another does not is sent all the same, with a warning."""
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        body = request_body(make(name, **{field: value}))
+
+    assert body["input"][field] == value
+    assert any(issubclass(warning.category, AdvisoryWarning) for warning in warned)
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_unknown_field_goes_out_through_extra(name: str) -> None:
+    """The provider changes monthly; a field that we do not know can be sent."""
+    assert request_body(make(name, extra={"brand_new": 7}))["input"]["brand_new"] == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"),
+    [
+        (n, component(e["input"])["x-max-product"])
+        for n, e in ENTRIES.items()
+        if "x-max-product" in component(e["input"])
+    ],
+)
+def test_limit_on_a_product_is_kept(name: str, limit: Rule) -> None:
+    """Width times height may not be more than the pixels that are allowed."""
+    side = int(limit["maximum"] ** (1 / len(limit["fields"])))
+
+    request_body(make(name, **dict.fromkeys(limit["fields"], side)))
+    with pytest.raises(errors.InvalidInput, match=" x ".join(limit["fields"])):
+        request_body(make(name, **dict.fromkeys(limit["fields"], side + 64)))
