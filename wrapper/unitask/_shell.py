@@ -18,6 +18,7 @@ import httpx
 from ._core import flows, requests, spec, waiting
 from ._core.delivery import Resend
 from ._core.messages import Answer, Delivery, Failure, Flow, Moment, Reply, Send, Step, Woke
+from ._core.secret import Secret
 from .errors import InvalidInput
 from .inputs import TaskInput
 from .task import Output, OutputT, State, Task
@@ -27,6 +28,7 @@ Clock = Callable[[], Moment]
 OnChange = Callable[[Task[Output]], object]
 
 DEFAULT_BASE_URL = "https://api.piapi.ai"  # servers[0] of the spec
+LONGEST_CALL = 86_400.0  # seconds; what a socket takes ends at some 1e10
 SHORTEST_SECRET = 16  # the sandbox's well-known key is shorter; a provider's key has 64 characters
 # The request provably never left. Whatever else goes wrong may have happened after it arrived.
 NEVER_LEFT = (
@@ -48,7 +50,7 @@ class Key(httpx.Auth):
     """Puts the key on a request as it leaves, and takes it out of what comes back."""
 
     def __init__(self, key: str | None) -> None:
-        key = key or os.environ.get("UNITASK_API_KEY") or os.environ.get("PIAPI_API_KEY")
+        key = Secret(key or os.environ.get("UNITASK_API_KEY") or os.environ.get("PIAPI_API_KEY") or "")
         if not key:
             raise InvalidInput(
                 "there is no API key: set UNITASK_API_KEY or pass api_key=. Without an account, start the local "
@@ -63,13 +65,16 @@ class Key(httpx.Auth):
         request.headers["x-api-key"] = self._key
         yield request
 
-    def hide(self, text: str) -> str:
-        """The text without the key, should it be there."""
-        return text.replace(self._key, "***") if len(self._key) >= SHORTEST_SECRET else text
+    def hide(self, text: str, secret: str = "") -> str:
+        """The text without the key, and without another secret, should they be there."""
+        return self.hide_bytes(text.encode("utf-8", "surrogatepass"), secret).decode("utf-8", "surrogatepass")
 
-    def hide_bytes(self, content: bytes) -> bytes:
+    def hide_bytes(self, content: bytes, secret: str = "") -> bytes:
         """The same for an encoded text."""
-        return content.replace(self._key.encode(), b"***") if len(self._key) >= SHORTEST_SECRET else content
+        for word in (self._key, secret):
+            if len(word) >= SHORTEST_SECRET:
+                content = content.replace(word.encode("utf-8", "surrogatepass"), b"***")
+        return content
 
 
 class Drive(Generic[T]):
@@ -117,8 +122,10 @@ class Shell:
         self._key = Key(api_key)
         self.base_url = _checked_url(base_url or os.environ.get("UNITASK_BASE_URL") or DEFAULT_BASE_URL)
         for name, seconds in (("http_timeout", http_timeout), ("poll_patience", poll_patience)):
-            if not seconds > 0:
+            if not (_is_number(seconds) and seconds > 0):
                 raise InvalidInput(f"{name} is {seconds!r}: give a number of seconds above 0")
+        if http_timeout > LONGEST_CALL:
+            raise InvalidInput(f"http_timeout is {http_timeout!r}: give at most {LONGEST_CALL:.0f} seconds")
         self.http_timeout, self.poll_patience = http_timeout, poll_patience
         self._clock, self._resend = clock, Resend(random.random)
         self._unknown_words: set[str] = set()
@@ -130,7 +137,7 @@ class Shell:
         raise TypeError(f"a {type(self).__name__} holds a key and connections: make one in each process")
 
     def _limits(self, timeout: float | None = None) -> flows.Limits:
-        if timeout is not None and not timeout >= 0:
+        if timeout is not None and not (_is_number(timeout) and timeout >= 0):
             raise InvalidInput(f"timeout is {timeout!r}: give seconds, 0 to look once, None for the usual limit")
         return flows.Limits(timeout, self.poll_patience, self.http_timeout, self._resend)
 
@@ -142,13 +149,17 @@ class Shell:
         typical = entry.typical_seconds if entry else waiting.UNKNOWN_TYPE
         return flows.run(body, task.output_type(), typical, limits)
 
+    def _cancel_flow(self, task_id: str) -> Flow[str]:
+        return flows.acknowledge(requests.cancel(task_id), self._limits(), task_id)
+
     def _cancel_many_flow(self, created_before: datetime | float, model: str | None) -> Flow[str]:
         moment = created_before.timestamp() if isinstance(created_before, datetime) else created_before
         return flows.acknowledge(requests.cancel_many(int(moment), model), self._limits())
 
-    def _answer(self, response: httpx.Response) -> Answer:
-        headers = {name.lower(): self._key.hide(value) for name, value in response.headers.items()}
-        return Answer(response.status_code, headers, self._key.hide_bytes(response.content), self._clock())
+    def _answer(self, send: Send, response: httpx.Response) -> Answer:
+        secret = _webhook_secret(send)
+        headers = {name.lower(): self._key.hide(value, secret) for name, value in response.headers.items()}
+        return Answer(response.status_code, headers, self._key.hide_bytes(response.content, secret), self._clock())
 
     def _failure(self, error: httpx.RequestError) -> Failure:
         delivery = Delivery.NEVER if isinstance(error, NEVER_LEFT) else Delivery.MAYBE
@@ -178,6 +189,11 @@ def ssl_context() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
+def hidden(key: str | None) -> str | None:
+    """The key as a value that a traceback does not show."""
+    return None if key is None else Secret(key)
+
+
 def identity(task: Task[Any] | str) -> str:
     """The id of a task that is given by its id or as a value."""
     task_id = task if isinstance(task, str) else task.id
@@ -191,11 +207,23 @@ def reader(task: Task[Any] | str) -> type[Any]:
     return Output if isinstance(task, str) else task.output_type
 
 
+def _webhook_secret(send: Send) -> str:
+    """The secret that a create sends along, for a provider that repeats it in other words than the task's."""
+    body: Any = send.json or {}
+    secret: str = body.get("config", {}).get("webhook_config", {}).get("secret", "")
+    return secret
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float)
+
+
 def _checked_url(url: str) -> str:
     try:
         parts = httpx.URL(url)
     except (httpx.InvalidURL, TypeError) as error:
         raise InvalidInput(f"base_url is {url!r}: {error}") from None
-    if parts.scheme not in ("http", "https") or not parts.host or parts.query or parts.userinfo:
+    is_origin = parts.scheme in ("http", "https") and parts.host and (parts.port or 0) < 1 << 16
+    if not is_origin or parts.query or parts.fragment or parts.userinfo or " " in url:
         raise InvalidInput(f"base_url is {url!r}: give scheme and host, such as {DEFAULT_BASE_URL}")
     return url.rstrip("/")

@@ -12,9 +12,9 @@ from typing import Any, Self, TypeVar, Unpack, overload
 import httpx
 
 from . import files
-from ._core import flows, requests
+from ._core import flows
 from ._core.messages import Changed, Flow, Reply, Send, Sleep, Step
-from ._shell import Clock, Drive, OnChange, Shell, identity, reader, ssl_context, system_clock
+from ._shell import Clock, Drive, OnChange, Shell, hidden, identity, reader, ssl_context, system_clock
 from .client import Client
 from .inputs import Options, TaskInput, request_body
 from .task import Output, OutputT, Task
@@ -51,6 +51,7 @@ class AsyncClient(Shell):
         clock: Clock = system_clock,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
+        api_key = hidden(api_key)
         super().__init__(api_key, base_url, http_timeout, poll_patience, clock)
         self._sleep = sleep
         verify = ssl_context()
@@ -119,7 +120,7 @@ class AsyncClient(Shell):
         return await self._drive(flows.get(identity(task), reader(task), self._limits()))
 
     async def cancel(self, task: Task[Any] | str) -> None:
-        await self._drive(flows.acknowledge(requests.cancel(identity(task)), self._limits()))
+        await self._drive(self._cancel_flow(identity(task)))
 
     async def cancel_many(self, *, created_before: datetime | float, model: str | None = None) -> None:
         await self._drive(self._cancel_many_flow(created_before, model))
@@ -149,7 +150,7 @@ class AsyncClient(Shell):
 
     async def _send(self, send: Send) -> Reply:
         try:
-            return self._answer(await self._http.request(**self._call(send)))
+            return self._answer(send, await self._http.request(**self._call(send)))
         except httpx.RequestError as error:
             return self._failure(error)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import errors, tasks
 from ._core import spec
-from .files import place_problems
+from .files import folder_problems, place_problems
 
 if TYPE_CHECKING:
     from .client import Client
@@ -137,9 +137,11 @@ def _task_of(name: str, fields: list[str]) -> Any:
 
 def _check_place(options: argparse.Namespace) -> None:
     """Before anything is paid: can the output be put where it shall go?"""
-    if not options.to or options.to.endswith("/"):
+    if not options.to:
         return
-    if wrong := list(place_problems(Path(options.to), overwrite=options.overwrite)):
+    place = Path(options.to)
+    is_folder = options.to.endswith("/")
+    if wrong := list(folder_problems(place) if is_folder else place_problems(place, overwrite=options.overwrite)):
         raise errors.InvalidInput(*(problem.replace("overwrite=True", "--overwrite") for problem in wrong))
 
 

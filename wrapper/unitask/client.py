@@ -12,9 +12,9 @@ from typing import Any, Self, TypeVar, Unpack, overload
 import httpx
 
 from . import files
-from ._core import flows, requests
+from ._core import flows
 from ._core.messages import Changed, Flow, Reply, Send, Sleep, Step
-from ._shell import Clock, Drive, OnChange, Shell, identity, reader, ssl_context, system_clock
+from ._shell import Clock, Drive, OnChange, Shell, hidden, identity, reader, ssl_context, system_clock
 from .inputs import Options, TaskInput, request_body
 from .task import Output, OutputT, Task
 
@@ -50,6 +50,7 @@ class Client(Shell):
         clock: Clock = system_clock,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
+        api_key = hidden(api_key)
         super().__init__(api_key, base_url, http_timeout, poll_patience, clock)
         self._sleep = sleep
         verify = ssl_context()
@@ -153,7 +154,7 @@ class Client(Shell):
 
     def cancel(self, task: Task[Any] | str) -> None:
         """Cancel a task; only a pending one can be. Raises `ApiError` when the provider refuses."""
-        self._drive(flows.acknowledge(requests.cancel(identity(task)), self._limits()))
+        self._drive(self._cancel_flow(identity(task)))
 
     def cancel_many(self, *, created_before: datetime | float, model: str | None = None) -> None:
         """Cancel the pending tasks created before a time (unix seconds, or a datetime), of one model group or all."""
@@ -196,7 +197,7 @@ class Client(Shell):
 
     def _send(self, send: Send) -> Reply:
         try:
-            return self._answer(self._http.request(**self._call(send)))
+            return self._answer(send, self._http.request(**self._call(send)))
         except httpx.RequestError as error:
             return self._failure(error)
 

@@ -64,6 +64,7 @@ class UnitaskError(Exception):
 
 def _rebuild(kind: type[UnitaskError], message: str, facts: dict[str, Any]) -> UnitaskError:
     error = kind.__new__(kind, message)
+    error.args = (message,)  # OSError.__new__, of WaitTimeout, leaves them empty
     error.__dict__.update(facts)
     return error
 

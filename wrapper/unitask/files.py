@@ -6,14 +6,14 @@ when that is asked for. The key plays no part in it: output hosts must never see
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
-from urllib.parse import urlsplit
 
 from . import media
 from ._core import spec
@@ -59,10 +59,36 @@ def plan(task: Task[Output], to: str | os.PathLike[str], *, overwrite: bool) -> 
 
 def place_problems(path: Path, *, overwrite: bool) -> Iterator[str]:
     """Why a file cannot be written at this path, if so."""
-    if path.is_dir():
-        yield f"{str(path)!r} is a folder: name a file, or end it with a slash to have files put into it"
-    elif path.exists() and not overwrite:
-        yield f"{str(path)!r} exists: name another file, or pass overwrite=True"
+    try:
+        if _is_folder(path):
+            yield f"{str(path)!r} is a folder: name a file, or end it with a slash to have files put into it"
+        elif path.exists() and not overwrite:
+            yield f"{str(path)!r} exists: name another file, or pass overwrite=True"
+    except OSError as error:  # a name that is too long
+        yield _unwritable(path, error)
+    else:
+        yield from folder_problems(path.parent)
+
+
+def folder_problems(folder: Path) -> Iterator[str]:
+    """Why no file can be put into this folder, or why it cannot be made, if so."""
+    for part in (folder, *folder.parents):
+        try:
+            if part.exists() and not part.is_dir():
+                yield f"{str(part)!r} is a file, not a folder"
+        except OSError as error:
+            yield _unwritable(part, error)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name that is too long
+        return False
+
+
+def _unwritable(path: Path, error: Exception) -> str:
+    return f"{str(path)!r} cannot be written: {getattr(error, 'strerror', None) or error}"
 
 
 class Sink:
@@ -74,12 +100,16 @@ class Sink:
         self._expected: int | None = None
 
     def __enter__(self) -> Sink:
-        self.target.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self._part.open("xb")
+        try:
+            self.target.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._part.open("xb")
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            raise InvalidInput(_unwritable(self.target.path, error)) from None
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):  # a full disk was told before
+            self._file.close()
         self._part.unlink(missing_ok=True)
 
     def begin(self, status: int, headers: Mapping[str, str]) -> None:
@@ -96,12 +126,14 @@ class Sink:
 
     def write(self, chunk: bytes) -> None:
         """Take the next bytes."""
-        self._file.write(chunk)
+        with self._storing():
+            self._file.write(chunk)
 
     def finish(self) -> Path:
         """Check what came, and put it in its place."""
-        size = self._file.tell()
-        self._file.close()
+        with self._storing():
+            size = self._file.tell()
+            self._file.close()
         if size == 0 or (self._expected is not None and size != self._expected):
             raise self.failed(f"{size} bytes came, {self._expected or 'some'} were announced")
         if self.target.kind == "image":
@@ -109,7 +141,8 @@ class Sink:
                 media.inspect_picture(self._part.read_bytes())
             except ValueError as error:
                 raise self.failed(str(error)) from None
-        self._put()
+        with self._storing():
+            self._put()
         return self.target.path
 
     def failed(self, reason: str) -> DownloadFailed:
@@ -118,6 +151,13 @@ class Sink:
             f"{self.target.url} was not fetched: {reason}", url=self.target.url, task_id=self.target.task_id
         )
 
+    @contextlib.contextmanager
+    def _storing(self) -> Generator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise self.failed(f"it cannot be stored: {error.strerror or error}") from error
+
     def _put(self) -> None:
         if self.target.overwrite:
             self._part.replace(self.target.path)
@@ -125,7 +165,7 @@ class Sink:
         try:
             os.link(self._part, self.target.path)  # unlike a rename, this fails if the name is taken meanwhile
         except FileExistsError:
-            raise InvalidInput(*place_problems(self.target.path, overwrite=False)) from None
+            raise self.failed(f"{str(self.target.path)!r} was made meanwhile") from None
         except OSError:  # a file system without hard links
             self._part.replace(self.target.path)
 
@@ -155,7 +195,7 @@ def _texts(value: object) -> Iterator[str]:
 def _paths(task: Task[Output], urls: list[str], to: str | os.PathLike[str]) -> list[Path]:
     text, place = os.fspath(to), Path(to)
     endings = [_ending(url) for url in urls]
-    if text.endswith(("/", os.sep)) or (place.is_dir() and not place.suffix):
+    if text.endswith(("/", os.sep)) or (_is_folder(place) and not place.suffix):
         stem = re.sub(r"[^A-Za-z0-9_-]", "_", task.id)
         if len(urls) == 1:
             return [place / f"{stem}{endings[0]}"]
@@ -166,5 +206,6 @@ def _paths(task: Task[Output], urls: list[str], to: str | os.PathLike[str]) -> l
 
 
 def _ending(url: str) -> str:
-    found = re.search(r"\.[A-Za-z0-9]{1,5}$", urlsplit(url).path)
+    path = re.sub(r"[?#].*", "", url.partition("://")[2]).partition("/")[2]  # urlsplit raises for some
+    found = re.search(r"\.[A-Za-z0-9]{1,5}$", path)
     return found.group().lower() if found else ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -10,6 +12,7 @@ from typing import Any, ClassVar, Generic, TypedDict, TypeVar, cast
 
 from . import media
 from ._core import spec
+from ._core.secret import Secret
 from .errors import InvalidInput
 from .task import Output
 
@@ -34,6 +37,9 @@ class Options(TypedDict, total=False):
     webhook_url: str
     webhook_secret: str
     service_mode: str
+
+
+OPTIONS = sorted(Options.__optional_keys__)
 
 
 class TaskInput(Generic[OutputT_co]):
@@ -94,8 +100,8 @@ def request_body(task: TaskInput[Any], options: Options | None = None, *, valida
 
     Args:
         task: What to make.
-        options: How the provider shall treat it.
-        validate: Whether to check it; what cannot be read is a problem in any case.
+        options: How the provider shall treat it. The secret in it is replaced by one that no repr shows.
+        validate: Whether to check it; what cannot be read, or sent, is a problem in any case.
 
     Raises:
         InvalidInput: With all problems found.
@@ -112,14 +118,19 @@ def request_body(task: TaskInput[Any], options: Options | None = None, *, valida
     body = {"model": model, "task_type": task_type, "input": values}
     if options:
         body["config"] = _config(options)
+        unknown = sorted(options.keys() - OPTIONS)
+        found += (f"there is no option {name!r}; there are {', '.join(OPTIONS)}" for name in unknown)
     if validate:
         found += _schema_problems(body, entry.input if entry else None)
+    found += _json_problems(body)
     if found:
         raise InvalidInput(*found)
     return body
 
 
 def _config(options: Options) -> dict[str, Any]:
+    if isinstance(secret := options.get("webhook_secret"), str):
+        options["webhook_secret"] = Secret(secret)
     webhook = {"endpoint": options.get("webhook_url"), "secret": options.get("webhook_secret")}
     config = {"webhook_config": _given(webhook), "service_mode": options.get("service_mode")}
     return _given(config)
@@ -162,10 +173,18 @@ def _schema_problems(body: dict[str, Any], input_schema: str | None) -> Iterator
         yield from _check(input_schema, body["input"], "input.")
 
 
+def _json_problems(body: dict[str, Any]) -> Iterator[str]:
+    try:
+        json.dumps(body, allow_nan=False, ensure_ascii=False, sort_keys=True).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        yield f"input: it cannot be written as JSON: {error!s:.200}"
+
+
 def _check(schema: str, value: Any, prefix: str) -> Iterator[str]:
     for error in validator(schema).iter_errors(value):
         where = prefix + ".".join(str(part) for part in error.absolute_path)
-        sentence = f"{where.rstrip('.') or 'input'}: {error.message:.200}"
+        message = "it is not text" if where.endswith(".secret") else f"{error.message:.200}"
+        sentence = f"{where.rstrip('.') or 'input'}: {message}"
         if error.validator == "x-advisory":
             warnings.warn(sentence, AdvisoryWarning, stacklevel=2)
         else:
@@ -182,7 +201,14 @@ def validator(schema: str) -> Any:
         for error in checker.iter_errors(value):
             yield ValidationError(f"{error.message} (one source says so; sent all the same)")
 
-    kind = cast("Any", validators).extend(Draft202012Validator, {"x-advisory": advisory})
+    def product(_: Any, limit: Mapping[str, Any], value: Any, __: Any) -> Iterator[ValidationError]:
+        sides: list[Any] = [value.get(name) for name in limit["fields"]] if isinstance(value, dict) else []
+        if all(isinstance(side, int | float) for side in sides) and math.prod(sides) > limit["maximum"]:
+            names = " x ".join(limit["fields"])
+            yield ValidationError(f"{names} is {math.prod(sides)}, at most {limit['maximum']} is allowed")
+
+    rules = {"x-advisory": advisory, "x-max-product": product}
+    kind = cast("Any", validators).extend(Draft202012Validator, rules)
     components = spec.bundle()["components"]
     root = {**components["schemas"][schema], "components": components}  # a $ref at the top would cost half the time
     return kind(root)
@@ -191,5 +217,10 @@ def validator(schema: str) -> Any:
 def _short(value: Any) -> str:
     if isinstance(value, bytes | bytearray):
         return f"<{len(value)} bytes>"
-    text = repr(value)
+    if (shape := getattr(value, "shape", None)) is not None:
+        return f"<array of shape {shape}>"
+    if isinstance(value, list | tuple):
+        text = f"[{', '.join(_short(item) for item in cast('Sequence[Any]', value))}]"
+    else:
+        text = repr(value)
     return text if len(text) <= 80 else f"{text[:60]}... ({len(text)} characters)"

@@ -158,17 +158,19 @@ def _file_content(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ValueError(f"{str(path)!r} cannot be read: {error.strerror or error}") from None
+        raise ValueError(f"{str(path)!r:.200} cannot be read: {error.strerror or error}") from None
 
 
 def _stream_content(stream: Any) -> bytes:
-    place = stream.tell() if hasattr(stream, "seekable") and stream.seekable() else None
     try:
-        content = stream.read()
+        place = stream.tell() if hasattr(stream, "seekable") and stream.seekable() else None
+        try:
+            content = stream.read()
+        finally:
+            if place is not None:
+                stream.seek(place)
     except (OSError, ValueError) as error:
         raise ValueError(f"the file object cannot be read: {error}") from None
-    if place is not None:
-        stream.seek(place)
     if not isinstance(content, bytes):
         raise ValueError("the file object gives text; open it in binary mode ('rb')")
     return content
@@ -176,8 +178,11 @@ def _stream_content(stream: Any) -> bytes:
 
 def _pil_content(image: _PilImage) -> bytes:
     buffer = io.BytesIO()
-    plain = image if image.mode in ("1", "L", "LA", "P", "RGB", "RGBA") else image.convert("RGB")
-    plain.save(buffer, format="PNG")
+    try:
+        plain = image if image.mode in ("1", "L", "LA", "P", "RGB", "RGBA") else image.convert("RGB")
+        plain.save(buffer, format="PNG")
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow reads a file when its pixels are first needed
+        raise ValueError(f"the PIL image cannot be read: {error}") from None
     return buffer.getvalue()
 
 
@@ -216,9 +221,9 @@ def _url_problems(url: str, formats: list[str]) -> Iterator[str]:
 
 
 def _png(content: bytes) -> PictureInfo:
-    """PNG (W3C, 5.2 and 11.2): a signature, then chunks of length, name, data, checksum, up to IEND."""
+    """PNG (W3C, 5.2 and 11.2): a signature, then chunks of length, name, data, checksum, from IHDR up to IEND."""
     place = 8
-    while place + 12 <= len(content):
+    while content[12:16] == b"IHDR" and place + 12 <= len(content):
         length, name = struct.unpack_from(">I4s", content, place)
         place += 12 + length
         if name == b"IEND" and place <= len(content):
@@ -256,8 +261,10 @@ def _webp(content: bytes) -> PictureInfo:
         case b"VP8L":
             bits = int.from_bytes(content[21:25], "little")
             sides = (1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF))
-        case _:
+        case b"VP8 ":
             sides = tuple(side & 0x3FFF for side in struct.unpack_from("<HH", content, 26))
+        case chunk:
+            raise ValueError(f"it is no WebP picture: its first chunk is {chunk!r}")
     return PictureInfo("webp", *sides)
 
 

@@ -5,6 +5,7 @@ Nothing here asks the provider anything. To find a task again, its id is enough.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -38,11 +39,15 @@ class Output:
 
     def _int(self, name: str) -> int | None:
         value = self._number(name)
-        return None if value is None else int(value) if value == int(value) else self._broken(name, value, "whole")
+        whole = value is None or isinstance(value, int) or value.is_integer()
+        return None if value is None else int(value) if whole else self._broken(name, value, "a whole number")
 
     def _float(self, name: str) -> float | None:
         value = self._number(name)
-        return None if value is None else float(value)
+        try:
+            return None if value is None else float(value)
+        except OverflowError:
+            return self._broken(name, value, "a number that fits")
 
     def _number(self, name: str) -> int | float | None:
         value = self.raw.get(name)
@@ -154,7 +159,11 @@ class Task(Generic[OutputT_co]):
         consumed = _object(_object(self.raw.get("meta")).get("usage")).get("consume")
         if isinstance(consumed, bool) or not isinstance(consumed, int | float):
             return None
-        return consumed * USD_PER_CREDIT
+        try:
+            cost = consumed * USD_PER_CREDIT
+        except OverflowError:  # JSON has whole numbers of any length
+            return None
+        return cost if math.isfinite(cost) else None
 
     @property
     def created_at(self) -> datetime | None:
@@ -201,11 +210,11 @@ class Task(Generic[OutputT_co]):
         value = _object(self.raw.get("meta")).get(key)
         try:
             moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-        except ValueError:
+            if moment is None or moment.year == 1:
+                return None
+            return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+        except (ValueError, OverflowError):  # no time, or one that is after the year 9999 in UTC
             return None
-        if moment is None or moment.year == 1:
-            return None
-        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
 
 
 def _object(value: object) -> dict[str, Any]:

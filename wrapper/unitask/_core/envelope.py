@@ -87,7 +87,8 @@ def refusal(answer: Answer) -> errors.ApiError:
     body = _json_object(answer.body) or {}
     data = _object(body.get("data"))
     error = _object(data.get("error"))
-    words = [str(word) for word in (body.get("message"), error.get("message"), error.get("raw_message")) if word]
+    reasons = (body.get("message"), error.get("message"), error.get("raw_message"))
+    words = [reason if isinstance(reason, str) else json.dumps(reason) for reason in reasons if reason]
     said = "; ".join(dict.fromkeys(words)) or _excerpt(answer)
     code = error.get("code") or body.get("code")
     kind = KIND_BY_STATUS.get(answer.status, errors.ProviderBroken)
@@ -106,7 +107,7 @@ def _redirect_hint(answer: Answer) -> str:
     if not 300 <= answer.status < 400:
         return ""
     where = answer.headers.get("location", "nowhere")
-    return f". It points to {where!r}, which is not followed, because the key would go with it: check base_url"
+    return f". It points to {where!r:.200}, which is not followed, because the key would go with it: check base_url"
 
 
 def another_task(answer: Answer, asked: str, got: str) -> errors.ProviderBroken:

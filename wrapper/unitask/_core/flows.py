@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic
@@ -58,7 +60,8 @@ def submit(body: dict[str, Any], output_type: type[OutputT], resend: Resend) -> 
             case _:
                 raise _uncertain(body, f"no answer, {_reason(reply)}", (started, reply.at), attempt)
         if isinstance(outcome, Task):
-            yield Changed(outcome)
+            with _going_on(outcome.id):
+                yield Changed(outcome)
             return outcome
         if isinstance(outcome, envelope.Unreadable):
             raise _uncertain(body, outcome.reason, (started, reply.at), attempt)
@@ -125,9 +128,9 @@ def watch(
         limits: How long to wait.
         seen: The task as it was accepted just now. Without it the first look is immediate.
     """
-    started = (yield Sleep(0)).at.ticks
-    looker = _Looker(task_id, output_type, limits, now=started)
-    try:
+    with _going_on(task_id):
+        started = (yield Sleep(0)).at.ticks
+        looker = _Looker(task_id, output_type, limits, now=started)
         while seen is None or not seen.done:
             pause, usual = 0.0, typical or _usual_duration(seen)
             if seen is not None:
@@ -137,6 +140,13 @@ def watch(
             if before is None or seen.raw != before.raw:
                 yield Changed(seen)
         return seen
+
+
+@contextmanager
+def _going_on(task_id: str) -> Generator[None]:
+    """Around the steps after a task is accepted: whatever stops them from outside says which task goes on."""
+    try:
+        yield
     except errors.UnitaskError:
         raise
     except BaseException as interruption:
@@ -207,8 +217,14 @@ def _usual_duration(task: Task[Any] | None) -> float:
     return entry.typical_seconds if entry else waiting.UNKNOWN_TYPE
 
 
-def acknowledge(send: Send, limits: Limits) -> Flow[str]:
-    """Send a request that may be repeated and brings no task; return what the provider says to it."""
+def acknowledge(send: Send, limits: Limits, task_id: str | None = None) -> Flow[str]:
+    """Send a request that may be repeated and brings no task; return what the provider says to it.
+
+    Args:
+        send: The request.
+        limits: How long to bear with failures.
+        task_id: The task that it is about, if it is about one.
+    """
     begun, failures = (yield Sleep(0)).at.ticks, 0
     while True:
         reply = yield send
@@ -221,6 +237,7 @@ def acknowledge(send: Send, limits: Limits) -> Flow[str]:
             trouble = errors.Unreachable(f"no answer, {_reason(reply)}", attempts=failures + 1)
         failures += 1
         if not _worth_another_look(trouble) or reply.at.ticks - begun > limits.patience:
+            trouble.task_id = trouble.task_id or task_id
             raise trouble
         yield Sleep(limits.resend.pause(failures, getattr(trouble, "retry_after", None)))
 

@@ -53,7 +53,7 @@ class Answer:
     """The server answered, whatever it said. Header names are in lower case."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     at: Moment
 

@@ -30,7 +30,10 @@ def next_look(age: float, typical: float) -> float:
     """
     looks = look_ages(typical)
     place = bisect_right(looks, age + SHORTEST / 2)
-    return min(LONGEST, looks[place] - age) if place < len(looks) else LONGEST
+    if place == len(looks):
+        return LONGEST
+    ahead = looks[place] - age
+    return ahead / math.ceil(ahead / LONGEST)  # equal parts: no look just before a planned one
 
 
 def default_timeout(typical: float) -> float:
@@ -46,7 +49,7 @@ def mean_delay(typical: float) -> float:
 @cache
 def look_ages(typical: float) -> tuple[float, ...]:
     """The ages at which to look, in seconds, for a log-normal duration with this median."""
-    steps = 400
+    steps = max(400, math.ceil(32.0 * SPREAD * typical / mean_delay(typical)))  # at the median, a quarter of the delay
     ages = [typical * math.exp(SPREAD * (8.0 * step / steps - 4.0)) for step in range(steps + 1)]  # +- 4 sigma
     roots = [math.sqrt(_hazard(age, typical)) for age in ages]
     gaps = [later - earlier for earlier, later in itertools.pairwise(ages)]

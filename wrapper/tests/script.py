@@ -1,0 +1,123 @@
+"""The core played by hand: replies go in, steps come out. No mocks, and no clock but the one that is kept here."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from unitask import errors
+from unitask._core.delivery import Resend
+from unitask._core.flows import Limits
+from unitask._core.messages import Answer, Changed, Delivery, Failure, Flow, Moment, Reply, Send, Sleep, Step, Woke
+
+TASK_ID = "90efd2db-bcfc-413f-a0be-c893850c9d68"
+MODEL, TASK_TYPE = "Qubico/image-toolkit", "face-swap"
+UNIX = 1_700_000_000.0  # when every script begins
+AT_SOME_TIME = Moment(0.0, UNIX)
+RESEND = Resend(random=lambda: 0.5)  # pauses of 0.375, 0.75, 1.5, ... seconds
+
+
+def answer(status: int = 200, body: Any = b"", **headers: str) -> Answer:
+    """An answer; a body of bytes as it is, any other as JSON. Underscores in header names stand for hyphens."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, content, AT_SOME_TIME)
+
+
+def task_data(status: object = "pending", **fields: Any) -> dict[str, Any]:
+    """A task as the provider describes it."""
+    return {"task_id": TASK_ID, "model": MODEL, "task_type": TASK_TYPE, "status": status, **fields}
+
+
+def seen(status: object = "pending", **fields: Any) -> Answer:
+    """HTTP 200 with our task in this status."""
+    return answer(200, {"code": 200, "data": task_data(status, **fields), "message": "success"})
+
+
+def refused(status: int, message: str = "no", **headers: str) -> Answer:
+    """A refusal in the API's own envelope."""
+    return answer(status, {"code": status, "message": message, "data": None}, **headers)
+
+
+NEVER_LEFT = Failure(Delivery.NEVER, "ConnectError: refused", AT_SOME_TIME)
+CUT_OFF = Failure(Delivery.MAYBE, "ReadTimeout", AT_SOME_TIME)
+GATEWAY = answer(502, b"<html>Bad Gateway</html>")
+
+
+def limits(timeout: float | None = 60.0, patience: float = 30.0, http_timeout: float = 20.0) -> Limits:
+    """Limits with pauses that are known."""
+    return Limits(timeout, patience, http_timeout, RESEND)
+
+
+@dataclass
+class Played:
+    """What a flow did, and how it ended."""
+
+    steps: list[Step] = field(default_factory=list)
+    sent_at: list[float] = field(default_factory=list)
+    ended_at: float = 0.0
+    result: Any = None
+    error: errors.UnitaskError | None = None
+
+    @property
+    def sent(self) -> list[str]:
+        """The method of each request."""
+        return [step.method for step in self.steps if isinstance(step, Send)]
+
+    @property
+    def sleeps(self) -> list[float]:
+        """Every pause that is one, in seconds."""
+        return [step.seconds for step in self.steps if isinstance(step, Sleep) and step.seconds]
+
+    @property
+    def changes(self) -> list[object]:
+        """The status of each change that was told."""
+        return [step.task.status for step in self.steps if isinstance(step, Changed)]
+
+    @property
+    def timeouts(self) -> list[float | None]:
+        """The limit of each request, in seconds."""
+        return [step.timeout for step in self.steps if isinstance(step, Send)]
+
+
+def play(
+    flow: Flow[Any],
+    *replies: Answer | Failure,
+    took: float = 0.0,
+    interrupted: tuple[int, BaseException] | None = None,
+) -> Played:
+    """Drive a flow to its end.
+
+    Args:
+        flow: What to drive.
+        *replies: What its requests bring, in order; the last one repeats.
+        took: Seconds that each request takes.
+        interrupted: The number of a step, counted from 0, and what is thrown into the flow there.
+    """
+    played, now, script = Played(), 0.0, _then_last(replies)
+    try:
+        step = next(flow)
+        for number in itertools.count():
+            played.steps.append(step)
+            if interrupted and interrupted[0] == number:
+                flow.throw(interrupted[1])
+            reply: Reply = Woke(AT_SOME_TIME)
+            if isinstance(step, Send):
+                played.sent_at.append(now)
+                now, reply = now + took, next(script)
+            elif isinstance(step, Sleep):
+                now += step.seconds
+            step = flow.send(dataclasses.replace(reply, at=Moment(now, UNIX + now)))
+    except StopIteration as end:
+        played.result = end.value
+    except errors.UnitaskError as error:
+        played.error = error
+    played.ended_at = now
+    return played
+
+
+def _then_last(replies: tuple[Answer | Failure, ...]) -> Iterable[Answer | Failure]:
+    return itertools.chain(replies, itertools.repeat(replies[-1])) if replies else iter(())

@@ -1,0 +1,332 @@
+"""Downloads: a file appears under its name whole and checked, or not at all. Each test runs with both clients."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from unitask import DownloadFailed, InvalidInput, Output, Task
+from unitask._core.messages import Answer
+
+from .pictures import encoded
+from .script import TASK_ID, answer, task_data
+from .shells import Provider, perform, provider
+
+URL = "https://out.test/temp/swapped.png"
+PNG = encoded()
+
+
+def finished(output: Any = None, **fields: Any) -> Task[Output]:
+    """A completed face swap with this output."""
+    return Task(task_data("completed", output=output or {"image_url": URL}, **fields), Output)
+
+
+def fetch(shell: str, script: Provider, task: Task[Output], to: Any, **options: Any) -> list[Path]:
+    """Download the files of a task."""
+    paths: list[Path] = perform(shell, script, lambda client: client.download(task, to, **options))
+    return paths
+
+
+def arrives(content: bytes = PNG, **headers: str) -> Answer:
+    """A file on its way."""
+    return answer(200, content, **headers)
+
+
+def files_in(folder: Path) -> list[str]:
+    """All that is in a folder and below it, hidden files included."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+# ---- where a file goes
+
+
+def test_file_goes_under_its_name(shell: str, tmp_path: Path) -> None:
+    """Whatever the URL says; folders are made."""
+    paths = fetch(shell, provider(arrives()), finished(), tmp_path / "new" / "a.jpg")
+
+    assert paths == [tmp_path / "new" / "a.jpg"]
+    assert paths[0].read_bytes() == PNG
+    assert files_in(tmp_path) == ["new/a.jpg"]
+
+
+@pytest.mark.parametrize("as_text", [True, False])
+def test_folder_gets_files_called_by_the_id(shell: str, as_text: bool, tmp_path: Path) -> None:
+    """A slash at its end says that it is one, and so does its being there."""
+    paths = fetch(shell, provider(arrives()), finished(), f"{tmp_path}/new/" if as_text else tmp_path)
+
+    assert files_in(tmp_path) == [f"new/{TASK_ID}.png" if as_text else f"{TASK_ID}.png"]
+    assert [path.read_bytes() for path in paths] == [PNG]
+
+
+@pytest.mark.parametrize(
+    ("task_id", "name"),
+    [
+        ("../../x", "______x.png"),
+        ("/etc/passwd", "_etc_passwd.png"),
+        ("a\0b\nc", "a_b_c.png"),
+        ("..", "__.png"),
+        ("C:\\x", "C__x.png"),
+    ],
+    ids=repr,
+)
+def test_id_cannot_leave_the_folder(shell: str, task_id: str, name: str, tmp_path: Path) -> None:
+    """It is the provider's word, and becomes a file name."""
+    folder = tmp_path / "a" / "b"
+    fetch(shell, provider(arrives()), finished(task_id=task_id), f"{folder}/")
+
+    assert files_in(tmp_path) == [f"a/b/{name}"]
+
+
+@pytest.mark.parametrize(
+    ("url", "ending"),
+    [
+        ("https://out.test/a.PNG", ".png"),
+        ("https://out.test/a.webp?signature=1.2.exe", ".webp"),
+        ("https://out.test/a", ""),
+        ("https://out.test/a.tar.gz", ".gz"),
+        ("https://out.test/a.longest", ""),
+        ("https://out.test", ""),
+    ],
+)
+def test_ending_is_the_one_of_the_url(shell: str, url: str, ending: str, tmp_path: Path) -> None:
+    """In lower case; without one the name has none."""
+    (path,) = fetch(shell, provider(arrives()), finished({"image_url": url}), f"{tmp_path}/")
+
+    assert path.name == TASK_ID + ending
+
+
+def test_several_files_are_numbered(shell: str, tmp_path: Path) -> None:
+    """Every URL of the output once, in its order, however deep; other text is no file."""
+    output = {
+        "image_url": URL,
+        "again": URL,
+        "songs": [{"audio": "https://out.test/a.mp3", "title": "see https://me.test"}, {"deep": ["HTTPS://", 7, None]}],
+        "cover": "http://out.test/c.JPG",
+    }
+    script = provider(arrives(), arrives(b"sound"), arrives(b"cover"))
+    paths = fetch(shell, script, finished(output), f"{tmp_path}/")
+
+    assert [path.name for path in paths] == [f"{TASK_ID}-1.png", f"{TASK_ID}-2.mp3", f"{TASK_ID}-3.jpg"]
+    assert [str(request.url) for request in script.requests] == [URL, "https://out.test/a.mp3", "http://out.test/c.JPG"]
+
+
+def test_several_files_need_a_folder(shell: str, tmp_path: Path) -> None:
+    """One name is not enough."""
+    task = finished({"image_urls": [URL, "https://out.test/b.png"]})
+    with pytest.raises(InvalidInput, match="has 2 output files: name a folder"):
+        fetch(shell, provider(), task, tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("output", [{}, {"image_url": None}, {"image_url": ""}, {"image_url": "ftp://out.test/a"}])
+def test_task_without_a_file_is_refused(shell: str, output: dict[str, Any], tmp_path: Path) -> None:
+    """There is nothing to fetch, and nothing is sent."""
+    task = Task(task_data("failed", output=output), Output)
+    with pytest.raises(InvalidInput, match=r"has no output file \(status 'failed'\)"):
+        fetch(shell, provider(), task, f"{tmp_path}/")
+
+
+# ---- what is there already
+
+
+def test_existing_file_is_not_replaced(shell: str, tmp_path: Path) -> None:
+    """Nothing is fetched either."""
+    (tmp_path / "a.png").write_bytes(b"mine")
+    with pytest.raises(InvalidInput, match=r"a\.png' exists: name another file, or pass overwrite=True"):
+        fetch(shell, provider(), finished(), tmp_path / "a.png")
+
+    assert (tmp_path / "a.png").read_bytes() == b"mine"
+
+
+def test_existing_file_is_replaced_when_told(shell: str, tmp_path: Path) -> None:
+    """At once, not piece by piece."""
+    (tmp_path / "a.png").write_bytes(b"mine")
+    fetch(shell, provider(arrives()), finished(), tmp_path / "a.png", overwrite=True)
+
+    assert (tmp_path / "a.png").read_bytes() == PNG
+    assert files_in(tmp_path) == ["a.png"]
+
+
+def test_existing_file_stays_when_the_new_one_fails(shell: str, tmp_path: Path) -> None:
+    """Half a file is worse than an old one."""
+    (tmp_path / "a.png").write_bytes(b"mine")
+    with pytest.raises(DownloadFailed):
+        fetch(shell, provider(arrives(PNG[:50])), finished(), tmp_path / "a.png", overwrite=True)
+
+    assert (tmp_path / "a.png").read_bytes() == b"mine"
+    assert files_in(tmp_path) == ["a.png"]
+
+
+def test_file_that_appears_meanwhile_is_not_replaced(shell: str, tmp_path: Path) -> None:
+    """Somebody else may write there."""
+
+    def slow(request: httpx.Request) -> httpx.Response:
+        (tmp_path / "a.png").write_bytes(b"theirs")
+        return httpx.Response(200, content=PNG)
+
+    with pytest.raises(DownloadFailed, match=r"a\.png' was made meanwhile"):
+        perform(shell, slow, lambda client: client.download(finished(), tmp_path / "a.png"))
+
+    assert (tmp_path / "a.png").read_bytes() == b"theirs"
+    assert files_in(tmp_path) == ["a.png"]
+
+
+def test_file_system_without_links_gets_its_file(shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some network drives have none."""
+
+    def unsupported(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "no links here")
+
+    monkeypatch.setattr("os.link", unsupported)
+    fetch(shell, provider(arrives()), finished(), tmp_path / "a.png")
+
+    assert files_in(tmp_path) == ["a.png"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_folder_in_place_of_the_file_is_refused(shell: str, overwrite: bool, tmp_path: Path) -> None:
+    """A name with an ending means a file, unless a slash says otherwise."""
+    (tmp_path / "a.png").mkdir()
+    with pytest.raises(InvalidInput, match=r"a\.png' is a folder: name a file, or end it with a slash"):
+        fetch(shell, provider(), finished(), tmp_path / "a.png", overwrite=overwrite)
+
+
+@pytest.mark.parametrize("place", ["file/", "file/a.png", "file/b/c/"])
+def test_file_in_place_of_the_folder_is_refused(shell: str, place: str, tmp_path: Path) -> None:
+    """Nothing is fetched."""
+    (tmp_path / "file").write_bytes(b"mine")
+    with pytest.raises(InvalidInput, match="file' is a file, not a folder"):
+        fetch(shell, provider(), finished(), f"{tmp_path}/{place}")
+
+
+def test_name_that_the_file_system_does_not_take_is_refused(shell: str, tmp_path: Path) -> None:
+    """Before anything is fetched."""
+    with pytest.raises(InvalidInput, match="cannot be written: File name too long"):
+        fetch(shell, provider(), finished(task_id="x" * 300), f"{tmp_path}/")
+
+
+def test_full_disk_leaves_nothing(shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file that was begun is removed."""
+
+    class Full(io.BytesIO):
+        def write(self, _: Any, /) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def full(path: Path, _: str) -> Full:
+        path.touch()
+        return Full()
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(DownloadFailed, match="it cannot be stored: No space left on device") as caught:
+        fetch(shell, provider(arrives()), finished(), tmp_path / "a.png")
+
+    assert caught.value.task_id == TASK_ID
+    assert files_in(tmp_path) == []
+
+
+# ---- what came
+
+
+class Broken(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A body that breaks off in the middle."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield PNG[:20]
+        raise httpx.ReadError("connection reset")
+
+    async def __aiter__(self) -> Any:
+        for chunk in self:
+            yield chunk
+
+
+BAD: dict[str, tuple[Any, str]] = {
+    "404": (answer(404, PNG), "HTTP 404; outputs are kept for a few days only"),
+    "403": (answer(403), "HTTP 403; outputs are kept for a few days only"),
+    "410": (answer(410), "HTTP 410; outputs are kept for a few days only"),
+    "500": (answer(500, PNG), "HTTP 500"),
+    "202": (answer(202, PNG), "HTTP 202"),
+    "304": (answer(304), "HTTP 304"),
+    "HTML": (arrives(b"<html>", content_type="text/html; charset=utf-8"), "a page of type text/html came instead"),
+    "HTML in capitals": (arrives(PNG, content_type="Text/HTML"), "a page of type text/html came instead"),
+    "JSON": (arrives(b"{}", content_type="application/json"), "a page of type application/json came instead"),
+    "too short": (arrives(content_length=str(len(PNG) + 1)), f"{len(PNG)} bytes came, {len(PNG) + 1} were announced"),
+    "too long": (arrives(content_length=str(len(PNG) - 1)), f"{len(PNG)} bytes came, {len(PNG) - 1} were announced"),
+    "empty": (arrives(b""), "0 bytes came"),
+    "no picture": (arrives(b"%PDF-1.7"), "it is no picture: it starts with b'%PDF-1.7'"),
+    "cut off": (arrives(PNG[:50]), "it is a PNG that is cut off"),
+    "broken off": (Broken, "ReadError: connection reset"),
+    "no connection": (httpx.ConnectError("refused"), "ConnectError: refused"),
+    "timeout": (httpx.ReadTimeout("slow"), "ReadTimeout: slow"),
+    "broken compression": (arrives(b"not gzip", content_encoding="gzip"), "DecodingError"),
+    "endless redirects": (httpx.TooManyRedirects("20"), "TooManyRedirects: 20"),
+}
+
+
+@pytest.mark.parametrize(("reply", "reason"), BAD.values(), ids=BAD.keys())
+def test_file_that_does_not_arrive_whole_leaves_nothing(shell: str, reply: Any, reason: str, tmp_path: Path) -> None:
+    """The error names the URL and the task; no part of the file stays."""
+    reply = httpx.Response(200, stream=Broken()) if reply is Broken else reply
+    with pytest.raises(DownloadFailed) as caught:
+        fetch(shell, provider(reply), finished(), tmp_path / "a.png")
+
+    assert reason in str(caught.value)
+    assert caught.value.url == URL
+    assert caught.value.task_id == TASK_ID
+    assert files_in(tmp_path) == []
+
+
+def test_url_that_is_none_fails_as_a_download(shell: str, tmp_path: Path) -> None:
+    """It is the provider's word."""
+    with pytest.raises(DownloadFailed, match="InvalidURL"):
+        fetch(shell, provider(), finished({"image_url": "http://[::1"}), tmp_path / "a")
+
+
+def test_compressed_file_is_unpacked(shell: str, tmp_path: Path) -> None:
+    """Its announced length is the one of the compressed form."""
+    packed = arrives(gzip.compress(PNG), content_encoding="gzip")
+    (path,) = fetch(shell, provider(packed), finished(), tmp_path / "a.png")
+
+    assert path.read_bytes() == PNG
+
+
+def test_file_of_unknown_kind_is_not_looked_into(shell: str, tmp_path: Path) -> None:
+    """The spec promises a picture only where it says so."""
+    (path,) = fetch(shell, provider(arrives(b"sound")), finished({"audio_url": URL}), tmp_path / "a.mp3")
+
+    assert path.read_bytes() == b"sound"
+
+
+def test_failed_file_keeps_those_before_it(shell: str, tmp_path: Path) -> None:
+    """They are whole."""
+    script = provider(arrives(), answer(404))
+    with pytest.raises(DownloadFailed):
+        fetch(shell, script, finished({"image_url": URL, "more": "https://out.test/b.png"}), f"{tmp_path}/")
+
+    assert files_in(tmp_path) == [f"{TASK_ID}-1.png"]
+
+
+def test_redirect_of_an_output_is_followed_without_the_key(shell: str, tmp_path: Path) -> None:
+    """Outputs may lie behind a CDN; no host of theirs sees the key."""
+    script = provider(answer(302, location="https://cdn.test/a.png"), arrives())
+    (path,) = fetch(shell, script, finished(), tmp_path / "a.png")
+
+    assert path.read_bytes() == PNG
+    assert [str(request.url) for request in script.requests] == [URL, "https://cdn.test/a.png"]
+    assert all("x-api-key" not in request.headers for request in script.requests)
+
+
+def test_interrupted_download_leaves_nothing(shell: str, tmp_path: Path) -> None:
+    """Ctrl-C comes through as it is."""
+
+    def interrupted(_: httpx.Request) -> httpx.Response:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        perform(shell, interrupted, lambda client: client.download(finished(), tmp_path / "a.png"))
+
+    assert files_in(tmp_path) == []

@@ -1,0 +1,496 @@
+"""Pictures: every kind that is taken goes out with its pixels whole, and is looked into without being decoded."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, PngImagePlugin
+from unitask import media
+from unitask.media import PictureInfo, inspect_picture, wire_form
+
+from .pictures import MIME, decoded, encoded, picture
+
+PNG = encoded()
+RULE = {"kind": "image", "formats": ["jpeg", "png", "webp"], "exclusive_max_side": 2048}
+
+
+def sent_content(given_picture: Any) -> bytes:
+    """The file that goes out for a picture, which is also the one that is checked."""
+    sent, content = wire_form(given_picture)
+
+    assert content == base64.b64decode(sent, validate=True)
+    return content
+
+
+# ---- what is sent
+
+
+def as_path(folder: Path) -> Path:
+    path = folder / "picture.png"
+    path.write_bytes(PNG)
+    return path
+
+
+KINDS: dict[str, Callable[[Path], Any]] = {
+    "path": as_path,
+    "path as text": lambda folder: str(as_path(folder)),
+    "long path as text": lambda folder: str(as_path(folder)).replace("picture.png", "./" * 150 + "picture.png"),
+    "bytes": lambda _: PNG,
+    "bytearray": lambda _: bytearray(PNG),
+    "memoryview": lambda _: memoryview(PNG),
+    "memoryview with gaps": lambda _: memoryview(bytes(byte for byte in PNG for _ in range(2)))[::2],
+    "file object": lambda _: io.BytesIO(PNG),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
+def test_encoded_picture_is_sent_as_it_is(kind: Callable[[Path], Any], tmp_path: Path) -> None:
+    """A file in whatever form goes out byte for byte, as base64."""
+    assert sent_content(kind(tmp_path)) == PNG
+
+
+def test_file_object_is_read_from_its_place_and_left_there() -> None:
+    """The caller may read it again."""
+    file = io.BytesIO(b"front" + PNG)
+    file.seek(5)
+
+    assert sent_content(file) == PNG
+    assert file.tell() == 5
+
+
+def test_file_object_that_cannot_seek_is_read() -> None:
+    """A pipe has no place to go back to."""
+
+    class Pipe(io.RawIOBase):
+        def read(self, size: int = -1, /) -> bytes:
+            return PNG
+
+    assert sent_content(Pipe()) == PNG
+
+
+def test_file_object_needs_nothing_but_read() -> None:
+    """The smallest thing that is a file."""
+
+    class Source:
+        def read(self, size: int = -1, /) -> bytes:
+            return PNG
+
+    assert sent_content(Source()) == PNG
+
+
+@pytest.mark.parametrize("head", ["data:image/png;base64,", "DATA:image/png;BASE64,", "data:;base64,"])
+def test_data_uri_is_sent_as_given(head: str) -> None:
+    """Its content is looked into all the same."""
+    text = head + base64.b64encode(PNG).decode()
+
+    assert wire_form(text) == (text, PNG)
+
+
+@pytest.mark.parametrize("wrap", [str, lambda text: "\n".join(text[at : at + 76] for at in range(0, len(text), 76))])
+def test_base64_is_sent_as_given(wrap: Callable[[str], str]) -> None:
+    """Also with the line breaks that tools put into it."""
+    content = encoded(64, 64)
+    text = wrap(base64.b64encode(content).decode())
+
+    assert wire_form(text) == (text, content)
+
+
+@pytest.mark.parametrize("url", ["https://me.test/a.png", "HTTP://me.test/a.png", f"https://me.test/{'a' * 300}.png"])
+def test_url_is_sent_as_given_and_not_fetched(url: str) -> None:
+    """Its content is not here."""
+    assert wire_form(url) == (url, None)
+
+
+def test_file_whose_name_looks_like_base64_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is there is a path; a text is base64 only when no such file exists."""
+    monkeypatch.chdir(tmp_path)
+    name = "/".join(["a" * 100] * 3)
+    Path(name).parent.mkdir(parents=True)
+    Path(name).write_bytes(PNG)
+
+    assert sent_content(name) == PNG
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
+def test_pil_image_keeps_its_pixels_and_mode(mode: str) -> None:
+    """What a PNG can hold goes out without any change."""
+    image = picture(mode=mode)
+    result = decoded(sent_content(image))
+
+    assert result.convert("RGBA").tobytes() == image.convert("RGBA").tobytes()
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "HSV", "I", "F"])
+def test_pil_image_of_another_mode_is_sent_in_rgb(mode: str) -> None:
+    """As Pillow converts it."""
+    image = picture(mode="L" if mode in "IF" else "RGB").convert(mode)
+    result = decoded(sent_content(image))
+
+    assert result.mode == "RGB"
+    assert result.tobytes() == image.convert("RGB").tobytes()
+
+
+def test_transparent_palette_stays_transparent() -> None:
+    """A palette entry may be the transparent one."""
+    image = picture(mode="P")
+    image.info["transparency"] = image.getpixel((0, 0))
+
+    assert decoded(sent_content(image), "RGBA").tobytes() == image.convert("RGBA").tobytes()
+
+
+def test_pil_image_is_not_changed() -> None:
+    """Nothing that is given is changed."""
+    image = picture(mode="CMYK")
+    before = (image.mode, image.size, image.tobytes())
+    wire_form(image)
+
+    assert (image.mode, image.size, image.tobytes()) == before
+
+
+rows, columns = np.mgrid[0:7, 0:5]
+colours = np.stack([rows * 30, columns * 40, rows * columns, 255 - rows], axis=-1).astype(np.uint8)
+ARRAYS: dict[str, tuple[Any, str]] = {
+    "grey": (colours[..., 0], "L"),
+    "grey with an axis": (colours[..., :1], "L"),
+    "RGB": (colours[..., :3], "RGB"),
+    "RGBA": (colours, "RGBA"),
+    "mirrored": (colours[:, ::-1, :3], "RGB"),
+    "every other row": (colours[::2, :, :3], "RGB"),
+    "transposed": (colours[..., 1].T, "L"),
+    "Fortran order": (np.asfortranarray(colours[..., :3]), "RGB"),
+    "one pixel": (colours[:1, :1], "RGBA"),
+}
+
+
+@pytest.mark.parametrize(("array", "mode"), ARRAYS.values(), ids=ARRAYS.keys())
+def test_array_keeps_its_pixels(array: Any, mode: str) -> None:
+    """Whatever its layout in memory, it goes out as a PNG that holds the same numbers."""
+    before = array.copy()
+    result = decoded(sent_content(array))
+
+    assert result.mode == mode
+    assert np.array_equal(np.asarray(result), array.squeeze(-1) if array.shape[2:] == (1,) else array)
+    assert np.array_equal(array, before)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        colours.astype(np.float32),
+        colours.astype(np.int8),
+        colours.astype(np.uint16),
+        colours > 7,
+        colours[..., :2],
+        colours[0, 0],
+        colours[None],
+        colours[:0],
+        np.uint8(7),
+    ],
+    ids=["float", "signed", "16 bits", "bool", "2 channels", "1 axis", "4 axes", "no rows", "a number"],
+)
+def test_array_that_is_no_picture_is_refused(array: Any) -> None:
+    """Values that would have to be guessed at are not."""
+    with pytest.raises(ValueError, match=r"is no picture: give \(height, width"):
+        wire_form(array)
+
+
+# ---- what cannot be read
+
+
+@pytest.mark.parametrize(
+    ("given_picture", "reason"),
+    [
+        (7, "a int is no picture"),
+        (2.5, "a float is no picture"),
+        ([PNG], "a list is no picture"),
+        ({"path": "a.png"}, "a dict is no picture"),
+        (object(), "a object is no picture"),
+        ("", None),
+        ("missing.png", "'missing.png' cannot be read: No such file or directory"),
+        (Path("missing.png"), "'missing.png' cannot be read: No such file or directory"),
+        (".", "'.' cannot be read: Is a directory"),
+        ("a\0b", "null byte"),
+        ("data:image/png,raw", "not of the form data:image/png;base64,..."),
+        ("data:image/png;base64", "not of the form data:image/png;base64,..."),
+        ("data:image/png;base64,A", "its base64 is broken"),
+        ("data:image/png;base64,A_-=", "its base64 is broken"),
+        ("data:image/png;base64,ä", "ASCII"),
+        ("A" * 257, "its base64 is broken"),
+        ("=" * 300, "its base64 is broken"),
+        ("!" * 5_000_000, "cannot be read: File name too long"),
+        (io.StringIO("text"), "the file object gives text; open it in binary mode ('rb')"),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_what_cannot_be_read_is_refused_in_a_short_sentence(given_picture: Any, reason: str | None) -> None:
+    """The sentence says which and why."""
+    if reason is None:
+        assert wire_form(given_picture) == ("", b"")
+        return
+    with pytest.raises(ValueError, match=r".") as caught:
+        wire_form(given_picture)
+
+    assert reason in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+def cut_off(form: str) -> Image.Image:
+    """A picture of Pillow's that cannot be loaded."""
+    content = encoded(200, 200, form)
+    return Image.open(io.BytesIO(content[: len(content) // 2]))
+
+
+def closed(file: Any) -> Any:
+    file.close()
+    return file
+
+
+def in_the_middle_of_a_line(folder: Path) -> Any:
+    (folder / "text").write_text("a\nb\n")
+    file = (folder / "text").open()
+    next(file)
+    return file
+
+
+BROKEN_OBJECTS: dict[str, Callable[[Path], Any]] = {
+    "PIL image, PNG cut off": lambda _: cut_off("PNG"),
+    "PIL image, JPEG cut off": lambda _: cut_off("JPEG"),
+    "PIL image without pixels": lambda _: Image.new("RGB", (0, 5)),
+    "closed file": lambda _: closed(io.BytesIO(PNG)),
+    "file for writing": lambda folder: (folder / "out").open("wb"),
+    "text file of another encoding": lambda folder: as_path(folder).open(encoding="utf-8"),
+    "text file between lines": in_the_middle_of_a_line,
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN_OBJECTS.values(), ids=BROKEN_OBJECTS.keys())
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_object_that_fails_when_it_is_read_is_refused(broken: Callable[[Path], Any], tmp_path: Path) -> None:
+    """Whatever an object raises while it is read, it is the caller's to know, as one kind of error."""
+    given_picture = broken(tmp_path)
+
+    with pytest.raises(ValueError, match=r"."):
+        wire_form(given_picture)
+    if hasattr(given_picture, "close"):
+        given_picture.close()
+
+
+# ---- what a picture is
+
+
+def with_text() -> bytes:
+    """A PNG with text chunks before its pixels."""
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Comment", "IEND" * 100)
+    text.add_itxt("Title", "ö" * 50, zip=True)
+    return encoded(31, 17, pnginfo=text)
+
+
+def with_exif() -> bytes:
+    """A JPEG with a thumbnail in its EXIF segment, which has a frame header and an end of its own."""
+    exif = Image.Exif()
+    exif[0x010E] = "before \xff\xc0"
+    exif[0x0112] = 6
+    return encoded(40, 30, "JPEG", exif=exif.tobytes() + encoded(9, 9, "JPEG"))
+
+
+VARIANTS: dict[str, bytes] = {
+    "PNG": PNG,
+    "PNG with text": with_text(),
+    "PNG, interlaced or not": encoded(33, 9, mode="1"),
+    "PNG, 1 x 1": encoded(1, 1),
+    "JPEG": encoded(30, 20, "JPEG"),
+    "JPEG, progressive": encoded(300, 200, "JPEG", progressive=True),
+    "JPEG, grey": encoded(30, 20, "JPEG", mode="L"),
+    "JPEG, CMYK": encoded(30, 20, "JPEG", mode="CMYK"),
+    "JPEG with EXIF": with_exif(),
+    "JPEG with restart markers": encoded(300, 200, "JPEG", restart_marker_rows=1),
+    "WebP, lossy": encoded(31, 21, "WEBP"),
+    "WebP, lossless": encoded(31, 21, "WEBP", lossless=True),
+    "WebP, lossy with alpha": encoded(31, 21, "WEBP", mode="RGBA"),
+    "WebP, lossless with alpha": encoded(31, 21, "WEBP", mode="RGBA", lossless=True),
+    "WebP with EXIF": encoded(31, 21, "WEBP", exif=b"Exif\0\0" + Image.Exif().tobytes()),
+    "WebP, animated": encoded(31, 21, "WEBP", save_all=True, append_images=[picture(31, 21, "L").convert("RGB")]),
+}
+
+
+@pytest.mark.parametrize("content", VARIANTS.values(), ids=VARIANTS.keys())
+def test_picture_is_known_by_its_structure(content: bytes) -> None:
+    """Format and size are what Pillow finds after decoding."""
+    image = decoded(content)
+
+    assert inspect_picture(content) == PictureInfo(str(image.format).lower(), *image.size)
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    width=st.integers(1, 3000),
+    height=st.integers(1, 40),
+    upright=st.booleans(),
+    form=st.sampled_from(["PNG", "JPEG", "WEBP"]),
+    lossless=st.booleans(),
+)
+def test_size_is_read_for_any_size(width: int, height: int, upright: bool, form: str, lossless: bool) -> None:
+    """In every format, both sides in their order."""
+    sides = (height, width) if upright else (width, height)
+    options = {"lossless": lossless, "method": 0} if form == "WEBP" else {}
+    file = io.BytesIO()
+    Image.new("RGB", sides, (9, 80, 200)).save(file, form, **options)
+
+    assert inspect_picture(file.getvalue()) == PictureInfo(form.lower(), *sides)
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (encoded(form="GIF"), "gif"),
+        (encoded(form="BMP"), "bmp"),
+        (encoded(form="TIFF"), "tiff"),
+        (b"MM\0*\0\0\0\x08", "tiff"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "heif"),
+        (b"\0\0\0\x1cftypavif\0\0\0\0", "heif"),
+    ],
+    ids=["gif", "bmp", "tiff", "tiff, big-endian", "heic", "avif"],
+)
+def test_format_that_is_not_taken_is_called_by_its_name(content: bytes, name: str) -> None:
+    """So that the refusal can say what to convert."""
+    assert inspect_picture(content) == PictureInfo(name)
+    assert list(media.problems("", content, RULE)) == [
+        f"it is a {name} picture by its content; jpeg, png, webp are taken: convert it"
+    ]
+
+
+@pytest.mark.parametrize("content", VARIANTS.values(), ids=VARIANTS.keys())
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.7, 0.99])
+def test_picture_that_is_cut_off_is_refused(content: bytes, share: float) -> None:
+    """It would be paid for, and fail."""
+    with pytest.raises(ValueError, match=r"is cut off|is no picture"):
+        inspect_picture(content[: int(len(content) * share)])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x89PNG\r\n\x1a\n\0\0\0\0IEND\xaeB`\x82",
+        b"\xff\xd8\xff\xd9",
+        b"\xff\xd8\xff\xe0\0\x02\xff\xd9",
+        b"RIFF\x1a\0\0\0WEBPABCD" + b"\0" * 20,
+    ],
+    ids=["PNG without a header", "JPEG without a frame", "JPEG of one segment", "WebP of an unknown kind"],
+)
+def test_picture_without_what_holds_its_size_is_refused(content: bytes) -> None:
+    """It begins like a picture, and is none."""
+    with pytest.raises(ValueError, match=r"cut off|no WebP picture"):
+        inspect_picture(content)
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"<html>", b"%PDF-1.7", b"\x89PNG", PNG[1:]], ids=repr)
+def test_what_is_no_picture_is_refused_by_how_it_starts(content: bytes) -> None:
+    """The first bytes tell the reader what was given."""
+    with pytest.raises(ValueError, match=r"it is no picture: it starts with b"):
+        inspect_picture(content)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    start=st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF\x10\0\0\0WEBPVP8 ", b"GIF89a", b"BM"]),
+    rest=st.binary(max_size=60),
+)
+def test_any_bytes_are_a_picture_or_a_value_error(start: bytes, rest: bytes) -> None:
+    """Nothing that a caller gives makes another exception, or an endless loop."""
+    try:
+        info = inspect_picture(start + rest)
+    except ValueError:
+        return
+
+    assert info.format
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    content=st.sampled_from(list(VARIANTS.values())),
+    changes=st.lists(st.tuples(st.integers(0, 120), st.integers(0, 255)), min_size=1, max_size=6),
+    length=st.integers(0, 2000),
+)
+def test_damaged_picture_is_a_picture_or_a_value_error(
+    content: bytes, changes: list[tuple[int, int]], length: int
+) -> None:
+    """A file with wrong bytes near its start, where the structure is."""
+    damaged = bytearray(content)
+    for place, byte in changes:
+        damaged[place % len(damaged)] = byte
+    try:
+        info = inspect_picture(bytes(damaged[:length]))
+    except ValueError:
+        return
+
+    assert info.format
+
+
+# ---- what a field takes
+
+
+@pytest.mark.parametrize(
+    ("sides", "taken"),
+    [((2047, 2047), True), ((2048, 1), False), ((1, 2048), False), ((2049, 9), False), ((4096, 100), False)],
+)
+def test_both_sides_must_be_under_the_limit(sides: tuple[int, int], taken: bool) -> None:
+    """2048 is refused, 2047 is not (Image Faceswap, 2025-04-03)."""
+    file = io.BytesIO()
+    Image.new("L", sides).save(file, "PNG")
+    found = list(media.problems("", file.getvalue(), RULE))
+
+    width, height = sides
+    assert found == ([] if taken else [f"it is {width} x {height} pixels; both sides must be under 2048: shrink it"])
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("https://me.test/a.jpg", None),
+        ("https://me.test/a.JPEG", None),
+        ("https://me.test/a.webp?size=1#top", None),
+        ("https://me.test/a.gif", "must end in .jpg, .jpeg, .png, .webp; give the content instead"),
+        ("https://me.test/a", "must end in"),
+        ("https://me.test/?file=a.png", "must end in"),
+        ("https:///a.png", "names no host"),
+        ("https://[::1/a.png", "is malformed"),
+        ("https://me.test/" + "a" * 5_000_000, "must end in"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_url_must_name_a_host_and_a_picture(url: str, problem: str | None) -> None:
+    """The page asks for an ending; a long URL is cut in the sentence."""
+    found = list(media.problems(url, None, RULE))
+
+    assert (problem is None) == (not found)
+    assert (problem or "") in "".join(found)
+    assert len("".join(found)) < 400
+
+
+@pytest.mark.parametrize("form", MIME)
+def test_rule_without_limits_takes_any_picture(form: str) -> None:
+    """A field that names no format and no size has none."""
+    assert list(media.problems("", encoded(3000, 2, form), {"kind": "image"})) == []
+
+
+def test_other_kinds_of_file_are_not_looked_into() -> None:
+    """Sound and film are checked by the provider."""
+    assert list(media.problems("", b"sound", {"kind": "audio"})) == []
+    assert list(media.problems("https://me.test/a", None, {"kind": "audio"})) == []
+    assert list(media.problems("", b"", {"kind": "audio"})) == ["it is empty (0 bytes)"]
+
+
+def test_field_that_takes_only_urls_refuses_content() -> None:
+    """The file has to be somewhere first."""
+    assert list(media.problems("", PNG, {**RULE, "accepts": ["url"]})) == [
+        "only a URL is taken here: upload the file first"
+    ]

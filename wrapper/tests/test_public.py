@@ -1,0 +1,127 @@
+"""What the package shows: its names, their docstrings, and how little it costs to import."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from typing import Any
+
+import pytest
+import unitask
+from unitask import errors
+
+MODULES = ["errors", "inputs", "media", "task", "tasks", "tasks.faceswap"]  # those that users may import from
+
+
+def module(name: str) -> Any:
+    return importlib.import_module(f"unitask.{name}")
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_listed_names_exist(name: str) -> None:
+    """In alphabetical order, each once."""
+    names = module(name).__all__
+
+    assert names == sorted(set(names))
+    assert all(hasattr(module(name), each) for each in names)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_public_classes_are_listed(name: str) -> None:
+    """A class without an underscore that is defined here is for users."""
+    place = module(name)
+    defined = {
+        each
+        for each, value in vars(place).items()
+        if inspect.isclass(value) and value.__module__ == place.__name__ and not each.startswith("_")
+    }
+
+    assert defined <= set(place.__all__)
+
+
+def test_package_lists_what_it_has() -> None:
+    """Each name loads, and all errors are among them."""
+    assert unitask.__all__ == sorted(unitask.__all__)
+    assert all(hasattr(unitask, name) for name in unitask.__all__)
+    assert set(errors.__all__) <= set(unitask.__all__)
+    assert dir(unitask) == unitask.__all__
+
+
+@pytest.mark.parametrize("name", [name for name in unitask.__all__ if inspect.isclass(getattr(unitask, name))])
+def test_public_class_is_listed_where_it_is_defined(name: str) -> None:
+    """In one of the modules that users may import from; the clients stand alone in theirs."""
+    assert name in ("Client", "AsyncClient") or any(name in module(home).__all__ for home in MODULES)
+
+
+def test_name_that_is_not_there_is_an_attribute_error() -> None:
+    """As for any module."""
+    with pytest.raises(AttributeError, match="module 'unitask' has no attribute 'Klient'"):
+        _ = unitask.Klient  # type: ignore[attr-defined]
+
+
+def test_version_is_the_installed_one() -> None:
+    """It is not typed by hand."""
+    assert unitask.__version__ == version("unitask")
+
+
+def public_things() -> Iterator[tuple[str, Any]]:
+    """Every public class and function, and every public method and property of theirs."""
+    for place in [unitask, *map(module, MODULES)]:
+        for name in place.__all__:
+            thing = getattr(place, name)
+            if inspect.ismodule(thing) or not (inspect.isclass(thing) or inspect.isfunction(thing)):
+                continue
+            yield f"{place.__name__}.{name}", thing
+            members = vars(thing).items() if inspect.isclass(thing) else ()
+            for member, value in members:
+                if not member.startswith("_") and (inspect.isfunction(value) or isinstance(value, property)):
+                    yield f"{place.__name__}.{name}.{member}", value
+
+
+THINGS = dict(public_things())
+
+
+@pytest.mark.parametrize("name", THINGS)
+def test_public_name_has_a_docstring(name: str) -> None:
+    """Of its own."""
+    thing = THINGS[name]
+
+    assert vars(thing)["__doc__"] if inspect.isclass(thing) else thing.__doc__
+
+
+FRESH = """
+import json, sys
+{0}
+heavy = {{"httpx", "attrs", "attr", "jsonschema", "unitask_api.models", "asyncio", "PIL", "numpy"}}
+print(json.dumps(sorted(heavy & set(sys.modules))))
+"""
+
+
+def imported_by(statement: str) -> list[str]:
+    """Which heavy modules a statement imports in a fresh interpreter."""
+    done = subprocess.run([sys.executable, "-c", FRESH.format(statement)], capture_output=True, check=True, text=True)
+    found: list[str] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import unitask",
+        "from unitask import errors, tasks, Task, InvalidInput",
+        "from unitask import tasks; tasks.FaceSwap(target_image='a', swap_image='b')",
+    ],
+)
+def test_import_is_light(statement: str) -> None:
+    """Whoever only names a task, or catches an error, pays for no HTTP client."""
+    assert imported_by(statement) == []
+
+
+def test_client_brings_httpx() -> None:
+    """So that the test above would see it."""
+    assert "httpx" in imported_by("from unitask import Client")

@@ -1,0 +1,101 @@
+"""When to look next: the plan keeps its promises for the durations that it is made for."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from bisect import bisect_left
+from statistics import NormalDist, mean
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from unitask._core import spec, waiting
+
+TYPICALS = [1.0, 2.0, 8.0, 30.0, 60.0, 120.0, 300.0, 600.0]  # seconds
+SHARES = [(number + 0.5) / 1000 for number in range(1000)]
+
+
+def durations(typical: float) -> list[float]:
+    """A thousand durations that stand for the log-normal prior, one for each thousandth of it."""
+    return [typical * math.exp(waiting.SPREAD * NormalDist().inv_cdf(share)) for share in SHARES]
+
+
+def looks(typical: float, until: float) -> list[float]:
+    """The ages at which a wait looks, up to the first one after an age."""
+    found = [waiting.next_look(0.0, typical)]
+    while found[-1] < until:
+        found.append(found[-1] + waiting.next_look(found[-1], typical))
+    return found
+
+
+def outcome(typical: float) -> tuple[float, float]:
+    """How late the end is noticed, in seconds, and how many looks that takes, on average."""
+    ends = durations(typical)
+    plan = looks(typical, max(ends))
+    places = [bisect_left(plan, end) for end in ends]
+    return mean(plan[place] - end for place, end in zip(places, ends, strict=True)), mean(places) + 1
+
+
+@pytest.mark.parametrize("typical", TYPICALS)
+def test_end_is_noticed_as_late_as_planned(typical: float) -> None:
+    """On average, over the durations of the prior."""
+    delay, _ = outcome(typical)
+
+    assert delay == pytest.approx(waiting.mean_delay(typical), rel=0.1)
+
+
+@pytest.mark.parametrize("typical", [typical for typical in TYPICALS if typical >= 2])
+def test_plan_takes_no_more_looks_than_a_fixed_interval(typical: float) -> None:
+    """For the same mean delay, which is half of the interval."""
+    delay, count = outcome(typical)
+
+    assert count <= mean(math.ceil(end / (2 * delay)) for end in durations(typical))
+
+
+@pytest.mark.parametrize("typical", [0.5, *TYPICALS, 3600.0])
+def test_looks_are_neither_hasty_nor_rare(typical: float) -> None:
+    """They come after one another, at least half a second and at most half a minute apart."""
+    gaps = [later - earlier for earlier, later in itertools.pairwise(looks(typical, typical * 30))]
+
+    assert min(gaps) >= waiting.SHORTEST - 1e-9
+    assert max(gaps) <= waiting.LONGEST + 1e-9
+
+
+@settings(max_examples=100, deadline=None)
+@given(age=st.floats(0, 1e6), typical=st.sampled_from(TYPICALS))
+def test_next_look_is_in_sight_at_any_age(age: float, typical: float) -> None:
+    """Also between planned looks, and long after all of them."""
+    pause = waiting.next_look(age, typical)
+
+    assert waiting.SHORTEST / 2 <= pause <= waiting.LONGEST
+
+
+def test_looks_are_densest_around_the_usual_end() -> None:
+    """Rare before and after: that is what the square root of the hazard gives."""
+    before, around, after = (waiting.next_look(age, 60.0) for age in (0.0, 60.0, 900.0))
+
+    assert around < before
+    assert around < after
+
+
+def test_task_that_should_long_be_done_is_looked_at_rarely() -> None:
+    """Beyond the plan the pause is the longest."""
+    assert waiting.next_look(1e9, 8.0) == waiting.LONGEST
+
+
+@pytest.mark.parametrize(("typical", "delay"), [(0.1, 0.25), (2.5, 0.25), (8.0, 0.8), (50.0, 5.0), (600.0, 5.0)])
+def test_mean_delay_is_a_tenth_within_bounds(typical: float, delay: float) -> None:
+    """A quarter of a second to five seconds."""
+    assert waiting.mean_delay(typical) == pytest.approx(delay)
+
+
+@pytest.mark.parametrize(("typical", "timeout"), [(8.0, 600.0), (30.0, 600.0), (31.0, 620.0), (600.0, 12_000.0)])
+def test_default_timeout_is_twenty_times_the_usual_but_ten_minutes_at_least(typical: float, timeout: float) -> None:
+    """A wait is never without a bound."""
+    assert waiting.default_timeout(typical) == timeout
+
+
+def test_every_catalogued_duration_has_a_plan() -> None:
+    """No figure of the catalogue is one that the formula cannot take."""
+    assert all(waiting.next_look(0.0, entry.typical_seconds) > 0 for entry in spec.task_types().values())

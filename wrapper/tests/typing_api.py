@@ -1,0 +1,94 @@
+"""Every public call form with the type that a checker must see. Never run: mypy and basedpyright read it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+from typing import Any, assert_type
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from unitask import AsyncClient, Client, Output, Picture, State, Task, WaitTimeout, errors, tasks
+from unitask.tasks import FaceSwapOutput
+
+SWAP = tasks.FaceSwap(target_image="a", swap_image="b")
+
+
+def pictures(array: npt.NDArray[np.uint8], image: Image.Image) -> list[Picture]:
+    """Everything that is a picture, and none of it with a complaint."""
+    tasks.FaceSwap(target_image=array, swap_image=image, extra={"strength": 0.5})
+    with Path("a.png").open("rb") as file:
+        tasks.FaceSwap(target_image=file, swap_image=BytesIO())
+    return ["a.png", Path("a.png"), b"", bytearray(), memoryview(b""), BytesIO(), array, image]
+
+
+def on_change(task: Task[Output]) -> None:
+    """Is told each change."""
+    assert_type(task.state, State)
+
+
+def sync(client: Client) -> None:
+    """All calls of the sync client."""
+    assert_type(client.run(tasks.FaceSwap(target_image="a", swap_image="b")).output.image_url, str | None)
+    done = client.run(SWAP, timeout=60, on_change=on_change, validate=False, webhook_url="https://me.test")
+    task = client.submit(SWAP, webhook_secret="s", service_mode="public")
+    assert_type(done, Task[FaceSwapOutput])
+    assert_type(task, Task[FaceSwapOutput])
+    assert_type(client.wait(task, timeout=0, on_change=on_change), Task[FaceSwapOutput])
+    assert_type(client.wait("id"), Task[Output])
+    assert_type(client.get(task), Task[FaceSwapOutput])
+    assert_type(client.get("id"), Task[Output])
+    assert_type(client.run(tasks.Raw("m", "t", {"prompt": "x"})), Task[Output])
+    assert_type(client.events(task, timeout=1.5), Iterator[Task[Output]])
+    assert_type(client.download(task, "out/", overwrite=True), list[Path])
+    client.cancel(task)
+    client.cancel("id")
+    client.cancel_many(created_before=datetime.now(UTC), model="kling")
+    client.cancel_many(created_before=1.7e9)
+    with Client("key", "https://provider.test", http_timeout=1, poll_patience=2.5) as other:
+        assert_type(other, Client)
+
+
+async def asynchronous(client: AsyncClient) -> None:
+    """All calls of the async client."""
+    assert_type((await client.run(SWAP)).output.image_url, str | None)
+    task = await client.submit(SWAP, webhook_secret="s")
+    assert_type(task, Task[FaceSwapOutput])
+    assert_type(await client.wait(task, timeout=0, on_change=on_change), Task[FaceSwapOutput])
+    assert_type(await client.wait("id"), Task[Output])
+    assert_type(await client.get(task), Task[FaceSwapOutput])
+    assert_type(await client.get("id"), Task[Output])
+    assert_type(client.events("id"), AsyncIterator[Task[Output]])
+    assert_type(await client.download(task, Path("out"), overwrite=True), list[Path])
+    await client.cancel(task)
+    await client.cancel_many(created_before=1.7e9)
+    async with AsyncClient() as other:
+        assert_type(other, AsyncClient)
+
+
+def values(task: Task[FaceSwapOutput]) -> None:
+    """What a task says of itself."""
+    assert_type(task.id, str)
+    assert_type(task.status, object)
+    assert_type(task.done, bool)
+    assert_type(task.cost_usd, float | None)
+    assert_type(task.created_at, datetime | None)
+    assert_type(task.output, FaceSwapOutput)
+    assert_type(task.raw, dict[str, Any])
+
+
+def failures(client: Client) -> None:
+    """What errors carry."""
+    try:
+        client.run(SWAP)
+    except WaitTimeout as error:
+        assert_type(error.task_id, str | None)
+        assert_type(error.task, Task[Output] | None)
+    except errors.SubmissionUncertain as error:
+        assert_type(error.sent_between, tuple[datetime, datetime])
+    except errors.ApiError as error:
+        assert_type(error.status, int)
+        assert_type(error.retry_after, float | None)

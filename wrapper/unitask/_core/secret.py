@@ -1,0 +1,12 @@
+"""Keys and webhook secrets as values."""
+
+from __future__ import annotations
+
+
+class Secret(str):
+    """A text that no repr shows: tracebacks and crash reports may show the variables of every frame."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
