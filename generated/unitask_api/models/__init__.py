@@ -10,6 +10,57 @@ if _TYPE_CHECKING:
     from .error_envelope import ErrorEnvelope
     from .face_swap_input import FaceSwapInput
     from .face_swap_output import FaceSwapOutput
+    from .hailuo_video_input import HailuoVideoInput
+    from .hailuo_video_output import HailuoVideoOutput
+    from .kling_3_video_input import Kling3VideoInput
+    from .kling_3_video_input_aspect_ratio import Kling3VideoInputAspectRatio
+    from .kling_3_video_input_mode import Kling3VideoInputMode
+    from .kling_camera_config import KlingCameraConfig
+    from .kling_camera_control import KlingCameraControl
+    from .kling_effects_input import KlingEffectsInput
+    from .kling_element import KlingElement
+    from .kling_extend_input import KlingExtendInput
+    from .kling_file_output import KlingFileOutput
+    from .kling_lip_sync_input import KlingLipSyncInput
+    from .kling_mask import KlingMask
+    from .kling_motion_brush import KlingMotionBrush
+    from .kling_motion_control_input import KlingMotionControlInput
+    from .kling_motion_control_input_mode import KlingMotionControlInputMode
+    from .kling_motion_control_input_motion_direction import (
+        KlingMotionControlInputMotionDirection,
+    )
+    from .kling_omni_input import KlingOmniInput
+    from .kling_omni_input_resolution import KlingOmniInputResolution
+    from .kling_output import KlingOutput
+    from .kling_picture_file import KlingPictureFile
+    from .kling_point import KlingPoint
+    from .kling_shot import KlingShot
+    from .kling_sound_input import KlingSoundInput
+    from .kling_sound_input_duration import KlingSoundInputDuration
+    from .kling_sound_output import KlingSoundOutput
+    from .kling_try_on_input import KlingTryOnInput
+    from .kling_try_on_output import KlingTryOnOutput
+    from .kling_turbo_video_input import KlingTurboVideoInput
+    from .kling_video_file import KlingVideoFile
+    from .kling_video_input import KlingVideoInput
+    from .kling_video_input_aspect_ratio import KlingVideoInputAspectRatio
+    from .kling_video_input_duration import KlingVideoInputDuration
+    from .kling_video_input_mode import KlingVideoInputMode
+    from .kling_work import KlingWork
+    from .luma_generation import LumaGeneration
+    from .luma_key_frame import LumaKeyFrame
+    from .luma_key_frames import LumaKeyFrames
+    from .luma_output import LumaOutput
+    from .luma_picture_file import LumaPictureFile
+    from .luma_video_file import LumaVideoFile
+    from .luma_video_input import LumaVideoInput
+    from .luma_video_input_aspect_ratio import LumaVideoInputAspectRatio
+    from .luma_video_input_duration import LumaVideoInputDuration
+    from .suno_clip import SunoClip
+    from .suno_clip_metadata import SunoClipMetadata
+    from .suno_music_input import SunoMusicInput
+    from .suno_music_output import SunoMusicOutput
+    from .suno_music_output_clips_type_0 import SunoMusicOutputClipsType0
     from .task import Task
     from .task_config import TaskConfig
     from .task_envelope import TaskEnvelope
@@ -22,6 +73,13 @@ if _TYPE_CHECKING:
     from .task_request_input import TaskRequestInput
     from .task_status import TaskStatus
     from .task_usage import TaskUsage
+    from .udio_lyrics_input import UdioLyricsInput
+    from .udio_lyrics_output import UdioLyricsOutput
+    from .udio_lyrics_pair import UdioLyricsPair
+    from .udio_music_input import UdioMusicInput
+    from .udio_music_input_lyrics_type import UdioMusicInputLyricsType
+    from .udio_music_output import UdioMusicOutput
+    from .udio_song import UdioSong
     from .webhook_config import WebhookConfig
 
 _WHERE = {
@@ -29,6 +87,55 @@ _WHERE = {
     "ErrorEnvelope": ".error_envelope",
     "FaceSwapInput": ".face_swap_input",
     "FaceSwapOutput": ".face_swap_output",
+    "HailuoVideoInput": ".hailuo_video_input",
+    "HailuoVideoOutput": ".hailuo_video_output",
+    "Kling3VideoInput": ".kling_3_video_input",
+    "Kling3VideoInputAspectRatio": ".kling_3_video_input_aspect_ratio",
+    "Kling3VideoInputMode": ".kling_3_video_input_mode",
+    "KlingCameraConfig": ".kling_camera_config",
+    "KlingCameraControl": ".kling_camera_control",
+    "KlingEffectsInput": ".kling_effects_input",
+    "KlingElement": ".kling_element",
+    "KlingExtendInput": ".kling_extend_input",
+    "KlingFileOutput": ".kling_file_output",
+    "KlingLipSyncInput": ".kling_lip_sync_input",
+    "KlingMask": ".kling_mask",
+    "KlingMotionBrush": ".kling_motion_brush",
+    "KlingMotionControlInput": ".kling_motion_control_input",
+    "KlingMotionControlInputMode": ".kling_motion_control_input_mode",
+    "KlingMotionControlInputMotionDirection": ".kling_motion_control_input_motion_direction",
+    "KlingOmniInput": ".kling_omni_input",
+    "KlingOmniInputResolution": ".kling_omni_input_resolution",
+    "KlingOutput": ".kling_output",
+    "KlingPictureFile": ".kling_picture_file",
+    "KlingPoint": ".kling_point",
+    "KlingShot": ".kling_shot",
+    "KlingSoundInput": ".kling_sound_input",
+    "KlingSoundInputDuration": ".kling_sound_input_duration",
+    "KlingSoundOutput": ".kling_sound_output",
+    "KlingTryOnInput": ".kling_try_on_input",
+    "KlingTryOnOutput": ".kling_try_on_output",
+    "KlingTurboVideoInput": ".kling_turbo_video_input",
+    "KlingVideoFile": ".kling_video_file",
+    "KlingVideoInput": ".kling_video_input",
+    "KlingVideoInputAspectRatio": ".kling_video_input_aspect_ratio",
+    "KlingVideoInputDuration": ".kling_video_input_duration",
+    "KlingVideoInputMode": ".kling_video_input_mode",
+    "KlingWork": ".kling_work",
+    "LumaGeneration": ".luma_generation",
+    "LumaKeyFrame": ".luma_key_frame",
+    "LumaKeyFrames": ".luma_key_frames",
+    "LumaOutput": ".luma_output",
+    "LumaPictureFile": ".luma_picture_file",
+    "LumaVideoFile": ".luma_video_file",
+    "LumaVideoInput": ".luma_video_input",
+    "LumaVideoInputAspectRatio": ".luma_video_input_aspect_ratio",
+    "LumaVideoInputDuration": ".luma_video_input_duration",
+    "SunoClip": ".suno_clip",
+    "SunoClipMetadata": ".suno_clip_metadata",
+    "SunoMusicInput": ".suno_music_input",
+    "SunoMusicOutput": ".suno_music_output",
+    "SunoMusicOutputClipsType0": ".suno_music_output_clips_type_0",
     "Task": ".task",
     "TaskConfig": ".task_config",
     "TaskEnvelope": ".task_envelope",
@@ -41,6 +148,13 @@ _WHERE = {
     "TaskRequestInput": ".task_request_input",
     "TaskStatus": ".task_status",
     "TaskUsage": ".task_usage",
+    "UdioLyricsInput": ".udio_lyrics_input",
+    "UdioLyricsOutput": ".udio_lyrics_output",
+    "UdioLyricsPair": ".udio_lyrics_pair",
+    "UdioMusicInput": ".udio_music_input",
+    "UdioMusicInputLyricsType": ".udio_music_input_lyrics_type",
+    "UdioMusicOutput": ".udio_music_output",
+    "UdioSong": ".udio_song",
     "WebhookConfig": ".webhook_config",
 }
 
@@ -49,6 +163,55 @@ __all__ = (
     "ErrorEnvelope",
     "FaceSwapInput",
     "FaceSwapOutput",
+    "HailuoVideoInput",
+    "HailuoVideoOutput",
+    "Kling3VideoInput",
+    "Kling3VideoInputAspectRatio",
+    "Kling3VideoInputMode",
+    "KlingCameraConfig",
+    "KlingCameraControl",
+    "KlingEffectsInput",
+    "KlingElement",
+    "KlingExtendInput",
+    "KlingFileOutput",
+    "KlingLipSyncInput",
+    "KlingMask",
+    "KlingMotionBrush",
+    "KlingMotionControlInput",
+    "KlingMotionControlInputMode",
+    "KlingMotionControlInputMotionDirection",
+    "KlingOmniInput",
+    "KlingOmniInputResolution",
+    "KlingOutput",
+    "KlingPictureFile",
+    "KlingPoint",
+    "KlingShot",
+    "KlingSoundInput",
+    "KlingSoundInputDuration",
+    "KlingSoundOutput",
+    "KlingTryOnInput",
+    "KlingTryOnOutput",
+    "KlingTurboVideoInput",
+    "KlingVideoFile",
+    "KlingVideoInput",
+    "KlingVideoInputAspectRatio",
+    "KlingVideoInputDuration",
+    "KlingVideoInputMode",
+    "KlingWork",
+    "LumaGeneration",
+    "LumaKeyFrame",
+    "LumaKeyFrames",
+    "LumaOutput",
+    "LumaPictureFile",
+    "LumaVideoFile",
+    "LumaVideoInput",
+    "LumaVideoInputAspectRatio",
+    "LumaVideoInputDuration",
+    "SunoClip",
+    "SunoClipMetadata",
+    "SunoMusicInput",
+    "SunoMusicOutput",
+    "SunoMusicOutputClipsType0",
     "Task",
     "TaskConfig",
     "TaskEnvelope",
@@ -61,6 +224,13 @@ __all__ = (
     "TaskRequestInput",
     "TaskStatus",
     "TaskUsage",
+    "UdioLyricsInput",
+    "UdioLyricsOutput",
+    "UdioLyricsPair",
+    "UdioMusicInput",
+    "UdioMusicInputLyricsType",
+    "UdioMusicOutput",
+    "UdioSong",
     "WebhookConfig",
 )
 
