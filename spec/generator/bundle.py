@@ -88,7 +88,8 @@ def at(document: Document, pointer: str) -> Any:
     """What stands at a reference of this document, such as ``#/components/schemas/Task``."""
     node: Any = document
     for part in pointer.removeprefix("#").split("/")[1:]:
-        node = node[part.replace("~1", "/").replace("~0", "~")]
+        key = part.replace("~1", "/").replace("~0", "~")
+        node = node[int(key) if isinstance(node, list) else key]
     return node
 
 

@@ -23,12 +23,24 @@ def test_bundle_holds_every_operation_and_every_task_type(document: dict[str, An
     """The operations on tasks are in the document, and each entry of each file of task types."""
     names = {operation["operationId"] for _, _, operation in operations(document)}
     entries = [
-        (task["name"], path.stem) for path in sorted((SPEC / "tasks").glob("*.yaml")) for task in load_yaml(path)["tasks"]
+        (task["name"], path.stem)
+        for path in sorted((SPEC / "tasks").glob("*.yaml"))
+        for task in load_yaml(path)["tasks"]
     ]
 
     assert names >= {"create_task", "get_task", "cancel_task", "cancel_tasks"}
     assert [(task["name"], task["family"]) for task in document["x-tasks"]] == entries
     assert ("FaceSwap", "faceswap") in entries
+
+
+def test_what_is_left_out_is_not_in_the_catalogue_and_has_a_reason(document: dict[str, Any]) -> None:
+    """Each pair of spec/left-out.yaml is named once, is no entry of the catalogue, and says why."""
+    left_out = load_yaml(SPEC / "left-out.yaml")
+    pairs = [(entry["model"], entry["task_type"]) for entry in left_out]
+
+    assert len(set(pairs)) == len(pairs)
+    assert not {(task["model"], task["task_type"]) for task in document["x-tasks"]} & set(pairs)
+    assert all(len(entry["why"]) > 20 for entry in left_out)
 
 
 def test_bundle_attaches_each_example_to_its_operation(document: dict[str, Any]) -> None:

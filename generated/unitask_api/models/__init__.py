@@ -10,6 +10,8 @@ if _TYPE_CHECKING:
     from .error_envelope import ErrorEnvelope
     from .face_swap_input import FaceSwapInput
     from .face_swap_output import FaceSwapOutput
+    from .gemini_image_input import GeminiImageInput
+    from .gemini_image_output import GeminiImageOutput
     from .hailuo_video_input import HailuoVideoInput
     from .hailuo_video_output import HailuoVideoOutput
     from .kling_3_video_input import Kling3VideoInput
@@ -56,6 +58,27 @@ if _TYPE_CHECKING:
     from .luma_video_input import LumaVideoInput
     from .luma_video_input_aspect_ratio import LumaVideoInputAspectRatio
     from .luma_video_input_duration import LumaVideoInputDuration
+    from .midjourney_describe_input import MidjourneyDescribeInput
+    from .midjourney_describe_input_process_mode import (
+        MidjourneyDescribeInputProcessMode,
+    )
+    from .midjourney_describe_output import MidjourneyDescribeOutput
+    from .midjourney_imagine_input import MidjourneyImagineInput
+    from .midjourney_imagine_input_process_mode import MidjourneyImagineInputProcessMode
+    from .midjourney_inpaint_input import MidjourneyInpaintInput
+    from .midjourney_outpaint_input import MidjourneyOutpaintInput
+    from .midjourney_output import MidjourneyOutput
+    from .midjourney_pan_input import MidjourneyPanInput
+    from .midjourney_reroll_input import MidjourneyRerollInput
+    from .midjourney_seed_input import MidjourneySeedInput
+    from .midjourney_seed_output import MidjourneySeedOutput
+    from .midjourney_upscale_input import MidjourneyUpscaleInput
+    from .midjourney_upscale_input_index import MidjourneyUpscaleInputIndex
+    from .midjourney_variation_input import MidjourneyVariationInput
+    from .midjourney_variation_input_index import MidjourneyVariationInputIndex
+    from .sora_pro_video_input import SoraProVideoInput
+    from .sora_video_input import SoraVideoInput
+    from .sora_video_output import SoraVideoOutput
     from .suno_clip import SunoClip
     from .suno_clip_metadata import SunoClipMetadata
     from .suno_music_input import SunoMusicInput
@@ -80,6 +103,8 @@ if _TYPE_CHECKING:
     from .udio_music_input_lyrics_type import UdioMusicInputLyricsType
     from .udio_music_output import UdioMusicOutput
     from .udio_song import UdioSong
+    from .veo_video_input import VeoVideoInput
+    from .veo_video_output import VeoVideoOutput
     from .webhook_config import WebhookConfig
 
 _WHERE = {
@@ -87,6 +112,8 @@ _WHERE = {
     "ErrorEnvelope": ".error_envelope",
     "FaceSwapInput": ".face_swap_input",
     "FaceSwapOutput": ".face_swap_output",
+    "GeminiImageInput": ".gemini_image_input",
+    "GeminiImageOutput": ".gemini_image_output",
     "HailuoVideoInput": ".hailuo_video_input",
     "HailuoVideoOutput": ".hailuo_video_output",
     "Kling3VideoInput": ".kling_3_video_input",
@@ -131,6 +158,25 @@ _WHERE = {
     "LumaVideoInput": ".luma_video_input",
     "LumaVideoInputAspectRatio": ".luma_video_input_aspect_ratio",
     "LumaVideoInputDuration": ".luma_video_input_duration",
+    "MidjourneyDescribeInput": ".midjourney_describe_input",
+    "MidjourneyDescribeInputProcessMode": ".midjourney_describe_input_process_mode",
+    "MidjourneyDescribeOutput": ".midjourney_describe_output",
+    "MidjourneyImagineInput": ".midjourney_imagine_input",
+    "MidjourneyImagineInputProcessMode": ".midjourney_imagine_input_process_mode",
+    "MidjourneyInpaintInput": ".midjourney_inpaint_input",
+    "MidjourneyOutpaintInput": ".midjourney_outpaint_input",
+    "MidjourneyOutput": ".midjourney_output",
+    "MidjourneyPanInput": ".midjourney_pan_input",
+    "MidjourneyRerollInput": ".midjourney_reroll_input",
+    "MidjourneySeedInput": ".midjourney_seed_input",
+    "MidjourneySeedOutput": ".midjourney_seed_output",
+    "MidjourneyUpscaleInput": ".midjourney_upscale_input",
+    "MidjourneyUpscaleInputIndex": ".midjourney_upscale_input_index",
+    "MidjourneyVariationInput": ".midjourney_variation_input",
+    "MidjourneyVariationInputIndex": ".midjourney_variation_input_index",
+    "SoraProVideoInput": ".sora_pro_video_input",
+    "SoraVideoInput": ".sora_video_input",
+    "SoraVideoOutput": ".sora_video_output",
     "SunoClip": ".suno_clip",
     "SunoClipMetadata": ".suno_clip_metadata",
     "SunoMusicInput": ".suno_music_input",
@@ -155,6 +201,8 @@ _WHERE = {
     "UdioMusicInputLyricsType": ".udio_music_input_lyrics_type",
     "UdioMusicOutput": ".udio_music_output",
     "UdioSong": ".udio_song",
+    "VeoVideoInput": ".veo_video_input",
+    "VeoVideoOutput": ".veo_video_output",
     "WebhookConfig": ".webhook_config",
 }
 
@@ -163,6 +211,8 @@ __all__ = (
     "ErrorEnvelope",
     "FaceSwapInput",
     "FaceSwapOutput",
+    "GeminiImageInput",
+    "GeminiImageOutput",
     "HailuoVideoInput",
     "HailuoVideoOutput",
     "Kling3VideoInput",
@@ -207,6 +257,25 @@ __all__ = (
     "LumaVideoInput",
     "LumaVideoInputAspectRatio",
     "LumaVideoInputDuration",
+    "MidjourneyDescribeInput",
+    "MidjourneyDescribeInputProcessMode",
+    "MidjourneyDescribeOutput",
+    "MidjourneyImagineInput",
+    "MidjourneyImagineInputProcessMode",
+    "MidjourneyInpaintInput",
+    "MidjourneyOutpaintInput",
+    "MidjourneyOutput",
+    "MidjourneyPanInput",
+    "MidjourneyRerollInput",
+    "MidjourneySeedInput",
+    "MidjourneySeedOutput",
+    "MidjourneyUpscaleInput",
+    "MidjourneyUpscaleInputIndex",
+    "MidjourneyVariationInput",
+    "MidjourneyVariationInputIndex",
+    "SoraProVideoInput",
+    "SoraVideoInput",
+    "SoraVideoOutput",
     "SunoClip",
     "SunoClipMetadata",
     "SunoMusicInput",
@@ -231,6 +300,8 @@ __all__ = (
     "UdioMusicInputLyricsType",
     "UdioMusicOutput",
     "UdioSong",
+    "VeoVideoInput",
+    "VeoVideoOutput",
     "WebhookConfig",
 )
 

@@ -9,6 +9,7 @@ from ..task import Output
 
 if TYPE_CHECKING:
     from .faceswap import FaceSwap, FaceSwapOutput
+    from .gemini import GeminiFlashImage, GeminiImageOutput, NanoBanana2, NanoBananaPro
     from .hailuo import HailuoVideo, HailuoVideoOutput
     from .kling import (
         Kling3Video,
@@ -46,6 +47,21 @@ if TYPE_CHECKING:
         LumaVideo,
         LumaVideoFile,
     )
+    from .midjourney import (
+        MidjourneyDescribe,
+        MidjourneyDescribeOutput,
+        MidjourneyImagine,
+        MidjourneyInpaint,
+        MidjourneyOutpaint,
+        MidjourneyOutput,
+        MidjourneyPan,
+        MidjourneyReroll,
+        MidjourneySeed,
+        MidjourneySeedOutput,
+        MidjourneyUpscale,
+        MidjourneyVariation,
+    )
+    from .sora import Sora2ProVideo, Sora2Video, SoraVideoOutput
     from .suno import (
         SunoClip,
         SunoClipMetadata,
@@ -61,10 +77,19 @@ if TYPE_CHECKING:
         UdioMusicOutput,
         UdioSong,
     )
+    from .veo import (
+        Veo3FastVideo,
+        Veo3Video,
+        Veo31FastVideo,
+        Veo31Video,
+        VeoVideoOutput,
+    )
 
 __all__ = [
     "FaceSwap",
     "FaceSwapOutput",
+    "GeminiFlashImage",
+    "GeminiImageOutput",
     "HailuoVideo",
     "HailuoVideoOutput",
     "Kling3Video",
@@ -99,7 +124,24 @@ __all__ = [
     "LumaPictureFile",
     "LumaVideo",
     "LumaVideoFile",
+    "MidjourneyDescribe",
+    "MidjourneyDescribeOutput",
+    "MidjourneyImagine",
+    "MidjourneyInpaint",
+    "MidjourneyOutpaint",
+    "MidjourneyOutput",
+    "MidjourneyPan",
+    "MidjourneyReroll",
+    "MidjourneySeed",
+    "MidjourneySeedOutput",
+    "MidjourneyUpscale",
+    "MidjourneyVariation",
+    "NanoBanana2",
+    "NanoBananaPro",
     "Raw",
+    "Sora2ProVideo",
+    "Sora2Video",
+    "SoraVideoOutput",
     "SunoClip",
     "SunoClipMetadata",
     "SunoCustomMusic",
@@ -111,11 +153,20 @@ __all__ = [
     "UdioMusic",
     "UdioMusicOutput",
     "UdioSong",
+    "Veo31FastVideo",
+    "Veo31Video",
+    "Veo3FastVideo",
+    "Veo3Video",
+    "VeoVideoOutput",
 ]
 
 _FAMILIES = {
     "FaceSwapOutput": "faceswap",
     "FaceSwap": "faceswap",
+    "GeminiImageOutput": "gemini",
+    "GeminiFlashImage": "gemini",
+    "NanoBananaPro": "gemini",
+    "NanoBanana2": "gemini",
     "HailuoVideoOutput": "hailuo",
     "HailuoVideo": "hailuo",
     "KlingPictureFile": "kling",
@@ -150,6 +201,21 @@ _FAMILIES = {
     "LumaKeyFrames": "luma",
     "LumaVideo": "luma",
     "LumaExtend": "luma",
+    "MidjourneyOutput": "midjourney",
+    "MidjourneyImagine": "midjourney",
+    "MidjourneyUpscale": "midjourney",
+    "MidjourneyVariation": "midjourney",
+    "MidjourneyReroll": "midjourney",
+    "MidjourneyDescribeOutput": "midjourney",
+    "MidjourneyDescribe": "midjourney",
+    "MidjourneySeedOutput": "midjourney",
+    "MidjourneySeed": "midjourney",
+    "MidjourneyInpaint": "midjourney",
+    "MidjourneyOutpaint": "midjourney",
+    "MidjourneyPan": "midjourney",
+    "SoraVideoOutput": "sora",
+    "Sora2Video": "sora",
+    "Sora2ProVideo": "sora",
     "SunoClipMetadata": "suno",
     "SunoClip": "suno",
     "SunoMusicOutput": "suno",
@@ -161,9 +227,17 @@ _FAMILIES = {
     "UdioLyricsPair": "udio",
     "UdioLyricsOutput": "udio",
     "UdioLyrics": "udio",
+    "VeoVideoOutput": "veo",
+    "Veo3Video": "veo",
+    "Veo3FastVideo": "veo",
+    "Veo31Video": "veo",
+    "Veo31FastVideo": "veo",
 }
 _OUTPUTS = {
     ("Qubico/image-toolkit", "face-swap"): "FaceSwapOutput",
+    ("gemini", "gemini-2.5-flash-image"): "GeminiImageOutput",
+    ("gemini", "nano-banana-pro"): "GeminiImageOutput",
+    ("gemini", "nano-banana-2"): "GeminiImageOutput",
     ("hailuo", "video_generation"): "HailuoVideoOutput",
     ("kling", "video_generation"): "KlingOutput",
     ("kling", "extend_video"): "KlingOutput",
@@ -176,10 +250,25 @@ _OUTPUTS = {
     ("kling-turbo", "video_generation"): "KlingFileOutput",
     ("luma", "video_generation"): "LumaOutput",
     ("luma", "extend_video"): "LumaOutput",
+    ("midjourney", "imagine"): "MidjourneyOutput",
+    ("midjourney", "upscale"): "MidjourneyOutput",
+    ("midjourney", "variation"): "MidjourneyOutput",
+    ("midjourney", "reroll"): "MidjourneyOutput",
+    ("midjourney", "describe"): "MidjourneyDescribeOutput",
+    ("midjourney", "seed"): "MidjourneySeedOutput",
+    ("midjourney", "inpaint"): "MidjourneyOutput",
+    ("midjourney", "outpaint"): "MidjourneyOutput",
+    ("midjourney", "pan"): "MidjourneyOutput",
+    ("sora2", "sora2-video"): "SoraVideoOutput",
+    ("sora2", "sora2-pro-video"): "SoraVideoOutput",
     ("music-s", "generate_music"): "SunoMusicOutput",
     ("music-s", "generate_music_custom"): "SunoMusicOutput",
     ("music-u", "generate_music"): "UdioMusicOutput",
     ("music-u", "generate_lyrics"): "UdioLyricsOutput",
+    ("veo3", "veo3-video"): "VeoVideoOutput",
+    ("veo3", "veo3-video-fast"): "VeoVideoOutput",
+    ("veo3.1", "veo3.1-video"): "VeoVideoOutput",
+    ("veo3.1", "veo3.1-video-fast"): "VeoVideoOutput",
 }
 
 
