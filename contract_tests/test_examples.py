@@ -88,6 +88,20 @@ def test_example_output_is_read_by_its_class(name: str) -> None:
     assert read(getattr(tasks, entry["output"])(body["data"]["output"] or {}, "t")) >= 1
 
 
+def test_map_in_an_output_is_read_by_its_class() -> None:
+    """Suno's songs, by their ids; one of them is empty. What is no object is told as such."""
+    output = examples()["suno.generate_music.completed.200"]["value"]["data"]["output"]
+    clips = tasks.SunoMusicOutput(output, "t").clips
+
+    assert {key: clip.audio_url for key, clip in clips.items()} == {
+        key: clip.get("audio_url") for key, clip in output["clips"].items()
+    }
+    assert tasks.SunoMusicOutput({"clips": None}, "t").clips == {}
+    for broken in ([], {"a": 1}):
+        with pytest.raises(errors.ProviderBroken, match=r"output\.clips is"):
+            _ = tasks.SunoMusicOutput({"clips": broken}, "t").clips
+
+
 @pytest.mark.parametrize("shell", ["sync", "async"])
 @pytest.mark.parametrize("name", examples("default"))
 def test_example_refusal_is_a_typed_error_with_the_task_id(shell: str, name: str) -> None:

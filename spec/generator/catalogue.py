@@ -154,6 +154,7 @@ class {name}(TaskInput[{task["output"]}]):
 
     def _type(self, where: str, rule: Document) -> str:
         """The Python type of an input field."""
+        rule = _not_null(rule)  # None means that it is not sent
         if "$ref" in rule:
             return self._typed_dict(rule["$ref"].rpartition("/")[2])
         if media := rule.get("x-media"):
@@ -184,7 +185,8 @@ class {name}(TaskInput[{task["output"]}]):
         return name
 
     def _about(self, rule: Document, required: bool) -> str:
-        text = self._schemas[rule["$ref"].rpartition("/")[2]]["description"] if "$ref" in rule else rule["description"]
+        rule = _not_null(rule)
+        text = rule.get("description") or self._schemas[rule["$ref"].rpartition("/")[2]]["description"]
         return f"{text}{_limits(rule)}{'' if required else ' Optional.'}"
 
     # --- what it makes

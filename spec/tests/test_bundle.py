@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from generator.bundle import SpecError, at, bundle, load_yaml, operations
+from generator.bundle import SpecError, at, bundle, load_yaml, operations, task_of
 
 SPEC = Path(__file__).resolve().parents[1]
 
@@ -41,6 +41,18 @@ def test_what_is_left_out_is_not_in_the_catalogue_and_has_a_reason(document: dic
     assert len(set(pairs)) == len(pairs)
     assert not {(task["model"], task["task_type"]) for task in document["x-tasks"]} & set(pairs)
     assert all(len(entry["why"]) > 20 for entry in left_out)
+
+
+@pytest.mark.parametrize(
+    ("given", "name"), [({"version": "3.0"}, "Kling3Video"), ({"version": "2.1"}, "KlingVideo"), (None, "KlingVideo")]
+)
+def test_task_is_found_by_what_its_input_matches(document: dict[str, Any], given: Any, name: str) -> None:
+    """Of two entries with one name on the wire, the one whose `match` fits; the plain one when the echo is empty."""
+    found = task_of(document, {"model": "kling", "task_type": "video_generation", "input": given})
+
+    assert found
+    assert found["name"] == name
+    assert task_of(document, {"model": "kling", "task_type": "nothing"}) is None
 
 
 def test_bundle_attaches_each_example_to_its_operation(document: dict[str, Any]) -> None:

@@ -27,15 +27,18 @@ class KlingWork:
     """ The maker's own number, 99 when done. """
     type_: None | str | Unset = UNSET
     """ The maker's own word for the kind of work. """
-    cover: KlingPictureFile | Unset = UNSET
-    """ A picture that was made, or a cover. """
-    video: KlingVideoFile | Unset = UNSET
-    """ A video that was made. """
-    image: KlingPictureFile | Unset = UNSET
-    """ A picture that was made, or a cover. """
+    cover: KlingPictureFile | None | Unset = UNSET
+    """ Its cover. """
+    video: KlingVideoFile | None | Unset = UNSET
+    """ The video, unless it is a picture. """
+    image: KlingPictureFile | None | Unset = UNSET
+    """ The picture, when clothes are tried on. """
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
+        from ..models.kling_picture_file import KlingPictureFile  # noqa: PLC0415
+        from ..models.kling_video_file import KlingVideoFile  # noqa: PLC0415
+
         content_type: None | str | Unset
         if isinstance(self.content_type, Unset):
             content_type = UNSET
@@ -54,17 +57,29 @@ class KlingWork:
         else:
             type_ = self.type_
 
-        cover: dict[str, Any] | Unset = UNSET
-        if not isinstance(self.cover, Unset):
+        cover: dict[str, Any] | None | Unset
+        if isinstance(self.cover, Unset):
+            cover = UNSET
+        elif isinstance(self.cover, KlingPictureFile):
             cover = self.cover.to_dict()
+        else:
+            cover = self.cover
 
-        video: dict[str, Any] | Unset = UNSET
-        if not isinstance(self.video, Unset):
+        video: dict[str, Any] | None | Unset
+        if isinstance(self.video, Unset):
+            video = UNSET
+        elif isinstance(self.video, KlingVideoFile):
             video = self.video.to_dict()
+        else:
+            video = self.video
 
-        image: dict[str, Any] | Unset = UNSET
-        if not isinstance(self.image, Unset):
+        image: dict[str, Any] | None | Unset
+        if isinstance(self.image, Unset):
+            image = UNSET
+        elif isinstance(self.image, KlingPictureFile):
             image = self.image.to_dict()
+        else:
+            image = self.image
 
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
@@ -118,26 +133,44 @@ class KlingWork:
 
         type_ = _parse_type_(d.pop("type", UNSET))
 
-        _cover = d.pop("cover", UNSET)
-        cover: KlingPictureFile | Unset
-        if isinstance(_cover, Unset):
-            cover = UNSET
-        else:
-            cover = KlingPictureFile.from_dict(_cover)
+        def _parse_cover(data: object) -> KlingPictureFile | None | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            if isinstance(data, dict):
+                cover_type_0 = KlingPictureFile.from_dict(cast("dict[str, Any]", data))
 
-        _video = d.pop("video", UNSET)
-        video: KlingVideoFile | Unset
-        if isinstance(_video, Unset):
-            video = UNSET
-        else:
-            video = KlingVideoFile.from_dict(_video)
+                return cover_type_0
+            raise TypeError(f"cover is neither null nor as documented: {type(data).__name__}")
 
-        _image = d.pop("image", UNSET)
-        image: KlingPictureFile | Unset
-        if isinstance(_image, Unset):
-            image = UNSET
-        else:
-            image = KlingPictureFile.from_dict(_image)
+        cover = _parse_cover(d.pop("cover", UNSET))
+
+        def _parse_video(data: object) -> KlingVideoFile | None | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            if isinstance(data, dict):
+                video_type_0 = KlingVideoFile.from_dict(cast("dict[str, Any]", data))
+
+                return video_type_0
+            raise TypeError(f"video is neither null nor as documented: {type(data).__name__}")
+
+        video = _parse_video(d.pop("video", UNSET))
+
+        def _parse_image(data: object) -> KlingPictureFile | None | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            if isinstance(data, dict):
+                image_type_0 = KlingPictureFile.from_dict(cast("dict[str, Any]", data))
+
+                return image_type_0
+            raise TypeError(f"image is neither null nor as documented: {type(data).__name__}")
+
+        image = _parse_image(d.pop("image", UNSET))
 
         kling_work = cls(
             content_type=content_type,

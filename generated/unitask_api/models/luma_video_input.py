@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
@@ -34,8 +34,7 @@ class LumaVideoInput:
     """ Whether the prompt is elaborated first; documented default false, not in the page since 2026. """
     loop: bool | Unset = UNSET
     """ Whether the end shall fit the beginning; documented default false. """
-    key_frames: LumaKeyFrames | Unset = UNSET
-    """ The first and the last picture, under their names until 2026-01. """
+    key_frames: LumaKeyFrames | None | Unset = UNSET
     model_name: str | Unset = UNSET
     """ The model, ray-v1 or ray-v2, under its name until 2026-01. """
     model: str | Unset = UNSET
@@ -51,15 +50,21 @@ class LumaVideoInput:
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
+        from ..models.luma_key_frames import LumaKeyFrames  # noqa: PLC0415
+
         prompt = self.prompt
 
         expand_prompt = self.expand_prompt
 
         loop = self.loop
 
-        key_frames: dict[str, Any] | Unset = UNSET
-        if not isinstance(self.key_frames, Unset):
+        key_frames: dict[str, Any] | None | Unset
+        if isinstance(self.key_frames, Unset):
+            key_frames = UNSET
+        elif isinstance(self.key_frames, LumaKeyFrames):
             key_frames = self.key_frames.to_dict()
+        else:
+            key_frames = self.key_frames
 
         model_name = self.model_name
 
@@ -116,12 +121,18 @@ class LumaVideoInput:
 
         loop = d.pop("loop", UNSET)
 
-        _key_frames = d.pop("key_frames", UNSET)
-        key_frames: LumaKeyFrames | Unset
-        if isinstance(_key_frames, Unset):
-            key_frames = UNSET
-        else:
-            key_frames = LumaKeyFrames.from_dict(_key_frames)
+        def _parse_key_frames(data: object) -> LumaKeyFrames | None | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            if isinstance(data, dict):
+                key_frames_type_0 = LumaKeyFrames.from_dict(cast("dict[str, Any]", data))
+
+                return key_frames_type_0
+            raise TypeError(f"key_frames is neither null nor as documented: {type(data).__name__}")
+
+        key_frames = _parse_key_frames(d.pop("key_frames", UNSET))
 
         model_name = d.pop("model_name", UNSET)
 

@@ -36,8 +36,8 @@ class SunoClip:
     """ Version of the model, for example "v3". """
     model_name: None | str | Unset = UNSET
     """ The model, for example "chirp-v3". """
-    metadata: SunoClipMetadata | Unset = UNSET
-    """ How a song was made. """
+    metadata: None | SunoClipMetadata | Unset = UNSET
+    """ How it was made. """
     is_liked: bool | None | Unset = UNSET
     """ Whether its owner likes it. """
     user_id: None | str | Unset = UNSET
@@ -67,6 +67,8 @@ class SunoClip:
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
+        from ..models.suno_clip_metadata import SunoClipMetadata  # noqa: PLC0415
+
         id: None | str | Unset
         if isinstance(self.id, Unset):
             id = UNSET
@@ -115,9 +117,13 @@ class SunoClip:
         else:
             model_name = self.model_name
 
-        metadata: dict[str, Any] | Unset = UNSET
-        if not isinstance(self.metadata, Unset):
+        metadata: dict[str, Any] | None | Unset
+        if isinstance(self.metadata, Unset):
+            metadata = UNSET
+        elif isinstance(self.metadata, SunoClipMetadata):
             metadata = self.metadata.to_dict()
+        else:
+            metadata = self.metadata
 
         is_liked: bool | None | Unset
         if isinstance(self.is_liked, Unset):
@@ -321,12 +327,18 @@ class SunoClip:
 
         model_name = _parse_model_name(d.pop("model_name", UNSET))
 
-        _metadata = d.pop("metadata", UNSET)
-        metadata: SunoClipMetadata | Unset
-        if isinstance(_metadata, Unset):
-            metadata = UNSET
-        else:
-            metadata = SunoClipMetadata.from_dict(_metadata)
+        def _parse_metadata(data: object) -> None | SunoClipMetadata | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            if isinstance(data, dict):
+                metadata_type_0 = SunoClipMetadata.from_dict(cast("dict[str, Any]", data))
+
+                return metadata_type_0
+            raise TypeError(f"metadata is neither null nor as documented: {type(data).__name__}")
+
+        metadata = _parse_metadata(d.pop("metadata", UNSET))
 
         def _parse_is_liked(data: object) -> bool | None | Unset:
             if data is None:

@@ -117,17 +117,17 @@ class KlingWork(Output):
 
     @property
     def cover(self) -> KlingPictureFile | None:
-        """A picture that was made, or a cover."""
+        """Its cover."""
         return self._object("cover", KlingPictureFile)
 
     @property
     def video(self) -> KlingVideoFile | None:
-        """A video that was made."""
+        """The video, unless it is a picture."""
         return self._object("video", KlingVideoFile)
 
     @property
     def image(self) -> KlingPictureFile | None:
-        """A picture that was made, or a cover."""
+        """The picture, when clothes are tried on."""
         return self._object("image", KlingPictureFile)
 
 

@@ -122,7 +122,7 @@ class SunoClip(Output):
 
     @property
     def metadata(self) -> SunoClipMetadata | None:
-        """How a song was made."""
+        """How it was made."""
         return self._object("metadata", SunoClipMetadata)
 
     @property
