@@ -427,7 +427,7 @@ class KlingEffects(TaskInput[KlingOutput]):
 
     Price: $0.26 per video in standard mode; $0.46 per video in professional mode.
 
-    Source: piapi.ai/docs/kling-api/kling-effects-api (2025).
+    Source: piapi.ai/docs/kling-api/kling-effects-api (undated).
 
     Attributes:
         image_url: The picture.
@@ -469,7 +469,7 @@ class KlingTryOn(TaskInput[KlingTryOnOutput]):
 
     Price: $0.07 per image.
 
-    Source: piapi.ai/docs/kling-api/virtual-try-on-api (2025).
+    Source: piapi.ai/docs/kling-api/virtual-try-on-api (undated).
 
     Attributes:
         model_input: Picture of the person.

@@ -95,7 +95,7 @@ class MidjourneyImagine(TaskInput[MidjourneyOutput]):
 
     Price: not published.
 
-    Source: piapi.ai/docs/midjourney-api/imagine (2024).
+    Source: piapi.ai/docs/midjourney-api/imagine (undated).
 
     Attributes:
         prompt: What to show.
@@ -127,12 +127,12 @@ class MidjourneyUpscale(TaskInput[MidjourneyOutput]):
     """Take one of four pictures out of the grid, or enlarge one. Discontinued.
 
     The provider has discontinued Midjourney. light and beta are for V4, 2x and 4x for V5, subtle and creative
-    for V6, on a picture that was taken out already. A picture can be worked on for 3 hours (output-storage
-    page, presumably on Midjourney).
+    for V6, on a picture that was taken out already. A picture can be worked on for 3 hours (said of
+    pictures in general).
 
     Price: not published.
 
-    Source: piapi.ai/docs/midjourney-api/upscale (2024).
+    Source: piapi.ai/docs/midjourney-api/upscale (undated).
 
     Attributes:
         origin_task_id: The task that made the picture.
@@ -161,7 +161,7 @@ class MidjourneyVariation(TaskInput[MidjourneyOutput]):
 
     Price: not published.
 
-    Source: piapi.ai/docs/midjourney-api/variation (2024).
+    Source: piapi.ai/docs/midjourney-api/variation (undated).
 
     Attributes:
         origin_task_id: The task that made the picture.
@@ -195,7 +195,7 @@ class MidjourneyReroll(TaskInput[MidjourneyOutput]):
 
     Price: not published.
 
-    Source: piapi.ai/docs/midjourney-api/reroll (2024).
+    Source: piapi.ai/docs/midjourney-api/reroll (undated).
 
     Attributes:
         origin_task_id: The task that made the picture.
@@ -236,7 +236,7 @@ class MidjourneyDescribe(TaskInput[MidjourneyDescribeOutput]):
 
     Price: not published.
 
-    Source: piapi.ai/docs/midjourney-api/describe (2024).
+    Source: piapi.ai/docs/midjourney-api/describe (undated).
 
     Attributes:
         image_url: The picture.
@@ -276,7 +276,7 @@ class MidjourneySeed(TaskInput[MidjourneySeedOutput]):
 
     Price: not published.
 
-    Source: piapi.ai/docs/midjourney-api/seed (2024).
+    Source: piapi.ai/docs/midjourney-api/seed (undated).
 
     Attributes:
         origin_task_id: The task that made the picture.
@@ -303,7 +303,7 @@ class MidjourneyInpaint(TaskInput[MidjourneyOutput]):
 
     Price: not published.
 
-    Source: piapi.ai/docs/midjourney-api/inpaint (2024).
+    Source: piapi.ai/docs/midjourney-api/inpaint (undated).
 
     Attributes:
         origin_task_id: The task that made the picture.
@@ -334,7 +334,7 @@ class MidjourneyOutpaint(TaskInput[MidjourneyOutput]):
 
     Price: not published.
 
-    Source: piapi.ai/docs/midjourney-api/outpaint (2024).
+    Source: piapi.ai/docs/midjourney-api/outpaint (undated).
 
     Attributes:
         origin_task_id: The task that made the picture.
@@ -367,7 +367,7 @@ class MidjourneyPan(TaskInput[MidjourneyOutput]):
 
     Price: not published.
 
-    Source: piapi.ai/docs/midjourney-api/pan (2024).
+    Source: piapi.ai/docs/midjourney-api/pan (undated).
 
     Attributes:
         origin_task_id: The task that made the picture.

@@ -208,7 +208,7 @@ class SunoMusic(TaskInput[SunoMusicOutput]):
 
     Price: not published.
 
-    Source: piapi.ai/docs/suno-api/music (2024).
+    Source: piapi.ai/docs/suno-api/music (undated).
 
     Attributes:
         prompt: What the song is about, or its lyrics. At most 3,000 characters. Optional.
@@ -242,7 +242,7 @@ class SunoCustomMusic(TaskInput[SunoMusicOutput]):
 
     Price: not published.
 
-    Source: piapi.ai/docs/suno-api/music (2024).
+    Source: piapi.ai/docs/suno-api/music (undated).
 
     Attributes:
         prompt: What the song is about, or its lyrics. At most 3,000 characters. Optional.

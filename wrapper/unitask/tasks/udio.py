@@ -162,7 +162,7 @@ class UdioLyrics(TaskInput[UdioLyricsOutput]):
 
     Price: not published.
 
-    Source: piapi.ai/docs/song-api/udio-generate-lyrics (2025).
+    Source: piapi.ai/docs/song-api/udio-generate-lyrics (undated).
 
     Attributes:
         prompt: What the lyrics are about.
