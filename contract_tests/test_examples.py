@@ -24,6 +24,12 @@ MODELS: dict[tuple[str, str], Any] = {
 }
 
 
+def entry_of(example: dict[str, Any]) -> dict[str, Any] | None:
+    """The entry of the catalogue for the task that an answer carries, if it carries one."""
+    data = example["value"].get("data")
+    return task_of(bundle(), data) if isinstance(data, dict) else None
+
+
 @pytest.mark.parametrize("name", examples())
 def test_example_fits_the_spec(name: str) -> None:
     """The body is valid under the schema of the request or answer that it is an example of."""
@@ -70,13 +76,12 @@ def test_example_answer_is_what_the_wrapper_returns(shell: str, name: str) -> No
     assert getattr(trace.result, "raw", None) == expected
 
 
-@pytest.mark.parametrize("name", examples("200"))
+@pytest.mark.parametrize("name", [name for name, example in examples("200").items() if entry_of(example)])
 def test_example_output_is_read_by_its_class(name: str) -> None:
-    """Each field that the catalogue names can be read, nested ones too, and nothing in the body breaks it."""
-    body = examples("200")[name]["value"]
-    entry = task_of(bundle(), body.get("data", {}))
-    if entry is None:
-        pytest.skip("no task, or one that is not in the catalogue")
+    """Each field of the body is one that the catalogue names, nested ones too, and can be read."""
+    example = examples("200")[name]
+    entry = entry_of(example)
+    assert entry
 
     def read(output: Output) -> int:
         fields = [key for key, value in vars(type(output)).items() if isinstance(value, property)]
@@ -85,7 +90,7 @@ def test_example_output_is_read_by_its_class(name: str) -> None:
         nested = [item for value in values for item in (value if isinstance(value, list) else [value])]
         return sum(read(item) for item in nested if isinstance(item, Output)) + 1
 
-    assert read(getattr(tasks, entry["output"])(body["data"]["output"] or {}, "t")) >= 1
+    assert read(getattr(tasks, entry["output"])(example["value"]["data"]["output"] or {}, "t"))
 
 
 def test_map_in_an_output_is_read_by_its_class() -> None:
