@@ -74,6 +74,17 @@ def operations(document: Document) -> Iterator[tuple[str, str, Document]]:
                 yield path, method, item[method]
 
 
+def task_of(document: Document, body: Document) -> Document | None:
+    """The entry of the catalogue for a request or a task: of several, the one whose `match` its input fits."""
+    fits = [
+        task
+        for task in document["x-tasks"]
+        if (task["model"], task["task_type"]) == (body.get("model"), body.get("task_type"))
+        and task.get("match", {}).items() <= (body.get("input") or {}).items()
+    ]
+    return max(fits, key=lambda task: len(task.get("match", {})), default=None)
+
+
 def at(document: Document, pointer: str) -> Any:
     """What stands at a reference of this document, such as ``#/components/schemas/Task``."""
     node: Any = document

@@ -154,6 +154,7 @@ class {name}(TaskInput[{task["output"]}]):
 
     def _type(self, where: str, rule: Document) -> str:
         """The Python type of an input field."""
+        rule = _not_null(rule)  # None means that it is not sent
         if "$ref" in rule:
             return self._typed_dict(rule["$ref"].rpartition("/")[2])
         if media := rule.get("x-media"):
@@ -184,7 +185,8 @@ class {name}(TaskInput[{task["output"]}]):
         return name
 
     def _about(self, rule: Document, required: bool) -> str:
-        text = self._schemas[rule["$ref"].rpartition("/")[2]]["description"] if "$ref" in rule else rule["description"]
+        rule = _not_null(rule)
+        text = rule.get("description") or self._schemas[rule["$ref"].rpartition("/")[2]]["description"]
         return f"{text}{_limits(rule)}{'' if required else ' Optional.'}"
 
     # --- what it makes
@@ -220,6 +222,9 @@ class {name}(TaskInput[{task["output"]}]):
                 return f"list[{kind}]", f"_objects({name!r}, {kind})"
             if items.get("type") == "string":
                 return "list[str]", f"_texts({name!r})"
+        if "$ref" in (values := rule.get("additionalProperties") or {}):
+            kind = self._output(values["$ref"].rpartition("/")[2])
+            return f"dict[str, {kind}]", f"_mapped({name!r}, {kind})"
         if reading := _READERS.get(str(rule.get("type"))):
             kind, reader = reading
             return f"{kind} | None", f"{reader}({name!r})"
@@ -259,7 +264,10 @@ def _limits(rule: Document) -> str:
 
 def _price(task: Document) -> str:
     price = task.get("price")
-    return f"Price: ${price['usd']:g} per {price['per']}." if price and "usd" in price else "Price: not published."
+    if not price or "usd" not in price:
+        return "Price: not published."
+    said = "; ".join(f"${one['usd']:g} per {one['per']}" for one in (price, *price.get("more", [])))
+    return f"Price: {said}."
 
 
 def _source(task: Document) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from .bundle import Document, at, operations
+from .bundle import Document, at, operations, task_of
 
 
 def faults(document: Document) -> list[str]:
@@ -54,11 +54,10 @@ def _examples(document: Document) -> Iterator[str]:
 
 def _example_tasks(document: Document) -> Iterator[str]:
     """Requests and finished tasks fit the input and output that the catalogue names for them."""
-    catalogue = {(task["model"], task["task_type"]): task for task in document["x-tasks"]}
     for name, example in document["components"]["examples"].items():
         value = example["value"]
         body = value if example["x-part"] == "request" else value.get("data")
-        task = catalogue.get((body.get("model"), body.get("task_type"))) if isinstance(body, dict) else None
+        task = task_of(document, body) if isinstance(body, dict) else None
         side = "input" if example["x-part"] == "request" else "output"
         if task is None or body[side] is None:
             continue

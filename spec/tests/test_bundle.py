@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from generator.bundle import SpecError, at, bundle, load_yaml, operations
+from generator.bundle import SpecError, at, bundle, load_yaml, operations, task_of
 
 SPEC = Path(__file__).resolve().parents[1]
 
@@ -20,11 +20,39 @@ def copied(tmp_path: Path) -> Path:
 
 
 def test_bundle_holds_every_operation_and_every_task_type(document: dict[str, Any]) -> None:
-    """Operations of every file, webhooks and the catalogue are in the document."""
+    """The operations on tasks are in the document, and each entry of each file of task types."""
     names = {operation["operationId"] for _, _, operation in operations(document)}
+    entries = [
+        (task["name"], path.stem)
+        for path in sorted((SPEC / "tasks").glob("*.yaml"))
+        for task in load_yaml(path)["tasks"]
+    ]
 
-    assert names >= {"create_task", "get_account_info", "upload_file", "create_chat_completion", "receive_task"}
-    assert ("FaceSwap", "faceswap") in {(task["name"], task["family"]) for task in document["x-tasks"]}
+    assert names >= {"create_task", "get_task", "cancel_task", "cancel_tasks"}
+    assert [(task["name"], task["family"]) for task in document["x-tasks"]] == entries
+    assert ("FaceSwap", "faceswap") in entries
+
+
+def test_what_is_left_out_is_not_in_the_catalogue_and_has_a_reason(document: dict[str, Any]) -> None:
+    """Each pair of spec/left-out.yaml is named once, is no entry of the catalogue, and says why."""
+    left_out = load_yaml(SPEC / "left-out.yaml")
+    pairs = [(entry["model"], entry["task_type"]) for entry in left_out]
+
+    assert len(set(pairs)) == len(pairs)
+    assert not {(task["model"], task["task_type"]) for task in document["x-tasks"]} & set(pairs)
+    assert all(len(entry["why"]) > 20 for entry in left_out)
+
+
+@pytest.mark.parametrize(
+    ("given", "name"), [({"version": "3.0"}, "Kling3Video"), ({"version": "2.1"}, "KlingVideo"), (None, "KlingVideo")]
+)
+def test_task_is_found_by_what_its_input_matches(document: dict[str, Any], given: Any, name: str) -> None:
+    """Of two entries with one name on the wire, the one whose `match` fits; the plain one when the echo is empty."""
+    found = task_of(document, {"model": "kling", "task_type": "video_generation", "input": given})
+
+    assert found
+    assert found["name"] == name
+    assert task_of(document, {"model": "kling", "task_type": "nothing"}) is None
 
 
 def test_bundle_attaches_each_example_to_its_operation(document: dict[str, Any]) -> None:

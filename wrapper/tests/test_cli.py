@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import httpx
@@ -156,6 +157,8 @@ def test_missing_key_names_the_local_provider(capsys: Captured) -> None:
         ("folder.d", "is a folder"),
         ("taken.png/", "is a file, not a folder"),
         ("taken.png/a.png", "is a file, not a folder"),
+        ("x" * 300, "cannot be written: File name too long"),
+        ("x" * 300 + "/", "cannot be written: File name too long"),
     ],
 )
 def test_output_that_cannot_be_written_is_told_before_anything_is_sent(
@@ -245,6 +248,68 @@ def test_wrong_settings_of_the_sandbox_are_told(arguments: list[str], said: str,
     """Before it starts."""
     assert main(arguments) == 1
     assert said in capsys.readouterr().err
+
+
+class FakeSandbox(ModuleType):
+    """Stands for the local provider, and remembers how it was started."""
+
+    def __init__(self) -> None:
+        super().__init__("unitask_sandbox")
+        self.started: dict[str, Any] = {}
+
+    def Settings(self, **settings: Any) -> dict[str, Any]:  # noqa: N802 - the sandbox's name
+        """What it was told."""
+        return settings
+
+    def serve(self, settings: dict[str, Any], port: int, on_ready: Callable[[str], None]) -> None:
+        """Start, and be ready at once."""
+        self.started = {**settings, "port": port}
+        on_ready(f"http://127.0.0.1:{port}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "started"),
+    [
+        ([], {"keys": {"sandbox": 10.0}, "speed": "instant", "data": None, "port": 8042}),
+        (
+            ["--port", "7", "--speed", "2.5", "--data", "kept", "--key", "mine=0.5", "--key", "other"],
+            {
+                "keys": {"sandbox": 10.0, "mine": 0.5, "other": 10.0},
+                "speed": 2.5,
+                "data": Path("kept"),
+                "port": 7,
+            },
+        ),
+        (["--speed", "real"], {"keys": {"sandbox": 10.0}, "speed": "real", "data": None, "port": 8042}),
+    ],
+    ids=["as it is", "as told", "real speed"],
+)
+def test_sandbox_is_started_as_told(
+    arguments: list[str], started: dict[str, Any], capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And says what to set in order to use it."""
+    sandbox = FakeSandbox()
+    monkeypatch.setitem(sys.modules, "unitask_sandbox", sandbox)
+
+    assert main(["sandbox", *arguments]) == 0
+    assert sandbox.started == started
+    url = f"http://127.0.0.1:{started['port']}"
+    assert f"export UNITASK_BASE_URL={url} UNITASK_API_KEY=sandbox\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "folder"), [([], "out/demo"), (["--out", "elsewhere"], "elsewhere")], ids=["default", "as told"]
+)
+def test_demo_writes_where_it_is_told(
+    arguments: list[str], folder: str, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And tells on stdout what it does."""
+    fake: Any = ModuleType("unitask.demo")
+    fake.demo = lambda out, say: say(f"to {out}")
+    monkeypatch.setitem(sys.modules, "unitask.demo", fake)
+
+    assert main(["demo", *arguments]) == 0
+    assert capsys.readouterr().out == f"to {folder}\n"
 
 
 @pytest.mark.parametrize(("command", "missing"), [("sandbox", "unitask_sandbox"), ("demo", "unitask_sandbox")])

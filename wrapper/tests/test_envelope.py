@@ -212,6 +212,12 @@ def test_code_is_the_one_of_the_task_or_of_the_envelope(error_code: Any, root_co
     assert found.code == code
 
 
+@pytest.mark.parametrize("task_id", [7, "", " ", None, ["x"]], ids=repr)
+def test_refusal_names_no_task_when_there_is_no_id(task_id: Any) -> None:
+    """What is no id finds no task."""
+    assert read(answer(500, {"code": 500, "data": {"task_id": task_id}})).task_id is None
+
+
 @pytest.mark.parametrize(
     ("message", "data", "said"),
     [

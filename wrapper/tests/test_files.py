@@ -204,8 +204,15 @@ def test_file_in_place_of_the_folder_is_refused(shell: str, place: str, tmp_path
         fetch(shell, provider(), finished(), f"{tmp_path}/{place}")
 
 
-def test_name_that_the_file_system_does_not_take_is_refused(shell: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["x" * 300, "x" * 300 + "/", "x" * 300 + "/a.png", "x" * 250 + ".png", "a\0b.png"])
+def test_name_that_the_file_system_does_not_take_is_refused(shell: str, place: str, tmp_path: Path) -> None:
     """Before anything is fetched."""
+    with pytest.raises(InvalidInput, match=r"cannot be written: (File name too long|embedded null byte)"):
+        fetch(shell, provider(), finished(), f"{tmp_path}/{place}")
+
+
+def test_id_that_makes_too_long_a_name_is_refused(shell: str, tmp_path: Path) -> None:
+    """It is the provider's word."""
     with pytest.raises(InvalidInput, match="cannot be written: File name too long"):
         fetch(shell, provider(), finished(task_id="x" * 300), f"{tmp_path}/")
 

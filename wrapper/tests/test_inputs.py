@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from unitask import AdvisoryWarning, InvalidInput, Output, tasks
+from unitask import AdvisoryWarning, InvalidInput, Output, inputs, tasks
 from unitask.inputs import request_body
 from unitask.tasks import FaceSwap, FaceSwapOutput, Raw
 
@@ -67,6 +67,20 @@ def test_extra_fields_are_sent_and_may_replace_known_ones() -> None:
         "strength": 0.5,
         "nested": [{"a": None}],
     }
+
+
+def test_files_are_found_wherever_the_rules_say() -> None:
+    """In lists, in objects, and behind a reference; each problem names its place."""
+    image: dict[str, Any] = {"type": "string", "x-media": {"kind": "image", "formats": ["png"]}}
+    rule = {"type": "array", "items": {"type": "object", "properties": {"image": image, "n": {"type": "integer"}}}}
+    found: list[str] = []
+    text = base64.b64encode(PNG).decode()
+    value = ({"image": PNG, "n": 1, "new": [PNG]}, {"image": encoded(form="GIF")}, "no object")
+    sent = inputs._wire("shots", value, rule, True, found)
+
+    assert sent[0] == {"image": text, "n": 1, "new": [PNG]}
+    assert sent[2] == "no object"
+    assert found == ["shots[1].image: it is a gif picture by its content; png are taken: convert it"]
 
 
 def test_raw_task_is_sent_as_it_is() -> None:

@@ -330,6 +330,21 @@ def test_picture_is_known_by_its_structure(content: bytes) -> None:
     assert inspect_picture(content) == PictureInfo(str(image.format).lower(), *image.size)
 
 
+def segment(marker: int, data: bytes) -> bytes:
+    """A segment of a JPEG."""
+    return bytes([0xFF, marker]) + (len(data) + 2).to_bytes(2, "big") + data
+
+
+@pytest.mark.parametrize("marker", [0xC4, 0xC8, 0xCC, 0xDB, 0xE0, 0xFE], ids=hex)
+@pytest.mark.parametrize("frame", [0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC9, 0xCF], ids=hex)
+def test_size_of_a_jpeg_is_in_its_frame_header(frame: int, marker: int) -> None:
+    """And in no other segment: tables may stand before it, and fill bytes too (T.81, B.1.1.2)."""
+    header = segment(frame, b"\x08" + (30).to_bytes(2, "big") + (40).to_bytes(2, "big") + b"\x01\x01\x11\0")
+    content = b"\xff\xd8" + segment(marker, bytes(range(1, 20))) + b"\xff\xff" + header + b"pixels\xff\xd9"
+
+    assert inspect_picture(content) == PictureInfo("jpeg", 40, 30)
+
+
 @settings(max_examples=120, deadline=None)
 @given(
     width=st.integers(1, 3000),

@@ -157,6 +157,8 @@ def _wire(name: str, value: Any, rule: dict[str, Any], validate: bool, found: li
 
 def _media(name: str, value: Any, rule: Mapping[str, Any], found: list[str]) -> Any:
     """What to send for a file; what is wrong with it goes into `found`."""
+    if isinstance(value, str) and not value and rule.get("may_be_empty"):
+        return value
     try:
         sent, content = media.wire_form(value)
     except ValueError as error:

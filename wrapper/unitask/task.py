@@ -68,6 +68,12 @@ class Output:
     def _objects(self, name: str, kind: type[OutputT]) -> list[OutputT]:
         return [self._read(name, item, kind) for item in self._items(name)]
 
+    def _mapped(self, name: str, kind: type[OutputT]) -> dict[str, OutputT]:
+        value = self.raw.get(name)
+        if value is not None and not isinstance(value, dict):
+            return self._broken(name, value, "an object")
+        return {key: self._read(name, item, kind) for key, item in cast("dict[str, object]", value or {}).items()}
+
     def _items(self, name: str) -> list[object]:
         value = self.raw.get(name)
         if value is None:

@@ -24,6 +24,10 @@ if _TYPE_CHECKING:
     from .error_envelope import ErrorEnvelope
     from .face_swap_input import FaceSwapInput
     from .face_swap_output import FaceSwapOutput
+    from .gemini_image_input import GeminiImageInput
+    from .gemini_image_output import GeminiImageOutput
+    from .hailuo_video_input import HailuoVideoInput
+    from .hailuo_video_output import HailuoVideoOutput
     from .history_detail import HistoryDetail
     from .history_envelope import HistoryEnvelope
     from .history_page import HistoryPage
@@ -33,6 +37,41 @@ if _TYPE_CHECKING:
     from .image_edit_request import ImageEditRequest
     from .image_request import ImageRequest
     from .image_result import ImageResult
+    from .kling_3_video_input import Kling3VideoInput
+    from .kling_3_video_input_aspect_ratio import Kling3VideoInputAspectRatio
+    from .kling_3_video_input_mode import Kling3VideoInputMode
+    from .kling_camera_config import KlingCameraConfig
+    from .kling_camera_control import KlingCameraControl
+    from .kling_effects_input import KlingEffectsInput
+    from .kling_element import KlingElement
+    from .kling_extend_input import KlingExtendInput
+    from .kling_file_output import KlingFileOutput
+    from .kling_lip_sync_input import KlingLipSyncInput
+    from .kling_mask import KlingMask
+    from .kling_motion_brush import KlingMotionBrush
+    from .kling_motion_control_input import KlingMotionControlInput
+    from .kling_motion_control_input_mode import KlingMotionControlInputMode
+    from .kling_motion_control_input_motion_direction import (
+        KlingMotionControlInputMotionDirection,
+    )
+    from .kling_omni_input import KlingOmniInput
+    from .kling_omni_input_resolution import KlingOmniInputResolution
+    from .kling_output import KlingOutput
+    from .kling_picture_file import KlingPictureFile
+    from .kling_point import KlingPoint
+    from .kling_shot import KlingShot
+    from .kling_sound_input import KlingSoundInput
+    from .kling_sound_input_duration import KlingSoundInputDuration
+    from .kling_sound_output import KlingSoundOutput
+    from .kling_try_on_input import KlingTryOnInput
+    from .kling_try_on_output import KlingTryOnOutput
+    from .kling_turbo_video_input import KlingTurboVideoInput
+    from .kling_video_file import KlingVideoFile
+    from .kling_video_input import KlingVideoInput
+    from .kling_video_input_aspect_ratio import KlingVideoInputAspectRatio
+    from .kling_video_input_duration import KlingVideoInputDuration
+    from .kling_video_input_mode import KlingVideoInputMode
+    from .kling_work import KlingWork
     from .legacy_accepted import LegacyAccepted
     from .legacy_face_swap import LegacyFaceSwap
     from .legacy_face_swap_envelope import LegacyFaceSwapEnvelope
@@ -54,6 +93,33 @@ if _TYPE_CHECKING:
     from .legacy_toolkit_request_task_input import LegacyToolkitRequestTaskInput
     from .legacy_toolkit_request_task_type import LegacyToolkitRequestTaskType
     from .llm_error import LlmError
+    from .luma_generation import LumaGeneration
+    from .luma_key_frame import LumaKeyFrame
+    from .luma_key_frames import LumaKeyFrames
+    from .luma_output import LumaOutput
+    from .luma_picture_file import LumaPictureFile
+    from .luma_video_file import LumaVideoFile
+    from .luma_video_input import LumaVideoInput
+    from .luma_video_input_aspect_ratio import LumaVideoInputAspectRatio
+    from .luma_video_input_duration import LumaVideoInputDuration
+    from .midjourney_describe_input import MidjourneyDescribeInput
+    from .midjourney_describe_input_process_mode import (
+        MidjourneyDescribeInputProcessMode,
+    )
+    from .midjourney_describe_output import MidjourneyDescribeOutput
+    from .midjourney_imagine_input import MidjourneyImagineInput
+    from .midjourney_imagine_input_process_mode import MidjourneyImagineInputProcessMode
+    from .midjourney_inpaint_input import MidjourneyInpaintInput
+    from .midjourney_outpaint_input import MidjourneyOutpaintInput
+    from .midjourney_output import MidjourneyOutput
+    from .midjourney_pan_input import MidjourneyPanInput
+    from .midjourney_reroll_input import MidjourneyRerollInput
+    from .midjourney_seed_input import MidjourneySeedInput
+    from .midjourney_seed_output import MidjourneySeedOutput
+    from .midjourney_upscale_input import MidjourneyUpscaleInput
+    from .midjourney_upscale_input_index import MidjourneyUpscaleInputIndex
+    from .midjourney_variation_input import MidjourneyVariationInput
+    from .midjourney_variation_input_index import MidjourneyVariationInputIndex
     from .mj_accepted import MjAccepted
     from .mj_imagine_request import MjImagineRequest
     from .mj_inpaint_request import MjInpaintRequest
@@ -66,6 +132,14 @@ if _TYPE_CHECKING:
     from .mj_task_task_result_type_0 import MjTaskTaskResultType0
     from .mj_upscale_request import MjUpscaleRequest
     from .mj_variation_request import MjVariationRequest
+    from .sora_pro_video_input import SoraProVideoInput
+    from .sora_video_input import SoraVideoInput
+    from .sora_video_output import SoraVideoOutput
+    from .suno_clip import SunoClip
+    from .suno_clip_metadata import SunoClipMetadata
+    from .suno_music_input import SunoMusicInput
+    from .suno_music_output import SunoMusicOutput
+    from .suno_music_output_clips_type_0 import SunoMusicOutputClipsType0
     from .task import Task
     from .task_config import TaskConfig
     from .task_envelope import TaskEnvelope
@@ -79,9 +153,18 @@ if _TYPE_CHECKING:
     from .task_request_input import TaskRequestInput
     from .task_status import TaskStatus
     from .task_usage import TaskUsage
+    from .udio_lyrics_input import UdioLyricsInput
+    from .udio_lyrics_output import UdioLyricsOutput
+    from .udio_lyrics_pair import UdioLyricsPair
+    from .udio_music_input import UdioMusicInput
+    from .udio_music_input_lyrics_type import UdioMusicInputLyricsType
+    from .udio_music_output import UdioMusicOutput
+    from .udio_song import UdioSong
     from .upload_envelope import UploadEnvelope
     from .upload_request import UploadRequest
     from .uploaded_file import UploadedFile
+    from .veo_video_input import VeoVideoInput
+    from .veo_video_output import VeoVideoOutput
     from .wallet import Wallet
     from .webhook_config import WebhookConfig
 
@@ -104,6 +187,10 @@ _WHERE = {
     "ErrorEnvelope": ".error_envelope",
     "FaceSwapInput": ".face_swap_input",
     "FaceSwapOutput": ".face_swap_output",
+    "GeminiImageInput": ".gemini_image_input",
+    "GeminiImageOutput": ".gemini_image_output",
+    "HailuoVideoInput": ".hailuo_video_input",
+    "HailuoVideoOutput": ".hailuo_video_output",
     "HistoryDetail": ".history_detail",
     "HistoryEnvelope": ".history_envelope",
     "HistoryPage": ".history_page",
@@ -113,6 +200,39 @@ _WHERE = {
     "ImageEditRequest": ".image_edit_request",
     "ImageRequest": ".image_request",
     "ImageResult": ".image_result",
+    "Kling3VideoInput": ".kling_3_video_input",
+    "Kling3VideoInputAspectRatio": ".kling_3_video_input_aspect_ratio",
+    "Kling3VideoInputMode": ".kling_3_video_input_mode",
+    "KlingCameraConfig": ".kling_camera_config",
+    "KlingCameraControl": ".kling_camera_control",
+    "KlingEffectsInput": ".kling_effects_input",
+    "KlingElement": ".kling_element",
+    "KlingExtendInput": ".kling_extend_input",
+    "KlingFileOutput": ".kling_file_output",
+    "KlingLipSyncInput": ".kling_lip_sync_input",
+    "KlingMask": ".kling_mask",
+    "KlingMotionBrush": ".kling_motion_brush",
+    "KlingMotionControlInput": ".kling_motion_control_input",
+    "KlingMotionControlInputMode": ".kling_motion_control_input_mode",
+    "KlingMotionControlInputMotionDirection": ".kling_motion_control_input_motion_direction",
+    "KlingOmniInput": ".kling_omni_input",
+    "KlingOmniInputResolution": ".kling_omni_input_resolution",
+    "KlingOutput": ".kling_output",
+    "KlingPictureFile": ".kling_picture_file",
+    "KlingPoint": ".kling_point",
+    "KlingShot": ".kling_shot",
+    "KlingSoundInput": ".kling_sound_input",
+    "KlingSoundInputDuration": ".kling_sound_input_duration",
+    "KlingSoundOutput": ".kling_sound_output",
+    "KlingTryOnInput": ".kling_try_on_input",
+    "KlingTryOnOutput": ".kling_try_on_output",
+    "KlingTurboVideoInput": ".kling_turbo_video_input",
+    "KlingVideoFile": ".kling_video_file",
+    "KlingVideoInput": ".kling_video_input",
+    "KlingVideoInputAspectRatio": ".kling_video_input_aspect_ratio",
+    "KlingVideoInputDuration": ".kling_video_input_duration",
+    "KlingVideoInputMode": ".kling_video_input_mode",
+    "KlingWork": ".kling_work",
     "LegacyAccepted": ".legacy_accepted",
     "LegacyFaceSwap": ".legacy_face_swap",
     "LegacyFaceSwapEnvelope": ".legacy_face_swap_envelope",
@@ -134,6 +254,31 @@ _WHERE = {
     "LegacyToolkitRequestTaskInput": ".legacy_toolkit_request_task_input",
     "LegacyToolkitRequestTaskType": ".legacy_toolkit_request_task_type",
     "LlmError": ".llm_error",
+    "LumaGeneration": ".luma_generation",
+    "LumaKeyFrame": ".luma_key_frame",
+    "LumaKeyFrames": ".luma_key_frames",
+    "LumaOutput": ".luma_output",
+    "LumaPictureFile": ".luma_picture_file",
+    "LumaVideoFile": ".luma_video_file",
+    "LumaVideoInput": ".luma_video_input",
+    "LumaVideoInputAspectRatio": ".luma_video_input_aspect_ratio",
+    "LumaVideoInputDuration": ".luma_video_input_duration",
+    "MidjourneyDescribeInput": ".midjourney_describe_input",
+    "MidjourneyDescribeInputProcessMode": ".midjourney_describe_input_process_mode",
+    "MidjourneyDescribeOutput": ".midjourney_describe_output",
+    "MidjourneyImagineInput": ".midjourney_imagine_input",
+    "MidjourneyImagineInputProcessMode": ".midjourney_imagine_input_process_mode",
+    "MidjourneyInpaintInput": ".midjourney_inpaint_input",
+    "MidjourneyOutpaintInput": ".midjourney_outpaint_input",
+    "MidjourneyOutput": ".midjourney_output",
+    "MidjourneyPanInput": ".midjourney_pan_input",
+    "MidjourneyRerollInput": ".midjourney_reroll_input",
+    "MidjourneySeedInput": ".midjourney_seed_input",
+    "MidjourneySeedOutput": ".midjourney_seed_output",
+    "MidjourneyUpscaleInput": ".midjourney_upscale_input",
+    "MidjourneyUpscaleInputIndex": ".midjourney_upscale_input_index",
+    "MidjourneyVariationInput": ".midjourney_variation_input",
+    "MidjourneyVariationInputIndex": ".midjourney_variation_input_index",
     "MjAccepted": ".mj_accepted",
     "MjImagineRequest": ".mj_imagine_request",
     "MjInpaintRequest": ".mj_inpaint_request",
@@ -146,6 +291,14 @@ _WHERE = {
     "MjTaskTaskResultType0": ".mj_task_task_result_type_0",
     "MjUpscaleRequest": ".mj_upscale_request",
     "MjVariationRequest": ".mj_variation_request",
+    "SoraProVideoInput": ".sora_pro_video_input",
+    "SoraVideoInput": ".sora_video_input",
+    "SoraVideoOutput": ".sora_video_output",
+    "SunoClip": ".suno_clip",
+    "SunoClipMetadata": ".suno_clip_metadata",
+    "SunoMusicInput": ".suno_music_input",
+    "SunoMusicOutput": ".suno_music_output",
+    "SunoMusicOutputClipsType0": ".suno_music_output_clips_type_0",
     "Task": ".task",
     "TaskConfig": ".task_config",
     "TaskEnvelope": ".task_envelope",
@@ -159,9 +312,18 @@ _WHERE = {
     "TaskRequestInput": ".task_request_input",
     "TaskStatus": ".task_status",
     "TaskUsage": ".task_usage",
+    "UdioLyricsInput": ".udio_lyrics_input",
+    "UdioLyricsOutput": ".udio_lyrics_output",
+    "UdioLyricsPair": ".udio_lyrics_pair",
+    "UdioMusicInput": ".udio_music_input",
+    "UdioMusicInputLyricsType": ".udio_music_input_lyrics_type",
+    "UdioMusicOutput": ".udio_music_output",
+    "UdioSong": ".udio_song",
     "UploadEnvelope": ".upload_envelope",
     "UploadRequest": ".upload_request",
     "UploadedFile": ".uploaded_file",
+    "VeoVideoInput": ".veo_video_input",
+    "VeoVideoOutput": ".veo_video_output",
     "Wallet": ".wallet",
     "WebhookConfig": ".webhook_config",
 }
@@ -185,6 +347,10 @@ __all__ = (
     "ErrorEnvelope",
     "FaceSwapInput",
     "FaceSwapOutput",
+    "GeminiImageInput",
+    "GeminiImageOutput",
+    "HailuoVideoInput",
+    "HailuoVideoOutput",
     "HistoryDetail",
     "HistoryEnvelope",
     "HistoryPage",
@@ -194,6 +360,39 @@ __all__ = (
     "ImageEditRequest",
     "ImageRequest",
     "ImageResult",
+    "Kling3VideoInput",
+    "Kling3VideoInputAspectRatio",
+    "Kling3VideoInputMode",
+    "KlingCameraConfig",
+    "KlingCameraControl",
+    "KlingEffectsInput",
+    "KlingElement",
+    "KlingExtendInput",
+    "KlingFileOutput",
+    "KlingLipSyncInput",
+    "KlingMask",
+    "KlingMotionBrush",
+    "KlingMotionControlInput",
+    "KlingMotionControlInputMode",
+    "KlingMotionControlInputMotionDirection",
+    "KlingOmniInput",
+    "KlingOmniInputResolution",
+    "KlingOutput",
+    "KlingPictureFile",
+    "KlingPoint",
+    "KlingShot",
+    "KlingSoundInput",
+    "KlingSoundInputDuration",
+    "KlingSoundOutput",
+    "KlingTryOnInput",
+    "KlingTryOnOutput",
+    "KlingTurboVideoInput",
+    "KlingVideoFile",
+    "KlingVideoInput",
+    "KlingVideoInputAspectRatio",
+    "KlingVideoInputDuration",
+    "KlingVideoInputMode",
+    "KlingWork",
     "LegacyAccepted",
     "LegacyFaceSwap",
     "LegacyFaceSwapEnvelope",
@@ -215,6 +414,31 @@ __all__ = (
     "LegacyToolkitRequestTaskInput",
     "LegacyToolkitRequestTaskType",
     "LlmError",
+    "LumaGeneration",
+    "LumaKeyFrame",
+    "LumaKeyFrames",
+    "LumaOutput",
+    "LumaPictureFile",
+    "LumaVideoFile",
+    "LumaVideoInput",
+    "LumaVideoInputAspectRatio",
+    "LumaVideoInputDuration",
+    "MidjourneyDescribeInput",
+    "MidjourneyDescribeInputProcessMode",
+    "MidjourneyDescribeOutput",
+    "MidjourneyImagineInput",
+    "MidjourneyImagineInputProcessMode",
+    "MidjourneyInpaintInput",
+    "MidjourneyOutpaintInput",
+    "MidjourneyOutput",
+    "MidjourneyPanInput",
+    "MidjourneyRerollInput",
+    "MidjourneySeedInput",
+    "MidjourneySeedOutput",
+    "MidjourneyUpscaleInput",
+    "MidjourneyUpscaleInputIndex",
+    "MidjourneyVariationInput",
+    "MidjourneyVariationInputIndex",
     "MjAccepted",
     "MjImagineRequest",
     "MjInpaintRequest",
@@ -227,6 +451,14 @@ __all__ = (
     "MjTaskTaskResultType0",
     "MjUpscaleRequest",
     "MjVariationRequest",
+    "SoraProVideoInput",
+    "SoraVideoInput",
+    "SoraVideoOutput",
+    "SunoClip",
+    "SunoClipMetadata",
+    "SunoMusicInput",
+    "SunoMusicOutput",
+    "SunoMusicOutputClipsType0",
     "Task",
     "TaskConfig",
     "TaskEnvelope",
@@ -240,9 +472,18 @@ __all__ = (
     "TaskRequestInput",
     "TaskStatus",
     "TaskUsage",
+    "UdioLyricsInput",
+    "UdioLyricsOutput",
+    "UdioLyricsPair",
+    "UdioMusicInput",
+    "UdioMusicInputLyricsType",
+    "UdioMusicOutput",
+    "UdioSong",
     "UploadedFile",
     "UploadEnvelope",
     "UploadRequest",
+    "VeoVideoInput",
+    "VeoVideoOutput",
     "Wallet",
     "WebhookConfig",
 )

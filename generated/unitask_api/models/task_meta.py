@@ -30,6 +30,12 @@ class TaskMeta:
     """ Credits, in units of 1e-7 USD (inferred from five published prices). """
     is_using_private_pool: bool | Unset = UNSET
     """ Whether your own connected account did the work. """
+    failover_triggered: bool | Unset = UNSET
+    """ Whether another account had to step in; Luma and Midjourney only. """
+    model_version: str | Unset = UNSET
+    """ Version of the model; Midjourney only. """
+    process_mode: str | Unset = UNSET
+    """ How fast it was done; Midjourney only. """
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -45,6 +51,12 @@ class TaskMeta:
 
         is_using_private_pool = self.is_using_private_pool
 
+        failover_triggered = self.failover_triggered
+
+        model_version = self.model_version
+
+        process_mode = self.process_mode
+
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
         field_dict.update({})
@@ -58,6 +70,12 @@ class TaskMeta:
             field_dict["usage"] = usage
         if is_using_private_pool is not UNSET:
             field_dict["is_using_private_pool"] = is_using_private_pool
+        if failover_triggered is not UNSET:
+            field_dict["failover_triggered"] = failover_triggered
+        if model_version is not UNSET:
+            field_dict["model_version"] = model_version
+        if process_mode is not UNSET:
+            field_dict["process_mode"] = process_mode
 
         return field_dict
 
@@ -81,12 +99,21 @@ class TaskMeta:
 
         is_using_private_pool = d.pop("is_using_private_pool", UNSET)
 
+        failover_triggered = d.pop("failover_triggered", UNSET)
+
+        model_version = d.pop("model_version", UNSET)
+
+        process_mode = d.pop("process_mode", UNSET)
+
         task_meta = cls(
             created_at=created_at,
             started_at=started_at,
             ended_at=ended_at,
             usage=usage,
             is_using_private_pool=is_using_private_pool,
+            failover_triggered=failover_triggered,
+            model_version=model_version,
+            process_mode=process_mode,
         )
 
         task_meta.additional_properties = d

@@ -63,8 +63,9 @@ def find_task_type(model: str, task_type: str) -> TaskType | None:
 
 
 def resolve(rule: dict[str, Any]) -> dict[str, Any]:
-    """A schema, or the component that it refers to."""
-    name: str = rule.get("$ref", "").rpartition("/")[2]
+    """A schema, or the component that it refers to, also if it may be null instead."""
+    branches = (rule, *rule.get("anyOf", []))
+    name: str = next((branch["$ref"] for branch in branches if "$ref" in branch), "").rpartition("/")[2]
     found: dict[str, Any] = bundle()["components"]["schemas"][name] if name else rule
     return found
 
