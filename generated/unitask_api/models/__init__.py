@@ -10,6 +10,22 @@ if _TYPE_CHECKING:
     from .error_envelope import ErrorEnvelope
     from .face_swap_input import FaceSwapInput
     from .face_swap_output import FaceSwapOutput
+    from .flux_control_net import FluxControlNet
+    from .flux_control_net_lora_input import FluxControlNetLoraInput
+    from .flux_fill_inpaint_input import FluxFillInpaintInput
+    from .flux_fill_outpaint_input import FluxFillOutpaintInput
+    from .flux_img_2_img_input import FluxImg2ImgInput
+    from .flux_img_2_img_lora_input import FluxImg2ImgLoraInput
+    from .flux_kontext_input import FluxKontextInput
+    from .flux_lora import FluxLora
+    from .flux_outpaint import FluxOutpaint
+    from .flux_outpaint_setting_type import FluxOutpaintSettingType
+    from .flux_output import FluxOutput
+    from .flux_redux_variation_input import FluxReduxVariationInput
+    from .flux_schnell_img_2_img_input import FluxSchnellImg2ImgInput
+    from .flux_schnell_txt_2_img_input import FluxSchnellTxt2ImgInput
+    from .flux_txt_2_img_input import FluxTxt2ImgInput
+    from .flux_txt_2_img_lora_input import FluxTxt2ImgLoraInput
     from .task import Task
     from .task_config import TaskConfig
     from .task_envelope import TaskEnvelope
@@ -29,6 +45,22 @@ _WHERE = {
     "ErrorEnvelope": ".error_envelope",
     "FaceSwapInput": ".face_swap_input",
     "FaceSwapOutput": ".face_swap_output",
+    "FluxControlNet": ".flux_control_net",
+    "FluxControlNetLoraInput": ".flux_control_net_lora_input",
+    "FluxFillInpaintInput": ".flux_fill_inpaint_input",
+    "FluxFillOutpaintInput": ".flux_fill_outpaint_input",
+    "FluxImg2ImgInput": ".flux_img_2_img_input",
+    "FluxImg2ImgLoraInput": ".flux_img_2_img_lora_input",
+    "FluxKontextInput": ".flux_kontext_input",
+    "FluxLora": ".flux_lora",
+    "FluxOutpaint": ".flux_outpaint",
+    "FluxOutpaintSettingType": ".flux_outpaint_setting_type",
+    "FluxOutput": ".flux_output",
+    "FluxReduxVariationInput": ".flux_redux_variation_input",
+    "FluxSchnellImg2ImgInput": ".flux_schnell_img_2_img_input",
+    "FluxSchnellTxt2ImgInput": ".flux_schnell_txt_2_img_input",
+    "FluxTxt2ImgInput": ".flux_txt_2_img_input",
+    "FluxTxt2ImgLoraInput": ".flux_txt_2_img_lora_input",
     "Task": ".task",
     "TaskConfig": ".task_config",
     "TaskEnvelope": ".task_envelope",
@@ -49,6 +81,22 @@ __all__ = (
     "ErrorEnvelope",
     "FaceSwapInput",
     "FaceSwapOutput",
+    "FluxControlNet",
+    "FluxControlNetLoraInput",
+    "FluxFillInpaintInput",
+    "FluxFillOutpaintInput",
+    "FluxImg2ImgInput",
+    "FluxImg2ImgLoraInput",
+    "FluxKontextInput",
+    "FluxLora",
+    "FluxOutpaint",
+    "FluxOutpaintSettingType",
+    "FluxOutput",
+    "FluxReduxVariationInput",
+    "FluxSchnellImg2ImgInput",
+    "FluxSchnellTxt2ImgInput",
+    "FluxTxt2ImgInput",
+    "FluxTxt2ImgLoraInput",
     "Task",
     "TaskConfig",
     "TaskEnvelope",

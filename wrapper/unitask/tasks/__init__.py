@@ -9,11 +9,86 @@ from ..task import Output
 
 if TYPE_CHECKING:
     from .faceswap import FaceSwap, FaceSwapOutput
+    from .flux import (
+        FluxControlNet,
+        FluxControlNetLora,
+        FluxDevAdvancedImg2Img,
+        FluxDevAdvancedTxt2Img,
+        FluxDevImg2Img,
+        FluxDevTxt2Img,
+        FluxFillInpaint,
+        FluxFillOutpaint,
+        FluxImg2ImgLora,
+        FluxKontext,
+        FluxLora,
+        FluxOutpaint,
+        FluxOutput,
+        FluxReduxVariation,
+        FluxSchnellImg2Img,
+        FluxSchnellTxt2Img,
+        FluxTxt2ImgLora,
+    )
 
-__all__ = ["FaceSwap", "FaceSwapOutput", "Raw"]
+__all__ = [
+    "FaceSwap",
+    "FaceSwapOutput",
+    "FluxControlNet",
+    "FluxControlNetLora",
+    "FluxDevAdvancedImg2Img",
+    "FluxDevAdvancedTxt2Img",
+    "FluxDevImg2Img",
+    "FluxDevTxt2Img",
+    "FluxFillInpaint",
+    "FluxFillOutpaint",
+    "FluxImg2ImgLora",
+    "FluxKontext",
+    "FluxLora",
+    "FluxOutpaint",
+    "FluxOutput",
+    "FluxReduxVariation",
+    "FluxSchnellImg2Img",
+    "FluxSchnellTxt2Img",
+    "FluxTxt2ImgLora",
+    "Raw",
+]
 
-_FAMILIES = {"FaceSwapOutput": "faceswap", "FaceSwap": "faceswap"}
-_OUTPUTS = {("Qubico/image-toolkit", "face-swap"): "FaceSwapOutput"}
+_FAMILIES = {
+    "FaceSwapOutput": "faceswap",
+    "FaceSwap": "faceswap",
+    "FluxOutput": "flux",
+    "FluxSchnellTxt2Img": "flux",
+    "FluxDevTxt2Img": "flux",
+    "FluxDevAdvancedTxt2Img": "flux",
+    "FluxSchnellImg2Img": "flux",
+    "FluxDevImg2Img": "flux",
+    "FluxDevAdvancedImg2Img": "flux",
+    "FluxKontext": "flux",
+    "FluxLora": "flux",
+    "FluxTxt2ImgLora": "flux",
+    "FluxImg2ImgLora": "flux",
+    "FluxControlNet": "flux",
+    "FluxControlNetLora": "flux",
+    "FluxFillInpaint": "flux",
+    "FluxOutpaint": "flux",
+    "FluxFillOutpaint": "flux",
+    "FluxReduxVariation": "flux",
+}
+_OUTPUTS = {
+    ("Qubico/image-toolkit", "face-swap"): "FaceSwapOutput",
+    ("Qubico/flux1-schnell", "txt2img"): "FluxOutput",
+    ("Qubico/flux1-dev", "txt2img"): "FluxOutput",
+    ("Qubico/flux1-dev-advanced", "txt2img"): "FluxOutput",
+    ("Qubico/flux1-schnell", "img2img"): "FluxOutput",
+    ("Qubico/flux1-dev", "img2img"): "FluxOutput",
+    ("Qubico/flux1-dev-advanced", "img2img"): "FluxOutput",
+    ("Qubico/flux1-dev-advanced", "kontext"): "FluxOutput",
+    ("Qubico/flux1-dev-advanced", "txt2img-lora"): "FluxOutput",
+    ("Qubico/flux1-dev-advanced", "img2img-lora"): "FluxOutput",
+    ("Qubico/flux1-dev-advanced", "controlnet-lora"): "FluxOutput",
+    ("Qubico/flux1-dev-advanced", "fill-inpaint"): "FluxOutput",
+    ("Qubico/flux1-dev-advanced", "fill-outpaint"): "FluxOutput",
+    ("Qubico/flux1-dev-advanced", "redux-variation"): "FluxOutput",
+}
 
 
 def output_type(model: str, task_type: str) -> type[Output]:
