@@ -26,6 +26,13 @@ if _TYPE_CHECKING:
     from .flux_schnell_txt_2_img_input import FluxSchnellTxt2ImgInput
     from .flux_txt_2_img_input import FluxTxt2ImgInput
     from .flux_txt_2_img_lora_input import FluxTxt2ImgLoraInput
+    from .image_background_remove_input import ImageBackgroundRemoveInput
+    from .image_background_remove_output import ImageBackgroundRemoveOutput
+    from .image_segment_input import ImageSegmentInput
+    from .image_segment_output import ImageSegmentOutput
+    from .image_upscale_input import ImageUpscaleInput
+    from .image_upscale_output import ImageUpscaleOutput
+    from .multi_face_swap_input import MultiFaceSwapInput
     from .task import Task
     from .task_config import TaskConfig
     from .task_envelope import TaskEnvelope
@@ -38,6 +45,12 @@ if _TYPE_CHECKING:
     from .task_request_input import TaskRequestInput
     from .task_status import TaskStatus
     from .task_usage import TaskUsage
+    from .video_background_remove_input import VideoBackgroundRemoveInput
+    from .video_background_remove_output import VideoBackgroundRemoveOutput
+    from .video_face_swap_input import VideoFaceSwapInput
+    from .video_face_swap_output import VideoFaceSwapOutput
+    from .video_upscale_input import VideoUpscaleInput
+    from .video_upscale_output import VideoUpscaleOutput
     from .webhook_config import WebhookConfig
 
 _WHERE = {
@@ -61,6 +74,13 @@ _WHERE = {
     "FluxSchnellTxt2ImgInput": ".flux_schnell_txt_2_img_input",
     "FluxTxt2ImgInput": ".flux_txt_2_img_input",
     "FluxTxt2ImgLoraInput": ".flux_txt_2_img_lora_input",
+    "ImageBackgroundRemoveInput": ".image_background_remove_input",
+    "ImageBackgroundRemoveOutput": ".image_background_remove_output",
+    "ImageSegmentInput": ".image_segment_input",
+    "ImageSegmentOutput": ".image_segment_output",
+    "ImageUpscaleInput": ".image_upscale_input",
+    "ImageUpscaleOutput": ".image_upscale_output",
+    "MultiFaceSwapInput": ".multi_face_swap_input",
     "Task": ".task",
     "TaskConfig": ".task_config",
     "TaskEnvelope": ".task_envelope",
@@ -73,6 +93,12 @@ _WHERE = {
     "TaskRequestInput": ".task_request_input",
     "TaskStatus": ".task_status",
     "TaskUsage": ".task_usage",
+    "VideoBackgroundRemoveInput": ".video_background_remove_input",
+    "VideoBackgroundRemoveOutput": ".video_background_remove_output",
+    "VideoFaceSwapInput": ".video_face_swap_input",
+    "VideoFaceSwapOutput": ".video_face_swap_output",
+    "VideoUpscaleInput": ".video_upscale_input",
+    "VideoUpscaleOutput": ".video_upscale_output",
     "WebhookConfig": ".webhook_config",
 }
 
@@ -97,6 +123,13 @@ __all__ = (
     "FluxSchnellTxt2ImgInput",
     "FluxTxt2ImgInput",
     "FluxTxt2ImgLoraInput",
+    "ImageBackgroundRemoveInput",
+    "ImageBackgroundRemoveOutput",
+    "ImageSegmentInput",
+    "ImageSegmentOutput",
+    "ImageUpscaleInput",
+    "ImageUpscaleOutput",
+    "MultiFaceSwapInput",
     "Task",
     "TaskConfig",
     "TaskEnvelope",
@@ -109,6 +142,12 @@ __all__ = (
     "TaskRequestInput",
     "TaskStatus",
     "TaskUsage",
+    "VideoBackgroundRemoveInput",
+    "VideoBackgroundRemoveOutput",
+    "VideoFaceSwapInput",
+    "VideoFaceSwapOutput",
+    "VideoUpscaleInput",
+    "VideoUpscaleOutput",
     "WebhookConfig",
 )
 

@@ -8,7 +8,13 @@ from ..inputs import Raw
 from ..task import Output
 
 if TYPE_CHECKING:
-    from .faceswap import FaceSwap, FaceSwapOutput
+    from .faceswap import (
+        FaceSwap,
+        FaceSwapOutput,
+        MultiFaceSwap,
+        VideoFaceSwap,
+        VideoFaceSwapOutput,
+    )
     from .flux import (
         FluxControlNet,
         FluxControlNetLora,
@@ -27,6 +33,18 @@ if TYPE_CHECKING:
         FluxSchnellImg2Img,
         FluxSchnellTxt2Img,
         FluxTxt2ImgLora,
+    )
+    from .tools import (
+        ImageBackgroundRemove,
+        ImageBackgroundRemoveOutput,
+        ImageSegment,
+        ImageSegmentOutput,
+        ImageUpscale,
+        ImageUpscaleOutput,
+        VideoBackgroundRemove,
+        VideoBackgroundRemoveOutput,
+        VideoUpscale,
+        VideoUpscaleOutput,
     )
 
 __all__ = [
@@ -49,12 +67,28 @@ __all__ = [
     "FluxSchnellImg2Img",
     "FluxSchnellTxt2Img",
     "FluxTxt2ImgLora",
+    "ImageBackgroundRemove",
+    "ImageBackgroundRemoveOutput",
+    "ImageSegment",
+    "ImageSegmentOutput",
+    "ImageUpscale",
+    "ImageUpscaleOutput",
+    "MultiFaceSwap",
     "Raw",
+    "VideoBackgroundRemove",
+    "VideoBackgroundRemoveOutput",
+    "VideoFaceSwap",
+    "VideoFaceSwapOutput",
+    "VideoUpscale",
+    "VideoUpscaleOutput",
 ]
 
 _FAMILIES = {
     "FaceSwapOutput": "faceswap",
     "FaceSwap": "faceswap",
+    "MultiFaceSwap": "faceswap",
+    "VideoFaceSwapOutput": "faceswap",
+    "VideoFaceSwap": "faceswap",
     "FluxOutput": "flux",
     "FluxSchnellTxt2Img": "flux",
     "FluxDevTxt2Img": "flux",
@@ -72,9 +106,21 @@ _FAMILIES = {
     "FluxOutpaint": "flux",
     "FluxFillOutpaint": "flux",
     "FluxReduxVariation": "flux",
+    "ImageUpscaleOutput": "tools",
+    "ImageUpscale": "tools",
+    "ImageBackgroundRemoveOutput": "tools",
+    "ImageBackgroundRemove": "tools",
+    "ImageSegmentOutput": "tools",
+    "ImageSegment": "tools",
+    "VideoUpscaleOutput": "tools",
+    "VideoUpscale": "tools",
+    "VideoBackgroundRemoveOutput": "tools",
+    "VideoBackgroundRemove": "tools",
 }
 _OUTPUTS = {
     ("Qubico/image-toolkit", "face-swap"): "FaceSwapOutput",
+    ("Qubico/image-toolkit", "multi-face-swap"): "FaceSwapOutput",
+    ("Qubico/video-toolkit", "face-swap"): "VideoFaceSwapOutput",
     ("Qubico/flux1-schnell", "txt2img"): "FluxOutput",
     ("Qubico/flux1-dev", "txt2img"): "FluxOutput",
     ("Qubico/flux1-dev-advanced", "txt2img"): "FluxOutput",
@@ -88,6 +134,11 @@ _OUTPUTS = {
     ("Qubico/flux1-dev-advanced", "fill-inpaint"): "FluxOutput",
     ("Qubico/flux1-dev-advanced", "fill-outpaint"): "FluxOutput",
     ("Qubico/flux1-dev-advanced", "redux-variation"): "FluxOutput",
+    ("Qubico/image-toolkit", "upscale"): "ImageUpscaleOutput",
+    ("Qubico/image-toolkit", "background-remove"): "ImageBackgroundRemoveOutput",
+    ("Qubico/image-toolkit", "segment"): "ImageSegmentOutput",
+    ("Qubico/video-toolkit", "upscale"): "VideoUpscaleOutput",
+    ("Qubico/video-toolkit", "background-remove"): "VideoBackgroundRemoveOutput",
 }
 
 
