@@ -51,6 +51,21 @@ if _TYPE_CHECKING:
     from .video_face_swap_output import VideoFaceSwapOutput
     from .video_upscale_input import VideoUpscaleInput
     from .video_upscale_output import VideoUpscaleOutput
+    from .wan_22_img_2_video_input import Wan22Img2VideoInput
+    from .wan_22_txt_2_video_input import Wan22Txt2VideoInput
+    from .wan_26_img_2_video_input import Wan26Img2VideoInput
+    from .wan_26_output import Wan26Output
+    from .wan_26_txt_2_video_input import Wan26Txt2VideoInput
+    from .wanx_camera_move import WanxCameraMove
+    from .wanx_camera_move_motion_type import WanxCameraMoveMotionType
+    from .wanx_control_camera_input import WanxControlCameraInput
+    from .wanx_img_2_video_input import WanxImg2VideoInput
+    from .wanx_img_2_video_lora_input import WanxImg2VideoLoraInput
+    from .wanx_keyframe_input import WanxKeyframeInput
+    from .wanx_lora import WanxLora
+    from .wanx_output import WanxOutput
+    from .wanx_txt_2_video_input import WanxTxt2VideoInput
+    from .wanx_txt_2_video_lora_input import WanxTxt2VideoLoraInput
     from .webhook_config import WebhookConfig
 
 _WHERE = {
@@ -99,6 +114,21 @@ _WHERE = {
     "VideoFaceSwapOutput": ".video_face_swap_output",
     "VideoUpscaleInput": ".video_upscale_input",
     "VideoUpscaleOutput": ".video_upscale_output",
+    "Wan22Img2VideoInput": ".wan_22_img_2_video_input",
+    "Wan22Txt2VideoInput": ".wan_22_txt_2_video_input",
+    "Wan26Img2VideoInput": ".wan_26_img_2_video_input",
+    "Wan26Output": ".wan_26_output",
+    "Wan26Txt2VideoInput": ".wan_26_txt_2_video_input",
+    "WanxCameraMove": ".wanx_camera_move",
+    "WanxCameraMoveMotionType": ".wanx_camera_move_motion_type",
+    "WanxControlCameraInput": ".wanx_control_camera_input",
+    "WanxImg2VideoInput": ".wanx_img_2_video_input",
+    "WanxImg2VideoLoraInput": ".wanx_img_2_video_lora_input",
+    "WanxKeyframeInput": ".wanx_keyframe_input",
+    "WanxLora": ".wanx_lora",
+    "WanxOutput": ".wanx_output",
+    "WanxTxt2VideoInput": ".wanx_txt_2_video_input",
+    "WanxTxt2VideoLoraInput": ".wanx_txt_2_video_lora_input",
     "WebhookConfig": ".webhook_config",
 }
 
@@ -148,6 +178,21 @@ __all__ = (
     "VideoFaceSwapOutput",
     "VideoUpscaleInput",
     "VideoUpscaleOutput",
+    "Wan22Img2VideoInput",
+    "Wan22Txt2VideoInput",
+    "Wan26Img2VideoInput",
+    "Wan26Output",
+    "Wan26Txt2VideoInput",
+    "WanxCameraMove",
+    "WanxCameraMoveMotionType",
+    "WanxControlCameraInput",
+    "WanxImg2VideoInput",
+    "WanxImg2VideoLoraInput",
+    "WanxKeyframeInput",
+    "WanxLora",
+    "WanxOutput",
+    "WanxTxt2VideoInput",
+    "WanxTxt2VideoLoraInput",
     "WebhookConfig",
 )
 

@@ -46,6 +46,21 @@ if TYPE_CHECKING:
         VideoUpscale,
         VideoUpscaleOutput,
     )
+    from .wan import Wan26Img2Video, Wan26Output, Wan26Txt2Video
+    from .wanx import (
+        Wan22Img2Video,
+        Wan22Txt2Video,
+        WanxCameraMove,
+        WanxControlCamera,
+        WanxImg2Video,
+        WanxImg2VideoLora,
+        WanxKeyframe,
+        WanxLora,
+        WanxOutput,
+        WanxTxt2Video,
+        WanxTxt2VideoLora,
+        WanxTxt2VideoSmall,
+    )
 
 __all__ = [
     "FaceSwap",
@@ -81,6 +96,21 @@ __all__ = [
     "VideoFaceSwapOutput",
     "VideoUpscale",
     "VideoUpscaleOutput",
+    "Wan22Img2Video",
+    "Wan22Txt2Video",
+    "Wan26Img2Video",
+    "Wan26Output",
+    "Wan26Txt2Video",
+    "WanxCameraMove",
+    "WanxControlCamera",
+    "WanxImg2Video",
+    "WanxImg2VideoLora",
+    "WanxKeyframe",
+    "WanxLora",
+    "WanxOutput",
+    "WanxTxt2Video",
+    "WanxTxt2VideoLora",
+    "WanxTxt2VideoSmall",
 ]
 
 _FAMILIES = {
@@ -116,6 +146,21 @@ _FAMILIES = {
     "VideoUpscale": "tools",
     "VideoBackgroundRemoveOutput": "tools",
     "VideoBackgroundRemove": "tools",
+    "Wan26Output": "wan",
+    "Wan26Txt2Video": "wan",
+    "Wan26Img2Video": "wan",
+    "WanxOutput": "wanx",
+    "WanxTxt2VideoSmall": "wanx",
+    "WanxTxt2Video": "wanx",
+    "WanxImg2Video": "wanx",
+    "WanxLora": "wanx",
+    "WanxTxt2VideoLora": "wanx",
+    "WanxImg2VideoLora": "wanx",
+    "WanxKeyframe": "wanx",
+    "WanxCameraMove": "wanx",
+    "WanxControlCamera": "wanx",
+    "Wan22Txt2Video": "wanx",
+    "Wan22Img2Video": "wanx",
 }
 _OUTPUTS = {
     ("Qubico/image-toolkit", "face-swap"): "FaceSwapOutput",
@@ -139,6 +184,17 @@ _OUTPUTS = {
     ("Qubico/image-toolkit", "segment"): "ImageSegmentOutput",
     ("Qubico/video-toolkit", "upscale"): "VideoUpscaleOutput",
     ("Qubico/video-toolkit", "background-remove"): "VideoBackgroundRemoveOutput",
+    ("Wan", "wan26-txt2video"): "Wan26Output",
+    ("Wan", "wan26-img2video"): "Wan26Output",
+    ("Qubico/wanx", "txt2video-1.3b"): "WanxOutput",
+    ("Qubico/wanx", "txt2video-14b"): "WanxOutput",
+    ("Qubico/wanx", "img2video-14b"): "WanxOutput",
+    ("Qubico/wanx", "txt2video-14b-lora"): "WanxOutput",
+    ("Qubico/wanx", "img2video-14b-lora"): "WanxOutput",
+    ("Qubico/wanx", "img2video-14b-keyframe"): "WanxOutput",
+    ("Qubico/wanx", "img2video-14b-control-camera"): "WanxOutput",
+    ("Qubico/wanx", "wan22-txt2video-14b"): "WanxOutput",
+    ("Qubico/wanx", "wan22-img2video-14b"): "WanxOutput",
 }
 
 
