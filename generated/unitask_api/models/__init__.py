@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 if _TYPE_CHECKING:
+    from .ace_step_audio_2_audio_input import AceStepAudio2AudioInput
+    from .ace_step_edit_input import AceStepEditInput
+    from .ace_step_extend_input import AceStepExtendInput
+    from .ace_step_output import AceStepOutput
+    from .ace_step_txt_2_audio_input import AceStepTxt2AudioInput
     from .acknowledgement import Acknowledgement
+    from .diffrhythm_output import DiffrhythmOutput
+    from .diffrhythm_txt_2_audio_input import DiffrhythmTxt2AudioInput
     from .error_envelope import ErrorEnvelope
     from .face_swap_input import FaceSwapInput
     from .face_swap_output import FaceSwapOutput
@@ -26,13 +33,34 @@ if _TYPE_CHECKING:
     from .flux_schnell_txt_2_img_input import FluxSchnellTxt2ImgInput
     from .flux_txt_2_img_input import FluxTxt2ImgInput
     from .flux_txt_2_img_lora_input import FluxTxt2ImgLoraInput
+    from .framepack_img_2_video_input import FramepackImg2VideoInput
+    from .framepack_output import FramepackOutput
+    from .hug_input import HugInput
+    from .hug_output import HugOutput
+    from .hunyuan_img_2_video_input import HunyuanImg2VideoInput
+    from .hunyuan_lora import HunyuanLora
+    from .hunyuan_output import HunyuanOutput
+    from .hunyuan_txt_2_video_input import HunyuanTxt2VideoInput
+    from .hunyuan_txt_2_video_lora_input import HunyuanTxt2VideoLoraInput
     from .image_background_remove_input import ImageBackgroundRemoveInput
     from .image_background_remove_output import ImageBackgroundRemoveOutput
     from .image_segment_input import ImageSegmentInput
     from .image_segment_output import ImageSegmentOutput
     from .image_upscale_input import ImageUpscaleInput
     from .image_upscale_output import ImageUpscaleOutput
+    from .mmaudio_output import MmaudioOutput
+    from .mmaudio_video_2_audio_input import MmaudioVideo2AudioInput
     from .multi_face_swap_input import MultiFaceSwapInput
+    from .pixal_3d_image_to_3d_input import Pixal3DImageTo3DInput
+    from .pixal_3d_output import Pixal3DOutput
+    from .qwen_image_edit_input import QwenImageEditInput
+    from .qwen_output import QwenOutput
+    from .qwen_txt_2_img_input import QwenTxt2ImgInput
+    from .skyreels_img_2_video_input import SkyreelsImg2VideoInput
+    from .skyreels_img_2_video_input_aspect_ratio import (
+        SkyreelsImg2VideoInputAspectRatio,
+    )
+    from .skyreels_output import SkyreelsOutput
     from .task import Task
     from .task_config import TaskConfig
     from .task_envelope import TaskEnvelope
@@ -45,6 +73,13 @@ if _TYPE_CHECKING:
     from .task_request_input import TaskRequestInput
     from .task_status import TaskStatus
     from .task_usage import TaskUsage
+    from .trellis_2_image_to_3d_input import Trellis2ImageTo3DInput
+    from .trellis_2_output import Trellis2Output
+    from .trellis_image_to_3d_input import TrellisImageTo3DInput
+    from .trellis_output import TrellisOutput
+    from .trellis_text_to_3d_input import TrellisTextTo3DInput
+    from .tts_zero_shot_input import TtsZeroShotInput
+    from .tts_zero_shot_output import TtsZeroShotOutput
     from .video_background_remove_input import VideoBackgroundRemoveInput
     from .video_background_remove_output import VideoBackgroundRemoveOutput
     from .video_face_swap_input import VideoFaceSwapInput
@@ -67,9 +102,18 @@ if _TYPE_CHECKING:
     from .wanx_txt_2_video_input import WanxTxt2VideoInput
     from .wanx_txt_2_video_lora_input import WanxTxt2VideoLoraInput
     from .webhook_config import WebhookConfig
+    from .z_image_output import ZImageOutput
+    from .z_image_txt_2_img_input import ZImageTxt2ImgInput
 
 _WHERE = {
+    "AceStepAudio2AudioInput": ".ace_step_audio_2_audio_input",
+    "AceStepEditInput": ".ace_step_edit_input",
+    "AceStepExtendInput": ".ace_step_extend_input",
+    "AceStepOutput": ".ace_step_output",
+    "AceStepTxt2AudioInput": ".ace_step_txt_2_audio_input",
     "Acknowledgement": ".acknowledgement",
+    "DiffrhythmOutput": ".diffrhythm_output",
+    "DiffrhythmTxt2AudioInput": ".diffrhythm_txt_2_audio_input",
     "ErrorEnvelope": ".error_envelope",
     "FaceSwapInput": ".face_swap_input",
     "FaceSwapOutput": ".face_swap_output",
@@ -89,13 +133,32 @@ _WHERE = {
     "FluxSchnellTxt2ImgInput": ".flux_schnell_txt_2_img_input",
     "FluxTxt2ImgInput": ".flux_txt_2_img_input",
     "FluxTxt2ImgLoraInput": ".flux_txt_2_img_lora_input",
+    "FramepackImg2VideoInput": ".framepack_img_2_video_input",
+    "FramepackOutput": ".framepack_output",
+    "HugInput": ".hug_input",
+    "HugOutput": ".hug_output",
+    "HunyuanImg2VideoInput": ".hunyuan_img_2_video_input",
+    "HunyuanLora": ".hunyuan_lora",
+    "HunyuanOutput": ".hunyuan_output",
+    "HunyuanTxt2VideoInput": ".hunyuan_txt_2_video_input",
+    "HunyuanTxt2VideoLoraInput": ".hunyuan_txt_2_video_lora_input",
     "ImageBackgroundRemoveInput": ".image_background_remove_input",
     "ImageBackgroundRemoveOutput": ".image_background_remove_output",
     "ImageSegmentInput": ".image_segment_input",
     "ImageSegmentOutput": ".image_segment_output",
     "ImageUpscaleInput": ".image_upscale_input",
     "ImageUpscaleOutput": ".image_upscale_output",
+    "MmaudioOutput": ".mmaudio_output",
+    "MmaudioVideo2AudioInput": ".mmaudio_video_2_audio_input",
     "MultiFaceSwapInput": ".multi_face_swap_input",
+    "Pixal3DImageTo3DInput": ".pixal_3d_image_to_3d_input",
+    "Pixal3DOutput": ".pixal_3d_output",
+    "QwenImageEditInput": ".qwen_image_edit_input",
+    "QwenOutput": ".qwen_output",
+    "QwenTxt2ImgInput": ".qwen_txt_2_img_input",
+    "SkyreelsImg2VideoInput": ".skyreels_img_2_video_input",
+    "SkyreelsImg2VideoInputAspectRatio": ".skyreels_img_2_video_input_aspect_ratio",
+    "SkyreelsOutput": ".skyreels_output",
     "Task": ".task",
     "TaskConfig": ".task_config",
     "TaskEnvelope": ".task_envelope",
@@ -108,6 +171,13 @@ _WHERE = {
     "TaskRequestInput": ".task_request_input",
     "TaskStatus": ".task_status",
     "TaskUsage": ".task_usage",
+    "Trellis2ImageTo3DInput": ".trellis_2_image_to_3d_input",
+    "Trellis2Output": ".trellis_2_output",
+    "TrellisImageTo3DInput": ".trellis_image_to_3d_input",
+    "TrellisOutput": ".trellis_output",
+    "TrellisTextTo3DInput": ".trellis_text_to_3d_input",
+    "TtsZeroShotInput": ".tts_zero_shot_input",
+    "TtsZeroShotOutput": ".tts_zero_shot_output",
     "VideoBackgroundRemoveInput": ".video_background_remove_input",
     "VideoBackgroundRemoveOutput": ".video_background_remove_output",
     "VideoFaceSwapInput": ".video_face_swap_input",
@@ -130,10 +200,19 @@ _WHERE = {
     "WanxTxt2VideoInput": ".wanx_txt_2_video_input",
     "WanxTxt2VideoLoraInput": ".wanx_txt_2_video_lora_input",
     "WebhookConfig": ".webhook_config",
+    "ZImageOutput": ".z_image_output",
+    "ZImageTxt2ImgInput": ".z_image_txt_2_img_input",
 }
 
 __all__ = (
+    "AceStepAudio2AudioInput",
+    "AceStepEditInput",
+    "AceStepExtendInput",
+    "AceStepOutput",
+    "AceStepTxt2AudioInput",
     "Acknowledgement",
+    "DiffrhythmOutput",
+    "DiffrhythmTxt2AudioInput",
     "ErrorEnvelope",
     "FaceSwapInput",
     "FaceSwapOutput",
@@ -153,13 +232,32 @@ __all__ = (
     "FluxSchnellTxt2ImgInput",
     "FluxTxt2ImgInput",
     "FluxTxt2ImgLoraInput",
+    "FramepackImg2VideoInput",
+    "FramepackOutput",
+    "HugInput",
+    "HugOutput",
+    "HunyuanImg2VideoInput",
+    "HunyuanLora",
+    "HunyuanOutput",
+    "HunyuanTxt2VideoInput",
+    "HunyuanTxt2VideoLoraInput",
     "ImageBackgroundRemoveInput",
     "ImageBackgroundRemoveOutput",
     "ImageSegmentInput",
     "ImageSegmentOutput",
     "ImageUpscaleInput",
     "ImageUpscaleOutput",
+    "MmaudioOutput",
+    "MmaudioVideo2AudioInput",
     "MultiFaceSwapInput",
+    "Pixal3DImageTo3DInput",
+    "Pixal3DOutput",
+    "QwenImageEditInput",
+    "QwenOutput",
+    "QwenTxt2ImgInput",
+    "SkyreelsImg2VideoInput",
+    "SkyreelsImg2VideoInputAspectRatio",
+    "SkyreelsOutput",
     "Task",
     "TaskConfig",
     "TaskEnvelope",
@@ -172,6 +270,13 @@ __all__ = (
     "TaskRequestInput",
     "TaskStatus",
     "TaskUsage",
+    "Trellis2ImageTo3DInput",
+    "Trellis2Output",
+    "TrellisImageTo3DInput",
+    "TrellisOutput",
+    "TrellisTextTo3DInput",
+    "TtsZeroShotInput",
+    "TtsZeroShotOutput",
     "VideoBackgroundRemoveInput",
     "VideoBackgroundRemoveOutput",
     "VideoFaceSwapInput",
@@ -194,6 +299,8 @@ __all__ = (
     "WanxTxt2VideoInput",
     "WanxTxt2VideoLoraInput",
     "WebhookConfig",
+    "ZImageOutput",
+    "ZImageTxt2ImgInput",
 )
 
 

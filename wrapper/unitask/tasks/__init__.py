@@ -8,6 +8,18 @@ from ..inputs import Raw
 from ..task import Output
 
 if TYPE_CHECKING:
+    from .acestep import (
+        AceStepAudio2Audio,
+        AceStepEdit,
+        AceStepExtend,
+        AceStepOutput,
+        AceStepTxt2Audio,
+    )
+    from .diffrhythm import (
+        DiffrhythmOutput,
+        DiffrhythmTxt2AudioBase,
+        DiffrhythmTxt2AudioFull,
+    )
     from .faceswap import (
         FaceSwap,
         FaceSwapOutput,
@@ -34,6 +46,20 @@ if TYPE_CHECKING:
         FluxSchnellTxt2Img,
         FluxTxt2ImgLora,
     )
+    from .framepack import FramepackImg2Video, FramepackOutput
+    from .hug import Hug, HugOutput
+    from .hunyuan import (
+        HunyuanFastTxt2Video,
+        HunyuanImg2VideoConcat,
+        HunyuanImg2VideoReplace,
+        HunyuanLora,
+        HunyuanOutput,
+        HunyuanTxt2Video,
+        HunyuanTxt2VideoLora,
+    )
+    from .mmaudio import MmaudioOutput, MmaudioVideo2Audio
+    from .qwen import QwenImageEdit, QwenOutput, QwenTxt2Img
+    from .skyreels import SkyreelsImg2Video, SkyreelsOutput
     from .tools import (
         ImageBackgroundRemove,
         ImageBackgroundRemoveOutput,
@@ -46,6 +72,16 @@ if TYPE_CHECKING:
         VideoUpscale,
         VideoUpscaleOutput,
     )
+    from .trellis import (
+        Pixal3dImageTo3d,
+        Pixal3dOutput,
+        Trellis2ImageTo3d,
+        Trellis2Output,
+        TrellisImageTo3d,
+        TrellisOutput,
+        TrellisTextTo3d,
+    )
+    from .tts import TtsZeroShot, TtsZeroShotOutput
     from .wan import Wan26Img2Video, Wan26Output, Wan26Txt2Video
     from .wanx import (
         Wan22Img2Video,
@@ -61,8 +97,17 @@ if TYPE_CHECKING:
         WanxTxt2VideoLora,
         WanxTxt2VideoSmall,
     )
+    from .zimage import ZImageOutput, ZImageTxt2Img
 
 __all__ = [
+    "AceStepAudio2Audio",
+    "AceStepEdit",
+    "AceStepExtend",
+    "AceStepOutput",
+    "AceStepTxt2Audio",
+    "DiffrhythmOutput",
+    "DiffrhythmTxt2AudioBase",
+    "DiffrhythmTxt2AudioFull",
     "FaceSwap",
     "FaceSwapOutput",
     "FluxControlNet",
@@ -82,14 +127,41 @@ __all__ = [
     "FluxSchnellImg2Img",
     "FluxSchnellTxt2Img",
     "FluxTxt2ImgLora",
+    "FramepackImg2Video",
+    "FramepackOutput",
+    "Hug",
+    "HugOutput",
+    "HunyuanFastTxt2Video",
+    "HunyuanImg2VideoConcat",
+    "HunyuanImg2VideoReplace",
+    "HunyuanLora",
+    "HunyuanOutput",
+    "HunyuanTxt2Video",
+    "HunyuanTxt2VideoLora",
     "ImageBackgroundRemove",
     "ImageBackgroundRemoveOutput",
     "ImageSegment",
     "ImageSegmentOutput",
     "ImageUpscale",
     "ImageUpscaleOutput",
+    "MmaudioOutput",
+    "MmaudioVideo2Audio",
     "MultiFaceSwap",
+    "Pixal3dImageTo3d",
+    "Pixal3dOutput",
+    "QwenImageEdit",
+    "QwenOutput",
+    "QwenTxt2Img",
     "Raw",
+    "SkyreelsImg2Video",
+    "SkyreelsOutput",
+    "Trellis2ImageTo3d",
+    "Trellis2Output",
+    "TrellisImageTo3d",
+    "TrellisOutput",
+    "TrellisTextTo3d",
+    "TtsZeroShot",
+    "TtsZeroShotOutput",
     "VideoBackgroundRemove",
     "VideoBackgroundRemoveOutput",
     "VideoFaceSwap",
@@ -111,9 +183,19 @@ __all__ = [
     "WanxTxt2Video",
     "WanxTxt2VideoLora",
     "WanxTxt2VideoSmall",
+    "ZImageOutput",
+    "ZImageTxt2Img",
 ]
 
 _FAMILIES = {
+    "AceStepOutput": "acestep",
+    "AceStepTxt2Audio": "acestep",
+    "AceStepAudio2Audio": "acestep",
+    "AceStepEdit": "acestep",
+    "AceStepExtend": "acestep",
+    "DiffrhythmOutput": "diffrhythm",
+    "DiffrhythmTxt2AudioBase": "diffrhythm",
+    "DiffrhythmTxt2AudioFull": "diffrhythm",
     "FaceSwapOutput": "faceswap",
     "FaceSwap": "faceswap",
     "MultiFaceSwap": "faceswap",
@@ -136,6 +218,24 @@ _FAMILIES = {
     "FluxOutpaint": "flux",
     "FluxFillOutpaint": "flux",
     "FluxReduxVariation": "flux",
+    "FramepackOutput": "framepack",
+    "FramepackImg2Video": "framepack",
+    "HugOutput": "hug",
+    "Hug": "hug",
+    "HunyuanOutput": "hunyuan",
+    "HunyuanTxt2Video": "hunyuan",
+    "HunyuanFastTxt2Video": "hunyuan",
+    "HunyuanImg2VideoConcat": "hunyuan",
+    "HunyuanImg2VideoReplace": "hunyuan",
+    "HunyuanLora": "hunyuan",
+    "HunyuanTxt2VideoLora": "hunyuan",
+    "MmaudioOutput": "mmaudio",
+    "MmaudioVideo2Audio": "mmaudio",
+    "QwenOutput": "qwen",
+    "QwenTxt2Img": "qwen",
+    "QwenImageEdit": "qwen",
+    "SkyreelsOutput": "skyreels",
+    "SkyreelsImg2Video": "skyreels",
     "ImageUpscaleOutput": "tools",
     "ImageUpscale": "tools",
     "ImageBackgroundRemoveOutput": "tools",
@@ -146,6 +246,15 @@ _FAMILIES = {
     "VideoUpscale": "tools",
     "VideoBackgroundRemoveOutput": "tools",
     "VideoBackgroundRemove": "tools",
+    "TrellisOutput": "trellis",
+    "TrellisImageTo3d": "trellis",
+    "TrellisTextTo3d": "trellis",
+    "Trellis2Output": "trellis",
+    "Trellis2ImageTo3d": "trellis",
+    "Pixal3dOutput": "trellis",
+    "Pixal3dImageTo3d": "trellis",
+    "TtsZeroShotOutput": "tts",
+    "TtsZeroShot": "tts",
     "Wan26Output": "wan",
     "Wan26Txt2Video": "wan",
     "Wan26Img2Video": "wan",
@@ -161,8 +270,16 @@ _FAMILIES = {
     "WanxControlCamera": "wanx",
     "Wan22Txt2Video": "wanx",
     "Wan22Img2Video": "wanx",
+    "ZImageOutput": "zimage",
+    "ZImageTxt2Img": "zimage",
 }
 _OUTPUTS = {
+    ("Qubico/ace-step", "txt2audio"): "AceStepOutput",
+    ("Qubico/ace-step", "audio2audio"): "AceStepOutput",
+    ("Qubico/ace-step", "edit"): "AceStepOutput",
+    ("Qubico/ace-step", "extend"): "AceStepOutput",
+    ("Qubico/diffrhythm", "txt2audio-base"): "DiffrhythmOutput",
+    ("Qubico/diffrhythm", "txt2audio-full"): "DiffrhythmOutput",
     ("Qubico/image-toolkit", "face-swap"): "FaceSwapOutput",
     ("Qubico/image-toolkit", "multi-face-swap"): "FaceSwapOutput",
     ("Qubico/video-toolkit", "face-swap"): "VideoFaceSwapOutput",
@@ -179,11 +296,27 @@ _OUTPUTS = {
     ("Qubico/flux1-dev-advanced", "fill-inpaint"): "FluxOutput",
     ("Qubico/flux1-dev-advanced", "fill-outpaint"): "FluxOutput",
     ("Qubico/flux1-dev-advanced", "redux-variation"): "FluxOutput",
+    ("Qubico/framepack", "img2video"): "FramepackOutput",
+    ("Qubico/hug-video", "image_to_video"): "HugOutput",
+    ("Qubico/hunyuan", "txt2video"): "HunyuanOutput",
+    ("Qubico/hunyuan", "fast-txt2video"): "HunyuanOutput",
+    ("Qubico/hunyuan", "img2video-concat"): "HunyuanOutput",
+    ("Qubico/hunyuan", "img2video-replace"): "HunyuanOutput",
+    ("Qubico/hunyuan", "txt2video-lora"): "HunyuanOutput",
+    ("Qubico/mmaudio", "video2audio"): "MmaudioOutput",
+    ("Qubico/qwen-image", "txt2img"): "QwenOutput",
+    ("Qubico/qwen-image", "image-edit"): "QwenOutput",
+    ("Qubico/skyreels", "img2video"): "SkyreelsOutput",
     ("Qubico/image-toolkit", "upscale"): "ImageUpscaleOutput",
     ("Qubico/image-toolkit", "background-remove"): "ImageBackgroundRemoveOutput",
     ("Qubico/image-toolkit", "segment"): "ImageSegmentOutput",
     ("Qubico/video-toolkit", "upscale"): "VideoUpscaleOutput",
     ("Qubico/video-toolkit", "background-remove"): "VideoBackgroundRemoveOutput",
+    ("Qubico/trellis", "image-to-3d"): "TrellisOutput",
+    ("Qubico/trellis", "text-to-3d"): "TrellisOutput",
+    ("Qubico/trellis2", "image-to-3d"): "Trellis2Output",
+    ("Qubico/pixal3d", "image-to-3d"): "Pixal3dOutput",
+    ("Qubico/tts", "zero-shot"): "TtsZeroShotOutput",
     ("Wan", "wan26-txt2video"): "Wan26Output",
     ("Wan", "wan26-img2video"): "Wan26Output",
     ("Qubico/wanx", "txt2video-1.3b"): "WanxOutput",
@@ -195,6 +328,7 @@ _OUTPUTS = {
     ("Qubico/wanx", "img2video-14b-control-camera"): "WanxOutput",
     ("Qubico/wanx", "wan22-txt2video-14b"): "WanxOutput",
     ("Qubico/wanx", "wan22-img2video-14b"): "WanxOutput",
+    ("Qubico/z-image", "txt2img"): "ZImageOutput",
 }
 
 
