@@ -51,11 +51,29 @@ if _TYPE_CHECKING:
     from .mmaudio_output import MmaudioOutput
     from .mmaudio_video_2_audio_input import MmaudioVideo2AudioInput
     from .multi_face_swap_input import MultiFaceSwapInput
+    from .omni_human_15_input import OmniHuman15Input
+    from .omni_human_output import OmniHumanOutput
     from .pixal_3d_image_to_3d_input import Pixal3DImageTo3DInput
     from .pixal_3d_output import Pixal3DOutput
     from .qwen_image_edit_input import QwenImageEditInput
     from .qwen_output import QwenOutput
     from .qwen_txt_2_img_input import QwenTxt2ImgInput
+    from .seedance_2_input import Seedance2Input
+    from .seedance_2_input_mode import Seedance2InputMode
+    from .seedance_2_input_resolution import Seedance2InputResolution
+    from .seedance_25_input import Seedance25Input
+    from .seedance_25_input_aspect_ratio import Seedance25InputAspectRatio
+    from .seedance_25_input_omni_reference_task_type import (
+        Seedance25InputOmniReferenceTaskType,
+    )
+    from .seedance_25_input_resolution import Seedance25InputResolution
+    from .seedance_output import SeedanceOutput
+    from .seedream_5_lite_input import Seedream5LiteInput
+    from .seedream_5_lite_input_aspect_ratio import Seedream5LiteInputAspectRatio
+    from .seedream_5_lite_input_output_format import Seedream5LiteInputOutputFormat
+    from .seedream_5_lite_input_size import Seedream5LiteInputSize
+    from .seedream_5_pro_input import Seedream5ProInput
+    from .seedream_output import SeedreamOutput
     from .skyreels_img_2_video_input import SkyreelsImg2VideoInput
     from .skyreels_img_2_video_input_aspect_ratio import (
         SkyreelsImg2VideoInputAspectRatio,
@@ -151,11 +169,27 @@ _WHERE = {
     "MmaudioOutput": ".mmaudio_output",
     "MmaudioVideo2AudioInput": ".mmaudio_video_2_audio_input",
     "MultiFaceSwapInput": ".multi_face_swap_input",
+    "OmniHuman15Input": ".omni_human_15_input",
+    "OmniHumanOutput": ".omni_human_output",
     "Pixal3DImageTo3DInput": ".pixal_3d_image_to_3d_input",
     "Pixal3DOutput": ".pixal_3d_output",
     "QwenImageEditInput": ".qwen_image_edit_input",
     "QwenOutput": ".qwen_output",
     "QwenTxt2ImgInput": ".qwen_txt_2_img_input",
+    "Seedance25Input": ".seedance_25_input",
+    "Seedance25InputAspectRatio": ".seedance_25_input_aspect_ratio",
+    "Seedance25InputOmniReferenceTaskType": ".seedance_25_input_omni_reference_task_type",
+    "Seedance25InputResolution": ".seedance_25_input_resolution",
+    "Seedance2Input": ".seedance_2_input",
+    "Seedance2InputMode": ".seedance_2_input_mode",
+    "Seedance2InputResolution": ".seedance_2_input_resolution",
+    "SeedanceOutput": ".seedance_output",
+    "Seedream5LiteInput": ".seedream_5_lite_input",
+    "Seedream5LiteInputAspectRatio": ".seedream_5_lite_input_aspect_ratio",
+    "Seedream5LiteInputOutputFormat": ".seedream_5_lite_input_output_format",
+    "Seedream5LiteInputSize": ".seedream_5_lite_input_size",
+    "Seedream5ProInput": ".seedream_5_pro_input",
+    "SeedreamOutput": ".seedream_output",
     "SkyreelsImg2VideoInput": ".skyreels_img_2_video_input",
     "SkyreelsImg2VideoInputAspectRatio": ".skyreels_img_2_video_input_aspect_ratio",
     "SkyreelsOutput": ".skyreels_output",
@@ -250,11 +284,27 @@ __all__ = (
     "MmaudioOutput",
     "MmaudioVideo2AudioInput",
     "MultiFaceSwapInput",
+    "OmniHuman15Input",
+    "OmniHumanOutput",
     "Pixal3DImageTo3DInput",
     "Pixal3DOutput",
     "QwenImageEditInput",
     "QwenOutput",
     "QwenTxt2ImgInput",
+    "Seedance25Input",
+    "Seedance25InputAspectRatio",
+    "Seedance25InputOmniReferenceTaskType",
+    "Seedance25InputResolution",
+    "Seedance2Input",
+    "Seedance2InputMode",
+    "Seedance2InputResolution",
+    "SeedanceOutput",
+    "Seedream5LiteInput",
+    "Seedream5LiteInputAspectRatio",
+    "Seedream5LiteInputOutputFormat",
+    "Seedream5LiteInputSize",
+    "Seedream5ProInput",
+    "SeedreamOutput",
     "SkyreelsImg2VideoInput",
     "SkyreelsImg2VideoInputAspectRatio",
     "SkyreelsOutput",
