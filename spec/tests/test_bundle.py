@@ -22,7 +22,9 @@ def copied(tmp_path: Path) -> Path:
 def test_bundle_holds_every_operation_and_every_task_type(document: dict[str, Any]) -> None:
     """The operations are in the document, and every entry of every family, with the family's name."""
     names = {operation["operationId"] for _, _, operation in operations(document)}
-    written = [(task["name"], path.stem) for path in (SPEC / "tasks").glob("*.yaml") for task in load_yaml(path)["tasks"]]
+    written = [
+        (task["name"], path.stem) for path in (SPEC / "tasks").glob("*.yaml") for task in load_yaml(path)["tasks"]
+    ]
 
     assert names >= {"create_task", "get_task", "cancel_task", "cancel_tasks"}
     assert ("FaceSwap", "faceswap") in written

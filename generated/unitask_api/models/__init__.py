@@ -84,7 +84,6 @@ if _TYPE_CHECKING:
     from .task_envelope import TaskEnvelope
     from .task_error import TaskError
     from .task_input_type_0 import TaskInputType0
-    from .task_logs_type_0_item import TaskLogsType0Item
     from .task_meta import TaskMeta
     from .task_output_type_0 import TaskOutputType0
     from .task_request import TaskRequest
@@ -198,7 +197,6 @@ _WHERE = {
     "TaskEnvelope": ".task_envelope",
     "TaskError": ".task_error",
     "TaskInputType0": ".task_input_type_0",
-    "TaskLogsType0Item": ".task_logs_type_0_item",
     "TaskMeta": ".task_meta",
     "TaskOutputType0": ".task_output_type_0",
     "TaskRequest": ".task_request",
@@ -313,7 +311,6 @@ __all__ = (
     "TaskEnvelope",
     "TaskError",
     "TaskInputType0",
-    "TaskLogsType0Item",
     "TaskMeta",
     "TaskOutputType0",
     "TaskRequest",

@@ -44,6 +44,7 @@ class FluxControlNetLoraInput:
     def to_dict(self) -> dict[str, Any]:
         prompt = self.prompt
 
+        control_net_settings: list[dict[str, Any]]
         control_net_settings = []
         for control_net_settings_item_data in self.control_net_settings:
             control_net_settings_item = control_net_settings_item_data.to_dict()

@@ -39,6 +39,7 @@ class FluxFillOutpaintInput:
 
         image = self.image
 
+        custom_settings: list[dict[str, Any]]
         custom_settings = []
         for custom_settings_item_data in self.custom_settings:
             custom_settings_item = custom_settings_item_data.to_dict()

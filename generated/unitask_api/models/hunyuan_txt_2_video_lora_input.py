@@ -29,6 +29,7 @@ class HunyuanTxt2VideoLoraInput:
     def to_dict(self) -> dict[str, Any]:
         prompt = self.prompt
 
+        lora_settings: list[dict[str, Any]]
         lora_settings = []
         for lora_settings_item_data in self.lora_settings:
             lora_settings_item = lora_settings_item_data.to_dict()

@@ -33,6 +33,7 @@ class WanxControlCameraInput:
     def to_dict(self) -> dict[str, Any]:
         image = self.image
 
+        control_camera_settings: list[dict[str, Any]]
         control_camera_settings = []
         for control_camera_settings_item_data in self.control_camera_settings:
             control_camera_settings_item = control_camera_settings_item_data.to_dict()

@@ -37,6 +37,7 @@ class WanxImg2VideoLoraInput:
 
         image = self.image
 
+        lora_settings: list[dict[str, Any]]
         lora_settings = []
         for lora_settings_item_data in self.lora_settings:
             lora_settings_item = lora_settings_item_data.to_dict()
