@@ -77,7 +77,7 @@ def at(document: Document, pointer: str) -> Any:
     """What stands at a reference of this document, such as ``#/components/schemas/Task``."""
     node: Any = document
     for part in pointer.removeprefix("#").split("/")[1:]:
-        node = node[part.replace("~1", "/").replace("~0", "~")]
+        node = node[int(part) if isinstance(node, list) else part.replace("~1", "/").replace("~0", "~")]
     return node
 
 
