@@ -31,6 +31,15 @@ def test_bundle_holds_every_operation_and_every_task_type(document: dict[str, An
     assert sorted((task["name"], task["family"]) for task in document["x-tasks"]) == sorted(written)
 
 
+def test_what_is_left_out_is_not_in_the_catalogue_and_has_a_reason(document: dict[str, Any]) -> None:
+    """An operation is described or left out, never both, and each that is left out says why."""
+    described = {(task["model"], task["task_type"]) for task in document["x-tasks"]}
+    left_out = {(entry["model"], entry["task_type"]): entry["why"] for entry in load_yaml(SPEC / "left-out.yaml")}
+
+    assert not described & left_out.keys()
+    assert all(len(why) > 20 for why in left_out.values())
+
+
 def test_bundle_attaches_each_example_to_its_operation(document: dict[str, Any]) -> None:
     """A body stands beside the request or answer that it is an example of."""
     content = at(document, "#/paths/~1api~1v1~1task/post/requestBody/content/application~1json")

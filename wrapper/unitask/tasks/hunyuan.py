@@ -95,7 +95,7 @@ class HunyuanFastTxt2Video(TaskInput[HunyuanOutput]):
 class HunyuanImg2VideoConcat(TaskInput[HunyuanOutput]):
     """Set a picture in motion, with the better movement.
 
-    Made in 20 steps of 544x960 or 720x720 pixels, says one client. HunyuanImg2VideoReplace keeps closer to the
+    Made in 20 steps, 544x960 or 720x720 pixels, says one client. HunyuanImg2VideoReplace keeps closer to the
     picture.
 
     Price: $0.09 per video.
