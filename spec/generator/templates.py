@@ -207,8 +207,11 @@ def json_object(value: object) -> dict[str, Any]:
         '    if {{ inner_template.check_type_for_construct(inner_property, "data") }}:\n'
         "    {% set of_models = inner_property.inner_property is defined "
         'and inner_property.inner_property.template == "model_property.py.jinja" %}\n'
+        "    {% set of_anything = inner_property.inner_property is defined "
+        'and inner_property.inner_property.template == "any_property.py.jinja" %}\n'
         """    {% set typed = 'cast("dict[str, Any]", data)' if inner_property.class_info else """
-        """'cast("list[dict[str, Any]]", data)' if of_models else "data" %}\n"""
+        """'cast("list[dict[str, Any]]", data)' if of_models else """
+        """'cast("object", data)' if of_anything else "data" %}\n"""
         "        {{ inner_template.construct(inner_property, typed) | indent(8) }}\n"
         "        return {{ inner_property.python_name }}\n"
         "    {% elif inner_template.check_type_for_construct "
@@ -237,11 +240,10 @@ def json_object(value: object) -> dict[str, Any]:
     ),
     Patch(
         "property_templates/list_property.py.jinja",
-        "the same, on the way out",
-        find='{% if property.required %}\n{{ _transform(property, source, destination, "to_dict") }}',
-        put="{% if property.required %}\n"
-        "{% if declare_type %}\n{{ destination }}: {{ type_string }}\n{% endif %}\n"
-        '{{ _transform(property, source, destination, "to_dict") }}',
+        "and so has the list that is sent",
+        find="{% if property.required %}\n{{ _transform(",
+        put="{% if property.required %}\n{% if declare_type %}{{ destination }}: {{ type_string }}\n{% endif %}\n"
+        "{{ _transform(",
     ),
     Patch(
         "types.py.jinja",

@@ -30,7 +30,8 @@ def _example(name: str, *path: Any, value: Any) -> Callable[[Document], None]:
 
 
 def _twin(document: Document) -> None:
-    document["x-tasks"].append({**document["x-tasks"][0], "name": "Twin"})
+    (face_swap,) = (task for task in document["x-tasks"] if task["name"] == "FaceSwap")
+    document["x-tasks"].append({**face_swap, "name": "Twin"})
 
 
 FAULTS = {

@@ -78,6 +78,13 @@ def test_status_is_folded_and_unknown_words_pass(sent: str, read: str) -> None:
     assert Task.from_dict({"task_id": "t", "status": sent}).status == read
 
 
+def test_logs_may_hold_texts() -> None:
+    """A failed task was seen with texts where the page declares objects."""
+    body = {"task_id": "t", "status": "failed", "logs": ["status code: 500\nfailed to do request", {"x": 1}]}
+
+    assert Task.from_dict(body).to_dict() == body
+
+
 def test_unknown_and_missing_fields_survive_a_round_trip() -> None:
     """What the spec does not know is kept, and what is absent stays absent."""
     body = {"data": {"task_id": "t", "status": "pending", "later": [1, {"x": None}]}, "also": True}
@@ -85,7 +92,7 @@ def test_unknown_and_missing_fields_survive_a_round_trip() -> None:
     assert TaskEnvelope.from_dict(body).to_dict() == body
 
 
-@pytest.mark.parametrize("broken", [{"meta": None}, {"error": 3}, {"error": []}, {"logs": {}}, {"logs": [1]}])
+@pytest.mark.parametrize("broken", [{"meta": None}, {"error": 3}, {"error": []}, {"logs": {}}, {"logs": "x"}])
 def test_broken_model_is_not_swallowed(broken: dict[str, Any]) -> None:
     """A value of the wrong kind raises; it is not passed off as the model."""
     with pytest.raises(TypeError):

@@ -111,6 +111,8 @@ class Drive(Generic[T]):
 class Shell:
     """Settings of a client, and each of its calls as a flow."""
 
+    base_url = ""  # until it is known: a traceback with variables shows a half-made client too
+
     def __init__(
         self,
         api_key: str | None,

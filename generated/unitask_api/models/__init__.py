@@ -10,6 +10,11 @@ if _TYPE_CHECKING:
     from .account_envelope import AccountEnvelope
     from .account_notification import AccountNotification
     from .account_notification_detail_type_0 import AccountNotificationDetailType0
+    from .ace_step_audio_2_audio_input import AceStepAudio2AudioInput
+    from .ace_step_edit_input import AceStepEditInput
+    from .ace_step_extend_input import AceStepExtendInput
+    from .ace_step_output import AceStepOutput
+    from .ace_step_txt_2_audio_input import AceStepTxt2AudioInput
     from .acknowledgement import Acknowledgement
     from .active_tasks import ActiveTasks
     from .active_tasks_envelope import ActiveTasksEnvelope
@@ -21,9 +26,29 @@ if _TYPE_CHECKING:
     from .chat_request_messages_item import ChatRequestMessagesItem
     from .credit_pack import CreditPack
     from .credit_pack_info import CreditPackInfo
+    from .diffrhythm_output import DiffrhythmOutput
+    from .diffrhythm_txt_2_audio_input import DiffrhythmTxt2AudioInput
     from .error_envelope import ErrorEnvelope
     from .face_swap_input import FaceSwapInput
     from .face_swap_output import FaceSwapOutput
+    from .flux_control_net import FluxControlNet
+    from .flux_control_net_lora_input import FluxControlNetLoraInput
+    from .flux_fill_inpaint_input import FluxFillInpaintInput
+    from .flux_fill_outpaint_input import FluxFillOutpaintInput
+    from .flux_img_2_img_input import FluxImg2ImgInput
+    from .flux_img_2_img_lora_input import FluxImg2ImgLoraInput
+    from .flux_kontext_input import FluxKontextInput
+    from .flux_lora import FluxLora
+    from .flux_outpaint import FluxOutpaint
+    from .flux_outpaint_setting_type import FluxOutpaintSettingType
+    from .flux_output import FluxOutput
+    from .flux_redux_variation_input import FluxReduxVariationInput
+    from .flux_schnell_img_2_img_input import FluxSchnellImg2ImgInput
+    from .flux_schnell_txt_2_img_input import FluxSchnellTxt2ImgInput
+    from .flux_txt_2_img_input import FluxTxt2ImgInput
+    from .flux_txt_2_img_lora_input import FluxTxt2ImgLoraInput
+    from .framepack_img_2_video_input import FramepackImg2VideoInput
+    from .framepack_output import FramepackOutput
     from .gemini_image_input import GeminiImageInput
     from .gemini_image_output import GeminiImageOutput
     from .hailuo_video_input import HailuoVideoInput
@@ -32,14 +57,28 @@ if _TYPE_CHECKING:
     from .history_envelope import HistoryEnvelope
     from .history_page import HistoryPage
     from .history_row import HistoryRow
+    from .hug_input import HugInput
+    from .hug_output import HugOutput
+    from .hunyuan_img_2_video_input import HunyuanImg2VideoInput
+    from .hunyuan_lora import HunyuanLora
+    from .hunyuan_output import HunyuanOutput
+    from .hunyuan_txt_2_video_input import HunyuanTxt2VideoInput
+    from .hunyuan_txt_2_video_lora_input import HunyuanTxt2VideoLoraInput
     from .image_answer import ImageAnswer
     from .image_answer_usage_type_0 import ImageAnswerUsageType0
+    from .image_background_remove_input import ImageBackgroundRemoveInput
+    from .image_background_remove_output import ImageBackgroundRemoveOutput
     from .image_edit_request import ImageEditRequest
     from .image_request import ImageRequest
     from .image_result import ImageResult
+    from .image_segment_input import ImageSegmentInput
+    from .image_segment_output import ImageSegmentOutput
+    from .image_upscale_input import ImageUpscaleInput
+    from .image_upscale_output import ImageUpscaleOutput
     from .kling_3_video_input import Kling3VideoInput
     from .kling_3_video_input_aspect_ratio import Kling3VideoInputAspectRatio
     from .kling_3_video_input_mode import Kling3VideoInputMode
+    from .kling_avatar_input import KlingAvatarInput
     from .kling_camera_config import KlingCameraConfig
     from .kling_camera_control import KlingCameraControl
     from .kling_effects_input import KlingEffectsInput
@@ -102,6 +141,7 @@ if _TYPE_CHECKING:
     from .luma_video_input import LumaVideoInput
     from .luma_video_input_aspect_ratio import LumaVideoInputAspectRatio
     from .luma_video_input_duration import LumaVideoInputDuration
+    from .midjourney_blend_input import MidjourneyBlendInput
     from .midjourney_describe_input import MidjourneyDescribeInput
     from .midjourney_describe_input_process_mode import (
         MidjourneyDescribeInputProcessMode,
@@ -132,6 +172,37 @@ if _TYPE_CHECKING:
     from .mj_task_task_result_type_0 import MjTaskTaskResultType0
     from .mj_upscale_request import MjUpscaleRequest
     from .mj_variation_request import MjVariationRequest
+    from .mmaudio_output import MmaudioOutput
+    from .mmaudio_video_2_audio_input import MmaudioVideo2AudioInput
+    from .multi_face_swap_input import MultiFaceSwapInput
+    from .omni_human_15_input import OmniHuman15Input
+    from .omni_human_output import OmniHumanOutput
+    from .pixal_3d_image_to_3d_input import Pixal3DImageTo3DInput
+    from .pixal_3d_output import Pixal3DOutput
+    from .qwen_image_edit_input import QwenImageEditInput
+    from .qwen_output import QwenOutput
+    from .qwen_txt_2_img_input import QwenTxt2ImgInput
+    from .seedance_2_input import Seedance2Input
+    from .seedance_2_input_mode import Seedance2InputMode
+    from .seedance_2_input_resolution import Seedance2InputResolution
+    from .seedance_25_input import Seedance25Input
+    from .seedance_25_input_aspect_ratio import Seedance25InputAspectRatio
+    from .seedance_25_input_omni_reference_task_type import (
+        Seedance25InputOmniReferenceTaskType,
+    )
+    from .seedance_25_input_resolution import Seedance25InputResolution
+    from .seedance_output import SeedanceOutput
+    from .seedream_5_lite_input import Seedream5LiteInput
+    from .seedream_5_lite_input_aspect_ratio import Seedream5LiteInputAspectRatio
+    from .seedream_5_lite_input_output_format import Seedream5LiteInputOutputFormat
+    from .seedream_5_lite_input_size import Seedream5LiteInputSize
+    from .seedream_5_pro_input import Seedream5ProInput
+    from .seedream_output import SeedreamOutput
+    from .skyreels_img_2_video_input import SkyreelsImg2VideoInput
+    from .skyreels_img_2_video_input_aspect_ratio import (
+        SkyreelsImg2VideoInputAspectRatio,
+    )
+    from .skyreels_output import SkyreelsOutput
     from .sora_pro_video_input import SoraProVideoInput
     from .sora_video_input import SoraVideoInput
     from .sora_video_output import SoraVideoOutput
@@ -145,7 +216,6 @@ if _TYPE_CHECKING:
     from .task_envelope import TaskEnvelope
     from .task_error import TaskError
     from .task_input_type_0 import TaskInputType0
-    from .task_logs_type_0_item import TaskLogsType0Item
     from .task_meta import TaskMeta
     from .task_notification import TaskNotification
     from .task_output_type_0 import TaskOutputType0
@@ -153,6 +223,13 @@ if _TYPE_CHECKING:
     from .task_request_input import TaskRequestInput
     from .task_status import TaskStatus
     from .task_usage import TaskUsage
+    from .trellis_2_image_to_3d_input import Trellis2ImageTo3DInput
+    from .trellis_2_output import Trellis2Output
+    from .trellis_image_to_3d_input import TrellisImageTo3DInput
+    from .trellis_output import TrellisOutput
+    from .trellis_text_to_3d_input import TrellisTextTo3DInput
+    from .tts_zero_shot_input import TtsZeroShotInput
+    from .tts_zero_shot_output import TtsZeroShotOutput
     from .udio_lyrics_input import UdioLyricsInput
     from .udio_lyrics_output import UdioLyricsOutput
     from .udio_lyrics_pair import UdioLyricsPair
@@ -165,14 +242,42 @@ if _TYPE_CHECKING:
     from .uploaded_file import UploadedFile
     from .veo_video_input import VeoVideoInput
     from .veo_video_output import VeoVideoOutput
+    from .video_background_remove_input import VideoBackgroundRemoveInput
+    from .video_background_remove_output import VideoBackgroundRemoveOutput
+    from .video_face_swap_input import VideoFaceSwapInput
+    from .video_face_swap_output import VideoFaceSwapOutput
+    from .video_upscale_input import VideoUpscaleInput
+    from .video_upscale_output import VideoUpscaleOutput
     from .wallet import Wallet
+    from .wan_22_img_2_video_input import Wan22Img2VideoInput
+    from .wan_22_txt_2_video_input import Wan22Txt2VideoInput
+    from .wan_26_img_2_video_input import Wan26Img2VideoInput
+    from .wan_26_output import Wan26Output
+    from .wan_26_txt_2_video_input import Wan26Txt2VideoInput
+    from .wanx_camera_move import WanxCameraMove
+    from .wanx_camera_move_motion_type import WanxCameraMoveMotionType
+    from .wanx_control_camera_input import WanxControlCameraInput
+    from .wanx_img_2_video_input import WanxImg2VideoInput
+    from .wanx_img_2_video_lora_input import WanxImg2VideoLoraInput
+    from .wanx_keyframe_input import WanxKeyframeInput
+    from .wanx_lora import WanxLora
+    from .wanx_output import WanxOutput
+    from .wanx_txt_2_video_input import WanxTxt2VideoInput
+    from .wanx_txt_2_video_lora_input import WanxTxt2VideoLoraInput
     from .webhook_config import WebhookConfig
+    from .z_image_output import ZImageOutput
+    from .z_image_txt_2_img_input import ZImageTxt2ImgInput
 
 _WHERE = {
     "Account": ".account",
     "AccountEnvelope": ".account_envelope",
     "AccountNotification": ".account_notification",
     "AccountNotificationDetailType0": ".account_notification_detail_type_0",
+    "AceStepAudio2AudioInput": ".ace_step_audio_2_audio_input",
+    "AceStepEditInput": ".ace_step_edit_input",
+    "AceStepExtendInput": ".ace_step_extend_input",
+    "AceStepOutput": ".ace_step_output",
+    "AceStepTxt2AudioInput": ".ace_step_txt_2_audio_input",
     "Acknowledgement": ".acknowledgement",
     "ActiveTasks": ".active_tasks",
     "ActiveTasksEnvelope": ".active_tasks_envelope",
@@ -184,9 +289,29 @@ _WHERE = {
     "ChatRequestMessagesItem": ".chat_request_messages_item",
     "CreditPack": ".credit_pack",
     "CreditPackInfo": ".credit_pack_info",
+    "DiffrhythmOutput": ".diffrhythm_output",
+    "DiffrhythmTxt2AudioInput": ".diffrhythm_txt_2_audio_input",
     "ErrorEnvelope": ".error_envelope",
     "FaceSwapInput": ".face_swap_input",
     "FaceSwapOutput": ".face_swap_output",
+    "FluxControlNet": ".flux_control_net",
+    "FluxControlNetLoraInput": ".flux_control_net_lora_input",
+    "FluxFillInpaintInput": ".flux_fill_inpaint_input",
+    "FluxFillOutpaintInput": ".flux_fill_outpaint_input",
+    "FluxImg2ImgInput": ".flux_img_2_img_input",
+    "FluxImg2ImgLoraInput": ".flux_img_2_img_lora_input",
+    "FluxKontextInput": ".flux_kontext_input",
+    "FluxLora": ".flux_lora",
+    "FluxOutpaint": ".flux_outpaint",
+    "FluxOutpaintSettingType": ".flux_outpaint_setting_type",
+    "FluxOutput": ".flux_output",
+    "FluxReduxVariationInput": ".flux_redux_variation_input",
+    "FluxSchnellImg2ImgInput": ".flux_schnell_img_2_img_input",
+    "FluxSchnellTxt2ImgInput": ".flux_schnell_txt_2_img_input",
+    "FluxTxt2ImgInput": ".flux_txt_2_img_input",
+    "FluxTxt2ImgLoraInput": ".flux_txt_2_img_lora_input",
+    "FramepackImg2VideoInput": ".framepack_img_2_video_input",
+    "FramepackOutput": ".framepack_output",
     "GeminiImageInput": ".gemini_image_input",
     "GeminiImageOutput": ".gemini_image_output",
     "HailuoVideoInput": ".hailuo_video_input",
@@ -195,14 +320,28 @@ _WHERE = {
     "HistoryEnvelope": ".history_envelope",
     "HistoryPage": ".history_page",
     "HistoryRow": ".history_row",
+    "HugInput": ".hug_input",
+    "HugOutput": ".hug_output",
+    "HunyuanImg2VideoInput": ".hunyuan_img_2_video_input",
+    "HunyuanLora": ".hunyuan_lora",
+    "HunyuanOutput": ".hunyuan_output",
+    "HunyuanTxt2VideoInput": ".hunyuan_txt_2_video_input",
+    "HunyuanTxt2VideoLoraInput": ".hunyuan_txt_2_video_lora_input",
     "ImageAnswer": ".image_answer",
     "ImageAnswerUsageType0": ".image_answer_usage_type_0",
+    "ImageBackgroundRemoveInput": ".image_background_remove_input",
+    "ImageBackgroundRemoveOutput": ".image_background_remove_output",
     "ImageEditRequest": ".image_edit_request",
     "ImageRequest": ".image_request",
     "ImageResult": ".image_result",
+    "ImageSegmentInput": ".image_segment_input",
+    "ImageSegmentOutput": ".image_segment_output",
+    "ImageUpscaleInput": ".image_upscale_input",
+    "ImageUpscaleOutput": ".image_upscale_output",
     "Kling3VideoInput": ".kling_3_video_input",
     "Kling3VideoInputAspectRatio": ".kling_3_video_input_aspect_ratio",
     "Kling3VideoInputMode": ".kling_3_video_input_mode",
+    "KlingAvatarInput": ".kling_avatar_input",
     "KlingCameraConfig": ".kling_camera_config",
     "KlingCameraControl": ".kling_camera_control",
     "KlingEffectsInput": ".kling_effects_input",
@@ -263,6 +402,7 @@ _WHERE = {
     "LumaVideoInput": ".luma_video_input",
     "LumaVideoInputAspectRatio": ".luma_video_input_aspect_ratio",
     "LumaVideoInputDuration": ".luma_video_input_duration",
+    "MidjourneyBlendInput": ".midjourney_blend_input",
     "MidjourneyDescribeInput": ".midjourney_describe_input",
     "MidjourneyDescribeInputProcessMode": ".midjourney_describe_input_process_mode",
     "MidjourneyDescribeOutput": ".midjourney_describe_output",
@@ -291,6 +431,33 @@ _WHERE = {
     "MjTaskTaskResultType0": ".mj_task_task_result_type_0",
     "MjUpscaleRequest": ".mj_upscale_request",
     "MjVariationRequest": ".mj_variation_request",
+    "MmaudioOutput": ".mmaudio_output",
+    "MmaudioVideo2AudioInput": ".mmaudio_video_2_audio_input",
+    "MultiFaceSwapInput": ".multi_face_swap_input",
+    "OmniHuman15Input": ".omni_human_15_input",
+    "OmniHumanOutput": ".omni_human_output",
+    "Pixal3DImageTo3DInput": ".pixal_3d_image_to_3d_input",
+    "Pixal3DOutput": ".pixal_3d_output",
+    "QwenImageEditInput": ".qwen_image_edit_input",
+    "QwenOutput": ".qwen_output",
+    "QwenTxt2ImgInput": ".qwen_txt_2_img_input",
+    "Seedance25Input": ".seedance_25_input",
+    "Seedance25InputAspectRatio": ".seedance_25_input_aspect_ratio",
+    "Seedance25InputOmniReferenceTaskType": ".seedance_25_input_omni_reference_task_type",
+    "Seedance25InputResolution": ".seedance_25_input_resolution",
+    "Seedance2Input": ".seedance_2_input",
+    "Seedance2InputMode": ".seedance_2_input_mode",
+    "Seedance2InputResolution": ".seedance_2_input_resolution",
+    "SeedanceOutput": ".seedance_output",
+    "Seedream5LiteInput": ".seedream_5_lite_input",
+    "Seedream5LiteInputAspectRatio": ".seedream_5_lite_input_aspect_ratio",
+    "Seedream5LiteInputOutputFormat": ".seedream_5_lite_input_output_format",
+    "Seedream5LiteInputSize": ".seedream_5_lite_input_size",
+    "Seedream5ProInput": ".seedream_5_pro_input",
+    "SeedreamOutput": ".seedream_output",
+    "SkyreelsImg2VideoInput": ".skyreels_img_2_video_input",
+    "SkyreelsImg2VideoInputAspectRatio": ".skyreels_img_2_video_input_aspect_ratio",
+    "SkyreelsOutput": ".skyreels_output",
     "SoraProVideoInput": ".sora_pro_video_input",
     "SoraVideoInput": ".sora_video_input",
     "SoraVideoOutput": ".sora_video_output",
@@ -304,7 +471,6 @@ _WHERE = {
     "TaskEnvelope": ".task_envelope",
     "TaskError": ".task_error",
     "TaskInputType0": ".task_input_type_0",
-    "TaskLogsType0Item": ".task_logs_type_0_item",
     "TaskMeta": ".task_meta",
     "TaskNotification": ".task_notification",
     "TaskOutputType0": ".task_output_type_0",
@@ -312,6 +478,13 @@ _WHERE = {
     "TaskRequestInput": ".task_request_input",
     "TaskStatus": ".task_status",
     "TaskUsage": ".task_usage",
+    "Trellis2ImageTo3DInput": ".trellis_2_image_to_3d_input",
+    "Trellis2Output": ".trellis_2_output",
+    "TrellisImageTo3DInput": ".trellis_image_to_3d_input",
+    "TrellisOutput": ".trellis_output",
+    "TrellisTextTo3DInput": ".trellis_text_to_3d_input",
+    "TtsZeroShotInput": ".tts_zero_shot_input",
+    "TtsZeroShotOutput": ".tts_zero_shot_output",
     "UdioLyricsInput": ".udio_lyrics_input",
     "UdioLyricsOutput": ".udio_lyrics_output",
     "UdioLyricsPair": ".udio_lyrics_pair",
@@ -324,8 +497,31 @@ _WHERE = {
     "UploadedFile": ".uploaded_file",
     "VeoVideoInput": ".veo_video_input",
     "VeoVideoOutput": ".veo_video_output",
+    "VideoBackgroundRemoveInput": ".video_background_remove_input",
+    "VideoBackgroundRemoveOutput": ".video_background_remove_output",
+    "VideoFaceSwapInput": ".video_face_swap_input",
+    "VideoFaceSwapOutput": ".video_face_swap_output",
+    "VideoUpscaleInput": ".video_upscale_input",
+    "VideoUpscaleOutput": ".video_upscale_output",
     "Wallet": ".wallet",
+    "Wan22Img2VideoInput": ".wan_22_img_2_video_input",
+    "Wan22Txt2VideoInput": ".wan_22_txt_2_video_input",
+    "Wan26Img2VideoInput": ".wan_26_img_2_video_input",
+    "Wan26Output": ".wan_26_output",
+    "Wan26Txt2VideoInput": ".wan_26_txt_2_video_input",
+    "WanxCameraMove": ".wanx_camera_move",
+    "WanxCameraMoveMotionType": ".wanx_camera_move_motion_type",
+    "WanxControlCameraInput": ".wanx_control_camera_input",
+    "WanxImg2VideoInput": ".wanx_img_2_video_input",
+    "WanxImg2VideoLoraInput": ".wanx_img_2_video_lora_input",
+    "WanxKeyframeInput": ".wanx_keyframe_input",
+    "WanxLora": ".wanx_lora",
+    "WanxOutput": ".wanx_output",
+    "WanxTxt2VideoInput": ".wanx_txt_2_video_input",
+    "WanxTxt2VideoLoraInput": ".wanx_txt_2_video_lora_input",
     "WebhookConfig": ".webhook_config",
+    "ZImageOutput": ".z_image_output",
+    "ZImageTxt2ImgInput": ".z_image_txt_2_img_input",
 }
 
 __all__ = (
@@ -333,6 +529,11 @@ __all__ = (
     "AccountEnvelope",
     "AccountNotification",
     "AccountNotificationDetailType0",
+    "AceStepAudio2AudioInput",
+    "AceStepEditInput",
+    "AceStepExtendInput",
+    "AceStepOutput",
+    "AceStepTxt2AudioInput",
     "Acknowledgement",
     "ActiveTasks",
     "ActiveTasksEnvelope",
@@ -344,9 +545,29 @@ __all__ = (
     "ChatRequestMessagesItem",
     "CreditPack",
     "CreditPackInfo",
+    "DiffrhythmOutput",
+    "DiffrhythmTxt2AudioInput",
     "ErrorEnvelope",
     "FaceSwapInput",
     "FaceSwapOutput",
+    "FluxControlNet",
+    "FluxControlNetLoraInput",
+    "FluxFillInpaintInput",
+    "FluxFillOutpaintInput",
+    "FluxImg2ImgInput",
+    "FluxImg2ImgLoraInput",
+    "FluxKontextInput",
+    "FluxLora",
+    "FluxOutpaint",
+    "FluxOutpaintSettingType",
+    "FluxOutput",
+    "FluxReduxVariationInput",
+    "FluxSchnellImg2ImgInput",
+    "FluxSchnellTxt2ImgInput",
+    "FluxTxt2ImgInput",
+    "FluxTxt2ImgLoraInput",
+    "FramepackImg2VideoInput",
+    "FramepackOutput",
     "GeminiImageInput",
     "GeminiImageOutput",
     "HailuoVideoInput",
@@ -355,14 +576,28 @@ __all__ = (
     "HistoryEnvelope",
     "HistoryPage",
     "HistoryRow",
+    "HugInput",
+    "HugOutput",
+    "HunyuanImg2VideoInput",
+    "HunyuanLora",
+    "HunyuanOutput",
+    "HunyuanTxt2VideoInput",
+    "HunyuanTxt2VideoLoraInput",
     "ImageAnswer",
     "ImageAnswerUsageType0",
+    "ImageBackgroundRemoveInput",
+    "ImageBackgroundRemoveOutput",
     "ImageEditRequest",
     "ImageRequest",
     "ImageResult",
+    "ImageSegmentInput",
+    "ImageSegmentOutput",
+    "ImageUpscaleInput",
+    "ImageUpscaleOutput",
     "Kling3VideoInput",
     "Kling3VideoInputAspectRatio",
     "Kling3VideoInputMode",
+    "KlingAvatarInput",
     "KlingCameraConfig",
     "KlingCameraControl",
     "KlingEffectsInput",
@@ -423,6 +658,7 @@ __all__ = (
     "LumaVideoInput",
     "LumaVideoInputAspectRatio",
     "LumaVideoInputDuration",
+    "MidjourneyBlendInput",
     "MidjourneyDescribeInput",
     "MidjourneyDescribeInputProcessMode",
     "MidjourneyDescribeOutput",
@@ -451,6 +687,33 @@ __all__ = (
     "MjTaskTaskResultType0",
     "MjUpscaleRequest",
     "MjVariationRequest",
+    "MmaudioOutput",
+    "MmaudioVideo2AudioInput",
+    "MultiFaceSwapInput",
+    "OmniHuman15Input",
+    "OmniHumanOutput",
+    "Pixal3DImageTo3DInput",
+    "Pixal3DOutput",
+    "QwenImageEditInput",
+    "QwenOutput",
+    "QwenTxt2ImgInput",
+    "Seedance25Input",
+    "Seedance25InputAspectRatio",
+    "Seedance25InputOmniReferenceTaskType",
+    "Seedance25InputResolution",
+    "Seedance2Input",
+    "Seedance2InputMode",
+    "Seedance2InputResolution",
+    "SeedanceOutput",
+    "Seedream5LiteInput",
+    "Seedream5LiteInputAspectRatio",
+    "Seedream5LiteInputOutputFormat",
+    "Seedream5LiteInputSize",
+    "Seedream5ProInput",
+    "SeedreamOutput",
+    "SkyreelsImg2VideoInput",
+    "SkyreelsImg2VideoInputAspectRatio",
+    "SkyreelsOutput",
     "SoraProVideoInput",
     "SoraVideoInput",
     "SoraVideoOutput",
@@ -464,7 +727,6 @@ __all__ = (
     "TaskEnvelope",
     "TaskError",
     "TaskInputType0",
-    "TaskLogsType0Item",
     "TaskMeta",
     "TaskNotification",
     "TaskOutputType0",
@@ -472,6 +734,13 @@ __all__ = (
     "TaskRequestInput",
     "TaskStatus",
     "TaskUsage",
+    "Trellis2ImageTo3DInput",
+    "Trellis2Output",
+    "TrellisImageTo3DInput",
+    "TrellisOutput",
+    "TrellisTextTo3DInput",
+    "TtsZeroShotInput",
+    "TtsZeroShotOutput",
     "UdioLyricsInput",
     "UdioLyricsOutput",
     "UdioLyricsPair",
@@ -484,8 +753,31 @@ __all__ = (
     "UploadRequest",
     "VeoVideoInput",
     "VeoVideoOutput",
+    "VideoBackgroundRemoveInput",
+    "VideoBackgroundRemoveOutput",
+    "VideoFaceSwapInput",
+    "VideoFaceSwapOutput",
+    "VideoUpscaleInput",
+    "VideoUpscaleOutput",
     "Wallet",
+    "Wan22Img2VideoInput",
+    "Wan22Txt2VideoInput",
+    "Wan26Img2VideoInput",
+    "Wan26Output",
+    "Wan26Txt2VideoInput",
+    "WanxCameraMove",
+    "WanxCameraMoveMotionType",
+    "WanxControlCameraInput",
+    "WanxImg2VideoInput",
+    "WanxImg2VideoLoraInput",
+    "WanxKeyframeInput",
+    "WanxLora",
+    "WanxOutput",
+    "WanxTxt2VideoInput",
+    "WanxTxt2VideoLoraInput",
     "WebhookConfig",
+    "ZImageOutput",
+    "ZImageTxt2ImgInput",
 )
 
 

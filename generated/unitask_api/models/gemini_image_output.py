@@ -67,7 +67,7 @@ class GeminiImageOutput:
             if isinstance(data, Unset):
                 return data
             if isinstance(data, list):
-                image_urls_type_0 = cast(list[str], data)
+                image_urls_type_0 = cast(list[str], cast("object", data))
 
                 return image_urls_type_0
             raise TypeError(f"image_urls is neither null nor as documented: {type(data).__name__}")

@@ -82,7 +82,7 @@ class LegacyFaceSwap:
             if isinstance(data, Unset):
                 return data
             if isinstance(data, list):
-                error_messages_type_0 = cast(list[str], data)
+                error_messages_type_0 = cast(list[str], cast("object", data))
 
                 return error_messages_type_0
             raise TypeError(f"error_messages is neither null nor as documented: {type(data).__name__}")

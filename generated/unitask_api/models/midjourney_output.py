@@ -169,7 +169,7 @@ class MidjourneyOutput:
             if isinstance(data, Unset):
                 return data
             if isinstance(data, list):
-                temporary_image_urls_type_0 = cast(list[str], data)
+                temporary_image_urls_type_0 = cast(list[str], cast("object", data))
 
                 return temporary_image_urls_type_0
             raise TypeError(f"temporary_image_urls is neither null nor as documented: {type(data).__name__}")
@@ -182,7 +182,7 @@ class MidjourneyOutput:
             if isinstance(data, Unset):
                 return data
             if isinstance(data, list):
-                image_urls_type_0 = cast(list[str], data)
+                image_urls_type_0 = cast(list[str], cast("object", data))
 
                 return image_urls_type_0
             raise TypeError(f"image_urls is neither null nor as documented: {type(data).__name__}")
@@ -204,7 +204,7 @@ class MidjourneyOutput:
             if isinstance(data, Unset):
                 return data
             if isinstance(data, list):
-                intermediate_image_urls_type_0 = cast(list[str], data)
+                intermediate_image_urls_type_0 = cast(list[str], cast("object", data))
 
                 return intermediate_image_urls_type_0
             raise TypeError(f"intermediate_image_urls is neither null nor as documented: {type(data).__name__}")
@@ -217,7 +217,7 @@ class MidjourneyOutput:
             if isinstance(data, Unset):
                 return data
             if isinstance(data, list):
-                actions_type_0 = cast(list[str], data)
+                actions_type_0 = cast(list[str], cast("object", data))
 
                 return actions_type_0
             raise TypeError(f"actions is neither null nor as documented: {type(data).__name__}")
@@ -266,7 +266,7 @@ class MidjourneyOutput:
             if isinstance(data, Unset):
                 return data
             if isinstance(data, list):
-                error_messages_type_0 = cast(list[str], data)
+                error_messages_type_0 = cast(list[str], cast("object", data))
 
                 return error_messages_type_0
             raise TypeError(f"error_messages is neither null nor as documented: {type(data).__name__}")

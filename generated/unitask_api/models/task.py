@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from ..models.task_config import TaskConfig
     from ..models.task_error import TaskError
     from ..models.task_input_type_0 import TaskInputType0
-    from ..models.task_logs_type_0_item import TaskLogsType0Item
     from ..models.task_meta import TaskMeta
     from ..models.task_output_type_0 import TaskOutputType0
 
@@ -45,8 +44,9 @@ class Task:
     """ Times and cost. An empty object in the face-swap samples. """
     detail: Any | Unset = UNSET
     """ Null in every answer seen. """
-    logs: list[TaskLogsType0Item] | None | Unset = UNSET
-    """ Objects of unknown content; an empty list, or null in the recorded failure. """
+    logs: list[Any] | None | Unset = UNSET
+    """ Objects of unknown content, or texts that may hold line breaks; an empty list, or null in the recorded
+    failure. """
     error: None | TaskError | Unset = UNSET
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
@@ -89,14 +89,11 @@ class Task:
 
         detail = self.detail
 
-        logs: list[dict[str, Any]] | None | Unset
+        logs: list[Any] | None | Unset
         if isinstance(self.logs, Unset):
             logs = UNSET
         elif isinstance(self.logs, list):
-            logs = []
-            for logs_type_0_item_data in self.logs:
-                logs_type_0_item = logs_type_0_item_data.to_dict()
-                logs.append(logs_type_0_item)
+            logs = self.logs
 
         else:
             logs = self.logs
@@ -143,7 +140,6 @@ class Task:
         from ..models.task_config import TaskConfig  # noqa: PLC0415
         from ..models.task_error import TaskError  # noqa: PLC0415
         from ..models.task_input_type_0 import TaskInputType0  # noqa: PLC0415
-        from ..models.task_logs_type_0_item import TaskLogsType0Item  # noqa: PLC0415
         from ..models.task_meta import TaskMeta  # noqa: PLC0415
         from ..models.task_output_type_0 import TaskOutputType0  # noqa: PLC0415
 
@@ -198,18 +194,13 @@ class Task:
 
         detail = d.pop("detail", UNSET)
 
-        def _parse_logs(data: object) -> list[TaskLogsType0Item] | None | Unset:
+        def _parse_logs(data: object) -> list[Any] | None | Unset:
             if data is None:
                 return data
             if isinstance(data, Unset):
                 return data
             if isinstance(data, list):
-                logs_type_0: list[TaskLogsType0Item] = []
-                _logs_type_0 = cast("list[dict[str, Any]]", data)
-                for logs_type_0_item_data in _logs_type_0:
-                    logs_type_0_item = TaskLogsType0Item.from_dict(logs_type_0_item_data)
-
-                    logs_type_0.append(logs_type_0_item)
+                logs_type_0 = cast(list[Any], cast("object", data))
 
                 return logs_type_0
             raise TypeError(f"logs is neither null nor as documented: {type(data).__name__}")

@@ -218,7 +218,7 @@ class UdioSong:
             if isinstance(data, Unset):
                 return data
             if isinstance(data, list):
-                tags_type_0 = cast(list[str], data)
+                tags_type_0 = cast(list[str], cast("object", data))
 
                 return tags_type_0
             raise TypeError(f"tags is neither null nor as documented: {type(data).__name__}")

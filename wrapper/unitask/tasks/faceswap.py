@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from ..inputs import TaskInput
-from ..media import Picture
+from ..media import Media, Picture
 from ..task import Output
 
-__all__ = ["FaceSwap", "FaceSwapOutput"]
+__all__ = ["FaceSwap", "FaceSwapOutput", "MultiFaceSwap", "VideoFaceSwap", "VideoFaceSwapOutput"]
 
 
 class FaceSwapOutput(Output):
@@ -50,3 +50,78 @@ class FaceSwap(TaskInput[FaceSwapOutput]):
     def output_type(self) -> type[FaceSwapOutput]:
         """What reads its output."""
         return FaceSwapOutput
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class MultiFaceSwap(TaskInput[FaceSwapOutput]):
+    """Swap several faces of a picture at once.
+
+    Faces are numbered from 0, mostly from left to right; of two on a diagonal the lower left one is 0 and the
+    upper right one 1, but the lower right one is 0 and the upper left one 1. The result is kept for 3 days.
+
+    Price: $0.015 per generation.
+
+    Source: piapi.ai, Faceswap, "Multi Faceswap" (2025).
+
+    Attributes:
+        target_image: The picture that gets the faces. Jpeg, png, webp; both sides under 2048 pixels.
+        swap_image: The picture that gives the faces. Jpeg, png, webp; both sides under 2048 pixels.
+        swap_faces_index: Which faces of the giving picture to take, by number, as in "0,1". Optional.
+        target_faces_index: Which faces get them, by number, as in "1,0". Optional.
+        extra: Fields that are not listed here; sent as they are.
+    """
+
+    MODEL: ClassVar[str] = "Qubico/image-toolkit"
+    TASK_TYPE: ClassVar[str] = "multi-face-swap"
+
+    target_image: Picture
+    swap_image: Picture
+    swap_faces_index: str | None = None
+    target_faces_index: str | None = None
+    extra: Mapping[str, object] = field(default_factory=dict[str, object])
+
+    def output_type(self) -> type[FaceSwapOutput]:
+        """What reads its output."""
+        return FaceSwapOutput
+
+
+class VideoFaceSwapOutput(Output):
+    """The swapped video."""
+
+    @property
+    def video_url(self) -> str | None:
+        """Where the swapped video lies."""
+        return self._text("video_url")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class VideoFaceSwap(TaskInput[VideoFaceSwapOutput]):
+    """Put the face of a picture onto a person in a video.
+
+    The video is an MP4 of at most 600 frames; one client adds at most 10 MB and 720p. The price depends on the
+    number of frames, and no page says how. How long the result is kept is not known.
+
+    Price: not published.
+
+    Source: piapi.ai, Faceswap, "Video Faceswap" (2025).
+
+    Attributes:
+        swap_image: The picture that gives the face; up to 2048 x 2048 pixels. Both sides under 2049 pixels.
+        target_video: The video that gets the face; an MP4 of at most 600 frames.
+        swap_faces_index: Which faces of the giving picture to take, by number, as in "0,1". Optional.
+        target_faces_index: Which faces get them, by number, as in "1,0". Optional.
+        extra: Fields that are not listed here; sent as they are.
+    """
+
+    MODEL: ClassVar[str] = "Qubico/video-toolkit"
+    TASK_TYPE: ClassVar[str] = "face-swap"
+
+    swap_image: Picture
+    target_video: Media
+    swap_faces_index: str | None = None
+    target_faces_index: str | None = None
+    extra: Mapping[str, object] = field(default_factory=dict[str, object])
+
+    def output_type(self) -> type[VideoFaceSwapOutput]:
+        """What reads its output."""
+        return VideoFaceSwapOutput

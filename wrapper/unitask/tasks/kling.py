@@ -13,6 +13,7 @@ from ..task import Output
 
 __all__ = [
     "Kling3Video",
+    "KlingAvatar",
     "KlingCameraConfig",
     "KlingCameraControl",
     "KlingEffects",
@@ -616,6 +617,31 @@ class KlingOmni(TaskInput[KlingFileOutput]):
     def output_type(self) -> type[KlingFileOutput]:
         """What reads its output."""
         return KlingFileOutput
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class KlingAvatar(TaskInput[KlingOutput]):
+    """Let a person in a picture speak.
+
+    The page exists and its body is not stored, so no field of the input is known here: give them through
+    `extra`. A picture of the whole body fails with "failed to freeze point", says a client.
+
+    Price: not published.
+
+    Source: piapi.ai/docs/kling-api/kling-avatar-api (undated).
+
+    Attributes:
+        extra: Fields that are not listed here; sent as they are.
+    """
+
+    MODEL: ClassVar[str] = "kling"
+    TASK_TYPE: ClassVar[str] = "avatar"
+
+    extra: Mapping[str, object] = field(default_factory=dict[str, object])
+
+    def output_type(self) -> type[KlingOutput]:
+        """What reads its output."""
+        return KlingOutput
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

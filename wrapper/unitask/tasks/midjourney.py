@@ -12,6 +12,7 @@ from ..media import Picture
 from ..task import Output
 
 __all__ = [
+    "MidjourneyBlend",
     "MidjourneyDescribe",
     "MidjourneyDescribeOutput",
     "MidjourneyImagine",
@@ -115,6 +116,31 @@ class MidjourneyImagine(TaskInput[MidjourneyOutput]):
     process_mode: Literal["relax", "fast", "turbo"] | None = None
     skip_prompt_check: bool | None = None
     bot_id: int | None = None
+    extra: Mapping[str, object] = field(default_factory=dict[str, object])
+
+    def output_type(self) -> type[MidjourneyOutput]:
+        """What reads its output."""
+        return MidjourneyOutput
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class MidjourneyBlend(TaskInput[MidjourneyOutput]):
+    """Mix pictures. Discontinued.
+
+    The provider has discontinued Midjourney. The page exists and its body is not stored, so no field of the
+    input is known here: give them through `extra`.
+
+    Price: not published.
+
+    Source: piapi.ai/docs/midjourney-api/blend (undated).
+
+    Attributes:
+        extra: Fields that are not listed here; sent as they are.
+    """
+
+    MODEL: ClassVar[str] = "midjourney"
+    TASK_TYPE: ClassVar[str] = "blend"
+
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[MidjourneyOutput]:

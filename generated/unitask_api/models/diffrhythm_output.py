@@ -2,34 +2,58 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
-from ..types import json_object
+from ..types import UNSET, Unset, json_object
 
-T = TypeVar("T", bound="TaskLogsType0Item")
+T = TypeVar("T", bound="DiffrhythmOutput")
 
 
 @_attrs_define(kw_only=True)
-class TaskLogsType0Item:
+class DiffrhythmOutput:
+    """The song."""
+
+    audio_url: None | str | Unset = UNSET
+    """ Where the song lies. """
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
+        audio_url: None | str | Unset
+        if isinstance(self.audio_url, Unset):
+            audio_url = UNSET
+        else:
+            audio_url = self.audio_url
 
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
+        field_dict.update({})
+        if audio_url is not UNSET:
+            field_dict["audio_url"] = audio_url
 
         return field_dict
 
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
         d = json_object(src_dict)
-        task_logs_type_0_item = cls()
 
-        task_logs_type_0_item.additional_properties = d
-        return task_logs_type_0_item
+        def _parse_audio_url(data: object) -> None | str | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(None | str | Unset, data)
+
+        audio_url = _parse_audio_url(d.pop("audio_url", UNSET))
+
+        diffrhythm_output = cls(
+            audio_url=audio_url,
+        )
+
+        diffrhythm_output.additional_properties = d
+        return diffrhythm_output
 
     @property
     def additional_keys(self) -> list[str]:
