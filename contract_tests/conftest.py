@@ -8,11 +8,14 @@ from collections import Counter
 import pytest
 from hypothesis import settings
 
+from .support import bundle
+
 settings.register_profile("dev", deadline=None, database=None)
 settings.register_profile("ci", settings.get_profile("dev"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
-FAMILIES = ("faceswap", "core")
+ENTRIES = {entry["name"]: entry["family"] for entry in bundle()["x-tasks"]}
+FAMILIES = sorted({*ENTRIES.values(), *(name.partition(".")[0] for name in bundle()["components"]["examples"])})
 CHECKS = ("examples", "status", "errors", "requests", "parity", "provider", "drift", "layers", "planted")
 OUTCOMES = pytest.StashKey[Counter[tuple[str, str, str]]]()
 
@@ -39,9 +42,17 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
     report: pytest.TestReport = yield
     marker = item.get_closest_marker("contract")
     if marker and (report.when == "call" or report.failed):
-        family = next((name for name in FAMILIES if name in item.name), "all")
+        family = _family(item)
         item.config.stash[OUTCOMES][family, marker.args[0], report.outcome] += 1
     return report
+
+
+def _family(item: pytest.Item) -> str:
+    """The family of the task type, or of the example, that a test is about; "any" if it is about none."""
+    callspec = getattr(item, "callspec", None)
+    name = str(callspec.params.get("name", "")) if callspec else ""
+    family = ENTRIES.get(name) or name.partition(".")[0]
+    return family if family in FAMILIES else "any"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -50,7 +61,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if not outcomes:
         return
     checks = [check for check in CHECKS if any(check == counted for _, counted, _ in outcomes)]
-    families = [*FAMILIES, "all"]
+    families = [*FAMILIES, "any"]
     terminalreporter.section("contract")
     terminalreporter.write_line("".join(f"{title:>16}" for title in ("", *checks)))
     for family in families:

@@ -94,7 +94,7 @@ def provider_view() -> dict[str, Any]:
         }
         for entry in view["x-tasks"]
     ]
-    view["components"]["schemas"]["TaskRequest"] = {"oneOf": branches}
+    view["components"]["schemas"]["TaskRequest"] = {"anyOf": branches}
     created = view["paths"]["/api/v1/task"]["post"]["requestBody"]["content"]["application/json"]
     families = tuple(f"{entry['family']}." for entry in view["x-tasks"])
     created["examples"] = {name: example for name, example in created["examples"].items() if name.startswith(families)}

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
+from unitask.inputs import request_body
 from unitask_sandbox.defects import DEFECTS
+from unitask_sandbox.engines import ENGINES
 
 from . import provider
+from .support import validator
+from .test_limits import ENTRIES, make
 
 pytestmark = pytest.mark.contract("provider")
 
@@ -53,3 +57,26 @@ def test_defect_is_found(defect: str) -> None:
     """A sandbox with one planted defect fails the check that is for it."""
     with provider.sandbox(frozenset({defect})) as broken, pytest.raises((BaseExceptionGroup, Exception)):
         FOUND_BY[defect](broken)
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[provider.Provider]:
+    """One sandbox for all task types."""
+    with provider.sandbox() as made:
+        yield made
+
+
+@pytest.mark.filterwarnings("ignore::unitask.AdvisoryWarning")  # the least input may lack what one source wants
+@pytest.mark.parametrize(
+    "name", [name for name, entry in ENTRIES.items() if (entry["model"], entry["task_type"]) not in ENGINES]
+)
+def test_task_type_is_simulated_as_its_output_says(name: str, shared: provider.Provider) -> None:
+    """A create of the least input ends completed, marked as simulated, with an output that its schema allows."""
+    created = shared.request("POST", "/api/v1/task", json=request_body(make(name)))
+    assert created.status_code == 200, created.text
+    shared.advance()
+    task = shared.request("GET", f"/api/v1/task/{created.json()['data']['task_id']}").json()["data"]
+
+    assert task["status"] == "completed"
+    assert "SIMULATED" in task["meta"]["simulated"]
+    assert list(validator(ENTRIES[name]["output"]).iter_errors(task["output"])) == []

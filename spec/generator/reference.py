@@ -131,7 +131,9 @@ def _about(schemas: Document, rule: Document) -> str:
 
 def _price(task: Document) -> str:
     price = task.get("price")
-    return f"${price['usd']:g} per {price['per']}" if price and "usd" in price else "not published"
+    if not price or "usd" not in price:
+        return "not published"
+    return "; ".join(f"${one['usd']:g} per {one['per']}" for one in (price, *price.get("more", [])))
 
 
 def _example(document: Document, task: Document) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from generator.bundle import SpecError, at, bundle, load_yaml, operations, task_of
+from openapi_pydantic import OpenAPI
 
 SPEC = Path(__file__).resolve().parents[1]
 
@@ -64,6 +65,13 @@ def test_bundle_attaches_each_example_to_its_operation(document: dict[str, Any])
         "core.no-credit.create.500"
         in at(document, "#/components/responses/Refusal")["content"]["application/json"]["examples"]
     )
+
+
+def test_bundle_goes_round_through_an_independent_reader(document: dict[str, Any]) -> None:
+    """Another implementation of OpenAPI reads the document and writes it again, and nothing is different."""
+    read = OpenAPI.model_validate(document)
+
+    assert json.loads(read.model_dump_json(by_alias=True, exclude_unset=True)) == document
 
 
 def test_bundle_keeps_dates_as_text(tmp_path: Path) -> None:
