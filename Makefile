@@ -6,7 +6,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types generate generated changes spec-report contract tests bench vendor clean
+.PHONY: help demo test check format lint types generate generated changes bump spec-report contract tests bench vendor clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -16,7 +16,7 @@ demo: $(VENV)/.runs ## swap two faces with the local provider; pictures in out/d
 
 test: check ## everything that CI runs (the same as check)
 
-check: lint types generated tests ## format, lint, types, generated code is current, all tests
+check: lint types generated bump tests ## format, lint, types, generated code is current, all tests
 
 format: $(VENV)/.checks ## format the hand-written code
 	$(VENV)/bin/ruff format --quiet
@@ -41,6 +41,10 @@ changes: $(VENV)/.checks ## what changed for a caller since BASE=<git ref>, and 
 
 spec-report: $(VENV)/.checks ## how surely each family is known
 	cd spec && $(CURDIR)/$(VENV)/bin/python -m generator.report
+
+bump: $(VENV)/.checks # once a version is tagged: does ours say how much the contract has changed since?
+	@last=$$(git describe --tags --abbrev=0 --match 'v*' 2>/dev/null) || exit 0; \
+	cd spec && $(CURDIR)/$(VENV)/bin/python -m generator.changes --base "$$last" --require-bump
 
 contract: $(VENV)/.checks ## the contract tests alone, with their table
 	$(VENV)/bin/python -m pytest contract_tests

@@ -93,6 +93,7 @@ def provider_view() -> dict[str, Any]:
             },
         }
         for entry in view["x-tasks"]
+        if entry["protocol"] == "unified"
     ]
     view["components"]["schemas"]["TaskRequest"] = {"anyOf": branches}
     created = view["paths"]["/api/v1/task"]["post"]["requestBody"]["content"]["application/json"]

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from hypothesis import Phase, settings
 from unitask import AsyncClient, errors, inputs, tasks
-from unitask._core import delivery, envelope, flows, lifecycle, messages, requests, waiting
+from unitask._core import delivery, envelope, flows, lifecycle, messages, protocols, requests, waiting
 from unitask.task import Task
 
 from . import (
@@ -19,6 +19,8 @@ from . import (
     test_errors,
     test_examples,
     test_layers,
+    test_legacy,
+    test_limits,
     test_parity,
     test_requests,
     test_status,
@@ -255,6 +257,18 @@ CASES: dict[str, tuple[Plant, Check]] = {
     "requests: a required parameter is missing": (
         _required_parameter_is_missing,
         lambda: test_requests.test_every_other_call_is_documented("sync", test_requests.CALLS["cancel_many"]),
+    ),
+    "requests: a documented limit is not checked": (
+        _replaced(inputs, "_schema_problems", lambda *_: iter(())),
+        lambda: test_limits.test_documented_limit_is_kept_before_sending(*next(test_limits.cases(advised=False))),
+    ),
+    "requests: advice is not given": (
+        _replaced(inputs, "_schema_problems", lambda *_: iter(())),
+        lambda: test_limits.test_contradicted_limit_is_a_warning_and_goes_out(*next(test_limits.cases(advised=True))),
+    ),
+    "requests: a legacy task is created like any other": (
+        _replaced(protocols, "LEGACY", "nothing"),
+        test_legacy.test_legacy_face_swap_runs_over_its_own_endpoints,
     ),
     "requests: an id is not escaped": (
         _replaced(requests, "look", lambda task_id, _=None: messages.Send("GET", f"/api/v1/task/{task_id}")),

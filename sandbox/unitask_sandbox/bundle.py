@@ -104,8 +104,8 @@ def _resolved(node: dict[str, Any]) -> dict[str, Any]:
 
 @cache
 def task_types() -> tuple[TaskType, ...]:
-    """The catalogue; of entries of one name, those that match the most fields come first."""
-    entries = map(_task_type, document()["x-tasks"])
+    """The catalogue of the unified protocol; of entries of one name, those that match the most fields come first."""
+    entries = (_task_type(entry) for entry in document()["x-tasks"] if entry["protocol"] == "unified")
     return tuple(sorted(entries, key=lambda entry: -len(entry.match)))
 
 

@@ -86,6 +86,7 @@ class _Module:
     def __init__(self, document: Document, family: str, tasks: list[Document]) -> None:
         self._schemas = document["components"]["schemas"]
         self._family, self._tasks = family, tasks
+        self._protocols = {task["output"]: task["protocol"] for task in tasks}
         self.names: list[str] = []
         self._classes: list[str] = []
 
@@ -195,9 +196,10 @@ class {name}(TaskInput[{task["output"]}]):
         if name not in self.names:
             schema = self._schemas[name]
             readers = [self._reader(name, field, rule) for field, rule in schema["properties"].items()]
-            self._add(
-                name, f'\n\nclass {name}(Output):\n    """{_wrapped(schema["description"], 4)}"""\n{"".join(readers)}'
-            )
+            protocol = self._protocols.get(name, "unified")
+            spoken = "" if protocol == "unified" else f"\n    PROTOCOL: ClassVar[str] = {protocol!r}\n"
+            docstring = f'    """{_wrapped(schema["description"], 4)}"""\n'
+            self._add(name, f"\n\nclass {name}(Output):\n{docstring}{spoken}{''.join(readers)}")
         return name
 
     def _reader(self, output: str, name: str, rule: Document) -> str:
@@ -222,13 +224,18 @@ class {name}(TaskInput[{task["output"]}]):
                 return f"list[{kind}]", f"_objects({name!r}, {kind})"
             if items.get("type") == "string":
                 return "list[str]", f"_texts({name!r})"
-        if "$ref" in (values := rule.get("additionalProperties") or {}):
+        values = rule.get("additionalProperties")
+        if isinstance(values, dict) and "$ref" in values:
             kind = self._output(values["$ref"].rpartition("/")[2])
             return f"dict[str, {kind}]", f"_mapped({name!r}, {kind})"
         if reading := _READERS.get(str(rule.get("type"))):
             kind, reader = reading
             return f"{kind} | None", f"{reader}({name!r})"
-        if set(rule) <= {"description", "x-source", "type"} and rule.get("type") in (None, "object", "array"):
+        if set(rule) <= {"description", "x-source", "type", "additionalProperties"} and rule.get("type") in (
+            None,
+            "object",
+            "array",
+        ):
             return "Any", f"raw.get({name!r})"
         raise SpecError(f"{where}: no reader for {rule!r:.80}; teach spec/generator/catalogue.py")
 

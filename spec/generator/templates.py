@@ -88,7 +88,13 @@ _WHERE = {
         "models_init.py.jinja",
         "the names are found on first use",
         find="    {% endfor %}\n)\n{% endif %}",
-        put="    {% endfor %}\n)\n" + _LAZY_NAMES + "{% endif %}",
+        put="    {% endfor %}\n]\n" + _LAZY_NAMES + "{% endif %}",
+    ),
+    Patch(
+        "models_init.py.jinja",
+        "of a tuple of more than 256 names one type checker does not know the type",
+        find="__all__ = (",
+        put="__all__ = [",
     ),
     # --- nothing secret in a repr
     Patch(

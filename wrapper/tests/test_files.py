@@ -287,6 +287,13 @@ def test_file_that_does_not_arrive_whole_leaves_nothing(shell: str, reply: Any, 
     assert files_in(tmp_path) == []
 
 
+@pytest.mark.parametrize("status", [401, 500, 202])
+def test_other_refusals_say_nothing_of_age(shell: str, status: int, tmp_path: Path) -> None:
+    """Only what is gone may have been too old."""
+    with pytest.raises(DownloadFailed, match=rf"HTTP {status}$"):
+        fetch(shell, provider(answer(status, PNG)), finished(), tmp_path / "a.png")
+
+
 def test_url_that_is_none_fails_as_a_download(shell: str, tmp_path: Path) -> None:
     """It is the provider's word."""
     with pytest.raises(DownloadFailed, match="InvalidURL"):

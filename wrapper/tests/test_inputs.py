@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from unitask import AdvisoryWarning, InvalidInput, Output, inputs, tasks
+from unitask._core import spec
 from unitask.inputs import request_body
 from unitask.tasks import FaceSwap, FaceSwapOutput, Raw
 
@@ -70,7 +71,7 @@ def test_extra_fields_are_sent_and_may_replace_known_ones() -> None:
 
 
 def test_files_are_found_wherever_the_rules_say() -> None:
-    """In lists, in objects, and behind a reference; each problem names its place."""
+    """In lists and in objects; each problem names its place."""
     image: dict[str, Any] = {"type": "string", "x-media": {"kind": "image", "formats": ["png"]}}
     rule = {"type": "array", "items": {"type": "object", "properties": {"image": image, "n": {"type": "integer"}}}}
     found: list[str] = []
@@ -81,6 +82,23 @@ def test_files_are_found_wherever_the_rules_say() -> None:
     assert sent[0] == {"image": text, "n": 1, "new": [PNG]}
     assert sent[2] == "no object"
     assert found == ["shots[1].image: it is a gif picture by its content; png are taken: convert it"]
+
+
+def test_files_are_found_behind_a_reference() -> None:
+    """A component may be used in several places."""
+    sent = inputs._wire("swap", {"swap_image": PNG}, {"$ref": "#/components/schemas/FaceSwapInput"}, True, [])
+
+    assert sent == {"swap_image": base64.b64encode(PNG).decode()}
+
+
+@pytest.mark.parametrize(("may_be_empty", "problem"), [(True, []), (False, ["mask: it is empty (0 bytes)"])])
+def test_empty_text_is_a_file_only_where_the_rules_say_so(may_be_empty: bool, problem: list[str]) -> None:
+    """Some fields are sent empty in the page's own samples."""
+    found: list[str] = []
+    rule = {"x-media": {"kind": "image", "may_be_empty": may_be_empty}}
+
+    assert inputs._wire("mask", "", rule, True, found) == ""
+    assert found == problem
 
 
 def test_raw_task_is_sent_as_it_is() -> None:
@@ -278,6 +296,27 @@ def test_raw_task_must_name_its_operation(task: Raw, field: str) -> None:
     (problem,) = problems(task)
 
     assert problem.startswith(f"{field}: ")
+
+
+WITH_AREA = next(name for name, schema in spec.bundle()["components"]["schemas"].items() if "x-max-product" in schema)
+
+
+@pytest.mark.parametrize(
+    ("sides", "problem"),
+    [
+        ({"width": 1024, "height": 1024}, None),
+        ({"width": 1024, "height": 1025}, "input: width x height is 1049600, at most 1048576 is allowed"),
+        ({"width": 10**9}, None),
+        ({"width": 10**9, "height": None}, None),
+    ],
+    ids=["at the limit", "above it", "one side", "no height"],
+)
+@pytest.mark.filterwarnings("ignore::unitask.inputs.AdvisoryWarning")
+def test_area_is_limited_when_both_sides_are_given(sides: dict[str, Any], problem: str | None) -> None:
+    """Each side may be fine, and the picture too large."""
+    found = [each for each in inputs._check(WITH_AREA, {"prompt": "x", **sides}, "") if " x " in each]
+
+    assert found == ([problem] if problem else [])
 
 
 # ---- past us

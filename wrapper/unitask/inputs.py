@@ -109,6 +109,8 @@ def request_body(task: TaskInput[Any], options: Options | None = None, *, valida
     model, task_type = task.operation()
     entry = spec.task_types().get(type(task).__name__)
     found: list[str] = []
+    if options and entry and entry.protocol != "unified":
+        found.append(f"{entry.name} takes no {', '.join(options)}: its endpoint has no config; see its own fields")
     values = task.values()
     if entry:
         values = {
@@ -204,7 +206,8 @@ def validator(schema: str) -> Any:
             yield ValidationError(f"{error.message} (one source says so; sent all the same)")
 
     def product(_: Any, limit: Mapping[str, Any], value: Any, __: Any) -> Iterator[ValidationError]:
-        sides: list[Any] = [value.get(name) for name in limit["fields"]] if isinstance(value, dict) else []
+        given = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+        sides: list[Any] = [given.get(name) for name in limit["fields"]]
         if all(isinstance(side, int | float) for side in sides) and math.prod(sides) > limit["maximum"]:
             names = " x ".join(limit["fields"])
             yield ValidationError(f"{names} is {math.prod(sides)}, at most {limit['maximum']} is allowed")

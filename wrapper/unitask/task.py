@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Generic, NoReturn, TypeVar, cast
+from typing import Any, ClassVar, Generic, NoReturn, TypeVar, cast
 
 from . import errors
 from ._core.lifecycle import TERMINAL, State, state_of
@@ -28,6 +28,8 @@ class Output:
     A field is None while it is not there. Reading one that is there but not of its documented type raises
     `ProviderBroken` with the value; `raw` still has it.
     """
+
+    PROTOCOL: ClassVar[str] = "unified"  # how such a task is looked at (x-protocols of the spec)
 
     def __init__(self, raw: Mapping[str, Any], task_id: str) -> None:
         self.raw = raw

@@ -114,17 +114,22 @@ if _TYPE_CHECKING:
     from .legacy_accepted import LegacyAccepted
     from .legacy_face_swap import LegacyFaceSwap
     from .legacy_face_swap_envelope import LegacyFaceSwapEnvelope
+    from .legacy_face_swap_output import LegacyFaceSwapOutput
     from .legacy_face_swap_request import LegacyFaceSwapRequest
     from .legacy_face_swap_request_result_type import LegacyFaceSwapRequestResultType
     from .legacy_kling_envelope import LegacyKlingEnvelope
     from .legacy_kling_envelope_data_type_0 import LegacyKlingEnvelopeDataType0
+    from .legacy_kling_output import LegacyKlingOutput
     from .legacy_kling_request import LegacyKlingRequest
     from .legacy_look import LegacyLook
     from .legacy_luma import LegacyLuma
     from .legacy_luma_envelope import LegacyLumaEnvelope
     from .legacy_luma_generation_type_0 import LegacyLumaGenerationType0
     from .legacy_luma_metadata_type_0 import LegacyLumaMetadataType0
+    from .legacy_luma_output import LegacyLumaOutput
+    from .legacy_luma_output_generation_type_0 import LegacyLumaOutputGenerationType0
     from .legacy_luma_request import LegacyLumaRequest
+    from .legacy_midjourney_output import LegacyMidjourneyOutput
     from .legacy_task_id import LegacyTaskId
     from .legacy_toolkit_envelope import LegacyToolkitEnvelope
     from .legacy_toolkit_envelope_data_type_0 import LegacyToolkitEnvelopeDataType0
@@ -375,17 +380,22 @@ _WHERE = {
     "LegacyAccepted": ".legacy_accepted",
     "LegacyFaceSwap": ".legacy_face_swap",
     "LegacyFaceSwapEnvelope": ".legacy_face_swap_envelope",
+    "LegacyFaceSwapOutput": ".legacy_face_swap_output",
     "LegacyFaceSwapRequest": ".legacy_face_swap_request",
     "LegacyFaceSwapRequestResultType": ".legacy_face_swap_request_result_type",
     "LegacyKlingEnvelope": ".legacy_kling_envelope",
     "LegacyKlingEnvelopeDataType0": ".legacy_kling_envelope_data_type_0",
+    "LegacyKlingOutput": ".legacy_kling_output",
     "LegacyKlingRequest": ".legacy_kling_request",
     "LegacyLook": ".legacy_look",
     "LegacyLuma": ".legacy_luma",
     "LegacyLumaEnvelope": ".legacy_luma_envelope",
     "LegacyLumaGenerationType0": ".legacy_luma_generation_type_0",
     "LegacyLumaMetadataType0": ".legacy_luma_metadata_type_0",
+    "LegacyLumaOutput": ".legacy_luma_output",
+    "LegacyLumaOutputGenerationType0": ".legacy_luma_output_generation_type_0",
     "LegacyLumaRequest": ".legacy_luma_request",
+    "LegacyMidjourneyOutput": ".legacy_midjourney_output",
     "LegacyTaskId": ".legacy_task_id",
     "LegacyToolkitEnvelope": ".legacy_toolkit_envelope",
     "LegacyToolkitEnvelopeDataType0": ".legacy_toolkit_envelope_data_type_0",
@@ -524,7 +534,7 @@ _WHERE = {
     "ZImageTxt2ImgInput": ".z_image_txt_2_img_input",
 }
 
-__all__ = (
+__all__ = [
     "Account",
     "AccountEnvelope",
     "AccountNotification",
@@ -631,17 +641,22 @@ __all__ = (
     "LegacyAccepted",
     "LegacyFaceSwap",
     "LegacyFaceSwapEnvelope",
+    "LegacyFaceSwapOutput",
     "LegacyFaceSwapRequest",
     "LegacyFaceSwapRequestResultType",
     "LegacyKlingEnvelope",
     "LegacyKlingEnvelopeDataType0",
+    "LegacyKlingOutput",
     "LegacyKlingRequest",
     "LegacyLook",
     "LegacyLuma",
     "LegacyLumaEnvelope",
     "LegacyLumaGenerationType0",
     "LegacyLumaMetadataType0",
+    "LegacyLumaOutput",
+    "LegacyLumaOutputGenerationType0",
     "LegacyLumaRequest",
+    "LegacyMidjourneyOutput",
     "LegacyTaskId",
     "LegacyToolkitEnvelope",
     "LegacyToolkitEnvelopeDataType0",
@@ -778,7 +793,7 @@ __all__ = (
     "WebhookConfig",
     "ZImageOutput",
     "ZImageTxt2ImgInput",
-)
+]
 
 
 def __getattr__(name: str) -> _Any:

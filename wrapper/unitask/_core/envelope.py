@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from .. import errors
 from ..task import OutputT, Task
+from . import protocols
 from .messages import Answer
 
 KIND_BY_STATUS: Mapping[int, type[errors.ApiError]] = {
@@ -61,10 +62,19 @@ class Unreadable:
     error: errors.ProviderBroken  # the same as an error, for a caller to whom it is one
 
 
-def read_task(answer: Answer, output_type: type[OutputT]) -> Task[OutputT] | errors.ApiError | Unreadable:
-    """The task in this answer, the refusal that it is, or the fact that it can be read as neither."""
+def read_task(
+    answer: Answer, output_type: type[OutputT], *, created: bool = False
+) -> Task[OutputT] | errors.ApiError | Unreadable:
+    """The task in this answer, the refusal that it is, or the fact that it can be read as neither.
+
+    Args:
+        answer: To a create or to a look.
+        output_type: What reads the output; it knows the protocol of the answer.
+        created: Whether it is the answer to a create.
+    """
     body = _json_object(answer.body)
     if _succeeded(answer):
+        body = protocols.unified(body, output_type.PROTOCOL, created=created)
         data = _object(body and body.get("data"))
         if _is_id(data.get("task_id")):
             return Task(_without_secret(data), output_type)

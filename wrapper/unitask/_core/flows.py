@@ -53,7 +53,7 @@ def submit(body: dict[str, Any], output_type: type[OutputT], resend: Resend) -> 
         match reply:
             case Answer():
                 outcome: Task[OutputT] | errors.UnitaskError | envelope.Unreadable
-                outcome = envelope.read_task(reply, output_type)
+                outcome = envelope.read_task(reply, output_type, created=True)
             case Failure(Delivery.NEVER):
                 reason = f"the create was not sent, {reply.reason}. Check base_url and the network"
                 outcome = errors.Unreachable(reason, attempts=attempt)
@@ -180,7 +180,7 @@ class _Looker(Generic[OutputT]):
                 raise errors.WaitTimeout(self.task_id, task=self.last, waited=self.now - started, looks=self.looks)
             self.now = (yield Sleep(max(0.0, min(pause, deadline - self.now)))).at.ticks
             left = max(1.0, deadline - self.now)  # a last look, at the deadline, still gets a second
-            reply = yield requests.look(self.task_id, min(self.limits.http_timeout, left))
+            reply = yield requests.look(self.task_id, min(self.limits.http_timeout, left), self.output_type.PROTOCOL)
             self.now, self.looks = reply.at.ticks, self.looks + 1
             found = self._read(reply)
             if isinstance(found, Task):

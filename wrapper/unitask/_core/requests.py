@@ -8,16 +8,21 @@ from unitask_api.api.task import cancel_task, cancel_tasks, create_task, get_tas
 from unitask_api.models import TaskRequest
 from unitask_api.types import UNSET
 
+from . import protocols
 from .messages import Send
 
 
 def create(body: dict[str, Any]) -> Send:
-    """Create a task from a request body (TaskRequest)."""
+    """Create a task from a request body (TaskRequest), over the endpoint of its protocol."""
+    if body["model"] == protocols.LEGACY:
+        return protocols.create(body)
     return _send(create_task.build_request(body=TaskRequest.from_dict(body)))
 
 
-def look(task_id: str, timeout: float | None = None) -> Send:
+def look(task_id: str, timeout: float | None = None, protocol: str = protocols.UNIFIED) -> Send:
     """Look at a task; `timeout` in seconds, None for what the client is set to."""
+    if protocol != protocols.UNIFIED:
+        return protocols.look(task_id, protocol, timeout)
     return _send(get_task.build_request(task_id), timeout)
 
 

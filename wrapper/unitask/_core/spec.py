@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,8 @@ class TaskType:
         price_per: What the price is for.
         typical_seconds: How long such a task usually takes.
         docs: The page that describes it, with its date.
+        protocol: "unified", or an entry of x-protocols.
+        create: The operation that creates such a task.
     """
 
     name: str
@@ -37,6 +39,8 @@ class TaskType:
     price_per: str | None
     typical_seconds: float
     docs: str
+    protocol: str
+    create: str
 
 
 @cache
@@ -62,6 +66,16 @@ def find_task_type(model: str, task_type: str) -> TaskType | None:
     return next(fits, None)
 
 
+@cache
+def operation(name: str) -> tuple[str, str]:
+    """Method and path of an operation, by its operationId."""
+    for path, item in bundle()["paths"].items():
+        for method, described in item.items():
+            if isinstance(described, dict) and cast("dict[str, Any]", described).get("operationId") == name:
+                return method.upper(), path
+    raise LookupError(f"the spec has no operation {name!r}")
+
+
 def resolve(rule: dict[str, Any]) -> dict[str, Any]:
     """A schema, or the component that it refers to, also if it may be null instead."""
     branches = (rule, *rule.get("anyOf", []))
@@ -84,4 +98,6 @@ def _task_type(entry: dict[str, Any]) -> TaskType:
         price_per=price.get("per"),
         typical_seconds=float(entry["typical_seconds"]["value"]),
         docs=f"{entry['docs']['page']} ({entry['docs']['date']})",
+        protocol=entry["protocol"],
+        create=entry.get("create", "create_task"),
     )

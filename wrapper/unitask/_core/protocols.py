@@ -1,0 +1,67 @@
+"""The API before the unified one, as data: where such a task is created and looked at, and where its parts are.
+
+x-protocols of the spec says it. An answer of another protocol is put into the unified form as soon as it is read, so
+that nothing else needs to know of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+from urllib.parse import quote
+
+from . import spec
+from .messages import Send
+
+UNIFIED = "unified"
+LEGACY = "legacy"  # the model that the catalogue gives to all of them
+
+
+def create(body: dict[str, Any]) -> Send:
+    """Create a task of another protocol: its input is the whole body."""
+    entry = spec.find_task_type(body["model"], body["task_type"])
+    if entry is None:
+        raise LookupError(f"the catalogue has no {body['model']} {body['task_type']}")
+    method, path = spec.operation(entry.create)
+    return Send(method, path, body["input"])
+
+
+def look(task_id: str, protocol: str, timeout: float | None) -> Send:
+    """Look at a task of another protocol, by its path or with its id in a body."""
+    method, path = spec.operation(_rules(protocol)["look"])
+    if "{task_id}" in path:
+        return Send(method, path.replace("{task_id}", quote(task_id, safe="")), timeout=timeout)
+    return Send(method, path, {"task_id": task_id}, timeout=timeout)
+
+
+def unified(body: dict[str, Any] | None, protocol: str, *, created: bool) -> dict[str, Any] | None:
+    """An answer of another protocol in the unified form; the original stands in `legacy`.
+
+    The answer to a create tells only that it was accepted, whatever its status word is.
+    """
+    if body is None or protocol == UNIFIED:
+        return body
+    rules = _rules(protocol)
+    reasons: object = _at(body, rules.get("reasons", "")) or []
+    message = "; ".join(map(str, cast("list[object]", reasons))) if isinstance(reasons, list) else str(reasons)
+    task = {
+        "task_id": _at(body, rules["task_id"]),
+        "model": LEGACY,
+        "task_type": protocol,
+        "status": "pending" if created else _at(body, rules["status"]),
+        "output": {name: _at(body, pointer) for name, pointer in rules["output"].items()},
+        "error": {"code": 1 if message else 0, "message": message},
+        "legacy": body,
+    }
+    return {**body, "data": task}
+
+
+def _rules(protocol: str) -> dict[str, Any]:
+    rules: dict[str, Any] = spec.bundle()["x-protocols"][protocol]
+    return rules
+
+
+def _at(body: dict[str, Any], pointer: str) -> Any:
+    node: Any = body
+    for key in pointer.split("/")[1:]:
+        node = cast("dict[str, Any]", node).get(key) if isinstance(node, dict) else None
+    return node if pointer else None
