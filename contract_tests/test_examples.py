@@ -8,8 +8,9 @@ import pytest
 from generator.bundle import task_of
 from unitask import errors, tasks
 from unitask.inputs import request_body
-from unitask.task import Output
+from unitask.task import USD_PER_CREDIT, Output
 from unitask_api import models
+from unitask_sandbox.bundle import CREDITS_PER_USD
 
 from .support import answer, bundle, component_of, examples, perform, validator
 
@@ -131,3 +132,11 @@ def _without_secret(task: dict[str, Any]) -> dict[str, Any]:
 
 def _without_config(body: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in body.items() if name != "config"}
+
+
+def test_credit_is_worth_what_the_spec_says() -> None:
+    """The wrapper and the sandbox count in the spec's unit."""
+    worth = bundle()["x-resources"]["credit_usd"]["value"]
+
+    assert pytest.approx(worth) == USD_PER_CREDIT
+    assert pytest.approx(worth) == 1 / CREDITS_PER_USD

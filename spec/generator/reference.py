@@ -22,7 +22,8 @@ def emit_reference(document: Document, folder: Path) -> None:
         sections = [_section(document, task) for task in tasks]
         text = f"{HEADER}# {family}\n\n" + "\n".join(sections)
         (folder / f"{family}.md").write_text(text, encoding="utf-8")
-    (folder / "README.md").write_text(_index(families), encoding="utf-8")
+    text = _index(families) + _resources(document["x-resources"])
+    (folder / "README.md").write_text(text, encoding="utf-8")
 
 
 def _index(families: dict[str, list[Document]]) -> str:
@@ -34,6 +35,19 @@ def _index(families: dict[str, list[Document]]) -> str:
     ]
     head = "# Task types\n\n| class | model | task_type | price | what |\n|---|---|---|---|---|\n"
     return HEADER + head + "\n".join(rows) + "\n"
+
+
+def _resources(resources: Document) -> str:
+    """What holds for all of them, as lists."""
+    credit = resources["credit_usd"]
+    parts = [f"\n# For all of them\n\n- One credit is ${credit['value']:g}: {credit['says']}\n"]
+    for title in ("output_storage", "billing", "limits"):
+        lines = [
+            f"- {row['what']}: {row.get('kept') or row['says']} ({', '.join(row['x-source'])})"
+            for row in resources[title]
+        ]
+        parts.append(f"\n## {title.replace('_', ' ').capitalize()}\n\n" + "\n".join(lines) + "\n")
+    return "".join(parts)
 
 
 def _section(document: Document, task: Document) -> str:
