@@ -208,7 +208,15 @@ def test_timeout_says_how_to_go_on(scripted: Scripted, capsys: Captured) -> None
     scripted(*[seen("processing")] * 99)
 
     assert main([*RUN, "--timeout", "5"]) == 1
-    assert f"client.wait({TASK_ID!r})" in capsys.readouterr().err
+    assert f"`unitask wait {TASK_ID}`" in capsys.readouterr().err
+
+
+def test_lost_provider_says_how_to_go_on(scripted: Scripted, capsys: Captured) -> None:
+    """A wait that ends because nobody answers any more has not lost the task either."""
+    scripted(seen("processing"), *[httpx.Response(502)] * 99)
+
+    assert main(RUN) == 1
+    assert f"`unitask wait {TASK_ID}`" in capsys.readouterr().err
 
 
 def test_interruption_says_which_task_goes_on(scripted: Scripted, capsys: Captured) -> None:

@@ -32,6 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
         return command(options)
     except errors.UnitaskError as error:
         _say(f"unitask: {error}")
+        if error.task_id and not isinstance(error, errors.TaskFailed):
+            _say(f"unitask: `unitask wait {error.task_id}` waits for the task")
         return 1
     except KeyboardInterrupt as interruption:
         _say("\n".join(["unitask: interrupted", *getattr(interruption, "__notes__", [])]))

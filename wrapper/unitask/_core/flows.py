@@ -193,7 +193,8 @@ class _Looker(Generic[OutputT]):
 
     def _read(self, reply: Reply) -> Task[OutputT] | errors.ApiError | errors.Unreachable:
         if not isinstance(reply, Answer):
-            return errors.Unreachable(f"no answer to a look, {_reason(reply)}", attempts=self.looks)
+            what = f"no answer to a look at task {self.task_id}, {_reason(reply)}"
+            return errors.Unreachable(f"{what}. The task is not lost: wait for it again by its id", attempts=self.looks)
         found = envelope.read_task(reply, self.output_type)
         if isinstance(found, envelope.Unreadable):
             return found.error
