@@ -89,3 +89,25 @@ def test_legacy_takes_no_config() -> None:
     """What the old endpoints do not know is refused before sending, not dropped."""
     with client() as made, pytest.raises(errors.InvalidInput, match="LegacyFaceSwap takes no webhook_url"):
         made.submit(SWAP, webhook_url="https://me.test/hook")
+
+
+@pytest.mark.parametrize("odd", ["text", 7, [], {"webhook_config": "x"}, {"webhook_config": {"secret": 7}}])
+def test_legacy_create_survives_odd_fields(odd: object) -> None:
+    """What is given past us is sent as it is, and never stands between an accepted task and its id."""
+    task = tasks.LegacyFaceSwap(target_image="https://me.test/a", swap_image="https://me.test/b", extra={"config": odd})
+    with respx.mock(base_url=BASE_URL) as router:
+        router.post("/api/face_swap/v1/async").respond(json=ACCEPTED)
+        with client() as made:
+            assert made.submit(task).id == ACCEPTED["data"]["task_id"]
+
+
+def test_legacy_webhook_secret_is_hidden() -> None:
+    """A secret that a refusal repeats is in no error."""
+    secret = "a-long-webhook-secret"
+    task = tasks.LegacyMidjourneyImagine(prompt="a cat", webhook_secret=secret)
+    with respx.mock(base_url=BASE_URL) as router:
+        router.post("/mj/v2/imagine").respond(400, json={"message": f"no: {secret}"})
+        with client() as made, pytest.raises(errors.InvalidRequest) as refused:
+            made.submit(task)
+
+    assert secret not in str(refused.value) + refused.value.body

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Generator
 from datetime import datetime
 from functools import cache
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import httpx
 
@@ -211,9 +211,14 @@ def reader(task: Task[Any] | str) -> type[Any]:
 
 def _webhook_secret(send: Send) -> str:
     """The secret that a create sends along, for a provider that repeats it in other words than the task's."""
-    body: Any = send.json or {}
-    secret: str = body.get("config", {}).get("webhook_config", {}).get("secret", "")
-    return secret
+    body = _object(send.json)
+    webhooks = (_object(_object(body.get("config")).get("webhook_config")), _object(body.get("webhook_config")))
+    given = (*(webhook.get("secret") for webhook in webhooks), body.get("webhook_secret"))  # the latter two are legacy
+    return next((secret for secret in given if isinstance(secret, str) and secret), "")
+
+
+def _object(value: object) -> dict[str, Any]:
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
 def _is_number(value: object) -> bool:
