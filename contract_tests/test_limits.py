@@ -68,6 +68,7 @@ def breaking(rule: Rule) -> Iterator[tuple[str, Any]]:
         "exclusiveMinimum": lambda limit: limit,
         "maximum": lambda limit: limit + 1,
         "exclusiveMaximum": lambda limit: limit,
+        "format": lambda _: 2**63,
         "minItems": lambda limit: [valid(rule["items"])] * (limit - 1),
         "maxItems": lambda limit: [valid(rule["items"])] * (limit + 1),
         "type": lambda kind: {} if kind != "object" and kind != ["object"] else 7,

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import ValidationError
 
 from unitask_sandbox.failures import Refusal
@@ -151,7 +151,13 @@ def check(component: str, value: Any, at: str = "") -> None:
 @cache
 def _validator(component: str) -> Draft202012Validator:
     schema = {"$ref": f"#/components/schemas/{component}", "components": document()["components"]}
-    return Draft202012Validator(schema)
+    formats: Any = FormatChecker(formats=())
+    formats.checks("int64")(_is_int64)
+    return Draft202012Validator(schema, format_checker=formats)
+
+
+def _is_int64(value: object) -> bool:
+    return not isinstance(value, int) or -_INT64 - 1 <= value <= _INT64
 
 
 def query(operation: str, given: Mapping[str, str]) -> dict[str, Any]:

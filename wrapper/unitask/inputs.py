@@ -198,7 +198,8 @@ def _check(schema: str, value: Any, prefix: str) -> Iterator[str]:
 @cache
 def validator(schema: str) -> Any:
     """A JSON Schema validator for a component of the bundle; `x-advisory` errors are advice, not refusals."""
-    from jsonschema import Draft202012Validator, ValidationError, validators  # here: importing it is half of ours
+    # here: importing it is half of ours
+    from jsonschema import Draft202012Validator, FormatChecker, ValidationError, validators
 
     def advisory(_: Any, advice: Mapping[str, Any], value: Any, __: Any) -> Iterator[ValidationError]:
         checker: Any = Draft202012Validator(advice)
@@ -212,11 +213,17 @@ def validator(schema: str) -> Any:
             names = " x ".join(limit["fields"])
             yield ValidationError(f"{names} is {math.prod(sides)}, at most {limit['maximum']} is allowed")
 
+    formats: Any = FormatChecker(formats=())
+    formats.checks("int64")(_is_int64)
     rules = {"x-advisory": advisory, "x-max-product": product}
     kind = cast("Any", validators).extend(Draft202012Validator, rules)
     components = spec.bundle()["components"]
     root = {**components["schemas"][schema], "components": components}  # a $ref at the top would cost half the time
-    return kind(root)
+    return kind(root, format_checker=formats)
+
+
+def _is_int64(value: object) -> bool:
+    return not isinstance(value, int) or -(2**63) <= value < 2**63
 
 
 def _short(value: Any) -> str:
