@@ -140,7 +140,7 @@ def check_every_sequence(provider: Provider, examples: int = 15) -> None:
     """What one operation answers can be used in the next: create, then look, then cancel (the links of the spec)."""
     machine = provider.schema.as_state_machine()
 
-    class Machine(machine):  # type: ignore[misc, valid-type]
+    class Machine(machine):
         def get_call_kwargs(self, case: Any) -> dict[str, Any]:
             return {"headers": {"x-api-key": provider.key}}
 

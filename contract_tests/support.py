@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import respx
 import schemathesis
+from generator.bundle import operations, resolved
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from unitask import AsyncClient, Client, errors, tasks
@@ -57,18 +58,11 @@ def examples(part: str | None = None, *, of_tasks: bool = False) -> dict[str, di
 
 def component_of(example: dict[str, Any]) -> str:
     """The component that an example is one of."""
-    for item in [*bundle()["paths"].values(), *bundle()["webhooks"].values()]:
-        for operation in item.values():
-            if isinstance(operation, dict) and operation.get("operationId") == example["x-operation"]:
-                part = example["x-part"]
-                holder = operation["requestBody"] if part == "request" else operation["responses"][part]
-                holder = bundle()["components"]["responses"][_name(holder)] if "$ref" in holder else holder
-                return _name(holder["content"]["application/json"]["schema"])
-    raise LookupError(example["x-operation"])
-
-
-def _name(reference: dict[str, str]) -> str:
-    return reference["$ref"].rpartition("/")[2]
+    by_id = {operation["operationId"]: operation for _, _, operation in operations(bundle())}
+    operation, part = by_id[example["x-operation"]], example["x-part"]
+    holder = resolved(bundle(), operation["requestBody"] if part == "request" else operation["responses"][part])
+    reference: str = holder["content"]["application/json"]["schema"]["$ref"]
+    return reference.rpartition("/")[2]
 
 
 @cache

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from unitask import AdvisoryWarning, errors, tasks
+from unitask import AdvisoryWarning, TaskInput, errors, tasks
 from unitask.inputs import request_body
 
 from .support import bundle
@@ -92,13 +92,13 @@ def cases(advised: bool) -> Iterator[Broken]:
                 )
 
 
-def make(name: str, **changes: Any) -> tasks.Raw:
+def make(name: str, **changes: Any) -> TaskInput[Any]:
     """A valid task of a type, with some fields changed."""
     schema = component(ENTRIES[name]["input"])
     given = {
         field: value for field, value in valid_object(schema).items() if "const" not in schema["properties"][field]
     }
-    task: tasks.Raw = getattr(tasks, name)(**{**given, **changes})
+    task: TaskInput[Any] = getattr(tasks, name)(**{**given, **changes})
     return task
 
 

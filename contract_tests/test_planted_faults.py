@@ -114,9 +114,6 @@ def _required_parameter_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _field_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = inputs.request_body
-    monkeypatch.setattr(inputs, "request_body", known)
-
     def values(self: tasks.FaceSwap) -> dict[str, Any]:
         return {"target_image": self.target_image}
 

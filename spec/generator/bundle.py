@@ -94,6 +94,12 @@ def at(document: Document, pointer: str) -> Any:
     return node
 
 
+def resolved(document: Document, part: Document) -> Document:
+    """A part of the document, or what it refers to."""
+    found: Document = at(document, part["$ref"]) if "$ref" in part else part
+    return found
+
+
 def _files(folder: Path, pattern: str = "*.yaml") -> list[Path]:
     return sorted(folder.rglob(pattern), key=lambda path: path.relative_to(folder).as_posix())
 
@@ -116,8 +122,6 @@ def _attach_examples(document: Document, folder: Path) -> None:
         if operation is None:
             raise SpecError(f"{path}: there is no operation {example['x-operation']!r}")
         holder = operation["requestBody"] if part == "request" else operation["responses"][part]
-        if "$ref" in holder:
-            holder = at(document, holder["$ref"])
-        media = holder["content"]["application/json"]
+        media = resolved(document, holder)["content"]["application/json"]
         media.setdefault("examples", {})[name] = {"$ref": f"#/components/examples/{name}"}
     document["components"]["examples"] = examples

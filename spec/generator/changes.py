@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .bundle import Document, at, load_yaml
+from .bundle import Document, load_yaml, resolved
 from .containment import Schema, counterexample, covers, field_paths, written_out
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -120,7 +120,7 @@ def _operation(old: Document, before: Document, new: Document, after: Document, 
 
 def _parameters(old: Document, before: Document, new: Document, after: Document, where: str) -> Iterator[Change]:
     named = [
-        {f"{where} {item['in']} {item['name']}": item for item in (_resolved(document, part) for part in parts)}
+        {f"{where} {item['in']} {item['name']}": item for item in (resolved(document, part) for part in parts)}
         for document, parts in ((old, before["parameters"]), (new, after["parameters"]))
     ]
     for key in sorted(named[0].keys() - named[1].keys()):
@@ -142,7 +142,7 @@ def _parameters(old: Document, before: Document, new: Document, after: Document,
 def _bodies(
     old: Document, before: Document, new: Document, after: Document, where: str, compare: Compare
 ) -> Iterator[Change]:
-    one, other = _resolved(old, before.get("requestBody", {})), _resolved(new, after.get("requestBody", {}))
+    one, other = resolved(old, before.get("requestBody", {})), resolved(new, after.get("requestBody", {}))
     if other.get("required") and not one.get("required"):
         yield Change("major", f"{where} request", "body is required now")
     elif one.get("required") and not other.get("required"):
@@ -235,13 +235,8 @@ def _words(schema: Document) -> set[str]:
     return {word for branch in branches for word in branch.get("enum", [])} if is_open else set()
 
 
-def _resolved(document: Document, part: Document) -> Document:
-    found: Document = at(document, part["$ref"]) if "$ref" in part else part
-    return found
-
-
 def _content(document: Document, part: Document) -> Document:
-    content: Document = _resolved(document, part).get("content", {})
+    content: Document = resolved(document, part).get("content", {})
     return content
 
 

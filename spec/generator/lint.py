@@ -8,7 +8,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from .bundle import Document, at, operations, task_of
+from .bundle import Document, at, operations, resolved, task_of
 
 
 def faults(document: Document) -> list[str]:
@@ -93,8 +93,7 @@ def _sources(document: Document) -> Iterator[str]:
 def _contents(document: Document, operation: Document) -> Iterator[tuple[str, Document]]:
     parts: dict[str, Document] = {"request": operation.get("requestBody", {}), **operation["responses"]}
     for part, holder in parts.items():
-        holder = at(document, holder["$ref"]) if "$ref" in holder else holder
-        for content in holder.get("content", {}).values():
+        for content in resolved(document, holder).get("content", {}).values():
             yield part, content
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Generator
 from datetime import datetime
 from functools import cache
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 import httpx
 
@@ -19,6 +19,7 @@ from ._core import flows, requests, spec, waiting
 from ._core.delivery import Resend
 from ._core.messages import Answer, Delivery, Failure, Flow, Moment, Reply, Send, Step, Woke
 from ._core.secret import Secret
+from ._core.shapes import as_object
 from .errors import InvalidInput
 from .inputs import TaskInput
 from .task import Output, OutputT, State, Task
@@ -211,14 +212,10 @@ def reader(task: Task[Any] | str) -> type[Any]:
 
 def _webhook_secret(send: Send) -> str:
     """The secret that a create sends along, for a provider that repeats it in other words than the task's."""
-    body = _object(send.json)
-    webhooks = (_object(_object(body.get("config")).get("webhook_config")), _object(body.get("webhook_config")))
+    body = as_object(send.json)
+    webhooks = (as_object(as_object(body.get("config")).get("webhook_config")), as_object(body.get("webhook_config")))
     given = (*(webhook.get("secret") for webhook in webhooks), body.get("webhook_secret"))  # the latter two are legacy
     return next((secret for secret in given if isinstance(secret, str) and secret), "")
-
-
-def _object(value: object) -> dict[str, Any]:
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
 def _is_number(value: object) -> bool:

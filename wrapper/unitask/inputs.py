@@ -59,7 +59,8 @@ class TaskInput(Generic[OutputT_co]):
 
     def values(self) -> dict[str, Any]:
         """The fields of its input that are given, as they were given."""
-        given = {item.name: getattr(self, item.name) for item in fields(self)}  # type: ignore[arg-type]
+        declared = fields(cast("Any", self))  # every subclass is a dataclass
+        given = {item.name: getattr(self, item.name) for item in declared}
         extra = given.pop("extra", {})
         return {**self.FIXED, **{name: value for name, value in given.items() if value is not None}, **extra}
 

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Generic, NoReturn, TypeVar, cast
 
 from . import errors
 from ._core.lifecycle import TERMINAL, State, state_of
+from ._core.shapes import as_object
 
 __all__ = ["Output", "State", "Task"]
 
@@ -164,7 +165,7 @@ class Task(Generic[OutputT_co]):
 
         For Qubico families it is filled while the task is still pending (facts of 2026-11).
         """
-        consumed = _object(_object(self.raw.get("meta")).get("usage")).get("consume")
+        consumed = as_object(as_object(self.raw.get("meta")).get("usage")).get("consume")
         if isinstance(consumed, bool) or not isinstance(consumed, int | float):
             return None
         try:
@@ -194,7 +195,7 @@ class Task(Generic[OutputT_co]):
 
         `error` is an object on success too, with code 0 and empty messages (Image Faceswap, 2025-04-03).
         """
-        error = _object(self.raw.get("error"))
+        error = as_object(self.raw.get("error"))
         words = [str(error[key]) for key in ("message", "raw_message") if error.get(key)]
         return "; ".join(dict.fromkeys(words))
 
@@ -215,7 +216,7 @@ class Task(Generic[OutputT_co]):
 
     def _time(self, key: str) -> datetime | None:
         """RFC 3339 with up to nine fraction digits; year 1 means "not yet" (recorded 2025-08-25)."""
-        value = _object(self.raw.get("meta")).get(key)
+        value = as_object(self.raw.get("meta")).get(key)
         try:
             moment = datetime.fromisoformat(value) if isinstance(value, str) else None
             if moment is None or moment.year == 1:
@@ -223,7 +224,3 @@ class Task(Generic[OutputT_co]):
             return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
         except (ValueError, OverflowError):  # no time, or one that is after the year 9999 in UTC
             return None
-
-
-def _object(value: object) -> dict[str, Any]:
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}

@@ -18,6 +18,7 @@ from .. import errors
 from ..task import OutputT, Task
 from . import protocols
 from .messages import Answer
+from .shapes import as_object
 
 KIND_BY_STATUS: Mapping[int, type[errors.ApiError]] = {
     400: errors.InvalidRequest,
@@ -35,13 +36,7 @@ KIND_BY_STATUS: Mapping[int, type[errors.ApiError]] = {
 # What clients read in refusals for lack of credit (2025); the recorded one is "account point quota not enough;
 # account credit not enough", under HTTP 500.
 CREDIT_WORDS = ("credit not enough", "quota not enough", "failed to freeze", "auto exchange point quota")
-TRACE_HEADERS = (
-    "x-request-id",
-    "x-trace-id",
-    "cf-ray",
-    "date",
-    "server",
-)  # what a provider's support asks for
+TRACE_HEADERS = ("x-request-id", "x-trace-id", "cf-ray", "date", "server")  # what a provider's support asks for
 _HINTS: Mapping[type[errors.ApiError], str] = {
     errors.AuthenticationFailed: ". Check the key: UNITASK_API_KEY, or api_key=",
     errors.InsufficientCredit: ". Top up the account; nothing was made",
@@ -75,7 +70,7 @@ def read_task(
     body = _json_object(answer.body)
     if _succeeded(answer):
         body = protocols.unified(body, output_type.PROTOCOL, created=created)
-        data = _object(body and body.get("data"))
+        data = as_object(body and body.get("data"))
         if _is_id(data.get("task_id")):
             return Task(_without_secret(data), output_type)
         return _unreadable(answer, f"HTTP {answer.status} without a task id")
@@ -95,8 +90,8 @@ def read_acknowledgement(answer: Answer) -> str | errors.ApiError:
 def refusal(answer: Answer) -> errors.ApiError:
     """The error that an answer which is no success stands for."""
     body = _json_object(answer.body) or {}
-    data = _object(body.get("data"))
-    error = _object(data.get("error"))
+    data = as_object(body.get("data"))
+    error = as_object(data.get("error"))
     reasons = (body.get("message"), error.get("message"), error.get("raw_message"))
     words = [reason if isinstance(reason, str) else json.dumps(reason) for reason in reasons if reason]
     said = "; ".join(dict.fromkeys(words)) or _excerpt(answer)
@@ -173,8 +168,8 @@ def _is_id(value: object) -> bool:
 
 def _without_secret(task: dict[str, Any]) -> dict[str, Any]:
     """The task without its webhook secret, which the provider shows in clear in every answer."""
-    config = _object(task.get("config"))
-    webhook = _object(config.get("webhook_config"))
+    config = as_object(task.get("config"))
+    webhook = as_object(config.get("webhook_config"))
     if not webhook.get("secret"):
         return task
     return {**task, "config": {**config, "webhook_config": {**webhook, "secret": "***"}}}
@@ -186,7 +181,3 @@ def _json_object(body: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return cast("dict[str, Any]", value) if isinstance(value, dict) else None
-
-
-def _object(value: object) -> dict[str, Any]:
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
