@@ -6,14 +6,14 @@ Nothing here asks the provider anything. To find a task again, its id is enough.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, ClassVar, Generic, NoReturn, TypeVar, cast
+from datetime import datetime
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from . import errors
 from ._core.lifecycle import TERMINAL, State, state_of
 from ._core.shapes import as_object
+from .record import Record, moment
 
 __all__ = ["Output", "State", "Task"]
 
@@ -23,7 +23,7 @@ USD_PER_CREDIT = 1e-7  # inferred from five published prices (2026-11); a face s
 OutputT = TypeVar("OutputT", bound="Output")
 
 
-class Output:
+class Output(Record):
     """What a task made. Subclasses name the fields that are known; `raw` holds all of them.
 
     A field is None while it is not there. Reading one that is there but not of its documented type raises
@@ -32,71 +32,8 @@ class Output:
 
     PROTOCOL: ClassVar[str] = "unified"  # how such a task is looked at (x-protocols of the spec)
 
-    def __init__(self, raw: Mapping[str, Any], task_id: str) -> None:
-        self.raw = raw
-        self._task_id = task_id
-
-    def _text(self, name: str) -> str | None:
-        value = self.raw.get(name)
-        return value if value is None or isinstance(value, str) else self._broken(name, value, "text")
-
-    def _int(self, name: str) -> int | None:
-        value = self._number(name)
-        whole = value is None or isinstance(value, int) or value.is_integer()
-        return None if value is None else int(value) if whole else self._broken(name, value, "a whole number")
-
-    def _float(self, name: str) -> float | None:
-        value = self._number(name)
-        try:
-            return None if value is None else float(value)
-        except OverflowError:
-            return self._broken(name, value, "a number that fits")
-
-    def _number(self, name: str) -> int | float | None:
-        value = self.raw.get(name)
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return value if value is None or is_number else self._broken(name, value, "a number")
-
-    def _flag(self, name: str) -> bool | None:
-        value = self.raw.get(name)
-        return value if value is None or isinstance(value, bool) else self._broken(name, value, "true or false")
-
-    def _texts(self, name: str) -> list[str]:
-        return [text if isinstance(text, str) else self._broken(name, text, "text") for text in self._items(name)]
-
-    def _object(self, name: str, kind: type[OutputT]) -> OutputT | None:
-        value = self.raw.get(name)
-        return None if value is None else self._read(name, value, kind)
-
-    def _objects(self, name: str, kind: type[OutputT]) -> list[OutputT]:
-        return [self._read(name, item, kind) for item in self._items(name)]
-
-    def _mapped(self, name: str, kind: type[OutputT]) -> dict[str, OutputT]:
-        value = self.raw.get(name)
-        if value is not None and not isinstance(value, dict):
-            return self._broken(name, value, "an object")
-        return {key: self._read(name, item, kind) for key, item in cast("dict[str, object]", value or {}).items()}
-
-    def _items(self, name: str) -> list[object]:
-        value = self.raw.get(name)
-        if value is None:
-            return []
-        return cast("list[object]", value) if isinstance(value, list) else self._broken(name, value, "a list")
-
-    def _read(self, name: str, value: object, kind: type[OutputT]) -> OutputT:
-        if isinstance(value, dict):
-            return kind(cast("dict[str, Any]", value), self._task_id)
-        return self._broken(name, value, "an object")
-
-    def _broken(self, name: str, value: object, expected: str) -> NoReturn:
-        raise errors.ProviderBroken(
-            f"task {self._task_id}: output.{name} is {value!r:.80}, not {expected}; task.raw holds all that was sent",
-            status=200,
-            task_id=self._task_id,
-        )
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({dict(self.raw)!r})"
+    def _where(self) -> str:
+        return f"task {self._task_id}: output."
 
 
 OutputT_co = TypeVar("OutputT_co", bound=Output, covariant=True)
@@ -215,12 +152,4 @@ class Task(Generic[OutputT_co]):
         return value if isinstance(value, str) else ""
 
     def _time(self, key: str) -> datetime | None:
-        """RFC 3339 with up to nine fraction digits; year 1 means "not yet" (recorded 2025-08-25)."""
-        value = as_object(self.raw.get("meta")).get(key)
-        try:
-            moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-            if moment is None or moment.year == 1:
-                return None
-            return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
-        except (ValueError, OverflowError):  # no time, or one that is after the year 9999 in UTC
-            return None
+        return moment(as_object(self.raw.get("meta")).get(key))
