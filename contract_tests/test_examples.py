@@ -115,7 +115,7 @@ def test_example_refusal_is_a_typed_error_with_the_task_id(shell: str, name: str
     body = examples("default")[name]["value"]
     trace = perform(shell, lambda client: client.submit(tasks.Raw("m", "t")), creates=[answer(body["code"], body)])
 
-    assert type(trace.error) is errors.InsufficientCredit
+    assert isinstance(trace.error, errors.InsufficientCredit)
     assert trace.error.task_id == body["data"]["task_id"]
     assert trace.error.code == body["data"]["error"]["code"]
     assert trace.creates() == 1

@@ -88,7 +88,7 @@ def _retry_after_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _one_bad_look_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flows, "_worth_another_look", lambda _: False)
+    monkeypatch.setattr(flows, "worth_repeating", lambda _: False)
 
 
 def _id_of_a_failed_look_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,11 +236,11 @@ CASES: dict[str, tuple[Plant, Check]] = {
         lambda: _quick(test_errors.test_success_without_a_task_id_is_uncertain, shell="sync"),
     ),
     "errors: every refusal is of one kind": (
-        _replaced(envelope, "KIND_BY_STATUS", {}),
+        _replaced(errors, "KIND_BY_STATUS", {}),
         lambda: test_errors.test_refusal_has_the_kind_of_its_status("sync", 404, errors.NotFound),
     ),
     "errors: lack of credit is not told apart": (
-        _replaced(envelope, "CREDIT_WORDS", ()),
+        _replaced(errors, "REASONS", ()),
         lambda: test_errors.test_lack_of_credit_is_told_by_its_words("sync", "failed to freeze point"),
     ),
     "requests: a field of another type is sent": (

@@ -69,6 +69,12 @@ def output_type(model: str, task_type: str) -> type[Output]:
     return cast("type[Output]", __getattr__(name)) if name else Output
 
 
+def output_named(name: str) -> type[Output]:
+    """The class of an output by its name; `Output` itself when there is none of that name."""
+    found = __getattr__(name) if name in _FAMILIES else Output
+    return found if isinstance(found, type) and issubclass(found, Output) else Output
+
+
 def __getattr__(name: str) -> Any:
     if name not in _FAMILIES:
         raise AttributeError(f"module {{__name__!r}} has no attribute {{name!r}}")

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from unitask import errors
-from unitask._core.delivery import Resend
-from unitask._core.flows import Limits
+from unitask._core.delivery import Limits, Resend
 from unitask._core.messages import Answer, Changed, Delivery, Failure, Flow, Moment, Reply, Send, Sleep, Step, Woke
+from unitask._core.waiting import Experience
 
 TASK_ID = "90efd2db-bcfc-413f-a0be-c893850c9d68"
 MODEL, TASK_TYPE = "Qubico/image-toolkit", "face-swap"
@@ -47,9 +47,14 @@ CUT_OFF = Failure(Delivery.MAYBE, "ReadTimeout", AT_SOME_TIME)
 GATEWAY = answer(502, b"<html>Bad Gateway</html>")
 
 
-def limits(timeout: float | None = 60.0, patience: float = 30.0, http_timeout: float = 20.0) -> Limits:
+def limits(
+    timeout: float | None = 60.0,
+    patience: float = 30.0,
+    http_timeout: float = 20.0,
+    experience: Experience | None = None,
+) -> Limits:
     """Limits with pauses that are known."""
-    return Limits(timeout, patience, http_timeout, RESEND)
+    return Limits(timeout, patience, http_timeout, RESEND, experience or Experience())
 
 
 @dataclass

@@ -155,7 +155,8 @@ def test_refusal_has_the_kind_of_its_status(status: int, kind: type[errors.ApiEr
     """What a program would do differently is a class of its own."""
     found = read(refused(status, "because"))
 
-    assert type(found) is kind
+    assert type(found).__name__ == kind.__name__
+    assert isinstance(found, kind)
     assert found.status == status
     assert found.code == status
     assert str(found).startswith(f"HTTP {status}: because")
@@ -175,7 +176,7 @@ def test_recorded_lack_of_credit_is_told_with_the_failed_task() -> None:
     """It is HTTP 500 with a whole task in it (recorded 2025-08-25)."""
     found = read(answer(500, NO_CREDIT))
 
-    assert type(found) is errors.InsufficientCredit
+    assert isinstance(found, errors.InsufficientCredit)
     assert found.task_id == NO_CREDIT["data"]["task_id"]
     assert found.code == 10000
     assert "failed to pre-process task runtime; failed to freeze account point quota" in str(found)
@@ -198,7 +199,7 @@ def test_lack_of_credit_is_told_by_its_words(place: str, words: str) -> None:
     body: dict[str, Any] = {"code": 400, "message": "x", "data": {"error": {}}}
     (body if place == "message" else body["data"]["error"])[place.removeprefix("error.")] = words
 
-    assert type(read(answer(400, body))) is errors.InsufficientCredit
+    assert isinstance(read(answer(400, body)), errors.InsufficientCredit)
 
 
 @pytest.mark.parametrize(

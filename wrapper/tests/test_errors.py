@@ -13,10 +13,13 @@ from datetime import UTC, datetime
 import pytest
 import unitask
 from unitask import Output, Task, errors
+from unitask._core.finding import Traces
+from unitask.errors import Advice
 
 from .script import TASK_ID, task_data
 
 TASK = Task(task_data("failed", error={"message": "no face found"}), Output)
+RUNNING = Task(task_data("processing"), Output)
 API_FACTS = {
     "status": 418,
     "code": 10000,
@@ -28,28 +31,37 @@ API_FACTS = {
 API_ERRORS = [
     errors.ApiError,
     errors.AuthenticationFailed,
-    errors.InsufficientCredit,
     errors.InvalidRequest,
     errors.NotFound,
     errors.ProviderBroken,
+    errors.QueueFull,
     errors.RateLimited,
 ]
+REASONS = [errors.BadInputMedia, errors.ContentRejected, errors.InsufficientCredit, errors.NoFaceFound]
+WORDS = {
+    errors.BadInputMedia: "failed to get valid image",
+    errors.ContentRejected: "prompt rejected by moderation",
+    errors.InsufficientCredit: "account credit not enough",
+    errors.NoFaceFound: "no face found in the image",
+}
 EXAMPLES: list[errors.UnitaskError] = [
     errors.UnitaskError("it went wrong", task_id=TASK_ID),
     errors.InvalidInput("a: too large", "b: missing"),
     errors.SubmissionUncertain(
         "no answer",
-        model="m",
-        task_type="t",
+        traces=Traces("m", "t", "f" * 64),
         sent_between=(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)),
-        fingerprint="f" * 64,
-        attempts=2,
     ),
-    errors.Unreachable("no answer", task_id=TASK_ID, attempts=3),
+    errors.Unreachable("no answer", task_id=TASK_ID),
     errors.TaskFailed(TASK),
-    errors.WaitTimeout(TASK_ID, task=TASK, waited=600.04, looks=7),
+    errors.WaitTimeout(
+        TASK_ID, task=RUNNING, waited=600.04, looks=7, statuses=((0.0, "pending"), (10.0, "processing"))
+    ),
     errors.DownloadFailed("cut off", url="https://out.test/a.png", task_id=TASK_ID),
     *(kind("refused", **API_FACTS) for kind in API_ERRORS),  # type: ignore[arg-type]
+    *(reason("it went wrong", task_id=TASK_ID) for reason in REASONS),
+    *(errors.refusal_kind(500, None, words)("refused", **API_FACTS) for words in WORDS.values()),  # type: ignore[arg-type]
+    *(errors.task_failed(Task(task_data("failed", error={"message": words}), Output)) for words in WORDS.values()),
 ]
 
 
@@ -63,7 +75,7 @@ def drawn() -> Iterator[tuple[str, str]]:
             yield found[2], above[depth - 1] if depth else "Exception"
 
 
-@pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: f"{type(error).__name__}-{EXAMPLES.index(error)}")
 @pytest.mark.parametrize("twin", [lambda error: pickle.loads(pickle.dumps(error)), copy.copy, copy.deepcopy])
 def test_error_survives_a_queue(error: errors.UnitaskError, twin: object) -> None:
     """Type, message, arguments, attributes and notes."""
@@ -79,7 +91,7 @@ def test_error_survives_a_queue(error: errors.UnitaskError, twin: object) -> Non
 
 def test_every_class_has_an_example() -> None:
     """So that the test above is about all of them."""
-    assert {type(error).__name__ for error in EXAMPLES} == set(errors.__all__)
+    assert {type(error).__name__ for error in EXAMPLES} == set(errors.__all__) - {"Advice"}
 
 
 def test_tree_is_as_drawn() -> None:
@@ -88,11 +100,11 @@ def test_tree_is_as_drawn() -> None:
     classes = {
         name: kind
         for name, kind in vars(errors).items()
-        if inspect.isclass(kind) and kind.__module__ == errors.__name__
+        if inspect.isclass(kind) and issubclass(kind, Exception) and kind.__module__ == errors.__name__
     }
 
     assert tree == {name: kind.__bases__[0].__name__ for name, kind in classes.items()}
-    assert sorted(tree) == errors.__all__
+    assert sorted([*tree, "Advice"]) == errors.__all__
 
 
 @pytest.mark.parametrize(
@@ -115,13 +127,14 @@ def test_all_errors_can_be_imported_from_the_package() -> None:
         (EXAMPLES[1], "nothing was sent: a: too large; b: missing"),
         (
             EXAMPLES[2],
-            "the create of m t may have been accepted, and is not sent again: no answer. Look for it in the task "
-            "history between 2026-01-01 00:00:00 and 2026-01-02 00:00:00 UTC before you create it again",
+            "the create of m t may have been accepted, and is not sent again: no answer. It was sent between "
+            "2026-01-01 00:00:00 and 2026-01-02 00:00:00 UTC; error.find(client) looks for it in the task history, and "
+            "do that before you create it again",
         ),
         (EXAMPLES[4], f"task {TASK_ID} failed: no face found"),
         (
             EXAMPLES[5],
-            f"task {TASK_ID} is not done after 600.0 s and 7 looks (status 'failed'). It goes on: "
+            f"task {TASK_ID} is not done after 600.0 s and 7 looks (status 'processing' for 590.0 s). It goes on: "
             f"client.wait({TASK_ID!r}) waits for it again",
         ),
     ],
@@ -146,9 +159,9 @@ def test_facts_are_attributes() -> None:
     assert isinstance(invalid, errors.InvalidInput)
     assert invalid.problems == ("a: too large", "b: missing")
     assert isinstance(uncertain, errors.SubmissionUncertain)
-    assert (uncertain.model, uncertain.task_type, uncertain.attempts) == ("m", "t", 2)
+    assert (uncertain.model, uncertain.task_type, uncertain.fingerprint) == ("m", "t", "f" * 64)
     assert isinstance(timeout, errors.WaitTimeout)
-    assert (timeout.task, timeout.waited, timeout.looks, timeout.task_id) == (TASK, 600.04, 7, TASK_ID)
+    assert (timeout.task, timeout.waited, timeout.looks, timeout.task_id) == (RUNNING, 600.04, 7, TASK_ID)
     assert all(vars(error) == API_FACTS for error in EXAMPLES if isinstance(error, errors.ApiError))
     assert [error.task_id for error in EXAMPLES].count(TASK_ID) == len(EXAMPLES) - 2
 
@@ -165,3 +178,84 @@ def test_facts_that_are_not_known_are_none() -> None:
         "body": "",
         "task_id": None,
     }
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_reason_is_caught_however_it_comes(reason: type[errors.UnitaskError]) -> None:
+    """A refusal is an ApiError with its facts, a failed task a TaskFailed with the task; both are the reason."""
+    refused = errors.refusal_kind(400, None, f"Oh: {WORDS[reason].upper()}!")("refused", status=400, code=7)
+    failed = errors.task_failed(Task(task_data("failed", error={"raw_message": WORDS[reason]}), Output))
+
+    assert isinstance(refused, reason)
+    assert isinstance(refused, errors.ApiError)
+    assert (refused.status, refused.code) == (400, 7)
+    assert isinstance(failed, reason)
+    assert isinstance(failed, errors.TaskFailed)
+    assert failed.task.id == TASK_ID
+    assert type(refused).__name__ == type(failed).__name__ == reason.__name__
+
+
+@pytest.mark.parametrize("signs", errors.REASONS, ids=lambda signs: signs[1].__name__)
+def test_every_word_of_the_table_tells_its_reason(signs: tuple[tuple[str, ...], type[errors.UnitaskError]]) -> None:
+    """Whatever the status is."""
+    words, reason = signs
+
+    assert all(issubclass(errors.refusal_kind(status, None, word), reason) for word in words for status in (400, 500))
+
+
+def test_code_tells_what_words_do_not() -> None:
+    """10003 is a picture that is too large (one client's table, 2025); 10000 is the general failure."""
+    task = Task(task_data("failed", error={"code": 10003, "message": "failed to process task"}), Output)
+    other = Task(task_data("failed", error={"code": 10000, "message": "failed to process task"}), Output)
+
+    assert isinstance(errors.task_failed(task), errors.BadInputMedia)
+    assert type(errors.task_failed(other)) is errors.TaskFailed
+
+
+def test_docstring_has_the_table() -> None:
+    """Each status of the table at the top has the class that the data gives it."""
+    rows = re.findall(r"^((?:\d{3} ?)+) +any +any +(\w+)$", errors.__doc__ or "", re.MULTILINE)
+    told = {int(status): name for statuses, name in rows for status in statuses.split()}
+
+    assert told == {status: kind.__name__ for status, kind in errors.KIND_BY_STATUS.items()}
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (errors.InvalidInput("a"), Advice.FIX),
+        (EXAMPLES[2], Advice.FIND),
+        (errors.Unreachable("no answer"), Advice.AGAIN),
+        (errors.Unreachable("no answer", task_id=TASK_ID), Advice.RESUME),
+        (errors.RateLimited("slow", status=429), Advice.LATER),
+        (errors.QueueFull("full", status=429), Advice.LATER),
+        (errors.AuthenticationFailed("no", status=401), Advice.FIX),
+        (errors.ProviderBroken("no", status=302), Advice.FIX),
+        (errors.ProviderBroken("no", status=500), Advice.LATER),
+        (errors.ProviderBroken("no", status=500, task_id=TASK_ID), Advice.RESUME),
+        (errors.TaskFailed(TASK), Advice.AGAIN),
+        (EXAMPLES[5], Advice.RESUME),
+        (errors.refusal_kind(500, None, "credit not enough")("no", status=500), Advice.PAY),
+        (errors.task_failed(TASK), Advice.FIX),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
+)
+def test_error_says_what_to_do(error: errors.UnitaskError, advice: Advice) -> None:
+    """In a word that a program can act on."""
+    assert error.retry_advice is advice
+
+
+def timeout_at(status: str) -> errors.WaitTimeout:
+    task = Task(task_data(status), Output)
+    return errors.WaitTimeout(TASK_ID, task=task, waited=60.0, looks=3, statuses=((0.0, status),))
+
+
+def test_timeout_tells_a_queue_from_long_work() -> None:
+    """What has not begun can still be cancelled."""
+    queued, staged, running = timeout_at("pending"), timeout_at("Staged"), timeout_at("processing")
+    unseen = errors.WaitTimeout(TASK_ID, task=None, waited=1.0, looks=1)
+
+    assert (queued.started, staged.started, running.started, unseen.started) == (False, False, True, None)
+    assert "never seen to begin; client.cancel" in str(queued)
+    assert "cancel" not in str(running)
+    assert "its status is unknown" in str(unseen)

@@ -15,7 +15,15 @@ import pytest
 import unitask
 from unitask import errors
 
-MODULES = ["errors", "inputs", "media", "task", "tasks", "tasks.faceswap"]  # those that users may import from
+MODULES = [
+    "account",
+    "errors",
+    "inputs",
+    "media",
+    "task",
+    "tasks",
+    "tasks.faceswap",
+]  # those that users may import from
 
 
 def module(name: str) -> Any:

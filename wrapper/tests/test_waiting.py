@@ -23,9 +23,9 @@ def durations(typical: float) -> list[float]:
 
 def looks(typical: float, until: float) -> list[float]:
     """The ages at which a wait looks, up to the first one after an age."""
-    found = [waiting.next_look(0.0, typical)]
+    found = [waiting.next_look(0.0, waiting.Usual(typical))]
     while found[-1] < until:
-        found.append(found[-1] + waiting.next_look(found[-1], typical))
+        found.append(found[-1] + waiting.next_look(found[-1], waiting.Usual(typical)))
     return found
 
 
@@ -66,14 +66,14 @@ def test_looks_are_neither_hasty_nor_rare(typical: float) -> None:
 @given(age=st.floats(0, 1e6), typical=st.sampled_from(TYPICALS))
 def test_next_look_is_in_sight_at_any_age(age: float, typical: float) -> None:
     """Also between planned looks, and long after all of them."""
-    pause = waiting.next_look(age, typical)
+    pause = waiting.next_look(age, waiting.Usual(typical))
 
     assert waiting.SHORTEST / 2 <= pause <= waiting.LONGEST
 
 
 def test_looks_are_densest_around_the_usual_end() -> None:
     """Rare before and after: that is what the square root of the hazard gives."""
-    before, around, after = (waiting.next_look(age, 60.0) for age in (0.0, 60.0, 900.0))
+    before, around, after = (waiting.next_look(age, waiting.Usual(60.0)) for age in (0.0, 60.0, 900.0))
 
     assert around < before
     assert around < after
@@ -81,7 +81,7 @@ def test_looks_are_densest_around_the_usual_end() -> None:
 
 def test_task_that_should_long_be_done_is_looked_at_rarely() -> None:
     """Beyond the plan the pause is the longest."""
-    assert waiting.next_look(1e9, 8.0) == waiting.LONGEST
+    assert waiting.next_look(1e9, waiting.Usual(8.0)) == waiting.LONGEST
 
 
 @pytest.mark.parametrize(("typical", "delay"), [(0.1, 0.25), (2.5, 0.25), (8.0, 0.8), (50.0, 5.0), (600.0, 5.0)])
@@ -93,9 +93,9 @@ def test_mean_delay_is_a_tenth_within_bounds(typical: float, delay: float) -> No
 @pytest.mark.parametrize(("typical", "timeout"), [(8.0, 600.0), (30.0, 600.0), (31.0, 620.0), (600.0, 12_000.0)])
 def test_default_timeout_is_twenty_times_the_usual_but_ten_minutes_at_least(typical: float, timeout: float) -> None:
     """A wait is never without a bound."""
-    assert waiting.default_timeout(typical) == timeout
+    assert waiting.default_timeout(waiting.Usual(typical)) == timeout
 
 
 def test_every_catalogued_duration_has_a_plan() -> None:
     """No figure of the catalogue is one that the formula cannot take."""
-    assert all(waiting.next_look(0.0, entry.typical_seconds) > 0 for entry in spec.task_types().values())
+    assert all(waiting.next_look(0.0, waiting.Usual(entry.typical_seconds)) > 0 for entry in spec.task_types().values())

@@ -14,17 +14,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import errors, tasks
+    from .account import Account, ActiveTasks, CreditPack, HistoryRow, Wallet
     from .aio import AsyncClient
     from .client import Client
     from .errors import (
+        Advice,
         ApiError,
         AuthenticationFailed,
+        BadInputMedia,
+        ContentRejected,
         DownloadFailed,
         InsufficientCredit,
         InvalidInput,
         InvalidRequest,
+        NoFaceFound,
         NotFound,
         ProviderBroken,
+        QueueFull,
         RateLimited,
         SubmissionUncertain,
         TaskFailed,
@@ -34,25 +40,36 @@ if TYPE_CHECKING:
     )
     from .inputs import AdvisoryWarning, Options, TaskInput
     from .media import Picture
-    from .task import Output, State, Task
+    from .task import Finding, Outcome, Output, State, Task
 
     __version__: str
 
 __all__ = [
+    "Account",
+    "ActiveTasks",
+    "Advice",
     "AdvisoryWarning",
     "ApiError",
     "AsyncClient",
     "AuthenticationFailed",
+    "BadInputMedia",
     "Client",
+    "ContentRejected",
+    "CreditPack",
     "DownloadFailed",
+    "Finding",
+    "HistoryRow",
     "InsufficientCredit",
     "InvalidInput",
     "InvalidRequest",
+    "NoFaceFound",
     "NotFound",
     "Options",
+    "Outcome",
     "Output",
     "Picture",
     "ProviderBroken",
+    "QueueFull",
     "RateLimited",
     "State",
     "SubmissionUncertain",
@@ -62,18 +79,26 @@ __all__ = [
     "UnitaskError",
     "Unreachable",
     "WaitTimeout",
+    "Wallet",
     "__version__",
     "errors",
     "tasks",
 ]
 
 _WHERE = {
+    "Account": "account",
+    "ActiveTasks": "account",
+    "CreditPack": "account",
+    "HistoryRow": "account",
+    "Wallet": "account",
     "AsyncClient": "aio",
     "Client": "client",
     "AdvisoryWarning": "inputs",
     "Options": "inputs",
     "TaskInput": "inputs",
     "Picture": "media",
+    "Finding": "task",
+    "Outcome": "task",
     "Output": "task",
     "State": "task",
     "Task": "task",

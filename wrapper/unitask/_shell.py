@@ -6,23 +6,28 @@ import contextlib
 import logging
 import os
 import random
+import secrets
 import ssl
 import time
-from collections.abc import Callable, Generator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
 from datetime import datetime
 from functools import cache
 from typing import Any, Generic, TypeVar
 
 import httpx
 
-from ._core import flows, requests, spec, waiting
-from ._core.delivery import Resend
+from . import tasks
+from ._core import asking, envelope, finding, flows, requests, resumption, spec, waiting
+from ._core.delivery import Limits, Resend
 from ._core.messages import Answer, Delivery, Failure, Flow, Moment, Reply, Send, Step, Woke
 from ._core.secret import Secret
 from ._core.shapes import as_object
-from .errors import InvalidInput
+from ._core.waiting import Experience
+from .account import Account, ActiveTasks
+from .errors import InvalidInput, SubmissionUncertain
 from .inputs import TaskInput
-from .task import Output, OutputT, State, Task
+from .task import Finding, Output, OutputT, State, Task
 
 T = TypeVar("T")
 Clock = Callable[[], Moment]
@@ -30,6 +35,9 @@ OnChange = Callable[[Task[Output]], object]
 
 DEFAULT_BASE_URL = "https://api.piapi.ai"  # servers[0] of the spec
 LONGEST_CALL = 86_400.0  # seconds; what a socket takes ends at some 1e10
+LARGEST_PAGE = 100  # rows of the history; more is refused (history page, 2025-04-15)
+LATEST_TIME = 2.0**53  # unix seconds
+OWN_IDS_KEPT = 10_000  # ids of created tasks, so that `find` does not take one of them for another
 SHORTEST_SECRET = 16  # the sandbox's well-known key is shorter; a provider's key has 64 characters
 # The request provably never left. Whatever else goes wrong may have happened after it arrived.
 NEVER_LEFT = (
@@ -120,6 +128,7 @@ class Shell:
         base_url: str | None,
         http_timeout: float,
         poll_patience: float,
+        mark_webhooks: bool,
         clock: Clock,
     ) -> None:
         self._key = Key(api_key)
@@ -131,6 +140,8 @@ class Shell:
             raise InvalidInput(f"http_timeout is {http_timeout!r}: give at most {LONGEST_CALL:.0f} seconds")
         self.http_timeout, self.poll_patience = http_timeout, poll_patience
         self._clock, self._resend = clock, Resend(random.random)
+        self._experience, self._mark_webhooks = Experience(), mark_webhooks
+        self._own_ids: deque[str] = deque(maxlen=OWN_IDS_KEPT)
         self._unknown_words: set[str] = set()
 
     def __repr__(self) -> str:
@@ -139,25 +150,60 @@ class Shell:
     def __reduce__(self) -> str:
         raise TypeError(f"a {type(self).__name__} holds a key and connections: make one in each process")
 
-    def _limits(self, timeout: float | None = None) -> flows.Limits:
+    def _limits(self, timeout: float | None = None) -> Limits:
         if timeout is not None and not (_is_number(timeout) and timeout >= 0):
             raise InvalidInput(f"timeout is {timeout!r}: give seconds, 0 to look once, None for the usual limit")
-        return flows.Limits(timeout, self.poll_patience, self.http_timeout, self._resend)
+        return Limits(timeout, self.poll_patience, self.http_timeout, self._resend, self._experience)
 
     def _submit_flow(self, body: dict[str, Any], task: TaskInput[OutputT]) -> Flow[Task[OutputT]]:
-        return flows.submit(body, task.output_type(), self._resend)
+        body = finding.marked(body, secrets.token_hex(8)) if self._mark_webhooks else body
+        created = yield from flows.submit(body, task.output_type(), self._resend)
+        self._own_ids.append(created.id)
+        return created
 
-    def _run_flow(self, body: dict[str, Any], task: TaskInput[OutputT], limits: flows.Limits) -> Flow[Task[OutputT]]:
-        entry = spec.task_types().get(type(task).__name__)
-        typical = entry.typical_seconds if entry else waiting.UNKNOWN_TYPE
-        return flows.run(body, task.output_type(), typical, limits)
+    def _run_flow(self, body: dict[str, Any], task: TaskInput[OutputT], limits: Limits) -> Flow[Task[OutputT]]:
+        created = yield from self._submit_flow(body, task)
+        kind = type(task).__name__ if type(task).__name__ in spec.task_types() else None
+        return (yield from flows.wait(created.id, task.output_type(), kind, limits, seen=created))
 
-    def _cancel_flow(self, task_id: str) -> Flow[str]:
-        return flows.acknowledge(requests.cancel(task_id), self._limits(), task_id)
+    def _wait_flow(self, task: Task[Any] | str, limits: Limits) -> Flow[Task[Any]]:
+        return flows.wait(*_target(task), limits)
+
+    def _wait_all_flow(self, tasks: Iterable[Task[Any] | str], limits: Limits) -> Flow[list[Any]]:
+        targets = [_target(task) for task in tasks]
+        return flows.together([(target[0], flows.wait(*target, limits)) for target in targets])
+
+    def _watch_flow(self, task: Task[Any] | str, limits: Limits) -> Flow[Task[Any]]:
+        return flows.watch(*_target(task), limits)
+
+    def _get_flow(self, task: Task[Any] | str) -> Flow[Task[Any]]:
+        task_id, output_type, _ = _target(task)
+        return flows.get(task_id, output_type, self._limits())
+
+    def _find_flow(self, uncertain: SubmissionUncertain, timeout: float | None) -> Flow[Finding]:
+        return finding.find(uncertain, frozenset(self._own_ids), self._limits(timeout))
+
+    def _cancel_flow(self, task: Task[Any] | str) -> Flow[str]:
+        task_id, _, _ = _target(task)
+        return asking.ask(requests.cancel(task_id), envelope.read_acknowledgement, self._limits(), task_id)
 
     def _cancel_many_flow(self, created_before: datetime | float, model: str | None) -> Flow[str]:
-        moment = created_before.timestamp() if isinstance(created_before, datetime) else created_before
-        return flows.acknowledge(requests.cancel_many(int(moment), model), self._limits())
+        send = requests.cancel_many(_unix("created_before", created_before), model)
+        return asking.ask(send, envelope.read_acknowledgement, self._limits())
+
+    def _account_flow(self) -> Flow[Account]:
+        return asking.ask(requests.account(), envelope.read_account, self._limits())
+
+    def _active_tasks_flow(self) -> Flow[dict[str, ActiveTasks]]:
+        return asking.ask(requests.active_tasks(), envelope.read_active_tasks, self._limits())
+
+    def _history_flow(
+        self, group: str | None, start: datetime | float | None, end: datetime | float | None, page_size: int
+    ) -> Flow[None]:
+        if not 1 <= page_size <= LARGEST_PAGE:
+            raise InvalidInput(f"page_size is {page_size!r}: give 1 to {LARGEST_PAGE} rows")
+        first, last = (None if time is None else _unix(name, time) for name, time in (("start", start), ("end", end)))
+        return asking.history(asking.Query(first, last, group, page_size), self._limits())
 
     def _answer(self, send: Send, response: httpx.Response) -> Answer:
         secret = _webhook_secret(send)
@@ -197,17 +243,23 @@ def hidden(key: str | None) -> str | None:
     return None if key is None else Secret(key)
 
 
-def identity(task: Task[Any] | str) -> str:
-    """The id of a task that is given by its id or as a value."""
-    task_id = task if isinstance(task, str) else task.id
-    if not task_id.strip():
+def _target(task: Task[Any] | str) -> tuple[str, type[Any], str | None]:
+    """Id, reader and kind of a task that is given by its id, by its token, or as a value."""
+    if not isinstance(task, str):
+        return task.id, task.output_type, None if task.output_type is Output else waiting.kind_of(task)
+    resumed = resumption.read(task)
+    if not resumed.task_id.strip():
         raise InvalidInput("the task id is empty")
-    return task_id
+    entry = spec.find_task_type(resumed.model, resumed.task_type)
+    return resumed.task_id, tasks.output_named(resumed.output), entry.name if entry else None
 
 
-def reader(task: Task[Any] | str) -> type[Any]:
-    """What reads the output of a task that is given by its id or as a value."""
-    return Output if isinstance(task, str) else task.output_type
+def _unix(name: str, time: datetime | float) -> int:
+    """Whole unix seconds."""
+    seconds = time.timestamp() if isinstance(time, datetime) else time
+    if not (_is_number(seconds) and 0 <= seconds < LATEST_TIME):
+        raise InvalidInput(f"{name} is {time!r}: give a datetime, or unix seconds")
+    return int(seconds)
 
 
 def _webhook_secret(send: Send) -> str:

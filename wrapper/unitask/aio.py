@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self, TypeVar, Unpack, overload
@@ -12,12 +12,13 @@ from typing import Any, Self, TypeVar, Unpack, overload
 import httpx
 
 from . import files
-from ._core import flows
-from ._core.messages import Changed, Flow, Reply, Send, Sleep, Step
-from ._shell import Clock, Drive, OnChange, Shell, hidden, identity, reader, ssl_context, system_clock
+from ._core.messages import Changed, Flow, Found, Reply, Send, Sleep, Step
+from ._shell import Clock, Drive, OnChange, Shell, hidden, ssl_context, system_clock
+from .account import Account, ActiveTasks, HistoryRow
 from .client import Client
+from .errors import SubmissionUncertain, UnitaskError
 from .inputs import Options, TaskInput, request_body
-from .task import Output, OutputT, Task
+from .task import Finding, Output, OutputT, Task
 
 T = TypeVar("T")
 
@@ -32,6 +33,8 @@ class AsyncClient(Shell):
         base_url: The provider. None: UNITASK_BASE_URL from the environment, then PiAPI.
         http_timeout: Seconds that one HTTP call may take to connect, to send, or to bring the next bytes.
         poll_patience: Seconds that looks at a task may fail one after another before a wait gives up.
+        mark_webhooks: Whether the query of each webhook_url gets a random `unitask=...`, by which a task whose create
+            brought no answer is found again for certain.
         transport: How requests are sent; None for the network. For tests and proxies.
         clock: Tells the time; for tests.
         sleep: Lets seconds pass; for tests.
@@ -47,12 +50,13 @@ class AsyncClient(Shell):
         *,
         http_timeout: float = 60.0,
         poll_patience: float = 60.0,
+        mark_webhooks: bool = True,
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Clock = system_clock,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         api_key = hidden(api_key)
-        super().__init__(api_key, base_url, http_timeout, poll_patience, clock)
+        super().__init__(api_key, base_url, http_timeout, poll_patience, mark_webhooks, clock)
         self._sleep = sleep
         verify = ssl_context()
         self._http = httpx.AsyncClient(base_url=self.base_url, transport=transport, verify=verify, auth=self._key)
@@ -100,30 +104,55 @@ class AsyncClient(Shell):
     async def wait(
         self, task: Task[Any] | str, *, timeout: float | None = None, on_change: OnChange | None = None
     ) -> Task[Any]:
-        limits = self._limits(timeout)
-        return await self._drive(flows.wait(identity(task), reader(task), None, limits), on_change)
+        return await self._drive(self._wait_flow(task, self._limits(timeout)), on_change)
+
+    async def wait_all(
+        self,
+        tasks: Iterable[Task[Any] | str],
+        *,
+        timeout: float | None = None,
+        on_change: OnChange | None = None,
+    ) -> list[Task[Any] | UnitaskError]:
+        return await self._drive(self._wait_all_flow(tasks, self._limits(timeout)), on_change)
+
+    async def find(self, uncertain: SubmissionUncertain, *, timeout: float | None = None) -> Finding:
+        return await self._drive(self._find_flow(uncertain, timeout))
 
     async def events(self, task: Task[Any] | str, *, timeout: float | None = None) -> AsyncIterator[Task[Output]]:
-        drive = Drive(flows.watch(identity(task), reader(task), None, self._limits(timeout)))
-        while (step := drive.step) is not None:
-            with drive.guard():
-                reply = await self._take(step)
+        async for step in self._told(self._watch_flow(task, self._limits(timeout))):
             if isinstance(step, Changed):
                 yield step.task
-            drive.reply(reply)
 
     @overload
     async def get(self, task: Task[OutputT]) -> Task[OutputT]: ...
     @overload
     async def get(self, task: str) -> Task[Output]: ...
     async def get(self, task: Task[Any] | str) -> Task[Any]:
-        return await self._drive(flows.get(identity(task), reader(task), self._limits()))
+        return await self._drive(self._get_flow(task))
 
     async def cancel(self, task: Task[Any] | str) -> None:
-        await self._drive(self._cancel_flow(identity(task)))
+        await self._drive(self._cancel_flow(task))
 
     async def cancel_many(self, *, created_before: datetime | float, model: str | None = None) -> None:
         await self._drive(self._cancel_many_flow(created_before, model))
+
+    async def account(self) -> Account:
+        return await self._drive(self._account_flow())
+
+    async def active_tasks(self) -> dict[str, ActiveTasks]:
+        return await self._drive(self._active_tasks_flow())
+
+    async def history(
+        self,
+        *,
+        model: str | None = None,
+        start: datetime | float | None = None,
+        end: datetime | float | None = None,
+        page_size: int = 100,
+    ) -> AsyncIterator[HistoryRow]:
+        async for step in self._told(self._history_flow(model, start, end, page_size)):
+            if isinstance(step, Found):
+                yield step.row
 
     async def download(self, task: Task[Any], to: str | os.PathLike[str], *, overwrite: bool = False) -> list[Path]:
         return [await self._fetch(target) for target in files.plan(task, to, overwrite=overwrite)]
@@ -136,6 +165,15 @@ class AsyncClient(Shell):
             drive.reply(reply)
         return drive.result
 
+    async def _told(self, flow: Flow[Any]) -> AsyncIterator[Step]:
+        drive = Drive(flow)
+        while (step := drive.step) is not None:
+            with drive.guard():
+                reply = await self._take(step)
+            if isinstance(step, Changed | Found):
+                yield step
+            drive.reply(reply)
+
     async def _take(self, step: Step, on_change: OnChange | None = None) -> Reply:
         match step:
             case Send():
@@ -146,6 +184,8 @@ class AsyncClient(Shell):
                 self._notice(step.task)
                 if on_change:
                     on_change(step.task)
+            case Found():
+                pass
         return self._woke()
 
     async def _send(self, send: Send) -> Reply:

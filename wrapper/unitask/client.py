@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self, TypeVar, Unpack, overload
@@ -12,11 +12,12 @@ from typing import Any, Self, TypeVar, Unpack, overload
 import httpx
 
 from . import files
-from ._core import flows
-from ._core.messages import Changed, Flow, Reply, Send, Sleep, Step
-from ._shell import Clock, Drive, OnChange, Shell, hidden, identity, reader, ssl_context, system_clock
+from ._core.messages import Changed, Flow, Found, Reply, Send, Sleep, Step
+from ._shell import Clock, Drive, OnChange, Shell, hidden, ssl_context, system_clock
+from .account import Account, ActiveTasks, HistoryRow
+from .errors import SubmissionUncertain, UnitaskError
 from .inputs import Options, TaskInput, request_body
-from .task import Output, OutputT, Task
+from .task import Finding, Output, OutputT, Task
 
 T = TypeVar("T")
 
@@ -31,6 +32,8 @@ class Client(Shell):
         base_url: The provider. None: UNITASK_BASE_URL from the environment, then PiAPI.
         http_timeout: Seconds that one HTTP call may take to connect, to send, or to bring the next bytes.
         poll_patience: Seconds that looks at a task may fail one after another before a wait gives up.
+        mark_webhooks: Whether the query of each webhook_url gets a random `unitask=...`, by which a task whose create
+            brought no answer is found again for certain.
         transport: How requests are sent; None for the network. For tests and proxies.
         clock: Tells the time; for tests.
         sleep: Lets seconds pass; for tests.
@@ -46,12 +49,13 @@ class Client(Shell):
         *,
         http_timeout: float = 60.0,
         poll_patience: float = 60.0,
+        mark_webhooks: bool = True,
         transport: httpx.BaseTransport | None = None,
         clock: Clock = system_clock,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         api_key = hidden(api_key)
-        super().__init__(api_key, base_url, http_timeout, poll_patience, clock)
+        super().__init__(api_key, base_url, http_timeout, poll_patience, mark_webhooks, clock)
         self._sleep = sleep
         verify = ssl_context()
         self._http = httpx.Client(base_url=self.base_url, transport=transport, verify=verify, auth=self._key)
@@ -119,7 +123,7 @@ class Client(Shell):
         """Wait until a task is completed.
 
         Args:
-            task: The task, or its id.
+            task: The task, its id, or its token.
             timeout: Seconds to wait in all; 0 looks once; None is the usual limit of its type (10 minutes or more).
             on_change: Called with the task each time it has changed.
 
@@ -129,20 +133,49 @@ class Client(Shell):
             Unreachable: Looking at it failed for longer than `poll_patience`.
             ApiError: The provider refused to show it.
         """
-        return self._drive(flows.wait(identity(task), reader(task), None, self._limits(timeout)), on_change)
+        return self._drive(self._wait_flow(task, self._limits(timeout)), on_change)
+
+    def wait_all(
+        self,
+        tasks: Iterable[Task[Any] | str],
+        *,
+        timeout: float | None = None,
+        on_change: OnChange | None = None,
+    ) -> list[Task[Any] | UnitaskError]:
+        """Wait until each of several tasks is done; return what became of each, in the order given.
+
+        That is the completed task, or the error that `wait` would raise for it: nothing is lost because one fails.
+        One thread looks at all of them, one after another.
+
+        Args:
+            tasks: Tasks, their ids, or their tokens.
+            timeout: Seconds for each; 0 looks once; None is the usual limit of its type.
+            on_change: Called with a task each time it has changed.
+        """
+        return self._drive(self._wait_all_flow(tasks, self._limits(timeout)), on_change)
+
+    def find(self, uncertain: SubmissionUncertain, *, timeout: float | None = None) -> Finding:
+        """What became of a create that brought no answer, as the task history tells.
+
+        A task is recognised by the mark in its webhook_url, else by the echo of its input; where neither is there, the
+        outcome is "unclear", with the candidates. Trouble with reading the history is "unclear" too: this raises no
+        errors of the provider.
+
+        Args:
+            uncertain: The error of the create.
+            timeout: Seconds to go on reading the history, which may lag behind; 0 reads it once; None is as long as
+                it takes to tell, about a minute after the create.
+        """
+        return self._drive(self._find_flow(uncertain, timeout))
 
     def events(self, task: Task[Any] | str, *, timeout: float | None = None) -> Iterator[Task[Output]]:
         """Each change of a task, the first look included, until it is done, however it ends.
 
         Raises what `wait` raises, except `TaskFailed`: the last event tells how it ended.
         """
-        drive = Drive(flows.watch(identity(task), reader(task), None, self._limits(timeout)))
-        while (step := drive.step) is not None:
-            with drive.guard():
-                reply = self._take(step)
+        for step in self._told(self._watch_flow(task, self._limits(timeout))):
             if isinstance(step, Changed):
                 yield step.task
-            drive.reply(reply)
 
     @overload
     def get(self, task: Task[OutputT]) -> Task[OutputT]: ...
@@ -150,15 +183,44 @@ class Client(Shell):
     def get(self, task: str) -> Task[Output]: ...
     def get(self, task: Task[Any] | str) -> Task[Any]:
         """Look at a task once. Raises what `wait` raises, except `TaskFailed` and `WaitTimeout`."""
-        return self._drive(flows.get(identity(task), reader(task), self._limits()))
+        return self._drive(self._get_flow(task))
 
     def cancel(self, task: Task[Any] | str) -> None:
         """Cancel a task; only a pending one can be. Raises `ApiError` when the provider refuses."""
-        self._drive(self._cancel_flow(identity(task)))
+        self._drive(self._cancel_flow(task))
 
     def cancel_many(self, *, created_before: datetime | float, model: str | None = None) -> None:
         """Cancel the pending tasks created before a time (unix seconds, or a datetime), of one model group or all."""
         self._drive(self._cancel_many_flow(created_before, model))
+
+    def account(self) -> Account:
+        """Account, balance and limits. Raises what `get` raises."""
+        return self._drive(self._account_flow())
+
+    def active_tasks(self) -> dict[str, ActiveTasks]:
+        """How many tasks are not done, by group of models (flux, kling, luma, midjourney, music-s, music-u)."""
+        return self._drive(self._active_tasks_flow())
+
+    def history(
+        self,
+        *,
+        model: str | None = None,
+        start: datetime | float | None = None,
+        end: datetime | float | None = None,
+        page_size: int = 100,
+    ) -> Iterator[HistoryRow]:
+        """Past tasks, the newest first; pages are read as you go.
+
+        Args:
+            model: Only of this group of models: image_toolkit, video_toolkit, flux, kling, luma, mj, music-u, tts and
+                others (history page, 2025-04-15).
+            start: Only tasks created from this time on: unix seconds, or a datetime.
+            end: Only tasks created up to this time.
+            page_size: Rows a page, 1 to 100.
+        """
+        for step in self._told(self._history_flow(model, start, end, page_size)):
+            if isinstance(step, Found):
+                yield step.row
 
     def download(self, task: Task[Any], to: str | os.PathLike[str], *, overwrite: bool = False) -> list[Path]:
         """Fetch what a completed task made; return where it lies. The key is not sent.
@@ -183,6 +245,16 @@ class Client(Shell):
             drive.reply(reply)
         return drive.result
 
+    def _told(self, flow: Flow[Any]) -> Iterator[Step]:
+        """Each step that tells something, as it comes."""
+        drive = Drive(flow)
+        while (step := drive.step) is not None:
+            with drive.guard():
+                reply = self._take(step)
+            if isinstance(step, Changed | Found):
+                yield step
+            drive.reply(reply)
+
     def _take(self, step: Step, on_change: OnChange | None = None) -> Reply:
         match step:
             case Send():
@@ -193,6 +265,8 @@ class Client(Shell):
                 self._notice(step.task)
                 if on_change:
                     on_change(step.task)
+            case Found():
+                pass
         return self._woke()
 
     def _send(self, send: Send) -> Reply:

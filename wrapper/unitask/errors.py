@@ -1,19 +1,39 @@
-"""Everything unitask raises.
+"""Everything unitask raises, and what each answer of the provider becomes.
 
 UnitaskError                  base of all
 ├── InvalidInput              your side: something is wrong with what you gave; nothing was sent
 ├── SubmissionUncertain       a create that may have been accepted; it is never sent again by itself
 ├── Unreachable               no answer came, and nothing was accepted
 ├── ApiError                  the provider answered, and did not do it
-│   ├── AuthenticationFailed     HTTP 401, 403
-│   ├── InsufficientCredit       HTTP 402; any refusal whose words are about credit or quota (recorded as HTTP 500)
-│   ├── InvalidRequest           HTTP 400, 409, 413, 415, 422
-│   ├── NotFound                 HTTP 404, 410
-│   ├── RateLimited              HTTP 429
-│   └── ProviderBroken           any other answer: 3xx, 5xx, or a body that cannot be what was documented
+│   ├── AuthenticationFailed     the key is not accepted, or not for this
+│   ├── InvalidRequest           what was asked is not accepted
+│   ├── NotFound                 there is no such task for this key
+│   ├── RateLimited              too many requests
+│   │   └── QueueFull         too many tasks at once
+│   └── ProviderBroken        an answer that no document describes
 ├── TaskFailed                the task ended without a result
 ├── WaitTimeout               your patience ended first; the task goes on
-└── DownloadFailed            an output file did not arrive whole; nothing was left in its place
+├── DownloadFailed            an output file did not arrive whole; nothing was left in its place
+│
+│   reasons; what is raised is also an ApiError if the create was refused, and a TaskFailed if the task ended so
+├── InsufficientCredit        the balance does not cover it
+├── ContentRejected           moderation does not allow it
+├── NoFaceFound               there is no face to swap
+└── BadInputMedia             a picture, video or sound that you gave cannot be fetched, read, or is too large
+
+HTTP status             envelope or task code   words in message or raw_message          class
+any                     any                     CREDIT_WORDS (recorded as HTTP 500)      InsufficientCredit
+any                     any                     CONTENT_WORDS                            ContentRejected
+any                     any                     FACE_WORDS                               NoFaceFound
+any                     10003, or any           MEDIA_WORDS                              BadInputMedia
+any                     any                     QUEUE_WORDS                              QueueFull
+402                     any                     any                                      InsufficientCredit
+400 409 413 415 422     any                     any                                      InvalidRequest
+401 403                 any                     any                                      AuthenticationFailed
+404 410                 any                     any                                      NotFound
+429                     any                     any                                      RateLimited
+any other               any                     any                                      ProviderBroken
+failed task             any other               any other                                TaskFailed
 
 Rules of this file: a class for each thing that a caller would do differently; facts are attributes, never only words in
 a message; every error pickles; no error holds a key or a webhook secret.
@@ -21,21 +41,34 @@ a message; every error pickles; no error holds a key or a webhook secret.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
-    from .task import Output, Task
+    from collections.abc import Awaitable
+    from typing import overload
+
+    from ._core.finding import Traces
+    from .aio import AsyncClient
+    from .client import Client
+    from .task import Finding, Output, Task
 
 __all__ = [
+    "Advice",
     "ApiError",
     "AuthenticationFailed",
+    "BadInputMedia",
+    "ContentRejected",
     "DownloadFailed",
     "InsufficientCredit",
     "InvalidInput",
     "InvalidRequest",
+    "NoFaceFound",
     "NotFound",
     "ProviderBroken",
+    "QueueFull",
     "RateLimited",
     "SubmissionUncertain",
     "TaskFailed",
@@ -45,28 +78,43 @@ __all__ = [
 ]
 
 
+class Advice(StrEnum):
+    """What to do about an error."""
+
+    FIX = "fix"  # change what you gave; the same would end the same
+    PAY = "pay"  # top up the account
+    AGAIN = "again"  # the same once more may do; nothing was made
+    LATER = "later"  # the same once more, after `retry_after` if it is known
+    RESUME = "resume"  # the task goes on: wait for it by its id
+    FIND = "find"  # find out first whether it was accepted: `error.find(client)`
+
+
 class UnitaskError(Exception):
     """Base of everything unitask raises.
 
     Attributes:
         task_id: The task this is about, whenever it is known, so that nothing paid for is lost.
+        attempts: How often a request was sent for it; 0 when nothing was sent.
+        elapsed: Seconds from the first attempt to the end; 0 when nothing was sent.
     """
 
     task_id: str | None = None
+    attempts: int = 0
+    elapsed: float = 0.0
+    _advice: ClassVar[Advice] = Advice.AGAIN
+    _parts: ClassVar[tuple[type[UnitaskError], ...]] = ()  # of a class that is made of two
 
     def __init__(self, message: str, *, task_id: str | None = None) -> None:
         super().__init__(message)
         self.task_id = task_id
 
+    @property
+    def retry_advice(self) -> Advice:
+        """What to do about it."""
+        return self._advice
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), str(self), self.__dict__.copy())
-
-
-def _rebuild(kind: type[UnitaskError], message: str, facts: dict[str, Any]) -> UnitaskError:
-    error = kind.__new__(kind, message)
-    error.args = (message,)  # OSError.__new__, of WaitTimeout, leaves them empty
-    error.__dict__.update(facts)
-    return error
+        return _rebuild, (self._parts or (type(self),), str(self), self.__dict__.copy())
 
 
 class InvalidInput(UnitaskError, ValueError):
@@ -76,6 +124,8 @@ class InvalidInput(UnitaskError, ValueError):
         problems: Every problem found, one sentence each.
     """
 
+    _advice = Advice.FIX
+
     def __init__(self, *problems: str) -> None:
         self.problems = problems
         super().__init__("nothing was sent: " + "; ".join(problems))
@@ -84,46 +134,48 @@ class InvalidInput(UnitaskError, ValueError):
 class SubmissionUncertain(UnitaskError):
     """No usable answer came to a create that may have been accepted, and paid for.
 
-    It is not sent again by itself, because this API has no idempotency key. Look for the task in your task history, by
-    model and time, before you create it again.
+    It is not sent again by itself, because this API has no idempotency key. `find` looks for the task in your task
+    history; do that before you create it again.
 
     Attributes:
         model: The model of the task.
         task_type: The task type.
         sent_between: When it can have been accepted: from and to, in UTC.
         fingerprint: SHA-256 over model, task type and input, as hexadecimal digits: equal for equal tasks.
-        attempts: How often the create was sent, those included that provably never left.
+        traces: What the task can be recognised by.
     """
 
-    def __init__(
-        self,
-        reason: str,
-        *,
-        model: str,
-        task_type: str,
-        sent_between: tuple[datetime, datetime],
-        fingerprint: str,
-        attempts: int,
-    ) -> None:
-        self.model, self.task_type, self.sent_between = model, task_type, sent_between
-        self.fingerprint, self.attempts = fingerprint, attempts
+    _advice = Advice.FIND
+
+    def __init__(self, reason: str, *, traces: Traces, sent_between: tuple[datetime, datetime]) -> None:
+        self.traces, self.sent_between = traces, sent_between
+        self.model, self.task_type, self.fingerprint = traces.model, traces.task_type, traces.fingerprint
         start, end = (f"{moment:%Y-%m-%d %H:%M:%S}" for moment in sent_between)
         super().__init__(
-            f"the create of {model} {task_type} may have been accepted, and is not sent again: {reason}. "
-            f"Look for it in the task history between {start} and {end} UTC before you create it again"
+            f"the create of {self.model} {self.task_type} may have been accepted, and is not sent again: {reason}. "
+            f"It was sent between {start} and {end} UTC; error.find(client) looks for it in the task history, and do "
+            "that before you create it again"
         )
+
+    if TYPE_CHECKING:
+
+        @overload
+        def find(self, client: Client, *, timeout: float | None = None) -> Finding: ...
+        @overload
+        def find(self, client: AsyncClient, *, timeout: float | None = None) -> Awaitable[Finding]: ...
+
+    def find(self, client: Any, *, timeout: float | None = None) -> Any:
+        """The same as `client.find(error, timeout=timeout)`."""
+        return client.find(self, timeout=timeout)
 
 
 class Unreachable(UnitaskError):
-    """No answer came, and nothing was accepted.
+    """No answer came, and nothing was accepted."""
 
-    Attributes:
-        attempts: How often it was tried.
-    """
-
-    def __init__(self, message: str, *, task_id: str | None = None, attempts: int = 1) -> None:
-        super().__init__(message, task_id=task_id)
-        self.attempts = attempts
+    @property
+    def retry_advice(self) -> Advice:
+        """Wait for the task if there is one, else try again."""
+        return Advice.RESUME if self.task_id else Advice.AGAIN
 
 
 class ApiError(UnitaskError):
@@ -136,6 +188,8 @@ class ApiError(UnitaskError):
         headers: Those response headers that name the request to the provider's support.
         body: The body as text, at most 4,096 characters, without secrets.
     """
+
+    _advice = Advice.FIX
 
     def __init__(
         self,
@@ -157,10 +211,6 @@ class AuthenticationFailed(ApiError):
     """The key is not accepted, or not for this."""
 
 
-class InsufficientCredit(ApiError):
-    """The balance does not cover the task."""
-
-
 class InvalidRequest(ApiError):
     """The provider does not accept this request."""
 
@@ -170,15 +220,28 @@ class NotFound(ApiError):
 
 
 class RateLimited(ApiError):
-    """Too many requests or too many tasks at once; `retry_after` says how long to wait, when it is known."""
+    """Too many requests; `retry_after` says how long to wait, when it is known."""
+
+    _advice = Advice.LATER
+
+
+class QueueFull(RateLimited):
+    """Too many tasks at once: wait for some to end."""
 
 
 class ProviderBroken(ApiError):
     """An answer that no document describes: a redirect, an error of the server, a body of another shape."""
 
+    @property
+    def retry_advice(self) -> Advice:
+        """Wait for the task if there is one; else later, unless it is a redirect."""
+        if 300 <= self.status < 400:
+            return Advice.FIX
+        return Advice.RESUME if self.task_id else Advice.LATER
+
 
 class TaskFailed(UnitaskError):
-    """The task ended without a result.
+    """The task ended without a result. Only successes are charged, say third parties.
 
     Attributes:
         task: The task as it ended.
@@ -197,16 +260,42 @@ class WaitTimeout(UnitaskError, TimeoutError):
         task: The task as it was last seen; None when no look brought an answer.
         waited: Seconds waited.
         looks: How often it was looked at.
+        statuses: Each status word that was seen, after how many seconds of the wait it was seen first.
     """
 
-    def __init__(self, task_id: str, *, task: Task[Output] | None, waited: float, looks: int) -> None:
-        self.task, self.waited, self.looks = task, waited, looks
-        seen = repr(task.status) if task else "unknown"
+    _advice = Advice.RESUME
+
+    def __init__(
+        self,
+        task_id: str,
+        *,
+        task: Task[Output] | None,
+        waited: float,
+        looks: int,
+        statuses: tuple[tuple[float, str], ...] = (),
+    ) -> None:
+        self.task, self.waited, self.looks, self.statuses = task, waited, looks, statuses
+        self.attempts, self.elapsed = looks, waited
         super().__init__(
-            f"task {task_id} is not done after {waited:.1f} s and {looks} looks (status {seen}). It goes on: "
+            f"task {task_id} is not done after {waited:.1f} s and {looks} looks ({self._story()}). It goes on: "
             f"client.wait({task_id!r}) waits for it again",
             task_id=task_id,
         )
+
+    @property
+    def started(self) -> bool | None:
+        """Whether work on it was seen to have begun; None when no look brought an answer.
+
+        False is a queue that is too long, and such a task can still be cancelled; True is work that takes too long.
+        """
+        return None if self.task is None else self.task.state not in ("pending", "staged")
+
+    def _story(self) -> str:
+        if self.task is None:
+            return "its status is unknown"
+        since, status = self.statuses[-1] if self.statuses else (0.0, str(self.task.status))
+        words = f"status {status!r} for {self.waited - since:.1f} s"
+        return words if self.started else f"{words}, never seen to begin; client.cancel({self.task.id!r}) would end it"
 
 
 class DownloadFailed(UnitaskError):
@@ -219,3 +308,106 @@ class DownloadFailed(UnitaskError):
     def __init__(self, message: str, *, url: str, task_id: str | None = None) -> None:
         super().__init__(message, task_id=task_id)
         self.url = url
+
+
+class InsufficientCredit(UnitaskError):
+    """The balance does not cover the task; nothing was made."""
+
+    _advice = Advice.PAY
+
+
+class ContentRejected(UnitaskError):
+    """Moderation does not allow the prompt, the picture or the result."""
+
+    _advice = Advice.FIX
+
+
+class NoFaceFound(UnitaskError):
+    """There is no face in a picture that needs one; the create is accepted, and the task then fails (clients, 2025)."""
+
+    _advice = Advice.FIX
+
+
+class BadInputMedia(UnitaskError):
+    """A picture, video or sound that you gave cannot be fetched or read, or is too large."""
+
+    _advice = Advice.FIX
+
+
+# The table at the top, as data. Words are looked for in lower case, in message and raw_message.
+
+CREDIT_WORDS = (  # what clients read (2025); the recorded one (2025-08-25) has "account credit not enough"
+    "credit not enough",
+    "quota not enough",
+    "failed to freeze",
+    "auto exchange point quota",
+)
+CONTENT_WORDS = ("rejected by moderation", "banned prompt", "banned word")  # clients (2025); Midjourney, penalties
+FACE_WORDS = ("no face found",)  # clients (2025); goapi.ai, face swap (2024-03)
+MEDIA_WORDS = (  # clients (2025)
+    "failed to get valid image",
+    "failed to get valid video",
+    "invalid video url",
+    "image size too large",
+    "file size too large",
+    "task input is too large",
+)
+QUEUE_WORDS = ("concurrent task", "concurrency limit", "queue is full")  # inferred from the page on limits
+REASONS: tuple[tuple[tuple[str, ...], type[UnitaskError]], ...] = (
+    (CREDIT_WORDS, InsufficientCredit),
+    (CONTENT_WORDS, ContentRejected),
+    (FACE_WORDS, NoFaceFound),
+    (MEDIA_WORDS, BadInputMedia),
+    (QUEUE_WORDS, QueueFull),
+)
+KIND_BY_CODE: Mapping[int, type[UnitaskError]] = {10003: BadInputMedia}  # one client's table (2025)
+KIND_BY_STATUS: Mapping[int, type[UnitaskError]] = {
+    400: InvalidRequest,
+    401: AuthenticationFailed,
+    402: InsufficientCredit,
+    403: AuthenticationFailed,
+    404: NotFound,
+    409: InvalidRequest,
+    410: NotFound,
+    413: InvalidRequest,
+    415: InvalidRequest,
+    422: InvalidRequest,
+    429: RateLimited,
+}
+
+
+def refusal_kind(status: int, code: int | None, words: str) -> type[ApiError]:
+    """The class of a refused request."""
+    kind = _by_reason(code, words) or KIND_BY_STATUS.get(status, ProviderBroken)
+    return kind if issubclass(kind, ApiError) else _combined(ApiError, kind)
+
+
+def task_failed(task: Task[Output]) -> TaskFailed:
+    """The error of a task that ended without a result."""
+    kind = _by_reason(task.failure_code, task.failure)
+    is_reason = kind is not None and not issubclass(kind, ApiError)
+    return (_combined(TaskFailed, kind) if is_reason and kind else TaskFailed)(task)
+
+
+def _by_reason(code: int | None, words: str) -> type[UnitaskError] | None:
+    folded = words.casefold()
+    found = (kind for signs, kind in REASONS if any(sign in folded for sign in signs))
+    return next(found, None) or (KIND_BY_CODE.get(code) if code is not None else None)
+
+
+_COMBINED: dict[tuple[type[UnitaskError], ...], Any] = {}
+
+
+def _combined(*parts: type[UnitaskError]) -> Any:
+    """The class that is a base and a reason. It has the name of the reason, because that is what a caller catches."""
+    base, reason = parts
+    facts = {"__module__": __name__, "__doc__": reason.__doc__, "_parts": parts}
+    return _COMBINED.setdefault(parts, type(reason.__name__, (reason, base), facts))
+
+
+def _rebuild(parts: tuple[type[UnitaskError], ...], message: str, facts: dict[str, Any]) -> UnitaskError:
+    kind = _combined(*parts) if len(parts) == 2 else parts[0]
+    error: UnitaskError = kind.__new__(kind, message)
+    error.args = (message,)  # OSError.__new__, of WaitTimeout, leaves them empty
+    error.__dict__.update(facts)
+    return error

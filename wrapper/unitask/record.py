@@ -93,9 +93,9 @@ class Record:
 
 
 def moment(value: object) -> datetime | None:
-    """A time of the provider's in UTC: RFC 3339 with up to nine fraction digits; year 1 is "not yet" (recorded 2025-08-25).
+    """A time of the provider's in UTC, None for anything that is none.
 
-    Anything that is no time is None.
+    Times are RFC 3339 with up to nine fraction digits; year 1 is "not yet" (recorded 2025-08-25).
     """
     try:
         read = datetime.fromisoformat(value) if isinstance(value, str) else None

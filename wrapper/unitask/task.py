@@ -6,16 +6,19 @@ Nothing here asks the provider anything. To find a task again, its id is enough.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from . import errors
+from ._core import resumption
 from ._core.lifecycle import TERMINAL, State, state_of
 from ._core.shapes import as_object
 from .record import Record, moment
 
-__all__ = ["Output", "State", "Task"]
+__all__ = ["Finding", "Outcome", "Output", "State", "Task"]
 
 USD_PER_CREDIT = 1e-7  # inferred from five published prices (2026-11); a face swap, $0.01, is 100,000 credits
 
@@ -136,6 +139,32 @@ class Task(Generic[OutputT_co]):
         words = [str(error[key]) for key in ("message", "raw_message") if error.get(key)]
         return "; ".join(dict.fromkeys(words))
 
+    @property
+    def failure_code(self) -> int | None:
+        """The provider's code of the failure, such as 10000; None when it did not fail, or none is said."""
+        code = as_object(self.raw.get("error")).get("code")
+        return code if isinstance(code, int) and not isinstance(code, bool) and code else None
+
+    @property
+    def progress(self) -> float | None:
+        """How far it is, in percent, where the body says it; None where it does not.
+
+        Midjourney writes `task_progress` or `progress`, Hailuo `percent`, into the output; the provider's own MCP
+        server (2025-08-15) reads `progress` beside it.
+        """
+        output = as_object(self.raw.get("output"))
+        given = (self.raw.get("progress"), *(output.get(key) for key in ("progress", "task_progress", "percent")))
+        return next((percent for value in given if (percent := _percent(value)) is not None), None)
+
+    @property
+    def token(self) -> str:
+        """What `wait`, `get` and `events` take in place of the task, in another process too.
+
+        It holds the id, the task type and the protocol, and no secret. The id alone is enough for tasks of the unified
+        API; the token also finds a legacy task, and knows how long such a task usually takes.
+        """
+        return resumption.token(self)
+
     def __repr__(self) -> str:
         return f"Task({self.id!r}, {self.model!r}, {self.task_type!r}, status={self.status!r})"
 
@@ -153,3 +182,34 @@ class Task(Generic[OutputT_co]):
 
     def _time(self, key: str) -> datetime | None:
         return moment(as_object(self.raw.get("meta")).get(key))
+
+
+class Outcome(StrEnum):
+    """What became of an uncertain create."""
+
+    FOUND = "found"  # it was accepted: `task`
+    ABSENT = "absent"  # it was not accepted, and may be created again
+    UNCLEAR = "unclear"  # it cannot be told; `reason` says why
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What became of an uncertain create.
+
+    Attributes:
+        outcome: found, absent or unclear.
+        reason: Why that is so, in a sentence.
+        task: The task, when it was found.
+        candidates: When it is unclear: tasks of that model, task type and time that may be the one.
+    """
+
+    outcome: Outcome
+    reason: str
+    task: Task[Output] | None = None
+    candidates: tuple[Task[Output], ...] = ()
+
+
+def _percent(value: object) -> float | None:
+    text = str(value).strip().removesuffix("%")
+    is_number = not isinstance(value, bool) and re.fullmatch(r"\d{1,3}(\.\d{1,20})?", text, re.ASCII)
+    return min(100.0, float(text)) if is_number else None

@@ -2,13 +2,16 @@
 
 Rules of this file: there is no idempotency key in this API and every create is paid for, so a create is sent again only
 when it provably never arrived, or when the provider says "not now" (429). Everything else is decided or uncertain, and
-that is for flows.py to say. A look, a cancel and a download cost nothing, and may be repeated.
+that is for flows.py to say. A look, a cancel and an upload cost nothing, and may be repeated.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from .. import errors
+from .waiting import Experience
 
 RETRY_AFTER_FLOOR = 0.5  # a Retry-After of 0 must not make a hot loop
 RETRY_AFTER_CAP = 120.0  # a longer one is the caller's to wait, with `retry_after` of the error
@@ -41,6 +44,32 @@ class Resend:
         return longest * (0.5 + 0.5 * self.random())
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long to wait for what, in seconds.
+
+    Attributes:
+        timeout: For the task to be done, from now on; None for the usual limit of its type.
+        patience: For free requests that fail one after another.
+        http_timeout: For one HTTP call.
+        resend: Between calls that fail.
+        experience: How long tasks take, as far as is known; waits add to it.
+    """
+
+    timeout: float | None
+    patience: float
+    http_timeout: float
+    resend: Resend
+    experience: Experience
+
+
 def paced(retry_after: float) -> float:
     """A Retry-After between the floor and the cap, in seconds."""
     return min(RETRY_AFTER_CAP, max(RETRY_AFTER_FLOOR, retry_after))
+
+
+def worth_repeating(trouble: errors.UnitaskError) -> bool:
+    """Whether the trouble of a free request may be gone by the next: no answer, a limit, or a server in trouble."""
+    if isinstance(trouble, errors.ProviderBroken):
+        return not 300 <= trouble.status < 400
+    return isinstance(trouble, errors.Unreachable | errors.RateLimited)

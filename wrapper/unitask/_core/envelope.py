@@ -15,31 +15,17 @@ from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
 from .. import errors
+from ..account import Account, ActiveTasks, HistoryRow
 from ..task import OutputT, Task
 from . import protocols
 from .messages import Answer
 from .shapes import as_object
 
-KIND_BY_STATUS: Mapping[int, type[errors.ApiError]] = {
-    400: errors.InvalidRequest,
-    401: errors.AuthenticationFailed,
-    402: errors.InsufficientCredit,
-    403: errors.AuthenticationFailed,
-    404: errors.NotFound,
-    409: errors.InvalidRequest,
-    410: errors.NotFound,
-    413: errors.InvalidRequest,
-    415: errors.InvalidRequest,
-    422: errors.InvalidRequest,
-    429: errors.RateLimited,
-}
-# What clients read in refusals for lack of credit (2025); the recorded one is "account point quota not enough;
-# account credit not enough", under HTTP 500.
-CREDIT_WORDS = ("credit not enough", "quota not enough", "failed to freeze", "auto exchange point quota")
 TRACE_HEADERS = ("x-request-id", "x-trace-id", "cf-ray", "date", "server")  # what a provider's support asks for
-_HINTS: Mapping[type[errors.ApiError], str] = {
+_HINTS: Mapping[type[errors.UnitaskError], str] = {
     errors.AuthenticationFailed: ". Check the key: UNITASK_API_KEY, or api_key=",
     errors.InsufficientCredit: ". Top up the account; nothing was made",
+    errors.QueueFull: ". Wait for some tasks to end",
 }
 # "secret": "..." in JSON, and in JSON inside a JSON string, where each quote has backslashes before it
 _SECRET = re.compile(
@@ -87,6 +73,59 @@ def read_acknowledgement(answer: Answer) -> str | errors.ApiError:
     return message if isinstance(message, str) else ""
 
 
+def read_account(answer: Answer) -> Account | errors.ApiError:
+    """The account, without the key that is in the answer."""
+    data = _data(answer)
+    return data if isinstance(data, errors.ApiError) else Account({**data, "api_key": "***"})
+
+
+def read_active_tasks(answer: Answer) -> dict[str, ActiveTasks] | errors.ApiError:
+    """What each group of models has in hand."""
+    data = _data(answer)
+    if isinstance(data, errors.ApiError):
+        return data
+    return {group: ActiveTasks(as_object(counts)) for group, counts in data.items()}
+
+
+def read_history(answer: Answer) -> tuple[list[HistoryRow], int | None] | errors.ApiError:
+    """The rows of a page, and how many rows there are in all, when that is said.
+
+    Rows are in `data.data`; clients (2025) also look for them in `data`, `data.items` and `data.list`.
+    """
+    if not _succeeded(answer):
+        return refusal(answer)
+    data: object = (_json_object(answer.body) or {}).get("data")
+    page = as_object(data)
+    lists = (data, page.get("data"), page.get("items"), page.get("list"))
+    rows = next((cast("list[object]", rows) for rows in lists if isinstance(rows, list)), None)
+    if rows is None and not page:
+        return _broken(answer, "no page of the history")
+    total = page.get("total")
+    found = [HistoryRow(cast("dict[str, Any]", row)) for row in rows or [] if isinstance(row, dict)]
+    return found, total if isinstance(total, int) and not isinstance(total, bool) else None
+
+
+def read_upload(answer: Answer) -> str | errors.ApiError:
+    """The address of an uploaded file; one client (2025) reads it beside `data`, not in it."""
+    if not _succeeded(answer):
+        return refusal(answer)
+    body = _json_object(answer.body) or {}
+    url = as_object(body.get("data")).get("url") or body.get("url")
+    return url if isinstance(url, str) and url else _broken(answer, "no address of the uploaded file")
+
+
+def _data(answer: Answer) -> dict[str, Any] | errors.ApiError:
+    """The `data` of an answer, which must be an object."""
+    if not _succeeded(answer):
+        return refusal(answer)
+    data = (_json_object(answer.body) or {}).get("data")
+    return cast("dict[str, Any]", data) if isinstance(data, dict) else _broken(answer, "no data")
+
+
+def _broken(answer: Answer, what: str) -> errors.ProviderBroken:
+    return _unreadable(answer, f"HTTP {answer.status} with {what}").error
+
+
 def refusal(answer: Answer) -> errors.ApiError:
     """The error that an answer which is no success stands for."""
     body = _json_object(answer.body) or {}
@@ -94,15 +133,15 @@ def refusal(answer: Answer) -> errors.ApiError:
     error = as_object(data.get("error"))
     reasons = (body.get("message"), error.get("message"), error.get("raw_message"))
     words = [reason if isinstance(reason, str) else json.dumps(reason) for reason in reasons if reason]
-    said = "; ".join(dict.fromkeys(words)) or _excerpt(answer)
-    code = error.get("code") or body.get("code")
-    kind = KIND_BY_STATUS.get(answer.status, errors.ProviderBroken)
-    if any(sign in word.casefold() for word in words for sign in CREDIT_WORDS):
-        kind = errors.InsufficientCredit
+    said = "; ".join(dict.fromkeys(words))
+    found = error.get("code") or body.get("code")
+    code = found if isinstance(found, int) and not isinstance(found, bool) else None
+    kind = errors.refusal_kind(answer.status, code, said)
+    hint = next((hint for reason, hint in _HINTS.items() if issubclass(kind, reason)), "")
     task_id = data.get("task_id")
     return kind(
-        f"HTTP {answer.status}: {_hide(said):.{LONGEST_REASON}}{_HINTS.get(kind, '')}{_redirect_hint(answer)}",
-        code=code if isinstance(code, int) and not isinstance(code, bool) else None,
+        f"HTTP {answer.status}: {_hide(said or _excerpt(answer)):.{LONGEST_REASON}}{hint}{_redirect_hint(answer)}",
+        code=code,
         task_id=task_id if _is_id(task_id) else None,
         **_facts(answer),
     )

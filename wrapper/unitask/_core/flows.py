@@ -1,4 +1,4 @@
-"""Each call, written once. A flow yields steps and receives replies; the sync and the async shell drive the same flow.
+"""What is done with a task, each call written once. A flow yields steps and receives replies; both shells drive it.
 
 Rules of this file: a create is sent again only after `Delivery.NEVER` or a 429 (delivery.py says why); whatever else
 happens to it is decided or uncertain. A look that fails is repeated for as long as the patience lasts. A wait that is
@@ -7,37 +7,20 @@ interrupted from outside says which task goes on.
 
 from __future__ import annotations
 
-import hashlib
-import json
+import heapq
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Generic
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 from .. import errors
 from ..task import OutputT, State, Task
-from . import envelope, requests, spec, waiting
-from .delivery import Resend, paced
-from .messages import Answer, Changed, Delivery, Failure, Flow, Moment, Reply, Send, Sleep
+from . import envelope, finding, requests, waiting
+from .delivery import Limits, Resend, paced, worth_repeating
+from .messages import Answer, Changed, Delivery, Failure, Flow, Moment, Reply, Sleep, Woke, no_answer
 
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How long to wait for what, in seconds.
-
-    Attributes:
-        timeout: For the task to be done, from now on; None for the usual limit of its type.
-        patience: For looks that fail one after another.
-        http_timeout: For one HTTP call.
-        resend: Between calls that fail.
-    """
-
-    timeout: float | None
-    patience: float
-    http_timeout: float
-    resend: Resend
+T = TypeVar("T")
 
 
 def submit(body: dict[str, Any], output_type: type[OutputT], resend: Resend) -> Flow[Task[OutputT]]:
@@ -48,73 +31,59 @@ def submit(body: dict[str, Any], output_type: type[OutputT], resend: Resend) -> 
         try:
             reply = yield requests.create(body)
         except BaseException as interruption:
-            interruption.add_note(f"unitask: the create of {_name(body)} may have been accepted")
+            interruption.add_note(f"unitask: the create of {body['model']} {body['task_type']} may have been accepted")
             raise
         match reply:
             case Answer():
                 outcome: Task[OutputT] | errors.UnitaskError | envelope.Unreadable
                 outcome = envelope.read_task(reply, output_type, created=True)
             case Failure(Delivery.NEVER):
-                reason = f"the create was not sent, {reply.reason}. Check base_url and the network"
-                outcome = errors.Unreachable(reason, attempts=attempt)
+                unsent = f"the create was not sent, {reply.reason}. Check base_url and the network"
+                outcome = errors.Unreachable(unsent)
             case _:
-                raise _uncertain(body, f"no answer, {_reason(reply)}", (started, reply.at), attempt)
+                outcome = _uncertain(body, f"no answer, {no_answer(reply)}", (started, reply.at))
         if isinstance(outcome, Task):
             with _going_on(outcome.id):
                 yield Changed(outcome)
             return outcome
         if isinstance(outcome, envelope.Unreadable):
-            raise _uncertain(body, outcome.reason, (started, reply.at), attempt)
+            outcome = _uncertain(body, outcome.reason, (started, reply.at))
+        outcome.attempts, outcome.elapsed = attempt, reply.at.ticks - started.ticks
         if attempt >= resend.attempts or not isinstance(outcome, errors.Unreachable | errors.RateLimited):
             raise outcome
         yield Sleep(resend.pause(attempt, getattr(outcome, "retry_after", None)))
 
 
-def _name(body: dict[str, Any]) -> str:
-    return f"{body['model']} {body['task_type']}"
+def _uncertain(body: dict[str, Any], reason: str, between: tuple[Moment, Moment]) -> errors.SubmissionUncertain:
+    start, end = between
+    return errors.SubmissionUncertain(reason, traces=finding.traces(body), sent_between=(start.utc, end.utc))
 
 
-def _uncertain(
-    body: dict[str, Any], reason: str, between: tuple[Moment, Moment], attempts: int
-) -> errors.SubmissionUncertain:
-    start, end = (datetime.fromtimestamp(moment.unix, UTC) for moment in between)
-    model, task_type = body["model"], body["task_type"]
-    identity = json.dumps([model, task_type, body["input"]], sort_keys=True)
-    return errors.SubmissionUncertain(
-        reason,
-        model=model,
-        task_type=task_type,
-        sent_between=(start, end),
-        fingerprint=hashlib.sha256(identity.encode()).hexdigest(),
-        attempts=attempts,
-    )
-
-
-def run(body: dict[str, Any], output_type: type[OutputT], typical: float, limits: Limits) -> Flow[Task[OutputT]]:
+def run(body: dict[str, Any], output_type: type[OutputT], kind: str, limits: Limits) -> Flow[Task[OutputT]]:
     """Create a task and wait until it is completed."""
     task = yield from submit(body, output_type, limits.resend)
-    return (yield from wait(task.id, output_type, typical, limits, seen=task))
+    return (yield from wait(task.id, output_type, kind, limits, seen=task))
 
 
 def wait(
     task_id: str,
     output_type: type[OutputT],
-    typical: float | None,
+    kind: str | None,
     limits: Limits,
     *,
     seen: Task[OutputT] | None = None,
 ) -> Flow[Task[OutputT]]:
     """Look until the task is completed. Raises `TaskFailed` when it ends in another way."""
-    task = yield from watch(task_id, output_type, typical, limits, seen=seen)
+    task = yield from watch(task_id, output_type, kind, limits, seen=seen)
     if task.state is not State.COMPLETED:
-        raise errors.TaskFailed(task)
+        raise errors.task_failed(task)
     return task
 
 
 def watch(
     task_id: str,
     output_type: type[OutputT],
-    typical: float | None,
+    kind: str | None,
     limits: Limits,
     *,
     seen: Task[OutputT] | None = None,
@@ -124,40 +93,86 @@ def watch(
     Args:
         task_id: Which task.
         output_type: What reads its output.
-        typical: The usual duration of such tasks in seconds; None to find it out from the first look.
-        limits: How long to wait.
+        kind: What it is in the catalogue; None to find it out from the first look.
+        limits: How long to wait, and what is known of durations.
         seen: The task as it was accepted just now. Without it the first look is immediate.
     """
     with _going_on(task_id):
-        started = (yield Sleep(0)).at.ticks
-        looker = _Looker(task_id, output_type, limits, now=started)
+        started = (yield Sleep(0)).at
+        looker = _Looker(task_id, output_type, limits, started, now=started.ticks)
+        looker.note(seen)
+        submitted = None if seen is None else started.ticks
         while seen is None or not seen.done:
-            pause, usual = 0.0, typical or _usual_duration(seen)
+            pause, usual = 0.0, limits.experience.usual(kind or waiting.kind_of(seen))
             if seen is not None:
-                pause = max(looker.pace, waiting.next_look(looker.now - started, usual))
+                submitted = looker.submitted(seen) if submitted is None else submitted
+                pause = max(looker.pace, waiting.next_look(looker.now - submitted, usual))
             timeout = waiting.default_timeout(usual) if limits.timeout is None else limits.timeout
-            before, seen = seen, (yield from looker.look(pause, started, started + timeout))
+            before, seen = seen, (yield from looker.look(pause, started.ticks + timeout))
             if before is None or seen.raw != before.raw:
                 yield Changed(seen)
+        limits.experience.learn(kind or waiting.kind_of(seen), seen, looker.since(submitted))
         return seen
 
 
 @contextmanager
-def _going_on(task_id: str) -> Generator[None]:
+def _going_on(*task_ids: str) -> Generator[None]:
     """Around the steps after a task is accepted: whatever stops them from outside says which task goes on."""
     try:
         yield
     except errors.UnitaskError:
         raise
     except BaseException as interruption:
-        interruption.add_note(f"unitask: task {task_id} goes on; client.wait({task_id!r}) waits for it again")
+        for task_id in task_ids:
+            interruption.add_note(f"unitask: task {task_id} goes on; client.wait({task_id!r}) waits for it again")
         raise
 
 
 def get(task_id: str, output_type: type[OutputT], limits: Limits) -> Flow[Task[OutputT]]:
     """Look once; a look that brings no usable answer is repeated while the patience lasts."""
-    started = (yield Sleep(0)).at.ticks
-    return (yield from _Looker(task_id, output_type, limits, now=started).look(0.0, started, math.inf))
+    started = (yield Sleep(0)).at
+    return (yield from _Looker(task_id, output_type, limits, started, now=started.ticks).look(0.0, math.inf))
+
+
+def together(waits: Sequence[tuple[str, Flow[T]]]) -> Flow[list[T | errors.UnitaskError]]:
+    """Drive several waits in one: whoever is due first goes first, and time passes only when nobody is due.
+
+    Args:
+        waits: Each with the id of its task.
+
+    Returns:
+        What each returned, or the error that it ended with, in the order given.
+    """
+    now = (yield Sleep(0)).at
+    ends: dict[int, T | errors.UnitaskError] = {}
+    due = [(now.ticks, place) for place in range(len(waits))]
+    for _, flow in waits:
+        next(flow)  # to its first step, which is Sleep(0)
+    while due:
+        ticks, place = due[0]
+        if ticks > now.ticks:
+            open_ids = [waits[waiting_place][0] for _, waiting_place in due]
+            with _going_on(*open_ids):
+                woke = yield Sleep(ticks - now.ticks, news_of=tuple(open_ids))
+            now = woke.at
+            if isinstance(woke, Woke) and woke.news_of in open_ids:
+                place = due[open_ids.index(woke.news_of)][1]
+        due = [entry for entry in due if entry[1] != place]
+        heapq.heapify(due)
+        task_id, flow = waits[place]
+        try:
+            step, reply = flow.send(Woke(now)), None
+            while not isinstance(step, Sleep):
+                with _going_on(*(waits[other][0] for _, other in due)):
+                    reply = yield step
+                now, step = reply.at, flow.send(reply)
+            heapq.heappush(due, (now.ticks + step.seconds, place))
+        except StopIteration as end:
+            ends[place] = end.value
+        except errors.UnitaskError as error:
+            error.task_id = error.task_id or task_id
+            ends[place] = error
+    return [ends[place] for place in range(len(waits))]
 
 
 @dataclass(slots=True)
@@ -167,81 +182,69 @@ class _Looker(Generic[OutputT]):
     task_id: str
     output_type: type[OutputT]
     limits: Limits
+    started: Moment
     now: float  # when the last answer came
     last: Task[OutputT] | None = None
     looks: int = 0
     pace: float = 0.0  # seconds that the provider asked to leave between looks
+    statuses: list[tuple[float, str]] = field(default_factory=list[tuple[float, str]])  # when each was first seen
 
-    def look(self, pause: float, started: float, deadline: float) -> Flow[Task[OutputT]]:
+    def look(self, pause: float, deadline: float) -> Flow[Task[OutputT]]:
         """After a pause, look until there is a usable answer."""
         failing_since, failures = self.now + pause, 0
         while True:
             if self.looks and self.now >= deadline:
-                raise errors.WaitTimeout(self.task_id, task=self.last, waited=self.now - started, looks=self.looks)
-            self.now = (yield Sleep(max(0.0, min(pause, deadline - self.now)))).at.ticks
+                raise errors.WaitTimeout(
+                    self.task_id,
+                    task=self.last,
+                    waited=self.since(self.started.ticks),
+                    looks=self.looks,
+                    statuses=tuple(self.statuses),
+                )
+            seconds = max(0.0, min(pause, deadline - self.now))
+            self.now = (yield Sleep(seconds, news_of=() if failures else (self.task_id,))).at.ticks
             left = max(1.0, deadline - self.now)  # a last look, at the deadline, still gets a second
             reply = yield requests.look(self.task_id, min(self.limits.http_timeout, left), self.output_type.PROTOCOL)
             self.now, self.looks = reply.at.ticks, self.looks + 1
             found = self._read(reply)
             if isinstance(found, Task):
+                self.note(found)
                 return found
             failures += 1
-            if not _worth_another_look(found) or self.now - failing_since > self.limits.patience:
+            if not worth_repeating(found) or self.now - failing_since > self.limits.patience:
                 found.task_id = self.task_id
+                found.attempts, found.elapsed = failures, self.since(self.started.ticks)
                 raise found
             pause = self.limits.resend.pause(failures, getattr(found, "retry_after", None))
 
+    def note(self, task: Task[OutputT] | None) -> None:
+        """Remember what was seen, and when a status was seen first."""
+        if task is None:
+            return
+        self.last, status = task, str(task.status)
+        if not self.statuses or self.statuses[-1][1] != status:
+            self.statuses.append((self.since(self.started.ticks), status))
+
+    def since(self, ticks: float | None) -> float:
+        """Seconds from then to the last answer; 0 from an unknown time."""
+        return 0.0 if ticks is None else self.now - ticks
+
+    def submitted(self, task: Task[OutputT]) -> float:
+        """When a task that was found was submitted, in ticks: as the provider says, else when the wait began."""
+        created = task.created_at
+        age = 0.0 if created is None else max(0.0, self.started.unix - created.timestamp())
+        return self.started.ticks - age
+
     def _read(self, reply: Reply) -> Task[OutputT] | errors.ApiError | errors.Unreachable:
         if not isinstance(reply, Answer):
-            what = f"no answer to a look at task {self.task_id}, {_reason(reply)}"
-            return errors.Unreachable(f"{what}. The task is not lost: wait for it again by its id", attempts=self.looks)
+            what = f"no answer to a look at task {self.task_id}, {no_answer(reply)}"
+            return errors.Unreachable(f"{what}. The task is not lost: wait for it again by its id")
         found = envelope.read_task(reply, self.output_type)
         if isinstance(found, envelope.Unreadable):
             return found.error
         if isinstance(found, Task):
             if found.id != self.task_id:
                 return envelope.another_task(reply, self.task_id, found.id)
-            self.last, asked = found, envelope.retry_after(reply)
+            asked = envelope.retry_after(reply)
             self.pace = 0.0 if asked is None else paced(asked)
         return found
-
-
-def _worth_another_look(trouble: errors.UnitaskError) -> bool:
-    """Whether this may be gone by the next look: no answer, a limit, or a server in trouble."""
-    if isinstance(trouble, errors.ProviderBroken):
-        return not 300 <= trouble.status < 400
-    return isinstance(trouble, errors.Unreachable | errors.RateLimited)
-
-
-def _usual_duration(task: Task[Any] | None) -> float:
-    entry = spec.find_task_type(task.model, task.task_type) if task else None
-    return entry.typical_seconds if entry else waiting.UNKNOWN_TYPE
-
-
-def acknowledge(send: Send, limits: Limits, task_id: str | None = None) -> Flow[str]:
-    """Send a request that may be repeated and brings no task; return what the provider says to it.
-
-    Args:
-        send: The request.
-        limits: How long to bear with failures.
-        task_id: The task that it is about, if it is about one.
-    """
-    begun, failures = (yield Sleep(0)).at.ticks, 0
-    while True:
-        reply = yield send
-        if isinstance(reply, Answer):
-            said = envelope.read_acknowledgement(reply)
-            if isinstance(said, str):
-                return said
-            trouble: errors.ApiError | errors.Unreachable = said
-        else:
-            trouble = errors.Unreachable(f"no answer, {_reason(reply)}", attempts=failures + 1)
-        failures += 1
-        if not _worth_another_look(trouble) or reply.at.ticks - begun > limits.patience:
-            trouble.task_id = trouble.task_id or task_id
-            raise trouble
-        yield Sleep(limits.resend.pause(failures, getattr(trouble, "retry_after", None)))
-
-
-def _reason(reply: Reply) -> str:
-    return reply.reason if isinstance(reply, Failure) else repr(reply)

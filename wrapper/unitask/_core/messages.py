@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
+    from ..account import HistoryRow
     from ..task import Output, Task
 
 T = TypeVar("T")
@@ -21,6 +23,11 @@ class Moment(NamedTuple):
 
     ticks: float  # monotonic seconds, for durations
     unix: float  # seconds since 1970, for people
+
+    @property
+    def utc(self) -> datetime:
+        """The same for people, in UTC."""
+        return datetime.fromtimestamp(self.unix, UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +43,15 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """Let this time pass; reply with a `Woke`."""
+    """Let this time pass; reply with a `Woke`.
+
+    Attributes:
+        seconds: How long.
+        news_of: Ids of tasks; news of one of them, from outside, ends the sleep early.
+    """
 
     seconds: float
+    news_of: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +59,13 @@ class Changed:
     """Tell whoever watches that the task is not as it was; reply with a `Woke`."""
 
     task: Task[Output]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Tell whoever iterates that there is this row of the history; reply with a `Woke`."""
+
+    row: HistoryRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +96,22 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Woke:
-    """The time has passed, or the news was told."""
+    """The time has passed, or the news was told.
+
+    Attributes:
+        at: When.
+        news_of: The task of which news ended a sleep; None when the time has passed.
+    """
 
     at: Moment
+    news_of: str | None = None
 
 
-Step: TypeAlias = Send | Sleep | Changed
+Step: TypeAlias = Send | Sleep | Changed | Found
 Reply: TypeAlias = Answer | Failure | Woke
 Flow: TypeAlias = Generator[Step, Reply, T]
+
+
+def no_answer(reply: Reply) -> str:
+    """Why a request brought no answer."""
+    return reply.reason if isinstance(reply, Failure) else repr(reply)

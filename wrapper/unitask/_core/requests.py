@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
+from unitask_api.api.account import get_account_info, list_active_tasks, list_task_history
 from unitask_api.api.task import cancel_task, cancel_tasks, create_task, get_task
-from unitask_api.models import TaskRequest
+from unitask_api.api.upload import upload_file
+from unitask_api.models import TaskRequest, UploadRequest
 from unitask_api.types import UNSET
 
 from . import protocols
 from .messages import Send
+
+if TYPE_CHECKING:
+    from .asking import Query
 
 
 def create(body: dict[str, Any]) -> Send:
@@ -35,6 +41,29 @@ def cancel_many(created_before: int, model: str | None) -> Send:
     """Cancel the pending tasks created before a unix time in seconds, of one model group or of all."""
     model_or_absent = UNSET if model is None else model
     return _send(cancel_tasks.build_request(created_before=created_before, model=model_or_absent))
+
+
+def account() -> Send:
+    """Account, balance and limits."""
+    return _send(get_account_info.build_request())
+
+
+def active_tasks() -> Send:
+    """Tasks that are not done, by group."""
+    return _send(list_active_tasks.build_request())
+
+
+def history(query: Query) -> Send:
+    """One page of past tasks."""
+    given = {"model": query.group, "start_time": query.start, "end_time": query.end}
+    filters: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    return _send(list_task_history.build_request(page=query.page, page_size=query.page_size, **filters))
+
+
+def upload(origin: str, file_name: str, file_data: str) -> Send:
+    """Upload a file, in base64; `origin` is scheme and host of the server that takes uploads."""
+    send = _send(upload_file.build_request(body=UploadRequest(file_name=file_name, file_data=file_data)))
+    return replace(send, path=origin + send.path)
 
 
 def _send(request: dict[str, Any], timeout: float | None = None) -> Send:

@@ -1,0 +1,96 @@
+"""How long tasks take: the catalogue's figure, sharpened by what was seen."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from unitask import Output, Task
+from unitask._core import waiting
+from unitask._core.waiting import Experience, Usual, kind_of
+
+from .script import task_data
+
+
+def ended(seconds: float | None, status: str = "completed") -> Task[Output]:
+    """A task that took this long, as the provider tells it; None for one that tells no times."""
+    meta: dict[str, Any] = {}
+    if seconds is not None:
+        end = f"2026-01-01T{int(seconds // 3600):02}:{int(seconds // 60 % 60):02}:{seconds % 60:09.6f}Z"
+        meta = {"created_at": "2026-01-01T00:00:00Z", "ended_at": end}
+    return Task(task_data(status, meta=meta), Output)
+
+
+def taught(*durations: float, kind: str = "FaceSwap") -> Experience:
+    experience = Experience()
+    for seconds in durations:
+        experience.learn(kind, ended(seconds), 0.0)
+    return experience
+
+
+def test_nothing_seen_is_what_the_catalogue_says() -> None:
+    """And half a minute for a type that it does not know."""
+    assert Experience().usual("FaceSwap") == Usual(8.0, waiting.SPREAD)
+    assert Experience().usual("no such type") == Usual(waiting.UNKNOWN_TYPE, waiting.SPREAD)
+
+
+@pytest.mark.parametrize("truth", [2.0, 8.0, 60.0])
+def test_usual_duration_comes_near_the_truth(truth: float) -> None:
+    """Within a fifth after thirty tasks, wherever the catalogue stood."""
+    draw = random.Random(1)
+    usual = taught(*(truth * math.exp(draw.gauss(0, 0.3)) for _ in range(30))).usual("FaceSwap")
+
+    assert usual.seconds == pytest.approx(truth, rel=0.2)
+    assert usual.spread < waiting.SPREAD
+
+
+def test_old_tasks_fade() -> None:
+    """The provider's speed changes."""
+    usual = taught(*[8.0] * 200, *[80.0] * 60).usual("FaceSwap")
+
+    assert usual.seconds == pytest.approx(80.0, rel=0.1)
+
+
+def test_kinds_are_apart() -> None:
+    """What is learned of one says nothing of another."""
+    assert taught(100.0, 100.0).usual("MultiFaceSwap") == Experience().usual("MultiFaceSwap")
+
+
+@pytest.mark.parametrize("status", ["failed", "cancelled", "processing"])
+def test_only_completed_tasks_teach(status: str) -> None:
+    """A refused picture fails within a second, and says nothing of how long a swap takes."""
+    experience = Experience()
+    experience.learn("FaceSwap", ended(0.2, status), 0.2)
+
+    assert experience.usual("FaceSwap") == Usual(8.0, waiting.SPREAD)
+
+
+def test_without_times_the_watch_tells() -> None:
+    """Face-swap samples have an empty meta."""
+    watched, told = Experience(), Experience()
+    watched.learn("FaceSwap", ended(None), 100.0)
+    told.learn("FaceSwap", ended(100.0), 5.0)
+
+    assert watched.usual("FaceSwap") == told.usual("FaceSwap")
+
+
+@given(st.lists(st.floats(-10.0, 80_000.0), max_size=60))
+def test_whatever_is_seen_gives_a_plan(durations: list[float]) -> None:
+    """Also durations of nothing, of days, and before the beginning."""
+    experience = Experience()
+    for seconds in durations:
+        experience.learn("FaceSwap", ended(None), seconds)
+    usual = experience.usual("FaceSwap")
+
+    assert usual.spread >= waiting.LEAST_SPREAD - 0.03
+    assert waiting.SHORTEST <= waiting.next_look(0.0, usual) <= waiting.LONGEST
+
+
+def test_kind_is_the_name_in_the_catalogue() -> None:
+    """Or model and task type."""
+    assert kind_of(ended(None)) == "FaceSwap"
+    assert kind_of(Task({"task_id": "1", "model": "new", "task_type": "thing"}, Output)) == "new thing"
