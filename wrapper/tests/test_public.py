@@ -15,15 +15,7 @@ import pytest
 import unitask
 from unitask import errors
 
-MODULES = [
-    "account",
-    "errors",
-    "inputs",
-    "media",
-    "task",
-    "tasks",
-    "tasks.faceswap",
-]  # those that users may import from
+MODULES = ["account", "errors", "inputs", "media", "task", "tasks", "tasks.faceswap"]  # users may import from them
 
 
 def module(name: str) -> Any:

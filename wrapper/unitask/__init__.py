@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         WaitTimeout,
     )
     from .inputs import AdvisoryWarning, Options, TaskInput
-    from .media import Picture
+    from .media import Media, Picture, Upload
     from .task import Finding, Outcome, Output, State, Task
 
     __version__: str
@@ -62,6 +62,7 @@ __all__ = [
     "InsufficientCredit",
     "InvalidInput",
     "InvalidRequest",
+    "Media",
     "NoFaceFound",
     "NotFound",
     "Options",
@@ -78,6 +79,7 @@ __all__ = [
     "TaskInput",
     "UnitaskError",
     "Unreachable",
+    "Upload",
     "WaitTimeout",
     "Wallet",
     "__version__",
@@ -96,7 +98,9 @@ _WHERE = {
     "AdvisoryWarning": "inputs",
     "Options": "inputs",
     "TaskInput": "inputs",
+    "Media": "media",
     "Picture": "media",
+    "Upload": "media",
     "Finding": "task",
     "Outcome": "task",
     "Output": "task",

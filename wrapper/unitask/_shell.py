@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 import httpx
 
 from . import tasks
-from ._core import asking, envelope, finding, flows, requests, resumption, spec, waiting
+from ._core import asking, attaching, envelope, finding, flows, requests, resumption, spec, waiting
 from ._core.delivery import Limits, Resend
 from ._core.messages import Answer, Delivery, Failure, Flow, Moment, Reply, Send, Step, Woke
 from ._core.secret import Secret
@@ -27,6 +27,7 @@ from ._core.waiting import Experience
 from .account import Account, ActiveTasks
 from .errors import InvalidInput, SubmissionUncertain
 from .inputs import TaskInput
+from .media import LARGEST_FILE, Upload, upload_ending
 from .task import Finding, Output, OutputT, State, Task
 
 T = TypeVar("T")
@@ -129,6 +130,7 @@ class Shell:
         http_timeout: float,
         poll_patience: float,
         mark_webhooks: bool,
+        uploads: bool,
         clock: Clock,
     ) -> None:
         self._key = Key(api_key)
@@ -141,6 +143,8 @@ class Shell:
         self.http_timeout, self.poll_patience = http_timeout, poll_patience
         self._clock, self._resend = clock, Resend(random.random)
         self._experience, self._mark_webhooks = Experience(), mark_webhooks
+        origin = spec.upload_server() if self.base_url == DEFAULT_BASE_URL else self.base_url
+        self._uploads = attaching.Uploads(origin, wanted=uploads)
         self._own_ids: deque[str] = deque(maxlen=OWN_IDS_KEPT)
         self._unknown_words: set[str] = set()
 
@@ -157,6 +161,7 @@ class Shell:
 
     def _submit_flow(self, body: dict[str, Any], task: TaskInput[OutputT]) -> Flow[Task[OutputT]]:
         body = finding.marked(body, secrets.token_hex(8)) if self._mark_webhooks else body
+        body = yield from attaching.attached(body, self._uploads, self._limits())
         created = yield from flows.submit(body, task.output_type(), self._resend)
         self._own_ids.append(created.id)
         return created
@@ -190,6 +195,14 @@ class Shell:
     def _cancel_many_flow(self, created_before: datetime | float, model: str | None) -> Flow[str]:
         send = requests.cancel_many(_unix("created_before", created_before), model)
         return asking.ask(send, envelope.read_acknowledgement, self._limits())
+
+    def _upload_flow(self, content: bytes) -> Flow[Upload]:
+        ending = upload_ending(content)
+        if ending is None:
+            raise InvalidInput(f"an upload takes jpg, png, webp, mp4, wav and mp3; this starts with {content[:12]!r}")
+        if len(content) > LARGEST_FILE:
+            raise InvalidInput(f"it has {len(content) / 1e6:.1f} MB; an upload takes at most 10 MB")
+        return attaching.upload(content, ending, self._uploads, self._limits())
 
     def _account_flow(self) -> Flow[Account]:
         return asking.ask(requests.account(), envelope.read_account, self._limits())

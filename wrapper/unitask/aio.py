@@ -18,6 +18,7 @@ from .account import Account, ActiveTasks, HistoryRow
 from .client import Client
 from .errors import SubmissionUncertain, UnitaskError
 from .inputs import Options, TaskInput, request_body
+from .media import Media, Upload, read_file
 from .task import Finding, Output, OutputT, Task
 
 T = TypeVar("T")
@@ -35,6 +36,8 @@ class AsyncClient(Shell):
         poll_patience: Seconds that looks at a task may fail one after another before a wait gives up.
         mark_webhooks: Whether the query of each webhook_url gets a random `unitask=...`, by which a task whose create
             brought no answer is found again for certain.
+        uploads: Whether files are uploaded before a create where its field takes a URL alone, or the file is large.
+            False: they go along in base64.
         transport: How requests are sent; None for the network. For tests and proxies.
         clock: Tells the time; for tests.
         sleep: Lets seconds pass; for tests.
@@ -51,12 +54,13 @@ class AsyncClient(Shell):
         http_timeout: float = 60.0,
         poll_patience: float = 60.0,
         mark_webhooks: bool = True,
+        uploads: bool = True,
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Clock = system_clock,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         api_key = hidden(api_key)
-        super().__init__(api_key, base_url, http_timeout, poll_patience, mark_webhooks, clock)
+        super().__init__(api_key, base_url, http_timeout, poll_patience, mark_webhooks, uploads, clock)
         self._sleep = sleep
         verify = ssl_context()
         self._http = httpx.AsyncClient(base_url=self.base_url, transport=transport, verify=verify, auth=self._key)
@@ -77,7 +81,7 @@ class AsyncClient(Shell):
     async def submit(
         self, task: TaskInput[OutputT], *, validate: bool = True, **options: Unpack[Options]
     ) -> Task[OutputT]:
-        body = await asyncio.to_thread(request_body, task, options, validate=validate)
+        body = await asyncio.to_thread(request_body, task, options, validate=validate, uploads=self._uploads.wanted)
         return await self._drive(self._submit_flow(body, task))
 
     async def run(
@@ -90,7 +94,7 @@ class AsyncClient(Shell):
         **options: Unpack[Options],
     ) -> Task[OutputT]:
         limits = self._limits(timeout)
-        body = await asyncio.to_thread(request_body, task, options, validate=validate)
+        body = await asyncio.to_thread(request_body, task, options, validate=validate, uploads=self._uploads.wanted)
         return await self._drive(self._run_flow(body, task, limits), on_change)
 
     @overload
@@ -153,6 +157,10 @@ class AsyncClient(Shell):
         async for step in self._told(self._history_flow(model, start, end, page_size)):
             if isinstance(step, Found):
                 yield step.row
+
+    async def upload(self, file: Media) -> Upload:
+        content = await asyncio.to_thread(read_file, file)
+        return await self._drive(self._upload_flow(content))
 
     async def download(self, task: Task[Any], to: str | os.PathLike[str], *, overwrite: bool = False) -> list[Path]:
         return [await self._fetch(target) for target in files.plan(task, to, overwrite=overwrite)]

@@ -17,6 +17,7 @@ from ._shell import Clock, Drive, OnChange, Shell, hidden, ssl_context, system_c
 from .account import Account, ActiveTasks, HistoryRow
 from .errors import SubmissionUncertain, UnitaskError
 from .inputs import Options, TaskInput, request_body
+from .media import Media, Upload, read_file
 from .task import Finding, Output, OutputT, Task
 
 T = TypeVar("T")
@@ -34,6 +35,8 @@ class Client(Shell):
         poll_patience: Seconds that looks at a task may fail one after another before a wait gives up.
         mark_webhooks: Whether the query of each webhook_url gets a random `unitask=...`, by which a task whose create
             brought no answer is found again for certain.
+        uploads: Whether files are uploaded before a create where its field takes a URL alone, or the file is large.
+            False: they go along in base64.
         transport: How requests are sent; None for the network. For tests and proxies.
         clock: Tells the time; for tests.
         sleep: Lets seconds pass; for tests.
@@ -50,12 +53,13 @@ class Client(Shell):
         http_timeout: float = 60.0,
         poll_patience: float = 60.0,
         mark_webhooks: bool = True,
+        uploads: bool = True,
         transport: httpx.BaseTransport | None = None,
         clock: Clock = system_clock,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         api_key = hidden(api_key)
-        super().__init__(api_key, base_url, http_timeout, poll_patience, mark_webhooks, clock)
+        super().__init__(api_key, base_url, http_timeout, poll_patience, mark_webhooks, uploads, clock)
         self._sleep = sleep
         verify = ssl_context()
         self._http = httpx.Client(base_url=self.base_url, transport=transport, verify=verify, auth=self._key)
@@ -94,7 +98,7 @@ class Client(Shell):
             Unreachable: It was not sent.
             ApiError: The provider refused it.
         """
-        body = request_body(task, options, validate=validate)
+        body = request_body(task, options, validate=validate, uploads=self._uploads.wanted)
         return self._drive(self._submit_flow(body, task))
 
     def run(
@@ -108,7 +112,7 @@ class Client(Shell):
     ) -> Task[OutputT]:
         """Create a task and wait until it is completed: `submit`, then `wait`, with the arguments of both."""
         limits = self._limits(timeout)
-        body = request_body(task, options, validate=validate)
+        body = request_body(task, options, validate=validate, uploads=self._uploads.wanted)
         return self._drive(self._run_flow(body, task, limits), on_change)
 
     @overload
@@ -221,6 +225,21 @@ class Client(Shell):
         for step in self._told(self._history_flow(model, start, end, page_size)):
             if isinstance(step, Found):
                 yield step.row
+
+    def upload(self, file: Media) -> Upload:
+        """Upload a file, which is kept for 24 hours; give the `Upload` wherever a file is taken.
+
+        It is sent once in that time, however often you upload it. Large files of a task are uploaded by themselves.
+
+        Args:
+            file: A path, bytes, a file object or a data URI; jpg, png, webp, mp4, wav or mp3, at most 10 MB.
+
+        Raises:
+            InvalidInput: It cannot be read, or uploads do not take it; nothing was sent.
+            ApiError: The provider refused it; HTTP 403 is a plan without uploads.
+            Unreachable: No answer came while `poll_patience` lasted.
+        """
+        return self._drive(self._upload_flow(read_file(file)))
 
     def download(self, task: Task[Any], to: str | os.PathLike[str], *, overwrite: bool = False) -> list[Path]:
         """Fetch what a completed task made; return where it lies. The key is not sent.

@@ -96,13 +96,16 @@ class Raw(TaskInput[Output]):
         return dict(self.input)
 
 
-def request_body(task: TaskInput[Any], options: Options | None = None, *, validate: bool = True) -> dict[str, Any]:
-    """The body of the create for a task. Reads the files that it names.
+def request_body(
+    task: TaskInput[Any], options: Options | None = None, *, validate: bool = True, uploads: bool = False
+) -> dict[str, Any]:
+    """The body of the create for a task. Reads the files that it names; they stand in it as `Attachment`s.
 
     Args:
         task: What to make.
         options: How the provider shall treat it. The secret in it is replaced by one that no repr shows.
         validate: Whether to check it; what cannot be read, or sent, is a problem in any case.
+        uploads: Whether files can be uploaded before it is sent.
 
     Raises:
         InvalidInput: With all problems found.
@@ -115,7 +118,7 @@ def request_body(task: TaskInput[Any], options: Options | None = None, *, valida
     values = task.values()
     if entry:
         values = {
-            name: _wire(name, value, spec.field_rule(entry.input, name), validate, found)
+            name: _wire(name, value, spec.field_rule(entry.input, name), _Checks(validate, uploads, found))
             for name, value in values.items()
         }
     body = {"model": model, "task_type": task_type, "input": values}
@@ -143,33 +146,43 @@ def _given(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None and value != {}}
 
 
-def _wire(name: str, value: Any, rule: dict[str, Any], validate: bool, found: list[str]) -> Any:
-    """What to send for a value: files become text, wherever in it they are; what is wrong goes into `found`."""
+@dataclass(frozen=True, slots=True)
+class _Checks:
+    """How files are checked, and what was found wrong with them."""
+
+    validate: bool
+    uploads: bool
+    found: list[str]
+
+
+def _wire(name: str, value: Any, rule: dict[str, Any], checks: _Checks) -> Any:
+    """What to send for a value: files become attachments, wherever in it they are."""
     rule = spec.resolve(rule)
     if media_rule := rule.get("x-media"):
-        return _media(name, value, media_rule if validate else {}, found)
+        return _media(name, value, media_rule, checks)
     if isinstance(value, list | tuple) and "items" in rule:
         items = enumerate(cast("Sequence[Any]", value))
-        return [_wire(f"{name}[{place}]", item, rule["items"], validate, found) for place, item in items]
+        return [_wire(f"{name}[{place}]", item, rule["items"], checks) for place, item in items]
     if isinstance(value, Mapping) and "properties" in rule:
         fields_of = cast("Mapping[str, Any]", value).items()
         rules = rule["properties"]
-        return {key: _wire(f"{name}.{key}", item, rules.get(key, {}), validate, found) for key, item in fields_of}
+        return {key: _wire(f"{name}.{key}", item, rules.get(key, {}), checks) for key, item in fields_of}
     return cast("object", value)
 
 
-def _media(name: str, value: Any, rule: Mapping[str, Any], found: list[str]) -> Any:
-    """What to send for a file; what is wrong with it goes into `found`."""
+def _media(name: str, value: Any, rule: Mapping[str, Any], checks: _Checks) -> Any:
+    """What to send for a file."""
     if isinstance(value, str) and not value and rule.get("may_be_empty"):
         return value
     try:
         sent, content = media.wire_form(value)
     except ValueError as error:
-        found.append(f"{name}: {error}")
-        return "unreadable"  # found is not empty, so this is never sent
-    if rule:
-        found += [f"{name}: {problem}" for problem in media.problems(sent, content, rule)]
-    return sent
+        checks.found.append(f"{name}: {error}")
+        return "unreadable"  # a problem was found, so this is never sent
+    if checks.validate:
+        wrong = media.problems(sent, content, rule, uploads=checks.uploads)
+        checks.found.extend(f"{name}: {problem}" for problem in wrong)
+    return sent if content is None else media.attachment(sent, content, rule)
 
 
 def _schema_problems(body: dict[str, Any], input_schema: str | None) -> Iterator[str]:

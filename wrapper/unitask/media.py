@@ -1,7 +1,8 @@
-"""Pictures as you have them, and what the API takes.
+"""Pictures, videos and sounds as you have them, and what the API takes.
 
-A picture may be given as a path, bytes, a file object, a PIL image, a numpy array, a data URI, a base64 string or a
-URL. URLs, data URIs and base64 are sent as given; everything else is sent as base64 (Image Faceswap, 2025-04-03).
+A file may be given as a path, bytes, a file object, a PIL image, a numpy array, a data URI, a base64 string, a URL or
+an `Upload`. URLs are sent as given; the content of everything else goes along in base64 (Image Faceswap, 2025-04-03),
+or is uploaded first where the field takes a URL alone or the content is large (`_core/attaching.py`).
 Nothing that you give is changed.
 """
 
@@ -16,11 +17,16 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, cast
 from urllib.parse import urlsplit
 
-__all__ = ["Media", "Picture", "PictureInfo", "inspect_picture"]
+from .errors import InvalidInput
+
+__all__ = ["Attachment", "Media", "Picture", "PictureInfo", "Upload", "inspect_picture"]
+
+LARGEST_FILE = 10 * 1024 * 1024  # bytes; upload page, and the pages of most families
 
 
 class _ReadableFile(Protocol):
@@ -40,8 +46,35 @@ class _Array(Protocol):
     def tobytes(self) -> bytes: ...
 
 
-Picture: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | _ReadableFile | _PilImage | _Array"
-Media: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | _ReadableFile"
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that the provider keeps for 24 hours; give it wherever a file is taken.
+
+    Attributes:
+        url: Where it lies.
+        expires_at: When it is deleted, in UTC, as counted from when it was sent.
+        sha256: Of its content, as hexadecimal digits.
+    """
+
+    url: str
+    expires_at: datetime
+    sha256: str
+
+
+class Attachment(str):
+    """A file in base64, or in a data URI, as it goes along in a request; it remembers the file."""
+
+    content: bytes
+    only_url: bool  # the field takes nothing but a URL, so it must be uploaded
+
+    def __repr__(self) -> str:
+        return f"<file of {len(self.content)} bytes>"
+
+
+Picture: TypeAlias = (
+    "str | os.PathLike[str] | bytes | bytearray | memoryview | _ReadableFile | _PilImage | _Array | Upload"
+)
+Media: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | _ReadableFile | Upload"
 EXTENSIONS = {"jpeg": (".jpg", ".jpeg"), "png": (".png",), "webp": (".webp",)}
 
 
@@ -63,36 +96,90 @@ def wire_form(picture: Picture) -> tuple[str, bytes | None]:
     Raises:
         ValueError: It cannot be read, or is none of the kinds that are taken; the message says which and why.
     """
+    if isinstance(picture, Upload):
+        return picture.url, None
     if isinstance(picture, str):
         return _from_text(picture)
     content = _content(picture)
     return base64.b64encode(content).decode("ascii"), content
 
 
-def problems(sent: str, content: bytes | None, rule: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong with a picture for a field with this `x-media` rule, one sentence each."""
-    formats = cast("list[str]", rule.get("formats", []))
+def read_file(file: Media) -> bytes:
+    """The content of a file that is here.
+
+    Raises:
+        InvalidInput: It cannot be read, or it is a URL.
+    """
+    try:
+        sent, content = wire_form(file)
+    except ValueError as error:
+        raise InvalidInput(str(error)) from None
     if content is None:
-        yield from _url_problems(sent, formats if rule["kind"] == "image" else [])
-        return
-    if not content:
+        raise InvalidInput(f"{sent!r:.120} has an address already: give it as it is")
+    return content
+
+
+def attachment(sent: str, content: bytes, rule: Mapping[str, Any]) -> Attachment:
+    """A file that goes along in a request, for a field with this `x-media` rule."""
+    attached = Attachment(sent)
+    attached.content, attached.only_url = content, "base64" not in rule.get("accepts", ("base64",))
+    return attached
+
+
+def upload_ending(content: bytes) -> str | None:
+    """The file name ending with which a file can be uploaded; None when uploads do not take such files."""
+    return next((ending for magic, ending in _UPLOADABLE if magic.match(content)), None)
+
+
+def problems(sent: str, content: bytes | None, rule: Mapping[str, Any], *, uploads: bool = False) -> Iterator[str]:
+    """What is wrong with a file for a field with this `x-media` rule, one sentence each.
+
+    Args:
+        sent: What would be sent.
+        content: The content, if it is here.
+        rule: Of the field.
+        uploads: Whether it can be uploaded first.
+    """
+    if content is None:
+        yield from _url_problems(sent, _formats(rule) if rule["kind"] == "image" else [])
+    elif not content:
         yield "it is empty (0 bytes)"
+    else:
+        way = list(_way_problems(content, rule, uploads))
+        yield from way
+        if rule["kind"] == "image" and not way:
+            yield from _picture_problems(content, rule)
+
+
+def _way_problems(content: bytes, rule: Mapping[str, Any], uploads: bool) -> Iterator[str]:
+    """Why the content cannot be sent, whatever it is."""
+    if len(content) > LARGEST_FILE:
+        yield f"it has {len(content) / 1e6:.1f} MB; at most 10 MB can be sent: shrink it, or give a URL"
+    if "base64" in rule.get("accepts", ("base64",)):
         return
-    if "base64" not in rule.get("accepts", ("url", "base64")):
+    if not uploads:
         yield "only a URL is taken here: upload the file first"
-        return
-    if rule["kind"] != "image":
-        return
+    elif upload_ending(content) is None:
+        endings = ", ".join(ending for _, ending in _UPLOADABLE)
+        yield f"only a URL is taken here, and an upload takes {endings}; it starts with {content[:12]!r}"
+
+
+def _picture_problems(content: bytes, rule: Mapping[str, Any]) -> Iterator[str]:
     try:
         info = inspect_picture(content)
     except ValueError as error:
         yield str(error)
         return
+    formats = _formats(rule)
     if formats and info.format not in formats:
         yield f"it is a {info.format} picture by its content; {', '.join(formats)} are taken: convert it"
     limit = rule.get("exclusive_max_side")
     if limit and info.width and info.height and max(info.width, info.height) >= limit:
         yield f"it is {info.width} x {info.height} pixels; both sides must be under {limit}: shrink it"
+
+
+def _formats(rule: Mapping[str, Any]) -> list[str]:
+    return cast("list[str]", rule.get("formats", []))
 
 
 def inspect_picture(content: bytes) -> PictureInfo:
@@ -281,4 +368,13 @@ _READERS: tuple[tuple[re.Pattern[bytes], Callable[[bytes], PictureInfo]], ...] =
     (re.compile(rb"BM....\0\0\0\0", re.DOTALL), _named("bmp")),
     (re.compile(rb"II\*\0|MM\0\*"), _named("tiff")),
     (re.compile(rb"....ftyp(heic|heix|mif1|avif)", re.DOTALL), _named("heif")),
+)
+# What uploads take, by the first bytes (clients, 2025); the order matters only for RIFF
+_UPLOADABLE: tuple[tuple[re.Pattern[bytes], str], ...] = (
+    (re.compile(rb"\x89PNG\r\n\x1a\n"), "png"),
+    (re.compile(rb"\xff\xd8\xff"), "jpg"),
+    (re.compile(rb"RIFF....WEBP", re.DOTALL), "webp"),
+    (re.compile(rb"RIFF....WAVE", re.DOTALL), "wav"),
+    (re.compile(rb"....ftyp(?!heic|heix|mif1|avif)", re.DOTALL), "mp4"),
+    (re.compile(rb"ID3|\xff[\xe2-\xe7\xf2-\xf7\xfa-\xfb]"), "mp3"),
 )

@@ -163,7 +163,7 @@ def together(waits: Sequence[tuple[str, Flow[T]]]) -> Flow[list[T | errors.Unita
         try:
             step, reply = flow.send(Woke(now)), None
             while not isinstance(step, Sleep):
-                with _going_on(*(waits[other][0] for _, other in due)):
+                with _going_on(task_id, *(waits[other][0] for _, other in due)):
                     reply = yield step
                 now, step = reply.at, flow.send(reply)
             heapq.heappush(due, (now.ticks + step.seconds, place))

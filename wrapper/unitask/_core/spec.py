@@ -76,6 +76,12 @@ def operation(name: str) -> tuple[str, str]:
     raise LookupError(f"the spec has no operation {name!r}")
 
 
+def upload_server() -> str:
+    """Scheme and host of the server that takes uploads, which is not the one that takes tasks."""
+    server: str = bundle()["paths"][operation("upload_file")[1]]["servers"][0]["url"]
+    return server
+
+
 def resolve(rule: dict[str, Any]) -> dict[str, Any]:
     """A schema, or the component that it refers to, also if it may be null instead."""
     branches = (rule, *rule.get("anyOf", []))

@@ -1,0 +1,278 @@
+"""Account, history and uploads: what is asked, what is read, and what is borne with."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from unitask import Account, ActiveTasks, HistoryRow, State, errors
+from unitask._core import asking, envelope, requests
+from unitask._core.asking import Query
+from unitask._core.messages import Answer, Failure, Flow, Found, Send
+
+from .script import CUT_OFF, GATEWAY, NEVER_LEFT, answer, limits, play, refused
+
+KEY = "0123456789abcdef" * 4
+
+
+def account() -> Flow[Account]:
+    return asking.ask(requests.account(), envelope.read_account, limits())
+
+
+def page(*rows: Any, total: Any = None) -> Answer:
+    return answer(200, {"code": 200, "data": {"data": list(rows), "total": total}, "message": "success"})
+
+
+def row(task_id: str) -> dict[str, Any]:
+    return {"task_id": task_id}
+
+
+def told(*replies: Answer | Failure, query: Query | None = None) -> tuple[list[str | None], list[Any]]:
+    """The ids of the rows that were told, and the pages that were asked for."""
+    played = play(asking.history(query or Query(), limits()), *replies)
+    assert played.error is None
+    rows = [step.row.task_id for step in played.steps if isinstance(step, Found)]
+    return rows, [step.params["page"] for step in played.steps if isinstance(step, Send)]
+
+
+# ---- account
+
+
+def test_account_is_read_without_its_key() -> None:
+    """The provider's answer has it in clear."""
+    body = {"code": 200, "data": {"name": "me", "equivalent_in_usd": 7.5, "api_key": KEY, "plan": None}}
+    played = play(account(), answer(200, body))
+
+    found = played.result
+    assert (found.name, found.balance_usd, found.plan) == ("me", 7.5, None)
+    assert KEY not in repr(found) + repr(vars(found)) + repr(found.raw)
+    assert played.sent == ["GET"]
+
+
+def test_account_has_its_parts() -> None:
+    """Wallet and credit packs, each field None while it is not there."""
+    data = {
+        "wallet": {"point_remain": 5, "point_frozen": 1.5, "auto_recharge_enabled": True},
+        "credit_pack_info": {"credit_packs": [{"active": True, "capacity": 9, "expired_at": "2026-01-01T00:00:00Z"}]},
+        "max_concurrent_task_count": 5,
+        "notification_hook_url": "https://me.test",
+    }
+    found = play(account(), answer(200, {"data": data})).result
+
+    assert found.wallet.point_remain == 5.0
+    assert (found.wallet.point_frozen, found.wallet.point_used) == (1.5, None)
+    assert (found.wallet.llm_remain, found.wallet.llm_used) == (None, None)
+    assert found.wallet.auto_recharge_enabled is True
+    assert [pack.capacity for pack in found.credit_packs] == [9.0]
+    assert found.credit_packs[0].active is True
+    assert found.credit_packs[0].expired_at == datetime(2026, 1, 1, tzinfo=UTC)
+    assert found.max_concurrent_task_count == 5
+    assert found.notification_hook_url == "https://me.test"
+
+
+def test_account_without_parts_has_none() -> None:
+    """An empty answer is an account of which nothing is known."""
+    found = play(account(), answer(200, {"data": {}})).result
+
+    assert found.wallet is None
+    assert found.credit_packs == []
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"", {"data": None}, {"data": []}, {"code": 200}, [1]])
+def test_answer_without_an_account_is_an_error(body: Any) -> None:
+    """After it was asked for again."""
+    played = play(account(), answer(200, body))
+
+    assert isinstance(played.error, errors.ProviderBroken)
+    assert played.error.attempts == len(played.sent) > 1
+    assert played.error.elapsed == pytest.approx(played.ended_at)
+    assert "HTTP 200 with no data" in str(played.error)
+
+
+@pytest.mark.parametrize("trouble", [GATEWAY, refused(429), CUT_OFF, NEVER_LEFT])
+def test_trouble_is_borne_with(trouble: Answer | Failure) -> None:
+    """To ask twice costs nothing."""
+    played = play(account(), trouble, answer(200, {"data": {"name": "me"}}))
+
+    assert played.result.name == "me"
+
+
+def test_lasting_silence_says_what_was_asked() -> None:
+    """With the reason."""
+    error = play(account(), CUT_OFF).error
+
+    assert isinstance(error, errors.Unreachable)
+    assert str(error) == "no answer to GET /account/info, ReadTimeout"
+
+
+def test_wrong_key_ends_at_once() -> None:
+    """The same again would end the same."""
+    played = play(account(), refused(401))
+
+    assert isinstance(played.error, errors.AuthenticationFailed)
+    assert played.sent == ["GET"]
+
+
+def test_active_tasks_are_counted_by_group() -> None:
+    """Groups are the provider's own; what is no object has no counts."""
+    data = {"flux": {"pending_count": 2, "processing_count": 1, "staged_count": 0}, "kling": None}
+    send = requests.active_tasks()
+    found = play(asking.ask(send, envelope.read_active_tasks, limits()), answer(200, {"data": data})).result
+
+    assert {type(counts) for counts in found.values()} == {ActiveTasks}
+    assert (found["flux"].pending_count, found["flux"].processing_count, found["flux"].staged_count) == (2, 1, 0)
+    assert found["kling"].pending_count is None
+    assert send.path == "/account/active_tasks"
+
+
+@pytest.mark.parametrize("reply", [refused(401), answer(200, b"no")])
+def test_refused_active_tasks_are_an_error(reply: Answer) -> None:
+    """Of the usual kinds."""
+    played = play(asking.ask(requests.active_tasks(), envelope.read_active_tasks, limits()), reply)
+
+    assert isinstance(played.error, errors.ApiError)
+
+
+# ---- history
+
+
+def test_history_is_read_to_its_end() -> None:
+    """Page after page, until all that were counted are there."""
+    rows, pages = told(page(row("a"), row("b"), total=3), page(row("c"), total=3))
+
+    assert rows == ["a", "b", "c"]
+    assert pages == [1, 2]
+
+
+def test_history_without_a_count_ends_with_an_empty_page() -> None:
+    """One more page is asked for."""
+    rows, pages = told(page(row("a")), page())
+
+    assert rows == ["a"]
+    assert pages == [1, 2]
+
+
+def test_history_that_repeats_itself_ends() -> None:
+    """A provider that does not know pages would be asked for ever."""
+    rows, pages = told(page(row("a")), page(row("a")))
+
+    assert rows == ["a"]
+    assert pages == [1, 2]
+
+
+def test_rows_that_move_to_the_next_page_are_told_once() -> None:
+    """A task was created between two pages."""
+    rows, _ = told(page(row("a"), row("b"), total=4), page(row("b"), row("c"), total=4), page(total=4))
+
+    assert rows == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("total", ["3", True, -1.5, None])
+def test_count_of_another_type_is_no_count(total: Any) -> None:
+    """It is read to the empty page then."""
+    assert told(page(row("a"), total=total), page())[0] == ["a"]
+
+
+@pytest.mark.parametrize(
+    "data", [[row("a")], {"items": [row("a")]}, {"list": [row("a")]}, {"data": [row("a"), "no row", None]}]
+)
+def test_rows_are_found_where_clients_found_them(data: Any) -> None:
+    """In data, data.items and data.list too (one client, 2025)."""
+    assert told(answer(200, {"data": data}), page())[0] == ["a"]
+
+
+@pytest.mark.parametrize("data", [None, "x", 7])
+def test_answer_without_a_page_is_an_error(data: Any) -> None:
+    """And no empty history."""
+    played = play(asking.history(Query(), limits()), answer(200, {"data": data}))
+
+    assert isinstance(played.error, errors.ProviderBroken)
+    assert "no page of the history" in str(played.error)
+
+
+def test_page_without_rows_is_empty() -> None:
+    """`data` is null there."""
+    assert told(answer(200, {"data": {"data": None, "total": 0}})) == ([], [1])
+
+
+def test_refused_history_is_an_error() -> None:
+    """Of the usual kinds."""
+    played = play(asking.history(Query(), limits()), refused(400, "page_size"))
+
+    assert isinstance(played.error, errors.InvalidRequest)
+
+
+def test_filters_are_sent_only_when_given() -> None:
+    """Absent means all."""
+    plain = requests.history(Query())
+    full = requests.history(Query(start=5, end=9, group="kling", page_size=7, page=3))
+
+    assert plain.params == {"page": 1, "page_size": 100}
+    assert full.params == {"page": 3, "page_size": 7, "model": "kling", "start_time": 5, "end_time": 9}
+
+
+def test_row_says_what_it_says() -> None:
+    """In the provider's words, which differ from a task's."""
+    found = HistoryRow(
+        {
+            "task_id": "",
+            "status": "finished",
+            "task_model": "image_toolkit",
+            "created_at": "2025-01-01T00:00:00Z",
+            "usage_type": "point",
+            "detail": {"task_id": "t", "model": "Qubico/image-toolkit", "workflow_type": "face-swap"},
+        }
+    )
+
+    assert (found.task_id, found.state, found.status) == ("t", State.COMPLETED, "finished")
+    assert (found.group, found.model, found.task_type) == ("image_toolkit", "Qubico/image-toolkit", "face-swap")
+    assert found.created_at == datetime(2025, 1, 1, tzinfo=UTC)
+    assert found.usage_type == "point"
+
+
+def test_row_that_says_nothing_has_nothing() -> None:
+    """Every field may be absent."""
+    found = HistoryRow({})
+
+    assert (found.task_id, found.status, found.state) == (None, None, State.UNKNOWN)
+    assert (found.group, found.model, found.task_type, found.created_at) == (None, None, None, None)
+    assert HistoryRow({"detail": {"model": "", "workflow_type": ""}}).model is None
+
+
+def test_row_of_another_type_says_so_when_it_is_read() -> None:
+    """With the place and the value."""
+    with pytest.raises(errors.ProviderBroken, match=r"HistoryRow\.task_model is 7, not text; `raw` holds"):
+        _ = HistoryRow({"task_model": 7}).group
+
+
+# ---- upload
+
+
+@pytest.mark.parametrize("body", [{"code": 200, "data": {"url": "https://img.test/1"}}, {"url": "https://img.test/1"}])
+def test_upload_brings_an_address(body: Any) -> None:
+    """In `data`, or beside it (one client, 2025)."""
+    send = requests.upload("https://upload.test", "a.png", "AAAA")
+    played = play(asking.ask(send, envelope.read_upload, limits()), answer(200, body))
+
+    assert (send.method, send.path) == ("POST", "https://upload.test/api/ephemeral_resource")
+    assert send.json == {"file_name": "a.png", "file_data": "AAAA"}
+    assert played.result == "https://img.test/1"
+
+
+@pytest.mark.parametrize("body", [{}, {"data": {"url": ""}}, {"data": {"url": 7}}, b"no"])
+def test_upload_without_an_address_is_an_error(body: Any) -> None:
+    """There is nothing to put into the task."""
+    played = play(asking.ask(requests.upload("", "a.png", "AAAA"), envelope.read_upload, limits()), answer(200, body))
+
+    assert isinstance(played.error, errors.ProviderBroken)
+    assert "no address of the uploaded file" in str(played.error)
+
+
+def test_refused_upload_is_an_error() -> None:
+    """A free plan has none (upload page)."""
+    send = requests.upload("", "a.png", "AAAA")
+    played = play(asking.ask(send, envelope.read_upload, limits()), refused(403, "Insufficient plan level"))
+
+    assert isinstance(played.error, errors.AuthenticationFailed)
+    assert played.sent == ["POST"]

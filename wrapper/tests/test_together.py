@@ -1,0 +1,197 @@
+"""Many waits in one: each is looked at as it would be alone, and the end of one is not the end of another."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from unitask import Output, Task, errors
+from unitask._core import flows
+from unitask._core.messages import Answer, Changed, Failure, Flow, Moment, Reply, Send, Sleep, Woke
+
+from .script import AT_SOME_TIME, CUT_OFF, UNIX, answer, limits, refused
+
+Looks = list[Answer | Failure]
+
+
+def look(task_id: str, status: str, **fields: Any) -> Answer:
+    data = {"task_id": task_id, "model": "m", "task_type": "t", "status": status, **fields}
+    return answer(200, {"code": 200, "data": data, "message": "success"})
+
+
+def waits(*task_ids: str, **changes: Any) -> Flow[list[Task[Output] | errors.UnitaskError]]:
+    """Waits for tasks of kinds of their own, so that the end of one teaches the others nothing."""
+    shared = limits(**changes)
+    return flows.together([(each, flows.wait(each, Output, f"kind {each}", shared)) for each in task_ids])
+
+
+@dataclasses.dataclass
+class Trace:
+    """What was done with each task, and when."""
+
+    looks: list[tuple[str, float]] = dataclasses.field(default_factory=list[tuple[str, float]])
+    sleeps: list[Sleep] = dataclasses.field(default_factory=list[Sleep])
+    changes: list[tuple[str, object]] = dataclasses.field(default_factory=list[tuple[str, object]])
+    ended_at: float = 0.0
+    result: Any = None
+
+    def of(self, task_id: str) -> list[float]:
+        """When a task was looked at."""
+        return [moment for looked, moment in self.looks if looked == task_id]
+
+
+def drive(
+    flow: Flow[Any], answers: Callable[[str, float], Answer | Failure], took: float = 0.0, news: Any = None
+) -> Trace:
+    """Drive a flow over a provider whose answers depend on the task and the time."""
+    trace, now = Trace(), 0.0
+    try:
+        step = next(flow)
+        while True:
+            reply: Reply = Woke(AT_SOME_TIME)
+            if isinstance(step, Send):
+                task_id = step.path.rpartition("/")[2]
+                trace.looks.append((task_id, now))
+                now, reply = now + took, answers(task_id, now)
+            elif isinstance(step, Sleep):
+                trace.sleeps.append(step)
+                found = news(step, now) if news else None
+                now += step.seconds if found is None else found[1]
+                reply = Woke(AT_SOME_TIME, None if found is None else found[0])
+            elif isinstance(step, Changed):
+                trace.changes.append((step.task.id, step.task.status))
+            step = flow.send(dataclasses.replace(reply, at=Moment(now, UNIX + now)))
+    except StopIteration as end:
+        trace.result = end.value
+    trace.ended_at = now
+    return trace
+
+
+def done_after(**seconds: float) -> Callable[[str, float], Answer]:
+    """A provider whose tasks are completed after this many seconds."""
+    return lambda task_id, now: look(task_id, "completed" if now >= seconds[task_id] else "processing")
+
+
+def test_results_are_in_the_order_given() -> None:
+    """Whoever ends first."""
+    trace = drive(waits("a", "b", "c"), done_after(a=30, b=3, c=9))
+
+    assert [task.id for task in trace.result] == ["a", "b", "c"]
+    assert {task.status for task in trace.result} == {"completed"}
+
+
+def test_nothing_to_wait_for_is_an_empty_list() -> None:
+    """And no request."""
+    trace = drive(waits(), done_after())
+
+    assert trace.result == []
+    assert trace.looks == []
+
+
+def test_each_task_is_looked_at_as_if_alone() -> None:
+    """At the same ages; side by side they take no longer than the slowest."""
+    ends = {"a": 30.0, "b": 3.0, "c": 9.0}
+    trace = drive(waits(*ends), done_after(**ends))
+
+    for task_id in ends:
+        assert trace.of(task_id) == pytest.approx(drive(waits(task_id), done_after(**ends)).of(task_id))
+    assert trace.ended_at == pytest.approx(max(trace.of("a")))
+
+
+def test_failure_of_one_is_its_result() -> None:
+    """The others go on."""
+
+    def answers(task_id: str, now: float) -> Answer | Failure:
+        return {
+            "failed": look("failed", "failed", error={"message": "no face found"}),
+            "gone": refused(404),
+            "silent": CUT_OFF,
+            "slow": look("slow", "processing"),
+        }.get(task_id) or look(task_id, "completed")
+
+    found = drive(waits("failed", "gone", "silent", "slow", "good", timeout=60.0), answers).result
+
+    kinds = [errors.NoFaceFound, errors.NotFound, errors.Unreachable, errors.WaitTimeout, Task]
+    assert [isinstance(end, kind) for end, kind in zip(found, kinds, strict=True)] == [True] * 5
+    assert [error.task_id for error in found[:4]] == ["failed", "gone", "silent", "slow"]
+
+
+def test_changes_of_each_are_told() -> None:
+    """As they are seen."""
+    trace = drive(waits("a", "b"), done_after(a=0, b=5))
+
+    assert trace.changes[:2] == [("a", "completed"), ("b", "processing")]
+    assert trace.changes[-1] == ("b", "completed")
+
+
+def test_time_that_requests_take_delays_no_deadline() -> None:
+    """Each wait has its own; a look at the deadline is its last."""
+    trace = drive(waits("a", "b", timeout=10.0), done_after(a=99, b=99), took=0.5)
+
+    assert trace.ended_at <= 10.0 + 3 * 0.5
+    assert all(isinstance(error, errors.WaitTimeout) for error in trace.result)
+
+
+def test_sleep_waits_for_news_of_everyone() -> None:
+    """News of any of them ends it."""
+    trace = drive(waits("a", "b"), done_after(a=5, b=50))
+
+    long = [step.news_of for step in trace.sleeps if step.seconds]
+    assert set(long[0]) == {"a", "b"}
+    assert long[-1] == ("b",)
+
+
+def test_news_of_one_looks_at_that_one_now() -> None:
+    """The other is looked at when it is due."""
+
+    def news(step: Sleep, now: float) -> tuple[str, float] | None:
+        return ("b", 0.25) if now == 0 and step.seconds else None
+
+    alone = drive(waits("a"), done_after(a=20.0))
+    trace = drive(waits("a", "b"), done_after(a=20.0, b=0.2), news=news)
+
+    assert trace.of("b") == [0.0, 0.25]
+    assert trace.of("a") == pytest.approx(alone.of("a"))
+
+
+def test_news_of_somebody_else_changes_nothing() -> None:
+    """Whoever is due is looked at; nobody earlier."""
+    trace = drive(
+        waits("a"), done_after(a=2.0), news=lambda step, _: ("stranger", step.seconds) if step.seconds else None
+    )
+
+    assert trace.of("a") == pytest.approx(drive(waits("a"), done_after(a=2.0)).of("a"))
+
+
+@pytest.mark.parametrize("at", range(1, 8))
+def test_interruption_names_every_task_that_goes_on(at: int) -> None:
+    """Wherever it strikes."""
+    flow, stop, now = waits("a", "b"), KeyboardInterrupt(), 0.0
+    step = next(flow)
+    for _ in range(at):
+        now += step.seconds if isinstance(step, Sleep) else 0.0
+        moment = Moment(now, UNIX + now)
+        sent = isinstance(step, Send) and look(step.path.rpartition("/")[2], "processing")
+        step = flow.send(dataclasses.replace(sent, at=moment) if sent else Woke(moment))
+    with pytest.raises(KeyboardInterrupt):
+        flow.throw(stop)
+
+    notes = "".join(stop.__notes__)
+    assert "client.wait('a')" in notes
+    assert "client.wait('b')" in notes
+
+
+@given(st.dictionaries(st.sampled_from("abcdefgh"), st.floats(0, 100), min_size=1), st.floats(0, 2))
+def test_every_task_ends_once(ends: dict[str, float], took: float) -> None:
+    """No look after the end, and none is forgotten."""
+    trace = drive(waits(*ends, timeout=None), done_after(**ends), took=took)
+
+    assert [task.id for task in trace.result] == list(ends)
+    for task_id, end in ends.items():
+        moments = trace.of(task_id)
+        assert sum(moment >= end for moment in moments) == 1
+        assert moments == sorted(moments)

@@ -1,0 +1,98 @@
+"""The files of a create: each goes along in base64, or is uploaded first and its address is sent.
+
+A file is uploaded where the field takes a URL alone, and where it is large: bodies with 2 to 5 MB of base64 were
+refused with "task input is too large" (one client, 2025). An upload is used again while the provider keeps it. Uploads
+need a paid plan (upload page): when the provider says no, files go along in base64 where the field takes that.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from .. import errors
+from ..media import Attachment, Upload, upload_ending
+from . import asking, envelope, requests
+from .delivery import Limits
+from .messages import Flow, Sleep
+
+KEPT = 24 * 3600.0  # seconds; upload page
+MARGIN = 3600.0  # seconds; an upload that is about to be deleted is of no use to a task that has to wait
+LARGE = 1_500_000  # bytes, which are 2 MB of base64
+
+
+@dataclass(slots=True)
+class Uploads:
+    """Where uploads go, and which there are.
+
+    Attributes:
+        origin: Scheme and host of the server that takes them.
+        wanted: False: files are never uploaded by themselves.
+        known: By the SHA-256 of the content.
+        refused: Whether the provider said that this account has none.
+    """
+
+    origin: str
+    wanted: bool = True
+    known: dict[str, Upload] = field(default_factory=dict[str, Upload])
+    refused: bool = False
+
+
+def attached(body: dict[str, Any], uploads: Uploads, limits: Limits) -> Flow[dict[str, Any]]:
+    """The body of a create as it is sent: addresses in place of the files that are uploaded first."""
+    addresses: dict[str, str] = {}
+    for file in _attachments(body["input"]):
+        if not uploads.wanted or not (file.only_url or (len(file.content) > LARGE and not uploads.refused)):
+            continue
+        ending = upload_ending(file.content)
+        if ending is None:
+            continue
+        try:
+            sent = yield from upload(file.content, ending, uploads, limits)
+        except errors.AuthenticationFailed as refusal:
+            if file.only_url or refusal.status != 403:
+                raise
+            uploads.refused = True
+        else:
+            addresses[sent.sha256] = sent.url
+    return {**body, "input": _with(addresses, body["input"])} if addresses else body
+
+
+def upload(content: bytes, ending: str, uploads: Uploads, limits: Limits) -> Flow[Upload]:
+    """Upload a file, unless it lies there already."""
+    now = (yield Sleep(0)).at
+    digest = hashlib.sha256(content).hexdigest()
+    known = uploads.known.get(digest)
+    if known and known.expires_at.timestamp() - MARGIN > now.unix:
+        return known
+    send = requests.upload(uploads.origin, f"{digest[:32]}.{ending}", base64.b64encode(content).decode("ascii"))
+    url = yield from asking.ask(send, envelope.read_upload, limits)
+    made = Upload(url, datetime.fromtimestamp(now.unix + KEPT, UTC), digest)
+    uploads.known[digest] = made
+    return made
+
+
+def _attachments(node: object) -> Iterator[Attachment]:
+    if isinstance(node, Attachment):
+        yield node
+    elif isinstance(node, dict):
+        for value in cast("dict[str, object]", node).values():
+            yield from _attachments(value)
+    elif isinstance(node, list):
+        for item in cast("list[object]", node):
+            yield from _attachments(item)
+
+
+def _with(addresses: dict[str, str], node: Any) -> Any:
+    """The input with addresses in place of what was uploaded."""
+    if isinstance(node, Attachment):
+        return addresses.get(hashlib.sha256(node.content).hexdigest(), node)
+    if isinstance(node, dict):
+        return {name: _with(addresses, value) for name, value in cast("dict[str, object]", node).items()}
+    if isinstance(node, list):
+        return [_with(addresses, item) for item in cast("list[object]", node)]
+    return node
