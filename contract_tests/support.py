@@ -122,7 +122,7 @@ class Trace:
         """How it ended, in values that can be compared."""
         if self.error is not None:
             return type(self.error), str(self.error), self.error.task_id
-        return getattr(self.result, "raw", self.result)
+        return getattr(self.result, "raw", None) or repr(self.result)
 
 
 def answer(status: int, body: Any, **headers: str) -> httpx.Response:
@@ -144,7 +144,7 @@ class Provider:
         self.trace, self._now = Trace(), 0.0
         self.router = respx.mock(base_url=BASE_URL, assert_all_called=False)
         for route, replies in (
-            (self.router.post("/api/v1/task"), list(creates)),
+            (self.router.route(method="POST"), list(creates)),
             (self.router.route(method__in=["GET", "DELETE"]), list(looks)),
         ):
             route.mock(side_effect=self._script(replies))
@@ -188,6 +188,17 @@ def perform(
     except errors.UnitaskError as error:
         provider.trace.error = error
     return provider.trace
+
+
+def rows(history: Any) -> Any:
+    """Every row of either kind of iterator, as a list; to be awaited if the iterator is async."""
+    if not hasattr(history, "__aiter__"):
+        return list(history)
+
+    async def gather() -> list[Any]:
+        return [row async for row in history]
+
+    return gather()
 
 
 def _sync(provider: Provider, call: Call, settings: dict[str, Any]) -> Any:

@@ -12,7 +12,7 @@ from unitask.task import USD_PER_CREDIT, Output
 from unitask_api import models
 from unitask_sandbox.bundle import CREDITS_PER_USD
 
-from .support import answer, bundle, component_of, examples, perform, validator
+from .support import answer, bundle, component_of, examples, perform, rows, validator
 
 pytestmark = pytest.mark.contract("examples")
 
@@ -106,6 +106,24 @@ def test_map_in_an_output_is_read_by_its_class() -> None:
     for broken in ([], {"a": 1}):
         with pytest.raises(errors.ProviderBroken, match=r"output\.clips is"):
             _ = tasks.SunoMusicOutput({"clips": broken}, "t").clips
+
+
+@pytest.mark.parametrize("shell", ["sync", "async"])
+def test_example_answers_about_the_account_are_read(shell: str) -> None:
+    """Account, active tasks, a page of the history, an upload: each documented body, whole but for the key."""
+    info, active, history, upload = (
+        examples("200")[name]["value"]
+        for name in ("account.info.200", "account.active-tasks.200", "account.history.200", "upload.upload.200")
+    )
+    account = perform(shell, lambda client: client.account(), looks=[answer(200, info)]).result
+    groups = perform(shell, lambda client: client.active_tasks(), looks=[answer(200, active)]).result
+    (row,) = perform(shell, lambda client: rows(client.history()), looks=[answer(200, history)]).result
+    stored = perform(shell, lambda client: client.upload(b"ID3"), creates=[answer(200, upload)]).result
+
+    assert account.raw == {**info["data"], "api_key": "***"}
+    assert {group: counts.raw for group, counts in groups.items()} == active["data"]
+    assert row.raw == history["data"]["data"][0]
+    assert stored.url == upload["data"]["url"]
 
 
 @pytest.mark.parametrize("shell", ["sync", "async"])

@@ -11,6 +11,7 @@ from .support import FACE_SWAP, TASK_ID, Call, Reply, answer, envelope, perform
 
 pytestmark = pytest.mark.contract("parity")
 
+LOST = perform("sync", lambda client: client.submit(FACE_SWAP), [httpx.ReadTimeout("slow")]).error
 replies = st.one_of(
     st.sampled_from(["pending", "processing", "odd", "completed", "failed", None]).map(
         lambda status: answer(200, envelope(status))
@@ -26,7 +27,12 @@ CALLS: dict[str, Call] = {
     "run": lambda client: client.run(FACE_SWAP, timeout=60),
     "submit": lambda client: client.submit(FACE_SWAP),
     "wait": lambda client: client.wait(TASK_ID, timeout=60),
+    "wait_all": lambda client: client.wait_all([TASK_ID, "another"], timeout=60),
     "get": lambda client: client.get(TASK_ID),
+    "find": lambda client: client.find(LOST, timeout=30),
+    "account": lambda client: client.account(),
+    "active_tasks": lambda client: client.active_tasks(),
+    "upload": lambda client: client.upload(b"ID3"),
     "cancel": lambda client: client.cancel(TASK_ID),
     "cancel_many": lambda client: client.cancel_many(created_before=7, model="all"),
 }

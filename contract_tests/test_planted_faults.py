@@ -249,11 +249,11 @@ CASES: dict[str, tuple[Plant, Check]] = {
     ),
     "requests: a look goes to a path that is not documented": (
         _unknown_path,
-        lambda: test_requests.test_every_other_call_is_documented("sync", test_requests.CALLS["get"]),
+        lambda: test_requests.test_every_other_call_is_documented("sync", "get"),
     ),
     "requests: a required parameter is missing": (
         _required_parameter_is_missing,
-        lambda: test_requests.test_every_other_call_is_documented("sync", test_requests.CALLS["cancel_many"]),
+        lambda: test_requests.test_every_other_call_is_documented("sync", "cancel_many"),
     ),
     "requests: a documented limit is not checked": (
         _replaced(inputs, "_schema_problems", lambda *_: iter(())),

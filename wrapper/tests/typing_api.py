@@ -11,7 +11,23 @@ from typing import Any, assert_type
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from unitask import AsyncClient, Client, Output, Picture, State, Task, WaitTimeout, errors, tasks
+from unitask import (
+    Account,
+    ActiveTasks,
+    AsyncClient,
+    Client,
+    Finding,
+    HistoryRow,
+    Output,
+    Picture,
+    State,
+    Task,
+    UnitaskError,
+    Upload,
+    WaitTimeout,
+    errors,
+    tasks,
+)
 from unitask.tasks import FaceSwapOutput
 
 SWAP = tasks.FaceSwap(target_image="a", swap_image="b")
@@ -44,6 +60,12 @@ def sync(client: Client) -> None:
     assert_type(client.run(tasks.Raw("m", "t", {"prompt": "x"})), Task[Output])
     assert_type(client.events(task, timeout=1.5), Iterator[Task[Output]])
     assert_type(client.download(task, "out/", overwrite=True), list[Path])
+    assert_type(client.wait_all([task, "id"], timeout=5), list[Task[Any] | UnitaskError])
+    assert_type(client.account(), Account)
+    assert_type(client.active_tasks(), dict[str, ActiveTasks])
+    assert_type(client.history(model="kling", start=1.7e9, end=datetime.now(UTC), page_size=5), Iterator[HistoryRow])
+    assert_type(client.upload("a.png"), Upload)
+    assert_type(client.wait(task.token), Task[Output])
     client.cancel(task)
     client.cancel("id")
     client.cancel_many(created_before=datetime.now(UTC), model="kling")
@@ -63,6 +85,11 @@ async def asynchronous(client: AsyncClient) -> None:
     assert_type(await client.get("id"), Task[Output])
     assert_type(client.events("id"), AsyncIterator[Task[Output]])
     assert_type(await client.download(task, Path("out"), overwrite=True), list[Path])
+    assert_type(await client.wait_all([task, "id"], timeout=5), list[Task[Any] | UnitaskError])
+    assert_type(await client.account(), Account)
+    assert_type(await client.active_tasks(), dict[str, ActiveTasks])
+    assert_type(client.history(model="kling"), AsyncIterator[HistoryRow])
+    tasks.FaceSwap(target_image=await client.upload(Path("a.png")), swap_image="b")
     await client.cancel(task)
     await client.cancel_many(created_before=1.7e9)
     async with AsyncClient() as other:
@@ -89,6 +116,10 @@ def failures(client: Client) -> None:
         assert_type(error.task, Task[Output] | None)
     except errors.SubmissionUncertain as error:
         assert_type(error.sent_between, tuple[datetime, datetime])
+        assert_type(error.find(client), Finding)
+        assert_type(client.find(error, timeout=60).task, Task[Output] | None)
+    except errors.NoFaceFound as error:
+        assert_type(error.retry_advice, errors.Advice)
     except errors.ApiError as error:
         assert_type(error.status, int)
         assert_type(error.retry_after, float | None)

@@ -88,6 +88,9 @@ class Record:
             task_id=self._task_id,
         )
 
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and isinstance(other, Record) and self.raw == other.raw
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({dict(self.raw)!r})"
 
