@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 
 import httpx
 
-from . import tasks
+from . import llm, tasks
 from ._core import asking, attaching, envelope, finding, flows, requests, resumption, spec, waiting
 from ._core.delivery import Limits, Resend
 from ._core.messages import Answer, Delivery, Failure, Flow, Moment, Reply, Send, Step, Woke
@@ -68,11 +68,11 @@ class Key(httpx.Auth):
             )
         if not (key.isascii() and key.isprintable()) or " " in key:
             raise InvalidInput("the API key has a space, a line break or a character outside ASCII: copy it again")
-        self._key = key
+        self.value = key
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Add the header."""
-        request.headers["x-api-key"] = self._key
+        request.headers["x-api-key"] = self.value
         yield request
 
     def hide(self, text: str, secret: str = "") -> str:
@@ -81,7 +81,7 @@ class Key(httpx.Auth):
 
     def hide_bytes(self, content: bytes, secret: str = "") -> bytes:
         """The same for an encoded text."""
-        for word in (self._key, secret):
+        for word in (self.value, secret):
             if len(word) >= SHORTEST_SECRET:
                 content = content.replace(word.encode("utf-8", "surrogatepass"), b"***")
         return content
@@ -217,6 +217,9 @@ class Shell:
             raise InvalidInput(f"page_size is {page_size!r}: give 1 to {LARGEST_PAGE} rows")
         first, last = (None if time is None else _unix(name, time) for name, time in (("start", start), ("end", end)))
         return asking.history(asking.Query(first, last, group, page_size), self._limits())
+
+    def _llm_url(self, long_answers: bool) -> str:
+        return llm.LONG_ANSWERS if long_answers and self.base_url == DEFAULT_BASE_URL else self.base_url
 
     def _answer(self, send: Send, response: httpx.Response) -> Answer:
         secret = _webhook_secret(send)

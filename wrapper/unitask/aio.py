@@ -7,11 +7,11 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 import httpx
 
-from . import files
+from . import files, llm
 from ._core.messages import Changed, Flow, Found, Reply, Send, Sleep, Step
 from ._shell import Clock, Drive, OnChange, Shell, hidden, ssl_context, system_clock
 from .account import Account, ActiveTasks, HistoryRow
@@ -20,6 +20,9 @@ from .errors import SubmissionUncertain, UnitaskError
 from .inputs import Options, TaskInput, request_body
 from .media import Media, Upload, read_file
 from .task import Finding, Output, OutputT, Task
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
 
 T = TypeVar("T")
 
@@ -161,6 +164,9 @@ class AsyncClient(Shell):
     async def upload(self, file: Media) -> Upload:
         content = await asyncio.to_thread(read_file, file)
         return await self._drive(self._upload_flow(content))
+
+    def openai(self, *, long_answers: bool = False) -> AsyncOpenAI:
+        return llm.async_client(self._key.value, self._llm_url(long_answers))
 
     async def download(self, task: Task[Any], to: str | os.PathLike[str], *, overwrite: bool = False) -> list[Path]:
         return [await self._fetch(target) for target in files.plan(task, to, overwrite=overwrite)]

@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 import httpx
 
-from . import files
+from . import files, llm
 from ._core.messages import Changed, Flow, Found, Reply, Send, Sleep, Step
 from ._shell import Clock, Drive, OnChange, Shell, hidden, ssl_context, system_clock
 from .account import Account, ActiveTasks, HistoryRow
@@ -19,6 +19,9 @@ from .errors import SubmissionUncertain, UnitaskError
 from .inputs import Options, TaskInput, request_body
 from .media import Media, Upload, read_file
 from .task import Finding, Output, OutputT, Task
+
+if TYPE_CHECKING:
+    from openai import OpenAI
 
 T = TypeVar("T")
 
@@ -240,6 +243,21 @@ class Client(Shell):
             Unreachable: No answer came while `poll_patience` lasted.
         """
         return self._drive(self._upload_flow(read_file(file)))
+
+    def openai(self, *, long_answers: bool = False) -> OpenAI:
+        """The openai library's client, set up for the LLM endpoints of this provider; close it when you are done.
+
+        It is `openai.OpenAI` here and `openai.AsyncOpenAI` from an `AsyncClient`. It sends each request once
+        (`max_retries=0`), and raises the library's own errors. Needs `pip install 'unitask[llm]'`.
+
+        Args:
+            long_answers: Whether to use PiAPI's host for answers that take longer than 120 seconds; the usual host
+                cuts them off, unless they are streamed (LLM timeout page, 2025). Other providers have one host.
+
+        Raises:
+            ModuleNotFoundError: The openai library is not installed.
+        """
+        return llm.sync_client(self._key.value, self._llm_url(long_answers))
 
     def download(self, task: Task[Any], to: str | os.PathLike[str], *, overwrite: bool = False) -> list[Path]:
         """Fetch what a completed task made; return where it lies. The key is not sent.

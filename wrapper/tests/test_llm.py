@@ -1,0 +1,156 @@
+"""The LLM endpoints: the openai library as it is set up for them, over a transport that answers from memory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import httpx2
+import openai
+import pytest
+from unitask import AsyncClient, Client
+
+from .shells import BASE_URL, KEY
+
+CHUNK = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "gpt-4o-mini"}
+MESSAGES: Any = [{"role": "user", "content": "hello"}]
+
+
+def event(**fields: Any) -> bytes:
+    return b"data: " + json.dumps({**CHUNK, **fields}).encode() + b"\n\n"
+
+
+def piece(text: str) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]}
+
+
+# Blank keep-alive lines, a last event with an empty usage (one client, 2025), and the end.
+STREAM = (
+    b"\n\n"
+    + event(**piece("he"))
+    + b"\n\n\n"
+    + event(**piece("llo"))
+    + event(choices=[], usage={})
+    + b"data: [DONE]\n\n"
+)
+
+
+def streamed(request: httpx2.Request) -> httpx2.Response:
+    assert json.loads(request.content)["stream"] is True
+    return httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=STREAM)
+
+
+def chat(shell: str, handler: Callable[[httpx2.Request], httpx2.Response], **options: Any) -> Any:
+    """A chat with a client of either kind: the completion, or the events of the stream."""
+    transport = httpx2.MockTransport(handler)
+    if shell == "sync":
+        with Client(KEY, BASE_URL) as client, client.openai() as library:
+            over = library.with_options(http_client=httpx2.Client(transport=transport))
+            found = over.chat.completions.create(model="gpt-4o-mini", messages=MESSAGES, **options)
+            return list(found) if options.get("stream") else found
+
+    async def main() -> Any:
+        async with AsyncClient(KEY, BASE_URL) as client, client.openai() as library:
+            over = library.with_options(http_client=httpx2.AsyncClient(transport=transport))
+            found = await over.chat.completions.create(model="gpt-4o-mini", messages=MESSAGES, **options)
+            return [event async for event in found] if options.get("stream") else found
+
+    return asyncio.run(main())
+
+
+def test_request_goes_to_the_provider_with_the_key(shell: str) -> None:
+    """As a bearer, which these endpoints want."""
+    requests: list[httpx2.Request] = []
+
+    def handler(request: httpx2.Request) -> httpx2.Response:
+        requests.append(request)
+        return httpx2.Response(200, json={**CHUNK, "object": "chat.completion", "choices": [], "usage": None})
+
+    assert chat(shell, handler).model == "gpt-4o-mini"
+    (request,) = requests
+    assert str(request.url) == f"{BASE_URL}/v1/chat/completions"
+    assert request.headers["authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize("trouble", [408, 409, 429, 500, 502, 520])
+def test_request_is_sent_once(shell: str, trouble: int) -> None:
+    """It is paid for; the library's default is three times."""
+    sent: list[int] = []
+
+    def handler(_: httpx2.Request) -> httpx2.Response:
+        sent.append(trouble)
+        return httpx2.Response(trouble, content=b"<html>")
+
+    with pytest.raises(openai.APIStatusError):
+        chat(shell, handler)
+    assert sent == [trouble]
+
+
+def test_request_is_sent_once_when_the_answer_is_lost(shell: str) -> None:
+    """The same for a read timeout."""
+    sent: list[str] = []
+
+    def handler(request: httpx2.Request) -> httpx2.Response:
+        sent.append(request.method)
+        raise httpx2.ReadTimeout("slow")
+
+    with pytest.raises(openai.APITimeoutError):
+        chat(shell, handler)
+    assert sent == ["POST"]
+
+
+def test_stream_is_read_with_its_quirks(shell: str) -> None:
+    """Keep-alive lines are no events; an empty usage is no usage."""
+    events = chat(shell, streamed, stream=True)
+
+    assert [event.choices[0].delta.content for event in events if event.choices] == ["he", "llo"]
+    assert [event.usage for event in events] == [None, None, None]
+
+
+def test_usage_of_a_stream_is_kept(shell: str) -> None:
+    """When there is one."""
+    usage = {"completion_tokens": 1, "prompt_tokens": 2, "total_tokens": 3}
+    content = event(choices=[], usage=usage) + b"data: [DONE]\n\n"
+    events = chat(
+        shell,
+        lambda _: httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=content),
+        stream=True,
+    )
+
+    assert events[0].usage.total_tokens == 3
+
+
+def test_key_is_in_no_repr(shell: str) -> None:
+    """The library keeps it as an attribute."""
+    client = (Client if shell == "sync" else AsyncClient)(KEY, BASE_URL)
+    library = client.openai()
+
+    assert library.api_key == KEY
+    assert KEY not in repr(library) + repr(vars(library)) + repr(library.api_key)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "long_answers", "used"),
+    [
+        (None, False, "https://api.piapi.ai/v1/"),
+        (None, True, "https://proxy.piapi.ai/v1/"),
+        (BASE_URL, True, f"{BASE_URL}/v1/"),
+    ],
+)
+def test_long_answers_come_from_their_own_host(shell: str, base_url: str | None, long_answers: bool, used: str) -> None:
+    """PiAPI's; a sandbox has one host."""
+    client = (Client if shell == "sync" else AsyncClient)(KEY, base_url)
+
+    assert str(client.openai(long_answers=long_answers).base_url) == used
+
+
+def test_missing_library_is_named(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the extra that brings it."""
+    monkeypatch.setitem(sys.modules, "openai", None)
+    client = (Client if shell == "sync" else AsyncClient)(KEY, BASE_URL)
+
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'unitask\[llm\]'"):
+        client.openai()

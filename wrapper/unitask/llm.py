@@ -1,0 +1,54 @@
+"""The LLM endpoints (chat completions, images), which have the OpenAI form: the openai library, set up for them.
+
+What is different from the library's own defaults, and why: a request is sent once, because each is paid for; the key is
+a value that no repr shows; the empty `usage` with which a stream may end (clients, 2025) is None, as the library
+documents it. Blank keep-alive lines are skipped by the library itself. Errors are the library's own.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ._core.secret import Secret
+from ._core.shapes import as_object
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI, OpenAI
+
+LONG_ANSWERS = "https://proxy.piapi.ai"  # the other host cuts connections after 120 seconds (LLM timeout page, 2025)
+
+
+ANSWER_TIMEOUT = 600.0  # seconds; a long answer takes minutes
+
+
+class _Streams:
+    """Goes before a client class of the library."""
+
+    def _process_response_data(self, *, data: object, **about: Any) -> Any:
+        """An event of a stream, without its empty usage."""
+        fields = as_object(data)
+        tidy: object = {**fields, "usage": None} if fields.get("usage") == {} else data
+        read: Any = super()
+        return read._process_response_data(data=tidy, **about)  # noqa: SLF001 - where the library reads each event
+
+
+def sync_client(key: str, base_url: str) -> OpenAI:
+    """The sync client of the openai library."""
+    client: OpenAI = _client("OpenAI", key, base_url)
+    return client
+
+
+def async_client(key: str, base_url: str) -> AsyncOpenAI:
+    """The async client of the openai library."""
+    client: AsyncOpenAI = _client("AsyncOpenAI", key, base_url)
+    return client
+
+
+def _client(name: str, key: str, base_url: str) -> Any:
+    try:
+        library = import_module("openai")
+    except ImportError:
+        raise ModuleNotFoundError("the openai library is not installed: pip install 'unitask[llm]'") from None
+    kind: Any = type(name, (_Streams, getattr(library, name)), {})
+    return kind(api_key=Secret(key), base_url=f"{base_url}/v1", timeout=ANSWER_TIMEOUT, max_retries=0)
