@@ -783,16 +783,19 @@ def test_coroutines_that_wait_are_woken() -> None:
 
 
 def test_coroutine_is_woken_from_another_loop() -> None:
-    """The application may run in a thread of its own."""
+    """The application may run in a thread of its own; a loop that sleeps hears of it."""
     made = receiver()
+    application = threading.Thread(target=deliver, args=(made, ENDED))
 
     async def main() -> bool:
         waiting = asyncio.create_task(made.until_news_async(TASK_ID, LONG))
         await asyncio.sleep(0)
-        await asyncio.to_thread(deliver, made, ENDED)
-        return await waiting
+        application.start()
+        async with asyncio.timeout(LONG / 2):  # else it ends by itself
+            return await waiting
 
     assert asyncio.run(main())
+    application.join()
 
 
 def test_wait_that_is_cancelled_leaves_nothing_behind() -> None:

@@ -233,7 +233,8 @@ class Receiver:
         handler = self._handler
         if handler is None:
             return
-        if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__):
+        result: object
+        if inspect.iscoroutinefunction(handler):
             result = handler(notification)
         else:
             result, error = await asyncio.to_thread(_attempt, handler, notification)
