@@ -58,6 +58,7 @@ EXAMPLES: list[errors.UnitaskError] = [
         TASK_ID, task=RUNNING, waited=600.04, looks=7, statuses=((0.0, "pending"), (10.0, "processing"))
     ),
     errors.DownloadFailed("cut off", url="https://out.test/a.png", task_id=TASK_ID),
+    errors.WebhookRejected("its timestamp is too old", kind="time", task_id=TASK_ID),
     *(kind("refused", **API_FACTS) for kind in API_ERRORS),  # type: ignore[arg-type]
     *(reason("it went wrong", task_id=TASK_ID) for reason in REASONS),
     *(errors.refusal_kind(500, None, words)("refused", **API_FACTS) for words in WORDS.values()),  # type: ignore[arg-type]
@@ -237,6 +238,7 @@ def test_docstring_has_the_table() -> None:
         (EXAMPLES[5], Advice.RESUME),
         (errors.refusal_kind(500, None, "credit not enough")("no", status=500), Advice.PAY),
         (errors.task_failed(TASK), Advice.FIX),
+        (errors.WebhookRejected("no", kind="form"), Advice.FIX),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
 )

@@ -268,13 +268,14 @@ def test_task_found_by_its_id_has_the_output_of_its_type() -> None:
         ({"code": 0, "message": "", "raw_message": "", "detail": None}, ""),
         ({"message": 7}, "7"),
         (None, ""),
-        ("failed", ""),
+        ("failed", "failed"),
+        ([], ""),
         ({}, ""),
     ],
     ids=repr,
 )
 def test_failure_is_in_the_providers_words(error: Any, failure: str) -> None:
-    """`error` is an object on success too."""
+    """`error` is an object on success too, and a text in webhooks of an older form."""
     assert task(error=error).failure == failure
 
 

@@ -11,6 +11,7 @@ from typing import Any, assert_type
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from starlette.types import ASGIApp
 from unitask import (
     Account,
     ActiveTasks,
@@ -27,6 +28,7 @@ from unitask import (
     WaitTimeout,
     errors,
     tasks,
+    webhooks,
 )
 from unitask.tasks import FaceSwapOutput
 
@@ -123,3 +125,20 @@ def failures(client: Client) -> None:
     except errors.ApiError as error:
         assert_type(error.status, int)
         assert_type(error.retry_after, float | None)
+
+
+async def notifications(body: bytes, headers: dict[str, str]) -> ASGIApp:
+    """What arrives at a webhook; a receiver is what frameworks take for an application."""
+    told = webhooks.parse(body, headers, secret="s", tolerance=None)
+    if isinstance(told, webhooks.TaskNotification):
+        assert_type(told.task, Task[Output])
+        assert_type(told.timestamp, datetime | None)
+    else:
+        assert_type(told, webhooks.AccountNotification)
+        assert_type(told.type, str)
+    assert_type(webhooks.parse("{}", {}, secret=None), webhooks.Notification)
+    heard: list[webhooks.Notification] = []
+    receiver = webhooks.Receiver(None, on_notification=heard.append)
+    assert_type(receiver.until_news("id", 1), bool)
+    assert_type(await receiver.until_news_async("id", 1.5), bool)
+    return receiver

@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import errors, tasks
+    from . import errors, tasks, webhooks
     from .account import Account, ActiveTasks, CreditPack, HistoryRow, Wallet
     from .aio import AsyncClient
     from .client import Client
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         UnitaskError,
         Unreachable,
         WaitTimeout,
+        WebhookRejected,
     )
     from .inputs import AdvisoryWarning, Options, TaskInput
     from .media import Media, Picture, Upload
@@ -82,9 +83,11 @@ __all__ = [
     "Upload",
     "WaitTimeout",
     "Wallet",
+    "WebhookRejected",
     "__version__",
     "errors",
     "tasks",
+    "webhooks",
 ]
 
 _WHERE = {
@@ -114,7 +117,7 @@ def __getattr__(name: str) -> Any:
         return import_module("importlib.metadata").version("unitask")
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name in ("errors", "tasks"):
+    if name in ("errors", "tasks", "webhooks"):
         return import_module(f"{__name__}.{name}")
     value = getattr(import_module(f"{__name__}.{_WHERE.get(name, 'errors')}"), name)
     globals()[name] = value

@@ -14,6 +14,7 @@ UnitaskError                  base of all
 ├── TaskFailed                the task ended without a result
 ├── WaitTimeout               your patience ended first; the task goes on
 ├── DownloadFailed            an output file did not arrive whole; nothing was left in its place
+├── WebhookRejected           what arrived at your webhook is not, or may not be, a notification of the provider
 │
 │   reasons; what is raised is also an ApiError if the create was refused, and a TaskFailed if the task ended so
 ├── InsufficientCredit        the balance does not cover it
@@ -44,7 +45,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -75,6 +76,7 @@ __all__ = [
     "UnitaskError",
     "Unreachable",
     "WaitTimeout",
+    "WebhookRejected",
 ]
 
 
@@ -308,6 +310,25 @@ class DownloadFailed(UnitaskError):
     def __init__(self, message: str, *, url: str, task_id: str | None = None) -> None:
         super().__init__(message, task_id=task_id)
         self.url = url
+
+
+class WebhookRejected(UnitaskError):
+    """What arrived at your webhook is not, or may not be, a notification of the provider.
+
+    Attributes:
+        kind: What is wrong: "secret" (none, or another), "time" (its timestamp is too far from now), "form" (it is no
+            notification) or "size" (it is larger than a receiver reads).
+        status: The HTTP status to answer with.
+    """
+
+    _advice = Advice.FIX
+
+    def __init__(
+        self, message: str, *, kind: Literal["secret", "time", "form", "size"], task_id: str | None = None
+    ) -> None:
+        super().__init__(f"webhook rejected: {message}", task_id=task_id)
+        self.kind = kind
+        self.status = {"secret": 403, "time": 400, "form": 400, "size": 413}[kind]
 
 
 class InsufficientCredit(UnitaskError):

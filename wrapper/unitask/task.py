@@ -133,9 +133,12 @@ class Task(Generic[OutputT_co]):
     def failure(self) -> str:
         """Why it failed, in the provider's words; empty when it did not, or nothing is said.
 
-        `error` is an object on success too, with code 0 and empty messages (Image Faceswap, 2025-04-03).
+        `error` is an object on success too, with code 0 and empty messages (Image Faceswap, 2025-04-03); in an older
+        form of webhooks it can be a text (a public client, 2025).
         """
-        error = as_object(self.raw.get("error"))
+        if isinstance(said := self.raw.get("error"), str):
+            return said
+        error = as_object(said)
         words = [str(error[key]) for key in ("message", "raw_message") if error.get(key)]
         return "; ".join(dict.fromkeys(words))
 

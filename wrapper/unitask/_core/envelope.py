@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from .. import errors
 from ..account import Account, ActiveTasks, HistoryRow
-from ..task import OutputT, Task
+from ..task import Output, OutputT, Task
 from . import protocols
 from .messages import Answer
 from .shapes import as_object
@@ -63,6 +63,16 @@ def read_task(
     if answer.status >= 500 and not _is_envelope(body):
         return _unreadable(answer, f"HTTP {answer.status} that is not the API's own")
     return refusal(answer)
+
+
+def read_notification(body: dict[str, Any]) -> Task[Output] | None:
+    """The task that the body of a webhook tells of; None when it tells of none.
+
+    It is in `data`, with or without the envelope; one client met an older form that has it at the root (2025).
+    """
+    data = as_object(body.get("data"))
+    task = data if _is_id(data.get("task_id")) else body
+    return Task(_without_secret(task), Output) if _is_id(task.get("task_id")) else None
 
 
 def read_acknowledgement(answer: Answer) -> str | errors.ApiError:

@@ -1,0 +1,483 @@
+"""Notifications of the provider: read one, receive them over HTTP, and wake whoever waits for one.
+
+The provider posts {timestamp, data: task} when a task ends, for some task types on each change too, and sends it again
+when the answer is not 2xx. The secret of the create comes along in the header x-webhook-secret as it is: it is no
+signature, and says nothing about the body. So a notification is news, not proof: a waiting client takes it as a reason
+to look at the task, and the look decides.
+
+Rules of this file: whatever arrives ends in a notification or in `WebhookRejected`; no message repeats what stood in a
+body, except numbers; nothing that strangers send is kept without a limit; any thread and any event loop may call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import inspect
+import json
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from threading import TIMEOUT_MAX, Event, Lock
+from typing import Any, NoReturn, TypeAlias, TypeGuard, cast
+
+from ._core import envelope
+from ._core.secret import Secret
+from ._core.shapes import as_object
+from .errors import InvalidInput, WebhookRejected
+from .task import Output, Task
+
+__all__ = ["AccountNotification", "AccountType", "Notification", "Receiver", "TaskNotification", "parse"]
+
+SECRET_HEADER = "x-webhook-secret"  # noqa: S105 - the name of a header
+LARGEST_BODY = 5 * 1024 * 1024
+REMEMBERED = 10_000  # notifications that were told, and tasks with news for which nobody waits
+log = logging.getLogger("unitask")
+
+_Message: TypeAlias = MutableMapping[str, Any]
+_Receive: TypeAlias = Callable[[], Awaitable[_Message]]
+_Send: TypeAlias = Callable[[_Message], Awaitable[None]]
+
+
+class AccountType(StrEnum):
+    """What notifications about the account are known to tell (PiAPI's notion page)."""
+
+    GO_API_QUOTA_EXCHANGE_FAILED = "go_api_quota_exchange_failed"
+    MJ_PENALTY_TRIGGERED = "mj_penalty_triggered"
+    MJ_BOT_BANNED = "mj_bot_banned"
+    MJ_BOT_SUBSCRIPTION_EXPIRED = "mj_bot_subscription_expired"
+    NO_ACTIVE_MJ_BOT = "no_active_mj_bot"
+    MJ_BOT_NO_FASTHOUR = "mj_bot_no_fasthour"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskNotification:
+    """A task has ended, or has changed.
+
+    Attributes:
+        task: The task as the provider tells it, without the webhook secret.
+        timestamp: When it was sent, in UTC; None when it does not say, as in the older form.
+    """
+
+    task: Task[Output]
+    timestamp: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountNotification:
+    """Something happened to the account.
+
+    Attributes:
+        type: What happened: an `AccountType` if the word is known, otherwise the word as it is.
+        time: When, in UTC; None when it does not say.
+        message: The same in words; empty when there are none.
+        detail: Particulars of the type; empty when there are none.
+        raw: The whole body.
+    """
+
+    type: str
+    time: datetime | None
+    message: str
+    detail: dict[str, Any] = field(repr=False)
+    raw: dict[str, Any] = field(repr=False)
+
+
+Notification: TypeAlias = TaskNotification | AccountNotification
+
+
+def parse(
+    body: bytes | str,
+    headers: Mapping[str, str],
+    *,
+    secret: str | None,
+    tolerance: float | None = 300.0,
+    now: Callable[[], float] = time.time,
+) -> Notification:
+    """The notification in a request that arrived at your webhook.
+
+    Args:
+        body: The body as it came.
+        headers: The headers, their names in any letter case.
+        secret: The webhook_secret of the create. None: anybody may send.
+        tolerance: Seconds that its timestamp may be before or after now; None for any. A body without a timestamp
+            passes.
+        now: Tells the time, in seconds since 1970.
+
+    Raises:
+        WebhookRejected: It is no notification, or not with this secret; `status` is what to answer.
+        InvalidInput: An argument cannot be used.
+    """
+    secret = _usable(secret, tolerance)
+    content = cast("object", body)
+    if not isinstance(content, bytes | str):
+        raise InvalidInput(f"the body is of type {type(content).__name__}: give the bytes or the text that came")
+    _check_secret(headers, secret)
+    return _notification(content, tolerance, now)
+
+
+class Receiver:
+    """An ASGI application that takes notifications: mount it in another one, or serve it alone.
+
+    It answers 204 to a notification, at once or when `on_notification` is done, and 4xx with a short text to anything
+    else. Each state of a task is told once, as long as it is among the last 10,000; so is an account notification that
+    is sent again. It belongs to one process: what another one receives is no news here.
+
+    Args:
+        secret: The webhook_secret of the creates. None: anybody may send.
+        on_notification: Called with each notification; may be async. One that is not is called in a thread. When it
+            raises, the answer is 500, so that the provider sends again, and the notification is told again.
+        tolerance: Seconds that a timestamp may be before or after now; None for any.
+        clock: Tells the time, in seconds since 1970.
+
+    Raises:
+        InvalidInput: An argument cannot be used.
+    """
+
+    def __init__(
+        self,
+        secret: str | None,
+        *,
+        on_notification: Callable[[Notification], object] | None = None,
+        tolerance: float | None = 300.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._secret = _usable(secret, tolerance)
+        if on_notification is not None and not callable(on_notification):
+            raise InvalidInput("on_notification cannot be called: give a function of one argument")
+        self._handler, self._tolerance, self._clock = on_notification, tolerance, clock
+        self._once, self._news = _Once(), _News()
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: _Receive, send: _Send) -> None:
+        """Serve one connection, as ASGI 3 has it."""
+        if scope["type"] == "lifespan":
+            await _live(receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close"})
+        elif (answer := await self._answer(scope, receive)) is not None:
+            await _say(send, *answer)
+
+    def until_news(self, task_id: str, seconds: float) -> bool:
+        """Wait until there is news of a task, at most so many seconds; whether there is.
+
+        News ends every call that waits for it at that moment. When none does, it ends the next one at once.
+        """
+        event = Event()
+        if self._news.listen(task_id, event.set):
+            return True
+        try:
+            event.wait(min(seconds, TIMEOUT_MAX))
+        finally:
+            came = self._news.leave(task_id, event.set)
+        return came
+
+    async def until_news_async(self, task_id: str, seconds: float) -> bool:
+        """`until_news` for asyncio; the notification may arrive in another event loop."""
+        loop, event = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake() -> None:
+            with contextlib.suppress(RuntimeError):  # that loop is closed, so nobody waits there
+                loop.call_soon_threadsafe(event.set)
+
+        if self._news.listen(task_id, wake):
+            return True
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await event.wait()
+        finally:
+            came = self._news.leave(task_id, wake)
+        return came
+
+    async def _answer(self, scope: Mapping[str, Any], receive: _Receive) -> tuple[int, str] | None:
+        """Status and text of the answer; None when nobody is there any more."""
+        if scope["method"] != "POST":
+            return 405, "notifications are sent by POST"
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        try:
+            _check_secret(headers, self._secret)
+            body = await _read(receive)
+            return None if body is None else await self._take(body)
+        except WebhookRejected as rejected:
+            log.warning("%s", rejected)
+            return rejected.status, str(rejected)
+
+    async def _take(self, body: bytes) -> tuple[int, str]:
+        notification = _notification(body, self._tolerance, self._clock)
+        key = _identity(notification, body)
+        match self._once.begin(key):
+            case _Told.BEFORE:
+                return 204, ""
+            case _Told.JUST_NOW:  # whether that works out is not known: it must come again if it does not
+                return 503, "this notification is being handled; send it again later"
+            case _Told.NEVER:
+                if isinstance(notification, TaskNotification):
+                    self._news.tell(notification.task.id)
+        done = False
+        try:
+            await self._tell(notification)
+            done = True
+        except Exception:
+            log.exception("on_notification failed; the provider is asked to send the notification again")
+            return 500, "the notification could not be handled; send it again"
+        finally:
+            self._once.end(key, done=done)
+        return 204, ""
+
+    async def _tell(self, notification: Notification) -> None:
+        handler = self._handler
+        if handler is None:
+            return
+        result: object
+        if inspect.iscoroutinefunction(handler):
+            result = handler(notification)
+        else:
+            result, error = await asyncio.to_thread(_attempt, handler, notification)
+            if error:
+                raise error
+        if inspect.isawaitable(result):
+            await result
+
+
+class _Told(StrEnum):
+    NEVER = "never"
+    JUST_NOW = "just now"
+    BEFORE = "before"
+
+
+class _Once:
+    """Which notifications were told, or are being told; the oldest are forgotten."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._told: OrderedDict[bytes, _Told] = OrderedDict()
+
+    def begin(self, key: bytes) -> _Told:
+        """Whether it was told; if it never was, it is from now on."""
+        with self._lock:
+            told = self._told.get(key, _Told.NEVER)
+            if told is _Told.NEVER:
+                _remember(self._told, key, _Told.JUST_NOW)
+            return told
+
+    def end(self, key: bytes, *, done: bool) -> None:
+        """It was told, or could not be and is forgotten."""
+        with self._lock:
+            if not done:
+                self._told.pop(key, None)
+            elif key in self._told:
+                self._told[key] = _Told.BEFORE
+
+
+class _News:
+    """Of which tasks there is news that nobody has heard, and who waits for news of which."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._unheard: OrderedDict[bytes, None] = OrderedDict()
+        self._waiting: dict[bytes, list[Callable[[], object]]] = {}
+
+    def tell(self, task_id: str) -> None:
+        """Wake all who wait for news of this task; keep it for the next one if nobody does."""
+        key = _digest(task_id)
+        with self._lock:
+            waiting = self._waiting.pop(key, [])
+            if not waiting:
+                _remember(self._unheard, key, None)
+        for wake in waiting:
+            wake()
+
+    def listen(self, task_id: str, wake: Callable[[], object]) -> bool:
+        """Whether there is news already; if not, `wake` is called when it comes."""
+        key = _digest(task_id)
+        with self._lock:
+            if key in self._unheard:
+                del self._unheard[key]
+                return True
+            self._waiting.setdefault(key, []).append(wake)
+            return False
+
+    def leave(self, task_id: str, wake: Callable[[], object]) -> bool:
+        """Listen no longer; whether news has come."""
+        key = _digest(task_id)
+        with self._lock:
+            waiting = self._waiting.get(key, [])
+            if wake not in waiting:
+                return True
+            waiting.remove(wake)
+            if not waiting:
+                del self._waiting[key]
+            return False
+
+
+def _remember(kept: OrderedDict[bytes, Any], key: bytes, value: object) -> None:
+    kept[key] = value
+    kept.move_to_end(key)
+    if len(kept) > REMEMBERED:
+        kept.popitem(last=False)
+
+
+def _digest(*words: str) -> bytes:
+    """A key of one length for text of any."""
+    return hashlib.sha256("\0".join(words).encode("utf-8", "surrogatepass")).digest()
+
+
+def _identity(notification: Notification, body: bytes) -> bytes:
+    if isinstance(notification, TaskNotification):
+        return _digest(notification.task.id, notification.task.state)
+    return hashlib.sha256(body).digest()
+
+
+def _attempt(handler: Callable[[Notification], object], notification: Notification) -> tuple[object, Exception | None]:
+    """What the handler returns or raises: a StopIteration that crosses from a thread would hang asyncio."""
+    try:
+        return handler(notification), None
+    except Exception as error:
+        return None, error
+
+
+async def _live(receive: _Receive, send: _Send) -> None:
+    """Nothing has to be started or stopped."""
+    while (await receive())["type"] != "lifespan.shutdown":
+        await send({"type": "lifespan.startup.complete"})
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+async def _read(receive: _Receive) -> bytes | None:
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        body += message.get("body", b"")
+        if len(body) > LARGEST_BODY:
+            raise WebhookRejected(f"the body is larger than {LARGEST_BODY} bytes", kind="size")
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+async def _say(send: _Send, status: int, text: str) -> None:
+    content = text.encode()
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(content))]
+    allow = [(b"allow", b"POST")] if status == 405 else []
+    await send({"type": "http.response.start", "status": status, "headers": [*(headers if text else ()), *allow]})
+    await send({"type": "http.response.body", "body": content})
+
+
+def _usable(secret: str | None, tolerance: float | None) -> Secret | None:
+    if tolerance is not None and not (_is_number(tolerance) and tolerance >= 0):
+        raise InvalidInput(f"tolerance is {tolerance!r}: give seconds, or None to accept any timestamp")
+    if secret is None:
+        return None
+    if not isinstance(cast("object", secret), str):
+        raise InvalidInput(f"the webhook secret is of type {type(secret).__name__}: give text, or None to check none")
+    if not secret:
+        raise InvalidInput("the webhook secret is empty: give that of the creates, or None to check none")
+    if secret != secret.strip() or not secret.isprintable():
+        raise InvalidInput("the webhook secret has a space at an end or a line break, which no header can carry")
+    return Secret(secret)
+
+
+def _check_secret(headers: Mapping[str, str], secret: str | None) -> None:
+    if secret is None:
+        return
+    given = next((value for name, value in headers.items() if name.lower() == SECRET_HEADER), None)
+    if given is None:
+        raise WebhookRejected(f"there is no header {SECRET_HEADER}", kind="secret")
+    expected, text = _utf8(secret), _utf8(given)
+    try:
+        sent = given.encode("latin-1")  # what servers decode headers by
+    except UnicodeEncodeError:
+        sent = text
+    if not hmac.compare_digest(text, expected) | hmac.compare_digest(sent, expected):
+        raise WebhookRejected(f"the header {SECRET_HEADER} holds another secret", kind="secret")
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _notification(content: bytes | str, tolerance: float | None, now: Callable[[], float]) -> Notification:
+    body = _json_object(content)
+    task = envelope.read_notification(body)
+    if task is not None:
+        return TaskNotification(task, _timely(body.get("timestamp"), task.id, tolerance, now))
+    kind = body.get("type")
+    if not isinstance(kind, str) or not kind:
+        raise WebhookRejected("the body has no task_id, in data or at the root, and no type", kind="form")
+    _timely(body.get("timestamp"), None, tolerance, now)
+    message = body.get("message")
+    return AccountNotification(
+        type=AccountType(kind) if kind in set(AccountType) else kind,
+        time=_moment(body.get("time")),
+        message=message if isinstance(message, str) else "",
+        detail=as_object(body.get("detail")),
+        raw=body,
+    )
+
+
+def _timely(value: object, task_id: str | None, tolerance: float | None, now: Callable[[], float]) -> datetime | None:
+    if value is None:
+        return None
+    moment = _moment(value)
+    if moment is None:
+        shown = f"{value!r:.40}" if _is_number(value) else f"of type {type(value).__name__}"
+        raise WebhookRejected(f"its timestamp is {shown}, not unix time in seconds", kind="form", task_id=task_id)
+    distance = now() - moment.timestamp()
+    if tolerance is not None and abs(distance) > tolerance:
+        raise WebhookRejected(
+            f"its timestamp {moment:%Y-%m-%d %H:%M:%S} UTC is {abs(distance):.0f} s "
+            f"{'before' if distance > 0 else 'after'} now, and {tolerance:g} s are allowed: it is old, or the clock "
+            "of this machine is wrong",
+            kind="time",
+            task_id=task_id,
+        )
+    return moment
+
+
+def _moment(value: object) -> datetime | None:
+    """The time that a number of seconds since 1970 stands for; None if it stands for none."""
+    if not _is_number(value):
+        return None
+    try:
+        return datetime.fromtimestamp(value, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _json_object(content: bytes | str) -> dict[str, Any]:
+    value, problem = _json(content)
+    if isinstance(value, dict):
+        return cast("dict[str, Any]", value)
+    raise WebhookRejected(problem or "the body is no JSON object", kind="form")
+
+
+def _json(content: bytes | str) -> tuple[object, str]:
+    """The value, or what is wrong; not as an exception, because those of the decoders hold the whole body."""
+    try:
+        text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
+        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_refuse_twins), ""
+    except RecursionError:
+        return None, "the body is nested too deeply"
+    except ValueError as error:
+        return None, f"the body is not JSON: {error}"
+
+
+def _refuse_constant(word: str) -> NoReturn:
+    raise ValueError(f"it has {word}")
+
+
+def _refuse_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("an object has a key twice")
+    return found
