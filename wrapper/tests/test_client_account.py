@@ -202,6 +202,75 @@ def test_client_learns_how_long_tasks_take(shell: str) -> None:
     assert clock.sleeps[-1] > 5 * clock.sleeps[0]
 
 
+# ---- news
+
+
+class News:
+    """A receiver at which news arrives as written down: (which task, after how many seconds)."""
+
+    def __init__(self, clock: FakeClock, *news: tuple[str, float]) -> None:
+        self.clock, self.news, self.asked = clock, list(news), list[tuple[Any, float]]()
+
+    def until_news(self, task_ids: Any, seconds: float) -> str | None:
+        """Let time pass until the next news, or all of it."""
+        self.asked.append((task_ids, seconds))
+        task_id, after = self.news.pop(0) if self.news else (None, seconds)
+        self.clock.ticks += after
+        return task_id
+
+    async def until_news_async(self, task_ids: Any, seconds: float) -> str | None:
+        """The same."""
+        return self.until_news(task_ids, seconds)
+
+
+def test_news_of_a_task_makes_its_wait_look_at_once(shell: str) -> None:
+    """The look decides."""
+    clock = FakeClock()
+    news, script = News(clock, (TASK_ID, 0.3)), provider(seen(), DONE)
+    task = perform(shell, script, lambda client: client.run(FACE_SWAP), clock=clock, webhooks=news)
+
+    assert task.output.image_url
+    assert clock.ticks == pytest.approx(0.3)
+    assert clock.sleeps == []
+    assert news.asked[0][0] == (TASK_ID,)
+
+
+def test_without_news_a_wait_looks_as_always(shell: str) -> None:
+    """A notification that never comes costs only the time until the next look."""
+    clock = FakeClock()
+    script = provider(seen("processing"), DONE)
+    perform(shell, script, lambda client: client.wait(TASK_ID), clock=clock, webhooks=News(clock))
+
+    assert clock.ticks == pytest.approx(waiting.next_look(0.0, waiting.Usual(8.0)))
+
+
+def test_news_of_one_of_many_looks_at_that_one(shell: str) -> None:
+    """And not at the others."""
+    other = answer(200, {"data": {**task_data("processing"), "task_id": "b"}})
+    done = answer(200, {"data": {**task_data("completed"), "task_id": "b"}})
+    clock = FakeClock()
+    script = provider(seen("processing"), other, done, DONE)
+    perform(
+        shell,
+        script,
+        lambda client: client.wait_all([TASK_ID, "b"]),
+        clock=clock,
+        webhooks=News(clock, ("b", 0.2)),
+    )
+
+    assert [line.rpartition("/")[2] for line in script.lines] == [TASK_ID, "b", "b", TASK_ID]
+
+
+def test_pauses_after_trouble_are_not_cut_by_news(shell: str) -> None:
+    """A server in trouble is left alone."""
+    clock = FakeClock()
+    news, script = News(clock, (TASK_ID, 0.1)), provider(seen("processing"), refused(500), refused(500), DONE)
+    perform(shell, script, lambda client: client.wait(TASK_ID), clock=clock, webhooks=news)
+
+    assert len(clock.sleeps) == 2
+    assert len(news.asked) == 1
+
+
 # ---- account
 
 

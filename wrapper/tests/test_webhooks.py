@@ -673,7 +673,7 @@ def test_server_may_start_and_stop_it() -> None:
 # News for those who wait.
 
 
-def until_news(shell: str, made: Receiver, task_id: str = TASK_ID, seconds: float = LONG) -> bool:
+def until_news(shell: str, made: Receiver, task_id: str = TASK_ID, seconds: float = LONG) -> str | None:
     """Wait in the way of either client."""
     if shell == "sync":
         return made.until_news(task_id, seconds)
@@ -737,7 +737,31 @@ def test_news_that_nobody_hears_is_bounded(shell: str, monkeypatch: pytest.Monke
     made = receiver()
     deliver(made, *(changed("completed", name) for name in ("a", "b", "c")))
 
-    assert [until_news(shell, made, name, 0) for name in ("a", "b", "c")] == [False, True, True]
+    assert [until_news(shell, made, name, 0) for name in ("a", "b", "c")] == [None, "b", "c"]
+
+
+def test_news_of_one_of_several_names_it(shell: str) -> None:
+    """News of another one is kept for the next call."""
+    made = receiver()
+    deliver(made, changed("completed", "b"), changed("completed", "c"))
+    wanted: Any = ["a", "b", "c"]
+
+    assert [until_news(shell, made, wanted, 0) for _ in range(3)] == ["b", "c", None]
+    assert made._news._waiting == {}
+
+
+def test_news_of_two_at_once_is_heard_one_after_the_other() -> None:
+    """The waiter is woken once, and nothing is lost."""
+    made = receiver()
+
+    async def main() -> list[str | None]:
+        waiting = asyncio.create_task(made.until_news_async(["a", "b", "c"], LONG))
+        await asyncio.sleep(0)
+        await Exchange(changed("completed", "c")).run(made)
+        await Exchange(changed("completed", "b")).run(made)
+        return [await waiting, *[await made.until_news_async(["a", "b", "c"], 0) for _ in range(2)]]
+
+    assert asyncio.run(main()) == ["b", "c", None]
 
 
 class Announced(threading.Event):
@@ -761,7 +785,7 @@ def test_threads_that_wait_are_woken(monkeypatch: pytest.MonkeyPatch) -> None:
             Announced.waits.acquire()
         deliver(made, ENDED, changed("completed", "another"))
 
-        assert [each.result() for each in woken] == [True] * 3
+        assert [each.result() for each in woken] == [TASK_ID, TASK_ID, "another"]
     assert made._news._waiting == {}
     assert not made.until_news(TASK_ID, 0)
 
@@ -770,7 +794,7 @@ def test_coroutines_that_wait_are_woken() -> None:
     """By a notification in the same loop; the loop goes on meanwhile."""
     made = receiver()
 
-    async def main() -> list[bool]:
+    async def main() -> list[str | None]:
         waits = [(TASK_ID, LONG), (TASK_ID, float("inf")), ("another", LONG)]
         waiting = [asyncio.create_task(made.until_news_async(*wait)) for wait in waits]
         await asyncio.sleep(0)
@@ -778,7 +802,7 @@ def test_coroutines_that_wait_are_woken() -> None:
         await Exchange(changed("failed", "another")).run(made)
         return await asyncio.gather(*waiting)
 
-    assert asyncio.run(main()) == [True] * 3
+    assert asyncio.run(main()) == [TASK_ID, TASK_ID, "another"]
     assert made._news._waiting == {}
 
 
@@ -835,7 +859,7 @@ def test_many_threads_hear_all_news() -> None:
     made = receiver()
     names = [f"task {number}" for number in range(200)]
     statuses = ("pending", "processing", "completed")
-    heard: dict[str, bool] = {}
+    heard: dict[str, str | None] = {}
 
     def wait(name: str) -> None:
         heard[name] = made.until_news(name, LONG)
@@ -846,7 +870,7 @@ def test_many_threads_hear_all_news() -> None:
     with ThreadPoolExecutor(8) as waiters, ThreadPoolExecutor(4) as senders:
         list(itertools.chain(waiters.map(wait, names), senders.map(send, names)))
 
-    assert heard == dict.fromkeys(names, True)
+    assert heard == {name: name for name in names}
     assert made._news._waiting == {}
 
 

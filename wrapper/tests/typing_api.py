@@ -139,6 +139,6 @@ async def notifications(body: bytes, headers: dict[str, str]) -> ASGIApp:
     assert_type(webhooks.parse("{}", {}, secret=None), webhooks.Notification)
     heard: list[webhooks.Notification] = []
     receiver = webhooks.Receiver(None, on_notification=heard.append)
-    assert_type(receiver.until_news("id", 1), bool)
-    assert_type(await receiver.until_news_async("id", 1.5), bool)
+    assert_type(receiver.until_news("id", 1), str | None)
+    assert_type(await receiver.until_news_async(["id", "other"], 1.5), str | None)
     return receiver

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from datetime import datetime
 from functools import cache
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import httpx
 
@@ -29,6 +29,9 @@ from .errors import InvalidInput, SubmissionUncertain
 from .inputs import TaskInput
 from .media import LARGEST_FILE, Upload, upload_ending
 from .task import Finding, Output, OutputT, State, Task
+
+if TYPE_CHECKING:
+    from .webhooks import Receiver
 
 T = TypeVar("T")
 Clock = Callable[[], Moment]
@@ -131,6 +134,7 @@ class Shell:
         poll_patience: float,
         mark_webhooks: bool,
         uploads: bool,
+        webhooks: Receiver | None,
         clock: Clock,
     ) -> None:
         self._key = Key(api_key)
@@ -145,6 +149,7 @@ class Shell:
         self._experience, self._mark_webhooks = Experience(), mark_webhooks
         origin = spec.upload_server() if self.base_url == DEFAULT_BASE_URL else self.base_url
         self._uploads = attaching.Uploads(origin, wanted=uploads)
+        self._webhooks = webhooks
         self._own_ids: deque[str] = deque(maxlen=OWN_IDS_KEPT)
         self._unknown_words: set[str] = set()
 
@@ -237,8 +242,8 @@ class Shell:
         content = {} if send.json is None else {"json": send.json}
         return {"method": send.method, "url": send.path, "params": send.params, "timeout": timeout, **content}
 
-    def _woke(self) -> Woke:
-        return Woke(self._clock())
+    def _woke(self, news_of: str | None = None) -> Woke:
+        return Woke(self._clock(), news_of)
 
     def _notice(self, task: Task[Output]) -> None:
         """Log a change; an unknown status word is a warning, once a client and word."""

@@ -24,6 +24,8 @@ from .task import Finding, Output, OutputT, Task
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
+    from .webhooks import Receiver
+
 T = TypeVar("T")
 
 
@@ -41,6 +43,7 @@ class AsyncClient(Shell):
             brought no answer is found again for certain.
         uploads: Whether files are uploaded before a create where its field takes a URL alone, or the file is large.
             False: they go along in base64.
+        webhooks: Where notifications arrive; news of a task makes a wait for it look at once.
         transport: How requests are sent; None for the network. For tests and proxies.
         clock: Tells the time; for tests.
         sleep: Lets seconds pass; for tests.
@@ -58,12 +61,13 @@ class AsyncClient(Shell):
         poll_patience: float = 60.0,
         mark_webhooks: bool = True,
         uploads: bool = True,
+        webhooks: Receiver | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Clock = system_clock,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         api_key = hidden(api_key)
-        super().__init__(api_key, base_url, http_timeout, poll_patience, mark_webhooks, uploads, clock)
+        super().__init__(api_key, base_url, http_timeout, poll_patience, mark_webhooks, uploads, webhooks, clock)
         self._sleep = sleep
         verify = ssl_context()
         self._http = httpx.AsyncClient(base_url=self.base_url, transport=transport, verify=verify, auth=self._key)
@@ -192,6 +196,8 @@ class AsyncClient(Shell):
         match step:
             case Send():
                 return await self._send(step)
+            case Sleep(seconds, news_of) if news_of and seconds and self._webhooks:
+                return self._woke(await self._webhooks.until_news_async(news_of, seconds))
             case Sleep():
                 await self._sleep(step.seconds)
             case Changed():

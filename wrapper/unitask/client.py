@@ -23,6 +23,8 @@ from .task import Finding, Output, OutputT, Task
 if TYPE_CHECKING:
     from openai import OpenAI
 
+    from .webhooks import Receiver
+
 T = TypeVar("T")
 
 
@@ -40,6 +42,7 @@ class Client(Shell):
             brought no answer is found again for certain.
         uploads: Whether files are uploaded before a create where its field takes a URL alone, or the file is large.
             False: they go along in base64.
+        webhooks: Where notifications arrive; news of a task makes a wait for it look at once.
         transport: How requests are sent; None for the network. For tests and proxies.
         clock: Tells the time; for tests.
         sleep: Lets seconds pass; for tests.
@@ -57,12 +60,13 @@ class Client(Shell):
         poll_patience: float = 60.0,
         mark_webhooks: bool = True,
         uploads: bool = True,
+        webhooks: Receiver | None = None,
         transport: httpx.BaseTransport | None = None,
         clock: Clock = system_clock,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         api_key = hidden(api_key)
-        super().__init__(api_key, base_url, http_timeout, poll_patience, mark_webhooks, uploads, clock)
+        super().__init__(api_key, base_url, http_timeout, poll_patience, mark_webhooks, uploads, webhooks, clock)
         self._sleep = sleep
         verify = ssl_context()
         self._http = httpx.Client(base_url=self.base_url, transport=transport, verify=verify, auth=self._key)
@@ -296,6 +300,8 @@ class Client(Shell):
         match step:
             case Send():
                 return self._send(step)
+            case Sleep(seconds, news_of) if news_of and seconds and self._webhooks:
+                return self._woke(self._webhooks.until_news(news_of, seconds))
             case Sleep():
                 self._sleep(step.seconds)
             case Changed():

@@ -20,7 +20,7 @@ import json
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -162,37 +162,39 @@ class Receiver:
         elif (answer := await self._answer(scope, receive)) is not None:
             await _say(send, *answer)
 
-    def until_news(self, task_id: str, seconds: float) -> bool:
-        """Wait until there is news of a task, at most so many seconds; whether there is.
+    def until_news(self, task_ids: str | Collection[str], seconds: float) -> str | None:
+        """Wait until there is news of a task, or of one of several, at most so many seconds; of which there is.
 
         News ends every call that waits for it at that moment. When none does, it ends the next one at once.
         """
-        event = Event()
-        if self._news.listen(task_id, event.set):
-            return True
+        event, wanted = Event(), _several(task_ids)
+        heard = self._news.listen(wanted, event.set)
+        if heard is not None:
+            return heard
         try:
             event.wait(min(seconds, TIMEOUT_MAX))
         finally:
-            came = self._news.leave(task_id, event.set)
-        return came
+            heard = self._news.leave(wanted, event.set)
+        return heard
 
-    async def until_news_async(self, task_id: str, seconds: float) -> bool:
+    async def until_news_async(self, task_ids: str | Collection[str], seconds: float) -> str | None:
         """`until_news` for asyncio; the notification may arrive in another event loop."""
-        loop, event = asyncio.get_running_loop(), asyncio.Event()
+        loop, event, wanted = asyncio.get_running_loop(), asyncio.Event(), _several(task_ids)
 
         def wake() -> None:
             with contextlib.suppress(RuntimeError):  # that loop is closed, so nobody waits there
                 loop.call_soon_threadsafe(event.set)
 
-        if self._news.listen(task_id, wake):
-            return True
+        heard = self._news.listen(wanted, wake)
+        if heard is not None:
+            return heard
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await event.wait()
         finally:
-            came = self._news.leave(task_id, wake)
-        return came
+            heard = self._news.leave(wanted, wake)
+        return heard
 
     async def _answer(self, scope: Mapping[str, Any], receive: _Receive) -> tuple[int, str] | None:
         """Status and text of the answer; None when nobody is there any more."""
@@ -292,27 +294,39 @@ class _News:
         for wake in waiting:
             wake()
 
-    def listen(self, task_id: str, wake: Callable[[], object]) -> bool:
-        """Whether there is news already; if not, `wake` is called when it comes."""
-        key = _digest(task_id)
+    def listen(self, task_ids: Collection[str], wake: Callable[[], object]) -> str | None:
+        """Of which of these tasks there is news already; if of none, `wake` is called when some comes."""
         with self._lock:
-            if key in self._unheard:
-                del self._unheard[key]
-                return True
-            self._waiting.setdefault(key, []).append(wake)
-            return False
+            for task_id in task_ids:
+                if self._unheard.pop(_digest(task_id), _NOTHING) is None:
+                    return task_id
+            for task_id in task_ids:
+                self._waiting.setdefault(_digest(task_id), []).append(wake)
+            return None
 
-    def leave(self, task_id: str, wake: Callable[[], object]) -> bool:
-        """Listen no longer; whether news has come."""
-        key = _digest(task_id)
+    def leave(self, task_ids: Collection[str], wake: Callable[[], object]) -> str | None:
+        """Listen no longer; of which task news has come. News of further ones is kept."""
+        came: list[str] = []
         with self._lock:
-            waiting = self._waiting.get(key, [])
-            if wake not in waiting:
-                return True
-            waiting.remove(wake)
-            if not waiting:
-                del self._waiting[key]
-            return False
+            for task_id in task_ids:
+                key = _digest(task_id)
+                waiting = self._waiting.get(key, [])
+                if wake not in waiting:
+                    came.append(task_id)
+                    continue
+                waiting.remove(wake)
+                if not waiting:
+                    del self._waiting[key]
+            for task_id in came[1:]:
+                _remember(self._unheard, _digest(task_id), None)
+        return came[0] if came else None
+
+
+_NOTHING: Any = object()
+
+
+def _several(task_ids: str | Collection[str]) -> Collection[str]:
+    return (task_ids,) if isinstance(task_ids, str) else task_ids
 
 
 def _remember(kept: OrderedDict[bytes, Any], key: bytes, value: object) -> None:
