@@ -24,6 +24,7 @@ from ._core.messages import Answer, Delivery, Failure, Flow, Moment, Reply, Send
 from ._core.secret import Secret
 from ._core.shapes import as_object
 from ._core.waiting import Experience
+from ._telemetry import watched
 from .account import Account, ActiveTasks
 from .errors import InvalidInput, SubmissionUncertain
 from .inputs import TaskInput
@@ -167,21 +168,26 @@ class Shell:
     def _submit_flow(self, body: dict[str, Any], task: TaskInput[OutputT]) -> Flow[Task[OutputT]]:
         body = finding.marked(body, secrets.token_hex(8)) if self._mark_webhooks else body
         body = yield from attaching.attached(body, self._uploads, self._limits())
-        created = yield from flows.submit(body, task.output_type(), self._resend)
+        model, task_type = task.operation()
+        create = flows.submit(body, task.output_type(), self._resend)
+        created = yield from watched(create, "create", model=model, task_type=task_type)
         self._own_ids.append(created.id)
         return created
 
     def _run_flow(self, body: dict[str, Any], task: TaskInput[OutputT], limits: Limits) -> Flow[Task[OutputT]]:
         created = yield from self._submit_flow(body, task)
         kind = type(task).__name__ if type(task).__name__ in spec.task_types() else None
-        return (yield from flows.wait(created.id, task.output_type(), kind, limits, seen=created))
+        wait = flows.wait(created.id, task.output_type(), kind, limits, seen=created)
+        return (yield from watched(wait, "wait", task_id=created.id))
 
     def _wait_flow(self, task: Task[Any] | str, limits: Limits) -> Flow[Task[Any]]:
-        return flows.wait(*_target(task), limits)
+        target = _target(task)
+        return watched(flows.wait(*target, limits), "wait", task_id=target[0])
 
     def _wait_all_flow(self, tasks: Iterable[Task[Any] | str], limits: Limits) -> Flow[list[Any]]:
         targets = [_target(task) for task in tasks]
-        return flows.together([(target[0], flows.wait(*target, limits)) for target in targets])
+        waits = [(target[0], flows.wait(*target, limits)) for target in targets]
+        return flows.together([(task_id, watched(wait, "wait", task_id=task_id)) for task_id, wait in waits])
 
     def _watch_flow(self, task: Task[Any] | str, limits: Limits) -> Flow[Task[Any]]:
         return flows.watch(*_target(task), limits)

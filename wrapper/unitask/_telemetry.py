@@ -1,0 +1,89 @@
+"""What others may watch: OpenTelemetry spans, when its API is installed, and nothing when it is not.
+
+    unitask.create     model, task type, task id
+    unitask.wait       task id, polls, status, cost; model and task type as the answer says
+    unitask.download   task id, files
+
+Spans hold ids and figures, never an input, an output or a key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from functools import cache
+from importlib import import_module
+from importlib.metadata import version
+from typing import Any
+
+from ._core.messages import Flow, Send
+from .task import OutputT, Task
+
+
+class Span:
+    """A span that is under way, or nothing if nobody watches."""
+
+    def __init__(self, span: Any) -> None:
+        self._span = span
+
+    def note(self, **facts: str | float | None) -> None:
+        """Add what is known by now; None is left out."""
+        if self._span is not None:
+            self._span.set_attributes({f"unitask.{name}": fact for name, fact in facts.items() if fact is not None})
+
+    def note_task(self, task: Task[Any]) -> None:
+        """Add what a task says of itself."""
+        names = {"task_id": task.id, "model": task.model, "task_type": task.task_type, "status": str(task.state)}
+        self.note(cost_usd=task.cost_usd, **{name: word for name, word in names.items() if word})
+
+
+@contextmanager
+def span(name: str, **facts: str | float | None) -> Generator[Span]:
+    """Around something that is watched; an error that leaves it is noted, with its task id."""
+    tracer = _tracer()
+    if tracer is None:
+        yield Span(None)
+        return
+    started = tracer.start_span(f"unitask.{name}")
+    under_way = Span(started)
+    under_way.note(**facts)
+    try:
+        yield under_way
+    except BaseException as error:
+        under_way.note(task_id=getattr(error, "task_id", None))
+        started.record_exception(error)
+        started.set_status(import_module("opentelemetry.trace").StatusCode.ERROR, type(error).__name__)
+        raise
+    finally:
+        started.end()
+
+
+def watched(flow: Flow[Task[OutputT]], name: str, **facts: str | float | None) -> Flow[Task[OutputT]]:
+    """A flow that ends with a task, with a span around it."""
+    with span(name, **facts) as under_way:
+        polls = 0
+        try:
+            step = next(flow)
+            while True:
+                polls += isinstance(step, Send)
+                try:
+                    reply = yield step
+                except BaseException as interruption:
+                    flow.throw(interruption)
+                    raise
+                step = flow.send(reply)
+        except StopIteration as end:
+            task: Task[OutputT] = end.value
+        finally:
+            under_way.note(polls=polls)
+        under_way.note_task(task)
+        return task
+
+
+@cache
+def _tracer() -> Any:
+    try:
+        trace = import_module("opentelemetry.trace")
+    except ImportError:
+        return None
+    return trace.get_tracer("unitask", version("unitask"))
