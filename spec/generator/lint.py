@@ -47,13 +47,15 @@ def _media(document: Document) -> Iterator[str]:
     for name, schema in document["components"]["schemas"].items():
         fields = schema.get("properties", {})
         for field, rule in fields.items():
-            for media in (rule.get("x-media", {}), rule.get("items", {}).get("x-media", {})):
+            each: list[Document] = [rule.get("x-media", {}), rule.get("items", {}).get("x-media", {})]
+            for media in each:
                 where = f"#/components/schemas/{name}/properties/{field}: x-media"
-                if media.get("role", "preview") not in ROLES:
-                    yield f"{where}: the role {media['role']!r} is none of {', '.join(ROLES)}"
-                for key in SIBLINGS & media.keys():
-                    if media[key].partition(".")[0] not in fields.keys() - {field}:
-                        yield f"{where}: {key} names {media[key]!r}, which is no field beside it"
+                if (role := media.get("role", ROLES[0])) not in ROLES:
+                    yield f"{where}: the role {role!r} is none of {', '.join(ROLES)}"
+                for key in sorted(SIBLINGS & media.keys()):
+                    named: str = media[key]
+                    if named.partition(".")[0] not in fields.keys() - {field}:
+                        yield f"{where}: {key} names {named!r}, which is no field beside it"
 
 
 def _examples(document: Document) -> Iterator[str]:
@@ -85,9 +87,8 @@ def _example_tasks(document: Document) -> Iterator[str]:
 def _example_files(document: Document) -> Iterator[str]:
     """Each field whose examples hold a URL says what lies there, or it would not be among the files of a task."""
     for name, example in document["components"]["examples"].items():
-        body = example["value"].get("data") if example["x-part"] != "request" else None
-        task = task_of(document, body) if isinstance(body, dict) else None
-        if task:
+        body: Any = example["value"].get("data") if example["x-part"] != "request" else None
+        if isinstance(body, dict) and (task := task_of(document, body)):
             rule = {"$ref": f"#/components/schemas/{task['output']}"}
             for place in _unclassified(document, body["output"], rule, task["output"]):
                 yield f"example {name}: {place} holds a URL: say what lies there (x-media)"
