@@ -247,7 +247,7 @@ class AsyncClient(Shell):
                 try:
                     async with self._plain.stream(**self._fetch_call(sink)) as response:
                         sink.begin(self._head(response))
-                        async for chunk in response.aiter_bytes(files.CHUNK):
+                        async for chunk in response.aiter_bytes():
                             await asyncio.to_thread(sink.write, chunk)
                     return await asyncio.to_thread(sink.finish)
                 except FETCH_ERRORS as error:

@@ -367,7 +367,7 @@ class Client(Shell):
                 try:
                     with self._plain.stream(**self._fetch_call(sink)) as response:
                         sink.begin(self._head(response))
-                        for chunk in response.iter_bytes(files.CHUNK):
+                        for chunk in response.iter_bytes():
                             sink.write(chunk)
                     return sink.finish()
                 except FETCH_ERRORS as error:

@@ -22,8 +22,6 @@ from ._core.messages import Answer, Moment
 from .errors import DownloadFailed, InvalidInput
 from .task import OutputFile, Task
 
-CHUNK = 1 << 16  # bytes read at a time
-
 
 @dataclass(frozen=True, slots=True)
 class Target:
