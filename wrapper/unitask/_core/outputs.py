@@ -13,7 +13,7 @@ import base64
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, cast, get_args
 from urllib.parse import unquote_to_bytes
 
@@ -95,7 +95,8 @@ class OutputFile:
 
     def __repr__(self) -> str:
         url = self.url if len(self.url) <= 300 else f"{self.url[:100]}... ({len(self.url)} characters)"
-        return f"OutputFile({url!r}, {self.kind!r}, {self.role!r}, {self.place!r}, number={self.number})"
+        values = {each.name: getattr(self, each.name) for each in fields(self)} | {"url": url}
+        return f"OutputFile({', '.join(f'{name}={value!r}' for name, value in values.items() if value is not None)})"
 
 
 def files_of(output: Mapping[str, Any], schema: str, task_id: str) -> list[OutputFile]:
@@ -173,10 +174,10 @@ def _inside(value: object, rule: object, around: _Around) -> Iterator[OutputFile
             yield from _inside(item, rules.get("items"), around.into(f"[{number}]"))
     elif isinstance(value, dict):
         parts = cast("dict[str, object]", value)
-        fields, other = as_object(rules.get("properties")), rules.get("additionalProperties")
+        known, other = as_object(rules.get("properties")), rules.get("additionalProperties")
         for name, part in parts.items():
             step = f".{name}" if around.place else name
-            yield from _inside(part, fields.get(name, other), around.into(step, beside=parts))
+            yield from _inside(part, known.get(name, other), around.into(step, beside=parts))
 
 
 def _here(text: str, rule: Mapping[str, Any], media: Mapping[str, Any], around: _Around) -> Iterator[OutputFile]:
