@@ -546,7 +546,7 @@ def from_wire(shell: str, url: str, folder: Path) -> bytes:
 
 def ok(target: str) -> bytes:
     """An answer that holds the target."""
-    return f"HTTP/1.1 200 OK\r\nContent-Length: {len(target)}\r\n\r\n{target}".encode()
+    return f"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {len(target)}\r\n\r\n{target}".encode()
 
 
 @pytest.mark.parametrize(
@@ -583,7 +583,7 @@ def test_redirect_leads_to_its_own_target(shell: str, tmp_path: Path) -> None:
 
     def answers(target: str) -> bytes:
         return (
-            b"HTTP/1.1 302 Found\r\nLocation: /there;1?x=%2520\r\nContent-Length: 0\r\n\r\n"
+            b"HTTP/1.1 302 Found\r\nConnection: close\r\nLocation: /there;1?x=%2520\r\nContent-Length: 0\r\n\r\n"
             if target == "/a/../b"
             else ok(target)
         )
