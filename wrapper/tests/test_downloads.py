@@ -334,9 +334,16 @@ def test_range_that_cannot_be_had_starts_again(shell: str, tmp_path: Path) -> No
         httpx.Response(416, headers={"content-range": "bytes */1000"}),
         httpx.Response(200, content=CONTENT[:1000]),
     ]
-    (path,) = fetch(shell, lambda _: replies.pop(0), task(), tmp_path / "a.mp4")
+    asked: list[str | None] = []
+
+    def host(request: httpx.Request) -> httpx.Response:
+        asked.append(request.headers.get("range"))
+        return replies.pop(0)
+
+    (path,) = fetch(shell, host, task(), tmp_path / "a.mp4")
 
     assert path.read_bytes() == CONTENT[:1000]
+    assert asked == [None, "bytes=2000-", None]
 
 
 def test_connection_that_gets_on_may_break_any_number_of_times(
