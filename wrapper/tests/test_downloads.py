@@ -128,8 +128,18 @@ def test_file_is_fetched_by_itself(shell: str, tmp_path: Path) -> None:
         (task(KLING), {"parallel": 0}, "parallel is 0: give a whole number from 1"),
         (task(KLING), {"parallel": 1.5}, "parallel is 1.5"),
         ([OutputFile(URL), OutputFile(f"{URL}x")], {"to": "/nowhere/a.mp4"}, "2 output files: name a folder"),
+        ([OutputFile(URL), OutputFile(f"{URL}?x")], {}, "two of the files would have one name"),
     ],
-    ids=["empty", "id", "number", "only-a-cover", "none-at-once", "half-at-once", "two-under-one-name"],
+    ids=[
+        "empty",
+        "id",
+        "number",
+        "only-a-cover",
+        "none-at-once",
+        "half-at-once",
+        "two-in-one-file",
+        "two-under-one-name",
+    ],
 )
 def test_what_cannot_be_fetched_is_refused(
     shell: str, what: Any, options: dict[str, Any], reason: str, tmp_path: Path
@@ -518,16 +528,16 @@ def test_cancelled_downloads_leave_whole_files(tmp_path: Path) -> None:
 
 @contextmanager
 def wire(answers: Callable[[str], bytes]) -> Iterator[tuple[str, list[str]]]:
-    """A server on this machine that answers a request line with bytes; its address, and the targets asked for."""
+    """A server on this machine; its address, and what it was asked for: each target, with a range if there is one."""
     targets: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def handle(self) -> None:
             target = self.rfile.readline().split()[1].decode("ascii")
-            while self.rfile.readline().strip():
-                pass
-            targets.append(target)
-            self.wfile.write(answers(target))
+            headers = iter(self.rfile.readline, b"\r\n")
+            asked = [line.decode("ascii").strip().lower() for line in headers if line.lower().startswith(b"range:")]
+            targets.append(" ".join([target, *asked]))
+            self.wfile.write(answers(targets[-1]))
 
     class Server(ThreadingHTTPServer):
         def handle_error(self, *_: Any) -> None:
@@ -599,6 +609,21 @@ def test_redirect_leads_to_its_own_target(shell: str, tmp_path: Path) -> None:
         assert from_wire(shell, f"{origin}/a/../b", tmp_path) == b"/there;1?x=%2520"
 
     assert targets == ["/a/../b", "/there;1?x=%2520"]
+
+
+def test_server_that_hangs_up_is_asked_for_the_rest(shell: str, tmp_path: Path) -> None:
+    """What came before is not fetched twice."""
+
+    def answers(asked: str) -> bytes:
+        start = int(asked.partition("=")[2].rstrip("-") or 0)
+        status = f"206 Partial Content\r\nContent-Range: bytes {start}-10239/10240" if start else "200 OK"
+        head = f'HTTP/1.1 {status}\r\nConnection: close\r\nETag: "v1"\r\nContent-Length: {10240 - start}\r\n\r\n'
+        return head.encode() + CONTENT[start : start + 4000]
+
+    with wire(answers) as (origin, asked):
+        assert from_wire(shell, f"{origin}/a", tmp_path) == CONTENT
+
+    assert asked == ["/a", "/a range: bytes=4000-", "/a range: bytes=8000-"]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)

@@ -96,6 +96,8 @@ def plan(
     files = _of_task(task, previews=previews) if isinstance(task, Task) else _given(task)
     is_only = isinstance(task, Task) and len(files) == 1
     targets = list(_targets(files, to, is_only=is_only, overwrite=overwrite))
+    if len({target.path for target in targets}) < len(targets):
+        raise InvalidInput("two of the files would have one name: fetch them into different folders")
     if taken := [problem for target in targets for problem in place_problems(target.path, overwrite=overwrite)]:
         raise InvalidInput(*taken)
     return Batch(targets, min(parallel, len(targets)))
