@@ -172,6 +172,8 @@ class Provider:
             scripted = replies.pop(0) if len(replies) > 1 else replies[0]
             if isinstance(scripted, httpx.RequestError):
                 raise scripted
+            if not scripted.is_stream_consumed and isinstance(scripted.stream, httpx.SyncByteStream):
+                return httpx.Response(scripted.status_code, headers=scripted.headers, stream=scripted.stream)
             return httpx.Response(scripted.status_code, headers=scripted.headers, content=scripted.content)
 
         return reply

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from unitask import OutputFile
 
-from .support import FACE_SWAP, TASK_ID, Call, Reply, answer, envelope, perform
+from .support import BASE_URL, FACE_SWAP, TASK_ID, Call, Reply, answer, envelope, perform
 
 pytestmark = pytest.mark.contract("parity")
 
@@ -48,3 +52,61 @@ def test_both_clients_give_one_trace(call: Call, creates: list[Reply], looks: li
     assert sync.requests == other.requests
     assert sync.sleeps == other.sleeps
     assert sync.outcome() == other.outcome()
+
+
+CONTENT = b"0123456789" * 10
+FILE = OutputFile(f"{BASE_URL}/a;b%2520c?d", task_id=TASK_ID)
+
+
+class Cut(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A part of the file, and then the connection breaks."""
+
+    def __init__(self, start: int, end: int) -> None:
+        self.content = CONTENT[start:end]
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self.content
+        raise httpx.ReadError("reset")
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for chunk in self:
+            yield chunk
+
+
+def _part(start: int, end: int, status: int, name: str) -> httpx.Response:
+    headers = {"etag": name, "content-type": "video/mp4", "content-range": f"bytes {start}-{len(CONTENT) - 1}/*"}
+    return httpx.Response(status, headers=headers, stream=Cut(start, end))
+
+
+positions = st.sampled_from([0, 30, 60, 100])
+parts = st.one_of(
+    st.builds(_part, positions, positions, st.sampled_from([200, 206]), st.sampled_from(['"v1"', 'W/"v1"'])),
+    st.builds(
+        lambda start: httpx.Response(
+            206, content=CONTENT[start:], headers={"content-range": f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}"}
+        ),
+        positions,
+    ),
+    st.sampled_from([200, 404, 416, 500]).map(lambda status: httpx.Response(status, content=CONTENT)),
+    st.integers(0, 9).map(lambda asked: answer(503, b"", **{"retry-after": str(asked)})),
+    st.sampled_from([httpx.ConnectError("refused"), httpx.RemoteProtocolError("cut")]),
+)
+
+
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(looks=st.lists(parts, min_size=1, max_size=6))
+def test_both_clients_fetch_alike(looks: list[Reply], tmp_path: Path) -> None:
+    """The same ranges asked for, the same pauses, the same file or error; nothing but the whole file is there."""
+    traces = [
+        perform(shell, lambda client: client.download(FILE, f"{tmp_path}/", overwrite=True), looks=looks)
+        for shell in ("sync", "async")
+    ]
+    asked = [[(headers.get("range"), headers.get("if-range")) for headers in trace.headers] for trace in traces]
+
+    assert traces[0].requests == traces[1].requests
+    assert asked[0] == asked[1]
+    assert traces[0].sleeps == traces[1].sleeps
+    assert traces[0].outcome() == traces[1].outcome()
+    for path in tmp_path.iterdir():
+        assert path.read_bytes() == CONTENT
+        path.unlink()

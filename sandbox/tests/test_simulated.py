@@ -24,6 +24,7 @@ OUTPUT = {
         "good": {"type": "boolean"},
         "nothing": {"type": "null"},
         "word": {"enum": ["a", "b"]},
+        "base64": {"type": "string", "x-media": {"kind": "image", "holds": ["base64"]}},
         "items": {"type": "array", "items": {"anyOf": [{"$ref": "#/components/schemas/TaskError"}, {"type": "null"}]}},
         **{
             kind: {"type": "string", "x-media": {"kind": kind}} for kind in ("image", "video", "audio", "model", "file")
@@ -55,6 +56,11 @@ def test_simulated_files_say_so(result: dict[str, Any]) -> None:
 
     assert files.keys() == {"image", "video", "audio", "model", "file"}
     assert {name for name, (data, _) in files.items() if b"SIMULATED" not in data} == set()
+
+
+def test_field_for_a_file_itself_is_empty(result: dict[str, Any]) -> None:
+    """As in every sample of such a field: the address stands beside it."""
+    assert result["base64"] == ""
 
 
 def test_simulated_picture_has_the_size_that_was_asked_for(result: dict[str, Any]) -> None:

@@ -10,10 +10,13 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from .bundle import Document, at, operations, resolved, task_of
 
+ROLES = ("preview", "input")  # a file without a role is a result
+SIBLINGS = frozenset({"variant_of", "width", "height", "duration_ms", "duration_s"})
+
 
 def faults(document: Document) -> list[str]:
     """Everything that is wrong with the document; empty when it may be used."""
-    for checks in (_openapi, _catalogue), (_schemas, _examples, _example_tasks, _sources):
+    for checks in (_openapi, _catalogue), (_schemas, _media, _examples, _example_tasks, _example_files, _sources):
         if found := [fault for check in checks for fault in check(document)]:
             return found  # the second round relies on the first
     return []
@@ -37,6 +40,22 @@ def _schemas(document: Document) -> Iterator[str]:
             yield f"{pointer}: a default would be sent; say it in the description"
         if "title" in node and not pointer.endswith("/properties"):
             yield f"{pointer}: a title would rename the class; remove it"
+
+
+def _media(document: Document) -> Iterator[str]:
+    """What x-media says of a field names its siblings right, and in the words of the page on adding a task type."""
+    for name, schema in document["components"]["schemas"].items():
+        fields = schema.get("properties", {})
+        for field, rule in fields.items():
+            each: list[Document] = [rule.get("x-media", {}), rule.get("items", {}).get("x-media", {})]
+            for media in each:
+                where = f"#/components/schemas/{name}/properties/{field}: x-media"
+                if (role := media.get("role", ROLES[0])) not in ROLES:
+                    yield f"{where}: the role {role!r} is none of {', '.join(ROLES)}"
+                for key in sorted(SIBLINGS & media.keys()):
+                    named: str = media[key]
+                    if named.partition(".")[0] not in fields.keys() - {field}:
+                        yield f"{where}: {key} names {named!r}, which is no field beside it"
 
 
 def _examples(document: Document) -> Iterator[str]:
@@ -63,6 +82,33 @@ def _example_tasks(document: Document) -> Iterator[str]:
             continue
         for error in errors_of(document, {"$ref": f"#/components/schemas/{task[side]}"}, body[side]):
             yield f"example {name}: its {side} is not a {task[side]}: {error}"
+
+
+def _example_files(document: Document) -> Iterator[str]:
+    """Each field whose examples hold a URL says what lies there, or it would not be among the files of a task."""
+    for name, example in document["components"]["examples"].items():
+        body: Any = example["value"].get("data") if example["x-part"] != "request" else None
+        if isinstance(body, dict) and (task := task_of(document, body)):
+            rule = {"$ref": f"#/components/schemas/{task['output']}"}
+            for place in _unclassified(document, body["output"], rule, task["output"]):
+                yield f"example {name}: {place} holds a URL: say what lies there (x-media)"
+
+
+def _unclassified(document: Document, value: Any, rule: Document, place: str) -> Iterator[str]:
+    """Where in a value a URL stands in a field that has no x-media with a kind."""
+    rule = next((branch for branch in rule.get("anyOf", []) if "$ref" in branch), rule)
+    rule = resolved(document, rule)
+    if isinstance(value, str):
+        if value.startswith(("http://", "https://")) and "kind" not in rule.get("x-media", {}):
+            yield place
+    elif isinstance(value, list):
+        for item in value:
+            yield from _unclassified(document, item, rule.get("items", {}), f"{place}[]")
+    elif isinstance(value, dict):
+        other = rule.get("additionalProperties")
+        for key, item in value.items():
+            part = rule.get("properties", {}).get(key, other if isinstance(other, dict) else {})
+            yield from _unclassified(document, item, part, f"{place}.{key}")
 
 
 def _catalogue(document: Document) -> Iterator[str]:

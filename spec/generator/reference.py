@@ -96,8 +96,8 @@ def _table(kind: str, schemas: Document, schema: Document) -> str:
 
 
 def _kind(rule: Document) -> str:
-    if media := rule.get("x-media"):
-        return str(media["kind"])
+    if kind := rule.get("x-media", {}).get("kind"):
+        return str(kind)
     if "$ref" in rule:
         return f"`{rule['$ref'].rpartition('/')[2]}`"
     if "anyOf" in rule:
@@ -128,6 +128,8 @@ def _rules(rule: Document, required: bool) -> str:
     media = rule.get("x-media", {})
     words += [", ".join(media["formats"])] if "formats" in media else []
     words += [f"sides under {media['exclusive_max_side']}"] if "exclusive_max_side" in media else []
+    words += [media["role"]] if "role" in media else []
+    words += [f"another form of {media['variant_of']}"] if "variant_of" in media else []
     return "; ".join(words).replace("|", "\\|")
 
 

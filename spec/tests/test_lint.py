@@ -29,6 +29,14 @@ def _example(name: str, *path: Any, value: Any) -> Callable[[Document], None]:
     return _set("components", "examples", name, "value", *path, value=value)
 
 
+def _both(*changes: Callable[[Document], None]) -> Callable[[Document], None]:
+    def change(document: Document) -> None:
+        for each in changes:
+            each(document)
+
+    return change
+
+
 def _twin(document: Document) -> None:
     (face_swap,) = (task for task in document["x-tasks"] if task["name"] == "FaceSwap")
     document["x-tasks"].append({**face_swap, "name": "Twin"})
@@ -57,6 +65,37 @@ FAULTS = {
     "twin-task-types": (_twin, "Twin and FaceSwap have the same model, task_type and match"),
     "no-such-schema": (_set("x-tasks", 0, "output", value="Nothing"), "the output 'Nothing', which is no schema"),
     "unknown-source": (_schema("Task", "properties", "model", "x-source", value=["hearsay"]), "'hearsay' is not in"),
+    "role-of-a-file": (
+        _schema("UdioSong", "properties", "image_path", "x-media", "role", value="cover"),
+        "#/components/schemas/UdioSong/properties/image_path: x-media: the role 'cover' is none of preview, input",
+    ),
+    "role-of-a-listed-file": (
+        _schema("MidjourneyOutput", "properties", "intermediate_image_urls", "items", "x-media", "role", value="x"),
+        "intermediate_image_urls: x-media: the role 'x' is none of",
+    ),
+    "size-of-nothing": (
+        _schema("KlingVideoFile", "properties", "resource", "x-media", "duration_ms", value="length"),
+        "resource: x-media: duration_ms names 'length', which is no field beside it",
+    ),
+    "variant-of-itself": (
+        _schema("SunoClip", "properties", "video_url", "x-media", "variant_of", value="video_url"),
+        "video_url: x-media: variant_of names 'video_url', which is no field beside it",
+    ),
+    "file-in-an-object": (
+        _schema("KlingVideoFile", "properties", "resource", "x-media", value={}),
+        "example kling.video_generation.completed.200: KlingOutput.works[].video.resource holds a URL",
+    ),
+    "file-in-a-list": (
+        _schema("MidjourneyOutput", "properties", "temporary_image_urls", "items", value={"type": "string"}),
+        "example midjourney.imagine.completed.200: MidjourneyOutput.temporary_image_urls[] holds a URL",
+    ),
+    "file-in-a-map": (
+        _both(
+            _example("suno.generate_music.completed.200", "data", "model", value="music-s"),  # the page says "suno"
+            _schema("SunoClip", "properties", "audio_url", "x-media", value={}),
+        ),
+        ": SunoMusicOutput.clips.a43c955a-3474-47f3-a550-57bf7c395c48.audio_url holds a URL",
+    ),
     "no-source": (_schema("TaskUsage", "properties", "more", value={"type": "string"}), "say where it is from"),
 }
 

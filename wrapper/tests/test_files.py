@@ -16,7 +16,7 @@ from unitask._core.messages import Answer
 
 from .pictures import encoded
 from .script import TASK_ID, answer, task_data
-from .shells import Provider, perform, provider
+from .shells import FakeClock, Provider, perform, provider
 
 URL = "https://out.test/temp/swapped.png"
 PNG = encoded()
@@ -110,7 +110,7 @@ def test_several_files_are_numbered(shell: str, tmp_path: Path) -> None:
         "cover": "http://out.test/c.JPG",
     }
     script = provider(arrives(), arrives(b"sound"), arrives(b"cover"))
-    paths = fetch(shell, script, finished(output), f"{tmp_path}/")
+    paths = fetch(shell, script, finished(output), f"{tmp_path}/", parallel=1)
 
     assert [path.name for path in paths] == [f"{TASK_ID}-1.png", f"{TASK_ID}-2.mp3", f"{TASK_ID}-3.jpg"]
     assert [str(request.url) for request in script.requests] == [URL, "https://out.test/a.mp3", "http://out.test/c.JPG"]
@@ -251,43 +251,91 @@ class Broken(httpx.SyncByteStream, httpx.AsyncByteStream):
             yield chunk
 
 
-BAD: dict[str, tuple[Any, str]] = {
+LASTING: dict[str, tuple[Any, str]] = {
     "404": (answer(404, PNG), "HTTP 404; outputs are kept for a few days only"),
     "403": (answer(403), "HTTP 403; outputs are kept for a few days only"),
     "410": (answer(410), "HTTP 410; outputs are kept for a few days only"),
-    "500": (answer(500, PNG), "HTTP 500"),
     "202": (answer(202, PNG), "HTTP 202"),
+    "206 that was not asked for": (answer(206, PNG, content_range=f"bytes 0-{len(PNG) - 1}/{len(PNG)}"), "HTTP 206"),
     "304": (answer(304), "HTTP 304"),
     "HTML": (arrives(b"<html>", content_type="text/html; charset=utf-8"), "a page of type text/html came instead"),
     "HTML in capitals": (arrives(PNG, content_type="Text/HTML"), "a page of type text/html came instead"),
     "JSON": (arrives(b"{}", content_type="application/json"), "a page of type application/json came instead"),
-    "too short": (arrives(content_length=str(len(PNG) + 1)), f"{len(PNG)} bytes came, {len(PNG) + 1} were announced"),
     "too long": (arrives(content_length=str(len(PNG) - 1)), f"{len(PNG)} bytes came, {len(PNG) - 1} were announced"),
-    "empty": (arrives(b""), "0 bytes came"),
+    "empty": (arrives(b""), "0 bytes came, some were announced"),
     "no picture": (arrives(b"%PDF-1.7"), "it is no picture: it starts with b'%PDF-1.7'"),
     "cut off": (arrives(PNG[:50]), "it is a PNG that is cut off"),
-    "broken off": (Broken, "ReadError: connection reset"),
-    "no connection": (httpx.ConnectError("refused"), "ConnectError: refused"),
-    "timeout": (httpx.ReadTimeout("slow"), "ReadTimeout: slow"),
     "broken compression": (arrives(b"not gzip", content_encoding="gzip"), "DecodingError"),
     "endless redirects": (httpx.TooManyRedirects("20"), "TooManyRedirects: 20"),
 }
+PASSING: dict[str, tuple[Any, str]] = {
+    "408": (answer(408), "HTTP 408"),
+    "429": (answer(429), "HTTP 429"),
+    "500": (answer(500, PNG), "HTTP 500"),
+    "503 with a page": (answer(503, b"<html>", content_type="text/html"), "HTTP 503"),
+    "416": (answer(416), "HTTP 416"),
+    "too short": (arrives(content_length=str(len(PNG) + 1)), f"{len(PNG)} bytes came, {len(PNG) + 1} were announced"),
+    "nothing of it": (arrives(b"", content_length="9"), "0 bytes came, 9 were announced"),
+    "broken off": (Broken, "ReadError: connection reset"),
+    "no connection": (httpx.ConnectError("refused"), "ConnectError: refused"),
+    "timeout": (httpx.ReadTimeout("slow"), "ReadTimeout: slow"),
+    "cut by the server": (httpx.RemoteProtocolError("peer closed"), "RemoteProtocolError: peer closed"),
+}
 
 
-@pytest.mark.parametrize(("reply", "reason"), BAD.values(), ids=BAD.keys())
-def test_file_that_does_not_arrive_whole_leaves_nothing(shell: str, reply: Any, reason: str, tmp_path: Path) -> None:
+def replies(reply: Any, times: int) -> Provider:
+    """A host that says the same so many times."""
+    return provider(*(httpx.Response(200, stream=Broken()) if reply is Broken else reply for _ in range(times)))
+
+
+@pytest.mark.parametrize(("reply", "reason"), LASTING.values(), ids=LASTING.keys())
+def test_file_that_cannot_come_whole_is_asked_for_once(shell: str, reply: Any, reason: str, tmp_path: Path) -> None:
     """The error names the URL and the task; no part of the file stays."""
-    reply = httpx.Response(200, stream=Broken()) if reply is Broken else reply
+    script, clock = replies(reply, 1), FakeClock()
     with pytest.raises(DownloadFailed) as caught:
-        fetch(shell, provider(reply), finished(), tmp_path / "a.png")
+        perform(shell, script, lambda client: client.download(finished(), tmp_path / "a.png"), clock=clock)
 
     assert reason in str(caught.value)
     assert caught.value.url == URL
     assert caught.value.task_id == TASK_ID
+    assert clock.sleeps == []
     assert files_in(tmp_path) == []
 
 
-@pytest.mark.parametrize("status", [401, 500, 202])
+@pytest.mark.parametrize(("reply", "reason"), PASSING.values(), ids=PASSING.keys())
+def test_file_that_may_yet_come_is_asked_for_four_times(shell: str, reply: Any, reason: str, tmp_path: Path) -> None:
+    """With pauses that grow; then it is given up, and no part of it stays."""
+    script, clock = replies(reply, 4), FakeClock()
+    with pytest.raises(DownloadFailed) as caught:
+        perform(shell, script, lambda client: client.download(finished(), tmp_path / "a.png"), clock=clock)
+
+    assert reason in str(caught.value)
+    assert script.script == []
+    assert [0.25 * 2**n <= pause <= 0.5 * 2**n for n, pause in enumerate(clock.sleeps)] == [True] * 3
+    assert files_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(("reply", "reason"), PASSING.values(), ids=PASSING.keys())
+def test_file_that_comes_at_last_is_whole(shell: str, reply: Any, reason: str, tmp_path: Path) -> None:
+    """Whatever went wrong before."""
+    script = replies(reply, 3)
+    script.script.append(arrives())
+    (path,) = fetch(shell, script, finished(), tmp_path / "a.png")
+
+    assert path.read_bytes() == PNG, reason
+    assert files_in(tmp_path) == ["a.png"]
+
+
+@pytest.mark.parametrize(("asked", "waited"), [("7", 7.0), ("0", 0.5), ("999999", 120.0)])
+def test_host_that_asks_for_time_is_given_it(shell: str, asked: str, waited: float, tmp_path: Path) -> None:
+    """Retry-After wins over the usual pause, within limits."""
+    script, clock = provider(answer(503, retry_after=asked), arrives()), FakeClock()
+    perform(shell, script, lambda client: client.download(finished(), tmp_path / "a.png"), clock=clock)
+
+    assert clock.sleeps == [waited]
+
+
+@pytest.mark.parametrize("status", [401, 202])
 def test_other_refusals_say_nothing_of_age(shell: str, status: int, tmp_path: Path) -> None:
     """Only what is gone may have been too old."""
     with pytest.raises(DownloadFailed, match=rf"HTTP {status}$"):
@@ -313,15 +361,6 @@ def test_file_of_unknown_kind_is_not_looked_into(shell: str, tmp_path: Path) -> 
     (path,) = fetch(shell, provider(arrives(b"sound")), finished({"audio_url": URL}), tmp_path / "a.mp3")
 
     assert path.read_bytes() == b"sound"
-
-
-def test_failed_file_keeps_those_before_it(shell: str, tmp_path: Path) -> None:
-    """They are whole."""
-    script = provider(arrives(), answer(404))
-    with pytest.raises(DownloadFailed):
-        fetch(shell, script, finished({"image_url": URL, "more": "https://out.test/b.png"}), f"{tmp_path}/")
-
-    assert files_in(tmp_path) == [f"{TASK_ID}-1.png"]
 
 
 def test_redirect_of_an_output_is_followed_without_the_key(shell: str, tmp_path: Path) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from unitask import _telemetry, errors
+from unitask import Output, Task, _telemetry, errors
 
+from .pictures import encoded
 from .script import GATEWAY, MODEL, TASK_ID, TASK_TYPE, answer, refused, seen, task_data
 from .shells import FACE_SWAP, KEY, perform, provider
 
@@ -65,6 +69,17 @@ def test_each_of_many_waits_has_its_span(shell: str, spans: InMemorySpanExporter
         for span, (_, fact) in zip(spans.get_finished_spans(), facts(spans), strict=True)
     }
     assert told == {TASK_ID: True, "b": False}
+
+
+def test_download_has_a_span(shell: str, spans: InMemorySpanExporter, tmp_path: Path) -> None:
+    """With the task and how many files."""
+
+    def fetch(client: Any) -> Any:
+        return client.download(Task(json.loads(DONE.body)["data"], Output), tmp_path)
+
+    perform(shell, provider(httpx.Response(200, content=encoded())), fetch)
+
+    assert facts(spans) == [("unitask.download", {"unitask.task_id": TASK_ID, "unitask.files": 1})]
 
 
 def test_error_ends_its_span(shell: str, spans: InMemorySpanExporter) -> None:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
-from typing import Any, assert_type
+from typing import Any, Literal, assert_type
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +17,11 @@ from unitask import (
     ActiveTasks,
     AsyncClient,
     Client,
+    DownloadFailed,
     Finding,
     HistoryRow,
     Output,
+    OutputFile,
     Picture,
     State,
     Task,
@@ -68,6 +70,9 @@ def sync(client: Client) -> None:
     assert_type(client.history(model="kling", start=1.7e9, end=datetime.now(UTC), page_size=5), Iterator[HistoryRow])
     assert_type(client.upload("a.png"), Upload)
     assert_type(client.wait(task.token), Task[Output])
+    assert_type(client.download(done.output.files, "out/", previews=True, parallel=2), list[Path])
+    assert_type(client.download(done.output.files[0], Path("a.png")), list[Path])
+    assert_type(client.download((file for file in done.output.files if file.kind == "video"), "out/"), list[Path])
     client.cancel(task)
     client.cancel("id")
     client.cancel_many(created_before=datetime.now(UTC), model="kling")
@@ -92,6 +97,7 @@ async def asynchronous(client: AsyncClient) -> None:
     assert_type(await client.active_tasks(), dict[str, ActiveTasks])
     assert_type(client.history(model="kling"), AsyncIterator[HistoryRow])
     tasks.FaceSwap(target_image=await client.upload(Path("a.png")), swap_image="b")
+    assert_type(await client.download(task.output.files, "out/", previews=True, parallel=2), list[Path])
     await client.cancel(task)
     await client.cancel_many(created_before=1.7e9)
     async with AsyncClient() as other:
@@ -106,6 +112,11 @@ def values(task: Task[FaceSwapOutput]) -> None:
     assert_type(task.cost_usd, float | None)
     assert_type(task.created_at, datetime | None)
     assert_type(task.output, FaceSwapOutput)
+    (file,) = task.output.files
+    assert_type(file, OutputFile)
+    assert_type(file.role, Literal["result", "preview", "variant", "input"])
+    assert_type(file.kind, Literal["image", "video", "audio", "model", "file"] | None)
+    assert_type(file.duration_s, float | None)
     assert_type(task.raw, dict[str, Any])
 
 
@@ -116,6 +127,9 @@ def failures(client: Client) -> None:
     except WaitTimeout as error:
         assert_type(error.task_id, str | None)
         assert_type(error.task, Task[Output] | None)
+    except DownloadFailed as error:
+        assert_type(error.fetched, tuple[Path, ...])
+        assert_type(error.missing, tuple[OutputFile, ...])
     except errors.SubmissionUncertain as error:
         assert_type(error.sent_between, tuple[datetime, datetime])
         assert_type(error.find(client), Finding)

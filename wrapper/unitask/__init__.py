@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     )
     from .inputs import AdvisoryWarning, Options, TaskInput
     from .media import Media, Picture, Upload
-    from .task import Finding, Outcome, Output, State, Task
+    from .task import Finding, Outcome, Output, OutputFile, State, Task
 
     __version__: str
 
@@ -69,6 +69,7 @@ __all__ = [
     "Options",
     "Outcome",
     "Output",
+    "OutputFile",
     "Picture",
     "ProviderBroken",
     "QueueFull",
@@ -107,6 +108,7 @@ _WHERE = {
     "Finding": "task",
     "Outcome": "task",
     "Output": "task",
+    "OutputFile": "task",
     "State": "task",
     "Task": "task",
 }

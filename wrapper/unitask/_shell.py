@@ -23,10 +23,12 @@ from ._core.delivery import Limits, Resend
 from ._core.messages import Answer, Delivery, Failure, Flow, Moment, Reply, Send, Step, Woke
 from ._core.secret import Secret
 from ._core.shapes import as_object
+from ._core.transfer import Trouble, target
 from ._core.waiting import Experience
 from ._telemetry import watched
 from .account import Account, ActiveTasks
 from .errors import InvalidInput, SubmissionUncertain
+from .files import Sink
 from .inputs import TaskInput
 from .media import LARGEST_FILE, Upload, upload_ending
 from .task import Finding, Output, OutputT, State, Task
@@ -52,6 +54,9 @@ NEVER_LEFT = (
     httpx.ProxyError,
     httpx.UnsupportedProtocol,
 )
+# What ends an attempt to fetch a file, and may be gone by the next one. The rest of it is in _core/transfer.py.
+BROKEN = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError, httpx.ProxyError)
+FETCH_ERRORS = (Trouble, httpx.RequestError, httpx.InvalidURL, UnicodeError)  # UnicodeError: of half a character
 log = logging.getLogger("unitask")
 
 
@@ -248,6 +253,15 @@ class Shell:
         content = {} if send.json is None else {"json": send.json}
         return {"method": send.method, "url": send.path, "params": send.params, "timeout": timeout, **content}
 
+    def _fetch_call(self, sink: Sink) -> dict[str, Any]:
+        """The request of the next attempt to fetch a file, in httpx's words."""
+        url = sink.target.file.url
+        return {"method": "GET", "url": url, "headers": sink.headers(), "extensions": {"written": url}}
+
+    def _head(self, response: httpx.Response) -> Answer:
+        """An answer whose body is still to come."""
+        return Answer(response.status_code, dict(response.headers), b"", self._clock())
+
     def _woke(self, news_of: str | None = None) -> Woke:
         return Woke(self._clock(), news_of)
 
@@ -257,6 +271,24 @@ class Shell:
         if task.state is State.UNKNOWN and (word := str(task.status)) not in self._unknown_words:
             self._unknown_words.add(word)
             log.warning("task %s has the unknown status %r and is waited for all the same", task.id, task.status)
+
+
+def send_as_written(request: httpx.Request) -> None:
+    """A hook that sends the URL of a file as the provider wrote it.
+
+    httpx would take dots out of its path and encode what needs no encoding, and a signature may be over all of it. What
+    a redirect says instead is left to httpx.
+    """
+    request.extensions.pop("target", None)
+    if url := request.extensions.pop("written", None):
+        request.extensions["target"] = target(url)
+
+
+def trouble(error: Exception) -> Trouble:
+    """What ended an attempt to fetch a file."""
+    if isinstance(error, Trouble):
+        return error
+    return Trouble(f"{type(error).__name__}: {error}", passes=isinstance(error, BROKEN))
 
 
 @cache

@@ -13,13 +13,25 @@ import httpx
 
 from . import files, llm
 from ._core.messages import Changed, Flow, Found, Reply, Send, Sleep, Step
-from ._shell import Clock, Drive, OnChange, Shell, hidden, ssl_context, system_clock
+from ._shell import (
+    FETCH_ERRORS,
+    Clock,
+    Drive,
+    OnChange,
+    Shell,
+    hidden,
+    send_as_written,
+    ssl_context,
+    system_clock,
+    trouble,
+)
+from ._telemetry import span
 from .account import Account, ActiveTasks, HistoryRow
 from .client import Client
 from .errors import SubmissionUncertain, UnitaskError
 from .inputs import Options, TaskInput, request_body
 from .media import Media, Upload, read_file
-from .task import Finding, Output, OutputT, Task
+from .task import Finding, Output, OutputFile, OutputT, Task
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -72,7 +84,11 @@ class AsyncClient(Shell):
         verify = ssl_context()
         self._http = httpx.AsyncClient(base_url=self.base_url, transport=transport, verify=verify, auth=self._key)
         self._plain = httpx.AsyncClient(  # for outputs: it has no key
-            transport=transport, verify=verify, follow_redirects=True, timeout=http_timeout
+            transport=transport,
+            verify=verify,
+            follow_redirects=True,
+            timeout=http_timeout,
+            event_hooks={"request": [_send_as_written]},
         )
 
     async def __aenter__(self) -> Self:
@@ -172,8 +188,24 @@ class AsyncClient(Shell):
     def openai(self, *, long_answers: bool = False) -> AsyncOpenAI:
         return llm.async_client(self._key.value, self._llm_url(long_answers))
 
-    async def download(self, task: Task[Any], to: str | os.PathLike[str], *, overwrite: bool = False) -> list[Path]:
-        return [await self._fetch(target) for target in files.plan(task, to, overwrite=overwrite)]
+    async def download(
+        self,
+        task: Task[Any] | OutputFile | Iterable[OutputFile],
+        to: str | os.PathLike[str],
+        *,
+        previews: bool = False,
+        overwrite: bool = False,
+        parallel: int = 4,
+    ) -> list[Path]:
+        batch = files.plan(task, to, previews=previews, overwrite=overwrite, parallel=parallel)
+        limit = asyncio.Semaphore(batch.parallel)
+
+        async def fetch(target: files.Target) -> Path:
+            async with limit:
+                return await self._fetch(batch, target)
+
+        with span("download", task_id=batch.targets[0].file.task_id, files=len(batch.targets)):
+            return batch.paths(await asyncio.gather(*map(fetch, batch.targets), return_exceptions=True))
 
     async def _drive(self, flow: Flow[T], on_change: OnChange | None = None) -> T:
         drive = Drive(flow)
@@ -214,16 +246,24 @@ class AsyncClient(Shell):
         except httpx.RequestError as error:
             return self._failure(error)
 
-    async def _fetch(self, target: files.Target) -> Path:
-        with files.Sink(target) as sink:
-            try:
-                async with self._plain.stream("GET", target.url) as response:
-                    sink.begin(response.status_code, response.headers)
-                    async for chunk in response.aiter_bytes(files.CHUNK):
-                        await asyncio.to_thread(sink.write, chunk)
-            except (httpx.RequestError, httpx.InvalidURL) as error:
-                raise sink.failed(f"{type(error).__name__}: {error}") from error
-            return await asyncio.to_thread(sink.finish)
+    async def _fetch(self, batch: files.Batch, target: files.Target) -> Path:
+        with files.Sink(batch, target, self._resend) as sink:
+            if await asyncio.to_thread(sink.take_inline):
+                return await asyncio.to_thread(sink.finish)
+            while True:
+                try:
+                    async with self._plain.stream(**self._fetch_call(sink)) as response:
+                        sink.begin(self._head(response))
+                        async for chunk in response.aiter_bytes():
+                            await asyncio.to_thread(sink.write, chunk)
+                    return await asyncio.to_thread(sink.finish)
+                except FETCH_ERRORS as error:
+                    pause = sink.again(trouble(error))
+                await self._sleep(pause)
+
+
+async def _send_as_written(request: httpx.Request) -> None:
+    send_as_written(request)
 
 
 for _name, _method in vars(AsyncClient).items():  # one text for both: they are the same call

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
@@ -13,12 +15,24 @@ import httpx
 
 from . import files, llm
 from ._core.messages import Changed, Flow, Found, Reply, Send, Sleep, Step
-from ._shell import Clock, Drive, OnChange, Shell, hidden, ssl_context, system_clock
+from ._shell import (
+    FETCH_ERRORS,
+    Clock,
+    Drive,
+    OnChange,
+    Shell,
+    hidden,
+    send_as_written,
+    ssl_context,
+    system_clock,
+    trouble,
+)
+from ._telemetry import span
 from .account import Account, ActiveTasks, HistoryRow
 from .errors import SubmissionUncertain, UnitaskError
 from .inputs import Options, TaskInput, request_body
 from .media import Media, Upload, read_file
-from .task import Finding, Output, OutputT, Task
+from .task import Finding, Output, OutputFile, OutputT, Task
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -71,7 +85,11 @@ class Client(Shell):
         verify = ssl_context()
         self._http = httpx.Client(base_url=self.base_url, transport=transport, verify=verify, auth=self._key)
         self._plain = httpx.Client(  # for outputs: it has no key
-            transport=transport, verify=verify, follow_redirects=True, timeout=http_timeout
+            transport=transport,
+            verify=verify,
+            follow_redirects=True,
+            timeout=http_timeout,
+            event_hooks={"request": [send_as_written]},
         )
 
     def __enter__(self) -> Self:
@@ -263,20 +281,37 @@ class Client(Shell):
         """
         return llm.sync_client(self._key.value, self._llm_url(long_answers))
 
-    def download(self, task: Task[Any], to: str | os.PathLike[str], *, overwrite: bool = False) -> list[Path]:
+    def download(
+        self,
+        task: Task[Any] | OutputFile | Iterable[OutputFile],
+        to: str | os.PathLike[str],
+        *,
+        previews: bool = False,
+        overwrite: bool = False,
+        parallel: int = 4,
+    ) -> list[Path]:
         """Fetch what a completed task made; return where it lies. The key is not sent.
 
+        Of a task its results are fetched, and not its covers, watermarked copies or the like: `task.output.files` lists
+        them all, and any of them can be given instead. A connection that breaks is made again, and the file continued
+        where it stopped. When a file cannot be fetched, the others are all the same.
+
         Args:
-            task: A completed task.
-            to: A folder, with a slash at its end if it is not there yet: files are called by the task's id.
-                Otherwise the name of the file.
+            task: A completed task, or some of its `output.files`.
+            to: A folder, with a slash at its end if it is not there yet. A file is called ``<task id>-<number>`` by its
+                place in `output.files`, and ``<task id>`` alone if it is the only one that a task has to fetch; its
+                ending is that of the URL, or what the server says. Otherwise the name of the file.
+            previews: Whether to fetch the previews of a task (covers, thumbnails) as well.
             overwrite: Whether to replace files that exist.
+            parallel: How many files to fetch at once.
 
         Raises:
             InvalidInput: There is nothing to fetch, or a place is taken; nothing was sent.
-            DownloadFailed: A file did not arrive whole; nothing was left under its name.
+            DownloadFailed: A file did not arrive whole; nothing was left under its name. `fetched` lists the others.
         """
-        return [self._fetch(target) for target in files.plan(task, to, overwrite=overwrite)]
+        batch = files.plan(task, to, previews=previews, overwrite=overwrite, parallel=parallel)
+        with span("download", task_id=batch.targets[0].file.task_id, files=len(batch.targets)):
+            return batch.paths(self._fetch_all(batch))
 
     def _drive(self, flow: Flow[T], on_change: OnChange | None = None) -> T:
         drive = Drive(flow)
@@ -318,13 +353,34 @@ class Client(Shell):
         except httpx.RequestError as error:
             return self._failure(error)
 
-    def _fetch(self, target: files.Target) -> Path:
-        with files.Sink(target) as sink:
+    def _fetch_all(self, batch: files.Batch) -> list[Path | Exception]:
+        fetch = functools.partial(self._fetched, batch)
+        if batch.parallel == 1:
+            return [fetch(target) for target in batch.targets]
+        with ThreadPoolExecutor(batch.parallel) as pool:
             try:
-                with self._plain.stream("GET", target.url) as response:
-                    sink.begin(response.status_code, response.headers)
-                    for chunk in response.iter_bytes(files.CHUNK):
-                        sink.write(chunk)
-            except (httpx.RequestError, httpx.InvalidURL) as error:
-                raise sink.failed(f"{type(error).__name__}: {error}") from error
-            return sink.finish()
+                return list(pool.map(fetch, batch.targets))
+            except BaseException:  # an interruption: what is on its way ends soon, and the pool waits for it
+                batch.stopped = True
+                raise
+
+    def _fetched(self, batch: files.Batch, target: files.Target) -> Path | Exception:
+        try:
+            return self._fetch(batch, target)
+        except Exception as error:
+            return error
+
+    def _fetch(self, batch: files.Batch, target: files.Target) -> Path:
+        with files.Sink(batch, target, self._resend) as sink:
+            if sink.take_inline():
+                return sink.finish()
+            while True:
+                try:
+                    with self._plain.stream(**self._fetch_call(sink)) as response:
+                        sink.begin(self._head(response))
+                        for chunk in response.iter_bytes():
+                            sink.write(chunk)
+                    return sink.finish()
+                except FETCH_ERRORS as error:
+                    pause = sink.again(trouble(error))
+                self._sleep(pause)

@@ -49,12 +49,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
+    from pathlib import Path
     from typing import overload
 
     from ._core.finding import Traces
     from .aio import AsyncClient
     from .client import Client
-    from .task import Finding, Output, Task
+    from .task import Finding, Output, OutputFile, Task
 
 __all__ = [
     "Advice",
@@ -301,15 +302,28 @@ class WaitTimeout(UnitaskError, TimeoutError):
 
 
 class DownloadFailed(UnitaskError):
-    """An output file could not be fetched whole. Nothing was left under its name; try again while the URL lives.
+    """An output file could not be fetched whole, after all attempts. Nothing was left under its name.
+
+    Of several files the others were fetched all the same; `client.download(error.missing, folder)` fetches the rest, as
+    long as its URLs live.
 
     Attributes:
-        url: Where the file should have been.
+        url: Where the file should have been; of several, the first that is missing.
+        fetched: The files that are there, whole.
+        missing: The files that are not.
     """
 
-    def __init__(self, message: str, *, url: str, task_id: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        url: str,
+        task_id: str | None = None,
+        fetched: tuple[Path, ...] = (),
+        missing: tuple[OutputFile, ...] = (),
+    ) -> None:
         super().__init__(message, task_id=task_id)
-        self.url = url
+        self.url, self.fetched, self.missing = url, fetched, missing
 
 
 class WebhookRejected(UnitaskError):

@@ -10,51 +10,138 @@ import contextlib
 import os
 import re
 import uuid
-from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 from . import media
-from ._core import spec
+from ._core import outputs, transfer
+from ._core.delivery import Resend
+from ._core.messages import Answer, Moment
 from .errors import DownloadFailed, InvalidInput
-from .task import Output, Task
-
-CHUNK = 1 << 16  # bytes read at a time
+from .task import OutputFile, Task
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One output file and where it goes; `kind` is what it should be (image), None when the spec does not say."""
+    """One output file and where it goes; `unnamed` is whether the path still lacks its ending."""
 
-    url: str
+    file: OutputFile
     path: Path
-    kind: str | None
+    unnamed: bool
     overwrite: bool
-    task_id: str
 
 
-def plan(task: Task[Output], to: str | os.PathLike[str], *, overwrite: bool) -> list[Target]:
-    """The files of a task and where they go.
+@dataclass(slots=True)
+class Batch:
+    """Files that are fetched together, `parallel` of them at once; none is begun or continued once it is `stopped`."""
+
+    targets: list[Target]
+    parallel: int
+    stopped: bool = False
+
+    def paths(self, outcomes: Sequence[Path | BaseException]) -> list[Path]:
+        """Where the files lie.
+
+        Args:
+            outcomes: What became of each target: its path, or why it is not there.
+
+        Raises:
+            DownloadFailed: Some are not there. It names those that are.
+        """
+        paths = [outcome for outcome in outcomes if isinstance(outcome, Path)]
+        errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        failures = [error for error in errors if isinstance(error, DownloadFailed)]
+        if len(failures) < len(errors):
+            raise next(error for error in errors if not isinstance(error, DownloadFailed))
+        if not failures:
+            return paths
+        if len(self.targets) == 1:
+            raise failures[0]
+        there = ", ".join(repr(str(path)) for path in paths) or "none"
+        raise DownloadFailed(
+            f"{len(failures)} of {len(self.targets)} files are missing: {'; '.join(map(str, failures))}. "
+            f"Fetched and whole: {there}",
+            url=failures[0].url,
+            task_id=failures[0].task_id,
+            fetched=tuple(paths),
+            missing=tuple(file for failure in failures for file in failure.missing),
+        ) from failures[0]
+
+
+def plan(
+    task: Task[Any] | OutputFile | Iterable[OutputFile],
+    to: str | os.PathLike[str],
+    *,
+    previews: bool,
+    overwrite: bool,
+    parallel: int,
+) -> Batch:
+    """Which files to fetch, and where they go.
 
     Args:
-        task: A completed task.
-        to: A folder, if it ends in a slash or is one: files are called by the task's id. Otherwise a file name.
+        task: A completed task, or files of one or of several tasks.
+        to: A folder, if it ends in a slash or is one: files are called by the task's id, and by their number in the
+            list of its files unless a task has just one to fetch. Otherwise a file name.
+        previews: Whether to fetch a task's previews as well as its results.
         overwrite: Whether existing files may be replaced.
+        parallel: How many files to fetch at once.
 
     Raises:
         InvalidInput: There is nothing to fetch, or a place is taken.
     """
-    urls = list(_urls(task))
-    if not urls:
-        raise InvalidInput(f"task {task.id} has no output file (status {task.status!r})")
-    targets = [
-        Target(url, path, kind, overwrite, task.id)
-        for (url, kind), path in zip(urls, _paths(task, [url for url, _ in urls], to), strict=True)
-    ]
+    if not _is_count(parallel):
+        raise InvalidInput(f"parallel is {parallel!r}: give a whole number from 1")
+    files = _of_task(task, previews=previews) if isinstance(task, Task) else _given(task)
+    is_only = isinstance(task, Task) and len(files) == 1
+    targets = list(_targets(files, to, is_only=is_only, overwrite=overwrite))
+    if len({target.path for target in targets}) < len(targets):
+        raise InvalidInput("two of the files would have one name: fetch them into different folders")
     if taken := [problem for target in targets for problem in place_problems(target.path, overwrite=overwrite)]:
         raise InvalidInput(*taken)
-    return targets
+    return Batch(targets, min(parallel, len(targets)))
+
+
+def _of_task(task: Task[Any], *, previews: bool) -> list[OutputFile]:
+    files = task.output.files
+    chosen = [file for file in files if file.role == "result" or (previews and file.role == "preview")]
+    if not chosen:
+        others = f"but {len(files)} of other roles: pass those that you want" if files else f"(status {task.status!r})"
+        raise InvalidInput(f"task {task.id} has no output file {others}")
+    return chosen
+
+
+def _given(files: OutputFile | Iterable[object]) -> list[OutputFile]:
+    listed = [files] if isinstance(files, OutputFile) else list(files)
+    chosen = [file for file in listed if isinstance(file, OutputFile)]
+    if not listed:
+        raise InvalidInput("there is no file to fetch: the list is empty")
+    if len(chosen) < len(listed):
+        wrong = next(file for file in listed if not isinstance(file, OutputFile))
+        raise InvalidInput(f"{wrong!r:.80} is no file of a task: give a task (client.get finds it by its id)")
+    return list(dict.fromkeys(chosen))
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and value > 0
+
+
+def _targets(
+    files: list[OutputFile], to: str | os.PathLike[str], *, is_only: bool, overwrite: bool
+) -> Iterator[Target]:
+    text, place = os.fspath(to), Path(to)
+    if not (text.endswith(("/", os.sep)) or (_is_folder(place) and not place.suffix)):
+        if len(files) > 1:
+            whose = f"task {files[0].task_id} has" if len({file.task_id for file in files}) == 1 else "there are"
+            raise InvalidInput(f"{whose} {len(files)} output files: name a folder (with a slash at its end)")
+        yield Target(files[0], place, unnamed=False, overwrite=overwrite)
+        return
+    for file in files:
+        stem = re.sub(r"[^A-Za-z0-9_-]", "_", file.task_id) or "output"
+        ending = outputs.ending_of(file.url)
+        name = f"{stem}{ending}" if is_only else f"{stem}-{file.number}{ending}"
+        yield Target(file, place / name, unnamed=not ending, overwrite=overwrite)
 
 
 def place_problems(path: Path, *, overwrite: bool) -> Iterator[str]:
@@ -92,17 +179,17 @@ def _unwritable(path: Path, error: Exception) -> str:
 
 
 class Sink:
-    """Takes one output file as it arrives; use it as a context manager, and `finish` it."""
+    """Takes one output file as it arrives, in one attempt or several; use it as a context manager."""
 
-    def __init__(self, target: Target) -> None:
-        self.target = target
-        self._part = target.path.with_name(f".{target.path.name}.{uuid.uuid4().hex}.part")
-        self._expected: int | None = None
+    def __init__(self, batch: Batch, target: Target, resend: Resend) -> None:
+        self.target, self._batch, self._path = target, batch, target.path
+        self._part_path = target.path.with_name(f".{target.path.name}.{uuid.uuid4().hex}.part")
+        self._part, self._attempts = transfer.Part(), transfer.Attempts(resend)
 
     def __enter__(self) -> Sink:
         try:
             self.target.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._part.open("xb")
+            self._file = self._part_path.open("xb")
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
             raise InvalidInput(_unwritable(self.target.path, error)) from None
         return self
@@ -110,45 +197,83 @@ class Sink:
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(OSError):  # a full disk was told before
             self._file.close()
-        self._part.unlink(missing_ok=True)
+        self._part_path.unlink(missing_ok=True)
 
-    def begin(self, status: int, headers: Mapping[str, str]) -> None:
-        """Check the head of the answer before any of it is taken."""
-        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if status != 200:
-            gone = "; outputs are kept for a few days only" if status in (403, 404, 410) else ""
-            raise self.failed(f"HTTP {status}{gone}")
-        if kind in ("text/html", "application/json", "application/problem+json"):
-            raise self.failed(f"a page of type {kind} came instead of the file")
-        length = headers.get("content-length", "")
-        if length.isdecimal() and not headers.get("content-encoding"):
-            self._expected = int(length)
+    def take_inline(self) -> bool:
+        """Take the file out of its URL, if that is a data URI; return whether it was one."""
+        content = outputs.content_of(self.target.file.url)
+        if content is None:
+            return False
+        self.begin(Answer(200, {"content-type": content[0]}, b"", Moment(0, 0)))
+        self.write(content[1])
+        return True
+
+    def headers(self) -> dict[str, str]:
+        """The request headers of the next attempt."""
+        return self._part.headers()
+
+    def begin(self, head: Answer) -> None:
+        """Check the head of an answer before any of it is taken.
+
+        Raises:
+            Trouble: It brings nothing of the file.
+        """
+        self._part = self._part.answered(head)
+        with self._storing():
+            self._file.seek(self._part.size)
+            self._file.truncate()
+        if self.target.unnamed:
+            ending = outputs.ending_of_type(head.headers.get("content-type", ""))
+            self._path = self.target.path.with_name(self.target.path.name + ending)
+            for problem in place_problems(self._path, overwrite=self.target.overwrite):
+                raise self.failed(problem)
 
     def write(self, chunk: bytes) -> None:
         """Take the next bytes."""
+        if self._batch.stopped:
+            raise self.failed("the download was stopped")
         with self._storing():
             self._file.write(chunk)
+        self._part = replace(self._part, size=self._part.size + len(chunk))
 
     def finish(self) -> Path:
-        """Check what came, and put it in its place."""
+        """Check what came, and put it in its place.
+
+        Raises:
+            Trouble: It is not all of it.
+        """
         with self._storing():
-            size = self._file.tell()
+            self._file.flush()
+        self._part.check_whole()
+        with self._storing():
             self._file.close()
-        if size == 0 or (self._expected is not None and size != self._expected):
-            raise self.failed(f"{size} bytes came, {self._expected or 'some'} were announced")
-        if self.target.kind == "image":
+        if self.target.file.kind == "image" and self.target.file.documented:
             try:
-                media.inspect_picture(self._part.read_bytes())
+                media.inspect_picture(self._part_path.read_bytes())
             except ValueError as error:
                 raise self.failed(str(error)) from None
         with self._storing():
             self._put()
-        return self.target.path
+        return self._path
+
+    def again(self, trouble: transfer.Trouble) -> float:
+        """Seconds until the next attempt, which goes on with what is there as far as it is of use.
+
+        Raises:
+            DownloadFailed: There shall be none.
+        """
+        pause = self._attempts.pause(trouble, self._part.size)
+        if trouble.spoils:
+            self._part = transfer.Part()
+        if pause is None or self._batch.stopped:
+            raise self.failed(str(trouble)) from trouble
+        return pause
 
     def failed(self, reason: str) -> DownloadFailed:
         """The error for this file."""
+        file = self.target.file
         return DownloadFailed(
-            f"{self.target.url} was not fetched: {reason}", url=self.target.url, task_id=self.target.task_id
+            f"{file.url:.300} was not fetched: {reason}", url=file.url, task_id=file.task_id or None, missing=(file,)
         )
 
     @contextlib.contextmanager
@@ -160,52 +285,11 @@ class Sink:
 
     def _put(self) -> None:
         if self.target.overwrite:
-            self._part.replace(self.target.path)
+            self._part_path.replace(self._path)
             return
         try:
-            os.link(self._part, self.target.path)  # unlike a rename, this fails if the name is taken meanwhile
+            os.link(self._part_path, self._path)  # unlike a rename, this fails if the name is taken meanwhile
         except FileExistsError:
-            raise self.failed(f"{str(self.target.path)!r} was made meanwhile") from None
+            raise self.failed(f"{str(self._path)!r} was made meanwhile") from None
         except OSError:  # a file system without hard links
-            self._part.replace(self.target.path)
-
-
-def _urls(task: Task[Output]) -> Iterator[tuple[str, str | None]]:
-    """Every URL in the output, in its order, with the kind of file that the spec promises there."""
-    entry = spec.find_task_type(task.model, task.task_type)
-    seen: set[str] = set()
-    for name, value in task.output.raw.items():
-        kind = spec.field_rule(entry.output, name).get("x-media", {}).get("kind") if entry else None
-        for text in _texts(value):
-            if re.match(r"https?://", text) and text not in seen:
-                seen.add(text)
-                yield text, kind
-
-
-def _texts(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        yield from _texts(list(cast("dict[str, object]", value).values()))
-    elif isinstance(value, list):
-        for item in cast("list[object]", value):
-            yield from _texts(item)
-
-
-def _paths(task: Task[Output], urls: list[str], to: str | os.PathLike[str]) -> list[Path]:
-    text, place = os.fspath(to), Path(to)
-    endings = [_ending(url) for url in urls]
-    if text.endswith(("/", os.sep)) or (_is_folder(place) and not place.suffix):
-        stem = re.sub(r"[^A-Za-z0-9_-]", "_", task.id)
-        if len(urls) == 1:
-            return [place / f"{stem}{endings[0]}"]
-        return [place / f"{stem}-{number}{ending}" for number, ending in enumerate(endings, 1)]
-    if len(urls) > 1:
-        raise InvalidInput(f"task {task.id} has {len(urls)} output files: name a folder (with a slash at its end)")
-    return [place]
-
-
-def _ending(url: str) -> str:
-    path = re.sub(r"[?#].*", "", url.partition("://")[2]).partition("/")[2]  # urlsplit raises for some
-    found = re.search(r"\.[A-Za-z0-9]{1,5}$", path)
-    return found.group().lower() if found else ""
+            self._part_path.replace(self._path)

@@ -15,10 +15,11 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 from . import errors
 from ._core import resumption
 from ._core.lifecycle import TERMINAL, State, state_of
+from ._core.outputs import OutputFile, files_of
 from ._core.shapes import as_object
 from .record import Record, moment
 
-__all__ = ["Finding", "Outcome", "Output", "State", "Task"]
+__all__ = ["Finding", "Outcome", "Output", "OutputFile", "State", "Task"]
 
 USD_PER_CREDIT = 1e-7  # inferred from five published prices (2026-11); a face swap, $0.01, is 100,000 credits
 
@@ -34,6 +35,14 @@ class Output(Record):
     """
 
     PROTOCOL: ClassVar[str] = "unified"  # how such a task is looked at (x-protocols of the spec)
+
+    @property
+    def files(self) -> list[OutputFile]:
+        """Every file in it, wherever it stands: results first, then previews, then variants; no URL twice.
+
+        A value of an unexpected shape is left out and never raises; `raw` has it.
+        """
+        return files_of(self.raw, type(self).__name__, self._task_id or "")
 
     def _where(self) -> str:
         return f"task {self._task_id}: output."

@@ -41,8 +41,9 @@ def _value(rule: dict[str, Any], size: tuple[int, int], depth: int) -> Any:
         rule = bundle.component(rule["$ref"].rpartition("/")[2])
     if branches := rule.get("anyOf") or rule.get("oneOf"):
         return _value(branches[0], size, depth)
-    if kind := rule.get("x-media", {}).get("kind"):
-        return _file(kind, size)
+    media = rule.get("x-media", {})
+    if kind := media.get("kind"):
+        return _file(kind, size) if "url" in media.get("holds", ["url"]) else ""
     if "const" in rule or "enum" in rule:
         return rule["const"] if "const" in rule else rule["enum"][0]
     types = rule.get("type", "null")
