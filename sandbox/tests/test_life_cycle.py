@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unitask_sandbox import Sandbox
+from unitask_sandbox import Sandbox, migrations
 from unitask_sandbox.autorun import Autorun
 from unitask_sandbox.failures import Refusal
 from unitask_sandbox.task import NOT_YET
@@ -273,6 +273,22 @@ def test_close_removes_the_temporary_folder(sandbox_with: SandboxWith, tmp_path:
 
     assert not temporary._folder.exists()
     assert len(list((tmp_path / "files").iterdir())) == 1
+
+
+def test_database_of_an_earlier_version_keeps_its_files(
+    sandbox_with: SandboxWith, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder from before there were uploads goes on serving its outputs."""
+    with monkeypatch.context() as earlier:
+        earlier.setattr("unitask_sandbox.migrations.MIGRATIONS", migrations.MIGRATIONS[:3])
+        sandbox = sandbox_with(data=tmp_path)
+        task_id = accept(sandbox)
+        sandbox.advance()
+        sandbox.close()
+    output = sandbox_with(data=tmp_path).get("sandbox", task_id).output
+
+    assert output is not None
+    assert sandbox_with(data=tmp_path).file(output["image_url"]["$file"]).read_bytes() == b"<target>"
 
 
 def test_database_of_a_later_version_is_refused(sandbox_with: SandboxWith, tmp_path: Path) -> None:

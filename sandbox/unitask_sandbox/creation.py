@@ -41,7 +41,7 @@ def read_creation(body: bytes) -> Creation:
     Raises:
         Refusal: 400: not JSON, not what the spec says, or not in the catalogue.
     """
-    value = _json(body)
+    value = read_json(body)
     bundle.check("TaskRequest", value)
     task_type = bundle.task_type(value["model"], value["task_type"], value["input"])
     bundle.check(task_type.input, value["input"], at="input")
@@ -54,8 +54,12 @@ def stand_in() -> Creation:
     return read_creation(json.dumps(example).encode())
 
 
-def _json(body: bytes) -> Any:
-    """The JSON value of a body: as strict as RFC 8259, and free of what could not be written again."""
+def read_json(body: bytes) -> Any:
+    """The JSON value of a body: as strict as RFC 8259, and free of what could not be written again.
+
+    Raises:
+        Refusal: 400, it is none.
+    """
     try:
         value = json.loads(body)
         # Python reads NaN and infinite numbers, which are no JSON, and lone surrogates, which are no text.

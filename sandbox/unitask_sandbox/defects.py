@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 DEFECTS: Mapping[str, str] = MappingProxyType(
     {
@@ -77,22 +77,30 @@ def answer(defects: frozenset[str], operation: str | None, status: int, body: di
 
 
 def _number_the_status(_operation: str | None, body: dict[str, Any]) -> None:
-    if body.get("data"):
-        body["data"]["status"] = 1
+    if task := _task(body):
+        task["status"] = 1
 
 
 def _drop_the_id(operation: str | None, body: dict[str, Any]) -> None:
-    if operation == "create_task" and body.get("data"):
-        del body["data"]["task_id"]
+    if operation == "create_task" and (task := _task(body)):
+        del task["task_id"]
 
 
 def _write_the_code(_operation: str | None, body: dict[str, Any]) -> None:
-    body["code"] = str(body["code"])
+    if "code" in body:
+        body["code"] = str(body["code"])
 
 
 def _empty_the_output(_operation: str | None, body: dict[str, Any]) -> None:
-    if body.get("data") and body["data"]["output"]:
-        body["data"]["output"] = {}
+    task = _task(body)
+    if task and task["output"]:
+        task["output"] = {}
+
+
+def _task(body: dict[str, Any]) -> dict[str, Any] | None:
+    """The task in an answer, if that is what it carries."""
+    data: Any = body.get("data")
+    return cast("dict[str, Any]", data) if isinstance(data, dict) and "task_id" in data else None
 
 
 _SPOILED: dict[str, Callable[[str | None, dict[str, Any]], None]] = {

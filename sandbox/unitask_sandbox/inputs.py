@@ -39,7 +39,7 @@ def read_media(given: Mapping[str, Any], media: Mapping[str, str], fetch: Callab
 def _read(field: str, text: str, kind: str, fetch: Callable[[str], bytes]) -> bytes:
     is_address = text[:8].lower().startswith(("http://", "https://"))
     try:
-        data = fetch(text) if is_address else _decoded(text)
+        data = fetch(text) if is_address else decoded(text)
     except (OSError, ValueError, HTTPException) as error:
         reason = "the address cannot be fetched" if is_address else str(error)
         raise TaskFailure(f"failed to get valid {kind} ({field}): {reason}") from error
@@ -48,7 +48,12 @@ def _read(field: str, text: str, kind: str, fetch: Callable[[str], bytes]) -> by
     return data
 
 
-def _decoded(text: str) -> bytes:
+def decoded(text: str) -> bytes:
+    """The bytes that base64, or a data URI of base64, stands for.
+
+    Raises:
+        ValueError: It is neither.
+    """
     if text[:5].lower() == "data:":
         head, _, text = text.partition(",")
         if not head.lower().endswith(";base64"):

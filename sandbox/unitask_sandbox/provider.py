@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import random
 import shutil
 import tempfile
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from unitask_sandbox import bundle, defects
+from unitask_sandbox.account import account_info, active_tasks, history_row, models_of
 from unitask_sandbox.autorun import Autorun
 from unitask_sandbox.creation import Creation, read_creation, stand_in
 from unitask_sandbox.engines import ENGINES, EngineResult, run, simulate
@@ -39,10 +41,12 @@ from unitask_sandbox.failures import (
 from unitask_sandbox.inputs import read_media
 from unitask_sandbox.settings import STARTING_USD, Settings
 from unitask_sandbox.store import Ending, Store
-from unitask_sandbox.task import FILE, Task
+from unitask_sandbox.task import FILE, Task, file_name
+from unitask_sandbox.uploads import read_upload
 from unitask_sandbox.worker import Worker
 
 FILES_KEPT = 3 * 86400.0  # seconds; doc.qubico.ai/output-storage, 2025-08-31
+UPLOADS_KEPT = 86400.0  # seconds; piapi.ai, ephemeral-resource page, 2025
 QUEUE_SECONDS = 1.0  # a guess: how long a task typically stays pending
 SPREAD = 0.5  # sigma of the log-normal factor on a typical time; a guess
 ARRIVALS_KEPT = 100_000
@@ -152,14 +156,71 @@ class Sandbox:
         found = self._store.of_account(account, self._rules.cancellable, created_before)
         return sum(self._cancel(task) for task in found if _is_of_model(task, model))
 
+    def account_info(self, key: str | None) -> dict[str, Any]:
+        """The account with its balance, and with the key in clear, as the live answer has it.
+
+        Raises:
+            Refusal: 401.
+        """
+        return account_info(self._store.account(self._account(key)), key or "")
+
+    def active_tasks(self, key: str | None) -> dict[str, Any]:
+        """The tasks that have not ended, by group.
+
+        Raises:
+            Refusal: 401.
+        """
+        account = self._account(key)
+        return active_tasks(self._store.of_account(account, ("pending", "processing"), math.inf))
+
+    def history(
+        self,
+        key: str | None,
+        page: int = 1,
+        page_size: int = 10,
+        model: str | None = None,
+        start_time: float = 0,
+        end_time: float = math.inf,
+    ) -> dict[str, Any]:
+        """A page of the tasks that were created in a time, newest first.
+
+        Args:
+            key: The API key.
+            page: Which page, from 1.
+            page_size: Rows a page.
+            model: Only of this group (image_toolkit, flux, mj, ...).
+            start_time: Unix seconds, included.
+            end_time: Unix seconds, included.
+
+        Raises:
+            Refusal: 401.
+        """
+        account = self._account(key)
+        models = None if model is None else models_of(model)
+        offset = min((page - 1) * page_size, 2**63 - 1)
+        total, found = self._store.history(account, start_time, end_time, models, page_size, offset)
+        owner = self._store.account(account).number
+        rows = [history_row(number, owner, task) for number, task in found]
+        return {"data": rows, "page": page, "size": page_size, "total": total}
+
+    def upload(self, key: str | None, body: bytes) -> str:
+        """Keep a file for 24 hours, and return its name.
+
+        Raises:
+            Refusal: 401, or 400 in the words of the upload service.
+        """
+        self._account(key)
+        upload = read_upload(body)
+        return self._keep_file(upload.content, upload.extension)
+
     def file(self, name: str) -> Path:
-        """Where an output file lies.
+        """Where an output file, or an uploaded one, lies.
 
         Raises:
             Refusal: 404, there is none, or it has expired.
         """
         if not self._store.file_is_kept(name, self.settings.clock()):
-            raise Refusal(404, "file not found; output files are kept for 3 days")
+            raise Refusal(404, "file not found; outputs are kept for 3 days, uploads for 24 hours")
         return self._files / name
 
     def balance(self, key: str) -> float:
@@ -224,8 +285,25 @@ class Sandbox:
         engine = ENGINES.get((task.model, task.task_type))
         if engine is None:
             return simulate(task_type.output, given)
-        given = read_media(given, task_type.media, self.settings.fetch)
+        given = read_media(given, task_type.media, self._fetch)
         return (self._worker.run if self.settings.engine_process else run)(engine, given)
+
+    def _fetch(self, url: str) -> bytes:
+        """What is behind an address; a file of our own is read where it lies, for there need be no server."""
+        name = file_name(url)
+        if name and self._store.file_is_kept(name, self.settings.clock()):
+            return (self._files / name).read_bytes()
+        return self.settings.fetch(url)
+
+    def _keep_file(self, content: bytes, extension: str) -> str:
+        """Write a file that is of no task, kept as long as an upload, and return its name."""
+        name = f"ephemeral/{uuid.uuid4()}.{extension}"
+        path = self._files / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        self._store.keep_file(name, self.settings.clock() + UPLOADS_KEPT)
+        self._wake()  # somebody must remove what has expired
+        return name
 
     def _completed(self, result: EngineResult) -> Ending:
         names: list[str] = []

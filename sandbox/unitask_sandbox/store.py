@@ -1,4 +1,4 @@
-"""What survives a restart: accounts, ledger, tasks and the list of output files, in one SQLite file.
+"""What survives a restart: accounts, ledger, tasks and the list of files, in one SQLite file.
 
 Rules of this file: money moves only together with the task it moves for, in one transaction, and every movement is an
 entry of the ledger, so that balance = starting balance + sum of the ledger at any moment. A status changes only from
@@ -27,8 +27,9 @@ _SELECT_TASK = f"SELECT {', '.join(_COLUMNS)} FROM tasks"  # noqa: S608 - column
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Money of one API key, in credits."""
+    """Money of one API key, in credits, and the number that the account is shown by."""
 
+    number: int
     starting: int
     balance: int
     frozen: int
@@ -90,8 +91,8 @@ class Store:
             db.execute("INSERT OR IGNORE INTO accounts (account, starting, balance) VALUES (?, ?, ?)", row)
 
     def account(self, account: str) -> Account:
-        """The money of an account; it must exist."""
-        (row,) = self._rows("SELECT starting, balance, frozen FROM accounts WHERE account = ?", account)
+        """An account; it must exist."""
+        (row,) = self._rows("SELECT rowid, starting, balance, frozen FROM accounts WHERE account = ?", account)
         return Account(*row)
 
     def ledger(self, account: str) -> list[tuple[str, str, int]]:
@@ -165,8 +166,29 @@ class Store:
         where = "account = ? AND created_at < ? AND status IN (SELECT value FROM json_each(?))"
         return [_task(row) for row in self._rows(f"{_SELECT_TASK} WHERE {where}", account, created_before, wanted)]
 
+    def history(
+        self, account: str, start: float, end: float, models: Iterable[str] | None, limit: int, offset: int
+    ) -> tuple[int, list[tuple[int, Task]]]:
+        """How many tasks an account created in a time (both ends included), and some of them, newest first.
+
+        Each comes with its number. None for models: of every model.
+        """
+        wanted = None if models is None else json.dumps(list(models))
+        where = """account = ? AND created_at BETWEEN ? AND ?
+                   AND (?4 IS NULL OR model IN (SELECT value FROM json_each(?4)))"""
+        given = (account, start, end, wanted)
+        ((total,),) = self._rows(f"SELECT COUNT(*) FROM tasks WHERE {where}", *given)  # noqa: S608
+        page = f"SELECT rowid, {', '.join(_COLUMNS)} FROM tasks WHERE {where}"  # noqa: S608
+        rows = self._rows(f"{page} ORDER BY created_at DESC, rowid DESC LIMIT ? OFFSET ?", *given, limit, offset)
+        return total, [(row[0], _task(row[1:])) for row in rows]
+
+    def keep_file(self, name: str, expires_at: float) -> None:
+        """Serve a file that is of no task, until a time."""
+        with self._transaction() as db:
+            db.execute("INSERT INTO files VALUES (?, NULL, ?)", (name, expires_at))
+
     def file_is_kept(self, name: str, now: float) -> bool:
-        """Whether there is such an output file, and it has not expired."""
+        """Whether there is such a file, and it has not expired."""
         return bool(self._rows("SELECT 1 FROM files WHERE name = ? AND expires_at > ?", name, now))
 
     def forget_expired_files(self, now: float) -> list[str]:
