@@ -22,7 +22,9 @@ from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from unitask_sandbox import bundle, defects
+from unitask_sandbox.connection import AnswerLost, Cut, Lost
 from unitask_sandbox.failures import Refusal
+from unitask_sandbox.faults import Fault
 from unitask_sandbox.operations import HANDLERS, base_url, key_of, sandbox_of
 from unitask_sandbox.provider import Arrival, Sandbox, key_fingerprint
 from unitask_sandbox.settings import Settings
@@ -72,11 +74,36 @@ def _dispatch(names: Mapping[str, str]) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         name = names["GET" if request.method == "HEAD" else request.method]
         request.scope["unitask.operation"] = name
-        if name not in HANDLERS:
-            raise Refusal(501, f"the sandbox has no operation {name} yet")
-        return _answer(request, 200, await HANDLERS[name](request))
+        fault = sandbox_of(request).next_fault(name)
+        if fault and fault.kind == "refuse":
+            return _ordered(fault)
+        answer = await _perform(name, request)
+        return _spoilt(answer, fault) if fault else answer
 
     return endpoint
+
+
+async def _perform(name: str, request: Request) -> Response:
+    if name not in HANDLERS:
+        return _refusal(request, Refusal(501, f"the sandbox has no operation {name} yet"))
+    try:
+        return _answer(request, 200, await HANDLERS[name](request))
+    except Refusal as refusal:
+        return _refusal(request, refusal)
+
+
+def _spoilt(answer: Response, fault: Fault) -> Response:
+    match fault.kind:
+        case "lose":
+            return Lost()
+        case "cut":
+            return Cut(answer)
+        case _:
+            return _ordered(fault)
+
+
+def _ordered(fault: Fault) -> Response:
+    return Response(fault.body, fault.status, fault.headers, "application/json")
 
 
 def _answer(request: Request, status: int, body: dict[str, Any], headers: Mapping[str, str] | None = None) -> Response:
@@ -118,7 +145,8 @@ class _Witness:
             await self._app(scope, receive, send)
             return
         sandbox: Sandbox = scope["app"].state.sandbox
-        arrived, statuses = sandbox.settings.clock(), [500]
+        arrived = sandbox.settings.clock()
+        statuses: list[int | None] = [None]
 
         async def watched(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -127,6 +155,11 @@ class _Witness:
 
         try:
             await self._app(scope, receive, watched)
+        except AnswerLost:
+            raise
+        except Exception:
+            statuses.append(500)
+            raise
         finally:
             request = Request(scope)
             operation = scope.get("unitask.operation")

@@ -38,6 +38,7 @@ from unitask_sandbox.failures import (
     TaskFailure,
     task_error,
 )
+from unitask_sandbox.faults import Fault, Script
 from unitask_sandbox.inputs import read_media
 from unitask_sandbox.settings import STARTING_USD, Settings
 from unitask_sandbox.store import Ending, Store
@@ -62,7 +63,7 @@ class Arrival:
         operation: The operation of the spec; None when the path or the method is none of it.
         key: The beginning of the SHA-256 of the API key; None when there was none.
         time: When it arrived: unix seconds.
-        status: The HTTP status that it was answered with.
+        status: The HTTP status that it was answered with; None when the answer was lost.
     """
 
     operation: str | None
@@ -70,7 +71,7 @@ class Arrival:
     path: str
     key: str | None
     time: float
-    status: int
+    status: int | None
 
 
 class Sandbox:
@@ -79,6 +80,7 @@ class Sandbox:
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings: Final = settings or Settings()
         self._rules = defects.rules(self.settings.defects)
+        self._faults = Script(self.settings.faults)
         self._folder = self.settings.data or Path(tempfile.mkdtemp(prefix="unitask-sandbox-"))
         self._files = self._folder / "files"
         self._files.mkdir(parents=True, exist_ok=True)
@@ -237,6 +239,16 @@ class Sandbox:
     def note(self, arrival: Arrival) -> None:
         """Add a request to the arrivals."""
         self._arrivals.append(arrival)
+
+    # What goes wrong on the way.
+
+    def fault(self, fault: Fault) -> None:
+        """Let something go wrong with the next requests of an operation; in-process or over HTTP."""
+        self._faults.add(fault)
+
+    def next_fault(self, operation: str) -> Fault | None:
+        """What goes wrong with this request of an operation; it is not in the script any more then."""
+        return self._faults.take(operation)
 
     # Time.
 

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from unitask_sandbox.defects import DEFECTS
+from unitask_sandbox.faults import Fault
 from unitask_sandbox.inputs import fetch_url
 
 STARTING_USD = 10.0
@@ -32,6 +33,7 @@ class Settings:
         fetch: Gets the bytes behind the address of an input; raises OSError when it cannot.
         public_url: Base of the addresses of output files; None: the address that the request came to.
         defects: Planted bugs, by name: see `unitask_sandbox.defects`.
+        faults: What goes wrong with the first requests of an operation; `Sandbox.fault` adds more.
     """
 
     keys: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({"sandbox": STARTING_USD}), repr=False)
@@ -44,6 +46,7 @@ class Settings:
     fetch: Callable[[str], bytes] = fetch_url
     public_url: str | None = None
     defects: frozenset[str] = frozenset()
+    faults: tuple[Fault, ...] = ()
 
     def __post_init__(self) -> None:
         if self.speed not in ("instant", "real") and not (not isinstance(self.speed, str) and self.speed > 0):
