@@ -30,6 +30,7 @@ from unitask_sandbox.provider import Arrival, Sandbox, key_fingerprint
 from unitask_sandbox.settings import Settings
 
 UPLOAD_PATH = "/api/ephemeral_resource"
+LLM_PATHS = "/v1/"
 
 ABOUT = """\
 This is the unitask sandbox: a local stand-in for the generation-task API of PiAPI and Qubico. It accepts tasks, really
@@ -87,7 +88,8 @@ async def _perform(name: str, request: Request) -> Response:
     if name not in HANDLERS:
         return _refusal(request, Refusal(501, f"the sandbox has no operation {name} yet"))
     try:
-        return _answer(request, 200, await HANDLERS[name](request))
+        done = await HANDLERS[name](request)
+        return done if isinstance(done, Response) else _answer(request, 200, done)
     except Refusal as refusal:
         return _refusal(request, refusal)
 
@@ -113,8 +115,11 @@ def _answer(request: Request, status: int, body: dict[str, Any], headers: Mappin
 
 
 def _refusal(request: Request, refusal: Refusal, headers: Mapping[str, str] | None = None) -> Response:
+    path = request.url.path
     body: dict[str, Any] = {"code": refusal.status, "message": refusal.message}
-    if request.url.path != UPLOAD_PATH:  # the service for uploads leaves data out
+    if path.startswith(LLM_PATHS):  # the form of OpenAI
+        body = {"error": {"message": refusal.message, "type": "invalid_request_error", "param": None, "code": None}}
+    elif path != UPLOAD_PATH:  # the service for uploads leaves data out
         body["data"] = refusal.task and refusal.task.body(base_url(request))
     return _answer(request, refusal.status, body, headers)
 

@@ -70,7 +70,7 @@ def answer(defects: frozenset[str], operation: str | None, status: int, body: di
     if "undocumented-crash" in defects and operation == "get_task":
         return Answer(500, "<html><body><h1>Internal Server Error</h1></body></html>", "text/html")
     if "bare-error" in defects and status >= 400:
-        return Answer(status, str(body["message"]), "text/plain")
+        return Answer(status, str(body.get("message") or body["error"]["message"]), "text/plain")
     for name in sorted(defects & _SPOILED.keys()):
         _SPOILED[name](operation, body)
     return Answer(status, json.dumps(body, ensure_ascii=False, allow_nan=False))

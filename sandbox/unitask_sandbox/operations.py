@@ -11,8 +11,9 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response, StreamingResponse
 
-from unitask_sandbox import bundle
+from unitask_sandbox import bundle, llm
 from unitask_sandbox.failures import Refusal
 from unitask_sandbox.provider import Sandbox
 from unitask_sandbox.task import file_url
@@ -20,7 +21,7 @@ from unitask_sandbox.task import file_url
 LARGEST_BODY = 25 * 1024 * 1024
 KEY_HEADER = "x-api-key"
 
-Handler = Callable[[Request], Awaitable[dict[str, Any]]]
+Handler = Callable[[Request], Awaitable[dict[str, Any] | Response]]
 
 
 def sandbox_of(request: Request) -> Sandbox:
@@ -90,6 +91,22 @@ async def _upload_file(request: Request) -> dict[str, Any]:
     return _envelope({"url": file_url(base_url(request), name)})
 
 
+async def _create_chat_completion(request: Request) -> dict[str, Any] | Response:
+    chat, given = sandbox_of(request).chat, (key_of(request), await _body(request), base_url(request))
+    completion, streamed = await run_in_threadpool(chat, *given)
+    return StreamingResponse(llm.stream(completion), media_type="text/event-stream") if streamed else completion
+
+
+async def _create_image(request: Request) -> dict[str, Any]:
+    given = key_of(request), await _body(request), base_url(request)
+    return await run_in_threadpool(sandbox_of(request).images, *given)
+
+
+async def _edit_image(request: Request) -> dict[str, Any]:
+    given = key_of(request), await _body(request), base_url(request), request.headers.get("content-type", "")
+    return await run_in_threadpool(sandbox_of(request).images, *given)
+
+
 HANDLERS: Mapping[str, Handler] = {
     "create_task": _create_task,
     "get_task": _get_task,
@@ -99,6 +116,9 @@ HANDLERS: Mapping[str, Handler] = {
     "list_active_tasks": _list_active_tasks,
     "list_task_history": _list_task_history,
     "upload_file": _upload_file,
+    "create_chat_completion": _create_chat_completion,
+    "create_image": _create_image,
+    "edit_image": _edit_image,
 }
 
 

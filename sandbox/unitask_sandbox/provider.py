@@ -9,6 +9,7 @@ and paid back when it ends in any other way than completed.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import logging
 import math
@@ -23,11 +24,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, cast
 
-from unitask_sandbox import bundle, defects
+from unitask_sandbox import bundle, defects, llm
 from unitask_sandbox.account import account_info, active_tasks, history_row, models_of
 from unitask_sandbox.autorun import Autorun
 from unitask_sandbox.creation import Creation, read_creation, stand_in
-from unitask_sandbox.engines import ENGINES, EngineResult, run, simulate
+from unitask_sandbox.engines import ENGINES, EngineResult, run, simulate, simulated_picture
 from unitask_sandbox.failures import (
     BAD_KEY,
     GENERAL_FAILURE,
@@ -42,7 +43,7 @@ from unitask_sandbox.faults import Fault, Script
 from unitask_sandbox.inputs import read_media
 from unitask_sandbox.settings import STARTING_USD, Settings
 from unitask_sandbox.store import Ending, Store
-from unitask_sandbox.task import FILE, Task, file_name
+from unitask_sandbox.task import FILE, Task, file_name, file_url
 from unitask_sandbox.uploads import read_upload
 from unitask_sandbox.worker import Worker
 
@@ -214,6 +215,43 @@ class Sandbox:
         self._account(key)
         upload = read_upload(body)
         return self._keep_file(upload.content, upload.extension)
+
+    def chat(self, key: str | None, body: bytes, base_url: str) -> tuple[dict[str, Any], bool]:
+        """A simulated completion, and whether it shall be streamed.
+
+        Raises:
+            Refusal: 401 or 400.
+        """
+        self._account(key)
+        request = llm.read_chat(body)
+        picture = None
+        if llm.makes_pictures(request):
+            picture = file_url(base_url, self._keep_file(simulated_picture(), "png"))
+        return llm.completion(request, self.settings.clock(), picture), request.get("stream", False)
+
+    def images(self, key: str | None, body: bytes, base_url: str, form: str | None = None) -> dict[str, Any]:
+        """Simulated pictures.
+
+        Args:
+            key: The API key.
+            body: What was sent.
+            base_url: Of the addresses of pictures, if it asks for such.
+            form: The content type of a form with a picture to change; None: the body is JSON.
+
+        Raises:
+            Refusal: 401 or 400.
+        """
+        self._account(key)
+        request = llm.read_image(body) if form is None else llm.read_edit(form, body)
+        extension = "jpeg" if request.get("output_format") in ("jpeg", "jpg") else "png"
+        picture = simulated_picture(*llm.size_of(request), extension)
+        pictures: list[dict[str, Any]] = [
+            {"url": file_url(base_url, self._keep_file(picture, extension))}
+            if request.get("response_format") == "url"
+            else {"b64_json": base64.b64encode(picture).decode()}
+            for _ in range(llm.answers(request))
+        ]
+        return llm.image_answer(request, self.settings.clock(), pictures)
 
     def file(self, name: str) -> Path:
         """Where an output file, or an uploaded one, lies.

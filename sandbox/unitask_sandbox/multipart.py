@@ -1,0 +1,32 @@
+"""Reading a form of files (RFC 7578), which the standard library does in parts: it knows headers, and not bytes."""
+
+from __future__ import annotations
+
+from email import message_from_bytes
+from email.message import Message
+from email.utils import collapse_rfc2231_value
+
+
+def read_form(content_type: str, body: bytes) -> dict[str, bytes]:
+    """The fields of a form by name; of several with one name, the last.
+
+    Raises:
+        ValueError: It is no form, or a broken one.
+    """
+    head = Message()
+    head["content-type"] = content_type
+    boundary = head.get_boundary()
+    if head.get_content_type() != "multipart/form-data" or not boundary:
+        raise ValueError("the body is no form: send multipart/form-data")
+    _, *parts = (b"\r\n" + body).split(b"\r\n--" + boundary.encode())
+    if not parts or not parts[-1].startswith(b"--"):
+        raise ValueError("the form has no end")
+    return dict(_field(part) for part in parts[:-1])
+
+
+def _field(part: bytes) -> tuple[str, bytes]:
+    head, end, content = part.partition(b"\r\n\r\n")
+    name = message_from_bytes(head.lstrip()).get_param("name", header="content-disposition")
+    if not end or not name:
+        raise ValueError("a field of the form has no name")
+    return collapse_rfc2231_value(name), content
