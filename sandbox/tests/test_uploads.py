@@ -9,7 +9,7 @@ import pytest
 from unitask_sandbox import Settings, create_app, samples
 from unitask_sandbox.inputs import LARGEST
 
-from .local import BASE_URL, Clock, Http, HttpWith, base64_of, face_swap
+from .local import BASE_URL, Clock, Http, HttpWith, base64_of, encoded, face_swap
 from .recogniser import judge
 
 UPLOAD = "/api/ephemeral_resource"
@@ -58,6 +58,15 @@ def test_upload_is_gone_after_a_day(http_with: HttpWith, clock: Clock, tmp_path:
 
     assert (kept.status_code, expired.status_code) == (200, 404)
     assert not [path for path in (tmp_path / "files").rglob("*") if path.is_file()]
+
+
+def test_idle_sandbox_wakes_up_to_remove_an_upload(http_with: HttpWith, clock: Clock) -> None:
+    """Pictures of people do not stay on the disk because nobody asks for anything."""
+    sandbox = http_with().sandbox
+    sandbox.upload("sandbox", encoded({"file_name": "a.png", "file_data": TEXT}))
+    clock.now += 400
+
+    assert sandbox._step() == 86400 - 400
 
 
 BAD: dict[str, tuple[Any, str]] = {

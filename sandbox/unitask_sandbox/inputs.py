@@ -72,7 +72,7 @@ def fetch_url(url: str) -> bytes:
     """
     deadline = time.monotonic() + FETCH_SECONDS
     chunks: list[bytes] = []
-    with _opener().open(url, timeout=FETCH_SECONDS) as answer:
+    with opener(follow=True).open(url, timeout=FETCH_SECONDS) as answer:
         while chunk := answer.read(65536):
             chunks.append(chunk)
             if time.monotonic() > deadline:
@@ -82,17 +82,25 @@ def fetch_url(url: str) -> bytes:
     return b"".join(chunks)
 
 
-def _opener() -> urllib.request.OpenerDirector:
-    """An opener without the handlers for file: and ftp:, so that a redirect cannot lead there either."""
-    opener = urllib.request.OpenerDirector()
-    for handler in (
+def opener(*, follow: bool) -> urllib.request.OpenerDirector:
+    """An opener without the handlers for file: and ftp:, so that a redirect cannot lead there either.
+
+    Args:
+        follow: Whether redirects are followed, and refusals raised; if not, every answer is returned as it is.
+    """
+    made = urllib.request.OpenerDirector()
+    handlers: list[type[urllib.request.BaseHandler]] = [
         urllib.request.ProxyHandler,
         urllib.request.UnknownHandler,
         urllib.request.HTTPHandler,
         urllib.request.HTTPSHandler,
-        urllib.request.HTTPDefaultErrorHandler,
-        urllib.request.HTTPRedirectHandler,
-        urllib.request.HTTPErrorProcessor,
-    ):
-        opener.add_handler(handler())
-    return opener
+    ]
+    if follow:
+        handlers += [
+            urllib.request.HTTPDefaultErrorHandler,
+            urllib.request.HTTPRedirectHandler,
+            urllib.request.HTTPErrorProcessor,
+        ]
+    for handler in handlers:
+        made.add_handler(handler())
+    return made

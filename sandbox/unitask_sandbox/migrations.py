@@ -91,12 +91,25 @@ def index_history(db: sqlite3.Connection) -> None:
     db.execute("CREATE INDEX tasks_history ON tasks (account, created_at)")
 
 
+def create_webhooks(db: sqlite3.Connection) -> None:
+    """Endpoints that are still to be told of the end of a task; due when it has ended."""
+    db.execute(
+        """CREATE TABLE webhooks (
+            task_id  TEXT PRIMARY KEY REFERENCES tasks,
+            base_url TEXT NOT NULL,
+            attempts INTEGER NOT NULL DEFAULT 0,
+            due_at   REAL
+        ) STRICT"""
+    )
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     create_accounts,
     create_tasks,
     create_files,
     let_files_stand_alone,
     index_history,
+    create_webhooks,
 )
 
 

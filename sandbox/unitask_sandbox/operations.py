@@ -46,7 +46,7 @@ def base_url(request: Request) -> str:
 
 async def _create_task(request: Request) -> dict[str, Any]:
     body = await _body(request)
-    task = await run_in_threadpool(sandbox_of(request).accept, key_of(request), body)
+    task = await run_in_threadpool(sandbox_of(request).accept, key_of(request), body, base_url(request))
     return _envelope(task.body(base_url(request)))
 
 

@@ -22,7 +22,7 @@ import weakref
 from collections import deque
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from unitask_sandbox import bundle, defects, llm
 from unitask_sandbox.account import account_info, active_tasks, history_row, models_of
@@ -40,15 +40,15 @@ from unitask_sandbox.failures import (
     task_error,
 )
 from unitask_sandbox.faults import Fault, Script
+from unitask_sandbox.files import OUTPUTS_KEPT, Files
 from unitask_sandbox.inputs import read_media
 from unitask_sandbox.settings import STARTING_USD, Settings
 from unitask_sandbox.store import Ending, Store
-from unitask_sandbox.task import FILE, Task, file_name, file_url
+from unitask_sandbox.task import Task, file_url
 from unitask_sandbox.uploads import read_upload
+from unitask_sandbox.webhooks import Courier
 from unitask_sandbox.worker import Worker
 
-FILES_KEPT = 3 * 86400.0  # seconds; doc.qubico.ai/output-storage, 2025-08-31
-UPLOADS_KEPT = 86400.0  # seconds; piapi.ai, ephemeral-resource page, 2025
 QUEUE_SECONDS = 1.0  # a guess: how long a task typically stays pending
 SPREAD = 0.5  # sigma of the log-normal factor on a typical time; a guess
 ARRIVALS_KEPT = 100_000
@@ -83,32 +83,43 @@ class Sandbox:
         self._rules = defects.rules(self.settings.defects)
         self._faults = Script(self.settings.faults)
         self._folder = self.settings.data or Path(tempfile.mkdtemp(prefix="unitask-sandbox-"))
-        self._files = self._folder / "files"
-        self._files.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(parents=True, exist_ok=True)
         self._store = Store(self._folder / "sandbox.sqlite3")
+        self._files = Files(self._folder / "files", self._store, self.settings.clock, self.settings.fetch)
         self._worker = Worker()
         self._known: set[str] = set()
         self._arrivals: deque[Arrival] = deque(maxlen=ARRIVALS_KEPT)
         self._advancing = threading.Lock()
         self._closing = threading.Event()
+        self._courier = Courier(self._store, self.settings.clock, self.settings.send_webhook, self._closing)
         self._autorun = Autorun(self._step) if self.settings.autorun else None
+        self._delivery = Autorun(self._deliver) if self.settings.autorun else None
         forgotten = None if self.settings.data else self._folder
-        parts = (self._closing, self._worker, self._advancing, self._store, forgotten)
+        parts = (self._closing, self._worker, self._advancing, self._courier.storing, self._store, forgotten)
         self._release = weakref.finalize(self, _release, *parts)
         for key, usd in self.settings.keys.items():
             self._open_account(key, usd)
         self._wake()
+        if self._delivery:
+            self._delivery.wake()  # what an earlier sandbox over the same folder left
 
     def close(self) -> None:
         """Stop, and remove the temporary folder. Tasks that have not ended go on when the data folder is used again."""
         self._release()
         if self._autorun:
             self._autorun.close()
+        if self._delivery:
+            self._delivery.close(wait=False)  # for a receiver that does not answer
 
     # The operations.
 
-    def accept(self, key: str | None, body: bytes) -> Task:
+    def accept(self, key: str | None, body: bytes, base_url: str = "") -> Task:
         """Create a task from the body of a create, and charge its price.
+
+        Args:
+            key: The API key.
+            body: What was sent.
+            base_url: Of the addresses of files in its webhook.
 
         Raises:
             Refusal: 401, 400, or 500 with a failed task when the balance is too low.
@@ -116,7 +127,7 @@ class Sandbox:
         account = self._account(key)
         creation = self._creation(body)
         task = self._task(account, creation)
-        if not self._store.accept(task, creation.input):
+        if not self._store.accept(task, creation.input, base_url if creation.has_webhook() else None):
             raise Refusal(500, PREPARING_FAILED, self._unpaid(task))
         self._wake()
         return task
@@ -259,9 +270,7 @@ class Sandbox:
         Raises:
             Refusal: 404, there is none, or it has expired.
         """
-        if not self._store.file_is_kept(name, self.settings.clock()):
-            raise Refusal(404, "file not found; outputs are kept for 3 days, uploads for 24 hours")
-        return self._files / name
+        return self._files.path(name)
 
     def balance(self, key: str) -> float:
         """The USD that a key has left."""
@@ -291,8 +300,12 @@ class Sandbox:
     # Time.
 
     def advance(self) -> bool:
-        """Do everything that is due now; True when tasks are left that will be due later."""
-        return self._advance() is not None
+        """Do everything that is due now; True when tasks or webhooks are left that will be due later.
+
+        With autorun, webhooks are left to their own thread.
+        """
+        due = [self._advance(), None if self._delivery else self._courier.deliver()]
+        return due != [None, None]
 
     def _advance(self) -> float | None:
         """Do everything that is due now, and return when more will be."""
@@ -304,8 +317,7 @@ class Sandbox:
                 self._store.start(task_id, now)
             for task_id in self._store.due("processing", now):
                 self._process(task_id)
-            for name in self._store.forget_expired_files(now):
-                (self._files / name).unlink(missing_ok=True)
+            self._files.forget_expired()
             return self._store.next_due()
 
     def _wake(self) -> None:
@@ -314,7 +326,16 @@ class Sandbox:
 
     def _step(self) -> float | None:
         due = self._advance()
-        return None if due is None else max(0.0, due - self.settings.clock())
+        with self._advancing:
+            return None if self._closing.is_set() else self._pause(due, self._store.next_expiry())
+
+    def _deliver(self) -> float | None:
+        return self._pause(self._courier.deliver())
+
+    def _pause(self, *due: float | None) -> float | None:
+        """The seconds until the first of several times; None when there is none."""
+        first = min((time for time in due if time is not None), default=None)
+        return None if first is None else max(0.0, first - self.settings.clock())
 
     def _process(self, task_id: str) -> None:
         task = self._store.task(task_id)
@@ -327,7 +348,9 @@ class Sandbox:
                 return  # the worker was stopped; the task is done after the restart
             failure = error if isinstance(error, TaskFailure) else _broken(task, error)
             ending = Ending(status="failed", at=self.settings.clock(), error=failure.error())
-        self._store.end(task_id, ending, before={"processing"})
+        ended = self._store.end(task_id, ending, before={"processing"})
+        if ended and self._delivery and task.config["webhook_config"]["endpoint"]:
+            self._delivery.wake()
 
     def _make(self, task: Task) -> EngineResult:
         given = self._store.given(task.task_id)
@@ -335,29 +358,12 @@ class Sandbox:
         engine = ENGINES.get((task.model, task.task_type))
         if engine is None:
             return simulate(task_type.output, given)
-        given = read_media(given, task_type.media, self._fetch)
+        given = read_media(given, task_type.media, self._files.fetch)
         return (self._worker.run if self.settings.engine_process else run)(engine, given)
-
-    def _fetch(self, url: str) -> bytes:
-        """What is behind an address; a file of our own is read where it lies, for there need be no server."""
-        name = file_name(url)
-        if name and self._store.file_is_kept(name, self.settings.clock()):
-            return (self._files / name).read_bytes()
-        return self.settings.fetch(url)
-
-    def _keep_file(self, content: bytes, extension: str) -> str:
-        """Write a file that is of no task, kept as long as an upload, and return its name."""
-        name = f"ephemeral/{uuid.uuid4()}.{extension}"
-        path = self._files / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(content)
-        self._store.keep_file(name, self.settings.clock() + UPLOADS_KEPT)
-        self._wake()  # somebody must remove what has expired
-        return name
 
     def _completed(self, result: EngineResult) -> Ending:
         names: list[str] = []
-        output = self._kept(dict(result.output), names)
+        output = self._files.written(dict(result.output), names)
         now = self.settings.clock()
         return Ending(
             status="completed",
@@ -365,23 +371,15 @@ class Sandbox:
             output=output,
             files=tuple(names),
             meta=dict(result.meta),
-            files_expire_at=now + FILES_KEPT,
+            files_expire_at=now + OUTPUTS_KEPT,
         )
 
-    def _kept(self, node: Any, names: list[str]) -> Any:
-        """An engine's output with its files written, and their names where they stood."""
-        if isinstance(node, tuple):
-            data, extension = cast("tuple[bytes, str]", node)
-            names.append(f"{uuid.uuid4()}.{extension}")
-            (self._files / names[-1]).write_bytes(data)
-            return {FILE: names[-1]}
-        if isinstance(node, dict):
-            return {name: self._kept(value, names) for name, value in cast("dict[str, Any]", node).items()}
-        if isinstance(node, list):
-            return [self._kept(item, names) for item in cast("list[object]", node)]
-        return node
-
     # Parts of the operations.
+
+    def _keep_file(self, content: bytes, extension: str) -> str:
+        name = self._files.keep(content, extension)
+        self._wake()  # somebody must remove it when it has expired
+        return name
 
     def _account(self, key: str | None) -> str:
         if self._rules.keys_are_checked and not (key and (self.settings.any_key or key in self.settings.keys)):
@@ -467,12 +465,17 @@ def key_fingerprint(key: str | None) -> str | None:
 
 
 def _release(
-    closing: threading.Event, worker: Worker, advancing: threading.Lock, store: Store, folder: Path | None
+    closing: threading.Event,
+    worker: Worker,
+    advancing: threading.Lock,
+    delivering: threading.Lock,
+    store: Store,
+    folder: Path | None,
 ) -> None:
     """Close a sandbox; also at the end of the program, when nobody has."""
     closing.set()
     worker.close()
-    with advancing:
+    with advancing, delivering:
         store.close()
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)
