@@ -36,8 +36,8 @@ ABOUT = """\
 This is the unitask sandbox: a local stand-in for the generation-task API of PiAPI and Qubico. It accepts tasks, really
 swaps faces, keeps accounts with play money, takes uploads, sends webhooks, and needs no network. It does not imitate
 the provider's speed under load, its picture quality, its language models, its rate limits or its moderation, it has
-engines for a part of the catalogue only, and it knows no legacy endpoints. The spec that it follows is at /openapi.json,
-and what arrived here at /_sandbox/arrivals.
+engines for a part of the catalogue only, and it knows no legacy endpoints. The spec that it follows is at
+/openapi.json, and what arrived here at /_sandbox/arrivals.
 """
 
 Endpoint = Callable[[Request], Awaitable[Response]]

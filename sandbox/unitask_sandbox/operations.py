@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
-from unitask_sandbox import bundle, llm
+from unitask_sandbox import bundle
 from unitask_sandbox.failures import Refusal
 from unitask_sandbox.provider import Sandbox
 from unitask_sandbox.task import file_url
@@ -93,8 +93,8 @@ async def _upload_file(request: Request) -> dict[str, Any]:
 
 async def _create_chat_completion(request: Request) -> dict[str, Any] | Response:
     chat, given = sandbox_of(request).chat, (key_of(request), await _body(request), base_url(request))
-    completion, streamed = await run_in_threadpool(chat, *given)
-    return StreamingResponse(llm.stream(completion), media_type="text/event-stream") if streamed else completion
+    answer = await run_in_threadpool(chat, *given)
+    return answer if isinstance(answer, dict) else StreamingResponse(answer, media_type="text/event-stream")
 
 
 async def _create_image(request: Request) -> dict[str, Any]:

@@ -20,6 +20,7 @@ import threading
 import uuid
 import weakref
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -227,8 +228,8 @@ class Sandbox:
         upload = read_upload(body)
         return self._keep_file(upload.content, upload.extension)
 
-    def chat(self, key: str | None, body: bytes, base_url: str) -> tuple[dict[str, Any], bool]:
-        """A simulated completion, and whether it shall be streamed.
+    def chat(self, key: str | None, body: bytes, base_url: str) -> dict[str, Any] | Iterator[str]:
+        """A simulated completion, or the events that stream it.
 
         Raises:
             Refusal: 401 or 400.
@@ -238,7 +239,8 @@ class Sandbox:
         picture = None
         if llm.makes_pictures(request):
             picture = file_url(base_url, self._keep_file(simulated_picture(), "png"))
-        return llm.completion(request, self.settings.clock(), picture), request.get("stream", False)
+        whole = llm.completion(request, self.settings.clock(), picture)
+        return llm.stream(whole, ends=self._rules.streams_end) if request.get("stream") else whole
 
     def images(self, key: str | None, body: bytes, base_url: str, form: str | None = None) -> dict[str, Any]:
         """Simulated pictures.
