@@ -10,9 +10,10 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from jsonschema import Draft202012Validator
-from unitask_sandbox import Sandbox, bundle
+from unitask_sandbox import Sandbox, bundle, running
 from unitask_sandbox.webhooks import post_webhook
 
 from .local import BASE_URL, NO_FACE, NOW, Clock, HttpWith, SandboxWith, encoded, face_swap
@@ -249,6 +250,26 @@ def test_webhook_goes_over_a_real_connection(status: int) -> None:
 
     assert (answered, path, body) == (status, "/done", b'{"data": 1}')
     assert (headers["content-type"], headers["x-webhook-secret"]) == ("application/json", SECRET)
+
+
+def test_running_sandbox_tells_a_running_receiver(settings_with: Any) -> None:
+    """From a create over HTTP to a POST over HTTP, with an output that can be fetched while it is told of."""
+    told: list[tuple[bytes, str]] = []
+    arrived = threading.Event()
+
+    def tell(url: str, body: bytes, headers: Mapping[str, str]) -> int:
+        status = post_webhook(url, body, headers)
+        told.append((httpx.get(json.loads(body)["data"]["output"]["image_url"]).content, headers["x-webhook-secret"]))
+        arrived.set()
+        return status
+
+    with receiving(200) as (endpoint, got), running(settings_with(autorun=True, send_webhook=tell)) as url:
+        config = {"webhook_config": {"endpoint": endpoint, "secret": SECRET}}
+        created = httpx.post(f"{url}/api/v1/task", json=face_swap(config=config), headers={"x-api-key": "sandbox"})
+        assert arrived.wait(timeout=30)
+
+    assert told == [(b"<target>", SECRET)]
+    assert [json.loads(body)["data"]["task_id"] for _, _, body in got] == [created.json()["data"]["task_id"]]
 
 
 def test_redirect_is_not_followed() -> None:
