@@ -269,6 +269,8 @@ def test_arrivals_hold_every_request_to_the_api(http_with: HttpWith) -> None:
         ("GET", "/api/v1/x"),
         ("GET", "/"),
         ("GET", "/files/x"),
+        ("GET", "/favicon.ico"),
+        ("GET", "/v1/models"),
     ):
         http(method, path)
     http("DELETE", f"/api/v1/task/{task_id}", headers={})
@@ -280,6 +282,7 @@ def test_arrivals_hold_every_request_to_the_api(http_with: HttpWith) -> None:
         ["get_task", "GET", NO_SUCH_TASK, key, NOW, 404],
         [None, "PUT", CREATE, key, NOW, 405],
         [None, "GET", "/api/v1/x", key, NOW, 404],
+        [None, "GET", "/v1/models", key, NOW, 404],
         ["cancel_task", "DELETE", f"/api/v1/task/{task_id}", None, NOW, 401],
     ]
     assert len(key) == 8

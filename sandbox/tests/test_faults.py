@@ -97,6 +97,23 @@ def test_answer_can_be_cut_in_its_body(served: Any, capfd: pytest.CaptureFixture
     assert capfd.readouterr().err == ""
 
 
+def test_stream_can_be_cut(served: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    """A stream breaks in its first event, and nothing says that it ended."""
+    asked = {"model": "m", "messages": [{"content": "Hello"}], "stream": True}
+    bearer = {"authorization": "Bearer sandbox"}
+    with (
+        served(Fault("create_chat_completion", "cut")) as client,
+        client.stream("POST", "/v1/chat/completions", json=asked, headers=bearer) as answer,
+    ):
+        pieces = answer.iter_raw()
+        received = next(pieces)
+        with pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"):
+            next(pieces)
+
+    assert received.startswith(b'data: {"id": "chatcmpl-')
+    assert capfd.readouterr().err == ""
+
+
 def test_refused_work_is_lost_like_any_other(served: Any) -> None:
     """What is lost is the answer, whatever it would have been."""
     with served(Fault("create_task", "lose"), Fault("get_task", "cut")) as client:

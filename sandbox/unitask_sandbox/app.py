@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
-from starlette.routing import Match, Route
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from unitask_sandbox import bundle, defects
@@ -52,7 +52,10 @@ def create_app(settings: Settings | None = None) -> Starlette:
     app = Starlette(
         routes=[
             *_api_routes(),
-            *_OWN_PAGES,
+            Route("/files/{name:path}", _file),
+            Route("/openapi.json", _openapi),
+            Route("/_sandbox/arrivals", _arrivals),
+            Route("/", _about),
         ],
         middleware=[Middleware(_Witness)],
         exception_handlers={Refusal: _refused, HTTPException: _not_routed, Exception: _broken},
@@ -140,14 +143,23 @@ async def _broken(request: Request, _error: Exception) -> Response:
     return _refusal(request, Refusal(500, "internal error"))
 
 
+def _is_of_the_api(path: str) -> bool:
+    """Whether a path begins like one of the spec, so that a misspelt one is noted, too."""
+    return _root(path) in {_root(operation.path) for operation in bundle.operations().values()}
+
+
+def _root(path: str) -> str:
+    return path.removeprefix("/").partition("/")[0]
+
+
 class _Witness:
-    """Notes every request but those for pages of our own, refused ones included, with the status of its answer."""
+    """Notes every request to the API, refused ones included, with the status of its answer."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or any(page.matches(scope)[0] is not Match.NONE for page in _OWN_PAGES):
+        if scope["type"] != "http" or not _is_of_the_api(scope["path"]):
             await self._app(scope, receive, send)
             return
         sandbox: Sandbox = scope["app"].state.sandbox
@@ -191,11 +203,3 @@ async def _arrivals(request: Request) -> Response:
 
 async def _about(_request: Request) -> Response:
     return PlainTextResponse(ABOUT)
-
-
-_OWN_PAGES = (
-    Route("/files/{name:path}", _file),
-    Route("/openapi.json", _openapi),
-    Route("/_sandbox/arrivals", _arrivals),
-    Route("/", _about),
-)
