@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import copy
+import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ from .support import bundle, validator
 BLANK = base64.b64decode(  # a grey picture of 64 x 64 pixels
     "iVBORw0KGgoAAAANSUhEUgAAAEAAAABACAAAAACPAi4CAAAAK0lEQVR42u3MMREAAAgEoNfkRjeEmwcBqMlNRyAQCAQCgUAgEAgEAsHzYAFAdAEArKmlZAAAAABJRU5ErkJggg=="
 )
+HISTORY = "/api/open/tasks/histories"
+CHAT = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Say one word."}]}
 # Checks of schemathesis that this API does not promise to keep.
 LEFT_OUT = {"use_after_free": "a cancelled task can still be looked at: cancelling is not deleting"}
 LEFT_OUT_OF_SEQUENCES = {
@@ -44,8 +47,11 @@ class Provider:
 
     def request(self, method: str, path: str, key: str | None = "", **more: Any) -> httpx.Response:
         """One call, with the right key unless another or none is given."""
-        headers = {} if key is None else {"x-api-key": key or self.key}
-        return self.http.request(method, path, headers=headers, **more)
+        return self.http.request(method, path, headers={} if key is None else self.headers(key), **more)
+
+    def headers(self, key: str = "") -> dict[str, str]:
+        """The key as every operation takes it: the OpenAI-shaped ones as a bearer token."""
+        return {"x-api-key": key or self.key, "authorization": f"Bearer {key or self.key}"}
 
 
 @contextmanager
@@ -53,7 +59,14 @@ def sandbox(defects: frozenset[str] = frozenset()) -> Iterator[Provider]:
     """The sandbox in-process; its tasks move only when the test lets them."""
     key = "contract"
     app = create_app(
-        Settings(keys={key: 1000.0}, autorun=False, engine_process=False, fetch=_no_network, defects=defects)
+        Settings(
+            keys={key: 1000.0},
+            autorun=False,
+            engine_process=False,
+            fetch=_no_network,
+            send_webhook=_no_webhook,
+            defects=defects,
+        )
     )
     schema = schemathesis.openapi.from_dict(provider_view())
     schema.app = app
@@ -74,13 +87,18 @@ def remote(base_url: str, key: str) -> Iterator[Provider]:
 
 
 def provider_view() -> dict[str, Any]:
-    """The bundle as a provider must keep it: a create is one of the task types of the catalogue.
+    """The bundle as a provider must keep it: a create is one of the task types, an upload is of a known kind.
 
-    Only the operations on tasks are tried; the others follow when the sandbox has them. The key is left to
-    `check_keys`: schemathesis would vary the header that every call here sets.
+    The legacy operations are left out: the sandbox does not have them. The key is left to `check_keys`: schemathesis
+    would vary the header that every call here sets. Uploads go to the provider under test and not to their own host.
     """
     view = copy.deepcopy(bundle())
-    del view["security"], view["components"]["securitySchemes"]
+    del view["security"], view["components"]["securitySchemes"], view["webhooks"]
+    view["paths"] = {path: item for path, item in view["paths"].items() if not _is_legacy(item)}
+    for item in view["paths"].values():
+        item.pop("servers", None)
+        for method in item.keys() & {"get", "post", "delete"}:
+            item[method].pop("security", None)
     branches = [
         {
             "type": "object",
@@ -99,13 +117,22 @@ def provider_view() -> dict[str, Any]:
     created = view["paths"]["/api/v1/task"]["post"]["requestBody"]["content"]["application/json"]
     families = tuple(f"{entry['family']}." for entry in view["x-tasks"])
     created["examples"] = {name: example for name, example in created["examples"].items() if name.startswith(families)}
-    view["paths"] = {path: item for path, item in view["paths"].items() if path.startswith("/api/v1/task")}
-    del view["webhooks"]
+    upload = view["components"]["schemas"]["UploadRequest"]["properties"]
+    upload["file_name"]["pattern"] = r"\.(jpg|jpeg|png|webp|mp4|wav|mp3)$"
+    upload["file_data"]["pattern"] = "^([A-Za-z0-9+/]{4})+$"
     return view
+
+
+def _is_legacy(item: dict[str, Any]) -> bool:
+    return any("legacy" in item[method]["tags"] for method in item.keys() & {"get", "post", "delete"})
 
 
 def _no_network(url: str) -> bytes:
     raise OSError(f"{url} is not fetched in tests")
+
+
+def _no_webhook(url: str, *_rest: object) -> int:
+    raise OSError(f"{url} is not called in tests")
 
 
 class _InProcess(httpx.BaseTransport):
@@ -132,7 +159,9 @@ def check_every_answer(provider: Provider, examples: int = 40) -> None:
     for result in provider.schema.get_all_operations():
         operation = result.ok()
         _hold(provider, operation.as_strategy(), examples)
-        if operation.body:  # elsewhere a wrong request is mostly one with a parameter that nobody reads
+        # Without a body a wrong request is mostly one with a parameter that nobody reads, and in a form every value is
+        # a text, so that none is of a wrong type.
+        if any(body.media_type == "application/json" for body in operation.body):
             _hold(provider, operation.as_strategy(generation_mode=schemathesis.GenerationMode.NEGATIVE), examples)
 
 
@@ -142,7 +171,7 @@ def check_every_sequence(provider: Provider, examples: int = 15) -> None:
 
     class Machine(machine):
         def get_call_kwargs(self, case: Any) -> dict[str, Any]:
-            return {"headers": {"x-api-key": provider.key}}
+            return {"headers": provider.headers()}
 
         def validate_response(self, response: Any, case: Any, **more: Any) -> None:
             case.validate_response(response, excluded_checks=_checks(LEFT_OUT_OF_SEQUENCES), **more)
@@ -175,9 +204,19 @@ def check_no_face(provider: Provider) -> None:
 
 def check_keys(provider: Provider) -> None:
     """Without a key, and with a wrong one, nothing is done and nothing is shown."""
+    requests: tuple[tuple[str, str, Any], ...] = (
+        ("POST", "/api/v1/task", _body()),
+        ("GET", "/api/v1/task/x", None),
+        ("DELETE", "/api/v1/task/x", None),
+        ("GET", "/account/info", None),
+        ("GET", "/account/active_tasks", None),
+        ("GET", "/api/open/tasks/histories", None),
+        ("POST", "/api/ephemeral_resource", _file()),
+        ("POST", "/v1/chat/completions", CHAT),
+    )
     for key in (None, "wrong"):
-        for method, path in (("POST", "/api/v1/task"), ("GET", "/api/v1/task/x"), ("DELETE", "/api/v1/task/x")):
-            answer = provider.request(method, path, key, json=_body() if method == "POST" else None)
+        for method, path, body in requests:
+            answer = provider.request(method, path, key, json=body)
             assert answer.status_code == 401, (method, path, answer)
 
 
@@ -198,9 +237,54 @@ def check_bad_requests(provider: Provider) -> None:
     queries: tuple[dict[str, str], ...] = ({}, {"created_before": "-1"}, {"created_before": "soon"})
     answers += [provider.request("DELETE", "/api/v1/tasks", params=query) for query in queries]
     answers += [provider.request(method, "/api/v1/task/no-such-task") for method in ("GET", "DELETE")]
+    answers += [provider.request("GET", "/api/open/tasks/histories", params={"page_size": "101"})]
+    answers += [provider.request("POST", "/api/ephemeral_resource", json=body) for body in ({}, _file("a.exe"))]
     for answer in answers:
         assert 400 <= answer.status_code < 500, (answer.request.url, answer)
         assert list(validator("ErrorEnvelope").iter_errors(answer.json())) == [], answer.text
+
+
+def check_account(provider: Provider) -> None:
+    """The account says what is left, and a task takes its price from it."""
+    before = _data(provider, "/account/info")["equivalent_in_usd"]
+    task = _until_done(provider, _create(provider)["task_id"])
+    after = _data(provider, "/account/info")["equivalent_in_usd"]
+    assert round((before - after) * 1e7) == task["meta"]["usage"]["consume"], (before, after, task["meta"])
+
+
+def check_history(provider: Provider) -> None:
+    """A task is in the history from its create on, newest first, in the time that it was created in."""
+    since = int(time.time()) - 60
+    created = [_create(provider)["task_id"] for _ in range(3)]
+    pages = [_data(provider, HISTORY, page=page, page_size=2, start_time=since)["data"] for page in (1, 2)]
+    listed = [row["task_id"] for page in pages for row in page or []]
+    assert [task_id for task_id in listed if task_id in created] == created[::-1], (listed, created)
+    earlier = _data(provider, HISTORY, end_time=since)["data"] or []
+    assert not [row for row in earlier if row["task_id"] in created], earlier
+
+
+def check_upload(provider: Provider) -> None:
+    """An uploaded file comes back byte for byte, without a key, and can be the input of a task."""
+    portrait = samples.ASTRONAUT.read_bytes()
+    uploaded = provider.request("POST", "/api/ephemeral_resource", json=_file("a.png", portrait))
+    assert uploaded.status_code == 200, uploaded.text
+    url = uploaded.json()["data"]["url"]
+    assert provider.http.get(url).content == portrait
+    task = _until_done(provider, _create(provider, target_image=url)["task_id"])
+    assert task["status"] == "completed", task
+
+
+def check_chat(provider: Provider) -> None:
+    """A chat is answered with words, whole or as a stream that ends with [DONE]."""
+    whole = provider.request("POST", "/v1/chat/completions", json=CHAT).json()
+    assert whole["choices"][0]["message"]["content"], whole
+    stream = provider.request("POST", "/v1/chat/completions", json={**CHAT, "stream": True})
+    lines = [line for line in stream.text.splitlines() if line]
+    assert stream.headers["content-type"].startswith("text/event-stream"), stream.headers
+    assert lines[-1] == "data: [DONE]", lines
+    chunks = [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
+    deltas = [choice["delta"] for chunk in chunks for choice in chunk["choices"]]
+    assert "".join(delta.get("content") or "" for delta in deltas), deltas
 
 
 CHECKS: tuple[Callable[[Provider], None], ...] = (
@@ -211,6 +295,10 @@ CHECKS: tuple[Callable[[Provider], None], ...] = (
     check_keys,
     check_cancel,
     check_bad_requests,
+    check_account,
+    check_history,
+    check_upload,
+    check_chat,
 )
 
 
@@ -218,7 +306,7 @@ def _hold(provider: Provider, strategy: Any, examples: int) -> None:
     @_settings(examples)
     @given(case=strategy)
     def hold(case: Any) -> None:
-        case.call_and_validate(headers={"x-api-key": provider.key}, excluded_checks=_checks(LEFT_OUT))
+        case.call_and_validate(headers=provider.headers(), excluded_checks=_checks(LEFT_OUT))
 
     hold()
 
@@ -238,6 +326,17 @@ def _body(**pictures: str) -> dict[str, Any]:
     portraits = {"target_image": samples.ASTRONAUT, "swap_image": samples.GRACE_HOPPER}
     encoded = {name: base64.b64encode(path.read_bytes()).decode() for name, path in portraits.items()}
     return {"model": "Qubico/image-toolkit", "task_type": "face-swap", "input": {**encoded, **pictures}}
+
+
+def _file(name: str = "a.png", content: bytes = BLANK) -> dict[str, str]:
+    return {"file_name": name, "file_data": base64.b64encode(content).decode()}
+
+
+def _data(provider: Provider, path: str, **query: int) -> dict[str, Any]:
+    answer = provider.request("GET", path, params=query)
+    assert answer.status_code == 200, answer.text
+    data: dict[str, Any] = answer.json()["data"]
+    return data
 
 
 def _create(provider: Provider, **pictures: str) -> dict[str, Any]:

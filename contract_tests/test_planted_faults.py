@@ -24,6 +24,7 @@ from . import (
     test_parity,
     test_requests,
     test_status,
+    test_submit_once,
 )
 
 pytestmark = pytest.mark.contract("planted")
@@ -214,6 +215,10 @@ CASES: dict[str, tuple[Plant, Check]] = {
     "errors: a create is sent again after a read timeout": (
         _read_timeout_is_sent_again,
         lambda: test_errors.test_create_that_may_have_arrived_is_uncertain("sync", httpx.ReadTimeout("slow")),
+    ),
+    "errors: a create whose answer was lost makes another task": (
+        _read_timeout_is_sent_again,
+        lambda: test_submit_once.test_call_makes_at_most_one_task("the answer is lost", "sync"),
     ),
     "errors: a refused connection is not tried again": (
         _refused_connection_is_uncertain,

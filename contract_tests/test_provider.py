@@ -44,6 +44,10 @@ FOUND_BY: dict[str, Callable[[provider.Provider], None]] = {
     "double-charge": provider.check_face_swap,
     "late-cancel": provider.check_cancel,
     "stuck": provider.check_face_swap,
+    "free-of-charge": provider.check_account,
+    "unlisted": provider.check_history,
+    "lost-upload": provider.check_upload,
+    "endless-stream": provider.check_chat,
 }
 
 

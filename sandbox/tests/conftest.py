@@ -13,6 +13,10 @@ from unitask_sandbox.engines import ENGINES
 from .local import MODEL, TASK_TYPE, Clock, Http, HttpWith, SandboxWith, fake_swap
 
 
+def no_network(*_sent: object) -> int:
+    raise OSError("no webhook leaves these tests")
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
@@ -29,7 +33,8 @@ def settings_with(clock: Clock, fake_engine: None) -> Any:
     """Settings whose tasks move in `advance` alone, by the test's clock, with the quick engine."""
 
     def make(**changes: Any) -> Settings:
-        return Settings(**{"autorun": False, "engine_process": False, "clock": clock, **changes})
+        by_hand = {"autorun": False, "engine_process": False, "clock": clock, "send_webhook": no_network}
+        return Settings(**{**by_hand, **changes})
 
     return make
 

@@ -13,8 +13,8 @@ import pytest
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from unitask_sandbox import bundle
-from unitask_sandbox.app import HANDLERS, LARGEST_BODY
 from unitask_sandbox.engines import ENGINES
+from unitask_sandbox.operations import HANDLERS, LARGEST_BODY
 
 from .local import BASE_URL, MODEL, NOW, TASK_TYPE, Clock, Http, HttpWith, base64_of, encoded, face_swap
 
@@ -53,7 +53,11 @@ def test_file_is_gone_after_three_days(http_with: HttpWith, clock: Clock, tmp_pa
     http.sandbox.advance()
 
     assert (kept.status_code, expired.status_code) == (200, 404)
-    assert expired.json() == {"code": 404, "message": "file not found; output files are kept for 3 days", "data": None}
+    assert expired.json() == {
+        "code": 404,
+        "message": "file not found; outputs are kept for 3 days, uploads for 24 hours",
+        "data": None,
+    }
     assert not list((tmp_path / "files").iterdir())
 
 
@@ -265,6 +269,8 @@ def test_arrivals_hold_every_request_to_the_api(http_with: HttpWith) -> None:
         ("GET", "/api/v1/x"),
         ("GET", "/"),
         ("GET", "/files/x"),
+        ("GET", "/favicon.ico"),
+        ("GET", "/v1/models"),
     ):
         http(method, path)
     http("DELETE", f"/api/v1/task/{task_id}", headers={})
@@ -276,6 +282,7 @@ def test_arrivals_hold_every_request_to_the_api(http_with: HttpWith) -> None:
         ["get_task", "GET", NO_SUCH_TASK, key, NOW, 404],
         [None, "PUT", CREATE, key, NOW, 405],
         [None, "GET", "/api/v1/x", key, NOW, 404],
+        [None, "GET", "/v1/models", key, NOW, 404],
         ["cancel_task", "DELETE", f"/api/v1/task/{task_id}", None, NOW, 401],
     ]
     assert len(key) == 8

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from unitask_sandbox.defects import DEFECTS
 
-from .local import Http, HttpWith, face_swap
+from .local import Http, HttpWith, base64_of, face_swap
 
 CREATE = "/api/v1/task"
 SEEN: dict[str, Callable[[Http], object]] = {}
@@ -99,6 +99,33 @@ def _(http: Http) -> object:
     task_id = created(http)
     left = http.sandbox.advance()
     return (http.unchecked("GET", f"{CREATE}/{task_id}").json()["data"]["status"], left) == ("pending", False)
+
+
+@sees("free-of-charge")
+def _(http: Http) -> object:
+    created(http)
+    return http.unchecked("GET", "/account/info").json()["data"]["equivalent_in_usd"] == 10.0
+
+
+@sees("unlisted")
+def _(http: Http) -> object:
+    tasks = [created(http) for _ in range(2)]
+    rows = http.unchecked("GET", "/api/open/tasks/histories").json()["data"]["data"]
+    return [row["task_id"] for row in rows] == tasks[:1]
+
+
+@sees("lost-upload")
+def _(http: Http) -> object:
+    file = {"file_name": "a.png", "file_data": base64_of(b"content")}
+    url = http.unchecked("POST", "/api/ephemeral_resource", json=file).json()["data"]["url"]
+    return http.unchecked("GET", url).status_code == 404
+
+
+@sees("endless-stream")
+def _(http: Http) -> object:
+    asked = {"model": "m", "messages": [{}], "stream": True}
+    bearer = {"authorization": "Bearer sandbox"}
+    return "[DONE]" not in http.unchecked("POST", "/v1/chat/completions", headers=bearer, json=asked).text
 
 
 def test_every_defect_has_a_check() -> None:

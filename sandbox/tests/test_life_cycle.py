@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unitask_sandbox import Sandbox
+from unitask_sandbox import Sandbox, migrations
 from unitask_sandbox.autorun import Autorun
+from unitask_sandbox.creation import NO_WEBHOOK
 from unitask_sandbox.failures import Refusal
 from unitask_sandbox.task import NOT_YET
 
@@ -129,20 +130,26 @@ def test_sandbox_that_breaks_fails_the_task_alone(sandbox_with: SandboxWith, cap
         pytest.param(
             {"service_mode": "public", "webhook_config": {"endpoint": "http://me.test", "secret": "s"}, "new": 1},
             {"service_mode": "public", "webhook_config": {"endpoint": "http://me.test", "secret": "s"}, "new": 1},
-            1,
+            0,
             id="as-sent",
+        ),
+        pytest.param(
+            {"webhook_config": {"endpoint": "me.test/done"}},
+            {"service_mode": "", "webhook_config": {"endpoint": "me.test/done", "secret": ""}},
+            1,
+            id="no-address",
         ),
     ],
 )
 def test_echo_holds_config_and_an_empty_input(
     sandbox_with: SandboxWith, config: dict[str, Any], echo: dict[str, Any], lines: int
 ) -> None:
-    """Config comes back as sent, with defaults; input as {}; a webhook that will not be called says so in logs."""
+    """Config comes back as sent, with defaults; input as {}; a webhook that cannot be sent says so in logs."""
     sandbox = sandbox_with()
     body = sandbox.get("sandbox", accept(sandbox, config=config)).body("")
 
     assert (body["config"], body["input"], body["output"]) == (echo, {}, None)
-    assert body["logs"] == [{"message": "the sandbox does not send webhooks yet"}] * lines
+    assert body["logs"] == [{"message": NO_WEBHOOK}] * lines
 
 
 def test_cancel_takes_a_pending_task_only(sandbox_with: SandboxWith) -> None:
@@ -273,6 +280,22 @@ def test_close_removes_the_temporary_folder(sandbox_with: SandboxWith, tmp_path:
 
     assert not temporary._folder.exists()
     assert len(list((tmp_path / "files").iterdir())) == 1
+
+
+def test_database_of_an_earlier_version_keeps_its_files(sandbox_with: SandboxWith, tmp_path: Path) -> None:
+    """A folder from before there were uploads and webhooks goes on serving its outputs."""
+    sandbox = sandbox_with(data=tmp_path)
+    task_id = accept(sandbox)
+    sandbox.advance()
+    for query in ("DROP INDEX tasks_history", "DROP TABLE webhooks", "DELETE FROM migrations WHERE number > 3"):
+        sandbox._store._rows(query)
+    sandbox.close()
+    later = sandbox_with(data=tmp_path)
+    output = later.get("sandbox", task_id).output
+
+    assert output is not None
+    assert later.file(output["image_url"]["$file"]).read_bytes() == b"<target>"
+    assert later._store._rows("SELECT COUNT(*) FROM migrations") == [(len(migrations.MIGRATIONS),)]
 
 
 def test_database_of_a_later_version_is_refused(sandbox_with: SandboxWith, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The provider over HTTP: from a request to an operation of the spec, and from its outcome to an answer.
 
-Routes come from the bundle, one handler an operation; an operation of the spec without a handler answers 501 and says
-so. Rules of this file: no decision is taken here (provider.py decides), every refusal becomes the same envelope in one
+Routes come from the bundle, one handler (operations.py) an operation; an operation of the spec without one answers 501
+and says so. Rules of this file: no decision is taken here (provider.py decides), every refusal gets its form in one
 place, and nothing needs a lifespan or an event loop that stays: the app also runs in-process, one loop a call.
 """
 
@@ -16,27 +16,30 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from unitask_sandbox import bundle, defects
+from unitask_sandbox.connection import AnswerLost, Cut, Lost
 from unitask_sandbox.failures import Refusal
+from unitask_sandbox.faults import Fault
+from unitask_sandbox.operations import HANDLERS, base_url, key_of, sandbox_of
 from unitask_sandbox.provider import Arrival, Sandbox, key_fingerprint
 from unitask_sandbox.settings import Settings
 
-LARGEST_BODY = 25 * 1024 * 1024
-KEY_HEADER = "x-api-key"
+UPLOAD_PATH = "/api/ephemeral_resource"
+LLM_PATHS = "/v1/"
 
 ABOUT = """\
 This is the unitask sandbox: a local stand-in for the generation-task API of PiAPI and Qubico. It accepts tasks, really
-swaps faces, keeps accounts with play money, and needs no network. It does not imitate the provider's speed under load,
-its picture quality, its webhooks, its rate limits or its moderation, and it has engines for a part of the catalogue
-only. The spec that it follows is at /openapi.json, and what arrived here at /_sandbox/arrivals.
+swaps faces, keeps accounts with play money, takes uploads, sends webhooks, and needs no network. It does not imitate
+the provider's speed under load, its picture quality, its language models, its rate limits or its moderation, it has
+engines for a part of the catalogue only, and it knows no legacy endpoints. The spec that it follows is at
+/openapi.json, and what arrived here at /_sandbox/arrivals.
 """
 
-Handler = Callable[[Request], Awaitable[dict[str, Any]]]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -49,7 +52,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
     app = Starlette(
         routes=[
             *_api_routes(),
-            Route("/files/{name}", _file),
+            Route("/files/{name:path}", _file),
             Route("/openapi.json", _openapi),
             Route("/_sandbox/arrivals", _arrivals),
             Route("/", _about),
@@ -59,72 +62,6 @@ def create_app(settings: Settings | None = None) -> Starlette:
     )
     app.state.sandbox = Sandbox(settings)
     return app
-
-
-def _sandbox(request: Request) -> Sandbox:
-    sandbox: Sandbox = request.app.state.sandbox
-    return sandbox
-
-
-# The operations of the spec.
-
-
-async def _create_task(request: Request) -> dict[str, Any]:
-    body = await _body(request)
-    task = await run_in_threadpool(_sandbox(request).accept, _key(request), body)
-    return _envelope(task.body(_base_url(request)))
-
-
-async def _get_task(request: Request) -> dict[str, Any]:
-    task = await run_in_threadpool(_sandbox(request).get, _key(request), request.path_params["task_id"])
-    return _envelope(task.body(_base_url(request)))
-
-
-async def _cancel_task(request: Request) -> dict[str, Any]:
-    task_id = request.path_params["task_id"]
-    await run_in_threadpool(_sandbox(request).cancel, _key(request), task_id)
-    return {"code": 200, "message": f"task {task_id} canceled"}
-
-
-async def _cancel_tasks(request: Request) -> dict[str, Any]:
-    def cancel() -> int:
-        query = bundle.query("cancel_tasks", request.query_params)
-        return _sandbox(request).cancel_many(_key(request), query["created_before"], query.get("model"))
-
-    await run_in_threadpool(cancel)
-    return {"code": 200, "message": "success"}
-
-
-HANDLERS: Mapping[str, Handler] = {
-    "create_task": _create_task,
-    "get_task": _get_task,
-    "cancel_task": _cancel_task,
-    "cancel_tasks": _cancel_tasks,
-}
-
-
-def _envelope(data: dict[str, Any]) -> dict[str, Any]:
-    return {"code": 200, "data": data, "message": "success"}
-
-
-def _key(request: Request) -> str | None:
-    return request.headers.get(KEY_HEADER)
-
-
-def _base_url(request: Request) -> str:
-    return _sandbox(request).settings.public_url or str(request.base_url)
-
-
-async def _body(request: Request) -> bytes:
-    chunks = bytearray()
-    try:
-        async for chunk in request.stream():
-            chunks += chunk
-            if len(chunks) > LARGEST_BODY:
-                raise Refusal(413, f"the body is larger than {LARGEST_BODY} bytes; send large media as a URL")
-    except ClientDisconnect:
-        raise Refusal(400, "the request ended early") from None
-    return bytes(chunks)
 
 
 # Routing and answering.
@@ -142,22 +79,52 @@ def _dispatch(names: Mapping[str, str]) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         name = names["GET" if request.method == "HEAD" else request.method]
         request.scope["unitask.operation"] = name
-        if name not in HANDLERS:
-            raise Refusal(501, f"the sandbox has no operation {name} yet")
-        return _answer(request, 200, await HANDLERS[name](request))
+        fault = sandbox_of(request).next_fault(name)
+        if fault and fault.kind == "refuse":
+            return _ordered(fault)
+        answer = await _perform(name, request)
+        return _spoilt(answer, fault) if fault else answer
 
     return endpoint
 
 
+async def _perform(name: str, request: Request) -> Response:
+    if name not in HANDLERS:
+        return _refusal(request, Refusal(501, f"the sandbox has no operation {name} yet"))
+    try:
+        done = await HANDLERS[name](request)
+        return done if isinstance(done, Response) else _answer(request, 200, done)
+    except Refusal as refusal:
+        return _refusal(request, refusal)
+
+
+def _spoilt(answer: Response, fault: Fault) -> Response:
+    match fault.kind:
+        case "lose":
+            return Lost()
+        case "cut":
+            return Cut(answer)
+        case _:
+            return _ordered(fault)
+
+
+def _ordered(fault: Fault) -> Response:
+    return Response(fault.body, fault.status, fault.headers, "application/json")
+
+
 def _answer(request: Request, status: int, body: dict[str, Any], headers: Mapping[str, str] | None = None) -> Response:
     operation = request.scope.get("unitask.operation")
-    sent = defects.answer(_sandbox(request).settings.defects, operation, status, body)
+    sent = defects.answer(sandbox_of(request).settings.defects, operation, status, body)
     return Response(sent.content, sent.status, headers, sent.media_type)
 
 
 def _refusal(request: Request, refusal: Refusal, headers: Mapping[str, str] | None = None) -> Response:
-    data = refusal.task and refusal.task.body(_base_url(request))
-    body = {"code": refusal.status, "message": refusal.message, "data": data}
+    path = request.url.path
+    body: dict[str, Any] = {"code": refusal.status, "message": refusal.message}
+    if path.startswith(LLM_PATHS):  # the form of OpenAI
+        body = {"error": {"message": refusal.message, "type": "invalid_request_error", "param": None, "code": None}}
+    elif path != UPLOAD_PATH:  # the service for uploads leaves data out
+        body["data"] = refusal.task and refusal.task.body(base_url(request))
     return _answer(request, refusal.status, body, headers)
 
 
@@ -176,18 +143,28 @@ async def _broken(request: Request, _error: Exception) -> Response:
     return _refusal(request, Refusal(500, "internal error"))
 
 
+def _is_of_the_api(path: str) -> bool:
+    """Whether a path begins like one of the spec, so that a misspelt one is noted, too."""
+    return _root(path) in {_root(operation.path) for operation in bundle.operations().values()}
+
+
+def _root(path: str) -> str:
+    return path.removeprefix("/").partition("/")[0]
+
+
 class _Witness:
-    """Notes every request below /api, refused ones included, with the status of its answer."""
+    """Notes every request to the API, refused ones included, with the status of its answer."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith("/api/"):
+        if scope["type"] != "http" or not _is_of_the_api(scope["path"]):
             await self._app(scope, receive, send)
             return
         sandbox: Sandbox = scope["app"].state.sandbox
-        arrived, statuses = sandbox.settings.clock(), [500]
+        arrived = sandbox.settings.clock()
+        statuses: list[int | None] = [None]
 
         async def watched(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -196,10 +173,15 @@ class _Witness:
 
         try:
             await self._app(scope, receive, watched)
+        except AnswerLost:
+            raise
+        except Exception:
+            statuses.append(500)
+            raise
         finally:
             request = Request(scope)
             operation = scope.get("unitask.operation")
-            key = key_fingerprint(_key(request))
+            key = key_fingerprint(key_of(request))
             sandbox.note(Arrival(operation, request.method, scope["path"], key, arrived, statuses[-1]))
 
 
@@ -207,7 +189,7 @@ class _Witness:
 
 
 async def _file(request: Request) -> Response:
-    path = await run_in_threadpool(_sandbox(request).file, request.path_params["name"])
+    path = await run_in_threadpool(sandbox_of(request).file, request.path_params["name"])
     return FileResponse(path, media_type=mimetypes.guess_type(path.name)[0])
 
 
@@ -216,7 +198,7 @@ async def _openapi(_request: Request) -> Response:
 
 
 async def _arrivals(request: Request) -> Response:
-    return JSONResponse({"arrivals": [asdict(arrival) for arrival in _sandbox(request).arrivals]})
+    return JSONResponse({"arrivals": [asdict(arrival) for arrival in sandbox_of(request).arrivals]})
 
 
 async def _about(_request: Request) -> Response:

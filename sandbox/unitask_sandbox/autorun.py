@@ -29,13 +29,13 @@ class Autorun:
                 self._thread = threading.Thread(target=self._run, name="unitask-sandbox", daemon=True)
                 self._thread.start()
 
-    def close(self) -> None:
-        """Stop, after the step that is being done."""
+    def close(self, *, wait: bool = True) -> None:
+        """Stop after the step that is being done, and wait for its end or not."""
         with self._changed:
             self._closed = True
             self._changed.notify()
             thread = self._thread
-        if thread is not None:
+        if thread is not None and wait:
             thread.join()
 
     def _run(self) -> None:

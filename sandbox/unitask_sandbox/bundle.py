@@ -27,12 +27,17 @@ _INT64 = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation of the spec."""
+    """One operation of the spec.
+
+    Attributes:
+        bearer: Whether the key comes as a bearer token, instead of in x-api-key.
+    """
 
     name: str
     method: str
     path: str
     parameters: tuple[dict[str, Any], ...]
+    bearer: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +85,13 @@ def component(name: str) -> dict[str, Any]:
 def operations() -> dict[str, Operation]:
     """Every operation, by its operationId."""
     found = (
-        Operation(item[method]["operationId"], method.upper(), path, _parameters(item, item[method]))
+        Operation(
+            name=item[method]["operationId"],
+            method=method.upper(),
+            path=path,
+            parameters=_parameters(item, item[method]),
+            bearer=any("Bearer" in way for way in item[method].get("security", [])),
+        )
         for path, item in document()["paths"].items()
         for method in _METHODS
         if method in item

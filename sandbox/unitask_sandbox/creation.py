@@ -11,7 +11,7 @@ from unitask_sandbox.bundle import TaskType
 from unitask_sandbox.failures import Refusal
 
 MAX_NESTING = 64
-NO_WEBHOOKS = "the sandbox does not send webhooks yet"
+NO_WEBHOOK = "no webhook will be sent: its endpoint must begin with http:// or https://"
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | float | bool | None"
 
@@ -29,10 +29,17 @@ class Creation:
         webhook = {"endpoint": "", "secret": "", **self.config.get("webhook_config", {})}
         return {"service_mode": "", **self.config, "webhook_config": webhook}
 
+    def has_webhook(self) -> bool:
+        """Whether an endpoint that can be reached shall be told of the end."""
+        return self._endpoint().lower().startswith(("http://", "https://"))
+
     def logs(self) -> list[dict[str, Any]]:
         """The first lines of the task's logs."""
-        webhook = self.config.get("webhook_config", {})
-        return [{"message": NO_WEBHOOKS}] if webhook.get("endpoint") else []
+        return [{"message": NO_WEBHOOK}] if self._endpoint() and not self.has_webhook() else []
+
+    def _endpoint(self) -> str:
+        endpoint: str = self.config.get("webhook_config", {}).get("endpoint", "")
+        return endpoint
 
 
 def read_creation(body: bytes) -> Creation:
@@ -41,7 +48,7 @@ def read_creation(body: bytes) -> Creation:
     Raises:
         Refusal: 400: not JSON, not what the spec says, or not in the catalogue.
     """
-    value = _json(body)
+    value = read_json(body)
     bundle.check("TaskRequest", value)
     task_type = bundle.task_type(value["model"], value["task_type"], value["input"])
     bundle.check(task_type.input, value["input"], at="input")
@@ -54,8 +61,12 @@ def stand_in() -> Creation:
     return read_creation(json.dumps(example).encode())
 
 
-def _json(body: bytes) -> Any:
-    """The JSON value of a body: as strict as RFC 8259, and free of what could not be written again."""
+def read_json(body: bytes) -> Any:
+    """The JSON value of a body: as strict as RFC 8259, and free of what could not be written again.
+
+    Raises:
+        Refusal: 400, it is none.
+    """
     try:
         value = json.loads(body)
         # Python reads NaN and infinite numbers, which are no JSON, and lone surrogates, which are no text.

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 DEFECTS: Mapping[str, str] = MappingProxyType(
     {
@@ -27,6 +27,10 @@ DEFECTS: Mapping[str, str] = MappingProxyType(
         "double-charge": "a create is charged twice",
         "late-cancel": "a task can be cancelled at any time, even when it is done",
         "stuck": "a task never leaves pending",
+        "free-of-charge": "the account is shown as if nothing had been spent",
+        "unlisted": "the newest task is not in the history",
+        "lost-upload": "the address of an uploaded file leads nowhere",
+        "endless-stream": "a streamed completion ends without [DONE]",
     }
 )
 
@@ -41,6 +45,7 @@ class Rules:
     tasks_start: bool = True
     charges: int = 1
     cancellable: frozenset[str] = frozenset({"pending"})
+    streams_end: bool = True
 
 
 def rules(defects: frozenset[str]) -> Rules:
@@ -53,6 +58,7 @@ def rules(defects: frozenset[str]) -> Rules:
         tasks_start="stuck" not in defects,
         charges=2 if "double-charge" in defects else 1,
         cancellable=every_status if "late-cancel" in defects else Rules().cancellable,
+        streams_end="endless-stream" not in defects,
     )
 
 
@@ -70,29 +76,52 @@ def answer(defects: frozenset[str], operation: str | None, status: int, body: di
     if "undocumented-crash" in defects and operation == "get_task":
         return Answer(500, "<html><body><h1>Internal Server Error</h1></body></html>", "text/html")
     if "bare-error" in defects and status >= 400:
-        return Answer(status, str(body["message"]), "text/plain")
+        return Answer(status, str(body.get("message") or body["error"]["message"]), "text/plain")
     for name in sorted(defects & _SPOILED.keys()):
         _SPOILED[name](operation, body)
     return Answer(status, json.dumps(body, ensure_ascii=False, allow_nan=False))
 
 
 def _number_the_status(_operation: str | None, body: dict[str, Any]) -> None:
-    if body.get("data"):
-        body["data"]["status"] = 1
+    if task := _task(body):
+        task["status"] = 1
 
 
 def _drop_the_id(operation: str | None, body: dict[str, Any]) -> None:
-    if operation == "create_task" and body.get("data"):
-        del body["data"]["task_id"]
+    if operation == "create_task" and (task := _task(body)):
+        del task["task_id"]
 
 
 def _write_the_code(_operation: str | None, body: dict[str, Any]) -> None:
-    body["code"] = str(body["code"])
+    if "code" in body:
+        body["code"] = str(body["code"])
 
 
 def _empty_the_output(_operation: str | None, body: dict[str, Any]) -> None:
-    if body.get("data") and body["data"]["output"]:
-        body["data"]["output"] = {}
+    task = _task(body)
+    if task and task["output"]:
+        task["output"] = {}
+
+
+def _forget_the_spending(operation: str | None, body: dict[str, Any]) -> None:
+    if operation == "get_account_info" and (account := body.get("data")):
+        account["equivalent_in_usd"] = account["credit_pack_info"]["total_credits"] / 1e7
+
+
+def _drop_the_newest(operation: str | None, body: dict[str, Any]) -> None:
+    if operation == "list_task_history" and (page := body.get("data")) and page["page"] == 1:
+        page["data"] = page["data"][1:]
+
+
+def _lose_the_file(operation: str | None, body: dict[str, Any]) -> None:
+    if operation == "upload_file" and (file := body.get("data")):
+        file["url"] += "x"
+
+
+def _task(body: dict[str, Any]) -> dict[str, Any] | None:
+    """The task in an answer, if that is what it carries."""
+    data: Any = body.get("data")
+    return cast("dict[str, Any]", data) if isinstance(data, dict) and "task_id" in data else None
 
 
 _SPOILED: dict[str, Callable[[str | None, dict[str, Any]], None]] = {
@@ -100,4 +129,7 @@ _SPOILED: dict[str, Callable[[str | None, dict[str, Any]], None]] = {
     "missing-id": _drop_the_id,
     "code-as-text": _write_the_code,
     "output-missing": _empty_the_output,
+    "free-of-charge": _forget_the_spending,
+    "unlisted": _drop_the_newest,
+    "lost-upload": _lose_the_file,
 }

@@ -39,7 +39,7 @@ def read_media(given: Mapping[str, Any], media: Mapping[str, str], fetch: Callab
 def _read(field: str, text: str, kind: str, fetch: Callable[[str], bytes]) -> bytes:
     is_address = text[:8].lower().startswith(("http://", "https://"))
     try:
-        data = fetch(text) if is_address else _decoded(text)
+        data = fetch(text) if is_address else decoded(text)
     except (OSError, ValueError, HTTPException) as error:
         reason = "the address cannot be fetched" if is_address else str(error)
         raise TaskFailure(f"failed to get valid {kind} ({field}): {reason}") from error
@@ -48,7 +48,12 @@ def _read(field: str, text: str, kind: str, fetch: Callable[[str], bytes]) -> by
     return data
 
 
-def _decoded(text: str) -> bytes:
+def decoded(text: str) -> bytes:
+    """The bytes that base64, or a data URI of base64, stands for.
+
+    Raises:
+        ValueError: It is neither.
+    """
     if text[:5].lower() == "data:":
         head, _, text = text.partition(",")
         if not head.lower().endswith(";base64"):
@@ -67,7 +72,7 @@ def fetch_url(url: str) -> bytes:
     """
     deadline = time.monotonic() + FETCH_SECONDS
     chunks: list[bytes] = []
-    with _opener().open(url, timeout=FETCH_SECONDS) as answer:
+    with opener(follow=True).open(url, timeout=FETCH_SECONDS) as answer:
         while chunk := answer.read(65536):
             chunks.append(chunk)
             if time.monotonic() > deadline:
@@ -77,17 +82,25 @@ def fetch_url(url: str) -> bytes:
     return b"".join(chunks)
 
 
-def _opener() -> urllib.request.OpenerDirector:
-    """An opener without the handlers for file: and ftp:, so that a redirect cannot lead there either."""
-    opener = urllib.request.OpenerDirector()
-    for handler in (
+def opener(*, follow: bool) -> urllib.request.OpenerDirector:
+    """An opener without the handlers for file: and ftp:, so that a redirect cannot lead there either.
+
+    Args:
+        follow: Whether redirects are followed, and refusals raised; if not, every answer is returned as it is.
+    """
+    made = urllib.request.OpenerDirector()
+    handlers: list[type[urllib.request.BaseHandler]] = [
         urllib.request.ProxyHandler,
         urllib.request.UnknownHandler,
         urllib.request.HTTPHandler,
         urllib.request.HTTPSHandler,
-        urllib.request.HTTPDefaultErrorHandler,
-        urllib.request.HTTPRedirectHandler,
-        urllib.request.HTTPErrorProcessor,
-    ):
-        opener.add_handler(handler())
-    return opener
+    ]
+    if follow:
+        handlers += [
+            urllib.request.HTTPDefaultErrorHandler,
+            urllib.request.HTTPRedirectHandler,
+            urllib.request.HTTPErrorProcessor,
+        ]
+    for handler in handlers:
+        made.add_handler(handler())
+    return made

@@ -72,7 +72,45 @@ def create_files(db: sqlite3.Connection) -> None:
     )
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (create_accounts, create_tasks, create_files)
+def let_files_stand_alone(db: sqlite3.Connection) -> None:
+    """An uploaded file is of no task."""
+    db.execute("ALTER TABLE files RENAME TO files_of_tasks")
+    db.execute(
+        """CREATE TABLE files (
+            name       TEXT PRIMARY KEY,
+            task_id    TEXT REFERENCES tasks,
+            expires_at REAL NOT NULL
+        ) STRICT"""
+    )
+    db.execute("INSERT INTO files SELECT name, task_id, expires_at FROM files_of_tasks")
+    db.execute("DROP TABLE files_of_tasks")
+
+
+def index_history(db: sqlite3.Connection) -> None:
+    """The history is read newest first, one account at a time."""
+    db.execute("CREATE INDEX tasks_history ON tasks (account, created_at)")
+
+
+def create_webhooks(db: sqlite3.Connection) -> None:
+    """Endpoints that are still to be told of the end of a task; due when it has ended."""
+    db.execute(
+        """CREATE TABLE webhooks (
+            task_id  TEXT PRIMARY KEY REFERENCES tasks,
+            base_url TEXT NOT NULL,
+            attempts INTEGER NOT NULL DEFAULT 0,
+            due_at   REAL
+        ) STRICT"""
+    )
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
+    create_accounts,
+    create_tasks,
+    create_files,
+    let_files_stand_alone,
+    index_history,
+    create_webhooks,
+)
 
 
 def migrate(db: sqlite3.Connection) -> None:

@@ -9,8 +9,10 @@ and paid back when it ends in any other way than completed.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import logging
+import math
 import random
 import shutil
 import tempfile
@@ -18,14 +20,16 @@ import threading
 import uuid
 import weakref
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from unitask_sandbox import bundle, defects
+from unitask_sandbox import bundle, defects, llm
+from unitask_sandbox.account import account_info, active_tasks, history_row, models_of
 from unitask_sandbox.autorun import Autorun
 from unitask_sandbox.creation import Creation, read_creation, stand_in
-from unitask_sandbox.engines import ENGINES, EngineResult, run, simulate
+from unitask_sandbox.engines import ENGINES, EngineResult, run, simulate, simulated_picture
 from unitask_sandbox.failures import (
     BAD_KEY,
     GENERAL_FAILURE,
@@ -36,13 +40,16 @@ from unitask_sandbox.failures import (
     TaskFailure,
     task_error,
 )
+from unitask_sandbox.faults import Fault, Script
+from unitask_sandbox.files import OUTPUTS_KEPT, Files
 from unitask_sandbox.inputs import read_media
 from unitask_sandbox.settings import STARTING_USD, Settings
 from unitask_sandbox.store import Ending, Store
-from unitask_sandbox.task import FILE, Task
+from unitask_sandbox.task import Task, file_url
+from unitask_sandbox.uploads import read_upload
+from unitask_sandbox.webhooks import Courier
 from unitask_sandbox.worker import Worker
 
-FILES_KEPT = 3 * 86400.0  # seconds; doc.qubico.ai/output-storage, 2025-08-31
 QUEUE_SECONDS = 1.0  # a guess: how long a task typically stays pending
 SPREAD = 0.5  # sigma of the log-normal factor on a typical time; a guess
 ARRIVALS_KEPT = 100_000
@@ -58,7 +65,7 @@ class Arrival:
         operation: The operation of the spec; None when the path or the method is none of it.
         key: The beginning of the SHA-256 of the API key; None when there was none.
         time: When it arrived: unix seconds.
-        status: The HTTP status that it was answered with.
+        status: The HTTP status that it was answered with; None when the answer was lost.
     """
 
     operation: str | None
@@ -66,7 +73,7 @@ class Arrival:
     path: str
     key: str | None
     time: float
-    status: int
+    status: int | None
 
 
 class Sandbox:
@@ -75,33 +82,45 @@ class Sandbox:
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings: Final = settings or Settings()
         self._rules = defects.rules(self.settings.defects)
+        self._faults = Script(self.settings.faults)
         self._folder = self.settings.data or Path(tempfile.mkdtemp(prefix="unitask-sandbox-"))
-        self._files = self._folder / "files"
-        self._files.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(parents=True, exist_ok=True)
         self._store = Store(self._folder / "sandbox.sqlite3")
+        self._files = Files(self._folder / "files", self._store, self.settings.clock, self.settings.fetch)
         self._worker = Worker()
         self._known: set[str] = set()
         self._arrivals: deque[Arrival] = deque(maxlen=ARRIVALS_KEPT)
         self._advancing = threading.Lock()
         self._closing = threading.Event()
+        self._courier = Courier(self._store, self.settings.clock, self.settings.send_webhook, self._closing)
         self._autorun = Autorun(self._step) if self.settings.autorun else None
+        self._delivery = Autorun(self._deliver) if self.settings.autorun else None
         forgotten = None if self.settings.data else self._folder
-        parts = (self._closing, self._worker, self._advancing, self._store, forgotten)
+        parts = (self._closing, self._worker, self._advancing, self._courier.storing, self._store, forgotten)
         self._release = weakref.finalize(self, _release, *parts)
         for key, usd in self.settings.keys.items():
             self._open_account(key, usd)
         self._wake()
+        if self._delivery:
+            self._delivery.wake()  # what an earlier sandbox over the same folder left
 
     def close(self) -> None:
         """Stop, and remove the temporary folder. Tasks that have not ended go on when the data folder is used again."""
         self._release()
         if self._autorun:
             self._autorun.close()
+        if self._delivery:
+            self._delivery.close(wait=False)  # for a receiver that does not answer
 
     # The operations.
 
-    def accept(self, key: str | None, body: bytes) -> Task:
+    def accept(self, key: str | None, body: bytes, base_url: str = "") -> Task:
         """Create a task from the body of a create, and charge its price.
+
+        Args:
+            key: The API key.
+            body: What was sent.
+            base_url: Of the addresses of files in its webhook.
 
         Raises:
             Refusal: 401, 400, or 500 with a failed task when the balance is too low.
@@ -109,7 +128,7 @@ class Sandbox:
         account = self._account(key)
         creation = self._creation(body)
         task = self._task(account, creation)
-        if not self._store.accept(task, creation.input):
+        if not self._store.accept(task, creation.input, base_url if creation.has_webhook() else None):
             raise Refusal(500, PREPARING_FAILED, self._unpaid(task))
         self._wake()
         return task
@@ -152,15 +171,108 @@ class Sandbox:
         found = self._store.of_account(account, self._rules.cancellable, created_before)
         return sum(self._cancel(task) for task in found if _is_of_model(task, model))
 
+    def account_info(self, key: str | None) -> dict[str, Any]:
+        """The account with its balance, and with the key in clear, as the live answer has it.
+
+        Raises:
+            Refusal: 401.
+        """
+        return account_info(self._store.account(self._account(key)), key or "")
+
+    def active_tasks(self, key: str | None) -> dict[str, Any]:
+        """The tasks that have not ended, by group.
+
+        Raises:
+            Refusal: 401.
+        """
+        account = self._account(key)
+        return active_tasks(self._store.of_account(account, ("pending", "processing"), math.inf))
+
+    def history(
+        self,
+        key: str | None,
+        page: int = 1,
+        page_size: int = 10,
+        model: str | None = None,
+        start_time: float = 0,
+        end_time: float = math.inf,
+    ) -> dict[str, Any]:
+        """A page of the tasks that were created in a time, newest first.
+
+        Args:
+            key: The API key.
+            page: Which page, from 1.
+            page_size: Rows a page.
+            model: Only of this group (image_toolkit, flux, mj, ...).
+            start_time: Unix seconds, included.
+            end_time: Unix seconds, included.
+
+        Raises:
+            Refusal: 401.
+        """
+        account = self._account(key)
+        models = None if model is None else models_of(model)
+        offset = min((page - 1) * page_size, 2**63 - 1)
+        total, found = self._store.history(account, start_time, end_time, models, page_size, offset)
+        owner = self._store.account(account).number
+        rows = [history_row(number, owner, task) for number, task in found]
+        return {"data": rows, "page": page, "size": page_size, "total": total}
+
+    def upload(self, key: str | None, body: bytes) -> str:
+        """Keep a file for 24 hours, and return its name.
+
+        Raises:
+            Refusal: 401, or 400 in the words of the upload service.
+        """
+        self._account(key)
+        upload = read_upload(body)
+        return self._keep_file(upload.content, upload.extension)
+
+    def chat(self, key: str | None, body: bytes, base_url: str) -> dict[str, Any] | Iterator[str]:
+        """A simulated completion, or the events that stream it.
+
+        Raises:
+            Refusal: 401 or 400.
+        """
+        self._account(key)
+        request = llm.read_chat(body)
+        picture = None
+        if llm.makes_pictures(request):
+            picture = file_url(base_url, self._keep_file(simulated_picture(), "png"))
+        whole = llm.completion(request, self.settings.clock(), picture)
+        return llm.stream(whole, ends=self._rules.streams_end) if request.get("stream") else whole
+
+    def images(self, key: str | None, body: bytes, base_url: str, form: str | None = None) -> dict[str, Any]:
+        """Simulated pictures.
+
+        Args:
+            key: The API key.
+            body: What was sent.
+            base_url: Of the addresses of pictures, if it asks for such.
+            form: The content type of a form with a picture to change; None: the body is JSON.
+
+        Raises:
+            Refusal: 401 or 400.
+        """
+        self._account(key)
+        request = llm.read_image(body) if form is None else llm.read_edit(form, body)
+        extension = "jpeg" if request.get("output_format") in ("jpeg", "jpg") else "png"
+        picture = simulated_picture(*llm.size_of(request), extension)
+        pictures: list[dict[str, Any]] = [
+            {"url": file_url(base_url, self._keep_file(picture, extension))}
+            if request.get("response_format") == "url"
+            else {"b64_json": base64.b64encode(picture).decode()}
+            for _ in range(llm.answers(request))
+        ]
+        return llm.image_answer(request, self.settings.clock(), pictures)
+
     def file(self, name: str) -> Path:
-        """Where an output file lies.
+        """Where an output file, or an uploaded one, lies.
 
         Raises:
             Refusal: 404, there is none, or it has expired.
         """
-        if not self._store.file_is_kept(name, self.settings.clock()):
-            raise Refusal(404, "file not found; output files are kept for 3 days")
-        return self._files / name
+        return self._files.path(name)
 
     def balance(self, key: str) -> float:
         """The USD that a key has left."""
@@ -177,11 +289,25 @@ class Sandbox:
         """Add a request to the arrivals."""
         self._arrivals.append(arrival)
 
+    # What goes wrong on the way.
+
+    def fault(self, fault: Fault) -> None:
+        """Let something go wrong with the next requests of an operation; in-process or over HTTP."""
+        self._faults.add(fault)
+
+    def next_fault(self, operation: str) -> Fault | None:
+        """What goes wrong with this request of an operation; it is not in the script any more then."""
+        return self._faults.take(operation)
+
     # Time.
 
     def advance(self) -> bool:
-        """Do everything that is due now; True when tasks are left that will be due later."""
-        return self._advance() is not None
+        """Do everything that is due now; True when tasks or webhooks are left that will be due later.
+
+        With autorun, webhooks are left to their own thread.
+        """
+        due = [self._advance(), None if self._delivery else self._courier.deliver()]
+        return due != [None, None]
 
     def _advance(self) -> float | None:
         """Do everything that is due now, and return when more will be."""
@@ -193,8 +319,7 @@ class Sandbox:
                 self._store.start(task_id, now)
             for task_id in self._store.due("processing", now):
                 self._process(task_id)
-            for name in self._store.forget_expired_files(now):
-                (self._files / name).unlink(missing_ok=True)
+            self._files.forget_expired()
             return self._store.next_due()
 
     def _wake(self) -> None:
@@ -203,7 +328,16 @@ class Sandbox:
 
     def _step(self) -> float | None:
         due = self._advance()
-        return None if due is None else max(0.0, due - self.settings.clock())
+        with self._advancing:
+            return None if self._closing.is_set() else self._pause(due, self._store.next_expiry())
+
+    def _deliver(self) -> float | None:
+        return self._pause(self._courier.deliver())
+
+    def _pause(self, *due: float | None) -> float | None:
+        """The seconds until the first of several times; None when there is none."""
+        first = min((time for time in due if time is not None), default=None)
+        return None if first is None else max(0.0, first - self.settings.clock())
 
     def _process(self, task_id: str) -> None:
         task = self._store.task(task_id)
@@ -216,7 +350,9 @@ class Sandbox:
                 return  # the worker was stopped; the task is done after the restart
             failure = error if isinstance(error, TaskFailure) else _broken(task, error)
             ending = Ending(status="failed", at=self.settings.clock(), error=failure.error())
-        self._store.end(task_id, ending, before={"processing"})
+        ended = self._store.end(task_id, ending, before={"processing"})
+        if ended and self._delivery and task.config["webhook_config"]["endpoint"]:
+            self._delivery.wake()
 
     def _make(self, task: Task) -> EngineResult:
         given = self._store.given(task.task_id)
@@ -224,12 +360,12 @@ class Sandbox:
         engine = ENGINES.get((task.model, task.task_type))
         if engine is None:
             return simulate(task_type.output, given)
-        given = read_media(given, task_type.media, self.settings.fetch)
+        given = read_media(given, task_type.media, self._files.fetch)
         return (self._worker.run if self.settings.engine_process else run)(engine, given)
 
     def _completed(self, result: EngineResult) -> Ending:
         names: list[str] = []
-        output = self._kept(dict(result.output), names)
+        output = self._files.written(dict(result.output), names)
         now = self.settings.clock()
         return Ending(
             status="completed",
@@ -237,23 +373,15 @@ class Sandbox:
             output=output,
             files=tuple(names),
             meta=dict(result.meta),
-            files_expire_at=now + FILES_KEPT,
+            files_expire_at=now + OUTPUTS_KEPT,
         )
 
-    def _kept(self, node: Any, names: list[str]) -> Any:
-        """An engine's output with its files written, and their names where they stood."""
-        if isinstance(node, tuple):
-            data, extension = cast("tuple[bytes, str]", node)
-            names.append(f"{uuid.uuid4()}.{extension}")
-            (self._files / names[-1]).write_bytes(data)
-            return {FILE: names[-1]}
-        if isinstance(node, dict):
-            return {name: self._kept(value, names) for name, value in cast("dict[str, Any]", node).items()}
-        if isinstance(node, list):
-            return [self._kept(item, names) for item in cast("list[object]", node)]
-        return node
-
     # Parts of the operations.
+
+    def _keep_file(self, content: bytes, extension: str) -> str:
+        name = self._files.keep(content, extension)
+        self._wake()  # somebody must remove it when it has expired
+        return name
 
     def _account(self, key: str | None) -> str:
         if self._rules.keys_are_checked and not (key and (self.settings.any_key or key in self.settings.keys)):
@@ -339,12 +467,17 @@ def key_fingerprint(key: str | None) -> str | None:
 
 
 def _release(
-    closing: threading.Event, worker: Worker, advancing: threading.Lock, store: Store, folder: Path | None
+    closing: threading.Event,
+    worker: Worker,
+    advancing: threading.Lock,
+    delivering: threading.Lock,
+    store: Store,
+    folder: Path | None,
 ) -> None:
     """Close a sandbox; also at the end of the program, when nobody has."""
     closing.set()
     worker.close()
-    with advancing:
+    with advancing, delivering:
         store.close()
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)

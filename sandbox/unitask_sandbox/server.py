@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import threading
@@ -10,8 +11,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
 
 from unitask_sandbox.app import create_app
+from unitask_sandbox.connection import CLOSE
 from unitask_sandbox.settings import Settings
 
 HOST = "127.0.0.1"
@@ -28,6 +32,25 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._on_ready()
+
+
+class _Protocol(H11Protocol):
+    """A connection that the application can close without an answer: see `unitask_sandbox.connection`."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        app: Any = self.app
+
+        async def closable(scope: Any, receive: Any, send: Any) -> None:
+            await app({**scope, "extensions": {CLOSE: self.transport.close}}, receive, send)
+
+        self.app = closable
 
 
 def serve(
@@ -113,6 +136,7 @@ def _url(listener: socket.socket) -> str:
 def _server(app: Callable[..., Any], on_ready: Callable[[], object]) -> _Server:
     config = uvicorn.Config(
         app,
+        http=_Protocol,
         log_level="warning",
         access_log=False,
         lifespan="off",

@@ -10,7 +10,9 @@ from types import MappingProxyType
 from typing import Literal
 
 from unitask_sandbox.defects import DEFECTS
+from unitask_sandbox.faults import Fault
 from unitask_sandbox.inputs import fetch_url
+from unitask_sandbox.webhooks import post_webhook
 
 STARTING_USD = 10.0
 
@@ -30,8 +32,11 @@ class Settings:
         engine_process: Whether engines run in a process of their own; if not, in the thread that advances.
         clock: Returns the time: unix seconds.
         fetch: Gets the bytes behind the address of an input; raises OSError when it cannot.
+        send_webhook: Posts a body with headers to an address and returns the HTTP status of the answer; raises OSError
+            when none comes.
         public_url: Base of the addresses of output files; None: the address that the request came to.
         defects: Planted bugs, by name: see `unitask_sandbox.defects`.
+        faults: What goes wrong with the first requests of an operation; `Sandbox.fault` adds more.
     """
 
     keys: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({"sandbox": STARTING_USD}), repr=False)
@@ -42,8 +47,10 @@ class Settings:
     engine_process: bool = True
     clock: Callable[[], float] = time.time
     fetch: Callable[[str], bytes] = fetch_url
+    send_webhook: Callable[[str, bytes, Mapping[str, str]], int] = post_webhook
     public_url: str | None = None
     defects: frozenset[str] = frozenset()
+    faults: tuple[Fault, ...] = ()
 
     def __post_init__(self) -> None:
         if self.speed not in ("instant", "real") and not (not isinstance(self.speed, str) and self.speed > 0):

@@ -1,4 +1,4 @@
-"""What survives a restart: accounts, ledger, tasks and the list of output files, in one SQLite file.
+"""What survives a restart: accounts, ledger, tasks and the list of files, in one SQLite file.
 
 Rules of this file: money moves only together with the task it moves for, in one transaction, and every movement is an
 entry of the ledger, so that balance = starting balance + sum of the ledger at any moment. A status changes only from
@@ -27,8 +27,9 @@ _SELECT_TASK = f"SELECT {', '.join(_COLUMNS)} FROM tasks"  # noqa: S608 - column
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Money of one API key, in credits."""
+    """Money of one API key, in credits, and the number that the account is shown by."""
 
+    number: int
     starting: int
     balance: int
     frozen: int
@@ -90,16 +91,19 @@ class Store:
             db.execute("INSERT OR IGNORE INTO accounts (account, starting, balance) VALUES (?, ?, ?)", row)
 
     def account(self, account: str) -> Account:
-        """The money of an account; it must exist."""
-        (row,) = self._rows("SELECT starting, balance, frozen FROM accounts WHERE account = ?", account)
+        """An account; it must exist."""
+        (row,) = self._rows("SELECT rowid, starting, balance, frozen FROM accounts WHERE account = ?", account)
         return Account(*row)
 
     def ledger(self, account: str) -> list[tuple[str, str, int]]:
         """Every movement of an account, oldest first: task id, reason, credits."""
         return self._rows("SELECT task_id, reason, credits FROM ledger WHERE account = ? ORDER BY entry", account)
 
-    def accept(self, task: Task, given: dict[str, Any]) -> bool:
-        """Add a task and its input, and take its price; False, and nothing happens, when the balance is too low."""
+    def accept(self, task: Task, given: dict[str, Any], webhook: str | None = None) -> bool:
+        """Add a task and its input, and take its price; False, and nothing happens, when the balance is too low.
+
+        When its endpoint shall be told of the end, `webhook` is the base of the addresses that it is told.
+        """
         with self._transaction() as db:
             paid = db.execute(
                 "UPDATE accounts SET balance = balance - :price WHERE account = :account AND balance >= :price",
@@ -110,12 +114,15 @@ class Store:
             _enter(db, task, task.created_at, "charge", -task.consume)
             db.execute(_INSERT_TASK, _row(task))
             db.execute("INSERT INTO inputs VALUES (?, ?)", (task.task_id, json.dumps(given)))
+            if webhook is not None:
+                db.execute("INSERT INTO webhooks (task_id, base_url) VALUES (?, ?)", (task.task_id, webhook))
         return True
 
     def record(self, task: Task) -> None:
         """Add a task that has ended before it began."""
         with self._transaction() as db:
             db.execute(_INSERT_TASK, _row(task))
+            _forget_webhook(db, task.task_id)
 
     def task(self, task_id: str) -> Task | None:
         """A task, whoever's it is."""
@@ -155,9 +162,35 @@ class Store:
             if ending.status != "completed" and task.consume:
                 _pay_back(db, task, ending.at)
             db.execute("DELETE FROM inputs WHERE task_id = ?", (task_id,))
+            told = db.execute("UPDATE webhooks SET due_at = ? WHERE task_id = ?", (ending.at, task_id))
+            if ending.status == "cancelled" or not told.rowcount:
+                _forget_webhook(db, task_id)
             for name in ending.files:
                 db.execute("INSERT INTO files VALUES (?, ?, ?)", (name, task_id, ending.files_expire_at))
         return True
+
+    def due_webhooks(self, now: float) -> list[tuple[Task, str, int]]:
+        """The webhooks to send by now, the longest due first: task, base of its addresses, attempts so far."""
+        columns = ", ".join(f"tasks.{name}" for name in _COLUMNS)
+        query = f"""SELECT base_url, attempts, {columns} FROM webhooks JOIN tasks USING (task_id)
+                    WHERE webhooks.due_at <= ? ORDER BY webhooks.due_at, webhooks.rowid"""  # noqa: S608
+        return [(_task(row[2:]), row[0], row[1]) for row in self._rows(query, now)]
+
+    def next_webhook(self) -> float | None:
+        """When the next webhook is to be sent; None when there is none."""
+        ((time,),) = self._rows("SELECT MIN(due_at) FROM webhooks")
+        return None if time is None else float(time)
+
+    def delay_webhook(self, task_id: str, until: float) -> None:
+        """Count an attempt, and let the next one be later."""
+        with self._transaction() as db:
+            query = "UPDATE webhooks SET attempts = attempts + 1, due_at = ? WHERE task_id = ?"
+            db.execute(query, (until, task_id))
+
+    def forget_webhook(self, task_id: str) -> None:
+        """Send no more of a task's webhook, and forget its secret."""
+        with self._transaction() as db:
+            _forget_webhook(db, task_id)
 
     def of_account(self, account: str, statuses: Iterable[str], created_before: float) -> list[Task]:
         """An account's tasks of some statuses, created before a time."""
@@ -165,9 +198,35 @@ class Store:
         where = "account = ? AND created_at < ? AND status IN (SELECT value FROM json_each(?))"
         return [_task(row) for row in self._rows(f"{_SELECT_TASK} WHERE {where}", account, created_before, wanted)]
 
+    def history(
+        self, account: str, start: float, end: float, models: Iterable[str] | None, limit: int, offset: int
+    ) -> tuple[int, list[tuple[int, Task]]]:
+        """How many tasks an account created in a time (both ends included), and some of them, newest first.
+
+        Each comes with its number. None for models: of every model.
+        """
+        wanted = None if models is None else json.dumps(list(models))
+        where = """account = ? AND created_at BETWEEN ? AND ?
+                   AND (?4 IS NULL OR model IN (SELECT value FROM json_each(?4)))"""
+        given = (account, start, end, wanted)
+        ((total,),) = self._rows(f"SELECT COUNT(*) FROM tasks WHERE {where}", *given)  # noqa: S608
+        page = f"SELECT rowid, {', '.join(_COLUMNS)} FROM tasks WHERE {where}"  # noqa: S608
+        rows = self._rows(f"{page} ORDER BY created_at DESC, rowid DESC LIMIT ? OFFSET ?", *given, limit, offset)
+        return total, [(row[0], _task(row[1:])) for row in rows]
+
+    def keep_file(self, name: str, expires_at: float) -> None:
+        """Serve a file that is of no task, until a time."""
+        with self._transaction() as db:
+            db.execute("INSERT INTO files VALUES (?, NULL, ?)", (name, expires_at))
+
     def file_is_kept(self, name: str, now: float) -> bool:
-        """Whether there is such an output file, and it has not expired."""
+        """Whether there is such a file, and it has not expired."""
         return bool(self._rows("SELECT 1 FROM files WHERE name = ? AND expires_at > ?", name, now))
+
+    def next_expiry(self) -> float | None:
+        """When the next file expires; None when there is none."""
+        ((time,),) = self._rows("SELECT MIN(expires_at) FROM files")
+        return None if time is None else float(time)
 
     def forget_expired_files(self, now: float) -> list[str]:
         """Take expired files off the list and return their names."""
@@ -188,6 +247,13 @@ def _task(row: tuple[Any, ...]) -> Task:
 def _enter(db: sqlite3.Connection, task: Task, at: float, reason: str, credits_: int) -> None:
     entry = (task.account, task.task_id, at, reason, credits_)
     db.execute("INSERT INTO ledger (account, task_id, at, reason, credits) VALUES (?, ?, ?, ?, ?)", entry)
+
+
+def _forget_webhook(db: sqlite3.Connection, task_id: str) -> None:
+    db.execute("DELETE FROM webhooks WHERE task_id = ?", (task_id,))
+    place = "$.webhook_config.secret"
+    query = "UPDATE tasks SET config = json_set(config, ?1, '') WHERE task_id = ?2 AND json_extract(config, ?1) <> ''"
+    db.execute(query, (place, task_id))
 
 
 def _pay_back(db: sqlite3.Connection, task: Task, at: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from unitask_sandbox.failures import task_error
 
@@ -90,8 +91,13 @@ def _with_addresses(node: Any, base_url: str) -> Any:
 
 
 def file_url(base_url: str, name: str) -> str:
-    """The address of an output file."""
+    """The address of a file."""
     return f"{base_url.rstrip('/')}/files/{name}"
+
+
+def file_name(url: str) -> str:
+    """The name of the file that an address would be of, if it were one of ours; empty when it cannot be."""
+    return urlsplit(url).path.partition("/files/")[2]
 
 
 def rfc3339(time: float | None) -> str:

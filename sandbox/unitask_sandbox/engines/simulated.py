@@ -27,8 +27,14 @@ SIDE = 512
 
 def simulate(output: str, given: Mapping[str, Any]) -> EngineResult:
     """A result of the shape that a component schema has, for a task's input."""
-    size = (_side(given.get("width")), _side(given.get("height")))
+    size = _side(given.get("width")), _side(given.get("height"))
     return EngineResult(_value({"$ref": f"#/components/schemas/{output}"}, size, 0), META)
+
+
+def simulated_picture(width: int = SIDE, height: int = SIDE, extension: str = "png") -> bytes:
+    """A picture, as PNG or as JPEG, of a size in pixels; where that is too large or too small, of the nearest."""
+    size = _side(width), _side(height)
+    return _photo(size) if extension == "jpeg" else _picture(size)
 
 
 def _side(asked: object) -> int:
@@ -84,6 +90,15 @@ def _picture(size: tuple[int, int]) -> bytes:
 
     encoded = cv2.imencode(".png", _canvas(size, 0))[1].tobytes()
     return with_comment(encoded, MARK)
+
+
+@cache
+def _photo(size: tuple[int, int]) -> bytes:
+    """The same as JPEG, with the mark in a comment (ITU-T T.81, B.2.4.5)."""
+    import cv2
+
+    encoded = cv2.imencode(".jpg", _canvas(size, 0))[1].tobytes()
+    return encoded[:2] + struct.pack(">HH", 0xFFFE, 2 + len(MARK)) + MARK.encode() + encoded[2:]
 
 
 def _canvas(size: tuple[int, int], frame: int) -> Any:

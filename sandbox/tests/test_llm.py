@@ -1,0 +1,208 @@
+"""The OpenAI-shaped endpoints: simulated answers in the documented form, with the quirks that clients met."""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+from typing import Any
+
+import cv2
+import httpx
+import numpy as np
+import pytest
+from unitask_sandbox.multipart import read_form
+
+from .local import BASE_URL, Http, HttpWith
+
+CHAT, IMAGE, EDIT = "/v1/chat/completions", "/v1/images/generations", "/v1/images/edits"
+BEARER = {"authorization": "Bearer sandbox"}
+HELLO = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello there"}]}
+
+
+@pytest.fixture
+def http(http_with: HttpWith) -> Http:
+    made = http_with()
+    made.headers = BEARER
+    return made
+
+
+def chunks(answer: httpx.Response) -> list[dict[str, Any]]:
+    """The events of a stream, less the last."""
+    events = [line.removeprefix("data: ") for line in answer.text.splitlines() if line]
+    assert events.pop() == "[DONE]"
+    return [json.loads(event) for event in events]
+
+
+def pixels(data: bytes) -> tuple[int, int]:
+    """The width and height of a picture."""
+    height, width = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape[:2]
+    return width, height
+
+
+def test_chat_is_answered_with_marked_words(http: Http) -> None:
+    """The completion repeats the question, says SIMULATED, and is the same each time; nothing is charged."""
+    answers = [http("POST", CHAT, json=HELLO).json() for _ in range(2)]
+    (choice,) = answers[0]["choices"]
+
+    assert answers[0] == answers[1]
+    assert choice["message"] == {
+        "role": "assistant",
+        "content": "SIMULATED by the unitask sandbox. You asked: Hello there",
+    }
+    assert (choice["finish_reason"], answers[0]["model"], answers[0]["object"]) == (
+        "stop",
+        "gpt-4o-mini",
+        "chat.completion",
+    )
+    assert answers[0]["usage"] == {"prompt_tokens": 2, "completion_tokens": 9, "total_tokens": 11}
+    assert http.sandbox.balance("sandbox") == 10.0
+
+
+def test_chat_gives_as_many_answers_as_asked(http: Http) -> None:
+    """N answers, within reason."""
+    counts = [len(http("POST", CHAT, json={**HELLO, "n": n}).json()["choices"]) for n in (-5, 3, 10**30)]
+
+    assert counts == [1, 3, 10]
+
+
+def test_stream_has_the_quirks_of_the_provider(http: Http) -> None:
+    """Blank lines between events, a last chunk with an empty usage, then [DONE]; joined it is the plain answer."""
+    answer = http.unchecked("POST", CHAT, json={**HELLO, "stream": True})
+    *said, last = chunks(answer)
+    plain = http("POST", CHAT, json=HELLO).json()["choices"][0]["message"]["content"]
+
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert "\n\n\ndata: " in answer.text
+    assert {chunk["object"] for chunk in (*said, last)} == {"chat.completion.chunk"}
+    assert said[0]["choices"][0]["delta"]["role"] == "assistant"
+    assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in said) == plain
+    assert said[-1]["choices"][0]["finish_reason"] == "stop"
+    assert (last["choices"], last["usage"]) == ([], {})
+
+
+def test_chat_model_that_makes_pictures_answers_in_markdown(http: Http) -> None:
+    """The text is a picture's address in Markdown, and there is a marked picture behind it."""
+    parts = [{"type": "text", "text": "a cat"}, {"type": "image_url", "image_url": {"url": "https://me.test/a.png"}}]
+    asked = {"model": "gpt-4o-image", "messages": [{"role": "user", "content": parts}]}
+    text = http("POST", CHAT, json=asked).json()["choices"][0]["message"]["content"]
+    mark, _, url = text.removesuffix(")").partition("](")
+
+    assert mark == "![SIMULATED by the unitask sandbox"
+    assert b"SIMULATED" in http("GET", url, headers={}).content
+
+
+@pytest.mark.parametrize("content", [None, 5, [], ["x", {"type": "image_url"}, {"text": 5}]])
+def test_odd_question_is_answered_all_the_same(http: Http, content: object) -> None:
+    """The spec leaves open what a message holds."""
+    answer = http("POST", CHAT, json={"model": "m", "messages": [{"content": content}]})
+
+    assert answer.json()["choices"][0]["message"]["content"].endswith("You asked: ")
+
+
+@pytest.mark.parametrize(
+    ("more", "size", "magic"),
+    [
+        ({}, (1024, 1024), b"\x89PNG"),
+        ({"size": "320x200", "output_format": "jpeg", "quality": "low"}, (320, 200), b"\xff\xd8"),
+        ({"size": "auto", "output_format": "webp"}, (1024, 1024), b"\x89PNG"),
+        ({"size": "1x99999"}, (16, 1024), b"\x89PNG"),
+    ],
+)
+def test_image_is_of_the_size_that_was_asked_for(
+    http: Http, more: dict[str, Any], size: tuple[int, int], magic: bytes
+) -> None:
+    """The picture comes in base64, can be read, and says SIMULATED."""
+    answer = http("POST", IMAGE, json={"model": "gpt-image-1", "prompt": "an otter", **more}).json()
+    (picture,) = [base64.b64decode(image["b64_json"]) for image in answer["data"]]
+
+    assert pixels(picture) == size
+    assert picture.startswith(magic)
+    assert b"SIMULATED" in picture
+
+
+def test_images_can_be_addresses(http: Http) -> None:
+    """With response_format url each picture is kept like an upload."""
+    asked = {"model": "gpt-image-1", "prompt": "an otter", "n": 2, "response_format": "url"}
+    urls = [image["url"] for image in http("POST", IMAGE, json=asked).json()["data"]]
+
+    assert len(set(urls)) == 2
+    assert all(url.startswith(f"{BASE_URL}/files/ephemeral/") for url in urls)
+    assert [http("GET", url, headers={}).status_code for url in urls] == [200, 200]
+
+
+@pytest.mark.parametrize("field", ["image", "image[]"])
+def test_edit_takes_a_form(http: Http, field: str) -> None:
+    """The picture comes as a file, the rest as text, a number too."""
+    data = {"model": "gpt-image-1", "prompt": "a höt", "n": "2", "size": "64x32"}
+    answer = http("POST", EDIT, data=data, files={field: ("a.png", b"\r\n--\x00\xff", "image/png")})
+
+    assert answer.status_code == 200, answer.text
+    assert [pixels(base64.b64decode(image["b64_json"])) for image in answer.json()["data"]] == [(64, 32)] * 2
+
+
+@pytest.mark.parametrize(
+    ("path", "request_", "words"),
+    [
+        (CHAT, {"content": b"{"}, "the body is not JSON"),
+        (CHAT, {"json": {"model": "m"}}, "'messages' is a required property"),
+        (CHAT, {"json": {**HELLO, "temperature": 3}}, "temperature does not meet maximum 2"),
+        (CHAT, {"json": {**HELLO, "messages": ["hello"]}}, "messages[0] must be of type object"),
+        (IMAGE, {"json": {"model": "m", "prompt": ""}}, "prompt does not meet minLength 1"),
+        (IMAGE, {"json": {"model": "m", "prompt": "p", "n": 0}}, "n does not meet minimum 1"),
+        (EDIT, {"json": {"model": "m", "prompt": "p"}}, "the body is no form"),
+        (EDIT, {"data": {"model": "m", "prompt": "p"}, "files": {"mask": b"x"}}, "'image' is a required property"),
+        (
+            EDIT,
+            {"data": {"model": "m", "prompt": "p", "n": "two"}, "files": {"image": b"x"}},
+            "n must be of type integer",
+        ),
+        (EDIT, {"data": {"model": "m", "prompt": b"\xff"}, "files": {"image": b"x"}}, "can't decode"),
+        (EDIT, {"content": b"--b\r\n", "headers": {"content-type": "multipart/form-data; boundary=b"}}, "has no end"),
+    ],
+)
+def test_bad_request_is_refused_in_the_form_of_openai(
+    http: Http, path: str, request_: dict[str, Any], words: str
+) -> None:
+    """A refusal is {error: {message}}, and names what is wrong."""
+    headers = {**BEARER, **request_.pop("headers", {})}
+    answer = http("POST", path, headers=headers, **request_)
+
+    assert answer.status_code == 400
+    assert words in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"x-api-key": "sandbox"}, {"authorization": "Bearer x"}, {"authorization": "sandbox"}]
+)
+@pytest.mark.parametrize("path", [CHAT, IMAGE, EDIT])
+def test_key_comes_as_a_bearer_token(http: Http, path: str, headers: dict[str, str]) -> None:
+    """The key in x-api-key, a wrong one or none is a 401."""
+    answer = http("POST", path, headers=headers, json=HELLO)
+
+    assert answer.status_code == 401
+    assert answer.json()["error"]["message"] == "failed to verify api key"
+
+
+def test_arrivals_show_the_bearer_key_like_any_other(http: Http) -> None:
+    """One key has one fingerprint, whichever header it came in."""
+    http("POST", CHAT, json=HELLO)
+    http("GET", "/account/info", headers={"x-api-key": "sandbox"})
+    chat, info = http.sandbox.arrivals
+
+    assert (chat.operation, info.operation) == ("create_chat_completion", "get_account_info")
+    assert chat.key == info.key is not None
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_form_gives_every_byte_back(seed: int) -> None:
+    """Files of any content survive, line ends and beginnings of boundaries included."""
+    draw = random.Random(seed)
+    pieces = [b"\r\n", b"\r", b"\n", b"--", b"\r\n--", b"\r\n\r\n", bytes(range(256))]
+    files = {f"f{number}": b"".join(draw.choices(pieces, k=draw.randrange(9))) for number in range(4)}
+    request = httpx.Request("POST", BASE_URL, files=files, data={'a b;"c"': "text"})
+
+    read = read_form(request.headers["content-type"], request.read())
+
+    assert {name: read[name] for name in files} == files
+    assert b"text" in read.values()

@@ -1,0 +1,174 @@
+"""Uploads: a file goes in as base64, can be fetched and used as an input for a day, and is gone then."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from unitask_sandbox import Settings, create_app, samples
+from unitask_sandbox.inputs import LARGEST
+
+from .local import BASE_URL, Clock, Http, HttpWith, base64_of, encoded, face_swap
+from .recogniser import judge
+
+UPLOAD = "/api/ephemeral_resource"
+TEXT = base64_of(b"content")
+
+
+def upload(http: Http, name: str = "a.png", data: str = TEXT) -> str:
+    answer = http("POST", UPLOAD, json={"file_name": name, "file_data": data})
+    assert answer.status_code == 200, answer.text
+    url: str = answer.json()["data"]["url"]
+    return url
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "media_type"),
+    [
+        ("a.png", TEXT, "image/png"),
+        ("../../etc/a.b.JPG", TEXT, "image/jpeg"),
+        ("a.jpeg", f"data:image/jpeg;base64,{TEXT}", "image/jpeg"),
+        ("a.webp", f"DATA:IMAGE/WEBP;BASE64,{TEXT}", "image/webp"),
+        ("a.mp4", f"data:video/mp4;codecs=avc1;base64,{TEXT}", "video/mp4"),
+        ("a.wav", f"data:audio/x-wav;base64,{TEXT[:4]}\n{TEXT[4:]}", "audio/x-wav"),
+        (f"{'n' * 124}.mp3", f"data:audio/mpeg;base64,{TEXT}", "audio/mpeg"),
+    ],
+)
+def test_uploaded_file_is_served_without_a_key(http_with: HttpWith, name: str, data: str, media_type: str) -> None:
+    """Base64 and data URIs are taken; the address gives the bytes with their type, and shows nothing of the name."""
+    http = http_with()
+    url = upload(http, name, data)
+    file = http("GET", url, headers={})
+
+    assert url.startswith(f"{BASE_URL}/files/ephemeral/")
+    assert url.endswith(name[name.rindex(".") :].lower())
+    assert (file.status_code, file.content, file.headers["content-type"]) == (200, b"content", media_type)
+
+
+def test_upload_is_gone_after_a_day(http_with: HttpWith, clock: Clock, tmp_path: Path) -> None:
+    """A file is served until the last second of its day, then it is 404 and no longer on the disk."""
+    http = http_with(data=tmp_path)
+    url = upload(http)
+    clock.now += 86400 - 1
+    kept = http("GET", url)
+    clock.now += 1
+    expired = http("GET", url)
+    http.sandbox.advance()
+
+    assert (kept.status_code, expired.status_code) == (200, 404)
+    assert not [path for path in (tmp_path / "files").rglob("*") if path.is_file()]
+
+
+def test_idle_sandbox_wakes_up_to_remove_an_upload(http_with: HttpWith, clock: Clock) -> None:
+    """Pictures of people do not stay on the disk because nobody asks for anything."""
+    sandbox = http_with().sandbox
+    sandbox.upload("sandbox", encoded({"file_name": "a.png", "file_data": TEXT}))
+    clock.now += 400
+
+    assert sandbox._step() == 86400 - 400
+
+
+BAD: dict[str, tuple[Any, str]] = {
+    "not-json": (b"{", "the body is not JSON"),
+    "empty": ({}, "'file_name' is a required property"),
+    "long-name": ({"file_name": "n" * 125 + ".png", "file_data": TEXT}, "file_name does not meet maxLength 128"),
+    "no-extension": ({"file_name": "png", "file_data": TEXT}, "file_name must end in one of jpg, jpeg, png,"),
+    "unknown-extension": ({"file_name": "a.gif", "file_data": TEXT}, "file_name must end in one of jpg, jpeg, png,"),
+    "data-of-wrong-type": ({"file_name": "a.png", "file_data": 5}, "file_data must be of type string"),
+    "not-base64": ({"file_name": "a.png", "file_data": "?"}, "file_data is neither base64 nor"),
+    "no-content": ({"file_name": "a.png", "file_data": "data:image/png;base64,"}, "file_data holds 0 bytes"),
+    "not-a-base64-uri": (
+        {"file_name": "a.png", "file_data": f"data:image/png,{TEXT}"},
+        "neither base64 nor a data URI of base64",
+    ),
+    "other-type": ({"file_name": "a.png", "file_data": f"data:image/jpeg;base64,{TEXT}"}, "of type 'image/jpeg'"),
+    "no-type": ({"file_name": "a.png", "file_data": f"data:;base64,{TEXT}"}, "does not fit the extension png"),
+    "an-address": ({"file_name": "a.png", "file_data": "https://me.test/a.png"}, "file_data is neither base64 nor"),
+}
+
+
+@pytest.mark.parametrize(("body", "words"), BAD.values(), ids=BAD)
+def test_bad_upload_is_refused_as_documented(http_with: HttpWith, body: Any, words: str) -> None:
+    """A refusal is {code, message} without data, in the documented words, with the reason after them."""
+    http = http_with()
+    answer = http("POST", UPLOAD, **({"content": body} if isinstance(body, bytes) else {"json": body}))
+
+    assert answer.status_code == 400
+    assert answer.json().keys() == {"code", "message"}
+    assert answer.json()["message"].startswith("Invalid request parameters: ")
+    assert words in answer.json()["message"]
+
+
+def test_upload_is_at_most_10_mb(http_with: HttpWith) -> None:
+    """The limit counts the content, not its base64."""
+    http = http_with()
+    url = upload(http, data=base64_of(bytes(LARGEST)))
+    answer = http("POST", UPLOAD, json={"file_name": "a.png", "file_data": base64_of(bytes(LARGEST + 1))})
+
+    assert len(http("GET", url).content) == LARGEST
+    assert (answer.status_code, answer.json()["code"]) == (400, 400)
+    assert f"holds {LARGEST + 1} bytes" in answer.json()["message"]
+
+
+@pytest.mark.parametrize("headers", [{}, {"x-api-key": "unknown"}])
+def test_bad_key_uploads_nothing(http_with: HttpWith, headers: dict[str, str]) -> None:
+    """A refused key is told so in the form of the upload service."""
+    answer = http_with()("POST", UPLOAD, headers=headers, json={"file_name": "a.png", "file_data": TEXT})
+
+    assert answer.status_code == 401
+    assert answer.json() == {"code": 401, "message": "failed to verify api key"}
+
+
+def test_uploaded_file_can_be_an_input(http_with: HttpWith) -> None:
+    """The address of a file of the sandbox's own is read where it lies; any other is fetched."""
+    fetched: list[str] = []
+
+    def fetch(url: str) -> bytes:
+        fetched.append(url)
+        return b"fetched"
+
+    http = http_with(fetch=fetch)
+    other = f"{BASE_URL}/files/ephemeral/nothing.png"
+    task_id = http.create(input={"target_image": upload(http), "swap_image": other})
+    http.sandbox.advance()
+
+    assert http("GET", http.task(task_id)["output"]["image_url"]).content == b"<content>"
+    assert fetched == [other]
+
+
+def test_expired_upload_fails_the_task(http_with: HttpWith, clock: Clock) -> None:
+    """What is no longer kept cannot be read, by whatever way."""
+
+    def fetch(url: str) -> bytes:
+        raise OSError(url)
+
+    http = http_with(fetch=fetch)
+    url = upload(http)
+    clock.now += 86400
+    task_id = http.create(input={"target_image": url, "swap_image": url})
+    http.sandbox.advance()
+
+    assert http.task(task_id)["status"] == "failed"
+    assert "failed to get valid image (target_image)" in http.task(task_id)["error"]["raw_message"]
+
+
+def test_swap_of_two_uploaded_pictures_is_a_real_swap() -> None:
+    """Two portraits go up, and the face that comes back is judged by an independent recogniser."""
+    target, source = samples.ASTRONAUT.read_bytes(), samples.GRACE_HOPPER.read_bytes()
+    app = create_app(Settings(autorun=False, engine_process=False))
+    try:
+        http = Http(app)
+        pictures = {
+            "target_image": upload(http, "target.png", base64_of(target)),
+            "swap_image": upload(http, "source.jpg", f"data:image/jpeg;base64,{base64_of(source)}"),
+        }
+        task_id = http("POST", "/api/v1/task", json=face_swap(input=pictures)).json()["data"]["task_id"]
+        app.state.sandbox.advance()
+        task = http.task(task_id)
+        swapped = http("GET", task["output"]["image_url"]).content
+    finally:
+        app.state.sandbox.close()
+
+    verdict = judge(target, swapped, source, exact=True)
+    assert verdict.accepted, verdict

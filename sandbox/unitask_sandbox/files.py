@@ -1,0 +1,80 @@
+"""Files on the disk: what tasks made, and what was uploaded. One is served while the store lists it, and no longer."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+from unitask_sandbox.failures import Refusal
+from unitask_sandbox.store import Store
+from unitask_sandbox.task import FILE, file_name
+
+OUTPUTS_KEPT = 3 * 86400.0  # seconds; doc.qubico.ai/output-storage, 2025-08-31
+UPLOADS_KEPT = 86400.0  # seconds; piapi.ai, ephemeral-resource page, 2025
+
+
+class Files:
+    """The files of a sandbox.
+
+    Args:
+        folder: Where they lie; it is made.
+        store: Lists them.
+        clock: Returns the time: unix seconds.
+        fetch: Gets what is behind an address that is none of ours.
+    """
+
+    def __init__(self, folder: Path, store: Store, clock: Callable[[], float], fetch: Callable[[str], bytes]) -> None:
+        self._folder = folder
+        self._store = store
+        self._clock = clock
+        self._elsewhere = fetch
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def path(self, name: str) -> Path:
+        """Where a file lies.
+
+        Raises:
+            Refusal: 404, there is none, or it has expired.
+        """
+        if not self._store.file_is_kept(name, self._clock()):
+            raise Refusal(404, "file not found; outputs are kept for 3 days, uploads for 24 hours")
+        return self._folder / name
+
+    def fetch(self, url: str) -> bytes:
+        """What is behind an address; a file of our own is read where it lies, for there need be no server."""
+        name = file_name(url)
+        if name and self._store.file_is_kept(name, self._clock()):
+            return (self._folder / name).read_bytes()
+        return self._elsewhere(url)
+
+    def keep(self, content: bytes, extension: str) -> str:
+        """Write a file that is of no task, kept for 24 hours, and return its name."""
+        name = f"ephemeral/{uuid.uuid4()}.{extension}"
+        path = self._folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        self._store.keep_file(name, self._clock() + UPLOADS_KEPT)
+        return name
+
+    def written(self, output: Any, names: list[str]) -> Any:
+        """An engine's output with its files written, and their names where they stood; the names are also added.
+
+        The store does not list them yet: that is for the end of the task.
+        """
+        if isinstance(output, tuple):
+            data, extension = cast("tuple[bytes, str]", output)
+            names.append(f"{uuid.uuid4()}.{extension}")
+            (self._folder / names[-1]).write_bytes(data)
+            return {FILE: names[-1]}
+        if isinstance(output, dict):
+            return {name: self.written(value, names) for name, value in cast("dict[str, Any]", output).items()}
+        if isinstance(output, list):
+            return [self.written(item, names) for item in cast("list[object]", output)]
+        return output
+
+    def forget_expired(self) -> None:
+        """Remove what is not kept any more."""
+        for name in self._store.forget_expired_files(self._clock()):
+            (self._folder / name).unlink(missing_ok=True)

@@ -1,0 +1,138 @@
+"""The OpenAI-shaped endpoints, simulated: the same request gets the same words and the same picture, marked SIMULATED.
+
+A stream has the quirks that clients met: blank lines that keep the connection alive between events, and a last chunk
+whose usage is empty. A chat model that makes pictures answers with a picture in Markdown. Nothing is charged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+from unitask_sandbox import bundle
+from unitask_sandbox.creation import read_json
+from unitask_sandbox.engines.simulated import MARK
+from unitask_sandbox.failures import Refusal
+from unitask_sandbox.multipart import read_form
+
+MOST_ANSWERS = 10  # whatever n asks for
+QUOTED = 200  # characters of a question that are repeated in its answer
+
+
+def read_chat(body: bytes) -> dict[str, Any]:
+    """The request for a completion.
+
+    Raises:
+        Refusal: 400, it is none.
+    """
+    return _checked("ChatRequest", read_json(body))
+
+
+def read_image(body: bytes) -> dict[str, Any]:
+    """The request for a picture.
+
+    Raises:
+        Refusal: 400, it is none.
+    """
+    return _checked("ImageRequest", read_json(body))
+
+
+def read_edit(content_type: str, body: bytes) -> dict[str, Any]:
+    """The request for another picture, from a form.
+
+    Raises:
+        Refusal: 400, it is none.
+    """
+    try:
+        fields = read_form(content_type, body)
+        pictures = fields.keys() & {"image", "image[]"}
+        read = {name: _typed(name, value.decode()) for name, value in fields.items() if name not in pictures}
+    except ValueError as error:
+        raise Refusal(400, f"invalid request: {error}") from None
+    return _checked("ImageEditRequest", {**read, **({"image": "a picture"} if pictures else {})})
+
+
+def _typed(name: str, text: str) -> str | int:
+    return int(text) if name == "n" and re.fullmatch("-?[0-9]{1,40}", text) else text
+
+
+def _checked(component: str, value: Any) -> dict[str, Any]:
+    bundle.check(component, value)
+    return cast("dict[str, Any]", value)
+
+
+def makes_pictures(request: Mapping[str, Any]) -> bool:
+    """Whether a chat model answers with a picture."""
+    return "image" in request["model"]
+
+
+def completion(request: Mapping[str, Any], created: float, picture: str | None = None) -> dict[str, Any]:
+    """The completion of a chat; a picture is the address of one that it made."""
+    question = _question(request["messages"])
+    text = f"![{MARK}]({picture})" if picture else f"{MARK}. You asked: {question[:QUOTED]}"
+    count = answers(request)
+    asked, said = len(question.split()), count * len(text.split())
+    identity = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
+    return {
+        "id": f"chatcmpl-{identity[:24]}",
+        "object": "chat.completion",
+        "created": int(created),
+        "model": request["model"],
+        "choices": [
+            {"index": number, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+            for number in range(count)
+        ],
+        "usage": {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said},
+        "system_fingerprint": "SIMULATED",
+    }
+
+
+def answers(request: Mapping[str, Any]) -> int:
+    """How many answers a request gets."""
+    asked: int = request.get("n", 1)
+    return max(1, min(asked, MOST_ANSWERS))
+
+
+def stream(whole: Mapping[str, Any], *, ends: bool = True) -> Iterator[str]:
+    """A completion as server-sent events; the last one says that it ends."""
+    for choices in (*_deltas(whole["choices"]), []):
+        usage: dict[str, Any] = {} if choices else {"usage": {}}
+        chunk = {**whole, "object": "chat.completion.chunk", "choices": choices, "usage": None, **usage}
+        yield f"data: {json.dumps(chunk, ensure_ascii=False)}\n\n"
+        yield "\n"  # keeps the connection alive
+    if ends:
+        yield "data: [DONE]\n\n"
+
+
+def _deltas(choices: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    for choice in choices:
+        words = choice["message"]["content"].split(" ")
+        pieces = [words[0], *(f" {word}" for word in words[1:])]
+        for delta in ({"role": "assistant", "content": ""}, *({"content": piece} for piece in pieces)):
+            yield [{"index": choice["index"], "delta": delta, "finish_reason": None}]
+        yield [{"index": choice["index"], "delta": {}, "finish_reason": choice["finish_reason"]}]
+
+
+def _question(messages: list[dict[str, Any]]) -> str:
+    """The text of the last message."""
+    content: Any = messages[-1].get("content")
+    parts = cast("list[object]", content) if isinstance(content, list) else [{"text": content}]
+    texts = [cast("dict[str, Any]", part).get("text") for part in parts if isinstance(part, dict)]
+    return " ".join(text for text in texts if isinstance(text, str))
+
+
+def size_of(request: Mapping[str, Any]) -> tuple[int, int]:
+    """The width and height that a request asks for; 1024 x 1024 when it asks for none that can be read."""
+    width, _, height = str(request.get("size", "")).partition("x")
+    sides = [int(side) if side.isdecimal() and len(side) < 6 else 1024 for side in (width, height)]
+    return sides[0], sides[1]
+
+
+def image_answer(request: Mapping[str, Any], created: float, pictures: list[dict[str, Any]]) -> dict[str, Any]:
+    """The answer with pictures: each as {b64_json}, or as {url}."""
+    asked = len(request["prompt"].split())
+    usage = {"input_tokens": asked, "output_tokens": 0, "total_tokens": asked}
+    return {"created": int(created), "data": pictures, "usage": usage}

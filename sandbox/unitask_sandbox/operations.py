@@ -1,0 +1,138 @@
+"""The operations of the spec over HTTP: what each reads from a request, and the body that it answers with.
+
+One handler an operation, by its operationId. Rules of this file: a handler takes its values out of the request, asks
+the provider, and wraps what it gets; it takes no decision, and refuses nothing that provider.py could refuse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response, StreamingResponse
+
+from unitask_sandbox import bundle
+from unitask_sandbox.failures import Refusal
+from unitask_sandbox.provider import Sandbox
+from unitask_sandbox.task import file_url
+
+LARGEST_BODY = 25 * 1024 * 1024
+KEY_HEADER = "x-api-key"
+
+Handler = Callable[[Request], Awaitable[dict[str, Any] | Response]]
+
+
+def sandbox_of(request: Request) -> Sandbox:
+    """The provider that a request is for."""
+    sandbox: Sandbox = request.app.state.sandbox
+    return sandbox
+
+
+def key_of(request: Request) -> str | None:
+    """The API key of a request, from the header that its operation takes it from; None when there is none."""
+    operation = bundle.operations().get(request.scope.get("unitask.operation", ""))
+    if operation is None or not operation.bearer:
+        return request.headers.get(KEY_HEADER)
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else None
+
+
+def base_url(request: Request) -> str:
+    """What the addresses of files begin with."""
+    return sandbox_of(request).settings.public_url or str(request.base_url)
+
+
+async def _create_task(request: Request) -> dict[str, Any]:
+    body = await _body(request)
+    task = await run_in_threadpool(sandbox_of(request).accept, key_of(request), body, base_url(request))
+    return _envelope(task.body(base_url(request)))
+
+
+async def _get_task(request: Request) -> dict[str, Any]:
+    task = await run_in_threadpool(sandbox_of(request).get, key_of(request), request.path_params["task_id"])
+    return _envelope(task.body(base_url(request)))
+
+
+async def _cancel_task(request: Request) -> dict[str, Any]:
+    task_id = request.path_params["task_id"]
+    await run_in_threadpool(sandbox_of(request).cancel, key_of(request), task_id)
+    return {"code": 200, "message": f"task {task_id} canceled"}
+
+
+async def _cancel_tasks(request: Request) -> dict[str, Any]:
+    def cancel() -> int:
+        query = bundle.query("cancel_tasks", request.query_params)
+        return sandbox_of(request).cancel_many(key_of(request), query["created_before"], query.get("model"))
+
+    await run_in_threadpool(cancel)
+    return {"code": 200, "message": "success"}
+
+
+async def _get_account_info(request: Request) -> dict[str, Any]:
+    return _envelope(await run_in_threadpool(sandbox_of(request).account_info, key_of(request)))
+
+
+async def _list_active_tasks(request: Request) -> dict[str, Any]:
+    return _envelope(await run_in_threadpool(sandbox_of(request).active_tasks, key_of(request)))
+
+
+async def _list_task_history(request: Request) -> dict[str, Any]:
+    def page() -> dict[str, Any]:
+        return sandbox_of(request).history(key_of(request), **bundle.query("list_task_history", request.query_params))
+
+    return _envelope(await run_in_threadpool(page))
+
+
+async def _upload_file(request: Request) -> dict[str, Any]:
+    body = await _body(request)
+    name = await run_in_threadpool(sandbox_of(request).upload, key_of(request), body)
+    return _envelope({"url": file_url(base_url(request), name)})
+
+
+async def _create_chat_completion(request: Request) -> dict[str, Any] | Response:
+    chat, given = sandbox_of(request).chat, (key_of(request), await _body(request), base_url(request))
+    answer = await run_in_threadpool(chat, *given)
+    return answer if isinstance(answer, dict) else StreamingResponse(answer, media_type="text/event-stream")
+
+
+async def _create_image(request: Request) -> dict[str, Any]:
+    given = key_of(request), await _body(request), base_url(request)
+    return await run_in_threadpool(sandbox_of(request).images, *given)
+
+
+async def _edit_image(request: Request) -> dict[str, Any]:
+    given = key_of(request), await _body(request), base_url(request), request.headers.get("content-type", "")
+    return await run_in_threadpool(sandbox_of(request).images, *given)
+
+
+HANDLERS: Mapping[str, Handler] = {
+    "create_task": _create_task,
+    "get_task": _get_task,
+    "cancel_task": _cancel_task,
+    "cancel_tasks": _cancel_tasks,
+    "get_account_info": _get_account_info,
+    "list_active_tasks": _list_active_tasks,
+    "list_task_history": _list_task_history,
+    "upload_file": _upload_file,
+    "create_chat_completion": _create_chat_completion,
+    "create_image": _create_image,
+    "edit_image": _edit_image,
+}
+
+
+def _envelope(data: dict[str, Any]) -> dict[str, Any]:
+    return {"code": 200, "data": data, "message": "success"}
+
+
+async def _body(request: Request) -> bytes:
+    chunks = bytearray()
+    try:
+        async for chunk in request.stream():
+            chunks += chunk
+            if len(chunks) > LARGEST_BODY:
+                raise Refusal(413, f"the body is larger than {LARGEST_BODY} bytes; send large media as a URL")
+    except ClientDisconnect:
+        raise Refusal(400, "the request ended early") from None
+    return bytes(chunks)
