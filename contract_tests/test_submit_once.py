@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import time
 
 import httpx
 import pytest
-from unitask import AsyncClient, Client, errors
+from unitask import AsyncClient, Client, Finding, Outcome, Output, State, Task, errors, tasks
+from unitask._core.messages import Moment
 from unitask_sandbox import Fault, Settings, running
 
 from .support import FACE_SWAP, SHELLS
@@ -69,3 +72,100 @@ def test_call_makes_at_most_one_task(case: str, shell: str) -> None:
         tasks = seen.get("/api/open/tasks/histories").json()["data"]["total"]
 
     assert (arrived, tasks) == (["create_task"] * arrivals, made)
+
+
+LATER = 120.0  # seconds after the create, when the history has settled
+UNCERTAIN = [case for case, (_, ending, _, _) in CASES.items() if ending is errors.SubmissionUncertain]
+
+
+def submit_and_find(shell: str, base_url: str, **options: str) -> tuple[errors.SubmissionUncertain, Finding]:
+    """One call of a client of either kind, and what another one finds out about it."""
+
+    def later() -> Moment:
+        return Moment(time.monotonic(), time.time() + LATER)
+
+    async def main() -> tuple[errors.SubmissionUncertain, Finding]:
+        async with AsyncClient("sandbox", base_url) as client, AsyncClient("sandbox", base_url, clock=later) as other:
+            with pytest.raises(errors.SubmissionUncertain) as caught:
+                await client.submit(FACE_SWAP, **options)
+            return caught.value, await caught.value.find(other, timeout=0)
+
+    if shell == "async":
+        return asyncio.run(main())
+    with Client("sandbox", base_url) as client, Client("sandbox", base_url, clock=later) as other:
+        with pytest.raises(errors.SubmissionUncertain) as caught:
+            client.submit(FACE_SWAP, **options)
+        return caught.value, caught.value.find(other, timeout=0)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("case", UNCERTAIN)
+def test_uncertain_create_with_a_webhook_is_found_or_absent(case: str, shell: str) -> None:
+    """The mark in the endpoint comes back: there is no doubt, although a face swap echoes no input."""
+    fault, _, _, made = CASES[case]
+    with running(Settings(speed="real", faults=(fault,))) as url:
+        _, found = submit_and_find(shell, url, webhook_url="https://me.test/hook?user=7")
+        with httpx.Client(base_url=url, headers={"x-api-key": "sandbox"}) as seen:
+            rows = seen.get("/api/open/tasks/histories").json()["data"]["data"]
+
+    assert found.outcome is (Outcome.FOUND if made else Outcome.ABSENT)
+    assert [found.task.id] if found.task else [row["task_id"] for row in rows] == []
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("case", UNCERTAIN)
+def test_uncertain_create_without_a_webhook_is_unclear_or_absent(case: str, shell: str) -> None:
+    """A face swap echoes no input: what may be the task is shown, and nothing is claimed."""
+    fault, _, _, made = CASES[case]
+    with running(Settings(speed="real", faults=(fault,))) as url:
+        _, found = submit_and_find(shell, url)
+
+    assert found.outcome is (Outcome.UNCLEAR if made else Outcome.ABSENT)
+    assert len(found.candidates) == made
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_create_that_never_leaves_makes_no_task(shell: str) -> None:
+    """Nobody listens: it is tried again, and then it is certain that nothing was paid."""
+    with socket.socket() as taken:  # bound, and not listening
+        taken.bind(("127.0.0.1", 0))
+        with pytest.raises(errors.Unreachable) as caught:
+            submit(shell, f"http://127.0.0.1:{taken.getsockname()[1]}")
+
+    assert caught.value.attempts == 4
+    assert caught.value.retry_advice is errors.Advice.AGAIN
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_task_whose_looks_are_lost_is_made_once(shell: str) -> None:
+    """After acceptance nothing creates again: neither a lost look, nor one that breaks off, nor a gateway."""
+    faults = (
+        Fault("get_task", "lose"),
+        Fault("get_task", "cut"),
+        Fault("get_task", "refuse", 520, b"<html></html>", HTML),
+        Fault("get_task", "refuse", 429, REFUSAL),
+    )
+    with running(Settings(faults=faults)) as url:
+        swap = tasks.Raw("Qubico/flux1-schnell", "txt2img", {"prompt": "a fox"})
+        task = run(shell, url, swap)
+        with httpx.Client(base_url=url, headers={"x-api-key": "sandbox"}) as seen:
+            arrived = [arrival["operation"] for arrival in seen.get("/_sandbox/arrivals").json()["arrivals"]]
+
+    assert task.state is State.COMPLETED
+    assert arrived.count("create_task") == 1
+    assert arrived.count("get_task") >= 5
+
+
+def run(shell: str, base_url: str, swap: tasks.Raw) -> Task[Output]:
+    """One run with a client of either kind that does not sleep."""
+
+    async def asleep(_seconds: float) -> None: ...
+
+    async def main() -> Task[Output]:
+        async with AsyncClient("sandbox", base_url, sleep=asleep) as client:
+            return await client.run(swap)
+
+    if shell == "async":
+        return asyncio.run(main())
+    with Client("sandbox", base_url, sleep=lambda _seconds: None) as client:
+        return client.run(swap)
