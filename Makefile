@@ -52,8 +52,9 @@ contract: $(VENV)/.checks ## the contract tests alone, with their table
 tests: $(VENV)/.checks
 	$(VENV)/bin/python -m pytest
 
-bench: $(VENV)/.checks ## speed and size, as ratios measured side by side
+bench: $(VENV)/.checks ## speed, size and the cost of waiting, measured side by side
 	$(VENV)/bin/python benchmarks/bench_wrapper.py
+	$(VENV)/bin/python benchmarks/bench_waiting.py
 	$(VENV)/bin/python benchmarks/bench_swap.py $(if $(PROTOTYPE),--prototype $(PROTOTYPE))
 
 vendor: $(VENV)/.checks ## fetch weights and sample pictures again from the packages they are from
