@@ -26,9 +26,11 @@ lint: $(VENV)/.checks
 	$(VENV)/bin/ruff format --check --quiet
 	$(VENV)/bin/ruff check --quiet
 
-types: $(VENV)/.checks ## mypy strict and pyright strict
+types: $(VENV)/.checks ## mypy strict and pyright strict; every public name of the wrapper has a type that is written down
 	$(VENV)/bin/mypy
 	$(VENV)/bin/basedpyright
+	@said=$$(PATH="$(abspath $(VENV))/bin:$$PATH" basedpyright --verifytypes unitask --ignoreexternal) \
+	  || { echo "$$said"; exit 1; }; echo "$$said" | grep "Type completeness"
 
 generate: $(VENV)/.checks ## bundle, lint, generate the client and the task classes
 	cd spec && $(CURDIR)/$(VENV)/bin/python -m generator

@@ -57,7 +57,7 @@ NEVER_LEFT = (
 # What ends an attempt to fetch a file, and may be gone by the next one. The rest of it is in _core/transfer.py.
 BROKEN = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError, httpx.ProxyError)
 FETCH_ERRORS = (Trouble, httpx.RequestError, httpx.InvalidURL, UnicodeError)  # UnicodeError: of half a character
-log = logging.getLogger("unitask")
+log: logging.Logger = logging.getLogger("unitask")
 
 
 def system_clock() -> Moment:
@@ -130,7 +130,9 @@ class Drive(Generic[T]):
 class Shell:
     """Settings of a client, and each of its calls as a flow."""
 
-    base_url = ""  # until it is known: a traceback with variables shows a half-made client too
+    base_url: str = ""  # until it is known: a traceback with variables shows a half-made client too
+    http_timeout: float
+    poll_patience: float
 
     def __init__(
         self,

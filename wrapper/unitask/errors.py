@@ -127,6 +127,7 @@ class InvalidInput(UnitaskError, ValueError):
         problems: Every problem found, one sentence each.
     """
 
+    problems: tuple[str, ...]
     _advice = Advice.FIX
 
     def __init__(self, *problems: str) -> None:
@@ -148,6 +149,11 @@ class SubmissionUncertain(UnitaskError):
         traces: What the task can be recognised by.
     """
 
+    traces: Traces
+    sent_between: tuple[datetime, datetime]
+    model: str
+    task_type: str
+    fingerprint: str
     _advice = Advice.FIND
 
     def __init__(self, reason: str, *, traces: Traces, sent_between: tuple[datetime, datetime]) -> None:
@@ -192,6 +198,11 @@ class ApiError(UnitaskError):
         body: The body as text, at most 4,096 characters, without secrets.
     """
 
+    status: int
+    code: int | None
+    retry_after: float | None
+    headers: dict[str, str]
+    body: str
     _advice = Advice.FIX
 
     def __init__(
@@ -250,6 +261,8 @@ class TaskFailed(UnitaskError):
         task: The task as it ended.
     """
 
+    task: Task[Output]
+
     def __init__(self, task: Task[Output]) -> None:
         self.task = task
         reason = task.failure or "the provider gives no reason"
@@ -266,6 +279,12 @@ class WaitTimeout(UnitaskError, TimeoutError):
         statuses: Each status word that was seen, after how many seconds of the wait it was seen first.
     """
 
+    task: Task[Output] | None
+    waited: float
+    looks: int
+    statuses: tuple[tuple[float, str], ...]
+    attempts: int
+    elapsed: float
     _advice = Advice.RESUME
 
     def __init__(
@@ -313,6 +332,10 @@ class DownloadFailed(UnitaskError):
         missing: The files that are not.
     """
 
+    url: str
+    fetched: tuple[Path, ...]
+    missing: tuple[OutputFile, ...]
+
     def __init__(
         self,
         message: str,
@@ -335,6 +358,8 @@ class WebhookRejected(UnitaskError):
         status: The HTTP status to answer with.
     """
 
+    kind: Literal["secret", "time", "form", "size"]
+    status: int
     _advice = Advice.FIX
 
     def __init__(

@@ -181,6 +181,8 @@ def _unwritable(path: Path, error: Exception) -> str:
 class Sink:
     """Takes one output file as it arrives, in one attempt or several; use it as a context manager."""
 
+    target: Target
+
     def __init__(self, batch: Batch, target: Target, resend: Resend) -> None:
         self.target, self._batch, self._path = target, batch, target.path
         self._part_path = target.path.with_name(f".{target.path.name}.{uuid.uuid4().hex}.part")

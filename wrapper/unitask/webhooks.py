@@ -38,7 +38,7 @@ __all__ = ["AccountNotification", "AccountType", "Notification", "Receiver", "Ta
 SECRET_HEADER = "x-webhook-secret"  # noqa: S105 - the name of a header
 LARGEST_BODY = 5 * 1024 * 1024
 REMEMBERED = 10_000  # notifications that were told, and tasks with news for which nobody waits
-log = logging.getLogger("unitask")
+log: logging.Logger = logging.getLogger("unitask")
 
 _Message: TypeAlias = MutableMapping[str, Any]
 _Receive: TypeAlias = Callable[[], Awaitable[_Message]]

@@ -28,6 +28,10 @@ class Trouble(Exception):
         retry_after: Seconds that the server asks to wait.
     """
 
+    passes: bool
+    spoils: bool
+    retry_after: float | None
+
     def __init__(
         self, reason: str, *, passes: bool = False, spoils: bool = False, retry_after: float | None = None
     ) -> None:
