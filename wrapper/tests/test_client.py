@@ -21,6 +21,7 @@ import httpx
 import pytest
 from unitask import AsyncClient, Client, Output, State, Task, errors, tasks
 from unitask._core import spec, waiting
+from unitask._core.finding import Traces
 from unitask._core.messages import Answer, Delivery
 from unitask._shell import NEVER_LEFT, Shell
 from unitask.tasks import FaceSwapOutput
@@ -619,6 +620,11 @@ def bad_input(client: Any) -> Any:
     return client.run(dataclasses.replace(FACE_SWAP, extra={"a": object()}), webhook_secret=SECRET)
 
 
+LOST = errors.SubmissionUncertain(
+    "no answer",
+    traces=Traces(MODEL, TASK_TYPE, "f" * 64),
+    sent_between=(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)),
+)
 LEAKY_PAGE = answer(502, f"<html>{KEY} {SECRET}".encode(), server=f"{KEY} {SECRET}")
 LEAKS: dict[str, tuple[Callable[[Any], Any], list[Any]]] = {
     "refused create": (submit, [leaky(400)]),
@@ -636,6 +642,11 @@ LEAKS: dict[str, tuple[Callable[[Any], Any], list[Any]]] = {
     "refused look": (get, [leaky_look(404)]),
     "look at another task": (get, [leaky_look(task_id="other")] * 99),
     "broken connection": (get, [httpx.ReadError(KEY)] * 99),
+    "refused account": (lambda client: client.account(), [leaky_look(401)]),
+    "account without data": (lambda client: client.active_tasks(), [answer(200, {"data": KEY})] * 99),
+    "refused history": (lambda client: all_of(client.history()), [leaky_look(400)]),
+    "refused upload": (lambda client: client.upload(encoded()), [leaky_look(403)]),
+    "bad token": (lambda client: client.wait("ut1.###"), []),
 }
 
 
@@ -673,6 +684,43 @@ def test_task_shows_neither_key_nor_secret(shell: str, call: Callable[[Any], Any
     assert task.raw["config"]["webhook_config"]["secret"] == "***"
     assert KEY.encode() not in shown
     assert SECRET.encode() not in shown
+
+
+def leaky_data(data: Any) -> Answer:
+    """An answer about the account, with the key where it is documented and where it is not."""
+    return answer(200, {"data": data, "message": KEY}, server=KEY)
+
+
+RESULTS: dict[str, tuple[Callable[[Any], Any], list[Answer]]] = {
+    "account": (lambda client: client.account(), [leaky_data({"api_key": KEY, "name": KEY, "wallet": {"id": KEY}})]),
+    "active_tasks": (lambda client: client.active_tasks(), [leaky_data({"flux": {"active_tasks": [KEY]}})]),
+    "history": (
+        lambda client: all_of(client.history()),
+        [leaky_data({"data": [{"task_id": "t", "api_key_id": KEY}], "total": 1})],
+    ),
+    "upload": (lambda client: client.upload(encoded()), [leaky_data({"url": f"https://img.test/{KEY}.png"})]),
+    "wait_all": (
+        lambda client: client.wait_all([TASK_ID, "other"]),
+        [leaky_look(status="failed"), leaky_look(401)],
+    ),
+    "find": (
+        lambda client: client.find(LOST, timeout=0),
+        [leaky_data({"data": [{"task_id": TASK_ID}], "total": 1}), leaky_look()],
+    ),
+    "find, refused": (lambda client: client.find(LOST, timeout=0), [leaky_look(401)]),
+}
+
+
+@pytest.mark.parametrize(("call", "script"), RESULTS.values(), ids=RESULTS.keys())
+def test_result_shows_no_key(
+    shell: str, call: Callable[[Any], Any], script: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Account info is documented to return it."""
+    caplog.set_level(logging.NOTSET)
+    result = perform(shell, Provider(list(script)), call)
+
+    shown = repr(result).encode() + pickle.dumps(result) + caplog.text.encode()
+    assert KEY.encode() not in shown
 
 
 @pytest.mark.parametrize(

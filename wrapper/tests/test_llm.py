@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -130,6 +131,21 @@ def test_key_is_in_no_repr(shell: str) -> None:
 
     assert library.api_key == KEY
     assert KEY not in repr(library) + repr(vars(library)) + repr(library.api_key)
+
+
+@pytest.mark.parametrize("status", [200, 401])
+def test_library_logs_and_raises_no_key(shell: str, status: int, caplog: pytest.LogCaptureFixture) -> None:
+    """At DEBUG it tells its requests, and an error has its request."""
+    caplog.set_level(logging.NOTSET)
+    body = {**CHUNK, "object": "chat.completion", "choices": [], "error": {"message": "no"}}
+    shown = ""
+    try:
+        chat(shell, lambda _: httpx2.Response(status, json=body))
+    except openai.AuthenticationError as error:
+        shown = repr(error) + str(error) + repr(vars(error))
+
+    assert "chat/completions" in caplog.text
+    assert KEY not in caplog.text + shown
 
 
 @pytest.mark.parametrize(
