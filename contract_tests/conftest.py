@@ -16,7 +16,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 ENTRIES = {entry["name"]: entry["family"] for entry in bundle()["x-tasks"]}
 FAMILIES = sorted({*ENTRIES.values(), *(name.partition(".")[0] for name in bundle()["components"]["examples"])})
-CHECKS = ("examples", "status", "errors", "requests", "parity", "provider", "drift", "layers", "planted")
+CHECKS = ("examples", "status", "errors", "requests", "prices", "parity", "provider", "drift", "layers", "planted")
 OUTCOMES = pytest.StashKey[Counter[tuple[str, str, str]]]()
 
 

@@ -111,6 +111,9 @@ EXPECTED: dict[str, list[OutputFile]] = {
             for number, crop in enumerate(CROPS)
         ),
     ],
+    "sora.sora2-video.completed.200": [
+        file("https://img.theapi.app/ephemeral/6147ebfc-fe47-4184-8ce4-66ffe37049eb.mp4", "video", "video")
+    ],
     "suno.generate_music.completed.200": [
         file("https://xxx.mp3", "audio", f"{CLIP}.audio_url", duration_s=102.0),
         file("https://xxx.jpeg", "image", f"{CLIP}.image_url", "preview"),

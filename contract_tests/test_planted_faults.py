@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import httpx
 import pytest
 from hypothesis import Phase, settings
 from unitask import AsyncClient, errors, inputs, tasks
-from unitask._core import delivery, envelope, flows, lifecycle, messages, protocols, requests, waiting
+from unitask._core import delivery, envelope, flows, lifecycle, messages, pricing, protocols, requests, waiting
 from unitask.task import Task
+from unitask_sandbox import pricing as provider_pricing
 
 from . import (
     support,
@@ -22,6 +24,7 @@ from . import (
     test_legacy,
     test_limits,
     test_parity,
+    test_prices,
     test_requests,
     test_status,
     test_submit_once,
@@ -275,6 +278,18 @@ CASES: dict[str, tuple[Plant, Check]] = {
     "requests: an id is not escaped": (
         _replaced(requests, "look", lambda task_id, _=None: messages.Send("GET", f"/api/v1/task/{task_id}")),
         lambda: test_requests.test_odd_id_is_escaped("sync"),
+    ),
+    "prices: the provider charges for what the price does not count": (
+        _replaced(provider_pricing, "_units", lambda *_: Decimal(1)),
+        lambda: test_prices.test_estimate_is_what_the_sandbox_charges("Sora2Video"),
+    ),
+    "prices: the first rate is taken whatever is asked for": (
+        _replaced(pricing, "_rate", lambda rates, _: rates[0]),
+        lambda: test_prices.test_estimate_is_what_the_sandbox_charges("Veo3Video"),
+    ),
+    "prices: a bill is estimated wrong": (
+        _replaced(pricing, "CREDITS_PER_USD", 1_000_000),
+        lambda: test_prices.test_estimate_is_the_documented_bill(*next(test_prices.bills())),
     ),
     "parity: the async client sleeps longer": (
         _async_sleeps_longer,

@@ -50,7 +50,7 @@ class TaskType:
         output: The component schema of its output.
         match: Fields of the input that tell it apart from another entry of the same name.
         media: The input fields that hold media, with their kind ("image", ...).
-        price: Credits.
+        price: What it costs, as the spec has it; empty when no source says.
         typical_seconds: How long such a task usually takes.
     """
 
@@ -61,7 +61,7 @@ class TaskType:
     output: str
     match: Mapping[str, Any]
     media: Mapping[str, str]
-    price: int
+    price: Mapping[str, Any]
     typical_seconds: float
 
 
@@ -135,8 +135,6 @@ def task_type(model: str, task_type: str, given: Mapping[str, Any]) -> TaskType:
 
 def _task_type(entry: dict[str, Any]) -> TaskType:
     fields = component(entry["input"]).get("properties", {})
-    priced: dict[str, Any] = entry.get("price", {})
-    price: float = priced.get("usd", 0)
     return TaskType(
         model=entry["model"],
         task_type=entry["task_type"],
@@ -145,7 +143,7 @@ def _task_type(entry: dict[str, Any]) -> TaskType:
         output=entry["output"],
         match=entry.get("match", {}),
         media={name: schema["x-media"]["kind"] for name, schema in fields.items() if "x-media" in schema},
-        price=round(price * CREDITS_PER_USD),
+        price=entry.get("price", {}),
         typical_seconds=float(entry["typical_seconds"]["value"]),
     )
 

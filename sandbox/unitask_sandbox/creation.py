@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from unitask_sandbox import bundle
+from unitask_sandbox import bundle, pricing
 from unitask_sandbox.bundle import TaskType
 from unitask_sandbox.failures import Refusal
 
@@ -23,6 +23,10 @@ class Creation:
     task_type: TaskType
     input: dict[str, Any]
     config: dict[str, Any]
+
+    def credits(self) -> int:
+        """What it costs; nothing when no source says what, or when a file decides that is not in the body."""
+        return pricing.credits_of(self.task_type.price, self.input, self.task_type.media)
 
     def echoed_config(self) -> dict[str, Any]:
         """The config as sent, with the defaults that the provider fills in."""

@@ -422,7 +422,7 @@ class Sandbox:
             created_at=now,
             due_at=now + queued if self._rules.tasks_start else None,
             seconds=seconds,
-            consume=creation.task_type.price * self._rules.charges,
+            consume=creation.credits() * self._rules.charges,
         )
 
     def _unpaid(self, task: Task) -> Task:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from .bundle import Document, SpecError
 from .emit import add_headers, tidy
+from .prices import count_words, price_words
 
 _SCALARS = {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}
 _READERS = {
@@ -276,11 +277,7 @@ def _limits(rule: Document) -> str:
 
 
 def _price(task: Document) -> str:
-    price = task.get("price")
-    if not price or "usd" not in price:
-        return "Price: not published."
-    said = "; ".join(f"${one['usd']:g} per {one['per']}" for one in (price, *price.get("more", [])))
-    return f"Price: {said}."
+    return f"Price: {price_words(task)}. {count_words(task)}"
 
 
 def _source(task: Document) -> str:

@@ -9,6 +9,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from .bundle import Document, at, operations, resolved, task_of
+from .prices import price_faults
 
 ROLES = ("preview", "input")  # a file without a role is a result
 SIBLINGS = frozenset({"variant_of", "width", "height", "duration_ms", "duration_s"})
@@ -121,6 +122,7 @@ def _catalogue(document: Document) -> Iterator[str]:
         for side in ("input", "output"):
             if task[side] not in document["components"]["schemas"]:
                 yield f"x-tasks: {task['name']} has the {side} {task[side]!r}, which is no schema"
+        yield from price_faults(document, task)
 
 
 def _sources(document: Document) -> Iterator[str]:

@@ -42,6 +42,17 @@ def _twin(document: Document) -> None:
     document["x-tasks"].append({**face_swap, "name": "Twin"})
 
 
+def _price(**changes: Any) -> Callable[[Document], None]:
+    """Kling 3.0 with another price; a part that is None is taken out."""
+
+    def change(document: Document) -> None:
+        (task,) = (task for task in document["x-tasks"] if task["name"] == "Kling3Video")
+        price = {**task["price"], **changes}
+        task["price"] = {part: value for part, value in price.items() if value is not None}
+
+    return change
+
+
 FAULTS = {
     "no-openapi": (_set("info", "version", value=3), "/info/version: 3 is not of type"),
     "example-breaks-its-schema": (
@@ -64,6 +75,24 @@ FAULTS = {
     "title": (_schema("TaskUsage", "title", value="Usage"), "a title would rename the class"),
     "twin-task-types": (_twin, "Twin and FaceSwap have the same model, task_type and match"),
     "no-such-schema": (_set("x-tasks", 0, "output", value="Nothing"), "the output 'Nothing', which is no schema"),
+    "price-without-source": (_price(**{"x-source": None}), "the price of Kling3Video: /: 'x-source' is a required"),
+    "price-of-nothing": (_price(usd=0), "/usd: 0 is less than or equal to the minimum"),
+    "price-part": (_price(each=5), "'each' was unexpected"),
+    "price-rate-without-condition": (_price(more=[{"usd": 1}]), "/more/0: 'when' is a required property"),
+    "price-rates-without-first-condition": (_price(when=None), "'when' is a dependency of 'more'"),
+    "price-condition": (_price(when={"mode": {"over": 5}}), "/when/mode: 'at_most' is a required property"),
+    "price-condition-value": (_price(when={"mode": "fast"}), "mode cannot be 'fast'"),
+    "price-condition-type": (_price(when={"enable_audio": [True, "no"]}), "enable_audio cannot be 'no'"),
+    "price-condition-field": (_price(when={"mood * mode": {"at_most": 5}}), "the input has no field 'mood'"),
+    "price-condition-name": (_price(when={"mode or mood": "std"}), "the input has no field 'mood'"),
+    "price-count": (_price(count="some"), "/count: 'unknown' was expected"),
+    "price-count-kind": (_price(count={"of": 5}), "/count: {'of': 5} is not valid under any"),
+    "price-count-field": (_price(count={"seconds": "length"}), "the input has no field 'length'"),
+    "price-count-items": (_price(count={"pictures": "mode", "items": "multi_shots"}), "no field 'multi_shots.mode'"),
+    "price-count-of-no-file": (_price(count={"frames": "duration"}), "'duration' is no file, and has no frames"),
+    "price-absent-value": (_price(absent={"duration": "five"}), "duration cannot be 'five'"),
+    "price-absent-unasked": (_price(absent={"prompt": "a"}), "absent: nothing asks for 'prompt'"),
+    "price-unless": (_price(unless=["preset"]), "the input has no field 'preset'"),
     "unknown-source": (_schema("Task", "properties", "model", "x-source", value=["hearsay"]), "'hearsay' is not in"),
     "role-of-a-file": (
         _schema("UdioSong", "properties", "image_path", "x-media", "role", value="cover"),

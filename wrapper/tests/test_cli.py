@@ -62,7 +62,10 @@ def test_catalogue_is_printed_for_people(capsys: Captured) -> None:
     assert main(["tasks"]) == 0
 
     lines = capsys.readouterr().out.splitlines()
-    assert any(line.startswith("FaceSwap ") and "$0.01 per generation" in line for line in lines)
+    assert any(line.startswith("FaceSwap ") and ", $0.01 per generation." in line for line in lines)
+    assert any(line.startswith("MmaudioVideo2Audio ") and ", $0.00005 per second of video." in line for line in lines)
+    assert any(line.startswith("KlingVideo ") and ", from $0.2 per 5 seconds." in line for line in lines)
+    assert any(line.startswith("VideoFaceSwap ") and ", unknown price." in line for line in lines)
 
 
 def test_run_prints_the_task(scripted: Scripted, capsys: Captured) -> None:

@@ -59,6 +59,7 @@ EXAMPLES: list[errors.UnitaskError] = [
     ),
     errors.DownloadFailed("cut off", url="https://out.test/a.png", task_id=TASK_ID),
     errors.WebhookRejected("its timestamp is too old", kind="time", task_id=TASK_ID),
+    errors.BudgetExceeded("a task", estimate_usd=0.5, limit_usd=1.0, spent_usd=0.25, held_usd=0.5),
     *(kind("refused", **API_FACTS) for kind in API_ERRORS),  # type: ignore[arg-type]
     *(reason("it went wrong", task_id=TASK_ID) for reason in REASONS),
     *(errors.refusal_kind(500, None, words)("refused", **API_FACTS) for words in WORDS.values()),  # type: ignore[arg-type]
@@ -164,7 +165,7 @@ def test_facts_are_attributes() -> None:
     assert isinstance(timeout, errors.WaitTimeout)
     assert (timeout.task, timeout.waited, timeout.looks, timeout.task_id) == (RUNNING, 600.04, 7, TASK_ID)
     assert all(vars(error) == API_FACTS for error in EXAMPLES if isinstance(error, errors.ApiError))
-    assert [error.task_id for error in EXAMPLES].count(TASK_ID) == len(EXAMPLES) - 2
+    assert [error.task_id for error in EXAMPLES].count(TASK_ID) == len(EXAMPLES) - 3
 
 
 def test_facts_that_are_not_known_are_none() -> None:
@@ -225,6 +226,7 @@ def test_docstring_has_the_table() -> None:
     ("error", "advice"),
     [
         (errors.InvalidInput("a"), Advice.FIX),
+        (EXAMPLES[8], Advice.FIX),
         (EXAMPLES[2], Advice.FIND),
         (errors.Unreachable("no answer"), Advice.AGAIN),
         (errors.Unreachable("no answer", task_id=TASK_ID), Advice.RESUME),

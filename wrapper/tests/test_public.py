@@ -15,7 +15,7 @@ import pytest
 import unitask
 from unitask import errors
 
-MODULES = ["account", "errors", "inputs", "media", "task", "tasks", "tasks.faceswap", "webhooks"]  # for users
+MODULES = ["account", "budget", "errors", "inputs", "media", "task", "tasks", "tasks.faceswap", "webhooks"]  # for users
 
 
 def module(name: str) -> Any:

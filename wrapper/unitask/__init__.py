@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from . import errors, tasks, webhooks
     from .account import Account, ActiveTasks, CreditPack, HistoryRow, Wallet
     from .aio import AsyncClient
+    from .budget import Budget
     from .client import Client
     from .errors import (
         Advice,
         ApiError,
         AuthenticationFailed,
         BadInputMedia,
+        BudgetExceeded,
         ContentRejected,
         DownloadFailed,
         InsufficientCredit,
@@ -54,6 +56,8 @@ __all__ = [
     "AsyncClient",
     "AuthenticationFailed",
     "BadInputMedia",
+    "Budget",
+    "BudgetExceeded",
     "Client",
     "ContentRejected",
     "CreditPack",
@@ -98,6 +102,7 @@ _WHERE = {
     "HistoryRow": "account",
     "Wallet": "account",
     "AsyncClient": "aio",
+    "Budget": "budget",
     "Client": "client",
     "AdvisoryWarning": "inputs",
     "Options": "inputs",

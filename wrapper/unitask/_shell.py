@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import httpx
 
 from . import llm, tasks
-from ._core import asking, attaching, envelope, finding, flows, requests, resumption, spec, waiting
+from ._core import asking, attaching, envelope, finding, flows, pricing, requests, resumption, spec, waiting
 from ._core.delivery import Limits, Resend
 from ._core.messages import Answer, Delivery, Failure, Flow, Moment, Reply, Send, Step, Woke
 from ._core.secret import Secret
@@ -27,10 +27,11 @@ from ._core.transfer import Trouble, target
 from ._core.waiting import Experience
 from ._telemetry import watched
 from .account import Account, ActiveTasks
+from .budget import Budget
 from .errors import InvalidInput, SubmissionUncertain
 from .files import Sink
 from .inputs import TaskInput
-from .media import LARGEST_FILE, Upload, upload_ending
+from .media import LARGEST_FILE, Upload, measured_as_sent, upload_ending
 from .task import Finding, Output, OutputT, State, Task
 
 if TYPE_CHECKING:
@@ -144,6 +145,7 @@ class Shell:
         uploads: bool,
         webhooks: Receiver | None,
         clock: Clock,
+        budget: Budget | None,
     ) -> None:
         self._key = Key(api_key)
         self.base_url = _checked_url(base_url or os.environ.get("UNITASK_BASE_URL") or DEFAULT_BASE_URL)
@@ -154,6 +156,7 @@ class Shell:
             raise InvalidInput(f"http_timeout is {http_timeout!r}: give at most {LONGEST_CALL:.0f} seconds")
         self.http_timeout, self.poll_patience = http_timeout, poll_patience
         self._clock, self._resend = clock, Resend(random.random)
+        self.budget = budget
         self._experience, self._mark_webhooks = Experience(), mark_webhooks
         origin = spec.upload_server() if self.base_url == DEFAULT_BASE_URL else self.base_url
         self._uploads = attaching.Uploads(origin, wanted=uploads)
@@ -174,10 +177,18 @@ class Shell:
 
     def _submit_flow(self, body: dict[str, Any], task: TaskInput[OutputT]) -> Flow[Task[OutputT]]:
         body = finding.marked(body, secrets.token_hex(8)) if self._mark_webhooks else body
-        body = yield from attaching.attached(body, self._uploads, self._limits())
+        attached = attaching.attached(body, self._uploads, self._limits())
         model, task_type = task.operation()
-        create = flows.submit(body, task.output_type(), self._resend)
-        created = yield from watched(create, "create", model=model, task_type=task_type)
+
+        def create(body: dict[str, Any]) -> Flow[Task[OutputT]]:
+            submitted = flows.submit(body, task.output_type(), self._resend)
+            return watched(submitted, "create", model=model, task_type=task_type)
+
+        if self.budget is None:
+            created = yield from create((yield from attached))
+        else:
+            estimate = pricing.estimate(body, measured_as_sent)
+            created = yield from self.budget.within(estimate, f"{model} {task_type}", attached, create)
         self._own_ids.append(created.id)
         return created
 
@@ -201,10 +212,16 @@ class Shell:
 
     def _get_flow(self, task: Task[Any] | str) -> Flow[Task[Any]]:
         task_id, output_type, _ = _target(task)
-        return flows.get(task_id, output_type, self._limits())
+        found = yield from flows.get(task_id, output_type, self._limits())
+        if self.budget is not None:
+            self.budget.see(found)
+        return found
 
     def _find_flow(self, uncertain: SubmissionUncertain, timeout: float | None) -> Flow[Finding]:
-        return finding.find(uncertain, frozenset(self._own_ids), self._limits(timeout))
+        found = yield from finding.find(uncertain, frozenset(self._own_ids), self._limits(timeout))
+        if self.budget is not None:
+            self.budget.see_finding(uncertain, found)
+        return found
 
     def _cancel_flow(self, task: Task[Any] | str) -> Flow[str]:
         task_id, _, _ = _target(task)
@@ -268,7 +285,9 @@ class Shell:
         return Woke(self._clock(), news_of)
 
     def _notice(self, task: Task[Output]) -> None:
-        """Log a change; an unknown status word is a warning, once a client and word."""
+        """Log a change, and tell the budget; an unknown status word is a warning, once a client and word."""
+        if self.budget is not None:
+            self.budget.see(task)
         log.info("task %s: %s", task.id, task.status)
         if task.state is State.UNKNOWN and (word := str(task.status)) not in self._unknown_words:
             self._unknown_words.add(word)

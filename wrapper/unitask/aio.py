@@ -27,6 +27,7 @@ from ._shell import (
 )
 from ._telemetry import span
 from .account import Account, ActiveTasks, HistoryRow
+from .budget import Budget
 from .client import Client
 from .errors import SubmissionUncertain, UnitaskError
 from .inputs import Options, TaskInput, request_body
@@ -56,6 +57,7 @@ class AsyncClient(Shell):
         uploads: Whether files are uploaded before a create where its field takes a URL alone, or the file is large.
             False: they go along in base64.
         webhooks: Where notifications arrive; news of a task makes a wait for it look at once.
+        budget: What tasks may cost in all; None for no limit. Several clients may share one.
         transport: How requests are sent; None for the network. For tests and proxies.
         clock: Tells the time; for tests.
         sleep: Lets seconds pass; for tests.
@@ -74,12 +76,15 @@ class AsyncClient(Shell):
         mark_webhooks: bool = True,
         uploads: bool = True,
         webhooks: Receiver | None = None,
+        budget: Budget | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Clock = system_clock,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         api_key = hidden(api_key)
-        super().__init__(api_key, base_url, http_timeout, poll_patience, mark_webhooks, uploads, webhooks, clock)
+        super().__init__(
+            api_key, base_url, http_timeout, poll_patience, mark_webhooks, uploads, webhooks, clock, budget
+        )
         self._sleep = sleep
         verify = ssl_context()
         self._http = httpx.AsyncClient(base_url=self.base_url, transport=transport, verify=verify, auth=self._key)

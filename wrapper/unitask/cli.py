@@ -83,9 +83,15 @@ def _tasks(options: argparse.Namespace) -> int:
         print(json.dumps(entries, indent=2))
         return 0
     for entry in entries:
-        price = "unknown price" if entry["price_usd"] is None else f"${entry['price_usd']:g} per {entry['price_per']}"
-        print(f"{entry['name']:<20} {entry['model']} {entry['task_type']}, {price}. {entry['docs']}")
+        print(f"{entry['name']:<20} {entry['model']} {entry['task_type']}, {_price(entry['price'])}. {entry['docs']}")
     return 0
+
+
+def _price(price: dict[str, Any] | None) -> str:
+    if price is None:
+        return "unknown price"
+    usd = f"{min(rate['usd'] for rate in (price, *price.get('more', []))):.7f}".rstrip("0")
+    return f"{'from ' if 'more' in price else ''}${usd} per {price['per']}"
 
 
 def _run(options: argparse.Namespace) -> int:

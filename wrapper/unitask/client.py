@@ -29,6 +29,7 @@ from ._shell import (
 )
 from ._telemetry import span
 from .account import Account, ActiveTasks, HistoryRow
+from .budget import Budget
 from .errors import SubmissionUncertain, UnitaskError
 from .inputs import Options, TaskInput, request_body
 from .media import Media, Upload, read_file
@@ -57,6 +58,7 @@ class Client(Shell):
         uploads: Whether files are uploaded before a create where its field takes a URL alone, or the file is large.
             False: they go along in base64.
         webhooks: Where notifications arrive; news of a task makes a wait for it look at once.
+        budget: What tasks may cost in all; None for no limit. Several clients may share one.
         transport: How requests are sent; None for the network. For tests and proxies.
         clock: Tells the time; for tests.
         sleep: Lets seconds pass; for tests.
@@ -75,12 +77,15 @@ class Client(Shell):
         mark_webhooks: bool = True,
         uploads: bool = True,
         webhooks: Receiver | None = None,
+        budget: Budget | None = None,
         transport: httpx.BaseTransport | None = None,
         clock: Clock = system_clock,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         api_key = hidden(api_key)
-        super().__init__(api_key, base_url, http_timeout, poll_patience, mark_webhooks, uploads, webhooks, clock)
+        super().__init__(
+            api_key, base_url, http_timeout, poll_patience, mark_webhooks, uploads, webhooks, clock, budget
+        )
         self._sleep = sleep
         verify = ssl_context()
         self._http = httpx.Client(base_url=self.base_url, transport=transport, verify=verify, auth=self._key)
@@ -119,6 +124,7 @@ class Client(Shell):
 
         Raises:
             InvalidInput: Something is wrong with the task; nothing was sent.
+            BudgetExceeded: The client's budget does not cover it; nothing was sent.
             SubmissionUncertain: It may have been accepted; it was not sent again.
             Unreachable: It was not sent.
             ApiError: The provider refused it.

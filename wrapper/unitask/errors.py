@@ -2,6 +2,7 @@
 
 UnitaskError                  base of all
 ├── InvalidInput              your side: something is wrong with what you gave; nothing was sent
+├── BudgetExceeded            your budget does not cover the task; nothing was sent
 ├── SubmissionUncertain       a create that may have been accepted; it is never sent again by itself
 ├── Unreachable               no answer came, and nothing was accepted
 ├── ApiError                  the provider answered, and did not do it
@@ -62,6 +63,7 @@ __all__ = [
     "ApiError",
     "AuthenticationFailed",
     "BadInputMedia",
+    "BudgetExceeded",
     "ContentRejected",
     "DownloadFailed",
     "InsufficientCredit",
@@ -133,6 +135,33 @@ class InvalidInput(UnitaskError, ValueError):
     def __init__(self, *problems: str) -> None:
         self.problems = problems
         super().__init__("nothing was sent: " + "; ".join(problems))
+
+
+class BudgetExceeded(UnitaskError):
+    """The task could cost more than its budget has left, or what it costs is not known. Nothing was sent.
+
+    Attributes:
+        estimate_usd: What was to be put aside for it; None when its cost cannot be known.
+        limit_usd: What the budget allows in all.
+        spent_usd: The bills so far.
+        held_usd: What is put aside for tasks that may still be billed.
+    """
+
+    _advice = Advice.FIX
+
+    def __init__(
+        self, task: str, *, estimate_usd: float | None, limit_usd: float, spent_usd: float, held_usd: float
+    ) -> None:
+        self.estimate_usd, self.limit_usd = estimate_usd, limit_usd
+        self.spent_usd, self.held_usd = spent_usd, held_usd
+        if estimate_usd is None:
+            reason = f"what {task} costs is not known: make the budget with assume_usd= to count something for it"
+        else:
+            reason = (
+                f"{task} may cost ${estimate_usd:.7g}, and of the budget of ${limit_usd:.7g}, ${spent_usd:.7g} is "
+                f"spent and ${held_usd:.7g} put aside for tasks that may still be billed"
+            )
+        super().__init__(f"nothing was sent: {reason}")
 
 
 class SubmissionUncertain(UnitaskError):

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any, ClassVar, Generic, TypedDict, TypeVar, cast
 
 from . import media
-from ._core import spec
+from ._core import pricing, spec
 from ._core.secret import Secret
 from .errors import InvalidInput
 from .task import Output
@@ -63,6 +63,18 @@ class TaskInput(Generic[OutputT_co]):
         given = {item.name: getattr(self, item.name) for item in declared}
         extra = given.pop("extra", {})
         return {**self.FIXED, **{name: value for name, value in given.items() if value is not None}, **extra}
+
+    def estimate_usd(self) -> float | None:
+        """What it will cost in USD, by the published prices; None when that cannot be known before it is sent.
+
+        That is: there is no published price, or a quantity or a condition that it depends on is not given and no page
+        says what is then taken, or is inside a file that is not here (a URL). Nothing is asked of the provider; a file
+        is read when its size decides.
+        """
+        model, task_type = self.operation()
+        body = {"model": model, "task_type": task_type, "input": self.values()}
+        credits_ = pricing.estimate(body, media.measured)
+        return None if credits_ is None else credits_ / pricing.CREDITS_PER_USD
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={_short(value)}" for name, value in self.values().items())

@@ -18,10 +18,12 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, cast
 from urllib.parse import urlsplit
 
+from ._core import mp4
 from .errors import InvalidInput
 
 __all__ = ["Attachment", "Media", "Picture", "PictureInfo", "Upload", "inspect_picture"]
@@ -180,6 +182,38 @@ def _picture_problems(content: bytes, rule: Mapping[str, Any]) -> Iterator[str]:
 
 def _formats(rule: Mapping[str, Any]) -> list[str]:
     return cast("list[str]", rule.get("formats", []))
+
+
+def measured(what: str, file: Any) -> Fraction | None:
+    """The pixels of a picture, or the seconds or frames of a video; None when it is not here, or does not say.
+
+    A stream that can be read only once is not read.
+    """
+    if hasattr(file, "read") and not (hasattr(file, "seekable") and file.seekable()):
+        return None
+    try:
+        _, content = wire_form(file)
+        return None if content is None else _measured(what, content)
+    except ValueError:
+        return None
+
+
+def measured_as_sent(what: str, text: object) -> Fraction | None:
+    """The same for what stands in a request: no path is looked for."""
+    if not isinstance(text, str) or text[:8].lower().startswith(("http://", "https://")):
+        return None
+    try:
+        data = text.partition(",")[2] if text[:5].lower() == "data:" else text
+        return _measured(what, text.content if isinstance(text, Attachment) else _decode(data))
+    except ValueError:
+        return None
+
+
+def _measured(what: str, content: bytes) -> Fraction | None:
+    if what != "pixels":
+        return mp4.seconds(content) if what == "seconds" else mp4.frames(content)
+    info = inspect_picture(content)
+    return Fraction(info.width * info.height) if info.width and info.height else None
 
 
 def inspect_picture(content: bytes) -> PictureInfo:

@@ -2,33 +2,55 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
-from ..types import json_object
+from ..types import UNSET, Unset, json_object
 
 T = TypeVar("T", bound="SoraVideoOutput")
 
 
 @_attrs_define(kw_only=True)
 class SoraVideoOutput:
-    """The video. No page and no client shows what is in it; null while the task is pending."""
+    """The video; null while the task is pending."""
 
+    video: None | str | Unset = UNSET
+    """ Where the video lies. """
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
+        video: None | str | Unset
+        if isinstance(self.video, Unset):
+            video = UNSET
+        else:
+            video = self.video
 
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
+        field_dict.update({})
+        if video is not UNSET:
+            field_dict["video"] = video
 
         return field_dict
 
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
         d = json_object(src_dict)
-        sora_video_output = cls()
+
+        def _parse_video(data: object) -> None | str | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(None | str | Unset, data)
+
+        video = _parse_video(d.pop("video", UNSET))
+
+        sora_video_output = cls(
+            video=video,
+        )
 
         sora_video_output.additional_properties = d
         return sora_video_output

@@ -21,8 +21,9 @@ class TaskType:
         task_type: Second half of its name on the wire.
         input: The schema of its input.
         output: The schema of its output.
-        price_usd: The published price, None when there is none.
+        price_usd: The published price, None when there is none; of several, the first.
         price_per: What the price is for.
+        price: The whole price as the spec has it (spec/generator/prices.py), None when there is none.
         typical_seconds: How long such a task usually takes.
         docs: The page that describes it, with its date.
         protocol: "unified", or an entry of x-protocols.
@@ -37,6 +38,7 @@ class TaskType:
     output: str
     price_usd: float | None
     price_per: str | None
+    price: dict[str, Any] | None
     typical_seconds: float
     docs: str
     protocol: str
@@ -102,6 +104,7 @@ def _task_type(entry: dict[str, Any]) -> TaskType:
         **{field: entry[field] for field in ("name", "family", "model", "task_type", "input", "output")},
         price_usd=price.get("usd"),
         price_per=price.get("per"),
+        price=entry.get("price"),
         typical_seconds=float(entry["typical_seconds"]["value"]),
         docs=f"{entry['docs']['page']} ({entry['docs']['date']})",
         protocol=entry["protocol"],

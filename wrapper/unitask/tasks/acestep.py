@@ -29,7 +29,7 @@ class AceStepTxt2Audio(TaskInput[AceStepOutput]):
 
     Ten seconds of music took about 24 seconds.
 
-    Price: $0.0005 per second of music.
+    Price: $0.0005 per second of music. Seconds are counted by duration.
 
     Source: piapi.ai, Ace Step, "Text to Audio" (2026).
 
@@ -63,7 +63,7 @@ class AceStepAudio2Audio(TaskInput[AceStepOutput]):
 
     Known from one client.
 
-    Price: $0.0005 per second of music.
+    Price: $0.0005 per second of music. Seconds are counted by duration.
 
     Source: piapi.ai, Ace Step, "Audio to Audio" (2026).
 
@@ -98,7 +98,7 @@ class AceStepEdit(TaskInput[AceStepOutput]):
     The names of its input are not known. The fields are those of AceStepTxt2Audio, and may not be taken; give
     others with extra.
 
-    Price: $0.0005 per second of music.
+    Price: $0.0005 per second of music. How many it takes cannot be known before.
 
     Source: piapi.ai, Ace Step, "Audio Edit" (2026).
 
@@ -131,7 +131,7 @@ class AceStepExtend(TaskInput[AceStepOutput]):
     The names of its input are not known. The fields are those of AceStepTxt2Audio, and may not be taken; give
     others with extra.
 
-    Price: $0.0005 per second of music.
+    Price: $0.0005 per second of music. How many it takes cannot be known before.
 
     Source: piapi.ai, Ace Step, "Audio Extend" (2026).
 

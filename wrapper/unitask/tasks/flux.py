@@ -58,7 +58,8 @@ class FluxSchnellTxt2Img(TaskInput[FluxOutput]):
     The only Flux model that makes several pictures at once; each of them is paid for. An image in the input is
     ignored without a word. The pictures are kept for 3 days.
 
-    Price: $0.0015 per image.
+    Price: $0.0015 per image. Pictures are counted by batch_size. A field that is not given counts as batch_size
+    1.
 
     Source: piapi.ai, Flux, "Text to Image" (2025).
 
@@ -181,7 +182,8 @@ class FluxSchnellImg2Img(TaskInput[FluxOutput]):
     The only Flux model that makes several pictures at once; each of them is paid for. The pictures are kept for
     3 days.
 
-    Price: $0.0015 per image.
+    Price: $0.0015 per image. Pictures are counted by batch_size. A field that is not given counts as batch_size
+    1.
 
     Source: piapi.ai, Flux, "Image to Image" (2025).
 

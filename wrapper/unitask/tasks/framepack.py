@@ -29,7 +29,7 @@ class FramepackImg2Video(TaskInput[FramepackOutput]):
 
     The video has 30 frames a second.
 
-    Price: $0.03 per second of video.
+    Price: $0.03 per second of video. Seconds are counted by duration.
 
     Source: piapi.ai, product page of Framepack (2026).
 

@@ -70,7 +70,7 @@ class NanoBananaPro(TaskInput[GeminiImageOutput]):
 
     The fields are known from clients, for the three models together; a model may not take all of them.
 
-    Price: $0.105 per picture at 2K.
+    Price: $0.105 per picture (resolution 2K). A field that is not given counts as resolution 1K.
 
     Source: repository PiAPI-1/piapi-cli, catalogue (2026).
 

@@ -86,7 +86,7 @@ class HailuoVideo(TaskInput[HailuoVideoOutput]):
     "-director" the prompt may direct the camera. Only success is paid for, and service_mode can only be
     "public".
 
-    Price: $0.2 per video of t2v-01, i2v-01 or i2v-01-live; $0.3 per video of s2v-01.
+    Price: $0.2 per video (model t2v-01 or i2v-01 or i2v-01-live); $0.3 (model s2v-01).
 
     Source: piapi.ai/docs/hailuo-api/generate-video (2025).
 

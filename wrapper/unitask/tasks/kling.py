@@ -250,10 +250,10 @@ class KlingVideo(TaskInput[KlingOutput]):
     say what to show. Versions 2.0 and 2.1-master exist in mode "pro" only. For version 3.0 there is a class
     of its own.
 
-    Price: $0.26 per 5 s of version 2.1 in mode std; $0.46 per 5 s of version 2.1 in mode pro; $0.96 per 5 s of
-    version 2.0 or 2.1-master; $1.92 per 10 s of version 2.0 or 2.1-master; $0.2 per 5 s of version 2.5 or
-    2.6 in mode std; $0.33 per 5 s of version 2.5 or 2.6 in mode pro; $0.66 per 5 s of version 2.6 in mode
-    pro with sound (about).
+    Price: $0.26 per 5 seconds (version 1.6 or 2.1, mode std); $0.46 (version 1.6 or 2.1, mode pro); $0.96
+    (version 2.0 or 2.1-master); $0.2 (version 2.5 or 2.6, mode std); $0.33 (version 2.5, mode pro); $0.33
+    (version 2.6, mode pro, enable_audio false); $0.66 (version 2.6, mode pro, enable_audio true). Seconds
+    are counted by duration.
 
     Source: piapi.ai/docs/kling-api/create-task (2025).
 
@@ -315,11 +315,12 @@ class KlingShot(TypedDict, total=False):
 class Kling3Video(TaskInput[KlingOutput]):
     """Make a video of up to 15 seconds with Kling 3.0, in one shot or in several, with or without sound.
 
-    Give a prompt, or up to six shots of together at most 15 s. With a picture aspect_ratio is ignored. The
-    bills in the page's own samples are higher than its price table, which may be newer.
+    Give a prompt, or up to six shots of together at most 15 s, with which prompt and duration are ignored. With
+    a picture aspect_ratio is ignored. The bills in the page's own samples are from before its price table.
 
-    Price: $0.1 per second at 720p (mode std); $0.15 per second at 720p with sound; $0.15 per second at 1080p
-    (mode pro); $0.2 per second at 1080p with sound.
+    Price: $0.1 per second (mode std, enable_audio false); $0.15 (mode std, enable_audio true); $0.15 (mode pro,
+    enable_audio false); $0.2 (mode pro, enable_audio true). Seconds are counted by duration, or by
+    multi_shots together. A field that is not given counts as mode std, duration 5, multi_shots.duration 3.
 
     Source: piapi.ai/docs/kling-api/kling-3-api (2026-02).
 
@@ -426,7 +427,8 @@ class KlingEffects(TaskInput[KlingOutput]):
 
     Some effects need a prompt; the field says which.
 
-    Price: $0.26 per video in standard mode; $0.46 per video in professional mode.
+    Price: $0.26 per video (professional_mode false); $0.46 (professional_mode true). A field that is not given
+    counts as professional_mode false.
 
     Source: piapi.ai/docs/kling-api/kling-effects-api (undated).
 
@@ -468,7 +470,7 @@ class KlingTryOn(TaskInput[KlingTryOnOutput]):
     Give a dress, or an upper and a lower piece. The fields are known from clients; the page's own body is not
     stored.
 
-    Price: $0.07 per image.
+    Price: $0.07 per image. Pictures are counted by batch_size.
 
     Source: piapi.ai/docs/kling-api/virtual-try-on-api (undated).
 
@@ -536,7 +538,9 @@ class KlingMotionControl(TaskInput[KlingOutput]):
 
     Billed by the length of the motion, in seconds rounded up (inferred from one bill).
 
-    Price: $0.065 per second of motion in mode std; $0.104 per second of motion in mode pro.
+    Price: $0.065 per second of motion (mode std); $0.104 (mode pro). Seconds are counted by video_url; rounded
+    up. A field that is not given counts as mode std. What it costs when preset_motion is given is not
+    published.
 
     Source: piapi.ai/docs/kling-api/kling-motion-control-api (2026-02).
 
@@ -584,8 +588,11 @@ class KlingOmni(TaskInput[KlingFileOutput]):
     The prompt speaks of the pictures as @image_1, @image_2 and so on. The prices are those of version 3.0; the
     page's sample bills 3900000 credits ($0.39) for 5 s of version o1 at 720p.
 
-    Price: $0.1 per second at 720p; $0.15 per second at 720p with sound; $0.15 per second at 1080p; $0.2 per
-    second at 1080p with sound.
+    Price: $0.1 per second (version 3.0, resolution 720p, enable_audio false); $0.15 (version 3.0, resolution
+    720p, enable_audio true); $0.15 (version 3.0, resolution 1080p, enable_audio false); $0.2 (version 3.0,
+    resolution 1080p, enable_audio true); $0.078 (version o1, resolution 720p, enable_audio false, duration
+    5). Seconds are counted by duration, or by multi_shots together. A field that is not given counts as
+    resolution 720p, enable_audio false, duration 5, multi_shots.duration 3.
 
     Source: piapi.ai/docs/kling-api/kling-3-omni-api (2026-02).
 
@@ -651,7 +658,7 @@ class KlingTurboVideo(TaskInput[KlingFileOutput]):
     The answer repeats only some of the input. The page's sample bills 2800000 credits ($0.28) for 5 s in mode
     pro.
 
-    Price: not published.
+    Price: $0.28 per video (mode pro, duration 5).
 
     Source: piapi.ai/docs/kling-api/kling-turbo-api (2025-12).
 

@@ -168,7 +168,7 @@ class LumaVideo(TaskInput[LumaOutput]):
     model since 2026-02. Use one generation of names, not both. The price is one bill of the page, for 5 s
     of ray-v2.
 
-    Price: $0.2 per 5 s of ray-v2.
+    Price: $0.2 per video (model or model_name ray-v2, duration 5).
 
     Source: piapi.ai/docs/dream-machine/create-task (2026-02).
 

@@ -31,7 +31,8 @@ class MmaudioVideo2Audio(TaskInput[MmaudioOutput]):
     price by a factor of ten; $0.0005 was the one of 2025. A video that cannot be read fails with "failed to
     get valid video".
 
-    Price: $5e-05 per second.
+    Price: $0.00005 per second of video. Seconds are counted by video; the price of 1 is the least, that of 30
+    the most.
 
     Source: piapi.ai, MMAudio, "Create Task" (2025).
 

@@ -24,7 +24,7 @@ class OmniHuman15(TaskInput[OmniHumanOutput]):
 
     The output is not known; task.output.raw holds it.
 
-    Price: $0.13 per second, roughly.
+    Price: $0.13 per second, roughly. How many it takes cannot be known before.
 
     Source: piapi.ai, OmniHuman, "OmniHuman 1.5" (2026).
 

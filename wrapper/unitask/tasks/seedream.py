@@ -40,7 +40,7 @@ class Seedream5Lite(TaskInput[SeedreamOutput]):
 
     No finished body is public; the names of the output are those of Flux.
 
-    Price: $0.028 per image of 2K ($0.042 of 3K).
+    Price: $0.028 per image (size 2K); $0.042 (size 3K). A field that is not given counts as size 2K.
 
     Source: piapi.ai, Seedream, "Seedream 5 Lite" (2026-03).
 

@@ -14,16 +14,21 @@ __all__ = ["Sora2ProVideo", "Sora2Video", "SoraVideoOutput"]
 
 
 class SoraVideoOutput(Output):
-    """The video. No page and no client shows what is in it; null while the task is pending."""
+    """The video; null while the task is pending."""
+
+    @property
+    def video(self) -> str | None:
+        """Where the video lies."""
+        return self._text("video")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Sora2Video(TaskInput[SoraVideoOutput]):
     """Make a short video from a text, with Sora 2.
 
-    What a finished output looks like is in no stored page; `output.raw` has it. The cost is told at once.
+    The cost is told at once.
 
-    Price: $0.08 per second.
+    Price: $0.08 per second. Seconds are counted by duration.
 
     Source: piapi.ai/docs/sora2-api (2025-11).
 
@@ -51,9 +56,9 @@ class Sora2Video(TaskInput[SoraVideoOutput]):
 class Sora2ProVideo(TaskInput[SoraVideoOutput]):
     """Make a short video from a text, with Sora 2 Pro.
 
-    What a finished output looks like is in no stored page; `output.raw` has it. The cost is told at once.
+    The cost is told at once.
 
-    Price: $0.24 per second.
+    Price: $0.24 per second. Seconds are counted by duration.
 
     Source: piapi.ai/docs/sora2-pro-api (2025-11).
 

@@ -38,9 +38,10 @@ class ImageUpscaleOutput(Output):
 class ImageUpscale(TaskInput[ImageUpscaleOutput]):
     """Enlarge a picture.
 
-    One client says that sides are at most 2048 pixels and the file at most 10 MB.
+    One client says that sides are at most 2048 pixels and the file at most 10 MB. Whether the pixels of the
+    given picture are paid for or those of the enlarged one is in no page.
 
-    Price: $0.001 per million pixels.
+    Price: $0.001 per million pixels. How many it takes cannot be known before.
 
     Source: piapi.ai, Tools, "Image Upscale" (2025).
 
@@ -121,7 +122,7 @@ class ImageSegment(TaskInput[ImageSegmentOutput]):
 
     Less than a million pixels is paid for as a million.
 
-    Price: $0.01 per million pixels.
+    Price: $0.01 per million pixels. Pixels are counted by image; the price of 1 is the least.
 
     Source: piapi.ai, Tools, "Segment With Prompt" (2025).
 
@@ -163,7 +164,7 @@ class VideoUpscale(TaskInput[VideoUpscaleOutput]):
 
     The video is an MP4 of 10 to 240 frames, at most 1280 x 720 pixels and 10 MB.
 
-    Price: $0.0003 per frame.
+    Price: $0.0003 per frame. Frames are counted by video.
 
     Source: piapi.ai, Tools, "Video Upscale" (2025).
 

@@ -30,7 +30,7 @@ class TtsZeroShot(TaskInput[TtsZeroShotOutput]):
     The page requires config with service_mode "public"; its own curl sample and clients leave it out. In
     2026-05 a client saw every task of this type accepted and then failed.
 
-    Price: $0.025 per 1000 characters.
+    Price: $0.025 per 1000 characters. Characters are counted by gen_text.
 
     Source: piapi.ai, TTS, "F5-TTS" (2025).
 

@@ -25,7 +25,8 @@ class Veo3Video(TaskInput[VeoVideoOutput]):
     The length is a text such as "8s". What a finished output looks like is in no stored page; `output.raw` has
     it.
 
-    Price: $0.24 per second with sound; $0.12 per second without sound.
+    Price: $0.24 per second (generate_audio true); $0.12 (generate_audio false). Seconds are counted by
+    duration.
 
     Source: piapi.ai/docs, Veo 3 (2025-09).
 
@@ -64,7 +65,8 @@ class Veo3FastVideo(TaskInput[VeoVideoOutput]):
     The length is a text such as "8s". What a finished output looks like is in no stored page; `output.raw` has
     it.
 
-    Price: $0.09 per second with sound; $0.06 per second without sound.
+    Price: $0.09 per second (generate_audio true); $0.06 (generate_audio false). Seconds are counted by
+    duration.
 
     Source: piapi.ai/docs, Veo 3 (2025-09).
 
@@ -103,7 +105,8 @@ class Veo31Video(TaskInput[VeoVideoOutput]):
     The length is a text such as "8s". What a finished output looks like is in no stored page; `output.raw` has
     it.
 
-    Price: $0.24 per second with sound; $0.12 per second without sound.
+    Price: $0.24 per second (generate_audio true); $0.12 (generate_audio false). Seconds are counted by
+    duration.
 
     Source: piapi.ai/docs, Veo 3.1 (2025-09).
 
@@ -142,7 +145,8 @@ class Veo31FastVideo(TaskInput[VeoVideoOutput]):
     The length is a text such as "8s". What a finished output looks like is in no stored page; `output.raw` has
     it.
 
-    Price: $0.09 per second with sound; $0.06 per second without sound.
+    Price: $0.09 per second (generate_audio true); $0.06 (generate_audio false). Seconds are counted by
+    duration.
 
     Source: piapi.ai/docs, Veo 3.1 (2025-09).
 

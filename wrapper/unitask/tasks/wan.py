@@ -29,7 +29,8 @@ class Wan26Txt2Video(TaskInput[Wan26Output]):
 
     Sources differ on the letter case of the resolution.
 
-    Price: $0.08 per second at 720p ($0.12 at 1080p).
+    Price: $0.08 per second (resolution 720p or 720P); $0.12 (resolution 1080p or 1080P). Seconds are counted by
+    duration.
 
     Source: piapi.ai, Wan, "Wan 2.6 Text to Video" (2026).
 
@@ -73,7 +74,8 @@ class Wan26Img2Video(TaskInput[Wan26Output]):
 
     Sources differ on the letter case of the resolution.
 
-    Price: $0.08 per second at 720p ($0.12 at 1080p).
+    Price: $0.08 per second (resolution 720p or 720P); $0.12 (resolution 1080p or 1080P). Seconds are counted by
+    duration.
 
     Source: piapi.ai, Wan, "Wan 2.6 Image to Video" (2026).
 

@@ -31,9 +31,13 @@ class ZImageOutput(Output):
 class ZImageTxt2Img(TaskInput[ZImageOutput]):
     """Make a picture from a text.
 
-    Paid by size. No finished body is public; the names of the output are those of Flux.
+    Paid by the size of the picture; a megapixel is taken as 1024 x 1024, for which the page's sample bills
+    $0.004. What several pictures at once cost is in no page. No finished body is public; the names of the
+    output are those of Flux.
 
-    Price: $0.004 per image of up to 1 megapixel ($0.002 up to half of that, $0.006 up to 1.5, $0.008 above).
+    Price: $0.002 per image (batch_size 1, width * height at most 524288); $0.004 (batch_size 1, width * height
+    at most 1048576); $0.006 (batch_size 1, width * height at most 1572864); $0.008 (batch_size 1). A field
+    that is not given counts as width 1024, height 1024, batch_size 1.
 
     Source: piapi.ai, Z-Image, "Text to Image" (2025-12-23).
 

@@ -1,0 +1,169 @@
+"""Prices: the client's estimate is what the provider charges, and what the documents' own bills say.
+
+The sandbox reads the prices of the spec with code of its own, so a mistake of either side shows here.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from unitask import errors, tasks
+from unitask._core import pricing
+from unitask.inputs import request_body
+from unitask.media import measured_as_sent
+from unitask_sandbox import Sandbox, Settings
+from unitask_sandbox.creation import read_creation
+
+from .support import bundle, examples
+from .test_drift import LEDGER
+from .test_limits import ENTRIES, Rule, component, make
+
+pytestmark = [pytest.mark.contract("prices"), pytest.mark.filterwarnings("ignore::unitask.AdvisoryWarning")]
+
+ABSENT = object()
+TRIED = 80  # inputs of each task type
+PRICED = [name for name, entry in ENTRIES.items() if "price" in entry and entry["protocol"] == "unified"]
+BILLS_OF_UNKNOWN_COST = {
+    "kling.motion_control.completed.200": "how long a ready-made motion is, is in no page",
+    "kling.turbo.completed.200": "the echo lacks the mode",
+}
+
+
+def png(width: int, height: int) -> bytes:
+    """A black picture."""
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)),
+        (b"IDAT", zlib.compress(bytes((width + 1) * height), 1)),
+        (b"IEND", b""),
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+    )
+
+
+def box(name: str, *parts: bytes) -> bytes:
+    """A box of an MP4 file."""
+    content = b"".join(parts)
+    return struct.pack(">I4s", 8 + len(content), name.encode()) + content
+
+
+def mp4(seconds: float, frames: int, version: int = 0) -> bytes:
+    """The headers of a video with a sound track before the pictures."""
+
+    def track(kind: bytes, samples: int) -> bytes:
+        sizes = box("stsz", struct.pack(">III", 0, 0, samples))
+        return box("trak", box("mdia", box("hdlr", bytes(8), kind, bytes(13)), box("minf", box("stbl", sizes))))
+
+    length = round(seconds * 1000)
+    times = struct.pack(">QQIQ", 0, 0, 1000, length) if version else struct.pack(">IIII", 0, 0, 1000, length)
+    header = box("mvhd", bytes([version, 0, 0, 0]), times, bytes(80))
+    return (
+        box("ftyp", b"isom") + box("mdat", bytes(99)) + box("moov", header, track(b"soun", 7), track(b"vide", frames))
+    )
+
+
+FILES = {
+    "image": ["https://me.test/a.png", png(1200, 1000), png(7, 5), b"no picture"],
+    "video": ["https://me.test/a.mp4", mp4(8.766, 240), mp4(0.4, 10, version=1), mp4(45, 0), b"no video"],
+    "audio": ["https://me.test/a.mp3"],
+}
+NUMBERS = [1, 2, 5, 8, 10, 15, 4.5, 10.3, -1, 512, 700, 1024, 1536, 2000]
+
+
+def values_of(rule: Rule) -> list[Any]:
+    """Values that a field of the input may be tried with."""
+    if media := rule.get("x-media"):
+        return FILES[media["kind"]]
+    if "$ref" in rule.get("items", {}):  # shots
+        return [[], [{"prompt": "a", "duration": 2}, {"prompt": "b"}], [{"prompt": "a", "duration": 1}]]
+    known = [*rule.get("enum", []), *rule.get("x-advisory", {}).get("enum", [])]
+    kinds = {"integer": NUMBERS, "number": NUMBERS, "boolean": [True, False], "string": ["8s", "4.5s", "", "x" * 1234]}
+    plain = Draft202012Validator({key: value for key, value in rule.items() if key != "format"})
+    return [value for value in (*known, *kinds.get(rule.get("type", ""), [])) if plain.is_valid(value)]
+
+
+def inputs_of(name: str) -> Iterator[dict[str, Any]]:
+    """Inputs of a task type, with all that its price asks for tried in many ways, and absent."""
+    entry = ENTRIES[name]
+    properties, price = component(entry["input"])["properties"], json.dumps(entry["price"])
+    fields = {field: rule for field, rule in properties.items() if f'"{field}"' in price or field in price}
+    choices = [
+        [(field, value) for value in [ABSENT, *values_of(rule)]]
+        for field, rule in fields.items()
+        if "const" not in rule
+    ]
+    tried = list(itertools.islice(itertools.product(*choices), 20_000))
+    random.Random(name).shuffle(tried)
+    for fields_given in tried[:TRIED]:
+        yield {field: value for field, value in fields_given if value is not ABSENT}
+
+
+@pytest.mark.parametrize("name", PRICED)
+def test_estimate_is_what_the_sandbox_charges(name: str) -> None:
+    """For every input that may be sent; a cost that the client cannot know is not charged."""
+    known = 0
+    for given in inputs_of(name):
+        task = make(name, **given)
+        try:
+            body = request_body(task)
+        except errors.InvalidInput:
+            continue
+        estimate = task.estimate_usd()
+        charged = read_creation(json.dumps(body).encode()).credits()
+        assert round((estimate or 0) * 1e7) == charged, given
+        assert (pricing.estimate(body, measured_as_sent) or 0) == charged, given
+        known += estimate is not None
+
+    assert bool(known) == (ENTRIES[name]["price"].get("count") != "unknown")
+
+
+def test_sandbox_bills_the_estimate() -> None:
+    """With the balance, and in the task."""
+    task = tasks.Kling3Video(prompt="a bear", mode="pro", enable_audio=True, duration=7)
+    sandbox = Sandbox(Settings(keys={"sandbox": 10.0}, autorun=False))
+    try:
+        accepted = sandbox.accept("sandbox", json.dumps(request_body(task)).encode())
+        left = sandbox.balance("sandbox")
+    finally:
+        sandbox.close()
+
+    assert task.estimate_usd() == accepted.consume / 1e7 == 1.4
+    assert left == 8.6
+
+
+def bills() -> Iterator[tuple[str, dict[str, Any], int]]:
+    """The documented tasks that show both an input and what was taken, or frozen, for it."""
+    for name, example in examples("200").items():
+        task = example["value"].get("data")
+        usage = task.get("meta", {}).get("usage", {}) if isinstance(task, dict) else {}
+        bill = usage.get("consume") or usage.get("frozen")
+        if bill and task.get("input") and example["x-evidence"] != "reconstructed":
+            yield name, task, bill
+
+
+@pytest.mark.parametrize(("name", "task", "bill"), [*bills()], ids=[name for name, *_ in bills()])
+def test_estimate_is_the_documented_bill(name: str, task: dict[str, Any], bill: int) -> None:
+    """Or the ledger of contradictions has the bill; it holds each of them as long as it is one."""
+    seen = [(entry["seen"].get("example"), entry["seen"].get("at", "")) for entry in LEDGER]
+    contradicted = any(example == name and at.startswith("/data/meta/usage/") for example, at in seen)
+    estimate = pricing.estimate(task, measured_as_sent)
+
+    if name in BILLS_OF_UNKNOWN_COST:
+        assert estimate is None
+    else:
+        assert (estimate == bill) != contradicted, (estimate, bill)
+
+
+def test_there_are_bills() -> None:
+    """So that the comparison is one."""
+    assert len([*bills()]) >= 15
+    assert {name for name, *_ in bills()} >= BILLS_OF_UNKNOWN_COST.keys()
+    assert bundle()["x-resources"]["credit_usd"]["value"] * pricing.CREDITS_PER_USD == 1

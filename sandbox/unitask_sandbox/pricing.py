@@ -1,0 +1,176 @@
+"""What a create costs, by the price that the spec gives for its task type.
+
+Rules of this file: credits are whole and rounded up; a cost that the spec does not settle is 0. The client's estimate
+reads the same rules, and shares no code with this: where the two disagree, a test says so.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterable, Mapping
+from decimal import ROUND_CEILING, Decimal, localcontext
+from typing import Any, cast
+
+from unitask_sandbox.bundle import CREDITS_PER_USD
+from unitask_sandbox.faces.headers import picture_size
+from unitask_sandbox.inputs import decoded
+
+LARGEST = 10**12  # of any unit
+
+
+class _Unsettled(Exception):
+    """The spec does not say what this costs."""
+
+
+def credits_of(price: Mapping[str, Any], given: Mapping[str, Any], media: Mapping[str, str]) -> int:
+    """The credits of a create; 0 when the spec does not say.
+
+    Args:
+        price: The `price` of the task type; empty when it has none.
+        given: The input.
+        media: The fields of the input that hold files.
+    """
+    fields = {name: value for name, value in given.items() if value is not None}
+    if not price or not fields.keys().isdisjoint(price.get("unless", [])):
+        return 0
+    for name, value in price.get("absent", {}).items():
+        fields.setdefault(name, value)
+    try:
+        usd = next(rate["usd"] for rate in [price, *price.get("more", [])] if _applies(rate.get("when", {}), fields))
+        units = _units(price["count"], fields, media) if "count" in price else Decimal(1)
+    except (_Unsettled, StopIteration):
+        return 0
+    with localcontext(prec=60):
+        return int((Decimal(str(usd)) * CREDITS_PER_USD * units).to_integral_value(ROUND_CEILING))
+
+
+def _applies(when: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
+    """Whether the conditions of a rate are met.
+
+    Raises:
+        _Unsettled: They would be if a field had some value that is not known.
+    """
+    open_questions = 0
+    for key, wanted in when.items():
+        try:
+            if not _meets(key, wanted, fields):
+                return False
+        except _Unsettled:
+            open_questions += 1
+    if open_questions:
+        raise _Unsettled
+    return True
+
+
+def _meets(key: str, wanted: object, fields: Mapping[str, Any]) -> bool:
+    if isinstance(wanted, dict):
+        return _area(key.split(" * "), fields) <= cast("dict[str, int]", wanted)["at_most"]
+    given = [fields[name] for name in key.split(" or ") if name in fields]
+    if not given:
+        raise _Unsettled
+    value = given[0]
+    accepted: Iterable[object] = cast("Iterable[object]", wanted) if isinstance(wanted, list) else [wanted]
+    return any(isinstance(one, bool) == isinstance(value, bool) and one == value for one in accepted)
+
+
+def _units(count: Any, fields: Mapping[str, Any], media: Mapping[str, str]) -> Decimal:
+    if count == "unknown":
+        raise _Unsettled
+    amount = _amount(count, fields, media)
+    if not 0 < amount <= LARGEST:
+        raise _Unsettled
+    with localcontext(prec=60):
+        units = amount / Decimal(str(count.get("of", 1)))
+    if count.get("whole"):
+        units = units.to_integral_value(ROUND_CEILING)
+    return min(max(units, Decimal(str(count.get("at_least", 0)))), Decimal(str(count.get("at_most", LARGEST))))
+
+
+def _amount(count: Mapping[str, Any], fields: Mapping[str, Any], media: Mapping[str, str]) -> Decimal:
+    match count:
+        case {"pixels": [*sides]}:
+            return _area(sides, fields)
+        case {"pixels": field}:
+            return _measured("pixels", fields.get(field))
+        case {"frames": field}:
+            return _measured("frames", fields.get(field))
+        case {"seconds": field} if field in media:
+            return _measured("seconds", fields.get(field))
+        case {"seconds": field, "items": items} if fields.get(items):
+            usual = fields.get(f"{items}.{field}")
+            return sum((_seconds(item.get(field, usual)) for item in fields[items]), Decimal(0))
+        case {"seconds": field}:
+            return _seconds(fields.get(field))
+        case {"characters": field} if isinstance(fields.get(field), str):
+            return Decimal(len(fields[field]))
+        case {"pictures": field} if (pictures := _number(fields.get(field))) == int(pictures):
+            return pictures
+        case _:
+            raise _Unsettled
+
+
+def _area(sides: list[str], fields: Mapping[str, Any]) -> Decimal:
+    area = Decimal(1)
+    with localcontext(prec=60):
+        for side in sides:
+            area *= _number(fields.get(side))
+    return area
+
+
+def _seconds(value: Any) -> Decimal:
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?s", value):
+        return Decimal(value.removesuffix("s"))
+    return _number(value)
+
+
+def _number(value: Any) -> Decimal:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _Unsettled
+    return Decimal(str(value))  # as it is written; JSON has no number that is none, and creation.py reads no other
+
+
+def _measured(kind: str, text: Any) -> Decimal:
+    """The pixels of a picture, or the length of an MP4 video, if the file is in the body."""
+    try:
+        data = decoded(text)
+        if kind == "pixels":
+            width, height = picture_size(data) or (0, 0)
+            return Decimal(width * height)
+        return _film(data, kind)
+    except (ValueError, TypeError, AttributeError, struct.error):
+        raise _Unsettled from None
+
+
+def _film(data: bytes, kind: str) -> Decimal:
+    """The seconds of an MP4 video, or the samples of its video track (ISO/IEC 14496-12, 8.2.2, 8.4.3 and 8.7.3)."""
+    movie = _box(data, "moov")
+    if kind == "seconds":
+        header = _box(movie, "mvhd")
+        scale, length = (
+            struct.unpack(">IQ", header[20:32]) if header[:1] == b"\1" else struct.unpack(">II", header[12:20])
+        )
+        with localcontext(prec=60):
+            return Decimal(length) / scale if scale else Decimal(0)
+    while track := _box(movie, "trak"):
+        media = _box(track, "mdia")
+        if _box(media, "hdlr")[8:12] == b"vide":
+            sizes = _box(_box(_box(media, "minf"), "stbl"), "stsz")
+            return Decimal(int.from_bytes(sizes[8:12], "big"))
+        movie = movie[movie.index(track) + len(track) :]
+    return Decimal(0)
+
+
+def _box(data: bytes, name: str) -> bytes:
+    """The content of the first box of this name, without its head; empty when there is none."""
+    while len(data) >= 8:
+        size, head = int.from_bytes(data[:4], "big"), 8
+        if size == 1:
+            size, head = int.from_bytes(data[8:16], "big"), 16
+        end = size or len(data)
+        if end < head:
+            break
+        if data[4:8] == name.encode():
+            return data[head:end]
+        data = data[end:]
+    return b""

@@ -1,0 +1,195 @@
+"""The price of a task type as data: checked here, and put into words for people.
+
+    usd: 0.1                                     for one unit
+    per: second                                  what a unit is, in words
+    count: {seconds: duration}                   how many units a task takes: a key of KINDS and the field that says it
+    when: {mode: std}                            for which inputs; the first rate whose `when` holds is taken
+    more: [{usd: 0.15, when: {mode: pro}}]       further rates
+    absent: {mode: std}                          what the documents say is taken for a field that is not given
+    unless: [preset_motion]                      fields with which the cost is in no document
+
+Without `count` a task is one unit; `count: unknown` says that no field tells. It may have `of` (a unit is so many),
+`items` (a list of objects that have the field, which goes before it), `whole` (rounded up), `at_least` and `at_most`
+(units). `pixels` takes a picture or a list of sides, `seconds` a text such as "8s" too, both it and `frames` a video.
+A condition is a value, a list of values or {at_most: number}, for a field, a product of fields ("width * height") or
+the first of several names that is given ("model or model_name").
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+from .bundle import Document
+
+KINDS = ("pictures", "seconds", "characters", "pixels", "frames")
+
+_TEXTS = {"type": "array", "minItems": 1, "items": {"type": "string"}}
+_NUMBER = {"type": "number", "exclusiveMinimum": 0}
+_WHEN: Document = {
+    "type": "object",
+    "minProperties": 1,
+    "additionalProperties": {
+        "if": {"type": "object"},
+        "then": {"required": ["at_most"], "properties": {"at_most": _NUMBER}, "additionalProperties": False},
+    },
+}
+_COUNT: Document = {
+    "type": "object",
+    "oneOf": [{"required": [kind]} for kind in KINDS],
+    "properties": {
+        **{kind: {"type": "string"} for kind in KINDS},
+        "pixels": {"anyOf": [{"type": "string"}, _TEXTS]},
+        "items": {"type": "string"},
+        "whole": {"const": True},
+        "of": _NUMBER,
+        "at_least": _NUMBER,
+        "at_most": _NUMBER,
+    },
+    "additionalProperties": False,
+}
+_RATE: Document = {"required": ["usd", "when"], "properties": {"usd": _NUMBER, "when": _WHEN}}
+_PRICE: Document = {
+    "type": "object",
+    "required": ["usd", "per", "x-source"],
+    "properties": {
+        "usd": _NUMBER,
+        "per": {"type": "string"},
+        "count": {"if": {"type": "string"}, "then": {"const": "unknown"}, "else": _COUNT},
+        "when": _WHEN,
+        "more": {"type": "array", "minItems": 1, "items": {**_RATE, "additionalProperties": False}},
+        "absent": {"type": "object", "minProperties": 1},
+        "unless": _TEXTS,
+        "x-source": _TEXTS,
+    },
+    "dependentRequired": {"more": ["when"]},
+    "additionalProperties": False,
+}
+
+
+def price_faults(document: Document, task: Document) -> Iterator[str]:
+    """What is wrong with the price of a task type."""
+    price, schemas = task.get("price"), document["components"]["schemas"]
+    if price is None or task["input"] not in schemas:
+        return
+    errors = Draft202012Validator(_PRICE).iter_errors(price)
+    faults = [f"/{'/'.join(map(str, error.absolute_path))}: {error.message}" for error in errors]
+    for fault in faults or _field_faults(price, schemas[task["input"]].get("properties", {}), schemas):
+        yield f"x-tasks: the price of {task['name']}: {fault}"
+
+
+def _field_faults(price: Document, properties: Document, schemas: Document) -> Iterator[str]:
+    """Fields that the input does not have, or that cannot have the value that is asked for."""
+    conditions = [item for rate in (price, *price.get("more", [])) for item in rate.get("when", {}).items()]
+    used = {name for key, _ in conditions for name in _names(key)} | _counted_fields(price.get("count"))
+    for name in sorted({*price.get("unless", []), *used}):
+        if _rule(name, properties, schemas) is None:
+            yield f"the input has no field {name!r}"
+    for kind in ("pixels", "frames"):
+        name = price["count"].get(kind) if isinstance(price.get("count"), dict) else None
+        if isinstance(name, str) and "x-media" not in properties.get(name, {}):
+            yield f"count: {name!r} is no file, and has no {kind}"
+    values = [
+        (name, value)
+        for key, wanted in conditions
+        for name in _names(key)
+        for value in (wanted if isinstance(wanted, list) else [wanted])
+    ]
+    for name, value in [*values, *price.get("absent", {}).items()]:
+        rule = _rule(name, properties, schemas)
+        if rule is not None and not isinstance(value, dict) and not _fits(rule, value):
+            yield f"{name} cannot be {value!r}"
+    for name in price.get("absent", {}).keys() - used:
+        yield f"absent: nothing asks for {name!r}"
+
+
+def _names(key: str) -> list[str]:
+    return re.split(r" \* | or ", key)
+
+
+def _counted_fields(count: Any) -> set[str]:
+    if not isinstance(count, dict):
+        return set()
+    fields = _fields(count)
+    return {*fields, *(f"{count['items']}.{name}" for name in fields if "items" in count)}
+
+
+def _rule(name: str, properties: Document, schemas: Document) -> Document | None:
+    """The rule of a field, or of one of the objects in a list ("multi_shots.duration")."""
+    outer, dot, inner = name.partition(".")
+    rule: Document | None = properties.get(outer)
+    if rule is None or not dot:
+        return rule
+    component = rule.get("items", {}).get("$ref", "").rpartition("/")[2]
+    found: Document | None = schemas.get(component, {}).get("properties", {}).get(inner)
+    return found
+
+
+def _fits(rule: Document, value: Any) -> bool:
+    """Whether a field may have a value; what is only advice may be gone against."""
+    plain = {key: rule[key] for key in ("type", "enum", "const") if key in rule}
+    return bool(Draft202012Validator(plain).is_valid(value))
+
+
+def _fields(count: Document) -> list[str]:
+    field = next(count[kind] for kind in KINDS if kind in count)
+    return list(field) if isinstance(field, list) else [field]
+
+
+# --- in words
+
+
+def price_words(task: Document) -> str:
+    """The rates: "$0.1 per second (mode std); $0.15 (mode pro)"."""
+    price = task.get("price")
+    if not price:
+        return "not published"
+    first = _rate(price, f" per {price['per']}")
+    return "; ".join([first, *(_rate(rate, "") for rate in price.get("more", []))])
+
+
+def count_words(task: Document) -> str:
+    """How the units of a task are counted, and what is not known: whole sentences, or nothing."""
+    price = task.get("price") or {}
+    sentences = [_counted(price["count"]) if "count" in price else ""]
+    if absent := price.get("absent"):
+        taken = ", ".join(f"{name} {_value(value)}" for name, value in absent.items())
+        sentences.append(f"A field that is not given counts as {taken}.")
+    if unless := price.get("unless"):
+        sentences.append(f"What it costs when {' or '.join(unless)} is given is not published.")
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _rate(rate: Document, unit: str) -> str:
+    asked = ", ".join(f"{name} {_wanted(wanted)}" for name, wanted in rate.get("when", {}).items())
+    usd = f"{rate['usd']:.7f}".rstrip("0")
+    return f"${usd}{unit}" + (f" ({asked})" if asked else "")
+
+
+def _wanted(wanted: Any) -> str:
+    if isinstance(wanted, dict):
+        return f"at most {wanted['at_most']}"
+    return " or ".join(map(_value, wanted)) if isinstance(wanted, list) else _value(wanted)
+
+
+def _value(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _counted(count: Any) -> str:
+    if count == "unknown":
+        return "How many it takes cannot be known before."
+    kind = next(kind for kind in KINDS if kind in count)
+    source = " x ".join(_fields(count))
+    if "items" in count:
+        source += f", or by {count['items']} together"
+    changes = [
+        "rounded up" if count.get("whole") else "",
+        f"the price of {count['at_least']} is the least" if "at_least" in count else "",
+        f"that of {count['at_most']} the most" if "at_most" in count else "",
+    ]
+    said = ", ".join(change for change in changes if change)
+    return f"{kind.capitalize()} are counted by {source}{f'; {said}' if said else ''}."

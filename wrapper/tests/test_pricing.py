@@ -1,0 +1,183 @@
+"""Estimates: each kind of price by hand, and nothing where no source says what it costs."""
+
+from __future__ import annotations
+
+import io
+import struct
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from unitask import TaskInput, tasks
+from unitask._core import mp4
+from unitask.media import measured, measured_as_sent, wire_form
+
+from .pictures import encoded, picture
+
+SHOTS: list[Any] = [{"prompt": "a", "duration": 2}, {"prompt": "b"}]
+URL = "https://me.test/a.png"
+
+ESTIMATES: dict[str, tuple[TaskInput[Any], float | None]] = {
+    "a generation": (tasks.FaceSwap(target_image=URL, swap_image=URL), 0.01),
+    "pictures": (tasks.FluxSchnellTxt2Img(prompt="a", batch_size=3), 0.0045),
+    "pictures, usually one": (tasks.FluxSchnellTxt2Img(prompt="a"), 0.0015),
+    "half a picture": (tasks.FluxSchnellTxt2Img(prompt="a", batch_size=1.5), None),
+    "seconds": (tasks.Sora2Video(prompt="a", duration=4), 0.32),
+    "seconds that no page says": (tasks.Sora2Video(prompt="a"), None),
+    "seconds as text": (tasks.Veo3Video(duration="8s", generate_audio=False), 0.96),
+    "seconds as any text": (tasks.Veo3Video(duration="eight", generate_audio=False), None),
+    "seconds below zero": (tasks.Seedance25(prompt="a", duration=-1), None),
+    "seconds beyond reason": (tasks.AceStepTxt2Audio(style_prompt="a", lyrics="", duration=1e300), None),
+    "seconds as they are written": (tasks.AceStepTxt2Audio(style_prompt="a", lyrics="", duration=10.3), 0.00515),
+    "seconds of five thousand digits": (tasks.Sora2Video(prompt="a", duration=10**5000), None),
+    "seconds without end": (tasks.AceStepTxt2Audio(style_prompt="a", lyrics="", duration=float("inf")), None),
+    "a fraction of a credit is rounded up": (
+        tasks.AceStepTxt2Audio(style_prompt="a", lyrics="", duration=10.0001),
+        0.0050001,
+    ),
+    "five seconds at a time": (tasks.KlingVideo(version="2.1", mode="pro", duration=10), 0.92),
+    "a version in one mode": (tasks.KlingVideo(version="2.1-master", duration=5), 0.96),
+    "a version without its mode": (tasks.KlingVideo(version="2.1", duration=5), None),
+    "a version without a price": (tasks.KlingVideo(version="9.9", mode="std", duration=5), None),
+    "a condition that is not given": (tasks.KlingVideo(version="2.6", mode="pro", duration=5), None),
+    "a later rate": (tasks.KlingVideo(version="2.6", mode="pro", duration=5, enable_audio=True), 0.66),
+    "what is documented for fields that are not given": (tasks.Kling3Video(prompt="a", enable_audio=False), 0.5),
+    "what is not documented for one": (tasks.Kling3Video(prompt="a"), None),
+    "shots together": (tasks.Kling3Video(multi_shots=SHOTS, enable_audio=True, duration=15), 0.75),
+    "one of several words": (tasks.Wan26Txt2Video(prompt="a", duration=5, resolution="1080P"), 0.6),  # type: ignore[arg-type]
+    "another field's name for it": (tasks.LumaVideo(prompt="a", model="ray-v2", duration=5), 0.2),
+    "only one length has a price": (tasks.LumaVideo(prompt="a", model="ray-v2", duration=10), None),
+    "a field that no page prices": (tasks.Seedance2Preview(prompt="a", duration=5, resolution="1080p"), None),
+    "without that field": (tasks.Seedance2Preview(prompt="a", duration=5), 0.75),
+    "sides": (tasks.ZImageTxt2Img(prompt="a"), 0.004),
+    "sides at a limit": (tasks.ZImageTxt2Img(prompt="a", width=1024, height=512), 0.002),
+    "sides beyond it": (tasks.ZImageTxt2Img(prompt="a", width=1024, height=513), 0.004),
+    "sides beyond all": (tasks.ZImageTxt2Img(prompt="a", width=4096, height=4096), 0.008),
+    "characters": (tasks.TtsZeroShot(gen_text="ä" * 1234, ref_audio=URL), 0.03085),
+    "no characters": (tasks.TtsZeroShot(gen_text="", ref_audio=URL), None),
+    "pixels": (tasks.ImageSegment(image=encoded(1250, 1000), prompt="a"), 0.0125),
+    "pixels below the least": (tasks.ImageSegment(image=picture(10, 10), prompt="a"), 0.01),
+    "pixels that are not here": (tasks.ImageSegment(image=URL, prompt="a"), None),
+    "pixels of no picture": (tasks.ImageSegment(image=b"nothing", prompt="a"), None),
+    "pixels of a format without a size": (tasks.ImageSegment(image=encoded(form="GIF"), prompt="a"), None),
+    "a count that is not known": (tasks.ImageUpscale(image=encoded(), scale=2), None),
+    "no price": (tasks.GeminiFlashImage(prompt="a"), None),
+    "a type of no catalogue": (tasks.Raw("a", "b", {}), None),
+    "a type of the catalogue in other words": (
+        tasks.Raw("kling", "video_generation", {"version": "3.0", "enable_audio": True, "mode": None}),
+        0.75,
+    ),
+    "true is not 1": (tasks.Raw("kling", "video_generation", {"version": "3.0", "enable_audio": 1}), None),
+    "shots that are none": (
+        tasks.Raw("kling", "video_generation", {"version": "3.0", "enable_audio": True, "multi_shots": "two"}),
+        None,
+    ),
+    "extra fields": (tasks.KlingEffects(image_url=URL, effect="a", extra={"professional_mode": True}), 0.46),
+    "a legacy task": (tasks.LegacyFaceSwap(target_image=URL, swap_image=URL), 0.01),
+}
+
+
+@pytest.mark.parametrize(("task", "usd"), ESTIMATES.values(), ids=ESTIMATES.keys())
+def test_estimate(task: TaskInput[Any], usd: float | None) -> None:
+    """By the published price, or None."""
+    assert task.estimate_usd() == usd
+
+
+def test_stream_that_can_be_read_once_is_not_read() -> None:
+    """It would be missing when the task is sent."""
+    once = io.BytesIO(encoded(1250, 1000))
+    once.seekable = lambda: False  # type: ignore[method-assign]
+
+    assert tasks.ImageSegment(image=once, prompt="a").estimate_usd() is None
+    assert once.tell() == 0
+
+
+# ---- videos
+
+
+def box(name: bytes, *parts: bytes, wide: bool = False) -> bytes:
+    """A box of an MP4 file; `wide` writes its size in eight bytes."""
+    content = b"".join(parts)
+    size = (16 if wide else 8) + len(content)
+    return struct.pack(">I4sQ", 1, name, size) + content if wide else struct.pack(">I4s", size, name) + content
+
+
+def track(kind: bytes, samples: int) -> bytes:
+    sizes = box(b"stsz", struct.pack(">III", 0, 0, samples))
+    return box(b"trak", box(b"mdia", box(b"hdlr", bytes(8), kind), box(b"minf", box(b"stbl", sizes))))
+
+
+def movie(header: bytes, *tracks: bytes, wide: bool = False) -> bytes:
+    return box(b"ftyp", b"isom") + box(b"mdat", bytes(40), wide=wide) + box(b"moov", box(b"mvhd", header), *tracks)
+
+
+SHORT = struct.pack(">IIIII", 0, 0, 0, 600, 4383)
+LONG = struct.pack(">IQQIQ", 1 << 24, 0, 0, 600, 4383)
+TRACKS = (track(b"soun", 999), track(b"vide", 240))
+
+
+@pytest.mark.parametrize("header", [SHORT, LONG])
+@pytest.mark.parametrize("wide", [False, True])
+def test_length_of_a_video(header: bytes, wide: bool, tmp_path: Path) -> None:
+    """Its seconds exactly, and the pictures of its video track, in whatever form it is given."""
+    content = movie(header, *TRACKS, wide=wide)
+    path = tmp_path / "a.mp4"
+    path.write_bytes(content)
+
+    for medium in (content, path, wire_form(path)[0]):
+        assert measured("seconds", medium) == Fraction(4383, 600)
+        assert measured("frames", medium) == 240
+    assert measured_as_sent("frames", wire_form(path)[0]) == 240
+    assert tasks.VideoUpscale(video=path).estimate_usd() == 0.072
+
+
+@pytest.mark.parametrize(
+    ("seconds", "usd"), [(0.4, 0.00005), (1, 0.00005), (7.3, 0.000365), (30, 0.0015), (45, 0.0015)]
+)
+def test_video_is_paid_between_its_limits(seconds: float, usd: float) -> None:
+    """Sound for a video: less than a second counts as one, and no more than thirty are paid for."""
+    video = movie(struct.pack(">IIIII", 0, 0, 0, 1000, round(seconds * 1000)))
+
+    assert tasks.MmaudioVideo2Audio(video=video).estimate_usd() == usd
+
+
+def test_motion_is_paid_in_whole_seconds() -> None:
+    """As the page's bill shows: 8.766 s are nine."""
+    video = movie(struct.pack(">IIIII", 0, 0, 0, 1000, 8766))
+
+    assert tasks.KlingMotionControl(image_url=URL, video_url=video).estimate_usd() == 0.585
+    assert tasks.KlingMotionControl(image_url=URL, video_url=URL).estimate_usd() is None
+    assert tasks.KlingMotionControl(image_url=URL, preset_motion="Running").estimate_usd() is None
+
+
+OF_NO_LENGTH = {
+    "empty": b"",
+    "text": b"no video",
+    "header cut off": movie(b""),
+    "time without a scale": movie(struct.pack(">IIIII", 0, 0, 0, 0, 5)),
+    "in fragments": movie(struct.pack(">IIIII", 0, 0, 0, 600, 0), track(b"vide", 0)),
+    "only sound": movie(struct.pack(">IIIII", 0, 0, 0, 600, 0), track(b"soun", 5)),
+    "a box smaller than its head": struct.pack(">I4s", 3, b"moov"),
+}
+
+
+@pytest.mark.parametrize("content", OF_NO_LENGTH.values(), ids=OF_NO_LENGTH.keys())
+def test_video_that_does_not_say_its_length(content: bytes) -> None:
+    """Has none, and no price."""
+    assert mp4.seconds(content) is None
+    assert mp4.frames(content) is None
+    assert tasks.VideoUpscale(video=content).estimate_usd() is None
+
+
+@settings(max_examples=300, deadline=None, database=None, derandomize=True)
+@given(place=st.integers(0, 400), change=st.binary(min_size=1, max_size=8))
+def test_broken_video_raises_nothing(place: int, change: bytes) -> None:
+    """Whatever bytes are in it."""
+    content = movie(LONG, *TRACKS)
+    content = content[:place] + change + content[place + len(change) :]
+
+    assert mp4.seconds(content) is None or mp4.seconds(content)
+    assert mp4.frames(content) is None or mp4.frames(content)

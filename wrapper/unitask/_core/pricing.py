@@ -1,0 +1,160 @@
+"""What a task will cost before it is sent, by the prices of the catalogue.
+
+`price` of x-tasks has them; spec/generator/prices.py says its form. Rules of this file: amounts are whole credits,
+rounded up; what no source says is not known, and an unknown cost is None, never 0; a field that is null is not given.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from fractions import Fraction
+from functools import cache
+from typing import Any, TypeAlias, cast
+
+from . import spec
+
+CREDITS_PER_USD = 10_000_000  # inferred from five published prices (2026-11); a face swap, $0.01, is 100,000 credits
+LARGEST = 10**12  # of any unit: beyond it is a mistake, not a task
+
+Measure: TypeAlias = Callable[[str, Any], Fraction | None]
+"""Reads pixels, seconds or frames off a file that is here; None when it cannot."""
+
+
+def estimate(body: Mapping[str, Any], measure: Measure) -> int | None:
+    """What the task of a create will cost in credits; None when that cannot be known.
+
+    Args:
+        body: The body of the create; files in its input may be in any form that `measure` takes.
+        measure: Reads a quantity off a file.
+    """
+    given = {name: value for name, value in body["input"].items() if value is not None}
+    entry = _entry(body["model"], body["task_type"], given)
+    price = entry.get("price") if entry else None
+    if entry is None or price is None or any(name in given for name in price.get("unless", ())):
+        return None
+    known = {**price.get("absent", {}), **given}
+    rate = _rate((price, *price.get("more", ())), known)
+    units = _units(price.get("count"), known, entry["input"], measure)
+    if rate is None or units is None:
+        return None
+    return math.ceil(Fraction(str(rate["usd"])) * CREDITS_PER_USD * units)
+
+
+def _entry(model: str, task_type: str, given: Mapping[str, Any]) -> dict[str, Any] | None:
+    for entry in _entries().get((model, task_type), ()):
+        if all(_same(given.get(name), value) for name, value in entry.get("match", {}).items()):
+            return entry
+    return None
+
+
+@cache
+def _entries() -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """The catalogue by name on the wire; of entries of one name, those that match the most fields come first."""
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for entry in sorted(spec.bundle()["x-tasks"], key=lambda entry: -len(entry.get("match", {}))):
+        found.setdefault((entry["model"], entry["task_type"]), []).append(entry)
+    return found
+
+
+def _rate(rates: Iterable[dict[str, Any]], known: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The first rate whose conditions hold; None when there is none, or when it is not known which."""
+    for rate in rates:
+        holds = [_holds(name, wanted, known) for name, wanted in rate.get("when", {}).items()]
+        if False not in holds:
+            return None if None in holds else rate
+    return None
+
+
+def _holds(key: str, wanted: object, known: Mapping[str, Any]) -> bool | None:
+    if isinstance(wanted, dict):
+        size = _product([known.get(name) for name in key.split(" * ")])
+        return None if size is None else size <= cast("dict[str, int]", wanted)["at_most"]
+    name = next((name for name in key.split(" or ") if name in known), None)
+    if name is None:
+        return None
+    values: Iterable[object] = cast("Iterable[object]", wanted) if isinstance(wanted, list) else (wanted,)
+    return any(_same(known[name], value) for value in values)
+
+
+def _units(count: Any, known: Mapping[str, Any], schema: str, measure: Measure) -> Fraction | None:
+    """How many units a task takes."""
+    if count is None:
+        return Fraction(1)
+    if count == "unknown":
+        return None
+    kind: str = next(kind for kind in _READERS if kind in count)
+    field: str | list[str] = count[kind]
+    amount: Fraction | None
+    if isinstance(field, list):
+        amount = _READERS[kind]([known.get(name) for name in field])
+    elif items := known.get(count.get("items")):
+        amount = _sum(items, field, known.get(f"{count['items']}.{field}"))
+    elif "x-media" in spec.field_rule(schema, field):
+        amount = measure(kind, known[field]) if field in known else None
+    else:
+        amount = _READERS[kind](known.get(field))
+    if amount is None or not 0 < amount <= LARGEST:
+        return None
+    units = amount / Fraction(str(count.get("of", 1)))
+    units = Fraction(math.ceil(units)) if count.get("whole") else units
+    return min(max(units, Fraction(count.get("at_least", 0))), Fraction(count.get("at_most", LARGEST)))
+
+
+def _sum(items: Any, field: str, absent: Any) -> Fraction | None:
+    """The seconds of a list of objects together."""
+    total = Fraction(0)
+    for item in cast("list[Any]", items) if isinstance(items, list | tuple) else [None]:
+        part = _seconds(cast("Mapping[str, Any]", item).get(field, absent)) if isinstance(item, Mapping) else None
+        if part is None:
+            return None
+        total += part
+    return total
+
+
+def _number(value: Any) -> Fraction | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Fraction(value)
+    return Fraction(str(value)) if isinstance(value, float) and math.isfinite(value) else None  # 10.3 is 103/10
+
+
+def _seconds(value: Any) -> Fraction | None:
+    """A number, or a text such as "8s"."""
+    if isinstance(value, str):
+        found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)s", value)
+        return Fraction(found[1]) if found else None
+    return _number(value)
+
+
+def _whole(value: Any) -> Fraction | None:
+    number = _number(value)
+    return number if number is not None and number.denominator == 1 else None
+
+
+def _product(values: Any) -> Fraction | None:
+    product = Fraction(1)
+    for value in values:
+        number = _number(value)
+        if number is None:
+            return None
+        product *= number
+    return product
+
+
+def _characters(value: Any) -> Fraction | None:
+    return Fraction(len(value)) if isinstance(value, str) else None
+
+
+def _same(value: Any, wanted: Any) -> bool:
+    """Equal as JSON: true is not 1."""
+    return isinstance(value, bool) == isinstance(wanted, bool) and value == wanted
+
+
+_READERS: dict[str, Callable[[Any], Fraction | None]] = {
+    "pictures": _whole,
+    "seconds": _seconds,
+    "characters": _characters,
+    "pixels": _product,
+    "frames": _whole,
+}
