@@ -36,6 +36,9 @@ LEFT_OUT_OF_SEQUENCES = {
 }
 
 
+LONGEST_SECONDS = 10_000  # of a video or a song
+
+
 @dataclass
 class Provider:
     """A provider under test, and how time passes for it."""
@@ -60,7 +63,7 @@ def sandbox(defects: frozenset[str] = frozenset()) -> Iterator[Provider]:
     key = "contract"
     app = create_app(
         Settings(
-            keys={key: 1000.0},
+            keys={key: 1e9},
             autorun=False,
             engine_process=False,
             fetch=_no_network,
@@ -89,7 +92,8 @@ def remote(base_url: str, key: str) -> Iterator[Provider]:
 def provider_view() -> dict[str, Any]:
     """The bundle as a provider must keep it: a create is one of the task types, an upload is of a known kind.
 
-    The legacy operations are left out: the sandbox does not have them. The key is left to `check_keys`: schemathesis
+    The legacy operations are left out: the sandbox does not have them. What is paid by the second ends somewhere, as
+    balances do. The key is left to `check_keys`: schemathesis
     would vary the header that every call here sets. Uploads go to the provider under test and not to their own host.
     """
     view = copy.deepcopy(bundle())
@@ -114,6 +118,13 @@ def provider_view() -> dict[str, Any]:
         if entry["protocol"] == "unified"
     ]
     view["components"]["schemas"]["TaskRequest"] = {"anyOf": branches}
+    for entry in view["x-tasks"]:
+        count = (entry.get("price") or {}).get("count")
+        rule = view["components"]["schemas"][entry["input"]]["properties"].get(
+            count.get("seconds") if isinstance(count, dict) else None, {}
+        )
+        if rule.get("type") in ("integer", "number"):
+            rule.setdefault("maximum", LONGEST_SECONDS)
     created = view["paths"]["/api/v1/task"]["post"]["requestBody"]["content"]["application/json"]
     families = tuple(f"{entry['family']}." for entry in view["x-tasks"])
     created["examples"] = {name: example for name, example in created["examples"].items() if name.startswith(families)}

@@ -147,6 +147,10 @@ class BudgetExceeded(UnitaskError):
         held_usd: What is put aside for tasks that may still be billed.
     """
 
+    estimate_usd: float | None
+    limit_usd: float
+    spent_usd: float
+    held_usd: float
     _advice = Advice.FIX
 
     def __init__(
