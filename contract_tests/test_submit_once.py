@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 import time
+from typing import Any
 
 import httpx
 import pytest
@@ -134,6 +136,61 @@ def test_create_that_never_leaves_makes_no_task(shell: str) -> None:
 
     assert caught.value.attempts == 4
     assert caught.value.retry_advice is errors.Advice.AGAIN
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_create_whose_connection_breaks_is_not_sent_again(shell: str) -> None:
+    """Somebody took the connection and closed it: what was read before that is not known."""
+    hung_up: list[bool] = []
+
+    def hang_up() -> None:
+        while not hung_up or not hung_up[-1]:
+            listening.accept()[0].close()
+            hung_up.append(ended.is_set())
+
+    ended = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        address = listening.getsockname()
+        with pytest.raises(errors.SubmissionUncertain):
+            submit(shell, f"http://127.0.0.1:{address[1]}")
+        ended.set()
+        socket.create_connection(address).close()
+        thread.join()
+
+    assert hung_up == [False, True]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_openai_library_speaks_with_the_provider(shell: str) -> None:
+    """A chat, plain and as a stream with its quirks."""
+    messages: Any = [{"role": "user", "content": "hello"}]
+
+    async def main(url: str) -> tuple[str, str, list[Any]]:
+        async with AsyncClient("sandbox", url) as client, client.openai() as library:
+            chat = library.chat.completions
+            plain = await chat.create(model="gpt-4o-mini", messages=messages)
+            events = [event async for event in await chat.create(model="gpt-4o-mini", messages=messages, stream=True)]
+        return str(plain.choices[0].message.content), _text(events), [event.usage for event in events]
+
+    with running(Settings()) as url:
+        if shell == "async":
+            plain, streamed, usages = asyncio.run(main(url))
+        else:
+            with Client("sandbox", url) as client, client.openai() as library:
+                chat = library.chat.completions
+                plain = str(chat.create(model="gpt-4o-mini", messages=messages).choices[0].message.content)
+                events = list(chat.create(model="gpt-4o-mini", messages=messages, stream=True))
+                streamed, usages = _text(events), [event.usage for event in events]
+
+    assert plain == streamed
+    assert "SIMULATED" in plain
+    assert set(usages) == {None}
+
+
+def _text(events: list[Any]) -> str:
+    return "".join(event.choices[0].delta.content or "" for event in events if event.choices)
 
 
 @pytest.mark.parametrize("shell", SHELLS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Callable
@@ -527,6 +528,68 @@ def test_own_error_from_outside_gets_no_note() -> None:
 
     assert played.error is stop
     assert not hasattr(stop, "__notes__")
+
+
+# ---- what errors carry
+
+TRACED = {"cf-ray": "7", "x-request-id": "r"}
+
+
+def traced(reply: Answer) -> Answer:
+    return dataclasses.replace(reply, headers={**TRACED, "x-other": "1"})
+
+
+def test_failed_task_tells_its_looks() -> None:
+    """How many, for how long, and the headers that support asks for."""
+    error = play(wait(), seen("processing"), traced(seen("failed")), took=1.0).error
+
+    assert isinstance(error, errors.TaskFailed)
+    assert error.attempts == 2
+    assert error.elapsed == pytest.approx(2.0 + waiting.next_look(1.0, USUAL))
+    assert error.headers == TRACED
+
+
+def test_timeout_tells_its_looks() -> None:
+    """The same, and when each status was seen first."""
+    error = play(wait(timeout=5.0), seen("pending"), traced(seen("processing")), took=0.5).error
+
+    assert isinstance(error, errors.WaitTimeout)
+    assert error.attempts == error.looks > 2
+    assert error.elapsed == error.waited == pytest.approx(5.5)
+    assert error.headers == TRACED
+    assert [status for _, status in error.statuses] == ["pending", "processing"]
+    assert error.statuses[0][0] == pytest.approx(0.5)
+    assert error.started
+
+
+def test_failing_looks_tell_their_number() -> None:
+    """Those of the last trouble."""
+    error = play(wait(patience=5.0), seen("processing"), traced(GATEWAY), took=1.0).error
+
+    assert isinstance(error, errors.ProviderBroken)
+    assert error.attempts > 2
+    assert error.elapsed > 5.0
+    assert error.headers == TRACED
+
+
+def test_uncertain_create_shows_the_answer_that_came() -> None:
+    """Support asks for it."""
+    broken = play(submit(), traced(GATEWAY), took=3.0).error
+    silent = play(submit(), CUT_OFF, took=3.0).error
+
+    assert isinstance(broken, errors.SubmissionUncertain)
+    assert (broken.headers, broken.body) == (TRACED, "<html>Bad Gateway</html>")
+    assert isinstance(silent, errors.SubmissionUncertain)
+    assert (silent.headers, silent.body) == ({}, "")
+    assert silent.elapsed == 3.0
+
+
+def test_refused_create_tells_its_time() -> None:
+    """From the first attempt on."""
+    error = play(submit(), NEVER_LEFT, refused(400), took=1.0).error
+
+    assert isinstance(error, errors.InvalidRequest)
+    assert (error.attempts, error.elapsed) == (2, pytest.approx(2.375))
 
 
 # ---- requests that bring no task

@@ -46,6 +46,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
@@ -101,11 +102,15 @@ class UnitaskError(Exception):
         task_id: The task this is about, whenever it is known, so that nothing paid for is lost.
         attempts: How often a request was sent for it; 0 when nothing was sent.
         elapsed: Seconds from the first attempt to the end; 0 when nothing was sent.
+        headers: Those headers of the last answer that name the request to the provider's support; empty without one.
+        body: The body of an answer that was no usable one, as text, at most 4,096 characters, without secrets.
     """
 
     task_id: str | None = None
     attempts: int = 0
     elapsed: float = 0.0
+    headers: Mapping[str, str] = MappingProxyType({})
+    body: str = ""
     _advice: ClassVar[Advice] = Advice.AGAIN
     _parts: ClassVar[tuple[type[UnitaskError], ...]] = ()  # of a class that is made of two
 
@@ -227,14 +232,12 @@ class ApiError(UnitaskError):
         status: The HTTP status.
         code: The `code` of the task's error, or of the envelope; None when the body has none.
         retry_after: Seconds the provider asks to wait, from Retry-After; None when it does not.
-        headers: Those response headers that name the request to the provider's support.
-        body: The body as text, at most 4,096 characters, without secrets.
     """
 
     status: int
     code: int | None
     retry_after: float | None
-    headers: dict[str, str]
+    headers: Mapping[str, str]
     body: str
     _advice = Advice.FIX
 

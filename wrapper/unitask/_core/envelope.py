@@ -180,11 +180,16 @@ def retry_after(answer: Answer) -> float | None:
         return None
 
 
+def trace_headers(answer: Answer) -> dict[str, str]:
+    """Those headers that name the request to the provider's support."""
+    return {name: answer.headers[name] for name in TRACE_HEADERS if name in answer.headers}
+
+
 def _facts(answer: Answer) -> dict[str, Any]:
     return {
         "status": answer.status,
         "retry_after": retry_after(answer),
-        "headers": {name: answer.headers[name] for name in TRACE_HEADERS if name in answer.headers},
+        "headers": trace_headers(answer),
         "body": _hide(answer.body.decode("utf-8", "replace"))[:4096],
     }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -21,6 +21,7 @@ from .delivery import Limits, Resend, paced, worth_repeating
 from .messages import Answer, Changed, Delivery, Failure, Flow, Moment, Reply, Sleep, Woke, no_answer
 
 T = TypeVar("T")
+ErrorT = TypeVar("ErrorT", bound=errors.UnitaskError)
 
 
 def submit(body: dict[str, Any], output_type: type[OutputT], resend: Resend) -> Flow[Task[OutputT]]:
@@ -47,7 +48,8 @@ def submit(body: dict[str, Any], output_type: type[OutputT], resend: Resend) -> 
                 yield Changed(outcome)
             return outcome
         if isinstance(outcome, envelope.Unreadable):
-            outcome = _uncertain(body, outcome.reason, (started, reply.at))
+            answer, outcome = outcome.error, _uncertain(body, outcome.reason, (started, reply.at))
+            outcome.headers, outcome.body = answer.headers, answer.body
         outcome.attempts, outcome.elapsed = attempt, reply.at.ticks - started.ticks
         if attempt >= resend.attempts or not isinstance(outcome, errors.Unreachable | errors.RateLimited):
             raise outcome
@@ -74,9 +76,10 @@ def wait(
     seen: Task[OutputT] | None = None,
 ) -> Flow[Task[OutputT]]:
     """Look until the task is completed. Raises `TaskFailed` when it ends in another way."""
-    task = yield from watch(task_id, output_type, kind, limits, seen=seen)
+    looker = _Looker(task_id, output_type, limits)
+    task = yield from _watch(looker, kind, seen)
     if task.state is not State.COMPLETED:
-        raise errors.task_failed(task)
+        raise looker.told(errors.task_failed(task))
     return task
 
 
@@ -97,18 +100,22 @@ def watch(
         limits: How long to wait, and what is known of durations.
         seen: The task as it was accepted just now. Without it the first look is immediate.
     """
-    with _going_on(task_id):
-        started = (yield Sleep(0)).at
-        looker = _Looker(task_id, output_type, limits, started, now=started.ticks)
+    return _watch(_Looker(task_id, output_type, limits), kind, seen)
+
+
+def _watch(looker: _Looker[OutputT], kind: str | None, seen: Task[OutputT] | None) -> Flow[Task[OutputT]]:
+    limits = looker.limits
+    with _going_on(looker.task_id):
+        yield from looker.begin()
         looker.note(seen)
-        submitted = None if seen is None else started.ticks
+        submitted = None if seen is None else looker.started.ticks
         while seen is None or not seen.done:
             pause, usual = 0.0, limits.experience.usual(kind or waiting.kind_of(seen))
             if seen is not None:
                 submitted = looker.submitted(seen) if submitted is None else submitted
                 pause = max(looker.pace, waiting.next_look(looker.now - submitted, usual))
             timeout = waiting.default_timeout(usual) if limits.timeout is None else limits.timeout
-            before, seen = seen, (yield from looker.look(pause, started.ticks + timeout))
+            before, seen = seen, (yield from looker.look(pause, looker.started.ticks + timeout))
             if before is None or seen.raw != before.raw:
                 yield Changed(seen)
         limits.experience.learn(kind or waiting.kind_of(seen), seen, looker.since(submitted))
@@ -130,8 +137,9 @@ def _going_on(*task_ids: str) -> Generator[None]:
 
 def get(task_id: str, output_type: type[OutputT], limits: Limits) -> Flow[Task[OutputT]]:
     """Look once; a look that brings no usable answer is repeated while the patience lasts."""
-    started = (yield Sleep(0)).at
-    return (yield from _Looker(task_id, output_type, limits, started, now=started.ticks).look(0.0, math.inf))
+    looker = _Looker(task_id, output_type, limits)
+    yield from looker.begin()
+    return (yield from looker.look(0.0, math.inf))
 
 
 def together(waits: Sequence[tuple[str, Flow[T]]]) -> Flow[list[T | errors.UnitaskError]]:
@@ -182,25 +190,29 @@ class _Looker(Generic[OutputT]):
     task_id: str
     output_type: type[OutputT]
     limits: Limits
-    started: Moment
-    now: float  # when the last answer came
+    started: Moment = field(default_factory=lambda: Moment(0.0, 0.0))
+    now: float = 0.0  # when the last answer came
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])  # of the last answer, for support
     last: Task[OutputT] | None = None
     looks: int = 0
     pace: float = 0.0  # seconds that the provider asked to leave between looks
     statuses: list[tuple[float, str]] = field(default_factory=list[tuple[float, str]])  # when each was first seen
+
+    def begin(self) -> Flow[None]:
+        """Look at the clock."""
+        self.started = (yield Sleep(0)).at
+        self.now = self.started.ticks
 
     def look(self, pause: float, deadline: float) -> Flow[Task[OutputT]]:
         """After a pause, look until there is a usable answer."""
         failing_since, failures = self.now + pause, 0
         while True:
             if self.looks and self.now >= deadline:
-                raise errors.WaitTimeout(
-                    self.task_id,
-                    task=self.last,
-                    waited=self.since(self.started.ticks),
-                    looks=self.looks,
-                    statuses=tuple(self.statuses),
+                waited, statuses = self.since(self.started.ticks), tuple(self.statuses)
+                timeout = errors.WaitTimeout(
+                    self.task_id, task=self.last, waited=waited, looks=self.looks, statuses=statuses
                 )
+                raise self.told(timeout)
             seconds = max(0.0, min(pause, deadline - self.now))
             self.now = (yield Sleep(seconds, news_of=() if failures else (self.task_id,))).at.ticks
             left = max(1.0, deadline - self.now)  # a last look, at the deadline, still gets a second
@@ -216,6 +228,11 @@ class _Looker(Generic[OutputT]):
                 found.attempts, found.elapsed = failures, self.since(self.started.ticks)
                 raise found
             pause = self.limits.resend.pause(failures, getattr(found, "retry_after", None))
+
+    def told(self, error: ErrorT) -> ErrorT:
+        """The error with what is known of the looks."""
+        error.attempts, error.elapsed, error.headers = self.looks, self.since(self.started.ticks), self.headers
+        return error
 
     def note(self, task: Task[OutputT] | None) -> None:
         """Remember what was seen, and when a status was seen first."""
@@ -239,6 +256,7 @@ class _Looker(Generic[OutputT]):
         if not isinstance(reply, Answer):
             what = f"no answer to a look at task {self.task_id}, {no_answer(reply)}"
             return errors.Unreachable(f"{what}. The task is not lost: wait for it again by its id")
+        self.headers = envelope.trace_headers(reply)
         found = envelope.read_task(reply, self.output_type)
         if isinstance(found, envelope.Unreadable):
             return found.error
