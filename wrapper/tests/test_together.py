@@ -158,6 +158,17 @@ def test_news_of_one_looks_at_that_one_now() -> None:
     assert trace.of("a") == pytest.approx(alone.of("a"))
 
 
+def test_pause_after_trouble_is_not_cut_by_news() -> None:
+    """A server in trouble is left alone; the others still hear."""
+
+    def answers(task_id: str, now: float) -> Answer | Failure:
+        return CUT_OFF if task_id == "a" and now < 1 else look(task_id, "completed" if now > 1 else "processing")
+
+    trace = drive(waits("a", "b"), answers)
+
+    assert next(step.news_of for step in trace.sleeps if step.seconds) == ("b",)
+
+
 def test_news_of_somebody_else_changes_nothing() -> None:
     """Whoever is due is looked at; nobody earlier."""
     trace = drive(

@@ -7,7 +7,6 @@ interrupted from outside says which task goes on.
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -153,33 +152,34 @@ def together(waits: Sequence[tuple[str, Flow[T]]]) -> Flow[list[T | errors.Unita
     """
     now = (yield Sleep(0)).at
     ends: dict[int, T | errors.UnitaskError] = {}
-    due = [(now.ticks, place) for place in range(len(waits))]
+    due = dict.fromkeys(range(len(waits)), now.ticks)
+    heard_by: dict[str, int] = {}  # the wait that news of a task ends the sleep of
     for _, flow in waits:
         next(flow)  # to its first step, which is Sleep(0)
     while due:
-        ticks, place = due[0]
-        if ticks > now.ticks:
-            open_ids = [waits[waiting_place][0] for _, waiting_place in due]
-            with _going_on(*open_ids):
-                woke = yield Sleep(ticks - now.ticks, news_of=tuple(open_ids))
-            now = woke.at
-            if isinstance(woke, Woke) and woke.news_of in open_ids:
-                place = due[open_ids.index(woke.news_of)][1]
-        due = [entry for entry in due if entry[1] != place]
-        heapq.heapify(due)
-        task_id, flow = waits[place]
-        try:
-            step, reply = flow.send(Woke(now)), None
-            while not isinstance(step, Sleep):
-                with _going_on(task_id, *(waits[other][0] for _, other in due)):
+        with _going_on(*(waits[place][0] for place in due)):
+            place = min(due, key=lambda place: due[place])
+            if due[place] > now.ticks:
+                woke = yield Sleep(due[place] - now.ticks, news_of=tuple(heard_by))
+                now = woke.at
+                news_of = woke.news_of if isinstance(woke, Woke) else None
+                place = heard_by.get(news_of or "", place)
+            task_id, flow = waits[place]
+            heard_by.pop(task_id, None)
+            try:
+                step = flow.send(Woke(now))
+                while not isinstance(step, Sleep):
                     reply = yield step
-                now, step = reply.at, flow.send(reply)
-            heapq.heappush(due, (now.ticks + step.seconds, place))
-        except StopIteration as end:
-            ends[place] = end.value
-        except errors.UnitaskError as error:
-            error.task_id = error.task_id or task_id
-            ends[place] = error
+                    now, step = reply.at, flow.send(reply)
+                due[place] = now.ticks + step.seconds
+                heard_by.update(dict.fromkeys(step.news_of, place))
+            except StopIteration as end:
+                ends[place] = end.value
+            except errors.UnitaskError as error:
+                error.task_id = error.task_id or task_id
+                ends[place] = error
+            if place in ends:
+                del due[place]
     return [ends[place] for place in range(len(waits))]
 
 
