@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import copy
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, cast
@@ -17,12 +16,17 @@ PICTURE = base64.b64decode(  # a grey PNG of 8 x 8 pixels
 )
 OTHER_FILE = b"a file of unitask.testing: small, and no real media"
 _ENDINGS = {"image": "png", "video": "mp4", "audio": "wav", "model": "glb"}
+_ADDRESS = re.compile("https?://")
 _DEEPEST = 8
 
 
 def output_of(component: str) -> dict[str, Any]:
-    """An output of this component; bytes stand for files that still need an address."""
-    return _documented(component) or cast("dict[str, Any]", _made_up(spec.bundle()["components"]["schemas"][component]))
+    """An output of this component; bytes stand for files that still need an address.
+
+    The addresses of the documents are taken out: they are the same for every task, and on real hosts.
+    """
+    output = _documented(component) or _made_up(spec.bundle()["components"]["schemas"][component])
+    return {name: _mapped(value, _file_for(file_kind(component, name))) for name, value in output.items()}
 
 
 def with_addresses(value: Any, kind: str, put: Callable[[bytes, str], str]) -> Any:
@@ -33,13 +37,13 @@ def with_addresses(value: Any, kind: str, put: Callable[[bytes, str], str]) -> A
         kind: What they are (image, video ...) where their content does not say it.
         put: Takes a content and the ending of its name, returns the address.
     """
-    if isinstance(value, bytes):
-        return put(value, upload_ending(value) or _ENDINGS.get(kind, "bin"))
-    if isinstance(value, dict):
-        return {name: with_addresses(item, kind, put) for name, item in cast("dict[str, Any]", value).items()}
-    if isinstance(value, list):
-        return [with_addresses(item, kind, put) for item in cast("list[object]", value)]
-    return value
+
+    def address_of(part: object) -> object:
+        if not isinstance(part, bytes):
+            return part
+        return put(part, upload_ending(part) or _ENDINGS.get(kind, "bin"))
+
+    return _mapped(value, address_of)
 
 
 def file_kind(component: str, field: str) -> str:
@@ -50,7 +54,7 @@ def file_kind(component: str, field: str) -> str:
 
 def addresses(value: object) -> Iterator[str]:
     """Each address of a file in a value."""
-    if isinstance(value, str) and re.match(r"https?://", value):
+    if isinstance(value, str) and _ADDRESS.match(value):
         yield value
     elif isinstance(value, dict):
         yield from addresses(list(cast("dict[str, object]", value).values()))
@@ -65,6 +69,19 @@ def file_at(address: str, kind: str = "") -> bytes:
     return PICTURE if is_picture else OTHER_FILE
 
 
+def _file_for(kind: str) -> Callable[[object], object]:
+    return lambda part: file_at(part, kind) if isinstance(part, str) and _ADDRESS.match(part) else part
+
+
+def _mapped(value: object, change: Callable[[object], object]) -> Any:
+    """The value with everything in it changed that is neither an object nor a list."""
+    if isinstance(value, dict):
+        return {name: _mapped(item, change) for name, item in cast("dict[str, object]", value).items()}
+    if isinstance(value, list):
+        return [_mapped(item, change) for item in cast("list[object]", value)]
+    return change(value)
+
+
 def _documented(component: str) -> dict[str, Any] | None:
     """The output of the first documented task that has ended with such a one."""
     for example in spec.bundle()["components"]["examples"].values():
@@ -73,7 +90,7 @@ def _documented(component: str) -> dict[str, Any] | None:
         task: dict[str, Any] = example["value"]["data"]
         entry = spec.find_task_type(task.get("model", ""), task.get("task_type", ""))
         if entry and entry.output == component and task.get("output") and state_of(task["status"]) is State.COMPLETED:
-            return copy.deepcopy(cast("dict[str, Any]", task["output"]))
+            return cast("dict[str, Any]", task["output"])
     return None
 
 
