@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
-from unitask import AsyncClient, Client, State, TaskInput, errors, tasks
+from unitask import AsyncClient, Client, State, TaskInput, errors, tasks, webhooks
 from unitask._core import spec
 from unitask._core.lifecycle import state_of
 from unitask.testing import InstantClock, UnitaskProvider, documented_example, task_bodies
@@ -91,12 +91,12 @@ def test_every_task_type_is_answered_as_the_spec_says(provider: UnitaskProvider,
         Draft202012Validator({**schema, "components": spec.bundle()["components"]}).validate(value)
 
 
-@pytest.mark.parametrize("name", ["FaceSwap", "KlingVideo", "TrellisImageTo3d", "UdioLyrics", "LegacyFaceSwap"])
+@pytest.mark.parametrize("name", spec.task_types())
 def test_every_file_of_an_output_can_be_fetched(provider: UnitaskProvider, tmp_path: Path, name: str) -> None:
     """Documented addresses and made-up ones; two tasks never share one."""
     with Client() as client:
         one, other = (client.run(any_task(name), validate=False) for _ in range(2))
-        paths = client.download(one, f"{tmp_path}/out/") if list(_urls(one)) else []
+        paths = client.download(one.output.files, f"{tmp_path}/out/") if _urls(one) else []
 
     assert all(path.stat().st_size for path in paths)
     assert set(_urls(one)).isdisjoint(_urls(other))
@@ -204,6 +204,25 @@ def test_task_that_never_ends_takes_no_time(provider: UnitaskProvider, shell: st
         run(shell, timeout=7200)
 
     assert sum(provider.clock.sleeps) == pytest.approx(7200)
+
+
+def test_client_with_a_receiver_takes_no_time_either(provider: UnitaskProvider, shell: str) -> None:
+    """News that nobody sends is not waited for; news that came before is heard."""
+    provider.completes(statuses=["pending", *["processing"] * 9, "completed"])
+    receiver = webhooks.Receiver(None)
+
+    async def main() -> Any:
+        async with AsyncClient(webhooks=receiver) as client:
+            return await client.run(FACE_SWAP)
+
+    if shell == "sync":
+        with Client(webhooks=receiver) as client:
+            assert client.run(FACE_SWAP).done
+    else:
+        assert asyncio.run(main()).done
+    assert sum(provider.clock.sleeps) > 5
+    receiver._news.tell("id")
+    assert receiver.until_news("id", 3600) == "id"
 
 
 def test_scripts_for_a_number_of_creates_come_first_in_their_order(provider: UnitaskProvider) -> None:

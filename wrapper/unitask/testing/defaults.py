@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Collection
 from typing import Any
 
 import httpx
@@ -16,6 +17,7 @@ import pytest
 
 from ..aio import AsyncClient
 from ..client import Client
+from ..webhooks import Receiver
 from .clock import InstantClock
 
 
@@ -26,9 +28,25 @@ def set_environment(patch: pytest.MonkeyPatch, url: str, key: str) -> None:
 
 
 def talk_to(patch: pytest.MonkeyPatch, transport: httpx.MockTransport, clock: InstantClock) -> None:
-    """Have clients send their requests to this transport, and live by this clock."""
+    """Have clients send their requests to this transport, and live by this clock, also while a receiver waits."""
     _replace(patch, Client, transport=transport, clock=clock, sleep=clock.sleep)
     _replace(patch, AsyncClient, transport=transport, clock=clock, sleep=clock.sleep_async)
+    until_news, until_news_async = Receiver.until_news, Receiver.until_news_async
+
+    def news(receiver: Receiver, task_ids: str | Collection[str], seconds: float) -> str | None:
+        heard = until_news(receiver, task_ids, 0)
+        if heard is None:
+            clock.sleep(seconds)
+        return heard
+
+    async def news_async(receiver: Receiver, task_ids: str | Collection[str], seconds: float) -> str | None:
+        heard = await until_news_async(receiver, task_ids, 0)
+        if heard is None:
+            await clock.sleep_async(seconds)
+        return heard
+
+    patch.setattr(Receiver, "until_news", news)
+    patch.setattr(Receiver, "until_news_async", news_async)
 
 
 def look_often(patch: pytest.MonkeyPatch, longest: float) -> None:

@@ -193,7 +193,7 @@ class UnitaskProvider:
             if created:
                 self.tasks.append(created)
             if isinstance(reply, Mapping):
-                self._lay_out(reply)
+                samples.with_files(reply, "", FILES, self.files, renamed=False)
             return reply
         if created:
             return self._create(created, as_object(body))
@@ -244,25 +244,12 @@ class UnitaskProvider:
         return described(task)
 
     def _output(self, received: ReceivedTask, plan: Plan) -> dict[str, Any]:
-        """The output of a new task, with its files laid out."""
+        """The output of a new task, with its files in their places."""
         entry = entry_of(received.kind)
-        made: Mapping[str, Any] = plan.output or (samples.output_of(entry.output) if entry else {})
-
-        def put(content: bytes, ending: str) -> str:
-            url = f"{FILES}/{received.id}/{len(self.files) + 1}.{ending}"
-            self.files[url] = content
-            return url
-
-        output: dict[str, Any] = {}
-        for name, value in made.items():
-            kind = samples.file_kind(entry.output, name) if entry else ""
-            output[name] = samples.with_addresses(value, kind, put)
-            self._lay_out(output[name], kind)
-        return output
-
-    def _lay_out(self, value: Any, kind: str = "") -> None:
-        for address in samples.addresses(value):
-            self.files.setdefault(address, samples.file_at(address, kind))
+        component = entry.output if entry else ""
+        made = plan.output or (samples.output_of(component) if entry else {})
+        folder = f"{FILES}/{received.id}"
+        return samples.with_files(made, component, folder, self.files, renamed=not plan.output)
 
     def _cancel(self, task_id: str) -> Reply:
         task = self._known.get(task_id)

@@ -4,86 +4,25 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from .._core import spec
 from .._core.lifecycle import State, state_of
+from .._core.outputs import files_of
 from ..media import upload_ending
 
 PICTURE = base64.b64decode(  # a grey PNG of 8 x 8 pixels
     "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAEElEQVR42mNsYIAAJgaKGAAmCACQtTEKkQAAAABJRU5ErkJggg=="
 )
 OTHER_FILE = b"a file of unitask.testing: small, and no real media"
+SOMEWHERE = "https://files.test/a-file"
 _ENDINGS = {"image": "png", "video": "mp4", "audio": "wav", "model": "glb"}
-_ADDRESS = re.compile("https?://")
 _DEEPEST = 8
 
 
 def output_of(component: str) -> dict[str, Any]:
-    """An output of this component; bytes stand for files that still need an address.
-
-    The addresses of the documents are taken out: they are the same for every task, and on real hosts.
-    """
-    output = _documented(component) or _made_up(spec.bundle()["components"]["schemas"][component])
-    return {name: _mapped(value, _file_for(file_kind(component, name))) for name, value in output.items()}
-
-
-def with_addresses(value: Any, kind: str, put: Callable[[bytes, str], str]) -> Any:
-    """The value with an address for each file in it.
-
-    Args:
-        value: What holds files, as bytes.
-        kind: What they are (image, video ...) where their content does not say it.
-        put: Takes a content and the ending of its name, returns the address.
-    """
-
-    def address_of(part: object) -> object:
-        if not isinstance(part, bytes):
-            return part
-        return put(part, upload_ending(part) or _ENDINGS.get(kind, "bin"))
-
-    return _mapped(value, address_of)
-
-
-def file_kind(component: str, field: str) -> str:
-    """What the files of a field of an output are; empty when the spec does not say it of the field itself."""
-    rule = spec.resolve(spec.field_rule(component, field))
-    return str(spec.resolve(rule.get("items", rule)).get("x-media", {}).get("kind", ""))
-
-
-def addresses(value: object) -> Iterator[str]:
-    """Each address of a file in a value."""
-    if isinstance(value, str) and _ADDRESS.match(value):
-        yield value
-    elif isinstance(value, dict):
-        yield from addresses(list(cast("dict[str, object]", value).values()))
-    elif isinstance(value, list):
-        for item in cast("list[object]", value):
-            yield from addresses(item)
-
-
-def file_at(address: str, kind: str = "") -> bytes:
-    """What lies at an address of which nothing else was said."""
-    is_picture = kind == "image" or re.search(r"\.(png|jpe?g|webp)(\?|$)", address, re.IGNORECASE)
-    return PICTURE if is_picture else OTHER_FILE
-
-
-def _file_for(kind: str) -> Callable[[object], object]:
-    return lambda part: file_at(part, kind) if isinstance(part, str) and _ADDRESS.match(part) else part
-
-
-def _mapped(value: object, change: Callable[[object], object]) -> Any:
-    """The value with everything in it changed that is neither an object nor a list."""
-    if isinstance(value, dict):
-        return {name: _mapped(item, change) for name, item in cast("dict[str, object]", value).items()}
-    if isinstance(value, list):
-        return [_mapped(item, change) for item in cast("list[object]", value)]
-    return change(value)
-
-
-def _documented(component: str) -> dict[str, Any] | None:
-    """The output of the first documented task that has ended with such a one."""
+    """An output of this component: one of a documented task that has ended, else one made up."""
     for example in spec.bundle()["components"]["examples"].values():
         if (example["x-operation"], example["x-part"]) != ("get_task", "200"):
             continue
@@ -91,14 +30,62 @@ def _documented(component: str) -> dict[str, Any] | None:
         entry = spec.find_task_type(task.get("model", ""), task.get("task_type", ""))
         if entry and entry.output == component and task.get("output") and state_of(task["status"]) is State.COMPLETED:
             return cast("dict[str, Any]", task["output"])
-    return None
+    return cast("dict[str, Any]", _made_up(spec.bundle()["components"]["schemas"][component]))
 
 
-def _made_up(rule: dict[str, Any], depth: int = 0) -> Any:
-    """The plainest value that a schema allows, with a file wherever it promises one."""
+def with_files(
+    output: Mapping[str, Any], component: str, folder: str, files: dict[str, bytes], *, renamed: bool
+) -> dict[str, Any]:
+    """The output with an address for every file in it, and the files put there.
+
+    Args:
+        output: Bytes stand for a file.
+        component: Its schema, by which the kind of each file is known; empty for none.
+        folder: The address of a folder of the task's own.
+        files: Takes what lies at each address.
+        renamed: Whether addresses that are there get ones in the folder instead: those of the documents are on real
+            hosts, and the same for every task.
+    """
+    given: dict[str, object] = {}
+
+    def numbered(part: object) -> object:
+        if not isinstance(part, bytes) and not (renamed and isinstance(part, str) and re.match(r"https?://", part)):
+            return part
+        address = f"{folder}/{len(given) + 1}"
+        given[address] = part
+        return address
+
+    shaped = cast("dict[str, Any]", _mapped(output, numbered))
+    kinds = {file.url: file.kind or "" for file in files_of(shaped, component, "")}
+    final: dict[object, str] = {}
+    for address, part in given.items():
+        kind = kinds.get(address, "")
+        content = part if isinstance(part, bytes) else _file(kind)
+        final[address] = f"{address}.{upload_ending(content) or _ENDINGS.get(kind, 'bin')}"
+        files[final[address]] = content
+    for address in kinds.keys() - given.keys():
+        files.setdefault(address, _file(kinds[address]))
+    return cast("dict[str, Any]", _mapped(shaped, lambda part: final.get(part, part)))
+
+
+def _file(kind: str) -> bytes:
+    return PICTURE if kind == "image" else OTHER_FILE
+
+
+def _mapped(value: object, change: Callable[[object], object]) -> object:
+    """The value with everything in it changed that is neither an object nor a list."""
+    if isinstance(value, Mapping):
+        return {name: _mapped(item, change) for name, item in cast("Mapping[str, object]", value).items()}
+    if isinstance(value, list | tuple):
+        return [_mapped(item, change) for item in cast("Sequence[object]", value)]
+    return change(value)
+
+
+def _made_up(rule: dict[str, Any], depth: int = 0) -> object:
+    """The plainest value that a schema allows, with the address of a file wherever it promises one."""
     rule = spec.resolve(rule)
-    if kind := rule.get("x-media", {}).get("kind"):
-        return PICTURE if kind == "image" else OTHER_FILE
+    if "kind" in rule.get("x-media", {}):
+        return SOMEWHERE
     if "const" in rule or "enum" in rule:
         return rule["const"] if "const" in rule else rule["enum"][0]
     types = rule.get("type", "null")
