@@ -109,7 +109,8 @@ def _urls(task: Any) -> list[str]:
 
 def test_given_bytes_are_what_is_downloaded(provider: UnitaskProvider, shell: str, tmp_path: Path) -> None:
     """With the ending that their content has."""
-    provider.completes(tasks.FaceSwap, image_url=PICTURE)
+    picture = encoded(5, 7, "JPEG")
+    provider.completes(tasks.FaceSwap, image_url=picture)
 
     async def fetch(client: AsyncClient) -> list[Path]:
         return await client.download(await client.run(FACE_SWAP), tmp_path)
@@ -118,8 +119,8 @@ def test_given_bytes_are_what_is_downloaded(provider: UnitaskProvider, shell: st
         shell, lambda client: client.download(client.run(FACE_SWAP), tmp_path) if shell == "sync" else fetch(client)
     )
 
-    assert path.read_bytes() == PICTURE
-    assert path.suffix == ".png"
+    assert path.read_bytes() == picture
+    assert path.suffix == ".jpg"
 
 
 def test_given_address_is_what_the_output_has(provider: UnitaskProvider, tmp_path: Path) -> None:
