@@ -35,7 +35,7 @@ def unitask_sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     try:
         from unitask_sandbox import Settings, running
     except ImportError as error:
-        pytest.fail(SANDBOX_MISSING.format(error), pytrace=False)
+        raise pytest.fail.Exception(SANDBOX_MISSING.format(error), pytrace=False) from None
     from .defaults import look_often, set_environment
 
     with running(Settings()) as url:
