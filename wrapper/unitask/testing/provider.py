@@ -63,8 +63,8 @@ class UnitaskProvider:
         self.tasks: list[ReceivedTask] = []
         self.requests: list[ReceivedRequest] = []
         self.files: dict[str, bytes] = {}
-        self.down = False
-        self.clock = InstantClock()
+        self.down: bool = False
+        self.clock: InstantClock = InstantClock()
         self._known: dict[str, KnownTask] = {}
         self._next: list[Plan] = []
         self._lasting: dict[Kind | None, Plan] = {}
