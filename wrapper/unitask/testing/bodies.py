@@ -52,7 +52,8 @@ def task_bodies(kind: type[TaskInput[Any]] | None = None) -> SearchStrategy[dict
     except ImportError as error:
         raise ModuleNotFoundError(f"{TESTING_MISSING} ({error})") from error
 
-    words = st.sampled_from(sorted(STATES))
+    of_a_state = [[word for word in STATES if STATES[word] is state] for state in dict.fromkeys(STATES.values())]
+    words = st.sampled_from(of_a_state).flatmap(st.sampled_from)
     statuses = words | words.map(str.upper) | words.map(str.capitalize) | st.text(max_size=12)
     entries = [spec.task_types()[kind.__name__]] if kind else list(spec.task_types().values())
     unified = [entry for entry in entries if entry.protocol == "unified"]
