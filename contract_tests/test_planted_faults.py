@@ -340,6 +340,8 @@ def test_drift_entry_that_our_schema_does_not_cover_is_found() -> None:
         ("unitask._core.flows", "unitask.client.Client"),
         ("unitask._core.waiting", "time"),
         ("unitask.client", "unitask.cli.main"),
+        ("unitask.client", "unitask.testing.InstantClock"),
+        ("unitask.testing.samples", "unitask_api.models.Task"),
     ],
 )
 def test_import_against_the_layers_is_found(module: str, name: str) -> None:

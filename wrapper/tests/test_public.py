@@ -15,7 +15,18 @@ import pytest
 import unitask
 from unitask import errors
 
-MODULES = ["account", "budget", "errors", "inputs", "media", "task", "tasks", "tasks.faceswap", "webhooks"]  # for users
+MODULES = [  # users may import from them
+    "account",
+    "budget",
+    "errors",
+    "inputs",
+    "media",
+    "task",
+    "tasks",
+    "tasks.faceswap",
+    "testing",
+    "webhooks",
+]
 
 
 def module(name: str) -> Any:
@@ -114,6 +125,7 @@ def imported_by(statement: str) -> list[str]:
     [
         "import unitask",
         "from unitask import errors, tasks, Task, InvalidInput",
+        "import unitask.testing",
         "from unitask import tasks; tasks.FaceSwap(target_image='a', swap_image='b')",
     ],
 )

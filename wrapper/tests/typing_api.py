@@ -33,6 +33,7 @@ from unitask import (
     webhooks,
 )
 from unitask.tasks import FaceSwapOutput
+from unitask.testing import InstantClock, ReceivedTask, UnitaskProvider, documented_example, task_bodies
 
 SWAP = tasks.FaceSwap(target_image="a", swap_image="b")
 
@@ -156,3 +157,18 @@ async def notifications(body: bytes, headers: dict[str, str]) -> ASGIApp:
     assert_type(receiver.until_news("id", 1), str | None)
     assert_type(await receiver.until_news_async(["id", "other"], 1.5), str | None)
     return receiver
+
+
+def tests(unitask_provider: UnitaskProvider) -> None:
+    """What a test of somebody's program says."""
+    unitask_provider.completes(tasks.FaceSwap, image_url=b"", statuses=["pending", {"code": 200}], times=2)
+    unitask_provider.fails("no face found in the image", tasks.FaceSwap)
+    unitask_provider.refuses(status=429, headers={"retry-after": "1"})
+    unitask_provider.loses_the_answer(accepted=False)
+    unitask_provider.answers(documented_example("faceswap.face-swap.completed.200"), b"<html>", OSError())
+    assert_type(unitask_provider.tasks, list[ReceivedTask])
+    assert_type(unitask_provider.clock.sleeps, list[float])
+    clock = InstantClock()
+    Client(clock=clock, sleep=clock.sleep)
+    AsyncClient(clock=clock, sleep=clock.sleep_async)
+    task_bodies(tasks.FaceSwap).map(lambda body: body["data"])

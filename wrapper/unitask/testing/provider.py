@@ -1,0 +1,323 @@
+"""A provider in memory: it takes every request of the clients, answers as the script says, and keeps what arrived.
+
+Rules of this file: nothing here judges a request, the client does that before it sends; a task is accepted, looked at
+and done exactly as the documents show; what is not scripted goes well.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import mimetypes
+import threading
+import uuid
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Self, cast
+
+import httpx
+import pytest
+
+from .._core import spec
+from .._core.lifecycle import State, state_of
+from .._core.shapes import as_object
+from ..inputs import TaskInput
+from . import defaults, samples
+from .clock import InstantClock
+from .described import NOT_YET, KnownTask, Plan, Reply, described, row, text_of
+from .received import Kind, ReceivedRequest, ReceivedTask, create_of, entry_of, looks, operation_of
+
+__all__ = ["ReceivedRequest", "ReceivedTask", "UnitaskProvider"]
+
+URL = "https://provider.test"
+KEY = "a-test-key"
+FILES = "https://files.test"
+
+
+class UnitaskProvider:
+    """The fixture `unitask_provider`; elsewhere a context manager.
+
+    While it is there, each `Client()` and `AsyncClient()` that is made talks to it, whoever makes it: no request leaves
+    the process, a wait of hours takes no time, and UNITASK_BASE_URL and UNITASK_API_KEY are set. A client that was made
+    before is not reached.
+
+    A create is accepted; the first look shows the task completed, with an output from the documentation, or, where that
+    has none, one made up from the schema. Files of outputs can be downloaded. Cancel, history, account and uploads are
+    answered too.
+
+    Each of the methods that script it holds for a task type, or for all when none is named, and then
+
+    - with `times`, for the next so many creates; several such are used up in the order in which they were given;
+    - otherwise for all creates from now on. What is said of a task type wins over what is said of all.
+
+    Attributes:
+        tasks: The creates that arrived, the first one first.
+        requests: All requests that arrived, downloads included.
+        files: What lies at each address: files of outputs, and uploads. Take one out, and it is not found (HTTP 404).
+        down: Set it to True, and nobody gets a connection.
+        clock: Its time, and that of the clients; `clock.sleeps` are their pauses.
+    """
+
+    def __init__(self) -> None:
+        self.tasks: list[ReceivedTask] = []
+        self.requests: list[ReceivedRequest] = []
+        self.files: dict[str, bytes] = {}
+        self.down: bool = False
+        self.clock: InstantClock = InstantClock()
+        self._known: dict[str, KnownTask] = {}
+        self._next: list[Plan] = []
+        self._lasting: dict[Kind | None, Plan] = {}
+        self._replies: deque[Reply] = deque()
+        self._lock = threading.Lock()
+        self._patch = pytest.MonkeyPatch()
+
+    def __enter__(self) -> Self:
+        defaults.set_environment(self._patch, URL, KEY)
+        defaults.talk_to(self._patch, httpx.MockTransport(self._answer), self.clock)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._patch.undo()
+
+    def completes(
+        self,
+        kind: Kind | None = None,
+        *,
+        statuses: Sequence[str | Reply] = ("pending", "completed"),
+        times: int | None = None,
+        **output: Any,
+    ) -> None:
+        """Tasks are completed.
+
+        Args:
+            kind: A class of `unitask.tasks`; None for all.
+            statuses: What the create shows, then each look; the last one stays. A text is a status word, and anything
+                else is answered in place of the task, as by `answers`.
+            times: For how many creates; None for all from now on.
+            **output: The fields of the output; bytes stand for a file, of which the client gets the address. None
+                given: as by default.
+        """
+        _check_kind(kind)
+        _check_fields(kind, output)
+        self._script(Plan(kind, _words(statuses), output or None), times)
+
+    def fails(
+        self,
+        message: str,
+        kind: Kind | None = None,
+        *,
+        code: int = 10000,
+        statuses: Sequence[str | Reply] = ("pending", "failed"),
+        times: int | None = None,
+    ) -> None:
+        """Tasks are accepted, and end without a result.
+
+        Args:
+            message: Why, as the provider says it: "no face found in the image".
+            kind: A class of `unitask.tasks`; None for all.
+            code: The provider's code of the failure.
+            statuses: As for `completes`.
+            times: For how many creates; None for all from now on.
+        """
+        _check_kind(kind)
+        self._script(Plan(kind, _words(statuses), failure=message, code=code), times)
+
+    def refuses(
+        self,
+        kind: Kind | None = None,
+        *,
+        status: int = 402,
+        message: str = "",
+        headers: Mapping[str, str] | None = None,
+        times: int | None = None,
+    ) -> None:
+        """Creates are refused.
+
+        Args:
+            kind: A class of `unitask.tasks`; None for all.
+            status: The HTTP status. After a 429 clients send the create again, up to four times in all.
+            message: Why, as the provider says it; by default the words of HTTP for the status.
+            headers: Of the answer, such as {"retry-after": "30"}.
+            times: For how many creates; None for all from now on.
+        """
+        _check_kind(kind)
+        words = message or httpx.codes.get_reason_phrase(status).lower() or "refused"
+        self._script(Plan(kind, instead=_refusal(status, words, headers), accepted=False), times)
+
+    def loses_the_answer(self, kind: Kind | None = None, *, accepted: bool = True, times: int | None = None) -> None:
+        """Creates arrive and bring no answer, as after a timeout.
+
+        Args:
+            kind: A class of `unitask.tasks`; None for all.
+            accepted: Whether the task is there all the same; `Client.find` then finds it.
+            times: For how many creates; None for all from now on.
+        """
+        _check_kind(kind)
+        self._script(Plan(kind, instead=httpx.ReadTimeout("the answer is lost"), accepted=accepted), times)
+
+    def answers(self, *replies: Reply) -> None:
+        """The next requests, whatever they ask for, are answered with these, one each; then all is as before.
+
+        Args:
+            *replies: A JSON object or bytes for HTTP 200 with that body; an `httpx.Response`; or an exception of httpx,
+                for no answer.
+        """
+        self._replies.extend(replies)
+
+    # Answering.
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        body = _json(request.content)
+        with self._lock:
+            self.requests.append(ReceivedRequest(request.method, str(request.url), body))
+            if self.down:
+                raise httpx.ConnectError("the provider is down")
+            reply = self._reply(request, body)
+        if isinstance(reply, Exception):
+            raise reply.with_traceback(None)  # it may be raised again
+        if isinstance(reply, httpx.Response):  # a copy, since it may be given again
+            return httpx.Response(reply.status_code, headers=reply.headers, content=reply.content)
+        content = reply if isinstance(reply, bytes) else json.dumps(reply).encode()
+        return httpx.Response(200, headers={"content-type": "application/json"}, content=content)
+
+    def _reply(self, request: httpx.Request, body: Any) -> Reply:
+        url = str(request.url)
+        if request.method == "GET" and url in self.files:
+            kind = mimetypes.guess_type(request.url.path)[0] or "application/octet-stream"
+            return httpx.Response(200, headers={"content-type": kind}, content=self.files[url])
+        operation, task_id = operation_of(request.method, request.url.path)
+        created = create_of(operation, body)
+        if self._replies:
+            reply = self._replies.popleft()
+            if created:
+                self.tasks.append(created)
+            if isinstance(reply, Mapping):
+                samples.with_files(reply, "", FILES, self.files, renamed=False)
+            return reply
+        if created:
+            return self._create(created, as_object(body))
+        look_id = str(as_object(body).get("task_id", task_id))
+        return self._other(operation, look_id, body, request.url.params)
+
+    def _other(self, operation: str, task_id: str, body: Any, params: httpx.QueryParams) -> Reply:
+        if operation in looks():
+            return self._shown(self._known[task_id]) if task_id in self._known else _refusal(404, "task not found")
+        match operation:
+            case "cancel_task":
+                return self._cancel(task_id)
+            case "cancel_tasks":
+                for task in self._known.values():
+                    if task.created.unix < float(params.get("created_before", "inf")):
+                        self._cancel(task.received.id)
+                return {"code": 200, "message": "success"}
+            case "list_task_history":
+                return self._history(params)
+            case "upload_file":
+                url = f"{FILES}/uploads/{body['file_name']}"
+                self.files[url] = base64.b64decode(body["file_data"])
+                return {"code": 200, "data": {"url": url}, "message": "success"}
+            case _:
+                return _documented_answer(operation)
+
+    def _create(self, received: ReceivedTask, body: dict[str, Any]) -> Reply:
+        plan = self._plan(received.kind)
+        if not plan.accepted:
+            self.tasks.append(received)
+            return cast("Reply", plan.instead)
+        received = replace(received, id=str(uuid.UUID(int=len(self._known) + 1)))
+        self.tasks.append(received)
+        task = KnownTask(received, plan, self.clock(), self._output(received, plan), as_object(body.get("config")))
+        self._known[received.id] = task
+        shown = self._shown(task)
+        return plan.instead or shown
+
+    def _shown(self, task: KnownTask) -> Reply:
+        """The task as the next look at it shows it."""
+        due = task.plan.statuses[min(task.looks, len(task.plan.statuses) - 1)]
+        task.looks += 1
+        if not isinstance(due, str):
+            return due
+        task.status = due
+        if state_of(due) in (State.COMPLETED, State.FAILED, State.CANCELLED) and task.ended_at == NOT_YET:
+            task.ended_at = text_of(self.clock())
+        return described(task)
+
+    def _output(self, received: ReceivedTask, plan: Plan) -> dict[str, Any]:
+        """The output of a new task, with its files in their places."""
+        entry = entry_of(received.kind)
+        component = entry.output if entry else ""
+        made = plan.output or (samples.output_of(component) if entry else {})
+        folder = f"{FILES}/{received.id}"
+        return samples.with_files(made, component, folder, self.files, renamed=not plan.output)
+
+    def _cancel(self, task_id: str) -> Reply:
+        task = self._known.get(task_id)
+        if task is None:
+            return _refusal(404, "task not found")
+        if state_of(task.status) not in (State.PENDING, State.STAGED):
+            return _refusal(400, f"task {task_id} is {task.status}; only a pending task can be cancelled")
+        task.status, task.plan = "cancelled", replace(task.plan, statuses=("cancelled",))
+        return {"code": 200, "message": f"task {task_id} canceled"}
+
+    def _history(self, params: httpx.QueryParams) -> Reply:
+        """A page of the tasks, the newest first; the group of models is not looked at."""
+        first, last = (float(params.get(name, usual)) for name, usual in (("start_time", 0), ("end_time", "inf")))
+        rows = [row(task) for task in self._known.values() if first <= task.created.unix <= last][::-1]
+        page, size = int(params.get("page", 1)), int(params.get("page_size", 10))
+        shown = rows[(page - 1) * size : page * size]
+        return {"code": 200, "data": {"data": shown, "page": page, "size": size, "total": len(rows)}}
+
+    # The script.
+
+    def _script(self, plan: Plan, times: int | None) -> None:
+        if times is None:
+            self._lasting[plan.kind] = plan
+        else:
+            self._next += [plan] * times
+
+    def _plan(self, kind: Kind) -> Plan:
+        for place, plan in enumerate(self._next):
+            if plan.kind in (None, kind):
+                return self._next.pop(place)
+        return self._lasting.get(kind) or self._lasting.get(None) or Plan()
+
+
+def _check_kind(kind: object) -> None:
+    if kind is not None and not (isinstance(kind, type) and issubclass(kind, TaskInput)):
+        raise TypeError(f"{kind!r} is no class of unitask.tasks, such as tasks.FaceSwap")
+
+
+def _check_fields(kind: Kind | None, output: Mapping[str, Any]) -> None:
+    entry = entry_of(kind) if kind else None
+    if not entry:
+        return
+    known: dict[str, Any] = spec.bundle()["components"]["schemas"][entry.output].get("properties", {})
+    if unknown := sorted(output.keys() - known.keys()):
+        raise TypeError(f"the output of {entry.name} has no {', '.join(unknown)}; it has {', '.join(known)}")
+
+
+def _words(statuses: Sequence[str | Reply]) -> tuple[str | Reply, ...]:
+    if isinstance(statuses, str | bytes) or not statuses:
+        raise TypeError(f"statuses is {statuses!r}: give a list of words, such as ['pending', 'completed']")
+    return tuple(statuses)
+
+
+def _refusal(status: int, message: str, headers: Mapping[str, str] | None = None) -> httpx.Response:
+    return httpx.Response(status, headers=headers, json={"code": status, "message": message, "data": None})
+
+
+def _documented_answer(operation: str) -> Reply:
+    """What the documents show for an operation that nobody has scripted."""
+    for example in spec.bundle()["components"]["examples"].values():
+        if (example["x-operation"], example["x-part"]) == (operation, "200"):
+            body: dict[str, Any] = example["value"]
+            return body
+    return _refusal(404, "unitask_provider knows no such address: script it with unitask_provider.answers(...)")
+
+
+def _json(content: bytes) -> Any:
+    try:
+        return json.loads(content) if content else None
+    except ValueError:
+        return None

@@ -1,0 +1,104 @@
+"""What a task makes in memory: a documented output, or one made up from the schema, and small files."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+from .._core import spec
+from .._core.lifecycle import State, state_of
+from .._core.outputs import files_of
+from ..media import upload_ending
+
+PICTURE = base64.b64decode(  # a grey PNG of 8 x 8 pixels
+    "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAEElEQVR42mNsYIAAJgaKGAAmCACQtTEKkQAAAABJRU5ErkJggg=="
+)
+OTHER_FILE = b"a file of unitask.testing: small, and no real media"
+SOMEWHERE = "https://files.test/a-file"
+_ENDINGS = {"image": "png", "video": "mp4", "audio": "wav", "model": "glb"}
+_DEEPEST = 8
+
+
+def output_of(component: str) -> dict[str, Any]:
+    """An output of this component: one of a documented task that has ended, else one made up."""
+    for example in spec.bundle()["components"]["examples"].values():
+        if (example["x-operation"], example["x-part"]) != ("get_task", "200"):
+            continue
+        task: dict[str, Any] = example["value"]["data"]
+        entry = spec.find_task_type(task.get("model", ""), task.get("task_type", ""))
+        if entry and entry.output == component and task.get("output") and state_of(task["status"]) is State.COMPLETED:
+            return cast("dict[str, Any]", task["output"])
+    return cast("dict[str, Any]", _made_up(spec.bundle()["components"]["schemas"][component]))
+
+
+def with_files(
+    output: Mapping[str, Any], component: str, folder: str, files: dict[str, bytes], *, renamed: bool
+) -> dict[str, Any]:
+    """The output with an address for every file in it, and the files put there.
+
+    Args:
+        output: Bytes stand for a file.
+        component: Its schema, by which the kind of each file is known; empty for none.
+        folder: The address of a folder of the task's own.
+        files: Takes what lies at each address.
+        renamed: Whether addresses that are there get ones in the folder instead: those of the documents are on real
+            hosts, and the same for every task.
+    """
+    given: dict[str, object] = {}
+
+    def numbered(part: object) -> object:
+        if not isinstance(part, bytes) and not (renamed and isinstance(part, str) and re.match(r"https?://", part)):
+            return part
+        address = f"{folder}/{len(given) + 1}"
+        given[address] = part
+        return address
+
+    shaped = cast("dict[str, Any]", _mapped(output, numbered))
+    kinds = {file.url: file.kind or "" for file in files_of(shaped, component, "")}
+    final: dict[object, str] = {}
+    for address, part in given.items():
+        kind = kinds.get(address, "")
+        content = part if isinstance(part, bytes) else _file(kind)
+        final[address] = f"{address}.{upload_ending(content) or _ENDINGS.get(kind, 'bin')}"
+        files[final[address]] = content
+    for address in kinds.keys() - given.keys():
+        files.setdefault(address, _file(kinds[address]))
+    return cast("dict[str, Any]", _mapped(shaped, lambda part: final.get(part, part)))
+
+
+def _file(kind: str) -> bytes:
+    return PICTURE if kind == "image" else OTHER_FILE
+
+
+def _mapped(value: object, change: Callable[[object], object]) -> object:
+    """The value with everything in it changed that is neither an object nor a list."""
+    if isinstance(value, Mapping):
+        return {name: _mapped(item, change) for name, item in cast("Mapping[str, object]", value).items()}
+    if isinstance(value, list | tuple):
+        return [_mapped(item, change) for item in cast("Sequence[object]", value)]
+    return change(value)
+
+
+def _made_up(rule: dict[str, Any], depth: int = 0) -> object:
+    """The plainest value that a schema allows, with the address of a file wherever it promises one."""
+    rule = spec.resolve(rule)
+    if "kind" in rule.get("x-media", {}):
+        return SOMEWHERE
+    if "const" in rule or "enum" in rule:
+        return rule["const"] if "const" in rule else rule["enum"][0]
+    types = rule.get("type", "null")
+    match types if isinstance(types, str) else types[0]:
+        case "object" if depth < _DEEPEST:
+            return {name: _made_up(part, depth + 1) for name, part in rule.get("properties", {}).items()}
+        case "array":
+            return [_made_up(rule.get("items", {}), depth + 1)]
+        case "string":
+            return "sample"
+        case "integer" | "number":
+            return rule.get("minimum", 0)
+        case "boolean":
+            return False
+        case _:
+            return None
