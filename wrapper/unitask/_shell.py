@@ -57,7 +57,7 @@ NEVER_LEFT = (
 )
 # What ends an attempt to fetch a file, and may be gone by the next one. The rest of it is in _core/transfer.py.
 BROKEN = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError, httpx.ProxyError)
-FETCH_ERRORS = (Trouble, httpx.RequestError, httpx.InvalidURL, UnicodeError)  # UnicodeError: of half a character
+FETCH_ERRORS = (Trouble, httpx.RequestError, httpx.InvalidURL, ValueError)  # ValueError: urllib cannot read the URL
 log: logging.Logger = logging.getLogger("unitask")
 
 
