@@ -54,10 +54,10 @@ def timed(work: Callable[[], object], number: int = 2000) -> Callable[[], float]
     return lambda: timeit.timeit(work, number=number) / number
 
 
-def paired(one: Callable[[], float], other: Callable[[], float]) -> list[float]:
+def paired(one: Callable[[], float], other: Callable[[], float], rounds: int = ROUNDS) -> list[float]:
     """The ratio of two measurements, taken in turn."""
     one(), other()
-    return [one() / other() for _ in range(ROUNDS)]
+    return [one() / other() for _ in range(rounds)]
 
 
 def report(what: str, ratios: list[float], promise: str) -> None:
@@ -69,11 +69,15 @@ def report(what: str, ratios: list[float], promise: str) -> None:
 def base_install_megabytes() -> float:
     """Size of an environment that holds unitask and what it needs, and nothing else."""
     with tempfile.TemporaryDirectory() as folder:
-        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--target", folder]
-        subprocess.run(
-            [*pip, "--constraint", str(ROOT / "constraints.txt"), str(ROOT)], check=True, stderr=subprocess.DEVNULL
-        )
+        base_install(Path(folder))
         return sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file()) / 1e6
+
+
+def base_install(folder: Path) -> None:
+    """Put unitask and what it needs into a folder."""
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--target", str(folder)]
+    constraints = ["--constraint", str(ROOT / "constraints.txt")]
+    subprocess.run([*pip, *constraints, str(ROOT)], check=True, stderr=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":
