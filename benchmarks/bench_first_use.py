@@ -47,7 +47,7 @@ class Provider(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
 
-    def do_POST(self) -> None:  # noqa: N802 - the library's name
+    def do_POST(self) -> None:
         """Take a create."""
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         answer = json.dumps({"code": 200, "data": {**body, "task_id": "first", "status": "pending"}}).encode()
