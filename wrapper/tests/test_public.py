@@ -115,10 +115,11 @@ def imported_by(statement: str) -> list[str]:
         "import unitask",
         "from unitask import errors, tasks, Task, InvalidInput",
         "from unitask import tasks; tasks.FaceSwap(target_image='a', swap_image='b')",
+        "from unitask import inputs, tasks; inputs.request_body(tasks.FluxDevTxt2Img(prompt='a', width=512))",
     ],
 )
 def test_import_is_light(statement: str) -> None:
-    """Whoever only names a task, or catches an error, pays for no HTTP client."""
+    """Whoever only names a task, checks a plain one, or catches an error, pays for no HTTP client and no validator."""
     assert imported_by(statement) == []
 
 

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any, ClassVar, Generic, TypedDict, TypeVar, cast
 
 from . import media
-from ._core import pricing, spec
+from ._core import fitting, pricing, spec
 from ._core.secret import Secret
 from .errors import InvalidInput
 from .task import Output
@@ -211,6 +211,9 @@ def _json_problems(body: dict[str, Any]) -> Iterator[str]:
 
 
 def _check(schema: str, value: Any, prefix: str) -> Iterator[str]:
+    schemas = spec.bundle()["components"]["schemas"]
+    if fitting.surely_fits(schemas[schema], value, schemas):
+        return
     for error in validator(schema).iter_errors(value):
         where = prefix + ".".join(str(part) for part in error.absolute_path)
         message = "it is not text" if where.endswith(".secret") else f"{error.message:.200}"
