@@ -1,18 +1,27 @@
 """The only module of the wrapper that touches the generated endpoints, and only their pure request builders.
 
-Each is imported where it is used, because it brings the models of its answers along: a first create needs one of them.
+Each is imported where it is used: a first create needs one of them.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from . import protocols
 from .messages import Send
 
 if TYPE_CHECKING:
+    from unitask_api.models import TaskRequest
+
     from .asking import Query
+
+
+class _Written(dict[str, Any]):
+    """A body that is written already. The models, and attrs below them, take as long to import as all of the core."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return dict(self)
 
 
 def create(body: dict[str, Any]) -> Send:
@@ -20,9 +29,8 @@ def create(body: dict[str, Any]) -> Send:
     if body["model"] == protocols.LEGACY:
         return protocols.create(body)
     from unitask_api.api.task import create_task
-    from unitask_api.models import TaskRequest
 
-    return _send(create_task.build_request(body=TaskRequest.from_dict(body)))
+    return _send(create_task.build_request(body=cast("TaskRequest", _Written(body))))
 
 
 def look(task_id: str, timeout: float | None = None, protocol: str = protocols.UNIFIED) -> Send:
