@@ -14,7 +14,9 @@ import timeit
 from collections.abc import Callable
 from pathlib import Path
 
+from unitask._core import spec
 from unitask._core.envelope import read_task
+from unitask._core.fitting import surely_fits
 from unitask._core.messages import Answer, Moment
 from unitask.inputs import validator
 from unitask.task import Output
@@ -29,9 +31,11 @@ def main() -> None:
     report("import unitask, unitask.tasks / import httpx", paired(importing("unitask.tasks"), importing("httpx")), "")
 
     swap = {"target_image": "https://example.com/a.jpg", "swap_image": "https://example.com/b.jpg"}
-    check = validator("FaceSwapInput")
+    schemas, check = spec.bundle()["components"]["schemas"], validator("FaceSwapInput")
+    quick = timed(lambda: surely_fits(schemas["FaceSwapInput"], swap, schemas))
+    report("check a face-swap input / json.dumps of it", paired(quick, timed(lambda: json.dumps(swap))), "at most 15")
     ratio = paired(timed(lambda: check.is_valid(swap)), timed(lambda: json.dumps(swap)))
-    report("check a face-swap input / json.dumps of it", ratio, "at most 15")
+    report("the same where jsonschema has to judge", ratio, "at most 15")
 
     example = json.loads((ROOT / "spec/examples/faceswap/face-swap.completed.200.json").read_text())
     body = json.dumps(example["value"]).encode()

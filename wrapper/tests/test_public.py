@@ -123,6 +123,13 @@ def test_import_is_light(statement: str) -> None:
     assert imported_by(statement) == []
 
 
+def test_create_is_built_without_models() -> None:
+    """Those of the generated client, and attrs below them, are for its own users."""
+    body = {"model": "m", "task_type": "t", "input": {}}
+
+    assert imported_by(f"from unitask._core import requests; requests.create({body})") == []
+
+
 def test_client_brings_httpx() -> None:
     """So that the test above would see it."""
     assert "httpx" in imported_by("from unitask import Client")
