@@ -175,7 +175,7 @@ Measured on {datetime.datetime.now(datetime.UTC):%Y-%m-%d} with Python {platform
   How exactly is in [subjects.py](../benchmarks/clients/subjects.py), what is played in
   [server.py](../benchmarks/clients/server.py).
 - **Paid requests**: how many creates arrived at the server for one call, and how the call ended.
-  One HTTP call may take 0.4 seconds; replicate's create takes such a limit only as `wait=1`, which makes it 1.5.
+  The read timeout is 0.4 seconds; replicate's create takes one only as `wait=1`, which makes it 1.5.
 - **Waiting**: create and wait in the package's own way. "has no wait": the package leaves the loop to its user.
   Pauses cost no time here: they move the clocks of the client's process, and the seconds in the table are by those.
 - **The task never ends**: where the wait takes a limit of time, it is given one ({limits}).

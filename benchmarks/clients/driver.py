@@ -18,6 +18,7 @@ from typing import Any
 from .server import CREATES, SCENARIOS, TASK_ID
 from .subjects import KEY, SUBJECTS, Subject
 
+SHORT, LONG = 0.4, 30.0  # seconds that one HTTP call may take: the short one is waited for
 MOST_SLEEPS = 300
 
 
@@ -52,7 +53,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     seen: dict[str, Any] = {}
     for scenario in SCENARIOS:
-        subject = SUBJECTS[name](f"{url}/{name}/{scenario}")
+        subject = SUBJECTS[name](f"{url}/{name}/{scenario}", SHORT if scenario == "lost-answer" else LONG)
         if scenario in CREATES or subject.run is not None:
             seen[scenario] = play(subject, scenario, clock)
     print(json.dumps({"version": version(name), "limit": SUBJECTS[name].LIMIT, "seen": seen}))

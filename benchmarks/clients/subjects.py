@@ -1,6 +1,7 @@
 """How each client is used: as its own documents say, with its own settings for retries and pauses.
 
-A subject makes a client for a base URL, creates one task, and creates and waits for one.
+A subject makes a client for a base URL, whose calls take so many seconds at most; it creates one task, and creates and
+waits for one.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 KEY = "key-8d1f4c0b7a6e59321f0e"
-HTTP_TIMEOUT = 0.4  # seconds that one call may take
 
 
 class Subject:
@@ -37,11 +37,11 @@ class Fal(Subject):
     IMPORT = "import fal_client"
     LIMIT = 1.1  # more than 1 is asked for; kept by the real clock, between threads
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, http_timeout: float) -> None:
         import fal_client.client
 
         fal_client.client.QUEUE_URL_FORMAT = f"{url}/"  # it has no setting for a host without TLS
-        self.client = fal_client.SyncClient(key=KEY, default_timeout=HTTP_TIMEOUT)
+        self.client = fal_client.SyncClient(key=KEY, default_timeout=http_timeout)
 
     def create(self) -> Any:
         return self.client.submit("fal-ai/flux/dev", {"prompt": "a"})
@@ -55,11 +55,11 @@ class Replicate(Subject):
 
     IMPORT = "import replicate"
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, http_timeout: float) -> None:
         import httpx
         import replicate
 
-        self.client = replicate.Client(api_token=KEY, base_url=url, timeout=httpx.Timeout(HTTP_TIMEOUT))
+        self.client = replicate.Client(api_token=KEY, base_url=url, timeout=httpx.Timeout(http_timeout))
 
     def create(self) -> Any:
         # `wait` is what sets a read timeout of a create (1.5 s here); without it there is none, whatever the client has
@@ -75,10 +75,10 @@ class Runway(Subject):
     IMPORT = "from runwayml import RunwayML"
     LIMIT = 60.0
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, http_timeout: float) -> None:
         from runwayml import RunwayML
 
-        self.client = RunwayML(api_key=KEY, base_url=url, timeout=HTTP_TIMEOUT)
+        self.client = RunwayML(api_key=KEY, base_url=url, timeout=http_timeout)
 
     def create(self) -> Any:
         picture = "https://example.com/a.jpg"
@@ -94,10 +94,10 @@ class Luma(Subject):
 
     IMPORT = "from lumaai import LumaAI"
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, http_timeout: float) -> None:
         from lumaai import LumaAI
 
-        self.client = LumaAI(auth_token=KEY, base_url=url, timeout=HTTP_TIMEOUT)
+        self.client = LumaAI(auth_token=KEY, base_url=url, timeout=http_timeout)
 
     def create(self) -> Any:
         return self.client.generations.create(model="ray-2", prompt="a")
@@ -108,10 +108,10 @@ class OpenAI(Subject):
 
     IMPORT = "from openai import OpenAI"
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, http_timeout: float) -> None:
         from openai import OpenAI
 
-        self.client = OpenAI(api_key=KEY, base_url=url, timeout=HTTP_TIMEOUT)
+        self.client = OpenAI(api_key=KEY, base_url=url, timeout=http_timeout)
 
     def create(self) -> Any:
         return self.client.videos.create(model="sora-2", prompt="a")
@@ -125,10 +125,10 @@ class Together(Subject):
 
     IMPORT = "from together import Together"
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, http_timeout: float) -> None:
         from together import Together
 
-        self.client = Together(api_key=KEY, base_url=url, timeout=HTTP_TIMEOUT)
+        self.client = Together(api_key=KEY, base_url=url, timeout=http_timeout)
 
     def create(self) -> Any:
         return self.client.videos.create(model="a/b", prompt="a")
@@ -140,11 +140,11 @@ class Unitask(Subject):
     IMPORT = "from unitask import Client, tasks"
     LIMIT = 60.0
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, http_timeout: float) -> None:
         from unitask import Client, tasks
 
         self.task = tasks.FluxSchnellTxt2Img(prompt="a")
-        self.client = Client(KEY, url, http_timeout=HTTP_TIMEOUT)
+        self.client = Client(KEY, url, http_timeout=http_timeout)
 
     def create(self) -> Any:
         return self.client.submit(self.task)
