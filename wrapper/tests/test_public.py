@@ -130,6 +130,24 @@ def test_create_is_built_without_models() -> None:
     assert imported_by(f"from unitask._core import requests; requests.create({body})") == []
 
 
+def test_create_brings_little_beside_httpx() -> None:
+    """What prices, threads, tracing, webhooks and validation need is loaded by those who use them."""
+    rare = {"attr", "concurrent.futures.thread", "fractions", "importlib.metadata", "jsonschema", "openai", "sqlite3"}
+    program = f"""
+import httpx, json, sys
+sys.modules["opentelemetry"] = None  # whoever has it watches creates
+known = set(sys.modules)
+from unitask import Client, tasks
+answer = httpx.Response(200, json={{"code": 200, "data": {{"task_id": "t", "status": "pending"}}}})
+with Client("key", "http://provider.test", transport=httpx.MockTransport(lambda _: answer)) as client:
+    client.submit(tasks.FluxSchnellTxt2Img(prompt="a"))
+print(json.dumps(sorted({rare} & (set(sys.modules) - known))))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)
+
+    assert json.loads(done.stdout) == []
+
+
 def test_client_brings_httpx() -> None:
     """So that the test above would see it."""
     assert "httpx" in imported_by("from unitask import Client")
