@@ -1,12 +1,13 @@
 # Needs Python 3.11 or newer and make; everything else is set up in $(VENV).
 SHELL := /bin/sh
 VENV ?= .venv
+CLIENTS_VENV ?= .venv-clients
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
   $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done)
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types generate generated changes bump spec-report contract tests bench vendor clean
+.PHONY: help demo test check format lint types generate generated changes bump spec-report contract tests bench bench-clients vendor clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -57,13 +58,20 @@ tests: $(VENV)/.checks
 bench: $(VENV)/.checks ## speed, size and the cost of waiting, measured side by side
 	$(VENV)/bin/python benchmarks/bench_wrapper.py
 	$(VENV)/bin/python benchmarks/bench_waiting.py
+	$(VENV)/bin/python benchmarks/bench_first_use.py
 	$(VENV)/bin/python benchmarks/bench_swap.py $(if $(PROTOTYPE),--prototype $(PROTOTYPE))
+
+bench-clients: ## published clients and ours against one server that fails (WRITE=1: docs/clients.md)
+	$(PYTHON) -m venv $(CLIENTS_VENV)
+	$(CLIENTS_VENV)/bin/python -m pip --disable-pip-version-check install --quiet \
+	  --requirement benchmarks/clients/requirements.txt .
+	$(CLIENTS_VENV)/bin/python -m benchmarks.clients.collect $(if $(WRITE),--write)
 
 vendor: $(VENV)/.checks ## fetch weights and sample pictures again from the packages they are from
 	$(VENV)/bin/python sandbox/vendor.py
 
 clean: ## remove everything that was made here
-	rm -rf $(VENV) out dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(CLIENTS_VENV) out dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "unitask needs Python 3.11 or newer; set PYTHON=/path/to/python" >&2; exit 1; }

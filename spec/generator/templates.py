@@ -96,6 +96,47 @@ _WHERE = {
         find="__all__ = (",
         put="__all__ = [",
     ),
+    Patch(
+        "endpoint_module.py.jinja",
+        "a request is built without httpx, and without the models of its answers",
+        find="from typing import Any, cast\nfrom urllib.parse import quote\n\nimport httpx\n\n"
+        "from ...client import AuthenticatedClient, Client\nfrom ...types import Response, UNSET\n"
+        "from ... import errors\n\n"
+        "{% for relative in endpoint.relative_imports | sort %}\n{{ relative }}\n{% endfor %}\n",
+        put="""from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import quote
+
+from ...types import UNSET, Unset
+from ... import errors
+
+{% set models = [] %}
+{% for relative in endpoint.relative_imports | map("string") | sort if "types import" not in relative %}
+{% set _ = models.append(relative) %}
+{% endfor %}
+if TYPE_CHECKING:
+    import httpx
+    from ...client import AuthenticatedClient, Client
+    from ...types import Response
+{% for model in models %}
+    {{ model }}
+{% endfor %}
+""",
+    ),
+    Patch(
+        "endpoint_module.py.jinja",
+        "they are loaded when there is one",
+        find="response: httpx.Response) -> {{return_type}}:\n",
+        put="response: httpx.Response) -> {{return_type}}:\n{% for model in models %}\n    {{ model }}\n{% endfor %}\n",
+    ),
+    Patch(
+        "endpoint_module.py.jinja",
+        "and so is what holds them",
+        find="Response[{{ return_string | as_unembedded_code }}]:\n    return Response(\n",
+        put="Response[{{ return_string | as_unembedded_code }}]:\n"
+        "    from ...types import Response\n\n    return Response(\n",
+    ),
     # --- nothing secret in a repr
     Patch(
         "client.py.jinja",

@@ -127,11 +127,37 @@ def imported_by(statement: str) -> list[str]:
         "from unitask import errors, tasks, Task, InvalidInput",
         "import unitask.testing",
         "from unitask import tasks; tasks.FaceSwap(target_image='a', swap_image='b')",
+        "from unitask import inputs, tasks; inputs.request_body(tasks.FluxDevTxt2Img(prompt='a', width=512))",
     ],
 )
 def test_import_is_light(statement: str) -> None:
-    """Whoever only names a task, or catches an error, pays for no HTTP client."""
+    """Whoever only names a task, checks a plain one, or catches an error, pays for no HTTP client and no validator."""
     assert imported_by(statement) == []
+
+
+def test_create_is_built_without_models() -> None:
+    """Those of the generated client, and attrs below them, are for its own users."""
+    body = {"model": "m", "task_type": "t", "input": {}}
+
+    assert imported_by(f"from unitask._core import requests; requests.create({body})") == []
+
+
+def test_create_brings_little_beside_httpx() -> None:
+    """What prices, threads, tracing, webhooks and validation need is loaded by those who use them."""
+    rare = {"attr", "concurrent.futures.thread", "fractions", "importlib.metadata", "jsonschema", "openai", "sqlite3"}
+    program = f"""
+import httpx, json, sys
+sys.modules["opentelemetry"] = None  # whoever has it watches creates
+known = set(sys.modules)
+from unitask import Client, tasks
+answer = httpx.Response(200, json={{"code": 200, "data": {{"task_id": "t", "status": "pending"}}}})
+with Client("key", "http://provider.test", transport=httpx.MockTransport(lambda _: answer)) as client:
+    client.submit(tasks.FluxSchnellTxt2Img(prompt="a"))
+print(json.dumps(sorted({rare} & (set(sys.modules) - known))))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)
+
+    assert json.loads(done.stdout) == []
 
 
 def test_client_brings_httpx() -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import httpx
 
 from . import llm, tasks
-from ._core import asking, attaching, envelope, finding, flows, pricing, requests, resumption, spec, waiting
+from ._core import asking, attaching, envelope, finding, flows, requests, resumption, spec, waiting
 from ._core.delivery import Limits, Resend
 from ._core.messages import Answer, Delivery, Failure, Flow, Moment, Reply, Send, Step, Woke
 from ._core.secret import Secret
@@ -27,7 +27,6 @@ from ._core.transfer import Trouble, target
 from ._core.waiting import Experience
 from ._telemetry import watched
 from .account import Account, ActiveTasks
-from .budget import Budget
 from .errors import InvalidInput, SubmissionUncertain
 from .files import Sink
 from .inputs import TaskInput
@@ -35,6 +34,7 @@ from .media import LARGEST_FILE, Upload, measured_as_sent, upload_ending
 from .task import Finding, Output, OutputT, State, Task
 
 if TYPE_CHECKING:
+    from .budget import Budget
     from .webhooks import Receiver
 
 T = TypeVar("T")
@@ -187,6 +187,8 @@ class Shell:
         if self.budget is None:
             created = yield from create((yield from attached))
         else:
+            from ._core import pricing  # here: only a budget needs prices
+
             estimate = pricing.estimate(body, measured_as_sent)
             created = yield from self.budget.within(estimate, f"{model} {task_type}", attached, create)
         self._own_ids.append(created.id)

@@ -13,7 +13,6 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
-from importlib.metadata import version
 from typing import Any
 
 from ._core.messages import Flow, Send
@@ -86,4 +85,4 @@ def _tracer() -> Any:
         trace = import_module("opentelemetry.trace")
     except ImportError:
         return None
-    return trace.get_tracer("unitask", version("unitask"))
+    return trace.get_tracer("unitask", import_module("importlib.metadata").version("unitask"))

@@ -27,7 +27,6 @@ from ._shell import (
 )
 from ._telemetry import span
 from .account import Account, ActiveTasks, HistoryRow
-from .budget import Budget
 from .client import Client
 from .errors import SubmissionUncertain, UnitaskError
 from .inputs import Options, TaskInput, request_body
@@ -37,6 +36,7 @@ from .task import Finding, Output, OutputFile, OutputT, Task
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
+    from .budget import Budget
     from .webhooks import Receiver
 
 T = TypeVar("T")

@@ -6,7 +6,6 @@ import functools
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
@@ -29,7 +28,6 @@ from ._shell import (
 )
 from ._telemetry import span
 from .account import Account, ActiveTasks, HistoryRow
-from .budget import Budget
 from .errors import SubmissionUncertain, UnitaskError
 from .inputs import Options, TaskInput, request_body
 from .media import Media, Upload, read_file
@@ -38,6 +36,7 @@ from .task import Finding, Output, OutputFile, OutputT, Task
 if TYPE_CHECKING:
     from openai import OpenAI
 
+    from .budget import Budget
     from .webhooks import Receiver
 
 T = TypeVar("T")
@@ -363,6 +362,8 @@ class Client(Shell):
         fetch = functools.partial(self._fetched, batch)
         if batch.parallel == 1:
             return [fetch(target) for target in batch.targets]
+        from concurrent.futures import ThreadPoolExecutor  # here: most clients never fetch several files
+
         with ThreadPoolExecutor(batch.parallel) as pool:
             try:
                 return list(pool.map(fetch, batch.targets))

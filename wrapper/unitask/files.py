@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import uuid
+import secrets
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -185,7 +185,7 @@ class Sink:
 
     def __init__(self, batch: Batch, target: Target, resend: Resend) -> None:
         self.target, self._batch, self._path = target, batch, target.path
-        self._part_path = target.path.with_name(f".{target.path.name}.{uuid.uuid4().hex}.part")
+        self._part_path = target.path.with_name(f".{target.path.name}.{secrets.token_hex(16)}.part")
         self._part, self._attempts = transfer.Part(), transfer.Attempts(resend)
 
     def __enter__(self) -> Sink:

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any, ClassVar, Generic, TypedDict, TypeVar, cast
 
 from . import media
-from ._core import pricing, spec
+from ._core import fitting, spec
 from ._core.secret import Secret
 from .errors import InvalidInput
 from .task import Output
@@ -71,6 +71,8 @@ class TaskInput(Generic[OutputT_co]):
         says what is then taken, or is inside a file that is not here (a URL). Nothing is asked of the provider; a file
         is read when its size decides.
         """
+        from ._core import pricing
+
         model, task_type = self.operation()
         body = {"model": model, "task_type": task_type, "input": self.values()}
         credits_ = pricing.estimate(body, media.measured)
@@ -211,6 +213,9 @@ def _json_problems(body: dict[str, Any]) -> Iterator[str]:
 
 
 def _check(schema: str, value: Any, prefix: str) -> Iterator[str]:
+    schemas = spec.bundle()["components"]["schemas"]
+    if fitting.surely_fits(schemas[schema], value, schemas):
+        return
     for error in validator(schema).iter_errors(value):
         where = prefix + ".".join(str(part) for part in error.absolute_path)
         message = "it is not text" if where.endswith(".secret") else f"{error.message:.200}"

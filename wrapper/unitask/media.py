@@ -18,13 +18,14 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from fractions import Fraction
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 from urllib.parse import urlsplit
 
-from ._core import mp4
 from .errors import InvalidInput
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 __all__ = ["Attachment", "Media", "Picture", "PictureInfo", "Upload", "inspect_picture"]
 
@@ -210,6 +211,10 @@ def measured_as_sent(what: str, text: object) -> Fraction | None:
 
 
 def _measured(what: str, content: bytes) -> Fraction | None:
+    from fractions import Fraction  # here, and below: only an estimate needs them
+
+    from ._core import mp4
+
     if what != "pixels":
         return mp4.seconds(content) if what == "seconds" else mp4.frames(content)
     info = inspect_picture(content)

@@ -1,60 +1,81 @@
-"""The only module of the wrapper that touches the generated endpoints, and only their pure request builders."""
+"""The only module of the wrapper that touches the generated endpoints, and only their pure request builders.
+
+Each is imported where it is used: a first create needs one of them.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
-
-from unitask_api.api.account import get_account_info, list_active_tasks, list_task_history
-from unitask_api.api.task import cancel_task, cancel_tasks, create_task, get_task
-from unitask_api.api.upload import upload_file
-from unitask_api.models import TaskRequest, UploadRequest
-from unitask_api.types import UNSET
+from typing import TYPE_CHECKING, Any, cast
 
 from . import protocols
 from .messages import Send
 
 if TYPE_CHECKING:
+    from unitask_api.models import TaskRequest
+
     from .asking import Query
+
+
+class _Written(dict[str, Any]):
+    """A body that is written already. The models, and attrs below them, take as long to import as all of the core."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return dict(self)
 
 
 def create(body: dict[str, Any]) -> Send:
     """Create a task from a request body (TaskRequest), over the endpoint of its protocol."""
     if body["model"] == protocols.LEGACY:
         return protocols.create(body)
-    return _send(create_task.build_request(body=TaskRequest.from_dict(body)))
+    from unitask_api.api.task import create_task
+
+    return _send(create_task.build_request(body=cast("TaskRequest", _Written(body))))
 
 
 def look(task_id: str, timeout: float | None = None, protocol: str = protocols.UNIFIED) -> Send:
     """Look at a task; `timeout` in seconds, None for what the client is set to."""
     if protocol != protocols.UNIFIED:
         return protocols.look(task_id, protocol, timeout)
+    from unitask_api.api.task import get_task
+
     return _send(get_task.build_request(task_id), timeout)
 
 
 def cancel(task_id: str) -> Send:
     """Cancel a pending task."""
+    from unitask_api.api.task import cancel_task
+
     return _send(cancel_task.build_request(task_id))
 
 
 def cancel_many(created_before: int, model: str | None) -> Send:
     """Cancel the pending tasks created before a unix time in seconds, of one model group or of all."""
+    from unitask_api.api.task import cancel_tasks
+    from unitask_api.types import UNSET
+
     model_or_absent = UNSET if model is None else model
     return _send(cancel_tasks.build_request(created_before=created_before, model=model_or_absent))
 
 
 def account() -> Send:
     """Account, balance and limits."""
+    from unitask_api.api.account import get_account_info
+
     return _send(get_account_info.build_request())
 
 
 def active_tasks() -> Send:
     """Tasks that are not done, by group."""
+    from unitask_api.api.account import list_active_tasks
+
     return _send(list_active_tasks.build_request())
 
 
 def history(query: Query) -> Send:
     """One page of past tasks."""
+    from unitask_api.api.account import list_task_history
+
     given = {"model": query.group, "start_time": query.start, "end_time": query.end}
     filters: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     return _send(list_task_history.build_request(page=query.page, page_size=query.page_size, **filters))
@@ -62,6 +83,9 @@ def history(query: Query) -> Send:
 
 def upload(origin: str, file_name: str, file_data: str) -> Send:
     """Upload a file, in base64; `origin` is scheme and host of the server that takes uploads."""
+    from unitask_api.api.upload import upload_file
+    from unitask_api.models import UploadRequest
+
     send = _send(upload_file.build_request(body=UploadRequest(file_name=file_name, file_data=file_data)))
     return replace(send, path=origin + send.path)
 
