@@ -44,7 +44,7 @@ OTHER = {"type": "string", "maxLength": 1}
 def test_no_yes_where_something_is_found(schema: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the value; advice counts as found."""
     schemas = {"This": schema, "Other": OTHER}
-    monkeypatch.setattr(spec, "bundle", lambda: {"components": {"schemas": schemas}})
+    monkeypatch.setattr(spec, "catalogue", lambda: {"components": {"schemas": schemas}})
     check = inputs.validator.__wrapped__("This")
 
     wrong = [value for value in VALUES if surely_fits(schema, value, schemas) and not check.is_valid(value)]

@@ -107,7 +107,7 @@ def files_of(output: Mapping[str, Any], schema: str, task_id: str) -> list[Outpu
         schema: The component that describes it; one that the spec does not have describes nothing.
         task_id: Its task.
     """
-    rule = spec.bundle()["components"]["schemas"].get(schema)
+    rule = spec.catalogue()["components"]["schemas"].get(schema)
     found: dict[str, OutputFile] = {}
     for file in _inside(dict(output), rule, _Around()):
         found[file.url] = _together(found[file.url], file) if file.url in found else file

@@ -53,7 +53,7 @@ def _entry(model: str, task_type: str, given: Mapping[str, Any]) -> dict[str, An
 def _entries() -> dict[tuple[str, str], list[dict[str, Any]]]:
     """The catalogue by name on the wire; of entries of one name, those that match the most fields come first."""
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for entry in sorted(spec.bundle()["x-tasks"], key=lambda entry: -len(entry.get("match", {}))):
+    for entry in sorted(spec.catalogue()["x-tasks"], key=lambda entry: -len(entry.get("match", {}))):
         found.setdefault((entry["model"], entry["task_type"]), []).append(entry)
     return found
 

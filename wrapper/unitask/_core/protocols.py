@@ -56,7 +56,7 @@ def unified(body: dict[str, Any] | None, protocol: str, *, created: bool) -> dic
 
 
 def _rules(protocol: str) -> dict[str, Any]:
-    rules: dict[str, Any] = spec.bundle()["x-protocols"][protocol]
+    rules: dict[str, Any] = spec.catalogue()["x-protocols"][protocol]
     return rules
 
 

@@ -46,8 +46,16 @@ class TaskType:
 
 
 @cache
+def catalogue() -> dict[str, Any]:
+    """The rules of the spec without the words about them (`rules` of spec/generator/catalogue.py). Do not change it."""
+    path = Path(__file__).parents[1] / "tasks" / "catalogue.json"
+    document: dict[str, Any] = json.loads(path.read_bytes())
+    return document
+
+
+@cache
 def bundle() -> dict[str, Any]:
-    """The whole OpenAPI document. Do not change it."""
+    """The whole OpenAPI document, with its words and examples. Do not change it."""
     found = find_spec("unitask_api")
     if found is None or found.origin is None:
         raise ModuleNotFoundError("unitask_api is not installed; reinstall unitask")
@@ -58,7 +66,7 @@ def bundle() -> dict[str, Any]:
 @cache
 def task_types() -> dict[str, TaskType]:
     """The catalogue, by name."""
-    return {entry["name"]: _task_type(entry) for entry in bundle()["x-tasks"]}
+    return {entry["name"]: _task_type(entry) for entry in catalogue()["x-tasks"]}
 
 
 @cache
@@ -71,7 +79,7 @@ def find_task_type(model: str, task_type: str) -> TaskType | None:
 @cache
 def operation(name: str) -> tuple[str, str]:
     """Method and path of an operation, by its operationId."""
-    for path, item in bundle()["paths"].items():
+    for path, item in catalogue()["paths"].items():
         for method, described in item.items():
             if isinstance(described, dict) and cast("dict[str, Any]", described).get("operationId") == name:
                 return method.upper(), path
@@ -80,7 +88,7 @@ def operation(name: str) -> tuple[str, str]:
 
 def upload_server() -> str:
     """Scheme and host of the server that takes uploads, which is not the one that takes tasks."""
-    server: str = bundle()["paths"][operation("upload_file")[1]]["servers"][0]["url"]
+    server: str = catalogue()["paths"][operation("upload_file")[1]]["servers"][0]["url"]
     return server
 
 
@@ -88,13 +96,13 @@ def resolve(rule: dict[str, Any]) -> dict[str, Any]:
     """A schema, or the component that it refers to, also if it may be null instead."""
     branches = (rule, *rule.get("anyOf", []))
     name: str = next((branch["$ref"] for branch in branches if "$ref" in branch), "").rpartition("/")[2]
-    found: dict[str, Any] = bundle()["components"]["schemas"][name] if name else rule
+    found: dict[str, Any] = catalogue()["components"]["schemas"][name] if name else rule
     return found
 
 
 def field_rule(schema: str, field: str) -> dict[str, Any]:
     """The rules of a field of a component; empty when it has no such field."""
-    rule: dict[str, Any] = bundle()["components"]["schemas"][schema].get("properties", {}).get(field, {})
+    rule: dict[str, Any] = catalogue()["components"]["schemas"][schema].get("properties", {}).get(field, {})
     return rule
 
 
