@@ -207,8 +207,8 @@ class Store:
         """
         wanted = None if models is None else json.dumps(list(models))
         where = """account = ? AND created_at BETWEEN ? AND ?
-                   AND (?4 IS NULL OR model IN (SELECT value FROM json_each(?4)))"""
-        given = (account, start, end, wanted)
+                   AND (? IS NULL OR model IN (SELECT value FROM json_each(?)))"""
+        given = (account, start, end, wanted, wanted)
         ((total,),) = self._rows(f"SELECT COUNT(*) FROM tasks WHERE {where}", *given)  # noqa: S608
         page = f"SELECT rowid, {', '.join(_COLUMNS)} FROM tasks WHERE {where}"  # noqa: S608
         rows = self._rows(f"{page} ORDER BY created_at DESC, rowid DESC LIMIT ? OFFSET ?", *given, limit, offset)
@@ -251,9 +251,9 @@ def _enter(db: sqlite3.Connection, task: Task, at: float, reason: str, credits_:
 
 def _forget_webhook(db: sqlite3.Connection, task_id: str) -> None:
     db.execute("DELETE FROM webhooks WHERE task_id = ?", (task_id,))
-    place = "$.webhook_config.secret"
-    query = "UPDATE tasks SET config = json_set(config, ?1, '') WHERE task_id = ?2 AND json_extract(config, ?1) <> ''"
-    db.execute(query, (place, task_id))
+    query = """UPDATE tasks SET config = json_set(config, :place, '')
+               WHERE task_id = :task_id AND json_extract(config, :place) <> ''"""
+    db.execute(query, {"place": "$.webhook_config.secret", "task_id": task_id})
 
 
 def _pay_back(db: sqlite3.Connection, task: Task, at: float) -> None:
