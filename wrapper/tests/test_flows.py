@@ -369,6 +369,14 @@ def test_wait_learns_from_the_task_that_it_saw_end() -> None:
     assert wait_.usual(KIND).seconds > USUAL.seconds
 
 
+def test_task_that_was_done_before_the_first_look_teaches_nothing() -> None:
+    """How long it took is not known, unless the provider says it."""
+    experience = waiting.Experience()
+    play(wait(experience=experience), seen("completed"))
+
+    assert experience.usual(KIND) == USUAL
+
+
 # ---- the deadline
 
 
