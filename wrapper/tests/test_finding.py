@@ -246,6 +246,14 @@ def test_rows_of_this_kind_are_looked_at(model: str, task_type: str) -> None:
     assert search(page, look(input=INPUT)).outcome is Outcome.FOUND
 
 
+@pytest.mark.parametrize("endpoint", [7, None, [], "http://[", ""])
+def test_endpoint_that_is_none_carries_no_mark(endpoint: Any) -> None:
+    """The echo of the input decides then."""
+    echo = look(input=INPUT, config={"webhook_config": {"endpoint": endpoint}})
+
+    assert search(history(TASK_ID), echo).outcome is Outcome.FOUND
+
+
 # ---- unclear
 
 

@@ -55,6 +55,10 @@ ESTIMATES: dict[str, tuple[TaskInput[Any], float | None]] = {
     "sides": (tasks.ZImageTxt2Img(prompt="a"), 0.004),
     "sides at a limit": (tasks.ZImageTxt2Img(prompt="a", width=1024, height=512), 0.002),
     "sides beyond it": (tasks.ZImageTxt2Img(prompt="a", width=1024, height=513), 0.004),
+    "sides of which one is no number": (
+        tasks.Raw("Qubico/z-image", "txt2img", {"prompt": "a", "width": "wide"}),
+        None,
+    ),
     "sides beyond all": (tasks.ZImageTxt2Img(prompt="a", width=4096, height=4096), 0.008),
     "less than a second": (tasks.AceStepTxt2Audio(style_prompt="a", lyrics="", duration=0.5), 0.00025),
     "characters": (tasks.TtsZeroShot(gen_text="ä" * 1234, ref_audio=URL), 0.03085),
@@ -154,10 +158,11 @@ def test_length_of_a_video(header: bytes, wide: bool, tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [0, 2**32 - 1, 3 * 10**9], ids=["to the end", "the longest", "cut off"])
 def test_box_that_goes_on_to_the_end_of_the_file_is_read(size: int) -> None:
     """Because it says so, or because the rest of the file is missing."""
-    content = box(b"ftyp", b"isom") + struct.pack(">I4s", size, b"moov") + box(b"mvhd", SHORT) + TRACKS[1]
+    inner = box(b"mvhd", SHORT) + TRACKS[1]
+    heads = [struct.pack(">I4s", size, b"moov"), struct.pack(">I4sQ", 1, b"moov", size << 32 or 2**64 - 1)]
 
-    assert mp4.seconds(content) == Fraction(4383, 600)
-    assert mp4.frames(content) == 240
+    assert [mp4.seconds(box(b"ftyp", b"isom") + head + inner) for head in heads] == [Fraction(4383, 600)] * 2
+    assert [mp4.frames(head + inner) for head in heads] == [240, 240]
 
 
 @pytest.mark.parametrize(

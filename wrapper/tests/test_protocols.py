@@ -87,6 +87,15 @@ def test_reasons_of_a_failed_legacy_task_are_its_error(reasons: Any, said: str) 
     assert found.raw["error"] == {"code": 1 if said else 0, "message": said}
 
 
+def test_protocol_without_reasons_has_no_error() -> None:
+    """Luma's and Kling's pages show none; the status word says that it failed."""
+    data = {"task_id": TASK_ID, "status": "failed", "generation": None}
+    found = envelope.read_task(answer(200, {"data": data, "message": "ok"}), tasks.LegacyLumaOutput)
+
+    assert isinstance(found, Task)
+    assert (found.state, found.raw["error"]) == ("failed", {"code": 0, "message": ""})
+
+
 @pytest.mark.parametrize("body", [{}, {"data": None}, {"data": []}, {"data": {"task_id": 7}}])
 def test_answer_of_another_shape_is_not_read(body: Any) -> None:
     """Nothing is made up where nothing stands."""

@@ -67,7 +67,7 @@ def test_token_of_a_later_version_asks_for_an_update() -> None:
         "ut1.%%%",
         "ut1.abc",
         "ut1.abc.abc",
-        f"ut1.%{packed(['a', 'b', 'c', 'd'])}",
+        f"ut1.%%%%{packed(['a', 'b', 'c', 'd'])}",
         f"ut1.{packed('text')}",
         f"ut1.{packed([])}",
         f"ut1.{packed(['a'])}",
