@@ -7,7 +7,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types generate generated changes bump spec-report contract tests bench bench-clients vendor clean
+.PHONY: help demo test check format lint types generate generated changes bump spec-report contract tests bench bench-clients mutants vendor clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -66,6 +66,17 @@ bench-clients: ## published clients and ours against one server that fails (WRIT
 	$(CLIENTS_VENV)/bin/python -m pip --disable-pip-version-check install --quiet \
 	  --requirement benchmarks/clients/requirements.txt .
 	$(CLIENTS_VENV)/bin/python -m benchmarks.clients.collect $(if $(WRITE),--write)
+
+mutants: $(VENV)/.checks ## do the unit tests notice when the core is changed? half an hour; MUTANTS='unitask._core.mp4*' tries these again
+	$(PIP) mutmut
+	@mkdir -p out/mutmut/spec
+	$(if $(MUTANTS),,rm -rf out/mutmut/mutants)
+	ln -sfn ../../wrapper out/mutmut/src
+	ln -sfn ../../../spec/examples out/mutmut/spec/examples
+	ln -sfn ../../docs out/mutmut/docs
+	ln -sfn ../../pyproject.toml out/mutmut/pyproject.toml
+	cd out/mutmut && CI=true $(CURDIR)/$(VENV)/bin/mutmut run --max-children 2 $(MUTANTS)
+	cd out/mutmut && $(CURDIR)/$(VENV)/bin/mutmut export-cicd-stats && $(CURDIR)/$(VENV)/bin/mutmut results
 
 vendor: $(VENV)/.checks ## fetch weights and sample pictures again from the packages they are from
 	$(VENV)/bin/python sandbox/vendor.py

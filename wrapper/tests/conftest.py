@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
 
@@ -14,6 +15,16 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Remove what a developer's environment says about keys and providers."""
     for name in [name for name in os.environ if name.startswith(("UNITASK_", "PIAPI_"))]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered() -> None:
+    """Empty all caches before a test of `make mutants`: what they hold may be from before the mutant."""
+    if "MUTANT_UNDER_TEST" in os.environ:
+        ours = [vars(module) for name, module in sys.modules.items() if name.startswith("unitask._core.")]
+        for cached in {value for names in ours for value in names.values() if callable(value)}:
+            if hasattr(cached, "cache_clear") and cached.__name__ != "bundle":  # the spec is no code
+                cached.cache_clear()
 
 
 @pytest.fixture(params=SHELLS)

@@ -17,6 +17,7 @@ from unitask._core.waiting import Experience
 TASK_ID = "90efd2db-bcfc-413f-a0be-c893850c9d68"
 MODEL, TASK_TYPE = "Qubico/image-toolkit", "face-swap"
 UNIX = 1_700_000_000.0  # when every script begins
+TICKS = 4096.0  # the same on the other clock, which counts from some moment of its own
 AT_SOME_TIME = Moment(0.0, UNIX)
 RESEND = Resend(random=lambda: 0.5)  # pauses of 0.375, 0.75, 1.5, ... seconds
 
@@ -115,7 +116,7 @@ def play(
                 now, reply = now + took, next(script)
             elif isinstance(step, Sleep):
                 now += step.seconds
-            step = flow.send(dataclasses.replace(reply, at=Moment(now, UNIX + now)))
+            step = flow.send(dataclasses.replace(reply, at=Moment(TICKS + now, UNIX + now)))
     except StopIteration as end:
         played.result = end.value
     except errors.UnitaskError as error:

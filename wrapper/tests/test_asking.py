@@ -47,6 +47,7 @@ def test_account_is_read_without_its_key() -> None:
     found = played.result
     assert (found.name, found.balance_usd, found.plan) == ("me", 7.5, None)
     assert KEY not in repr(found) + repr(vars(found)) + repr(found.raw)
+    assert found.raw["api_key"] == "***"
     assert played.sent == ["GET"]
 
 
@@ -134,6 +135,30 @@ def test_refused_active_tasks_are_an_error(reply: Answer) -> None:
     assert isinstance(played.error, errors.ApiError)
 
 
+@pytest.mark.parametrize(("patience", "sent"), [(0.374, 1), (0.375, 2), (1.2, 3)])
+def test_failures_are_borne_with_up_to_the_patience(patience: float, sent: int) -> None:
+    """It counts from the first request on; the error says how often and how long."""
+    played = play(asking.ask(requests.account(), envelope.read_account, limits(patience=patience)), CUT_OFF)
+
+    assert played.error is not None
+    assert len(played.sent) == sent + 1
+    assert (played.error.attempts, played.error.elapsed) == (sent + 1, played.ended_at)
+
+
+def test_free_request_is_repeated_when_the_provider_says() -> None:
+    """After the seconds of Retry-After, in place of a pause of our own."""
+    played = play(account(), refused(429, retry_after="7"), answer(200, {"data": {"name": "me"}}))
+
+    assert played.result.name == "me"
+    assert played.sleeps == [7.0]
+
+
+def test_all_pending_tasks_are_cancelled_without_a_group() -> None:
+    """No group means every group, not a group without a name."""
+    assert requests.cancel_many(5, "kling").params == {"created_before": 5, "model": "kling"}
+    assert requests.cancel_many(5, None).params == {"created_before": 5}
+
+
 # ---- history
 
 
@@ -168,6 +193,15 @@ def test_rows_that_move_to_the_next_page_are_told_once() -> None:
     assert rows == ["a", "b", "c"]
 
 
+def test_row_is_known_again_on_any_later_page() -> None:
+    """By its task's id, though it says something else by now; a row without an id by all that it says."""
+    running, nameless, other = {**row("a"), "status": "running"}, {"status": "failed"}, {"status": "finished"}
+    pages = [page(running, nameless), page(other), page({**row("a"), "status": "finished"}, nameless, row("b")), page()]
+    played = play(asking.history(Query(), limits()), *pages)
+
+    assert [step.row.raw for step in played.steps if isinstance(step, Found)] == [running, nameless, other, row("b")]
+
+
 @pytest.mark.parametrize("total", ["3", True, -1.5, None])
 def test_count_of_another_type_is_no_count(total: Any) -> None:
     """It is read to the empty page then."""
@@ -188,7 +222,7 @@ def test_answer_without_a_page_is_an_error(data: Any) -> None:
     played = play(asking.history(Query(), limits()), answer(200, {"data": data}))
 
     assert isinstance(played.error, errors.ProviderBroken)
-    assert "no page of the history" in str(played.error)
+    assert "HTTP 200 with no page of the history: " in str(played.error)
 
 
 def test_page_without_rows_is_empty() -> None:
@@ -266,7 +300,7 @@ def test_upload_without_an_address_is_an_error(body: Any) -> None:
     played = play(asking.ask(requests.upload("", "a.png", "AAAA"), envelope.read_upload, limits()), answer(200, body))
 
     assert isinstance(played.error, errors.ProviderBroken)
-    assert "no address of the uploaded file" in str(played.error)
+    assert "HTTP 200 with no address of the uploaded file: " in str(played.error)
 
 
 def test_refused_upload_is_an_error() -> None:

@@ -105,6 +105,14 @@ def test_file_that_uploads_do_not_take_goes_along() -> None:
     assert attach(sent).result is sent
 
 
+def test_files_that_go_along_stay_beside_those_that_are_uploaded() -> None:
+    """Each is judged for itself, whatever came before it."""
+    small, unknown, url_only = file(SMALL), file(b"GIF89a" + bytes(LARGE)), file(PNG + b"\0", URL_ONLY)
+    played = attach(body(a=small, b=unknown, c=url_only), stored())
+
+    assert played.result == body(a=small, b=unknown, c=STORED)
+
+
 def test_nothing_is_uploaded_when_that_is_not_wanted() -> None:
     """`Client(uploads=False)`."""
     sent = body(image=file(BIG))

@@ -237,6 +237,21 @@ def test_message_shows_every_reason_once(message: Any, data: Any, said: str) -> 
     assert str(found) == f"HTTP 400: {said}"
 
 
+def test_body_that_says_nothing_is_shown_by_its_beginning() -> None:
+    """120 characters are enough to know a gateway by, and 4,096 to know what it said."""
+    found = read(answer(400, b"x" * 9000))
+
+    assert str(found) == f"HTTP 400: {'x' * 120!r}"
+    assert found.body == "x" * 4096
+
+
+def test_code_of_a_refusal_names_its_reason() -> None:
+    """When its words do not."""
+    assert read(refused(400)).code == 400
+    for code, kind in errors.KIND_BY_CODE.items():
+        assert isinstance(read(answer(500, {"code": code, "message": "?"})), kind)
+
+
 def test_refusal_of_the_key_says_where_it_comes_from() -> None:
     """The reader of HTTP 401 needs to know which key was meant."""
     found = read(refused(401, "failed to verify api key"))
@@ -244,13 +259,16 @@ def test_refusal_of_the_key_says_where_it_comes_from() -> None:
     assert str(found) == "HTTP 401: failed to verify api key. Check the key: UNITASK_API_KEY, or api_key="
 
 
-@pytest.mark.parametrize(("headers", "where"), [({"location": "https://else.test/"}, "else.test"), ({}, "nowhere")])
+@pytest.mark.parametrize(
+    ("headers", "where"), [({"location": "https://else.test/"}, "'https://else.test/'"), ({}, "'nowhere'")]
+)
 def test_redirect_is_not_followed_and_says_so(headers: dict[str, str], where: str) -> None:
     """The key would go along."""
-    found = read(answer(307, b"", **headers))
+    found, choices = read(answer(307, b"", **headers)), read(answer(300, b"", **headers))
 
     assert type(found) is errors.ProviderBroken
-    assert where in str(found)
+    assert f". It points to {where}, which is not followed" in str(found)
+    assert f". It points to {where}, which is not followed" in str(choices)
     assert "check base_url" in str(found)
 
 

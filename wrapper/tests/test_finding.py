@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from datetime import timedelta
 from typing import Any
@@ -163,6 +164,35 @@ def test_task_on_a_later_page_is_found() -> None:
     assert found.outcome is Outcome.FOUND
 
 
+def test_task_behind_others_of_its_page_is_found() -> None:
+    """Behind one that is of another create, and one that was another task already when it was looked at."""
+    pages = [history("own", "x"), history("own", "x", TASK_ID)]
+    replies = [pages[0], look("x", model="another"), pages[1], look(input=INPUT)]
+    played = play(finding.find(uncertain(), ("own",), limits(timeout=None)), *replies)
+
+    assert played.result.outcome is Outcome.FOUND
+
+
+def test_look_that_fails_once_is_repeated() -> None:
+    """One lost answer does not make it unclear."""
+    assert search(history(TASK_ID), CUT_OFF, look(input=INPUT)).outcome is Outcome.FOUND
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [{"size": {"width": 4, "height": [3, 2]}}, {"shots": [{"seconds": 2}, {"seconds": 3}]}],
+    ids=["an object", "a list"],
+)
+def test_values_with_parts_are_compared_by_their_parts(sent: dict[str, Any]) -> None:
+    """The order of fields and the form of a number play no part, every other difference does."""
+    body = {**BODY, "input": sent}
+    echo = json.loads(json.dumps(sent), parse_int=float, object_pairs_hook=lambda pairs: dict(reversed(pairs)))
+    other = json.loads(json.dumps(sent).replace("2", "9"))
+
+    assert search(history(TASK_ID), look(input=echo), body=body).outcome is Outcome.FOUND
+    assert search(history(TASK_ID), look(input=other), body=body).outcome is Outcome.ABSENT
+
+
 # ---- absent
 
 
@@ -184,6 +214,14 @@ def test_history_without_the_task_says_absent(other: Answer) -> None:
     assert found.task is None
 
 
+def test_all_tasks_of_that_time_are_counted() -> None:
+    """On every page."""
+    others = [look(task_id, model="another") for task_id in ("x", "y", "z")]
+    found = search(history("x", "y", total=3), *others[:2], history("z", total=3), others[2])
+
+    assert found.reason == "none of the 3 tasks of that time is the one"
+
+
 def test_empty_history_says_absent() -> None:
     """Once it has settled."""
     assert search(history()).outcome is Outcome.ABSENT
@@ -200,11 +238,20 @@ def test_rows_of_another_kind_are_not_looked_at(detail: dict[str, str]) -> None:
     assert search(history(TASK_ID, **detail)).outcome is Outcome.ABSENT
 
 
-def test_rows_of_this_kind_are_looked_at() -> None:
+@pytest.mark.parametrize(("model", "task_type"), [(MODEL, TASK_TYPE), (MODEL, ""), ("", TASK_TYPE), ("", "")])
+def test_rows_of_this_kind_are_looked_at(model: str, task_type: str) -> None:
     """Whether the row says it or not."""
-    page = history(TASK_ID, model=MODEL, workflow_type=TASK_TYPE)
+    page = history(TASK_ID, model=model, workflow_type=task_type)
 
     assert search(page, look(input=INPUT)).outcome is Outcome.FOUND
+
+
+@pytest.mark.parametrize("endpoint", [7, None, [], "http://[", ""])
+def test_endpoint_that_is_none_carries_no_mark(endpoint: Any) -> None:
+    """The echo of the input decides then."""
+    echo = look(input=INPUT, config={"webhook_config": {"endpoint": endpoint}})
+
+    assert search(history(TASK_ID), echo).outcome is Outcome.FOUND
 
 
 # ---- unclear
@@ -219,7 +266,17 @@ def test_echo_that_says_nothing_is_unclear() -> None:
     assert "1 whose answer does not show the input" in found.reason
 
 
-@pytest.mark.parametrize("echo", [None, {"unknown": 1}, {"image": "https://img.test/stored.jpg"}, {"steps": 0}])
+@pytest.mark.parametrize(
+    "echo",
+    [
+        None,
+        {"unknown": 1},
+        {"image": "https://img.test/stored.jpg"},
+        {"image": "http://img.test/stored.jpg"},
+        {"prompt": "a red fox", "image": "https://img.test/stored.jpg"},
+        {"steps": 0},
+    ],
+)
 def test_echo_that_can_be_ours_is_unclear(echo: Any) -> None:
     """A picture may have been stored elsewhere before it was echoed."""
     assert search(history(TASK_ID), look(input=echo)).outcome is Outcome.UNCLEAR
@@ -231,7 +288,7 @@ def test_two_tasks_with_the_input_are_unclear() -> None:
 
     assert found.outcome is Outcome.UNCLEAR
     assert [task.id for task in found.candidates] == ["a", "b"]
-    assert "2 with this input" in found.reason
+    assert found.reason == "of the tasks of that time, model and task type, there are 2 with this input"
 
 
 def test_one_that_fits_beside_one_that_does_not_say_is_unclear() -> None:
@@ -239,16 +296,17 @@ def test_one_that_fits_beside_one_that_does_not_say_is_unclear() -> None:
     found = search(history("a", "b"), look("a", input=INPUT), look("b", input={}))
 
     assert found.outcome is Outcome.UNCLEAR
+    assert found.reason.endswith("there are 1 with this input, 1 whose answer does not show the input")
     assert [task.id for task in found.candidates] == ["a", "b"]
 
 
-@pytest.mark.parametrize("trouble", [refused(404), refused(401), look("another id")])
+@pytest.mark.parametrize("trouble", [refused(404), refused(401), look("another id"), answer(200, b"<html>"), GATEWAY])
 def test_task_that_cannot_be_looked_at_is_unclear(trouble: Answer) -> None:
     """It may be the one."""
     found = search(history(TASK_ID), trouble)
 
     assert found.outcome is Outcome.UNCLEAR
-    assert "1 that could not be looked at" in found.reason
+    assert found.reason.endswith("there are 1 that could not be looked at")
 
 
 @pytest.mark.parametrize("trouble", [refused(401), refused(404), GATEWAY, CUT_OFF, answer(200, b"<html>")])
@@ -311,6 +369,21 @@ def test_search_ends_when_time_is_up() -> None:
     assert "look again in 35 s" in played.result.reason
 
 
+def test_last_reading_is_at_the_time_limit() -> None:
+    """However little of it is left."""
+    played = play(finding.find(uncertain(), (), limits(timeout=10.5)), history())
+
+    assert played.sleeps == [10.0, 0.5]
+
+
+def test_last_reading_is_no_later_than_the_history_has_settled() -> None:
+    """Readings that take time shorten the last pause."""
+    played = play(finding.find(uncertain(), (), limits(timeout=None)), history(), took=1.0)
+
+    assert played.sent_at[-1] == pytest.approx(finding.SETTLED)
+    assert played.result.outcome is Outcome.ABSENT
+
+
 def test_task_that_is_another_is_looked_at_once() -> None:
     """Readings of the history repeat, looks at others do not."""
     flow: Flow[Finding] = finding.find(uncertain(), (), limits(timeout=15.0))
@@ -325,10 +398,11 @@ def test_many_tasks_are_not_all_looked_at() -> None:
     """A busy account would be asked for ever."""
     crowd = [f"t{number}" for number in range(finding.MOST_LOOKS + 5)]
     others = [look(task_id, model="another") for task_id in crowd[: finding.MOST_LOOKS]]
-    found = search(history(*crowd), *others)
+    mine = look(crowd[finding.MOST_LOOKS], input=INPUT)
+    found = search(history(*crowd), *others, mine)
 
     assert found.outcome is Outcome.UNCLEAR
-    assert "5 that could not be looked at" in found.reason
+    assert found.reason.endswith("there are 5 that could not be looked at")
 
 
 # ---- what the error carries

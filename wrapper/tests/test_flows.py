@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from unitask import errors
 from unitask._core import asking, delivery, envelope, flows, requests, spec, waiting
 from unitask._core.delivery import Resend
-from unitask._core.messages import Answer, Delivery, Failure, Flow, Send, Sleep
+from unitask._core.messages import Answer, Delivery, Failure, Flow, Send, Sleep, Woke, no_answer
 from unitask.task import Output, Task
 from unitask.tasks import FaceSwapOutput
 
@@ -305,6 +305,21 @@ def test_wait_finds_out_the_usual_duration_from_the_first_look() -> None:
     assert unknown.sleeps == [waiting.next_look(0.0, waiting.Usual(waiting.UNKNOWN_TYPE))]
 
 
+def test_run_knows_the_usual_duration_from_the_task_that_was_sent() -> None:
+    """Whatever model the answer names."""
+    played = play(run(), seen("pending", model="new"), seen("completed"))
+
+    assert played.sleeps == [waiting.next_look(0.0, USUAL)]
+
+
+def test_get_looks_at_once() -> None:
+    """And once."""
+    played = play(get(), seen("processing"))
+
+    assert played.sent == ["GET"]
+    assert played.sleeps == []
+
+
 @pytest.mark.parametrize(
     ("asked", "slept"), [("9", 9.0), ("0", None), ("9999", 60.0)], ids=["as asked", "less than planned", "over the cap"]
 )
@@ -322,6 +337,45 @@ def test_retry_after_is_forgotten_when_it_is_not_said_again() -> None:
     played = play(wait(), Answer(200, {"retry-after": "9"}, still.body, still.at), still, seen("completed"))
 
     assert played.sleeps == [9.0, pytest.approx(waiting.next_look(9.0, USUAL))]
+
+
+def test_age_of_a_task_that_was_created_just_now_is_measured_here() -> None:
+    """Whatever the provider's clock says, on which it may be an hour old."""
+    meta = {"created_at": datetime.fromtimestamp(UNIX - 3600, UTC).isoformat()}
+    played = play(run(), seen("pending", meta=meta), seen("pending", meta=meta), seen("completed", meta=meta))
+
+    first = waiting.next_look(0.0, USUAL)
+    assert played.sleeps == pytest.approx([first, waiting.next_look(first, USUAL)])
+
+
+@pytest.mark.parametrize(("age", "counted"), [(0.5, 0.5), (9.0, 9.0), (-60.0, 0.0)])
+def test_age_of_a_task_that_was_found_is_the_providers(age: float, counted: float) -> None:
+    """Unless it comes from the future."""
+    meta = {"created_at": datetime.fromtimestamp(UNIX - age, UTC).isoformat()}
+    played = play(wait(), seen("pending", meta=meta), seen("completed"))
+
+    assert played.sleeps == [waiting.next_look(counted, USUAL)]
+
+
+def test_wait_learns_from_the_task_that_it_saw_end() -> None:
+    """Under the kind that was asked for, else under the one that the answer names; from the create on."""
+    run_, wait_, told = waiting.Experience(), waiting.Experience(), waiting.Experience()
+    played = play(run(experience=run_), seen("pending"), seen("completed", model="new"))
+    meta = {"created_at": "2026-01-01T00:00:00Z", "ended_at": "2026-01-01T00:01:40Z"}
+    play(wait(kind=None, experience=wait_), seen("completed", meta=meta))
+
+    told.learn(KIND, Task(task_data("completed"), Output), played.ended_at)
+    assert run_.usual(KIND) == told.usual(KIND) != USUAL
+    assert run_.usual(f"new {TASK_TYPE}") == waiting.Usual(waiting.UNKNOWN_TYPE)
+    assert wait_.usual(KIND).seconds > USUAL.seconds
+
+
+def test_task_that_was_done_before_the_first_look_teaches_nothing() -> None:
+    """How long it took is not known, unless the provider says it."""
+    experience = waiting.Experience()
+    play(wait(experience=experience), seen("completed"))
+
+    assert experience.usual(KIND) == USUAL
 
 
 # ---- the deadline
@@ -358,8 +412,16 @@ def test_timeout_keeps_what_is_needed_to_go_on() -> None:
     assert played.error.task is not None
     assert played.error.task.status == "processing"
     assert played.error.looks == len(played.sent)
-    assert played.error.waited == played.ended_at
+    assert played.error.waited == pytest.approx(played.ended_at)
     assert f"client.wait({TASK_ID!r})" in str(played.error)
+
+
+def test_timeout_tells_when_each_status_was_seen_first() -> None:
+    """From the create on; the same word again is no news."""
+    played = play(run(timeout=9.0), seen("pending"), seen("pending"), seen("processing"), took=0.5)
+
+    assert isinstance(played.error, errors.WaitTimeout)
+    assert played.error.statuses == ((0.0, "pending"), (pytest.approx(played.sent_at[2]), "processing"))
 
 
 def test_timeout_without_any_answer_has_no_task() -> None:
@@ -388,6 +450,18 @@ def test_look_may_not_outlive_the_deadline() -> None:
     assert played.timeouts == [pytest.approx(min(4.0, max(1.0, 10.0 - moment))) for moment in played.sent_at]
     assert played.timeouts[0] == 4.0
     assert played.timeouts[-1] == 1.0
+
+
+@pytest.mark.parametrize(("status", "again"), [(299, True), (300, False), (399, False), (400, True), (500, True)])
+def test_redirect_is_not_asked_for_again(status: int, again: bool) -> None:
+    """It would be the same; any other trouble of a provider may be over."""
+    assert delivery.worth_repeating(errors.ProviderBroken("x", status=status)) is again
+
+
+def test_reply_that_is_none_is_shown() -> None:
+    """A shell that answers a request with anything else has a fault, and whoever reads the error sees it."""
+    assert no_answer(CUT_OFF) == "ReadTimeout"
+    assert no_answer(Woke(AT_SOME_TIME)) == repr(Woke(AT_SOME_TIME))
 
 
 # ---- looks that fail

@@ -73,6 +73,16 @@ def test_url_in_two_places_is_one_file_with_what_both_say() -> None:
     )
 
 
+def test_url_that_is_a_result_too_is_a_result() -> None:
+    """Wherever it stands first, and documented if one of its places is."""
+    work = {"cover": {"resource": A}, "video": {"resource_without_watermark": A}}
+    (file,) = files({"works": [work]}, tasks.KlingOutput)
+    (new,) = files({"new_field": A, "video_url": A}, tasks.KlingOutput)
+
+    assert (file.place, file.kind, file.role) == ("works[0].video.resource_without_watermark", "video", "result")
+    assert (new.place, new.documented) == ("new_field", True)
+
+
 def test_songs_have_seconds_and_covers() -> None:
     """All songs come before all covers; a picture that is not there yet is none."""
     songs = [
@@ -198,6 +208,8 @@ def test_unknown_shape_is_searched() -> None:
         ("ftp://out.test/a.png", False),
         ("data:image/png;base64,AAAA", True),
         ("data:model/gltf-binary,abc", True),
+        ("data:Audio/mpeg;base64,AAAA", True),
+        ("data:video/mp4;base64,AAAA", True),
         ("data:,hello", False),
         ("data:text/plain,hello", False),
     ],
@@ -301,6 +313,17 @@ def test_no_shape_raises(output: dict[str, Any], schema: str) -> None:
     assert [file.number for file in found] == list(range(1, len(found) + 1))
     assert {file.task_id for file in found} <= {TASK_ID}
     assert pickle.loads(pickle.dumps(found)) == found
+
+
+def test_file_shows_what_is_known_of_it() -> None:
+    """And of a long URL, which may be the file itself, the beginning and its length."""
+    address = "https://out.test/".ljust(300, "a")
+    long = repr(OutputFile(f"{address}b", width=5))
+
+    assert repr(OutputFile(address, "video")) == (
+        f"OutputFile(url={address!r}, kind='video', role='result', place='', documented=False, task_id='', number=1)"
+    )
+    assert long.startswith(f"OutputFile(url='{address[:100]}... (301 characters)', role='result', place='', width=5, ")
 
 
 # ---- endings

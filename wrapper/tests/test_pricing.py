@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from unitask import TaskInput, tasks
-from unitask._core import mp4
+from unitask._core import mp4, pricing
 from unitask.media import measured, measured_as_sent, wire_form
 
 from .pictures import encoded, picture
@@ -55,12 +55,18 @@ ESTIMATES: dict[str, tuple[TaskInput[Any], float | None]] = {
     "sides": (tasks.ZImageTxt2Img(prompt="a"), 0.004),
     "sides at a limit": (tasks.ZImageTxt2Img(prompt="a", width=1024, height=512), 0.002),
     "sides beyond it": (tasks.ZImageTxt2Img(prompt="a", width=1024, height=513), 0.004),
+    "sides of which one is no number": (
+        tasks.Raw("Qubico/z-image", "txt2img", {"prompt": "a", "width": "wide"}),
+        None,
+    ),
     "sides beyond all": (tasks.ZImageTxt2Img(prompt="a", width=4096, height=4096), 0.008),
+    "less than a second": (tasks.AceStepTxt2Audio(style_prompt="a", lyrics="", duration=0.5), 0.00025),
     "characters": (tasks.TtsZeroShot(gen_text="ä" * 1234, ref_audio=URL), 0.03085),
     "no characters": (tasks.TtsZeroShot(gen_text="", ref_audio=URL), None),
     "pixels": (tasks.ImageSegment(image=encoded(1250, 1000), prompt="a"), 0.0125),
     "pixels below the least": (tasks.ImageSegment(image=picture(10, 10), prompt="a"), 0.01),
     "pixels that are not here": (tasks.ImageSegment(image=URL, prompt="a"), None),
+    "pixels of a picture that is not given": (tasks.Raw("Qubico/image-toolkit", "segment", {"prompt": "a"}), None),
     "pixels of no picture": (tasks.ImageSegment(image=b"nothing", prompt="a"), None),
     "pixels of a format without a size": (tasks.ImageSegment(image=encoded(form="GIF"), prompt="a"), None),
     "a count that is not known": (tasks.ImageUpscale(image=encoded(), scale=2), None),
@@ -75,6 +81,11 @@ ESTIMATES: dict[str, tuple[TaskInput[Any], float | None]] = {
         tasks.Raw("kling", "video_generation", {"version": "3.0", "enable_audio": True, "multi_shots": "two"}),
         None,
     ),
+    "shots that are a number": (
+        tasks.Raw("kling", "video_generation", {"version": "3.0", "enable_audio": True, "multi_shots": 2}),
+        None,
+    ),
+    "characters of a number": (tasks.Raw("Qubico/tts", "zero-shot", {"gen_text": 7, "ref_audio": URL}), None),
     "extra fields": (tasks.KlingEffects(image_url=URL, effect="a", extra={"professional_mode": True}), 0.46),
     "a legacy task": (tasks.LegacyFaceSwap(target_image=URL, swap_image=URL), 0.01),
 }
@@ -84,6 +95,14 @@ ESTIMATES: dict[str, tuple[TaskInput[Any], float | None]] = {
 def test_estimate(task: TaskInput[Any], usd: float | None) -> None:
     """By the published price, or None."""
     assert task.estimate_usd() == usd
+
+
+def test_pixels_are_counted_from_a_list_of_sides_too() -> None:
+    """A count of the catalogue may name the sides (spec/generator/prices.py)."""
+    count = {"pixels": ["width", "height"], "of": 1000}
+
+    assert pricing._units(count, {"width": 40, "height": 50}, "FluxTxt2ImgInput", measured) == 2
+    assert pricing._units(count, {"width": 40}, "FluxTxt2ImgInput", measured) is None
 
 
 def test_stream_that_can_be_read_once_is_not_read() -> None:
@@ -107,11 +126,13 @@ def box(name: bytes, *parts: bytes, wide: bool = False) -> bytes:
 
 def track(kind: bytes, samples: int) -> bytes:
     sizes = box(b"stsz", struct.pack(">III", 0, 0, samples))
-    return box(b"trak", box(b"mdia", box(b"hdlr", bytes(8), kind), box(b"minf", box(b"stbl", sizes))))
+    handler = box(b"hdlr", bytes(8), kind, bytes(12), b"a name\0")
+    return box(b"trak", box(b"mdia", handler, box(b"minf", box(b"stbl", sizes))))
 
 
 def movie(header: bytes, *tracks: bytes, wide: bool = False) -> bytes:
-    return box(b"ftyp", b"isom") + box(b"mdat", bytes(40), wide=wide) + box(b"moov", box(b"mvhd", header), *tracks)
+    content = box(b"moov", box(b"mvhd", header), *tracks, wide=wide)
+    return box(b"ftyp", b"isom") + box(b"free") + box(b"mdat", bytes(40), wide=wide) + content
 
 
 SHORT = struct.pack(">IIIII", 0, 0, 0, 600, 4383)
@@ -132,6 +153,29 @@ def test_length_of_a_video(header: bytes, wide: bool, tmp_path: Path) -> None:
         assert measured("frames", medium) == 240
     assert measured_as_sent("frames", wire_form(path)[0]) == 240
     assert tasks.VideoUpscale(video=path).estimate_usd() == 0.072
+
+
+@pytest.mark.parametrize("size", [0, 2**32 - 1, 3 * 10**9], ids=["to the end", "the longest", "cut off"])
+def test_box_that_goes_on_to_the_end_of_the_file_is_read(size: int) -> None:
+    """Because it says so, or because the rest of the file is missing."""
+    inner = box(b"mvhd", SHORT) + TRACKS[1]
+    heads = [struct.pack(">I4s", size, b"moov"), struct.pack(">I4sQ", 1, b"moov", size << 32 or 2**64 - 1)]
+
+    assert [mp4.seconds(box(b"ftyp", b"isom") + head + inner) for head in heads] == [Fraction(4383, 600)] * 2
+    assert [mp4.frames(head + inner) for head in heads] == [240, 240]
+
+
+@pytest.mark.parametrize(
+    ("header", "length"),
+    [
+        (struct.pack(">IIIII", 0, 0, 0, 3 * 10**9, 4 * 10**9), Fraction(4, 3)),
+        (struct.pack(">IQQIQ", 1 << 24, 0, 0, 3 * 10**9, 4 * 10**9), Fraction(4, 3)),
+    ],
+)
+def test_numbers_of_a_video_have_no_sign(header: bytes, length: Fraction) -> None:
+    """All 32 bits count."""
+    assert mp4.seconds(movie(header)) == length
+    assert mp4.frames(movie(header, track(b"vide", 3 * 10**9))) == 3 * 10**9
 
 
 @pytest.mark.parametrize(

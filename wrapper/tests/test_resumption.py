@@ -18,14 +18,14 @@ from .script import MODEL, TASK_ID, TASK_TYPE, task_data
 
 
 def packed(content: object) -> str:
-    return base64.urlsafe_b64encode(json.dumps(content).encode()).decode().rstrip("=")
+    return base64.urlsafe_b64encode(json.dumps(content, separators=(",", ":")).encode()).decode().rstrip("=")
 
 
 def test_token_says_which_task_and_what_it_is() -> None:
     """Another process reads the output as this one would."""
     token = Task(task_data(), FaceSwapOutput).token
 
-    assert token.startswith("ut1.")
+    assert token == f"ut1.{packed([TASK_ID, MODEL, TASK_TYPE, 'FaceSwapOutput'])}"
     assert "=" not in token
     assert resumption.read(token) == Resumed(TASK_ID, MODEL, TASK_TYPE, "FaceSwapOutput")
 
@@ -66,6 +66,8 @@ def test_token_of_a_later_version_asks_for_an_update() -> None:
         "ut1.",
         "ut1.%%%",
         "ut1.abc",
+        "ut1.abc.abc",
+        f"ut1.%%%%{packed(['a', 'b', 'c', 'd'])}",
         f"ut1.{packed('text')}",
         f"ut1.{packed([])}",
         f"ut1.{packed(['a'])}",

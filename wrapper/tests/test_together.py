@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from unitask import Output, Task, errors
-from unitask._core import flows
+from unitask._core import asking, envelope, flows, requests
 from unitask._core.messages import Answer, Changed, Failure, Flow, Moment, Reply, Send, Sleep, Woke
 
 from .script import AT_SOME_TIME, CUT_OFF, UNIX, answer, limits, refused
@@ -118,6 +118,14 @@ def test_failure_of_one_is_its_result() -> None:
     kinds = [errors.NoFaceFound, errors.NotFound, errors.Unreachable, errors.WaitTimeout, Task]
     assert [isinstance(end, kind) for end, kind in zip(found, kinds, strict=True)] == [True] * 5
     assert [error.task_id for error in found[:4]] == ["failed", "gone", "silent", "slow"]
+
+
+def test_error_that_names_no_task_is_given_its_own() -> None:
+    """Whatever went wrong, it is known which task it was about."""
+    flow = flows.together([("a", asking.ask(requests.account(), envelope.read_account, limits()))])
+    (error,) = drive(flow, lambda *_: refused(401)).result
+
+    assert error.task_id == "a"
 
 
 def test_changes_of_each_are_told() -> None:

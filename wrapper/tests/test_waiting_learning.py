@@ -38,6 +38,21 @@ def test_nothing_seen_is_what_the_catalogue_says() -> None:
     assert Experience().usual("no such type") == Usual(waiting.UNKNOWN_TYPE, waiting.SPREAD)
 
 
+def test_tasks_seen_are_weighed_against_three_of_the_catalogue() -> None:
+    """Each task seen makes all before it count a twentieth less; the figures go in steps of a twentieth."""
+    seen = [20.0, 5.0, 0.01]
+    usual = taught(*seen).usual("FaceSwap")
+
+    weights = [3 * 0.95**3, 0.95**2, 0.95, 1.0]
+    logarithms = [math.log(max(0.1, seconds)) for seconds in (8.0, *seen)]
+    middle = sum(map(math.prod, zip(weights, logarithms, strict=True))) / sum(weights)
+    squares = [(value - middle) ** 2 for value in logarithms]
+    variance = (sum(map(math.prod, zip(weights, squares, strict=True))) + weights[0] * 0.8**2) / sum(weights)
+    assert math.log(usual.seconds) == pytest.approx(middle, abs=0.025)
+    assert usual.spread == pytest.approx(math.sqrt(variance), abs=0.025)
+    assert [20 * math.log(usual.seconds), 20 * usual.spread] == pytest.approx([27, 37])
+
+
 @pytest.mark.parametrize("truth", [2.0, 8.0, 60.0])
 def test_usual_duration_comes_near_the_truth(truth: float) -> None:
     """Within a fifth after thirty tasks, wherever the catalogue stood."""

@@ -12,13 +12,14 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 from .. import errors
 from ..media import Attachment, Upload, upload_ending
 from . import asking, envelope, requests
 from .delivery import Limits
 from .messages import Flow, Sleep
+from .shapes import is_list, is_object
 
 KEPT = 24 * 3600.0  # seconds; upload page
 MARGIN = 3600.0  # seconds; an upload that is about to be deleted is of no use to a task that has to wait
@@ -69,7 +70,7 @@ def upload(content: bytes, ending: str, uploads: Uploads, limits: Limits) -> Flo
     known = uploads.known.get(digest)
     if known and known.expires_at.timestamp() - MARGIN > now.unix:
         return known
-    send = requests.upload(uploads.origin, f"{digest[:32]}.{ending}", base64.b64encode(content).decode("ascii"))
+    send = requests.upload(uploads.origin, f"{digest[:32]}.{ending}", base64.b64encode(content).decode())
     url = yield from asking.ask(send, envelope.read_upload, limits)
     made = Upload(url, datetime.fromtimestamp(now.unix + KEPT, UTC), digest)
     uploads.known[digest] = made
@@ -79,11 +80,11 @@ def upload(content: bytes, ending: str, uploads: Uploads, limits: Limits) -> Flo
 def _attachments(node: object) -> Iterator[Attachment]:
     if isinstance(node, Attachment):
         yield node
-    elif isinstance(node, dict):
-        for value in cast("dict[str, object]", node).values():
+    elif is_object(node):
+        for value in node.values():
             yield from _attachments(value)
-    elif isinstance(node, list):
-        for item in cast("list[object]", node):
+    elif is_list(node):
+        for item in node:
             yield from _attachments(item)
 
 
@@ -91,8 +92,8 @@ def _with(addresses: dict[str, str], node: Any) -> Any:
     """The input with addresses in place of what was uploaded."""
     if isinstance(node, Attachment):
         return addresses.get(hashlib.sha256(node.content).hexdigest(), node)
-    if isinstance(node, dict):
-        return {name: _with(addresses, value) for name, value in cast("dict[str, object]", node).items()}
-    if isinstance(node, list):
-        return [_with(addresses, item) for item in cast("list[object]", node)]
+    if is_object(node):
+        return {name: _with(addresses, value) for name, value in node.items()}
+    if is_list(node):
+        return [_with(addresses, item) for item in node]
     return node

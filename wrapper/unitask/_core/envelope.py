@@ -12,14 +12,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Any, cast
+from typing import Any
 
 from .. import errors
 from ..account import Account, ActiveTasks, HistoryRow
 from ..task import Output, OutputT, Task
 from . import protocols
 from .messages import Answer
-from .shapes import as_object
+from .shapes import as_object, is_list, is_object
 
 TRACE_HEADERS = ("x-request-id", "x-trace-id", "cf-ray", "date", "server")  # what a provider's support asks for
 _HINTS: Mapping[type[errors.UnitaskError], str] = {
@@ -107,11 +107,11 @@ def read_history(answer: Answer) -> tuple[list[HistoryRow], int | None] | errors
     data: object = (_json_object(answer.body) or {}).get("data")
     page = as_object(data)
     lists = (data, page.get("data"), page.get("items"), page.get("list"))
-    rows = next((cast("list[object]", rows) for rows in lists if isinstance(rows, list)), None)
+    rows = next((rows for rows in lists if is_list(rows)), None)
     if rows is None and not page:
         return _broken(answer, "no page of the history")
     total = page.get("total")
-    found = [HistoryRow(cast("dict[str, Any]", row)) for row in rows or [] if isinstance(row, dict)]
+    found = [HistoryRow(row) for row in rows or [] if is_object(row)]
     return found, total if isinstance(total, int) and not isinstance(total, bool) else None
 
 
@@ -129,7 +129,7 @@ def _data(answer: Answer) -> dict[str, Any] | errors.ApiError:
     if not _succeeded(answer):
         return refusal(answer)
     data = (_json_object(answer.body) or {}).get("data")
-    return cast("dict[str, Any]", data) if isinstance(data, dict) else _broken(answer, "no data")
+    return data if is_object(data) else _broken(answer, "no data")
 
 
 def _broken(answer: Answer, what: str) -> errors.ProviderBroken:
@@ -190,7 +190,7 @@ def _facts(answer: Answer) -> dict[str, Any]:
         "status": answer.status,
         "retry_after": retry_after(answer),
         "headers": trace_headers(answer),
-        "body": _hide(answer.body.decode("utf-8", "replace"))[:4096],
+        "body": _hide(answer.body.decode(errors="replace"))[:4096],
     }
 
 
@@ -200,7 +200,7 @@ def _unreadable(answer: Answer, what: str) -> Unreadable:
 
 
 def _excerpt(answer: Answer) -> str:
-    return repr(_hide(answer.body[:4096].decode("utf-8", "replace"))[:120]) if answer.body else "an empty body"
+    return repr(_hide(answer.body[:4096].decode(errors="replace"))[:120]) if answer.body else "an empty body"
 
 
 def _hide(text: str) -> str:
@@ -234,4 +234,4 @@ def _json_object(body: bytes) -> dict[str, Any] | None:
         value = json.loads(body)
     except (ValueError, RecursionError):
         return None
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
+    return value if is_object(value) else None

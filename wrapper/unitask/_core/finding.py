@@ -13,7 +13,7 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from .. import errors
@@ -21,7 +21,7 @@ from ..task import Finding, Outcome, Output, Task
 from . import asking, envelope, requests
 from .delivery import Limits
 from .messages import Flow, Moment, Sleep
-from .shapes import as_object
+from .shapes import as_object, is_list, is_object
 
 if TYPE_CHECKING:
     from ..account import HistoryRow
@@ -124,7 +124,7 @@ def _search(
 ) -> Flow[Finding]:
     """Read the history of that time once, to its end."""
     start, end = (moment.timestamp() for moment in uncertain.sent_between)
-    query = asking.Query(start=max(0, int(start - CLOCKS_APART)), end=int(end + CLOCKS_APART) + 1)
+    query = asking.Query(start=int(start - CLOCKS_APART), end=int(end + CLOCKS_APART) + 1)
     alike: list[Task[Output]] = []
     unsaid: list[Task[Output]] = []
     unread = 0
@@ -165,7 +165,7 @@ def _verdict(alike: list[Task[Output]], unsaid: list[Task[Output]], unread: int,
 def _look(task_id: str, limits: Limits) -> Flow[Task[Output] | None]:
     """A task of the history; None when it cannot be looked at."""
     try:
-        found = yield from asking.ask(requests.look(task_id), _read, limits, task_id)
+        found = yield from asking.ask(requests.look(task_id), _read, limits)
     except errors.UnitaskError:
         return None
     return found if found.id == task_id else None
@@ -179,8 +179,8 @@ def _read(answer: Any) -> Task[Output] | errors.ApiError:
 def _may_be(row: HistoryRow, wanted: Traces) -> bool:
     """Whether what the row says of model and task type, if it does, fits."""
     detail = as_object(row.raw.get("detail"))
-    said = (detail.get("model"), detail.get("workflow_type"))
-    return all(word in (None, "", given) for word, given in zip(said, (wanted.model, wanted.task_type), strict=True))
+    fits = detail.get("model") in (None, "", wanted.model)
+    return fits and detail.get("workflow_type") in (None, "", wanted.task_type)
 
 
 def _likeness(task: Task[Output], wanted: Traces) -> _Likeness:
@@ -224,8 +224,8 @@ def _plain(value: object) -> object:
     """The value with whole numbers in one form, since 1 may come back as 1.0."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in cast("list[object]", value)]
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in cast("dict[str, object]", value).items()}
+    if is_list(value):
+        return [_plain(item) for item in value]
+    if is_object(value):
+        return {name: _plain(item) for name, item in value.items()}
     return value

@@ -117,7 +117,8 @@ def _watch(looker: _Looker[OutputT], kind: str | None, seen: Task[OutputT] | Non
             before, seen = seen, (yield from looker.look(pause, looker.started.ticks + timeout))
             if before is None or seen.raw != before.raw:
                 yield Changed(seen)
-        limits.experience.learn(kind or waiting.kind_of(seen), seen, looker.since(submitted))
+        watched = None if submitted is None else looker.since(submitted)
+        limits.experience.learn(kind or waiting.kind_of(seen), seen, watched)
         return seen
 
 
@@ -242,9 +243,9 @@ class _Looker(Generic[OutputT]):
         if not self.statuses or self.statuses[-1][1] != status:
             self.statuses.append((self.since(self.started.ticks), status))
 
-    def since(self, ticks: float | None) -> float:
-        """Seconds from then to the last answer; 0 from an unknown time."""
-        return 0.0 if ticks is None else self.now - ticks
+    def since(self, ticks: float) -> float:
+        """Seconds from then to the last answer."""
+        return self.now - ticks
 
     def submitted(self, task: Task[OutputT]) -> float:
         """When a task that was found was submitted, in ticks: as the provider says, else when the wait began."""

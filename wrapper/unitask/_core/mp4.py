@@ -40,7 +40,7 @@ def _inside(content: bytes, name: bytes, *rest: bytes) -> Iterator[bytes]:
         if size == 1:  # the size is too long for its place and stands behind
             head, (size,) = 16, struct.unpack_from(">Q", content, place + 8)
         elif size == 0:  # up to the end of the file
-            size = len(content) - place
+            size = len(content)
         if size < head:
             return
         if kind == name:

@@ -14,11 +14,11 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 from urllib.parse import unquote_to_bytes
 
 from . import spec
-from .shapes import as_object
+from .shapes import as_object, is_list, is_object
 
 Kind = Literal["image", "video", "audio", "model", "file"]
 Role = Literal["result", "preview", "variant", "input"]  # in the order of the list
@@ -54,6 +54,7 @@ _ENDINGS: Mapping[str, tuple[Kind, tuple[str, ...]]] = {
     ".usdz": ("model", ("model/vnd.usdz+zip",)),
 }
 _ENDING_OF_TYPE = {media: ending for ending, (_, types) in _ENDINGS.items() for media in types}
+_KINDS_OF_MEDIA: tuple[Kind, ...] = ("image", "video", "audio", "model")  # as media types begin
 _BASE64_BEGINS: Mapping[str, str] = {  # magic bytes, as base64 shows them
     "iVBORw0KGgo": "image/png",
     "/9j/": "image/jpeg",
@@ -169,21 +170,20 @@ def _inside(value: object, rule: object, around: _Around) -> Iterator[OutputFile
     rules = spec.resolve(rules)
     if isinstance(value, str):
         yield from _here(value, rules, media, around)
-    elif isinstance(value, list):
-        for number, item in enumerate(cast("list[object]", value)):
+    elif is_list(value):
+        for number, item in enumerate(value):
             yield from _inside(item, rules.get("items"), around.into(f"[{number}]"))
-    elif isinstance(value, dict):
-        parts = cast("dict[str, object]", value)
+    elif is_object(value):
         known, other = as_object(rules.get("properties")), rules.get("additionalProperties")
-        for name, part in parts.items():
+        for name, part in value.items():
             step = f".{name}" if around.place else name
-            yield from _inside(part, known.get(name, other), around.into(step, beside=parts))
+            yield from _inside(part, known.get(name, other), around.into(step, beside=value))
 
 
 def _here(text: str, rule: Mapping[str, Any], media: Mapping[str, Any], around: _Around) -> Iterator[OutputFile]:
     """The file that a text is, if it is one. A text of which the documents say that it is something else is none."""
     is_documented = "kind" in media
-    if not is_documented and "string" in _types(rule):
+    if not is_documented and "string" in rule.get("type", ()):
         return
     url = _as_documented(text, media) if is_documented else _as_guessed(text)
     if url is None:
@@ -199,11 +199,6 @@ def _here(text: str, rule: Mapping[str, Any], media: Mapping[str, Any], around: 
         watermark=media.get("watermark"),
         documented=is_documented,
     )
-
-
-def _types(rule: Mapping[str, Any]) -> list[str]:
-    kinds = rule.get("type", [])
-    return [kinds] if isinstance(kinds, str) else kinds
 
 
 def _as_documented(text: str, media: Mapping[str, Any]) -> str | None:
@@ -228,16 +223,16 @@ def _as_guessed(text: str) -> str | None:
 def _holds_url(value: object, depth: int = 0) -> bool:
     if isinstance(value, str):
         return bool(_HTTP.match(value))
-    if depth > DEEPEST or not isinstance(value, dict | list):
+    if depth > DEEPEST:
         return False
-    items = cast("dict[str, object]", value).values() if isinstance(value, dict) else cast("list[object]", value)
+    items = value if is_list(value) else as_object(value).values()
     return any(_holds_url(item, depth + 1) for item in items)
 
 
 def _guessed(url: str) -> Kind | None:
     if data := _DATA.match(url):
         main = data[1].partition("/")[0].strip().lower()
-        return cast("Kind", main) if main in ("image", "video", "audio", "model") else None
+        return next((kind for kind in _KINDS_OF_MEDIA if kind == main), None)
     kind, _ = _ENDINGS.get(ending_of(url), (None, ()))
     return kind
 

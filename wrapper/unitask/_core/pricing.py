@@ -11,9 +11,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 from functools import cache
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 from . import spec
+from .shapes import is_list, is_object
 
 CREDITS_PER_USD = 10_000_000  # inferred from five published prices (2026-11); a face swap, $0.01, is 100,000 credits
 LARGEST = 10**12  # of any unit: beyond it is a mistake, not a task
@@ -68,14 +69,13 @@ def _rate(rates: Iterable[dict[str, Any]], known: Mapping[str, Any]) -> dict[str
 
 
 def _holds(key: str, wanted: object, known: Mapping[str, Any]) -> bool | None:
-    if isinstance(wanted, dict):
+    if is_object(wanted):
         size = _product([known.get(name) for name in key.split(" * ")])
-        return None if size is None else size <= cast("dict[str, int]", wanted)["at_most"]
+        return None if size is None else size <= wanted["at_most"]
     name = next((name for name in key.split(" or ") if name in known), None)
     if name is None:
         return None
-    values: Iterable[object] = cast("Iterable[object]", wanted) if isinstance(wanted, list) else (wanted,)
-    return any(_same(known[name], value) for value in values)
+    return any(_same(known[name], value) for value in (wanted if is_list(wanted) else (wanted,)))
 
 
 def _units(count: Any, known: Mapping[str, Any], schema: str, measure: Measure) -> Fraction | None:
@@ -105,8 +105,8 @@ def _units(count: Any, known: Mapping[str, Any], schema: str, measure: Measure) 
 def _sum(items: Any, field: str, absent: Any) -> Fraction | None:
     """The seconds of a list of objects together."""
     total = Fraction(0)
-    for item in cast("list[Any]", items) if isinstance(items, list | tuple) else [None]:
-        part = _seconds(cast("Mapping[str, Any]", item).get(field, absent)) if isinstance(item, Mapping) else None
+    for item in items if is_list(items) else [None]:
+        part = _seconds(item.get(field, absent)) if is_object(item) else None
         if part is None:
             return None
         total += part

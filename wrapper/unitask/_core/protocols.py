@@ -6,11 +6,12 @@ that nothing else needs to know of it.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote
 
 from . import spec
 from .messages import Send
+from .shapes import as_object, is_list
 
 UNIFIED = "unified"
 LEGACY = "legacy"  # the model that the catalogue gives to all of them
@@ -42,7 +43,7 @@ def unified(body: dict[str, Any] | None, protocol: str, *, created: bool) -> dic
         return body
     rules = _rules(protocol)
     reasons: object = _at(body, rules.get("reasons", "")) or []
-    message = "; ".join(map(str, cast("list[object]", reasons))) if isinstance(reasons, list) else str(reasons)
+    message = "; ".join(map(str, reasons)) if is_list(reasons) else str(reasons)
     task = {
         "task_id": _at(body, rules["task_id"]),
         "model": LEGACY,
@@ -63,5 +64,5 @@ def _rules(protocol: str) -> dict[str, Any]:
 def _at(body: dict[str, Any], pointer: str) -> Any:
     node: Any = body
     for key in pointer.split("/")[1:]:
-        node = cast("dict[str, Any]", node).get(key) if isinstance(node, dict) else None
+        node = as_object(node).get(key)
     return node if pointer else None

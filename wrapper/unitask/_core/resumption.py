@@ -8,10 +8,12 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from .. import errors
+from .shapes import is_list
 
 if TYPE_CHECKING:
     from ..task import Task
@@ -60,7 +62,7 @@ def read(text: str) -> Resumed:
     try:
         padded = packed + "=" * (-len(packed) % 4)
         content: Any = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-        parts = cast("list[object]", content) if isinstance(content, list) else []
+        parts: Sequence[object] = content if is_list(content) else ()
         task_id, model, task_type, output = (part if isinstance(part, str) else "" for part in parts)
     except (binascii.Error, ValueError, RecursionError):
         task_id = model = task_type = output = ""

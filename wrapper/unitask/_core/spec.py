@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
+
+from .shapes import is_object
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ def operation(name: str) -> tuple[str, str]:
     """Method and path of an operation, by its operationId."""
     for path, item in catalogue()["paths"].items():
         for method, described in item.items():
-            if isinstance(described, dict) and cast("dict[str, Any]", described).get("operationId") == name:
+            if is_object(described) and described.get("operationId") == name:
                 return method.upper(), path
     raise LookupError(f"the spec has no operation {name!r}")
 
@@ -102,7 +104,7 @@ def resolve(rule: dict[str, Any]) -> dict[str, Any]:
 
 def field_rule(schema: str, field: str) -> dict[str, Any]:
     """The rules of a field of a component; empty when it has no such field."""
-    rule: dict[str, Any] = catalogue()["components"]["schemas"][schema].get("properties", {}).get(field, {})
+    rule: dict[str, Any] = catalogue()["components"]["schemas"][schema]["properties"].get(field, {})
     return rule
 
 

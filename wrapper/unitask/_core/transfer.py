@@ -85,18 +85,12 @@ class Part:
     def _continued(self, head: Answer) -> Part:
         written = head.headers.get("content-range", "")
         found = re.fullmatch(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", written.strip())
-        start, end = (int(found[1]), int(found[2])) if found else (-1, -1)
-        total = int(found[3]) if found and found[3] != "*" else self.total
-        fits = (
-            start == self.size
-            and start <= end
-            and (total is None or end < total)
-            and self.total in (None, total)
-            and head.headers.get("content-encoding", "identity") == "identity"
-        )
-        if not fits:
-            raise Trouble(f"bytes from {self.size} on were asked for, {written!r:.80} came", passes=True, spoils=True)
-        return replace(self, total=total)
+        if found and head.headers.get("content-encoding", "identity") == "identity":
+            start, end = int(found[1]), int(found[2])
+            total = self.total if found[3] == "*" else int(found[3])
+            if start == self.size <= end and (total is None or end < total) and self.total in (None, total):
+                return replace(self, total=total)
+        raise Trouble(f"bytes from {self.size} on were asked for, {written!r:.80} came", passes=True, spoils=True)
 
     def check_whole(self) -> None:
         """Raise `Trouble` unless this is the whole file."""

@@ -65,19 +65,20 @@ class Experience:
         # in steps, so that plans are made for some durations and not for all
         return Usual(math.exp(round(mean * 20) / 20), round(spread * 20) / 20)
 
-    def learn(self, kind: str, task: Task[Any], watched: float) -> None:
+    def learn(self, kind: str, task: Task[Any], watched: float | None) -> None:
         """Add a task that has ended.
 
         Args:
             kind: What it was.
             task: The task; only a completed one tells how long the work takes.
-            watched: Seconds from its submission to the look that found it, for a provider that tells no times.
+            watched: Seconds from its submission to the look that found it, for a provider that tells no times; None
+                when that is not known, since it was done before anybody looked.
         """
         if task.state != "completed":
             return
         created, ended = task.created_at, task.ended_at
         took = (ended - created).total_seconds() if created and ended else watched
-        if not 0 <= took < math.inf:
+        if took is None or not 0 <= took < math.inf:
             return
         x = math.log(max(SHORTEST_TASK, took))
         count, total, squares = self._seen.get(kind) or _prior(_catalogued(kind))
