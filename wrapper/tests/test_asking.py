@@ -242,6 +242,7 @@ def test_filters_are_sent_only_when_given() -> None:
     plain = requests.history(Query())
     full = requests.history(Query(start=5, end=9, group="kling", page_size=7, page=3))
 
+    assert requests.account().params == {}
     assert plain.params == {"page": 1, "page_size": 100}
     assert full.params == {"page": 3, "page_size": 7, "model": "kling", "start_time": 5, "end_time": 9}
 

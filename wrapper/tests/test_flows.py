@@ -189,7 +189,7 @@ def test_uncertain_create_counts_the_attempts_before_it() -> None:
 
     assert type(played.error) is errors.SubmissionUncertain
     assert played.sent == ["POST"] * 3
-    assert played.error.attempts == 3
+    assert (played.error.attempts, played.error.elapsed) == (3, played.ended_at)
     start, end = played.error.sent_between
     assert (end - start).total_seconds() == 3 * 2.0 + 0.375 + 10.0
 
@@ -499,6 +499,13 @@ def test_looks_that_keep_failing_end_when_patience_does(
     assert isinstance(played.error, errors.Unreachable | errors.RateLimited | errors.ProviderBroken)
     assert played.error.task_id == TASK_ID
     assert played.sent_at[-1] > 10.0 >= played.sent_at[-2]
+    assert (played.error.attempts, played.error.elapsed) == (len(played.sent), pytest.approx(played.ended_at))
+
+
+@pytest.mark.parametrize(("patience", "looks"), [(0.374, 2), (0.375, 3)])
+def test_look_that_fails_just_when_patience_ends_is_borne_with(patience: float, looks: int) -> None:
+    """It ends after that time, not at it."""
+    assert len(play(get(patience=patience), CUT_OFF).sent) == looks
 
 
 def test_patience_begins_anew_after_a_good_look() -> None:

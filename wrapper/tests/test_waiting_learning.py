@@ -93,6 +93,11 @@ def test_without_times_the_watch_tells() -> None:
     assert watched.usual("FaceSwap") == told.usual("FaceSwap")
 
 
+def test_task_that_took_no_time_counts_as_a_short_one() -> None:
+    """A provider that tells whole seconds may say that it was done as soon as it was created."""
+    assert taught(0.0).usual("FaceSwap") == taught(waiting.SHORTEST_TASK).usual("FaceSwap")
+
+
 @given(st.lists(st.floats(-10.0, 80_000.0), max_size=60))
 def test_whatever_is_seen_gives_a_plan(durations: list[float]) -> None:
     """Also durations of nothing, of days, and before the beginning."""
