@@ -79,9 +79,40 @@ def test_looks_are_densest_around_the_usual_end() -> None:
     assert around < after
 
 
+def test_surer_knowledge_makes_the_first_look_later() -> None:
+    """No task of a kind that always takes a minute is done after half of it."""
+    assert waiting.look_ages(60.0, 0.15)[0] > 30.0 > waiting.look_ages(60.0, 0.8)[0]
+    assert waiting.next_look(50.0, waiting.Usual(60.0, 0.15)) != waiting.next_look(50.0, waiting.Usual(60.0, 0.8))
+
+
+@pytest.mark.parametrize(("before", "skipped"), [(0.26, False), (0.24, True)])
+def test_look_that_is_planned_for_just_now_has_been(before: float, skipped: bool) -> None:
+    """Within half of the shortest pause; the next is the one after it."""
+    first, second = waiting.look_ages(60.0)[20:22]
+    pause = waiting.next_look(first - before, waiting.Usual(60.0))
+
+    assert pause == pytest.approx(second - first + before if skipped else waiting.SHORTEST)
+
+
 def test_task_that_should_long_be_done_is_looked_at_rarely() -> None:
     """Beyond the plan the pause is the longest."""
     assert waiting.next_look(1e9, waiting.Usual(8.0)) == waiting.LONGEST
+
+
+def test_task_that_should_long_be_done_is_never_looked_at_hastily() -> None:
+    """However short its like usually are."""
+    assert waiting.next_look(0.5, waiting.Usual(0.1, 0.15)) == waiting.SHORTEST
+
+
+@pytest.mark.parametrize(("median", "spread"), [(8.0, 0.8), (60.0, 0.15)])
+@pytest.mark.parametrize("sigmas", [-2.0, 0.0, 1.0])
+def test_durations_are_log_normal(sigmas: float, median: float, spread: float) -> None:
+    """The share that runs longer than an age, and the rate at which that share ends."""
+    age, normal = median * math.exp(sigmas * spread), NormalDist()
+
+    assert waiting._surviving(age, median, spread) == pytest.approx(1 - normal.cdf(sigmas))
+    rate = normal.pdf(sigmas) / (spread * age) / (1 - normal.cdf(sigmas))
+    assert waiting._hazard(age, median, spread) == pytest.approx(rate)
 
 
 @pytest.mark.parametrize(("typical", "delay"), [(0.1, 0.25), (2.5, 0.25), (8.0, 0.8), (50.0, 5.0), (600.0, 5.0)])

@@ -98,6 +98,11 @@ def test_task_that_took_no_time_counts_as_a_short_one() -> None:
     assert taught(0.0).usual("FaceSwap") == taught(waiting.SHORTEST_TASK).usual("FaceSwap")
 
 
+def test_tasks_that_are_all_alike_leave_some_doubt() -> None:
+    """The next one may differ."""
+    assert taught(*[8.0] * 200).usual("FaceSwap").spread == pytest.approx(waiting.LEAST_SPREAD)
+
+
 @given(st.lists(st.floats(-10.0, 80_000.0), max_size=60))
 def test_whatever_is_seen_gives_a_plan(durations: list[float]) -> None:
     """Also durations of nothing, of days, and before the beginning."""

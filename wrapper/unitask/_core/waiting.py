@@ -78,7 +78,7 @@ class Experience:
             return
         created, ended = task.created_at, task.ended_at
         took = (ended - created).total_seconds() if created and ended else watched
-        if took is None or not 0 <= took < math.inf:
+        if took is None or took < 0:
             return
         x = math.log(max(SHORTEST_TASK, took))
         count, total, squares = self._seen.get(kind) or _prior(_catalogued(kind))
@@ -108,7 +108,7 @@ def next_look(age: float, usual: Usual) -> float:
     looks = look_ages(usual.seconds, usual.spread)
     place = bisect_right(looks, age + SHORTEST / 2)
     if place == len(looks):
-        return min(LONGEST, max(mean_delay(usual.seconds), SHORTEST, TAIL * age))
+        return min(LONGEST, max(SHORTEST, TAIL * age))
     ahead = looks[place] - age
     return max(SHORTEST, ahead / math.ceil(ahead / LONGEST))  # equal parts: no look just before a planned one
 

@@ -1,0 +1,27 @@
+"""The catalogue as the wrapper reads it."""
+
+from __future__ import annotations
+
+import pytest
+from unitask._core import spec
+
+
+def test_entry_of_the_catalogue_has_what_the_spec_says() -> None:
+    """Names, schemas, price, usual duration and source."""
+    (written,) = (entry for entry in spec.bundle()["x-tasks"] if entry["name"] == "FaceSwap")
+    read = spec.task_types()["FaceSwap"]
+
+    assert (read.name, read.family) == ("FaceSwap", "faceswap")
+    assert (read.model, read.task_type) == ("Qubico/image-toolkit", "face-swap")
+    assert (read.input, read.output) == (written["input"], written["output"])
+    assert (read.price_usd, read.price_per, read.price) == (0.01, "generation", written["price"])
+    assert read.typical_seconds == 8.0
+    assert read.docs == f"{written['docs']['page']} ({written['docs']['date']})"
+    assert (read.protocol, read.create) == ("unified", "create_task")
+
+
+def test_operation_that_there_is_not_is_named() -> None:
+    """A slip in the catalogue, or in this code."""
+    assert spec.operation("create_task") == ("POST", "/api/v1/task")
+    with pytest.raises(LookupError, match="the spec has no operation 'dance'"):
+        spec.operation("dance")
