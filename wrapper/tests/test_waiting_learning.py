@@ -98,6 +98,14 @@ def test_task_that_took_no_time_counts_as_a_short_one() -> None:
     assert taught(0.0).usual("FaceSwap") == taught(waiting.SHORTEST_TASK).usual("FaceSwap")
 
 
+def test_task_that_took_as_long_as_expected_makes_surer() -> None:
+    """By its weight: sigma was 0.8, and the prior counts 2.85 of 3.85 now."""
+    usual = taught(8.0).usual("FaceSwap")
+
+    assert usual.seconds == pytest.approx(8.0, rel=0.025)
+    assert usual.spread == pytest.approx(math.sqrt(0.8**2 * 2.85 / 3.85), abs=0.025)
+
+
 def test_tasks_that_are_all_alike_leave_some_doubt() -> None:
     """The next one may differ."""
     assert taught(*[8.0] * 200).usual("FaceSwap").spread == pytest.approx(waiting.LEAST_SPREAD)
