@@ -99,7 +99,7 @@ def test_engine_that_raises_fails_its_task_alone(sandbox_with: SandboxWith, monk
     def broken(given: Any) -> Any:
         return fake_swap(given) if given["target_image"] != b"bad" else {}["target"]
 
-    monkeypatch.setattr("unitask_sandbox.provider.ENGINES", {("Qubico/image-toolkit", "face-swap"): broken})
+    monkeypatch.setattr("unitask_sandbox.life.ENGINES", {("Qubico/image-toolkit", "face-swap"): broken})
     bad, good = accept(sandbox, target=b"bad"), accept(sandbox)
     sandbox.advance()
 
@@ -221,7 +221,7 @@ def test_close_during_an_engine_leaves_the_task_for_the_restart(
         first._closing.set()
         raise EOFError
 
-    monkeypatch.setattr(first._worker, "run", stopped)
+    monkeypatch.setattr(first._life.worker, "run", stopped)
     first.advance()
     first.close()
     second = sandbox_with(data=tmp_path)

@@ -1,17 +1,13 @@
-"""The provider itself, without HTTP: accounts, tasks and their life cycle.
+"""The provider itself, without HTTP: accounts, tasks, files and what arrived.
 
-    pending -> processing -> completed | failed
-    pending -> cancelled
-
-Rules of this file: all transitions live here, all times come from `Settings.clock`. A task is paid when it is accepted,
-and paid back when it ends in any other way than completed.
+A task is accepted and cancelled here, and moved in life.py. Rules of this file: all times come from `Settings.clock`. A
+task is paid when it is accepted, and paid back when it ends in any other way than completed.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import logging
 import math
 import random
 import shutil
@@ -29,7 +25,7 @@ from unitask_sandbox import bundle, defects, llm
 from unitask_sandbox.account import account_info, active_tasks, history_row, models_of
 from unitask_sandbox.autorun import Autorun
 from unitask_sandbox.creation import Creation, read_creation, stand_in
-from unitask_sandbox.engines import ENGINES, EngineResult, run, simulate, simulated_picture
+from unitask_sandbox.engines import simulated_picture
 from unitask_sandbox.failures import (
     BAD_KEY,
     GENERAL_FAILURE,
@@ -37,24 +33,20 @@ from unitask_sandbox.failures import (
     PREPARING_FAILED,
     TASK_NOT_FOUND,
     Refusal,
-    TaskFailure,
     task_error,
 )
 from unitask_sandbox.faults import Fault, Script
-from unitask_sandbox.files import OUTPUTS_KEPT, Files
-from unitask_sandbox.inputs import read_media
+from unitask_sandbox.files import Files
+from unitask_sandbox.life import Life
 from unitask_sandbox.settings import STARTING_USD, Settings
 from unitask_sandbox.store import Ending, Store
 from unitask_sandbox.task import Task, file_url
 from unitask_sandbox.uploads import read_upload
 from unitask_sandbox.webhooks import Courier
-from unitask_sandbox.worker import Worker
 
 QUEUE_SECONDS = 1.0  # a guess: how long a task typically stays pending
 SPREAD = 0.5  # sigma of the log-normal factor on a typical time; a guess
 ARRIVALS_KEPT = 100_000
-
-_log = logging.getLogger("unitask_sandbox")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +79,15 @@ class Sandbox:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._store = Store(self._folder / "sandbox.sqlite3")
         self._files = Files(self._folder / "files", self._store, self.settings.clock, self.settings.fetch)
-        self._worker = Worker()
         self._known: set[str] = set()
         self._arrivals: deque[Arrival] = deque(maxlen=ARRIVALS_KEPT)
-        self._advancing = threading.Lock()
         self._closing = threading.Event()
+        self._life = Life(self.settings, self._store, self._files, self._closing, self._ended)
         self._courier = Courier(self._store, self.settings.clock, self.settings.send_webhook, self._closing)
         self._autorun = Autorun(self._step) if self.settings.autorun else None
         self._delivery = Autorun(self._deliver) if self.settings.autorun else None
         forgotten = None if self.settings.data else self._folder
-        parts = (self._closing, self._worker, self._advancing, self._courier.storing, self._store, forgotten)
+        parts = (self._closing, self._life, self._courier.storing, self._store, forgotten)
         self._release = weakref.finalize(self, _release, *parts)
         for key, usd in self.settings.keys.items():
             self._open_account(key, usd)
@@ -306,30 +297,15 @@ class Sandbox:
 
         With autorun, webhooks are left to their own thread.
         """
-        due = [self._advance(), None if self._delivery else self._courier.deliver()]
+        due = [self._life.advance(), None if self._delivery else self._courier.deliver()]
         return due != [None, None]
-
-    def _advance(self) -> float | None:
-        """Do everything that is due now, and return when more will be."""
-        with self._advancing:
-            if self._closing.is_set():
-                return None
-            now = self.settings.clock()
-            for task_id in self._store.due("pending", now):
-                self._store.start(task_id, now)
-            for task_id in self._store.due("processing", now):
-                self._process(task_id)
-            self._files.forget_expired()
-            return self._store.next_due()
 
     def _wake(self) -> None:
         if self._autorun:
             self._autorun.wake()
 
     def _step(self) -> float | None:
-        due = self._advance()
-        with self._advancing:
-            return None if self._closing.is_set() else self._pause(due, self._store.next_expiry())
+        return self._pause(self._life.advance(), self._life.next_expiry())
 
     def _deliver(self) -> float | None:
         return self._pause(self._courier.deliver())
@@ -339,42 +315,9 @@ class Sandbox:
         first = min((time for time in due if time is not None), default=None)
         return None if first is None else max(0.0, first - self.settings.clock())
 
-    def _process(self, task_id: str) -> None:
-        task = self._store.task(task_id)
-        if task is None or self._closing.is_set():
-            return
-        try:
-            ending = self._completed(self._make(task))
-        except Exception as error:  # whatever it is, it is this task's failure alone
-            if self._closing.is_set():
-                return  # the worker was stopped; the task is done after the restart
-            failure = error if isinstance(error, TaskFailure) else _broken(task, error)
-            ending = Ending(status="failed", at=self.settings.clock(), error=failure.error())
-        ended = self._store.end(task_id, ending, before={"processing"})
-        if ended and self._delivery and task.config["webhook_config"]["endpoint"]:
+    def _ended(self, task: Task) -> None:
+        if self._delivery and task.config["webhook_config"]["endpoint"]:
             self._delivery.wake()
-
-    def _make(self, task: Task) -> EngineResult:
-        given = self._store.given(task.task_id)
-        task_type = bundle.task_type(task.model, task.task_type, given)
-        engine = ENGINES.get((task.model, task.task_type))
-        if engine is None:
-            return simulate(task_type.output, given)
-        given = read_media(given, task_type.media, self._files.fetch)
-        return (self._worker.run if self.settings.engine_process else run)(engine, given)
-
-    def _completed(self, result: EngineResult) -> Ending:
-        names: list[str] = []
-        output = self._files.written(dict(result.output), names)
-        now = self.settings.clock()
-        return Ending(
-            status="completed",
-            at=now,
-            output=output,
-            files=tuple(names),
-            meta=dict(result.meta),
-            files_expire_at=now + OUTPUTS_KEPT,
-        )
 
     # Parts of the operations.
 
@@ -447,11 +390,6 @@ class Sandbox:
         return self._store.end(task.task_id, ending, before=self._rules.cancellable)
 
 
-def _broken(task: Task, error: Exception) -> TaskFailure:
-    _log.error("task %s could not be done", task.task_id, exc_info=error)
-    return TaskFailure(f"the sandbox broke: {type(error).__name__}: {error}")
-
-
 def _is_of_model(task: Task, model: str | None) -> bool:
     family = bundle.task_type(task.model, task.task_type, {}).family
     return model in (None, "all", task.model, family)
@@ -468,16 +406,15 @@ def key_fingerprint(key: str | None) -> str | None:
 
 def _release(
     closing: threading.Event,
-    worker: Worker,
-    advancing: threading.Lock,
+    life: Life,
     delivering: threading.Lock,
     store: Store,
     folder: Path | None,
 ) -> None:
     """Close a sandbox; also at the end of the program, when nobody has."""
     closing.set()
-    worker.close()
-    with advancing, delivering:
+    life.worker.close()
+    with life.advancing, delivering:
         store.close()
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)
