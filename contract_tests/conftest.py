@@ -16,7 +16,19 @@ settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 ENTRIES = {entry["name"]: entry["family"] for entry in bundle()["x-tasks"]}
 FAMILIES = sorted({*ENTRIES.values(), *(name.partition(".")[0] for name in bundle()["components"]["examples"])})
-CHECKS = ("examples", "status", "errors", "requests", "prices", "parity", "provider", "drift", "layers", "planted")
+CHECKS = (
+    "examples",
+    "scenarios",
+    "status",
+    "errors",
+    "requests",
+    "prices",
+    "parity",
+    "provider",
+    "drift",
+    "layers",
+    "planted",
+)
 OUTCOMES = pytest.StashKey[Counter[tuple[str, str, str]]]()
 
 
@@ -50,7 +62,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
 def _family(item: pytest.Item) -> str:
     """The family of the task type, or of the example, that a test is about; "any" if it is about none."""
     callspec = getattr(item, "callspec", None)
-    name = str(callspec.params.get("name", "")) if callspec else ""
+    params = callspec.params if callspec else {}
+    if scenario := params.get("scenario"):
+        return str(scenario.family)
+    name = str(params.get("name", ""))
     family = ENTRIES.get(name) or name.partition(".")[0]
     return family if family in FAMILIES else "any"
 

@@ -445,6 +445,7 @@ MEDIA_WORDS = (  # clients (2025)
     "failed to get valid image",
     "failed to get valid video",
     "invalid video url",
+    "video resolution",
     "image size too large",
     "file size too large",
     "task input is too large",

@@ -1,0 +1,201 @@
+"""Scenarios: what a provider answers, and what a client must make of it, as data.
+
+A file a family lies in `scenarios/`. It names a task of the family and what happens: a call of the client, the answers
+in their order, one list an operation, the last of which repeats, and how the call must end. A file with `for: families`
+holds for every family that has a task. `each` makes one scenario of every value: `$name` stands for it.
+
+Rules of this file: a scenario that says something unknown is refused when it is read, not ignored.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import Any, cast
+
+import yaml
+
+from . import bundle
+
+TASK_ID = "90efd2db-bcfc-413f-a0be-c893850c9d68"
+FAILURES = (
+    "ConnectError",
+    "ConnectTimeout",
+    "PoolTimeout",
+    "ReadTimeout",
+    "ReadError",
+    "WriteError",
+    "WriteTimeout",
+    "RemoteProtocolError",
+)
+_FILE = {"family", "for", "task", "scenarios"}
+_SCENARIO = {"name", "about", "source", "each", "task", "id", "call", "with", "answers", "expect"}
+_ANSWER = {"status", "headers", "task", "body", "text", "example", "fails", "times"}
+_EXPECT = {"returns", "output", "raises", "says", "task_id", "sent", "advice"}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer to an operation, or how the exchange fails instead.
+
+    Attributes:
+        operation: The operationId that it answers.
+        fails: The httpx error that is raised in place of an answer; None: there is one.
+    """
+
+    operation: str
+    status: int = 200
+    content: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    fails: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A call, what is answered, and how it must end.
+
+    Attributes:
+        name: Its own among all scenarios; it begins with the family.
+        source: Where what is answered was seen or documented: keys of spec/sources.yaml.
+        task: The class of the task, and its fields.
+        task_id: The task that a call is about, and that answers without one of their own are about.
+        call: The method of the client.
+        options: Its keyword arguments.
+        expect: How the call ends: see README of the scenarios.
+    """
+
+    name: str
+    family: str
+    about: str
+    source: tuple[str, ...]
+    task: tuple[str, Mapping[str, Any]] | None
+    task_id: str
+    call: str
+    options: Mapping[str, Any]
+    answers: tuple[Answer, ...]
+    expect: Mapping[str, Any]
+
+
+@cache
+def scenarios() -> tuple[Scenario, ...]:
+    """Every scenario, family by family.
+
+    Raises:
+        ValueError: A file says something that is not understood.
+    """
+    read = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(_folder(), key=lambda path: path.name)]
+    own = {file["family"]: file for file in read if "family" in file}
+    shared = [file for file in read if file.get("for") == "families"]
+    found = [made for family, file in own.items() for made in _of_file(file, family, file.get("task"))]
+    found += [
+        made
+        for file in shared
+        for family, its in own.items()
+        if "task" in its
+        for made in _of_file(file, family, its["task"])
+    ]
+    _refuse(_twice([one.name for one in found]), "two scenarios are called")
+    return tuple(sorted(found, key=lambda one: one.family))
+
+
+def _folder() -> list[Any]:
+    return [path for path in files("unitask_contract").joinpath("scenarios").iterdir() if path.name.endswith(".yaml")]
+
+
+def _of_file(file: dict[str, Any], family: str, task: dict[str, Any] | None) -> Iterator[Scenario]:
+    _refuse(file.keys() - _FILE, f"{family}: there is no")
+    for written in file["scenarios"]:
+        for one in _each(written):
+            yield _scenario(one, family, one.get("task", task))
+
+
+def _each(written: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A scenario for every combination of the values of `each`."""
+    choices = written.get("each", {})
+    for values in itertools.product(*choices.values()):
+        plain = {key: value for key, value in written.items() if key != "each"}
+        yield _filled(plain, _named(dict(zip(choices, values, strict=True))))
+
+
+def _named(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values by their names, and the fields of an object as `name.field`; the longest name first."""
+    fields = {
+        f"{name}.{key}": part
+        for name, value in values.items()
+        if isinstance(value, dict)
+        for key, part in cast("dict[str, Any]", value).items()
+    }
+    return dict(sorted({**values, **fields}.items(), key=lambda item: -len(item[0])))
+
+
+def _filled(node: Any, values: Mapping[str, Any]) -> Any:
+    if isinstance(node, dict):
+        return {key: _filled(value, values) for key, value in cast("dict[str, Any]", node).items()}
+    if isinstance(node, list):
+        return [_filled(item, values) for item in cast("list[object]", node)]
+    if not isinstance(node, str):
+        return node
+    for name, value in values.items():
+        if node == f"${name}":
+            return copy.deepcopy(value)
+        node = node.replace(f"${name}", str(value))
+    return node
+
+
+def _scenario(written: dict[str, Any], family: str, task: dict[str, Any] | None) -> Scenario:
+    name = f"{family}: {written['name']}"
+    _refuse(written.keys() - _SCENARIO, f"{name}: there is no")
+    _refuse(written["expect"].keys() - _EXPECT, f"{name}: expect has no")
+    chosen = next(iter(task.items())) if task else None
+    entry = bundle.entries()[chosen[0]] if chosen else None
+    answers = [one for line in written["answers"] for one in _answers(line, name, entry)]
+    source: str | list[str] = written["source"]
+    return Scenario(
+        name,
+        family,
+        written["about"],
+        (source,) if isinstance(source, str) else tuple(source),
+        chosen,
+        written.get("id", TASK_ID),
+        written["call"],
+        written.get("with", {}),
+        tuple(answers),
+        written["expect"],
+    )
+
+
+def _answers(line: dict[str, Any], scenario: str, entry: dict[str, Any] | None) -> list[Answer]:
+    ((operation, said),) = line.items()
+    _refuse(said.keys() - _ANSWER, f"{scenario}: an answer has no")
+    if "fails" in said:
+        _refuse({said["fails"]} - set(FAILURES), f"{scenario}: there is no failure")
+        return [Answer(operation, fails=said["fails"])] * said.get("times", 1)
+    kind = "text/html" if "text" in said else "application/json"
+    headers = {"content-type": kind, **{key: str(value) for key, value in said.get("headers", {}).items()}}
+    return [Answer(operation, said.get("status", 200), _content(said, entry), headers)] * said.get("times", 1)
+
+
+def _content(said: dict[str, Any], entry: dict[str, Any] | None) -> bytes:
+    if "text" in said:
+        return str(said["text"]).encode()
+    if "example" in said:
+        return json.dumps(bundle.document()["components"]["examples"][said["example"]]["value"]).encode()
+    if "task" in said:
+        named = {"model": entry["model"], "task_type": entry["task_type"]} if entry else {}
+        task = {"task_id": TASK_ID, **named, **said["task"]}
+        return json.dumps({"code": 200, "data": task, "message": "success"}).encode()
+    return json.dumps(said["body"]).encode() if "body" in said else b""
+
+
+def _refuse(names: set[str], because: str) -> None:
+    if names:
+        raise ValueError(f"{because} {', '.join(sorted(map(repr, names)))}")
+
+
+def _twice(names: list[str]) -> set[str]:
+    return {name for name in names if names.count(name) > 1}
