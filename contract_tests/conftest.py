@@ -19,6 +19,7 @@ FAMILIES = sorted({*ENTRIES.values(), *(name.partition(".")[0] for name in bundl
 CHECKS = (
     "examples",
     "scenarios",
+    "mutants",
     "status",
     "errors",
     "requests",

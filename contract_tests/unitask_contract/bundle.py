@@ -31,6 +31,12 @@ def validator(component: str) -> Draft202012Validator:
     return Draft202012Validator(schema)
 
 
+def allows(component: str, value: Any) -> bool:
+    """Whether a component allows a value."""
+    holder: Any = validator(component)  # its types are of a later version
+    return next(holder.iter_errors(value), None) is None
+
+
 @cache
 def entries() -> dict[str, dict[str, Any]]:
     """The catalogue (x-tasks) by the names of its classes."""
@@ -38,9 +44,41 @@ def entries() -> dict[str, dict[str, Any]]:
 
 
 @cache
+def outputs_of(model: object, task_type: object) -> tuple[str, ...]:
+    """The components that the output of a task with these names may be one of; none for names that are not known."""
+    named = (entry for entry in entries().values() if (entry["model"], entry["task_type"]) == (model, task_type))
+    return tuple(sorted({entry["output"] for entry in named}))
+
+
+@cache
 def families() -> tuple[str, ...]:
     """Every family of the catalogue, in alphabetical order."""
     return tuple(sorted({entry["family"] for entry in entries().values()}))
+
+
+@cache
+def answer_component(operation: str, part: str) -> str:
+    """The component of an operation's answer: `part` is "200" or "default".
+
+    Raises:
+        LookupError: There is no such operation.
+    """
+    for item in document()["paths"].values():
+        for method in METHODS:
+            if item.get(method, {}).get("operationId") == operation:
+                answer = _resolved(item[method]["responses"][part])
+                reference: str = answer["content"]["application/json"]["schema"]["$ref"]
+                return reference.rpartition("/")[2]
+    raise LookupError(f"the contract has no operation {operation}")
+
+
+def _resolved(node: dict[str, Any]) -> dict[str, Any]:
+    while "$ref" in node:
+        target: Any = document()
+        for step in node["$ref"].removeprefix("#/").split("/"):
+            target = target[step]
+        node = target
+    return node
 
 
 @cache

@@ -47,7 +47,7 @@ class Played:
     error: errors.UnitaskError | None = None
 
 
-class _Time:
+class Time:
     """Time that passes while somebody sleeps, and a second with each request."""
 
     def __init__(self, played: Played) -> None:
@@ -55,24 +55,28 @@ class _Time:
         self._played = played
 
     def clock(self) -> Moment:
+        """Now."""
         return Moment(self._now, UNIX + self._now)
 
     def sleep(self, seconds: float) -> None:
+        """Let time pass."""
         self._now += seconds
         if seconds:
             self._played.slept.append(round(seconds, 9))
 
     async def sleep_async(self, seconds: float) -> None:
+        """Let time pass."""
         self.sleep(seconds)
 
     def tick(self) -> None:
+        """Let a request take its time."""
         self._now += 1.0
 
 
 def scripted(scenario: Scenario, shell: str) -> Played:
     """Play a scenario over scripted answers with a client of either kind."""
     played = Played()
-    time = _Time(played)
+    time = Time(played)
     coming: dict[str, list[Answer]] = defaultdict(list)
     for answer in scenario.answers:
         coming[answer.operation].append(answer)
@@ -95,7 +99,7 @@ def scripted(scenario: Scenario, shell: str) -> Played:
     return played
 
 
-def perform(scenario: Scenario, shell: str, played: Played, time: _Time, base_url: str, **settings: Any) -> None:
+def perform(scenario: Scenario, shell: str, played: Played, time: Time, base_url: str, **settings: Any) -> None:
     """Make the call of a scenario, and note how it ends."""
     try:
         if shell == "sync":
@@ -107,7 +111,7 @@ def perform(scenario: Scenario, shell: str, played: Played, time: _Time, base_ur
         played.error = error
 
 
-async def _perform_async(scenario: Scenario, time: _Time, base_url: str, settings: dict[str, Any]) -> Any:
+async def _perform_async(scenario: Scenario, time: Time, base_url: str, settings: dict[str, Any]) -> Any:
     async with AsyncClient(KEY, base_url, clock=time.clock, sleep=time.sleep_async, **settings) as client:
         called = _call(scenario, client)
         return await called if not hasattr(called, "__aiter__") else [row async for row in called]

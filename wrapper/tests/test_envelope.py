@@ -392,12 +392,21 @@ def test_kept_body_and_message_are_short() -> None:
 
 @pytest.mark.parametrize(
     ("body", "said"),
-    [({"code": 200, "message": "task canceled"}, "task canceled"), ({"message": 7}, ""), (b"", ""), (b"<html>", "")],
-    ids=["message", "other type", "empty", "HTML"],
+    [({"code": 200, "message": "task canceled"}, "task canceled"), ({"message": 7}, ""), (b"", "")],
+    ids=["message", "other type", "empty"],
 )
 def test_acknowledgement_is_its_message(body: Any, said: str) -> None:
     """Such an answer carries no task."""
     assert envelope.read_acknowledgement(answer(200, body)) == said
+
+
+@pytest.mark.parametrize("body", [b"<html>", [], "done"])
+def test_what_is_no_acknowledgement_is_an_error(body: Any) -> None:
+    """A page of a proxy cancels nothing."""
+    broken = envelope.read_acknowledgement(answer(200, body))
+
+    assert type(broken) is errors.ProviderBroken
+    assert "HTTP 200 with no acknowledgement" in str(broken)
 
 
 def test_acknowledgement_can_be_a_refusal() -> None:

@@ -20,7 +20,7 @@ T = TypeVar("T", bound="HistoryPage")
 class HistoryPage:
     """One page of the history."""
 
-    data: list[HistoryRow] | None | Unset = UNSET
+    data: list[HistoryRow] | None
     page: int | Unset = UNSET
     """ Which page. """
     size: int | Unset = UNSET
@@ -30,10 +30,8 @@ class HistoryPage:
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        data: list[dict[str, Any]] | None | Unset
-        if isinstance(self.data, Unset):
-            data = UNSET
-        elif isinstance(self.data, list):
+        data: list[dict[str, Any]] | None
+        if isinstance(self.data, list):
             data = []
             for data_type_0_item_data in self.data:
                 data_type_0_item = data_type_0_item_data.to_dict()
@@ -50,9 +48,11 @@ class HistoryPage:
 
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
-        field_dict.update({})
-        if data is not UNSET:
-            field_dict["data"] = data
+        field_dict.update(
+            {
+                "data": data,
+            }
+        )
         if page is not UNSET:
             field_dict["page"] = page
         if size is not UNSET:
@@ -68,10 +68,8 @@ class HistoryPage:
 
         d = json_object(src_dict)
 
-        def _parse_data(data: object) -> list[HistoryRow] | None | Unset:
+        def _parse_data(data: object) -> list[HistoryRow] | None:
             if data is None:
-                return data
-            if isinstance(data, Unset):
                 return data
             if isinstance(data, list):
                 data_type_0: list[HistoryRow] = []
@@ -84,7 +82,7 @@ class HistoryPage:
                 return data_type_0
             raise TypeError(f"data is neither null nor as documented: {type(data).__name__}")
 
-        data = _parse_data(d.pop("data", UNSET))
+        data = _parse_data(d.pop("data"))
 
         page = d.pop("page", UNSET)
 

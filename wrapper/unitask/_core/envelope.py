@@ -76,17 +76,24 @@ def read_notification(body: dict[str, Any]) -> Task[Output] | None:
 
 
 def read_acknowledgement(answer: Answer) -> str | errors.ApiError:
-    """The message of an answer that carries no task, or the refusal that it is."""
+    """The message of an answer that carries no task, or the refusal that it is; an empty body has none."""
     if not _succeeded(answer):
         return refusal(answer)
-    message = (_json_object(answer.body) or {}).get("message")
+    body = _json_object(answer.body)
+    if body is None and answer.body.strip():
+        return _broken(answer, "no acknowledgement")
+    message = (body or {}).get("message")
     return message if isinstance(message, str) else ""
 
 
 def read_account(answer: Answer) -> Account | errors.ApiError:
     """The account, without the key that is in the answer."""
     data = _data(answer)
-    return data if isinstance(data, errors.ApiError) else Account({**data, "api_key": "***"})
+    if isinstance(data, errors.ApiError):
+        return data
+    if is_object(data.get("data")):  # an envelope in another one
+        return _broken(answer, "no account")
+    return Account({**data, "api_key": "***"})
 
 
 def read_active_tasks(answer: Answer) -> dict[str, ActiveTasks] | errors.ApiError:
@@ -94,24 +101,28 @@ def read_active_tasks(answer: Answer) -> dict[str, ActiveTasks] | errors.ApiErro
     data = _data(answer)
     if isinstance(data, errors.ApiError):
         return data
+    if not all(counts is None or is_object(counts) for counts in data.values()):
+        return _broken(answer, "no counts of tasks")
     return {group: ActiveTasks(as_object(counts)) for group, counts in data.items()}
 
 
 def read_history(answer: Answer) -> tuple[list[HistoryRow], int | None] | errors.ApiError:
     """The rows of a page, and how many rows there are in all, when that is said.
 
-    Rows are in `data.data`; clients (2025) also look for them in `data`, `data.items` and `data.list`.
+    Rows are in `data.data`; clients (2025) also look for them in `data`, `data.items` and `data.list`. With a row that
+    cannot be read it is no page: that row may be the one that somebody looks for.
     """
     if not _succeeded(answer):
         return refusal(answer)
     data: object = (_json_object(answer.body) or {}).get("data")
     page = as_object(data)
-    lists = (data, page.get("data"), page.get("items"), page.get("list"))
-    rows = next((rows for rows in lists if is_list(rows)), None)
-    if rows is None and not page:
+    named = [page[name] for name in ("data", "items", "list") if name in page]
+    rows: object = data if is_list(data) else next((rows for rows in named if rows is not None), None)
+    found = [HistoryRow(row) for row in rows if is_object(row)] if is_list(rows) else []
+    is_empty_page = rows is None and named
+    if not is_empty_page and not (is_list(rows) and len(found) == len(rows)):
         return _broken(answer, "no page of the history")
     total = page.get("total")
-    found = [HistoryRow(row) for row in rows or [] if is_object(row)]
     return found, total if isinstance(total, int) and not isinstance(total, bool) else None
 
 

@@ -1,0 +1,28 @@
+"""No documented answer, changed in one step, ends in an exception that is not ours, or in silence."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from unitask_contract.mutation import BAD, BODIES, VALUES, judged, mutants, tolerances
+
+pytestmark = pytest.mark.contract("mutants")
+
+
+def test_every_wrong_answer_is_told_or_tolerated_by_name() -> None:
+    """What the spec allows is understood; what it does not is a typed error, or a tolerance with a reason."""
+    found = [(str(mutant), *judged(mutant)) for mutant in mutants()]
+
+    assert [finding for finding in found if finding[1] in BAD] == []
+    used = Counter(words for _, verdict, words in found if verdict == "tolerated")
+    assert {one.name for one in tolerances()} == used.keys()  # none that nothing needs
+    assert len(VALUES) + len(BODIES) >= 13
+
+
+def test_wrong_answers_are_found_to_be_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that reads anything is found out."""
+    monkeypatch.setattr("unitask.record.Record._broken", lambda *_: None)
+    found = {judged(mutant)[0] for mutant in mutants() if mutant.operator == "list" and "image_url" in mutant.path}
+
+    assert "silent" in found

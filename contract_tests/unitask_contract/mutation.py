@@ -1,0 +1,321 @@
+"""Wrong answers: every documented body, changed in one step, and what a client makes of it.
+
+A mutant that the spec still allows must be understood. One that it does not must end in a typed error, when the call is
+made or when the broken part is read, or in a tolerance of `tolerances.yaml`, which has a name and a reason. Anything
+else is a finding: an exception that is not ours ("untyped"), or nothing at all ("silent").
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from functools import cache
+from importlib.resources import files
+from typing import Any, cast
+
+import httpx
+import yaml
+from unitask import Client, errors, tasks
+
+from . import bundle
+from .playing import BASE_URL, KEY, Played, Time
+
+HUGE = 10**400
+Path = tuple[str | int, ...]
+
+
+class Verdict(StrEnum):
+    """What became of a mutant."""
+
+    UNDERSTOOD = "understood"  # the spec allows it, and it was read
+    TYPED = "typed"
+    TOLERATED = "tolerated"
+    REFUSED = "refused"  # the spec allows it, and it was not read
+    UNTYPED = "untyped"
+    SILENT = "silent"
+
+
+BAD = (Verdict.REFUSED, Verdict.UNTYPED, Verdict.SILENT)
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A documented body with one thing changed.
+
+    Attributes:
+        operation: The operation that it answers.
+        path: Where the change is; the numbers in lists are stars.
+        valid: Whether the spec allows it.
+        refusal: Whether the documented body is a refusal.
+    """
+
+    example: str
+    operation: str
+    operator: str
+    path: str
+    content: bytes
+    valid: bool
+    refusal: bool
+
+    def __str__(self) -> str:
+        return f"{self.example} {self.path or '/'} {self.operator}"
+
+
+def _is_scalar(value: object) -> bool:
+    return value is None or isinstance(value, bool | int | float)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+EMPTY: Mapping[str, Any] = {"str": "", "list": [], "dict": {}}
+# What takes the place of a value; nothing when the operator does not apply to it.
+VALUES: Mapping[str, Callable[[Any], list[Any]]] = {
+    "null": lambda value: [] if value is None else [None],
+    "text": lambda value: [] if _is_text(value) else ["a text"],
+    "number": lambda value: [] if isinstance(value, int | float) else [7],
+    "spelled": lambda value: [json.dumps(value)] if isinstance(value, bool | int | float) else [],
+    "flag": lambda value: [] if isinstance(value, bool) else [True],
+    "list": lambda value: [[value]],
+    "object": lambda value: [] if isinstance(value, dict) else [{"value": value}],
+    "empty": lambda value: [EMPTY[type(value).__name__]] if value and not _is_scalar(value) else [],
+    "recased": lambda value: [value.swapcase()] if _is_text(value) and value.swapcase() != value else [],
+    "suffixed": lambda value: [f"{value}~"] if _is_text(value) else [],
+    "blank around": lambda value: [f" {value}\n"] if _is_text(value) else [],
+    "surrogate": lambda value: ["\ud800"] if _is_text(value) else [],
+    "negative": lambda value: [-abs(value) - 1] if _is_number(value) else [],
+    "fraction": lambda value: [value + 0.5] if _is_number(value) else [],
+    "huge": lambda value: [HUGE] if _is_number(value) else [],
+}
+# What a whole body becomes.
+BODIES: Mapping[str, Callable[[bytes], bytes]] = {
+    "cut in half": lambda body: body[: len(body) // 2],
+    "cut at the end": lambda body: body[:-1],
+    "nothing": lambda _: b"",
+    "a page": lambda _: b"<!DOCTYPE html><title>Just a moment...</title>",
+    "a list": lambda body: b"[" + body + b"]",
+    "twice": lambda body: body + body,
+    "in another envelope": lambda body: b'{"code": 200, "data": ' + body + b', "message": "success"}',
+    "without its envelope": lambda body: json.dumps(json.loads(body).get("data")).encode(),
+    "as a text": lambda body: json.dumps(body.decode()).encode(),
+    "UTF-16": lambda body: body.decode().encode("utf-16"),
+    "a byte order mark": lambda body: b"\xef\xbb\xbf" + body,
+    "no UTF-8": lambda body: body.replace(b'"', b'"\xff', 1),
+    "nested deep": lambda _: b'{"data": ' * 100_000 + b"1" + b"}" * 100_000,
+}
+
+
+UNREADABLE = ("surrogate", "huge")  # no character, and no number that fits: a schema cannot forbid them
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def mutants() -> Iterator[Mutant]:
+    """Every mutant of every documented answer that a call of the client reads; each kind of change once a schema."""
+    done: set[tuple[str, str, str, str]] = set()
+    for name, example in bundle.document()["components"]["examples"].items():
+        if example["x-operation"] not in CALLS or example["x-part"] == "request":
+            continue
+        for mutant in _of_example(name, example):
+            kind = (_reader(example), mutant.operation, mutant.path, mutant.operator)
+            if kind not in done:
+                done.add(kind)
+                yield mutant
+
+
+def _reader(example: Mapping[str, Any]) -> str:
+    """The class that reads the output of an example, if it has one."""
+    data: Any = example["value"].get("data")
+    task = cast("dict[str, Any]", data) if isinstance(data, dict) else {}
+    return str((task.get("model"), task.get("task_type"), task.get("status")))
+
+
+def _of_example(name: str, example: Mapping[str, Any]) -> Iterator[Mutant]:
+    operation, value = example["x-operation"], example["value"]
+    component, refusal = bundle.answer_component(operation, example["x-part"]), example["x-part"] == "default"
+    for path, operator, changed in _changes(value):
+        pointer = _pointer(path)
+        valid = operator not in UNREADABLE and pointer != "/data/task_id" and _is_allowed(component, changed)
+        yield Mutant(name, operation, operator, pointer, json.dumps(changed).encode(), valid, refusal)
+    body = json.dumps(value).encode()
+    for path, doubled in _doubled(value):
+        yield Mutant(name, operation, "key twice", _pointer(path), doubled, valid=False, refusal=refusal)
+    for operator, change in BODIES.items():
+        yield Mutant(name, operation, operator, "", change(body), valid=False, refusal=refusal)
+
+
+def _is_allowed(component: str, value: Any) -> bool:
+    """Whether the spec allows an answer: the envelope, and the output of the task in it."""
+    if not bundle.allows(component, value):
+        return False
+    data: Any = value.get("data")
+    task = cast("dict[str, Any]", data) if isinstance(data, dict) else {}
+    outputs = bundle.outputs_of(task.get("model"), task.get("task_type")) if task.get("output") is not None else ()
+    return not outputs or any(bundle.allows(name, task["output"]) for name in outputs)
+
+
+def _changes(value: Any) -> Iterator[tuple[Path, str, Any]]:
+    """Every change of one part: where, by which operator, and the whole value then."""
+    for path, part in _parts(value):
+        if path and isinstance(path[-1], str):
+            yield path, "dropped", _without(value, path)
+        for operator, change in VALUES.items():
+            for new in change(part):
+                yield path, operator, _with(value, path, new)
+        if isinstance(part, dict):
+            yield path, "another field", _with(value, path, {**part, "x_unknown": {"a": [1]}})
+
+
+def _parts(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    if path:
+        yield path, value
+    if isinstance(value, dict):
+        for key, part in cast("dict[str, Any]", value).items():
+            yield from _parts(part, (*path, key))
+    elif isinstance(value, list):
+        for number, part in enumerate(cast("list[object]", value)):
+            yield from _parts(part, (*path, number))
+
+
+def _with(value: Any, path: Path, new: Any) -> Any:
+    changed = copy.deepcopy(value)
+    holder = _holder(changed, path)
+    holder[path[-1]] = new
+    return changed
+
+
+def _without(value: Any, path: Path) -> Any:
+    changed = copy.deepcopy(value)
+    del _holder(changed, path)[path[-1]]
+    return changed
+
+
+def _holder(value: Any, path: Path) -> Any:
+    for step in path[:-1]:
+        value = value[step]
+    return value
+
+
+def _doubled(value: Any) -> Iterator[tuple[Path, bytes]]:
+    """The body with a key of an object written twice, the second time as null."""
+    for path, part in _parts(value):
+        if isinstance(path[-1], str):
+            marked = json.dumps(_with(value, path, "\0here"))
+            key = json.dumps(path[-1])
+            yield path, marked.replace('"\\u0000here"', f"{json.dumps(part)}, {key}: null").encode()
+
+
+def _pointer(path: Path) -> str:
+    return "".join(f"/{'*' if isinstance(step, int) else step}" for step in path)
+
+
+# What a client is asked when an answer of the operation comes.
+CALLS: Mapping[str, Callable[[Client, str], Any]] = {
+    "create_task": lambda client, _: client.submit(tasks.Raw("m", "t")),
+    "get_task": lambda client, task_id: client.get(task_id),
+    "cancel_task": lambda client, task_id: client.cancel(task_id),
+    "get_account_info": lambda client, _: client.account(),
+    "list_active_tasks": lambda client, _: client.active_tasks(),
+    "list_task_history": lambda client, _: list(client.history()),
+    "upload_file": lambda client, _: client.upload(b"ID3"),
+}
+
+
+def judged(mutant: Mutant) -> tuple[Verdict, str]:
+    """What becomes of a mutant, and the words of the error or the name of the tolerance."""
+    value: dict[str, Any] = bundle.document()["components"]["examples"][mutant.example]["value"]
+    data: dict[str, Any] = value.get("data") or {}
+    task_id: str = data.get("task_id") or "some-task"
+    status = value["code"] if mutant.refusal else 200
+    answer = httpx.Response(status, content=mutant.content, headers={"content-type": "application/json"})
+    transport = httpx.MockTransport(lambda _: answer)
+    time = Time(Played())
+    with Client(KEY, BASE_URL, transport=transport, clock=time.clock, sleep=time.sleep, poll_patience=1.0) as client:
+        try:
+            read(CALLS[mutant.operation](client, task_id))
+        except errors.UnitaskError as error:
+            expected = mutant.refusal or not mutant.valid
+            return (Verdict.TYPED if expected else Verdict.REFUSED), f"{type(error).__name__}: {error}"
+        except Exception as error:  # the point of it
+            return Verdict.UNTYPED, f"{type(error).__name__}: {error}"
+    if mutant.valid:
+        return Verdict.UNDERSTOOD, ""
+    name = tolerance(mutant)
+    return (Verdict.TOLERATED, name) if name else (Verdict.SILENT, "")
+
+
+def read(result: Any) -> None:
+    """Read everything that a result has, as a program could.
+
+    Raises:
+        UnitaskError: A part of it is not what the documents say.
+    """
+    if isinstance(result, dict):
+        for value in cast("dict[str, Any]", result).values():
+            read(value)
+    elif isinstance(result, list | tuple):
+        for value in cast("list[Any]", result):
+            read(value)
+    elif hasattr(result, "raw"):
+        for name in _properties(result.__class__):
+            read(getattr(result, name))
+        repr(result)
+
+
+@cache
+def _properties(kind: type[Any]) -> tuple[str, ...]:
+    public = (name for name in dir(kind) if not name.startswith("_"))
+    return tuple(name for name in public if isinstance(getattr(kind, name), property))
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """Wrong answers that are let pass, and why.
+
+    Attributes:
+        operations: Those that it is for; empty: all.
+        operators: Those that it is for; empty: all.
+        paths: Where; a path ends with * to mean everything below.
+    """
+
+    name: str
+    reason: str
+    operations: frozenset[str]
+    operators: frozenset[str]
+    paths: tuple[str, ...]
+
+    def covers(self, mutant: Mutant) -> bool:
+        """Whether this wrong answer is one of them."""
+        return (
+            (not self.operations or mutant.operation in self.operations)
+            and (not self.operators or mutant.operator in self.operators)
+            and any(fnmatchcase(mutant.path, path.replace("/*/", "/[*]/")) for path in self.paths)
+        )
+
+
+@cache
+def tolerances() -> tuple[Tolerance, ...]:
+    """Every tolerance, as tolerances.yaml has them."""
+    text = files("unitask_contract").joinpath("tolerances.yaml").read_text(encoding="utf-8")
+    return tuple(
+        Tolerance(
+            name,
+            said["reason"],
+            frozenset(said.get("operations", [])),
+            frozenset(said.get("operators", [])),
+            tuple(said["paths"]),
+        )
+        for name, said in yaml.safe_load(text).items()
+    )
+
+
+def tolerance(mutant: Mutant) -> str:
+    """The name of the first tolerance that covers a mutant; empty when none does."""
+    return next((one.name for one in tolerances() if one.covers(mutant)), "")
