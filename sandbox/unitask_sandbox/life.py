@@ -1,6 +1,6 @@
 """A task's way from pending to its end, as time goes by.
 
-    pending -> processing -> completed | failed
+    staged -> pending -> processing -> completed | failed
 
 Rules of this file: whatever goes wrong with one task is that task's failure alone; nothing starts once `closing` is
 set, and what was begun then is done after the restart.
@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 
 from unitask_sandbox import bundle
+from unitask_sandbox.creation import QUEUE_SECONDS
 from unitask_sandbox.engines import ENGINES, EngineResult, run, simulate
 from unitask_sandbox.failures import TaskFailure
 from unitask_sandbox.files import OUTPUTS_KEPT, Files
@@ -62,6 +63,7 @@ class Life:
                 self._store.start(task_id, now)
             for task_id in self._store.due("processing", now):
                 self._process(task_id)
+            self._store.unstage(self._settings.concurrency, now + self._settings.seconds(QUEUE_SECONDS))
             self._files.forget_expired()
             return self._store.next_due()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -26,6 +27,11 @@ class Settings:
             keeps the balance that it has.
         any_key: Whether every other key is accepted too, with 10 USD each.
         data: Folder of the database and of the output files; None: a temporary one, removed at close.
+        concurrency: How many tasks an account may have pending or processing at once; a create beyond it is refused
+            with HTTP 429, or staged if it is of Midjourney. None: as many as it likes.
+        rate: How many requests a second an account may send; one beyond it is HTTP 429 with Retry-After. None: as many
+            as it likes.
+        plan: The plan of the accounts: "Free" is refused uploads with HTTP 403.
         speed: "instant": a task is done as soon as it can be; "real": it takes its typical time; a number: that many
             times faster than real.
         autorun: Whether tasks move by themselves; if not, they move in `Sandbox.advance()` alone.
@@ -42,6 +48,9 @@ class Settings:
     keys: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({"sandbox": STARTING_USD}), repr=False)
     any_key: bool = False
     data: Path | None = None
+    concurrency: int | None = None
+    rate: float | None = None
+    plan: Literal["Free", "Creator", "Pro"] = "Creator"
     speed: Literal["instant", "real"] | float = "instant"
     autorun: bool = True
     engine_process: bool = True
@@ -55,6 +64,10 @@ class Settings:
     def __post_init__(self) -> None:
         if self.speed not in ("instant", "real") and not (not isinstance(self.speed, str) and self.speed > 0):
             raise ValueError(f"speed {self.speed!r}: give 'instant', 'real' or a number above 0")
+        if self.concurrency is not None and self.concurrency < 1:
+            raise ValueError(f"concurrency {self.concurrency!r}: give a number from 1 on, or None for no limit")
+        if self.rate is not None and not 0 < self.rate < math.inf:
+            raise ValueError(f"rate {self.rate!r}: give a number of requests a second above 0, or None for no limit")
         if unknown := sorted(self.defects - DEFECTS.keys()):
             raise ValueError(f"no such defect: {', '.join(unknown)}; there are {', '.join(DEFECTS)}")
         if "" in self.keys:
