@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, get_args
 
 from unitask_sandbox.defects import DEFECTS
 from unitask_sandbox.faults import Fault
@@ -16,6 +16,7 @@ from unitask_sandbox.inputs import fetch_url
 from unitask_sandbox.webhooks import post_webhook
 
 STARTING_USD = 10.0
+Plan = Literal["Free", "Creator", "Pro"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,7 @@ class Settings:
     data: Path | None = None
     concurrency: int | None = None
     rate: float | None = None
-    plan: Literal["Free", "Creator", "Pro"] = "Creator"
+    plan: Plan = "Creator"
     speed: Literal["instant", "real"] | float = "instant"
     autorun: bool = True
     engine_process: bool = True
@@ -68,6 +69,8 @@ class Settings:
             raise ValueError(f"concurrency {self.concurrency!r}: give a number from 1 on, or None for no limit")
         if self.rate is not None and not 0 < self.rate < math.inf:
             raise ValueError(f"rate {self.rate!r}: give a number of requests a second above 0, or None for no limit")
+        if self.plan not in get_args(Plan):
+            raise ValueError(f"plan {self.plan!r}: there are {', '.join(get_args(Plan))}")
         if unknown := sorted(self.defects - DEFECTS.keys()):
             raise ValueError(f"no such defect: {', '.join(unknown)}; there are {', '.join(DEFECTS)}")
         if "" in self.keys:
