@@ -74,7 +74,7 @@ def sandbox(defects: frozenset[str] = frozenset()) -> Iterator[Provider]:
     schema = schemathesis.openapi.from_dict(provider_view())
     schema.app = app
     try:
-        with httpx.Client(transport=_InProcess(app), base_url="http://sandbox.test") as http:
+        with httpx.Client(transport=InProcess(app), base_url="http://sandbox.test") as http:
             yield Provider(http, schema, key, app.state.sandbox.advance)
     finally:
         app.state.sandbox.close()
@@ -164,7 +164,7 @@ def _no_webhook(url: str, *_rest: object) -> int:
     raise OSError(f"{url} is not called in tests")
 
 
-class _InProcess(httpx.BaseTransport):
+class InProcess(httpx.BaseTransport):
     """Calls an ASGI application, one event loop a request."""
 
     def __init__(self, app: Any) -> None:
