@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 import respx
-from unitask import AsyncClient, Client, State, errors, tasks
-from unitask_sandbox import Settings, running, samples
+from unitask import AsyncClient, Client, Outcome, State, errors, tasks
+from unitask_sandbox import Fault, Settings, running, samples
 
 from sandbox.tests.recogniser import judge
 
@@ -204,6 +204,17 @@ def test_legacy_output_can_be_downloaded(name: str, kind: str, base_url: str, tm
 
     assert [file.kind for file in task.output.files] == [kind]
     assert path.stat().st_size > 500
+
+
+@pytest.mark.contract("provider")
+def test_lost_legacy_create_is_not_taken_for_absent() -> None:
+    """It was accepted; the history lists it under the names of today, and a client that saw none would pay twice."""
+    with running(Settings(faults=(Fault("legacy_mj_imagine", "lose"),))) as url, quick_client(url) as client:
+        with pytest.raises(errors.SubmissionUncertain) as lost:
+            client.submit(made("LegacyMidjourneyImagine"))
+
+        assert lost.value.find(client).outcome is Outcome.UNCLEAR
+        assert [row.model for row in client.history()] == ["midjourney"]
 
 
 @pytest.mark.contract("provider")
