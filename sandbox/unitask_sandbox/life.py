@@ -63,9 +63,11 @@ class Life:
                 self._store.start(task_id, now)
             for task_id in self._store.due("processing", now):
                 self._process(task_id)
-            self._store.unstage(self._settings.concurrency, now + self._settings.seconds(QUEUE_SECONDS))
             self._files.forget_expired()
-            return self._store.next_due()
+            pending_until = now + self._settings.seconds(QUEUE_SECONDS)
+            unstaged = self._store.unstage(self._settings.concurrency, pending_until)
+            next_due = self._store.next_due()
+            return min(pending_until, next_due or pending_until) if unstaged else next_due
 
     def next_expiry(self) -> float | None:
         """When the next file expires; None when there is none."""

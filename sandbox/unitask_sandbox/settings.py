@@ -28,11 +28,6 @@ class Settings:
             keeps the balance that it has.
         any_key: Whether every other key is accepted too, with 10 USD each.
         data: Folder of the database and of the output files; None: a temporary one, removed at close.
-        concurrency: How many tasks an account may have pending or processing at once; a create beyond it is refused
-            with HTTP 429, or staged if it is of Midjourney. None: as many as it likes.
-        rate: How many requests a second an account may send; one beyond it is HTTP 429 with Retry-After. None: as many
-            as it likes.
-        plan: The plan of the accounts: "Free" is refused uploads with HTTP 403.
         speed: "instant": a task is done as soon as it can be; "real": it takes its typical time; a number: that many
             times faster than real.
         autorun: Whether tasks move by themselves; if not, they move in `Sandbox.advance()` alone.
@@ -41,6 +36,11 @@ class Settings:
         fetch: Gets the bytes behind the address of an input; raises OSError when it cannot.
         send_webhook: Posts a body with headers to an address and returns the HTTP status of the answer; raises OSError
             when none comes.
+        concurrency: How many tasks an account may have pending or processing at once; a create beyond it is refused
+            with HTTP 429, or staged if it is of Midjourney. None: as many as it likes.
+        rate: How many requests a second an account may send; one beyond it is HTTP 429 with Retry-After. None: as many
+            as it likes.
+        plan: The plan of the accounts: "Free" is refused uploads with HTTP 403.
         public_url: Base of the addresses of output files; None: the address that the request came to.
         defects: Planted bugs, by name: see `unitask_sandbox.defects`.
         faults: What goes wrong with the first requests of an operation; `Sandbox.fault` adds more.
@@ -49,15 +49,15 @@ class Settings:
     keys: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({"sandbox": STARTING_USD}), repr=False)
     any_key: bool = False
     data: Path | None = None
-    concurrency: int | None = None
-    rate: float | None = None
-    plan: Plan = "Creator"
     speed: Literal["instant", "real"] | float = "instant"
     autorun: bool = True
     engine_process: bool = True
     clock: Callable[[], float] = time.time
     fetch: Callable[[str], bytes] = fetch_url
     send_webhook: Callable[[str, bytes, Mapping[str, str]], int] = post_webhook
+    concurrency: int | None = None
+    rate: float | None = None
+    plan: Plan = "Creator"
     public_url: str | None = None
     defects: frozenset[str] = frozenset()
     faults: tuple[Fault, ...] = ()
@@ -65,16 +65,19 @@ class Settings:
     def __post_init__(self) -> None:
         if self.speed not in ("instant", "real") and not (not isinstance(self.speed, str) and self.speed > 0):
             raise ValueError(f"speed {self.speed!r}: give 'instant', 'real' or a number above 0")
+        if unknown := sorted(self.defects - DEFECTS.keys()):
+            raise ValueError(f"no such defect: {', '.join(unknown)}; there are {', '.join(DEFECTS)}")
+        if "" in self.keys:
+            raise ValueError("an API key must not be empty")
+        self._check_limits()
+
+    def _check_limits(self) -> None:
         if self.concurrency is not None and self.concurrency < 1:
             raise ValueError(f"concurrency {self.concurrency!r}: give a number from 1 on, or None for no limit")
         if self.rate is not None and not 0 < self.rate < math.inf:
             raise ValueError(f"rate {self.rate!r}: give a number of requests a second above 0, or None for no limit")
         if self.plan not in get_args(Plan):
             raise ValueError(f"plan {self.plan!r}: there are {', '.join(get_args(Plan))}")
-        if unknown := sorted(self.defects - DEFECTS.keys()):
-            raise ValueError(f"no such defect: {', '.join(unknown)}; there are {', '.join(DEFECTS)}")
-        if "" in self.keys:
-            raise ValueError("an API key must not be empty")
 
     def seconds(self, typical: float) -> float:
         """How long something that typically takes so many seconds takes here."""

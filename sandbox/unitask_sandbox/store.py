@@ -147,14 +147,16 @@ class Store:
                 db.execute("INSERT INTO webhooks (task_id, base_url) VALUES (?, ?)", (task.task_id, webhook))
         return task
 
-    def unstage(self, limit: int | None, due_at: float) -> None:
-        """Make staged tasks pending, the oldest first, while their accounts have room."""
+    def unstage(self, limit: int | None, due_at: float) -> bool:
+        """Make staged tasks pending, the oldest first, while their accounts have room; whether there were any."""
+        changed = False
         query = "SELECT task_id, account FROM tasks WHERE status = 'staged' ORDER BY created_at, rowid"
         for task_id, account in self._rows(query):
             with self._transaction() as db:
                 if limit is None or _count(db, _UNDER_WAY, account) < limit:
                     change = "UPDATE tasks SET status = 'pending', due_at = ? WHERE task_id = ? AND status = 'staged'"
-                    db.execute(change, (due_at, task_id))
+                    changed = bool(db.execute(change, (due_at, task_id)).rowcount) or changed
+        return changed
 
     def record(self, task: Task) -> None:
         """Add a task that has ended before it began."""
