@@ -233,6 +233,26 @@ def test_webhook_tells_what_a_look_tells(http_with: HttpWith, path: str, asked: 
     assert told == [("http://me.test/hook", seen, "s")]
 
 
+@pytest.mark.parametrize("odd", [5, None, ["http://me.test"], {}])
+@pytest.mark.parametrize("name", ["webhook_endpoint", "webhook_secret"])
+def test_odd_webhook_of_an_open_input_is_refused(http_with: HttpWith, name: str, odd: object) -> None:
+    """Nothing is known of the fields of describe, blend and seed; what has no endpoint's form is none all the same."""
+    answer = http_with()("POST", "/mj/v2/blend", json={name: odd})
+
+    assert answer.status_code == 400
+    assert f"webhook_config.{name.removeprefix('webhook_')} must be of type string" in answer.json()["message"]
+
+
+@pytest.mark.parametrize("field", ["webhook_config", "result_type", "input", "version"])
+def test_fields_of_other_protocols_mean_nothing(http_with: HttpWith, field: str) -> None:
+    """They are taken as what they are: fields that nobody knows."""
+    http = http_with()
+    task_id = create(http, "/mj/v2/seed", {field: "x"})
+    http.sandbox.advance()
+
+    assert look(http, MJ_LOOK, task_id)["status"] == "finished"
+
+
 def test_pictures_of_a_legacy_task_do_not_stay(sandbox_with: Any) -> None:
     """Once the task has ended, nothing of its input is left in the database."""
     sandbox: Sandbox = sandbox_with()

@@ -21,16 +21,14 @@ from unitask_sandbox.task import FILE, Task, rfc3339
 
 IMAGE_TOOLKIT = "Qubico/image-toolkit"
 FACE_SWAP, TOOLKIT, KLING, LUMA, MIDJOURNEY = "face_swap_v1", "image_toolkit_v2", "kling_v1", "luma_v1", "mj_v2"
-_MIDJOURNEY_TASKS = (
-    "imagine reroll upscale variation inpaint outpaint pan describe blend seed".split()  # noqa: SIM905
-)
+_PICTURES = ("imagine", "reroll", "upscale", "variation", "inpaint", "outpaint", "pan", "describe", "blend", "seed")
 
 CREATES: Mapping[str, tuple[str, str, str]] = {  # operation: protocol, and the model and task type of its tasks
     "legacy_create_face_swap": (FACE_SWAP, IMAGE_TOOLKIT, "face-swap"),
     "legacy_create_image_toolkit": (TOOLKIT, IMAGE_TOOLKIT, ""),  # the body says which
     "legacy_create_kling_video": (KLING, "kling", "video_generation"),
     "legacy_create_luma_video": (LUMA, "luma", "video_generation"),
-    **{f"legacy_mj_{name}": (MIDJOURNEY, "midjourney", name) for name in _MIDJOURNEY_TASKS},
+    **{f"legacy_mj_{name}": (MIDJOURNEY, "midjourney", name) for name in _PICTURES},
 }
 LOOKS: Mapping[str, str] = {  # operation: protocol
     "legacy_fetch_face_swap": FACE_SWAP,
@@ -81,7 +79,7 @@ def read_creation(operation: str, body: bytes) -> Creation:
     entry = bundle.legacy_entry(operation)
     usual = bundle.task_type(model, task_type, given)
     kind = replace(usual, price=entry.get("price", {}), typical_seconds=float(entry["typical_seconds"]["value"]))
-    return Creation(kind, given, {"webhook_config": webhook} if (webhook := _webhook(asked)) else {}, shown)
+    return Creation(kind, given, _config(protocol, asked), shown)
 
 
 def _toolkit_creation(asked: dict[str, Any], shown: dict[str, Any]) -> Creation:
@@ -108,9 +106,14 @@ def _checked(operation: str, body: bytes) -> dict[str, Any]:
     return cast("dict[str, Any]", value)
 
 
-def _webhook(asked: Mapping[str, Any]) -> dict[str, Any]:
-    flat = {name: asked[f"webhook_{name}"] for name in ("endpoint", "secret") if f"webhook_{name}" in asked}
-    return {**flat, **asked.get("webhook_config", {})}
+def _config(protocol: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Where the end is to be told; the page says of Midjourney's open inputs nothing that could be checked before."""
+    if protocol == KLING:
+        return {"webhook_config": asked.get("webhook_config", {})}
+    names = {"endpoint", "secret"} if protocol == MIDJOURNEY else ()
+    config = {"webhook_config": {name: asked[f"webhook_{name}"] for name in names if f"webhook_{name}" in asked}}
+    bundle.check("TaskConfig", config)
+    return config
 
 
 def _echo(given: Mapping[str, Any], media: Collection[str]) -> dict[str, Any]:
