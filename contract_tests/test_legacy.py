@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import httpx
 import pytest
 import respx
-from unitask import Client, State, errors, tasks
+from unitask import AsyncClient, Client, Outcome, State, errors, tasks
+from unitask_sandbox import Fault, Settings, running, samples
 
-from .support import BASE_URL, KEY, examples
+from sandbox.tests.recogniser import judge
+
+from .provider import BLANK
+from .support import BASE_URL, KEY, bundle, examples
 
 pytestmark = pytest.mark.contract("requests")
 
@@ -111,3 +122,108 @@ def test_legacy_webhook_secret_is_hidden() -> None:
             made.submit(task)
 
     assert secret not in str(refused.value) + refused.value.body
+
+
+# Against the sandbox, end to end.
+
+SOURCES = {"target_image": samples.ASTRONAUT, "swap_image": samples.GRACE_HOPPER}
+MADE: dict[str, dict[str, Any]] = {  # inputs of the legacy task types that need one
+    "LegacyFaceSwap": {name: base64.b64encode(path.read_bytes()).decode() for name, path in SOURCES.items()},
+    "LegacyMidjourneyUpscale": {"origin_task_id": "an-id", "index": "1"},
+    "LegacyMidjourneyVariation": {"origin_task_id": "an-id", "index": "2"},
+    "LegacyMidjourneyReroll": {"origin_task_id": "an-id"},
+    "LegacyMidjourneyInpaint": {"origin_task_id": "an-id", "mask": "bWFzaw=="},
+    "LegacyMidjourneyOutpaint": {"origin_task_id": "an-id", "zoom_ratio": "2"},
+    "LegacyMidjourneyPan": {"origin_task_id": "an-id", "direction": "up"},
+    "LegacyMidjourneyDescribe": {},
+    "LegacyMidjourneyBlend": {},
+    "LegacyMidjourneySeed": {},
+}
+LEGACY = [entry["name"] for entry in bundle()["x-tasks"] if entry["protocol"] != "unified"]
+
+
+def made(name: str) -> Any:
+    """A task of a legacy type; those of which nothing else is needed have a prompt."""
+    return getattr(tasks, name)(**MADE.get(name, {"prompt": "a cat"}))
+
+
+def quick_client(base_url: str) -> Client:
+    """A client that looks sooner than a real provider is worth looking at."""
+    return Client("sandbox", base_url, sleep=lambda seconds: time.sleep(min(seconds, 0.05)))
+
+
+@pytest.fixture(scope="module")
+def base_url() -> Iterator[str]:
+    """A sandbox on a free port."""
+    with running(Settings()) as url:
+        yield url
+
+
+@pytest.mark.contract("provider")
+@pytest.mark.parametrize("name", LEGACY)
+def test_legacy_task_type_runs_in_the_sandbox(name: str, base_url: str) -> None:
+    """Created, waited for and read, and paid what was estimated; what it says of itself is true of its raw answer."""
+    estimate = made(name).estimate_usd() or 0
+    with quick_client(base_url) as client:
+        before = client.account().balance_usd or 0
+        task = client.run(made(name))
+        paid = before - (client.account().balance_usd or 0)
+        unified = client.get(task.id)
+
+    assert task.state is unified.state is State.COMPLETED
+    assert paid == pytest.approx(estimate) == pytest.approx(unified.cost_usd)
+    assert unified.model != "legacy"
+
+
+@pytest.mark.contract("provider")
+def test_legacy_swap_is_judged_a_swap(base_url: str) -> None:
+    """The picture that the asynchronous client gets shows the source's face, in the form of old."""
+
+    async def swap() -> str:
+        async with AsyncClient("sandbox", base_url, sleep=lambda _: asyncio.sleep(0.05)) as client:
+            return (await client.run(made("LegacyFaceSwap"))).output.image or ""
+
+    swapped = base64.b64decode(asyncio.run(swap()))
+    target, source = (path.read_bytes() for path in SOURCES.values())
+
+    verdict = judge(target, swapped, source, exact=True)
+    assert verdict.accepted, verdict
+
+
+@pytest.mark.contract("provider")
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("LegacyFaceSwap", "image"), ("LegacyKlingVideo", "video"), ("LegacyMidjourneyImagine", "image")],
+)
+def test_legacy_output_can_be_downloaded(name: str, kind: str, base_url: str, tmp_path: Path) -> None:
+    """Its files are those of the answer."""
+    more = {"result_type": "url"} if name == "LegacyFaceSwap" else {}
+    with quick_client(base_url) as client:
+        task = client.run(getattr(tasks, name)(**MADE.get(name, {"prompt": "a cat"}), **more))
+        (path,) = client.download(task, tmp_path)
+
+    assert [file.kind for file in task.output.files] == [kind]
+    assert path.stat().st_size > 500
+
+
+@pytest.mark.contract("provider")
+def test_lost_legacy_create_is_not_taken_for_absent() -> None:
+    """It was accepted; the history lists it under the names of today, and a client that saw none would pay twice."""
+    with running(Settings(faults=(Fault("legacy_mj_imagine", "lose"),))) as url, quick_client(url) as client:
+        with pytest.raises(errors.SubmissionUncertain) as lost:
+            client.submit(made("LegacyMidjourneyImagine"))
+
+        assert lost.value.find(client).outcome is Outcome.UNCLEAR
+        assert [row.model for row in client.history()] == ["midjourney"]
+
+
+@pytest.mark.contract("provider")
+def test_legacy_failure_of_the_sandbox_is_no_face(base_url: str) -> None:
+    """The wrapper knows the reason by the old words, too."""
+    blank = base64.b64encode(BLANK).decode()
+    task = tasks.LegacyFaceSwap(target_image=blank, swap_image=blank)
+    with (
+        quick_client(base_url) as client,
+        pytest.raises(errors.NoFaceFound),
+    ):
+        client.run(task)

@@ -126,17 +126,19 @@ def test_estimate_is_what_the_sandbox_charges(name: str) -> None:
 
 
 def test_sandbox_bills_the_estimate() -> None:
-    """With the balance, and in the task."""
+    """Put aside in the balance at once, and taken in the task that is done."""
     task = tasks.Kling3Video(prompt="a bear", mode="pro", enable_audio=True, duration=7)
     sandbox = Sandbox(Settings(keys={"sandbox": 10.0}, autorun=False))
     try:
         accepted = sandbox.accept("sandbox", json.dumps(request_body(task)).encode())
         left = sandbox.balance("sandbox")
+        sandbox.advance()
+        done = sandbox.get("sandbox", accepted.task_id)
     finally:
         sandbox.close()
 
-    assert task.estimate_usd() == accepted.consume / 1e7 == 1.4
-    assert left == 8.6
+    assert task.estimate_usd() == accepted.frozen / 1e7 == done.consume / 1e7 == 1.4
+    assert (accepted.consume, left) == (0, 8.6)
 
 
 def bills() -> Iterator[tuple[str, dict[str, Any], int]]:

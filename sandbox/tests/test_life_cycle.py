@@ -287,7 +287,14 @@ def test_database_of_an_earlier_version_keeps_its_files(sandbox_with: SandboxWit
     sandbox = sandbox_with(data=tmp_path)
     task_id = accept(sandbox)
     sandbox.advance()
-    for query in ("DROP INDEX tasks_history", "DROP TABLE webhooks", "DELETE FROM migrations WHERE number > 3"):
+    for query in (
+        "DROP INDEX tasks_history",
+        "DROP TABLE webhooks",
+        "DROP INDEX tasks_under_way",
+        "DROP INDEX tasks_staged",
+        "ALTER TABLE tasks DROP COLUMN legacy",
+        "DELETE FROM migrations WHERE number > 3",
+    ):
         sandbox._store._rows(query)
     sandbox.close()
     later = sandbox_with(data=tmp_path)

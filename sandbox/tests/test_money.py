@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -10,24 +11,129 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
 from unitask_sandbox import Sandbox, Settings, bundle
-from unitask_sandbox.engines import ENGINES
-from unitask_sandbox.failures import Refusal
+from unitask_sandbox.engines import ENGINES, EngineResult, simulated_picture
+from unitask_sandbox.failures import Refusal, TaskFailure
+from unitask_sandbox.pricing import POINT_MODELS
 
-from .local import MODEL, NO_FACE, PRICE, TASK_TYPE, Clock, SandboxWith, encoded, face_swap, fake_swap
+from .local import (
+    MODEL,
+    NO_FACE,
+    PRICE,
+    TASK_TYPE,
+    Clock,
+    HttpWith,
+    SandboxWith,
+    base64_of,
+    encoded,
+    face_swap,
+    fake_swap,
+)
 
 ACCOUNT = hashlib.sha256(b"sandbox").hexdigest()
 RECORDED = bundle.document()["components"]["examples"]["core.no-credit.create.500"]["value"]["data"]
+
+
+SONG = ("music-u", "generate_music")
+SONG_PRICE = 500_000
+BAD_SONG = "a song that cannot be made"
+
+
+def song(prompt: str = "a song") -> dict[str, Any]:
+    given = {"gpt_description_prompt": prompt, "lyrics_type": "instrumental"}
+    return {"model": SONG[0], "task_type": SONG[1], "input": given}
+
+
+def fake_song(given: Any) -> EngineResult:
+    if given["gpt_description_prompt"] == BAD_SONG:
+        raise TaskFailure("no song came of it")
+    return EngineResult({})
+
+
+def usage(sandbox: Sandbox, task_id: str) -> dict[str, Any]:
+    shown: dict[str, Any] = sandbox.get("sandbox", task_id).body("")["meta"]["usage"]
+    return shown
+
+
+def purse(sandbox: Sandbox) -> tuple[int, int]:
+    account = sandbox._store.account(ACCOUNT)
+    return account.balance, account.frozen
 
 
 def test_create_charges_and_completion_keeps_the_charge(sandbox_with: SandboxWith) -> None:
     """The price is taken when the task is accepted: usage "llm", nothing frozen."""
     sandbox = sandbox_with()
     task = sandbox.accept("sandbox", encoded(face_swap()))
+    before = task.body("")["meta"]["usage"], purse(sandbox)
     sandbox.advance()
-    usage = sandbox.get("sandbox", task.task_id).body("")["meta"]["usage"]
 
-    assert task.body("")["meta"]["usage"] == usage == {"type": "llm", "frozen": 0, "consume": PRICE}
-    assert sandbox.balance("sandbox") == 9.99
+    assert before[0] == usage(sandbox, task.task_id) == {"type": "llm", "frozen": 0, "consume": PRICE}
+    assert before[1] == purse(sandbox) == (99_900_000, 0)
+
+
+@pytest.mark.parametrize(
+    ("ending", "kept", "reasons"),
+    [
+        ("completed", SONG_PRICE, ["freeze", "release", "charge"]),
+        ("failed", 0, ["freeze", "release"]),
+        ("cancelled", 0, ["freeze", "release"]),
+    ],
+)
+def test_points_are_frozen_and_taken_at_the_end(
+    sandbox_with: SandboxWith, monkeypatch: pytest.MonkeyPatch, ending: str, kept: int, reasons: list[str]
+) -> None:
+    """Of a task that is paid in points the price is put aside while it is under way, and taken if it is completed."""
+    monkeypatch.setitem(ENGINES, SONG, fake_song)
+    sandbox = sandbox_with()
+    task_id = sandbox.accept("sandbox", encoded(song(BAD_SONG if ending == "failed" else "a song"))).task_id
+    before = usage(sandbox, task_id), purse(sandbox)
+    sandbox.cancel("sandbox", task_id) if ending == "cancelled" else sandbox.advance()
+
+    assert before == ({"type": "point", "frozen": SONG_PRICE, "consume": 0}, (99_500_000, SONG_PRICE))
+    assert usage(sandbox, task_id) == {"type": "point", "frozen": SONG_PRICE, "consume": kept}
+    assert (sandbox.get("sandbox", task_id).status, purse(sandbox)) == (ending, (100_000_000 - kept, 0))
+    assert [reason for _, reason, _ in sandbox._store.ledger(ACCOUNT)] == reasons
+
+
+def test_points_of_a_task_that_has_ended_are_not_released_again(
+    sandbox_with: SandboxWith, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even by the defect that lets it be cancelled: what was taken is paid back, once."""
+    monkeypatch.setitem(ENGINES, SONG, fake_song)
+    sandbox = sandbox_with(defects=frozenset({"late-cancel"}))
+    task_id = sandbox.accept("sandbox", encoded(song())).task_id
+    sandbox.advance()
+    for _ in range(2):
+        sandbox.cancel("sandbox", task_id)
+
+    assert purse(sandbox) == (100_000_000, 0)
+
+
+def test_documented_bodies_are_paid_as_here() -> None:
+    """Wherever an example of the spec shows a type of usage, tasks of its model have it here."""
+    bodies = [example["value"].get("data") for example in bundle.document()["components"]["examples"].values()]
+    shown = {
+        (task["model"], usage["type"])
+        for task in bodies
+        if isinstance(task, dict) and (usage := task.get("meta", {}).get("usage", {}))
+    }
+    known = {(model, kind) for model, kind in shown if kind in ("llm", "point")}
+
+    assert len(known) >= 12
+    assert {(model, "point" if model in POINT_MODELS else "llm") for model, _ in known} == known
+
+
+def test_uploaded_file_has_a_price_and_a_foreign_one_has_not(http_with: HttpWith) -> None:
+    """What is paid by its size is looked at where it lies here; nothing is fetched from elsewhere for a price."""
+    http = http_with(fetch=lambda url: pytest.fail(f"{url} was fetched"))
+    picture = simulated_picture(1024, 1024)
+    file = {"file_name": "a.png", "file_data": base64_of(picture)}
+    url = http("POST", "/api/ephemeral_resource", json=file).json()["data"]["url"]
+    bills = []
+    for image in (base64_of(picture), url, "https://elsewhere.test/files/a.png"):
+        body = {"model": MODEL, "task_type": "segment", "input": {"image": image, "prompt": "hat"}}
+        bills.append(http("POST", "/api/v1/task", json=body).json()["data"]["meta"]["usage"]["consume"])
+
+    assert bills == [104_858, 104_858, 0]
 
 
 @pytest.mark.parametrize("ending", ["failed", "cancelled"])
@@ -62,34 +168,36 @@ def test_create_without_credit_fails_like_the_recorded_one(sandbox_with: Sandbox
     assert sandbox.balance("sandbox") == 0
 
 
-def must_be(refusal: Refusal, status: int) -> None:
-    assert refusal.status == status
+def must_be(refusal: Refusal, *statuses: int) -> None:
+    assert refusal.status in statuses
 
 
 class Money(RuleBasedStateMachine):
-    """Random operations on one account that can pay for five tasks at a time."""
+    """Random operations on one account that can pay for a few tasks at a time, and have four of them under way."""
 
     tasks = Bundle("tasks")
 
     def __init__(self) -> None:
         super().__init__()
         self.clock = Clock()
-        self.engines = patch.dict(ENGINES, {(MODEL, TASK_TYPE): fake_swap})
+        self.engines = patch.dict(ENGINES, {(MODEL, TASK_TYPE): fake_swap, SONG: fake_song})
         self.engines.start()
-        self.sandbox = Sandbox(
-            Settings(keys={"sandbox": 0.05}, autorun=False, engine_process=False, clock=self.clock, speed="real")
-        )
+        settings = {"autorun": False, "engine_process": False, "clock": self.clock, "speed": "real", "concurrency": 4}
+        self.sandbox = Sandbox(Settings(keys={"sandbox": 0.17}, **settings))
 
     def teardown(self) -> None:
         self.sandbox.close()
         self.engines.stop()
 
-    @rule(target=tasks, picture=st.sampled_from([b"a face", NO_FACE]))
-    def create(self, picture: bytes) -> object:
+    @rule(
+        target=tasks,
+        body=st.sampled_from([face_swap(b"a face"), face_swap(NO_FACE), song(), song(BAD_SONG)]),
+    )
+    def create(self, body: dict[str, Any]) -> object:
         try:
-            return self.sandbox.accept("sandbox", encoded(face_swap(picture))).task_id
+            return self.sandbox.accept("sandbox", encoded(body)).task_id
         except Refusal as refusal:
-            must_be(refusal, 500)
+            must_be(refusal, 429, 500)
             return multiple()
 
     @rule(task_id=tasks)
@@ -103,7 +211,7 @@ class Money(RuleBasedStateMachine):
     def cancel_many(self, back: int) -> None:
         self.sandbox.cancel_many("sandbox", self.clock.now - back)
 
-    @rule(seconds=st.sampled_from([0.5, 2, 30]))
+    @rule(seconds=st.sampled_from([0.5, 2, 30, 300]))
     def advance(self, seconds: float) -> None:
         self.clock.now += seconds
         self.sandbox.advance()
@@ -113,11 +221,24 @@ class Money(RuleBasedStateMachine):
         store = self.sandbox._store
         account = store.account(ACCOUNT)
         tasks = store.of_account(ACCOUNT, {"pending", "processing", "completed", "failed", "cancelled"}, 1e12)
+        under_way = [task for task in tasks if task.status in ("pending", "processing")]
+        moved = dict.fromkeys(("freeze", "release", "charge", "refund"), 0)
+        for _, reason, credits_ in store.ledger(ACCOUNT):
+            moved[reason] += credits_
+        consumed = sum(task.consume for task in tasks)
 
-        assert account.balance == account.starting + sum(credits_ for _, _, credits_ in store.ledger(ACCOUNT))
-        assert account.balance == account.starting - sum(task.consume for task in tasks) >= 0
-        kept = {"pending": PRICE, "processing": PRICE, "completed": PRICE, "failed": 0, "cancelled": 0}
-        assert all(task.consume == kept[task.status] for task in tasks)
+        assert account.balance + account.frozen + consumed == account.starting
+        assert min(account.balance, account.frozen, consumed) >= 0
+        assert account.frozen == sum(task.frozen for task in under_way) == -moved["freeze"] - moved["release"]
+        assert consumed == -moved["charge"] - moved["refund"]
+        assert len(under_way) <= 4
+
+    @invariant()
+    def only_what_was_made_is_paid(self) -> None:
+        for task in self.sandbox._store.of_account(ACCOUNT, {"completed", "failed", "cancelled"}, 1e12):
+            price = SONG_PRICE if task.model == SONG[0] else PRICE
+            paid = price if task.status == "completed" else 0
+            assert task.consume == (0 if task.usage_type == "" else paid)
 
 
 TestMoney = Money.TestCase

@@ -10,26 +10,28 @@ from collections.abc import Iterable
 from typing import Any
 
 from unitask_sandbox import bundle
+from unitask_sandbox.settings import Settings
 from unitask_sandbox.store import Account
 from unitask_sandbox.task import Task, rfc3339
 
 ACTIVE_GROUPS = ("flux", "kling", "luma", "midjourney", "music-s", "music-u")  # no toolkit group was seen
-CONCURRENCY = 1000  # the sandbox has no limit; a client that keeps to the number it reads shall not be slowed by it
+UNLIMITED = 1000  # shown where there is no limit; a client that keeps to the number it reads shall not be slowed by it
 FINISHED = {"completed": "finished"}  # recorded by a client, 2025; the other words are not known to differ
 
 _GROUPS = {"midjourney": "mj", "wanx": "wan", "kling-turbo": "kling"}
 _LIMITS = ("flux", "hailuo", "image_toolkit", "internal_proxy", "kling", "luma", "suno", "trellis", "udio")
 
 
-def account_info(account: Account, key: str) -> dict[str, Any]:
+def account_info(account: Account, key: str, settings: Settings) -> dict[str, Any]:
     """The account, with the key in clear, as the live answer has it."""
-    used = account.starting - account.balance
+    used = account.starting - account.balance - account.frozen
+    limit = settings.concurrency or UNLIMITED
     return {
         "id": account.number,
         "name": "sandbox",
         "api_key": key,
         "equivalent_in_usd": account.balance / bundle.CREDITS_PER_USD,
-        "plan": "Creator",
+        "plan": settings.plan,
         "type": "user",
         "platform": "sandbox",
         "account_group": "",
@@ -37,8 +39,8 @@ def account_info(account: Account, key: str) -> dict[str, Any]:
         "is_enable": True,
         "is_verified": True,
         "notification_hook_url": "",
-        "max_concurrent_task_count": CONCURRENCY,
-        **{f"max_{name}_concurrency": CONCURRENCY for name in _LIMITS},
+        "max_concurrent_task_count": limit,
+        **{f"max_{name}_concurrency": limit for name in _LIMITS},
         "credit_pack_info": {
             "available_credits": account.balance,
             "total_credits": account.starting,
@@ -72,7 +74,7 @@ def active_tasks(tasks: Iterable[Task]) -> dict[str, Any]:
         by_group.get(group, []).append(task)
     return {
         group: {
-            "staged_count": 0,
+            "staged_count": sum(task.status == "staged" for task in found),
             "pending_count": sum(task.status == "pending" for task in found),
             "processing_count": sum(task.status == "processing" for task in found),
             "active_tasks": [{"task_id": task.task_id, "status": task.status} for task in found],  # a guess

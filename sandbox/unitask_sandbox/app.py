@@ -34,10 +34,10 @@ LLM_PATHS = "/v1/"
 
 ABOUT = """\
 This is the unitask sandbox: a local stand-in for the generation-task API of PiAPI and Qubico. It accepts tasks, really
-swaps faces, keeps accounts with play money, takes uploads, sends webhooks, and needs no network. It does not imitate
-the provider's speed under load, its picture quality, its language models, its rate limits or its moderation, it has
-engines for a part of the catalogue only, and it knows no legacy endpoints. The spec that it follows is at
-/openapi.json, and what arrived here at /_sandbox/arrivals.
+swaps faces, keeps accounts with play money, takes uploads, sends webhooks, speaks the legacy endpoints, and needs no
+network. It does not imitate the provider's speed under load, its picture quality, its language models or its
+moderation, and it has engines for a part of the catalogue only. Limits on concurrency and on requests are kept when
+they are set. The spec that it follows is at /openapi.json, and what arrived here at /_sandbox/arrivals.
 """
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -92,6 +92,7 @@ async def _perform(name: str, request: Request) -> Response:
     if name not in HANDLERS:
         return _refusal(request, Refusal(501, f"the sandbox has no operation {name} yet"))
     try:
+        sandbox_of(request).admit(key_of(request))
         done = await HANDLERS[name](request)
         return done if isinstance(done, Response) else _answer(request, 200, done)
     except Refusal as refusal:
@@ -125,6 +126,8 @@ def _refusal(request: Request, refusal: Refusal, headers: Mapping[str, str] | No
         body = {"error": {"message": refusal.message, "type": "invalid_request_error", "param": None, "code": None}}
     elif path != UPLOAD_PATH:  # the service for uploads leaves data out
         body["data"] = refusal.task and refusal.task.body(base_url(request))
+    if refusal.retry_after is not None:
+        headers = {**(headers or {}), "retry-after": str(refusal.retry_after)}
     return _answer(request, refusal.status, body, headers)
 
 

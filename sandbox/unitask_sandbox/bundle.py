@@ -31,6 +31,7 @@ class Operation:
 
     Attributes:
         bearer: Whether the key comes as a bearer token, instead of in x-api-key.
+        body: The component schema of its JSON body; None when it has none.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Operation:
     path: str
     parameters: tuple[dict[str, Any], ...]
     bearer: bool
+    body: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +93,18 @@ def operations() -> dict[str, Operation]:
             path=path,
             parameters=_parameters(item, item[method]),
             bearer=any("Bearer" in way for way in item[method].get("security", [])),
+            body=_body(item[method]),
         )
         for path, item in document()["paths"].items()
         for method in _METHODS
         if method in item
     )
     return {operation.name: operation for operation in found}
+
+
+def _body(operation: dict[str, Any]) -> str | None:
+    content = operation.get("requestBody", {}).get("content", {}).get("application/json")
+    return content and str(content["schema"]["$ref"]).rpartition("/")[2]
 
 
 def _parameters(item: dict[str, Any], operation: dict[str, Any]) -> tuple[dict[str, Any], ...]:
@@ -146,6 +154,12 @@ def _task_type(entry: dict[str, Any]) -> TaskType:
         price=entry.get("price", {}),
         typical_seconds=float(entry["typical_seconds"]["value"]),
     )
+
+
+def legacy_entry(operation: str) -> Mapping[str, Any]:
+    """The entry of the catalogue that a legacy create is of; empty when it has none."""
+    entries: list[dict[str, Any]] = document()["x-tasks"]
+    return next((entry for entry in entries if entry.get("create") == operation), dict[str, Any]())
 
 
 def check(component: str, value: Any, at: str = "") -> None:

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+import random
+import uuid
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from unitask_sandbox import bundle, pricing
 from unitask_sandbox.bundle import TaskType
-from unitask_sandbox.failures import Refusal
+from unitask_sandbox.defects import Rules
+from unitask_sandbox.failures import GENERAL_FAILURE, NO_CREDIT, PREPARING_FAILED, Refusal, task_error
+from unitask_sandbox.inputs import decoded
+from unitask_sandbox.task import Task
+
+if TYPE_CHECKING:
+    from unitask_sandbox.settings import Settings
 
 MAX_NESTING = 64
+QUEUE_SECONDS = 1.0  # a guess: how long a task typically stays pending
+SPREAD = 0.5  # sigma of the log-normal factor on a typical time; a guess
 NO_WEBHOOK = "no webhook will be sent: its endpoint must begin with http:// or https://"
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | float | bool | None"
@@ -23,10 +33,11 @@ class Creation:
     task_type: TaskType
     input: dict[str, Any]
     config: dict[str, Any]
+    legacy: dict[str, Any] = field(default_factory=dict[str, Any])
 
-    def credits(self) -> int:
-        """What it costs; nothing when no source says what, or when a file decides that is not in the body."""
-        return pricing.credits_of(self.task_type.price, self.input, self.task_type.media)
+    def credits(self, read: pricing.Read = decoded) -> int:
+        """What it costs; nothing when no source says what, or when a file decides that `read` does not get."""
+        return pricing.credits_of(self.task_type.price, self.input, self.task_type.media, read)
 
     def echoed_config(self) -> dict[str, Any]:
         """The config as sent, with the defaults that the provider fills in."""
@@ -63,6 +74,59 @@ def stand_in() -> Creation:
     """The documented face swap: what the defect "accepts-anything" makes of an invalid create."""
     example = bundle.document()["components"]["examples"]["faceswap.face-swap.request"]["value"]
     return read_creation(json.dumps(example).encode())
+
+
+def new_task(creation: Creation, account: str, settings: Settings, rules: Rules, read: pricing.Read) -> Task:
+    """The task that a create asks for, as it begins.
+
+    Args:
+        creation: What was asked for.
+        account: Whose task it is.
+        settings: The clock and the speed.
+        rules: The promises that are kept.
+        read: Gets the bytes of a medium that is at hand, for the price.
+    """
+    task_id = str(uuid.uuid4())
+    draw = random.Random(task_id)  # noqa: S311 - the same task takes the same time
+    now = settings.clock()
+    queued, seconds = (
+        settings.seconds(typical * draw.lognormvariate(0, SPREAD))
+        for typical in (QUEUE_SECONDS, creation.task_type.typical_seconds)
+    )
+    credits_ = creation.credits(read) * rules.charges
+    in_points = creation.task_type.model in pricing.POINT_MODELS
+    return Task(
+        task_id=task_id,
+        account=account,
+        model=creation.task_type.model,
+        task_type=creation.task_type.task_type,
+        status="pending",
+        config=creation.echoed_config(),
+        logs=creation.logs(),
+        created_at=now,
+        due_at=now + queued if rules.tasks_start else None,
+        seconds=seconds,
+        usage_type="point" if in_points else "llm",
+        frozen=credits_ if in_points else 0,
+        consume=0 if in_points else credits_,
+        legacy=creation.legacy,
+    )
+
+
+def unpaid(task: Task) -> Task:
+    """The task as a failed one, as recorded for a create without credit."""
+    return replace(
+        task,
+        status="failed",
+        input=None,
+        logs=None,
+        error=task_error(GENERAL_FAILURE, PREPARING_FAILED, NO_CREDIT),
+        ended_at=task.created_at,
+        due_at=None,
+        usage_type="",
+        frozen=task.frozen + task.consume,
+        consume=0,
+    )
 
 
 def read_json(body: bytes) -> Any:

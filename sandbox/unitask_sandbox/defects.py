@@ -99,7 +99,7 @@ def _write_the_code(_operation: str | None, body: dict[str, Any]) -> None:
 
 def _empty_the_output(_operation: str | None, body: dict[str, Any]) -> None:
     task = _task(body)
-    if task and task["output"]:
+    if task and task.get("output"):
         task["output"] = {}
 
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 BAD_KEY = "failed to verify api key"  # public clients match on it, 2025
 TASK_NOT_FOUND = "task not found"  # goapi's legacy table, 2024-03
 PREPARING_FAILED = "failed to pre-process task runtime"  # recorded with HTTP 500, 2025-08-25
+TOO_MANY_REQUESTS = "too many requests"  # no page and no client shows the provider's own words
+QUEUE_FULL = "the concurrency limit is reached: {limit} concurrent tasks are pending or processing"  # nor here
+PLAN_TOO_LOW = "Insufficient plan level"  # piapi.ai, ephemeral-resource page, 2025
 NO_CREDIT = "failed to freeze account point quota: account point quota not enough; account credit not enough"
 PROCESSING_FAILED = "failed to process task"  # public clients, 2025
 
@@ -28,13 +31,15 @@ class Refusal(Exception):
         status: The HTTP status, repeated as `code` in the body.
         message: What went wrong.
         task: The failed task that a refusal for lack of credit carries; None elsewhere.
+        retry_after: Seconds until the same request may succeed; None when that is not known.
     """
 
-    def __init__(self, status: int, message: str, task: Task | None = None) -> None:
+    def __init__(self, status: int, message: str, task: Task | None = None, *, retry_after: int | None = None) -> None:
         super().__init__(status, message)
         self.status = status
         self.message = message
         self.task = task
+        self.retry_after = retry_after
 
 
 class TaskFailure(Exception):

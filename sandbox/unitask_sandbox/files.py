@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from unitask_sandbox.failures import Refusal
+from unitask_sandbox.inputs import decoded
 from unitask_sandbox.store import Store
 from unitask_sandbox.task import FILE, file_name
 
@@ -44,10 +45,20 @@ class Files:
 
     def fetch(self, url: str) -> bytes:
         """What is behind an address; a file of our own is read where it lies, for there need be no server."""
+        return self._elsewhere(url) if (name := self._own(url)) is None else (self._folder / name).read_bytes()
+
+    def at_hand(self, medium: str) -> bytes:
+        """What a medium in an input stands for, when nobody else need be asked: base64, or a file of our own.
+
+        Raises:
+            ValueError: It is neither.
+            OSError: The file has just gone.
+        """
+        return decoded(medium) if (name := self._own(medium)) is None else (self._folder / name).read_bytes()
+
+    def _own(self, url: str) -> str | None:
         name = file_name(url)
-        if name and self._store.file_is_kept(name, self._clock()):
-            return (self._folder / name).read_bytes()
-        return self._elsewhere(url)
+        return name if name and self._store.file_is_kept(name, self._clock()) else None
 
     def keep(self, content: bytes, extension: str) -> str:
         """Write a file that is of no task, kept for 24 hours, and return its name."""

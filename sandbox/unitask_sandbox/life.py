@@ -1,6 +1,6 @@
 """A task's way from pending to its end, as time goes by.
 
-    pending -> processing -> completed | failed
+    staged -> pending -> processing -> completed | failed
 
 Rules of this file: whatever goes wrong with one task is that task's failure alone; nothing starts once `closing` is
 set, and what was begun then is done after the restart.
@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 
 from unitask_sandbox import bundle
+from unitask_sandbox.creation import QUEUE_SECONDS
 from unitask_sandbox.engines import ENGINES, EngineResult, run, simulate
 from unitask_sandbox.failures import TaskFailure
 from unitask_sandbox.files import OUTPUTS_KEPT, Files
@@ -63,7 +64,10 @@ class Life:
             for task_id in self._store.due("processing", now):
                 self._process(task_id)
             self._files.forget_expired()
-            return self._store.next_due()
+            pending_until = now + self._settings.seconds(QUEUE_SECONDS)
+            unstaged = self._store.unstage(self._settings.concurrency, pending_until)
+            next_due = self._store.next_due()
+            return min(pending_until, next_due or pending_until) if unstaged else next_due
 
     def next_expiry(self) -> float | None:
         """When the next file expires; None when there is none."""

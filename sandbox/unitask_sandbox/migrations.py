@@ -103,6 +103,13 @@ def create_webhooks(db: sqlite3.Connection) -> None:
     )
 
 
+def keep_legacy_tasks(db: sqlite3.Connection) -> None:
+    """How a legacy task is shown; and two counts that are asked for often: tasks under way, and staged ones."""
+    db.execute("ALTER TABLE tasks ADD COLUMN legacy TEXT NOT NULL DEFAULT '{}'")
+    db.execute("CREATE INDEX tasks_under_way ON tasks (account) WHERE status IN ('pending', 'processing')")
+    db.execute("CREATE INDEX tasks_staged ON tasks (account) WHERE status = 'staged'")
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     create_accounts,
     create_tasks,
@@ -110,6 +117,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     let_files_stand_alone,
     index_history,
     create_webhooks,
+    keep_legacy_tasks,
 )
 
 

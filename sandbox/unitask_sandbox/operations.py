@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
-from unitask_sandbox import bundle
+from unitask_sandbox import bundle, legacy
 from unitask_sandbox.failures import Refusal
 from unitask_sandbox.provider import Sandbox
 from unitask_sandbox.task import file_url
@@ -32,11 +32,17 @@ def sandbox_of(request: Request) -> Sandbox:
 
 def key_of(request: Request) -> str | None:
     """The API key of a request, from the header that its operation takes it from; None when there is none."""
-    operation = bundle.operations().get(request.scope.get("unitask.operation", ""))
+    operation = bundle.operations().get(operation_of(request))
     if operation is None or not operation.bearer:
         return request.headers.get(KEY_HEADER)
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     return key.strip() if scheme.lower() == "bearer" else None
+
+
+def operation_of(request: Request) -> str:
+    """The operation of the spec that a request asks for; empty when it is none."""
+    name: str = request.scope.get("unitask.operation", "")
+    return name
 
 
 def base_url(request: Request) -> str:
@@ -107,6 +113,25 @@ async def _edit_image(request: Request) -> dict[str, Any]:
     return await run_in_threadpool(sandbox_of(request).images, *given)
 
 
+async def _create_legacy_task(request: Request) -> dict[str, Any]:
+    given = key_of(request), await _body(request), base_url(request), operation_of(request)
+    return legacy.accepted(await run_in_threadpool(sandbox_of(request).accept, *given))
+
+
+async def _get_legacy_task(request: Request) -> dict[str, Any]:
+    operation, body, sandbox = operation_of(request), await _body(request), sandbox_of(request)
+
+    def look() -> dict[str, Any]:
+        task_id = request.path_params.get("task_id")
+        if task_id is None:
+            sandbox.authenticate(key_of(request))  # a bad key is told so before a bad body
+            task_id = legacy.read_look(operation, body)
+        task = sandbox.get(key_of(request), task_id, legacy.LOOKS[operation])
+        return legacy.answer(task, base_url(request), sandbox.file)
+
+    return await run_in_threadpool(look)
+
+
 HANDLERS: Mapping[str, Handler] = {
     "create_task": _create_task,
     "get_task": _get_task,
@@ -119,6 +144,8 @@ HANDLERS: Mapping[str, Handler] = {
     "create_chat_completion": _create_chat_completion,
     "create_image": _create_image,
     "edit_image": _edit_image,
+    **dict.fromkeys(legacy.CREATES, _create_legacy_task),
+    **dict.fromkeys(legacy.LOOKS, _get_legacy_task),
 }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import ROUND_CEILING, Decimal, localcontext
 from typing import Any, cast
 
@@ -18,18 +18,30 @@ from unitask_sandbox.inputs import decoded
 
 LARGEST = 10**12  # of any unit
 
+POINT_MODELS = frozenset({"hailuo", "kling", "luma", "midjourney", "music-s", "music-u", "Qubico/pixal3d"})
+"""Models whose tasks are paid in points: frozen when they are accepted, taken when they are completed.
+
+Documented for hailuo, kling, luma and pixal3d, recorded for music-u, read by clients for midjourney, and told of
+music-s. Tasks of every other model show "llm": taken when they are accepted, and nothing is frozen.
+"""
+
+Read = Callable[[str], bytes]
+
 
 class _Unsettled(Exception):
     """The spec does not say what this costs."""
 
 
-def credits_of(price: Mapping[str, Any], given: Mapping[str, Any], media: Mapping[str, str]) -> int:
+def credits_of(
+    price: Mapping[str, Any], given: Mapping[str, Any], media: Mapping[str, str], read: Read = decoded
+) -> int:
     """The credits of a create; 0 when the spec does not say.
 
     Args:
         price: The `price` of the task type; empty when it has none.
         given: The input.
         media: The fields of the input that hold files.
+        read: Gets the bytes of such a file; raises ValueError or OSError when they are not at hand.
     """
     fields = {name: value for name, value in given.items() if value is not None}
     if not price or not fields.keys().isdisjoint(price.get("unless", [])):
@@ -38,7 +50,7 @@ def credits_of(price: Mapping[str, Any], given: Mapping[str, Any], media: Mappin
         fields.setdefault(name, value)
     try:
         usd = next(rate["usd"] for rate in [price, *price.get("more", [])] if _applies(rate.get("when", {}), fields))
-        units = _units(price["count"], fields, media) if "count" in price else Decimal(1)
+        units = _units(price["count"], fields, media, read) if "count" in price else Decimal(1)
     except (_Unsettled, StopIteration):
         return 0
     with localcontext(prec=60):
@@ -74,10 +86,10 @@ def _meets(key: str, wanted: object, fields: Mapping[str, Any]) -> bool:
     return any(isinstance(one, bool) == isinstance(value, bool) and one == value for one in accepted)
 
 
-def _units(count: Any, fields: Mapping[str, Any], media: Mapping[str, str]) -> Decimal:
+def _units(count: Any, fields: Mapping[str, Any], media: Mapping[str, str], read: Read) -> Decimal:
     if count == "unknown":
         raise _Unsettled
-    amount = _amount(count, fields, media)
+    amount = _amount(count, fields, media, read)
     if not 0 < amount <= LARGEST:
         raise _Unsettled
     with localcontext(prec=60):
@@ -87,16 +99,16 @@ def _units(count: Any, fields: Mapping[str, Any], media: Mapping[str, str]) -> D
     return min(max(units, Decimal(str(count.get("at_least", 0)))), Decimal(str(count.get("at_most", LARGEST))))
 
 
-def _amount(count: Mapping[str, Any], fields: Mapping[str, Any], media: Mapping[str, str]) -> Decimal:
+def _amount(count: Mapping[str, Any], fields: Mapping[str, Any], media: Mapping[str, str], read: Read) -> Decimal:
     match count:
         case {"pixels": [*sides]}:
             return _area(sides, fields)
         case {"pixels": field}:
-            return _measured("pixels", fields.get(field))
+            return _measured("pixels", fields.get(field), read)
         case {"frames": field}:
-            return _measured("frames", fields.get(field))
+            return _measured("frames", fields.get(field), read)
         case {"seconds": field} if field in media:
-            return _measured("seconds", fields.get(field))
+            return _measured("seconds", fields.get(field), read)
         case {"seconds": field, "items": items} if fields.get(items):
             usual = fields.get(f"{items}.{field}")
             return sum((_seconds(item.get(field, usual)) for item in fields[items]), Decimal(0))
@@ -130,15 +142,15 @@ def _number(value: Any) -> Decimal:
     return Decimal(str(value))  # as it is written; JSON has no number that is none, and creation.py reads no other
 
 
-def _measured(kind: str, text: Any) -> Decimal:
-    """The pixels of a picture, or the length of an MP4 video, if the file is in the body."""
+def _measured(kind: str, text: Any, read: Read) -> Decimal:
+    """The pixels of a picture, or the length of an MP4 video, if the file is at hand."""
     try:
-        data = decoded(text)
+        data = read(text)
         if kind == "pixels":
             width, height = picture_size(data) or (0, 0)
             return Decimal(width * height)
         return _film(data, kind)
-    except (ValueError, TypeError, AttributeError, struct.error):
+    except (OSError, ValueError, TypeError, AttributeError, struct.error):
         raise _Unsettled from None
 
 

@@ -1,7 +1,6 @@
 """The provider itself, without HTTP: accounts, tasks, files and what arrived.
 
-A task is accepted and cancelled here, and moved in life.py. Rules of this file: all times come from `Settings.clock`. A
-task is paid when it is accepted, and paid back when it ends in any other way than completed.
+A task is accepted and cancelled here, and moved in life.py. Rules of this file: all times come from `Settings.clock`.
 """
 
 from __future__ import annotations
@@ -9,43 +8,41 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
-import random
 import shutil
 import tempfile
 import threading
-import uuid
 import weakref
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from unitask_sandbox import bundle, defects, llm
+from unitask_sandbox import bundle, defects, legacy, llm
 from unitask_sandbox.account import account_info, active_tasks, history_row, models_of
 from unitask_sandbox.autorun import Autorun
-from unitask_sandbox.creation import Creation, read_creation, stand_in
+from unitask_sandbox.creation import Creation, new_task, read_creation, stand_in, unpaid
 from unitask_sandbox.engines import simulated_picture
 from unitask_sandbox.failures import (
     BAD_KEY,
-    GENERAL_FAILURE,
-    NO_CREDIT,
+    PLAN_TOO_LOW,
     PREPARING_FAILED,
+    QUEUE_FULL,
     TASK_NOT_FOUND,
+    TOO_MANY_REQUESTS,
     Refusal,
-    task_error,
 )
 from unitask_sandbox.faults import Fault, Script
 from unitask_sandbox.files import Files
 from unitask_sandbox.life import Life
+from unitask_sandbox.rate import Rate
 from unitask_sandbox.settings import STARTING_USD, Settings
-from unitask_sandbox.store import Ending, Store
+from unitask_sandbox.store import Ending, NoRoom, Store
 from unitask_sandbox.task import Task, file_url
 from unitask_sandbox.uploads import read_upload
 from unitask_sandbox.webhooks import Courier
 
-QUEUE_SECONDS = 1.0  # a guess: how long a task typically stays pending
-SPREAD = 0.5  # sigma of the log-normal factor on a typical time; a guess
+STAGES = 50  # the longest queue of staged tasks, Midjourney's alone; unified schema page, 2025
 ARRIVALS_KEPT = 100_000
 
 
@@ -79,6 +76,7 @@ class Sandbox:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._store = Store(self._folder / "sandbox.sqlite3")
         self._files = Files(self._folder / "files", self._store, self.settings.clock, self.settings.fetch)
+        self._rate = Rate(self.settings.rate, self.settings.clock)
         self._known: set[str] = set()
         self._arrivals: deque[Arrival] = deque(maxlen=ARRIVALS_KEPT)
         self._closing = threading.Event()
@@ -105,34 +103,60 @@ class Sandbox:
 
     # The operations.
 
-    def accept(self, key: str | None, body: bytes, base_url: str = "") -> Task:
-        """Create a task from the body of a create, and charge its price.
+    def authenticate(self, key: str | None) -> None:
+        """Refuse a key that is not accepted.
+
+        Raises:
+            Refusal: 401.
+        """
+        self._account(key)
+
+    def admit(self, key: str | None) -> None:
+        """Count a request of an account, before anything is done for it.
+
+        Raises:
+            Refusal: 429, the account sends more requests than it may.
+        """
+        if self._is_known(key) and (wait := self._rate.take(_hashed(key or ""))):
+            raise Refusal(429, TOO_MANY_REQUESTS, retry_after=math.ceil(wait))
+
+    def accept(self, key: str | None, body: bytes, base_url: str = "", operation: str = "create_task") -> Task:
+        """Create a task from the body of a create, and take or freeze its price.
 
         Args:
             key: The API key.
             body: What was sent.
             base_url: Of the addresses of files in its webhook.
+            operation: Which create: the unified one, or a legacy one.
 
         Raises:
-            Refusal: 401, 400, or 500 with a failed task when the balance is too low.
+            Refusal: 401, 400, 429 when too many tasks are under way, or 500 with a failed task when the balance is too
+                low.
         """
         account = self._account(key)
-        creation = self._creation(body)
-        task = self._task(account, creation)
-        if not self._store.accept(task, creation.input, base_url if creation.has_webhook() else None):
-            raise Refusal(500, PREPARING_FAILED, self._unpaid(task))
+        creation = self._creation(operation, body)
+        task = new_task(creation, account, self.settings, self._rules, self._files.at_hand)
+        webhook = base_url if creation.has_webhook() else None
+        limit, stages = self.settings.concurrency, STAGES if task.model == "midjourney" else 0
+        try:
+            accepted = self._store.accept(task, creation.input, webhook, limit=limit, stages=stages)
+        except NoRoom:
+            raise Refusal(429, QUEUE_FULL.format(limit=limit)) from None
+        if accepted is None:
+            self._store.record(failed := unpaid(task))
+            raise Refusal(500, PREPARING_FAILED, failed)
         self._wake()
-        return task
+        return accepted
 
-    def get(self, key: str | None, task_id: str) -> Task:
-        """A task as it stands.
+    def get(self, key: str | None, task_id: str, protocol: str | None = None) -> Task:
+        """A task as it stands; of a legacy protocol alone, if one is given.
 
         Raises:
             Refusal: 401, or 404 when this key has no such task.
         """
         account = self._account(key)
         task = self._store.task(task_id) if self._rules.tasks_are_found else None
-        if task is None or task.account != account:
+        if task is None or task.account != account or protocol not in (None, legacy.protocol_of(task)):
             raise Refusal(404, TASK_NOT_FOUND)
         return task
 
@@ -168,7 +192,7 @@ class Sandbox:
         Raises:
             Refusal: 401.
         """
-        return account_info(self._store.account(self._account(key)), key or "")
+        return account_info(self._store.account(self._account(key)), key or "", self.settings)
 
     def active_tasks(self, key: str | None) -> dict[str, Any]:
         """The tasks that have not ended, by group.
@@ -177,7 +201,7 @@ class Sandbox:
             Refusal: 401.
         """
         account = self._account(key)
-        return active_tasks(self._store.of_account(account, ("pending", "processing"), math.inf))
+        return active_tasks(self._store.of_account(account, ("staged", "pending", "processing"), math.inf))
 
     def history(
         self,
@@ -213,9 +237,11 @@ class Sandbox:
         """Keep a file for 24 hours, and return its name.
 
         Raises:
-            Refusal: 401, or 400 in the words of the upload service.
+            Refusal: 401, or 400 or 403 in the words of the upload service.
         """
         self._account(key)
+        if self.settings.plan == "Free":
+            raise Refusal(403, PLAN_TOO_LOW)
         upload = read_upload(body)
         return self._keep_file(upload.content, upload.extension)
 
@@ -326,8 +352,12 @@ class Sandbox:
         self._wake()  # somebody must remove it when it has expired
         return name
 
+    def _is_known(self, key: str | None) -> bool:
+        known = bool(key) and (self.settings.any_key or key in self.settings.keys)
+        return known or not self._rules.keys_are_checked
+
     def _account(self, key: str | None) -> str:
-        if self._rules.keys_are_checked and not (key and (self.settings.any_key or key in self.settings.keys)):
+        if not self._is_known(key):
             raise Refusal(401, BAD_KEY)
         account = _hashed(key or "")
         if account not in self._known:
@@ -338,56 +368,19 @@ class Sandbox:
         self._store.open_account(_hashed(key), round(usd * bundle.CREDITS_PER_USD))
         self._known.add(_hashed(key))
 
-    def _creation(self, body: bytes) -> Creation:
+    def _creation(self, operation: str, body: bytes) -> Creation:
         try:
-            return read_creation(body)
+            return read_creation(body) if operation == "create_task" else legacy.read_creation(operation, body)
         except Refusal:
             if self._rules.bodies_are_checked:
                 raise
             return stand_in()
 
-    def _task(self, account: str, creation: Creation) -> Task:
-        task_id = str(uuid.uuid4())
-        draw = random.Random(task_id)  # noqa: S311 - the same task takes the same time
-        now = self.settings.clock()
-        queued, seconds = (
-            self.settings.seconds(typical * draw.lognormvariate(0, SPREAD))
-            for typical in (QUEUE_SECONDS, creation.task_type.typical_seconds)
-        )
-        return Task(
-            task_id=task_id,
-            account=account,
-            model=creation.task_type.model,
-            task_type=creation.task_type.task_type,
-            status="pending",
-            config=creation.echoed_config(),
-            logs=creation.logs(),
-            created_at=now,
-            due_at=now + queued if self._rules.tasks_start else None,
-            seconds=seconds,
-            consume=creation.credits() * self._rules.charges,
-        )
-
-    def _unpaid(self, task: Task) -> Task:
-        """The task as a failed one, as recorded for a create without credit."""
-        failed = replace(
-            task,
-            status="failed",
-            input=None,
-            logs=None,
-            error=task_error(GENERAL_FAILURE, PREPARING_FAILED, NO_CREDIT),
-            ended_at=self.settings.clock(),
-            due_at=None,
-            usage_type="",
-            frozen=task.consume,
-            consume=0,
-        )
-        self._store.record(failed)
-        return failed
-
     def _cancel(self, task: Task) -> bool:
         ending = Ending(status="cancelled", at=self.settings.clock())
-        return self._store.end(task.task_id, ending, before=self._rules.cancellable)
+        ended = self._store.end(task.task_id, ending, before=self._rules.cancellable)
+        self._wake()  # there may be room for a staged one
+        return ended
 
 
 def _is_of_model(task: Task, model: str | None) -> bool:

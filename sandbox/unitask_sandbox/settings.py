@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, get_args
 
 from unitask_sandbox.defects import DEFECTS
 from unitask_sandbox.faults import Fault
@@ -15,6 +16,7 @@ from unitask_sandbox.inputs import fetch_url
 from unitask_sandbox.webhooks import post_webhook
 
 STARTING_USD = 10.0
+Plan = Literal["Free", "Creator", "Pro"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,11 @@ class Settings:
         fetch: Gets the bytes behind the address of an input; raises OSError when it cannot.
         send_webhook: Posts a body with headers to an address and returns the HTTP status of the answer; raises OSError
             when none comes.
+        concurrency: How many tasks an account may have pending or processing at once; a create beyond it is refused
+            with HTTP 429, or staged if it is of Midjourney. None: as many as it likes.
+        rate: How many requests a second an account may send; one beyond it is HTTP 429 with Retry-After. None: as many
+            as it likes.
+        plan: The plan of the accounts: "Free" is refused uploads with HTTP 403.
         public_url: Base of the addresses of output files; None: the address that the request came to.
         defects: Planted bugs, by name: see `unitask_sandbox.defects`.
         faults: What goes wrong with the first requests of an operation; `Sandbox.fault` adds more.
@@ -48,6 +55,9 @@ class Settings:
     clock: Callable[[], float] = time.time
     fetch: Callable[[str], bytes] = fetch_url
     send_webhook: Callable[[str, bytes, Mapping[str, str]], int] = post_webhook
+    concurrency: int | None = None
+    rate: float | None = None
+    plan: Plan = "Creator"
     public_url: str | None = None
     defects: frozenset[str] = frozenset()
     faults: tuple[Fault, ...] = ()
@@ -59,6 +69,15 @@ class Settings:
             raise ValueError(f"no such defect: {', '.join(unknown)}; there are {', '.join(DEFECTS)}")
         if "" in self.keys:
             raise ValueError("an API key must not be empty")
+        self._check_limits()
+
+    def _check_limits(self) -> None:
+        if self.concurrency is not None and self.concurrency < 1:
+            raise ValueError(f"concurrency {self.concurrency!r}: give a number from 1 on, or None for no limit")
+        if self.rate is not None and not 0 < self.rate < math.inf:
+            raise ValueError(f"rate {self.rate!r}: give a number of requests a second above 0, or None for no limit")
+        if self.plan not in get_args(Plan):
+            raise ValueError(f"plan {self.plan!r}: there are {', '.join(get_args(Plan))}")
 
     def seconds(self, typical: float) -> float:
         """How long something that typically takes so many seconds takes here."""

@@ -1,8 +1,9 @@
 """What survives a restart: accounts, ledger, tasks and the list of files, in one SQLite file.
 
 Rules of this file: money moves only together with the task it moves for, in one transaction, and every movement is an
-entry of the ledger, so that balance = starting balance + sum of the ledger at any moment. A status changes only from
-one that the caller names, so two that race cannot both win.
+entry of the ledger, so that balance = starting balance + sum of the ledger at any moment, and balance + frozen + what
+was taken for tasks = starting balance. A status changes only from one that the caller names, so two that race cannot
+both win.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sqlite3
 import threading
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ from unitask_sandbox.migrations import migrate
 from unitask_sandbox.task import Task
 
 _COLUMNS = tuple(field.name for field in fields(Task))
-_JSON = frozenset({"config", "input", "output", "meta", "logs", "error"})
+_JSON = frozenset({"config", "input", "output", "meta", "logs", "error", "legacy"})
 _INSERT_TASK = f"INSERT INTO tasks ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
+_UNDER_WAY = "SELECT COUNT(*) FROM tasks WHERE account = ? AND status IN ('pending', 'processing')"
+_STAGED = "SELECT COUNT(*) FROM tasks WHERE account = ? AND status = 'staged'"
 _SELECT_TASK = f"SELECT {', '.join(_COLUMNS)} FROM tasks"  # noqa: S608 - column names, from the class
 
 
@@ -35,9 +38,13 @@ class Account:
     frozen: int
 
 
+class NoRoom(Exception):
+    """The account has as many tasks under way as it may have."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How a task ends; a task that is not completed is paid back."""
+    """How a task ends; one that is completed is paid, for any other nothing is kept."""
 
     status: str
     at: float
@@ -99,24 +106,57 @@ class Store:
         """Every movement of an account, oldest first: task id, reason, credits."""
         return self._rows("SELECT task_id, reason, credits FROM ledger WHERE account = ? ORDER BY entry", account)
 
-    def accept(self, task: Task, given: dict[str, Any], webhook: str | None = None) -> bool:
-        """Add a task and its input, and take its price; False, and nothing happens, when the balance is too low.
+    def accept(
+        self,
+        task: Task,
+        given: dict[str, Any],
+        webhook: str | None = None,
+        *,
+        limit: int | None = None,
+        stages: int = 0,
+    ) -> Task | None:
+        """Add a task and its input, and take or freeze its price; None, and nothing happens, when that is not there.
 
-        When its endpoint shall be told of the end, `webhook` is the base of the addresses that it is told.
+        Args:
+            task: As it is to begin; it is returned as it does.
+            given: Its input.
+            webhook: When its endpoint shall be told of the end, the base of the addresses that it is told.
+            limit: How many tasks of the account may be under way; None for no limit.
+            stages: How many may be staged, if this one may.
+
+        Raises:
+            NoRoom: As many are under way, and staged, as may be; nothing happened.
         """
         with self._transaction() as db:
+            if limit is not None and _count(db, _UNDER_WAY, task.account) >= limit:
+                if _count(db, _STAGED, task.account) >= stages:
+                    raise NoRoom
+                task = replace(task, status="staged", due_at=None)
             paid = db.execute(
-                "UPDATE accounts SET balance = balance - :price WHERE account = :account AND balance >= :price",
-                {"price": task.consume, "account": task.account},
+                """UPDATE accounts SET balance = balance - :price, frozen = frozen + :frozen
+                   WHERE account = :account AND balance >= :price""",
+                {"price": task.frozen + task.consume, "frozen": task.frozen, "account": task.account},
             )
             if not paid.rowcount:
-                return False
+                return None
+            _enter(db, task, task.created_at, "freeze", -task.frozen)
             _enter(db, task, task.created_at, "charge", -task.consume)
             db.execute(_INSERT_TASK, _row(task))
             db.execute("INSERT INTO inputs VALUES (?, ?)", (task.task_id, json.dumps(given)))
             if webhook is not None:
                 db.execute("INSERT INTO webhooks (task_id, base_url) VALUES (?, ?)", (task.task_id, webhook))
-        return True
+        return task
+
+    def unstage(self, limit: int | None, due_at: float) -> bool:
+        """Make staged tasks pending, the oldest first, while their accounts have room; whether there were any."""
+        changed = False
+        query = "SELECT task_id, account FROM tasks WHERE status = 'staged' ORDER BY created_at, rowid"
+        for task_id, account in self._rows(query):
+            with self._transaction() as db:
+                if limit is None or _count(db, _UNDER_WAY, account) < limit:
+                    change = "UPDATE tasks SET status = 'pending', due_at = ? WHERE task_id = ? AND status = 'staged'"
+                    changed = bool(db.execute(change, (due_at, task_id)).rowcount) or changed
+        return changed
 
     def record(self, task: Task) -> None:
         """Add a task that has ended before it began."""
@@ -159,8 +199,7 @@ class Store:
             if task is None or task.status not in before:
                 return False
             _write_ending(db, task, ending)
-            if ending.status != "completed" and task.consume:
-                _pay_back(db, task, ending.at)
+            _settle(db, task, ending)
             db.execute("DELETE FROM inputs WHERE task_id = ?", (task_id,))
             told = db.execute("UPDATE webhooks SET due_at = ? WHERE task_id = ?", (ending.at, task_id))
             if ending.status == "cancelled" or not told.rowcount:
@@ -245,8 +284,14 @@ def _task(row: tuple[Any, ...]) -> Task:
 
 
 def _enter(db: sqlite3.Connection, task: Task, at: float, reason: str, credits_: int) -> None:
-    entry = (task.account, task.task_id, at, reason, credits_)
-    db.execute("INSERT INTO ledger (account, task_id, at, reason, credits) VALUES (?, ?, ?, ?, ?)", entry)
+    if credits_:
+        entry = (task.account, task.task_id, at, reason, credits_)
+        db.execute("INSERT INTO ledger (account, task_id, at, reason, credits) VALUES (?, ?, ?, ?, ?)", entry)
+
+
+def _count(db: sqlite3.Connection, query: str, account: str) -> int:
+    (count,) = db.execute(query, (account,)).fetchone()
+    return int(count)
 
 
 def _forget_webhook(db: sqlite3.Connection, task_id: str) -> None:
@@ -256,10 +301,17 @@ def _forget_webhook(db: sqlite3.Connection, task_id: str) -> None:
     db.execute(query, {"place": "$.webhook_config.secret", "task_id": task_id})
 
 
-def _pay_back(db: sqlite3.Connection, task: Task, at: float) -> None:
-    db.execute("UPDATE accounts SET balance = balance + ? WHERE account = ?", (task.consume, task.account))
-    db.execute("UPDATE tasks SET consume = 0 WHERE task_id = ?", (task.task_id,))
-    _enter(db, task, at, "refund", task.consume)
+def _settle(db: sqlite3.Connection, task: Task, ending: Ending) -> None:
+    """Release what is frozen for a task, and take it if the task is completed; else pay back what was taken."""
+    frozen = task.frozen if task.ended_at is None else 0
+    taken = task.consume + frozen if ending.status == "completed" else 0
+    _enter(db, task, ending.at, "release", frozen)
+    _enter(db, task, ending.at, "charge" if taken > task.consume else "refund", task.consume - taken)
+    db.execute(
+        "UPDATE accounts SET balance = balance + ?, frozen = frozen - ? WHERE account = ?",
+        (frozen + task.consume - taken, frozen, task.account),
+    )
+    db.execute("UPDATE tasks SET consume = ? WHERE task_id = ?", (taken, task.task_id))
 
 
 def _write_ending(db: sqlite3.Connection, task: Task, ending: Ending) -> None:

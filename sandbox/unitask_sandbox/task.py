@@ -19,7 +19,8 @@ class Task:
 
     Attributes:
         account: Whose it is: the SHA-256 of the API key.
-        status: "pending", "processing", "completed", "failed" or "cancelled".
+        status: "pending", "processing", "completed", "failed" or "cancelled"; "staged" for one of Midjourney that waits
+            until its account may have another task under way.
         config: As sent, with the provider's defaults.
         input: What is echoed of the input: an empty object, or None when the create failed.
         output: As JSON, with {"$file": name} where the address of a file shall be; None while there is none.
@@ -27,9 +28,10 @@ class Task:
         due_at: When it moves next; None when it has ended.
         seconds: How long processing takes.
         created_at: Unix seconds; so are started_at and ended_at, None while that has not happened.
-        usage_type: "llm", or "" when the credits could not be taken.
-        frozen: Credits that were to be put aside.
+        usage_type: "llm", "point", or "" when the credits could not be taken.
+        frozen: Credits that were put aside, or were to be; they still are while the task has not ended.
         consume: Credits taken.
+        legacy: For a task of the API before the unified one, how it is shown there (legacy.py); empty for any other.
     """
 
     task_id: str
@@ -51,6 +53,7 @@ class Task:
     usage_type: str = "llm"
     frozen: int = 0
     consume: int = 0
+    legacy: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def body(self, base_url: str) -> dict[str, Any]:
         """The `data` of an answer; the files of the output lie below `base_url`."""
@@ -61,12 +64,16 @@ class Task:
             "status": self.status,
             "config": self.config,
             "input": self.input,
-            "output": _with_addresses(self.output, base_url),
+            "output": self.shown_output(base_url),
             "meta": {**self.meta, **self._meta()},
             "detail": None,
             "logs": self.logs,
             "error": self.error,
         }
+
+    def shown_output(self, base_url: str) -> Any:
+        """The output, with the addresses of its files below `base_url`."""
+        return _with_addresses(self.output, base_url)
 
     def _meta(self) -> dict[str, Any]:
         return {

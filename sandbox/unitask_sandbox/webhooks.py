@@ -15,7 +15,9 @@ import logging
 import threading
 import urllib.request
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
+from unitask_sandbox import legacy
 from unitask_sandbox.inputs import opener
 from unitask_sandbox.store import Store
 from unitask_sandbox.task import Task
@@ -85,6 +87,8 @@ class Courier:
         if webhook["secret"]:
             headers["x-webhook-secret"] = webhook["secret"]
         notification = {"timestamp": int(task.ended_at or 0), "data": task.body(base_url)}
+        if legacy.protocol_of(task):
+            notification = legacy.answer(task, base_url, Path)  # such a task has no result in base64
         try:
             status = self._send(webhook["endpoint"], json.dumps(notification).encode(), headers)
         except Exception as error:  # whatever it is, it is this webhook's failure alone

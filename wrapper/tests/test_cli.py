@@ -253,6 +253,9 @@ def test_wrong_use_is_exit_code_2(arguments: list[str], capsys: Captured) -> Non
     [
         (["sandbox", "--speed", "fast"], "--speed is 'fast': instant, real, or a factor"),
         (["sandbox", "--key", "mine=much"], "--key: 'much' is no balance in USD"),
+        (["sandbox", "--speed", "-1"], "speed -1.0: give"),
+        (["sandbox", "--concurrency", "0"], "concurrency 0: give a number from 1 on"),
+        (["sandbox", "--rate", "0"], "rate 0.0: give a number of requests a second"),
     ],
 )
 def test_wrong_settings_of_the_sandbox_are_told(arguments: list[str], said: str, capsys: Captured) -> None:
@@ -281,7 +284,7 @@ class FakeSandbox(ModuleType):
 @pytest.mark.parametrize(
     ("arguments", "started"),
     [
-        ([], {"keys": {"sandbox": 10.0}, "speed": "instant", "data": None, "port": 8042}),
+        ([], {}),
         (
             ["--port", "7", "--speed", "2.5", "--data", "kept", "--key", "mine=0.5", "--key", "other"],
             {
@@ -291,9 +294,10 @@ class FakeSandbox(ModuleType):
                 "port": 7,
             },
         ),
-        (["--speed", "real"], {"keys": {"sandbox": 10.0}, "speed": "real", "data": None, "port": 8042}),
+        (["--speed", "real"], {"speed": "real", "concurrency": 5}),
+        (["--speed", "real", "--concurrency", "9", "--rate", "2.5"], {"speed": "real", "concurrency": 9, "rate": 2.5}),
     ],
-    ids=["as it is", "as told", "real speed"],
+    ids=["as it is", "as told", "real speed", "limits"],
 )
 def test_sandbox_is_started_as_told(
     arguments: list[str], started: dict[str, Any], capsys: Captured, monkeypatch: pytest.MonkeyPatch
@@ -303,8 +307,16 @@ def test_sandbox_is_started_as_told(
     monkeypatch.setitem(sys.modules, "unitask_sandbox", sandbox)
 
     assert main(["sandbox", *arguments]) == 0
-    assert sandbox.started == started
-    url = f"http://127.0.0.1:{started['port']}"
+    usual = {
+        "keys": {"sandbox": 10.0},
+        "speed": "instant",
+        "data": None,
+        "concurrency": None,
+        "rate": None,
+        "port": 8042,
+    }
+    assert sandbox.started == {**usual, **started}
+    url = f"http://127.0.0.1:{sandbox.started['port']}"
     assert f"export UNITASK_BASE_URL={url} UNITASK_API_KEY=sandbox\n" in capsys.readouterr().out
 
 

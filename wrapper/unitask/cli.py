@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .client import Client
     from .task import Output, Task
 
+REAL_CONCURRENCY = 5  # of the Creator plan, by a public client (2025); no page gives a rate
 SANDBOX_MISSING = "the local provider is not installed: pip install 'unitask[sandbox]'"
 
 
@@ -68,6 +69,13 @@ def _parser() -> argparse.ArgumentParser:
     sandbox.add_argument("--port", type=int, default=8042, help="0 takes a free one (default: 8042)")
     sandbox.add_argument("--speed", default="instant", help="instant, real, or a factor (default: instant)")
     sandbox.add_argument("--data", type=Path, metavar="FOLDER", help="keep tasks and files here")
+    sandbox.add_argument(
+        "--concurrency",
+        type=int,
+        metavar="N",
+        help=f"tasks that a key may have at once (default: no limit; {REAL_CONCURRENCY} at --speed real)",
+    )
+    sandbox.add_argument("--rate", type=float, metavar="N", help="requests a second of a key (default: no limit)")
     sandbox.add_argument("--key", action="append", default=[], metavar="KEY=USD", help="accept this key too")
     sandbox.set_defaults(command=_sandbox)
 
@@ -115,7 +123,13 @@ def _sandbox(options: argparse.Namespace) -> int:
     except ImportError:
         raise errors.InvalidInput(SANDBOX_MISSING) from None
     keys = {"sandbox": 10.0, **dict(_key_and_balance(text) for text in options.key)}
-    settings = Settings(keys=keys, speed=_speed(options.speed), data=options.data)
+    speed = _speed(options.speed)
+    usual = REAL_CONCURRENCY if speed == "real" else None
+    concurrency = usual if options.concurrency is None else options.concurrency
+    try:
+        settings = Settings(keys=keys, speed=speed, data=options.data, concurrency=concurrency, rate=options.rate)
+    except ValueError as error:
+        raise errors.InvalidInput(str(error)) from None
     serve(settings, port=options.port, on_ready=lambda url: _announce(url, list(keys)))
     return 0
 

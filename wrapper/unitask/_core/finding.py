@@ -3,7 +3,8 @@
 A task is recognised by a mark that its webhook endpoint carries (the API echoes `config`), or else by the echo of its
 input. The echo may be empty, may lack fields and may have more (facts of 2026-11), so what it does not say is not held
 against a task: such a task is a candidate, and the outcome is "unclear". Only a history that was read to its end, late
-enough, without a candidate, says "absent".
+enough, without a candidate, says "absent". How the history lists a legacy task, if it does, no page says, so of such a
+create it says nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from .. import errors
 from ..task import Finding, Outcome, Output, Task
-from . import asking, envelope, requests
+from . import asking, envelope, protocols, requests
 from .delivery import Limits
 from .messages import Flow, Moment, Sleep
 from .shapes import as_object, is_list, is_object
@@ -93,6 +94,8 @@ def find(uncertain: errors.SubmissionUncertain, own: Collection[str], limits: Li
         own: Ids of tasks that are known to be of other creates.
         limits: `timeout` is how long to go on reading the history while that may help; None as long as it may.
     """
+    if uncertain.traces.model == protocols.LEGACY:
+        return Finding(Outcome.UNCLEAR, "no page says how the task history lists a task of the legacy endpoints")
     now = (yield Sleep(0)).at
     started, settled = now, uncertain.sent_between[1].timestamp() + SETTLED
     looked: dict[str, _Likeness] = {}

@@ -1,0 +1,279 @@
+"""The API before the unified one: the same tasks, shown in each protocol's own form."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from unitask_sandbox import Sandbox, bundle, legacy
+from unitask_sandbox.engines import ENGINES
+
+from .local import BASE_URL, MODEL, NO_FACE, NOW, PRICE, TASK_TYPE, Clock, Http, HttpWith, base64_of, fake_swap
+
+SWAP, LOOK = "/api/face_swap/v1/async", "/api/face_swap/v1/fetch"
+TOOLKIT, TOOLKIT_LOOK = "/api/image_toolkit/v2/create", "/api/image_toolkit/v2/fetch"
+LUMA, KLING = "/api/luma/v1/video", "/api/kling/v1/video"
+IMAGINE, MJ_LOOK = "/mj/v2/imagine", "/mj/v2/fetch"
+EXAMPLES = bundle.document()["components"]["examples"]
+
+
+def pictures(target: bytes = b"target", **more: str) -> dict[str, str]:
+    return {"target_image": base64_of(target), "swap_image": base64_of(b"source"), **more}
+
+
+def create(http: Http, path: str, body: dict[str, Any]) -> str:
+    answer = http("POST", path, json=body)
+    assert answer.status_code == 200, answer.text
+    told = answer.json()
+    task_id: str = (told if path.startswith("/mj/") else told["data"])["task_id"]
+    return task_id
+
+
+def look(http: Http, path: str, task_id: str) -> dict[str, Any]:
+    by_path = path in (LUMA, KLING)
+    answer = http("GET", f"{path}/{task_id}") if by_path else http("POST", path, json={"task_id": task_id})
+    assert answer.status_code == 200, answer.text
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+def test_every_legacy_operation_is_there() -> None:
+    """Each create and each look of the spec has its place in one of the two tables."""
+    named = {name for name in bundle.operations() if name.startswith("legacy_")}
+    assert legacy.CREATES.keys() | legacy.LOOKS.keys() == named
+    assert len(named) == 19
+
+
+def test_face_swap_as_an_address(http_with: HttpWith) -> None:
+    """The real engine does it; the words are the old ones, and so are the keys."""
+    http = http_with()
+    task_id = create(http, SWAP, pictures(result_type="url"))
+    before = look(http, LOOK, task_id)
+    http.sandbox.advance()
+    done = look(http, LOOK, task_id)
+
+    assert (before["data"]["status"], before["data"]["image"]) == ("pending", "")
+    assert done["data"]["status"] == "success"
+    assert done["data"]["image"].startswith(f"{BASE_URL}/files/")
+    assert http("GET", done["data"]["image"]).content == b"<target>"
+    assert EXAMPLES["legacy.face-swap.fetch.200"]["value"]["data"].keys() <= done["data"].keys()
+
+
+@pytest.mark.parametrize("more", [{}, {"result_type": "base64"}])
+def test_face_swap_as_base64(http_with: HttpWith, more: dict[str, str]) -> None:
+    """The form that is told when none was asked for."""
+    http = http_with()
+    task_id = create(http, SWAP, pictures(**more))
+    http.sandbox.advance()
+
+    assert base64.b64decode(look(http, LOOK, task_id)["data"]["image"]) == b"<target>"
+
+
+def test_failed_face_swap_tells_the_documented_reason(http_with: HttpWith) -> None:
+    """In a list, in the words of the old page, and it costs nothing."""
+    http = http_with()
+    task_id = create(http, SWAP, pictures(NO_FACE, result_type="url"))
+    http.sandbox.advance()
+    documented = EXAMPLES["legacy.face-swap.fetch.failed.200"]["value"]
+
+    assert look(http, LOOK, task_id) == {**documented, "data": {**documented["data"], "task_id": task_id}}
+    assert http.sandbox.balance("sandbox") == 10.0
+
+
+def test_legacy_task_is_a_task_like_any_other(http_with: HttpWith) -> None:
+    """It is paid, in the history, found by the unified look, and cancelled by the unified cancel."""
+    http = http_with()
+    task_id = create(http, SWAP, pictures())
+    left = http.sandbox.balance("sandbox")
+    task = http.task(task_id)
+    (row,) = http("GET", "/api/open/tasks/histories").json()["data"]["data"]
+    http("DELETE", f"/api/v1/task/{task_id}")
+
+    assert (task["model"], task["task_type"], task["meta"]["usage"]["consume"]) == (MODEL, TASK_TYPE, PRICE)
+    assert (row["task_id"], row["task_model"], left) == (task_id, "image_toolkit", 9.99)
+    assert look(http, LOOK, task_id)["data"]["status"] == "failed"
+    assert http.sandbox.balance("sandbox") == 10.0
+
+
+def test_toolkit_answers_as_documented(http_with: HttpWith, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    """With the keys of the documented upscale; its input is echoed, pictures in it are not."""
+    monkeypatch.setitem(ENGINES, (MODEL, "upscale"), lambda given: fake_swap({"target_image": given["image"]}))
+    http = http_with(fetch=lambda _url: b"cat")
+    request = EXAMPLES["legacy.toolkit-upscale.request"]["value"]
+    documented = EXAMPLES["legacy.toolkit-upscale.200"]["value"]
+    by_address = create(http, TOOLKIT, request)
+    by_content = create(http, TOOLKIT, {"task_type": "upscale", "task_input": {"image": base64_of(b"cat"), "scale": 2}})
+    clock.now += 5
+    http.sandbox.advance()
+    one, other = (look(http, TOOLKIT_LOOK, task_id)["data"] for task_id in (by_address, by_content))
+
+    assert one.keys() == documented["data"].keys()
+    assert one["task_info"].keys() == documented["data"]["task_info"].keys()
+    assert one["task_result"].keys() == documented["data"]["task_result"].keys()
+    assert (one["status"], one["task_type"]) == ("success", "upscale")
+    assert one["task_info"]["task_input"] == request["task_input"]
+    assert http("GET", one["task_result"]["task_output"]["image_url"]).content == b"<cat>"
+    assert other["task_info"]["task_input"] == {"scale": 2}
+    assert base64.b64decode(other["task_result"]["task_output"]["image_base64"]) == b"<cat>"
+    assert other["task_result"]["task_output"]["image_url"] == ""
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"task_type": "face_swap", "task_input": {}}, "'target_image' is a required property of task_input"),
+        ({"task_type": "upscale", "task_input": {"image": 5}}, "task_input.image must be of type string"),
+        ({"task_type": "dance", "task_input": {}}, "task_type does not meet enum"),
+        ({"task_type": "upscale"}, "'task_input' is a required property"),
+    ],
+)
+def test_wrong_toolkit_task_is_refused(http_with: HttpWith, asked: dict[str, Any], words: str) -> None:
+    """Its input is checked as that of the same task of today."""
+    answer = http_with()("POST", TOOLKIT, json=asked)
+
+    assert answer.status_code == 400
+    assert words in answer.json()["message"]
+
+
+def test_luma_answers_as_documented(http_with: HttpWith) -> None:
+    """The input is JSON in a string; the generation is there from the start, and has the video at the end."""
+    http = http_with()
+    task_id = create(http, LUMA, {"prompt": "a cat", "expand_prompt": True})
+    before = look(http, LUMA, task_id)["data"]
+    http.sandbox.advance()
+    done = look(http, LUMA, task_id)["data"]
+    documented = EXAMPLES["legacy.luma.200"]["value"]["data"]
+
+    assert before.keys() == documented.keys()
+    assert before["metadata"].keys() == documented["metadata"].keys()
+    assert before["generation"].keys() == documented["generation"].keys()
+    assert json.loads(before["input"]) == {"user_prompt": "a cat", "expand_prompt": True}
+    assert (before["status"], before["generation"]["state"], before["generation"]["video"]) == ("pending",) * 2 + (
+        None,
+    )
+    assert (done["status"], done["generation"]["prompt"]) == ("completed", "a cat")
+    assert b"SIMULATED" in http("GET", done["generation"]["video"]).content
+
+
+def test_kling_has_its_video_where_clients_look(http_with: HttpWith) -> None:
+    """Both in video_url and in works, and nothing of it before the end."""
+    http = http_with()
+    task_id = create(http, KLING, EXAMPLES["legacy.kling.request"]["value"])
+    before = look(http, KLING, task_id)["data"]
+    http.sandbox.advance()
+    done = look(http, KLING, task_id)["data"]
+
+    assert (before["status"], before["output"]) == ("pending", {"video_url": "", "works": []})
+    assert done["status"] == "completed"
+    assert done["output"]["works"][0]["resource"]["resource"] == done["output"]["video_url"]
+    assert b"SIMULATED" in http("GET", done["output"]["video_url"]).content
+
+
+def test_midjourney_is_flat_from_staged_to_finished(http_with: HttpWith, clock: Clock) -> None:
+    """The create says "success" for "accepted"; a task over the limit is staged until there is room."""
+    http = http_with(speed="real", concurrency=1)
+    accepted = http("POST", IMAGINE, json={"prompt": "a cat"}).json()
+    first, second = accepted["task_id"], create(http, IMAGINE, {"prompt": "a dog"})
+    seen = [[look(http, MJ_LOOK, task_id)["status"] for task_id in (first, second)]]
+    for seconds in (60, 6000, 60, 6000):
+        clock.now += seconds
+        http.sandbox.advance()
+        seen.append([look(http, MJ_LOOK, task_id)["status"] for task_id in (first, second)])
+    done = look(http, MJ_LOOK, first)
+
+    assert accepted == {"task_id": first, "status": "success", "message": ""}
+    assert seen == [
+        ["pending", "staged"],
+        ["processing", "staged"],
+        ["finished", "pending"],
+        ["finished", "processing"],
+        ["finished", "finished"],
+    ]
+    assert done["task_result"]["error_messages"] == []
+    assert b"SIMULATED" in http("GET", done["task_result"]["image_url"]).content
+
+
+def test_look_is_of_one_protocol(http_with: HttpWith) -> None:
+    """A task of another protocol, or of another key, is not found."""
+    http = http_with(any_key=True)
+    unified, luma = http.create(), create(http, LUMA, {"prompt": "a cat"})
+    answers = [
+        http("POST", LOOK, json={"task_id": unified}),
+        http("POST", LOOK, json={"task_id": luma}),
+        http("GET", f"{KLING}/{luma}"),
+        http("GET", f"{LUMA}/{luma}", headers={"x-api-key": "another"}),
+    ]
+
+    assert {(answer.status_code, answer.json()["message"]) for answer in answers} == {(404, "task not found")}
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        (IMAGINE, {"prompt": "a cat", "webhook_endpoint": "http://me.test/hook", "webhook_secret": "s"}),
+        (KLING, {"prompt": "a cat", "webhook_config": {"endpoint": "http://me.test/hook", "secret": "s"}}),
+    ],
+)
+def test_webhook_tells_what_a_look_tells(http_with: HttpWith, path: str, asked: dict[str, Any]) -> None:
+    """With the secret in the same header as today."""
+    told: list[tuple[str, dict[str, Any], str | None]] = []
+
+    def send(url: str, body: bytes, headers: Any) -> int:
+        told.append((url, json.loads(body), headers.get("x-webhook-secret")))
+        return 200
+
+    http = http_with(send_webhook=send)
+    task_id = create(http, path, asked)
+    http.sandbox.advance()
+    seen = look(http, MJ_LOOK if path == IMAGINE else path, task_id)
+    seen.get("data", {}).get("config", {}).get("webhook_config", {}).update(secret="s")  # forgotten when it was told
+
+    assert told == [("http://me.test/hook", seen, "s")]
+
+
+@pytest.mark.parametrize("odd", [5, None, ["http://me.test"], {}])
+@pytest.mark.parametrize("name", ["webhook_endpoint", "webhook_secret"])
+def test_odd_webhook_of_an_open_input_is_refused(http_with: HttpWith, name: str, odd: object) -> None:
+    """Nothing is known of the fields of describe, blend and seed; what has no endpoint's form is none all the same."""
+    answer = http_with()("POST", "/mj/v2/blend", json={name: odd})
+
+    assert answer.status_code == 400
+    assert f"webhook_config.{name.removeprefix('webhook_')} must be of type string" in answer.json()["message"]
+
+
+@pytest.mark.parametrize("field", ["webhook_config", "result_type", "input", "version"])
+def test_fields_of_other_protocols_mean_nothing(http_with: HttpWith, field: str) -> None:
+    """They are taken as what they are: fields that nobody knows."""
+    http = http_with()
+    task_id = create(http, "/mj/v2/seed", {field: "x"})
+    http.sandbox.advance()
+
+    assert look(http, MJ_LOOK, task_id)["status"] == "finished"
+
+
+def test_pictures_of_a_legacy_task_do_not_stay(sandbox_with: Any) -> None:
+    """Once the task has ended, nothing of its input is left in the database."""
+    sandbox: Sandbox = sandbox_with()
+    picture = base64_of(b"the picture")
+    for operation, body in (
+        ("legacy_create_face_swap", pictures(b"the picture")),
+        ("legacy_create_image_toolkit", {"task_type": "face_swap", "task_input": pictures(b"the picture")}),
+        ("legacy_create_luma_video", {"prompt": "x", "image_url": picture}),
+    ):
+        sandbox.accept("sandbox", json.dumps(body).encode(), "", operation)
+    sandbox.advance()
+    kept = sandbox._store._rows("SELECT * FROM tasks") + sandbox._store._rows("SELECT * FROM inputs")
+
+    assert len(kept) == 3
+    assert picture not in str(kept)
+
+
+def test_time_of_a_legacy_task_is_that_of_its_entry(sandbox_with: Any) -> None:
+    """The catalogue has a typical time for each legacy task type, and none for its price but the face swap's."""
+    sandbox: Sandbox = sandbox_with(speed="real")
+    task = sandbox.accept("sandbox", b'{"prompt": "a cat"}', "", "legacy_mj_imagine")
+
+    assert (task.created_at, task.frozen, task.consume) == (NOW, 0, 0)
+    assert 60 / 8 < task.seconds < 60 * 8

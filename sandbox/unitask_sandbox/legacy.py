@@ -1,0 +1,223 @@
+"""The API before the unified one: how a legacy request becomes a create, and how a task becomes a legacy answer.
+
+A legacy task is a task like any other: of the model and task type that do today what it asks for, with their engine,
+life, limits and history. `Task.legacy` holds what it takes to show it in its old form. Rules of this file: requests are
+checked against the bundle, and its prices count; where no page and no client says how an answer looks, it looks as
+the unified one does.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+from unitask_sandbox import bundle
+from unitask_sandbox.creation import Creation, read_json
+from unitask_sandbox.task import FILE, Task, rfc3339
+
+IMAGE_TOOLKIT = "Qubico/image-toolkit"
+FACE_SWAP, TOOLKIT, KLING, LUMA, MIDJOURNEY = "face_swap_v1", "image_toolkit_v2", "kling_v1", "luma_v1", "mj_v2"
+_PICTURES = ("imagine", "reroll", "upscale", "variation", "inpaint", "outpaint", "pan", "describe", "blend", "seed")
+
+CREATES: Mapping[str, tuple[str, str, str]] = {  # operation: protocol, and the model and task type of its tasks
+    "legacy_create_face_swap": (FACE_SWAP, IMAGE_TOOLKIT, "face-swap"),
+    "legacy_create_image_toolkit": (TOOLKIT, IMAGE_TOOLKIT, ""),  # the body says which
+    "legacy_create_kling_video": (KLING, "kling", "video_generation"),
+    "legacy_create_luma_video": (LUMA, "luma", "video_generation"),
+    **{f"legacy_mj_{name}": (MIDJOURNEY, "midjourney", name) for name in _PICTURES},
+}
+LOOKS: Mapping[str, str] = {  # operation: protocol
+    "legacy_fetch_face_swap": FACE_SWAP,
+    "legacy_fetch_image_toolkit": TOOLKIT,
+    "legacy_get_kling_video": KLING,
+    "legacy_get_luma_video": LUMA,
+    "legacy_mj_fetch": MIDJOURNEY,
+}
+_WORDS: Mapping[str, Mapping[str, str]] = {  # status words that are others than today
+    FACE_SWAP: {"completed": "success", "cancelled": "failed"},  # goapi.ai, face swap, 2024-03: a closed list
+    TOOLKIT: {"completed": "success", "cancelled": "failed"},
+    MIDJOURNEY: {"completed": "finished"},  # public clients, 2023 to 2025
+}
+_RENAMED: Mapping[str, Mapping[str, str]] = {  # fields of the input under the names of today
+    KLING: {"creativity": "cfg_scale"},
+    LUMA: {"image_url": "start_image", "image_end_url": "end_image"},
+}
+_NO_INPUT = frozenset({"webhook_config", "webhook_endpoint", "webhook_secret", "result_type"})
+_NO_FACE = "no face found in the image"
+
+
+def protocol_of(task: Task) -> str | None:
+    """The legacy protocol that a task was created by; None for one of the unified API."""
+    return task.legacy.get("protocol")
+
+
+# From a request to a create.
+
+
+def read_creation(operation: str, body: bytes) -> Creation:
+    """What the body of a legacy create asks for.
+
+    Raises:
+        Refusal: 400: not JSON, or not what the spec says.
+    """
+    protocol, model, task_type = CREATES[operation]
+    asked = _checked(operation, body)
+    shown = {"protocol": protocol, "result_type": asked.get("result_type", "base64")}
+    if protocol == TOOLKIT:
+        return _toolkit_creation(asked, shown)
+    names = _RENAMED.get(protocol, {})
+    given = {names.get(name, name): value for name, value in asked.items() if name not in _NO_INPUT and value != ""}
+    if protocol == KLING:
+        given["mode"] = "pro" if given.pop("professional_mode", False) else "std"
+    if protocol == LUMA:
+        echo = _echo(asked, names)
+        shown["input"] = {"user_prompt": echo.pop("prompt"), **echo}
+    entry = bundle.legacy_entry(operation)
+    usual = bundle.task_type(model, task_type, given)
+    kind = replace(usual, price=entry.get("price", {}), typical_seconds=float(entry["typical_seconds"]["value"]))
+    return Creation(kind, given, _config(protocol, asked), shown)
+
+
+def _toolkit_creation(asked: dict[str, Any], shown: dict[str, Any]) -> Creation:
+    """The input has another form for each task type; it is the one of today."""
+    given = asked["task_input"]
+    kind = bundle.task_type(IMAGE_TOOLKIT, asked["task_type"].replace("_", "-"), given)
+    bundle.check(kind.input, given, at="task_input")
+    return Creation(kind, given, {}, {**shown, "task_type": asked["task_type"], "input": _echo(given, kind.media)})
+
+
+def read_look(operation: str, body: bytes) -> str:
+    """The id of the task that a look asks for.
+
+    Raises:
+        Refusal: 400: not JSON, or not what the spec says.
+    """
+    task_id: str = _checked(operation, body)["task_id"]
+    return task_id
+
+
+def _checked(operation: str, body: bytes) -> dict[str, Any]:
+    value = read_json(body)
+    bundle.check(bundle.operations()[operation].body or "", value)
+    return cast("dict[str, Any]", value)
+
+
+def _config(protocol: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Where the end is to be told; the page says of Midjourney's open inputs nothing that could be checked before."""
+    if protocol == KLING:
+        return {"webhook_config": asked.get("webhook_config", {})}
+    names = {"endpoint", "secret"} if protocol == MIDJOURNEY else ()
+    config = {"webhook_config": {name: asked[f"webhook_{name}"] for name in names if f"webhook_{name}" in asked}}
+    bundle.check("TaskConfig", config)
+    return config
+
+
+def _echo(given: Mapping[str, Any], media: Collection[str]) -> dict[str, Any]:
+    """What is shown of an input, and kept with the task: no picture itself, which may be of a person."""
+    address = ("http://", "https://")
+    return {name: value for name, value in given.items() if name not in media or value[:8].lower().startswith(address)}
+
+
+# From a task to an answer.
+
+
+def accepted(task: Task) -> dict[str, Any]:
+    """The answer to a create: the id, and little else."""
+    if protocol_of(task) == MIDJOURNEY:
+        return {"task_id": task.task_id, "status": "success", "message": ""}
+    return {"code": 200, "data": {"task_id": task.task_id}, "message": "success"}
+
+
+def answer(task: Task, base_url: str, file: Callable[[str], Path]) -> dict[str, Any]:
+    """The answer to a look at a legacy task, and what its webhook is told.
+
+    Args:
+        task: As it stands.
+        base_url: Of the addresses of its files.
+        file: Where a file lies, for a result that is shown as base64.
+    """
+    protocol = task.legacy["protocol"]
+    shown = {"task_id": task.task_id, "status": _WORDS.get(protocol, {}).get(task.status, task.status)}
+    if protocol == MIDJOURNEY:
+        return {**shown, "message": "", "task_result": {**_output(task, base_url), "error_messages": _reasons(task)}}
+    show = {FACE_SWAP: _face_swap, TOOLKIT: _toolkit, KLING: _kling, LUMA: _luma}[protocol]
+    return {"code": 200, "data": {**shown, **show(task, base_url, file)}, "message": "success"}
+
+
+def _face_swap(task: Task, base_url: str, file: Callable[[str], Path]) -> dict[str, Any]:
+    url, content = _picture(task, base_url, file)
+    return {"image": url or content, "error_messages": _reasons(task)}
+
+
+def _toolkit(task: Task, base_url: str, file: Callable[[str], Path]) -> dict[str, Any]:
+    url, content = _picture(task, base_url, file)
+    return {
+        "task_type": task.legacy["task_type"],
+        "task_info": {
+            "created_at": rfc3339(task.created_at),
+            "started_at": rfc3339(task.started_at),
+            "completed_at": rfc3339(task.ended_at),
+            "frozen_credits": task.frozen,
+            "task_input": task.legacy["input"],
+        },
+        "task_result": {
+            "used_credits": task.consume,
+            "error_messages": _reasons(task),
+            "task_output": {"image_base64": content, "image_url": url},
+        },
+    }
+
+
+def _kling(task: Task, base_url: str, _file: Callable[[str], Path]) -> dict[str, Any]:
+    url = _output(task, base_url).get("video_url", "")
+    body = task.body(base_url)
+    works = [{"resource": {"resource": url}}] if url else []  # where one client looks for it, 2025
+    return {**body, "output": {"video_url": url, "works": works}}
+
+
+def _luma(task: Task, base_url: str, _file: Callable[[str], Path]) -> dict[str, Any]:
+    video = _output(task, base_url).get("video")
+    return {
+        "input": json.dumps(task.legacy["input"]),
+        "metadata": {
+            "created_at": rfc3339(task.created_at),
+            "started_at": rfc3339(task.started_at),
+            "ended_at": rfc3339(task.ended_at),
+            "quota_frozen": task.frozen,
+            "quota_usage": task.consume,
+        },
+        "generation": {
+            "id": task.task_id,
+            "prompt": task.legacy["input"]["user_prompt"],
+            "state": task.status,
+            "created_at": rfc3339(task.created_at),
+            "video": video and video["url"],
+            "like": None,
+            "estimate_wait_seconds": None,
+        },
+    }
+
+
+def _output(task: Task, base_url: str) -> dict[str, Any]:
+    return task.shown_output(base_url) or {}
+
+
+def _picture(task: Task, base_url: str, file: Callable[[str], Path]) -> tuple[str, str]:
+    """The address of the result, or its content as base64: one of them, as it was asked for."""
+    if task.output is None:
+        return "", ""
+    if task.legacy["result_type"] == "url":
+        return _output(task, base_url)["image_url"], ""
+    return "", base64.b64encode(file(task.output["image_url"][FILE]).read_bytes()).decode()
+
+
+def _reasons(task: Task) -> list[str]:
+    """Why it failed, in the words of the old pages where they are known (goapi.ai, face swap, 2024-03)."""
+    if task.status == "cancelled":
+        return ["task was cancelled"]
+    reason = str(task.error["raw_message"] or task.error["message"])
+    return [f"invalid request, {reason}" if reason.startswith(_NO_FACE) else reason] if reason else []
