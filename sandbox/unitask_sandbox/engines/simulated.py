@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from unitask_sandbox import bundle
-from unitask_sandbox.engines.registry import EngineResult
+from unitask_sandbox.engines.registry import EngineResult, naming_extra
 
 MARK = "SIMULATED by the unitask sandbox"
 META = {"simulated": "SIMULATED: the sandbox has no engine for this task type"}
@@ -26,9 +26,14 @@ SIDE = 512
 
 
 def simulate(output: str, given: Mapping[str, Any]) -> EngineResult:
-    """A result of the shape that a component schema has, for a task's input."""
+    """A result of the shape that a component schema has, for a task's input.
+
+    Raises:
+        TaskFailure: What draws its pictures is not installed.
+    """
     size = _side(given.get("width")), _side(given.get("height"))
-    return EngineResult(_value({"$ref": f"#/components/schemas/{output}"}, size, 0), META)
+    with naming_extra("sandbox", "a simulated result"):
+        return EngineResult(_value({"$ref": f"#/components/schemas/{output}"}, size, 0), META)
 
 
 def simulated_picture(width: int = SIDE, height: int = SIDE, extension: str = "png") -> bytes:
