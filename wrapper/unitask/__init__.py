@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import errors, tasks, webhooks
+    from ._core.outputs import OutputFile
     from .account import Account, ActiveTasks, CreditPack, HistoryRow, Wallet
     from .aio import AsyncClient
     from .budget import Budget
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     )
     from .inputs import AdvisoryWarning, Options, TaskInput
     from .media import Media, Picture, Upload
-    from .task import Finding, Outcome, Output, OutputFile, State, Task
+    from .task import Finding, Outcome, Output, State, Task
 
     __version__: str
 
@@ -113,7 +114,7 @@ _WHERE = {
     "Finding": "task",
     "Outcome": "task",
     "Output": "task",
-    "OutputFile": "task",
+    "OutputFile": "_core.outputs",
     "State": "task",
     "Task": "task",
 }

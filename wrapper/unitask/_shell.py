@@ -23,18 +23,17 @@ from ._core.delivery import Limits, Resend
 from ._core.messages import Answer, Delivery, Failure, Flow, Moment, Reply, Send, Step, Woke
 from ._core.secret import Secret
 from ._core.shapes import as_object
-from ._core.transfer import Trouble, target
 from ._core.waiting import Experience
 from ._telemetry import watched
 from .account import Account, ActiveTasks
 from .errors import InvalidInput, SubmissionUncertain
-from .files import Sink
 from .inputs import TaskInput
 from .media import LARGEST_FILE, Upload, measured_as_sent, upload_ending
 from .task import Finding, Output, OutputT, State, Task
 
 if TYPE_CHECKING:
     from .budget import Budget
+    from .files import Sink
     from .webhooks import Receiver
 
 T = TypeVar("T")
@@ -57,7 +56,7 @@ NEVER_LEFT = (
 )
 # What ends an attempt to fetch a file, and may be gone by the next one. The rest of it is in _core/transfer.py.
 BROKEN = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError, httpx.ProxyError)
-FETCH_ERRORS = (Trouble, httpx.RequestError, httpx.InvalidURL, ValueError)  # ValueError: urllib cannot read the URL
+FETCH_ERRORS = (httpx.RequestError, httpx.InvalidURL, ValueError)  # ValueError: urllib cannot read the URL
 log: logging.Logger = logging.getLogger("unitask")
 
 
@@ -304,14 +303,9 @@ def send_as_written(request: httpx.Request) -> None:
     """
     request.extensions.pop("target", None)
     if url := request.extensions.pop("written", None):
+        from ._core.transfer import target  # here: most clients fetch nothing
+
         request.extensions["target"] = target(url)
-
-
-def trouble(error: Exception) -> Trouble:
-    """What ended an attempt to fetch a file."""
-    if isinstance(error, Trouble):
-        return error
-    return Trouble(f"{type(error).__name__}: {error}", passes=isinstance(error, BROKEN))
 
 
 @cache

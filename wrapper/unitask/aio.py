@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 import httpx
 
-from . import files, llm
+from . import llm
 from ._core.messages import Changed, Flow, Found, Reply, Send, Sleep, Step
 from ._shell import (
+    BROKEN,
     FETCH_ERRORS,
     Clock,
     Drive,
@@ -23,7 +24,6 @@ from ._shell import (
     send_as_written,
     ssl_context,
     system_clock,
-    trouble,
 )
 from ._telemetry import span
 from .account import Account, ActiveTasks, HistoryRow
@@ -31,11 +31,13 @@ from .client import Client
 from .errors import SubmissionUncertain, UnitaskError
 from .inputs import Options, TaskInput, request_body
 from .media import Media, Upload, read_file
-from .task import Finding, Output, OutputFile, OutputT, Task
+from .task import Finding, Output, OutputT, Task
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
+    from . import files
+    from ._core.outputs import OutputFile
     from .budget import Budget
     from .webhooks import Receiver
 
@@ -202,6 +204,8 @@ class AsyncClient(Shell):
         overwrite: bool = False,
         parallel: int = 4,
     ) -> list[Path]:
+        from . import files  # here and below: a first call fetches nothing
+
         batch = files.plan(task, to, previews=previews, overwrite=overwrite, parallel=parallel)
         limit = asyncio.Semaphore(batch.parallel)
 
@@ -252,7 +256,10 @@ class AsyncClient(Shell):
             return self._failure(error)
 
     async def _fetch(self, batch: files.Batch, target: files.Target) -> Path:
-        with files.Sink(batch, target, self._resend) as sink:
+        from ._core.transfer import Trouble
+        from .files import Sink
+
+        with Sink(batch, target, self._resend) as sink:
             if await asyncio.to_thread(sink.take_inline):
                 return await asyncio.to_thread(sink.finish)
             while True:
@@ -262,8 +269,8 @@ class AsyncClient(Shell):
                         async for chunk in response.aiter_bytes():
                             await asyncio.to_thread(sink.write, chunk)
                     return await asyncio.to_thread(sink.finish)
-                except FETCH_ERRORS as error:
-                    pause = sink.again(trouble(error))
+                except (Trouble, *FETCH_ERRORS) as error:
+                    pause = sink.again(error, passes=isinstance(error, BROKEN))
                 await self._sleep(pause)
 
 

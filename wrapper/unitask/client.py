@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 import httpx
 
-from . import files, llm
+from . import llm
 from ._core.messages import Changed, Flow, Found, Reply, Send, Sleep, Step
 from ._shell import (
+    BROKEN,
     FETCH_ERRORS,
     Clock,
     Drive,
@@ -24,18 +25,19 @@ from ._shell import (
     send_as_written,
     ssl_context,
     system_clock,
-    trouble,
 )
 from ._telemetry import span
 from .account import Account, ActiveTasks, HistoryRow
 from .errors import SubmissionUncertain, UnitaskError
 from .inputs import Options, TaskInput, request_body
 from .media import Media, Upload, read_file
-from .task import Finding, Output, OutputFile, OutputT, Task
+from .task import Finding, Output, OutputT, Task
 
 if TYPE_CHECKING:
     from openai import OpenAI
 
+    from . import files
+    from ._core.outputs import OutputFile
     from .budget import Budget
     from .webhooks import Receiver
 
@@ -314,6 +316,8 @@ class Client(Shell):
             InvalidInput: There is nothing to fetch, or a place is taken; nothing was sent.
             DownloadFailed: A file did not arrive whole; nothing was left under its name. `fetched` lists the others.
         """
+        from . import files  # here and below: a first call fetches nothing
+
         batch = files.plan(task, to, previews=previews, overwrite=overwrite, parallel=parallel)
         with span("download", task_id=batch.targets[0].file.task_id, files=len(batch.targets)):
             return batch.paths(self._fetch_all(batch))
@@ -378,7 +382,10 @@ class Client(Shell):
             return error
 
     def _fetch(self, batch: files.Batch, target: files.Target) -> Path:
-        with files.Sink(batch, target, self._resend) as sink:
+        from ._core.transfer import Trouble
+        from .files import Sink
+
+        with Sink(batch, target, self._resend) as sink:
             if sink.take_inline():
                 return sink.finish()
             while True:
@@ -388,6 +395,6 @@ class Client(Shell):
                         for chunk in response.iter_bytes():
                             sink.write(chunk)
                     return sink.finish()
-                except FETCH_ERRORS as error:
-                    pause = sink.again(trouble(error))
+                except (Trouble, *FETCH_ERRORS) as error:
+                    pause = sink.again(error, passes=isinstance(error, BROKEN))
                 self._sleep(pause)

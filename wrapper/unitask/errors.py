@@ -55,9 +55,10 @@ if TYPE_CHECKING:
     from typing import overload
 
     from ._core.finding import Traces
+    from ._core.outputs import OutputFile
     from .aio import AsyncClient
     from .client import Client
-    from .task import Finding, Output, OutputFile, Task
+    from .task import Finding, Output, Task
 
 __all__ = [
     "Advice",

@@ -19,8 +19,10 @@ from . import media
 from ._core import outputs, transfer
 from ._core.delivery import Resend
 from ._core.messages import Answer, Moment
+from ._core.outputs import OutputFile
+from ._core.transfer import Trouble
 from .errors import DownloadFailed, InvalidInput
-from .task import OutputFile, Task
+from .task import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,12 +260,17 @@ class Sink:
             self._put()
         return self._path
 
-    def again(self, trouble: transfer.Trouble) -> float:
+    def again(self, error: Exception, *, passes: bool) -> float:
         """Seconds until the next attempt, which goes on with what is there as far as it is of use.
+
+        Args:
+            error: What ended the last one.
+            passes: Whether it may be gone by the next one; a `Trouble` says that itself.
 
         Raises:
             DownloadFailed: There shall be none.
         """
+        trouble = error if isinstance(error, Trouble) else Trouble(f"{type(error).__name__}: {error}", passes=passes)
         pause = self._attempts.pause(trouble, self._part.size)
         if trouble.spoils:
             self._part = transfer.Part()

@@ -131,7 +131,7 @@ def attachment(sent: str, content: bytes, rule: Mapping[str, Any]) -> Attachment
 
 def upload_ending(content: bytes) -> str | None:
     """The file name ending with which a file can be uploaded; None when uploads do not take such files."""
-    return next((ending for magic, ending in _UPLOADABLE if magic.match(content)), None)
+    return next((ending for magic, ending in _UPLOADABLE if re.match(magic, content, re.DOTALL)), None)
 
 
 def problems(sent: str, content: bytes | None, rule: Mapping[str, Any], *, uploads: bool = False) -> Iterator[str]:
@@ -228,7 +228,7 @@ def inspect_picture(content: bytes) -> PictureInfo:
         ValueError: It is no picture, or it is cut off.
     """
     for magic, read in _READERS:
-        if magic.match(content):
+        if re.match(magic, content, re.DOTALL):
             return read(content)
     raise ValueError(f"it is no picture: it starts with {content[:12]!r}")
 
@@ -399,21 +399,21 @@ def _named(name: str) -> Callable[[bytes], PictureInfo]:
     return lambda _: PictureInfo(name)
 
 
-_READERS: tuple[tuple[re.Pattern[bytes], Callable[[bytes], PictureInfo]], ...] = (
-    (re.compile(rb"\x89PNG\r\n\x1a\n"), _png),
-    (re.compile(rb"\xff\xd8\xff"), _jpeg),
-    (re.compile(rb"RIFF....WEBP", re.DOTALL), _webp),
-    (re.compile(rb"GIF8[79]a"), _named("gif")),
-    (re.compile(rb"BM....\0\0\0\0", re.DOTALL), _named("bmp")),
-    (re.compile(rb"II\*\0|MM\0\*"), _named("tiff")),
-    (re.compile(rb"....ftyp(heic|heix|mif1|avif)", re.DOTALL), _named("heif")),
+_READERS: tuple[tuple[bytes, Callable[[bytes], PictureInfo]], ...] = (
+    (rb"\x89PNG\r\n\x1a\n", _png),
+    (rb"\xff\xd8\xff", _jpeg),
+    (rb"RIFF....WEBP", _webp),
+    (rb"GIF8[79]a", _named("gif")),
+    (rb"BM....\0\0\0\0", _named("bmp")),
+    (rb"II\*\0|MM\0\*", _named("tiff")),
+    (rb"....ftyp(heic|heix|mif1|avif)", _named("heif")),
 )
 # What uploads take, by the first bytes (clients, 2025); the order matters only for RIFF
-_UPLOADABLE: tuple[tuple[re.Pattern[bytes], str], ...] = (
-    (re.compile(rb"\x89PNG\r\n\x1a\n"), "png"),
-    (re.compile(rb"\xff\xd8\xff"), "jpg"),
-    (re.compile(rb"RIFF....WEBP", re.DOTALL), "webp"),
-    (re.compile(rb"RIFF....WAVE", re.DOTALL), "wav"),
-    (re.compile(rb"....ftyp(?!heic|heix|mif1|avif)", re.DOTALL), "mp4"),
-    (re.compile(rb"ID3|\xff[\xe2-\xe7\xf2-\xf7\xfa-\xfb]"), "mp3"),
+_UPLOADABLE: tuple[tuple[bytes, str], ...] = (
+    (rb"\x89PNG\r\n\x1a\n", "png"),
+    (rb"\xff\xd8\xff", "jpg"),
+    (rb"RIFF....WEBP", "webp"),
+    (rb"RIFF....WAVE", "wav"),
+    (rb"....ftyp(?!heic|heix|mif1|avif)", "mp4"),
+    (rb"ID3|\xff[\xe2-\xe7\xf2-\xf7\xfa-\xfb]", "mp3"),
 )

@@ -10,16 +10,18 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from . import errors
 from ._core import resumption
 from ._core.lifecycle import TERMINAL, State, state_of
-from ._core.outputs import OutputFile, files_of
 from ._core.shapes import as_object
 from .record import Record, moment
 
-__all__ = ["Finding", "Outcome", "Output", "OutputFile", "State", "Task"]
+if TYPE_CHECKING:
+    from ._core.outputs import OutputFile
+
+__all__ = ["Finding", "Outcome", "Output", "State", "Task"]
 
 USD_PER_CREDIT = 1e-7  # inferred from five published prices (2026-11); a face swap, $0.01, is 100,000 credits
 
@@ -42,6 +44,8 @@ class Output(Record):
 
         A value of an unexpected shape is left out and never raises; `raw` has it.
         """
+        from ._core.outputs import files_of  # here: a create has no files yet
+
         return files_of(self.raw, type(self).__name__, self._task_id or "")
 
     def _where(self) -> str:

@@ -1,7 +1,7 @@
 """Face swap on the CPU: the sandbox's real engine for the face-swap tasks.
 
-``swap_largest`` is the whole task, bytes in and bytes out. The lower pieces (``find_faces``, ``SourceFace``,
-``swap_face``) work on BGR arrays, for engines that swap several faces or the frames of a video.
+``swap_largest`` and ``swap_numbered`` are whole tasks, bytes in and bytes out. The lower pieces (``find_faces``,
+``SourceFace``, ``swap_face``) work on BGR arrays, for engines that look for faces or swap the frames of a video.
 
 Importing this package is cheap: OpenCV (0.2 s) is imported when a name that needs it is first used (PEP 562).
 """
@@ -9,17 +9,27 @@ Importing this package is cheap: OpenCV (0.2 s) is imported when a name that nee
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from unitask_sandbox.faces.errors import NoFaceFound, PictureError, PictureTooLarge, Role, UnreadablePicture
+from unitask_sandbox.faces.errors import (
+    FaceIndexError,
+    NoFaceFound,
+    NoSuchFace,
+    PictureError,
+    PictureTooLarge,
+    Role,
+    UnreadablePicture,
+)
 
 if TYPE_CHECKING:
     from unitask_sandbox.faces.detect import Face, find_faces
     from unitask_sandbox.faces.pictures import MAX_SIDE, decode, encode
-    from unitask_sandbox.faces.swap import SourceFace, swap_face, swap_largest, warm_up
+    from unitask_sandbox.faces.swap import SourceFace, swap_face, swap_largest, swap_numbered, warm_up
 
 __all__ = [
     "MAX_SIDE",
     "Face",
+    "FaceIndexError",
     "NoFaceFound",
+    "NoSuchFace",
     "PictureError",
     "PictureTooLarge",
     "Role",
@@ -30,6 +40,7 @@ __all__ = [
     "find_faces",
     "swap_face",
     "swap_largest",
+    "swap_numbered",
     "warm_up",
 ]
 
@@ -42,6 +53,7 @@ _HOME = {
     "SourceFace": "swap",
     "swap_face": "swap",
     "swap_largest": "swap",
+    "swap_numbered": "swap",
     "warm_up": "swap",
 }
 

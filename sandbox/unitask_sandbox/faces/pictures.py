@@ -8,18 +8,18 @@ import cv2
 import numpy as np
 
 from unitask_sandbox.faces.arrays import Pixels, as_pixels
-from unitask_sandbox.faces.errors import PictureTooLarge, Role, UnreadablePicture
+from unitask_sandbox.faces.errors import PictureTooLarge, UnreadablePicture
 from unitask_sandbox.faces.headers import PNG_SIGNATURE, picture_size
 
 MAX_SIDE: Final = 2048
-"""Pictures with a side of this many pixels or more are refused."""
+"""A face swap refuses pictures with a side of this many pixels or more."""
 
 SYNTHETIC_MARK: Final = "synthetic: face swapped by the unitask sandbox"
 
 _IHDR_END: Final = len(PNG_SIGNATURE) + 25  # length 4, name 4, data 13, checksum 4
 
 
-def decode(data: bytes, role: Role) -> Pixels:
+def decode(data: bytes, role: str, limit: int = MAX_SIDE) -> Pixels:
     """Return an encoded picture as ``(height, width, 3)`` BGR.
 
     Grey becomes BGR, sixteen bits become eight, transparency is dropped, an EXIF orientation is applied.
@@ -27,16 +27,17 @@ def decode(data: bytes, role: Role) -> Pixels:
     Args:
         data: The bytes of a PNG, JPEG or WebP file.
         role: The task's name for the picture, for the error.
+        limit: Pixels that no side may reach.
 
     Raises:
         UnreadablePicture: The bytes are something else, or damaged.
-        PictureTooLarge: A side is ``MAX_SIDE`` or more; the pixels were not decoded.
+        PictureTooLarge: A side is ``limit`` or more; the pixels were not decoded.
     """
     size = picture_size(data)
     if size is None:
         raise UnreadablePicture(role)
-    if max(size) >= MAX_SIDE:
-        raise PictureTooLarge(role, *size, MAX_SIDE)
+    if max(size) >= limit:
+        raise PictureTooLarge(role, *size, limit)
     picture = _pixels(data)
     if picture is None:
         raise UnreadablePicture(role)
@@ -52,13 +53,13 @@ def _pixels(data: bytes) -> Pixels | None:
     return None if picture is None else as_pixels(picture)
 
 
-def encode(picture: Pixels) -> bytes:
-    """Return a BGR picture as a PNG that is marked as synthetic."""
+def encode(picture: Pixels, mark: str = SYNTHETIC_MARK) -> bytes:
+    """Return a BGR or BGRA picture as a PNG that is marked as synthetic."""
     written, data = cv2.imencode(".png", picture)
     if not written:
         message = f"OpenCV could not write a picture of shape {picture.shape} as PNG"
         raise RuntimeError(message)
-    return with_comment(data.tobytes(), SYNTHETIC_MARK)
+    return with_comment(data.tobytes(), mark)
 
 
 def with_comment(png: bytes, text: str) -> bytes:

@@ -24,6 +24,7 @@ from unitask_sandbox.faces.errors import NoFaceFound, Role
 from unitask_sandbox.faces.geometry import facing, smoothstep, transfer_shape
 from unitask_sandbox.faces.light import Relight, blur, evidence, kept_hair, match_grain, skin_likelihood, to_lab
 from unitask_sandbox.faces.mesh import INNER_LIPS, LOWER_LIP, UPPER_LIP, VERTICES, canonical_mesh
+from unitask_sandbox.faces.numbering import in_order, pairs
 from unitask_sandbox.faces.pictures import decode, encode
 from unitask_sandbox.faces.raster import Region, fill_outline, interpolate, rasterise
 
@@ -60,6 +61,36 @@ def swap_largest(target: bytes, source: bytes) -> bytes:
     source_face = SourceFace(source_picture, _largest(source_picture, "swap_image"))
     swapped, _ = swap_face(target_picture, face, source_face)
     return encode(swapped)
+
+
+def swap_numbered(target: bytes, source: bytes, swap_index: str = "", target_index: str = "") -> bytes:
+    """Return the target picture with faces of the source on those of its faces that are named by number.
+
+    Args:
+        target: Encoded picture that is changed (``target_image``).
+        source: Encoded picture that gives the faces (``swap_image``).
+        swap_index: Numbers of the source's faces (``swap_faces_index``), as in "0,1"; see ``numbering``.
+        target_index: Numbers of the target's faces that get them, in the same order (``target_faces_index``).
+
+    Raises:
+        UnreadablePicture: One of them is no readable picture.
+        PictureTooLarge: One of them has a side of ``MAX_SIDE`` pixels or more.
+        NoFaceFound: One of them shows no face, or none of a number.
+        FaceIndexError: The numbers cannot be read, or do not fit together.
+    """
+    target_picture, source_picture = decode(target, "target_image"), decode(source, "swap_image")
+    takers, givers = _numbered(target_picture, "target_image"), _numbered(source_picture, "swap_image")
+    sources = [SourceFace(source_picture, face) for face in givers]
+    for giver, taker in pairs(swap_index, target_index, len(givers), len(takers)):
+        target_picture, _ = swap_face(target_picture, takers[taker], sources[giver])
+    return encode(target_picture)
+
+
+def _numbered(picture: Pixels, role: Role) -> list[Face]:
+    faces = find_faces(picture)
+    if not faces:
+        raise NoFaceFound(role)
+    return in_order(faces)
 
 
 def _largest(picture: Pixels, role: Role) -> Face:

@@ -1,0 +1,56 @@
+"""Pictures for the tests, made of the two portraits that come with the sandbox."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from unitask_sandbox import samples
+
+from .local import Http, base64_of
+
+ASTRONAUT = samples.ASTRONAUT.read_bytes()
+HOPPER = samples.GRACE_HOPPER.read_bytes()
+SIDE = 512
+
+Picture = NDArray[np.uint8]
+
+
+def pixels(data: bytes) -> Picture:
+    """A decoded picture, with its alpha if it has one."""
+    return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED), np.uint8)
+
+
+def encoded(picture: Picture, kind: str = ".png") -> bytes:
+    return cv2.imencode(kind, picture)[1].tobytes()
+
+
+def resized(data: bytes, width: int, height: int) -> Picture:
+    return np.asarray(cv2.resize(pixels(data), (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def side_by_side(*portraits: bytes) -> bytes:
+    """Portraits from left to right, each cut to a square."""
+    return encoded(np.hstack([pixels(portrait)[:SIDE, :SIDE] for portrait in portraits]))
+
+
+def part(picture: bytes, number: int) -> bytes:
+    """One of the squares of such a picture, from the left."""
+    return encoded(pixels(picture)[:, number * SIDE : (number + 1) * SIDE])
+
+
+def done(http: Http, task_type: str, **given: object) -> dict[str, object]:
+    """Create a task of the image toolkit, let it run, and look at it; pictures may be given as bytes."""
+    fields = {name: base64_of(value) if isinstance(value, bytes) else value for name, value in given.items()}
+    body = {"model": "Qubico/image-toolkit", "task_type": task_type, "input": fields}
+    task_id = http("POST", "/api/v1/task", json=body).json()["data"]["task_id"]
+    http.sandbox.advance()
+    return http.task(task_id)
+
+
+def result(http: Http, task: dict[str, object]) -> bytes:
+    """The picture that a task made, as it is served."""
+    output = task["output"]
+    assert task["status"] == "completed", task["error"]
+    assert isinstance(output, dict)
+    return http.unchecked("GET", output["image_url"]).content
