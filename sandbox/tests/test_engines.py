@@ -14,8 +14,21 @@ from typing import Any
 import pytest
 import unitask_sandbox
 from unitask_sandbox import inputs
-from unitask_sandbox.engines import ENGINES, Engine, EngineResult, Needs, engine, registry, run, simulate, simulated
+from unitask_sandbox.engines import (
+    ENGINES,
+    Engine,
+    EngineResult,
+    Needs,
+    engine,
+    name_of,
+    registry,
+    run,
+    simulate,
+    simulated,
+)
 from unitask_sandbox.engines.faceswap import face_swap as face_swap_engine
+from unitask_sandbox.engines.speech import zero_shot
+from unitask_sandbox.engines.video import video_upscale
 from unitask_sandbox.failures import TaskFailure
 from unitask_sandbox.inputs import LARGEST, fetch_url, read_media
 from unitask_sandbox.worker import Worker
@@ -45,13 +58,20 @@ def test_missing_extra_fails_the_task_and_is_named(
     worker_with: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever installed less than an engine needs reads in the task's error what to install."""
-    (tmp_path / "cv2.py").write_text("raise ModuleNotFoundError('No module named cv2')")
+    for module in ("cv2", "av"):
+        (tmp_path / f"{module}.py").write_text(f"raise ModuleNotFoundError('No module named {module}')")
     monkeypatch.syspath_prepend(tmp_path)  # the worker process looks there first
+    worker = worker_with()
 
-    assert failure_of(worker_with(), face_swap_engine) == (
-        "the engine unitask_sandbox.engines.faceswap.face_swap needs the extra 'sandbox': "
-        "pip install 'unitask[sandbox]' (No module named cv2)"
-    )
+    for function, extra, module in (
+        (face_swap_engine, "sandbox", "cv2"),
+        (video_upscale, "sandbox-video", "av"),
+        (zero_shot, "sandbox-tts", "av"),
+    ):
+        assert failure_of(worker, function) == (
+            f"the engine {name_of(function)} needs the extra {extra!r}: "
+            f"pip install 'unitask[{extra}]' (No module named {module})"
+        )
 
 
 def test_simulated_result_names_the_extra_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,7 +250,7 @@ def worker_with() -> Iterator[Any]:
 
 def failure_of(worker: Worker, function: Engine) -> str:
     with pytest.raises(TaskFailure) as caught:
-        worker.run(function, {"target_image": b"", "swap_image": b""})
+        worker.run(function, {"target_image": b"", "swap_image": b"", "video": b""})
     return caught.value.raw_message
 
 

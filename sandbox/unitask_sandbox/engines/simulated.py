@@ -6,11 +6,9 @@ gives the same bytes.
 
 from __future__ import annotations
 
-import io
 import json
 import struct
 import tempfile
-import wave
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import Any
 
 from unitask_sandbox import bundle
 from unitask_sandbox.engines.registry import EngineResult, naming_extra
+from unitask_sandbox.wav import wav
 
 MARK = "SIMULATED by the unitask sandbox"
 META = {"simulated": "SIMULATED: the sandbox has no engine for this task type"}
@@ -136,16 +135,7 @@ def _video() -> bytes:
 @cache
 def _sound() -> bytes:
     """Half a second of silence as WAV, with the mark in its INFO list."""
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as sound:
-        sound.setnchannels(1)
-        sound.setsampwidth(2)
-        sound.setframerate(8000)
-        sound.writeframes(bytes(8000))
-    text = MARK.encode() + bytes(len(MARK) % 2)
-    info = b"INFO" + struct.pack("<4sI", b"ICMT", len(text)) + text
-    plain = buffer.getvalue() + struct.pack("<4sI", b"LIST", len(info)) + info
-    return plain[:4] + struct.pack("<I", len(plain) - 8) + plain[8:]
+    return wav(bytes(8000), 8000, MARK)
 
 
 def _model() -> bytes:
