@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,8 +14,21 @@ from typing import Any
 import pytest
 import unitask_sandbox
 from unitask_sandbox import inputs
-from unitask_sandbox.engines import ENGINES, Engine, EngineResult, engine, run
+from unitask_sandbox.engines import (
+    ENGINES,
+    Engine,
+    EngineResult,
+    Needs,
+    engine,
+    name_of,
+    registry,
+    run,
+    simulate,
+    simulated,
+)
 from unitask_sandbox.engines.faceswap import face_swap as face_swap_engine
+from unitask_sandbox.engines.speech import zero_shot
+from unitask_sandbox.engines.video import video_upscale
 from unitask_sandbox.failures import TaskFailure
 from unitask_sandbox.inputs import LARGEST, fetch_url, read_media
 from unitask_sandbox.worker import Worker
@@ -38,6 +52,35 @@ def test_second_engine_for_a_task_type_is_refused() -> None:
         engine(MODEL, TASK_TYPE)(fake_swap)
 
     assert ENGINES[MODEL, TASK_TYPE] is face_swap_engine
+
+
+def test_missing_extra_fails_the_task_and_is_named(
+    worker_with: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever installed less than an engine needs reads in the task's error what to install."""
+    for module in ("cv2", "av"):
+        (tmp_path / f"{module}.py").write_text(f"raise ModuleNotFoundError('No module named {module}')")
+    monkeypatch.syspath_prepend(tmp_path)  # the worker process looks there first
+    worker = worker_with()
+
+    for function, extra, module in (
+        (face_swap_engine, "sandbox", "cv2"),
+        (video_upscale, "sandbox-video", "av"),
+        (zero_shot, "sandbox-tts", "av"),
+    ):
+        assert failure_of(worker, function) == (
+            f"the engine {name_of(function)} needs the extra {extra!r}: "
+            f"pip install 'unitask[{extra}]' (No module named {module})"
+        )
+
+
+def test_simulated_result_names_the_extra_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Simulated pictures are drawn by OpenCV as well."""
+    simulated._picture.cache_clear()
+    monkeypatch.setitem(sys.modules, "cv2", None)  # an import of it fails
+
+    with pytest.raises(TaskFailure, match=r"a simulated result needs the extra 'sandbox': pip install"):
+        simulate("FaceSwapOutput", {})
 
 
 # Inputs.
@@ -171,10 +214,16 @@ def test_face_swap_failure_has_the_words_of_the_provider(picture: bytes | None, 
 # The worker process.
 
 BAD_ENGINES = """
-import os, time
+import ctypes, os, threading, time
 from unitask_sandbox.engines import EngineResult
 def crash(given): os._exit(3)
+def segfault(given): ctypes.string_at(0)
 def hang(given): time.sleep(600)
+def fill(given):
+    kept = []
+    while True: kept.append(bytearray(b'x' * 2**20))
+def hold(given): kept = bytearray(b'x' * 2**26); return EngineResult({"held": len(kept)})
+def die_later(given): threading.Timer(0.01, os._exit, [0]).start(); return EngineResult({})
 def chat(given): print("not an answer", flush=True); os.system("echo nor this"); return EngineResult({})
 """
 
@@ -190,8 +239,8 @@ def bad_engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def worker_with() -> Iterator[Any]:
     workers: list[Worker] = []
 
-    def make(**settings: float) -> Worker:
-        workers.append(Worker(**settings))
+    def make() -> Worker:
+        workers.append(Worker())
         return workers[-1]
 
     yield make
@@ -201,7 +250,7 @@ def worker_with() -> Iterator[Any]:
 
 def failure_of(worker: Worker, function: Engine) -> str:
     with pytest.raises(TaskFailure) as caught:
-        worker.run(function, {"target_image": b"", "swap_image": b""})
+        worker.run(function, {"target_image": b"", "swap_image": b"", "video": b""})
     return caught.value.raw_message
 
 
@@ -216,7 +265,7 @@ def test_crash_of_an_engine_fails_one_task(sandbox_with: SandboxWith, bad_engine
         sandbox.advance()
     crashed, swapped = (sandbox.get("sandbox", task_id) for task_id in tasks)
 
-    assert crashed.error["raw_message"] == "the engine bad_engines.crash crashed"
+    assert crashed.error["raw_message"] == "the engine bad_engines.crash crashed (exit status 3)"
     assert crashed.error["code"] == 10000
     assert swapped.status == "completed"
     assert sandbox.balance("sandbox") == 9.99
@@ -233,9 +282,50 @@ def test_worker_passes_failures_on_and_keeps_running(worker_with: Any, bad_engin
     assert worker._process is process
 
 
-def test_engine_that_hangs_is_stopped(worker_with: Any, bad_engines: Any) -> None:
-    """An engine that takes longer than the limit fails its task and names the limit."""
-    assert failure_of(worker_with(limit=0.05), bad_engines.hang) == "the engine bad_engines.hang took over 0.05 s"
+def allow(monkeypatch: pytest.MonkeyPatch, function: Engine, **limits: float) -> None:
+    monkeypatch.setitem(registry._NEEDS, function, Needs(**limits))  # type: ignore[arg-type]
+
+
+def test_engine_that_hangs_is_stopped(worker_with: Any, bad_engines: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine that takes longer than its limit fails its task, which names the limit; the next one is done."""
+    worker: Worker = worker_with()
+    allow(monkeypatch, bad_engines.hang, seconds=0.05)
+
+    assert failure_of(worker, bad_engines.hang) == "the engine bad_engines.hang took over 0.05 s, its limit of time"
+    assert worker.run(bad_engines.chat, {}) == EngineResult({})
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc here: no limit on memory")
+def test_engine_that_fills_the_memory_is_stopped(
+    worker_with: Any, bad_engines: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine that takes more memory than its limit fails its task, which names the limit; the next one is done."""
+    worker: Worker = worker_with()
+    allow(monkeypatch, bad_engines.fill, mebibytes=300)
+
+    failure = failure_of(worker, bad_engines.fill)
+
+    assert failure == "the engine bad_engines.fill took over 300 MiB, its limit of memory"
+    assert worker.run(bad_engines.hold, {}) == EngineResult({"held": 2**26})
+
+
+def test_segmentation_fault_fails_one_task(worker_with: Any, bad_engines: Any) -> None:
+    """The failure names the signal, and the next engine runs in another process."""
+    worker: Worker = worker_with()
+
+    assert failure_of(worker, bad_engines.segfault) == "the engine bad_engines.segfault crashed (SIGSEGV)"
+    assert worker.run(bad_engines.chat, {}) == EngineResult({})
+
+
+def test_process_that_ended_after_its_task_harms_no_other(worker_with: Any, bad_engines: Any) -> None:
+    """What a library does after the answer is not the next task's fault."""
+    worker: Worker = worker_with()
+    worker.run(bad_engines.die_later, {})
+    process = worker._process
+    assert process is not None
+    process.wait()
+
+    assert worker.run(bad_engines.chat, {}) == EngineResult({})
 
 
 def test_close_stops_an_engine_that_runs(worker_with: Any, bad_engines: Any) -> None:
@@ -249,4 +339,4 @@ def test_close_stops_an_engine_that_runs(worker_with: Any, bad_engines: Any) -> 
     worker.close()
     thread.join()
 
-    assert failures == ["the engine bad_engines.hang crashed"]
+    assert failures == ["the engine bad_engines.hang crashed (SIGKILL)"]

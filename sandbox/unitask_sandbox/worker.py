@@ -1,8 +1,13 @@
-"""The worker process: engines run here, so that one that crashes or hangs fails one task and nothing else.
+"""The worker process: engines run here, so that one that crashes, hangs or fills the memory fails one task alone.
 
 It is a plain subprocess and not a `ProcessPoolExecutor`, for two reasons. A pool imports the caller's main module
 again: a script that starts a sandbox without a `__main__` guard would start it again in the worker. And a pool cannot
 stop one task that hangs. The two sides speak pickle over pipes that nobody else can write to.
+
+How long a task may take, and how much memory, the registry says for each engine. Memory is what the process really
+holds, read from /proc twenty times a second, and a process that holds too much is killed. RLIMIT_AS would count
+addresses, of which each thread of a library reserves gigabytes that it never touches, and OpenCV, FFmpeg and Python
+each fail in another way there. Without /proc (macOS, Windows) there is no limit on memory.
 """
 
 from __future__ import annotations
@@ -13,26 +18,22 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from unitask_sandbox.engines import Engine, EngineResult, name_of, run
+from unitask_sandbox.engines import Engine, EngineResult, Needs, name_of, needs_of, run
 from unitask_sandbox.failures import TaskFailure
 
-TIME_LIMIT = 120.0  # seconds for one task
+LOOK_EVERY = 0.05  # seconds between two looks at a process's memory
 
 
 class Worker:
-    """Runs engines in a process that is started when it is first needed, and again when it broke.
+    """Runs engines in a process that is started when it is first needed, and again when it broke."""
 
-    Args:
-        limit: Seconds that one task may take.
-    """
-
-    def __init__(self, limit: float = TIME_LIMIT) -> None:
-        self._limit = limit
+    def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._one_at_a_time = threading.Lock()
 
@@ -40,20 +41,22 @@ class Worker:
         """Run an engine, and wait for what it makes.
 
         Raises:
-            TaskFailure: The engine failed, crashed or took too long.
+            TaskFailure: The engine failed, crashed, took too long or too much memory.
         """
         order = pickle.dumps((engine, given))
         with self._one_at_a_time:
-            process = self._process = self._process or _start()
-            late = _Deadline(self._limit, process)
+            process = self._ready()
+            guard = _Guard(process, needs_of(engine))
             try:
                 answer = _ask(process, order)
             except (OSError, EOFError, pickle.UnpicklingError):
+                answer = None
+            exceeded = guard.dismiss()
+            if answer is None:
                 self._dispose()
-                cause = f"took over {self._limit:g} s" if late.passed else "crashed"
-                raise TaskFailure(f"the engine {name_of(engine)} {cause}") from None
-            finally:
-                late.cancel()
+                raise TaskFailure(f"the engine {name_of(engine)} {exceeded or _end_of(process)}")
+            if exceeded:  # killed as the answer arrived: that answer counts, the process is gone
+                self._dispose()
         if isinstance(answer, TaskFailure):
             raise answer
         return answer
@@ -65,6 +68,12 @@ class Worker:
         with self._one_at_a_time:
             self._dispose()
 
+    def _ready(self) -> subprocess.Popen[bytes]:
+        if self._process is not None and self._process.poll() is not None:  # it ended while it had nothing to do
+            self._dispose()
+        self._process = self._process or _start()
+        return self._process
+
     def _dispose(self) -> None:
         process, self._process = self._process, None
         if process is not None:
@@ -73,19 +82,57 @@ class Worker:
                 process.communicate()
 
 
-class _Deadline(threading.Timer):
-    """Kills a process after so many seconds, unless it is cancelled first."""
+class _Guard(threading.Thread):
+    """Kills a process that exceeds what a task may take, until it is dismissed."""
 
-    def __init__(self, seconds: float, process: subprocess.Popen[bytes]) -> None:
-        super().__init__(seconds, self._pass)
-        self.passed = False
+    def __init__(self, process: subprocess.Popen[bytes], allowed: Needs) -> None:
+        super().__init__(name="unitask-sandbox-guard", daemon=True)
         self._process = process
-        self.daemon = True
+        self._allowed = allowed
+        self._deadline = time.monotonic() + allowed.seconds
+        self._memory_before = _mebibytes_of(process)
+        self._dismissed = threading.Event()
+        self._exceeded = ""
         self.start()
 
-    def _pass(self) -> None:
-        self.passed = True
-        self._process.kill()
+    def dismiss(self) -> str:
+        """Stop, and say what was exceeded and by what it is limited; empty when nothing was."""
+        self._dismissed.set()
+        self.join()
+        return self._exceeded
+
+    def run(self) -> None:
+        """Look until the limit is exceeded or somebody says that it is over."""
+        while not self._dismissed.wait(min(LOOK_EVERY, max(0.0, self._deadline - time.monotonic()))):
+            self._exceeded = self._excess()
+            if self._exceeded:
+                self._process.kill()
+                return
+
+    def _excess(self) -> str:
+        if time.monotonic() >= self._deadline:
+            return f"took over {self._allowed.seconds:g} s, its limit of time"
+        if _mebibytes_of(self._process) - self._memory_before > self._allowed.mebibytes:
+            return f"took over {self._allowed.mebibytes:g} MiB, its limit of memory"
+        return ""
+
+
+def _mebibytes_of(process: subprocess.Popen[bytes]) -> float:
+    """What a process holds in memory; 0 where that cannot be read."""
+    try:
+        resident = int(Path(f"/proc/{process.pid}/statm").read_bytes().split()[1])  # in pages; see proc(5)
+        return resident * os.sysconf("SC_PAGE_SIZE") / 2**20
+    except (OSError, IndexError):  # IndexError: it is being removed
+        return 0.0
+
+
+def _end_of(process: subprocess.Popen[bytes]) -> str:
+    """How a process ended that gave no answer."""
+    with suppress(subprocess.TimeoutExpired):
+        code = process.wait(1)  # it has closed its pipe, or never read it
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else ""
+        return f"crashed ({name or f'exit status {code}'})"
+    return "crashed"
 
 
 def _start() -> subprocess.Popen[bytes]:

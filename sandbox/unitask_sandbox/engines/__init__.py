@@ -5,8 +5,21 @@ module, and a new family is one more import here.
 """
 
 from unitask_sandbox.engines import faceswap as faceswap
+from unitask_sandbox.engines import speech as speech
 from unitask_sandbox.engines import tools as tools
-from unitask_sandbox.engines.registry import ENGINES, Engine, EngineResult, engine, name_of, run
+from unitask_sandbox.engines import video as video
+from unitask_sandbox.engines.registry import ENGINES, Engine, EngineResult, Needs, engine, name_of, needs_of, run
 from unitask_sandbox.engines.simulated import simulate, simulated_picture
 
-__all__ = ["ENGINES", "Engine", "EngineResult", "engine", "name_of", "run", "simulate", "simulated_picture"]
+__all__ = [
+    "ENGINES",
+    "Engine",
+    "EngineResult",
+    "Needs",
+    "engine",
+    "name_of",
+    "needs_of",
+    "run",
+    "simulate",
+    "simulated_picture",
+]

@@ -6,18 +6,17 @@ gives the same bytes.
 
 from __future__ import annotations
 
-import io
 import json
 import struct
 import tempfile
-import wave
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from unitask_sandbox import bundle
-from unitask_sandbox.engines.registry import EngineResult
+from unitask_sandbox.engines.registry import EngineResult, naming_extra
+from unitask_sandbox.wav import wav
 
 MARK = "SIMULATED by the unitask sandbox"
 META = {"simulated": "SIMULATED: the sandbox has no engine for this task type"}
@@ -26,9 +25,14 @@ SIDE = 512
 
 
 def simulate(output: str, given: Mapping[str, Any]) -> EngineResult:
-    """A result of the shape that a component schema has, for a task's input."""
+    """A result of the shape that a component schema has, for a task's input.
+
+    Raises:
+        TaskFailure: What draws its pictures is not installed.
+    """
     size = _side(given.get("width")), _side(given.get("height"))
-    return EngineResult(_value({"$ref": f"#/components/schemas/{output}"}, size, 0), META)
+    with naming_extra("sandbox", "a simulated result"):
+        return EngineResult(_value({"$ref": f"#/components/schemas/{output}"}, size, 0), META)
 
 
 def simulated_picture(width: int = SIDE, height: int = SIDE, extension: str = "png") -> bytes:
@@ -131,16 +135,7 @@ def _video() -> bytes:
 @cache
 def _sound() -> bytes:
     """Half a second of silence as WAV, with the mark in its INFO list."""
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as sound:
-        sound.setnchannels(1)
-        sound.setsampwidth(2)
-        sound.setframerate(8000)
-        sound.writeframes(bytes(8000))
-    text = MARK.encode() + bytes(len(MARK) % 2)
-    info = b"INFO" + struct.pack("<4sI", b"ICMT", len(text)) + text
-    plain = buffer.getvalue() + struct.pack("<4sI", b"LIST", len(info)) + info
-    return plain[:4] + struct.pack("<I", len(plain) - 8) + plain[8:]
+    return wav(bytes(8000), 8000, MARK)
 
 
 def _model() -> bytes:

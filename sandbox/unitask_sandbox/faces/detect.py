@@ -64,6 +64,11 @@ def find_faces(picture: Pixels) -> list[Face]:
     return found
 
 
+def refined(picture: Pixels, landmarks: Floats) -> tuple[Floats, float]:
+    """Return a face's mesh and how surely it is one, from a mesh near it: that of the frame before, in a video."""
+    return _landmark_model().refine(picture, landmarks)
+
+
 def load_models() -> None:
     """Load both models now instead of at the first picture (about 20 ms)."""
     _detector()
