@@ -77,8 +77,10 @@ class Sandbox:
         self._faults = Script(self.settings.faults)
         self._folder = self.settings.data or Path(tempfile.mkdtemp(prefix="unitask-sandbox-"))
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._store = Store(self._folder / "sandbox.sqlite3")
-        self._files = Files(self._folder / "files", self._store, self.settings.clock, self.settings.fetch)
+        durable = self.settings.data is not None
+        self._store = Store(self._folder / "sandbox.sqlite3", durable=durable)
+        elsewhere = self.settings.fetch
+        self._files = Files(self._folder / "files", self._store, self.settings.clock, elsewhere, durable=durable)
         self._known: set[str] = set()
         self._arrivals: deque[Arrival] = deque(maxlen=ARRIVALS_KEPT)
         self._closing = threading.Event()

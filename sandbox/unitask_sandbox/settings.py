@@ -25,7 +25,8 @@ class Settings:
         keys: The API keys that are accepted, with their starting balance in USD. An account that the data folder knows
             keeps the balance that it has.
         any_key: Whether every other key is accepted too, with 10 USD each.
-        data: Folder of the database and of the output files; None: a temporary one, removed at close.
+        data: Folder of the database and of the output files, of one sandbox at a time; what was answered from it
+            survives a crash. None: a temporary one, removed at close.
         speed: "instant": a task is done as soon as it can be; "real": it takes its typical time; a number: that many
             times faster than real.
         autorun: Whether tasks move by themselves; if not, they move in `Sandbox.advance()` alone.

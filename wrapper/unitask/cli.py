@@ -116,7 +116,10 @@ def _sandbox(options: argparse.Namespace) -> int:
         raise errors.InvalidInput(SANDBOX_MISSING) from None
     keys = {"sandbox": 10.0, **dict(_key_and_balance(text) for text in options.key)}
     settings = Settings(keys=keys, speed=_speed(options.speed), data=options.data)
-    serve(settings, port=options.port, on_ready=lambda url: _announce(url, list(keys)))
+    try:
+        serve(settings, port=options.port, on_ready=lambda url: _announce(url, list(keys)))
+    except OSError as error:
+        raise errors.InvalidInput(f"the sandbox cannot start: {error}") from error
     return 0
 
 
