@@ -297,7 +297,7 @@ class Sandbox:
     def advance(self) -> bool:
         """Do everything that is due now; True when tasks or webhooks are left that will be due later.
 
-        With autorun, webhooks are left to their own thread.
+        With autorun, engines and webhooks are left to threads of their own.
         """
         due = [self._life.advance(), None if self._delivery else self._courier.deliver()]
         return due != [None, None]
@@ -318,6 +318,7 @@ class Sandbox:
         return None if first is None else max(0.0, first - self.settings.clock())
 
     def _ended(self, task: Task) -> None:
+        self._wake()  # somebody must remove its files when they have expired
         if self._delivery and task.config["webhook_config"]["endpoint"]:
             self._delivery.wake()
 
@@ -415,8 +416,8 @@ def _release(
 ) -> None:
     """Close a sandbox; also at the end of the program, when nobody has."""
     closing.set()
-    life.worker.close()
-    with life.advancing, delivering:
+    life.crew.close()
+    with life.storing, delivering:
         store.close()
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)

@@ -153,9 +153,9 @@ class Store:
         query = "SELECT task_id FROM tasks WHERE status = ? AND due_at <= ? ORDER BY due_at, rowid"
         return [task_id for (task_id,) in self._rows(query, status, now)]
 
-    def next_due(self) -> float | None:
-        """When the next task is to move; None when all have ended."""
-        ((time,),) = self._rows("SELECT MIN(due_at) FROM tasks WHERE due_at IS NOT NULL")
+    def next_due(self, after: float) -> float | None:
+        """When the next task is to move, of those that are to move after a time; None when there is none."""
+        ((time,),) = self._rows("SELECT MIN(due_at) FROM tasks WHERE due_at > ?", after)
         return None if time is None else float(time)
 
     def start(self, task_id: str, now: float) -> bool:

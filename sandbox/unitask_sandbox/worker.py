@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import queue
 import signal
 import subprocess
 import sys
@@ -35,6 +36,7 @@ class Worker:
         self._limit = limit
         self._process: subprocess.Popen[bytes] | None = None
         self._one_at_a_time = threading.Lock()
+        self._closed = False
 
     def run(self, engine: Engine, given: Mapping[str, Any]) -> EngineResult:
         """Run an engine, and wait for what it makes.
@@ -45,6 +47,9 @@ class Worker:
         order = pickle.dumps((engine, given))
         with self._one_at_a_time:
             process = self._process = self._process or _start()
+            if self._closed:  # after the process is known: whichever comes later, this or `close`, ends it
+                self._dispose()
+                raise TaskFailure(f"the engine {name_of(engine)} was stopped")
             late = _Deadline(self._limit, process)
             try:
                 answer = _ask(process, order)
@@ -59,7 +64,8 @@ class Worker:
         return answer
 
     def close(self) -> None:
-        """End the process, whatever it is doing."""
+        """End the process, whatever it is doing; nothing runs here any more."""
+        self._closed = True
         if process := self._process:
             process.kill()  # before the lock: the run that holds it waits for this process
         with self._one_at_a_time:
@@ -109,16 +115,23 @@ def _ask(process: subprocess.Popen[bytes], order: bytes) -> EngineResult | TaskF
 
 
 def work(orders: BinaryIO, answers: BinaryIO) -> None:
-    """Do every order until there are no more; this is what the worker process runs."""
+    """Do every order until the other side is gone; this is what the worker process runs."""
     with suppress(ImportError):  # the engine that needs it says so
         from unitask_sandbox.faces import warm_up
 
         warm_up(threads=1)
+    inbox = queue.SimpleQueue[tuple[Engine, Mapping[str, Any]]]()
+    threading.Thread(target=_receive, args=(orders, inbox), daemon=True).start()
+    while True:
+        pickle.dump(_outcome(*inbox.get()), answers)
+        answers.flush()
+
+
+def _receive(orders: BinaryIO, inbox: queue.SimpleQueue[tuple[Engine, Mapping[str, Any]]]) -> None:
     with suppress(EOFError):
         while True:
-            engine, given = pickle.load(orders)  # noqa: S301 - from the process that started this one
-            pickle.dump(_outcome(engine, given), answers)
-            answers.flush()
+            inbox.put(pickle.load(orders))  # noqa: S301 - from the process that started this one
+    os._exit(0)  # it is gone, perhaps killed: whatever is being done here, nobody waits for it
 
 
 def _outcome(engine: Engine, given: Mapping[str, Any]) -> EngineResult | TaskFailure:
