@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -128,10 +129,14 @@ def work(orders: BinaryIO, answers: BinaryIO) -> None:
 
 
 def _receive(orders: BinaryIO, inbox: queue.SimpleQueue[tuple[Engine, Mapping[str, Any]]]) -> None:
-    with suppress(EOFError):
+    try:
         while True:
             inbox.put(pickle.load(orders))  # noqa: S301 - from the process that started this one
-    os._exit(0)  # it is gone, perhaps killed: whatever is being done here, nobody waits for it
+    except (EOFError, pickle.UnpicklingError):
+        pass
+    except Exception:
+        traceback.print_exc()
+    os._exit(1)  # it is gone, perhaps killed: whatever is being done here, nobody waits for it
 
 
 def _outcome(engine: Engine, given: Mapping[str, Any]) -> EngineResult | TaskFailure:
