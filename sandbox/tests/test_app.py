@@ -9,6 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import anyio
+import httpx
 import pytest
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
@@ -257,6 +259,27 @@ def test_bug_of_the_sandbox_is_answered_and_raised(http_with: HttpWith, monkeypa
         http("GET", NO_SUCH_TASK)
 
     assert http.sandbox.arrivals[-1].status == 500
+
+
+def test_look_waits_neither_for_a_thread_nor_for_a_write(http_with: HttpWith) -> None:
+    """However many creates are being read, and while one is being written, a look is answered."""
+    http = http_with()
+    task_id = http.create()
+
+    async def look() -> int:
+        threads = anyio.to_thread.current_default_thread_limiter()
+        for number in range(int(threads.available_tokens)):
+            threads.acquire_on_behalf_of_nowait(number)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(http.app), base_url=BASE_URL) as client:
+            answer = await client.get(f"/api/v1/task/{task_id}", headers=http.headers, timeout=30)
+        return answer.status_code
+
+    async def in_time() -> int:
+        with anyio.fail_after(30):
+            return await look()
+
+    with http.sandbox._store._transaction():
+        assert anyio.run(in_time) == 200
 
 
 def test_arrivals_hold_every_request_to_the_api(http_with: HttpWith) -> None:

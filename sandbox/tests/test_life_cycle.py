@@ -221,7 +221,7 @@ def test_close_during_an_engine_leaves_the_task_for_the_restart(
         first._closing.set()
         raise EOFError
 
-    monkeypatch.setattr(first._life.worker, "run", stopped)
+    monkeypatch.setattr(first._life.workers[0], "run", stopped)
     first.advance()
     first.close()
     second = sandbox_with(data=tmp_path)
@@ -321,6 +321,7 @@ def test_database_of_a_later_version_is_refused(sandbox_with: SandboxWith, tmp_p
         ({"speed": "slow"}, "speed 'slow'"),
         ({"speed": 0}, "speed 0"),
         ({"speed": -1.5}, "speed -1.5"),
+        ({"workers": 0}, "workers 0"),
         ({"defects": frozenset({"nope"})}, "no such defect: nope; there are no-auth,"),
         ({"keys": {"": 1.0}}, "must not be empty"),
     ],

@@ -10,6 +10,7 @@ from __future__ import annotations
 import mimetypes
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
+from functools import cache
 from typing import Any
 
 from starlette.applications import Starlette
@@ -148,7 +149,12 @@ async def _broken(request: Request, _error: Exception) -> Response:
 
 def _is_of_the_api(path: str) -> bool:
     """Whether a path begins like one of the spec, so that a misspelt one is noted, too."""
-    return _root(path) in {_root(operation.path) for operation in bundle.operations().values()}
+    return _root(path) in _roots()
+
+
+@cache
+def _roots() -> frozenset[str]:
+    return frozenset(_root(operation.path) for operation in bundle.operations().values())
 
 
 def _root(path: str) -> str:

@@ -1,7 +1,13 @@
-"""Files on the disk: what tasks made, and what was uploaded. One is served while the store lists it, and no longer."""
+"""Files on the disk: what tasks made, and what was uploaded. One is served while the store lists it, and no longer.
+
+Rules of this file: a file has its name only when it is whole and on the disk, and is listed after that; what a sandbox
+left that was killed in between is removed by the next one.
+"""
 
 from __future__ import annotations
 
+import os
+import re
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +21,8 @@ from unitask_sandbox.task import FILE, file_name
 OUTPUTS_KEPT = 3 * 86400.0  # seconds; doc.qubico.ai/output-storage, 2025-08-31
 UPLOADS_KEPT = 86400.0  # seconds; piapi.ai, ephemeral-resource page, 2025
 
+_OURS = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.\w+(\.part)?")
+
 
 class Files:
     """The files of a sandbox.
@@ -24,14 +32,25 @@ class Files:
         store: Lists them.
         clock: Returns the time: unix seconds.
         fetch: Gets what is behind an address that is none of ours.
+        durable: Whether a file that is listed shall survive a failure of the power, too.
     """
 
-    def __init__(self, folder: Path, store: Store, clock: Callable[[], float], fetch: Callable[[str], bytes]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        store: Store,
+        clock: Callable[[], float],
+        fetch: Callable[[str], bytes],
+        *,
+        durable: bool = True,
+    ) -> None:
         self._folder = folder
         self._store = store
         self._clock = clock
         self._elsewhere = fetch
+        self._durable = durable
         folder.mkdir(parents=True, exist_ok=True)
+        self._forget_unlisted()
 
     def path(self, name: str) -> Path:
         """Where a file lies.
@@ -63,9 +82,7 @@ class Files:
     def keep(self, content: bytes, extension: str) -> str:
         """Write a file that is of no task, kept for 24 hours, and return its name."""
         name = f"ephemeral/{uuid.uuid4()}.{extension}"
-        path = self._folder / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(content)
+        self._write(name, content)
         self._store.keep_file(name, self._clock() + UPLOADS_KEPT)
         return name
 
@@ -77,7 +94,7 @@ class Files:
         if isinstance(output, tuple):
             data, extension = cast("tuple[bytes, str]", output)
             names.append(f"{uuid.uuid4()}.{extension}")
-            (self._folder / names[-1]).write_bytes(data)
+            self._write(names[-1], data)
             return {FILE: names[-1]}
         if isinstance(output, dict):
             return {name: self.written(value, names) for name, value in cast("dict[str, Any]", output).items()}
@@ -85,7 +102,31 @@ class Files:
             return [self.written(item, names) for item in cast("list[object]", output)]
         return output
 
+    def _forget_unlisted(self) -> None:
+        """Remove what no end of a task and no upload came to list; what has no name of ours stays."""
+        listed = self._store.files()
+        for path in [*self._folder.glob("*"), *self._folder.glob("ephemeral/*")]:
+            if _OURS.fullmatch(path.name) and path.relative_to(self._folder).as_posix() not in listed:
+                path.unlink()
+
     def forget_expired(self) -> None:
         """Remove what is not kept any more."""
         for name in self._store.forget_expired_files(self._clock()):
             (self._folder / name).unlink(missing_ok=True)
+
+    def _write(self, name: str, content: bytes) -> None:
+        path = self._folder / name
+        path.parent.mkdir(exist_ok=True)
+        begun = path.with_name(f"{path.name}.part")
+        with begun.open("wb") as file:
+            file.write(content)
+            if self._durable:
+                file.flush()
+                os.fsync(file.fileno())
+        begun.replace(path)
+        if self._durable and os.name == "posix":  # elsewhere a folder cannot be opened
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)

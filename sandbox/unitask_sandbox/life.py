@@ -2,18 +2,23 @@
 
     staged -> pending -> processing -> completed | failed
 
+A task without an engine is simulated at once. With autorun, one that has an engine goes to the crew and stays
+processing until an engine is free; its input is read then. Without autorun everything is done in `advance`, in order.
+
 Rules of this file: whatever goes wrong with one task is that task's failure alone; nothing starts once `closing` is
-set, and what was begun then is done after the restart.
+set, and what was begun then is done after the restart; `storing` is never held while an engine works.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable
 
 from unitask_sandbox import bundle
 from unitask_sandbox.creation import QUEUE_SECONDS
+from unitask_sandbox.crew import Crew
 from unitask_sandbox.engines import ENGINES, EngineResult, run, simulate
 from unitask_sandbox.failures import TaskFailure
 from unitask_sandbox.files import OUTPUTS_KEPT, Files
@@ -33,7 +38,7 @@ class Life:
         settings: The clock, and where engines run.
         store: Knows which tasks are due.
         files: Keeps what engines make.
-        closing: Set when the store is about to be closed; `advancing` is held while it is used.
+        closing: Set when the store is about to be closed; `storing` is held while it is used.
         on_end: Called with every task that has ended, as it was before.
     """
 
@@ -45,8 +50,10 @@ class Life:
         closing: threading.Event,
         on_end: Callable[[Task], None],
     ) -> None:
-        self.advancing = threading.Lock()
-        self.worker = Worker()
+        self.storing = threading.Lock()
+        self.workers = [Worker() for _ in range(settings.workers)]
+        self.crew = Crew(self.workers, self._process)
+        self._advancing = threading.Lock()
         self._settings = settings
         self._store = store
         self._files = files
@@ -54,48 +61,77 @@ class Life:
         self._on_end = on_end
 
     def advance(self) -> float | None:
-        """Do everything that is due now, and return when a task moves next; None when all have ended."""
-        with self.advancing:
-            if self._closing.is_set():
-                return None
+        """Do everything that is due now, or let the crew do it, and return when a task moves next.
+
+        None when all have ended, or are with the crew.
+        """
+        with self._advancing:
             now = self._settings.clock()
-            for task_id in self._store.due("pending", now):
-                self._store.start(task_id, now)
-            for task_id in self._store.due("processing", now):
-                self._process(task_id)
-            self._files.forget_expired()
-            pending_until = now + self._settings.seconds(QUEUE_SECONDS)
-            unstaged = self._store.unstage(self._settings.concurrency, pending_until)
-            next_due = self._store.next_due()
-            return min(pending_until, next_due or pending_until) if unstaged else next_due
+            for task_id in self._due(now):
+                self._hand_out(task_id)
+            with self.storing:
+                if self._closing.is_set():
+                    return None
+                self._files.forget_expired()
+                pending_until = now + self._settings.seconds(QUEUE_SECONDS)
+                unstaged = self._store.unstage(self._settings.concurrency, pending_until)
+                next_due = self._store.next_due(now if self._settings.autorun else -math.inf)
+                return min(pending_until, next_due or pending_until) if unstaged else next_due
 
     def next_expiry(self) -> float | None:
         """When the next file expires; None when there is none."""
-        with self.advancing:
+        with self.storing:
             return None if self._closing.is_set() else self._store.next_expiry()
 
-    def _process(self, task_id: str) -> None:
-        task = self._store.task(task_id)
-        if task is None or self._closing.is_set():
+    def _due(self, now: float) -> list[str]:
+        """Begin what is due to begin, and return what is due to be done and in nobody's hands."""
+        with self.storing:
+            if self._closing.is_set():
+                return []
+            for task_id in self._store.due("pending", now):
+                self._store.start(task_id, now)
+            return [task_id for task_id in self._store.due("processing", now) if task_id not in self.crew]
+
+    def _hand_out(self, task_id: str) -> None:
+        task = self._begun(task_id)
+        if task and self._settings.autorun and (task.model, task.task_type) in ENGINES:
+            self.crew.add(task_id)
+        elif task:
+            self._process(task_id, self.workers[0])
+
+    def _begun(self, task_id: str) -> Task | None:
+        """A task that is being processed; None when it has ended, or is to be left for the restart."""
+        with self.storing:
+            task = None if self._closing.is_set() else self._store.task(task_id)
+        return task if task and task.status == "processing" else None
+
+    def _process(self, task_id: str, worker: Worker) -> None:
+        if not (task := self._begun(task_id)):
             return
         try:
-            ending = self._completed(self._make(task))
+            result = self._make(task, worker)
+            with self.storing:
+                if self._closing.is_set():
+                    return
+                ending = self._completed(result)
         except Exception as error:  # whatever it is, it is this task's failure alone
             if self._closing.is_set():
-                return  # the worker was stopped; the task is done after the restart
+                return  # the worker was stopped
             failure = error if isinstance(error, TaskFailure) else _broken(task, error)
             ending = Ending(status="failed", at=self._settings.clock(), error=failure.error())
-        if self._store.end(task_id, ending, before={"processing"}):
+        with self.storing:
+            ended = not self._closing.is_set() and self._store.end(task_id, ending, before={"processing"})
+        if ended:
             self._on_end(task)
 
-    def _make(self, task: Task) -> EngineResult:
+    def _make(self, task: Task, worker: Worker) -> EngineResult:
         given = self._store.given(task.task_id)
         task_type = bundle.task_type(task.model, task.task_type, given)
         engine = ENGINES.get((task.model, task.task_type))
         if engine is None:
             return simulate(task_type.output, given)
         given = read_media(given, task_type.media, self._files.fetch)
-        return (self.worker.run if self._settings.engine_process else run)(engine, given)
+        return (worker.run if self._settings.engine_process else run)(engine, given)
 
     def _completed(self, result: EngineResult) -> Ending:
         names: list[str] = []

@@ -74,8 +74,10 @@ class Sandbox:
         self._faults = Script(self.settings.faults)
         self._folder = self.settings.data or Path(tempfile.mkdtemp(prefix="unitask-sandbox-"))
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._store = Store(self._folder / "sandbox.sqlite3")
-        self._files = Files(self._folder / "files", self._store, self.settings.clock, self.settings.fetch)
+        durable = self.settings.data is not None
+        self._store = Store(self._folder / "sandbox.sqlite3", durable=durable)
+        elsewhere = self.settings.fetch
+        self._files = Files(self._folder / "files", self._store, self.settings.clock, elsewhere, durable=durable)
         self._rate = Rate(self.settings.rate, self.settings.clock)
         self._known: set[str] = set()
         self._arrivals: deque[Arrival] = deque(maxlen=ARRIVALS_KEPT)
@@ -321,7 +323,7 @@ class Sandbox:
     def advance(self) -> bool:
         """Do everything that is due now; True when tasks or webhooks are left that will be due later.
 
-        With autorun, webhooks are left to their own thread.
+        With autorun, engines and webhooks are left to threads of their own.
         """
         due = [self._life.advance(), None if self._delivery else self._courier.deliver()]
         return due != [None, None]
@@ -342,6 +344,7 @@ class Sandbox:
         return None if first is None else max(0.0, first - self.settings.clock())
 
     def _ended(self, task: Task) -> None:
+        self._wake()  # somebody must remove its files when they have expired
         if self._delivery and task.config["webhook_config"]["endpoint"]:
             self._delivery.wake()
 
@@ -406,8 +409,8 @@ def _release(
 ) -> None:
     """Close a sandbox; also at the end of the program, when nobody has."""
     closing.set()
-    life.worker.close()
-    with life.advancing, delivering:
+    life.crew.close()
+    with life.storing, delivering:
         store.close()
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)

@@ -68,7 +68,7 @@ def serve(
         on_ready: Called with the base URL as soon as the server accepts connections.
 
     Raises:
-        OSError: The address cannot be listened on.
+        OSError: The address cannot be listened on, or the data folder is in use by another sandbox.
     """
     with _listening(host, port) as listener:
         app = create_app(settings)
@@ -90,7 +90,7 @@ def running(settings: Settings | None = None, port: int = 0) -> Generator[str]:
         port: Port on 127.0.0.1; 0 picks a free one.
 
     Raises:
-        OSError: The port is taken.
+        OSError: The port is taken, or the data folder is in use by another sandbox.
     """
     ready = threading.Event()
     with _listening(HOST, port) as listener:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +21,11 @@ STARTING_USD = 10.0
 Plan = Literal["Free", "Creator", "Pro"]
 
 
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """How a sandbox behaves.
@@ -27,11 +34,13 @@ class Settings:
         keys: The API keys that are accepted, with their starting balance in USD. An account that the data folder knows
             keeps the balance that it has.
         any_key: Whether every other key is accepted too, with 10 USD each.
-        data: Folder of the database and of the output files; None: a temporary one, removed at close.
+        data: Folder of the database and of the output files, of one sandbox at a time; what was answered from it
+            survives a crash. None: a temporary one, removed at close.
         speed: "instant": a task is done as soon as it can be; "real": it takes its typical time; a number: that many
             times faster than real.
         autorun: Whether tasks move by themselves; if not, they move in `Sandbox.advance()` alone.
-        engine_process: Whether engines run in a process of their own; if not, in the thread that advances.
+        engine_process: Whether engines run in processes of their own; if not, in threads of this one.
+        workers: How many engines run at once: by default one a core, at most 4. Without autorun it is one.
         clock: Returns the time: unix seconds.
         fetch: Gets the bytes behind the address of an input; raises OSError when it cannot.
         send_webhook: Posts a body with headers to an address and returns the HTTP status of the answer; raises OSError
@@ -52,6 +61,7 @@ class Settings:
     speed: Literal["instant", "real"] | float = "instant"
     autorun: bool = True
     engine_process: bool = True
+    workers: int = field(default_factory=lambda: min(4, _cores()))
     clock: Callable[[], float] = time.time
     fetch: Callable[[str], bytes] = fetch_url
     send_webhook: Callable[[str, bytes, Mapping[str, str]], int] = post_webhook
@@ -65,6 +75,8 @@ class Settings:
     def __post_init__(self) -> None:
         if self.speed not in ("instant", "real") and not (not isinstance(self.speed, str) and self.speed > 0):
             raise ValueError(f"speed {self.speed!r}: give 'instant', 'real' or a number above 0")
+        if self.workers < 1:
+            raise ValueError(f"workers {self.workers}: give a number from 1 on")
         if unknown := sorted(self.defects - DEFECTS.keys()):
             raise ValueError(f"no such defect: {', '.join(unknown)}; there are {', '.join(DEFECTS)}")
         if "" in self.keys:

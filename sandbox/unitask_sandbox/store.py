@@ -1,5 +1,8 @@
 """What survives a restart: accounts, ledger, tasks and the list of files, in one SQLite file.
 
+Every transaction is on the disk before its method returns, so what was answered outlives the process however it ends.
+Looks have a connection of their own, and never wait for a transaction that is being written.
+
 Rules of this file: money moves only together with the task it moves for, in one transaction, and every movement is an
 entry of the ledger, so that balance = starting balance + sum of the ledger at any moment, and balance + frozen + what
 was taken for tasks = starting balance. A status changes only from one that the caller names, so two that race cannot
@@ -12,11 +15,12 @@ import json
 import sqlite3
 import threading
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from unitask_sandbox.folder import held
 from unitask_sandbox.migrations import migrate
 from unitask_sandbox.task import Task
 
@@ -26,6 +30,7 @@ _INSERT_TASK = f"INSERT INTO tasks ({', '.join(_COLUMNS)}) VALUES ({', '.join('?
 _UNDER_WAY = "SELECT COUNT(*) FROM tasks WHERE account = ? AND status IN ('pending', 'processing')"
 _STAGED = "SELECT COUNT(*) FROM tasks WHERE account = ? AND status = 'staged'"
 _SELECT_TASK = f"SELECT {', '.join(_COLUMNS)} FROM tasks"  # noqa: S608 - column names, from the class
+_SELECT_ONE = f"{_SELECT_TASK} WHERE task_id = ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,40 +61,48 @@ class Ending:
 
 
 class Store:
-    """The database; any thread may call any method."""
+    """The database; any thread may call any method.
 
-    def __init__(self, path: Path) -> None:
-        self._lock = threading.RLock()
-        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        try:
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.execute("PRAGMA foreign_keys = ON")
+    Args:
+        path: The file; another beside it is held, so that no second sandbox uses it.
+        durable: Whether what is written shall survive a failure of the power, too; it costs some milliseconds each
+            time.
+
+    Raises:
+        FolderInUse: Another sandbox uses the file.
+        RuntimeError: It was written by a later version.
+    """
+
+    def __init__(self, path: Path, *, durable: bool = True) -> None:
+        self._writing, self._reading = threading.Lock(), threading.Lock()
+        with ExitStack() as opened:
+            opened.enter_context(closing(held(path.with_suffix(".lock"))))
+            self._writer = opened.enter_context(closing(_connection(path, durable=durable)))
             with self._transaction() as db:
                 migrate(db)
-        except BaseException:
-            self._db.close()  # nobody else could
-            raise
+            self._reader = opened.enter_context(closing(_connection(path, durable=durable)))
+            self._opened = opened.pop_all()
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
-            self._db.close()
+        with self._writing, self._reading:
+            self._opened.close()
 
     @contextmanager
     def _transaction(self) -> Generator[sqlite3.Connection]:
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
+        with self._writing:
+            self._writer.execute("BEGIN IMMEDIATE")
             try:
-                yield self._db
+                yield self._writer
             except BaseException:
-                self._db.execute("ROLLBACK")
+                self._writer.execute("ROLLBACK")
                 raise
-            self._db.execute("COMMIT")
+            self._writer.execute("COMMIT")
 
     def _rows(self, query: str, *values: object) -> list[Any]:
-        with self._lock:
-            return self._db.execute(query, values).fetchall()
+        """What a query gives outside of any transaction."""
+        with self._reading:
+            return self._reader.execute(query, values).fetchall()
 
     def open_account(self, account: str, starting: int) -> None:
         """Make an account, unless there is one."""
@@ -166,7 +179,7 @@ class Store:
 
     def task(self, task_id: str) -> Task | None:
         """A task, whoever's it is."""
-        rows = self._rows(f"{_SELECT_TASK} WHERE task_id = ?", task_id)
+        rows = self._rows(_SELECT_ONE, task_id)
         return _task(rows[0]) if rows else None
 
     def given(self, task_id: str) -> dict[str, Any]:
@@ -180,9 +193,9 @@ class Store:
         query = "SELECT task_id FROM tasks WHERE status = ? AND due_at <= ? ORDER BY due_at, rowid"
         return [task_id for (task_id,) in self._rows(query, status, now)]
 
-    def next_due(self) -> float | None:
-        """When the next task is to move; None when all have ended."""
-        ((time,),) = self._rows("SELECT MIN(due_at) FROM tasks WHERE due_at IS NOT NULL")
+    def next_due(self, after: float) -> float | None:
+        """When the next task is to move, of those that are to move after a time; None when there is none."""
+        ((time,),) = self._rows("SELECT MIN(due_at) FROM tasks WHERE due_at > ?", after)
         return None if time is None else float(time)
 
     def start(self, task_id: str, now: float) -> bool:
@@ -195,7 +208,8 @@ class Store:
     def end(self, task_id: str, ending: Ending, *, before: Iterable[str]) -> bool:
         """End a task whose status is one of those in `before`; False, and nothing happens, when it has another."""
         with self._transaction() as db:
-            task = self.task(task_id)
+            row = db.execute(_SELECT_ONE, (task_id,)).fetchone()
+            task = row and _task(row)
             if task is None or task.status not in before:
                 return False
             _write_ending(db, task, ending)
@@ -258,6 +272,10 @@ class Store:
         with self._transaction() as db:
             db.execute("INSERT INTO files VALUES (?, NULL, ?)", (name, expires_at))
 
+    def files(self) -> set[str]:
+        """The names of all files, expired ones included until they are forgotten."""
+        return {name for (name,) in self._rows("SELECT name FROM files")}
+
     def file_is_kept(self, name: str, now: float) -> bool:
         """Whether there is such a file, and it has not expired."""
         return bool(self._rows("SELECT 1 FROM files WHERE name = ? AND expires_at > ?", name, now))
@@ -271,6 +289,18 @@ class Store:
         """Take expired files off the list and return their names."""
         with self._transaction() as db:
             return [name for (name,) in db.execute("DELETE FROM files WHERE expires_at <= ? RETURNING name", (now,))]
+
+
+def _connection(path: Path, *, durable: bool) -> sqlite3.Connection:
+    db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
+        db.execute("PRAGMA foreign_keys = ON")
+    except BaseException:
+        db.close()  # nobody else could
+        raise
+    return db
 
 
 def _row(task: Task) -> list[Any]:

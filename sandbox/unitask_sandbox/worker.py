@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import os
 import pickle
+import queue
 import signal
 import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -36,6 +38,7 @@ class Worker:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._one_at_a_time = threading.Lock()
+        self._closed = False
 
     def run(self, engine: Engine, given: Mapping[str, Any]) -> EngineResult:
         """Run an engine, and wait for what it makes.
@@ -46,6 +49,9 @@ class Worker:
         order = pickle.dumps((engine, given))
         with self._one_at_a_time:
             process = self._ready()
+            if self._closed:  # after the process is known: whichever comes later, this or `close`, ends it
+                self._dispose()
+                raise TaskFailure(f"the engine {name_of(engine)} was stopped")
             guard = _Guard(process, needs_of(engine))
             try:
                 answer = _ask(process, order)
@@ -62,7 +68,8 @@ class Worker:
         return answer
 
     def close(self) -> None:
-        """End the process, whatever it is doing."""
+        """End the process, whatever it is doing; nothing runs here any more."""
+        self._closed = True
         if process := self._process:
             process.kill()  # before the lock: the run that holds it waits for this process
         with self._one_at_a_time:
@@ -156,16 +163,27 @@ def _ask(process: subprocess.Popen[bytes], order: bytes) -> EngineResult | TaskF
 
 
 def work(orders: BinaryIO, answers: BinaryIO) -> None:
-    """Do every order until there are no more; this is what the worker process runs."""
+    """Do every order until the other side is gone; this is what the worker process runs."""
     with suppress(ImportError):  # the engine that needs it says so
         from unitask_sandbox.faces import warm_up
 
         warm_up(threads=1)
-    with suppress(EOFError):
+    inbox = queue.SimpleQueue[tuple[Engine, Mapping[str, Any]]]()
+    threading.Thread(target=_receive, args=(orders, inbox), daemon=True).start()
+    while True:
+        pickle.dump(_outcome(*inbox.get()), answers)
+        answers.flush()
+
+
+def _receive(orders: BinaryIO, inbox: queue.SimpleQueue[tuple[Engine, Mapping[str, Any]]]) -> None:
+    try:
         while True:
-            engine, given = pickle.load(orders)  # noqa: S301 - from the process that started this one
-            pickle.dump(_outcome(engine, given), answers)
-            answers.flush()
+            inbox.put(pickle.load(orders))  # noqa: S301 - from the process that started this one
+    except (EOFError, pickle.UnpicklingError):
+        pass
+    except Exception:
+        traceback.print_exc()
+    os._exit(1)  # it is gone, perhaps killed: whatever is being done here, nobody waits for it
 
 
 def _outcome(engine: Engine, given: Mapping[str, Any]) -> EngineResult | TaskFailure:

@@ -320,6 +320,20 @@ def test_sandbox_is_started_as_told(
     assert f"export UNITASK_BASE_URL={url} UNITASK_API_KEY=sandbox\n" in capsys.readouterr().out
 
 
+def test_sandbox_that_cannot_start_says_why(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port that is taken, or a data folder that another one works with."""
+
+    def serve(*_: object, **__: object) -> None:
+        raise OSError("the data folder is in use")
+
+    sandbox = FakeSandbox()
+    monkeypatch.setattr(sandbox, "serve", serve)
+    monkeypatch.setitem(sys.modules, "unitask_sandbox", sandbox)
+
+    assert main(["sandbox"]) == 1
+    assert "the sandbox cannot start: the data folder is in use" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "folder"), [([], "out/demo"), (["--out", "elsewhere"], "elsewhere")], ids=["default", "as told"]
 )

@@ -130,7 +130,10 @@ def _sandbox(options: argparse.Namespace) -> int:
         settings = Settings(keys=keys, speed=speed, data=options.data, concurrency=concurrency, rate=options.rate)
     except ValueError as error:
         raise errors.InvalidInput(str(error)) from None
-    serve(settings, port=options.port, on_ready=lambda url: _announce(url, list(keys)))
+    try:
+        serve(settings, port=options.port, on_ready=lambda url: _announce(url, list(keys)))
+    except OSError as error:
+        raise errors.InvalidInput(f"the sandbox cannot start: {error}") from error
     return 0
 
 

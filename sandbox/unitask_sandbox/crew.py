@@ -1,0 +1,84 @@
+"""Tasks that need an engine: several at once, each in a thread that has a worker process to itself.
+
+Rules of this file: a task is in hand from `add` until it was done, and is not taken twice while it is; a thread exists
+only while something waits, and does not keep the program alive; what waits is an id, so that a long queue costs little.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from unitask_sandbox.worker import Worker
+
+PATIENCE = 2.0  # seconds that `close` waits for threads; one that reads from a slow address is left behind
+
+_log = logging.getLogger("unitask_sandbox")
+
+
+class Crew:
+    """Does tasks, as many at once as there are workers, in the order in which they were added.
+
+    Args:
+        workers: Whom the tasks are given to; they are closed with the crew.
+        do: Does one task.
+    """
+
+    def __init__(self, workers: Sequence[Worker], do: Callable[[str, Worker], None]) -> None:
+        self._workers = workers
+        self._do = do
+        self._lock = threading.Lock()
+        self._free = [*reversed(workers)]  # the last one is taken first: it may have a process already
+        self._waiting: deque[str] = deque()
+        self._in_hand: set[str] = set()
+        self._threads: set[threading.Thread] = set()
+        self._closed = False
+
+    def __contains__(self, task_id: str) -> bool:
+        """Whether a task is in hand."""
+        return task_id in self._in_hand
+
+    def add(self, task_id: str) -> None:
+        """Have a task done, unless it is in hand."""
+        with self._lock:
+            if self._closed or task_id in self._in_hand:
+                return
+            self._in_hand.add(task_id)
+            self._waiting.append(task_id)
+            if self._free:
+                worker = self._free.pop()
+                thread = threading.Thread(target=self._run, args=(worker,), name="unitask-sandbox-engine", daemon=True)
+                self._threads.add(thread)
+                thread.start()
+
+    def close(self) -> None:
+        """Stop, whatever is being done."""
+        with self._lock:
+            self._closed = True
+            self._waiting.clear()
+            threads = [*self._threads]
+        for worker in self._workers:
+            worker.close()
+        until = time.monotonic() + PATIENCE
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))
+
+    def _run(self, worker: Worker) -> None:
+        while task_id := self._next(worker):
+            try:
+                self._do(task_id, worker)
+            except Exception:
+                _log.exception("task %s could not be ended; it is tried again", task_id)
+            finally:
+                self._in_hand.discard(task_id)
+
+    def _next(self, worker: Worker) -> str | None:
+        with self._lock:
+            if self._waiting:
+                return self._waiting.popleft()
+            self._free.append(worker)  # under the same lock: a later task finds it
+            self._threads.discard(threading.current_thread())
+            return None
