@@ -44,10 +44,15 @@ class Files:
 
     def fetch(self, url: str) -> bytes:
         """What is behind an address; a file of our own is read where it lies, for there need be no server."""
+        kept = self.own(url)
+        return self._elsewhere(url) if kept is None else kept
+
+    def own(self, url: str) -> bytes | None:
+        """What is behind an address of our own; None when it is not."""
         name = file_name(url)
         if name and self._store.file_is_kept(name, self._clock()):
             return (self._folder / name).read_bytes()
-        return self._elsewhere(url)
+        return None
 
     def keep(self, content: bytes, extension: str) -> str:
         """Write a file that is of no task, kept for 24 hours, and return its name."""
