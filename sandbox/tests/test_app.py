@@ -15,7 +15,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from unitask_sandbox import bundle
-from unitask_sandbox.engines import ENGINES
+from unitask_sandbox.engines import ENGINES, simulated_picture
 from unitask_sandbox.operations import HANDLERS, LARGEST_BODY
 
 from .local import BASE_URL, MODEL, NOW, TASK_TYPE, Clock, Http, HttpWith, base64_of, encoded, face_swap
@@ -228,7 +228,8 @@ def test_task_type_without_an_engine_is_simulated(http_with: HttpWith, monkeypat
     """What the sandbox cannot do ends completed with a file of the right kind that says SIMULATED, as does the meta."""
     http = http_with()
     monkeypatch.delitem(ENGINES, (MODEL, TASK_TYPE))
-    task_id = http.create()
+    picture = simulated_picture()
+    task_id = http.create(input={"target_image": base64_of(picture), "swap_image": base64_of(picture)})
     http.sandbox.advance()
     task = http.task(task_id)
 

@@ -64,7 +64,15 @@ class Files:
 
     def fetch(self, url: str) -> bytes:
         """What is behind an address; a file of our own is read where it lies, for there need be no server."""
-        return self._elsewhere(url) if (name := self._own(url)) is None else (self._folder / name).read_bytes()
+        kept = self.own(url)
+        return self._elsewhere(url) if kept is None else kept
+
+    def own(self, url: str) -> bytes | None:
+        """What is behind an address of our own; None when it is not."""
+        name = file_name(url)
+        if name and self._store.file_is_kept(name, self._clock()):
+            return (self._folder / name).read_bytes()
+        return None
 
     def at_hand(self, medium: str) -> bytes:
         """What a medium in an input stands for, when nobody else need be asked: base64, or a file of our own.
@@ -73,11 +81,8 @@ class Files:
             ValueError: It is neither.
             OSError: The file has just gone.
         """
-        return decoded(medium) if (name := self._own(medium)) is None else (self._folder / name).read_bytes()
-
-    def _own(self, url: str) -> str | None:
-        name = file_name(url)
-        return name if name and self._store.file_is_kept(name, self._clock()) else None
+        kept = self.own(medium)
+        return decoded(medium) if kept is None else kept
 
     def keep(self, content: bytes, extension: str) -> str:
         """Write a file that is of no task, kept for 24 hours, and return its name."""

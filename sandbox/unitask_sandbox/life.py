@@ -129,7 +129,7 @@ class Life:
         task_type = bundle.task_type(task.model, task.task_type, given)
         engine = ENGINES.get((task.model, task.task_type))
         if engine is None:
-            return simulate(task_type.output, given)
+            return simulate(task_type, given, self._files.own)
         given = read_media(given, task_type.media, self._files.fetch)
         return (worker.run if self._settings.engine_process else run)(engine, given)
 

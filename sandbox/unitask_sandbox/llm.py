@@ -71,10 +71,10 @@ def makes_pictures(request: Mapping[str, Any]) -> bool:
 
 def completion(request: Mapping[str, Any], created: float, picture: str | None = None) -> dict[str, Any]:
     """The completion of a chat; a picture is the address of one that it made."""
-    question = _question(request["messages"])
-    text = f"![{MARK}]({picture})" if picture else f"{MARK}. You asked: {question[:QUOTED]}"
+    asked_for = question(request)
+    text = f"![{MARK}]({picture})" if picture else f"{MARK}. You asked: {asked_for[:QUOTED]}"
     count = answers(request)
-    asked, said = len(question.split()), count * len(text.split())
+    asked, said = len(asked_for.split()), count * len(text.split())
     identity = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
     return {
         "id": f"chatcmpl-{identity[:24]}",
@@ -116,9 +116,9 @@ def _deltas(choices: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
         yield [{"index": choice["index"], "delta": {}, "finish_reason": choice["finish_reason"]}]
 
 
-def _question(messages: list[dict[str, Any]]) -> str:
+def question(request: Mapping[str, Any]) -> str:
     """The text of the last message."""
-    content: Any = messages[-1].get("content")
+    content: Any = request["messages"][-1].get("content")
     parts = cast("list[object]", content) if isinstance(content, list) else [{"text": content}]
     texts = [cast("dict[str, Any]", part).get("text") for part in parts if isinstance(part, dict)]
     return " ".join(text for text in texts if isinstance(text, str))

@@ -257,7 +257,10 @@ class Sandbox:
         request = llm.read_chat(body)
         picture = None
         if llm.makes_pictures(request):
-            picture = file_url(base_url, self._keep_file(simulated_picture(), "png"))
+            picture = file_url(
+                base_url,
+                self._keep_file(simulated_picture(title=request["model"], prompt=llm.question(request)), "png"),
+            )
         whole = llm.completion(request, self.settings.clock(), picture)
         return llm.stream(whole, ends=self._rules.streams_end) if request.get("stream") else whole
 
@@ -276,7 +279,7 @@ class Sandbox:
         self._account(key)
         request = llm.read_image(body) if form is None else llm.read_edit(form, body)
         extension = "jpeg" if request.get("output_format") in ("jpeg", "jpg") else "png"
-        picture = simulated_picture(*llm.size_of(request), extension)
+        picture = simulated_picture(*llm.size_of(request), extension, request["model"], request["prompt"])
         pictures: list[dict[str, Any]] = [
             {"url": file_url(base_url, self._keep_file(picture, extension))}
             if request.get("response_format") == "url"

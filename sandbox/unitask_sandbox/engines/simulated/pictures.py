@@ -1,0 +1,214 @@
+"""Pictures that say SIMULATED: a pattern, or a dimmed picture of the input, with what was asked for written over it.
+
+The pattern follows from the seed alone. The mark also stands in the metadata of each file.
+"""
+
+from __future__ import annotations
+
+import random
+import struct
+import textwrap
+import unicodedata
+from dataclasses import dataclass, field, replace
+
+import cv2
+import numpy as np
+
+from unitask_sandbox.engines.simulated.asked import Size
+from unitask_sandbox.faces.arrays import Pixels, as_pixels
+from unitask_sandbox.faces.headers import picture_size
+from unitask_sandbox.faces.pictures import with_comment
+
+LARGEST_DECODED = 2048  # pixels a side; of a larger one the size alone is taken
+
+_FONT = cv2.FONT_HERSHEY_DUPLEX
+_WHITE, _PALE, _INK = (255, 255, 255), (205, 205, 205), (24, 20, 18)
+_TILES = 8  # along the longer side
+_JPEG_COMMENT = 0xFFFE  # ITU-T T.81, B.2.4.5
+_HAS_XMP = 0x04  # RFC 9649, 2.7
+
+Colour = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a file shows.
+
+    Attributes:
+        seed: Decides colours and pattern.
+        title: Model and task type.
+        prompt: What was asked for, in words.
+        mark: What the metadata says.
+        backdrop: A picture of the input to show instead of the pattern.
+    """
+
+    seed: int
+    title: str
+    prompt: str
+    mark: str
+    backdrop: Pixels | None = field(default=None, compare=False)
+
+    def another(self, index: int) -> Scene:
+        """The scene of the result of this index: another pattern for each, the first as it is."""
+        return replace(self, seed=self.seed + index)
+
+
+def picture(scene: Scene, size: Size, extension: str) -> bytes:
+    """A picture as a file: PNG, JPEG or WebP by its extension."""
+    return encoded(drawn(scene, size), extension, scene.mark)
+
+
+def grid(scene: Scene, size: Size, extension: str) -> bytes:
+    """Four pictures in one, as Midjourney makes them."""
+    width, height = size[0] // 2, size[1] // 2
+    four = [drawn(scene.another(index), (width, height)) for index in range(4)]
+    rows = [np.hstack(four[:2]), np.hstack(four[2:])]
+    return encoded(as_pixels(np.vstack(rows)), extension, scene.mark)
+
+
+def drawn(scene: Scene, size: Size) -> Pixels:
+    """The picture as BGR pixels."""
+    canvas = _pattern(scene.seed, size) if scene.backdrop is None else _dimmed(scene.backdrop, size)
+    _write(canvas, scene)
+    return canvas
+
+
+def decoded(data: bytes) -> tuple[Size, Pixels | None]:
+    """The size of an encoded picture, and the picture itself, made smaller, unless it is very large.
+
+    Raises:
+        ValueError: It is no PNG, JPEG or WebP, or is damaged.
+    """
+    size = picture_size(data)
+    if size is None:
+        raise ValueError("it is no PNG, JPEG or WebP")
+    if max(size) > LARGEST_DECODED:
+        return size, None
+    try:
+        read = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        read = None
+    if read is None:
+        raise ValueError("it is damaged")
+    return (read.shape[1], read.shape[0]), as_pixels(read)
+
+
+def encoded(canvas: Pixels, extension: str, mark: str) -> bytes:
+    """BGR pixels as a file with a mark in its metadata."""
+    if extension == "webp":
+        return _webp(canvas, mark)
+    if extension in ("jpeg", "jpg"):
+        plain = cv2.imencode(".jpg", canvas)[1].tobytes()
+        text = mark.encode()
+        return plain[:2] + struct.pack(">HH", _JPEG_COMMENT, 2 + len(text)) + text + plain[2:]
+    return with_comment(cv2.imencode(".png", canvas)[1].tobytes(), mark)
+
+
+def _webp(canvas: Pixels, mark: str) -> bytes:
+    """An extended WebP, whose XMP chunk is the mark (RFC 9649, 2.7)."""
+    height, width = canvas.shape[:2]
+    simple = cv2.imencode(".webp", canvas, [cv2.IMWRITE_WEBP_QUALITY, 80])[1].tobytes()
+    head = struct.pack("<I", _HAS_XMP) + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    text = (
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        '<rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/" '
+        f'dc:source="{mark}"/></rdf:RDF></x:xmpmeta>'
+    ).encode()
+    chunks = _chunk(b"VP8X", head) + simple[12:] + _chunk(b"XMP ", text)
+    return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WEBP" + chunks
+
+
+def _chunk(name: bytes, content: bytes) -> bytes:
+    return name + struct.pack("<I", len(content)) + content + bytes(len(content) % 2)
+
+
+def _pattern(seed: int, size: Size) -> Pixels:
+    """Tiles with quarter circles, rings and dots, in five colours that belong together."""
+    draw = random.Random(seed)  # noqa: S311 - the same seed draws the same picture
+    hue = draw.randrange(180)
+    dark, deep, warm = _colour(hue, 140, 70), _colour(hue, 150, 110), _colour(hue + 12, 140, 150)
+    other, light = _colour(hue + 90, 120, 170), _colour(hue, 60, 215)
+    width, height = size
+    canvas = np.full((height, width, 3), dark, np.uint8)
+    side = max(4, -(-max(size) // _TILES))
+    for top in range(0, height, side):
+        for left in range(0, width, side):
+            under = draw.choice((dark, dark, deep, deep, warm))
+            over = draw.choice((deep, warm, warm, other, light))
+            _tile(canvas, (left, top), side, (under, over), draw.randrange(6), draw.randrange(4))
+    return canvas
+
+
+def _tile(canvas: Pixels, at: tuple[int, int], side: int, colours: tuple[Colour, Colour], form: int, turn: int) -> None:
+    """One tile: forms 0 to 2 are a quarter of a disc, 3 is a dot, 4 a quarter of a ring, 5 is plain."""
+    left, top, end = *at, side - 1
+    under, over = colours
+    corner = ((left, top), (left + end, top), (left + end, top + end), (left, top + end))[turn]
+    cv2.rectangle(canvas, at, (left + end, top + end), under, cv2.FILLED)
+    if form == 3:
+        cv2.circle(canvas, (left + side // 2, top + side // 2), side // 3, over, cv2.FILLED, cv2.LINE_AA)
+    elif form < 5:
+        cv2.ellipse(canvas, corner, (end, end), 0, turn * 90, turn * 90 + 90, over, cv2.FILLED, cv2.LINE_AA)
+    if form == 4:
+        half = (side // 2, side // 2)
+        cv2.ellipse(canvas, corner, half, 0, turn * 90, turn * 90 + 90, under, cv2.FILLED, cv2.LINE_AA)
+
+
+def _colour(hue: int, saturation: int, value: int) -> Colour:
+    pixel = np.array([[[hue % 180, saturation, value]]], np.uint8)
+    blue, green, red = cv2.cvtColor(pixel, cv2.COLOR_HSV2BGR)[0, 0].tolist()
+    return blue, green, red
+
+
+def _dimmed(backdrop: Pixels, size: Size) -> Pixels:
+    """A picture cut to a shape from its middle, half as bright, and in fewer colours, which are encoded faster."""
+    width, height = size
+    scale = max(width / backdrop.shape[1], height / backdrop.shape[0])
+    across, down = min(backdrop.shape[1], round(width / scale)), min(backdrop.shape[0], round(height / scale))
+    left, top = (backdrop.shape[1] - across) // 2, (backdrop.shape[0] - down) // 2
+    cut = backdrop[top : top + max(1, down), left : left + max(1, across)]
+    small = cv2.resize(cut, size, interpolation=cv2.INTER_AREA)
+    return as_pixels(np.bitwise_and(as_pixels(small) // 2, 0xF8))
+
+
+def _write(canvas: Pixels, scene: Scene) -> None:
+    """Write the words on a dark band in the lower part."""
+    height, width = canvas.shape[:2]
+    margin = max(2, min(width, height) // 24)
+    room = width - 2 * margin
+    scale = _scale("SIMULATED", room, height * 0.14)
+    line = max(1, round(scale * 30))
+    small = max(min(width, height) / 950, 0.35)
+    step = round(small * 38)
+    lines = _lines(scene, room, small) if min(width, height) >= 96 else []
+    top = max(0, height - (2 * margin + line + step * len(lines)))
+    canvas[top:] = canvas[top:] // 6 + np.array(_INK, np.uint8)
+    base = top + margin + line
+    cv2.putText(canvas, "SIMULATED", (margin, base - line // 6), _FONT, scale, _WHITE, _thick(scale), cv2.LINE_AA)
+    for number, text in enumerate(lines):
+        at = margin, base + step * (number + 1) - step // 4
+        cv2.putText(canvas, text, at, _FONT, small, _PALE, _thick(small), cv2.LINE_AA)
+
+
+def _lines(scene: Scene, room: int, scale: float) -> list[str]:
+    """The title in one line and the prompt in at most two, each as long as fits."""
+    letters = max(8, int(room / (cv2.getTextSize("n" * 20, _FONT, scale, 1)[0][0] / 20)))
+    title = _drawable(scene.title[:200])
+    prompt = textwrap.wrap(_drawable(scene.prompt[:400]), letters, max_lines=2, placeholder=" ...")
+    return [title if len(title) <= letters else f"{title[: letters - 3]}...", *prompt]
+
+
+def _drawable(text: str) -> str:
+    """The text in the letters that OpenCV's font has; others are left out."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in plain).split())
+
+
+def _scale(text: str, width: float, height: float) -> float:
+    """The font scale at which a text just fits."""
+    (across, down), _ = cv2.getTextSize(text, _FONT, 1, 1)
+    return min(width / across, height / down)
+
+
+def _thick(scale: float) -> int:
+    return max(1, round(scale * 1.6))
