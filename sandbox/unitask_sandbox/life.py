@@ -14,7 +14,8 @@ from collections.abc import Callable
 
 from unitask_sandbox import bundle
 from unitask_sandbox.engines import ENGINES, EngineResult, run, simulate
-from unitask_sandbox.failures import TaskFailure
+from unitask_sandbox.failures import OrderedFailure, TaskFailure
+from unitask_sandbox.faults import WORK, Script
 from unitask_sandbox.files import OUTPUTS_KEPT, Files
 from unitask_sandbox.inputs import read_media
 from unitask_sandbox.settings import Settings
@@ -34,6 +35,7 @@ class Life:
         files: Keeps what engines make.
         closing: Set when the store is about to be closed; `advancing` is held while it is used.
         on_end: Called with every task that has ended, as it was before.
+        faults: Knows which tasks shall fail.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Life:
         files: Files,
         closing: threading.Event,
         on_end: Callable[[Task], None],
+        faults: Script,
     ) -> None:
         self.advancing = threading.Lock()
         self.worker = Worker()
@@ -51,6 +54,7 @@ class Life:
         self._files = files
         self._closing = closing
         self._on_end = on_end
+        self._faults = faults
 
     def advance(self) -> float | None:
         """Do everything that is due now, and return when a task moves next; None when all have ended."""
@@ -85,6 +89,8 @@ class Life:
             self._on_end(task)
 
     def _make(self, task: Task) -> EngineResult:
+        if fault := self._faults.take(WORK, task.fingerprint, task.task_id):
+            raise OrderedFailure(fault.body)
         given = self._store.given(task.task_id)
         task_type = bundle.task_type(task.model, task.task_type, given)
         engine = ENGINES.get((task.model, task.task_type))

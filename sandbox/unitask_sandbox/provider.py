@@ -7,7 +7,6 @@ task is paid when it is accepted, and paid back when it ends in any other way th
 from __future__ import annotations
 
 import base64
-import hashlib
 import math
 import random
 import shutil
@@ -15,14 +14,14 @@ import tempfile
 import threading
 import uuid
 import weakref
-from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from unitask_sandbox import bundle, defects, llm
 from unitask_sandbox.account import account_info, active_tasks, history_row, models_of
+from unitask_sandbox.arrivals import Arrival, Arrivals, hashed, key_fingerprint
 from unitask_sandbox.autorun import Autorun
 from unitask_sandbox.creation import Creation, read_creation, stand_in
 from unitask_sandbox.engines import simulated_picture
@@ -37,6 +36,7 @@ from unitask_sandbox.failures import (
 )
 from unitask_sandbox.faults import Fault, Script
 from unitask_sandbox.files import Files
+from unitask_sandbox.library import named
 from unitask_sandbox.life import Life
 from unitask_sandbox.settings import STARTING_USD, Settings
 from unitask_sandbox.store import Ending, Store
@@ -46,26 +46,6 @@ from unitask_sandbox.webhooks import Courier
 
 QUEUE_SECONDS = 1.0  # a guess: how long a task typically stays pending
 SPREAD = 0.5  # sigma of the log-normal factor on a typical time; a guess
-ARRIVALS_KEPT = 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """One request to the API, as it was answered.
-
-    Attributes:
-        operation: The operation of the spec; None when the path or the method is none of it.
-        key: The beginning of the SHA-256 of the API key; None when there was none.
-        time: When it arrived: unix seconds.
-        status: The HTTP status that it was answered with; None when the answer was lost.
-    """
-
-    operation: str | None
-    method: str
-    path: str
-    key: str | None
-    time: float
-    status: int | None
 
 
 class Sandbox:
@@ -74,16 +54,18 @@ class Sandbox:
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings: Final = settings or Settings()
         self._rules = defects.rules(self.settings.defects)
-        self._faults = Script(self.settings.faults)
+        self.faults: Final = Script(self.settings.faults)
+        self.arrived: Final = Arrivals()
         self._folder = self.settings.data or Path(tempfile.mkdtemp(prefix="unitask-sandbox-"))
         self._folder.mkdir(parents=True, exist_ok=True)
         self._store = Store(self._folder / "sandbox.sqlite3")
         self._files = Files(self._folder / "files", self._store, self.settings.clock, self.settings.fetch)
         self._known: set[str] = set()
-        self._arrivals: deque[Arrival] = deque(maxlen=ARRIVALS_KEPT)
         self._closing = threading.Event()
-        self._life = Life(self.settings, self._store, self._files, self._closing, self._ended)
-        self._courier = Courier(self._store, self.settings.clock, self.settings.send_webhook, self._closing)
+        self._life = Life(self.settings, self._store, self._files, self._closing, self._ended, self.faults)
+        self._courier = Courier(
+            self._store, self.settings.clock, self.settings.send_webhook, self._closing, self.faults
+        )
         self._autorun = Autorun(self._step) if self.settings.autorun else None
         self._delivery = Autorun(self._deliver) if self.settings.autorun else None
         forgotten = None if self.settings.data else self._folder
@@ -119,6 +101,7 @@ class Sandbox:
         account = self._account(key)
         creation = self._creation(body)
         task = self._task(account, creation)
+        self.faults.accepted(key_fingerprint(key), task.task_id, task.model, task.task_type)
         if not self._store.accept(task, creation.input, base_url if creation.has_webhook() else None):
             raise Refusal(500, PREPARING_FAILED, self._unpaid(task))
         self._wake()
@@ -269,26 +252,33 @@ class Sandbox:
         """The USD that a key has left."""
         return self._store.account(self._account(key)).balance / bundle.CREDITS_PER_USD
 
-    # What arrived.
+    # What arrived, and what goes wrong on the way.
 
     @property
     def arrivals(self) -> list[Arrival]:
         """Every request to the API so far, refused ones included, in the order of their answers."""
-        return list(self._arrivals)
+        return self.arrived.listed()
 
-    def note(self, arrival: Arrival) -> None:
-        """Add a request to the arrivals."""
-        self._arrivals.append(arrival)
+    def fault(self, fault: Fault | str, **own: Any) -> None:
+        """Let something go wrong, in-process or over HTTP.
 
-    # What goes wrong on the way.
+        Args:
+            fault: What, or its name in the library.
+            **own: What shall differ from what the library says: operation, times, delay, key, task, model, task_type.
 
-    def fault(self, fault: Fault) -> None:
-        """Let something go wrong with the next requests of an operation; in-process or over HTTP."""
-        self._faults.add(fault)
+        Raises:
+            ValueError: There is none of that name, or it cannot have that.
+        """
+        for each in named(fault, **own) if isinstance(fault, str) else [replace(fault, **own)]:
+            self.faults.add(each)
 
-    def next_fault(self, operation: str) -> Fault | None:
-        """What goes wrong with this request of an operation; it is not in the script any more then."""
-        return self._faults.take(operation)
+    def coming_faults(self) -> list[Fault]:
+        """What is still to go wrong, in its order; `times` says how many times."""
+        return self.faults.coming()
+
+    def clear_faults(self) -> None:
+        """Let all go well from now on."""
+        self.faults.clear()
 
     # Time.
 
@@ -329,14 +319,14 @@ class Sandbox:
     def _account(self, key: str | None) -> str:
         if self._rules.keys_are_checked and not (key and (self.settings.any_key or key in self.settings.keys)):
             raise Refusal(401, BAD_KEY)
-        account = _hashed(key or "")
+        account = hashed(key or "")
         if account not in self._known:
             self._open_account(key or "", STARTING_USD)
         return account
 
     def _open_account(self, key: str, usd: float) -> None:
-        self._store.open_account(_hashed(key), round(usd * bundle.CREDITS_PER_USD))
-        self._known.add(_hashed(key))
+        self._store.open_account(hashed(key), round(usd * bundle.CREDITS_PER_USD))
+        self._known.add(hashed(key))
 
     def _creation(self, body: bytes) -> Creation:
         try:
@@ -393,15 +383,6 @@ class Sandbox:
 def _is_of_model(task: Task, model: str | None) -> bool:
     family = bundle.task_type(task.model, task.task_type, {}).family
     return model in (None, "all", task.model, family)
-
-
-def _hashed(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()
-
-
-def key_fingerprint(key: str | None) -> str | None:
-    """What the arrivals show of a key: enough to tell two apart, nothing to use."""
-    return _hashed(key)[:8] if key else None
 
 
 def _release(

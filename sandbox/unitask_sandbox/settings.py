@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -31,12 +32,13 @@ class Settings:
         autorun: Whether tasks move by themselves; if not, they move in `Sandbox.advance()` alone.
         engine_process: Whether engines run in a process of their own; if not, in the thread that advances.
         clock: Returns the time: unix seconds.
+        sleep: Waits so many seconds; for answers that are late or slow.
         fetch: Gets the bytes behind the address of an input; raises OSError when it cannot.
         send_webhook: Posts a body with headers to an address and returns the HTTP status of the answer; raises OSError
             when none comes.
         public_url: Base of the addresses of output files; None: the address that the request came to.
         defects: Planted bugs, by name: see `unitask_sandbox.defects`.
-        faults: What goes wrong with the first requests of an operation; `Sandbox.fault` adds more.
+        faults: What goes wrong from the beginning on; `Sandbox.fault` and /_sandbox/faults add more.
     """
 
     keys: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({"sandbox": STARTING_USD}), repr=False)
@@ -46,6 +48,7 @@ class Settings:
     autorun: bool = True
     engine_process: bool = True
     clock: Callable[[], float] = time.time
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
     fetch: Callable[[str], bytes] = fetch_url
     send_webhook: Callable[[str, bytes, Mapping[str, str]], int] = post_webhook
     public_url: str | None = None

@@ -181,11 +181,11 @@ class Store:
         ((time,),) = self._rows("SELECT MIN(due_at) FROM webhooks")
         return None if time is None else float(time)
 
-    def delay_webhook(self, task_id: str, until: float) -> None:
-        """Count an attempt, and let the next one be later."""
+    def delay_webhook(self, task_id: str, until: float, attempts: int) -> None:
+        """Let the next attempt be later, and say how many there were."""
         with self._transaction() as db:
-            query = "UPDATE webhooks SET attempts = attempts + 1, due_at = ? WHERE task_id = ?"
-            db.execute(query, (until, task_id))
+            query = "UPDATE webhooks SET attempts = ?, due_at = ? WHERE task_id = ?"
+            db.execute(query, (attempts, until, task_id))
 
     def forget_webhook(self, task_id: str) -> None:
         """Send no more of a task's webhook, and forget its secret."""

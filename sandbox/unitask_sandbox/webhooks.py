@@ -16,7 +16,9 @@ import threading
 import urllib.request
 from collections.abc import Callable, Mapping
 
+from unitask_sandbox.faults import WEBHOOK, Fault, Script
 from unitask_sandbox.inputs import opener
+from unitask_sandbox.spoiling import edited
 from unitask_sandbox.store import Store
 from unitask_sandbox.task import Task
 
@@ -48,6 +50,7 @@ class Courier:
         clock: Returns the time: unix seconds.
         send: Posts one, and returns the HTTP status of the answer.
         closing: Set when the store is about to be closed; `storing` is held while it is used.
+        faults: Knows what goes wrong with which.
     """
 
     def __init__(
@@ -56,37 +59,53 @@ class Courier:
         clock: Callable[[], float],
         send: Callable[[str, bytes, Mapping[str, str]], int],
         closing: threading.Event,
+        faults: Script,
     ) -> None:
         self.storing = threading.Lock()
         self._store = store
         self._clock = clock
         self._send = send
         self._closing = closing
+        self._faults = faults
 
     def deliver(self) -> float | None:
         """Send everything that is due now, and return when more will be; None when nothing is left."""
         with self.storing:
             due = [] if self._closing.is_set() else self._store.due_webhooks(self._clock())
         for task, base_url, attempts in due:
-            done = self._attempt(task, base_url) or attempts + 1 == ATTEMPTS
+            fault = self._faults.take(WEBHOOK, task.fingerprint, task.task_id)
+            late = fault.delay if fault else 0.0
+            done = not late and (self._attempt(task, base_url, fault) or attempts + 1 == ATTEMPTS)
             with self.storing:
                 if self._closing.is_set():
                     return None
                 if done:
                     self._store.forget_webhook(task.task_id)
                 else:
-                    self._store.delay_webhook(task.task_id, self._clock() + PAUSE)
+                    until = self._clock() + (late or PAUSE)
+                    self._store.delay_webhook(task.task_id, until, attempts if late else attempts + 1)
         with self.storing:
             return None if self._closing.is_set() else self._store.next_webhook()
 
-    def _attempt(self, task: Task, base_url: str) -> bool:
+    def _attempt(self, task: Task, base_url: str, fault: Fault | None) -> bool:
+        if fault and fault.kind == "lose":
+            return True
         webhook = task.config["webhook_config"]
         headers = {"content-type": "application/json", "user-agent": "unitask-sandbox"}
         if webhook["secret"]:
             headers["x-webhook-secret"] = webhook["secret"]
         notification = {"timestamp": int(task.ended_at or 0), "data": task.body(base_url)}
+        if fault and fault.kind == "repeat":
+            self._posted(task, notification, headers)
+        if fault:
+            notification, headers = edited(notification, fault), {**headers, **fault.headers}
+        return self._posted(task, notification, headers)
+
+    def _posted(self, task: Task, notification: object, headers: Mapping[str, str]) -> bool:
+        """Whether it was taken."""
+        endpoint: str = task.config["webhook_config"]["endpoint"]
         try:
-            status = self._send(webhook["endpoint"], json.dumps(notification).encode(), headers)
+            status = self._send(endpoint, json.dumps(notification).encode(), headers)
         except Exception as error:  # whatever it is, it is this webhook's failure alone
             _log.warning("the webhook of task %s was not delivered: %s", task.task_id, type(error).__name__)
             return False

@@ -253,6 +253,7 @@ def test_wrong_use_is_exit_code_2(arguments: list[str], capsys: Captured) -> Non
     [
         (["sandbox", "--speed", "fast"], "--speed is 'fast': instant, real, or a factor"),
         (["sandbox", "--key", "mine=much"], "--key: 'much' is no balance in USD"),
+        (["sandbox", "--faults", "nothing.json"], "--faults: nothing.json cannot be read: No such file or directory"),
     ],
 )
 def test_wrong_settings_of_the_sandbox_are_told(arguments: list[str], said: str, capsys: Captured) -> None:
@@ -271,6 +272,10 @@ class FakeSandbox(ModuleType):
     def Settings(self, **settings: Any) -> dict[str, Any]:  # noqa: N802 - the sandbox's name
         """What it was told."""
         return settings
+
+    def read_faults(self, path: Path) -> str:
+        """What shall go wrong."""
+        return f"the faults in {path}"
 
     def serve(self, settings: dict[str, Any], port: int, on_ready: Callable[[str], None]) -> None:
         """Start, and be ready at once."""
@@ -292,8 +297,18 @@ class FakeSandbox(ModuleType):
             },
         ),
         (["--speed", "real"], {"keys": {"sandbox": 10.0}, "speed": "real", "data": None, "port": 8042}),
+        (
+            ["--faults", "f.json"],
+            {
+                "keys": {"sandbox": 10.0},
+                "speed": "instant",
+                "data": None,
+                "faults": "the faults in f.json",
+                "port": 8042,
+            },
+        ),
     ],
-    ids=["as it is", "as told", "real speed"],
+    ids=["as it is", "as told", "real speed", "with faults"],
 )
 def test_sandbox_is_started_as_told(
     arguments: list[str], started: dict[str, Any], capsys: Captured, monkeypatch: pytest.MonkeyPatch

@@ -69,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     sandbox.add_argument("--speed", default="instant", help="instant, real, or a factor (default: instant)")
     sandbox.add_argument("--data", type=Path, metavar="FOLDER", help="keep tasks and files here")
     sandbox.add_argument("--key", action="append", default=[], metavar="KEY=USD", help="accept this key too")
+    sandbox.add_argument("--faults", type=Path, metavar="FILE", help="what shall go wrong, in JSON: docs/faults.md")
     sandbox.set_defaults(command=_sandbox)
 
     demo = commands.add_parser("demo", help="swap two faces with the local provider")
@@ -115,9 +116,19 @@ def _sandbox(options: argparse.Namespace) -> int:
     except ImportError:
         raise errors.InvalidInput(SANDBOX_MISSING) from None
     keys = {"sandbox": 10.0, **dict(_key_and_balance(text) for text in options.key)}
-    settings = Settings(keys=keys, speed=_speed(options.speed), data=options.data)
+    more = {"faults": _faults(options.faults)} if options.faults else {}
+    settings = Settings(keys=keys, speed=_speed(options.speed), data=options.data, **more)
     serve(settings, port=options.port, on_ready=lambda url: _announce(url, list(keys)))
     return 0
+
+
+def _faults(path: Path) -> Any:
+    from unitask_sandbox import read_faults
+
+    try:
+        return read_faults(path)
+    except ValueError as error:
+        raise errors.InvalidInput(f"--faults: {error}") from None
 
 
 def _demo(options: argparse.Namespace) -> int:
