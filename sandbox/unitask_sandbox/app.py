@@ -185,7 +185,8 @@ class _Witness:
 async def _file(request: Request) -> Response:
     async def served() -> Response:
         path = await run_in_threadpool(sandbox_of(request).file, request.path_params["name"])
-        return FileResponse(path, media_type=mimetypes.guess_type(path.name)[0])
+        other_type = defects.rules(sandbox_of(request).settings.defects).file_type
+        return FileResponse(path, media_type=other_type or mimetypes.guess_type(path.name)[0])
 
     return await _spoilt(FILE, request, served)
 

@@ -12,7 +12,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from unitask_sandbox import bundle
+from unitask_sandbox import bundle, defects
 from unitask_sandbox.engines import ENGINES, EngineResult, run, simulate
 from unitask_sandbox.failures import OrderedFailure, TaskFailure
 from unitask_sandbox.faults import WORK, Script
@@ -84,7 +84,8 @@ class Life:
             if self._closing.is_set():
                 return  # the worker was stopped; the task is done after the restart
             failure = error if isinstance(error, TaskFailure) else _broken(task, error)
-            ending = Ending(status="failed", at=self._settings.clock(), error=failure.error())
+            paid_back = defects.rules(self._settings.defects).pays_back_failed
+            ending = Ending(status="failed", at=self._settings.clock(), error=failure.error(), paid_back=paid_back)
         if self._store.end(task_id, ending, before={"processing"}):
             self._on_end(task)
 

@@ -64,7 +64,12 @@ class Sandbox:
         self._closing = threading.Event()
         self._life = Life(self.settings, self._store, self._files, self._closing, self._ended, self.faults)
         self._courier = Courier(
-            self._store, self.settings.clock, self.settings.send_webhook, self._closing, self.faults
+            self._store,
+            self.settings.clock,
+            self.settings.send_webhook,
+            self._closing,
+            self.faults,
+            self.settings.defects,
         )
         self._autorun = Autorun(self._step) if self.settings.autorun else None
         self._delivery = Autorun(self._deliver) if self.settings.autorun else None
@@ -115,7 +120,7 @@ class Sandbox:
         """
         account = self._account(key)
         task = self._store.task(task_id) if self._rules.tasks_are_found else None
-        if task is None or task.account != account:
+        if task is None or (self._rules.accounts_are_apart and task.account != account):
             raise Refusal(404, TASK_NOT_FOUND)
         return task
 
@@ -141,9 +146,11 @@ class Sandbox:
         Raises:
             Refusal: 401.
         """
-        account = self._account(key)
-        found = self._store.of_account(account, self._rules.cancellable, created_before)
-        return sum(self._cancel(task) for task in found if _is_of_model(task, model))
+        account, heeded = self._account(key), self._rules.cancel_heeds
+        before = created_before if "created_before" in heeded else math.inf
+        found = self._store.of_account(account, self._rules.cancellable, before)
+        wanted = [task for task in found if "model" not in heeded or _is_of_model(task, model)]
+        return sum(self._cancel(task) for task in wanted if self._rules.cancels_many)
 
     def account_info(self, key: str | None) -> dict[str, Any]:
         """The account with its balance, and with the key in clear, as the live answer has it.
@@ -160,7 +167,7 @@ class Sandbox:
             Refusal: 401.
         """
         account = self._account(key)
-        return active_tasks(self._store.of_account(account, ("pending", "processing"), math.inf))
+        return active_tasks(self._store.of_account(account, self._rules.active, math.inf))
 
     def history(
         self,
@@ -184,8 +191,10 @@ class Sandbox:
         Raises:
             Refusal: 401.
         """
-        account = self._account(key)
-        models = None if model is None else models_of(model)
+        account, heeded = self._account(key), self._rules.history_heeds
+        models = None if model is None or "model" not in heeded else models_of(model)
+        page, page_size = page if "page" in heeded else 1, page_size if "page_size" in heeded else 10
+        start_time, end_time = (start_time, end_time) if "time" in heeded else (0, math.inf)
         offset = min((page - 1) * page_size, 2**63 - 1)
         total, found = self._store.history(account, start_time, end_time, models, page_size, offset)
         owner = self._store.account(account).number
@@ -199,8 +208,9 @@ class Sandbox:
             Refusal: 401, or 400 in the words of the upload service.
         """
         self._account(key)
-        upload = read_upload(body)
-        return self._keep_file(upload.content, upload.extension)
+        upload = read_upload(body, check=self._rules.uploads_are_checked)
+        kept = len(upload.content) - self._rules.upload_loses
+        return self._keep_file(upload.content[:kept], upload.extension)
 
     def chat(self, key: str | None, body: bytes, base_url: str) -> dict[str, Any] | Iterator[str]:
         """A simulated completion, or the events that stream it.
@@ -246,6 +256,8 @@ class Sandbox:
         Raises:
             Refusal: 404, there is none, or it has expired.
         """
+        if not self._rules.files_are_open:
+            raise Refusal(401, BAD_KEY)
         return self._files.path(name)
 
     def balance(self, key: str) -> float:
@@ -376,7 +388,9 @@ class Sandbox:
         return failed
 
     def _cancel(self, task: Task) -> bool:
-        ending = Ending(status="cancelled", at=self.settings.clock())
+        if not self._rules.cancels:
+            return True
+        ending = Ending(status="cancelled", at=self.settings.clock(), paid_back=self._rules.pays_back_cancelled)
         return self._store.end(task.task_id, ending, before=self._rules.cancellable)
 
 

@@ -37,7 +37,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How a task ends; a task that is not completed is paid back."""
+    """How a task ends; a task that is not completed is paid back, if its provider is honest."""
 
     status: str
     at: float
@@ -46,6 +46,7 @@ class Ending:
     meta: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
     files_expire_at: float = 0.0
+    paid_back: bool = True
 
 
 class Store:
@@ -159,7 +160,7 @@ class Store:
             if task is None or task.status not in before:
                 return False
             _write_ending(db, task, ending)
-            if ending.status != "completed" and task.consume:
+            if ending.status != "completed" and task.consume and ending.paid_back:
                 _pay_back(db, task, ending.at)
             db.execute("DELETE FROM inputs WHERE task_id = ?", (task_id,))
             told = db.execute("UPDATE webhooks SET due_at = ? WHERE task_id = ?", (ending.at, task_id))

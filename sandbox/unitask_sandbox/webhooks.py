@@ -16,13 +16,13 @@ import threading
 import urllib.request
 from collections.abc import Callable, Mapping
 
+from unitask_sandbox import defects
 from unitask_sandbox.faults import WEBHOOK, Fault, Script
 from unitask_sandbox.inputs import opener
 from unitask_sandbox.spoiling import edited
 from unitask_sandbox.store import Store
 from unitask_sandbox.task import Task
 
-ATTEMPTS = 3
 PAUSE = 5.0  # seconds between two attempts
 SEND_SECONDS = 10.0
 
@@ -51,6 +51,7 @@ class Courier:
         send: Posts one, and returns the HTTP status of the answer.
         closing: Set when the store is about to be closed; `storing` is held while it is used.
         faults: Knows what goes wrong with which.
+        planted: The defects.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Courier:
         send: Callable[[str, bytes, Mapping[str, str]], int],
         closing: threading.Event,
         faults: Script,
+        planted: frozenset[str],
     ) -> None:
         self.storing = threading.Lock()
         self._store = store
@@ -67,6 +69,8 @@ class Courier:
         self._send = send
         self._closing = closing
         self._faults = faults
+        self._defects = planted
+        self._rules = defects.rules(planted)
 
     def deliver(self) -> float | None:
         """Send everything that is due now, and return when more will be; None when nothing is left."""
@@ -75,7 +79,7 @@ class Courier:
         for task, base_url, attempts in due:
             fault = self._faults.take(WEBHOOK, task.fingerprint, task.task_id)
             late = fault.delay if fault else 0.0
-            done = not late and (self._attempt(task, base_url, fault) or attempts + 1 == ATTEMPTS)
+            done = not late and (self._attempt(task, base_url, fault) or attempts + 1 >= self._rules.webhook_attempts)
             with self.storing:
                 if self._closing.is_set():
                     return None
@@ -88,13 +92,14 @@ class Courier:
             return None if self._closing.is_set() else self._store.next_webhook()
 
     def _attempt(self, task: Task, base_url: str, fault: Fault | None) -> bool:
-        if fault and fault.kind == "lose":
+        if not self._rules.webhook_attempts or (fault and fault.kind == "lose"):
             return True
         webhook = task.config["webhook_config"]
         headers = {"content-type": "application/json", "user-agent": "unitask-sandbox"}
         if webhook["secret"]:
             headers["x-webhook-secret"] = webhook["secret"]
         notification = {"timestamp": int(task.ended_at or 0), "data": task.body(base_url)}
+        notification = defects.notification(self._defects, notification, headers)
         if fault and fault.kind == "repeat":
             self._posted(task, notification, headers)
         if fault:
@@ -112,4 +117,4 @@ class Courier:
         if not 200 <= status < 300:
             _log.warning("the webhook of task %s was answered with HTTP %d", task.task_id, status)
             return False
-        return True
+        return self._rules.webhooks_are_taken
