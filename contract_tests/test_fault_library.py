@@ -202,6 +202,11 @@ def test_named_fault_ends_as_the_library_says(
     name: str, operation: str, shell: str, world: World, tmp_path: Path
 ) -> None:
     """One typed end, one task at most, and its id is known or found."""
+    hold(world, name, operation, shell, tmp_path)
+
+
+def hold(world: World, name: str, operation: str, shell: str, folder: Path) -> None:
+    """Let it happen, and hold what comes of it against the library."""
     faults = tuple(library()[name].faults(operation=operation))
     receiver = InstantReceiver(world)
     world.app = create_app(
@@ -218,7 +223,7 @@ def test_named_fault_ends_as_the_library_says(
         )
     )
     try:
-        ending = perform(world, receiver, shell, operation, tmp_path)
+        ending = perform(world, receiver, shell, operation, folder)
         made = [row["task_id"] for row in world.sandbox.history(KEY)["data"]]
         creates = [arrival.status for arrival in world.sandbox.arrived.listed("create_task")]
         untouched = [fault for fault in world.sandbox.coming_faults() if fault.times and fault in faults]

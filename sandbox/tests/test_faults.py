@@ -257,6 +257,22 @@ def test_slow_answer_is_true_and_takes_its_time(http_with: HttpWith) -> None:
     assert pauses == [30.0, *[2.0] * 10]
 
 
+def test_slow_answer_comes_whole_over_a_connection_that_stays(settings_with: Any) -> None:
+    """Piece by piece, a file and JSON alike, and the next request goes over the same connection."""
+
+    async def at_once(_seconds: float) -> None: ...
+
+    slow = [Fault(operation, "slow", delay=9.0, drip=9.0) for operation in ("create_task", "get_file")]
+    settings = settings_with(faults=slow, sleep=at_once, autorun=True)
+    with running(settings) as url, httpx.Client(base_url=url, headers=KEY) as client:
+        task_id = client.post(CREATE, json=face_swap(b"x" * 1000)).json()["data"]["task_id"]
+        while (task := client.get(f"{CREATE}/{task_id}").json()["data"])["status"] != "completed":
+            pass
+        pictures = [client.get(task["output"]["image_url"]).content for _ in range(2)]
+
+    assert pictures == [b"<" + b"x" * 1000 + b">"] * 2
+
+
 def test_nobody_is_waited_for_who_has_gone() -> None:
     """A client that hangs up ends the pause, however long it was to be."""
     sent: list[Any] = []

@@ -164,10 +164,11 @@ def _check_names(given: Mapping[str, Any], known: tuple[str, ...]) -> None:
 
 
 def _readable(body: bytes) -> Any:
+    text = body.decode(errors="replace")
     try:
-        return json.loads(body)
+        return json.loads(text) if text.startswith(("{", "[")) else text
     except ValueError:
-        return body.decode(errors="replace")
+        return text
 
 
 def _is_text(value: object) -> bool:
