@@ -49,7 +49,10 @@ In Python, `Settings(faults=(Fault("create_task", "lose"),))` before it starts, 
 A fault of a name happens to the first operation in its row, unless `operation` says another one of the row.
 `times` says how often (null: until it is cleared), `delay` how many seconds its answer takes, `key` for whom,
 `task` for which task: an id, or "next", which `model` and `task_type` narrow.
-A fault in full has the attributes of `unitask_sandbox.Fault`; its docstring says what each kind does.
+A fault in full has the attributes of `unitask_sandbox.Fault`, and is of one of these kinds:
+
+{kinds}
+
 Web pages of other origins are refused below `/_sandbox/`.
 
 In the tables, "done" is: all goes well in the end. Anything else is the error that unitask raises.
@@ -61,6 +64,18 @@ EVIDENCE_WORDS = {
     "thread": "a public thread complains of it",
     "measured": "published clients were measured against it",
     "plausible": "nobody has reported it, and it can happen",
+}
+KIND_WORDS: dict[str, str] = {
+    "refuse": "nothing is done; `status`, `headers` and `body` are the answer",
+    "replace": "it is done; `status`, `headers` and `body` are answered instead of the truth",
+    "edit": "it is done; the answer is true but for `headers`, `changes`, `without` and `part`; of a webhook the same",
+    "slow": "it is done; the answer begins after `delay` seconds, its body takes `drip`; a webhook is `delay` late",
+    "cut": "it is done; the connection is closed in the middle of the body",
+    "short": "it is done; the body is whole, more was announced, and the connection is closed",
+    "lose": "it is done; the connection is closed without an answer; a webhook is not sent",
+    "drop": "nothing is done; the connection is closed",
+    "repeat": "a webhook is sent, and at once again, with the changes of an edit",
+    "fail": "a task ends failed, with `body` as its error, and is paid back",
 }
 TITLES = {
     "create_task": "Creates, and most other requests",
@@ -80,6 +95,7 @@ def page() -> str:
     faults = library().values()
     counts = [f"- {sum(each.evidence == word for each in faults)} {word}: {EVIDENCE_WORDS[word]}" for word in EVIDENCE]
     head = HEAD.replace("{count}", str(len(faults))).replace("{evidence}", "\n".join(counts))
+    head = head.replace("{kinds}", "\n".join(f"- `{kind}`: {words}" for kind, words in KIND_WORDS.items()))
     return head + "".join(_section(operation, title) for operation, title in TITLES.items())
 
 

@@ -38,8 +38,7 @@ This is the unitask sandbox: a local stand-in for the generation-task API of PiA
 swaps faces, keeps accounts with play money, takes uploads, sends webhooks, and needs no network. It does not imitate
 the provider's speed under load, its picture quality, its language models, its rate limits or its moderation, it has
 engines for a part of the catalogue only, and it knows no legacy endpoints. The spec that it follows is at
-/openapi.json, what arrived here at /_sandbox/arrivals, and
-what can be made to go wrong at /_sandbox/library.
+/openapi.json, what arrived here at /_sandbox/arrivals, what can be made to go wrong at /_sandbox/library.
 """
 
 Endpoint = Callable[[Request], Awaitable[Response]]

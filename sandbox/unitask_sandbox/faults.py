@@ -109,6 +109,21 @@ class Fault:
         if self.operation == WORK and not isinstance(json.loads(self.body or b"{}"), dict):
             raise ValueError(f"body {self.body[:80]!r}: give the error of the failed task, a JSON object")
 
+    def edited(self, body: Any) -> Any:
+        """A JSON body, in place, with the changes; what a path does not lead to stays as it is."""
+        for path, value in self.changes.items():
+            holder, name = _holder(body, path)
+            if holder is not None:
+                holder[name] = value
+        for path in self.without:
+            holder, name = _holder(body, path)
+            if holder is not None:
+                holder.pop(name, None)
+        if not self.part:
+            return body
+        holder, name = _holder(body, self.part)
+        return None if holder is None else holder.get(name)
+
     def _check_numbers(self) -> None:
         if not 200 <= self.status <= 599:
             raise ValueError(f"status {self.status}: give one from 200 to 599")
@@ -146,6 +161,15 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     each.name: cast("Any", each.default_factory)() if callable(each.default_factory) else each.default
     for each in fields(Fault)
 }
+
+
+def _holder(body: Any, path: str) -> tuple[dict[str, Any] | None, str]:
+    """The object that a path leads into, if there is one, and the name of the field in it."""
+    *parents, name = path.split(".")
+    node = body
+    for parent in parents:
+        node = cast("dict[str, Any]", node).get(parent) if isinstance(node, dict) else None
+    return (cast("dict[str, Any]", node), name) if isinstance(node, dict) else (None, name)
 
 
 class Script:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
@@ -32,22 +31,6 @@ async def spoilt(fault: Fault, perform: Callable[[], Awaitable[Response]], sleep
     return Slow(answer, fault.delay, fault.drip, sleep) if fault.delay or fault.drip else answer
 
 
-def edited(body: Any, fault: Fault) -> Any:
-    """A JSON body with the changes of a fault; what a path does not lead to stays as it is."""
-    for path, value in fault.changes.items():
-        holder, name = _holder(body, path)
-        if holder is not None:
-            holder[name] = value
-    for path in fault.without:
-        holder, name = _holder(body, path)
-        if holder is not None:
-            holder.pop(name, None)
-    if fault.part:
-        holder, name = _holder(body, fault.part)
-        return None if holder is None else holder.get(name)
-    return body
-
-
 def _changed(fault: Fault, answer: Response) -> Response:
     match fault.kind:
         case "lose":
@@ -66,14 +49,6 @@ def _changed(fault: Fault, answer: Response) -> Response:
 
 def _ordered(fault: Fault) -> Response:
     return Response(fault.body, fault.status, fault.headers, "application/json")
-
-
-def _holder(body: Any, path: str) -> tuple[dict[str, Any] | None, str]:
-    *parents, name = path.split(".")
-    node = body
-    for parent in parents:
-        node = cast("dict[str, Any]", node).get(parent) if isinstance(node, dict) else None
-    return (cast("dict[str, Any]", node), name) if isinstance(node, dict) else (None, name)
 
 
 class _Edited(Response):
@@ -109,4 +84,4 @@ class _Edited(Response):
             body = json.loads(content)
         except ValueError:  # a stream, a picture
             return content
-        return json.dumps(edited(body, self._fault), ensure_ascii=False).encode()
+        return json.dumps(self._fault.edited(body), ensure_ascii=False).encode()

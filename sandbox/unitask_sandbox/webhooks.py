@@ -19,7 +19,6 @@ from collections.abc import Callable, Mapping
 from unitask_sandbox import defects
 from unitask_sandbox.faults import WEBHOOK, Fault, Script
 from unitask_sandbox.inputs import opener
-from unitask_sandbox.spoiling import edited
 from unitask_sandbox.store import Store
 from unitask_sandbox.task import Task
 
@@ -103,7 +102,7 @@ class Courier:
         if fault and fault.kind == "repeat":
             self._posted(task, notification, headers)
         if fault:
-            notification, headers = edited(notification, fault), {**headers, **fault.headers}
+            notification, headers = fault.edited(notification), {**headers, **fault.headers}
         return self._posted(task, notification, headers)
 
     def _posted(self, task: Task, notification: object, headers: Mapping[str, str]) -> bool:
