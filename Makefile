@@ -33,8 +33,9 @@ types: $(VENV)/.checks ## mypy strict and pyright strict; every public name of t
 	@said=$$(PATH="$(abspath $(VENV))/bin:$$PATH" basedpyright --verifytypes unitask --ignoreexternal) \
 	  || { echo "$$said"; exit 1; }; echo "$$said" | grep "Type completeness"
 
-generate: $(VENV)/.checks ## bundle, lint, generate the client and the task classes
+generate: $(VENV)/.checks ## bundle, lint, generate the client, the task classes and the pages
 	cd spec && $(CURDIR)/$(VENV)/bin/python -m generator
+	$(VENV)/bin/python sandbox/faults_page.py
 
 generated: $(VENV)/.checks ## is the generated code what the spec gives?
 	cd spec && $(CURDIR)/$(VENV)/bin/python -m generator --check

@@ -10,9 +10,9 @@ import base64
 import copy
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -40,13 +40,46 @@ LONGEST_SECONDS = 10_000  # of a video or a song
 
 
 @dataclass
+class Inside:
+    """What only a provider in-process has: other accounts, a clock, and webhooks that arrive here.
+
+    Attributes:
+        later: Seconds by which its clock is ahead.
+        answers: The statuses of the answers to the next webhooks; then 200.
+        told: Each webhook that came: headers and body.
+    """
+
+    later: float = 0.0
+    answers: list[int] = field(default_factory=list)
+    told: list[tuple[Mapping[str, str], Any]] = field(default_factory=list)
+    other_key: str = "another contract"
+    poor_key: str = "no credit"
+
+    def clock(self) -> float:
+        """Now, for the provider."""
+        return time.time() + self.later
+
+    def receive(self, _url: str, body: bytes, headers: Mapping[str, str]) -> int:
+        """A webhook comes."""
+        self.told.append((headers, json.loads(body)))
+        return self.answers.pop(0) if self.answers else 200
+
+
+@dataclass
 class Provider:
-    """A provider under test, and how time passes for it."""
+    """A provider under test, and how time passes for it.
+
+    Attributes:
+        schema: Of schemathesis, bound to this provider.
+        advance: Lets it work on.
+        inside: What only a provider in-process has; None for one somewhere else.
+    """
 
     http: httpx.Client
-    schema: Any  # of schemathesis, bound to this provider
+    schema: Any
     key: str
     advance: Callable[[], object]
+    inside: Inside | None = None
 
     def request(self, method: str, path: str, key: str | None = "", **more: Any) -> httpx.Response:
         """One call, with the right key unless another or none is given."""
@@ -60,14 +93,15 @@ class Provider:
 @contextmanager
 def sandbox(defects: frozenset[str] = frozenset()) -> Iterator[Provider]:
     """The sandbox in-process; its tasks move only when the test lets them."""
-    key = "contract"
+    key, inside = "contract", Inside()
     app = create_app(
         Settings(
-            keys={key: 1e9},
+            keys={key: 1e9, inside.other_key: 1.0, inside.poor_key: 0.0},
+            clock=inside.clock,
             autorun=False,
             engine_process=False,
             fetch=_no_network,
-            send_webhook=_no_webhook,
+            send_webhook=inside.receive,
             defects=defects,
         )
     )
@@ -75,7 +109,7 @@ def sandbox(defects: frozenset[str] = frozenset()) -> Iterator[Provider]:
     schema.app = app
     try:
         with httpx.Client(transport=InProcess(app), base_url="http://sandbox.test") as http:
-            yield Provider(http, schema, key, app.state.sandbox.advance)
+            yield Provider(http, schema, key, app.state.sandbox.advance, inside)
     finally:
         app.state.sandbox.close()
 
@@ -160,10 +194,6 @@ def _no_network(url: str) -> bytes:
     raise OSError(f"{url} is not fetched in tests")
 
 
-def _no_webhook(url: str, *_rest: object) -> int:
-    raise OSError(f"{url} is not called in tests")
-
-
 class InProcess(httpx.BaseTransport):
     """Calls an ASGI application, one event loop a request."""
 
@@ -215,8 +245,9 @@ def check_face_swap(provider: Provider) -> None:
     task = _until_done(provider, task["task_id"])
     meta = task["meta"]
     (entry,) = (entry for entry in bundle()["x-tasks"] if entry["name"] == "FaceSwap")
-    picture = provider.http.get(task["output"]["image_url"])
     assert task["status"] == "completed", task
+    assert "image_url" in task["output"], task
+    picture = provider.http.get(task["output"]["image_url"])
     assert picture.status_code == 200, picture
     assert picture.headers["content-type"].startswith("image/"), picture.headers
     assert "0001" < meta["created_at"] <= meta["started_at"] <= meta["ended_at"], meta
@@ -271,6 +302,7 @@ def check_bad_requests(provider: Provider) -> None:
     answers += [provider.request("POST", "/api/ephemeral_resource", json=body) for body in ({}, _file("a.exe"))]
     for answer in answers:
         assert 400 <= answer.status_code < 500, (answer.request.url, answer)
+        assert answer.headers["content-type"] == "application/json", answer.text
         assert list(validator("ErrorEnvelope").iter_errors(answer.json())) == [], answer.text
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,6 +21,7 @@ from . import (
     test_drift,
     test_errors,
     test_examples,
+    test_fault_library,
     test_layers,
     test_legacy,
     test_limits,
@@ -156,6 +158,11 @@ def _async_looks_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(AsyncClient, "_send", twice)
 
 
+def _named(name: str, operation: str) -> Check:
+    """The check of a fault of the library."""
+    return lambda: test_fault_library.hold(test_fault_library.World(), name, operation, "sync", Path("nothing"))
+
+
 def _quick(test: Any, **arguments: Any) -> None:
     """Run a hypothesis test until its first failure, which need not be made small here."""
     usual = test._hypothesis_internal_use_settings
@@ -238,6 +245,18 @@ CASES: dict[str, tuple[Plant, Check]] = {
     "errors: the id of a failed look is lost": (
         _id_of_a_failed_look_is_lost,
         lambda: _quick(test_errors.test_any_answer_to_a_look_ends_typed_with_the_id, shell="sync"),
+    ),
+    "errors: a create whose answer is cut is sent again": (
+        _read_timeout_is_sent_again,
+        _named("answer-cut", "create_task"),
+    ),
+    "errors: a gateway's page is taken for a refusal": (
+        _every_5xx_is_decided,
+        _named("bad-gateway", "create_task"),
+    ),
+    "errors: the id is lost where every look is refused": (
+        _id_of_a_failed_look_is_lost,
+        _named("rate-limited-for-good", "get_task"),
     ),
     "errors: HTTP 200 without an id is taken for a refusal": (
         _replaced(envelope, "_unreadable", lambda answer, _: envelope.refusal(answer)),

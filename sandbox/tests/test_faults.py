@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import httpx
 import pytest
+from starlette.responses import PlainTextResponse
 from unitask_sandbox import Fault, running
-from unitask_sandbox.connection import AnswerLost
+from unitask_sandbox.arrivals import key_fingerprint
+from unitask_sandbox.connection import AnswerLost, Slow
 
-from .local import HttpWith, face_swap
+from .local import NOW, Clock, HttpWith, face_swap
 
 CREATE, HISTORY, INFO = "/api/v1/task", "/api/open/tasks/histories", "/account/info"
 KEY = {"x-api-key": "sandbox"}
@@ -152,14 +156,237 @@ def test_lost_answer_is_raised_in_process(http_with: HttpWith, kind: Any) -> Non
     ("wrong", "words"),
     [
         (("make_task", "lose"), "no operation 'make_task'; there are "),
-        (("create_task", "forget"), "no fault of kind 'forget'; there are refuse, replace, lose, cut"),
+        (("create_task", "forget"), "no fault of kind 'forget'; there are refuse, replace, edit, "),
+        (("create_task", "fail"), "create_task has no fault of kind 'fail'; it has cut, drop, "),
+        (("send_webhook", "cut"), "send_webhook has no fault of kind 'cut'; it has edit, lose, repeat, slow"),
         (("create_task", "refuse", 100), "status 100: give one from 200 to 599"),
         (("create_task", "refuse", 500, b"", {}, 0), "times 0"),
-        (("create_task", "lose", 500), "kind 'lose' has no answer of its own"),
-        (("create_task", "cut", 200, b"x"), "kind 'cut' has no answer of its own"),
+        (("create_task", "lose", 500), "kind 'lose' has no status: leave it out"),
+        (("create_task", "cut", 200, b"x"), "kind 'cut' has no body: leave it out"),
+        (("create_task", "refuse", 200, b"", {"Content-Length": "9"}), "headers: content-length is counted"),
+        (("create_task", "slow"), "'slow' needs a delay, or a drip"),
+        (("create_task", "edit"), "'edit' needs headers, changes, without, or part"),
+        (("run_task", "fail", 200, b"[]"), "give the error of the failed task"),
     ],
 )
 def test_fault_that_means_nothing_is_refused(wrong: tuple[Any, ...], words: str) -> None:
     """A script with a mistake in it is an error at once, not a test that passes."""
     with pytest.raises(ValueError, match=words):
         Fault(*wrong)
+
+
+@pytest.mark.parametrize(
+    ("operation", "more", "words"),
+    [
+        ("create_task", {"task": "next"}, "task: create_task is of no task; cancel_task, get_task, "),
+        ("get_task", {"model": "kling"}, "they need task 'next'"),
+        ("get_file", {"key": "sandbox"}, "key: a file is fetched without one"),
+        ("get_task", {"delay": -1}, "delay -1: give seconds"),
+        ("get_task", {"delay": float("nan")}, "delay nan: give seconds"),
+        ("send_webhook", {"drip": 1}, "drip: there is no whole body"),
+    ],
+)
+def test_fault_of_nobody_is_refused(operation: str, more: dict[str, Any], words: str) -> None:
+    """What could never happen is an error at once."""
+    with pytest.raises(ValueError, match=words):
+        Fault(operation, "slow", **{"delay": 1, **more})
+
+
+def test_connection_can_be_closed_before_anything_is_done(served: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    """The caller sees what a lost answer looks like, and there is no task."""
+    with served(Fault("create_task", "drop")) as client:
+        with pytest.raises(httpx.RemoteProtocolError, match="without sending a resp"):
+            client.post(CREATE, json=face_swap())
+
+        assert (tasks(client), statuses(client)) == (0, [None])
+    assert capfd.readouterr().err == ""
+
+
+def test_more_can_be_announced_than_comes(served: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    """The whole JSON arrives, and the connection closes where more was due."""
+    with served(Fault("create_task", "short")) as client:
+        with client.stream("POST", CREATE, json=face_swap()) as answer:
+            pieces = answer.iter_raw()
+            received = next(pieces)
+            with pytest.raises(httpx.RemoteProtocolError, match=f"received {len(received)} bytes, expected "):
+                next(pieces)
+
+        assert json.loads(received)["code"] == 200
+        assert int(answer.headers["content-length"]) == len(received) + 1000
+    assert capfd.readouterr().err == ""
+
+
+def test_answer_can_be_true_but_for_a_few_fields(http_with: HttpWith) -> None:
+    """Changes put values in place, `without` takes fields out, and what is not there stays away."""
+    changes = {"data.status": "Retrying", "data.meta.usage": None, "data.nothing.there": 1}
+    wrong = Fault("get_task", "edit", changes=changes, without=("message", "data.logs"), headers={"retry-after": "1"})
+    http = http_with(faults=(wrong,))
+    task_id = http.create()
+    seen = http.unchecked("GET", f"{CREATE}/{task_id}")
+    true = http("GET", f"{CREATE}/{task_id}").json()
+    expected = json.loads(json.dumps(true))
+    expected["data"] |= {"status": "Retrying", "meta": {**true["data"]["meta"], "usage": None}}
+    del expected["message"], expected["data"]["logs"]
+
+    assert seen.json() == expected
+    assert (seen.status_code, seen.headers["retry-after"], seen.headers["content-type"]) == (
+        200,
+        "1",
+        "application/json",
+    )
+
+
+def test_part_of_an_answer_can_come_alone(http_with: HttpWith) -> None:
+    """A task without its envelope."""
+    http = http_with(faults=(Fault("get_task", "edit", part="data"),))
+    task_id = http.create()
+
+    assert http.unchecked("GET", f"{CREATE}/{task_id}").json() == http.task(task_id)
+
+
+def test_slow_answer_is_true_and_takes_its_time(http_with: HttpWith) -> None:
+    """First the delay, then the body in ten pieces; nobody waits in a test."""
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    http = http_with(sleep=sleep, faults=(Fault("create_task", "slow", delay=30.0, drip=20.0),))
+    http.create()
+
+    assert pauses == [30.0, *[2.0] * 10]
+
+
+def test_slow_answer_comes_whole_over_a_connection_that_stays(settings_with: Any) -> None:
+    """Piece by piece, a file and JSON alike, and the next request goes over the same connection."""
+
+    async def at_once(_seconds: float) -> None: ...
+
+    slow = [Fault(operation, "slow", delay=9.0, drip=9.0) for operation in ("create_task", "get_file")]
+    settings = settings_with(faults=slow, sleep=at_once, autorun=True)
+    with running(settings) as url, httpx.Client(base_url=url, headers=KEY) as client:
+        task_id = client.post(CREATE, json=face_swap(b"x" * 1000)).json()["data"]["task_id"]
+        while (task := client.get(f"{CREATE}/{task_id}").json()["data"])["status"] != "completed":
+            pass
+        pictures = [client.get(task["output"]["image_url"]).content for _ in range(2)]
+
+    assert pictures == [b"<" + b"x" * 1000 + b">"] * 2
+
+
+def test_nobody_is_waited_for_who_has_gone() -> None:
+    """A client that hangs up ends the pause, however long it was to be."""
+    sent: list[Any] = []
+
+    async def gone() -> dict[str, str]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    async def main() -> None:
+        slow = Slow(PlainTextResponse("late"), 1000.0, 0.0, lambda _seconds: asyncio.Event().wait())
+        await slow({"type": "http"}, gone, send)
+
+    asyncio.run(main())
+
+    assert sent == ["http.response.start", "http.response.body"]
+
+
+def test_fault_can_be_of_one_key(http_with: HttpWith) -> None:
+    """Others are not hit, whichever way the key is given; it is never shown."""
+    http = http_with(keys={"one": 1.0, "two": 1.0})
+    for key in ("two", key_fingerprint("two")):
+        http.sandbox.fault(Fault("get_account_info", "refuse", 500, key=key))
+    seen = [http.unchecked("GET", INFO, headers={"x-api-key": key}).status_code for key in ("one", "two", "two", "two")]
+
+    assert seen == [200, 500, 500, 200]
+    assert "two" not in repr(Fault("get_account_info", "refuse", 500, key="two"))
+
+
+def test_fault_can_be_of_the_next_task(http_with: HttpWith) -> None:
+    """It waits for a task of that kind, and then it is for that task alone."""
+    http = http_with(faults=(Fault("get_task", "refuse", 404, task="next", model="Qubico/image-toolkit", times=2),))
+    other = http(
+        "POST", CREATE, json={"model": "Qubico/flux1-schnell", "task_type": "txt2img", "input": {"prompt": "x"}}
+    )
+    first, second = http.create(), http.create()
+    ids = [other.json()["data"]["task_id"], second, first, first, first]
+
+    assert [http.unchecked("GET", f"{CREATE}/{task_id}").status_code for task_id in ids] == [200, 200, 404, 404, 200]
+
+
+def test_fault_can_last_until_it_is_cleared(http_with: HttpWith) -> None:
+    """Without a number of times it stays."""
+    http = http_with(faults=(Fault("get_account_info", "refuse", 503, times=None),))
+    seen = [http.unchecked("GET", INFO).status_code for _ in range(3)]
+    http.sandbox.clear_faults()
+
+    assert seen == [503] * 3
+    assert http.unchecked("GET", INFO).status_code == 200
+
+
+def test_task_can_be_let_fail_in_given_words(http_with: HttpWith) -> None:
+    """It ends failed with that error and is paid back; the next one is done."""
+    error = {"code": 10003, "message": "image size too large"}
+    http = http_with(faults=(Fault("run_task", "fail", body=json.dumps(error).encode()),))
+    unlucky, lucky = http.create(), http.create()
+    http.sandbox.advance()
+
+    assert (http.task(unlucky)["status"], http.task(unlucky)["error"]) == ("failed", error)
+    assert http.task(lucky)["status"] == "completed"
+    assert http.sandbox.balance("sandbox") == pytest.approx(9.99)
+
+
+def test_output_file_can_be_gone(http_with: HttpWith) -> None:
+    """A look at the file is refused, and the next one is not."""
+    http = http_with(faults=(Fault("get_file", "refuse", 404, b"gone"),))
+    task_id = http.create()
+    http.sandbox.advance()
+    url = http.task(task_id)["output"]["image_url"]
+
+    assert [http.unchecked("GET", url).status_code for _ in range(2)] == [404, 200]
+
+
+def told(http_with: HttpWith, clock: Clock, *faults: Fault) -> list[tuple[float, dict[str, Any], str]]:
+    """What the endpoint of one task is told, and when: seconds after its end, body, secret."""
+    got: list[tuple[float, dict[str, Any], str]] = []
+
+    def receive(_url: str, body: bytes, headers: Any) -> int:
+        got.append((clock.now - NOW, json.loads(body), headers["x-webhook-secret"]))
+        return 200
+
+    http = http_with(send_webhook=receive, faults=faults)
+    http.create(config={"webhook_config": {"endpoint": "https://me.test", "secret": "the secret"}})
+    for _ in range(20):
+        http.sandbox.advance()
+        clock.now += 10
+    return got
+
+
+def test_webhook_can_be_lost(http_with: HttpWith, clock: Clock) -> None:
+    """Nobody is told, ever."""
+    assert told(http_with, clock, Fault("send_webhook", "lose")) == []
+
+
+def test_webhook_can_be_late(http_with: HttpWith, clock: Clock) -> None:
+    """It comes whole, later."""
+    assert [(when, body["data"]["status"]) for when, body, _ in told(http_with, clock, late())] == [(60, "completed")]
+
+
+def late() -> Fault:
+    return Fault("send_webhook", "slow", delay=60.0)
+
+
+def test_webhook_can_come_again_with_older_news(http_with: HttpWith, clock: Clock) -> None:
+    """First the truth, then what the task was before."""
+    again = Fault("send_webhook", "repeat", changes={"data.status": "processing"})
+
+    assert [body["data"]["status"] for _, body, _ in told(http_with, clock, again)] == ["completed", "processing"]
+
+
+def test_webhook_can_have_another_form_and_another_secret(http_with: HttpWith, clock: Clock) -> None:
+    """The task at the root, as one client met it; a secret that is not ours."""
+    wrong = Fault("send_webhook", "edit", part="data", headers={"x-webhook-secret": "another"})
+    ((_, body, secret),) = told(http_with, clock, wrong)
+
+    assert (body["status"], secret) == ("completed", "another")

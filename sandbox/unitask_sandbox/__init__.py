@@ -1,8 +1,8 @@
 """The sandbox of unitask: a local provider that speaks the provider's HTTP API and really swaps faces.
 
 `serve` and `running` start it as a server, `create_app` is the ASGI application, `Sandbox` the provider without HTTP,
-`Settings` what can be chosen, `Fault` something that shall go wrong. Importing this package is cheap: what a name needs
-is imported when it is first used.
+`Settings` what can be chosen, `Fault` something that shall go wrong, `read_faults` reads such from a file. Importing
+this package is cheap: what a name needs is imported when it is first used.
 """
 
 from importlib import import_module
@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from unitask_sandbox.app import create_app
     from unitask_sandbox.faults import Fault
+    from unitask_sandbox.library import read_faults
     from unitask_sandbox.provider import Sandbox
     from unitask_sandbox.server import running, serve
     from unitask_sandbox.settings import Settings
 
-__all__ = ["Fault", "Sandbox", "Settings", "create_app", "running", "serve"]
+__all__ = ["Fault", "Sandbox", "Settings", "create_app", "read_faults", "running", "serve"]
 
 _HOME = {
     "Fault": "faults",
     "Sandbox": "provider",
     "Settings": "settings",
     "create_app": "app",
+    "read_faults": "library",
     "running": "server",
     "serve": "server",
 }

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import mimetypes
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict
 from functools import cache
 from typing import Any
 
@@ -22,13 +21,15 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from unitask_sandbox import bundle, defects
-from unitask_sandbox.connection import AnswerLost, Cut, Lost
+from unitask_sandbox import admin, bundle, defects
+from unitask_sandbox.arrivals import Arrival, key_fingerprint
+from unitask_sandbox.connection import AnswerLost
 from unitask_sandbox.failures import Refusal
-from unitask_sandbox.faults import Fault
+from unitask_sandbox.faults import FILE
 from unitask_sandbox.operations import HANDLERS, base_url, key_of, sandbox_of
-from unitask_sandbox.provider import Arrival, Sandbox, key_fingerprint
+from unitask_sandbox.provider import Sandbox
 from unitask_sandbox.settings import Settings
+from unitask_sandbox.spoiling import spoilt
 
 UPLOAD_PATH = "/api/ephemeral_resource"
 LLM_PATHS = "/v1/"
@@ -38,7 +39,8 @@ This is the unitask sandbox: a local stand-in for the generation-task API of PiA
 swaps faces, keeps accounts with play money, takes uploads, sends webhooks, speaks the legacy endpoints, and needs no
 network. It does not imitate the provider's speed under load, its picture quality, its language models or its
 moderation, and it has engines for a part of the catalogue only. Limits on concurrency and on requests are kept when
-they are set. The spec that it follows is at /openapi.json, and what arrived here at /_sandbox/arrivals.
+they are set. The spec that it follows is at /openapi.json, what arrived here at /_sandbox/arrivals, what can be
+made to go wrong at /_sandbox/library.
 """
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -55,7 +57,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
             *_api_routes(),
             Route("/files/{name:path}", _file),
             Route("/openapi.json", _openapi),
-            Route("/_sandbox/arrivals", _arrivals),
+            admin.ROUTES,
             Route("/", _about),
         ],
         middleware=[Middleware(_Witness)],
@@ -80,13 +82,19 @@ def _dispatch(names: Mapping[str, str]) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         name = names["GET" if request.method == "HEAD" else request.method]
         request.scope["unitask.operation"] = name
-        fault = sandbox_of(request).next_fault(name)
-        if fault and fault.kind == "refuse":
-            return _ordered(fault)
-        answer = await _perform(name, request)
-        return _spoilt(answer, fault) if fault else answer
+        task_id: str | None = request.path_params.get("task_id")
+        return await _spoilt(name, request, lambda: _perform(name, request), task_id)
 
     return endpoint
+
+
+async def _spoilt(
+    name: str, request: Request, perform: Callable[[], Awaitable[Response]], task_id: str | None = None
+) -> Response:
+    """The answer, or what the script of faults makes of it."""
+    sandbox = sandbox_of(request)
+    fault = sandbox.faults.take(name, key_fingerprint(key_of(request)), task_id)
+    return await spoilt(fault, perform, sandbox.settings.sleep) if fault else await perform()
 
 
 async def _perform(name: str, request: Request) -> Response:
@@ -98,20 +106,6 @@ async def _perform(name: str, request: Request) -> Response:
         return done if isinstance(done, Response) else _answer(request, 200, done)
     except Refusal as refusal:
         return _refusal(request, refusal)
-
-
-def _spoilt(answer: Response, fault: Fault) -> Response:
-    match fault.kind:
-        case "lose":
-            return Lost()
-        case "cut":
-            return Cut(answer)
-        case _:
-            return _ordered(fault)
-
-
-def _ordered(fault: Fault) -> Response:
-    return Response(fault.body, fault.status, fault.headers, "application/json")
 
 
 def _answer(request: Request, status: int, body: dict[str, Any], headers: Mapping[str, str] | None = None) -> Response:
@@ -191,23 +185,23 @@ class _Witness:
             request = Request(scope)
             operation = scope.get("unitask.operation")
             key = key_fingerprint(key_of(request))
-            sandbox.note(Arrival(operation, request.method, scope["path"], key, arrived, statuses[-1]))
+            sandbox.arrived.add(Arrival(operation, request.method, scope["path"], key, arrived, statuses[-1]))
 
 
 # What is no part of the provider's API.
 
 
 async def _file(request: Request) -> Response:
-    path = await run_in_threadpool(sandbox_of(request).file, request.path_params["name"])
-    return FileResponse(path, media_type=mimetypes.guess_type(path.name)[0])
+    async def served() -> Response:
+        path = await run_in_threadpool(sandbox_of(request).file, request.path_params["name"])
+        other_type = defects.rules(sandbox_of(request).settings.defects).file_type
+        return FileResponse(path, media_type=other_type or mimetypes.guess_type(path.name)[0])
+
+    return await _spoilt(FILE, request, served)
 
 
 async def _openapi(_request: Request) -> Response:
     return JSONResponse(bundle.document())
-
-
-async def _arrivals(request: Request) -> Response:
-    return JSONResponse({"arrivals": [asdict(arrival) for arrival in sandbox_of(request).arrivals]})
 
 
 async def _about(_request: Request) -> Response:

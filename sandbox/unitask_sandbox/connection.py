@@ -1,4 +1,4 @@
-"""Answers that do not arrive: the connection is closed instead of, or in the middle of, an answer.
+"""Answers that do not arrive as they should: late, slowly, cut off, or not at all.
 
 ASGI cannot say "close the connection", so the server (server.py) puts a function that does it into the scope. Where no
 connection is, in-process, the application raises `AnswerLost` instead.
@@ -6,13 +6,18 @@ connection is, in-process, the application raises `AnswerLost` instead.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 CLOSE = "unitask.close"
 """The ASGI extension: a function that closes the connection after what was written to it."""
+
+Sleep = Callable[[float], Awaitable[object]]
+PIECES = 10  # of a body that comes slowly
+TOO_MANY = 1000  # bytes that are announced and do not come
 
 
 class AnswerLost(Exception):
@@ -50,10 +55,81 @@ class Cut(Response):
             await _hang_up(scope, receive)
 
 
+class Short(Response):
+    """Another answer, whole, with a length announced that is too long."""
+
+    def __init__(self, whole: Response) -> None:
+        super().__init__()
+        self._whole = whole
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send all of it and close the connection."""
+
+        async def send_on(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                lengths = [int(value) for name, value in message["headers"] if name == b"content-length"]
+                others = [header for header in message["headers"] if header[0] != b"content-length"]
+                announced = str(sum(lengths) + TOO_MANY).encode()
+                await send({**message, "headers": [*others, (b"content-length", announced)]})
+            else:
+                await send({**message, "more_body": True})
+
+        await self._whole(scope, receive, send_on)
+        await _hang_up(scope, receive)
+
+
+class Slow(Response):
+    """Another answer, after a while, and piece by piece.
+
+    Args:
+        whole: The answer.
+        delay: Seconds until it begins.
+        drip: Seconds that its body takes.
+        sleep: Waits so many seconds.
+    """
+
+    def __init__(self, whole: Response, delay: float, drip: float, sleep: Sleep) -> None:
+        super().__init__()
+        self._whole = whole
+        self._delay = delay
+        self._drip = drip
+        self._sleep = sleep
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Wait and send; nobody is waited for who has gone."""
+
+        async def send_slowly(message: Message) -> None:
+            body: bytes = message.get("body", b"")
+            size = len(body) // PIECES + 1
+            for start in range(0, len(body), size):
+                await self._pause(self._drip / PIECES, receive)
+                await send({"type": "http.response.body", "body": body[start : start + size], "more_body": True})
+            await send({**message, "body": b""} if body else message)
+
+        await self._pause(self._delay, receive)
+        await self._whole(scope, receive, send_slowly if self._drip else send)
+
+    async def _pause(self, seconds: float, receive: Receive) -> None:
+        if not seconds:
+            return
+        waits = [asyncio.ensure_future(self._sleep(seconds)), asyncio.ensure_future(_disconnected(receive))]
+        try:
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        for wait in done:
+            wait.result()  # what the sleep raised
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 async def _hang_up(scope: Scope, receive: Receive) -> None:
     close: Callable[[], None] | None = scope.get("extensions", {}).get(CLOSE)
     if close is None:
         raise AnswerLost("the answer was lost")
     close()
-    while (await receive())["type"] != "http.disconnect":  # else the server would answer that nothing was answered
-        pass
+    await _disconnected(receive)  # else the server would answer that nothing was answered

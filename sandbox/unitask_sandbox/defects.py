@@ -1,8 +1,8 @@
 """Planted bugs: each breaks one promise of the provider, so that a contract check can be seen to find it.
 
 A defect is switched on by name in `Settings.defects`. Rules of this file: what a defect does is written here, at one of
-two seams, and the honest code names no defect. `Rules` is read where the provider decides; `answer` is where every
-answer goes out.
+three seams, and the honest code names no defect. `Rules` is read where the provider decides; `answer` is where every
+answer goes out, `notification` where every webhook does.
 """
 
 from __future__ import annotations
@@ -31,6 +31,48 @@ DEFECTS: Mapping[str, str] = MappingProxyType(
         "unlisted": "the newest task is not in the history",
         "lost-upload": "the address of an uploaded file leads nowhere",
         "endless-stream": "a streamed completion ends without [DONE]",
+        "open-accounts": "a task is shown to any key",
+        "wrong-model": "a task is shown with another model",
+        "other-task": "a look answers with the id of another task",
+        "config-lost": "the config of a create is not echoed",
+        "times-reversed": "a task has ended before it was created",
+        "error-on-success": "a completed task has an error",
+        "reason-hidden": "the error of a failed task says that there is none",
+        "lost-output": "the address of an output leads nowhere",
+        "file-as-page": "a file is served as an HTML page",
+        "locked-files": "a file is served to nobody",
+        "bill-hidden": "a completed task shows no bill",
+        "kept-after-cancel": "a cancelled task is not paid back",
+        "kept-after-failure": "a failed task is not paid back",
+        "bare-lack-of-credit": "a refusal for lack of credit has no task in it",
+        "refused-with-200": "a refusal is sent with HTTP 200",
+        "refused-with-500": "every refusal is sent with HTTP 500",
+        "code-of-its-own": "the code of a refusal is not its HTTP status",
+        "silent-refusal": "a refusal has no words",
+        "idle-cancel": "a cancel is answered as done, and nothing is done",
+        "idle-cancel-many": "cancelling many is answered as done, and nothing is done",
+        "cancel-any-model": "cancelling many does not heed the model",
+        "cancel-any-time": "cancelling many does not heed the time",
+        "oldest-first": "a page of the history begins with the oldest task",
+        "same-page": "every page of the history is the first",
+        "any-size": "a page of the history has ten rows, whatever is asked",
+        "any-time": "the history does not heed the time",
+        "any-group": "the history does not heed the model",
+        "total-of-the-page": "the history says that it has as many rows as the page",
+        "row-without-bill": "a row of the history has no usage",
+        "never-active": "no task is among those in hand",
+        "ever-active": "a task that has ended is among those in hand",
+        "any-upload": "a file of a kind that is not allowed can be uploaded",
+        "shortened-upload": "an uploaded file lacks its last byte",
+        "wordless-chat": "a completion has no words",
+        "no-picture": "an image request is answered without a picture",
+        "broken-picture": "the picture of an image request is none",
+        "webhook-unsent": "no webhook is sent",
+        "webhook-without-secret": "a webhook does not have the secret",
+        "webhook-at-the-root": "the task is at the root of a webhook",
+        "webhook-too-soon": "a webhook shows the task as it was before its end",
+        "webhook-once": "a webhook that was not taken is not sent again",
+        "webhook-again": "a webhook that was taken is sent again",
     }
 )
 
@@ -46,20 +88,59 @@ class Rules:
     charges: int = 1
     cancellable: frozenset[str] = frozenset({"pending"})
     streams_end: bool = True
+    accounts_are_apart: bool = True
+    files_are_open: bool = True
+    file_type: str | None = None
+    pays_back_cancelled: bool = True
+    pays_back_failed: bool = True
+    cancels: bool = True
+    cancels_many: bool = True
+    cancel_heeds: frozenset[str] = frozenset({"model", "created_before"})
+    history_heeds: frozenset[str] = frozenset({"page", "page_size", "model", "time"})
+    active: frozenset[str] = frozenset({"staged", "pending", "processing"})
+    uploads_are_checked: bool = True
+    upload_loses: int = 0
+    webhook_attempts: int = 3
+    webhooks_are_taken: bool = True
+
+
+_BROKEN: Mapping[str, Mapping[str, Any]] = {
+    "no-auth": {"keys_are_checked": False},
+    "accepts-anything": {"bodies_are_checked": False},
+    "lost-task": {"tasks_are_found": False},
+    "stuck": {"tasks_start": False},
+    "double-charge": {"charges": 2},
+    "late-cancel": {"cancellable": frozenset({"pending", "processing", "completed", "failed", "cancelled"})},
+    "endless-stream": {"streams_end": False},
+    "open-accounts": {"accounts_are_apart": False},
+    "locked-files": {"files_are_open": False},
+    "file-as-page": {"file_type": "text/html"},
+    "kept-after-cancel": {"pays_back_cancelled": False},
+    "kept-after-failure": {"pays_back_failed": False},
+    "idle-cancel": {"cancels": False},
+    "idle-cancel-many": {"cancels_many": False},
+    "cancel-any-model": {"cancel_heeds": frozenset({"created_before"})},
+    "cancel-any-time": {"cancel_heeds": frozenset({"model"})},
+    "same-page": {"history_heeds": frozenset({"page_size", "model", "time"})},
+    "any-size": {"history_heeds": frozenset({"page", "model", "time"})},
+    "any-time": {"history_heeds": frozenset({"page", "page_size", "model"})},
+    "any-group": {"history_heeds": frozenset({"page", "page_size", "time"})},
+    "never-active": {"active": frozenset[str]()},
+    "ever-active": {"active": frozenset({"staged", "pending", "processing", "completed", "cancelled"})},
+    "any-upload": {"uploads_are_checked": False},
+    "shortened-upload": {"upload_loses": 1},
+    "webhook-unsent": {"webhook_attempts": 0},
+    "webhook-once": {"webhook_attempts": 1},
+    "webhook-again": {"webhooks_are_taken": False},
+}
 
 
 def rules(defects: frozenset[str]) -> Rules:
     """The promises, less those that the defects break."""
-    every_status = frozenset({"pending", "processing", "completed", "failed", "cancelled"})
-    return Rules(
-        keys_are_checked="no-auth" not in defects,
-        bodies_are_checked="accepts-anything" not in defects,
-        tasks_are_found="lost-task" not in defects,
-        tasks_start="stuck" not in defects,
-        charges=2 if "double-charge" in defects else 1,
-        cancellable=every_status if "late-cancel" in defects else Rules().cancellable,
-        streams_end="endless-stream" not in defects,
-    )
+    broken: dict[str, Any] = {}
+    for name in sorted(defects & _BROKEN.keys()):
+        broken |= _BROKEN[name]
+    return Rules(**broken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +160,19 @@ def answer(defects: frozenset[str], operation: str | None, status: int, body: di
         return Answer(status, str(body.get("message") or body["error"]["message"]), "text/plain")
     for name in sorted(defects & _SPOILED.keys()):
         _SPOILED[name](operation, body)
+    if status >= 400:
+        for name in sorted(defects & _SPOILED_REFUSALS.keys()):
+            status = _SPOILED_REFUSALS[name](status, body)
     return Answer(status, json.dumps(body, ensure_ascii=False, allow_nan=False))
+
+
+def notification(defects: frozenset[str], body: dict[str, Any], headers: dict[str, str]) -> dict[str, Any]:
+    """The body of a webhook; its headers are changed in place."""
+    if "webhook-without-secret" in defects:
+        headers.pop("x-webhook-secret", None)
+    if "webhook-too-soon" in defects:
+        body = {**body, "data": {**body["data"], "status": "processing", "output": None}}
+    return body["data"] if "webhook-at-the-root" in defects else body
 
 
 def _number_the_status(_operation: str | None, body: dict[str, Any]) -> None:
@@ -118,6 +211,108 @@ def _lose_the_file(operation: str | None, body: dict[str, Any]) -> None:
         file["url"] += "x"
 
 
+def _change_the_model(_operation: str | None, body: dict[str, Any]) -> None:
+    if task := _task(body):
+        task["model"] = "Qubico/image-toolkit" if task["model"] != "Qubico/image-toolkit" else "hailuo"
+
+
+def _change_the_id(operation: str | None, body: dict[str, Any]) -> None:
+    if operation == "get_task" and (task := _task(body)):
+        task["task_id"] = task["task_id"][::-1]
+
+
+def _drop_the_config(_operation: str | None, body: dict[str, Any]) -> None:
+    if task := _task(body):
+        task["config"] = {"service_mode": "", "webhook_config": {"endpoint": "", "secret": ""}}
+
+
+def _reverse_the_times(_operation: str | None, body: dict[str, Any]) -> None:
+    task = _task(body)
+    if task and task["status"] == "completed":
+        task["meta"]["ended_at"] = "2020-01-01T00:00:00Z"
+
+
+def _add_an_error(_operation: str | None, body: dict[str, Any]) -> None:
+    task = _task(body)
+    if task and task["status"] == "completed":
+        task["error"] = {**task["error"], "code": 10000}
+
+
+def _hide_the_reason(_operation: str | None, body: dict[str, Any]) -> None:
+    task = _task(body)
+    if task and task["status"] == "failed":
+        task["error"] = {"code": 0, "raw_message": "", "message": "", "detail": None}
+
+
+def _lose_the_output(_operation: str | None, body: dict[str, Any]) -> None:
+    task = _task(body)
+    output: dict[str, Any] = (task and task["output"]) or {}
+    for name in [name for name, value in output.items() if isinstance(value, str)]:
+        output[name] += "x"
+
+
+def _hide_the_bill(_operation: str | None, body: dict[str, Any]) -> None:
+    if task := _task(body):
+        task["meta"]["usage"]["consume"] = 0
+
+
+def _drop_the_unpaid_task(operation: str | None, body: dict[str, Any]) -> None:
+    if operation == "create_task" and body["code"] == 500:
+        body["data"] = None
+
+
+def _reverse_the_page(operation: str | None, body: dict[str, Any]) -> None:
+    if operation == "list_task_history" and (page := body.get("data")):
+        page["data"] = page["data"][::-1]
+
+
+def _count_the_page(operation: str | None, body: dict[str, Any]) -> None:
+    if operation == "list_task_history" and (page := body.get("data")):
+        page["total"] = len(page["data"])
+
+
+def _hide_the_usage(operation: str | None, body: dict[str, Any]) -> None:
+    if operation == "list_task_history" and (page := body.get("data")):
+        for row in page["data"]:
+            row["usage"] = 0
+
+
+def _say_nothing(operation: str | None, body: dict[str, Any]) -> None:
+    if operation == "create_chat_completion":
+        for choice in body.get("choices", []):
+            choice["message"]["content"] = ""
+
+
+def _drop_the_pictures(operation: str | None, body: dict[str, Any]) -> None:
+    if operation == "create_image" and "data" in body:
+        body["data"] = []
+
+
+def _break_the_pictures(operation: str | None, body: dict[str, Any]) -> None:
+    if operation == "create_image":
+        for picture in body.get("data", []):
+            picture["b64_json"] = "bm8gcGljdHVyZQ=="
+
+
+def _refuse_with_200(_status: int, _body: dict[str, Any]) -> int:
+    return 200
+
+
+def _refuse_with_500(_status: int, body: dict[str, Any]) -> int:
+    body["code"] = 500
+    return 500
+
+
+def _number_the_refusal(status: int, body: dict[str, Any]) -> int:
+    body["code"] = 10000
+    return status
+
+
+def _hush_the_refusal(status: int, body: dict[str, Any]) -> int:
+    body["message"] = ""
+    return status
+
+
 def _task(body: dict[str, Any]) -> dict[str, Any] | None:
     """The task in an answer, if that is what it carries."""
     data: Any = body.get("data")
@@ -132,4 +327,25 @@ _SPOILED: dict[str, Callable[[str | None, dict[str, Any]], None]] = {
     "free-of-charge": _forget_the_spending,
     "unlisted": _drop_the_newest,
     "lost-upload": _lose_the_file,
+    "wrong-model": _change_the_model,
+    "other-task": _change_the_id,
+    "config-lost": _drop_the_config,
+    "times-reversed": _reverse_the_times,
+    "error-on-success": _add_an_error,
+    "reason-hidden": _hide_the_reason,
+    "lost-output": _lose_the_output,
+    "bill-hidden": _hide_the_bill,
+    "bare-lack-of-credit": _drop_the_unpaid_task,
+    "oldest-first": _reverse_the_page,
+    "total-of-the-page": _count_the_page,
+    "row-without-bill": _hide_the_usage,
+    "wordless-chat": _say_nothing,
+    "no-picture": _drop_the_pictures,
+    "broken-picture": _break_the_pictures,
+}
+_SPOILED_REFUSALS: dict[str, Callable[[int, dict[str, Any]], int]] = {
+    "refused-with-200": _refuse_with_200,
+    "refused-with-500": _refuse_with_500,
+    "code-of-its-own": _number_the_refusal,
+    "silent-refusal": _hush_the_refusal,
 }

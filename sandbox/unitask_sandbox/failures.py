@@ -6,6 +6,7 @@ base64.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -58,6 +59,19 @@ class TaskFailure(Exception):
     def error(self) -> dict[str, Any]:
         """The `error` of the failed task."""
         return task_error(self.code, PROCESSING_FAILED, self.raw_message)
+
+
+class OrderedFailure(TaskFailure):
+    """A failure that a script of faults wanted, with its own words."""
+
+    def __init__(self, error: bytes) -> None:
+        super().__init__("as ordered")
+        self._error = error
+
+    def error(self) -> dict[str, Any]:
+        """The `error` of the failed task: as ordered, else the general one."""
+        ordered: dict[str, Any] = json.loads(self._error or b"{}")
+        return ordered or task_error(self.code, PROCESSING_FAILED)
 
 
 def task_error(code: int = 0, message: str = "", raw_message: str = "") -> dict[str, Any]:

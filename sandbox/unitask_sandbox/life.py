@@ -16,11 +16,12 @@ import math
 import threading
 from collections.abc import Callable
 
-from unitask_sandbox import bundle
+from unitask_sandbox import bundle, defects
 from unitask_sandbox.creation import QUEUE_SECONDS
 from unitask_sandbox.crew import Crew
 from unitask_sandbox.engines import ENGINES, EngineResult, run, simulate
-from unitask_sandbox.failures import TaskFailure
+from unitask_sandbox.failures import OrderedFailure, TaskFailure
+from unitask_sandbox.faults import WORK, Script
 from unitask_sandbox.files import OUTPUTS_KEPT, Files
 from unitask_sandbox.inputs import read_media
 from unitask_sandbox.settings import Settings
@@ -40,6 +41,7 @@ class Life:
         files: Keeps what engines make.
         closing: Set when the store is about to be closed; `storing` is held while it is used.
         on_end: Called with every task that has ended, as it was before.
+        faults: Knows which tasks shall fail.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Life:
         files: Files,
         closing: threading.Event,
         on_end: Callable[[Task], None],
+        faults: Script,
     ) -> None:
         self.storing = threading.Lock()
         self.workers = [Worker() for _ in range(settings.workers)]
@@ -59,6 +62,7 @@ class Life:
         self._files = files
         self._closing = closing
         self._on_end = on_end
+        self._faults = faults
 
     def advance(self) -> float | None:
         """Do everything that is due now, or let the crew do it, and return when a task moves next.
@@ -118,13 +122,16 @@ class Life:
             if self._closing.is_set():
                 return  # the worker was stopped
             failure = error if isinstance(error, TaskFailure) else _broken(task, error)
-            ending = Ending(status="failed", at=self._settings.clock(), error=failure.error())
+            paid_back = defects.rules(self._settings.defects).pays_back_failed
+            ending = Ending(status="failed", at=self._settings.clock(), error=failure.error(), paid_back=paid_back)
         with self.storing:
             ended = not self._closing.is_set() and self._store.end(task_id, ending, before={"processing"})
         if ended:
             self._on_end(task)
 
     def _make(self, task: Task, worker: Worker) -> EngineResult:
+        if fault := self._faults.take(WORK, task.fingerprint, task.task_id):
+            raise OrderedFailure(fault.body)
         given = self._store.given(task.task_id)
         task_type = bundle.task_type(task.model, task.task_type, given)
         engine = ENGINES.get((task.model, task.task_type))

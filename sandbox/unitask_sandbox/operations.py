@@ -51,7 +51,7 @@ def base_url(request: Request) -> str:
 
 
 async def _create_task(request: Request) -> dict[str, Any]:
-    body = await _body(request)
+    body = await read_body(request)
     task = await run_in_threadpool(sandbox_of(request).accept, key_of(request), body, base_url(request))
     return _envelope(task.body(base_url(request)))
 
@@ -93,24 +93,24 @@ async def _list_task_history(request: Request) -> dict[str, Any]:
 
 
 async def _upload_file(request: Request) -> dict[str, Any]:
-    body = await _body(request)
+    body = await read_body(request)
     name = await run_in_threadpool(sandbox_of(request).upload, key_of(request), body)
     return _envelope({"url": file_url(base_url(request), name)})
 
 
 async def _create_chat_completion(request: Request) -> dict[str, Any] | Response:
-    chat, given = sandbox_of(request).chat, (key_of(request), await _body(request), base_url(request))
+    chat, given = sandbox_of(request).chat, (key_of(request), await read_body(request), base_url(request))
     answer = await run_in_threadpool(chat, *given)
     return answer if isinstance(answer, dict) else StreamingResponse(answer, media_type="text/event-stream")
 
 
 async def _create_image(request: Request) -> dict[str, Any]:
-    given = key_of(request), await _body(request), base_url(request)
+    given = key_of(request), await read_body(request), base_url(request)
     return await run_in_threadpool(sandbox_of(request).images, *given)
 
 
 async def _edit_image(request: Request) -> dict[str, Any]:
-    given = key_of(request), await _body(request), base_url(request), request.headers.get("content-type", "")
+    given = key_of(request), await read_body(request), base_url(request), request.headers.get("content-type", "")
     return await run_in_threadpool(sandbox_of(request).images, *given)
 
 
@@ -154,7 +154,12 @@ def _envelope(data: dict[str, Any]) -> dict[str, Any]:
     return {"code": 200, "data": data, "message": "success"}
 
 
-async def _body(request: Request) -> bytes:
+async def read_body(request: Request) -> bytes:
+    """The body of a request.
+
+    Raises:
+        Refusal: 413, it is too large; 400, it ended early.
+    """
     chunks = bytearray()
     try:
         async for chunk in request.stream():

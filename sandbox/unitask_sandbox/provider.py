@@ -6,20 +6,18 @@ A task is accepted and cancelled here, and moved in life.py. Rules of this file:
 from __future__ import annotations
 
 import base64
-import hashlib
 import math
 import shutil
 import tempfile
 import threading
 import weakref
-from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from unitask_sandbox import bundle, defects, legacy, llm
 from unitask_sandbox.account import account_info, active_tasks, history_row, models_of
+from unitask_sandbox.arrivals import Arrival, Arrivals, hashed, key_fingerprint
 from unitask_sandbox.autorun import Autorun
 from unitask_sandbox.creation import Creation, new_task, read_creation, stand_in, unpaid
 from unitask_sandbox.engines import simulated_picture
@@ -34,6 +32,7 @@ from unitask_sandbox.failures import (
 )
 from unitask_sandbox.faults import Fault, Script
 from unitask_sandbox.files import Files
+from unitask_sandbox.library import named
 from unitask_sandbox.life import Life
 from unitask_sandbox.rate import Rate
 from unitask_sandbox.settings import STARTING_USD, Settings
@@ -43,26 +42,6 @@ from unitask_sandbox.uploads import read_upload
 from unitask_sandbox.webhooks import Courier
 
 STAGES = 50  # the longest queue of staged tasks, Midjourney's alone; unified schema page, 2025
-ARRIVALS_KEPT = 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """One request to the API, as it was answered.
-
-    Attributes:
-        operation: The operation of the spec; None when the path or the method is none of it.
-        key: The beginning of the SHA-256 of the API key; None when there was none.
-        time: When it arrived: unix seconds.
-        status: The HTTP status that it was answered with; None when the answer was lost.
-    """
-
-    operation: str | None
-    method: str
-    path: str
-    key: str | None
-    time: float
-    status: int | None
 
 
 class Sandbox:
@@ -71,7 +50,8 @@ class Sandbox:
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings: Final = settings or Settings()
         self._rules = defects.rules(self.settings.defects)
-        self._faults = Script(self.settings.faults)
+        self.faults: Final = Script(self.settings.faults)
+        self.arrived: Final = Arrivals()
         self._folder = self.settings.data or Path(tempfile.mkdtemp(prefix="unitask-sandbox-"))
         self._folder.mkdir(parents=True, exist_ok=True)
         durable = self.settings.data is not None
@@ -80,10 +60,16 @@ class Sandbox:
         self._files = Files(self._folder / "files", self._store, self.settings.clock, elsewhere, durable=durable)
         self._rate = Rate(self.settings.rate, self.settings.clock)
         self._known: set[str] = set()
-        self._arrivals: deque[Arrival] = deque(maxlen=ARRIVALS_KEPT)
         self._closing = threading.Event()
-        self._life = Life(self.settings, self._store, self._files, self._closing, self._ended)
-        self._courier = Courier(self._store, self.settings.clock, self.settings.send_webhook, self._closing)
+        self._life = Life(self.settings, self._store, self._files, self._closing, self._ended, self.faults)
+        self._courier = Courier(
+            self._store,
+            self.settings.clock,
+            self.settings.send_webhook,
+            self._closing,
+            self.faults,
+            self.settings.defects,
+        )
         self._autorun = Autorun(self._step) if self.settings.autorun else None
         self._delivery = Autorun(self._deliver) if self.settings.autorun else None
         forgotten = None if self.settings.data else self._folder
@@ -138,6 +124,7 @@ class Sandbox:
         account = self._account(key)
         creation = self._creation(operation, body)
         task = new_task(creation, account, self.settings, self._rules, self._files.at_hand)
+        self.faults.accepted(key_fingerprint(key), task.task_id, task.model, task.task_type)
         webhook = base_url if creation.has_webhook() else None
         limit, stages = self.settings.concurrency, STAGES if task.model == "midjourney" else 0
         try:
@@ -158,7 +145,8 @@ class Sandbox:
         """
         account = self._account(key)
         task = self._store.task(task_id) if self._rules.tasks_are_found else None
-        if task is None or task.account != account or protocol not in (None, legacy.protocol_of(task)):
+        foreign = task is not None and self._rules.accounts_are_apart and task.account != account
+        if task is None or foreign or protocol not in (None, legacy.protocol_of(task)):
             raise Refusal(404, TASK_NOT_FOUND)
         return task
 
@@ -184,9 +172,11 @@ class Sandbox:
         Raises:
             Refusal: 401.
         """
-        account = self._account(key)
-        found = self._store.of_account(account, self._rules.cancellable, created_before)
-        return sum(self._cancel(task) for task in found if _is_of_model(task, model))
+        account, heeded = self._account(key), self._rules.cancel_heeds
+        before = created_before if "created_before" in heeded else math.inf
+        found = self._store.of_account(account, self._rules.cancellable, before)
+        wanted = [task for task in found if "model" not in heeded or _is_of_model(task, model)]
+        return sum(self._cancel(task) for task in wanted if self._rules.cancels_many)
 
     def account_info(self, key: str | None) -> dict[str, Any]:
         """The account with its balance, and with the key in clear, as the live answer has it.
@@ -203,7 +193,7 @@ class Sandbox:
             Refusal: 401.
         """
         account = self._account(key)
-        return active_tasks(self._store.of_account(account, ("staged", "pending", "processing"), math.inf))
+        return active_tasks(self._store.of_account(account, self._rules.active, math.inf))
 
     def history(
         self,
@@ -227,8 +217,10 @@ class Sandbox:
         Raises:
             Refusal: 401.
         """
-        account = self._account(key)
-        models = None if model is None else models_of(model)
+        account, heeded = self._account(key), self._rules.history_heeds
+        models = None if model is None or "model" not in heeded else models_of(model)
+        page, page_size = page if "page" in heeded else 1, page_size if "page_size" in heeded else 10
+        start_time, end_time = (start_time, end_time) if "time" in heeded else (0, math.inf)
         offset = min((page - 1) * page_size, 2**63 - 1)
         total, found = self._store.history(account, start_time, end_time, models, page_size, offset)
         owner = self._store.account(account).number
@@ -244,8 +236,9 @@ class Sandbox:
         self._account(key)
         if self.settings.plan == "Free":
             raise Refusal(403, PLAN_TOO_LOW)
-        upload = read_upload(body)
-        return self._keep_file(upload.content, upload.extension)
+        upload = read_upload(body, check=self._rules.uploads_are_checked)
+        kept = len(upload.content) - self._rules.upload_loses
+        return self._keep_file(upload.content[:kept], upload.extension)
 
     def chat(self, key: str | None, body: bytes, base_url: str) -> dict[str, Any] | Iterator[str]:
         """A simulated completion, or the events that stream it.
@@ -294,32 +287,41 @@ class Sandbox:
         Raises:
             Refusal: 404, there is none, or it has expired.
         """
+        if not self._rules.files_are_open:
+            raise Refusal(401, BAD_KEY)
         return self._files.path(name)
 
     def balance(self, key: str) -> float:
         """The USD that a key has left."""
         return self._store.account(self._account(key)).balance / bundle.CREDITS_PER_USD
 
-    # What arrived.
+    # What arrived, and what goes wrong on the way.
 
     @property
     def arrivals(self) -> list[Arrival]:
         """Every request to the API so far, refused ones included, in the order of their answers."""
-        return list(self._arrivals)
+        return self.arrived.listed()
 
-    def note(self, arrival: Arrival) -> None:
-        """Add a request to the arrivals."""
-        self._arrivals.append(arrival)
+    def fault(self, fault: Fault | str, **own: Any) -> None:
+        """Let something go wrong, in-process or over HTTP.
 
-    # What goes wrong on the way.
+        Args:
+            fault: What, or its name in the library.
+            **own: What shall differ from what the library says: operation, times, delay, key, task, model, task_type.
 
-    def fault(self, fault: Fault) -> None:
-        """Let something go wrong with the next requests of an operation; in-process or over HTTP."""
-        self._faults.add(fault)
+        Raises:
+            ValueError: There is none of that name, or it cannot have that.
+        """
+        for each in named(fault, **own) if isinstance(fault, str) else [replace(fault, **own)]:
+            self.faults.add(each)
 
-    def next_fault(self, operation: str) -> Fault | None:
-        """What goes wrong with this request of an operation; it is not in the script any more then."""
-        return self._faults.take(operation)
+    def coming_faults(self) -> list[Fault]:
+        """What is still to go wrong, in its order; `times` says how many times."""
+        return self.faults.coming()
+
+    def clear_faults(self) -> None:
+        """Let all go well from now on."""
+        self.faults.clear()
 
     # Time.
 
@@ -365,14 +367,14 @@ class Sandbox:
     def _account(self, key: str | None) -> str:
         if not self._is_known(key):
             raise Refusal(401, BAD_KEY)
-        account = _hashed(key or "")
+        account = hashed(key or "")
         if account not in self._known:
             self._open_account(key or "", STARTING_USD)
         return account
 
     def _open_account(self, key: str, usd: float) -> None:
-        self._store.open_account(_hashed(key), round(usd * bundle.CREDITS_PER_USD))
-        self._known.add(_hashed(key))
+        self._store.open_account(hashed(key), round(usd * bundle.CREDITS_PER_USD))
+        self._known.add(hashed(key))
 
     def _creation(self, operation: str, body: bytes) -> Creation:
         try:
@@ -383,7 +385,9 @@ class Sandbox:
             return stand_in()
 
     def _cancel(self, task: Task) -> bool:
-        ending = Ending(status="cancelled", at=self.settings.clock())
+        if not self._rules.cancels:
+            return True
+        ending = Ending(status="cancelled", at=self.settings.clock(), paid_back=self._rules.pays_back_cancelled)
         ended = self._store.end(task.task_id, ending, before=self._rules.cancellable)
         self._wake()  # there may be room for a staged one
         return ended
@@ -392,15 +396,6 @@ class Sandbox:
 def _is_of_model(task: Task, model: str | None) -> bool:
     family = bundle.task_type(task.model, task.task_type, {}).family
     return model in (None, "all", task.model, family)
-
-
-def _hashed(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()
-
-
-def key_fingerprint(key: str | None) -> str | None:
-    """What the arrivals show of a key: enough to tell two apart, nothing to use."""
-    return _hashed(key)[:8] if key else None
 
 
 def _release(

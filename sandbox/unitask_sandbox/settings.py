@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -42,6 +43,7 @@ class Settings:
         engine_process: Whether engines run in processes of their own; if not, in threads of this one.
         workers: How many engines run at once: by default one a core, at most 4. Without autorun it is one.
         clock: Returns the time: unix seconds.
+        sleep: Waits so many seconds; for answers that are late or slow.
         fetch: Gets the bytes behind the address of an input; raises OSError when it cannot.
         send_webhook: Posts a body with headers to an address and returns the HTTP status of the answer; raises OSError
             when none comes.
@@ -52,7 +54,7 @@ class Settings:
         plan: The plan of the accounts: "Free" is refused uploads with HTTP 403.
         public_url: Base of the addresses of output files; None: the address that the request came to.
         defects: Planted bugs, by name: see `unitask_sandbox.defects`.
-        faults: What goes wrong with the first requests of an operation; `Sandbox.fault` adds more.
+        faults: What goes wrong from the beginning on; `Sandbox.fault` and /_sandbox/faults add more.
     """
 
     keys: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({"sandbox": STARTING_USD}), repr=False)
@@ -63,6 +65,7 @@ class Settings:
     engine_process: bool = True
     workers: int = field(default_factory=lambda: min(4, _cores()))
     clock: Callable[[], float] = time.time
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
     fetch: Callable[[str], bytes] = fetch_url
     send_webhook: Callable[[str, bytes, Mapping[str, str]], int] = post_webhook
     concurrency: int | None = None

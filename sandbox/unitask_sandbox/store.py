@@ -49,7 +49,7 @@ class NoRoom(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How a task ends; one that is completed is paid, for any other nothing is kept."""
+    """How a task ends; one that is completed is paid, for any other nothing is kept, if its provider is honest."""
 
     status: str
     at: float
@@ -58,6 +58,7 @@ class Ending:
     meta: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
     files_expire_at: float = 0.0
+    paid_back: bool = True
 
 
 class Store:
@@ -234,11 +235,11 @@ class Store:
         ((time,),) = self._rows("SELECT MIN(due_at) FROM webhooks")
         return None if time is None else float(time)
 
-    def delay_webhook(self, task_id: str, until: float) -> None:
-        """Count an attempt, and let the next one be later."""
+    def delay_webhook(self, task_id: str, until: float, attempts: int) -> None:
+        """Let the next attempt be later, and say how many there were."""
         with self._transaction() as db:
-            query = "UPDATE webhooks SET attempts = attempts + 1, due_at = ? WHERE task_id = ?"
-            db.execute(query, (until, task_id))
+            query = "UPDATE webhooks SET attempts = ?, due_at = ? WHERE task_id = ?"
+            db.execute(query, (attempts, until, task_id))
 
     def forget_webhook(self, task_id: str) -> None:
         """Send no more of a task's webhook, and forget its secret."""
@@ -334,7 +335,7 @@ def _forget_webhook(db: sqlite3.Connection, task_id: str) -> None:
 def _settle(db: sqlite3.Connection, task: Task, ending: Ending) -> None:
     """Release what is frozen for a task, and take it if the task is completed; else pay back what was taken."""
     frozen = task.frozen if task.ended_at is None else 0
-    taken = task.consume + frozen if ending.status == "completed" else 0
+    taken = task.consume + frozen if ending.status == "completed" or not ending.paid_back else 0
     _enter(db, task, ending.at, "release", frozen)
     _enter(db, task, ending.at, "charge" if taken > task.consume else "refund", task.consume - taken)
     db.execute(

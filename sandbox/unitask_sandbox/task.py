@@ -55,6 +55,11 @@ class Task:
     consume: int = 0
     legacy: dict[str, Any] = field(default_factory=dict[str, Any])
 
+    @property
+    def fingerprint(self) -> str:
+        """What tells its API key from others; see `arrivals.key_fingerprint`."""
+        return self.account[:8]
+
     def body(self, base_url: str) -> dict[str, Any]:
         """The `data` of an answer; the files of the output lie below `base_url`."""
         return {

@@ -17,12 +17,12 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from unitask_sandbox import legacy
+from unitask_sandbox import defects, legacy
+from unitask_sandbox.faults import WEBHOOK, Fault, Script
 from unitask_sandbox.inputs import opener
 from unitask_sandbox.store import Store
 from unitask_sandbox.task import Task
 
-ATTEMPTS = 3
 PAUSE = 5.0  # seconds between two attempts
 SEND_SECONDS = 10.0
 
@@ -50,6 +50,8 @@ class Courier:
         clock: Returns the time: unix seconds.
         send: Posts one, and returns the HTTP status of the answer.
         closing: Set when the store is about to be closed; `storing` is held while it is used.
+        faults: Knows what goes wrong with which.
+        planted: The defects.
     """
 
     def __init__(
@@ -58,30 +60,40 @@ class Courier:
         clock: Callable[[], float],
         send: Callable[[str, bytes, Mapping[str, str]], int],
         closing: threading.Event,
+        faults: Script,
+        planted: frozenset[str],
     ) -> None:
         self.storing = threading.Lock()
         self._store = store
         self._clock = clock
         self._send = send
         self._closing = closing
+        self._faults = faults
+        self._defects = planted
+        self._rules = defects.rules(planted)
 
     def deliver(self) -> float | None:
         """Send everything that is due now, and return when more will be; None when nothing is left."""
         with self.storing:
             due = [] if self._closing.is_set() else self._store.due_webhooks(self._clock())
         for task, base_url, attempts in due:
-            done = self._attempt(task, base_url) or attempts + 1 == ATTEMPTS
+            fault = self._faults.take(WEBHOOK, task.fingerprint, task.task_id)
+            late = fault.delay if fault else 0.0
+            done = not late and (self._attempt(task, base_url, fault) or attempts + 1 >= self._rules.webhook_attempts)
             with self.storing:
                 if self._closing.is_set():
                     return None
                 if done:
                     self._store.forget_webhook(task.task_id)
                 else:
-                    self._store.delay_webhook(task.task_id, self._clock() + PAUSE)
+                    until = self._clock() + (late or PAUSE)
+                    self._store.delay_webhook(task.task_id, until, attempts if late else attempts + 1)
         with self.storing:
             return None if self._closing.is_set() else self._store.next_webhook()
 
-    def _attempt(self, task: Task, base_url: str) -> bool:
+    def _attempt(self, task: Task, base_url: str, fault: Fault | None) -> bool:
+        if not self._rules.webhook_attempts or (fault and fault.kind == "lose"):
+            return True
         webhook = task.config["webhook_config"]
         headers = {"content-type": "application/json", "user-agent": "unitask-sandbox"}
         if webhook["secret"]:
@@ -89,12 +101,22 @@ class Courier:
         notification = {"timestamp": int(task.ended_at or 0), "data": task.body(base_url)}
         if legacy.protocol_of(task):
             notification = legacy.answer(task, base_url, Path)  # such a task has no result in base64
+        notification = defects.notification(self._defects, notification, headers)
+        if fault and fault.kind == "repeat":
+            self._posted(task, notification, headers)
+        if fault:
+            notification, headers = fault.edited(notification), {**headers, **fault.headers}
+        return self._posted(task, notification, headers)
+
+    def _posted(self, task: Task, notification: object, headers: Mapping[str, str]) -> bool:
+        """Whether it was taken."""
+        endpoint: str = task.config["webhook_config"]["endpoint"]
         try:
-            status = self._send(webhook["endpoint"], json.dumps(notification).encode(), headers)
+            status = self._send(endpoint, json.dumps(notification).encode(), headers)
         except Exception as error:  # whatever it is, it is this webhook's failure alone
             _log.warning("the webhook of task %s was not delivered: %s", task.task_id, type(error).__name__)
             return False
         if not 200 <= status < 300:
             _log.warning("the webhook of task %s was answered with HTTP %d", task.task_id, status)
             return False
-        return True
+        return self._rules.webhooks_are_taken

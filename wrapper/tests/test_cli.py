@@ -256,6 +256,7 @@ def test_wrong_use_is_exit_code_2(arguments: list[str], capsys: Captured) -> Non
         (["sandbox", "--speed", "-1"], "speed -1.0: give"),
         (["sandbox", "--concurrency", "0"], "concurrency 0: give a number from 1 on"),
         (["sandbox", "--rate", "0"], "rate 0.0: give a number of requests a second"),
+        (["sandbox", "--faults", "nothing.json"], "--faults: nothing.json cannot be read: No such file or directory"),
     ],
 )
 def test_wrong_settings_of_the_sandbox_are_told(arguments: list[str], said: str, capsys: Captured) -> None:
@@ -274,6 +275,10 @@ class FakeSandbox(ModuleType):
     def Settings(self, **settings: Any) -> dict[str, Any]:  # noqa: N802 - the sandbox's name
         """What it was told."""
         return settings
+
+    def read_faults(self, path: Path) -> str:
+        """What shall go wrong."""
+        return f"the faults in {path}"
 
     def serve(self, settings: dict[str, Any], port: int, on_ready: Callable[[str], None]) -> None:
         """Start, and be ready at once."""
@@ -296,8 +301,9 @@ class FakeSandbox(ModuleType):
         ),
         (["--speed", "real"], {"speed": "real", "concurrency": 5}),
         (["--speed", "real", "--concurrency", "9", "--rate", "2.5"], {"speed": "real", "concurrency": 9, "rate": 2.5}),
+        (["--faults", "f.json"], {"faults": "the faults in f.json"}),
     ],
-    ids=["as it is", "as told", "real speed", "limits"],
+    ids=["as it is", "as told", "real speed", "limits", "with faults"],
 )
 def test_sandbox_is_started_as_told(
     arguments: list[str], started: dict[str, Any], capsys: Captured, monkeypatch: pytest.MonkeyPatch

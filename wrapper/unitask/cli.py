@@ -77,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     sandbox.add_argument("--rate", type=float, metavar="N", help="requests a second of a key (default: no limit)")
     sandbox.add_argument("--key", action="append", default=[], metavar="KEY=USD", help="accept this key too")
+    sandbox.add_argument("--faults", type=Path, metavar="FILE", help="what shall go wrong, in JSON: docs/faults.md")
     sandbox.set_defaults(command=_sandbox)
 
     demo = commands.add_parser("demo", help="swap two faces with the local provider")
@@ -126,8 +127,9 @@ def _sandbox(options: argparse.Namespace) -> int:
     speed = _speed(options.speed)
     usual = REAL_CONCURRENCY if speed == "real" else None
     concurrency = usual if options.concurrency is None else options.concurrency
+    more: dict[str, Any] = {"faults": _faults(options.faults)} if options.faults else {}
     try:
-        settings = Settings(keys=keys, speed=speed, data=options.data, concurrency=concurrency, rate=options.rate)
+        settings = Settings(keys=keys, speed=speed, data=options.data, concurrency=concurrency, rate=options.rate, **more)
     except ValueError as error:
         raise errors.InvalidInput(str(error)) from None
     try:
@@ -135,6 +137,15 @@ def _sandbox(options: argparse.Namespace) -> int:
     except OSError as error:
         raise errors.InvalidInput(f"the sandbox cannot start: {error}") from error
     return 0
+
+
+def _faults(path: Path) -> Any:
+    from unitask_sandbox import read_faults
+
+    try:
+        return read_faults(path)
+    except ValueError as error:
+        raise errors.InvalidInput(f"--faults: {error}") from None
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -1,0 +1,256 @@
+"""Every fault that has a name, against the real client of either kind: sandbox over ASGI, and nobody really waits.
+
+The library says what a client should make of each (`outcome`). Besides that a call makes at most one task, the id of a
+task that was given is never lost, and what became of an uncertain create is found out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Collection, Coroutine, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from unitask import AsyncClient, Client, Finding, Outcome, errors
+from unitask._core.messages import Moment
+from unitask.webhooks import Receiver
+from unitask_sandbox import Sandbox, Settings, create_app
+from unitask_sandbox.connection import AnswerLost
+from unitask_sandbox.engines import ENGINES, EngineResult
+from unitask_sandbox.library import EVIDENCE, library
+
+from .provider import BLANK
+from .support import BASE_URL, FACE_SWAP, KEY, SHELLS, rows
+
+pytestmark = pytest.mark.contract("errors")
+
+WEBHOOK = {"webhook_url": "https://me.test/hook", "webhook_secret": "the secret of the creates"}
+CASES = [(name, operation) for name, fault in library().items() for operation in fault.outcome]
+
+
+@dataclass
+class World:
+    """One clock for both sides, which moves while the client sleeps; the provider works whenever it does."""
+
+    now: float = 1.8e9
+    app: Any = None
+    pauses: list[float] = field(default_factory=list)  # of the answer that is under way
+
+    @property
+    def sandbox(self) -> Sandbox:
+        sandbox: Sandbox = self.app.state.sandbox
+        return sandbox
+
+    def clock(self) -> Moment:
+        return Moment(self.now, self.now)
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.sandbox.advance()
+
+    async def sleep_async(self, seconds: float) -> None:
+        self.sleep(seconds)
+
+    async def answer_later(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+
+    def deliver(self, receiver: Receiver, body: bytes, headers: Mapping[str, str]) -> int:
+        """Hand a webhook to the client's receiver, and return its answer."""
+        sent = [(name.encode(), value.encode()) for name, value in headers.items()]
+        answers: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": body}
+
+        async def send(message: Any) -> None:
+            answers.append(message)
+
+        at_once(receiver({"type": "http", "method": "POST", "headers": sent}, receive, send))
+        status: int = answers[0]["status"]
+        return status
+
+
+class InstantReceiver(Receiver):
+    """A receiver with which a wait takes no time."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(WEBHOOK["webhook_secret"], clock=lambda: world.now)
+        self._world = world
+
+    def until_news(self, task_ids: str | Collection[str], seconds: float) -> str | None:
+        self._world.sleep(seconds)
+        return super().until_news(task_ids, 0)
+
+    async def until_news_async(self, task_ids: str | Collection[str], seconds: float) -> str | None:
+        return self.until_news(task_ids, seconds)
+
+
+class Wire(httpx.BaseTransport, httpx.AsyncBaseTransport):
+    """Calls the sandbox, and breaks as a network does: a lost answer, a client that has waited enough."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        return asyncio.run(self.handle_async_request(request))
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self._world.pauses.clear()
+        content = await request.aread() if isinstance(request.stream, httpx.AsyncByteStream) else request.read()
+        asked = httpx.Request(request.method, request.url, headers=request.headers, content=content)
+        try:
+            answer = await httpx.ASGITransport(self._world.app).handle_async_request(asked)
+        except AnswerLost as error:
+            raise httpx.RemoteProtocolError(str(error), request=request) from None
+        patience: float = request.extensions["timeout"]["read"]
+        if max(self._world.pauses, default=0.0) > patience:
+            self._world.now += patience
+            raise httpx.ReadTimeout("the read operation timed out", request=request)
+        self._world.now += sum(self._world.pauses)
+        assert isinstance(answer.stream, httpx.AsyncByteStream)
+        raw = b"".join([piece async for piece in answer.stream])
+        return httpx.Response(answer.status_code, headers=answer.headers, stream=httpx.ByteStream(raw))
+
+
+@dataclass
+class Ending:
+    """How a call ended."""
+
+    result: Any = None
+    error: errors.UnitaskError | None = None
+    found: Finding | None = None
+
+    @property
+    def outcome(self) -> str:
+        return "done" if self.error is None else type(self.error).__name__
+
+    @property
+    def task_id(self) -> str | None:
+        return getattr(self.result, "id", None) if self.error is None else self.error.task_id
+
+
+async def act(client: Any, operation: str, folder: Path) -> Any:
+    """A call that has to do with an operation; of either kind of client."""
+    if operation == "upload_file":
+        return await of_either(client.upload(BLANK))
+    if operation == "get_account_info":
+        return await of_either(client.account())
+    if operation in ("list_task_history", "cancel_task"):
+        task = await of_either(client.submit(FACE_SWAP, **WEBHOOK))
+        await of_either(client.cancel(task) if operation == "cancel_task" else rows(client.history()))
+        return task
+    task = await of_either(client.run(FACE_SWAP, **WEBHOOK))
+    if operation == "get_file":
+        await of_either(client.download(task, folder))
+    return task
+
+
+async def ending_of(client: Any, operation: str, folder: Path) -> Ending:
+    """The end of that call; when it is not certain what it did, what is found out."""
+    try:
+        return Ending(await act(client, operation, folder))
+    except errors.SubmissionUncertain as error:
+        return Ending(error=error, found=await of_either(error.find(client)))
+    except errors.UnitaskError as error:
+        return Ending(error=error)
+
+
+async def of_either(result: Any) -> Any:
+    """What a call of either kind of client returns."""
+    return await result if inspect.isawaitable(result) else result
+
+
+def at_once(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """The result of a coroutine that waits for nothing."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return end.value
+    raise AssertionError("it waits")
+
+
+def perform(world: World, receiver: Receiver, shell: str, operation: str, folder: Path) -> Ending:
+    """The call, with a client of either kind."""
+
+    async def main() -> Ending:
+        async with AsyncClient(KEY, BASE_URL, sleep=world.sleep_async, **settings) as client:
+            return await ending_of(client, operation, folder)
+
+    settings: dict[str, Any] = {"transport": Wire(world), "clock": world.clock, "webhooks": receiver}
+    if shell == "async":
+        return asyncio.run(main())
+    with Client(KEY, BASE_URL, sleep=world.sleep, **settings) as client:
+        ending: Ending = at_once(ending_of(client, operation, folder))
+        return ending
+
+
+def quick_swap(_given: object) -> EngineResult:
+    """Stands in for the face swap."""
+    return EngineResult({"image_url": (BLANK, "png")})
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    """A world without a provider yet, whose engine is quick."""
+    monkeypatch.setitem(ENGINES, ("Qubico/image-toolkit", "face-swap"), quick_swap)
+    return World()
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(("name", "operation"), CASES)
+def test_named_fault_ends_as_the_library_says(
+    name: str, operation: str, shell: str, world: World, tmp_path: Path
+) -> None:
+    """One typed end, one task at most, and its id is known or found."""
+    hold(world, name, operation, shell, tmp_path)
+
+
+def hold(world: World, name: str, operation: str, shell: str, folder: Path) -> None:
+    """Let it happen, and hold what comes of it against the library."""
+    faults = tuple(library()[name].faults(operation=operation))
+    receiver = InstantReceiver(world)
+    world.app = create_app(
+        Settings(
+            keys={KEY: 1.0},
+            speed=0.01 if operation == "cancel_task" else "instant",  # a cancel wants a task that is pending for long
+            autorun=False,
+            engine_process=False,
+            clock=lambda: world.now,
+            sleep=world.answer_later,
+            fetch=lambda _url: BLANK,
+            send_webhook=lambda _url, body, headers: world.deliver(receiver, body, headers),
+            faults=faults,
+        )
+    )
+    try:
+        ending = perform(world, receiver, shell, operation, folder)
+        made = [row["task_id"] for row in world.sandbox.history(KEY)["data"]]
+        creates = [arrival.status for arrival in world.sandbox.arrived.listed("create_task")]
+        untouched = [fault for fault in world.sandbox.coming_faults() if fault.times and fault in faults]
+    finally:
+        world.sandbox.close()
+
+    assert ending.outcome == library()[name].outcome[operation], ending.error
+    assert untouched == []
+    assert len(made) <= 1
+    assert all(status and 400 <= status < 500 for status in creates[:-1])
+    if operation != "create_task" or ending.outcome == "done":
+        assert [ending.task_id] == made or (made == [] and operation in ("upload_file", "get_account_info"))
+    if ending.found:
+        is_listed = made and all(fault.operation != "list_task_history" for fault in faults)
+        assert ending.found.outcome is (Outcome.FOUND if is_listed else Outcome.ABSENT)
+        assert not is_listed or [ending.found.task.id if ending.found.task else None] == made
+
+
+def test_every_entry_says_where_it_is_from() -> None:
+    """What was reported, and what only can happen, are told apart; an outcome is one that there is."""
+    known = {*errors.__all__, "done"}
+    for name, fault in library().items():
+        assert fault.evidence in EVIDENCE, name
+        assert fault.evidence != "plausible" or fault.source, name
+        assert set(fault.outcome.values()) <= known, name
+        assert fault.what.endswith("."), name

@@ -1,0 +1,187 @@
+"""Ordering faults over HTTP, by name and in full; the report of arrivals; and who may ask for either."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from unitask_sandbox import Fault
+from unitask_sandbox.arrivals import key_fingerprint
+from unitask_sandbox.library import EVIDENCE, as_order, library, named, read_faults, read_orders
+
+from .local import NOW, Clock, Http, HttpWith
+
+FAULTS, ARRIVALS, INFO = "/_sandbox/faults", "/_sandbox/arrivals", "/account/info"
+
+
+def order(http: Http, what: object) -> httpx.Response:
+    return http.unchecked("POST", FAULTS, content=what if isinstance(what, bytes) else json.dumps(what), headers={})
+
+
+def test_library_is_shown(http_with: HttpWith) -> None:
+    """Each name with what happens, who says so, and its steps."""
+    listed = {fault["name"]: fault for fault in http_with().unchecked("GET", "/_sandbox/library").json()["faults"]}
+
+    assert len(listed) >= 40
+    assert listed["insufficient-credit"]["evidence"] == "recorded"
+    assert all(fault["evidence"] in EVIDENCE and fault["source"] and fault["steps"] for fault in listed.values())
+
+
+@pytest.mark.parametrize("name", library())
+def test_named_fault_can_be_ordered_for_each_of_its_operations(name: str) -> None:
+    """Its steps are good, and come back from JSON as they were."""
+    for operation in library()[name].outcome:
+        faults = named(name, operation=operation)
+
+        assert [each for fault in faults for each in read_orders(json.loads(json.dumps(as_order(fault))))] == faults
+
+
+def test_faults_are_ordered_listed_and_cleared(http_with: HttpWith) -> None:
+    """One by name, one by name with changes, one in full: they happen in their order."""
+    http = http_with()
+    full = {"operation": "get_account_info", "kind": "edit", "changes": {"data.name": None}, "delay": 0}
+    ordered = order(http, ["bad-key", {"fault": "internal-error", "operation": "get_account_info", "times": 2}, full])
+    coming = ordered.json()["coming"]
+    seen = [http.unchecked("GET", INFO) for _ in range(3)]
+    left = http.unchecked("GET", FAULTS).json()["coming"]
+    cleared = http.unchecked("DELETE", FAULTS).json()["coming"]
+
+    assert [(fault["operation"], fault.get("times", 1)) for fault in coming] == [
+        ("create_task", 1),
+        ("get_account_info", 2),
+        ("get_account_info", 1),
+    ]
+    assert [answer.status_code for answer in seen] == [500, 500, 200]
+    assert seen[2].json()["data"]["name"] is None
+    assert [fault["status"] for fault in left] == [401]
+    assert cleared == []
+
+
+def test_key_of_a_fault_is_not_shown(http_with: HttpWith) -> None:
+    """Its fingerprint is, and can be ordered again."""
+    http = http_with(keys={"my own key": 1.0})
+    coming = order(http, {"fault": "bad-key", "key": "my own key"}).json()["coming"]
+
+    assert coming[0]["key"] == key_fingerprint("my own key")
+    assert order(http, coming).json()["coming"] == coming * 2
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (b"{", "the body is not JSON"),
+        (["bad-key", "bad-luck"], "fault 2 of 2: no fault is named 'bad-luck'; there are rate-limited, "),
+        ([7], "fault 1 of 1: 7 is no order: give a name, or an object"),
+        ({"fault": "bad-key", "status": 3}, "no field 'status'; there are fault, operation, times, "),
+        (
+            {"fault": "bad-key", "operation": "get_file"},
+            "bad-key does not happen to 'get_file'; it does to create_task",
+        ),
+        ({"fault": "bad-key", "task": "next"}, "task: create_task is of no task"),
+        ({"fault": "bad-key", "operation": ["get_task"]}, "operation is ['get_task']: give the name of an operation"),
+        ({"kind": "lose"}, "it has no operation"),
+        ({"operation": "get_task"}, "it has no kind"),
+        ({"operation": "get_task", "kind": "lose", "tiems": 2}, "no field 'tiems'; there are operation, kind, "),
+        ({"operation": "get_task", "kind": "lose", "times": "2"}, "times is '2': give a number, or null"),
+        ({"operation": "get_task", "kind": "refuse", "status": True}, "status is True: give an HTTP status"),
+        (
+            {"operation": "get_task", "kind": "refuse", "headers": {"a": 1}},
+            "headers is {'a': 1}: give an object of text",
+        ),
+        ({"operation": "get_task", "kind": "refuse", "status": 99}, "status 99: give one from 200 to 599"),
+    ],
+)
+def test_wrong_order_is_refused_with_words_and_orders_nothing(http_with: HttpWith, wrong: Any, words: str) -> None:
+    """It says which entry and what is wrong; nothing of the list is ordered."""
+    http = http_with()
+    answer = order(http, wrong)
+
+    assert (answer.status_code, answer.json()["code"]) == (400, 400)
+    assert words in answer.json()["message"]
+    assert http.sandbox.coming_faults() == []
+
+
+def test_fault_is_ordered_by_name_in_python(http_with: HttpWith) -> None:
+    """The same names without HTTP; a mistake raises."""
+    http = http_with()
+    http.sandbox.fault("rate-limited-for-seconds", operation="get_task", times=3)
+    http.sandbox.fault(Fault("get_task", "lose"), times=2)
+
+    assert [(fault.kind, fault.times) for fault in http.sandbox.coming_faults()] == [("refuse", 3), ("lose", 2)]
+    with pytest.raises(ValueError, match="no fault is named 'bad-luck'"):
+        http.sandbox.fault("bad-luck")
+
+
+def test_faults_are_read_from_a_file(tmp_path: Path) -> None:
+    """What is in it is ordered; what is wrong is told with the file and the entry."""
+    path = tmp_path / "faults.json"
+    path.write_text('["bad-key", {"operation": "get_task", "kind": "lose"}]')
+
+    assert [fault.kind for fault in read_faults(path)] == ["refuse", "lose"]
+    for content, words in (
+        ("[", "faults.json: Expecting"),
+        ('["x"]', "faults.json: fault 1 of 1: no fault is named 'x'"),
+    ):
+        path.write_text(content)
+        with pytest.raises(ValueError, match=words):
+            read_faults(path)
+    with pytest.raises(ValueError, match="cannot be read: No such file"):
+        read_faults(tmp_path / "nothing")
+
+
+def test_arrivals_are_narrowed_and_forgotten(http_with: HttpWith, clock: Clock) -> None:
+    """By operation, key, status and time."""
+    http = http_with(keys={"one": 1.0, "two": 1.0})
+    for key in ("one", "two", "three"):
+        http.unchecked("GET", INFO, headers={"x-api-key": key})
+        clock.now += 1
+    http.unchecked("GET", "/account/active_tasks", headers={"x-api-key": "one"})
+
+    def times(query: str) -> list[float]:
+        return [arrival["time"] - NOW for arrival in http.unchecked("GET", ARRIVALS + query).json()["arrivals"]]
+
+    assert times("") == [0, 1, 2, 3]
+    assert times("?operation=get_account_info&status=200") == [0, 1]
+    assert times("?key=one") == times(f"?key={key_fingerprint('one')}") == [0, 3]
+    assert times(f"?since={NOW + 2}") == [2, 3]
+    assert http.unchecked("DELETE", ARRIVALS).json() == {"arrivals": []}
+    assert times("") == []
+
+
+@pytest.mark.parametrize(
+    ("query", "words"), [("?status=x", "status is 'x': give a number"), ("?oper=x", "no filter 'oper'; there are ")]
+)
+def test_filter_that_is_none_is_refused(http_with: HttpWith, query: str, words: str) -> None:
+    """A misspelt filter is no report of everything."""
+    answer = http_with().unchecked("GET", ARRIVALS + query)
+
+    assert (answer.status_code, words in answer.json()["message"]) == (400, True)
+
+
+@pytest.mark.parametrize("path", ["/_sandbox/library", FAULTS, ARRIVALS])
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"origin": "http://sandbox.test"}, 200),
+        ({"sec-fetch-site": "none"}, 200),
+        ({"sec-fetch-site": "same-origin", "origin": "http://sandbox.test"}, 200),
+        ({"origin": "https://elsewhere.test"}, 403),
+        ({"origin": "http://sandbox.test:8080"}, 403),
+        ({"origin": "null"}, 403),
+        ({"sec-fetch-site": "cross-site"}, 403),
+        ({"sec-fetch-site": "same-site"}, 403),
+    ],
+)
+def test_page_of_another_origin_is_refused(
+    http_with: HttpWith, path: str, headers: dict[str, str], status: int
+) -> None:
+    """A web page that somebody has open cannot order faults or read the report."""
+    http = http_with(faults=(Fault("get_task", "lose"),))
+    answers = [http.unchecked(method, path, headers=headers) for method in ("GET", "DELETE")]
+
+    assert answers[0].status_code == status
+    assert len(http.sandbox.coming_faults()) == (0 if status == 200 and path == FAULTS else 1)

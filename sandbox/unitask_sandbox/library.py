@@ -1,0 +1,218 @@
+"""Faults that have a name, and orders of faults in JSON.
+
+The library is library.json: by name what happens (`what`), who has reported it (`source`), how surely (`evidence`),
+the `steps` that it takes, and for each operation that it can happen to what a client should make of it (`outcome`):
+"done", all goes well in the end, or an error of unitask by its name. A step without an operation is of the one that
+was asked for.
+
+An order is a name; or an object with a name, `{"fault": "rate-limited", "times": 3}`, and what shall differ; or a fault
+in full, `{"operation": "get_task", "kind": "edit", "changes": {"data.status": null}}`, with the attributes of `Fault`.
+Its body is text, or JSON that is sent as such. Rules of this file: a mistake is a ValueError that names the entry, the
+field and the value, before anything is ordered.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final, cast
+
+from unitask_sandbox.arrivals import key_fingerprint
+from unitask_sandbox.faults import DEFAULTS, Fault
+
+EVIDENCE = ("documented", "recorded", "client", "thread", "measured", "plausible")
+"""How surely a fault happens: a page says so; a real body was recorded; a public client is made for it; somebody
+complained in a public thread; other clients were measured against it; nobody has reported it, and it can happen."""
+
+_OWN: Final = ("operation", "times", "delay", "key", "task", "model", "task_type")  # of an order by name
+
+
+@dataclass(frozen=True, slots=True)
+class NamedFault:
+    """An entry of the library.
+
+    Attributes:
+        name: Its name.
+        what: What happens, in a sentence.
+        source: Who has reported it.
+        evidence: How surely: one of `EVIDENCE`.
+        outcome: By operation what a client should make of it: "done", or the name of an error of unitask.
+        steps: The faults that it is made of, as orders.
+    """
+
+    name: str
+    what: str
+    source: str
+    evidence: str
+    outcome: Mapping[str, str]
+    steps: tuple[Mapping[str, Any], ...]
+
+    def faults(self, **own: Any) -> list[Fault]:
+        """Its faults, for its first operation unless another is given.
+
+        Args:
+            **own: `operation`, and what each step shall have otherwise: times, delay, key, task, model, task_type.
+
+        Raises:
+            ValueError: It does not happen to that operation, or a step cannot have that.
+        """
+        operation = own.pop("operation", next(iter(self.outcome)))
+        if operation not in self.outcome:
+            raise ValueError(f"{self.name} does not happen to {operation!r}; it does to {', '.join(self.outcome)}")
+        return [_fault({"operation": operation, **step, **own}) for step in self.steps]
+
+
+@cache
+def library() -> Mapping[str, NamedFault]:
+    """The faults that have a name, by it."""
+    written = json.loads(files("unitask_sandbox").joinpath("library.json").read_text(encoding="utf-8"))
+    return {name: NamedFault(name=name, **entry) for name, entry in written.items()}
+
+
+def named(name: str, **own: Any) -> list[Fault]:
+    """The faults of a name; see `NamedFault.faults`.
+
+    Raises:
+        ValueError: There is none of that name, or what it shall have otherwise does not fit.
+    """
+    if name not in library():
+        raise ValueError(f"no fault is named {name!r}; there are {', '.join(library())}")
+    return library()[name].faults(**own)
+
+
+def read_orders(value: object) -> list[Fault]:
+    """The faults of an order, or of a list of orders.
+
+    Raises:
+        ValueError: One of them is none; which one, and why.
+    """
+    orders = cast("list[object]", value) if isinstance(value, list) else [value]
+    found: list[Fault] = []
+    for number, order in enumerate(orders, start=1):
+        try:
+            found += _ordered(order)
+        except ValueError as error:
+            raise ValueError(f"fault {number} of {len(orders)}: {error}") from None
+    return found
+
+
+def read_faults(path: Path) -> tuple[Fault, ...]:
+    """The faults that a JSON file orders.
+
+    Raises:
+        ValueError: It cannot be read, or an entry is wrong; which one, and why.
+    """
+    try:
+        return tuple(read_orders(json.loads(path.read_bytes())))
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def as_order(fault: Fault) -> dict[str, Any]:
+    """A fault as an order in JSON, without what goes without saying; a key as its fingerprint."""
+    order = {name: getattr(fault, name) for name in DEFAULTS if getattr(fault, name) != DEFAULTS[name]}
+    order |= {name: dict(order[name]) for name in ("headers", "changes") if name in order}
+    order |= {name: list(order[name]) for name in ("without",) if name in order}
+    if fault.body:
+        order["body"] = _readable(fault.body)
+    if fault.key and not re.fullmatch("[0-9a-f]{8}", fault.key):
+        order["key"] = key_fingerprint(fault.key)
+    return order
+
+
+def _ordered(order: object) -> list[Fault]:
+    if isinstance(order, str):
+        return named(order)
+    if not isinstance(order, dict):
+        raise ValueError(f"{order!r:.80} is no order: give a name, or an object")
+    given = cast("dict[str, Any]", order)
+    if "fault" not in given:
+        return [_fault(given)]
+    _check_names(given, ("fault", *_OWN))
+    _check_forms(own := {name: value for name, value in given.items() if name != "fault"})
+    return named(str(given["fault"]), **own)
+
+
+def _fault(given: Mapping[str, Any]) -> Fault:
+    _check_names(given, tuple(each.name for each in fields(Fault)))
+    if missing := [name for name in ("operation", "kind") if name not in given]:
+        raise ValueError(f"it has no {' and no '.join(missing)}")
+    _check_forms(given)
+    body: object = given.get("body", "")
+    content = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
+    values: dict[str, Any] = {**given, "body": content.encode(), "without": tuple(given.get("without", ()))}
+    return Fault(**values)
+
+
+def _check_forms(given: Mapping[str, Any]) -> None:
+    for name, value in given.items():
+        fits, wanted = _FORMS[name]
+        if not fits(value):
+            raise ValueError(f"{name} is {value!r:.80}: give {wanted}")
+
+
+def _check_names(given: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    if unknown := [name for name in given if name not in known]:
+        raise ValueError(f"no field {unknown[0]!r}; there are {', '.join(known)}")
+
+
+def _readable(body: bytes) -> Any:
+    text = body.decode(errors="replace")
+    try:
+        return json.loads(text) if text.startswith(("{", "[")) else text
+    except ValueError:
+        return text
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_text_or_none(value: object) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _is_object(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _are_headers(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(each, str) for each in cast("dict[str, object]", value).values())
+
+
+def _are_paths(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in cast("list[object]", value))
+
+
+_FORMS: Mapping[str, tuple[Callable[[object], bool], str]] = {
+    "operation": (_is_text, "the name of an operation"),
+    "kind": (_is_text, "the name of a kind"),
+    "status": (_is_whole, "an HTTP status"),
+    "body": (lambda _: True, "text, or JSON"),
+    "headers": (_are_headers, "an object of texts"),
+    "times": (lambda value: value is None or _is_whole(value), "a number, or null: until it is cleared"),
+    "changes": (_is_object, "an object: the values by their paths"),
+    "without": (_are_paths, "a list of paths"),
+    "part": (_is_text, "a path"),
+    "delay": (_is_number, "seconds"),
+    "drip": (_is_number, "seconds"),
+    "key": (_is_text_or_none, "an API key, or its fingerprint in the arrivals"),
+    "task": (_is_text_or_none, "the id of a task, or 'next'"),
+    "model": (_is_text_or_none, "a model"),
+    "task_type": (_is_text_or_none, "a task type"),
+}
