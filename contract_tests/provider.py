@@ -66,7 +66,7 @@ def sandbox(defects: frozenset[str] = frozenset()) -> Iterator[Provider]:
             keys={key: 1e9},
             autorun=False,
             engine_process=False,
-            fetch=_no_network,
+            fetch=no_network,
             send_webhook=_no_webhook,
             defects=defects,
         )
@@ -89,16 +89,16 @@ def remote(base_url: str, key: str) -> Iterator[Provider]:
         yield Provider(http, schema, key, lambda: time.sleep(1.0))
 
 
-def provider_view() -> dict[str, Any]:
+def provider_view(*, whole: bool = False) -> dict[str, Any]:
     """The bundle as a provider must keep it: a create is one of the task types, an upload is of a known kind.
 
-    The legacy operations are left out: the sandbox does not have them. What is paid by the second ends somewhere, as
-    balances do. The key is left to `check_keys`: schemathesis
-    would vary the header that every call here sets. Uploads go to the provider under test and not to their own host.
+    Unless it is to be the whole, the legacy operations are left out, which the sandbox does not all have, and what is
+    paid by the second ends somewhere, as balances do. The key is left to `check_keys`: schemathesis would vary the
+    header that every call here sets. Uploads go to the provider under test and not to their own host.
     """
     view = copy.deepcopy(bundle())
     del view["security"], view["components"]["securitySchemes"], view["webhooks"]
-    view["paths"] = {path: item for path, item in view["paths"].items() if not _is_legacy(item)}
+    view["paths"] = {path: item for path, item in view["paths"].items() if whole or not _is_legacy(item)}
     for item in view["paths"].values():
         item.pop("servers", None)
         for method in item.keys() & {"get", "post", "delete"}:
@@ -123,7 +123,7 @@ def provider_view() -> dict[str, Any]:
         rule = view["components"]["schemas"][entry["input"]]["properties"].get(
             count.get("seconds") if isinstance(count, dict) else None, {}
         )
-        if rule.get("type") in ("integer", "number"):
+        if rule.get("type") in ("integer", "number") and not whole:
             rule.setdefault("maximum", LONGEST_SECONDS)
     created = view["paths"]["/api/v1/task"]["post"]["requestBody"]["content"]["application/json"]
     families = tuple(f"{entry['family']}." for entry in view["x-tasks"])
@@ -138,7 +138,8 @@ def _is_legacy(item: dict[str, Any]) -> bool:
     return any("legacy" in item[method]["tags"] for method in item.keys() & {"get", "post", "delete"})
 
 
-def _no_network(url: str) -> bytes:
+def no_network(url: str) -> bytes:
+    """Fetch nothing."""
     raise OSError(f"{url} is not fetched in tests")
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypeAlias
 
 from unitask_sandbox import bundle, pricing
@@ -11,6 +13,8 @@ from unitask_sandbox.bundle import TaskType
 from unitask_sandbox.failures import Refusal
 
 MAX_NESTING = 64
+MAX_PARTS = 100_000  # refusing each can cost a kilobyte, and no request has so many
+_PART = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[,:\[{]', re.DOTALL)
 NO_WEBHOOK = "no webhook will be sent: its endpoint must begin with http:// or https://"
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | float | bool | None"
@@ -69,8 +73,10 @@ def read_json(body: bytes) -> Any:
     """The JSON value of a body: as strict as RFC 8259, and free of what could not be written again.
 
     Raises:
-        Refusal: 400, it is none.
+        Refusal: 400, it is none, or has too many parts or levels.
     """
+    if sum(1 for _ in islice(_PART.finditer(body), MAX_PARTS)) == MAX_PARTS:
+        raise Refusal(400, f"invalid request: the body has more than {MAX_PARTS} parts")
     try:
         value = json.loads(body)
         # Python reads NaN and infinite numbers, which are no JSON, and lone surrogates, which are no text.

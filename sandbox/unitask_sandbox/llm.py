@@ -74,7 +74,7 @@ def completion(request: Mapping[str, Any], created: float, picture: str | None =
     question = _question(request["messages"])
     text = f"![{MARK}]({picture})" if picture else f"{MARK}. You asked: {question[:QUOTED]}"
     count = answers(request)
-    asked, said = len(question.split()), count * len(text.split())
+    asked, said = _words(question), count * _words(text)
     identity = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
     return {
         "id": f"chatcmpl-{identity[:24]}",
@@ -124,6 +124,10 @@ def _question(messages: list[dict[str, Any]]) -> str:
     return " ".join(text for text in texts if isinstance(text, str))
 
 
+def _words(text: str) -> int:
+    return sum(1 for _ in re.finditer(r"\S+", text))  # str.split would hold them all at once
+
+
 def size_of(request: Mapping[str, Any]) -> tuple[int, int]:
     """The width and height that a request asks for; 1024 x 1024 when it asks for none that can be read."""
     width, _, height = str(request.get("size", "")).partition("x")
@@ -133,6 +137,6 @@ def size_of(request: Mapping[str, Any]) -> tuple[int, int]:
 
 def image_answer(request: Mapping[str, Any], created: float, pictures: list[dict[str, Any]]) -> dict[str, Any]:
     """The answer with pictures: each as {b64_json}, or as {url}."""
-    asked = len(request["prompt"].split())
+    asked = _words(request["prompt"])
     usage = {"input_tokens": asked, "output_tokens": 0, "total_tokens": asked}
     return {"created": int(created), "data": pictures, "usage": usage}

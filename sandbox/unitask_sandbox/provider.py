@@ -38,6 +38,7 @@ from unitask_sandbox.failures import (
 from unitask_sandbox.faults import Fault, Script
 from unitask_sandbox.files import Files
 from unitask_sandbox.life import Life
+from unitask_sandbox.outgoing import Outgoing
 from unitask_sandbox.settings import STARTING_USD, Settings
 from unitask_sandbox.store import Ending, Store
 from unitask_sandbox.task import Task, file_url
@@ -78,12 +79,15 @@ class Sandbox:
         self._folder = self.settings.data or Path(tempfile.mkdtemp(prefix="unitask-sandbox-"))
         self._folder.mkdir(parents=True, exist_ok=True)
         self._store = Store(self._folder / "sandbox.sqlite3")
-        self._files = Files(self._folder / "files", self._store, self.settings.clock, self.settings.fetch)
+        outgoing = Outgoing(self.settings.private_addresses or "loopback")
+        fetch = self.settings.fetch or outgoing.get
+        self._files = Files(self._folder / "files", self._store, self.settings.clock, fetch)
         self._known: set[str] = set()
         self._arrivals: deque[Arrival] = deque(maxlen=ARRIVALS_KEPT)
         self._closing = threading.Event()
         self._life = Life(self.settings, self._store, self._files, self._closing, self._ended)
-        self._courier = Courier(self._store, self.settings.clock, self.settings.send_webhook, self._closing)
+        send_webhook = self.settings.send_webhook or outgoing.post
+        self._courier = Courier(self._store, self.settings.clock, send_webhook, self._closing)
         self._autorun = Autorun(self._step) if self.settings.autorun else None
         self._delivery = Autorun(self._deliver) if self.settings.autorun else None
         forgotten = None if self.settings.data else self._folder

@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, get_args
 
 from unitask_sandbox.defects import DEFECTS
 from unitask_sandbox.faults import Fault
-from unitask_sandbox.inputs import fetch_url
-from unitask_sandbox.webhooks import post_webhook
+from unitask_sandbox.outgoing import Private
 
 STARTING_USD = 10.0
 
@@ -31,9 +30,14 @@ class Settings:
         autorun: Whether tasks move by themselves; if not, they move in `Sandbox.advance()` alone.
         engine_process: Whether engines run in a process of their own; if not, in the thread that advances.
         clock: Returns the time: unix seconds.
-        fetch: Gets the bytes behind the address of an input; raises OSError when it cannot.
+        fetch: Gets the bytes behind the address of an input; raises OSError when it cannot. None: over the network, by
+            the rules of `unitask_sandbox.outgoing`.
         send_webhook: Posts a body with headers to an address and returns the HTTP status of the answer; raises OSError
-            when none comes.
+            when none comes. None: over the network, by the same rules.
+        private_addresses: Which addresses that the internet does not have inputs and webhooks may name: "none",
+            "loopback" (this machine) or "all". None: "loopback" while the server listens there, else "none".
+        allowed_hosts: Names that the sandbox is called by (the Host of a request), besides localhost, what the server
+            was told to listen on, and addresses that are written out.
         public_url: Base of the addresses of output files; None: the address that the request came to.
         defects: Planted bugs, by name: see `unitask_sandbox.defects`.
         faults: What goes wrong with the first requests of an operation; `Sandbox.fault` adds more.
@@ -46,8 +50,10 @@ class Settings:
     autorun: bool = True
     engine_process: bool = True
     clock: Callable[[], float] = time.time
-    fetch: Callable[[str], bytes] = fetch_url
-    send_webhook: Callable[[str, bytes, Mapping[str, str]], int] = post_webhook
+    fetch: Callable[[str], bytes] | None = None
+    send_webhook: Callable[[str, bytes, Mapping[str, str]], int] | None = None
+    private_addresses: Private | None = None
+    allowed_hosts: tuple[str, ...] = ()
     public_url: str | None = None
     defects: frozenset[str] = frozenset()
     faults: tuple[Fault, ...] = ()
@@ -57,6 +63,10 @@ class Settings:
             raise ValueError(f"speed {self.speed!r}: give 'instant', 'real' or a number above 0")
         if unknown := sorted(self.defects - DEFECTS.keys()):
             raise ValueError(f"no such defect: {', '.join(unknown)}; there are {', '.join(DEFECTS)}")
+        if self.private_addresses not in (None, *get_args(Private)):
+            raise ValueError(
+                f"private_addresses {self.private_addresses!r}: give one of {', '.join(get_args(Private))}"
+            )
         if "" in self.keys:
             raise ValueError("an API key must not be empty")
 

@@ -272,16 +272,27 @@ class FakeSandbox(ModuleType):
         """What it was told."""
         return settings
 
-    def serve(self, settings: dict[str, Any], port: int, on_ready: Callable[[str], None]) -> None:
+    def serve(self, settings: dict[str, Any], host: str, port: int, on_ready: Callable[[str], None]) -> None:
         """Start, and be ready at once."""
-        self.started = {**settings, "port": port}
+        self.started = {**settings, "host": host, "port": port}
         on_ready(f"http://127.0.0.1:{port}")
+
+
+STARTED = {
+    "keys": {"sandbox": 10.0},
+    "speed": "instant",
+    "data": None,
+    "host": "127.0.0.1",
+    "port": 8042,
+    "allowed_hosts": (),
+    "private_addresses": None,
+}
 
 
 @pytest.mark.parametrize(
     ("arguments", "started"),
     [
-        ([], {"keys": {"sandbox": 10.0}, "speed": "instant", "data": None, "port": 8042}),
+        ([], {}),
         (
             ["--port", "7", "--speed", "2.5", "--data", "kept", "--key", "mine=0.5", "--key", "other"],
             {
@@ -291,9 +302,13 @@ class FakeSandbox(ModuleType):
                 "port": 7,
             },
         ),
-        (["--speed", "real"], {"keys": {"sandbox": 10.0}, "speed": "real", "data": None, "port": 8042}),
+        (["--speed", "real"], {"speed": "real"}),
+        (
+            ["--host", "192.0.2.1", "--allow-host", "box.test", "--allow-host", "b", "--private-addresses", "all"],
+            {"host": "192.0.2.1", "allowed_hosts": ("box.test", "b"), "private_addresses": "all"},
+        ),
     ],
-    ids=["as it is", "as told", "real speed"],
+    ids=["as it is", "as told", "real speed", "for others"],
 )
 def test_sandbox_is_started_as_told(
     arguments: list[str], started: dict[str, Any], capsys: Captured, monkeypatch: pytest.MonkeyPatch
@@ -303,9 +318,12 @@ def test_sandbox_is_started_as_told(
     monkeypatch.setitem(sys.modules, "unitask_sandbox", sandbox)
 
     assert main(["sandbox", *arguments]) == 0
-    assert sandbox.started == started
-    url = f"http://127.0.0.1:{started['port']}"
-    assert f"export UNITASK_BASE_URL={url} UNITASK_API_KEY=sandbox\n" in capsys.readouterr().out
+    assert sandbox.started == {**STARTED, **started}
+    url = f"http://127.0.0.1:{started.get('port', 8042)}"
+    out, err = capsys.readouterr()
+    assert f"export UNITASK_BASE_URL={url} UNITASK_API_KEY=sandbox\n" in out
+    assert "have the consent of the persons shown" in out
+    assert ("warning: everybody who can reach 192.0.2.1 can use this sandbox" in err) == ("--host" in arguments)
 
 
 @pytest.mark.parametrize(

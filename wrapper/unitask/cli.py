@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .client import Client
     from .task import Output, Task
 
+OPEN = "warning: everybody who can reach {} can use this sandbox; its key is no secret, and nothing is encrypted"
 SANDBOX_MISSING = "the local provider is not installed: pip install 'unitask[sandbox]'"
 
 
@@ -66,6 +67,13 @@ def _parser() -> argparse.ArgumentParser:
 
     sandbox = commands.add_parser("sandbox", help="run the local provider")
     sandbox.add_argument("--port", type=int, default=8042, help="0 takes a free one (default: 8042)")
+    sandbox.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    sandbox.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="a name it is called by")
+    sandbox.add_argument(
+        "--private-addresses",
+        choices=("none", "loopback", "all"),
+        help="which private addresses inputs and webhooks may name (default: loopback; with another --host none)",
+    )
     sandbox.add_argument("--speed", default="instant", help="instant, real, or a factor (default: instant)")
     sandbox.add_argument("--data", type=Path, metavar="FOLDER", help="keep tasks and files here")
     sandbox.add_argument("--key", action="append", default=[], metavar="KEY=USD", help="accept this key too")
@@ -115,8 +123,16 @@ def _sandbox(options: argparse.Namespace) -> int:
     except ImportError:
         raise errors.InvalidInput(SANDBOX_MISSING) from None
     keys = {"sandbox": 10.0, **dict(_key_and_balance(text) for text in options.key)}
-    settings = Settings(keys=keys, speed=_speed(options.speed), data=options.data)
-    serve(settings, port=options.port, on_ready=lambda url: _announce(url, list(keys)))
+    settings = Settings(
+        keys=keys,
+        speed=_speed(options.speed),
+        data=options.data,
+        allowed_hosts=tuple(options.allow_host),
+        private_addresses=options.private_addresses,
+    )
+    if options.host not in ("localhost", "::1") and not options.host.startswith("127."):
+        _say(OPEN.format(options.host))
+    serve(settings, host=options.host, port=options.port, on_ready=lambda url: _announce(url, list(keys)))
     return 0
 
 
