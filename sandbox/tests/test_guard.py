@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import json
 import socket
@@ -366,3 +367,40 @@ def test_too_many_connections_are_refused(url: str, monkeypatch: pytest.MonkeyPa
             second = b"".join(iter(lambda: connection.recv(65536), b""))
     assert first.status_code == 200
     assert refusal(second)[0] == 503
+
+
+# The source.
+
+UNSAFE = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "pickle", "marshal", "shelve", "yaml.load"}
+TRUSTED = {"worker.py": {"pickle"}}  # over the private pipes of its own child
+
+
+def unsafe_names(path: Path) -> set[str]:
+    """The names in a module that turn data into code."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Call):
+            found.add(ast.unparse(node.func))
+            found |= {"shell" for keyword in node.keywords if keyword.arg in ("shell", "allow_pickle")}
+    return found & (UNSAFE | {"shell"})
+
+
+def test_nothing_from_outside_becomes_code() -> None:
+    """No module of the sandbox evaluates, unpickles or hands to a shell; the worker speaks pickle with its parent."""
+    folder = Path(guard.__file__).parent
+    found = {path.name: names for path in folder.rglob("*.py") if (names := unsafe_names(path))}
+
+    assert found == TRUSTED
+
+
+def test_module_that_evaluates_is_noticed(tmp_path: Path) -> None:
+    """The check above is seen to find what it looks for."""
+    (tmp_path / "a.py").write_text(
+        "import pickle\nfrom os import system\neval('1')\nnumpy.load(f, allow_pickle=True)\n"
+    )
+
+    assert unsafe_names(tmp_path / "a.py") == {"pickle", "os.system", "eval", "shell"}

@@ -78,7 +78,7 @@ def read_json(body: bytes) -> Any:
     if sum(1 for _ in islice(_PART.finditer(body), MAX_PARTS)) == MAX_PARTS:
         raise Refusal(400, f"invalid request: the body has more than {MAX_PARTS} parts")
     try:
-        value = json.loads(body)
+        value = json.loads(body.decode())  # json would guess other encodings, in which parts cannot be counted
         # Python reads NaN and infinite numbers, which are no JSON, and lone surrogates, which are no text.
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):

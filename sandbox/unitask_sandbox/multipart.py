@@ -6,6 +6,7 @@ import re
 from email.message import Message
 
 MOST_FIELDS = 100
+LONGEST_HEAD = 16 * 1024
 _NAME = re.compile(
     rb'^content-disposition:[^\r\n]*?[;\s]name=(?:"((?:\\.|[^"\\])*)"|([^\s;"]+))', re.IGNORECASE | re.MULTILINE
 )
@@ -32,6 +33,8 @@ def read_form(content_type: str, body: bytes) -> dict[str, bytes]:
 
 def _field(part: bytes) -> tuple[str, bytes]:
     head, end, content = part.partition(b"\r\n\r\n")
+    if len(head) > LONGEST_HEAD:
+        raise ValueError("a field of the form has a head that is too long")
     name = _NAME.search(head)
     if not end or not name:
         raise ValueError("a field of the form has no name")
