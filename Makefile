@@ -7,10 +7,10 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types generate generated changes bump spec-report contract tests bench bench-sandbox bench-clients mutants vendor clean
+.PHONY: help demo test check format lint types generate generated changes bump spec-report contract contract-fuzz tests bench bench-sandbox bench-clients mutants vendor clean
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 15
 
 demo: $(VENV)/.runs ## swap two faces with the local provider; pictures in out/demo
 	$(VENV)/bin/python -m unitask demo
@@ -52,6 +52,9 @@ bump: $(VENV)/.checks # once a version is tagged: does ours say how much the con
 
 contract: $(VENV)/.checks ## the contract tests alone, with their table
 	$(VENV)/bin/python -m pytest contract_tests
+
+contract-fuzz: $(VENV)/.checks ## schemathesis' own run against the sandbox on a port: thousands of cases (CASES=100 an operation)
+	PYTHONPATH=spec $(VENV)/bin/python -m contract_tests.fuzz $(if $(CASES),--max-examples $(CASES))
 
 tests: $(VENV)/.checks
 	$(VENV)/bin/python -m pytest

@@ -100,7 +100,7 @@ def sandbox(defects: frozenset[str] = frozenset()) -> Iterator[Provider]:
             clock=inside.clock,
             autorun=False,
             engine_process=False,
-            fetch=_no_network,
+            fetch=no_network,
             send_webhook=inside.receive,
             defects=defects,
         )
@@ -123,14 +123,15 @@ def remote(base_url: str, key: str) -> Iterator[Provider]:
         yield Provider(http, schema, key, lambda: time.sleep(1.0))
 
 
-def provider_view(*, legacy: bool = True) -> dict[str, Any]:
+def provider_view(*, legacy: bool = True, bounded: bool = True) -> dict[str, Any]:
     """The bundle as a provider must keep it: a create is one of the task types, an upload is of a known kind.
 
-    What is paid by the second ends somewhere, as balances do. The key is left to `check_keys`: schemathesis would vary
-    the header that every call here sets. Uploads go to the provider under test and not to their own host.
+    The key is left to `check_keys`: schemathesis would vary the header that every call here sets. Uploads go to the
+    provider under test and not to their own host.
 
     Args:
         legacy: Whether the legacy operations belong to it; a live account need not have them any more.
+        bounded: Whether what is paid by the second ends somewhere, as balances do.
     """
     view = copy.deepcopy(bundle())
     del view["security"], view["components"]["securitySchemes"], view["webhooks"]
@@ -160,7 +161,7 @@ def provider_view(*, legacy: bool = True) -> dict[str, Any]:
         rule = view["components"]["schemas"][entry["input"]]["properties"].get(
             count.get("seconds") if isinstance(count, dict) else None, {}
         )
-        if rule.get("type") in ("integer", "number"):
+        if rule.get("type") in ("integer", "number") and bounded:
             rule.setdefault("maximum", LONGEST_SECONDS)
     created = view["paths"]["/api/v1/task"]["post"]["requestBody"]["content"]["application/json"]
     families = tuple(f"{entry['family']}." for entry in view["x-tasks"])
@@ -190,7 +191,8 @@ def _is_legacy(item: dict[str, Any]) -> bool:
     return any("legacy" in item[method]["tags"] for method in item.keys() & {"get", "post", "delete"})
 
 
-def _no_network(url: str) -> bytes:
+def no_network(url: str) -> bytes:
+    """Fetch nothing."""
     raise OSError(f"{url} is not fetched in tests")
 
 

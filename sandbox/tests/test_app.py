@@ -16,7 +16,8 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from unitask_sandbox import bundle
 from unitask_sandbox.engines import ENGINES, simulated_picture
-from unitask_sandbox.operations import HANDLERS, LARGEST_BODY
+from unitask_sandbox.guard import LARGEST_BODY
+from unitask_sandbox.operations import HANDLERS
 
 from .local import BASE_URL, MODEL, NOW, TASK_TYPE, Clock, Http, HttpWith, base64_of, encoded, face_swap
 
@@ -109,7 +110,8 @@ BAD_BODIES = {
     "infinite": (encoded(face_swap(config={"x": 0})).replace(b'"x": 0', b'"x": 1e999'), "the body is not JSON"),
     "lone-surrogate": (encoded(face_swap(config={"service_mode": "\ud800"})), "the body is not JSON"),
     "not-utf-8": (b'"\xff"', "the body is not JSON"),
-    "endless-brackets": (b"[" * 100_000, "the body is not JSON"),
+    "endless-brackets": (b"[" * 99_999, "the body is not JSON"),
+    "many-parts": (b"[" + b"0," * 100_000 + b"0]", "the body has more than 100000 parts"),
     "deep": (encoded(face_swap(config=deep(64))), "nested more than 64 levels deep"),
     "a-list": (b"[]", "the body must be of type object"),
     "nothing-given": (b"{}", "'model' is a required property; 'task_type' is a required property; 'input' is a"),

@@ -6,8 +6,6 @@ import importlib
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +28,8 @@ from unitask_sandbox.engines.faceswap import face_swap as face_swap_engine
 from unitask_sandbox.engines.speech import zero_shot
 from unitask_sandbox.engines.video import video_upscale
 from unitask_sandbox.failures import TaskFailure
-from unitask_sandbox.inputs import LARGEST, fetch_url, read_media
+from unitask_sandbox.inputs import LARGEST, read_media
+from unitask_sandbox.outgoing import Outgoing
 from unitask_sandbox.worker import Worker
 
 from .local import MODEL, TASK_TYPE, SandboxWith, base64_of, encoded, face_swap, fake_swap
@@ -121,7 +120,7 @@ def fail(_url: str) -> bytes:
         pytest.param("data:image/png,abc", fail, "the data URI is not base64", id="plain-data-uri"),
         pytest.param("data:image/png;base64,", fail, "0 bytes", id="empty"),
         pytest.param("https://pictures.test/a.png", fail, "the address cannot be fetched", id="unreachable"),
-        pytest.param("https://[pictures", fetch_url, "the address cannot be fetched", id="malformed-address"),
+        pytest.param("https://[pictures", Outgoing().get, "the address cannot be fetched", id="malformed-address"),
         pytest.param("https://p.test", lambda _: bytes(LARGEST + 1), f"{LARGEST + 1} bytes, the limit", id="too-large"),
     ],
 )
@@ -132,48 +131,6 @@ def test_medium_that_cannot_be_read_fails_the_task(text: str, fetch: Any, reason
 
     assert caught.value.code == 10000
     assert caught.value.raw_message.startswith(f"failed to get valid image (picture): {reason}")
-
-
-class Pictures(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response({"/moved": 302, "/missing": 404}.get(self.path, 200))
-        self.send_header("location", "file:///etc/passwd")
-        self.end_headers()
-        with suppress(OSError):  # the client hangs up when it has enough
-            self.wfile.write(bytes(LARGEST + 2**20) if self.path == "/large" else b"picture")
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture
-def pictures() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Pictures) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
-
-
-def test_address_is_fetched(pictures: str) -> None:
-    """An http address gives its bytes."""
-    assert fetch_url(f"{pictures}/a.png") == b"picture"
-
-
-@pytest.mark.parametrize("address", ["/missing", "/moved", "/large", "file:///etc/passwd", "ftp://127.0.0.1/a"])
-def test_address_that_must_not_be_fetched_is_refused(pictures: str, address: str) -> None:
-    """An error, too much, and another scheme than http, also behind a redirect, are refused."""
-    with pytest.raises(OSError, match=r"larger than|404|302|unknown url type"):
-        fetch_url(address if "://" in address else pictures + address)
-
-
-def test_slow_address_is_given_up(pictures: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The time for an address is limited as a whole."""
-    monkeypatch.setattr(inputs, "FETCH_SECONDS", 1e-9)
-
-    with pytest.raises(OSError, match=r"timed out|took longer"):
-        fetch_url(f"{pictures}/a.png")
 
 
 # The face swap.

@@ -26,6 +26,7 @@ from unitask_sandbox.arrivals import Arrival, key_fingerprint
 from unitask_sandbox.connection import AnswerLost
 from unitask_sandbox.failures import Refusal
 from unitask_sandbox.faults import FILE
+from unitask_sandbox.guard import Guard
 from unitask_sandbox.operations import HANDLERS, base_url, key_of, sandbox_of
 from unitask_sandbox.provider import Sandbox
 from unitask_sandbox.settings import Settings
@@ -33,6 +34,9 @@ from unitask_sandbox.spoiling import spoilt
 
 UPLOAD_PATH = "/api/ephemeral_resource"
 LLM_PATHS = "/v1/"
+PATH_NOTED = 200  # characters
+# A file that is opened in a browser runs nothing and reads nothing, whatever is in it.
+FILE_POLICY = "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox"
 
 ABOUT = """\
 This is the unitask sandbox: a local stand-in for the generation-task API of PiAPI and Qubico. It accepts tasks, really
@@ -52,6 +56,8 @@ def create_app(settings: Settings | None = None) -> Starlette:
     Close that one (`app.state.sandbox.close()`) to stop its worker process and to remove its files early; it is done at
     the end of the program otherwise.
     """
+    settings = settings or Settings()
+    guard = Middleware(Guard, refuse=_refusal, allowed_hosts=settings.allowed_hosts)
     app = Starlette(
         routes=[
             *_api_routes(),
@@ -60,9 +66,10 @@ def create_app(settings: Settings | None = None) -> Starlette:
             admin.ROUTES,
             Route("/", _about),
         ],
-        middleware=[Middleware(_Witness)],
+        middleware=[Middleware(_Witness), guard],
         exception_handlers={Refusal: _refused, HTTPException: _not_routed, Exception: _broken},
     )
+    app.router.redirect_slashes = False  # a path that is not in the spec is 404
     app.state.sandbox = Sandbox(settings)
     return app
 
@@ -185,7 +192,8 @@ class _Witness:
             request = Request(scope)
             operation = scope.get("unitask.operation")
             key = key_fingerprint(key_of(request))
-            sandbox.arrived.add(Arrival(operation, request.method, scope["path"], key, arrived, statuses[-1]))
+            method, path = request.method[:PATH_NOTED], scope["path"][:PATH_NOTED]  # what is kept must be short
+            sandbox.arrived.add(Arrival(operation, method, path, key, arrived, statuses[-1]))
 
 
 # What is no part of the provider's API.
@@ -195,7 +203,15 @@ async def _file(request: Request) -> Response:
     async def served() -> Response:
         path = await run_in_threadpool(sandbox_of(request).file, request.path_params["name"])
         other_type = defects.rules(sandbox_of(request).settings.defects).file_type
-        return FileResponse(path, media_type=other_type or mimetypes.guess_type(path.name)[0])
+        media_type = other_type or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        shown = media_type.partition("/")[0] in ("image", "video", "audio") and media_type != "image/svg+xml"
+        return FileResponse(
+            path,
+            media_type=media_type,
+            headers={"content-security-policy": FILE_POLICY},
+            filename=path.name,
+            content_disposition_type="inline" if shown else "attachment",
+        )
 
     return await _spoilt(FILE, request, served)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import uuid
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from unitask_sandbox import bundle, pricing
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from unitask_sandbox.settings import Settings
 
 MAX_NESTING = 64
+MAX_PARTS = 100_000  # refusing each can cost a kilobyte, and no request has so many
+_PART = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[,:\[{]', re.DOTALL)
 QUEUE_SECONDS = 1.0  # a guess: how long a task typically stays pending
 SPREAD = 0.5  # sigma of the log-normal factor on a typical time; a guess
 NO_WEBHOOK = "no webhook will be sent: its endpoint must begin with http:// or https://"
@@ -133,10 +137,12 @@ def read_json(body: bytes) -> Any:
     """The JSON value of a body: as strict as RFC 8259, and free of what could not be written again.
 
     Raises:
-        Refusal: 400, it is none.
+        Refusal: 400, it is none, or has too many parts or levels.
     """
+    if sum(1 for _ in islice(_PART.finditer(body), MAX_PARTS)) == MAX_PARTS:
+        raise Refusal(400, f"invalid request: the body has more than {MAX_PARTS} parts")
     try:
-        value = json.loads(body)
+        value = json.loads(body.decode())  # json would guess other encodings, in which parts cannot be counted
         # Python reads NaN and infinite numbers, which are no JSON, and lone surrogates, which are no text.
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):

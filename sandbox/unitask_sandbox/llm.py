@@ -19,6 +19,7 @@ from unitask_sandbox.failures import Refusal
 from unitask_sandbox.multipart import read_form
 
 MOST_ANSWERS = 10  # whatever n asks for
+PIECE = 65536
 QUOTED = 200  # characters of a question that are repeated in its answer
 
 
@@ -74,7 +75,7 @@ def completion(request: Mapping[str, Any], created: float, picture: str | None =
     asked_for = question(request)
     text = f"![{MARK}]({picture})" if picture else f"{MARK}. You asked: {asked_for[:QUOTED]}"
     count = answers(request)
-    asked, said = len(asked_for.split()), count * len(text.split())
+    asked, said = _words(asked_for), count * _words(text)
     identity = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
     return {
         "id": f"chatcmpl-{identity[:24]}",
@@ -124,6 +125,11 @@ def question(request: Mapping[str, Any]) -> str:
     return " ".join(text for text in texts if isinstance(text, str))
 
 
+def _words(text: str) -> int:
+    """About how many words there are, counted a piece at a time: millions of them would fill the memory."""
+    return sum(len(text[at : at + PIECE].split()) for at in range(0, len(text), PIECE))
+
+
 def size_of(request: Mapping[str, Any]) -> tuple[int, int]:
     """The width and height that a request asks for; 1024 x 1024 when it asks for none that can be read."""
     width, _, height = str(request.get("size", "")).partition("x")
@@ -133,6 +139,6 @@ def size_of(request: Mapping[str, Any]) -> tuple[int, int]:
 
 def image_answer(request: Mapping[str, Any], created: float, pictures: list[dict[str, Any]]) -> dict[str, Any]:
     """The answer with pictures: each as {b64_json}, or as {url}."""
-    asked = len(request["prompt"].split())
+    asked = _words(request["prompt"])
     usage = {"input_tokens": asked, "output_tokens": 0, "total_tokens": asked}
     return {"created": int(created), "data": pictures, "usage": usage}

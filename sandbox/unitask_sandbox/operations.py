@@ -18,7 +18,6 @@ from unitask_sandbox.failures import Refusal
 from unitask_sandbox.provider import Sandbox
 from unitask_sandbox.task import file_url
 
-LARGEST_BODY = 25 * 1024 * 1024
 KEY_HEADER = "x-api-key"
 
 Handler = Callable[[Request], Awaitable[dict[str, Any] | Response]]
@@ -164,8 +163,6 @@ async def read_body(request: Request) -> bytes:
     try:
         async for chunk in request.stream():
             chunks += chunk
-            if len(chunks) > LARGEST_BODY:
-                raise Refusal(413, f"the body is larger than {LARGEST_BODY} bytes; send large media as a URL")
     except ClientDisconnect:
         raise Refusal(400, "the request ended early") from None
     return bytes(chunks)

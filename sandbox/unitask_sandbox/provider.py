@@ -34,6 +34,7 @@ from unitask_sandbox.faults import Fault, Script
 from unitask_sandbox.files import Files
 from unitask_sandbox.library import named
 from unitask_sandbox.life import Life
+from unitask_sandbox.outgoing import Outgoing
 from unitask_sandbox.rate import Rate
 from unitask_sandbox.settings import STARTING_USD, Settings
 from unitask_sandbox.store import Ending, NoRoom, Store
@@ -56,8 +57,9 @@ class Sandbox:
         self._folder.mkdir(parents=True, exist_ok=True)
         durable = self.settings.data is not None
         self._store = Store(self._folder / "sandbox.sqlite3", durable=durable)
-        elsewhere = self.settings.fetch
-        self._files = Files(self._folder / "files", self._store, self.settings.clock, elsewhere, durable=durable)
+        outgoing = Outgoing(self.settings.private_addresses or "loopback")
+        fetch = self.settings.fetch or outgoing.get
+        self._files = Files(self._folder / "files", self._store, self.settings.clock, fetch, durable=durable)
         self._rate = Rate(self.settings.rate, self.settings.clock)
         self._known: set[str] = set()
         self._closing = threading.Event()
@@ -65,7 +67,7 @@ class Sandbox:
         self._courier = Courier(
             self._store,
             self.settings.clock,
-            self.settings.send_webhook,
+            self.settings.send_webhook or outgoing.post,
             self._closing,
             self.faults,
             self.settings.defects,

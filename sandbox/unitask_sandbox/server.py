@@ -1,25 +1,37 @@
-"""The sandbox as a server: in the foreground (`serve`), or in a thread while a `with` block lasts (`running`)."""
+"""The sandbox as a server: in the foreground (`serve`), or in a thread while a `with` block lasts (`running`).
+
+Rules of this file: a client that does not get on with its request is hung up on, at most `MOST_CONNECTIONS` are open,
+and what is no HTTP is answered like every other refusal. What an application can see of a request is limited in
+guard.py.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import socket
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import replace
+from http import HTTPStatus
 from typing import Any
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from unitask_sandbox.app import create_app
 from unitask_sandbox.connection import CLOSE
+from unitask_sandbox.guard import is_loopback
 from unitask_sandbox.settings import Settings
 
 HOST = "127.0.0.1"
 PORT = 8042
+HEAD_SECONDS = 10.0  # for the head of a request; also for the rest of a body that was answered before its end
+MOST_CONNECTIONS = 500
 
 
 class _Server(uvicorn.Server):
@@ -35,7 +47,7 @@ class _Server(uvicorn.Server):
 
 
 class _Protocol(H11Protocol):
-    """A connection that the application can close without an answer: see `unitask_sandbox.connection`."""
+    """A connection that the application can close without an answer (`unitask_sandbox.connection`), and with limits."""
 
     def __init__(
         self,
@@ -51,6 +63,70 @@ class _Protocol(H11Protocol):
             await app({**scope, "extensions": {CLOSE: self.transport.close}}, receive, send)
 
         self.app = closable
+        self._late: asyncio.TimerHandle | None = None
+        self._has_refused = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > MOST_CONNECTIONS:
+            self._refuse(503, f"more than {MOST_CONNECTIONS} connections are open; close some, and connect again")
+        else:
+            self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._unwatch()
+
+    def data_received(self, data: bytes) -> None:
+        if not self._has_refused:
+            super().data_received(data)
+            self._watch()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._watch()
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(400, f"{msg.rstrip('.').lower()}, or its head is too long")
+
+    def _watch(self) -> None:
+        """Hang up later, if it is the client's turn and it does not get on."""
+        is_its_turn = self._has_refused or self.conn.their_state is h11.IDLE or self._is_sending_on()
+        if not is_its_turn or self.transport.is_closing():
+            self._unwatch()
+        elif self._late is None:
+            self._late = self.loop.call_later(HEAD_SECONDS, self._hang_up)
+
+    def _unwatch(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _is_sending_on(self) -> bool:
+        return self.conn.our_state is h11.DONE and self.conn.their_state is h11.SEND_BODY
+
+    def _hang_up(self) -> None:
+        if self._has_refused or self._is_sending_on():
+            self.transport.abort()
+        else:
+            self._refuse(408, f"the head of the request took longer than {HEAD_SECONDS:g} seconds")
+
+    def _refuse(self, status: int, message: str) -> None:
+        """Answer for the application, which has not seen the request, and read no more."""
+        self._unwatch()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            body = json.dumps({"code": status, "message": message, "data": None}).encode()
+            headers = [
+                ("content-type", "application/json"),
+                ("content-length", str(len(body))),
+                ("connection", "close"),
+            ]
+            head = h11.Response(status_code=status, headers=headers, reason=HTTPStatus(status).phrase)
+            for event in (head, h11.Data(data=body), h11.EndOfMessage()):
+                self.transport.write(self.conn.send(event) or b"")
+        self._has_refused = True
+        self.transport.write_eof()  # to close at once would throw away what the client has not read yet
+        self._watch()
 
 
 def serve(
@@ -63,7 +139,8 @@ def serve(
 
     Args:
         settings: How the sandbox behaves.
-        host: Address to listen on.
+        host: Address to listen on. One that others can reach lets everybody there use the sandbox, and then no private
+            address is asked, this machine included, unless `Settings.private_addresses` says so.
         port: Port to listen on; 0 picks a free one.
         on_ready: Called with the base URL as soon as the server accepts connections.
 
@@ -71,7 +148,7 @@ def serve(
         OSError: The address cannot be listened on, or the data folder is in use by another sandbox.
     """
     with _listening(host, port) as listener:
-        app = create_app(settings)
+        app = create_app(_for_host(settings or Settings(), host))
         try:
             with _sigterm_as_ctrl_c():
                 _server(app, lambda: on_ready(_url(listener))).run([listener])
@@ -105,6 +182,11 @@ def running(settings: Settings | None = None, port: int = 0) -> Generator[str]:
             server.should_exit = True
             thread.join()
             app.state.sandbox.close()
+
+
+def _for_host(settings: Settings, host: str) -> Settings:
+    private = settings.private_addresses or ("loopback" if is_loopback(host) else "none")
+    return replace(settings, allowed_hosts=(*settings.allowed_hosts, host), private_addresses=private)
 
 
 @contextmanager
@@ -141,6 +223,7 @@ def _server(app: Callable[..., Any], on_ready: Callable[[], object]) -> _Server:
         access_log=False,
         lifespan="off",
         ws="none",
+        proxy_headers=False,  # nobody else says where a request is from; see Settings.public_url
         timeout_graceful_shutdown=2,
     )
     return _Server(config, on_ready)

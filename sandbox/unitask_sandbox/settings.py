@@ -15,8 +15,7 @@ from typing import Literal, get_args
 
 from unitask_sandbox.defects import DEFECTS
 from unitask_sandbox.faults import Fault
-from unitask_sandbox.inputs import fetch_url
-from unitask_sandbox.webhooks import post_webhook
+from unitask_sandbox.outgoing import Private
 
 STARTING_USD = 10.0
 Plan = Literal["Free", "Creator", "Pro"]
@@ -44,9 +43,14 @@ class Settings:
         workers: How many engines run at once: by default one a core, at most 4. Without autorun it is one.
         clock: Returns the time: unix seconds.
         sleep: Waits so many seconds; for answers that are late or slow.
-        fetch: Gets the bytes behind the address of an input; raises OSError when it cannot.
+        fetch: Gets the bytes behind the address of an input; raises OSError when it cannot. None: over the network, by
+            the rules of `unitask_sandbox.outgoing`.
         send_webhook: Posts a body with headers to an address and returns the HTTP status of the answer; raises OSError
-            when none comes.
+            when none comes. None: over the network, by the same rules.
+        private_addresses: Which addresses that the internet does not have inputs and webhooks may name: "none",
+            "loopback" (this machine) or "all". None: "loopback" while the server listens there, else "none".
+        allowed_hosts: Names that the sandbox is called by (the Host of a request), besides localhost, what the server
+            was told to listen on, and addresses that are written out.
         concurrency: How many tasks an account may have pending or processing at once; a create beyond it is refused
             with HTTP 429, or staged if it is of Midjourney. None: as many as it likes.
         rate: How many requests a second an account may send; one beyond it is HTTP 429 with Retry-After. None: as many
@@ -66,8 +70,10 @@ class Settings:
     workers: int = field(default_factory=lambda: min(4, _cores()))
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
-    fetch: Callable[[str], bytes] = fetch_url
-    send_webhook: Callable[[str, bytes, Mapping[str, str]], int] = post_webhook
+    fetch: Callable[[str], bytes] | None = None
+    send_webhook: Callable[[str, bytes, Mapping[str, str]], int] | None = None
+    private_addresses: Private | None = None
+    allowed_hosts: tuple[str, ...] = ()
     concurrency: int | None = None
     rate: float | None = None
     plan: Plan = "Creator"
@@ -82,6 +88,10 @@ class Settings:
             raise ValueError(f"workers {self.workers}: give a number from 1 on")
         if unknown := sorted(self.defects - DEFECTS.keys()):
             raise ValueError(f"no such defect: {', '.join(unknown)}; there are {', '.join(DEFECTS)}")
+        if self.private_addresses not in (None, *get_args(Private)):
+            raise ValueError(
+                f"private_addresses {self.private_addresses!r}: give one of {', '.join(get_args(Private))}"
+            )
         if "" in self.keys:
             raise ValueError("an API key must not be empty")
         self._check_limits()

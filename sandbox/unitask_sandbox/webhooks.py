@@ -13,33 +13,18 @@ from __future__ import annotations
 import json
 import logging
 import threading
-import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from unitask_sandbox import defects, legacy
 from unitask_sandbox.faults import WEBHOOK, Fault, Script
-from unitask_sandbox.inputs import opener
+from unitask_sandbox.outgoing import NotFetched
 from unitask_sandbox.store import Store
 from unitask_sandbox.task import Task
 
 PAUSE = 5.0  # seconds between two attempts
-SEND_SECONDS = 10.0
 
 _log = logging.getLogger("unitask_sandbox")
-
-
-def post_webhook(url: str, body: bytes, headers: Mapping[str, str]) -> int:
-    """POST to an http or https address, and return the status of the answer; redirects are not followed.
-
-    Raises:
-        OSError: No answer came within 10 seconds.
-        ValueError: The address or a header cannot be sent.
-    """
-    request = urllib.request.Request(url, body, dict(headers), method="POST")  # noqa: S310 - see `opener`
-    with opener(follow=False).open(request, timeout=SEND_SECONDS) as answer:
-        status: int = answer.status
-        return status
 
 
 class Courier:
@@ -114,7 +99,8 @@ class Courier:
         try:
             status = self._send(endpoint, json.dumps(notification).encode(), headers)
         except Exception as error:  # whatever it is, it is this webhook's failure alone
-            _log.warning("the webhook of task %s was not delivered: %s", task.task_id, type(error).__name__)
+            why = f"its address was not asked: {error}" if isinstance(error, NotFetched) else type(error).__name__
+            _log.warning("the webhook of task %s was not delivered: %s", task.task_id, why)
             return False
         if not 200 <= status < 300:
             _log.warning("the webhook of task %s was answered with HTTP %d", task.task_id, status)

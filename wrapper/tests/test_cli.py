@@ -280,10 +280,23 @@ class FakeSandbox(ModuleType):
         """What shall go wrong."""
         return f"the faults in {path}"
 
-    def serve(self, settings: dict[str, Any], port: int, on_ready: Callable[[str], None]) -> None:
+    def serve(self, settings: dict[str, Any], host: str, port: int, on_ready: Callable[[str], None]) -> None:
         """Start, and be ready at once."""
-        self.started = {**settings, "port": port}
+        self.started = {**settings, "host": host, "port": port}
         on_ready(f"http://127.0.0.1:{port}")
+
+
+STARTED = {
+    "keys": {"sandbox": 10.0},
+    "speed": "instant",
+    "data": None,
+    "concurrency": None,
+    "rate": None,
+    "host": "127.0.0.1",
+    "port": 8042,
+    "allowed_hosts": (),
+    "private_addresses": None,
+}
 
 
 @pytest.mark.parametrize(
@@ -302,8 +315,12 @@ class FakeSandbox(ModuleType):
         (["--speed", "real"], {"speed": "real", "concurrency": 5}),
         (["--speed", "real", "--concurrency", "9", "--rate", "2.5"], {"speed": "real", "concurrency": 9, "rate": 2.5}),
         (["--faults", "f.json"], {"faults": "the faults in f.json"}),
+        (
+            ["--host", "192.0.2.1", "--allow-host", "box.test", "--allow-host", "b", "--private-addresses", "all"],
+            {"host": "192.0.2.1", "allowed_hosts": ("box.test", "b"), "private_addresses": "all"},
+        ),
     ],
-    ids=["as it is", "as told", "real speed", "limits", "with faults"],
+    ids=["as it is", "as told", "real speed", "limits", "with faults", "for others"],
 )
 def test_sandbox_is_started_as_told(
     arguments: list[str], started: dict[str, Any], capsys: Captured, monkeypatch: pytest.MonkeyPatch
@@ -313,17 +330,12 @@ def test_sandbox_is_started_as_told(
     monkeypatch.setitem(sys.modules, "unitask_sandbox", sandbox)
 
     assert main(["sandbox", *arguments]) == 0
-    usual = {
-        "keys": {"sandbox": 10.0},
-        "speed": "instant",
-        "data": None,
-        "concurrency": None,
-        "rate": None,
-        "port": 8042,
-    }
-    assert sandbox.started == {**usual, **started}
-    url = f"http://127.0.0.1:{sandbox.started['port']}"
-    assert f"export UNITASK_BASE_URL={url} UNITASK_API_KEY=sandbox\n" in capsys.readouterr().out
+    assert sandbox.started == {**STARTED, **started}
+    url = f"http://127.0.0.1:{started.get('port', 8042)}"
+    out, err = capsys.readouterr()
+    assert f"export UNITASK_BASE_URL={url} UNITASK_API_KEY=sandbox\n" in out
+    assert "have the consent of the persons shown" in out
+    assert ("warning: everybody who can reach 192.0.2.1 can use this sandbox" in err) == ("--host" in arguments)
 
 
 def test_sandbox_that_cannot_start_says_why(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:

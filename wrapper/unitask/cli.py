@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .task import Output, Task
 
 REAL_CONCURRENCY = 5  # of the Creator plan, by a public client (2025); no page gives a rate
+OPEN = "warning: everybody who can reach {} can use this sandbox; its key is no secret, and nothing is encrypted"
 SANDBOX_MISSING = "the local provider is not installed: pip install 'unitask[sandbox]'"
 
 
@@ -67,6 +68,13 @@ def _parser() -> argparse.ArgumentParser:
 
     sandbox = commands.add_parser("sandbox", help="run the local provider")
     sandbox.add_argument("--port", type=int, default=8042, help="0 takes a free one (default: 8042)")
+    sandbox.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    sandbox.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="a name it is called by")
+    sandbox.add_argument(
+        "--private-addresses",
+        choices=("none", "loopback", "all"),
+        help="which private addresses inputs and webhooks may name (default: loopback; with another --host none)",
+    )
     sandbox.add_argument("--speed", default="instant", help="instant, real, or a factor (default: instant)")
     sandbox.add_argument("--data", type=Path, metavar="FOLDER", help="keep tasks and files here")
     sandbox.add_argument(
@@ -129,11 +137,22 @@ def _sandbox(options: argparse.Namespace) -> int:
     concurrency = usual if options.concurrency is None else options.concurrency
     more: dict[str, Any] = {"faults": _faults(options.faults)} if options.faults else {}
     try:
-        settings = Settings(keys=keys, speed=speed, data=options.data, concurrency=concurrency, rate=options.rate, **more)
+        settings = Settings(
+            keys=keys,
+            speed=speed,
+            data=options.data,
+            concurrency=concurrency,
+            rate=options.rate,
+            allowed_hosts=tuple(options.allow_host),
+            private_addresses=options.private_addresses,
+            **more,
+        )
     except ValueError as error:
         raise errors.InvalidInput(str(error)) from None
+    if options.host not in ("localhost", "::1") and not options.host.startswith("127."):
+        _say(OPEN.format(options.host))
     try:
-        serve(settings, port=options.port, on_ready=lambda url: _announce(url, list(keys)))
+        serve(settings, host=options.host, port=options.port, on_ready=lambda url: _announce(url, list(keys)))
     except OSError as error:
         raise errors.InvalidInput(f"the sandbox cannot start: {error}") from error
     return 0

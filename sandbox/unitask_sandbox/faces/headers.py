@@ -1,6 +1,7 @@
 """Width and height of a PNG, JPEG or WebP picture from its first bytes, without decoding it.
 
-A small file can hold an enormous picture and fill the memory when decoded; its header is checked before that.
+A small file can hold an enormous picture and fill the memory when decoded; its header is checked before that. So is
+the number of its scans, which fill the time.
 """
 
 import struct
@@ -12,6 +13,9 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # C4, C8, CC are tables and an extension
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})  # TEM, restart markers, start of image
 _START_OF_SCAN = 0xDA
+
+MAX_SCANS = 100
+"""Scans of a progressive JPEG; each takes as long as a whole picture, and encoders make about ten."""
 
 
 def picture_size(data: bytes) -> tuple[int, int] | None:
@@ -45,6 +49,8 @@ def _png_size(data: bytes) -> tuple[int, int] | None:
 
 def _jpeg_size(data: bytes) -> tuple[int, int] | None:
     """The frame header is a segment before the first scan; a thumbnail's own is inside another segment."""
+    if data.count(bytes([0xFF, _START_OF_SCAN])) > MAX_SCANS:
+        return None
     at = 2
     while data[at] == 0xFF:
         marker = data[at + 1]

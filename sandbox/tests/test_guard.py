@@ -1,0 +1,406 @@
+"""Who may ask the sandbox, what may be sent to it, and what a browser may do with its answers."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from unitask_sandbox import Settings, guard, running, server
+
+from .local import BASE_URL, HttpWith, base64_of, encoded, face_swap
+
+CREATE = "/api/v1/task"
+KEY = {"x-api-key": "sandbox"}
+
+
+# The host.
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1:8042",
+        "localhost:8042",
+        "LOCALHOST",
+        "me.localhost",
+        "localhost.",
+        "[::1]:8042",
+        "192.168.1.5:8042",
+        "sandbox.test",  # what the client of this test calls it
+        "box.example:8042",  # allowed
+    ],
+)
+def test_request_to_a_host_of_the_sandbox_is_answered(http_with: HttpWith, host: str) -> None:
+    """This machine's names, written-out addresses, what was connected to, and what the settings allow."""
+    http = http_with(allowed_hosts=("Box.example",))
+
+    assert http("GET", "/account/info", headers={**KEY, "host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8042", "localhost.evil.example", "127.0.0.1.evil.example", "[x", ""]
+)
+@pytest.mark.parametrize(
+    "path", ["/account/info", "/", "/openapi.json", "/files/x", "/_sandbox/arrivals", "/v1/models"]
+)
+def test_request_to_another_host_is_refused(http_with: HttpWith, host: str, path: str) -> None:
+    """A name that somebody has pointed here (DNS rebinding) shows nothing, and the refusal says what to do."""
+    answer = http_with()("GET", path, headers={**KEY, "host": host})
+    words = answer.json()["error"]["message"] if path.startswith("/v1/") else answer.json()["message"]
+
+    assert answer.status_code == 421
+    assert "is not one of this sandbox" in words
+    assert "--allow-host" in words
+
+
+def test_server_is_called_by_the_name_it_listens_on(settings_with: Any) -> None:
+    """`--host box` needs no `--allow-host box`."""
+    local, other = (server._for_host(settings_with(allowed_hosts=("a",)), host) for host in ("127.0.0.1", "box"))
+
+    assert local.allowed_hosts == ("a", "127.0.0.1")
+    assert other.allowed_hosts == ("a", "box")
+
+
+@pytest.mark.parametrize(
+    ("host", "given", "private"),
+    [
+        ("127.0.0.1", None, "loopback"),
+        ("::1", None, "loopback"),
+        ("localhost", None, "loopback"),
+        ("0.0.0.0", None, "none"),
+        ("192.168.1.5", None, "none"),
+        ("192.168.1.5", "all", "all"),
+        ("127.0.0.1", "none", "none"),
+    ],
+)
+def test_others_cannot_ask_this_machine_through_the_sandbox(host: str, given: Any, private: str) -> None:
+    """Where others reach the sandbox, it asks no private address for them, unless it is told to."""
+    assert server._for_host(Settings(private_addresses=given), host).private_addresses == private
+
+
+def test_unknown_kind_of_private_addresses_is_refused() -> None:
+    """A misspelt limit is no limit that somebody meant."""
+    with pytest.raises(ValueError, match="give one of none, loopback, all"):
+        Settings(private_addresses="some")  # type: ignore[arg-type]
+
+
+# The origin.
+
+OTHERS: dict[str, dict[str, str]] = {
+    "origin": {"origin": "https://evil.example"},
+    "other-port": {"origin": f"{BASE_URL}:3000"},
+    "no-origin-of-its-own": {"origin": "null"},
+    "cross-site": {"sec-fetch-site": "cross-site"},
+    "same-site": {"sec-fetch-site": "same-site"},
+    "said-twice": {"origin": BASE_URL, "sec-fetch-site": "cross-site"},
+}
+OURS: dict[str, dict[str, str]] = {
+    "program": {},
+    "page-of-the-sandbox": {"origin": BASE_URL, "sec-fetch-site": "same-origin"},
+    "old-browser": {"origin": BASE_URL},
+    "typed": {"sec-fetch-site": "none"},
+}
+
+
+@pytest.mark.parametrize("headers", OTHERS.values(), ids=OTHERS)
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", CREATE), ("DELETE", "/api/v1/tasks?created_before=1"), ("GET", "/_sandbox/arrivals")]
+)
+def test_page_of_another_origin_drives_nothing(
+    http_with: HttpWith, method: str, path: str, headers: dict[str, str]
+) -> None:
+    """What changes something, and what the sandbox says of itself, is not for other pages."""
+    http = http_with()
+    answer = http(method, path, headers={**KEY, **headers}, content=encoded(face_swap()))
+
+    assert answer.status_code == 403
+    assert "web page of another origin" in answer.json()["message"]
+    assert http.sandbox.balance("sandbox") == 10.0
+
+
+@pytest.mark.parametrize("headers", OURS.values(), ids=OURS)
+def test_programs_and_own_pages_drive_it(http_with: HttpWith, headers: dict[str, str]) -> None:
+    """No program sends these headers, and a browser says so when a page is ours."""
+    http = http_with()
+
+    assert http("POST", CREATE, headers={**KEY, **headers}, json=face_swap()).status_code == 200
+    assert http("GET", "/_sandbox/arrivals", headers=headers).status_code == 200
+
+
+def test_other_pages_may_link_here(http_with: HttpWith) -> None:
+    """A link to the start page, and a picture that a task made, are shown as anywhere."""
+    assert http_with()("GET", "/", headers={"sec-fetch-site": "cross-site"}).status_code == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "OPTIONS", "POST"])
+def test_no_answer_can_be_read_by_another_page(http_with: HttpWith, method: str) -> None:
+    """There is no CORS header, not even for a preflight."""
+    headers = {**KEY, "origin": "https://evil.example", "access-control-request-method": "POST"}
+    answer = http_with()(method, CREATE, headers=headers)
+
+    assert answer.status_code in (403, 405)
+    assert not [name for name in answer.headers if name.startswith("access-control-")]
+
+
+# The body.
+
+
+def test_compressed_body_is_refused(http_with: HttpWith) -> None:
+    """Nothing is decompressed, so nothing grows."""
+    answer = http_with()("POST", CREATE, headers={**KEY, "content-encoding": "gzip"}, content=b"\x1f\x8b")
+
+    assert (answer.status_code, answer.json()["code"]) == (415, 415)
+
+
+def test_length_over_the_limit_is_refused_unread(http_with: HttpWith) -> None:
+    """What says that it is too large is not read at all."""
+    read: list[bytes] = []
+
+    async def body() -> AsyncIterator[bytes]:
+        read.append(b"x")
+        yield b"x"
+
+    headers = {**KEY, "content-length": str(guard.LARGEST_BODY + 1)}
+    answer = http_with()("POST", CREATE, headers=headers, content=body())
+
+    assert (answer.status_code, read) == (413, [])
+
+
+def test_slow_body_is_given_up(http_with: HttpWith, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body that does not come to its end is a 408."""
+    monkeypatch.setattr(guard, "BODY_SECONDS", 0.01)
+
+    async def endless() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.Event().wait()
+
+    answer = http_with()("POST", CREATE, content=endless())
+
+    assert (answer.status_code, answer.json()["message"][:28]) == (408, "the body took longer than 0.")
+
+
+def test_large_bodies_wait_for_each_other(http_with: HttpWith, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When all places are taken a large body is turned down at its deadline; a small one needs no place."""
+    monkeypatch.setattr(guard, "LARGE_AT_ONCE", 0)
+    monkeypatch.setattr(guard, "BODY_SECONDS", 0.05)
+    http = http_with()
+    large = face_swap(target=bytes(guard.SMALL_BODY))
+
+    assert http("POST", CREATE, json=large).status_code == 503
+    assert http("POST", CREATE, json=face_swap()).status_code == 200
+
+
+def test_place_is_given_back(http_with: HttpWith, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One large body after the other is taken, refused ones included."""
+    monkeypatch.setattr(guard, "LARGE_AT_ONCE", 1)
+    http = http_with()
+    large = face_swap(target=bytes(guard.SMALL_BODY))
+    answers = [http("POST", CREATE, json=body).status_code for body in (large, {**large, "model": 1}, large)]
+
+    assert answers == [200, 400, 200]
+
+
+# What a browser does with the answers.
+
+
+@pytest.mark.parametrize("path", ["/", "/account/info", "/openapi.json", "/files/x", "/nothing"])
+def test_answers_are_neither_guessed_nor_framed(http_with: HttpWith, path: str) -> None:
+    """Every answer is of the type that it says, and no other page shows it as a part of its own."""
+    headers = http_with()("GET", path).headers
+
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-frame-options"] == "DENY"
+
+
+def test_uploaded_file_runs_nothing(http_with: HttpWith) -> None:
+    """HTML in the clothes of a picture is served as a picture, under a policy that lets nothing run."""
+    http = http_with()
+    data = base64_of(b"<html><script>alert(1)</script>")
+    url = http("POST", "/api/ephemeral_resource", json={"file_name": "a.png", "file_data": data}).json()["data"]["url"]
+    headers = http("GET", url).headers
+
+    assert headers["content-type"] == "image/png"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["content-security-policy"].startswith("default-src 'none'")
+    assert headers["content-security-policy"].endswith("; sandbox")
+    assert headers["content-disposition"].startswith("inline")
+
+
+@pytest.mark.parametrize("extension", ["html", "svg", "js", "txt", "glb", "unknown"])
+def test_what_is_no_picture_film_or_sound_is_saved_and_not_shown(http_with: HttpWith, extension: str) -> None:
+    """A browser asks where to put it."""
+    http = http_with()
+    headers = http("GET", f"/files/{http.sandbox._keep_file(b'<script>', extension)}").headers
+
+    assert headers["content-disposition"].startswith("attachment")
+    assert headers["content-type"] != "image/svg+xml" or "sandbox" in headers["content-security-policy"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../sandbox.sqlite3",
+        "..%2fsandbox.sqlite3",
+        "%2e%2e/sandbox.sqlite3",
+        "ephemeral/../../sandbox.sqlite3",
+        "/etc/passwd",
+        "%2fetc%2fpasswd",
+        "..\\sandbox.sqlite3",
+        "%00",
+        "a.png%00.txt",
+        "C:%5Cwindows%5Cwin.ini",
+        "ephemeral",
+        ".",
+    ],
+)
+def test_no_file_outside_of_the_folder_is_served(http_with: HttpWith, tmp_path: Path, name: str) -> None:
+    """A file is served when the store lists it, and no path leads anywhere else."""
+    answer = http_with(data=tmp_path)("GET", f"/files/{name}")
+
+    assert answer.status_code == 404
+    assert answer.json()["code"] == 404
+
+
+def test_long_path_is_not_kept(http_with: HttpWith) -> None:
+    """The report of what arrived cannot be filled with megabytes."""
+    http = http_with()
+    http("GET", f"/api/{'x' * 10_000}")
+
+    assert len(http.sandbox.arrivals[-1].path) == 200
+
+
+# Connections.
+
+
+@pytest.fixture
+def url(settings_with: Any) -> Iterator[str]:
+    with running(settings_with()) as url:
+        yield url
+
+
+def answer_to(url: str, sent: bytes) -> bytes:
+    """Everything that comes on a connection to which this was sent, until the server hangs up."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(sent)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def refusal(answer: bytes) -> tuple[int, str]:
+    """Status and message of a refusal, in the envelope."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    status = int(head.split()[1])
+    envelope = json.loads(body)
+    assert envelope.keys() == {"code", "message", "data"}
+    assert envelope["code"] == status
+    assert b"application/json" in head
+    return status, envelope["message"]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"no http\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: a\r\nx: " + b"x" * 1_000_000 + b"\r\n\r\n",
+        b"GET /" + b"x" * 1_000_000 + b" HTTP/1.1\r\nhost: a\r\n\r\n",
+        b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n",
+        b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # TLS
+        b"\r\n" * 500_000,
+    ],
+    ids=["words", "no-host", "two-hosts", "long-header", "long-path", "two-lengths", "coded", "tls", "blank"],
+)
+def test_what_is_no_http_is_refused_in_the_envelope(url: str, sent: bytes) -> None:
+    """The server speaks for the application, in its form, and hangs up."""
+    assert refusal(answer_to(url, sent))[0] == 400
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HT", b"POST /api/v1/task HTTP/1.1\r\nhost: localhost\r\nx-a: "])
+def test_slow_head_is_hung_up_on(url: str, sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection is not held open by who does not say what he wants."""
+    monkeypatch.setattr(server, "HEAD_SECONDS", 0.01)
+
+    assert refusal(answer_to(url, sent))[0] == 408
+
+
+def test_slow_head_of_a_second_request_is_hung_up_on(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also on a connection that was of use before."""
+    monkeypatch.setattr(server, "HEAD_SECONDS", 0.01)
+    answer = answer_to(url, b"GET /nothing HTTP/1.1\r\nhost: localhost\r\n\r\nGET /")
+
+    assert answer.count(b"HTTP/1.1 404") == 1
+    assert answer.count(b"HTTP/1.1 408") == 1
+
+
+def test_body_that_goes_on_after_the_answer_is_hung_up_on(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody sends for ever what nobody reads."""
+    monkeypatch.setattr(server, "HEAD_SECONDS", 0.01)
+    head = b"POST /nothing HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\nx"
+    host, _, port = url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(head)
+        came = b""
+        with pytest.raises(ConnectionResetError):  # noqa: PT012 - when it comes is the server's choice
+            while chunk := connection.recv(65536):
+                came += chunk
+            raise ConnectionResetError
+
+    assert came.startswith(b"HTTP/1.1 404")
+
+
+def test_too_many_connections_are_refused(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one above the limit is told so."""
+    monkeypatch.setattr(server, "MOST_CONNECTIONS", 1)
+    with httpx.Client(base_url=url, headers=KEY) as client:
+        first = client.get("/account/info")
+        host, _, port = url.removeprefix("http://").partition(":")
+        with socket.create_connection((host, int(port)), timeout=30) as connection:
+            second = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert first.status_code == 200
+    assert refusal(second)[0] == 503
+
+
+# The source.
+
+UNSAFE = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "pickle", "marshal", "shelve", "yaml.load"}
+TRUSTED = {"worker.py": {"pickle"}}  # over the private pipes of its own child
+
+
+def unsafe_names(path: Path) -> set[str]:
+    """The names in a module that turn data into code."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Call):
+            found.add(ast.unparse(node.func))
+            found |= {"shell" for keyword in node.keywords if keyword.arg in ("shell", "allow_pickle")}
+    return found & (UNSAFE | {"shell"})
+
+
+def test_nothing_from_outside_becomes_code() -> None:
+    """No module of the sandbox evaluates, unpickles or hands to a shell; the worker speaks pickle with its parent."""
+    folder = Path(guard.__file__).parent
+    found = {path.name: names for path in folder.rglob("*.py") if (names := unsafe_names(path))}
+
+    assert found == TRUSTED
+
+
+def test_module_that_evaluates_is_noticed(tmp_path: Path) -> None:
+    """The check above is seen to find what it looks for."""
+    (tmp_path / "a.py").write_text(
+        "import pickle\nfrom os import system\neval('1')\nnumpy.load(f, allow_pickle=True)\n"
+    )
+
+    assert unsafe_names(tmp_path / "a.py") == {"pickle", "os.system", "eval", "shell"}
