@@ -116,12 +116,15 @@ def _canvas(size: tuple[int, int], frame: int) -> Any:
 
 @cache
 def _video() -> bytes:
-    """One second of MPEG-4 in an MP4 file, with the mark in a box of its own at the end (ISO/IEC 14496-12, 8.1.2)."""
+    """One second of VP9, which browsers play, in an MP4 file.
+
+    The mark is in a box of its own at the end (ISO/IEC 14496-12, 8.1.2).
+    """
     import cv2
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "simulated.mp4")
-        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 12, (320, 180))
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"vp09"), 12, (320, 180))
         for frame in range(12):
             writer.write(_canvas((320, 180), frame))
         writer.release()
