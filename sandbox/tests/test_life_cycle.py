@@ -287,7 +287,13 @@ def test_database_of_an_earlier_version_keeps_its_files(sandbox_with: SandboxWit
     sandbox = sandbox_with(data=tmp_path)
     task_id = accept(sandbox)
     sandbox.advance()
-    for query in ("DROP INDEX tasks_history", "DROP TABLE webhooks", "DELETE FROM migrations WHERE number > 3"):
+    for query in (
+        "DROP INDEX tasks_history",
+        "DROP TABLE webhooks",
+        "DROP TABLE webhook_attempts",
+        "DROP INDEX ledger_task",
+        "DELETE FROM migrations WHERE number > 3",
+    ):
         sandbox._store._rows(query)
     sandbox.close()
     later = sandbox_with(data=tmp_path)

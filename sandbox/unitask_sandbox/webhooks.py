@@ -17,7 +17,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 
 from unitask_sandbox.inputs import opener
-from unitask_sandbox.store import Store
+from unitask_sandbox.store import Attempt, Store
 from unitask_sandbox.task import Task
 
 ATTEMPTS = 3
@@ -68,29 +68,40 @@ class Courier:
         with self.storing:
             due = [] if self._closing.is_set() else self._store.due_webhooks(self._clock())
         for task, base_url, attempts in due:
-            done = self._attempt(task, base_url) or attempts + 1 == ATTEMPTS
+            attempt = self._attempt(task, base_url)
             with self.storing:
                 if self._closing.is_set():
                     return None
-                if done:
+                self._store.note_attempt(task.task_id, attempt)
+                if attempt.delivered or attempts + 1 == ATTEMPTS:
                     self._store.forget_webhook(task.task_id)
                 else:
                     self._store.delay_webhook(task.task_id, self._clock() + PAUSE)
         with self.storing:
             return None if self._closing.is_set() else self._store.next_webhook()
 
-    def _attempt(self, task: Task, base_url: str) -> bool:
+    def _attempt(self, task: Task, base_url: str) -> Attempt:
         webhook = task.config["webhook_config"]
         headers = {"content-type": "application/json", "user-agent": "unitask-sandbox"}
         if webhook["secret"]:
             headers["x-webhook-secret"] = webhook["secret"]
         notification = {"timestamp": int(task.ended_at or 0), "data": task.body(base_url)}
+        told = _without_query(webhook["endpoint"])
         try:
             status = self._send(webhook["endpoint"], json.dumps(notification).encode(), headers)
         except Exception as error:  # whatever it is, it is this webhook's failure alone
             _log.warning("the webhook of task %s was not delivered: %s", task.task_id, type(error).__name__)
-            return False
-        if not 200 <= status < 300:
+            cause = getattr(error, "reason", None)  # of a URLError; its text could hold the address
+            cause = cause if isinstance(cause, Exception) else error
+            return Attempt(self._clock(), told, None, type(cause).__name__)
+        attempt = Attempt(self._clock(), told, status)
+        if not attempt.delivered:
             _log.warning("the webhook of task %s was answered with HTTP %d", task.task_id, status)
-            return False
-        return True
+        return attempt
+
+
+def _without_query(url: str) -> str:
+    """An address as it may be kept: what may hold a secret left out."""
+    head, slashes, rest = url.partition("?")[0].partition("#")[0].partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{head}{slashes}{host.rpartition('@')[2]}{slash}{path}"
