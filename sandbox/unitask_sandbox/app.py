@@ -21,7 +21,7 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from unitask_sandbox import bundle, defects
+from unitask_sandbox import bundle, defects, page
 from unitask_sandbox.connection import AnswerLost, Cut, Lost
 from unitask_sandbox.failures import Refusal
 from unitask_sandbox.faults import Fault
@@ -55,6 +55,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
             Route("/files/{name:path}", _file),
             Route("/openapi.json", _openapi),
             Route("/_sandbox/arrivals", _arrivals),
+            *page.routes(),
             Route("/", _about),
         ],
         middleware=[Middleware(_Witness)],
@@ -201,5 +202,5 @@ async def _arrivals(request: Request) -> Response:
     return JSONResponse({"arrivals": [asdict(arrival) for arrival in sandbox_of(request).arrivals]})
 
 
-async def _about(_request: Request) -> Response:
-    return PlainTextResponse(ABOUT)
+async def _about(request: Request) -> Response:
+    return page.page() if page.is_wanted(request) else PlainTextResponse(ABOUT, headers={"vary": "accept"})

@@ -38,6 +38,7 @@ from unitask_sandbox.failures import (
 from unitask_sandbox.faults import Fault, Script
 from unitask_sandbox.files import Files
 from unitask_sandbox.life import Life
+from unitask_sandbox.overview import Overview
 from unitask_sandbox.settings import STARTING_USD, Settings
 from unitask_sandbox.store import Ending, Store
 from unitask_sandbox.task import Task, file_url
@@ -268,6 +269,14 @@ class Sandbox:
     def balance(self, key: str) -> float:
         """The USD that a key has left."""
         return self._store.account(self._account(key)).balance / bundle.CREDITS_PER_USD
+
+    def overview(self, key: str | None, base_url: str) -> Overview:
+        """What the page shows of the account of a key; the addresses of files begin with `base_url`.
+
+        Raises:
+            Refusal: 401.
+        """
+        return Overview(self._store, self._account(key), base_url)
 
     # What arrived.
 
