@@ -9,7 +9,7 @@ import pytest
 from unitask_sandbox import Fault
 from unitask_sandbox.page import _PARTS
 
-from .local import NO_FACE, NOW, PRICE, Clock, HttpWith, base64_of
+from .local import BASE_URL, NO_FACE, NOW, PRICE, Clock, HttpWith, base64_of
 
 USD = PRICE / 10_000_000
 WEBHOOK = {"webhook_config": {"endpoint": "https://me:password@me.test/done?token=1#x", "secret": "s"}}
@@ -117,6 +117,17 @@ def test_task_shows_what_a_look_answers_and_its_money(http_with: HttpWith, clock
         {"at": NOW, "reason": "charge", "usd": -USD},
         {"at": NOW + 2, "reason": "refund", "usd": USD},
     ]
+
+
+def test_files_are_shown_where_the_page_is(http_with: HttpWith) -> None:
+    """The page may load nothing from elsewhere, also when the API names another address."""
+    http = http_with(public_url="https://me.test")
+    task_id = http.create()
+    http.sandbox.advance()
+    seen = http("GET", f"/_sandbox/tasks/{task_id}").json()
+
+    assert seen["task"]["output"]["image_url"].startswith(f"{BASE_URL}/files/")
+    assert seen["data"]["output"]["image_url"].startswith("https://me.test/files/")
 
 
 def test_attempts_to_tell_a_webhook_are_kept(http_with: HttpWith, clock: Clock) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from unitask_sandbox import running
 from unitask_sandbox.samples import ASTRONAUT, GRACE_HOPPER
 
 from .browser import HOSTILE, is_loaded, opened, part, put_portraits, rows
@@ -137,15 +136,18 @@ def test_another_key_has_other_tasks(page: Any, expect: Any, serve: Any) -> None
     expect(rows(page)).to_have_count(1)
 
 
-def test_page_goes_on_when_the_sandbox_is_back(page: Any, expect: Any, settings_with: Any) -> None:
+def test_page_goes_on_when_the_sandbox_is_back(page: Any, expect: Any, serve: Any) -> None:
     """While nobody answers the page says so, and it needs no reload afterwards."""
-    with running(settings_with()) as url:
-        page.goto(url)
-        expect(page.locator("#balance")).to_have_text("$10.00 left")
+    site = serve()
+    page.goto(site.url)
+    expect(page.locator("#balance")).to_have_text("$10.00 left")
+    page.route("**/_sandbox/**", lambda route: route.abort())
     expect(page.locator("#trouble")).to_contain_text("does not answer")
-    with running(settings_with(keys={"sandbox": 3.0}), int(url.rpartition(":")[2])):
-        expect(page.locator("#balance")).to_have_text("$3.00 left")
-        expect(page.locator("#trouble")).to_be_hidden()
+    site.create()
+    page.unroute("**/_sandbox/**")
+
+    expect(page.locator("#balance")).to_have_text("$9.99 left")
+    expect(page.locator("#trouble")).to_be_hidden()
 
 
 def test_colours_follow_the_system_unless_one_is_chosen(page: Any, expect: Any, serve: Any) -> None:

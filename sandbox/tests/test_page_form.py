@@ -122,6 +122,32 @@ def test_hostile_names_of_files_and_prompts_are_words(page: Any, expect: Any, se
     assert page.locator("main script, main img[onerror]").count() == 0
 
 
+def test_input_can_be_used_again(page: Any, expect: Any, serve: Any) -> None:
+    """A task that was made in this tab gives its input back to the form, files included."""
+    site = serve()
+    page.goto(f"{site.url}/#/new/FaceSwap")
+    put_portraits(page)
+    page.get_by_role("button", name="Create task").click()
+    page.get_by_role("link", name="Use again").click()
+    expect(page.locator(".chosen li")).to_have_count(2)
+    page.get_by_role("button", name="Create task").click()
+
+    expect(rows(page)).to_have_count(2)
+
+
+def test_file_of_a_field_that_takes_an_address_is_uploaded(page: Any, expect: Any, serve: Any) -> None:
+    """What is sent, and shown as code, is the address that the upload answered with."""
+    site = serve()
+    page.goto(f"{site.url}/#/new/Seedance2")
+    page.get_by_text("optional fields").click()
+    chooser(page, "image_urls").set_input_files([ASTRONAUT, GRACE_HOPPER])
+    expect(page.get_by_text("uploaded")).to_have_count(2)
+    given = json.loads(shown_code(page, "JSON"))["input"]["image_urls"]
+
+    assert [httpx.get(address).content for address in given] == [ASTRONAUT.read_bytes(), GRACE_HOPPER.read_bytes()]
+    assert all(address.startswith(f"{site.url}/files/ephemeral/") for address in given)
+
+
 def shown_code(page: Any, form: str) -> str:
     page.get_by_role("tab", name=form).click()
     code: str = page.locator(".request pre").inner_text()

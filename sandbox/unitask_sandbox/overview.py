@@ -23,12 +23,14 @@ class Overview:
         store: Where they are.
         account: Whose they are.
         base_url: What the addresses of their files begin with.
+        told_url: What they begin with in the answers of the API.
     """
 
-    def __init__(self, store: Store, account: str, base_url: str) -> None:
+    def __init__(self, store: Store, account: str, base_url: str, told_url: str) -> None:
         self._store = store
         self._account = account
         self._base_url = base_url
+        self._told_url = told_url
 
     def tasks(self, limit: int) -> dict[str, Any]:
         """The newest tasks, how many there are in all, and the money of the account in USD."""
@@ -50,7 +52,7 @@ class Overview:
         task = self._found(task_id)
         return {
             "task": _row(task, self._base_url),
-            "data": task.body(self._base_url),
+            "data": task.body(self._told_url),
             "ledger": [
                 {"at": at, "reason": reason, "usd": _usd(credits_)}
                 for at, reason, credits_ in self._store.movements(task_id)

@@ -270,13 +270,18 @@ class Sandbox:
         """The USD that a key has left."""
         return self._store.account(self._account(key)).balance / bundle.CREDITS_PER_USD
 
-    def overview(self, key: str | None, base_url: str) -> Overview:
-        """What the page shows of the account of a key; the addresses of files begin with `base_url`.
+    def overview(self, key: str | None, base_url: str, told_url: str) -> Overview:
+        """What the page shows of the account of a key.
+
+        Args:
+            key: The API key.
+            base_url: What the addresses of files begin with.
+            told_url: What they begin with in the answers of the API.
 
         Raises:
             Refusal: 401.
         """
-        return Overview(self._store, self._account(key), base_url)
+        return Overview(self._store, self._account(key), base_url, told_url)
 
     # What arrived.
 

@@ -21,7 +21,7 @@ const trouble = document.querySelector("#trouble");
 const balance = document.querySelector("#balance");
 let [view, shown] = [null, null];
 
-function route() {
+function route(event) {
   if (location.hash && !location.hash.startsWith("#/")) return;
   const [word, ...rest] = location.hash.slice(2).split("/").map(decode);
   const [show, name] = VIEWS[word] ?? VIEWS.tasks;
@@ -37,6 +37,7 @@ function route() {
   }
   document.title = `${[rest[0] && name !== "tasks" && rest[0], TITLES[name]].filter(Boolean).join(" · ")} · unitask sandbox`;
   view.open(...(word === "tasks" ? [] : rest));
+  if (event && document.activeElement === document.body) main.focus({ preventScroll: true }); // what had it is gone
   if (name !== "tasks") look("tasks?limit=1").then(onOverview, (error) => onOverview(null, error));
 }
 

@@ -44,7 +44,7 @@ export function showTask(side, id) {
       ["output", "input"].every((name) => body.querySelector(`[data-part=${name}] .medium`)),
     );
     fill("times", [task, ledger], () => times(task, ledger));
-    fill("webhook", [data.config.webhook_config.endpoint, webhook, task.status], () => hook(data, webhook, task));
+    fill("webhook", [data.config?.webhook_config?.endpoint, webhook, task.status], () => hook(data, webhook, task));
     fill("raw", [data], () => raw(id, data));
   }
 
@@ -117,7 +117,7 @@ function heading(task) {
 
 function problem(data) {
   if (data.status !== "failed") return [];
-  const { code, message, raw_message } = data.error;
+  const { code, message, raw_message } = data.error ?? {};
   return [
     h(
       "div",
@@ -226,7 +226,7 @@ function times(task, ledger) {
 }
 
 function hook(data, webhook, task) {
-  const { endpoint } = data.config.webhook_config;
+  const endpoint = data.config?.webhook_config?.endpoint ?? "";
   if (!endpoint && !webhook.attempts.length) return [];
   const notes = (data.logs ?? []).map((line) => h("p", { class: "hint" }, line.message));
   const tried = webhook.attempts.length;
