@@ -7,7 +7,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types generate generated changes bump spec-report contract contract-fuzz tests bench bench-sandbox bench-clients mutants vendor clean
+.PHONY: help demo test check format lint types generate generated changes bump spec-report contract contract-fuzz tests bench bench-sandbox bench-clients mutants page-picture vendor clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 15
@@ -84,6 +84,9 @@ mutants: $(VENV)/.checks ## do the unit tests notice when the core is changed? h
 	ln -sfn ../../pyproject.toml out/mutmut/pyproject.toml
 	cd out/mutmut && CI=true $(CURDIR)/$(VENV)/bin/mutmut run --max-children 2 $(MUTANTS)
 	cd out/mutmut && $(CURDIR)/$(VENV)/bin/mutmut export-cicd-stats && $(CURDIR)/$(VENV)/bin/mutmut results
+
+page-picture: $(VENV)/.checks ## docs/sandbox-page.png, from the running page; needs a Chromium
+	PAGE_PICTURE=$(CURDIR)/docs/sandbox-page.png $(VENV)/bin/python -m pytest -q sandbox/tests/test_page.py -k picture_of
 
 vendor: $(VENV)/.checks ## fetch weights and sample pictures again from the packages they are from
 	$(VENV)/bin/python sandbox/vendor.py

@@ -293,6 +293,8 @@ def test_database_of_an_earlier_version_keeps_its_files(sandbox_with: SandboxWit
         "DROP INDEX tasks_under_way",
         "DROP INDEX tasks_staged",
         "ALTER TABLE tasks DROP COLUMN legacy",
+        "DROP TABLE webhook_attempts",
+        "DROP INDEX ledger_task",
         "DELETE FROM migrations WHERE number > 3",
     ):
         sandbox._store._rows(query)

@@ -21,7 +21,7 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from unitask_sandbox import admin, bundle, defects
+from unitask_sandbox import admin, bundle, defects, page
 from unitask_sandbox.arrivals import Arrival, key_fingerprint
 from unitask_sandbox.connection import AnswerLost
 from unitask_sandbox.failures import Refusal
@@ -63,6 +63,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
             *_api_routes(),
             Route("/files/{name:path}", _file),
             Route("/openapi.json", _openapi),
+            *page.routes(),
             admin.ROUTES,
             Route("/", _about),
         ],
@@ -220,5 +221,5 @@ async def _openapi(_request: Request) -> Response:
     return JSONResponse(bundle.document())
 
 
-async def _about(_request: Request) -> Response:
-    return PlainTextResponse(ABOUT)
+async def _about(request: Request) -> Response:
+    return page.page() if page.is_wanted(request) else PlainTextResponse(ABOUT, headers={"vary": "accept"})

@@ -110,6 +110,21 @@ def keep_legacy_tasks(db: sqlite3.Connection) -> None:
     db.execute("CREATE INDEX tasks_staged ON tasks (account) WHERE status = 'staged'")
 
 
+def keep_webhook_attempts(db: sqlite3.Connection) -> None:
+    """What came of each attempt to tell a webhook; the endpoint without its query, which may hold a secret."""
+    db.execute(
+        """CREATE TABLE webhook_attempts (
+            task_id  TEXT NOT NULL REFERENCES tasks,
+            at       REAL NOT NULL,
+            endpoint TEXT NOT NULL,
+            status   INTEGER,
+            error    TEXT NOT NULL
+        ) STRICT"""
+    )
+    db.execute("CREATE INDEX webhook_attempts_task ON webhook_attempts (task_id)")
+    db.execute("CREATE INDEX ledger_task ON ledger (task_id)")
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     create_accounts,
     create_tasks,
@@ -118,6 +133,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     index_history,
     create_webhooks,
     keep_legacy_tasks,
+    keep_webhook_attempts,
 )
 
 

@@ -35,6 +35,7 @@ from unitask_sandbox.files import Files
 from unitask_sandbox.library import named
 from unitask_sandbox.life import Life
 from unitask_sandbox.outgoing import Outgoing
+from unitask_sandbox.overview import Overview
 from unitask_sandbox.rate import Rate
 from unitask_sandbox.settings import STARTING_USD, Settings
 from unitask_sandbox.store import Ending, NoRoom, Store
@@ -296,6 +297,19 @@ class Sandbox:
     def balance(self, key: str) -> float:
         """The USD that a key has left."""
         return self._store.account(self._account(key)).balance / bundle.CREDITS_PER_USD
+
+    def overview(self, key: str | None, base_url: str, told_url: str) -> Overview:
+        """What the page shows of the account of a key.
+
+        Args:
+            key: The API key.
+            base_url: What the addresses of files begin with.
+            told_url: What they begin with in the answers of the API.
+
+        Raises:
+            Refusal: 401.
+        """
+        return Overview(self._store, self._account(key), base_url, told_url)
 
     # What arrived, and what goes wrong on the way.
 

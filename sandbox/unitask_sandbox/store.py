@@ -61,6 +61,28 @@ class Ending:
     paid_back: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt to tell a webhook.
+
+    Attributes:
+        at: When it was over: unix seconds.
+        endpoint: Whom it was sent to, without query and user.
+        status: The HTTP status of the answer; None when none came.
+        error: Why none came; empty when one did.
+    """
+
+    at: float
+    endpoint: str
+    status: int | None
+    error: str = ""
+
+    @property
+    def delivered(self) -> bool:
+        """Whether the answer says so."""
+        return self.status is not None and 200 <= self.status < 300
+
+
 class Store:
     """The database; any thread may call any method.
 
@@ -119,6 +141,10 @@ class Store:
     def ledger(self, account: str) -> list[tuple[str, str, int]]:
         """Every movement of an account, oldest first: task id, reason, credits."""
         return self._rows("SELECT task_id, reason, credits FROM ledger WHERE account = ? ORDER BY entry", account)
+
+    def movements(self, task_id: str) -> list[tuple[float, str, int]]:
+        """Every movement of money for a task, oldest first: time, reason, credits."""
+        return self._rows("SELECT at, reason, credits FROM ledger WHERE task_id = ? ORDER BY entry", task_id)
 
     def accept(
         self,
@@ -234,6 +260,17 @@ class Store:
         """When the next webhook is to be sent; None when there is none."""
         ((time,),) = self._rows("SELECT MIN(due_at) FROM webhooks")
         return None if time is None else float(time)
+
+    def note_attempt(self, task_id: str, attempt: Attempt) -> None:
+        """Keep what came of an attempt to tell a webhook."""
+        with self._transaction() as db:
+            row = (task_id, attempt.at, attempt.endpoint, attempt.status, attempt.error)
+            db.execute("INSERT INTO webhook_attempts VALUES (?, ?, ?, ?, ?)", row)
+
+    def attempts(self, task_id: str) -> list[Attempt]:
+        """Every attempt to tell a task's webhook, oldest first."""
+        query = "SELECT at, endpoint, status, error FROM webhook_attempts WHERE task_id = ? ORDER BY rowid"
+        return [Attempt(*row) for row in self._rows(query, task_id)]
 
     def delay_webhook(self, task_id: str, until: float, attempts: int) -> None:
         """Let the next attempt be later, and say how many there were."""

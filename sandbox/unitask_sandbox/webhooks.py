@@ -19,7 +19,7 @@ from pathlib import Path
 from unitask_sandbox import defects, legacy
 from unitask_sandbox.faults import WEBHOOK, Fault, Script
 from unitask_sandbox.outgoing import NotFetched
-from unitask_sandbox.store import Store
+from unitask_sandbox.store import Attempt, Store
 from unitask_sandbox.task import Task
 
 PAUSE = 5.0  # seconds between two attempts
@@ -64,11 +64,13 @@ class Courier:
         for task, base_url, attempts in due:
             fault = self._faults.take(WEBHOOK, task.fingerprint, task.task_id)
             late = fault.delay if fault else 0.0
-            done = not late and (self._attempt(task, base_url, fault) or attempts + 1 >= self._rules.webhook_attempts)
+            attempt = None if late or self._is_dropped(fault) else self._attempt(task, base_url, fault)
             with self.storing:
                 if self._closing.is_set():
                     return None
-                if done:
+                if attempt:
+                    self._store.note_attempt(task.task_id, attempt)
+                if not late and self._is_done(attempt, attempts + 1):
                     self._store.forget_webhook(task.task_id)
                 else:
                     until = self._clock() + (late or PAUSE)
@@ -76,9 +78,14 @@ class Courier:
         with self.storing:
             return None if self._closing.is_set() else self._store.next_webhook()
 
-    def _attempt(self, task: Task, base_url: str, fault: Fault | None) -> bool:
-        if not self._rules.webhook_attempts or (fault and fault.kind == "lose"):
-            return True
+    def _is_done(self, attempt: Attempt | None, attempts: int) -> bool:
+        taken = attempt is None or (attempt.delivered and self._rules.webhooks_are_taken)
+        return taken or attempts >= self._rules.webhook_attempts
+
+    def _is_dropped(self, fault: Fault | None) -> bool:
+        return not self._rules.webhook_attempts or (fault is not None and fault.kind == "lose")
+
+    def _attempt(self, task: Task, base_url: str, fault: Fault | None) -> Attempt:
         webhook = task.config["webhook_config"]
         headers = {"content-type": "application/json", "user-agent": "unitask-sandbox"}
         if webhook["secret"]:
@@ -93,16 +100,24 @@ class Courier:
             notification, headers = fault.edited(notification), {**headers, **fault.headers}
         return self._posted(task, notification, headers)
 
-    def _posted(self, task: Task, notification: object, headers: Mapping[str, str]) -> bool:
-        """Whether it was taken."""
+    def _posted(self, task: Task, notification: object, headers: Mapping[str, str]) -> Attempt:
+        """What came of it."""
         endpoint: str = task.config["webhook_config"]["endpoint"]
+        told = _without_query(endpoint)
         try:
             status = self._send(endpoint, json.dumps(notification).encode(), headers)
         except Exception as error:  # whatever it is, it is this webhook's failure alone
             why = f"its address was not asked: {error}" if isinstance(error, NotFetched) else type(error).__name__
             _log.warning("the webhook of task %s was not delivered: %s", task.task_id, why)
-            return False
-        if not 200 <= status < 300:
+            return Attempt(self._clock(), told, None, type(error).__name__)
+        attempt = Attempt(self._clock(), told, status)
+        if not attempt.delivered:
             _log.warning("the webhook of task %s was answered with HTTP %d", task.task_id, status)
-            return False
-        return self._rules.webhooks_are_taken
+        return attempt
+
+
+def _without_query(url: str) -> str:
+    """An address as it may be kept: what may hold a secret left out."""
+    head, slashes, rest = url.partition("?")[0].partition("#")[0].partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{head}{slashes}{host.rpartition('@')[2]}{slash}{path}"

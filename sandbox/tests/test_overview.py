@@ -1,0 +1,177 @@
+"""What the page reads beside the API: tasks, inputs while they are kept, money and attempts to tell webhooks."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.error import URLError
+
+import pytest
+from unitask_sandbox import Fault
+from unitask_sandbox.page import _PARTS
+
+from .local import BASE_URL, NO_FACE, NOW, PRICE, Clock, HttpWith, base64_of
+
+USD = PRICE / 10_000_000
+WEBHOOK = {"webhook_config": {"endpoint": "https://me:password@me.test/done?token=1#x", "secret": "s"}}
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [("text/html,*/*;q=0.8", "text/html"), ("*/*", "text/plain"), ("application/json", "text/plain")],
+)
+def test_page_is_for_browsers(http_with: HttpWith, accept: str, kind: str) -> None:
+    """A browser gets the page, which may load nothing from elsewhere; curl gets the text that it always got."""
+    answer = http_with()("GET", "/", headers={"accept": accept})
+
+    assert answer.headers["content-type"].startswith(kind)
+    assert answer.headers["vary"] == "accept"
+    assert ("default-src 'self'" in answer.headers.get("content-security-policy", "")) is (kind == "text/html")
+    assert "sandbox" in answer.text
+
+
+def test_parts_of_the_page_are_served_and_nothing_beside_them(http_with: HttpWith) -> None:
+    """Each part comes with its own type, and no other file of the machine."""
+    http = http_with()
+    types = {name: http("GET", f"/_sandbox/page/{name}").headers["content-type"] for name in _PARTS}
+
+    assert types["app.js"] == "text/javascript; charset=utf-8"
+    assert types["page.css"] == "text/css; charset=utf-8"
+    assert [http("GET", f"/_sandbox/page/{name}").status_code for name in ("page.py", "%2e%2e%2fpage.py")] == [404, 404]
+
+
+def test_tasks_are_those_of_the_key(http_with: HttpWith, clock: Clock) -> None:
+    """Newest first, with state, times and cost; other keys see nothing of them, and no key is refused."""
+    http = http_with(keys={"sandbox": 1.0, "other": 1.0})
+    first = http.create()
+    clock.now += 1
+    second = http.create(target=NO_FACE)
+    http.sandbox.advance()
+    seen = http("GET", "/_sandbox/tasks").json()
+
+    assert [(task["task_id"], task["status"], task["cost_usd"]) for task in seen["tasks"]] == [
+        (second, "failed", 0),
+        (first, "completed", USD),
+    ]
+    assert (seen["tasks"][1]["created_at"], seen["tasks"][1]["ended_at"]) == (NOW, NOW + 1)
+    assert seen["tasks"][0]["error"] == "no face found in the image"
+    assert (seen["total"], seen["balance_usd"], seen["spent_usd"]) == (2, 1 - USD, USD)
+    assert http("GET", "/_sandbox/tasks", headers={"x-api-key": "other"}).json()["tasks"] == []
+    assert http("GET", f"/_sandbox/tasks/{first}", headers={"x-api-key": "other"}).status_code == 404
+    assert http("GET", "/_sandbox/tasks", headers={}).status_code == 401
+
+
+def test_same_answer_is_not_sent_again(http_with: HttpWith) -> None:
+    """A look with the last ETag costs a 304 until something has changed."""
+    http = http_with()
+    task_id = http.create()
+    for path in ("/_sandbox/tasks", f"/_sandbox/tasks/{task_id}"):
+        known = {**http.headers, "if-none-match": http("GET", path).headers["etag"]}
+
+        assert http("GET", path, headers=known).status_code == 304
+    http.sandbox.advance()
+    assert http("GET", path, headers=known).status_code == 200
+
+
+@pytest.mark.parametrize("limit", ["0", "1001", "x", "-1", "9" * 30])
+def test_limit_that_cannot_be_is_refused(http_with: HttpWith, limit: str) -> None:
+    """The message says which there are."""
+    answer = http_with()("GET", f"/_sandbox/tasks?limit={limit}")
+
+    assert answer.status_code == 400
+    assert "from 1 to 1000" in answer.json()["message"]
+
+
+def test_limit_is_kept(http_with: HttpWith) -> None:
+    """One more than asked for is not listed, but counted."""
+    http = http_with()
+    http.create()
+    newest = http.create()
+    seen = http("GET", "/_sandbox/tasks?limit=1").json()
+
+    assert ([task["task_id"] for task in seen["tasks"]], seen["total"]) == ([newest], 2)
+
+
+def test_input_is_shown_until_the_task_ends(http_with: HttpWith) -> None:
+    """Pictures of people do not stay: after the end nothing shows what was sent."""
+    http = http_with()
+    task_id = http.create(target=b"a face")
+    before = http("GET", f"/_sandbox/tasks/{task_id}/input").json()["input"]
+    http.sandbox.advance()
+    after = http("GET", f"/_sandbox/tasks/{task_id}/input").json()["input"]
+
+    assert before["target_image"] == base64_of(b"a face")
+    assert after is None
+    assert base64_of(b"a face") not in http("GET", f"/_sandbox/tasks/{task_id}").text
+
+
+def test_task_shows_what_a_look_answers_and_its_money(http_with: HttpWith, clock: Clock) -> None:
+    """The JSON is the API's own; every movement of money for the task is listed."""
+    http = http_with()
+    task_id = http.create(target=NO_FACE)
+    clock.now += 2
+    http.sandbox.advance()
+    seen = http("GET", f"/_sandbox/tasks/{task_id}").json()
+
+    assert seen["data"] == http.task(task_id)
+    assert seen["ledger"] == [
+        {"at": NOW, "reason": "charge", "usd": -USD},
+        {"at": NOW + 2, "reason": "refund", "usd": USD},
+    ]
+
+
+def test_files_are_shown_where_the_page_is(http_with: HttpWith) -> None:
+    """The page may load nothing from elsewhere, also when the API names another address."""
+    http = http_with(public_url="https://me.test")
+    task_id = http.create()
+    http.sandbox.advance()
+    seen = http("GET", f"/_sandbox/tasks/{task_id}").json()
+
+    assert seen["task"]["output"]["image_url"].startswith(f"{BASE_URL}/files/")
+    assert seen["data"]["output"]["image_url"].startswith("https://me.test/files/")
+
+
+def test_attempts_to_tell_a_webhook_are_kept(http_with: HttpWith, clock: Clock) -> None:
+    """Each with its time and its answer or the kind of its failure; what may be secret in the endpoint is not kept."""
+    answers: list[Any] = [503, URLError(ConnectionRefusedError(111, "https://me:password@me.test")), 204]
+
+    def send(*_sent: object) -> int:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return int(answer)
+
+    http = http_with(send_webhook=send)
+    task_id = http.create(config=WEBHOOK)
+    for _ in range(4):
+        http.sandbox.advance()
+        clock.now += 5
+    webhook = http("GET", f"/_sandbox/tasks/{task_id}").json()["webhook"]
+    tried = [(attempt["at"], attempt["status"], attempt["error"]) for attempt in webhook["attempts"]]
+
+    assert tried == [(NOW, 503, ""), (NOW + 5, None, "ConnectionRefusedError"), (NOW + 10, 204, "")]
+    assert {attempt["endpoint"] for attempt in webhook["attempts"]} == {"https://me.test/done"}
+    assert webhook["at_most"] == 3
+
+
+def test_looking_disturbs_nothing(http_with: HttpWith) -> None:
+    """What the page reads is no arrival, and takes no fault that is meant for a client."""
+    http = http_with(faults=(Fault("get_task", "refuse", 503), Fault("list_task_history", "refuse", 503)))
+    task_id = http.create()
+    noted = len(http.sandbox.arrivals)
+    for path in ("tasks", f"tasks/{task_id}", f"tasks/{task_id}/input", "about"):
+        assert http("GET", f"/_sandbox/{path}").status_code == 200
+
+    assert len(http.sandbox.arrivals) == noted
+    assert http.unchecked("GET", f"/api/v1/task/{task_id}").status_code == 503
+
+
+def test_page_knows_what_is_really_done(http_with: HttpWith) -> None:
+    """The engines and the sample pictures are named, and the pictures are there."""
+    http = http_with()
+    about = http("GET", "/_sandbox/about").json()
+
+    assert {"model": "Qubico/image-toolkit", "task_type": "face-swap"} in about["engines"]
+    assert about["samples"]
+    for name in about["samples"]:
+        assert http("GET", f"/_sandbox/samples/{name}").headers["content-type"].startswith("image/")
+    assert http("GET", "/_sandbox/samples/__init__.py").status_code == 404

@@ -1,0 +1,98 @@
+"""What the page at / shows of one account, the things that the API does not tell included.
+
+Rules of this file: it only reads. An answer of the same state is the same to the byte, so that its digest can stand for
+it. The input of a task is there while the task has not ended, and no longer; that is the store's rule.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from unitask_sandbox.bundle import CREDITS_PER_USD
+from unitask_sandbox.failures import TASK_NOT_FOUND, Refusal
+from unitask_sandbox.store import Store
+from unitask_sandbox.task import Task
+from unitask_sandbox.webhooks import ATTEMPTS
+
+
+class Overview:
+    """The tasks of one account.
+
+    Args:
+        store: Where they are.
+        account: Whose they are.
+        base_url: What the addresses of their files begin with.
+        told_url: What they begin with in the answers of the API.
+    """
+
+    def __init__(self, store: Store, account: str, base_url: str, told_url: str) -> None:
+        self._store = store
+        self._account = account
+        self._base_url = base_url
+        self._told_url = told_url
+
+    def tasks(self, limit: int) -> dict[str, Any]:
+        """The newest tasks, how many there are in all, and the money of the account in USD."""
+        total, found = self._store.history(self._account, float("-inf"), float("inf"), None, limit, 0)
+        account = self._store.account(self._account)
+        return {
+            "tasks": [_row(task, self._base_url) for _, task in found],
+            "total": total,
+            "balance_usd": _usd(account.balance),
+            "spent_usd": _usd(account.starting - account.balance),
+        }
+
+    def task(self, task_id: str) -> dict[str, Any]:
+        """One task: its row, what a look answers, the movements of money and the attempts to tell its webhook.
+
+        Raises:
+            Refusal: 404, the account has no such task.
+        """
+        task = self._found(task_id)
+        return {
+            "task": _row(task, self._base_url),
+            "data": task.body(self._told_url),
+            "ledger": [
+                {"at": at, "reason": reason, "usd": _usd(credits_)}
+                for at, reason, credits_ in self._store.movements(task_id)
+            ],
+            "webhook": {
+                "attempts": [asdict(attempt) for attempt in self._store.attempts(task_id)],
+                "at_most": ATTEMPTS,
+            },
+        }
+
+    def given(self, task_id: str) -> dict[str, Any]:
+        """The input of a task as it was sent; None once the task has ended.
+
+        Raises:
+            Refusal: 404, the account has no such task.
+        """
+        return {"input": self._store.given(task_id) if self._found(task_id).ended_at is None else None}
+
+    def _found(self, task_id: str) -> Task:
+        task = self._store.task(task_id)
+        if task is None or task.account != self._account:
+            raise Refusal(404, TASK_NOT_FOUND)
+        return task
+
+
+def _row(task: Task, base_url: str) -> dict[str, Any]:
+    return {
+        "task_id": task.task_id,
+        "model": task.model,
+        "task_type": task.task_type,
+        "status": task.status,
+        "created_at": task.created_at,
+        "started_at": task.started_at,
+        "ended_at": task.ended_at,
+        "cost_usd": _usd(task.consume),
+        "error": task.error.get("raw_message") or task.error.get("message") or "",
+        "simulated": "simulated" in task.meta,
+        "output": task.body(base_url)["output"],
+    }
+
+
+def _usd(credits_: int) -> float:
+    return credits_ / CREDITS_PER_USD

@@ -1,0 +1,119 @@
+"""The page at / for people who look at the sandbox in a browser, and what it reads under /_sandbox/.
+
+The page is plain files of the folder page/, without a build step; it creates, cancels and uploads through the API
+itself. Rules of this file: nothing is changed here, everything of an account needs its key, and looking leaves no trace
+among the arrivals and takes no fault from the script, so that the page does not disturb what is tested beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from unitask_sandbox import samples
+from unitask_sandbox.engines import ENGINES
+from unitask_sandbox.failures import Refusal
+from unitask_sandbox.operations import KEY_HEADER, base_url, sandbox_of
+from unitask_sandbox.overview import Overview
+
+MOST_TASKS = 1000
+POLICY = (
+    "default-src 'self'; img-src 'self' data: blob:; media-src 'self' data: blob:; object-src 'none'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+_FOLDER = Path(__file__).with_name("page")
+_TYPES = {".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_PARTS = {path.name: path for path in _FOLDER.iterdir() if path.suffix in _TYPES}
+_SAMPLES = {path.name: path for path in (samples.ASTRONAUT, samples.GRACE_HOPPER)}
+
+
+def is_wanted(request: Request) -> bool:
+    """Whether it is a browser that asks."""
+    return "text/html" in request.headers.get("accept", "")
+
+
+def page() -> Response:
+    """The page itself; its parts come from /_sandbox/page/."""
+    return _file(_PARTS["index.html"], {"content-security-policy": POLICY, "referrer-policy": "no-referrer"})
+
+
+def routes() -> list[Route]:
+    """What the page reads, besides the API and /openapi.json."""
+    return [
+        Route("/_sandbox/page/{name}", _part),
+        Route("/_sandbox/samples/{name}", _sample),
+        Route("/_sandbox/about", _about),
+        Route("/_sandbox/tasks", _tasks),
+        Route("/_sandbox/tasks/{task_id}", _task),
+        Route("/_sandbox/tasks/{task_id}/input", _input),
+    ]
+
+
+async def _part(request: Request) -> Response:
+    return _file(_named(_PARTS, request))
+
+
+async def _sample(request: Request) -> Response:
+    return FileResponse(_named(_SAMPLES, request))
+
+
+async def _about(request: Request) -> Response:
+    settings = sandbox_of(request).settings
+    return JSONResponse(
+        {
+            "speed": settings.speed,
+            "defects": sorted(settings.defects),
+            "engines": [{"model": model, "task_type": task_type} for model, task_type in sorted(ENGINES)],
+            "samples": list(_SAMPLES),
+        }
+    )
+
+
+async def _tasks(request: Request) -> Response:
+    limit = request.query_params.get("limit", "100")
+    if not (limit.isascii() and limit.isdecimal() and 1 <= int(limit[:5]) <= MOST_TASKS):
+        raise Refusal(400, f"limit {limit[:20]!r}: give a number from 1 to {MOST_TASKS}")
+    return _if_changed(request, await run_in_threadpool(_overview(request).tasks, int(limit)))
+
+
+async def _task(request: Request) -> Response:
+    return _if_changed(request, await run_in_threadpool(_overview(request).task, request.path_params["task_id"]))
+
+
+async def _input(request: Request) -> Response:
+    return JSONResponse(await run_in_threadpool(_overview(request).given, request.path_params["task_id"]))
+
+
+def _overview(request: Request) -> Overview:
+    here = str(request.base_url)  # what the page may load, whatever others are told
+    return sandbox_of(request).overview(request.headers.get(KEY_HEADER), here, base_url(request))
+
+
+def _if_changed(request: Request, value: dict[str, Any]) -> Response:
+    """The value as JSON; 304 when the browser has this one already."""
+    content = json.dumps(value).encode()
+    tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+    headers = {"etag": tag, "cache-control": "no-cache", "vary": KEY_HEADER}
+    if request.headers.get("if-none-match") == tag:
+        return Response(None, 304, headers)
+    return Response(content, 200, headers, "application/json")
+
+
+def _named(files: dict[str, Path], request: Request) -> Path:
+    name: str = request.path_params["name"]
+    if name not in files:
+        raise Refusal(404, f"the page has no file {name[:100]!r}")
+    return files[name]
+
+
+def _file(path: Path, headers: dict[str, str] | None = None) -> Response:
+    kept = {"cache-control": "no-cache", "vary": "accept", "x-content-type-options": "nosniff", **(headers or {})}
+    return FileResponse(path, headers=kept, media_type=_TYPES[path.suffix])

@@ -1,0 +1,114 @@
+// The frame: which view the address asks for, the key, the colours, the balance.
+
+import { key, look, poke } from "./api.js";
+import { h } from "./dom.js";
+import { showForm } from "./form.js";
+import { showReference } from "./reference.js";
+import { load } from "./spec.js";
+import { showTasks } from "./tasks.js";
+import { usd } from "./words.js";
+
+const VIEWS = {
+  tasks: [showTasks, "tasks"],
+  task: [showTasks, "tasks"],
+  new: [showForm, "new"],
+  reference: [showReference, "reference"],
+};
+const TITLES = { tasks: "Tasks", new: "New task", reference: "Reference" };
+
+const main = document.querySelector("#main");
+const trouble = document.querySelector("#trouble");
+const balance = document.querySelector("#balance");
+let [view, shown] = [null, null];
+
+function route(event) {
+  if (location.hash && !location.hash.startsWith("#/")) return;
+  const [word, ...rest] = location.hash.slice(2).split("/").map(decode);
+  const [show, name] = VIEWS[word] ?? VIEWS.tasks;
+  if (name !== shown) {
+    view?.close();
+    view = show(main, onOverview);
+    shown = name;
+    for (const link of document.querySelectorAll("[data-view]")) {
+      if (link.dataset.view === name) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+    }
+    scrollTo(0, 0);
+  }
+  document.title = `${[rest[0] && name !== "tasks" && rest[0], TITLES[name]].filter(Boolean).join(" · ")} · unitask sandbox`;
+  view.open(...(word === "tasks" ? [] : rest));
+  if (event && document.activeElement === document.body) main.focus({ preventScroll: true }); // what had it is gone
+  if (name !== "tasks") look("tasks?limit=1").then(onOverview, (error) => onOverview(null, error));
+}
+
+function decode(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
+function onOverview(body, error) {
+  if (body) balance.replaceChildren(h("strong", {}, usd(body.balance_usd)), " left");
+  trouble.hidden = !error;
+  if (!error) return;
+  const unknown = `The sandbox does not know the key "${key.shown()}". Choose another one above, or start it with --key KEY=USD.`;
+  trouble.textContent =
+    error.status === 401
+      ? unknown
+      : error.status
+        ? error.message
+        : "The sandbox does not answer. This page goes on as soon as it does.";
+}
+
+function setUpKey() {
+  const box = document.querySelector("#key");
+  const field = document.querySelector("#key-value");
+  const show = () => (document.querySelector("#key-shown").textContent = key.shown());
+  show();
+  box.addEventListener("toggle", () => {
+    if (!box.open) return;
+    field.value = key.get();
+    field.select();
+  });
+  box.querySelector("form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    box.open = false;
+    key.set(field.value.trim());
+    show();
+    balance.replaceChildren();
+    view?.close();
+    shown = null;
+    location.hash = "#/tasks";
+    route();
+    box.querySelector("summary").focus();
+  });
+  document.addEventListener("click", (event) => box.contains(event.target) || (box.open = false));
+  box.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    box.open = false;
+    box.querySelector("summary").focus();
+  });
+}
+
+function setUpColours() {
+  const select = document.querySelector("#theme");
+  select.value = document.documentElement.dataset.theme;
+  select.addEventListener("change", () => {
+    document.documentElement.dataset.theme = select.value;
+    localStorage.setItem("theme", select.value);
+  });
+}
+
+setUpKey();
+setUpColours();
+try {
+  await load();
+  addEventListener("hashchange", route);
+  addEventListener("online", poke);
+  route();
+} catch (error) {
+  trouble.hidden = false;
+  trouble.textContent = `The page could not read the spec: ${error.message}. Load it again.`;
+}

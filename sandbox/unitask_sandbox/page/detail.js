@@ -1,0 +1,330 @@
+// One task: what it made, what it was given, its times, its money, its webhook and its JSON.
+
+import { call, look, poke, watch } from "./api.js";
+import { badge, copyButton, h, json, uniqueId } from "./dom.js";
+import { held } from "./held.js";
+import { addresses, figure, inValue, kindOf } from "./media.js";
+import { nameOf } from "./spec.js";
+import { duration, moment, usd } from "./words.js";
+
+export function showTask(side, id) {
+  const head = h("header", { class: "detail-head" });
+  const body = h("div", { class: "detail-body" }, h("p", { class: "hint" }, "Looking…"));
+  const panel = h(
+    "article",
+    { class: "detail", "aria-label": "Task" },
+    h("a", { class: "back", href: "#/tasks" }, "← All tasks"),
+    head,
+    body,
+  );
+  side.replaceChildren(panel);
+  const parts = new Map();
+  let [asked, last] = [null, null];
+
+  const stop = watch(`tasks/${encodeURIComponent(id)}`, ({ body: seen, error }) => {
+    if (error?.status === 404) body.replaceChildren(h("p", { class: "problem" }, `This key has no task ${id}.`));
+    if (seen) update((last = seen));
+  });
+
+  function update(seen) {
+    const { task, data, ledger, webhook } = seen;
+    if (task.ended_at === null && !held(id) && asked === null) askInput();
+    part("head", head, [task], () => heading(task));
+    if (body.firstElementChild?.tagName !== "SECTION")
+      body.replaceChildren(
+        ...["error", "output", "input", "times", "webhook", "raw"].map((name) =>
+          h("section", { dataset: { part: name } }),
+        ),
+      );
+    fill("error", [task.error, data.error], () => problem(data));
+    fill("output", [task.status, task.output, task.simulated], () => output(task));
+    fill("input", [task.ended_at === null, Boolean(asked), Boolean(held(id))], () => input(task, asked));
+    body.classList.toggle(
+      "beside",
+      ["output", "input"].every((name) => body.querySelector(`[data-part=${name}] .medium`)),
+    );
+    fill("times", [task, ledger], () => times(task, ledger));
+    fill("webhook", [data.config?.webhook_config?.endpoint, webhook, task.status], () => hook(data, webhook, task));
+    fill("raw", [data], () => raw(id, data));
+  }
+
+  const fill = (name, values, make) => part(name, body.querySelector(`[data-part=${name}]`), values, make);
+
+  // A part is made anew only when its values are others: what plays goes on playing.
+  function part(name, element, values, make) {
+    const now = JSON.stringify(values);
+    if (parts.get(name) === now) return;
+    parts.set(name, now);
+    const made = make();
+    element.hidden = !made.length;
+    element.replaceChildren(...made);
+  }
+
+  async function askInput() {
+    asked = undefined;
+    try {
+      asked = (await look(`tasks/${encodeURIComponent(id)}/input`)).input ?? undefined;
+      update(last);
+    } catch {
+      // the task view says what is wrong
+    }
+  }
+
+  return { close: stop };
+}
+
+function heading(task) {
+  const again = held(task.task_id);
+  const trouble = h("p", { class: "problem", role: "alert", hidden: true });
+  const cancel = h(
+    "button",
+    {
+      type: "button",
+      class: "danger",
+      onclick: async () => {
+        cancel.disabled = true;
+        const answer = await call("DELETE", `/api/v1/task/${encodeURIComponent(task.task_id)}`);
+        if (answer.status !== 200) {
+          trouble.hidden = false;
+          trouble.textContent = answer.body?.message ?? `HTTP ${answer.status}`;
+        }
+        poke();
+      },
+    },
+    "Cancel",
+  );
+  return [
+    h(
+      "div",
+      { class: "title" },
+      h("h2", {}, nameOf(task)),
+      badge(task.status),
+      task.simulated &&
+        h("span", { class: "badge soft", title: "The sandbox has no engine for this task type." }, "simulated"),
+    ),
+    h("p", { class: "names" }, h("code", {}, task.model), h("code", {}, task.task_type)),
+    h(
+      "div",
+      { class: "idline" },
+      h("code", { class: "id" }, task.task_id),
+      copyButton(task.task_id, "Task id"),
+      again && h("a", { class: "button quiet", href: `#/new/${again.entry.name}/${task.task_id}` }, "Use again"),
+      task.status === "pending" && cancel,
+    ),
+    trouble,
+  ];
+}
+
+function problem(data) {
+  if (data.status !== "failed") return [];
+  const { code, message, raw_message } = data.error ?? {};
+  return [
+    h(
+      "div",
+      { class: "problem" },
+      h("strong", {}, raw_message || message || "failed"),
+      h("span", {}, `${raw_message && message ? `${message}, ` : ""}code ${code}`),
+    ),
+  ];
+}
+
+function output(task) {
+  const found = addresses(task.output);
+  if (!task.output)
+    return task.ended_at === null ? [h("h3", {}, "Output"), h("p", { class: "hint" }, "None yet.")] : [];
+  return [
+    h("h3", {}, "Output"),
+    found.length
+      ? h(
+          "div",
+          { class: "media" },
+          found.map(({ path, address }) => figure(address, kindOf(address), path)),
+        )
+      : json(task.output),
+    found.length &&
+      task.simulated &&
+      h(
+        "p",
+        { class: "hint" },
+        "Simulated: a small file of the right kind. The sandbox has no engine for this task type.",
+      ),
+  ].filter(Boolean);
+}
+
+function input(task, asked) {
+  const mine = held(task.task_id)?.input;
+  const given = mine ?? (task.ended_at === null ? asked : undefined);
+  const note = mine
+    ? "Held by this tab; the sandbox deletes the input of a task when it ends."
+    : task.ended_at === null
+      ? "Kept by the sandbox until the task ends."
+      : "Deleted: the sandbox keeps the input of a task only until it ends.";
+  if (!given) return [h("h3", {}, "Input"), h("p", { class: "hint" }, note)];
+  const shown = [];
+  const rest = {};
+  for (const [name, value] of Object.entries(given)) {
+    const several = Array.isArray(value) ? value : [value];
+    const media = several.map(inValue);
+    if (media.length && media.every(Boolean))
+      media.forEach((one) => shown.push(figure(one.source, one.kind, name, one.note)));
+    else rest[name] = value;
+  }
+  return [
+    h("h3", {}, "Input"),
+    h("p", { class: "hint" }, note),
+    shown.length && h("div", { class: "media small" }, shown),
+    Object.keys(rest).length && json(rest),
+  ].filter(Boolean);
+}
+
+function times(task, ledger) {
+  const { created_at: created, started_at: started, ended_at: ended } = task;
+  const rows = [["Created", moment(created)]];
+  if (started) rows.push(["Started", moment(started), `after ${duration(started - created)} pending`]);
+  if (ended)
+    rows.push([
+      "Ended",
+      moment(ended),
+      `after ${duration(ended - (started ?? created))} ${started ? "processing" : "pending"}`,
+    ]);
+  rows.push([
+    "Cost",
+    usd(task.cost_usd),
+    task.status === "failed" || task.status === "cancelled" ? "paid back" : undefined,
+  ]);
+  const bar =
+    started &&
+    ended &&
+    ended > created &&
+    h(
+      "div",
+      {
+        class: "bar",
+        role: "img",
+        "aria-label": `pending ${duration(started - created)}, processing ${duration(ended - started)}`,
+      },
+      h("i"),
+      h("b"),
+    );
+  if (bar) bar.style.setProperty("--share", (started - created) / (ended - created));
+  return [
+    h("h3", {}, "Times and cost"),
+    bar,
+    h(
+      "dl",
+      { class: "facts" },
+      rows.map(([name, value, note]) =>
+        h("div", {}, h("dt", {}, name), h("dd", {}, value, note && h("small", {}, note))),
+      ),
+    ),
+    table(
+      "Movements of money",
+      ["Time", "Reason", "USD"],
+      ledger.map((entry) => [moment(entry.at), entry.reason, usd(entry.usd)]),
+    ),
+  ].filter(Boolean);
+}
+
+function hook(data, webhook, task) {
+  const endpoint = data.config?.webhook_config?.endpoint ?? "";
+  if (!endpoint && !webhook.attempts.length) return [];
+  const notes = (data.logs ?? []).map((line) => h("p", { class: "hint" }, line.message));
+  const tried = webhook.attempts.length;
+  const delivered = webhook.attempts.some((attempt) => attempt.status >= 200 && attempt.status < 300);
+  const over = delivered
+    ? "delivered"
+    : tried >= webhook.at_most
+      ? `given up after ${tried} attempts`
+      : task.status === "cancelled"
+        ? "a cancelled task is not told of"
+        : task.ended_at === null
+          ? "told when the task ends"
+          : tried
+            ? "another attempt follows"
+            : "";
+  return [
+    h("h3", {}, "Webhook"),
+    h("p", {}, h("code", { class: "id" }, endpoint), " ", h("span", { class: "hint" }, over)),
+    ...notes,
+    tried &&
+      table(
+        "Attempts",
+        ["Time", "Answer", "Endpoint"],
+        webhook.attempts.map((attempt) => [
+          moment(attempt.at),
+          attempt.status === null ? attempt.error : `HTTP ${attempt.status}`,
+          attempt.endpoint,
+        ]),
+      ),
+  ].filter(Boolean);
+}
+
+function table(caption, heads, rows) {
+  if (!rows.length) return null;
+  return h(
+    "div",
+    { class: "scroll", tabindex: "0", role: "group", "aria-label": caption },
+    h(
+      "table",
+      {},
+      h("caption", {}, caption),
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          heads.map((name) => h("th", { scope: "col" }, name)),
+        ),
+      ),
+      h(
+        "tbody",
+        {},
+        rows.map((row) =>
+          h(
+            "tr",
+            {},
+            row.map((cell) => h("td", {}, cell)),
+          ),
+        ),
+      ),
+    ),
+  );
+}
+
+function raw(id, data) {
+  const path = `/api/v1/task/${encodeURIComponent(id)}`;
+  const place = h("div", { class: "answer", "aria-live": "polite" });
+  const ask = h(
+    "button",
+    {
+      type: "button",
+      class: "quiet",
+      title: "A request as your client sends it: it is noted among the arrivals, and meets faults.",
+      onclick: async () => {
+        try {
+          const { status, body, text, took } = await call("GET", path);
+          place.replaceChildren(
+            h("p", { class: "hint" }, `HTTP ${status} after ${duration(took)}`),
+            json(body ?? text),
+          );
+        } catch (error) {
+          place.replaceChildren(h("p", { class: "problem" }, `No answer: ${error.message}`));
+        }
+      },
+    },
+    `Send GET ${path.slice(0, 15)}…`,
+  );
+  const heading = uniqueId("raw");
+  return [
+    h(
+      "div",
+      { class: "titled" },
+      h("h3", { id: heading }, "JSON"),
+      copyButton(() => JSON.stringify(data, null, 2), "JSON"),
+      ask,
+    ),
+    json(data),
+    place,
+  ];
+}

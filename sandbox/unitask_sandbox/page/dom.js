@@ -1,0 +1,89 @@
+// Elements from values. Rule of the page: text from anywhere enters through `h`, as text; an address that is neither
+// http, https, blob nor a picture, film or sound of its own becomes no link and no source.
+
+const MEDIA_DATA = /^data:(image|video|audio)\//i;
+
+export function isSafe(address, name = "href") {
+  if (name === "src" && MEDIA_DATA.test(address)) return true;
+  try {
+    return ["http:", "https:", "blob:"].includes(new URL(address, document.baseURI).protocol);
+  } catch {
+    return false;
+  }
+}
+
+export function isOurs(address) {
+  try {
+    return new URL(address, document.baseURI).origin === location.origin;
+  } catch {
+    return false;
+  }
+}
+
+export function h(name, attributes = {}, ...children) {
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (typeof value === "function") element.addEventListener(key.slice(2), value);
+    else if (key === "dataset") Object.assign(element.dataset, value);
+    else if ((key === "href" || key === "src") && !isSafe(value, key)) continue;
+    else if (key === "value") element.value = value;
+    else element.setAttribute(key, value === true ? "" : value);
+  }
+  element.append(...children.flat(3).filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+export const badge = (status) => h("span", { class: "badge", dataset: { status } }, status);
+
+let last = 0;
+export const uniqueId = (name) => `${name}-${++last}`;
+
+export function say(words) {
+  document.querySelector("#news").textContent = words;
+}
+
+export function copyButton(text, what) {
+  const label = "Copy";
+  const button = h("button", { type: "button", class: "quiet copy", "aria-label": `${label} ${what}` }, label);
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(typeof text === "function" ? await text() : text);
+      button.textContent = "Copied";
+      say(`${what} copied`);
+    } catch {
+      button.textContent = "Not allowed";
+    }
+    setTimeout(() => (button.textContent = label), 1500);
+  });
+  return button;
+}
+
+// JSON with its parts told apart by colour. A text that is too long to read is cut; copying takes it whole.
+export function json(value, { cut = 240 } = {}) {
+  const block = h("pre", { class: "json", tabindex: "0" });
+  const put = (kind, text) => block.append(kind ? h("span", { class: kind }, text) : text);
+  const write = (node, margin) => {
+    if (node === null || typeof node !== "object") {
+      const long = typeof node === "string" && node.length > cut;
+      const shown = long ? `${node.slice(0, 60)}… (${node.length.toLocaleString("en")} characters)` : node;
+      put(node === null ? "null" : typeof node, JSON.stringify(shown));
+      return;
+    }
+    const parts = Array.isArray(node) ? node.map((item) => [null, item]) : Object.entries(node);
+    const [open, close] = Array.isArray(node) ? "[]" : "{}";
+    if (!parts.length) return put("", open + close);
+    put("", open);
+    parts.forEach(([key, part], index) => {
+      put("", `${index ? "," : ""}\n${margin}  `);
+      if (key !== null) {
+        put("name", JSON.stringify(key));
+        put("", ": ");
+      }
+      write(part, `${margin}  `);
+    });
+    put("", `\n${margin}${close}`);
+  };
+  write(value, "");
+  return block;
+}

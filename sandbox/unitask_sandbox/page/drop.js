@@ -1,0 +1,215 @@
+// A field for media: a place to drop files, a button to choose them, and an address instead.
+
+import { about } from "./spec.js";
+import { dataUri, upload } from "./api.js";
+import { FileValue } from "./code.js";
+import { h } from "./dom.js";
+import { bytes } from "./words.js";
+
+const IN_BODY = 4 * 1024 * 1024; // a larger file is uploaded, and its address sent
+const WORDS = { image: ["picture", "image/*"], video: ["video", "video/*"], audio: ["sound", "audio/*"] };
+
+export function mediaField(parts, rule, onChange) {
+  const [word, accept] = WORDS[rule.kind] ?? ["file", ""];
+  const items = [];
+  const most = rule.many ? Infinity : 1;
+  const shown = h("ul", { class: "chosen" });
+  const chooser = h("input", {
+    type: "file",
+    class: "hidden",
+    accept,
+    multiple: rule.many,
+    "aria-label": `${parts.name}: choose a ${word}`,
+    onchange: () => take([...chooser.files]),
+  });
+  const choose = h("button", { type: "button", onclick: () => chooser.click() }, `Choose a ${word}`);
+  const address = h("input", {
+    ...parts.describe,
+    type: "text",
+    inputmode: "url",
+    spellcheck: "false",
+    autocomplete: "off",
+    placeholder: rule.many ? "or an address, then Enter" : "or an address",
+    oninput: onChange,
+    onkeydown: addByEnter,
+  });
+  const zone = h(
+    "div",
+    { class: "zone" },
+    shown,
+    h("div", { class: "ways" }, h("span", {}, `Drop or paste a ${word} here`), choose, samples()),
+    chooser,
+    address,
+  );
+  let surplus = () => {};
+
+  zone.addEventListener("dragover", (event) => event.preventDefault());
+  zone.addEventListener("dragenter", () => zone.classList.add("over"));
+  zone.addEventListener("dragleave", (event) => zone.contains(event.relatedTarget) || zone.classList.remove("over"));
+  zone.addEventListener("drop", (event) => {
+    zone.classList.remove("over");
+    if (event.dataTransfer.files.length) offer(event, [...event.dataTransfer.files]);
+  });
+  zone.addEventListener(
+    "paste",
+    (event) => event.clipboardData.files.length && offer(event, [...event.clipboardData.files]),
+  );
+  parts.put(zone);
+
+  function offer(event, files) {
+    event.preventDefault();
+    event.stopPropagation();
+    take(files);
+  }
+
+  function samples() {
+    if (rule.kind !== "image") return null;
+    const take = (name) => async () => {
+      const content = await (await fetch(`_sandbox/samples/${encodeURIComponent(name)}`)).blob();
+      await put([new File([content], name, { type: content.type })]);
+    };
+    return h(
+      "span",
+      { class: "samples" },
+      "or a sample: ",
+      about.samples.map((name) =>
+        h(
+          "button",
+          { type: "button", class: "link", onclick: take(name) },
+          name.replace(/\.\w+$/, "").replaceAll("_", " "),
+        ),
+      ),
+    );
+  }
+
+  // Files beyond the number that the field takes are for the next field that is empty.
+  function take(files) {
+    const room = most === 1 ? 1 : files.length;
+    put(files.slice(0, room));
+    if (files.length > room) surplus(files.slice(room));
+  }
+
+  async function put(files) {
+    if (!files.length) return;
+    if (most === 1) items.length = 0;
+    for (const file of files) await add(new FileValue(file));
+  }
+
+  async function add(item) {
+    items.push(item);
+    parts.complain(null);
+    if (rule.accepts?.includes("url") || item.file?.size > IN_BODY) {
+      item.uploading = true;
+      draw();
+      try {
+        item.address = await upload(item.file);
+      } catch (error) {
+        items.splice(items.indexOf(item), 1);
+        parts.complain(`${item.file.name} was not uploaded: ${error.message}`);
+      }
+      item.uploading = false;
+    }
+    draw();
+  }
+
+  function addByEnter(event) {
+    if (event.key !== "Enter" || !rule.many || !address.value.trim()) return;
+    event.preventDefault();
+    items.push(address.value.trim());
+    address.value = "";
+    draw();
+  }
+
+  function draw() {
+    shown.replaceChildren(...items.map(chip));
+    zone.classList.toggle("full", items.length > 0);
+    address.hidden = most === 1 && items.length > 0;
+    chooser.value = "";
+    onChange();
+  }
+
+  function chip(item) {
+    const name = item.file?.name ?? item;
+    const size = h("small", {}, item.file ? bytes(item.file.size) : "address");
+    const remove = h(
+      "button",
+      {
+        type: "button",
+        class: "quiet",
+        "aria-label": `Remove ${name}`,
+        onclick: () => {
+          items.splice(items.indexOf(item), 1);
+          draw();
+          choose.focus();
+        },
+      },
+      "Remove",
+    );
+    if (item.file && rule.kind === "image") measure(item, size);
+    return h(
+      "li",
+      {},
+      preview(item),
+      h(
+        "span",
+        { class: "file-name" },
+        name,
+        h("br"),
+        size,
+        item.uploading && h("small", {}, " uploading…"),
+        item.address && h("small", {}, " uploaded"),
+      ),
+      remove,
+    );
+  }
+
+  async function measure(item, size) {
+    try {
+      const { width, height } = await createImageBitmap(item.file);
+      const over = rule.exclusive_max_side && Math.max(width, height) >= rule.exclusive_max_side;
+      size.textContent = `${width} × ${height}, ${bytes(item.file.size)}${over ? `; both sides must be below ${rule.exclusive_max_side}` : ""}`;
+    } catch {
+      size.textContent = `${bytes(item.file.size)}, not a picture that this browser reads`;
+    }
+  }
+
+  const value = (item) => (typeof item === "string" ? item : (item.address ?? item));
+  return {
+    read() {
+      if (items.some((item) => item.uploading)) throw new Error("A file is still being uploaded.");
+      const all = [...items.map(value), address.value.trim()].filter(Boolean);
+      if (!all.length) return undefined;
+      return rule.many ? all : all[0];
+    },
+    write(given) {
+      items.length = 0;
+      address.value = "";
+      for (const one of given === undefined ? [] : rule.many ? given : [given]) {
+        if (rule.many || typeof one !== "string") items.push(one);
+        else address.value = one;
+      }
+      draw();
+    },
+    takes: (file) => items.length < most && !address.value && file.type.startsWith(`${rule.kind}/`),
+    take,
+    onSurplus: (pass) => (surplus = pass),
+  };
+}
+
+function preview(item) {
+  if (!item.file) return null;
+  const kind = item.file.type.split("/", 1)[0];
+  if (kind === "image") return h("img", { src: item.preview, alt: "" });
+  if (kind === "video")
+    return h("video", { src: item.preview, muted: true, preload: "metadata", "aria-hidden": "true" });
+  return null;
+}
+
+// The value with every file in it as a data URI.
+export async function written(value) {
+  if (value instanceof FileValue) return dataUri(value.file);
+  if (Array.isArray(value)) return Promise.all(value.map(written));
+  if (!value || typeof value !== "object") return value;
+  const parts = await Promise.all(Object.entries(value).map(async ([name, part]) => [name, await written(part)]));
+  return Object.fromEntries(parts);
+}

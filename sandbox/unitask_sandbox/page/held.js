@@ -1,0 +1,11 @@
+// What this tab remembers of the tasks that were created in it: the sandbox forgets an input when its task ends.
+
+const MOST = 50;
+const kept = new Map();
+
+export function hold(taskId, entry, input) {
+  kept.set(taskId, { entry, input });
+  if (kept.size > MOST) kept.delete(kept.keys().next().value);
+}
+
+export const held = (taskId) => kept.get(taskId);

@@ -1,0 +1,82 @@
+// Pictures, films and sounds as they are shown. Only what is of this origin, or in the value itself, is loaded.
+
+import { FileValue } from "./code.js";
+import { h, isOurs, isSafe } from "./dom.js";
+
+const KINDS = {
+  image: ["png", "jpg", "jpeg", "webp", "gif", "bmp", "avif"],
+  video: ["mp4", "webm", "mov", "m4v"],
+  audio: ["wav", "mp3", "ogg", "m4a", "flac"],
+  model: ["glb", "gltf", "obj"],
+};
+const SIGNATURES = { iVBOR: "image/png", "/9j/": "image/jpeg", UklGR: "image/webp", R0lGO: "image/gif" };
+
+export function kindOf(address) {
+  const data = /^data:(image|video|audio)\//i.exec(address);
+  if (data) return data[1].toLowerCase();
+  const path = address.split(/[?#]/, 1)[0];
+  const extension = path.slice(path.lastIndexOf(".") + 1).toLowerCase();
+  return Object.keys(KINDS).find((kind) => KINDS[kind].includes(extension)) ?? "file";
+}
+
+// Every address in a value, with the path to it; one that stands there twice is named once.
+export function addresses(value, path = "", found = []) {
+  if (typeof value === "string" && /^https?:\/\//i.test(value)) {
+    if (!found.some((one) => one.address === value)) found.push({ path, address: value });
+  } else if (value && typeof value === "object" && !(value instanceof FileValue)) {
+    for (const [name, part] of Object.entries(value)) {
+      addresses(part, Array.isArray(value) ? `${path}[${name}]` : path ? `${path}.${name}` : name, found);
+    }
+  }
+  return found;
+}
+
+// A medium in an input, if the text is one.
+export function inValue(value) {
+  if (value instanceof FileValue)
+    return { source: value.preview, kind: value.file.type.split("/", 1)[0], note: value.file.name };
+  if (typeof value !== "string") return null;
+  if (/^data:(image|video|audio)\//i.test(value)) return { source: value, kind: kindOf(value), note: "in the request" };
+  const signature = value.length > 200 && Object.keys(SIGNATURES).find((head) => value.startsWith(head));
+  if (signature)
+    return { source: `data:${SIGNATURES[signature]};base64,${value}`, kind: "image", note: "base64 in the request" };
+  if (/^https?:\/\//i.test(value)) return { source: value, kind: kindOf(value), note: value };
+  return null;
+}
+
+export function figure(source, kind, caption, note) {
+  const name = note ?? source.slice(source.lastIndexOf("/") + 1);
+  const shown = source.startsWith("blob:") || source.startsWith("data:") || isOurs(source);
+  const link = /^https?:/i.test(source) && isSafe(source);
+  const label = [
+    h("span", { class: "field" }, caption),
+    link ? h("a", { href: source, target: "_blank", rel: "noreferrer", title: source }, name) : h("span", {}, name),
+  ];
+  const element = h(
+    "figure",
+    { class: `medium ${kind}` },
+    h(
+      "div",
+      { class: "frame" },
+      shown ? player(source, kind, caption) : h("p", { class: "hint" }, "Elsewhere: not loaded here."),
+    ),
+    h("figcaption", {}, label),
+  );
+  return element;
+}
+
+function player(source, kind, caption) {
+  const instead = (event) =>
+    event.target.replaceWith(h("p", { class: "hint" }, "The browser cannot show this file, or it is gone."));
+  if (kind === "image")
+    return h(
+      "a",
+      { href: source, target: "_blank", rel: "noreferrer" },
+      h("img", { src: source, alt: caption, onerror: instead }),
+    );
+  if (kind === "video")
+    return h("video", { src: source, controls: true, preload: "metadata", "aria-label": caption, onerror: instead });
+  if (kind === "audio")
+    return h("audio", { src: source, controls: true, preload: "metadata", "aria-label": caption, onerror: instead });
+  return h("a", { class: "file", href: source, download: "" }, kind === "model" ? "3-D model" : "File");
+}

@@ -1,0 +1,113 @@
+// The spec, as /openapi.json has it: task types, schemas, prices, operations.
+
+import { usd } from "./words.js";
+
+export let spec = null;
+export let about = null;
+
+export async function load() {
+  const read = async (path) => (await fetch(path)).json();
+  [spec, about] = await Promise.all([read("openapi.json"), read("_sandbox/about")]);
+}
+
+export function resolved(node) {
+  const refs = [];
+  while (node?.$ref && !refs.includes(node.$ref)) {
+    refs.push(node.$ref);
+    const { $ref, ...beside } = node;
+    const target = $ref
+      .slice(2)
+      .split("/")
+      .reduce((part, step) => part?.[step.replaceAll("~1", "/").replaceAll("~0", "~")], spec);
+    node = { ...target, ...beside };
+  }
+  return node ?? {};
+}
+
+// A value that may be null is asked for like one that may not: leaving the field empty leaves it out.
+export function asked(schema) {
+  const rule = resolved(schema);
+  const kinds = (rule.anyOf ?? rule.oneOf ?? []).filter((kind) => kind.type !== "null");
+  if (kinds.length) return { ...resolved(kinds[0]), description: rule.description ?? resolved(kinds[0]).description };
+  return Array.isArray(rule.type) ? { ...rule, type: rule.type.find((type) => type !== "null") } : rule;
+}
+
+export const taskTypes = () => spec["x-tasks"];
+export const taskType = (name) => taskTypes().find((entry) => entry.name === name);
+export const inputOf = (entry) => resolved({ $ref: `#/components/schemas/${entry.input}` });
+
+// Of several task types with one name on the wire, the one that matches any input.
+export function nameOf({ model, task_type }) {
+  const named = taskTypes().filter((entry) => entry.model === model && entry.task_type === task_type);
+  return (named.find((entry) => !entry.match) ?? named[0])?.name ?? task_type;
+}
+
+export const isReal = (entry) =>
+  about.engines.some((engine) => engine.model === entry.model && engine.task_type === entry.task_type);
+
+export function operations() {
+  const found = [];
+  for (const [path, item] of Object.entries(spec.paths)) {
+    for (const method of ["get", "post", "put", "patch", "delete"]) {
+      const operation = item[method];
+      if (!operation) continue;
+      const parameters = [...(item.parameters ?? []), ...(operation.parameters ?? [])].map(resolved);
+      found.push({ ...operation, path, method: method.toUpperCase(), parameters });
+    }
+  }
+  return found;
+}
+
+export const operation = (name) => operations().find((one) => one.operationId === name);
+
+export function sources(ids = []) {
+  return ids.map((id) => {
+    const source = spec["x-sources"][id] ?? {};
+    return [source.page ?? id, source.date].filter(Boolean).join(", ");
+  });
+}
+
+// What a task type costs, as lines; the first is all of it when nothing else decides.
+export function prices(entry) {
+  const price = entry.price;
+  if (!price) return ["No page says what it costs."];
+  const unit = price.per ? ` per ${price.per}` : "";
+  return [price, ...(price.more ?? [])].map((rate) => {
+    const when = Object.entries(rate.when ?? {}).map(([name, value]) => `${name} is ${wanted(value)}`);
+    return `${usd(rate.usd)}${unit}${when.length ? ` when ${when.join(" and ")}` : ""}`;
+  });
+}
+
+const wanted = (value) =>
+  Array.isArray(value) ? value.join(" or ") : value?.at_most !== undefined ? `at most ${value.at_most}` : String(value);
+
+export const hasFlatPrice = ({ price }) =>
+  Boolean(price) && !["when", "more", "count", "unless", "absent"].some((part) => part in price);
+
+export function media(schema) {
+  const rule = asked(schema);
+  const many = rule.type === "array";
+  const found = many ? asked(rule.items ?? {}) : rule;
+  return found["x-media"] ? { ...found["x-media"], many } : null;
+}
+
+// What a value must be, in words.
+export function limits(schema) {
+  const rule = { ...resolved(schema), ...asked(schema) };
+  const say = (part, soft) => [
+    part.minimum !== undefined && `from ${part.minimum}`,
+    part.exclusiveMinimum !== undefined && `above ${part.exclusiveMinimum}`,
+    part.maximum !== undefined && `${soft}at most ${part.maximum}`,
+    part.exclusiveMaximum !== undefined && `${soft}below ${part.exclusiveMaximum}`,
+    part.maxLength !== undefined && `${soft}at most ${part.maxLength} characters`,
+    part.minItems !== undefined && `${soft}at least ${part.minItems}`,
+    part.maxItems !== undefined && `${soft}at most ${part.maxItems}`,
+  ];
+  const picture = media(schema);
+  return [
+    ...say(rule, ""),
+    ...say(rule["x-advisory"] ?? {}, "as documented "),
+    picture?.formats && picture.formats.join(", "),
+    picture?.exclusive_max_side && `both sides below ${picture.exclusive_max_side} pixels`,
+  ].filter(Boolean);
+}
