@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import unitask_sandbox
-from unitask_sandbox import inputs
 from unitask_sandbox.engines import (
     ENGINES,
     Engine,

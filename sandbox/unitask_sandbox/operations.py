@@ -114,12 +114,12 @@ async def _edit_image(request: Request) -> dict[str, Any]:
 
 
 async def _create_legacy_task(request: Request) -> dict[str, Any]:
-    given = key_of(request), await _body(request), base_url(request), operation_of(request)
+    given = key_of(request), await read_body(request), base_url(request), operation_of(request)
     return legacy.accepted(await run_in_threadpool(sandbox_of(request).accept, *given))
 
 
 async def _get_legacy_task(request: Request) -> dict[str, Any]:
-    operation, body, sandbox = operation_of(request), await _body(request), sandbox_of(request)
+    operation, body, sandbox = operation_of(request), await read_body(request), sandbox_of(request)
 
     def look() -> dict[str, Any]:
         task_id = request.path_params.get("task_id")

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -108,7 +109,7 @@ class Sandbox:
         Raises:
             Refusal: 429, the account sends more requests than it may.
         """
-        if self._is_known(key) and (wait := self._rate.take(_hashed(key or ""))):
+        if self._is_known(key) and (wait := self._rate.take(hashed(key or ""))):
             raise Refusal(429, TOO_MANY_REQUESTS, retry_after=math.ceil(wait))
 
     def accept(self, key: str | None, body: bytes, base_url: str = "", operation: str = "create_task") -> Task:
