@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from unitask_sandbox.pictures import scene, upscaling, waifu2x
+from unitask_sandbox.pictures.matting import remove_background
 from unitask_sandbox.pictures.segmenting import segment
 
 from .local import Http, HttpWith
@@ -134,6 +135,14 @@ def test_background_is_removed(http_with: HttpWith) -> None:
     assert not pixels(data)[alpha == 0].any()
     assert task["meta"]["notes"] == ["rmbg_model 'BEN2' is not here: u2netp was taken"]
     assert b"synthetic: background removed by the unitask sandbox" in data
+
+
+def test_background_of_a_small_picture_is_removed() -> None:
+    """A picture smaller than what the network looks at is enlarged for it: the same is found as in the large one."""
+    small = pixels(remove_background(encoded(resized(ASTRONAUT, 100, 100))))[..., 3] > 127
+    large = resized(remove_background(ASTRONAUT), 100, 100)[..., 3] > 127
+
+    assert (small & large).sum() > 0.8 * (small | large).sum()
 
 
 # What a word names.

@@ -91,7 +91,9 @@ class _Network:
 
     def salience(self, picture: Pixels) -> Floats:
         """Return a ``(320, 320)`` map, 0 to 1, of a picture of any size."""
-        small = as_floats(cv2.resize(picture, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA))[..., ::-1]
+        # Means of areas for what is larger; what is smaller must stay sharp, or little of it is found.
+        way = cv2.INTER_AREA if min(picture.shape[:2]) > _SIDE else cv2.INTER_CUBIC
+        small = as_floats(cv2.resize(picture, (_SIDE, _SIDE), interpolation=way))[..., ::-1]
         shown = (small / max(float(small.max()), 1.0) - as_floats(_MEAN)) / as_floats(_DEVIATION)
         with self._lock:
             self._network.setInput(np.ascontiguousarray(shown.transpose(2, 0, 1)[None], np.float32))
