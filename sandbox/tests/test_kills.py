@@ -30,6 +30,7 @@ from .local import MODEL, PRICE, TASK_TYPE, base64_of
 
 KILLS = 50
 IN_THE_START = 5  # of them before the server accepts connections
+WITH_SWAPS = 15  # of them, the last ones, while engines work; their processes take most of the time
 THREADS = 3
 REQUESTS = 24  # at most, between two kills
 USD = 1000.0
@@ -49,10 +50,10 @@ def small(name: str) -> str:
 ASTRONAUT, HOPPER = small("astronaut.png"), small("grace_hopper.jpg")
 
 
-def creation(draw: random.Random, webhook: str) -> dict[str, Any]:
-    """A create: mostly of a simulated task, and now and then of a swap, which may fail."""
+def creation(draw: random.Random, webhook: str, swaps: float) -> dict[str, Any]:
+    """A create: of a simulated task, or with a probability of a swap, which may fail."""
     config = {"webhook_config": {"endpoint": webhook}} if draw.random() < 0.2 else {}
-    if draw.random() < 0.94:
+    if draw.random() >= swaps:
         given: dict[str, Any] = {"prompt": "a lighthouse", "width": 64, "height": 64}
         return {"model": "Qubico/flux1-schnell", "task_type": "txt2img", "input": given, "config": config}
     given = {"target_image": draw.choice([ASTRONAUT, "bm90IGEgcGljdHVyZQ=="]), "swap_image": HOPPER}
@@ -64,6 +65,7 @@ class Load:
 
     def __init__(self, webhook: str) -> None:
         self.webhook = webhook
+        self.swaps = 0.0
         self.created: list[str] = []
         self.webhooks: set[str] = set()
         self.cancelled: set[str] = set()
@@ -102,7 +104,7 @@ class Load:
                 self._look(call, task_id)
 
     def _create(self, call: Any) -> None:
-        body = creation(random.Random(len(self.created)), self.webhook)
+        body = creation(random.Random(len(self.created)), self.webhook, self.swaps)
         status, answer = call("POST", "/api/v1/task", body)
         assert status == 200, answer
         task_id = json.loads(answer)["data"]["task_id"]
@@ -236,6 +238,7 @@ def test_killed_server_loses_nothing_that_it_answered(tmp_path: Path) -> None:
         load = Load(webhook)
         with closing(Servers(tmp_path / "data", errors)) as servers:
             for number in range(KILLS):
+                load.swaps = 0.4 if number >= KILLS - WITH_SWAPS else 0.0
                 servers.start()
                 if number % (KILLS // IN_THE_START):
                     kill_under_load(servers, load, draw, failures)

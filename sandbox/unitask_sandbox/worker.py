@@ -195,6 +195,8 @@ def _outcome(engine: Engine, given: Mapping[str, Any]) -> EngineResult | TaskFai
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which then closes the pipe
+    if sys.platform != "win32":
+        os.nice(5)  # on a core that both share, requests are answered first
     private = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what an engine's library prints must not end up among the answers
     work(sys.stdin.buffer, private)
