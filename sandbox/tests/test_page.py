@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pytest
 from PIL import Image
 from unitask_sandbox.samples import ASTRONAUT, GRACE_HOPPER
 
@@ -183,6 +184,9 @@ def test_narrow_screen_needs_no_sideways_scrolling(browser: Any, expect: Any, se
             page.evaluate("(hash) => { location.hash = hash; }", f"#/{view}")
             expect(page.locator("main h1").first).to_be_visible()
 
+            cut_off = "(all) => all.filter((one) => one.getBoundingClientRect().right > innerWidth).length"
+            beyond = page.locator("main :is(h1, p, a, button, input, select, textarea)").evaluate_all(cut_off)
+            assert beyond == 0, view
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), view
 
 
@@ -250,6 +254,31 @@ def test_hostile_words_are_words(page: Any, expect: Any, serve: Any) -> None:
 
     assert [one for one in addresses if not one.startswith((f"{site.url}/", "http://", "https://"))] == []
     assert page.locator("main script, main img[onerror]").count() == 0
+
+
+@pytest.mark.parametrize(
+    ("address", "is_link"),
+    [
+        ("https://me.test/a.png", True),
+        ("#/tasks", True),
+        ("javascript:alert(1)", False),
+        (" JavaScript:alert(1)", False),
+        ("data:text/html,<script>alert(1)</script>", False),
+        ("file:///etc/passwd", False),
+    ],
+)
+def test_only_addresses_of_the_web_are_links(page: Any, serve: Any, address: str, is_link: bool) -> None:
+    """Wherever the page makes an element, an address that could run or read something is left out."""
+    page.goto(serve().url)
+    made = page.evaluate(
+        """async (address) => {
+            const { h, isSafe } = await import("./_sandbox/page/dom.js");
+            return [h("a", { href: address }).hasAttribute("href"), isSafe(address, "src")];
+        }""",
+        address,
+    )
+
+    assert made == [is_link, is_link]
 
 
 def test_looking_at_a_task_as_a_client_does(page: Any, expect: Any, serve: Any) -> None:

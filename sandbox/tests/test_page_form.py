@@ -77,7 +77,7 @@ def test_what_the_api_refuses_stands_at_the_field(page: Any, expect: Any, serve:
     expect(steps).to_have_attribute("aria-invalid", "true")
     expect(page.locator("[data-field=width] .field-error")).to_contain_text("input.width")
     expect(steps).to_be_focused()
-    expect(page.get_by_role("alert").filter(has_text="HTTP 400")).to_be_visible()
+    expect(page.get_by_role("alert").filter(has_text="HTTP 400")).to_contain_text("See what is marked below.")
     page.goto(f"{site.url}/#/new/FaceSwap")
     page.get_by_role("button", name="Create task").click()
     expect(page.locator("[data-field=swap_image] .field-error")).to_contain_text("required")

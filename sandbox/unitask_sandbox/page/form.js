@@ -28,7 +28,7 @@ function choose(name) {
     "section",
     { class: "intro" },
     h("h1", {}, name ? `There is no task type ${name}` : "New task"),
-    h("p", {}, "Choose a task type. Each form is made from the spec; nothing leaves this machine."),
+    h("p", {}, "Choose a task type. Each form is made from the spec; the work is done on this machine."),
     h("h2", {}, "Really done here"),
     h(
       "ul",
