@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import unitask_sandbox
+from unitask_sandbox import bundle
 from unitask_sandbox.engines import (
     ENGINES,
     Engine,
@@ -21,7 +22,6 @@ from unitask_sandbox.engines import (
     registry,
     run,
     simulate,
-    simulated,
 )
 from unitask_sandbox.engines.faceswap import face_swap as face_swap_engine
 from unitask_sandbox.engines.speech import zero_shot
@@ -74,11 +74,10 @@ def test_missing_extra_fails_the_task_and_is_named(
 
 def test_simulated_result_names_the_extra_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Simulated pictures are drawn by OpenCV as well."""
-    simulated._picture.cache_clear()
     monkeypatch.setitem(sys.modules, "cv2", None)  # an import of it fails
 
     with pytest.raises(TaskFailure, match=r"a simulated result needs the extra 'sandbox': pip install"):
-        simulate("FaceSwapOutput", {})
+        simulate(bundle.task_type("gemini", "nano-banana-2", {}), {"prompt": "a cat"})
 
 
 # Inputs.

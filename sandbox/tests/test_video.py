@@ -91,32 +91,34 @@ def test_result_is_marked_as_synthetic() -> None:
 
 def test_video_that_is_stored_turned_comes_back_upright() -> None:
     """As a phone stores what was filmed upright: the result needs no turning, and the face in it is replaced."""
-    lying = [np.ascontiguousarray(np.rot90(picture, -1)) for picture in moving(portrait()[:, 20:236], 3)]
+    upright = moving(portrait()[:, 20:236], 2)
+    lying = [np.ascontiguousarray(np.rot90(picture, -1)) for picture in upright]
     after, _ = swap(clip(lying, shape=lambda stream: stream.set_display_rotation(90)))
 
-    assert after.pictures[0].shape == (256, 216, 3)
+    assert difference(upright[0][:40], after.pictures[0][:40]) < 4
     assert face_distance(png(after.pictures[0]), HOPPER) < SAME_PERSON
 
 
 @pytest.mark.parametrize("colours", [1, 2, 5], ids=["BT.709", "unnamed", "BT.601"])
 def test_colours_are_kept(colours: int) -> None:
-    """The colour space is that of the given video, so that no player shows other colours."""
+    """The colour space is that of the given video, and the orange of the suit beside the face is no other."""
     given = clip(moving(portrait(), 2), colours=colours)
     before, (after, _) = watched(given), swap(given)
 
     assert after.colours == before.colours == colours
-    assert difference(before.pictures[0][:40], after.pictures[0][:40]) < 2
+    orange = [video.pictures[0][226:].mean((0, 1)) for video in (before, after)]
+    assert orange[1] == pytest.approx(orange[0], abs=0.8)
 
 
 def test_numbers_say_which_face_gets_which() -> None:
-    """Of two people, the right one alone gets the left one's face."""
+    """Of two people, the left one alone gets the right one's face, though that is the larger one."""
     both = np.hstack([portrait(), portrait(HOPPER, HOPPER_MIDDLE)])
     given = clip([both] * 3)
-    before, (after, _) = watched(given), swap(given, png(both), swap_faces_index="0", target_faces_index="1")
+    before, (after, _) = watched(given), swap(given, png(both), swap_faces_index="1", target_faces_index="0")
 
     for old, new in zip(before.pictures, after.pictures, strict=True):
-        assert face_distance(png(new[:, 256:]), ASTRONAUT) < SAME_PERSON
-        assert difference(old[:, :256], new[:, :256]) < 2
+        assert face_distance(png(new[:, :256]), HOPPER) < SAME_PERSON
+        assert difference(old[:, 256:], new[:, 256:]) < 3  # what the encoder makes of it
 
 
 def test_two_faces_change_places() -> None:
@@ -129,9 +131,9 @@ def test_two_faces_change_places() -> None:
 
 
 def test_face_that_leaves_and_comes_back_is_swapped_again() -> None:
-    """Frames without the face stay as they are."""
+    """Also where it comes back elsewhere; frames without the face stay as they are."""
     shown = moving(portrait(), 12)
-    given = clip([*[GREY] * 2, *shown[:3], *[GREY] * 3, *shown[3:6]])
+    given = clip([*[GREY] * 2, *shown[:3], *[GREY] * 3, *[np.roll(picture, 60, axis=1) for picture in shown[3:6]]])
     before, (after, meta) = watched(given), swap(given)
 
     assert meta == {"frames": 11, "frames_swapped": 6}
@@ -139,8 +141,8 @@ def test_face_that_leaves_and_comes_back_is_swapped_again() -> None:
     assert changed == [False] * 2 + [True] * 3 + [False] * 3 + [True] * 3
 
 
-def test_swapped_face_is_as_steady_as_the_given_one() -> None:
-    """Noise of the camera does not make the new face tremble."""
+def test_swapped_face_does_not_tremble() -> None:
+    """The noise of a camera moves the points of a still face; the new face hardly follows that."""
     noise = np.random.default_rng(1)
     still = [np.clip(portrait() + noise.normal(0, 3, (256, 256, 3)), 0, 255).astype(np.uint8) for _ in range(10)]
     given = clip(still)
@@ -150,7 +152,7 @@ def test_swapped_face_is_as_steady_as_the_given_one() -> None:
         faces = [picture[70:180, 80:180] for picture in video.pictures[4:]]
         return float(np.mean([difference(one, other) for one, other in pairwise(faces)]))
 
-    assert unrest(after) < 1.1 * unrest(before)
+    assert unrest(after) < 0.1 * unrest(before)  # 0.16 without the filter
 
 
 def test_one_euro_filter_steadies_what_is_still_and_follows_what_moves() -> None:

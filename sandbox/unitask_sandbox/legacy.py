@@ -173,7 +173,9 @@ def _toolkit(task: Task, base_url: str, file: Callable[[str], Path]) -> dict[str
 
 
 def _kling(task: Task, base_url: str, _file: Callable[[str], Path]) -> dict[str, Any]:
-    url = _output(task, base_url).get("video_url", "")
+    output = _output(task, base_url)
+    made = next(iter(output.get("works", [])), {}).get("video", {})
+    url = output.get("video_url") or made.get("resource", "")
     body = task.body(base_url)
     works = [{"resource": {"resource": url}}] if url else []  # where one client looks for it, 2025
     return {**body, "output": {"video_url": url, "works": works}}

@@ -109,7 +109,8 @@ class Courier:
         except Exception as error:  # whatever it is, it is this webhook's failure alone
             why = f"its address was not asked: {error}" if isinstance(error, NotFetched) else type(error).__name__
             _log.warning("the webhook of task %s was not delivered: %s", task.task_id, why)
-            return Attempt(self._clock(), told, None, type(error).__name__)
+            cause = getattr(error, "reason", None)  # of a URLError; its text could hold the address
+            return Attempt(self._clock(), told, None, type(cause if isinstance(cause, Exception) else error).__name__)
         attempt = Attempt(self._clock(), told, status)
         if not attempt.delivered:
             _log.warning("the webhook of task %s was answered with HTTP %d", task.task_id, status)

@@ -57,7 +57,8 @@ class Worker:
                 answer = _ask(process, order)
             except (OSError, EOFError, pickle.UnpicklingError):
                 answer = None
-            exceeded = guard.dismiss()
+            finally:
+                exceeded = guard.dismiss()
             if answer is None:
                 self._dispose()
                 raise TaskFailure(f"the engine {name_of(engine)} {exceeded or _end_of(process)}")

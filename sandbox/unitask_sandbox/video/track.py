@@ -64,13 +64,12 @@ class Tracks:
     def __init__(self, faces: Sequence[Face], rate: float) -> None:
         self._rate = rate
         self._last = list(faces)
-        self._lost = [False] * len(faces)
         self._smooth = [OneEuro(rate) for _ in faces]
         self._frames = 0
 
     def follow(self, picture: Pixels) -> list[Face | None]:
         """Return where each face is in the next frame, in the order of the first; None while it cannot be seen."""
-        found = [None if lost else _followed(picture, face) for face, lost in zip(self._last, self._lost, strict=True)]
+        found = [_followed(picture, face) for face in self._last]
         self._frames += 1
         if None in found or self._frames % LOOK_AGAIN == 0:
             found = self._found_again(picture, found)
@@ -90,7 +89,6 @@ class Tracks:
         return again
 
     def _kept(self, number: int, face: Face | None) -> Face | None:
-        self._lost[number] = face is None
         if face is None:
             self._smooth[number] = OneEuro(self._rate)
             return None
