@@ -218,7 +218,7 @@ def _map(place: _Place, rule: Rule) -> dict[str, Any]:
 
 def _array(place: _Place) -> list[Any]:
     rule = place.rule.get("items", {})
-    samples = cast("list[Any]", place.sample if isinstance(place.sample, list) else [])
+    samples = cast("list[object]", place.sample if isinstance(place.sample, list) else [])
     count = len(samples) or _SEVERAL.get(place.name, 1)
     if _first_kind(rule, DEEPEST) and place.maker.asked.count > 1:
         count = place.maker.asked.count
