@@ -90,6 +90,23 @@ def test_parts_of_a_film_add_up() -> None:
     assert numbers == list(range(first + second))
 
 
+def test_film_says_what_is_cut_off_its_last_blocks() -> None:
+    """Its sequence parameters (H.264, 7.3.2.1.1): 20 x 12 blocks of 16 pixels, less 3 and 7 times two of them."""
+    data = film(SCENE, (314, 178), 1)
+    content = data[data.index(b"\x67\x42\xc0") + 4 :][:16]
+    bits = iter(f"{int.from_bytes(content, 'big'):0{8 * len(content)}b}")
+
+    def number() -> int:
+        zeros = next(count for count, bit in enumerate(bits) if bit == "1")
+        return int("1" + "".join(next(bits) for _ in range(zeros)), 2) - 1
+
+    assert [number() for _ in range(4)] == [0, 4, 2, 1]
+    next(bits)
+    assert (number() + 1, number() + 1) == (20, 12)
+    assert "".join(next(bits) for _ in range(3)) == "111"
+    assert [number() for _ in range(4)] == [0, 3, 0, 7]
+
+
 def test_film_has_its_mark_where_players_look() -> None:
     """In the comment of the list that iTunes reads."""
     data = film(SCENE, (320, 180), 1)
