@@ -118,6 +118,15 @@ def test_songs_are_two_with_lengths_of_their_files() -> None:
         assert seconds_of(clip["audio_url"]) == pytest.approx(clip["metadata"]["duration"], abs=0.04)
     assert [song["duration"] for song in songs] == [seconds_of(song["song_path"]) for song in songs]
     assert songs[0]["id"] != songs[1]["id"]
+    assert all(song["finished"] for song in songs)
+
+
+@pytest.mark.parametrize(
+    ("entry", "extension"), [(SONG, "mp3"), (bundle.task_type("Qubico/tts", "zero-shot", {}), "wav")]
+)
+def test_sound_is_of_the_documented_format(entry: TaskType, extension: str) -> None:
+    """An MP3 where the spec says so, a WAV elsewhere."""
+    assert simulate(entry, {}).output["audio_url"][1] == extension
 
 
 def test_texts_are_marked_and_follow_from_the_input() -> None:
@@ -251,7 +260,7 @@ def test_absent_length_is_the_documented_one() -> None:
         {"prompt": "\N{SNOWMAN}" * 100_000},
         {"prompt": ["a"], "width": None},
     ],
-    ids=str,
+    ids=lambda given: str(given)[:40],
 )
 @pytest.mark.parametrize("entry", [FLUX, FILM, SONG], ids=named)
 def test_hostile_values_are_bounded(entry: TaskType, hostile: dict[str, Any]) -> None:
@@ -313,6 +322,15 @@ def test_picture_of_the_input_is_shown_dimmed(shown: File) -> None:
     """Its colours are there at half their brightness, in its size, below the words."""
     assert size_of(shown) == (400, 300)
     assert np.abs(pixels(shown)[:100].mean(axis=(0, 1)) - (20, 100, 20)).max() < 8
+
+
+def test_shape_that_is_asked_wins_over_that_of_a_picture() -> None:
+    """The picture is cut to it."""
+    given = {"prompt": "a", "image_urls": [base64_of(picture((40, 200, 40)))]}
+    entry = bundle.task_type("gemini", "nano-banana-pro", {})
+    sizes = [size_of(simulate(entry, {**given, **more}).output["image_url"]) for more in ({}, {"aspect_ratio": "1:1"})]
+
+    assert sizes == [(400, 300), (1024, 1024)]
 
 
 @pytest.mark.parametrize("data", [b"no picture", picture((1, 2, 3))[:60]], ids=["none", "cut off"])

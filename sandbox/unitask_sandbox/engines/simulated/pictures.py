@@ -178,7 +178,7 @@ def _write(canvas: Pixels, scene: Scene) -> None:
     room = width - 2 * margin
     scale = _scale("SIMULATED", room, height * 0.14)
     line = max(1, round(scale * 30))
-    small = max(min(width, height) / 950, 0.35)
+    small = max(min(width, height) / 800, 0.35)
     step = round(small * 38)
     lines = _lines(scene, room, small) if min(width, height) >= 96 else []
     top = max(0, height - (2 * margin + line + step * len(lines)))
