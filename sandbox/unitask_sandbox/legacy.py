@@ -174,8 +174,8 @@ def _toolkit(task: Task, base_url: str, file: Callable[[str], Path]) -> dict[str
 
 def _kling(task: Task, base_url: str, _file: Callable[[str], Path]) -> dict[str, Any]:
     output = _output(task, base_url)
-    made = next(iter(output.get("works", [])), {}).get("video", {})
-    url = output.get("video_url") or made.get("resource", "")
+    made: list[Any] = output.get("works", [])
+    url: str = output.get("video_url") or (made[0]["video"]["resource"] if made else "")
     body = task.body(base_url)
     works = [{"resource": {"resource": url}}] if url else []  # where one client looks for it, 2025
     return {**body, "output": {"video_url": url, "works": works}}
