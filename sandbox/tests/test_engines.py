@@ -74,6 +74,7 @@ def test_missing_extra_fails_the_task_and_is_named(
 
 def test_simulated_result_names_the_extra_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Simulated pictures are drawn by OpenCV as well."""
+    monkeypatch.delitem(sys.modules, "unitask_sandbox.engines.simulated.pictures", raising=False)
     monkeypatch.setitem(sys.modules, "cv2", None)  # an import of it fails
 
     with pytest.raises(TaskFailure, match=r"a simulated result needs the extra 'sandbox': pip install"):

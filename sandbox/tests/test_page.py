@@ -89,7 +89,8 @@ def test_video_and_sound_play(page: Any, expect: Any, serve: Any) -> None:
         player = part(page, "output").locator(kind).first
         expect(player).to_be_visible()
         played = """(player) => new Promise((resolve) => {
-            player.onended = () => resolve(player.currentTime > 0);
+            player.ontimeupdate = () => player.currentTime > 0 && resolve(true);
+            player.onerror = () => resolve(false);
             player.muted = true;
             player.play();
         })"""
