@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from unitask import Client, errors, tasks
 from unitask._core import attaching
-from unitask_sandbox import Sandbox, Settings, create_app
+from unitask_sandbox import Sandbox, Settings, bundle, create_app
 from unitask_sandbox.engines import simulate
 
 from .provider import InProcess
@@ -108,7 +108,7 @@ def test_points_show_as_cost_when_they_are_taken() -> None:
 
 def test_uploaded_film_is_billed_as_estimated() -> None:
     """A large one reaches the provider as an address, and is paid by its frames all the same."""
-    film: bytes = simulate("VideoUpscaleOutput", {}).output["video_url"][0]
+    film: bytes = simulate(bundle.task_type("Qubico/video-toolkit", "upscale", {}), {}).output["video_url"][0]
     padding = bytes(attaching.LARGE)
     task = tasks.VideoUpscale(video=film + struct.pack(">I4s", 8 + len(padding), b"free") + padding)
     with provider() as made:

@@ -132,7 +132,7 @@ MADE: dict[str, dict[str, Any]] = {  # inputs of the legacy task types that need
     "LegacyMidjourneyUpscale": {"origin_task_id": "an-id", "index": "1"},
     "LegacyMidjourneyVariation": {"origin_task_id": "an-id", "index": "2"},
     "LegacyMidjourneyReroll": {"origin_task_id": "an-id"},
-    "LegacyMidjourneyInpaint": {"origin_task_id": "an-id", "mask": "bWFzaw=="},
+    "LegacyMidjourneyInpaint": {"origin_task_id": "an-id", "mask": base64.b64encode(BLANK).decode()},
     "LegacyMidjourneyOutpaint": {"origin_task_id": "an-id", "zoom_ratio": "2"},
     "LegacyMidjourneyPan": {"origin_task_id": "an-id", "direction": "up"},
     "LegacyMidjourneyDescribe": {},

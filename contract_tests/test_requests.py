@@ -96,6 +96,7 @@ CALLS: dict[str, Call] = {
     "upload": lambda client: client.upload(PNG),
 }
 ANSWERS = {
+    "active_tasks": {"data": {"kling": {"pending_count": 1}}},
     "history": {"data": {"data": [], "total": 0}},
     "history of a time": {"data": {"data": [], "total": 0}},
     "upload": {"data": {"url": "https://img.test/1.png"}},
