@@ -57,7 +57,7 @@ contract-fuzz: $(VENV)/.checks ## schemathesis' own run against the sandbox on a
 	PYTHONPATH=spec $(VENV)/bin/python -m contract_tests.fuzz $(if $(CASES),--max-examples $(CASES))
 
 tests: $(VENV)/.checks
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal
 
 bench: $(VENV)/.checks ## speed, size and the cost of waiting, measured side by side
 	$(VENV)/bin/python benchmarks/bench_wrapper.py

@@ -30,7 +30,6 @@ CHECKS = (
     "layers",
     "planted",
 )
-OUTCOMES = pytest.StashKey[Counter[tuple[str, str, str]]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -41,7 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start counting."""
-    config.stash[OUTCOMES] = Counter()
+    config.pluginmanager.register(_Table())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -49,15 +48,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: CHECKS.index(marker.args[0]) if (marker := item.get_closest_marker("contract")) else -1)
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
-    """Count each outcome for the check and the family that the test is about."""
-    report: pytest.TestReport = yield
-    marker = item.get_closest_marker("contract")
-    if marker and (report.when == "call" or report.failed):
-        family = _family(item)
-        item.config.stash[OUTCOMES][family, marker.args[0], report.outcome] += 1
-    return report
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Note the check and the family that a test is about: its report has them then, from whichever process it comes."""
+    if marker := item.get_closest_marker("contract"):
+        item.user_properties.append(("contract", (_family(item), marker.args[0])))
 
 
 def _family(item: pytest.Item) -> str:
@@ -71,20 +65,29 @@ def _family(item: pytest.Item) -> str:
     return family if family in FAMILIES else "any"
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print family x check: how many passed, and how many failed."""
-    outcomes = config.stash[OUTCOMES]
-    if not outcomes:
-        return
-    checks = [check for check in CHECKS if any(check == counted for _, counted, _ in outcomes)]
-    families = [*FAMILIES, "any"]
-    terminalreporter.section("contract")
-    terminalreporter.write_line("".join(f"{title:>16}" for title in ("", *checks)))
-    for family in families:
-        cells = [_cell(outcomes, family, check) for check in checks]
-        terminalreporter.write_line("".join(f"{cell:>16}" for cell in (family, *cells)))
+class _Table:
+    """Counts each outcome for its check and family, and prints family x check: how many passed of how many."""
 
+    def __init__(self) -> None:
+        self._outcomes: Counter[tuple[str, str, str]] = Counter()
 
-def _cell(outcomes: Counter[tuple[str, str, str]], family: str, check: str) -> str:
-    passed, failed = (outcomes[family, check, outcome] for outcome in ("passed", "failed"))
-    return f"{passed} of {passed + failed}" if passed + failed else "-"
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Count."""
+        about = dict(report.user_properties).get("contract")
+        if about and (report.when == "call" or report.failed):
+            self._outcomes[*about, report.outcome] += 1
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print."""
+        if not self._outcomes:
+            return
+        checks = [check for check in CHECKS if any(check == counted for _, counted, _ in self._outcomes)]
+        terminalreporter.section("contract")
+        terminalreporter.write_line("".join(f"{title:>16}" for title in ("", *checks)))
+        for family in (*FAMILIES, "any"):
+            cells = [self._cell(family, check) for check in checks]
+            terminalreporter.write_line("".join(f"{cell:>16}" for cell in (family, *cells)))
+
+    def _cell(self, family: str, check: str) -> str:
+        passed, failed = (self._outcomes[family, check, outcome] for outcome in ("passed", "failed"))
+        return f"{passed} of {passed + failed}" if passed + failed else "-"

@@ -577,6 +577,15 @@ def test_changes_are_logged(shell: str, caplog: pytest.LogCaptureFixture) -> Non
     ]
 
 
+def test_words_of_the_provider_make_no_line_of_their_own(shell: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever reads the log could not tell it from one of ours."""
+    caplog.set_level(logging.INFO, "unitask")
+    perform(shell, provider(seen("odd\nCRITICAL \ud800"), DONE), lambda client: client.wait(TASK_ID))
+
+    assert all("\n" not in record.getMessage() for record in caplog.records)
+    assert f"task {TASK_ID}: odd\\nCRITICAL \\ud800" in [record.getMessage() for record in caplog.records]
+
+
 # ---- what is never shown
 
 SECRET = "5ecret-" * 5

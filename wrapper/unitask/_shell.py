@@ -289,10 +289,11 @@ class Shell:
         """Log a change, and tell the budget; an unknown status word is a warning, once a client and word."""
         if self.budget is not None:
             self.budget.see(task)
-        log.info("task %s: %s", task.id, task.status)
+        log.info("task %s: %s", _plain(task.id), _plain(task.status))
         if task.state is State.UNKNOWN and (word := str(task.status)) not in self._unknown_words:
             self._unknown_words.add(word)
-            log.warning("task %s has the unknown status %r and is waited for all the same", task.id, task.status)
+            told = _plain(task.id), task.status
+            log.warning("task %s has the unknown status %r and is waited for all the same", *told)
 
 
 def send_as_written(request: httpx.Request) -> None:
@@ -344,6 +345,11 @@ def _webhook_secret(send: Send) -> str:
     webhooks = (as_object(as_object(body.get("config")).get("webhook_config")), as_object(body.get("webhook_config")))
     given = (*(webhook.get("secret") for webhook in webhooks), body.get("webhook_secret"))  # the latter two are legacy
     return next((secret for secret in given if isinstance(secret, str) and secret), "")
+
+
+def _plain(value: object) -> str:
+    """What the provider said, as it may stand in a line of a log: a line break in it makes no second line."""
+    return repr(value)[1:-1] if isinstance(value, str) else repr(value)
 
 
 def _is_number(value: object) -> bool:
