@@ -7,8 +7,7 @@
     GET    /_sandbox/arrivals    every request to the API; ?operation= ?key= ?status= ?since= narrow it
     DELETE /_sandbox/arrivals    forgets them
 
-Everything is JSON, and a refusal has the form of the API's own. Rules of this file: who may ask at all is decided in
-`is_of_this_origin` alone, before any of it.
+Everything is JSON, and a refusal has the form of the API's own. Who may ask at all is decided in guard.py.
 """
 
 from __future__ import annotations
@@ -16,13 +15,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
-from urllib.parse import urlsplit
 
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Mount, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.routing import Route
 
 from unitask_sandbox.creation import read_json
 from unitask_sandbox.failures import Refusal
@@ -30,29 +26,6 @@ from unitask_sandbox.library import as_order, library, read_orders
 from unitask_sandbox.operations import read_body, sandbox_of
 
 _FILTERS: Mapping[str, type[str | int | float]] = {"operation": str, "key": str, "status": int, "since": float}
-
-
-def is_of_this_origin(request: Request) -> bool:
-    """Whether a request comes from no web page, or from a page of this very server.
-
-    A browser says where a page is from in Origin or in Sec-Fetch-Site; "none" is somebody who typed the address.
-    """
-    origin = request.headers.get("origin")
-    if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
-        return False
-    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
-
-
-class _OwnOrigin:
-    """Refuses what comes from the web pages of others."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not is_of_this_origin(Request(scope)):
-            raise Refusal(403, "a web page of another origin asks; open this server's own address instead")
-        await self._app(scope, receive, send)
 
 
 async def _library(_request: Request) -> Response:
@@ -93,12 +66,8 @@ def _wanted(request: Request) -> dict[str, Any]:
     return wanted
 
 
-ROUTES = Mount(
-    "/_sandbox",
-    routes=[
-        Route("/library", _library),
-        Route("/faults", _faults, methods=["GET", "POST", "DELETE"]),
-        Route("/arrivals", _arrivals, methods=["GET", "DELETE"]),
-    ],
-    middleware=[Middleware(_OwnOrigin)],
+ROUTES = (
+    Route("/_sandbox/library", _library),
+    Route("/_sandbox/faults", _faults, methods=["GET", "POST", "DELETE"]),
+    Route("/_sandbox/arrivals", _arrivals, methods=["GET", "DELETE"]),
 )

@@ -64,7 +64,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
             Route("/files/{name:path}", _file),
             Route("/openapi.json", _openapi),
             *page.routes(),
-            admin.ROUTES,
+            *admin.ROUTES,
             Route("/", _about),
         ],
         middleware=[Middleware(_Witness), guard],

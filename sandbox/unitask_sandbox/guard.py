@@ -3,8 +3,8 @@
 A web page that somebody has open must not be able to drive a server on the same machine. Two rules see to that:
 
 - The Host must be one of this sandbox (`is_ours`), so that no name of somebody else's can be pointed at it by DNS.
-- What a page of another origin sends is refused, unless it only reads what the API shows (`is_from_elsewhere`); the
-  rule is that of Go's net/http.CrossOriginProtection (1.25). No answer allows another origin to read it (CORS).
+- What a page of another origin sends is refused, unless it only reads what the API shows (`is_from_elsewhere`). No
+  answer allows another origin to read it (CORS).
 
 And three rules for bodies: at most `LARGEST_BODY` bytes, within `BODY_SECONDS`, and never compressed. Those of more
 than `SMALL_BODY` bytes are read and worked on `LARGE_AT_ONCE` at a time, since each costs several times its size.
