@@ -36,6 +36,7 @@ types: $(VENV)/.checks ## mypy strict and pyright strict; every public name of t
 generate: $(VENV)/.checks ## bundle, lint, generate the client, the task classes and the pages
 	cd spec && $(CURDIR)/$(VENV)/bin/python -m generator
 	$(VENV)/bin/python sandbox/faults_page.py
+	$(VENV)/bin/python contract_tests/scenarios_page.py
 
 generated: $(VENV)/.checks ## is the generated code what the spec gives?
 	cd spec && $(CURDIR)/$(VENV)/bin/python -m generator --check

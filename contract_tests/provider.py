@@ -5,7 +5,6 @@ They speak to the provider without our client, so that a fault of the client can
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import copy
 import json
@@ -19,6 +18,7 @@ import httpx
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.checks import CHECKS as ALL_CHECKS
+from unitask_contract.serving import InProcess
 from unitask_sandbox import Settings, create_app, samples
 
 from .support import bundle, validator
@@ -194,22 +194,6 @@ def _is_legacy(item: dict[str, Any]) -> bool:
 def no_network(url: str) -> bytes:
     """Fetch nothing."""
     raise OSError(f"{url} is not fetched in tests")
-
-
-class InProcess(httpx.BaseTransport):
-    """Calls an ASGI application, one event loop a request."""
-
-    def __init__(self, app: Any) -> None:
-        self._app = httpx.ASGITransport(app, raise_app_exceptions=False)
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request and read its whole answer."""
-
-        async def call() -> httpx.Response:
-            answer = await self._app.handle_async_request(request)
-            return httpx.Response(answer.status_code, headers=answer.headers, content=await answer.aread())
-
-        return asyncio.run(call())
 
 
 # The checks. Each raises when the provider breaks the promise in its docstring.

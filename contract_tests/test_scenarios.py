@@ -1,16 +1,71 @@
-"""Every scenario ends as it says, with both clients."""
+"""Every scenario ends as it says, with both clients: over scripted answers, and some families over a sandbox, too."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+from unitask_contract import bundle
 from unitask_contract.playing import SHELLS, problems, scripted
 from unitask_contract.scenarios import Scenario, scenarios
+from unitask_contract.serving import Server, in_process, needs_no_more_than_a_server, needs_no_socket, server
+
+from .scenarios_page import PAGE, page
 
 pytestmark = pytest.mark.contract("scenarios")
+WITH_BOTH = pytest.mark.parametrize("shell", SHELLS)
+
+SERVED = ("account", "core", "faceswap", "legacy", "upload")  # what holds for every family is alike in each
 
 
-@pytest.mark.parametrize("shell", SHELLS)
-@pytest.mark.parametrize("scenario", scenarios(), ids=lambda scenario: scenario.name)
+def of_scenarios(found: list[Scenario]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("scenario", found, ids=[scenario.name for scenario in found])
+
+
+@WITH_BOTH
+@of_scenarios(list(scenarios()))
 def test_scenario_ends_as_it_says(scenario: Scenario, shell: str) -> None:
     """What was sent, what is returned or raised, and what it says."""
     assert list(problems(scenario, scripted(scenario, shell))) == []
+
+
+@WITH_BOTH
+@of_scenarios([one for one in scenarios() if one.family in SERVED and needs_no_socket(one)])
+def test_scenario_ends_so_over_a_sandbox(scenario: Scenario, shell: str) -> None:
+    """The sandbox answers as ordered; what was sent is what it saw arriving."""
+    assert list(problems(scenario, in_process(scenario, shell))) == []
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Server]:
+    """A sandbox on a port."""
+    with server() as made:
+        yield made
+
+
+@WITH_BOTH
+@of_scenarios([one for one in scenarios() if one.family in SERVED and needs_no_more_than_a_server(one)])
+def test_scenario_ends_so_over_a_connection(scenario: Scenario, shell: str, served: Server) -> None:
+    """The same over a socket, connections that break included."""
+    assert list(problems(scenario, served.play(scenario, shell))) == []
+
+
+def test_page_is_what_the_scenarios_say() -> None:
+    """`make generate` writes it."""
+    assert PAGE.read_text(encoding="utf-8") == page()
+
+
+def test_each_source_of_a_scenario_is_known() -> None:
+    """By its short name, as in spec/sources.yaml."""
+    known = bundle.document()["x-sources"].keys()
+
+    assert {source for scenario in scenarios() for source in scenario.source} <= known
+
+
+def test_every_family_has_every_status_word() -> None:
+    """The words of the spec, and those that clients met."""
+    words = bundle.document()["components"]["schemas"]["TaskStatus"]["anyOf"][0]["enum"]
+    families = {entry["family"] for entry in bundle.entries().values() if entry["protocol"] == "unified"}
+    told = {(one.family, word) for one in scenarios() for word in words if f" {word} " in f" {one.name.lower()} "}
+
+    assert told >= {(family, word) for family in families for word in words}

@@ -101,18 +101,19 @@ def scripted(scenario: Scenario, shell: str) -> Played:
 
 def perform(scenario: Scenario, shell: str, played: Played, time: Time, base_url: str, **settings: Any) -> None:
     """Make the call of a scenario, and note how it ends."""
+    settings = {"api_key": KEY, "base_url": base_url, "clock": time.clock, **settings}
     try:
         if shell == "sync":
-            with Client(KEY, base_url, clock=time.clock, sleep=time.sleep, **settings) as client:
+            with Client(sleep=time.sleep, **settings) as client:
                 played.result = _call(scenario, client)
         else:
-            played.result = asyncio.run(_perform_async(scenario, time, base_url, settings))
+            played.result = asyncio.run(_perform_async(scenario, {**settings, "sleep": time.sleep_async}))
     except errors.UnitaskError as error:
         played.error = error
 
 
-async def _perform_async(scenario: Scenario, time: Time, base_url: str, settings: dict[str, Any]) -> Any:
-    async with AsyncClient(KEY, base_url, clock=time.clock, sleep=time.sleep_async, **settings) as client:
+async def _perform_async(scenario: Scenario, settings: dict[str, Any]) -> Any:
+    async with AsyncClient(**settings) as client:
         called = _call(scenario, client)
         return await called if not hasattr(called, "__aiter__") else [row async for row in called]
 
