@@ -7,7 +7,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types generate generated changes bump spec-report contract contract-fuzz tests bench bench-sandbox bench-clients mutants page-picture vendor clean
+.PHONY: help demo test check format lint types generate generated changes bump spec-report contract contract-fuzz score tests bench bench-sandbox bench-clients mutants page-picture vendor clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 15
@@ -56,6 +56,9 @@ contract: $(VENV)/.checks ## the contract tests alone, with their table
 
 contract-fuzz: $(VENV)/.checks ## schemathesis' own run against the sandbox on a port: thousands of cases (CASES=100 an operation)
 	PYTHONPATH=spec $(VENV)/bin/python -m contract_tests.fuzz $(if $(CASES),--max-examples $(CASES))
+
+score: $(VENV)/.checks ## how many wrong answers are told, tolerated by name, or taken in silence; out/score.md
+	PYTHONPATH=. $(VENV)/bin/python -m contract_tests.score
 
 tests: $(VENV)/.checks
 	$(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal

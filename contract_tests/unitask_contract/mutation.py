@@ -140,7 +140,7 @@ def _reader(example: Mapping[str, Any]) -> str:
 def _of_example(name: str, example: Mapping[str, Any]) -> Iterator[Mutant]:
     operation, value = example["x-operation"], example["value"]
     component, refusal = bundle.answer_component(operation, example["x-part"]), example["x-part"] == "default"
-    for path, operator, changed in _changes(value):
+    for path, operator, changed in changes(value):
         pointer = _pointer(path)
         valid = operator not in UNREADABLE and pointer != "/data/task_id" and _is_allowed(component, changed)
         yield Mutant(name, operation, operator, pointer, json.dumps(changed).encode(), valid, refusal)
@@ -161,7 +161,7 @@ def _is_allowed(component: str, value: Any) -> bool:
     return not outputs or any(bundle.allows(name, task["output"]) for name in outputs)
 
 
-def _changes(value: Any) -> Iterator[tuple[Path, str, Any]]:
+def changes(value: Any) -> Iterator[tuple[Path, str, Any]]:
     """Every change of one part: where, by which operator, and the whole value then."""
     for path, part in _parts(value):
         if path and isinstance(path[-1], str):
