@@ -15,6 +15,7 @@ PACKAGES = {
     "unitask_api": ROOT / "generated" / "unitask_api",
     "unitask": ROOT / "wrapper" / "unitask",
     "unitask_sandbox": ROOT / "sandbox" / "unitask_sandbox",
+    "unitask_contract": ROOT / "contract_tests" / "unitask_contract",
 }
 SHELLS = {"unitask._shell", "unitask.client", "unitask.aio"}
 TESTING = "unitask.testing"  # an application too; it stands in for the network, so it speaks httpx
@@ -44,15 +45,15 @@ def broken_rules(edges: Iterator[tuple[str, str]]) -> list[str]:
 def _rules(module: str, name: str) -> Iterator[str]:
     package, target = module.partition(".")[0], name.partition(".")[0]
     home = ".".join(module.split(".")[:2])
-    if package == "unitask_api" and target in ("unitask", "unitask_sandbox"):
+    if package == "unitask_api" and target in ("unitask", "unitask_sandbox", "unitask_contract"):
         yield "the generated client knows nothing above it"
-    if package == "unitask_sandbox" and target in ("unitask", "unitask_api", "httpx"):
+    if package == "unitask_sandbox" and target in ("unitask", "unitask_api", "unitask_contract", "httpx"):
         yield "the sandbox is the second witness: it reads the spec and nothing of the client"
     if package == "unitask":
         if target == "httpx" and home not in SHELLS | {TESTING}:
             yield "httpx is for the shells"
-        if target == "unitask_sandbox" and home not in APPLICATIONS:
-            yield "only applications start the sandbox"
+        if target in ("unitask_sandbox", "unitask_contract") and home not in APPLICATIONS:
+            yield "only applications start the sandbox, or run the harness"
         if target == "unitask_api" and module != "unitask._core.requests":
             yield "one module of the wrapper touches the generated code"
         if module.startswith("unitask._core") and name.startswith(("unitask._shell", "unitask.client", "unitask.aio")):
