@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPResponse
 from pathlib import Path
@@ -71,16 +71,20 @@ def send_until_answered(connection: socket.socket, pieces: Iterable[bytes]) -> N
 
 
 def peak_memory(pid: int) -> int:
-    status = Path(f"/proc/{pid}/status")
-    if not status.exists():
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:  # no such file system, or the process has ended
         return 0
-    lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+    lines = dict(line.split(":", 1) for line in status.splitlines())
     return int(lines.get("VmHWM", "0 kB").split()[0]) * 1024
 
 
 def children(pid: int) -> list[int]:
-    listed = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for path in listed for child in path.read_text().split()]
+    found: list[int] = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):  # a thread that has ended meanwhile
+            found += map(int, path.read_text().split())
+    return found
 
 
 @contextmanager
