@@ -20,7 +20,15 @@ from .local import MODEL, TASK_TYPE, SandboxWith, encoded, face_swap
 SIMULATED = encoded({"model": "Qubico/flux1-schnell", "task_type": "txt2img", "input": {"prompt": "a lighthouse"}})
 PATIENCE = 30  # seconds until a test that hangs fails
 
-HANGING = "import sys, time\ndef hang(given): print('begun', file=sys.stderr, flush=True); time.sleep(60)\n"
+HANGING = """
+import os, sys, time
+from pathlib import Path
+
+def hang(given):
+    Path(__file__).with_name(f"begun-{os.getpid()}").touch()
+    print("begun", file=sys.stderr, flush=True)
+    time.sleep(60)
+"""
 
 
 class Engines:
@@ -101,7 +109,7 @@ def test_each_task_is_done_once_and_in_order(sandbox_with: SandboxWith, engines:
 
 
 def test_close_while_engines_work_leaves_their_tasks_for_the_restart(
-    sandbox_with: SandboxWith, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    sandbox_with: SandboxWith, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`close` ends worker processes in the middle of their work, and the next sandbox does it from the start."""
     (tmp_path / "hanging.py").write_text(HANGING)
@@ -109,9 +117,8 @@ def test_close_while_engines_work_leaves_their_tasks_for_the_restart(
     quick, ENGINES[MODEL, TASK_TYPE] = ENGINES[MODEL, TASK_TYPE], importlib.import_module("hanging").hang
     first = sandbox_with(data=tmp_path / "data", autorun=True, engine_process=True, workers=2)
     tasks = [first.accept("sandbox", encoded(face_swap())).task_id for _ in range(3)]
-    said = ""
-    while said.count("begun") < 2:
-        said += capfd.readouterr().err
+    while len(list(tmp_path.glob("begun-*"))) < 2:
+        pass
     first.close()
     ENGINES[MODEL, TASK_TYPE] = quick
     second = sandbox_with(data=tmp_path / "data")
