@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import httpx
 
 from . import llm, tasks
-from ._core import asking, attaching, envelope, finding, flows, requests, resumption, spec, waiting
+from ._core import asking, attaching, envelope, flows, requests, spec, waiting
 from ._core.delivery import Limits, Resend
 from ._core.messages import Answer, Delivery, Failure, Flow, Moment, Reply, Send, Step, Woke
 from ._core.secret import Secret
@@ -175,7 +175,10 @@ class Shell:
         return Limits(timeout, self.poll_patience, self.http_timeout, self._resend, self._experience)
 
     def _submit_flow(self, body: dict[str, Any], task: TaskInput[OutputT]) -> Flow[Task[OutputT]]:
-        body = finding.marked(body, secrets.token_hex(8)) if self._mark_webhooks else body
+        if self._mark_webhooks:
+            from ._core import finding  # here and below: what a first create does not need is loaded later
+
+            body = finding.marked(body, secrets.token_hex(8))
         attached = attaching.attached(body, self._uploads, self._limits())
         model, task_type = task.operation()
 
@@ -219,6 +222,8 @@ class Shell:
         return found
 
     def _find_flow(self, uncertain: SubmissionUncertain, timeout: float | None) -> Flow[Finding]:
+        from ._core import finding
+
         found = yield from finding.find(uncertain, frozenset(self._own_ids), self._limits(timeout))
         if self.budget is not None:
             self.budget.see_finding(uncertain, found)
@@ -324,6 +329,8 @@ def _target(task: Task[Any] | str) -> tuple[str, type[Any], str | None]:
     """Id, reader and kind of a task that is given by its id, by its token, or as a value."""
     if not isinstance(task, str):
         return task.id, task.output_type, None if task.output_type is Output else waiting.kind_of(task)
+    from ._core import resumption
+
     resumed = resumption.read(task)
     if not resumed.task_id.strip():
         raise InvalidInput("the task id is empty")

@@ -13,7 +13,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from . import errors
-from ._core import resumption
 from ._core.lifecycle import TERMINAL, State, state_of
 from ._core.shapes import as_object
 from .record import Record, moment
@@ -179,6 +178,8 @@ class Task(Generic[OutputT_co]):
         It holds the id, the task type and the protocol, and no secret. The id alone is enough for tasks of the unified
         API; the token also finds a legacy task, and knows how long such a task usually takes.
         """
+        from ._core import resumption  # here: few ask for it
+
         return resumption.token(self)
 
     def __repr__(self) -> str:

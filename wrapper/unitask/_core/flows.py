@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from .. import errors
 from ..task import OutputT, State, Task
-from . import envelope, finding, requests, waiting
+from . import envelope, requests, waiting
 from .delivery import Limits, Resend, paced, worth_repeating
 from .messages import Answer, Changed, Delivery, Failure, Flow, Moment, Reply, Sleep, Woke, no_answer
 
@@ -56,6 +56,8 @@ def submit(body: dict[str, Any], output_type: type[OutputT], resend: Resend) -> 
 
 
 def _uncertain(body: dict[str, Any], reason: str, between: tuple[Moment, Moment]) -> errors.SubmissionUncertain:
+    from . import finding  # here: most creates are answered
+
     start, end = between
     return errors.SubmissionUncertain(reason, traces=finding.traces(body), sent_between=(start.utc, end.utc))
 
