@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from .provider import HISTORY, Inside, Provider
+from .provider import HISTORY, Inside, Provider, answered, look, until_done
 
 DRAWING = {"model": "Qubico/flux1-schnell", "task_type": "txt2img", "input": {"prompt": "a fox"}}
 SONG = {
@@ -30,7 +30,7 @@ PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")
 def check_echo(provider: Provider) -> None:
     """A create and each look show the same task, with the model, the task type and the config that were sent."""
     created = _created(provider)
-    for task in (created, _seen(provider, created["task_id"])):
+    for task in (created, look(provider, created["task_id"])):
         assert task["task_id"] == created["task_id"], task
         assert (task["model"], task["task_type"]) == (DRAWING["model"], DRAWING["task_type"]), task
         assert task["config"]["webhook_config"]["endpoint"] == ENDPOINT, task
@@ -38,7 +38,7 @@ def check_echo(provider: Provider) -> None:
 
 def check_end(provider: Provider) -> None:
     """A completed task has no error, and each address in its output leads to a file."""
-    task = _ended(provider, _created(provider)["task_id"])
+    task = until_done(provider, _created(provider)["task_id"])
     urls = [value for value in task["output"].values() if str(value).startswith("http")]
     assert (task["status"], task["error"]["code"]) == ("completed", 0), task
     assert urls, task
@@ -93,7 +93,7 @@ def check_cancel_many(provider: Provider) -> None:
         ({"created_before": now + 3600, "model": "all"}, "cancelled"),
     ):
         assert provider.request("DELETE", "/api/v1/tasks", params=query).status_code == 200, query
-        assert _seen(provider, task_id)["status"] == status, query
+        assert look(provider, task_id)["status"] == status, query
 
 
 def check_pages(provider: Provider) -> None:
@@ -115,7 +115,7 @@ def check_groups(provider: Provider) -> None:
 
 def check_rows(provider: Provider) -> None:
     """A row of the history names the model, and what the task has cost."""
-    task = _ended(provider, _created(provider)["task_id"])
+    task = until_done(provider, _created(provider)["task_id"])
     (row,) = [row for row in _page(provider)["data"] if row["task_id"] == task["task_id"]]
     assert row["detail"]["model"] == task["model"], row
     assert row["usage"] == task["meta"]["usage"]["consume"] > 0, row
@@ -126,7 +126,7 @@ def check_tasks_in_hand(provider: Provider) -> None:
     before = _in_hand(provider)
     task_id = _created(provider)["task_id"]
     during = _in_hand(provider)
-    _ended(provider, task_id)
+    until_done(provider, task_id)
     after = _in_hand(provider)
     assert during["pending_count"] + during["processing_count"] == before["pending_count"] + 1, during
     assert task_id in str(during), during
@@ -149,7 +149,7 @@ def check_webhook(provider: Provider) -> None:
         inside.later += 60
     assert len(inside.told) == 1, inside.told
     ((headers, body),) = inside.told
-    seen = _seen(provider, task_id)
+    seen = look(provider, task_id)
     assert body.keys() == {"timestamp", "data"}, body
     assert (body["data"]["status"], body["data"]["output"]) == (seen["status"], seen["output"]), body
     assert headers.get("x-webhook-secret") == SECRET, headers
@@ -192,38 +192,18 @@ def _inside(provider: Provider) -> Inside:
 
 def _created(provider: Provider, body: dict[str, Any] = DRAWING) -> dict[str, Any]:
     webhook = {"webhook_config": {"endpoint": ENDPOINT, "secret": SECRET}}
-    return _answered(provider, "POST", "/api/v1/task", json={**copy.deepcopy(body), "config": webhook})
-
-
-def _seen(provider: Provider, task_id: str) -> dict[str, Any]:
-    return _answered(provider, "GET", f"/api/v1/task/{task_id}")
-
-
-def _ended(provider: Provider, task_id: str, looks: int = 120) -> dict[str, Any]:
-    for _ in range(looks):
-        task = _seen(provider, task_id)
-        if str(task["status"]).casefold() not in ("pending", "processing", "staged"):
-            return task
-        provider.advance()
-    raise AssertionError(f"task {task_id} is not done after {looks} looks")
+    return answered(provider, "POST", "/api/v1/task", json={**copy.deepcopy(body), "config": webhook})
 
 
 def _page(provider: Provider, **query: Any) -> dict[str, Any]:
-    return _answered(provider, "GET", HISTORY, params=query)
+    return answered(provider, "GET", HISTORY, params=query)
 
 
 def _in_hand(provider: Provider) -> dict[str, Any]:
-    group: dict[str, Any] = _answered(provider, "GET", "/account/active_tasks")["flux"]
+    group: dict[str, Any] = answered(provider, "GET", "/account/active_tasks")["flux"]
     return group
 
 
 def _balance(provider: Provider) -> float:
-    usd: float = _answered(provider, "GET", "/account/info")["equivalent_in_usd"]
+    usd: float = answered(provider, "GET", "/account/info")["equivalent_in_usd"]
     return usd
-
-
-def _answered(provider: Provider, method: str, path: str, **request: Any) -> dict[str, Any]:
-    answer = provider.request(method, path, **request)
-    assert answer.status_code == 200, answer.text
-    data: dict[str, Any] = answer.json()["data"]
-    return data

@@ -228,7 +228,7 @@ def check_every_sequence(provider: Provider, examples: int = 15) -> None:
 def check_face_swap(provider: Provider) -> None:
     """A face swap of two portraits is accepted, done, paid at its price, and its output is a picture."""
     task = _create(provider)
-    task = _until_done(provider, task["task_id"])
+    task = until_done(provider, task["task_id"])
     meta = task["meta"]
     (entry,) = (entry for entry in bundle()["x-tasks"] if entry["name"] == "FaceSwap")
     assert task["status"] == "completed", task
@@ -243,7 +243,7 @@ def check_face_swap(provider: Provider) -> None:
 def check_no_face(provider: Provider) -> None:
     """A picture without a face is accepted; the task ends failed, says so, and costs nothing."""
     blank = base64.b64encode(BLANK).decode()
-    task = _until_done(provider, _create(provider, target_image=blank)["task_id"])
+    task = until_done(provider, _create(provider, target_image=blank)["task_id"])
     assert task["status"] == "failed", task
     assert "no face found in the image" in str(task["error"]), task
     assert task["meta"]["usage"]["consume"] == 0, task
@@ -271,8 +271,8 @@ def check_cancel(provider: Provider) -> None:
     """A pending task can be cancelled, and is done then; one that is done cannot."""
     pending = _create(provider)["task_id"]
     assert provider.request("DELETE", f"/api/v1/task/{pending}").status_code == 200
-    assert _look(provider, pending)["status"] in ("cancelled", "canceled", "failed")
-    done = _until_done(provider, _create(provider)["task_id"])["task_id"]
+    assert look(provider, pending)["status"] in ("cancelled", "canceled", "failed")
+    done = until_done(provider, _create(provider)["task_id"])["task_id"]
     answer = provider.request("DELETE", f"/api/v1/task/{done}")
     assert 400 <= answer.status_code < 500, answer
 
@@ -294,9 +294,9 @@ def check_bad_requests(provider: Provider) -> None:
 
 def check_account(provider: Provider) -> None:
     """The account says what is left, and a task takes its price from it."""
-    before = _data(provider, "/account/info")["equivalent_in_usd"]
-    task = _until_done(provider, _create(provider)["task_id"])
-    after = _data(provider, "/account/info")["equivalent_in_usd"]
+    before = answered(provider, "GET", "/account/info")["equivalent_in_usd"]
+    task = until_done(provider, _create(provider)["task_id"])
+    after = answered(provider, "GET", "/account/info")["equivalent_in_usd"]
     assert round((before - after) * 1e7) == task["meta"]["usage"]["consume"], (before, after, task["meta"])
 
 
@@ -304,10 +304,13 @@ def check_history(provider: Provider) -> None:
     """A task is in the history from its create on, newest first, in the time that it was created in."""
     since = int(time.time()) - 60
     created = [_create(provider)["task_id"] for _ in range(3)]
-    pages = [_data(provider, HISTORY, page=page, page_size=2, start_time=since)["data"] for page in (1, 2)]
+    pages = [
+        answered(provider, "GET", HISTORY, params={"page": page, "page_size": 2, "start_time": since})["data"]
+        for page in (1, 2)
+    ]
     listed = [row["task_id"] for page in pages for row in page or []]
     assert [task_id for task_id in listed if task_id in created] == created[::-1], (listed, created)
-    earlier = _data(provider, HISTORY, end_time=since)["data"] or []
+    earlier = answered(provider, "GET", HISTORY, params={"end_time": since})["data"] or []
     assert not [row for row in earlier if row["task_id"] in created], earlier
 
 
@@ -318,7 +321,7 @@ def check_upload(provider: Provider) -> None:
     assert uploaded.status_code == 200, uploaded.text
     url = uploaded.json()["data"]["url"]
     assert provider.http.get(url).content == portrait
-    task = _until_done(provider, _create(provider, target_image=url)["task_id"])
+    task = until_done(provider, _create(provider, target_image=url)["task_id"])
     assert task["status"] == "completed", task
 
 
@@ -380,30 +383,27 @@ def _file(name: str = "a.png", content: bytes = BLANK) -> dict[str, str]:
     return {"file_name": name, "file_data": base64.b64encode(content).decode()}
 
 
-def _data(provider: Provider, path: str, **query: int) -> dict[str, Any]:
-    answer = provider.request("GET", path, params=query)
+def answered(provider: Provider, method: str, path: str, **request: Any) -> dict[str, Any]:
+    """The data of an answer, which must be one of success."""
+    answer = provider.request(method, path, **request)
     assert answer.status_code == 200, answer.text
     data: dict[str, Any] = answer.json()["data"]
     return data
 
 
 def _create(provider: Provider, **pictures: str) -> dict[str, Any]:
-    answer = provider.request("POST", "/api/v1/task", json=_body(**pictures))
-    assert answer.status_code == 200, answer.text
-    task: dict[str, Any] = answer.json()["data"]
-    return task
+    return answered(provider, "POST", "/api/v1/task", json=_body(**pictures))
 
 
-def _look(provider: Provider, task_id: str) -> dict[str, Any]:
-    answer = provider.request("GET", f"/api/v1/task/{task_id}")
-    assert answer.status_code == 200, answer.text
-    task: dict[str, Any] = answer.json()["data"]
-    return task
+def look(provider: Provider, task_id: str) -> dict[str, Any]:
+    """A task as it stands."""
+    return answered(provider, "GET", f"/api/v1/task/{task_id}")
 
 
-def _until_done(provider: Provider, task_id: str, looks: int = 120) -> dict[str, Any]:
+def until_done(provider: Provider, task_id: str, looks: int = 120) -> dict[str, Any]:
+    """The task once it has ended."""
     for _ in range(looks):
-        task = _look(provider, task_id)
+        task = look(provider, task_id)
         if str(task["status"]).casefold() not in ("pending", "processing", "staged"):
             return task
         provider.advance()

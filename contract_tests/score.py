@@ -24,7 +24,7 @@ OUT = Path(__file__).resolve().parents[1] / "out"
 def main() -> int:
     """Count, print and write; 1 when a gate is not met."""
     logging.disable()  # an unknown status is a warning, and there are thousands
-    found = list(mutants())
+    found = mutants()
     rows = {"wrapper": _counted(found, lambda mutant: judged(mutant)[0]), "generated client": _counted(found, _plain)}
     lines = [f"{len(found)} documented answers, each changed in one step", "", _row("", list(Verdict))]
     lines += [_row("---", ["---"] * len(Verdict)), *(_row(name, list(row.values())) for name, row in rows.items())]
@@ -36,7 +36,7 @@ def main() -> int:
     return int(any(rows["wrapper"][verdict] for verdict in BAD))
 
 
-def _counted(found: list[Mutant], judge: Callable[[Mutant], Verdict]) -> dict[str, int]:
+def _counted(found: tuple[Mutant, ...], judge: Callable[[Mutant], Verdict]) -> dict[str, int]:
     counts = Counter(map(judge, found))
     return {verdict.value: counts[verdict] for verdict in Verdict}
 
@@ -44,7 +44,7 @@ def _counted(found: list[Mutant], judge: Callable[[Mutant], Verdict]) -> dict[st
 def _plain(mutant: Mutant) -> Verdict:
     """What the generated model makes of it: it raises what Python raises, or takes it."""
     part = bundle.document()["components"]["examples"][mutant.example]["x-part"]
-    model: Any = getattr(models, bundle.answer_component(mutant.operation, part))
+    model: Any = getattr(models, bundle.component_of(mutant.operation, part))
     try:
         model.from_dict(json.loads(mutant.content))
     except Exception:  # the point of it

@@ -7,39 +7,26 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import httpx
 import respx
 import schemathesis
-from generator.bundle import operations, resolved
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator
 from unitask import AsyncClient, Client, errors, tasks
 from unitask._core.delivery import Resend
-from unitask._core.messages import Moment
+from unitask_contract import bundle as contract
+from unitask_contract.bundle import document as bundle
+from unitask_contract.bundle import validator as validator
+from unitask_contract.playing import BASE_URL, KEY, Time
+from unitask_contract.playing import SHELLS as SHELLS
+from unitask_contract.scenarios import TASK_ID
 
-BASE_URL = "https://provider.test"
-KEY = "0123456789abcdef" * 4
-TASK_ID = "90efd2db-bcfc-413f-a0be-c893850c9d68"
 FACE_SWAP = tasks.FaceSwap(target_image="https://me.test/a.jpg", swap_image="https://me.test/b.png")
-SHELLS = ("sync", "async")
 TASK_OPERATIONS = ("create_task", "get_task", "cancel_task", "cancel_tasks")
 
 Reply = httpx.Response | httpx.RequestError
 Call = Callable[[Any], Any]
-
-
-@cache
-def bundle() -> dict[str, Any]:
-    """The OpenAPI document that ships with the generated client."""
-    found = find_spec("unitask_api")
-    assert found
-    assert found.origin
-    document: dict[str, Any] = json.loads(Path(found.origin).with_name("openapi.json").read_text(encoding="utf-8"))
-    return document
 
 
 def examples(part: str | None = None, *, of_tasks: bool = False) -> dict[str, dict[str, Any]]:
@@ -58,17 +45,7 @@ def examples(part: str | None = None, *, of_tasks: bool = False) -> dict[str, di
 
 def component_of(example: dict[str, Any]) -> str:
     """The component that an example is one of."""
-    by_id = {operation["operationId"]: operation for _, _, operation in operations(bundle())}
-    operation, part = by_id[example["x-operation"]], example["x-part"]
-    holder = resolved(bundle(), operation["requestBody"] if part == "request" else operation["responses"][part])
-    reference: str = holder["content"]["application/json"]["schema"]["$ref"]
-    return reference.rpartition("/")[2]
-
-
-@cache
-def validator(schema: str) -> Draft202012Validator:
-    """A validator for a component of the bundle, not the one that the wrapper uses."""
-    return Draft202012Validator({"$ref": f"#/components/schemas/{schema}", "components": bundle()["components"]})
+    return contract.component_of(example["x-operation"], example["x-part"])
 
 
 @cache
@@ -141,7 +118,8 @@ class Provider:
     """A scripted provider, and time that passes only while the client sleeps and a second with each request."""
 
     def __init__(self, creates: Iterable[Reply], looks: Iterable[Reply]) -> None:
-        self.trace, self._now = Trace(), 0.0
+        self.trace = Trace()
+        self.time = Time(self.trace.sleeps)
         self.router = respx.mock(base_url=BASE_URL, assert_all_called=False)
         for route, replies in (
             (self.router.route(method="POST"), list(creates)),
@@ -149,23 +127,9 @@ class Provider:
         ):
             route.mock(side_effect=self._script(replies))
 
-    def clock(self) -> Moment:
-        """Now."""
-        return Moment(self._now, 1.7e9 + self._now)
-
-    def sleep(self, seconds: float) -> None:
-        """Let time pass."""
-        self._now += seconds
-        if seconds:
-            self.trace.sleeps.append(round(seconds, 9))
-
-    async def sleep_async(self, seconds: float) -> None:
-        """Let time pass."""
-        self.sleep(seconds)
-
     def _script(self, replies: list[Reply]) -> Callable[[httpx.Request], httpx.Response]:
         def reply(request: httpx.Request) -> httpx.Response:
-            self._now += 1.0
+            self.time.tick()
             body = json.loads(request.content) if request.content else None
             self.trace.requests.append((request.method, request.url.raw_path.decode(), body))
             self.trace.headers.append(request.headers)
@@ -186,7 +150,7 @@ def perform(
     provider = Provider(creates, looks)
     work = _sync if shell == "sync" else _async
     try:
-        provider.trace.result = work(provider, call, {"clock": provider.clock, **settings})
+        provider.trace.result = work(provider, call, {"clock": provider.time.clock, **settings})
     except errors.UnitaskError as error:
         provider.trace.error = error
     return provider.trace
@@ -205,7 +169,7 @@ def rows(history: Any) -> Any:
 
 def _sync(provider: Provider, call: Call, settings: dict[str, Any]) -> Any:
     transport = httpx.MockTransport(provider.router.handler)
-    with Client(KEY, BASE_URL, transport=transport, sleep=provider.sleep, **settings) as client:
+    with Client(KEY, BASE_URL, transport=transport, sleep=provider.time.sleep, **settings) as client:
         client._resend = Resend(lambda: 0.5)
         return call(client)
 
@@ -213,7 +177,9 @@ def _sync(provider: Provider, call: Call, settings: dict[str, Any]) -> Any:
 def _async(provider: Provider, call: Call, settings: dict[str, Any]) -> Any:
     async def main() -> Any:
         transport = httpx.MockTransport(provider.router.async_handler)
-        async with AsyncClient(KEY, BASE_URL, transport=transport, sleep=provider.sleep_async, **settings) as client:
+        async with AsyncClient(
+            KEY, BASE_URL, transport=transport, sleep=provider.time.sleep_async, **settings
+        ) as client:
             client._resend = Resend(lambda: 0.5)
             return await call(client)
 

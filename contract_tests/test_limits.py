@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from unitask import AdvisoryWarning, TaskInput, errors, tasks
 from unitask.inputs import request_body
+from unitask_contract.bundle import entries
 
 from .support import bundle
 
@@ -78,7 +79,7 @@ def breaking(rule: Rule) -> Iterator[tuple[str, Any]]:
             yield key, make(rule[key])
 
 
-ENTRIES: dict[str, Rule] = {entry["name"]: entry for entry in bundle()["x-tasks"]}
+ENTRIES: dict[str, Rule] = entries()
 
 
 def cases(advised: bool) -> Iterator[Broken]:

@@ -51,23 +51,18 @@ def outputs_of(model: object, task_type: object) -> tuple[str, ...]:
 
 
 @cache
-def families() -> tuple[str, ...]:
-    """Every family of the catalogue, in alphabetical order."""
-    return tuple(sorted({entry["family"] for entry in entries().values()}))
-
-
-@cache
-def answer_component(operation: str, part: str) -> str:
-    """The component of an operation's answer: `part` is "200" or "default".
+def component_of(operation: str, part: str) -> str:
+    """The component of a part of an operation, webhooks included: "request", "200" or "default".
 
     Raises:
         LookupError: There is no such operation.
     """
-    for item in document()["paths"].values():
+    for item in (*document()["paths"].values(), *document()["webhooks"].values()):
         for method in METHODS:
             if item.get(method, {}).get("operationId") == operation:
-                answer = _resolved(item[method]["responses"][part])
-                reference: str = answer["content"]["application/json"]["schema"]["$ref"]
+                found = item[method]
+                holder = _resolved(found["requestBody"] if part == "request" else found["responses"][part])
+                reference: str = holder["content"]["application/json"]["schema"]["$ref"]
                 return reference.rpartition("/")[2]
     raise LookupError(f"the contract has no operation {operation}")
 

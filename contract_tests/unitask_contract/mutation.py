@@ -22,7 +22,7 @@ import yaml
 from unitask import Client, errors, tasks
 
 from . import bundle
-from .playing import BASE_URL, KEY, Played, Time
+from .playing import BASE_URL, KEY, Time
 
 HUGE = 10**400
 Path = tuple[str | int, ...]
@@ -117,17 +117,17 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def mutants() -> Iterator[Mutant]:
+@cache
+def mutants() -> tuple[Mutant, ...]:
     """Every mutant of every documented answer that a call of the client reads; each kind of change once a schema."""
-    done: set[tuple[str, str, str, str]] = set()
+    found: dict[tuple[str, str, str, str], Mutant] = {}
     for name, example in bundle.document()["components"]["examples"].items():
         if example["x-operation"] not in CALLS or example["x-part"] == "request":
             continue
         for mutant in _of_example(name, example):
             kind = (_reader(example), mutant.operation, mutant.path, mutant.operator)
-            if kind not in done:
-                done.add(kind)
-                yield mutant
+            found.setdefault(kind, mutant)
+    return tuple(found.values())
 
 
 def _reader(example: Mapping[str, Any]) -> str:
@@ -139,7 +139,7 @@ def _reader(example: Mapping[str, Any]) -> str:
 
 def _of_example(name: str, example: Mapping[str, Any]) -> Iterator[Mutant]:
     operation, value = example["x-operation"], example["value"]
-    component, refusal = bundle.answer_component(operation, example["x-part"]), example["x-part"] == "default"
+    component, refusal = bundle.component_of(operation, example["x-part"]), example["x-part"] == "default"
     for path, operator, changed in changes(value):
         pointer = _pointer(path)
         valid = operator not in UNREADABLE and pointer != "/data/task_id" and _is_allowed(component, changed)
@@ -236,7 +236,7 @@ def judged(mutant: Mutant) -> tuple[Verdict, str]:
     status = value["code"] if mutant.refusal else 200
     answer = httpx.Response(status, content=mutant.content, headers={"content-type": "application/json"})
     transport = httpx.MockTransport(lambda _: answer)
-    time = Time(Played())
+    time = Time([])
     with Client(KEY, BASE_URL, transport=transport, clock=time.clock, sleep=time.sleep, poll_patience=1.0) as client:
         try:
             read(CALLS[mutant.operation](client, task_id))

@@ -48,11 +48,15 @@ class Played:
 
 
 class Time:
-    """Time that passes while somebody sleeps, and a second with each request."""
+    """Time that passes while somebody sleeps, and a second with each request.
 
-    def __init__(self, played: Played) -> None:
+    Args:
+        slept: Takes every pause that is one, in seconds.
+    """
+
+    def __init__(self, slept: list[float]) -> None:
         self._now = 0.0
-        self._played = played
+        self._slept = slept
 
     def clock(self) -> Moment:
         """Now."""
@@ -62,7 +66,7 @@ class Time:
         """Let time pass."""
         self._now += seconds
         if seconds:
-            self._played.slept.append(round(seconds, 9))
+            self._slept.append(round(seconds, 9))
 
     async def sleep_async(self, seconds: float) -> None:
         """Let time pass."""
@@ -76,7 +80,7 @@ class Time:
 def scripted(scenario: Scenario, shell: str) -> Played:
     """Play a scenario over scripted answers with a client of either kind."""
     played = Played()
-    time = Time(played)
+    time = Time(played.slept)
     coming: dict[str, list[Answer]] = defaultdict(list)
     for answer in scenario.answers:
         coming[answer.operation].append(answer)

@@ -58,7 +58,7 @@ def in_process(scenario: Scenario, shell: str) -> Played:
     )
     transport = InProcess(app) if shell == "sync" else httpx.ASGITransport(app)
     try:
-        perform(scenario, shell, played, Time(played), IN_PROCESS, transport=transport)
+        perform(scenario, shell, played, Time(played.slept), IN_PROCESS, transport=transport)
         played.sent = [str(arrival.operation) for arrival in app.state.sandbox.arrivals]
     finally:
         app.state.sandbox.close()
@@ -78,7 +78,7 @@ class Server:
         orders: list[Mapping[str, Any]] = [as_order(fault) for fault in _faults(scenario, key)]
         with httpx.Client(base_url=self.base_url) as admin:
             admin.post("/_sandbox/faults", json=orders).raise_for_status()
-            perform(scenario, shell, played, Time(played), self.base_url, api_key=key)
+            perform(scenario, shell, played, Time(played.slept), self.base_url, api_key=key)
             seen = admin.get("/_sandbox/arrivals", params={"key": key}).json()["arrivals"]
         played.sent = [arrival["operation"] for arrival in seen]
         return played

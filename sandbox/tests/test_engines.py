@@ -239,7 +239,7 @@ def test_worker_passes_failures_on_and_keeps_running(worker_with: Any, bad_engin
 
 
 def allow(monkeypatch: pytest.MonkeyPatch, function: Engine, **limits: float) -> None:
-    monkeypatch.setitem(registry._NEEDS, function, Needs(**limits))  # type: ignore[arg-type]
+    monkeypatch.setitem(registry._NEEDS, function, Needs(**limits))  # type: ignore[arg-type]  # extra is not among them
 
 
 def test_engine_that_hangs_is_stopped(worker_with: Any, bad_engines: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,7 +88,7 @@ def test_others_cannot_ask_this_machine_through_the_sandbox(host: str, given: An
 def test_unknown_kind_of_private_addresses_is_refused() -> None:
     """A misspelt limit is no limit that somebody meant."""
     with pytest.raises(ValueError, match="give one of none, loopback, all"):
-        Settings(private_addresses="some")  # type: ignore[arg-type]
+        Settings(private_addresses="some")  # type: ignore[arg-type]  # as from a command line
 
 
 # The origin.

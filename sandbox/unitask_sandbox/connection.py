@@ -32,12 +32,16 @@ class Lost(Response):
         await _hang_up(scope, receive)
 
 
-class Cut(Response):
-    """The beginning of another answer: its status, its headers and half of its first piece."""
+class _Another(Response):
+    """Another answer, sent in another way."""
 
     def __init__(self, whole: Response) -> None:
         super().__init__()
         self._whole = whole
+
+
+class Cut(_Another):
+    """The beginning of another answer: its status, its headers and half of its first piece."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the beginning and close the connection."""
@@ -55,12 +59,8 @@ class Cut(Response):
             await _hang_up(scope, receive)
 
 
-class Short(Response):
+class Short(_Another):
     """Another answer, whole, with a length announced that is too long."""
-
-    def __init__(self, whole: Response) -> None:
-        super().__init__()
-        self._whole = whole
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send all of it and close the connection."""
@@ -78,7 +78,7 @@ class Short(Response):
         await _hang_up(scope, receive)
 
 
-class Slow(Response):
+class Slow(_Another):
     """Another answer, after a while, and piece by piece.
 
     Args:
@@ -89,8 +89,7 @@ class Slow(Response):
     """
 
     def __init__(self, whole: Response, delay: float, drip: float, sleep: Sleep) -> None:
-        super().__init__()
-        self._whole = whole
+        super().__init__(whole)
         self._delay = delay
         self._drip = drip
         self._sleep = sleep

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -135,6 +136,7 @@ _BROKEN: Mapping[str, Mapping[str, Any]] = {
 }
 
 
+@cache
 def rules(defects: frozenset[str]) -> Rules:
     """The promises, less those that the defects break."""
     broken: dict[str, Any] = {}

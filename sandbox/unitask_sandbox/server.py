@@ -66,7 +66,7 @@ class _Protocol(H11Protocol):
         self._late: asyncio.TimerHandle | None = None
         self._has_refused = False
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
         if len(self.connections) > MOST_CONNECTIONS:
             self._refuse(503, f"more than {MOST_CONNECTIONS} connections are open; close some, and connect again")
