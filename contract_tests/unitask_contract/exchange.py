@@ -1,0 +1,75 @@
+"""What went over the wire: one request and its answer. The checks keep them; reports and proposals read them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, cast
+
+from . import bundle
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request and its answer.
+
+    Attributes:
+        method: In capitals.
+        path: Of the URL, without its query.
+        sent: The body of the request; empty: it had none.
+        status: The HTTP status of the answer.
+        content: The body of the answer.
+        content_type: As the answer says it; empty: it does not.
+    """
+
+    method: str
+    path: str
+    sent: bytes
+    status: int
+    content: bytes
+    content_type: str = "application/json"
+
+    @property
+    def operation(self) -> str:
+        """The operationId; empty when the contract has no such operation, as for a file that is fetched."""
+        try:
+            return bundle.operation_of(self.method, self.path)
+        except LookupError:
+            return ""
+
+    @property
+    def part(self) -> str:
+        """The answer that the contract has for this status: "200" or "default"."""
+        return "200" if self.status == 200 else "default"
+
+    @property
+    def asked(self) -> Any:
+        """The body of the request, read as JSON; None when it is none."""
+        return _read(self.sent)
+
+    @property
+    def answer(self) -> Any:
+        """The body of the answer, read as JSON; None when it is none."""
+        return _read(self.content)
+
+    @property
+    def family(self) -> str:
+        """The family of the task that it is about; empty when it is about none, or about one that is not known."""
+        answered: Any = _fields(self.answer).get("data")
+        for task in (_fields(answered), _fields(self.asked)):
+            named = (task.get("model"), task.get("task_type"))
+            for entry in bundle.entries().values():
+                if (entry["model"], entry["task_type"]) == named:
+                    return str(entry["family"])
+        return ""
+
+
+def _read(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
+
+
+def _fields(value: object) -> dict[str, Any]:
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
