@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 from hypothesis import settings
+from unitask_contract.provider import Money
 
 from .support import bundle
 
@@ -14,6 +15,7 @@ settings.register_profile("dev", deadline=None, database=None)
 settings.register_profile("ci", settings.get_profile("dev"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
+MONEY = pytest.StashKey[Money]()
 ENTRIES = {entry["name"]: entry["family"] for entry in bundle()["x-tasks"]}
 FAMILIES = sorted({*ENTRIES.values(), *(name.partition(".")[0] for name in bundle()["components"]["examples"])})
 CHECKS = (
@@ -36,10 +38,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Say which provider to test; without it, the sandbox in-process."""
     parser.addoption("--base-url", help="run the provider checks against this URL instead of the sandbox")
     parser.addoption("--key", default="sandbox", help="the API key for --base-url")
+    parser.addoption("--max-usd", type=float, default=0.05, help="what --base-url may cost in all (default: 0.05)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start counting."""
+    """Start counting, money too."""
+    config.stash[MONEY] = Money(config.getoption("--max-usd"))
     config.pluginmanager.register(_Table())
 
 

@@ -1,8 +1,8 @@
 """`make contract-fuzz`: schemathesis' own command line against the sandbox on a real port, all phases, every operation.
 
-The checks of provider.py run in-process with few examples; this one goes through the server, its guard included, with
-as many as are asked for, and schemathesis prints the figures. An operation that the sandbox does not have is left out,
-and named.
+The checks of unitask_contract/drawn.py run in-process with few examples; this one goes through the server, its guard
+included, with as many as are asked for, and schemathesis prints the figures. An operation that the sandbox does not
+have is left out, and named.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from unitask_contract.drawn import LEFT_OUT_OF_SEQUENCES
+from unitask_contract.provider import no_network
+from unitask_contract.view import provider_view
 from unitask_sandbox import Settings, running
 from unitask_sandbox.operations import HANDLERS
-
-from .provider import LEFT_OUT_OF_SEQUENCES, no_network, provider_view
 
 KEY = "contract"
 METHODS = {"get", "post", "put", "patch", "delete"}

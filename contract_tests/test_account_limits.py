@@ -13,10 +13,9 @@ import pytest
 from PIL import Image
 from unitask import Client, errors, tasks
 from unitask._core import attaching
+from unitask_contract.serving import InProcess
 from unitask_sandbox import Sandbox, Settings, bundle, create_app
 from unitask_sandbox.engines import simulate
-
-from .provider import InProcess
 
 pytestmark = pytest.mark.contract("provider")
 

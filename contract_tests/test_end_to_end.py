@@ -11,11 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 from unitask import Client, errors, tasks
+from unitask_contract.checks import BLANK
 from unitask_sandbox import Settings, running, samples
 
 from sandbox.tests.recogniser import judge
-
-from .provider import BLANK
 
 pytestmark = pytest.mark.contract("provider")
 

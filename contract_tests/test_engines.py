@@ -9,15 +9,12 @@ from __future__ import annotations
 import json
 import re
 import struct
-import tempfile
 from collections.abc import Callable, Iterator
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-import cv2
 import pytest
 from unitask.inputs import request_body
+from unitask_contract.inputs import file_of
 from unitask_sandbox import Sandbox, Settings, bundle, samples
 from unitask_sandbox.engines import ENGINES, simulate
 from unitask_sandbox.engines.registry import Engine
@@ -146,33 +143,6 @@ def unmarked(files: list[tuple[str, bytes]]) -> list[str]:
 # Engines at work.
 
 
-@cache
-def sample(kind: str) -> bytes:
-    """A portrait, a second of film of one, or a sound."""
-    if kind == "image":
-        return samples.ASTRONAUT.read_bytes()
-    if kind == "video":
-        return film_of(samples.ASTRONAUT)
-    made = simulate(next(entry for entry in bundle.task_types() if kind_of_output(entry.output) == kind), {})
-    return next(value[0] for value in made.output.values() if isinstance(value, tuple))
-
-
-def kind_of_output(output: str) -> str:
-    fields = bundle.component(output).get("properties", {}).values()
-    return next((field["x-media"]["kind"] for field in fields if "x-media" in field), "")
-
-
-def film_of(picture: Path) -> bytes:
-    frame = cv2.resize(cv2.imread(str(picture)), (320, 320))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "film.mp4")
-        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 8, (320, 320))
-        for _ in range(10):
-            writer.write(frame)
-        writer.release()
-        return path.read_bytes()
-
-
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[tuple[Sandbox, dict[str, bytes]]]:
     """A sandbox whose worker is really another process, and what lies behind the address of each kind of medium."""
@@ -210,7 +180,7 @@ def files_of(sandbox: Sandbox, output: Any) -> Iterator[tuple[str, bytes]]:
 def test_every_file_of_an_engine_says_that_it_is_synthetic(sandbox: Any, name: str) -> None:
     """The mark is in the metadata of each file, whatever its format."""
     made, media = sandbox
-    media.update({kind: sample(kind) for kind in ("image", "video", "audio")})
+    media.update({kind: file_of(kind) for kind in ("image", "video", "audio")})
     task = end_of(made, name)
     if "pip install" in str(task.error):  # an extra that `make test` installs, and others need not
         pytest.skip(task.error["raw_message"])
@@ -255,7 +225,7 @@ def test_every_simulated_file_says_so(entry: bundle.TaskType) -> None:
 def test_unmarked_file_is_noticed() -> None:
     """The check that every engine is held to is seen to fail: on the samples, which are real."""
     files = [("png", samples.ASTRONAUT.read_bytes()), ("jpg", samples.GRACE_HOPPER.read_bytes())]
-    files += [("mp4", film_of(samples.ASTRONAUT))]
+    files += [("mp4", file_of("video"))]
 
     assert unmarked(files) == ["png", "jpg", "mp4"]
 

@@ -18,12 +18,12 @@ import pytest
 from unitask import AsyncClient, Client, Finding, Outcome, errors
 from unitask._core.messages import Moment
 from unitask.webhooks import Receiver
+from unitask_contract.checks import BLANK
 from unitask_sandbox import Sandbox, Settings, create_app
 from unitask_sandbox.connection import AnswerLost
 from unitask_sandbox.engines import ENGINES, EngineResult
 from unitask_sandbox.library import EVIDENCE, library
 
-from .provider import BLANK
 from .support import BASE_URL, FACE_SWAP, KEY, SHELLS, rows
 
 pytestmark = pytest.mark.contract("errors")

@@ -13,11 +13,11 @@ import httpx
 import pytest
 import respx
 from unitask import AsyncClient, Client, Outcome, State, errors, tasks
+from unitask_contract.checks import BLANK
 from unitask_sandbox import Fault, Settings, running, samples
 
 from sandbox.tests.recogniser import judge
 
-from .provider import BLANK
 from .support import BASE_URL, KEY, bundle, examples
 
 pytestmark = pytest.mark.contract("requests")

@@ -13,51 +13,21 @@ import pytest
 from unitask import AdvisoryWarning, TaskInput, errors, tasks
 from unitask.inputs import request_body
 from unitask_contract.bundle import entries
-
-from .support import bundle
+from unitask_contract.inputs import Rule, component, least, least_input, least_object
 
 pytestmark = [pytest.mark.contract("requests"), pytest.mark.filterwarnings("ignore::unitask.AdvisoryWarning")]
 
-Rule = dict[str, Any]
 Broken = tuple[str, str, str, Any]  # class, field, rule, a value that breaks it
 
 
-def component(reference: str) -> Rule:
-    """A component by its reference."""
-    found: Rule = bundle()["components"]["schemas"][reference.rpartition("/")[2]]
-    return found
+def address(kind: str) -> str:
+    """Where a file of a kind is."""
+    return f"https://me.test/a.{'jpg' if kind == 'image' else 'bin'}"
 
 
 def valid(rule: Rule) -> Any:
     """A value that a rule, its advice included, allows."""
-    if "$ref" in rule:
-        return valid_object(component(rule["$ref"]))
-    rule = {**rule, **rule.get("x-advisory", {})}
-    if media := rule.get("x-media"):
-        return "https://me.test/a.jpg" if media["kind"] == "image" else "https://me.test/a.bin"
-    if "const" in rule or "enum" in rule:
-        return rule["const"] if "const" in rule else rule["enum"][0]
-    kind = rule.get("type")
-    match kind[0] if isinstance(kind, list) else kind:
-        case "array":
-            return [valid(rule["items"])] * max(1, rule.get("minItems", 0))
-        case "object":
-            return valid_object(rule)
-        case "integer":
-            return rule.get("minimum", min(1, rule.get("maximum", 1)))
-        case "number":
-            low = rule.get("minimum", rule.get("exclusiveMinimum", 0))
-            return (low + rule.get("maximum", low + 2)) / 2
-        case "boolean":
-            return True
-        case _:
-            return "x" * max(1, rule.get("minLength", 0))
-
-
-def valid_object(schema: Rule) -> dict[str, Any]:
-    """The least object that a schema allows."""
-    properties = schema.get("properties", {})
-    return {name: valid(properties[name]) for name in schema.get("required", []) if name in properties}
+    return least(rule, address)
 
 
 def breaking(rule: Rule) -> Iterator[tuple[str, Any]]:
@@ -97,7 +67,9 @@ def make(name: str, **changes: Any) -> TaskInput[Any]:
     """A valid task of a type, with some fields changed."""
     schema = component(ENTRIES[name]["input"])
     given = {
-        field: value for field, value in valid_object(schema).items() if "const" not in schema["properties"][field]
+        field: value
+        for field, value in least_object(schema, address).items()
+        if "const" not in schema["properties"][field]
     }
     task: TaskInput[Any] = getattr(tasks, name)(**{**given, **changes})
     return task
@@ -127,7 +99,7 @@ def test_documented_limit_is_kept_before_sending(name: str, field: str, rule: st
 @pytest.mark.parametrize("name", [name for name in ENTRIES if make(name).values()])
 def test_missing_required_field_is_told(name: str) -> None:
     """A required field that is None is refused like one that was never known."""
-    required = [field for field in valid_object(component(ENTRIES[name]["input"])) if field in dir(make(name))]
+    required = [field for field in least_input(name, address) if field in dir(make(name))]
     for field in required:
         with pytest.raises(errors.InvalidInput, match=field):
             request_body(make(name, **{field: None}))

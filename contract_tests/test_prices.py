@@ -19,12 +19,13 @@ from unitask import errors, tasks
 from unitask._core import pricing
 from unitask.inputs import request_body
 from unitask.media import measured_as_sent
+from unitask_contract.inputs import Rule, component
 from unitask_sandbox import Sandbox, Settings
 from unitask_sandbox.creation import read_creation
 
 from .support import bundle, examples
 from .test_drift import LEDGER
-from .test_limits import ENTRIES, Rule, component, make
+from .test_limits import ENTRIES, make
 
 pytestmark = [pytest.mark.contract("prices"), pytest.mark.filterwarnings("ignore::unitask.AdvisoryWarning")]
 

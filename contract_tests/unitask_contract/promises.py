@@ -1,7 +1,7 @@
-"""More promises of a provider, one a check, over plain HTTP like those in provider.py.
+"""More promises of a provider, one a check, over plain HTTP like those in checks.py.
 
-What needs another account, the provider's clock or its webhooks is held in-process alone, and skipped elsewhere; so is
-cancelling many, which would reach tasks that are not ours.
+What needs another account, the provider's clock or its webhooks is held in-process alone, and left out elsewhere; so
+is cancelling many, which would reach tasks that are not ours.
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import pytest
+from .checks import DRAWING, HISTORY
+from .provider import Inside, LeftOut, Provider, answered, look, until_done
 
-from .provider import HISTORY, Inside, Provider, answered, look, until_done
-
-DRAWING = {"model": "Qubico/flux1-schnell", "task_type": "txt2img", "input": {"prompt": "a fox"}}
 SONG = {
     "model": "music-u",
     "task_type": "generate_music",
@@ -186,7 +184,7 @@ CHECKS: tuple[Callable[[Provider], None], ...] = (
 
 def _inside(provider: Provider) -> Inside:
     if provider.inside is None:
-        pytest.skip("this is held in-process alone")
+        raise LeftOut("it is held in-process alone")
     return provider.inside
 
 

@@ -1,0 +1,252 @@
+"""A provider under test: the sandbox in-process, or any base URL, spoken to without our client.
+
+A fault of the client cannot hide one of the provider so. Every exchange is kept; every create holds its price against
+the money limit before it is sent.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import httpx
+import schemathesis
+from unitask._core.pricing import CREDITS_PER_USD, estimate
+from unitask_sandbox import Settings, create_app
+
+from . import bundle
+from .exchange import Exchange
+from .serving import InProcess
+from .view import provider_view
+
+CHAT_USD = 0.001  # held for a chat of a word; its true price is far below
+LOOK_EVERY = 3.0  # seconds
+DONE = ("completed", "failed", "cancelled", "canceled")
+
+
+class LeftOut(Exception):
+    """A check cannot be made here; the message says why."""
+
+
+class CannotRun(Exception):
+    """Nothing can be checked at all; the message says why, and what to do."""
+
+
+@dataclass
+class Money:
+    """What may be spent, and what the creates sent so far will cost at most by the catalogue.
+
+    Attributes:
+        limit_usd: Infinite where nothing is real.
+    """
+
+    limit_usd: float = math.inf
+    held_usd: float = 0.0
+
+    def hold(self, what: str, usd: float | None) -> None:
+        """Set a price aside.
+
+        Raises:
+            LeftOut: It is beyond the limit, or not known while there is a limit.
+        """
+        if math.isinf(self.limit_usd):
+            return
+        if usd is None:
+            raise LeftOut(f"the price of {what} is not known beforehand; --max-usd inf sends it all the same")
+        if self.held_usd + usd > self.limit_usd + 1e-9:
+            raise LeftOut(f"{what} costs ${usd:.4g}, and ${self.left_usd:.4g} is left of --max-usd")
+        self.held_usd += usd
+
+    @property
+    def left_usd(self) -> float:
+        """What is left of the limit."""
+        return self.limit_usd - self.held_usd
+
+
+@dataclass
+class Inside:
+    """What only a provider in-process has: other accounts, a clock, and webhooks that arrive here.
+
+    Attributes:
+        later: Seconds by which its clock is ahead.
+        answers: The statuses of the answers to the next webhooks; then 200.
+        told: Each webhook that came: headers and body.
+    """
+
+    later: float = 0.0
+    answers: list[int] = field(default_factory=list[int])
+    told: list[tuple[Mapping[str, str], Any]] = field(default_factory=list[tuple[Mapping[str, str], Any]])
+    other_key: str = "another contract"
+    poor_key: str = "no credit"
+
+    def clock(self) -> float:
+        """Now, for the provider."""
+        return time.time() + self.later
+
+    def receive(self, _url: str, body: bytes, headers: Mapping[str, str]) -> int:
+        """A webhook comes."""
+        self.told.append((headers, json.loads(body)))
+        return self.answers.pop(0) if self.answers else 200
+
+
+@dataclass
+class Provider:
+    """A provider under test, and how time passes for it.
+
+    Attributes:
+        schema: Of schemathesis, bound to this provider.
+        advance: Lets it work on.
+        looks: How often a task is looked at before it counts as stuck.
+        inside: What only a provider in-process has; None for one somewhere else.
+        seed: Of what is drawn at random; None draws anew each time, or as the profile of hypothesis says.
+        exchanges: What went over the wire, in order.
+        memo: What checks share: the tasks that they have made, the files that they have uploaded.
+    """
+
+    http: httpx.Client
+    schema: Any
+    key: str
+    advance: Callable[[], object]
+    looks: int = 120
+    inside: Inside | None = None
+    seed: int | None = None
+    money: Money = field(default_factory=Money)
+    exchanges: list[Exchange] = field(default_factory=list[Exchange])
+    memo: dict[Any, Any] = field(default_factory=dict[Any, Any])
+
+    def request(self, method: str, path: str, key: str | None = "", **more: Any) -> httpx.Response:
+        """One call, with the right key unless another or none is given.
+
+        Raises:
+            LeftOut: It is a create whose price is beyond the money limit.
+        """
+        if method == "POST" and key == "":
+            self.money.hold(*_price(path, more.get("json")))
+        answer = self.http.request(method, path, headers={} if key is None else self.headers(key), **more)
+        self.keep(answer.request, answer)
+        return answer
+
+    def headers(self, key: str = "") -> dict[str, str]:
+        """The key as every operation takes it: the OpenAI-shaped ones as a bearer token."""
+        return {"x-api-key": key or self.key, "authorization": f"Bearer {key or self.key}"}
+
+    def keep(self, request: Any, answer: Any) -> None:
+        """Remember an exchange of httpx or of requests."""
+        path = urlsplit(str(request.url)).path.removeprefix(self.http.base_url.path.rstrip("/"))
+        sent: Any = request.content if isinstance(request, httpx.Request) else request.body or b""
+        sent = sent.encode() if isinstance(sent, str) else sent
+        content_type = answer.headers.get("content-type", "")
+        kind = str(cast("list[str]", content_type)[0] if isinstance(content_type, list) else content_type)
+        self.exchanges.append(Exchange(request.method, path, sent, answer.status_code, answer.content, kind))
+
+
+def _price(path: str, body: Any) -> tuple[str, float | None]:
+    """What a POST is called, and costs at most in USD; None when that is not known beforehand."""
+    if path == "/v1/chat/completions":
+        return "a chat", CHAT_USD
+    if path != "/api/v1/task":
+        return path, None if path.startswith(("/v1/images", "/mj/", "/api/luma", "/api/kling", "/api/face")) else 0.0
+    named: dict[str, Any] = cast("dict[str, Any]", body) if isinstance(body, dict) else {}
+    what = (named.get("model"), named.get("task_type"))
+    name = " ".join(map(str, what))
+    known = any((entry["model"], entry["task_type"]) == what for entry in bundle.entries().values())
+    if not known or not isinstance(named.get("input"), dict) or not named["input"]:
+        return name, 0.0  # no task can be made of it
+    credit = estimate(named, unmeasured)
+    return name, None if credit is None else credit / CREDITS_PER_USD
+
+
+@contextmanager
+def sandbox(defects: frozenset[str] = frozenset(), seed: int | None = None) -> Generator[Provider]:
+    """The sandbox in-process; its tasks move only when the checks let them."""
+    key, inside = "contract", Inside()
+    app = create_app(
+        Settings(
+            keys={key: 1e9, inside.other_key: 1.0, inside.poor_key: 0.0},
+            clock=inside.clock,
+            autorun=False,
+            engine_process=False,
+            fetch=no_network,
+            send_webhook=inside.receive,
+            defects=defects,
+        )
+    )
+    schema: Any = schemathesis.openapi.from_dict(provider_view())
+    schema.app = app
+    try:
+        with httpx.Client(transport=InProcess(app), base_url="http://sandbox.test") as http:
+            yield Provider(http, schema, key, app.state.sandbox.advance, inside=inside, seed=seed)
+    finally:
+        app.state.sandbox.close()
+
+
+@contextmanager
+def remote(
+    base_url: str, key: str, money: Money, *, timeout: float = 600.0, seed: int | None = None
+) -> Generator[Provider]:
+    """A provider somewhere else, in real time.
+
+    Args:
+        base_url: Where it is.
+        key: Of an account there.
+        money: What may be spent.
+        timeout: How long a task may take, in seconds.
+        seed: Of what is drawn at random.
+
+    Raises:
+        CannotRun: Nobody answers there, or the key is refused.
+    """
+    schema: Any = schemathesis.openapi.from_dict({**provider_view(legacy=False), "servers": [{"url": base_url}]})
+    schema.config.base_url = base_url
+    with httpx.Client(base_url=base_url, timeout=60.0) as http:
+        looks = math.ceil(timeout / LOOK_EVERY)
+        subject = Provider(http, schema, key, lambda: time.sleep(LOOK_EVERY), looks=looks, seed=seed, money=money)
+        _greet(subject, base_url)
+        yield subject
+
+
+def _greet(subject: Provider, base_url: str) -> None:
+    try:
+        answer = subject.request("GET", "/account/info")
+    except (httpx.TransportError, httpx.InvalidURL) as error:
+        raise CannotRun(f"nobody answers at {base_url} ({error}); is the address right?") from None
+    if answer.status_code == 401:
+        raise CannotRun(f"{base_url} refuses the key; give a right one in UNITASK_API_KEY or with --key")
+
+
+def unmeasured(_kind: str, _value: Any) -> None:
+    """No file is measured: what is paid by its length or size has no price beforehand."""
+
+
+def no_network(url: str) -> bytes:
+    """Fetch nothing."""
+    raise OSError(f"{url} is not fetched in tests")
+
+
+def answered(provider: Provider, method: str, path: str, **request: Any) -> dict[str, Any]:
+    """The data of an answer, which must be one of success."""
+    answer = provider.request(method, path, **request)
+    assert answer.status_code == 200, answer.text
+    data: dict[str, Any] = answer.json()["data"]
+    return data
+
+
+def look(provider: Provider, task_id: str) -> dict[str, Any]:
+    """A task as it stands."""
+    return answered(provider, "GET", f"/api/v1/task/{task_id}")
+
+
+def until_done(provider: Provider, task_id: str) -> dict[str, Any]:
+    """The task once it has ended."""
+    for _ in range(provider.looks):
+        task = look(provider, task_id)
+        if str(task["status"]).casefold() in DONE:
+            return task
+        provider.advance()
+    raise AssertionError(f"task {task_id} is not done after {provider.looks} looks")

@@ -1,0 +1,184 @@
+"""The promises of a provider on every task type of the catalogue, a named check each.
+
+A task type is created once, with the least input that the spec allows; all checks look at that task. Files that it
+needs are uploaded to the provider first.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+from unitask._core.pricing import CREDITS_PER_USD, estimate
+
+from . import bundle
+from .checks import rows_of
+from .inputs import NAMES, file_of, least_input
+from .provider import LeftOut, Provider, answered, look, unmeasured, until_done
+
+MISSING_EXTRA = "pip install"  # what the sandbox says of an engine that is not installed
+
+
+def task_types(families: tuple[str, ...] = ()) -> list[str]:
+    """The task types of today's API, of these families; of all if none is named."""
+    return [
+        name
+        for name, entry in bundle.entries().items()
+        if entry["protocol"] == "unified" and (not families or entry["family"] in families)
+    ]
+
+
+def check_refused(provider: Provider, name: str) -> None:
+    """A create without its first required field is refused, and says why."""
+    body, entry = _body(provider, name), bundle.entries()[name]
+    needed = [field for field in body["input"] if field not in entry.get("match", {})]
+    if not needed:
+        raise LeftOut("nothing is required")
+    del body["input"][needed[0]]
+    answer = provider.request("POST", "/api/v1/task", json=body)
+    assert 400 <= answer.status_code < 500, f"HTTP {answer.status_code}: {answer.text}"
+    assert bundle.allows("ErrorEnvelope", answer.json()), answer.text
+
+
+def check_accepted(provider: Provider, name: str) -> None:
+    """A create of the least input is accepted, with an id."""
+    created = _created(provider, name)
+    assert created["task_id"], created
+
+
+def check_echoed(provider: Provider, name: str) -> None:
+    """The create and a look show the same task, of the model and task type that were sent."""
+    created, body = _created(provider, name), _body(provider, name)
+    for task in (created, look(provider, created["task_id"])):
+        assert task["task_id"] == created["task_id"], task
+        assert (task["model"], task["task_type"]) == (body["model"], body["task_type"]), task
+
+
+def check_ended(provider: Provider, name: str) -> None:
+    """The task ends: completed without an error, or failed with a reason and at no cost."""
+    task = _ended(provider, name)
+    error: dict[str, Any] = task["error"] or {}
+    if task["status"].casefold() == "completed":
+        assert not error.get("code"), task
+    else:
+        assert error.get("message") or error.get("raw_message"), task
+        assert not task["meta"]["usage"]["consume"], task
+
+
+def check_output(provider: Provider, name: str) -> None:
+    """What a completed task has made has the shape of its task type, and each file of it can be fetched."""
+    task = _completed(provider, name)
+    component = bundle.entries()[name]["output"]
+    assert bundle.allows(component, task["output"]), f"the output is no {component}: {task['output']}"
+    for url in _files(component, task["output"]):
+        answer = provider.http.get(url)
+        assert answer.status_code == 200, f"HTTP {answer.status_code} for {url}"
+        assert answer.content, f"nothing is behind {url}"
+
+
+def check_charged(provider: Provider, name: str) -> None:
+    """A completed task has cost what the catalogue says, where it says it."""
+    usd = _usd(provider, name)
+    if usd is None:
+        raise LeftOut("the catalogue does not settle its price")
+    usage = _completed(provider, name)["meta"]["usage"]
+    assert usage["consume"] == round(usd * CREDITS_PER_USD), f"{usage}, and the price is ${usd:.4g}"
+
+
+def check_listed(provider: Provider, name: str) -> None:
+    """The task is in the history."""
+    task_id = _created(provider, name)["task_id"]
+    for page in range(1, 20):
+        rows = rows_of(provider, page=page, page_size=100)
+        if any(row["task_id"] == task_id for row in rows):
+            return
+        if len(rows) < 100:
+            break
+    raise AssertionError(f"task {task_id} is not in the history")
+
+
+CHECKS: tuple[Callable[[Provider, str], None], ...] = (
+    check_refused,
+    check_accepted,
+    check_echoed,
+    check_ended,
+    check_output,
+    check_charged,
+    check_listed,
+)
+
+
+def _once(provider: Provider, kind: str, name: str, make: Callable[[], Any]) -> Any:
+    """What was made before, or is made now; what could not be made is not tried again."""
+    if (kind, name) not in provider.memo:
+        try:
+            provider.memo[kind, name] = make()
+        except (LeftOut, AssertionError) as error:
+            provider.memo[kind, name] = error
+    made = provider.memo[kind, name]
+    if isinstance(made, Exception):
+        raise made
+    return made
+
+
+def _body(provider: Provider, name: str) -> dict[str, Any]:
+    def body() -> dict[str, Any]:
+        entry = bundle.entries()[name]
+        given = least_input(name, lambda kind: _uploaded(provider, kind))
+        return {"model": entry["model"], "task_type": entry["task_type"], "input": {**given, **entry.get("match", {})}}
+
+    made: dict[str, Any] = _once(provider, "body", name, body)
+    return {**made, "input": dict(made["input"])}
+
+
+def _uploaded(provider: Provider, kind: str) -> str:
+    def upload() -> str:
+        encoded = base64.b64encode(file_of(kind)).decode()
+        answer = provider.request(
+            "POST", "/api/ephemeral_resource", json={"file_name": NAMES[kind], "file_data": encoded}
+        )
+        if answer.status_code != 200:
+            raise LeftOut(f"it needs a file, and an upload is HTTP {answer.status_code} here: {answer.text[:200]}")
+        url: str = answer.json()["data"]["url"]
+        return url
+
+    uploaded: str = _once(provider, "file", kind, upload)
+    return uploaded
+
+
+def _created(provider: Provider, name: str) -> dict[str, Any]:
+    created: dict[str, Any] = _once(
+        provider, "created", name, lambda: answered(provider, "POST", "/api/v1/task", json=_body(provider, name))
+    )
+    return created
+
+
+def _ended(provider: Provider, name: str) -> dict[str, Any]:
+    task_id = _created(provider, name)["task_id"]
+    task: dict[str, Any] = _once(provider, "ended", name, lambda: until_done(provider, task_id))
+    error: dict[str, Any] = task.get("error") or {}
+    if provider.inside and MISSING_EXTRA in str(error.get("raw_message")):
+        raise LeftOut(error["raw_message"])
+    return task
+
+
+def _completed(provider: Provider, name: str) -> dict[str, Any]:
+    task = _ended(provider, name)
+    if task["status"].casefold() != "completed":
+        raise LeftOut(f"the task ended {task['status']}")
+    return task
+
+
+def _usd(provider: Provider, name: str) -> float | None:
+    credit = estimate(_body(provider, name), unmeasured)
+    return None if credit is None else credit / CREDITS_PER_USD
+
+
+def _files(component: str, output: Any) -> Iterator[str]:
+    """The addresses in an output, where its component has media."""
+    rules = bundle.document()["components"]["schemas"][component].get("properties", {})
+    fields: dict[str, Any] = cast("dict[str, Any]", output) if isinstance(output, dict) else {}
+    for name, value in fields.items():
+        if "x-media" in rules.get(name, {}) and str(value).startswith("http"):
+            yield str(value)
