@@ -86,6 +86,19 @@ def _routes() -> tuple[tuple[str, re.Pattern[str], str], ...]:
     )
 
 
+def route_of(operation: str) -> tuple[str, str]:
+    """The method and the path of an operation.
+
+    Raises:
+        LookupError: The contract has no such operation.
+    """
+    for path, item in document()["paths"].items():
+        for method in METHODS:
+            if item.get(method, {}).get("operationId") == operation:
+                return method.upper(), path
+    raise LookupError(f"the contract has no operation {operation}")
+
+
 def operation_of(method: str, path: str) -> str:
     """The operationId of a request.
 

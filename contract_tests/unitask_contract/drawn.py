@@ -47,7 +47,7 @@ def check_every_sequence(provider: Provider, examples: int = 15) -> None:
             return {"headers": provider.headers()}
 
         def validate_response(self, response: Any, case: Any, **more: Any) -> None:
-            provider.keep(response.request, response)
+            provider.drawn.append(provider.exchange(response.request, response))
             case.validate_response(response, excluded_checks=_checks(LEFT_OUT_OF_SEQUENCES), **more)
 
     _seeded(provider, Machine).run(settings=_settings(examples, stateful_step_count=6))
@@ -66,7 +66,7 @@ def _hold(provider: Provider, strategy: Any, examples: int) -> None:
     @given(case=strategy)
     def hold(case: Any) -> None:
         response = case.call(headers=provider.headers())
-        provider.keep(response.request, response)
+        provider.drawn.append(provider.exchange(response.request, response))
         case.validate_response(response, headers=provider.headers(), excluded_checks=_checks(LEFT_OUT))
 
     _seeded(provider, hold)()

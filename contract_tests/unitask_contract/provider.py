@@ -94,6 +94,15 @@ class Inside:
         self.told.append((headers, json.loads(body)))
         return self.answers.pop(0) if self.answers else 200
 
+    def told_of(self, task_id: str) -> list[tuple[Mapping[str, str], Any]]:
+        """The webhooks that came about a task; one without a task is about each."""
+        return [(headers, body) for headers, body in self.told if _task_id(body) in (task_id, None)]
+
+
+def _task_id(body: Any) -> Any:
+    data: Any = cast("dict[str, Any]", body).get("data") if isinstance(body, dict) else None
+    return cast("dict[str, Any]", data).get("task_id") if isinstance(data, dict) else None
+
 
 @dataclass
 class Provider:
@@ -106,6 +115,7 @@ class Provider:
         inside: What only a provider in-process has; None for one somewhere else.
         seed: Of what is drawn at random; None draws anew each time, or as the profile of hypothesis says.
         exchanges: What went over the wire, in order.
+        drawn: The same of requests that were drawn at random.
         memo: What checks share: the tasks that they have made, the files that they have uploaded.
     """
 
@@ -118,6 +128,7 @@ class Provider:
     seed: int | None = None
     money: Money = field(default_factory=Money)
     exchanges: list[Exchange] = field(default_factory=list[Exchange])
+    drawn: list[Exchange] = field(default_factory=list[Exchange])
     memo: dict[Any, Any] = field(default_factory=dict[Any, Any])
 
     def request(self, method: str, path: str, key: str | None = "", **more: Any) -> httpx.Response:
@@ -126,24 +137,27 @@ class Provider:
         Raises:
             LeftOut: It is a create whose price is beyond the money limit.
         """
+        held = self.money.held_usd
         if method == "POST" and key == "":
             self.money.hold(*_price(path, more.get("json")))
         answer = self.http.request(method, path, headers={} if key is None else self.headers(key), **more)
-        self.keep(answer.request, answer)
+        if 400 <= answer.status_code < 500:
+            self.money.held_usd = held  # nothing was accepted
+        self.exchanges.append(self.exchange(answer.request, answer))
         return answer
 
     def headers(self, key: str = "") -> dict[str, str]:
         """The key as every operation takes it: the OpenAI-shaped ones as a bearer token."""
         return {"x-api-key": key or self.key, "authorization": f"Bearer {key or self.key}"}
 
-    def keep(self, request: Any, answer: Any) -> None:
-        """Remember an exchange of httpx or of requests."""
+    def exchange(self, request: Any, answer: Any) -> Exchange:
+        """An exchange of httpx or of requests."""
         path = urlsplit(str(request.url)).path.removeprefix(self.http.base_url.path.rstrip("/"))
         sent: Any = request.content if isinstance(request, httpx.Request) else request.body or b""
         sent = sent.encode() if isinstance(sent, str) else sent
         content_type = answer.headers.get("content-type", "")
         kind = str(cast("list[str]", content_type)[0] if isinstance(content_type, list) else content_type)
-        self.exchanges.append(Exchange(request.method, path, sent, answer.status_code, answer.content, kind))
+        return Exchange(request.method, path, sent, answer.status_code, answer.content, kind)
 
 
 def _price(path: str, body: Any) -> tuple[str, float | None]:
@@ -200,8 +214,9 @@ def remote(
         seed: Of what is drawn at random.
 
     Raises:
-        CannotRun: Nobody answers there, or the key is refused.
+        CannotRun: It is no address, nobody answers there, or the key is refused.
     """
+    _check_address(base_url)
     schema: Any = schemathesis.openapi.from_dict({**provider_view(legacy=False), "servers": [{"url": base_url}]})
     schema.config.base_url = base_url
     with httpx.Client(base_url=base_url, timeout=60.0) as http:
@@ -211,10 +226,19 @@ def remote(
         yield subject
 
 
+def _check_address(base_url: str) -> None:
+    try:
+        url = httpx.URL(base_url)
+    except httpx.InvalidURL as error:
+        raise CannotRun(f"--base-url {base_url!r} is no address ({error})") from None
+    if url.scheme not in ("http", "https") or not url.host:
+        raise CannotRun(f"--base-url {base_url!r} is no address; give one such as http://127.0.0.1:8042")
+
+
 def _greet(subject: Provider, base_url: str) -> None:
     try:
         answer = subject.request("GET", "/account/info")
-    except (httpx.TransportError, httpx.InvalidURL) as error:
+    except httpx.TransportError as error:
         raise CannotRun(f"nobody answers at {base_url} ({error}); is the address right?") from None
     if answer.status_code == 401:
         raise CannotRun(f"{base_url} refuses the key; give a right one in UNITASK_API_KEY or with --key")

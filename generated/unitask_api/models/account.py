@@ -56,6 +56,8 @@ class Account:
     """ The same for Flux. """
     max_hailuo_concurrency: int | Unset = UNSET
     """ The same for Hailuo. """
+    max_internal_proxy_concurrency: int | Unset = UNSET
+    """ The same for the internal proxy. """
     max_kling_concurrency: int | Unset = UNSET
     """ The same for Kling. """
     max_luma_concurrency: int | Unset = UNSET
@@ -110,6 +112,8 @@ class Account:
         max_flux_concurrency = self.max_flux_concurrency
 
         max_hailuo_concurrency = self.max_hailuo_concurrency
+
+        max_internal_proxy_concurrency = self.max_internal_proxy_concurrency
 
         max_kling_concurrency = self.max_kling_concurrency
 
@@ -182,6 +186,8 @@ class Account:
             field_dict["max_flux_concurrency"] = max_flux_concurrency
         if max_hailuo_concurrency is not UNSET:
             field_dict["max_hailuo_concurrency"] = max_hailuo_concurrency
+        if max_internal_proxy_concurrency is not UNSET:
+            field_dict["max_internal_proxy_concurrency"] = max_internal_proxy_concurrency
         if max_kling_concurrency is not UNSET:
             field_dict["max_kling_concurrency"] = max_kling_concurrency
         if max_luma_concurrency is not UNSET:
@@ -242,6 +248,8 @@ class Account:
         max_flux_concurrency = d.pop("max_flux_concurrency", UNSET)
 
         max_hailuo_concurrency = d.pop("max_hailuo_concurrency", UNSET)
+
+        max_internal_proxy_concurrency = d.pop("max_internal_proxy_concurrency", UNSET)
 
         max_kling_concurrency = d.pop("max_kling_concurrency", UNSET)
 
@@ -311,6 +319,7 @@ class Account:
             max_image_toolkit_concurrency=max_image_toolkit_concurrency,
             max_flux_concurrency=max_flux_concurrency,
             max_hailuo_concurrency=max_hailuo_concurrency,
+            max_internal_proxy_concurrency=max_internal_proxy_concurrency,
             max_kling_concurrency=max_kling_concurrency,
             max_luma_concurrency=max_luma_concurrency,
             max_suno_concurrency=max_suno_concurrency,
