@@ -7,7 +7,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types generate generated changes bump spec-report contract contract-fuzz score tests bench bench-sandbox bench-clients mutants page-picture vendor clean
+.PHONY: help demo test check format lint types generate generated changes bump spec-report contract contract-fuzz score witnesses tests bench bench-sandbox bench-clients mutants page-picture vendor clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 15
@@ -59,6 +59,9 @@ contract-fuzz: $(VENV)/.checks ## schemathesis' own run against the sandbox on a
 
 score: $(VENV)/.checks ## how many wrong answers are told, tolerated by name, or taken in silence; out/score.md
 	PYTHONPATH=. $(VENV)/bin/python -m contract_tests.score
+
+witnesses: $(VENV)/.checks ## a mock server (npm) and a validator that share no code with us: do they see what we see?
+	PYTHONPATH=. $(VENV)/bin/python -m contract_tests.witnesses
 
 tests: $(VENV)/.checks
 	$(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal

@@ -1,0 +1,75 @@
+"""The witnesses of `make witnesses` are believed only where they were heard, and their dissent is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from . import steady, witnesses
+
+TASK = {"model": "Qubico/image-toolkit", "task_type": "face-swap", "input": {"target_image": "a", "swap_image": "b"}}
+
+
+def event(path: str, *faults: str, body: Any = None) -> dict[str, Any]:
+    """A line of the mock server's log."""
+    place = path.replace("/least/", "/{case}/").replace("/seed.enum/", "/{case}/")
+    told = [{"code": "E3007", "requestPath": "body", "message": fault} for fault in faults]
+    return {"request": {"method": "POST", "path": path, "pathPattern": place, "body": body}, "diagnostics": told}
+
+
+def test_witness_that_was_not_heard_is_no_agreement(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without npm the mock server is not run, which is said aloud, and the exit code is 2."""
+    monkeypatch.setattr(steady, "HOME", tmp_path)
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    monkeypatch.setattr(witnesses, "of_scenarios", list)
+    monkeypatch.setattr(witnesses, "of_mutants", list)
+
+    assert witnesses.main() == 2
+    said = capsys.readouterr()
+    assert "NOT RUN" in said.out
+    assert "THE MOCK SERVER WAS NOT HEARD" in said.err
+    assert "npm" in said.err
+
+
+def test_dissent_of_the_validator_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both verdicts are named; the input is held to the schema of its task type."""
+    bodies = [("right", "TaskRequest", TASK), ("wrong", "TaskRequest", {**TASK, "input": {"target_image": "a"}})]
+    assert witnesses.compared("", bodies).failures == []
+
+    monkeypatch.setattr("unitask_contract.bundle.allows", lambda *_: True)
+    (failure,) = witnesses.compared("", bodies).failures
+    assert failure == "wrong, as FaceSwapInput: allowed by jsonschema, refused by jsonschema-rs"
+
+
+def test_body_that_the_validator_cannot_take_is_counted_apart() -> None:
+    """What is no JSON, and half a character."""
+    half = {"code": 200, "data": {"task_id": "t", "status": "\ud800"}, "message": ""}
+    line = witnesses.compared("", [("cut", "TaskEnvelope", b"{"), ("half", "TaskEnvelope", half)])
+
+    assert line.otherwise == {witnesses.NO_JSON: 1, witnesses.HALF: 1}
+
+
+def test_dissent_of_the_mock_server_is_a_failure() -> None:
+    """A request of ours that it finds wrong, and a broken limit that it finds right."""
+    right, wrong = witnesses.Line(""), witnesses.Line("", count=2)
+    witnesses.judged_right(right, [steady.seen(event("/typed/FaceSwap/least/api/v1/task", "Missing: x"))])
+    witnesses.judged_wrong(wrong, [steady.seen(event("/typed/FaceSwap/seed.enum/api/v1/task", body=TASK))])
+
+    assert right.failures == ["POST /typed/FaceSwap/least/api/v1/task: E3007 body: Missing: x"]
+    assert wrong.failures[0] == "2 were sent, and 1 arrived"
+    assert wrong.failures[1].startswith("/typed/FaceSwap/seed.enum/api/v1/task is right to steady")
+
+
+def test_operation_that_was_not_asked_for_is_a_failure() -> None:
+    """One that no call of ours makes is listed with its reason, and may not be asked for."""
+    asked = [steady.seen(event(path)) for path in ("/typed/FaceSwap/least/api/v1/task", "/api/image_toolkit/v2/create")]
+    line = witnesses.asked_for(asked)
+
+    assert "get_task was never asked for" in line.failures
+    assert "create_task was never asked for" not in line.failures
+    assert line.failures[-1] == "legacy_create_image_toolkit was asked for, and is listed as not ours"
+    assert any("legacy_fetch_image_toolkit" in reason for reason in line.otherwise)
