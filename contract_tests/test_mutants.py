@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from unitask_contract.bundle import outputs_of
 from unitask_contract.mutation import BAD, BODIES, VALUES, judged, mutants, tolerances
 
 pytestmark = pytest.mark.contract("mutants")
@@ -26,3 +27,9 @@ def test_wrong_answers_are_found_to_be_wrong(monkeypatch: pytest.MonkeyPatch) ->
     found = {judged(mutant)[0] for mutant in mutants() if mutant.operator == "list" and "image_url" in mutant.path}
 
     assert "silent" in found
+
+
+def test_task_with_names_that_are_none_has_no_output_of_its_own() -> None:
+    """What a provider answers can be anything, a list for a model too."""
+    assert outputs_of("Qubico/image-toolkit", "face-swap") == ("FaceSwapOutput",)
+    assert outputs_of(["Qubico/image-toolkit"], {}) == ()

@@ -43,7 +43,6 @@ def entries() -> dict[str, dict[str, Any]]:
     return {entry["name"]: entry for entry in document()["x-tasks"]}
 
 
-@cache
 def outputs_of(model: object, task_type: object) -> tuple[str, ...]:
     """The components that the output of a task with these names may be one of; none for names that are not known."""
     named = (entry for entry in entries().values() if (entry["model"], entry["task_type"]) == (model, task_type))
