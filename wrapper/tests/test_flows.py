@@ -712,7 +712,7 @@ def test_repeated_cancel_is_refused_because_the_first_did_it(trouble: Answer | F
     """Its answer was lost; a look shows that the task is cancelled, which is what was asked for."""
     played = play(cancel(), trouble, refused(400), seen("cancelled"))
 
-    assert played.error is None
+    assert (played.error, played.result) == (None, "")
     assert played.sent == ["DELETE", "DELETE", "GET"]
 
 
