@@ -1,4 +1,9 @@
-"""The table of checks at the end of a run, and hypothesis' settings for them."""
+"""The table of checks at the end of a run, and hypothesis' profiles for them.
+
+dev      the usual number of examples, at random
+ci       the same ones each time; where CI is set
+nightly  twenty times as many, at random, and each failure with what plays it again: --hypothesis-profile nightly
+"""
 
 from __future__ import annotations
 
@@ -9,10 +14,13 @@ import pytest
 from hypothesis import settings
 from unitask_contract.provider import Money
 
-from .support import bundle
+from .support import USUAL, bundle
 
 settings.register_profile("dev", deadline=None, database=None)
 settings.register_profile("ci", settings.get_profile("dev"), derandomize=True)
+settings.register_profile(
+    "nightly", settings.get_profile("dev"), max_examples=20 * USUAL, derandomize=False, print_blob=True
+)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 MONEY = pytest.StashKey[Money]()

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import respx
 import schemathesis
+from hypothesis import settings
 from hypothesis import strategies as st
 from unitask import AsyncClient, Client, errors, tasks
 from unitask._core.delivery import Resend
@@ -24,6 +25,8 @@ from unitask_contract.scenarios import TASK_ID
 
 FACE_SWAP = tasks.FaceSwap(target_image="https://me.test/a.jpg", swap_image="https://me.test/b.png")
 TASK_OPERATIONS = ("create_task", "get_task", "cancel_task", "cancel_tasks")
+
+USUAL = 100  # what hypothesis tries when nothing is said
 
 Reply = httpx.Response | httpx.RequestError
 Call = Callable[[Any], Any]
@@ -41,6 +44,11 @@ def examples(part: str | None = None, *, of_tasks: bool = False) -> dict[str, di
         for name, example in bundle()["components"]["examples"].items()
         if part in (None, example["x-part"]) and (not of_tasks or example["x-operation"] in TASK_OPERATIONS)
     }
+
+
+def tries(number: int) -> int:
+    """How many examples a test tries that usually tries so many: the profile of hypothesis (conftest.py) multiplies."""
+    return number * settings().max_examples // USUAL
 
 
 def component_of(example: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from unitask import errors
 from unitask_contract.mutation import BODIES, changes, read
 
-from .support import FACE_SWAP, SHELLS, TASK_ID, Trace, answer, component, envelope, perform
+from .support import FACE_SWAP, SHELLS, TASK_ID, Trace, answer, component, envelope, perform, tries
 
 pytestmark = [pytest.mark.contract("mutants"), pytest.mark.parametrize("shell", SHELLS)]
 
@@ -37,7 +37,7 @@ def assert_typed(trace: Trace, *, named: bool) -> None:
         assert not named or trace.error.task_id == TASK_ID
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(answered=corrupted())
 def test_corrupted_answer_to_a_create_costs_one_request(shell: str, answered: tuple[Any, bool]) -> None:
     """Whatever is wrong with it, it is not sent again, and the id is kept."""
@@ -48,7 +48,7 @@ def test_corrupted_answer_to_a_create_costs_one_request(shell: str, answered: tu
     assert_typed(trace, named=named)
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(answered=corrupted())
 def test_corrupted_answer_to_a_look_keeps_the_id(shell: str, answered: tuple[Any, bool]) -> None:
     """A wait goes on, ends or fails by our own error; which task it was for is never lost."""
@@ -60,7 +60,7 @@ def test_corrupted_answer_to_a_look_keeps_the_id(shell: str, answered: tuple[Any
     assert_typed(trace, named=True)
 
 
-@settings(max_examples=50)
+@settings(max_examples=tries(50))
 @given(body=component("TaskEnvelope"), operator=st.sampled_from(sorted(BODIES)))
 def test_garbled_answer_to_a_create_costs_one_request(shell: str, body: Any, operator: str) -> None:
     """Cut, empty, in another encoding, in another envelope: it is uncertain, or it is read."""

@@ -11,7 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unitask import errors
 
-from .support import FACE_SWAP, SHELLS, TASK_ID, Reply, answer, component, envelope, examples, json_values, perform
+from .support import (
+    FACE_SWAP,
+    SHELLS,
+    TASK_ID,
+    Reply,
+    answer,
+    component,
+    envelope,
+    examples,
+    json_values,
+    perform,
+    tries,
+)
 
 pytestmark = [pytest.mark.contract("errors"), pytest.mark.parametrize("shell", SHELLS)]
 
@@ -98,7 +110,7 @@ def test_lack_of_credit_is_told_by_its_words(shell: str, words: str) -> None:
     assert isinstance(trace.error, errors.InsufficientCredit)
 
 
-@settings(max_examples=100)
+@settings(max_examples=tries(100))
 @given(status=st.integers(300, 599), body=st.one_of(json_values, st.binary(max_size=60), component("ErrorEnvelope")))
 def test_any_refusal_of_a_create_ends_typed_and_is_never_sent_twice(shell: str, status: int, body: Any) -> None:
     """No body and no status makes a bare exception or a second paid request."""
@@ -108,7 +120,7 @@ def test_any_refusal_of_a_create_ends_typed_and_is_never_sent_twice(shell: str, 
     assert trace.creates() == (4 if status == 429 else 1)
 
 
-@settings(max_examples=100)
+@settings(max_examples=tries(100))
 @given(body=st.one_of(json_values, st.binary(max_size=60)))
 def test_success_without_a_task_id_is_uncertain(shell: str, body: Any) -> None:
     """HTTP 200 that names no task may still have made one."""
@@ -121,7 +133,7 @@ def test_success_without_a_task_id_is_uncertain(shell: str, body: Any) -> None:
     assert trace.creates() == 1
 
 
-@settings(max_examples=100)
+@settings(max_examples=tries(100))
 @given(status=st.integers(200, 599), body=st.one_of(json_values, st.binary(max_size=60), component("ErrorEnvelope")))
 def test_any_answer_to_a_look_ends_typed_with_the_id(shell: str, status: int, body: Any) -> None:
     """However a look is answered, the id of the paid task is not lost."""
@@ -165,7 +177,7 @@ def test_rate_limited_create_waits_as_asked(shell: str, asked: str, slept: float
     assert trace.sleeps == [slept]
 
 
-@settings(max_examples=40)
+@settings(max_examples=tries(40))
 @given(troubles=st.lists(st.sampled_from([502, 503, 520, 429, "cut"]), max_size=4))
 def test_troubled_looks_do_not_end_a_wait(shell: str, troubles: list[int | str]) -> None:
     """A wait bears with a server in trouble, and still finds the end."""

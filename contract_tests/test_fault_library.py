@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import httpx
 import pytest
 from unitask import AsyncClient, Client, Finding, Outcome, errors
 from unitask._core.messages import Moment
-from unitask.webhooks import Receiver
+from unitask.webhooks import Notification, Receiver
 from unitask_contract.checks import BLANK
 from unitask_sandbox import Sandbox, Settings, create_app
 from unitask_sandbox.connection import AnswerLost
@@ -77,8 +77,8 @@ class World:
 class InstantReceiver(Receiver):
     """A receiver with which a wait takes no time."""
 
-    def __init__(self, world: World) -> None:
-        super().__init__(WEBHOOK["webhook_secret"], clock=lambda: world.now)
+    def __init__(self, world: World, on_notification: Callable[[Notification], object] | None = None) -> None:
+        super().__init__(WEBHOOK["webhook_secret"], clock=lambda: world.now, on_notification=on_notification)
         self._world = world
 
     def until_news(self, task_ids: str | Collection[str], seconds: float) -> str | None:

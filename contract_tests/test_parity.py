@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from unitask import OutputFile
 
-from .support import BASE_URL, FACE_SWAP, TASK_ID, Call, Reply, answer, envelope, perform
+from .support import BASE_URL, FACE_SWAP, TASK_ID, Call, Reply, answer, envelope, perform, tries
 
 pytestmark = pytest.mark.contract("parity")
 
@@ -43,7 +43,7 @@ CALLS: dict[str, Call] = {
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
-@settings(max_examples=40)
+@settings(max_examples=tries(40))
 @given(creates=st.lists(replies, min_size=1, max_size=4), looks=st.lists(replies, min_size=1, max_size=6))
 def test_both_clients_give_one_trace(call: Call, creates: list[Reply], looks: list[Reply]) -> None:
     """The same requests in the same order, the same pauses between them, the same result or error."""
@@ -93,7 +93,7 @@ parts = st.one_of(
 )
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=tries(80), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(looks=st.lists(parts, min_size=1, max_size=6))
 def test_both_clients_fetch_alike(looks: list[Reply], tmp_path: Path) -> None:
     """The same ranges asked for, the same pauses, the same file or error; nothing but the whole file is there."""

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unitask import tasks
 
-from .support import KEY, SHELLS, TASK_ID, Call, Trace, answer, bundle, envelope, perform, rows, validator
+from .support import KEY, SHELLS, TASK_ID, Call, Trace, answer, bundle, envelope, perform, rows, tries, validator
 
 pytestmark = [pytest.mark.contract("requests"), pytest.mark.parametrize("shell", SHELLS)]
 
@@ -65,7 +65,7 @@ def _path(path: str) -> tuple[str, dict[str, Any]]:
     raise AssertionError(f"{path} is not in the spec")
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(task=face_swaps, given_options=options)
 def test_create_is_documented_and_complete(shell: str, task: tasks.FaceSwap, given_options: dict[str, str]) -> None:
     """Whatever picture is given in whatever form, the body is a face swap of the spec and holds what was given."""

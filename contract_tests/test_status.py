@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unitask import State, errors
 
-from .support import FACE_SWAP, SHELLS, TASK_ID, answer, bundle, component, envelope, json_values, perform
+from .support import FACE_SWAP, SHELLS, TASK_ID, answer, bundle, component, envelope, json_values, perform, tries
 
 pytestmark = [pytest.mark.contract("status"), pytest.mark.parametrize("shell", SHELLS)]
 
@@ -28,7 +28,7 @@ unknown_words = st.text(max_size=12).filter(
 no_words = json_values.filter(lambda value: not isinstance(value, str))
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(data=st.data())
 def test_documented_word_is_understood_in_any_case(shell: str, data: st.DataObject) -> None:
     """pending, Pending and PENDING are one state, and it is the documented one."""
@@ -40,7 +40,7 @@ def test_documented_word_is_understood_in_any_case(shell: str, data: st.DataObje
     assert trace.result.status == sent
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(status=unknown_words | no_words)
 def test_unknown_status_keeps_waiting(shell: str, status: object) -> None:
     """A status that nobody knows ends no wait: the task may be running, and it is paid for."""
@@ -52,7 +52,7 @@ def test_unknown_status_keeps_waiting(shell: str, status: object) -> None:
     assert len(trace.requests) == 2
 
 
-@settings(max_examples=40)
+@settings(max_examples=tries(40))
 @given(status=unknown_words | no_words)
 def test_unknown_status_at_the_deadline_loses_nothing(shell: str, status: object) -> None:
     """When time is up the error has the id and the task with its raw status."""
@@ -64,7 +64,7 @@ def test_unknown_status_at_the_deadline_loses_nothing(shell: str, status: object
     assert trace.error.task.status == status
 
 
-@settings(max_examples=30)
+@settings(max_examples=tries(30))
 @given(sent=st.sampled_from(["failed", "cancelled"]).flatmap(spelled), said=st.text(max_size=20))
 def test_failed_task_raises_with_the_task(shell: str, sent: str, said: str) -> None:
     """A task that ended otherwise is an error that has the task and the provider's words."""
@@ -76,7 +76,7 @@ def test_failed_task_raises_with_the_task(shell: str, sent: str, said: str) -> N
     assert "no face found in the image" in str(trace.error)
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(body=component("TaskEnvelope"))
 def test_any_documented_answer_is_understood(shell: str, body: dict[str, Any]) -> None:
     """Whatever the spec allows is read: the task comes back whole, apart from its webhook secret."""
@@ -87,7 +87,7 @@ def test_any_documented_answer_is_understood(shell: str, body: dict[str, Any]) -
     assert _without_secret(trace.result.raw) == _without_secret(body["data"])
 
 
-@settings(max_examples=30)
+@settings(max_examples=tries(30))
 @given(status=st.sampled_from(["completed", "Completed"]))
 def test_create_that_is_answered_completed_needs_no_look(shell: str, status: str) -> None:
     """A task that is done when it is accepted is returned at once."""

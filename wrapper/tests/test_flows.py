@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from unitask import errors
-from unitask._core import asking, delivery, envelope, flows, requests, spec, waiting
+from unitask._core import asking, delivery, flows, spec, waiting
 from unitask._core.delivery import Resend
 from unitask._core.messages import Answer, Delivery, Failure, Flow, Send, Sleep, Woke, no_answer
 from unitask.task import Output, Task
@@ -59,7 +59,7 @@ def get(**changes: Any) -> Flow[Task[FaceSwapOutput]]:
 
 
 def cancel(**changes: Any) -> Flow[str]:
-    return asking.ask(requests.cancel(TASK_ID), envelope.read_acknowledgement, limits(**changes), TASK_ID)
+    return asking.cancel(TASK_ID, limits(**changes))
 
 
 # ---- submit once
@@ -705,6 +705,24 @@ def test_refused_cancel_ends_at_once_with_the_id(status: int) -> None:
     assert isinstance(played.error, errors.ApiError)
     assert played.sent == ["DELETE"]
     assert played.error.task_id == TASK_ID
+
+
+@pytest.mark.parametrize("trouble", [GATEWAY, CUT_OFF])
+def test_repeated_cancel_is_refused_because_the_first_did_it(trouble: Answer | Failure) -> None:
+    """Its answer was lost; a look shows that the task is cancelled, which is what was asked for."""
+    played = play(cancel(), trouble, refused(400), seen("cancelled"))
+
+    assert (played.error, played.result) == (None, "")
+    assert played.sent == ["DELETE", "DELETE", "GET"]
+
+
+@pytest.mark.parametrize("shown", [seen("processing"), refused(404), seen("cancelled", task_id="another")])
+def test_repeated_cancel_that_did_nothing_is_refused(shown: Answer) -> None:
+    """The task runs, or cannot be looked at: what is told is the refusal."""
+    played = play(cancel(), CUT_OFF, refused(400), shown)
+
+    assert isinstance(played.error, errors.InvalidRequest)
+    assert (played.error.task_id, played.error.attempts) == (TASK_ID, 2)
 
 
 def test_unreachable_counts_its_attempts() -> None:

@@ -231,7 +231,7 @@ class Shell:
 
     def _cancel_flow(self, task: Task[Any] | str) -> Flow[str]:
         task_id, _, _ = _target(task)
-        return asking.ask(requests.cancel(task_id), envelope.read_acknowledgement, self._limits(), task_id)
+        return asking.cancel(task_id, self._limits())
 
     def _cancel_many_flow(self, created_before: datetime | float, model: str | None) -> Flow[str]:
         send = requests.cancel_many(_unix("created_before", created_before), model)

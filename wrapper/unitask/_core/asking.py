@@ -1,4 +1,4 @@
-"""Requests that cost nothing, may be repeated, and bring no task: cancel, account, history, upload."""
+"""Requests that cost nothing and may be repeated: cancel, account, history, upload, and a look that may fail."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from .. import errors
 from ..account import HistoryRow
+from ..task import Output, State, Task
 from . import envelope, requests
 from .delivery import Limits, worth_repeating
 from .messages import Answer, Flow, Found, Send, Sleep, no_answer
@@ -42,6 +43,35 @@ def ask(
             trouble.attempts, trouble.elapsed = failures, reply.at.ticks - begun
             raise trouble
         yield Sleep(limits.resend.pause(failures, getattr(trouble, "retry_after", None)))
+
+
+def cancel(task_id: str, limits: Limits) -> Flow[str]:
+    """Cancel a task; return what the provider says of it.
+
+    A cancel that is repeated may be refused because the first one did it and its answer was lost: a look tells.
+    """
+    try:
+        return (yield from ask(requests.cancel(task_id), envelope.read_acknowledgement, limits, task_id))
+    except errors.InvalidRequest as refusal:
+        if refusal.attempts > 1:
+            seen = yield from look(task_id, limits)
+            if seen is not None and seen.state is State.CANCELLED:
+                return ""
+        raise
+
+
+def look(task_id: str, limits: Limits) -> Flow[Task[Output] | None]:
+    """A task as it is; None when it cannot be looked at."""
+    try:
+        found = yield from ask(requests.look(task_id), _read, limits)
+    except errors.UnitaskError:
+        return None
+    return found if found.id == task_id else None
+
+
+def _read(answer: Answer) -> Task[Output] | errors.ApiError:
+    found = envelope.read_task(answer, Output)
+    return found.error if isinstance(found, envelope.Unreadable) else found
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from .. import errors
 from ..task import Finding, Outcome, Output, Task
-from . import asking, envelope, protocols, requests
+from . import asking, protocols
 from .delivery import Limits
 from .messages import Flow, Moment, Sleep
 from .shapes import as_object, is_list, is_object
@@ -137,7 +137,7 @@ def _search(
         for task_id in (row.task_id for row in rows if _may_be(row, uncertain.traces)):
             if task_id is None or task_id in own or looked.get(task_id) is _Likeness.OTHER:
                 continue
-            task = (yield from _look(task_id, limits)) if len(looked) < MOST_LOOKS else None
+            task = (yield from asking.look(task_id, limits)) if len(looked) < MOST_LOOKS else None
             if task is None:
                 unread += 1
                 continue
@@ -163,20 +163,6 @@ def _verdict(alike: list[Task[Output]], unsaid: list[Task[Output]], unread: int,
         reason = f"of the tasks of that time, model and task type, there are {said}"
         return Finding(Outcome.UNCLEAR, reason, candidates=candidates)
     return Finding(Outcome.ABSENT, f"none of the {rows} tasks of that time is the one")
-
-
-def _look(task_id: str, limits: Limits) -> Flow[Task[Output] | None]:
-    """A task of the history; None when it cannot be looked at."""
-    try:
-        found = yield from asking.ask(requests.look(task_id), _read, limits)
-    except errors.UnitaskError:
-        return None
-    return found if found.id == task_id else None
-
-
-def _read(answer: Any) -> Task[Output] | errors.ApiError:
-    found = envelope.read_task(answer, Output)
-    return found.error if isinstance(found, envelope.Unreadable) else found
 
 
 def _may_be(row: HistoryRow, wanted: Traces) -> bool:
