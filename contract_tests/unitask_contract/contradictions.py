@@ -23,6 +23,9 @@ Path = tuple[str | int, ...]
 Schemas = Mapping[str, Any]
 NEWS = "properties"
 BRANCHING = ("anyOf", "oneOf")
+_KINDS: Mapping[type, str] = {
+    bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object", type(None): "null"
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,8 @@ def schema_of(component: str, body: Any, schemas: Schemas) -> dict[str, Any]:
         return envelope
     outputs = [name for name in bundle.outputs_of(model, task_type) if name in schemas]
     choices = [_with_output(envelope, name) for name in outputs]
+    if len(choices) == 1:
+        return choices[0]
     return min(choices, key=lambda schema: len(findings(body, schema, schemas)), default=envelope)
 
 
@@ -183,9 +188,9 @@ def rules(schema: Any, place: Place, value: Any, schemas: Schemas) -> list[Rule]
 
 
 def _is_for(schema: dict[str, Any], value: Any) -> bool:
-    allowed = schema.get("type")
-    holder: Any = Draft202012Validator({"type": allowed} if allowed else {})
-    return bool(holder.is_valid(value))
+    allowed, kind = schema.get("type"), kind_of(value)
+    listed = items(allowed) or [allowed]
+    return allowed is None or kind in listed or (kind == "integer" and "number" in listed)
 
 
 def below(found: list[Rule], value: Any, step: str | int, schemas: Schemas) -> list[Rule]:
@@ -238,3 +243,8 @@ def fields(value: object) -> dict[str, Any]:
 def items(value: object) -> list[Any]:
     """The value if it is a list, else an empty one."""
     return cast("list[object]", value) if isinstance(value, list) else []
+
+
+def kind_of(value: Any) -> str:
+    """The type of a value, in the words of JSON Schema."""
+    return "integer" if isinstance(value, float) and value.is_integer() else _KINDS[type(value)]

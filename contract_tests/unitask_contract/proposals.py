@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from . import bundle
-from .contradictions import NEWS, Finding, fields, findings, pointer, schema_of
+from .contradictions import NEWS, Finding, fields, findings, kind_of, pointer, schema_of
 from .exchange import Exchange
 from .redaction import redacted
-from .widening import OBSERVED, Spec, Unchangeable, kind_of, widen
+from .widening import OBSERVED, Spec, Unchangeable, widen
 
 MOST_EDITS = 100  # for one body
 SHOWN = 200  # characters of what came, and of what the spec says
@@ -90,11 +90,18 @@ def differences(exchanges: Iterable[Exchange], notifications: Iterable[Any] = ()
     ledger = _Ledger()
     for exchange in exchanges:
         if exchange.operation and not _is_a_stream(exchange):
-            ledger.add(exchange.operation, exchange.part, exchange.family, exchange.answer, exchange.content_type)
+            ledger.add(exchange.operation, exchange.part, exchange.family, _answer(exchange), exchange.content_type)
     for body in notifications:
         told = Exchange("POST", "", b"", 200, json.dumps(body).encode())
         ledger.add(NOTIFIED, "request", told.family, body, told.content_type)
     return sorted(ledger.found.values(), key=lambda one: (list(Kind).index(one.kind), one.operation, one.where))
+
+
+def _answer(exchange: Exchange) -> Any:
+    try:
+        return exchange.answer
+    except RecursionError:
+        return None  # nested too deep to be read
 
 
 def _is_a_stream(exchange: Exchange) -> bool:

@@ -54,7 +54,7 @@ _EXTENSION = re.compile(
 )
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 _PLAIN = ("", "true", "false", "null", "none")
-_WORD = re.compile(r"[A-Za-z][A-Za-z0-9]*([ ._:/+-][A-Za-z0-9]+)*[~!?]?")
+_WORD = re.compile(r"[A-Za-z0-9]+([._:/+-][A-Za-z0-9]+)*")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9]*([_.-][A-Za-z0-9]+)*_?")
 
 

@@ -13,26 +13,18 @@ from pathlib import Path
 from typing import Any, cast
 
 from . import yaml_edit
-from .contradictions import BRANCHING, NEWS, Finding, Place, fields
+from .contradictions import BRANCHING, NEWS, Finding, Place, fields, kind_of
 from .yaml_edit import Node
 
 OBSERVED = "observed"
 SOURCES = "sources.yaml"
 ABOUT = "Not named by any page; seen in an answer."
-_KINDS: Mapping[type, str] = {
-    bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object", type(None): "null"
-}  # fmt: skip
 _MEDIA = {
     "image": r"\.(png|jpe?g|webp|gif)$",
     "video": r"\.(mp4|webm|mov)$",
     "audio": r"\.(mp3|wav|ogg|flac)$",
     "model": r"\.(glb|ply|obj)$",
 }
-
-
-def kind_of(value: Any) -> str:
-    """The type of a value, in the words of JSON Schema."""
-    return "integer" if isinstance(value, float) and value.is_integer() else _KINDS[type(value)]
 
 
 class Unchangeable(Exception):
@@ -69,13 +61,14 @@ class Spec:
         content: dict[str, Any] = {} if file == SOURCES else _read(self.texts[file])
         return content["schemas"] if file.startswith("tasks/") else content
 
-    def change(self, place: Place, edit: Callable[[str, Node], str]) -> None:
-        """Edit the text at a place, and say that it was observed."""
+    def change(self, place: Place, edit: Callable[[str, Node], str], *, credit: bool = True) -> None:
+        """Edit the text at a place, and give the rule there, or the one around it, the source OBSERVED."""
         file = next((file for file in self.texts if place.component in self._of_file(file)), None)
         if file is None:
             raise Unchangeable(f"{place} stands in no file of the spec")
         text = edit(self.texts[file], self._nodes(file, self.texts[file], place)[-1])
-        credited = next((node for node in self._nodes(file, text, place, whole=False)[::-1] if _source(node)), None)
+        nodes = self._nodes(file, text, place, whole=False)[::-1] if credit else []
+        credited = next((node for node in nodes if _source(node)), None)
         if credited is not None and OBSERVED not in [item.value for item in _source(credited).value]:
             text = yaml_edit.add_item(text, _source(credited), OBSERVED)
         self.texts[file] = text
@@ -241,7 +234,9 @@ def _value(node: Node, key: str) -> Node:
 
 
 def _name(spec: Spec, place: Place, name: str, value: Any) -> None:
-    spec.change(place.below("properties"), lambda text, node: yaml_edit.add_key(text, node, name, rule_of(value)))
+    spec.change(
+        place.below("properties"), lambda text, node: yaml_edit.add_key(text, node, name, rule_of(value)), credit=False
+    )
 
 
 def rule_of(value: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any, cast
 import yaml
 
 Node = Any  # of PyYAML: its stubs leave the pairs of a mapping open
-_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_PLAIN = re.compile(r"[A-Za-z$][A-Za-z0-9_ ;.-]*")
 
 
 class Loader(yaml.CSafeLoader):
@@ -64,8 +64,14 @@ def block(value: Any, indent: int) -> str:
     return flow(value)
 
 
+def _is_small(value: Any) -> bool:
+    """Whether it is an object without objects and lists in it: these stand on one line."""
+    parts = cast("dict[str, object]", value).values() if isinstance(value, dict) else [value]
+    return isinstance(value, dict) and not any(isinstance(part, dict | list) for part in parts)
+
+
 def _after(value: Any, indent: int) -> str:
-    text = block(value, indent + 2)
+    text = flow(value) if _is_small(value) else block(value, indent + 2)
     return text if text.startswith("\n") else f" {text}"
 
 
@@ -161,7 +167,8 @@ def add_item(text: str, items: Node, value: Any) -> str:
         return f"{text[:at]}{', ' if items.value else ''}{flow(value)}{text[at:]}"
     last = items.value[-1]
     at = _end_of_line(text, end(text, None, last))
-    return f"{text[:at]}\n{' ' * items.start_mark.column}- {flow(value)}{text[at:]}"
+    column = items.start_mark.column
+    return f"{text[:at]}\n{' ' * column}- {block(value, column + 2).lstrip()}{text[at:]}"
 
 
 def remove_item(text: str, items: Node, number: int) -> str:
