@@ -70,11 +70,6 @@ class Finding:
     names: tuple[str, ...] = ()
     reference: Place | None = None
 
-    @property
-    def key(self) -> tuple[str, str, str, tuple[str, ...]]:
-        """What it has in common with the same difference of another body."""
-        return pointer(self.where), str(self.place), self.keyword, self.names
-
 
 def pointer(path: Path) -> str:
     """A path as text; the numbers in lists are stars."""

@@ -23,7 +23,7 @@ from typing import Any
 from . import bundle
 from .contradictions import NEWS, Finding, fields, findings, kind_of, pointer, schema_of
 from .exchange import Exchange
-from .redaction import redacted
+from .redaction import key_of, redacted, redacted_path
 from .widening import OBSERVED, Spec, Unchangeable, widen
 
 MOST_EDITS = 100  # for one body
@@ -90,18 +90,19 @@ def differences(exchanges: Iterable[Exchange], notifications: Iterable[Any] = ()
     ledger = _Ledger()
     for exchange in exchanges:
         if exchange.operation and not _is_a_stream(exchange):
-            ledger.add(exchange.operation, exchange.part, exchange.family, _answer(exchange), exchange.content_type)
+            ledger.add(exchange.operation, exchange.part, *_read(exchange), exchange.content_type)
     for body in notifications:
         told = Exchange("POST", "", b"", 200, json.dumps(body).encode())
         ledger.add(NOTIFIED, "request", told.family, body, told.content_type)
     return sorted(ledger.found.values(), key=lambda one: (list(Kind).index(one.kind), one.operation, one.where))
 
 
-def _answer(exchange: Exchange) -> Any:
+def _read(exchange: Exchange) -> tuple[str, Any]:
+    """The family that an answer is about, and its body."""
     try:
-        return exchange.answer
+        return exchange.family, exchange.answer
     except RecursionError:
-        return None  # nested too deep to be read
+        return "", None  # nested too deep to be read
 
 
 def _is_a_stream(exchange: Exchange) -> bool:
@@ -134,7 +135,7 @@ class _Ledger:
             {} if evidence is None else _by_key(findings(evidence, schema_of(component, evidence, schemas), schemas))
         )
         for identity, one in {_identity(one): one for one in found}.items():
-            self._note(identity, _difference(one, shown.get(one.key), operation, part, family, evidence))
+            self._note(identity, _difference(one, shown.get(key_of(one)), operation, part, family, evidence))
 
     def _note(self, identity: tuple[object, ...], difference: Difference) -> None:
         known = self.found.get(identity)
@@ -146,7 +147,7 @@ class _Ledger:
 
 
 def _by_key(found: list[Finding]) -> dict[object, Finding]:
-    return {one.key: one for one in found}
+    return {key_of(one): one for one in found}
 
 
 def _identity(found: Finding) -> tuple[object, ...]:
@@ -162,7 +163,7 @@ def _difference(
     came = f"{kind_of(found.value)}" if shown is None else _short(shown.value)
     if found.keyword == "required":
         came = f"none of {', '.join(found.names)}"
-    where = pointer(found.where if shown is None else shown.where)
+    where = pointer(redacted_path(found.where) if shown is None else shown.where)
     return Difference(
         kind, operation, part, family, where, str(found.place), found.keyword, _said(found), came,
         None if shown is None else evidence,

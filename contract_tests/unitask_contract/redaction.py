@@ -30,6 +30,7 @@ from .contradictions import (
     is_named,
     items,
     parts,
+    pointer,
     rules,
     schema_of,
 )
@@ -59,6 +60,28 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9]*([_.-][A-Za-z0-9]+)*_?")
 
 
 @cache
+def _names() -> frozenset[str]:
+    """Every field that the spec names."""
+    return frozenset(_fields(bundle.document()["components"]["schemas"]))
+
+
+def _fields(node: Any) -> Iterator[str]:
+    yield from fields(fields(node).get("properties"))
+    for _, part in parts(node):
+        yield from _fields(part)
+
+
+def key_of(found: Finding) -> tuple[str, str, str, tuple[str, ...]]:
+    """What a difference and its redacted form have in common: keys of maps are data."""
+    return pointer(redacted_path(found.where)), str(found.place), found.keyword, found.names
+
+
+def redacted_path(path: Path) -> Path:
+    """A path in a body, with the keys that the spec does not name removed."""
+    return tuple(step if isinstance(step, int) or step in _names() else REMOVED for step in path)
+
+
+@cache
 def words() -> frozenset[str]:
     """Every text that the spec lists: enumerations, advised ones too, models and task types."""
     entries = bundle.entries().values()
@@ -84,17 +107,17 @@ def redacted(body: Any, component: str) -> Any:
     """
     schemas: Schemas = bundle.document()["components"]["schemas"]
     schema = schema_of(component, body, schemas)
-    found = findings(body, schema, schemas)
+    found = [one for one in findings(body, schema, schemas) if one.keyword != NEWS or name_of(one.names[0]) != REMOVED]
     kept = _Kept(found, schemas)
     shown = kept.value(body, rules(schema, Place(""), body, schemas), ())
     again = findings(shown, schema_of(component, shown, schemas), schemas)
-    same = {one.key for one in again} == {one.key for one in found} and _listed_values(again) == _listed_values(found)
+    same = set(map(key_of, again)) == set(map(key_of, found)) and _listed_values(again) == _listed_values(found)
     return shown if same and _is_json(shown) else None
 
 
 def _listed_values(found: list[Finding]) -> set[str]:
     """The values that would have to be listed: another one in their place would be a lie."""
-    return {repr((one.key, one.value)) for one in found if one.keyword in ("enum", "const")}
+    return {repr((key_of(one), one.value)) for one in found if one.keyword in ("enum", "const")}
 
 
 def _is_json(value: Any) -> bool:
