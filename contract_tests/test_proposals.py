@@ -443,7 +443,8 @@ def test_nothing_of_a_body_is_told_but_its_difference() -> None:
             answered_map(secret),
         ]
     found = differences(exchanges)
-    told = proposal(found) + "".join(map(str, found)) + repr(found)
+    shown = [redacted(one.answer, bundle.component_of(one.operation, one.part)) for one in exchanges]
+    told = proposal(found) + "".join(map(str, found)) + repr(found) + json.dumps(shown)
 
     assert len(found) > 80
     assert {one.where for one in found if one.evidence is None} == {"/data/removed/removed"}
