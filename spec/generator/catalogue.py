@@ -19,7 +19,7 @@ from .emit import add_headers, tidy
 from .prices import count_words, price_words
 
 _SCALARS = {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}
-_OF_SEVERAL = {**_SCALARS, "array": "Sequence[Any]", "object": "Mapping[str, Any]", "null": "None"}
+_OF_SEVERAL = {**_SCALARS, "array": "Sequence[Any]", "object": "Mapping[str, Any]"}
 _READERS = {
     "string": ("str", "_text"),
     "integer": ("int", "_int"),
@@ -222,9 +222,10 @@ class {name}(TaskInput[{task["output"]}]):
         if rule.get("type") == "object" and "properties" not in rule:
             return "Mapping[str, Any]"
         if "anyOf" in rule:
-            return " | ".join(self._type(where, branch) for branch in rule["anyOf"])
+            return " | ".join(self._type(where, branch) for branch in rule["anyOf"] if branch != {"type": "null"})
         several = isinstance(rule.get("type"), list)
         kinds, known = (rule["type"], _OF_SEVERAL) if several else ([rule.get("type")], _SCALARS)
+        kinds = [kind for kind in kinds if kind != "null" or not several]
         if not all(kind in known for kind in kinds):
             raise SpecError(f"{where}: no Python type for {rule!r:.80}; teach spec/generator/catalogue.py")
         return " | ".join(known[str(kind)] for kind in kinds)
