@@ -76,11 +76,13 @@ def operations(document: Document) -> Iterator[tuple[str, str, Document]]:
 
 def task_of(document: Document, body: Document) -> Document | None:
     """The entry of the catalogue for a request or a task: of several, the one whose `match` its input fits."""
+    given = body.get("input")
+    told = given.items() if isinstance(given, dict) else {}.items()
     fits = [
         task
         for task in document["x-tasks"]
         if (task["model"], task["task_type"]) == (body.get("model"), body.get("task_type"))
-        and task.get("match", {}).items() <= (body.get("input") or {}).items()
+        and task.get("match", {}).items() <= told
     ]
     return max(fits, key=lambda task: len(task.get("match", {})), default=None)
 

@@ -19,6 +19,7 @@ from .emit import add_headers, tidy
 from .prices import count_words, price_words
 
 _SCALARS = {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}
+_OF_SEVERAL = {**_SCALARS, "array": "Sequence[Any]", "object": "Mapping[str, Any]"}
 _READERS = {
     "string": ("str", "_text"),
     "integer": ("int", "_int"),
@@ -220,10 +221,14 @@ class {name}(TaskInput[{task["output"]}]):
             return f"Sequence[{self._type(where, rule['items'])}]"
         if rule.get("type") == "object" and "properties" not in rule:
             return "Mapping[str, Any]"
-        kinds = rule["type"] if isinstance(rule.get("type"), list) else [rule.get("type")]
-        if not all(kind in _SCALARS for kind in kinds):
+        if "anyOf" in rule:
+            return " | ".join(self._type(where, branch) for branch in rule["anyOf"] if branch != {"type": "null"})
+        several = isinstance(rule.get("type"), list)
+        kinds, known = (rule["type"], _OF_SEVERAL) if several else ([rule.get("type")], _SCALARS)
+        kinds = [kind for kind in kinds if kind != "null" or not several]
+        if not all(kind in known for kind in kinds):
             raise SpecError(f"{where}: no Python type for {rule!r:.80}; teach spec/generator/catalogue.py")
-        return " | ".join(_SCALARS[str(kind)] for kind in kinds)
+        return " | ".join(known[str(kind)] for kind in kinds)
 
     def _typed_dict(self, name: str) -> str:
         if name not in self.names:
@@ -271,13 +276,15 @@ class {name}(TaskInput[{task["output"]}]):
         if "$ref" in rule:
             kind = self._output(rule["$ref"].rpartition("/")[2])
             return f"{kind} | None", f"_object({name!r}, {kind})"
+        as_it_came = "Any", f"raw.get({name!r})"
+        if isinstance(rule.get("type"), list) or "anyOf" in rule:  # of several kinds
+            return as_it_came
         if rule.get("type") == "array":
-            items = _not_null(rule["items"])
+            items = rule["items"]
             if "$ref" in items:
                 kind = self._output(items["$ref"].rpartition("/")[2])
                 return f"list[{kind}]", f"_objects({name!r}, {kind})"
-            if items.get("type") == "string":
-                return "list[str]", f"_texts({name!r})"
+            return ("list[str]", f"_texts({name!r})") if items.get("type") == "string" else as_it_came
         values = rule.get("additionalProperties")
         if isinstance(values, dict) and "$ref" in values:
             kind = self._output(values["$ref"].rpartition("/")[2])
@@ -285,12 +292,9 @@ class {name}(TaskInput[{task["output"]}]):
         if reading := _READERS.get(str(rule.get("type"))):
             kind, reader = reading
             return f"{kind} | None", f"{reader}({name!r})"
-        if set(rule) <= {"description", "x-source", "type", "additionalProperties"} and rule.get("type") in (
-            None,
-            "object",
-            "array",
-        ):
-            return "Any", f"raw.get({name!r})"
+        known = {"description", "x-source", "type", "additionalProperties"}
+        if set(rule) <= known and rule.get("type") in (None, "object"):
+            return as_it_came
         raise SpecError(f"{where}: no reader for {rule!r:.80}; teach spec/generator/catalogue.py")
 
 

@@ -79,7 +79,7 @@ def _example_tasks(document: Document) -> Iterator[str]:
         body = value if example["x-part"] == "request" else value.get("data")
         task = task_of(document, body) if isinstance(body, dict) else None
         side = "input" if example["x-part"] == "request" else "output"
-        if task is None or body[side] is None:
+        if task is None or body.get(side) is None:
             continue
         for error in errors_of(document, {"$ref": f"#/components/schemas/{task[side]}"}, body[side]):
             yield f"example {name}: its {side} is not a {task[side]}: {error}"
@@ -91,7 +91,7 @@ def _example_files(document: Document) -> Iterator[str]:
         body: Any = example["value"].get("data") if example["x-part"] != "request" else None
         if isinstance(body, dict) and (task := task_of(document, body)):
             rule = {"$ref": f"#/components/schemas/{task['output']}"}
-            for place in _unclassified(document, body["output"], rule, task["output"]):
+            for place in _unclassified(document, body.get("output"), rule, task["output"]):
                 yield f"example {name}: {place} holds a URL: say what lies there (x-media)"
 
 

@@ -89,3 +89,33 @@ def test_catalogue_refuses_a_field_it_has_no_name_or_type_for(
 
     with pytest.raises(SpecError, match=r"teach spec/generator/catalogue\.py"):
         emit_catalogue(document, tmp_path / "tasks")
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"type": ["string", "array", "null"], "items": {}},
+        {"anyOf": [{"$ref": "#/components/schemas/TaskError"}, {"type": "string"}]},
+        {"type": "array", "items": {"type": ["string", "null"]}},
+    ],
+)
+def test_catalogue_gives_an_output_field_of_several_kinds_as_it_came(
+    document: dict[str, Any], tmp_path: Path, rule: dict[str, Any]
+) -> None:
+    """No reader could say more of it; nothing of the value is lost."""
+    document["components"]["schemas"]["FaceSwapOutput"]["properties"]["odd"] = {"description": "Odd.", **rule}
+    emit_catalogue(document, tmp_path / "tasks")
+    text = (tmp_path / "tasks/faceswap.py").read_text()
+
+    assert 'def odd(self) -> Any:\n        """Odd."""\n        return self.raw.get("odd")' in text
+
+
+def test_catalogue_names_each_type_of_an_input_field_of_several_kinds(document: dict[str, Any], tmp_path: Path) -> None:
+    """Whatever the schema allows can be given."""
+    rule = {"description": "x", "type": ["string", "object", "array", "null"], "items": {}}
+    document["components"]["schemas"]["FaceSwapInput"]["properties"]["odd"] = rule
+    emit_catalogue(document, tmp_path / "tasks")
+
+    assert (
+        "    odd: str | Mapping[str, Any] | Sequence[Any] | None = None" in (tmp_path / "tasks/faceswap.py").read_text()
+    )

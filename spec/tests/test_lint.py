@@ -140,3 +140,13 @@ def test_faults_names_what_is_wrong(document: Document, change: Callable[[Docume
     change(document)
 
     assert any(expected in fault for fault in faults(document)), faults(document)
+
+
+def test_faults_of_a_task_without_output_and_with_an_odd_input_are_none(document: Document) -> None:
+    """Neither is required by the spec, and both were thought of."""
+    document["components"]["schemas"]["Task"]["properties"]["input"] = {"x-source": ["docs"]}
+    task = document["components"]["examples"]["faceswap.face-swap.completed.200"]["value"]["data"]
+    del task["output"]
+    task["input"] = "a text"
+
+    assert faults(document) == []

@@ -1,0 +1,517 @@
+"""A body that contradicts the spec ends in a patch: with it the spec allows it, and nothing in it is anybody's."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+import random
+import shutil
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from generator.bundle import bundle as bundled
+from generator.changes import changes as changed
+from generator.changes import verdict
+from generator.lint import faults
+from jsonschema import Draft202012Validator
+from unitask_contract import bundle, mutation
+from unitask_contract.contradictions import Path as Steps
+from unitask_contract.contradictions import findings, schema_of
+from unitask_contract.exchange import Exchange
+from unitask_contract.proposals import Difference, Kind, differences, proposal, spec_folder
+from unitask_contract.redaction import redacted
+from unitask_contract.scenarios import TASK_ID
+from unitask_contract.yaml_edit import read
+
+from .support import component_of, examples
+
+pytestmark = pytest.mark.contract("drift")
+
+SPEC = Path(__file__).resolve().parents[1] / "spec"
+SWAP, SUNO, KLING = (
+    f"{name}.completed.200" for name in ("faceswap.face-swap", "suno.generate_music", "kling.video_generation")
+)
+INFO, UPLOAD, REFUSED = "account.info.200", "upload.upload.200", "upload.bad-request.400"
+ROUTES = {
+    bundle.operation_of(method.upper(), path): (method.upper(), path.replace("{task_id}", "x"))
+    for path, item in bundle.document()["paths"].items()
+    for method in bundle.METHODS
+    if method in item
+}
+
+
+def answered(name: str, *path: str | int, value: Any = ..., absent: bool = False) -> Exchange:
+    """An example as an answer, with one part of it replaced, or taken out."""
+    example = examples()[name]
+    body = copy.deepcopy(example["value"])
+    if path:
+        holder = at(body, path[:-1])
+        holder[path[-1]] = value
+        if absent:
+            del holder[path[-1]]
+    return answer_of(example, body)
+
+
+def answer_of(example: dict[str, Any], body: Any) -> Exchange:
+    """A body as an answer to the operation of an example."""
+    method, path = ROUTES[example["x-operation"]]
+    status = 200 if example["x-part"] == "200" else 400
+    return Exchange(method, path, b"", status, json.dumps(body).encode())
+
+
+def at(value: Any, path: Steps) -> Any:
+    """A part of a value."""
+    for step in path:
+        value = value[step]
+    return value
+
+
+@cache
+def before() -> dict[str, Any]:
+    """The bundle without a patch."""
+    return bundled(SPEC)
+
+
+@cache
+def loaded(text: str) -> Any:
+    """A fragment of the spec, read once."""
+    return read(text)
+
+
+@pytest.fixture
+def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the spec without its examples, in a folder of its own, to apply a patch to."""
+    left = shutil.ignore_patterns("tests", "generator", "examples", ".hypothesis")
+    shutil.copytree(SPEC, tmp_path / "spec", ignore=left)
+    monkeypatch.setattr("generator.bundle.load_yaml", lambda path: copy.deepcopy(loaded(path.read_text())))
+    return tmp_path
+
+
+def applied(patch: str, folder: Path) -> dict[str, Any]:
+    """The bundle with a patch."""
+    subprocess.run(["git", "apply", "-"], input=patch, cwd=folder, text=True, check=True)
+    return bundled(folder / "spec")
+
+
+def allows(document: dict[str, Any], exchange: Exchange, output: str | None = None) -> bool:
+    """Whether a bundle allows an answer, and the output of the task in it."""
+    component = bundle.component_of(exchange.operation, exchange.part)
+    parts = [(component, exchange.answer), *([(output, exchange.answer["data"]["output"])] if output else [])]
+    return all(
+        Draft202012Validator({"$ref": f"#/components/schemas/{name}", "components": document["components"]}).is_valid(
+            value
+        )
+        for name, value in parts
+    )
+
+
+# An answer, the class of its output if that matters, lines that the patch adds, and what it means for a caller.
+CASES: dict[str, tuple[Exchange, str | None, list[str], str]] = {
+    "another-type": (
+        answered(SWAP, "data", "meta", "usage", "consume", value="12.5"),
+        None,
+        ["      type: [integer, string]", "      x-source: [docs, credit-record, observed]"],
+        "major",
+    ),
+    "another-type-on-one-line": (
+        answered(INFO, "data", "wallet", "point_remain", value=None),
+        None,
+        ["    point_remain: {type: [number, 'null'], description: Points left., x-source: [mindcloud, observed]}"],
+        "major",
+    ),
+    "fraction": (
+        answered(SWAP, "code", value=200.5),
+        None,
+        ["      type: number"],
+        "major",
+    ),
+    "list": (
+        answered(SWAP, "data", "output", "image_url", value=["https://a.test/a.png"]),
+        "FaceSwapOutput",
+        ["        type: [string, 'null', array]", "        items: {}"],
+        "major",
+    ),
+    "null-for-a-component": (
+        answered(SWAP, "data", "config", value=None),
+        None,
+        ["      anyOf:", "        - $ref: '#/components/schemas/TaskConfig'", "        - type: 'null'"],
+        "major",
+    ),
+    "null-in-a-map": (
+        answered("account.active-tasks.200", "data", value={"a private group": None}),
+        None,
+        ["      additionalProperties: {anyOf: [{$ref: '#/components/schemas/ActiveTasks'}, {type: 'null'}]}"],
+        "major",
+    ),
+    "null-in-a-list": (
+        answered(KLING, "data", "output", "works", 0, value=None),
+        "KlingOutput",
+        ["        items: {anyOf: [{$ref: '#/components/schemas/KlingWork'}, {type: 'null'}]}"],
+        "major",
+    ),
+    "no-branch": (
+        answered(SWAP, "data", "error", value="no face"),
+        None,
+        ["        - type: string"],
+        "major",
+    ),
+    "inside-a-branch": (
+        answered(SWAP, "data", "error", "code", value="E1"),
+        None,
+        ["      type: [integer, string]"],
+        "major",
+    ),
+    "no-branch-of-a-component": (
+        answered(SWAP, "data", "status", value=3),
+        None,
+        ["    - type: integer"],
+        "major",
+    ),
+    "missing": (
+        answered(SWAP, "data", "task_id", absent=True),
+        None,
+        ["  required: [status]"],
+        "major",
+    ),
+    "missing-and-alone": (answered(UPLOAD, "data", absent=True), None, [], "major"),
+    "too-short": (answered(UPLOAD, "data", "url", value=""), None, [], "major"),
+    "refusal": (answered(REFUSED, "data", value="a.exe"), None, ["        - type: string"], "major"),
+    "new-field": (
+        answered(SWAP, "data", "meta", "queue_position", value=17),
+        None,
+        ["    queue_position:", "      type: integer", "      x-source: [observed]"],
+        "minor",
+    ),
+    "new-field-on-one-line": (
+        answered(INFO, "data", "max_veo_concurrency", value=17),
+        None,
+        [
+            "    max_veo_concurrency: {type: integer, description: Not named by any page; seen in an answer., "
+            "x-source: [observed]}"
+        ],
+        "minor",
+    ),
+    "new-file": (
+        answered(SWAP, "data", "output", "preview", value="https://cdn.test/p/a.webp?sign=abc"),
+        "FaceSwapOutput",
+        ["      preview:", "        x-media: {kind: image}"],
+        "minor",
+    ),
+    "new-object": (
+        answered(SWAP, "data", "output", "timings", value={"queue_ms": 12, "source": "https://a.test/a.png"}),
+        "FaceSwapOutput",
+        ["        type: object", "        additionalProperties: true"],
+        "minor",
+    ),
+}
+
+
+@pytest.mark.parametrize(("exchange", "output", "lines", "level"), CASES.values(), ids=CASES.keys())
+def test_body_ends_in_a_patch_that_makes_the_spec_allow_it(
+    exchange: Exchange, output: str | None, lines: list[str], level: str, copied: Path
+) -> None:
+    """The patch applies, the body as it came is allowed then, and what it means for a caller is said right."""
+    found = differences([exchange])
+    kind = Kind.NEWS if level == "minor" else Kind.BROKEN
+
+    patch = proposal(found)
+    after = applied(patch, copied)
+
+    assert {one.kind for one in found} == {kind}
+    assert allows(before(), exchange, output) == (kind is Kind.NEWS)
+    assert allows(after, exchange, output)
+    assert [line for line in lines if f"+{line}" not in patch.splitlines()] == []
+    assert verdict(changed(before(), after)) == level
+    assert differences_left(after, exchange) == []
+
+
+def differences_left(document: dict[str, Any], exchange: Exchange) -> list[object]:
+    """What is still different to a bundle."""
+    component, schemas = bundle.component_of(exchange.operation, exchange.part), document["components"]["schemas"]
+    return list(findings(exchange.answer, schema_of(component, exchange.answer, schemas), schemas))
+
+
+def test_everything_at_once_is_one_patch_that_the_lint_takes(copied: Path) -> None:
+    """All differences together: no fault, each body an example with its source, and not one comment is lost."""
+    shutil.copytree(SPEC / "examples", copied / "spec/examples")
+    found = differences([exchange for exchange, *_ in CASES.values()])
+    comments = comments_of(copied)
+    document = applied(proposal(found), copied)
+    added = {name: one for name, one in document["components"]["examples"].items() if "observed-" in name}
+
+    assert faults(document) == []
+    assert len(added) == len({json.dumps(one.evidence) for one in found})
+    assert all(one["x-source"] == ["observed"] and one["x-evidence"] == "recorded" for one in added.values())
+    assert document["x-sources"]["observed"]["evidence"] == "recorded"
+    assert comments_of(copied) == comments
+
+
+def comments_of(folder: Path) -> list[str]:
+    """Every line of the spec that is a comment."""
+    lines = [line for path in sorted(folder.rglob("*.yaml")) for line in path.read_text().splitlines()]
+    return [line for line in lines if line.lstrip().startswith("#")]
+
+
+# Rules as they may be written, a value that breaks each, and what becomes of the rule.
+RULES: dict[str, tuple[str, Any, str]] = {
+    "enum": ("{type: string, enum: [fast, slow]}", "medium", "{type: string, enum: [fast, slow, medium]}"),
+    "enum-with-null": ("{type: [string, 'null'], enum: [fast]}", None, "{type: [string, 'null'], enum: [fast, null]}"),
+    "const": ("{const: 7}", 8, "{enum: [7, 8]}"),
+    "minimum": ("{type: number, minimum: 5}", 4, "{type: number, minimum: 4}"),
+    "maximum": ("{type: number, maximum: 5}", 6.5, "{type: number, maximum: 6.5}"),
+    "exclusive": ("{type: number, exclusiveMaximum: 5}", 5, "{type: number}"),
+    "multiple": ("{type: integer, multipleOf: 8}", 12, "{type: integer}"),
+    "pattern": ("{pattern: '^v[0-9]$', type: string}", "version", "{type: string}"),
+    "too-long": ("{type: string, maxLength: 3}", "long", "{type: string, maxLength: 4}"),
+    "too-short": ("{type: string, minLength: 3}", "ab", "{type: string, minLength: 2}"),
+    "too-many": ("{type: array, maxItems: 1, items: {}}", [1, 2], "{type: array, maxItems: 2, items: {}}"),
+    "twice": ("{type: array, uniqueItems: true, items: {}}", [1, 1], "{type: array, items: {}}"),
+    "closed": (
+        "{type: object, additionalProperties: false, properties: {a: {type: string}}}",
+        {"b": True},
+        "{type: object, additionalProperties: false, properties: {a: {type: string}, b: {type: boolean, ",
+    ),
+    "one-of": ("{oneOf: [{type: number}, {type: integer}]}", 3, "{anyOf: [{type: number}, {type: integer}]}"),
+    "one-of-no-branch": ("{oneOf: [{type: number}, {type: array}]}", "a", "{type: array}, {type: string}]}"),
+    "nearest": (
+        "{anyOf: [{type: string, enum: [a]}, {type: integer, maximum: 3}]}",
+        4,
+        "{anyOf: [{type: string, enum: [a]}, {type: integer, maximum: 4}]}",
+    ),
+    "all-of": ("{allOf: [{type: integer}, {minimum: 3}]}", 2, "{allOf: [{type: integer}, {minimum: 2}]}"),
+    "condition": (
+        "{if: {type: string}, then: {maxLength: 2, minLength: 1}}",
+        "abc",
+        "{if: {type: string}, then: {maxLength: 3, minLength: 1}}",
+    ),
+    "dependent": ("{type: object, dependentRequired: {a: [b]}}", {"a": 1}, "{type: object}"),
+    "a block": (
+        "\n      type: string\n      enum:\n        - fast # the best\n        - slow\n      description: a",
+        "medium",
+        "\n      enum:\n        - fast # the best\n        - slow\n        - medium\n      description: a",
+    ),
+    "a block to remove": (
+        "\n      type: object\n      required:\n        - a # always\n        - b\n      description: a",
+        {"a": 1},
+        "\n      type: object\n      required:\n        - a # always\n      description: a",
+    ),
+    "a line to remove": (
+        "\n      type: integer\n      # why\n      multipleOf: 8 # gone\n      # as well\n      description: a",
+        12,
+        "\n      type: integer\n      # why\n      # as well\n      description: a",
+    ),
+    "a branch that begins with it": (
+        "\n      anyOf:\n        - maximum: 3\n          type: integer\n          multipleOf: 1",
+        4,
+        "\n      anyOf:\n        - maximum: 4\n          type: integer\n          multipleOf: 1",
+    ),
+    "an anchor": ("&limits {type: integer, maximum: 3}", 4, "&limits {type: integer, maximum: 4}"),
+    "merged": ("{<<: *limits, description: a}", 5, "&limits {type: integer, maximum: 5}"),
+    "an alias": ("*limits", 6, "&limits {type: integer, maximum: 6}"),
+}
+
+
+@pytest.fixture
+def ruled(copied: Path) -> Path:
+    """The copy with a field of an acknowledgement for each rule."""
+    rules = "".join(
+        f"    field{number}:{'' if rule.startswith(chr(10)) else ' '}{rule}\n"
+        for number, (rule, _, _) in enumerate(RULES.values())
+    )
+    path = copied / "spec/schemas/error.yaml"
+    path.write_text(path.read_text().replace("  properties:\n", f"  properties:\n{rules}", 1))
+    return copied / "spec"
+
+
+def seen(body: Any) -> Difference:
+    """A difference that a body shows, as a provider of such a spec would have made it."""
+    return Difference(Kind.BROKEN, "cancel_task", "200", "", "/", "", "", "", "", body)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_rule_is_widened_where_it_stands_and_no_further(name: str, ruled: Path) -> None:
+    """In its own form; what stands around it stays, to the letter."""
+    number, (_, value, expected) = next(item for item in enumerate(RULES.items()) if item[1][0] == name)[0], RULES[name]
+    patch = proposal([seen({f"field{number}": value})], ruled)
+
+    assert expected.strip("\n") in _after(patch), patch
+
+
+def _after(patch: str) -> str:
+    """What a patch leaves and adds, as text."""
+    return "\n".join(line[1:] for line in patch.splitlines() if line[:1] in ("+", " ") and not line.startswith("+++"))
+
+
+# --- no false alarm
+
+
+def test_documented_bodies_are_no_difference() -> None:
+    """Nothing is proposed for what the pages show."""
+    exchanges = [
+        answer_of(example, example["value"]) for example in [*examples("200").values(), *examples("default").values()]
+    ]
+    told = [one["value"] for one in examples("request").values() if one["x-operation"] == "receive_task"]
+
+    assert differences(exchanges, told) == []
+    assert proposal([]) == ""
+
+
+def test_what_has_no_schema_is_told_and_nothing_is_proposed() -> None:
+    """A page instead of JSON; a stream that was asked for, a file and a body that is nested too deep are no news."""
+    page = Exchange("GET", "/api/v1/task/x", b"", 502, b"<html>", "text/html; charset=x")
+    stream = Exchange("POST", "/v1/chat/completions", b'{"stream": true}', 200, b"data: [DONE]", "text/event-stream")
+    file = Exchange("GET", "/files/a.png", b"", 200, b"\x89PNG", "image/png")
+    deep = Exchange("GET", "/account/info", b"", 200, b'{"data":' * 99_999)
+    (one, other) = differences([page, page, stream, file, deep])
+
+    assert (one.kind, one.operation, one.came) == (
+        Kind.UNDOCUMENTED,
+        "get_account_info",
+        "something else, as application/json",
+    )
+    assert (other.operation, other.came, other.count) == ("get_task", "something else, as text/html", 2)
+    assert proposal([one, other]) == ""
+
+
+def test_difference_is_told_once_however_often_it_came() -> None:
+    """With its count, its place in the spec, and what the spec says."""
+    exchange = answered(SWAP, "data", "meta", "usage", "consume", value="12.5")
+    (found,) = differences([exchange, exchange, answered(KLING, "data", "meta", value={"usage": {"consume": "a"}})])
+
+    assert (found.operation, found.part, found.family, found.count) == ("get_task", "200", "faceswap", 3)
+    assert (found.where, found.place) == (
+        "/data/meta/usage/consume",
+        "#/components/schemas/TaskUsage/properties/consume",
+    )
+    assert (found.says, found.came) == ('type: "integer"', '"1"')
+
+
+def test_notification_is_held_to_the_spec(copied: Path) -> None:
+    """What was told to a webhook is a body like any other."""
+    body = {"timestamp": "soon", "data": examples()[SWAP]["value"]["data"]}
+    document = applied(proposal(differences([], [body])), copied)
+    (name,) = [name for name in document["components"]["examples"] if "observed-" in name]
+
+    assert name == "faceswap.observed-timestamp.request"
+
+
+# --- nothing of anybody's
+
+SECRETS = (
+    "sk-live-4f9aZQ81hhtR", "0123456789abcdef" * 4, "whsec_9f8e7d6c5b4a", "Alice Example", "alice@example.com",
+    "https://alice.files.test/me.png?X-Signature=5d41402abc4b2a76b9719d911017c592", "aGVsbG8gd29ybGQsIGhlbGxv" * 9,
+    "data:image/png;base64,iVBORw0KGgo", "a portrait of my neighbour, by night", "+49 170 5551234", "10.1.2.3",
+    "7c9e6679-7425-40de-944b-e07fc1f90ae7", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI0MiJ9.c2ln", "my-secret-folder/alice.png",
+)  # fmt: skip
+NUMBERS = (4711815, 4711.815)
+
+
+def filled(value: Any, texts: Iterator[str], numbers: Iterator[float]) -> Any:
+    """A body with a secret in the place of every text and number, but for what says which task it is."""
+    if isinstance(value, dict):
+        return {
+            key: part
+            if key in ("model", "task_type", "status") and isinstance(part, str)
+            else filled(part, texts, numbers)
+            for key, part in value.items()
+        }
+    if isinstance(value, list):
+        return [filled(part, texts, numbers) for part in value]
+    if isinstance(value, bool) or value is None:
+        return value
+    return next(texts) if isinstance(value, str) else type(value)(next(numbers))
+
+
+def test_nothing_of_a_body_is_told_but_its_difference() -> None:
+    """Keys, names, addresses, files, prompts, balances and ids: neither in the patch nor in the words about it."""
+    texts, numbers = itertools.cycle(SECRETS), itertools.cycle(NUMBERS)
+    exchanges: list[Exchange] = []
+    for example in examples("200").values():
+        body = filled(example["value"], texts, numbers)
+        secret = next(texts)
+        data = body.get("data")
+        target = data if isinstance(data, dict) else body
+        target |= {"a_new_field": secret, "another": {"a": [secret], secret: {"b": secret}}, "items": [secret] * 3}
+        exchanges += [
+            answer_of(example, body),
+            answer_of(example, filled_wrongly(body, texts)),
+            answered_map(secret),
+        ]
+    found = differences(exchanges)
+    shown = [redacted(one.answer, bundle.component_of(one.operation, one.part)) for one in exchanges]
+    told = proposal(found) + "".join(map(str, found)) + repr(found) + json.dumps(shown)
+
+    assert len(found) > 80
+    assert {one.where for one in found if one.evidence is None} == {"/data/removed/removed"}
+    assert [secret for secret in SECRETS if secret in told] == []
+    assert [number for number in NUMBERS if str(number) in told] == []
+
+
+def filled_wrongly(value: Any, texts: Iterator[str]) -> Any:
+    """A body with a secret in the place of every number and flag, too."""
+    if isinstance(value, dict):
+        return {key: filled_wrongly(part, texts) for key, part in value.items()}
+    if isinstance(value, list):
+        return [filled_wrongly(part, texts) for part in value]
+    return next(texts) if isinstance(value, int | float) else value
+
+
+def answered_map(secret: str) -> Exchange:
+    """A map with a secret for a key."""
+    return answered("account.active-tasks.200", "data", value={secret: {"staged_count": secret}})
+
+
+def test_secret_as_the_difference_is_no_evidence(ruled: Path) -> None:
+    """A key where a word was expected: it is neither shown nor proposed, and that is said."""
+    body = {"data": {**examples()[SWAP]["value"]["data"], "0123456789abcdef0123": 1}, "code": 200}
+    (found,) = differences([Exchange("GET", "/api/v1/task/x", b"", 200, json.dumps(body).encode())])
+
+    assert found.evidence is None
+    assert proposal([found], ruled) == ""
+    assert "0123456789abcdef" not in str(found)
+
+
+def test_redacted_body_is_one_of_its_component() -> None:
+    """What is not different stays right: dummy values are of the form that the spec wants."""
+    for name, example in examples("200").items():
+        shown = redacted(example["value"], component_of(example))
+        assert bundle.allows(component_of(example), shown), name
+    swap = redacted(examples()[SWAP]["value"], "TaskEnvelope")["data"]
+
+    assert (swap["task_id"], swap["status"]) == (TASK_ID, "completed")
+    assert swap["output"] == {"image_url": "https://removed.test/file.png"}
+
+
+# --- any wrong answer
+
+
+def wrong_answers(number: int) -> list[tuple[str, Exchange]]:
+    """Documented answers with one thing changed, a sample of them all."""
+    documented = [*examples("200").items(), *examples("default").items()]
+    made = [
+        (f"{name} {path} {operator}", example, body)
+        for name, example in random.Random(7).sample(documented, 20)
+        for path, operator, body in mutation.changes(example["value"])
+    ]
+    return [(name, answer_of(example, body)) for name, example, body in random.Random(7).sample(made, number)]
+
+
+def test_any_wrong_answer_ends_in_a_patch_or_says_why_not() -> None:
+    """Whatever is changed in a documented answer: what the spec does not allow can be made allowed."""
+    without: list[str] = []
+    for name, exchange in wrong_answers(120):
+        found = differences([exchange])
+        if found and not proposal(found):
+            without.append(f"{name}: {[str(one) for one in found]}")
+
+    assert without == []
+
+
+def test_spec_folder_is_that_of_the_checkout() -> None:
+    """A patch is for the files that lie beside the tests."""
+    assert spec_folder() == SPEC

@@ -1,0 +1,245 @@
+"""Where a body is not what the spec says, and which schema says so.
+
+Two kinds: what the spec does not allow, and fields that it does not name ("news"), which it allows, since answers are
+open. The validator names the first; for the second, value and schema are walked side by side. Of several branches the
+nearest one counts: whoever sent null where an object or a text may be meant none of them, whoever sent an object with
+one wrong field meant the object.
+
+Rules of this file: a place is a component and the steps in it, references followed: it can be edited there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+
+from . import bundle
+
+Path = tuple[str | int, ...]
+Schemas = Mapping[str, Any]
+NEWS = "properties"
+BRANCHING = ("anyOf", "oneOf")
+_KINDS: Mapping[type, str] = {
+    bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object", type(None): "null"
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in the components of the spec.
+
+    Attributes:
+        component: Its name; empty: outside of all components.
+        steps: The keys that lead there.
+    """
+
+    component: str
+    steps: Path = ()
+
+    def __str__(self) -> str:
+        return f"#/components/schemas/{self.component}{pointer(self.steps)}"
+
+    def below(self, *steps: str | int) -> Place:
+        """A place further down."""
+        return Place(self.component, (*self.steps, *steps))
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One difference between a body and the schemas.
+
+    Attributes:
+        where: In the body.
+        place: The schema that has the keyword.
+        keyword: What is not kept; NEWS for a field that is not named.
+        rule: The keyword's value.
+        value: What stands in the body.
+        names: The fields that are missing, or that are not named.
+        reference: Where the reference stands that leads to the schema, when the schema is a component of its own.
+    """
+
+    where: Path
+    place: Place
+    keyword: str
+    rule: Any
+    value: Any
+    names: tuple[str, ...] = ()
+    reference: Place | None = None
+
+
+def pointer(path: Path) -> str:
+    """A path as text; the numbers in lists are stars."""
+    return "".join(f"/{'*' if isinstance(step, int) else step}" for step in path)
+
+
+def schema_of(component: str, body: Any, schemas: Schemas) -> dict[str, Any]:
+    """What a body has to keep: the component, and of the task in it the output that the catalogue names."""
+    envelope = {"$ref": f"#/components/schemas/{component}"}
+    task = fields(fields(body).get("data"))
+    model, task_type = task.get("model"), task.get("task_type")
+    if task.get("output") is None or not (isinstance(model, str) and isinstance(task_type, str)):
+        return envelope
+    outputs = [name for name in bundle.outputs_of(model, task_type) if name in schemas]
+    choices = [_with_output(envelope, name) for name in outputs]
+    if len(choices) == 1:
+        return choices[0]
+    return min(choices, key=lambda schema: len(findings(body, schema, schemas)), default=envelope)
+
+
+def _with_output(envelope: dict[str, Any], output: str) -> dict[str, Any]:
+    rule = {"$ref": f"#/components/schemas/{output}"}
+    return {"allOf": [envelope, {"properties": {"data": {"properties": {"output": rule}}}}]}
+
+
+def findings(body: Any, schema: dict[str, Any], schemas: Schemas) -> list[Finding]:
+    """Every difference, what is not allowed first."""
+    holder: Any = Draft202012Validator({**schema, "components": {"schemas": schemas}})
+    broken = [found for error in holder.iter_errors(body) for found in _of_error(error, schema, schemas)]
+    return [*broken, *_news(body, rules(schema, Place(""), body, schemas), schemas)]
+
+
+# --- what is not allowed
+
+
+def _of_error(error: ValidationError, schema: dict[str, Any], schemas: Schemas) -> Iterator[Finding]:
+    keyword = str(error.validator)
+    if keyword in BRANCHING and (nearest := _nearest(error)):
+        for inner in nearest:
+            yield from _of_error(inner, schema, schemas)
+        return
+    steps: list[str | int] = list(error.absolute_schema_path)
+    place, reference = located([*steps[:-1]], schema, schemas)
+    value: Any = error.instance
+    names: list[str] = []
+    if keyword == "required":
+        names = [name for name in cast("list[str]", error.validator_value) if name not in value]
+        names = [name for name in names if f"{name!r} is a required property" == error.message]
+    elif keyword == "additionalProperties":
+        named: dict[str, Any] = cast("dict[str, Any]", error.schema).get("properties", {})
+        names = [name for name in value if name not in named]
+    rule: Any = error.validator_value
+    yield Finding(tuple(error.absolute_path), place, keyword, rule, value, tuple(names), reference)
+
+
+def _nearest(error: ValidationError) -> list[ValidationError]:
+    """The errors of the branch that was meant; none when no branch is of the value's type."""
+    branches: dict[object, list[ValidationError]] = {}
+    for inner in error.context or ():
+        branches.setdefault(inner.relative_schema_path[0], []).append(inner)
+    fitting = [errors for errors in branches.values() if not any(_is_of_another_type(inner) for inner in errors)]
+    return min(fitting, key=len) if fitting else []
+
+
+def _is_of_another_type(error: ValidationError) -> bool:
+    return error.validator == "type" and not error.relative_path
+
+
+def located(steps: list[str | int], schema: dict[str, Any], schemas: Schemas) -> tuple[Place, Place | None]:
+    """Where the steps of a validator lead, and the place of the last reference if they lead to a component itself."""
+    node: Any = schema
+    place, reference = Place(""), None
+    for number, step in enumerate(steps):
+        node, place, reference = _followed(node, place, reference, step, schemas)
+        if step == "if" and number + 1 < len(steps) and steps[number + 1] in ("then", "else"):
+            continue  # the validator says that a conclusion follows from a condition
+        node, place, reference = node[step], place.below(step), None
+    return _followed(node, place, reference, None, schemas)[1:]
+
+
+def _followed(
+    node: Any, place: Place, reference: Place | None, step: object, schemas: Schemas
+) -> tuple[Any, Place, Place | None]:
+    while isinstance(node, dict) and isinstance(target := cast("dict[str, Any]", node).get("$ref"), str):
+        if step in node:
+            break  # it stands beside the reference
+        name = target.rpartition("/")[2]
+        node, place, reference = schemas[name], Place(name), place
+    return cast("Any", node), place, reference
+
+
+# --- what is not named
+
+
+Rule = tuple[Place, dict[str, Any]]
+
+
+def rules(schema: Any, place: Place, value: Any, schemas: Schemas) -> list[Rule]:
+    """The schemas that speak of a value: references followed, every part of it, every branch of the value's type."""
+    if not isinstance(schema, dict):
+        return []
+    node = cast("dict[str, Any]", schema)
+    found: list[Rule] = [(place, node)] if _is_for(node, value) else []
+    if "$ref" in node:
+        name = node["$ref"].rpartition("/")[2]
+        found += rules(schemas[name], Place(name), value, schemas)
+    for key in ("allOf", *BRANCHING):
+        for number, branch in enumerate(node.get(key, [])):
+            found += rules(branch, place.below(key, number), value, schemas)
+    return found
+
+
+def _is_for(schema: dict[str, Any], value: Any) -> bool:
+    allowed, kind = schema.get("type"), kind_of(value)
+    listed = items(allowed) or [allowed]
+    return allowed is None or kind in listed or (kind == "integer" and "number" in listed)
+
+
+def below(found: list[Rule], value: Any, step: str | int, schemas: Schemas) -> list[Rule]:
+    """The schemas that speak of a part of a value."""
+    inner: list[Rule] = []
+    for place, schema in found:
+        if isinstance(step, int):
+            inner += rules(schema.get("items"), place.below("items"), value, schemas)
+        elif step in schema.get("properties", {}):
+            inner += rules(schema["properties"][step], place.below("properties", step), value, schemas)
+        else:
+            other = schema.get("additionalProperties")
+            inner += rules(other, place.below("additionalProperties"), value, schemas)
+    return inner
+
+
+def parts(value: Any) -> Iterator[tuple[str | int, Any]]:
+    """The parts of an object or a list."""
+    if isinstance(value, dict):
+        yield from cast("dict[str, Any]", value).items()
+    else:
+        yield from enumerate(items(value))
+
+
+def is_named(found: list[Rule], name: str) -> bool:
+    """Whether a schema names a field."""
+    return any(name in schema.get("properties", {}) for _, schema in found)
+
+
+def _news(value: Any, found: list[Rule], schemas: Schemas, where: Path = ()) -> Iterator[Finding]:
+    if not found:
+        return
+    closed = [
+        place
+        for place, schema in found
+        if place.component and schema.get("properties") and "additionalProperties" not in schema
+    ]
+    for step, part in parts(value):
+        if closed and isinstance(step, str) and not is_named(found, step):
+            yield Finding((*where, step), closed[-1], NEWS, None, part, (step,))
+        else:
+            yield from _news(part, below(found, part, step, schemas), schemas, (*where, step))
+
+
+def fields(value: object) -> dict[str, Any]:
+    """The value if it is an object, else one without fields."""
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def items(value: object) -> list[Any]:
+    """The value if it is a list, else an empty one."""
+    return cast("list[object]", value) if isinstance(value, list) else []
+
+
+def kind_of(value: Any) -> str:
+    """The type of a value, in the words of JSON Schema."""
+    return "integer" if isinstance(value, float) and value.is_integer() else _KINDS[type(value)]
