@@ -144,7 +144,7 @@ def check_webhook(provider: Provider) -> None:
     inside = _inside(provider)
     task_id = _created(provider)["task_id"]
     for _ in range(4):
-        provider.advance()
+        provider.advance(0)
         inside.later += 60
     told = inside.told_of(task_id)
     assert len(told) == 1, told
@@ -161,7 +161,7 @@ def check_webhook_that_is_not_taken(provider: Provider) -> None:
     inside.answers = [500] * 9
     task_id = _created(provider)["task_id"]
     for _ in range(9):
-        provider.advance()
+        provider.advance(0)
         inside.later += 5
     told = inside.told_of(task_id)
     inside.answers.clear()

@@ -68,6 +68,12 @@ class Difference:
     evidence: Any = None
     count: int = 1
 
+    def is_same(self, other: Difference) -> bool:
+        """Whether it is the same difference, seen elsewhere: one change of the spec would do for both."""
+        if self.place or other.place:
+            return (self.place, self.keyword) == (other.place, other.keyword)
+        return (self.operation, self.part) == (other.operation, other.part)
+
     def __str__(self) -> str:
         seen = "" if self.count == 1 else f" ({self.count} times)"
         return f"{self.operation} {self.part} {self.where or '/'}: {self.says}; came {self.came}{seen}"

@@ -26,7 +26,7 @@ from .serving import InProcess
 from .view import provider_view
 
 CHAT_USD = 0.001  # held for a chat of a word; its true price is far below
-LOOK_EVERY = 3.0  # seconds
+LOOK_EVERY = 3.0  # seconds; the first looks at a task come sooner
 DONE = ("completed", "failed", "cancelled", "canceled")
 
 
@@ -110,7 +110,7 @@ class Provider:
 
     Attributes:
         schema: Of schemathesis, bound to this provider.
-        advance: Lets it work on.
+        advance: Lets it work on; elsewhere waits so many seconds.
         looks: How often a task is looked at before it counts as stuck.
         inside: What only a provider in-process has; None for one somewhere else.
         seed: Of what is drawn at random; None draws anew each time, or as the profile of hypothesis says.
@@ -122,7 +122,7 @@ class Provider:
     http: httpx.Client
     schema: Any
     key: str
-    advance: Callable[[], object]
+    advance: Callable[[float], object]
     looks: int = 120
     inside: Inside | None = None
     seed: int | None = None
@@ -195,7 +195,7 @@ def sandbox(defects: frozenset[str] = frozenset(), seed: int | None = None) -> G
     schema.app = app
     try:
         with httpx.Client(transport=InProcess(app), base_url="http://sandbox.test") as http:
-            yield Provider(http, schema, key, app.state.sandbox.advance, inside=inside, seed=seed)
+            yield Provider(http, schema, key, lambda _: app.state.sandbox.advance(), inside=inside, seed=seed)
     finally:
         app.state.sandbox.close()
 
@@ -220,8 +220,8 @@ def remote(
     schema: Any = schemathesis.openapi.from_dict({**provider_view(legacy=False), "servers": [{"url": base_url}]})
     schema.config.base_url = base_url
     with httpx.Client(base_url=base_url, timeout=60.0) as http:
-        looks = math.ceil(timeout / LOOK_EVERY)
-        subject = Provider(http, schema, key, lambda: time.sleep(LOOK_EVERY), looks=looks, seed=seed, money=money)
+        looks = 6 + math.ceil(timeout / LOOK_EVERY)
+        subject = Provider(http, schema, key, time.sleep, looks=looks, seed=seed, money=money)
         _greet(subject, base_url)
         yield subject
 
@@ -268,9 +268,9 @@ def look(provider: Provider, task_id: str) -> dict[str, Any]:
 
 def until_done(provider: Provider, task_id: str) -> dict[str, Any]:
     """The task once it has ended."""
-    for _ in range(provider.looks):
+    for number in range(provider.looks):
         task = look(provider, task_id)
         if str(task["status"]).casefold() in DONE:
             return task
-        provider.advance()
+        provider.advance(min(LOOK_EVERY, 0.05 * 2**number))
     raise AssertionError(f"task {task_id} is not done after {provider.looks} looks")

@@ -1,6 +1,7 @@
 """The command line: what you asked for goes to stdout, what happens meanwhile to stderr.
 
-Exit codes: 0 done, 1 it failed (the reason is on stderr), 2 wrong use, 130 interrupted.
+Exit codes: 0 done, 1 it failed (the reason is on stderr), 2 wrong use, 130 interrupted. `contract` has its own:
+0 kept, 1 broken, 2 could not be run.
 """
 
 from __future__ import annotations
@@ -23,11 +24,15 @@ if TYPE_CHECKING:
 
 REAL_CONCURRENCY = 5  # of the Creator plan, by a public client (2025); no page gives a rate
 OPEN = "warning: everybody who can reach {} can use this sandbox; its key is no secret, and nothing is encrypted"
+CONTRACT_MISSING = "the contract checks are not installed: pip install 'unitask[testing]'"
 SANDBOX_MISSING = "the local provider is not installed: pip install 'unitask[sandbox]'"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["contract"]:
+        return _contract(arguments[1:])
     options = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = options.command
     try:
@@ -87,6 +92,8 @@ def _parser() -> argparse.ArgumentParser:
     sandbox.add_argument("--key", action="append", default=[], metavar="KEY=USD", help="accept this key too")
     sandbox.add_argument("--faults", type=Path, metavar="FILE", help="what shall go wrong, in JSON: docs/faults.md")
     sandbox.set_defaults(command=_sandbox)
+
+    commands.add_parser("contract", help="does a provider keep the contract? (unitask contract --help)")
 
     demo = commands.add_parser("demo", help="swap two faces with the local provider")
     demo.add_argument("--out", type=Path, default=Path("out/demo"), metavar="FOLDER")
@@ -165,6 +172,15 @@ def _faults(path: Path) -> Any:
         return read_faults(path)
     except ValueError as error:
         raise errors.InvalidInput(f"--faults: {error}") from None
+
+
+def _contract(arguments: list[str]) -> int:
+    try:
+        from unitask_contract import command
+    except ImportError as error:
+        _say(f"unitask: {CONTRACT_MISSING} ({error})")
+        return 2
+    return command.main(arguments)
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -1,0 +1,38 @@
+"""Which check of a provider finds which planted defect: every check against a sandbox with one defect at a time."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+
+from unitask_contract import drawn, provider, runner
+from unitask_contract.runner import Check, Outcome
+from unitask_sandbox.defects import DEFECTS
+
+EXAMPLES = 10  # of a random request, an operation: the defects are coarse
+OF_TASK_TYPES = ("FaceSwap", "FluxSchnellTxt2Img")
+DRAWN = {check.__name__.removeprefix("check_"): check for check in drawn.CHECKS}
+
+
+def kills() -> Mapping[str, frozenset[str]]:
+    """The ids of the checks that find each defect; a process a core."""
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        return dict(zip(DEFECTS, pool.map(found_by, DEFECTS), strict=True))
+
+
+def found_by(defect: str) -> frozenset[str]:
+    """The ids of the checks that find a defect, each with a sandbox of its own."""
+    logging.disable()
+    return frozenset(check.id for check in runner.chosen() if _finds(check, defect))
+
+
+def _finds(check: Check, defect: str) -> bool:
+    run = partial(DRAWN[check.id], examples=EXAMPLES) if check.id in DRAWN else check.run
+    quick = Check(check.id, check.promise, check.of_task_types, run)
+    with provider.sandbox(frozenset({defect}), seed=1) as broken:
+        names = OF_TASK_TYPES if check.of_task_types else ("",)
+        return any(runner.made(broken, quick, name).outcome is Outcome.BROKEN for name in names)

@@ -1,0 +1,232 @@
+"""`unitask contract`: what it says of a provider that keeps the contract, of one that breaks it, and of bodies."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as Xml
+
+import httpx
+import pytest
+from unitask.cli import main
+from unitask_contract import provider, report, runner
+from unitask_contract.provider import Money
+from unitask_sandbox import Settings, running
+
+from .support import bundle, envelope
+
+pytestmark = pytest.mark.contract("provider")
+
+KEY = "a-key-that-nobody-may-see-0123456789"
+Captured = pytest.CaptureFixture[str]
+CONTRADICTION = envelope("completed", output={"image_url": 17})
+
+
+@contextmanager
+def somewhere(**settings: Any) -> Iterator[str]:
+    """A sandbox on a port, with a key of its own."""
+    with running(Settings(keys={KEY: 100.0}, **{"engine_process": False, **settings})) as base_url:
+        yield base_url
+
+
+def arrivals(base_url: str, operation: str) -> list[dict[str, Any]]:
+    """What the sandbox saw arriving."""
+    found = httpx.get(f"{base_url}/_sandbox/arrivals", params={"operation": operation}).json()["arrivals"]
+    return list(found)
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key is in the environment, where it belongs."""
+    monkeypatch.setenv("UNITASK_API_KEY", KEY)
+
+
+def test_provider_that_keeps_the_contract_is_0(capsys: Captured) -> None:
+    """A table of the families that were asked for, and a verdict."""
+    code = main(["contract", "--families", "flux,udio", "--checks", "accepted,echoed,ended,output"])
+
+    said = capsys.readouterr().out
+    assert code == 0
+    assert [line.split()[0] for line in said.splitlines() if " of " in line and "2 of 2" in line] == ["udio"]
+    assert "13 of 13" in said
+    assert said.splitlines()[-1].startswith("contract kept: ")
+
+
+def test_provider_that_breaks_the_contract_is_1(capsys: Captured, tmp_path: Path) -> None:
+    """The broken promise is named with what was seen, in every form of report; the key is in none."""
+    places = [tmp_path / f"out{ending}" for ending in report.FORMS]
+    with somewhere(defects=frozenset({"wrong-model", "output-missing"})) as base_url:
+        arguments = [
+            "--base-url",
+            base_url,
+            "--checks",
+            "keys,echo,account,echoed,output",
+            "--families",
+            "general,flux",
+        ]
+        code = main(["contract", *arguments, *(f"--report={place}" for place in places)])
+
+    said = capsys.readouterr().out
+    page, junit, document, patch = (place.read_text() for place in places)
+    assert code == 1
+    assert "broken: echo" in said
+    assert "contract broken" in page
+    assert json.loads(document)["exit_code"] == 1
+    suites = {suite.get("name"): suite for suite in Xml.fromstring(junit)}
+    (case,) = [case for case in suites["general"] if case.get("name") == "echo"]
+    assert case.find("failure") is not None
+    assert KEY not in said + page + junit + document + patch
+
+
+def test_answer_that_contradicts_the_spec_is_a_proposed_change(capsys: Captured, tmp_path: Path) -> None:
+    """What a provider answers against the spec is broken, and comes with the patch that would allow it."""
+    patch = tmp_path / "out.patch"
+    with somewhere(defects=frozenset({"status-number"})) as base_url:
+        code = main(["contract", "--base-url", base_url, "--checks", "echo", "--report", str(patch)])
+
+    assert code == 1
+    assert "/data/status" in capsys.readouterr().out
+    assert "+++ b/spec/schemas/task.yaml" in patch.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--base-url", "http://127.0.0.1:1"], "nobody answers at http://127.0.0.1:1"),
+        (["--base-url", "127.0.0.1"], "no address"),
+        (["--base-url", "http://127.0.0.1:1", "--max-usd", "-1"], "0 or more"),
+        (["--families", "flix"], "no family flix; there are general, acestep"),
+        (["--checks", "ende"], "no check ende; there are refused"),
+        (["--report", "out.pdf"], "there are .html, .xml, .json, .patch"),
+        (["--report", "nowhere/out.html"], "there is no folder nowhere"),
+        (["--body", "nowhere.json"], "No such file"),
+        (["--body", __file__], "it is no JSON"),
+    ],
+)
+def test_what_cannot_be_run_is_2(arguments: list[str], words: str, capsys: Captured) -> None:
+    """It is told apart from a broken contract, and says what to do."""
+    assert main(["contract", *arguments]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_refused_key_is_2(capsys: Captured) -> None:
+    """With a wrong key nothing is checked."""
+    with somewhere() as base_url:
+        assert main(["contract", "--base-url", base_url, "--key", "another"]) == 2
+    assert "refuses the key" in capsys.readouterr().err
+
+
+def test_no_key_is_2(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is never guessed."""
+    monkeypatch.delenv("UNITASK_API_KEY")
+
+    assert main(["contract", "--base-url", "http://127.0.0.1:1"]) == 2
+    assert "UNITASK_API_KEY" in capsys.readouterr().err
+
+
+def test_no_money_sends_no_create(capsys: Captured) -> None:
+    """What would be paid for is left out, with its price, and the provider has accepted nothing."""
+    with somewhere() as base_url:
+        code = main(["contract", "--base-url", base_url, "--max-usd", "0", "--families", "general,faceswap"])
+        accepted = [one for one in arrivals(base_url, "create_task") if one["status"] == 200]
+
+    assert code == 0
+    assert accepted == []
+    assert "costs $0.01, and $0 is left of --max-usd" in capsys.readouterr().out
+
+
+def test_money_limit_is_kept() -> None:
+    """Creates stop where the next one would be beyond it; what was refused is not counted."""
+    with somewhere() as base_url, provider.remote(base_url, KEY, Money(0.025)) as subject:
+        results = list(runner.run(subject, ("faceswap",), runner.chosen(["refused", "accepted"])))
+        before = provider.answered(subject, "GET", "/account/info")["equivalent_in_usd"]
+
+    assert [(one.check.id, one.subject, one.outcome.value) for one in results if one.check.id == "accepted"] == [
+        ("accepted", "FaceSwap", "kept"),
+        ("accepted", "MultiFaceSwap", "kept"),
+        ("accepted", "VideoFaceSwap", "left out"),
+    ]
+    assert subject.money.held_usd == pytest.approx(0.025)
+    assert before == pytest.approx(100.0 - 0.025)
+
+
+def test_connection_that_breaks_is_no_broken_contract() -> None:
+    """What could not be asked is not known to be broken."""
+    with provider.sandbox() as subject, httpx.Client(base_url="http://127.0.0.1:1") as nobody:
+        subject.http = nobody
+        result = runner.made(subject, *runner.chosen(["keys"]))
+
+    assert result.outcome is runner.Outcome.NOT_RUN
+    assert report.Report("somewhere", 1, [result]).exit_code == 2
+
+
+def test_recorded_bodies_that_fit_are_0(tmp_path: Path) -> None:
+    """Documented answers about tasks, webhooks included, fit what they are examples of."""
+    examples = bundle()["components"]["examples"]
+    names = [name for name, one in examples.items() if (one["x-operation"], one["x-part"]) == ("get_task", "200")]
+    bodies = {name: examples[name]["value"] for name in names}
+    bodies["notification"] = {"timestamp": 1, "data": envelope("completed")["data"]}
+    for name, body in bodies.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(body))
+
+    assert main(["contract", "--body", *map(str, tmp_path.iterdir())]) == 0
+
+
+def test_recorded_body_that_contradicts_the_spec_is_1(capsys: Captured, tmp_path: Path) -> None:
+    """It is said where, in which file, and the change of the spec that would allow it is shown."""
+    body, fits = tmp_path / "body.json", tmp_path / "fits.json"
+    body.write_text(json.dumps(CONTRADICTION))
+    fits.write_text(json.dumps(envelope("completed")))
+
+    assert main(["contract", "--body", str(body), str(fits)]) == 1
+    said = capsys.readouterr().out
+    assert f"in {body}\n" in said
+    assert "get_task 200 /data/output/image_url" in said
+    assert "+++ b/spec/tasks/faceswap.yaml" in said
+
+
+def test_body_of_another_operation_is_named(capsys: Captured, tmp_path: Path) -> None:
+    """What cannot be guessed is asked for."""
+    body = tmp_path / "body.json"
+    body.write_text(json.dumps(bundle()["components"]["examples"]["account.info.200"]["value"]))
+
+    assert main(["contract", "--body", str(body)]) == 2
+    assert "--operation" in capsys.readouterr().err
+    assert main(["contract", "--body", str(body), "--operation", "get_account_info"]) == 0
+    assert main(["contract", "--body", str(body), "--operation", "get_acount"]) == 2
+
+
+def test_every_check_has_a_promise(capsys: Captured) -> None:
+    """`--list` says what each check is for."""
+    assert main(["contract", "--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == [check.id for check in runner.chosen()]
+    assert all(len(line.split()) > 3 for line in lines)
+
+
+def test_details_are_without_key_and_personal_data() -> None:
+    """What a check saw is shown without what could tell whose it is."""
+    told = f"{KEY} of jane.doe@example.test at https://files.test/a.png?Expires=1&Signature=abc"
+
+    def check(_: provider.Provider) -> None:
+        raise AssertionError(told)
+
+    with provider.sandbox() as subject:
+        subject.key = KEY
+        result = runner.made(subject, runner.Check("x", "x", False, check))
+
+    assert not any(secret in result.detail for secret in (KEY, "jane", "Signature", "abc"))
+    assert "https://files.test/a.png" in result.detail
+
+
+def test_assertions_that_are_off_cannot_be_run() -> None:
+    """Without assertions every check would pass."""
+    run = subprocess.run([sys.executable, "-O", "-m", "unitask", "contract"], capture_output=True, check=False)
+
+    assert run.returncode == 2
+    assert b"without -O" in run.stderr

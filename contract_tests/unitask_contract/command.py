@@ -1,0 +1,185 @@
+"""`unitask contract`: does a provider keep the contract, and do recorded bodies fit it?
+
+Exit codes: 0 it is kept, 1 it is broken, 2 it could not be run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import random
+import sys
+import traceback
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, cast
+
+from . import bundle, runner
+from .exchange import Exchange
+from .proposals import Difference, Kind, differences, proposal
+from .provider import CannotRun, Money, Provider, remote, sandbox
+from .report import FORMS, Report, text
+
+LOCALLY = "the sandbox in-process"
+NO_KEY = "a provider wants a key: set UNITASK_API_KEY, or give --key"
+
+
+def parser() -> argparse.ArgumentParser:
+    """What can be chosen."""
+    made = argparse.ArgumentParser(
+        prog="unitask contract",
+        description="Does a provider keep the contract, and do recorded bodies fit it?",
+        epilog="Exit codes: 0 kept, 1 broken, 2 could not be run.",
+    )
+    made.add_argument("--base-url", help="the provider (default: the sandbox in-process; it costs nothing)")
+    made.add_argument("--key", help="its API key (else UNITASK_API_KEY)")
+    made.add_argument("--max-usd", type=float, default=0.05, help="what --base-url may cost (default: 0.05)")
+    made.add_argument("--timeout", type=float, default=600.0, help="seconds that a task may take (default: 600)")
+    made.add_argument("--families", default="", help="only these, with commas; general: checks of the whole provider")
+    made.add_argument("--checks", default="", help="only these, with commas; --list has them")
+    made.add_argument("--seed", type=int, help="draw the same random requests again")
+    made.add_argument("--report", action="append", default=[], type=Path, help=f"a file: {', '.join(FORMS)}")
+    made.add_argument("--body", nargs="+", default=[], type=Path, help="check recorded bodies; asks no provider")
+    made.add_argument("--operation", help="what the bodies answer, such as get_task (else guessed)")
+    made.add_argument("--list", action="store_true", help="what is checked")
+    return made
+
+
+def main(arguments: list[str]) -> int:
+    """Run what is asked for, say what came of it, and return the exit code."""
+    try:
+        return _run(parser().parse_args(arguments))
+    except CannotRun as error:
+        print(f"unitask contract: {error}", file=sys.stderr)
+    except Exception:
+        traceback.print_exc()
+        print("unitask contract: this is a fault of unitask, and says nothing of the provider", file=sys.stderr)
+    return 2
+
+
+def _run(options: argparse.Namespace) -> int:
+    if not __debug__:
+        raise CannotRun("python -O leaves out the assertions that the checks are made of; run it without -O")
+    if options.list:
+        print("\n".join(f"{check.id:<28}{check.promise}" for check in runner.chosen()))
+        return 0
+    for path in options.report:
+        _check_place(path)
+    report = _of_bodies(options) if options.body else _of_provider(options)
+    for path in options.report:
+        path.write_text(FORMS[path.suffix](report), encoding="utf-8")
+    print(text(report))
+    return report.exit_code
+
+
+def _check_place(path: Path) -> None:
+    if path.suffix not in FORMS:
+        raise CannotRun(f"--report {path}: the ending says what to write; there are {', '.join(FORMS)}")
+    if not path.parent.is_dir():
+        raise CannotRun(f"--report {path}: there is no folder {path.parent}")
+
+
+def _of_provider(options: argparse.Namespace) -> Report:
+    families, only = _families(options.families), _checks(options.checks)
+    seed = options.seed if options.seed is not None else random.SystemRandom().getrandbits(32)
+    with ExitStack() as stack:
+        provider = stack.enter_context(_provider(options, seed))
+        results: list[runner.Result] = []
+        for result in runner.run(provider, families, only):
+            results.append(result)
+            _progress(len(results), result)
+        found = _differences(provider)
+        subject = options.base_url or LOCALLY
+        money = provider.money
+        return Report(subject, seed, results, found, proposal(found), (), money.held_usd, money.limit_usd)
+
+
+def _differences(provider: Provider) -> list[Difference]:
+    """What differs from the spec; new is only what a provider of somebody else says without being asked."""
+    every = differences([*provider.exchanges, *provider.drawn])
+    found = [one for one in every if one.kind is not Kind.NEWS]
+    if provider.inside is None:
+        found += [one for one in differences(provider.exchanges) if one.kind is Kind.NEWS]
+    return found
+
+
+def _provider(options: argparse.Namespace, seed: int) -> Any:
+    if not options.base_url:
+        return sandbox(seed=seed)
+    key = options.key or os.environ.get("UNITASK_API_KEY") or os.environ.get("PIAPI_API_KEY")
+    if not key:
+        raise CannotRun(NO_KEY)
+    if math.isnan(options.max_usd) or options.max_usd < 0:
+        raise CannotRun(f"--max-usd {options.max_usd}: give an amount in US dollars, 0 or more, or inf")
+    return remote(options.base_url, key, Money(options.max_usd), timeout=options.timeout, seed=seed)
+
+
+def _families(text: str) -> tuple[str, ...]:
+    wanted = tuple(name for name in text.split(",") if name)
+    known = {entry["family"] for entry in bundle.entries().values() if entry["protocol"] == "unified"}
+    if unknown := [name for name in wanted if name not in known | {runner.GENERAL}]:
+        raise CannotRun(f"no family {', '.join(unknown)}; there are {runner.GENERAL}, {', '.join(sorted(known))}")
+    return wanted
+
+
+def _checks(text: str) -> tuple[runner.Check, ...]:
+    try:
+        return runner.chosen(name for name in text.split(",") if name)
+    except LookupError as error:
+        raise CannotRun(str(error.args[0])) from None
+
+
+def _progress(number: int, result: runner.Result) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{number} checks, now {result.check.id} {result.subject:<40}", end="\r", file=sys.stderr)
+
+
+# --- recorded bodies
+
+
+def _of_bodies(options: argparse.Namespace) -> Report:
+    exchanges: list[Exchange] = []
+    notifications: list[Any] = []
+    files: dict[str, list[Difference]] = {}
+    for path in options.body:
+        body = _read(path)
+        if not options.operation and _is_notification(body):
+            notifications.append(body)
+            files[str(path)] = differences([], notifications[-1:])
+        else:
+            exchanges.append(_exchange(path, body, options.operation))
+            files[str(path)] = differences(exchanges[-1:])
+    found = differences(exchanges, notifications)
+    what = f"{len(files)} recorded {'body' if len(files) == 1 else 'bodies'}"
+    return Report(what, None, differences=found, patch=proposal(found), files=files)
+
+
+def _read(path: Path) -> Any:
+    """The body in a file; one of spec/examples keeps it below "value"."""
+    try:
+        body = json.loads(path.read_bytes())
+    except OSError as error:
+        raise CannotRun(f"--body {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise CannotRun(f"--body {path}: it is no JSON ({error})") from None
+    return cast("dict[str, Any]", body)["value"] if isinstance(body, dict) and "x-operation" in body else body
+
+
+def _is_notification(body: Any) -> bool:
+    return isinstance(body, dict) and {"timestamp", "data"} <= cast("dict[str, Any]", body).keys()
+
+
+def _exchange(path: Path, body: Any, operation: str | None) -> Exchange:
+    fields: dict[str, Any] = cast("dict[str, Any]", body) if isinstance(body, dict) else {}
+    data: Any = fields.get("data")
+    if operation is None and not (isinstance(data, dict) and "task_id" in data):
+        raise CannotRun(f"--body {path}: it is no answer about a task; say with --operation what it answers")
+    try:
+        method, place = bundle.route_of(operation or "get_task")
+    except LookupError as error:
+        raise CannotRun(f"--operation {operation}: {error.args[0]}") from None
+    code: Any = fields.get("code")
+    status = code if isinstance(code, int) and 400 <= code < 600 else 200
+    return Exchange(method, place, b"", status, json.dumps(body).encode())
