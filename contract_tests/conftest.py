@@ -31,6 +31,7 @@ CHECKS = (
     "drift",
     "layers",
     "planted",
+    "coverage",
 )
 
 

@@ -242,5 +242,8 @@ KEYWORDS = frozenset({*_LIMITS, *_LEADS, *SAYS_NOTHING, "then", "else"})
 
 
 def canonical(value: Any) -> str:
-    """The value as JSON in one order, to tell whether two are the same."""
-    return json.dumps(value, sort_keys=True)
+    """The value as JSON in one order, to tell whether two are the same; empty when it is nested too deep."""
+    try:
+        return json.dumps(value, sort_keys=True)
+    except RecursionError:
+        return ""
