@@ -37,6 +37,7 @@ generate: $(VENV)/.checks ## bundle, lint, generate the client, the task classes
 	cd spec && $(CURDIR)/$(VENV)/bin/python -m generator
 	$(VENV)/bin/python sandbox/faults_page.py
 	$(VENV)/bin/python contract_tests/scenarios_page.py
+	$(VENV)/bin/python contract_tests/coverage_page.py
 
 generated: $(VENV)/.checks ## is the generated code what the spec gives?
 	cd spec && $(CURDIR)/$(VENV)/bin/python -m generator --check

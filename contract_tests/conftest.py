@@ -39,6 +39,7 @@ CHECKS = (
     "drift",
     "layers",
     "planted",
+    "coverage",
 )
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from functools import cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from jsonschema import Draft202012Validator
 
+Rule = dict[str, Any]  # a JSON Schema
 METHODS = ("get", "post", "put", "patch", "delete")
 
 
@@ -22,6 +23,12 @@ def document() -> dict[str, Any]:
     assert found.origin
     read: dict[str, Any] = json.loads(Path(found.origin).with_name("openapi.json").read_text(encoding="utf-8"))
     return read
+
+
+def component(name: str) -> Rule:
+    """The schema of a component. Do not change it."""
+    rule: Rule = document()["components"]["schemas"][name]
+    return rule
 
 
 @cache
@@ -50,38 +57,64 @@ def outputs_of(model: object, task_type: object) -> tuple[str, ...]:
 
 
 @cache
+def operations() -> dict[str, dict[str, Any]]:
+    """Every operation by its operationId, webhooks included."""
+    items = (*document()["paths"].values(), *document()["webhooks"].values())
+    found = [item[method] for item in items for method in METHODS if method in item]
+    return {operation["operationId"]: operation for operation in found}
+
+
+@cache
+def components_of(operation: str) -> dict[str, str]:
+    """The component of each part of an operation that has a body: "request", "200" and "default"."""
+    found = operations()[operation]
+    parts = {"request": found.get("requestBody", {}), **found["responses"]}
+    bodies = {part: _resolved(holder).get("content", {}) for part, holder in parts.items()}
+    schemas = [(part, media["schema"]) for part, body in bodies.items() for media in body.values() if "schema" in media]
+    return {part: schema["$ref"].rpartition("/")[2] for part, schema in schemas}
+
+
 def component_of(operation: str, part: str) -> str:
     """The component of a part of an operation, webhooks included: "request", "200" or "default".
 
     Raises:
-        LookupError: There is no such operation.
+        LookupError: There is no such operation, or the part has no body.
     """
-    for item in (*document()["paths"].values(), *document()["webhooks"].values()):
-        for method in METHODS:
-            if item.get(method, {}).get("operationId") == operation:
-                found = item[method]
-                holder = _resolved(found["requestBody"] if part == "request" else found["responses"][part])
-                reference: str = holder["content"]["application/json"]["schema"]["$ref"]
-                return reference.rpartition("/")[2]
-    raise LookupError(f"the contract has no operation {operation}")
+    if operation not in operations():
+        raise LookupError(f"the contract has no operation {operation}")
+    return components_of(operation)[part]
+
+
+def at(value: Any, pointer: str, default: Any = None) -> Any:
+    """The part of a JSON value that a pointer names; the default where there is none."""
+    for step in pointer.split("/")[1:]:
+        if not isinstance(value, dict) or step not in value:
+            return default
+        value = cast("dict[str, Any]", value)[step]
+    return value
 
 
 def _resolved(node: dict[str, Any]) -> dict[str, Any]:
     while "$ref" in node:
-        target: Any = document()
-        for step in node["$ref"].removeprefix("#/").split("/"):
-            target = target[step]
-        node = target
+        node = at(document(), node["$ref"].removeprefix("#"))
     return node
 
 
 @cache
-def _routes() -> tuple[tuple[str, re.Pattern[str], str], ...]:
-    return tuple(
-        (method.upper(), re.compile(re.sub(r"\{[^}]*\}", "[^/]+", path)), item[method]["operationId"])
+def routes() -> dict[str, tuple[str, str]]:
+    """Method and path of each operation, by its operationId."""
+    return {
+        item[method]["operationId"]: (method.upper(), path)
         for path, item in document()["paths"].items()
         for method in METHODS
         if method in item
+    }
+
+
+@cache
+def _patterns() -> tuple[tuple[str, re.Pattern[str], str], ...]:
+    return tuple(
+        (method, re.compile(re.sub(r"\{[^}]*\}", "[^/]+", path)), name) for name, (method, path) in routes().items()
     )
 
 
@@ -91,20 +124,19 @@ def route_of(operation: str) -> tuple[str, str]:
     Raises:
         LookupError: The contract has no such operation.
     """
-    for path, item in document()["paths"].items():
-        for method in METHODS:
-            if item.get(method, {}).get("operationId") == operation:
-                return method.upper(), path
-    raise LookupError(f"the contract has no operation {operation}")
+    if operation not in routes():
+        raise LookupError(f"the contract has no operation {operation}")
+    return routes()[operation]
 
 
+@lru_cache(maxsize=4096)
 def operation_of(method: str, path: str) -> str:
     """The operationId of a request.
 
     Raises:
         LookupError: The contract has no such operation.
     """
-    for wanted, pattern, name in _routes():
+    for wanted, pattern, name in _patterns():
         if wanted == method and pattern.fullmatch(path):
             return name
     raise LookupError(f"the contract has no operation {method} {path}")

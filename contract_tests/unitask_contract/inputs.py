@@ -13,8 +13,9 @@ from unitask_sandbox import samples
 from unitask_sandbox.engines import simulate
 
 from . import bundle
+from .bundle import Rule as Rule
+from .bundle import component as component
 
-Rule = dict[str, Any]
 NAMES = {"image": "portrait.png", "video": "film.mp4", "audio": "sound.wav"}
 
 
@@ -31,14 +32,23 @@ def least_input(name: str, file: Callable[[str], str]) -> dict[str, Any]:
 def least(rule: Rule, file: Callable[[str], str]) -> Any:
     """A value that a rule allows."""
     if "$ref" in rule:
-        return least_object(component(rule["$ref"].rpartition("/")[2]), file)
-    rule = {**rule, **rule.get("x-advisory", {})}
-    if media := rule.get("x-media"):
-        return file(media["kind"])
+        return least(component(rule["$ref"].rpartition("/")[2]), file)
+    if rule.get("type") == "object":
+        return least_object(rule, file)
+    rule = {**rule, "x-advisory": {}, **rule.get("x-advisory", {})}
+    if kind := rule.get("x-media", {}).get("kind"):
+        return file(kind)
     if "const" in rule or "enum" in rule:
         return rule["const"] if "const" in rule else rule["enum"][0]
-    kind: Any = rule.get("type")
-    match cast("list[str]", kind)[0] if isinstance(kind, list) else str(kind):
+    if "anyOf" in rule:
+        return least({key: part for key, part in {**rule, **rule["anyOf"][0]}.items() if key != "anyOf"}, file)
+    kinds: Any = rule.get("type")
+    return least_of_kind(cast("list[str]", kinds)[0] if isinstance(kinds, list) else str(kinds), rule, file)
+
+
+def least_of_kind(kind: str, rule: Rule, file: Callable[[str], str]) -> Any:
+    """A value of a type that a rule allows; of a rule without words for it."""
+    match kind:
         case "array":
             return [least(rule["items"], file)] * max(1, rule.get("minItems", 0))
         case "object":
@@ -50,6 +60,8 @@ def least(rule: Rule, file: Callable[[str], str]) -> Any:
             return (low + rule.get("maximum", low + 2)) / 2
         case "boolean":
             return True
+        case "null":
+            return None
         case _:
             return "x" * max(1, rule.get("minLength", 0))
 
@@ -58,12 +70,6 @@ def least_object(schema: Rule, file: Callable[[str], str]) -> dict[str, Any]:
     """The least object that a schema allows."""
     properties = schema.get("properties", {})
     return {name: least(properties[name], file) for name in schema.get("required", []) if name in properties}
-
-
-def component(name: str) -> Rule:
-    """A component of the contract."""
-    found: Rule = bundle.document()["components"]["schemas"][name]
-    return found
 
 
 @cache
