@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import json
 import random
 import shutil
 import subprocess
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,12 +21,10 @@ from unitask_contract import bundle, mutation
 from unitask_contract.contradictions import Path as Steps
 from unitask_contract.contradictions import findings, schema_of
 from unitask_contract.exchange import Exchange
-from unitask_contract.proposals import Difference, Kind, differences, proposal, spec_folder
-from unitask_contract.redaction import redacted
-from unitask_contract.scenarios import TASK_ID
+from unitask_contract.proposals import Kind, differences, proposal, spec_folder
 from unitask_contract.yaml_edit import read
 
-from .support import component_of, examples
+from .support import examples
 
 pytestmark = pytest.mark.contract("drift")
 
@@ -257,96 +253,6 @@ def comments_of(folder: Path) -> list[str]:
     return [line for line in lines if line.lstrip().startswith("#")]
 
 
-# Rules as they may be written, a value that breaks each, and what becomes of the rule.
-RULES: dict[str, tuple[str, Any, str]] = {
-    "enum": ("{type: string, enum: [fast, slow]}", "medium", "{type: string, enum: [fast, slow, medium]}"),
-    "enum-with-null": ("{type: [string, 'null'], enum: [fast]}", None, "{type: [string, 'null'], enum: [fast, null]}"),
-    "const": ("{const: 7}", 8, "{enum: [7, 8]}"),
-    "minimum": ("{type: number, minimum: 5}", 4, "{type: number, minimum: 4}"),
-    "maximum": ("{type: number, maximum: 5}", 6.5, "{type: number, maximum: 6.5}"),
-    "exclusive": ("{type: number, exclusiveMaximum: 5}", 5, "{type: number}"),
-    "multiple": ("{type: integer, multipleOf: 8}", 12, "{type: integer}"),
-    "pattern": ("{pattern: '^v[0-9]$', type: string}", "version", "{type: string}"),
-    "too-long": ("{type: string, maxLength: 3}", "long", "{type: string, maxLength: 4}"),
-    "too-short": ("{type: string, minLength: 3}", "ab", "{type: string, minLength: 2}"),
-    "too-many": ("{type: array, maxItems: 1, items: {}}", [1, 2], "{type: array, maxItems: 2, items: {}}"),
-    "twice": ("{type: array, uniqueItems: true, items: {}}", [1, 1], "{type: array, items: {}}"),
-    "closed": (
-        "{type: object, additionalProperties: false, properties: {a: {type: string}}}",
-        {"b": True},
-        "{type: object, additionalProperties: false, properties: {a: {type: string}, b: {type: boolean, ",
-    ),
-    "one-of": ("{oneOf: [{type: number}, {type: integer}]}", 3, "{anyOf: [{type: number}, {type: integer}]}"),
-    "one-of-no-branch": ("{oneOf: [{type: number}, {type: array}]}", "a", "{type: array}, {type: string}]}"),
-    "nearest": (
-        "{anyOf: [{type: string, enum: [a]}, {type: integer, maximum: 3}]}",
-        4,
-        "{anyOf: [{type: string, enum: [a]}, {type: integer, maximum: 4}]}",
-    ),
-    "all-of": ("{allOf: [{type: integer}, {minimum: 3}]}", 2, "{allOf: [{type: integer}, {minimum: 2}]}"),
-    "condition": (
-        "{if: {type: string}, then: {maxLength: 2, minLength: 1}}",
-        "abc",
-        "{if: {type: string}, then: {maxLength: 3, minLength: 1}}",
-    ),
-    "dependent": ("{type: object, dependentRequired: {a: [b]}}", {"a": 1}, "{type: object}"),
-    "a block": (
-        "\n      type: string\n      enum:\n        - fast # the best\n        - slow\n      description: a",
-        "medium",
-        "\n      enum:\n        - fast # the best\n        - slow\n        - medium\n      description: a",
-    ),
-    "a block to remove": (
-        "\n      type: object\n      required:\n        - a # always\n        - b\n      description: a",
-        {"a": 1},
-        "\n      type: object\n      required:\n        - a # always\n      description: a",
-    ),
-    "a line to remove": (
-        "\n      type: integer\n      # why\n      multipleOf: 8 # gone\n      # as well\n      description: a",
-        12,
-        "\n      type: integer\n      # why\n      # as well\n      description: a",
-    ),
-    "a branch that begins with it": (
-        "\n      anyOf:\n        - maximum: 3\n          type: integer\n          multipleOf: 1",
-        4,
-        "\n      anyOf:\n        - maximum: 4\n          type: integer\n          multipleOf: 1",
-    ),
-    "an anchor": ("&limits {type: integer, maximum: 3}", 4, "&limits {type: integer, maximum: 4}"),
-    "merged": ("{<<: *limits, description: a}", 5, "&limits {type: integer, maximum: 5}"),
-    "an alias": ("*limits", 6, "&limits {type: integer, maximum: 6}"),
-}
-
-
-@pytest.fixture
-def ruled(copied: Path) -> Path:
-    """The copy with a field of an acknowledgement for each rule."""
-    rules = "".join(
-        f"    field{number}:{'' if rule.startswith(chr(10)) else ' '}{rule}\n"
-        for number, (rule, _, _) in enumerate(RULES.values())
-    )
-    path = copied / "spec/schemas/error.yaml"
-    path.write_text(path.read_text().replace("  properties:\n", f"  properties:\n{rules}", 1))
-    return copied / "spec"
-
-
-def seen(body: Any) -> Difference:
-    """A difference that a body shows, as a provider of such a spec would have made it."""
-    return Difference(Kind.BROKEN, "cancel_task", "200", "", "/", "", "", "", "", body)
-
-
-@pytest.mark.parametrize("name", RULES)
-def test_rule_is_widened_where_it_stands_and_no_further(name: str, ruled: Path) -> None:
-    """In its own form; what stands around it stays, to the letter."""
-    number, (_, value, expected) = next(item for item in enumerate(RULES.items()) if item[1][0] == name)[0], RULES[name]
-    patch = proposal([seen({f"field{number}": value})], ruled)
-
-    assert expected.strip("\n") in _after(patch), patch
-
-
-def _after(patch: str) -> str:
-    """What a patch leaves and adds, as text."""
-    return "\n".join(line[1:] for line in patch.splitlines() if line[:1] in ("+", " ") and not line.startswith("+++"))
-
-
 # --- no false alarm
 
 
@@ -398,93 +304,6 @@ def test_notification_is_held_to_the_spec(copied: Path) -> None:
     (name,) = [name for name in document["components"]["examples"] if "observed-" in name]
 
     assert name == "faceswap.observed-timestamp.request"
-
-
-# --- nothing of anybody's
-
-SECRETS = (
-    "sk-live-4f9aZQ81hhtR", "0123456789abcdef" * 4, "whsec_9f8e7d6c5b4a", "Alice Example", "alice@example.com",
-    "https://alice.files.test/me.png?X-Signature=5d41402abc4b2a76b9719d911017c592", "aGVsbG8gd29ybGQsIGhlbGxv" * 9,
-    "data:image/png;base64,iVBORw0KGgo", "a portrait of my neighbour, by night", "+49 170 5551234", "10.1.2.3",
-    "7c9e6679-7425-40de-944b-e07fc1f90ae7", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI0MiJ9.c2ln", "my-secret-folder/alice.png",
-)  # fmt: skip
-NUMBERS = (4711815, 4711.815)
-
-
-def filled(value: Any, texts: Iterator[str], numbers: Iterator[float]) -> Any:
-    """A body with a secret in the place of every text and number, but for what says which task it is."""
-    if isinstance(value, dict):
-        return {
-            key: part
-            if key in ("model", "task_type", "status") and isinstance(part, str)
-            else filled(part, texts, numbers)
-            for key, part in value.items()
-        }
-    if isinstance(value, list):
-        return [filled(part, texts, numbers) for part in value]
-    if isinstance(value, bool) or value is None:
-        return value
-    return next(texts) if isinstance(value, str) else type(value)(next(numbers))
-
-
-def test_nothing_of_a_body_is_told_but_its_difference() -> None:
-    """Keys, names, addresses, files, prompts, balances and ids: neither in the patch nor in the words about it."""
-    texts, numbers = itertools.cycle(SECRETS), itertools.cycle(NUMBERS)
-    exchanges: list[Exchange] = []
-    for example in examples("200").values():
-        body = filled(example["value"], texts, numbers)
-        secret = next(texts)
-        data = body.get("data")
-        target = data if isinstance(data, dict) else body
-        target |= {"a_new_field": secret, "another": {"a": [secret], secret: {"b": secret}}, "items": [secret] * 3}
-        exchanges += [
-            answer_of(example, body),
-            answer_of(example, filled_wrongly(body, texts)),
-            answered_map(secret),
-        ]
-    found = differences(exchanges)
-    shown = [redacted(one.answer, bundle.component_of(one.operation, one.part)) for one in exchanges]
-    told = proposal(found) + "".join(map(str, found)) + repr(found) + json.dumps(shown)
-
-    assert len(found) > 80
-    assert {one.where for one in found if one.evidence is None} == {"/data/removed/removed"}
-    assert [secret for secret in SECRETS if secret in told] == []
-    assert [number for number in NUMBERS if str(number) in told] == []
-
-
-def filled_wrongly(value: Any, texts: Iterator[str]) -> Any:
-    """A body with a secret in the place of every number and flag, too."""
-    if isinstance(value, dict):
-        return {key: filled_wrongly(part, texts) for key, part in value.items()}
-    if isinstance(value, list):
-        return [filled_wrongly(part, texts) for part in value]
-    return next(texts) if isinstance(value, int | float) else value
-
-
-def answered_map(secret: str) -> Exchange:
-    """A map with a secret for a key."""
-    return answered("account.active-tasks.200", "data", value={secret: {"staged_count": secret}})
-
-
-def test_secret_as_the_difference_is_no_evidence(ruled: Path) -> None:
-    """A key where a word was expected: it is neither shown nor proposed, and that is said."""
-    body = {"data": {**examples()[SWAP]["value"]["data"], "0123456789abcdef0123": 1}, "code": 200}
-    (found,) = differences([Exchange("GET", "/api/v1/task/x", b"", 200, json.dumps(body).encode())])
-
-    assert found.evidence is None
-    assert proposal([found], ruled) == ""
-    assert "0123456789abcdef" not in str(found)
-
-
-def test_redacted_body_is_one_of_its_component() -> None:
-    """What is not different stays right: dummy values are of the form that the spec wants."""
-    for name, example in examples("200").items():
-        shown = redacted(example["value"], component_of(example))
-        assert bundle.allows(component_of(example), shown), name
-    swap = redacted(examples()[SWAP]["value"], "TaskEnvelope")["data"]
-
-    assert (swap["task_id"], swap["status"]) == (TASK_ID, "completed")
-    assert swap["output"] == {"image_url": "https://removed.test/file.png"}
 
 
 # --- any wrong answer
