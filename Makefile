@@ -53,13 +53,13 @@ bump: $(VENV)/.checks # once a version is tagged: does ours say how much the con
 	cd spec && $(CURDIR)/$(VENV)/bin/python -m generator.changes --base "$$last" --require-bump
 
 contract: $(VENV)/.checks ## the contract tests alone, with their table; those of hypothesis at length with PROFILE=nightly
-	$(VENV)/bin/python -m pytest contract_tests $(if $(PROFILE),-m hypothesis --hypothesis-profile $(PROFILE))
+	$(VENV)/bin/python -m pytest contract_tests --numprocesses auto --dist worksteal $(if $(PROFILE),-m hypothesis --hypothesis-profile $(PROFILE))
 
 contract-fuzz: $(VENV)/.checks ## schemathesis' own run against the sandbox on a port: thousands of cases (CASES=100 an operation)
 	PYTHONPATH=spec $(VENV)/bin/python -m contract_tests.fuzz $(if $(CASES),--max-examples $(CASES))
 
-score: $(VENV)/.checks ## how many wrong answers are told, tolerated by name, or taken in silence; out/score.md
-	PYTHONPATH=. $(VENV)/bin/python -m contract_tests.score
+score: $(VENV)/.checks ## how strong the checks are: wrong answers, faults, defects, changes of the spec, coverage; out/score.md (some minutes)
+	PYTHONPATH=.:spec CI=true $(VENV)/bin/python -m contract_tests.score
 
 witnesses: $(VENV)/.checks ## a mock server (npm) and a validator that share no code with us: do they see what we see?
 	PYTHONPATH=. $(VENV)/bin/python -m contract_tests.witnesses

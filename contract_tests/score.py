@@ -1,39 +1,122 @@
-"""How strong the checks are, as one table: `make score` prints it and writes out/score.json and out/score.md.
+"""How strong the checks are: `make score` prints it, writes out/score.json and .md, and fails when a gate is missed.
 
-So far it counts wrong answers: every documented one, changed in one step (unitask_contract/mutation.py), read by the
-wrapper, and beside it by the generated client as it comes from the generator, without the wrapper.
+wrong answers     every documented answer changed in one step, read by the wrapper, and beside it by the generated
+                  client as it comes from the generator, without the wrapper
+named faults      what goes wrong on the way (docs/faults.md), met by both clients
+planted faults    a client that is wrong in one place
+defects           a provider that is wrong in one place: which check of a provider finds it, and which alone does
+spec              one-change mutants of the real spec, and the semver level that each is given
+core              changes of the wrapper's core: the last `make mutants`, as docs/mutants.md has it
+coverage          what of the contract is exercised
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
+import re
+import subprocess
 import sys
+import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
+from generator.changes import changes, verdict
 from unitask_api import models
-from unitask_contract import bundle
+from unitask_contract import bundle, runner
+from unitask_contract.coverage import ALL, Coverage
 from unitask_contract.mutation import BAD, Mutant, Verdict, judged, mutants
+from unitask_contract.sweep import sweep
+from unitask_sandbox.defects import DEFECTS
 
-OUT = Path(__file__).resolve().parents[1] / "out"
+from spec.tests.test_changes import BASE, MUTANTS
+
+from .strength import kills
+
+ROOT = Path(__file__).resolve().parents[1]
+OUT = ROOT / "out"
+PLANTED = "contract_tests/test_planted_faults.py::test_planted_fault_is_found"
+NAMED = "contract_tests/test_fault_library.py::test_named_fault_ends_as_the_library_says"
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """How many of how many were found, and how many have to be.
+
+    Attributes:
+        wanted: The least share, from 0 to 1.
+        least: How many there have to be at all.
+    """
+
+    name: str
+    found: int
+    of: int
+    wanted: float = 1.0
+    least: int = 1
+
+    @property
+    def met(self) -> bool:
+        """Whether the gate is met."""
+        return self.of >= self.least and self.found >= self.wanted * self.of
 
 
 def main() -> int:
-    """Count, print and write; 1 when a gate is not met."""
+    """Count, print and write; 1 when a gate is missed."""
     logging.disable()  # an unknown status is a warning, and there are thousands
-    found = mutants()
-    rows = {"wrapper": _counted(found, lambda mutant: judged(mutant)[0]), "generated client": _counted(found, _plain)}
-    lines = [f"{len(found)} documented answers, each changed in one step", "", _row("", list(Verdict))]
-    lines += [_row("---", ["---"] * len(Verdict)), *(_row(name, list(row.values())) for name, row in rows.items())]
-    text = "\n".join(lines)
+    answers = _answers()
+    by_defect = kills()
+    swept = sweep()
+    measures = [*_measures(answers["wrapper"]), _defects(by_defect), *_coverage(swept.coverage)]
+    idle = [check.id for check in runner.chosen() if not any(check.id in found for found in by_defect.values())]
+    text = "\n\n".join([_page(measures), _answers_page(answers), _checks_page(by_defect)])
+    wrong = [f"{name} finds no defect" for name in idle] + [f"disagreement: {one}" for one in swept.disagreements]
+    text = "\n".join([text, *wrong])
     print(text)
     OUT.mkdir(exist_ok=True)
     (OUT / "score.md").write_text(f"# Score\n\n{text}\n", encoding="utf-8")
-    (OUT / "score.json").write_text(json.dumps({"mutants": len(found), **rows}, indent=2) + "\n", encoding="utf-8")
-    return int(any(rows["wrapper"][verdict] for verdict in BAD))
+    document = {
+        "measures": [{**asdict(one), "met": one.met} for one in measures],
+        "wrong_answers": answers,
+        "defects": {defect: sorted(found) for defect, found in by_defect.items()},
+        "wrong": wrong,
+    }
+    (OUT / "score.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    return int(bool(wrong) or not all(one.met for one in measures))
+
+
+def _measures(wrapper: Mapping[str, int]) -> list[Measure]:
+    whole = sum(wrapper.values())
+    levels = [(level, _level(change)) for level, _, change in MUTANTS]
+    breaking = [told == level for level, told in levels if level == "major"]
+    named, planted = _passed(NAMED), _passed(PLANTED)
+    return [
+        Measure("wrong answers told, or tolerated by name", whole - sum(wrapper[bad] for bad in BAD), whole),
+        Measure("named faults that end as they must, with both clients", *named),
+        Measure("planted faults of a client found", *planted),
+        Measure("breaking changes of the spec called so", sum(breaking), len(breaking), least=60),
+        Measure("changes of the spec given the right level", sum(a == b for a, b in levels), len(levels)),
+        Measure("changes of the core noticed (docs/mutants.md)", *_core(), wanted=0.95),
+    ]
+
+
+def _defects(by_defect: Mapping[str, frozenset[str]]) -> Measure:
+    return Measure("defects of a provider found", sum(map(bool, by_defect.values())), len(DEFECTS), least=40)
+
+
+def _coverage(coverage: Coverage) -> list[Measure]:
+    wanted = {"branches": 0.95, "words": 0.95}
+    rows = coverage.numbers()[ALL].items()
+    return [Measure(f"{kind} of the contract exercised", *row, wanted=wanted.get(kind, 1.0)) for kind, row in rows]
+
+
+def _answers() -> dict[str, dict[str, int]]:
+    found = mutants()
+    return {"wrapper": _counted(found, lambda one: judged(one)[0]), "generated client": _counted(found, _plain)}
 
 
 def _counted(found: tuple[Mutant, ...], judge: Callable[[Mutant], Verdict]) -> dict[str, int]:
@@ -52,8 +135,59 @@ def _plain(mutant: Mutant) -> Verdict:
     return Verdict.UNDERSTOOD if mutant.valid else Verdict.SILENT
 
 
-def _row(name: str, cells: list[Any]) -> str:
-    return "| " + " | ".join(f"{cell!s:>10}" for cell in (f"{name:<16}", *cells)) + " |"
+def _level(change: Callable[[dict[str, Any]], object]) -> str:
+    changed = copy.deepcopy(BASE)
+    change(changed)
+    return verdict(changes(BASE, changed))
+
+
+def _passed(tests: str) -> tuple[int, int]:
+    """How many of some tests pass, of how many."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder, "junit.xml")
+        command = [sys.executable, "-m", "pytest", "--quiet", tests, f"--junit-xml={report}"]
+        subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False)
+        (suite,) = ElementTree.parse(report).getroot()
+    number = int(suite.attrib["tests"])
+    return number - sum(int(suite.attrib[name]) for name in ("failures", "errors", "skipped")), number
+
+
+def _core() -> tuple[int, int]:
+    """How many changes were noticed, of how many."""
+    text = (ROOT / "docs" / "mutants.md").read_text(encoding="utf-8")
+    found = re.search(r"^\| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", text, re.MULTILINE)
+    assert found, "docs/mutants.md has no row of numbers"
+    whole, killed, by_time, _ = map(int, found.groups())
+    return killed + by_time, whole
+
+
+def _page(measures: list[Measure]) -> str:
+    rows = [
+        (one.name, f"{one.found:,}", f"{one.of:,}", f"{one.wanted:.0%}", "yes" if one.met else "NO") for one in measures
+    ]
+    return _table(("measure", "found", "of", "wanted", "met"), rows)
+
+
+def _answers_page(answers: Mapping[str, Mapping[str, int]]) -> str:
+    number = sum(answers["wrapper"].values())
+    head = f"{number:,} documented answers, each changed in one step:\n\n"
+    return head + _table(("", *Verdict), [(name, *map(str, row.values())) for name, row in answers.items()])
+
+
+def _checks_page(by_defect: Mapping[str, frozenset[str]]) -> str:
+    """Check by check: what it finds of the planted defects, and what no other check finds."""
+    rows = []
+    for check in runner.chosen():
+        found = [defect for defect, ids in by_defect.items() if check.id in ids]
+        alone = [defect for defect in found if len(by_defect[defect]) == 1]
+        rows.append((check.id, str(len(found)), ", ".join(alone) or "-"))
+    head = f"Of {len(by_defect)} defects planted in a provider, one at a time:\n\n"
+    return head + _table(("check", "finds", "alone"), sorted(rows, key=lambda row: -int(row[1])))
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import math
 import os
 import random
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from . import bundle, runner
+from .coverage import GENERAL, OF_A_PROVIDER, Coverage
 from .exchange import Exchange
 from .proposals import Difference, Kind, differences, proposal
 from .provider import CannotRun, Money, Provider, remote, sandbox
@@ -84,6 +86,7 @@ def _check_place(path: Path) -> None:
 def _of_provider(options: argparse.Namespace) -> Report:
     families, only = _families(options.families), _checks(options.checks)
     seed = options.seed if options.seed is not None else random.SystemRandom().getrandbits(32)
+    logging.getLogger("unitask_sandbox").setLevel(logging.CRITICAL)  # what is done to it is its own affair
     with ExitStack() as stack:
         provider = stack.enter_context(_provider(options, seed))
         results: list[runner.Result] = []
@@ -93,7 +96,18 @@ def _of_provider(options: argparse.Namespace) -> Report:
         found = _differences(provider)
         subject = options.base_url or LOCALLY
         money = provider.money
-        return Report(subject, seed, results, found, proposal(found), (), money.held_usd, money.limit_usd)
+        counted, among = Coverage((*provider.exchanges, *provider.drawn)), _counted(families)
+        return Report(
+            subject,
+            seed,
+            results,
+            found,
+            proposal(found),
+            counted.numbers(OF_A_PROVIDER, among),
+            [str(one) for one in counted.missing(OF_A_PROVIDER, among)],
+            money.held_usd,
+            money.limit_usd,
+        )
 
 
 def _differences(provider: Provider) -> list[Difference]:
@@ -122,6 +136,13 @@ def _families(text: str) -> tuple[str, ...]:
     if unknown := [name for name in wanted if name not in known | {runner.GENERAL}]:
         raise CannotRun(f"no family {', '.join(unknown)}; there are {runner.GENERAL}, {', '.join(sorted(known))}")
     return wanted
+
+
+def _counted(families: tuple[str, ...]) -> tuple[str, ...]:
+    """The families that are counted: the checks of the whole provider are about several."""
+    return tuple(
+        name for family in families for name in ((*GENERAL, "legacy") if family == runner.GENERAL else (family,))
+    )
 
 
 def _checks(text: str) -> tuple[runner.Check, ...]:
@@ -164,7 +185,8 @@ def _read(path: Path) -> Any:
         raise CannotRun(f"--body {path}: {error.strerror}") from None
     except ValueError as error:
         raise CannotRun(f"--body {path}: it is no JSON ({error})") from None
-    return cast("dict[str, Any]", body)["value"] if isinstance(body, dict) and "x-operation" in body else body
+    named = cast("dict[str, Any]", body) if isinstance(body, dict) else {}
+    return named["value"] if "x-operation" in named else cast("Any", body)
 
 
 def _is_notification(body: Any) -> bool:

@@ -33,6 +33,7 @@ from .branches import branches, canonical, reached, taken
 from .exchange import Exchange
 from .scenarios import scenarios
 
+ALL = "all"  # the row of all families
 KINDS = ("operations", "statuses", "branches", "words", "examples", "errors", "scenarios")
 OF_A_PROVIDER = ("operations", "statuses", "branches", "words")  # what its answers to our requests can exercise
 GENERAL = ("core", "account", "upload", "llm", "webhook")
@@ -98,12 +99,12 @@ class Coverage:
         whole, done = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
         for element, family in elements().items():
             if not among or family in among:
-                for row in (family, "all"):
+                for row in (family, ALL):
                     whole[row, element[0]] += 1
                     done[row, element[0]] += element in self._done
         counted = {
             family: {kind: (done[family, kind], whole[family, kind]) for kind in kinds if whole[family, kind]}
-            for family in (*families(), "all")
+            for family in (*families(), ALL)
         }
         return {family: row for family, row in counted.items() if row}
 

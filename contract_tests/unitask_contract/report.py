@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from xml.etree import ElementTree as Xml
 
+from .coverage import ALL
 from .proposals import Difference, Kind
 from .runner import GENERAL, OF_TASK_TYPES, Check, Outcome, Result
 
@@ -25,7 +26,8 @@ class Report:
         seed: What was drawn at random was drawn from it; None when nothing was drawn.
         differences: Between the answers and the spec.
         patch: The change of the spec that would allow them; empty when there is none to propose.
-        coverage: Rows of (what, exercised, all); empty when it was not counted.
+        coverage: Family by family, what of the contract was exercised; empty when it was not counted.
+        missing: What was not.
         held_usd: What the creates were held to cost.
         limit_usd: What they could have cost.
         files: The differences of each file with a recorded body.
@@ -36,7 +38,10 @@ class Report:
     results: Sequence[Result] = ()
     differences: Sequence[Difference] = ()
     patch: str = ""
-    coverage: Sequence[tuple[str, int, int]] = ()
+    coverage: Mapping[str, Mapping[str, tuple[int, int]]] = field(
+        default_factory=dict[str, Mapping[str, tuple[int, int]]]
+    )
+    missing: Sequence[str] = ()
     held_usd: float = 0.0
     limit_usd: float = math.inf
     files: Mapping[str, Sequence[Difference]] = field(default_factory=dict[str, Sequence[Difference]])
@@ -147,8 +152,8 @@ def _differences(report: Report) -> Iterator[str]:
 
 def _coverage(report: Report) -> Iterator[str]:
     if report.coverage:
-        told = ", ".join(f"{what} {seen} of {every}" for what, seen, every in report.coverage)
-        yield f"\nexercised: {told}"
+        told = ", ".join(f"{kind} {seen} of {every}" for kind, (seen, every) in report.coverage[ALL].items())
+        yield f"\nexercised of the contract: {told} (family by family, and what was not, in --report FILE.html)"
 
 
 def _money(report: Report) -> Iterator[str]:
@@ -182,7 +187,11 @@ def as_json(report: Report) -> str:
             for one in report.differences
         ],
         "patch": report.patch,
-        "coverage": [{"what": what, "exercised": seen, "all": every} for what, seen, every in report.coverage],
+        "coverage": {
+            family: {kind: {"exercised": seen, "all": every} for kind, (seen, every) in row.items()}
+            for family, row in report.coverage.items()
+        },
+        "not_exercised": list(report.missing),
         "held_usd": report.held_usd,
     }
     return json.dumps(document, indent=2) + "\n"
@@ -301,9 +310,14 @@ def _html_differences(report: Report) -> Iterator[str]:
 
 def _html_coverage(report: Report) -> Iterator[str]:
     if report.coverage:
-        yield "<h2>Exercised</h2><table><tr><th>what<th>exercised<th>of"
-        yield from (f"<tr><td>{html.escape(what)}<td>{seen}<td>{every}" for what, seen, every in report.coverage)
-        yield "</table>"
+        kinds = list(report.coverage[ALL])
+        yield f"<h2>Exercised of the contract</h2><table><tr><th>family{''.join(f'<th>{kind}' for kind in kinds)}"
+        for family, row in report.coverage.items():
+            cells = ("<td>{} of {}".format(*row[kind]) if kind in row else "<td>-" for kind in kinds)
+            yield f"<tr><th>{html.escape(family)}{''.join(cells)}"
+        yield "</table><details><summary>What was not</summary><ul>"
+        yield from (f"<li>{html.escape(one)}" for one in report.missing)
+        yield "</ul></details>"
 
 
 def as_patch(report: Report) -> str:

@@ -70,16 +70,16 @@ class Server:
     """A sandbox on a port, for many scenarios: each has a key of its own."""
 
     base_url: str
+    admin: httpx.Client
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def play(self, scenario: Scenario, shell: str) -> Played:
         """Play a scenario over a connection."""
         key, played = f"key-of-scenario-{next(self._numbers):08}", Played()
         orders: list[Mapping[str, Any]] = [as_order(fault) for fault in _faults(scenario, key)]
-        with httpx.Client(base_url=self.base_url) as admin:
-            admin.post("/_sandbox/faults", json=orders).raise_for_status()
-            perform(scenario, shell, played, Time(played.slept), self.base_url, api_key=key)
-            seen = admin.get("/_sandbox/arrivals", params={"key": key}).json()["arrivals"]
+        self.admin.post("/_sandbox/faults", json=orders).raise_for_status()
+        perform(scenario, shell, played, Time(played.slept), self.base_url, api_key=key)
+        seen = self.admin.get("/_sandbox/arrivals", params={"key": key}).json()["arrivals"]
         played.sent = [arrival["operation"] for arrival in seen]
         return played
 
@@ -87,8 +87,9 @@ class Server:
 @contextmanager
 def server() -> Generator[Server]:
     """A sandbox on a free port while the block lasts."""
-    with running(Settings(any_key=True, autorun=False, engine_process=False)) as base_url:
-        yield Server(base_url)
+    settings = Settings(any_key=True, autorun=False, engine_process=False)
+    with running(settings) as base_url, httpx.Client(base_url=base_url) as admin:
+        yield Server(base_url, admin)
 
 
 def _faults(scenario: Scenario, key: str | None) -> Iterator[Fault]:
