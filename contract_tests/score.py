@@ -4,7 +4,8 @@ wrong answers     every documented answer changed in one step, read by the wrapp
                   client as it comes from the generator, without the wrapper
 named faults      what goes wrong on the way (docs/faults.md), met by both clients
 planted faults    a client that is wrong in one place
-defects           a provider that is wrong in one place: which check of a provider finds it, and which alone does
+defects           a provider that is wrong in one place: which check of a provider finds it, and which alone does;
+                      and one that is right, asked with other seeds
 spec              one-change mutants of the real spec, and the semver level that each is given
 core              changes of the wrapper's core: the last `make mutants`, as docs/mutants.md has it
 coverage          what of the contract is exercised
@@ -36,10 +37,11 @@ from unitask_sandbox.defects import DEFECTS
 
 from spec.tests.test_changes import BASE, MUTANTS
 
-from .strength import kills
+from .strength import kills, quiet
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "out"
+SEEDS = range(20)
 PLANTED = "contract_tests/test_planted_faults.py::test_planted_fault_is_found"
 NAMED = "contract_tests/test_fault_library.py::test_named_fault_ends_as_the_library_says"
 
@@ -71,7 +73,8 @@ def main() -> int:
     answers = _answers()
     by_defect = kills()
     swept = sweep()
-    measures = [*_measures(answers["wrapper"]), _defects(by_defect), *_coverage(swept.coverage)]
+    alarms = Measure("runs with other seeds without a false alarm", quiet(SEEDS), len(SEEDS))
+    measures = [*_measures(answers["wrapper"]), _defects(by_defect), alarms, *_coverage(swept.coverage)]
     idle = [check.id for check in runner.chosen() if not any(check.id in found for found in by_defect.values())]
     text = "\n\n".join([_page(measures), _answers_page(answers), _checks_page(by_defect)])
     wrong = [f"{name} finds no defect" for name in idle] + [f"disagreement: {one}" for one in swept.disagreements]

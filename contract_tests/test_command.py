@@ -165,6 +165,30 @@ def test_connection_that_breaks_is_no_broken_contract() -> None:
     assert report.Report("somewhere", 1, [result]).exit_code == 2
 
 
+def test_run_that_is_interrupted_says_what_it_saw(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    """What was checked until then is told, and that it is not the whole."""
+    made = runner.made
+
+    def interrupted(subject: provider.Provider, check: runner.Check, name: str = "") -> runner.Result:
+        if check.id == "echoed":
+            raise KeyboardInterrupt
+        return made(subject, check, name)
+
+    monkeypatch.setattr(runner, "made", interrupted)
+
+    assert main(["contract", "--families", "udio", "--checks", "accepted,echoed"]) == 2
+    said = capsys.readouterr().out
+    assert "2 of 2" in said
+    assert "2 kept, interrupted" in said
+
+
+def test_run_that_leaves_out_everything_is_2(capsys: Captured) -> None:
+    """Nothing that was checked is nothing that is kept."""
+    with somewhere() as base_url:
+        assert main(["contract", "--base-url", base_url, "--max-usd", "0", "--checks", "face_swap,no_face"]) == 2
+    assert "contract not run whole" in capsys.readouterr().out
+
+
 def test_recorded_bodies_that_fit_are_0(tmp_path: Path) -> None:
     """Documented answers about tasks, webhooks included, fit what they are examples of."""
     examples = bundle()["components"]["examples"]

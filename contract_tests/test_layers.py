@@ -19,6 +19,17 @@ PACKAGES = {
 }
 SHELLS = {"unitask._shell", "unitask.client", "unitask.aio"}
 TESTING = "unitask.testing"  # an application too; it stands in for the network, so it speaks httpx
+FORBIDDEN = {
+    "unitask_api": (("unitask", "unitask_sandbox", "unitask_contract"), "the generated client knows nothing above it"),
+    "unitask_sandbox": (
+        ("unitask", "unitask_api", "unitask_contract", "httpx"),
+        "the sandbox is the second witness: it reads the spec and nothing of the client",
+    ),
+    "unitask_contract": (
+        ("generator", "contract_tests", "sandbox", "spec", "pytest"),
+        "the harness runs where this repository is not",
+    ),
+}
 APPLICATIONS = {"unitask.cli", "unitask.demo", "unitask.__main__", TESTING}
 
 
@@ -45,10 +56,9 @@ def broken_rules(edges: Iterator[tuple[str, str]]) -> list[str]:
 def _rules(module: str, name: str) -> Iterator[str]:
     package, target = module.partition(".")[0], name.partition(".")[0]
     home = ".".join(module.split(".")[:2])
-    if package == "unitask_api" and target in ("unitask", "unitask_sandbox", "unitask_contract"):
-        yield "the generated client knows nothing above it"
-    if package == "unitask_sandbox" and target in ("unitask", "unitask_api", "unitask_contract", "httpx"):
-        yield "the sandbox is the second witness: it reads the spec and nothing of the client"
+    forbidden, rule = FORBIDDEN.get(package, ((), ""))
+    if target in forbidden:
+        yield rule
     if package == "unitask":
         if target == "httpx" and home not in SHELLS | {TESTING}:
             yield "httpx is for the shells"

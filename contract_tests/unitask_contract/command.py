@@ -13,7 +13,7 @@ import os
 import random
 import sys
 import traceback
-from contextlib import ExitStack
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, cast
 
@@ -87,12 +87,8 @@ def _of_provider(options: argparse.Namespace) -> Report:
     families, only = _families(options.families), _checks(options.checks)
     seed = options.seed if options.seed is not None else random.SystemRandom().getrandbits(32)
     logging.getLogger("unitask_sandbox").setLevel(logging.CRITICAL)  # what is done to it is its own affair
-    with ExitStack() as stack:
-        provider = stack.enter_context(_provider(options, seed))
-        results: list[runner.Result] = []
-        for result in runner.run(provider, families, only):
-            results.append(result)
-            _progress(len(results), result)
+    with _provider(options, seed) as provider:
+        results, interrupted = _results(provider, families, only)
         found = _differences(provider)
         subject = options.base_url or LOCALLY
         money = provider.money
@@ -107,7 +103,22 @@ def _of_provider(options: argparse.Namespace) -> Report:
             [str(one) for one in counted.missing(OF_A_PROVIDER, among)],
             money.held_usd,
             money.limit_usd,
+            interrupted=interrupted,
         )
+
+
+def _results(
+    provider: Provider, families: tuple[str, ...], only: tuple[runner.Check, ...]
+) -> tuple[list[runner.Result], bool]:
+    """What came of each check, and whether it was interrupted before the last."""
+    results: list[runner.Result] = []
+    try:
+        for result in runner.run(provider, families, only):
+            results.append(result)
+            _progress(len(results), result)
+    except KeyboardInterrupt:
+        return results, True
+    return results, False
 
 
 def _differences(provider: Provider) -> list[Difference]:
@@ -119,7 +130,7 @@ def _differences(provider: Provider) -> list[Difference]:
     return found
 
 
-def _provider(options: argparse.Namespace, seed: int) -> Any:
+def _provider(options: argparse.Namespace, seed: int) -> AbstractContextManager[Provider]:
     if not options.base_url:
         return sandbox(seed=seed)
     key = options.key or os.environ.get("UNITASK_API_KEY") or os.environ.get("PIAPI_API_KEY")

@@ -30,6 +30,7 @@ class Report:
         missing: What was not.
         held_usd: What the creates were held to cost.
         limit_usd: What they could have cost.
+        interrupted: Whether it ended before its last check.
         files: The differences of each file with a recorded body.
     """
 
@@ -44,6 +45,7 @@ class Report:
     missing: Sequence[str] = ()
     held_usd: float = 0.0
     limit_usd: float = math.inf
+    interrupted: bool = False
     files: Mapping[str, Sequence[Difference]] = field(default_factory=dict[str, Sequence[Difference]])
 
     def files_of(self, difference: Difference) -> list[str]:
@@ -57,10 +59,11 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """0: the contract is kept; 1: it is broken; 2: something could not be run."""
+        """0: the contract is kept; 1: it is broken; 2: something could not be run, or everything was left out."""
         if self.contradictions or any(result.outcome is Outcome.BROKEN for result in self.results):
             return 1
-        return 2 if any(result.outcome is Outcome.NOT_RUN for result in self.results) else 0
+        outcomes = {result.outcome for result in self.results}
+        return 2 if self.interrupted or Outcome.NOT_RUN in outcomes or outcomes == {Outcome.LEFT_OUT} else 0
 
     @property
     def verdict(self) -> str:
@@ -71,6 +74,7 @@ class Report:
             if any(result.outcome is outcome for result in self.results)
         }
         told = [f"{count} {outcome.value}" for outcome, count in counts.items()]
+        told += ["interrupted"] if self.interrupted else []
         told += [f"{len(self.contradictions)} differences to the spec"] if self.contradictions else []
         word = ("kept", "broken", "not run whole")[self.exit_code]
         return f"contract {word}: {', '.join(told) or 'nothing differs'}"
