@@ -15,6 +15,7 @@ from .runner import GENERAL, OF_TASK_TYPES, Check, Outcome, Result
 
 FAILED = (Outcome.BROKEN, Outcome.NOT_RUN)
 WIDTH = 12
+SHOWN = 2  # of the task types that a check fails for, in a terminal
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +76,15 @@ class Report:
         }
         told = [f"{count} {outcome.value}" for outcome, count in counts.items()]
         told += ["interrupted"] if self.interrupted else []
-        told += [f"{len(self.contradictions)} differences to the spec"] if self.contradictions else []
+        told += [f"differs from the spec in {len(self.contradictions)}"] if self.contradictions else []
         word = ("kept", "broken", "not run whole")[self.exit_code]
         return f"contract {word}: {', '.join(told) or 'nothing differs'}"
 
 
-def text(report: Report, *, promises: bool = False) -> str:
-    """The report for a terminal.
-
-    Args:
-        report: The run.
-        promises: Whether checks that are kept are listed, too.
-    """
+def text(report: Report) -> str:
+    """The report for a terminal."""
     parts = [f"{report.subject}{'' if report.seed is None else f', seed {report.seed}'}"]
-    parts += [*_table(report), *_general(report, promises=promises), *_details(report), *_differences(report)]
+    parts += [*_table(report), *_general(report), *_details(report), *_differences(report)]
     parts += [*_coverage(report), *_money(report), "", report.verdict]
     return "\n".join(parts)
 
@@ -126,23 +122,26 @@ def _table(report: Report) -> Iterator[str]:
             yield "".join(f"{cell:>{WIDTH}}" for cell in (family, *(_cell(*cell) for cell in cells)))
 
 
-def _general(report: Report, *, promises: bool) -> Iterator[str]:
+def _general(report: Report) -> Iterator[str]:
     of_provider = [result for result in report.results if not result.subject]
     if of_provider:
         yield ""
         for result in of_provider:
             said = result.detail.partition("\n")[0] if result.outcome is Outcome.LEFT_OUT else result.check.promise
-            if result.outcome is not Outcome.KEPT or promises:
+            if result.outcome is not Outcome.KEPT:
                 yield f"{result.outcome.value:>{WIDTH}}  {result.check.id}: {said}"
         kept = sum(result.outcome is Outcome.KEPT for result in of_provider)
         yield f"{kept:>{WIDTH}} of {len(of_provider)} checks of the whole provider kept"
 
 
 def _details(report: Report) -> Iterator[str]:
-    for result in report.results:
-        if result.outcome in FAILED:
-            yield f"\n{result.outcome.value}: {result.check.id} {result.subject}\n  {result.check.promise}"
+    for check in dict.fromkeys(result.check for result in report.results):
+        failed = [result for result in report.results if result.check == check and result.outcome in FAILED]
+        for result in failed[:SHOWN]:
+            yield f"\n{result.outcome.value}: {check.id} {result.subject}\n  {check.promise}"
             yield "\n".join(f"  {line}" for line in result.detail.splitlines())
+        if more := [result.subject for result in failed[SHOWN:]]:
+            yield f"\n{check.id} of {len(more)} more: {', '.join(more)} (--report FILE.html shows what was seen)"
 
 
 def _differences(report: Report) -> Iterator[str]:

@@ -137,8 +137,8 @@ def _told(raised: BaseException) -> str:
     if type(error) is not AssertionError:
         return f"{type(error).__name__}: {error}"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).parent == _HERE]
-    line = frames[-1].line if frames else ""
-    return f"{line}\n{error}".strip()
+    line = str(frames[-1].line) if frames else ""
+    return f"{line if line.startswith('assert') else ''}\n{error}".strip()
 
 
 def _scrubbed(text: str, key: str) -> str:
