@@ -59,14 +59,14 @@ class Money:
             return
         if usd is None:
             raise LeftOut(f"the price of {what} is not known beforehand; --max-usd inf sends it all the same")
-        if self.held_usd + usd > self.limit_usd + 1e-9:
+        if usd > self.left_usd:
             raise LeftOut(f"{what} costs ${usd:.4g}, and ${self.left_usd:.4g} is left of --max-usd")
         self.held_usd += usd
 
     @property
     def left_usd(self) -> float:
         """What is left of the limit."""
-        return self.limit_usd - self.held_usd
+        return max(0.0, round(self.limit_usd - self.held_usd, 9))
 
 
 @dataclass
