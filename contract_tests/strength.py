@@ -14,7 +14,7 @@ from unitask_contract.runner import Check, Outcome
 from unitask_sandbox.defects import DEFECTS
 
 EXAMPLES = 10  # of a random request, an operation: the defects are coarse
-OF_TASK_TYPES = ("FaceSwap", "FluxSchnellTxt2Img")
+OF_TASK_TYPES = ("FaceSwap", "FluxSchnellTxt2Img", "HailuoVideo")
 DRAWN = {check.__name__.removeprefix("check_"): check for check in drawn.CHECKS}
 
 

@@ -39,7 +39,8 @@ def test_provider_keeps_its_promise(check: runner.Check, subject: provider.Provi
         pytest.skip(str(reason))
 
 
-# A check that finds each defect, the quickest of those; `make score` tells which do.
+# A check that finds each defect, the quickest of those, and the task type if it is made for one; `make score` tells
+# which do.
 FOUND_BY: dict[str, str] = {
     "no-auth": "keys",
     "status-number": "cancel",
@@ -99,6 +100,17 @@ FOUND_BY: dict[str, str] = {
     "webhook-too-soon": "webhook",
     "webhook-once": "webhook_that_is_not_taken",
     "webhook-again": "webhook",
+    "prompt-not-needed": "refused FluxSchnellTxt2Img",
+    "old-names": "echoed FaceSwap",
+    "double-points": "charged HailuoVideo",
+    "points-unlisted": "listed HailuoVideo",
+    "points-exchanged": "ended HailuoVideo",
+    "lost-film": "output HailuoVideo",
+    "picture-in-words": "end",
+    "hidden-fee": "account",
+    "timeless-cancel": "bad_requests",
+    "silent-cancel": "every_sequence",
+    "emoji-crash": "every_answer",
 }
 
 
@@ -110,9 +122,10 @@ def test_every_defect_has_a_check() -> None:
 @pytest.mark.parametrize("defect", DEFECTS)
 def test_defect_is_found(defect: str) -> None:
     """A sandbox with one planted defect fails the check that is for it."""
-    (check,) = runner.chosen([FOUND_BY[defect]])
+    name, _, task_type = FOUND_BY[defect].partition(" ")
+    (check,) = runner.chosen([name])
     with provider.sandbox(frozenset({defect})) as broken:
-        assert runner.made(broken, check).outcome is runner.Outcome.BROKEN
+        assert runner.made(broken, check, task_type).outcome is runner.Outcome.BROKEN
 
 
 @pytest.fixture(scope="module")

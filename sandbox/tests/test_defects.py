@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from .local import Http, HttpWith, base64_of, face_swap
 
 CREATE = "/api/v1/task"
+HISTORY = "/api/open/tasks/histories"
+DRAWING = {"model": "Qubico/flux1-schnell", "task_type": "txt2img", "input": {"prompt": "a fox"}}
+FILM = {"model": "hailuo", "task_type": "video_generation", "input": {"model": "t2v-01", "prompt": "a fox"}}
 SEEN: dict[str, Callable[[Http], object]] = {}
 """By defect: what a client sees of it; each gives `True` with the defect and something else without."""
 
@@ -21,9 +25,17 @@ def sees(defect: str) -> Callable[[Callable[[Http], object]], Callable[[Http], o
     return register
 
 
-def created(http: Http) -> str:
-    task_id: str = http.unchecked("POST", CREATE, json=face_swap()).json()["data"]["task_id"]
+def created(http: Http, body: dict[str, Any] | None = None) -> str:
+    task_id: str = http.unchecked("POST", CREATE, json=body or face_swap()).json()["data"]["task_id"]
     return task_id
+
+
+def done(http: Http, body: dict[str, Any]) -> dict[str, Any]:
+    task_id = created(http, body)
+    http.sandbox.advance()
+    task: dict[str, Any] = http.unchecked("GET", f"{CREATE}/{task_id}").json()["data"]
+    assert task["status"] == "completed", task
+    return task
 
 
 @sees("no-auth")
@@ -109,7 +121,7 @@ def _(http: Http) -> object:
 @sees("unlisted")
 def _(http: Http) -> object:
     tasks = [created(http) for _ in range(2)]
-    rows = http.unchecked("GET", "/api/open/tasks/histories").json()["data"]["data"]
+    rows = http.unchecked("GET", HISTORY).json()["data"]["data"]
     return [row["task_id"] for row in rows] == tasks[:1]
 
 
@@ -125,6 +137,73 @@ def _(http: Http) -> object:
     asked = {"model": "m", "messages": [{}], "stream": True}
     bearer = {"authorization": "Bearer sandbox"}
     return "[DONE]" not in http.unchecked("POST", "/v1/chat/completions", headers=bearer, json=asked).text
+
+
+@sees("prompt-not-needed")
+def _(http: Http) -> object:
+    wanting = {**DRAWING, "input": {}}
+    return [http.unchecked("POST", CREATE, json=body).status_code for body in (wanting, {})] == [200, 400]
+
+
+@sees("old-names")
+def _(http: Http) -> object:
+    return http.unchecked("POST", CREATE, json=face_swap()).json()["data"]["task_type"] == "face_swap"
+
+
+@sees("double-points")
+def _(http: Http) -> object:
+    taken = [done(http, body)["meta"]["usage"]["consume"] for body in (FILM, face_swap())]
+    return (taken, http.sandbox.balance("sandbox")) == ([4_000_000, 100_000], 9.59)
+
+
+@sees("points-unlisted")
+def _(http: Http) -> object:
+    task_id, _ = created(http), created(http, FILM)
+    rows = http.unchecked("GET", HISTORY).json()["data"]["data"]
+    return [row["task_id"] for row in rows] == [task_id]
+
+
+@sees("points-exchanged")
+def _(http: Http) -> object:
+    return [done(http, body)["error"]["code"] for body in (FILM, face_swap())] == [10000, 0]
+
+
+@sees("lost-film")
+def _(http: Http) -> object:
+    urls = done(http, FILM)["output"]["video_url"], done(http, face_swap())["output"]["image_url"]
+    return [http.unchecked("GET", url).status_code for url in urls] == [404, 200]
+
+
+@sees("picture-in-words")
+def _(http: Http) -> object:
+    output = done(http, DRAWING)["output"]
+    return output["image_url"] is None and output["image_base64"] != ""
+
+
+@sees("hidden-fee")
+def _(http: Http) -> object:
+    created(http)
+    return http.unchecked("GET", "/account/info").json()["data"]["equivalent_in_usd"] == 9.98
+
+
+@sees("timeless-cancel")
+def _(http: Http) -> object:
+    return http.unchecked("DELETE", "/api/v1/tasks").json() == {"code": 200, "data": None, "message": "success"}
+
+
+@sees("silent-cancel")
+def _(http: Http) -> object:
+    return http.unchecked("DELETE", f"{CREATE}/{created(http)}").json() == {"code": 200, "message": None}
+
+
+@sees("emoji-crash")
+def _(http: Http) -> object:
+    def status(words: str) -> int:
+        asked = {"model": "m", "messages": [{"role": "user", "content": words}]}
+        bearer = {"authorization": "Bearer sandbox"}
+        return http.unchecked("POST", "/v1/chat/completions", headers=bearer, json=asked).status_code
+
+    return [status(words) for words in ("a fox", "ein F\u00fcchslein", "\U0001f98a")] == [200, 200, 500]
 
 
 @pytest.mark.parametrize("defect", SEEN)

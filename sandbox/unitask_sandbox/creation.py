@@ -75,7 +75,7 @@ def read_creation(body: bytes) -> Creation:
 
 
 def stand_in() -> Creation:
-    """The documented face swap: what the defect "accepts-anything" makes of an invalid create."""
+    """The documented face swap: what a defect makes of an invalid create."""
     example = bundle.document()["components"]["examples"]["faceswap.face-swap.request"]["value"]
     return read_creation(json.dumps(example).encode())
 
@@ -97,8 +97,8 @@ def new_task(creation: Creation, account: str, settings: Settings, rules: Rules,
         settings.seconds(typical * draw.lognormvariate(0, SPREAD))
         for typical in (QUEUE_SECONDS, creation.task_type.typical_seconds)
     )
-    credits_ = creation.credits(read) * rules.charges
     in_points = creation.task_type.model in pricing.POINT_MODELS
+    credits_ = creation.credits(read) * rules.charges * (rules.point_charges if in_points else 1)
     return Task(
         task_id=task_id,
         account=account,

@@ -2,17 +2,19 @@
 
 A defect is switched on by name in `Settings.defects`. Rules of this file: what a defect does is written here, at one of
 three seams, and the honest code names no defect. `Rules` is read where the provider decides; `answer` is where every
-answer goes out, `notification` where every webhook does.
+answer goes out, `notification` where every webhook does (defects_of_answers.py has what most of them do to a body).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
+
+from unitask_sandbox.defects_of_answers import SPOILED, SPOILED_REFUSALS
 
 DEFECTS: Mapping[str, str] = MappingProxyType(
     {
@@ -74,6 +76,17 @@ DEFECTS: Mapping[str, str] = MappingProxyType(
         "webhook-too-soon": "a webhook shows the task as it was before its end",
         "webhook-once": "a webhook that was not taken is not sent again",
         "webhook-again": "a webhook that was taken is sent again",
+        "prompt-not-needed": "a create that lacks its prompt is accepted as if it were the documented face swap",
+        "old-names": "a task type is shown by its name before the unified API, with underscores",
+        "double-points": "a task that is paid in points takes them twice",
+        "points-unlisted": "what is paid in points is not in the history",
+        "points-exchanged": "a completed task that is paid in points has an error: they were exchanged",
+        "lost-film": "the address of a film leads nowhere",
+        "picture-in-words": "an output that may hold a picture as base64 has no address of it",
+        "hidden-fee": "the account pays twice what its tasks show",
+        "timeless-cancel": "cancelling many without a time is answered as done",
+        "silent-cancel": "a cancel is answered without words: its message is null",
+        "emoji-crash": "a chat with a character outside the BMP is answered with HTTP 500 and an HTML page",
     }
 )
 
@@ -83,10 +96,12 @@ class Rules:
     """The promises that the provider decides by; as they stand here, all of them are kept."""
 
     keys_are_checked: bool = True
-    bodies_are_checked: bool = True
+    overlooks: str | None = None
+    """Words of refusals of a create that are not made; the documented face swap is created instead."""
     tasks_are_found: bool = True
     tasks_start: bool = True
     charges: int = 1
+    point_charges: int = 1
     cancellable: frozenset[str] = frozenset({"pending"})
     streams_end: bool = True
     accounts_are_apart: bool = True
@@ -107,7 +122,7 @@ class Rules:
 
 _BROKEN: Mapping[str, Mapping[str, Any]] = {
     "no-auth": {"keys_are_checked": False},
-    "accepts-anything": {"bodies_are_checked": False},
+    "accepts-anything": {"overlooks": ""},
     "lost-task": {"tasks_are_found": False},
     "stuck": {"tasks_start": False},
     "double-charge": {"charges": 2},
@@ -133,6 +148,8 @@ _BROKEN: Mapping[str, Mapping[str, Any]] = {
     "webhook-unsent": {"webhook_attempts": 0},
     "webhook-once": {"webhook_attempts": 1},
     "webhook-again": {"webhooks_are_taken": False},
+    "prompt-not-needed": {"overlooks": "'prompt' is a required property of input"},
+    "double-points": {"point_charges": 2},
 }
 
 
@@ -154,200 +171,32 @@ class Answer:
     media_type: str = "application/json"
 
 
+_CRASH = Answer(500, "<html><body><h1>Internal Server Error</h1></body></html>", "text/html")
+
+
 def answer(defects: frozenset[str], operation: str | None, status: int, body: dict[str, Any]) -> Answer:
     """The answer of an operation (None: of no operation), with the defects that concern answers."""
     if "undocumented-crash" in defects and operation == "get_task":
-        return Answer(500, "<html><body><h1>Internal Server Error</h1></body></html>", "text/html")
+        return _CRASH
     if "bare-error" in defects and status >= 400:
         return Answer(status, str(body.get("message") or body["error"]["message"]), "text/plain")
-    for name in sorted(defects & _SPOILED.keys()):
-        _SPOILED[name](operation, body)
+    for name in sorted(defects & SPOILED.keys()):
+        SPOILED[name](operation, body)
     if status >= 400:
-        for name in sorted(defects & _SPOILED_REFUSALS.keys()):
-            status = _SPOILED_REFUSALS[name](status, body)
-    return Answer(status, json.dumps(body, ensure_ascii=False, allow_nan=False))
+        for name in sorted(defects & SPOILED_REFUSALS.keys()):
+            status = SPOILED_REFUSALS[name](operation, status, body)
+    content = json.dumps(body, ensure_ascii=False, allow_nan=False)
+    if "emoji-crash" in defects and operation == "create_chat_completion" and max(content) > "\uffff":
+        return _CRASH
+    return Answer(status, content)
 
 
 def notification(defects: frozenset[str], body: dict[str, Any], headers: dict[str, str]) -> dict[str, Any]:
-    """The body of a webhook; its headers are changed in place."""
+    """The body of a webhook, which shows a task as the answers do; its headers are changed in place."""
+    for name in sorted(defects & SPOILED.keys()):
+        SPOILED[name](None, body)
     if "webhook-without-secret" in defects:
         headers.pop("x-webhook-secret", None)
     if "webhook-too-soon" in defects:
         body = {**body, "data": {**body["data"], "status": "processing", "output": None}}
     return body["data"] if "webhook-at-the-root" in defects else body
-
-
-def _number_the_status(_operation: str | None, body: dict[str, Any]) -> None:
-    if task := _task(body):
-        task["status"] = 1
-
-
-def _drop_the_id(operation: str | None, body: dict[str, Any]) -> None:
-    if operation == "create_task" and (task := _task(body)):
-        del task["task_id"]
-
-
-def _write_the_code(_operation: str | None, body: dict[str, Any]) -> None:
-    if "code" in body:
-        body["code"] = str(body["code"])
-
-
-def _empty_the_output(_operation: str | None, body: dict[str, Any]) -> None:
-    task = _task(body)
-    if task and task.get("output"):
-        task["output"] = {}
-
-
-def _forget_the_spending(operation: str | None, body: dict[str, Any]) -> None:
-    if operation == "get_account_info" and (account := body.get("data")):
-        account["equivalent_in_usd"] = account["credit_pack_info"]["total_credits"] / 1e7
-
-
-def _drop_the_newest(operation: str | None, body: dict[str, Any]) -> None:
-    if operation == "list_task_history" and (page := body.get("data")) and page["page"] == 1:
-        page["data"] = page["data"][1:]
-
-
-def _lose_the_file(operation: str | None, body: dict[str, Any]) -> None:
-    if operation == "upload_file" and (file := body.get("data")):
-        file["url"] += "x"
-
-
-def _change_the_model(_operation: str | None, body: dict[str, Any]) -> None:
-    if task := _task(body):
-        task["model"] = "Qubico/image-toolkit" if task["model"] != "Qubico/image-toolkit" else "hailuo"
-
-
-def _change_the_id(operation: str | None, body: dict[str, Any]) -> None:
-    if operation == "get_task" and (task := _task(body)):
-        task["task_id"] = task["task_id"][::-1]
-
-
-def _drop_the_config(_operation: str | None, body: dict[str, Any]) -> None:
-    if task := _task(body):
-        task["config"] = {"service_mode": "", "webhook_config": {"endpoint": "", "secret": ""}}
-
-
-def _reverse_the_times(_operation: str | None, body: dict[str, Any]) -> None:
-    task = _task(body)
-    if task and task["status"] == "completed":
-        task["meta"]["ended_at"] = "2020-01-01T00:00:00Z"
-
-
-def _add_an_error(_operation: str | None, body: dict[str, Any]) -> None:
-    task = _task(body)
-    if task and task["status"] == "completed":
-        task["error"] = {**task["error"], "code": 10000}
-
-
-def _hide_the_reason(_operation: str | None, body: dict[str, Any]) -> None:
-    task = _task(body)
-    if task and task["status"] == "failed":
-        task["error"] = {"code": 0, "raw_message": "", "message": "", "detail": None}
-
-
-def _lose_the_output(_operation: str | None, body: dict[str, Any]) -> None:
-    task = _task(body)
-    output: dict[str, Any] = (task and task["output"]) or {}
-    for name in [name for name, value in output.items() if isinstance(value, str)]:
-        output[name] += "x"
-
-
-def _hide_the_bill(_operation: str | None, body: dict[str, Any]) -> None:
-    if task := _task(body):
-        task["meta"]["usage"]["consume"] = 0
-
-
-def _drop_the_unpaid_task(operation: str | None, body: dict[str, Any]) -> None:
-    if operation == "create_task" and body["code"] == 500:
-        body["data"] = None
-
-
-def _reverse_the_page(operation: str | None, body: dict[str, Any]) -> None:
-    if operation == "list_task_history" and (page := body.get("data")):
-        page["data"] = page["data"][::-1]
-
-
-def _count_the_page(operation: str | None, body: dict[str, Any]) -> None:
-    if operation == "list_task_history" and (page := body.get("data")):
-        page["total"] = len(page["data"])
-
-
-def _hide_the_usage(operation: str | None, body: dict[str, Any]) -> None:
-    if operation == "list_task_history" and (page := body.get("data")):
-        for row in page["data"]:
-            row["usage"] = 0
-
-
-def _say_nothing(operation: str | None, body: dict[str, Any]) -> None:
-    if operation == "create_chat_completion":
-        for choice in body.get("choices", []):
-            choice["message"]["content"] = ""
-
-
-def _drop_the_pictures(operation: str | None, body: dict[str, Any]) -> None:
-    if operation == "create_image" and "data" in body:
-        body["data"] = []
-
-
-def _break_the_pictures(operation: str | None, body: dict[str, Any]) -> None:
-    if operation == "create_image":
-        for picture in body.get("data", []):
-            picture["b64_json"] = "bm8gcGljdHVyZQ=="
-
-
-def _refuse_with_200(_status: int, _body: dict[str, Any]) -> int:
-    return 200
-
-
-def _refuse_with_500(_status: int, body: dict[str, Any]) -> int:
-    body["code"] = 500
-    return 500
-
-
-def _number_the_refusal(status: int, body: dict[str, Any]) -> int:
-    body["code"] = 10000
-    return status
-
-
-def _hush_the_refusal(status: int, body: dict[str, Any]) -> int:
-    body["message"] = ""
-    return status
-
-
-def _task(body: dict[str, Any]) -> dict[str, Any] | None:
-    """The task in an answer, if that is what it carries."""
-    data: Any = body.get("data")
-    return cast("dict[str, Any]", data) if isinstance(data, dict) and "task_id" in data else None
-
-
-_SPOILED: dict[str, Callable[[str | None, dict[str, Any]], None]] = {
-    "status-number": _number_the_status,
-    "missing-id": _drop_the_id,
-    "code-as-text": _write_the_code,
-    "output-missing": _empty_the_output,
-    "free-of-charge": _forget_the_spending,
-    "unlisted": _drop_the_newest,
-    "lost-upload": _lose_the_file,
-    "wrong-model": _change_the_model,
-    "other-task": _change_the_id,
-    "config-lost": _drop_the_config,
-    "times-reversed": _reverse_the_times,
-    "error-on-success": _add_an_error,
-    "reason-hidden": _hide_the_reason,
-    "lost-output": _lose_the_output,
-    "bill-hidden": _hide_the_bill,
-    "bare-lack-of-credit": _drop_the_unpaid_task,
-    "oldest-first": _reverse_the_page,
-    "total-of-the-page": _count_the_page,
-    "row-without-bill": _hide_the_usage,
-    "wordless-chat": _say_nothing,
-    "no-picture": _drop_the_pictures,
-    "broken-picture": _break_the_pictures,
-}
-_SPOILED_REFUSALS: dict[str, Callable[[int, dict[str, Any]], int]] = {
-    "refused-with-200": _refuse_with_200,
-    "refused-with-500": _refuse_with_500,
-    "code-of-its-own": _number_the_refusal,
-    "silent-refusal": _hush_the_refusal,
-}

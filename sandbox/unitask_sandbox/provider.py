@@ -396,8 +396,8 @@ class Sandbox:
     def _creation(self, operation: str, body: bytes) -> Creation:
         try:
             return read_creation(body) if operation == "create_task" else legacy.read_creation(operation, body)
-        except Refusal:
-            if self._rules.bodies_are_checked:
+        except Refusal as refusal:
+            if self._rules.overlooks is None or self._rules.overlooks not in refusal.message:
                 raise
             return stand_in()
 
