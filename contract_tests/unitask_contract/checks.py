@@ -54,6 +54,7 @@ def check_keys(provider: Provider) -> None:
         ("POST", "/api/v1/task", _body()),
         ("GET", "/api/v1/task/x", None),
         ("DELETE", "/api/v1/task/x", None),
+        ("DELETE", "/api/v1/tasks?created_before=1", None),
         ("GET", "/account/info", None),
         ("GET", "/account/active_tasks", None),
         ("GET", "/api/open/tasks/histories", None),

@@ -327,7 +327,7 @@ def _form_fields(sent: bytes, component: str) -> dict[str, Any]:
     """The fields of a form, as the schema types them: in a form everything is text."""
     boundary = sent.partition(b"\r\n")[0].removeprefix(b"--")
     message: Any = message_from_bytes(b'content-type: multipart/form-data; boundary="' + boundary + b'"\r\n\r\n' + sent)
-    properties = bundle.document()["components"]["schemas"][component]["properties"]
+    properties = bundle.component(component)["properties"]
     found: dict[str, Any] = {}
     for part in message.get_payload() if message.is_multipart() else ():
         name, content = str(part.get_param("name", header="content-disposition")), part.get_payload(decode=True) or b""

@@ -134,7 +134,7 @@ class _Ledger:
             said = _undocumented(operation, part, family, "JSON", f"something else, as {_media(content_type)}")
             self._note((operation, part, None), said)
             return
-        schemas: dict[str, Any] = bundle.document()["components"]["schemas"]
+        schemas = bundle.schemas()
         found = findings(body, schema_of(component, body, schemas), schemas)
         evidence = redacted(body, component) if any(_identity(one) not in self.found for one in found) else None
         shown = (

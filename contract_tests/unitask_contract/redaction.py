@@ -62,7 +62,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9]*([_.-][A-Za-z0-9]+)*_?")
 @cache
 def _names() -> frozenset[str]:
     """Every field that the spec names."""
-    return frozenset(_fields(bundle.document()["components"]["schemas"]))
+    return frozenset(_fields(bundle.schemas()))
 
 
 def _fields(node: Any) -> Iterator[str]:
@@ -105,7 +105,7 @@ def redacted(body: Any, component: str) -> Any:
         body: What was answered, read as JSON.
         component: The component that it should be one of: see `bundle.component_of`.
     """
-    schemas: Schemas = bundle.document()["components"]["schemas"]
+    schemas: Schemas = bundle.schemas()
     schema = schema_of(component, body, schemas)
     found = [one for one in findings(body, schema, schemas) if one.keyword != NEWS or name_of(one.names[0]) != REMOVED]
     kept = _Kept(found, schemas)

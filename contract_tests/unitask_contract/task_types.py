@@ -7,13 +7,17 @@ needs are uploaded to the provider first.
 from __future__ import annotations
 
 import base64
+import json
+import re
 from collections.abc import Callable, Iterator
-from typing import Any, cast
+from functools import cache
+from typing import Any
 
 from unitask._core.pricing import CREDITS_PER_USD, estimate
 
 from . import bundle
 from .checks import rows_of
+from .contradictions import Place, Rule, below, parts, rules
 from .inputs import NAMES, file_of, least_input
 from .provider import LeftOut, Provider, answered, look, unmeasured, until_done
 
@@ -71,7 +75,9 @@ def check_output(provider: Provider, name: str) -> None:
     task = _completed(provider, name)
     component = bundle.entries()[name]["output"]
     assert bundle.allows(component, task["output"]), f"the output is no {component}: {task['output']}"
-    for url in _files(component, task["output"]):
+    found = list(_media(task["output"], rules({"$ref": component}, Place(component), task["output"], bundle.schemas())))
+    assert found or not _has_media(component), f"there is no file in {task['output']}"
+    for url in (text for text in found if text.startswith("http")):
         answer = provider.http.get(url)
         assert answer.status_code == 200, f"HTTP {answer.status_code} for {url}"
         assert answer.content, f"nothing is behind {url}"
@@ -110,14 +116,19 @@ CHECKS: tuple[Callable[[Provider, str], None], ...] = (
 
 
 def _once(provider: Provider, kind: str, name: str, make: Callable[[], Any]) -> Any:
-    """What was made before, or is made now; what could not be made is not tried again."""
+    """What was made before, or is made now.
+
+    Raises:
+        LeftOut: It could not be made before; the check that wanted it first has said why.
+    """
     if (kind, name) not in provider.memo:
+        provider.memo[kind, name] = LeftOut(f"there is no {kind} task: a check before this one says why")
         try:
             provider.memo[kind, name] = make()
-        except (LeftOut, AssertionError) as error:
-            provider.memo[kind, name] = error
+        except LeftOut as reason:
+            provider.memo[kind, name] = reason
     made = provider.memo[kind, name]
-    if isinstance(made, Exception):
+    if isinstance(made, LeftOut):
         raise made
     return made
 
@@ -175,10 +186,16 @@ def _usd(provider: Provider, name: str) -> float | None:
     return None if credit is None else credit / CREDITS_PER_USD
 
 
-def _files(component: str, output: Any) -> Iterator[str]:
-    """The addresses in an output, where its component has media."""
-    rules = bundle.document()["components"]["schemas"][component].get("properties", {})
-    fields: dict[str, Any] = cast("dict[str, Any]", output) if isinstance(output, dict) else {}
-    for name, value in fields.items():
-        if "x-media" in rules.get(name, {}) and str(value).startswith("http"):
-            yield str(value)
+def _media(value: Any, found: list[Rule]) -> Iterator[str]:
+    """The texts in a value that its schemas call media: addresses, or base64."""
+    if isinstance(value, str) and value and any("x-media" in schema for _, schema in found):
+        yield value
+    for step, part in parts(value):
+        yield from _media(part, below(found, part, step, bundle.schemas()))
+
+
+@cache
+def _has_media(component: str) -> bool:
+    """Whether an output of this component is made of files."""
+    text = json.dumps(bundle.component(component))
+    return '"x-media"' in text or any(map(_has_media, re.findall(r'"#/components/schemas/(\w+)"', text)))
