@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 
@@ -37,14 +38,15 @@ def _is_quiet(seed: int) -> bool:
 
 
 def found_by(defect: str) -> frozenset[str]:
-    """The ids of the checks that find a defect, each with a sandbox of its own."""
+    """The ids of the checks that find a defect, each with a sandbox of its own; those of task types share one."""
     logging.disable()
-    return frozenset(check.id for check in runner.chosen() if _finds(check, defect))
+    alone = {check.id for check in runner.OF_PROVIDER if _finds(check, defect)}
+    with provider.sandbox(frozenset({defect}), seed=1) as broken:
+        results = [runner.made(broken, check, name) for check in runner.OF_TASK_TYPES for name in OF_TASK_TYPES]
+    return frozenset(alone | {result.check.id for result in results if result.outcome is Outcome.BROKEN})
 
 
 def _finds(check: Check, defect: str) -> bool:
     run = partial(DRAWN[check.id], examples=EXAMPLES) if check.id in DRAWN else check.run
-    quick = Check(check.id, check.promise, check.of_task_types, run)
     with provider.sandbox(frozenset({defect}), seed=1) as broken:
-        names = OF_TASK_TYPES if check.of_task_types else ("",)
-        return any(runner.made(broken, quick, name).outcome is Outcome.BROKEN for name in names)
+        return runner.made(broken, replace(check, run=run)).outcome is Outcome.BROKEN
