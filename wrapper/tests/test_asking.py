@@ -135,6 +135,21 @@ def test_refused_active_tasks_are_an_error(reply: Answer) -> None:
     assert isinstance(played.error, errors.ApiError)
 
 
+@pytest.mark.parametrize(
+    ("read", "data", "words"),
+    [
+        (envelope.read_account, {"data": {"equivalent_in_usd": 1.0}}, "no account"),
+        (envelope.read_active_tasks, {"flux": {}, "kling": 3}, "no counts of tasks"),
+    ],
+)
+def test_answer_that_is_something_else_is_an_error(read: Any, data: Any, words: str) -> None:
+    """And no account without anything, nor a group without tasks."""
+    played = play(asking.ask(requests.account(), read, limits()), answer(200, {"data": data}))
+
+    assert isinstance(played.error, errors.ProviderBroken)
+    assert f"HTTP 200 with {words}: " in str(played.error)
+
+
 @pytest.mark.parametrize(("patience", "sent"), [(0.374, 1), (0.375, 2), (1.2, 3)])
 def test_failures_are_borne_with_up_to_the_patience(patience: float, sent: int) -> None:
     """It counts from the first request on; the error says how often and how long."""

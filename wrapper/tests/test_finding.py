@@ -77,7 +77,10 @@ def test_legacy_create_is_unclear() -> None:
     """The history may list it under any name, so nothing in it, and nothing missing from it, says what became of it."""
     body = {"model": "legacy", "task_type": "mj_v2_imagine", "input": {"prompt": "a red fox"}}
 
-    assert search(body=body).outcome is Outcome.UNCLEAR
+    found = search(body=body)
+
+    assert found.outcome is Outcome.UNCLEAR
+    assert found.reason == "no page says how the task history lists a task of the legacy endpoints"
 
 
 # ---- the mark

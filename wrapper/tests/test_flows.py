@@ -716,6 +716,14 @@ def test_repeated_cancel_is_refused_because_the_first_did_it(trouble: Answer | F
     assert played.sent == ["DELETE", "DELETE", "GET"]
 
 
+def test_look_after_a_refused_cancel_is_repeated_as_any_other() -> None:
+    """It bears with failures as long as the cancel does."""
+    played = play(cancel(), CUT_OFF, refused(400), GATEWAY, seen("cancelled"))
+
+    assert (played.error, played.result) == (None, "")
+    assert played.sent == ["DELETE", "DELETE", "GET", "GET"]
+
+
 @pytest.mark.parametrize("shown", [seen("processing"), refused(404), seen("cancelled", task_id="another")])
 def test_repeated_cancel_that_did_nothing_is_refused(shown: Answer) -> None:
     """The task runs, or cannot be looked at: what is told is the refusal."""
