@@ -206,3 +206,10 @@ def test_form_gives_every_byte_back(seed: int) -> None:
 
     assert {name: read[name] for name in files} == files
     assert b"text" in read.values()
+
+
+def test_name_in_a_form_may_end_in_a_backslash() -> None:
+    """It escapes nothing there: urllib3 writes it as it is, and a quote as %22."""
+    body = b'--b\r\nContent-Disposition: form-data; name="C:\\"; filename="a"\r\n\r\nx\r\n--b--\r\n'
+
+    assert read_form("multipart/form-data; boundary=b", body) == {"C:\\": b"x"}
