@@ -13,7 +13,7 @@ from unitask_contract.serving import Server, in_process, needs_no_more_than_a_se
 from .scenarios_page import PAGE, page
 
 pytestmark = pytest.mark.contract("scenarios")
-WITH_BOTH = pytest.mark.parametrize("shell", SHELLS)
+AS_IT_SAYS: dict[str, list[str]] = {shell: [] for shell in SHELLS}
 
 SERVED = ("account", "core", "faceswap", "legacy", "upload")  # what holds for every family is alike in each
 
@@ -22,18 +22,16 @@ def of_scenarios(found: list[Scenario]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("scenario", found, ids=[scenario.name for scenario in found])
 
 
-@WITH_BOTH
 @of_scenarios(list(scenarios()))
-def test_scenario_ends_as_it_says(scenario: Scenario, shell: str) -> None:
+def test_scenario_ends_as_it_says(scenario: Scenario) -> None:
     """What was sent, what is returned or raised, and what it says."""
-    assert list(problems(scenario, scripted(scenario, shell))) == []
+    assert {shell: list(problems(scenario, scripted(scenario, shell))) for shell in SHELLS} == AS_IT_SAYS
 
 
-@WITH_BOTH
 @of_scenarios([one for one in scenarios() if one.family in SERVED and needs_no_socket(one)])
-def test_scenario_ends_so_over_a_sandbox(scenario: Scenario, shell: str) -> None:
+def test_scenario_ends_so_over_a_sandbox(scenario: Scenario) -> None:
     """The sandbox answers as ordered; what was sent is what it saw arriving."""
-    assert list(problems(scenario, in_process(scenario, shell))) == []
+    assert {shell: list(problems(scenario, in_process(scenario, shell))) for shell in SHELLS} == AS_IT_SAYS
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +41,10 @@ def served() -> Iterator[Server]:
         yield made
 
 
-@WITH_BOTH
 @of_scenarios([one for one in scenarios() if one.family in SERVED and needs_no_more_than_a_server(one)])
-def test_scenario_ends_so_over_a_connection(scenario: Scenario, shell: str, served: Server) -> None:
+def test_scenario_ends_so_over_a_connection(scenario: Scenario, served: Server) -> None:
     """The same over a socket, connections that break included."""
-    assert list(problems(scenario, served.play(scenario, shell))) == []
+    assert {shell: list(problems(scenario, served.play(scenario, shell))) for shell in SHELLS} == AS_IT_SAYS
 
 
 def test_page_is_what_the_scenarios_say() -> None:

@@ -266,9 +266,11 @@ def png(width: int, height: int, *more: bytes, data: bytes | None = None, depth:
 
 
 def zeros(megabytes: int) -> bytes:
-    """Many zeros in a few bytes."""
+    """Many zeros in a few bytes: a megabyte is compressed, and its block repeated."""
     packer = zlib.compressobj(9)
-    return b"".join([*(packer.compress(bytes(MB)) for _ in range(megabytes)), packer.flush()])
+    head, block = (packer.compress(bytes(MB)) + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
+    checksum = (megabytes * MB % 65521) << 16 | 1  # Adler-32 of zeros
+    return head + block * (megabytes - 1) + b"\x03\0" + struct.pack(">I", checksum)
 
 
 def apng(width: int, height: int) -> bytes:
