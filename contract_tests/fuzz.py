@@ -16,7 +16,7 @@ from typing import Any
 from unittest import mock
 
 from unitask_contract.drawn import LEFT_OUT_OF_SEQUENCES
-from unitask_contract.provider import no_network
+from unitask_contract.serving import no_network
 from unitask_contract.view import provider_view
 from unitask_sandbox import Settings, running
 from unitask_sandbox.operations import HANDLERS

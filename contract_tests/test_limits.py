@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from unitask import AdvisoryWarning, TaskInput, errors, tasks
 from unitask.inputs import request_body
-from unitask_contract.bundle import entries
-from unitask_contract.inputs import Rule, component, least, least_input, least_object
+from unitask_contract.bundle import Rule, component, entries
+from unitask_contract.inputs import least, least_input, least_object
 
 pytestmark = [pytest.mark.contract("requests"), pytest.mark.filterwarnings("ignore::unitask.AdvisoryWarning")]
 

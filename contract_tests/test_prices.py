@@ -19,7 +19,7 @@ from unitask import errors, tasks
 from unitask._core import pricing
 from unitask.inputs import request_body
 from unitask.media import measured_as_sent
-from unitask_contract.inputs import Rule, component
+from unitask_contract.bundle import Rule, component
 from unitask_sandbox import Sandbox, Settings
 from unitask_sandbox.creation import read_creation
 

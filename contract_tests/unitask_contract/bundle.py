@@ -79,6 +79,12 @@ def components_of(operation: str) -> dict[str, str]:
     return {part: schema["$ref"].rpartition("/")[2] for part, schema in schemas}
 
 
+def family_of(operation: str) -> str:
+    """The family of an operation: the kind of what it is about, "core" for tasks of any family."""
+    tag: str = operations()[operation]["tags"][0]
+    return "core" if tag == "task" else tag
+
+
 def component_of(operation: str, part: str) -> str:
     """The component of a part of an operation, webhooks included: "request", "200" or "default".
 
@@ -88,6 +94,16 @@ def component_of(operation: str, part: str) -> str:
     if operation not in operations():
         raise LookupError(f"the contract has no operation {operation}")
     return components_of(operation)[part]
+
+
+def fields(value: object) -> dict[str, Any]:
+    """The value if it is an object, else one without fields."""
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def items(value: object) -> list[Any]:
+    """The value if it is a list, else an empty one."""
+    return cast("list[object]", value) if isinstance(value, list) else []
 
 
 def at(value: Any, pointer: str, default: Any = None) -> Any:

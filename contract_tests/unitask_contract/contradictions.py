@@ -18,6 +18,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from . import bundle
+from .bundle import fields, items
 
 Path = tuple[str | int, ...]
 Schemas = Mapping[str, Any]
@@ -228,16 +229,6 @@ def _news(value: Any, found: list[Rule], schemas: Schemas, where: Path = ()) -> 
             yield Finding((*where, step), closed[-1], NEWS, None, part, (step,))
         else:
             yield from _news(part, below(found, part, step, schemas), schemas, (*where, step))
-
-
-def fields(value: object) -> dict[str, Any]:
-    """The value if it is an object, else one without fields."""
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
-
-
-def items(value: object) -> list[Any]:
-    """The value if it is a list, else an empty one."""
-    return cast("list[object]", value) if isinstance(value, list) else []
 
 
 def kind_of(value: Any) -> str:

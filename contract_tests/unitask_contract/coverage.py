@@ -17,7 +17,6 @@ counts once, for the general operations before all; parameters of queries are no
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -30,7 +29,8 @@ import yaml
 
 from . import bundle
 from .branches import branches, canonical, reached, taken
-from .exchange import Exchange
+from .bundle import fields
+from .exchange import Exchange, read_json
 from .scenarios import scenarios
 
 ALL = "all"  # the row of all families
@@ -130,7 +130,7 @@ class Coverage:
         if mark in self._seen:
             return
         self._seen.add(mark)
-        asked, answer = _body(sent, bundle.components_of(operation).get("request")), _read(content)
+        asked, answer = _body(sent, bundle.components_of(operation).get("request")), read_json(content)
         part = "200" if status == 200 else "default"
         self._done.add(("operations", operation))
         self._done.update(_examples(operation, "request", asked), _examples(operation, part, answer))
@@ -152,7 +152,7 @@ class Coverage:
     def _take_task(self, operation: str, asked: Any, answer: Any) -> None:
         """The input and the output of a task, which the catalogue describes."""
         if operation == "create_task":
-            entry = _entry(_fields(asked), _fields(asked).get("input"))
+            entry = _entry(fields(asked), fields(asked).get("input"))
             if entry and self._is_taken(entry["input"], asked["input"]):
                 self._done.add(("operations", entry["name"]))
         for entry in _created(operation):
@@ -170,7 +170,7 @@ def elements() -> Mapping[Element, str]:
     """Everything that there is to exercise, and the family of each."""
     found: dict[Element, str] = {}
     for name, operation in bundle.operations().items():
-        family = family_of(name)
+        family = bundle.family_of(name)
         found["operations", name] = family
         found.update({("statuses", f"{name} {part}"): family for part in operation["responses"]})
     found.update({("operations", name): entry["family"] for name, entry in bundle.entries().items()})
@@ -188,18 +188,12 @@ def families() -> tuple[str, ...]:
     return (*GENERAL, *sorted({entry["family"] for entry in bundle.entries().values()}))
 
 
-def family_of(operation: str) -> str:
-    """The family of an operation: the kind of what it is about, "core" for tasks of any family."""
-    tag: str = bundle.operations()[operation]["tags"][0]
-    return "core" if tag == "task" else tag
-
-
 @cache
 def _owners() -> Mapping[str, str]:
     """Every component that a body can reach, and its family."""
     roots = [
-        (family_of(name), component)
-        for name in sorted(bundle.operations(), key=lambda name: families().index(family_of(name)))
+        (bundle.family_of(name), component)
+        for name in sorted(bundle.operations(), key=lambda name: families().index(bundle.family_of(name)))
         for component in bundle.components_of(name).values()
     ]
     roots += [(entry["family"], entry[part]) for entry in bundle.entries().values() for part in ("input", "output")]
@@ -243,7 +237,7 @@ def _rows(operation: str, status: int, answer: Any, content: bytes) -> Iterator[
     for name, row in error_rows().items():
         if (
             row.get("status", status) == status
-            and (row.get("family", "core") in ("core", family_of(operation)))
+            and (row.get("family", "core") in ("core", bundle.family_of(operation)))
             and row.get("words", "").lower() in text
             and ("code" not in row or row["code"] in codes)
             and ("form" not in row or (status != 200 and row["form"] == _form(answer)))
@@ -253,21 +247,21 @@ def _rows(operation: str, status: int, answer: Any, content: bytes) -> Iterator[
 
 def _said(answer: Any) -> list[str]:
     """The words of a refusal, and of a failed task."""
-    body, task = _fields(answer), _fields(_fields(answer).get("data"))
-    holders = (body, _fields(body.get("error")), task, _fields(task.get("error")))
+    body, task = fields(answer), fields(fields(answer).get("data"))
+    holders = (body, fields(body.get("error")), task, fields(task.get("error")))
     found = [holder[key] for holder in holders for key in ("message", "raw_message") if key in holder]
-    lists = (task.get("error_messages"), _fields(body.get("task_result")).get("error_messages"))
+    lists = (task.get("error_messages"), fields(body.get("task_result")).get("error_messages"))
     found += [word for words in lists if isinstance(words, list) for word in cast("list[object]", words)]
     return [str(word) for word in found]
 
 
 def _codes(answer: Any) -> list[Any]:
-    return [_fields(_fields(_fields(answer).get("data")).get("error")).get("code")]
+    return [fields(fields(fields(answer).get("data")).get("error")).get("code")]
 
 
 def _form(answer: Any) -> str:
-    body = _fields(answer)
-    return "error.message" if "message" in _fields(body.get("error")) else "message" if "message" in body else ""
+    body = fields(answer)
+    return "error.message" if "message" in fields(body.get("error")) else "message" if "message" in body else ""
 
 
 @cache
@@ -281,7 +275,7 @@ def _entry(task: Mapping[str, Any], given: Any) -> dict[str, Any] | None:
     named = [
         entry
         for entry in _by_name().get((str(task.get("model")), str(task.get("task_type"))), ())
-        if all(_fields(given).get(key) == value for key, value in entry.get("match", {}).items())
+        if all(fields(given).get(key) == value for key, value in entry.get("match", {}).items())
     ]
     return max(named, key=lambda entry: len(entry.get("match", {})), default=None)
 
@@ -309,7 +303,7 @@ def _outputs(operation: str, asked: Any, answer: Any) -> Iterator[tuple[Iterable
         output = {name: value for name, value in found.items() if value is not _NOTHING}
         yield sorted({entry["output"] for entry in entries}), output
         return
-    task = _fields(_fields(asked if operation == "receive_task" else answer).get("data"))
+    task = fields(fields(asked if operation == "receive_task" else answer).get("data"))
     if task.get("output") is not None:
         entry = _entry(task, task.get("input"))
         named = bundle.outputs_of(str(task.get("model")), str(task.get("task_type")))
@@ -320,7 +314,7 @@ def _outputs(operation: str, asked: Any, answer: Any) -> Iterator[tuple[Iterable
 
 
 def _body(sent: bytes, component: str | None) -> Any:
-    return _form_fields(sent, component) if sent.startswith(b"--") and component else _read(sent)
+    return _form_fields(sent, component) if sent.startswith(b"--") and component else read_json(sent)
 
 
 def _form_fields(sent: bytes, component: str) -> dict[str, Any]:
@@ -334,14 +328,3 @@ def _form_fields(sent: bytes, component: str) -> dict[str, Any]:
         text: str = content.decode(errors="replace")
         found[name] = int(text) if properties.get(name, {}).get("type") == "integer" and text.isdecimal() else text
     return found
-
-
-def _read(content: bytes) -> Any:
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _fields(value: object) -> dict[str, Any]:
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from . import bundle
+from .bundle import fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +46,18 @@ class Exchange:
     @property
     def asked(self) -> Any:
         """The body of the request, read as JSON; None when it is none."""
-        return _read(self.sent)
+        return read_json(self.sent)
 
     @property
     def answer(self) -> Any:
         """The body of the answer, read as JSON; None when it is none."""
-        return _read(self.content)
+        return read_json(self.content)
 
     @property
     def family(self) -> str:
         """The family of the task that it is about; empty when it is about none, or about one that is not known."""
-        answered: Any = _fields(self.answer).get("data")
-        for task in (_fields(answered), _fields(self.asked)):
+        answered: Any = fields(self.answer).get("data")
+        for task in (fields(answered), fields(self.asked)):
             named = (task.get("model"), task.get("task_type"))
             for entry in bundle.entries().values():
                 if (entry["model"], entry["task_type"]) == named:
@@ -64,12 +65,9 @@ class Exchange:
         return ""
 
 
-def _read(body: bytes) -> Any:
+def read_json(body: bytes) -> Any:
+    """A body read as JSON; None when it is none, or nested too deep to be read."""
     try:
         return json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-
-
-def _fields(value: object) -> dict[str, Any]:
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}

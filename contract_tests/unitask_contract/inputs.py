@@ -13,8 +13,7 @@ from unitask_sandbox import samples
 from unitask_sandbox.engines import simulate
 
 from . import bundle
-from .bundle import Rule as Rule
-from .bundle import component as component
+from .bundle import Rule, component
 
 NAMES = {"image": "portrait.png", "video": "film.mp4", "audio": "sound.wav"}
 

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from . import bundle
-from .contradictions import NEWS, Finding, fields, findings, kind_of, pointer, schema_of
+from .bundle import fields
+from .contradictions import NEWS, Finding, findings, kind_of, pointer, schema_of
 from .exchange import Exchange
 from .redaction import key_of, redacted, redacted_path
 from .widening import OBSERVED, Spec, Unchangeable, widen
@@ -96,19 +97,11 @@ def differences(exchanges: Iterable[Exchange], notifications: Iterable[Any] = ()
     ledger = _Ledger()
     for exchange in exchanges:
         if exchange.operation and not _is_a_stream(exchange):
-            ledger.add(exchange.operation, exchange.part, *_read(exchange), exchange.content_type)
+            ledger.add(exchange.operation, exchange.part, exchange.family, exchange.answer, exchange.content_type)
     for body in notifications:
         told = Exchange("POST", "", b"", 200, json.dumps(body).encode())
         ledger.add(NOTIFIED, "request", told.family, body, told.content_type)
     return sorted(ledger.found.values(), key=lambda one: (list(Kind).index(one.kind), one.operation, one.where))
-
-
-def _read(exchange: Exchange) -> tuple[str, Any]:
-    """The family that an answer is about, and its body."""
-    try:
-        return exchange.family, exchange.answer
-    except RecursionError:
-        return "", None  # nested too deep to be read
 
 
 def _is_a_stream(exchange: Exchange) -> bool:
@@ -264,7 +257,7 @@ def _taken(spec: Path) -> set[str]:
 
 
 def _free_name(difference: Difference, taken: set[str]) -> str:
-    family = difference.family or _TAGS.get(_tag(difference.operation), _tag(difference.operation))
+    family = difference.family or bundle.family_of(difference.operation)
     last = re.sub(r"[^a-z0-9]+", "-", difference.where.replace("*", "").lower()).strip("-") or "body"
     number = 1
     while True:
@@ -272,15 +265,6 @@ def _free_name(difference: Difference, taken: set[str]) -> str:
         if name not in taken:
             return name
         number += 1
-
-
-_TAGS = {"task": "core"}
-
-
-def _tag(operation: str) -> str:
-    items = [*bundle.document()["paths"].values(), *bundle.document()["webhooks"].values()]
-    operations = [item[method] for item in items for method in bundle.METHODS if method in item]
-    return next(str(one["tags"][0]) for one in operations if one["operationId"] == operation)
 
 
 def _diff(name: str, before: str | None, after: str) -> str:

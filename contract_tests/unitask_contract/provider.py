@@ -22,7 +22,7 @@ from unitask_sandbox import Settings, create_app
 
 from . import bundle
 from .exchange import Exchange
-from .serving import InProcess
+from .serving import InProcess, no_network
 from .view import provider_view
 
 CHAT_USD = 0.001  # held for a chat of a word; its true price is far below
@@ -246,11 +246,6 @@ def _greet(subject: Provider, base_url: str) -> None:
 
 def unmeasured(_kind: str, _value: Any) -> None:
     """No file is measured: what is paid by its length or size has no price beforehand."""
-
-
-def no_network(url: str) -> bytes:
-    """Fetch nothing."""
-    raise OSError(f"{url} is not fetched in tests")
 
 
 def answered(provider: Provider, method: str, path: str, **request: Any) -> dict[str, Any]:

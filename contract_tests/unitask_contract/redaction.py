@@ -17,6 +17,7 @@ from typing import Any, cast
 from jsonschema import Draft202012Validator
 
 from . import bundle
+from .bundle import fields, items
 from .contradictions import (
     NEWS,
     Finding,
@@ -25,10 +26,8 @@ from .contradictions import (
     Rule,
     Schemas,
     below,
-    fields,
     findings,
     is_named,
-    items,
     parts,
     pointer,
     rules,

@@ -99,13 +99,12 @@ def run(provider: Provider, families: tuple[str, ...] = (), only: tuple[Check, .
     """
     only = only or chosen()
     names = task_types.task_types(families)
-    late = {function.__name__.removeprefix("check_") for function in drawn.CHECKS}
     of_provider = [check for check in only if not check.of_task_types and (not families or GENERAL in families)]
-    yield from (made(provider, check) for check in of_provider if check.id not in late)
+    yield from (made(provider, check) for check in of_provider if check.run not in drawn.CHECKS)
     for check in only:
         if check.of_task_types:
             yield from (made(provider, check, name) for name in names)
-    yield from (made(provider, check) for check in of_provider if check.id in late)
+    yield from (made(provider, check) for check in of_provider if check.run in drawn.CHECKS)
 
 
 def made(provider: Provider, check: Check, name: str = "") -> Result:

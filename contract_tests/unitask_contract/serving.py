@@ -34,6 +34,11 @@ def needs_no_more_than_a_server(scenario: Scenario) -> bool:
     return all(answer.fails in (None, *HANGS_UP) for answer in scenario.answers)
 
 
+def no_network(url: str) -> bytes:
+    """Fetch nothing."""
+    raise OSError(f"{url} is not fetched in tests")
+
+
 class InProcess(httpx.BaseTransport):
     """Calls an ASGI application, one event loop a request."""
 

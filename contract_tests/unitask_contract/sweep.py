@@ -34,6 +34,7 @@ from .instances import address, instances
 from .mutation import CALLS, read
 from .playing import KEY, Time, observed, problems
 from .scenarios import TASK_ID, scenarios
+from .serving import no_network
 
 BASE_URL = "http://sandbox.test"
 REFUSED = 400
@@ -275,7 +276,7 @@ class _Sandbox(httpx.AsyncBaseTransport):
 
 
 async def _ask(swept: Swept) -> None:
-    app = create_app(Settings(keys={KEY: 1e9}, autorun=False, engine_process=False, fetch=_nothing))
+    app = create_app(Settings(keys={KEY: 1e9}, autorun=False, engine_process=False, fetch=no_network))
     wire = _Sandbox(app, swept.coverage.add)
     try:
         async with AsyncClient(KEY, BASE_URL, transport=wire) as client:
@@ -286,10 +287,6 @@ async def _ask(swept: Swept) -> None:
             await _ask_plainly(swept, http)
     finally:
         app.state.sandbox.close()
-
-
-def _nothing(url: str) -> bytes:
-    raise OSError(f"{url} is not fetched here")
 
 
 async def _create(

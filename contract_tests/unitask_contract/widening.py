@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from . import yaml_edit
-from .contradictions import BRANCHING, NEWS, Finding, Place, fields, kind_of
+from .bundle import fields
+from .contradictions import BRANCHING, NEWS, Finding, Place, kind_of
 from .yaml_edit import Node
 
 OBSERVED = "observed"
