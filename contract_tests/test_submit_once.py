@@ -145,8 +145,8 @@ def test_create_whose_connection_breaks_is_not_sent_again(shell: str) -> None:
 
     def hang_up() -> None:
         while not hung_up or not hung_up[-1]:
-            listening.accept()[0].close()
-            hung_up.append(ended.is_set())
+            with listening.accept()[0]:
+                hung_up.append(ended.is_set())
 
     ended = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listening:
