@@ -110,6 +110,7 @@ FOUND_BY: dict[str, str] = {
     "hidden-fee": "account",
     "timeless-cancel": "bad_requests",
     "silent-cancel": "every_sequence",
+    "withdrawn": "accepted HailuoVideo",
     "emoji-crash": "every_answer",
 }
 

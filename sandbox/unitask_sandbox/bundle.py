@@ -140,7 +140,12 @@ def task_type(model: str, task_type: str, given: Mapping[str, Any]) -> TaskType:
         named = (entry.model, entry.task_type) == (model, task_type)
         if named and all(given.get(name) == value for name, value in entry.match.items()):
             return entry
-    raise Refusal(400, f"invalid request: no such task: model {model[:100]!r}, task_type {task_type[:100]!r}")
+    raise no_such_task(model, task_type)
+
+
+def no_such_task(model: str, task_type: str) -> Refusal:
+    """The refusal of a create of what is not in the catalogue."""
+    return Refusal(400, f"invalid request: no such task: model {model[:100]!r}, task_type {task_type[:100]!r}")
 
 
 def _task_type(entry: dict[str, Any]) -> TaskType:

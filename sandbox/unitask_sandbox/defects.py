@@ -86,6 +86,7 @@ DEFECTS: Mapping[str, str] = MappingProxyType(
         "hidden-fee": "the account pays twice what its tasks show",
         "timeless-cancel": "cancelling many without a time is answered as done",
         "silent-cancel": "a cancel is answered without words: its message is null",
+        "withdrawn": "a task type of the catalogue (Hailuo) is refused as if there were none",
         "emoji-crash": "a chat with a character outside the BMP is answered with HTTP 500 and an HTML page",
     }
 )
@@ -98,6 +99,8 @@ class Rules:
     keys_are_checked: bool = True
     overlooks: str | None = None
     """Words of refusals of a create that are not made; the documented face swap is created instead."""
+    withdrawn: str | None = None
+    """A model of the catalogue that is refused as unknown."""
     tasks_are_found: bool = True
     tasks_start: bool = True
     charges: int = 1
@@ -150,6 +153,7 @@ _BROKEN: Mapping[str, Mapping[str, Any]] = {
     "webhook-again": {"webhooks_are_taken": False},
     "prompt-not-needed": {"overlooks": "'prompt' is a required property of input"},
     "double-points": {"point_charges": 2},
+    "withdrawn": {"withdrawn": "hailuo"},
 }
 
 

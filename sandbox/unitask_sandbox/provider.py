@@ -395,11 +395,14 @@ class Sandbox:
 
     def _creation(self, operation: str, body: bytes) -> Creation:
         try:
-            return read_creation(body) if operation == "create_task" else legacy.read_creation(operation, body)
+            asked = read_creation(body) if operation == "create_task" else legacy.read_creation(operation, body)
         except Refusal as refusal:
             if self._rules.overlooks is None or self._rules.overlooks not in refusal.message:
                 raise
             return stand_in()
+        if operation == "create_task" and asked.task_type.model == self._rules.withdrawn:
+            raise bundle.no_such_task(asked.task_type.model, asked.task_type.task_type)
+        return asked
 
     def _cancel(self, task: Task) -> bool:
         if not self._rules.cancels:
