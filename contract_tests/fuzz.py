@@ -1,8 +1,8 @@
 """`make contract-fuzz`: schemathesis' own command line against the sandbox on a real port, all phases, every operation.
 
-The checks of unitask_contract/drawn.py run in-process with few examples; this one goes through the server, its guard
-included, with as many as are asked for, and schemathesis prints the figures. An operation that the sandbox does not
-have is left out, and named.
+The checks in unitask_contract/checks/drawn.py run in-process with few examples; this one goes through the server, its
+guard included, with as many as are asked for, and schemathesis prints the figures. An operation that the sandbox does
+not have is left out, and named.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from unitask_contract.drawn import LEFT_OUT_OF_SEQUENCES
+from unitask_contract.checks.drawn import LEFT_OUT_OF_SEQUENCES
 from unitask_contract.serving import no_network
 from unitask_contract.view import provider_view
 from unitask_sandbox import Settings, running

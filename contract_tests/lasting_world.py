@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 from unitask import tasks
-from unitask_contract.checks import BLANK
+from unitask_contract.checks.asking import BLANK
 from unitask_sandbox import Fault, Settings, create_app
 from unitask_sandbox.engines import EngineResult
 

@@ -30,9 +30,9 @@ from xml.etree import ElementTree
 from generator.changes import changes, verdict
 from unitask_api import models
 from unitask_contract import bundle, runner
-from unitask_contract.coverage import ALL, Coverage
+from unitask_contract.coverage.counting import ALL, Coverage
+from unitask_contract.coverage.sweep import sweep
 from unitask_contract.mutation import BAD, Mutant, Verdict, judged, mutants
-from unitask_contract.sweep import sweep
 from unitask_sandbox.defects import DEFECTS
 
 from spec.tests.test_changes import BASE, MUTANTS

@@ -10,7 +10,8 @@ from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 
-from unitask_contract import drawn, provider, runner
+from unitask_contract import provider, runner
+from unitask_contract.checks import drawn
 from unitask_contract.runner import Check, Outcome
 from unitask_sandbox.defects import DEFECTS
 

@@ -15,6 +15,7 @@ import httpx
 import pytest
 from unitask.cli import main
 from unitask_contract import provider, report, runner
+from unitask_contract.checks.asking import answered
 from unitask_contract.provider import Money
 from unitask_sandbox import Settings, running
 
@@ -144,7 +145,7 @@ def test_money_limit_is_kept() -> None:
     """Creates stop where the next one would be beyond it; what was refused is not counted."""
     with somewhere() as base_url, provider.remote(base_url, KEY, Money(0.025)) as subject:
         results = list(runner.run(subject, ("faceswap",), runner.chosen(["refused", "accepted"])))
-        before = provider.answered(subject, "GET", "/account/info")["equivalent_in_usd"]
+        before = answered(subject, "GET", "/account/info")["equivalent_in_usd"]
 
     assert [(one.check.id, one.subject, one.outcome.value) for one in results if one.check.id == "accepted"] == [
         ("accepted", "FaceSwap", "kept"),

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from unitask_contract import bundle, sweep
-from unitask_contract.branches import KEYWORDS, branches, taken
-from unitask_contract.coverage import KINDS, Coverage, error_rows
+from unitask_contract import bundle
+from unitask_contract.coverage import sweep
+from unitask_contract.coverage.branches import KEYWORDS, branches, taken
+from unitask_contract.coverage.counting import KINDS, Coverage, error_rows
+from unitask_contract.coverage.instances import instances
 from unitask_contract.exchange import Exchange
-from unitask_contract.instances import instances
 from unitask_contract.mutation import changes
 from unitask_sandbox.creation import Creation, read_creation
 from unitask_sandbox.failures import Refusal

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 from unitask import Client, errors, tasks
-from unitask_contract.checks import BLANK
+from unitask_contract.checks.asking import BLANK
 from unitask_sandbox import Settings, running, samples
 
 from sandbox.tests.recogniser import judge

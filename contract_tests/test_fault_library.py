@@ -18,7 +18,7 @@ import pytest
 from unitask import AsyncClient, Client, Finding, Outcome, errors
 from unitask._core.messages import Moment
 from unitask.webhooks import Notification, Receiver
-from unitask_contract.checks import BLANK
+from unitask_contract.checks.asking import BLANK
 from unitask_sandbox import Sandbox, Settings, create_app
 from unitask_sandbox.connection import AnswerLost
 from unitask_sandbox.engines import ENGINES, EngineResult

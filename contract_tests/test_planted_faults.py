@@ -360,7 +360,7 @@ def test_drift_entry_that_our_schema_does_not_cover_is_found() -> None:
         ("unitask._core.waiting", "time"),
         ("unitask.client", "unitask.cli.main"),
         ("unitask.client", "unitask_contract.playing.scripted"),
-        ("unitask_contract.proposals", "generator.bundle"),
+        ("unitask_contract.patches.proposals", "generator.bundle"),
         ("unitask.client", "unitask.testing.InstantClock"),
         ("unitask.testing.samples", "unitask_api.models.Task"),
     ],

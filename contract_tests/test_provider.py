@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from unitask_contract import provider, runner, task_types
+from unitask_contract import provider, runner
+from unitask_contract.checks import task_types
 from unitask_sandbox.defects import DEFECTS
 from unitask_sandbox.engines import ENGINES
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from unitask_contract import bundle
 from unitask_contract.exchange import Exchange
-from unitask_contract.proposals import differences, proposal
-from unitask_contract.redaction import redacted
+from unitask_contract.patches.proposals import differences, proposal
+from unitask_contract.patches.redaction import redacted
 from unitask_contract.scenarios import TASK_ID
 
 from .support import component_of, examples

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unitask_contract.proposals import Difference, Kind, proposal, spec_folder
+from unitask_contract.patches.proposals import Difference, Kind, proposal, spec_folder
 
 pytestmark = pytest.mark.contract("drift")
 

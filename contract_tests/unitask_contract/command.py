@@ -17,12 +17,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, cast
 
-from . import bundle, runner
-from .coverage import GENERAL, OF_A_PROVIDER, Coverage
-from .exchange import Exchange
-from .proposals import Difference, Kind, differences, proposal
-from .provider import CannotRun, Money, Provider, remote, sandbox
-from .report import FORMS, Report, text
+from unitask_contract import bundle, runner
+from unitask_contract.coverage.counting import GENERAL, OF_A_PROVIDER, Coverage
+from unitask_contract.exchange import Exchange
+from unitask_contract.patches.proposals import Difference, Kind, differences, proposal
+from unitask_contract.provider import CannotRun, Money, Provider, remote, sandbox
+from unitask_contract.report import FORMS, Report, text
 
 LOCALLY = "the sandbox in-process"
 NO_KEY = "a provider wants a key: set UNITASK_API_KEY, or give --key"

@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from . import bundle
-from .bundle import fields
+from unitask_contract import bundle
+from unitask_contract.bundle import fields
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
+from unitask_contract import bundle
+from unitask_contract.bundle import Rule, component
 from unitask_sandbox import bundle as sandbox_bundle
 from unitask_sandbox import samples
 from unitask_sandbox.engines import simulate
-
-from . import bundle
-from .bundle import Rule, component
 
 NAMES = {"image": "portrait.png", "video": "film.mp4", "audio": "sound.wav"}
 

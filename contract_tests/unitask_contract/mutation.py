@@ -20,9 +20,8 @@ from typing import Any, cast
 import httpx
 import yaml
 from unitask import Client, errors, tasks
-
-from . import bundle
-from .playing import BASE_URL, KEY, Time
+from unitask_contract import bundle
+from unitask_contract.playing import BASE_URL, KEY, Time
 
 HUGE = 10**400
 Path = tuple[str | int, ...]

@@ -20,10 +20,9 @@ import httpx
 import respx
 from unitask import AsyncClient, Client, Output, Task, errors, tasks
 from unitask._core.messages import Moment
-
-from . import bundle
-from .exchange import Exchange
-from .scenarios import Answer, Scenario
+from unitask_contract import bundle
+from unitask_contract.exchange import Exchange
+from unitask_contract.scenarios import Answer, Scenario
 
 SHELLS = ("sync", "async")
 BASE_URL = "https://provider.test"

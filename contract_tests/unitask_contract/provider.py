@@ -18,16 +18,14 @@ from urllib.parse import urlsplit
 import httpx
 import schemathesis
 from unitask._core.pricing import CREDITS_PER_USD, estimate
+from unitask_contract import bundle
+from unitask_contract.exchange import Exchange
+from unitask_contract.serving import InProcess, no_network
+from unitask_contract.view import provider_view
 from unitask_sandbox import Settings, create_app
-
-from . import bundle
-from .exchange import Exchange
-from .serving import InProcess, no_network
-from .view import provider_view
 
 CHAT_USD = 0.001  # held for a chat of a word; its true price is far below
 LOOK_EVERY = 3.0  # seconds; the first looks at a task come sooner
-DONE = ("completed", "failed", "cancelled", "canceled")
 
 
 class LeftOut(Exception):
@@ -246,26 +244,3 @@ def _greet(subject: Provider, base_url: str) -> None:
 
 def unmeasured(_kind: str, _value: Any) -> None:
     """No file is measured: what is paid by its length or size has no price beforehand."""
-
-
-def answered(provider: Provider, method: str, path: str, **request: Any) -> dict[str, Any]:
-    """The data of an answer, which must be one of success."""
-    answer = provider.request(method, path, **request)
-    assert answer.status_code == 200, answer.text
-    data: dict[str, Any] = answer.json()["data"]
-    return data
-
-
-def look(provider: Provider, task_id: str) -> dict[str, Any]:
-    """A task as it stands."""
-    return answered(provider, "GET", f"/api/v1/task/{task_id}")
-
-
-def until_done(provider: Provider, task_id: str) -> dict[str, Any]:
-    """The task once it has ended."""
-    for number in range(provider.looks):
-        task = look(provider, task_id)
-        if str(task["status"]).casefold() in DONE:
-            return task
-        provider.advance(min(LOOK_EVERY, 0.05 * 2**number))
-    raise AssertionError(f"task {task_id} is not done after {provider.looks} looks")

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from xml.etree import ElementTree as Xml
 
-from .coverage import ALL
-from .proposals import Difference, Kind
-from .runner import GENERAL, OF_TASK_TYPES, Check, Outcome, Result
+from unitask_contract.coverage.counting import ALL
+from unitask_contract.patches.proposals import Difference, Kind
+from unitask_contract.runner import GENERAL, OF_TASK_TYPES, Check, Outcome, Result
 
 FAILED = (Outcome.BROKEN, Outcome.NOT_RUN)
 WIDTH = 12

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import cast
 
 import httpx
-
-from . import bundle, checks, drawn, promises, task_types
-from .provider import LeftOut, Provider
+from unitask_contract import bundle
+from unitask_contract.checks import account, beside, drawn, task_types, tasks
+from unitask_contract.provider import LeftOut, Provider
 
 GENERAL = "general"
 LONGEST = 600  # letters of a detail
@@ -72,7 +72,8 @@ def _check(function: Callable[..., None], *, of_task_types: bool) -> Check:
 
 OF_TASK_TYPES = tuple(_check(function, of_task_types=True) for function in task_types.CHECKS)
 OF_PROVIDER = tuple(
-    _check(function, of_task_types=False) for function in (*checks.CHECKS, *promises.CHECKS, *drawn.CHECKS)
+    _check(function, of_task_types=False)
+    for function in (*tasks.CHECKS, *account.CHECKS, *beside.CHECKS, *drawn.CHECKS)
 )
 
 

@@ -19,8 +19,7 @@ from importlib.resources import files
 from typing import Any, cast
 
 import yaml
-
-from . import bundle
+from unitask_contract import bundle
 
 TASK_ID = "90efd2db-bcfc-413f-a0be-c893850c9d68"
 FAILURES = (

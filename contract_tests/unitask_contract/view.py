@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any, cast
 
-from . import bundle
+from unitask_contract import bundle
 
 LONGEST_SECONDS = 10_000  # of a video or a song
 

@@ -16,9 +16,8 @@ from typing import Any, cast
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
-
-from . import bundle
-from .bundle import fields, items
+from unitask_contract import bundle
+from unitask_contract.bundle import fields, items
 
 Path = tuple[str | int, ...]
 Schemas = Mapping[str, Any]

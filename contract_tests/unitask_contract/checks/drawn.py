@@ -13,8 +13,7 @@ import hypothesis
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import checks
-
-from .provider import LeftOut, Provider
+from unitask_contract.provider import LeftOut, Provider
 
 # Checks of schemathesis that this API does not promise to keep.
 LEFT_OUT = {"use_after_free": "a cancelled task can still be looked at: cancelling is not deleting"}

@@ -24,17 +24,16 @@ from unitask import AsyncClient, Client, TaskInput, errors, tasks
 from unitask.inputs import AdvisoryWarning
 from unitask.webhooks import parse
 from unitask_api import models
+from unitask_contract import bundle
+from unitask_contract.coverage.branches import canonical
+from unitask_contract.coverage.counting import Coverage
+from unitask_contract.coverage.instances import address, instances
+from unitask_contract.exchange import Exchange
+from unitask_contract.mutation import CALLS, read
+from unitask_contract.playing import KEY, Time, observed, problems
+from unitask_contract.scenarios import TASK_ID, scenarios
+from unitask_contract.serving import no_network
 from unitask_sandbox import Settings, create_app
-
-from . import bundle
-from .branches import canonical
-from .coverage import Coverage
-from .exchange import Exchange
-from .instances import address, instances
-from .mutation import CALLS, read
-from .playing import KEY, Time, observed, problems
-from .scenarios import TASK_ID, scenarios
-from .serving import no_network
 
 BASE_URL = "http://sandbox.test"
 REFUSED = 400

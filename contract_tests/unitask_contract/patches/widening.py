@@ -12,10 +12,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
-from . import yaml_edit
-from .bundle import fields
-from .contradictions import BRANCHING, NEWS, Finding, Place, kind_of
-from .yaml_edit import Node
+from unitask_contract.bundle import fields
+from unitask_contract.patches import yaml_edit
+from unitask_contract.patches.contradictions import BRANCHING, NEWS, Finding, Place, kind_of
+from unitask_contract.patches.yaml_edit import Node
 
 OBSERVED = "observed"
 SOURCES = "sources.yaml"

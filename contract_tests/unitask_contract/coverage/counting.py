@@ -26,12 +26,11 @@ from importlib.resources import files
 from typing import Any, cast
 
 import yaml
-
-from . import bundle
-from .branches import branches, canonical, reached, taken
-from .bundle import fields
-from .exchange import Exchange, read_json
-from .scenarios import scenarios
+from unitask_contract import bundle
+from unitask_contract.bundle import fields
+from unitask_contract.coverage.branches import branches, canonical, reached, taken
+from unitask_contract.exchange import Exchange, read_json
+from unitask_contract.scenarios import scenarios
 
 ALL = "all"  # the row of all families
 KINDS = ("operations", "statuses", "branches", "words", "examples", "errors", "scenarios")
@@ -211,7 +210,9 @@ def _kind(branch: str) -> str:
 @cache
 def error_rows() -> Mapping[str, Mapping[str, Any]]:
     """The rows of error-rows.yaml by their names."""
-    rows: dict[str, Any] = yaml.safe_load(files("unitask_contract").joinpath("error-rows.yaml").read_text("utf-8"))
+    rows: dict[str, Any] = yaml.safe_load(
+        files("unitask_contract.coverage").joinpath("error-rows.yaml").read_text("utf-8")
+    )
     return rows
 
 

@@ -14,12 +14,11 @@ from functools import cache
 from typing import Any
 
 from unitask._core.pricing import CREDITS_PER_USD, estimate
-
-from . import bundle
-from .checks import rows_of
-from .contradictions import Place, Rule, below, parts, rules
-from .inputs import NAMES, file_of, least_input
-from .provider import LeftOut, Provider, answered, look, unmeasured, until_done
+from unitask_contract import bundle
+from unitask_contract.checks.asking import UPLOAD, answered, look, rows, until_done
+from unitask_contract.inputs import NAMES, file_of, least_input
+from unitask_contract.patches.contradictions import Place, Rule, below, parts, rules
+from unitask_contract.provider import LeftOut, Provider, unmeasured
 
 MISSING_EXTRA = "pip install"  # what the sandbox says of an engine that is not installed
 
@@ -95,10 +94,10 @@ def check_listed(provider: Provider, name: str) -> None:
     """The task is in the history."""
     task_id = _created(provider, name)["task_id"]
     for page in range(1, 20):
-        rows = rows_of(provider, page=page, page_size=100)
-        if any(row["task_id"] == task_id for row in rows):
+        found = rows(provider, page=page, page_size=100)
+        if any(row["task_id"] == task_id for row in found):
             return
-        if len(rows) < 100:
+        if len(found) < 100:
             break
     raise AssertionError(f"task {task_id} is not in the history")
 
@@ -145,9 +144,7 @@ def _body(provider: Provider, name: str) -> dict[str, Any]:
 def _uploaded(provider: Provider, kind: str) -> str:
     def upload() -> str:
         encoded = base64.b64encode(file_of(kind)).decode()
-        answer = provider.request(
-            "POST", "/api/ephemeral_resource", json={"file_name": NAMES[kind], "file_data": encoded}
-        )
+        answer = provider.request("POST", UPLOAD, json={"file_name": NAMES[kind], "file_data": encoded})
         if answer.status_code != 200:
             raise LeftOut(f"it needs a file, and an upload is HTTP {answer.status_code} here: {answer.text[:200]}")
         url: str = answer.json()["data"]["url"]

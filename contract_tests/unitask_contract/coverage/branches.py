@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any, cast
 
-from . import bundle
-from .bundle import Rule
+from unitask_contract import bundle
+from unitask_contract.bundle import Rule
 
 Taken = list[str]
 

@@ -15,10 +15,9 @@ from functools import cache
 from typing import Any, cast
 
 from jsonschema import Draft202012Validator
-
-from . import bundle
-from .bundle import fields, items
-from .contradictions import (
+from unitask_contract import bundle
+from unitask_contract.bundle import fields, items
+from unitask_contract.patches.contradictions import (
     NEWS,
     Finding,
     Path,
@@ -33,7 +32,7 @@ from .contradictions import (
     rules,
     schema_of,
 )
-from .scenarios import TASK_ID
+from unitask_contract.scenarios import TASK_ID
 
 REMOVED = "removed"
 LONGEST_WORD = 40

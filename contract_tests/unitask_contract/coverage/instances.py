@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any, cast
 
-from . import bundle
-from .branches import TYPES, canonical
-from .bundle import Rule
-from .inputs import least, least_object, least_of_kind
+from unitask_contract import bundle
+from unitask_contract.bundle import Rule
+from unitask_contract.coverage.branches import TYPES, canonical
+from unitask_contract.inputs import least, least_object, least_of_kind
 
 ANYTHING: tuple[Any, ...] = ("x", 7, 0.5, True, None, ["x"], {"x": "x"})
 OWN_FIELD = "x_own"

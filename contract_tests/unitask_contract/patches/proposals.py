@@ -20,12 +20,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from . import bundle
-from .bundle import fields
-from .contradictions import NEWS, Finding, findings, kind_of, pointer, schema_of
-from .exchange import Exchange
-from .redaction import key_of, redacted, redacted_path
-from .widening import OBSERVED, Spec, Unchangeable, widen
+from unitask_contract import bundle
+from unitask_contract.bundle import fields
+from unitask_contract.exchange import Exchange
+from unitask_contract.patches.contradictions import NEWS, Finding, findings, kind_of, pointer, schema_of
+from unitask_contract.patches.redaction import key_of, redacted, redacted_path
+from unitask_contract.patches.widening import OBSERVED, Spec, Unchangeable, widen
 
 MOST_EDITS = 100  # for one body
 SHOWN = 200  # characters of what came, and of what the spec says
@@ -82,9 +82,9 @@ class Difference:
 
 def spec_folder() -> Path:
     """The hand-written spec: of the checkout that this module lies in, else the copy in the wheel."""
-    here = Path(__file__).resolve().parent
-    beside = here.parents[1] / "spec"
-    return beside if (beside / "sources.yaml").is_file() else here / "spec"
+    package = Path(__file__).resolve().parents[1]
+    beside = package.parents[1] / "spec"
+    return beside if (beside / "sources.yaml").is_file() else package / "spec"
 
 
 def differences(exchanges: Iterable[Exchange], notifications: Iterable[Any] = ()) -> list[Difference]:

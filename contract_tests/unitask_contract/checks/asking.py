@@ -1,0 +1,95 @@
+"""What the checks ask of a provider, and read of its answers."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from unitask_contract.provider import LOOK_EVERY, Inside, LeftOut, Provider
+from unitask_sandbox import samples
+
+BLANK = base64.b64decode(  # a grey picture of 64 x 64 pixels
+    "iVBORw0KGgoAAAANSUhEUgAAAEAAAABACAAAAACPAi4CAAAAK0lEQVR42u3MMREAAAgEoNfkRjeEmwcBqMlNRyAQCAQCgUAgEAgEAsHzYAFAdAEArKmlZAAAAABJRU5ErkJggg=="
+)
+HISTORY = "/api/open/tasks/histories"
+UPLOAD = "/api/ephemeral_resource"
+CHAT = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Say one word."}]}
+DRAWING = {"model": "Qubico/flux1-schnell", "task_type": "txt2img", "input": {"prompt": "a fox"}}  # next to no cost
+ENDPOINT, SECRET = "https://me.test/hook", "the secret of the creates"
+WITH_WEBHOOK = {**DRAWING, "config": {"webhook_config": {"endpoint": ENDPOINT, "secret": SECRET}}}
+DONE = ("completed", "failed", "cancelled", "canceled")
+
+
+def inside_of(provider: Provider) -> Inside:
+    """What only a provider in-process has.
+
+    Raises:
+        LeftOut: This one is somewhere else.
+    """
+    if provider.inside is None:
+        raise LeftOut("it is held in-process alone")
+    return provider.inside
+
+
+def face_swap(**pictures: str) -> dict[str, Any]:
+    """The body of a face swap of two portraits, or with other pictures in their places."""
+    portraits = {"target_image": samples.ASTRONAUT, "swap_image": samples.GRACE_HOPPER}
+    encoded = {name: base64.b64encode(path.read_bytes()).decode() for name, path in portraits.items()}
+    return {"model": "Qubico/image-toolkit", "task_type": "face-swap", "input": {**encoded, **pictures}}
+
+
+def file(name: str = "a.png", content: bytes = BLANK) -> dict[str, str]:
+    """The body of an upload."""
+    return {"file_name": name, "file_data": base64.b64encode(content).decode()}
+
+
+def answered(provider: Provider, method: str, path: str, **request: Any) -> dict[str, Any]:
+    """The data of an answer, which must be one of success."""
+    answer = provider.request(method, path, **request)
+    assert answer.status_code == 200, answer.text
+    data: dict[str, Any] = answer.json()["data"]
+    return data
+
+
+def create(provider: Provider, body: dict[str, Any] = DRAWING) -> dict[str, Any]:
+    """Create a task; it is as the answer shows it."""
+    return answered(provider, "POST", "/api/v1/task", json=body)
+
+
+def look(provider: Provider, task_id: str) -> dict[str, Any]:
+    """A task as it stands."""
+    return answered(provider, "GET", f"/api/v1/task/{task_id}")
+
+
+def until_done(provider: Provider, task_id: str) -> dict[str, Any]:
+    """The task once it has ended."""
+    for number in range(provider.looks):
+        task = look(provider, task_id)
+        if str(task["status"]).casefold() in DONE:
+            return task
+        provider.advance(min(LOOK_EVERY, 0.05 * 2**number))
+    raise AssertionError(f"task {task_id} is not done after {provider.looks} looks")
+
+
+def cancel(provider: Provider, task_id: str) -> None:
+    """Cancel a task that has just been created, if it is still pending.
+
+    Raises:
+        LeftOut: The provider was faster.
+    """
+    answer = provider.request("DELETE", f"/api/v1/task/{task_id}")
+    if answer.status_code != 200 and provider.inside is None:
+        status = str(look(provider, task_id)["status"]).casefold()
+        if status not in ("pending", "staged"):
+            raise LeftOut(f"the task was {status} before it could be cancelled")
+    assert answer.status_code == 200, answer.text
+
+
+def history(provider: Provider, **query: Any) -> dict[str, Any]:
+    """A page of the history."""
+    return answered(provider, "GET", HISTORY, params=query)
+
+
+def rows(provider: Provider, **query: Any) -> list[dict[str, Any]]:
+    """The rows of a page of the history."""
+    return history(provider, **query)["data"] or []

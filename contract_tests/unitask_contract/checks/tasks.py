@@ -1,0 +1,166 @@
+"""What becomes of a task: created, refused, done, failed, cancelled; and what the provider tells of its end."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable
+from typing import Any
+
+from unitask_contract import bundle
+from unitask_contract.checks.asking import (
+    BLANK,
+    DRAWING,
+    ENDPOINT,
+    HISTORY,
+    SECRET,
+    UPLOAD,
+    WITH_WEBHOOK,
+    cancel,
+    create,
+    face_swap,
+    file,
+    inside_of,
+    look,
+    until_done,
+)
+from unitask_contract.provider import Provider
+
+
+def check_face_swap(provider: Provider) -> None:
+    """A face swap of two portraits is accepted, done, paid at its price, and its output is a picture."""
+    task = create(provider, face_swap())
+    task = until_done(provider, task["task_id"])
+    meta = task["meta"]
+    entry = bundle.entries()["FaceSwap"]
+    assert task["status"] == "completed", task
+    assert "image_url" in task["output"], task
+    picture = provider.http.get(task["output"]["image_url"])
+    assert picture.status_code == 200, picture
+    assert picture.headers["content-type"].startswith("image/"), picture.headers
+    assert "0001" < meta["created_at"] <= meta["started_at"] <= meta["ended_at"], meta
+    assert meta["usage"]["consume"] == round(entry["price"]["usd"] * 1e7), meta
+
+
+def check_no_face(provider: Provider) -> None:
+    """A picture without a face is accepted; the task ends failed, says so, and costs nothing."""
+    blank = base64.b64encode(BLANK).decode()
+    task = until_done(provider, create(provider, face_swap(target_image=blank))["task_id"])
+    assert task["status"] == "failed", task
+    assert "no face found in the image" in str(task["error"]), task
+    assert task["meta"]["usage"]["consume"] == 0, task
+
+
+def check_echo(provider: Provider) -> None:
+    """A create and each look show the same task, with the model, the task type and the config that were sent."""
+    created = create(provider, WITH_WEBHOOK)
+    for task in (created, look(provider, created["task_id"])):
+        assert task["task_id"] == created["task_id"], task
+        assert (task["model"], task["task_type"]) == (DRAWING["model"], DRAWING["task_type"]), task
+        assert task["config"]["webhook_config"]["endpoint"] == ENDPOINT, task
+
+
+def check_end(provider: Provider) -> None:
+    """A completed task has no error, and each address in its output leads to a file."""
+    task = until_done(provider, create(provider)["task_id"])
+    urls = [value for value in task["output"].values() if str(value).startswith("http")]
+    assert (task["status"], task["error"]["code"]) == ("completed", 0), task
+    assert urls, task
+    for url in urls:
+        assert provider.http.get(url).status_code == 200, url
+
+
+def check_bad_requests(provider: Provider) -> None:
+    """A request that lacks something, or names something that is not there, is refused with an envelope."""
+    bodies: tuple[Any, ...] = (
+        {},
+        {**face_swap(), "input": {}},
+        {**face_swap(), "model": "nobody/nothing"},
+        {**face_swap(), "input": None},
+        [],
+    )
+    answers = [provider.request("POST", "/api/v1/task", json=body) for body in bodies]
+    queries: tuple[dict[str, str], ...] = ({}, {"created_before": "-1"}, {"created_before": "soon"})
+    answers += [provider.request("DELETE", "/api/v1/tasks", params=query) for query in queries]
+    answers += [provider.request(method, "/api/v1/task/no-such-task") for method in ("GET", "DELETE")]
+    answers += [provider.request("GET", HISTORY, params={"page_size": "101"})]
+    answers += [provider.request("POST", UPLOAD, json=body) for body in ({}, file("a.exe"))]
+    for answer in answers:
+        assert 400 <= answer.status_code < 500, (answer.request.url, answer)
+        assert answer.headers["content-type"] == "application/json", answer.text
+        assert bundle.allows("ErrorEnvelope", answer.json()), answer.text
+
+
+def check_refusals(provider: Provider) -> None:
+    """A refusal repeats its HTTP status as code, and says in words what is wrong."""
+    answers = [provider.request("POST", "/api/v1/task", json={}), provider.request("GET", "/api/v1/task/no-such-task")]
+    for answer in answers:
+        body = answer.json()
+        assert body["code"] == answer.status_code, body
+        assert body["message"].strip(), body
+
+
+def check_cancel(provider: Provider) -> None:
+    """A pending task can be cancelled, and is done then; one that is done cannot."""
+    pending = create(provider)["task_id"]
+    cancel(provider, pending)
+    assert look(provider, pending)["status"] in ("cancelled", "canceled", "failed")
+    done = until_done(provider, create(provider)["task_id"])["task_id"]
+    answer = provider.request("DELETE", f"/api/v1/task/{done}")
+    assert 400 <= answer.status_code < 500, answer
+
+
+def check_cancel_many(provider: Provider) -> None:
+    """Cancelling many ends pending tasks of the model that were created before the time, and no others."""
+    inside_of(provider)  # elsewhere there may be tasks that are not ours
+    task_id, now = create(provider)["task_id"], int(time.time())
+    for query, status in (
+        ({"created_before": now - 3600, "model": "all"}, "pending"),
+        ({"created_before": now + 3600, "model": "kling"}, "pending"),
+        ({"created_before": now + 3600, "model": "all"}, "cancelled"),
+    ):
+        assert provider.request("DELETE", "/api/v1/tasks", params=query).status_code == 200, query
+        assert look(provider, task_id)["status"] == status, query
+
+
+def check_webhook(provider: Provider) -> None:
+    """The endpoint is told of the end once, as {timestamp, data}, with the secret, and data as a look shows it."""
+    inside = inside_of(provider)
+    task_id = create(provider, WITH_WEBHOOK)["task_id"]
+    for _ in range(4):
+        provider.advance(0)
+        inside.later += 60
+    told = inside.told_of(task_id)
+    assert len(told) == 1, told
+    ((headers, body),) = told
+    seen = look(provider, task_id)
+    assert body.keys() == {"timestamp", "data"}, body
+    assert (body["data"]["status"], body["data"]["output"]) == (seen["status"], seen["output"]), body
+    assert headers.get("x-webhook-secret") == SECRET, headers
+
+
+def check_webhook_that_is_not_taken(provider: Provider) -> None:
+    """It is sent again after some seconds, three times in all."""
+    inside = inside_of(provider)
+    inside.answers = [500] * 9
+    task_id = create(provider, WITH_WEBHOOK)["task_id"]
+    for _ in range(9):
+        provider.advance(0)
+        inside.later += 5
+    told = inside.told_of(task_id)
+    inside.answers.clear()
+    assert len(told) == 3, told
+
+
+CHECKS: tuple[Callable[[Provider], None], ...] = (
+    check_face_swap,
+    check_no_face,
+    check_echo,
+    check_end,
+    check_bad_requests,
+    check_refusals,
+    check_cancel,
+    check_cancel_many,
+    check_webhook,
+    check_webhook_that_is_not_taken,
+)
