@@ -70,6 +70,13 @@ class Finding:
     names: tuple[str, ...] = ()
     reference: Place | None = None
 
+    @property
+    def edited(self) -> Place:
+        """Where the spec is to be changed: another type at the reference, so that the component stays what it is."""
+        if self.keyword == "type" and self.reference and self.reference.component:
+            return self.reference
+        return self.place  # the catalogue refers to outputs by their names
+
 
 def pointer(path: Path) -> str:
     """A path as text; the numbers in lists are stars."""
