@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from unitask_contract import provider, runner
 from unitask_contract.checks import task_types
+from unitask_contract.checks.asking import create
 from unitask_sandbox.defects import DEFECTS
 from unitask_sandbox.engines import ENGINES
 
@@ -38,6 +39,15 @@ def test_provider_keeps_its_promise(check: runner.Check, subject: provider.Provi
         check.run(subject)
     except provider.LeftOut as reason:
         pytest.skip(str(reason))
+
+
+def test_price_is_found_in_any_balance() -> None:
+    """What was spent is read off two balances as they are written; as floats they differ by another last digit here."""
+    (check,) = runner.chosen(["account"])
+    with provider.sandbox() as rich:
+        for _ in range(5):
+            create(rich)
+        assert runner.made(rich, check).outcome is runner.Outcome.KEPT
 
 
 # A check that finds each defect, the quickest of those, and the task type if it is made for one; `make score` tells
