@@ -55,6 +55,8 @@ def main(arguments: list[str]) -> int:
         return _run(parser().parse_args(arguments))
     except CannotRun as error:
         print(f"unitask contract: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("unitask contract: interrupted before anything was checked", file=sys.stderr)
     except Exception:
         traceback.print_exc()
         print("unitask contract: this is a fault of unitask, and says nothing of the provider", file=sys.stderr)

@@ -77,6 +77,25 @@ class Exchange:
 def read_json(body: bytes) -> Any:
     """A body read as JSON; None when it is none, or nested too deep to be read."""
     try:
-        return json.loads(body)
+        return strictly(body)
     except (ValueError, RecursionError):
         return None
+
+
+def strictly(body: bytes) -> Any:
+    """A body read as JSON, which has neither NaN nor Infinity.
+
+    Raises:
+        ValueError: It is no JSON.
+        RecursionError: It is nested too deep.
+    """
+    return json.loads(body, parse_constant=_no_constant)
+
+
+def _no_constant(word: str) -> Any:
+    raise ValueError(f"{word} is no JSON")
+
+
+def shortened(text: str, letters: int) -> str:
+    """A text of so many letters at most, with a sign that something is left out."""
+    return text if len(text) <= letters else f"{text[:letters]}..."

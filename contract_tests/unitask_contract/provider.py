@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -26,10 +26,17 @@ from unitask_sandbox import Settings, create_app
 
 CHAT_USD = 0.001  # held for a chat of a word; its true price is far below
 LOOK_EVERY = 3.0  # seconds; the first looks at a task come sooner
+ANSWER_WITHIN = 60.0  # seconds for a whole answer
+TRIES = 6  # of a request that is refused for the rate
+LONGEST_PAUSE = 30.0  # seconds between them
 
 
 class LeftOut(Exception):
     """A check cannot be made here; the message says why."""
+
+
+class Limited(Exception):
+    """The provider goes on to refuse for the rate, however long one waits."""
 
 
 class CannotRun(Exception):
@@ -134,14 +141,37 @@ class Provider:
 
         Raises:
             LeftOut: It is a create whose price is beyond the money limit.
+            Limited: It is refused for the rate again and again.
         """
         held = self.money.held_usd
         if method == "POST" and key == "":
             self.money.hold(*_price(path, more.get("json")))
-        answer = self.http.request(method, path, headers={} if key is None else self.headers(key), **more)
-        if 400 <= answer.status_code < 500:
-            self.money.held_usd = held  # nothing was accepted
-        self.exchanges.append(self.exchange(answer.request, answer))
+        headers = {} if key is None else self.headers(key)
+
+        def send() -> httpx.Response:
+            answer = self.http.request(method, path, headers=headers, **more)
+            if 400 <= answer.status_code < 500:
+                self.money.held_usd = held  # nothing was accepted
+            self.exchanges.append(self.exchange(answer.request, answer))
+            return answer
+
+        answer: httpx.Response = self.patiently(send)
+        return answer
+
+    def patiently(self, send: Callable[[], Any]) -> Any:
+        """An answer that is no refusal for the rate (HTTP 429): what is refused so was not done, and is sent again.
+
+        Raises:
+            Limited: It is refused for the rate again and again.
+        """
+        answer = send()
+        for _ in range(TRIES - 1):
+            if answer.status_code != 429:
+                break
+            self.advance(_pause(_header(answer, "retry-after")))
+            answer = send()
+        if answer.status_code == 429:
+            raise Limited(f"HTTP 429 to {answer.request.method} {answer.request.url} {TRIES} times, with pauses")
         return answer
 
     def headers(self, key: str = "") -> dict[str, str]:
@@ -154,9 +184,19 @@ class Provider:
         path = url.path.removeprefix(self.http.base_url.path.rstrip("/"))
         sent: Any = request.content if isinstance(request, httpx.Request) else request.body or b""
         sent = sent.encode() if isinstance(sent, str) else sent
-        content_type = answer.headers.get("content-type", "")
-        kind = str(cast("list[str]", content_type)[0] if isinstance(content_type, list) else content_type)
+        kind = _header(answer, "content-type")
         return Exchange(request.method, path, sent, answer.status_code, answer.content, kind, url.query)
+
+
+def _header(answer: Any, name: str) -> str:
+    """A header of an answer of httpx or of schemathesis; empty: there is none."""
+    value = answer.headers.get(name, "")
+    return str(cast("list[str]", value)[0] if isinstance(value, list) else value)
+
+
+def _pause(retry_after: str) -> float:
+    """Seconds to wait; the form with a date counts as none said."""
+    return min(LONGEST_PAUSE, max(1.0, float(retry_after))) if retry_after.isdigit() else 1.0
 
 
 def _price(path: str, body: Any) -> tuple[str, float | None]:
@@ -218,11 +258,35 @@ def remote(
     _check_address(base_url)
     schema: Any = schemathesis.openapi.from_dict({**provider_view(legacy=False), "servers": [{"url": base_url}]})
     schema.config.base_url = base_url
-    with httpx.Client(base_url=base_url, timeout=60.0) as http:
+    within = max(1.0, min(ANSWER_WITHIN, timeout))
+    schema.config.request_timeout = within
+
+    def hold(answer: httpx.Response) -> None:
+        answer.stream = Timed(cast("httpx.SyncByteStream", answer.stream), within)
+
+    with httpx.Client(base_url=base_url, timeout=within, event_hooks={"response": [hold]}) as http:
         looks = 6 + math.ceil(timeout / LOOK_EVERY)
         subject = Provider(http, schema, key, time.sleep, looks=looks, seed=seed, money=money)
         _greet(subject, base_url)
         yield subject
+
+
+@dataclass
+class Timed(httpx.SyncByteStream):
+    """A body that may not go on for longer than so many seconds, however slowly it keeps coming."""
+
+    stream: httpx.SyncByteStream
+    within: float
+
+    def __iter__(self) -> Iterator[bytes]:
+        ends = time.monotonic() + self.within
+        for part in self.stream:
+            if time.monotonic() >= ends:
+                raise httpx.ReadTimeout(f"the answer had no end after {self.within:g} s")
+            yield part
+
+    def close(self) -> None:
+        self.stream.close()
 
 
 def _check_address(base_url: str) -> None:
@@ -237,8 +301,19 @@ def _check_address(base_url: str) -> None:
 def _greet(subject: Provider, base_url: str) -> None:
     try:
         answer = subject.request("GET", "/account/info")
+    except httpx.TimeoutException:
+        raise CannotRun(
+            f"{base_url} did not answer in {subject.http.timeout.read:g} s; is the address right?"
+        ) from None
     except httpx.TransportError as error:
         raise CannotRun(f"nobody answers at {base_url} ({error}); is the address right?") from None
+    except httpx.DecodingError as error:
+        raise CannotRun(f"the answer of {base_url} cannot be decoded ({error}); what stands in front of it?") from None
+    except Limited as error:
+        raise CannotRun(str(error)) from None
+    if answer.has_redirect_location:
+        place = answer.headers["location"].partition("?")[0]
+        raise CannotRun(f"{base_url} sends every caller on to {place}; give the address of the API itself")
     if answer.status_code == 401:
         raise CannotRun(f"{base_url} refuses the key; give a right one in UNITASK_API_KEY or with --key")
 

@@ -5,21 +5,28 @@ from __future__ import annotations
 import re
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import httpx
+from hypothesis.errors import Flaky
 from unitask_contract import bundle
 from unitask_contract.checks import account, beside, drawn, task_types, tasks
-from unitask_contract.provider import LeftOut, Provider
+from unitask_contract.exchange import Exchange, shortened
+from unitask_contract.provider import LeftOut, Limited, Provider
 
 GENERAL = "general"
-LONGEST = 600  # letters of a detail
-_BROKEN = (AssertionError, BaseExceptionGroup, LookupError, TypeError, ValueError, AttributeError)
+LONGEST = 1200  # letters of a detail
+ANSWERED = 300  # letters of an answer in it
+ASSERTED = "assert "
+_BROKEN = (AssertionError, LookupError, TypeError, ValueError, AttributeError)
 """What a check raises when an answer is not what was promised; the last four come of reading one that is not."""
+_UNUSABLE = (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.DecodingError, httpx.TooManyRedirects)
+"""What httpx raises for an answer that cannot be decoded, and for an address in one that is none."""
+_NO_ANSWER = (httpx.TransportError, OSError, Limited)  # what the checks that draw raise is an OSError
 
 
 class Outcome(StrEnum):
@@ -110,10 +117,12 @@ def run(provider: Provider, families: tuple[str, ...] = (), only: tuple[Check, .
 
 def made(provider: Provider, check: Check, name: str = "") -> Result:
     """What comes of one check, for a task type or for the whole provider."""
-    started = time.perf_counter()
+    started, before = time.perf_counter(), len(provider.exchanges)
     outcome, detail = _outcome(provider, check, name)
+    if outcome is Outcome.BROKEN and not detail.startswith(ASSERTED):
+        detail += _last_answer(provider.exchanges[before:], provider.key)
     family = bundle.entries()[name]["family"] if name else GENERAL
-    detail = _scrubbed(detail, provider.key)[:LONGEST]
+    detail = shortened(_scrubbed(detail, provider.key), LONGEST)
     return Result(check, family, name, outcome, detail, time.perf_counter() - started)
 
 
@@ -122,23 +131,57 @@ def _outcome(provider: Provider, check: Check, name: str) -> tuple[Outcome, str]
         check.run(provider, *([name] if name else []))
     except LeftOut as reason:
         return Outcome.LEFT_OUT, str(reason)
-    except httpx.TransportError as error:
-        return Outcome.NOT_RUN, f"{type(error).__name__}: {error}"
-    except _BROKEN as error:
-        return Outcome.BROKEN, _told(error)
+    except (Exception, BaseExceptionGroup) as raised:
+        return _failure(_first(raised))
     return Outcome.KEPT, ""
 
 
-def _told(raised: BaseException) -> str:
-    """What was asserted and what was seen; of random requests, the first that was answered wrongly."""
-    error = raised
-    while isinstance(error, BaseExceptionGroup):
-        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
-    if type(error) is not AssertionError:
-        return f"{type(error).__name__}: {error}"
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).parent == _HERE]
+def _first(raised: BaseException) -> BaseException:
+    """Of random requests, what came of the first that was answered wrongly."""
+    while isinstance(raised, BaseExceptionGroup):
+        raised = cast("BaseExceptionGroup[BaseException]", raised).exceptions[0]
+    return raised
+
+
+def _failure(error: BaseException) -> tuple[Outcome, str]:
+    if isinstance(error, _UNUSABLE):
+        return Outcome.BROKEN, _asked(error)
+    if isinstance(error, _NO_ANSWER):
+        return Outcome.NOT_RUN, _asked(error)
+    if isinstance(error, Flaky):
+        return Outcome.NOT_RUN, "the same requests were answered otherwise the second time, so nothing can be said"
+    if isinstance(error, _BROKEN):
+        return Outcome.BROKEN, _told(error)
+    return Outcome.NOT_RUN, f"a fault of unitask, which says nothing of the provider: {_told(error)}"
+
+
+def _asked(error: BaseException) -> str:
+    """What was raised, and for which request."""
+    try:
+        request: Any = getattr(error, "request", None)
+    except RuntimeError:  # httpx knows of none
+        request = None
+    asked = f" ({request.method} {request.url})" if request is not None else ""
+    return f"{type(error).__name__}: {error}{asked}"
+
+
+def _told(error: BaseException) -> str:
+    """What was asserted and what was seen."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _CHECKS in Path(frame.filename).parents]
     line = str(frames[-1].line) if frames else ""
-    return f"{line if line.startswith('assert') else ''}\n{error}".strip()
+    if type(error) is AssertionError:
+        return f"{line if line.startswith(ASSERTED) else ''}\n{error}".strip()
+    return f"{'' if isinstance(error, AssertionError) else line}\n{type(error).__name__}: {error}".strip()
+
+
+def _last_answer(exchanges: Sequence[Exchange], key: str) -> str:
+    """The last answer, since it mostly is the one that could not be read."""
+    if not exchanges:
+        return ""
+    last = exchanges[-1]
+    text = shortened(_scrubbed(last.content.decode(errors="replace"), key), ANSWERED) or "an empty body"
+    kind = f", {last.content_type}" if last.content_type else ""
+    return f"\nthe last answer, to {last.method} {last.path}: HTTP {last.status}{kind}: {text}"
 
 
 def _scrubbed(text: str, key: str) -> str:
@@ -146,6 +189,6 @@ def _scrubbed(text: str, key: str) -> str:
     return _SIGNATURE.sub("?...", _EMAIL.sub("(e-mail)", text.replace(key, "(the key)")))
 
 
-_HERE = Path(__file__).parent
+_CHECKS = Path(__file__).with_name("checks")
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+")
 _SIGNATURE = re.compile(r"\?[^\s'\"<>]*=[^\s'\"<>]*")

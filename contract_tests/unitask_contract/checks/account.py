@@ -22,6 +22,7 @@ from unitask_contract.checks.asking import (
     is_done,
     look,
     rows,
+    shown,
     until_done,
 )
 from unitask_contract.provider import LeftOut, Provider
@@ -49,7 +50,7 @@ def check_keys(provider: Provider) -> None:
     for key in (None, "wrong"):
         for method, path, body in requests:
             answer = provider.request(method, path, key, json=body)
-            assert answer.status_code == 401, (method, path, answer)
+            assert answer.status_code == 401, f"with {'no' if key is None else 'a wrong'} key: {shown(answer)}"
 
 
 def check_accounts_are_apart(provider: Provider) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import httpx
+from unitask_contract.exchange import shortened
 from unitask_contract.provider import LOOK_EVERY, Inside, LeftOut, Provider
 from unitask_sandbox import samples
 
@@ -17,6 +19,7 @@ CHAT = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Say on
 DRAWING = {"model": "Qubico/flux1-schnell", "task_type": "txt2img", "input": {"prompt": "a fox"}}  # next to no cost
 ENDPOINT, SECRET = "https://me.test/hook", "the secret of the creates"
 WITH_WEBHOOK = {**DRAWING, "config": {"webhook_config": {"endpoint": ENDPOINT, "secret": SECRET}}}
+SENT = 200  # letters of a request that are shown
 DONE = ("completed", "failed", "cancelled", "canceled")
 
 
@@ -46,9 +49,21 @@ def file(name: str = "a.png", content: bytes = BLANK) -> dict[str, str]:
 def answered(provider: Provider, method: str, path: str, **request: Any) -> dict[str, Any]:
     """The data of an answer, which must be one of success."""
     answer = provider.request(method, path, **request)
-    assert answer.status_code == 200, answer.text
+    assert answer.status_code == 200, shown(answer)
     data: dict[str, Any] = answer.json()["data"]
     return data
+
+
+def shown(answer: httpx.Response) -> str:
+    """What was asked, and what came."""
+    sent = answer.request.content.decode(errors="replace")
+    asked = f"{answer.request.method} {answer.request.url}{f' of {shortened(sent, SENT)}' if sent else ''}"
+    return f"HTTP {answer.status_code} to {asked}: {answer.text or 'an empty body'}"
+
+
+def status_of(task: dict[str, Any]) -> str:
+    """The status word of a task in small letters: the pages write it large, too."""
+    return str(task["status"]).casefold()
 
 
 def create(provider: Provider, body: dict[str, Any] = DRAWING) -> dict[str, Any]:
@@ -63,7 +78,7 @@ def look(provider: Provider, task_id: str) -> dict[str, Any]:
 
 def is_done(task: dict[str, Any]) -> bool:
     """Whether a task has ended, as it is shown."""
-    return str(task["status"]).casefold() in DONE
+    return status_of(task) in DONE
 
 
 def until_done(provider: Provider, task_id: str) -> dict[str, Any]:
@@ -84,10 +99,10 @@ def cancel(provider: Provider, task_id: str) -> None:
     """
     answer = provider.request("DELETE", f"/api/v1/task/{task_id}")
     if answer.status_code != 200 and provider.inside is None:
-        status = str(look(provider, task_id)["status"]).casefold()
+        status = status_of(look(provider, task_id))
         if status not in ("pending", "staged"):
             raise LeftOut(f"the task was {status} before it could be cancelled")
-    assert answer.status_code == 200, answer.text
+    assert answer.status_code == 200, shown(answer)
 
 
 def history(provider: Provider, **query: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import base64
 import json
 from collections.abc import Callable
 
-from unitask_contract.checks.asking import CHAT, UPLOAD, create, face_swap, file, until_done
+from unitask_contract.checks.asking import CHAT, UPLOAD, create, face_swap, file, shown, status_of, until_done
 from unitask_contract.provider import Provider
 from unitask_sandbox import samples
 
@@ -18,11 +18,11 @@ def check_upload(provider: Provider) -> None:
     """An uploaded file comes back byte for byte, without a key, and can be the input of a task."""
     portrait = samples.ASTRONAUT.read_bytes()
     uploaded = provider.request("POST", UPLOAD, json=file("a.png", portrait))
-    assert uploaded.status_code == 200, uploaded.text
+    assert uploaded.status_code == 200, shown(uploaded)
     url = uploaded.json()["data"]["url"]
     assert provider.http.get(url).content == portrait
     task = until_done(provider, create(provider, face_swap(target_image=url))["task_id"])
-    assert task["status"] == "completed", task
+    assert status_of(task) == "completed", task
 
 
 def check_chat(provider: Provider) -> None:

@@ -45,6 +45,9 @@ def check_every_sequence(provider: Provider, examples: int = 15) -> None:
         def get_call_kwargs(self, case: Any) -> dict[str, Any]:
             return {"headers": provider.headers()}
 
+        def call(self, case: Any, **more: Any) -> Any:
+            return provider.patiently(lambda: case.call(**more))
+
         def validate_response(self, response: Any, case: Any, **more: Any) -> None:
             provider.drawn.append(provider.exchange(response.request, response))
             case.validate_response(response, excluded_checks=_checks(LEFT_OUT_OF_SEQUENCES), **more)
@@ -64,7 +67,7 @@ def _hold(provider: Provider, strategy: Any, examples: int) -> None:
     @_settings(examples)
     @given(case=strategy)
     def hold(case: Any) -> None:
-        response = case.call(headers=provider.headers())
+        response = provider.patiently(lambda: case.call(headers=provider.headers()))
         provider.drawn.append(provider.exchange(response.request, response))
         case.validate_response(response, headers=provider.headers(), excluded_checks=_checks(LEFT_OUT))
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from unitask._core.pricing import CREDITS_PER_USD, estimate
 from unitask_contract import bundle
-from unitask_contract.checks.asking import UPLOAD, answered, look, rows, until_done
+from unitask_contract.checks.asking import UPLOAD, answered, look, rows, shown, status_of, until_done
 from unitask_contract.inputs import NAMES, file_of, least_input
 from unitask_contract.patches.contradictions import Place, Rule, below, parts, rules
 from unitask_contract.provider import LeftOut, Provider, unmeasured
@@ -40,8 +40,8 @@ def check_refused(provider: Provider, name: str) -> None:
         raise LeftOut("nothing is required")
     del body["input"][needed[0]]
     answer = provider.request("POST", "/api/v1/task", json=body)
-    assert 400 <= answer.status_code < 500, f"HTTP {answer.status_code}: {answer.text}"
-    assert bundle.allows("ErrorEnvelope", answer.json()), answer.text
+    assert 400 <= answer.status_code < 500, shown(answer)
+    assert bundle.allows("ErrorEnvelope", answer.json()), shown(answer)
 
 
 def check_accepted(provider: Provider, name: str) -> None:
@@ -61,7 +61,7 @@ def check_ended(provider: Provider, name: str) -> None:
     """The task ends: completed without an error, or failed with a reason and at no cost."""
     task = _ended(provider, name)
     error: dict[str, Any] = task["error"] or {}
-    if task["status"].casefold() == "completed":
+    if status_of(task) == "completed":
         assert not error.get("code"), task
     else:
         assert error.get("message") or error.get("raw_message"), task
@@ -146,7 +146,7 @@ def _uploaded(provider: Provider, kind: str) -> str:
         encoded = base64.b64encode(file_of(kind)).decode()
         answer = provider.request("POST", UPLOAD, json={"file_name": NAMES[kind], "file_data": encoded})
         if answer.status_code != 200:
-            raise LeftOut(f"it needs a file, and an upload is HTTP {answer.status_code} here: {answer.text[:200]}")
+            raise LeftOut(f"it needs a file, and an upload is HTTP {answer.status_code} here: {answer.text}")
         url: str = answer.json()["data"]["url"]
         return url
 
@@ -175,7 +175,7 @@ def _ended(provider: Provider, name: str) -> dict[str, Any]:
 
 def _completed(provider: Provider, name: str) -> dict[str, Any]:
     task = _ended(provider, name)
-    if task["status"].casefold() != "completed":
+    if status_of(task) != "completed":
         raise LeftOut(f"the task ended {task['status']}")
     return task
 

@@ -1,0 +1,224 @@
+"""Providers that somebody else could have: whatever they answer, the run ends, and says what was wrong with what."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from socketserver import StreamRequestHandler, ThreadingTCPServer
+from threading import Thread
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis.errors import FlakyStrategyDefinition
+from unitask.cli import main
+from unitask_contract import provider, runner
+from unitask_contract.provider import Limited
+from unitask_contract.runner import Outcome, Result
+
+pytestmark = pytest.mark.contract("provider")
+
+Captured = pytest.CaptureFixture[str]
+Change = Callable[[httpx.Response], httpx.Response]
+KEY = "a-key-that-nobody-may-see-0123456789"
+PAGE = (200, {"content-type": "text/html"}, b"<html>welcome</html>")
+
+
+def checked(check: str, change: Change, *, faster: bool = False) -> Result:
+    """What comes of a check, where the sandbox's answers are changed on their way.
+
+    Args:
+        check: Its id.
+        change: What becomes of an answer.
+        faster: Whether tasks are done at once, as somewhere else.
+    """
+    with provider.sandbox(seed=1) as subject:
+        over = subject.http._transport
+
+        def handle(request: httpx.Request) -> httpx.Response:
+            answer = over.handle_request(request)
+            answer.read()
+            if faster:
+                subject.advance(0)
+            return change(answer)
+
+        subject.http = httpx.Client(transport=httpx.MockTransport(handle), base_url=subject.http.base_url)
+        subject.inside = None if faster else subject.inside
+        return runner.made(subject, *runner.chosen([check]))
+
+
+def with_status(word: Callable[[str], str]) -> Change:
+    """The status word of each task, written otherwise."""
+
+    def change(answer: httpx.Response) -> httpx.Response:
+        if not answer.headers["content-type"].startswith("application/json"):
+            return answer
+        body = answer.json()
+        if isinstance(body.get("data"), dict) and "status" in body["data"]:
+            body["data"]["status"] = word(body["data"]["status"])
+        return httpx.Response(answer.status_code, json=body)
+
+    return change
+
+
+def refusing(wanted: Callable[[int], bool], answers: list[int]) -> Change:
+    """Some answers are a refusal for the rate; each status is kept."""
+
+    def change(answer: httpx.Response) -> httpx.Response:
+        limited = wanted(len(answers))
+        answers.append(429 if limited else answer.status_code)
+        return httpx.Response(429, headers={"retry-after": "7"}, json={"code": 429}) if limited else answer
+
+    return change
+
+
+@contextmanager
+def serving(status: int, headers: dict[str, str], body: bytes) -> Iterator[str]:
+    """A server on a free port that answers everything alike, in HTTP/1.0 and without a length."""
+    head = [f"HTTP/1.0 {status} OK", *(f"{name}: {value}" for name, value in headers.items())]
+
+    class Handler(StreamRequestHandler):
+        def handle(self) -> None:
+            length = 0
+            while line := self.rfile.readline().strip().lower():
+                length = int(line.partition(b":")[2]) if line.startswith(b"content-length:") else length
+            self.rfile.read(length)
+            self.wfile.write("\r\n".join([*head, "", ""]).encode() + body)
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def run(base_url: str, *more: str) -> int:
+    """The command against a provider."""
+    return main(["contract", "--base-url", base_url, "--key", KEY, *more])
+
+
+def test_page_instead_of_an_answer_is_shown(capsys: Captured) -> None:
+    """Whoever reads the report sees what came, and to which request."""
+    with serving(*PAGE) as base_url:
+        assert run(base_url, "--checks", "account,bad_requests") == 1
+
+    said = capsys.readouterr().out
+    assert "the last answer, to GET /account/info: HTTP 200, text/html: <html>welcome</html>" in said
+    assert "assert 400 <= answer.status_code < 500" in said
+    assert f"HTTP 200 to POST {base_url}/api/v1/task of {{}}: <html>" in said
+
+
+def test_answer_that_shows_the_key_is_without_it(capsys: Captured) -> None:
+    """Not even the half of it, where an answer is cut off."""
+    for length in (runner.ANSWERED - 45, runner.ANSWERED - 30):
+        body = json.dumps({"x": "x" * length, "key": KEY}).encode()
+        with serving(200, {"content-type": "application/json"}, body) as base_url:
+            run(base_url, "--checks", "account")
+    assert KEY[:12] not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ((307, {"location": "http://elsewhere.test/account/info?a=b"}, b""), "to http://elsewhere.test/account/info;"),
+        ((200, {"content-encoding": "gzip"}, b"no gzip"), "cannot be decoded"),
+    ],
+)
+def test_address_that_is_no_provider_is_2(answer: Any, words: str, capsys: Captured) -> None:
+    """It is said what stands there instead."""
+    with serving(*answer) as base_url:
+        assert run(base_url) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_answer_that_cannot_be_decoded_is_broken() -> None:
+    """Later in a run, too."""
+    broken = checked("account", lambda _: httpx.Response(200, headers={"content-encoding": "gzip"}, content=b"no"))
+
+    assert (broken.outcome, broken.detail.partition(":")[0]) == (Outcome.BROKEN, "DecodingError")
+
+
+def test_answer_without_an_end_is_left() -> None:
+    """However slowly it goes on, nobody waits for it forever."""
+
+    class Endless(httpx.SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            while True:
+                yield b" "
+
+    with pytest.raises(httpx.ReadTimeout, match="no end"):
+        httpx.Response(200, stream=provider.Timed(Endless(), 0.0)).read()
+
+
+def test_refusal_for_the_rate_is_waited_for() -> None:
+    """A provider that limits its callers, and says how long, keeps the contract."""
+    answers: list[int] = []
+    limited = checked("echo", refusing(lambda number: number % 2 == 0, answers))
+
+    assert limited.outcome is Outcome.KEPT
+    assert answers == [429, 200, 429, 200]
+
+
+def test_refusal_for_the_rate_without_an_end_could_not_run() -> None:
+    """It says nothing of the contract."""
+    limited = checked("echo", refusing(lambda _: True, []))
+
+    assert limited.outcome is Outcome.NOT_RUN
+    assert "HTTP 429 to POST http://sandbox.test/api/v1/task" in limited.detail
+
+
+@pytest.mark.parametrize("check", ["face_swap", "no_face", "end", "cancel"])
+def test_status_word_may_be_written_large(check: str) -> None:
+    """The pages show Completed as well as completed."""
+    assert checked(check, with_status(str.title)).outcome is Outcome.KEPT
+
+
+def test_unknown_status_word_is_broken() -> None:
+    """A task whose status says nothing is never done, and the report shows it."""
+    unknown = checked("end", with_status(lambda _: "baking"))
+
+    assert unknown.outcome is Outcome.BROKEN
+    assert '"status":"baking"' in unknown.detail.replace('": "', '":"')
+
+
+def test_task_that_is_done_at_once_is_not_missed_in_hand() -> None:
+    """A provider that is faster than we can look does not break a promise."""
+    assert checked("tasks_in_hand", lambda answer: answer, faster=True).outcome is Outcome.LEFT_OUT
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome", "words"),
+    [
+        (FlakyStrategyDefinition("x"), Outcome.NOT_RUN, "answered otherwise the second time"),
+        (ExceptionGroup("x", [ConnectionResetError("gone")]), Outcome.NOT_RUN, "gone"),
+        (ExceptionGroup("x", [AssertionError("wrong")]), Outcome.BROKEN, "wrong"),
+        (httpx.UnsupportedProtocol("no http"), Outcome.BROKEN, "no http"),
+        (httpx.InvalidURL("no address"), Outcome.BROKEN, "no address"),
+        (Limited("HTTP 429"), Outcome.NOT_RUN, "HTTP 429"),
+        (RuntimeError("a bug"), Outcome.NOT_RUN, "a fault of unitask"),
+    ],
+    ids=["unsteady", "closed", "one-of-many", "no-http", "no-address", "rate", "bug"],
+)
+def test_whatever_a_check_raises_is_a_result(error: Exception, outcome: Outcome, words: str) -> None:
+    """No error of one check takes the results of the others with it."""
+
+    def check(_: provider.Provider) -> None:
+        raise error
+
+    with provider.sandbox() as subject:
+        result = runner.made(subject, runner.Check("x", "x", False, check))
+
+    assert result.outcome is outcome
+    assert words in result.detail
+
+
+def test_interruption_before_the_first_check_is_2(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    """It is said in a line."""
+
+    def interrupted(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(provider.httpx.Client, "request", interrupted)
+
+    assert run("http://127.0.0.1:1") == 2
+    assert capsys.readouterr().err == "unitask contract: interrupted before anything was checked\n"
