@@ -19,13 +19,10 @@ from unitask_contract.checks.asking import answered
 from unitask_contract.provider import Money
 from unitask_sandbox import Settings, running
 
-from .support import bundle, envelope
-
 pytestmark = pytest.mark.contract("provider")
 
 KEY = "a-key-that-nobody-may-see-0123456789"
 Captured = pytest.CaptureFixture[str]
-CONTRADICTION = envelope("completed", output={"image_url": 17})
 
 
 @contextmanager
@@ -105,8 +102,7 @@ def test_answer_that_contradicts_the_spec_is_a_proposed_change(capsys: Captured,
         (["--checks", "ende"], "no check ende; there are refused"),
         (["--report", "out.pdf"], "there are .html, .xml, .json, .patch"),
         (["--report", "nowhere/out.html"], "there is no folder nowhere"),
-        (["--body", "nowhere.json"], "No such file"),
-        (["--body", __file__], "it is no JSON"),
+        (["--body", __file__, "--operation", "get_acount"], "there are cancel_task, cancel_tasks"),
     ],
 )
 def test_what_cannot_be_run_is_2(arguments: list[str], words: str, capsys: Captured) -> None:
@@ -188,42 +184,6 @@ def test_run_that_leaves_out_everything_is_2(capsys: Captured) -> None:
     with somewhere() as base_url:
         assert main(["contract", "--base-url", base_url, "--max-usd", "0", "--checks", "face_swap,no_face"]) == 2
     assert "contract not run whole" in capsys.readouterr().out
-
-
-def test_recorded_bodies_that_fit_are_0(tmp_path: Path) -> None:
-    """Documented answers about tasks, webhooks included, fit what they are examples of."""
-    examples = bundle()["components"]["examples"]
-    names = [name for name, one in examples.items() if (one["x-operation"], one["x-part"]) == ("get_task", "200")]
-    bodies = {name: examples[name]["value"] for name in names}
-    bodies["notification"] = {"timestamp": 1, "data": envelope("completed")["data"]}
-    for name, body in bodies.items():
-        (tmp_path / f"{name}.json").write_text(json.dumps(body))
-
-    assert main(["contract", "--body", *map(str, tmp_path.iterdir())]) == 0
-
-
-def test_recorded_body_that_contradicts_the_spec_is_1(capsys: Captured, tmp_path: Path) -> None:
-    """It is said where, in which file, and the change of the spec that would allow it is shown."""
-    body, fits = tmp_path / "body.json", tmp_path / "fits.json"
-    body.write_text(json.dumps(CONTRADICTION))
-    fits.write_text(json.dumps(envelope("completed")))
-
-    assert main(["contract", "--body", str(body), str(fits)]) == 1
-    said = capsys.readouterr().out
-    assert f"in {body}\n" in said
-    assert "get_task 200 /data/output/image_url" in said
-    assert "+++ b/spec/tasks/faceswap.yaml" in said
-
-
-def test_body_of_another_operation_is_named(capsys: Captured, tmp_path: Path) -> None:
-    """What cannot be guessed is asked for."""
-    body = tmp_path / "body.json"
-    body.write_text(json.dumps(bundle()["components"]["examples"]["account.info.200"]["value"]))
-
-    assert main(["contract", "--body", str(body)]) == 2
-    assert "--operation" in capsys.readouterr().err
-    assert main(["contract", "--body", str(body), "--operation", "get_account_info"]) == 0
-    assert main(["contract", "--body", str(body), "--operation", "get_acount"]) == 2
 
 
 def test_every_check_has_a_promise(capsys: Captured) -> None:

@@ -6,7 +6,6 @@ Exit codes: 0 it is kept, 1 it is broken, 2 it could not be run.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import math
 import os
@@ -15,11 +14,9 @@ import sys
 import traceback
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, cast
 
-from unitask_contract import bundle, runner
+from unitask_contract import bundle, recorded, runner
 from unitask_contract.coverage.counting import GENERAL, OF_A_PROVIDER, Coverage
-from unitask_contract.exchange import Exchange
 from unitask_contract.patches.proposals import Difference, Kind, differences, proposal
 from unitask_contract.provider import CannotRun, Money, Provider, remote, sandbox
 from unitask_contract.report import FORMS, Report, text
@@ -38,13 +35,21 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--base-url", help="the provider (default: the sandbox in-process; it costs nothing)")
     made.add_argument("--key", help="its API key (else UNITASK_API_KEY)")
     made.add_argument("--max-usd", type=float, default=0.05, help="what --base-url may cost (default: 0.05)")
-    made.add_argument("--timeout", type=float, default=600.0, help="seconds that a task may take (default: 600)")
+    made.add_argument(
+        "--timeout",
+        type=float,
+        default=600.0,
+        help="seconds that a task may take (default: 600); an answer may take as long, at most 60",
+    )
     made.add_argument("--families", default="", help="only these, with commas; general: checks of the whole provider")
     made.add_argument("--checks", default="", help="only these, with commas; --list has them")
     made.add_argument("--seed", type=int, help="draw the same random requests again")
     made.add_argument("--report", action="append", default=[], type=Path, help=f"a file: {', '.join(FORMS)}")
     made.add_argument("--body", nargs="+", default=[], type=Path, help="check recorded bodies; asks no provider")
-    made.add_argument("--operation", help="what the bodies answer, such as get_task (else guessed)")
+    made.add_argument(
+        "--operation",
+        help="what the bodies answer, such as get_task, or a notification, such as receive_task (else guessed)",
+    )
     made.add_argument("--list", action="store_true", help="what is checked")
     return made
 
@@ -71,7 +76,7 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     for path in options.report:
         _check_place(path)
-    report = _of_bodies(options) if options.body else _of_provider(options)
+    report = recorded.report_of(options.body, options.operation) if options.body else _of_provider(options)
     for path in options.report:
         path.write_text(FORMS[path.suffix](report), encoding="utf-8")
     print(text(report))
@@ -168,53 +173,3 @@ def _checks(text: str) -> tuple[runner.Check, ...]:
 def _progress(number: int, result: runner.Result) -> None:
     if sys.stderr.isatty():
         print(f"\r{number} checks, now {result.check.id} {result.subject:<40}", end="\r", file=sys.stderr)
-
-
-# --- recorded bodies
-
-
-def _of_bodies(options: argparse.Namespace) -> Report:
-    exchanges: list[Exchange] = []
-    notifications: list[Any] = []
-    files: dict[str, list[Difference]] = {}
-    for path in options.body:
-        body = _read(path)
-        if not options.operation and _is_notification(body):
-            notifications.append(body)
-            files[str(path)] = differences([], notifications[-1:])
-        else:
-            exchanges.append(_exchange(path, body, options.operation))
-            files[str(path)] = differences(exchanges[-1:])
-    found = differences(exchanges, notifications)
-    what = f"{len(files)} recorded {'body' if len(files) == 1 else 'bodies'}"
-    return Report(what, None, differences=found, patch=proposal(found), files=files)
-
-
-def _read(path: Path) -> Any:
-    """The body in a file; one of spec/examples keeps it below "value"."""
-    try:
-        body = json.loads(path.read_bytes())
-    except OSError as error:
-        raise CannotRun(f"--body {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise CannotRun(f"--body {path}: it is no JSON ({error})") from None
-    named = cast("dict[str, Any]", body) if isinstance(body, dict) else {}
-    return named["value"] if "x-operation" in named else cast("Any", body)
-
-
-def _is_notification(body: Any) -> bool:
-    return isinstance(body, dict) and {"timestamp", "data"} <= cast("dict[str, Any]", body).keys()
-
-
-def _exchange(path: Path, body: Any, operation: str | None) -> Exchange:
-    fields: dict[str, Any] = cast("dict[str, Any]", body) if isinstance(body, dict) else {}
-    data: Any = fields.get("data")
-    if operation is None and not (isinstance(data, dict) and "task_id" in data):
-        raise CannotRun(f"--body {path}: it is no answer about a task; say with --operation what it answers")
-    try:
-        method, place = bundle.route_of(operation or "get_task")
-    except LookupError as error:
-        raise CannotRun(f"--operation {operation}: {error.args[0]}") from None
-    code: Any = fields.get("code")
-    status = code if isinstance(code, int) and 400 <= code < 600 else 200
-    return Exchange(method, place, b"", status, json.dumps(body).encode())

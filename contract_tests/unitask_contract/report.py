@@ -33,6 +33,7 @@ class Report:
         limit_usd: What they could have cost.
         interrupted: Whether it ended before its last check.
         files: The differences of each file with a recorded body.
+        unread: Why a file could not be checked, of each such.
     """
 
     subject: str
@@ -48,6 +49,7 @@ class Report:
     limit_usd: float = math.inf
     interrupted: bool = False
     files: Mapping[str, Sequence[Difference]] = field(default_factory=dict[str, Sequence[Difference]])
+    unread: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def files_of(self, difference: Difference) -> list[str]:
         """The files whose bodies show a difference."""
@@ -64,7 +66,9 @@ class Report:
         if self.contradictions or any(result.outcome is Outcome.BROKEN for result in self.results):
             return 1
         outcomes = {result.outcome for result in self.results}
-        return 2 if self.interrupted or Outcome.NOT_RUN in outcomes or outcomes == {Outcome.LEFT_OUT} else 0
+        return (
+            2 if self.interrupted or self.unread or Outcome.NOT_RUN in outcomes or outcomes == {Outcome.LEFT_OUT} else 0
+        )
 
     @property
     def verdict(self) -> str:
@@ -76,6 +80,7 @@ class Report:
         }
         told = [f"{count} {outcome.value}" for outcome, count in counts.items()]
         told += ["interrupted"] if self.interrupted else []
+        told += [f"{len(self.unread)} not read"] if self.unread else []
         told += [f"differs from the spec in {len(self.contradictions)}"] if self.contradictions else []
         word = ("kept", "broken", "not run whole")[self.exit_code]
         return f"contract {word}: {', '.join(told) or 'nothing differs'}"
@@ -84,7 +89,7 @@ class Report:
 def text(report: Report) -> str:
     """The report for a terminal."""
     parts = [f"{report.subject}{'' if report.seed is None else f', seed {report.seed}'}"]
-    parts += [*_table(report), *_general(report), *_details(report), *_differences(report)]
+    parts += [*_table(report), *_general(report), *_details(report), *_unread(report), *_differences(report)]
     parts += [*_coverage(report), *_money(report), "", report.verdict]
     return "\n".join(parts)
 
@@ -144,6 +149,11 @@ def _details(report: Report) -> Iterator[str]:
             yield f"\n{check.id} of {len(more)} more: {', '.join(more)} (--report FILE.html shows what was seen)"
 
 
+def _unread(report: Report) -> Iterator[str]:
+    for name, reason in report.unread.items():
+        yield f"\nnot read: {name}: {reason}"
+
+
 def _differences(report: Report) -> Iterator[str]:
     for one in report.differences:
         yield f"\n{'new' if one.kind is Kind.NEWS else 'differs from the spec'}: {one}"
@@ -189,6 +199,10 @@ def as_json(report: Report) -> str:
             {"kind": one.kind.value, "family": one.family, "text": str(one), "evidence": one.evidence}
             for one in report.differences
         ],
+        "files": {
+            **{name: {"differences": [str(one) for one in shown]} for name, shown in report.files.items()},
+            **{name: {"not_read": reason} for name, reason in report.unread.items()},
+        },
         "patch": report.patch,
         "coverage": {
             family: {kind: {"exercised": seen, "all": every} for kind, (seen, every) in row.items()}
@@ -219,7 +233,25 @@ def as_junit(report: Report) -> str:
     for one in report.contradictions:
         case = Xml.SubElement(suite, "testcase", classname="spec", name=_printable(f"{one.operation} {one.where}"))
         Xml.SubElement(case, "failure", message="differs from the spec").text = _printable(str(one))
+    _bodies(root, report)
     return Xml.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _bodies(root: Xml.Element, report: Report) -> None:
+    """A suite of the recorded bodies, a case a file; a field that is new is no failure."""
+    if not report.files and not report.unread:
+        return
+    broken = {name: [str(one) for one in shown if one.kind is not Kind.NEWS] for name, shown in report.files.items()}
+    suite = Xml.SubElement(root, "testsuite", name="bodies", tests=str(len(broken) + len(report.unread)))
+    suite.set("failures", str(sum(map(bool, broken.values()))))
+    suite.set("errors", str(len(report.unread)))
+    for name, shown in broken.items():
+        case = Xml.SubElement(suite, "testcase", classname="bodies", name=_printable(name))
+        if shown:
+            Xml.SubElement(case, "failure", message="differs from the spec").text = _printable("\n".join(shown))
+    for name, reason in report.unread.items():
+        case = Xml.SubElement(suite, "testcase", classname="bodies", name=_printable(name))
+        Xml.SubElement(case, "error", message="not read").text = _printable(reason)
 
 
 def _case(suite: Xml.Element, result: Result) -> None:
@@ -254,7 +286,8 @@ def as_html(report: Report) -> str:
     title = html.escape(report.subject)
     body = [f"<h1>{html.escape(report.verdict)}</h1><p>{title}"]
     body += ["" if report.seed is None else f", seed {report.seed}", "</p>", *_html_table(report)]
-    body += [*_html_general(report), *_html_details(report), *_html_differences(report), *_html_coverage(report)]
+    body += [*_html_general(report), *_html_files(report), *_html_details(report)]
+    body += [*_html_differences(report), *_html_coverage(report)]
     body += [f"<p>{html.escape(line)}</p>" for line in _money(report)]
     head = (
         f"<meta charset=utf-8><meta name=viewport content='width=device-width'><title>unitask contract: {title}</title>"
@@ -288,6 +321,19 @@ def _html_general(report: Report) -> Iterator[str]:
             kind = {Outcome.KEPT: "kept", Outcome.LEFT_OUT: "out"}.get(result.outcome, "failed")
             said = result.detail if result.outcome is Outcome.LEFT_OUT else result.check.promise
             yield f"<tr><th>{result.check.id}<td class={kind}>{result.outcome.value}<td>{html.escape(said)}"
+        yield "</table>"
+
+
+def _html_files(report: Report) -> Iterator[str]:
+    if report.files or report.unread:
+        yield "<h2>Recorded bodies</h2><table><tr><th>file<th>outcome<th>what it is about"
+        for name, shown in report.files.items():
+            forbidden = [one for one in shown if one.kind is not Kind.NEWS]
+            kind, word = ("failed", "broken") if forbidden else ("kept", "fits")
+            told = "<br>".join(html.escape(str(one)) for one in shown)
+            yield f"<tr><th>{html.escape(name)}<td class={kind}>{word}<td>{told}"
+        for name, reason in report.unread.items():
+            yield f"<tr><th>{html.escape(name)}<td class=failed>not read<td>{html.escape(reason)}"
         yield "</table>"
 
 

@@ -29,7 +29,6 @@ from unitask_contract.patches.widening import OBSERVED, Spec, Unchangeable, wide
 
 MOST_EDITS = 100  # for one body
 SHOWN = 200  # characters of what came, and of what the spec says
-NOTIFIED = "receive_task"
 
 
 class Kind(StrEnum):
@@ -87,20 +86,20 @@ def spec_folder() -> Path:
     return beside if (beside / "sources.yaml").is_file() else package / "spec"
 
 
-def differences(exchanges: Iterable[Exchange], notifications: Iterable[Any] = ()) -> list[Difference]:
+def differences(exchanges: Iterable[Exchange], notifications: Iterable[tuple[str, Any]] = ()) -> list[Difference]:
     """Every difference between answers and the spec, each once: what is not allowed before what is not named.
 
     Args:
         exchanges: What went over the wire; those of no operation of the spec are passed over.
-        notifications: Bodies of webhooks about tasks, read as JSON.
+        notifications: The operation of each webhook that came, and its body, read as JSON.
     """
     ledger = _Ledger()
     for exchange in exchanges:
         if exchange.operation and not _is_a_stream(exchange):
             ledger.add(exchange.operation, exchange.part, exchange.family, exchange.answer, exchange.content_type)
-    for body in notifications:
+    for operation, body in notifications:
         told = Exchange("POST", "", b"", 200, json.dumps(body).encode())
-        ledger.add(NOTIFIED, "request", told.family, body, told.content_type)
+        ledger.add(operation, "request", told.family, body, told.content_type)
     return sorted(ledger.found.values(), key=lambda one: (list(Kind).index(one.kind), one.operation, one.where))
 
 

@@ -1,0 +1,176 @@
+"""`unitask contract --body`: what it makes of recorded bodies, and of files that are none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as Xml
+
+import pytest
+from unitask.cli import main
+
+from .support import bundle, envelope, examples
+
+pytestmark = pytest.mark.contract("drift")
+
+Captured = pytest.CaptureFixture[str]
+CONTRADICTION = envelope("completed", output={"image_url": 17})
+TASK = '{"data": {"task_id": "a", "status": "pending"}}'
+
+
+def test_recorded_bodies_that_fit_are_0(tmp_path: Path) -> None:
+    """Documented answers about tasks, webhooks included, fit what they are examples of."""
+    examples = bundle()["components"]["examples"]
+    names = [name for name, one in examples.items() if (one["x-operation"], one["x-part"]) == ("get_task", "200")]
+    bodies = {name: examples[name]["value"] for name in names}
+    bodies["notification"] = {"timestamp": 1, "data": envelope("completed")["data"]}
+    for name, body in bodies.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(body))
+
+    assert main(["contract", "--body", *map(str, tmp_path.iterdir())]) == 0
+
+
+def test_recorded_body_that_contradicts_the_spec_is_1(capsys: Captured, tmp_path: Path) -> None:
+    """It is said where, in which file, and the change of the spec that would allow it is shown."""
+    body, fits = tmp_path / "body.json", tmp_path / "fits.json"
+    body.write_text(json.dumps(CONTRADICTION))
+    fits.write_text(json.dumps(envelope("completed")))
+
+    assert main(["contract", "--body", str(body), str(fits)]) == 1
+    said = capsys.readouterr().out
+    assert f"in {body}\n" in said
+    assert "get_task 200 /data/output/image_url" in said
+    assert "+++ b/spec/tasks/faceswap.yaml" in said
+
+
+def test_body_of_another_operation_is_named(capsys: Captured, tmp_path: Path) -> None:
+    """What cannot be guessed is asked for."""
+    body = tmp_path / "body.json"
+    body.write_text(json.dumps(bundle()["components"]["examples"]["account.info.200"]["value"]))
+
+    assert main(["contract", "--body", str(body)]) == 2
+    assert "--operation" in capsys.readouterr().out
+    assert main(["contract", "--body", str(body), "--operation", "get_account_info"]) == 0
+    assert main(["contract", "--body", str(body), "--operation", "get_acount"]) == 2
+
+
+def test_every_answer_and_notification_of_the_spec_can_be_checked(capsys: Captured) -> None:
+    """An example says itself what it answers; those of notifications are read like any other."""
+    spec = Path(__file__).resolve().parents[1] / "spec"
+    paths = [path for path in spec.glob("examples/*/*.json") if not path.name.endswith(".request.json")]
+    told = spec / "examples/webhook/account.request.json"
+
+    assert main(["contract", "--body", *map(str, [*paths, told])]) == 0
+    assert f"{len(paths) + 1} recorded bodies" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("body", "operation"),
+    [
+        ({"data": {"task_id": "a", "status": 7}}, "get_task 200 /data/status"),
+        ({"code": 403, "message": 7}, "get_task default /message"),
+        ({"error": {"message": "no"}, "message": 7}, "create_chat_completion default /message"),
+        ({"timestamp": "soon", "data": {"task_id": "a", "status": "pending"}}, "receive_task request /timestamp"),
+        ({"type": 7, "time": 1, "message": "Test"}, "receive_account_notification request /type"),
+    ],
+    ids=["task", "refusal", "refused-chat", "notification", "notification-of-the-account"],
+)
+def test_what_a_body_answers_is_guessed(body: Any, operation: str, capsys: Captured, tmp_path: Path) -> None:
+    """Tasks, refusals in both forms and notifications in both are known by their fields."""
+    place = tmp_path / "body.json"
+    place.write_text(json.dumps(body))
+
+    assert main(["contract", "--body", str(place)]) == 1
+    assert f"differs from the spec: {operation}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "legacy.face-swap.create.200",
+        "legacy.face-swap.fetch.200",
+        "legacy.luma.200",
+        "legacy.toolkit-upscale.200",
+        "upload.upload.200",
+        "account.active-tasks.200",
+    ],
+)
+def test_what_could_answer_several_operations_is_asked_for(name: str, capsys: Captured, tmp_path: Path) -> None:
+    """A task of the API before is not held to the form of today; an operation that it fits is named."""
+    example, place = examples()[name], tmp_path / "body.json"
+    place.write_text(json.dumps(example["value"]))
+
+    assert main(["contract", "--body", str(place)]) == 2
+    assert example["x-operation"] in capsys.readouterr().out
+    assert main(["contract", "--operation", example["x-operation"], "--body", str(place)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "it is empty"),
+        (b" \n", "it is empty"),
+        (b"<html>Bad gateway</html>", "it is a page"),
+        (b"HTTP/1.1 200 OK\r\n\r\n{}", "headers of an answer"),
+        (b"data: {}\n\ndata: [DONE]\n", "server-sent events"),
+        (f"{TASK}\n{TASK}\n".encode(), "several JSON values"),
+        (f"[{TASK}]".encode(), "of type array"),
+        (b'"oops"', "of type string"),
+        (b"null", "of type null"),
+        (b'{"log": {"entries": [{"response": {}}]}}', "HAR export"),
+        (b'{"model": "kling", "task_type": "effects", "input": {}}', "it is a request"),
+        (b'{"code": NaN}', "NaN is no JSON"),
+        (b"[" * 99_999, "nested too deep"),
+        (b'{"code": \xff}', "it is no JSON"),
+        (b"{", "it is no JSON"),
+        (b"{}", "--operation"),
+    ],
+    ids=[
+        "empty",
+        "blank",
+        "page",
+        "curl",
+        "stream",
+        "lines",
+        "list",
+        "text",
+        "null",
+        "har",
+        "request",
+        "nan",
+        "deep",
+        "other-encoding",
+        "cut",
+        "nothing",
+    ],
+)
+def test_what_is_no_body_is_2_and_said(content: bytes, words: str, capsys: Captured, tmp_path: Path) -> None:
+    """Each says what the file is instead, and that nothing is known of the contract."""
+    place = tmp_path / "body.json"
+    place.write_bytes(content)
+
+    assert main(["contract", "--body", str(place)]) == 2
+    said = capsys.readouterr()
+    assert f"not read: {place}: " in said.out
+    assert words in said.out
+    assert said.err == ""
+
+
+def test_file_that_cannot_be_read_keeps_no_other_from_being_checked(capsys: Captured, tmp_path: Path) -> None:
+    """Every file is in every form of report; one that is broken is 1, whatever else could not be read."""
+    broken, fits, nowhere = (tmp_path / f"{name}.json" for name in ("broken", "fits", "nowhere"))
+    broken.write_text(json.dumps(CONTRADICTION))
+    fits.write_text(TASK)
+    places = [tmp_path / f"out{ending}" for ending in (".html", ".xml", ".json")]
+    reports = [f"--report={place}" for place in places]
+
+    assert main(["contract", *reports, "--body", *map(str, [nowhere, broken, fits])]) == 1
+    said, (page, junit, document) = capsys.readouterr().out, (place.read_text() for place in places)
+    assert said.splitlines()[-1] == "contract broken: 1 not read, differs from the spec in 1"
+    assert f"not read: {nowhere}: No such file or directory" in said
+    assert "No such file or directory" in page
+    assert str(broken) in page
+    cases = {case.get("name"): [part.tag for part in case] for case in Xml.fromstring(junit).iter("testcase")}
+    assert [cases[str(one)] for one in (nowhere, broken, fits)] == [["error"], ["failure"], []]
+    assert json.loads(document)["files"][str(nowhere)] == {"not_read": "No such file or directory"}

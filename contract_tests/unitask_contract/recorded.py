@@ -1,0 +1,148 @@
+"""Recorded bodies: what each of them answers, and whether it fits.
+
+Rules of this file: what a body answers is guessed only where nothing else can be meant; a file that cannot be read
+keeps no other from being checked.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from unitask_contract import bundle
+from unitask_contract.bundle import fields, items
+from unitask_contract.exchange import Exchange, strictly
+from unitask_contract.patches.contradictions import findings, kind_of, schema_of
+from unitask_contract.patches.proposals import Difference, differences, proposal
+from unitask_contract.provider import CannotRun
+from unitask_contract.report import Report
+
+LOOK, CHAT = "get_task", "create_chat_completion"
+NOTIFIED, NOTIFIED_OF_ACCOUNT = "receive_task", "receive_account_notification"
+OF_TODAY = frozenset({"model", "config", "output", "meta"})  # what tasks of the API before have not
+MOST = 3  # operations that are suggested
+# How a file begins that is no JSON, what that is, and what to do.
+_FORMS = (
+    (b"HTTP/", "it begins with the headers of an answer, as `curl -i` prints them; keep the body alone"),
+    (b"<", "it is a page (HTML or XML) and no JSON: did a proxy answer in place of the provider?"),
+    (b"data:", "it is a stream of server-sent events; only answers that are JSON can be checked"),
+    (b"event:", "it is a stream of server-sent events; only answers that are JSON can be checked"),
+)
+
+
+class Unread(Exception):
+    """A file that cannot be held to the contract; the message says why, and what to do."""
+
+
+def report_of(paths: Sequence[Path], operation: str | None) -> Report:
+    """What the bodies in files differ in.
+
+    Args:
+        paths: The files, a body each.
+        operation: What they answer, or the notification that they are; None: it is guessed for each.
+
+    Raises:
+        CannotRun: There is no such operation.
+    """
+    if operation and operation not in bundle.operations():
+        known = ", ".join(sorted(bundle.operations()))
+        raise CannotRun(f"--operation {operation}: the contract has no operation of this name; there are {known}")
+    exchanges: list[Exchange] = []
+    notifications: list[tuple[str, Any]] = []
+    files: dict[str, list[Difference]] = {}
+    unread: dict[str, str] = {}
+    for path in paths:
+        try:
+            name, body = _read(path, operation)
+        except Unread as reason:
+            unread[str(path)] = str(reason)
+            continue
+        if name in bundle.routes():
+            exchanges.append(_exchange(name, body))
+            files[str(path)] = differences(exchanges[-1:])
+        else:
+            notifications.append((name, body))
+            files[str(path)] = differences([], notifications[-1:])
+    found = differences(exchanges, notifications)
+    what = f"{len(paths)} recorded {'body' if len(paths) == 1 else 'bodies'}"
+    return Report(what, None, differences=found, patch=proposal(found), files=files, unread=unread)
+
+
+def _read(path: Path, operation: str | None) -> tuple[str, Any]:
+    """What the body in a file answers, and the body; one of spec/examples says that itself, and has it as its value."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise Unread(str(error.strerror)) from None
+    body = _json(content)
+    example = fields(body)
+    if {"x-operation", "value"} <= example.keys():
+        return operation or str(example["x-operation"]), example["value"]
+    return operation or _guessed(body), body
+
+
+def _json(content: bytes) -> Any:
+    start = content.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if not start:
+        raise Unread("it is empty")
+    if said := next((words for begins, words in _FORMS if start.startswith(begins)), None):
+        raise Unread(said)
+    try:
+        return strictly(content)
+    except json.JSONDecodeError as error:
+        if error.msg == "Extra data":
+            raise Unread("it holds several JSON values; give each a file of its own") from None
+        raise Unread(f"it is no JSON ({error})") from None
+    except ValueError as error:
+        raise Unread(f"it is no JSON ({str(error).partition(';')[0]})") from None
+    except RecursionError:
+        raise Unread("it is nested too deep to be read") from None
+
+
+def _guessed(body: Any) -> str:
+    if kind_of(body) != "object":
+        raise Unread(f"it is JSON of type {kind_of(body)}; each answer of the API is an object")
+    named, data = fields(body), fields(fields(body).get("data"))
+    if items(fields(named.get("log")).get("entries")):
+        raise Unread("it is a HAR export; give the body of each answer a file of its own")
+    if {"model", "input"} <= named.keys() and "data" not in named:
+        raise Unread("it is a request; only answers and notifications can be checked")
+    if {"timestamp", "data"} <= named.keys():
+        return NOTIFIED
+    if "type" in named and {"time", "message", "detail"} & named.keys() and not {"data", "code"} & named.keys():
+        return NOTIFIED_OF_ACCOUNT
+    if _is_task(data) or (_refused(LOOK, body) and "message" in named):
+        return LOOK
+    if "message" in fields(named.get("error")) and "data" not in named:
+        return CHAT
+    told = ", ".join([name for name in bundle.routes() if _fits(name, body)][:MOST]) or "get_account_info"
+    raise Unread(f"what it answers cannot be told from it; say it with --operation, such as {told}")
+
+
+def _is_task(data: dict[str, Any]) -> bool:
+    """Whether it is a task of today's API: those before it have answers that are much alike."""
+    if "task_id" not in data:
+        return False
+    known: dict[str, Any] = bundle.component("Task")["properties"]
+    return bool(OF_TODAY & data.keys()) or ("status" in data and data.keys() <= known.keys())
+
+
+def _refused(operation: str, body: Any) -> int | None:
+    """The status of a refusal, as its body says it; None if it is none."""
+    if bundle.components_of(operation).get("default") == "LlmError":
+        return 400 if "error" in fields(body) else None
+    code: Any = fields(body).get("code")
+    return code if isinstance(code, int) and 400 <= code < 600 else None
+
+
+def _fits(operation: str, body: Any) -> bool:
+    """Whether an operation can answer so, with no field that it does not name."""
+    component, schemas = bundle.components_of(operation).get("200"), bundle.schemas()
+    return component is not None and not findings(body, schema_of(component, body, schemas), schemas)
+
+
+def _exchange(operation: str, body: Any) -> Exchange:
+    method, place = bundle.route_of(operation)
+    return Exchange(method, place, b"", _refused(operation, body) or 200, json.dumps(body).encode())
