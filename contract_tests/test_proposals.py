@@ -271,6 +271,42 @@ def comments_of(folder: Path) -> list[str]:
     return [line for line in lines if line.lstrip().startswith("#")]
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "wrong", "right", "component"),
+    [
+        (
+            "POST",
+            "/mj/v2/fetch",
+            {"task_result": {"image_url": 17}},
+            {"task_result": {"image_url": None, "error_messages": []}},
+            "LegacyMidjourneyOutput/properties/image_url",
+        ),
+        (
+            "GET",
+            "/api/kling/v1/video/x",
+            {"data": {"output": {"video_url": 17}}},
+            {"data": {"output": None}},
+            "LegacyKlingOutput/properties/video_url",
+        ),
+    ],
+    ids=["midjourney", "kling"],
+)
+def test_output_of_a_task_before_today_is_held_to_its_component(
+    method: str, path: str, wrong: Any, right: Any, component: str, copied: Path
+) -> None:
+    """Where its protocol says that it is, and nothing beside it."""
+    fits, exchange = (Exchange(method, path, b"", 200, json.dumps(body).encode()) for body in (right, wrong))
+    (found,) = differences([fits, exchange])
+
+    after = applied(proposal([found]), copied)
+
+    assert (found.kind, found.place) == (Kind.BROKEN, f"#/components/schemas/{component}")
+    assert after["components"]["schemas"][component.partition("/")[0]]["properties"][component.rpartition("/")[2]][
+        "type"
+    ] == ["string", "null", "integer"]
+    assert differences_left(after, exchange) == []
+
+
 # --- no false alarm
 
 

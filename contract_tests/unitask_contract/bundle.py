@@ -63,6 +63,18 @@ def outputs_of(model: object, task_type: object) -> tuple[str, ...]:
 
 
 @cache
+def places_of(component: str) -> tuple[tuple[str, str], ...]:
+    """Where answers of the API before have the parts of an output: pointer and component; of other answers none."""
+    return tuple(
+        (pointer, output)
+        for protocol, rules in document()["x-protocols"].items()
+        if components_of(rules["look"])["200"] == component
+        for output in sorted({entry["output"] for entry in entries().values() if entry["protocol"] == protocol})
+        for pointer in rules["output"].values()
+    )
+
+
+@cache
 def operations() -> dict[str, dict[str, Any]]:
     """Every operation by its operationId, webhooks included."""
     items = (*document()["paths"].values(), *document()["webhooks"].values())

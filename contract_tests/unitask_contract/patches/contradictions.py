@@ -85,7 +85,9 @@ def pointer(path: Path) -> str:
 
 def schema_of(component: str, body: Any, schemas: Schemas) -> dict[str, Any]:
     """What a body has to keep: the component, and of the task in it the output that the catalogue names."""
-    envelope = {"$ref": f"#/components/schemas/{component}"}
+    envelope: dict[str, Any] = {"$ref": f"#/components/schemas/{component}"}
+    if places := bundle.places_of(component):
+        return {"allOf": [*(_with_part(*place, schemas) for place in places), envelope]}
     task = fields(fields(body).get("data"))
     model, task_type = task.get("model"), task.get("task_type")
     if task.get("output") is None or not (isinstance(model, str) and isinstance(task_type, str)):
@@ -100,6 +102,16 @@ def schema_of(component: str, body: Any, schemas: Schemas) -> dict[str, Any]:
 def _with_output(envelope: dict[str, Any], output: str) -> dict[str, Any]:
     rule = {"$ref": f"#/components/schemas/{output}"}
     return {"allOf": [envelope, {"properties": {"data": {"properties": {"output": rule}}}}]}
+
+
+def _with_part(place: str, output: str, schemas: Schemas) -> dict[str, Any]:
+    """The rule for one part of an output; what stands beside it in the answer is none of the output's."""
+    *above, name = place.split("/")[1:]
+    known = name in schemas.get(output, {}).get("properties", {})
+    rule: dict[str, Any] = {"$ref": f"#/components/schemas/{output}/properties/{name}"} if known else {}
+    for step in (name, *reversed(above)):
+        rule = {"properties": {step: rule}}
+    return rule
 
 
 def findings(body: Any, schema: dict[str, Any], schemas: Schemas) -> list[Finding]:
@@ -163,9 +175,19 @@ def _followed(
     while isinstance(node, dict) and isinstance(target := cast("dict[str, Any]", node).get("$ref"), str):
         if step in node:
             break  # it stands beside the reference
-        name = target.rpartition("/")[2]
-        node, place, reference = schemas[name], Place(name), place
+        before = place
+        place, node = _target(target, schemas)
+        reference = None if place.steps else before
     return cast("Any", node), place, reference
+
+
+def _target(reference: str, schemas: Schemas) -> tuple[Place, Any]:
+    """The place that a reference names, and what stands there: a component, or a part of one."""
+    component, *steps = reference.removeprefix("#/components/schemas/").split("/")
+    node: Any = schemas[component]
+    for step in steps:
+        node = node[step]
+    return Place(component, tuple(steps)), node
 
 
 # --- what is not named
@@ -181,8 +203,8 @@ def rules(schema: Any, place: Place, value: Any, schemas: Schemas) -> list[Rule]
     node = cast("dict[str, Any]", schema)
     found: list[Rule] = [(place, node)] if _is_for(node, value) else []
     if "$ref" in node:
-        name = node["$ref"].rpartition("/")[2]
-        found += rules(schemas[name], Place(name), value, schemas)
+        there, target = _target(node["$ref"], schemas)
+        found += rules(target, there, value, schemas)
     for key in ("allOf", *BRANCHING):
         for number, branch in enumerate(node.get(key, [])):
             found += rules(branch, place.below(key, number), value, schemas)
