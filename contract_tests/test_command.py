@@ -74,6 +74,8 @@ def test_provider_that_breaks_the_contract_is_1(capsys: Captured, tmp_path: Path
     assert code == 1
     assert "broken: echo" in said
     assert "contract broken" in page
+    assert "<a href='#echo'>broken</a>" in page
+    assert "<h3 id='echo'>broken: echo</h3>" in page
     assert json.loads(document)["exit_code"] == 1
     suites = {suite.get("name"): suite for suite in Xml.fromstring(junit)}
     (case,) = [case for case in suites["general"] if case.get("name") == "echo"]
@@ -97,6 +99,7 @@ def test_answer_that_contradicts_the_spec_is_a_proposed_change(capsys: Captured,
     [
         (["--base-url", "http://127.0.0.1:1"], "nobody answers at http://127.0.0.1:1"),
         (["--base-url", "127.0.0.1"], "no address"),
+        (["--base-url", ""], "no address"),
         (["--base-url", "http://127.0.0.1:1", "--max-usd", "-1"], "0 or more"),
         (["--families", "flix"], "no family flix; there are general, acestep"),
         (["--checks", "ende"], "no check ende; there are refused"),
@@ -134,7 +137,9 @@ def test_no_money_sends_no_create(capsys: Captured) -> None:
 
     assert code == 0
     assert accepted == []
-    assert "costs $0.01, and $0 is left of --max-usd" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "costs $0.01, and $0 is left of --max-usd" in said
+    assert "left out: refused FaceSwap and 6 more: " in said
 
 
 def test_money_limit_is_kept() -> None:
@@ -196,7 +201,7 @@ def test_every_check_has_a_promise(capsys: Captured) -> None:
 
 def test_details_are_without_key_and_personal_data() -> None:
     """What a check saw is shown without what could tell whose it is."""
-    told = f"{KEY} of jane.doe@example.test at https://files.test/a.png?Expires=1&Signature=abc"
+    told = f"{KEY} of jane.doe@example.test at https://me:pass-word@files.test/a.png?Expires=1&Signature=abc"
 
     def check(_: provider.Provider) -> None:
         raise AssertionError(told)
@@ -205,7 +210,7 @@ def test_details_are_without_key_and_personal_data() -> None:
         subject.key = KEY
         result = runner.made(subject, runner.Check("x", "x", False, check))
 
-    assert not any(secret in result.detail for secret in (KEY, "jane", "Signature", "abc"))
+    assert not any(secret in result.detail for secret in (KEY, "jane", "Signature", "abc", "me:", "word"))
     assert "https://files.test/a.png" in result.detail
 
 

@@ -97,7 +97,7 @@ def _of_provider(options: argparse.Namespace) -> Report:
     with _provider(options, seed) as provider:
         results, interrupted = _results(provider, families, only)
         found = _differences(provider)
-        subject = options.base_url or LOCALLY
+        subject = LOCALLY if options.base_url is None else runner.scrubbed(options.base_url, provider.key)
         money = provider.money
         counted, among = Coverage((*provider.exchanges, *provider.drawn)), _counted(families)
         return Report(
@@ -138,7 +138,7 @@ def _differences(provider: Provider) -> list[Difference]:
 
 
 def _provider(options: argparse.Namespace, seed: int) -> AbstractContextManager[Provider]:
-    if not options.base_url:
+    if options.base_url is None:
         return sandbox(seed=seed)
     key = options.key or os.environ.get("UNITASK_API_KEY") or os.environ.get("PIAPI_API_KEY")
     if not key:

@@ -139,14 +139,28 @@ def _general(report: Report) -> Iterator[str]:
         yield f"{kept:>{WIDTH}} of {len(of_provider)} checks of the whole provider kept"
 
 
+def _left_out(report: Report) -> dict[str, list[str]]:
+    """Why checks of task types were left out, and which."""
+    found: dict[str, list[str]] = {}
+    for result in report.results:
+        if result.subject and result.outcome is Outcome.LEFT_OUT:
+            found.setdefault(result.detail, []).append(f"{result.check.id} {result.subject}")
+    return found
+
+
 def _details(report: Report) -> Iterator[str]:
     for check in dict.fromkeys(result.check for result in report.results):
         failed = [result for result in report.results if result.check == check and result.outcome in FAILED]
         for result in failed[:SHOWN]:
             yield f"\n{result.outcome.value}: {check.id} {result.subject}\n  {check.promise}"
             yield "\n".join(f"  {line}" for line in result.detail.splitlines())
-        if more := [result.subject for result in failed[SHOWN:]]:
-            yield f"\n{check.id} of {len(more)} more: {', '.join(more)} (--report FILE.html shows what was seen)"
+        if unseen := [result.subject for result in failed[SHOWN:]]:
+            yield f"\n{check.id} of {len(unseen)} more: {', '.join(unseen)} (--report FILE.html shows what was seen)"
+    for reason, names in list(_left_out(report).items())[:SHOWN]:
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        yield f"\nleft out: {names[0]}{more}: {reason}"
+    if others := sum(map(len, list(_left_out(report).values())[SHOWN:])):
+        yield f"\nleft out: {others} more for other reasons (--report FILE.html has them)"
 
 
 def _unread(report: Report) -> Iterator[str]:
@@ -277,17 +291,23 @@ _STYLE = """
 body{font:15px/1.45 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#1c1c1c;background:#fff}
 table{border-collapse:collapse;margin:1rem 0}th,td{padding:.25rem .6rem;border:1px solid #ddd;text-align:left}
 td.kept{background:#e8f5e9}td.failed{background:#ffebee;font-weight:600}td.out{color:#777}
-pre{background:#f6f6f6;padding:.8rem;overflow:auto}h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem}
+pre{background:#f6f6f6;padding:.8rem;overflow:auto}pre.seen{white-space:pre-wrap;overflow-wrap:anywhere}h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem}
 """
+
+
+_MEANING = """<p>The answers were held to the contract of the unified generation-task API.
+<b>Broken</b>: what came is not what is promised; it is shown under "What was seen". Mend the provider, or, if it is the
+spec that is wrong, apply the proposed change. <b>Could not run</b>: no usable answer came, so nothing is known.
+<b>Left out</b>: not asked, with the reason; that is neither kept nor broken.</p>"""
 
 
 def as_html(report: Report) -> str:
     """The report as one page that needs nothing else."""
     title = html.escape(report.subject)
     body = [f"<h1>{html.escape(report.verdict)}</h1><p>{title}"]
-    body += ["" if report.seed is None else f", seed {report.seed}", "</p>", *_html_table(report)]
-    body += [*_html_general(report), *_html_files(report), *_html_details(report)]
-    body += [*_html_differences(report), *_html_coverage(report)]
+    body += ["" if report.seed is None else f", seed {report.seed}", f"</p>{_MEANING}", *_html_table(report)]
+    body += [*_html_general(report), *_html_files(report), *_html_details(report), *_html_differences(report)]
+    body += [*_html_left_out(report), *_html_coverage(report)]
     body += [f"<p>{html.escape(line)}</p>" for line in _money(report)]
     head = (
         f"<meta charset=utf-8><meta name=viewport content='width=device-width'><title>unitask contract: {title}</title>"
@@ -306,7 +326,9 @@ def _html_table(report: Report) -> Iterator[str]:
     for family, cells in rows:
         yield f"<tr><th>{html.escape(family)}"
         yield from (f"<td class={_class(*cell)}>{_cell(*cell)}" for cell in cells)
-    yield "</table>"
+    yield "</table><details><summary>What each of them asks</summary><ul>"
+    yield from (f"<li>{check.id}: {html.escape(check.promise)}" for check in _columns(report))
+    yield "</ul></details>"
 
 
 def _class(kept: int, failed: int, _left_out: int) -> str:
@@ -320,7 +342,9 @@ def _html_general(report: Report) -> Iterator[str]:
         for result in of_provider:
             kind = {Outcome.KEPT: "kept", Outcome.LEFT_OUT: "out"}.get(result.outcome, "failed")
             said = result.detail if result.outcome is Outcome.LEFT_OUT else result.check.promise
-            yield f"<tr><th>{result.check.id}<td class={kind}>{result.outcome.value}<td>{html.escape(said)}"
+            word = result.outcome.value
+            word = f"<a href='#{result.check.id}'>{word}</a>" if result.outcome in FAILED else word
+            yield f"<tr><th>{result.check.id}<td class={kind}>{word}<td>{html.escape(said)}"
         yield "</table>"
 
 
@@ -342,8 +366,18 @@ def _html_details(report: Report) -> Iterator[str]:
     if failed:
         yield "<h2>What was seen</h2>"
     for result in failed:
-        yield f"<h3>{result.check.id} {html.escape(result.subject)}</h3><p>{html.escape(result.check.promise)}</p>"
-        yield f"<pre>{html.escape(result.detail)}</pre>"
+        name = f"{result.check.id} {html.escape(result.subject)}".strip()
+        yield f"<h3 id='{name.replace(' ', '-')}'>{result.outcome.value}: {name}</h3>"
+        yield f"<p>{html.escape(result.check.promise)}</p><pre class=seen>{html.escape(result.detail)}</pre>"
+
+
+def _html_left_out(report: Report) -> Iterator[str]:
+    reasons = _left_out(report)
+    if reasons:
+        yield "<h2>What was left out of the task types</h2><table><tr><th>reason<th>checks"
+        for reason, names in reasons.items():
+            yield f"<tr><td>{html.escape(reason)}<td>{html.escape(', '.join(names))}"
+        yield "</table>"
 
 
 def _html_differences(report: Report) -> Iterator[str]:
@@ -354,7 +388,9 @@ def _html_differences(report: Report) -> Iterator[str]:
             yield f"<tr><td class={kind}>{one.kind.value}<td>{html.escape(one.family)}<td>{html.escape(str(one))}"
         yield "</table>"
     if report.patch:
-        yield f"<h2>Proposed change of the spec</h2><pre>{html.escape(report.patch)}</pre>"
+        yield "<h2>Proposed change of the spec</h2><p>For the case that the provider is right and the spec is wrong: "
+        yield "<code>--report FILE.patch</code>, then <code>git apply FILE.patch</code> in a checkout of unitask.</p>"
+        yield f"<pre>{html.escape(report.patch)}</pre>"
 
 
 def _html_coverage(report: Report) -> Iterator[str]:

@@ -122,7 +122,7 @@ def made(provider: Provider, check: Check, name: str = "") -> Result:
     if outcome is Outcome.BROKEN and not detail.startswith(ASSERTED):
         detail += _last_answer(provider.exchanges[before:], provider.key)
     family = bundle.entries()[name]["family"] if name else GENERAL
-    detail = shortened(_scrubbed(detail, provider.key), LONGEST)
+    detail = shortened(scrubbed(detail, provider.key), LONGEST)
     return Result(check, family, name, outcome, detail, time.perf_counter() - started)
 
 
@@ -179,16 +179,17 @@ def _last_answer(exchanges: Sequence[Exchange], key: str) -> str:
     if not exchanges:
         return ""
     last = exchanges[-1]
-    text = shortened(_scrubbed(last.content.decode(errors="replace"), key), ANSWERED) or "an empty body"
+    text = shortened(scrubbed(last.content.decode(errors="replace"), key), ANSWERED) or "an empty body"
     kind = f", {last.content_type}" if last.content_type else ""
     return f"\nthe last answer, to {last.method} {last.path}: HTTP {last.status}{kind}: {text}"
 
 
-def _scrubbed(text: str, key: str) -> str:
-    """A text without the key, e-mail addresses, and what an address is signed with."""
-    return _SIGNATURE.sub("?...", _EMAIL.sub("(e-mail)", text.replace(key, "(the key)")))
+def scrubbed(text: str, key: str) -> str:
+    """A text without the key, e-mail addresses, and what an address is signed with or has before its host."""
+    return _SIGNATURE.sub("?...", _EMAIL.sub("(e-mail)", _USER.sub("//", text.replace(key, "(the key)"))))
 
 
 _CHECKS = Path(__file__).with_name("checks")
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+")
+_USER = re.compile(r"//[^/?#@\s'\"<>]+@")
 _SIGNATURE = re.compile(r"\?[^\s'\"<>]*=[^\s'\"<>]*")

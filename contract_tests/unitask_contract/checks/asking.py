@@ -30,7 +30,7 @@ def inside_of(provider: Provider) -> Inside:
         LeftOut: This one is somewhere else.
     """
     if provider.inside is None:
-        raise LeftOut("it is held in-process alone")
+        raise LeftOut("it needs a second account, a clock or webhooks, which only the sandbox in-process has here")
     return provider.inside
 
 
