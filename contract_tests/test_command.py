@@ -76,6 +76,7 @@ def test_provider_that_breaks_the_contract_is_1(capsys: Captured, tmp_path: Path
     page, junit, document, patch = (place.read_text() for place in places)
     assert code == 1
     assert "broken: echo" in said
+    assert 'assert (task["model"], task["task_type"]) == ' in said
     assert "contract broken" in page
     assert json.loads(document)["exit_code"] == 1
     suites = {suite.get("name"): suite for suite in Xml.fromstring(junit)}

@@ -111,7 +111,7 @@ def test_uncertain_create_with_a_webhook_is_found_or_absent(case: str, shell: st
             rows = seen.get("/api/open/tasks/histories").json()["data"]["data"]
 
     assert found.outcome is (Outcome.FOUND if made else Outcome.ABSENT)
-    assert [found.task.id] if found.task else [row["task_id"] for row in rows] == []
+    assert ([found.task.id] if found.task else []) == [row["task_id"] for row in rows]
 
 
 @pytest.mark.parametrize("shell", SHELLS)

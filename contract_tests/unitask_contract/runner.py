@@ -136,7 +136,7 @@ def _told(raised: BaseException) -> str:
         error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
     if type(error) is not AssertionError:
         return f"{type(error).__name__}: {error}"
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).parent == _HERE]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).parent == _CHECKS]
     line = str(frames[-1].line) if frames else ""
     return f"{line if line.startswith('assert') else ''}\n{error}".strip()
 
@@ -146,6 +146,6 @@ def _scrubbed(text: str, key: str) -> str:
     return _SIGNATURE.sub("?...", _EMAIL.sub("(e-mail)", text.replace(key, "(the key)")))
 
 
-_HERE = Path(__file__).parent
+_CHECKS = Path(tasks.__file__).parent
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+")
 _SIGNATURE = re.compile(r"\?[^\s'\"<>]*=[^\s'\"<>]*")
