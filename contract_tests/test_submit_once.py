@@ -150,7 +150,7 @@ def test_create_whose_connection_breaks_is_not_sent_again(shell: str) -> None:
 
     ended = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        thread = threading.Thread(target=hang_up)
+        thread = threading.Thread(target=hang_up, daemon=True)  # it waits for ever when the test fails
         thread.start()
         address = listening.getsockname()
         with pytest.raises(errors.SubmissionUncertain):
