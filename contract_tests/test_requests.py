@@ -109,6 +109,7 @@ def test_every_other_call_is_documented(shell: str, name: str) -> None:
     reply = answer(200, ANSWERS.get(name) or {**envelope("completed"), "message": "done"})
     trace = perform(shell, CALLS[name], creates=[reply], looks=[reply])
 
+    assert trace.error is None
     assert len(trace.requests) == 1
     assert_documented(trace)
 

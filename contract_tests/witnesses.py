@@ -224,21 +224,12 @@ def judged_wrong(line: Line, seen: list[steady.Seen]) -> None:
 def asked_for(seen: list[steady.Seen]) -> Line:
     """Which operations of the bundle were asked for: all but those that are not ours."""
     made = {one.operation for one in seen} - {""}
-    absent = {name for name in _operations() if name not in made}
+    absent = bundle.routes().keys() - made
     line = Line("operations asked for", len(made))
     line.otherwise.update(f"{name}: {NOT_OURS[name]}" for name in sorted(absent & NOT_OURS.keys()))
     line.failures += [f"{name} was never asked for" for name in sorted(absent - NOT_OURS.keys())]
     line.failures += [f"{name} was asked for, and is listed as not ours" for name in sorted(made & NOT_OURS.keys())]
     return line
-
-
-def _operations() -> list[str]:
-    return [
-        item[method]["operationId"]
-        for item in bundle.document()["paths"].values()
-        for method in bundle.METHODS
-        if method in item
-    ]
 
 
 # The validator.

@@ -35,7 +35,8 @@ FAILURES = (
 _FILE = {"family", "for", "task", "scenarios"}
 _SCENARIO = {"name", "about", "source", "each", "task", "id", "call", "with", "answers", "expect"}
 _ANSWER = {"status", "headers", "task", "body", "text", "example", "fails", "times"}
-_EXPECT = {"returns", "output", "raises", "says", "task_id", "sent", "advice"}
+_OF_A_RESULT, _OF_AN_ERROR = {"returns", "output"}, {"says", "task_id", "advice"}
+_EXPECT = {"sent", "raises", *_OF_A_RESULT, *_OF_AN_ERROR}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,8 @@ class Scenario:
         task_id: The task that a call is about, and that answers without one of their own are about.
         call: The method of the client.
         options: Its keyword arguments.
-        expect: How the call ends: see README of the scenarios.
+        expect: How the call ends: `returns` (attributes of what it returns) and `output` (of that task's output), or
+            `raises` (classes of the error), what it `says`, its `task_id` and its `advice`; and the operations `sent`.
     """
 
     name: str
@@ -149,7 +151,10 @@ def _filled(node: Any, values: Mapping[str, Any]) -> Any:
 def _scenario(written: dict[str, Any], family: str, task: dict[str, Any] | None) -> Scenario:
     name = f"{family}: {written['name']}"
     _refuse(written.keys() - _SCENARIO, f"{name}: there is no")
-    _refuse(written["expect"].keys() - _EXPECT, f"{name}: expect has no")
+    expect = written["expect"]
+    _refuse(expect.keys() - _EXPECT, f"{name}: expect has no")
+    raises = "raises" in expect
+    _refuse(expect.keys() & (_OF_A_RESULT if raises else _OF_AN_ERROR), f"{name}: {raises=}, so nothing reads")
     chosen = next(iter(task.items())) if task else None
     entry = bundle.entries()[chosen[0]] if chosen else None
     answers = [one for line in written["answers"] for one in _answers(line, name, entry)]
@@ -164,7 +169,7 @@ def _scenario(written: dict[str, Any], family: str, task: dict[str, Any] | None)
         written["call"],
         written.get("with", {}),
         tuple(answers),
-        written["expect"],
+        expect,
     )
 
 
