@@ -41,7 +41,7 @@ def examples(part: str | None = None, *, of_tasks: bool = False) -> dict[str, di
     """
     return {
         name: example
-        for name, example in bundle()["components"]["examples"].items()
+        for name, example in contract.examples().items()
         if part in (None, example["x-part"]) and (not of_tasks or example["x-operation"] in TASK_OPERATIONS)
     }
 

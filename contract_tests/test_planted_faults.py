@@ -369,6 +369,8 @@ def test_drift_entry_that_our_schema_does_not_cover_is_found() -> None:
         ("unitask.client", "unitask.cli.main"),
         ("unitask.client", "unitask_contract.playing.scripted"),
         ("unitask_contract.patches.proposals", "generator.bundle"),
+        ("unitask_contract.patches.redaction", "unitask_contract.checks.asking.create"),
+        ("unitask_contract.exchange", "unitask_contract.scenarios.TASK_ID"),
         ("unitask.client", "unitask.testing.InstantClock"),
         ("unitask.testing.samples", "unitask_api.models.Task"),
     ],

@@ -19,10 +19,10 @@ from generator.lint import faults
 from jsonschema import Draft202012Validator
 from unitask_contract import bundle, mutation
 from unitask_contract.exchange import Exchange
-from unitask_contract.patches.contradictions import Path as Steps
 from unitask_contract.patches.contradictions import findings, schema_of
 from unitask_contract.patches.proposals import Kind, differences, proposal, spec_folder
 from unitask_contract.patches.yaml_edit import read
+from unitask_contract.places import Path as Steps
 
 from .support import examples
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from unitask import tasks
+from unitask_contract.bundle import entries_of
 
 from .support import KEY, SHELLS, TASK_ID, Call, Trace, answer, bundle, envelope, perform, rows, tries, validator
 
@@ -51,9 +52,8 @@ def assert_documented(trace: Trace) -> None:
             assert headers["content-type"] == "application/json"
             schema = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
             assert list(validator(schema).iter_errors(body)) == []
-            for entry in bundle()["x-tasks"]:
-                if (entry["model"], entry["task_type"]) == (body.get("model"), body.get("task_type")):
-                    assert list(validator(entry["input"]).iter_errors(body["input"])) == []
+            for entry in entries_of(body.get("model"), body.get("task_type")):
+                assert list(validator(entry["input"]).iter_errors(body["input"])) == []
         else:
             assert body is None
 

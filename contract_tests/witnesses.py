@@ -26,6 +26,7 @@ from typing import Any
 import jsonschema_rs
 from unitask import AsyncClient, Client, Task, errors, tasks
 from unitask_contract import bundle
+from unitask_contract.bundle import fields
 from unitask_contract.mutation import CALLS as ASKS
 from unitask_contract.mutation import mutants, read
 from unitask_contract.playing import KEY, SHELLS
@@ -271,16 +272,12 @@ def _validator(component: str) -> Any:
 
 def typed(component: str, value: Any) -> Iterator[tuple[str, Any]]:
     """The parts of a body that the catalogue types: the input of a create, the output of a task."""
-    part, holder = ("input", value) if component == "TaskRequest" else ("output", _field(value, "data"))
-    named = (_field(holder, "model"), _field(holder, "task_type"))
-    if (inner := _field(holder, part)) is not None:
-        for entry in bundle.entries().values():
-            if (entry["model"], entry["task_type"]) == named:
-                yield entry[part], inner
-
-
-def _field(value: Any, name: str) -> Any:
-    return value.get(name) if isinstance(value, dict) else None
+    task, part = fields(value), "input"
+    if component != "TaskRequest":
+        task, part = fields(task.get("data")), "output"
+    if task.get(part) is not None:
+        for entry in bundle.entries_of(task.get("model"), task.get("task_type")):
+            yield entry[part], task[part]
 
 
 def of_examples() -> Iterator[Body]:
@@ -300,7 +297,7 @@ def of_scenarios() -> Iterator[Body]:
 def of_mutants() -> Iterator[Body]:
     """Every wrong answer."""
     for mutant in mutants():
-        part = bundle.document()["components"]["examples"][mutant.example]["x-part"]
+        part = bundle.examples()[mutant.example]["x-part"]
         yield str(mutant), bundle.component_of(mutant.operation, part), mutant.content
 
 

@@ -15,9 +15,10 @@ import sys
 import traceback
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from unitask_contract import bundle, runner
+from unitask_contract.bundle import fields
 from unitask_contract.coverage.counting import GENERAL, OF_A_PROVIDER, Coverage
 from unitask_contract.exchange import Exchange
 from unitask_contract.patches.proposals import Difference, Kind, differences, proposal
@@ -191,28 +192,25 @@ def _of_bodies(options: argparse.Namespace) -> Report:
 def _read(path: Path) -> Any:
     """The body in a file; one of spec/examples keeps it below "value"."""
     try:
-        body = json.loads(path.read_bytes())
+        body: Any = json.loads(path.read_bytes())
     except OSError as error:
         raise CannotRun(f"--body {path}: {error.strerror}") from None
     except ValueError as error:
         raise CannotRun(f"--body {path}: it is no JSON ({error})") from None
-    named = cast("dict[str, Any]", body) if isinstance(body, dict) else {}
-    return named["value"] if "x-operation" in named else cast("Any", body)
+    return body["value"] if "x-operation" in fields(body) else body
 
 
 def _is_notification(body: Any) -> bool:
-    return isinstance(body, dict) and {"timestamp", "data"} <= cast("dict[str, Any]", body).keys()
+    return {"timestamp", "data"} <= fields(body).keys()
 
 
 def _exchange(path: Path, body: Any, operation: str | None) -> Exchange:
-    fields: dict[str, Any] = cast("dict[str, Any]", body) if isinstance(body, dict) else {}
-    data: Any = fields.get("data")
-    if operation is None and not (isinstance(data, dict) and "task_id" in data):
+    if operation is None and "task_id" not in fields(fields(body).get("data")):
         raise CannotRun(f"--body {path}: it is no answer about a task; say with --operation what it answers")
     try:
         method, place = bundle.route_of(operation or "get_task")
     except LookupError as error:
         raise CannotRun(f"--operation {operation}: {error.args[0]}") from None
-    code: Any = fields.get("code")
+    code: object = fields(body).get("code")
     status = code if isinstance(code, int) and 400 <= code < 600 else 200
     return Exchange(method, place, b"", status, json.dumps(body).encode())

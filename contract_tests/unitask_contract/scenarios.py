@@ -188,7 +188,7 @@ def _content(said: dict[str, Any], entry: dict[str, Any] | None) -> bytes:
     if "text" in said:
         return str(said["text"]).encode()
     if "example" in said:
-        return json.dumps(bundle.document()["components"]["examples"][said["example"]]["value"]).encode()
+        return json.dumps(bundle.examples()[said["example"]]["value"]).encode()
     if "task" in said:
         named = {"model": entry["model"], "task_type": entry["task_type"]} if entry else {}
         task = {"task_id": TASK_ID, **named, **said["task"]}

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from unitask._core.pricing import CREDITS_PER_USD
 from unitask_contract.checks.asking import (
     CHAT,
     DRAWING,
@@ -62,7 +63,7 @@ def check_account(provider: Provider) -> None:
     before = answered(provider, "GET", "/account/info")["equivalent_in_usd"]
     task = until_done(provider, create(provider)["task_id"])
     after = answered(provider, "GET", "/account/info")["equivalent_in_usd"]
-    assert round((before - after) * 1e7) == task["meta"]["usage"]["consume"], (before, after, task["meta"])
+    assert round((before - after) * CREDITS_PER_USD) == task["meta"]["usage"]["consume"], (before, after, task["meta"])
 
 
 def check_lack_of_credit(provider: Provider) -> None:
