@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-from unitask import Client, errors, tasks
+from unitask import errors, tasks
 from unitask_contract.checks.asking import BLANK
 from unitask_sandbox import Settings, running, samples
 
 from sandbox.tests.recogniser import judge
+
+from .support import quick_client
 
 pytestmark = pytest.mark.contract("provider")
 
@@ -27,11 +28,6 @@ def base_url() -> Iterator[str]:
     """A sandbox on a free port."""
     with running(Settings()) as url:
         yield url
-
-
-def quick_client(base_url: str) -> Client:
-    """A client that looks sooner than a real provider is worth looking at."""
-    return Client("sandbox", base_url, sleep=lambda seconds: time.sleep(min(seconds, 0.05)))
 
 
 def test_swap_is_judged_a_swap_by_an_independent_recogniser(base_url: str, tmp_path: Path) -> None:

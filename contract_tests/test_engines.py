@@ -21,7 +21,7 @@ from unitask_sandbox.engines.registry import Engine
 
 from sandbox.tests.hostile import PICTURES
 
-from .test_limits import ENTRIES, make
+from .support import ENTRIES, make
 
 pytestmark = [pytest.mark.contract("provider"), pytest.mark.filterwarnings("ignore::unitask.AdvisoryWarning")]
 

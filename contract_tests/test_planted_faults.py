@@ -31,6 +31,7 @@ from . import (
     test_status,
     test_submit_once,
 )
+from .world import World
 
 pytestmark = pytest.mark.contract("planted")
 
@@ -160,7 +161,7 @@ def _async_looks_twice(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _named(name: str, operation: str) -> Check:
     """The check of a fault of the library."""
-    return lambda: test_fault_library.hold(test_fault_library.World(), name, operation, "sync", Path("nothing"))
+    return lambda: test_fault_library.hold(World(), name, operation, "sync", Path("nothing"))
 
 
 def _quick(test: Any, **arguments: Any) -> None:

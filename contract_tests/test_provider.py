@@ -11,7 +11,7 @@ from unitask_sandbox.defects import DEFECTS
 from unitask_sandbox.engines import ENGINES
 
 from .conftest import MONEY
-from .test_limits import ENTRIES
+from .support import ENTRIES
 
 pytestmark = pytest.mark.contract("provider")
 

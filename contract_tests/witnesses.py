@@ -33,8 +33,8 @@ from unitask_contract.playing import KEY, SHELLS
 from unitask_contract.scenarios import scenarios
 
 from . import steady
-from .support import component_of, examples, rows
-from .test_limits import cases, make
+from .support import component_of, examples, make, rows
+from .test_limits import cases
 from .test_requests import CALLS
 
 Call = Callable[[Any], Any]
