@@ -326,6 +326,7 @@ CASES: dict[str, tuple[Plant, Check]] = {
 FOUND_OTHERWISE: dict[str, type[Exception]] = {
     "examples: a field of a request is lost": errors.InvalidInput,
     "errors: a body that is not JSON raises": AttributeError,
+    "requests: a look goes to a path that is not documented": LookupError,
 }
 
 

@@ -26,6 +26,7 @@ from unitask_contract.places import Path, pointer
 from unitask_contract.playing import BASE_URL, KEY, Time
 
 HUGE = 10**400
+DEEP = 20_000  # beyond what json reads: a thousand levels in Python 3.11, ten thousand in 3.13
 UNREADABLE = ("surrogate", "huge")  # no character, and no number that fits: a schema cannot forbid them
 
 
@@ -111,7 +112,7 @@ BODIES: Mapping[str, Callable[[bytes], bytes]] = {
     "UTF-16": lambda body: body.decode().encode("utf-16"),
     "a byte order mark": lambda body: b"\xef\xbb\xbf" + body,
     "no UTF-8": lambda body: body.replace(b'"', b'"\xff', 1),
-    "nested deep": lambda _: b'{"data": ' * 100_000 + b"1" + b"}" * 100_000,
+    "nested deep": lambda _: b'{"data": ' * DEEP + b"1" + b"}" * DEEP,
 }
 
 
