@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 import httpx
+import pytest
 import respx
 import schemathesis
 from hypothesis import settings
@@ -33,6 +34,7 @@ USUAL = 100  # what hypothesis tries when nothing is said
 
 Reply = httpx.Response | httpx.RequestError
 Call = Callable[[Any], Any]
+Plant = Callable[[pytest.MonkeyPatch], None]
 
 
 def examples(part: str | None = None, *, of_tasks: bool = False) -> dict[str, dict[str, Any]]:
@@ -183,6 +185,11 @@ def perform(
     except errors.UnitaskError as error:
         provider.trace.error = error
     return provider.trace
+
+
+def replaced(place: Any, name: str, value: Any) -> Plant:
+    """A fault to plant: another value in the place of one of ours."""
+    return lambda monkeypatch: monkeypatch.setattr(place, name, value)
 
 
 def quick_client(base_url: str) -> Client:
