@@ -294,7 +294,7 @@ CASES: dict[str, tuple[Plant, Check]] = {
 # What ends a check that is not its own assertion: any other error would be one of the plant.
 FOUND_OTHERWISE: dict[str, tuple[type[Exception], ...]] = {
     "examples: a field of a request is lost": (errors.InvalidInput,),
-    "errors: a body that is not JSON raises": (json.JSONDecodeError, AttributeError),  # no JSON, and no object
+    "errors: a body that is not JSON raises": (ValueError, AttributeError),  # no JSON or no UTF-8, and no object
     "requests: a look goes to a path that is not documented": (LookupError,),
 }
 
