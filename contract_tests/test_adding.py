@@ -1,4 +1,4 @@
-"""docs/adding-a-task-type.md, followed literally: its YAML and its example make a task type that works end to end."""
+"""docs/adding-a-task-type.md, followed literally: its files make a task type that works end to end."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ from unitask_sandbox import Settings, running
 with running(Settings()) as url, Client("sandbox", url, sleep=lambda _: time.sleep(0.02)) as client:
     task = client.run(tasks.Echo(text="hello", voice_sample=b"RIFF", speed=1.5))
     (sound,) = client.download(task, sys.argv[1] + "/")
+from unitask_contract.playing import SHELLS, problems, scripted
+from unitask_contract.scenarios import scenarios
+echoes = [one for one in scenarios() if one.family == "echo"]
+print(len(echoes) > 1, [wrong for one in echoes for shell in SHELLS for wrong in problems(one, scripted(one, shell))])
 print(task.output.audio_url, task.raw["meta"]["simulated"], wave.open(str(sound)).getframerate())
 """
 
@@ -31,10 +35,11 @@ print(task.output.audio_url, task.raw["meta"]["simulated"], wave.open(str(sound)
 @pytest.fixture
 def copied(tmp_path: Path) -> Path:
     """A copy of the project with what the guide adds, generated anew."""
-    for name in ("spec", "wrapper", "sandbox"):
+    for name in ("spec", "wrapper", "sandbox", "contract_tests"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "tests"))
-    entry, schemas = re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL)
+    entry, schemas, scenarios = re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL)
     (tmp_path / "spec/tasks/echo.yaml").write_text(entry + schemas, encoding="utf-8")
+    (tmp_path / "contract_tests/unitask_contract/scenarios/echo.yaml").write_text(scenarios, encoding="utf-8")
     (tmp_path / "spec/examples/echo").mkdir()
     (example,) = re.findall(r"```json\n(.*?)```", GUIDE, re.DOTALL)
     (tmp_path / "spec/examples/echo/echo.request.json").write_text(example, encoding="utf-8")
@@ -43,14 +48,15 @@ def copied(tmp_path: Path) -> Path:
 
 
 def test_guide_makes_a_task_type_that_runs(copied: Path) -> None:
-    """One entry, its schemas and an example are enough: the class, the checks and a simulated result are there."""
-    path = os.pathsep.join(str(copied / name) for name in ("generated", "wrapper", "sandbox"))
+    """Its entry, schemas, example and scenarios are enough: class, checks and a simulated result are there."""
+    path = os.pathsep.join(str(copied / name) for name in ("generated", "wrapper", "sandbox", "contract_tests"))
     command = [sys.executable, "-c", PROGRAM, str(copied / "out")]
     environment = {**os.environ, "PYTHONPATH": path}
     done = subprocess.run(command, env=environment, cwd=copied, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr
     assert "SIMULATED" in done.stdout
+    assert done.stdout.startswith("True []\n")
     assert (copied / "docs/reference/echo.md").read_text().count("tasks.Echo(") == 1
     bundle = json.loads((copied / "generated/unitask_api/openapi.json").read_text())
     assert "echo.echo.request" in bundle["components"]["examples"]

@@ -22,7 +22,8 @@ from .coverage_page import PAGE, page
 
 pytestmark = pytest.mark.contract("coverage")
 
-COMPONENTS = sorted(bundle.document()["components"]["schemas"])
+QUERIES = [query for name in bundle.operations() if (query := bundle.query_of(name))]
+COMPONENTS = [*sorted(bundle.document()["components"]["schemas"]), *QUERIES]
 SWAP = {"model": "Qubico/image-toolkit", "task_type": "face-swap"}
 PICTURES = {"target_image": "https://me.test/a.jpg", "swap_image": "https://me.test/b.jpg"}
 
@@ -71,8 +72,15 @@ LEFT_OUT: dict[str, tuple[Callable[[Exchange], bool], set[str]]] = {
         {"upload: errors upload of a plan without", "upload: examples upload.plan.403"},
     ),
     "an operation": (
-        lambda exchange: exchange.operation == "cancel_tasks",
-        {"core: operations cancel_tasks", "core: statuses cancel_tasks 200", "core: statuses cancel_tasks default"},
+        lambda exchange: exchange.operation == "cancel_task",
+        {
+            *("core: operations cancel_task", "core: statuses cancel_task 200", "core: statuses cancel_task default"),
+            *("core: examples core.cancel-one.200", "midjourney: examples midjourney.cancel.200"),
+        },
+    ),
+    "a parameter": (
+        lambda exchange: "end_time=" in exchange.query,
+        {"account: branches list_task_history?#/properties/end_time"},
     ),
     "a branch": (
         lambda exchange: b'"key_frames": null' in exchange.sent or b'"key_frames":null' in exchange.sent,
@@ -137,6 +145,20 @@ def test_what_is_nothing_of_the_contract_counts_nothing() -> None:
     """A file, a page of HTML, and an answer that the contract does not have."""
     assert exercised(Exchange("GET", "/files/1.png", b"", 200, b"\x89PNG")) == set()
     assert exercised(Exchange("GET", "/account/info", b"", 200, b"<html>")) == {"account: operations get_account_info"}
+
+
+def test_query_counts_when_all_of_it_is_allowed() -> None:
+    """Its parameters, and the words that are advised for them."""
+
+    def asked(query: str) -> set[str]:
+        return exercised(Exchange("GET", "/api/open/tasks/histories", b"", 200, b"", query=query))
+
+    assert asked("page_size=2&model=flux") - asked("page_size=101&model=flux") == {
+        "account: branches list_task_history?#/properties/page_size",
+        "account: branches list_task_history?#/properties/model",
+        "account: words list_task_history?#/properties/model/x-advisory/enum=flux",
+    }
+    assert asked("page=" + "9" * 5000) == asked("page=x") == asked("")
 
 
 @pytest.mark.parametrize(

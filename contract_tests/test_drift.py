@@ -9,22 +9,22 @@ import pytest
 from generator.bundle import at, load_yaml
 from jsonschema import Draft202012Validator
 
-from .support import bundle, examples
+from .support import bundle
 
 pytestmark = pytest.mark.contract("drift")
 
 LEDGER: list[dict[str, Any]] = load_yaml(Path(__file__).resolve().parents[1] / "spec" / "drift.yaml")
 
 
-def seen_value(entry: dict[str, Any]) -> Any:
+def seen_value(entry: dict[str, Any], document: dict[str, Any] | None = None) -> Any:
     """What was shown or recorded, from the example it stands in or from the entry itself."""
-    seen = entry["seen"]
-    return at(examples()[seen["example"]]["value"], seen["at"]) if "example" in seen else seen["value"]
+    seen, examples = entry["seen"], (document or bundle())["components"]["examples"]
+    return at(examples[seen["example"]]["value"], seen["at"]) if "example" in seen else seen["value"]
 
 
-def accepts(schema: dict[str, Any], value: Any) -> bool:
+def accepts(schema: dict[str, Any], value: Any, document: dict[str, Any] | None = None) -> bool:
     """Whether a schema, which may refer to the bundle's components, accepts a value."""
-    return Draft202012Validator({**schema, "components": bundle()["components"]}).is_valid(value)
+    return Draft202012Validator({**schema, "components": (document or bundle())["components"]}).is_valid(value)
 
 
 @pytest.mark.parametrize("entry", LEDGER, ids=[entry["id"] for entry in LEDGER])

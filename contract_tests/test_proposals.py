@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from generator.bundle import at as at_pointer
 from generator.bundle import bundle as bundled
 from generator.changes import changes as changed
 from generator.changes import verdict
@@ -25,6 +26,7 @@ from unitask_contract.patches.yaml_edit import read
 from unitask_contract.places import Path as Steps
 
 from .support import examples
+from .test_drift import accepts, seen_value
 
 pytestmark = pytest.mark.contract("drift")
 
@@ -227,10 +229,13 @@ def differences_left(document: dict[str, Any], exchange: Exchange) -> list[objec
 
 
 def test_everything_at_once_is_one_patch_that_the_lint_takes(copied: Path) -> None:
-    """All differences together: no fault, each body an example with its source, and not one comment is lost."""
+    """All differences together: no fault, each body an example with its source, and not one comment is lost.
+
+    Each contradiction is in the drift ledger, which says what refused the body, and what allows it now.
+    """
     shutil.copytree(SPEC / "examples", copied / "spec/examples")
     found = differences([exchange for exchange, *_ in CASES.values()])
-    comments = comments_of(copied)
+    comments, known = comments_of(copied), len(ledger_of(copied))
     document = applied(proposal(found), copied)
     added = {name: one for name, one in document["components"]["examples"].items() if "observed-" in name}
 
@@ -239,6 +244,19 @@ def test_everything_at_once_is_one_patch_that_the_lint_takes(copied: Path) -> No
     assert all(one["x-source"] == ["observed"] and one["x-evidence"] == "recorded" for one in added.values())
     assert document["x-sources"]["observed"]["evidence"] == "recorded"
     assert comments_of(copied) == comments
+    told = ledger_of(copied)[known:]
+    assert len(told) == sum(one.kind is Kind.BROKEN for one in found)
+    for entry in told:
+        value = seen_value(entry, document)
+        assert not accepts(entry["documented"]["schema"], value, document), entry
+        assert accepts(at_pointer(document, entry["ours"]), value, document), entry
+        assert entry["documented"]["source"] in document["x-sources"].keys() - {"observed"}, entry
+
+
+def ledger_of(folder: Path) -> list[dict[str, Any]]:
+    """The drift ledger."""
+    entries: list[dict[str, Any]] = read((folder / "spec/drift.yaml").read_text())
+    return entries
 
 
 def comments_of(folder: Path) -> list[str]:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 from unitask_contract import provider, runner
-from unitask_contract.checks import task_types
+from unitask_contract.checks import drawn, task_types
+from unitask_contract.checks.asking import create
 from unitask_sandbox.defects import DEFECTS
 from unitask_sandbox.engines import ENGINES
 
@@ -38,6 +39,29 @@ def test_provider_keeps_its_promise(check: runner.Check, subject: provider.Provi
         check.run(subject)
     except provider.LeftOut as reason:
         pytest.skip(str(reason))
+
+
+def test_price_is_found_in_any_balance() -> None:
+    """What was spent is read off two balances as they are written; as floats they differ by another last digit here."""
+    (check,) = runner.chosen(["account"])
+    with provider.sandbox() as rich:
+        for _ in range(5):
+            create(rich)
+        assert runner.made(rich, check).outcome is runner.Outcome.KEPT
+
+
+IN_TIME = [check for check in runner.OF_PROVIDER if check.run not in drawn.CHECKS]
+
+
+@pytest.mark.parametrize("check", IN_TIME, ids=lambda check: check.id)
+def test_quick_provider_is_not_called_broken(check: runner.Check) -> None:
+    """One elsewhere that has done each task before the next request: what came too late for a check is left out."""
+    with provider.sandbox() as quick:
+        quick.inside = None
+        quick.http.event_hooks = {"response": [quick.advance]}
+        result = runner.made(quick, check)
+
+    assert result.outcome in (runner.Outcome.KEPT, runner.Outcome.LEFT_OUT), result.detail
 
 
 # A check that finds each defect, the quickest of those, and the task type if it is made for one; `make score` tells

@@ -33,14 +33,15 @@ def schemas() -> dict[str, Rule]:
 
 
 def component(name: str) -> Rule:
-    """The schema of a component. Do not change it."""
-    return schemas()[name]
+    """The schema of a component, or of the query of an operation. Do not change it."""
+    return schemas().get(name) or _queries()[name]
 
 
 @cache
 def validator(component: str) -> Draft202012Validator:
     """A validator for a component, not the one that the wrapper uses."""
-    schema = {"$ref": f"#/components/schemas/{component}", "components": document()["components"]}
+    rule = {"$ref": f"#/components/schemas/{component}"} if component in schemas() else _queries()[component]
+    schema = {**rule, "components": document()["components"]}
     return Draft202012Validator(schema)
 
 
@@ -98,6 +99,24 @@ def components_of(operation: str) -> dict[str, str]:
     bodies = {part: _resolved(holder).get("content", {}) for part, holder in parts.items()}
     schemas = [(part, media["schema"]) for part, body in bodies.items() for media in body.values() if "schema" in media]
     return {part: schema["$ref"].rpartition("/")[2] for part, schema in schemas}
+
+
+def query_of(operation: str) -> str | None:
+    """The name under which `component` has the schema of an operation's query; None: it has no query."""
+    name = f"{operation}?"
+    return name if name in _queries() else None
+
+
+@cache
+def _queries() -> dict[str, Rule]:
+    found: dict[str, Rule] = {}
+    for name, operation in operations().items():
+        given = [one for one in map(_resolved, operation.get("parameters", ())) if one["in"] == "query"]
+        if given:
+            needed = [one["name"] for one in given if one.get("required")]
+            properties = {one["name"]: one["schema"] for one in given}
+            found[f"{name}?"] = {"type": "object", "required": needed, "properties": properties}
+    return found
 
 
 def family_of(operation: str) -> str:

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
 from unitask_contract import bundle
 from unitask_contract.bundle import fields
 
@@ -21,6 +22,7 @@ class Exchange:
         status: The HTTP status of the answer.
         content: The body of the answer.
         content_type: As the answer says it; empty: it does not.
+        query: Of the URL, without its question mark.
     """
 
     method: str
@@ -29,6 +31,13 @@ class Exchange:
     status: int
     content: bytes
     content_type: str = "application/json"
+    query: str = ""
+
+    @classmethod
+    def of(cls, request: httpx.Request, status: int, content: bytes) -> Exchange:
+        """The exchange of a request that has been read, and its answer."""
+        url = request.url
+        return cls(request.method, url.path, request.content, status, content, query=url.query.decode())
 
     @property
     def operation(self) -> str:

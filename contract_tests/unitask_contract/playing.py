@@ -98,7 +98,7 @@ def observed(scenario: Scenario, tell: Callable[[Exchange], object]) -> Played:
 
     def told(request: httpx.Request) -> httpx.Response:
         answer = reply(request)
-        tell(Exchange(request.method, request.url.path, request.content, answer.status_code, answer.content))
+        tell(Exchange.of(request, answer.status_code, answer.content))
         return answer
 
     perform(scenario, "sync", played, time, BASE_URL, transport=httpx.MockTransport(told))

@@ -147,12 +147,13 @@ class Provider:
 
     def exchange(self, request: Any, answer: Any) -> Exchange:
         """An exchange of httpx or of requests."""
-        path = urlsplit(str(request.url)).path.removeprefix(self.http.base_url.path.rstrip("/"))
+        url = urlsplit(str(request.url))
+        path = url.path.removeprefix(self.http.base_url.path.rstrip("/"))
         sent: Any = request.content if isinstance(request, httpx.Request) else request.body or b""
         sent = sent.encode() if isinstance(sent, str) else sent
         content_type = answer.headers.get("content-type", "")
         kind = str(cast("list[str]", content_type)[0] if isinstance(content_type, list) else content_type)
-        return Exchange(request.method, path, sent, answer.status_code, answer.content, kind)
+        return Exchange(request.method, path, sent, answer.status_code, answer.content, kind, url.query)
 
 
 def _price(path: str, body: Any) -> tuple[str, float | None]:

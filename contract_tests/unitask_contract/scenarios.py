@@ -66,8 +66,9 @@ class Scenario:
         task_id: The task that a call is about, and that answers without one of their own are about.
         call: The method of the client.
         options: Its keyword arguments.
-        expect: How the call ends: `returns` (attributes of what it returns) and `output` (of that task's output), or
-            `raises` (classes of the error), what it `says`, its `task_id` and its `advice`; and the operations `sent`.
+        expect: How the call ends. `raises`: classes of unitask.errors; beside it `says` (words of the message),
+            `task_id` (false: none; absent: that of the scenario) and `advice`. Otherwise `returns` and `output`:
+            attributes of what is returned, and of its output. `sent`: the operations, in order.
     """
 
     name: str

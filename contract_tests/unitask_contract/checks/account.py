@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 from unitask._core.pricing import CREDITS_PER_USD
@@ -19,10 +20,12 @@ from unitask_contract.checks.asking import (
     file,
     history,
     inside_of,
+    is_done,
+    look,
     rows,
     until_done,
 )
-from unitask_contract.provider import Provider
+from unitask_contract.provider import LeftOut, Provider
 
 SONG = {
     "model": "music-u",
@@ -60,10 +63,11 @@ def check_accounts_are_apart(provider: Provider) -> None:
 
 def check_account(provider: Provider) -> None:
     """The account says what is left, and a task takes its price from it."""
-    before = answered(provider, "GET", "/account/info")["equivalent_in_usd"]
+    before = _balance(provider)
     task = until_done(provider, create(provider)["task_id"])
-    after = answered(provider, "GET", "/account/info")["equivalent_in_usd"]
-    assert round((before - after) * CREDITS_PER_USD) == task["meta"]["usage"]["consume"], (before, after, task["meta"])
+    after = _balance(provider)
+    spent = Decimal(str(before)) - Decimal(str(after))  # as written: floats lose the last digits of a large balance
+    assert round(spent * CREDITS_PER_USD) == task["meta"]["usage"]["consume"], (before, after, task["meta"])
 
 
 def check_lack_of_credit(provider: Provider) -> None:
@@ -89,13 +93,15 @@ def check_cancelled_is_paid_back(provider: Provider) -> None:
 
 def check_tasks_in_hand(provider: Provider) -> None:
     """A task is among those in hand until it ends."""
-    before = _in_hand(provider)
     task_id = create(provider)["task_id"]
     during = _in_hand(provider)
+    listed = task_id in str(during)
+    if not listed and provider.inside is None and is_done(look(provider, task_id)):
+        raise LeftOut("the task was done before it could be looked for")
     until_done(provider, task_id)
     after = _in_hand(provider)
-    assert during["pending_count"] + during["processing_count"] == before["pending_count"] + 1, during
-    assert task_id in str(during), during
+    assert listed, during
+    assert during["pending_count"] + during["processing_count"] >= 1, during
     assert task_id not in str(after), after
 
 

@@ -61,11 +61,16 @@ def look(provider: Provider, task_id: str) -> dict[str, Any]:
     return answered(provider, "GET", f"/api/v1/task/{task_id}")
 
 
+def is_done(task: dict[str, Any]) -> bool:
+    """Whether a task has ended, as it is shown."""
+    return str(task["status"]).casefold() in DONE
+
+
 def until_done(provider: Provider, task_id: str) -> dict[str, Any]:
     """The task once it has ended."""
     for number in range(provider.looks):
         task = look(provider, task_id)
-        if str(task["status"]).casefold() in DONE:
+        if is_done(task):
             return task
         provider.advance(min(LOOK_EVERY, 0.05 * 2**number))
     raise AssertionError(f"task {task_id} is not done after {provider.looks} looks")

@@ -4,14 +4,14 @@ A `Coverage` is told what went over the wire, and counts:
 
     operations  those that were asked; of a family its task types, created with an input that the contract allows
     statuses    answers of an operation that the contract has, "200" and "default", with a body that it allows
-    branches    of the schemas of bodies, inputs and outputs (branches.py)
+    branches    of the schemas of bodies, queries, inputs and outputs (branches.py)
     words       of their enums, advised ones included
     examples    documented bodies that were sent, or answered, as they are
     errors      rows of error-rows.yaml
     scenarios   those that were played
 
 Rules of this file: a part of a body counts only when the whole body is allowed; a component that several families share
-counts once, for the general operations before all; parameters of queries are not counted.
+counts once, for the general operations before all.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from email import message_from_bytes
 from functools import cache
 from importlib.resources import files
 from typing import Any, cast
+from urllib.parse import parse_qsl
 
 import yaml
 from unitask_contract import bundle
@@ -36,6 +37,7 @@ ALL = "all"  # the row of all families
 KINDS = ("operations", "statuses", "branches", "words", "examples", "errors", "scenarios")
 OF_A_PROVIDER = ("operations", "statuses", "branches", "words")  # what its answers to our requests can exercise
 GENERAL = ("core", "account", "upload", "llm", "webhook")
+LONGEST_INTEGER = 19  # digits, of 64 bits
 Element = tuple[str, str]  # kind, name
 
 
@@ -72,6 +74,8 @@ class Coverage:
         """Count a request and its answer."""
         if operation := exchange.operation:
             self._note(operation, exchange.sent, exchange.status, exchange.content)
+            if query := bundle.query_of(operation):
+                self._is_taken(query, _query_fields(exchange.query, query))
 
     def notified(self, operation: str, content: bytes) -> None:
         """Count a notification that was taken.
@@ -195,6 +199,7 @@ def _owners() -> Mapping[str, str]:
         for name in sorted(bundle.operations(), key=lambda name: families().index(bundle.family_of(name)))
         for component in bundle.components_of(name).values()
     ]
+    roots += [(bundle.family_of(name), query) for name in bundle.operations() if (query := bundle.query_of(name))]
     roots += [(entry["family"], entry[part]) for entry in bundle.entries().values() for part in ("input", "output")]
     owners: dict[str, str] = {}
     for family, root in roots:
@@ -305,13 +310,22 @@ def _body(sent: bytes, component: str | None) -> Any:
 
 
 def _form_fields(sent: bytes, component: str) -> dict[str, Any]:
-    """The fields of a form, as the schema types them: in a form everything is text."""
+    """The fields of a form."""
     boundary = sent.partition(b"\r\n")[0].removeprefix(b"--")
     message: Any = message_from_bytes(b'content-type: multipart/form-data; boundary="' + boundary + b'"\r\n\r\n' + sent)
-    properties = bundle.component(component)["properties"]
     found: dict[str, Any] = {}
     for part in message.get_payload() if message.is_multipart() else ():
         name, content = str(part.get_param("name", header="content-disposition")), part.get_payload(decode=True) or b""
-        text: str = content.decode(errors="replace")
-        found[name] = int(text) if properties.get(name, {}).get("type") == "integer" and text.isdecimal() else text
+        found[name] = _typed(name, content.decode(errors="replace"), component)
     return found
+
+
+def _query_fields(query: str, component: str) -> dict[str, Any]:
+    return {name: _typed(name, text, component) for name, text in parse_qsl(query, keep_blank_values=True)}
+
+
+def _typed(name: str, text: str, component: str) -> int | str:
+    """A value as the schema types it: in forms and queries everything is text."""
+    rule = bundle.component(component)["properties"].get(name, {})
+    is_number = rule.get("type") == "integer" and text.isdecimal() and len(text) <= LONGEST_INTEGER
+    return int(text) if is_number else text

@@ -89,7 +89,8 @@ class _Script(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         self.is_asked = True
-        self._tell(Exchange(request.method, request.url.path, request.read(), self.status, self.content))
+        request.read()
+        self._tell(Exchange.of(request, self.status, self.content))
         return httpx.Response(self.status, content=self.content, headers={"content-type": "application/json"})
 
 
@@ -266,8 +267,8 @@ class _Sandbox(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         answer = await self._app.handle_async_request(request)
-        sent, content = await request.aread(), await answer.aread()
-        exchange = Exchange(request.method, request.url.path, sent, answer.status_code, content)
+        await request.aread()
+        exchange = Exchange.of(request, answer.status_code, await answer.aread())
         self.bodies.add((exchange.operation, canonical(exchange.asked)))
         self._tell(exchange)
         return answer
@@ -327,7 +328,7 @@ async def _ask_plainly(swept: Swept, http: httpx.AsyncClient) -> None:
         for example in examples:
             if (example["x-operation"], example["x-part"]) == (operation, "request"):
                 await _send(http, operation, example["value"])
-        for value in _bodies(operation):
+        for value in _asked(operation):
             answer = await _send(http, operation, value)
             if answer.status_code != 200 and operation not in _USABLE:
                 swept.differ(f"{operation} {value}", f"the sandbox answers {answer.status_code}: {answer.text[:200]}")
@@ -339,14 +340,16 @@ async def _ask_plainly(swept: Swept, http: httpx.AsyncClient) -> None:
             swept.differ(operation, f"the sandbox answers {answer.status_code}: {answer.text[:200]}")
 
 
-def _bodies(operation: str) -> Iterator[dict[str, Any]]:
-    """What an operation can be asked; nothing for one that is about a task."""
+def _asked(operation: str) -> Iterator[dict[str, Any]]:
+    """What an operation can be asked, as a body or as a query; nothing for one that is about a task."""
     if operation in _looks():
         return
     if operation == "create_task":
         swap: dict[str, Any] = bundle.examples()["faceswap.face-swap.request"]["value"]
         yield from ({**swap, "config": config} for config in instances("TaskConfig"))
-    elif operation == "cancel_tasks" or "request" not in bundle.components_of(operation):
+    elif query := bundle.query_of(operation):
+        yield from instances(query)
+    elif "request" not in bundle.components_of(operation):
         yield {}
     else:
         yield from (usable for name, usable in _USABLE.items() if name == operation)
@@ -382,6 +385,6 @@ async def _send(
         request["data"] = {name: str(value) for name, value in body.items() if name != "image"}
     elif "request" in bundle.components_of(operation):
         request["json"] = body
-    elif operation == "cancel_tasks":
-        request["params"] = {"created_before": "0"}
+    elif bundle.query_of(operation):
+        request["params"] = body
     return await http.request(method, path.replace("{task_id}", task_id), **request)

@@ -43,6 +43,13 @@ class Finding:
     names: tuple[str, ...] = ()
     reference: Place | None = None
 
+    @property
+    def edited(self) -> Place:
+        """Where the spec is to be changed: another type at the reference, so that the component stays what it is."""
+        if self.keyword == "type" and self.reference and self.reference.component:
+            return self.reference
+        return self.place  # the catalogue refers to outputs by their names
+
 
 def schema_of(component: str, body: Any, schemas: Schemas) -> dict[str, Any]:
     """What a body has to keep: the component, and of the task in it the output that the catalogue names."""

@@ -206,9 +206,12 @@ def proposal(found: Iterable[Difference], spec: Path | None = None) -> str:
     before = dict(files.texts)
     added: dict[str, str] = {}
     for difference in _each_body(found):
-        if not _accept(files, difference):
+        contradictions = _accept(files, difference)
+        if contradictions is None:
             continue
         name = _free_name(difference, {*added, *_taken(spec or spec_folder())})
+        for number, one in enumerate(contradictions, start=1):
+            files.add_contradiction(one, _name_of(name), number)
         added[name] = json.dumps(_example(difference), indent=2, ensure_ascii=False) + "\n"
     if not added:
         return ""
@@ -227,18 +230,20 @@ def _each_body(found: Iterable[Difference]) -> Iterator[Difference]:
             yield difference
 
 
-def _accept(files: Spec, difference: Difference) -> bool:
-    """Edit until the body is accepted; when that cannot be done, nothing of it is kept."""
+def _accept(files: Spec, difference: Difference) -> list[Finding] | None:
+    """Edit until the body is accepted; what it contradicted. None: it cannot be done, and nothing of it is kept."""
+    contradictions: list[Finding] = []
     before, component = dict(files.texts), bundle.component_of(difference.operation, difference.part)
     with contextlib.suppress(Unchangeable):
         for _ in range(MOST_EDITS):
             schemas = files.schemas()
             left = findings(difference.evidence, schema_of(component, difference.evidence, schemas), schemas)
             if not left:
-                return True
+                return contradictions
             widen(files, left[0])
+            contradictions += left[:1] if left[0].keyword != NEWS else []
     files.texts.update(before)
-    return False
+    return None
 
 
 def _example(difference: Difference) -> dict[str, Any]:
@@ -266,6 +271,11 @@ def _free_name(difference: Difference, taken: set[str]) -> str:
         if name not in taken:
             return name
         number += 1
+
+
+def _name_of(path: str) -> str:
+    """The name that the bundle gives to an example."""
+    return path.removeprefix("examples/").removesuffix(".json").replace("/", ".")
 
 
 def _diff(name: str, before: str | None, after: str) -> str:

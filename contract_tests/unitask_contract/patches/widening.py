@@ -1,7 +1,7 @@
 """The hand-written spec, changed until it allows a body: one edit a difference, where the failing keyword stands.
 
 Only components are edited: `spec/schemas/*.yaml`, and `schemas:` in `spec/tasks/*.yaml`. A field that was seen gets the
-source OBSERVED, and so does the rule that it broke.
+source OBSERVED, and so does the rule that it broke; what it contradicts is written into the drift ledger.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from typing import Any, cast
 from unitask_contract.bundle import fields
 from unitask_contract.patches import yaml_edit
 from unitask_contract.patches.contradictions import NEWS, Finding
+from unitask_contract.patches.drift import LEDGER, entry
 from unitask_contract.patches.yaml_edit import Node
 from unitask_contract.places import BRANCHING, Place, kind_of
 
 OBSERVED = "observed"
 SOURCES = "sources.yaml"
+UNSAID = "inferred"
 ABOUT = "Not named by any page; seen in an answer."
 _MEDIA = {
     "image": r"\.(png|jpe?g|webp|gif)$",
@@ -49,7 +51,8 @@ class Spec:
     """
 
     def __init__(self, folder: Path) -> None:
-        paths = [folder / SOURCES, *sorted(folder.glob("schemas/**/*.yaml")), *sorted(folder.glob("tasks/**/*.yaml"))]
+        paths = [folder / SOURCES, folder / LEDGER]
+        paths += [*sorted(folder.glob("schemas/**/*.yaml")), *sorted(folder.glob("tasks/**/*.yaml"))]
         self.texts = {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in paths}
 
     def schemas(self) -> dict[str, Any]:
@@ -60,7 +63,7 @@ class Spec:
         return found
 
     def _of_file(self, file: str) -> dict[str, Any]:
-        content: dict[str, Any] = {} if file == SOURCES else _read(self.texts[file])
+        content: dict[str, Any] = {} if file in (SOURCES, LEDGER) else _read(self.texts[file])
         return content["schemas"] if file.startswith("tasks/") else content
 
     def change(self, place: Place, edit: Callable[[str, Node], str], *, credit: bool = True) -> None:
@@ -92,6 +95,18 @@ class Spec:
             if number >= len(start) - 1:
                 found.append(node)
         return found
+
+    def source_of(self, place: Place) -> str:
+        """The first source of what stands at a place, or around it."""
+        file = next(file for file in self.texts if place.component in self._of_file(file))
+        nodes = self._nodes(file, self.texts[file], place, whole=False)[::-1]
+        named = (item.value for node in nodes if (source := _source(node)) for item in source.value)
+        return next(named, UNSAID)
+
+    def add_contradiction(self, found: Finding, example: str, number: int) -> None:
+        """Write down what a difference contradicts, after the edit that allows it."""
+        text = entry(found, self.source_of(found.edited), OBSERVED, example, number)
+        self.texts[LEDGER] = f"{self.texts[LEDGER].rstrip()}\n{text}"
 
     def add_source(self, date: str) -> None:
         """Name the source of what was observed, once."""
@@ -136,16 +151,16 @@ def widen(spec: Spec, found: Finding) -> None:
 
 
 def _allow_type(spec: Spec, found: Finding) -> None:
-    """Another type: at the reference where an object is referred to, so that the component stays what it is."""
+    """Another type, beside the reference if there is one."""
     kind = kind_of(found.value)
     if not found.where:
         raise Unchangeable("the body as a whole is of another type")
-    if found.reference is None or not found.reference.component:  # the catalogue refers to outputs by their names
-        spec.change(found.place, lambda text, node: _add_type(text, node, kind))
-        if kind == "array":
-            spec.change(found.place, _say_items)
+    if found.edited == found.reference:
+        spec.change(found.edited, lambda text, node: _beside_reference(text, node, kind))
         return
-    spec.change(found.reference, lambda text, node: _beside_reference(text, node, kind))
+    spec.change(found.place, lambda text, node: _add_type(text, node, kind))
+    if kind == "array":
+        spec.change(found.place, _say_items)
 
 
 def _add_type(text: str, node: Node, kind: str) -> str:

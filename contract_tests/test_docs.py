@@ -1,4 +1,7 @@
-"""docs/ci.md and .pre-commit-hooks.yaml, as others copy them: each is read, and each command is one that is taken."""
+"""The documents: what they point at is there; docs/ci.md and .pre-commit-hooks.yaml hold as others copy them.
+
+Of the latter each is read, and each command is one that is taken.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,46 @@ PROSE = re.sub(r"```.*?```", "", (ROOT / "docs" / "ci.md").read_text(encoding="u
 DOCUMENTS = [yaml.safe_load(block) for kind, block in BLOCKS if kind == "yaml"]
 WORKFLOWS = {document["name"]: document for document in DOCUMENTS if "jobs" in document}
 HOOKS = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings."""
+    titles = re.findall(r"^#+ (.*)", re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL), re.M)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    """Each file is there, and each anchor is that of a heading."""
+    links = re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", page.read_text(encoding="utf-8"))
+    to = [(page.parent / path if path else page, anchor) for path, anchor in links]
+
+    assert [(str(path), anchor) for path, anchor in to if not path.exists()] == []
+    assert [(str(path), anchor) for path, anchor in to if anchor and anchor not in anchors(path)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_make_has_the_targets(page: Path) -> None:
+    """Each that a page tells to make."""
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+    told = re.findall(r"(?:^ *|`)make ([a-z-]+)", page.read_text(encoding="utf-8"), re.M)
+
+    assert set(told) <= set(targets)
+
+
+def test_architecture_names_what_is_there() -> None:
+    """The map at its top, line by line: each file and folder, below those that it stands under."""
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    folders: list[str] = []
+    missing = []
+    for line in text.split("```")[1].strip().splitlines():
+        del folders[(len(line) - len(line.lstrip())) // 2 :]
+        names = re.split(r"\s{2,}", line.strip())[0].split()
+        missing += [line for name in names if not (ROOT / "".join(folders) / name).exists()]
+        folders.append(next((name for name in names if name.endswith("/")), ""))
+
+    assert missing == []
 
 
 def texts(node: Any) -> Iterator[str]:
