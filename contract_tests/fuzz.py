@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from unitask_contract.bundle import METHODS
 from unitask_contract.checks.drawn import LEFT_OUT_OF_SEQUENCES
 from unitask_contract.serving import no_network
 from unitask_contract.view import provider_view
@@ -22,7 +23,6 @@ from unitask_sandbox import Settings, running
 from unitask_sandbox.operations import HANDLERS
 
 KEY = "contract"
-METHODS = {"get", "post", "put", "patch", "delete"}
 # The documents leave these open, and the sandbox answers as such services do.
 UNPROMISED = {
     "missing_required_header": "a request without a key is 401 whatever else is wrong; check_keys holds that",
@@ -41,12 +41,12 @@ negative_data_rejection.enabled = false
 def view() -> tuple[dict[str, Any], list[str]]:
     """The bundle as the sandbox must keep it, and the operations that it does not have."""
     whole = provider_view(bounded=False)
-    operations = [(path, method) for path, item in whole["paths"].items() for method in item.keys() & METHODS]
+    operations = [(path, method) for path, item in whole["paths"].items() for method in item.keys() & {*METHODS}]
     absent = [
         (path, method) for path, method in operations if whole["paths"][path][method]["operationId"] not in HANDLERS
     ]
     missing = [whole["paths"][path].pop(method)["operationId"] for path, method in absent]
-    whole["paths"] = {path: item for path, item in whole["paths"].items() if item.keys() & METHODS}
+    whole["paths"] = {path: item for path, item in whole["paths"].items() if item.keys() & {*METHODS}}
     return whole, sorted(missing)
 
 

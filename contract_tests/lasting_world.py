@@ -16,14 +16,14 @@ import httpx
 from unitask import tasks
 from unitask_contract.checks.asking import BLANK
 from unitask_sandbox import Fault, Settings, create_app
+from unitask_sandbox.bundle import CREDITS_PER_USD
 from unitask_sandbox.engines import EngineResult
 
 from .support import FACE_SWAP, KEY
-from .test_fault_library import Wire, World, quick_swap
+from .world import Wire, World, quick_swap
 
 ACCOUNT = hashlib.sha256(KEY.encode()).hexdigest()
 START = 1_200_000  # credits: two songs and two swaps, or twelve swaps
-CREDITS_PER_USD = 10_000_000
 CALL = 10.0  # seconds that one HTTP call may take
 RANK = {"pending": 0, "processing": 1, "completed": 2, "failed": 2, "cancelled": 2}
 GONE = "https://me.test/gone.jpg"

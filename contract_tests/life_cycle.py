@@ -28,11 +28,11 @@ from unitask import AsyncClient, Client, Outcome, Task, errors
 from unitask._core.delivery import Resend
 from unitask.webhooks import TaskNotification
 from unitask_sandbox import Fault
+from unitask_sandbox.bundle import CREDITS_PER_USD
 from unitask_sandbox.engines import ENGINES
 
 from .lasting_world import (
     CALL,
-    CREDITS_PER_USD,
     LATE_HISTORY,
     OPEN,
     PASSING,
@@ -47,7 +47,7 @@ from .lasting_world import (
     Line,
 )
 from .support import BASE_URL, KEY, SHELLS, rows
-from .test_fault_library import WEBHOOK, InstantReceiver
+from .world import WEBHOOK, InstantReceiver
 
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # where there is one, no disk is waited for
 

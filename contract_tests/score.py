@@ -129,7 +129,7 @@ def _counted(found: tuple[Mutant, ...], judge: Callable[[Mutant], Verdict]) -> d
 
 def _plain(mutant: Mutant) -> Verdict:
     """What the generated model makes of it: it raises what Python raises, or takes it."""
-    part = bundle.document()["components"]["examples"][mutant.example]["x-part"]
+    part = bundle.examples()[mutant.example]["x-part"]
     model: Any = getattr(models, bundle.component_of(mutant.operation, part))
     try:
         model.from_dict(json.loads(mutant.content))

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unitask_contract.bundle import METHODS, operation_of
 from unitask_contract.bundle import document as bundle
+from unitask_contract.bundle import examples, operation_of, operations, route_of
 
 PACKAGE, VERSION = "@stdy/cli", "0.22.2"  # MIT; its platform packages hold the server itself
 HOME = Path(__file__).resolve().parents[1] / "out" / "witnesses"
@@ -104,34 +104,29 @@ def document() -> dict[str, Any]:
     /answered/<example>/... has one documented answer alone.
     """
     view = copy.deepcopy(bundle())
-    places = {
-        item[method]["operationId"]: (path, method, item)
-        for path, item in bundle()["paths"].items()
-        for method in METHODS
-        if method in item
-    }
     for entry in view["x-tasks"]:
-        path, method, item = places[entry.get("create", "create_task")]
-        operation = _copy(item[method])
+        path, method, operation = _of(entry.get("create", "create_task"))
         if entry["protocol"] == "unified":
             schema = operation["requestBody"]["content"]["application/json"]["schema"]
             operation["requestBody"]["content"]["application/json"]["schema"] = {"allOf": [schema, _typed(entry)]}
         case = {"name": "case", "in": "path", "required": True, "schema": {"type": "string"}}
         view["paths"][f"{TYPED}/{entry['name']}/{{case}}{path}"] = {"parameters": [case], method: operation}
-    for name, example in bundle()["components"]["examples"].items():
+    for name, example in examples().items():
         if example["x-part"] != "request":
-            path, method, item = places[example["x-operation"]]
-            operation = _copy(item[method])
+            path, method, operation = _of(example["x-operation"])
             status = "200" if example["x-part"] == "200" else str(example["value"]["code"])
             answer = {"examples": {name: {"$ref": f"#/components/examples/{name}"}}}
             operation["responses"] = {status: {"description": name, "content": {"application/json": answer}}}
-            shared = {"parameters": item["parameters"]} if "parameters" in item else {}
+            shared = {key: part for key, part in view["paths"][path].items() if key == "parameters"}
             view["paths"][f"{ANSWERED}/{name}{path}"] = {**shared, method: operation}
     return view
 
 
-def _copy(operation: dict[str, Any]) -> dict[str, Any]:
-    return {key: copy.deepcopy(value) for key, value in operation.items() if key != "operationId"}
+def _of(name: str) -> tuple[str, str, dict[str, Any]]:
+    """Path and method of an operation, and a copy of it without its name."""
+    method, path = route_of(name)
+    operation = {key: copy.deepcopy(value) for key, value in operations()[name].items() if key != "operationId"}
+    return path, method.lower(), operation
 
 
 def _typed(entry: dict[str, Any]) -> dict[str, Any]:

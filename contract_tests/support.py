@@ -1,35 +1,40 @@
-"""What the checks share: the bundle, bodies drawn from it, and a client of either kind over scripted answers."""
+"""What the tests share: the bundle, tasks and bodies of it, and a client of either kind over scripted answers."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 import httpx
+import pytest
 import respx
 import schemathesis
 from hypothesis import settings
 from hypothesis import strategies as st
-from unitask import AsyncClient, Client, errors, tasks
+from unitask import AsyncClient, Client, TaskInput, errors, tasks
 from unitask._core.delivery import Resend
 from unitask_contract import bundle as contract
 from unitask_contract.bundle import document as bundle
 from unitask_contract.bundle import validator as validator
+from unitask_contract.inputs import least_object
 from unitask_contract.playing import BASE_URL, KEY, Time
 from unitask_contract.playing import SHELLS as SHELLS
 from unitask_contract.scenarios import TASK_ID
 
 FACE_SWAP = tasks.FaceSwap(target_image="https://me.test/a.jpg", swap_image="https://me.test/b.png")
+ENTRIES = contract.entries()
 TASK_OPERATIONS = ("create_task", "get_task", "cancel_task", "cancel_tasks")
 
 USUAL = 100  # what hypothesis tries when nothing is said
 
 Reply = httpx.Response | httpx.RequestError
 Call = Callable[[Any], Any]
+Plant = Callable[[pytest.MonkeyPatch], None]
 
 
 def examples(part: str | None = None, *, of_tasks: bool = False) -> dict[str, dict[str, Any]]:
@@ -41,7 +46,7 @@ def examples(part: str | None = None, *, of_tasks: bool = False) -> dict[str, di
     """
     return {
         name: example
-        for name, example in bundle()["components"]["examples"].items()
+        for name, example in contract.examples().items()
         if part in (None, example["x-part"]) and (not of_tasks or example["x-operation"] in TASK_OPERATIONS)
     }
 
@@ -75,6 +80,24 @@ def _components() -> Any:
 def component(name: str) -> st.SearchStrategy[Any]:
     """Bodies that a component of the bundle allows."""
     return _components()[f"/{name}"]["POST"].as_strategy().map(lambda case: case.body)
+
+
+def address(kind: str) -> str:
+    """Where a file of a kind is."""
+    return f"https://me.test/a.{'jpg' if kind == 'image' else 'bin'}"
+
+
+def required(name: str) -> dict[str, Any]:
+    """The fields that a task of a type must be given, each with a value."""
+    schema = contract.component(ENTRIES[name]["input"])
+    least_fields = least_object(schema, address).items()
+    return {field: value for field, value in least_fields if "const" not in schema["properties"][field]}
+
+
+def make(name: str, **changes: Any) -> TaskInput[Any]:
+    """A valid task of a type, with some fields changed."""
+    task: TaskInput[Any] = getattr(tasks, name)(**{**required(name), **changes})
+    return task
 
 
 json_values = st.recursive(
@@ -162,6 +185,16 @@ def perform(
     except errors.UnitaskError as error:
         provider.trace.error = error
     return provider.trace
+
+
+def replaced(place: Any, name: str, value: Any) -> Plant:
+    """A fault to plant: another value in the place of one of ours."""
+    return lambda monkeypatch: monkeypatch.setattr(place, name, value)
+
+
+def quick_client(base_url: str) -> Client:
+    """A client of the sandbox that looks sooner than a real provider is worth looking at."""
+    return Client("sandbox", base_url, sleep=lambda seconds: time.sleep(min(seconds, 0.05)))
 
 
 def rows(history: Any) -> Any:

@@ -73,6 +73,7 @@ def test_provider_that_breaks_the_contract_is_1(capsys: Captured, tmp_path: Path
     page, junit, document, patch = (place.read_text() for place in places)
     assert code == 1
     assert "broken: echo" in said
+    assert 'assert (task["model"], task["task_type"]) == ' in said
     assert "contract broken" in page
     assert "<a href='#echo'>broken</a>" in page
     assert "<h3 id='echo'>broken: echo</h3>" in page

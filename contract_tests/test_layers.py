@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,19 @@ FORBIDDEN = {
     ),
 }
 APPLICATIONS = {"unitask.cli", "unitask.demo", "unitask.__main__", TESTING}
+# The harness from the bottom to the top; those of one line know nothing of one another.
+HARNESS = (
+    ("bundle",),
+    ("exchange", "inputs", "places", "scenarios", "view"),
+    ("playing",),
+    ("mutation", "serving"),
+    ("provider",),
+    ("checks", "coverage", "patches"),
+    ("runner",),
+    ("report",),
+    ("command",),
+)
+STEPS = {f"unitask_contract.{name}": step for step, names in enumerate(HARNESS) for name in names}
 
 
 def imports(package: str, folder: Path) -> Iterator[tuple[str, str]]:
@@ -55,10 +69,12 @@ def broken_rules(edges: Iterator[tuple[str, str]]) -> list[str]:
 
 def _rules(module: str, name: str) -> Iterator[str]:
     package, target = module.partition(".")[0], name.partition(".")[0]
-    home = ".".join(module.split(".")[:2])
+    home, other = (".".join(dotted.split(".")[:2]) for dotted in (module, name))
     forbidden, rule = FORBIDDEN.get(package, ((), ""))
     if target in forbidden:
         yield rule
+    if package == target == "unitask_contract" and home != other and STEPS[home] <= STEPS[other]:
+        yield "a module of the harness knows those below it"
     if package == "unitask":
         if target == "httpx" and home not in SHELLS | {TESTING}:
             yield "httpx is for the shells"
@@ -68,7 +84,7 @@ def _rules(module: str, name: str) -> Iterator[str]:
             yield "one module of the wrapper touches the generated code"
         if module.startswith("unitask._core") and name.startswith(("unitask._shell", "unitask.client", "unitask.aio")):
             yield "the core knows no shell"
-        if home not in APPLICATIONS and ".".join(name.split(".")[:2]) in APPLICATIONS:
+        if home not in APPLICATIONS and other in APPLICATIONS:
             yield "nothing stands above an application"
         if module.startswith("unitask._core") and target in ("time", "random", "asyncio", "threading", "socket", "os"):
             yield "the core has no clock, no random and no I/O of its own"
@@ -81,3 +97,14 @@ def test_package_keeps_to_its_layer(package: str) -> None:
 
     assert edges
     assert broken_rules(iter(edges)) == []
+
+
+def test_harness_has_no_circle() -> None:
+    """Each of its modules can be read before those that import it, inside its packages too."""
+    edges = list(imports("unitask_contract", PACKAGES["unitask_contract"]))
+    modules = {module for module, _ in edges}
+    graph: dict[str, set[str]] = {module: set() for module in modules}
+    for module, name in edges:
+        graph[module] |= {name, name.rpartition(".")[0]} & modules
+
+    assert {*TopologicalSorter(graph).static_order()} == modules

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from unitask_sandbox import Fault, Settings, running, samples
 
 from sandbox.tests.recogniser import judge
 
-from .support import BASE_URL, KEY, bundle, examples
+from .support import BASE_URL, KEY, bundle, examples, quick_client
 
 pytestmark = pytest.mark.contract("requests")
 
@@ -145,11 +144,6 @@ LEGACY = [entry["name"] for entry in bundle()["x-tasks"] if entry["protocol"] !=
 def made(name: str) -> Any:
     """A task of a legacy type; those of which nothing else is needed have a prompt."""
     return getattr(tasks, name)(**MADE.get(name, {"prompt": "a cat"}))
-
-
-def quick_client(base_url: str) -> Client:
-    """A client that looks sooner than a real provider is worth looking at."""
-    return Client("sandbox", base_url, sleep=lambda seconds: time.sleep(min(seconds, 0.05)))
 
 
 @pytest.fixture(scope="module")

@@ -6,31 +6,24 @@ finds it, and for what it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
-from unitask import errors
+from unitask import _shell, errors
 from unitask._core import asking, envelope, finding, flows, requests
 from unitask._core.delivery import Limits
 from unitask._core.messages import Flow
 
 from .life_cycle import LATE_HISTORY, WELL, LifeCycle
-from .support import tries
+from .support import Plant, replaced, tries
 
 pytestmark = pytest.mark.contract("errors")
 
 TestLifeCycle = LifeCycle.TestCase
 TestLifeCycle.settings = settings(max_examples=tries(10), stateful_step_count=25)
-
-Plant = Callable[[pytest.MonkeyPatch], None]
-
-
-def _replaced(place: Any, name: str, value: Any) -> Plant:
-    return lambda monkeypatch: monkeypatch.setattr(place, name, value)
 
 
 def _cancel_without_a_look(task_id: str, limits: Limits) -> Flow[str]:
@@ -47,47 +40,47 @@ NOTHING = property(lambda _: None, lambda _, __: None)
 # What is planted, the promise that it breaks, and what happens to requests meanwhile; nothing said is anything.
 PLANTS: dict[str, tuple[Plant, str, tuple[str, ...]]] = {
     "a create is sent again after a read timeout": (
-        lambda monkeypatch: monkeypatch.setattr("unitask._shell.NEVER_LEFT", (httpx.RequestError,)),
+        replaced(_shell, "NEVER_LEFT", (httpx.RequestError,)),
         "a call makes one task at most|what may have been accepted is not sent again",
         (),
     ),
     "an error loses the id": (
-        _replaced(errors.UnitaskError, "task_id", NOTHING),
+        replaced(errors.UnitaskError, "task_id", NOTHING),
         "an error names its task|the task that was made is named",
         (),
     ),
     "an error loses its facts in a pickle": (
-        _replaced(errors, "_rebuild", _facts_lost),
+        replaced(errors, "_rebuild", _facts_lost),
         "an error survives pickle",
         (),
     ),
     "a gateway's page is taken for a refusal": (
-        _replaced(envelope, "_is_envelope", lambda _: True),
+        replaced(envelope, "_is_envelope", lambda _: True),
         "the task that was made is named",
         ("a gateway answers",),
     ),
     "a task is called absent too early": (
-        _replaced(finding, "SETTLED", 0.0),
+        replaced(finding, "SETTLED", 0.0),
         "no task is called absent that exists",
         ("the answer is lost", LATE_HISTORY),
     ),
     "a create is not marked": (
-        _replaced(finding, "marked", lambda body, _: body),
+        replaced(finding, "marked", lambda body, _: body),
         "what has a mark is found",
         ("the answer is lost", WELL),
     ),
     "one bad look ends a wait": (
-        _replaced(flows, "worth_repeating", lambda _: False),
+        replaced(flows, "worth_repeating", lambda _: False),
         "a trouble that passes is borne",
         ("the answer is cut", WELL),
     ),
     "a failed task is returned as if it were fine": (
-        _replaced(flows, "wait", flows.watch),
+        replaced(flows, "wait", flows.watch),
         "a wait returns what is completed",
         (WELL,),
     ),
     "a cancel whose answer was lost is told to be refused": (
-        _replaced(asking, "cancel", _cancel_without_a_look),
+        replaced(asking, "cancel", _cancel_without_a_look),
         "what was cancelled is told",
         (WELL, WELL, "the answer is late"),
     ),

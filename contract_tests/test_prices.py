@@ -23,9 +23,8 @@ from unitask_contract.bundle import Rule, component
 from unitask_sandbox import Sandbox, Settings
 from unitask_sandbox.creation import read_creation
 
-from .support import bundle, examples
+from .support import ENTRIES, bundle, examples, make
 from .test_drift import LEDGER
-from .test_limits import ENTRIES, make
 
 pytestmark = [pytest.mark.contract("prices"), pytest.mark.filterwarnings("ignore::unitask.AdvisoryWarning")]
 

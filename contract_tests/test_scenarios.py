@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from unitask_contract import bundle
+from unitask_contract import scenarios as scenario_files
+from unitask_contract.exchange import read_json
 from unitask_contract.playing import SHELLS, problems, scripted
 from unitask_contract.scenarios import Scenario, scenarios
 from unitask_contract.serving import Server, in_process, needs_no_more_than_a_server, needs_no_socket, server
@@ -61,8 +64,43 @@ def test_each_source_of_a_scenario_is_known() -> None:
 
 def test_every_family_has_every_status_word() -> None:
     """The words of the spec, and those that clients met."""
-    words = bundle.document()["components"]["schemas"]["TaskStatus"]["anyOf"][0]["enum"]
+    words = bundle.component("TaskStatus")["anyOf"][0]["enum"]
     families = {entry["family"] for entry in bundle.entries().values() if entry["protocol"] == "unified"}
-    told = {(one.family, word) for one in scenarios() for word in words if f" {word} " in f" {one.name.lower()} "}
+    told = {
+        (one.family, str(bundle.fields(bundle.fields(read_json(answer.content)).get("data")).get("status")))
+        for one in scenarios()
+        for answer in one.answers
+    }
 
+    assert words
     assert told >= {(family, word) for family in families for word in words}
+
+
+WRITTEN: dict[str, Any] = {
+    "name": "a look",
+    "about": "",
+    "source": "docs",
+    "call": "get",
+    "answers": [{"get_task": {"task": {"status": "pending"}}}],
+    "expect": {"returns": {"status": "pending"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"wit": {}}, "there is no 'wit'"),
+        ({"answers": [{"get_task": {"stats": 500}}]}, "an answer has no 'stats'"),
+        ({"answers": [{"get_task": {"fails": "ReadTimeot"}}]}, "there is no failure 'ReadTimeot'"),
+        ({"expect": {"rases": "NotFound"}}, "expect has no 'rases'"),
+        ({"expect": {"raises": "NotFound", "returns": {}}}, "nothing reads 'returns'"),
+        ({"expect": {"returns": {}, "says": "no"}}, "nothing reads 'says'"),
+    ],
+)
+def test_scenario_that_says_something_unknown_is_refused(changed: dict[str, Any], words: str) -> None:
+    """What nothing reads would be taken for something that is held."""
+    scenarios_of = {"family": "flux", "scenarios": [WRITTEN]}
+    assert len(list(scenario_files._of_file(scenarios_of, "flux", None))) == 1
+
+    with pytest.raises(ValueError, match=words):
+        list(scenario_files._of_file({**scenarios_of, "scenarios": [{**WRITTEN, **changed}]}, "flux", None))

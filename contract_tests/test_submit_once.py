@@ -111,7 +111,7 @@ def test_uncertain_create_with_a_webhook_is_found_or_absent(case: str, shell: st
             rows = seen.get("/api/open/tasks/histories").json()["data"]["data"]
 
     assert found.outcome is (Outcome.FOUND if made else Outcome.ABSENT)
-    assert [found.task.id] if found.task else [row["task_id"] for row in rows] == []
+    assert ([found.task.id] if found.task else []) == [row["task_id"] for row in rows]
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -150,7 +150,7 @@ def test_create_whose_connection_breaks_is_not_sent_again(shell: str) -> None:
 
     ended = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        thread = threading.Thread(target=hang_up)
+        thread = threading.Thread(target=hang_up, daemon=True)  # it waits for ever when the test fails
         thread.start()
         address = listening.getsockname()
         with pytest.raises(errors.SubmissionUncertain):

@@ -25,8 +25,8 @@ def test_witness_that_was_not_heard_is_no_agreement(
     """Without npm the mock server is not run, which is said aloud, and the exit code is 2."""
     monkeypatch.setattr(steady, "HOME", tmp_path)
     monkeypatch.setattr("shutil.which", lambda _: None)
-    monkeypatch.setattr(witnesses, "of_scenarios", list)
-    monkeypatch.setattr(witnesses, "of_mutants", list)
+    for bodies in ("of_examples", "of_scenarios", "of_mutants"):
+        monkeypatch.setattr(witnesses, bodies, list)
 
     assert witnesses.main() == 2
     said = capsys.readouterr()

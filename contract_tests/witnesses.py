@@ -26,14 +26,15 @@ from typing import Any
 import jsonschema_rs
 from unitask import AsyncClient, Client, Task, errors, tasks
 from unitask_contract import bundle
+from unitask_contract.bundle import fields
 from unitask_contract.mutation import CALLS as ASKS
 from unitask_contract.mutation import mutants, read
 from unitask_contract.playing import KEY, SHELLS
 from unitask_contract.scenarios import scenarios
 
 from . import steady
-from .support import component_of, examples, rows
-from .test_limits import cases, make
+from .support import component_of, examples, make, rows
+from .test_limits import cases
 from .test_requests import CALLS
 
 Call = Callable[[Any], Any]
@@ -224,21 +225,12 @@ def judged_wrong(line: Line, seen: list[steady.Seen]) -> None:
 def asked_for(seen: list[steady.Seen]) -> Line:
     """Which operations of the bundle were asked for: all but those that are not ours."""
     made = {one.operation for one in seen} - {""}
-    absent = {name for name in _operations() if name not in made}
+    absent = bundle.routes().keys() - made
     line = Line("operations asked for", len(made))
     line.otherwise.update(f"{name}: {NOT_OURS[name]}" for name in sorted(absent & NOT_OURS.keys()))
     line.failures += [f"{name} was never asked for" for name in sorted(absent - NOT_OURS.keys())]
     line.failures += [f"{name} was asked for, and is listed as not ours" for name in sorted(made & NOT_OURS.keys())]
     return line
-
-
-def _operations() -> list[str]:
-    return [
-        item[method]["operationId"]
-        for item in bundle.document()["paths"].values()
-        for method in bundle.METHODS
-        if method in item
-    ]
 
 
 # The validator.
@@ -280,16 +272,12 @@ def _validator(component: str) -> Any:
 
 def typed(component: str, value: Any) -> Iterator[tuple[str, Any]]:
     """The parts of a body that the catalogue types: the input of a create, the output of a task."""
-    part, holder = ("input", value) if component == "TaskRequest" else ("output", _field(value, "data"))
-    named = (_field(holder, "model"), _field(holder, "task_type"))
-    if (inner := _field(holder, part)) is not None:
-        for entry in bundle.entries().values():
-            if (entry["model"], entry["task_type"]) == named:
-                yield entry[part], inner
-
-
-def _field(value: Any, name: str) -> Any:
-    return value.get(name) if isinstance(value, dict) else None
+    task, part = fields(value), "input"
+    if component != "TaskRequest":
+        task, part = fields(task.get("data")), "output"
+    if task.get(part) is not None:
+        for entry in bundle.entries_of(task.get("model"), task.get("task_type")):
+            yield entry[part], task[part]
 
 
 def of_examples() -> Iterator[Body]:
@@ -309,7 +297,7 @@ def of_scenarios() -> Iterator[Body]:
 def of_mutants() -> Iterator[Body]:
     """Every wrong answer."""
     for mutant in mutants():
-        part = bundle.document()["components"]["examples"][mutant.example]["x-part"]
+        part = bundle.examples()[mutant.example]["x-part"]
         yield str(mutant), bundle.component_of(mutant.operation, part), mutant.content
 
 

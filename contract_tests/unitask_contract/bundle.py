@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -56,10 +57,30 @@ def entries() -> dict[str, dict[str, Any]]:
     return {entry["name"]: entry for entry in document()["x-tasks"]}
 
 
+@cache
+def _by_names() -> dict[tuple[str, str], list[dict[str, Any]]]:
+    found: defaultdict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for entry in entries().values():
+        found[entry["model"], entry["task_type"]].append(entry)
+    return dict(found)
+
+
+def entries_of(model: object, task_type: object) -> list[dict[str, Any]]:
+    """What a task with these names may be in the catalogue; nothing for names that are not known, or no names."""
+    if isinstance(model, str) and isinstance(task_type, str):
+        return _by_names().get((model, task_type), [])
+    return []
+
+
 def outputs_of(model: object, task_type: object) -> tuple[str, ...]:
     """The components that the output of a task with these names may be one of; none for names that are not known."""
-    named = (entry for entry in entries().values() if (entry["model"], entry["task_type"]) == (model, task_type))
-    return tuple(sorted({entry["output"] for entry in named}))
+    return tuple(sorted({entry["output"] for entry in entries_of(model, task_type)}))
+
+
+def examples() -> dict[str, dict[str, Any]]:
+    """Every documented body by its name, with what it is an example of. Do not change them."""
+    found: dict[str, dict[str, Any]] = document()["components"]["examples"]
+    return found
 
 
 @cache

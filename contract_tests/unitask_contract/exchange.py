@@ -66,12 +66,9 @@ class Exchange:
     def family(self) -> str:
         """The family of the task that it is about; empty when it is about none, or about one that is not known."""
         answered: Any = fields(self.answer).get("data")
-        for task in (fields(answered), fields(self.asked)):
-            named = (task.get("model"), task.get("task_type"))
-            for entry in bundle.entries().values():
-                if (entry["model"], entry["task_type"]) == named:
-                    return str(entry["family"])
-        return ""
+        tasks = (fields(answered), fields(self.asked))
+        found = [entry for task in tasks for entry in bundle.entries_of(task.get("model"), task.get("task_type"))]
+        return str(found[0]["family"]) if found else ""
 
 
 def read_json(body: bytes) -> Any:

@@ -45,7 +45,7 @@ def least(rule: Rule, file: Callable[[str], str]) -> Any:
 
 
 def least_of_kind(kind: str, rule: Rule, file: Callable[[str], str]) -> Any:
-    """A value of a type that a rule allows; of a rule without words for it."""
+    """A value of one of the types that a rule allows; the rule lists no words."""
     match kind:
         case "array":
             return [least(rule["items"], file)] * max(1, rule.get("minItems", 0))

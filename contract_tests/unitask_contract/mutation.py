@@ -21,10 +21,13 @@ import httpx
 import yaml
 from unitask import Client, errors, tasks
 from unitask_contract import bundle
+from unitask_contract.bundle import fields
+from unitask_contract.places import Path, pointer
 from unitask_contract.playing import BASE_URL, KEY, Time
 
 HUGE = 10**400
-Path = tuple[str | int, ...]
+DEEP = 20_000  # beyond what json reads: a thousand levels in Python 3.11, ten thousand in 3.13
+UNREADABLE = ("surrogate", "huge")  # no character, and no number that fits: a schema cannot forbid them
 
 
 class Verdict(StrEnum):
@@ -68,6 +71,10 @@ def _is_scalar(value: object) -> bool:
     return value is None or isinstance(value, bool | int | float)
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
@@ -105,22 +112,15 @@ BODIES: Mapping[str, Callable[[bytes], bytes]] = {
     "UTF-16": lambda body: body.decode().encode("utf-16"),
     "a byte order mark": lambda body: b"\xef\xbb\xbf" + body,
     "no UTF-8": lambda body: body.replace(b'"', b'"\xff', 1),
-    "nested deep": lambda _: b'{"data": ' * 100_000 + b"1" + b"}" * 100_000,
+    "nested deep": lambda _: b'{"data": ' * DEEP + b"1" + b"}" * DEEP,
 }
-
-
-UNREADABLE = ("surrogate", "huge")  # no character, and no number that fits: a schema cannot forbid them
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 @cache
 def mutants() -> tuple[Mutant, ...]:
     """Every mutant of every documented answer that a call of the client reads; each kind of change once a schema."""
     found: dict[tuple[str, str, str, str], Mutant] = {}
-    for name, example in bundle.document()["components"]["examples"].items():
+    for name, example in bundle.examples().items():
         if example["x-operation"] not in CALLS or example["x-part"] == "request":
             continue
         for mutant in _of_example(name, example):
@@ -131,8 +131,7 @@ def mutants() -> tuple[Mutant, ...]:
 
 def _reader(example: Mapping[str, Any]) -> str:
     """The class that reads the output of an example, if it has one."""
-    data: Any = example["value"].get("data")
-    task = cast("dict[str, Any]", data) if isinstance(data, dict) else {}
+    task = fields(example["value"].get("data"))
     return str((task.get("model"), task.get("task_type"), task.get("status")))
 
 
@@ -140,12 +139,12 @@ def _of_example(name: str, example: Mapping[str, Any]) -> Iterator[Mutant]:
     operation, value = example["x-operation"], example["value"]
     component, refusal = bundle.component_of(operation, example["x-part"]), example["x-part"] == "default"
     for path, operator, changed in changes(value):
-        pointer = _pointer(path)
-        valid = operator not in UNREADABLE and pointer != "/data/task_id" and _is_allowed(component, changed)
-        yield Mutant(name, operation, operator, pointer, json.dumps(changed).encode(), valid, refusal)
+        where = pointer(path)
+        valid = operator not in UNREADABLE and where != "/data/task_id" and _is_allowed(component, changed)
+        yield Mutant(name, operation, operator, where, json.dumps(changed).encode(), valid, refusal)
     body = json.dumps(value).encode()
     for path, doubled in _doubled(value):
-        yield Mutant(name, operation, "key twice", _pointer(path), doubled, valid=False, refusal=refusal)
+        yield Mutant(name, operation, "key twice", pointer(path), doubled, valid=False, refusal=refusal)
     for operator, change in BODIES.items():
         yield Mutant(name, operation, operator, "", change(body), valid=False, refusal=refusal)
 
@@ -154,8 +153,7 @@ def _is_allowed(component: str, value: Any) -> bool:
     """Whether the spec allows an answer: the envelope, and the output of the task in it."""
     if not bundle.allows(component, value):
         return False
-    data: Any = value.get("data")
-    task = cast("dict[str, Any]", data) if isinstance(data, dict) else {}
+    task = fields(value.get("data"))
     outputs = bundle.outputs_of(task.get("model"), task.get("task_type")) if task.get("output") is not None else ()
     return not outputs or any(bundle.allows(name, task["output"]) for name in outputs)
 
@@ -211,10 +209,6 @@ def _doubled(value: Any) -> Iterator[tuple[Path, bytes]]:
             yield path, marked.replace('"\\u0000here"', f"{json.dumps(part)}, {key}: null").encode()
 
 
-def _pointer(path: Path) -> str:
-    return "".join(f"/{'*' if isinstance(step, int) else step}" for step in path)
-
-
 # What a client is asked when an answer of the operation comes.
 CALLS: Mapping[str, Callable[[Client, str], Any]] = {
     "create_task": lambda client, _: client.submit(tasks.Raw("m", "t")),
@@ -229,9 +223,8 @@ CALLS: Mapping[str, Callable[[Client, str], Any]] = {
 
 def judged(mutant: Mutant) -> tuple[Verdict, str]:
     """What becomes of a mutant, and the words of the error or the name of the tolerance."""
-    value: dict[str, Any] = bundle.document()["components"]["examples"][mutant.example]["value"]
-    data: dict[str, Any] = value.get("data") or {}
-    task_id: str = data.get("task_id") or "some-task"
+    value: dict[str, Any] = bundle.examples()[mutant.example]["value"]
+    task_id: str = fields(value.get("data")).get("task_id") or "some-task"
     status = value["code"] if mutant.refusal else 200
     answer = httpx.Response(status, content=mutant.content, headers={"content-type": "application/json"})
     transport = httpx.MockTransport(lambda _: answer)

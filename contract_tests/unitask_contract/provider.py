@@ -19,8 +19,9 @@ import httpx
 import schemathesis
 from unitask._core.pricing import CREDITS_PER_USD, estimate
 from unitask_contract import bundle
+from unitask_contract.bundle import fields
 from unitask_contract.exchange import Exchange
-from unitask_contract.serving import InProcess, no_network
+from unitask_contract.serving import IN_PROCESS, InProcess, no_network
 from unitask_contract.view import provider_view
 from unitask_sandbox import Settings, create_app
 
@@ -101,12 +102,8 @@ class Inside:
 
     def told_of(self, task_id: str) -> list[tuple[Mapping[str, str], Any]]:
         """The webhooks that came about a task; one without a task is about each."""
-        return [(headers, body) for headers, body in self.told if _task_id(body) in (task_id, None)]
-
-
-def _task_id(body: Any) -> Any:
-    data: Any = cast("dict[str, Any]", body).get("data") if isinstance(body, dict) else None
-    return cast("dict[str, Any]", data).get("task_id") if isinstance(data, dict) else None
+        named = ((fields(fields(body).get("data")).get("task_id"), headers, body) for headers, body in self.told)
+        return [(headers, body) for name, headers, body in named if name in (task_id, None)]
 
 
 @dataclass
@@ -205,13 +202,12 @@ def _price(path: str, body: Any) -> tuple[str, float | None]:
         return "a chat", CHAT_USD
     if path != "/api/v1/task":
         return path, None if path.startswith(("/v1/images", "/mj/", "/api/luma", "/api/kling", "/api/face")) else 0.0
-    named: dict[str, Any] = cast("dict[str, Any]", body) if isinstance(body, dict) else {}
-    what = (named.get("model"), named.get("task_type"))
-    name = " ".join(map(str, what))
-    known = any((entry["model"], entry["task_type"]) == what for entry in bundle.entries().values())
-    if not known or not isinstance(named.get("input"), dict) or not named["input"]:
+    task = fields(body)
+    named = (task.get("model"), task.get("task_type"))
+    name = " ".join(map(str, named))
+    if not bundle.entries_of(*named) or not fields(task.get("input")):
         return name, 0.0  # no task can be made of it
-    credit = estimate(named, unmeasured)
+    credit = estimate(task, unmeasured)
     return name, None if credit is None else credit / CREDITS_PER_USD
 
 
@@ -233,7 +229,7 @@ def sandbox(defects: frozenset[str] = frozenset(), seed: int | None = None) -> G
     schema: Any = schemathesis.openapi.from_dict(provider_view())
     schema.app = app
     try:
-        with httpx.Client(transport=InProcess(app), base_url="http://sandbox.test") as http:
+        with httpx.Client(transport=InProcess(app), base_url=IN_PROCESS) as http:
             yield Provider(http, schema, key, lambda _: app.state.sandbox.advance(), inside=inside, seed=seed)
     finally:
         app.state.sandbox.close()

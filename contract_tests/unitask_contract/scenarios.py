@@ -35,7 +35,8 @@ FAILURES = (
 _FILE = {"family", "for", "task", "scenarios"}
 _SCENARIO = {"name", "about", "source", "each", "task", "id", "call", "with", "answers", "expect"}
 _ANSWER = {"status", "headers", "task", "body", "text", "example", "fails", "times"}
-_EXPECT = {"returns", "output", "raises", "says", "task_id", "sent", "advice"}
+_OF_A_RESULT, _OF_AN_ERROR = {"returns", "output"}, {"says", "task_id", "advice"}
+_EXPECT = {"sent", "raises", *_OF_A_RESULT, *_OF_AN_ERROR}
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,10 @@ def _filled(node: Any, values: Mapping[str, Any]) -> Any:
 def _scenario(written: dict[str, Any], family: str, task: dict[str, Any] | None) -> Scenario:
     name = f"{family}: {written['name']}"
     _refuse(written.keys() - _SCENARIO, f"{name}: there is no")
-    _refuse(written["expect"].keys() - _EXPECT, f"{name}: expect has no")
+    expect = written["expect"]
+    _refuse(expect.keys() - _EXPECT, f"{name}: expect has no")
+    raises = "raises" in expect
+    _refuse(expect.keys() & (_OF_A_RESULT if raises else _OF_AN_ERROR), f"{name}: {raises=}, so nothing reads")
     chosen = next(iter(task.items())) if task else None
     entry = bundle.entries()[chosen[0]] if chosen else None
     answers = [one for line in written["answers"] for one in _answers(line, name, entry)]
@@ -166,7 +170,7 @@ def _scenario(written: dict[str, Any], family: str, task: dict[str, Any] | None)
         written["call"],
         written.get("with", {}),
         tuple(answers),
-        written["expect"],
+        expect,
     )
 
 
@@ -185,7 +189,7 @@ def _content(said: dict[str, Any], entry: dict[str, Any] | None) -> bytes:
     if "text" in said:
         return str(said["text"]).encode()
     if "example" in said:
-        return json.dumps(bundle.document()["components"]["examples"][said["example"]]["value"]).encode()
+        return json.dumps(bundle.examples()[said["example"]]["value"]).encode()
     if "task" in said:
         named = {"model": entry["model"], "task_type": entry["task_type"]} if entry else {}
         task = {"task_id": TASK_ID, **named, **said["task"]}

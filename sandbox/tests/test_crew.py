@@ -117,7 +117,7 @@ def test_close_while_engines_work_leaves_their_tasks_for_the_restart(
     quick, ENGINES[MODEL, TASK_TYPE] = ENGINES[MODEL, TASK_TYPE], importlib.import_module("hanging").hang
     first = sandbox_with(data=tmp_path / "data", autorun=True, engine_process=True, workers=2)
     tasks = [first.accept("sandbox", encoded(face_swap())).task_id for _ in range(3)]
-    while len(list(tmp_path.glob("begun-*"))) < 2:
+    while len(list(tmp_path.glob("begun-*"))) < 2 or first.get("sandbox", tasks[-1]).status != "processing":
         pass
     first.close()
     ENGINES[MODEL, TASK_TYPE] = quick

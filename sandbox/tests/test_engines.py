@@ -171,15 +171,21 @@ def test_face_swap_failure_has_the_words_of_the_provider(picture: bytes | None, 
 
 BAD_ENGINES = """
 import ctypes, os, threading, time
+from pathlib import Path
 from unitask_sandbox.engines import EngineResult
 def crash(given): os._exit(3)
 def segfault(given): ctypes.string_at(0)
-def hang(given): time.sleep(600)
+def hang(given):
+    Path(__file__).with_name("hanging").touch()
+    time.sleep(600)
 def fill(given):
     kept = []
     while True: kept.append(bytearray(b'x' * 2**20))
 def hold(given): kept = bytearray(b'x' * 2**26); return EngineResult({"held": len(kept)})
-def die_later(given): threading.Timer(0.01, os._exit, [0]).start(); return EngineResult({})
+def die(word):
+    while not Path(word).exists(): time.sleep(0.001)
+    os._exit(0)
+def die_later(given): threading.Thread(target=die, args=[given["word"]]).start(); return EngineResult({})
 def chat(given): print("not an answer", flush=True); os.system("echo nor this"); return EngineResult({})
 """
 
@@ -273,24 +279,26 @@ def test_segmentation_fault_fails_one_task(worker_with: Any, bad_engines: Any) -
     assert worker.run(bad_engines.chat, {}) == EngineResult({})
 
 
-def test_process_that_ended_after_its_task_harms_no_other(worker_with: Any, bad_engines: Any) -> None:
+def test_process_that_ended_after_its_task_harms_no_other(worker_with: Any, bad_engines: Any, tmp_path: Path) -> None:
     """What a library does after the answer is not the next task's fault."""
     worker: Worker = worker_with()
-    worker.run(bad_engines.die_later, {})
+    word = tmp_path / "die"
+    worker.run(bad_engines.die_later, {"word": str(word)})
     process = worker._process
     assert process is not None
+    word.touch()
     process.wait()
 
     assert worker.run(bad_engines.chat, {}) == EngineResult({})
 
 
-def test_close_stops_an_engine_that_runs(worker_with: Any, bad_engines: Any) -> None:
+def test_close_stops_an_engine_that_runs(worker_with: Any, bad_engines: Any, tmp_path: Path) -> None:
     """A worker can be closed from another thread at any time."""
     worker: Worker = worker_with()
     failures: list[str] = []
     thread = threading.Thread(target=lambda: failures.append(failure_of(worker, bad_engines.hang)))
     thread.start()
-    while worker._process is None:
+    while not (tmp_path / "hanging").exists():
         pass
     worker.close()
     thread.join()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+from unitask._core.pricing import CREDITS_PER_USD
 from unitask_contract.checks.asking import (
     CHAT,
     DRAWING,
@@ -67,7 +68,7 @@ def check_account(provider: Provider) -> None:
     task = until_done(provider, create(provider)["task_id"])
     after = _balance(provider)
     spent = Decimal(str(before)) - Decimal(str(after))  # as written: floats lose the last digits of a large balance
-    assert round(spent * 10**7) == task["meta"]["usage"]["consume"], (before, after, task["meta"])
+    assert round(spent * CREDITS_PER_USD) == task["meta"]["usage"]["consume"], (before, after, task["meta"])
 
 
 def check_lack_of_credit(provider: Provider) -> None:

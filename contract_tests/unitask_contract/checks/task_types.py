@@ -17,7 +17,7 @@ from unitask._core.pricing import CREDITS_PER_USD, estimate
 from unitask_contract import bundle
 from unitask_contract.checks.asking import UPLOAD, answered, look, rows, shown, status_of, until_done
 from unitask_contract.inputs import NAMES, file_of, least_input
-from unitask_contract.patches.contradictions import Place, Rule, below, parts, rules
+from unitask_contract.places import Place, Placed, below, parts, rules
 from unitask_contract.provider import LeftOut, Provider, unmeasured
 
 MISSING_EXTRA = "pip install"  # what the sandbox says of an engine that is not installed
@@ -185,7 +185,7 @@ def _usd(provider: Provider, name: str) -> float | None:
     return None if credit is None else credit / CREDITS_PER_USD
 
 
-def _media(value: Any, found: list[Rule]) -> Iterator[str]:
+def _media(value: Any, found: list[Placed]) -> Iterator[str]:
     """The texts in a value that its schemas call media: addresses, or base64."""
     if isinstance(value, str) and value and any("x-media" in schema for _, schema in found):
         yield value

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from unitask._core.pricing import CREDITS_PER_USD
 from unitask_contract import bundle
 from unitask_contract.checks.asking import (
     BLANK,
@@ -41,7 +42,7 @@ def check_face_swap(provider: Provider) -> None:
     assert picture.status_code == 200, shown(picture)
     assert picture.headers.get("content-type", "").startswith("image/"), picture.headers
     assert "0001" < meta["created_at"] <= meta["started_at"] <= meta["ended_at"], meta
-    assert meta["usage"]["consume"] == round(entry["price"]["usd"] * 1e7), meta
+    assert meta["usage"]["consume"] == round(entry["price"]["usd"] * CREDITS_PER_USD), meta
 
 
 def check_no_face(provider: Provider) -> None:

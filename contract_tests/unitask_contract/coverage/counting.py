@@ -179,7 +179,7 @@ def elements() -> Mapping[Element, str]:
     found.update({("operations", name): entry["family"] for name, entry in bundle.entries().items()})
     for component, family in _owners().items():
         found.update({(_kind(branch), branch): family for branch in branches(component)})
-    found.update({("examples", name): name.partition(".")[0] for name in bundle.document()["components"]["examples"]})
+    found.update({("examples", name): name.partition(".")[0] for name in bundle.examples()})
     found.update({("errors", name): row.get("family", "core") for name, row in error_rows().items()})
     found.update({("scenarios", one.name): one.family for one in scenarios()})
     return found
@@ -227,7 +227,7 @@ def error_rows() -> Mapping[str, Mapping[str, Any]]:
 @cache
 def _documented() -> Mapping[tuple[str, str, str], list[str]]:
     found: defaultdict[tuple[str, str, str], list[str]] = defaultdict(list)
-    for name, one in bundle.document()["components"]["examples"].items():
+    for name, one in bundle.examples().items():
         found[one["x-operation"], one["x-part"], canonical(one["value"])].append(name)
     return dict(found)
 
@@ -238,14 +238,14 @@ def _examples(operation: str, part: str, value: Any) -> Iterator[Element]:
 
 
 def _rows(operation: str, status: int, answer: Any, content: bytes) -> Iterator[str]:
-    words, codes = _said(answer), _codes(answer)
+    words, code = _said(answer), fields(fields(fields(answer).get("data")).get("error")).get("code")
     text = (" ".join(words) if words else content.decode(errors="replace")).lower()
     for name, row in error_rows().items():
         if (
             row.get("status", status) == status
             and (row.get("family", "core") in ("core", bundle.family_of(operation)))
             and row.get("words", "").lower() in text
-            and ("code" not in row or row["code"] in codes)
+            and row.get("code", code) == code
             and ("form" not in row or (status != 200 and row["form"] == _form(answer)))
         ):
             yield name
@@ -259,10 +259,6 @@ def _said(answer: Any) -> list[str]:
     lists = (task.get("error_messages"), fields(body.get("task_result")).get("error_messages"))
     found += [word for words in lists if isinstance(words, list) for word in cast("list[object]", words)]
     return [str(word) for word in found]
-
-
-def _codes(answer: Any) -> list[Any]:
-    return [fields(fields(fields(answer).get("data")).get("error")).get("code")]
 
 
 def _form(answer: Any) -> str:
@@ -280,23 +276,13 @@ def _entry(task: Mapping[str, Any], given: Any) -> dict[str, Any] | None:
     """The task type of a task, told by its names and, where they are shared, by its input."""
     named = [
         entry
-        for entry in _by_name().get((str(task.get("model")), str(task.get("task_type"))), ())
+        for entry in bundle.entries_of(task.get("model"), task.get("task_type"))
         if all(fields(given).get(key) == value for key, value in entry.get("match", {}).items())
     ]
     return max(named, key=lambda entry: len(entry.get("match", {})), default=None)
 
 
-@cache
-def _by_name() -> Mapping[tuple[str, str], tuple[dict[str, Any], ...]]:
-    found: defaultdict[tuple[str, str], tuple[dict[str, Any], ...]] = defaultdict(tuple)
-    for entry in bundle.entries().values():
-        found[entry["model"], entry["task_type"]] += (entry,)
-    return found
-
-
 _LOOKS: Mapping[str, str] = {rules["look"]: name for name, rules in bundle.document()["x-protocols"].items()}
-
-
 _NOTHING = object()
 
 
@@ -312,7 +298,7 @@ def _outputs(operation: str, asked: Any, answer: Any) -> Iterator[tuple[Iterable
     task = fields(fields(asked if operation == "receive_task" else answer).get("data"))
     if task.get("output") is not None:
         entry = _entry(task, task.get("input"))
-        named = bundle.outputs_of(str(task.get("model")), str(task.get("task_type")))
+        named = bundle.outputs_of(task.get("model"), task.get("task_type"))
         yield [entry["output"]] if entry else named, task["output"]
 
 

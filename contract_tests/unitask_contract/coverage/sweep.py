@@ -32,10 +32,9 @@ from unitask_contract.exchange import Exchange
 from unitask_contract.mutation import CALLS, read
 from unitask_contract.playing import KEY, Time, observed, problems
 from unitask_contract.scenarios import TASK_ID, scenarios
-from unitask_contract.serving import no_network
+from unitask_contract.serving import IN_PROCESS, no_network
 from unitask_sandbox import Settings, create_app
 
-BASE_URL = "http://sandbox.test"
 REFUSED = 400
 AT_ONCE = 32
 
@@ -97,7 +96,7 @@ class _Script(httpx.BaseTransport):
 
 def _give_answers(swept: Swept) -> None:
     script, time = _Script(swept.coverage.add), Time([])
-    with Client(KEY, BASE_URL, transport=script, clock=time.clock, sleep=time.sleep, poll_patience=0.1) as client:
+    with Client(KEY, IN_PROCESS, transport=script, clock=time.clock, sleep=time.sleep, poll_patience=0.1) as client:
         calls = _calls(client, script)
         for operation, part, value in _each_answer():
             status = 200 if part == "200" else _status_of(value)
@@ -133,7 +132,7 @@ def _each_answer() -> Iterator[tuple[str, str, Any]]:
             named = {"model": entry["model"], "task_type": entry["task_type"], "input": entry.get("match", {})}
             task = {"task_id": TASK_ID, **named, "status": "completed", "output": value}
             yield "get_task", "200", {"code": 200, "data": task, "message": "success"}
-    for example in bundle.document()["components"]["examples"].values():
+    for example in bundle.examples().values():
         if example["x-part"] != "request":
             yield example["x-operation"], example["x-part"], example["value"]
 
@@ -238,7 +237,7 @@ def _decode(swept: Swept, operation: str, part: str, status: int, value: Any) ->
 
 def _notify(swept: Swept) -> None:
     """Every notification, to the webhook."""
-    examples = bundle.document()["components"]["examples"].values()
+    examples = bundle.examples().values()
     for item in bundle.document()["webhooks"].values():
         operation: str = item["post"]["operationId"]
         documented = [one["value"] for one in examples if one["x-operation"] == operation]
@@ -279,11 +278,11 @@ async def _ask(swept: Swept) -> None:
     app = create_app(Settings(keys={KEY: 1e9}, autorun=False, engine_process=False, fetch=no_network))
     wire = _Sandbox(app, swept.coverage.add)
     try:
-        async with AsyncClient(KEY, BASE_URL, transport=wire) as client:
+        async with AsyncClient(KEY, IN_PROCESS, transport=wire) as client:
             creates = (_create(swept, client, wire, entry, value) for entry, value in _each("input"))
             while some := list(itertools.islice(creates, AT_ONCE)):
                 await asyncio.gather(*some)
-        async with httpx.AsyncClient(transport=wire, base_url=BASE_URL) as http:
+        async with httpx.AsyncClient(transport=wire, base_url=IN_PROCESS) as http:
             await _ask_plainly(swept, http)
     finally:
         app.state.sandbox.close()
@@ -323,7 +322,7 @@ _USABLE: Mapping[str, dict[str, Any]] = {
 
 async def _ask_plainly(swept: Swept, http: httpx.AsyncClient) -> None:
     """Every operation over plain HTTP: with a wrong key, with each body, and the documented requests."""
-    examples = bundle.document()["components"]["examples"].values()
+    examples = bundle.examples().values()
     for operation in bundle.routes():
         await _send(http, operation, {}, key="wrong")
         for example in examples:
@@ -346,7 +345,7 @@ def _asked(operation: str) -> Iterator[dict[str, Any]]:
     if operation in _looks():
         return
     if operation == "create_task":
-        swap: dict[str, Any] = bundle.document()["components"]["examples"]["faceswap.face-swap.request"]["value"]
+        swap: dict[str, Any] = bundle.examples()["faceswap.face-swap.request"]["value"]
         yield from ({**swap, "config": config} for config in instances("TaskConfig"))
     elif query := bundle.query_of(operation):
         yield from instances(query)
@@ -361,7 +360,7 @@ def _asked(operation: str) -> Iterator[dict[str, Any]]:
 def _creates() -> Mapping[str, dict[str, Any]]:
     """A create of each protocol, and a body for it."""
     found = {entry["create"]: instances(entry["input"])[0] for entry in bundle.entries().values() if "create" in entry}
-    face_swap = bundle.document()["components"]["examples"]["faceswap.face-swap.request"]["value"]
+    face_swap = bundle.examples()["faceswap.face-swap.request"]["value"]
     return {**found, "create_task": face_swap, "legacy_create_image_toolkit": _USABLE["legacy_create_image_toolkit"]}
 
 

@@ -4,48 +4,21 @@ Two kinds: what the spec does not allow, and fields that it does not name ("news
 open. The validator names the first; for the second, value and schema are walked side by side. Of several branches the
 nearest one counts: whoever sent null where an object or a text may be meant none of them, whoever sent an object with
 one wrong field meant the object.
-
-Rules of this file: a place is a component and the steps in it, references followed: it can be edited there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from unitask_contract import bundle
-from unitask_contract.bundle import fields, items
+from unitask_contract.bundle import fields
+from unitask_contract.places import BRANCHING, Path, Place, Placed, Schemas, below, is_named, parts, rules, target
 
-Path = tuple[str | int, ...]
-Schemas = Mapping[str, Any]
 NEWS = "properties"
-BRANCHING = ("anyOf", "oneOf")
-_KINDS: Mapping[type, str] = {
-    bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object", type(None): "null"
-}  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A place in the components of the spec.
-
-    Attributes:
-        component: Its name; empty: outside of all components.
-        steps: The keys that lead there.
-    """
-
-    component: str
-    steps: Path = ()
-
-    def __str__(self) -> str:
-        return f"#/components/schemas/{self.component}{pointer(self.steps)}"
-
-    def below(self, *steps: str | int) -> Place:
-        """A place further down."""
-        return Place(self.component, (*self.steps, *steps))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +51,15 @@ class Finding:
         return self.place  # the catalogue refers to outputs by their names
 
 
-def pointer(path: Path) -> str:
-    """A path as text; the numbers in lists are stars."""
-    return "".join(f"/{'*' if isinstance(step, int) else step}" for step in path)
-
-
 def schema_of(component: str, body: Any, schemas: Schemas) -> dict[str, Any]:
     """What a body has to keep: the component, and of the task in it the output that the catalogue names."""
     envelope: dict[str, Any] = {"$ref": f"#/components/schemas/{component}"}
     if places := bundle.places_of(component):
         return {"allOf": [*(_with_part(*place, schemas) for place in places), envelope]}
     task = fields(fields(body).get("data"))
-    model, task_type = task.get("model"), task.get("task_type")
-    if task.get("output") is None or not (isinstance(model, str) and isinstance(task_type, str)):
+    if task.get("output") is None:
         return envelope
-    outputs = [name for name in bundle.outputs_of(model, task_type) if name in schemas]
+    outputs = [name for name in bundle.outputs_of(task.get("model"), task.get("task_type")) if name in schemas]
     choices = [_with_output(envelope, name) for name in outputs]
     if len(choices) == 1:
         return choices[0]
@@ -172,79 +139,19 @@ def located(steps: list[str | int], schema: dict[str, Any], schemas: Schemas) ->
 def _followed(
     node: Any, place: Place, reference: Place | None, step: object, schemas: Schemas
 ) -> tuple[Any, Place, Place | None]:
-    while isinstance(node, dict) and isinstance(target := cast("dict[str, Any]", node).get("$ref"), str):
+    while isinstance(node, dict) and isinstance(named := cast("dict[str, Any]", node).get("$ref"), str):
         if step in node:
             break  # it stands beside the reference
         before = place
-        place, node = _target(target, schemas)
+        place, node = target(named, schemas)
         reference = None if place.steps else before
     return cast("Any", node), place, reference
-
-
-def _target(reference: str, schemas: Schemas) -> tuple[Place, Any]:
-    """The place that a reference names, and what stands there: a component, or a part of one."""
-    component, *steps = reference.removeprefix("#/components/schemas/").split("/")
-    node: Any = schemas[component]
-    for step in steps:
-        node = node[step]
-    return Place(component, tuple(steps)), node
 
 
 # --- what is not named
 
 
-Rule = tuple[Place, dict[str, Any]]
-
-
-def rules(schema: Any, place: Place, value: Any, schemas: Schemas) -> list[Rule]:
-    """The schemas that speak of a value: references followed, every part of it, every branch of the value's type."""
-    if not isinstance(schema, dict):
-        return []
-    node = cast("dict[str, Any]", schema)
-    found: list[Rule] = [(place, node)] if _is_for(node, value) else []
-    if "$ref" in node:
-        there, target = _target(node["$ref"], schemas)
-        found += rules(target, there, value, schemas)
-    for key in ("allOf", *BRANCHING):
-        for number, branch in enumerate(node.get(key, [])):
-            found += rules(branch, place.below(key, number), value, schemas)
-    return found
-
-
-def _is_for(schema: dict[str, Any], value: Any) -> bool:
-    allowed, kind = schema.get("type"), kind_of(value)
-    listed = items(allowed) or [allowed]
-    return allowed is None or kind in listed or (kind == "integer" and "number" in listed)
-
-
-def below(found: list[Rule], value: Any, step: str | int, schemas: Schemas) -> list[Rule]:
-    """The schemas that speak of a part of a value."""
-    inner: list[Rule] = []
-    for place, schema in found:
-        if isinstance(step, int):
-            inner += rules(schema.get("items"), place.below("items"), value, schemas)
-        elif step in schema.get("properties", {}):
-            inner += rules(schema["properties"][step], place.below("properties", step), value, schemas)
-        else:
-            other = schema.get("additionalProperties")
-            inner += rules(other, place.below("additionalProperties"), value, schemas)
-    return inner
-
-
-def parts(value: Any) -> Iterator[tuple[str | int, Any]]:
-    """The parts of an object or a list."""
-    if isinstance(value, dict):
-        yield from cast("dict[str, Any]", value).items()
-    else:
-        yield from enumerate(items(value))
-
-
-def is_named(found: list[Rule], name: str) -> bool:
-    """Whether a schema names a field."""
-    return any(name in schema.get("properties", {}) for _, schema in found)
-
-
-def _news(value: Any, found: list[Rule], schemas: Schemas, where: Path = ()) -> Iterator[Finding]:
+def _news(value: Any, found: list[Placed], schemas: Schemas, where: Path = ()) -> Iterator[Finding]:
     if not found:
         return
     closed = [
@@ -257,8 +164,3 @@ def _news(value: Any, found: list[Rule], schemas: Schemas, where: Path = ()) -> 
             yield Finding((*where, step), closed[-1], NEWS, None, part, (step,))
         else:
             yield from _news(part, below(found, part, step, schemas), schemas, (*where, step))
-
-
-def kind_of(value: Any) -> str:
-    """The type of a value, in the words of JSON Schema."""
-    return "integer" if isinstance(value, float) and value.is_integer() else _KINDS[type(value)]

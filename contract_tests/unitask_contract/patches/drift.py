@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from unitask_contract.patches.contradictions import Finding, Path
+from unitask_contract.patches.contradictions import Finding
 from unitask_contract.patches.yaml_edit import block, flow
+from unitask_contract.places import Path
 
 LEDGER = "drift.yaml"
 SHOWN = 200  # letters of what the source says

@@ -17,21 +17,8 @@ from typing import Any, cast
 from jsonschema import Draft202012Validator
 from unitask_contract import bundle
 from unitask_contract.bundle import fields, items
-from unitask_contract.patches.contradictions import (
-    NEWS,
-    Finding,
-    Path,
-    Place,
-    Rule,
-    Schemas,
-    below,
-    findings,
-    is_named,
-    parts,
-    pointer,
-    rules,
-    schema_of,
-)
+from unitask_contract.patches.contradictions import NEWS, Finding, findings, schema_of
+from unitask_contract.places import Path, Place, Placed, Schemas, below, is_named, parts, pointer, rules
 from unitask_contract.scenarios import TASK_ID
 
 REMOVED = "removed"
@@ -142,7 +129,7 @@ class _Kept:
             self._keywords.setdefault(one.where, set()).add(one.keyword)
         self._above = {one.where[:length] for one in found for length in range(len(one.where) + 1)}
 
-    def value(self, value: Any, found: list[Rule], where: Path) -> Any:
+    def value(self, value: Any, found: list[Placed], where: Path) -> Any:
         """What a value becomes."""
         if isinstance(value, dict):
             return self._object(cast("dict[str, Any]", value), found, where)
@@ -151,10 +138,10 @@ class _Kept:
         is_status = where == ("code",) and value in STATUSES
         return value if is_status else _scalar(value, self._keywords.get(where, set()), found)
 
-    def _below(self, found: list[Rule], part: Any, step: str | int) -> list[Rule]:
+    def _below(self, found: list[Placed], part: Any, step: str | int) -> list[Placed]:
         return below(found, part, step, self._schemas)
 
-    def _object(self, value: dict[str, Any], found: list[Rule], where: Path) -> dict[str, Any]:
+    def _object(self, value: dict[str, Any], found: list[Placed], where: Path) -> dict[str, Any]:
         kept: dict[str, Any] = {}
         everything = self._keywords.get(where, set()) & set(OF_NUMBER_OF_PARTS)
         for step, part in value.items():
@@ -167,7 +154,7 @@ class _Kept:
                 kept[_key(step, kept)] = self.value(part, inner, path)
         return kept
 
-    def _list(self, value: list[Any], found: list[Rule], where: Path) -> list[Any]:
+    def _list(self, value: list[Any], found: list[Placed], where: Path) -> list[Any]:
         kept: list[Any] = []
         everything = self._keywords.get(where, set()) & set(OF_NUMBER_OF_PARTS)
         for number, part in enumerate(value):
@@ -203,7 +190,7 @@ def _outline(value: Any) -> Any:
     return _scalar(value, set(), [])
 
 
-def _scalar(value: Any, keywords: set[str], found: list[Rule]) -> Any:
+def _scalar(value: Any, keywords: set[str], found: list[Placed]) -> Any:
     if isinstance(value, str):
         return _text(value, keywords)
     return _number(value, keywords, found) if isinstance(value, int | float) else value
@@ -252,7 +239,7 @@ def _is_secret(text: str) -> bool:
     return re.search(r"\d{5}", text) is not None
 
 
-def _number(value: Any, keywords: set[str], found: list[Rule]) -> Any:
+def _number(value: Any, keywords: set[str], found: list[Placed]) -> Any:
     if isinstance(value, bool) or value == 0:
         return value
     if keywords & set(OF_NUMBERS) and abs(value) < LARGEST:
