@@ -14,9 +14,11 @@ from xml.etree import ElementTree as Xml
 import httpx
 import pytest
 from unitask.cli import main
-from unitask_contract import provider, report, runner
+from unitask_contract import provider, runner
 from unitask_contract.checks.asking import answered
 from unitask_contract.provider import Money
+from unitask_contract.reports.files import FORMS
+from unitask_contract.reports.report import Report
 from unitask_sandbox import Settings, running
 
 pytestmark = pytest.mark.contract("provider")
@@ -57,7 +59,7 @@ def test_provider_that_keeps_the_contract_is_0(capsys: Captured) -> None:
 
 def test_provider_that_breaks_the_contract_is_1(capsys: Captured, tmp_path: Path) -> None:
     """The broken promise is named with what was seen, in every form of report; the key is in none."""
-    places = [tmp_path / f"out{ending}" for ending in report.FORMS]
+    places = [tmp_path / f"out{ending}" for ending in FORMS]
     with somewhere(defects=frozenset({"wrong-model", "output-missing"})) as base_url:
         arguments = [
             "--base-url",
@@ -165,7 +167,7 @@ def test_connection_that_breaks_is_no_broken_contract() -> None:
         result = runner.made(subject, *runner.chosen(["keys"]))
 
     assert result.outcome is runner.Outcome.NOT_RUN
-    assert report.Report("somewhere", 1, [result]).exit_code == 2
+    assert Report("somewhere", 1, [result]).exit_code == 2
 
 
 def test_run_that_is_interrupted_says_what_it_saw(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:

@@ -41,7 +41,8 @@ HARNESS = (
     ("provider",),
     ("checks", "coverage", "patches"),
     ("runner",),
-    ("report",),
+    ("reports",),
+    ("recorded",),
     ("command",),
 )
 STEPS = {f"unitask_contract.{name}": step for step, names in enumerate(HARNESS) for name in names}

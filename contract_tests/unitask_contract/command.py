@@ -19,7 +19,9 @@ from unitask_contract import bundle, recorded, runner
 from unitask_contract.coverage.counting import GENERAL, OF_A_PROVIDER, Coverage
 from unitask_contract.patches.proposals import Difference, Kind, differences, proposal
 from unitask_contract.provider import CannotRun, Money, Provider, remote, sandbox
-from unitask_contract.report import FORMS, Report, text
+from unitask_contract.reports.files import FORMS
+from unitask_contract.reports.report import Report
+from unitask_contract.reports.terminal import text
 
 LOCALLY = "the sandbox in-process"
 NO_KEY = "a provider wants a key: set UNITASK_API_KEY, or give --key"

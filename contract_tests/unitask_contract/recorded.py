@@ -18,7 +18,7 @@ from unitask_contract.patches.contradictions import findings, schema_of
 from unitask_contract.patches.proposals import Difference, differences, proposal
 from unitask_contract.places import kind_of
 from unitask_contract.provider import CannotRun
-from unitask_contract.report import Report
+from unitask_contract.reports.report import Report
 
 LOOK, CHAT = "get_task", "create_chat_completion"
 NOTIFIED, NOTIFIED_OF_ACCOUNT = "receive_task", "receive_account_notification"
