@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from unitask_contract import provider, runner
 from unitask_contract.checks import drawn, task_types
 from unitask_contract.checks.asking import create
+from unitask_contract.inputs import file_of
+from unitask_sandbox import samples
 from unitask_sandbox.defects import DEFECTS
 from unitask_sandbox.engines import ENGINES
 
 from .conftest import MONEY
+from .marks import unmarked
 from .support import ENTRIES
 
 pytestmark = pytest.mark.contract("provider")
@@ -162,7 +169,10 @@ def shared(request: pytest.FixtureRequest) -> Iterator[provider.Provider]:
 
 @pytest.mark.parametrize("name", task_types.task_types())
 def test_task_type_is_as_the_catalogue_says(name: str, shared: provider.Provider) -> None:
-    """Refused when something is missing, accepted, echoed, ended, with its output, at its price, in the history."""
+    """Refused when something is missing, accepted, echoed, ended, with its output, at its price, in the history.
+
+    Each file that the sandbox makes says in its metadata that it is synthetic.
+    """
     results = [runner.made(shared, check, name) for check in runner.OF_TASK_TYPES]
 
     assert [(result.check.id, result.detail) for result in results if result.outcome in FAILED] == []
@@ -170,6 +180,21 @@ def test_task_type_is_as_the_catalogue_says(name: str, shared: provider.Provider
     entry = ENTRIES[name]
     if shared.inside:
         assert kept >= {"accepted", "echoed", "listed"}
+        assert unmarked(files_of(shared, shared.memo["ended", name]["output"])) == []
     if (entry["model"], entry["task_type"]) not in ENGINES and shared.inside:
         assert kept >= {"ended", "output"}
         assert "SIMULATED" in shared.memo["ended", name]["meta"]["simulated"]
+
+
+def files_of(subject: provider.Provider, output: Any) -> list[tuple[str, bytes]]:
+    """The files that an output leads to: extension and content."""
+    urls = re.findall(r'"(http[^"]*)"', json.dumps(output))
+    return [(urlsplit(url).path.rpartition(".")[2], subject.http.get(url).content) for url in urls]
+
+
+def test_unmarked_file_is_noticed() -> None:
+    """What every file of the sandbox is held to is seen to fail: on the samples, which are real."""
+    files = [("png", samples.ASTRONAUT.read_bytes()), ("jpg", samples.GRACE_HOPPER.read_bytes())]
+    files += [("mp4", file_of("video"))]
+
+    assert unmarked(files) == ["png", "jpg", "mp4"]

@@ -14,6 +14,7 @@ from unitask_sandbox import bundle as sandbox_bundle
 from unitask_sandbox import samples
 from unitask_sandbox.engines import simulate
 
+SIDE = 320  # pixels
 NAMES = {"image": "portrait.png", "video": "film.mp4", "audio": "sound.wav"}
 
 
@@ -75,7 +76,7 @@ def file_of(kind: str) -> bytes:
     """A portrait, a second of film of one, or a sound."""
     match kind:
         case "image":
-            return samples.ASTRONAUT.read_bytes()
+            return _encoded(_portrait(samples.ASTRONAUT))
         case "video":
             return film_of(samples.ASTRONAUT)
         case _:
@@ -84,16 +85,30 @@ def file_of(kind: str) -> bytes:
 
 def film_of(picture: Path) -> bytes:
     """Ten frames of a picture, as MP4."""
-    import cv2  # takes a while to load
+    import cv2
 
-    frame = cast("Any", cv2).resize(cast("Any", cv2).imread(str(picture)), (320, 320))
+    frame = _portrait(picture)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "film.mp4")
-        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 8, (320, 320))
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 8, (SIDE, SIDE))
         for _ in range(10):
             writer.write(frame)
         writer.release()
         return path.read_bytes()
+
+
+def _portrait(picture: Path) -> Any:
+    """The pixels of a picture, small enough to be quick work and as large as each documented limit asks."""
+    import cv2  # here and above: it takes a while to load
+
+    return cast("Any", cv2).resize(cast("Any", cv2).imread(str(picture)), (SIDE, SIDE))
+
+
+def _encoded(pixels: Any) -> bytes:
+    import cv2
+
+    found: bytes = cast("Any", cv2).imencode(".png", pixels)[1].tobytes()
+    return found
 
 
 def _sound() -> bytes:

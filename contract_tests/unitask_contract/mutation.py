@@ -159,7 +159,7 @@ def _is_allowed(component: str, value: Any) -> bool:
 
 
 def changes(value: Any) -> Iterator[tuple[Path, str, Any]]:
-    """Every change of one part: where, by which operator, and the whole value then."""
+    """Every change of one part: where, by which operator, and the whole value then. Do not change what they share."""
     for path, part in _parts(value):
         if path and isinstance(path[-1], str):
             yield path, "dropped", _without(value, path)
@@ -182,22 +182,19 @@ def _parts(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
 
 
 def _with(value: Any, path: Path, new: Any) -> Any:
-    changed = copy.deepcopy(value)
-    holder = _holder(changed, path)
-    holder[path[-1]] = new
+    """A copy with another value at a path; the rest is shared."""
+    changed, (step, *rest) = copy.copy(value), path
+    changed[step] = _with(value[step], tuple(rest), new) if rest else new
     return changed
 
 
 def _without(value: Any, path: Path) -> Any:
-    changed = copy.deepcopy(value)
-    del _holder(changed, path)[path[-1]]
+    changed, (step, *rest) = copy.copy(value), path
+    if rest:
+        changed[step] = _without(value[step], tuple(rest))
+    else:
+        del changed[step]
     return changed
-
-
-def _holder(value: Any, path: Path) -> Any:
-    for step in path[:-1]:
-        value = value[step]
-    return value
 
 
 def _doubled(value: Any) -> Iterator[tuple[Path, bytes]]:

@@ -81,9 +81,10 @@ def scripted(scenario: Scenario, shell: str) -> Played:
     """Play a scenario over scripted answers with a client of either kind."""
     played = Played()
     time = Time(played.slept)
-    with respx.mock(assert_all_called=False) as router:
-        router.route().mock(side_effect=_script(scenario, played, time))
-        perform(scenario, shell, played, time, BASE_URL)
+    router = respx.Router(assert_all_called=False)  # as a transport: to patch httpx for each scenario takes a third
+    router.route().mock(side_effect=_script(scenario, played, time))
+    handler: Any = router.handler if shell == "sync" else router.async_handler
+    perform(scenario, shell, played, time, BASE_URL, transport=httpx.MockTransport(handler))
     return played
 
 
