@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 import pytest
 from starlette.responses import PlainTextResponse
-from unitask_sandbox import Fault, running
+from unitask_sandbox import Fault, create_app, running
 from unitask_sandbox.arrivals import key_fingerprint
-from unitask_sandbox.connection import AnswerLost, Slow
+from unitask_sandbox.connection import CLOSE, AnswerLost, Slow
 
 from .local import NOW, Clock, HttpWith, face_swap
 
@@ -139,6 +139,32 @@ def test_script_goes_on_in_order_and_by_operation(http_with: HttpWith) -> None:
     assert seen == [503, 503, 502, 200]
     assert [http.unchecked("GET", INFO).status_code for _ in range(2)] == [500, 200]
     assert http.unchecked("POST", CREATE, json=face_swap()).status_code == 504
+
+
+@pytest.mark.parametrize(("faults", "status"), [((), 200), ((Fault("get_account_info", "lose"),), None)])
+def test_request_is_reported_before_its_answer_goes_out(
+    settings_with: Any, faults: tuple[Fault, ...], status: int | None
+) -> None:
+    """Whoever has the answer, or was hung up on, finds the request in the report: also in another thread."""
+    app = create_app(settings_with(faults=faults))
+    reported: list[list[int | None]] = []
+
+    def report() -> None:
+        reported.append([arrival.status for arrival in app.state.sandbox.arrivals])
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            report()
+
+    async def receive() -> Any:
+        return {"type": "http.disconnect"}
+
+    headers = [(b"x-api-key", b"sandbox"), (b"host", b"127.0.0.1")]
+    scope = {"type": "http", "method": "GET", "path": INFO, "headers": headers, "query_string": b""}
+    asyncio.run(app({**scope, "client": ("127.0.0.1", 1), "extensions": {CLOSE: report}}, receive, send))
+    app.state.sandbox.close()
+
+    assert reported == [[status]]
 
 
 @pytest.mark.parametrize("kind", ["lose", "cut"])

@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from unitask_sandbox import admin, bundle, defects, page
 from unitask_sandbox.arrivals import Arrival, key_fingerprint
-from unitask_sandbox.connection import AnswerLost
+from unitask_sandbox.connection import CLOSE, AnswerLost
 from unitask_sandbox.failures import Refusal
 from unitask_sandbox.faults import FILE
 from unitask_sandbox.guard import Guard
@@ -164,7 +164,10 @@ def _root(path: str) -> str:
 
 
 class _Witness:
-    """Notes every request to the API, refused ones included, with the status of its answer."""
+    """Notes every request to the API, refused ones included, with the status of its answer, before that goes out.
+
+    So whoever has the answer, or has been hung up on, finds the request among what arrived.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -175,26 +178,39 @@ class _Witness:
             return
         sandbox: Sandbox = scope["app"].state.sandbox
         arrived = sandbox.settings.clock()
-        statuses: list[int | None] = [None]
+        noted: list[int | None] = []
+
+        def note(status: int | None) -> None:
+            if noted:
+                return
+            noted.append(status)
+            request = Request(scope)
+            operation = scope.get("unitask.operation")
+            key = key_fingerprint(key_of(request))
+            method, path = request.method[:PATH_NOTED], scope["path"][:PATH_NOTED]  # what is kept must be short
+            sandbox.arrived.add(Arrival(operation, method, path, key, arrived, status))
 
         async def watched(message: Message) -> None:
             if message["type"] == "http.response.start":
-                statuses.append(message["status"])
+                note(message["status"])
             await send(message)
 
+        def closing() -> None:
+            note(None)
+            extensions[CLOSE]()
+
+        extensions = scope.get("extensions", {})
+        if CLOSE in extensions:
+            scope = {**scope, "extensions": {**extensions, CLOSE: closing}}
         try:
             await self._app(scope, receive, watched)
         except AnswerLost:
             raise
         except Exception:
-            statuses.append(500)
+            note(500)
             raise
         finally:
-            request = Request(scope)
-            operation = scope.get("unitask.operation")
-            key = key_fingerprint(key_of(request))
-            method, path = request.method[:PATH_NOTED], scope["path"][:PATH_NOTED]  # what is kept must be short
-            sandbox.arrived.add(Arrival(operation, method, path, key, arrived, statuses[-1]))
+            note(None)
 
 
 # What is no part of the provider's API.
