@@ -15,7 +15,7 @@ from typing import Any
 
 from unitask._core.pricing import CREDITS_PER_USD, estimate
 from unitask_contract import bundle
-from unitask_contract.checks.asking import UPLOAD, answered, look, rows, shown, status_of, until_done
+from unitask_contract.checks.asking import UPLOAD, create, look, rows, shown, status_of, until_done
 from unitask_contract.inputs import NAMES, file_of, least_input
 from unitask_contract.places import Place, Placed, below, parts, rules
 from unitask_contract.provider import LeftOut, Provider, unmeasured
@@ -155,12 +155,12 @@ def _uploaded(provider: Provider, kind: str) -> str:
 
 
 def _created(provider: Provider, name: str) -> dict[str, Any]:
-    def create() -> dict[str, Any]:
-        task = answered(provider, "POST", "/api/v1/task", json=_body(provider, name))
+    def make() -> dict[str, Any]:
+        task = create(provider, _body(provider, name))
         assert task["task_id"], task
         return task
 
-    created: dict[str, Any] = _once(provider, "created", name, create)
+    created: dict[str, Any] = _once(provider, "created", name, make)
     return created
 
 
