@@ -1,7 +1,8 @@
 """What is done with a task, each call written once. A flow yields steps and receives replies; both shells drive it.
 
-Rules of this file: a create is sent again only after `Delivery.NEVER` or a 429 (delivery.py says why); whatever else
-happens to it is decided or uncertain. A look that fails is repeated for as long as the patience lasts. A wait that is
+Rules of this file: a create is sent again only after `Delivery.NEVER`, or after HTTP 429 that names no task
+(delivery.py says why); whatever else happens to it is decided or uncertain. A poll that fails is repeated for as long
+as the patience lasts, unless the provider itself refuses to show a task that it has never shown. A wait that is
 interrupted from outside says which task goes on.
 """
 
@@ -48,11 +49,18 @@ def submit(body: dict[str, Any], output_type: type[OutputT], resend: Resend) -> 
             return outcome
         if isinstance(outcome, envelope.Unreadable):
             answer, outcome = outcome.error, _uncertain(body, outcome.reason, (started, reply.at))
-            outcome.headers, outcome.body = answer.headers, answer.body
+            outcome.headers, outcome.body, outcome.task_id = answer.headers, answer.body, answer.task_id
         outcome.attempts, outcome.elapsed = attempt, reply.at.ticks - started.ticks
-        if attempt >= resend.attempts or not isinstance(outcome, errors.Unreachable | errors.RateLimited):
+        if attempt >= resend.attempts or not _may_be_resent(outcome):
             raise outcome
         yield Sleep(resend.pause(attempt, getattr(outcome, "retry_after", None)))
+
+
+def _may_be_resent(outcome: errors.UnitaskError) -> bool:
+    """Whether a create that ended so provably made no task, and may make one when it is sent again."""
+    if isinstance(outcome, errors.ApiError):
+        return outcome.status == 429 and outcome.task_id is None
+    return isinstance(outcome, errors.Unreachable)
 
 
 def _uncertain(body: dict[str, Any], reason: str, between: tuple[Moment, Moment]) -> errors.SubmissionUncertain:
@@ -75,9 +83,10 @@ def wait(
     limits: Limits,
     *,
     seen: Task[OutputT] | None = None,
+    exists: bool = False,
 ) -> Flow[Task[OutputT]]:
     """Look until the task is completed. Raises `TaskFailed` when it ends in another way."""
-    looker = _Looker(task_id, output_type, limits)
+    looker = _Looker(task_id, output_type, limits, exists=exists)
     task = yield from _watch(looker, kind, seen)
     if task.state is not State.COMPLETED:
         raise looker.told(errors.task_failed(task))
@@ -91,6 +100,7 @@ def watch(
     limits: Limits,
     *,
     seen: Task[OutputT] | None = None,
+    exists: bool = False,
 ) -> Flow[Task[OutputT]]:
     """Look until the task is done, however it ends, and tell each change.
 
@@ -100,8 +110,9 @@ def watch(
         kind: What it is in the catalogue; None to find it out from the first look.
         limits: How long to wait, and what is known of durations.
         seen: The task as it was accepted just now. Without it the first look is immediate.
+        exists: Whether the provider is known to have the task.
     """
-    return _watch(_Looker(task_id, output_type, limits), kind, seen)
+    return _watch(_Looker(task_id, output_type, limits, exists=exists), kind, seen)
 
 
 def _watch(looker: _Looker[OutputT], kind: str | None, seen: Task[OutputT] | None) -> Flow[Task[OutputT]]:
@@ -137,9 +148,9 @@ def _going_on(*task_ids: str) -> Generator[None]:
         raise
 
 
-def get(task_id: str, output_type: type[OutputT], limits: Limits) -> Flow[Task[OutputT]]:
+def get(task_id: str, output_type: type[OutputT], limits: Limits, *, exists: bool = False) -> Flow[Task[OutputT]]:
     """Look once; a look that brings no usable answer is repeated while the patience lasts."""
-    looker = _Looker(task_id, output_type, limits)
+    looker = _Looker(task_id, output_type, limits, exists=exists)
     yield from looker.begin()
     return (yield from looker.look(0.0, math.inf))
 
@@ -193,6 +204,7 @@ class _Looker(Generic[OutputT]):
     task_id: str
     output_type: type[OutputT]
     limits: Limits
+    exists: bool = False  # the provider has accepted or shown the task
     started: Moment = field(default_factory=lambda: Moment(0.0, 0.0))
     now: float = 0.0  # when the last answer came
     headers: Mapping[str, str] = field(default_factory=dict[str, str])  # of the last answer, for support
@@ -226,11 +238,15 @@ class _Looker(Generic[OutputT]):
                 self.note(found)
                 return found
             failures += 1
-            if not worth_repeating(found) or self.now - failing_since > self.limits.patience:
-                found.task_id = self.task_id
-                found.attempts, found.elapsed = failures, self.since(self.started.ticks)
-                raise found
-            pause = self.limits.resend.pause(failures, getattr(found, "retry_after", None))
+            trouble = found.error if isinstance(found, envelope.Unreadable) else found
+            passes = isinstance(found, envelope.Unreadable) or self.exists or worth_repeating(found)
+            if not passes or self.now - failing_since > self.limits.patience:
+                trouble.task_id = self.task_id
+                if self.exists:
+                    trouble.about_running(self.task_id)
+                trouble.attempts, trouble.elapsed = failures, self.since(self.started.ticks)
+                raise trouble
+            pause = self.limits.resend.pause(failures, getattr(trouble, "retry_after", None))
 
     def told(self, error: ErrorT) -> ErrorT:
         """The error with what is known of the looks."""
@@ -241,7 +257,7 @@ class _Looker(Generic[OutputT]):
         """Remember what was seen, and when a status was seen first."""
         if task is None:
             return
-        self.last, status = task, str(task.status)
+        self.last, self.exists, status = task, True, str(task.status)
         if not self.statuses or self.statuses[-1][1] != status:
             self.statuses.append((self.since(self.started.ticks), status))
 
@@ -255,14 +271,12 @@ class _Looker(Generic[OutputT]):
         age = 0.0 if created is None else max(0.0, self.started.unix - created.timestamp())
         return self.started.ticks - age
 
-    def _read(self, reply: Reply) -> Task[OutputT] | errors.ApiError | errors.Unreachable:
-        if not isinstance(reply, Answer):
+    def _read(self, reply: Reply) -> Task[OutputT] | errors.ApiError | errors.Unreachable | envelope.Unreadable:
+        if not isinstance(reply, Answer) or reply.broken:
             what = f"no answer to a look at task {self.task_id}, {no_answer(reply)}"
             return errors.Unreachable(f"{what}. The task is not lost: wait for it again by its id")
         self.headers = envelope.trace_headers(reply)
         found = envelope.read_task(reply, self.output_type)
-        if isinstance(found, envelope.Unreadable):
-            return found.error
         if isinstance(found, Task):
             if found.id != self.task_id:
                 return envelope.another_task(reply, self.task_id, found.id)
