@@ -7,12 +7,10 @@ import logging
 import os
 import random
 import secrets
-import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from datetime import datetime
-from functools import cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import httpx
@@ -24,6 +22,7 @@ from ._core.messages import Answer, Delivery, Failure, Flow, Moment, Reply, Send
 from ._core.secret import Secret
 from ._core.shapes import as_object
 from ._core.waiting import Experience
+from ._environment import DEFAULT_BASE_URL, checked_base_url
 from ._telemetry import watched
 from .account import Account, ActiveTasks
 from .errors import InvalidInput, SubmissionUncertain
@@ -40,7 +39,6 @@ T = TypeVar("T")
 Clock = Callable[[], Moment]
 OnChange = Callable[[Task[Output]], object]
 
-DEFAULT_BASE_URL = "https://api.piapi.ai"  # servers[0] of the spec
 LONGEST_CALL = 86_400.0  # seconds; what a socket takes ends at some 1e10
 LARGEST_PAGE = 100  # rows of the history; more is refused (history page, 2025-04-15)
 LATEST_TIME = 2.0**53  # unix seconds
@@ -147,7 +145,7 @@ class Shell:
         budget: Budget | None,
     ) -> None:
         self._key = Key(api_key)
-        self.base_url = _checked_url(base_url or os.environ.get("UNITASK_BASE_URL") or DEFAULT_BASE_URL)
+        self.base_url = checked_base_url(base_url)
         for name, seconds in (("http_timeout", http_timeout), ("poll_patience", poll_patience)):
             if not (_is_number(seconds) and seconds > 0):
                 raise InvalidInput(f"{name} is {seconds!r}: give a number of seconds above 0")
@@ -314,12 +312,6 @@ def send_as_written(request: httpx.Request) -> None:
         request.extensions["target"] = target(url)
 
 
-@cache
-def ssl_context() -> ssl.SSLContext:
-    """One for all clients of the process: reading the certificates takes longer than making a client."""
-    return httpx.create_ssl_context()
-
-
 def hidden(key: str | None) -> str | None:
     """The key as a value that a traceback does not show."""
     return None if key is None else Secret(key)
@@ -361,14 +353,3 @@ def _plain(value: object) -> str:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float)
-
-
-def _checked_url(url: str) -> str:
-    try:
-        parts = httpx.URL(url)
-    except (httpx.InvalidURL, TypeError) as error:
-        raise InvalidInput(f"base_url is {url!r}: {error}") from None
-    is_origin = parts.scheme in ("http", "https") and parts.host and (parts.port or 0) < 1 << 16
-    if not is_origin or parts.query or parts.fragment or parts.userinfo or " " in url:
-        raise InvalidInput(f"base_url is {url!r}: give scheme and host, such as {DEFAULT_BASE_URL}")
-    return url.rstrip("/")

@@ -13,6 +13,7 @@ import httpx
 
 from . import llm
 from ._core.messages import Changed, Flow, Found, Reply, Send, Sleep, Step
+from ._environment import AsyncRouting, transport_settings
 from ._shell import (
     BROKEN,
     FETCH_ERRORS,
@@ -22,7 +23,6 @@ from ._shell import (
     Shell,
     hidden,
     send_as_written,
-    ssl_context,
     system_clock,
 )
 from ._telemetry import span
@@ -88,11 +88,12 @@ class AsyncClient(Shell):
             api_key, base_url, http_timeout, poll_patience, mark_webhooks, uploads, webhooks, clock, budget
         )
         self._sleep = sleep
-        verify = ssl_context()
-        self._http = httpx.AsyncClient(base_url=self.base_url, transport=transport, verify=verify, auth=self._key)
+        if transport is None:
+            transport = AsyncRouting(transport_settings(self.base_url))
+        self._http = httpx.AsyncClient(base_url=self.base_url, transport=transport, trust_env=False, auth=self._key)
         self._plain = httpx.AsyncClient(  # for outputs: it has no key
             transport=transport,
-            verify=verify,
+            trust_env=False,
             follow_redirects=True,
             timeout=http_timeout,
             event_hooks={"request": [_send_as_written]},

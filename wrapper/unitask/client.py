@@ -14,6 +14,7 @@ import httpx
 
 from . import llm
 from ._core.messages import Changed, Flow, Found, Reply, Send, Sleep, Step
+from ._environment import Routing, transport_settings
 from ._shell import (
     BROKEN,
     FETCH_ERRORS,
@@ -23,7 +24,6 @@ from ._shell import (
     Shell,
     hidden,
     send_as_written,
-    ssl_context,
     system_clock,
 )
 from ._telemetry import span
@@ -88,11 +88,12 @@ class Client(Shell):
             api_key, base_url, http_timeout, poll_patience, mark_webhooks, uploads, webhooks, clock, budget
         )
         self._sleep = sleep
-        verify = ssl_context()
-        self._http = httpx.Client(base_url=self.base_url, transport=transport, verify=verify, auth=self._key)
+        if transport is None:
+            transport = Routing(transport_settings(self.base_url))
+        self._http = httpx.Client(base_url=self.base_url, transport=transport, trust_env=False, auth=self._key)
         self._plain = httpx.Client(  # for outputs: it has no key
             transport=transport,
-            verify=verify,
+            trust_env=False,
             follow_redirects=True,
             timeout=http_timeout,
             event_hooks={"request": [send_as_written]},
