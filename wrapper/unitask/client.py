@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -30,7 +31,7 @@ from ._shell import (
 )
 from ._telemetry import span
 from .account import Account, ActiveTasks, HistoryRow
-from .errors import SubmissionUncertain, UnitaskError
+from .errors import InvalidInput, SubmissionUncertain, UnitaskError
 from .inputs import Options, TaskInput, request_body
 from .media import Media, Upload, read_file
 from .task import Finding, Output, OutputT, Task
@@ -331,6 +332,8 @@ class Client(Shell):
 
     def _drive(self, flow: Flow[T], on_change: OnChange | None = None) -> T:
         self._check_open()
+        if inspect.iscoroutinefunction(on_change):
+            raise InvalidInput("on_change is a coroutine function: give AsyncClient that, and Client a plain function")
         drive = Drive(flow)
         while (step := drive.step) is not None:
             with drive.guard():

@@ -1,0 +1,124 @@
+"""A server on a real socket that answers each request with bytes as a test gives them: what no mock can show."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+LONGEST = 30.0  # seconds after which a server that was left behind gives up
+
+
+@dataclass(frozen=True)
+class Received:
+    """A request as it arrived, whole."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    connection: int
+
+
+Respond = Callable[[Received], Iterable[bytes]]
+
+
+@dataclass
+class RawServer:
+    """What arrived, and how it is answered.
+
+    Attributes:
+        respond: Gives the bytes of an answer. When it ends, the connection is kept, unless it raises `Hangup`.
+        requests: All requests, the first one first.
+        stopped: Set at the end; an answer that drips waits for it.
+    """
+
+    respond: Respond
+    requests: list[Received] = field(default_factory=list)
+    stopped: threading.Event = field(default_factory=threading.Event)
+    url: str = ""
+    connections: int = 0
+    _threads: list[threading.Thread] = field(default_factory=list)
+
+    @property
+    def creates(self) -> list[Received]:
+        """The submissions that arrived."""
+        return [request for request in list(self.requests) if request.method == "POST"]
+
+    def settle(self) -> None:
+        """Wait until each connection that was closed by the client is done with."""
+        for thread in list(self._threads):
+            thread.join(LONGEST)
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                self.connections += 1
+                thread = threading.Thread(target=self._serve, args=(connection, self.connections), daemon=True)
+                thread.start()
+                self._threads.append(thread)
+
+    def _serve(self, connection: socket.socket, number: int) -> None:
+        connection.settimeout(LONGEST)
+        with connection, contextlib.suppress(OSError, Hangup):
+            reader = connection.makefile("rb")
+            while line := reader.readline():
+                method, path, _ = line.decode().split(" ", 2)
+                headers = dict(_header(line) for line in iter(reader.readline, b"\r\n"))
+                length = int(headers.get("content-length", 0))
+                body = reader.read(length)
+                if len(body) < length:
+                    return
+                request = Received(method, path, headers, body, number)
+                self.requests.append(request)
+                for chunk in self.respond(request):
+                    connection.sendall(chunk)
+
+
+class Hangup(Exception):
+    """Raised by an answer that closes the connection."""
+
+
+@contextmanager
+def raw_server(respond: Respond) -> Iterator[RawServer]:
+    """A server on a free port of 127.0.0.1, up to the end of the block."""
+    server = RawServer(respond)
+    with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
+        server.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        accepting = threading.Thread(target=server._accept, args=(listener,), daemon=True)
+        accepting.start()
+        try:
+            yield server
+        finally:
+            server.stopped.set()
+            listener.shutdown(socket.SHUT_RDWR)
+            accepting.join(LONGEST)
+
+
+def response(status: int, body: Any, *headers: str, length: int | None = None) -> bytes:
+    """An HTTP response; a body of bytes as it is, any other as JSON."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    lines = [f"HTTP/1.1 {status} Said", f"content-length: {len(content) if length is None else length}", *headers]
+    return "\r\n".join([*lines, "", ""]).encode() + content
+
+
+def shown(request: Received, status: str = "completed") -> bytes:
+    """The task of a request: a create makes the next one, whose id is in its input or counted."""
+    if request.method == "POST":
+        given = json.loads(request.body)
+        task_id = "of-" + re.sub(r"\W", "", str(given["input"]))[-40:]
+    else:
+        task_id = request.path.rpartition("/")[2]
+    return response(200, {"code": 200, "data": {"task_id": task_id, "status": status}, "message": "success"})
+
+
+def _header(line: bytes) -> tuple[str, str]:
+    name, _, value = line.decode("latin-1").partition(":")
+    return name.strip().lower(), value.strip()

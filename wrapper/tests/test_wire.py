@@ -1,0 +1,433 @@
+"""What only a real socket shows: limits of time and size, broken answers, forks, event loops, connections."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import inspect
+import json
+import logging
+import subprocess
+import sys
+import time
+import types
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import httpcore
+import pytest
+from unitask import AsyncClient, Client, errors
+
+from .raw_server import Hangup, RawServer, Received, raw_server, response, shown
+from .shells import FACE_SWAP, KEY, SHELLS
+
+TASK = {"code": 200, "data": {"task_id": "id-1234", "status": "completed"}, "message": "success"}
+
+
+def perform(shell: str, url: str, call: Callable[[Any], Any], **settings: Any) -> Any:
+    """Make a call with a client of either kind, which sends over the network."""
+    if shell == "sync":
+        with Client(KEY, url, **settings) as client:
+            return call(client)
+
+    async def main() -> Any:
+        async with AsyncClient(KEY, url, **settings) as client:
+            result = call(client)
+            return await result if inspect.isawaitable(result) else result
+
+    return asyncio.run(main())
+
+
+def submit(client: Any) -> Any:
+    return client.submit(FACE_SWAP)
+
+
+def get(client: Any) -> Any:
+    return client.get("id-1234")
+
+
+def wait(client: Any) -> Any:
+    return client.wait("id-1234", timeout=0.1)
+
+
+# ---- limits of time
+
+
+def dripping(server: RawServer, head: bytes) -> Iterator[bytes]:
+    """An answer of which a little comes again and again, without an end."""
+    yield head
+    while not server.stopped.wait(0.02):
+        yield b"x"
+
+
+DRIPS = {
+    "chunks": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + b"1\r\n \r\n" * 3 + b"ffffff\r\n",
+    "body": b"HTTP/1.1 200 OK\r\ncontent-length: 99999999\r\n\r\n",
+    "head": b"HTTP/1.1 200 OK\r\nx-slow: ",
+    "status line": b"HTTP/1.1 200 O",
+}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("head", DRIPS.values(), ids=DRIPS.keys())
+@pytest.mark.parametrize(
+    ("call", "kind"),
+    [(submit, errors.SubmissionUncertain), (get, errors.Unreachable), (wait, errors.WaitTimeout)],
+    ids=["submit", "get", "wait"],
+)
+def test_call_whose_answer_drips_ends(shell: str, head: bytes, call: Callable[[Any], Any], kind: type) -> None:
+    with raw_server(lambda _: dripping(server, head)) as server, pytest.raises(kind):
+        perform(shell, server.url, call, http_timeout=0.2, poll_patience=0.1 if call is get else 60)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_wait_all_bounds_each_wait_that_gets_no_answer(shell: str) -> None:
+    with raw_server(lambda _: dripping(server, DRIPS["body"])) as server:
+        ends = perform(
+            shell, server.url, lambda client: client.wait_all(["a", "b", "c"], timeout=0.1), http_timeout=0.2
+        )
+
+    assert [type(end) for end in ends] == [errors.WaitTimeout] * 3
+
+
+# ---- limits of size, and answers that are broken
+
+
+def bomb(megabytes: int) -> bytes:
+    """A small packed body that unpacks to so many megabytes."""
+    return gzip.compress(b'{"data": {"task_id": "id-1234", "x": "' + b" " * (megabytes << 20))
+
+
+BROKEN: dict[str, tuple[bytes, str | None]] = {
+    "cut off after the id": (response(200, b'{"code":200,"data":{"task_id":"id-1234","sta', length=500), "id-1234"),
+    "cut off before the id": (response(200, b'{"code":200,"data":{"task_', length=500), None),
+    "shorter than announced": (response(200, TASK, length=1000), "id-1234"),
+    "too large when unpacked": (response(200, bomb(64), "content-encoding: gzip"), "id-1234"),
+    "packed twice": (response(200, gzip.compress(bomb(1)), "content-encoding: gzip, gzip"), None),
+    "packed, cut off": (response(200, gzip.compress(json.dumps(TASK).encode())[:-9], "content-encoding: gzip"), None),
+    "not packed": (response(200, TASK, "content-encoding: gzip"), None),
+    "encoding that was not asked for": (response(200, b"\x8b\x01", "content-encoding: br"), None),
+    "head that is none": (b"HTTP/1.1 200\0 OK\r\n\r\n", None),
+    "nothing": (b"", None),
+}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(("answer", "task_id"), BROKEN.values(), ids=BROKEN.keys())
+def test_submission_whose_answer_is_broken_is_uncertain_with_what_arrived(
+    shell: str, answer: bytes, task_id: str | None
+) -> None:
+    def respond(_: Received) -> Iterable[bytes]:
+        yield answer
+        raise Hangup
+
+    with raw_server(respond) as server, pytest.raises(errors.SubmissionUncertain) as caught:
+        perform(shell, server.url, submit)
+
+    assert len(server.creates) == 1
+    if task_id:
+        assert caught.value.task_id == task_id
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_packed_answer_is_unpacked(shell: str) -> None:
+    packed = response(200, gzip.compress(json.dumps(TASK).encode()), "content-encoding: gzip")
+    with raw_server(lambda _: [packed]) as server:
+        assert perform(shell, server.url, get).id == "id-1234"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_cookies_are_not_kept(shell: str) -> None:
+    cookies = ("set-cookie: session=caf\xe9; Path=/", "set-cookie: a=b")
+    with raw_server(lambda _: [response(200, TASK, *cookies)]) as server:
+
+        async def twice(client: Any) -> Any:
+            return await client.get("id-1234"), await client.get("id-1234")
+
+        perform(shell, server.url, twice if shell == "async" else lambda client: (get(client), get(client)))
+
+    assert len(server.requests) == 2
+    assert not any("cookie" in request.headers for request in server.requests)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("error", [RuntimeError("loop"), MemoryError(), OSError("no"), UnicodeError("x")], ids=repr)
+def test_whatever_a_send_raises_is_a_typed_outcome(
+    shell: str, error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(f"httpcore.{'Async' if shell == 'async' else ''}HTTP11Connection._receive_event", broken)
+    with raw_server(lambda request: [shown(request)]) as server, pytest.raises(errors.SubmissionUncertain) as caught:
+        perform(shell, server.url, submit)
+
+    assert type(error).__name__ in str(caught.value)
+    assert str(caught.value) in caplog.text
+    assert len(server.creates) <= 1
+
+
+# ---- processes, loops, connections
+
+FORKS = """
+import json, os, sys
+from unitask import Client, tasks
+url, children = sys.argv[1], int(sys.argv[2])
+def task(number):
+    return tasks.FaceSwap(target_image=f"https://me.test/{number}.jpg", swap_image="https://me.test/b.png")
+client = Client("a-key-of-a-test-0123456789", url)
+client.submit(task("parent"))
+start_read, start_write = os.pipe()
+told = []
+for number in range(children):
+    read, write = os.pipe()
+    told.append(read)
+    if os.fork() == 0:
+        os.close(start_write)
+        os.read(start_read, 1)
+        try:
+            said = [client.submit(task(f"{number}x{turn}")).id for turn in range(2)]
+        except BaseException as error:
+            said = [repr(error)]
+        os.write(write, json.dumps(said).encode())
+        os._exit(0)
+    os.close(write)
+os.close(start_write)
+print(json.dumps([json.loads(os.read(read, 65536)) for read in told]))
+print(client.submit(task("parent again")).id)
+"""
+
+
+def test_each_of_many_forked_children_gets_its_own_task() -> None:
+    children = 200
+    with raw_server(lambda request: [shown(request)]) as server:
+        done = subprocess.run(
+            [sys.executable, "-c", FORKS, server.url, str(children)], capture_output=True, text=True, check=True
+        )
+    ids, again = done.stdout.splitlines()
+
+    assert len(server.creates) == 2 + 2 * children
+    for number, got in enumerate(json.loads(ids)):
+        assert [f"{number}x{turn}" in task_id for turn, task_id in enumerate(got)] == [True, True], got
+    assert "parentagain" in again
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_client_works_in_one_event_loop_after_another() -> None:
+    with raw_server(lambda request: [shown(request)]) as server:
+        client = AsyncClient(KEY, server.url)
+        ids = [asyncio.run(client.submit(FACE_SWAP)).id for _ in range(4)]
+        asyncio.run(client.close())
+
+    assert len(ids) == len(server.creates) == 4
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(("call", "connections"), [(submit, 2), (get, 1)], ids=["submit", "get"])
+def test_submission_is_not_sent_on_a_connection_that_was_idle(
+    shell: str, call: Callable[[Any], Any], connections: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = types.SimpleNamespace(monotonic=lambda: time.monotonic() + 2.0)
+
+    def idle() -> None:
+        monkeypatch.setattr(httpcore._sync.http11, "time", later)
+        monkeypatch.setattr(httpcore._async.http11, "time", later)
+
+    async def twice(client: Any) -> None:
+        await call(client)
+        idle()
+        await call(client)
+
+    with raw_server(lambda request: [shown(request)]) as server:
+        perform(shell, server.url, twice if shell == "async" else lambda client: (call(client), idle(), call(client)))
+
+    assert server.connections == connections
+
+
+def test_a_thousand_runs_at_once_are_done() -> None:
+    async def main(url: str) -> list[Any]:
+        async with AsyncClient(KEY, url) as client:
+            return await asyncio.gather(*(client.run(FACE_SWAP) for _ in range(1000)))
+
+    with raw_server(lambda request: [shown(request)]) as server:
+        done = asyncio.run(main(server.url))
+
+    assert len(done) == len(server.creates) == 1000
+    assert server.connections <= 64
+
+
+# ---- calls that are stopped
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.WARNING, "unitask")
+    return caplog
+
+
+def is_told(error: BaseException, log: pytest.LogCaptureFixture) -> bool:
+    """Whether an exception and the log say which task goes on, or that one may have been accepted."""
+    said = "\n".join(getattr(error, "__notes__", ()))
+    return all("goes on" in text or "may have been accepted" in text for text in (said, log.text))
+
+
+class Interruption:
+    """Raises KeyboardInterrupt before the n-th line that is run in the given packages."""
+
+    def __init__(self, packages: tuple[str, ...], at: int) -> None:
+        self._packages, self._left = packages, at
+
+    def __enter__(self) -> Interruption:
+        sys.settrace(self._called)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(None)
+
+    @property
+    def happened(self) -> bool:
+        return self._left < 0
+
+    def _called(self, frame: types.FrameType, event: str, _: Any) -> Any:
+        name = frame.f_globals.get("__name__", "")
+        return self._line if name.partition(".")[0] in self._packages else None
+
+    def _line(self, frame: types.FrameType, event: str, _: Any) -> Any:
+        if event == "line":
+            self._left -= 1
+            if self._left < 0:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return self._line
+
+
+@pytest.mark.parametrize(
+    ("packages", "step"), [(("unitask",), 1), (("unitask", "httpx", "httpcore", "h11"), 29)], ids=["ours", "all"]
+)
+def test_submission_that_is_interrupted_before_any_line_is_told_of(
+    packages: tuple[str, ...], step: int, log: pytest.LogCaptureFixture
+) -> None:
+    with raw_server(lambda request: [shown(request)]) as server:
+        for at in range(0, 1_000_000, step):
+            log.clear()
+            before = len(server.creates)
+            client = Client(KEY, server.url)
+            interruption = Interruption(packages, at)
+            try:
+                with interruption:
+                    client.submit(FACE_SWAP)
+            except KeyboardInterrupt as error:  # its traceback holds connections
+                told = is_told(error, log)
+            else:
+                told = False
+            client.close()
+            server.settle()
+            arrived = len(server.creates) - before
+            assert arrived <= 1
+            if not interruption.happened:
+                break
+            assert told or not arrived, f"line {at}"
+    assert at > 100
+
+
+class Cancelled:
+    """Awaits a coroutine, and cancels it where it waits for the n-th time."""
+
+    def __init__(self, work: Any, at: int) -> None:
+        self._work, self._at, self.waits = work, at, 0
+
+    def __await__(self) -> Any:
+        steps = self._work.__await__()
+        action: Callable[[], Any] = lambda: next(steps)  # noqa: E731
+        while True:
+            try:
+                future = action()
+            except StopIteration as end:
+                return end.value
+            if self.waits == self._at:
+                task = asyncio.current_task()
+                assert task
+                task.cancel()
+            self.waits += 1
+            try:
+                value = yield future
+                action = lambda value=value: steps.send(value)  # noqa: E731
+            except BaseException as error:
+                action = lambda error=error: steps.throw(error)  # noqa: E731
+
+
+def test_submission_that_is_cancelled_at_any_step_is_told_of(log: pytest.LogCaptureFixture) -> None:
+    async def main(url: str, at: int) -> tuple[BaseException | None, int]:
+        client, work = AsyncClient(KEY, url), None
+
+        async def cancelled() -> None:
+            nonlocal work
+            work = Cancelled(client.submit(FACE_SWAP), at)
+            await work
+
+        try:
+            await asyncio.create_task(cancelled())
+        except asyncio.CancelledError as error:
+            return error, work.waits if work else 0
+        finally:
+            await client.close()
+        return None, work.waits if work else 0
+
+    with raw_server(lambda request: [shown(request)]) as server:
+        for at in range(1000):
+            log.clear()
+            before = len(server.creates)
+            error, waits = asyncio.run(main(server.url, at))
+            server.settle()
+            arrived = len(server.creates) - before
+            assert arrived <= 1
+            if waits <= at:
+                break
+            assert not arrived or error is None or is_told(error, log), f"step {at}"
+    assert at > 3
+
+
+def test_submissions_that_a_task_group_cancels_are_logged(log: pytest.LogCaptureFixture) -> None:
+    async def fail() -> None:
+        while len(server.creates) < 5:
+            await asyncio.sleep(0)
+        raise ValueError("stop")
+
+    async def main(url: str) -> None:
+        async with AsyncClient(KEY, url) as client, asyncio.TaskGroup() as group:
+            for _ in range(5):
+                group.create_task(client.submit(FACE_SWAP))
+            group.create_task(fail())
+
+    with raw_server(lambda _: dripping(server, b"HTTP/1.1 200 OK\r\n")) as server, pytest.raises(ExceptionGroup):
+        asyncio.run(main(server.url))
+
+    assert [record.levelname for record in log.records] == ["WARNING"] * 5
+    assert all("may have been accepted" in record.getMessage() for record in log.records)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_uncertain_submission_is_logged_with_what_find_needs(shell: str, log: pytest.LogCaptureFixture) -> None:
+    def respond(_: Received) -> Iterable[bytes]:
+        raise Hangup
+        yield b""
+
+    with raw_server(respond) as server, pytest.raises(errors.SubmissionUncertain) as caught:
+        perform(shell, server.url, submit)
+
+    assert [record.uncertain for record in log.records] == [caught.value]
+
+
+def test_change_is_awaited_where_it_can_be() -> None:
+    heard: list[str] = []
+
+    async def on_change(task: Any) -> None:
+        await asyncio.sleep(0)
+        heard.append(str(task.status))
+
+    with raw_server(lambda request: [shown(request)]) as server:
+        perform("async", server.url, lambda client: client.run(FACE_SWAP, on_change=on_change))
+        with pytest.raises(errors.InvalidInput, match="on_change is a coroutine function: give AsyncClient"):
+            perform("sync", server.url, lambda client: client.run(FACE_SWAP, on_change=on_change))
+
+    assert heard == ["completed"]
