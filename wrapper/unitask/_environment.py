@@ -103,6 +103,25 @@ def checked_base_url(given: str | None) -> str:
     raise InvalidInput(f"{name} is {_shown(url)}: {wrong}")
 
 
+class _Written(httpx.URL):
+    """A URL whose path and query are sent as they were written, through a proxy too."""
+
+    def __init__(self, url: httpx.URL, target: bytes) -> None:
+        super().__init__(url)
+        self._target = target
+
+    @property
+    def raw_path(self) -> bytes:
+        return self._target
+
+
+def through_proxy(request: httpx.Request) -> httpx.Request:
+    """The request for a proxy. httpcore would put the extension "target" into its CONNECT, and in place of the host."""
+    if target := request.extensions.pop("target", None):
+        request.url = _Written(request.url, target)
+    return request
+
+
 class Routing(httpx.BaseTransport):
     """Sends each request directly or through its proxy."""
 
@@ -116,7 +135,7 @@ class Routing(httpx.BaseTransport):
         if proxy not in self._by_proxy:
             made = httpx.HTTPTransport(verify=self._settings.verify, trust_env=False, proxy=proxy)
             self._by_proxy.setdefault(proxy, made)
-        return self._by_proxy[proxy].handle_request(request)
+        return self._by_proxy[proxy].handle_request(through_proxy(request) if proxy else request)
 
     def close(self) -> None:
         """Close the connections."""
@@ -136,7 +155,7 @@ class AsyncRouting(httpx.AsyncBaseTransport):
         proxy = self._settings.proxy_url_for(request.url)
         if proxy not in self._by_proxy:
             self._by_proxy[proxy] = httpx.AsyncHTTPTransport(verify=self._settings.verify, trust_env=False, proxy=proxy)
-        return await self._by_proxy[proxy].handle_async_request(request)
+        return await self._by_proxy[proxy].handle_async_request(through_proxy(request) if proxy else request)
 
     async def aclose(self) -> None:
         """Close the connections."""
