@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import certifi
+import httpx
 import pytest
+import unitask
 from hypothesis import given
 from hypothesis import strategies as st
 from unitask import AsyncClient, Client, Task, errors, tasks
@@ -21,6 +23,7 @@ from unitask import AsyncClient, Client, Task, errors, tasks
 from .pictures import encoded
 from .script import TASK_ID, task_data
 from .shells import KEY
+from .shells import perform as perform_scripted
 
 DONE = {"code": 200, "message": "success", "data": task_data("completed", output={})}
 KINDS = {"sync": Client, "async": AsyncClient}
@@ -304,6 +307,24 @@ def test_each_scheme_has_its_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
         "http://other.test:2",
     )
     assert "hush" not in repr(settings)
+
+
+def test_every_request_says_who_sends_it(shell: str, tmp_path: Path) -> None:
+    """To the provider and to the host of files: unitask and its version, not the library below."""
+    agents: list[str] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        agents.append(request.headers["user-agent"])
+        if request.url.host == "files.test":
+            return httpx.Response(200, content=encoded(), headers={"content-type": "image/png"})
+        return httpx.Response(200, json=DONE)
+
+    output = {"image_url": "https://files.test/b.png"}
+    done = Task(task_data("completed", output=output), tasks.output_type("", ""))
+    perform_scripted(shell, handler, lambda client: client.get(TASK_ID))
+    perform_scripted(shell, handler, lambda client: client.download(done, tmp_path / "b.png"))
+
+    assert agents == [f"unitask/{unitask.__version__}"] * 2
 
 
 HOSTS = st.sampled_from(

@@ -19,10 +19,12 @@ from urllib.request import getproxies
 
 import httpx
 
+from . import __version__
 from .errors import InvalidInput
 
 DEFAULT_BASE_URL = "https://api.piapi.ai"  # servers[0] of the spec
 PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
+USER_AGENT = f"unitask/{__version__}"
 PORTS = range(1, 1 << 16)
 LONGEST_NAME = 253  # characters of a host name (RFC 1035)
 _LABEL = re.compile(r"[A-Za-z0-9_-]{1,63}", re.ASCII)

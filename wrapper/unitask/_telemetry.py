@@ -15,6 +15,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
+from . import __version__
 from ._core.messages import Flow, Send
 from .task import OutputT, Task
 
@@ -85,4 +86,4 @@ def _tracer() -> Any:
         trace = import_module("opentelemetry.trace")
     except ImportError:
         return None
-    return trace.get_tracer("unitask", import_module("importlib.metadata").version("unitask"))
+    return trace.get_tracer("unitask", __version__)

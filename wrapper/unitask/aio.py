@@ -13,7 +13,7 @@ import httpx
 
 from . import llm
 from ._core.messages import Changed, Flow, Found, Reply, Send, Sleep, Step
-from ._environment import AsyncRouting, transport_settings
+from ._environment import USER_AGENT, AsyncRouting, transport_settings
 from ._shell import (
     BROKEN,
     FETCH_ERRORS,
@@ -90,9 +90,13 @@ class AsyncClient(Shell):
         self._sleep = sleep
         if transport is None:
             transport = AsyncRouting(transport_settings(self.base_url))
-        self._http = httpx.AsyncClient(base_url=self.base_url, transport=transport, trust_env=False, auth=self._key)
+        headers = {"user-agent": USER_AGENT}
+        self._http = httpx.AsyncClient(
+            base_url=self.base_url, transport=transport, headers=headers, trust_env=False, auth=self._key
+        )
         self._plain = httpx.AsyncClient(  # for outputs: it has no key
             transport=transport,
+            headers=headers,
             trust_env=False,
             follow_redirects=True,
             timeout=http_timeout,
