@@ -19,11 +19,11 @@ from . import llm, tasks
 from ._core import asking, attaching, envelope, flows, requests, spec, waiting
 from ._core.delivery import Limits, Resend
 from ._core.messages import Answer, Delivery, Failure, Flow, Moment, Reply, Send, Step, Woke
-from ._core.secret import Secret
+from ._core.secret import Hider, Secret
 from ._core.shapes import as_object
 from ._core.waiting import Experience
 from ._environment import DEFAULT_BASE_URL, checked_base_url
-from ._telemetry import watched
+from ._telemetry import keep_out_of_logs, watched
 from .account import Account, ActiveTasks
 from .errors import InvalidInput, SubmissionUncertain
 from .inputs import TaskInput
@@ -43,7 +43,6 @@ LONGEST_CALL = 86_400.0  # seconds; what a socket takes ends at some 1e10
 LARGEST_PAGE = 100  # rows of the history; more is refused (history page, 2025-04-15)
 LATEST_TIME = 2.0**53  # unix seconds
 OWN_IDS_KEPT = 10_000  # ids of created tasks, so that `find` does not take one of them for another
-SHORTEST_SECRET = 16  # the sandbox's well-known key is shorter; a provider's key has 64 characters
 # The request provably never left. Whatever else goes wrong may have happened after it arrived.
 NEVER_LEFT = (
     httpx.ConnectError,
@@ -76,22 +75,13 @@ class Key(httpx.Auth):
         if not (key.isascii() and key.isprintable()) or " " in key:
             raise InvalidInput("the API key has a space, a line break or a character outside ASCII: copy it again")
         self.value = key
+        self.hider = Hider(key)
+        keep_out_of_logs(self.hider)
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Add the header."""
         request.headers["x-api-key"] = self.value
         yield request
-
-    def hide(self, text: str, secret: str = "") -> str:
-        """The text without the key, and without another secret, should they be there."""
-        return self.hide_bytes(text.encode("utf-8", "surrogatepass"), secret).decode("utf-8", "surrogatepass")
-
-    def hide_bytes(self, content: bytes, secret: str = "") -> bytes:
-        """The same for an encoded text."""
-        for word in (self.value, secret):
-            if len(word) >= SHORTEST_SECRET:
-                content = content.replace(word.encode("utf-8", "surrogatepass"), b"***")
-        return content
 
 
 class Drive(Generic[T]):
@@ -260,18 +250,19 @@ class Shell:
     def _llm_url(self, long_answers: bool) -> str:
         return llm.LONG_ANSWERS if long_answers and self.base_url == DEFAULT_BASE_URL else self.base_url
 
-    def _answer(self, send: Send, response: httpx.Response) -> Answer:
-        secret = _webhook_secret(send)
-        headers = {name.lower(): self._key.hide(value, secret) for name, value in response.headers.items()}
-        return Answer(response.status_code, headers, self._key.hide_bytes(response.content, secret), self._clock())
+    def _answer(self, response: httpx.Response) -> Answer:
+        hider = self._key.hider
+        headers = {hider.text(name.lower()): hider.text(value) for name, value in response.headers.items()}
+        return Answer(response.status_code, headers, hider.content(response.content), self._clock())
 
     def _failure(self, error: httpx.RequestError) -> Failure:
         delivery = Delivery.NEVER if isinstance(error, NEVER_LEFT) else Delivery.MAYBE
         words = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        return Failure(delivery, self._key.hide(words), self._clock())
+        return Failure(delivery, self._key.hider.text(words), self._clock())
 
     def _call(self, send: Send) -> dict[str, Any]:
-        """A request in httpx's words."""
+        """A request in httpx's words. A webhook secret in it is hidden in whatever comes back from now on."""
+        self._key.hider.remember(_webhook_secret(send))
         timeout = self.http_timeout if send.timeout is None else send.timeout
         content = {} if send.json is None else {"json": send.json}
         return {"method": send.method, "url": send.path, "params": send.params, "timeout": timeout, **content}

@@ -256,7 +256,7 @@ class AsyncClient(Shell):
 
     async def _send(self, send: Send) -> Reply:
         try:
-            return self._answer(send, await self._http.request(**self._call(send)))
+            return self._answer(await self._http.request(**self._call(send)))
         except httpx.RequestError as error:
             return self._failure(error)
 

@@ -363,7 +363,7 @@ class Client(Shell):
 
     def _send(self, send: Send) -> Reply:
         try:
-            return self._answer(send, self._http.request(**self._call(send)))
+            return self._answer(self._http.request(**self._call(send)))
         except httpx.RequestError as error:
             return self._failure(error)
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ._core.secret import Secret
+from ._core.secret import Hider, Secret
 from ._core.shapes import as_object
+from ._telemetry import keep_out_of_logs
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
@@ -58,4 +59,7 @@ def _client(name: str, http_name: str, key: str, base_url: str) -> Any:
     proxy = settings.proxy_url_for(base_url)
     http = getattr(library, http_name)(verify=settings.verify, proxy=proxy, trust_env=False)
     where = f"{base_url}/v1"
-    return kind(api_key=Secret(key), base_url=where, timeout=ANSWER_TIMEOUT, max_retries=0, http_client=http)
+    made = kind(api_key=Secret(key), base_url=where, timeout=ANSWER_TIMEOUT, max_retries=0, http_client=http)
+    made.unitask_hider = Hider(key)
+    keep_out_of_logs(made.unitask_hider)
+    return made
