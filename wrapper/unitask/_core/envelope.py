@@ -19,7 +19,7 @@ from ..account import Account, ActiveTasks, HistoryRow
 from ..task import Output, OutputT, Task
 from . import protocols
 from .messages import Answer
-from .shapes import as_object, is_list, is_object
+from .shapes import as_object, is_id, is_list, is_object
 
 TRACE_HEADERS = ("x-request-id", "x-trace-id", "cf-ray", "date", "server")  # what a provider's support asks for
 _HINTS: Mapping[type[errors.UnitaskError], str] = {
@@ -57,7 +57,7 @@ def read_task(
     if _succeeded(answer):
         body = protocols.unified(body, output_type.PROTOCOL, created=created)
         data = as_object(body and body.get("data"))
-        if _is_id(data.get("task_id")):
+        if is_id(data.get("task_id")):
             return Task(_without_secret(data), output_type)
         return _unreadable(answer, f"HTTP {answer.status} without a task id")
     if answer.status >= 500 and not _is_envelope(body):
@@ -71,8 +71,8 @@ def read_notification(body: dict[str, Any]) -> Task[Output] | None:
     It is in `data`, with or without the envelope; one client met an older form that has it at the root (2025).
     """
     data = as_object(body.get("data"))
-    task = data if _is_id(data.get("task_id")) else body
-    return Task(_without_secret(task), Output) if _is_id(task.get("task_id")) else None
+    task = data if is_id(data.get("task_id")) else body
+    return Task(_without_secret(task), Output) if is_id(task.get("task_id")) else None
 
 
 def read_acknowledgement(answer: Answer) -> str | errors.ApiError:
@@ -163,7 +163,7 @@ def refusal(answer: Answer) -> errors.ApiError:
     return kind(
         f"HTTP {answer.status}: {_hide(said or _excerpt(answer)):.{LONGEST_REASON}}{hint}{_redirect_hint(answer)}",
         code=code,
-        task_id=task_id if _is_id(task_id) else None,
+        task_id=task_id if is_id(task_id) else None,
         **_facts(answer),
     )
 
@@ -225,10 +225,6 @@ def _succeeded(answer: Answer) -> bool:
 def _is_envelope(body: dict[str, Any] | None) -> bool:
     """Whether the API itself wrote this: gateways in front of it answer with HTML, or with JSON of their own."""
     return body is not None and isinstance(body.get("code"), int) and ("data" in body or "message" in body)
-
-
-def _is_id(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
 
 
 def _without_secret(task: dict[str, Any]) -> dict[str, Any]:

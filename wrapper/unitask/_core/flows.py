@@ -18,6 +18,7 @@ from ..task import OutputT, State, Task
 from . import envelope, requests, waiting
 from .delivery import Limits, Resend, paced, worth_repeating
 from .messages import Answer, Changed, Delivery, Failure, Flow, Moment, Reply, Sleep, Woke, no_answer
+from .shapes import printable
 
 T = TypeVar("T")
 ErrorT = TypeVar("ErrorT", bound=errors.UnitaskError)
@@ -133,7 +134,9 @@ def _going_on(*task_ids: str) -> Generator[None]:
         raise
     except BaseException as interruption:
         for task_id in task_ids:
-            interruption.add_note(f"unitask: task {task_id} goes on; client.wait({task_id!r}) waits for it again")
+            interruption.add_note(
+                f"unitask: task {printable(task_id)} goes on; client.wait({task_id!r}) waits for it again"
+            )
         raise
 
 
