@@ -111,7 +111,7 @@ def models(client: Any) -> Any:
     return main()
 
 
-NO_FILE = "/nowhere/at/all"
+NO_FILE = f"{__file__}/nowhere"
 UNUSABLE: dict[str, dict[str, str]] = {
     "a proxy of a kind that there is not": {"ALL_PROXY": "socks://127.0.0.1:1080"},
     "its name in lower case": {"all_proxy": "socks4://127.0.0.1:1080"},
@@ -129,7 +129,7 @@ UNUSABLE: dict[str, dict[str, str]] = {
     "certificates that are a folder": {"SSL_CERT_FILE": str(Path(__file__).parent)},
     "a folder that is not there": {"SSL_CERT_DIR": NO_FILE},
     "a folder without certificates": {"SSL_CERT_DIR": str(Path(__file__).parent)},
-    "a log that cannot be written": {"SSLKEYLOGFILE": f"{NO_FILE}/log"},
+    "a log that cannot be written": {"SSLKEYLOGFILE": f"{__file__}/log"},
     "a log that is a folder": {"SSLKEYLOGFILE": str(Path(__file__).parent)},
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import random
 import secrets
@@ -11,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import httpx
 
@@ -20,7 +21,7 @@ from ._core import asking, attaching, envelope, flows, requests, spec, waiting
 from ._core.delivery import Limits, Resend
 from ._core.messages import Answer, Delivery, Failure, Flow, Moment, Reply, Send, Step, Woke
 from ._core.secret import Hider, Secret
-from ._core.shapes import as_object
+from ._core.shapes import as_object, is_id
 from ._core.waiting import Experience
 from ._environment import DEFAULT_BASE_URL, checked_base_url
 from ._telemetry import keep_out_of_logs, watched
@@ -66,6 +67,8 @@ class Key(httpx.Auth):
     """Puts the key on a request as it leaves, and takes it out of what comes back."""
 
     def __init__(self, key: str | None) -> None:
+        if not isinstance(cast("object", key), str | None):
+            raise InvalidInput(f"api_key is of type {type(key).__name__}: give a text")
         key = Secret(key or os.environ.get("UNITASK_API_KEY") or os.environ.get("PIAPI_API_KEY") or "")
         if not key:
             raise InvalidInput(
@@ -141,6 +144,11 @@ class Shell:
                 raise InvalidInput(f"{name} is {seconds!r}: give a number of seconds above 0")
         if http_timeout > LONGEST_CALL:
             raise InvalidInput(f"http_timeout is {http_timeout!r}: give at most {LONGEST_CALL:.0f} seconds")
+        if budget is not None and not _has(budget, "within"):
+            raise InvalidInput(f"budget is {budget!r:.80}: give a Budget, such as Budget(5)")
+        if webhooks is not None and not _has(webhooks, "until_news"):
+            raise InvalidInput(f"webhooks is {webhooks!r:.80}: give a webhooks.Receiver")
+        checked_callback("clock", clock)
         self.http_timeout, self.poll_patience = http_timeout, poll_patience
         self._clock, self._resend = clock, Resend(random.random)
         self.budget = budget
@@ -195,7 +203,7 @@ class Shell:
         return watched(flows.wait(*target, limits), "wait", task_id=target[0])
 
     def _wait_all_flow(self, tasks: Iterable[Task[Any] | str], limits: Limits) -> Flow[list[Any]]:
-        targets = [_target(task) for task in tasks]
+        targets = _targets(tasks)
         waits = [(target[0], flows.wait(*target, limits)) for target in targets]
         return flows.together([(task_id, watched(wait, "wait", task_id=task_id)) for task_id, wait in waits])
 
@@ -212,6 +220,8 @@ class Shell:
     def _find_flow(self, uncertain: SubmissionUncertain, timeout: float | None) -> Flow[Finding]:
         from ._core import finding
 
+        if not isinstance(cast("object", uncertain), SubmissionUncertain):
+            raise InvalidInput(f"{uncertain!r:.80} is no SubmissionUncertain: give the error of the create")
         found = yield from finding.find(uncertain, frozenset(self._own_ids), self._limits(timeout))
         if self.budget is not None:
             self.budget.see_finding(uncertain, found)
@@ -222,7 +232,7 @@ class Shell:
         return asking.cancel(task_id, self._limits())
 
     def _cancel_many_flow(self, created_before: datetime | float, model: str | None) -> Flow[str]:
-        send = requests.cancel_many(_unix("created_before", created_before), model)
+        send = requests.cancel_many(_unix("created_before", created_before), _group(model))
         return asking.ask(send, envelope.read_acknowledgement, self._limits())
 
     def _upload_flow(self, content: bytes) -> Flow[Upload]:
@@ -242,10 +252,11 @@ class Shell:
     def _history_flow(
         self, group: str | None, start: datetime | float | None, end: datetime | float | None, page_size: int
     ) -> Flow[None]:
-        if not 1 <= page_size <= LARGEST_PAGE:
+        is_count = isinstance(cast("object", page_size), int) and not isinstance(page_size, bool)
+        if not (is_count and 1 <= page_size <= LARGEST_PAGE):
             raise InvalidInput(f"page_size is {page_size!r}: give 1 to {LARGEST_PAGE} rows")
         first, last = (None if time is None else _unix(name, time) for name, time in (("start", start), ("end", end)))
-        return asking.history(asking.Query(first, last, group, page_size), self._limits())
+        return asking.history(asking.Query(first, last, _group(group), page_size), self._limits())
 
     def _llm_url(self, long_answers: bool) -> str:
         return llm.LONG_ANSWERS if long_answers and self.base_url == DEFAULT_BASE_URL else self.base_url
@@ -305,28 +316,70 @@ def send_as_written(request: httpx.Request) -> None:
 
 def hidden(key: str | None) -> str | None:
     """The key as a value that a traceback does not show."""
-    return None if key is None else Secret(key)
+    return Secret(key) if isinstance(key, str) else key
 
 
 def _target(task: Task[Any] | str) -> tuple[str, type[Any], str | None]:
     """Id, reader and kind of a task that is given by its id, by its token, or as a value."""
-    if not isinstance(task, str):
+    if isinstance(task, Task):
+        if not is_id(task.raw.get("task_id")):
+            raise InvalidInput(f"the task has no id by which it could be asked for: {task.raw.get('task_id')!r:.80}")
         return task.id, task.output_type, None if task.output_type is Output else waiting.kind_of(task)
+    from uuid import UUID  # here and below: most tasks are given as values
+
     from ._core import resumption
 
-    resumed = resumption.read(task)
-    if not resumed.task_id.strip():
-        raise InvalidInput("the task id is empty")
+    given: object = str(task) if isinstance(cast("object", task), UUID) else task
+    if not isinstance(given, str):
+        raise InvalidInput(f"{given!r:.80} is no task: give a task, its id, or its token")
+    resumed = resumption.read(given)
+    if wrong := _id_problem(resumed.task_id):
+        raise InvalidInput(wrong)
     entry = spec.find_task_type(resumed.model, resumed.task_type)
     return resumed.task_id, tasks.output_named(resumed.output), entry.name if entry else None
 
 
+def _id_problem(task_id: str) -> str | None:
+    """Why a text that somebody gave is no id; None when it can be one."""
+    if not task_id.strip():
+        return "the task id is empty"
+    if is_id(task_id) and task_id.isprintable() and task_id == task_id.strip():
+        return None
+    return f"{task_id!r:.80} cannot be the id of a task: copy it again"
+
+
+def _targets(given: Iterable[Task[Any] | str]) -> list[tuple[str, type[Any], str | None]]:
+    if isinstance(given, str | Task):
+        raise InvalidInput(f"{given!r:.80} is one task: give a list of tasks, or use wait")
+    return [_target(task) for task in given]
+
+
 def _unix(name: str, time: datetime | float) -> int:
     """Whole unix seconds."""
-    seconds = time.timestamp() if isinstance(time, datetime) else time
+    try:
+        seconds = time.timestamp() if isinstance(time, datetime) else time
+    except (OverflowError, ValueError, OSError):  # a local time beyond what the system knows
+        seconds = -1
     if not (_is_number(seconds) and 0 <= seconds < LATEST_TIME):
         raise InvalidInput(f"{name} is {time!r}: give a datetime, or unix seconds")
     return int(seconds)
+
+
+def _group(model: str | None) -> str | None:
+    """A group of models, None for all."""
+    if not isinstance(cast("object", model), str | None):
+        raise InvalidInput(f"model is {model!r:.80}: give a group of models as text, such as 'image_toolkit'")
+    return model
+
+
+def _has(given: object, method: str) -> bool:
+    """Whether a thing, and not its class, has a method."""
+    return not isinstance(given, type) and callable(getattr(given, method, None))
+
+
+def checked_callback(name: str, given: object, *, optional: bool = False) -> None:
+    if not (callable(given) or (optional and given is None)):
+        raise InvalidInput(f"{name} is {given!r:.80}: give a function")
 
 
 def _webhook_secret(send: Send) -> str:
@@ -343,4 +396,9 @@ def _plain(value: object) -> str:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return not math.isnan(value)
+    except OverflowError:  # a whole number beyond all floats
+        return False

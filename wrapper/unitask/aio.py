@@ -21,6 +21,7 @@ from ._shell import (
     Drive,
     OnChange,
     Shell,
+    checked_callback,
     hidden,
     send_as_written,
     system_clock,
@@ -28,8 +29,8 @@ from ._shell import (
 from ._telemetry import span
 from .account import Account, ActiveTasks, HistoryRow
 from .client import Client
-from .errors import SubmissionUncertain, UnitaskError
-from .inputs import Options, TaskInput, request_body
+from .errors import InvalidInput, SubmissionUncertain, UnitaskError
+from .inputs import Options, TaskInput, caller, request_body
 from .media import Media, Upload, read_file
 from .task import Finding, Output, OutputT, Task
 
@@ -87,9 +88,12 @@ class AsyncClient(Shell):
         super().__init__(
             api_key, base_url, http_timeout, poll_patience, mark_webhooks, uploads, webhooks, clock, budget
         )
+        checked_callback("sleep", sleep)
         self._sleep = sleep
         if transport is None:
             transport = AsyncRouting(transport_settings(self.base_url))
+        elif not isinstance(transport, httpx.AsyncBaseTransport):
+            raise InvalidInput(f"transport is {transport!r:.80}: give an httpx.AsyncBaseTransport")
         headers = {"user-agent": USER_AGENT}
         self._http = httpx.AsyncClient(
             base_url=self.base_url, transport=transport, headers=headers, trust_env=False, auth=self._key
@@ -116,7 +120,9 @@ class AsyncClient(Shell):
     async def submit(
         self, task: TaskInput[OutputT], *, validate: bool = True, **options: Unpack[Options]
     ) -> Task[OutputT]:
-        body = await asyncio.to_thread(request_body, task, options, validate=validate, uploads=self._uploads.wanted)
+        body = await asyncio.to_thread(
+            request_body, task, options, validate=validate, uploads=self._uploads.wanted, called_by=caller()
+        )
         return await self._drive(self._submit_flow(body, task))
 
     async def run(
@@ -129,7 +135,9 @@ class AsyncClient(Shell):
         **options: Unpack[Options],
     ) -> Task[OutputT]:
         limits = self._limits(timeout)
-        body = await asyncio.to_thread(request_body, task, options, validate=validate, uploads=self._uploads.wanted)
+        body = await asyncio.to_thread(
+            request_body, task, options, validate=validate, uploads=self._uploads.wanted, called_by=caller()
+        )
         return await self._drive(self._run_flow(body, task, limits), on_change)
 
     @overload
@@ -222,6 +230,7 @@ class AsyncClient(Shell):
             return batch.paths(await asyncio.gather(*map(fetch, batch.targets), return_exceptions=True))
 
     async def _drive(self, flow: Flow[T], on_change: OnChange | None = None) -> T:
+        checked_callback("on_change", on_change, optional=True)
         drive = Drive(flow)
         while (step := drive.step) is not None:
             with drive.guard():

@@ -22,13 +22,14 @@ from ._shell import (
     Drive,
     OnChange,
     Shell,
+    checked_callback,
     hidden,
     send_as_written,
     system_clock,
 )
 from ._telemetry import span
 from .account import Account, ActiveTasks, HistoryRow
-from .errors import SubmissionUncertain, UnitaskError
+from .errors import InvalidInput, SubmissionUncertain, UnitaskError
 from .inputs import Options, TaskInput, request_body
 from .media import Media, Upload, read_file
 from .task import Finding, Output, OutputT, Task
@@ -87,9 +88,12 @@ class Client(Shell):
         super().__init__(
             api_key, base_url, http_timeout, poll_patience, mark_webhooks, uploads, webhooks, clock, budget
         )
+        checked_callback("sleep", sleep)
         self._sleep = sleep
         if transport is None:
             transport = Routing(transport_settings(self.base_url))
+        elif not isinstance(transport, httpx.BaseTransport):
+            raise InvalidInput(f"transport is {transport!r:.80}: give an httpx.BaseTransport")
         headers = {"user-agent": USER_AGENT}
         self._http = httpx.Client(
             base_url=self.base_url, transport=transport, headers=headers, trust_env=False, auth=self._key
@@ -328,6 +332,7 @@ class Client(Shell):
             return batch.paths(self._fetch_all(batch))
 
     def _drive(self, flow: Flow[T], on_change: OnChange | None = None) -> T:
+        checked_callback("on_change", on_change, optional=True)
         drive = Drive(flow)
         while (step := drive.step) is not None:
             with drive.guard():
