@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import cast
 from urllib.request import getproxies
 
 import httpx
@@ -92,7 +93,7 @@ def checked_base_url(given: str | None) -> str:
     if url is None or url == "":
         name, url = "UNITASK_BASE_URL", os.environ.get("UNITASK_BASE_URL") or DEFAULT_BASE_URL
     wrong = "give scheme and host, such as " + DEFAULT_BASE_URL
-    if isinstance(url, str):
+    if isinstance(cast("object", url), str):
         try:
             parts = httpx.URL(url)
             is_origin = (

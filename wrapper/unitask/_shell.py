@@ -316,7 +316,7 @@ def send_as_written(request: httpx.Request) -> None:
 
 def hidden(key: str | None) -> str | None:
     """The key as a value that a traceback does not show."""
-    return Secret(key) if isinstance(key, str) else key
+    return Secret(key) if isinstance(cast("object", key), str) else key
 
 
 def _target(task: Task[Any] | str) -> tuple[str, type[Any], str | None]:
@@ -329,7 +329,7 @@ def _target(task: Task[Any] | str) -> tuple[str, type[Any], str | None]:
 
     from ._core import resumption
 
-    given: object = str(task) if isinstance(cast("object", task), UUID) else task
+    given = cast("object", str(task) if isinstance(cast("object", task), UUID) else task)
     if not isinstance(given, str):
         raise InvalidInput(f"{given!r:.80} is no task: give a task, its id, or its token")
     resumed = resumption.read(given)

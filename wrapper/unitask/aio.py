@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast, overload
 
 import httpx
 
@@ -92,7 +92,7 @@ class AsyncClient(Shell):
         self._sleep = sleep
         if transport is None:
             transport = AsyncRouting(transport_settings(self.base_url))
-        elif not isinstance(transport, httpx.AsyncBaseTransport):
+        elif not isinstance(cast("object", transport), httpx.AsyncBaseTransport):
             raise InvalidInput(f"transport is {transport!r:.80}: give an httpx.AsyncBaseTransport")
         headers = {"user-agent": USER_AGENT}
         self._http = httpx.AsyncClient(

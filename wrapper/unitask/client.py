@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast, overload
 
 import httpx
 
@@ -92,7 +92,7 @@ class Client(Shell):
         self._sleep = sleep
         if transport is None:
             transport = Routing(transport_settings(self.base_url))
-        elif not isinstance(transport, httpx.BaseTransport):
+        elif not isinstance(cast("object", transport), httpx.BaseTransport):
             raise InvalidInput(f"transport is {transport!r:.80}: give an httpx.BaseTransport")
         headers = {"user-agent": USER_AGENT}
         self._http = httpx.Client(
