@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import json
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -76,7 +79,7 @@ def test_name_that_is_not_there_is_an_attribute_error() -> None:
 
 
 def test_version_is_the_installed_one() -> None:
-    """It is not typed by hand."""
+    """It is written in the package too, for a copy without metadata."""
     assert unitask.__version__ == version("unitask")
 
 
@@ -163,3 +166,38 @@ print(json.dumps(sorted({rare} & (set(sys.modules) - known))))
 def test_client_brings_httpx() -> None:
     """So that the test above would see it."""
     assert "httpx" in imported_by("from unitask import Client")
+
+
+FROM_A_ZIP = """
+import sys
+sys.path.insert(0, {archive!r})
+import unitask
+from unitask import Client, tasks
+from unitask._core import spec
+assert spec.__file__.startswith({archive!r})
+assert tasks.FaceSwap(target_image="https://a.test/a.png", swap_image="https://a.test/b.png").estimate_usd()
+assert spec.bundle()["openapi"]
+with Client("key", "http://127.0.0.1:1") as client:
+    print(unitask.__version__)
+"""
+
+
+def test_package_works_from_a_zip(tmp_path: Path) -> None:
+    """As a zipped application has it: the rules of the spec are read through the loader."""
+    archive = tmp_path / "app.zip"
+    with zipfile.ZipFile(archive, "w") as zipped:
+        for package in (Path(unitask.__file__).parent, Path(spec_of("unitask_api")).parent):
+            for file in package.rglob("*"):
+                if file.suffix in (".py", ".json"):
+                    zipped.write(file, file.relative_to(package.parent))
+    program = [sys.executable, "-c", FROM_A_ZIP.format(archive=str(archive))]
+    done = subprocess.run(program, capture_output=True, check=False, text=True)
+
+    assert (done.stdout.strip(), done.stderr) == (unitask.__version__, "")
+
+
+def spec_of(package: str) -> str:
+    found = importlib.util.find_spec(package)
+    assert found
+    assert found.origin
+    return found.origin

@@ -1,9 +1,208 @@
-"""Keys and webhook secrets: values that work, and that nothing shows."""
+"""Keys and webhook secrets: values that work, and that nothing shows, however a provider writes them."""
 
-from unitask._core.secret import Secret
+from __future__ import annotations
+
+import base64
+import html
+import json
+import logging
+import pickle
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+import httpcore
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from unitask import Client, errors
+from unitask._core.secret import Hider, Secret
+
+from .script import TASK_ID, answer, seen, task_data
+from .shells import FACE_SWAP, KEY, perform, provider
 
 
 def test_secret_is_a_text_that_no_repr_shows() -> None:
     """It compares and is sent as what it is."""
     assert Secret("hush") == "hush"
     assert repr(Secret("hush")) == repr({"key": Secret("hush")})[8:-1] == "'***'"
+
+
+def in_unicode_escapes(text: str) -> str:
+    return "".join(f"\\u{unit:04x}" for unit in memoryview(text.encode("utf-16-le")).cast("H"))
+
+
+# Each writes a text in another way. None leaves it as it is, so that the next is applied to it alone.
+WRITTEN: dict[str, Callable[[str], str]] = {
+    "JSON": lambda text: json.dumps(text)[1:-1],
+    "JSON of PHP": lambda text: json.dumps(text)[1:-1].replace("/", "\\/"),
+    "unicode escapes": in_unicode_escapes,
+    "unicode escapes in capitals": lambda text: in_unicode_escapes(text).upper().replace("\\U", "\\u"),
+    "some of it escaped": lambda text: text[:4] + in_unicode_escapes(text[4:9]) + text[9:],
+    "repr of bytes": lambda text: "".join(f"\\x{byte:02x}" for byte in text.encode()),
+    "a query": lambda text: quote(text, safe=""),
+    "all of it percent-encoded": lambda text: "".join(f"%{byte:02X}" for byte in text.encode()),
+    "a page": html.escape,
+    "decimal references": lambda text: "".join(f"&#{ord(letter)};" for letter in text),
+    "hexadecimal references": lambda text: "".join(f"&#X{ord(letter):x};" for letter in text),
+}
+PACKED: dict[str, Callable[[str], str]] = {  # applied first
+    "as it is": str,
+    "capitals": lambda text: text.upper() if text.isascii() else text,
+    "hexadecimal digits": lambda text: text.encode().hex(),
+    "base64": lambda text: base64.b64encode(text.encode()).decode().rstrip("="),
+}
+KEYS = st.sampled_from([KEY, "a/b+c-d_e.f~g!h&i<j>k'l%m;n", "ein-schlüssel-für-alles-\U0001f511"]) | st.text(
+    st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters="\\%&"), min_size=16, max_size=64
+)
+
+
+@given(
+    key=KEYS,
+    packed=st.sampled_from(sorted(PACKED)),
+    written=st.lists(st.sampled_from(sorted(WRITTEN)), max_size=2),
+    around=st.sampled_from(["", '{"code": 401, "message": "', "é \u2028 ", "https://a.test/?q="]),
+)
+def test_secret_is_hidden_in_any_escaping(key: str, packed: str, written: list[str], around: str) -> None:
+    """And nothing beside it, so that what an answer says of a paid task stays."""
+    echo = PACKED[packed](key)
+    for way in written:
+        echo = WRITTEN[way](echo)
+    hidden = Hider(key).text(f"{around}{echo}|task id-1234")
+
+    if packed == "base64":  # its last letters are not decided by the secret alone
+        letters = len(echo) / len(PACKED[packed](key))
+        assert "***" in hidden
+        assert len(hidden) <= len(f"{around}***|task id-1234") + 8 * letters
+    else:
+        assert hidden == f"{around}***|task id-1234"
+    assert hidden.startswith(around)
+    assert hidden.endswith("|task id-1234")
+
+
+@pytest.mark.parametrize("before", [b"", b"a", b"ab", b"user:"])
+def test_secret_in_base64_is_hidden_wherever_it_begins(before: bytes) -> None:
+    """As in an echoed Authorization; with lines, as a mail has it; in the alphabet of URLs."""
+    for encode in (base64.b64encode, base64.urlsafe_b64encode, base64.encodebytes):
+        hidden = Hider(KEY).content(b"<" + encode(before + KEY.encode() + b" and more") + b">")
+        assert b"***" in hidden
+        assert len(hidden) < 50
+
+
+@given(key=KEYS, text=st.text() | st.text("\\u0041%&#;x\r\n\"'/abc"))
+def test_text_without_the_secret_stays(key: str, text: str) -> None:
+    """To the last byte, whatever escapes are in it."""
+    content = text.encode("utf-8", "surrogatepass")
+
+    assert Hider(key).content(content) == content or key.lower() in text.lower()
+
+
+def test_secret_with_a_backslash_is_hidden() -> None:
+    """In JSON it is written as two."""
+    secret = r"hush\nobody\u0041-knows"
+
+    assert Hider(secret).text(json.dumps({"secret": secret})) == '{"secret": "***"}'
+
+
+@pytest.mark.parametrize(
+    ("secret", "text", "hidden"),
+    [
+        ("sandbox", "sandbox", "sandbox"),  # the local provider's key, a word that may stand in any text
+        ("processing", '"status": "processing"', '"status": "processing"'),  # a status may not change
+        ("12345678", "task 12345678", "task 12345678"),
+        ("k3y-1234", "the key k3y-1234 is wrong", "the key *** is wrong"),
+        ("k3y-1234", "task k3y-12345", "task k3y-12345"),
+        ("k3y-1234", '"k3y\\u002d1234"', '"***"'),
+    ],
+)
+def test_short_secret_is_hidden_where_it_is_a_word_of_its_own(secret: str, text: str, hidden: str) -> None:
+    """Of letters and digits, from eight characters on; others could be any word of an answer."""
+    assert Hider(secret).text(text) == hidden
+
+
+SECRET = "5ecret/" * 5
+BODIES: dict[str, Callable[[str], bytes]] = {
+    "slash": lambda text: json.dumps(text).replace("/", "\\/").encode(),
+    "unicode escapes": lambda text: f'"{in_unicode_escapes(text)}"'.encode(),
+    "JSON in JSON": lambda text: json.dumps(json.dumps(text).replace("/", "\\/")).encode(),
+    "base64": lambda text: json.dumps(base64.b64encode(text.encode()).decode()).encode(),
+}
+
+
+def shown(told: object) -> str:
+    """Everything of an error or a task, with all escapes decoded."""
+    raw = getattr(told, "raw", None)
+    text = f"{told!s} {told!r} {vars(told) if isinstance(told, Exception) else ''} {raw!r}"
+    packed = pickle.dumps(told).decode("latin-1")
+    return (text + packed).replace("\\/", "/")
+
+
+def decodes_to(secret: str, text: str) -> bool:
+    """Whether the secret can be read in a text by hand."""
+    forms = (secret, in_unicode_escapes(secret), in_unicode_escapes(secret).replace("\\", "\\\\"))
+    return any(form in text for form in (*forms, base64.b64encode(secret.encode()).decode()[:-4]))
+
+
+@pytest.mark.parametrize("status", [200, 401, 502])
+@pytest.mark.parametrize("form", BODIES)
+@pytest.mark.parametrize("secret", [SECRET, "k/" * 16])
+def test_echo_is_hidden_wherever_it_could_surface(shell: str, secret: str, form: str, status: int) -> None:
+    """Text, body and headers of errors, raw and repr of tasks; the key and the webhook secret."""
+    data = (
+        json.dumps(task_data("pending", detail=0))
+        .encode()
+        .replace(b'"detail": 0', b'"detail": ' + BODIES[form](secret))
+    )
+    body = b'{"code": %d, "message": %s, "data": %s}' % (status, BODIES[form](secret), data)
+    given = {} if secret == SECRET else {"api_key": secret}
+    script = provider(answer(status, body, server=BODIES[form](secret).decode()))
+
+    def submit(client: Any) -> Any:
+        return client.submit(FACE_SWAP, webhook_url="https://me.test", webhook_secret=SECRET)
+
+    if status == 200:
+        told: object = perform(shell, script, submit, **given)
+    else:
+        with pytest.raises(errors.UnitaskError) as caught:
+            perform(shell, script, submit, **given)
+        told = caught.value
+
+    assert "***" in shown(told)
+    assert TASK_ID in shown(told)
+    assert not decodes_to(secret, shown(told))
+
+
+def test_webhook_secret_is_hidden_in_later_answers_too(shell: str) -> None:
+    """A look sends no secret, and the provider echoes it all the same."""
+    script = provider(seen(), seen("completed", detail={"hook": SECRET}))
+    task = perform(shell, script, lambda client: client.run(FACE_SWAP, webhook_secret=SECRET))
+
+    assert task.raw["detail"] == {"hook": "***"}
+
+
+@pytest.mark.parametrize("echo", [KEY, in_unicode_escapes(KEY), base64.b64encode(KEY.encode()).decode(), SECRET])
+def test_httpcore_logs_no_echo_in_a_header(echo: str, caplog: pytest.LogCaptureFixture) -> None:
+    """At DEBUG it tells all headers of an answer; the filter is on its loggers for as long as a client lives."""
+    caplog.set_level(logging.NOTSET)
+    content = seen("completed").body
+    head = f"HTTP/1.1 200 OK\r\nx-echo: {echo}\r\nlocation: /{echo}\r\ncontent-length: {len(content)}\r\n\r\n"
+    transport = httpx.HTTPTransport()
+    transport._pool = httpcore.ConnectionPool(network_backend=httpcore.MockBackend([head.encode(), content]))
+    with Client(KEY, "http://provider.test", transport=transport) as client:
+        client.submit(FACE_SWAP, webhook_secret=SECRET)
+
+    assert "receive_response_headers.complete" in caplog.text
+    assert "b'x-echo', b'***" in caplog.text
+    assert not decodes_to(KEY, caplog.text)
+    assert SECRET not in caplog.text
+
+
+def test_log_of_a_library_stays_as_it_is_without_a_secret(caplog: pytest.LogCaptureFixture) -> None:
+    """Its arguments too, which handlers may read; a record that cannot be written is left to logging."""
+    caplog.set_level(logging.NOTSET)
+    with Client(KEY, "http://provider.test"):
+        logging.getLogger("httpx").info("%s of %s", "a", "b")
+        logging.getLogger("httpx").info("%s", KEY)
+
+    assert [(record.msg, record.args) for record in caplog.records[-2:]] == [("%s of %s", ("a", "b")), ("***", ())]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import logging
 import sys
@@ -131,6 +132,18 @@ def test_nobody_watches_without_the_library(shell: str, monkeypatch: pytest.Monk
 
 def test_spans_go_to_the_tracer_of_the_program() -> None:
     """Under the name of this library; nothing is set up here."""
+    _telemetry._tracer.cache_clear()
+
+    assert _telemetry._tracer() is not None
+
+
+def test_spans_need_no_installed_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A zip or a copy of the source has no metadata."""
+
+    def missing(name: str) -> None:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", missing)
     _telemetry._tracer.cache_clear()
 
     assert _telemetry._tracer() is not None

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from .media import Media, Picture, Upload
     from .task import Finding, Outcome, Output, State, Task
 
-    __version__: str
+__version__ = "0.1.0"  # as in pyproject.toml; written here too, since a zip or a copy of the source has no metadata
 
 __all__ = [
     "Account",
@@ -121,8 +121,6 @@ _WHERE = {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        return import_module("importlib.metadata").version("unitask")
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name in ("errors", "tasks", "webhooks"):

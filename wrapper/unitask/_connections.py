@@ -29,7 +29,7 @@ from typing import Any, Generic, TypeVar
 import httpcore
 import httpx
 
-from ._environment import Settings
+from ._environment import USER_AGENT, Settings, through_proxy
 
 ClientT = TypeVar("ClientT", httpx.Client, httpx.AsyncClient)
 
@@ -155,9 +155,10 @@ def bounded(seconds: float) -> Generator[None]:
         _deadline.reset(token)
 
 
-def no_cookies() -> CookieJar:
-    """A jar that takes none."""
-    return CookieJar(DefaultCookiePolicy(allowed_domains=()))
+def common() -> dict[str, Any]:
+    """What each HTTP client is made with: no cookies are kept, and the environment was read before."""
+    cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
+    return {"cookies": cookies, "headers": {"user-agent": USER_AGENT}, "trust_env": False}
 
 
 class SyncRouting(httpx.BaseTransport):
@@ -178,7 +179,7 @@ class SyncRouting(httpx.BaseTransport):
         if proxy not in self._by_proxy:
             made = _BoundedTransport(verify=self._settings.verify, trust_env=False, proxy=proxy, limits=self._limits)
             self._by_proxy.setdefault(proxy, made)
-        return self._by_proxy[proxy].handle_request(request)
+        return self._by_proxy[proxy].handle_request(through_proxy(request) if proxy else request)
 
     def close(self) -> None:
         """Close the connections."""
@@ -200,7 +201,7 @@ class AsyncRouting(httpx.AsyncBaseTransport):
             self._by_proxy[proxy] = httpx.AsyncHTTPTransport(
                 verify=self._settings.verify, trust_env=False, proxy=proxy, limits=self._limits
             )
-        return await self._by_proxy[proxy].handle_async_request(request)
+        return await self._by_proxy[proxy].handle_async_request(through_proxy(request) if proxy else request)
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -15,14 +15,17 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import cast
 from urllib.request import getproxies
 
 import httpx
 
+from . import __version__
 from .errors import InvalidInput
 
 DEFAULT_BASE_URL = "https://api.piapi.ai"  # servers[0] of the spec
 PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
+USER_AGENT = f"unitask/{__version__}"
 PORTS = range(1, 1 << 16)
 LONGEST_NAME = 253  # characters of a host name (RFC 1035)
 _LABEL = re.compile(r"[A-Za-z0-9_-]{1,63}", re.ASCII)
@@ -90,7 +93,7 @@ def checked_base_url(given: str | None) -> str:
     if url is None or url == "":
         name, url = "UNITASK_BASE_URL", os.environ.get("UNITASK_BASE_URL") or DEFAULT_BASE_URL
     wrong = "give scheme and host, such as " + DEFAULT_BASE_URL
-    if isinstance(url, str):
+    if isinstance(cast("object", url), str):
         try:
             parts = httpx.URL(url)
             is_origin = (
@@ -101,6 +104,25 @@ def checked_base_url(given: str | None) -> str:
         except (httpx.InvalidURL, ValueError) as error:  # ValueError: a name or a character that cannot be encoded
             wrong = wrong if "@" in url else str(error) or wrong
     raise InvalidInput(f"{name} is {_shown(url)}: {wrong}")
+
+
+class _Written(httpx.URL):
+    """A URL whose path and query are sent as they were written, through a proxy too."""
+
+    def __init__(self, url: httpx.URL, target: bytes) -> None:
+        super().__init__(url)
+        self._target = target
+
+    @property
+    def raw_path(self) -> bytes:
+        return self._target
+
+
+def through_proxy(request: httpx.Request) -> httpx.Request:
+    """The request for a proxy. httpcore would put the extension "target" into its CONNECT, and in place of the host."""
+    if target := request.extensions.pop("target", None):
+        request.url = _Written(request.url, target)
+    return request
 
 
 @dataclass(frozen=True, slots=True)

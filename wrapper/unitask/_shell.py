@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import random
 import secrets
 import time
 from collections.abc import Callable, Generator, Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import httpx
 
@@ -20,11 +21,11 @@ from ._core import asking, attaching, envelope, flows, requests, spec, waiting
 from ._core.delivery import Limits, Resend
 from ._core.flows import Submission
 from ._core.messages import Answer, Delivery, Failure, Flow, Moment, Reply, Send, Step, Woke
-from ._core.secret import Secret
-from ._core.shapes import as_object
+from ._core.secret import Hider, Secret
+from ._core.shapes import as_object, is_id
 from ._core.waiting import Experience
 from ._environment import DEFAULT_BASE_URL, checked_base_url
-from ._telemetry import watched
+from ._telemetry import keep_out_of_logs, watched
 from .account import Account, ActiveTasks
 from .errors import InvalidInput, SubmissionUncertain, UnitaskError
 from .inputs import TaskInput
@@ -44,7 +45,6 @@ LONGEST_CALL = 86_400.0  # seconds; what a socket takes ends at some 1e10
 LARGEST_PAGE = 100  # rows of the history; more is refused (history page, 2025-04-15)
 LATEST_TIME = 2.0**53  # unix seconds
 OWN_IDS_KEPT = 10_000  # ids of created tasks, so that `find` does not take one of them for another
-SHORTEST_SECRET = 16  # the sandbox's well-known key is shorter; a provider's key has 64 characters
 # The request provably never left. Whatever else goes wrong may have happened after it arrived.
 NEVER_LEFT = (
     httpx.ConnectError,
@@ -68,6 +68,8 @@ class Key(httpx.Auth):
     """Puts the key on a request as it leaves, and takes it out of what comes back."""
 
     def __init__(self, key: str | None) -> None:
+        if not isinstance(cast("object", key), str | None):
+            raise InvalidInput(f"api_key is of type {type(key).__name__}: give a text")
         key = Secret(key or os.environ.get("UNITASK_API_KEY") or os.environ.get("PIAPI_API_KEY") or "")
         if not key:
             raise InvalidInput(
@@ -77,22 +79,13 @@ class Key(httpx.Auth):
         if not (key.isascii() and key.isprintable()) or " " in key:
             raise InvalidInput("the API key has a space, a line break or a character outside ASCII: copy it again")
         self.value = key
+        self.hider = Hider(key)
+        keep_out_of_logs(self.hider)
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Add the header."""
         request.headers["x-api-key"] = self.value
         yield request
-
-    def hide(self, text: str, secret: str = "") -> str:
-        """The text without the key, and without another secret, should they be there."""
-        return self.hide_bytes(text.encode("utf-8", "surrogatepass"), secret).decode("utf-8", "surrogatepass")
-
-    def hide_bytes(self, content: bytes, secret: str = "") -> bytes:
-        """The same for an encoded text."""
-        for word in (self.value, secret):
-            if len(word) >= SHORTEST_SECRET:
-                content = content.replace(word.encode("utf-8", "surrogatepass"), b"***")
-        return content
 
 
 class Drive(Generic[T]):
@@ -152,6 +145,11 @@ class Shell:
                 raise InvalidInput(f"{name} is {seconds!r}: give a number of seconds above 0")
         if http_timeout > LONGEST_CALL:
             raise InvalidInput(f"http_timeout is {http_timeout!r}: give at most {LONGEST_CALL:.0f} seconds")
+        if budget is not None and not _has(budget, "within"):
+            raise InvalidInput(f"budget is {budget!r:.80}: give a Budget, such as Budget(5)")
+        if webhooks is not None and not _has(webhooks, "until_news"):
+            raise InvalidInput(f"webhooks is {webhooks!r:.80}: give a webhooks.Receiver")
+        checked_callback("clock", clock)
         self.http_timeout, self.poll_patience = http_timeout, poll_patience
         self._clock, self._resend = clock, Resend(random.random)
         self.budget = budget
@@ -239,7 +237,7 @@ class Shell:
         return watched(wait, "wait", task_id=target[0])
 
     def _wait_all_flow(self, tasks: Iterable[Task[Any] | str], limits: Limits) -> Flow[list[Any]]:
-        targets = [(_target(task), self._exists(task)) for task in tasks]
+        targets = [(target, self._exists(target[0])) for target in _targets(tasks)]
         waits = [(target[0], flows.wait(*target, limits, exists=exists)) for target, exists in targets]
         return flows.together([(task_id, watched(wait, "wait", task_id=task_id)) for task_id, wait in waits])
 
@@ -260,6 +258,8 @@ class Shell:
     def _find_flow(self, uncertain: SubmissionUncertain, timeout: float | None) -> Flow[Finding]:
         from ._core import finding
 
+        if not isinstance(cast("object", uncertain), SubmissionUncertain):
+            raise InvalidInput(f"{uncertain!r:.80} is no SubmissionUncertain: give the error of the create")
         found = yield from finding.find(uncertain, frozenset(self._own_ids), self._limits(timeout))
         if self.budget is not None:
             self.budget.see_finding(uncertain, found)
@@ -270,7 +270,7 @@ class Shell:
         return asking.cancel(task_id, self._limits())
 
     def _cancel_many_flow(self, created_before: datetime | float, model: str | None) -> Flow[str]:
-        send = requests.cancel_many(_unix("created_before", created_before), model)
+        send = requests.cancel_many(_unix("created_before", created_before), _group(model))
         return asking.ask(send, envelope.read_acknowledgement, self._limits())
 
     def _upload_flow(self, content: bytes) -> Flow[Upload]:
@@ -290,26 +290,27 @@ class Shell:
     def _history_flow(
         self, group: str | None, start: datetime | float | None, end: datetime | float | None, page_size: int
     ) -> Flow[None]:
-        if not 1 <= page_size <= LARGEST_PAGE:
+        is_count = isinstance(cast("object", page_size), int) and not isinstance(page_size, bool)
+        if not (is_count and 1 <= page_size <= LARGEST_PAGE):
             raise InvalidInput(f"page_size is {page_size!r}: give 1 to {LARGEST_PAGE} rows")
         first, last = (None if time is None else _unix(name, time) for name, time in (("start", start), ("end", end)))
-        return asking.history(asking.Query(first, last, group, page_size), self._limits())
+        return asking.history(asking.Query(first, last, _group(group), page_size), self._limits())
 
     def _llm_url(self, long_answers: bool) -> str:
         return llm.LONG_ANSWERS if long_answers and self.base_url == DEFAULT_BASE_URL else self.base_url
 
-    def _answer(self, send: Send, response: httpx.Response, body: bytes, broken: str = "") -> Answer:
-        secret = _webhook_secret(send)
-        headers = {name.lower(): self._key.hide(value, secret) for name, value in response.headers.items()}
-        return Answer(response.status_code, headers, self._key.hide_bytes(body, secret), self._clock(), broken)
+    def _answer(self, response: httpx.Response, body: bytes, broken: str = "") -> Answer:
+        hider = self._key.hider
+        headers = {hider.text(name.lower()): hider.text(value) for name, value in response.headers.items()}
+        return Answer(response.status_code, headers, hider.content(body), self._clock(), broken)
 
     def _no_answer(
-        self, send: Send, error: Exception, progress: Progress, response: httpx.Response | None, body: Body | None
+        self, error: Exception, progress: Progress, response: httpx.Response | None, body: Body | None
     ) -> Reply:
         """What came of a request that ended in an exception, whichever it is."""
-        words = self._key.hide(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+        words = self._key.hider.text(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
         if response is not None:
-            return self._answer(send, response, body.content if body else b"", words)
+            return self._answer(response, body.content if body else b"", words)
         never = progress.left is False or (isinstance(error, NEVER_LEFT) and not progress.left)
         return Failure(Delivery.NEVER if never else Delivery.MAYBE, words, self._clock())
 
@@ -318,7 +319,8 @@ class Shell:
         return self.http_timeout if send.timeout is None else send.timeout
 
     def _call(self, send: Send) -> dict[str, Any]:
-        """A request in httpx's words."""
+        """A request in httpx's words. A webhook secret in it is hidden in whatever comes back from now on."""
+        self._key.hider.remember(_webhook_secret(send))
         content = {} if send.json is None else {"json": send.json}
         return {
             "method": send.method,
@@ -367,28 +369,70 @@ def send_as_written(request: httpx.Request) -> None:
 
 def hidden(key: str | None) -> str | None:
     """The key as a value that a traceback does not show."""
-    return None if key is None else Secret(key)
+    return Secret(key) if isinstance(cast("object", key), str) else key
 
 
 def _target(task: Task[Any] | str) -> tuple[str, type[Any], str | None]:
     """Id, reader and kind of a task that is given by its id, by its token, or as a value."""
-    if not isinstance(task, str):
+    if isinstance(task, Task):
+        if not is_id(task.raw.get("task_id")):
+            raise InvalidInput(f"the task has no id by which it could be asked for: {task.raw.get('task_id')!r:.80}")
         return task.id, task.output_type, None if task.output_type is Output else waiting.kind_of(task)
+    from uuid import UUID  # here and below: most tasks are given as values
+
     from ._core import resumption
 
-    resumed = resumption.read(task)
-    if not resumed.task_id.strip():
-        raise InvalidInput("the task id is empty")
+    given = cast("object", str(task) if isinstance(cast("object", task), UUID) else task)
+    if not isinstance(given, str):
+        raise InvalidInput(f"{given!r:.80} is no task: give a task, its id, or its token")
+    resumed = resumption.read(given)
+    if wrong := _id_problem(resumed.task_id):
+        raise InvalidInput(wrong)
     entry = spec.find_task_type(resumed.model, resumed.task_type)
     return resumed.task_id, tasks.output_named(resumed.output), entry.name if entry else None
 
 
+def _id_problem(task_id: str) -> str | None:
+    """Why a text that somebody gave is no id; None when it can be one."""
+    if not task_id.strip():
+        return "the task id is empty"
+    if is_id(task_id) and task_id.isprintable() and task_id == task_id.strip():
+        return None
+    return f"{task_id!r:.80} cannot be the id of a task: copy it again"
+
+
+def _targets(given: Iterable[Task[Any] | str]) -> list[tuple[str, type[Any], str | None]]:
+    if isinstance(given, str | Task):
+        raise InvalidInput(f"{given!r:.80} is one task: give a list of tasks, or use wait")
+    return [_target(task) for task in given]
+
+
 def _unix(name: str, time: datetime | float) -> int:
     """Whole unix seconds."""
-    seconds = time.timestamp() if isinstance(time, datetime) else time
+    try:
+        seconds = time.timestamp() if isinstance(time, datetime) else time
+    except (OverflowError, ValueError, OSError):  # a local time beyond what the system knows
+        seconds = -1
     if not (_is_number(seconds) and 0 <= seconds < LATEST_TIME):
         raise InvalidInput(f"{name} is {time!r}: give a datetime, or unix seconds")
     return int(seconds)
+
+
+def _group(model: str | None) -> str | None:
+    """A group of models, None for all."""
+    if not isinstance(cast("object", model), str | None):
+        raise InvalidInput(f"model is {model!r:.80}: give a group of models as text, such as 'image_toolkit'")
+    return model
+
+
+def _has(given: object, method: str) -> bool:
+    """Whether a thing, and not its class, has a method."""
+    return not isinstance(given, type) and callable(getattr(given, method, None))
+
+
+def checked_callback(name: str, given: object, *, optional: bool = False) -> None:
+    if not (callable(given) or (optional and given is None)):
+        raise InvalidInput(f"{name} is {given!r:.80}: give a function")
 
 
 def _webhook_secret(send: Send) -> str:
@@ -405,4 +449,9 @@ def _plain(value: object) -> str:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return not math.isnan(value)
+    except OverflowError:  # a whole number beyond all floats
+        return False

@@ -4,19 +4,30 @@
     unitask.wait       task id, polls, status, cost; model and task type as the answer says
     unitask.download   task id, files
 
-Spans hold ids and figures, never an input, an output or a key.
+Spans hold ids and figures, never an input, an output or a key. What httpx, httpcore and openai log passes a filter that
+hides keys and webhook secrets.
 """
 
 from __future__ import annotations
 
+import logging
+import weakref
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from typing import Any
 
+from . import __version__
 from ._core.messages import Flow, Send
+from ._core.secret import Hider
 from .task import OutputT, Task
+
+_LOGGERS = (  # of the libraries that tell what came over the wire
+    *("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy", "httpcore.socks"),
+    *("httpx2", "httpcore2.connection", "httpcore2.http11", "httpcore2.http2", "httpcore2.proxy", "httpcore2.socks"),
+    *("openai", "openai._base_client", "openai._response", "openai._legacy_response"),
+)
 
 
 class Span:
@@ -85,4 +96,37 @@ def _tracer() -> Any:
         trace = import_module("opentelemetry.trace")
     except ImportError:
         return None
-    return trace.get_tracer("unitask", import_module("importlib.metadata").version("unitask"))
+    return trace.get_tracer("unitask", __version__)
+
+
+class _LogFilter(logging.Filter):
+    """Takes the secrets of all hiders out of log records."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._hiders: list[weakref.ref[Hider]] = []  # no lock: a fork could leave it held
+
+    def add(self, hider: Hider) -> None:
+        self._hiders.append(weakref.ref(hider, self._hiders.remove))
+        for name in _LOGGERS:
+            logging.getLogger(name).addFilter(self)  # once: a logger takes a filter no second time
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        try:
+            told = text = record.getMessage()
+        except (TypeError, ValueError):  # as logging itself says when the record is written
+            return True
+        for reference in list(self._hiders):
+            hider = reference()
+            text = text if hider is None else hider.text(text)
+        if text != told:
+            record.msg, record.args = text, ()
+        return True
+
+
+_LOG_FILTER = _LogFilter()
+
+
+def keep_out_of_logs(hider: Hider) -> None:
+    """While the hider lives, hide its secrets in what httpx, httpcore and openai log: headers of answers, at DEBUG."""
+    _LOG_FILTER.add(hider)

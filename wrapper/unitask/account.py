@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from ._core.lifecycle import State, state_of
-from ._core.shapes import as_object
+from ._core.shapes import as_object, is_id
 from .record import Record
 
 __all__ = ["Account", "ActiveTasks", "CreditPack", "HistoryRow", "Wallet"]
@@ -141,7 +141,7 @@ class HistoryRow(Record):
     def task_id(self) -> str | None:
         """The id to look at it with; None when the row has none."""
         ids = (self.raw.get("task_id"), as_object(self.raw.get("detail")).get("task_id"))
-        return next((text for text in ids if isinstance(text, str) and text), None)
+        return next((text for text in ids if is_id(text)), None)
 
     @property
     def status(self) -> object:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast, overload
 from weakref import WeakKeyDictionary
 
 import httpx
 
 from . import llm
-from ._connections import IDLE, IDLE_FOR_SUBMISSIONS, AsyncRouting, Body, GatedPools, Progress, no_cookies
+from ._connections import IDLE, IDLE_FOR_SUBMISSIONS, AsyncRouting, Body, GatedPools, Progress, common
 from ._core.flows import Submission
 from ._core.messages import Changed, Flow, Found, Reply, Send, Sleep, Step
 from ._environment import transport_settings
@@ -25,6 +26,7 @@ from ._shell import (
     Drive,
     OnChange,
     Shell,
+    checked_callback,
     hidden,
     send_as_written,
     system_clock,
@@ -32,8 +34,8 @@ from ._shell import (
 from ._telemetry import span
 from .account import Account, ActiveTasks, HistoryRow
 from .client import Client
-from .errors import SubmissionUncertain, UnitaskError
-from .inputs import Options, TaskInput, request_body
+from .errors import InvalidInput, SubmissionUncertain, UnitaskError
+from .inputs import Options, TaskInput, caller, request_body
 from .media import Media, Upload, read_file
 from .task import Finding, Output, OutputT, Task
 
@@ -91,8 +93,17 @@ class AsyncClient(Shell):
         super().__init__(
             api_key, base_url, http_timeout, poll_patience, mark_webhooks, uploads, webhooks, clock, budget
         )
-        self._sleep, self._transport = sleep, transport
-        self._settings = transport_settings(self.base_url)
+        checked_callback("sleep", sleep)
+        self._sleep = sleep
+        self._transport: Callable[
+            [float], httpx.AsyncBaseTransport
+        ]  # by the seconds for which it keeps an idle connection
+        if transport is None:
+            self._transport = functools.partial(AsyncRouting, transport_settings(self.base_url))
+        elif isinstance(cast("object", transport), httpx.AsyncBaseTransport):
+            self._transport = lambda _: transport
+        else:
+            raise InvalidInput(f"transport is {transport!r:.80}: give an httpx.AsyncBaseTransport")
         self._pools: WeakKeyDictionary[asyncio.AbstractEventLoop, GatedPools] = WeakKeyDictionary()
 
     async def __aenter__(self) -> Self:
@@ -111,9 +122,11 @@ class AsyncClient(Shell):
     async def submit(
         self, task: TaskInput[OutputT], *, validate: bool = True, **options: Unpack[Options]
     ) -> Task[OutputT]:
-        submission, wanted = Submission(), self._uploads.wanted
+        submission, wanted, called_by = Submission(), self._uploads.wanted, caller()
         try:
-            body = await asyncio.to_thread(request_body, task, options, validate=validate, uploads=wanted)
+            body = await asyncio.to_thread(
+                request_body, task, options, validate=validate, uploads=wanted, called_by=called_by
+            )
             return await self._drive(self._submit_flow(body, task, submission))
         except BaseException as error:
             self._explain(submission, error)
@@ -128,9 +141,12 @@ class AsyncClient(Shell):
         validate: bool = True,
         **options: Unpack[Options],
     ) -> Task[OutputT]:
-        submission, wanted, limits = Submission(), self._uploads.wanted, self._limits(timeout)
+        limits = self._limits(timeout)
+        submission, wanted, called_by = Submission(), self._uploads.wanted, caller()
         try:
-            body = await asyncio.to_thread(request_body, task, options, validate=validate, uploads=wanted)
+            body = await asyncio.to_thread(
+                request_body, task, options, validate=validate, uploads=wanted, called_by=called_by
+            )
             return await self._drive(self._run_flow(body, task, limits, submission), on_change)
         except BaseException as error:
             self._explain(submission, error)
@@ -227,6 +243,7 @@ class AsyncClient(Shell):
 
     async def _drive(self, flow: Flow[T], on_change: OnChange | None = None) -> T:
         self._check_open()
+        checked_callback("on_change", on_change, optional=True)
         drive = Drive(flow)
         while (step := drive.step) is not None:
             with drive.guard():
@@ -269,7 +286,7 @@ class AsyncClient(Shell):
             async with asyncio.timeout(self._limit(send)), pools.gate:
                 return await self._exchange(pools.calls, send)
         except TimeoutError as error:
-            return self._no_answer(send, error, Progress(), None, None)
+            return self._no_answer(error, Progress(), None, None)
 
     async def _exchange(self, client: httpx.AsyncClient, send: Send) -> Reply:
         progress = Progress()
@@ -289,9 +306,9 @@ class AsyncClient(Shell):
                     body.end()
                 finally:
                     await response.aclose()
-            return self._answer(send, response, body.content)
+            return self._answer(response, body.content)
         except Exception as error:  # whatever it is, it must not hide that a submission may have arrived
-            return self._no_answer(send, error, progress, response, body)
+            return self._no_answer(error, progress, response, body)
 
     def _connected(self) -> GatedPools:
         """The HTTP clients of this process and event loop."""
@@ -303,18 +320,16 @@ class AsyncClient(Shell):
 
     def _connect(self) -> GatedPools:
         def api(idle: float) -> httpx.AsyncClient:
-            transport = self._transport or AsyncRouting(self._settings, idle)
             return httpx.AsyncClient(
-                base_url=self.base_url, transport=transport, trust_env=False, cookies=no_cookies(), auth=self._key
+                base_url=self.base_url, transport=self._transport(idle), auth=self._key, **common()
             )
 
         files = httpx.AsyncClient(  # it has no key
-            transport=self._transport or AsyncRouting(self._settings),
-            trust_env=False,
-            cookies=no_cookies(),
+            transport=self._transport(IDLE),
             follow_redirects=True,
             timeout=self.http_timeout,
             event_hooks={"request": [_send_as_written]},
+            **common(),
         )
         return GatedPools(api(IDLE_FOR_SUBMISSIONS), api(IDLE), files)
 

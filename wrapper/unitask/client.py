@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast, overload
 
 import httpx
 
 from . import llm
-from ._connections import IDLE, IDLE_FOR_SUBMISSIONS, Body, Pools, Progress, SyncRouting, bounded, no_cookies
+from ._connections import IDLE, IDLE_FOR_SUBMISSIONS, Body, Pools, Progress, SyncRouting, bounded, common
 from ._core.flows import Submission
 from ._core.messages import Changed, Flow, Found, Reply, Send, Sleep, Step
 from ._environment import transport_settings
@@ -25,6 +25,7 @@ from ._shell import (
     Drive,
     OnChange,
     Shell,
+    checked_callback,
     hidden,
     send_as_written,
     system_clock,
@@ -90,8 +91,15 @@ class Client(Shell):
         super().__init__(
             api_key, base_url, http_timeout, poll_patience, mark_webhooks, uploads, webhooks, clock, budget
         )
-        self._sleep, self._transport = sleep, transport
-        self._settings = transport_settings(self.base_url)
+        checked_callback("sleep", sleep)
+        self._sleep = sleep
+        self._transport: Callable[[float], httpx.BaseTransport]  # by the seconds for which it keeps an idle connection
+        if transport is None:
+            self._transport = functools.partial(SyncRouting, transport_settings(self.base_url))
+        elif isinstance(cast("object", transport), httpx.BaseTransport):
+            self._transport = lambda _: transport
+        else:
+            raise InvalidInput(f"transport is {transport!r:.80}: give an httpx.BaseTransport")
         self._pools: dict[int, Pools[httpx.Client]] = {}  # by process
 
     def __enter__(self) -> Self:
@@ -332,6 +340,7 @@ class Client(Shell):
 
     def _drive(self, flow: Flow[T], on_change: OnChange | None = None) -> T:
         self._check_open()
+        checked_callback("on_change", on_change, optional=True)
         if inspect.iscoroutinefunction(on_change):
             raise InvalidInput("on_change is a coroutine function: give AsyncClient that, and Client a plain function")
         drive = Drive(flow)
@@ -384,9 +393,9 @@ class Client(Shell):
                     body.end()
                 finally:
                     response.close()
-            return self._answer(send, response, body.content)
+            return self._answer(response, body.content)
         except Exception as error:  # whatever it is, it must not hide that a submission may have arrived
-            return self._no_answer(send, error, progress, response, body)
+            return self._no_answer(error, progress, response, body)
 
     def _connected(self) -> Pools[httpx.Client]:
         """The HTTP clients of this process."""
@@ -395,18 +404,14 @@ class Client(Shell):
 
     def _connect(self) -> Pools[httpx.Client]:
         def api(idle: float) -> httpx.Client:
-            transport = self._transport or SyncRouting(self._settings, idle)
-            return httpx.Client(
-                base_url=self.base_url, transport=transport, trust_env=False, cookies=no_cookies(), auth=self._key
-            )
+            return httpx.Client(base_url=self.base_url, transport=self._transport(idle), auth=self._key, **common())
 
         files = httpx.Client(  # it has no key
-            transport=self._transport or SyncRouting(self._settings),
-            trust_env=False,
-            cookies=no_cookies(),
+            transport=self._transport(IDLE),
             follow_redirects=True,
             timeout=self.http_timeout,
             event_hooks={"request": [send_as_written]},
+            **common(),
         )
         return Pools(api(IDLE_FOR_SUBMISSIONS), api(IDLE), files)
 

@@ -49,6 +49,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from ._core.shapes import printable
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable
     from pathlib import Path
@@ -116,7 +118,7 @@ class UnitaskError(Exception):
     _parts: ClassVar[tuple[type[UnitaskError], ...]] = ()  # of a class that is made of two
 
     def __init__(self, message: str, *, task_id: str | None = None) -> None:
-        super().__init__(message)
+        super().__init__(printable(message))  # it may hold words of the provider
         self.task_id = task_id
 
     @property
@@ -143,8 +145,8 @@ class InvalidInput(UnitaskError, ValueError):
     _advice = Advice.FIX
 
     def __init__(self, *problems: str) -> None:
-        self.problems = problems
-        super().__init__("nothing was sent: " + "; ".join(problems))
+        self.problems = tuple(map(printable, problems))
+        super().__init__("nothing was sent: " + "; ".join(self.problems))
 
 
 class BudgetExceeded(UnitaskError):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
-from typing import Any, ClassVar, Generic, TypedDict, TypeVar, cast
+from pathlib import Path
+from typing import Any, ClassVar, Generic, NamedTuple, TypedDict, TypeVar, cast
 
 from . import media
 from ._core import fitting, spec
@@ -18,6 +21,7 @@ from .task import Output
 
 __all__ = ["AdvisoryWarning", "Options", "Raw", "TaskInput"]
 
+_PACKAGE = str(Path(__file__).parent) + os.sep
 OutputT_co = TypeVar("OutputT_co", bound=Output, covariant=True)
 
 
@@ -110,8 +114,34 @@ class Raw(TaskInput[Output]):
         return dict(self.input)
 
 
+class _Caller(NamedTuple):
+    """A line of the program that uses unitask: where a warning points to."""
+
+    filename: str
+    lineno: int
+    module: str
+    registry: dict[Any, Any]  # of its module: which warnings were shown already
+
+
+def caller() -> _Caller | None:
+    """The line that called into this package, past asyncio too; None when there is none."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        module = str(frame.f_globals.get("__name__", ""))
+        if not (frame.f_code.co_filename.startswith(_PACKAGE) or module.partition(".")[0] == "asyncio"):
+            registry: dict[Any, Any] = frame.f_globals.setdefault("__warningregistry__", {})
+            return _Caller(frame.f_code.co_filename, frame.f_lineno, module, registry)
+        frame = frame.f_back
+    return None
+
+
 def request_body(
-    task: TaskInput[Any], options: Options | None = None, *, validate: bool = True, uploads: bool = False
+    task: TaskInput[Any],
+    options: Options | None = None,
+    *,
+    validate: bool = True,
+    uploads: bool = False,
+    called_by: _Caller | None = None,
 ) -> dict[str, Any]:
     """The body of the create for a task. Reads the files that it names; they stand in it as `Attachment`s.
 
@@ -120,10 +150,14 @@ def request_body(
         options: How the provider shall treat it. The secret in it is replaced by one that no repr shows.
         validate: Whether to check it; what cannot be read, or sent, is a problem in any case.
         uploads: Whether files can be uploaded before it is sent.
+        called_by: Where warnings point to; None for the line that called into this package. In another thread, that
+            line cannot be seen.
 
     Raises:
         InvalidInput: With all problems found.
     """
+    if not isinstance(cast("object", task), TaskInput):
+        raise InvalidInput(f"{task!r:.80} is no task: give one of unitask.tasks, such as tasks.FaceSwap(...)")
     model, task_type = task.operation()
     entry = spec.task_types().get(type(task).__name__)
     found: list[str] = []
@@ -141,7 +175,7 @@ def request_body(
         unknown = sorted(options.keys() - OPTIONS)
         found += (f"there is no option {name!r}; there are {', '.join(OPTIONS)}" for name in unknown)
     if validate:
-        found += _schema_problems(body, entry.input if entry else None)
+        found += _schema_problems(body, entry.input if entry else None, called_by or caller())
     found += _json_problems(body)
     if found:
         raise InvalidInput(*found)
@@ -199,10 +233,10 @@ def _media(name: str, value: Any, rule: Mapping[str, Any], checks: _Checks) -> A
     return sent if content is None else media.attachment(sent, content, rule)
 
 
-def _schema_problems(body: dict[str, Any], input_schema: str | None) -> Iterator[str]:
-    yield from _check("TaskRequest", body, "")
+def _schema_problems(body: dict[str, Any], input_schema: str | None, called_by: _Caller | None) -> Iterator[str]:
+    yield from _check("TaskRequest", body, "", called_by)
     if input_schema:
-        yield from _check(input_schema, body["input"], "input.")
+        yield from _check(input_schema, body["input"], "input.", called_by)
 
 
 def _json_problems(body: dict[str, Any]) -> Iterator[str]:
@@ -212,7 +246,7 @@ def _json_problems(body: dict[str, Any]) -> Iterator[str]:
         yield f"input: it cannot be written as JSON: {error!s:.200}"
 
 
-def _check(schema: str, value: Any, prefix: str) -> Iterator[str]:
+def _check(schema: str, value: Any, prefix: str, called_by: _Caller | None = None) -> Iterator[str]:
     schemas = spec.catalogue()["components"]["schemas"]
     if fitting.surely_fits(schemas[schema], value, schemas):
         return
@@ -221,9 +255,17 @@ def _check(schema: str, value: Any, prefix: str) -> Iterator[str]:
         message = "it is not text" if where.endswith(".secret") else f"{error.message:.200}"
         sentence = f"{where.rstrip('.') or 'input'}: {message}"
         if error.validator == "x-advisory":
-            warnings.warn(sentence, AdvisoryWarning, stacklevel=2)
+            _advise(sentence, called_by)
         else:
             yield sentence
+
+
+def _advise(sentence: str, called_by: _Caller | None) -> None:
+    if called_by is None:
+        warnings.warn(sentence, AdvisoryWarning, stacklevel=2)
+    else:
+        filename, lineno, module, registry = called_by
+        warnings.warn_explicit(sentence, AdvisoryWarning, filename, lineno, module, registry)
 
 
 @cache

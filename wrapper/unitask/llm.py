@@ -1,8 +1,9 @@
 """The LLM endpoints (chat completions, images), which have the OpenAI form: the openai library, set up for them.
 
 What is different from the library's own defaults, and why: a request is sent once, because each is paid for; the key is
-a value that no repr shows; the empty `usage` with which a stream may end (clients, 2025) is None, as the library
-documents it. Blank keep-alive lines are skipped by the library itself. Errors are the library's own.
+a value that no repr shows; proxies and certificates are used as every client of unitask uses them; the empty `usage`
+with which a stream may end (clients, 2025) is None, as the library documents it. Blank keep-alive lines are skipped by
+the library itself. Errors are the library's own.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ._core.secret import Secret
+from ._core.secret import Hider, Secret
 from ._core.shapes import as_object
+from ._telemetry import keep_out_of_logs
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
@@ -35,20 +37,29 @@ class _Streams:
 
 def sync_client(key: str, base_url: str) -> OpenAI:
     """The sync client of the openai library."""
-    client: OpenAI = _client("OpenAI", key, base_url)
+    client: OpenAI = _client("OpenAI", "DefaultHttpxClient", key, base_url)
     return client
 
 
 def async_client(key: str, base_url: str) -> AsyncOpenAI:
     """The async client of the openai library."""
-    client: AsyncOpenAI = _client("AsyncOpenAI", key, base_url)
+    client: AsyncOpenAI = _client("AsyncOpenAI", "DefaultAsyncHttpxClient", key, base_url)
     return client
 
 
-def _client(name: str, key: str, base_url: str) -> Any:
+def _client(name: str, http_name: str, key: str, base_url: str) -> Any:
+    from ._environment import transport_settings  # here: it loads httpx, and most programs never come here
+
     try:
         library = import_module("openai")
     except ImportError:
         raise ModuleNotFoundError("the openai library is not installed: pip install 'unitask[llm]'") from None
     kind: Any = type(name, (_Streams, getattr(library, name)), {})
-    return kind(api_key=Secret(key), base_url=f"{base_url}/v1", timeout=ANSWER_TIMEOUT, max_retries=0)
+    settings = transport_settings(base_url)
+    proxy = settings.proxy_url_for(base_url)
+    http = getattr(library, http_name)(verify=settings.verify, proxy=proxy, trust_env=False)
+    where = f"{base_url}/v1"
+    made = kind(api_key=Secret(key), base_url=where, timeout=ANSWER_TIMEOUT, max_retries=0, http_client=http)
+    made.unitask_hider = Hider(key)
+    keep_out_of_logs(made.unitask_hider)
+    return made

@@ -183,7 +183,7 @@ class Task(Generic[OutputT_co]):
         return resumption.token(self)
 
     def __repr__(self) -> str:
-        return f"Task({self.id!r}, {self.model!r}, {self.task_type!r}, status={self.status!r})"
+        return f"Task({self.raw.get('task_id')!r}, {self.model!r}, {self.task_type!r}, status={self.status!r})"
 
     def _reader(self) -> type[OutputT_co]:
         """The class of the output; for a task found by its id alone, what the catalogue says of its type."""

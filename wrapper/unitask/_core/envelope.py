@@ -17,7 +17,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Any, TypeGuard
+from typing import Any
 
 from .. import errors
 from ..account import Account, ActiveTasks, HistoryRow
@@ -25,7 +25,7 @@ from ..task import Output, OutputT, Task
 from . import protocols
 from .lifecycle import State, state_of
 from .messages import Answer
-from .shapes import as_object, is_list, is_object
+from .shapes import as_object, is_id, is_list, is_object
 
 TRACE_HEADERS = ("x-request-id", "x-trace-id", "cf-ray", "date", "server")  # what a provider's support asks for
 _HINTS: Mapping[type[errors.UnitaskError], str] = {
@@ -273,11 +273,6 @@ def _succeeded(answer: Answer) -> bool:
 def _is_envelope(body: dict[str, Any] | None) -> bool:
     """Whether the API itself wrote this: gateways in front of it answer with HTML, or with JSON of their own."""
     return body is not None and isinstance(body.get("code"), int) and ("data" in body or "message" in body)
-
-
-def is_id(value: object) -> TypeGuard[str]:
-    """Whether a value can be the id of a task: a text that is not blank, and was not damaged on its way."""
-    return isinstance(value, str) and bool(value.strip()) and not re.search("[\ufffd\ud800-\udfff]", value)
 
 
 def _without_secret(task: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from ..task import Finding, Outcome, Output, Task
 from . import asking, protocols
 from .delivery import Limits
 from .messages import Flow, Moment, Sleep
-from .shapes import as_object, is_list, is_object
+from .shapes import as_object, is_list, is_object, printable
 
 if TYPE_CHECKING:
     from ..account import HistoryRow
@@ -151,7 +151,9 @@ def _search(
 
 def _verdict(alike: list[Task[Output]], unsaid: list[Task[Output]], unread: int, rows: int) -> Finding:
     if len(alike) == 1 and not unsaid and not unread:
-        return Finding(Outcome.FOUND, f"task {alike[0].id} is the only one of that time with this input", alike[0])
+        return Finding(
+            Outcome.FOUND, f"task {printable(alike[0].id)} is the only one of that time with this input", alike[0]
+        )
     candidates = (*alike, *unsaid)
     if candidates or unread:
         parts = (

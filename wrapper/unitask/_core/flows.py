@@ -19,6 +19,7 @@ from ..task import OutputT, State, Task
 from . import envelope, requests, waiting
 from .delivery import Limits, Resend, paced, worth_repeating
 from .messages import Answer, Changed, Delivery, Failure, Flow, Moment, Reply, Sleep, Woke, no_answer
+from .shapes import printable
 
 T = TypeVar("T")
 ErrorT = TypeVar("ErrorT", bound=errors.UnitaskError)
@@ -176,7 +177,7 @@ def _going_on(*task_ids: str) -> Generator[None]:
 
 def goes_on(task_id: str) -> str:
     """The note of an exception that stops the wait for a task."""
-    return f"unitask: task {task_id} goes on; client.wait({task_id!r}) waits for it again"
+    return f"unitask: task {printable(task_id)} goes on; client.wait({task_id!r}) waits for it again"
 
 
 def get(task_id: str, output_type: type[OutputT], limits: Limits, *, exists: bool = False) -> Flow[Task[OutputT]]:

@@ -50,18 +50,14 @@ class TaskType:
 @cache
 def catalogue() -> dict[str, Any]:
     """The rules of the spec without the words about them (`rules` of spec/generator/catalogue.py). Do not change it."""
-    path = Path(__file__).parents[1] / "tasks" / "catalogue.json"
-    document: dict[str, Any] = json.loads(path.read_bytes())
+    document: dict[str, Any] = json.loads(_data("unitask.tasks", "catalogue.json"))
     return document
 
 
 @cache
 def bundle() -> dict[str, Any]:
     """The whole OpenAPI document, with its words and examples. Do not change it."""
-    found = find_spec("unitask_api")
-    if found is None or found.origin is None:
-        raise ModuleNotFoundError("unitask_api is not installed; reinstall unitask")
-    document: dict[str, Any] = json.loads(Path(found.origin).with_name("openapi.json").read_bytes())
+    document: dict[str, Any] = json.loads(_data("unitask_api", "openapi.json"))
     return document
 
 
@@ -106,6 +102,16 @@ def field_rule(schema: str, field: str) -> dict[str, Any]:
     """The rules of a field of a component; empty when it has no such field."""
     rule: dict[str, Any] = catalogue()["components"]["schemas"][schema]["properties"].get(field, {})
     return rule
+
+
+def _data(package: str, name: str) -> bytes:
+    """A file of a package, without importing the package. The package may be in a zip, which its loader can read."""
+    found = find_spec(package)
+    if found is None or found.origin is None:
+        raise ModuleNotFoundError(f"{package} is not installed; reinstall unitask")
+    loader: Any = found.loader
+    content: bytes = loader.get_data(str(Path(found.origin).with_name(name)))
+    return content
 
 
 def _task_type(entry: dict[str, Any]) -> TaskType:

@@ -1,0 +1,363 @@
+"""Plainly wrong use of the clients: told in clear words, before anything is sent, and never by another library."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import unicodedata
+import warnings
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from unitask import AdvisoryWarning, AsyncClient, Client, Output, SubmissionUncertain, Task, errors, tasks
+from unitask.webhooks import Receiver
+
+from .script import TASK_ID, answer, refused, seen, task_data
+from .shells import BASE_URL, FACE_SWAP, KEY, Provider, all_of, perform, provider
+
+CLASSES: dict[str, Any] = {"sync": Client, "async": AsyncClient}
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+NAN, HUGE = float("nan"), 10**400
+A_TASK: list[Any] = [
+    None,
+    5,
+    b"x",
+    [],
+    object(),
+    Task,
+    tasks.FaceSwap,
+    FACE_SWAP,
+    Task({}, Output),
+    "",
+    " ",
+    ".",
+    "..",
+    "a\nb",
+]
+FIRST = datetime.min  # noqa: DTZ901 - a local time that the system does not know
+A_LIMIT: list[Any] = ["5", NAN, -1, HUGE, True, [], object(), b"5", NOW]
+A_CALLBACK: list[Any] = ["x", 5, [], object()]
+A_TIME: list[Any] = [None, "2026-01-01", NAN, -1, HUGE, True, [], object(), FIRST]
+NO_TEXT: list[Any] = [5, b"x", [], object(), True]
+
+# For each argument of each public method: what it cannot be. What is not named here has a test of its own.
+WRONG: dict[str, dict[str, list[Any]]] = {
+    "submit": {"task": [None, 5, "x", [], tasks.FaceSwap, Task({}, Output), object()]},
+    "run": {"task": [None, 5, "x", tasks.FaceSwap], "timeout": A_LIMIT, "on_change": A_CALLBACK},
+    "wait": {"task": A_TASK, "timeout": A_LIMIT, "on_change": A_CALLBACK},
+    "wait_all": {
+        "tasks": [None, 5, TASK_ID, Task(task_data(), Output), [None], [5], ["."], object()],
+        "timeout": A_LIMIT,
+        "on_change": A_CALLBACK,
+    },
+    "find": {"uncertain": [None, 5, "x", ValueError("x"), object()], "timeout": A_LIMIT},
+    "events": {"task": A_TASK, "timeout": A_LIMIT},
+    "get": {"task": A_TASK},
+    "cancel": {"task": A_TASK},
+    "cancel_many": {"created_before": A_TIME, "model": NO_TEXT},
+    "account": {},
+    "active_tasks": {},
+    "history": {
+        "model": NO_TEXT,
+        "start": A_TIME[1:],
+        "end": A_TIME[1:],
+        "page_size": [None, "10", 0, -1, 101, 1.5, True, NAN, HUGE, [], object()],
+    },
+    "upload": {"file": [None, 5, 1.5, [], {}, object(), "", f"{__file__}/nowhere", "https://a.test/a.png", b"", b"x"]},
+    "openai": {},
+    "download": {
+        "task": [None, 5, "x", TASK_ID, [], [None], object(), Task(task_data(), Output)],
+        "to": [None, 5, [], object()],
+        "parallel": [None, "x", 0, -1, 1.5, NAN, [], object()],
+    },
+    "close": {},
+}
+DONE = Task(task_data("completed", output={"image_url": "https://files.test/a.png"}), Output)
+RIGHT: dict[str, dict[str, Any]] = {
+    "submit": {"task": FACE_SWAP},
+    "run": {"task": FACE_SWAP},
+    "wait": {"task": TASK_ID},
+    "wait_all": {"tasks": [TASK_ID]},
+    "events": {"task": TASK_ID},
+    "get": {"task": TASK_ID},
+    "cancel": {"task": TASK_ID},
+    "cancel_many": {"created_before": 1},
+    "download": {"task": DONE, "to": f"{__file__}/nowhere/"},
+}
+METHODS = [name for name in vars(Client) if not name.startswith("_")]
+CASES = [(method, name, value) for method, names in WRONG.items() for name, values in names.items() for value in values]
+IDS = [f"{method}-{name}-{number}" for number, (method, name, _) in enumerate(CASES)]
+
+
+def test_each_argument_of_each_method_is_tried() -> None:
+    """Except those that are only asked whether they are true."""
+    flags = {"validate", "previews", "overwrite", "long_answers", "options"}
+    for method in METHODS:
+        names = inspect.signature(getattr(Client, method)).parameters.keys() - {"self"} - flags
+        assert names == WRONG[method].keys()
+
+
+@pytest.mark.parametrize(("method", "name", "value"), CASES, ids=IDS)
+def test_wrong_argument_is_told_before_anything_is_sent(shell: str, method: str, name: str, value: Any) -> None:
+    """As InvalidInput, or a TypeError; both name a value or an argument."""
+    arguments = {**RIGHT.get(method, {}), name: value}
+    if method == "find" and name == "timeout":
+        arguments["uncertain"] = uncertain(shell)
+
+    with pytest.raises((errors.InvalidInput, TypeError)) as caught:
+        perform(shell, provider(), lambda client: all_of_it(getattr(client, method)(**arguments)))
+
+    assert len(str(caught.value)) > len("nothing was sent: ")
+
+
+def uncertain(shell: str) -> SubmissionUncertain:
+    """The error of a create that brought no answer."""
+    with pytest.raises(SubmissionUncertain) as caught:
+        perform(shell, provider(answer(502, b"<html>")), lambda client: client.submit(FACE_SWAP))
+    return caught.value
+
+
+def all_of_it(result: Any) -> Any:
+    """The result of a call, or all that its iterator gives."""
+    return all_of(result) if hasattr(result, "__next__") or hasattr(result, "__anext__") else result
+
+
+SETTINGS: dict[str, list[Any]] = {
+    "api_key": [5, b"x", [], object(), KEY.encode(), True],
+    "base_url": [5, b"x", [], object(), True, httpx.URL(BASE_URL)],
+    "http_timeout": [None, 0, *A_LIMIT],
+    "poll_patience": [None, 0, *A_LIMIT],
+    "webhooks": [5, "x", Receiver, object()],
+    "budget": [5, 0.5, "5", object(), 0],
+    "transport": [5, "x", object(), httpx.Client],
+    "clock": [None, 5, "x"],
+    "sleep": [None, 5, "x"],
+}
+
+
+def test_each_setting_is_tried() -> None:
+    """Except those that are only asked whether they are true."""
+    names = inspect.signature(Client).parameters.keys() - {"mark_webhooks", "uploads"}
+    assert names == SETTINGS.keys() == inspect.signature(AsyncClient).parameters.keys() - {"mark_webhooks", "uploads"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        pytest.param(name, value, id=f"{name}-{n}")
+        for name, values in SETTINGS.items()
+        for n, value in enumerate(values)
+    ],
+)
+def test_wrong_setting_is_told_by_its_name(shell: str, name: str, value: Any) -> None:
+    """In the constructor."""
+    with pytest.raises(errors.InvalidInput, match=name.removeprefix("http_")):
+        CLASSES[shell](**{"api_key": KEY, "base_url": BASE_URL, name: value})
+
+
+# ---- ids
+
+
+@pytest.mark.parametrize("method", ["get", "wait", "cancel", "events"])
+@pytest.mark.parametrize(
+    "task_id",
+    [
+        "",
+        " ",
+        ".",
+        "..",
+        "../x",
+        "a/..",
+        "a\\..\\b",
+        "a\nb",
+        "a\x00",
+        "\x1b[2J",
+        "\u202ea",
+        "\ud800",
+        " a",
+        "a\t",
+        "a" * 600,
+    ],
+    ids=ascii,
+)
+def test_text_that_cannot_be_an_id_is_refused(shell: str, method: str, task_id: str) -> None:
+    """It would name another resource, or is no copy of an id. Nothing is sent."""
+    with pytest.raises(errors.InvalidInput):
+        perform(shell, provider(), lambda client: all_of_it(getattr(client, method)(task_id)))
+
+
+@pytest.mark.parametrize(
+    ("task_id", "path"),
+    [
+        ("a/b", "a%2Fb"),
+        ("a?b=c#d", "a%3Fb%3Dc%23d"),
+        ("%2e%2e", "%252e%252e"),
+        ("é b;c", "%C3%A9%20b%3Bc"),
+        ("a..b", "a..b"),
+    ],
+)
+def test_id_is_quoted(shell: str, task_id: str, path: str) -> None:
+    """For a look and for a cancel, so that it stays one part of the path."""
+    done = answer(200, {"data": {**task_data("completed"), "task_id": task_id}})
+    script = provider(done, answer(200, {"code": 200, "message": "ok"}))
+
+    perform(shell, script, lambda client: client.get(task_id))
+    perform(shell, script, lambda client: client.cancel(task_id))
+
+    assert script.lines == [f"GET /api/v1/task/{path}", f"DELETE /api/v1/task/{path}"]
+
+
+@given(task_id=st.text(max_size=40) | st.text("./\\%?#ab\x00", max_size=6))
+def test_no_id_reaches_another_resource(task_id: str) -> None:
+    """Whatever it is, it stays the last part of the path, or is refused."""
+    script = Provider([answer(200, {"code": 200, "message": "ok"})])
+    try:
+        perform("sync", script, lambda client: client.cancel(task_id))
+    except errors.InvalidInput:
+        assert script.requests == []
+        return
+    (request,) = script.requests
+    *folders, last = request.url.raw_path.split(b"/")
+    assert folders == [b"", b"api", b"v1", b"task"]
+    assert last.strip(b".")
+
+
+def test_uuid_is_an_id(shell: str) -> None:
+    """Programs that keep ids as such need not write them out."""
+    script = provider(seen("completed"))
+
+    assert perform(shell, script, lambda client: client.get(UUID(TASK_ID))).id == TASK_ID
+
+
+@pytest.mark.parametrize(
+    "task_id", [".", "..", "a/../b", "\ud800", "a" * 5000], ids=lambda task_id: ascii(task_id)[:20]
+)
+def test_id_that_cannot_be_asked_for_is_none(shell: str, task_id: str) -> None:
+    """An answer to a create without a usable id is uncertain; its body is on the error."""
+    script = provider(answer(200, {"data": {**task_data(), "task_id": task_id}}))
+    with pytest.raises(errors.SubmissionUncertain) as caught:
+        perform(shell, script, lambda client: client.run(FACE_SWAP))
+
+    assert '"task_id"' in caught.value.body
+
+
+# ---- words of the provider
+
+ODD_WORDS = "\x1b[2J\x1b]0;owned\x07\x9b31m\r\n\u202egnp.exe\u2066\u200b\x7f"
+
+
+def obeyed(text: str) -> list[str]:
+    """The characters that a terminal obeys, or that hide what a text says."""
+    return [letter for letter in text if unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Zl", "Zp")]
+
+
+WORDS: dict[str, tuple[list[Any], Callable[[Any], Any]]] = {
+    "a refusal": ([refused(400, ODD_WORDS)], lambda client: client.submit(FACE_SWAP)),
+    "a reason": (
+        [seen("failed", error={"code": 1, "message": ODD_WORDS})],
+        lambda client: client.run(FACE_SWAP),
+    ),
+    "a status": ([seen(ODD_WORDS)] * 9, lambda client: client.wait(TASK_ID, timeout=0)),
+    "a page": ([answer(502, f"<html>{ODD_WORDS}".encode())], lambda client: client.submit(FACE_SWAP)),
+    "another task": (
+        [answer(200, {"data": {**task_data(), "task_id": ODD_WORDS}})] * 99,
+        lambda client: client.wait(TASK_ID, timeout=0),
+    ),
+    "an output": ([seen("completed", output=ODD_WORDS)], lambda client: client.run(FACE_SWAP).output),
+    "a redirect": ([answer(302, b"", location="/\x1b[2J")], lambda client: client.submit(FACE_SWAP)),
+}
+
+
+@pytest.mark.parametrize("case", WORDS)
+def test_error_holds_nothing_that_a_terminal_obeys(case: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Nor does the log; `body` and `task.raw` are as they came."""
+    caplog.set_level(logging.DEBUG, "unitask")
+    script, call = WORDS[case]
+    with pytest.raises(errors.UnitaskError) as caught:
+        perform("sync", Provider(list(script)), call, poll_patience=1)
+
+    assert obeyed(str(caught.value)) == []
+    assert "".join(map(str, obeyed("".join(record.getMessage() for record in caplog.records)))) == ""
+
+
+@given(word=st.text())
+def test_task_and_notes_hold_nothing_that_a_terminal_obeys(word: str) -> None:
+    """Whatever id, model and status are."""
+    task = Task({"task_id": word, "model": word, "task_type": word, "status": word}, Output)
+
+    assert obeyed(repr(task)) == []
+    assert obeyed(str(errors.InvalidInput(word))) == []
+    assert obeyed(str(errors.task_failed(task))) == []
+
+
+def test_note_of_an_interruption_shows_the_id_escaped(shell: str) -> None:
+    """It is printed with the traceback."""
+
+    def stop(_: object) -> None:
+        raise KeyboardInterrupt
+
+    script = provider(answer(200, {"data": {**task_data(), "task_id": ODD_WORDS}}))
+    with pytest.raises(KeyboardInterrupt) as caught:
+        perform(shell, script, lambda client: client.run(FACE_SWAP, on_change=stop))
+
+    assert obeyed("".join(caught.value.__notes__)) == []
+    assert "owned" in "".join(caught.value.__notes__)
+
+
+# ---- advice
+
+
+@pytest.mark.parametrize("method", ["submit", "run"])
+def test_advice_points_to_the_caller(shell: str, method: str) -> None:
+    """Not into this library, and not into the thread in which files are read."""
+
+    def handler(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=seen("completed").body)
+
+    async def main() -> None:
+        async with AsyncClient(KEY, BASE_URL, transport=httpx.MockTransport(handler)) as client:
+            await getattr(client, method)(FACE_SWAP, service_mode="ppu")
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if shell == "async":
+            asyncio.run(main())
+        else:
+            perform(shell, handler, lambda client: getattr(client, method)(FACE_SWAP, service_mode="ppu"))
+
+    (advice,) = caught
+    assert advice.category is AdvisoryWarning
+    assert Path(advice.filename) == Path(__file__)
+
+
+def test_advice_of_a_task_of_asyncio_points_to_the_program() -> None:
+    """A task has no caller: the line that started the loop is the nearest of the program."""
+
+    async def main() -> None:
+        transport = httpx.MockTransport(lambda _: httpx.Response(200, content=seen("completed").body))
+        async with AsyncClient(KEY, BASE_URL, transport=transport) as client:
+            await asyncio.create_task(client.submit(FACE_SWAP, service_mode="ppu"))
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        asyncio.run(main())
+
+    assert [Path(advice.filename) for advice in caught] == [Path(__file__)]
+
+
+def test_advice_is_shown_once_a_line() -> None:
+    """As Python does by default: the registry is the caller's."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        for _ in range(2):
+            perform("sync", provider(seen()), lambda client: client.submit(FACE_SWAP, service_mode="ppu"))
+
+    assert len(caught) == 1
