@@ -6,13 +6,15 @@ import errno
 import gzip
 import io
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
-from unitask import DownloadFailed, InvalidInput, Output, Task
+from unitask import DownloadFailed, InvalidInput, Output, Task, files
 from unitask._core.messages import Answer
+from unitask.files import check_destination
 
 from .pictures import encoded
 from .script import TASK_ID, answer, task_data
@@ -204,7 +206,7 @@ def test_file_in_place_of_the_folder_is_refused(shell: str, place: str, tmp_path
         fetch(shell, provider(), finished(), f"{tmp_path}/{place}")
 
 
-@pytest.mark.parametrize("place", ["x" * 300, "x" * 300 + "/", "x" * 300 + "/a.png", "x" * 250 + ".png", "a\0b.png"])
+@pytest.mark.parametrize("place", ["x" * 300, "x" * 300 + "/", "x" * 300 + "/a.png", "x" * 252 + ".png", "a\0b.png"])
 def test_name_that_the_file_system_does_not_take_is_refused(shell: str, place: str, tmp_path: Path) -> None:
     """Before anything is fetched."""
     with pytest.raises(InvalidInput, match=r"cannot be written: (File name too long|embedded null byte)"):
@@ -221,7 +223,9 @@ def test_full_disk_leaves_nothing(shell: str, tmp_path: Path, monkeypatch: pytes
     """The file that was begun is removed."""
 
     class Full(io.BytesIO):
-        def write(self, _: Any, /) -> int:
+        def write(self, content: Any, /) -> int:
+            if content == bytes(4096):  # there is room when it is tried out
+                return 4096
             raise OSError(errno.ENOSPC, "No space left on device")
 
     opened = Path.open
@@ -387,3 +391,95 @@ def test_interrupted_download_leaves_nothing(shell: str, tmp_path: Path) -> None
         perform(shell, interrupted, lambda client: client.download(finished(), tmp_path / "a.png"))
 
     assert files_in(tmp_path) == []
+
+
+# ---- before a task is paid
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        ("/proc/new/", r"/proc/new' cannot be written"),
+        ("/proc/a.mp4", r"/proc/a\.mp4' cannot be written"),
+        ("{0}/file/a.mp4", r"file' is a file, not a folder"),
+        ("{0}/new/" + "x" * 300 + ".mp4", "cannot be written: File name too long"),
+        ("{0}/new/" + "x" * 300 + "/", "cannot be written: File name too long"),
+        ("{0}/a\0b.mp4", "cannot be written: embedded null"),
+        ("{0}/\ud800.mp4", "cannot be written"),
+        ("{0}/file", "exists: name another file"),
+        ("{0}/lost", "exists: name another file"),
+        ("/dev/null", "exists: name another file"),
+    ],
+)
+def test_place_that_cannot_be_written_is_found_before_paying(place: str, reason: str, tmp_path: Path) -> None:
+    """Whatever is wrong with it; nothing is left there."""
+    (tmp_path / "file").write_bytes(b"mine")
+    (tmp_path / "lost").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(InvalidInput, match="^nothing was sent: .*" + reason):
+        check_destination(place.format(tmp_path))
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "lost"]
+
+
+def test_device_is_not_replaced() -> None:
+    """It is no file that was made before."""
+    with pytest.raises(InvalidInput, match="'/dev/null' is no regular file"):
+        check_destination("/dev/null", overwrite=True)
+
+
+def test_full_or_read_only_disk_is_found_before_paying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By trying; and a disk with little left on it is not filled up."""
+    check_destination(tmp_path / "new" / "a.mp4")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", _refuse(errno.EROFS, "Read-only file system"))
+        with pytest.raises(InvalidInput, match="cannot be written: Read-only file system"):
+            check_destination(f"{tmp_path}/new/")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(total=1 << 40, free=files.LEAST_FREE - 1))
+    with pytest.raises(InvalidInput, match=r"has 33\.6 MB free, and an output may need more than 34 MB"):
+        check_destination(f"{tmp_path}/new/")
+
+    assert files_in(tmp_path) == []
+
+
+def _refuse(number: int, words: str) -> Any:
+    def refuse(*_: object, **__: object) -> Any:
+        raise OSError(number, words)
+
+    return refuse
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "é" * 120 + ".mp4"])
+def test_name_as_long_as_the_file_system_takes_is_written(shell: str, name: str, tmp_path: Path) -> None:
+    """The name of the file that is not whole yet is no longer than that."""
+    check_destination(f"{tmp_path}/{name}")
+    fetch(shell, provider(arrives()), finished(), f"{tmp_path}/{name}")
+
+    assert files_in(tmp_path) == [name]
+
+
+@pytest.mark.parametrize(
+    ("to", "is_folder"),
+    [
+        ("new/", True),
+        ("new", False),
+        (PurePosixPath("new/"), True),
+        (PurePosixPath("v2.0/"), True),
+        (PurePosixPath("new.png"), False),
+        ("v1.0", True),
+        (PurePosixPath("v1.0"), True),
+        ("a.png", False),
+        (PurePosixPath("taken"), False),
+        ("taken", False),
+    ],
+    ids=repr,
+)
+def test_folder_is_told_from_a_file(
+    to: Any, is_folder: bool, shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pathlib drops the slash of `Path("new/")`, so a path object without an ending is a folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "v1.0").mkdir()
+    (tmp_path / "taken").write_bytes(b"mine")
+    (path,) = fetch(shell, provider(arrives()), finished(), to, overwrite=True)
+
+    assert path == Path(to) / f"{TASK_ID}.png" if is_folder else Path(to)

@@ -10,6 +10,7 @@ import contextlib
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,8 @@ from ._core.outputs import OutputFile
 from ._core.transfer import Trouble
 from .errors import DownloadFailed, InvalidInput
 from .task import Task
+
+LEAST_FREE = 32 << 20  # bytes that a disk must have free before a task is paid whose output goes there
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,40 @@ class Batch:
             fetched=tuple(paths),
             missing=tuple(file for failure in failures for file in failure.missing),
         ) from failures[0]
+
+
+def check_destination(to: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Prove that an output can be put into a place, before its task is created and paid.
+
+    A file is written and removed in the folder, or in the nearest folder above it that exists; nothing else is made.
+
+    Args:
+        to: The place, as `download` takes it.
+        overwrite: Whether an existing file may be replaced.
+
+    Raises:
+        InvalidInput: The place is taken or cannot be written, or its disk has less than `LEAST_FREE` bytes free.
+    """
+    place = Path(to)
+    if problems := list(folder_problems(place) if names_folder(to) else place_problems(place, overwrite=overwrite)):
+        raise InvalidInput(*problems)
+    folder = _existing(place)
+    if (free := _free(folder)) is not None and free < LEAST_FREE:
+        raise InvalidInput(
+            f"the disk of {str(folder)!r} has {free / 1e6:.1f} MB free, and an output may need more than "
+            f"{LEAST_FREE / 1e6:.0f} MB: make room, or name a place on another disk"
+        )
+
+
+def names_folder(to: str | os.PathLike[str]) -> bool:
+    """Whether a place is a folder to put files into; otherwise it is the name of a file (see `Client.download`)."""
+    place, text = Path(to), os.fspath(to)
+    if text.endswith(tuple(filter(None, ("/", os.sep, os.altsep)))):
+        return True
+    if _is_folder(place):
+        return not outputs.is_ending(place.suffix)
+    # pathlib drops the slash at the end of Path("out/"): a path object without an ending may be that
+    return not isinstance(to, str) and not re.search("[A-Za-z]", place.suffix) and not os.path.lexists(place)
 
 
 def plan(
@@ -132,8 +169,8 @@ def _is_count(value: object) -> bool:
 def _targets(
     files: list[OutputFile], to: str | os.PathLike[str], *, is_only: bool, overwrite: bool
 ) -> Iterator[Target]:
-    text, place = os.fspath(to), Path(to)
-    if not (text.endswith(("/", os.sep)) or (_is_folder(place) and not place.suffix)):
+    place = Path(to)
+    if not names_folder(to):
         if len(files) > 1:
             whose = f"task {files[0].task_id} has" if len({file.task_id for file in files}) == 1 else "there are"
             raise InvalidInput(f"{whose} {len(files)} output files: name a folder (with a slash at its end)")
@@ -149,35 +186,87 @@ def _targets(
 def place_problems(path: Path, *, overwrite: bool) -> Iterator[str]:
     """Why a file cannot be written at this path, if so."""
     try:
-        if _is_folder(path):
+        if path.is_dir():
             yield f"{str(path)!r} is a folder: name a file, or end it with a slash to have files put into it"
-        elif path.exists() and not overwrite:
+        elif os.path.lexists(path) and not overwrite:
             yield f"{str(path)!r} exists: name another file, or pass overwrite=True"
-    except OSError as error:  # a name that is too long
+        elif path.exists() and not path.is_file():
+            yield f"{str(path)!r} is no regular file, and is not replaced: name another file"
+        else:
+            path.lstat()
+    except FileNotFoundError:
+        yield from folder_problems(path.parent, path.name)
+    except NotADirectoryError:
+        yield from folder_problems(path.parent)
+    except (OSError, ValueError) as error:  # a name that is too long, or that has a NUL in it
         yield _unwritable(path, error)
     else:
         yield from folder_problems(path.parent)
 
 
-def folder_problems(folder: Path) -> Iterator[str]:
-    """Why no file can be put into this folder, or why it cannot be made, if so."""
-    for part in (folder, *folder.parents):
-        try:
-            if part.exists() and not part.is_dir():
+def folder_problems(folder: Path, *names: str) -> Iterator[str]:
+    """Why no file can be put into this folder, or why it cannot be made, if so.
+
+    Args:
+        folder: It may be missing.
+        *names: What shall be made in it.
+    """
+    missing = list(names)
+    try:
+        for part in (folder, *folder.parents):
+            if part.is_dir():
+                _try_out(part, missing)
+                return
+            if os.path.lexists(part):
                 yield f"{str(part)!r} is a file, not a folder"
-        except OSError as error:
-            yield _unwritable(part, error)
+                return
+            missing.append(part.name)
+    except (OSError, ValueError) as error:
+        yield _unwritable(folder.joinpath(*names), error)
+
+
+def _try_out(folder: Path, missing: Iterable[str]) -> None:
+    """Raise what the system says when a file is written in a folder; see whether it knows such names, too."""
+    for name in missing:
+        with contextlib.suppress(FileNotFoundError):
+            (folder / name).lstat()
+    probe = _part_in(folder)
+    try:
+        with probe.open("xb") as file:
+            file.write(bytes(4096))
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink(missing_ok=True)
+
+
+def _part_in(folder: Path) -> Path:
+    """The name of a file that is not whole yet. It is short, however long the name is that the file will have."""
+    return folder / f".unitask-{secrets.token_hex(16)}.part"
+
+
+def _existing(place: Path) -> Path:
+    """The nearest folder that exists: the place itself, or one above it."""
+    return next((part for part in (place, *place.parents) if part.is_dir()), Path())
+
+
+def _free(folder: Path) -> int | None:
+    """Bytes that are free on the disk of a folder; None where the system does not say."""
+    try:
+        disk = shutil.disk_usage(folder)
+    except OSError:
+        return None
+    return disk.free if disk.total else None
 
 
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
-    except OSError:  # a name that is too long
+    except (OSError, ValueError):  # a name that is too long, or that has a NUL in it
         return False
 
 
 def _unwritable(path: Path, error: Exception) -> str:
-    return f"{str(path)!r} cannot be written: {getattr(error, 'strerror', None) or error}"
+    return f"{str(path)!r:.300} cannot be written: {getattr(error, 'strerror', None) or error}"
 
 
 class Sink:
@@ -187,7 +276,7 @@ class Sink:
 
     def __init__(self, batch: Batch, target: Target, resend: Resend) -> None:
         self.target, self._batch, self._path = target, batch, target.path
-        self._part_path = target.path.with_name(f".{target.path.name}.{secrets.token_hex(16)}.part")
+        self._part_path = _part_in(target.path.parent)
         self._part, self._attempts = transfer.Part(), transfer.Attempts(resend)
 
     def __enter__(self) -> Sink:

@@ -52,6 +52,7 @@ _ENDINGS: Mapping[str, tuple[Kind, tuple[str, ...]]] = {
     ".stl": ("model", ("model/stl",)),
     ".fbx": ("model", ()),
     ".usdz": ("model", ("model/vnd.usdz+zip",)),
+    ".txt": ("file", ("text/plain",)),
 }
 _ENDING_OF_TYPE = {media: ending for ending, (_, types) in _ENDINGS.items() for media in types}
 _KINDS_OF_MEDIA: tuple[Kind, ...] = ("image", "video", "audio", "model")  # as media types begin
@@ -121,6 +122,11 @@ def ending_of(url: str) -> str:
     path = re.sub(r"[?#].*", "", url.partition("://")[2], flags=re.DOTALL).partition("/")[2]  # urlsplit raises for some
     found = re.search(r"\.[A-Za-z0-9]{1,5}\Z", path)
     return found.group().lower() if found else ""
+
+
+def is_ending(text: str) -> bool:
+    """Whether files of a known kind have this ending (with its dot)."""
+    return text.lower() in _ENDINGS
 
 
 def ending_of_type(media_type: str) -> str:
