@@ -59,11 +59,11 @@ def names_in(folder: Path) -> list[str]:
 
 
 def hosts(**answers: Answer) -> Callable[[httpx.Request], httpx.Response]:
-    """Answers by the stem of the URL; every other file is there, and holds its own name."""
+    """Answers by the stem of the URL; every other file is there, and holds its own name behind a byte of no text."""
 
     def host(request: httpx.Request) -> httpx.Response:
         name = Path(request.url.path).stem
-        reply = answers.get(name, answer(200, name.encode()))
+        reply = answers.get(name, answer(200, b"\0" + name.encode()))
         return httpx.Response(reply.status, headers=dict(reply.headers), content=reply.body)
 
     return host
@@ -77,8 +77,8 @@ def test_results_are_fetched_and_no_covers(shell: str, tmp_path: Path) -> None:
     paths = fetch(shell, hosts(), task(KLING), f"{tmp_path}/")
 
     assert [(path.name, path.read_bytes()) for path in paths] == [
-        (f"{TASK_ID}-1.mp4", b"1"),
-        (f"{TASK_ID}-2.mp4", b"2"),
+        (f"{TASK_ID}-1.mp4", b"\x001"),
+        (f"{TASK_ID}-2.mp4", b"\x002"),
     ]
     assert names_in(tmp_path) == [f"{TASK_ID}-1.mp4", f"{TASK_ID}-2.mp4"]
 
@@ -167,7 +167,7 @@ def test_file_without_an_ending_gets_that_of_its_type(shell: str, media_type: st
     what = OutputFile("https://out.test/a?sig=1", task_id="t")
 
     assert fetch(shell, host, what, f"{tmp_path}/") == [tmp_path / f"t-1{ending}"]
-    assert fetch(shell, host, what, tmp_path / "b") == [tmp_path / "b"]
+    assert fetch(shell, host, what, f"{tmp_path}/b") == [tmp_path / "b"]
 
 
 def test_name_that_turns_out_to_be_taken_is_refused(shell: str, tmp_path: Path) -> None:
@@ -299,7 +299,7 @@ def test_compressed_file_is_begun_again(shell: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("ranges", [True, False], ids=["changed", "no-ranges"])
 def test_whole_file_in_answer_starts_again(shell: str, ranges: bool, tmp_path: Path) -> None:
     """The file has changed meanwhile, and is shorter; or the host knows no ranges."""
-    other = b"other" if ranges else CONTENT
+    other = b"\0other" if ranges else CONTENT
     host = Host(cuts=[3000], versions=[CONTENT, other], ranges=ranges)
 
     assert whole(shell, host, tmp_path) == other
@@ -458,7 +458,7 @@ def test_bug_among_several_files_comes_through(shell: str, tmp_path: Path) -> No
     def host(request: httpx.Request) -> httpx.Response:
         if request.url.path == "/2.mp4":
             raise ZeroDivisionError
-        return httpx.Response(200, content=b"x")
+        return httpx.Response(200, content=b"\0x")
 
     with pytest.raises(ZeroDivisionError):
         fetch(shell, host, task(KLING), f"{tmp_path}/")
@@ -483,7 +483,7 @@ def test_interrupted_downloads_leave_whole_files(tmp_path: Path) -> None:
         if name == "endless":
             return httpx.Response(200, stream=Endless())
         if name == "whole":
-            return httpx.Response(200, content=b"x")
+            return httpx.Response(200, content=b"\0x")
         done.set()
         assert stopped.wait(30)
         raise KeyboardInterrupt
@@ -505,7 +505,9 @@ def test_cancelled_downloads_leave_whole_files(tmp_path: Path) -> None:
             await asyncio.Event().wait()
 
     def host(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, content=b"x") if request.url.path == "/1.mp4" else httpx.Response(200, stream=Slow())
+        return (
+            httpx.Response(200, content=b"\0x") if request.url.path == "/1.mp4" else httpx.Response(200, stream=Slow())
+        )
 
     async def main() -> int:
         async with AsyncClient(KEY, BASE_URL, transport=httpx.MockTransport(host)) as client:
@@ -562,8 +564,8 @@ def from_wire(shell: str, url: str, folder: Path) -> bytes:
 
 
 def ok(target: str) -> bytes:
-    """An answer that holds the target."""
-    return f"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {len(target)}\r\n\r\n{target}".encode()
+    """An answer that holds the target, behind a byte of no text."""
+    return f"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {len(target) + 1}\r\n\r\n\0{target}".encode()
 
 
 @pytest.mark.parametrize(
@@ -606,7 +608,7 @@ def test_redirect_leads_to_its_own_target(shell: str, tmp_path: Path) -> None:
         )
 
     with wire(answers) as (origin, targets):
-        assert from_wire(shell, f"{origin}/a/../b", tmp_path) == b"/there;1?x=%2520"
+        assert from_wire(shell, f"{origin}/a/../b", tmp_path) == b"\0/there;1?x=%2520"
 
     assert targets == ["/a/../b", "/there;1?x=%2520"]
 

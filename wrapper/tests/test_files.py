@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import gzip
 import io
+import re
+import ssl
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
@@ -12,7 +14,8 @@ from typing import Any
 
 import httpx
 import pytest
-from unitask import DownloadFailed, InvalidInput, Output, Task, files
+from unitask import DownloadFailed, InvalidInput, Output, Task, files, tasks
+from unitask._core import outputs, spec
 from unitask._core.messages import Answer
 from unitask.files import check_destination
 
@@ -111,7 +114,7 @@ def test_several_files_are_numbered(shell: str, tmp_path: Path) -> None:
         "songs": [{"audio": "https://out.test/a.mp3", "title": "see https://me.test"}, {"deep": ["HTTPS://", 7, None]}],
         "cover": "http://out.test/c.JPG",
     }
-    script = provider(arrives(), arrives(b"sound"), arrives(b"cover"))
+    script = provider(arrives(), arrives(b"\0sound"), arrives(encoded(form="JPEG")))
     paths = fetch(shell, script, finished(output), f"{tmp_path}/", parallel=1)
 
     assert [path.name for path in paths] == [f"{TASK_ID}-1.png", f"{TASK_ID}-2.mp3", f"{TASK_ID}-3.jpg"]
@@ -158,7 +161,7 @@ def test_existing_file_stays_when_the_new_one_fails(shell: str, tmp_path: Path) 
     """Half a file is worse than an old one."""
     (tmp_path / "a.png").write_bytes(b"mine")
     with pytest.raises(DownloadFailed):
-        fetch(shell, provider(arrives(PNG[:50])), finished(), tmp_path / "a.png", overwrite=True)
+        fetch(shell, provider(*[arrives(PNG[:50])] * 4), finished(), tmp_path / "a.png", overwrite=True)
 
     assert (tmp_path / "a.png").read_bytes() == b"mine"
     assert files_in(tmp_path) == ["a.png"]
@@ -260,21 +263,42 @@ class Broken(httpx.SyncByteStream, httpx.AsyncByteStream):
 
 
 LASTING: dict[str, tuple[Any, str]] = {
-    "404": (answer(404, PNG), "HTTP 404; outputs are kept for a few days only"),
-    "403": (answer(403), "HTTP 403; outputs are kept for a few days only"),
+    "401": (answer(401), "HTTP 401. Task"),
     "410": (answer(410), "HTTP 410; outputs are kept for a few days only"),
-    "202": (answer(202, PNG), "HTTP 202"),
     "206 that was not asked for": (answer(206, PNG, content_range=f"bytes 0-{len(PNG) - 1}/{len(PNG)}"), "HTTP 206"),
     "304": (answer(304), "HTTP 304"),
+    "too long": (arrives(content_length=str(len(PNG) - 1)), f"{len(PNG)} bytes came, {len(PNG) - 1} were announced"),
+    "no picture": (arrives(b"%PDF-1.7"), "it is no picture: it starts with b'%PDF-1.7'"),
+    "noise": (arrives(b"\x8f\x11noise"), "it is no picture: it starts with b'\\x8f\\x11noise'"),
+    "broken compression": (arrives(b"not gzip", content_encoding="gzip"), "its compression is broken"),
+    "unknown compression": (arrives(content_encoding="br"), "came in 'br', which cannot be unpacked"),
+    "two compressions": (arrives(content_encoding="gzip, gzip"), "came in 'gzip, gzip', which cannot be unpacked"),
+    "endless redirects": (httpx.TooManyRedirects("20"), "TooManyRedirects: 20"),
+    "unknown charset": (LookupError("unknown encoding: x"), "LookupError: unknown encoding: x"),
+    "broken TLS": (ssl.SSLError(1, "bad record"), "SSLError: "),
+}
+LATE: dict[str, tuple[Any, str]] = {
+    "404": (answer(404, PNG), "HTTP 404; outputs are kept for a few days only"),
+    "403": (answer(403), "HTTP 403; outputs are kept for a few days only"),
+    "202": (answer(202, PNG), "HTTP 202. Task"),
+    "204": (answer(204), "HTTP 204. Task"),
+    "423": (answer(423), "HTTP 423. Task"),
+    "425": (answer(425), "HTTP 425. Task"),
     "HTML": (arrives(b"<html>", content_type="text/html; charset=utf-8"), "a page of type text/html came instead"),
     "HTML in capitals": (arrives(PNG, content_type="Text/HTML"), "a page of type text/html came instead"),
     "JSON": (arrives(b"{}", content_type="application/json"), "a page of type application/json came instead"),
-    "too long": (arrives(content_length=str(len(PNG) - 1)), f"{len(PNG)} bytes came, {len(PNG) - 1} were announced"),
+    "XML": (
+        arrives(b"<?xml version='1.0'?>\n<Error><Code>NoSuchKey</Code></Error>"),
+        "it is no picture: it starts with",
+    ),
+    "HTML as a file": (arrives(b"\n<!DOCTYPE html><p>", content_type="application/octet-stream"), "it is no picture"),
+    "JSON as a picture": (arrives(b'{"error": "not ready"}', content_type="image/png"), "it is no picture"),
+    "text": (arrives(b"Not Found", content_type="text/plain"), "it is no picture: it starts with b'Not Found'"),
+    "text in UTF-16": (arrives("Not Found".encode("utf-16")), "it is no picture"),
+    "text in Latin-1": (arrives("Nicht verf\xfcgbar".encode("latin-1")), "it is no picture"),
     "empty": (arrives(b""), "0 bytes came, some were announced"),
-    "no picture": (arrives(b"%PDF-1.7"), "it is no picture: it starts with b'%PDF-1.7'"),
+    "empty as announced": (arrives(b"", content_length="0"), "0 bytes came, some were announced"),
     "cut off": (arrives(PNG[:50]), "it is a PNG that is cut off"),
-    "broken compression": (arrives(b"not gzip", content_encoding="gzip"), "DecodingError"),
-    "endless redirects": (httpx.TooManyRedirects("20"), "TooManyRedirects: 20"),
 }
 PASSING: dict[str, tuple[Any, str]] = {
     "408": (answer(408), "HTTP 408"),
@@ -286,6 +310,8 @@ PASSING: dict[str, tuple[Any, str]] = {
     "nothing of it": (arrives(b"", content_length="9"), "0 bytes came, 9 were announced"),
     "broken off": (Broken, "ReadError: connection reset"),
     "no connection": (httpx.ConnectError("refused"), "ConnectError: refused"),
+    "compression cut off": (arrives(gzip.compress(PNG)[:-9], content_encoding="gzip"), "its compression is cut off"),
+    "system error": (ConnectionResetError(104, "reset by peer"), "ConnectionResetError: [Errno 104] reset by peer"),
     "timeout": (httpx.ReadTimeout("slow"), "ReadTimeout: slow"),
     "cut by the server": (httpx.RemoteProtocolError("peer closed"), "RemoteProtocolError: peer closed"),
 }
@@ -310,20 +336,26 @@ def test_file_that_cannot_come_whole_is_asked_for_once(shell: str, reply: Any, r
     assert files_in(tmp_path) == []
 
 
-@pytest.mark.parametrize(("reply", "reason"), PASSING.values(), ids=PASSING.keys())
-def test_file_that_may_yet_come_is_asked_for_four_times(shell: str, reply: Any, reason: str, tmp_path: Path) -> None:
-    """With pauses that grow; then it is given up, and no part of it stays."""
+@pytest.mark.parametrize(
+    ("reply", "reason", "first"),
+    [(*case, 0.5) for case in PASSING.values()] + [(*case, 2.0) for case in LATE.values()],
+    ids=[*PASSING, *LATE],
+)
+def test_file_that_may_yet_come_is_asked_for_four_times(
+    shell: str, reply: Any, reason: str, first: float, tmp_path: Path
+) -> None:
+    """With pauses that grow, longer ones where it may not be there yet; then it is given up, and no part stays."""
     script, clock = replies(reply, 4), FakeClock()
     with pytest.raises(DownloadFailed) as caught:
         perform(shell, script, lambda client: client.download(finished(), tmp_path / "a.png"), clock=clock)
 
     assert reason in str(caught.value)
     assert script.script == []
-    assert [0.25 * 2**n <= pause <= 0.5 * 2**n for n, pause in enumerate(clock.sleeps)] == [True] * 3
+    assert [first / 2 * 2**n <= pause <= first * 2**n for n, pause in enumerate(clock.sleeps)] == [True] * 3
     assert files_in(tmp_path) == []
 
 
-@pytest.mark.parametrize(("reply", "reason"), PASSING.values(), ids=PASSING.keys())
+@pytest.mark.parametrize(("reply", "reason"), [*PASSING.values(), *LATE.values()], ids=[*PASSING.keys(), *LATE.keys()])
 def test_file_that_comes_at_last_is_whole(shell: str, reply: Any, reason: str, tmp_path: Path) -> None:
     """Whatever went wrong before."""
     script = replies(reply, 3)
@@ -343,13 +375,6 @@ def test_host_that_asks_for_time_is_given_it(shell: str, asked: str, waited: flo
     assert clock.sleeps == [waited]
 
 
-@pytest.mark.parametrize("status", [401, 202])
-def test_other_refusals_say_nothing_of_age(shell: str, status: int, tmp_path: Path) -> None:
-    """Only what is gone may have been too old."""
-    with pytest.raises(DownloadFailed, match=rf"HTTP {status}$"):
-        fetch(shell, provider(answer(status, PNG)), finished(), tmp_path / "a.png")
-
-
 def test_url_that_is_none_fails_as_a_download(shell: str, tmp_path: Path) -> None:
     """It is the provider's word."""
     with pytest.raises(DownloadFailed, match="InvalidURL"):
@@ -364,11 +389,12 @@ def test_compressed_file_is_unpacked(shell: str, tmp_path: Path) -> None:
     assert path.read_bytes() == PNG
 
 
-def test_file_of_unknown_kind_is_not_looked_into(shell: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b"\0sound", b"\x8f\x11"], ids=repr)
+def test_file_of_unknown_form_is_kept(shell: str, content: bytes, tmp_path: Path) -> None:
     """The spec promises a picture only where it says so."""
-    (path,) = fetch(shell, provider(arrives(b"sound")), finished({"audio_url": URL}), tmp_path / "a.mp3")
+    (path,) = fetch(shell, provider(arrives(content)), finished({"audio_url": URL}), tmp_path / "a.mp3")
 
-    assert path.read_bytes() == b"sound"
+    assert path.read_bytes() == content
 
 
 def test_redirect_of_an_output_is_followed_without_the_key(shell: str, tmp_path: Path) -> None:
@@ -415,7 +441,7 @@ def test_place_that_cannot_be_written_is_found_before_paying(place: str, reason:
     """Whatever is wrong with it; nothing is left there."""
     (tmp_path / "file").write_bytes(b"mine")
     (tmp_path / "lost").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(InvalidInput, match="^nothing was sent: .*" + reason):
+    with pytest.raises(InvalidInput, match=f"^nothing was sent: .*{reason}"):
         check_destination(place.format(tmp_path))
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "lost"]
@@ -483,3 +509,111 @@ def test_folder_is_told_from_a_file(
     (path,) = fetch(shell, provider(arrives()), finished(), to, overwrite=True)
 
     assert path == Path(to) / f"{TASK_ID}.png" if is_folder else Path(to)
+
+
+# ---- after a task is paid
+
+
+@pytest.mark.parametrize(
+    ("to", "options", "reply"),
+    [
+        ("a.png", {}, None),
+        ("a.png", {"parallel": 0}, None),
+        ("a.png/", {}, None),
+        ("b.png", {}, answer(410)),
+    ],
+)
+def test_error_of_a_download_says_what_is_paid(
+    shell: str, to: str, options: dict[str, Any], reply: Any, tmp_path: Path
+) -> None:
+    """And how to fetch it; that nothing was sent would be no more than half of the truth."""
+    (tmp_path / "a.png").write_bytes(b"mine")
+    task = finished(meta={"usage": {"consume": 100_000}})
+    with pytest.raises((InvalidInput, DownloadFailed)) as caught:
+        fetch(shell, provider(*filter(None, [reply])), task, f"{tmp_path}/{to}", **options)
+
+    assert str(caught.value).endswith(
+        f". Task '{TASK_ID}' is done and paid for ($0.01): client.download(client.get('{TASK_ID}'), 'out/') fetches "
+        "what it made"
+    )
+    assert caught.value.task_id == TASK_ID
+    assert "nothing was sent" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        (Task(task_data("processing"), Output), f"Task '{TASK_ID}' is not done: client.wait('{TASK_ID}') waits for it"),
+        (Task(task_data("failed"), Output), "(status 'failed')"),
+        ([], "the list is empty"),
+    ],
+)
+def test_task_that_is_not_paid_is_not_called_so(shell: str, what: Any, words: str, tmp_path: Path) -> None:
+    """Nothing is fetched in any case."""
+    with pytest.raises(InvalidInput, match=r"^nothing was fetched: ") as caught:
+        fetch(shell, provider(), what, f"{tmp_path}/")
+
+    assert str(caught.value).endswith(words)
+
+
+def test_legacy_task_is_found_by_its_token(shell: str, tmp_path: Path) -> None:
+    """Its id alone does not say where it is."""
+    task = Task(task_data("completed", output={"image": URL}), tasks.LegacyFaceSwapOutput)
+    with pytest.raises(DownloadFailed, match=re.escape(f"client.download(client.get('{task.token}'), ")):
+        fetch(shell, provider(answer(410)), task, f"{tmp_path}/")
+
+
+# ---- text that is all a task made
+
+LYRICS = {
+    "lyrics_pairs": [{"title": "Rain", "text": "Es regnet\nüber "}, {"title": "Sun", "text": "La"}, {"text": None}]
+}
+TEXTS: list[tuple[Any, dict[str, Any], str]] = [
+    (tasks.UdioLyricsOutput, LYRICS, "Rain\n\nEs regnet\nüber \n\nSun\n\nLa\n"),
+    (tasks.MidjourneyDescribeOutput, {"description": "1. <b> a cat", "progress": "100"}, "1. <b> a cat\n"),
+    (tasks.MidjourneySeedOutput, {"seed": "123"}, "123\n"),
+    (tasks.UdioLyricsOutput, {"lyrics_pairs": [{"text": "half a pair: \ud800"}]}, "half a pair: ?\n"),
+]
+
+
+@pytest.mark.parametrize(("kind", "output", "text"), TEXTS)
+def test_text_of_a_task_is_written(shell: str, kind: Any, output: dict[str, Any], text: str, tmp_path: Path) -> None:
+    """In UTF-8, under any name or that of the task."""
+    task = Task(task_data("completed", output=output), kind)
+
+    assert fetch(shell, provider(), task, f"{tmp_path}/o.txt")[0].read_text("utf-8") == text
+    assert fetch(shell, provider(), task, f"{tmp_path}/") == [tmp_path / f"{TASK_ID}.txt"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "output", "status"),
+    [
+        (tasks.UdioLyricsOutput, LYRICS, "failed"),
+        (tasks.UdioLyricsOutput, {"lyrics_pairs": [{"text": " "}, 7, {}]}, "completed"),
+        (tasks.UdioLyricsOutput, {"error": "none"}, "completed"),
+        (tasks.KlingOutput, {"status": "text"}, "completed"),
+        (Output, {"text": "text"}, "completed"),
+    ],
+)
+def test_other_text_is_no_result(shell: str, kind: Any, output: dict[str, Any], status: str, tmp_path: Path) -> None:
+    """Only documented text of a task that makes nothing else."""
+    with pytest.raises(InvalidInput, match="has no output file"):
+        fetch(shell, provider(), Task(task_data(status, model="new", output=output), kind), f"{tmp_path}/o.txt")
+
+
+def test_every_task_type_that_makes_text_alone_is_known() -> None:
+    """A new one in the spec is to be tried here."""
+    schemas = spec.catalogue()["components"]["schemas"]
+    filled = {entry.output: _filled(schemas[entry.output]) for entry in spec.task_types().values()}
+
+    assert {name for name, output in filled.items() if outputs.text_of(output, name)} == {
+        kind.__name__ for kind, _, _ in TEXTS
+    }
+
+
+def _filled(rule: dict[str, Any]) -> Any:
+    """A value with a text wherever one may be."""
+    rule = spec.resolve(rule)
+    if "properties" in rule:
+        return {name: _filled(part) for name, part in rule["properties"].items()}
+    return [_filled(rule["items"])] if "items" in rule else "text"

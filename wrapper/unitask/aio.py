@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast, overload
 
 import httpx
 
@@ -259,15 +259,14 @@ class AsyncClient(Shell):
         from ._core.transfer import Trouble
         from .files import Sink
 
-        with Sink(batch, target, self._resend) as sink:
-            if await asyncio.to_thread(sink.take_inline):
-                return await asyncio.to_thread(sink.finish)
+        with Sink(batch, target, self._resend, self.http_timeout) as sink:
             while True:
                 try:
-                    async with self._plain.stream(**self._fetch_call(sink)) as response:
-                        sink.begin(self._head(response))
-                        async for chunk in response.aiter_bytes():
-                            await asyncio.to_thread(sink.write, chunk)
+                    if not await asyncio.to_thread(sink.take_inline):
+                        async with self._plain.stream(**self._fetch_call(sink)) as response:
+                            sink.begin(self._head(response))
+                            async for chunk in cast("httpx.AsyncByteStream", response.stream):  # the Sink unpacks it
+                                await asyncio.to_thread(sink.write, chunk, self._clock())
                     return await asyncio.to_thread(sink.finish)
                 except (Trouble, *FETCH_ERRORS) as error:
                     pause = sink.again(error, passes=isinstance(error, BROKEN))
