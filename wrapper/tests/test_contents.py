@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import struct
 import wave
@@ -65,6 +66,7 @@ WHOLE: dict[str, tuple[str, bytes]] = {
     "GLB": ("model", GLB),
     "USDZ": ("model", archive()),
     "ZIP": ("file", archive()),
+    "gzip": ("file", gzip.compress(bytes(range(256)))),
 }
 # Nothing in them says where they end, or says it wrongly as it is known to happen.
 KEPT: dict[str, tuple[str | None, str, bytes]] = {
@@ -114,7 +116,7 @@ TEXTS: dict[str, bytes] = {
 def test_cut_off_file_is_told_from_a_whole_one(kind: str, content: bytes) -> None:
     """Wherever it is cut off, once its form is known."""
     check(content, kind, "", documented=True)
-    for size in range(16, len(content)):
+    for size in {*range(16, len(content), 17), *range(max(16, len(content) - 20), len(content))}:
         if content[:size].rstrip() != content.rstrip():
             with pytest.raises(Trouble, match=r"^it is (a|an) \w+ that is cut off$|^it is no ") as caught:
                 check(content[:size], kind, "", documented=True)

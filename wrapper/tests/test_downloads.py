@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import itertools
 import re
 import socketserver
 import threading
@@ -11,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -368,6 +371,96 @@ def test_connection_that_gets_on_may_break_any_number_of_times(
     assert max(clock.sleeps) <= 0.5
 
 
+class Slow(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A body whose chunks come so many seconds apart."""
+
+    def __init__(self, clock: FakeClock, chunk: bytes, apart: float, chunks: int = 100_000) -> None:
+        self.clock, self.chunk, self.apart, self.chunks = clock, chunk, apart, chunks
+
+    def __iter__(self) -> Iterator[bytes]:
+        for _ in range(self.chunks):
+            self.clock.ticks += self.apart
+            yield self.chunk
+
+    async def __aiter__(self) -> Any:
+        for chunk in self:
+            yield chunk
+
+
+@pytest.mark.parametrize(("http_timeout", "window"), [(60.0, 30.0), (2.0, 2.0)])
+@pytest.mark.parametrize("chunk", [b"\0", b"\0" * 1024], ids=len)
+def test_file_that_drips_is_given_up(
+    shell: str, chunk: bytes, http_timeout: float, window: float, tmp_path: Path
+) -> None:
+    """After four windows, and the pauses between them."""
+    clock, asked = FakeClock(), list[httpx.Request]()
+
+    def host(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(200, stream=Slow(clock, chunk, 0.5))
+
+    with pytest.raises(DownloadFailed, match=f"it comes too slowly: .* bytes in {window:.0f} s"):
+        perform(
+            shell,
+            host,
+            lambda client: client.download(task(), tmp_path / "a.mp4"),
+            clock=clock,
+            http_timeout=http_timeout,
+        )
+
+    assert len(asked) == 4
+    assert clock.ticks < 4 * window + 4
+    assert names_in(tmp_path) == []
+
+
+def test_slow_line_brings_a_large_file(shell: str, tmp_path: Path) -> None:
+    """Of 20 kB a second, for as long as it takes."""
+    clock = FakeClock()
+    reply = httpx.Response(200, stream=Slow(clock, bytes(10_000), 0.5, chunks=2000))
+    (path,) = perform(shell, lambda _: reply, lambda client: client.download(task(), tmp_path / "a.mp4"), clock=clock)
+
+    assert path.stat().st_size == 20_000_000
+
+
+def test_file_of_another_version_is_never_put_together(shell: str, tmp_path: Path) -> None:
+    """Nor from a host that knows ranges, and not If-Range."""
+    host = Host(cuts=[3000], spoil=lambda headers: headers.update(etag='"v2"'))
+
+    assert whole(shell, host, tmp_path) == CONTENT
+    assert [wanted for wanted, _ in host.asked] == [None, "bytes=3000-", None]
+
+
+def test_bomb_is_given_up(shell: str, tmp_path: Path) -> None:
+    """Before it fills the disk."""
+    bomb = gzip.compress(bytes(64 << 20))
+    reply = httpx.Response(200, headers={"content-encoding": "gzip"}, stream=httpx.ByteStream(bomb))
+    with pytest.raises(DownloadFailed, match="compressed bytes unpack to more than 33554432"):
+        fetch(shell, lambda _: reply, task(), tmp_path / "a.mp4")
+
+    assert names_in(tmp_path) == []
+
+
+def test_file_that_the_disk_has_no_room_for_is_not_begun(
+    shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its length is announced."""
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(total=1 << 40, free=len(CONTENT) - 1))
+    with pytest.raises(DownloadFailed, match=r"it has 10240 bytes more, and its disk has 10239 free"):
+        whole(shell, Host(), tmp_path)
+
+    assert names_in(tmp_path) == []
+
+
+def test_file_without_an_end_is_given_up(shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No output has that size."""
+    monkeypatch.setattr(transfer, "LARGEST", 1 << 20)
+    reply = httpx.Response(200, stream=Slow(FakeClock(), bytes(1 << 18), 0))
+    with pytest.raises(DownloadFailed, match="which no output has"):
+        fetch(shell, lambda _: reply, task(), tmp_path / "a.mp4")
+
+    assert names_in(tmp_path) == []
+
+
 @pytest.mark.parametrize("ranges", [True, False], ids=["too-little", "the-same-again"])
 def test_connection_that_gets_nowhere_is_given_up(
     shell: str, ranges: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -380,6 +473,22 @@ def test_connection_that_gets_nowhere_is_given_up(
 
     assert len(host.asked) == 4
     assert names_in(tmp_path) == []
+
+
+def test_file_that_grows_and_is_never_whole_is_given_up(shell: str, tmp_path: Path) -> None:
+    """More of what is of no use is no progress."""
+    sizes = itertools.count(1)
+    head = b"\0\0\0\x10ftypisom\0\0\0\0\xff\xff\xff\xffmdat"
+    asked: list[int] = []
+
+    def host(_: httpx.Request) -> httpx.Response:
+        asked.append(next(sizes))
+        return httpx.Response(200, content=head + bytes(asked[-1] << 21))
+
+    with pytest.raises(DownloadFailed, match="it is a MP4 that is cut off"):
+        fetch(shell, host, task(), tmp_path / "a.mp4")
+
+    assert asked == [1, 2, 3, 4]
 
 
 # ---- side by side
@@ -611,6 +720,15 @@ def test_redirect_leads_to_its_own_target(shell: str, tmp_path: Path) -> None:
         assert from_wire(shell, f"{origin}/a/../b", tmp_path) == b"\0/there;1?x=%2520"
 
     assert targets == ["/a/../b", "/there;1?x=%2520"]
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:99999/a", "http://127.0.0.1:-1/a", "http://a..b/", "http://[v1.x]/"])
+def test_address_that_cannot_be_connected_to_is_a_failed_download(shell: str, url: str, tmp_path: Path) -> None:
+    """What the system and its libraries raise for it is of many kinds."""
+    with pytest.raises(DownloadFailed):
+        from_wire(shell, url, tmp_path)
+
+    assert names_in(tmp_path) == []
 
 
 def test_server_that_hangs_up_is_asked_for_the_rest(shell: str, tmp_path: Path) -> None:

@@ -167,8 +167,13 @@ def test_existing_file_stays_when_the_new_one_fails(shell: str, tmp_path: Path) 
     assert files_in(tmp_path) == ["a.png"]
 
 
-def test_file_that_appears_meanwhile_is_not_replaced(shell: str, tmp_path: Path) -> None:
-    """Somebody else may write there."""
+@pytest.mark.parametrize("links", [True, False])
+def test_file_that_appears_meanwhile_is_not_replaced(
+    shell: str, links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else may write there; some network drives have no links."""
+    if not links:
+        monkeypatch.setattr("os.link", _refuse(errno.EOPNOTSUPP, "no links here"))
 
     def slow(request: httpx.Request) -> httpx.Response:
         (tmp_path / "a.png").write_bytes(b"theirs")
@@ -183,11 +188,7 @@ def test_file_that_appears_meanwhile_is_not_replaced(shell: str, tmp_path: Path)
 
 def test_file_system_without_links_gets_its_file(shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some network drives have none."""
-
-    def unsupported(*_: object) -> None:
-        raise OSError(errno.EOPNOTSUPP, "no links here")
-
-    monkeypatch.setattr("os.link", unsupported)
+    monkeypatch.setattr("os.link", _refuse(errno.EOPNOTSUPP, "no links here"))
     fetch(shell, provider(arrives()), finished(), tmp_path / "a.png")
 
     assert files_in(tmp_path) == ["a.png"]

@@ -63,8 +63,18 @@ BROKEN = (
     ConnectionError,  # these two: of a transport that does not put them into httpx's words
     TimeoutError,
 )
-# All that a host or its URL can cause. ValueError: urllib or ssl cannot read the URL; LookupError: an unknown charset.
-FETCH_ERRORS = (httpx.RequestError, httpx.InvalidURL, httpx.StreamError, ValueError, LookupError, OSError)
+# All that a host or its URL can cause. ValueError: urllib or ssl cannot read the URL; LookupError: an unknown charset;
+# OverflowError: a port above 65535, which anyio wraps into a group.
+FETCH_ERRORS = (
+    httpx.RequestError,
+    httpx.InvalidURL,
+    httpx.StreamError,
+    ValueError,
+    LookupError,
+    OSError,
+    OverflowError,
+    ExceptionGroup,
+)
 log: logging.Logger = logging.getLogger("unitask")
 
 

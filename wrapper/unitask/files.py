@@ -433,7 +433,7 @@ class Sink:
     def _check_room(self, size: int) -> None:
         free = _free(self.target.path.parent)
         if free is not None and size > free:
-            raise self.failed(f"it has {size / 1e6:.1f} MB more, and its disk has {free / 1e6:.1f} MB free")
+            raise self.failed(f"it has {size} bytes more, and its disk has {free} free")
 
     def again(self, error: Exception, *, passes: bool) -> float:
         """Seconds until the next attempt, which goes on with what is there as far as it is of use.

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from .transfer import Trouble
+from .transfer import Trouble, Unpacking
 
 HEAD = 4096  # bytes by which a text is told from anything else
+_PIECE = 1 << 16  # bytes of a compressed file that are looked at together
 _NAMES = {"image": "picture", "video": "video", "audio": "sound", "model": "3D model"}
 _PAGE_ENDINGS = (".html", ".htm", ".xml")
 # How a page begins, and what S3 and its like write: <Error><Code>.
@@ -177,6 +178,18 @@ def _zip(content: Content) -> bool:
     return place >= 0 and len(content) >= place + 22 + _number(content, place + 20, 2, "<")
 
 
+def _gzip(content: Content) -> bool:
+    unpacking = Unpacking("gzip")
+    try:
+        for place in range(0, len(content), _PIECE):
+            for _ in unpacking.feed(content[place : place + _PIECE]):
+                pass
+        unpacking.check_whole()
+    except Trouble as trouble:
+        return not trouble.passes  # what is broken or far too large is none of our business here
+    return True
+
+
 def _ogg(content: Content) -> bool:
     """The last page has its length in a table at its front (RFC 3533, 6)."""
     page = max(0, content.rfind(b"OggS"))
@@ -227,4 +240,5 @@ _FORMATS = (
     _Form(rb"OggS", "Ogg", _ogg),
     _Form(rb"glTF", "GLB", _glb),
     _Form(rb"PK\x03\x04", "ZIP", _zip),
+    _Form(rb"\x1f\x8b\x08", "gzip", _gzip),
 )

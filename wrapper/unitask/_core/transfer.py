@@ -231,7 +231,7 @@ class Attempts:
 
     Attributes:
         resend: How often, and how far apart.
-        failures: Attempts in a row that brought less than `PROGRESS` bytes.
+        failures: Attempts in a row that brought less than `PROGRESS` bytes, or what was of no use.
         furthest: The most bytes that were there when a failure was counted.
     """
 
@@ -246,7 +246,7 @@ class Attempts:
             trouble: What ended this one.
             size: Bytes of the file that were there then.
         """
-        if size >= self.furthest + PROGRESS:
+        if size >= self.furthest + PROGRESS and not trouble.spoils:
             self.failures, self.furthest = 0, size
         self.failures += 1
         if not trouble.passes or self.failures >= self.resend.attempts:
