@@ -87,6 +87,8 @@ KEPT: dict[str, tuple[str | None, str, bytes]] = {
     "glTF": ("model", ".gltf", b'{"asset": {"version": "2.0"}}'),
     "large glTF": ("model", ".gltf", b'{"accessors": [' + b"0, " * 2000 + b'0], "asset": {}}'),
     "COLLADA": ("model", ".dae", b'<?xml version="1.0"?><COLLADA version="1.4.1"></COLLADA>'),
+    "HLS": ("video", ".m3u8", b"#EXTM3U\n#EXT-X-VERSION:3\n"),
+    "Radiance HDR": ("image", ".hdr", b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n"),
     "subtitles": ("file", ".srt", b"1\n00:00:01,000 --> 00:00:02,000\nHello\n"),
     "JSON": (None, ".json", b'{"faces": []}'),
     "JSON of unknown kind": (None, "", b"[1, 2]"),

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
-from unitask import DownloadFailed, InvalidInput, Output, Task, files, tasks
+from unitask import DownloadFailed, InvalidInput, Output, OutputFile, Task, files, tasks
 from unitask._core import outputs, spec
 from unitask._core.messages import Answer
 from unitask.files import check_destination
@@ -618,3 +618,26 @@ def _filled(rule: dict[str, Any]) -> Any:
     if "properties" in rule:
         return {name: _filled(part) for name, part in rule["properties"].items()}
     return [_filled(rule["items"])] if "items" in rule else "text"
+
+
+def test_file_system_that_cannot_map_files_gets_its_file(
+    shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what came is checked there as well; one that does not tell its size is not called full."""
+    monkeypatch.setattr("mmap.mmap", _refuse(errno.ENODEV, "No such device"))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(total=0, free=0))
+    check_destination(f"{tmp_path}/")
+    fetch(shell, provider(arrives(content_length=str(len(PNG)))), finished(), tmp_path / "a.png")
+    with pytest.raises(DownloadFailed, match="it is no picture"):
+        fetch(shell, provider(arrives(b"%PDF-1.7")), finished(), tmp_path / "b.png")
+
+    assert files_in(tmp_path) == ["a.png"]
+
+
+def test_files_of_several_tasks_name_each_of_them(shell: str, tmp_path: Path) -> None:
+    """Each is paid for."""
+    given = [OutputFile(URL, task_id="a"), OutputFile(URL, task_id="b", number=2)]
+    with pytest.raises(InvalidInput, match=r"The tasks 'a', 'b' are done and paid for: client\.get finds each"):
+        fetch(shell, provider(), given, tmp_path / "a.png")  # type: ignore[arg-type]
+    with pytest.raises(DownloadFailed, match=r"^1 of 2 files are missing: .* HTTP 410; .* Task 'b' is done and paid"):
+        fetch(shell, provider(arrives(), answer(410)), given, f"{tmp_path}/", parallel=1)  # type: ignore[arg-type]

@@ -89,7 +89,7 @@ def _fits(text: str, root: str, kind: str | None, ending: str) -> bool:
         case "image":
             return root == "svg" or text.startswith("#?R")
         case "video" | "audio":
-            return False
+            return text.startswith("#EXTM3U") or root == "mpd"  # lists of parts, as players take them
         case "model" if root:
             return root in ("collada", "x3d", "amf")
         case "model" if text.lstrip().startswith("{"):  # glTF has an asset, which may stand far behind
