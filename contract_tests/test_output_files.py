@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 from unitask import Output, OutputFile, Task, tasks
-from unitask._core import protocols
+from unitask._core import contents, outputs, protocols
+from unitask._core.transfer import Trouble
+from unitask_sandbox.engines.simulated import film, mesh, pictures, sound
+from unitask_sandbox.engines.simulated.pictures import Scene
 
 from .support import examples
 
@@ -159,6 +162,26 @@ def test_files_of_an_example_are_these(name: str) -> None:
 def test_table_names_examples() -> None:
     """Each of its rows is tried."""
     assert EXPECTED.keys() <= answers().keys()
+
+
+SCENE = Scene(7, "a model", "A cat", "SIMULATED by a test")
+MADE = {
+    ".png": lambda: pictures.picture(SCENE, (64, 48), "png"),
+    ".jpg": lambda: pictures.picture(SCENE, (64, 48), "jpg"),
+    ".webp": lambda: pictures.picture(SCENE, (64, 48), "webp"),
+    ".mp4": lambda: film.film(SCENE, (64, 48), 1.0),
+    ".wav": lambda: sound.wav(7, 0.5, "SIMULATED by a test"),
+    ".glb": lambda: mesh.plaque(SCENE),
+}
+
+
+@pytest.mark.parametrize("ending", MADE)
+def test_file_of_the_local_provider_is_whole(ending: str) -> None:
+    """By its content, as a download looks at it; half of it is not."""
+    content, kind = MADE[ending](), outputs.kind_of_ending(ending)
+    contents.check(content, kind, ending, documented=True)
+    with pytest.raises(Trouble, match="that is cut off"):
+        contents.check(content[: len(content) // 2], kind, ending, documented=True)
 
 
 def _without_task(found: OutputFile) -> OutputFile:

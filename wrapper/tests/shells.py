@@ -56,6 +56,9 @@ class Provider:
         if isinstance(reply, Exception):
             raise reply
         if isinstance(reply, Answer):
+            if "content-encoding" in reply.headers:  # as it comes from a socket: httpx has not unpacked it yet
+                stream = httpx.ByteStream(reply.body)
+                return httpx.Response(reply.status, headers=dict(reply.headers), stream=stream)
             return httpx.Response(reply.status, headers=dict(reply.headers), content=reply.body)
         return reply
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import itertools
 import re
 import socketserver
 import threading
@@ -11,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -59,11 +62,11 @@ def names_in(folder: Path) -> list[str]:
 
 
 def hosts(**answers: Answer) -> Callable[[httpx.Request], httpx.Response]:
-    """Answers by the stem of the URL; every other file is there, and holds its own name."""
+    """Answers by the stem of the URL; every other file is there, and holds its own name behind a byte of no text."""
 
     def host(request: httpx.Request) -> httpx.Response:
         name = Path(request.url.path).stem
-        reply = answers.get(name, answer(200, name.encode()))
+        reply = answers.get(name, answer(200, b"\0" + name.encode()))
         return httpx.Response(reply.status, headers=dict(reply.headers), content=reply.body)
 
     return host
@@ -77,8 +80,8 @@ def test_results_are_fetched_and_no_covers(shell: str, tmp_path: Path) -> None:
     paths = fetch(shell, hosts(), task(KLING), f"{tmp_path}/")
 
     assert [(path.name, path.read_bytes()) for path in paths] == [
-        (f"{TASK_ID}-1.mp4", b"1"),
-        (f"{TASK_ID}-2.mp4", b"2"),
+        (f"{TASK_ID}-1.mp4", b"\x001"),
+        (f"{TASK_ID}-2.mp4", b"\x002"),
     ]
     assert names_in(tmp_path) == [f"{TASK_ID}-1.mp4", f"{TASK_ID}-2.mp4"]
 
@@ -167,7 +170,7 @@ def test_file_without_an_ending_gets_that_of_its_type(shell: str, media_type: st
     what = OutputFile("https://out.test/a?sig=1", task_id="t")
 
     assert fetch(shell, host, what, f"{tmp_path}/") == [tmp_path / f"t-1{ending}"]
-    assert fetch(shell, host, what, tmp_path / "b") == [tmp_path / "b"]
+    assert fetch(shell, host, what, f"{tmp_path}/b") == [tmp_path / "b"]
 
 
 def test_name_that_turns_out_to_be_taken_is_refused(shell: str, tmp_path: Path) -> None:
@@ -299,7 +302,7 @@ def test_compressed_file_is_begun_again(shell: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("ranges", [True, False], ids=["changed", "no-ranges"])
 def test_whole_file_in_answer_starts_again(shell: str, ranges: bool, tmp_path: Path) -> None:
     """The file has changed meanwhile, and is shorter; or the host knows no ranges."""
-    other = b"other" if ranges else CONTENT
+    other = b"\0other" if ranges else CONTENT
     host = Host(cuts=[3000], versions=[CONTENT, other], ranges=ranges)
 
     assert whole(shell, host, tmp_path) == other
@@ -368,6 +371,96 @@ def test_connection_that_gets_on_may_break_any_number_of_times(
     assert max(clock.sleeps) <= 0.5
 
 
+class Slow(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A body whose chunks come so many seconds apart."""
+
+    def __init__(self, clock: FakeClock, chunk: bytes, apart: float, chunks: int = 100_000) -> None:
+        self.clock, self.chunk, self.apart, self.chunks = clock, chunk, apart, chunks
+
+    def __iter__(self) -> Iterator[bytes]:
+        for _ in range(self.chunks):
+            self.clock.ticks += self.apart
+            yield self.chunk
+
+    async def __aiter__(self) -> Any:
+        for chunk in self:
+            yield chunk
+
+
+@pytest.mark.parametrize(("http_timeout", "window"), [(60.0, 30.0), (2.0, 2.0)])
+@pytest.mark.parametrize("chunk", [b"\0", b"\0" * 1024], ids=len)
+def test_file_that_drips_is_given_up(
+    shell: str, chunk: bytes, http_timeout: float, window: float, tmp_path: Path
+) -> None:
+    """After four windows, and the pauses between them."""
+    clock, asked = FakeClock(), list[httpx.Request]()
+
+    def host(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(200, stream=Slow(clock, chunk, 0.5))
+
+    with pytest.raises(DownloadFailed, match=f"it comes too slowly: .* bytes in {window:.0f} s"):
+        perform(
+            shell,
+            host,
+            lambda client: client.download(task(), tmp_path / "a.mp4"),
+            clock=clock,
+            http_timeout=http_timeout,
+        )
+
+    assert len(asked) == 4
+    assert clock.ticks < 4 * window + 4
+    assert names_in(tmp_path) == []
+
+
+def test_slow_line_brings_a_large_file(shell: str, tmp_path: Path) -> None:
+    """Of 20 kB a second, for as long as it takes."""
+    clock = FakeClock()
+    reply = httpx.Response(200, stream=Slow(clock, bytes(10_000), 0.5, chunks=2000))
+    (path,) = perform(shell, lambda _: reply, lambda client: client.download(task(), tmp_path / "a.mp4"), clock=clock)
+
+    assert path.stat().st_size == 20_000_000
+
+
+def test_file_of_another_version_is_never_put_together(shell: str, tmp_path: Path) -> None:
+    """Nor from a host that knows ranges, and not If-Range."""
+    host = Host(cuts=[3000], spoil=lambda headers: headers.update(etag='"v2"'))
+
+    assert whole(shell, host, tmp_path) == CONTENT
+    assert [wanted for wanted, _ in host.asked] == [None, "bytes=3000-", None]
+
+
+def test_bomb_is_given_up(shell: str, tmp_path: Path) -> None:
+    """Before it fills the disk."""
+    bomb = gzip.compress(bytes(64 << 20))
+    reply = httpx.Response(200, headers={"content-encoding": "gzip"}, stream=httpx.ByteStream(bomb))
+    with pytest.raises(DownloadFailed, match="compressed bytes unpack to more than 33554432"):
+        fetch(shell, lambda _: reply, task(), tmp_path / "a.mp4")
+
+    assert names_in(tmp_path) == []
+
+
+def test_file_that_the_disk_has_no_room_for_is_not_begun(
+    shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its length is announced."""
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(total=1 << 40, free=len(CONTENT) - 1))
+    with pytest.raises(DownloadFailed, match=r"it has 10240 bytes more, and its disk has 10239 free"):
+        whole(shell, Host(), tmp_path)
+
+    assert names_in(tmp_path) == []
+
+
+def test_file_without_an_end_is_given_up(shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No output has that size."""
+    monkeypatch.setattr(transfer, "LARGEST", 1 << 20)
+    reply = httpx.Response(200, stream=Slow(FakeClock(), bytes(1 << 18), 0))
+    with pytest.raises(DownloadFailed, match="which no output has"):
+        fetch(shell, lambda _: reply, task(), tmp_path / "a.mp4")
+
+    assert names_in(tmp_path) == []
+
+
 @pytest.mark.parametrize("ranges", [True, False], ids=["too-little", "the-same-again"])
 def test_connection_that_gets_nowhere_is_given_up(
     shell: str, ranges: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -380,6 +473,22 @@ def test_connection_that_gets_nowhere_is_given_up(
 
     assert len(host.asked) == 4
     assert names_in(tmp_path) == []
+
+
+def test_file_that_grows_and_is_never_whole_is_given_up(shell: str, tmp_path: Path) -> None:
+    """More of what is of no use is no progress."""
+    sizes = itertools.count(1)
+    head = b"\0\0\0\x10ftypisom\0\0\0\0\xff\xff\xff\xffmdat"
+    asked: list[int] = []
+
+    def host(_: httpx.Request) -> httpx.Response:
+        asked.append(next(sizes))
+        return httpx.Response(200, content=head + bytes(asked[-1] << 21))
+
+    with pytest.raises(DownloadFailed, match="it is a MP4 that is cut off"):
+        fetch(shell, host, task(), tmp_path / "a.mp4")
+
+    assert asked == [1, 2, 3, 4]
 
 
 # ---- side by side
@@ -458,7 +567,7 @@ def test_bug_among_several_files_comes_through(shell: str, tmp_path: Path) -> No
     def host(request: httpx.Request) -> httpx.Response:
         if request.url.path == "/2.mp4":
             raise ZeroDivisionError
-        return httpx.Response(200, content=b"x")
+        return httpx.Response(200, content=b"\0x")
 
     with pytest.raises(ZeroDivisionError):
         fetch(shell, host, task(KLING), f"{tmp_path}/")
@@ -483,7 +592,7 @@ def test_interrupted_downloads_leave_whole_files(tmp_path: Path) -> None:
         if name == "endless":
             return httpx.Response(200, stream=Endless())
         if name == "whole":
-            return httpx.Response(200, content=b"x")
+            return httpx.Response(200, content=b"\0x")
         done.set()
         assert stopped.wait(30)
         raise KeyboardInterrupt
@@ -505,7 +614,9 @@ def test_cancelled_downloads_leave_whole_files(tmp_path: Path) -> None:
             await asyncio.Event().wait()
 
     def host(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, content=b"x") if request.url.path == "/1.mp4" else httpx.Response(200, stream=Slow())
+        return (
+            httpx.Response(200, content=b"\0x") if request.url.path == "/1.mp4" else httpx.Response(200, stream=Slow())
+        )
 
     async def main() -> int:
         async with AsyncClient(KEY, BASE_URL, transport=httpx.MockTransport(host)) as client:
@@ -562,8 +673,8 @@ def from_wire(shell: str, url: str, folder: Path) -> bytes:
 
 
 def ok(target: str) -> bytes:
-    """An answer that holds the target."""
-    return f"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {len(target)}\r\n\r\n{target}".encode()
+    """An answer that holds the target, behind a byte of no text."""
+    return f"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {len(target) + 1}\r\n\r\n\0{target}".encode()
 
 
 @pytest.mark.parametrize(
@@ -606,9 +717,18 @@ def test_redirect_leads_to_its_own_target(shell: str, tmp_path: Path) -> None:
         )
 
     with wire(answers) as (origin, targets):
-        assert from_wire(shell, f"{origin}/a/../b", tmp_path) == b"/there;1?x=%2520"
+        assert from_wire(shell, f"{origin}/a/../b", tmp_path) == b"\0/there;1?x=%2520"
 
     assert targets == ["/a/../b", "/there;1?x=%2520"]
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:99999/a", "http://127.0.0.1:-1/a", "http://a..b/", "http://[v1.x]/"])
+def test_address_that_cannot_be_connected_to_is_a_failed_download(shell: str, url: str, tmp_path: Path) -> None:
+    """What the system and its libraries raise for it is of many kinds."""
+    with pytest.raises(DownloadFailed):
+        from_wire(shell, url, tmp_path)
+
+    assert names_in(tmp_path) == []
 
 
 def test_server_that_hangs_up_is_asked_for_the_rest(shell: str, tmp_path: Path) -> None:

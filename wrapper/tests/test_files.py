@@ -5,14 +5,19 @@ from __future__ import annotations
 import errno
 import gzip
 import io
+import re
+import ssl
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
-from unitask import DownloadFailed, InvalidInput, Output, Task
+from unitask import DownloadFailed, InvalidInput, Output, OutputFile, Task, files, tasks
+from unitask._core import outputs, spec
 from unitask._core.messages import Answer
+from unitask.files import check_destination
 
 from .pictures import encoded
 from .script import TASK_ID, answer, task_data
@@ -109,7 +114,7 @@ def test_several_files_are_numbered(shell: str, tmp_path: Path) -> None:
         "songs": [{"audio": "https://out.test/a.mp3", "title": "see https://me.test"}, {"deep": ["HTTPS://", 7, None]}],
         "cover": "http://out.test/c.JPG",
     }
-    script = provider(arrives(), arrives(b"sound"), arrives(b"cover"))
+    script = provider(arrives(), arrives(b"\0sound"), arrives(encoded(form="JPEG")))
     paths = fetch(shell, script, finished(output), f"{tmp_path}/", parallel=1)
 
     assert [path.name for path in paths] == [f"{TASK_ID}-1.png", f"{TASK_ID}-2.mp3", f"{TASK_ID}-3.jpg"]
@@ -156,14 +161,19 @@ def test_existing_file_stays_when_the_new_one_fails(shell: str, tmp_path: Path) 
     """Half a file is worse than an old one."""
     (tmp_path / "a.png").write_bytes(b"mine")
     with pytest.raises(DownloadFailed):
-        fetch(shell, provider(arrives(PNG[:50])), finished(), tmp_path / "a.png", overwrite=True)
+        fetch(shell, provider(*[arrives(PNG[:50])] * 4), finished(), tmp_path / "a.png", overwrite=True)
 
     assert (tmp_path / "a.png").read_bytes() == b"mine"
     assert files_in(tmp_path) == ["a.png"]
 
 
-def test_file_that_appears_meanwhile_is_not_replaced(shell: str, tmp_path: Path) -> None:
-    """Somebody else may write there."""
+@pytest.mark.parametrize("links", [True, False])
+def test_file_that_appears_meanwhile_is_not_replaced(
+    shell: str, links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else may write there; some network drives have no links."""
+    if not links:
+        monkeypatch.setattr("os.link", _refuse(errno.EOPNOTSUPP, "no links here"))
 
     def slow(request: httpx.Request) -> httpx.Response:
         (tmp_path / "a.png").write_bytes(b"theirs")
@@ -178,11 +188,7 @@ def test_file_that_appears_meanwhile_is_not_replaced(shell: str, tmp_path: Path)
 
 def test_file_system_without_links_gets_its_file(shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some network drives have none."""
-
-    def unsupported(*_: object) -> None:
-        raise OSError(errno.EOPNOTSUPP, "no links here")
-
-    monkeypatch.setattr("os.link", unsupported)
+    monkeypatch.setattr("os.link", _refuse(errno.EOPNOTSUPP, "no links here"))
     fetch(shell, provider(arrives()), finished(), tmp_path / "a.png")
 
     assert files_in(tmp_path) == ["a.png"]
@@ -204,7 +210,7 @@ def test_file_in_place_of_the_folder_is_refused(shell: str, place: str, tmp_path
         fetch(shell, provider(), finished(), f"{tmp_path}/{place}")
 
 
-@pytest.mark.parametrize("place", ["x" * 300, "x" * 300 + "/", "x" * 300 + "/a.png", "x" * 250 + ".png", "a\0b.png"])
+@pytest.mark.parametrize("place", ["x" * 300, "x" * 300 + "/", "x" * 300 + "/a.png", "x" * 252 + ".png", "a\0b.png"])
 def test_name_that_the_file_system_does_not_take_is_refused(shell: str, place: str, tmp_path: Path) -> None:
     """Before anything is fetched."""
     with pytest.raises(InvalidInput, match=r"cannot be written: (File name too long|embedded null byte)"):
@@ -221,7 +227,9 @@ def test_full_disk_leaves_nothing(shell: str, tmp_path: Path, monkeypatch: pytes
     """The file that was begun is removed."""
 
     class Full(io.BytesIO):
-        def write(self, _: Any, /) -> int:
+        def write(self, content: Any, /) -> int:
+            if content == bytes(4096):  # there is room when it is tried out
+                return 4096
             raise OSError(errno.ENOSPC, "No space left on device")
 
     opened = Path.open
@@ -256,21 +264,42 @@ class Broken(httpx.SyncByteStream, httpx.AsyncByteStream):
 
 
 LASTING: dict[str, tuple[Any, str]] = {
-    "404": (answer(404, PNG), "HTTP 404; outputs are kept for a few days only"),
-    "403": (answer(403), "HTTP 403; outputs are kept for a few days only"),
+    "401": (answer(401), "HTTP 401. Task"),
     "410": (answer(410), "HTTP 410; outputs are kept for a few days only"),
-    "202": (answer(202, PNG), "HTTP 202"),
     "206 that was not asked for": (answer(206, PNG, content_range=f"bytes 0-{len(PNG) - 1}/{len(PNG)}"), "HTTP 206"),
     "304": (answer(304), "HTTP 304"),
+    "too long": (arrives(content_length=str(len(PNG) - 1)), f"{len(PNG)} bytes came, {len(PNG) - 1} were announced"),
+    "no picture": (arrives(b"%PDF-1.7"), "it is no picture: it starts with b'%PDF-1.7'"),
+    "noise": (arrives(b"\x8f\x11noise"), "it is no picture: it starts with b'\\x8f\\x11noise'"),
+    "broken compression": (arrives(b"not gzip", content_encoding="gzip"), "its compression is broken"),
+    "unknown compression": (arrives(content_encoding="br"), "came in 'br', which cannot be unpacked"),
+    "two compressions": (arrives(content_encoding="gzip, gzip"), "came in 'gzip, gzip', which cannot be unpacked"),
+    "endless redirects": (httpx.TooManyRedirects("20"), "TooManyRedirects: 20"),
+    "unknown charset": (LookupError("unknown encoding: x"), "LookupError: unknown encoding: x"),
+    "broken TLS": (ssl.SSLError(1, "bad record"), "SSLError: "),
+}
+LATE: dict[str, tuple[Any, str]] = {
+    "404": (answer(404, PNG), "HTTP 404; outputs are kept for a few days only"),
+    "403": (answer(403), "HTTP 403; outputs are kept for a few days only"),
+    "202": (answer(202, PNG), "HTTP 202. Task"),
+    "204": (answer(204), "HTTP 204. Task"),
+    "423": (answer(423), "HTTP 423. Task"),
+    "425": (answer(425), "HTTP 425. Task"),
     "HTML": (arrives(b"<html>", content_type="text/html; charset=utf-8"), "a page of type text/html came instead"),
     "HTML in capitals": (arrives(PNG, content_type="Text/HTML"), "a page of type text/html came instead"),
     "JSON": (arrives(b"{}", content_type="application/json"), "a page of type application/json came instead"),
-    "too long": (arrives(content_length=str(len(PNG) - 1)), f"{len(PNG)} bytes came, {len(PNG) - 1} were announced"),
+    "XML": (
+        arrives(b"<?xml version='1.0'?>\n<Error><Code>NoSuchKey</Code></Error>"),
+        "it is no picture: it starts with",
+    ),
+    "HTML as a file": (arrives(b"\n<!DOCTYPE html><p>", content_type="application/octet-stream"), "it is no picture"),
+    "JSON as a picture": (arrives(b'{"error": "not ready"}', content_type="image/png"), "it is no picture"),
+    "text": (arrives(b"Not Found", content_type="text/plain"), "it is no picture: it starts with b'Not Found'"),
+    "text in UTF-16": (arrives("Not Found".encode("utf-16")), "it is no picture"),
+    "text in Latin-1": (arrives("Nicht verf\xfcgbar".encode("latin-1")), "it is no picture"),
     "empty": (arrives(b""), "0 bytes came, some were announced"),
-    "no picture": (arrives(b"%PDF-1.7"), "it is no picture: it starts with b'%PDF-1.7'"),
+    "empty as announced": (arrives(b"", content_length="0"), "0 bytes came, some were announced"),
     "cut off": (arrives(PNG[:50]), "it is a PNG that is cut off"),
-    "broken compression": (arrives(b"not gzip", content_encoding="gzip"), "DecodingError"),
-    "endless redirects": (httpx.TooManyRedirects("20"), "TooManyRedirects: 20"),
 }
 PASSING: dict[str, tuple[Any, str]] = {
     "408": (answer(408), "HTTP 408"),
@@ -282,6 +311,8 @@ PASSING: dict[str, tuple[Any, str]] = {
     "nothing of it": (arrives(b"", content_length="9"), "0 bytes came, 9 were announced"),
     "broken off": (Broken, "ReadError: connection reset"),
     "no connection": (httpx.ConnectError("refused"), "ConnectError: refused"),
+    "compression cut off": (arrives(gzip.compress(PNG)[:-9], content_encoding="gzip"), "its compression is cut off"),
+    "system error": (ConnectionResetError(104, "reset by peer"), "ConnectionResetError: [Errno 104] reset by peer"),
     "timeout": (httpx.ReadTimeout("slow"), "ReadTimeout: slow"),
     "cut by the server": (httpx.RemoteProtocolError("peer closed"), "RemoteProtocolError: peer closed"),
 }
@@ -306,20 +337,26 @@ def test_file_that_cannot_come_whole_is_asked_for_once(shell: str, reply: Any, r
     assert files_in(tmp_path) == []
 
 
-@pytest.mark.parametrize(("reply", "reason"), PASSING.values(), ids=PASSING.keys())
-def test_file_that_may_yet_come_is_asked_for_four_times(shell: str, reply: Any, reason: str, tmp_path: Path) -> None:
-    """With pauses that grow; then it is given up, and no part of it stays."""
+@pytest.mark.parametrize(
+    ("reply", "reason", "first"),
+    [(*case, 0.5) for case in PASSING.values()] + [(*case, 2.0) for case in LATE.values()],
+    ids=[*PASSING, *LATE],
+)
+def test_file_that_may_yet_come_is_asked_for_four_times(
+    shell: str, reply: Any, reason: str, first: float, tmp_path: Path
+) -> None:
+    """With pauses that grow, longer ones where it may not be there yet; then it is given up, and no part stays."""
     script, clock = replies(reply, 4), FakeClock()
     with pytest.raises(DownloadFailed) as caught:
         perform(shell, script, lambda client: client.download(finished(), tmp_path / "a.png"), clock=clock)
 
     assert reason in str(caught.value)
     assert script.script == []
-    assert [0.25 * 2**n <= pause <= 0.5 * 2**n for n, pause in enumerate(clock.sleeps)] == [True] * 3
+    assert [first / 2 * 2**n <= pause <= first * 2**n for n, pause in enumerate(clock.sleeps)] == [True] * 3
     assert files_in(tmp_path) == []
 
 
-@pytest.mark.parametrize(("reply", "reason"), PASSING.values(), ids=PASSING.keys())
+@pytest.mark.parametrize(("reply", "reason"), [*PASSING.values(), *LATE.values()], ids=[*PASSING.keys(), *LATE.keys()])
 def test_file_that_comes_at_last_is_whole(shell: str, reply: Any, reason: str, tmp_path: Path) -> None:
     """Whatever went wrong before."""
     script = replies(reply, 3)
@@ -339,13 +376,6 @@ def test_host_that_asks_for_time_is_given_it(shell: str, asked: str, waited: flo
     assert clock.sleeps == [waited]
 
 
-@pytest.mark.parametrize("status", [401, 202])
-def test_other_refusals_say_nothing_of_age(shell: str, status: int, tmp_path: Path) -> None:
-    """Only what is gone may have been too old."""
-    with pytest.raises(DownloadFailed, match=rf"HTTP {status}$"):
-        fetch(shell, provider(answer(status, PNG)), finished(), tmp_path / "a.png")
-
-
 def test_url_that_is_none_fails_as_a_download(shell: str, tmp_path: Path) -> None:
     """It is the provider's word."""
     with pytest.raises(DownloadFailed, match="InvalidURL"):
@@ -360,11 +390,12 @@ def test_compressed_file_is_unpacked(shell: str, tmp_path: Path) -> None:
     assert path.read_bytes() == PNG
 
 
-def test_file_of_unknown_kind_is_not_looked_into(shell: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b"\0sound", b"\x8f\x11"], ids=repr)
+def test_file_of_unknown_form_is_kept(shell: str, content: bytes, tmp_path: Path) -> None:
     """The spec promises a picture only where it says so."""
-    (path,) = fetch(shell, provider(arrives(b"sound")), finished({"audio_url": URL}), tmp_path / "a.mp3")
+    (path,) = fetch(shell, provider(arrives(content)), finished({"audio_url": URL}), tmp_path / "a.mp3")
 
-    assert path.read_bytes() == b"sound"
+    assert path.read_bytes() == content
 
 
 def test_redirect_of_an_output_is_followed_without_the_key(shell: str, tmp_path: Path) -> None:
@@ -387,3 +418,226 @@ def test_interrupted_download_leaves_nothing(shell: str, tmp_path: Path) -> None
         perform(shell, interrupted, lambda client: client.download(finished(), tmp_path / "a.png"))
 
     assert files_in(tmp_path) == []
+
+
+# ---- before a task is paid
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        ("/proc/new/", r"/proc/new' cannot be written"),
+        ("/proc/a.mp4", r"/proc/a\.mp4' cannot be written"),
+        ("{0}/file/a.mp4", r"file' is a file, not a folder"),
+        ("{0}/new/" + "x" * 300 + ".mp4", "cannot be written: File name too long"),
+        ("{0}/new/" + "x" * 300 + "/", "cannot be written: File name too long"),
+        ("{0}/a\0b.mp4", "cannot be written: embedded null"),
+        ("{0}/\ud800.mp4", "cannot be written"),
+        ("{0}/file", "exists: name another file"),
+        ("{0}/lost", "exists: name another file"),
+        ("/dev/null", "exists: name another file"),
+    ],
+)
+def test_place_that_cannot_be_written_is_found_before_paying(place: str, reason: str, tmp_path: Path) -> None:
+    """Whatever is wrong with it; nothing is left there."""
+    (tmp_path / "file").write_bytes(b"mine")
+    (tmp_path / "lost").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(InvalidInput, match=f"^nothing was sent: .*{reason}"):
+        check_destination(place.format(tmp_path))
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "lost"]
+
+
+def test_device_is_not_replaced() -> None:
+    """It is no file that was made before."""
+    with pytest.raises(InvalidInput, match="'/dev/null' is no regular file"):
+        check_destination("/dev/null", overwrite=True)
+
+
+def test_full_or_read_only_disk_is_found_before_paying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By trying; and a disk with little left on it is not filled up."""
+    check_destination(tmp_path / "new" / "a.mp4")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", _refuse(errno.EROFS, "Read-only file system"))
+        with pytest.raises(InvalidInput, match="cannot be written: Read-only file system"):
+            check_destination(f"{tmp_path}/new/")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(total=1 << 40, free=files.LEAST_FREE - 1))
+    with pytest.raises(InvalidInput, match=r"has 33\.6 MB free, and an output may need more than 34 MB"):
+        check_destination(f"{tmp_path}/new/")
+
+    assert files_in(tmp_path) == []
+
+
+def _refuse(number: int, words: str) -> Any:
+    def refuse(*_: object, **__: object) -> Any:
+        raise OSError(number, words)
+
+    return refuse
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "é" * 120 + ".mp4"])
+def test_name_as_long_as_the_file_system_takes_is_written(shell: str, name: str, tmp_path: Path) -> None:
+    """The name of the file that is not whole yet is no longer than that."""
+    check_destination(f"{tmp_path}/{name}")
+    fetch(shell, provider(arrives()), finished(), f"{tmp_path}/{name}")
+
+    assert files_in(tmp_path) == [name]
+
+
+@pytest.mark.parametrize(
+    ("to", "is_folder"),
+    [
+        ("new/", True),
+        ("new", False),
+        (PurePosixPath("new/"), True),
+        (PurePosixPath("v2.0/"), True),
+        (PurePosixPath("new.png"), False),
+        ("v1.0", True),
+        (PurePosixPath("v1.0"), True),
+        ("a.png", False),
+        (PurePosixPath("taken"), False),
+        ("taken", False),
+    ],
+    ids=repr,
+)
+def test_folder_is_told_from_a_file(
+    to: Any, is_folder: bool, shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pathlib drops the slash of `Path("new/")`, so a path object without an ending is a folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "v1.0").mkdir()
+    (tmp_path / "taken").write_bytes(b"mine")
+    (path,) = fetch(shell, provider(arrives()), finished(), to, overwrite=True)
+
+    assert path == Path(to) / f"{TASK_ID}.png" if is_folder else Path(to)
+
+
+# ---- after a task is paid
+
+
+@pytest.mark.parametrize(
+    ("to", "options", "reply"),
+    [
+        ("a.png", {}, None),
+        ("a.png", {"parallel": 0}, None),
+        ("a.png/", {}, None),
+        ("b.png", {}, answer(410)),
+    ],
+)
+def test_error_of_a_download_says_what_is_paid(
+    shell: str, to: str, options: dict[str, Any], reply: Any, tmp_path: Path
+) -> None:
+    """And how to fetch it; that nothing was sent would be no more than half of the truth."""
+    (tmp_path / "a.png").write_bytes(b"mine")
+    task = finished(meta={"usage": {"consume": 100_000}})
+    with pytest.raises((InvalidInput, DownloadFailed)) as caught:
+        fetch(shell, provider(*filter(None, [reply])), task, f"{tmp_path}/{to}", **options)
+
+    assert str(caught.value).endswith(
+        f". Task '{TASK_ID}' is done and paid for ($0.01): client.download(client.get('{TASK_ID}'), 'out/') fetches "
+        "what it made"
+    )
+    assert caught.value.task_id == TASK_ID
+    assert "nothing was sent" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        (Task(task_data("processing"), Output), f"Task '{TASK_ID}' is not done: client.wait('{TASK_ID}') waits for it"),
+        (Task(task_data("failed"), Output), "(status 'failed')"),
+        ([], "the list is empty"),
+    ],
+)
+def test_task_that_is_not_paid_is_not_called_so(shell: str, what: Any, words: str, tmp_path: Path) -> None:
+    """Nothing is fetched in any case."""
+    with pytest.raises(InvalidInput, match=r"^nothing was fetched: ") as caught:
+        fetch(shell, provider(), what, f"{tmp_path}/")
+
+    assert str(caught.value).endswith(words)
+
+
+def test_legacy_task_is_found_by_its_token(shell: str, tmp_path: Path) -> None:
+    """Its id alone does not say where it is."""
+    task = Task(task_data("completed", output={"image": URL}), tasks.LegacyFaceSwapOutput)
+    with pytest.raises(DownloadFailed, match=re.escape(f"client.download(client.get('{task.token}'), ")):
+        fetch(shell, provider(answer(410)), task, f"{tmp_path}/")
+
+
+# ---- text that is all a task made
+
+LYRICS = {
+    "lyrics_pairs": [{"title": "Rain", "text": "Es regnet\nüber "}, {"title": "Sun", "text": "La"}, {"text": None}]
+}
+TEXTS: list[tuple[Any, dict[str, Any], str]] = [
+    (tasks.UdioLyricsOutput, LYRICS, "Rain\n\nEs regnet\nüber \n\nSun\n\nLa\n"),
+    (tasks.MidjourneyDescribeOutput, {"description": "1. <b> a cat", "progress": "100"}, "1. <b> a cat\n"),
+    (tasks.MidjourneySeedOutput, {"seed": "123"}, "123\n"),
+    (tasks.UdioLyricsOutput, {"lyrics_pairs": [{"text": "half a pair: \ud800"}]}, "half a pair: ?\n"),
+]
+
+
+@pytest.mark.parametrize(("kind", "output", "text"), TEXTS)
+def test_text_of_a_task_is_written(shell: str, kind: Any, output: dict[str, Any], text: str, tmp_path: Path) -> None:
+    """In UTF-8, under any name or that of the task."""
+    task = Task(task_data("completed", output=output), kind)
+
+    assert fetch(shell, provider(), task, f"{tmp_path}/o.txt")[0].read_text("utf-8") == text
+    assert fetch(shell, provider(), task, f"{tmp_path}/") == [tmp_path / f"{TASK_ID}.txt"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "output", "status"),
+    [
+        (tasks.UdioLyricsOutput, LYRICS, "failed"),
+        (tasks.UdioLyricsOutput, {"lyrics_pairs": [{"text": " "}, 7, {}]}, "completed"),
+        (tasks.UdioLyricsOutput, {"error": "none"}, "completed"),
+        (tasks.KlingOutput, {"status": "text"}, "completed"),
+        (Output, {"text": "text"}, "completed"),
+    ],
+)
+def test_other_text_is_no_result(shell: str, kind: Any, output: dict[str, Any], status: str, tmp_path: Path) -> None:
+    """Only documented text of a task that makes nothing else."""
+    with pytest.raises(InvalidInput, match="has no output file"):
+        fetch(shell, provider(), Task(task_data(status, model="new", output=output), kind), f"{tmp_path}/o.txt")
+
+
+def test_every_task_type_that_makes_text_alone_is_known() -> None:
+    """A new one in the spec is to be tried here."""
+    schemas = spec.catalogue()["components"]["schemas"]
+    filled = {entry.output: _filled(schemas[entry.output]) for entry in spec.task_types().values()}
+
+    assert {name for name, output in filled.items() if outputs.text_of(output, name)} == {
+        kind.__name__ for kind, _, _ in TEXTS
+    }
+
+
+def _filled(rule: dict[str, Any]) -> Any:
+    """A value with a text wherever one may be."""
+    rule = spec.resolve(rule)
+    if "properties" in rule:
+        return {name: _filled(part) for name, part in rule["properties"].items()}
+    return [_filled(rule["items"])] if "items" in rule else "text"
+
+
+def test_file_system_that_cannot_map_files_gets_its_file(
+    shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what came is checked there as well; one that does not tell its size is not called full."""
+    monkeypatch.setattr("mmap.mmap", _refuse(errno.ENODEV, "No such device"))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(total=0, free=0))
+    check_destination(f"{tmp_path}/")
+    fetch(shell, provider(arrives(content_length=str(len(PNG)))), finished(), tmp_path / "a.png")
+    with pytest.raises(DownloadFailed, match="it is no picture"):
+        fetch(shell, provider(arrives(b"%PDF-1.7")), finished(), tmp_path / "b.png")
+
+    assert files_in(tmp_path) == ["a.png"]
+
+
+def test_files_of_several_tasks_name_each_of_them(shell: str, tmp_path: Path) -> None:
+    """Each is paid for."""
+    given = [OutputFile(URL, task_id="a"), OutputFile(URL, task_id="b", number=2)]
+    with pytest.raises(InvalidInput, match=r"The tasks 'a', 'b' are done and paid for: client\.get finds each"):
+        fetch(shell, provider(), given, tmp_path / "a.png")  # type: ignore[arg-type]
+    with pytest.raises(DownloadFailed, match=r"^1 of 2 files are missing: .* HTTP 410; .* Task 'b' is done and paid"):
+        fetch(shell, provider(arrives(), answer(410)), given, f"{tmp_path}/", parallel=1)  # type: ignore[arg-type]

@@ -54,8 +54,26 @@ NEVER_LEFT = (
     httpx.UnsupportedProtocol,
 )
 # What ends an attempt to fetch a file, and may be gone by the next one. The rest of it is in _core/transfer.py.
-BROKEN = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError, httpx.ProxyError)
-FETCH_ERRORS = (httpx.RequestError, httpx.InvalidURL, ValueError)  # ValueError: urllib cannot read the URL
+BROKEN = (
+    httpx.TimeoutException,
+    httpx.NetworkError,
+    httpx.RemoteProtocolError,
+    httpx.ProxyError,
+    ConnectionError,  # these two: of a transport that does not put them into httpx's words
+    TimeoutError,
+)
+# All that a host or its URL can cause. ValueError: urllib or ssl cannot read the URL; LookupError: an unknown charset;
+# OverflowError: a port above 65535, which anyio wraps into a group.
+FETCH_ERRORS = (
+    httpx.RequestError,
+    httpx.InvalidURL,
+    httpx.StreamError,
+    ValueError,
+    LookupError,
+    OSError,
+    OverflowError,
+    ExceptionGroup,
+)
 log: logging.Logger = logging.getLogger("unitask")
 
 

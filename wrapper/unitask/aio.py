@@ -341,15 +341,14 @@ class AsyncClient(Shell):
         from ._core.transfer import Trouble
         from .files import Sink
 
-        with Sink(batch, target, self._resend) as sink:
-            if await asyncio.to_thread(sink.take_inline):
-                return await asyncio.to_thread(sink.finish)
+        with Sink(batch, target, self._resend, self.http_timeout) as sink:
             while True:
                 try:
-                    async with self._plain.stream(**self._fetch_call(sink)) as response:
-                        sink.begin(self._head(response))
-                        async for chunk in response.aiter_bytes():
-                            await asyncio.to_thread(sink.write, chunk)
+                    if not await asyncio.to_thread(sink.take_inline):
+                        async with self._plain.stream(**self._fetch_call(sink)) as response:
+                            sink.begin(self._head(response))
+                            async for chunk in cast("httpx.AsyncByteStream", response.stream):  # the Sink unpacks it
+                                await asyncio.to_thread(sink.write, chunk, self._clock())
                     return await asyncio.to_thread(sink.finish)
                 except (Trouble, *FETCH_ERRORS) as error:
                     pause = sink.again(error, passes=isinstance(error, BROKEN))

@@ -316,20 +316,24 @@ class Client(Shell):
         """Fetch what a completed task made; return where it lies. The key is not sent.
 
         Of a task its results are fetched, and not its covers, watermarked copies or the like: `task.output.files` lists
-        them all, and any of them can be given instead. A connection that breaks is made again, and the file continued
-        where it stopped. When a file cannot be fetched, the others are all the same.
+        them all, and any of them can be given instead. Where a task makes a text alone, such as lyrics, that is written
+        in UTF-8. A connection that breaks, stands still or brings less than 4 kB a second is made again, and the file
+        continued where it stopped. A file that is not there yet is asked for again for some seconds. What came must be
+        whole and can be of its kind. When a file cannot be fetched, the others are all the same.
 
         Args:
             task: A completed task, or some of its `output.files`.
-            to: A folder, with a slash at its end if it is not there yet. A file is called ``<task id>-<number>`` by its
-                place in `output.files`, and ``<task id>`` alone if it is the only one that a task has to fetch; its
-                ending is that of the URL, or what the server says. Otherwise the name of the file.
+            to: A folder, or the name of a file. A text is a folder if it ends in a slash. So is a path object without
+                an ending (`Path("out")`), because pathlib drops that slash, unless a file lies there. A folder that
+                exists is one whatever it is called, unless it ends like a media file (``a.png``). In a folder, a file
+                is called ``<task id>-<number>`` by its place in `output.files`, and ``<task id>`` alone if it is the
+                only one that a task has to fetch; its ending is that of the URL, or what the server says.
             previews: Whether to fetch the previews of a task (covers, thumbnails) as well.
             overwrite: Whether to replace files that exist.
             parallel: How many files to fetch at once.
 
         Raises:
-            InvalidInput: There is nothing to fetch, or a place is taken; nothing was sent.
+            InvalidInput: There is nothing to fetch, or a place is taken or cannot be written; nothing was fetched.
             DownloadFailed: A file did not arrive whole; nothing was left under its name. `fetched` lists the others.
         """
         from . import files  # here and below: a first call fetches nothing
@@ -442,15 +446,14 @@ class Client(Shell):
         from ._core.transfer import Trouble
         from .files import Sink
 
-        with Sink(batch, target, self._resend) as sink:
-            if sink.take_inline():
-                return sink.finish()
+        with Sink(batch, target, self._resend, self.http_timeout) as sink:
             while True:
                 try:
-                    with self._plain.stream(**self._fetch_call(sink)) as response:
-                        sink.begin(self._head(response))
-                        for chunk in response.iter_bytes():
-                            sink.write(chunk)
+                    if not sink.take_inline():
+                        with self._plain.stream(**self._fetch_call(sink)) as response:
+                            sink.begin(self._head(response))
+                            for chunk in cast("httpx.SyncByteStream", response.stream):  # the Sink unpacks it
+                                sink.write(chunk, self._clock())
                     return sink.finish()
                 except (Trouble, *FETCH_ERRORS) as error:
                     pause = sink.again(error, passes=isinstance(error, BROKEN))

@@ -137,6 +137,9 @@ class UnitaskError(Exception):
 class InvalidInput(UnitaskError, ValueError):
     """Something you gave cannot be used; nothing was sent and nothing was paid.
 
+    Raised by `download`, it is about a task that may be paid already: nothing was fetched, and the message says how
+    to fetch it.
+
     Attributes:
         problems: Every problem found, one sentence each.
     """
@@ -144,9 +147,12 @@ class InvalidInput(UnitaskError, ValueError):
     problems: tuple[str, ...]
     _advice = Advice.FIX
 
-    def __init__(self, *problems: str) -> None:
+    def __init__(
+        self, *problems: str, undone: str = "nothing was sent", then: str = "", task_id: str | None = None
+    ) -> None:
         self.problems = tuple(map(printable, problems))
-        super().__init__("nothing was sent: " + "; ".join(self.problems))
+        message = f"{undone}: {'; '.join(self.problems)}"
+        super().__init__(f"{message}. {then}" if then else message, task_id=task_id)
 
 
 class BudgetExceeded(UnitaskError):
@@ -371,11 +377,13 @@ class DownloadFailed(UnitaskError):
 
     Attributes:
         url: Where the file should have been; of several, the first that is missing.
+        reason: What went wrong, without the words about the task that the message ends with.
         fetched: The files that are there, whole.
         missing: The files that are not.
     """
 
     url: str
+    reason: str
     fetched: tuple[Path, ...]
     missing: tuple[OutputFile, ...]
 
@@ -384,12 +392,13 @@ class DownloadFailed(UnitaskError):
         message: str,
         *,
         url: str,
+        then: str = "",
         task_id: str | None = None,
         fetched: tuple[Path, ...] = (),
         missing: tuple[OutputFile, ...] = (),
     ) -> None:
-        super().__init__(message, task_id=task_id)
-        self.url, self.fetched, self.missing = url, fetched, missing
+        super().__init__(f"{message}. {then}" if then else message, task_id=task_id)
+        self.url, self.reason, self.fetched, self.missing = url, message, fetched, missing
 
 
 class WebhookRejected(UnitaskError):

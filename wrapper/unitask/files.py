@@ -6,23 +6,27 @@ when that is asked for. The key plays no part in it: output hosts must never see
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import mmap
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from . import media
-from ._core import outputs, transfer
+from ._core import contents, outputs, transfer
 from ._core.delivery import Resend
 from ._core.messages import Answer, Moment
 from ._core.outputs import OutputFile
 from ._core.transfer import Trouble
 from .errors import DownloadFailed, InvalidInput
-from .task import Task
+from .task import State, Task
+
+LEAST_FREE = 32 << 20  # bytes that a disk must have free before a task is paid whose output goes there
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class Batch:
 
     targets: list[Target]
     parallel: int
+    task: Task[Any] | None = None
     stopped: bool = False
 
     def paths(self, outcomes: Sequence[Path | BaseException]) -> list[Path]:
@@ -63,13 +68,52 @@ class Batch:
             raise failures[0]
         there = ", ".join(repr(str(path)) for path in paths) or "none"
         raise DownloadFailed(
-            f"{len(failures)} of {len(self.targets)} files are missing: {'; '.join(map(str, failures))}. "
-            f"Fetched and whole: {there}",
+            f"{len(failures)} of {len(self.targets)} files are missing: "
+            f"{'; '.join(failure.reason for failure in failures)}. Fetched and whole: {there}",
+            then=self.recourse(failures[0].missing),
             url=failures[0].url,
             task_id=failures[0].task_id,
             fetched=tuple(paths),
             missing=tuple(file for failure in failures for file in failure.missing),
         ) from failures[0]
+
+    def recourse(self, files: Sequence[OutputFile]) -> str:
+        """What to do when these files are not fetched, and what is paid: a sentence for the end of an error."""
+        return _recourse(self.task or files)
+
+
+def check_destination(to: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Prove that an output can be put into a place, before its task is created and paid.
+
+    A file is written and removed in the folder, or in the nearest folder above it that exists; nothing else is made.
+
+    Args:
+        to: The place, as `download` takes it.
+        overwrite: Whether an existing file may be replaced.
+
+    Raises:
+        InvalidInput: The place is taken or cannot be written, or its disk has less than `LEAST_FREE` bytes free.
+    """
+    place = Path(to)
+    if problems := list(folder_problems(place) if names_folder(to) else place_problems(place, overwrite=overwrite)):
+        raise InvalidInput(*problems)
+    folder = _existing(place)
+    if (free := _free(folder)) is not None and free < LEAST_FREE:
+        raise InvalidInput(
+            f"the disk of {str(folder)!r} has {free / 1e6:.1f} MB free, and an output may need more than "
+            f"{LEAST_FREE / 1e6:.0f} MB: make room, or name a place on another disk"
+        )
+
+
+def names_folder(to: str | os.PathLike[str]) -> bool:
+    """Whether a place is a folder to put files into; otherwise it is the name of a file (see `Client.download`)."""
+    place, text = Path(to), os.fspath(to)
+    if text.endswith(tuple(filter(None, ("/", os.sep, os.altsep)))):
+        return True
+    if _is_folder(place):
+        return not outputs.is_ending(place.suffix)
+    # pathlib drops the slash at the end of Path("out/"): a path object without an ending may be that
+    return not isinstance(to, str) and not re.search("[A-Za-z]", place.suffix) and not os.path.lexists(place)
 
 
 def plan(
@@ -91,8 +135,50 @@ def plan(
         parallel: How many files to fetch at once.
 
     Raises:
-        InvalidInput: There is nothing to fetch, or a place is taken.
+        InvalidInput: There is nothing to fetch, or a place is taken or cannot be written.
     """
+    what = task if isinstance(task, Task | OutputFile) else list(task)
+    try:
+        return _plan(what, to, previews=previews, overwrite=overwrite, parallel=parallel)
+    except InvalidInput as error:  # nothing is fetched, but the task is there and may be paid
+        files = [what] if isinstance(what, OutputFile) else what
+        task_id = what.id if isinstance(what, Task) else next(iter(_ids(files)), None)
+        raise InvalidInput(
+            *error.problems, undone="nothing was fetched", then=_recourse(files), task_id=task_id
+        ) from None
+
+
+def _ids(files: Task[Any] | Sequence[object]) -> list[str]:
+    """The tasks of files, each once."""
+    if isinstance(files, Task):
+        return [files.id]
+    return list(dict.fromkeys(file.task_id for file in files if isinstance(file, OutputFile) and file.task_id))
+
+
+def _recourse(what: Task[Any] | Sequence[object]) -> str:
+    """What is paid, and how to fetch it: a sentence for the end of an error; empty when no task is known."""
+    task = what if isinstance(what, Task) else None
+    ids = _ids(what)
+    if not ids or (task and task.done and task.state is not State.COMPLETED):
+        return ""
+    names = [task.id if task.output_type.PROTOCOL == "unified" else task.token] if task else ids
+    if task and not task.done:
+        return f"Task {task.id!r} is not done: client.wait({names[0]!r}) waits for it"
+    cost = task.cost_usd if task else None
+    paid = "paid for" if cost is None else f"paid for (${cost:.7f}".rstrip("0").rstrip(".") + ")"
+    if len(names) > 1:
+        return f"The tasks {', '.join(map(repr, names))} are done and {paid}: client.get finds each of them by its id"
+    return f"Task {ids[0]!r} is done and {paid}: client.download(client.get({names[0]!r}), 'out/') fetches what it made"
+
+
+def _plan(
+    task: Task[Any] | OutputFile | Sequence[object],
+    to: str | os.PathLike[str],
+    *,
+    previews: bool,
+    overwrite: bool,
+    parallel: int,
+) -> Batch:
     if not _is_count(parallel):
         raise InvalidInput(f"parallel is {parallel!r}: give a whole number from 1")
     files = _of_task(task, previews=previews) if isinstance(task, Task) else _given(task)
@@ -102,16 +188,25 @@ def plan(
         raise InvalidInput("two of the files would have one name: fetch them into different folders")
     if taken := [problem for target in targets for problem in place_problems(target.path, overwrite=overwrite)]:
         raise InvalidInput(*taken)
-    return Batch(targets, min(parallel, len(targets)))
+    return Batch(targets, min(parallel, len(targets)), task if isinstance(task, Task) else None)
 
 
 def _of_task(task: Task[Any], *, previews: bool) -> list[OutputFile]:
     files = task.output.files
     chosen = [file for file in files if file.role == "result" or (previews and file.role == "preview")]
+    if not chosen and task.state is State.COMPLETED:
+        chosen = _text_file(task)
     if not chosen:
         others = f"but {len(files)} of other roles: pass those that you want" if files else f"(status {task.status!r})"
         raise InvalidInput(f"task {task.id} has no output file {others}")
     return chosen
+
+
+def _text_file(task: Task[Any]) -> list[OutputFile]:
+    """The text that is all a task made, as a file; none where it made no text."""
+    text = outputs.text_of(task.output.raw, type(task.output).__name__)
+    packed = base64.b64encode(f"{text}\n".encode("utf-8", "replace")).decode()
+    return [OutputFile(f"data:text/plain;base64,{packed}", "file", task_id=task.id)] if text else []
 
 
 def _given(files: OutputFile | Iterable[object]) -> list[OutputFile]:
@@ -132,8 +227,8 @@ def _is_count(value: object) -> bool:
 def _targets(
     files: list[OutputFile], to: str | os.PathLike[str], *, is_only: bool, overwrite: bool
 ) -> Iterator[Target]:
-    text, place = os.fspath(to), Path(to)
-    if not (text.endswith(("/", os.sep)) or (_is_folder(place) and not place.suffix)):
+    place = Path(to)
+    if not names_folder(to):
         if len(files) > 1:
             whose = f"task {files[0].task_id} has" if len({file.task_id for file in files}) == 1 else "there are"
             raise InvalidInput(f"{whose} {len(files)} output files: name a folder (with a slash at its end)")
@@ -149,35 +244,87 @@ def _targets(
 def place_problems(path: Path, *, overwrite: bool) -> Iterator[str]:
     """Why a file cannot be written at this path, if so."""
     try:
-        if _is_folder(path):
+        if path.is_dir():
             yield f"{str(path)!r} is a folder: name a file, or end it with a slash to have files put into it"
-        elif path.exists() and not overwrite:
+        elif os.path.lexists(path) and not overwrite:
             yield f"{str(path)!r} exists: name another file, or pass overwrite=True"
-    except OSError as error:  # a name that is too long
+        elif path.exists() and not path.is_file():
+            yield f"{str(path)!r} is no regular file, and is not replaced: name another file"
+        else:
+            path.lstat()
+    except FileNotFoundError:
+        yield from folder_problems(path.parent, path.name)
+    except NotADirectoryError:
+        yield from folder_problems(path.parent)
+    except (OSError, ValueError) as error:  # a name that is too long, or that has a NUL in it
         yield _unwritable(path, error)
     else:
         yield from folder_problems(path.parent)
 
 
-def folder_problems(folder: Path) -> Iterator[str]:
-    """Why no file can be put into this folder, or why it cannot be made, if so."""
-    for part in (folder, *folder.parents):
-        try:
-            if part.exists() and not part.is_dir():
+def folder_problems(folder: Path, *names: str) -> Iterator[str]:
+    """Why no file can be put into this folder, or why it cannot be made, if so.
+
+    Args:
+        folder: It may be missing.
+        *names: What shall be made in it.
+    """
+    missing = list(names)
+    try:
+        for part in (folder, *folder.parents):
+            if part.is_dir():
+                _try_out(part, missing)
+                return
+            if os.path.lexists(part):
                 yield f"{str(part)!r} is a file, not a folder"
-        except OSError as error:
-            yield _unwritable(part, error)
+                return
+            missing.append(part.name)
+    except (OSError, ValueError) as error:
+        yield _unwritable(folder.joinpath(*names), error)
+
+
+def _try_out(folder: Path, missing: Iterable[str]) -> None:
+    """Raise what the system says when a file is written in a folder; see whether it knows such names, too."""
+    for name in missing:
+        with contextlib.suppress(FileNotFoundError):
+            (folder / name).lstat()
+    probe = _part_in(folder)
+    try:
+        with probe.open("xb") as file:
+            file.write(bytes(4096))
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink(missing_ok=True)
+
+
+def _part_in(folder: Path) -> Path:
+    """The name of a file that is not whole yet. It is short, however long the name is that the file will have."""
+    return folder / f".unitask-{secrets.token_hex(16)}.part"
+
+
+def _existing(place: Path) -> Path:
+    """The nearest folder that exists: the place itself, or one above it."""
+    return next((part for part in (place, *place.parents) if part.is_dir()), Path())
+
+
+def _free(folder: Path) -> int | None:
+    """Bytes that are free on the disk of a folder; None where the system does not say."""
+    try:
+        disk = shutil.disk_usage(folder)
+    except OSError:
+        return None
+    return disk.free if disk.total else None
 
 
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
-    except OSError:  # a name that is too long
+    except (OSError, ValueError):  # a name that is too long, or that has a NUL in it
         return False
 
 
 def _unwritable(path: Path, error: Exception) -> str:
-    return f"{str(path)!r} cannot be written: {getattr(error, 'strerror', None) or error}"
+    return f"{str(path)!r:.300} cannot be written: {getattr(error, 'strerror', None) or error}"
 
 
 class Sink:
@@ -185,31 +332,37 @@ class Sink:
 
     target: Target
 
-    def __init__(self, batch: Batch, target: Target, resend: Resend) -> None:
+    def __init__(self, batch: Batch, target: Target, resend: Resend, http_timeout: float) -> None:
         self.target, self._batch, self._path = target, batch, target.path
-        self._part_path = target.path.with_name(f".{target.path.name}.{secrets.token_hex(16)}.part")
+        self._part_path = _part_in(target.path.parent)
         self._part, self._attempts = transfer.Part(), transfer.Attempts(resend)
+        self._window, self._is_inline = min(http_timeout, transfer.LONGEST_WINDOW), False
+        endings = (outputs.ending_of(target.file.url), target.path.suffix.lower())
+        self._ending = next(filter(outputs.is_ending, endings), endings[0] or endings[1])
+        self._kind = target.file.kind or outputs.kind_of_ending(self._ending)
 
     def __enter__(self) -> Sink:
         try:
             self.target.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._part_path.open("xb")
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-            raise InvalidInput(_unwritable(self.target.path, error)) from None
+            self._file = self._part_path.open("x+b")
+        except (OSError, ValueError) as error:  # it was tried out before, but that may be long ago
+            raise self.failed(_unwritable(self.target.path, error)) from error
         return self
 
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(OSError):  # a full disk was told before
             self._file.close()
-        self._part_path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._part_path.unlink(missing_ok=True)
 
     def take_inline(self) -> bool:
         """Take the file out of its URL, if that is a data URI; return whether it was one."""
         content = outputs.content_of(self.target.file.url)
         if content is None:
             return False
-        self.begin(Answer(200, {"content-type": content[0]}, b"", Moment(0, 0)))
-        self.write(content[1])
+        self._is_inline, now = True, Moment(0, 0)
+        self.begin(Answer(200, {"content-type": content[0]}, b"", now))
+        self.write(content[1], now)
         return True
 
     def headers(self) -> dict[str, str]:
@@ -222,7 +375,10 @@ class Sink:
         Raises:
             Trouble: It brings nothing of the file.
         """
-        self._part = self._part.answered(head)
+        self._part = self._part.answered(head, self._ending)
+        self._unpacking = transfer.Unpacking(self._part.coding) if self._part.coding else None
+        self._pace = transfer.Pace(self._window, head.at.ticks)
+        self._check_room((self._part.total or 0) - self._part.size)
         with self._storing():
             self._file.seek(self._part.size)
             self._file.truncate()
@@ -232,33 +388,52 @@ class Sink:
             for problem in place_problems(self._path, overwrite=self.target.overwrite):
                 raise self.failed(problem)
 
-    def write(self, chunk: bytes) -> None:
-        """Take the next bytes."""
+    def write(self, chunk: bytes, now: Moment) -> None:
+        """Take the next bytes of the answer, as they went over the wire.
+
+        Raises:
+            Trouble: They come too slowly, or cannot be unpacked.
+        """
         if self._batch.stopped:
             raise self.failed("the download was stopped")
-        with self._storing():
-            self._file.write(chunk)
-        self._part = replace(self._part, size=self._part.size + len(chunk))
+        for piece in self._unpacking.feed(chunk) if self._unpacking else (chunk,):
+            with self._storing():
+                self._file.write(piece)
+            self._part = replace(self._part, size=self._part.size + len(piece))
+            if self._part.size > transfer.LARGEST:
+                raise self.failed(f"it has more than {transfer.LARGEST >> 30} GB, which no output has")
+        self._pace.see(len(chunk), now.ticks)
 
     def finish(self) -> Path:
         """Check what came, and put it in its place.
 
         Raises:
-            Trouble: It is not all of it.
+            Trouble: It is not all of it, or something else.
         """
         with self._storing():
             self._file.flush()
+        if self._unpacking:
+            self._unpacking.check_whole()
         self._part.check_whole()
+        if self.target.file.documented or not self._is_inline:  # an undocumented text in an output may be anything
+            self._check_content()
         with self._storing():
             self._file.close()
-        if self.target.file.kind == "image" and self.target.file.documented:
-            try:
-                media.inspect_picture(self._part_path.read_bytes())
-            except ValueError as error:
-                raise self.failed(str(error)) from None
-        with self._storing():
             self._put()
         return self._path
+
+    def _check_content(self) -> None:
+        try:
+            mapped = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError):  # a file system that cannot map files
+            mapped = None
+        with mapped or contextlib.nullcontext(self._part_path.read_bytes()) as content:
+            contents.check(content, self._kind, self._ending, documented=self.target.file.documented)
+
+    def _check_room(self, size: int) -> None:
+        free = _free(self.target.path.parent)
+        if free is not None and size > free:
+            raise self.failed(f"it has {size} bytes more, and its disk has {free} free")
 
     def again(self, error: Exception, *, passes: bool) -> float:
         """Seconds until the next attempt, which goes on with what is there as far as it is of use.
@@ -274,7 +449,7 @@ class Sink:
         pause = self._attempts.pause(trouble, self._part.size)
         if trouble.spoils:
             self._part = transfer.Part()
-        if pause is None or self._batch.stopped:
+        if pause is None or self._batch.stopped or self._is_inline:
             raise self.failed(str(trouble)) from trouble
         return pause
 
@@ -282,7 +457,11 @@ class Sink:
         """The error for this file."""
         file = self.target.file
         return DownloadFailed(
-            f"{file.url:.300} was not fetched: {reason}", url=file.url, task_id=file.task_id or None, missing=(file,)
+            f"{file.url:.300} was not fetched: {reason}",
+            then=self._batch.recourse([file]),
+            url=file.url,
+            task_id=file.task_id or None,
+            missing=(file,),
         )
 
     @contextlib.contextmanager
@@ -301,4 +480,6 @@ class Sink:
         except FileExistsError:
             raise self.failed(f"{str(self._path)!r} was made meanwhile") from None
         except OSError:  # a file system without hard links
+            if os.path.lexists(self._path):
+                raise self.failed(f"{str(self._path)!r} was made meanwhile") from None
             self._part_path.replace(self._path)

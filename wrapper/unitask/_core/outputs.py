@@ -24,6 +24,7 @@ Kind = Literal["image", "video", "audio", "model", "file"]
 Role = Literal["result", "preview", "variant", "input"]  # in the order of the list
 
 DEEPEST = 40  # levels of an output that are looked at; the deepest known has 5
+_DEEPEST_SCHEMA = 8  # levels of a schema that are looked at; the deepest has 4
 _HTTP = re.compile(r"https?://[^/?#]", re.IGNORECASE)
 _DATA = re.compile(r"data:([^;,]*)[^,]*,", re.IGNORECASE)
 
@@ -52,6 +53,7 @@ _ENDINGS: Mapping[str, tuple[Kind, tuple[str, ...]]] = {
     ".stl": ("model", ("model/stl",)),
     ".fbx": ("model", ()),
     ".usdz": ("model", ("model/vnd.usdz+zip",)),
+    ".txt": ("file", ("text/plain",)),
 }
 _ENDING_OF_TYPE = {media: ending for ending, (_, types) in _ENDINGS.items() for media in types}
 _KINDS_OF_MEDIA: tuple[Kind, ...] = ("image", "video", "audio", "model")  # as media types begin
@@ -123,6 +125,29 @@ def ending_of(url: str) -> str:
     return found.group().lower() if found else ""
 
 
+def text_of(output: Mapping[str, Any], schema: str) -> str:
+    """The text that is all a task made; empty where its documents promise files, or no text.
+
+    Args:
+        output: As the provider sent it.
+        schema: The component that describes it.
+    """
+    rule = spec.catalogue()["components"]["schemas"].get(schema)
+    if rule is None or _promises_files(rule):
+        return ""
+    return "".join(f"{text}\n\n" for text in _texts(dict(output), rule)).strip()
+
+
+def is_ending(text: str) -> bool:
+    """Whether files of a known kind have this ending (with its dot)."""
+    return text.lower() in _ENDINGS
+
+
+def kind_of_ending(ending: str) -> Kind | None:
+    """The kind of files with this ending (with its dot); None when it is not known."""
+    return _ENDINGS.get(ending.lower(), (None, ()))[0]
+
+
 def ending_of_type(media_type: str) -> str:
     """The usual ending of a file of this media type (Content-Type), with its dot; empty when it is not known."""
     return _ENDING_OF_TYPE.get(media_type.partition(";")[0].strip().lower(), "")
@@ -180,6 +205,30 @@ def _inside(value: object, rule: object, around: _Around) -> Iterator[OutputFile
             yield from _inside(part, known.get(name, other), around.into(step, beside=value))
 
 
+def _promises_files(rule: object, depth: int = 0) -> bool:
+    """Whether a schema has a field that holds a file."""
+    rules = as_object(rule)
+    if "kind" in as_object(rules.get("x-media")):
+        return True
+    rules = spec.resolve(rules)
+    below = (rules.get("items"), rules.get("additionalProperties"), *as_object(rules.get("properties")).values())
+    return depth <= _DEEPEST_SCHEMA and any(_promises_files(part, depth + 1) for part in below)
+
+
+def _texts(value: object, rule: object) -> Iterator[str]:
+    """The documented texts in a value, in the order of its schema."""
+    rules = spec.resolve(as_object(rule))
+    if isinstance(value, str):
+        if "string" in rules.get("type", ()) and value.strip():
+            yield value
+    elif is_list(value):
+        for item in value:
+            yield from _texts(item, rules["items"]) if "items" in rules else ()
+    elif is_object(value):
+        for name, part in as_object(rules.get("properties")).items():
+            yield from _texts(value.get(name), part)
+
+
 def _here(text: str, rule: Mapping[str, Any], media: Mapping[str, Any], around: _Around) -> Iterator[OutputFile]:
     """The file that a text is, if it is one. A text of which the documents say that it is something else is none."""
     is_documented = "kind" in media
@@ -233,8 +282,7 @@ def _guessed(url: str) -> Kind | None:
     if data := _DATA.match(url):
         main = data[1].partition("/")[0].strip().lower()
         return next((kind for kind in _KINDS_OF_MEDIA if kind == main), None)
-    kind, _ = _ENDINGS.get(ending_of(url), (None, ()))
-    return kind
+    return kind_of_ending(ending_of(url))
 
 
 def _number(beside: Mapping[str, Any], path: str | None) -> float | None:

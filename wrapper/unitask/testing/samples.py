@@ -15,7 +15,7 @@ from ..media import upload_ending
 PICTURE = base64.b64decode(  # a grey PNG of 8 x 8 pixels
     "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAEElEQVR42mNsYIAAJgaKGAAmCACQtTEKkQAAAABJRU5ErkJggg=="
 )
-OTHER_FILE = b"a file of unitask.testing: small, and no real media"
+OTHER_FILE = b"\0a file of unitask.testing: small, and no real media"
 SOMEWHERE = "https://files.test/a-file"
 _ENDINGS = {"image": "png", "video": "mp4", "audio": "wav", "model": "glb"}
 _DEEPEST = 8

@@ -1,0 +1,174 @@
+"""What the bytes of a file say: whole files of every kind pass, and cut-off ones and texts do not."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import struct
+import wave
+import zipfile
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from unitask._core.contents import check
+from unitask._core.transfer import Trouble
+
+from .pictures import encoded
+
+
+def box(name: bytes, content: bytes = b"", *, wide: bool = False) -> bytes:
+    """A box of an MP4; a wide one has its length behind its name."""
+    size = len(content) + (16 if wide else 8)
+    return (struct.pack(">I4sQ", 1, name, size) if wide else struct.pack(">I4s", size, name)) + content
+
+
+def sound() -> bytes:
+    """A WAV of a few samples."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as wav:
+        wav.setparams((1, 2, 8000, 0, "NONE", ""))
+        wav.writeframes(bytes(range(200)))
+    return file.getvalue()
+
+
+def archive() -> bytes:
+    """A ZIP of a file."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("scene.usdc", bytes(99))
+    return file.getvalue()
+
+
+FTYP = box(b"ftyp", b"isom\0\0\2\0isomiso2")
+MOOV, MDAT = box(b"moov", box(b"mvhd", bytes(100))), box(b"mdat", bytes(99))
+WAV, GLB = sound(), struct.pack("<4sIII4s", b"glTF", 2, 120, 100, b"JSON") + b" " * 100
+EBML = b"\x1a\x45\xdf\xa3\x84\x42\x82\x81w" + b"\x18\x53\x80\x67"
+WHOLE: dict[str, tuple[str, bytes]] = {
+    "PNG": ("image", encoded()),
+    "JPEG": ("image", encoded(form="JPEG")),
+    "progressive JPEG": ("image", encoded(form="JPEG", progressive=True)),
+    "JPEG with a thumbnail": ("image", encoded(form="JPEG", exif=b"Exif\0\0" + encoded(4, 4, "JPEG"))),
+    "WebP": ("image", encoded(form="WEBP")),
+    "lossless WebP": ("image", encoded(form="WEBP", lossless=True)),
+    "GIF": ("image", encoded(form="GIF", mode="P")),
+    "AVIF": ("image", box(b"ftyp", b"avif\0\0\0\0avif") + box(b"meta", bytes(40)) + box(b"mdat", bytes(40))),
+    "SVG": ("image", b'<?xml version="1.0"?>\n<!-- <html> -->\n<svg xmlns="http://www.w3.org/2000/svg"><g/></svg>\n'),
+    "film with its index first": ("video", FTYP + MOOV + box(b"free") + MDAT),
+    "film with its index last": ("video", FTYP + box(b"mdat", bytes(99), wide=True) + MOOV),
+    "film in fragments": ("video", FTYP + MOOV + box(b"moof", bytes(9)) + MDAT),
+    "WebM": ("video", EBML + b"\x40\x64" + bytes(100)),
+    "GIF as a video": ("video", encoded(form="GIF", mode="P")),
+    "WAV": ("audio", WAV),
+    "M4A": ("audio", box(b"ftyp", b"M4A \0\0\0\0") + MOOV + MDAT),
+    "Ogg": ("audio", b"OggS\0\2" + bytes(20) + b"\2\x64\x20" + bytes(132)),
+    "GLB": ("model", GLB),
+    "USDZ": ("model", archive()),
+    "ZIP": ("file", archive()),
+    "gzip": ("file", gzip.compress(bytes(range(256)))),
+}
+# Nothing in them says where they end, or says it wrongly as it is known to happen.
+KEPT: dict[str, tuple[str | None, str, bytes]] = {
+    "MP3": ("audio", ".mp3", b"ID3\3\0\0\0\0\0\0" + b"\xff\xfb\x90\0" + bytes(413)),
+    "WAV from a pipe": ("audio", ".wav", WAV[:4] + b"\xff\xff\xff\xff" + WAV[8:]),
+    "WAV of zero": ("audio", ".wav", WAV[:4] + bytes(4) + WAV[8:]),
+    "live WebM": ("video", ".webm", EBML + b"\xff" + b"\x80" * 9),
+    "film up to the end": ("video", ".mp4", FTYP + MOOV + struct.pack(">I4s", 0, b"mdat") + bytes(99)),
+    "film with something behind it": ("video", ".mp4", FTYP + MOOV + MDAT + b"\x7f\1\2\3\4\5\6\7\x08"),
+    "WebP called PNG": ("image", ".png", encoded(form="WEBP")),
+    "video where a picture is due": ("image", ".png", FTYP + MOOV + MDAT),
+    "BMP": ("image", ".bmp", encoded(form="BMP")),
+    "TIFF": ("image", ".tif", encoded(form="TIFF")),
+    "OBJ": ("model", ".obj", b"# made by hand\nv 0 0 0\n"),
+    "OBJ without a comment": ("model", ".obj", b"v 0.5 -1 2\nv 1 2 3\n"),
+    "STL": ("model", ".stl", b"solid thing\nfacet normal 0 0 1\n"),
+    "points": ("model", ".xyz", b"0.1 0.2 0.3\n"),
+    "glTF": ("model", ".gltf", b'{"asset": {"version": "2.0"}}'),
+    "large glTF": ("model", ".gltf", b'{"accessors": [' + b"0, " * 2000 + b'0], "asset": {}}'),
+    "COLLADA": ("model", ".dae", b'<?xml version="1.0"?><COLLADA version="1.4.1"></COLLADA>'),
+    "HLS": ("video", ".m3u8", b"#EXTM3U\n#EXT-X-VERSION:3\n"),
+    "Radiance HDR": ("image", ".hdr", b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n"),
+    "subtitles": ("file", ".srt", b"1\n00:00:01,000 --> 00:00:02,000\nHello\n"),
+    "JSON": (None, ".json", b'{"faces": []}'),
+    "JSON of unknown kind": (None, "", b"[1, 2]"),
+    "page that is wanted": ("file", ".html", b"<!doctype html><p>"),
+    "text of unknown kind": (None, "", "Übermorgen".encode()),
+    "noise": ("video", ".mp4", bytes(range(256))),
+    "noise of unknown kind": (None, "", b"\x8f\x11"),
+}
+TEXTS: dict[str, bytes] = {
+    "S3": b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>AccessDenied</Code></Error>',
+    "page": b"\xef\xbb\xbf\r\n<!DOCTYPE HTML PUBLIC '-//IETF'><svg></svg>",
+    "page after a comment": b"<!-- [if IE] --><html><svg></svg></html>",
+    "document type with entities": b'<!DOCTYPE Error [<!ENTITY a "<svg>">]><Error/>',
+    "open comment": b"<!-- <svg></svg>",
+    "JSON": b'{"code": 404, "message": "not ready"}',
+    "plain": b"Not Found",
+    "Go": b"404 page not found\n",
+    "one word": b"Forbidden",
+    "long": b"Attention Required! | Cloudflare\n" * 400,
+    "long in Latin-1": "Das Bild ist noch nicht verf\xfcgbar. ".encode("latin-1") * 400,
+    "long in UTF-8": "画像はまだありません。".encode() * 400,
+    "UTF-16": "Not Found".encode("utf-16"),
+}
+
+
+@pytest.mark.parametrize(("kind", "content"), WHOLE.values(), ids=WHOLE.keys())
+def test_cut_off_file_is_told_from_a_whole_one(kind: str, content: bytes) -> None:
+    """Wherever it is cut off, once its form is known."""
+    check(content, kind, "", documented=True)
+    for size in {*range(16, len(content), 17), *range(max(16, len(content) - 20), len(content))}:
+        if content[:size].rstrip() != content.rstrip():
+            with pytest.raises(Trouble, match=r"^it is (a|an) \w+ that is cut off$|^it is no ") as caught:
+                check(content[:size], kind, "", documented=True)
+            assert (caught.value.passes, caught.value.spoils, caught.value.late) == (True, True, True)
+
+
+@pytest.mark.parametrize(("kind", "ending", "content"), KEPT.values(), ids=KEPT.keys())
+def test_file_that_may_be_right_is_kept(kind: str | None, ending: str, content: bytes) -> None:
+    """A result that is paid for must not be refused for a guess."""
+    check(content, kind, ending, documented=kind != "file")
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
+@pytest.mark.parametrize("kind", ["image", "video", "audio", "model"])
+def test_text_is_no_media(kind: Any, text: bytes) -> None:
+    """Whatever the server calls it; it may be a page that says "not ready", and is asked for again."""
+    with pytest.raises(Trouble, match=r"^it is no (picture|video|sound|3D model): it starts with b") as caught:
+        check(text, kind, "", documented=False)
+
+    assert (caught.value.passes, caught.value.late) == (True, True)
+
+
+@pytest.mark.parametrize("ending", ["", ".bin", ".srt"])
+@pytest.mark.parametrize("name", ["S3", "page", "page after a comment"])
+def test_page_is_no_file_of_any_kind(name: str, ending: str) -> None:
+    """Unless its name says that it is one."""
+    with pytest.raises(Trouble, match=r"^it is no file: it starts with b"):
+        check(TEXTS[name], None, ending, documented=False)
+
+
+@pytest.mark.parametrize("kind", ["image", "video", "audio"])
+@pytest.mark.parametrize("content", [b"%PDF-1.7\n\xff", archive(), b"\x1f\x8b\x08\0"], ids=["PDF", "ZIP", "gzip"])
+def test_other_kind_is_not_asked_for_again(kind: str, content: bytes) -> None:
+    """It will be the same the next time."""
+    with pytest.raises(Trouble, match=r"^it is no ") as caught:
+        check(content, kind, "", documented=False)
+
+    assert not caught.value.passes
+
+
+beginnings = st.sampled_from([content[:40] for _, content in WHOLE.values()] + [*TEXTS.values(), b"", b"<!", b"<?"])
+
+
+@given(begin=beginnings, rest=st.binary(max_size=60), kind=st.sampled_from([None, "image", "video", "audio", "model"]))
+@example(begin=b"\xff\xd8\xff", rest=b"\xff\0\0", kind="image")
+@example(begin=EBML[:4], rest=b"", kind="video")
+@example(begin=EBML[:4], rest=b"\0", kind="video")
+def test_no_content_raises_anything_else(begin: bytes, rest: bytes, kind: Any) -> None:
+    """Or takes long: it is the host's word."""
+    try:
+        check(begin + rest, kind, ".png", documented=True)
+    except Trouble as trouble:
+        assert str(trouble).startswith("it is ")  # noqa: PT017 - either is right
