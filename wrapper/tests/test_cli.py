@@ -594,6 +594,7 @@ def test_advice_is_a_line_without_a_place_in_the_code(unitask_provider: UnitaskP
 
 LOST = answer(502, b"<html>")
 PAID = seen("pending", meta={"usage": {"consume": 100_000}})
+FREE = seen("processing", meta={"usage": {"consume": 0}})
 MANY = seen("completed", output={"image_urls": [OUTPUT_URL, "https://out.test/b.png"]})
 GONE = [httpx.Response(403)] * 9
 
@@ -616,7 +617,7 @@ class Interrupting(FakeClock):
             1,
             ["goes on; paid: $0.01", "{} --to {}/o.png` fetches"],
         ),
-        ([seen(), *[seen("processing")] * 99], ["--timeout", "5"], 1, ["goes on; paid: unknown", "{}` waits for it"]),
+        ([FREE] * 99, ["--timeout", "5"], 1, ["goes on; paid: unknown", "{}` waits for it"]),
         ([seen(), seen("failed")], [], 1, ["is failed; paid: unknown"]),
         ([PAID, DONE, *GONE], ["--to", "{}/o.png"], 1, ["is completed; paid: unknown", "{} --to {}/o.png` fetches"]),
         ([PAID, seen("completed", output={})], ["--to", "{}/o.png"], 1, ["has no output file", "{}` shows it"]),
@@ -679,6 +680,33 @@ def test_what_ends_a_paid_task_is_told_with_what_goes_on(
     for command in re.findall(r"`unitask (.*?)`", err):
         name, *rest = shlex.split(command)
         assert commands[name].parse_args(rest)
+
+
+def test_interruption_before_the_task_is_told_names_it(
+    scripted: Scripted, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was accepted, and nothing is known of it but its id."""
+
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_progress", lambda _: interrupted)
+    scripted(PAID)
+
+    assert main([*RUN, "--to", "o.png"]) == 130
+    assert capsys.readouterr().err.splitlines() == [
+        "unitask: interrupted",
+        f"unitask: task {TASK_ID} may go on; paid: unknown",
+        f"unitask: `unitask wait {TASK_ID} --to o.png` fetches its result",
+    ]
+
+
+def test_task_that_is_not_there_is_not_waited_for(scripted: Scripted, capsys: Captured) -> None:
+    """Nothing says that it goes on, or was paid."""
+    scripted(refused(404, "task not found"))
+
+    assert main(["wait", "nope"]) == 1
+    assert capsys.readouterr().err == "unitask: HTTP 404: task not found\n"
 
 
 @pytest.mark.parametrize(

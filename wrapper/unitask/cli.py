@@ -395,9 +395,12 @@ def _told_of_interruption(interruption: KeyboardInterrupt, options: argparse.Nam
 def _goes_on(options: argparse.Namespace, task_id: str, error: Exception | None = None) -> Iterator[str]:
     """What is known of an accepted task, and the command that goes on with it."""
     seen: Task[Output] | None = options.seen
+    if isinstance(error, errors.NotFound) and not seen:
+        return
     state = f"is {seen.state}" if seen and seen.done else "goes on" if seen else "may go on"
-    yield f"unitask: task {task_id} {state}; paid: {dollars(seen.cost_usd if seen else None) or 'unknown'}"
-    if isinstance(error, errors.TaskFailed) or (isinstance(error, errors.NotFound) and not seen):
+    cost = seen.cost_usd if seen else None  # 0 is no price: it stands there until the provider fills it in
+    yield f"unitask: task {task_id} {state}; paid: {dollars(cost or None) or 'unknown'}"
+    if isinstance(error, errors.TaskFailed):
         return
     to, replaces = options.to, options.overwrite
     if isinstance(error, errors.DownloadFailed) and error.fetched:

@@ -37,7 +37,7 @@ def demo(out: Path, say: Callable[[str], object]) -> Path:
     for name in ("created_at", "started_at", "ended_at"):
         moment = getattr(task, name)
         say(f"  {name:<11} {f'{moment:%Y-%m-%d %H:%M:%S.%f} UTC' if moment else 'unknown'}")
-    cost = dollars(task.cost_usd)
+    cost = dollars(task.cost_usd or None)
     say(f"  cost        {f'{cost} of the play money of the sandbox' if cost else 'unknown'}")
     sheet = out / "sheet.png"
     write_sheet(sheet, {"target": target, "source": source, "result": swapped})
