@@ -721,6 +721,7 @@ def test_task_that_is_not_there_is_not_waited_for(scripted: Scripted, capsys: Ca
             "not sent. Check the base URL (--base-url, or UNITASK_BASE_URL) and the",
         ),
         ("it is lost; error.find(client, timeout=3) says more. So", "it is lost. So"),
+        ("(`unitask sandbox --data FOLDER` or Settings(data=...))", "(`unitask sandbox --data FOLDER`)"),
         ("'task.run(1).png' exists", "'task.run(1).png' exists"),
         ("base_url.png and client.py", "base_url.png and client.py"),
     ],
@@ -757,15 +758,15 @@ def test_result_that_is_text_is_written(
     assert capsys.readouterr().out == f"{tmp_path / place}\n"
 
 
-NASTY = "\x1b]0;t\x07\x9b31m\u202e\u2066\u200f\x7f\r\n\ud800"
+NASTY = "\x1b]0;t\x07\x9b31m\u202e\u2066\u200f\x7f\r\n"
 
 
 @pytest.mark.parametrize(
     ("script", "code"),
     [
-        ([seen(NASTY), seen("failed", error={"message": NASTY})], 1),
+        ([seen(NASTY), seen("failed", error={"message": f"{NASTY}\ud800"})], 1),
         ([refused(400, NASTY)], 1),
-        ([seen(output={"image_url": OUTPUT_URL, NASTY: NASTY}, status="completed")], 0),
+        ([seen(output={"image_url": OUTPUT_URL, NASTY: f"{NASTY}\ud800"}, status="completed")], 0),
         ([answer(200, {"code": 200, "data": {"task_id": NASTY, "status": "completed"}, "message": ""})], 0),
         ([answer(200, {"code": 200, "data": {"task_id": NASTY, "status": "failed"}, "message": ""})], 1),
         (
@@ -799,16 +800,14 @@ def test_shown_text_is_printable(text: str) -> None:
     assert (shown(text) == text) == text.isprintable()
 
 
-def test_answer_that_json_can_hardly_say_is_printed(scripted: Scripted, capsys: Captured) -> None:
-    """Objects inside one another beyond what the indented form can follow."""
-    deep = "[" * 700 + "]" * 700
-    body = (
-        f'{{"code": 200, "data": {{"task_id": "a", "status": "completed", "output": {{"x": {deep}}}}}, "message": ""}}'
-    )
-    scripted(answer(200, body.encode()))
+def test_number_that_json_does_not_have_is_printed_as_text(scripted: Scripted, capsys: Captured) -> None:
+    """What is printed is JSON to every program."""
+    output = b'{"x": NaN, "y": 1e999}'
+    body = b'{"code": 200, "data": {"task_id": "a", "status": "completed", "output": %b}, "message": ""}' % output
+    scripted(answer(200, body))
 
     assert main(RUN) == 0
-    assert json.loads(capsys.readouterr().out)["task_id"] == "a"
+    assert json.loads(capsys.readouterr().out)["output"] == {"x": "NaN", "y": "Infinity"}
 
 
 def test_narrow_encoding_loses_nothing_that_was_paid(

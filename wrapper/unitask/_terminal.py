@@ -28,6 +28,7 @@ _WORDS: tuple[tuple[str, str], ...] = (
     (r"\boverwrite=True\b", "--overwrite"),
     (r", or validate=False", ""),
     (r", None for the usual limit", ""),
+    (r" or Settings\([^()]*\)", ""),
     (r", or None for (no limit)", r", or leave it out for \1"),
     (r"(?<!\S)base_url(?= is )", "--base-url"),
     (r"(?<!\S)base_url(?= |$)", "the base URL (--base-url, or UNITASK_BASE_URL)"),

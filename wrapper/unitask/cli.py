@@ -305,12 +305,9 @@ def _deliver(client: Client, task: Task[Output], options: argparse.Namespace) ->
 
 
 def _json(value: object) -> str:
-    """A value as JSON that a terminal can show: in ASCII, without control characters."""
-    try:
-        text = json.dumps(value, indent=2, default=str)
-    except RecursionError:  # the indented form is written by Python, the other by C
-        text = json.dumps(value, default=str)
-    return text.replace("\x7f", "\\u007f")
+    """A value as JSON that a terminal can show: in ASCII, without control characters; NaN and infinity as text."""
+    value = json.loads(json.dumps(value), parse_constant=str)
+    return json.dumps(value, indent=2).replace("\x7f", "\\u007f")
 
 
 def _text(task: Task[Output]) -> str | None:
