@@ -10,7 +10,6 @@ together with the id, what was paid, and the command that goes on; every next st
 from __future__ import annotations
 
 import argparse
-import base64
 import contextlib
 import dataclasses
 import json
@@ -27,8 +26,7 @@ from typing import TYPE_CHECKING, Any
 from . import errors, tasks
 from ._arguments import task_of
 from ._core import spec
-from ._core.outputs import OutputFile
-from ._core.shapes import is_list, is_object
+from ._core.outputs import text_of
 from ._terminal import dollars, give_up, put, reworded, say, shown, take_every_character
 from .files import check_destination, names_folder
 from .inputs import AdvisoryWarning
@@ -289,18 +287,7 @@ def _deliver(client: Client, task: Task[Output], options: argparse.Namespace) ->
     if options.to is None:
         put(_json(task.raw))
         return 0
-    text = _text(task)
-    if text is None:
-        paths = client.download(task, options.to, overwrite=options.overwrite)
-    else:
-        place = Path(options.to)
-        if names_folder(options.to):
-            place /= re.sub(r"[^A-Za-z0-9_-]", "_", task.id) + ".txt"
-        content = base64.b64encode(text.encode(errors="backslashreplace")).decode()
-        file = OutputFile(f"data:text/plain;charset=utf-8;base64,{content}", task_id=task.id)
-        paths = client.download(file, place, overwrite=options.overwrite)
-    for path in paths:
-        put(str(path))
+    put(*(str(path) for path in client.download(task, options.to, overwrite=options.overwrite)))
     return 0
 
 
@@ -308,29 +295,6 @@ def _json(value: object) -> str:
     """A value as JSON that a terminal can show: in ASCII, without control characters; NaN and infinity as text."""
     value = json.loads(json.dumps(value), parse_constant=str)
     return json.dumps(value, indent=2).replace("\x7f", "\\u007f")
-
-
-def _text(task: Task[Output]) -> str | None:
-    """The texts of a result of which the documents say that it is nothing but text; None for any other."""
-    output = task.output
-    rule = spec.catalogue()["components"]["schemas"].get(type(output).__name__, {})
-    texts = list(_leaves(output.raw)) if _is_text(rule) and not output.files else []
-    return "\n\n".join(texts) + "\n" if texts else None
-
-
-def _is_text(rule: dict[str, Any]) -> bool:
-    rule = spec.resolve(rule)
-    parts = [*rule.get("properties", {}).values(), *([rule["items"]] if "items" in rule else [])]
-    if parts:
-        return all(map(_is_text, parts))
-    return "string" in rule.get("type", ()) and "x-media" not in rule
-
-
-def _leaves(value: object) -> Iterator[str]:
-    if isinstance(value, str) and value:
-        yield value
-    for part in value.values() if is_object(value) else value if is_list(value) else ():
-        yield from _leaves(part)
 
 
 def _client(options: argparse.Namespace) -> Client:
@@ -407,20 +371,20 @@ def _goes_on(options: argparse.Namespace, task_id: str, error: Exception | None 
         to, replaces = None, False
     elif to and files > 1 and not names_folder(to):
         to = f"{Path(to).with_suffix('')}/"
-    words = ["unitask", "wait"]
-    words += ["--to", to] if to else []
+    words = ["--to", to] if to else []
     words += ["--overwrite"] if replaces else []
     words += ["--base-url", options.base_url] if options.base_url else []
     handle = _handle(options, task_id)
-    words[2:2] = ["--", handle] if handle.startswith("-") else [handle]
+    words = [*words, "--", handle] if handle.startswith("-") else [handle, *words]
     does = "shows it" if seen and seen.done and not to else "fetches its result" if to else "waits for it"
-    yield f"unitask: `{shlex.join(words)}` {does}"
+    yield f"unitask: `unitask wait {shlex.join(words)}` {does}"
 
 
 def _files(task: Task[Output]) -> int:
     """How many files `--to` has to fetch, a text among them."""
     with contextlib.suppress(errors.UnitaskError):  # an output that is no object
-        return len([file for file in task.output.files if file.role == "result"]) or (_text(task) is not None)
+        results = [file for file in task.output.files if file.role == "result"]
+        return len(results) or bool(text_of(task.output.raw, type(task.output).__name__))
     return 0
 
 
