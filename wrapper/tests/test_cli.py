@@ -459,9 +459,11 @@ def test_module_is_the_command() -> None:
     assert {entry["name"] for entry in json.loads(done.stdout)} <= set(unitask.tasks.__all__)
 
 
-def made_up(rule: dict[str, Any]) -> Any:
-    """A value that a rule allows; a text looks like a number where it can."""
+def made_up(rule: dict[str, Any], name: str) -> Any:
+    """A value that the rule of a field of this name allows; a text looks like a number where it can."""
     rule = spec.resolve(rule)
+    if name.endswith("endpoint"):
+        return "https://me.test/hook"
     if media := rule.get("x-media"):
         return f"https://me.test/a.{ {'image': 'png', 'video': 'mp4', 'audio': 'mp3'}.get(media['kind'], 'bin') }"
     if "enum" in rule:
@@ -469,9 +471,9 @@ def made_up(rule: dict[str, Any]) -> Any:
     kinds = rule.get("type", "object")
     match kinds if isinstance(kinds, str) else kinds[-1]:
         case "object":
-            return {name: made_up(part) for name, part in rule.get("properties", {}).items()}
+            return {name: made_up(part, name) for name, part in rule.get("properties", {}).items()}
         case "array":
-            return [made_up(rule["items"])] * max(1, min(2, rule.get("maxItems", 2)))
+            return [made_up(rule["items"], name)] * max(1, min(2, rule.get("maxItems", 2)))
         case "integer":
             return rule.get("minimum", rule.get("maximum", 7))
         case "number":
@@ -486,7 +488,7 @@ def inputs(entry: spec.TaskType) -> Iterator[dict[str, Any]]:
     """An input with every field of a task type, and the documented ones that the library takes as they are."""
     kind = getattr(tasks, entry.name)
     fields = {field.name for field in dataclasses.fields(kind)} - {"extra"}
-    yield {name: made_up(spec.field_rule(entry.input, name)) for name in sorted(fields)}
+    yield {name: made_up(spec.field_rule(entry.input, name), name) for name in sorted(fields)}
     for example in spec.bundle()["components"]["examples"].values():
         body = example["value"]
         if (example["x-operation"], example["x-part"]) != ("create_task", "request"):
