@@ -46,14 +46,14 @@ class FakeClock:
 class Provider:
     """Answers requests with a script, in its order, and remembers them; a request beyond the script fails the test."""
 
-    script: list[Answer | httpx.Response | Exception]
+    script: list[Answer | httpx.Response | BaseException]
     requests: list[httpx.Request] = field(default_factory=list)
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
         assert self.script, f"{request.method} {request.url} is not in the script"
         reply = self.script.pop(0)
-        if isinstance(reply, Exception):
+        if isinstance(reply, BaseException):
             raise reply
         if isinstance(reply, Answer):
             if "content-encoding" in reply.headers:  # as it comes from a socket: httpx has not unpacked it yet
@@ -72,7 +72,7 @@ class Provider:
         return json.loads(self.requests[number].content)
 
 
-def provider(*script: Answer | httpx.Response | Exception) -> Provider:
+def provider(*script: Answer | httpx.Response | BaseException) -> Provider:
     """A provider with these answers."""
     return Provider(list(script))
 

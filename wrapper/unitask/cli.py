@@ -1,53 +1,101 @@
 """The command line: what you asked for goes to stdout, what happens meanwhile to stderr.
 
-Exit codes: 0 done, 1 it failed (the reason is on stderr), 2 wrong use, 130 interrupted. `contract` has its own:
-0 kept, 1 broken, 2 could not be run.
+Exit codes: 0 done, 1 it failed (the reason is on stderr), 2 wrong use, 130 interrupted, 141 nobody reads stdout any
+more. `contract` has its own: 0 kept, 1 broken, 2 could not be run.
+
+Rules of this file: what a provider wrote is shown escaped; once a task was accepted, whatever ends the command is told
+together with the id, what was paid, and the command that goes on; every next step that is named is a command.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
+import math
+import re
+import shlex
 import sys
-from collections.abc import Callable
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import errors, tasks
+from ._arguments import task_of
 from ._core import spec
-from .files import folder_problems, place_problems
+from ._core.outputs import text_of
+from ._terminal import dollars, give_up, put, reworded, say, shown, take_every_character
+from .files import check_destination, names_folder
+from .inputs import AdvisoryWarning
+from .task import Task
 
 if TYPE_CHECKING:
     from .client import Client
-    from .task import Output, Task
+    from .task import Output
 
 REAL_CONCURRENCY = 5  # of the Creator plan, by a public client (2025); no page gives a rate
 OPEN = "warning: everybody who can reach {} can use this sandbox; its key is no secret, and nothing is encrypted"
 CONTRACT_MISSING = "the contract checks are not installed: pip install 'unitask[testing]'"
+HISTORY = "the task history on the provider's site"
+CLOSED_PIPE = 141  # 128 + SIGPIPE, as a shell has it
+HIGHEST_PORT = 65_535
 SANDBOX_MISSING = "the local provider is not installed: pip install 'unitask[sandbox]'"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    take_every_character()
+    try:
+        try:
+            return _main(sys.argv[1:] if arguments is None else arguments)
+        finally:
+            put()  # what argparse or the harness has written
+    except BrokenPipeError:  # as of `| head`, when it has enough
+        give_up(sys.stdout)
+        return CLOSED_PIPE
+    except errors.InvalidInput as error:  # of the line above
+        say(f"unitask: {'; '.join(error.problems)}")
+        return 1
+
+
+def _main(arguments: list[str]) -> int:
     if arguments[:1] == ["contract"]:
         return _contract(arguments[1:])
-    options = _parser().parse_args(arguments)
+    options = _options(arguments)
     command: Callable[[argparse.Namespace], int] = options.command
     try:
         return command(options)
+    except BrokenPipeError:
+        raise
     except errors.UnitaskError as error:
-        _say(f"unitask: {error}")
-        if error.task_id and not isinstance(error, errors.TaskFailed):
-            _say(f"unitask: `unitask wait {error.task_id}` waits for the task")
-        return 1
+        say(*_told(error, options))
     except KeyboardInterrupt as interruption:
-        _say("\n".join(["unitask: interrupted", *getattr(interruption, "__notes__", [])]))
+        say(*_told_of_interruption(interruption, options))
         return 130
+    except Exception as error:
+        if options.seen is None:
+            raise
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(place.filename).name}, line {place.lineno}"
+        say(
+            f"unitask: {type(error).__name__}: {error} ({where}); please report it", *_goes_on(options, options.seen.id)
+        )
+    return 1
 
 
-def _parser() -> argparse.ArgumentParser:
+def _options(arguments: list[str]) -> argparse.Namespace:
+    """What a command is told, with its options anywhere between its other words."""
+    parser, commands = _parser()
+    if arguments[:1] == ["run"]:  # of a parser with commands, argparse cannot intermix them
+        return commands["run"].parse_intermixed_args(arguments[1:])
+    return parser.parse_args(arguments)
+
+
+def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
+    """The parser of the whole, and those of the commands by name."""
     parser = argparse.ArgumentParser(
         prog="unitask", description="Client and local provider for the unified generation-task API (PiAPI, Qubico)."
     )
@@ -59,7 +107,12 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="make something, and fetch it")
     run.add_argument("name", help="a class of unitask.tasks, such as FaceSwap")
-    run.add_argument("fields", nargs="*", metavar="FIELD=VALUE", help="its input; a file is given by its path")
+    run.add_argument(
+        "fields",
+        nargs="*",
+        metavar="FIELD=VALUE",
+        help="its input; a file is given by its path, a list by several FIELD=ITEM, JSON by FIELD:=JSON",
+    )
     run.set_defaults(command=_run)
 
     wait = commands.add_parser("wait", help="wait for a task that is there, and fetch what it makes")
@@ -98,38 +151,45 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="swap two faces with the local provider")
     demo.add_argument("--out", type=Path, default=Path("out/demo"), metavar="FOLDER")
     demo.set_defaults(command=_demo)
-    return parser
+    for command in commands.choices.values():
+        command.set_defaults(seen=None)  # the task, as it was last seen
+    return parser, commands.choices
 
 
 def _tasks(options: argparse.Namespace) -> int:
     entries = [dataclasses.asdict(entry) for entry in spec.task_types().values()]
     if options.json:
-        print(json.dumps(entries, indent=2))
+        put(json.dumps(entries, indent=2))
         return 0
     for entry in entries:
-        print(f"{entry['name']:<20} {entry['model']} {entry['task_type']}, {_price(entry['price'])}. {entry['docs']}")
+        put(f"{entry['name']:<20} {entry['model']} {entry['task_type']}, {_price(entry['price'])}. {entry['docs']}")
     return 0
 
 
 def _price(price: dict[str, Any] | None) -> str:
     if price is None:
-        return "unknown price"
-    usd = f"{min(rate['usd'] for rate in (price, *price.get('more', []))):.7f}".rstrip("0")
-    return f"{'from ' if 'more' in price else ''}${usd} per {price['per']}"
+        return "price unknown"
+    usd = dollars(min(rate["usd"] for rate in (price, *price.get("more", []))))
+    return f"{'from ' if 'more' in price else ''}{usd} per {price['per']}"
 
 
 def _run(options: argparse.Namespace) -> int:
     _check_place(options)
-    task = _task_of(options.name, options.fields)
-    with _client(options) as client:
-        done = client.run(task, timeout=options.timeout, on_change=_progress)
-        return _deliver(client, done, options)
+    task = task_of(options.name, options.fields)
+    with _client(options) as client, warnings.catch_warnings():
+        warnings.simplefilter("always", AdvisoryWarning)
+        warnings.showwarning = _warn
+        return _deliver(client, client.run(task, timeout=options.timeout, on_change=_progress(options)), options)
+
+
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    say(f"unitask: warning: {message}")
 
 
 def _wait(options: argparse.Namespace) -> int:
     _check_place(options)
     with _client(options) as client:
-        done = client.wait(options.task_id, timeout=options.timeout, on_change=_progress)
+        done = client.wait(options.task_id, timeout=options.timeout, on_change=_progress(options))
         return _deliver(client, done, options)
 
 
@@ -140,6 +200,7 @@ def _sandbox(options: argparse.Namespace) -> int:
         raise errors.InvalidInput(SANDBOX_MISSING) from None
     keys = {"sandbox": 10.0, **dict(_key_and_balance(text) for text in options.key)}
     speed = _speed(options.speed)
+    _check_numbers(options)
     usual = REAL_CONCURRENCY if speed == "real" else None
     concurrency = usual if options.concurrency is None else options.concurrency
     more: dict[str, Any] = {"faults": _faults(options.faults)} if options.faults else {}
@@ -157,12 +218,27 @@ def _sandbox(options: argparse.Namespace) -> int:
     except ValueError as error:
         raise errors.InvalidInput(str(error)) from None
     if options.host not in ("localhost", "::1") and not options.host.startswith("127."):
-        _say(OPEN.format(options.host))
+        say(OPEN.format(options.host))
     try:
         serve(settings, host=options.host, port=options.port, on_ready=lambda url: _announce(url, list(keys)))
-    except OSError as error:
+    except BrokenPipeError:
+        raise
+    except (OSError, ValueError) as error:
         raise errors.InvalidInput(f"the sandbox cannot start: {error}") from error
     return 0
+
+
+def _check_numbers(options: argparse.Namespace) -> None:
+    if not 0 <= options.port <= HIGHEST_PORT:
+        raise errors.InvalidInput(f"--port {options.port}: give a number from 1 to {HIGHEST_PORT}, or 0 for a free one")
+    if options.concurrency is not None and options.concurrency < 1:
+        raise errors.InvalidInput(
+            f"--concurrency {options.concurrency}: give a number from 1 on, or leave it out for no limit"
+        )
+    if options.rate is not None and not 0 < options.rate < math.inf:
+        raise errors.InvalidInput(
+            f"--rate {options.rate}: give a number of requests a second above 0, or leave it out for no limit"
+        )
 
 
 def _faults(path: Path) -> Any:
@@ -178,7 +254,7 @@ def _contract(arguments: list[str]) -> int:
     try:
         from unitask_contract import command
     except ImportError as error:
-        _say(f"unitask: {CONTRACT_MISSING} ({error})")
+        say(f"unitask: {CONTRACT_MISSING} ({error})")
         return 2
     return command.main(arguments)
 
@@ -188,41 +264,37 @@ def _demo(options: argparse.Namespace) -> int:
         from .demo import demo
     except ImportError:
         raise errors.InvalidInput(SANDBOX_MISSING) from None
-    demo(options.out, say=print)
+    try:
+        demo(options.out, say=lambda text: put(shown(text)))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise errors.InvalidInput(f"--out {str(options.out)!r} cannot be written: {error.strerror or error}") from None
     return 0
-
-
-def _task_of(name: str, fields: list[str]) -> Any:
-    if name not in spec.task_types():
-        raise errors.InvalidInput(f"there is no task type {name!r}: `unitask tasks` lists them")
-    kind = getattr(tasks, name)
-    known = {field.name: field for field in dataclasses.fields(kind) if field.name != "extra"}
-    given = {field: value for field, _, value in (text.partition("=") for text in fields)}
-    missing = [field for field, rule in known.items() if rule.default is dataclasses.MISSING and field not in given]
-    wrong = [f"{name} has no field {field!r}; it has {', '.join(known)}" for field in given if field not in known]
-    wrong += [f"{name} needs {field}=..." for field in missing]
-    if wrong:
-        raise errors.InvalidInput(*wrong)
-    return kind(**given)
 
 
 def _check_place(options: argparse.Namespace) -> None:
     """Before anything is paid: can the output be put where it shall go?"""
-    if not options.to:
+    if options.to is None:
         return
-    place = Path(options.to)
-    is_folder = options.to.endswith("/")
-    if wrong := list(folder_problems(place) if is_folder else place_problems(place, overwrite=options.overwrite)):
-        raise errors.InvalidInput(*(problem.replace("overwrite=True", "--overwrite") for problem in wrong))
+    if not options.to:
+        raise errors.InvalidInput("--to is empty: give the name of a file, or a folder with a slash at its end")
+    check_destination(options.to, overwrite=options.overwrite)
 
 
 def _deliver(client: Client, task: Task[Output], options: argparse.Namespace) -> int:
-    if options.to:
-        for path in client.download(task, options.to, overwrite=options.overwrite):
-            print(path)
-    else:
-        print(json.dumps(task.raw, indent=2))
+    options.seen = task
+    if options.to is None:
+        put(_json(task.raw))
+        return 0
+    put(*(str(path) for path in client.download(task, options.to, overwrite=options.overwrite)))
     return 0
+
+
+def _json(value: object) -> str:
+    """A value as JSON that a terminal can show: in ASCII, without control characters; NaN and infinity as text."""
+    value = json.loads(json.dumps(value), parse_constant=str)
+    return json.dumps(value, indent=2).replace("\x7f", "\\u007f")
 
 
 def _client(options: argparse.Namespace) -> Client:
@@ -231,8 +303,101 @@ def _client(options: argparse.Namespace) -> Client:
     return Client(base_url=options.base_url)
 
 
-def _progress(task: Task[Output]) -> None:
-    _say(f"task {task.id}: {task.status}")
+def _progress(options: argparse.Namespace) -> Callable[[Task[Output]], None]:
+    def note(task: Task[Output]) -> None:
+        options.seen = task
+        say(f"task {task.id}: {task.status!s:.200}")
+
+    return note
+
+
+def _told(error: errors.UnitaskError, options: argparse.Namespace) -> Iterator[str]:
+    """What went wrong, what is known of the task, and what to do next."""
+    task_id = options.seen.id if options.seen else error.task_id
+    may_be_paid = task_id is not None or options.command not in (_run, _wait)
+    if isinstance(error, errors.InvalidInput) and may_be_paid:
+        yield f"unitask: {reworded('; '.join(error.problems))}"
+    elif isinstance(error, errors.SubmissionUncertain):
+        yield from _told_of_uncertain(error)
+    else:
+        words = error.reason if isinstance(error, errors.DownloadFailed) else str(error)
+        yield f"unitask: {reworded(words)}"
+    if task_id:
+        yield from _goes_on(options, task_id, error)
+
+
+def _told_of_uncertain(error: errors.SubmissionUncertain) -> Iterator[str]:
+    what, _, _ = str(error).partition(". It was sent between ")
+    start, end = (f"{moment:%Y-%m-%d %H:%M:%S}" for moment in error.sent_between)
+    yield f"unitask: {reworded(what)}"
+    yield f"unitask: it was sent between {start} and {end} UTC, and may be paid"
+    if not error.task_id:
+        yield (
+            f"unitask: look for a {error.model} {error.task_type} task of that time in {HISTORY} before you run this "
+            "again; `unitask wait ID` fetches it by its id"
+        )
+
+
+def _told_of_interruption(interruption: KeyboardInterrupt, options: argparse.Namespace) -> Iterator[str]:
+    yield "unitask: interrupted"
+    if options.seen:
+        yield from _goes_on(options, options.seen.id)
+        return
+    notes: list[str] = getattr(interruption, "__notes__", [])
+    for note in notes:
+        if accepted := re.search(r"client\.wait\((['\"])(.+?)\1\)", note):
+            yield from _goes_on(options, accepted[2])
+        else:
+            yield reworded(note)
+    if any("may have been accepted" in note for note in notes):
+        yield f"unitask: look for it in {HISTORY} before you run this again"
+
+
+def _goes_on(options: argparse.Namespace, task_id: str, error: Exception | None = None) -> Iterator[str]:
+    """What is known of an accepted task, and the command that goes on with it."""
+    seen: Task[Output] | None = options.seen
+    if isinstance(error, errors.NotFound) and not seen:
+        return
+    state = f"is {seen.state}" if seen and seen.done else "goes on" if seen else "may go on"
+    cost = seen.cost_usd if seen else None  # 0 is no price: it stands there until the provider fills it in
+    yield f"unitask: task {task_id} {state}; paid: {dollars(cost or None) or 'unknown'}"
+    if isinstance(error, errors.TaskFailed):
+        return
+    to, replaces = options.to, options.overwrite
+    if isinstance(error, errors.DownloadFailed) and error.fetched:
+        replaces = True
+    files = _files(seen) if seen and seen.done else 1
+    if not files:
+        to, replaces = None, False
+    elif to and files > 1 and not names_folder(to):
+        to = f"{Path(to).with_suffix('')}/"
+    words = ["--to", to] if to else []
+    words += ["--overwrite"] if replaces else []
+    words += ["--base-url", options.base_url] if options.base_url else []
+    handle = _handle(options, task_id)
+    words = [*words, "--", handle] if handle.startswith("-") else [handle, *words]
+    does = "shows it" if seen and seen.done and not to else "fetches its result" if to else "waits for it"
+    yield f"unitask: `unitask wait {shlex.join(words)}` {does}"
+
+
+def _files(task: Task[Output]) -> int:
+    """How many files `--to` has to fetch, a text among them."""
+    with contextlib.suppress(errors.UnitaskError):  # an output that is no object
+        results = [file for file in task.output.files if file.role == "result"]
+        return len(results) or bool(text_of(task.output.raw, type(task.output).__name__))
+    return 0
+
+
+def _handle(options: argparse.Namespace, task_id: str) -> str:
+    """What `unitask wait` takes for a task: its id, or its token if the id alone does not say how to look at it."""
+    if options.command is _wait:
+        given: str = options.task_id
+        return given
+    entry = spec.task_types()[options.name]
+    if entry.protocol == "unified":
+        return task_id
+    known = {"task_id": task_id, "model": entry.model, "task_type": entry.task_type}
+    return Task(known, tasks.output_named(entry.output)).token
 
 
 def _speed(text: str) -> Any:
@@ -247,15 +412,14 @@ def _speed(text: str) -> Any:
 def _key_and_balance(text: str) -> tuple[str, float]:
     key, _, balance = text.partition("=")
     try:
-        return key, float(balance or 10.0)
+        usd = float(balance or 10.0)
     except ValueError:
-        raise errors.InvalidInput(f"--key: {balance!r} is no balance in USD") from None
+        usd = math.nan
+    if not 0 <= usd < math.inf:
+        raise errors.InvalidInput(f"--key: {balance!r} is no balance in USD: give 0 or more")
+    return key, usd
 
 
 def _announce(url: str, keys: list[str]) -> None:
-    print(f"The local provider is at {url}. It swaps real faces: have the consent of the persons shown.")
-    print(f"export UNITASK_BASE_URL={url} UNITASK_API_KEY={keys[0]}", flush=True)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    put(f"The local provider is at {url}. It swaps real faces: have the consent of the persons shown.")
+    put(f"export UNITASK_BASE_URL={url} UNITASK_API_KEY={keys[0]}")

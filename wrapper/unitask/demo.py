@@ -11,7 +11,9 @@ import numpy as np
 from unitask_sandbox import Settings, running, samples
 
 from . import tasks
+from ._terminal import dollars
 from .client import Client
+from .files import check_destination
 from .task import Output, Task
 
 Picture = cv2.typing.MatLike
@@ -19,6 +21,8 @@ Picture = cv2.typing.MatLike
 
 def demo(out: Path, say: Callable[[str], object]) -> Path:
     """Swap a face, tell what happens, and write ``swapped.png`` and ``sheet.png``; return the latter's path."""
+    for name in ("swapped.png", "sheet.png"):
+        check_destination(out / name, overwrite=True)
     target, source = samples.ASTRONAUT, samples.GRACE_HOPPER
     say(f"Putting the face of {source.name} onto {target.name}. Real people: have their consent outside of demos.")
     with running(Settings(speed=3.0)) as url, Client("sandbox", url) as client:
@@ -31,8 +35,10 @@ def demo(out: Path, say: Callable[[str], object]) -> Path:
         task = client.run(tasks.FaceSwap(target_image=target, swap_image=source), on_change=progress)
         (swapped,) = client.download(task, out / "swapped.png", overwrite=True)
     for name in ("created_at", "started_at", "ended_at"):
-        say(f"  {name:<11} {getattr(task, name):%Y-%m-%d %H:%M:%S.%f} UTC")
-    say(f"  cost        ${task.cost_usd:.2f} of the sandbox's play money")
+        moment = getattr(task, name)
+        say(f"  {name:<11} {f'{moment:%Y-%m-%d %H:%M:%S.%f} UTC' if moment else 'unknown'}")
+    cost = dollars(task.cost_usd or None)
+    say(f"  cost        {f'{cost} of the play money of the sandbox' if cost else 'unknown'}")
     sheet = out / "sheet.png"
     write_sheet(sheet, {"target": target, "source": source, "result": swapped})
     say(f"Look at {swapped} and {sheet}.")
@@ -52,4 +58,5 @@ def write_sheet(path: Path, pictures: dict[str, Path], height: int = 512) -> Non
         cv2.putText(column, name, (8, 28), cv2.FONT_HERSHEY_SIMPLEX, 0.8, (0, 0, 0), 1, cv2.LINE_AA)
         columns.append(column)
     path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), np.hstack(columns))
+    if not cv2.imwrite(str(path), np.hstack(columns)):
+        raise OSError(f"{path} cannot be written")
