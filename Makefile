@@ -90,6 +90,7 @@ mutants: $(VENV)/.checks ## do the unit tests notice when the core is changed? h
 	ln -sfn ../../../spec/examples out/mutmut/spec/examples
 	ln -sfn ../../docs out/mutmut/docs
 	ln -sfn ../../pyproject.toml out/mutmut/pyproject.toml
+	ln -sfn ../../conftest.py out/mutmut/conftest.py
 	cd out/mutmut && CI=true $(CURDIR)/$(VENV)/bin/mutmut run --max-children 2 $(MUTANTS)
 	cd out/mutmut && $(CURDIR)/$(VENV)/bin/mutmut export-cicd-stats && $(CURDIR)/$(VENV)/bin/mutmut results
 
