@@ -280,6 +280,13 @@ CASES: dict[str, tuple[Plant, Check]] = {
         replaced(pricing, "CREDITS_PER_USD", 1_000_000),
         lambda: test_prices.test_estimate_is_the_documented_bill(*next(test_prices.bills())),
     ),
+    "prices: the client and the provider share a wrong price": (
+        lambda monkeypatch: [
+            monkeypatch.setattr(place, name, 1_000_000)
+            for place, name in ((pricing, "CREDITS_PER_USD"), (provider_pricing, "CREDITS_PER_USD"))
+        ],
+        lambda: test_prices.test_price_is_the_documented_one(test_prices.DOCUMENTED[0]),
+    ),
     "parity: the async client sleeps longer": (
         _async_sleeps_longer,
         lambda: _quick(test_parity.test_both_clients_give_one_trace, call=test_parity.CALLS["wait"]),
@@ -342,6 +349,7 @@ def test_drift_entry_that_our_schema_does_not_cover_is_found() -> None:
         ("unitask_contract.patches.proposals", "generator.bundle"),
         ("unitask_contract.patches.redaction", "unitask_contract.checks.asking.create"),
         ("unitask_contract.exchange", "unitask_contract.scenarios.TASK_ID"),
+        ("unitask_contract.provider", "unitask._core.pricing.estimate"),
         ("unitask.client", "unitask.testing.InstantClock"),
         ("unitask.testing.samples", "unitask_api.models.Task"),
     ],

@@ -167,6 +167,36 @@ def test_refusal_for_the_rate_without_an_end_could_not_run() -> None:
     assert "HTTP 429 to POST http://sandbox.test/api/v1/task" in limited.detail
 
 
+@pytest.mark.parametrize("asked", ["86400", "Fri, 31 Dec 2999 23:59:59 GMT"])
+def test_longer_pause_than_is_waited_could_not_run(asked: str) -> None:
+    """It is not waited for, in no check, and the header is named."""
+    pauses: list[float] = []
+    with provider.sandbox() as subject:
+        limit = httpx.Response(429, headers={"retry-after": asked}, json={"code": 429})
+        subject.http = httpx.Client(transport=httpx.MockTransport(lambda _: limit), base_url="https://p.test")
+        subject.advance = pauses.append
+        results = [runner.made(subject, check) for check in runner.chosen(["account", "history"])]
+
+    assert {result.outcome for result in results} == {Outcome.NOT_RUN}
+    assert all(f"Retry-After: {asked}" in result.detail for result in results)
+    assert pauses == []
+
+
+def test_pauses_are_told_and_bounded() -> None:
+    """Each is said while it lasts; a provider that goes on to refuse is waited for once, not in every check."""
+    said: list[str] = []
+    pauses: list[float] = []
+    with provider.sandbox() as subject:
+        limit = httpx.Response(429, headers={"retry-after": "20"}, json={"code": 429})
+        subject.http = httpx.Client(transport=httpx.MockTransport(lambda _: limit), base_url="https://p.test")
+        subject.advance, subject.say = pauses.append, said.append
+        results = [runner.made(subject, check) for check in runner.chosen(["account", "history", "keys"])]
+
+    assert {result.outcome for result in results} == {Outcome.NOT_RUN}
+    assert pauses == [20.0] * 5
+    assert said[0] == "waits 20 s: HTTP 429 to GET https://p.test/account/info, with Retry-After: 20"
+
+
 @pytest.mark.parametrize("check", ["face_swap", "no_face", "end", "cancel"])
 def test_status_word_may_be_written_large(check: str) -> None:
     """The pages show Completed as well as completed."""

@@ -110,8 +110,9 @@ def _of_provider(options: argparse.Namespace) -> Report:
             proposal(found),
             counted.numbers(OF_A_PROVIDER, among),
             [str(one) for one in counted.missing(OF_A_PROVIDER, among)],
-            money.held_usd,
+            None if provider.inside else money.held_usd,
             money.limit_usd,
+            money.unpriced,
             interrupted=interrupted,
         )
 

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 import httpx
 import schemathesis
-from unitask._core.pricing import CREDITS_PER_USD, estimate
-from unitask_contract import bundle
+from unitask_contract import bundle, prices
 from unitask_contract.bundle import fields
 from unitask_contract.exchange import Exchange
 from unitask_contract.serving import IN_PROCESS, InProcess, no_network
@@ -26,10 +27,12 @@ from unitask_contract.view import provider_view
 from unitask_sandbox import Settings, create_app
 
 CHAT_USD = 0.001  # held for a chat of a word; its true price is far below
+NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+OF_A_GATEWAY = (408, 499)  # it gave up waiting: what stands behind it may have accepted the create
 LOOK_EVERY = 3.0  # seconds; the first looks at a task come sooner
 ANSWER_WITHIN = 60.0  # seconds for a whole answer
 TRIES = 6  # of a request that is refused for the rate
-LONGEST_PAUSE = 30.0  # seconds between them
+LONGEST_PAUSE = 30.0  # seconds between them; a provider that asks for more is not waited for
 
 
 class LeftOut(Exception):
@@ -46,14 +49,17 @@ class CannotRun(Exception):
 
 @dataclass
 class Money:
-    """What may be spent, and what the creates sent so far will cost at most by the catalogue.
+    """What may be spent, and what the creates sent so far will cost at most by the price list of the contract.
 
     Attributes:
         limit_usd: Infinite where nothing is real.
+        held_usd: For every create that was sent and that may have been accepted.
+        unpriced: How many of those creates have no known price; they are not in `held_usd`.
     """
 
     limit_usd: float = math.inf
     held_usd: float = 0.0
+    unpriced: int = 0
 
     def hold(self, what: str, usd: float | None) -> None:
         """Set a price aside.
@@ -61,13 +67,19 @@ class Money:
         Raises:
             LeftOut: It is beyond the limit, or not known while there is a limit.
         """
-        if math.isinf(self.limit_usd):
-            return
+        if not math.isinf(self.limit_usd):
+            if usd is None:
+                raise LeftOut(f"the price of {what} is not known beforehand; --max-usd inf sends it all the same")
+            if usd > self.left_usd:
+                raise LeftOut(f"{what} costs ${usd:.4g}, and ${self.left_usd:.4g} is left of --max-usd")
+        self.count(usd)
+
+    def count(self, usd: float | None, times: int = 1) -> None:
+        """Add a price to what is held, or with -1 take it back, without asking the limit."""
         if usd is None:
-            raise LeftOut(f"the price of {what} is not known beforehand; --max-usd inf sends it all the same")
-        if usd > self.left_usd:
-            raise LeftOut(f"{what} costs ${usd:.4g}, and ${self.left_usd:.4g} is left of --max-usd")
-        self.held_usd += usd
+            self.unpriced += times
+        else:
+            self.held_usd = round(self.held_usd + times * usd, 9)
 
     @property
     def left_usd(self) -> float:
@@ -118,6 +130,8 @@ class Provider:
         seed: Of what is drawn at random; None draws anew each time, or as the profile of hypothesis says.
         exchanges: What went over the wire, in order.
         drawn: The same of requests that were drawn at random.
+        say: Tells what happens meanwhile, such as a pause.
+        refused: Whether the last request was refused for the rate to the end.
         memo: What checks share: the tasks that they have made, the files that they have uploaded.
     """
 
@@ -131,6 +145,8 @@ class Provider:
     money: Money = field(default_factory=Money)
     exchanges: list[Exchange] = field(default_factory=list[Exchange])
     drawn: list[Exchange] = field(default_factory=list[Exchange])
+    say: Callable[[str], object] = lambda _: None
+    refused: bool = False
     memo: dict[Any, Any] = field(default_factory=dict[Any, Any])
 
     def request(self, method: str, path: str, key: str | None = "", **more: Any) -> httpx.Response:
@@ -140,36 +156,73 @@ class Provider:
             LeftOut: It is a create whose price is beyond the money limit.
             Limited: It is refused for the rate again and again.
         """
-        held = self.money.held_usd
-        if method == "POST" and key == "":
-            self.money.hold(*_price(path, more.get("json")))
+        what, usd = _price(path, more.get("json")) if method == "POST" else ("", 0.0)
+        is_ours = key == ""  # what is sent without the key is refused, or it is a fault that costs us nothing
         headers = {} if key is None else self.headers(key)
 
         def send() -> httpx.Response:
-            answer = self.http.request(method, path, headers=headers, **more)
-            if 400 <= answer.status_code < 500:
-                self.money.held_usd = held  # nothing was accepted
+            if is_ours:
+                self.money.hold(what, usd)
+            try:
+                answer = self.http.request(method, path, headers=headers, **more)
+            except NEVER_LEFT:
+                if is_ours:
+                    self.money.count(usd, -1)
+                raise
+            if is_refused(answer) == is_ours:
+                self.money.count(usd, -1 if is_ours else 1)
             self.exchanges.append(self.exchange(answer.request, answer))
             return answer
 
         answer: httpx.Response = self.patiently(send)
         return answer
 
-    def patiently(self, send: Callable[[], Any]) -> Any:
-        """An answer that is no refusal for the rate (HTTP 429): what is refused so was not done, and is sent again.
+    def draw(self, call: Callable[[], Any]) -> Any:
+        """One call that schemathesis makes; its price is counted where it may have been accepted.
 
         Raises:
             Limited: It is refused for the rate again and again.
         """
-        answer = send()
-        for _ in range(TRIES - 1):
-            if answer.status_code != 429:
-                break
-            self.advance(_pause(_header(answer, "retry-after")))
+
+        def send() -> Any:
+            answer = call()
+            exchange = self.exchange(answer.request, answer)
+            self.drawn.append(exchange)
+            if exchange.method == "POST" and not is_refused(answer):
+                self.money.count(_price(exchange.path, exchange.asked)[1])
+            return answer
+
+        return self.patiently(send)
+
+    def patiently(self, send: Callable[[], Any]) -> Any:
+        """An answer that is no refusal for the rate (HTTP 429): what is refused so was not done, and is sent again.
+
+        Pauses are bounded: none is longer than LONGEST_PAUSE, and once a request was refused to the end, those that
+        follow are sent once each until one is answered otherwise.
+
+        Raises:
+            Limited: It is refused for the rate again and again, or for longer than is waited.
+        """
+        tries = 0
+        while True:
             answer = send()
-        if answer.status_code == 429:
-            raise Limited(f"HTTP 429 to {answer.request.method} {answer.request.url} {TRIES} times, with pauses")
-        return answer
+            tries += 1
+            if answer.status_code != 429 or not is_refused(answer):
+                self.refused = False
+                return answer
+            asked = _header(answer, "retry-after")
+            pause = _pause(asked)
+            named = f"HTTP 429 to {answer.request.method} {answer.request.url}"
+            said = f", with Retry-After: {asked}" if asked else ""
+            if pause > LONGEST_PAUSE:
+                self.refused = True
+                raise Limited(f"{named}{said}; at most {LONGEST_PAUSE:g} s are waited")
+            if self.refused or tries == TRIES:
+                again = "again" if self.refused else f"{TRIES} times, with pauses"
+                self.refused = True
+                raise Limited(f"{named}{said} {again}")
+            self.say(f"waits {pause:g} s: {named}{said}")
+            self.advance(pause)
 
     def headers(self, key: str = "") -> dict[str, str]:
         """The key as every operation takes it: the OpenAI-shaped ones as a bearer token."""
@@ -185,6 +238,12 @@ class Provider:
         return Exchange(request.method, path, sent, answer.status_code, answer.content, kind, url.query)
 
 
+def is_refused(answer: Any) -> bool:
+    """Whether an answer proves that nothing was accepted: a refusal of the request that names no task."""
+    refused = 400 <= answer.status_code < 500 and answer.status_code not in OF_A_GATEWAY
+    return refused and b"task_id" not in answer.content
+
+
 def _header(answer: Any, name: str) -> str:
     """A header of an answer of httpx or of schemathesis; empty: there is none."""
     value = answer.headers.get(name, "")
@@ -192,8 +251,13 @@ def _header(answer: Any, name: str) -> str:
 
 
 def _pause(retry_after: str) -> float:
-    """Seconds to wait; the form with a date counts as none said."""
-    return min(LONGEST_PAUSE, max(1.0, float(retry_after))) if retry_after.isdigit() else 1.0
+    """Seconds that an answer asks to wait, at least 1; it says them as a number or as a date."""
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", retry_after):
+        return max(1.0, float(retry_after))
+    try:
+        return max(1.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return 1.0
 
 
 def _price(path: str, body: Any) -> tuple[str, float | None]:
@@ -207,8 +271,7 @@ def _price(path: str, body: Any) -> tuple[str, float | None]:
     name = " ".join(map(str, named))
     if not bundle.entries_of(*named) or not fields(task.get("input")):
         return name, 0.0  # no task can be made of it
-    credit = estimate(task, unmeasured)
-    return name, None if credit is None else credit / CREDITS_PER_USD
+    return name, prices.usd_of(task)
 
 
 @contextmanager
@@ -312,7 +375,3 @@ def _greet(subject: Provider, base_url: str) -> None:
         raise CannotRun(f"{base_url} sends every caller on to {place}; give the address of the API itself")
     if answer.status_code == 401:
         raise CannotRun(f"{base_url} refuses the key; give a right one in UNITASK_API_KEY or with --key")
-
-
-def unmeasured(_kind: str, _value: Any) -> None:
-    """No file is measured: what is paid by its length or size has no price beforehand."""

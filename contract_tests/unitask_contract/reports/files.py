@@ -45,6 +45,7 @@ def as_json(report: Report) -> str:
         },
         "not_exercised": list(report.missing),
         "held_usd": report.held_usd,
+        "creates_of_unknown_price": report.unpriced,
     }
     return json.dumps(document, indent=2) + "\n"
 

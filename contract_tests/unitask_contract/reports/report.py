@@ -23,8 +23,9 @@ class Report:
         patch: The change of the spec that would allow them; empty when there is none to propose.
         coverage: Family by family, what of the contract was exercised; empty when it was not counted.
         missing: What was not.
-        held_usd: What the creates were held to cost.
+        held_usd: What the creates that may have been accepted cost at most; None when nothing was real.
         limit_usd: What they could have cost.
+        unpriced: How many of them have no known price, which is not in `held_usd`.
         interrupted: Whether it ended before its last check.
         files: The differences of each file with a recorded body.
         unread: Why a file could not be checked, of each such.
@@ -39,8 +40,9 @@ class Report:
         default_factory=dict[str, Mapping[str, tuple[int, int]]]
     )
     missing: Sequence[str] = ()
-    held_usd: float = 0.0
+    held_usd: float | None = None
     limit_usd: float = math.inf
+    unpriced: int = 0
     interrupted: bool = False
     files: Mapping[str, Sequence[Difference]] = field(default_factory=dict[str, Sequence[Difference]])
     unread: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -114,5 +116,9 @@ def left_out(report: Report) -> dict[str, list[str]]:
 
 
 def money(report: Report) -> Iterator[str]:
-    if not math.isinf(report.limit_usd):
-        yield f"\nat most ${report.held_usd:.4g} of ${report.limit_usd:.4g} spent, by the prices of the catalogue"
+    """What was spent, where something was: a price that is not known is named, and never shown as nothing."""
+    if report.held_usd is None:
+        return
+    limit = "" if math.isinf(report.limit_usd) else f" of ${report.limit_usd:.4g}"
+    more = f", and the unknown price of {report.unpriced} more" if report.unpriced else ""
+    yield f"\nat most ${report.held_usd:.4g}{limit} spent, by the prices of the catalogue{more}"
