@@ -35,9 +35,9 @@ APPLICATIONS = {"unitask.cli", "unitask.demo", "unitask.__main__", TESTING}
 # The harness from the bottom to the top; those of one line know nothing of one another.
 HARNESS = (
     ("bundle",),
-    ("exchange", "inputs", "places", "prices", "scenarios", "view"),
+    ("exchange", "hiding", "inputs", "places", "prices", "scenarios", "view"),
     ("playing",),
-    ("mutation", "serving"),
+    ("connecting", "mutation", "serving"),
     ("provider",),
     ("checks", "coverage", "patches"),
     ("runner",),
@@ -46,7 +46,19 @@ HARNESS = (
     ("command",),
 )
 # Those that judge a provider: a mistake of the client must not be able to hide one of the provider.
-JUDGES = {"bundle", "exchange", "inputs", "places", "prices", "view", "provider", "checks", "patches", "runner"}
+JUDGES = {
+    "bundle",
+    "connecting",
+    "exchange",
+    "inputs",
+    "places",
+    "prices",
+    "view",
+    "provider",
+    "checks",
+    "patches",
+    "runner",
+}
 STEPS = {f"unitask_contract.{name}": step for step, names in enumerate(HARNESS) for name in names}
 
 

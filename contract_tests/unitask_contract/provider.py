@@ -18,10 +18,13 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 import httpx
+import requests
 import schemathesis
 from unitask_contract import bundle, prices
 from unitask_contract.bundle import fields
+from unitask_contract.connecting import CannotRun, greet, is_loopback, open_http, proxies_to
 from unitask_contract.exchange import Exchange
+from unitask_contract.hiding import hidden_in, scrubbed
 from unitask_contract.serving import IN_PROCESS, InProcess, no_network
 from unitask_contract.view import provider_view
 from unitask_sandbox import Settings, create_app
@@ -41,10 +44,6 @@ class LeftOut(Exception):
 
 class Limited(Exception):
     """The provider goes on to refuse for the rate, however long one waits."""
-
-
-class CannotRun(Exception):
-    """Nothing can be checked at all; the message says why, and what to do."""
 
 
 @dataclass
@@ -130,6 +129,7 @@ class Provider:
         seed: Of what is drawn at random; None draws anew each time, or as the profile of hypothesis says.
         exchanges: What went over the wire, in order.
         drawn: The same of requests that were drawn at random.
+        drawing: With what schemathesis sends a request.
         say: Tells what happens meanwhile, such as a pause.
         refused: Whether the last request was refused for the rate to the end.
         memo: What checks share: the tasks that they have made, the files that they have uploaded.
@@ -145,6 +145,7 @@ class Provider:
     money: Money = field(default_factory=Money)
     exchanges: list[Exchange] = field(default_factory=list[Exchange])
     drawn: list[Exchange] = field(default_factory=list[Exchange])
+    drawing: dict[str, Any] = field(default_factory=dict[str, Any])
     say: Callable[[str], object] = lambda _: None
     refused: bool = False
     memo: dict[Any, Any] = field(default_factory=dict[Any, Any])
@@ -235,7 +236,8 @@ class Provider:
         sent: Any = request.content if isinstance(request, httpx.Request) else request.body or b""
         sent = sent.encode() if isinstance(sent, str) else sent
         kind = _header(answer, "content-type")
-        return Exchange(request.method, path, sent, answer.status_code, answer.content, kind, url.query)
+        content = hidden_in(answer.content, self.key)
+        return Exchange(request.method, path, sent, answer.status_code, content, kind, url.query)
 
 
 def is_refused(answer: Any) -> bool:
@@ -277,7 +279,7 @@ def _price(path: str, body: Any) -> tuple[str, float | None]:
 @contextmanager
 def sandbox(defects: frozenset[str] = frozenset(), seed: int | None = None) -> Generator[Provider]:
     """The sandbox in-process; its tasks move only when the checks let them."""
-    key, inside = "contract", Inside()
+    key, inside = "key-of-the-contract-checks", Inside()
     app = create_app(
         Settings(
             keys={key: 1e9, inside.other_key: 1.0, inside.poor_key: 0.0},
@@ -300,7 +302,13 @@ def sandbox(defects: frozenset[str] = frozenset(), seed: int | None = None) -> G
 
 @contextmanager
 def remote(
-    base_url: str, key: str, money: Money, *, timeout: float = 600.0, seed: int | None = None
+    base_url: str,
+    key: str,
+    money: Money,
+    *,
+    timeout: float = 600.0,
+    seed: int | None = None,
+    say: Callable[[str], object] = lambda _: None,
 ) -> Generator[Provider]:
     """A provider somewhere else, in real time.
 
@@ -310,9 +318,10 @@ def remote(
         money: What may be spent.
         timeout: How long a task may take, in seconds.
         seed: Of what is drawn at random.
+        say: Tells what happens meanwhile, such as a pause.
 
     Raises:
-        CannotRun: It is no address, nobody answers there, or the key is refused.
+        CannotRun: It is no address, no provider that keeps tasks answers there, or the key is refused.
     """
     _check_address(base_url)
     schema: Any = schemathesis.openapi.from_dict({**provider_view(legacy=False), "servers": [{"url": base_url}]})
@@ -323,9 +332,11 @@ def remote(
     def hold(answer: httpx.Response) -> None:
         answer.stream = Timed(cast("httpx.SyncByteStream", answer.stream), within)
 
-    with httpx.Client(base_url=base_url, timeout=within, event_hooks={"response": [hold]}) as http:
+    with open_http(base_url, within, event_hooks={"response": [hold]}) as http, requests.Session() as session:
+        session.trust_env = not is_loopback(http.base_url.host)
         looks = 6 + math.ceil(timeout / LOOK_EVERY)
-        subject = Provider(http, schema, key, time.sleep, looks=looks, seed=seed, money=money)
+        subject = Provider(http, schema, key, time.sleep, looks=looks, seed=seed, money=money, say=say)
+        subject.drawing = {"session": session}
         _greet(subject, base_url)
         yield subject
 
@@ -358,20 +369,17 @@ def _check_address(base_url: str) -> None:
 
 
 def _greet(subject: Provider, base_url: str) -> None:
+    place = f"{base_url}{proxies_to(base_url)}"
     try:
-        answer = subject.request("GET", "/account/info")
+        greet(base_url, subject.request, subject.key)
+    except CannotRun as error:
+        raise CannotRun(scrubbed(str(error), subject.key)) from None
     except httpx.TimeoutException:
-        raise CannotRun(
-            f"{base_url} did not answer in {subject.http.timeout.read:g} s; is the address right?"
-        ) from None
-    except httpx.TransportError as error:
-        raise CannotRun(f"nobody answers at {base_url} ({error}); is the address right?") from None
+        within = f"{subject.http.timeout.read:g} s"
+        raise CannotRun(f"{place} did not answer in {within}; is the address right?") from None
+    except (httpx.TransportError, UnicodeError) as error:
+        raise CannotRun(f"nobody answers at {place} ({error}); is the address right?") from None
     except httpx.DecodingError as error:
         raise CannotRun(f"the answer of {base_url} cannot be decoded ({error}); what stands in front of it?") from None
     except Limited as error:
         raise CannotRun(str(error)) from None
-    if answer.has_redirect_location:
-        place = answer.headers["location"].partition("?")[0]
-        raise CannotRun(f"{base_url} sends every caller on to {place}; give the address of the API itself")
-    if answer.status_code == 401:
-        raise CannotRun(f"{base_url} refuses the key; give a right one in UNITASK_API_KEY or with --key")

@@ -13,11 +13,11 @@ from typing import Any
 
 from unitask_contract import bundle
 from unitask_contract.bundle import fields, items
+from unitask_contract.connecting import CannotRun
 from unitask_contract.exchange import Exchange, strictly
 from unitask_contract.patches.contradictions import findings, schema_of
 from unitask_contract.patches.proposals import Difference, differences, proposal
 from unitask_contract.places import kind_of
-from unitask_contract.provider import CannotRun
 from unitask_contract.reports.report import Report
 
 LOOK, CHAT = "get_task", "create_chat_completion"

@@ -43,7 +43,7 @@ def check_every_sequence(provider: Provider, examples: int = 15) -> None:
 
     class Machine(machine):  # type: ignore[misc]  # made anew for each schema
         def get_call_kwargs(self, case: Any) -> dict[str, Any]:
-            return {"headers": provider.headers()}
+            return {"headers": provider.headers(), **provider.drawing}
 
         def call(self, case: Any, **more: Any) -> Any:
             return provider.draw(lambda: case.call(**more))
@@ -66,7 +66,7 @@ def _hold(provider: Provider, strategy: Any, examples: int) -> None:
     @_settings(examples)
     @given(case=strategy)
     def hold(case: Any) -> None:
-        response = provider.draw(lambda: case.call(headers=provider.headers()))
+        response = provider.draw(lambda: case.call(headers=provider.headers(), **provider.drawing))
         case.validate_response(response, headers=provider.headers(), excluded_checks=_checks(LEFT_OUT))
 
     _seeded(provider, hold)()

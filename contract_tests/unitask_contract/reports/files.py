@@ -19,6 +19,7 @@ def as_json(report: Report) -> str:
         "seed": report.seed,
         "verdict": report.verdict,
         "exit_code": report.exit_code,
+        "cause": report.cause or None,
         "results": [
             {
                 "check": result.check.id,

@@ -28,7 +28,12 @@ def as_html(report: Report) -> str:
     """The report as one page that needs nothing else."""
     title = html.escape(report.subject)
     body = [f"<h1>{html.escape(report.verdict)}</h1><p>{title}"]
-    body += ["" if report.seed is None else f", seed {report.seed}", f"</p>{_MEANING}", *_table(report)]
+    body += [
+        "" if report.seed is None else f", seed {report.seed}",
+        f"</p>{_MEANING}",
+        *_cause(report),
+        *_table(report),
+    ]
     body += [*_general(report), *_files(report), *_details(report), *_differences(report)]
     body += [*_reasons(report), *_coverage(report)]
     body += [f"<p>{html.escape(line)}</p>" for line in money(report)]
@@ -38,6 +43,11 @@ def as_html(report: Report) -> str:
     return (
         f"<!DOCTYPE html><html lang=en><head>{head}<style>{_STYLE}</style></head><body>{''.join(body)}</body></html>\n"
     )
+
+
+def _cause(report: Report) -> Iterator[str]:
+    if report.cause:
+        yield f"<p><b>{html.escape(report.cause)}</b></p>"
 
 
 def _table(report: Report) -> Iterator[str]:

@@ -27,6 +27,7 @@ class Report:
         limit_usd: What they could have cost.
         unpriced: How many of them have no known price, which is not in `held_usd`.
         interrupted: Whether it ended before its last check.
+        cause: What would explain everything that is broken; empty when nothing is known that would.
         files: The differences of each file with a recorded body.
         unread: Why a file could not be checked, of each such.
     """
@@ -44,6 +45,7 @@ class Report:
     limit_usd: float = math.inf
     unpriced: int = 0
     interrupted: bool = False
+    cause: str = ""
     files: Mapping[str, Sequence[Difference]] = field(default_factory=dict[str, Sequence[Difference]])
     unread: Mapping[str, str] = field(default_factory=dict[str, str])
 
@@ -80,6 +82,13 @@ class Report:
         told += [f"differs from the spec in {len(self.contradictions)}"] if self.contradictions else []
         word = ("kept", "broken", "not run whole")[self.exit_code]
         return f"contract {word}: {', '.join(told) or 'nothing differs'}"
+
+    @property
+    def proposed(self) -> str:
+        """That a change of the spec is proposed, and how long it is; empty when none is."""
+        files = self.patch.count("\ndiff --git ") + self.patch.startswith("diff --git ")
+        lines = self.patch.count("\n")
+        return f"a change of the spec is proposed: {lines} lines in {files} files" if self.patch else ""
 
 
 def columns(report: Report) -> list[Check]:
