@@ -36,7 +36,10 @@ def as_json(report: Report) -> str:
             for one in report.differences
         ],
         "files": {
-            **{name: {"differences": [str(one) for one in shown]} for name, shown in report.files.items()},
+            **{
+                name: {"read_as": report.notes.get(name), "differences": [str(one) for one in shown]}
+                for name, shown in report.files.items()
+            },
             **{name: {"not_read": reason} for name, reason in report.unread.items()},
         },
         "patch": report.patch,

@@ -87,7 +87,8 @@ def _files(report: Report) -> Iterator[str]:
         for name, shown in report.files.items():
             forbidden = [one for one in shown if one.kind is not Kind.NEWS]
             kind, word = ("failed", "broken") if forbidden else ("kept", "fits")
-            told = "<br>".join(html.escape(str(one)) for one in shown)
+            notes = [report.notes[name]] if name in report.notes else []
+            told = "<br>".join(html.escape(str(one)) for one in (*notes, *shown))
             yield f"<tr><th>{html.escape(name)}<td class={kind}>{word}<td>{told}"
         for name, reason in report.unread.items():
             yield f"<tr><th>{html.escape(name)}<td class=failed>not read<td>{html.escape(reason)}"

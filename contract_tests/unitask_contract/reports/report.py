@@ -29,6 +29,7 @@ class Report:
         interrupted: Whether it ended before its last check.
         cause: What would explain everything that is broken; empty when nothing is known that would.
         files: The differences of each file with a recorded body.
+        notes: How a file was read, of each for which that needs a word.
         unread: Why a file could not be checked, of each such.
     """
 
@@ -47,6 +48,7 @@ class Report:
     interrupted: bool = False
     cause: str = ""
     files: Mapping[str, Sequence[Difference]] = field(default_factory=dict[str, Sequence[Difference]])
+    notes: Mapping[str, str] = field(default_factory=dict[str, str])
     unread: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def files_of(self, difference: Difference) -> list[str]:

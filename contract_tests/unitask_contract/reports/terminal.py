@@ -11,6 +11,7 @@ from unitask_contract.reports.report import FAILED, Report, columns, left_out, m
 from unitask_contract.runner import Outcome
 
 WIDTH = 12
+MOST = 20  # differences that are shown
 SHOWN = 2  # of the task types that a check fails for
 
 
@@ -61,15 +62,19 @@ def _details(report: Report) -> Iterator[str]:
 
 
 def _unread(report: Report) -> Iterator[str]:
+    for name, note in report.notes.items():
+        yield f"\n{name}: {note}"
     for name, reason in report.unread.items():
         yield f"\nnot read: {name}: {reason}"
 
 
 def _differences(report: Report) -> Iterator[str]:
-    for one in report.differences:
+    for one in report.differences[:MOST]:
         yield f"\n{'new' if one.kind is Kind.NEWS else 'differs from the spec'}: {one}"
         if files := report.files_of(one):
             yield f"  in {', '.join(files)}"
+    if more := len(report.differences[MOST:]):
+        yield f"\n{more} differences more (--report FILE.html has them)"
 
 
 def _coverage(report: Report) -> Iterator[str]:
