@@ -181,7 +181,7 @@ def _is_of_the_api(answer: httpx.Response) -> bool:
 
 def _shows_a_task(answer: httpx.Response) -> bool:
     data = fields(fields(read_json(answer.content)).get("data"))
-    return answer.status_code == 200 and bool({"task_id", "status"} & data.keys())
+    return answer.status_code == 200 and bool(data.get("task_id") or data.get("status"))
 
 
 def _what_answers(base_url: str, answer: httpx.Response, key: str) -> str:
