@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unitask_contract.hiding import HIDDEN, hidden, hidden_in
+from unitask_contract.hiding import HIDDEN, hidden, hidden_in, visible
 
 from .support import tries
 
@@ -70,3 +70,8 @@ def test_no_mix_of_spellings_shows_the_key(key: str, data: st.DataObject) -> Non
 def test_key_is_hidden_only_where_it_is_the_key(key: str, text: str, shown: str) -> None:
     """A key of a letter would take every such letter out of the report."""
     assert hidden(text, key) == shown
+
+
+def test_what_would_control_a_terminal_is_shown_by_its_number() -> None:
+    """Escape sequences, in both forms, and what turns the direction of the text around."""
+    assert visible("a\x1b[2J\x9b2J\r\u202eb\tc\nd\u7d50") == "a\\x1b[2J\\x9b2J\\x0d\\u202eb\tc\nd\u7d50"

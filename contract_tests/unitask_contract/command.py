@@ -174,6 +174,10 @@ def _provider(options: argparse.Namespace, seed: int) -> AbstractContextManager[
     key = options.key or os.environ.get("UNITASK_API_KEY") or os.environ.get("PIAPI_API_KEY")
     if not key:
         raise CannotRun(NO_KEY)
+    if not (key.isascii() and key.isprintable()):
+        raise CannotRun("the key has a character that no header can hold; is there a line break or a quote around it?")
+    if not 0 < options.timeout < math.inf:
+        raise CannotRun(f"--timeout {options.timeout}: give seconds, more than 0")
     if math.isnan(options.max_usd) or options.max_usd < 0:
         raise CannotRun(f"--max-usd {options.max_usd}: give an amount in US dollars, 0 or more, or inf")
     return remote(options.base_url, key, Money(options.max_usd), timeout=options.timeout, seed=seed, say=_say)

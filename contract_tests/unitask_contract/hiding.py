@@ -15,7 +15,7 @@ WORD, LONG = 8, 16  # letters from which a key is hidden as a whole word, and in
 _FIELD = r"(?i:api[_-]?key|authorization)"  # and what may stand between its name and its value
 _BEFORE = r"(?:(?<![0-9A-Za-z])|(?<=\\[nrtbf])|(?<=\\u[0-9A-Fa-f]{4})|(?<=%[0-9A-Fa-f]{2}))"  # no letter, or an escape
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;"}
-_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")  # bidi, too
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+")
 _USER = re.compile(r"//[^/?#@\s'\"<>]+@")
 _SIGNATURE = re.compile(r"\?[^\s'\"<>]*=[^\s'\"<>]*")
@@ -28,7 +28,7 @@ def scrubbed(text: str, key: str) -> str:
 
 def visible(text: str) -> str:
     """A text for a terminal: characters that would control it are shown by their numbers."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}" if ord(found[0]) < 256 else ascii(found[0])[1:-1], text)
 
 
 def hidden(text: str, key: str) -> str:
