@@ -108,6 +108,23 @@ def test_characters_that_a_file_or_a_terminal_cannot_hold_lose_no_result(
     assert all(place.read_text() for place in places)
 
 
+@pytest.mark.parametrize("name", ["differences", "proposal"])
+def test_fault_of_ours_after_the_checks_loses_no_result(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    """What was seen, and paid for, is told; the run is not called whole."""
+
+    def broken(*_: Any) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(command, name, broken)
+
+    assert main([*QUICK]) == 2
+    said = capsys.readouterr()
+    assert "by a fault of unitask" in said.err
+    assert said.out.splitlines()[-1] == "contract not run whole: 1 kept, interrupted"
+
+
 def test_patch_is_counted_and_not_printed() -> None:
     """The verdict is not below pages of patch; a file has it."""
     patch = "diff --git a/x b/x\n--- a/x\n+++ b/x\ndiff --git a/y b/y\n+z\n"

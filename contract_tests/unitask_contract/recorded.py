@@ -76,7 +76,11 @@ def report_of(paths: Sequence[Path], operation: str | None) -> Report:
             notes |= {str(path): note} if note else {}
     found = differences(exchanges, notifications)
     what = f"{len(paths)} recorded {'body' if len(paths) == 1 else 'bodies'}"
-    patch = proposal(found)
+    patch = ""
+    try:
+        patch = proposal(found)
+    except Exception as error:  # whatever it is, the files have their results
+        notes["no change of the spec is proposed"] = f"a fault of unitask: {type(error).__name__}: {error}"
     return Report(what, None, differences=found, patch=patch, files=files, unread=unread, notes=notes)
 
 
