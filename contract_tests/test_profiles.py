@@ -37,9 +37,7 @@ def test_every_test_heeds_the_profile() -> None:
     assert not [path.name for path in Path(__file__).parent.glob("test_*.py") if own.search(path.read_text("utf-8"))]
 
 
-@pytest.mark.parametrize(
-    "folder", ["wrapper/tests", "sandbox/tests", "spec/tests", "contract_tests", "benchmarks/tests"]
-)
+@pytest.mark.parametrize("folder", ["wrapper/tests", "sandbox/tests", "spec/tests"])
 def test_every_folder_of_tests_has_the_profiles(folder: str) -> None:
     """Each folder alone runs without a deadline: a busy machine fails no property."""
     code = f"""

@@ -24,6 +24,7 @@ from .support import tries
 pytestmark = pytest.mark.contract("provider")
 
 PRICE = 0.01  # of a face swap, by the provider's page
+SWAP = face_swap(target_image="https://me.test/a.png", swap_image="https://me.test/b.png")
 UNPRICED = {"model": "Qubico/image-toolkit", "task_type": "background-remove", "input": {"image": "https://me.test/a"}}
 Step = tuple[int | type[httpx.TransportError], Any]  # a status and a body, or what fails
 
@@ -59,7 +60,7 @@ def test_create_that_is_sent_again_after_a_refusal_for_the_rate_is_held_again() 
     )
     for _ in range(20):
         with contextlib.suppress(LeftOut):
-            subject.request("POST", "/api/v1/task", json=face_swap())
+            subject.request("POST", "/api/v1/task", json=SWAP)
 
     assert sum(status == 200 for status, _ in done) == 5
     assert money.held_usd == pytest.approx(0.05)
@@ -81,7 +82,7 @@ def test_whatever_is_answered_the_limit_holds(script: list[Step]) -> None:
     subject, done = answering(money, lambda n: script[n] if n < len(script) else (200, {"data": {"task_id": "x"}}))
     for _ in range(12):
         try:
-            subject.request("POST", "/api/v1/task", json=face_swap())
+            subject.request("POST", "/api/v1/task", json=SWAP)
         except (LeftOut, Limited, httpx.TransportError):
             continue
 
@@ -93,7 +94,7 @@ def test_whatever_is_answered_the_limit_holds(script: list[Step]) -> None:
 def test_accepted_create_that_shows_a_refusal_is_not_sent_again() -> None:
     """HTTP 429 that names a task has made one."""
     subject, done = answering(Money(1.0), lambda _: (429, {"data": {"task_id": "a", "status": "pending"}}))
-    subject.request("POST", "/api/v1/task", json=face_swap())
+    subject.request("POST", "/api/v1/task", json=SWAP)
 
     assert len(done) == 1
 
@@ -102,7 +103,7 @@ def test_create_with_a_wrong_key_that_is_accepted_counts() -> None:
     """It is sent to see a refusal; a provider that heeds no key takes it all the same."""
     money = Money(0.05)
     subject, _ = answering(money, lambda _: (200, {"data": {"task_id": "a"}}))
-    subject.request("POST", "/api/v1/task", "wrong", json=face_swap())
+    subject.request("POST", "/api/v1/task", "wrong", json=SWAP)
 
     assert money.held_usd == pytest.approx(PRICE)
 
@@ -112,7 +113,7 @@ def test_unknown_price_is_never_shown_as_nothing() -> None:
     money = Money()
     subject, _ = answering(money, lambda _: (200, {"data": {"task_id": "a"}}))
     subject.request("POST", "/api/v1/task", json=UNPRICED)
-    subject.request("POST", "/api/v1/task", json=face_swap())
+    subject.request("POST", "/api/v1/task", json=SWAP)
     result = runner.Result(runner.chosen(["echo"])[0], "general", "", runner.Outcome.KEPT)
     report = Report("here", 1, [result], held_usd=money.held_usd, limit_usd=money.limit_usd, unpriced=money.unpriced)
 
