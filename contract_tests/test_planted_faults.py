@@ -186,10 +186,10 @@ CASES: dict[str, tuple[Plant, Check]] = {
         _body_must_be_json,
         lambda: _quick(test_errors.test_any_refusal_of_a_create_ends_typed_and_is_never_sent_twice, shell="sync"),
     ),
-    "errors: a gateway's 502 is taken for the API's": (
+    "errors: a page with HTTP 500 is taken for the API's": (
         _every_5xx_is_decided,
         lambda: test_errors.test_refused_create_is_decided_or_uncertain_and_sent_once(
-            "sync", 502, *test_errors.SHAPES["html"]
+            "sync", 500, *test_errors.SHAPES["html"]
         ),
     ),
     "errors: a create is sent again after a read timeout": (
@@ -221,7 +221,7 @@ CASES: dict[str, tuple[Plant, Check]] = {
         _named("answer-cut", "create_task"),
     ),
     "errors: a gateway's page is taken for a refusal": (
-        _every_5xx_is_decided,
+        replaced(envelope, "_unreadable", lambda answer, _: envelope.refusal(answer)),
         _named("bad-gateway", "create_task"),
     ),
     "errors: the id is lost where every look is refused": (
