@@ -58,7 +58,7 @@ contract: $(VENV)/.checks ## the contract tests alone, with their table; those o
 contract-fuzz: $(VENV)/.checks ## schemathesis' own run against the sandbox on a port: thousands of cases (CASES=100 an operation)
 	PYTHONPATH=spec $(VENV)/bin/python -m contract_tests.fuzz $(if $(CASES),--max-examples $(CASES))
 
-score: $(VENV)/.checks ## how strong the checks are: wrong answers, faults, defects, changes of the spec, coverage; out/score.md (some minutes)
+score: $(VENV)/.checks ## how strong the checks are: wrong answers, faults, defects, changes of the spec, coverage; out/score.md (some minutes; make mutants first)
 	PYTHONPATH=.:spec CI=true $(VENV)/bin/python -m contract_tests.score
 
 witnesses: $(VENV)/.checks ## a mock server (npm) and a validator that share no code with us: do they see what we see?
@@ -90,8 +90,10 @@ mutants: $(VENV)/.checks ## do the unit tests notice when the core is changed? h
 	ln -sfn ../../../spec/examples out/mutmut/spec/examples
 	ln -sfn ../../docs out/mutmut/docs
 	ln -sfn ../../pyproject.toml out/mutmut/pyproject.toml
+	ln -sfn ../../conftest.py out/mutmut/conftest.py
 	cd out/mutmut && CI=true $(CURDIR)/$(VENV)/bin/mutmut run --max-children 2 $(MUTANTS)
 	cd out/mutmut && $(CURDIR)/$(VENV)/bin/mutmut export-cicd-stats && $(CURDIR)/$(VENV)/bin/mutmut results
+	$(VENV)/bin/python contract_tests/core_mutants.py $(MUTANTS)
 
 page-picture: $(VENV)/.checks ## docs/sandbox-page.png, from the running page; needs a Chromium
 	PAGE_PICTURE=$(CURDIR)/docs/sandbox-page.png $(VENV)/bin/python -m pytest -q sandbox/tests/test_page.py -k picture_of

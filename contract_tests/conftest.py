@@ -1,27 +1,13 @@
-"""The table of checks at the end of a run, and hypothesis' profiles for them.
-
-dev      the usual number of examples, at random
-ci       the same ones each time; where CI is set
-nightly  twenty times as many, at random, and each failure with what plays it again: --hypothesis-profile nightly
-"""
+"""The table of checks at the end of a run."""
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 
 import pytest
-from hypothesis import settings
 from unitask_contract.provider import Money
 
-from .support import USUAL, bundle
-
-settings.register_profile("dev", deadline=None, database=None)
-settings.register_profile("ci", settings.get_profile("dev"), derandomize=True)
-settings.register_profile(
-    "nightly", settings.get_profile("dev"), max_examples=20 * USUAL, derandomize=False, print_blob=True
-)
-settings.load_profile("ci" if os.environ.get("CI") else "dev")
+from .support import bundle
 
 MONEY = pytest.StashKey[Money]()
 ENTRIES = {entry["name"]: entry["family"] for entry in bundle()["x-tasks"]}

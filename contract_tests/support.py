@@ -52,7 +52,7 @@ def examples(part: str | None = None, *, of_tasks: bool = False) -> dict[str, di
 
 
 def tries(number: int) -> int:
-    """How many examples a test tries that usually tries so many: the profile of hypothesis (conftest.py) multiplies."""
+    """How many examples a test tries that usually tries so many: hypothesis' profile multiplies it."""
     return number * settings().max_examples // USUAL
 
 

@@ -69,6 +69,18 @@ MAY_HAVE_ARRIVED = (
 )
 
 
+GATEWAYS = (408, 499, 502, 503, 504, *range(520, 528))
+
+
+def named_task(body: Any) -> tuple[str | None, bool]:
+    """The id of the task that a body names, and whether that task failed."""
+    data = body.get("data") if isinstance(body, dict) else None
+    task = data if isinstance(data, dict) else {}
+    named, status = task.get("task_id"), task.get("status")
+    is_id = isinstance(named, str) and bool(named.strip())
+    return named if is_id else None, isinstance(status, str) and status.strip().casefold() == "failed"
+
+
 def is_envelope(body: Any) -> bool:
     """Whether the API itself wrote this body."""
     known = isinstance(body, dict) and isinstance(body.get("code"), int)
@@ -78,15 +90,16 @@ def is_envelope(body: Any) -> bool:
 @pytest.mark.parametrize("status", [301, 400, 401, 402, 403, 404, 422, 500, 502, 503, 504, 520, 522])
 @pytest.mark.parametrize(("body", "words"), SHAPES.values(), ids=SHAPES.keys())
 def test_refused_create_is_decided_or_uncertain_and_sent_once(shell: str, status: int, body: Any, words: str) -> None:
-    """A refusal is typed and shows the provider's words; a 5xx that is not the API's own leaves it open."""
+    """A refusal is typed and shows the provider's words; what a gateway says, in whatever form, leaves it open."""
     trace = perform(shell, lambda client: client.submit(FACE_SWAP), creates=[answer(status, body)])
 
     assert trace.creates() == 1
-    assert words in str(trace.error)
-    if status >= 500 and not is_envelope(body):
+    if status in GATEWAYS or (status >= 500 and not is_envelope(body)):
         assert type(trace.error) is errors.SubmissionUncertain
+        assert words in f"{trace.error} {trace.error.body}"
     else:
         assert isinstance(trace.error, errors.ApiError)
+        assert words in str(trace.error)
         assert trace.error.status == status
 
 
@@ -113,11 +126,17 @@ def test_lack_of_credit_is_told_by_its_words(shell: str, words: str) -> None:
 @settings(max_examples=tries(100))
 @given(status=st.integers(300, 599), body=st.one_of(json_values, st.binary(max_size=60), component("ErrorEnvelope")))
 def test_any_refusal_of_a_create_ends_typed_and_is_never_sent_twice(shell: str, status: int, body: Any) -> None:
-    """No body and no status makes a bare exception or a second paid request."""
+    """No body and no status makes a bare exception or a second paid request; a task that is named is not lost."""
     trace = perform(shell, lambda client: client.submit(FACE_SWAP), creates=[answer(status, body)])
+    named, has_failed = named_task(body)
 
-    assert isinstance(trace.error, errors.ApiError | errors.SubmissionUncertain)
-    assert trace.creates() == (4 if status == 429 else 1)
+    assert trace.creates() == (4 if status == 429 and named is None else 1)
+    if trace.error is None:
+        assert (trace.result.id, has_failed) == (named, False)
+    else:
+        assert isinstance(trace.error, errors.ApiError | errors.SubmissionUncertain)
+        assert trace.error.task_id == named
+        assert named is None or has_failed or status in GATEWAYS
 
 
 @settings(max_examples=tries(100))

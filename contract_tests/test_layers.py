@@ -35,9 +35,9 @@ APPLICATIONS = {"unitask.cli", "unitask.demo", "unitask.__main__", TESTING}
 # The harness from the bottom to the top; those of one line know nothing of one another.
 HARNESS = (
     ("bundle",),
-    ("exchange", "inputs", "places", "scenarios", "view"),
+    ("exchange", "hiding", "inputs", "places", "prices", "scenarios", "view"),
     ("playing",),
-    ("mutation", "serving"),
+    ("connecting", "mutation", "serving"),
     ("provider",),
     ("checks", "coverage", "patches"),
     ("runner",),
@@ -45,6 +45,20 @@ HARNESS = (
     ("recorded",),
     ("command",),
 )
+# Those that judge a provider: a mistake of the client must not be able to hide one of the provider.
+JUDGES = {
+    "bundle",
+    "connecting",
+    "exchange",
+    "inputs",
+    "places",
+    "prices",
+    "view",
+    "provider",
+    "checks",
+    "patches",
+    "runner",
+}
 STEPS = {f"unitask_contract.{name}": step for step, names in enumerate(HARNESS) for name in names}
 
 
@@ -76,19 +90,27 @@ def _rules(module: str, name: str) -> Iterator[str]:
         yield rule
     if package == target == "unitask_contract" and home != other and STEPS[home] <= STEPS[other]:
         yield "a module of the harness knows those below it"
+    if package == "unitask_contract" and home.partition(".")[2] in JUDGES and target in ("unitask", "unitask_api"):
+        yield "a provider is judged without the client"
     if package == "unitask":
-        if target == "httpx" and home not in SHELLS | {TESTING}:
-            yield "httpx is for the shells"
-        if target in ("unitask_sandbox", "unitask_contract") and home not in APPLICATIONS:
-            yield "only applications start the sandbox, or run the harness"
-        if target == "unitask_api" and module != "unitask._core.requests":
-            yield "one module of the wrapper touches the generated code"
-        if module.startswith("unitask._core") and name.startswith(("unitask._shell", "unitask.client", "unitask.aio")):
-            yield "the core knows no shell"
-        if home not in APPLICATIONS and other in APPLICATIONS:
-            yield "nothing stands above an application"
-        if module.startswith("unitask._core") and target in ("time", "random", "asyncio", "threading", "socket", "os"):
-            yield "the core has no clock, no random and no I/O of its own"
+        yield from _rules_of_the_wrapper(module, name)
+
+
+def _rules_of_the_wrapper(module: str, name: str) -> Iterator[str]:
+    target = name.partition(".")[0]
+    home, other = (".".join(dotted.split(".")[:2]) for dotted in (module, name))
+    if target == "httpx" and home not in SHELLS | {TESTING}:
+        yield "httpx is for the shells"
+    if target in ("unitask_sandbox", "unitask_contract") and home not in APPLICATIONS:
+        yield "only applications start the sandbox, or run the harness"
+    if target == "unitask_api" and module != "unitask._core.requests":
+        yield "one module of the wrapper touches the generated code"
+    if module.startswith("unitask._core") and name.startswith(("unitask._shell", "unitask.client", "unitask.aio")):
+        yield "the core knows no shell"
+    if home not in APPLICATIONS and other in APPLICATIONS:
+        yield "nothing stands above an application"
+    if module.startswith("unitask._core") and target in ("time", "random", "asyncio", "threading", "socket", "os"):
+        yield "the core has no clock, no random and no I/O of its own"
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -186,10 +186,10 @@ CASES: dict[str, tuple[Plant, Check]] = {
         _body_must_be_json,
         lambda: _quick(test_errors.test_any_refusal_of_a_create_ends_typed_and_is_never_sent_twice, shell="sync"),
     ),
-    "errors: a gateway's 502 is taken for the API's": (
+    "errors: a page with HTTP 500 is taken for the API's": (
         _every_5xx_is_decided,
         lambda: test_errors.test_refused_create_is_decided_or_uncertain_and_sent_once(
-            "sync", 502, *test_errors.SHAPES["html"]
+            "sync", 500, *test_errors.SHAPES["html"]
         ),
     ),
     "errors: a create is sent again after a read timeout": (
@@ -221,7 +221,7 @@ CASES: dict[str, tuple[Plant, Check]] = {
         _named("answer-cut", "create_task"),
     ),
     "errors: a gateway's page is taken for a refusal": (
-        _every_5xx_is_decided,
+        replaced(envelope, "_unreadable", lambda answer, _: envelope.refusal(answer)),
         _named("bad-gateway", "create_task"),
     ),
     "errors: the id is lost where every look is refused": (
@@ -279,6 +279,13 @@ CASES: dict[str, tuple[Plant, Check]] = {
     "prices: a bill is estimated wrong": (
         replaced(pricing, "CREDITS_PER_USD", 1_000_000),
         lambda: test_prices.test_estimate_is_the_documented_bill(*next(test_prices.bills())),
+    ),
+    "prices: the client and the provider share a wrong price": (
+        lambda monkeypatch: [
+            monkeypatch.setattr(place, name, 1_000_000)
+            for place, name in ((pricing, "CREDITS_PER_USD"), (provider_pricing, "CREDITS_PER_USD"))
+        ],
+        lambda: test_prices.test_price_is_the_documented_one(test_prices.DOCUMENTED[0]),
     ),
     "parity: the async client sleeps longer": (
         _async_sleeps_longer,
@@ -342,6 +349,7 @@ def test_drift_entry_that_our_schema_does_not_cover_is_found() -> None:
         ("unitask_contract.patches.proposals", "generator.bundle"),
         ("unitask_contract.patches.redaction", "unitask_contract.checks.asking.create"),
         ("unitask_contract.exchange", "unitask_contract.scenarios.TASK_ID"),
+        ("unitask_contract.provider", "unitask._core.pricing.estimate"),
         ("unitask.client", "unitask.testing.InstantClock"),
         ("unitask.testing.samples", "unitask_api.models.Task"),
     ],

@@ -1,6 +1,7 @@
 """Prices: the client's estimate is what the provider charges, and what the documents' own bills say.
 
-The sandbox reads the prices of the spec with code of its own, so a mistake of either side shows here.
+The sandbox and the harness each read the prices of the spec with code of their own, so a mistake of one of the three
+shows here. documented_prices.yaml has prices from other sources than the spec, so a mistake of the spec shows, too.
 """
 
 from __future__ import annotations
@@ -11,17 +12,22 @@ import random
 import struct
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from jsonschema import Draft202012Validator
 from unitask import errors, tasks
 from unitask._core import pricing
 from unitask.inputs import request_body
 from unitask.media import measured_as_sent
+from unitask_contract import prices, provider, runner
 from unitask_contract.bundle import Rule, component
 from unitask_sandbox import Sandbox, Settings
+from unitask_sandbox.bundle import task_type as sandbox_entry
 from unitask_sandbox.creation import read_creation
+from unitask_sandbox.pricing import credits_of as charged_by_sandbox
 
 from .support import ENTRIES, bundle, examples, make
 from .test_drift import LEDGER
@@ -30,6 +36,7 @@ pytestmark = [pytest.mark.contract("prices"), pytest.mark.filterwarnings("ignore
 
 ABSENT = object()
 TRIED = 80  # inputs of each task type
+DOCUMENTED = yaml.safe_load(Path(__file__).with_name("documented_prices.yaml").read_text("utf-8"))
 PRICED = [name for name, entry in ENTRIES.items() if "price" in entry and entry["protocol"] == "unified"]
 BILLS_OF_UNKNOWN_COST = {
     "kling.motion_control.completed.200": "how long a ready-made motion is, is in no page",
@@ -120,6 +127,7 @@ def test_estimate_is_what_the_sandbox_charges(name: str) -> None:
         charged = read_creation(json.dumps(body).encode()).credits()
         assert round((estimate or 0) * 1e7) == charged, given
         assert (pricing.estimate(body, measured_as_sent) or 0) == charged, given
+        assert prices.credits_of(body) in (charged, None), given
         known += estimate is not None
 
     assert bool(known) == (ENTRIES[name]["price"].get("count") != "unknown")
@@ -169,3 +177,49 @@ def test_there_are_bills() -> None:
     assert len([*bills()]) >= 15
     assert {name for name, *_ in bills()} >= BILLS_OF_UNKNOWN_COST.keys()
     assert bundle()["x-resources"]["credit_usd"]["value"] * pricing.CREDITS_PER_USD == 1
+
+
+def _id(row: dict[str, Any]) -> str:
+    return " ".join([row["model"], row["task_type"], *map(str, row["input"].values())])
+
+
+@pytest.mark.parametrize("row", DOCUMENTED, ids=_id)
+def test_price_is_the_documented_one(row: dict[str, Any]) -> None:
+    """In the client, in the local provider and in the harness, each with code of its own."""
+    body = {name: row[name] for name in ("model", "task_type", "input")}
+    entry = sandbox_entry(row["model"], row["task_type"], row["input"])
+
+    assert pricing.estimate(body, measured_as_sent) == row["credits"]
+    assert charged_by_sandbox(entry.price, row["input"], entry.media) == row["credits"]
+    assert prices.credits_of(body) == row["credits"]
+
+
+def test_wrong_price_of_the_client_changes_no_judgement(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A provider that charges the right price keeps the contract, one that charges the client's wrong one breaks it."""
+    monkeypatch.setattr(pricing, "CREDITS_PER_USD", 2 * pricing.CREDITS_PER_USD)
+    monkeypatch.setattr(pricing, "_units", lambda *_: 1)
+    checks = runner.chosen(["charged", "face_swap"])
+    with provider.sandbox() as right:
+        kept = [result.outcome for result in runner.run(right, ("general", "hailuo"), checks)]
+    with provider.sandbox(frozenset({"double-charge", "double-points"})) as wrong:
+        broken = [result.outcome for result in runner.run(wrong, ("general", "hailuo"), checks)]
+
+    assert kept == [runner.Outcome.KEPT] * 2
+    assert broken == [runner.Outcome.BROKEN] * 2
+
+
+@pytest.mark.parametrize(
+    "price",
+    [
+        {"usd": 1, "per": "video", "at_night": 2},
+        {"usd": 1, "per": "moon", "count": {"moons": "x"}},
+        {"usd": 1, "per": "second", "count": {"seconds": "x", "plus": "y"}},
+        {"usd": 1, "per": "video", "when": {"x": {"at_least": 3}}},
+    ],
+    ids=["price", "kind", "count", "condition"],
+)
+def test_price_in_a_form_that_is_not_known_is_unknown(price: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The harness says that it does not know, and never a price that is too low."""
+    monkeypatch.setitem(ENTRIES["FaceSwap"], "price", price)
+
+    assert prices.credits_of({"model": "Qubico/image-toolkit", "task_type": "face-swap", "input": {"x": 5}}) is None

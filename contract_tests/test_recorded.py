@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as Xml
 
 import pytest
 from unitask.cli import main
+from unitask_contract import recorded
 
 from .support import bundle, envelope, examples
 
@@ -32,16 +34,17 @@ def test_recorded_bodies_that_fit_are_0(tmp_path: Path) -> None:
 
 
 def test_recorded_body_that_contradicts_the_spec_is_1(capsys: Captured, tmp_path: Path) -> None:
-    """It is said where, in which file, and the change of the spec that would allow it is shown."""
-    body, fits = tmp_path / "body.json", tmp_path / "fits.json"
+    """It is said where, in which file, and the change of the spec that would allow it goes to a file."""
+    body, fits, patch = (tmp_path / name for name in ("body.json", "fits.json", "out.patch"))
     body.write_text(json.dumps(CONTRADICTION))
     fits.write_text(json.dumps(envelope("completed")))
 
-    assert main(["contract", "--body", str(body), str(fits)]) == 1
+    assert main(["contract", f"--report={patch}", "--body", str(body), str(fits)]) == 1
     said = capsys.readouterr().out
     assert f"in {body}\n" in said
     assert "get_task 200 /data/output/image_url" in said
-    assert "+++ b/spec/tasks/faceswap.yaml" in said
+    assert "a change of the spec is proposed: " in said
+    assert "+++ b/spec/tasks/faceswap.yaml" in patch.read_text()
 
 
 def test_body_of_another_operation_is_named(capsys: Captured, tmp_path: Path) -> None:
@@ -154,6 +157,84 @@ def test_what_is_no_body_is_2_and_said(content: bytes, words: str, capsys: Captu
     said = capsys.readouterr()
     assert f"not read: {place}: " in said.out
     assert words in said.out
+    assert said.err == ""
+
+
+BARE = envelope("completed", input={"target_image": "a"}, output={"image_url": "https://a.test/x.png"})["data"]
+
+
+@pytest.mark.parametrize("more", [(), ("--operation", "get_task"), ("--operation", "create_task")])
+def test_task_without_its_envelope_is_read_as_the_data_of_an_answer(
+    more: tuple[str, ...], capsys: Captured, tmp_path: Path
+) -> None:
+    """As the workspace of the provider shows it; how it was read is said in each form of report."""
+    fits, broken = tmp_path / "fits.json", tmp_path / "broken.json"
+    fits.write_text(json.dumps(BARE))
+    broken.write_text(json.dumps({**BARE, "output": {"image_url": 17}}))
+    document, page = tmp_path / "out.json", tmp_path / "out.html"
+    words = 'read as the "data" of an answer'
+
+    assert main(["contract", *more, "--body", str(fits)]) == 0
+    assert f"{fits}: {words}" in capsys.readouterr().out
+    reports = (f"--report={document}", f"--report={page}")
+    assert main(["contract", *more, *reports, "--body", str(broken)]) == 1
+    assert f"{more[1] if more else 'get_task'} 200 /data/output/image_url" in capsys.readouterr().out
+    assert json.loads(document.read_text())["files"][str(broken)]["read_as"].startswith(words)
+    assert words.replace('"', "&quot;") in page.read_text()
+
+
+def nested(depth: int) -> Any:
+    """Objects in one another."""
+    value: Any = 1
+    for _ in range(depth):
+        value = {"a": value}
+    return value
+
+
+def test_file_that_is_hostile_is_bounded_and_keeps_no_other_from_being_checked(
+    capsys: Captured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deep, wide, large, a pipe, a folder, or a fault of ours: each file has its own result, and none is waited for."""
+    monkeypatch.setattr(recorded, "LARGEST", 2_000_000)
+    monkeypatch.setattr(recorded, "MOST_VALUES", 50_000)
+    found = recorded.differences
+
+    def differences(exchanges: Any, notifications: Any = ()) -> Any:
+        if any(b"break-the-checker" in exchange.content for exchange in exchanges):
+            raise ZeroDivisionError
+        return found(exchanges, notifications)
+
+    monkeypatch.setattr(recorded, "differences", differences)
+    bodies = {
+        "good": envelope("completed"),
+        "deep": envelope("completed", input=nested(900)),
+        "wide": envelope("completed", **{f"field_{number}": number for number in range(20_000)}),
+        "wrong": envelope("completed", logs=[nested(3)] * 5_000, error=[17] * 10_000),
+        "many": envelope("completed", logs=[1] * 60_000),
+        "large": envelope("completed", input={"x": "x" * 2_000_000}),
+        "fault": envelope("break-the-checker"),
+    }
+    for name, body in bodies.items():
+        (tmp_path / name).write_text(json.dumps(body))
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    names = ["deep", "pipe", "folder", "many", "large", "fault", "wide", "wrong", "good"]
+    document = tmp_path / "out.json"
+
+    assert main(["contract", f"--report={document}", "--body", *(str(tmp_path / name) for name in names)]) == 1
+    files = {Path(name).name: told for name, told in json.loads(document.read_text())["files"].items()}
+    assert {name: told.get("not_read") for name, told in files.items() if "not_read" in told} == {
+        "deep": "it is nested too deep to be read: at most 100 levels are",
+        "pipe": "it is a pipe or a device and no file; write the body to a file first",
+        "folder": "it is a folder; give the files in it",
+        "many": "it holds 60,009 values; at most 50,000 are checked",
+        "large": f"it has {(tmp_path / 'large').stat().st_size:,} bytes; at most 2,000,000 are read",
+        "fault": "a fault of unitask, which says nothing of the body: ZeroDivisionError: ",
+    }
+    assert files["good"] == {"read_as": None, "differences": []}
+    assert len(files["wide"]["differences"]) == 100
+    said = capsys.readouterr()
+    assert len(said.out.splitlines()) < 120
     assert said.err == ""
 
 

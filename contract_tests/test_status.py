@@ -8,13 +8,34 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from unitask import State, errors
+from unitask._core.lifecycle import STATES
 
 from .support import FACE_SWAP, SHELLS, TASK_ID, answer, bundle, component, envelope, json_values, perform, tries
 
 pytestmark = [pytest.mark.contract("status"), pytest.mark.parametrize("shell", SHELLS)]
 
 WORDS = bundle()["components"]["schemas"]["TaskStatus"]["anyOf"][0]["enum"]
-ENDS = {"completed", "failed", "cancelled", "canceled", "success", "finished"}
+# What each word means by pages, recorded bodies and clients (2026-11), typed from there and not from the client: a word
+# that the client reads otherwise, or that it branches on without a source, shows.
+MEANINGS = {
+    "pending": State.PENDING,  # documented
+    "processing": State.PROCESSING,  # documented
+    "completed": State.COMPLETED,  # documented
+    "failed": State.FAILED,  # recorded
+    "staged": State.STAGED,  # documented, Midjourney
+    "running": State.PROCESSING,  # clients
+    "in_progress": State.PROCESSING,  # clients
+    "cancelled": State.CANCELLED,  # clients
+    "canceled": State.CANCELLED,  # clients
+    "success": State.COMPLETED,  # documented, the API before
+    "starting": State.PROCESSING,  # documented, face swap of the API before
+    "finished": State.COMPLETED,  # documented, Midjourney of the API before
+    "": State.UNKNOWN,  # documented placeholder of a create
+    "queued": State.UNKNOWN,  # one client
+    "error": State.UNKNOWN,  # one client
+    "insufficient_credits": State.UNKNOWN,  # one client
+}
+ENDS = {word for word, state in MEANINGS.items() if state in (State.COMPLETED, State.FAILED, State.CANCELLED)}
 
 
 def spelled(word: str) -> st.SearchStrategy[str]:
@@ -22,8 +43,8 @@ def spelled(word: str) -> st.SearchStrategy[str]:
     return st.tuples(*(st.sampled_from([sign.lower(), sign.upper()]) for sign in word)).map("".join)
 
 
-unknown_words = st.text(max_size=12).filter(
-    lambda word: word.strip().casefold() not in {*WORDS, *ENDS, "starting", "running", "in_progress"}
+unknown_words = st.text(max_size=12).filter(lambda word: word.strip().casefold() not in MEANINGS) | st.sampled_from(
+    [word for word, state in MEANINGS.items() if state is State.UNKNOWN]
 )
 no_words = json_values.filter(lambda value: not isinstance(value, str))
 
@@ -38,6 +59,26 @@ def test_documented_word_is_understood_in_any_case(shell: str, data: st.DataObje
 
     assert trace.result.state is State(word)
     assert trace.result.status == sent
+
+
+@settings(max_examples=tries(60))
+@given(data=st.data())
+def test_word_means_what_its_sources_say(shell: str, data: st.DataObject) -> None:
+    """And it ends a wait exactly if it is an end."""
+    word = data.draw(st.sampled_from(sorted(MEANINGS)))
+    looks = [answer(200, envelope(data.draw(spelled(word)))), answer(200, envelope("completed"))]
+    trace = perform(shell, lambda client: client.wait(TASK_ID), looks=looks)
+    seen = trace.result if trace.error is None else trace.error.task
+
+    assert len(trace.requests) == (1 if word in ENDS else 2)
+    assert seen.state is (MEANINGS[word] if word in ENDS else State.COMPLETED)
+
+
+def test_every_word_that_the_client_knows_has_a_source(shell: str) -> None:
+    """So that no property test leaves out a word that decides something; the spec lists those of the page."""
+    assert {"pending", "processing", "completed", "failed", "staged"} <= {*WORDS}
+    assert {*STATES} <= {*MEANINGS}
+    assert {word: State(STATES[word]) for word in STATES} == {word: MEANINGS[word] for word in STATES}
 
 
 @settings(max_examples=tries(60))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from threading import Thread
 from typing import Any
@@ -15,6 +15,7 @@ from hypothesis.errors import FlakyStrategyDefinition
 from unitask.cli import main
 from unitask_contract import provider, runner
 from unitask_contract.provider import Limited
+from unitask_contract.reports.files import FORMS
 from unitask_contract.runner import Outcome, Result
 
 pytestmark = pytest.mark.contract("provider")
@@ -97,24 +98,28 @@ def run(base_url: str, *more: str) -> int:
     return main(["contract", "--base-url", base_url, "--key", KEY, *more])
 
 
-def test_page_instead_of_an_answer_is_shown(capsys: Captured) -> None:
+def test_page_instead_of_an_answer_is_shown() -> None:
     """Whoever reads the report sees what came, and to which request."""
-    with serving(*PAGE) as base_url:
-        assert run(base_url, "--checks", "account,bad_requests") == 1
+    page = checked("account", lambda _: httpx.Response(*PAGE[:1], headers=PAGE[1], content=PAGE[2]))
+    refusals = checked("bad_requests", lambda _: httpx.Response(*PAGE[:1], headers=PAGE[1], content=PAGE[2]))
 
-    said = capsys.readouterr().out
-    assert "the last answer, to GET /account/info: HTTP 200, text/html: <html>welcome</html>" in said
-    assert "assert 400 <= answer.status_code < 500" in said
-    assert f"HTTP 200 to POST {base_url}/api/v1/task of {{}}: <html>" in said
+    assert "the last answer, to GET /account/info: HTTP 200, text/html: <html>welcome</html>" in page.detail
+    assert "assert 400 <= answer.status_code < 500" in refusals.detail
+    assert "HTTP 200 to POST http://sandbox.test/api/v1/task of {}: <html>" in refusals.detail
 
 
-def test_answer_that_shows_the_key_is_without_it(capsys: Captured) -> None:
-    """Not even the half of it, where an answer is cut off."""
-    for length in (runner.ANSWERED - 45, runner.ANSWERED - 30):
-        body = json.dumps({"x": "x" * length, "key": KEY}).encode()
-        with serving(200, {"content-type": "application/json"}, body) as base_url:
-            run(base_url, "--checks", "account")
-    assert KEY[:12] not in capsys.readouterr().out
+@pytest.mark.parametrize("spell", [str, lambda text: "".join(f"\\u{ord(letter):04x}" for letter in text)])
+def test_answer_that_shows_the_key_is_without_it(spell: Callable[[str], str], tmp_path: Path) -> None:
+    """In no form of report, however the key is spelled, and not even the half of it, where an answer is cut off."""
+    places = [tmp_path / f"out{ending}" for ending in FORMS]
+    for length in (runner.ANSWERED - 60, runner.ANSWERED - 45, runner.ANSWERED - 30):
+        body = f'{{"code": 200, "data": 7, "status": "KEY", "x": "{"x" * length}", "key": "KEY"}}'
+        with serving(200, {"content-type": "application/json"}, body.replace("KEY", spell(KEY)).encode()) as base_url:
+            assert run(base_url, "--checks", "account,echo", *(f"--report={place}" for place in places)) == 1
+        shown = "".join(place.read_text() for place in places)
+        assert "(the key)" in shown
+        assert spell(KEY[:12]) not in shown
+        assert KEY[:12] not in shown
 
 
 @pytest.mark.parametrize(
@@ -165,6 +170,36 @@ def test_refusal_for_the_rate_without_an_end_could_not_run() -> None:
 
     assert limited.outcome is Outcome.NOT_RUN
     assert "HTTP 429 to POST http://sandbox.test/api/v1/task" in limited.detail
+
+
+@pytest.mark.parametrize("asked", ["86400", "Fri, 31 Dec 2999 23:59:59 GMT"])
+def test_longer_pause_than_is_waited_could_not_run(asked: str) -> None:
+    """It is not waited for, in no check, and the header is named."""
+    pauses: list[float] = []
+    with provider.sandbox() as subject:
+        limit = httpx.Response(429, headers={"retry-after": asked}, json={"code": 429})
+        subject.http = httpx.Client(transport=httpx.MockTransport(lambda _: limit), base_url="https://p.test")
+        subject.advance = pauses.append
+        results = [runner.made(subject, check) for check in runner.chosen(["account", "history"])]
+
+    assert {result.outcome for result in results} == {Outcome.NOT_RUN}
+    assert all(f"Retry-After: {asked}" in result.detail for result in results)
+    assert pauses == []
+
+
+def test_pauses_are_told_and_bounded() -> None:
+    """Each is said while it lasts; a provider that goes on to refuse is waited for once, not in every check."""
+    said: list[str] = []
+    pauses: list[float] = []
+    with provider.sandbox() as subject:
+        limit = httpx.Response(429, headers={"retry-after": "20"}, json={"code": 429})
+        subject.http = httpx.Client(transport=httpx.MockTransport(lambda _: limit), base_url="https://p.test")
+        subject.advance, subject.say = pauses.append, said.append
+        results = [runner.made(subject, check) for check in runner.chosen(["account", "history", "keys"])]
+
+    assert {result.outcome for result in results} == {Outcome.NOT_RUN}
+    assert pauses == [20.0] * 5
+    assert said[0] == "waits 20 s: HTTP 429 to GET https://p.test/account/info, with Retry-After: 20"
 
 
 @pytest.mark.parametrize("check", ["face_swap", "no_face", "end", "cancel"])

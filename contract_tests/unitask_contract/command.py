@@ -16,9 +16,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from unitask_contract import bundle, recorded, runner
+from unitask_contract.connecting import CannotRun
 from unitask_contract.coverage.counting import GENERAL, OF_A_PROVIDER, Coverage
+from unitask_contract.hiding import scrubbed, visible
 from unitask_contract.patches.proposals import Difference, Kind, differences, proposal
-from unitask_contract.provider import CannotRun, Money, Provider, remote, sandbox
+from unitask_contract.provider import Money, Provider, remote, sandbox
 from unitask_contract.reports.files import FORMS
 from unitask_contract.reports.report import Report
 from unitask_contract.reports.terminal import text
@@ -61,12 +63,12 @@ def main(arguments: list[str]) -> int:
     try:
         return _run(parser().parse_args(arguments))
     except CannotRun as error:
-        print(f"unitask contract: {error}", file=sys.stderr)
+        _say(str(error))
     except KeyboardInterrupt:
-        print("unitask contract: interrupted before anything was checked", file=sys.stderr)
+        _say("interrupted before anything was checked")
     except Exception:
         traceback.print_exc()
-        print("unitask contract: this is a fault of unitask, and says nothing of the provider", file=sys.stderr)
+        _say("this is a fault of unitask, and says nothing of the provider")
     return 2
 
 
@@ -80,16 +82,40 @@ def _run(options: argparse.Namespace) -> int:
         _check_place(path)
     report = recorded.report_of(options.body, options.operation) if options.body else _of_provider(options)
     for path in options.report:
-        path.write_text(FORMS[path.suffix](report), encoding="utf-8")
-    print(text(report))
+        _write(path, report)
+    _print(text(report))
     return report.exit_code
 
 
 def _check_place(path: Path) -> None:
+    """Whether a report can be written, before anything is asked or paid."""
     if path.suffix not in FORMS:
         raise CannotRun(f"--report {path}: the ending says what to write; there are {', '.join(FORMS)}")
     if not path.parent.is_dir():
         raise CannotRun(f"--report {path}: there is no folder {path.parent}")
+    try:
+        is_new = not path.exists()
+        if is_new or not path.is_fifo():  # a pipe without a reader would block
+            with path.open("ab"):
+                pass
+        if is_new:
+            path.unlink()
+    except OSError as error:
+        raise CannotRun(f"--report {path}: it cannot be written ({error.strerror})") from None
+
+
+def _write(path: Path, report: Report) -> None:
+    """Write a report; where that fails, say so: the result is on the terminal all the same."""
+    try:
+        path.write_text(FORMS[path.suffix](report), encoding="utf-8", errors="backslashreplace")
+    except (OSError, ValueError, RecursionError) as error:
+        _say(f"--report {path} was not written ({error}); the result of the run is on the terminal alone")
+
+
+def _print(text: str) -> None:
+    """Print a text on a terminal of any encoding: what it does not have is shown by its number."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def _of_provider(options: argparse.Namespace) -> Report:
@@ -98,8 +124,17 @@ def _of_provider(options: argparse.Namespace) -> Report:
     logging.getLogger("unitask_sandbox").setLevel(logging.CRITICAL)  # what is done to it is its own affair
     with _provider(options, seed) as provider:
         results, interrupted = _results(provider, families, only)
-        found = _differences(provider)
-        subject = LOCALLY if options.base_url is None else runner.scrubbed(options.base_url, provider.key)
+        cause = runner.common_cause(provider.exchanges)
+        found: list[Difference] = []
+        patch = ""
+        try:
+            found = [] if cause else _differences(provider)
+            patch = proposal(found)
+        except Exception:  # what the checks have seen, and was paid for, is told all the same
+            traceback.print_exc()
+            _say("the answers were not compared with the spec, or no change is proposed, by a fault of unitask")
+            interrupted = True
+        subject = LOCALLY if options.base_url is None else scrubbed(options.base_url, provider.key)
         money = provider.money
         counted, among = Coverage((*provider.exchanges, *provider.drawn)), _counted(families)
         return Report(
@@ -107,12 +142,14 @@ def _of_provider(options: argparse.Namespace) -> Report:
             seed,
             results,
             found,
-            proposal(found),
+            patch,
             counted.numbers(OF_A_PROVIDER, among),
             [str(one) for one in counted.missing(OF_A_PROVIDER, among)],
-            money.held_usd,
+            None if provider.inside else money.held_usd,
             money.limit_usd,
+            money.unpriced,
             interrupted=interrupted,
+            cause=cause,
         )
 
 
@@ -145,9 +182,13 @@ def _provider(options: argparse.Namespace, seed: int) -> AbstractContextManager[
     key = options.key or os.environ.get("UNITASK_API_KEY") or os.environ.get("PIAPI_API_KEY")
     if not key:
         raise CannotRun(NO_KEY)
+    if not (key.isascii() and key.isprintable()):
+        raise CannotRun("the key has a character that no header can hold; is there a line break or a quote around it?")
+    if not 0 < options.timeout < math.inf:
+        raise CannotRun(f"--timeout {options.timeout}: give seconds, more than 0")
     if math.isnan(options.max_usd) or options.max_usd < 0:
         raise CannotRun(f"--max-usd {options.max_usd}: give an amount in US dollars, 0 or more, or inf")
-    return remote(options.base_url, key, Money(options.max_usd), timeout=options.timeout, seed=seed)
+    return remote(options.base_url, key, Money(options.max_usd), timeout=options.timeout, seed=seed, say=_say)
 
 
 def _families(text: str) -> tuple[str, ...]:
@@ -170,6 +211,10 @@ def _checks(text: str) -> tuple[runner.Check, ...]:
         return runner.chosen(name for name in text.split(",") if name)
     except LookupError as error:
         raise CannotRun(str(error.args[0])) from None
+
+
+def _say(text: str) -> None:
+    print(f"unitask contract: {visible(text)}", file=sys.stderr, flush=True)
 
 
 def _progress(number: int, result: runner.Result) -> None:

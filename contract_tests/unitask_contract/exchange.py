@@ -8,7 +8,9 @@ from typing import Any
 
 import httpx
 from unitask_contract import bundle
-from unitask_contract.bundle import fields
+from unitask_contract.bundle import fields, items
+
+DEEPEST = 100  # levels that a body may be nested; those of the API are 8 deep, and what reads them is recursive
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +86,22 @@ def strictly(body: bytes) -> Any:
 
     Raises:
         ValueError: It is no JSON.
-        RecursionError: It is nested too deep.
+        RecursionError: It is nested deeper than DEEPEST.
     """
-    return json.loads(body, parse_constant=_no_constant)
+    value = json.loads(body, parse_constant=_no_constant)
+    if depth_and_size(value)[0] > DEEPEST:
+        raise RecursionError(f"it is nested deeper than {DEEPEST} levels")
+    return value
+
+
+def depth_and_size(value: Any) -> tuple[int, int]:
+    """How deep a JSON value is nested, and how many values are in it; a plain value is 0 deep and 1 value."""
+    depth, size, level = 0, 0, [value]
+    while level:
+        size += len(level)
+        level = [part for one in level for part in (fields(one).values() or items(one))]
+        depth += bool(level)
+    return depth, size
 
 
 def _no_constant(word: str) -> Any:

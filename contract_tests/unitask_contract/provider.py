@@ -8,28 +8,34 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 import httpx
+import requests
 import schemathesis
-from unitask._core.pricing import CREDITS_PER_USD, estimate
-from unitask_contract import bundle
+from unitask_contract import bundle, prices
 from unitask_contract.bundle import fields
+from unitask_contract.connecting import CannotRun, greet, is_loopback, open_http, proxies_to
 from unitask_contract.exchange import Exchange
+from unitask_contract.hiding import hidden_in, scrubbed
 from unitask_contract.serving import IN_PROCESS, InProcess, no_network
 from unitask_contract.view import provider_view
 from unitask_sandbox import Settings, create_app
 
 CHAT_USD = 0.001  # held for a chat of a word; its true price is far below
+NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+OF_A_GATEWAY = (408, 499)  # it gave up waiting: what stands behind it may have accepted the create
 LOOK_EVERY = 3.0  # seconds; the first looks at a task come sooner
 ANSWER_WITHIN = 60.0  # seconds for a whole answer
 TRIES = 6  # of a request that is refused for the rate
-LONGEST_PAUSE = 30.0  # seconds between them
+LONGEST_PAUSE = 30.0  # seconds between them; a provider that asks for more is not waited for
 
 
 class LeftOut(Exception):
@@ -40,20 +46,19 @@ class Limited(Exception):
     """The provider goes on to refuse for the rate, however long one waits."""
 
 
-class CannotRun(Exception):
-    """Nothing can be checked at all; the message says why, and what to do."""
-
-
 @dataclass
 class Money:
-    """What may be spent, and what the creates sent so far will cost at most by the catalogue.
+    """What may be spent, and what the creates sent so far will cost at most by the price list of the contract.
 
     Attributes:
         limit_usd: Infinite where nothing is real.
+        held_usd: For every create that was sent and that may have been accepted.
+        unpriced: How many of those creates have no known price; they are not in `held_usd`.
     """
 
     limit_usd: float = math.inf
     held_usd: float = 0.0
+    unpriced: int = 0
 
     def hold(self, what: str, usd: float | None) -> None:
         """Set a price aside.
@@ -61,13 +66,19 @@ class Money:
         Raises:
             LeftOut: It is beyond the limit, or not known while there is a limit.
         """
-        if math.isinf(self.limit_usd):
-            return
+        if not math.isinf(self.limit_usd):
+            if usd is None:
+                raise LeftOut(f"the price of {what} is not known beforehand; --max-usd inf sends it all the same")
+            if usd > self.left_usd:
+                raise LeftOut(f"{what} costs ${usd:.4g}, and ${self.left_usd:.4g} is left of --max-usd")
+        self.count(usd)
+
+    def count(self, usd: float | None, times: int = 1) -> None:
+        """Add a price to what is held, or with -1 take it back, without asking the limit."""
         if usd is None:
-            raise LeftOut(f"the price of {what} is not known beforehand; --max-usd inf sends it all the same")
-        if usd > self.left_usd:
-            raise LeftOut(f"{what} costs ${usd:.4g}, and ${self.left_usd:.4g} is left of --max-usd")
-        self.held_usd += usd
+            self.unpriced += times
+        else:
+            self.held_usd = round(self.held_usd + times * usd, 9)
 
     @property
     def left_usd(self) -> float:
@@ -118,6 +129,9 @@ class Provider:
         seed: Of what is drawn at random; None draws anew each time, or as the profile of hypothesis says.
         exchanges: What went over the wire, in order.
         drawn: The same of requests that were drawn at random.
+        drawing: With what schemathesis sends a request.
+        say: Tells what happens meanwhile, such as a pause.
+        refused: Whether the last request was refused for the rate to the end.
         memo: What checks share: the tasks that they have made, the files that they have uploaded.
     """
 
@@ -131,6 +145,9 @@ class Provider:
     money: Money = field(default_factory=Money)
     exchanges: list[Exchange] = field(default_factory=list[Exchange])
     drawn: list[Exchange] = field(default_factory=list[Exchange])
+    drawing: dict[str, Any] = field(default_factory=dict[str, Any])
+    say: Callable[[str], object] = lambda _: None
+    refused: bool = False
     memo: dict[Any, Any] = field(default_factory=dict[Any, Any])
 
     def request(self, method: str, path: str, key: str | None = "", **more: Any) -> httpx.Response:
@@ -140,36 +157,73 @@ class Provider:
             LeftOut: It is a create whose price is beyond the money limit.
             Limited: It is refused for the rate again and again.
         """
-        held = self.money.held_usd
-        if method == "POST" and key == "":
-            self.money.hold(*_price(path, more.get("json")))
+        what, usd = _price(path, more.get("json")) if method == "POST" else ("", 0.0)
+        is_ours = key == ""  # what is sent without the key is refused, or it is a fault that costs us nothing
         headers = {} if key is None else self.headers(key)
 
         def send() -> httpx.Response:
-            answer = self.http.request(method, path, headers=headers, **more)
-            if 400 <= answer.status_code < 500:
-                self.money.held_usd = held  # nothing was accepted
+            if is_ours:
+                self.money.hold(what, usd)
+            try:
+                answer = self.http.request(method, path, headers=headers, **more)
+            except NEVER_LEFT:
+                if is_ours:
+                    self.money.count(usd, -1)
+                raise
+            if is_refused(answer) == is_ours:
+                self.money.count(usd, -1 if is_ours else 1)
             self.exchanges.append(self.exchange(answer.request, answer))
             return answer
 
         answer: httpx.Response = self.patiently(send)
         return answer
 
-    def patiently(self, send: Callable[[], Any]) -> Any:
-        """An answer that is no refusal for the rate (HTTP 429): what is refused so was not done, and is sent again.
+    def draw(self, call: Callable[[], Any]) -> Any:
+        """One call that schemathesis makes; its price is counted where it may have been accepted.
 
         Raises:
             Limited: It is refused for the rate again and again.
         """
-        answer = send()
-        for _ in range(TRIES - 1):
-            if answer.status_code != 429:
-                break
-            self.advance(_pause(_header(answer, "retry-after")))
+
+        def send() -> Any:
+            answer = call()
+            exchange = self.exchange(answer.request, answer)
+            self.drawn.append(exchange)
+            if exchange.method == "POST" and not is_refused(answer):
+                self.money.count(_price(exchange.path, exchange.asked)[1])
+            return answer
+
+        return self.patiently(send)
+
+    def patiently(self, send: Callable[[], Any]) -> Any:
+        """An answer that is no refusal for the rate (HTTP 429): what is refused so was not done, and is sent again.
+
+        Pauses are bounded: none is longer than LONGEST_PAUSE, and once a request was refused to the end, those that
+        follow are sent once each until one is answered otherwise.
+
+        Raises:
+            Limited: It is refused for the rate again and again, or for longer than is waited.
+        """
+        tries = 0
+        while True:
             answer = send()
-        if answer.status_code == 429:
-            raise Limited(f"HTTP 429 to {answer.request.method} {answer.request.url} {TRIES} times, with pauses")
-        return answer
+            tries += 1
+            if answer.status_code != 429 or not is_refused(answer):
+                self.refused = False
+                return answer
+            asked = _header(answer, "retry-after")
+            pause = _pause(asked)
+            named = f"HTTP 429 to {answer.request.method} {answer.request.url}"
+            said = f", with Retry-After: {asked}" if asked else ""
+            if pause > LONGEST_PAUSE:
+                self.refused = True
+                raise Limited(f"{named}{said}; at most {LONGEST_PAUSE:g} s are waited")
+            if self.refused or tries == TRIES:
+                again = "again" if self.refused else f"{TRIES} times, with pauses"
+                self.refused = True
+                raise Limited(f"{named}{said} {again}")
+            self.say(f"waits {pause:g} s: {named}{said}")
+            self.advance(pause)
 
     def headers(self, key: str = "") -> dict[str, str]:
         """The key as every operation takes it: the OpenAI-shaped ones as a bearer token."""
@@ -182,7 +236,14 @@ class Provider:
         sent: Any = request.content if isinstance(request, httpx.Request) else request.body or b""
         sent = sent.encode() if isinstance(sent, str) else sent
         kind = _header(answer, "content-type")
-        return Exchange(request.method, path, sent, answer.status_code, answer.content, kind, url.query)
+        content = hidden_in(answer.content, self.key)
+        return Exchange(request.method, path, sent, answer.status_code, content, kind, url.query)
+
+
+def is_refused(answer: Any) -> bool:
+    """Whether an answer proves that nothing was accepted: a refusal of the request that names no task."""
+    refused = 400 <= answer.status_code < 500 and answer.status_code not in OF_A_GATEWAY
+    return refused and b"task_id" not in answer.content
 
 
 def _header(answer: Any, name: str) -> str:
@@ -192,8 +253,13 @@ def _header(answer: Any, name: str) -> str:
 
 
 def _pause(retry_after: str) -> float:
-    """Seconds to wait; the form with a date counts as none said."""
-    return min(LONGEST_PAUSE, max(1.0, float(retry_after))) if retry_after.isdigit() else 1.0
+    """Seconds that an answer asks to wait, at least 1; it says them as a number or as a date."""
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", retry_after):
+        return max(1.0, float(retry_after))
+    try:
+        return max(1.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return 1.0
 
 
 def _price(path: str, body: Any) -> tuple[str, float | None]:
@@ -207,14 +273,13 @@ def _price(path: str, body: Any) -> tuple[str, float | None]:
     name = " ".join(map(str, named))
     if not bundle.entries_of(*named) or not fields(task.get("input")):
         return name, 0.0  # no task can be made of it
-    credit = estimate(task, unmeasured)
-    return name, None if credit is None else credit / CREDITS_PER_USD
+    return name, prices.usd_of(task)
 
 
 @contextmanager
 def sandbox(defects: frozenset[str] = frozenset(), seed: int | None = None) -> Generator[Provider]:
     """The sandbox in-process; its tasks move only when the checks let them."""
-    key, inside = "contract", Inside()
+    key, inside = "key-of-the-contract-checks", Inside()
     app = create_app(
         Settings(
             keys={key: 1e9, inside.other_key: 1.0, inside.poor_key: 0.0},
@@ -237,7 +302,13 @@ def sandbox(defects: frozenset[str] = frozenset(), seed: int | None = None) -> G
 
 @contextmanager
 def remote(
-    base_url: str, key: str, money: Money, *, timeout: float = 600.0, seed: int | None = None
+    base_url: str,
+    key: str,
+    money: Money,
+    *,
+    timeout: float = 600.0,
+    seed: int | None = None,
+    say: Callable[[str], object] = lambda _: None,
 ) -> Generator[Provider]:
     """A provider somewhere else, in real time.
 
@@ -247,9 +318,10 @@ def remote(
         money: What may be spent.
         timeout: How long a task may take, in seconds.
         seed: Of what is drawn at random.
+        say: Tells what happens meanwhile, such as a pause.
 
     Raises:
-        CannotRun: It is no address, nobody answers there, or the key is refused.
+        CannotRun: It is no address, no provider that keeps tasks answers there, or the key is refused.
     """
     _check_address(base_url)
     schema: Any = schemathesis.openapi.from_dict({**provider_view(legacy=False), "servers": [{"url": base_url}]})
@@ -260,9 +332,11 @@ def remote(
     def hold(answer: httpx.Response) -> None:
         answer.stream = Timed(cast("httpx.SyncByteStream", answer.stream), within)
 
-    with httpx.Client(base_url=base_url, timeout=within, event_hooks={"response": [hold]}) as http:
+    with open_http(base_url, within, event_hooks={"response": [hold]}) as http, requests.Session() as session:
+        session.trust_env = not is_loopback(http.base_url.host)
         looks = 6 + math.ceil(timeout / LOOK_EVERY)
-        subject = Provider(http, schema, key, time.sleep, looks=looks, seed=seed, money=money)
+        subject = Provider(http, schema, key, time.sleep, looks=looks, seed=seed, money=money, say=say)
+        subject.drawing = {"session": session}
         _greet(subject, base_url)
         yield subject
 
@@ -295,24 +369,17 @@ def _check_address(base_url: str) -> None:
 
 
 def _greet(subject: Provider, base_url: str) -> None:
+    place = f"{base_url}{proxies_to(base_url)}"
     try:
-        answer = subject.request("GET", "/account/info")
+        greet(base_url, subject.request, subject.key)
+    except CannotRun as error:
+        raise CannotRun(scrubbed(str(error), subject.key)) from None
     except httpx.TimeoutException:
-        raise CannotRun(
-            f"{base_url} did not answer in {subject.http.timeout.read:g} s; is the address right?"
-        ) from None
-    except httpx.TransportError as error:
-        raise CannotRun(f"nobody answers at {base_url} ({error}); is the address right?") from None
+        within = f"{subject.http.timeout.read:g} s"
+        raise CannotRun(f"{place} did not answer in {within}; is the address right?") from None
+    except (httpx.TransportError, UnicodeError) as error:
+        raise CannotRun(f"nobody answers at {place} ({error}); is the address right?") from None
     except httpx.DecodingError as error:
         raise CannotRun(f"the answer of {base_url} cannot be decoded ({error}); what stands in front of it?") from None
     except Limited as error:
         raise CannotRun(str(error)) from None
-    if answer.has_redirect_location:
-        place = answer.headers["location"].partition("?")[0]
-        raise CannotRun(f"{base_url} sends every caller on to {place}; give the address of the API itself")
-    if answer.status_code == 401:
-        raise CannotRun(f"{base_url} refuses the key; give a right one in UNITASK_API_KEY or with --key")
-
-
-def unmeasured(_kind: str, _value: Any) -> None:
-    """No file is measured: what is paid by its length or size has no price beforehand."""

@@ -1,29 +1,34 @@
 """Recorded bodies: what each of them answers, and whether it fits.
 
-Rules of this file: what a body answers is guessed only where nothing else can be meant; a file that cannot be read
-keeps no other from being checked.
+Rules of this file: what a body answers is guessed only where nothing else can be meant; a file that cannot be read or
+checked keeps no other from being checked; how much of a file is read is bounded, and nothing is waited for.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from unitask_contract import bundle
 from unitask_contract.bundle import fields, items
-from unitask_contract.exchange import Exchange, strictly
+from unitask_contract.connecting import CannotRun
+from unitask_contract.exchange import DEEPEST, Exchange, depth_and_size, strictly
 from unitask_contract.patches.contradictions import findings, schema_of
 from unitask_contract.patches.proposals import Difference, differences, proposal
 from unitask_contract.places import kind_of
-from unitask_contract.provider import CannotRun
 from unitask_contract.reports.report import Report
 
-LOOK, CHAT = "get_task", "create_chat_completion"
+LOOK, CREATE, CHAT = "get_task", "create_task", "create_chat_completion"
 NOTIFIED, NOTIFIED_OF_ACCOUNT = "receive_task", "receive_account_notification"
 OF_TODAY = frozenset({"model", "config", "output", "meta"})  # what tasks of the API before have not
 MOST = 3  # operations that are suggested
+LARGEST = 20_000_000  # bytes of a file
+MOST_VALUES = 100_000  # in a body
+BARE = 'read as the "data" of an answer: it is a task without the envelope {"code", "data", "message"} around it'
 # How a file begins that is no JSON, what that is, and what to do.
 _FORMS = (
     (b"HTTP/", "it begins with the headers of an answer, as `curl -i` prints them; keep the body alone"),
@@ -54,34 +59,63 @@ def report_of(paths: Sequence[Path], operation: str | None) -> Report:
     notifications: list[tuple[str, Any]] = []
     files: dict[str, list[Difference]] = {}
     unread: dict[str, str] = {}
+    notes: dict[str, str] = {}
     for path in paths:
         try:
-            name, body = _read(path, operation)
+            name, body, note = _read(path, operation)
+            exchange = [_exchange(name, body)] if name in bundle.routes() else []
+            told = [] if exchange else [(name, body)]
+            files[str(path)] = differences(exchange, told)
+            exchanges += exchange
+            notifications += told
         except Unread as reason:
             unread[str(path)] = str(reason)
-            continue
-        if name in bundle.routes():
-            exchanges.append(_exchange(name, body))
-            files[str(path)] = differences(exchanges[-1:])
+        except Exception as error:  # whatever it is, the other files have a result
+            unread[str(path)] = f"a fault of unitask, which says nothing of the body: {type(error).__name__}: {error}"
         else:
-            notifications.append((name, body))
-            files[str(path)] = differences([], notifications[-1:])
+            notes |= {str(path): note} if note else {}
     found = differences(exchanges, notifications)
     what = f"{len(paths)} recorded {'body' if len(paths) == 1 else 'bodies'}"
-    return Report(what, None, differences=found, patch=proposal(found), files=files, unread=unread)
-
-
-def _read(path: Path, operation: str | None) -> tuple[str, Any]:
-    """What the body in a file answers, and the body; one of spec/examples says that itself, and has it as its value."""
+    patch = ""
     try:
-        content = path.read_bytes()
+        patch = proposal(found)
+    except Exception as error:  # whatever it is, the files have their results
+        notes["no change of the spec is proposed"] = f"a fault of unitask: {type(error).__name__}: {error}"
+    return Report(what, None, differences=found, patch=patch, files=files, unread=unread, notes=notes)
+
+
+def _read(path: Path, operation: str | None) -> tuple[str, Any, str]:
+    """What the body in a file answers, the body, and how it was read if that needs a word.
+
+    One of spec/examples says itself what it answers, and has the body as its value.
+    """
+    try:
+        body = _json(_content(path))
     except OSError as error:
         raise Unread(str(error.strerror)) from None
-    body = _json(content)
     example = fields(body)
     if {"x-operation", "value"} <= example.keys():
-        return operation or str(example["x-operation"]), example["value"]
-    return operation or _guessed(body), body
+        return operation or str(example["x-operation"]), example["value"], ""
+    if operation in (None, LOOK, CREATE) and "data" not in example and "code" not in example and _is_task(example):
+        return operation or LOOK, {"code": 200, "data": body, "message": "success"}, BARE
+    return operation or _guessed(body), body, ""
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a file, of which there may be so many; a pipe or a device is not waited for."""
+    file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    try:
+        kind = os.fstat(file)
+        if stat.S_ISDIR(kind.st_mode):
+            raise Unread("it is a folder; give the files in it")
+        if not stat.S_ISREG(kind.st_mode):
+            raise Unread("it is a pipe or a device and no file; write the body to a file first")
+        if kind.st_size > LARGEST:
+            raise Unread(f"it has {kind.st_size:,} bytes; at most {LARGEST:,} are read")
+        with os.fdopen(file, "rb", closefd=False) as content:
+            return content.read(LARGEST)
+    finally:
+        os.close(file)
 
 
 def _json(content: bytes) -> Any:
@@ -91,7 +125,7 @@ def _json(content: bytes) -> Any:
     if said := next((words for begins, words in _FORMS if start.startswith(begins)), None):
         raise Unread(said)
     try:
-        return strictly(content)
+        body = strictly(content)
     except json.JSONDecodeError as error:
         if error.msg == "Extra data":
             raise Unread("it holds several JSON values; give each a file of its own") from None
@@ -99,7 +133,10 @@ def _json(content: bytes) -> Any:
     except ValueError as error:
         raise Unread(f"it is no JSON ({str(error).partition(';')[0]})") from None
     except RecursionError:
-        raise Unread("it is nested too deep to be read") from None
+        raise Unread(f"it is nested too deep to be read: at most {DEEPEST} levels are") from None
+    if (size := depth_and_size(body)[1]) > MOST_VALUES:
+        raise Unread(f"it holds {size:,} values; at most {MOST_VALUES:,} are checked")
+    return body
 
 
 def _guessed(body: Any) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from unitask._core.pricing import CREDITS_PER_USD
 from unitask_contract.checks.asking import (
     CHAT,
     DRAWING,
@@ -26,6 +25,7 @@ from unitask_contract.checks.asking import (
     shown,
     until_done,
 )
+from unitask_contract.prices import credits_per_usd
 from unitask_contract.provider import LeftOut, Provider
 
 SONG = {
@@ -68,7 +68,7 @@ def check_account(provider: Provider) -> None:
     task = until_done(provider, create(provider)["task_id"])
     after = _balance(provider)
     spent = Decimal(str(before)) - Decimal(str(after))  # as written: floats lose the last digits of a large balance
-    assert round(spent * CREDITS_PER_USD) == task["meta"]["usage"]["consume"], (before, after, task["meta"])
+    assert round(spent * credits_per_usd()) == task["meta"]["usage"]["consume"], (before, after, task["meta"])
 
 
 def check_lack_of_credit(provider: Provider) -> None:

@@ -43,13 +43,12 @@ def check_every_sequence(provider: Provider, examples: int = 15) -> None:
 
     class Machine(machine):  # type: ignore[misc]  # made anew for each schema
         def get_call_kwargs(self, case: Any) -> dict[str, Any]:
-            return {"headers": provider.headers()}
+            return {"headers": provider.headers(), **provider.drawing}
 
         def call(self, case: Any, **more: Any) -> Any:
-            return provider.patiently(lambda: case.call(**more))
+            return provider.draw(lambda: case.call(**more))
 
         def validate_response(self, response: Any, case: Any, **more: Any) -> None:
-            provider.drawn.append(provider.exchange(response.request, response))
             case.validate_response(response, excluded_checks=_checks(LEFT_OUT_OF_SEQUENCES), **more)
 
     _seeded(provider, Machine).run(settings=_settings(examples, stateful_step_count=6))
@@ -67,8 +66,7 @@ def _hold(provider: Provider, strategy: Any, examples: int) -> None:
     @_settings(examples)
     @given(case=strategy)
     def hold(case: Any) -> None:
-        response = provider.patiently(lambda: case.call(headers=provider.headers()))
-        provider.drawn.append(provider.exchange(response.request, response))
+        response = provider.draw(lambda: case.call(headers=provider.headers(), **provider.drawing))
         case.validate_response(response, headers=provider.headers(), excluded_checks=_checks(LEFT_OUT))
 
     _seeded(provider, hold)()

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
-from unitask._core.pricing import CREDITS_PER_USD, estimate
 from unitask_contract import bundle
 from unitask_contract.checks.asking import UPLOAD, create, look, rows, shown, status_of, until_done
 from unitask_contract.inputs import NAMES, file_of, least_input
 from unitask_contract.places import Place, Placed, below, parts, rules
-from unitask_contract.provider import LeftOut, Provider, unmeasured
+from unitask_contract.prices import credits_of
+from unitask_contract.provider import LeftOut, Provider
 
 MISSING_EXTRA = "pip install"  # what the sandbox says of an engine that is not installed
 
@@ -83,11 +83,11 @@ def check_output(provider: Provider, name: str) -> None:
 
 def check_charged(provider: Provider, name: str) -> None:
     """A completed task has cost what the catalogue says, where it says it."""
-    usd = _usd(provider, name)
-    if usd is None:
+    price = credits_of(_body(provider, name))
+    if price is None:
         raise LeftOut("the catalogue does not settle its price")
     usage = _completed(provider, name)["meta"]["usage"]
-    assert usage["consume"] == round(usd * CREDITS_PER_USD), f"{usage}, and the price is ${usd:.4g}"
+    assert usage["consume"] == price, f"{usage}, and the price is {price} credits"
 
 
 def check_listed(provider: Provider, name: str) -> None:
@@ -178,11 +178,6 @@ def _completed(provider: Provider, name: str) -> dict[str, Any]:
     if status_of(task) != "completed":
         raise LeftOut(f"the task ended {task['status']}")
     return task
-
-
-def _usd(provider: Provider, name: str) -> float | None:
-    credit = estimate(_body(provider, name), unmeasured)
-    return None if credit is None else credit / CREDITS_PER_USD
 
 
 def _media(value: Any, found: list[Placed]) -> Iterator[str]:

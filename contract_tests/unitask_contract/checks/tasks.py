@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from unitask._core.pricing import CREDITS_PER_USD
 from unitask_contract import bundle
 from unitask_contract.checks.asking import (
     BLANK,
@@ -27,22 +26,22 @@ from unitask_contract.checks.asking import (
     status_of,
     until_done,
 )
+from unitask_contract.prices import credits_of
 from unitask_contract.provider import Provider
 
 
 def check_face_swap(provider: Provider) -> None:
     """A face swap of two portraits is accepted, done, paid at its price, and its output is a picture."""
-    task = create(provider, face_swap())
-    task = until_done(provider, task["task_id"])
+    body = face_swap()
+    task = until_done(provider, create(provider, body)["task_id"])
     meta = task["meta"]
-    entry = bundle.entries()["FaceSwap"]
     assert status_of(task) == "completed", task
     assert "image_url" in task["output"], task
     picture = provider.http.get(task["output"]["image_url"])
     assert picture.status_code == 200, shown(picture)
     assert picture.headers.get("content-type", "").startswith("image/"), picture.headers
     assert "0001" < meta["created_at"] <= meta["started_at"] <= meta["ended_at"], meta
-    assert meta["usage"]["consume"] == round(entry["price"]["usd"] * CREDITS_PER_USD), meta
+    assert meta["usage"]["consume"] == credits_of(body), meta
 
 
 def check_no_face(provider: Provider) -> None:

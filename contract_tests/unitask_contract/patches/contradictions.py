@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, cast
 
 from jsonschema import Draft202012Validator
@@ -19,6 +20,7 @@ from unitask_contract.bundle import fields
 from unitask_contract.places import BRANCHING, Path, Place, Placed, Schemas, below, is_named, parts, rules, target
 
 NEWS = "properties"
+MOST = 100  # differences of a kind that are told of one body: the work grows with the square of their number
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +84,11 @@ def _with_part(place: str, output: str, schemas: Schemas) -> dict[str, Any]:
 
 
 def findings(body: Any, schema: dict[str, Any], schemas: Schemas) -> list[Finding]:
-    """Every difference, what is not allowed first."""
+    """Every difference, what is not allowed first; of each kind the first MOST."""
     holder: Any = Draft202012Validator({**schema, "components": {"schemas": schemas}})
-    broken = [found for error in holder.iter_errors(body) for found in _of_error(error, schema, schemas)]
-    return [*broken, *_news(body, rules(schema, Place(""), body, schemas), schemas)]
+    broken = (found for error in holder.iter_errors(body) for found in _of_error(error, schema, schemas))
+    news = _news(body, rules(schema, Place(""), body, schemas), schemas)
+    return [*islice(broken, MOST), *islice(news, MOST)]
 
 
 # --- what is not allowed

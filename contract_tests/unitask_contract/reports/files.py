@@ -19,6 +19,7 @@ def as_json(report: Report) -> str:
         "seed": report.seed,
         "verdict": report.verdict,
         "exit_code": report.exit_code,
+        "cause": report.cause or None,
         "results": [
             {
                 "check": result.check.id,
@@ -35,7 +36,10 @@ def as_json(report: Report) -> str:
             for one in report.differences
         ],
         "files": {
-            **{name: {"differences": [str(one) for one in shown]} for name, shown in report.files.items()},
+            **{
+                name: {"read_as": report.notes.get(name), "differences": [str(one) for one in shown]}
+                for name, shown in report.files.items()
+            },
             **{name: {"not_read": reason} for name, reason in report.unread.items()},
         },
         "patch": report.patch,
@@ -45,6 +49,7 @@ def as_json(report: Report) -> str:
         },
         "not_exercised": list(report.missing),
         "held_usd": report.held_usd,
+        "creates_of_unknown_price": report.unpriced,
     }
     return json.dumps(document, indent=2) + "\n"
 

@@ -28,7 +28,12 @@ def as_html(report: Report) -> str:
     """The report as one page that needs nothing else."""
     title = html.escape(report.subject)
     body = [f"<h1>{html.escape(report.verdict)}</h1><p>{title}"]
-    body += ["" if report.seed is None else f", seed {report.seed}", f"</p>{_MEANING}", *_table(report)]
+    body += [
+        "" if report.seed is None else f", seed {report.seed}",
+        f"</p>{_MEANING}",
+        *_cause(report),
+        *_table(report),
+    ]
     body += [*_general(report), *_files(report), *_details(report), *_differences(report)]
     body += [*_reasons(report), *_coverage(report)]
     body += [f"<p>{html.escape(line)}</p>" for line in money(report)]
@@ -38,6 +43,11 @@ def as_html(report: Report) -> str:
     return (
         f"<!DOCTYPE html><html lang=en><head>{head}<style>{_STYLE}</style></head><body>{''.join(body)}</body></html>\n"
     )
+
+
+def _cause(report: Report) -> Iterator[str]:
+    if report.cause:
+        yield f"<p><b>{html.escape(report.cause)}</b></p>"
 
 
 def _table(report: Report) -> Iterator[str]:
@@ -77,7 +87,8 @@ def _files(report: Report) -> Iterator[str]:
         for name, shown in report.files.items():
             forbidden = [one for one in shown if one.kind is not Kind.NEWS]
             kind, word = ("failed", "broken") if forbidden else ("kept", "fits")
-            told = "<br>".join(html.escape(str(one)) for one in shown)
+            notes = [report.notes[name]] if name in report.notes else []
+            told = "<br>".join(html.escape(str(one)) for one in (*notes, *shown))
             yield f"<tr><th>{html.escape(name)}<td class={kind}>{word}<td>{told}"
         for name, reason in report.unread.items():
             yield f"<tr><th>{html.escape(name)}<td class=failed>not read<td>{html.escape(reason)}"

@@ -23,10 +23,13 @@ class Report:
         patch: The change of the spec that would allow them; empty when there is none to propose.
         coverage: Family by family, what of the contract was exercised; empty when it was not counted.
         missing: What was not.
-        held_usd: What the creates were held to cost.
+        held_usd: What the creates that may have been accepted cost at most; None when nothing was real.
         limit_usd: What they could have cost.
+        unpriced: How many of them have no known price, which is not in `held_usd`.
         interrupted: Whether it ended before its last check.
+        cause: What would explain everything that is broken; empty when nothing is known that would.
         files: The differences of each file with a recorded body.
+        notes: How a file was read, of each for which that needs a word.
         unread: Why a file could not be checked, of each such.
     """
 
@@ -39,10 +42,13 @@ class Report:
         default_factory=dict[str, Mapping[str, tuple[int, int]]]
     )
     missing: Sequence[str] = ()
-    held_usd: float = 0.0
+    held_usd: float | None = None
     limit_usd: float = math.inf
+    unpriced: int = 0
     interrupted: bool = False
+    cause: str = ""
     files: Mapping[str, Sequence[Difference]] = field(default_factory=dict[str, Sequence[Difference]])
+    notes: Mapping[str, str] = field(default_factory=dict[str, str])
     unread: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def files_of(self, difference: Difference) -> list[str]:
@@ -79,6 +85,13 @@ class Report:
         word = ("kept", "broken", "not run whole")[self.exit_code]
         return f"contract {word}: {', '.join(told) or 'nothing differs'}"
 
+    @property
+    def proposed(self) -> str:
+        """That a change of the spec is proposed, and how long it is; empty when none is."""
+        files = self.patch.count("\ndiff --git ") + self.patch.startswith("diff --git ")
+        lines = self.patch.count("\n")
+        return f"a change of the spec is proposed: {lines} lines in {files} files" if self.patch else ""
+
 
 def columns(report: Report) -> list[Check]:
     made = {result.check.id for result in report.results}
@@ -114,5 +127,9 @@ def left_out(report: Report) -> dict[str, list[str]]:
 
 
 def money(report: Report) -> Iterator[str]:
-    if not math.isinf(report.limit_usd):
-        yield f"\nat most ${report.held_usd:.4g} of ${report.limit_usd:.4g} spent, by the prices of the catalogue"
+    """What was spent, where something was: a price that is not known is named, and never shown as nothing."""
+    if report.held_usd is None:
+        return
+    limit = "" if math.isinf(report.limit_usd) else f" of ${report.limit_usd:.4g}"
+    more = f", and the unknown price of {report.unpriced} more" if report.unpriced else ""
+    yield f"\nat most ${report.held_usd:.4g}{limit} spent, by the prices of the catalogue{more}"

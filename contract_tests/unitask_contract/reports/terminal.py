@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from unitask_contract.coverage.counting import ALL
+from unitask_contract.hiding import visible
 from unitask_contract.patches.proposals import Kind
 from unitask_contract.reports.report import FAILED, Report, columns, left_out, money, share, table
 from unitask_contract.runner import Outcome
 
 WIDTH = 12
+MOST = 20  # differences that are shown
 SHOWN = 2  # of the task types that a check fails for
 
 
 def text(report: Report) -> str:
-    """The report for a terminal."""
+    """The report for a terminal; characters that would control it are shown by their numbers."""
     parts = [f"{report.subject}{'' if report.seed is None else f', seed {report.seed}'}"]
-    parts += [*_table(report), *_general(report), *_details(report), *_unread(report), *_differences(report)]
-    parts += [*_coverage(report), *money(report), "", report.verdict]
-    return "\n".join(parts)
+    parts += [*_table(report), *_general(report)]
+    parts += [f"\n{report.cause}"] if report.cause else [*_details(report), *_differences(report)]
+    parts += [*_unread(report), *_coverage(report), *money(report)]
+    parts += [f"\n{report.proposed} (--report FILE.patch writes it)"] if report.proposed else []
+    return visible("\n".join([*parts, "", report.verdict]))
 
 
 def _table(report: Report) -> Iterator[str]:
@@ -58,17 +62,19 @@ def _details(report: Report) -> Iterator[str]:
 
 
 def _unread(report: Report) -> Iterator[str]:
+    for name, note in report.notes.items():
+        yield f"\n{name}: {note}"
     for name, reason in report.unread.items():
         yield f"\nnot read: {name}: {reason}"
 
 
 def _differences(report: Report) -> Iterator[str]:
-    for one in report.differences:
+    for one in report.differences[:MOST]:
         yield f"\n{'new' if one.kind is Kind.NEWS else 'differs from the spec'}: {one}"
         if files := report.files_of(one):
             yield f"  in {', '.join(files)}"
-    if report.patch:
-        yield f"\nproposed change of the spec:\n{report.patch}"
+    if more := len(report.differences[MOST:]):
+        yield f"\n{more} differences more (--report FILE.html has them)"
 
 
 def _coverage(report: Report) -> Iterator[str]:

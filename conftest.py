@@ -1,0 +1,23 @@
+"""Hypothesis' profiles, for every folder of tests that this repository has.
+
+dev      the usual number of examples, at random
+ci       the same ones each time; where CI is set
+nightly  twenty times as many, at random, and each failure with what plays it again: --hypothesis-profile nightly
+
+No profile has a deadline: how long an example takes says more of the machine than of the code.
+"""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import settings
+
+USUAL = 100  # examples that hypothesis tries when a test says nothing
+
+settings.register_profile("dev", deadline=None, database=None, max_examples=USUAL)
+settings.register_profile("ci", settings.get_profile("dev"), derandomize=True)
+settings.register_profile(
+    "nightly", settings.get_profile("dev"), max_examples=20 * USUAL, derandomize=False, print_blob=True
+)
+settings.load_profile("ci" if os.environ.get("CI") else "dev")

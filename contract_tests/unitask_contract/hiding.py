@@ -1,0 +1,68 @@
+"""What a report must not show: the key, however it is spelled, e-mail addresses, signatures, control characters.
+
+Rules of this file: a key is hidden where it is the key and nowhere else. A short one is no secret and could be any
+word, so it is hidden as the value of a field or header for keys alone; a longer one as a whole word; a long one
+everywhere.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+HIDDEN = "(the key)"
+WORD, LONG = 8, 16  # letters from which a key is hidden as a whole word, and inside of others
+_FIELD = r"(?i:api[_-]?key|authorization)"  # and what may stand between its name and its value
+_BEFORE = r"(?:(?<![0-9A-Za-z])|(?<=\\[nrtbf])|(?<=\\u[0-9A-Fa-f]{4})|(?<=%[0-9A-Fa-f]{2}))"  # no letter, or an escape
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;"}
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")  # bidi, too
+_EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+")
+_USER = re.compile(r"//[^/?#@\s'\"<>]+@")
+_SIGNATURE = re.compile(r"\?[^\s'\"<>]*=[^\s'\"<>]*")
+
+
+def scrubbed(text: str, key: str) -> str:
+    """A text without the key, e-mail addresses, and what an address is signed with or has before its host."""
+    return _SIGNATURE.sub("?...", _EMAIL.sub("(e-mail)", _USER.sub("//", hidden(text, key))))
+
+
+def visible(text: str) -> str:
+    """A text for a terminal: characters that would control it are shown by their numbers."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}" if ord(found[0]) < 256 else ascii(found[0])[1:-1], text)
+
+
+def hidden(text: str, key: str) -> str:
+    """A text without the key: as it is, or with any of its characters escaped as in JSON, URLs, HTML or Python."""
+    return _pattern(key).sub(rf"\g<before>{HIDDEN}", text) if key else text
+
+
+def hidden_in(content: bytes, key: str) -> bytes:
+    """The same for the body of an answer."""
+    return hidden(content.decode("utf-8", "surrogateescape"), key).encode("utf-8", "surrogateescape")
+
+
+@lru_cache(maxsize=8)
+def _pattern(key: str) -> re.Pattern[str]:
+    spelled = "".join(map(_spellings, key))
+    if len(key) >= LONG:
+        return re.compile(rf"(?P<before>){spelled}")
+    if len(key) >= WORD:
+        return re.compile(rf"(?P<before>{_BEFORE}){spelled}(?![0-9A-Za-z])")
+    return re.compile(rf"(?P<before>{_FIELD}[\"'\\\s:=]*(?:Bearer )?){spelled}(?![0-9A-Za-z])")
+
+
+def _spellings(letter: str) -> str:
+    """Every spelling of a character: as it is, behind backslashes, or by its number."""
+    number = ord(letter)
+    units = letter.encode("utf-16-be")
+    pairs = [units[at : at + 2].hex() for at in range(0, len(units), 2)]
+    forms = [
+        rf"\\{{0,16}}{re.escape(letter)}",
+        "".join(rf"\\{{1,16}}u(?i:{pair})" for pair in pairs),
+        "".join(f"(?i:%{byte:02x})" for byte in letter.encode()),
+        f"&#0*{number};",
+        f"&#[xX]0*(?i:{number:x});",
+    ]
+    forms += [rf"\\{{1,16}}x(?i:{number:02x})"] if number < 256 else []
+    forms += [_ENTITIES[letter]] if letter in _ENTITIES else []
+    return f"(?:{'|'.join(forms)})"

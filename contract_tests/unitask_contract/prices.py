@@ -1,0 +1,166 @@
+"""What a create costs by the price list of the contract, read with code of the harness alone.
+
+A wrong price in the client or in a provider shows only if the price that it is compared with comes from neither.
+
+Rules of this file: amounts are whole credits, rounded up; a field that is null is not given; files are not measured;
+what cannot be told, and every form of a price that this file does not know, is None and never 0.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from fractions import Fraction
+from functools import cache
+from typing import Any, cast
+
+from unitask_contract import bundle
+from unitask_contract.bundle import fields, items
+
+_OF_PRICE = frozenset({"usd", "per", "count", "when", "more", "absent", "unless", "x-source"})
+_OF_COUNT = frozenset({"of", "items", "whole", "at_least", "at_most"})
+_SECONDS = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s")
+
+
+class _Unknown(Exception):
+    """The price cannot be told from the input."""
+
+
+@cache
+def credits_per_usd() -> int:
+    """Credits in one US dollar, by x-resources of the contract."""
+    return round(1 / Fraction(str(bundle.document()["x-resources"]["credit_usd"]["value"])))
+
+
+def usd_of(body: Mapping[str, Any]) -> float | None:
+    """What the task of a create costs in USD; None when that cannot be told."""
+    credit = credits_of(body)
+    return None if credit is None else credit / credits_per_usd()
+
+
+def credits_of(body: Mapping[str, Any]) -> int | None:
+    """What the task of a create costs in credits; None when that cannot be told.
+
+    Args:
+        body: The body of the create, with `model`, `task_type` and `input`.
+    """
+    given = {name: value for name, value in fields(body.get("input")).items() if value is not None}
+    entry = _entry(body.get("model"), body.get("task_type"), given)
+    price = fields(entry.get("price"))
+    if not price or price.keys() - _OF_PRICE or given.keys() & set(items(price.get("unless"))):
+        return None
+    known = {**fields(price.get("absent")), **given}
+    try:
+        usd = _usd([price, *items(price.get("more"))], known)
+        units = _units(price.get("count"), known, bundle.component(entry["input"]).get("properties", {}))
+    except _Unknown:
+        return None
+    return math.ceil(usd * units * credits_per_usd())
+
+
+def _entry(model: object, task_type: object, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The task type of a create; of several with the same names, the one whose `match` asks for most and holds."""
+    fitting = [
+        entry
+        for entry in bundle.entries_of(model, task_type)
+        if all(_equal(given.get(name), wanted) for name, wanted in fields(entry.get("match")).items())
+    ]
+    none: dict[str, Any] = {}
+    return max(fitting, key=lambda entry: len(fields(entry.get("match"))), default=none)
+
+
+def _usd(rates: list[dict[str, Any]], known: Mapping[str, Any]) -> Fraction:
+    """The first rate whose conditions hold.
+
+    Raises:
+        _Unknown: There is none, or a field that a condition asks for has no known value.
+    """
+    for rate in rates:
+        unknown = False
+        for name, wanted in fields(rate.get("when")).items():
+            try:
+                if not _holds(name, wanted, known):
+                    break
+            except _Unknown:
+                unknown = True
+        else:
+            if unknown:
+                break
+            return Fraction(str(rate["usd"]))
+    raise _Unknown
+
+
+def _holds(name: str, wanted: object, known: Mapping[str, Any]) -> bool:
+    if isinstance(wanted, dict):
+        limits = fields(cast("object", wanted))
+        if set(limits) != {"at_most"}:
+            raise _Unknown
+        return _area(name.split(" * "), known) <= Fraction(str(limits["at_most"]))
+    given = [known[one] for one in name.split(" or ") if one in known]
+    if not given:
+        raise _Unknown
+    return any(_equal(given[0], one) for one in items(wanted) or [wanted])
+
+
+def _units(count: Any, known: Mapping[str, Any], properties: Mapping[str, Any]) -> Fraction:
+    """How many units the input asks for.
+
+    Raises:
+        _Unknown: That cannot be told, or the units are counted in a way that this file does not know.
+    """
+    if count is None:
+        return Fraction(1)
+    counted = set(fields(count)) - _OF_COUNT
+    if len(counted) != 1:
+        raise _Unknown
+    (kind,) = counted
+    amount = _amount(kind, count, known, properties)
+    if amount <= 0:
+        raise _Unknown
+    units = amount / Fraction(str(count.get("of", 1)))
+    units = Fraction(math.ceil(units)) if count.get("whole") else units
+    least, most = (Fraction(str(count[name])) if name in count else units for name in ("at_least", "at_most"))
+    return min(max(units, least), most)
+
+
+def _amount(kind: str, count: Mapping[str, Any], known: Mapping[str, Any], properties: Mapping[str, Any]) -> Fraction:
+    named: Any = count[kind]
+    if kind == "pixels" and isinstance(named, list):
+        return _area(cast("list[str]", named), known)
+    if not isinstance(named, str) or ("x-media" in fields(properties.get(named)) and "items" not in count):
+        raise _Unknown
+    if kind == "seconds" and (parts := items(known.get(str(count.get("items"))))):
+        usual: Any = known.get(f"{count['items']}.{named}")
+        return sum((_seconds(fields(part).get(named, usual)) for part in parts), Fraction(0))
+    value: Any = known.get(named)
+    match kind:
+        case "seconds":
+            return _seconds(value)
+        case "characters" if isinstance(value, str):
+            return Fraction(len(value))
+        case "pictures" | "frames" if (number := _number(value)).denominator == 1:
+            return number
+        case _:
+            raise _Unknown
+
+
+def _area(names: list[str], known: Mapping[str, Any]) -> Fraction:
+    return math.prod((_number(known.get(name)) for name in names), start=Fraction(1))
+
+
+def _seconds(value: Any) -> Fraction:
+    if isinstance(value, str) and (found := _SECONDS.fullmatch(value)):
+        return Fraction(found[1])
+    return _number(value)
+
+
+def _number(value: Any) -> Fraction:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise _Unknown
+    return Fraction(str(value))  # as it is written: 10.3 is 103/10
+
+
+def _equal(value: object, wanted: object) -> bool:
+    """Equal as JSON, where true is not 1."""
+    return isinstance(value, bool) == isinstance(wanted, bool) and value == wanted
