@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import inspect
 import os
@@ -231,6 +232,7 @@ class AsyncClient(Shell):
     ) -> list[Path]:
         from . import files  # here and below: a first call fetches nothing
 
+        self._check_open()
         batch = files.plan(task, to, previews=previews, overwrite=overwrite, parallel=parallel)
         limit = asyncio.Semaphore(batch.parallel)
 
@@ -333,10 +335,6 @@ class AsyncClient(Shell):
         )
         return GatedPools(api(IDLE_FOR_SUBMISSIONS), api(IDLE), files)
 
-    @property
-    def _plain(self) -> httpx.AsyncClient:
-        return self._connected().files
-
     async def _fetch(self, batch: files.Batch, target: files.Target) -> Path:
         from ._core.transfer import Trouble
         from .files import Sink
@@ -345,14 +343,25 @@ class AsyncClient(Shell):
             while True:
                 try:
                     if not await asyncio.to_thread(sink.take_inline):
-                        async with self._plain.stream(**self._fetch_call(sink)) as response:
-                            sink.begin(self._head(response))
-                            async for chunk in cast("httpx.AsyncByteStream", response.stream):  # the Sink unpacks it
-                                await asyncio.to_thread(sink.write, chunk, self._clock())
+                        await self._fetch_once(sink)
                     return await asyncio.to_thread(sink.finish)
                 except (Trouble, *FETCH_ERRORS) as error:
                     pause = sink.again(error, passes=isinstance(error, BROKEN))
                 await self._sleep(pause)
+
+    async def _fetch_once(self, sink: files.Sink) -> None:
+        pools = self._connected()
+        async with pools.file_gate, contextlib.AsyncExitStack() as stack:
+            async with asyncio.timeout(self.http_timeout):
+                response = await stack.enter_async_context(pools.files.stream(**self._fetch_call(sink)))
+            sink.begin(self._head(response))
+            chunks = aiter(cast("httpx.AsyncByteStream", response.stream))  # the Sink unpacks them
+            while True:
+                async with asyncio.timeout(self.http_timeout):
+                    chunk = await anext(chunks, None)
+                if chunk is None:
+                    return
+                await asyncio.to_thread(sink.write, chunk, self._clock())
 
 
 async def _send_as_written(request: httpx.Request) -> None:

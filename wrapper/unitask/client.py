@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import os
@@ -338,6 +339,7 @@ class Client(Shell):
         """
         from . import files  # here and below: a first call fetches nothing
 
+        self._check_open()
         batch = files.plan(task, to, previews=previews, overwrite=overwrite, parallel=parallel)
         with span("download", task_id=batch.targets[0].file.task_id, files=len(batch.targets)):
             return batch.paths(self._fetch_all(batch))
@@ -419,10 +421,6 @@ class Client(Shell):
         )
         return Pools(api(IDLE_FOR_SUBMISSIONS), api(IDLE), files)
 
-    @property
-    def _plain(self) -> httpx.Client:
-        return self._connected().files
-
     def _fetch_all(self, batch: files.Batch) -> list[Path | Exception]:
         fetch = functools.partial(self._fetched, batch)
         if batch.parallel == 1:
@@ -450,11 +448,21 @@ class Client(Shell):
             while True:
                 try:
                     if not sink.take_inline():
-                        with self._plain.stream(**self._fetch_call(sink)) as response:
-                            sink.begin(self._head(response))
-                            for chunk in cast("httpx.SyncByteStream", response.stream):  # the Sink unpacks it
-                                sink.write(chunk, self._clock())
+                        self._fetch_once(sink)
                     return sink.finish()
                 except (Trouble, *FETCH_ERRORS) as error:
                     pause = sink.again(error, passes=isinstance(error, BROKEN))
                 self._sleep(pause)
+
+    def _fetch_once(self, sink: files.Sink) -> None:
+        with contextlib.ExitStack() as stack:
+            with bounded(self.http_timeout):
+                response = stack.enter_context(self._connected().files.stream(**self._fetch_call(sink)))
+            sink.begin(self._head(response))
+            chunks = iter(cast("httpx.SyncByteStream", response.stream))  # the Sink unpacks them
+            while True:
+                with bounded(self.http_timeout):
+                    chunk = next(chunks, None)
+                if chunk is None:
+                    return
+                sink.write(chunk, self._clock())
