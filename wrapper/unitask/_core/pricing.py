@@ -13,10 +13,10 @@ from fractions import Fraction
 from functools import cache
 from typing import Any, TypeAlias
 
+from ..task import CREDITS_PER_USD as CREDITS_PER_USD
 from . import spec
 from .shapes import is_list, is_object
 
-CREDITS_PER_USD = 10_000_000  # inferred from five published prices (2026-11); a face swap, $0.01, is 100,000 credits
 LARGEST = 10**12  # of any unit: beyond it is a mistake, not a task
 
 Measure: TypeAlias = Callable[[str, Any], Fraction | None]
