@@ -82,6 +82,9 @@ def values_of(rule: Rule) -> list[Any]:
     """Values that a field of the input may be tried with."""
     if media := rule.get("x-media"):
         return FILES[media["kind"]]
+    if "x-media" in rule.get("items", {}):
+        files = FILES[rule["items"]["x-media"]["kind"]]
+        return [[], files[:2], files[1:3]]
     if "$ref" in rule.get("items", {}):  # shots
         return [[], [{"prompt": "a", "duration": 2}, {"prompt": "b"}], [{"prompt": "a", "duration": 1}]]
     known = [*rule.get("enum", []), *rule.get("x-advisory", {}).get("enum", [])]

@@ -90,6 +90,12 @@ def _units(count: Any, fields: Mapping[str, Any], media: Mapping[str, str], read
     if count == "unknown":
         raise _Unsettled
     amount = _amount(count, fields, media, read)
+    if reference := fields.get(count.get("plus", "")):
+        lengths = [amount, *(_measured("seconds", text, read) for text in reference)]
+        if min(lengths) <= 0:
+            raise _Unsettled
+        with localcontext(prec=60):
+            amount = sum(lengths, Decimal(0))
     if not 0 < amount <= LARGEST:
         raise _Unsettled
     with localcontext(prec=60):
