@@ -9,7 +9,7 @@
     unless: [preset_motion]                      fields with which the cost is in no document
 
 Without `count` a task is one unit; `count: unknown` says that no field tells. It may have `of` (a unit is so many),
-`items` (a list of objects that have the field, which goes before it), `plus` (a list of videos whose seconds are added),
+`items` (a list of objects that have the field, which goes before it), `plus` (a list of videos that count as well),
 `whole` (rounded up), `at_least` and `at_most` (units). `pixels` takes a picture or a list of sides, `seconds` a text
 such as "8s" too, both it and `frames` a video. A condition is a value, a list of values or {at_most: number}, for a
 field, a product of fields ("width * height") or the first of several names that is given ("model or model_name").
