@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Generic, TypedDict, TypeVar, cast
 
 from . import media
 from ._core import fitting, spec
-from ._core.secret import Secret
+from ._core.secret import Secret, secret_problem
+from ._core.shapes import as_object
 from .errors import InvalidInput
 from .task import Output
 
@@ -140,9 +141,11 @@ def request_body(
         body["config"] = _config(options)
         unknown = sorted(options.keys() - OPTIONS)
         found += (f"there is no option {name!r}; there are {', '.join(OPTIONS)}" for name in unknown)
-    if validate:
+    found += _webhook_problems(body)
+    unwritable = list(_json_problems(body))
+    if validate and not unwritable:  # a schema speaks of JSON; comparing other objects may raise anything
         found += _schema_problems(body, entry.input if entry else None)
-    found += _json_problems(body)
+    found += unwritable
     if found:
         raise InvalidInput(*found)
     return body
@@ -154,6 +157,27 @@ def _config(options: Options) -> dict[str, Any]:
     webhook = {"endpoint": options.get("webhook_url"), "secret": options.get("webhook_secret")}
     config = {"webhook_config": _given(webhook), "service_mode": options.get("service_mode")}
     return _given(config)
+
+
+def _webhook_problems(body: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with the webhook, in `config`, and in the input of a legacy task."""
+    given = as_object(body["input"])
+    config = as_object(as_object(body.get("config")).get("webhook_config"))
+    legacy = as_object(given.get("webhook_config"))
+    for where, url in (
+        ("webhook_url", config.get("endpoint")),
+        ("webhook_config.endpoint", legacy.get("endpoint")),
+        ("webhook_endpoint", given.get("webhook_endpoint")),
+    ):
+        if isinstance(url, str) and url and (problem := media.url_problem(url, "a URL of http:// or https://")):
+            yield f"{where}: {problem}"
+    for where, secret in (
+        ("webhook_secret", config.get("secret")),
+        ("webhook_config.secret", legacy.get("secret")),
+        ("webhook_secret", given.get("webhook_secret")),
+    ):
+        if isinstance(secret, str) and (problem := secret_problem(secret)):
+            yield f"{where}: {problem}"
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:
