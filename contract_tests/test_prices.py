@@ -72,7 +72,14 @@ def mp4(seconds: float, frames: int, version: int = 0) -> bytes:
 
 FILES = {
     "image": ["https://me.test/a.png", png(1200, 1000), png(7, 5), b"no picture"],
-    "video": ["https://me.test/a.mp4", mp4(8.766, 240), mp4(0.4, 10, version=1), mp4(45, 0), b"no video"],
+    "video": [
+        "https://me.test/a.mp4",
+        mp4(8.766, 240),
+        mp4(0.4, 10, version=1),
+        mp4(45, 0),
+        mp4((2**32 - 1) / 1000, 5),
+        b"no video",
+    ],
     "audio": ["https://me.test/a.mp3"],
 }
 NUMBERS = [1, 2, 5, 8, 10, 15, 4.5, 10.3, -1, 512, 700, 1024, 1536, 2000]

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Generic, TypedDict, TypeVar, cast
 
 from . import media
 from ._core import fitting, spec
-from ._core.secret import Secret, secret_problem
+from ._core.secret import Secret, fits_a_header
 from ._core.shapes import as_object
 from .errors import InvalidInput
 from .task import Output
@@ -40,6 +40,7 @@ class Options(TypedDict, total=False):
     service_mode: str
 
 
+_UNREADABLE = "unreadable"  # stands where a problem was found, so it is never sent
 OPTIONS = sorted(Options.__optional_keys__)
 
 
@@ -76,7 +77,10 @@ class TaskInput(Generic[OutputT_co]):
 
         model, task_type = self.operation()
         body = {"model": model, "task_type": task_type, "input": self.values()}
-        credits_ = pricing.estimate(body, media.measured)
+        try:
+            credits_ = pricing.estimate(body, media.measured)
+        except Exception:  # an object of the caller's may raise anything when it is compared; submit says what is wrong
+            return None
         return None if credits_ is None else credits_ / pricing.CREDITS_PER_USD
 
     def __repr__(self) -> str:
@@ -133,7 +137,7 @@ def request_body(
     values = task.values()
     if entry:
         values = {
-            name: _wire(name, value, spec.field_rule(entry.input, name), _Checks(validate, uploads, found))
+            name: _field(name, value, spec.field_rule(entry.input, name), _Checks(validate, uploads, found))
             for name, value in values.items()
         }
     body = {"model": model, "task_type": task_type, "input": values}
@@ -176,8 +180,10 @@ def _webhook_problems(body: dict[str, Any]) -> Iterator[str]:
         ("webhook_config.secret", legacy.get("secret")),
         ("webhook_secret", given.get("webhook_secret")),
     ):
-        if isinstance(secret, str) and (problem := secret_problem(secret)):
-            yield f"{where}: {problem}"
+        if secret == "":
+            yield f"{where}: the webhook secret is empty: leave it out to send none"
+        elif isinstance(secret, str) and not fits_a_header(secret):
+            yield f"{where}: the webhook secret has a space at an end or a line break, which no header can carry"
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -191,6 +197,17 @@ class _Checks:
     validate: bool
     uploads: bool
     found: list[str]
+
+
+def _field(name: str, value: Any, rule: dict[str, Any], checks: _Checks) -> Any:
+    """What to send for a field; an object of the caller's that raises is a problem of the field."""
+    try:
+        return _wire(name, value, rule, checks)
+    except Exception as error:
+        checks.found.append(
+            f"{name}: the {type(value).__name__} cannot be used: {type(error).__name__}: {error!s:.200}"
+        )
+        return _UNREADABLE
 
 
 def _wire(name: str, value: Any, rule: dict[str, Any], checks: _Checks) -> Any:
@@ -216,7 +233,7 @@ def _media(name: str, value: Any, rule: Mapping[str, Any], checks: _Checks) -> A
         sent, content = media.wire_form(value)
     except ValueError as error:
         checks.found.append(f"{name}: {error}")
-        return "unreadable"  # a problem was found, so this is never sent
+        return _UNREADABLE
     if checks.validate:
         wrong = media.problems(sent, content, rule, uploads=checks.uploads)
         checks.found.extend(f"{name}: {problem}" for problem in wrong)
@@ -232,7 +249,7 @@ def _schema_problems(body: dict[str, Any], input_schema: str | None) -> Iterator
 def _json_problems(body: dict[str, Any]) -> Iterator[str]:
     try:
         json.dumps(body, allow_nan=False, ensure_ascii=False, sort_keys=True).encode()
-    except (TypeError, ValueError, RecursionError) as error:
+    except Exception as error:  # mostly TypeError or ValueError, but an object of the caller's may raise anything
         yield f"input: it cannot be written as JSON: {error!s:.200}"
 
 

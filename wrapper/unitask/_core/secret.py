@@ -12,10 +12,6 @@ class Secret(str):
         return "'***'"
 
 
-def secret_problem(secret: str) -> str | None:
-    """Why a webhook secret cannot be used, None when it can. It is sent as a header; both ends judge by this rule."""
-    if not secret:
-        return "the webhook secret is empty"
-    if secret != secret.strip() or not secret.isprintable():
-        return "the webhook secret has a space at an end or a line break, which no header can carry"
-    return None
+def fits_a_header(secret: str) -> bool:
+    """Whether a webhook secret can be sent in a header, and arrives there as it is."""
+    return secret == secret.strip() and secret.isprintable()
