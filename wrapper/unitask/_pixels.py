@@ -66,7 +66,7 @@ def _scaled_integers(image: Any) -> Any:
     least, most = image.getextrema()
     if least < 0 or most > 65535:
         raise _no_range(image, least, most, "0 to 255 or 0 to 65535")
-    return image if most <= 255 else image.point(lambda level: level * (1 / 256))  # Pillow cuts fractions off
+    return image if most <= 255 else _linear(image, 1 / 256, 0)
 
 
 def _scaled_floats(image: Any) -> Any:
@@ -74,7 +74,16 @@ def _scaled_floats(image: Any) -> Any:
     has_nan = math.isnan(sum(memoryview(image.tobytes()).cast("f")))
     if has_nan or not 0 <= least <= most <= 255:
         raise _no_range(image, least, math.nan if has_nan else most, "0 to 1 or 0 to 255")
-    return image.point(lambda level: level * (255 if most <= 1 else 1) + 0.5)  # Pillow cuts fractions off
+    return _linear(image, 255 if most <= 1 else 1, 0.5)
+
+
+def _linear(image: Any, factor: float, plus: float) -> Any:
+    """The image with each level times a factor plus a number; Pillow then cuts fractions off."""
+
+    def line(level: Any) -> Any:
+        return level * factor + plus
+
+    return image.point(line)
 
 
 def _no_range(image: Any, least: float, most: float, ranges: str) -> ValueError:

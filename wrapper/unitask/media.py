@@ -393,7 +393,7 @@ def _stream_content(stream: Any) -> bytes:
         raise ValueError("the file object gives text; open it in binary mode ('rb')")
     if not content and place:
         raise ValueError(f"the file object is at its end, after {place} bytes: seek(0) first")
-    return bytes(content)
+    return bytes(cast("bytes", content))
 
 
 def url_problem(url: str, wanted: str = "") -> str | None:
