@@ -376,6 +376,7 @@ def test_budget_shows_its_amounts() -> None:
 
     assert repr(budget) == "Budget(usd=2.5, spent_usd=0, held_usd=0.01, left_usd=2.49)"
     assert budget.limit_usd == 2.5
+    assert repr(Budget(1, assume_usd=0.3)).endswith(", left_usd=1, assume_usd=0.3)")
 
 
 @pytest.mark.parametrize("amount", [-0.01, float("nan"), float("inf"), "1", None, True])
@@ -498,6 +499,23 @@ def test_interruption_before_the_request_leaves_nothing_put_aside() -> None:
 
         assert budget.held_usd == (0.0 if reached else 0.01), line
     assert line > 5
+
+
+def test_create_that_was_overtaken_is_judged_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread takes the last dollar between the look at what is left and the hold."""
+    budget = Budget(0.015)
+    current, overtaken = budget._current, iter([True])
+
+    def outdated() -> Any:
+        amounts = current()
+        if next(overtaken, False):
+            create(budget, seen("pending"))
+        return amounts
+
+    monkeypatch.setattr(budget, "_current", outdated)
+
+    assert isinstance(create(budget, seen("pending")).error, errors.BudgetExceeded)
+    assert budget.held_usd == 0.01
 
 
 def test_one_finding_does_not_release_two_creates() -> None:

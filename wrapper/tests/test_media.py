@@ -96,13 +96,14 @@ def test_data_uri_is_sent_as_given(head: str) -> None:
     assert wire_form(text) == (text, PNG)
 
 
-@pytest.mark.parametrize("wrap", [str, lambda text: "\n".join(text[at : at + 76] for at in range(0, len(text), 76))])
-def test_base64_is_sent_as_given(wrap: Callable[[str], str]) -> None:
-    """Also with the line breaks that tools put into it."""
+@pytest.mark.parametrize("head", ["", "data:image/png;base64,"])
+def test_base64_is_sent_without_line_breaks(head: str) -> None:
+    """Tools put them into it, and what is sent is what was checked; not every decoder ignores them."""
     content = encoded(64, 64)
-    text = wrap(base64.b64encode(content).decode())
+    text = base64.b64encode(content).decode()
+    lines = "\r\n".join(text[at : at + 76] for at in range(0, len(text), 76))
 
-    assert wire_form(text) == (text, content)
+    assert wire_form(head + text) == wire_form(head + lines) == (head + text, content)
 
 
 @pytest.mark.parametrize("url", ["https://me.test/a.png", "HTTP://me.test/a.png", f"https://me.test/{'a' * 300}.png"])
@@ -504,6 +505,7 @@ def test_url_is_judged_by_what_is_sent(url: str, odd: str) -> None:
         ("a\0b", "null byte"),
         ("data:image/png,raw", "not of the form data:image/png;base64,..."),
         ("data:image/png;base64", "not of the form data:image/png;base64,..."),
+        ("data:image/\npng;base64,AAAA", "not of the form data:image/png;base64,..."),
         ("data:image/png;base64,A", "its base64 is broken"),
         ("data:image/png;base64,A_-=", "its base64 is broken"),
         ("data:image/png;base64,ä", "ASCII"),
@@ -787,6 +789,14 @@ def test_other_kinds_of_file_are_not_looked_into() -> None:
     assert list(media.problems("", b"sound", {"kind": "audio"})) == []
     assert list(media.problems("https://me.test/a", None, {"kind": "audio"})) == []
     assert list(media.problems("", b"", {"kind": "audio"})) == ["it is empty (0 bytes)"]
+
+
+def test_file_of_ten_mebibytes_is_taken() -> None:
+    """The limit is 10 * 1,048,576 bytes, and not ten million."""
+    assert list(media.problems("", bytes(10_485_760), {"kind": "audio"})) == []
+    assert list(media.problems("", bytes(10_485_761), {"kind": "audio"})) == [
+        "it has 10.5 MB; at most 10 MB can be sent: shrink it, or give a URL"
+    ]
 
 
 def test_field_that_takes_only_urls_refuses_content() -> None:

@@ -254,9 +254,10 @@ def _from_text(text: str) -> tuple[str, bytes | None]:
         return text, None
     if text[:5].lower() == "data:":
         head, comma, payload = text.partition(",")
-        if not comma or not head.lower().endswith(";base64"):
+        if not comma or not head.lower().endswith(";base64") or not head.isprintable():
             raise ValueError("the data URI is not of the form data:image/png;base64,...")
-        return text, _decode(payload)
+        payload = "".join(payload.split())  # here and below: tools break lines, which not every decoder ignores
+        return f"{head},{payload}", _decode(payload)
     return _from_path_or_base64(text) if text else (text, b"")
 
 
@@ -269,10 +270,11 @@ def _from_path_or_base64(text: str) -> tuple[str, bytes | None]:
     if scheme := re.match(r"[A-Za-z][A-Za-z0-9+.-]*(?=://)", text):
         raise ValueError(f"{text!r:.120} is a {scheme[0]} address, which is not taken: give an https URL or the file")
     if re.fullmatch(r"[A-Za-z0-9+/=\s]+", text):
+        payload = "".join(text.split())
         if len(text) >= 256:
-            return text, _decode(text)
-        if (content := _small_file(text)) is not None:
-            return text, content
+            return payload, _decode(payload)
+        if (content := _small_file(payload)) is not None:
+            return payload, content
     return wire_form(Path(text))
 
 
@@ -326,7 +328,7 @@ def _exists(text: str) -> bool:
 
 def _decode(payload: str) -> bytes:
     try:
-        return base64.b64decode(re.sub(r"\s", "", payload), validate=True)
+        return base64.b64decode("".join(payload.split()), validate=True)
     except binascii.Error as error:
         raise ValueError(f"its base64 is broken: {error}") from None
 
@@ -399,9 +401,7 @@ def _stream_content(stream: Any) -> bytes:
 def url_problem(url: str, wanted: str = "") -> str | None:
     """Why a URL cannot be used, None when it can; judged by each of its characters, and not by a cleaned copy.
 
-    Args:
-        url: The URL.
-        wanted: What it has to be, for the sentence; empty when other schemes than http and https may stand in it.
+    With `wanted`, a name for the error, its scheme must be http or https.
     """
     if wanted and not re.match(r"https?://", url, re.IGNORECASE):
         return f"{url!r:.120} is not {wanted}"
