@@ -164,25 +164,21 @@ def _config(options: Options) -> dict[str, Any]:
 
 
 def _webhook_problems(body: dict[str, Any]) -> Iterator[str]:
-    """What is wrong with the webhook, in `config`, and in the input of a legacy task."""
-    given = as_object(body["input"])
+    """What is wrong with the webhook of a create. The input of some legacy tasks holds the secret, too."""
     config = as_object(as_object(body.get("config")).get("webhook_config"))
+    url, secret = config.get("endpoint"), config.get("secret")
+    if isinstance(url, str) and url and (problem := media.url_problem(url, "a URL of http:// or https://")):
+        yield f"webhook_url: {problem}"
+    if secret == "":
+        yield "webhook_secret: the webhook secret is empty: leave it out to send none"
+    given = as_object(body["input"])
     legacy = as_object(given.get("webhook_config"))
-    for where, url in (
-        ("webhook_url", config.get("endpoint")),
-        ("webhook_config.endpoint", legacy.get("endpoint")),
-        ("webhook_endpoint", given.get("webhook_endpoint")),
-    ):
-        if isinstance(url, str) and url and (problem := media.url_problem(url, "a URL of http:// or https://")):
-            yield f"{where}: {problem}"
-    for where, secret in (
-        ("webhook_secret", config.get("secret")),
+    for where, text in (
+        ("webhook_secret", secret),
         ("webhook_config.secret", legacy.get("secret")),
         ("webhook_secret", given.get("webhook_secret")),
     ):
-        if secret == "":
-            yield f"{where}: the webhook secret is empty: leave it out to send none"
-        elif isinstance(secret, str) and not fits_a_header(secret):
+        if isinstance(text, str) and not fits_a_header(text):
             yield f"{where}: the webhook secret has a space at an end or a line break, which no header can carry"
 
 
