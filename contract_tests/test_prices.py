@@ -79,7 +79,14 @@ def mp4(seconds: float, frames: int, version: int = 0) -> bytes:
 
 FILES = {
     "image": ["https://me.test/a.png", png(1200, 1000), png(7, 5), b"no picture"],
-    "video": ["https://me.test/a.mp4", mp4(8.766, 240), mp4(0.4, 10, version=1), mp4(45, 0), b"no video"],
+    "video": [
+        "https://me.test/a.mp4",
+        mp4(8.766, 240),
+        mp4(0.4, 10, version=1),
+        mp4(45, 0),
+        mp4((2**32 - 1) / 1000, 5),
+        b"no video",
+    ],
     "audio": ["https://me.test/a.mp3"],
 }
 NUMBERS = [1, 2, 5, 8, 10, 15, 4.5, 10.3, -1, 512, 700, 1024, 1536, 2000]
@@ -89,6 +96,9 @@ def values_of(rule: Rule) -> list[Any]:
     """Values that a field of the input may be tried with."""
     if media := rule.get("x-media"):
         return FILES[media["kind"]]
+    if "x-media" in rule.get("items", {}):
+        files = FILES[rule["items"]["x-media"]["kind"]]
+        return [[], files[:2], files[1:3]]
     if "$ref" in rule.get("items", {}):  # shots
         return [[], [{"prompt": "a", "duration": 2}, {"prompt": "b"}], [{"prompt": "a", "duration": 1}]]
     known = [*rule.get("enum", []), *rule.get("x-advisory", {}).get("enum", [])]

@@ -90,6 +90,12 @@ def _units(count: Any, fields: Mapping[str, Any], media: Mapping[str, str], read
     if count == "unknown":
         raise _Unsettled
     amount = _amount(count, fields, media, read)
+    if reference := fields.get(count.get("plus", "")):
+        lengths = [amount, *(_measured("seconds", text, read) for text in reference)]
+        if min(lengths) <= 0:
+            raise _Unsettled
+        with localcontext(prec=60):
+            amount = sum(lengths, Decimal(0))
     if not 0 < amount <= LARGEST:
         raise _Unsettled
     with localcontext(prec=60):
@@ -162,6 +168,8 @@ def _film(data: bytes, kind: str) -> Decimal:
         scale, length = (
             struct.unpack(">IQ", header[20:32]) if header[:1] == b"\1" else struct.unpack(">II", header[12:20])
         )
+        if length == (0xFFFFFFFFFFFFFFFF if header[:1] == b"\1" else 0xFFFFFFFF):
+            return Decimal(0)  # all ones: the file does not say
         with localcontext(prec=60):
             return Decimal(length) / scale if scale else Decimal(0)
     while track := _box(movie, "trak"):

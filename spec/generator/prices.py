@@ -9,10 +9,10 @@
     unless: [preset_motion]                      fields with which the cost is in no document
 
 Without `count` a task is one unit; `count: unknown` says that no field tells. It may have `of` (a unit is so many),
-`items` (a list of objects that have the field, which goes before it), `whole` (rounded up), `at_least` and `at_most`
-(units). `pixels` takes a picture or a list of sides, `seconds` a text such as "8s" too, both it and `frames` a video.
-A condition is a value, a list of values or {at_most: number}, for a field, a product of fields ("width * height") or
-the first of several names that is given ("model or model_name").
+`items` (a list of objects that have the field, which goes before it), `plus` (a list of videos that count as well),
+`whole` (rounded up), `at_least` and `at_most` (units). `pixels` takes a picture or a list of sides, `seconds` a text
+such as "8s" too, both it and `frames` a video. A condition is a value, a list of values or {at_most: number}, for a
+field, a product of fields ("width * height") or the first of several names that is given ("model or model_name").
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ _COUNT: Document = {
         **{kind: {"type": "string"} for kind in KINDS},
         "pixels": {"anyOf": [{"type": "string"}, _TEXTS]},
         "items": {"type": "string"},
+        "plus": {"type": "string"},
         "whole": {"const": True},
         "of": _NUMBER,
         "at_least": _NUMBER,
@@ -92,6 +93,9 @@ def _field_faults(price: Document, properties: Document, schemas: Document) -> I
         name = price["count"].get(kind) if isinstance(price.get("count"), dict) else None
         if isinstance(name, str) and "x-media" not in properties.get(name, {}):
             yield f"count: {name!r} is no file, and has no {kind}"
+    plus = price["count"].get("plus") if isinstance(price.get("count"), dict) else None
+    if plus and properties.get(plus, {}).get("items", {}).get("x-media", {}).get("kind") != "video":
+        yield f"count: {plus!r} is no list of videos"
     values = [
         (name, value)
         for key, wanted in conditions
@@ -113,7 +117,7 @@ def _names(key: str) -> list[str]:
 def _counted_fields(count: Any) -> set[str]:
     if not isinstance(count, dict):
         return set()
-    fields = _fields(count)
+    fields = [*_fields(count), *([count["plus"]] if "plus" in count else [])]
     return {*fields, *(f"{count['items']}.{name}" for name in fields if "items" in count)}
 
 
@@ -186,6 +190,8 @@ def _counted(count: Any) -> str:
     source = " x ".join(_fields(count))
     if "items" in count:
         source += f", or by {count['items']} together"
+    if "plus" in count:
+        source += f" plus the length of each of {count['plus']}"
     changes = [
         "rounded up" if count.get("whole") else "",
         f"the price of {count['at_least']} is the least" if "at_least" in count else "",

@@ -77,6 +77,7 @@ FAULTS = {
     "no-such-schema": (_set("x-tasks", 0, "output", value="Nothing"), "the output 'Nothing', which is no schema"),
     "price-without-source": (_price(**{"x-source": None}), "the price of Kling3Video: /: 'x-source' is a required"),
     "price-of-nothing": (_price(usd=0), "/usd: 0 is less than or equal to the minimum"),
+    "price-plus": (_price(count={"seconds": "duration", "plus": "prompt"}), "count: 'prompt' is no list of videos"),
     "price-part": (_price(each=5), "'each' was unexpected"),
     "price-rate-without-condition": (_price(more=[{"usd": 1}]), "/more/0: 'when' is a required property"),
     "price-rates-without-first-condition": (_price(when=None), "'when' is a dependency of 'more'"),

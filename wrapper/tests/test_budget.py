@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import io
 import itertools
+import linecache
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -15,8 +17,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 from unitask import AsyncClient, Budget, Client, Finding, Output, Task, TaskInput, errors, tasks
+from unitask import budget as budget_module
 from unitask._core import flows
-from unitask._core.messages import Flow, Send, Sleep
+from unitask._core.messages import Flow, Moment, Send, Sleep, Woke
 from unitask.task import Outcome
 
 from .pictures import encoded
@@ -353,15 +356,15 @@ def test_bill_above_the_estimate_leaves_less_than_nothing() -> None:
 
 
 def test_amounts_do_not_drift() -> None:
-    """A hundred thousand tasks of $0.0007 are $70 exactly, and the last one just fits."""
-    budget = Budget(70)
-    for number in range(100_000):
+    """Ten thousand tasks of $0.0007 are $7 exactly, and the last one just fits."""
+    budget = Budget(7)
+    for number in range(10_000):
         name = str(number)
         create(budget, answer(200, {"code": 200, "data": {**task_data(), "task_id": name}}), estimate=7_000)
         if number % 2:
             budget.see(task("completed", 7_000, name))
 
-    assert amounts(budget) == (35.0, 35.0, 0.0)
+    assert amounts(budget) == (3.5, 3.5, 0.0)
     assert isinstance(create(budget, estimate=1).error, errors.BudgetExceeded)
 
 
@@ -372,6 +375,7 @@ def test_budget_shows_its_amounts() -> None:
 
     assert repr(budget) == "Budget(usd=2.5, spent_usd=0, held_usd=0.01, left_usd=2.49)"
     assert budget.limit_usd == 2.5
+    assert repr(Budget(1, assume_usd=0.3)).endswith(", left_usd=1, assume_usd=0.3)")
 
 
 @pytest.mark.parametrize("amount", [-0.01, float("nan"), float("inf"), "1", None, True])
@@ -382,6 +386,157 @@ def test_amount_that_is_none_is_refused(amount: Any) -> None:
     if amount is not None:
         with pytest.raises(errors.InvalidInput, match="assume_usd is"):
             Budget(1, assume_usd=amount)
+
+
+# ---- an interruption between any two lines
+
+
+class At:
+    """A trace function that raises KeyboardInterrupt at the given line event of budget.py, counted from 0.
+
+    `try:` is no such line: it is no instruction, so that no signal arrives there, and CPython gives it no handler.
+    """
+
+    def __init__(self, line: int) -> None:
+        self.left = line
+
+    def __call__(self, frame: Any, event: str, _argument: object) -> Any:
+        if frame.f_code.co_filename != budget_module.__file__:
+            return None
+        if event == "line" and linecache.getline(budget_module.__file__, frame.f_lineno).strip() != "try:":
+            self.left -= 1
+            if self.left == -1:
+                raise KeyboardInterrupt
+        return self
+
+    @property
+    def reached(self) -> bool:
+        return self.left < 0
+
+
+def interrupted(line: int, call: Callable[[], Any]) -> bool:
+    """Make the call and interrupt it there; whether that line was reached."""
+    at, before = At(line), sys.gettrace()
+    sys.settrace(at)
+    try:
+        call()
+    except (KeyboardInterrupt, errors.UnitaskError, StopIteration):
+        pass
+    finally:
+        sys.settrace(before)
+    return at.reached
+
+
+def under_way(budget: Budget) -> Any:
+    """A create within a budget whose request was sent just now."""
+    flow = budgeted(budget, PRICE)
+    step = next(flow)
+    while not isinstance(step, Send):
+        step = flow.send(WOKE)
+    return flow
+
+
+WOKE = Woke(Moment(0.0, 0.0))
+ACCEPTED = answer(200, {"code": 200, "data": task_data("pending")})
+
+
+def answered(flow: Any, reply: Any) -> Any:
+    """The create goes on with this answer up to its end."""
+    flow.send(reply)
+    while True:
+        flow.send(WOKE)
+
+
+def accept(budget: Budget) -> Callable[[], Any]:
+    flow = under_way(budget)
+    return lambda: answered(flow, ACCEPTED)
+
+
+def lose(budget: Budget) -> Callable[[], Any]:
+    flow = under_way(budget)
+    return lambda: answered(flow, CUT_OFF)
+
+
+def complete(budget: Budget) -> Callable[[], Any]:
+    create(budget, ACCEPTED)
+    return lambda: budget.see(task("completed", PRICE))
+
+
+def find(budget: Budget) -> Callable[[], Any]:
+    error = create(budget, CUT_OFF).error
+    assert isinstance(error, errors.SubmissionUncertain)
+    return lambda: budget.see_finding(error, Finding(Outcome.FOUND, "its mark", task("completed", PRICE)))
+
+
+@pytest.mark.parametrize("prepared", [accept, lose, complete, find])
+def test_interruption_at_any_line_keeps_what_may_be_billed(prepared: Callable[[Budget], Callable[[], Any]]) -> None:
+    """The task stays put aside, or is spent, once; the budget goes on working, and a finished task is settled later."""
+    line, reached = 0, True
+    while reached:
+        budget = Budget(1)
+        call = prepared(budget)
+        reached = interrupted(line, call)
+        line += 1
+
+        assert budget.spent_usd + budget.held_usd == 0.01, line
+        if prepared is complete:
+            budget.see(task("completed", PRICE))
+            assert amounts(budget) == (0.01, 0.0, 0.99), line
+        assert create(budget, answer(200, {"code": 200, "data": {**task_data(), "task_id": "next"}})).error is None
+        assert budget.spent_usd + budget.held_usd == 0.02, line
+    assert line > 5
+
+
+def test_interruption_before_the_request_leaves_nothing_put_aside() -> None:
+    """At every line up to the first step: nothing was sent, so nothing may be billed."""
+    line, reached = 0, True
+    while reached:
+        budget = Budget(1)
+        flow = budgeted(budget, PRICE)
+        reached = interrupted(line, lambda flow=flow: next(flow))
+        line += 1
+
+        assert budget.held_usd == (0.0 if reached else 0.01), line
+    assert line > 5
+
+
+def test_create_that_was_overtaken_is_judged_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread takes the last dollar between the look at what is left and the hold."""
+    budget = Budget(0.015)
+    current, overtaken = budget._current, iter([True])
+
+    def outdated() -> Any:
+        amounts = current()
+        if next(overtaken, False):
+            create(budget, seen("pending"))
+        return amounts
+
+    monkeypatch.setattr(budget, "_current", outdated)
+
+    assert isinstance(create(budget, seen("pending")).error, errors.BudgetExceeded)
+    assert budget.held_usd == 0.01
+
+
+def test_one_finding_does_not_release_two_creates() -> None:
+    """Two uncertain creates of one input at one time look the same; one of them may still be billed."""
+    budget = Budget(1)
+    found = [create(budget, CUT_OFF).error for _ in range(2)]
+    assert isinstance(found[0], errors.SubmissionUncertain)
+    for _ in range(2):
+        budget.see_finding(found[0], Finding(Outcome.ABSENT, "no row"))
+
+    assert amounts(budget) == (0.0, 0.01, 0.99)
+
+
+def test_id_that_comes_twice_is_settled_whole() -> None:
+    """A provider that gives two creates one id: nothing stays put aside for a task that is over."""
+    budget = Budget(1)
+    for _ in range(2):
+        create(budget, seen("pending"))
+    assert budget.held_usd == 0.02
+    budget.see(task("failed"))
+
+    assert amounts(budget) == (0.0, 0.0, 1.0)
 
 
 class Spending(RuleBasedStateMachine):

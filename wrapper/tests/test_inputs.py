@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import copy
 import io
+import json
 import math
 import pickle
 from collections.abc import Callable
@@ -13,11 +15,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from unitask import AdvisoryWarning, InvalidInput, Output, inputs, tasks
 from unitask._core import spec
 from unitask.inputs import request_body
 from unitask.tasks import FaceSwap, FaceSwapOutput, Raw
+from unitask.webhooks import Receiver
 
 from .pictures import encoded, picture
 
@@ -259,6 +264,61 @@ def test_option_that_is_none_of_them_is_refused() -> None:
     )
 
 
+@pytest.mark.parametrize("validate", [True, False])
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("https://[bad/hook", "is malformed"),
+        ("https://me.test:x/hook", "is malformed"),
+        ("https:///hook", "names no host"),
+        ("https://me.test/a\nb", r"has '\n' in it"),
+        ("https://me.test/a b", "has ' ' in it"),
+        ("me.test/hook", "is not a URL of http:// or https://"),
+        ("ftp://me.test/hook", "is not a URL of http:// or https://"),
+    ],
+)
+def test_webhook_that_cannot_be_called_is_refused(validate: bool, url: str, reason: str) -> None:
+    """Before the task is paid; the provider would accept it, and call nobody."""
+    found = problems(swap(), validate, webhook_url=url)
+
+    assert len(found) == 1
+    assert found[0].startswith("webhook_url: ")
+    assert reason in found[0]
+
+
+@pytest.mark.parametrize("url", ["", "https://me.test", "http://[::1]:8080/hook?a=b#c", "HTTPS://user:word@me.test/h"])
+def test_webhook_that_can_be_called_is_sent_as_given(url: str) -> None:
+    """Empty means none (Image Faceswap, 2025-04-03)."""
+    assert request_body(swap(), {"webhook_url": url})["config"]["webhook_config"] == {"endpoint": url}
+
+
+@pytest.mark.parametrize(
+    "secret", ["", "a\nb", " s3cr3t", "s3cr3t\t", "a\x7f", "\ud800", "a", "a b", "schlüssel"], ids=ascii
+)
+def test_secret_is_judged_as_its_receiver_judges_it(secret: str) -> None:
+    """What no header can carry is refused before the task is paid, and is not shown."""
+    try:
+        Receiver(secret)
+    except InvalidInput:
+        found = problems(swap(), validate=False, webhook_secret=secret)
+        assert found[0].startswith("webhook_secret: the webhook secret ")
+        assert not secret.strip() or secret not in "".join(found)
+    else:
+        assert request_body(swap(), {"webhook_secret": secret})
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        tasks.LegacyMidjourneyImagine(prompt="a", webhook_secret="a\nb"),
+        tasks.LegacyKlingVideo(prompt="a", webhook_config={"secret": "a\nb"}),
+    ],
+)
+def test_secret_of_a_legacy_task_is_judged_too(task: Any) -> None:
+    """It stands in the input there."""
+    assert "which no header can carry" in problems(task)[0]
+
+
 @pytest.mark.parametrize("secret", [SECRET.encode(), [SECRET], {"a": SECRET}], ids=["bytes", "list", "dict"])
 def test_secret_of_another_type_is_refused_and_not_shown(secret: Any) -> None:
     """A refusal goes into logs."""
@@ -387,3 +447,80 @@ def test_task_types_are_found_by_name() -> None:
     assert dir(tasks) == sorted(tasks.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'FaceSwop'"):
         _ = tasks.FaceSwop  # type: ignore[attr-defined]
+
+
+# ---- whatever object is given
+
+
+class Hostile:
+    """An object that raises for everything that is asked of it."""
+
+    def __init__(self, error: Exception) -> None:
+        object.__setattr__(self, "error", error)
+
+    def __getattribute__(self, name: str) -> Any:
+        raise object.__getattribute__(self, "error")
+
+    def __eq__(self, other: object) -> bool:
+        raise object.__getattribute__(self, "error")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def raising(error: Exception) -> Callable[..., Any]:
+    def method(*_: object) -> Any:
+        raise error
+
+    return method
+
+
+ERRORS = st.sampled_from(
+    [RuntimeError("x"), KeyError("x"), OSError("x"), ZeroDivisionError(), RecursionError(), MemoryError(), TypeError()]
+)
+RETURNED = st.one_of(st.none(), st.integers(), st.text(max_size=5), st.binary(max_size=5), st.just([]), st.just({}))
+METHODS = ["read", "tell", "seek", "seekable", "tobytes", "save", "__fspath__", "__array_interface__", "file", "mode"]
+
+
+@st.composite
+def objects(draw: st.DrawFn) -> Any:
+    """An object with some of the attributes that files, pictures and arrays are known by, which do anything."""
+    made: dict[str, Any] = {}
+    for name in draw(st.lists(st.sampled_from(METHODS), unique=True)):
+        value, error = draw(RETURNED), draw(st.none() | ERRORS)
+        method = raising(error) if error else lambda *_, value=value: value
+        made[name] = property(method) if draw(st.booleans()) else method
+    return type("Odd", (), made)()
+
+
+VALUES: st.SearchStrategy[Any] = st.one_of(
+    objects(),
+    ERRORS,  # stands for Hostile of it, which hypothesis itself cannot hold
+    RETURNED,
+    st.floats(),
+    st.sampled_from(["\ud800", "\0", "file:///\0", "data:,", b"\xff\xd8\xff", object, len, np.zeros(3), np.int64(3)]),
+    st.builds(lambda: iter("abc")),
+    st.builds(lambda: 10**5000),
+    st.text(max_size=20),
+)
+FIELDS: list[Callable[[Any], Any]] = [
+    swap,
+    lambda value: tasks.Seedance2(prompt="a", image_urls=[value]),
+    lambda value: tasks.Seedance2(prompt="a", duration=5, resolution="480p", video_urls=value),
+    lambda value: tasks.Seedance2(prompt="a", duration=value, resolution=value, video_urls=[value]),
+    lambda value: tasks.ImageSegment(image=value, prompt=value),
+    lambda value: tasks.Kling3Video(prompt="a", multi_shots=[value]),
+    lambda value: tasks.Kling3Video(prompt="a", enable_audio=value, multi_shots=[{"prompt": value, "duration": value}]),
+    lambda value: swap(extra={"field": value}),
+    lambda value: Raw("a", "b", {"field": [value]}),
+]
+
+
+@settings(max_examples=400, deadline=None)
+@given(value=VALUES, make=st.sampled_from(FIELDS), validate=st.booleans(), uploads=st.booleans())
+@pytest.mark.filterwarnings("ignore::unitask.AdvisoryWarning")
+def test_any_object_makes_a_body_or_is_refused(value: Any, make: Any, validate: bool, uploads: bool) -> None:
+    """No other error: what is raised before a submission says that nothing was sent."""
+    task = make(Hostile(value) if isinstance(value, Exception) else value)
+    task.estimate_usd()
+    with contextlib.suppress(InvalidInput):
+        assert json.dumps(request_body(task, validate=validate, uploads=uploads), allow_nan=False)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageOps, PngImagePlugin
+from starlette.datastructures import UploadFile
 from unitask import media
 from unitask.media import PictureInfo, inspect_picture, wire_form
 
@@ -94,13 +96,14 @@ def test_data_uri_is_sent_as_given(head: str) -> None:
     assert wire_form(text) == (text, PNG)
 
 
-@pytest.mark.parametrize("wrap", [str, lambda text: "\n".join(text[at : at + 76] for at in range(0, len(text), 76))])
-def test_base64_is_sent_as_given(wrap: Callable[[str], str]) -> None:
-    """Also with the line breaks that tools put into it."""
+@pytest.mark.parametrize("head", ["", "data:image/png;base64,"])
+def test_base64_is_sent_without_line_breaks(head: str) -> None:
+    """Tools put them into it, and what is sent is what was checked; not every decoder ignores them."""
     content = encoded(64, 64)
-    text = wrap(base64.b64encode(content).decode())
+    text = base64.b64encode(content).decode()
+    lines = "\r\n".join(text[at : at + 76] for at in range(0, len(text), 76))
 
-    assert wire_form(text) == (text, content)
+    assert wire_form(head + text) == wire_form(head + lines) == (head + text, content)
 
 
 @pytest.mark.parametrize("url", ["https://me.test/a.png", "HTTP://me.test/a.png", f"https://me.test/{'a' * 300}.png"])
@@ -136,6 +139,90 @@ def test_pil_image_of_another_mode_is_sent_in_rgb(mode: str) -> None:
 
     assert result.mode == "RGB"
     assert result.tobytes() == image.convert("RGB").tobytes()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_pil_image_is_sent_upright(form: str, orientation: int) -> None:
+    """As a viewer shows the file that it was opened from; the PNG does not say once more how it lies."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = Image.open(io.BytesIO(encoded(30, 20, form, exif=exif.tobytes())))
+    result = decoded(sent_content(image))
+
+    assert result.size == ((30, 20) if orientation < 5 else (20, 30))
+    assert result.tobytes() == ImageOps.exif_transpose(image).convert(result.mode).tobytes()
+    assert result.getexif().get(0x0112, 1) == 1
+
+
+def test_broken_exif_data_are_ignored() -> None:
+    """As viewers do."""
+    image = Image.open(io.BytesIO(encoded(30, 20, "JPEG")))
+    image.info["exif"] = b"Exif\0\0II*\0\xff\xff\xff\x7f"
+
+    assert decoded(sent_content(image)).size == (30, 20)
+
+
+LEVELS = np.linspace(0, 1, 256).reshape(16, 16)
+DEEP: dict[str, tuple[Any, Any]] = {
+    "16 bits": ((LEVELS * 65535).astype("<u2"), lambda a: a >> 8),
+    "16 bits, big-endian": ((LEVELS * 65535).astype(">u2"), lambda a: a >> 8),
+    "16 bits, dark": ((LEVELS * 4095).astype("<u2"), lambda a: a >> 8),
+    "8 bits in 16": ((LEVELS * 255).astype("<u2"), lambda a: a),
+    "16 bits in 32": ((LEVELS * 65535).astype("<i4"), lambda a: a >> 8),
+    "8 bits in 32": ((LEVELS * 255).astype("<i4"), lambda a: a),
+    "shares of white": (LEVELS.astype("<f4"), lambda a: (a * 255 + 0.5).astype("u1")),
+    "levels as floats": ((LEVELS * 255).astype("<f4"), lambda a: (a + 0.5).astype("u1")),
+}
+
+
+@pytest.mark.parametrize(("levels", "expected"), DEEP.values(), ids=DEEP.keys())
+def test_deep_grey_is_scaled_to_eight_bits(levels: Any, expected: Any) -> None:
+    """Neither white nor black: each level keeps its share of the range."""
+    image = Image.fromarray(levels)
+    result = np.asarray(decoded(sent_content(image), "L"))
+
+    assert np.array_equal(result, expected(levels).astype("u1"))
+
+
+@pytest.mark.parametrize(
+    "levels",
+    [LEVELS * 1000, LEVELS - 0.5, LEVELS * np.nan, np.where(LEVELS > 0.5, np.nan, LEVELS), LEVELS + np.inf],
+    ids=["above 255", "below 0", "nan", "some nan", "infinite"],
+)
+def test_floats_of_no_known_range_are_refused(levels: Any) -> None:
+    """What is white in them would be a guess."""
+    with pytest.raises(ValueError, match="scale it to 0 to 1 or 0 to 255, or convert it to mode L"):
+        wire_form(Image.fromarray(levels.astype("<f4")))
+
+
+@pytest.mark.parametrize("levels", [LEVELS * 70_000, LEVELS * -5], ids=["above 65535", "below 0"])
+def test_integers_of_no_known_range_are_refused(levels: Any) -> None:
+    """What is white in them would be a guess."""
+    with pytest.raises(ValueError, match="scale it to 0 to 255 or 0 to 65535, or convert it to mode L"):
+        wire_form(Image.fromarray(levels.astype("<i4")))
+
+
+@pytest.mark.parametrize("mode", Image.MODES)
+def test_every_mode_of_pillow_is_sent_as_it_looks_or_refused(mode: str) -> None:
+    """Never another picture: transparency stays, and colours are those that Pillow shows."""
+    grey = picture(mode="L")
+    if mode in ("F", "I") or mode.startswith("I;"):
+        image, expected = grey.convert(mode), grey
+    else:
+        image = (grey.convert("LA") if mode == "La" else picture()).convert(mode)
+        expected = image.convert({"La": "LA", "RGBa": "RGBA", "PA": "RGBA", "LAB": "RGB"}.get(mode, mode))
+
+    assert decoded(sent_content(image), "RGBA").tobytes() == expected.convert("RGBA").tobytes()
+
+
+def test_colour_profile_of_another_mode_is_not_sent_along() -> None:
+    """A profile of CMYK in an RGB picture would change every colour; that of an RGB picture stays."""
+    for mode, kept in (("CMYK", None), ("RGB", b"a profile")):
+        image = picture(mode=mode)
+        image.info["icc_profile"] = b"a profile"
+
+        assert decoded(sent_content(image)).info.get("icc_profile") == kept
 
 
 def test_transparent_palette_stays_transparent() -> None:
@@ -202,6 +289,204 @@ def test_array_that_is_no_picture_is_refused(array: Any) -> None:
         wire_form(array)
 
 
+class OnlyInterface:
+    """An array that has nothing but `__array_interface__`."""
+
+    def __init__(self, array: Any, **changes: Any) -> None:
+        self.array = array
+        self.changes = changes
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        return {**self.array.__array_interface__, **self.changes}
+
+
+@pytest.mark.parametrize("array", [array for array, _ in ARRAYS.values()], ids=ARRAYS.keys())
+def test_array_needs_nothing_but_its_interface(array: Any) -> None:
+    """Its memory is read by way of numpy, or from a buffer that stands in the interface."""
+    plain = np.ascontiguousarray(array)
+    buffer = OnlyInterface(plain, data=plain.tobytes(), strides=None)
+
+    assert sent_content(OnlyInterface(array)) == sent_content(array) == sent_content(buffer)
+
+
+@pytest.mark.parametrize("data", [b"", b"123", memoryview(bytes(10_000))], ids=["empty", "short", "long"])
+def test_array_of_another_length_than_its_shape_is_refused(data: Any) -> None:
+    """It would be another picture."""
+    with pytest.raises(ValueError, match="bytes, not"):
+        wire_form(OnlyInterface(colours, data=data, strides=None))
+
+
+# ---- uploads of web frameworks
+
+
+class DjangoUpload:
+    """What django.core.files.uploadedfile.UploadedFile is, as far as it is read: proxies of a file, and chunks."""
+
+    def __init__(self, content: bytes) -> None:
+        self.file, self.mode, self.name, self.size = io.BytesIO(content), "rb", "a.png", len(content)
+        for name in ("read", "seek", "seekable", "tell"):
+            setattr(self, name, getattr(self.file, name))
+
+    def chunks(self) -> Iterator[bytes]:
+        yield self.read()  # type: ignore[attr-defined]
+
+
+class FlaskUpload:
+    """What werkzeug.datastructures.FileStorage is, as far as it is read: everything else is its stream's."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def save(self, target: Any, buffer_size: int = 16384) -> None:
+        raise AssertionError("this is not the save of a PIL image")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+def spooled(content: bytes, size: int = 0) -> Any:
+    file = tempfile.SpooledTemporaryFile(max_size=size)  # noqa: SIM115 - the test reads it
+    file.write(content)
+    file.seek(0)
+    return file
+
+
+UPLOADS: dict[str, Callable[[], Any]] = {
+    "Flask": lambda: FlaskUpload(io.BytesIO(PNG)),
+    "Flask, on disk": lambda: FlaskUpload(spooled(PNG, 1)),
+    "FastAPI": lambda: UploadFile(spooled(PNG, 10**6), filename="a.png"),
+    "FastAPI, on disk": lambda: UploadFile(spooled(PNG, 1), filename="a.png"),
+    "Django": lambda: DjangoUpload(PNG),
+    "temporary file": lambda: spooled(PNG),
+}
+
+
+@pytest.mark.parametrize("upload", UPLOADS.values(), ids=UPLOADS.keys())
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_upload_of_a_web_framework_is_a_file(upload: Callable[[], Any]) -> None:
+    """Sent as it came, and measured for an estimate; it may be read again."""
+    file = upload()
+
+    assert media.measured("pixels", file) == 96
+    assert [sent_content(file), sent_content(file)] == [PNG, PNG]
+
+
+def test_upload_that_was_read_to_its_end_is_refused_as_such() -> None:
+    """A handler that checked it before has to go back to its beginning."""
+    file = FlaskUpload(io.BytesIO(PNG))
+    file.read()
+
+    with pytest.raises(ValueError, match=rf"at its end, after {len(PNG)} bytes: seek\(0\) first"):
+        wire_form(file)
+
+
+class AsyncFile:
+    async def read(self, size: int = -1) -> bytes:
+        return PNG
+
+
+class AsyncOnlyWhenCalled:
+    def read(self) -> Any:
+        return AsyncFile().read()
+
+
+@pytest.mark.parametrize("file", [AsyncFile(), AsyncOnlyWhenCalled()], ids=["async def", "a coroutine"])
+def test_file_that_is_only_read_with_await_is_refused(file: Any) -> None:
+    """Nothing here can wait for it."""
+    with pytest.raises(ValueError, match=r"read\(\) of the Async\w+ is async: await it, and give the bytes"):
+        wire_form(file)
+
+
+# ---- texts
+
+
+SHORT = encoded(2, 2)
+
+
+@pytest.mark.parametrize("content", [SHORT, encoded(1, 1, "GIF"), b"RIFF\x24\0\0\0WAVEfmt ", b"ID3\x04\0\0\0\0\0\0"])
+def test_short_base64_of_a_known_kind_is_content(content: bytes) -> None:
+    """However small the file."""
+    text = base64.b64encode(content).decode()
+
+    assert len(text) < 256
+    assert wire_form(text) == (text, content)
+
+
+@pytest.mark.parametrize("name", ["missing", "picture1", "//uploads/pic1", "some/folder/photo1", "R0lG/x", "aGVsbG8="])
+def test_short_text_of_no_known_kind_is_a_path(name: str) -> None:
+    """Though its letters are those of base64."""
+    with pytest.raises(ValueError, match="cannot be read: No such file"):
+        wire_form(name)
+
+
+@pytest.mark.parametrize("form", ["file://{}", "file://localhost{}", "FILE://{}", "file:{}"])
+def test_file_url_is_read(form: str, tmp_path: Path) -> None:
+    """Percent forms are what they stand for."""
+    path = tmp_path / "a picture é.png"
+    path.write_bytes(PNG)
+
+    assert sent_content(path.as_uri()) == PNG
+    assert sent_content(form.format(path)) == PNG
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("file:///missing.png", "'/missing.png' cannot be read: No such file"),
+        ("file://server/share/a.png", "names a file on the computer 'server': give its path"),
+        ("file:a.png", "is no absolute file URL"),
+        ("file://", "is no absolute file URL"),
+        ("file:///a%00b", "null byte"),
+        ("s3://bucket/a.png", "is a s3 address, which is not taken"),
+        ("ftp://me.test/a.png", "is a ftp address, which is not taken"),
+    ],
+)
+def test_url_of_another_kind_is_refused_as_such(url: str, reason: str) -> None:
+    """And not as a path that is missing."""
+    with pytest.raises(ValueError, match=r".") as caught:
+        wire_form(url)
+
+    assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "pasted", ['"{}"', "'{}'", "\u201c{}\u201d", "\u2018{}\u2019", "{} ", "{}\n", ' "{}"\n'], ids=ascii
+)
+def test_path_is_read_as_it_was_pasted(pasted: str, tmp_path: Path) -> None:
+    """File managers put quotes around a path, terminals a space behind it; a file of that very name comes first."""
+    path = as_path(tmp_path)
+    url = "https://me.test/a.png"
+    odd = tmp_path / pasted.format("b.png")
+    odd.write_bytes(SHORT)
+    with pytest.raises(ValueError, match=r"'/missing.png' cannot be read"):
+        wire_form(pasted.format("/missing.png"))
+
+    assert sent_content(pasted.format(path)) == PNG
+    assert wire_form(pasted.format(url)) == (url, None)
+    assert sent_content(str(odd)) == SHORT
+
+
+@pytest.mark.parametrize("url", ["asset://asset-20260825223231-abcde", "ASSET://a"])
+def test_asset_of_the_provider_is_sent_as_given(url: str) -> None:
+    """Its id has no ending, and is no path."""
+    assert wire_form(url) == (url, None)
+    assert list(media.problems(url, None, RULE)) == []
+    assert media.measured("seconds", url) is media.measured_as_sent("seconds", url) is None
+
+
+@pytest.mark.parametrize(
+    "odd", ["\n", "\r", "\t", " ", "\0", "\x1f", "\x7f", "\x85", "\xa0", "\u2028", "\u200b", "\\", '"', "<"]
+)
+@pytest.mark.parametrize("url", ["https://me.test/x{}.png", "https://me{}.test/x.png", "asset://a{}b"])
+def test_url_is_judged_by_what_is_sent(url: str, odd: str) -> None:
+    """Parsers drop line breaks and tabs, so what is checked would be another URL than what is sent."""
+    sent, content = wire_form(url.format(odd))
+    found = list(media.problems(sent, content, RULE))
+
+    assert found == [f"the URL {sent!r} has {odd!r} in it: take it out, or write it in percent form"]
+
+
 # ---- what cannot be read
 
 
@@ -220,6 +505,7 @@ def test_array_that_is_no_picture_is_refused(array: Any) -> None:
         ("a\0b", "null byte"),
         ("data:image/png,raw", "not of the form data:image/png;base64,..."),
         ("data:image/png;base64", "not of the form data:image/png;base64,..."),
+        ("data:image/\npng;base64,AAAA", "not of the form data:image/png;base64,..."),
         ("data:image/png;base64,A", "its base64 is broken"),
         ("data:image/png;base64,A_-=", "its base64 is broken"),
         ("data:image/png;base64,ä", "ASCII"),
@@ -478,6 +764,7 @@ def test_both_sides_must_be_under_the_limit(sides: tuple[int, int], taken: bool)
         ("https://me.test/?file=a.png", "must end in"),
         ("https:///a.png", "names no host"),
         ("https://[::1/a.png", "is malformed"),
+        ("https://me.test:99999/a.png", "is malformed"),
         ("https://me.test/" + "a" * 5_000_000, "must end in"),
     ],
     ids=lambda value: str(value)[:40],
@@ -502,6 +789,14 @@ def test_other_kinds_of_file_are_not_looked_into() -> None:
     assert list(media.problems("", b"sound", {"kind": "audio"})) == []
     assert list(media.problems("https://me.test/a", None, {"kind": "audio"})) == []
     assert list(media.problems("", b"", {"kind": "audio"})) == ["it is empty (0 bytes)"]
+
+
+def test_file_of_ten_mebibytes_is_taken() -> None:
+    """The limit is 10 * 1,048,576 bytes, and not ten million."""
+    assert list(media.problems("", bytes(10_485_760), {"kind": "audio"})) == []
+    assert list(media.problems("", bytes(10_485_761), {"kind": "audio"})) == [
+        "it has 10.5 MB; at most 10 MB can be sent: shrink it, or give a URL"
+    ]
 
 
 def test_field_that_takes_only_urls_refuses_content() -> None:

@@ -197,11 +197,37 @@ def test_motion_is_paid_in_whole_seconds() -> None:
     assert tasks.KlingMotionControl(image_url=URL, preset_motion="Running").estimate_usd() is None
 
 
+FOUR, TEN = (movie(struct.pack(">IIIII", 0, 0, 0, 1000, seconds * 1000)) for seconds in (4, 10))
+
+
+@pytest.mark.parametrize(
+    ("task", "usd"),
+    [
+        (tasks.Seedance2Fast(prompt="a", resolution="480p", duration=4, video_urls=[FOUR]), 0.384),
+        (tasks.Seedance2Fast(prompt="a", resolution="480p", duration=10, video_urls=(TEN,)), 0.96),
+        (tasks.Seedance2Fast(prompt="a", resolution="480p", duration=10, video_urls=[TEN, FOUR]), 1.152),
+        (tasks.Seedance2Fast(prompt="a", resolution="480p", duration=10, video_urls=[]), 0.48),
+        (tasks.Seedance25(prompt="a", video_urls=[FOUR]), 3.15),
+        (tasks.Seedance2Fast(prompt="a", resolution="480p", duration=4, video_urls=[URL]), None),
+        (tasks.Seedance2Fast(prompt="a", resolution="480p", duration=4, video_urls=[FOUR, URL]), None),
+        (tasks.Seedance2Fast(prompt="a", resolution="480p", duration=4, video_urls=URL), None),
+        (tasks.Seedance2Fast(prompt="a", resolution="480p", duration=4, video_urls=["asset://asset-1"]), None),
+        (tasks.Seedance25(prompt="a", duration=-1, video_urls=[TEN]), None),
+        (tasks.Seedance2Preview(prompt="a", duration=5, video_urls=[FOUR]), None),
+    ],
+)
+def test_reference_videos_are_paid_too(task: TaskInput[Any], usd: float | None) -> None:
+    """Bills show both lengths at one rate: 4 + 4 s are 3,840,000 credits, 10 + 10 s 9,600,000 (2026)."""
+    assert task.estimate_usd() == usd
+
+
 OF_NO_LENGTH = {
     "empty": b"",
     "text": b"no video",
     "header cut off": movie(b""),
     "time without a scale": movie(struct.pack(">IIIII", 0, 0, 0, 0, 5)),
+    "length of all ones": movie(struct.pack(">IIIII", 0, 0, 0, 600, 2**32 - 1)),
+    "long length of all ones": movie(struct.pack(">IQQIQ", 1 << 24, 0, 0, 600, 2**64 - 1)),
     "in fragments": movie(struct.pack(">IIIII", 0, 0, 0, 600, 0), track(b"vide", 0)),
     "only sound": movie(struct.pack(">IIIII", 0, 0, 0, 600, 0), track(b"soun", 5)),
     "a box smaller than its head": struct.pack(">I4s", 3, b"moov"),

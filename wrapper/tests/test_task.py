@@ -6,13 +6,13 @@ import copy
 import math
 import pickle
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from unitask import Output, ProviderBroken, Task
-from unitask.task import USD_PER_CREDIT
 from unitask.tasks import FaceSwapOutput
 
 from .script import MODEL, TASK_ID, TASK_TYPE, task_data
@@ -91,8 +91,25 @@ def test_each_time_is_its_own() -> None:
 )
 def test_cost_is_in_usd_or_not_said(consume: Any, usd: float | None) -> None:
     """A face swap, $0.01, is 100,000 credits."""
-    assert task(meta={"usage": {"consume": consume}}).cost_usd == (None if usd is None else pytest.approx(usd))
-    assert USD_PER_CREDIT == 1e-7
+    assert task(meta={"usage": {"consume": consume}}).cost_usd == usd
+
+
+@settings(max_examples=300, deadline=None)
+@given(consume=st.integers(0, 10**13))
+def test_cost_is_the_float_next_to_the_amount(consume: int) -> None:
+    """1,000,000 credits are 0.1, not 0.09999999999999999, whether they are written as 1000000 or as 1000000.0."""
+    usd = float(Decimal(consume) / 10_000_000)
+
+    assert task(meta={"usage": {"consume": consume}}).cost_usd == usd
+    assert task(meta={"usage": {"consume": float(consume)}}).cost_usd == usd
+
+
+def test_tasks_can_be_in_a_set() -> None:
+    """Equal tasks count once; a task that has changed is another value."""
+    pending, again, done = task(status="pending"), task(status="pending"), task(status="completed")
+
+    assert {pending, again, done} == {pending, done}
+    assert len({pending, again, done}) == 2
 
 
 @pytest.mark.parametrize("meta", [None, [], "x", {}, {"usage": None}, {"usage": 7}, {"usage": {}}], ids=repr)

@@ -2,14 +2,18 @@
 
 Rules of this file: amounts are whole credits of 1e-7 USD, so that nothing drifts. An estimate is put aside before the
 first request of a create leaves. It comes back only when the task provably was not accepted, or is seen to have failed
-or to be cancelled; when the task is seen completed, it becomes its bill. Nothing here waits for anything but the lock.
+or to be cancelled; when the task is seen completed, it becomes its bill. Nothing here waits.
+
+All amounts are one immutable value, and a change replaces it in one operation of the interpreter. So an interruption
+between any two lines (KeyboardInterrupt) finds the amounts from before the change, or from after it. There is no lock:
+an interruption beside its acquisition could leave it locked, and every later create would hang.
 """
 
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, TypeVar
 
@@ -21,6 +25,35 @@ from .task import Finding, Outcome, OutputT, State, Task
 __all__ = ["Budget"]
 
 P = TypeVar("P")
+MOST_USD = 1e12  # of any amount: beyond it is a mistake
+
+
+@dataclass(frozen=True, slots=True)
+class _Amounts:
+    """The amounts of a budget at one time, in credits.
+
+    Attributes:
+        spent: The bills so far.
+        held: The sum of `aside`.
+        aside: What is put aside, by the id of the task, the identity of an uncertain create, or a key of its own for
+            a create that is under way.
+        successor: The amounts that replaced these, under the key 0; empty while these are the current ones.
+    """
+
+    spent: int = 0
+    held: int = 0
+    aside: Mapping[object, int] = field(default_factory=dict[object, int])
+    successor: dict[int, _Amounts] = field(default_factory=dict[int, "_Amounts"])
+
+    def put_aside(self, key: object, credits_: int) -> _Amounts:
+        """The amounts with so much more put aside under a key."""
+        aside = {**self.aside, key: self.aside.get(key, 0) + credits_}
+        return _Amounts(self.spent, self.held + credits_, aside)
+
+    def take_out(self, key: object, *, spend: int = 0) -> _Amounts:
+        """The amounts without what is put aside under a key, and with so much more spent."""
+        aside = {other: credits_ for other, credits_ in self.aside.items() if other != key}
+        return _Amounts(self.spent + spend, self.held - self.aside[key], aside)
 
 
 class Budget:
@@ -48,10 +81,7 @@ class Budget:
     def __init__(self, usd: float, *, assume_usd: float | None = None) -> None:
         self._limit = _credits("usd", usd)
         self._assumed = None if assume_usd is None else _credits("assume_usd", assume_usd)
-        self._spent = self._held = 0
-        self._tasks: dict[str, int] = {}  # accepted, not seen to have ended: what is put aside for each
-        self._uncertain: dict[object, int] = {}  # what is put aside for each uncertain create
-        self._lock = threading.Lock()
+        self._amounts = _Amounts()  # the current ones, or some from which `successor` leads to them
 
     @property
     def limit_usd(self) -> float:
@@ -61,46 +91,38 @@ class Budget:
     @property
     def spent_usd(self) -> float:
         """The bills of the tasks that were seen completed."""
-        return self._spent / CREDITS_PER_USD
+        return self._current().spent / CREDITS_PER_USD
 
     @property
     def held_usd(self) -> float:
         """What is put aside for tasks that may still be billed."""
-        return self._held / CREDITS_PER_USD
+        return self._current().held / CREDITS_PER_USD
 
     @property
     def left_usd(self) -> float:
         """What may still be put aside; below 0 when bills were above their estimates."""
-        with self._lock:
-            return (self._limit - self._spent - self._held) / CREDITS_PER_USD
+        amounts = self._current()
+        return (self._limit - amounts.spent - amounts.held) / CREDITS_PER_USD
 
     def see(self, task: Task[Any]) -> None:
         """Note how a task stands. Clients do so at every look; do it for one that comes another way, as by webhook.
 
         A task that has not ended, or is none of this budget's, changes nothing.
         """
-        if not task.done:
-            return
-        with self._lock:
-            held = self._tasks.pop(task.id, None)
-            if held is None:
-                return
-            self._held -= held
-            if task.state is State.COMPLETED:
-                self._spent += _bill(task, held)
+        self._change(lambda amounts: _settled(amounts, task))
 
     def see_finding(self, uncertain: SubmissionUncertain, finding: Finding) -> None:
         """Note what became of an uncertain create. Clients do so at the end of `find`."""
-        with self._lock:
-            held = self._uncertain.get(_identity(uncertain))
-            if held is None or finding.outcome is Outcome.UNCLEAR:
-                return
-            del self._uncertain[_identity(uncertain)]
+        key = _identity(uncertain)
+
+        def noted(amounts: _Amounts) -> _Amounts:
+            if finding.outcome is Outcome.UNCLEAR or key not in amounts.aside:
+                return amounts
             if finding.task is None:
-                self._held -= held
-                return
-        self._accept(finding.task.id, held)
-        self.see(finding.task)
+                return amounts.take_out(key)
+            return _settled(_moved(amounts, key, finding.task.id), finding.task)
+
+        self._change(noted)
 
     def within(
         self, estimate: int | None, name: str, prepared: Flow[P], create: Callable[[P], Flow[Task[OutputT]]]
@@ -116,15 +138,14 @@ class Budget:
         Raises:
             BudgetExceeded: Before the first step; nothing was sent.
         """
-        held = self._hold(estimate, name)
-        accepted = under_way = False
+        under_way, key = False, object()
         try:
+            self._hold(key, estimate, name)
             flow = create((yield from prepared))
             step = next(flow)
             while True:
-                if isinstance(step, Changed) and not accepted:  # the first change that is told is the acceptance
-                    self._accept(step.task.id, held)
-                    accepted = True
+                if isinstance(step, Changed):  # the first change is the acceptance; later ones move nothing
+                    self._move(key, step.task.id)
                 under_way = isinstance(step, Send)
                 try:
                     reply = yield step
@@ -136,40 +157,75 @@ class Budget:
             result: Task[OutputT] = end.value
             return result
         except SubmissionUncertain as error:
-            with self._lock:
-                self._uncertain[_identity(error)] = held
+            self._move(key, _identity(error))
             raise
         except BaseException as error:
-            refused = isinstance(error, UnitaskError) or not under_way
-            if refused and not accepted:
-                self._release(held)
+            if isinstance(error, UnitaskError) or not under_way:
+                self._change(lambda amounts: amounts.take_out(key) if key in amounts.aside else amounts)
             raise
 
     def __repr__(self) -> str:
-        with self._lock:
-            amounts = {"usd": self._limit, "spent_usd": self._spent, "held_usd": self._held}
-        amounts["left_usd"] = amounts["usd"] - amounts["spent_usd"] - amounts["held_usd"]
+        now = self._current()
+        amounts = {"usd": self._limit, "spent_usd": now.spent, "held_usd": now.held}
+        amounts["left_usd"] = self._limit - now.spent - now.held
+        if self._assumed is not None:
+            amounts["assume_usd"] = self._assumed
         return f"Budget({', '.join(f'{name}={amount / CREDITS_PER_USD:.7g}' for name, amount in amounts.items())})"
 
-    def _hold(self, estimate: int | None, name: str) -> int:
-        """Put the estimate of a task aside, and return what was."""
+    def _current(self) -> _Amounts:
+        amounts = self._amounts
+        while amounts.successor:
+            amounts = amounts.successor[0]
+        return amounts
+
+    def _change(self, change: Callable[[_Amounts], _Amounts]) -> None:
+        """Replace the current amounts by what `change` makes of them; called again when another thread was first."""
+        while True:
+            before = self._current()
+            after = change(before)
+            # setdefault is atomic: it is the moment of the change, and only one of several threads gets its own value
+            if after is before or before.successor.setdefault(0, after) is after:
+                self._amounts = after
+                return
+
+    def _hold(self, key: object, estimate: int | None, name: str) -> None:
+        """Put the estimate of a task aside.
+
+        Raises:
+            BudgetExceeded: There is not so much left, or the cost is not known.
+        """
         wanted = self._assumed if estimate is None else estimate
-        with self._lock:
-            if wanted is not None and self._spent + self._held + wanted <= self._limit:
-                self._held += wanted
-                return wanted
-            amounts = [self._limit, self._spent, self._held]
-        limit, spent, held = (amount / CREDITS_PER_USD for amount in amounts)
-        usd = None if wanted is None else wanted / CREDITS_PER_USD
-        raise BudgetExceeded(name, estimate_usd=usd, limit_usd=limit, spent_usd=spent, held_usd=held)
 
-    def _release(self, held: int) -> None:
-        with self._lock:
-            self._held -= held
+        def held(amounts: _Amounts) -> _Amounts:
+            if wanted is not None and amounts.spent + amounts.held + wanted <= self._limit:
+                return amounts.put_aside(key, wanted)
+            limit, spent, aside = (part / CREDITS_PER_USD for part in (self._limit, amounts.spent, amounts.held))
+            usd = None if wanted is None else wanted / CREDITS_PER_USD
+            raise BudgetExceeded(name, estimate_usd=usd, limit_usd=limit, spent_usd=spent, held_usd=aside)
 
-    def _accept(self, task_id: str, held: int) -> None:
-        with self._lock:
-            self._tasks[task_id] = self._tasks.get(task_id, 0) + held
+        self._change(held)
+
+    def _move(self, key: object, to: object) -> None:
+        self._change(lambda amounts: _moved(amounts, key, to))
+
+
+def _moved(amounts: _Amounts, key: object, to: object) -> _Amounts:
+    """The amounts with what is put aside under a key put aside under another one; a second move changes nothing.
+
+    Two uncertain creates of one input and one time have one identity. The second one stays where it is, and is held
+    for good: what is found out about one of them must not release both.
+    """
+    if key not in amounts.aside or (to in amounts.aside and not isinstance(to, str)):
+        return amounts
+    return amounts.take_out(key).put_aside(to, amounts.aside[key])
+
+
+def _settled(amounts: _Amounts, task: Task[Any]) -> _Amounts:
+    """The amounts after a task was seen: at its end, what is put aside for it becomes its bill, or comes back."""
+    if not task.done or task.id not in amounts.aside:
+        return amounts
+    bill = _bill(task, amounts.aside[task.id]) if task.state is State.COMPLETED else 0
+    return amounts.take_out(task.id, spend=bill)
 
 
 def _identity(error: SubmissionUncertain) -> object:
@@ -177,11 +233,14 @@ def _identity(error: SubmissionUncertain) -> object:
 
 
 def _bill(task: Task[Any], estimate: int) -> int:
+    """What a completed task cost, in credits; a part of a credit counts as one."""
     cost = task.cost_usd
-    return estimate if cost is None or cost < 0 else round(Fraction(cost) * CREDITS_PER_USD)
+    if cost is None or cost < 0:
+        return estimate
+    return math.ceil(Fraction(str(min(cost, MOST_USD))) * CREDITS_PER_USD)
 
 
 def _credits(name: str, usd: object) -> int:
-    if isinstance(usd, bool) or not isinstance(usd, int | float) or not 0 <= usd < math.inf:
-        raise InvalidInput(f"{name} is {usd!r}: give an amount in USD, 0 or more")
+    if isinstance(usd, bool) or not isinstance(usd, int | float) or not 0 <= usd <= MOST_USD:
+        raise InvalidInput(f"{name} is {usd!r:.80}: give an amount in USD, 0 or more")
     return round(Fraction(usd) * CREDITS_PER_USD)

@@ -15,7 +15,8 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypedDict, TypeVar, cast
 
 from . import media
 from ._core import fitting, spec
-from ._core.secret import Secret
+from ._core.secret import Secret, fits_a_header
+from ._core.shapes import as_object
 from .errors import InvalidInput
 from .task import Output
 
@@ -43,6 +44,7 @@ class Options(TypedDict, total=False):
     service_mode: str
 
 
+_UNREADABLE = "unreadable"  # stands where a problem was found, so it is never sent
 OPTIONS = sorted(Options.__optional_keys__)
 
 
@@ -79,7 +81,10 @@ class TaskInput(Generic[OutputT_co]):
 
         model, task_type = self.operation()
         body = {"model": model, "task_type": task_type, "input": self.values()}
-        credits_ = pricing.estimate(body, media.measured)
+        try:
+            credits_ = pricing.estimate(body, media.measured)
+        except Exception:  # an object of the caller's may raise anything when it is compared; submit says what is wrong
+            return None
         return None if credits_ is None else credits_ / pricing.CREDITS_PER_USD
 
     def __repr__(self) -> str:
@@ -166,7 +171,7 @@ def request_body(
     values = task.values()
     if entry:
         values = {
-            name: _wire(name, value, spec.field_rule(entry.input, name), _Checks(validate, uploads, found))
+            name: _field(name, value, spec.field_rule(entry.input, name), _Checks(validate, uploads, found))
             for name, value in values.items()
         }
     body = {"model": model, "task_type": task_type, "input": values}
@@ -174,9 +179,11 @@ def request_body(
         body["config"] = _config(options)
         unknown = sorted(options.keys() - OPTIONS)
         found += (f"there is no option {name!r}; there are {', '.join(OPTIONS)}" for name in unknown)
-    if validate:
+    found += _webhook_problems(body)
+    unwritable = list(_json_problems(body))
+    if validate and not unwritable:  # a schema speaks of JSON; comparing other objects may raise anything
         found += _schema_problems(body, entry.input if entry else None, called_by or caller())
-    found += _json_problems(body)
+    found += unwritable
     if found:
         raise InvalidInput(*found)
     return body
@@ -190,6 +197,25 @@ def _config(options: Options) -> dict[str, Any]:
     return _given(config)
 
 
+def _webhook_problems(body: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with the webhook of a create. The input of some legacy tasks holds the secret, too."""
+    config = as_object(as_object(body.get("config")).get("webhook_config"))
+    url, secret = config.get("endpoint"), config.get("secret")
+    if isinstance(url, str) and url and (problem := media.url_problem(url, "a URL of http:// or https://")):
+        yield f"webhook_url: {problem}"
+    if secret == "":
+        yield "webhook_secret: the webhook secret is empty: leave it out to send none"
+    given = as_object(body["input"])
+    legacy = as_object(given.get("webhook_config"))
+    for where, text in (
+        ("webhook_secret", secret),
+        ("webhook_config.secret", legacy.get("secret")),
+        ("webhook_secret", given.get("webhook_secret")),
+    ):
+        if isinstance(text, str) and not fits_a_header(text):
+            yield f"{where}: the webhook secret has a space at an end or a line break, which no header can carry"
+
+
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None and value != {}}
 
@@ -201,6 +227,17 @@ class _Checks:
     validate: bool
     uploads: bool
     found: list[str]
+
+
+def _field(name: str, value: Any, rule: dict[str, Any], checks: _Checks) -> Any:
+    """What to send for a field; an object of the caller's that raises is a problem of the field."""
+    try:
+        return _wire(name, value, rule, checks)
+    except Exception as error:
+        checks.found.append(
+            f"{name}: the {type(value).__name__} cannot be used: {type(error).__name__}: {error!s:.200}"
+        )
+        return _UNREADABLE
 
 
 def _wire(name: str, value: Any, rule: dict[str, Any], checks: _Checks) -> Any:
@@ -226,7 +263,7 @@ def _media(name: str, value: Any, rule: Mapping[str, Any], checks: _Checks) -> A
         sent, content = media.wire_form(value)
     except ValueError as error:
         checks.found.append(f"{name}: {error}")
-        return "unreadable"  # a problem was found, so this is never sent
+        return _UNREADABLE
     if checks.validate:
         wrong = media.problems(sent, content, rule, uploads=checks.uploads)
         checks.found.extend(f"{name}: {problem}" for problem in wrong)
@@ -242,7 +279,7 @@ def _schema_problems(body: dict[str, Any], input_schema: str | None, called_by: 
 def _json_problems(body: dict[str, Any]) -> Iterator[str]:
     try:
         json.dumps(body, allow_nan=False, ensure_ascii=False, sort_keys=True).encode()
-    except (TypeError, ValueError, RecursionError) as error:
+    except Exception as error:  # mostly TypeError or ValueError, but an object of the caller's may raise anything
         yield f"input: it cannot be written as JSON: {error!s:.200}"
 
 

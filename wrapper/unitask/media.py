@@ -1,27 +1,29 @@
 """Pictures, videos and sounds as you have them, and what the API takes.
 
-A file may be given as a path, bytes, a file object, a PIL image, a numpy array, a data URI, a base64 string, a URL or
-an `Upload`. URLs are sent as given; the content of everything else goes along in base64 (Image Faceswap, 2025-04-03),
-or is uploaded first where the field takes a URL alone or the content is large (`_core/attaching.py`).
-Nothing that you give is changed.
+A file may be given as a path, bytes, a file object (an upload of a web framework too), a PIL image, a numpy array, a
+data URI, a base64 string, a URL or an `Upload`. Addresses (http, https, and asset://, the provider's own) are sent as
+given; the content of everything else goes along in base64 (Image Faceswap, 2025-04-03), or is uploaded first where the
+field takes a URL alone or the content is large (`_core/attaching.py`). Nothing that you give is changed.
+
+Rules of this file: what is checked is what is sent; whatever an object that was given raises becomes a ValueError.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import io
+import inspect
 import os
 import re
 import struct
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
+from . import _pixels
 from .errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -46,7 +48,13 @@ class _PilImage(Protocol):
 class _Array(Protocol):
     @property
     def __array_interface__(self) -> dict[str, Any]: ...
-    def tobytes(self) -> bytes: ...
+
+
+class _FileUpload(Protocol):
+    """An upload of FastAPI or Starlette, whose own `read` is async."""
+
+    @property
+    def file(self) -> _ReadableFile: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +82,8 @@ class Attachment(str):
         return f"<file of {len(self.content)} bytes>"
 
 
-Picture: TypeAlias = (
-    "str | os.PathLike[str] | bytes | bytearray | memoryview | _ReadableFile | _PilImage | _Array | Upload"
-)
-Media: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | _ReadableFile | Upload"
+Media: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | _ReadableFile | _FileUpload | Upload"
+Picture: TypeAlias = "Media | _PilImage | _Array"
 EXTENSIONS = {"jpeg": (".jpg", ".jpeg"), "png": (".png",), "webp": (".webp",)}
 
 
@@ -94,16 +100,23 @@ class PictureInfo:
 
 
 def wire_form(picture: Picture) -> tuple[str, bytes | None]:
-    """What to send for a picture, and its content if it is here; a URL's content is not.
+    """What to send for a picture, and its content if it is here; that of an address is not.
 
     Raises:
         ValueError: It cannot be read, or is none of the kinds that are taken; the message says which and why.
     """
-    if isinstance(picture, Upload):
-        return picture.url, None
-    if isinstance(picture, str):
-        return _from_text(picture)
-    content = _content(picture)
+    try:
+        if isinstance(picture, Upload):
+            return picture.url, None
+        if isinstance(picture, str):
+            return _from_text(picture)
+        content = _content(picture)
+    except ValueError:
+        raise
+    except Exception as error:  # an object of the caller's may raise anything
+        raise ValueError(
+            f"the {type(picture).__name__} cannot be read: {type(error).__name__}: {error!s:.200}"
+        ) from error
     return base64.b64encode(content).decode("ascii"), content
 
 
@@ -190,18 +203,18 @@ def measured(what: str, file: Any) -> Fraction | None:
 
     A stream that can be read only once is not read.
     """
-    if hasattr(file, "read") and not (hasattr(file, "seekable") and file.seekable()):
-        return None
     try:
+        if (stream := _stream(file)) is not None and not _is_seekable(stream):
+            return None
         _, content = wire_form(file)
         return None if content is None else _measured(what, content)
-    except ValueError:
+    except Exception:  # an object of the caller's may raise anything
         return None
 
 
 def measured_as_sent(what: str, text: object) -> Fraction | None:
     """The same for what stands in a request: no path is looked for."""
-    if not isinstance(text, str) or text[:8].lower().startswith(("http://", "https://")):
+    if not isinstance(text, str) or _ADDRESS.match(text):
         return None
     try:
         data = text.partition(",")[2] if text[:5].lower() == "data:" else text
@@ -234,16 +247,76 @@ def inspect_picture(content: bytes) -> PictureInfo:
 
 
 def _from_text(text: str) -> tuple[str, bytes | None]:
-    if re.match(r"https?://", text, re.IGNORECASE):
+    pasted = _without_quotes(text)
+    if pasted != text and not _exists(text):
+        return _from_text(pasted)
+    if _ADDRESS.match(text):
         return text, None
     if text[:5].lower() == "data:":
         head, comma, payload = text.partition(",")
-        if not comma or not head.lower().endswith(";base64"):
+        if not comma or not head.lower().endswith(";base64") or not head.isprintable():
             raise ValueError("the data URI is not of the form data:image/png;base64,...")
-        return text, _decode(payload)
-    if _exists(text) or len(text) < 256 or not re.fullmatch(r"[A-Za-z0-9+/=\s]+", text):
-        return wire_form(Path(text)) if text else (text, b"")
-    return text, _decode(text)
+        payload = "".join(payload.split())  # here and below: tools break lines, which not every decoder ignores
+        return f"{head},{payload}", _decode(payload)
+    return _from_path_or_base64(text) if text else (text, b"")
+
+
+def _from_path_or_base64(text: str) -> tuple[str, bytes | None]:
+    """What there is under this name is a path; a text is base64 only when no such file exists."""
+    if _exists(text):
+        return wire_form(Path(text))
+    if text[:5].lower() == "file:":
+        return wire_form(_path_of(text))
+    if scheme := re.match(r"[A-Za-z][A-Za-z0-9+.-]*(?=://)", text):
+        raise ValueError(f"{text!r:.120} is a {scheme[0]} address, which is not taken: give an https URL or the file")
+    if re.fullmatch(r"[A-Za-z0-9+/=\s]+", text):
+        payload = "".join(text.split())
+        if len(text) >= 256:
+            return payload, _decode(payload)
+        if (content := _small_file(payload)) is not None:
+            return payload, content
+    return wire_form(Path(text))
+
+
+_ADDRESS = re.compile(r"(?:https?|asset)://", re.IGNORECASE)  # asset://: what the provider keeps (a client, 2026-08)
+_QUOTES = ('""', "''", "\u201c\u201d", "\u2018\u2019")
+
+
+def _without_quotes(text: str) -> str:
+    """The text as it was before somebody pasted it: file managers put quotes around a path, and terminals a space."""
+    stripped = text.strip()
+    return stripped[1:-1] if len(stripped) > 2 and stripped[0] + stripped[-1] in _QUOTES else stripped
+
+
+def _path_of(url: str) -> Path:
+    """The path in a file URL (RFC 8089).
+
+    Raises:
+        ValueError: It is on another computer, or not absolute.
+    """
+    path, host = url[5:], ""
+    if path.startswith("//"):
+        host, slash, path = path[2:].partition("/")
+        path = slash + path
+    if unquote(host).lower() not in ("", "localhost"):
+        raise ValueError(f"{url!r:.120} names a file on the computer {host!r:.60}: give its path")
+    if not path.startswith("/"):
+        raise ValueError(f"{url!r:.120} is no absolute file URL: give file:///folder/file, or the path")
+    if os.name == "nt":  # pragma: no cover - /C:/folder/file
+        from urllib.request import url2pathname  # here: it loads an HTTP client
+
+        return Path(url2pathname(path))
+    return Path(unquote(path))
+
+
+def _small_file(text: str) -> bytes | None:
+    """The content of a short text that is base64 of a file of a known kind; None when it is more like a path."""
+    try:
+        content = _decode(text)
+    except ValueError:
+        return None
+    known = (*(magic for magic, _ in _READERS), *(magic for magic, ending in _UPLOADABLE if ending != "mp3"), rb"ID3")
+    return content if any(re.match(magic, content, re.DOTALL) for magic in known) else None
 
 
 def _exists(text: str) -> bool:
@@ -255,7 +328,7 @@ def _exists(text: str) -> bool:
 
 def _decode(payload: str) -> bytes:
     try:
-        return base64.b64decode(re.sub(r"\s", "", payload), validate=True)
+        return base64.b64decode("".join(payload.split()), validate=True)
     except binascii.Error as error:
         raise ValueError(f"its base64 is broken: {error}") from None
 
@@ -267,13 +340,13 @@ def _content(picture: Any) -> bytes:
     if isinstance(picture, memoryview):
         return cast("memoryview[int]", picture).tobytes()
     if isinstance(picture, os.PathLike):
-        return _file_content(Path(cast("os.PathLike[str]", picture)))
-    if hasattr(picture, "save") and hasattr(picture, "mode"):
-        return _pil_content(picture)
+        return _file_content(Path(os.fsdecode(cast("os.PathLike[str]", picture))))
+    if _pixels.is_pil_image(picture):
+        return _pixels.pil_png(picture)
     if hasattr(picture, "__array_interface__"):
-        return _array_content(picture)
-    if hasattr(picture, "read"):
-        return _stream_content(picture)
+        return _pixels.array_png(picture)
+    if (stream := _stream(picture)) is not None:
+        return _stream_content(stream)
     raise ValueError(
         f"a {type(picture).__name__} is no picture: give a path, bytes, a file object, a PIL image, a numpy array, "
         "a data URI or a URL"
@@ -287,9 +360,26 @@ def _file_content(path: Path) -> bytes:
         raise ValueError(f"{str(path)!r:.200} cannot be read: {error.strerror or error}") from None
 
 
+def _stream(file: Any) -> Any:
+    """The object whose `read` gives the content; None when there is none.
+
+    `read` of an upload of FastAPI or Starlette is async, and its `file` is what can be read here.
+    """
+    if not inspect.iscoroutinefunction(getattr(file, "read", None)):
+        return file if hasattr(file, "read") else None
+    inner = getattr(file, "file", None)
+    if inner is None or not hasattr(inner, "read"):
+        raise ValueError(f"read() of the {type(file).__name__} is async: await it, and give the bytes")
+    return inner
+
+
+def _is_seekable(stream: Any) -> bool:
+    return bool(hasattr(stream, "seekable") and stream.seekable())
+
+
 def _stream_content(stream: Any) -> bytes:
     try:
-        place = stream.tell() if hasattr(stream, "seekable") and stream.seekable() else None
+        place = stream.tell() if _is_seekable(stream) else None
         try:
             content = stream.read()
         finally:
@@ -297,52 +387,42 @@ def _stream_content(stream: Any) -> bytes:
                 stream.seek(place)
     except (OSError, ValueError) as error:
         raise ValueError(f"the file object cannot be read: {error}") from None
-    if not isinstance(content, bytes):
+    if inspect.isawaitable(content):
+        if inspect.iscoroutine(content):
+            content.close()  # or Python warns that nobody awaits it
+        raise ValueError(f"read() of the {type(stream).__name__} is async: await it, and give the bytes")
+    if not isinstance(content, bytes | bytearray | memoryview):
         raise ValueError("the file object gives text; open it in binary mode ('rb')")
-    return content
+    if not content and place:
+        raise ValueError(f"the file object is at its end, after {place} bytes: seek(0) first")
+    return bytes(cast("bytes", content))
 
 
-def _pil_content(image: _PilImage) -> bytes:
-    buffer = io.BytesIO()
+def url_problem(url: str, wanted: str = "") -> str | None:
+    """Why a URL cannot be used, None when it can; judged by each of its characters, and not by a cleaned copy.
+
+    With `wanted`, a name for the error, its scheme must be http or https.
+    """
+    if wanted and not re.match(r"https?://", url, re.IGNORECASE):
+        return f"{url!r:.120} is not {wanted}"
+    odd = next((char for char in url if char in ' \\<>"' or not char.isprintable()), None)
+    if odd is not None:
+        return f"the URL {url!r:.120} has {odd!r} in it: take it out, or write it in percent form"
     try:
-        plain = image if image.mode in ("1", "L", "LA", "P", "RGB", "RGBA") else image.convert("RGB")
-        plain.save(buffer, format="PNG")
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow reads a file when its pixels are first needed
-        raise ValueError(f"the PIL image cannot be read: {error}") from None
-    return buffer.getvalue()
-
-
-def _array_content(array: _Array) -> bytes:
-    """A PNG of an array of unsigned bytes: (height, width), grey, or (height, width, 3 or 4) in RGB order."""
-    interface = array.__array_interface__
-    shape = tuple(interface["shape"])
-    channels = shape[2] if len(shape) == 3 else 1
-    if interface["typestr"] != "|u1" or len(shape) not in (2, 3) or channels not in (1, 3, 4) or 0 in shape:
-        raise ValueError(
-            f"an array of shape {shape} and type {interface['typestr']} is no picture: "
-            "give (height, width[, 3 or 4]) of uint8, channels in RGB order"
-        )
-    height, width = shape[:2]
-    pixels, row = array.tobytes(), width * channels
-    lines = b"".join(b"\0" + pixels[start : start + row] for start in range(0, height * row, row))
-    kind = {1: 0, 3: 2, 4: 6}[channels]
-    header = struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines, 6)), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
-    )
+        parts = urlsplit(url)
+        has_host, _ = bool(parts.hostname), parts.port
+    except ValueError as error:
+        return f"the URL {url!r:.120} is malformed: {error}"
+    return None if has_host else f"the URL {url!r:.120} names no host"
 
 
 def _url_problems(url: str, formats: list[str]) -> Iterator[str]:
-    endings = [ending for name in formats for ending in EXTENSIONS[name]]
-    try:
-        parts = urlsplit(url)
-    except ValueError as error:
-        yield f"the URL {url!r:.120} is malformed: {error}"
+    if problem := url_problem(url):
+        yield problem
         return
-    if not parts.hostname:
-        yield f"the URL {url!r:.120} names no host"
-    if endings and not parts.path.lower().endswith(tuple(endings)):
+    endings = [ending for name in formats for ending in EXTENSIONS[name]]
+    is_asset = url[:8].lower() == "asset://"  # the id of a file, which has no ending
+    if endings and not is_asset and not urlsplit(url).path.lower().endswith(tuple(endings)):
         yield f"the URL {url!r:.120} must end in {', '.join(endings)}; give the content instead, or validate=False"
 
 

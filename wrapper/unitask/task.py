@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Finding", "Outcome", "Output", "State", "Task"]
 
-USD_PER_CREDIT = 1e-7  # inferred from five published prices (2026-11); a face swap, $0.01, is 100,000 credits
+CREDITS_PER_USD = 10_000_000  # inferred from five published prices (2026-11); a face swap, $0.01, is 100,000 credits
 
 
 OutputT = TypeVar("OutputT", bound="Output")
@@ -64,6 +64,10 @@ class Task(Generic[OutputT_co]):
 
     raw: dict[str, Any] = field(repr=False)
     output_type: type[OutputT_co] = field(repr=False)
+
+    def __hash__(self) -> int:
+        """By the id, so that tasks can be in a set; equal tasks have equal ids, and `raw` itself has no hash."""
+        return hash(self.raw.get("task_id"))
 
     @property
     def id(self) -> str:
@@ -121,7 +125,7 @@ class Task(Generic[OutputT_co]):
         if isinstance(consumed, bool) or not isinstance(consumed, int | float):
             return None
         try:
-            cost = consumed * USD_PER_CREDIT
+            cost = consumed / CREDITS_PER_USD  # exact as far as a float can be; a product with 1e-7 is not
         except OverflowError:  # JSON has whole numbers of any length
             return None
         return cost if math.isfinite(cost) else None

@@ -11,8 +11,10 @@ def seconds(content: bytes) -> Fraction | None:
     """How long the film is; None when the file does not say, or is no MP4."""
     try:
         for header in _inside(content, b"moov", b"mvhd"):
-            scale, length = struct.unpack_from(*((">IQ", header, 20) if header[0] == 1 else (">II", header, 12)))
-            return Fraction(length, scale) if length and scale else None
+            wide = header[0] == 1
+            scale, length = struct.unpack_from(*((">IQ", header, 20) if wide else (">II", header, 12)))
+            unknown = length == (2**64 - 1 if wide else 2**32 - 1)  # 8.2.2.3: all ones
+            return Fraction(length, scale) if length and scale and not unknown else None
     except (struct.error, IndexError):
         return None
     return None

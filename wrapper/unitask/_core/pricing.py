@@ -13,10 +13,10 @@ from fractions import Fraction
 from functools import cache
 from typing import Any, TypeAlias
 
+from ..task import CREDITS_PER_USD as CREDITS_PER_USD
 from . import spec
 from .shapes import is_list, is_object
 
-CREDITS_PER_USD = 10_000_000  # inferred from five published prices (2026-11); a face swap, $0.01, is 100,000 credits
 LARGEST = 10**12  # of any unit: beyond it is a mistake, not a task
 
 Measure: TypeAlias = Callable[[str, Any], Fraction | None]
@@ -95,6 +95,8 @@ def _units(count: Any, known: Mapping[str, Any], schema: str, measure: Measure) 
         amount = measure(kind, known[field]) if field in known else None
     else:
         amount = _READERS[kind](known.get(field))
+    if (files := known.get(count.get("plus"))) is not None:
+        amount = _total([amount, *(measure("seconds", file) for file in (files if is_list(files) else [None]))])
     if amount is None or not 0 < amount <= LARGEST:
         return None
     units = amount / Fraction(str(count.get("of", 1)))
@@ -108,6 +110,16 @@ def _sum(items: Any, field: str, absent: Any) -> Fraction | None:
     for item in items if is_list(items) else [None]:
         part = _seconds(item.get(field, absent)) if is_object(item) else None
         if part is None:
+            return None
+        total += part
+    return total
+
+
+def _total(parts: Iterable[Fraction | None]) -> Fraction | None:
+    """The sum; None when a part is not known, or is no length: -1 stands for "as long as the video" in Seedance."""
+    total = Fraction(0)
+    for part in parts:
+        if part is None or part <= 0:
             return None
         total += part
     return total

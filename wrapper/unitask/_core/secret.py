@@ -186,3 +186,8 @@ def _without(content: bytes, spans: list[tuple[int, int]]) -> bytes:
             pieces += (content[read:start], b"***")
         read = max(read, end)
     return b"".join([*pieces, content[read:]])
+
+
+def fits_a_header(secret: str) -> bool:
+    """Whether a webhook secret can be sent in a header, and arrives there as it is."""
+    return secret == secret.strip() and secret.isprintable()

@@ -46,7 +46,7 @@ class Seedance2Preview(TaskInput[SeedanceOutput]):
 
     A name of spring 2026; Seedance2 came after it. The cost is filled while the task is still pending.
 
-    Price: $0.75 per video (duration 5). What it costs when resolution is given is not published.
+    Price: $0.75 per video (duration 5). What it costs when resolution or video_urls is given is not published.
 
     Source: piapi.ai, Seedance, "Seedance 2 Preview" (2026-02-27).
 
@@ -173,7 +173,7 @@ class Seedance2(TaskInput[SeedanceOutput]):
     The prompt refers to what else is given as @image1, @video1 and @audio1.
 
     Price: $0.1 per second (resolution 480p); $0.2 (resolution 720p); $0.5 (resolution 1080p). Seconds are
-    counted by duration.
+    counted by duration plus the length of each of video_urls.
 
     Source: piapi.ai, model page of Seedance (2026-10-04).
 
@@ -257,7 +257,8 @@ class Seedance2Fast(TaskInput[SeedanceOutput]):
 
     The prompt refers to what else is given as @image1, @video1 and @audio1. Goes up to 720p.
 
-    Price: $0.048 per second (resolution 480p); $0.096 (resolution 720p). Seconds are counted by duration.
+    Price: $0.048 per second (resolution 480p); $0.096 (resolution 720p). Seconds are counted by duration plus
+    the length of each of video_urls.
 
     Source: piapi.ai, model page of Seedance (2026-10-04).
 
@@ -385,8 +386,8 @@ class Seedance25(TaskInput[SeedanceOutput]):
     limits changed three times in the first months.
 
     Price: $0.15 per second (resolution 480p); $0.35 (resolution 720p); $0.8 (resolution 1080p). Seconds are
-    counted by duration. A field that is not given counts as resolution 720p, duration 5. What it costs when
-    draft_task_id is given is not published.
+    counted by duration plus the length of each of video_urls. A field that is not given counts as
+    resolution 720p, duration 5. What it costs when draft_task_id is given is not published.
 
     Source: piapi.ai, model page of Seedance (2026-10-04).
 
@@ -436,8 +437,8 @@ class Seedance25LessRestriction(TaskInput[SeedanceOutput]):
     limits changed three times in the first months.
 
     Price: $0.165 per second (resolution 480p); $0.385 (resolution 720p); $0.88 (resolution 1080p). Seconds are
-    counted by duration. A field that is not given counts as resolution 720p, duration 5. What it costs when
-    draft_task_id is given is not published.
+    counted by duration plus the length of each of video_urls. A field that is not given counts as
+    resolution 720p, duration 5. What it costs when draft_task_id is given is not published.
 
     Source: piapi.ai, model page of Seedance (2026-10-04).
 

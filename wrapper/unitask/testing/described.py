@@ -12,7 +12,7 @@ import httpx
 from .._core import protocols, spec
 from .._core.lifecycle import State, state_of
 from .._core.messages import Moment
-from ..task import USD_PER_CREDIT
+from ..task import CREDITS_PER_USD
 from .bodies import documented_example
 from .received import Kind, ReceivedTask, entry_of
 
@@ -56,7 +56,7 @@ def described(task: KnownTask) -> dict[str, Any]:
     entry = entry_of(received.kind)
     if entry and entry.protocol != protocols.UNIFIED:
         return _described_by(spec.bundle()["x-protocols"][entry.protocol], task, output, failed=failed)
-    price = round((entry.price_usd or 0) / USD_PER_CREDIT) if entry and not failed else 0
+    price = round((entry.price_usd or 0) * CREDITS_PER_USD) if entry and not failed else 0
     data: dict[str, Any] = {
         "task_id": received.id,
         "model": received.model,
