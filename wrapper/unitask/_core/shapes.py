@@ -19,3 +19,8 @@ def is_list(value: object) -> TypeGuard[Sequence[object]]:
 def as_object(value: object) -> dict[str, Any]:
     """The value if it is a JSON object, and an empty one if it is anything else."""
     return value if is_object(value) else {}
+
+
+def same(value: object, wanted: object) -> bool:
+    """Whether two values are equal as JSON: true is not 1."""
+    return isinstance(value, bool) == isinstance(wanted, bool) and value == wanted
