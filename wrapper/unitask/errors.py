@@ -439,7 +439,12 @@ CREDIT_WORDS = (  # what clients read (2025); the recorded one (2025-08-25) has 
     "failed to freeze",
     "auto exchange point quota",
 )
-CONTENT_WORDS = ("rejected by moderation", "banned prompt", "banned word")  # clients (2025); Midjourney, penalties
+CONTENT_WORDS = (  # clients (2025); Midjourney, penalties; the last is recorded (2026-08-25), with code 10003
+    "rejected by moderation",
+    "banned prompt",
+    "banned word",
+    "community guideline",
+)
 FACE_WORDS = ("no face found",)  # clients (2025); goapi.ai, face swap (2024-03)
 MEDIA_WORDS = (  # clients (2025)
     "failed to get valid image",
