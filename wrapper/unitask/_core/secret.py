@@ -10,3 +10,8 @@ class Secret(str):
 
     def __repr__(self) -> str:
         return "'***'"
+
+
+def fits_a_header(secret: str) -> bool:
+    """Whether a webhook secret can be sent in a header, and arrives there as it is."""
+    return secret == secret.strip() and secret.isprintable()
