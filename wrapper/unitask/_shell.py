@@ -11,6 +11,7 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
+from dataclasses import replace
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -20,7 +21,7 @@ import httpx
 from . import llm, tasks
 from ._core import asking, attaching, envelope, flows, requests, spec, waiting
 from ._core.delivery import Limits, Resend
-from ._core.messages import Answer, Delivery, Failure, Flow, Moment, Reply, Send, Step, Woke
+from ._core.messages import Answer, Delivery, Failure, Flow, Moment, Reply, Send, Sleep, Step, Woke
 from ._core.secret import Secret
 from ._core.shapes import as_object
 from ._core.waiting import Experience
@@ -44,6 +45,7 @@ DEFAULT_BASE_URL = "https://api.piapi.ai"  # servers[0] of the spec
 LONGEST_CALL = 86_400.0  # seconds; what a socket takes ends at some 1e10
 LARGEST_PAGE = 100  # rows of the history; more is refused (history page, 2025-04-15)
 LATEST_TIME = 2.0**53  # unix seconds
+STANDING = 1e-4  # a clock that moves by less than this share of a sleep stands still
 OWN_IDS_KEPT = 10_000  # ids of created tasks, so that `find` does not take one of them for another
 SHORTEST_SECRET = 16  # the sandbox's well-known key is shorter; a provider's key has 64 characters
 # The request provably never left. Whatever else goes wrong may have happened after it arrived.
@@ -104,25 +106,48 @@ class Drive(Generic[T]):
     def __init__(self, flow: Flow[T]) -> None:
         self._flow = flow
         self.step: Step | None = None
+        self._begun = self._went_on = False
+        self._ticks = self._ahead = 0.0  # of the clock at the last reply, and what is added to it
         self._advance(None)
 
     def reply(self, reply: Reply) -> None:
-        """Answer the step that is due."""
-        self._advance(reply)
+        """Answer the step that is due; when the flow has gone on without an answer, that is done."""
+        if self._went_on:
+            self._went_on = False
+        else:
+            self._advance(self._timed(reply))
 
     @contextlib.contextmanager
     def guard(self) -> Generator[None]:
-        """Around a step: if the shell is stopped from outside, the flow may add a note to the exception."""
+        """Around a step that may raise: the flow may add a note to the exception, or go on with another step."""
         try:
             yield
         except BaseException as interruption:
             with contextlib.suppress(type(interruption)):
-                self._flow.throw(interruption)
-            raise
+                self._advance(interruption)
+                self._went_on = isinstance(interruption, Exception)
+            if not self._went_on:
+                raise
 
-    def _advance(self, reply: Reply | None) -> None:
+    def _timed(self, reply: Reply) -> Reply:
+        """The reply, with a time that goes on.
+
+        A clock that stands still, or goes back (a test that freezes time), would make every limit endless. The seconds
+        that were slept are counted instead.
+        """
+        slept = self.step.seconds if isinstance(self.step, Sleep) and getattr(reply, "news_of", None) is None else 0.0
+        moved, self._ticks = reply.at.ticks - self._ticks, reply.at.ticks
+        if self._begun and moved <= STANDING * slept:
+            self._ahead += slept - moved
+        self._begun = True
+        return replace(reply, at=reply.at._replace(ticks=reply.at.ticks + self._ahead)) if self._ahead else reply
+
+    def _advance(self, reply: Reply | BaseException | None) -> None:
         try:
-            self.step = next(self._flow) if reply is None else self._flow.send(reply)
+            if isinstance(reply, BaseException):
+                self.step = self._flow.throw(reply)
+            else:
+                self.step = next(self._flow) if reply is None else self._flow.send(reply)
         except StopIteration as end:
             self.step, self.result = None, end.value
 
@@ -209,7 +234,8 @@ class Shell:
     def _wait_all_flow(self, tasks: Iterable[Task[Any] | str], limits: Limits) -> Flow[list[Any]]:
         targets = [_target(task) for task in tasks]
         waits = [(target[0], flows.wait(*target, limits)) for target in targets]
-        return flows.together([(task_id, watched(wait, "wait", task_id=task_id)) for task_id, wait in waits])
+        spans = [(task_id, watched(wait, "wait", task_id=task_id)) for task_id, wait in waits]
+        return flows.together(spans, limits.timeout)
 
     def _watch_flow(self, task: Task[Any] | str, limits: Limits) -> Flow[Task[Any]]:
         return flows.watch(*_target(task), limits)
@@ -328,14 +354,15 @@ def hidden(key: str | None) -> str | None:
 def _target(task: Task[Any] | str) -> tuple[str, type[Any], str | None]:
     """Id, reader and kind of a task that is given by its id, by its token, or as a value."""
     if not isinstance(task, str):
-        return task.id, task.output_type, None if task.output_type is Output else waiting.kind_of(task)
+        is_known = task.output_type is not Output and len(spec.named(task.model, task.task_type)) <= 1
+        return task.id, task.output_type, waiting.kind_of(task) if is_known else None
     from ._core import resumption
 
     resumed = resumption.read(task)
     if not resumed.task_id.strip():
         raise InvalidInput("the task id is empty")
-    entry = spec.find_task_type(resumed.model, resumed.task_type)
-    return resumed.task_id, tasks.output_named(resumed.output), entry.name if entry else None
+    named = spec.named(resumed.model, resumed.task_type)  # of several, the first look tells which it is
+    return resumed.task_id, tasks.output_named(resumed.output), named[0].name if len(named) == 1 else None
 
 
 def _unix(name: str, time: datetime | float) -> int:
