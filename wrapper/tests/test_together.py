@@ -172,6 +172,14 @@ def test_requests_that_bring_nothing_take_the_time_of_no_other_wait(count: int) 
     assert {type(end) for end in trace.result[:-1]} == {errors.WaitTimeout}
 
 
+def test_many_requests_that_bring_nothing_end_without_a_deadline_too() -> None:
+    """Each wait ends when its patience does, and not after the full time of every request of the others."""
+    trace = drive(waits(*map(str, range(20)), timeout=None), lambda *_: CUT_OFF, took=lambda _, allowed: allowed)
+
+    assert trace.ended_at <= 20 + 10 + 2 * 20 * flows.SLOW_CALL + 10
+    assert {type(end) for end in trace.result} == {errors.Unreachable}
+
+
 def test_untyped_error_of_one_is_its_result() -> None:
     """With the error as its cause; the others go on, and what is read wrong is no different."""
     broken = MemoryError("too large")

@@ -45,7 +45,7 @@ DEFAULT_BASE_URL = "https://api.piapi.ai"  # servers[0] of the spec
 LONGEST_CALL = 86_400.0  # seconds; what a socket takes ends at some 1e10
 LARGEST_PAGE = 100  # rows of the history; more is refused (history page, 2025-04-15)
 LATEST_TIME = 2.0**53  # unix seconds
-STANDING = 1e-4  # a clock that moves by less than this share of a sleep stands still
+STANDING = 1e-6  # a clock that moves by less than this share of a sleep stands still
 OWN_IDS_KEPT = 10_000  # ids of created tasks, so that `find` does not take one of them for another
 SHORTEST_SECRET = 16  # the sandbox's well-known key is shorter; a provider's key has 64 characters
 # The request provably never left. Whatever else goes wrong may have happened after it arrived.

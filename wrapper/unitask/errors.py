@@ -446,7 +446,7 @@ CONTENT_WORDS = (  # clients (2025); Midjourney, penalties; the last is recorded
     "community guideline",
 )
 FACE_WORDS = ("no face found",)  # clients (2025); goapi.ai, face swap (2024-03)
-MEDIA_WORDS = (  # clients (2025)
+MEDIA_WORDS = (  # clients (2025); the last is recorded (Kling, 2025-09)
     "failed to get valid image",
     "failed to get valid video",
     "invalid video url",
@@ -454,6 +454,7 @@ MEDIA_WORDS = (  # clients (2025)
     "image size too large",
     "file size too large",
     "task input is too large",
+    "unsupported image format",
 )
 QUEUE_WORDS = ("concurrent task", "concurrency limit", "queue is full")  # inferred from the page on limits
 REASONS: tuple[tuple[tuple[str, ...], type[UnitaskError]], ...] = (

@@ -322,11 +322,12 @@ def _check_secret(headers: object, secret: str | None) -> None:
         raise WebhookRejected(f"the header {SECRET_HEADER} holds another secret", kind="secret")
 
 
-def _pairs(headers: object) -> Iterator[tuple[object, object]]:
+def _pairs(headers: Any) -> Iterator[tuple[object, object]]:
     """Name and value of each header; one that came several times is several."""
-    items = getattr(headers, "items", None)
+    items: Any = getattr(headers, "items", None)
     try:
-        pairs: list[Any] = list(items() if callable(items) else cast("Any", headers))
+        given: Any = items() if callable(items) else headers
+        pairs: list[object] = list(given)
     except (TypeError, AttributeError, ValueError):
         pairs = [None]
     for pair in pairs:
@@ -348,7 +349,7 @@ def _is_secret_header(name: object) -> bool:
 
 def _is_secret(given: object, secret: str) -> bool:
     """Whether the value of a header is the secret; servers decode headers as Latin-1, or not at all."""
-    if isinstance(given, bytes | bytearray | memoryview):
+    if isinstance(given, bytes | bytearray):
         text = sent = bytes(given)
     elif isinstance(given, str):
         text = _utf8(given)

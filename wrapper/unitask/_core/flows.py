@@ -37,6 +37,7 @@ from .messages import (
 T = TypeVar("T")
 ErrorT = TypeVar("ErrorT", bound=errors.UnitaskError)
 SHORTEST_CALL = 0.1  # seconds that a request gets at least, after the deadline of many waits
+SLOW_CALL = 5.0  # seconds that it gets at least before that; a look that takes longer is not well
 
 
 def submit(body: dict[str, Any], output_type: type[OutputT], resend: Resend) -> Flow[Task[OutputT]]:
@@ -241,8 +242,9 @@ def _turn(task_id: str, flow: Flow[T], now: Moment, calls: _Calls) -> Flow[tuple
                     raise
                 step = flow.throw(error)
             else:
-                calls.note(step, reply, reply.at.ticks - now.ticks)
-                now, step = reply.at, flow.send(reply)
+                calls.note(step, reply, reply.at.ticks - now.ticks, now)
+                now = reply.at  # before the wait is told: it may end
+                step = flow.send(reply)
     except StopIteration as end:
         return now, _End(end.value)
     except Exception as error:
@@ -276,36 +278,40 @@ def _ending(cause: Exception, task_id: str) -> errors.UnitaskError:
 class _Calls:
     """How long each request of several waits may take, so that a slow one does not take the time of the others.
 
-    While others are due, a request gets at most half of the time that is left. After the deadline, each that brings no
-    answer in its time halves what the next one gets.
+    While others are due, a request gets at most half of the time that is left; and each that brings no answer in its
+    time halves what the next one gets, as after the deadline.
 
     Attributes:
         deadline: In ticks.
+        most: Seconds for a request while others are due.
         last: Seconds for a request after the deadline.
         others_due: Whether other waits are due.
     """
 
     deadline: float
+    most: float = math.inf
     last: float = 1.0
     others_due: bool = False
 
     def bounded(self, step: Step, now: Moment) -> Step:
         """The step, with less time if it is a request that must be short."""
         left = self.deadline - now.ticks
-        limit = self.last if left <= 0 else max(1.0, left / 2) if self.others_due else math.inf
+        limit = self.last if left <= 0 else min(self.most, max(1.0, left / 2)) if self.others_due else math.inf
         if not isinstance(step, Send) or limit >= (math.inf if step.timeout is None else step.timeout):
             return step
         return replace(step, timeout=limit)
 
-    def note(self, step: Step, reply: Reply, took: float) -> None:
-        """Remember that a request brought no answer in its time."""
-        if (
-            isinstance(reply, Failure)
-            and isinstance(step, Send)
-            and step.timeout == self.last
-            and took >= self.last / 2
-        ):
-            self.last = max(SHORTEST_CALL, self.last / 2)
+    def note(self, step: Step, reply: Reply, took: float, now: Moment) -> None:
+        """Remember that a request, sent at `now`, brought no answer in its time, or took long to bring one."""
+        allowed = step.timeout if isinstance(step, Send) else None
+        if allowed is None or took < allowed / 2:
+            return
+        if not isinstance(reply, Failure):
+            self.most *= 2
+        elif now.ticks >= self.deadline:
+            self.last = max(SHORTEST_CALL, took / 2)
+        else:
+            self.most = max(SLOW_CALL, took / 2)
 
 
 @dataclass(slots=True)
