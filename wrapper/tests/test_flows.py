@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import pickle
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -127,7 +128,6 @@ DECIDED: dict[str, tuple[Answer, type[errors.ApiError], str | None]] = {
     "401": (refused(401), errors.AuthenticationFailed, None),
     "402": (refused(402), errors.InsufficientCredit, None),
     "404 in HTML": (answer(404, b"<html>"), errors.NotFound, None),
-    "408": (refused(408), errors.ProviderBroken, None),
     "409": (refused(409), errors.InvalidRequest, None),
     "413": (answer(413, b""), errors.InvalidRequest, None),
     "422": (refused(422), errors.InvalidRequest, None),
@@ -137,17 +137,24 @@ DECIDED: dict[str, tuple[Answer, type[errors.ApiError], str | None]] = {
         errors.InsufficientCredit,
         TASK_ID,
     ),
-    "503 with a task": (
-        answer(503, {"code": 503, "data": task_data("failed"), "message": "x"}),
-        errors.ProviderBroken,
+    "429 with the failed task": (
+        answer(429, {"code": 429, "data": task_data("failed"), "message": "x"}),
+        errors.RateLimited,
         TASK_ID,
     ),
+    **{
+        f"500 with the words {words!r}": (refused(500, words), kind, None)
+        for words, kind in (
+            ("the queue is full", errors.QueueFull),
+            ("you have reached the concurrent task limit", errors.QueueFull),
+        )
+    },
 }
 
 
 @pytest.mark.parametrize(("reply", "kind", "task_id"), DECIDED.values(), ids=DECIDED.keys())
 def test_refused_create_is_decided(reply: Answer, kind: type[errors.ApiError], task_id: str | None) -> None:
-    """Any 3xx and 4xx, and a 5xx of the API's own, is final: one create, a typed error, the id if there is one."""
+    """One create, a typed error, the id if there is one; no words make it be sent again."""
     played = play(submit(), reply)
 
     assert type(played.error).__name__ == kind.__name__
@@ -161,9 +168,13 @@ def test_refused_create_is_decided(reply: Answer, kind: type[errors.ApiError], t
 UNCERTAIN: dict[str, tuple[Answer | Failure, str]] = {
     "read timeout": (CUT_OFF, "no answer, ReadTimeout"),
     "broken connection": (Failure(Delivery.MAYBE, "ReadError: reset", AT_SOME_TIME), "no answer, ReadError: reset"),
-    "502 in HTML": (GATEWAY, "HTTP 502 that is not the API's own"),
-    "520, empty": (answer(520, b""), "HTTP 520 that is not the API's own: an empty body"),
-    "503 in a gateway's JSON": (answer(503, {"error": "upstream"}), "HTTP 503 that is not the API's own"),
+    "500 in HTML": (answer(500, b"<html>"), "HTTP 500 that is not the API's own"),
+    "502 in HTML": (GATEWAY, "HTTP 502 from a gateway"),
+    "520, empty": (answer(520, b""), "HTTP 520 from a gateway: an empty body"),
+    "504 in the API's envelope": (refused(504, "upstream timed out"), "HTTP 504 from a gateway"),
+    "408": (refused(408), "HTTP 408 from a gateway"),
+    "303": (answer(303, b"", location="/tasks"), "HTTP 303 that is not the API's own"),
+    "cut off": (dataclasses.replace(seen(), broken="ReadError: reset"), "HTTP 200, and ReadError: reset"),
     "200 without an id": (answer(200, {"code": 200, "data": {"status": "pending"}}), "HTTP 200 without a task id"),
     "200 in HTML": (answer(200, b"<html>Just a moment"), "HTTP 200 without a task id"),
 }
@@ -181,6 +192,31 @@ def test_create_that_may_have_been_accepted_is_sent_once(reply: Answer | Failure
     assert (error.model, error.task_type, error.attempts) == (MODEL, TASK_TYPE, 1)
     assert error.sent_between == (datetime.fromtimestamp(UNIX, UTC), datetime.fromtimestamp(UNIX + 5, UTC))
     assert reason in str(error)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        dataclasses.replace(seen(), broken="ReadError: reset"),
+        answer(503, {"code": 503, "data": task_data("failed"), "message": "x"}),
+        answer(303, b"", location=f"/api/v1/task/{TASK_ID}"),
+    ],
+    ids=["cut off", "gateway", "redirect"],
+)
+def test_uncertain_create_keeps_the_id_that_its_answer_names(reply: Answer) -> None:
+    played = play(submit(), reply)
+
+    assert type(played.error) is errors.SubmissionUncertain
+    assert played.error.task_id == TASK_ID
+
+
+@pytest.mark.parametrize("status", [429, 400, 403, 500])
+def test_create_whose_answer_names_a_task_is_never_sent_again(status: int) -> None:
+    named = answer(status, {"code": status, "message": "slow down", "data": task_data("pending")})
+    played = play(run(), named, seen("completed"))
+
+    assert played.sent == ["POST", "GET"]
+    assert played.result.id == TASK_ID
 
 
 def test_uncertain_create_counts_the_attempts_before_it() -> None:
@@ -469,8 +505,13 @@ def test_reply_that_is_none_is_shown() -> None:
 TROUBLES: dict[str, Answer | Failure] = {
     "502 in HTML": GATEWAY,
     "500 in the envelope": refused(500),
-    "500 with a failed task": answer(500, {"code": 500, "data": task_data("failed"), "message": "x"}),
+    "500 without credit": refused(500, "account credit not enough"),
     "520": answer(520, b""),
+    "302": answer(302, b"", location="/login"),
+    "403 in HTML": answer(403, b"<title>Just a moment...</title>"),
+    "404 in HTML": answer(404, b"<html>"),
+    "404, empty": answer(404, b""),
+    "cut off": dataclasses.replace(seen("completed"), broken="ReadError: reset"),
     "429": refused(429),
     "200 in HTML": answer(200, b"<html>"),
     "read timeout": CUT_OFF,
@@ -500,6 +541,39 @@ def test_looks_that_keep_failing_end_when_patience_does(
     assert played.error.task_id == TASK_ID
     assert played.sent_at[-1] > 10.0 >= played.sent_at[-2]
     assert (played.error.attempts, played.error.elapsed) == (len(played.sent), pytest.approx(played.ended_at))
+
+
+REFUSALS = [301, 400, 401, 402, 403, 404, 409, 410, 422]
+
+
+@pytest.mark.parametrize("status", REFUSALS)
+@pytest.mark.parametrize("flow", [run, wait], ids=["run", "wait"])
+def test_stray_refusal_does_not_end_the_wait_for_a_task_that_exists(
+    flow: Callable[..., Flow[Any]], status: int
+) -> None:
+    """The provider has accepted or shown it, so it goes on."""
+    played = play(flow(), seen("pending"), refused(status), refused(status), seen("completed"))
+
+    assert played.result.status == "completed"
+
+
+@pytest.mark.parametrize("status", REFUSALS)
+def test_refusals_of_a_task_that_exists_end_with_how_to_go_on(status: int) -> None:
+    played = play(run(timeout=1000.0, patience=10.0), seen("pending"), refused(status, "credit not enough"))
+
+    assert isinstance(played.error, errors.ApiError)
+    assert not isinstance(played.error, errors.InsufficientCredit)
+    assert played.error.task_id == TASK_ID
+    assert played.error.retry_advice is errors.Advice.RESUME
+    assert pickle.loads(pickle.dumps(played.error)).retry_advice is errors.Advice.RESUME
+
+
+def test_failed_task_is_an_end_also_under_a_status_of_failure() -> None:
+    """A lack of credit is recorded as HTTP 500 with the failed task."""
+    failed = answer(500, {"code": 500, "data": task_data("failed"), "message": "account credit not enough"})
+    played = play(wait(), seen("pending"), failed)
+
+    assert isinstance(played.error, errors.TaskFailed)
 
 
 @pytest.mark.parametrize(("patience", "looks"), [(0.374, 2), (0.375, 3)])
@@ -538,10 +612,10 @@ def test_retry_after_of_a_refused_look_wins() -> None:
     assert played.sleeps == [7.0, delivery.RETRY_AFTER_FLOOR, delivery.RETRY_AFTER_CAP]
 
 
-@pytest.mark.parametrize("status", [301, 400, 401, 402, 403, 404, 410, 422])
+@pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 410, 422])
 @pytest.mark.parametrize("flow", [wait, get], ids=["wait", "get"])
 def test_refused_look_ends_at_once_with_the_id(flow: Callable[..., Flow[Any]], status: int) -> None:
-    """The next look would be refused as well."""
+    """The provider itself refuses to show a task that it has never shown: the next poll would be refused as well."""
     played = play(flow(), refused(status))
 
     assert isinstance(played.error, errors.ApiError)
@@ -569,21 +643,12 @@ def test_get_looks_once_and_does_not_mind_the_state() -> None:
 # ---- interruption
 
 
-def test_interrupted_create_says_what_may_have_been_accepted() -> None:
-    """Ctrl-C while the create is under way leaves a paid task that nobody knows of."""
-    stop = KeyboardInterrupt()
-    with pytest.raises(KeyboardInterrupt):
-        play(submit(), interrupted=(1, stop))
-
-    assert stop.__notes__ == [f"unitask: the create of {MODEL} {TASK_TYPE} may have been accepted"]
-
-
 def run_steps() -> list[type]:
     """The kinds of step of a run, in their order."""
     return [type(step) for step in play(run(), seen("pending"), seen("processing"), seen("completed")).steps]
 
 
-@pytest.mark.parametrize("number", range(2, len(run_steps())))
+@pytest.mark.parametrize("number", range(3, len(run_steps())))
 def test_interrupted_run_says_which_task_goes_on(number: int) -> None:
     """From the moment a task is accepted, no way out loses its id, whichever step is under way."""
     stop = KeyboardInterrupt()

@@ -7,27 +7,27 @@ import logging
 import os
 import random
 import secrets
-import ssl
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import replace
 from datetime import datetime
-from functools import cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import httpx
 
 from . import llm, tasks
+from ._connections import ENCODINGS, Body, Progress
 from ._core import asking, attaching, envelope, flows, requests, spec, waiting
 from ._core.delivery import Limits, Resend
+from ._core.flows import Submission
 from ._core.messages import Answer, Delivery, Failure, Flow, Moment, Reply, Send, Sleep, Step, Woke
 from ._core.secret import Secret
 from ._core.shapes import as_object
 from ._core.waiting import Experience
+from ._environment import DEFAULT_BASE_URL, checked_base_url
 from ._telemetry import watched
 from .account import Account, ActiveTasks
-from .errors import InvalidInput, SubmissionUncertain
+from .errors import InvalidInput, SubmissionUncertain, UnitaskError
 from .inputs import TaskInput
 from .media import LARGEST_FILE, Upload, measured_as_sent, upload_ending
 from .task import Finding, Output, OutputT, State, Task
@@ -41,7 +41,6 @@ T = TypeVar("T")
 Clock = Callable[[], Moment]
 OnChange = Callable[[Task[Output]], object]
 
-DEFAULT_BASE_URL = "https://api.piapi.ai"  # servers[0] of the spec
 LONGEST_CALL = 86_400.0  # seconds; what a socket takes ends at some 1e10
 LARGEST_PAGE = 100  # rows of the history; more is refused (history page, 2025-04-15)
 LATEST_TIME = 2.0**53  # unix seconds
@@ -172,7 +171,7 @@ class Shell:
         budget: Budget | None,
     ) -> None:
         self._key = Key(api_key)
-        self.base_url = _checked_url(base_url or os.environ.get("UNITASK_BASE_URL") or DEFAULT_BASE_URL)
+        self.base_url = checked_base_url(base_url)
         for name, seconds in (("http_timeout", http_timeout), ("poll_patience", poll_patience)):
             if not (_is_number(seconds) and seconds > 0):
                 raise InvalidInput(f"{name} is {seconds!r}: give a number of seconds above 0")
@@ -185,7 +184,8 @@ class Shell:
         origin = spec.upload_server() if self.base_url == DEFAULT_BASE_URL else self.base_url
         self._uploads = attaching.Uploads(origin, wanted=uploads)
         self._webhooks = webhooks
-        self._own_ids: deque[str] = deque(maxlen=OWN_IDS_KEPT)
+        self._own_ids: dict[str, None] = {}
+        self._closed = False
         self._unknown_words: set[str] = set()
 
     def __repr__(self) -> str:
@@ -194,12 +194,18 @@ class Shell:
     def __reduce__(self) -> str:
         raise TypeError(f"a {type(self).__name__} holds a key and connections: make one in each process")
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise InvalidInput("this client is closed: make a new one")
+
     def _limits(self, timeout: float | None = None) -> Limits:
         if timeout is not None and not (_is_number(timeout) and timeout >= 0):
             raise InvalidInput(f"timeout is {timeout!r}: give seconds, 0 to look once, None for the usual limit")
         return Limits(timeout, self.poll_patience, self.http_timeout, self._resend, self._experience)
 
-    def _submit_flow(self, body: dict[str, Any], task: TaskInput[OutputT]) -> Flow[Task[OutputT]]:
+    def _submit_flow(
+        self, body: dict[str, Any], task: TaskInput[OutputT], submission: Submission
+    ) -> Flow[Task[OutputT]]:
         if self._mark_webhooks:
             from ._core import finding  # here and below: what a first create does not need is loaded later
 
@@ -208,7 +214,7 @@ class Shell:
         model, task_type = task.operation()
 
         def create(body: dict[str, Any]) -> Flow[Task[OutputT]]:
-            submitted = flows.submit(body, task.output_type(), self._resend)
+            submitted = flows.submit(body, task.output_type(), self._resend, submission)
             return watched(submitted, "create", model=model, task_type=task_type)
 
         if self.budget is None:
@@ -218,31 +224,61 @@ class Shell:
 
             estimate = pricing.estimate(body, measured_as_sent)
             created = yield from self.budget.within(estimate, f"{model} {task_type}", attached, create)
-        self._own_ids.append(created.id)
+        self._own_ids[created.id] = None
+        if len(self._own_ids) > OWN_IDS_KEPT:
+            del self._own_ids[next(iter(self._own_ids))]
         return created
 
-    def _run_flow(self, body: dict[str, Any], task: TaskInput[OutputT], limits: Limits) -> Flow[Task[OutputT]]:
-        created = yield from self._submit_flow(body, task)
+    def _explain(self, submission: Submission, interruption: BaseException) -> None:
+        """Say what became of a submission that ends in an exception: in the log, and in a note of the exception.
+
+        An error of unitask says it itself.
+        """
+        if isinstance(interruption, SubmissionUncertain):
+            log.warning("%s", interruption, extra={"uncertain": interruption})
+        if isinstance(interruption, UnitaskError):
+            return
+        if submission.task_id is not None:
+            note = flows.goes_on(submission.task_id)
+            log.warning("stopped by %s: %s", type(interruption).__name__, note)
+        elif submission.in_doubt:
+            error = submission.uncertain(f"it was stopped by {type(interruption).__name__}", self._clock())
+            note = f"unitask: {error}"
+            log.warning("%s", error, extra={"uncertain": error})
+        else:
+            return
+        if note not in getattr(interruption, "__notes__", ()):
+            interruption.add_note(note)
+
+    def _run_flow(
+        self, body: dict[str, Any], task: TaskInput[OutputT], limits: Limits, submission: Submission
+    ) -> Flow[Task[OutputT]]:
+        created = yield from self._submit_flow(body, task, submission)
         kind = type(task).__name__ if type(task).__name__ in spec.task_types() else None
         wait = flows.wait(created.id, task.output_type(), kind, limits, seen=created)
         return (yield from watched(wait, "wait", task_id=created.id))
 
     def _wait_flow(self, task: Task[Any] | str, limits: Limits) -> Flow[Task[Any]]:
         target = _target(task)
-        return watched(flows.wait(*target, limits), "wait", task_id=target[0])
+        wait = flows.wait(*target, limits, exists=self._exists(task))
+        return watched(wait, "wait", task_id=target[0])
 
     def _wait_all_flow(self, tasks: Iterable[Task[Any] | str], limits: Limits) -> Flow[list[Any]]:
-        targets = [_target(task) for task in tasks]
-        waits = [(target[0], flows.wait(*target, limits)) for target in targets]
+        targets = [(_target(task), self._exists(task)) for task in tasks]
+        waits = [(target[0], flows.wait(*target, limits, exists=exists)) for target, exists in targets]
         spans = [(task_id, watched(wait, "wait", task_id=task_id)) for task_id, wait in waits]
         return flows.together(spans, limits.timeout)
 
     def _watch_flow(self, task: Task[Any] | str, limits: Limits) -> Flow[Task[Any]]:
-        return flows.watch(*_target(task), limits)
+        return flows.watch(*_target(task), limits, exists=self._exists(task))
+
+    def _exists(self, task: Task[Any] | str) -> bool:
+        """Whether the provider is known to have a task."""
+        return isinstance(task, Task) or task in self._own_ids
 
     def _get_flow(self, task: Task[Any] | str) -> Flow[Task[Any]]:
         task_id, output_type, _ = _target(task)
-        found = yield from flows.get(task_id, output_type, self._limits())
+        found = yield from flows.get(task_id, output_type, self._limits(), exists=self._exists(task))
         if self.budget is not None:
             self.budget.see(found)
         return found
@@ -288,21 +324,36 @@ class Shell:
     def _llm_url(self, long_answers: bool) -> str:
         return llm.LONG_ANSWERS if long_answers and self.base_url == DEFAULT_BASE_URL else self.base_url
 
-    def _answer(self, send: Send, response: httpx.Response) -> Answer:
+    def _answer(self, send: Send, response: httpx.Response, body: bytes, broken: str = "") -> Answer:
         secret = _webhook_secret(send)
         headers = {name.lower(): self._key.hide(value, secret) for name, value in response.headers.items()}
-        return Answer(response.status_code, headers, self._key.hide_bytes(response.content, secret), self._clock())
+        return Answer(response.status_code, headers, self._key.hide_bytes(body, secret), self._clock(), broken)
 
-    def _failure(self, error: httpx.RequestError) -> Failure:
-        delivery = Delivery.NEVER if isinstance(error, NEVER_LEFT) else Delivery.MAYBE
-        words = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        return Failure(delivery, self._key.hide(words), self._clock())
+    def _no_answer(
+        self, send: Send, error: Exception, progress: Progress, response: httpx.Response | None, body: Body | None
+    ) -> Reply:
+        """What came of a request that ended in an exception, whichever it is."""
+        words = self._key.hide(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+        if response is not None:
+            return self._answer(send, response, body.content if body else b"", words)
+        never = progress.left is False or (isinstance(error, NEVER_LEFT) and not progress.left)
+        return Failure(Delivery.NEVER if never else Delivery.MAYBE, words, self._clock())
+
+    def _limit(self, send: Send) -> float:
+        """Seconds that a call may take in all."""
+        return self.http_timeout if send.timeout is None else send.timeout
 
     def _call(self, send: Send) -> dict[str, Any]:
         """A request in httpx's words."""
-        timeout = self.http_timeout if send.timeout is None else send.timeout
         content = {} if send.json is None else {"json": send.json}
-        return {"method": send.method, "url": send.path, "params": send.params, "timeout": timeout, **content}
+        return {
+            "method": send.method,
+            "url": send.path,
+            "params": send.params,
+            "timeout": self._limit(send),
+            "headers": {"accept-encoding": ENCODINGS},
+            **content,
+        }
 
     def _fetch_call(self, sink: Sink) -> dict[str, Any]:
         """The request of the next attempt to fetch a file, in httpx's words."""
@@ -338,12 +389,6 @@ def send_as_written(request: httpx.Request) -> None:
         from ._core.transfer import target  # here: most clients fetch nothing
 
         request.extensions["target"] = target(url)
-
-
-@cache
-def ssl_context() -> ssl.SSLContext:
-    """One for all clients of the process: reading the certificates takes longer than making a client."""
-    return httpx.create_ssl_context()
 
 
 def hidden(key: str | None) -> str | None:
@@ -388,14 +433,3 @@ def _plain(value: object) -> str:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float)
-
-
-def _checked_url(url: str) -> str:
-    try:
-        parts = httpx.URL(url)
-    except (httpx.InvalidURL, TypeError) as error:
-        raise InvalidInput(f"base_url is {url!r}: {error}") from None
-    is_origin = parts.scheme in ("http", "https") and parts.host and (parts.port or 0) < 1 << 16
-    if not is_origin or parts.query or parts.fragment or parts.userinfo or " " in url:
-        raise InvalidInput(f"base_url is {url!r}: give scheme and host, such as {DEFAULT_BASE_URL}")
-    return url.rstrip("/")

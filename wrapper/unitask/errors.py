@@ -112,7 +112,7 @@ class UnitaskError(Exception):
     elapsed: float = 0.0
     headers: Mapping[str, str] = MappingProxyType({})
     body: str = ""
-    _advice: ClassVar[Advice] = Advice.AGAIN
+    _advice: Advice = Advice.AGAIN
     _parts: ClassVar[tuple[type[UnitaskError], ...]] = ()  # of a class that is made of two
 
     def __init__(self, message: str, *, task_id: str | None = None) -> None:
@@ -123,6 +123,10 @@ class UnitaskError(Exception):
     def retry_advice(self) -> Advice:
         """What to do about it."""
         return self._advice
+
+    def about_running(self, task_id: str) -> None:
+        """Say that the task of this error goes on, for all that is known; for clients."""
+        self.task_id, self._advice = task_id, Advice.RESUME
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (self._parts or (type(self),), str(self), self.__dict__.copy())
@@ -223,7 +227,7 @@ class Unreachable(UnitaskError):
     @property
     def retry_advice(self) -> Advice:
         """Wait for the task if there is one, else try again."""
-        return Advice.RESUME if self.task_id else Advice.AGAIN
+        return Advice.RESUME if self.task_id else self._advice
 
 
 class ApiError(UnitaskError):
@@ -286,9 +290,9 @@ class ProviderBroken(ApiError):
     @property
     def retry_advice(self) -> Advice:
         """Wait for the task if there is one; else later, unless it is a redirect."""
-        if 300 <= self.status < 400:
-            return Advice.FIX
-        return Advice.RESUME if self.task_id else Advice.LATER
+        if self.task_id:
+            return Advice.RESUME
+        return Advice.FIX if 300 <= self.status < 400 else Advice.LATER
 
 
 class TaskFailed(UnitaskError):
@@ -484,6 +488,12 @@ def refusal_kind(status: int, code: int | None, words: str) -> type[ApiError]:
     """The class of a refused request."""
     kind = _by_reason(code, words) or KIND_BY_STATUS.get(status, ProviderBroken)
     return kind if issubclass(kind, ApiError) else _combined(ApiError, kind)
+
+
+def poll_kind(status: int) -> type[ApiError]:
+    """The class of a refused poll. It says nothing of the balance or the input, which were accepted with the task."""
+    kind = KIND_BY_STATUS.get(status, ProviderBroken)
+    return kind if issubclass(kind, ApiError) else ProviderBroken
 
 
 def task_failed(task: Task[Output]) -> TaskFailed:

@@ -30,7 +30,7 @@ def ask(
     begun, failures = (yield Sleep(0)).at.ticks, 0
     while True:
         reply = yield send
-        if isinstance(reply, Answer):
+        if isinstance(reply, Answer) and not reply.broken:
             found = read(reply)
             if not isinstance(found, errors.ApiError):
                 return found

@@ -1,8 +1,8 @@
 """What may be sent again, and after how long.
 
 Rules of this file: there is no idempotency key in this API and every create is paid for, so a create is sent again only
-when it provably never arrived, or when the provider says "not now" (429). Everything else is decided or uncertain, and
-that is for flows.py to say. A look, a cancel and an upload cost nothing, and may be repeated.
+when it provably never left, or after HTTP 429 that names no task. Everything else is decided or uncertain, and that is
+for flows.py to say. A look, a cancel and an upload cost nothing, and may be repeated.
 """
 
 from __future__ import annotations

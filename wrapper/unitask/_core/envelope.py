@@ -2,7 +2,12 @@
 
 The provider wraps a task as {code, data, message}; some documented samples show the webhook form {timestamp, data}.
 `error` is an object on success too (code 0), and a refused create can be HTTP 500 with a whole task in it (recorded
-2025-08-25), so neither the presence of `error` nor that of `data` decides: the HTTP status and the status word do.
+2025-08-25), so neither the presence of `error` nor that of `data` decides. What decides is, in this order:
+
+- A submission that is answered by a gateway (`GATEWAY_STATUSES`, or an error without the API's envelope) is uncertain.
+- A submission whose answer names a task that has not failed was accepted, whatever the HTTP status is.
+- Otherwise the HTTP status decides. The words of an answer never decide whether a submission is sent again.
+- A poll that is answered by a gateway, or not in the API's envelope, says nothing about the task.
 """
 
 from __future__ import annotations
@@ -12,12 +17,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 from .. import errors
 from ..account import Account, ActiveTasks, HistoryRow
 from ..task import Output, OutputT, Task
 from . import protocols
+from .lifecycle import State, state_of
 from .messages import Answer
 from .shapes import as_object, is_list, is_object
 
@@ -33,36 +39,73 @@ _SECRET = re.compile(
     re.IGNORECASE,
 )
 LONGEST_REASON = 1000  # characters of what a provider says; an error is to be read
+DEEPEST = 100  # levels of objects and lists in a body; documented ones have fewer than 10
+LONGEST_INTEGER = 4000  # digits; int() refuses more than 4,300
+# A gateway or a proxy answers with these. It cannot know what the API did with a submission.
+GATEWAY_STATUSES = frozenset({408, 499, 502, 503, 504, *range(520, 528)})
+_TASK_ID = re.compile(r'"task_id"\s*:\s*"([^"\\]{1,200})"')
+_TASK_PATH = re.compile(r"/task/([^/?#\s]{1,200})")
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """An answer from which it cannot be told what the provider did."""
+    """An answer from which it cannot be told what the provider did.
+
+    Attributes:
+        reason: Why.
+        error: The same as an error. Its `task_id` is the task that the answer names, if it names one.
+    """
 
     reason: str
-    error: errors.ProviderBroken  # the same as an error, for a caller to whom it is one
+    error: errors.ProviderBroken
 
 
 def read_task(
     answer: Answer, output_type: type[OutputT], *, created: bool = False
 ) -> Task[OutputT] | errors.ApiError | Unreadable:
-    """The task in this answer, the refusal that it is, or the fact that it can be read as neither.
+    """Read the task in this answer, or the refusal that it is, or the fact that it can be read as neither.
 
     Args:
-        answer: To a create or to a look.
+        answer: To a create or to a poll.
         output_type: What reads the output; it knows the protocol of the answer.
         created: Whether it is the answer to a create.
     """
-    body = _json_object(answer.body)
-    if _succeeded(answer):
-        body = protocols.unified(body, output_type.PROTOCOL, created=created)
-        data = as_object(body and body.get("data"))
-        if _is_id(data.get("task_id")):
+    if answer.broken:
+        return _unreadable(answer, f"HTTP {answer.status}, and {answer.broken}")
+    if answer.status in GATEWAY_STATUSES:
+        return _unreadable(answer, f"HTTP {answer.status} from a gateway")
+    body, succeeded = _json_object(answer.body), _succeeded(answer)
+    unified = protocols.unified(body, output_type.PROTOCOL, created=created and succeeded)
+    data = as_object(unified and unified.get("data"))
+    if is_id(data.get("task_id")):
+        failed = state_of(data.get("status")) is State.FAILED
+        tells_of_it = not failed if created else failed
+        if succeeded or tells_of_it:
             return Task(_without_secret(data), output_type)
+    elif succeeded:
         return _unreadable(answer, f"HTTP {answer.status} without a task id")
-    if answer.status >= 500 and not _is_envelope(body):
+    if not _is_refusal(answer, body, created=created):
         return _unreadable(answer, f"HTTP {answer.status} that is not the API's own")
-    return refusal(answer)
+    return refusal(answer, by_words=created)
+
+
+def _is_refusal(answer: Answer, body: dict[str, Any] | None, *, created: bool) -> bool:
+    """Whether an answer that is no success says for certain that the request was not carried out."""
+    if created and 300 <= answer.status < 400:
+        return answer.status not in (302, 303) and named_task(answer) is None
+    return (created and answer.status < 500) or answer.status == 429 or _is_envelope(body)
+
+
+def named_task(answer: Answer) -> str | None:
+    """The id of the task that an answer names, also in a body that is cut off or damaged; None if it names none."""
+    data = as_object((_json_object(answer.body) or {}).get("data"))
+    text = answer.body.decode("utf-8", "replace")
+    found = (
+        data.get("task_id"),
+        *_TASK_PATH.findall(answer.headers.get("location", "")),
+        *_TASK_ID.findall(text),
+    )
+    return next((value for value in found if is_id(value)), None)
 
 
 def read_notification(body: dict[str, Any]) -> Task[Output] | None:
@@ -71,8 +114,8 @@ def read_notification(body: dict[str, Any]) -> Task[Output] | None:
     It is in `data`, with or without the envelope; one client met an older form that has it at the root (2025).
     """
     data = as_object(body.get("data"))
-    task = data if _is_id(data.get("task_id")) else body
-    return Task(_without_secret(task), Output) if _is_id(task.get("task_id")) else None
+    task = data if is_id(data.get("task_id")) else body
+    return Task(_without_secret(task), Output) if is_id(task.get("task_id")) else None
 
 
 def read_acknowledgement(answer: Answer) -> str | errors.ApiError:
@@ -147,8 +190,13 @@ def _broken(answer: Answer, what: str) -> errors.ProviderBroken:
     return _unreadable(answer, f"HTTP {answer.status} with {what}").error
 
 
-def refusal(answer: Answer) -> errors.ApiError:
-    """The error that an answer which is no success stands for."""
+def refusal(answer: Answer, *, by_words: bool = True) -> errors.ApiError:
+    """Convert an answer that is no success to an error.
+
+    Args:
+        answer: The answer.
+        by_words: Whether its words and codes may say the reason. Those of a poll are not about the task.
+    """
     body = _json_object(answer.body) or {}
     data = as_object(body.get("data"))
     error = as_object(data.get("error"))
@@ -157,13 +205,13 @@ def refusal(answer: Answer) -> errors.ApiError:
     said = "; ".join(dict.fromkeys(words))
     found = error.get("code") or body.get("code")
     code = found if isinstance(found, int) and not isinstance(found, bool) else None
-    kind = errors.refusal_kind(answer.status, code, said)
+    kind = errors.refusal_kind(answer.status, code, said) if by_words else errors.poll_kind(answer.status)
     hint = next((hint for reason, hint in _HINTS.items() if issubclass(kind, reason)), "")
     task_id = data.get("task_id")
     return kind(
         f"HTTP {answer.status}: {_hide(said or _excerpt(answer)):.{LONGEST_REASON}}{hint}{_redirect_hint(answer)}",
         code=code,
-        task_id=task_id if _is_id(task_id) else None,
+        task_id=task_id if is_id(task_id) else None,
         **_facts(answer),
     )
 
@@ -206,8 +254,8 @@ def _facts(answer: Answer) -> dict[str, Any]:
 
 
 def _unreadable(answer: Answer, what: str) -> Unreadable:
-    reason = f"{what}: {_excerpt(answer)}"
-    return Unreadable(reason, errors.ProviderBroken(reason, **_facts(answer)))
+    reason = f"{what}: {_excerpt(answer)}{_redirect_hint(answer)}"
+    return Unreadable(reason, errors.ProviderBroken(reason, task_id=named_task(answer), **_facts(answer)))
 
 
 def _excerpt(answer: Answer) -> str:
@@ -227,8 +275,9 @@ def _is_envelope(body: dict[str, Any] | None) -> bool:
     return body is not None and isinstance(body.get("code"), int) and ("data" in body or "message" in body)
 
 
-def _is_id(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
+def is_id(value: object) -> TypeGuard[str]:
+    """Whether a value can be the id of a task: a text that is not blank, and was not damaged on its way."""
+    return isinstance(value, str) and bool(value.strip()) and not re.search("[\ufffd\ud800-\udfff]", value)
 
 
 def _without_secret(task: dict[str, Any]) -> dict[str, Any]:
@@ -241,8 +290,31 @@ def _without_secret(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def _json_object(body: bytes) -> dict[str, Any] | None:
+    """The JSON object that a body begins with.
+
+    What is damaged beside it does not matter, since it may hold the id of a paid task: bytes that are not UTF-8,
+    integers that are too long for int(), and text after the object.
+    """
     try:
-        value = json.loads(body)
+        text = body.decode(json.detect_encoding(body), "replace")
+        value, _ = _DECODER.raw_decode(text.lstrip(" \t\r\n\ufeff"))
     except (ValueError, RecursionError):
         return None
-    return value if is_object(value) else None
+    return value if is_object(value) and _depth(value) <= DEEPEST else None
+
+
+def _integer(text: str) -> int | str:
+    return int(text) if len(text) <= LONGEST_INTEGER else text
+
+
+def _depth(value: object) -> int:
+    """Levels of objects and lists, counted up to one more than `DEEPEST`."""
+    level, depth = [value], 0
+    while level and depth <= DEEPEST:
+        inner = (item.values() if is_object(item) else item for item in level if is_object(item) or is_list(item))
+        level = [item for items in inner for item in items]
+        depth += 1
+    return depth
+
+
+_DECODER = json.JSONDecoder(parse_int=_integer)

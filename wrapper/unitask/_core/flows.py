@@ -1,7 +1,8 @@
 """What is done with a task, each call written once. A flow yields steps and receives replies; both shells drive it.
 
-Rules of this file: a create is sent again only after `Delivery.NEVER` or a 429 (delivery.py says why); whatever else
-happens to it is decided or uncertain. A look that fails is repeated for as long as the patience lasts. A wait that is
+Rules of this file: a create is sent again only after `Delivery.NEVER`, or after HTTP 429 that names no task
+(delivery.py says why); whatever else happens to it is decided or uncertain. A poll that fails is repeated for as long
+as the patience lasts, unless the provider itself refuses to show a task that it has never shown. A wait that is
 interrupted from outside says which task goes on.
 """
 
@@ -40,16 +41,48 @@ SHORTEST_CALL = 0.1  # seconds that a request gets at least, after the deadline 
 SLOW_CALL = 5.0  # seconds that it gets at least before that; a look that takes longer is not well
 
 
-def submit(body: dict[str, Any], output_type: type[OutputT], resend: Resend) -> Flow[Task[OutputT]]:
-    """Create a task, at most once; return it as accepted."""
+@dataclass(slots=True, eq=False)
+class Submission:
+    """How far a submission has got. It stays readable when the flow is interrupted at any point.
+
+    Attributes:
+        body: The request body.
+        started: When it was first sent; None before that.
+        in_doubt: Whether the provider may have accepted it without naming the task to us.
+        task_id: The task that it became.
+    """
+
+    body: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
+    started: Moment | None = None
+    in_doubt: bool = False
+    task_id: str | None = None
+
+    def uncertain(self, reason: str, at: Moment) -> errors.SubmissionUncertain:
+        """The error for a submission that may have been accepted up to this moment."""
+        from . import finding  # here: most creates are answered
+
+        between = ((self.started or at).utc, at.utc)
+        return errors.SubmissionUncertain(reason, traces=finding.traces(self.body), sent_between=between)
+
+
+def submit(
+    body: dict[str, Any], output_type: type[OutputT], resend: Resend, submission: Submission | None = None
+) -> Flow[Task[OutputT]]:
+    """Create a task, at most once; return it as accepted.
+
+    Args:
+        body: The request body.
+        output_type: What reads the output of the task.
+        resend: How often, and how far apart, it may be sent again when it provably made no task.
+        submission: Is kept up to date.
+    """
+    submission = submission or Submission()
     started, attempt = (yield Sleep(0)).at, 0
+    submission.body, submission.started = body, started
     while True:
         attempt += 1
-        try:
-            reply = yield requests.create(body)
-        except BaseException as interruption:
-            interruption.add_note(f"unitask: the create of {body['model']} {body['task_type']} may have been accepted")
-            raise
+        submission.in_doubt = True
+        reply = yield requests.create(body)
         match reply:
             case Answer():
                 outcome: Task[OutputT] | errors.UnitaskError | envelope.Unreadable
@@ -58,25 +91,26 @@ def submit(body: dict[str, Any], output_type: type[OutputT], resend: Resend) -> 
                 unsent = f"the create was not sent, {reply.reason}. Check base_url and the network"
                 outcome = errors.Unreachable(unsent)
             case _:
-                outcome = _uncertain(body, f"no answer, {no_answer(reply)}", (started, reply.at))
+                outcome = submission.uncertain(f"no answer, {no_answer(reply)}", reply.at)
         if isinstance(outcome, Task):
-            with _going_on(outcome.id):
-                yield Changed(outcome)
+            submission.task_id = outcome.id
+            yield Changed(outcome)
             return outcome
         if isinstance(outcome, envelope.Unreadable):
-            answer, outcome = outcome.error, _uncertain(body, outcome.reason, (started, reply.at))
-            outcome.headers, outcome.body = answer.headers, answer.body
+            answer, outcome = outcome.error, submission.uncertain(outcome.reason, reply.at)
+            outcome.headers, outcome.body, outcome.task_id = answer.headers, answer.body, answer.task_id
         outcome.attempts, outcome.elapsed = attempt, reply.at.ticks - started.ticks
-        if attempt >= resend.attempts or not isinstance(outcome, errors.Unreachable | errors.RateLimited):
+        if attempt >= resend.attempts or not _may_be_resent(outcome):
             raise outcome
+        submission.in_doubt = False
         yield Sleep(resend.pause(attempt, getattr(outcome, "retry_after", None)))
 
 
-def _uncertain(body: dict[str, Any], reason: str, between: tuple[Moment, Moment]) -> errors.SubmissionUncertain:
-    from . import finding  # here: most creates are answered
-
-    start, end = between
-    return errors.SubmissionUncertain(reason, traces=finding.traces(body), sent_between=(start.utc, end.utc))
+def _may_be_resent(outcome: errors.UnitaskError) -> bool:
+    """Whether a create that ended so provably made no task, and may make one when it is sent again."""
+    if isinstance(outcome, errors.ApiError):
+        return outcome.status == 429 and outcome.task_id is None
+    return isinstance(outcome, errors.Unreachable)
 
 
 def run(body: dict[str, Any], output_type: type[OutputT], kind: str, limits: Limits) -> Flow[Task[OutputT]]:
@@ -92,9 +126,10 @@ def wait(
     limits: Limits,
     *,
     seen: Task[OutputT] | None = None,
+    exists: bool = False,
 ) -> Flow[Task[OutputT]]:
     """Look until the task is completed. Raises `TaskFailed` when it ends in another way."""
-    looker = _Looker(task_id, output_type, limits)
+    looker = _Looker(task_id, output_type, limits, exists=exists)
     task = yield from _watch(looker, kind, seen)
     if task.state is not State.COMPLETED:
         raise looker.told(errors.task_failed(task))
@@ -108,6 +143,7 @@ def watch(
     limits: Limits,
     *,
     seen: Task[OutputT] | None = None,
+    exists: bool = False,
 ) -> Flow[Task[OutputT]]:
     """Look until the task is done, however it ends, and tell each change.
 
@@ -117,8 +153,9 @@ def watch(
         kind: What it is in the catalogue; None to find it out from the first look.
         limits: How long to wait, and what is known of durations.
         seen: The task as it was accepted just now. Without it the first look is immediate.
+        exists: Whether the provider is known to have the task.
     """
-    return _watch(_Looker(task_id, output_type, limits), kind, seen)
+    return _watch(_Looker(task_id, output_type, limits, exists=exists), kind, seen)
 
 
 def _watch(looker: _Looker[OutputT], kind: str | None, seen: Task[OutputT] | None) -> Flow[Task[OutputT]]:
@@ -153,17 +190,18 @@ def _going_on(*task_ids: str) -> Generator[None]:
         raise
     except BaseException as interruption:
         for task_id in task_ids:
-            interruption.add_note(_goes_on(task_id))
+            interruption.add_note(goes_on(task_id))
         raise
 
 
-def _goes_on(task_id: str) -> str:
+def goes_on(task_id: str) -> str:
+    """The note of an exception that stops the wait for a task."""
     return f"unitask: task {task_id} goes on; client.wait({task_id!r}) waits for it again"
 
 
-def get(task_id: str, output_type: type[OutputT], limits: Limits) -> Flow[Task[OutputT]]:
+def get(task_id: str, output_type: type[OutputT], limits: Limits, *, exists: bool = False) -> Flow[Task[OutputT]]:
     """Look once; a look that brings no usable answer is repeated while the patience lasts."""
-    looker = _Looker(task_id, output_type, limits)
+    looker = _Looker(task_id, output_type, limits, exists=exists)
     yield from looker.begin()
     return (yield from looker.look(0.0, math.inf))
 
@@ -215,7 +253,7 @@ def together(waits: Sequence[tuple[str, Flow[T]]], timeout: float | None = None)
                 del due[place]
     except BaseException as interruption:
         for place in due:
-            interruption.add_note(_goes_on(waits[place][0]))
+            interruption.add_note(goes_on(waits[place][0]))
         raise
     return [ends[place] for place in range(len(waits))]
 
@@ -306,7 +344,7 @@ class _Calls:
         allowed = step.timeout if isinstance(step, Send) else None
         if allowed is None or took < allowed / 2:
             return
-        if not isinstance(reply, Failure):
+        if isinstance(reply, Answer) and not reply.broken:
             self.most *= 2
         elif now.ticks >= self.deadline:
             self.last = max(SHORTEST_CALL, took / 2)
@@ -321,6 +359,7 @@ class _Looker(Generic[OutputT]):
     task_id: str
     output_type: type[OutputT]
     limits: Limits
+    exists: bool = False  # the provider has accepted or shown the task
     started: Moment = field(default_factory=lambda: Moment(0.0, 0.0))
     now: float = 0.0  # when the last answer came
     headers: Mapping[str, str] = field(default_factory=dict[str, str])  # of the last answer, for support
@@ -354,11 +393,15 @@ class _Looker(Generic[OutputT]):
                 self.note(found)
                 return found
             failures += 1
-            if not worth_repeating(found) or self.now - failing_since > self.limits.patience:
-                found.task_id = self.task_id
-                found.attempts, found.elapsed = failures, self.since(self.started.ticks)
-                raise found
-            pause = self.limits.resend.pause(failures, getattr(found, "retry_after", None))
+            trouble = found.error if isinstance(found, envelope.Unreadable) else found
+            passes = isinstance(found, envelope.Unreadable) or self.exists or worth_repeating(found)
+            if not passes or self.now - failing_since > self.limits.patience:
+                trouble.task_id = self.task_id
+                if self.exists:
+                    trouble.about_running(self.task_id)
+                trouble.attempts, trouble.elapsed = failures, self.since(self.started.ticks)
+                raise trouble
+            pause = self.limits.resend.pause(failures, getattr(trouble, "retry_after", None))
 
     def told(self, error: ErrorT) -> ErrorT:
         """The error with what is known of the looks."""
@@ -369,7 +412,7 @@ class _Looker(Generic[OutputT]):
         """Remember what was seen, and when a status was seen first."""
         if task is None:
             return
-        self.last, status = task, str(task.status)
+        self.last, self.exists, status = task, True, str(task.status)
         if not self.statuses or self.statuses[-1][1] != status:
             self.statuses.append((self.since(self.started.ticks), status))
 
@@ -386,14 +429,12 @@ class _Looker(Generic[OutputT]):
         age = 0.0 if created is None else self.started.unix - created.timestamp()
         return self.started.ticks - (age if 0 <= age <= waiting.LONGEST_TASK else 0.0)
 
-    def _read(self, reply: Reply) -> Task[OutputT] | errors.ApiError | errors.Unreachable:
-        if not isinstance(reply, Answer):
+    def _read(self, reply: Reply) -> Task[OutputT] | errors.ApiError | errors.Unreachable | envelope.Unreadable:
+        if not isinstance(reply, Answer) or reply.broken:
             what = f"no answer to a look at task {self.task_id}, {no_answer(reply)}"
             return errors.Unreachable(f"{what}. The task is not lost: wait for it again by its id")
         self.headers = envelope.trace_headers(reply)
         found = envelope.read_task(reply, self.output_type)
-        if isinstance(found, envelope.Unreadable):
-            return found.error
         if isinstance(found, Task):
             if found.id != self.task_id:
                 return envelope.another_task(reply, self.task_id, found.id)

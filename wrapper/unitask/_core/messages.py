@@ -77,6 +77,7 @@ class Send:
     json: Any = field(default=None, repr=False)
     params: Mapping[str, str | int] = field(default_factory=dict[str, str | int])
     timeout: float | None = None  # None: what the client is set to
+    submission: bool = False  # it is paid for when it arrives
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +110,21 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The server answered, whatever it said. Header names are in lower case."""
+    """The server answered, whatever it said.
+
+    Attributes:
+        status: The HTTP status.
+        headers: With names in lower case.
+        body: The body, or what arrived of it.
+        at: When.
+        broken: Why the body did not arrive whole; empty when it did.
+    """
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     at: Moment
+    broken: str = ""
 
 
 class Delivery(Enum):
@@ -152,5 +162,7 @@ Flow: TypeAlias = Generator[Step, Reply, T]
 
 
 def no_answer(reply: Reply) -> str:
-    """Why a request brought no answer."""
+    """Why a request brought no answer, or none that is whole."""
+    if isinstance(reply, Answer) and reply.broken:
+        return f"HTTP {reply.status}, and {reply.broken}"
     return reply.reason if isinstance(reply, Failure) else repr(reply)
