@@ -9,8 +9,8 @@ Durations are taken to be log-normal. What the catalogue says counts like a few 
 counts as one, and older ones fade, because the provider's speed changes.
 
 A provider can also be far faster than the catalogue says: a local one, or one that has the result already. While little
-is known of a kind, a few early looks find that out: at 0.75, 3 and 12 seconds, each only if it comes well before the
-first planned look. They cost one extra look for a task of 8 seconds, and three for one of ten minutes. They are left
+is known of a kind, a few early looks find that out: at 0.75, 2, 5 and 12 seconds, each only if it comes well before the
+first planned look. They cost one extra look for a task of 8 seconds, and four for one of ten minutes. They are left
 out once a few tasks of the kind took about as long as expected.
 
 What a provider says of times is not trusted: durations are cut to what the client saw itself, where it saw it, and to
@@ -45,7 +45,7 @@ LONGEST_TASK = 6 * 3600.0  # seconds; what took longer counts as this, and a pro
 LONGEST_WAIT = 86_400.0  # seconds; no default limit is longer
 LEAST_SPREAD = 0.15
 MOST_SPREAD = 3.0  # four of them are a factor of 160,000
-EARLY = (0.75, 3.0, 12.0)  # seconds; ages of the early looks, which find a provider that is far faster than expected
+EARLY = (0.75, 2.0, 5.0, 12.0)  # seconds; ages of the early looks, which find a provider far faster than expected
 EARLY_SPREAD = 0.7  # with a smaller spread, enough is known of a kind to leave them out
 EARLY_SHARE = 0.6  # an early look comes before this share of the age of the first planned one
 MOST_STEPS = 4096  # of the integral, and so of the planned looks
