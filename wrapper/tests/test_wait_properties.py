@@ -129,6 +129,12 @@ def test_end_is_found_within_the_cap(
     assert late <= waiting.LONGEST + (len(met) + 1) * (RESEND.cap + took) + took + EPSILON
 
 
+@given(st.floats())
+def test_every_clock_tells_some_moment(unix: float) -> None:
+    """The error of a paid create says when it was sent, whatever the clock says."""
+    assert 1970 <= Moment(0.0, unix).utc.year <= 9999
+
+
 @pytest.mark.parametrize("hours", [2, 48])
 def test_outage_of_hours_ends_as_any_other(hours: int) -> None:
     """After as many failures as that takes, with the error that says so."""
