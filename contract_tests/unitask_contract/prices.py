@@ -19,7 +19,7 @@ from unitask_contract import bundle
 from unitask_contract.bundle import fields, items
 
 _OF_PRICE = frozenset({"usd", "per", "count", "when", "more", "absent", "unless", "x-source"})
-_OF_COUNT = frozenset({"of", "items", "whole", "at_least", "at_most"})
+_OF_COUNT = frozenset({"of", "items", "plus", "whole", "at_least", "at_most"})
 _SECONDS = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s")
 
 
@@ -112,7 +112,7 @@ def _units(count: Any, known: Mapping[str, Any], properties: Mapping[str, Any]) 
     if count is None:
         return Fraction(1)
     counted = set(fields(count)) - _OF_COUNT
-    if len(counted) != 1:
+    if len(counted) != 1 or known.get(str(count.get("plus"))):  # the length of a file that is added is not known here
         raise _Unknown
     (kind,) = counted
     amount = _amount(kind, count, known, properties)

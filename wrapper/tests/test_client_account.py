@@ -8,13 +8,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx
 import pytest
 from unitask import Account, InvalidInput, Outcome, Output, Task, errors, tasks
 from unitask._core import waiting
 from unitask._core.messages import Answer
 
 from .pictures import encoded
-from .script import TASK_ID, UNIX, answer, refused, seen, task_data
+from .script import GATEWAY, TASK_ID, UNIX, answer, refused, seen, task_data
 from .shells import FACE_SWAP, KEY, FakeClock, all_of, perform, provider
 
 HISTORIES = "GET /api/open/tasks/histories"
@@ -194,12 +195,89 @@ def test_wait_for_a_found_task_takes_its_age_into_account(shell: str) -> None:
 def test_client_learns_how_long_tasks_take(shell: str) -> None:
     """Tasks take far longer than the catalogue says, so the first look comes far later in the end."""
     times = {"created_at": "2026-01-01T00:00:00Z", "ended_at": "2026-01-01T00:01:40Z"}
-    clock = FakeClock()
-    script = provider(*[seen(), seen("completed", meta=times)] * 30)
-    perform(shell, script, in_turn(*[lambda client: client.run(FACE_SWAP)] * 30), clock=clock)
+    clock, done = FakeClock(), seen("completed", meta=times)
+    script = provider(seen("processing"), *[done] * 30, seen(), done)
+    waits = [lambda client: client.wait(TASK_ID)] * 30
+    perform(shell, script, in_turn(*waits, lambda client: client.run(FACE_SWAP)), clock=clock)
 
     assert clock.sleeps[0] == pytest.approx(waiting.next_look(0.0, waiting.Usual(8.0)))
     assert clock.sleeps[-1] > 5 * clock.sleeps[0]
+
+
+class Standing(FakeClock):
+    """A clock that stands still, as in a test that freezes time, or one that goes back."""
+
+    def __init__(self, backwards: float = 0.0) -> None:
+        super().__init__()
+        self.backwards = backwards
+
+    def sleep(self, seconds: float) -> None:
+        self.ticks -= self.backwards * seconds
+        self.sleeps.append(seconds)
+
+
+@pytest.mark.parametrize("backwards", [0.0, 1.0])
+@pytest.mark.parametrize(
+    ("call", "reply", "ending"),
+    [
+        (lambda client: client.wait(TASK_ID, timeout=2), seen("processing"), errors.WaitTimeout),
+        (lambda client: client.wait(TASK_ID), seen("processing"), errors.WaitTimeout),
+        (lambda client: client.get(TASK_ID), GATEWAY, errors.ProviderBroken),
+        (lambda client: client.account(), GATEWAY, errors.ProviderBroken),
+    ],
+)
+def test_clock_that_stands_still_makes_nothing_endless(
+    shell: str, call: Any, reply: Answer, ending: type[errors.UnitaskError], backwards: float
+) -> None:
+    """The seconds that were slept count."""
+    clock = Standing(backwards)
+    with pytest.raises(ending):
+        perform(shell, provider(*[reply] * 100), call, clock=clock)
+
+    assert sum(clock.sleeps) >= 2
+
+
+def test_kling_3_is_waited_for_and_learned_as_itself(shell: str) -> None:
+    """By the echo of its input, also from a token, which has none."""
+    times = {"created_at": "2026-01-01T00:00:00Z", "ended_at": "2026-01-01T01:00:00Z"}
+    kling = {"model": "kling", "task_type": "video_generation", "input": {"version": "3.0"}}
+    learned: list[dict[str, Any]] = []
+
+    def waited(client: Any) -> Any:
+        learned.append(client._experience._seen)
+        return client.wait(Task({"task_id": TASK_ID, **kling}, tasks.KlingOutput).token)
+
+    perform(shell, provider(seen("completed", meta=times, **kling)), waited)
+
+    assert list(learned[0]) == ["Kling3Video"]
+
+
+def test_untyped_error_of_one_leaves_the_others_their_results(shell: str) -> None:
+    """Whatever a transport raises."""
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/b"):
+            raise MemoryError("as a transport may")
+        task = {"task_id": request.url.path.rpartition("/")[2], "status": "completed"}
+        return httpx.Response(200, json={"code": 200, "data": task})
+
+    found = perform(shell, handler, lambda client: client.wait_all(["a", "b", "c"], timeout=5))
+
+    assert [type(each) for each in found[::2]] == [Task, Task]
+    assert isinstance(found[1], errors.UnitaskError)
+    assert (found[1].task_id, found[1].retry_advice) == ("b", errors.Advice.RESUME)
+
+
+def test_error_of_the_callers_function_ends_all_waits(shell: str) -> None:
+    """It is the caller's, and the tasks that go on are named."""
+
+    def fail(task: Any) -> None:
+        raise ValueError("the caller's")
+
+    with pytest.raises(ValueError, match="the caller's") as caught:
+        perform(shell, provider(DONE), lambda client: client.wait_all([TASK_ID, "b"], on_change=fail))
+
+    assert [TASK_ID in caught.value.__notes__[0], "'b'" in caught.value.__notes__[1]] == [True, True]
 
 
 # ---- news

@@ -214,6 +214,16 @@ def test_code_tells_what_words_do_not() -> None:
     assert type(errors.task_failed(other)) is errors.TaskFailed
 
 
+def test_words_tell_more_than_a_code() -> None:
+    """10003 was recorded with the words of moderation (2026-08-25)."""
+    error = {"code": 10003, "message": "task failed", "raw_message": "content violated community guidelines"}
+    failed = errors.task_failed(Task(task_data("failed", error=error), Output))
+
+    assert isinstance(failed, errors.ContentRejected)
+    assert not isinstance(failed, errors.BadInputMedia)
+    assert issubclass(errors.refusal_kind(400, 10003, error["raw_message"]), errors.ContentRejected)
+
+
 def test_docstring_has_the_table() -> None:
     """Each status of the table at the top has the class that the data gives it."""
     rows = re.findall(r"^((?:\d{3} ?)+) +any +any +(\w+)$", errors.__doc__ or "", re.MULTILINE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from unitask._core import spec
 
@@ -19,6 +21,18 @@ def test_entry_of_the_catalogue_has_what_the_spec_says() -> None:
     assert read.typical_seconds == 8.0
     assert read.docs == f"{written['docs']['page']} ({written['docs']['date']})"
     assert (read.protocol, read.create) == ("unified", "create_task")
+
+
+def test_entry_is_found_by_what_it_fixes_of_the_input() -> None:
+    """Kling 3.0 has the name of Kling on the wire; true is not 1."""
+
+    def find(given: dict[str, Any]) -> str:
+        entry = spec.find_task_type("kling", "video_generation", given)
+        return entry.name if entry else ""
+
+    assert [find({"version": version}) for version in ("3.0", "2.6", None, 3.0)] == ["Kling3Video", *["KlingVideo"] * 3]
+    assert find({}) == "KlingVideo"
+    assert spec.find_task_type("kling", "dance") is None
 
 
 def test_operation_that_there_is_not_is_named() -> None:

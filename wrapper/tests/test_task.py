@@ -40,6 +40,11 @@ def created(value: Any) -> datetime | None:
         ("2025-08-25T08:08:51", datetime(2025, 8, 25, 8, 8, 51, 0, UTC)),
         ("0001-01-01T00:00:00Z", None),
         ("0001-01-01T00:00:00+08:00", None),
+        ("1970-01-01T00:00:00Z", None),
+        ("1970-01-01T00:00:00.000000001Z", None),
+        ("1970-01-01T08:00:00.25+08:00", None),
+        ("1969-12-31T16:00:00-08:00", None),
+        ("1900-01-01T00:00:00Z", None),
         ("9999-12-31T23:59:59-08:00", None),
         ("2025-13-01T00:00:00Z", None),
         ("yesterday", None),
@@ -51,7 +56,7 @@ def created(value: Any) -> datetime | None:
     ids=repr,
 )
 def test_time_is_read_in_every_form_that_was_seen(word: Any, moment: datetime | None) -> None:
-    """Five to nine digits, an offset or Z; year 1 means "not yet"; anything else is no time."""
+    """Five to nine digits, an offset or Z; year 1 and other zero values mean "not yet"; anything else is no time."""
     assert created(word) == moment
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Collection
 from typing import Any
 
 import pytest
@@ -45,7 +46,10 @@ class Trace:
 
 
 def drive(
-    flow: Flow[Any], answers: Callable[[str, float], Answer | Failure], took: float = 0.0, news: Any = None
+    flow: Flow[Any],
+    answers: Callable[[str, float], Answer | Failure | Exception],
+    took: float | Callable[[str, float], float] = 0.0,
+    news: Any = None,
 ) -> Trace:
     """Drive a flow over a provider whose answers depend on the task and the time."""
     trace, now = Trace(), 0.0
@@ -56,12 +60,17 @@ def drive(
             if isinstance(step, Send):
                 task_id = step.path.rpartition("/")[2]
                 trace.looks.append((task_id, now))
-                now, reply = now + took, answers(task_id, now)
+                found = answers(task_id, now)
+                now += took(task_id, step.timeout or 0.0) if callable(took) else took
+                if isinstance(found, Exception):
+                    step = flow.throw(found)
+                    continue
+                reply = found
             elif isinstance(step, Sleep):
-                trace.sleeps.append(step)
-                found = news(step, now) if news else None
-                now += step.seconds if found is None else found[1]
-                reply = Woke(AT_SOME_TIME, None if found is None else found[0])
+                trace.sleeps.append(dataclasses.replace(step, news_of=tuple(step.news_of)))  # as it is now: it changes
+                heard = news(step, now) if news else None
+                now += step.seconds if heard is None else heard[1]
+                reply = Woke(AT_SOME_TIME, None if heard is None else heard[0])
             elif isinstance(step, Changed):
                 trace.changes.append((step.task.id, step.task.status))
             step = flow.send(dataclasses.replace(reply, at=Moment(now, UNIX + now)))
@@ -142,6 +151,86 @@ def test_time_that_requests_take_delays_no_deadline() -> None:
 
     assert trace.ended_at <= 10.0 + 3 * 0.5
     assert all(isinstance(error, errors.WaitTimeout) for error in trace.result)
+
+
+@pytest.mark.parametrize("count", [2, 40])
+def test_requests_that_bring_nothing_take_the_time_of_no_other_wait(count: int) -> None:
+    """One after another they would take a second each after the deadline; the good one among them is found."""
+    names = [f"drips-{number}" for number in range(count)]
+    flows_ = [(each, flows.wait(each, Output, f"kind {each}", limits(timeout=2.0))) for each in [*names, "good"]]
+
+    def answers(task_id: str, _: float) -> Answer | Failure:
+        return look("good", "completed") if task_id == "good" else CUT_OFF
+
+    def took(task_id: str, allowed: float) -> float:
+        return 0.05 if task_id == "good" else allowed
+
+    trace = drive(flows.together(flows_, 2.0), answers, took=took)
+
+    assert trace.ended_at <= 2.0 + 2.0 + 0.1 * (count + 1)
+    assert trace.result[-1].id == "good"
+    assert {type(end) for end in trace.result[:-1]} == {errors.WaitTimeout}
+
+
+def test_many_requests_that_bring_nothing_end_without_a_deadline_too() -> None:
+    """Each wait ends when its patience does, and not after the full time of every request of the others."""
+    trace = drive(waits(*map(str, range(20)), timeout=None), lambda *_: CUT_OFF, took=lambda _, allowed: allowed)
+
+    assert trace.ended_at <= 20 + 10 + 2 * 20 * flows.SLOW_CALL + 10
+    assert {type(end) for end in trace.result} == {errors.Unreachable}
+
+
+def test_untyped_error_of_one_is_its_result() -> None:
+    """With the error as its cause; the others go on, and what is read wrong is no different."""
+    broken = MemoryError("too large")
+
+    def answers(task_id: str, now: float) -> Answer | Failure | Exception:
+        return broken if task_id == "b" else look(task_id, "completed" if now > 1 else "processing")
+
+    found = drive(waits("a", "b", "c"), answers).result
+
+    assert [type(end) for end in found] == [Task, errors.Unreachable, Task]
+    assert (found[1].task_id, found[1].__cause__) == ("b", broken)
+    assert found[1].retry_advice is errors.Advice.RESUME
+    assert "client.wait('b')" in str(found[1])
+
+
+def calls_of(count: int) -> int:
+    """How many functions are called for so many waits that end one after another."""
+    names = [f"task-{number}" for number in range(count)]
+    flow, answers = waits(*names, timeout=None), done_after(**{name: 5.0 + at % 20 for at, name in enumerate(names)})
+    called = 0
+
+    def count_call(_: object, event: str, __: object) -> None:
+        nonlocal called
+        called += event in ("call", "c_call")
+
+    sys.setprofile(count_call)
+    try:
+        drive(flow, answers)
+    finally:
+        sys.setprofile(None)
+    return called
+
+
+def test_step_of_many_waits_does_not_read_all_of_them() -> None:
+    """Twice as many waits, which each take as many looks, are about twice as much work."""
+    calls_of(4)  # what is read once
+
+    assert calls_of(400) < 2.5 * calls_of(200)
+
+
+def test_many_waits_give_one_set_of_ids_in_every_step() -> None:
+    """The set changes; it is not made anew for each sleep."""
+    flow, sets = waits("a", "b"), list[Collection[str]]()
+
+    def news(step: Sleep, _: float) -> None:
+        sets.extend([step.news_of] if step.seconds else [])
+
+    drive(flow, done_after(a=5, b=50), news=news)
+
+    assert len(sets) > 4
+    assert all(each is sets[0] for each in sets)
 
 
 def test_sleep_waits_for_news_of_everyone() -> None:

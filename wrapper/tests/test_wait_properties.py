@@ -9,6 +9,7 @@ import dataclasses
 import itertools
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from unitask import Output, Task, errors
@@ -17,7 +18,7 @@ from unitask._core.delivery import Limits
 from unitask._core.messages import Answer, Failure, Flow, Moment, Reply, Send, Sleep, Woke
 from unitask._core.waiting import Experience
 
-from .script import AT_SOME_TIME, CUT_OFF, GATEWAY, RESEND, TASK_ID, UNIX, refused, seen
+from .script import AT_SOME_TIME, CUT_OFF, GATEWAY, RESEND, TASK_ID, UNIX, play, refused, seen
 
 EPSILON = 1e-6
 kinds = st.sampled_from(["FaceSwap", "KlingVideo", "UdioMusic", "WanxTxt2Video14b", "no such type"])
@@ -126,6 +127,22 @@ def test_end_is_found_within_the_cap(
     late = watched.ended_at - done_at
     assert isinstance(watched.result, Task)
     assert late <= waiting.LONGEST + (len(met) + 1) * (RESEND.cap + took) + took + EPSILON
+
+
+@given(st.floats())
+def test_every_clock_tells_some_moment(unix: float) -> None:
+    """The error of a paid create says when it was sent, whatever the clock says."""
+    assert 1970 <= Moment(0.0, unix).utc.year <= 9999
+
+
+@pytest.mark.parametrize("hours", [2, 48])
+def test_outage_of_hours_ends_as_any_other(hours: int) -> None:
+    """After as many failures as that takes, with the error that says so."""
+    limits = Limits(1e9, hours * 3600.0, 20.0, RESEND, Experience())
+    played = play(flows.wait(TASK_ID, Output, "FaceSwap", limits), CUT_OFF, took=0.5)
+
+    assert isinstance(played.error, errors.Unreachable)
+    assert hours * 3600 <= played.ended_at <= hours * 3600 + 60
 
 
 @given(kinds, durations, latencies, st.booleans(), taught_durations)

@@ -47,10 +47,39 @@ def test_end_is_noticed_as_late_as_planned(typical: float) -> None:
 
 @pytest.mark.parametrize("typical", [typical for typical in TYPICALS if typical >= 2])
 def test_plan_takes_no_more_looks_than_a_fixed_interval(typical: float) -> None:
-    """For the same mean delay, which is half of the interval."""
+    """For the same mean delay, which is half of the interval; the early looks are counted apart."""
     delay, count = outcome(typical)
 
-    assert count <= mean(math.ceil(end / (2 * delay)) for end in durations(typical))
+    assert count - len(early(typical)) <= mean(math.ceil(end / (2 * delay)) for end in durations(typical))
+
+
+def early(typical: float) -> list[float]:
+    """The early looks of a plan."""
+    return [age for age in waiting.look_ages(typical) if age in waiting.EARLY]
+
+
+@pytest.mark.parametrize(("typical", "count"), [(1.0, 0), (8.0, 1), (30.0, 2), (180.0, 4), (600.0, 4), (21_600.0, 4)])
+def test_early_looks_are_few(typical: float, count: int) -> None:
+    """Four for a task of ten minutes, and none where the plan begins early by itself."""
+    assert len(early(typical)) == count
+
+
+def test_task_that_is_done_at_once_is_noticed_within_a_second() -> None:
+    """Of every type, while nothing is known of the provider: a local one may be far faster than the catalogue says."""
+    first = {name: waiting.next_look(0.0, waiting.Experience().usual(name)) for name in spec.task_types()}
+
+    assert [name for name, age in first.items() if age > 0.9] == []
+
+
+@pytest.mark.parametrize("typical", [1e6, math.inf, math.nan, -1.0, 0.0, waiting.LONGEST_TASK])
+@pytest.mark.parametrize("spread", [0.8, 80.0, math.nan, 0.0])
+def test_plan_is_bounded_whatever_the_figures_are(typical: float, spread: float) -> None:
+    """In number, and so in memory and time; looks go on every half minute after it."""
+    plan = waiting.look_ages(typical, spread)
+
+    assert len(plan) <= waiting.MOST_STEPS + len(waiting.EARLY)
+    assert list(plan) == sorted(plan)
+    assert waiting.SHORTEST <= waiting.next_look(1e12, waiting.Usual(typical, spread)) <= waiting.LONGEST
 
 
 @pytest.mark.parametrize("typical", [0.5, *TYPICALS, 3600.0])
@@ -73,7 +102,7 @@ def test_next_look_is_in_sight_at_any_age(age: float, typical: float) -> None:
 
 def test_looks_are_densest_around_the_usual_end() -> None:
     """Rare before and after: that is what the square root of the hazard gives."""
-    before, around, after = (waiting.next_look(age, waiting.Usual(60.0)) for age in (0.0, 60.0, 900.0))
+    before, around, after = (waiting.next_look(age, waiting.Usual(60.0)) for age in (14.0, 60.0, 900.0))
 
     assert around < before
     assert around < after

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -121,6 +122,65 @@ def test_whatever_is_seen_gives_a_plan(durations: list[float]) -> None:
 
     assert usual.spread >= waiting.LEAST_SPREAD - 0.03
     assert waiting.SHORTEST <= waiting.next_look(0.0, usual) <= waiting.LONGEST
+
+
+times = st.sampled_from(
+    ["0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "1970-01-01T08:00:00.5+08:00", "9999-12-31T23:59:59Z", "soon"]
+) | st.datetimes(timezones=st.just(UTC)).map(datetime.isoformat)
+seconds = st.none() | st.floats()
+
+
+@given(st.lists(st.tuples(times, times, seconds, st.floats(0, 1e12), st.floats(0, 1e12)), min_size=1, max_size=12))
+def test_what_is_learned_is_bounded(told: list[tuple[str, str, float | None, float, float]]) -> None:
+    """Whatever times a provider tells, and whatever the clock here does."""
+    experience = Experience()
+    for created, end, watched, least, most in told:
+        task = Task(task_data("completed", meta={"created_at": created, "ended_at": end}), Output)
+        experience.learn("FaceSwap", task, watched, least=min(least, most), most=most)
+    usual = experience.usual("FaceSwap")
+
+    assert 0.97 * waiting.SHORTEST_TASK <= usual.seconds <= 1.03 * waiting.LONGEST_TASK
+    assert waiting.LEAST_SPREAD - 0.03 <= usual.spread <= waiting.MOST_SPREAD
+    assert len(waiting.look_ages(usual.seconds, usual.spread)) <= waiting.MOST_STEPS + len(waiting.EARLY)
+    assert waiting.LEAST_WAIT <= waiting.default_timeout(usual) <= waiting.LONGEST_WAIT
+
+
+@pytest.mark.parametrize(
+    ("told", "least", "most", "believed"),
+    [
+        (100.0, 0.0, math.inf, 100.0),  # found by its id: nobody here knows better
+        (100.0, 60.0, 110.0, 100.0),
+        (20_000.0, 60.0, 110.0, 110.0),  # it was submitted here 110 s ago
+        (0.0, 60.0, 110.0, 60.0),  # it was seen here, not yet done, after 60 s
+        (80_000.0, 0.0, math.inf, 90.0),  # longer than any task: only the watch tells
+        (None, 60.0, 90.0, 90.0),
+    ],
+)
+def test_what_was_seen_here_bounds_what_the_provider_says(
+    told: float | None, least: float, most: float, believed: float
+) -> None:
+    """A wrong time of the provider makes no later wait late."""
+    experience, expected = Experience(), Experience()
+    experience.learn("FaceSwap", ended(told), 90.0, least=least, most=most)
+    expected.learn("FaceSwap", ended(None), believed)
+
+    assert experience.usual("FaceSwap") == expected.usual("FaceSwap")
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [
+        ({"version": "3.0", "prompt": "x"}, "Kling3Video"),
+        ({"version": "2.6"}, "KlingVideo"),
+        ({}, "KlingVideo"),
+        (None, "KlingVideo"),
+    ],
+)
+def test_kind_is_told_by_the_echo_of_the_input(given: Any, kind: str) -> None:
+    """Kling 3.0 has the name of Kling on the wire, and takes another time."""
+    task = {"task_id": "1", "model": "kling", "task_type": "video_generation", "input": given}
+
+    assert kind_of(Task(task, Output)) == kind
 
 
 def test_kind_is_the_name_in_the_catalogue() -> None:

@@ -23,8 +23,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
-from unitask import State, errors, webhooks
+from unitask import State, _news, errors, webhooks
 from unitask._core import spec
+from unitask._core.messages import Wanted
 from unitask.tasks import FaceSwapOutput
 from unitask.webhooks import AccountNotification, AccountType, Notification, Receiver, TaskNotification, parse
 
@@ -178,6 +179,61 @@ def test_secret_may_have_any_letters(given: str) -> None:
     assert parse(json.dumps(ENDED), headers, secret="gehéim€", now=lambda: UNIX)
     with pytest.raises(errors.WebhookRejected):
         parse(json.dumps(ENDED), headers, secret="gehéim$", now=lambda: UNIX)
+
+
+class Items:
+    """Headers that are no mapping, as frameworks have them."""
+
+    def __init__(self, *pairs: tuple[str, str]) -> None:
+        self.items = lambda: iter(pairs)
+
+
+FORMS_OF_HEADERS: dict[str, Any] = {
+    "a list of pairs": [("host", "me.test"), ("X-Webhook-Secret", SECRET)],
+    "ASGI": [(b"host", b"me.test"), (b"x-webhook-secret", SECRET.encode())],
+    "pairs once": iter([["x-webhook-secret", SECRET]]),
+    "bytes": {b"X-Webhook-Secret": SECRET.encode()},
+    "a bytearray": {"x-webhook-secret": bytearray(SECRET.encode())},
+    "several values": {"Cookie": ["a=1", "b=2"], "X-Webhook-Secret": [SECRET]},
+    "the same twice": [("x-webhook-secret", SECRET), ("X-WEBHOOK-SECRET", SECRET)],
+    "WSGI": {"HTTP_X_WEBHOOK_SECRET": SECRET, "wsgi.version": (1, 0), "CONTENT_LENGTH": 7},
+    "no mapping": Items(("X-Webhook-Secret", SECRET)),
+    "odd names beside it": {None: "x", 7: "y", "x-webhook-secret": SECRET},
+}
+
+
+@pytest.mark.parametrize("headers", FORMS_OF_HEADERS.values(), ids=FORMS_OF_HEADERS)
+def test_headers_are_read_in_the_form_of_any_framework(headers: Any) -> None:
+    """The secret is found in it."""
+    assert parse(json.dumps(ENDED), headers, secret=SECRET, now=lambda: UNIX)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("x-webhook-secret", SECRET), ("x-webhook-secret", "another")],
+        {"x-webhook-secret": ["another", SECRET]},
+        {"x-webhook-secret": []},
+        {"x-webhook-secret": None},
+        {"x-webhook-secret": 7},
+        {"x-webhook-secret": b"\xff"},
+        [],
+    ],
+    ids=repr,
+)
+def test_header_that_is_not_the_secret_is_rejected_in_any_form(headers: Any) -> None:
+    """Of several, each must be the secret."""
+    with pytest.raises(errors.WebhookRejected):
+        parse(json.dumps(ENDED), headers, secret=SECRET, now=lambda: UNIX)
+
+
+@pytest.mark.parametrize(
+    "headers", [None, 7, "x-webhook-secret: a", b"x", [1], [("a",)], ["ab"], {"a"}, dict], ids=repr
+)
+def test_headers_that_are_none_are_told(headers: Any) -> None:
+    """As a mistake of the program, which no notification can be."""
+    with pytest.raises(errors.InvalidInput, match="give those of the request"):
+        parse(json.dumps(ENDED), headers, secret=SECRET, now=lambda: UNIX)
 
 
 def test_secrets_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -461,9 +517,26 @@ def test_account_notification_is_told_once() -> None:
     assert [each.raw for each in told if isinstance(each, AccountNotification)] == [ACCOUNT, other]
 
 
+def test_each_unknown_status_word_is_told() -> None:
+    """They may be different states; the same word again is the same."""
+    told: list[Notification] = []
+    made = receiver(on_notification=told.append)
+    changes = [changed(word, "a") for word in ("rendering", "uploading", "Rendering", "muxing", None, 7, "uploading")]
+
+    assert deliver(made, *changes) == [204] * 7
+    assert [word for _, word in ids(told)] == ["unknown"] * 5
+    assert [str(each.task.status) for each in told if isinstance(each, TaskNotification)] == [
+        "rendering",
+        "uploading",
+        "muxing",
+        "None",
+        "7",
+    ]
+
+
 def test_oldest_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory has a limit; a duplicate that comes after ten thousand others is told again."""
-    monkeypatch.setattr(webhooks, "REMEMBERED", 2)
+    monkeypatch.setattr(_news, "REMEMBERED", 2)
     told: list[Notification] = []
     made = receiver(on_notification=told.append)
 
@@ -675,7 +748,7 @@ def test_server_may_start_and_stop_it() -> None:
 # News for those who wait.
 
 
-def until_news(shell: str, made: Receiver, task_id: str = TASK_ID, seconds: float = LONG) -> str | None:
+def until_news(shell: str, made: Receiver, task_id: str | Wanted = TASK_ID, seconds: float = LONG) -> str | None:
     """Wait in the way of either client."""
     if shell == "sync":
         return made.until_news(task_id, seconds)
@@ -735,7 +808,7 @@ def test_news_comes_also_when_the_handler_fails(shell: str) -> None:
 
 def test_news_that_nobody_hears_is_bounded(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest is dropped; who waits for that looks a little later."""
-    monkeypatch.setattr(webhooks, "REMEMBERED", 2)
+    monkeypatch.setattr(_news, "REMEMBERED", 2)
     made = receiver()
     deliver(made, *(changed("completed", name) for name in ("a", "b", "c")))
 
@@ -764,6 +837,61 @@ def test_news_of_two_at_once_is_heard_one_after_the_other() -> None:
         return [await waiting, *[await made.until_news_async(["a", "b", "c"], 0) for _ in range(2)]]
 
     assert asyncio.run(main()) == ["b", "c", None]
+
+
+def wanting(*task_ids: str) -> Wanted:
+    """A set of tasks that may change."""
+    wanted = Wanted()
+    for task_id in task_ids:
+        wanted.add(task_id)
+    return wanted
+
+
+def test_changing_set_hears_as_a_fixed_one(shell: str) -> None:
+    """Before, between and during calls, each news once; what is not wanted is kept for others."""
+    made, wanted = receiver(), wanting("a", "b", "c")
+
+    def heard(seconds: float = 0) -> str | None:
+        return until_news(shell, made, wanted, seconds)
+
+    deliver(made, changed("completed", "a"))
+    assert [heard(), heard()] == ["a", None]
+    wanted.discard("a")
+    deliver(made, changed("completed", "a"), changed("completed", "b"), changed("completed", "c"))
+    wanted.discard("c")
+    assert [heard(), heard()] == ["b", None]
+    wanted.add("c")
+    wanted.add("d")
+    assert [heard(), heard()] == ["c", None]
+    timer = threading.Timer(0, deliver, (made, changed("completed", "d")))
+    timer.start()
+    assert heard(LONG) == "d"
+    timer.join()
+
+
+def test_what_a_set_did_not_hear_is_kept_when_it_is_gone(shell: str) -> None:
+    """A wait that has ended takes no news with it, and leaves nothing behind."""
+    made, wanted = receiver(), wanting("a", "b", "c")
+    assert until_news(shell, made, wanted, 0) is None
+    deliver(made, changed("completed", "a"), changed("completed", "b"))
+    del wanted
+
+    assert [until_news(shell, made, name, 0) for name in ("a", "b", "c")] == ["a", "b", None]
+    assert made._news._waiting == {}
+
+
+def test_a_call_for_a_large_set_costs_what_has_changed(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand waits in one ask thousands of times."""
+    digests: list[str] = []
+    digest = _news.digest
+    monkeypatch.setattr(_news, "digest", lambda *words: (digests.append(words[0]), digest(*words))[1])
+    made, wanted = receiver(), wanting(*map(str, range(1000)))
+    for name in map(str, range(200)):
+        assert until_news(shell, made, wanted, 0) is None
+        wanted.discard(name)
+        wanted.add(name)
+
+    assert len(digests) < 1000 + 2 * 200
 
 
 class Announced(threading.Event):

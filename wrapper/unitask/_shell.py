@@ -10,6 +10,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Generator, Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
@@ -20,7 +21,7 @@ from ._connections import ENCODINGS, Body, Progress
 from ._core import asking, attaching, envelope, flows, requests, spec, waiting
 from ._core.delivery import Limits, Resend
 from ._core.flows import Submission
-from ._core.messages import Answer, Delivery, Failure, Flow, Moment, Reply, Send, Step, Woke
+from ._core.messages import Answer, Delivery, Failure, Flow, Moment, Reply, Send, Sleep, Step, Woke
 from ._core.secret import Hider, Secret
 from ._core.shapes import as_object, is_id
 from ._core.waiting import Experience
@@ -44,6 +45,7 @@ OnChange = Callable[[Task[Output]], object]
 LONGEST_CALL = 86_400.0  # seconds; what a socket takes ends at some 1e10
 LARGEST_PAGE = 100  # rows of the history; more is refused (history page, 2025-04-15)
 LATEST_TIME = 2.0**53  # unix seconds
+STANDING = 1e-6  # a clock that moves by less than this share of a sleep stands still
 OWN_IDS_KEPT = 10_000  # ids of created tasks, so that `find` does not take one of them for another
 # The request provably never left. Whatever else goes wrong may have happened after it arrived.
 NEVER_LEFT = (
@@ -114,25 +116,48 @@ class Drive(Generic[T]):
     def __init__(self, flow: Flow[T]) -> None:
         self._flow = flow
         self.step: Step | None = None
+        self._begun = self._went_on = False
+        self._ticks = self._ahead = 0.0  # of the clock at the last reply, and what is added to it
         self._advance(None)
 
     def reply(self, reply: Reply) -> None:
-        """Answer the step that is due."""
-        self._advance(reply)
+        """Answer the step that is due; when the flow has gone on without an answer, that is done."""
+        if self._went_on:
+            self._went_on = False
+        else:
+            self._advance(self._timed(reply))
 
     @contextlib.contextmanager
     def guard(self) -> Generator[None]:
-        """Around a step: if the shell is stopped from outside, the flow may add a note to the exception."""
+        """Around a step that may raise: the flow may add a note to the exception, or go on with another step."""
         try:
             yield
         except BaseException as interruption:
             with contextlib.suppress(type(interruption)):
-                self._flow.throw(interruption)
-            raise
+                self._advance(interruption)
+                self._went_on = isinstance(interruption, Exception)
+            if not self._went_on:
+                raise
 
-    def _advance(self, reply: Reply | None) -> None:
+    def _timed(self, reply: Reply) -> Reply:
+        """The reply, with a time that goes on.
+
+        A clock that stands still, or goes back (a test that freezes time), would make every limit endless. The seconds
+        that were slept are counted instead.
+        """
+        slept = self.step.seconds if isinstance(self.step, Sleep) and getattr(reply, "news_of", None) is None else 0.0
+        moved, self._ticks = reply.at.ticks - self._ticks, reply.at.ticks
+        if self._begun and moved <= STANDING * slept:
+            self._ahead += slept - moved
+        self._begun = True
+        return replace(reply, at=reply.at._replace(ticks=reply.at.ticks + self._ahead)) if self._ahead else reply
+
+    def _advance(self, reply: Reply | BaseException | None) -> None:
         try:
-            self.step = next(self._flow) if reply is None else self._flow.send(reply)
+            if isinstance(reply, BaseException):
+                self.step = self._flow.throw(reply)
+            else:
+                self.step = next(self._flow) if reply is None else self._flow.send(reply)
         except StopIteration as end:
             self.step, self.result = None, end.value
 
@@ -255,9 +280,11 @@ class Shell:
         return watched(wait, "wait", task_id=target[0])
 
     def _wait_all_flow(self, tasks: Iterable[Task[Any] | str], limits: Limits) -> Flow[list[Any]]:
-        targets = [(target, self._exists(target[0])) for target in _targets(tasks)]
+        listed = _listed(tasks)
+        targets = [(_target(task), self._exists(task)) for task in listed]
         waits = [(target[0], flows.wait(*target, limits, exists=exists)) for target, exists in targets]
-        return flows.together([(task_id, watched(wait, "wait", task_id=task_id)) for task_id, wait in waits])
+        spans = [(task_id, watched(wait, "wait", task_id=task_id)) for task_id, wait in waits]
+        return flows.together(spans, limits.timeout)
 
     def _watch_flow(self, task: Task[Any] | str, limits: Limits) -> Flow[Task[Any]]:
         return flows.watch(*_target(task), limits, exists=self._exists(task))
@@ -395,7 +422,8 @@ def _target(task: Task[Any] | str) -> tuple[str, type[Any], str | None]:
     if isinstance(task, Task):
         if not is_id(task.raw.get("task_id")):
             raise InvalidInput(f"the task has no id by which it could be asked for: {task.raw.get('task_id')!r:.80}")
-        return task.id, task.output_type, None if task.output_type is Output else waiting.kind_of(task)
+        is_known = task.output_type is not Output and len(spec.named(task.model, task.task_type)) <= 1
+        return task.id, task.output_type, waiting.kind_of(task) if is_known else None
     from uuid import UUID  # here and below: most tasks are given as values
 
     from ._core import resumption
@@ -406,8 +434,8 @@ def _target(task: Task[Any] | str) -> tuple[str, type[Any], str | None]:
     resumed = resumption.read(given)
     if wrong := _id_problem(resumed.task_id):
         raise InvalidInput(wrong)
-    entry = spec.find_task_type(resumed.model, resumed.task_type)
-    return resumed.task_id, tasks.output_named(resumed.output), entry.name if entry else None
+    named = spec.named(resumed.model, resumed.task_type)  # of several, the first look tells which it is
+    return resumed.task_id, tasks.output_named(resumed.output), named[0].name if len(named) == 1 else None
 
 
 def _id_problem(task_id: str) -> str | None:
@@ -419,10 +447,10 @@ def _id_problem(task_id: str) -> str | None:
     return f"{task_id!r:.80} cannot be the id of a task: copy it again"
 
 
-def _targets(given: Iterable[Task[Any] | str]) -> list[tuple[str, type[Any], str | None]]:
+def _listed(given: Iterable[Task[Any] | str]) -> list[Task[Any] | str]:
     if isinstance(given, str | Task):
         raise InvalidInput(f"{given!r:.80} is one task: give a list of tasks, or use wait")
-    return [_target(task) for task in given]
+    return list(given)
 
 
 def _unix(name: str, time: datetime | float) -> int:

@@ -454,9 +454,14 @@ CREDIT_WORDS = (  # what clients read (2025); the recorded one (2025-08-25) has 
     "failed to freeze",
     "auto exchange point quota",
 )
-CONTENT_WORDS = ("rejected by moderation", "banned prompt", "banned word")  # clients (2025); Midjourney, penalties
+CONTENT_WORDS = (  # clients (2025); Midjourney, penalties; the last is recorded (2026-08-25), with code 10003
+    "rejected by moderation",
+    "banned prompt",
+    "banned word",
+    "community guideline",
+)
 FACE_WORDS = ("no face found",)  # clients (2025); goapi.ai, face swap (2024-03)
-MEDIA_WORDS = (  # clients (2025)
+MEDIA_WORDS = (  # clients (2025); the last is recorded (Kling, 2025-09)
     "failed to get valid image",
     "failed to get valid video",
     "invalid video url",
@@ -464,6 +469,7 @@ MEDIA_WORDS = (  # clients (2025)
     "image size too large",
     "file size too large",
     "task input is too large",
+    "unsupported image format",
 )
 QUEUE_WORDS = ("concurrent task", "concurrency limit", "queue is full")  # inferred from the page on limits
 REASONS: tuple[tuple[tuple[str, ...], type[UnitaskError]], ...] = (

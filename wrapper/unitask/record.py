@@ -13,6 +13,7 @@ from typing import Any, NoReturn, TypeVar, cast
 from . import errors
 
 RecordT = TypeVar("RecordT", bound="Record")
+EARLIEST_YEAR = 2000  # a time before it is a zero value, which means "not set"
 
 
 class Record:
@@ -98,12 +99,14 @@ class Record:
 def moment(value: object) -> datetime | None:
     """A time of the provider's in UTC, None for anything that is none.
 
-    Times are RFC 3339 with up to nine fraction digits; year 1 is "not yet" (recorded 2025-08-25).
+    Times are RFC 3339 with up to nine fraction digits; year 1 is "not yet" (recorded 2025-08-25). So is every time
+    before 2000: the zero values of other clocks (1970-01-01, 1900, 1601) lie there, and no task does.
     """
     try:
         read = datetime.fromisoformat(value) if isinstance(value, str) else None
-        if read is None or read.year == 1:
+        if read is None or read.year == 1:  # in UTC, that can be in the year 0, which is an error
             return None
-        return read.replace(tzinfo=read.tzinfo or UTC).astimezone(UTC)
+        read = read.replace(tzinfo=read.tzinfo or UTC).astimezone(UTC)
+        return read if read.year >= EARLIEST_YEAR else None
     except (ValueError, OverflowError):  # no time, or one that is after the year 9999 in UTC
         return None

@@ -19,27 +19,27 @@ import inspect
 import json
 import logging
 import time
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from threading import TIMEOUT_MAX, Event, Lock
+from threading import TIMEOUT_MAX, Event
 from typing import Any, NoReturn, TypeAlias, TypeGuard, cast
 
 from ._core import envelope
-from ._core.secret import Secret
-from ._core.shapes import as_object
+from ._core.secret import Secret, fits_a_header
+from ._core.shapes import as_object, is_list
+from ._news import News, Once, Told, digest
 from .errors import InvalidInput, WebhookRejected
-from .task import Output, Task
+from .task import Output, State, Task
 
 __all__ = ["AccountNotification", "AccountType", "Notification", "Receiver", "TaskNotification", "parse"]
 
 SECRET_HEADER = "x-webhook-secret"  # noqa: S105 - the name of a header
 LARGEST_BODY = 5 * 1024 * 1024
-REMEMBERED = 10_000  # notifications that were told, and tasks with news for which nobody waits
 log: logging.Logger = logging.getLogger("unitask")
 
+Headers: TypeAlias = Mapping[Any, Any] | Iterable[tuple[Any, Any]]
 _Message: TypeAlias = MutableMapping[str, Any]
 _Receive: TypeAlias = Callable[[], Awaitable[_Message]]
 _Send: TypeAlias = Callable[[_Message], Awaitable[None]]
@@ -93,7 +93,7 @@ Notification: TypeAlias = TaskNotification | AccountNotification
 
 def parse(
     body: bytes | str,
-    headers: Mapping[str, str],
+    headers: Headers,
     *,
     secret: str | None,
     tolerance: float | None = 300.0,
@@ -103,7 +103,9 @@ def parse(
 
     Args:
         body: The body as it came.
-        headers: The headers, their names in any letter case.
+        headers: The headers as your framework has them: a mapping or pairs; text or bytes, their names in any letter
+            case; a list where one came several times; WSGI's environ (HTTP_X_WEBHOOK_SECRET). They are not read without
+            a secret.
         secret: The webhook_secret of the create. None: anybody may send.
         tolerance: Seconds that its timestamp may be before or after now; None for any. A body without a timestamp
             passes.
@@ -125,8 +127,9 @@ class Receiver:
     """An ASGI application that takes notifications: mount it in another one, or serve it alone.
 
     It answers 204 to a notification, at once or when `on_notification` is done, and 4xx with a short text to anything
-    else. Each state of a task is told once, as long as it is among the last 10,000; so is an account notification that
-    is sent again. It belongs to one process: what another one receives is no news here.
+    else. Each state of a task is told once, as long as it is among the last 10,000; so is each status word that is not
+    known, and an account notification that is sent again. It belongs to one process: what another one receives is no
+    news here.
 
     Args:
         secret: The webhook_secret of the creates. None: anybody may send.
@@ -151,7 +154,7 @@ class Receiver:
         if on_notification is not None and not callable(on_notification):
             raise InvalidInput("on_notification cannot be called: give a function of one argument")
         self._handler, self._tolerance, self._clock = on_notification, tolerance, clock
-        self._once, self._news = _Once(), _News()
+        self._once, self._news = Once(), News()
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: _Receive, send: _Send) -> None:
         """Serve one connection, as ASGI 3 has it."""
@@ -200,9 +203,8 @@ class Receiver:
         """Status and text of the answer; None when nobody is there any more."""
         if scope["method"] != "POST":
             return 405, "notifications are sent by POST"
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         try:
-            _check_secret(headers, self._secret)
+            _check_secret(scope["headers"], self._secret)
             body = await _read(receive)
             return None if body is None else await self._take(body)
         except WebhookRejected as rejected:
@@ -213,11 +215,11 @@ class Receiver:
         notification = _notification(body, self._tolerance, self._clock)
         key = _identity(notification, body)
         match self._once.begin(key):
-            case _Told.BEFORE:
+            case Told.BEFORE:
                 return 204, ""
-            case _Told.JUST_NOW:  # whether that works out is not known: it must come again if it does not
+            case Told.JUST_NOW:  # whether that works out is not known: it must come again if it does not
                 return 503, "this notification is being handled; send it again later"
-            case _Told.NEVER:
+            case Told.NEVER:
                 if isinstance(notification, TaskNotification):
                     self._news.tell(notification.task.id)
         done = False
@@ -246,104 +248,17 @@ class Receiver:
             await result
 
 
-class _Told(StrEnum):
-    NEVER = "never"
-    JUST_NOW = "just now"
-    BEFORE = "before"
-
-
-class _Once:
-    """Which notifications were told, or are being told; the oldest are forgotten."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._told: OrderedDict[bytes, _Told] = OrderedDict()
-
-    def begin(self, key: bytes) -> _Told:
-        """Whether it was told; if it never was, it is from now on."""
-        with self._lock:
-            told = self._told.get(key, _Told.NEVER)
-            if told is _Told.NEVER:
-                _remember(self._told, key, _Told.JUST_NOW)
-            return told
-
-    def end(self, key: bytes, *, done: bool) -> None:
-        """It was told, or could not be and is forgotten."""
-        with self._lock:
-            if not done:
-                self._told.pop(key, None)
-            elif key in self._told:
-                self._told[key] = _Told.BEFORE
-
-
-class _News:
-    """Of which tasks there is news that nobody has heard, and who waits for news of which."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._unheard: OrderedDict[bytes, None] = OrderedDict()
-        self._waiting: dict[bytes, list[Callable[[], object]]] = {}
-
-    def tell(self, task_id: str) -> None:
-        """Wake all who wait for news of this task; keep it for the next one if nobody does."""
-        key = _digest(task_id)
-        with self._lock:
-            waiting = self._waiting.pop(key, [])
-            if not waiting:
-                _remember(self._unheard, key, None)
-        for wake in waiting:
-            wake()
-
-    def listen(self, task_ids: Collection[str], wake: Callable[[], object]) -> str | None:
-        """Of which of these tasks there is news already; if of none, `wake` is called when some comes."""
-        with self._lock:
-            for task_id in task_ids:
-                if self._unheard.pop(_digest(task_id), _NOTHING) is None:
-                    return task_id
-            for task_id in task_ids:
-                self._waiting.setdefault(_digest(task_id), []).append(wake)
-            return None
-
-    def leave(self, task_ids: Collection[str], wake: Callable[[], object]) -> str | None:
-        """Listen no longer; of which task news has come. News of further ones is kept."""
-        came: list[str] = []
-        with self._lock:
-            for task_id in task_ids:
-                key = _digest(task_id)
-                waiting = self._waiting.get(key, [])
-                if wake not in waiting:
-                    came.append(task_id)
-                    continue
-                waiting.remove(wake)
-                if not waiting:
-                    del self._waiting[key]
-            for task_id in came[1:]:
-                _remember(self._unheard, _digest(task_id), None)
-        return came[0] if came else None
-
-
-_NOTHING: Any = object()
-
-
 def _several(task_ids: str | Collection[str]) -> Collection[str]:
     return (task_ids,) if isinstance(task_ids, str) else task_ids
 
 
-def _remember(kept: OrderedDict[bytes, Any], key: bytes, value: object) -> None:
-    kept[key] = value
-    kept.move_to_end(key)
-    if len(kept) > REMEMBERED:
-        kept.popitem(last=False)
-
-
-def _digest(*words: str) -> bytes:
-    """A key of one length for text of any."""
-    return hashlib.sha256("\0".join(words).encode("utf-8", "surrogatepass")).digest()
-
-
 def _identity(notification: Notification, body: bytes) -> bytes:
     if isinstance(notification, TaskNotification):
-        return _digest(notification.task.id, notification.task.state)
+        task = notification.task
+        word = (
+            repr(task.status).casefold() if task.state is State.UNKNOWN else ""
+        )  # each such word is a state of its own
+        return digest(task.id, task.state, word)
     return hashlib.sha256(body).digest()
 
 
@@ -392,24 +307,60 @@ def _usable(secret: str | None, tolerance: float | None) -> Secret | None:
         raise InvalidInput(f"the webhook secret is of type {type(secret).__name__}: give text, or None to check none")
     if not secret:
         raise InvalidInput("the webhook secret is empty: give that of the creates, or None to check none")
-    if secret != secret.strip() or not secret.isprintable():
+    if not fits_a_header(secret):
         raise InvalidInput("the webhook secret has a space at an end or a line break, which no header can carry")
     return Secret(secret)
 
 
-def _check_secret(headers: Mapping[str, str], secret: str | None) -> None:
+def _check_secret(headers: object, secret: str | None) -> None:
     if secret is None:
         return
-    given = next((value for name, value in headers.items() if name.lower() == SECRET_HEADER), None)
-    if given is None:
+    given = [value for name, value in _pairs(headers) if _is_secret_header(name)]
+    if not given:
         raise WebhookRejected(f"there is no header {SECRET_HEADER}", kind="secret")
-    expected, text = _utf8(secret), _utf8(given)
-    try:
-        sent = given.encode("latin-1")  # what servers decode headers by
-    except UnicodeEncodeError:
-        sent = text
-    if not hmac.compare_digest(text, expected) | hmac.compare_digest(sent, expected):
+    if not all(_is_secret(value, secret) for value in given):
         raise WebhookRejected(f"the header {SECRET_HEADER} holds another secret", kind="secret")
+
+
+def _pairs(headers: Any) -> Iterator[tuple[object, object]]:
+    """Name and value of each header; one that came several times is several."""
+    items: Any = getattr(headers, "items", None)
+    try:
+        given: Any = items() if callable(items) else headers
+        pairs: list[object] = list(given)
+    except (TypeError, AttributeError, ValueError):
+        pairs = [None]
+    for pair in pairs:
+        if not (is_list(pair) and len(pair) == 2):
+            raise InvalidInput(
+                f"the headers are of type {type(headers).__name__}: give those of the request, as a mapping or as "
+                "pairs of name and value"
+            )
+        name, value = pair
+        for each in value if is_list(value) else (value,):
+            yield name, each
+
+
+def _is_secret_header(name: object) -> bool:
+    """Whether this is the name of the header, as HTTP, ASGI or WSGI spells it."""
+    text = name.decode("latin-1") if isinstance(name, bytes) else name
+    return isinstance(text, str) and text.lower().replace("_", "-").removeprefix("http-") == SECRET_HEADER
+
+
+def _is_secret(given: object, secret: str) -> bool:
+    """Whether the value of a header is the secret; servers decode headers as Latin-1, or not at all."""
+    if isinstance(given, bytes | bytearray):
+        text = sent = bytes(given)
+    elif isinstance(given, str):
+        text = _utf8(given)
+        try:
+            sent = given.encode("latin-1")
+        except UnicodeEncodeError:
+            sent = text
+    else:
+        return False
+    expected = _utf8(secret)
+    return hmac.compare_digest(text, expected) | hmac.compare_digest(sent, expected)
 
 
 def _utf8(text: str) -> bytes:

@@ -11,7 +11,6 @@ import base64
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from .. import errors
@@ -72,7 +71,7 @@ def upload(content: bytes, ending: str, uploads: Uploads, limits: Limits) -> Flo
         return known
     send = requests.upload(uploads.origin, f"{digest[:32]}.{ending}", base64.b64encode(content).decode())
     url = yield from asking.ask(send, envelope.read_upload, limits)
-    made = Upload(url, datetime.fromtimestamp(now.unix + KEPT, UTC), digest)
+    made = Upload(url, now._replace(unix=now.unix + KEPT).utc, digest)
     uploads.known[digest] = made
     return made
 

@@ -15,6 +15,7 @@ from .waiting import Experience
 
 RETRY_AFTER_FLOOR = 0.5  # a Retry-After of 0 must not make a hot loop
 RETRY_AFTER_CAP = 120.0  # a longer one is the caller's to wait, with `retry_after` of the error
+MOST_DOUBLINGS = 60  # of a pause: an outage of hours takes thousands of attempts, and a power of that is no float
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,8 @@ class Resend:
         """Seconds until the attempt after this one."""
         if retry_after is not None:
             return paced(retry_after)
-        longest = min(self.cap, self.first * 2.0 ** (attempt - 1))
+        doublings = min(attempt - 1, MOST_DOUBLINGS)
+        longest = min(self.cap, self.first * 2.0**doublings)
         return longest * (0.5 + 0.5 * self.random())
 
 

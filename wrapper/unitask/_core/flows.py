@@ -11,18 +11,35 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from heapq import heappop, heappush
 from typing import Any, Generic, TypeVar
 
 from .. import errors
 from ..task import OutputT, State, Task
 from . import envelope, requests, waiting
 from .delivery import Limits, Resend, paced, worth_repeating
-from .messages import Answer, Changed, Delivery, Failure, Flow, Moment, Reply, Sleep, Woke, no_answer
+from .messages import (
+    Answer,
+    Changed,
+    Delivery,
+    Failure,
+    Flow,
+    Moment,
+    Reply,
+    Send,
+    Sleep,
+    Step,
+    Wanted,
+    Woke,
+    no_answer,
+)
 from .shapes import printable
 
 T = TypeVar("T")
 ErrorT = TypeVar("ErrorT", bound=errors.UnitaskError)
+SHORTEST_CALL = 0.1  # seconds that a request gets at least, after the deadline of many waits
+SLOW_CALL = 5.0  # seconds that it gets at least before that; a look that takes longer is not well
 
 
 @dataclass(slots=True, eq=False)
@@ -147,10 +164,12 @@ def _watch(looker: _Looker[OutputT], kind: str | None, seen: Task[OutputT] | Non
     with _going_on(looker.task_id):
         yield from looker.begin()
         looker.note(seen)
-        submitted = None if seen is None else looker.started.ticks
+        submitted, is_new = (None, False) if seen is None else (looker.started.ticks, True)
+        unfinished = looker.started.ticks  # when it was last seen not yet done
         while seen is None or not seen.done:
             pause, usual = 0.0, limits.experience.usual(kind or waiting.kind_of(seen))
             if seen is not None:
+                unfinished = looker.now
                 submitted = looker.submitted(seen) if submitted is None else submitted
                 pause = max(looker.pace, waiting.next_look(looker.now - submitted, usual))
             timeout = waiting.default_timeout(usual) if limits.timeout is None else limits.timeout
@@ -158,7 +177,8 @@ def _watch(looker: _Looker[OutputT], kind: str | None, seen: Task[OutputT] | Non
             if before is None or seen.raw != before.raw:
                 yield Changed(seen)
         watched = None if submitted is None else looker.since(submitted)
-        limits.experience.learn(kind or waiting.kind_of(seen), seen, watched)
+        least, most = unfinished - looker.started.ticks, math.inf if watched is None or not is_new else watched
+        limits.experience.learn(kind or waiting.kind_of(seen), seen, watched, least=least, most=most)
         return seen
 
 
@@ -187,46 +207,150 @@ def get(task_id: str, output_type: type[OutputT], limits: Limits, *, exists: boo
     return (yield from looker.look(0.0, math.inf))
 
 
-def together(waits: Sequence[tuple[str, Flow[T]]]) -> Flow[list[T | errors.UnitaskError]]:
+def together(waits: Sequence[tuple[str, Flow[T]]], timeout: float | None = None) -> Flow[list[T | errors.UnitaskError]]:
     """Drive several waits in one: whoever is due first goes first, and time passes only when nobody is due.
+
+    A step costs O(log n) for n waits. Requests are sent one after another, so a slow one is bounded (`_Calls`).
 
     Args:
         waits: Each with the id of its task.
+        timeout: Seconds in which each shall end; None when that differs from wait to wait.
 
     Returns:
-        What each returned, or the error that it ended with, in the order given.
+        What each returned, or the error that it ended with, in the order given. For an error that is not one of
+        unitask's, that is an `Unreachable` with the error as its cause.
     """
     now = (yield Sleep(0)).at
+    calls = _Calls(math.inf if timeout is None else now.ticks + timeout)
     ends: dict[int, T | errors.UnitaskError] = {}
     due = dict.fromkeys(range(len(waits)), now.ticks)
-    heard_by: dict[str, int] = {}  # the wait that news of a task ends the sleep of
+    queue = [(ticks, place) for place, ticks in due.items()]  # a heap; an entry that differs from `due` is out of date
+    wanted, heard_by = Wanted(), dict[str, int]()  # news of a task ends the sleep of this wait
     for _, flow in waits:
         next(flow)  # to its first step, which is Sleep(0)
-    while due:
-        with _going_on(*(waits[place][0] for place in due)):
-            place = min(due, key=lambda place: due[place])
-            if due[place] > now.ticks:
-                woke = yield Sleep(due[place] - now.ticks, news_of=tuple(heard_by))
+    try:
+        while due:
+            ticks, place = _first(queue, due)
+            if ticks > now.ticks:
+                woke = yield Sleep(ticks - now.ticks, news_of=wanted)
                 now = woke.at
                 news_of = woke.news_of if isinstance(woke, Woke) else None
                 place = heard_by.get(news_of or "", place)
             task_id, flow = waits[place]
             heard_by.pop(task_id, None)
-            try:
-                step = flow.send(Woke(now))
-                while not isinstance(step, Sleep):
-                    reply = yield step
-                    now, step = reply.at, flow.send(reply)
-                due[place] = now.ticks + step.seconds
-                heard_by.update(dict.fromkeys(step.news_of, place))
-            except StopIteration as end:
-                ends[place] = end.value
-            except errors.UnitaskError as error:
-                error.task_id = error.task_id or task_id
-                ends[place] = error
-            if place in ends:
+            wanted.discard(task_id)
+            if place == queue[0][1]:
+                heappop(queue)
+            calls.others_due = bool(queue) and queue[0][0] <= now.ticks
+            now, outcome = yield from _turn(task_id, flow, now, calls)
+            if isinstance(outcome, Sleep):
+                due[place] = now.ticks + outcome.seconds
+                heappush(queue, (due[place], place))
+                for each in outcome.news_of:
+                    heard_by[each] = place
+                    wanted.add(each)
+            else:
+                ends[place] = outcome.result
                 del due[place]
+    except BaseException as interruption:
+        for place in due:
+            interruption.add_note(goes_on(waits[place][0]))
+        raise
     return [ends[place] for place in range(len(waits))]
+
+
+@dataclass(slots=True)
+class _End(Generic[T]):
+    """What a wait returned, or the error that it ended with."""
+
+    result: T | errors.UnitaskError
+
+
+def _turn(task_id: str, flow: Flow[T], now: Moment, calls: _Calls) -> Flow[tuple[Moment, Sleep | _End[T]]]:
+    """Drive a wait from the end of a sleep to its next sleep, or to its end; return the time as well."""
+    is_callers = False  # an error of the caller's own function ends all waits
+    try:
+        step = flow.send(Woke(now))
+        while not isinstance(step, Sleep):
+            step = calls.bounded(step, now)
+            try:
+                reply = yield step
+            except Exception as error:
+                is_callers = not isinstance(step, Send)
+                if is_callers:
+                    raise
+                step = flow.throw(error)
+            else:
+                calls.note(step, reply, reply.at.ticks - now.ticks, now)
+                now = reply.at  # before the wait is told: it may end
+                step = flow.send(reply)
+    except StopIteration as end:
+        return now, _End(end.value)
+    except Exception as error:
+        if is_callers:
+            raise
+        return now, _End(_ending(error, task_id))
+    return now, step
+
+
+def _first(queue: list[tuple[float, int]], due: Mapping[int, float]) -> tuple[float, int]:
+    """When the next wait is due, and which one; what is out of date is taken off the heap."""
+    while due.get(queue[0][1]) != queue[0][0]:
+        heappop(queue)
+    return queue[0]
+
+
+def _ending(cause: Exception, task_id: str) -> errors.UnitaskError:
+    """What a wait ended with, as an error of unitask that names its task."""
+    if isinstance(cause, errors.UnitaskError):
+        cause.task_id = cause.task_id or task_id
+        return cause
+    reason = f"the wait for task {task_id} ended with {type(cause).__name__}, which is the cause of this error"
+    error = errors.Unreachable(
+        f"{reason}. The task is not lost: client.wait({task_id!r}) waits for it again", task_id=task_id
+    )
+    error.__cause__ = cause
+    return error
+
+
+@dataclass(slots=True)
+class _Calls:
+    """How long each request of several waits may take, so that a slow one does not take the time of the others.
+
+    While others are due, a request gets at most half of the time that is left; and each that brings no answer in its
+    time halves what the next one gets, as after the deadline.
+
+    Attributes:
+        deadline: In ticks.
+        most: Seconds for a request while others are due.
+        last: Seconds for a request after the deadline.
+        others_due: Whether other waits are due.
+    """
+
+    deadline: float
+    most: float = math.inf
+    last: float = 1.0
+    others_due: bool = False
+
+    def bounded(self, step: Step, now: Moment) -> Step:
+        """The step, with less time if it is a request that must be short."""
+        left = self.deadline - now.ticks
+        limit = self.last if left <= 0 else min(self.most, max(1.0, left / 2)) if self.others_due else math.inf
+        if not isinstance(step, Send) or limit >= (math.inf if step.timeout is None else step.timeout):
+            return step
+        return replace(step, timeout=limit)
+
+    def note(self, step: Step, reply: Reply, took: float, now: Moment) -> None:
+        """Remember that a request, sent at `now`, brought no answer in its time, or took long to bring one."""
+        allowed = step.timeout if isinstance(step, Send) else None
+        if allowed is None or took < allowed / 2:
+            return
+        if isinstance(reply, Answer) and not reply.broken:
+            self.most *= 2
+        elif now.ticks >= self.deadline:
+            self.last = max(SHORTEST_CALL, took / 2)
+        else:
+            self.most = max(SLOW_CALL, took / 2)
 
 
 @dataclass(slots=True)
@@ -298,10 +422,13 @@ class _Looker(Generic[OutputT]):
         return self.now - ticks
 
     def submitted(self, task: Task[OutputT]) -> float:
-        """When a task that was found was submitted, in ticks: as the provider says, else when the wait began."""
+        """When a task that was found was submitted, in ticks: as the provider says, else when the wait began.
+
+        An age that is negative, or longer than any task takes, is not believed: one of the clocks is wrong.
+        """
         created = task.created_at
-        age = 0.0 if created is None else max(0.0, self.started.unix - created.timestamp())
-        return self.started.ticks - age
+        age = 0.0 if created is None else self.started.unix - created.timestamp()
+        return self.started.ticks - (age if 0 <= age <= waiting.LONGEST_TASK else 0.0)
 
     def _read(self, reply: Reply) -> Task[OutputT] | errors.ApiError | errors.Unreachable | envelope.Unreadable:
         if not isinstance(reply, Answer) or reply.broken:

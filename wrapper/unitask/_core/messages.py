@@ -1,11 +1,12 @@
 """What the core and a shell say to each other: the core yields a step, the shell takes it and answers with a reply.
 
-Rules of this file: plain frozen values only; durations are in seconds; time enters the core only as `at` on a reply.
+Rules of this file: plain frozen values only, and one set that changes (`Wanted`); durations are in seconds; time enters
+the core only as `at` on a reply.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from ..task import Output, Task
 
 T = TypeVar("T")
+LATEST = 253_402_300_799.0  # unix seconds; the last second of the year 9999
 
 
 class Moment(NamedTuple):
@@ -27,7 +29,43 @@ class Moment(NamedTuple):
     @property
     def utc(self) -> datetime:
         """The same for people, in UTC."""
-        return datetime.fromtimestamp(self.unix, UTC)
+        unix = min(LATEST, self.unix) if self.unix > 0 else 0.0  # whatever the clock says, it is some moment
+        return datetime.fromtimestamp(unix, UTC)
+
+
+class Wanted(Collection[str]):
+    """Ids of tasks of which news is wanted: a set that one flow changes while it waits again and again.
+
+    It knows what has changed, so that whoever listens need not read all of it each time.
+    """
+
+    def __init__(self) -> None:
+        self._ids: dict[str, None] = {}
+        self._changed: dict[str, None] = {}
+
+    def add(self, task_id: str) -> None:
+        """News of this task is wanted from now on."""
+        self._ids[task_id] = self._changed[task_id] = None
+
+    def discard(self, task_id: str) -> None:
+        """News of this task is wanted no longer."""
+        if task_id in self._ids:
+            del self._ids[task_id]
+            self._changed[task_id] = None
+
+    def changes(self) -> list[str]:
+        """The ids that were added or discarded since the last call."""
+        changed, self._changed = list(self._changed), {}
+        return changed
+
+    def __contains__(self, task_id: object) -> bool:
+        return task_id in self._ids
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._ids)
+
+    def __len__(self) -> int:
+        return len(self._ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +86,12 @@ class Sleep:
 
     Attributes:
         seconds: How long.
-        news_of: Ids of tasks; news of one of them, from outside, ends the sleep early.
+        news_of: Ids of tasks; news of one of them, from outside, ends the sleep early. Of many waits in one flow it is
+            a `Wanted`, the same one in each step.
     """
 
     seconds: float
-    news_of: tuple[str, ...] = ()
+    news_of: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

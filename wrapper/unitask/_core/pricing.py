@@ -10,12 +10,11 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
-from functools import cache
 from typing import Any, TypeAlias
 
 from ..task import CREDITS_PER_USD as CREDITS_PER_USD
 from . import spec
-from .shapes import is_list, is_object
+from .shapes import is_list, is_object, same
 
 LARGEST = 10**12  # of any unit: beyond it is a mistake, not a task
 
@@ -31,32 +30,16 @@ def estimate(body: Mapping[str, Any], measure: Measure) -> int | None:
         measure: Reads a quantity off a file.
     """
     given = {name: value for name, value in body["input"].items() if value is not None}
-    entry = _entry(body["model"], body["task_type"], given)
-    price = entry.get("price") if entry else None
+    entry = spec.find_task_type(body["model"], body["task_type"], given)
+    price = entry.price if entry else None
     if entry is None or price is None or any(name in given for name in price.get("unless", ())):
         return None
     known = {**price.get("absent", {}), **given}
     rate = _rate((price, *price.get("more", ())), known)
-    units = _units(price.get("count"), known, entry["input"], measure)
+    units = _units(price.get("count"), known, entry.input, measure)
     if rate is None or units is None:
         return None
     return math.ceil(Fraction(str(rate["usd"])) * CREDITS_PER_USD * units)
-
-
-def _entry(model: str, task_type: str, given: Mapping[str, Any]) -> dict[str, Any] | None:
-    for entry in _entries().get((model, task_type), ()):
-        if all(_same(given.get(name), value) for name, value in entry.get("match", {}).items()):
-            return entry
-    return None
-
-
-@cache
-def _entries() -> dict[tuple[str, str], list[dict[str, Any]]]:
-    """The catalogue by name on the wire; of entries of one name, those that match the most fields come first."""
-    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for entry in sorted(spec.catalogue()["x-tasks"], key=lambda entry: -len(entry.get("match", {}))):
-        found.setdefault((entry["model"], entry["task_type"]), []).append(entry)
-    return found
 
 
 def _rate(rates: Iterable[dict[str, Any]], known: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -75,7 +58,7 @@ def _holds(key: str, wanted: object, known: Mapping[str, Any]) -> bool | None:
     name = next((name for name in key.split(" or ") if name in known), None)
     if name is None:
         return None
-    return any(_same(known[name], value) for value in (wanted if is_list(wanted) else (wanted,)))
+    return any(same(known[name], value) for value in (wanted if is_list(wanted) else (wanted,)))
 
 
 def _units(count: Any, known: Mapping[str, Any], schema: str, measure: Measure) -> Fraction | None:
@@ -156,11 +139,6 @@ def _product(values: Any) -> Fraction | None:
 
 def _characters(value: Any) -> Fraction | None:
     return Fraction(len(value)) if isinstance(value, str) else None
-
-
-def _same(value: Any, wanted: Any) -> bool:
-    """Equal as JSON: true is not 1."""
-    return isinstance(value, bool) == isinstance(wanted, bool) and value == wanted
 
 
 _READERS: dict[str, Callable[[Any], Fraction | None]] = {

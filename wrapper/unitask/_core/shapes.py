@@ -43,3 +43,8 @@ def printable(text: str) -> str:
     return "".join(
         letter.encode("unicode_escape").decode("ascii") if category(letter) in _UNSEEN else letter for letter in text
     )
+
+
+def same(value: object, wanted: object) -> bool:
+    """Whether two values are equal as JSON: true is not 1."""
+    return isinstance(value, bool) == isinstance(wanted, bool) and value == wanted

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from .shapes import is_object
+from .shapes import is_object, same
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class TaskType:
         docs: The page that describes it, with its date.
         protocol: "unified", or an entry of x-protocols.
         create: The operation that creates such a task.
+        match: Fields of the input that tell it from other entries of the same name, with their values.
     """
 
     name: str
@@ -45,6 +48,7 @@ class TaskType:
     docs: str
     protocol: str
     create: str
+    match: Mapping[str, Any]
 
 
 @cache
@@ -67,11 +71,32 @@ def task_types() -> dict[str, TaskType]:
     return {entry["name"]: _task_type(entry) for entry in catalogue()["x-tasks"]}
 
 
+def find_task_type(model: str, task_type: str, given: Mapping[str, Any] = MappingProxyType({})) -> TaskType | None:
+    """The entry of the catalogue for a task, None if there is none.
+
+    Args:
+        model: First half of its name on the wire.
+        task_type: Second half of its name on the wire.
+        given: Its input. Of several entries with one name, the one that fixes the most of its fields is meant; without
+            an input, the one that fixes none.
+    """
+    for entry in named(model, task_type):
+        if all(same(given.get(name), value) for name, value in entry.match.items()):
+            return entry
+    return None
+
+
+def named(model: str, task_type: str) -> Sequence[TaskType]:
+    """All entries of the catalogue with this name on the wire; those that fix more fields of the input come first."""
+    return _by_name().get((model, task_type), ())
+
+
 @cache
-def find_task_type(model: str, task_type: str) -> TaskType | None:
-    """The first entry of the catalogue with this model and task type, None if there is none."""
-    fits = (entry for entry in task_types().values() if (entry.model, entry.task_type) == (model, task_type))
-    return next(fits, None)
+def _by_name() -> dict[tuple[str, str], list[TaskType]]:
+    found: dict[tuple[str, str], list[TaskType]] = {}
+    for entry in sorted(task_types().values(), key=lambda entry: -len(entry.match)):
+        found.setdefault((entry.model, entry.task_type), []).append(entry)
+    return found
 
 
 @cache
@@ -125,4 +150,5 @@ def _task_type(entry: dict[str, Any]) -> TaskType:
         docs=f"{entry['docs']['page']} ({entry['docs']['date']})",
         protocol=entry["protocol"],
         create=entry.get("create", "create_task"),
+        match=entry.get("match", {}),
     )

@@ -7,6 +7,14 @@ with J = integral of S sqrt(h) dt. The next look is where the integral of r has 
 
 Durations are taken to be log-normal. What the catalogue says counts like a few tasks; each task that is seen to end
 counts as one, and older ones fade, because the provider's speed changes.
+
+A provider can also be far faster than the catalogue says: a local one, or one that has the result already. While little
+is known of a kind, a few early looks find that out: at 0.75, 2, 5 and 12 seconds, each only if it comes well before the
+first planned look. They cost one extra look for a task of 8 seconds, and four for one of ten minutes. They are left
+out once a few tasks of the kind took about as long as expected.
+
+What a provider says of times is not trusted: durations are cut to what the client saw itself, where it saw it, and to
+the bounds below; the number of planned looks is bounded too.
 """
 
 from __future__ import annotations
@@ -19,6 +27,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from . import spec
+from .shapes import as_object
 
 if TYPE_CHECKING:
     from ..task import Task
@@ -32,7 +41,14 @@ LEAST_WAIT = 600.0  # seconds
 PRIOR_TASKS = 3.0  # what the catalogue says counts like this many tasks
 FADING = 0.95  # with each task that is seen, all before it count this much less
 SHORTEST_TASK = 0.1  # seconds; what ended sooner counts as this
+LONGEST_TASK = 6 * 3600.0  # seconds; what took longer counts as this, and a provider that says more is not believed
+LONGEST_WAIT = 86_400.0  # seconds; no default limit is longer
 LEAST_SPREAD = 0.15
+MOST_SPREAD = 3.0  # four of them are a factor of 160,000
+EARLY = (0.75, 2.0, 5.0, 12.0)  # seconds; ages of the early looks, which find a provider far faster than expected
+EARLY_SPREAD = 0.7  # with a smaller spread, enough is known of a kind to leave them out
+EARLY_SHARE = 0.6  # an early look comes before this share of the age of the first planned one
+MOST_STEPS = 4096  # of the integral, and so of the planned looks
 TAIL = 0.25  # beyond the plan, the pause is this share of the age
 
 
@@ -61,11 +77,13 @@ class Experience:
             return Usual(_catalogued(kind))
         count, total, squares = self._seen[kind]
         mean = total / count
-        spread = math.sqrt(max(LEAST_SPREAD**2, squares / count - mean**2))
+        spread = min(MOST_SPREAD, math.sqrt(max(LEAST_SPREAD**2, squares / count - mean**2)))
         # in steps, so that plans are made for some durations and not for all
         return Usual(math.exp(round(mean * 20) / 20), round(spread * 20) / 20)
 
-    def learn(self, kind: str, task: Task[Any], watched: float | None) -> None:
+    def learn(
+        self, kind: str, task: Task[Any], watched: float | None, *, least: float = 0.0, most: float = math.inf
+    ) -> None:
         """Add a task that has ended.
 
         Args:
@@ -73,23 +91,26 @@ class Experience:
             task: The task; only a completed one tells how long the work takes.
             watched: Seconds from its submission to the look that found it, for a provider that tells no times; None
                 when that is not known, since it was done before anybody looked.
+            least: Seconds that it took at least, since this client saw it not yet done.
+            most: Seconds that it took at most, since this client submitted it. What the provider says is cut to both.
         """
         if task.state != "completed":
             return
         created, ended = task.created_at, task.ended_at
-        took = (ended - created).total_seconds() if created and ended else watched
-        if took is None or took < 0:
+        told = (ended - created).total_seconds() if created and ended else math.nan
+        took = min(max(told, least), most) if 0 <= told <= LONGEST_TASK else watched
+        if took is None or not took >= 0:  # not a number is no duration either
             return
-        x = math.log(max(SHORTEST_TASK, took))
+        x = math.log(_bounded(took))
         count, total, squares = self._seen.get(kind) or _prior(_catalogued(kind))
         self._seen[kind] = (count * FADING + 1, total * FADING + x, squares * FADING + x * x)
 
 
 def kind_of(task: Task[Any] | None) -> str:
-    """What a task is in the catalogue, as its answer says."""
+    """What a task is in the catalogue, as its answer says, the echo of its input included."""
     if task is None:
         return ""
-    entry = spec.find_task_type(task.model, task.task_type)
+    entry = spec.find_task_type(task.model, task.task_type, as_object(task.raw.get("input")))
     return entry.name if entry else f"{task.model} {task.task_type}"
 
 
@@ -115,7 +136,7 @@ def next_look(age: float, usual: Usual) -> float:
 
 def default_timeout(usual: Usual) -> float:
     """Seconds after which a wait for such a task ends, when the caller does not say."""
-    return max(LEAST_WAIT, PATIENCE * usual.seconds)
+    return min(LONGEST_WAIT, max(LEAST_WAIT, PATIENCE * usual.seconds))
 
 
 def mean_delay(typical: float) -> float:
@@ -123,10 +144,20 @@ def mean_delay(typical: float) -> float:
     return min(5.0, max(0.25, typical / 10))
 
 
-@lru_cache(maxsize=512)
+def _bounded(seconds: float) -> float:
+    """A duration within the bounds of what is learned and planned; the shortest for what is no number."""
+    return min(LONGEST_TASK, seconds) if seconds > SHORTEST_TASK else SHORTEST_TASK
+
+
+@lru_cache(maxsize=128)
 def look_ages(typical: float, spread: float = SPREAD) -> tuple[float, ...]:
-    """The ages at which to look, in seconds, for a log-normal duration with this median and spread."""
-    steps = max(400, math.ceil(32.0 * spread * typical / mean_delay(typical)))  # at the median, a quarter of the delay
+    """The ages at which to look, in seconds, for a log-normal duration with this median and spread.
+
+    They are at most `MOST_STEPS` and a few early ones, whatever the figures are.
+    """
+    typical, spread = _bounded(typical), min(MOST_SPREAD, spread) if spread > LEAST_SPREAD else LEAST_SPREAD
+    # at the median, a step is a quarter of the delay
+    steps = min(MOST_STEPS, max(400, math.ceil(32.0 * spread * typical / mean_delay(typical))))
     ages = [typical * math.exp(spread * (8.0 * step / steps - 4.0)) for step in range(steps + 1)]  # +- 4 sigma
     roots = [math.sqrt(_hazard(age, typical, spread)) for age in ages]
     gaps = [later - earlier for earlier, later in itertools.pairwise(ages)]
@@ -140,7 +171,9 @@ def look_ages(typical: float, spread: float = SPREAD) -> tuple[float, ...]:
         if grown >= due:
             looks.append(age + gap)
             due = grown + 1.0
-    return tuple(looks)
+    planned = looks[0] if looks else math.inf
+    early = (age for age in EARLY if spread >= EARLY_SPREAD and age < EARLY_SHARE * planned)
+    return (*early, *looks)
 
 
 def _surviving(age: float, median: float, spread: float) -> float:

@@ -81,10 +81,8 @@ def create_of(operation: str, body: Any) -> ReceivedTask | None:
 
 def _kind(model: str, task_type: str, given: Mapping[str, Any]) -> Kind:
     """The class of `unitask.tasks` that a create of the unified protocol is of; the one with the most fixed fields."""
-    entries = spec.task_types().values()
-    named = [getattr(tasks, entry.name) for entry in entries if (entry.model, entry.task_type) == (model, task_type)]
-    fits = [kind for kind in named if all(given.get(name) == value for name, value in kind.FIXED.items())]
-    return max(fits, key=lambda kind: len(kind.FIXED), default=tasks.Raw)
+    entry = spec.find_task_type(model, task_type, given)
+    return getattr(tasks, entry.name) if entry else tasks.Raw
 
 
 def _options(sent: dict[str, Any]) -> dict[str, str]:
