@@ -8,7 +8,7 @@ import os
 import random
 import secrets
 import time
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -40,9 +40,9 @@ Clock = Callable[[], Moment]
 OnChange = Callable[[Task[Output]], object]
 
 LONGEST_CALL = 86_400.0  # seconds; what a socket takes ends at some 1e10
-LARGEST_PAGE = 100  # rows of the history; more is refused (history page, 2025-04-15)
 LATEST_TIME = 2.0**53  # unix seconds
-OWN_IDS_KEPT = 10_000  # ids of created tasks, so that `find` does not take one of them for another
+OWN_IDS_KEPT = 10_000  # ids of created and found tasks, so that `find` does not take one of them for another
+PROCESS = secrets.token_hex(8)  # tells the clocks of this process from those of another one
 SHORTEST_SECRET = 16  # the sandbox's well-known key is shorter; a provider's key has 64 characters
 # The request provably never left. Whatever else goes wrong may have happened after it arrived.
 NEVER_LEFT = (
@@ -158,7 +158,8 @@ class Shell:
         origin = spec.upload_server() if self.base_url == DEFAULT_BASE_URL else self.base_url
         self._uploads = attaching.Uploads(origin, wanted=uploads)
         self._webhooks = webhooks
-        self._own_ids: deque[str] = deque(maxlen=OWN_IDS_KEPT)
+        self._own_ids: OrderedDict[str, str] = OrderedDict()  # ids of tasks, and the submission that each is of
+        self._dated: envelope.Dated | None = None  # the provider's time in the last answer that told it
         self._unknown_words: set[str] = set()
 
     def __repr__(self) -> str:
@@ -173,10 +174,11 @@ class Shell:
         return Limits(timeout, self.poll_patience, self.http_timeout, self._resend, self._experience)
 
     def _submit_flow(self, body: dict[str, Any], task: TaskInput[OutputT]) -> Flow[Task[OutputT]]:
+        submission = secrets.token_hex(8)
         if self._mark_webhooks:
             from ._core import finding  # here and below: what a first create does not need is loaded later
 
-            body = finding.marked(body, secrets.token_hex(8))
+            body = finding.marked(body, submission)
         attached = attaching.attached(body, self._uploads, self._limits())
         model, task_type = task.operation()
 
@@ -184,15 +186,27 @@ class Shell:
             submitted = flows.submit(body, task.output_type(), self._resend)
             return watched(submitted, "create", model=model, task_type=task_type)
 
-        if self.budget is None:
-            created = yield from create((yield from attached))
-        else:
-            from ._core import pricing  # here: only a budget needs prices
+        try:
+            if self.budget is None:
+                created = yield from create((yield from attached))
+            else:
+                from ._core import pricing  # here: only a budget needs prices
 
-            estimate = pricing.estimate(body, measured_as_sent)
-            created = yield from self.budget.within(estimate, f"{model} {task_type}", attached, create)
-        self._own_ids.append(created.id)
+                estimate = pricing.estimate(body, measured_as_sent)
+                created = yield from self.budget.within(estimate, f"{model} {task_type}", attached, create)
+        except SubmissionUncertain as error:
+            from ._core import finding
+
+            error.traces = finding.signed(error.traces, submission, PROCESS, self._dated)
+            raise
+        self._assign(created.id, submission)
         return created
+
+    def _assign(self, task_id: str, submission: str) -> None:
+        """Remember of which submission a task is."""
+        self._own_ids[task_id] = submission
+        if len(self._own_ids) > OWN_IDS_KEPT:
+            self._own_ids.popitem(last=False)
 
     def _run_flow(self, body: dict[str, Any], task: TaskInput[OutputT], limits: Limits) -> Flow[Task[OutputT]]:
         created = yield from self._submit_flow(body, task)
@@ -222,7 +236,10 @@ class Shell:
     def _find_flow(self, uncertain: SubmissionUncertain, timeout: float | None) -> Flow[Finding]:
         from ._core import finding
 
-        found = yield from finding.find(uncertain, frozenset(self._own_ids), self._limits(timeout))
+        others = finding.Others(self._own_ids, uncertain)
+        found = yield from finding.find(uncertain, others, self._limits(timeout), PROCESS)
+        if found.task is not None:
+            self._assign(found.task.id, finding.submission_of(uncertain))
         if self.budget is not None:
             self.budget.see_finding(uncertain, found)
         return found
@@ -252,8 +269,8 @@ class Shell:
     def _history_flow(
         self, group: str | None, start: datetime | float | None, end: datetime | float | None, page_size: int
     ) -> Flow[None]:
-        if not 1 <= page_size <= LARGEST_PAGE:
-            raise InvalidInput(f"page_size is {page_size!r}: give 1 to {LARGEST_PAGE} rows")
+        if not 1 <= page_size <= asking.LARGEST_PAGE:
+            raise InvalidInput(f"page_size is {page_size!r}: give 1 to {asking.LARGEST_PAGE} rows")
         first, last = (None if time is None else _unix(name, time) for name, time in (("start", start), ("end", end)))
         return asking.history(asking.Query(first, last, group, page_size), self._limits())
 
@@ -263,7 +280,11 @@ class Shell:
     def _answer(self, send: Send, response: httpx.Response) -> Answer:
         secret = _webhook_secret(send)
         headers = {name.lower(): self._key.hide(value, secret) for name, value in response.headers.items()}
-        return Answer(response.status_code, headers, self._key.hide_bytes(response.content, secret), self._clock())
+        content = self._key.hide_bytes(response.content, secret)
+        answer = Answer(response.status_code, headers, content, self._clock())
+        if response.is_success and (date := envelope.date_of(answer)) is not None:
+            self._dated = (date, answer.at)
+        return answer
 
     def _failure(self, error: httpx.RequestError) -> Failure:
         delivery = Delivery.NEVER if isinstance(error, NEVER_LEFT) else Delivery.MAYBE

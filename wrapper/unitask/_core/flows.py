@@ -67,7 +67,8 @@ def _uncertain(body: dict[str, Any], reason: str, between: tuple[Moment, Moment]
     from . import finding  # here: most creates are answered
 
     start, end = between
-    return errors.SubmissionUncertain(reason, traces=finding.traces(body), sent_between=(start.utc, end.utc))
+    traces = finding.traces(body, finding.Sent(start, end))
+    return errors.SubmissionUncertain(reason, traces=traces, sent_between=(start.utc, end.utc))
 
 
 def run(body: dict[str, Any], output_type: type[OutputT], kind: str, limits: Limits) -> Flow[Task[OutputT]]:
