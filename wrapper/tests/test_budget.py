@@ -273,11 +273,10 @@ def test_uncertain_create_stays_held(reply: Any) -> None:
 def test_interrupted_create_is_held_if_a_request_was_under_way(step: int, held: float) -> None:
     """Steps 1 and 3 are requests; between them the first is known not to have left."""
     budget = Budget(1)
-    with pytest.raises(KeyboardInterrupt) as caught:
+    with pytest.raises(KeyboardInterrupt):
         create(budget, NEVER_LEFT, interrupted=(step, KeyboardInterrupt()))
 
     assert budget.held_usd == held
-    assert bool(getattr(caught.value, "__notes__", [])) == bool(held)
 
 
 def test_interruption_of_what_comes_before_the_create_is_released() -> None:

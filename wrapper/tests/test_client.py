@@ -237,15 +237,6 @@ def test_each_call_has_the_limit_of_the_client(shell: str, asked: dict[str, Any]
         assert request.extensions["timeout"] == dict.fromkeys(["connect", "read", "write", "pool"], limit)
 
 
-def test_client_is_closed_at_the_end(shell: str) -> None:
-    """A request after it is Python's error, not a hang."""
-    kept: list[Any] = []
-    perform(shell, provider(seen()), lambda client: (kept.append(client), client.get(TASK_ID))[1])
-
-    assert kept[0]._http.is_closed
-    assert kept[0]._plain.is_closed
-
-
 def test_client_works_from_several_threads() -> None:
     """Calls share no state but the connections."""
     script = provider(*[seen("completed")] * 8)
@@ -620,6 +611,16 @@ def run(client: Any) -> Any:
 
 def get(client: Any) -> Any:
     return client.get(TASK_ID)
+
+
+@pytest.mark.parametrize("call", [submit, run, get, lambda client: all_of(client.history())])
+def test_closed_client_refuses_every_call_and_sends_nothing(shell: str, call: Callable[[Any], Any]) -> None:
+    script, kept = provider(seen()), list[Any]()
+    perform(shell, script, lambda client: (kept.append(client), client.get(TASK_ID))[1])
+    with pytest.raises(errors.InvalidInput, match="nothing was sent: this client is closed: make a new one"):
+        asyncio.run(call(kept[0])) if shell == "async" else call(kept[0])
+
+    assert len(script.requests) == 1
 
 
 def bad_option(client: Any) -> Any:

@@ -346,7 +346,7 @@ def test_account_and_history_are_answered(provider: UnitaskProvider, shell: str)
 def test_path_nobody_knows_is_told_of() -> None:
     """What to do is in the answer."""
     with UnitaskProvider(), Client() as client:
-        answer = client._http.get("/api/v2/new")
+        answer = client._connected().calls.get("/api/v2/new")
 
     assert answer.status_code == 404
     assert "unitask_provider.answers" in answer.text

@@ -103,47 +103,6 @@ def checked_base_url(given: str | None) -> str:
     raise InvalidInput(f"{name} is {_shown(url)}: {wrong}")
 
 
-class Routing(httpx.BaseTransport):
-    """Sends each request directly or through its proxy."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._by_proxy: dict[str | None, httpx.HTTPTransport] = {}
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send it."""
-        proxy = self._settings.proxy_url_for(request.url)
-        if proxy not in self._by_proxy:
-            made = httpx.HTTPTransport(verify=self._settings.verify, trust_env=False, proxy=proxy)
-            self._by_proxy.setdefault(proxy, made)
-        return self._by_proxy[proxy].handle_request(request)
-
-    def close(self) -> None:
-        """Close the connections."""
-        for transport in self._by_proxy.values():
-            transport.close()
-
-
-class AsyncRouting(httpx.AsyncBaseTransport):
-    """`Routing` for asyncio."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._by_proxy: dict[str | None, httpx.AsyncHTTPTransport] = {}
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send it."""
-        proxy = self._settings.proxy_url_for(request.url)
-        if proxy not in self._by_proxy:
-            self._by_proxy[proxy] = httpx.AsyncHTTPTransport(verify=self._settings.verify, trust_env=False, proxy=proxy)
-        return await self._by_proxy[proxy].handle_async_request(request)
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        for transport in self._by_proxy.values():
-            await transport.aclose()
-
-
 @dataclass(frozen=True, slots=True)
 class _Direct:
     """An entry of NO_PROXY: a name with those below it, an address or a range of them; a scheme and a port limit it."""

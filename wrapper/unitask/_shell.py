@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import httpx
 
 from . import llm, tasks
+from ._connections import ENCODINGS, Body, Progress
 from ._core import asking, attaching, envelope, flows, requests, spec, waiting
 from ._core.delivery import Limits, Resend
+from ._core.flows import Submission
 from ._core.messages import Answer, Delivery, Failure, Flow, Moment, Reply, Send, Step, Woke
 from ._core.secret import Secret
 from ._core.shapes import as_object
@@ -25,7 +27,7 @@ from ._core.waiting import Experience
 from ._environment import DEFAULT_BASE_URL, checked_base_url
 from ._telemetry import watched
 from .account import Account, ActiveTasks
-from .errors import InvalidInput, SubmissionUncertain
+from .errors import InvalidInput, SubmissionUncertain, UnitaskError
 from .inputs import TaskInput
 from .media import LARGEST_FILE, Upload, measured_as_sent, upload_ending
 from .task import Finding, Output, OutputT, State, Task
@@ -160,6 +162,7 @@ class Shell:
         self._webhooks = webhooks
         self._own_ids: OrderedDict[str, str] = OrderedDict()  # ids of tasks, and the submission that each is of
         self._dated: envelope.Dated | None = None  # the provider's time in the last answer that told it
+        self._closed = False
         self._unknown_words: set[str] = set()
 
     def __repr__(self) -> str:
@@ -168,38 +171,38 @@ class Shell:
     def __reduce__(self) -> str:
         raise TypeError(f"a {type(self).__name__} holds a key and connections: make one in each process")
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise InvalidInput("this client is closed: make a new one")
+
     def _limits(self, timeout: float | None = None) -> Limits:
         if timeout is not None and not (_is_number(timeout) and timeout >= 0):
             raise InvalidInput(f"timeout is {timeout!r}: give seconds, 0 to look once, None for the usual limit")
         return Limits(timeout, self.poll_patience, self.http_timeout, self._resend, self._experience)
 
-    def _submit_flow(self, body: dict[str, Any], task: TaskInput[OutputT]) -> Flow[Task[OutputT]]:
-        submission = secrets.token_hex(8)
+    def _submit_flow(
+        self, body: dict[str, Any], task: TaskInput[OutputT], submission: Submission
+    ) -> Flow[Task[OutputT]]:
+        submission.token, submission.process, submission.dated = secrets.token_hex(8), PROCESS, lambda: self._dated
         if self._mark_webhooks:
             from ._core import finding  # here and below: what a first create does not need is loaded later
 
-            body = finding.marked(body, submission)
+            body = finding.marked(body, submission.token)
         attached = attaching.attached(body, self._uploads, self._limits())
         model, task_type = task.operation()
 
         def create(body: dict[str, Any]) -> Flow[Task[OutputT]]:
-            submitted = flows.submit(body, task.output_type(), self._resend)
+            submitted = flows.submit(body, task.output_type(), self._resend, submission)
             return watched(submitted, "create", model=model, task_type=task_type)
 
-        try:
-            if self.budget is None:
-                created = yield from create((yield from attached))
-            else:
-                from ._core import pricing  # here: only a budget needs prices
+        if self.budget is None:
+            created = yield from create((yield from attached))
+        else:
+            from ._core import pricing  # here: only a budget needs prices
 
-                estimate = pricing.estimate(body, measured_as_sent)
-                created = yield from self.budget.within(estimate, f"{model} {task_type}", attached, create)
-        except SubmissionUncertain as error:
-            from ._core import finding
-
-            error.traces = finding.signed(error.traces, submission, PROCESS, self._dated)
-            raise
-        self._assign(created.id, submission)
+            estimate = pricing.estimate(body, measured_as_sent)
+            created = yield from self.budget.within(estimate, f"{model} {task_type}", attached, create)
+        self._assign(created.id, submission.token)
         return created
 
     def _assign(self, task_id: str, submission: str) -> None:
@@ -208,27 +211,55 @@ class Shell:
         if len(self._own_ids) > OWN_IDS_KEPT:
             self._own_ids.popitem(last=False)
 
-    def _run_flow(self, body: dict[str, Any], task: TaskInput[OutputT], limits: Limits) -> Flow[Task[OutputT]]:
-        created = yield from self._submit_flow(body, task)
+    def _explain(self, submission: Submission, interruption: BaseException) -> None:
+        """Say what became of a submission that ends in an exception: in the log, and in a note of the exception.
+
+        An error of unitask says it itself.
+        """
+        if isinstance(interruption, SubmissionUncertain):
+            log.warning("%s", interruption, extra={"uncertain": interruption})
+        if isinstance(interruption, UnitaskError):
+            return
+        if submission.task_id is not None:
+            note = flows.goes_on(submission.task_id)
+            log.warning("stopped by %s: %s", type(interruption).__name__, note)
+        elif submission.in_doubt:
+            error = submission.uncertain(f"it was stopped by {type(interruption).__name__}", self._clock())
+            note = f"unitask: {error}"
+            log.warning("%s", error, extra={"uncertain": error})
+        else:
+            return
+        if note not in getattr(interruption, "__notes__", ()):
+            interruption.add_note(note)
+
+    def _run_flow(
+        self, body: dict[str, Any], task: TaskInput[OutputT], limits: Limits, submission: Submission
+    ) -> Flow[Task[OutputT]]:
+        created = yield from self._submit_flow(body, task, submission)
         kind = type(task).__name__ if type(task).__name__ in spec.task_types() else None
         wait = flows.wait(created.id, task.output_type(), kind, limits, seen=created)
         return (yield from watched(wait, "wait", task_id=created.id))
 
     def _wait_flow(self, task: Task[Any] | str, limits: Limits) -> Flow[Task[Any]]:
         target = _target(task)
-        return watched(flows.wait(*target, limits), "wait", task_id=target[0])
+        wait = flows.wait(*target, limits, exists=self._exists(task))
+        return watched(wait, "wait", task_id=target[0])
 
     def _wait_all_flow(self, tasks: Iterable[Task[Any] | str], limits: Limits) -> Flow[list[Any]]:
-        targets = [_target(task) for task in tasks]
-        waits = [(target[0], flows.wait(*target, limits)) for target in targets]
+        targets = [(_target(task), self._exists(task)) for task in tasks]
+        waits = [(target[0], flows.wait(*target, limits, exists=exists)) for target, exists in targets]
         return flows.together([(task_id, watched(wait, "wait", task_id=task_id)) for task_id, wait in waits])
 
     def _watch_flow(self, task: Task[Any] | str, limits: Limits) -> Flow[Task[Any]]:
-        return flows.watch(*_target(task), limits)
+        return flows.watch(*_target(task), limits, exists=self._exists(task))
+
+    def _exists(self, task: Task[Any] | str) -> bool:
+        """Whether the provider is known to have a task."""
+        return isinstance(task, Task) or task in self._own_ids
 
     def _get_flow(self, task: Task[Any] | str) -> Flow[Task[Any]]:
         task_id, output_type, _ = _target(task)
-        found = yield from flows.get(task_id, output_type, self._limits())
+        found = yield from flows.get(task_id, output_type, self._limits(), exists=self._exists(task))
         if self.budget is not None:
             self.budget.see(found)
         return found
@@ -277,25 +308,39 @@ class Shell:
     def _llm_url(self, long_answers: bool) -> str:
         return llm.LONG_ANSWERS if long_answers and self.base_url == DEFAULT_BASE_URL else self.base_url
 
-    def _answer(self, send: Send, response: httpx.Response) -> Answer:
+    def _answer(self, send: Send, response: httpx.Response, body: bytes, broken: str = "") -> Answer:
         secret = _webhook_secret(send)
         headers = {name.lower(): self._key.hide(value, secret) for name, value in response.headers.items()}
-        content = self._key.hide_bytes(response.content, secret)
-        answer = Answer(response.status_code, headers, content, self._clock())
+        answer = Answer(response.status_code, headers, self._key.hide_bytes(body, secret), self._clock(), broken)
         if response.is_success and (date := envelope.date_of(answer)) is not None:
             self._dated = (date, answer.at)
         return answer
 
-    def _failure(self, error: httpx.RequestError) -> Failure:
-        delivery = Delivery.NEVER if isinstance(error, NEVER_LEFT) else Delivery.MAYBE
-        words = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        return Failure(delivery, self._key.hide(words), self._clock())
+    def _no_answer(
+        self, send: Send, error: Exception, progress: Progress, response: httpx.Response | None, body: Body | None
+    ) -> Reply:
+        """What came of a request that ended in an exception, whichever it is."""
+        words = self._key.hide(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+        if response is not None:
+            return self._answer(send, response, body.content if body else b"", words)
+        never = progress.left is False or (isinstance(error, NEVER_LEFT) and not progress.left)
+        return Failure(Delivery.NEVER if never else Delivery.MAYBE, words, self._clock())
+
+    def _limit(self, send: Send) -> float:
+        """Seconds that a call may take in all."""
+        return self.http_timeout if send.timeout is None else send.timeout
 
     def _call(self, send: Send) -> dict[str, Any]:
         """A request in httpx's words."""
-        timeout = self.http_timeout if send.timeout is None else send.timeout
         content = {} if send.json is None else {"json": send.json}
-        return {"method": send.method, "url": send.path, "params": send.params, "timeout": timeout, **content}
+        return {
+            "method": send.method,
+            "url": send.path,
+            "params": send.params,
+            "timeout": self._limit(send),
+            "headers": {"accept-encoding": ENCODINGS},
+            **content,
+        }
 
     def _fetch_call(self, sink: Sink) -> dict[str, Any]:
         """The request of the next attempt to fetch a file, in httpx's words."""

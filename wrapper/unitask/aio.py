@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
+from weakref import WeakKeyDictionary
 
 import httpx
 
 from . import llm
+from ._connections import IDLE, IDLE_FOR_SUBMISSIONS, AsyncRouting, Body, GatedPools, Progress, no_cookies
+from ._core.flows import Submission
 from ._core.messages import Changed, Flow, Found, Reply, Send, Sleep, Step
-from ._environment import AsyncRouting, transport_settings
+from ._environment import transport_settings
 from ._shell import (
     BROKEN,
     FETCH_ERRORS,
@@ -87,17 +91,9 @@ class AsyncClient(Shell):
         super().__init__(
             api_key, base_url, http_timeout, poll_patience, mark_webhooks, uploads, webhooks, clock, budget
         )
-        self._sleep = sleep
-        if transport is None:
-            transport = AsyncRouting(transport_settings(self.base_url))
-        self._http = httpx.AsyncClient(base_url=self.base_url, transport=transport, trust_env=False, auth=self._key)
-        self._plain = httpx.AsyncClient(  # for outputs: it has no key
-            transport=transport,
-            trust_env=False,
-            follow_redirects=True,
-            timeout=http_timeout,
-            event_hooks={"request": [_send_as_written]},
-        )
+        self._sleep, self._transport = sleep, transport
+        self._settings = transport_settings(self.base_url)
+        self._pools: WeakKeyDictionary[asyncio.AbstractEventLoop, GatedPools] = WeakKeyDictionary()
 
     async def __aenter__(self) -> Self:
         return self
@@ -106,14 +102,22 @@ class AsyncClient(Shell):
         await self.close()
 
     async def close(self) -> None:
-        await self._http.aclose()
-        await self._plain.aclose()
+        self._closed = True
+        if pools := self._pools.pop(asyncio.get_running_loop(), None):
+            await pools.submissions.aclose()
+            await pools.calls.aclose()
+            await pools.files.aclose()
 
     async def submit(
         self, task: TaskInput[OutputT], *, validate: bool = True, **options: Unpack[Options]
     ) -> Task[OutputT]:
-        body = await asyncio.to_thread(request_body, task, options, validate=validate, uploads=self._uploads.wanted)
-        return await self._drive(self._submit_flow(body, task))
+        submission, wanted = Submission(), self._uploads.wanted
+        try:
+            body = await asyncio.to_thread(request_body, task, options, validate=validate, uploads=wanted)
+            return await self._drive(self._submit_flow(body, task, submission))
+        except BaseException as error:
+            self._explain(submission, error)
+            raise
 
     async def run(
         self,
@@ -124,9 +128,13 @@ class AsyncClient(Shell):
         validate: bool = True,
         **options: Unpack[Options],
     ) -> Task[OutputT]:
-        limits = self._limits(timeout)
-        body = await asyncio.to_thread(request_body, task, options, validate=validate, uploads=self._uploads.wanted)
-        return await self._drive(self._run_flow(body, task, limits), on_change)
+        submission, wanted, limits = Submission(), self._uploads.wanted, self._limits(timeout)
+        try:
+            body = await asyncio.to_thread(request_body, task, options, validate=validate, uploads=wanted)
+            return await self._drive(self._run_flow(body, task, limits, submission), on_change)
+        except BaseException as error:
+            self._explain(submission, error)
+            raise
 
     @overload
     async def wait(
@@ -218,6 +226,7 @@ class AsyncClient(Shell):
             return batch.paths(await asyncio.gather(*map(fetch, batch.targets), return_exceptions=True))
 
     async def _drive(self, flow: Flow[T], on_change: OnChange | None = None) -> T:
+        self._check_open()
         drive = Drive(flow)
         while (step := drive.step) is not None:
             with drive.guard():
@@ -226,6 +235,7 @@ class AsyncClient(Shell):
         return drive.result
 
     async def _told(self, flow: Flow[Any]) -> AsyncIterator[Step]:
+        self._check_open()
         drive = Drive(flow)
         while (step := drive.step) is not None:
             with drive.guard():
@@ -244,17 +254,73 @@ class AsyncClient(Shell):
                 await self._sleep(step.seconds)
             case Changed():
                 self._notice(step.task)
-                if on_change:
-                    on_change(step.task)
+                if on_change and inspect.isawaitable(awaited := on_change(step.task)):
+                    await awaited
             case Found():
                 pass
         return self._woke()
 
     async def _send(self, send: Send) -> Reply:
+        pools = self._connected()
+        if send.submission:  # it waits for its turn as long as it takes: nothing is lost meanwhile
+            async with pools.gate:
+                return await self._exchange(pools.submissions, send)
         try:
-            return self._answer(send, await self._http.request(**self._call(send)))
-        except httpx.RequestError as error:
-            return self._failure(error)
+            async with asyncio.timeout(self._limit(send)), pools.gate:
+                return await self._exchange(pools.calls, send)
+        except TimeoutError as error:
+            return self._no_answer(send, error, Progress(), None, None)
+
+    async def _exchange(self, client: httpx.AsyncClient, send: Send) -> Reply:
+        progress = Progress()
+        response = body = None
+        try:
+            request = client.build_request(**self._call(send), extensions={"trace": progress.note_async})
+            async with asyncio.timeout(self._limit(send)):
+                progress.left = None
+                response = await client.send(request, stream=True)
+                try:
+                    body = Body(response)
+                    if body.chunks is None:
+                        async for chunk in response.aiter_raw():
+                            body.take(chunk)
+                    for chunk in body.chunks or ():
+                        body.take(chunk)
+                    body.end()
+                finally:
+                    await response.aclose()
+            return self._answer(send, response, body.content)
+        except Exception as error:  # whatever it is, it must not hide that a submission may have arrived
+            return self._no_answer(send, error, progress, response, body)
+
+    def _connected(self) -> GatedPools:
+        """The HTTP clients of this process and event loop."""
+        loop = asyncio.get_running_loop()
+        pools = self._pools.get(loop)
+        if pools is None or pools.process != os.getpid():
+            pools = self._pools[loop] = self._connect()
+        return pools
+
+    def _connect(self) -> GatedPools:
+        def api(idle: float) -> httpx.AsyncClient:
+            transport = self._transport or AsyncRouting(self._settings, idle)
+            return httpx.AsyncClient(
+                base_url=self.base_url, transport=transport, trust_env=False, cookies=no_cookies(), auth=self._key
+            )
+
+        files = httpx.AsyncClient(  # it has no key
+            transport=self._transport or AsyncRouting(self._settings),
+            trust_env=False,
+            cookies=no_cookies(),
+            follow_redirects=True,
+            timeout=self.http_timeout,
+            event_hooks={"request": [_send_as_written]},
+        )
+        return GatedPools(api(IDLE_FOR_SUBMISSIONS), api(IDLE), files)
+
+    @property
+    def _plain(self) -> httpx.AsyncClient:
+        return self._connected().files
 
     async def _fetch(self, batch: files.Batch, target: files.Target) -> Path:
         from ._core.transfer import Trouble

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 import httpx
 
 from . import llm
+from ._connections import IDLE, IDLE_FOR_SUBMISSIONS, Body, Pools, Progress, SyncRouting, bounded, no_cookies
+from ._core.flows import Submission
 from ._core.messages import Changed, Flow, Found, Reply, Send, Sleep, Step
-from ._environment import Routing, transport_settings
+from ._environment import transport_settings
 from ._shell import (
     BROKEN,
     FETCH_ERRORS,
@@ -87,17 +89,9 @@ class Client(Shell):
         super().__init__(
             api_key, base_url, http_timeout, poll_patience, mark_webhooks, uploads, webhooks, clock, budget
         )
-        self._sleep = sleep
-        if transport is None:
-            transport = Routing(transport_settings(self.base_url))
-        self._http = httpx.Client(base_url=self.base_url, transport=transport, trust_env=False, auth=self._key)
-        self._plain = httpx.Client(  # for outputs: it has no key
-            transport=transport,
-            trust_env=False,
-            follow_redirects=True,
-            timeout=http_timeout,
-            event_hooks={"request": [send_as_written]},
-        )
+        self._sleep, self._transport = sleep, transport
+        self._settings = transport_settings(self.base_url)
+        self._pools: dict[int, Pools[httpx.Client]] = {}  # by process
 
     def __enter__(self) -> Self:
         return self
@@ -107,8 +101,11 @@ class Client(Shell):
 
     def close(self) -> None:
         """Close the connections. Tasks go on."""
-        self._http.close()
-        self._plain.close()
+        self._closed = True
+        if pools := self._pools.pop(os.getpid(), None):
+            pools.submissions.close()
+            pools.calls.close()
+            pools.files.close()
 
     def submit(
         self,
@@ -131,8 +128,13 @@ class Client(Shell):
             Unreachable: It was not sent.
             ApiError: The provider refused it.
         """
-        body = request_body(task, options, validate=validate, uploads=self._uploads.wanted)
-        return self._drive(self._submit_flow(body, task))
+        submission = Submission()
+        try:
+            body = request_body(task, options, validate=validate, uploads=self._uploads.wanted)
+            return self._drive(self._submit_flow(body, task, submission))
+        except BaseException as error:
+            self._explain(submission, error)
+            raise
 
     def run(
         self,
@@ -144,9 +146,13 @@ class Client(Shell):
         **options: Unpack[Options],
     ) -> Task[OutputT]:
         """Create a task and wait until it is completed: `submit`, then `wait`, with the arguments of both."""
-        limits = self._limits(timeout)
-        body = request_body(task, options, validate=validate, uploads=self._uploads.wanted)
-        return self._drive(self._run_flow(body, task, limits), on_change)
+        submission, limits = Submission(), self._limits(timeout)
+        try:
+            body = request_body(task, options, validate=validate, uploads=self._uploads.wanted)
+            return self._drive(self._run_flow(body, task, limits, submission), on_change)
+        except BaseException as error:
+            self._explain(submission, error)
+            raise
 
     @overload
     def wait(
@@ -194,9 +200,11 @@ class Client(Shell):
     def find(self, uncertain: SubmissionUncertain, *, timeout: float | None = None) -> Finding:
         """What became of a create that brought no answer, as the task history tells.
 
-        A task is recognised by the mark in its webhook_url, else by the echo of its input; where neither is there, the
-        outcome is "unclear", with the candidates. Trouble with reading the history is "unclear" too: this raises no
-        errors of the provider.
+        "found": a task carries the mark of this create, which a client puts into its webhook_url, or what arrived of an
+        answer named its id. "absent": the history was read whole, late enough and on the provider's clock, and each
+        task of that time is another one. Everything else is "unclear", with the candidates: without a webhook_url, a
+        task with the same input may have been created by another program. Trouble with reading the history is
+        "unclear" too: this raises no errors of the provider.
 
         Args:
             uncertain: The error of the create.
@@ -324,6 +332,7 @@ class Client(Shell):
             return batch.paths(self._fetch_all(batch))
 
     def _drive(self, flow: Flow[T], on_change: OnChange | None = None) -> T:
+        self._check_open()
         drive = Drive(flow)
         while (step := drive.step) is not None:
             with drive.guard():
@@ -333,6 +342,7 @@ class Client(Shell):
 
     def _told(self, flow: Flow[Any]) -> Iterator[Step]:
         """Each step that tells something, as it comes."""
+        self._check_open()
         drive = Drive(flow)
         while (step := drive.step) is not None:
             with drive.guard():
@@ -358,10 +368,50 @@ class Client(Shell):
         return self._woke()
 
     def _send(self, send: Send) -> Reply:
+        pools, progress = self._connected(), Progress()
+        client = pools.submissions if send.submission else pools.calls
+        response = body = None
         try:
-            return self._answer(send, self._http.request(**self._call(send)))
-        except httpx.RequestError as error:
-            return self._failure(error)
+            request = client.build_request(**self._call(send), extensions={"trace": progress.note})
+            with bounded(self._limit(send)):
+                progress.left = None
+                response = client.send(request, stream=True)
+                try:
+                    body = Body(response)
+                    for chunk in body.chunks or response.iter_raw():
+                        body.take(chunk)
+                    body.end()
+                finally:
+                    response.close()
+            return self._answer(send, response, body.content)
+        except Exception as error:  # whatever it is, it must not hide that a submission may have arrived
+            return self._no_answer(send, error, progress, response, body)
+
+    def _connected(self) -> Pools[httpx.Client]:
+        """The HTTP clients of this process."""
+        process = os.getpid()
+        return self._pools.get(process) or self._pools.setdefault(process, self._connect())
+
+    def _connect(self) -> Pools[httpx.Client]:
+        def api(idle: float) -> httpx.Client:
+            transport = self._transport or SyncRouting(self._settings, idle)
+            return httpx.Client(
+                base_url=self.base_url, transport=transport, trust_env=False, cookies=no_cookies(), auth=self._key
+            )
+
+        files = httpx.Client(  # it has no key
+            transport=self._transport or SyncRouting(self._settings),
+            trust_env=False,
+            cookies=no_cookies(),
+            follow_redirects=True,
+            timeout=self.http_timeout,
+            event_hooks={"request": [send_as_written]},
+        )
+        return Pools(api(IDLE_FOR_SUBMISSIONS), api(IDLE), files)
+
+    @property
+    def _plain(self) -> httpx.Client:
+        return self._connected().files
 
     def _fetch_all(self, batch: files.Batch) -> list[Path | Exception]:
         fetch = functools.partial(self._fetched, batch)

@@ -9,7 +9,7 @@ interrupted from outside says which task goes on.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -24,16 +24,55 @@ T = TypeVar("T")
 ErrorT = TypeVar("ErrorT", bound=errors.UnitaskError)
 
 
-def submit(body: dict[str, Any], output_type: type[OutputT], resend: Resend) -> Flow[Task[OutputT]]:
-    """Create a task, at most once; return it as accepted."""
+@dataclass(slots=True, eq=False)
+class Submission:
+    """How far a submission has got. It stays readable when the flow is interrupted at any point.
+
+    Attributes:
+        body: The request body.
+        started: When it was first sent; None before that.
+        in_doubt: Whether the provider may have accepted it without naming the task to us.
+        task_id: The task that it became.
+        token: A random text, of this submission alone.
+        process: Whose clocks it is timed on.
+        dated: Returns the last time that the provider told, and when that was.
+    """
+
+    body: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
+    started: Moment | None = None
+    in_doubt: bool = False
+    task_id: str | None = None
+    token: str = ""
+    process: str = ""
+    dated: Callable[[], envelope.Dated | None] = lambda: None
+
+    def uncertain(self, reason: str, at: Moment) -> errors.SubmissionUncertain:
+        """The error for a submission that may have been accepted up to this moment."""
+        from . import finding  # here: most creates are answered
+
+        sent = finding.Sent(self.started or at, at)
+        traces = finding.signed(finding.traces(self.body, sent), self.token, self.process, self.dated())
+        return errors.SubmissionUncertain(reason, traces=traces, sent_between=(sent.start.utc, sent.end.utc))
+
+
+def submit(
+    body: dict[str, Any], output_type: type[OutputT], resend: Resend, submission: Submission | None = None
+) -> Flow[Task[OutputT]]:
+    """Create a task, at most once; return it as accepted.
+
+    Args:
+        body: The request body.
+        output_type: What reads the output of the task.
+        resend: How often, and how far apart, it may be sent again when it provably made no task.
+        submission: Is kept up to date.
+    """
+    submission = submission or Submission()
     started, attempt = (yield Sleep(0)).at, 0
+    submission.body, submission.started = body, started
     while True:
         attempt += 1
-        try:
-            reply = yield requests.create(body)
-        except BaseException as interruption:
-            interruption.add_note(f"unitask: the create of {body['model']} {body['task_type']} may have been accepted")
-            raise
+        submission.in_doubt = True
+        reply = yield requests.create(body)
         match reply:
             case Answer():
                 outcome: Task[OutputT] | errors.UnitaskError | envelope.Unreadable
@@ -42,17 +81,18 @@ def submit(body: dict[str, Any], output_type: type[OutputT], resend: Resend) -> 
                 unsent = f"the create was not sent, {reply.reason}. Check base_url and the network"
                 outcome = errors.Unreachable(unsent)
             case _:
-                outcome = _uncertain(body, f"no answer, {no_answer(reply)}", (started, reply.at))
+                outcome = submission.uncertain(f"no answer, {no_answer(reply)}", reply.at)
         if isinstance(outcome, Task):
-            with _going_on(outcome.id):
-                yield Changed(outcome)
+            submission.task_id = outcome.id
+            yield Changed(outcome)
             return outcome
         if isinstance(outcome, envelope.Unreadable):
-            answer, outcome = outcome.error, _uncertain(body, outcome.reason, (started, reply.at))
+            answer, outcome = outcome.error, submission.uncertain(outcome.reason, reply.at)
             outcome.headers, outcome.body, outcome.task_id = answer.headers, answer.body, answer.task_id
         outcome.attempts, outcome.elapsed = attempt, reply.at.ticks - started.ticks
         if attempt >= resend.attempts or not _may_be_resent(outcome):
             raise outcome
+        submission.in_doubt = False
         yield Sleep(resend.pause(attempt, getattr(outcome, "retry_after", None)))
 
 
@@ -61,14 +101,6 @@ def _may_be_resent(outcome: errors.UnitaskError) -> bool:
     if isinstance(outcome, errors.ApiError):
         return outcome.status == 429 and outcome.task_id is None
     return isinstance(outcome, errors.Unreachable)
-
-
-def _uncertain(body: dict[str, Any], reason: str, between: tuple[Moment, Moment]) -> errors.SubmissionUncertain:
-    from . import finding  # here: most creates are answered
-
-    start, end = between
-    traces = finding.traces(body, finding.Sent(start, end))
-    return errors.SubmissionUncertain(reason, traces=traces, sent_between=(start.utc, end.utc))
 
 
 def run(body: dict[str, Any], output_type: type[OutputT], kind: str, limits: Limits) -> Flow[Task[OutputT]]:
@@ -145,8 +177,13 @@ def _going_on(*task_ids: str) -> Generator[None]:
         raise
     except BaseException as interruption:
         for task_id in task_ids:
-            interruption.add_note(f"unitask: task {task_id} goes on; client.wait({task_id!r}) waits for it again")
+            interruption.add_note(goes_on(task_id))
         raise
+
+
+def goes_on(task_id: str) -> str:
+    """The note of an exception that stops the wait for a task."""
+    return f"unitask: task {task_id} goes on; client.wait({task_id!r}) waits for it again"
 
 
 def get(task_id: str, output_type: type[OutputT], limits: Limits, *, exists: bool = False) -> Flow[Task[OutputT]]:

@@ -39,6 +39,7 @@ class Send:
     json: Any = field(default=None, repr=False)
     params: Mapping[str, str | int] = field(default_factory=dict[str, str | int])
     timeout: float | None = None  # None: what the client is set to
+    submission: bool = False  # it is paid for when it arrives
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,10 +27,10 @@ class _Written(dict[str, Any]):
 def create(body: dict[str, Any]) -> Send:
     """Create a task from a request body (TaskRequest), over the endpoint of its protocol."""
     if body["model"] == protocols.LEGACY:
-        return protocols.create(body)
+        return replace(protocols.create(body), submission=True)
     from unitask_api.api.task import create_task
 
-    return _send(create_task.build_request(body=cast("TaskRequest", _Written(body))))
+    return replace(_send(create_task.build_request(body=cast("TaskRequest", _Written(body)))), submission=True)
 
 
 def look(task_id: str, timeout: float | None = None, protocol: str = protocols.UNIFIED) -> Send:

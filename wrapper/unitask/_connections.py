@@ -1,0 +1,271 @@
+"""The connections of a client: who may use them, how long a call may take, and how much an answer may hold.
+
+Rules of this file:
+
+- Connections belong to one process and, for asyncio, to one event loop. After a fork, and in another loop, a client
+  makes new ones; the old ones are left alone, since another process or loop may be using them.
+- A submission is not sent on a connection that was idle for long: the server may be closing it, and then it cannot be
+  told whether the submission arrived.
+- No cookies are kept: the API needs none.
+- A call has one limit for all of it. The timeouts of httpx are for each read and write, so an answer that drips would
+  never end.
+- At most `IN_FLIGHT` calls at once are in the pool of httpx: what it spends on each grows with those that wait in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import time
+import zlib
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any, Generic, TypeVar
+
+import httpcore
+import httpx
+
+from ._environment import Settings
+
+ClientT = TypeVar("ClientT", httpx.Client, httpx.AsyncClient)
+
+IN_FLIGHT = 32  # calls at once; httpx takes 0.7 ms of CPU for a call when 10 are in its pool, and 2.4 ms when 1,000 are
+IDLE = 5.0  # seconds for which an idle connection is kept
+IDLE_FOR_SUBMISSIONS = 1.0  # the same, for connections that submissions are sent on
+LARGEST_ANSWER = 32 * 1024 * 1024  # bytes, unpacked; documented answers have some thousand
+WRITE_SIZE = 16 * 1024  # bytes that are written between two looks at the deadline
+ENCODINGS = "gzip, deflate"  # what is unpacked here, with a limit
+_PACKED = ("gzip", "x-gzip", "deflate")
+
+_deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)  # on the monotonic clock
+
+
+@dataclass(slots=True)
+class Pools(Generic[ClientT]):
+    """The HTTP clients of one process or event loop.
+
+    Attributes:
+        submissions: For requests that are paid for.
+        calls: For all other requests to the provider.
+        files: For output files; it has no key.
+        process: The process that they belong to.
+    """
+
+    submissions: ClientT
+    calls: ClientT
+    files: ClientT
+    process: int = field(default_factory=os.getpid)
+
+
+@dataclass(slots=True)
+class GatedPools(Pools[httpx.AsyncClient]):
+    """Those of an event loop.
+
+    Attributes:
+        gate: Lets `IN_FLIGHT` calls pass at once.
+        file_gate: The same for output files.
+    """
+
+    gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(IN_FLIGHT))
+    file_gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(IN_FLIGHT))
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a request has got.
+
+    Attributes:
+        left: Whether bytes of it may have left; None while that is not known.
+    """
+
+    left: bool | None = False
+
+    def note(self, event: str, info: Mapping[str, Any]) -> None:
+        """Take an event of httpcore's `trace` extension."""
+        if event.endswith("send_request_headers.started") and info["request"].method != b"CONNECT":
+            self.left = True
+        elif self.left is None:
+            self.left = False
+
+    async def note_async(self, event: str, info: Mapping[str, Any]) -> None:
+        """The same, for the async pool."""
+        self.note(event, info)
+
+
+class AnswerError(Exception):
+    """The body of an answer cannot be taken; the message says why."""
+
+
+class Body:
+    """The body of an answer as it arrives: it is unpacked, and its size is limited.
+
+    Attributes:
+        chunks: The whole body, where a transport has read and unpacked it already, as those of tests do.
+    """
+
+    chunks: tuple[bytes, ...] | None = None
+
+    def __init__(self, response: httpx.Response) -> None:
+        if response.is_stream_consumed:
+            self.chunks = (response.content,)
+        is_packed = self.chunks is None and response.headers.get("content-encoding", "").strip().lower() in _PACKED
+        self._unpacker = zlib.decompressobj(32 + zlib.MAX_WBITS) if is_packed else None
+        self._taken = bytearray()
+
+    @property
+    def content(self) -> bytes:
+        """What has arrived, unpacked."""
+        return bytes(self._taken)
+
+    def take(self, chunk: bytes) -> None:
+        """Take the next bytes as they came over the wire.
+
+        Raises:
+            AnswerError: It is too large, or it is not packed as it says.
+        """
+        room = LARGEST_ANSWER + 1 - len(self._taken)
+        try:
+            self._taken += chunk[:room] if self._unpacker is None else self._unpacker.decompress(chunk, room)
+        except zlib.error as error:
+            raise AnswerError(f"its body cannot be unpacked, {error}") from None
+        if len(self._taken) > LARGEST_ANSWER:
+            raise AnswerError(f"its body is larger than {LARGEST_ANSWER >> 20} MB")
+
+    def end(self) -> None:
+        """Say that nothing more comes.
+
+        Raises:
+            AnswerError: It is not all of it.
+        """
+        if self._unpacker is not None and self._taken and not self._unpacker.eof:
+            raise AnswerError("its packed body is cut off")
+
+
+@contextmanager
+def bounded(seconds: float) -> Generator[None]:
+    """Let all that this thread does over `SyncRouting` end after so many seconds."""
+    token = _deadline.set(time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+
+
+def no_cookies() -> CookieJar:
+    """A jar that takes none."""
+    return CookieJar(DefaultCookiePolicy(allowed_domains=()))
+
+
+class SyncRouting(httpx.BaseTransport):
+    """Sends each request directly or through its proxy.
+
+    Args:
+        settings: What the environment says.
+        idle: Seconds for which an idle connection is kept.
+    """
+
+    def __init__(self, settings: Settings, idle: float = IDLE) -> None:
+        self._settings, self._limits = settings, _limits(idle)
+        self._by_proxy: dict[str | None, httpx.HTTPTransport] = {}
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send it."""
+        proxy = self._settings.proxy_url_for(request.url)
+        if proxy not in self._by_proxy:
+            made = _BoundedTransport(verify=self._settings.verify, trust_env=False, proxy=proxy, limits=self._limits)
+            self._by_proxy.setdefault(proxy, made)
+        return self._by_proxy[proxy].handle_request(request)
+
+    def close(self) -> None:
+        """Close the connections."""
+        for transport in self._by_proxy.values():
+            transport.close()
+
+
+class AsyncRouting(httpx.AsyncBaseTransport):
+    """`SyncRouting` for asyncio, without the deadline: `asyncio.timeout` keeps that."""
+
+    def __init__(self, settings: Settings, idle: float = IDLE) -> None:
+        self._settings, self._limits = settings, _limits(idle)
+        self._by_proxy: dict[str | None, httpx.AsyncHTTPTransport] = {}
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send it."""
+        proxy = self._settings.proxy_url_for(request.url)
+        if proxy not in self._by_proxy:
+            self._by_proxy[proxy] = httpx.AsyncHTTPTransport(
+                verify=self._settings.verify, trust_env=False, proxy=proxy, limits=self._limits
+            )
+        return await self._by_proxy[proxy].handle_async_request(request)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        for transport in self._by_proxy.values():
+            await transport.aclose()
+
+
+def _limits(idle: float) -> httpx.Limits:
+    return httpx.Limits(max_connections=None, max_keepalive_connections=IN_FLIGHT, keepalive_expiry=idle)
+
+
+class _BoundedTransport(httpx.HTTPTransport):
+    """The transport of httpx, in which everything ends at the deadline of the thread."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        # httpx takes no network backend, which is httpcore's hook for this
+        pool: Any = self._pool
+        pool._network_backend = _BoundedBackend(pool._network_backend)  # noqa: SLF001
+
+
+class _BoundedBackend(httpcore.NetworkBackend):
+    def __init__(self, backend: httpcore.NetworkBackend) -> None:
+        self._backend = backend
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Any = None,
+    ) -> httpcore.NetworkStream:
+        left = _left(timeout, httpcore.ConnectTimeout)
+        return _BoundedStream(self._backend.connect_tcp(host, port, left, local_address, socket_options))
+
+    def sleep(self, seconds: float) -> None:
+        self._backend.sleep(seconds)
+
+
+class _BoundedStream(httpcore.NetworkStream):
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        for start in range(0, len(buffer), WRITE_SIZE):
+            self._stream.write(buffer[start : start + WRITE_SIZE], _left(timeout, httpcore.WriteTimeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None) -> Any:
+        left = _left(timeout, httpcore.ConnectTimeout)
+        return _BoundedStream(self._stream.start_tls(ssl_context, server_hostname, left))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+def _left(timeout: float | None, too_late: type[Exception]) -> float | None:
+    """Seconds that a step may take."""
+    left = _deadline.get() - time.monotonic()
+    if left <= 0:
+        raise too_late("the call has taken as long as it may")
+    return timeout if math.isinf(left) else left if timeout is None else min(timeout, left)
