@@ -139,6 +139,16 @@ def test_task_is_given_to_one_submission(shell: str) -> None:
     assert found[1].candidates == ()
 
 
+@pytest.mark.parametrize("other", [{"api_key": "f" * 64}, {"base_url": "https://other.test"}])
+def test_history_of_another_account_says_nothing(shell: str, other: dict[str, str]) -> None:
+    """The task was created with another key, or at another provider."""
+    uncertain = perform(shell, provider(LOST), in_turn(lambda client: client.submit(FACE_SWAP)))[0]
+    found = perform(shell, provider(*empty_histories()), lambda client: client.find(uncertain), **other)
+
+    assert found.outcome is Outcome.UNCLEAR
+    assert found.reason == "this client has another key or base_url than the one that sent it"
+
+
 def test_find_with_a_bad_timeout_is_refused(shell: str) -> None:
     """Before anything is sent."""
     uncertain = perform(shell, provider(LOST), in_turn(lambda client: client.submit(FACE_SWAP)))[0]

@@ -170,7 +170,7 @@ def test_only_another_whole_mark_says_that_a_task_is_another(endpoint: str, outc
 def test_mark_that_the_caller_put_in_the_address_is_no_proof() -> None:
     """Each of his creates can have the same; the client made none (`mark_webhooks=False`)."""
     error = uncertain(MARKED)
-    error.traces = finding.signed(error.traces, "0123456789abcdef", "", None)
+    error.traces = finding.signed(error.traces, "0123456789abcdef", finding.NOBODY, None)
     task = look(config=MARKED["config"])
     found = play(finding.find(error, (), limits(timeout=0.0)), history(TASK_ID), task, dated=True).result
 
@@ -191,7 +191,7 @@ def test_named_task_is_looked_at_first() -> None:
 
 @pytest.mark.parametrize(
     ("replies", "own"),
-    [([refused(404)], ()), ([look(model="another")], ()), ([], (TASK_ID,))],
+    [([refused(404)], ()), ([look(model="kling")], ()), ([], (TASK_ID,))],
     ids=["not there", "another task", "of another create"],
 )
 def test_create_with_a_named_task_is_never_absent(replies: list[Answer], own: tuple[str, ...]) -> None:
@@ -221,7 +221,7 @@ def test_named_legacy_task_is_found() -> None:
 
 @pytest.mark.parametrize(
     "other",
-    [look("x", input=INPUT, model="another"), look("x", input=INPUT, task_type="another")],
+    [look("x", input=INPUT, model="kling"), look("x", input=INPUT, task_type="txt2img")],
     ids=["other model", "other task type"],
 )
 def test_history_without_the_task_says_absent(other: Answer) -> None:
@@ -235,7 +235,7 @@ def test_history_without_the_task_says_absent(other: Answer) -> None:
 
 def test_all_tasks_of_that_time_are_counted() -> None:
     """On every page."""
-    others = [look(task_id, model="another") for task_id in ("x", "y", "z")]
+    others = [look(task_id, model="kling") for task_id in ("x", "y", "z")]
     found = search(history("x", "y", total=3), history("z", total=3), *others, history())
 
     assert found.reason == "none of the 3 tasks of that time is the one"
@@ -283,9 +283,11 @@ def test_row_without_the_usual_id_is_not_passed_over(row: dict[str, Any], outcom
     assert outcome is Outcome.FOUND or "1 that could not be looked at" in found.reason
 
 
-@pytest.mark.parametrize(("said", "outcome"), [("QUBICO/image_toolkit", "unclear"), ("toolkit", "unclear")])
+@pytest.mark.parametrize(
+    ("said", "outcome"), [("QUBICO/image_toolkit", "unclear"), ("toolkit", "unclear"), ("a new name", "unclear")]
+)
 def test_model_in_another_spelling_is_not_another(said: str, outcome: str) -> None:
-    """Nor is a part of the name, which may be an alias."""
+    """Nor is a part of the name, or a name that the catalogue does not have: it may be an alias."""
     assert search(history(TASK_ID), look(model=said), history()).outcome == outcome
 
 
@@ -463,10 +465,10 @@ def test_create_of_another_process_is_placed_by_what_that_process_knew() -> None
     """Its clocks say nothing here; with no time of the provider from there, nothing is absent."""
     error = uncertain()
     put_back(error, LATE)
-    error.traces = finding.signed(error.traces, "", "another", None)
+    error.traces = finding.signed(error.traces, "", finding.Asker("another"), None)
     unknown = play(finding.find(error, (), limits(timeout=0.0)), history(), dated=True).result
     dated = (UNIX - 1000.0, Moment(-1000.0, UNIX + 86_400.0))
-    error.traces = finding.signed(error.traces, "", "another", dated)
+    error.traces = finding.signed(error.traces, "", finding.Asker("another"), dated)
     start, end = (error.traces.sent and error.traces.sent.on_provider) or (0.0, 0.0)
 
     assert unknown.outcome is Outcome.UNCLEAR
@@ -550,7 +552,7 @@ def test_search_ends_though_the_clocks_stand_still() -> None:
 
 def test_task_that_is_another_is_looked_at_once() -> None:
     """Readings of the history repeat, looks at others do not."""
-    search = played(history("x"), look("x", model="another"), history("x"), timeout=15.0)
+    search = played(history("x"), look("x", model="kling"), history("x"), timeout=15.0)
 
     paths = [step.path for step in search.steps if isinstance(step, Send)]
     assert paths.count("/api/v1/task/x") == 1
@@ -560,7 +562,7 @@ def test_task_that_is_another_is_looked_at_once() -> None:
 def test_many_tasks_are_not_all_looked_at() -> None:
     """A busy account would be asked for ever."""
     crowd = [f"t{number}" for number in range(finding.MOST_LOOKS + 5)]
-    others = [look(task_id, model="another") for task_id in crowd[: finding.MOST_LOOKS]]
+    others = [look(task_id, model="kling") for task_id in crowd[: finding.MOST_LOOKS]]
     mine = look(crowd[finding.MOST_LOOKS], input=INPUT)
     pages = [history(*crowd[start : start + 100], total=len(crowd)) for start in (0, 100, 200)]
     found = search(*pages, *others, mine)
@@ -585,7 +587,7 @@ def test_traces_hold_nothing_of_the_content() -> None:
 def test_error_that_was_pickled_finds_as_well() -> None:
     """In another process, later."""
     error = pickle.loads(pickle.dumps(uncertain(MARKED)))
-    flow: Flow[Finding] = finding.find(error, (), limits(timeout=0.0), "another process")
+    flow: Flow[Finding] = finding.find(error, (), limits(timeout=0.0), finding.Asker("another"))
     found = play(flow, history(TASK_ID), look(config=MARKED["config"])).result
 
     assert found.outcome is Outcome.FOUND

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import os
 import random
@@ -162,6 +163,7 @@ class Shell:
         self._webhooks = webhooks
         self._own_ids: OrderedDict[str, str] = OrderedDict()  # ids of tasks, and the submission that each is of
         self._dated: envelope.Dated | None = None  # the provider's time in the last answer that told it
+        self._account = hashlib.sha256(f"{self.base_url} {self._key.value}".encode()).hexdigest()[:16]
         self._closed = False
         self._unknown_words: set[str] = set()
 
@@ -183,7 +185,8 @@ class Shell:
     def _submit_flow(
         self, body: dict[str, Any], task: TaskInput[OutputT], submission: Submission
     ) -> Flow[Task[OutputT]]:
-        submission.token, submission.process, submission.dated = secrets.token_hex(8), PROCESS, lambda: self._dated
+        submission.token, submission.client = secrets.token_hex(8), (PROCESS, self._account)
+        submission.dated = lambda: self._dated
         if self._mark_webhooks:
             from ._core import finding  # here and below: what a first create does not need is loaded later
 
@@ -268,7 +271,7 @@ class Shell:
         from ._core import finding
 
         others = finding.Others(self._own_ids, uncertain)
-        found = yield from finding.find(uncertain, others, self._limits(timeout), PROCESS)
+        found = yield from finding.find(uncertain, others, self._limits(timeout), finding.Asker(PROCESS, self._account))
         if found.task is not None:
             self._assign(found.task.id, finding.submission_of(uncertain))
         if self.budget is not None:

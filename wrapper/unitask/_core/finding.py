@@ -24,12 +24,13 @@ import re
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from .. import errors
 from ..task import Finding, Outcome, Output, Task
-from . import asking, protocols
+from . import asking, protocols, spec
 from .delivery import Limits
 from .messages import Flow, Moment, Sleep
 from .shapes import as_object, is_list, is_object
@@ -47,6 +48,21 @@ TIMES_READ = 3  # in one reading, while tasks come in or the time of the create 
 LONGEST_READING = 120.0  # seconds that one reading may take beyond the time limit
 MOST_ROWS = 5000  # of the history that are read
 MOST_LOOKS = 200  # at tasks of the history
+
+
+class Asker(NamedTuple):
+    """A client.
+
+    Attributes:
+        process: Tells the clocks of this process from those of another one.
+        account: A digest of its key and base_url, since another account has another history.
+    """
+
+    process: str = ""
+    account: str = ""
+
+
+NOBODY = Asker()
 
 
 class Sent(NamedTuple):
@@ -77,6 +93,7 @@ class Traces:
         fields: SHA-256 of each field of its input.
         submission: A random text, of this create alone; its mark too, if the client made it. Empty if not known.
         sent: When it was sent, on several clocks; None if not known.
+        account: A digest of the key and the address of the client; empty if not known.
     """
 
     model: str
@@ -86,6 +103,7 @@ class Traces:
     fields: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     submission: str = ""
     sent: Sent | None = None
+    account: str = ""
 
 
 class _Period(NamedTuple):
@@ -116,19 +134,19 @@ def traces(body: Mapping[str, Any], sent: Sent | None = None) -> Traces:
     )
 
 
-def signed(found: Traces, submission: str, process: str, dated: Dated | None) -> Traces:
+def signed(found: Traces, submission: str, client: Asker, dated: Dated | None) -> Traces:
     """The traces with what the client knows of the create.
 
     Args:
         found: The traces.
         submission: A random text, of this create alone; its mark if the client made one.
-        process: Whose clocks the create was timed on.
+        client: Who sent it.
         dated: The last time that the provider told, and when that was.
     """
     sent = found.sent
     if sent is not None:
-        sent = sent._replace(process=process, on_provider=None if dated is None else _placed(dated, sent))
-    return replace(found, submission=submission, sent=sent)
+        sent = sent._replace(process=client.process, on_provider=None if dated is None else _placed(dated, sent))
+    return replace(found, submission=submission, sent=sent, account=client.account)
 
 
 def marked(body: dict[str, Any], mark: str) -> dict[str, Any]:
@@ -165,7 +183,7 @@ def submission_of(uncertain: errors.SubmissionUncertain) -> str:
 
 
 def find(
-    uncertain: errors.SubmissionUncertain, own: Container[str], limits: Limits, process: str = ""
+    uncertain: errors.SubmissionUncertain, own: Container[str], limits: Limits, client: Asker = NOBODY
 ) -> Flow[Finding]:
     """Look for the task of an uncertain create until it can be told what became of it, or time is up.
 
@@ -173,11 +191,11 @@ def find(
         uncertain: The error of the create.
         own: Ids of tasks that are known to be of other creates; it may grow meanwhile.
         limits: `timeout` is how long to go on reading the history while that may help; None as long as it may.
-        process: Whose clocks the replies have.
+        client: Who asks.
     """
     begun = (yield Sleep(0)).at
     patience = SETTLED + PAUSE if limits.timeout is None else limits.timeout
-    search = _Search(uncertain, own, limits, process, begun.ticks + patience + LONGEST_READING)
+    search = _Search(uncertain, own, limits, client, begun.ticks + patience + LONGEST_READING)
     readings = 0
     while True:
         finding = yield from search.read()
@@ -201,11 +219,11 @@ class _Search:
         uncertain: errors.SubmissionUncertain,
         own: Container[str],
         limits: Limits,
-        process: str,
+        client: Asker,
         deadline: float,
     ) -> None:
         self._uncertain, self._wanted, self._own = uncertain, uncertain.traces, own
-        self._limits, self._process, self._deadline = limits, process, deadline
+        self._limits, self._client, self._deadline = limits, client, deadline
         self._window: tuple[float, float] | None = None  # of the create, on the provider's clock
         self._known: dict[str, tuple[_Likeness, Task[Output]]] = {}
         self._looks = 0
@@ -320,7 +338,7 @@ class _Search:
             return "the provider does not tell its time (no Date header), which is needed to compare times"
         self._now = dates[0][0]
         spans = [] if sent is None or sent.on_provider is None else [sent.on_provider]
-        if sent is not None and sent.process == self._process:
+        if sent is not None and sent.process == self._client.process:
             ours = [_placed(dated, sent) for dated in dates]
             spans.append((min(start for start, _ in ours), max(end for _, end in ours)))
         if not spans:
@@ -351,6 +369,9 @@ class _Search:
             self._known[task_id] = known = (_likeness(task, self._wanted), task)
         return known
 
+    def _is_stranger(self) -> bool:
+        return bool(self._wanted.account) and self._wanted.account != self._client.account
+
     def _verdict(
         self, alike: Sequence[Task[Output]], unsaid: Sequence[Task[Output]], unread: int, doubt: str, rows: int
     ) -> Finding:
@@ -364,6 +385,7 @@ class _Search:
             f"of the tasks of that time, model and task type, there are {said}" if said else "",
             "another create can have had the same input, and only a mark (webhook_url) would tell" if alike else "",
             doubt,
+            "this client has another key or base_url than the one that sent it" if self._is_stranger() else "",
             f"an answer to the create named task {self._uncertain.task_id}" if self._uncertain.task_id else "",
             f"it may come into the history later: look again in {self.wait:.0f} s" if self.wait > 0 else "",
         ]
@@ -414,11 +436,23 @@ _ZERO: tuple[Any, ...] = (None, "", 0, False, [], {})  # what the echo shows for
 def _is_another(said: str, wanted: str) -> bool:
     """Whether a model or task type is certainly another.
 
-    Case, separators and a vendor or version beside the name prove nothing: the multi-face-swap page shows the echo
-    "face-swap".
+    A word that the catalogue does not have may be another name of the same. Case, separators and a vendor or version
+    beside the name prove nothing either: the multi-face-swap page shows the echo "face-swap".
     """
-    first, second = (re.sub(r"[\W_]", "", name.casefold()) for name in (said, wanted))
-    return first not in second and second not in first
+    first, second = _plain_name(said), _plain_name(wanted)
+    return {first, second} <= _names() and first not in second and second not in first
+
+
+def _plain_name(name: str) -> str:
+    return re.sub(r"[\W_]", "", name.casefold())
+
+
+@cache
+def _names() -> frozenset[str]:
+    """The models and task types of the catalogue."""
+    return frozenset(
+        _plain_name(name) for entry in spec.task_types().values() for name in (entry.model, entry.task_type)
+    )
 
 
 def _is_another_mark(mark: str, wanted: str | None) -> bool:

@@ -34,7 +34,7 @@ class Submission:
         in_doubt: Whether the provider may have accepted it without naming the task to us.
         task_id: The task that it became.
         token: A random text, of this submission alone.
-        process: Whose clocks it is timed on.
+        client: Digests of who sends it: the process, and the account.
         dated: Returns the last time that the provider told, and when that was.
     """
 
@@ -43,7 +43,7 @@ class Submission:
     in_doubt: bool = False
     task_id: str | None = None
     token: str = ""
-    process: str = ""
+    client: tuple[str, str] = ("", "")
     dated: Callable[[], envelope.Dated | None] = lambda: None
 
     def uncertain(self, reason: str, at: Moment) -> errors.SubmissionUncertain:
@@ -51,7 +51,7 @@ class Submission:
         from . import finding  # here: most creates are answered
 
         sent = finding.Sent(self.started or at, at)
-        traces = finding.signed(finding.traces(self.body, sent), self.token, self.process, self.dated())
+        traces = finding.signed(finding.traces(self.body, sent), self.token, finding.Asker(*self.client), self.dated())
         return errors.SubmissionUncertain(reason, traces=traces, sent_between=(sent.start.utc, sent.end.utc))
 
 
