@@ -261,7 +261,10 @@ class Client(Shell):
                 others (history page, 2025-04-15).
             start: Only tasks created from this time on: unix seconds, or a datetime.
             end: Only tasks created up to this time.
-            page_size: Rows a page, 1 to 100.
+            page_size: Rows a page, 1 to 100; 100 are asked for where tasks are created faster than pages are read.
+
+        Raises:
+            ProviderBroken: An answer is no page, or the pages bring fewer rows than the history has.
         """
         for step in self._told(self._history_flow(model, start, end, page_size)):
             if isinstance(step, Found):

@@ -125,12 +125,18 @@ class Reading:
     between two pages, larger pages are asked for. A total ends the reading behind a full page only when it counts more
     than that page, and is no round number at which counting may have stopped.
 
+    Args:
+        query: Which rows.
+        limits: How long to bear with failures.
+        deadline: Nothing is sent after this time, in ticks.
+        is_proof: Whether to ask for one page more where it is not certain that a page was the last.
+
     Attributes:
         dates: The provider's time of each page, and when it came.
     """
 
-    def __init__(self, query: Query, limits: Limits, deadline: float = math.inf) -> None:
-        self._query, self._limits, self._deadline = query, limits, deadline
+    def __init__(self, query: Query, limits: Limits, deadline: float = math.inf, *, is_proof: bool = False) -> None:
+        self._query, self._limits, self._deadline, self._is_proof = query, limits, deadline, is_proof
         self._told: set[str] = set()
         self._total: int | None = 0  # the largest that was said; None after a page that said none
         self._repeated = 0  # pages in a row that brought nothing new
@@ -165,7 +171,8 @@ class Reading:
     def _turn(self, page: envelope.HistoryPage, *, is_new: bool) -> None:
         """To the next page, or to the end."""
         size = self._query.page_size
-        is_full = len(page.rows) >= min(size, page.size or USUAL_PAGE)
+        smallest = 1 if self._is_proof and page.size else USUAL_PAGE  # `size` may be the rows of this page, too
+        is_full = len(page.rows) >= min(size, max(page.size or 0, smallest))
         is_all = page.total is not None and len(self._told) >= page.total
         is_counted = is_all and page.total != len(page.rows) and bool((page.total or 0) % LARGEST_PAGE)
         self._repeated = 0 if is_new else self._repeated + 1

@@ -287,7 +287,7 @@ class _Search:
         for _ in range(TIMES_READ):
             rows, now = [], (yield Sleep(0)).at
             asked = self._period(CLOCKS_APART + MORE_ROOM)
-            reading = asking.Reading(asking.Query(*asked), self._limits, self._deadline)
+            reading = asking.Reading(asking.Query(*asked), self._limits, self._deadline, is_proof=True)
             try:
                 while len(rows) < MOST_ROWS and (page := (yield from reading.more())):
                     rows += page
