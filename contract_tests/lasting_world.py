@@ -86,6 +86,10 @@ class LastingWorld(World):
         """Whether it takes requests."""
         return self.app is not None
 
+    @property
+    def provider_now(self) -> float:
+        return self.now - self.behind
+
     def start(self) -> None:
         """Let it begin, or go on where it stopped."""
         settings: dict[str, Any] = {

@@ -36,6 +36,15 @@ def _facts_lost(parts: Any, message: str, _facts: object) -> errors.UnitaskError
     return error
 
 
+def _absent_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    def not_again(_search: object, _rows: object) -> Flow[str]:
+        yield from ()
+        return ""
+
+    monkeypatch.setattr(finding, "SETTLED", -60.0)
+    monkeypatch.setattr(finding._Search, "_add_newest", not_again)
+
+
 NOTHING = property(lambda _: None, lambda _, __: None)
 # What is planted, the promise that it breaks, and what happens to requests meanwhile; nothing said is anything.
 PLANTS: dict[str, tuple[Plant, str, tuple[str, ...]]] = {
@@ -60,7 +69,7 @@ PLANTS: dict[str, tuple[Plant, str, tuple[str, ...]]] = {
         ("a gateway answers",),
     ),
     "a task is called absent too early": (
-        replaced(finding, "SETTLED", 0.0),
+        _absent_too_early,
         "no task is called absent that exists",
         ("the answer is lost", LATE_HISTORY),
     ),

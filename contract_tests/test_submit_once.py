@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from unitask import AsyncClient, Client, Finding, Outcome, Output, State, Task, errors, tasks
+from unitask._core import finding
 from unitask._core.messages import Moment
 from unitask_sandbox import Fault, Settings, running
 
@@ -76,37 +77,51 @@ def test_call_makes_at_most_one_task(case: str, shell: str) -> None:
     assert (arrived, tasks) == (["create_task"] * arrivals, made)
 
 
-LATER = 120.0  # seconds after the create, when the history has settled
 UNCERTAIN = [case for case, (_, ending, _, _) in CASES.items() if ending is errors.SubmissionUncertain]
+MARKED = {"webhook_url": "https://me.test/hook?user=7"}
 
 
-def submit_and_find(shell: str, base_url: str, **options: str) -> tuple[errors.SubmissionUncertain, Finding]:
-    """One call of a client of either kind, and what another one finds out about it."""
+@pytest.fixture
+def quick_history(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the sandbox accepts is in its history at once."""
+    monkeypatch.setattr(finding, "SETTLED", -2.0)  # the Date of an answer has whole seconds
 
-    def later() -> Moment:
-        return Moment(time.monotonic(), time.time() + LATER)
 
-    async def main() -> tuple[errors.SubmissionUncertain, Finding]:
-        async with AsyncClient("sandbox", base_url) as client, AsyncClient("sandbox", base_url, clock=later) as other:
-            with pytest.raises(errors.SubmissionUncertain) as caught:
-                await client.submit(FACE_SWAP, **options)
-            return caught.value, await caught.value.find(other, timeout=0)
+def submit_and_find(
+    shell: str, base_url: str, ahead: float = 0.0, times: int = 1, **options: str
+) -> list[tuple[errors.SubmissionUncertain, Finding]]:
+    """So many calls of a client of either kind, whose wall clock is ahead, and what it finds out about them then."""
 
+    def clock() -> Moment:
+        return Moment(time.monotonic(), time.time() + ahead)
+
+    async def main() -> list[tuple[errors.SubmissionUncertain, Finding]]:
+        async with AsyncClient("sandbox", base_url, clock=clock) as client:
+            for _ in range(times):
+                with pytest.raises(errors.SubmissionUncertain) as caught:
+                    await client.submit(FACE_SWAP, **options)
+                lost.append(caught.value)
+            return [(error, await error.find(client, timeout=0)) for error in lost]
+
+    lost: list[errors.SubmissionUncertain] = []
     if shell == "async":
         return asyncio.run(main())
-    with Client("sandbox", base_url) as client, Client("sandbox", base_url, clock=later) as other:
-        with pytest.raises(errors.SubmissionUncertain) as caught:
-            client.submit(FACE_SWAP, **options)
-        return caught.value, caught.value.find(other, timeout=0)
+    with Client("sandbox", base_url, clock=clock) as client:
+        for _ in range(times):
+            with pytest.raises(errors.SubmissionUncertain) as caught:
+                client.submit(FACE_SWAP, **options)
+            lost.append(caught.value)
+        return [(error, error.find(client, timeout=0)) for error in lost]
 
 
+@pytest.mark.usefixtures("quick_history")
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("case", UNCERTAIN)
 def test_uncertain_create_with_a_webhook_is_found_or_absent(case: str, shell: str) -> None:
     """The mark in the endpoint comes back: there is no doubt, although a face swap echoes no input."""
     fault, _, _, made = CASES[case]
     with running(Settings(speed="real", faults=(fault,))) as url:
-        _, found = submit_and_find(shell, url, webhook_url="https://me.test/hook?user=7")
+        ((_, found),) = submit_and_find(shell, url, **MARKED)
         with httpx.Client(base_url=url, headers={"x-api-key": "sandbox"}) as seen:
             rows = seen.get("/api/open/tasks/histories").json()["data"]["data"]
 
@@ -114,16 +129,57 @@ def test_uncertain_create_with_a_webhook_is_found_or_absent(case: str, shell: st
     assert ([found.task.id] if found.task else []) == [row["task_id"] for row in rows]
 
 
+@pytest.mark.usefixtures("quick_history")
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("case", UNCERTAIN)
 def test_uncertain_create_without_a_webhook_is_unclear_or_absent(case: str, shell: str) -> None:
-    """A face swap echoes no input: what may be the task is shown, and nothing is claimed."""
+    """What may be the task is shown, and nothing is claimed, unless what arrived of an answer names it."""
     fault, _, _, made = CASES[case]
     with running(Settings(speed="real", faults=(fault,))) as url:
-        _, found = submit_and_find(shell, url)
+        ((_, found),) = submit_and_find(shell, url)
 
-    assert found.outcome is (Outcome.UNCLEAR if made else Outcome.ABSENT)
-    assert len(found.candidates) == made
+    is_named = case == "the answer is cut"
+    assert found.outcome is (Outcome.FOUND if is_named else Outcome.UNCLEAR if made else Outcome.ABSENT)
+    assert len(found.candidates) == (0 if is_named else made)
+
+
+@pytest.mark.usefixtures("quick_history")
+@pytest.mark.parametrize("ahead", [-400.0, 3600.0, -86_400.0, 86_400.0])
+@pytest.mark.parametrize("options", [MARKED, {}], ids=["marked", "unmarked"])
+def test_wall_clock_of_the_client_plays_no_part(options: dict[str, str], ahead: float) -> None:
+    """An accepted create is found, or shown, however far it is from the provider's."""
+    fault, *_ = CASES["the answer is lost"]
+    with running(Settings(speed="real", faults=(fault,))) as url:
+        ((_, found),) = submit_and_find("sync", url, ahead, **options)
+
+    assert found.outcome is (Outcome.FOUND if options else Outcome.UNCLEAR)
+    assert len(found.candidates) == (0 if options else 1)
+
+
+@pytest.mark.usefixtures("quick_history")
+@pytest.mark.parametrize("options", [MARKED, {}], ids=["marked", "unmarked"])
+def test_two_uncertain_creates_with_one_input_are_told_apart_or_unclear(options: dict[str, str]) -> None:
+    """One was accepted, the other was not; only the mark can say which is which."""
+    faults = (CASES["the answer is lost"][0], CASES["a gateway refuses"][0])
+    with running(Settings(speed="real", faults=faults)) as url:
+        found = [finding.outcome for _, finding in submit_and_find("sync", url, times=2, **options)]
+
+    assert found == ([Outcome.FOUND, Outcome.ABSENT] if options else [Outcome.UNCLEAR] * 2)
+
+
+@pytest.mark.usefixtures("quick_history")
+def test_task_of_another_program_with_the_same_input_is_not_found() -> None:
+    """It was created by another client with the same key; ours was not accepted."""
+    fault, *_ = CASES["a gateway refuses"]
+    with running(Settings(speed="real", faults=(fault,))) as url, Client("sandbox", url) as client:
+        with pytest.raises(errors.SubmissionUncertain) as caught:
+            client.submit(FACE_SWAP)
+        with Client("sandbox", url) as other:
+            task = other.submit(FACE_SWAP)
+        found = caught.value.find(client, timeout=0)
+
+    assert found.outcome is Outcome.UNCLEAR
+    assert [candidate.id for candidate in found.candidates] == [task.id]
 
 
 @pytest.mark.parametrize("shell", SHELLS)

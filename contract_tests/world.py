@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import Any
 
 import httpx
@@ -39,6 +40,11 @@ class World:
     def sandbox(self) -> Sandbox:
         sandbox: Sandbox = self.app.state.sandbox
         return sandbox
+
+    @property
+    def provider_now(self) -> float:
+        """The time on the provider's clock, in unix seconds."""
+        return self.now
 
     def clock(self) -> Moment:
         return Moment(self.now, self.now)
@@ -108,7 +114,9 @@ class Wire(httpx.BaseTransport, httpx.AsyncBaseTransport):
         self._world.now += sum(self._world.pauses)
         assert isinstance(answer.stream, httpx.AsyncByteStream)
         raw = b"".join([piece async for piece in answer.stream])
-        return httpx.Response(answer.status_code, headers=answer.headers, stream=httpx.ByteStream(raw))
+        date = {"date": formatdate(self._world.provider_now, usegmt=True)}  # as a server would add it
+        headers = httpx.Headers({**date, **answer.headers})
+        return httpx.Response(answer.status_code, headers=headers, stream=httpx.ByteStream(raw))
 
 
 def quick_swap(_given: object) -> EngineResult:

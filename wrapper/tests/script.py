@@ -7,6 +7,7 @@ import itertools
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import Any
 
 from unitask import errors
@@ -94,6 +95,7 @@ def play(
     *replies: Answer | Failure,
     took: float = 0.0,
     interrupted: tuple[int, BaseException] | None = None,
+    dated: bool = False,
 ) -> Played:
     """Drive a flow to its end.
 
@@ -102,6 +104,7 @@ def play(
         *replies: What its requests bring, in order; the last one repeats.
         took: Seconds that each request takes.
         interrupted: The number of a step, counted from 0, and what is thrown into the flow there.
+        dated: Whether answers have a Date header.
     """
     played, now, script = Played(), 0.0, _then_last(replies)
     try:
@@ -114,6 +117,9 @@ def play(
             if isinstance(step, Send):
                 played.sent_at.append(now)
                 now, reply = now + took, next(script)
+                if dated and isinstance(reply, Answer):
+                    date = formatdate(UNIX + now, usegmt=True)
+                    reply = dataclasses.replace(reply, headers={"date": date, **reply.headers})
             elif isinstance(step, Sleep):
                 now += step.seconds
             step = flow.send(dataclasses.replace(reply, at=Moment(TICKS + now, UNIX + now)))

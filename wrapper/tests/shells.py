@@ -7,13 +7,14 @@ import inspect
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import Any
 
 import httpx
 from unitask import AsyncClient, Client, tasks
 from unitask._core.messages import Answer, Moment
 
-from .script import UNIX
+from .script import UNIX, answer
 
 SHELLS = ("sync", "async")
 BASE_URL = "https://provider.test"
@@ -75,6 +76,13 @@ class Provider:
 def provider(*script: Answer | httpx.Response | BaseException) -> Provider:
     """A provider with these answers."""
     return Provider(list(script))
+
+
+def empty_histories() -> list[Answer]:
+    """The pages of a history without a task, with their times, that `find` reads until it can tell."""
+    page = {"code": 200, "data": {"data": [], "total": 0}}
+    read_at = (0, 10, 20, 30, 40, 50, 60, 61, 61)  # seconds after the create; the last page is asked for no time
+    return [answer(200, page, date=formatdate(UNIX + seconds, usegmt=True)) for seconds in read_at]
 
 
 def perform(

@@ -208,8 +208,41 @@ def test_rows_that_move_to_the_next_page_are_told_once() -> None:
     assert rows == ["a", "b", "c"]
 
 
+def test_page_behind_the_last_one_may_be_refused() -> None:
+    """When as many rows were told as there are; otherwise it is an error."""
+    full = [row(f"t{number}") for number in range(100)]
+    rows, pages = told(page(*full, total=100), refused(400, "no such page"))
+    short = play(asking.history(Query(), limits()), page(*full, total=101), refused(400, "no such page"))
+
+    assert (len(rows), pages) == (100, [1, 2])
+    assert isinstance(short.error, errors.InvalidRequest)
+
+
+def test_full_page_of_known_rows_is_not_the_end() -> None:
+    """More tasks were created than a page holds; the pages become as large as they may be."""
+    old = [row(f"t{number}") for number in range(3)]
+    new = [row(f"n{number}") for number in range(3)]
+    replies = [page(old[0], total=3), page(old[0], total=6), page(*new, *old, total=6)]
+    played = play(asking.history(Query(page_size=1), limits()), *replies)
+    asked = [(step.params["page"], step.params["page_size"]) for step in played.steps if isinstance(step, Send)]
+
+    assert [step.row.task_id for step in played.steps if isinstance(step, Found)] == [
+        "t0", "n0", "n1", "n2", "t1", "t2"
+    ]  # fmt: skip
+    assert asked == [(1, 1), (2, 1), (1, 100)]
+
+
+def test_history_that_has_more_rows_than_its_pages_bring_is_an_error() -> None:
+    """Rather than an end, after which rows would be missing."""
+    full = [row(f"t{number}") for number in range(100)]
+    error = play(asking.history(Query(), limits()), page(*full, total=300)).error
+
+    assert isinstance(error, errors.ProviderBroken)
+    assert str(error) == "the task history has 300 rows, and page after page brings the same 100"
+
+
 def test_row_is_known_again_on_any_later_page() -> None:
-    """By its task's id, though it says something else by now; a row without an id by all that it says."""
+    """By its task's id, or its number, though it says something else by now; without an id by all that it says."""
     running, nameless, other = {**row("a"), "status": "running"}, {"status": "failed"}, {"status": "finished"}
     pages = [page(running, nameless), page(other), page({**row("a"), "status": "finished"}, nameless, row("b")), page()]
     played = play(asking.history(Query(), limits()), *pages)
@@ -278,6 +311,7 @@ def test_row_says_what_it_says() -> None:
     )
 
     assert (found.task_id, found.state, found.status) == ("t", State.COMPLETED, "finished")
+    assert [HistoryRow({"id": value}).task_id for value in ("t-1", "17", 17, " ")] == ["t-1", None, None, None]
     assert (found.group, found.model, found.task_type) == ("image_toolkit", "Qubico/image-toolkit", "face-swap")
     assert found.created_at == datetime(2025, 1, 1, tzinfo=UTC)
     assert found.usage_type == "point"

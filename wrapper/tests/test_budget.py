@@ -38,7 +38,7 @@ from .script import (
     seen,
     task_data,
 )
-from .shells import BASE_URL, FACE_SWAP, KEY, perform, provider
+from .shells import BASE_URL, FACE_SWAP, KEY, empty_histories, perform, provider
 
 PRICE = 100_000  # credits of a face swap, $0.01
 BODY = {"model": MODEL, "task_type": TASK_TYPE, "input": {}}
@@ -158,8 +158,7 @@ def test_find_releases_what_was_never_accepted(shell: str) -> None:
     with pytest.raises(errors.SubmissionUncertain) as lost:
         perform(shell, provider(GATEWAY), lambda client: client.submit(FACE_SWAP), budget=budget)
     assert budget.held_usd == 0.01
-    nothing = answer(200, {"code": 200, "data": {"data": [], "total": 0}})
-    perform(shell, provider(*[nothing] * 7), lambda client: client.find(lost.value), budget=budget)
+    perform(shell, provider(*empty_histories()), lambda client: client.find(lost.value), budget=budget)
 
     assert amounts(budget) == (0.0, 0.0, 1.0)
 

@@ -16,7 +16,7 @@ from unitask._core.messages import Answer
 
 from .pictures import encoded
 from .script import GATEWAY, TASK_ID, UNIX, answer, refused, seen, task_data
-from .shells import FACE_SWAP, KEY, FakeClock, all_of, perform, provider
+from .shells import FACE_SWAP, KEY, FakeClock, all_of, empty_histories, perform, provider
 
 HISTORIES = "GET /api/open/tasks/histories"
 DONE = seen("completed", output={"image_url": "https://out.test/a.png"})
@@ -116,13 +116,38 @@ def test_what_the_client_created_itself_is_not_the_lost_one(shell: str) -> None:
 
 
 def test_find_goes_on_until_it_can_be_told(shell: str) -> None:
-    """A minute after the create; the client's own clock counts."""
+    """A minute after the create."""
     uncertain = perform(shell, provider(LOST), in_turn(lambda client: client.submit(FACE_SWAP)))[0]
     clock = FakeClock()
-    found = perform(shell, provider(*[page()] * 7), lambda client: client.find(uncertain), clock=clock)
+    found = perform(shell, provider(*empty_histories()), lambda client: client.find(uncertain), clock=clock)
 
     assert found.outcome is Outcome.ABSENT
-    assert clock.ticks == pytest.approx(60.0)
+    assert clock.ticks == pytest.approx(61.0)
+
+
+def test_task_is_given_to_one_submission(shell: str) -> None:
+    """When two answers name one task, since they were mixed up on the way, the first that asks has it and keeps it."""
+    named = answer(520, {"code": 520, "message": "odd", "data": {"task_id": TASK_ID}})
+    calls = [lambda client: client.submit(FACE_SWAP)] * 2
+    first, second = perform(shell, provider(named, named), in_turn(*calls))
+    finds = [first, second, first]
+    script = provider(seen(), page(TASK_ID), seen())
+    found = perform(
+        shell, script, in_turn(*[lambda client, error=error: client.find(error, timeout=0) for error in finds])
+    )
+
+    assert [finding.outcome for finding in found] == [Outcome.FOUND, Outcome.UNCLEAR, Outcome.FOUND]
+    assert found[1].candidates == ()
+
+
+@pytest.mark.parametrize("other", [{"api_key": "f" * 64}, {"base_url": "https://other.test"}])
+def test_history_of_another_account_says_nothing(shell: str, other: dict[str, str]) -> None:
+    """The task was created with another key, or at another provider."""
+    uncertain = perform(shell, provider(LOST), in_turn(lambda client: client.submit(FACE_SWAP)))[0]
+    found = perform(shell, provider(*empty_histories()), lambda client: client.find(uncertain), **other)
+
+    assert found.outcome is Outcome.UNCLEAR
+    assert found.reason == "this client has another key or base_url than the one that sent it"
 
 
 def test_find_with_a_bad_timeout_is_refused(shell: str) -> None:

@@ -171,17 +171,29 @@ def test_refusal_for_once_is_passed_by_a_client_that_tries_again(provider: Unita
     assert [bool(task.id) for task in provider.tasks] == [False, True]
 
 
-@pytest.mark.parametrize("accepted", [True, False])
-def test_lost_answer_can_be_found(provider: UnitaskProvider, shell: str, accepted: bool) -> None:
-    """The history says whether the task was accepted."""
+@pytest.mark.parametrize(
+    ("accepted", "options", "outcome"),
+    [
+        (True, {"webhook_url": "https://me.test/hook"}, "found"),
+        (True, {}, "unclear"),
+        (False, {"webhook_url": "https://me.test/hook"}, "absent"),
+        (False, {}, "absent"),
+    ],
+)
+def test_lost_answer_can_be_found(
+    provider: UnitaskProvider, shell: str, accepted: bool, options: dict[str, str], outcome: str
+) -> None:
+    """The history says whether the task was accepted; which task is the one, only its mark does."""
     provider.loses_the_answer(accepted=accepted)
     with pytest.raises(errors.SubmissionUncertain) as lost:
-        run(shell)
+        talk(shell, lambda client: client.submit(FACE_SWAP, **options))
 
     found = talk(shell, lambda client: client.find(lost.value))
 
-    assert found.outcome == ("found" if accepted else "absent")
-    assert found.task is None or found.task.id == provider.tasks[0].id
+    assert found.outcome == outcome
+    assert [task.id for task in (found.task, *found.candidates) if task] == [
+        task.id for task in provider.tasks if accepted
+    ]
     assert len(provider.tasks) == 1
 
 

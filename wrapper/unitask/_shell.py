@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import math
 import os
 import random
 import secrets
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import replace
 from datetime import datetime
@@ -43,10 +45,10 @@ Clock = Callable[[], Moment]
 OnChange = Callable[[Task[Output]], object]
 
 LONGEST_CALL = 86_400.0  # seconds; what a socket takes ends at some 1e10
-LARGEST_PAGE = 100  # rows of the history; more is refused (history page, 2025-04-15)
 LATEST_TIME = 2.0**53  # unix seconds
 STANDING = 1e-6  # a clock that moves by less than this share of a sleep stands still
-OWN_IDS_KEPT = 10_000  # ids of created tasks, so that `find` does not take one of them for another
+OWN_IDS_KEPT = 10_000  # ids of created and found tasks, so that `find` does not take one of them for another
+PROCESS = secrets.token_hex(8)  # tells the clocks of this process from those of another one
 # The request provably never left. Whatever else goes wrong may have happened after it arrived.
 NEVER_LEFT = (
     httpx.ConnectError,
@@ -200,7 +202,9 @@ class Shell:
         origin = spec.upload_server() if self.base_url == DEFAULT_BASE_URL else self.base_url
         self._uploads = attaching.Uploads(origin, wanted=uploads)
         self._webhooks = webhooks
-        self._own_ids: dict[str, None] = {}
+        self._own_ids: OrderedDict[str, str] = OrderedDict()  # ids of tasks, and the submission that each is of
+        self._dated: envelope.Dated | None = None  # the provider's time in the last answer that told it
+        self._account = hashlib.sha256(f"{self.base_url} {self._key.value}".encode()).hexdigest()[:16]
         self._closed = False
         self._unknown_words: set[str] = set()
 
@@ -222,10 +226,12 @@ class Shell:
     def _submit_flow(
         self, body: dict[str, Any], task: TaskInput[OutputT], submission: Submission
     ) -> Flow[Task[OutputT]]:
+        submission.token, submission.client = secrets.token_hex(8), (PROCESS, self._account)
+        submission.dated = lambda: self._dated
         if self._mark_webhooks:
             from ._core import finding  # here and below: what a first create does not need is loaded later
 
-            body = finding.marked(body, secrets.token_hex(8))
+            body = finding.marked(body, submission.token)
         attached = attaching.attached(body, self._uploads, self._limits())
         model, task_type = task.operation()
 
@@ -240,10 +246,14 @@ class Shell:
 
             estimate = pricing.estimate(body, measured_as_sent)
             created = yield from self.budget.within(estimate, f"{model} {task_type}", attached, create)
-        self._own_ids[created.id] = None
-        if len(self._own_ids) > OWN_IDS_KEPT:
-            del self._own_ids[next(iter(self._own_ids))]
+        self._assign(created.id, submission.token)
         return created
+
+    def _assign(self, task_id: str, submission: str) -> None:
+        """Remember of which submission a task is."""
+        self._own_ids[task_id] = submission
+        if len(self._own_ids) > OWN_IDS_KEPT:
+            self._own_ids.popitem(last=False)
 
     def _explain(self, submission: Submission, interruption: BaseException) -> None:
         """Say what became of a submission that ends in an exception: in the log, and in a note of the exception.
@@ -305,7 +315,10 @@ class Shell:
 
         if not isinstance(cast("object", uncertain), SubmissionUncertain):
             raise InvalidInput(f"{uncertain!r:.80} is no SubmissionUncertain: give the error of the create")
-        found = yield from finding.find(uncertain, frozenset(self._own_ids), self._limits(timeout))
+        others = finding.Others(self._own_ids, uncertain)
+        found = yield from finding.find(uncertain, others, self._limits(timeout), finding.Asker(PROCESS, self._account))
+        if found.task is not None:
+            self._assign(found.task.id, finding.submission_of(uncertain))
         if self.budget is not None:
             self.budget.see_finding(uncertain, found)
         return found
@@ -336,8 +349,8 @@ class Shell:
         self, group: str | None, start: datetime | float | None, end: datetime | float | None, page_size: int
     ) -> Flow[None]:
         is_count = isinstance(cast("object", page_size), int) and not isinstance(page_size, bool)
-        if not (is_count and 1 <= page_size <= LARGEST_PAGE):
-            raise InvalidInput(f"page_size is {page_size!r}: give 1 to {LARGEST_PAGE} rows")
+        if not (is_count and 1 <= page_size <= asking.LARGEST_PAGE):
+            raise InvalidInput(f"page_size is {page_size!r}: give 1 to {asking.LARGEST_PAGE} rows")
         first, last = (None if time is None else _unix(name, time) for name, time in (("start", start), ("end", end)))
         return asking.history(asking.Query(first, last, _group(group), page_size), self._limits())
 
@@ -347,7 +360,10 @@ class Shell:
     def _answer(self, response: httpx.Response, body: bytes, broken: str = "") -> Answer:
         hider = self._key.hider
         headers = {hider.text(name.lower()): hider.text(value) for name, value in response.headers.items()}
-        return Answer(response.status_code, headers, hider.content(body), self._clock(), broken)
+        answer = Answer(response.status_code, headers, hider.content(body), self._clock(), broken)
+        if response.is_success and (date := envelope.date_of(answer)) is not None:
+            self._dated = (date, answer.at)
+        return answer
 
     def _no_answer(
         self, error: Exception, progress: Progress, response: httpx.Response | None, body: Body | None

@@ -139,8 +139,14 @@ class HistoryRow(Record):
 
     @property
     def task_id(self) -> str | None:
-        """The id to look at it with; None when the row has none."""
-        ids = (self.raw.get("task_id"), as_object(self.raw.get("detail")).get("task_id"))
+        """The id to look at it with; None when the row has none.
+
+        `id` is documented as the number of the row; it is taken for the task's when it is a text that is no number and
+        the row has no other.
+        """
+        number = self.raw.get("id")
+        is_number = isinstance(number, str) and number.strip().isdecimal()
+        ids = (self.raw.get("task_id"), as_object(self.raw.get("detail")).get("task_id"), "" if is_number else number)
         return next((text for text in ids if is_id(text)), None)
 
     @property

@@ -210,9 +210,11 @@ class Client(Shell):
     def find(self, uncertain: SubmissionUncertain, *, timeout: float | None = None) -> Finding:
         """What became of a create that brought no answer, as the task history tells.
 
-        A task is recognised by the mark in its webhook_url, else by the echo of its input; where neither is there, the
-        outcome is "unclear", with the candidates. Trouble with reading the history is "unclear" too: this raises no
-        errors of the provider.
+        "found": a task carries the mark of this create, which a client puts into its webhook_url, or what arrived of an
+        answer named its id. "absent": the history was read whole, late enough and on the provider's clock, and each
+        task of that time is another one. Everything else is "unclear", with the candidates: without a webhook_url, a
+        task with the same input may have been created by another program. Trouble with reading the history is
+        "unclear" too: this raises no errors of the provider.
 
         Args:
             uncertain: The error of the create.
@@ -269,7 +271,10 @@ class Client(Shell):
                 others (history page, 2025-04-15).
             start: Only tasks created from this time on: unix seconds, or a datetime.
             end: Only tasks created up to this time.
-            page_size: Rows a page, 1 to 100.
+            page_size: Rows a page, 1 to 100; 100 are asked for where tasks are created faster than pages are read.
+
+        Raises:
+            ProviderBroken: An answer is no page, or the pages bring fewer rows than the history has.
         """
         for step in self._told(self._history_flow(model, start, end, page_size)):
             if isinstance(step, Found):

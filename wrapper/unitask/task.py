@@ -208,8 +208,8 @@ class Task(Generic[OutputT_co]):
 class Outcome(StrEnum):
     """What became of an uncertain create."""
 
-    FOUND = "found"  # it was accepted: `task`
-    ABSENT = "absent"  # it was not accepted, and may be created again
+    FOUND = "found"  # it was certainly accepted: `task`
+    ABSENT = "absent"  # it was certainly not accepted, and may be created again
     UNCLEAR = "unclear"  # it cannot be told; `reason` says why
 
 
@@ -221,7 +221,7 @@ class Finding:
         outcome: found, absent or unclear.
         reason: Why that is so, in a sentence.
         task: The task, when it was found.
-        candidates: When it is unclear: tasks of that model, task type and time that may be the one.
+        candidates: When it is unclear: tasks of that time that may be the one; those with its input first.
     """
 
     outcome: Outcome

@@ -16,15 +16,16 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 from .. import errors
 from ..account import Account, ActiveTasks, HistoryRow
 from ..task import Output, OutputT, Task
 from . import protocols
 from .lifecycle import State, state_of
-from .messages import Answer
+from .messages import Answer, Moment
 from .shapes import as_object, is_id, is_list, is_object
 
 TRACE_HEADERS = ("x-request-id", "x-trace-id", "cf-ray", "date", "server")  # what a provider's support asks for
@@ -45,6 +46,18 @@ LONGEST_INTEGER = 4000  # digits; int() refuses more than 4,300
 GATEWAY_STATUSES = frozenset({408, 499, 502, 503, 504, *range(520, 528)})
 _TASK_ID = re.compile(r'"task_id"\s*:\s*"([^"\\]{1,200})"')
 _TASK_PATH = re.compile(r"/task/([^/?#\s]{1,200})")
+BEFORE_THE_API = 1.5e9  # unix seconds, in 2017; a clock that tells less is not set
+
+Dated: TypeAlias = tuple[float, Moment]  # the provider's unix time in an answer, and when it came on our clocks
+
+
+class HistoryPage(NamedTuple):
+    """One page of the history: its rows, and how many there are in all and on a full page, where that is said."""
+
+    rows: list[HistoryRow]
+    total: int | None
+    size: int | None
+    dated: Dated | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,15 +162,19 @@ def read_active_tasks(answer: Answer) -> dict[str, ActiveTasks] | errors.ApiErro
     return {group: ActiveTasks(as_object(counts)) for group, counts in data.items()}
 
 
-def read_history(answer: Answer) -> tuple[list[HistoryRow], int | None] | errors.ApiError:
-    """The rows of a page, and how many rows there are in all, when that is said.
+def read_history(answer: Answer) -> HistoryPage | errors.ApiError:
+    """A page of the history.
 
     Rows are in `data.data`; clients (2025) also look for them in `data`, `data.items` and `data.list`. With a row that
     cannot be read it is no page: that row may be the one that somebody looks for.
     """
     if not _succeeded(answer):
         return refusal(answer)
-    data: object = (_json_object(answer.body) or {}).get("data")
+    try:
+        body = as_object(json.loads(answer.body))  # the whole of it: what stands behind an object may be more rows
+    except (ValueError, RecursionError):
+        body = {}
+    code, data = body.get("code"), body.get("data")
     page = as_object(data)
     named = [page[name] for name in ("data", "items", "list") if name in page]
     rows: object = data if is_list(data) else next((rows for rows in named if rows is not None), None)
@@ -165,8 +182,31 @@ def read_history(answer: Answer) -> tuple[list[HistoryRow], int | None] | errors
     is_empty_page = rows is None and named
     if not is_empty_page and not (is_list(rows) and len(found) == len(rows)):
         return _broken(answer, "no page of the history")
-    total = page.get("total")
-    return found, total if isinstance(total, int) and not isinstance(total, bool) else None
+    if isinstance(code, int) and code and not 200 <= code < 300:
+        return _broken(answer, f"code {code} in place of a page of the history")
+    date = date_of(answer)
+    return HistoryPage(
+        found, _count(page.get("total")), _count(page.get("size")), None if date is None else (date, answer.at)
+    )
+
+
+def date_of(answer: Answer) -> float | None:
+    """The time of the provider when it answered, in unix seconds, from its Date header; None where it is not known.
+
+    An answer out of a cache (RFC 9111, Age) has the date of an older one.
+    """
+    if answer.headers.get("age", "0").strip() != "0":
+        return None
+    try:
+        read = parsedate_to_datetime(answer.headers.get("date", ""))
+        date = read.replace(tzinfo=read.tzinfo or UTC).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return date if date > BEFORE_THE_API else None
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def read_upload(answer: Answer) -> str | errors.ApiError:

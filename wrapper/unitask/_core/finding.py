@@ -1,37 +1,84 @@
-"""What became of an uncertain create: the task history is read page by page, and each task of that time is looked at.
+"""What became of an uncertain create: the task history of that time is read, and each task in it is looked at.
 
-A task is recognised by a mark that its webhook endpoint carries (the API echoes `config`), or else by the echo of its
-input. The echo may be empty, may lack fields and may have more (facts of 2026-11), so what it does not say is not held
-against a task: such a task is a candidate, and the outcome is "unclear". Only a history that was read to its end, late
-enough, without a candidate, says "absent". How the history lists a legacy task, if it does, no page says, so of such a
-create it says nothing.
+"Found" and "absent" need a proof each; everything else is "unclear", with the tasks that may be the one.
+
+Found: a task carries the mark of this create (in its webhook endpoint, which the API echoes in `config`), or a damaged
+answer to the create named its id. The echo of the input is no proof: another create may have had the same input.
+
+Absent: the history was read whole (`Reading.shortfall`), for a time that certainly has the create in it, late enough;
+and each task in it is known to be of another create, is of another model or task type, or has another mark. An echo of
+the input that differs proves nothing, since the provider rewrites what it echoes: files are stored elsewhere, texts are
+trimmed, numbers become texts, defaults are filled in. How the history lists a legacy task, no page says.
+
+The time of the create is wanted on the provider's clock, which the Date headers of its answers tell. A create is as
+long ago as our monotonic clock or our wall clock says, or anything between: the first stops while a computer sleeps,
+the second may be set.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+import math
+import re
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from .. import errors
 from ..task import Finding, Outcome, Output, Task
-from . import asking, protocols
+from . import asking, protocols, spec
 from .delivery import Limits
 from .messages import Flow, Moment, Sleep
 from .shapes import as_object, is_list, is_object, printable
 
 if TYPE_CHECKING:
     from ..account import HistoryRow
+    from .envelope import Dated
 
 MARK = "unitask"  # the query parameter of a webhook endpoint that holds the mark
-CLOCKS_APART = 300.0  # seconds that our clock and the provider's may differ
+CLOCKS_APART = 300.0  # seconds between the provider's Date and the times in its history, and on the way there
+MORE_ROOM = 60.0  # seconds more that are asked for, so that a small difference of clocks needs no second reading
 SETTLED = 60.0  # seconds after which an accepted task is taken to be in the history; how fast it is, no page says
 PAUSE = 10.0  # seconds between readings of the history
-MOST_LOOKS = 200  # tasks of one window that are looked at
+TIMES_READ = 3  # in one reading, while tasks come in or the time of the create is not known yet
+LONGEST_READING = 120.0  # seconds that one reading may take beyond the time limit
+MOST_ROWS = 5000  # of the history that are read
+MOST_LOOKS = 200  # at tasks of the history
+
+
+class Asker(NamedTuple):
+    """A client.
+
+    Attributes:
+        process: Tells the clocks of this process from those of another one.
+        account: A digest of its key and base_url, since another account has another history.
+    """
+
+    process: str = ""
+    account: str = ""
+
+
+NOBODY = Asker()
+
+
+class Sent(NamedTuple):
+    """When a create was sent.
+
+    Attributes:
+        start: Before the first byte.
+        end: When it was given up.
+        process: Whose clocks these are.
+        on_provider: The earliest and the latest unix time of it on the provider's clock; None if that was not known.
+    """
+
+    start: Moment
+    end: Moment
+    process: str = ""
+    on_provider: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +89,11 @@ class Traces:
         model: Its model.
         task_type: Its task type.
         fingerprint: SHA-256 over model, task type and input.
-        mark: The random mark in its webhook endpoint; None when it has no webhook.
+        mark: The mark in its webhook endpoint; None when it has none.
         fields: SHA-256 of each field of its input.
+        submission: A random text, of this create alone; its mark too, if the client made it. Empty if not known.
+        sent: When it was sent, on several clocks; None if not known.
+        account: A digest of the key and the address of the client; empty if not known.
     """
 
     model: str
@@ -51,6 +101,16 @@ class Traces:
     fingerprint: str
     mark: str | None = None
     fields: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    submission: str = ""
+    sent: Sent | None = None
+    account: str = ""
+
+
+class _Period(NamedTuple):
+    """A time on the provider's clock, in whole unix seconds."""
+
+    start: int
+    end: int
 
 
 class _Likeness(Enum):
@@ -60,7 +120,7 @@ class _Likeness(Enum):
     OTHER = "other"
 
 
-def traces(body: Mapping[str, Any]) -> Traces:
+def traces(body: Mapping[str, Any], sent: Sent | None = None) -> Traces:
     """What the task of a create can be recognised by."""
     model, task_type, given = body["model"], body["task_type"], body["input"]
     identity = json.dumps([model, task_type, given], sort_keys=True)
@@ -68,9 +128,25 @@ def traces(body: Mapping[str, Any]) -> Traces:
         model,
         task_type,
         hashlib.sha256(identity.encode()).hexdigest(),
-        _mark_in(body),
+        next(reversed(_marks_in(body)), None),
         {name: _digest(value) for name, value in given.items()},
+        sent=sent,
     )
+
+
+def signed(found: Traces, submission: str, client: Asker, dated: Dated | None) -> Traces:
+    """The traces with what the client knows of the create.
+
+    Args:
+        found: The traces.
+        submission: A random text, of this create alone; its mark if the client made one.
+        client: Who sent it.
+        dated: The last time that the provider told, and when that was.
+    """
+    sent = found.sent
+    if sent is not None:
+        sent = sent._replace(process=client.process, on_provider=None if dated is None else _placed(dated, sent))
+    return replace(found, submission=submission, sent=sent, account=client.account)
 
 
 def marked(body: dict[str, Any], mark: str) -> dict[str, Any]:
@@ -86,125 +162,310 @@ def marked(body: dict[str, Any], mark: str) -> dict[str, Any]:
     return {**body, "config": {**config, "webhook_config": changed}}
 
 
-def find(uncertain: errors.SubmissionUncertain, own: Collection[str], limits: Limits) -> Flow[Finding]:
+class Others(Container[str]):
+    """The ids of tasks that are known to be of another create than this one.
+
+    Args:
+        submissions: Of which submission a task is, by its id; it may grow meanwhile.
+        uncertain: The error of this create.
+    """
+
+    def __init__(self, submissions: Mapping[str, str], uncertain: errors.SubmissionUncertain) -> None:
+        self._submissions, self._own = submissions, submission_of(uncertain)
+
+    def __contains__(self, task_id: object) -> bool:
+        return isinstance(task_id, str) and self._submissions.get(task_id, self._own) != self._own
+
+
+def submission_of(uncertain: errors.SubmissionUncertain) -> str:
+    """A text that this create has, and no other."""
+    return uncertain.traces.submission or f"{uncertain.fingerprint} {uncertain.sent_between}"
+
+
+def find(
+    uncertain: errors.SubmissionUncertain, own: Container[str], limits: Limits, client: Asker = NOBODY
+) -> Flow[Finding]:
     """Look for the task of an uncertain create until it can be told what became of it, or time is up.
 
     Args:
         uncertain: The error of the create.
-        own: Ids of tasks that are known to be of other creates.
+        own: Ids of tasks that are known to be of other creates; it may grow meanwhile.
         limits: `timeout` is how long to go on reading the history while that may help; None as long as it may.
+        client: Who asks.
     """
-    if uncertain.traces.model == protocols.LEGACY:
-        return Finding(Outcome.UNCLEAR, "no page says how the task history lists a task of the legacy endpoints")
-    now = (yield Sleep(0)).at
-    started, settled = now, uncertain.sent_between[1].timestamp() + SETTLED
-    looked: dict[str, _Likeness] = {}
+    begun = (yield Sleep(0)).at
+    patience = SETTLED + PAUSE if limits.timeout is None else limits.timeout
+    search = _Search(uncertain, own, limits, client, begun.ticks + patience + LONGEST_READING)
+    readings = 0
     while True:
-        try:
-            finding = yield from _search(uncertain, own, limits, looked)
-        except errors.UnitaskError as error:
-            return Finding(Outcome.UNCLEAR, f"the task history cannot be read: {error}")
-        now = (yield Sleep(0)).at
-        early = now.unix < settled
-        if finding.outcome is Outcome.FOUND or not early:
+        finding = yield from search.read()
+        left = begun.ticks + patience - (yield Sleep(0)).at.ticks
+        readings += 1
+        is_last = search.wait <= 0 or left <= 0 or readings > patience / PAUSE + 2  # a clock may stand still
+        if finding.outcome is Outcome.FOUND or is_last:
             return finding
-        left = None if limits.timeout is None else limits.timeout - (now.ticks - started.ticks)
-        if left is not None and left <= 0:
-            return _too_early(finding, settled, now)
-        pause = min(PAUSE, settled - now.unix)
-        yield Sleep(pause if left is None else min(pause, left))
+        yield Sleep(min(PAUSE, left, max(1.0, search.wait)))
 
 
-def _too_early(finding: Finding, settled: float, now: Moment) -> Finding:
-    if finding.outcome is Outcome.UNCLEAR:
+class _Search:
+    """Reads the history, as often as is wanted, and remembers what it learned.
+
+    Attributes:
+        wait: Seconds until another reading is of no more use; 0 when it is of none now.
+    """
+
+    def __init__(
+        self,
+        uncertain: errors.SubmissionUncertain,
+        own: Container[str],
+        limits: Limits,
+        client: Asker,
+        deadline: float,
+    ) -> None:
+        self._uncertain, self._wanted, self._own = uncertain, uncertain.traces, own
+        self._limits, self._client, self._deadline = limits, client, deadline
+        self._window: tuple[float, float] | None = None  # of the create, on the provider's clock
+        self._known: dict[str, tuple[_Likeness, Task[Output]]] = {}
+        self._looks = 0
+        self._now = 0.0  # on the provider's clock, when the last reading began
+        self.wait = 0.0
+
+    def read(self) -> Flow[Finding]:
+        """What can be told now."""
+        is_legacy = self._wanted.model == protocols.LEGACY
+        named = yield from self._named(is_legacy=is_legacy)
+        if named is not None:
+            return named
+        if is_legacy:
+            return Finding(Outcome.UNCLEAR, "no page says how the task history lists a task of the legacy endpoints")
+        rows, doubt = yield from self._rows()
+        finding = yield from self._compare(rows, doubt)
+        if finding.outcome is Outcome.ABSENT:
+            doubt = yield from self._add_newest(rows)
+            finding = yield from self._compare(rows, doubt)
         return finding
-    wait = f"it may come into the history later: look again in {settled - now.unix:.0f} s"
-    return replace(finding, outcome=Outcome.UNCLEAR, reason=f"{finding.reason}, but {wait}")
 
-
-def _search(
-    uncertain: errors.SubmissionUncertain, own: Collection[str], limits: Limits, looked: dict[str, _Likeness]
-) -> Flow[Finding]:
-    """Read the history of that time once, to its end."""
-    start, end = (moment.timestamp() for moment in uncertain.sent_between)
-    query = asking.Query(start=int(start - CLOCKS_APART), end=int(end + CLOCKS_APART) + 1)
-    alike: list[Task[Output]] = []
-    unsaid: list[Task[Output]] = []
-    unread = 0
-    reading, read = asking.Reading(query, limits), 0
-    while rows := (yield from reading.more()):
-        read += len(rows)
-        for task_id in (row.task_id for row in rows if _may_be(row, uncertain.traces)):
-            if task_id is None or task_id in own or looked.get(task_id) is _Likeness.OTHER:
+    def _compare(self, rows: Sequence[HistoryRow], doubt: str) -> Flow[Finding]:
+        """Look at the task of each row, and tell what that means; `doubt` is why rows may be missing, if they may."""
+        alike: list[Task[Output]] = []
+        unsaid: list[Task[Output]] = []
+        unread = 0
+        for row in sorted(rows, key=self._is_other_kind):
+            task_id = row.task_id if _names_one_task(row) else None
+            if task_id is not None and task_id in self._own:
                 continue
-            task = (yield from asking.look(task_id, limits)) if len(looked) < MOST_LOOKS else None
-            if task is None:
+            seen = None if task_id is None else (yield from self._look(task_id))
+            if seen is None:
                 unread += 1
                 continue
-            looked[task_id] = likeness = _likeness(task, uncertain.traces)
+            likeness, task = seen
             if likeness is _Likeness.SAME:
-                return Finding(Outcome.FOUND, f"task {task_id} carries the mark of this create", task)
+                return Finding(Outcome.FOUND, f"task {printable(task.id)} carries the mark of this create", task)
             if likeness is not _Likeness.OTHER:
                 (alike if likeness is _Likeness.ALIKE else unsaid).append(task)
-    return _verdict(alike, unsaid, unread, read)
+        still_alike, still_unsaid = ([task for task in tasks if task.id not in self._own] for tasks in (alike, unsaid))
+        return self._verdict(still_alike, still_unsaid, unread, doubt, len(rows))
 
+    def _named(self, *, is_legacy: bool) -> Flow[Finding | None]:
+        """The task that an answer to the create named, if it can be looked at."""
+        task_id, output_type = self._uncertain.task_id, Output
+        if not task_id or task_id in self._own:
+            return None
+        if is_legacy:
+            from ..tasks import output_type as output_type_of  # at call time, as in task.py
 
-def _verdict(alike: list[Task[Output]], unsaid: list[Task[Output]], unread: int, rows: int) -> Finding:
-    if len(alike) == 1 and not unsaid and not unread:
-        return Finding(
-            Outcome.FOUND, f"task {printable(alike[0].id)} is the only one of that time with this input", alike[0]
+            output_type = output_type_of(self._wanted.model, self._wanted.task_type)
+        task = yield from asking.look(task_id, self._limits, output_type, self._deadline)
+        if task is None or (not is_legacy and _likeness(task, self._wanted) is _Likeness.OTHER):
+            return None
+        return Finding(Outcome.FOUND, f"an answer to the create named task {printable(task_id)}", task)
+
+    def _rows(self) -> Flow[tuple[list[HistoryRow], str]]:
+        """The rows of that time, and why it is not certain that the task would be among them; empty if it is."""
+        rows: list[HistoryRow] = []
+        doubt = ""
+        for _ in range(TIMES_READ):
+            rows, now = [], (yield Sleep(0)).at
+            asked = self._period(CLOCKS_APART + MORE_ROOM)
+            reading = asking.Reading(asking.Query(*asked), self._limits, self._deadline, is_proof=True)
+            try:
+                while len(rows) < MOST_ROWS and (page := (yield from reading.more())):
+                    rows += page
+                doubt = self._learn(reading.dates, now) or reading.shortfall
+                needed = self._period(CLOCKS_APART)
+                is_covered = asked.start <= needed.start and asked.end >= needed.end
+                if self._window is None or (is_covered and not doubt) or len(rows) >= MOST_ROWS:
+                    break
+                doubt = doubt or "the provider's clock leaps"
+            except errors.UnitaskError as error:
+                doubt, self.wait = f"the task history cannot be read: {error}", 0.0
+                break
+        return rows, doubt
+
+    def _add_newest(self, rows: list[HistoryRow]) -> Flow[str]:
+        """Add rows of that time that the history lists only when it is asked for no time; return what is wrong with it.
+
+        So a filter that is read in another way, and times of another clock than that of the Date, are no proof.
+        """
+        try:
+            newest = yield from asking.Reading(asking.Query(), self._limits, self._deadline).more()
+        except errors.UnitaskError as error:
+            return f"the task history cannot be read: {error}"
+        needed, told = self._period(CLOCKS_APART), {row.task_id for row in rows}
+        for row in newest:
+            created = None if row.created_at is None else row.created_at.timestamp()
+            if created is not None and created > self._now + CLOCKS_APART:
+                return "the times in the history are not those of the provider's Date header"
+            if created is not None and needed.start <= created <= needed.end and row.task_id not in told:
+                rows.append(row)
+        return ""
+
+    def _period(self, room: float) -> _Period:
+        """The rows of that time."""
+        start, end = self._window or (moment.timestamp() for moment in self._uncertain.sent_between)
+        return _Period(max(0, math.floor(start - room)), max(0, math.ceil(end + room)))
+
+    def _learn(self, dates: Sequence[Dated], began: Moment) -> str:
+        """Learn from the times of a reading when the create was; return why that is not known, if it is not.
+
+        Args:
+            dates: The provider's times in the answers.
+            began: When the reading began.
+        """
+        sent = self._wanted.sent
+        self.wait = SETTLED - (began.unix - self._uncertain.sent_between[1].timestamp())  # as far as is known
+        if not dates:
+            return "the provider does not tell its time (no Date header), which is needed to compare times"
+        self._now = dates[0][0]
+        spans = [] if sent is None or sent.on_provider is None else [sent.on_provider]
+        if sent is not None and sent.process == self._client.process:
+            ours = [_placed(dated, sent) for dated in dates]
+            spans.append((min(start for start, _ in ours), max(end for _, end in ours)))
+        if not spans:
+            return "when the create was sent is not known on the provider's clock, since another process sent it"
+        start, end = max(start for start, _ in spans), min(end for _, end in spans)
+        if start > end:
+            return "the clocks contradict each other, so it is not known when the create was sent"
+        self._window = (
+            (start, end) if self._window is None else (min(start, self._window[0]), max(end, self._window[1]))
         )
-    candidates = (*alike, *unsaid)
-    if candidates or unread:
+        self.wait = SETTLED - (self._now - self._window[1])
+        return ""
+
+    def _is_other_kind(self, row: HistoryRow) -> bool:
+        """Whether the row says another model or task type; it is looked at last, since a row has words of its own."""
+        detail = as_object(row.raw.get("detail"))
+        given = ((detail.get("model"), self._wanted.model), (detail.get("workflow_type"), self._wanted.task_type))
+        return any(isinstance(said, str) and _is_another(said, wanted) for said, wanted in given)
+
+    def _look(self, task_id: str) -> Flow[tuple[_Likeness, Task[Output]] | None]:
+        """A task, and whether it is the one; None when that cannot be told."""
+        known = self._known.get(task_id)
+        if (known and known[0] is _Likeness.OTHER) or self._looks >= MOST_LOOKS:
+            return known
+        self._looks += 1
+        task = yield from asking.look(task_id, self._limits, deadline=self._deadline)
+        if task is not None:
+            self._known[task_id] = known = (_likeness(task, self._wanted), task)
+        return known
+
+    def _is_stranger(self) -> bool:
+        return bool(self._wanted.account) and self._wanted.account != self._client.account
+
+    def _verdict(
+        self, alike: Sequence[Task[Output]], unsaid: Sequence[Task[Output]], unread: int, doubt: str, rows: int
+    ) -> Finding:
         parts = (
             (len(alike), "with this input"),
             (len(unsaid), "whose answer does not show the input"),
             (unread, "that could not be looked at"),
         )
         said = ", ".join(f"{number} {words}" for number, words in parts if number)
-        reason = f"of the tasks of that time, model and task type, there are {said}"
-        return Finding(Outcome.UNCLEAR, reason, candidates=candidates)
-    return Finding(Outcome.ABSENT, f"none of the {rows} tasks of that time is the one")
+        doubts = [
+            f"of the tasks of that time, model and task type, there are {said}" if said else "",
+            "another create can have had the same input, and only a mark (webhook_url) would tell" if alike else "",
+            doubt,
+            "this client has another key or base_url than the one that sent it" if self._is_stranger() else "",
+            f"an answer to the create named task {self._uncertain.task_id}" if self._uncertain.task_id else "",
+            f"it may come into the history later: look again in {self.wait:.0f} s" if self.wait > 0 else "",
+        ]
+        reason = "; ".join(filter(None, doubts))
+        if reason:
+            return Finding(Outcome.UNCLEAR, reason, candidates=(*alike, *unsaid))
+        return Finding(Outcome.ABSENT, f"none of the {rows} tasks of that time is the one")
 
 
-def _may_be(row: HistoryRow, wanted: Traces) -> bool:
-    """Whether what the row says of model and task type, if it does, fits."""
-    detail = as_object(row.raw.get("detail"))
-    fits = detail.get("model") in (None, "", wanted.model)
-    return fits and detail.get("workflow_type") in (None, "", wanted.task_type)
+def _placed(dated: Dated, sent: Sent) -> tuple[float, float]:
+    """The earliest and the latest time of a create on the provider's clock.
+
+    Args:
+        dated: A time that the provider told, which has whole seconds, and when that was.
+        sent: When the create was sent, on the same clocks.
+    """
+    date, at = dated
+    spans = [(moment.ticks - at.ticks, moment.unix - at.unix) for moment in (sent.start, sent.end)]
+    return date + min(map(min, spans)), date + 1.0 + max(map(max, spans))
+
+
+def _names_one_task(row: HistoryRow) -> bool:
+    """Whether the row names a task, and not two."""
+    given = (row.raw.get("task_id"), as_object(row.raw.get("detail")).get("task_id"))
+    return len({name for name in given if isinstance(name, str) and name.strip()}) <= 1
 
 
 def _likeness(task: Task[Output], wanted: Traces) -> _Likeness:
-    if (task.model and task.model != wanted.model) or (task.task_type and task.task_type != wanted.task_type):
+    marks = _marks_in(task.raw)
+    is_unique = wanted.mark is not None and wanted.submission in ("", wanted.mark)
+    if is_unique and marks[-1:] == [wanted.mark]:
+        return _Likeness.SAME
+    if any(_is_another_mark(mark, wanted.mark) for mark in marks) and wanted.mark not in marks:
         return _Likeness.OTHER
-    mark = _mark_in(task.raw)
-    if mark is not None:
-        return _Likeness.SAME if mark == wanted.mark else _Likeness.OTHER
+    if _is_another(task.model, wanted.model) or _is_another(task.task_type, wanted.task_type):
+        return _Likeness.OTHER
     echo = {name: value for name, value in as_object(task.raw.get("input")).items() if value not in _ZERO}
-    known = [(_digest(value), wanted.fields[name]) for name, value in echo.items() if name in wanted.fields]
-    if not known:
+    try:
+        known = [_digest(value) == wanted.fields[name] for name, value in echo.items() if name in wanted.fields]
+    except RecursionError:
         return _Likeness.OPEN
-    if all(echoed == sent for echoed, sent in known):
-        return _Likeness.ALIKE
-    differing = {name for name in echo if name in wanted.fields and _digest(echo[name]) != wanted.fields[name]}
-    return _Likeness.OPEN if all(_is_address(echo[name]) for name in differing) else _Likeness.OTHER
+    return _Likeness.ALIKE if known and all(known) else _Likeness.OPEN
 
 
 _ZERO: tuple[Any, ...] = (None, "", 0, False, [], {})  # what the echo shows for a field that was not sent
 
 
-def _is_address(value: object) -> bool:
-    """Whether the echo is the address of a file: the provider may store a picture elsewhere before it echoes it."""
-    return isinstance(value, str) and value.startswith(("http://", "https://"))
+def _is_another(said: str, wanted: str) -> bool:
+    """Whether a model or task type is certainly another.
+
+    A word that the catalogue does not have may be another name of the same. Case, separators and a vendor or version
+    beside the name prove nothing either: the multi-face-swap page shows the echo "face-swap".
+    """
+    first, second = _plain_name(said), _plain_name(wanted)
+    return {first, second} <= _names() and first not in second and second not in first
 
 
-def _mark_in(task: Mapping[str, Any]) -> str | None:
+def _plain_name(name: str) -> str:
+    return re.sub(r"[\W_]", "", name.casefold())
+
+
+@cache
+def _names() -> frozenset[str]:
+    """The models and task types of the catalogue."""
+    return frozenset(
+        _plain_name(name) for entry in spec.task_types().values() for name in (entry.model, entry.task_type)
+    )
+
+
+def _is_another_mark(mark: str, wanted: str | None) -> bool:
+    """Whether a mark is of another create, and not ours cut short or hidden."""
+    return mark.isalnum() and not (wanted or "").casefold().startswith(mark.casefold())
+
+
+def _marks_in(task: Mapping[str, Any]) -> list[str]:
     endpoint = as_object(as_object(task.get("config")).get("webhook_config")).get("endpoint")
     try:
-        found = parse_qs(urlsplit(endpoint).query).get(MARK) if isinstance(endpoint, str) else None
+        return parse_qs(urlsplit(endpoint).query).get(MARK, []) if isinstance(endpoint, str) else []
     except ValueError:
-        return None
-    return found[-1] if found else None
+        return []
 
 
 def _digest(value: object) -> str:

@@ -9,7 +9,7 @@ interrupted from outside says which task goes on.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
@@ -51,19 +51,26 @@ class Submission:
         started: When it was first sent; None before that.
         in_doubt: Whether the provider may have accepted it without naming the task to us.
         task_id: The task that it became.
+        token: A random text, of this submission alone.
+        client: Digests of who sends it: the process, and the account.
+        dated: Returns the last time that the provider told, and when that was.
     """
 
     body: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
     started: Moment | None = None
     in_doubt: bool = False
     task_id: str | None = None
+    token: str = ""
+    client: tuple[str, str] = ("", "")
+    dated: Callable[[], envelope.Dated | None] = lambda: None
 
     def uncertain(self, reason: str, at: Moment) -> errors.SubmissionUncertain:
         """The error for a submission that may have been accepted up to this moment."""
         from . import finding  # here: most creates are answered
 
-        between = ((self.started or at).utc, at.utc)
-        return errors.SubmissionUncertain(reason, traces=finding.traces(self.body), sent_between=between)
+        sent = finding.Sent(self.started or at, at)
+        traces = finding.signed(finding.traces(self.body, sent), self.token, finding.Asker(*self.client), self.dated())
+        return errors.SubmissionUncertain(reason, traces=traces, sent_between=(sent.start.utc, sent.end.utc))
 
 
 def submit(

@@ -14,6 +14,7 @@ import uuid
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from email.utils import formatdate
 from typing import Any, Self, cast
 
 import httpx
@@ -176,10 +177,13 @@ class UnitaskProvider:
             reply = self._reply(request, body)
         if isinstance(reply, Exception):
             raise reply.with_traceback(None)  # it may be raised again
+        headers = httpx.Headers({"date": formatdate(self.clock().unix, usegmt=True)})  # `find` compares times with it
         if isinstance(reply, httpx.Response):  # a copy, since it may be given again
-            return httpx.Response(reply.status_code, headers=reply.headers, content=reply.content)
+            headers.update(reply.headers)
+            return httpx.Response(reply.status_code, headers=headers, content=reply.content)
         content = reply if isinstance(reply, bytes) else json.dumps(reply).encode()
-        return httpx.Response(200, headers={"content-type": "application/json"}, content=content)
+        headers["content-type"] = "application/json"
+        return httpx.Response(200, headers=headers, content=content)
 
     def _reply(self, request: httpx.Request, body: Any) -> Reply:
         url = str(request.url)
