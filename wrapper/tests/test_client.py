@@ -466,7 +466,7 @@ def test_failure_without_words_is_called_by_its_class(shell: str) -> None:
 def test_broken_compression_leaves_it_open(shell: str) -> None:
     """The provider answered, but not in a way that can be read."""
     broken = answer(200, b"not gzip", content_encoding="gzip")
-    with pytest.raises(errors.SubmissionUncertain, match="DecodingError"):
+    with pytest.raises(errors.SubmissionUncertain, match="HTTP 200, and its body cannot be unpacked"):
         perform(shell, provider(broken), lambda client: client.submit(FACE_SWAP))
 
 

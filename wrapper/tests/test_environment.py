@@ -349,7 +349,7 @@ def test_base_url_is_one_that_can_be_asked_or_is_refused(url: str) -> None:
         refusal = str(error)
     else:
         refusal = ""
-        client._http.base_url.raw_host.decode().encode("idna")  # what a lookup does first
+        client._connected().calls.base_url.raw_host.decode().encode("idna")  # what a lookup does first
         assert "@" not in client.base_url
     assert "hush" not in refusal
 

@@ -150,7 +150,7 @@ def decodes_to(secret: str, text: str) -> bool:
 def test_echo_is_hidden_wherever_it_could_surface(shell: str, secret: str, form: str, status: int) -> None:
     """Text, body and headers of errors, raw and repr of tasks; the key and the webhook secret."""
     data = (
-        json.dumps(task_data("pending", detail=0))
+        json.dumps(task_data("failed" if status == 401 else "pending", detail=0))
         .encode()
         .replace(b'"detail": 0', b'"detail": ' + BODIES[form](secret))
     )

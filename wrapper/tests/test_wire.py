@@ -199,7 +199,7 @@ for number in range(children):
     os.close(write)
 os.close(start_write)
 print(json.dumps([json.loads(os.read(read, 65536)) for read in told]))
-print(client.submit(task("parent again")).id)
+print(client.submit(task("parent-again")).id)
 """
 
 

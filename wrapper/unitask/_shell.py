@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 import httpx
 
 from . import llm, tasks
-from ._connections import ENCODINGS, Body, Progress
+from ._connections import ENCODINGS, AnswerError, Body, Progress
 from ._core import asking, attaching, envelope, flows, requests, spec, waiting
 from ._core.delivery import Limits, Resend
 from ._core.flows import Submission
@@ -369,7 +369,8 @@ class Shell:
         self, error: Exception, progress: Progress, response: httpx.Response | None, body: Body | None
     ) -> Reply:
         """What came of a request that ended in an exception, whichever it is."""
-        words = self._key.hider.text(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+        name = "" if isinstance(error, AnswerError) else type(error).__name__
+        words = self._key.hider.text(": ".join(filter(None, (name, str(error)))))
         if response is not None:
             return self._answer(response, body.content if body else b"", words)
         never = progress.left is False or (isinstance(error, NEVER_LEFT) and not progress.left)
