@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import errno
+import sqlite3
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from unitask_sandbox import Sandbox, migrations
+from unitask_sandbox import Sandbox, migrations, timing
 from unitask_sandbox.autorun import Autorun
 from unitask_sandbox.creation import NO_WEBHOOK
-from unitask_sandbox.failures import Refusal
+from unitask_sandbox.failures import CannotStart, Refusal
 from unitask_sandbox.task import NOT_YET
+from unitask_sandbox.timing import Jumps
 
 from .local import NO_FACE, NOW, Clock, SandboxWith, encoded, face_swap, fake_swap
 
 FACE_SWAP = encoded(face_swap())
+SIMULATED = encoded({"model": "Qubico/flux1-schnell", "task_type": "txt2img", "input": {"prompt": "a lighthouse"}})
 
 
 def accept(sandbox: Sandbox, **changes: Any) -> str:
@@ -270,6 +275,135 @@ def test_autorun_takes_another_step_for_what_came_during_one() -> None:
     autorun.close()
 
 
+PASSING = {
+    "locked": sqlite3.OperationalError("database is locked"),
+    "full": sqlite3.OperationalError("database or disk is full"),
+    "broken": sqlite3.DatabaseError("database disk image is malformed"),
+    "no-space": OSError(errno.ENOSPC, "No space left on device"),
+    "no-memory": MemoryError(),
+}
+
+
+def fail_at_first(monkeypatch: pytest.MonkeyPatch, place: Any, name: str, error: Exception, times: int = 3) -> None:
+    """Let a method raise some times before it works."""
+    works, left = getattr(place, name), [error] * times
+
+    def method(*args: Any, **kwargs: Any) -> Any:
+        if left:
+            raise left.pop()
+        return works(*args, **kwargs)
+
+    monkeypatch.setattr(place, name, method)
+
+
+def all_completed(sandbox: Sandbox, count: int) -> threading.Event:
+    """Set when so many tasks have ended."""
+    ended, told, left = threading.Event(), sandbox._life._on_end, [None] * count
+
+    def on_end(task: Any) -> None:
+        told(task)
+        left.pop()
+        if not left:
+            ended.set()
+
+    sandbox._life._on_end = on_end
+    return ended
+
+
+@pytest.mark.parametrize("error", PASSING)
+@pytest.mark.parametrize("method", ["due", "start", "task", "end", "unstage", "next_due", "forget_expired_files"])
+def test_passing_trouble_of_the_database_stops_no_task(
+    sandbox_with: SandboxWith, monkeypatch: pytest.MonkeyPatch, method: str, error: str
+) -> None:
+    """A lock, a full disk or a fault that passes: accepted tasks are completed then, without another request."""
+    monkeypatch.setattr(timing, "FIRST_PAUSE", 0.001)
+    sandbox = sandbox_with(autorun=True)
+    ended = all_completed(sandbox, 2)
+    fail_at_first(monkeypatch, sandbox._store, method, PASSING[error])
+    tasks = [accept(sandbox), sandbox.accept("sandbox", SIMULATED).task_id]
+
+    assert ended.wait(20)
+    assert [sandbox._store._rows("SELECT status FROM tasks WHERE task_id = ?", one) for one in tasks] == [
+        [("completed",)]
+    ] * 2
+
+
+@pytest.mark.parametrize("error", ["locked", "full", "no-space"])
+def test_full_disk_is_no_failure_of_a_task(
+    sandbox_with: SandboxWith, monkeypatch: pytest.MonkeyPatch, error: str
+) -> None:
+    """What an engine made is written when there is room again; by hand, `advance` says what is wrong."""
+    monkeypatch.setattr(timing, "FIRST_PAUSE", 0.001)
+    by_hand, by_itself = sandbox_with(), sandbox_with(autorun=True)
+    ended = all_completed(by_itself, 2)
+    for sandbox in (by_hand, by_itself):
+        fail_at_first(monkeypatch, sandbox._files, "_write", PASSING[error])
+    for sandbox in (by_hand, by_itself):
+        accept(sandbox)
+        sandbox.accept("sandbox", SIMULATED)
+    for _ in range(2):
+        with pytest.raises(type(PASSING[error])):
+            by_hand.advance()
+    by_hand.advance()
+
+    assert ended.wait(20)
+    for sandbox in (by_hand, by_itself):
+        assert sandbox._store._rows("SELECT DISTINCT status FROM tasks") == [("completed",)]
+        assert sandbox.balance("sandbox") < 10
+
+
+def test_clock_that_is_set_back_delays_no_task(sandbox_with: SandboxWith, clock: Clock) -> None:
+    """A task takes the time that was planned, whatever the clock of the machine says in between."""
+    sandbox = sandbox_with(speed="real")
+    task = sandbox.accept("sandbox", FACE_SWAP)
+    assert task.due_at is not None
+    waits = task.due_at - task.created_at
+    seen = []
+    clock.now -= 3600
+    sandbox.advance()
+    for moved in (waits + 0.01, task.seconds + 0.01):
+        clock.now += moved
+        sandbox.advance()
+        seen.append(sandbox.get("sandbox", task.task_id).status)
+        clock.now -= 3600
+        sandbox.advance()
+
+    assert seen == ["processing", "completed"]
+
+
+def test_clock_that_was_set_back_before_a_restart_delays_no_task(
+    sandbox_with: SandboxWith, clock: Clock, tmp_path: Path
+) -> None:
+    """No task, no webhook and no file is planned later than its whole duration from the start."""
+    first = sandbox_with(data=tmp_path, speed="real")
+    processing, pending = (first.accept("sandbox", FACE_SWAP) for _ in range(2))
+    first._store.start(processing.task_id, clock.now)
+    first.close()
+    clock.now -= 86400
+    second = sandbox_with(data=tmp_path, speed="real")
+    assert pending.due_at is not None
+    clock.now += max(processing.seconds, pending.due_at - pending.created_at) + 0.01
+    second.advance()
+
+    assert second.get("sandbox", processing.task_id).status == "completed"
+    assert second.get("sandbox", pending.task_id).status == "processing"
+
+
+def test_jump_of_the_clock_is_what_the_steady_one_does_not_show() -> None:
+    """Back or forth, once each, also when what is planned could not be moved at first."""
+    now, steady = Clock(), Clock(5.0)
+    jumps = Jumps(now, steady)
+    moved: list[float] = []
+    for wall, grown in ((10, 10), (-3600, 7), (0.01, 0.0), (86400, 3)):
+        now.now += wall
+        steady.now += grown
+        with suppress(ZeroDivisionError):
+            jumps.heed(lambda by: 1 / 0)  # the database is locked
+        jumps.heed(moved.append)
+
+    assert moved == [pytest.approx(-3607), pytest.approx(86397, abs=0.1)]
+
+
 def test_close_removes_the_temporary_folder(sandbox_with: SandboxWith, tmp_path: Path) -> None:
     """Without a data folder nothing is left behind; with one everything is."""
     temporary, kept = sandbox_with(), sandbox_with(data=tmp_path)
@@ -313,7 +447,9 @@ def test_database_of_a_later_version_is_refused(sandbox_with: SandboxWith, tmp_p
     sandbox._store._rows("INSERT INTO migrations VALUES (99, 'of the future')")
     sandbox.close()
 
-    with pytest.raises(RuntimeError, match="version 99, newer than this unitask"):
+    with pytest.raises(
+        CannotStart, match=r"sandbox.sqlite3: .* version 99, newer than this unitask .*; update unitask"
+    ):
         sandbox_with(data=tmp_path)
 
 
