@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import sqlite3
 import threading
 from contextlib import suppress
@@ -453,6 +454,10 @@ def test_database_of_a_later_version_is_refused(sandbox_with: SandboxWith, tmp_p
         sandbox_with(data=tmp_path)
 
 
+BAD_BALANCES: tuple[Any, ...] = (math.nan, math.inf, -math.inf, -0.01, 1e12, "1", None, True)
+BAD_HOSTS = ("", "http://box", "box:8042", "box/", "me@box", "a box", "box\n", "[::1]", "[x")
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
@@ -462,12 +467,43 @@ def test_database_of_a_later_version_is_refused(sandbox_with: SandboxWith, tmp_p
         ({"workers": 0}, "workers 0"),
         ({"defects": frozenset({"nope"})}, "no such defect: nope; there are no-auth,"),
         ({"keys": {"": 1.0}}, "must not be empty"),
+        ({"speed": math.nan}, "speed nan"),
+        ({"speed": True}, "speed True"),
+        ({"workers": 1.5}, r"workers 1\.5"),
+        ({"workers": math.nan}, "workers nan"),
+        *(({"keys": {"k": usd}}, "the balance .* of a key: give a number of USD from 0") for usd in BAD_BALANCES),
+        *(({"concurrency": number}, "concurrency .*: give a whole number from 1") for number in (0, -1, 1.5, math.nan)),
+        *(({"rate": number}, "rate .*: give a number of requests") for number in (0, -1, math.nan, math.inf, "1")),
+        *(({"allowed_hosts": (name,)}, "allowed_hosts .*: give a host's name") for name in BAD_HOSTS),
+        ({"allowed_hosts": "box"}, r"allowed_hosts 'box': give a tuple of names, as in \('box',\)"),
+        ({"public_url": "box.example"}, "public_url 'box.example': give an address"),
     ],
 )
 def test_settings_refuse_what_they_do_not_know(settings_with: Any, wrong: dict[str, Any], words: str) -> None:
     """A wrong setting is refused at once, with the value and what there is."""
     with pytest.raises(ValueError, match=words):
         settings_with(**wrong)
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        {"keys": {"k": 0}},
+        {"keys": {"k": 1e9}},
+        {"allowed_hosts": ("box", "Box.example", "192.168.1.5", "fe80::1")},
+        {"speed": 2},
+        {"rate": 1},
+        {"concurrency": 1},
+    ],
+)
+def test_settings_take_what_can_be(sandbox_with: SandboxWith, right: dict[str, Any]) -> None:
+    """Also at the limits, and a sandbox starts with it."""
+    sandbox_with(**right)
+
+
+def test_data_folder_can_be_a_text(sandbox_with: SandboxWith, tmp_path: Path) -> None:
+    """As everywhere else in Python."""
+    assert sandbox_with(data=str(tmp_path)).settings.data == tmp_path
 
 
 def test_settings_show_no_key(settings_with: Any) -> None:

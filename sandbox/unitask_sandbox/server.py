@@ -9,6 +9,7 @@ is limited in guard.py.
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import signal
 import socket
@@ -26,11 +27,13 @@ from uvicorn.server import ServerState
 
 from unitask_sandbox.app import create_app
 from unitask_sandbox.connection import CLOSE
+from unitask_sandbox.failures import CannotStart
 from unitask_sandbox.guard import is_loopback
-from unitask_sandbox.settings import Settings
+from unitask_sandbox.settings import Settings, is_host
 
 HOST = "127.0.0.1"
 PORT = 8042
+MOST_PORT = 65535
 HEAD_SECONDS = 10.0  # for the head of a request; also for the rest of a body that was answered before its end
 ANSWER_SECONDS = 30.0  # for a client that reads nothing of what is left of its answer
 GRACE = 1.0  # seconds that a head or a body may take before its connection gives way to others
@@ -228,7 +231,8 @@ def serve(
         on_ready: Called with the base URL as soon as the server accepts connections.
 
     Raises:
-        OSError: The address cannot be listened on, or the data folder is in use by another sandbox.
+        CannotStart: There is no such host or port, or the data folder cannot be used; an OSError and a ValueError.
+        OSError: The port is taken, or may not be listened on.
     """
     with _listening(host, port) as listener:
         app = create_app(_for_host(settings or Settings(), host))
@@ -250,7 +254,8 @@ def running(settings: Settings | None = None, port: int = 0) -> Generator[str]:
         port: Port on 127.0.0.1; 0 picks a free one.
 
     Raises:
-        OSError: The port is taken, or the data folder is in use by another sandbox.
+        CannotStart: There is no such port, or the data folder cannot be used; an OSError and a ValueError.
+        OSError: The port is taken.
     """
     ready = threading.Event()
     with _listening(HOST, port) as listener:
@@ -286,8 +291,20 @@ def _sigterm_as_ctrl_c() -> Generator[None]:
 
 
 def _listening(host: str, port: int) -> socket.socket:
+    if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port <= MOST_PORT:
+        raise CannotStart(f"port {port!r}: give a number from 0 to {MOST_PORT}; 0 picks a free one")
+    if not is_host(host):
+        raise CannotStart(f"host {host!r}: give the name or the address of this machine, without scheme and port")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host, port), family=family)
+    try:
+        socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)  # create_server would make another error of it
+        listener = socket.create_server((host, port), family=family)
+    except (socket.gaierror, UnicodeError) as error:
+        raise CannotStart(f"host {host!r} is not known: give a name or an address of this machine") from error
+    except OSError as error:
+        if error.errno != errno.EADDRNOTAVAIL:
+            raise
+        raise CannotStart(f"host {host!r} is no address of this machine: give one that is") from error
     # Connections inherit it. asyncio does not set it for a socket made here, and each answer would take 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
