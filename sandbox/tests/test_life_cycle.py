@@ -472,7 +472,10 @@ BAD_HOSTS = ("", "http://box", "box:8042", "box/", "me@box", "a box", "box\n", "
         ({"workers": 1.5}, r"workers 1\.5"),
         ({"workers": math.nan}, "workers nan"),
         *(({"keys": {"k": usd}}, "the balance .* of a key: give a number of USD from 0") for usd in BAD_BALANCES),
-        *(({"concurrency": number}, "concurrency .*: give a whole number from 1") for number in (0, -1, 1.5, math.nan)),
+        *(
+            ({"concurrency": number}, "concurrency .*: give a number from 1 on, a whole one")
+            for number in (0, -1, 1.5, math.nan)
+        ),
         *(({"rate": number}, "rate .*: give a number of requests") for number in (0, -1, math.nan, math.inf, "1")),
         *(({"allowed_hosts": (name,)}, "allowed_hosts .*: give a host's name") for name in BAD_HOSTS),
         ({"allowed_hosts": "box"}, r"allowed_hosts 'box': give a tuple of names, as in \('box',\)"),

@@ -17,9 +17,17 @@ from unitask_sandbox.failures import CannotStart
 ANOTHER: Final = "use another folder (`unitask sandbox --data FOLDER` or Settings(data=...))"
 _HEADER = b"SQLite format 3\0"
 _HEADER_LENGTH = 100
-_UNUSABLE = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_IOERR}
-_UNUSABLE |= {sqlite3.SQLITE_FULL, sqlite3.SQLITE_AUTH}
-BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_UNUSABLE = frozenset(
+    {
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_AUTH,
+    }
+)
+BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 
 class FolderInUse(CannotStart):

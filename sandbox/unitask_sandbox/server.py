@@ -29,7 +29,7 @@ from unitask_sandbox.app import create_app
 from unitask_sandbox.connection import CLOSE
 from unitask_sandbox.failures import CannotStart
 from unitask_sandbox.guard import is_loopback
-from unitask_sandbox.settings import Settings, is_host
+from unitask_sandbox.settings import Settings, is_host, is_whole
 
 HOST = "127.0.0.1"
 PORT = 8042
@@ -96,6 +96,7 @@ class _Protocol(H11Protocol):
         self._late: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
         self.since = self.loop.time()  # what is going on has been going on since then
+        self._has_answered = False
         self._has_refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
@@ -120,6 +121,7 @@ class _Protocol(H11Protocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        self._has_answered = True
         self.since = self.loop.time()
         self._watch()
 
@@ -158,7 +160,7 @@ class _Protocol(H11Protocol):
             return 2 if is_slow else None
         if self.conn.their_state is not h11.IDLE:
             return None
-        if self.cycle is None or self.conn.trailing_data[0]:  # within a head
+        if not self._has_answered or self.conn.trailing_data[0]:  # within a head
             return 1 if is_slow else 4
         return 3  # it was of use, and may be again
 
@@ -291,7 +293,7 @@ def _sigterm_as_ctrl_c() -> Generator[None]:
 
 
 def _listening(host: str, port: int) -> socket.socket:
-    if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port <= MOST_PORT:
+    if not is_whole(port) or not 0 <= port <= MOST_PORT:
         raise CannotStart(f"port {port!r}: give a number from 0 to {MOST_PORT}; 0 picks a free one")
     if not is_host(host):
         raise CannotStart(f"host {host!r}: give the name or the address of this machine, without scheme and port")

@@ -33,7 +33,8 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
 
 
-def _is_whole(value: object) -> bool:
+def is_whole(value: object) -> bool:
+    """Whether a value is a whole number, and no truth value."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -107,8 +108,8 @@ class Settings:
     def __post_init__(self) -> None:
         if self.speed not in ("instant", "real") and not (_is_number(self.speed) and float(self.speed) > 0):
             raise ValueError(f"speed {self.speed!r}: give 'instant', 'real' or a number above 0")
-        if not _is_whole(self.workers) or self.workers < 1:
-            raise ValueError(f"workers {self.workers!r}: give a whole number from 1 on")
+        if not is_whole(self.workers) or self.workers < 1:
+            raise ValueError(f"workers {self.workers!r}: give a number from 1 on, a whole one")
         if unknown := sorted(self.defects - DEFECTS.keys()):
             raise ValueError(f"no such defect: {', '.join(unknown)}; there are {', '.join(DEFECTS)}")
         self._check_access()
@@ -137,8 +138,10 @@ class Settings:
                 raise ValueError("an API key must not be empty")
             if not _is_number(usd) or not 0 <= usd <= MOST_USD:
                 raise ValueError(f"the balance {usd!r} of a key: give a number of USD from 0 to {MOST_USD:,.0f}")
-        if self.concurrency is not None and (not _is_whole(self.concurrency) or self.concurrency < 1):
-            raise ValueError(f"concurrency {self.concurrency!r}: give a whole number from 1 on, or None for no limit")
+        if self.concurrency is not None and (not is_whole(self.concurrency) or self.concurrency < 1):
+            raise ValueError(
+                f"concurrency {self.concurrency!r}: give a number from 1 on, a whole one, or None for no limit"
+            )
         if self.rate is not None and not (_is_number(self.rate) and 0 < self.rate < math.inf):
             raise ValueError(f"rate {self.rate!r}: give a number of requests a second above 0, or None for no limit")
         if self.plan not in get_args(Plan):
