@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unitask_sandbox import Sandbox
+from unitask_sandbox import Sandbox, timing
 from unitask_sandbox.engines import ENGINES, EngineResult
 from unitask_sandbox.task import Task
 
@@ -106,6 +107,55 @@ def test_each_task_is_done_once_and_in_order(sandbox_with: SandboxWith, engines:
     assert all(engines.ending.acquire(timeout=PATIENCE) for _ in names)
 
     assert engines.begun == [f"http://me.test/{name}" for name in names]
+
+
+@pytest.mark.parametrize("method", ["task", "given", "end"])
+def test_task_that_could_not_be_ended_is_done_again(
+    sandbox_with: SandboxWith, engines: Engines, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """While the database is locked for an engine's task alone, it stays in hand; it needs no other request."""
+    monkeypatch.setattr(timing, "FIRST_PAUSE", 0.001)
+    sandbox = sandbox_with(autorun=True, workers=1, fetch=engines.fetch)
+    engines.watch(sandbox)
+    works, failing = getattr(sandbox._store, method), threading.Semaphore(3)
+
+    def locked(*args: Any, **kwargs: Any) -> Any:
+        if threading.current_thread().name == "unitask-sandbox-engine" and failing.acquire(blocking=False):
+            raise sqlite3.OperationalError("database is locked")
+        return works(*args, **kwargs)
+
+    monkeypatch.setattr(sandbox._store, method, locked)
+    for _ in range(4):
+        engines.may_end.release()
+    task_id = swap(sandbox, "a")
+
+    assert engines.ending.acquire(timeout=PATIENCE)
+    assert sandbox._store._rows("SELECT status FROM tasks WHERE task_id = ?", task_id) == [("completed",)]
+    assert not failing.acquire(blocking=False)
+
+
+def test_thread_that_cannot_be_started_loses_no_task(
+    sandbox_with: SandboxWith, engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine without threads to spare refuses no create, and does the task when it has one."""
+    monkeypatch.setattr(timing, "FIRST_PAUSE", 0.001)
+    start, failing = threading.Thread.start, ["unitask-sandbox", "unitask-sandbox-engine"]
+
+    def no_thread(thread: threading.Thread) -> None:
+        if thread.name in failing:
+            failing.remove(thread.name)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    sandbox = sandbox_with(autorun=True, workers=1, fetch=engines.fetch)
+    engines.watch(sandbox)
+    for _ in range(2):
+        engines.may_end.release()
+    tasks = [swap(sandbox, "a"), swap(sandbox, "b")]
+
+    assert all(engines.ending.acquire(timeout=PATIENCE) for _ in tasks)
+    assert failing == []
 
 
 def test_close_while_engines_work_leaves_their_tasks_for_the_restart(

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
-from unitask_sandbox import Sandbox, Settings
+from unitask_sandbox import Sandbox, Settings, serve, store
+from unitask_sandbox.failures import CannotStart
 from unitask_sandbox.folder import FolderInUse
 
-from .local import SandboxWith, encoded, face_swap
+from .local import HttpWith, SandboxWith, encoded, face_swap
 
 FACE_SWAP = encoded(face_swap())
 LEFT_BEHIND = "00000000-0000-4000-8000-000000000000.png"
@@ -69,10 +75,10 @@ def test_files_that_nothing_lists_are_removed_at_the_start(sandbox_with: Sandbox
 def test_file_that_could_not_be_written_whole_is_not_served(
     sandbox_with: SandboxWith, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A full disk fails the task: half of a file never gets the name of a whole one."""
+    """A disk that breaks fails the task; half of a file never gets the name of a whole one, and takes no room."""
 
     def full(_: int) -> None:
-        raise OSError("no space left on device")
+        raise OSError(errno.EIO, "Input/output error")
 
     sandbox = sandbox_with(data=tmp_path)
     task_id = sandbox.accept("sandbox", FACE_SWAP).task_id
@@ -80,4 +86,224 @@ def test_file_that_could_not_be_written_whole_is_not_served(
     sandbox.advance()
 
     assert sandbox.get("sandbox", task_id).status == "failed"
-    assert [path.suffix for path in (tmp_path / "files").iterdir()] == [".part"]
+    assert not list((tmp_path / "files").iterdir())
+
+
+# What is damaged.
+
+PAGE = 4096
+DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "emptied": (lambda _: b"", "it is empty, and it was not"),
+    "cut-in-its-head": (lambda data: data[:50], "it is cut off after 50 bytes"),
+    "cut-after-its-head": (lambda data: data[:200], "is damaged"),
+    "cut-after-a-page": (lambda data: data[:PAGE], "is damaged"),
+    "cut-in-the-middle": (lambda data: data[: len(data) // 2], "is damaged"),
+    "cut-by-a-page": (lambda data: data[:-PAGE], "is damaged"),
+    "garbage-head": (lambda data: b"\xa5" * 100 + data[100:], "it does not begin as a database"),
+    "zeros": (lambda data: bytes(len(data)), "it does not begin as a database"),
+    "text": (lambda _: b"{}\n", "it does not begin as a database"),
+    "garbage-page": (lambda data: data[:PAGE] + b"\xa5" * PAGE + data[2 * PAGE :], "is damaged"),
+    "garbage-middle": (lambda data: data[: 5 * PAGE] + b"\xa5" * (20 * PAGE) + data[25 * PAGE :], "is damaged"),
+    "no-json": (lambda data: data.replace(b'"raw_message"', b'!raw_message"'), "of the table tasks is no JSON"),
+    "no-utf-8": (lambda data: data.replace(b"an endpoint", b"an \xff\xfe\xfd\xfcoint"), "is damaged"),
+}
+
+
+@pytest.fixture
+def used(sandbox_with: SandboxWith, tmp_path: Path) -> Path:
+    """A data folder with tasks in it."""
+    sandbox = sandbox_with(data=tmp_path / "data")
+    for number in range(60):
+        config = {"webhook_config": {"endpoint": f"an endpoint {number} " * 10}}
+        sandbox.accept("sandbox", encoded(face_swap(config=config)))
+    sandbox.advance()
+    sandbox.close()
+    return tmp_path / "data"
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_damaged_database_is_refused_and_left_as_it_is(sandbox_with: SandboxWith, used: Path, name: str) -> None:
+    """The refusal names the file, what is wrong and what to do; it can be put right, and nobody holds the folder."""
+    damage, words = DAMAGES[name]
+    path = used / "sandbox.sqlite3"
+    whole = path.read_bytes()
+    path.write_bytes(damage(whole))
+    damaged = path.read_bytes()
+    assert damaged != whole
+    with pytest.raises(CannotStart, match=words) as caught:
+        sandbox_with(data=used)
+
+    assert isinstance(caught.value, OSError)
+    assert isinstance(caught.value, ValueError)
+    assert str(path) in str(caught.value)
+    assert "move it away to begin anew, or use another folder" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert path.read_bytes() == damaged
+    path.write_bytes(whole)
+    assert sandbox_with(data=used).history("sandbox")["total"] == 60
+
+
+def test_garbage_in_any_page_is_refused(sandbox_with: SandboxWith, used: Path) -> None:
+    """Also in those that are read long after the start: the ledger, the indexes."""
+    path = used / "sandbox.sqlite3"
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("VACUUM")  # what lies in a page that is not in use does no harm
+    whole = path.read_bytes()
+    for place in range(PAGE, len(whole), PAGE):
+        path.write_bytes(whole[:place] + b"\xa5" * PAGE + whole[place + PAGE :])
+        with pytest.raises(CannotStart, match="is damaged"):
+            sandbox_with(data=used)
+
+
+def another_database(folder: Path) -> None:
+    with closing(sqlite3.connect(folder / "sandbox.sqlite3")) as db:
+        db.execute("CREATE TABLE notes (text)")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda folder: folder.write_bytes(b"a file"), "the data folder .* cannot be used: .* exists"),
+        (lambda folder: made(folder / "sandbox.sqlite3").mkdir(), "sandbox.sqlite3"),
+        (lambda folder: made(folder / "sandbox.lock").mkdir(), "sandbox.lock cannot be used"),
+        (lambda folder: made(folder / "sandbox.lock").write_bytes(b"x" * 5000), "sandbox.lock is damaged"),
+        (lambda folder: made(folder / "files").write_bytes(b""), "the data folder .* cannot be used: .*files"),
+        (lambda folder: another_database(made(folder / "x").parent), "it has the tables notes, and none of a sandbox"),
+    ],
+    ids=["file", "folder-as-database", "folder-as-lock", "lock", "file-as-folder", "of-another-program"],
+)
+def test_folder_that_cannot_be_used_is_refused(
+    sandbox_with: SandboxWith, tmp_path: Path, spoil: Callable[[Path], object], words: str
+) -> None:
+    """One sentence that names what is wrong, and what to do."""
+    spoil(tmp_path / "data")
+    for _ in range(2):
+        with pytest.raises(CannotStart, match=words) as caught:
+            sandbox_with(data=tmp_path / "data")
+        assert "use another folder" in str(caught.value)
+
+
+def made(path: Path) -> Path:
+    path.parent.mkdir()
+    return path
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is a folder that nobody can write to")
+def test_folder_that_nobody_can_write_to_is_refused(sandbox_with: SandboxWith) -> None:
+    """The user is told which, also by the server."""
+    for start in (lambda: sandbox_with(data=Path("/proc/data")), lambda: serve(Settings(data=Path("/proc/d")), port=0)):
+        with pytest.raises(CannotStart, match=r"the data folder /proc/d.* cannot be used: .*; use another folder"):
+            start()
+
+
+def test_folder_of_a_first_start_that_was_killed_is_used(sandbox_with: SandboxWith, tmp_path: Path) -> None:
+    """An empty database without anything beside it was never used."""
+    (tmp_path / "sandbox.sqlite3").touch()
+
+    assert sandbox_with(data=tmp_path).balance("sandbox") == 10.0
+
+
+# What another process holds.
+
+
+@pytest.fixture
+def locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], sqlite3.Connection]]:
+    """Holds the database as another program would, until the test ends or the connection is closed."""
+    monkeypatch.setattr(store, "BUSY_SECONDS", 0.01)
+    with ExitStack() as held:
+
+        def hold() -> sqlite3.Connection:
+            other = held.enter_context(closing(sqlite3.connect(tmp_path / "sandbox.sqlite3", isolation_level=None)))
+            other.execute("BEGIN IMMEDIATE")
+            return other
+
+        yield hold
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "key"),
+    [
+        ("POST", "/api/v1/task", face_swap(), "sandbox"),
+        ("POST", "/api/ephemeral_resource", {"file_name": "a.png", "file_data": "PHA+"}, "sandbox"),
+        ("GET", "/account/info", None, "a new key"),
+        ("GET", "/_sandbox/tasks", None, "a new key"),
+    ],
+)
+def test_database_held_by_another_process_is_said_with_503(
+    http_with: HttpWith, tmp_path: Path, locked: Any, method: str, path: str, body: Any, key: str
+) -> None:
+    """Nothing happened, nothing is a bug, and the same request succeeds afterwards."""
+    http = http_with(data=tmp_path, any_key=True)
+    other = locked()
+    answer = http(method, path, headers={"x-api-key": key}, json=body)
+    arrived = [(arrival.path, arrival.status) for arrival in http.sandbox.arrivals]
+    balance = http.sandbox.balance("sandbox")
+    other.close()
+
+    assert answer.status_code == 503
+    assert answer.json()["code"] == 503
+    assert "the database of the sandbox is locked: another process holds it" in answer.json()["message"]
+    assert "was not carried out, send it again later" in answer.json()["message"]
+    assert balance == 10.0
+    assert arrived == [] or arrived == [(path, 503)]
+    assert http(method, path, headers={"x-api-key": key}, json=body).status_code == 200
+
+
+def test_look_waits_for_no_other_process(http_with: HttpWith, tmp_path: Path, locked: Any) -> None:
+    """What only reads is answered meanwhile, to a key that was never seen, too."""
+    http = http_with(data=tmp_path, any_key=True)
+    task_id = http.create()
+    locked()
+
+    assert http.task(task_id)["status"] == "pending"
+    assert http("GET", f"/api/v1/task/{task_id}", headers={"x-api-key": "a new key"}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "the disk of the sandbox is full"),
+        (OSError(errno.EROFS, "Read-only file system"), "cannot use its files: Read-only file system"),
+        (sqlite3.DatabaseError("database disk image is malformed"), "cannot use its database: database disk image"),
+    ],
+)
+def test_trouble_of_the_disk_is_said_with_503(
+    http_with: HttpWith, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
+) -> None:
+    """In the form of the API, with what is wrong."""
+    http = http_with()
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(http.sandbox._files, "_write", fail)
+    answer = http("POST", "/api/ephemeral_resource", json={"file_name": "a.png", "file_data": "PHA+"})
+
+    assert answer.status_code == 503
+    assert words in answer.json()["message"]
+
+
+def test_transaction_that_could_not_end_is_no_burden_of_the_next(sandbox_with: SandboxWith) -> None:
+    """A commit that fails, as on a full disk, leaves no transaction open: the next create is taken."""
+    sandbox = sandbox_with()
+    pages = sandbox._store._writer.execute("PRAGMA page_count").fetchone()[0]
+    sandbox._store._writer.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(sqlite3.OperationalError, match="full"):  # noqa: PT012 - which one it is, is the file's choice
+        for _ in range(100):
+            sandbox.accept("sandbox", FACE_SWAP)
+    before = sandbox.balance("sandbox")
+    sandbox._store._writer.execute("PRAGMA max_page_count = 100000")
+    sandbox.accept("sandbox", FACE_SWAP)
+
+    assert before - sandbox.balance("sandbox") == pytest.approx(0.01)
+
+
+def test_database_held_at_the_start_is_refused(sandbox_with: SandboxWith, tmp_path: Path, locked: Any) -> None:
+    """In a sentence, and the folder is free afterwards."""
+    sandbox_with(data=tmp_path).close()
+    other = locked()
+    with pytest.raises(CannotStart, match=r"sandbox\.sqlite3 is held by another program: end that one, or use another"):
+        sandbox_with(data=tmp_path)
+    other.close()
+
+    assert sandbox_with(data=tmp_path).balance("sandbox") == 10.0

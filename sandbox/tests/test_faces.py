@@ -17,7 +17,7 @@ import pytest
 import unitask_sandbox
 from numpy.typing import NDArray
 from unitask_sandbox import faces, samples
-from unitask_sandbox.faces import detect
+from unitask_sandbox.faces import detect, light
 from unitask_sandbox.faces.headers import picture_size
 
 from .recogniser import judge
@@ -116,6 +116,42 @@ def test_swap_gives_the_same_grain_for_the_same_input() -> None:
     detail = first.astype(np.float32) - cv2.GaussianBlur(first.astype(np.float32), (0, 0), 1.2)
     assert np.array_equal(first, second)
     assert detail[middle].std() > 8  # 6.8 without the grain
+
+
+def fine_detail(picture: Any, where: Any) -> float:
+    """The deviation of what a slight blur takes away."""
+    floats = picture.astype(np.float32)
+    return float((floats - cv2.GaussianBlur(floats, (0, 0), 1.2))[where].std())
+
+
+@pytest.mark.parametrize("height", [0.18, 0.3], ids=["eyes", "brows-to-nose"])
+@pytest.mark.parametrize(("striped", "most"), [(False, 1.3), (True, 1.5)], ids=["black", "striped"])
+@pytest.mark.parametrize(("target", "source"), [(ASTRONAUT, HOPPER), (HOPPER, ASTRONAUT)], ids=["astronaut", "hopper"])
+def test_bar_over_the_eyes_is_not_taken_for_grain(
+    target: bytes, source: bytes, height: float, striped: bool, most: float
+) -> None:
+    """The edges of a bar over the target's eyes put no noise on the new face below it."""
+    picture = pixels(target)[..., :3].copy()
+    points = faces.find_faces(picture)[0].landmarks[:468]
+    (left, top), (right, bottom) = points[:, :2].min(0).astype(int), points[:, :2].max(0).astype(int)
+    eyes, half = int(points[[33, 263], 1].mean()), int(height * (bottom - top) / 2)
+    picture[eyes - half : eyes + half, left - 10 : right + 10] = 0
+    if striped:
+        picture[eyes - half : eyes + half : 6, left - 10 : right + 10] = 255
+    (barred, mask), (plain, _) = swapped_pixels(picture, source), swapped_pixels(pixels(target), source)
+    below = cv2.erode(mask, np.ones((9, 9))) > 0
+    below[: eyes + half + 5] = False
+
+    assert fine_detail(barred, below) < most * fine_detail(plain, below)
+
+
+def test_grain_is_limited() -> None:
+    """A target of nothing but noise leaves the new face visible."""
+    smooth = np.full((64, 64, 3), 128, np.float32)
+    noise = np.random.default_rng(1).choice([0.0, 255.0], smooth.shape).astype(np.float32)
+    grainy = light.match_grain(smooth, noise, np.ones((64, 64), bool), 64)
+
+    assert float((grainy - smooth).std()) < 25
 
 
 def test_find_faces_gives_the_same_faces_in_threads() -> None:

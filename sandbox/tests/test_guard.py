@@ -6,13 +6,15 @@ import ast
 import asyncio
 import json
 import socket
+import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from unitask_sandbox import Settings, guard, running, server
+from unitask_sandbox import Fault, Settings, guard, running, server
 
 from .local import BASE_URL, HttpWith, base64_of, encoded, face_swap
 
@@ -197,6 +199,84 @@ def test_large_bodies_wait_for_each_other(http_with: HttpWith, monkeypatch: pyte
     assert http("POST", CREATE, json=face_swap()).status_code == 200
 
 
+async def beside_slow_bodies(http: Any, count: int, length: int, ordinary: bytes) -> tuple[int, list[int]]:
+    """The status of an ordinary create beside many bodies that come but for their last byte; and their statuses."""
+    waiting, end = asyncio.Semaphore(0), asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        for _ in range(length // 1024):
+            yield b" " * 1024
+        waiting.release()
+        await end.wait()
+        yield b"{"
+
+    transport = httpx.ASGITransport(http.app)
+    async with httpx.AsyncClient(transport=transport, base_url=BASE_URL, headers=KEY) as client:
+        slow_ones = [asyncio.ensure_future(client.post(CREATE, content=slow())) for _ in range(count)]
+        for _ in range(count):
+            await asyncio.wait_for(waiting.acquire(), 30)
+        answer = await client.post(CREATE, content=ordinary)
+        end.set()
+        return answer.status_code, [answer.status_code for answer in await asyncio.gather(*slow_ones)]
+
+
+def test_slow_bodies_hold_up_no_other(http_with: HttpWith, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred bodies of 300 KB that wait for their last byte, and one of 400 KB that is taken at once."""
+    monkeypatch.setattr(guard, "BODY_SECONDS", 20.0)
+    ordinary = encoded(face_swap(target=bytes(300_000)))
+    status, others = asyncio.run(beside_slow_bodies(http_with(), 100, 300 * 1024, ordinary))
+
+    assert status == 200
+    assert set(others) == {400}  # they are no JSON
+
+
+def test_slowest_body_gives_way_when_all_hold_too_much(http_with: HttpWith, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What large bodies hold is limited, and a slow one keeps no room that another needs."""
+    monkeypatch.setattr(guard, "BUFFERED", 1_000_000)
+    monkeypatch.setattr(guard, "FAIR_SECONDS", 0.0)
+    ordinary = encoded(face_swap(target=bytes(600_000)))
+    status, others = asyncio.run(beside_slow_bodies(http_with(), 3, 300 * 1024, ordinary))
+
+    assert status == 200
+    assert sorted(others)[-2:] == [503, 503]
+
+
+def test_place_is_kept_until_the_work_is_done_and_no_longer(
+    http_with: HttpWith, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever does not read the answer to a large body holds up no other."""
+    monkeypatch.setattr(guard, "LARGE_AT_ONCE", 1)
+    monkeypatch.setattr(guard, "BODY_SECONDS", 5.0)
+    http = http_with()
+    large = encoded(face_swap(target=bytes(guard.SMALL_BODY)))
+
+    async def create_beside() -> list[int]:
+        started: list[int] = []
+        unread, begun = asyncio.Event(), asyncio.Event()
+        messages = [{"type": "http.request", "body": large}]
+
+        async def receive() -> Any:
+            return messages.pop() if messages else await unread.wait()
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                started.append(message["status"])
+                begun.set()
+                await unread.wait()
+
+        headers = [(b"host", b"localhost"), (b"x-api-key", b"sandbox")]
+        scope = {"type": "http", "method": "POST", "path": CREATE, "headers": headers, "query_string": b""}
+        slow = asyncio.ensure_future(http.app({**scope, "server": ("localhost", 80)}, receive, send))
+        await begun.wait()
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(http.app), base_url=BASE_URL) as client:
+            started.append((await client.post(CREATE, content=large, headers=KEY)).status_code)
+        unread.set()
+        await slow
+        return started
+
+    assert asyncio.run(create_beside()) == [200, 200]
+
+
 def test_place_is_given_back(http_with: HttpWith, monkeypatch: pytest.MonkeyPatch) -> None:
     """One large body after the other is taken, refused ones included."""
     monkeypatch.setattr(guard, "LARGE_AT_ONCE", 1)
@@ -359,16 +439,80 @@ def test_body_that_goes_on_after_the_answer_is_hung_up_on(url: str, monkeypatch:
     assert came.startswith(b"HTTP/1.1 404")
 
 
-def test_too_many_connections_are_refused(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one above the limit is told so."""
+def connected(url: str, sent: bytes = b"") -> socket.socket:
+    host, _, port = url.removeprefix("http://").partition(":")
+    connection = socket.create_connection((host, int(port)), timeout=30)
+    connection.sendall(sent)
+    return connection
+
+
+HALF_A_BODY = b"POST /api/v1/task HTTP/1.1\r\nhost: localhost\r\nx-api-key: sandbox\r\ncontent-length: 100\r\n\r\n{"
+WHOLE = b"GET /account/info HTTP/1.1\r\nhost: localhost\r\nx-api-key: sandbox\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [(b"", 503), (b"GET / HT", 503), (HALF_A_BODY, None), (WHOLE, 200), (b"no http\r\n\r\n", 400)],
+    ids=["silence", "half-a-head", "half-a-body", "idle", "refused"],
+)
+def test_slow_connections_give_way_to_new_ones(
+    url: str, monkeypatch: pytest.MonkeyPatch, sent: bytes, told: int | None
+) -> None:
+    """However many there are, an ordinary request is answered; the oldest is hung up on."""
+    monkeypatch.setattr(server, "MOST_CONNECTIONS", 4)
+    monkeypatch.setattr(server, "GRACE", 0.0)
+    with ExitStack() as opened:
+        slow: list[socket.socket] = []
+        for _ in range(9):
+            slow.append(opened.enter_context(connected(url, sent)))
+            if told in (200, 400):  # it is answered, and stays open
+                assert slow[-1].recv(65536).startswith(b"HTTP/1.1 %d" % told)
+        with httpx.Client(base_url=url, headers=KEY) as client:
+            statuses = [client.get("/account/info").status_code for _ in range(3)]
+        with suppress(ConnectionResetError):
+            oldest = b"".join(iter(lambda: slow[0].recv(65536), b""))
+            assert told != 503 or refusal(oldest)[0] == told
+
+    assert statuses == [200] * 3
+
+
+def test_connection_at_work_gives_way_to_nobody(settings_with: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While every connection waits for the sandbox itself, one above the limit is told so."""
+    asked, answered = threading.Event(), threading.Event()
+
+    async def sleep(_seconds: float) -> None:
+        asked.set()
+        await asyncio.to_thread(answered.wait, 30)
+
     monkeypatch.setattr(server, "MOST_CONNECTIONS", 1)
-    with httpx.Client(base_url=url, headers=KEY) as client:
-        first = client.get("/account/info")
-        host, _, port = url.removeprefix("http://").partition(":")
-        with socket.create_connection((host, int(port)), timeout=30) as connection:
+    late = (Fault(operation="get_account_info", kind="slow", delay=1.0),)
+    with running(settings_with(sleep=sleep, faults=late)) as url, connected(url, WHOLE) as first:
+        assert asked.wait(30)
+        with connected(url) as connection:
             second = b"".join(iter(lambda: connection.recv(65536), b""))
-    assert first.status_code == 200
+        answered.set()
+        assert first.recv(65536).startswith(b"HTTP/1.1 200")
     assert refusal(second)[0] == 503
+
+
+def test_answer_that_nobody_reads_is_given_up(settings_with: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that does not read holds no connection for ever."""
+    lost = threading.Event()
+    monkeypatch.setattr(server, "ANSWER_SECONDS", SOON)
+    losing = server._Protocol.connection_lost
+    monkeypatch.setattr(server._Protocol, "connection_lost", lambda self, exc: (lost.set(), losing(self, exc)))
+    with running(settings_with()) as url:
+        body = {"file_name": "a.png", "file_data": base64_of(bytes(9_000_000))}
+        with httpx.Client(base_url=url, headers=KEY) as client:
+            path = client.post("/api/ephemeral_resource", json=body).json()["data"]["url"].removeprefix(url)
+        assert lost.wait(30)  # the client's own
+        lost.clear()
+        connection = socket.socket()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", int(url.rpartition(":")[2])))
+        with closing(connection):
+            connection.sendall(f"GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
+            assert lost.wait(10)
 
 
 # The source.

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import errno
+import math
+import sqlite3
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from unitask_sandbox import Sandbox, migrations
+from unitask_sandbox import Sandbox, migrations, timing
 from unitask_sandbox.autorun import Autorun
 from unitask_sandbox.creation import NO_WEBHOOK
-from unitask_sandbox.failures import Refusal
+from unitask_sandbox.failures import CannotStart, Refusal
 from unitask_sandbox.task import NOT_YET
+from unitask_sandbox.timing import Jumps
 
 from .local import NO_FACE, NOW, Clock, SandboxWith, encoded, face_swap, fake_swap
 
 FACE_SWAP = encoded(face_swap())
+SIMULATED = encoded({"model": "Qubico/flux1-schnell", "task_type": "txt2img", "input": {"prompt": "a lighthouse"}})
 
 
 def accept(sandbox: Sandbox, **changes: Any) -> str:
@@ -270,6 +276,135 @@ def test_autorun_takes_another_step_for_what_came_during_one() -> None:
     autorun.close()
 
 
+PASSING = {
+    "locked": sqlite3.OperationalError("database is locked"),
+    "full": sqlite3.OperationalError("database or disk is full"),
+    "broken": sqlite3.DatabaseError("database disk image is malformed"),
+    "no-space": OSError(errno.ENOSPC, "No space left on device"),
+    "no-memory": MemoryError(),
+}
+
+
+def fail_at_first(monkeypatch: pytest.MonkeyPatch, place: Any, name: str, error: Exception, times: int = 3) -> None:
+    """Let a method raise some times before it works."""
+    works, left = getattr(place, name), [error] * times
+
+    def method(*args: Any, **kwargs: Any) -> Any:
+        if left:
+            raise left.pop()
+        return works(*args, **kwargs)
+
+    monkeypatch.setattr(place, name, method)
+
+
+def all_completed(sandbox: Sandbox, count: int) -> threading.Event:
+    """Set when so many tasks have ended."""
+    ended, told, left = threading.Event(), sandbox._life._on_end, [None] * count
+
+    def on_end(task: Any) -> None:
+        told(task)
+        left.pop()
+        if not left:
+            ended.set()
+
+    sandbox._life._on_end = on_end
+    return ended
+
+
+@pytest.mark.parametrize("error", PASSING)
+@pytest.mark.parametrize("method", ["due", "start", "task", "end", "unstage", "next_due", "forget_expired_files"])
+def test_passing_trouble_of_the_database_stops_no_task(
+    sandbox_with: SandboxWith, monkeypatch: pytest.MonkeyPatch, method: str, error: str
+) -> None:
+    """A lock, a full disk or a fault that passes: accepted tasks are completed then, without another request."""
+    monkeypatch.setattr(timing, "FIRST_PAUSE", 0.001)
+    sandbox = sandbox_with(autorun=True)
+    ended = all_completed(sandbox, 2)
+    fail_at_first(monkeypatch, sandbox._store, method, PASSING[error])
+    tasks = [accept(sandbox), sandbox.accept("sandbox", SIMULATED).task_id]
+
+    assert ended.wait(20)
+    assert [sandbox._store._rows("SELECT status FROM tasks WHERE task_id = ?", one) for one in tasks] == [
+        [("completed",)]
+    ] * 2
+
+
+@pytest.mark.parametrize("error", ["locked", "full", "no-space"])
+def test_full_disk_is_no_failure_of_a_task(
+    sandbox_with: SandboxWith, monkeypatch: pytest.MonkeyPatch, error: str
+) -> None:
+    """What an engine made is written when there is room again; by hand, `advance` says what is wrong."""
+    monkeypatch.setattr(timing, "FIRST_PAUSE", 0.001)
+    by_hand, by_itself = sandbox_with(), sandbox_with(autorun=True)
+    ended = all_completed(by_itself, 2)
+    for sandbox in (by_hand, by_itself):
+        fail_at_first(monkeypatch, sandbox._files, "_write", PASSING[error])
+    for sandbox in (by_hand, by_itself):
+        accept(sandbox)
+        sandbox.accept("sandbox", SIMULATED)
+    for _ in range(2):
+        with pytest.raises(type(PASSING[error])):
+            by_hand.advance()
+    by_hand.advance()
+
+    assert ended.wait(20)
+    for sandbox in (by_hand, by_itself):
+        assert sandbox._store._rows("SELECT DISTINCT status FROM tasks") == [("completed",)]
+        assert sandbox.balance("sandbox") < 10
+
+
+def test_clock_that_is_set_back_delays_no_task(sandbox_with: SandboxWith, clock: Clock) -> None:
+    """A task takes the time that was planned, whatever the clock of the machine says in between."""
+    sandbox = sandbox_with(speed="real")
+    task = sandbox.accept("sandbox", FACE_SWAP)
+    assert task.due_at is not None
+    waits = task.due_at - task.created_at
+    seen = []
+    clock.now -= 3600
+    sandbox.advance()
+    for moved in (waits + 0.01, task.seconds + 0.01):
+        clock.now += moved
+        sandbox.advance()
+        seen.append(sandbox.get("sandbox", task.task_id).status)
+        clock.now -= 3600
+        sandbox.advance()
+
+    assert seen == ["processing", "completed"]
+
+
+def test_clock_that_was_set_back_before_a_restart_delays_no_task(
+    sandbox_with: SandboxWith, clock: Clock, tmp_path: Path
+) -> None:
+    """No task, no webhook and no file is planned later than its whole duration from the start."""
+    first = sandbox_with(data=tmp_path, speed="real")
+    processing, pending = (first.accept("sandbox", FACE_SWAP) for _ in range(2))
+    first._store.start(processing.task_id, clock.now)
+    first.close()
+    clock.now -= 86400
+    second = sandbox_with(data=tmp_path, speed="real")
+    assert pending.due_at is not None
+    clock.now += max(processing.seconds, pending.due_at - pending.created_at) + 0.01
+    second.advance()
+
+    assert second.get("sandbox", processing.task_id).status == "completed"
+    assert second.get("sandbox", pending.task_id).status == "processing"
+
+
+def test_jump_of_the_clock_is_what_the_steady_one_does_not_show() -> None:
+    """Back or forth, once each, also when what is planned could not be moved at first."""
+    now, steady = Clock(), Clock(5.0)
+    jumps = Jumps(now, steady)
+    moved: list[float] = []
+    for wall, grown in ((10, 10), (-3600, 7), (0.01, 0.0), (86400, 3)):
+        now.now += wall
+        steady.now += grown
+        with suppress(ZeroDivisionError):
+            jumps.heed(lambda by: 1 / 0)  # the database is locked
+        jumps.heed(moved.append)
+
+    assert moved == [pytest.approx(-3607), pytest.approx(86397, abs=0.1)]
+
+
 def test_close_removes_the_temporary_folder(sandbox_with: SandboxWith, tmp_path: Path) -> None:
     """Without a data folder nothing is left behind; with one everything is."""
     temporary, kept = sandbox_with(), sandbox_with(data=tmp_path)
@@ -313,8 +448,14 @@ def test_database_of_a_later_version_is_refused(sandbox_with: SandboxWith, tmp_p
     sandbox._store._rows("INSERT INTO migrations VALUES (99, 'of the future')")
     sandbox.close()
 
-    with pytest.raises(RuntimeError, match="version 99, newer than this unitask"):
+    with pytest.raises(
+        CannotStart, match=r"sandbox.sqlite3: .* version 99, newer than this unitask .*; update unitask"
+    ):
         sandbox_with(data=tmp_path)
+
+
+BAD_BALANCES: tuple[Any, ...] = (math.nan, math.inf, -math.inf, -0.01, 1e12, "1", None, True)
+BAD_HOSTS = ("", "http://box", "box:8042", "box/", "me@box", "a box", "box\n", "[::1]", "[x")
 
 
 @pytest.mark.parametrize(
@@ -326,12 +467,46 @@ def test_database_of_a_later_version_is_refused(sandbox_with: SandboxWith, tmp_p
         ({"workers": 0}, "workers 0"),
         ({"defects": frozenset({"nope"})}, "no such defect: nope; there are no-auth,"),
         ({"keys": {"": 1.0}}, "must not be empty"),
+        ({"speed": math.nan}, "speed nan"),
+        ({"speed": True}, "speed True"),
+        ({"workers": 1.5}, r"workers 1\.5"),
+        ({"workers": math.nan}, "workers nan"),
+        *(({"keys": {"k": usd}}, "the balance .* of a key: give a number of USD from 0") for usd in BAD_BALANCES),
+        *(
+            ({"concurrency": number}, "concurrency .*: give a number from 1 on, a whole one")
+            for number in (0, -1, 1.5, math.nan)
+        ),
+        *(({"rate": number}, "rate .*: give a number of requests") for number in (0, -1, math.nan, math.inf, "1")),
+        *(({"allowed_hosts": (name,)}, "allowed_hosts .*: give a host's name") for name in BAD_HOSTS),
+        ({"allowed_hosts": "box"}, r"allowed_hosts 'box': give a tuple of names, as in \('box',\)"),
+        ({"public_url": "box.example"}, "public_url 'box.example': give an address"),
     ],
 )
 def test_settings_refuse_what_they_do_not_know(settings_with: Any, wrong: dict[str, Any], words: str) -> None:
     """A wrong setting is refused at once, with the value and what there is."""
     with pytest.raises(ValueError, match=words):
         settings_with(**wrong)
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        {"keys": {"k": 0}},
+        {"keys": {"k": 1e9}},
+        {"allowed_hosts": ("box", "Box.example", "192.168.1.5", "fe80::1")},
+        {"speed": 2},
+        {"rate": 1},
+        {"concurrency": 1},
+    ],
+)
+def test_settings_take_what_can_be(sandbox_with: SandboxWith, right: dict[str, Any]) -> None:
+    """Also at the limits, and a sandbox starts with it."""
+    sandbox_with(**right)
+
+
+def test_data_folder_can_be_a_text(sandbox_with: SandboxWith, tmp_path: Path) -> None:
+    """As everywhere else in Python."""
+    assert sandbox_with(data=str(tmp_path)).settings.data == tmp_path
 
 
 def test_settings_show_no_key(settings_with: Any) -> None:

@@ -138,6 +138,47 @@ def test_another_key_has_other_tasks(page: Any, expect: Any, serve: Any) -> None
     expect(rows(page)).to_have_count(1)
 
 
+def test_key_that_was_typed_before_the_box_says_it_is_open_is_used(page: Any, expect: Any, serve: Any) -> None:
+    """A busy browser tells the page of the opened box when a key was typed already: that key stays."""
+    site = serve(keys={"sandbox": 1.0, "other-key": 5.0})
+    page.goto(site.url)
+    expect(page.locator("#balance")).to_have_text("$1.00 left")
+    page.locator("#key summary").click()
+    page.get_by_label("API key").fill("other-key")
+    page.locator("#key").dispatch_event("toggle")
+    page.get_by_role("button", name="Use this key").click()
+
+    expect(page.locator("#balance")).to_have_text("$5.00 left")
+
+
+@pytest.mark.parametrize("view", ["#/tasks", "#/reference"])
+def test_late_answer_does_not_overwrite_a_newer_one(page: Any, expect: Any, serve: Any, view: str) -> None:
+    """What was asked with another key, or before, changes nothing when its answer comes after a newer one."""
+    site = serve(keys={"sandbox": 1.0, "other-key": 5.0})
+    page.goto(f"{site.url}/#/reference")
+    expect(page.locator("#balance")).to_have_text("$1.00 left")
+    held: list[Any] = []
+
+    def hold_unknown(route: Any) -> None:
+        if route.request.headers.get("x-api-key") == "unknown":
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/_sandbox/tasks?**", hold_unknown)
+    page.evaluate("sessionStorage.setItem('key', 'unknown')")
+    with page.expect_request(lambda request: request.headers.get("x-api-key") == "unknown"):
+        page.evaluate("location.hash = '#/reference/get_task'")
+    page.evaluate("sessionStorage.setItem('key', 'other-key')")
+    page.evaluate("view => location.hash = view", view)
+    expect(page.locator("#balance")).to_have_text("$5.00 left")
+    for route in held:
+        route.fulfill(status=401, json={"code": 401, "message": "failed to verify api key", "data": None})
+    page.evaluate("fetch('_sandbox/about').then((answer) => answer.json())")  # the late answer was read before this one
+
+    expect(page.locator("#trouble")).to_be_hidden()
+
+
 def test_page_goes_on_when_the_sandbox_is_back(page: Any, expect: Any, serve: Any) -> None:
     """While nobody answers the page says so, and it needs no reload afterwards."""
     site = serve()

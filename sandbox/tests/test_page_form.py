@@ -41,6 +41,25 @@ def test_two_photos_are_swapped_by_the_form(page: Any, expect: Any, serve: Any) 
     expect(page.locator("#balance")).to_have_text("$9.99 left")
 
 
+def test_sample_that_comes_late_does_not_replace_a_later_choice(page: Any, expect: Any, serve: Any) -> None:
+    """Of two samples that were asked for, the last one is put, whichever comes first."""
+    site = serve()
+    page.goto(f"{site.url}/#/new/FaceSwap")
+    held: list[Any] = []
+    page.route("**/samples/astronaut.png", lambda route: held.append(route))
+    field = page.locator("[data-field=target_image]")
+    with page.expect_request("**/samples/astronaut.png"):
+        field.get_by_role("button", name="astronaut").click()
+    field.get_by_role("button", name="grace hopper").click()
+    expect(field.get_by_text("grace_hopper.jpg")).to_be_visible()
+    with page.expect_response("**/samples/astronaut.png"):
+        held[0].continue_()
+    page.evaluate("fetch('_sandbox/about').then((answer) => answer.json())")
+
+    expect(field.get_by_text("grace_hopper.jpg")).to_be_visible()
+    expect(field.get_by_text("astronaut.png")).to_have_count(0)
+
+
 def test_two_photos_dropped_at_once_fill_two_fields(page: Any, expect: Any, serve: Any) -> None:
     """What one field cannot take goes to the next that is empty; a third photo goes nowhere."""
     site = serve()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +16,7 @@ import httpx
 import pytest
 import uvicorn
 from unitask_sandbox import running, serve
+from unitask_sandbox.failures import CannotStart
 from unitask_sandbox.server import _listening
 
 from .local import encoded, face_swap
@@ -55,6 +58,34 @@ def test_taken_port_is_refused_before_anything_starts(settings_with: Any) -> Non
     """A port that is in use is an OSError of the caller, not a line in a log."""
     with _listening("127.0.0.1", 0) as listener, pytest.raises(OSError, match="in use"):
         serve(settings_with(), port=listener.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ({"port": 99999}, "port 99999: give a number from 0 to 65535"),
+        ({"port": 65536}, "port 65536"),
+        ({"port": -1}, "port -1"),
+        ({"port": 80.5}, "port 80.5"),
+        ({"port": "80"}, "port '80'"),
+        ({"host": "nowhere"}, "host 'nowhere' is not known"),
+        ({"host": "http://localhost"}, "host 'http://localhost': give the name"),
+        ({"host": "localhost:8042"}, "host 'localhost:8042'"),
+        ({"host": ""}, "host ''"),
+        ({"host": "a" * 70 + ".test"}, "is not known"),
+        ({"host": "192.0.2.1"}, "host '192.0.2.1' is no address of this machine"),
+    ],
+)
+def test_place_that_cannot_be_is_refused(
+    settings_with: Any, monkeypatch: pytest.MonkeyPatch, place: dict[str, Any], words: str
+) -> None:
+    """With the value, and what can be; nothing is started."""
+    if place.get("host") == "nowhere":  # no name is looked up in a network here
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: (_ for _ in ()).throw(socket.gaierror(-2, "none")))
+    with pytest.raises(CannotStart, match=re.escape(words)) as caught:
+        serve(settings_with(), **{"port": 0, **place})
+
+    assert isinstance(caught.value, ValueError)
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,8 +14,9 @@ from typing import Any
 import httpx
 import pytest
 from jsonschema import Draft202012Validator
-from unitask_sandbox import Sandbox, bundle, running
+from unitask_sandbox import Sandbox, bundle, running, timing
 from unitask_sandbox.outgoing import Outgoing
+from unitask_sandbox.webhooks import AT_ONCE_A_HOST
 
 from .local import BASE_URL, NO_FACE, NOW, Clock, HttpWith, SandboxWith, encoded, face_swap
 
@@ -213,6 +215,76 @@ def test_slow_receiver_holds_up_no_task_and_no_end(sandbox_with: SandboxWith) ->
     sandbox.close()
     assert not answered.is_set()
     answered.set()
+
+
+class Hanging:
+    """Receivers of which some do not answer until they are let; `arrived` counts what came to the others."""
+
+    def __init__(self, *hosts: str) -> None:
+        self.hosts = hosts
+        self.called, self.arrived = threading.Semaphore(0), threading.Semaphore(0)
+        self.answer = threading.Event()
+
+    def __call__(self, url: str, _body: bytes, _headers: Mapping[str, str]) -> int:
+        if url.split("/")[2] not in self.hosts:
+            self.arrived.release()
+            return 200
+        self.called.release()
+        self.answer.wait(timeout=30)
+        return 200
+
+
+@pytest.mark.parametrize(
+    ("hanging", "good"),
+    [
+        (["a.test", "b.test", "c.test"], "good.test"),
+        (["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"], "127.0.0.1:4"),
+        (["a.test"] * (AT_ONCE_A_HOST + 5), "good.test"),
+        ([f"{number}.test" for number in range(20)], "good.test"),
+    ],
+    ids=["three", "ports", "one-host", "twenty"],
+)
+def test_receivers_that_hang_hold_up_no_other(sandbox_with: SandboxWith, hanging: list[str], good: str) -> None:
+    """While they are waited for, what is for others is delivered; nobody is told twice."""
+    receiver = Hanging(*hanging)
+    sandbox = sandbox_with(autorun=True, send_webhook=receiver)
+    for host in (*hanging, good, good):
+        accept(sandbox, config={"webhook_config": {"endpoint": f"http://{host}/done"}})
+
+    assert all(receiver.arrived.acquire(timeout=20) for _ in range(2))
+    assert all(receiver.called.acquire(timeout=20) for _ in hanging[: AT_ONCE_A_HOST if len({*hanging}) == 1 else None])
+    assert not receiver.called.acquire(blocking=False)
+    receiver.answer.set()
+
+
+@pytest.mark.parametrize("method", ["due_webhooks", "keep_attempt", "next_webhook"])
+def test_passing_trouble_of_the_database_loses_no_webhook(
+    sandbox_with: SandboxWith, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """It is delivered when the lock is gone, once, and without another request."""
+    monkeypatch.setattr(timing, "FIRST_PAUSE", 0.001)
+    receiver = Receiver()
+    sandbox = sandbox_with(autorun=True, send_webhook=receiver)
+    works, left = getattr(sandbox._store, method), [sqlite3.OperationalError("database is locked")] * 3
+    kept = threading.Event()
+    keep = sandbox._store.keep_attempt
+
+    def locked(*args: Any, **kwargs: Any) -> Any:
+        if left:
+            raise left.pop()
+        return works(*args, **kwargs)
+
+    def watched(*args: Any, **kwargs: Any) -> None:
+        (locked if method == "keep_attempt" else keep)(*args, **kwargs)
+        kept.set()
+
+    monkeypatch.setattr(sandbox._store, method, locked)
+    monkeypatch.setattr(sandbox._store, "keep_attempt", watched)
+    task_id = accept(sandbox)
+
+    assert kept.wait(20)
+    assert len(receiver.got) == 1
+    assert secret_of(sandbox, task_id) == ""
 
 
 @contextmanager

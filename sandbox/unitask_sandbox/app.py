@@ -7,7 +7,10 @@ place, and nothing needs a lifespan or an event loop that stays: the app also ru
 
 from __future__ import annotations
 
+import errno
+import logging
 import mimetypes
+import sqlite3
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
 from typing import Any
@@ -26,11 +29,14 @@ from unitask_sandbox.arrivals import Arrival, key_fingerprint
 from unitask_sandbox.connection import CLOSE, AnswerLost
 from unitask_sandbox.failures import Refusal
 from unitask_sandbox.faults import FILE
+from unitask_sandbox.folder import BUSY, code_of
 from unitask_sandbox.guard import Guard
 from unitask_sandbox.operations import HANDLERS, base_url, key_of, sandbox_of
 from unitask_sandbox.provider import Sandbox
 from unitask_sandbox.settings import Settings
 from unitask_sandbox.spoiling import spoilt
+
+_log = logging.getLogger("unitask_sandbox")
 
 UPLOAD_PATH = "/api/ephemeral_resource"
 LLM_PATHS = "/v1/"
@@ -68,7 +74,13 @@ def create_app(settings: Settings | None = None) -> Starlette:
             Route("/", _about),
         ],
         middleware=[Middleware(_Witness), guard],
-        exception_handlers={Refusal: _refused, HTTPException: _not_routed, Exception: _broken},
+        exception_handlers={
+            Refusal: _refused,
+            HTTPException: _not_routed,
+            sqlite3.Error: _not_kept,
+            OSError: _not_kept,
+            Exception: _broken,
+        },
     )
     app.router.redirect_slashes = False  # a path that is not in the spec is 404
     app.state.sandbox = Sandbox(settings)
@@ -142,6 +154,23 @@ async def _refused(request: Request, error: Exception) -> Response:
 async def _not_routed(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return _refusal(request, Refusal(error.status_code, error.detail.lower()), error.headers)
+
+
+async def _not_kept(request: Request, error: Exception) -> Response:
+    """The database or the disk cannot be used now: no bug, and it may pass."""
+    _log.error("%s %s was not carried out: %s", request.method, request.url.path[:PATH_NOTED], error)
+    return _refusal(request, Refusal(503, f"{_trouble(error)}; the request was not carried out, send it again later"))
+
+
+def _trouble(error: Exception) -> str:
+    kind = code_of(error) if isinstance(error, sqlite3.Error) else getattr(error, "errno", 0)
+    if kind in (sqlite3.SQLITE_FULL, errno.ENOSPC, errno.EDQUOT):
+        return "the disk of the sandbox is full"
+    if isinstance(error, sqlite3.Error):
+        if kind in BUSY or "locked" in str(error):
+            return "the database of the sandbox is locked: another process holds it"
+        return f"the sandbox cannot use its database: {error}"
+    return f"the sandbox cannot use its files: {getattr(error, 'strerror', None) or error}"
 
 
 async def _broken(request: Request, _error: Exception) -> Response:

@@ -1,7 +1,8 @@
 """Tasks that need an engine: several at once, each in a thread that has a worker process to itself.
 
-Rules of this file: a task is in hand from `add` until it was done, and is not taken twice while it is; a thread exists
-only while something waits, and does not keep the program alive; what waits is an id, so that a long queue costs little.
+Rules of this file: a task is in hand from `add` until it was done, and is not taken twice while it is; one that raises
+is done again, after those that wait; a thread exists only while something waits, and does not keep the program alive;
+what waits is an id, so that a long queue costs little.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from unitask_sandbox.timing import pause_after
 from unitask_sandbox.worker import Worker
 
 PATIENCE = 2.0  # seconds that `close` waits for threads; one that reads from a slow address is left behind
@@ -24,7 +26,7 @@ class Crew:
 
     Args:
         workers: Whom the tasks are given to; they are closed with the crew.
-        do: Does one task.
+        do: Does one task; raises when it could not be ended, and is called again.
     """
 
     def __init__(self, workers: Sequence[Worker], do: Callable[[str, Worker], None]) -> None:
@@ -35,16 +37,20 @@ class Crew:
         self._waiting: deque[str] = deque()
         self._in_hand: set[str] = set()
         self._threads: set[threading.Thread] = set()
-        self._closed = False
+        self._closed = threading.Event()
 
     def __contains__(self, task_id: str) -> bool:
         """Whether a task is in hand."""
         return task_id in self._in_hand
 
     def add(self, task_id: str) -> None:
-        """Have a task done, unless it is in hand."""
+        """Have a task done, unless it is in hand.
+
+        Raises:
+            RuntimeError: The machine has no thread left; the task is not in hand.
+        """
         with self._lock:
-            if self._closed or task_id in self._in_hand:
+            if self._closed.is_set() or task_id in self._in_hand:
                 return
             self._in_hand.add(task_id)
             self._waiting.append(task_id)
@@ -52,12 +58,19 @@ class Crew:
                 worker = self._free.pop()
                 thread = threading.Thread(target=self._run, args=(worker,), name="unitask-sandbox-engine", daemon=True)
                 self._threads.add(thread)
-                thread.start()
+                try:
+                    thread.start()
+                except RuntimeError:
+                    self._threads.discard(thread)
+                    self._free.append(worker)
+                    self._waiting.remove(task_id)
+                    self._in_hand.discard(task_id)
+                    raise
 
     def close(self) -> None:
         """Stop, whatever is being done."""
         with self._lock:
-            self._closed = True
+            self._closed.set()
             self._waiting.clear()
             threads = [*self._threads]
         for worker in self._workers:
@@ -67,13 +80,26 @@ class Crew:
             thread.join(max(0.0, until - time.monotonic()))
 
     def _run(self, worker: Worker) -> None:
+        failures = 0  # in a row
         while task_id := self._next(worker):
             try:
                 self._do(task_id, worker)
-            except Exception:
-                _log.exception("task %s could not be ended; it is tried again", task_id)
-            finally:
+            except Exception as error:
+                failures += 1
+                words = "task %s could not be ended: %s: %s; it is tried again"
+                _log.error(words, task_id, type(error).__name__, error, exc_info=failures == 1)
+                self._again(task_id)
+                self._closed.wait(pause_after(failures))
+            else:
+                failures = 0
                 self._in_hand.discard(task_id)
+
+    def _again(self, task_id: str) -> None:
+        with self._lock:
+            if self._closed.is_set():
+                self._in_hand.discard(task_id)
+            else:
+                self._waiting.append(task_id)
 
     def _next(self, worker: Worker) -> str | None:
         with self._lock:

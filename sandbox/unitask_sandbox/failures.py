@@ -43,6 +43,10 @@ class Refusal(Exception):
         self.retry_after = retry_after
 
 
+class CannotStart(OSError, ValueError):
+    """The sandbox cannot start as it was asked to; the message says why, and what to do."""
+
+
 class TaskFailure(Exception):
     """An accepted task that ends failed; it is paid back.
 

@@ -6,6 +6,7 @@ left that was killed in between is removed by the next one.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import uuid
@@ -21,6 +22,7 @@ from unitask_sandbox.task import FILE, file_name
 OUTPUTS_KEPT = 3 * 86400.0  # seconds; doc.qubico.ai/output-storage, 2025-08-31
 UPLOADS_KEPT = 86400.0  # seconds; piapi.ai, ephemeral-resource page, 2025
 
+_log = logging.getLogger("unitask_sandbox")
 _OURS = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.\w+(\.part)?")
 
 
@@ -117,18 +119,25 @@ class Files:
     def forget_expired(self) -> None:
         """Remove what is not kept any more."""
         for name in self._store.forget_expired_files(self._clock()):
-            (self._folder / name).unlink(missing_ok=True)
+            try:
+                (self._folder / name).unlink(missing_ok=True)
+            except OSError as error:  # it is not listed any more; the next start removes it
+                _log.warning("the expired file %s could not be removed: %s", name, error)
 
     def _write(self, name: str, content: bytes) -> None:
         path = self._folder / name
         path.parent.mkdir(exist_ok=True)
         begun = path.with_name(f"{path.name}.part")
-        with begun.open("wb") as file:
-            file.write(content)
-            if self._durable:
-                file.flush()
-                os.fsync(file.fileno())
-        begun.replace(path)
+        try:
+            with begun.open("wb") as file:
+                file.write(content)
+                if self._durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+            begun.replace(path)
+        except BaseException:
+            begun.unlink(missing_ok=True)  # half a file on a full disk is of no use
+            raise
         if self._durable and os.name == "posix":  # elsewhere a folder cannot be opened
             folder = os.open(path.parent, os.O_RDONLY)
             try:

@@ -7,13 +7,16 @@ A web page that somebody has open must not be able to drive a server on the same
   answer allows another origin to read it (CORS).
 
 And three rules for bodies: at most `LARGEST_BODY` bytes, within `BODY_SECONDS`, and never compressed. Those of more
-than `SMALL_BODY` bytes are read and worked on `LARGE_AT_ONCE` at a time, since each costs several times its size.
+than `SMALL_BODY` bytes share two things, of which neither can be kept by a client that is slow on purpose: while they
+come they hold at most `BUFFERED` bytes together, and the slowest gives way to others; once they are whole they are
+worked on `LARGE_AT_ONCE` at a time, since each costs several times its size then.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from ipaddress import ip_address
@@ -31,6 +34,8 @@ BODY_SECONDS = 30.0
 DRAIN_SECONDS = 10.0
 SMALL_BODY = 256 * 1024
 LARGE_AT_ONCE = 4
+BUFFERED = 8 * LARGEST_BODY
+FAIR_SECONDS = 2.0  # that a body may take before it may have to give way
 
 INNER_PATHS = "/_sandbox"
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -52,6 +57,7 @@ class Guard:
         self._app = app
         self._refuse = refuse
         self._allowed = frozenset(map(str.lower, allowed_hosts))
+        self._buffer = _Buffer()
         self._places = threading.BoundedSemaphore(LARGE_AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,11 +66,13 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
-        body = _Body(receive, self._places)
+        body = _Body(receive, self._buffer, self._places)
         closes = Headers(scope=scope).get("connection", "").lower() == "close"
 
         async def marked(message: Message) -> None:
             if message["type"] == "http.response.start":
+                if body.has_ended:
+                    body.release()  # its work is done; whoever reads the answer slowly keeps no place
                 headers = MutableHeaders(raw=message.setdefault("headers", []))
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
@@ -142,14 +150,45 @@ def is_from_elsewhere(headers: Headers) -> bool:
     return origin is not None and origin.partition("://")[2].lower() != headers.get("host", "").lower()
 
 
-class _Body:
-    """The body of one request while it is read: counted, timed, and large ones a few at a time."""
+class _Buffer:
+    """How many bytes of large bodies are held while they come. Any thread may call any method."""
 
-    def __init__(self, receive: Receive, places: threading.BoundedSemaphore) -> None:
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._held: dict[_Body, int] = {}
+
+    def take(self, body: _Body, length: int) -> bool:
+        """Let a body hold so many bytes; False when there is no room, and no slower one that can give way."""
+        with self._lock:
+            now = time.monotonic()
+            while sum(self._held.values()) - self._held.get(body, 0) + length > BUFFERED:
+                slow = [other for other in self._held if other is not body and other.may_give_way(now)]
+                if not slow:
+                    return False
+                slowest = min(slow, key=lambda other: other.speed(now))
+                slowest.give_way()
+                del self._held[slowest]
+            self._held[body] = length
+            return True
+
+    def release(self, body: _Body) -> None:
+        """A body holds nothing any more."""
+        with self._lock:
+            self._held.pop(body, None)
+
+
+class _Body:
+    """The body of one request while it is read: counted, timed, and with others within what all may hold."""
+
+    def __init__(self, receive: Receive, buffer: _Buffer, places: threading.BoundedSemaphore) -> None:
         self._receive = receive
+        self._buffer = buffer
         self._places = places  # no asyncio.Semaphore: in-process, each request has an event loop of its own
         self._has_place = False
-        self._deadline: float | None = None
+        self._gives_way = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waiting: asyncio.Timeout | None = None
+        self._begun = 0.0
         self._length = 0
         self.has_ended = False
 
@@ -161,26 +200,66 @@ class _Body:
         """
         if self.has_ended:
             return await self._receive()
-        self._deadline = self._deadline or asyncio.get_running_loop().time() + BODY_SECONDS
+        if self._loop is None:
+            self._loop, self._begun = asyncio.get_running_loop(), time.monotonic()
         try:
-            async with asyncio.timeout_at(self._deadline):
+            async with asyncio.timeout(self._left()) as self._waiting:
                 message = await self._receive()
         except TimeoutError:
-            raise Refusal(408, f"the body took longer than {BODY_SECONDS:g} seconds; send it again") from None
-        self.has_ended = message["type"] != "http.request" or not message.get("more_body", False)
+            raise self._late() from None
+        finally:
+            self._waiting = None
+        has_ended = message["type"] != "http.request" or not message.get("more_body", False)
         self._length += len(message.get("body", b""))
         if self._length > LARGEST_BODY:
+            self.has_ended = has_ended
             raise _too_large()
-        if self._length > SMALL_BODY and not self._has_place:
-            await self._take_place(self._deadline)
+        if self._length > SMALL_BODY:
+            await self._until(lambda: self._buffer.take(self, self._length), self._left())
+        self.has_ended = has_ended
+        if has_ended and self._length > SMALL_BODY:
+            await self._until(self._take_place, BODY_SECONDS)
         return message
 
-    async def _take_place(self, deadline: float) -> None:
-        while not self._places.acquire(blocking=False):
-            if asyncio.get_running_loop().time() > deadline:
+    def may_give_way(self, now: float) -> bool:
+        """Whether it has come for so long that a quicker one may have its room."""
+        return not self.has_ended and now - self._begun >= FAIR_SECONDS
+
+    def speed(self, now: float) -> float:
+        """Bytes a second so far."""
+        return self._length / max(now - self._begun, 0.001)
+
+    def give_way(self) -> None:
+        """End the reading; any thread may call it."""
+        self._gives_way = True
+        if self._loop is not None:
+            with suppress(RuntimeError):  # its loop has ended
+                self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        if self._waiting is not None:
+            self._waiting.reschedule(0.0)
+
+    def _left(self) -> float:
+        return self._begun + BODY_SECONDS - time.monotonic()
+
+    def _late(self) -> Refusal:
+        if self._gives_way:
+            return Refusal(503, "the body came slowly while others waited; send it again later")
+        return Refusal(408, f"the body took longer than {BODY_SECONDS:g} seconds; send it again")
+
+    async def _until(self, done: Callable[[], bool], seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while self._gives_way or not done():
+            if self._gives_way:
+                raise self._late()
+            if time.monotonic() > end:
                 raise Refusal(503, "the sandbox is busy with other large bodies; send it again later")
             await asyncio.sleep(0.01)
-        self._has_place = True
+
+    def _take_place(self) -> bool:
+        self._has_place = self._places.acquire(blocking=False)
+        return self._has_place
 
     async def drain(self) -> None:
         """Read on without keeping anything, for a while."""
@@ -192,6 +271,7 @@ class _Body:
 
     def release(self) -> None:
         """Let another one in."""
+        self._buffer.release(self)
         if self._has_place:
             self._places.release()
             self._has_place = False

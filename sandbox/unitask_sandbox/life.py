@@ -5,14 +5,17 @@
 A task without an engine is simulated at once. With autorun, one that has an engine goes to the crew and stays
 processing until an engine is free; its input is read then. Without autorun everything is done in `advance`, in order.
 
-Rules of this file: whatever goes wrong with one task is that task's failure alone; nothing starts once `closing` is
-set, and what was begun then is done after the restart; `storing` is never held while an engine works.
+Rules of this file: whatever goes wrong with one task is that task's failure alone; what is wrong with the database or
+the disk is nobody's: it raises, the task stays as it is, and is done when it is tried again; nothing starts once
+`closing` is set, and what was begun then is done after the restart; `storing` is never held while an engine works.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
+import sqlite3
 import threading
 from collections.abc import Callable
 
@@ -27,7 +30,11 @@ from unitask_sandbox.inputs import read_media
 from unitask_sandbox.settings import Settings
 from unitask_sandbox.store import Ending, Store
 from unitask_sandbox.task import Task
+from unitask_sandbox.timing import Jumps
 from unitask_sandbox.worker import Worker
+
+MAY_PASS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
+"""What the machine has too little of: no fault of a task."""
 
 _log = logging.getLogger("unitask_sandbox")
 
@@ -42,6 +49,7 @@ class Life:
         closing: Set when the store is about to be closed; `storing` is held while it is used.
         on_end: Called with every task that has ended, as it was before.
         faults: Knows which tasks shall fail.
+        jumps: Notices that the clock was set.
     """
 
     def __init__(
@@ -52,6 +60,7 @@ class Life:
         closing: threading.Event,
         on_end: Callable[[Task], None],
         faults: Script,
+        jumps: Jumps,
     ) -> None:
         self.storing = threading.Lock()
         self.workers = [Worker() for _ in range(settings.workers)]
@@ -63,24 +72,39 @@ class Life:
         self._closing = closing
         self._on_end = on_end
         self._faults = faults
+        self._jumps = jumps
 
     def advance(self) -> float | None:
         """Do everything that is due now, or let the crew do it, and return when a task moves next.
 
         None when all have ended, or are with the crew.
+
+        Raises:
+            sqlite3.Error, OSError: The database or the disk could not be used; whatever else is due was done.
         """
         with self._advancing:
             now = self._settings.clock()
+            failures: list[Exception] = []
             for task_id in self._due(now):
-                self._hand_out(task_id)
-            with self.storing:
-                if self._closing.is_set():
-                    return None
-                self._files.forget_expired()
-                pending_until = now + self._settings.seconds(QUEUE_SECONDS)
-                unstaged = self._store.unstage(self._settings.concurrency, pending_until)
-                next_due = self._store.next_due(now if self._settings.autorun else -math.inf)
-                return min(pending_until, next_due or pending_until) if unstaged else next_due
+                try:
+                    self._hand_out(task_id)
+                except Exception as error:  # the next one may be luckier
+                    failures.append(error)
+            next_due = self._next_due(now)
+            if failures:
+                raise failures[0]
+            return next_due
+
+    def _next_due(self, now: float) -> float | None:
+        """Let staged tasks move up, remove what has expired, and return when a task moves next."""
+        with self.storing:
+            if self._closing.is_set():
+                return None
+            self._files.forget_expired()
+            pending_until = now + self._settings.seconds(QUEUE_SECONDS)
+            unstaged = self._store.unstage(self._settings.concurrency, pending_until)
+            next_due = self._store.next_due(now if self._settings.autorun else -math.inf)
+            return min(pending_until, next_due or pending_until) if unstaged else next_due
 
     def next_expiry(self) -> float | None:
         """When the next file expires; None when there is none."""
@@ -92,6 +116,7 @@ class Life:
         with self.storing:
             if self._closing.is_set():
                 return []
+            self._jumps.heed(self._store.move_due)
             for task_id in self._store.due("pending", now):
                 self._store.start(task_id, now)
             return [task_id for task_id in self._store.due("processing", now) if task_id not in self.crew]
@@ -121,6 +146,8 @@ class Life:
         except Exception as error:  # whatever it is, it is this task's failure alone
             if self._closing.is_set():
                 return  # the worker was stopped
+            if _may_pass(error):
+                raise
             failure = error if isinstance(error, TaskFailure) else _broken(task, error)
             paid_back = defects.rules(self._settings.defects).pays_back_failed
             ending = Ending(status="failed", at=self._settings.clock(), error=failure.error(), paid_back=paid_back)
@@ -152,6 +179,10 @@ class Life:
             meta=dict(result.meta),
             files_expire_at=now + OUTPUTS_KEPT,
         )
+
+
+def _may_pass(error: Exception) -> bool:
+    return isinstance(error, sqlite3.OperationalError) or (isinstance(error, OSError) and error.errno in MAY_PASS)
 
 
 def _broken(task: Task, error: Exception) -> TaskFailure:

@@ -142,7 +142,11 @@ def migrate(db: sqlite3.Connection) -> None:
 
     Raises:
         RuntimeError: The database is of a later version.
+        sqlite3.DatabaseError: It is of another program.
     """
+    tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if tables and "migrations" not in tables:
+        raise sqlite3.DatabaseError(f"it has the tables {', '.join(sorted(tables))[:200]}, and none of a sandbox")
     db.execute("CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT")
     (taken,) = db.execute("SELECT COALESCE(MAX(number), 0) FROM migrations").fetchone()
     if taken > len(MIGRATIONS):

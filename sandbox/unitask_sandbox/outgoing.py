@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import SplitResult, urljoin, urlsplit
 
@@ -38,7 +38,51 @@ REDIRECTS = 5
 REDIRECT = frozenset({301, 302, 303, 307, 308})
 HOW_TO_ALLOW: Final = "allow it with `unitask sandbox --private-addresses {}` or Settings(private_addresses={!r})"
 
-_NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address in the last four bytes
+# What no public server has, by IANA's registries of special-purpose addresses; Python's own table (`is_global`) lacks
+# some of these and differs between releases of Python, so it only adds to this one.
+_NOT_PUBLIC: Final[tuple[IPv4Network | IPv6Network, ...]] = tuple(
+    map(
+        ip_network,
+        (
+            "0.0.0.0/8",  # this network, RFC 791
+            "10.0.0.0/8",  # private, RFC 1918
+            "100.64.0.0/10",  # behind a carrier's NAT, RFC 6598; Alibaba's metadata is 100.100.100.200
+            "127.0.0.0/8",  # this machine
+            "168.63.129.16/32",  # Azure's platform services; inside Azure alone, though it looks public
+            "169.254.0.0/16",  # link-local, RFC 3927; most clouds' metadata is 169.254.169.254
+            "172.16.0.0/12",  # private, RFC 1918
+            "192.0.0.0/24",  # IETF protocol assignments, RFC 6890; Oracle's metadata is 192.0.0.192
+            "192.0.2.0/24",  # documentation, RFC 5737
+            "192.88.99.0/24",  # 6to4 relays, withdrawn by RFC 7526
+            "192.168.0.0/16",  # private, RFC 1918
+            "198.18.0.0/15",  # benchmarks, RFC 2544
+            "198.51.100.0/24",  # documentation, RFC 5737
+            "203.0.113.0/24",  # documentation, RFC 5737
+            "224.0.0.0/4",  # multicast, RFC 5771
+            "240.0.0.0/4",  # reserved, RFC 1112, and broadcast
+            "::/96",  # unspecified, this machine, and IPv4-compatible addresses, withdrawn by RFC 4291
+            "64:ff9b:1::/48",  # NAT64 within one network, RFC 8215
+            "100::/64",  # discard, RFC 6666
+            "2001::/23",  # IETF protocol assignments, RFC 2928: Teredo (2001::/32), ORCHID, benchmarks
+            "2001:db8::/32",  # documentation, RFC 3849
+            "3fff::/20",  # documentation, RFC 9637
+            "5f00::/16",  # segment routing, RFC 9602
+            "fc00::/7",  # private (unique local), RFC 4193; AWS's metadata is fd00:ec2::254
+            "fe80::/10",  # link-local, RFC 4291
+            "fec0::/10",  # site-local, withdrawn by RFC 3879 and still routed by some systems
+            "ff00::/8",  # multicast, RFC 4291
+        ),
+    )
+)
+# What leads to an IPv4 address that stands inside: the network, and how many bits stand after the IPv4 address.
+_IPV4_INSIDE: Final = (
+    (IPv6Network("::ffff:0:0/96"), 0),  # IPv4-mapped, RFC 4291
+    (IPv6Network("::ffff:0:0:0/96"), 0),  # IPv4-translated, RFC 2765
+    (IPv6Network("64:ff9b::/96"), 0),  # NAT64, RFC 6052
+    (IPv6Network("2002::/16"), 80),  # 6to4, RFC 3056
+)
+_MAPPED: Final = _IPV4_INSIDE[0][0]
+_ISATAP: Final = (0x00005EFE, 0x02005EFE)  # RFC 5214: the third quarter of an address that ends in an IPv4 address
 
 
 class NotFetched(OSError):
@@ -146,23 +190,32 @@ class Outgoing:
 
 
 def kind_of(address: Address) -> Literal["public", "loopback", "all"]:
-    """Where an address leads: to the internet, to this machine, or to what only "all" allows."""
-    for inner in _inside(address):
-        if inner.is_loopback or inner.is_unspecified:  # 0.0.0.0 connects to this machine
-            return "loopback"
-        if not inner.is_global or inner.is_multicast:
-            return "all"
-    return "public"
+    """Where an address leads: to the internet, to this machine, or to what only "all" allows.
+
+    An IPv6 address that leads to an IPv4 address is judged by that one. The system itself connects an IPv4-mapped
+    address to the IPv4 address; every other form goes over a gateway, so there 127.0.0.1 is not this machine.
+    """
+    inside = _ipv4_inside(address)
+    if isinstance(address, IPv6Address) and inside is not None and address in _MAPPED:
+        return kind_of(inside)
+    if address.is_loopback or address.is_unspecified:  # 0.0.0.0 connects to this machine
+        return "loopback"
+    if any(address in network for network in _NOT_PUBLIC):
+        return "all"
+    if inside is not None:
+        return "public" if kind_of(inside) == "public" else "all"
+    return "public" if address.is_global else "all"
 
 
-def _inside(address: Address) -> list[Address]:
-    """An address, or the IPv4 address that an IPv6 address wraps."""
+def _ipv4_inside(address: Address) -> IPv4Address | None:
+    """The IPv4 address that an IPv6 address leads to, if its form says so."""
     if isinstance(address, IPv4Address):
-        return [address]
-    wrapped = address.ipv4_mapped or address.sixtofour
-    if address in _NAT64:
-        wrapped = IPv4Address(int(address) & 0xFFFFFFFF)
-    return [wrapped or address]
+        return None
+    bits = int(address)
+    for network, after in _IPV4_INSIDE:
+        if address in network:
+            return IPv4Address(bits >> after & 0xFFFFFFFF)
+    return IPv4Address(bits & 0xFFFFFFFF) if bits >> 32 & 0xFFFFFFFF in _ISATAP else None
 
 
 def _host(parts: SplitResult) -> str:

@@ -81,18 +81,21 @@ async def _tasks(request: Request) -> Response:
     limit = request.query_params.get("limit", "100")
     if not (limit.isascii() and limit.isdecimal() and 1 <= int(limit[:5]) <= MOST_TASKS):
         raise Refusal(400, f"limit {limit[:20]!r}: give a number from 1 to {MOST_TASKS}")
-    return _if_changed(request, await run_in_threadpool(_overview(request).tasks, int(limit)))
+    return _if_changed(request, await run_in_threadpool(lambda: _overview(request).tasks(int(limit))))
 
 
 async def _task(request: Request) -> Response:
-    return _if_changed(request, await run_in_threadpool(_overview(request).task, request.path_params["task_id"]))
+    seen = await run_in_threadpool(lambda: _overview(request).task(request.path_params["task_id"]))
+    return _if_changed(request, seen)
 
 
 async def _input(request: Request) -> Response:
-    return JSONResponse(await run_in_threadpool(_overview(request).given, request.path_params["task_id"]))
+    given = await run_in_threadpool(lambda: _overview(request).given(request.path_params["task_id"]))
+    return JSONResponse(given)
 
 
 def _overview(request: Request) -> Overview:
+    """To be called in a thread: the account of a new key is written."""
     here = str(request.base_url)  # what the page may load, whatever others are told
     return sandbox_of(request).overview(request.headers.get(KEY_HEADER), here, base_url(request))
 

@@ -11,7 +11,8 @@ import shutil
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -32,7 +33,8 @@ from unitask_sandbox.failures import (
     Refusal,
 )
 from unitask_sandbox.faults import Fault, Script
-from unitask_sandbox.files import Files
+from unitask_sandbox.files import OUTPUTS_KEPT, Files
+from unitask_sandbox.folder import opening
 from unitask_sandbox.library import named
 from unitask_sandbox.life import Life
 from unitask_sandbox.outgoing import Outgoing
@@ -41,31 +43,37 @@ from unitask_sandbox.rate import Rate
 from unitask_sandbox.settings import STARTING_USD, Settings
 from unitask_sandbox.store import Ending, NoRoom, Store
 from unitask_sandbox.task import Task, file_url
+from unitask_sandbox.timing import Jumps
 from unitask_sandbox.uploads import read_upload
-from unitask_sandbox.webhooks import Courier
+from unitask_sandbox.webhooks import PAUSE, Courier
 
+DATABASE = "sandbox.sqlite3"
 STAGES = 50  # the longest queue of staged tasks, Midjourney's alone; unified schema page, 2025
 
 
 class Sandbox:
-    """A provider of its own, with its accounts, tasks and files. Any thread may call any method."""
+    """A provider of its own, with its accounts, tasks and files. Any thread may call any method.
+
+    Args:
+        settings: How it behaves.
+
+    Raises:
+        CannotStart: The data folder is in use, is damaged, or cannot be used; it is an OSError and a ValueError.
+    """
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings: Final = settings or Settings()
         self._rules = defects.rules(self.settings.defects)
         self.faults: Final = Script(self.settings.faults)
         self.arrived: Final = Arrivals()
-        self._folder = self.settings.data or Path(tempfile.mkdtemp(prefix="unitask-sandbox-"))
-        self._folder.mkdir(parents=True, exist_ok=True)
-        durable = self.settings.data is not None
-        self._store = Store(self._folder / "sandbox.sqlite3", durable=durable)
         outgoing = Outgoing(self.settings.private_addresses or "loopback")
-        fetch = self.settings.fetch or outgoing.get
-        self._files = Files(self._folder / "files", self._store, self.settings.clock, fetch, durable=durable)
+        self._folder = self.settings.data or Path(tempfile.mkdtemp(prefix="unitask-sandbox-"))
+        self._store, self._files = self._opened(self.settings.fetch or outgoing.get)
         self._rate = Rate(self.settings.rate, self.settings.clock)
         self._known: set[str] = set()
         self._closing = threading.Event()
-        self._life = Life(self.settings, self._store, self._files, self._closing, self._ended, self.faults)
+        self._jumps = Jumps(self.settings.clock)
+        self._life = Life(self.settings, self._store, self._files, self._closing, self._ended, self.faults, self._jumps)
         self._courier = Courier(
             self._store,
             self.settings.clock,
@@ -73,14 +81,21 @@ class Sandbox:
             self._closing,
             self.faults,
             self.settings.defects,
+            self._jumps,
         )
         self._autorun = Autorun(self._step) if self.settings.autorun else None
         self._delivery = Autorun(self._deliver) if self.settings.autorun else None
         forgotten = None if self.settings.data else self._folder
         parts = (self._closing, self._life, self._courier.storing, self._store, forgotten)
         self._release = weakref.finalize(self, _release, *parts)
-        for key, usd in self.settings.keys.items():
-            self._open_account(key, usd)
+        try:
+            with opening(self._folder / DATABASE):
+                self._store.limit_due(self.settings.clock(), PAUSE, OUTPUTS_KEPT)
+                for key, usd in self.settings.keys.items():
+                    self._open_account(key, usd)
+        except BaseException:
+            self._release()
+            raise
         self._wake()
         if self._delivery:
             self._delivery.wake()  # what an earlier sandbox over the same folder left
@@ -92,6 +107,16 @@ class Sandbox:
             self._autorun.close()
         if self._delivery:
             self._delivery.close(wait=False)  # for a receiver that does not answer
+
+    def _opened(self, fetch: Callable[[str], bytes]) -> tuple[Store, Files]:
+        path, durable = self._folder / DATABASE, self.settings.data is not None
+        with ExitStack() as opened, opening(path):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            store = Store(path, durable=durable)
+            opened.callback(store.close)  # else nobody could open the folder again
+            files = Files(self._folder / "files", store, self.settings.clock, fetch, durable=durable)
+            opened.pop_all()
+            return store, files
 
     # The operations.
 
@@ -127,6 +152,7 @@ class Sandbox:
         """
         account = self._account(key)
         creation = self._creation(operation, body)
+        self._jumps.heed(self._store.move_due)  # before the task is planned
         task = new_task(creation, account, self.settings, self._rules, self._files.at_hand)
         self.faults.accepted(key_fingerprint(key), task.task_id, task.model, task.task_type)
         webhook = base_url if creation.has_webhook() else None
@@ -147,7 +173,7 @@ class Sandbox:
         Raises:
             Refusal: 401, or 404 when this key has no such task.
         """
-        account = self._account(key)
+        account = self._accepted(key)
         task = self._store.task(task_id) if self._rules.tasks_are_found else None
         foreign = task is not None and self._rules.accounts_are_apart and task.account != account
         if task is None or foreign or protocol not in (None, legacy.protocol_of(task)):
@@ -346,6 +372,9 @@ class Sandbox:
         """Do everything that is due now; True when tasks or webhooks are left that will be due later.
 
         With autorun, engines and webhooks are left to threads of their own.
+
+        Raises:
+            sqlite3.Error, OSError: The database or the disk could not be used; call it again, nothing is lost.
         """
         due = [self._life.advance(), None if self._delivery else self._courier.deliver()]
         return due != [None, None]
@@ -358,7 +387,8 @@ class Sandbox:
         return self._pause(self._life.advance(), self._life.next_expiry())
 
     def _deliver(self) -> float | None:
-        return self._pause(self._courier.deliver())
+        assert self._delivery
+        return self._pause(self._courier.start(self._delivery.wake))
 
     def _pause(self, *due: float | None) -> float | None:
         """The seconds until the first of several times; None when there is none."""
@@ -381,10 +411,14 @@ class Sandbox:
         known = bool(key) and (self.settings.any_key or key in self.settings.keys)
         return known or not self._rules.keys_are_checked
 
-    def _account(self, key: str | None) -> str:
+    def _accepted(self, key: str | None) -> str:
+        """Whose key it is; the account is not made, so that a look never waits for a write."""
         if not self._is_known(key):
             raise Refusal(401, BAD_KEY)
-        account = hashed(key or "")
+        return hashed(key or "")
+
+    def _account(self, key: str | None) -> str:
+        account = self._accepted(key)
         if account not in self._known:
             self._open_account(key or "", STARTING_USD)
         return account

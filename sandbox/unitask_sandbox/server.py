@@ -1,13 +1,15 @@
 """The sandbox as a server: in the foreground (`serve`), or in a thread while a `with` block lasts (`running`).
 
-Rules of this file: a client that does not get on with its request is hung up on, at most `MOST_CONNECTIONS` are open,
-and what is no HTTP is answered like every other refusal. What an application can see of a request is limited in
-guard.py.
+Rules of this file: a client that does not get on with its request, or with reading its answer, is hung up on; at most
+`MOST_CONNECTIONS` are open, and of those that wait for their client the oldest gives way to a new one, so that slow
+clients keep nobody out; what is no HTTP is answered like every other refusal. What an application can see of a request
+is limited in guard.py.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import signal
 import socket
@@ -25,12 +27,16 @@ from uvicorn.server import ServerState
 
 from unitask_sandbox.app import create_app
 from unitask_sandbox.connection import CLOSE
+from unitask_sandbox.failures import CannotStart
 from unitask_sandbox.guard import is_loopback
-from unitask_sandbox.settings import Settings
+from unitask_sandbox.settings import Settings, is_host, is_whole
 
 HOST = "127.0.0.1"
 PORT = 8042
+MOST_PORT = 65535
 HEAD_SECONDS = 10.0  # for the head of a request; also for the rest of a body that was answered before its end
+ANSWER_SECONDS = 30.0  # for a client that reads nothing of what is left of its answer
+GRACE = 1.0  # seconds that a head or a body may take before its connection gives way to others
 MOST_CONNECTIONS = 500
 TICK_SECONDS = 0.1  # between looks for a signal; the Date of answers is renewed every tenth
 
@@ -88,11 +94,14 @@ class _Protocol(H11Protocol):
 
         self.app = closable
         self._late: asyncio.TimerHandle | None = None
+        self._stalled: asyncio.TimerHandle | None = None
+        self.since = self.loop.time()  # what is going on has been going on since then
+        self._has_answered = False
         self._has_refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
-        if len(self.connections) > MOST_CONNECTIONS:
+        if len(self.connections) > MOST_CONNECTIONS and not self._finds_room():
             self._refuse(503, f"more than {MOST_CONNECTIONS} connections are open; close some, and connect again")
         else:
             self._watch()
@@ -100,15 +109,70 @@ class _Protocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._unwatch()
+        self._unstall()
 
     def data_received(self, data: bytes) -> None:
         if not self._has_refused:
+            was_idle = self.conn.their_state is h11.IDLE
             super().data_received(data)
+            if was_idle and self.conn.their_state is not h11.IDLE:
+                self.since = self.loop.time()
             self._watch()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        self._has_answered = True
+        self.since = self.loop.time()
         self._watch()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unstall()
+        self._stalled = self.loop.call_later(ANSWER_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._unstall()
+
+    def _unstall(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+
+    def _finds_room(self) -> bool:
+        """Close the connection that has waited for its client the longest; whether there is room now."""
+        others: list[_Protocol] = [one for one in self.connections if isinstance(one, _Protocol) and one is not self]
+        open_ones = [one for one in others if not one.transport.is_closing()]
+        if len(open_ones) < MOST_CONNECTIONS:
+            return True
+        waiting = [(order, one.since, one) for one in open_ones if (order := one.rank()) is not None]
+        if not waiting:
+            return False
+        min(waiting, key=lambda found: found[:2])[2].give_way()
+        return True
+
+    def rank(self) -> int | None:
+        """How soon this one gives way; None while the application works on its request, or sends."""
+        if self._has_refused or self._is_sending_on() or self._stalled is not None:
+            return 0
+        is_slow = self.loop.time() - self.since >= GRACE
+        if self.conn.their_state is h11.SEND_BODY:
+            return 2 if is_slow else None
+        if self.conn.their_state is not h11.IDLE:
+            return None
+        if not self._has_answered or self.conn.trailing_data[0]:  # within a head
+            return 1 if is_slow else 4
+        return 3  # it was of use, and may be again
+
+    def give_way(self) -> None:
+        """Hang up in favour of a new connection."""
+        if self.rank() in (1, 4):
+            self._refuse(503, "the request took long while others waited; connect again")
+            self.transport.close()
+        elif self.rank() == 3:
+            self.transport.close()
+        else:
+            self.transport.abort()
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(400, f"{msg.rstrip('.').lower()}, or its head is too long")
@@ -169,7 +233,8 @@ def serve(
         on_ready: Called with the base URL as soon as the server accepts connections.
 
     Raises:
-        OSError: The address cannot be listened on, or the data folder is in use by another sandbox.
+        CannotStart: There is no such host or port, or the data folder cannot be used; an OSError and a ValueError.
+        OSError: The port is taken, or may not be listened on.
     """
     with _listening(host, port) as listener:
         app = create_app(_for_host(settings or Settings(), host))
@@ -191,7 +256,8 @@ def running(settings: Settings | None = None, port: int = 0) -> Generator[str]:
         port: Port on 127.0.0.1; 0 picks a free one.
 
     Raises:
-        OSError: The port is taken, or the data folder is in use by another sandbox.
+        CannotStart: There is no such port, or the data folder cannot be used; an OSError and a ValueError.
+        OSError: The port is taken.
     """
     ready = threading.Event()
     with _listening(HOST, port) as listener:
@@ -227,8 +293,20 @@ def _sigterm_as_ctrl_c() -> Generator[None]:
 
 
 def _listening(host: str, port: int) -> socket.socket:
+    if not is_whole(port) or not 0 <= port <= MOST_PORT:
+        raise CannotStart(f"port {port!r}: give a number from 0 to {MOST_PORT}; 0 picks a free one")
+    if not is_host(host):
+        raise CannotStart(f"host {host!r}: give the name or the address of this machine, without scheme and port")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host, port), family=family)
+    try:
+        socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)  # create_server would make another error of it
+        listener = socket.create_server((host, port), family=family)
+    except (socket.gaierror, UnicodeError) as error:
+        raise CannotStart(f"host {host!r} is not known: give a name or an address of this machine") from error
+    except OSError as error:
+        if error.errno != errno.EADDRNOTAVAIL:
+            raise
+        raise CannotStart(f"host {host!r} is no address of this machine: give one that is") from error
     # Connections inherit it. asyncio does not set it for a socket made here, and each answer would take 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener

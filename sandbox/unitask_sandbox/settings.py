@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import re
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,18 +13,38 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, get_args
+from urllib.parse import urlsplit
 
 from unitask_sandbox.defects import DEFECTS
 from unitask_sandbox.faults import Fault
 from unitask_sandbox.outgoing import Private
 
 STARTING_USD = 10.0
+MOST_USD = 1e9  # of a balance; the database counts in 1e-7 USD, and has 64 bits
 Plan = Literal["Free", "Creator", "Pro"]
 
 
 def _cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+
+
+def is_whole(value: object) -> bool:
+    """Whether a value is a whole number, and no truth value."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_host(name: str) -> bool:
+    """Whether a text can be the name of a host, or an address without a port."""
+    try:
+        parts = urlsplit(f"//[{name}]" if ":" in name else f"//{name}")
+        return bool(name) and parts.hostname == name.lower() and not re.search(r"\s", name)
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +80,9 @@ class Settings:
         public_url: Base of the addresses of output files; None: the address that the request came to.
         defects: Planted bugs, by name: see `unitask_sandbox.defects`.
         faults: What goes wrong from the beginning on; `Sandbox.fault` and /_sandbox/faults add more.
+
+    Raises:
+        ValueError: One of them cannot be; the message says which, and what can.
     """
 
     keys: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({"sandbox": STARTING_USD}), repr=False)
@@ -82,24 +106,43 @@ class Settings:
     faults: tuple[Fault, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.speed not in ("instant", "real") and not (not isinstance(self.speed, str) and self.speed > 0):
+        if self.speed not in ("instant", "real") and not (_is_number(self.speed) and float(self.speed) > 0):
             raise ValueError(f"speed {self.speed!r}: give 'instant', 'real' or a number above 0")
-        if self.workers < 1:
-            raise ValueError(f"workers {self.workers}: give a number from 1 on")
+        if not is_whole(self.workers) or self.workers < 1:
+            raise ValueError(f"workers {self.workers!r}: give a number from 1 on, a whole one")
         if unknown := sorted(self.defects - DEFECTS.keys()):
             raise ValueError(f"no such defect: {', '.join(unknown)}; there are {', '.join(DEFECTS)}")
+        self._check_access()
+        self._check_limits()
+        if self.data is not None:
+            object.__setattr__(self, "data", Path(self.data))  # a text is as good
+
+    def _check_access(self) -> None:
         if self.private_addresses not in (None, *get_args(Private)):
             raise ValueError(
                 f"private_addresses {self.private_addresses!r}: give one of {', '.join(get_args(Private))}"
             )
-        if "" in self.keys:
-            raise ValueError("an API key must not be empty")
-        self._check_limits()
+        if isinstance(self.allowed_hosts, str):
+            raise ValueError(
+                f"allowed_hosts {self.allowed_hosts!r}: give a tuple of names, as in ({self.allowed_hosts!r},)"
+            )
+        for name in self.allowed_hosts:
+            if not is_host(name):
+                raise ValueError(f"allowed_hosts {name!r}: give a host's name without scheme, port and path")
+        if self.public_url is not None and not self.public_url.lower().startswith(("http://", "https://")):
+            raise ValueError(f"public_url {self.public_url!r}: give an address that begins with http:// or https://")
 
     def _check_limits(self) -> None:
-        if self.concurrency is not None and self.concurrency < 1:
-            raise ValueError(f"concurrency {self.concurrency!r}: give a number from 1 on, or None for no limit")
-        if self.rate is not None and not 0 < self.rate < math.inf:
+        for key, usd in self.keys.items():
+            if not key:
+                raise ValueError("an API key must not be empty")
+            if not _is_number(usd) or not 0 <= usd <= MOST_USD:
+                raise ValueError(f"the balance {usd!r} of a key: give a number of USD from 0 to {MOST_USD:,.0f}")
+        if self.concurrency is not None and (not is_whole(self.concurrency) or self.concurrency < 1):
+            raise ValueError(
+                f"concurrency {self.concurrency!r}: give a number from 1 on, a whole one, or None for no limit"
+            )
+        if self.rate is not None and not (_is_number(self.rate) and 0 < self.rate < math.inf):
             raise ValueError(f"rate {self.rate!r}: give a number of requests a second above 0, or None for no limit")
         if self.plan not in get_args(Plan):
             raise ValueError(f"plan {self.plan!r}: there are {', '.join(get_args(Plan))}")

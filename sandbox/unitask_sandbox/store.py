@@ -12,6 +12,7 @@ both win.
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 import threading
 from collections.abc import Generator, Iterable
@@ -20,7 +21,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from unitask_sandbox.folder import held
+from unitask_sandbox.failures import CannotStart
+from unitask_sandbox.folder import ANOTHER, Damaged, check_head, held, opening
 from unitask_sandbox.migrations import migrate
 from unitask_sandbox.task import Task
 
@@ -31,6 +33,8 @@ _UNDER_WAY = "SELECT COUNT(*) FROM tasks WHERE account = ? AND status IN ('pendi
 _STAGED = "SELECT COUNT(*) FROM tasks WHERE account = ? AND status = 'staged'"
 _SELECT_TASK = f"SELECT {', '.join(_COLUMNS)} FROM tasks"  # noqa: S608 - column names, from the class
 _SELECT_ONE = f"{_SELECT_TASK} WHERE task_id = ?"
+_PLANS = (("tasks", "due_at"), ("webhooks", "due_at"), ("files", "expires_at"))
+BUSY_SECONDS = 5.0  # that a request waits for the database while another one, or another process, writes to it
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +96,24 @@ class Store:
             time.
 
     Raises:
-        FolderInUse: Another sandbox uses the file.
-        RuntimeError: It was written by a later version.
+        CannotStart: Another sandbox uses the file, it was written by a later version, is damaged, or cannot be used.
     """
 
     def __init__(self, path: Path, *, durable: bool = True) -> None:
         self._writing, self._reading = threading.Lock(), threading.Lock()
-        with ExitStack() as opened:
-            opened.enter_context(closing(held(path.with_suffix(".lock"))))
+        with ExitStack() as opened, opening(path):
+            lock = path.with_suffix(".lock")
+            with opening(lock):
+                opened.enter_context(closing(held(lock)))
+            check_head(path)
             self._writer = opened.enter_context(closing(_connection(path, durable=durable)))
+            self._check_pages(path)
             with self._transaction() as db:
-                migrate(db)
+                try:
+                    migrate(db)
+                except RuntimeError as error:
+                    raise CannotStart(f"{path}: {error}; update unitask, or {ANOTHER}") from error
+            self._check_values(path)
             self._reader = opened.enter_context(closing(_connection(path, durable=durable)))
             self._opened = opened.pop_all()
 
@@ -111,16 +122,37 @@ class Store:
         with self._writing, self._reading:
             self._opened.close()
 
+    def _check_pages(self, path: Path) -> None:
+        (found,) = self._writer.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise Damaged(path, " ".join(str(found).replace("***", "").split()))
+
+    def _check_values(self, path: Path) -> None:
+        """Read every text that is parsed later: bytes that were changed inside of a page are no damage to SQLite."""
+        for table, columns in (("tasks", sorted(_JSON)), ("inputs", ["input"])):
+            valid = " AND ".join(f"json_valid({column})" for column in columns)
+            query = f"SELECT rowid, {valid}, {', '.join(columns)} FROM {table}"  # noqa: S608 - names of ours
+            for row in self._writer.execute(query):
+                if not row[1]:
+                    raise Damaged(path, f"row {row[0]} of the table {table} is no JSON")
+
     @contextmanager
     def _transaction(self) -> Generator[sqlite3.Connection]:
-        with self._writing:
+        if not self._writing.acquire(timeout=BUSY_SECONDS):
+            raise sqlite3.OperationalError("database is locked")  # whoever writes waits for another process
+        try:
+            if self._writer.in_transaction:  # an earlier end of one failed
+                self._writer.execute("ROLLBACK")
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield self._writer
+                self._writer.execute("COMMIT")
             except BaseException:
-                self._writer.execute("ROLLBACK")
+                if self._writer.in_transaction:  # SQLite has ended it by itself when the disk is full
+                    self._writer.execute("ROLLBACK")
                 raise
-            self._writer.execute("COMMIT")
+        finally:
+            self._writing.release()
 
     def _rows(self, query: str, *values: object) -> list[Any]:
         """What a query gives outside of any transaction."""
@@ -225,6 +257,29 @@ class Store:
         ((time,),) = self._rows("SELECT MIN(due_at) FROM tasks WHERE due_at > ?", after)
         return None if time is None else float(time)
 
+    def move_due(self, seconds: float) -> None:
+        """Plan everything that is to come so many seconds later: the clock was set by them."""
+        with self._transaction() as db:
+            for table, column in _PLANS:
+                db.execute(f"UPDATE {table} SET {column} = {column} + ?", (seconds,))  # noqa: S608 - names of ours
+
+    def limit_due(self, now: float, webhook: float, kept: float) -> None:
+        """Plan nothing later than its whole duration from now: the clock may have been set since it was planned.
+
+        Args:
+            now: Unix seconds.
+            webhook: Seconds between two attempts to tell a webhook.
+            kept: Seconds for which files are kept at most.
+        """
+        with self._transaction() as db:
+            query = """UPDATE tasks SET due_at = :now + CASE status WHEN 'processing' THEN seconds
+                       ELSE MAX(0, due_at - created_at) END WHERE due_at - :now > CASE status
+                       WHEN 'processing' THEN seconds ELSE MAX(0, due_at - created_at) END"""
+            db.execute(query, {"now": now})
+            for (table, column), most in zip(_PLANS[1:], (webhook, kept), strict=True):
+                query = f"UPDATE {table} SET {column} = MIN({column}, ?)"  # noqa: S608 - names of ours
+                db.execute(f"{query} WHERE {column} IS NOT NULL", (now + most,))
+
     def start(self, task_id: str, now: float) -> bool:
         """Begin processing a pending task; False when it is not pending any more."""
         query = """UPDATE tasks SET status = 'processing', started_at = :now, due_at = :now + seconds
@@ -256,32 +311,34 @@ class Store:
                     WHERE webhooks.due_at <= ? ORDER BY webhooks.due_at, webhooks.rowid"""  # noqa: S608
         return [(_task(row[2:]), row[0], row[1]) for row in self._rows(query, now)]
 
-    def next_webhook(self) -> float | None:
-        """When the next webhook is to be sent; None when there is none."""
-        ((time,),) = self._rows("SELECT MIN(due_at) FROM webhooks")
+    def next_webhook(self, after: float = -math.inf) -> float | None:
+        """When the next webhook is to be sent, of those that are to be after a time; None when there is none."""
+        ((time,),) = self._rows("SELECT MIN(due_at) FROM webhooks WHERE due_at > ?", after)
         return None if time is None else float(time)
 
-    def note_attempt(self, task_id: str, attempt: Attempt) -> None:
-        """Keep what came of an attempt to tell a webhook."""
+    def keep_attempt(self, task_id: str, attempt: Attempt | None, until: float | None, attempts: int) -> None:
+        """Keep what came of an attempt to tell a webhook.
+
+        Args:
+            task_id: Whose webhook it is.
+            attempt: The attempt; None when none was made.
+            until: When the next one is to be; None for no more, and then its secret is forgotten.
+            attempts: How many there were.
+        """
         with self._transaction() as db:
-            row = (task_id, attempt.at, attempt.endpoint, attempt.status, attempt.error)
-            db.execute("INSERT INTO webhook_attempts VALUES (?, ?, ?, ?, ?)", row)
+            if attempt is not None:
+                row = (task_id, attempt.at, attempt.endpoint, attempt.status, attempt.error)
+                db.execute("INSERT INTO webhook_attempts VALUES (?, ?, ?, ?, ?)", row)
+            if until is None:
+                _forget_webhook(db, task_id)
+            else:
+                query = "UPDATE webhooks SET attempts = ?, due_at = ? WHERE task_id = ?"
+                db.execute(query, (attempts, until, task_id))
 
     def attempts(self, task_id: str) -> list[Attempt]:
         """Every attempt to tell a task's webhook, oldest first."""
         query = "SELECT at, endpoint, status, error FROM webhook_attempts WHERE task_id = ? ORDER BY rowid"
         return [Attempt(*row) for row in self._rows(query, task_id)]
-
-    def delay_webhook(self, task_id: str, until: float, attempts: int) -> None:
-        """Let the next attempt be later, and say how many there were."""
-        with self._transaction() as db:
-            query = "UPDATE webhooks SET attempts = ?, due_at = ? WHERE task_id = ?"
-            db.execute(query, (attempts, until, task_id))
-
-    def forget_webhook(self, task_id: str) -> None:
-        """Send no more of a task's webhook, and forget its secret."""
-        with self._transaction() as db:
-            _forget_webhook(db, task_id)
 
     def of_account(self, account: str, statuses: Iterable[str], created_before: float) -> list[Task]:
         """An account's tasks of some statuses, created before a time."""
@@ -330,7 +387,7 @@ class Store:
 
 
 def _connection(path: Path, *, durable: bool) -> sqlite3.Connection:
-    db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+    db = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None)
     try:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")

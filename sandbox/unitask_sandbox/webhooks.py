@@ -4,25 +4,32 @@ It gets a POST of {timestamp, data}, data being what a look at the task answers,
 header x-webhook-secret (piapi.ai, unified-webhook page, 2025). An answer that is no 2xx, or none, and it is sent again
 after 5 seconds, at most 3 times in all, say third parties. A cancelled task is not told of: no document says it were.
 
-Rules of this file: nothing is held while a receiver is waited for, so that a slow one holds up no task; the secret is
-kept until the last attempt and no longer (store.py forgets it).
+Rules of this file: nothing is held while a receiver is waited for, so that a slow one holds up no task; with `start`
+each delivery has a thread of its own, so that it holds up no other delivery either, and one host has at most
+`AT_ONCE_A_HOST` of the threads; the secret is kept until the last attempt and no longer (store.py forgets it).
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from unitask_sandbox import defects, legacy
 from unitask_sandbox.faults import WEBHOOK, Fault, Script
 from unitask_sandbox.outgoing import NotFetched
 from unitask_sandbox.store import Attempt, Store
 from unitask_sandbox.task import Task
+from unitask_sandbox.timing import Jumps, pause_after
 
 PAUSE = 5.0  # seconds between two attempts
+AT_ONCE = 64  # deliveries under way
+AT_ONCE_A_HOST = 8
 
 _log = logging.getLogger("unitask_sandbox")
 
@@ -37,6 +44,7 @@ class Courier:
         closing: Set when the store is about to be closed; `storing` is held while it is used.
         faults: Knows what goes wrong with which.
         planted: The defects.
+        jumps: Notices that the clock was set.
     """
 
     def __init__(
@@ -47,6 +55,7 @@ class Courier:
         closing: threading.Event,
         faults: Script,
         planted: frozenset[str],
+        jumps: Jumps,
     ) -> None:
         self.storing = threading.Lock()
         self._store = store
@@ -56,27 +65,87 @@ class Courier:
         self._faults = faults
         self._defects = planted
         self._rules = defects.rules(planted)
+        self._jumps = jumps
+        self._lock = threading.Lock()
+        self._in_hand: dict[str, str] = {}  # by task id, the host that is told
 
     def deliver(self) -> float | None:
-        """Send everything that is due now, and return when more will be; None when nothing is left."""
-        with self.storing:
-            due = [] if self._closing.is_set() else self._store.due_webhooks(self._clock())
-        for task, base_url, attempts in due:
-            fault = self._faults.take(WEBHOOK, task.fingerprint, task.task_id)
-            late = fault.delay if fault else 0.0
-            attempt = None if late or self._is_dropped(fault) else self._attempt(task, base_url, fault)
-            with self.storing:
-                if self._closing.is_set():
-                    return None
-                if attempt:
-                    self._store.note_attempt(task.task_id, attempt)
-                if not late and self._is_done(attempt, attempts + 1):
-                    self._store.forget_webhook(task.task_id)
-                else:
-                    until = self._clock() + (late or PAUSE)
-                    self._store.delay_webhook(task.task_id, until, attempts if late else attempts + 1)
+        """Send what is due now, one after the other, and return when more will be; None when nothing is left."""
+        for task, base_url, attempts in self._due():
+            self._tell(task, base_url, attempts, self._faults.take(WEBHOOK, task.fingerprint, task.task_id))
         with self.storing:
             return None if self._closing.is_set() else self._store.next_webhook()
+
+    def start(self, on_end: Callable[[], object]) -> float | None:
+        """Begin to send what is due now, each in a thread of its own, and return when more will be.
+
+        Args:
+            on_end: Called when a delivery is over: more may be begun then.
+        """
+        with self._lock:  # before the look: what ends in between is done, though the look may still show it as due
+            before = frozenset(self._in_hand)
+        for task, base_url, attempts in self._due():
+            host = _host(task.config["webhook_config"]["endpoint"])
+            with self._lock:
+                told = Counter(self._in_hand.values())
+                if task.task_id in before or told.total() >= AT_ONCE or told[host] >= AT_ONCE_A_HOST:
+                    continue
+                self._in_hand[task.task_id] = host
+            try:
+                fault = self._faults.take(WEBHOOK, task.fingerprint, task.task_id)
+                order = (task, base_url, attempts, fault)
+                threading.Thread(
+                    target=self._tell_alone, args=(order, on_end), name="unitask-sandbox-webhook", daemon=True
+                ).start()
+            except BaseException:
+                self._put_down(task.task_id)
+                raise
+        with self.storing:
+            return None if self._closing.is_set() else self._store.next_webhook(self._clock())
+
+    def _due(self) -> list[tuple[Task, str, int]]:
+        with self.storing:
+            if self._closing.is_set():
+                return []
+            self._jumps.heed(self._store.move_due)
+            return self._store.due_webhooks(self._clock())
+
+    def _tell_alone(self, order: tuple[Task, str, int, Fault | None], on_end: Callable[[], object]) -> None:
+        try:
+            self._tell(*order)
+        except Exception:
+            _log.exception("what came of the webhook of task %s could not be kept", order[0].task_id)
+        finally:
+            self._put_down(order[0].task_id)
+            on_end()
+
+    def _put_down(self, task_id: str) -> None:
+        with self._lock:
+            self._in_hand.pop(task_id, None)
+
+    def _tell(self, task: Task, base_url: str, attempts: int, fault: Fault | None) -> None:
+        """Make one attempt, and keep what came of it; that is tried until it is kept, lest it be sent again."""
+        late = fault.delay if fault else 0.0
+        attempt = None if late or self._is_dropped(fault) else self._attempt(task, base_url, fault)
+        failures = 0
+        while not self._closing.is_set():
+            try:
+                self._keep(task, attempts, attempt, late)
+            except sqlite3.OperationalError as error:
+                failures += 1
+                _log.warning("what came of the webhook of task %s is not kept yet: %s", task.task_id, error)
+                self._closing.wait(pause_after(failures))
+            else:
+                return
+
+    def _keep(self, task: Task, attempts: int, attempt: Attempt | None, late: float) -> None:
+        with self.storing:
+            if self._closing.is_set():
+                return
+            until: float | None = None
+            if late or not self._is_done(attempt, attempts + 1):
+                until = self._clock() + (late or PAUSE)
+            self._store.keep_attempt(task.task_id, attempt, until, attempts if late else attempts + 1)
 
     def _is_done(self, attempt: Attempt | None, attempts: int) -> bool:
         taken = attempt is None or (attempt.delivered and self._rules.webhooks_are_taken)
@@ -115,6 +184,14 @@ class Courier:
         if not attempt.delivered:
             _log.warning("the webhook of task %s was answered with HTTP %d", task.task_id, status)
         return attempt
+
+
+def _host(url: str) -> str:
+    """Whom an address is of, with the port: what hangs there holds up nobody else."""
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2].lower()
+    except ValueError:
+        return ""
 
 
 def _without_query(url: str) -> str:

@@ -5,6 +5,7 @@ the face's size in pixels (the square root of its area): every radius is a share
 the same at every resolution.
 """
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -14,6 +15,9 @@ from unitask_sandbox.faces.arrays import Flags, Floats, Pixels, as_floats
 
 FEWEST_SKIN_PIXELS = 200
 """Below this many, statistics of the skin are left alone."""
+
+STRONGEST_GRAIN = 24.0
+"""The largest deviation of the noise that a face gets, of 255; stronger noise would hide the face."""
 
 
 def to_lab(picture: Floats) -> Floats:
@@ -128,14 +132,19 @@ def match_grain(picture: Floats, target: Floats, skin: Flags, size: float) -> Fl
     if present > 1.8 * wanted:
         return _soften(picture, 1.5 * wanted, skin, max(0.6, 0.006 * size))
     if wanted > 1.25 * present:
-        grain = _grain(picture.shape[:2], np.sqrt(wanted**2 - present**2))
+        grain = _grain(picture.shape[:2], min(math.sqrt(wanted**2 - present**2), STRONGEST_GRAIN))
         return as_floats(picture + grain[..., None] * 0.8)
     return picture
 
 
 def _fine_detail(picture: Floats, skin: Flags) -> float:
-    """Return the deviation, over the skin, of what a blur by 1.2 pixels takes away."""
-    return float(np.std((picture - blur(picture, 1.2))[skin].mean(-1)))
+    """Return the deviation, over the skin, of what a blur by 1.2 pixels takes away.
+
+    It is the median absolute deviation (1.4826 makes that comparable with a standard deviation): a few hard edges, as
+    of a bar over the eyes or of a frame of glasses, are not grain.
+    """
+    detail = (picture - blur(picture, 1.2))[skin].mean(-1)
+    return float(np.median(np.abs(detail - np.median(detail))) * 1.4826)
 
 
 def _soften(picture: Floats, wanted: float, skin: Flags, strongest: float) -> Floats:
@@ -150,7 +159,7 @@ def _soften(picture: Floats, wanted: float, skin: Flags, strongest: float) -> Fl
     return blur(picture, high)
 
 
-def _grain(shape: tuple[int, ...], deviation: np.float64) -> Floats:
+def _grain(shape: tuple[int, ...], deviation: float) -> Floats:
     """Return noise of the given deviation without its low frequencies, like that of a sensor."""
     noise = np.random.default_rng(7).standard_normal(shape).astype(np.float32)
     noise -= blur(noise, 1.2)

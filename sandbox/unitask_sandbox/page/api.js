@@ -67,10 +67,10 @@ export function dataUri(file) {
 // Look again and again; `tell` hears {body} when it has changed and {error} when no look succeeds. An answer that is
 // the same costs a 304. Nothing stays open between two looks, so the server can close at any time.
 export function watch(path, tell) {
-  let [stopped, tag, timer, round] = [false, "", 0, 0];
-  const ask = async (mine) => {
+  let [stopped, tag, timer, round, asking] = [false, "", 0, 0, null];
+  const ask = async (mine, signal) => {
     const headers = { "x-api-key": key.get(), ...(tag && { "if-none-match": tag }) };
-    const answer = await fetch(`_sandbox/${path}`, { headers, cache: "no-store" });
+    const answer = await fetch(`_sandbox/${path}`, { headers, cache: "no-store", signal });
     const body = answer.status === 304 ? null : await answer.json();
     if (mine !== round) return;
     if (answer.ok) tag = answer.headers.get("etag") ?? "";
@@ -81,12 +81,15 @@ export function watch(path, tell) {
     const mine = ++round;
     let pause = document.hidden ? PAUSE_HIDDEN : PAUSE;
     clearTimeout(timer);
+    asking?.abort(); // only the answer to the latest look counts
+    asking = new AbortController();
     try {
-      await ask(mine);
+      await ask(mine, asking.signal);
     } catch (error) {
+      if (mine !== round) return;
       tag = "";
       pause = PAUSE_TROUBLE;
-      if (mine === round && !stopped) tell({ error });
+      tell({ error });
     }
     if (mine === round && !stopped) timer = setTimeout(next, pause);
   };
@@ -103,6 +106,7 @@ export function watch(path, tell) {
     stopped = true;
     round++;
     clearTimeout(timer);
+    asking?.abort();
     document.removeEventListener("visibilitychange", wake);
     changed.removeEventListener("key", restart);
     changed.removeEventListener("poke", next);

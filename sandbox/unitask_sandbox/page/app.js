@@ -19,10 +19,11 @@ const TITLES = { tasks: "Tasks", new: "New task", reference: "Reference" };
 const main = document.querySelector("#main");
 const trouble = document.querySelector("#trouble");
 const balance = document.querySelector("#balance");
-let [view, shown] = [null, null];
+let [view, shown, round] = [null, null, 0];
 
 function route(event) {
   if (location.hash && !location.hash.startsWith("#/")) return;
+  const mine = ++round; // an answer to what an earlier view asked, or another key, is not for this one
   const [word, ...rest] = location.hash.slice(2).split("/").map(decode);
   const [show, name] = VIEWS[word] ?? VIEWS.tasks;
   if (name !== shown) {
@@ -38,7 +39,9 @@ function route(event) {
   document.title = `${[rest[0] && name !== "tasks" && rest[0], TITLES[name]].filter(Boolean).join(" · ")} · unitask sandbox`;
   view.open(...(word === "tasks" ? [] : rest));
   if (event && document.activeElement === document.body) main.focus({ preventScroll: true }); // what had it is gone
-  if (name !== "tasks") look("tasks?limit=1").then(onOverview, (error) => onOverview(null, error));
+  if (name === "tasks") return;
+  const tell = (body, error) => mine === round && onOverview(body, error);
+  look("tasks?limit=1").then(tell, (error) => tell(null, error));
 }
 
 function decode(part) {
@@ -65,18 +68,21 @@ function onOverview(body, error) {
 function setUpKey() {
   const box = document.querySelector("#key");
   const field = document.querySelector("#key-value");
-  const show = () => (document.querySelector("#key-shown").textContent = key.shown());
-  show();
-  box.addEventListener("toggle", () => {
-    if (!box.open) return;
+  const show = () => {
+    document.querySelector("#key-shown").textContent = key.shown();
     field.value = key.get();
-    field.select();
+  };
+  show();
+  // A busy browser says late that the box was opened or closed: what was typed meanwhile stays.
+  box.addEventListener("toggle", () => {
+    if (!box.open) field.value = key.get();
+    else if (field.value === key.get()) field.select();
   });
   box.querySelector("form").addEventListener("submit", (event) => {
     event.preventDefault();
-    box.open = false;
     key.set(field.value.trim());
     show();
+    box.open = false;
     balance.replaceChildren();
     view?.close();
     shown = null;

@@ -66,7 +66,7 @@ export function showTask(side, id) {
       asked = (await look(`tasks/${encodeURIComponent(id)}/input`)).input ?? undefined;
       update(last);
     } catch {
-      // the task view says what is wrong
+      asked = null; // asked again with the next change; the task view says what is wrong
     }
   }
 
@@ -76,6 +76,11 @@ export function showTask(side, id) {
 function heading(task) {
   const again = held(task.task_id);
   const trouble = h("p", { class: "problem", role: "alert", hidden: true });
+  const complain = (words) => {
+    trouble.hidden = false;
+    trouble.textContent = words;
+    cancel.disabled = false;
+  };
   const cancel = h(
     "button",
     {
@@ -83,10 +88,11 @@ function heading(task) {
       class: "danger",
       onclick: async () => {
         cancel.disabled = true;
-        const answer = await call("DELETE", `/api/v1/task/${encodeURIComponent(task.task_id)}`);
-        if (answer.status !== 200) {
-          trouble.hidden = false;
-          trouble.textContent = answer.body?.message ?? `HTTP ${answer.status}`;
+        try {
+          const answer = await call("DELETE", `/api/v1/task/${encodeURIComponent(task.task_id)}`);
+          if (answer.status !== 200) complain(answer.body?.message ?? `HTTP ${answer.status}`);
+        } catch (error) {
+          complain(`No answer: ${error.message}. Whether the task was cancelled, its state tells.`);
         }
         poke();
       },
@@ -302,6 +308,7 @@ function raw(id, data) {
       class: "quiet",
       title: "A request as your client sends it: it is noted among the arrivals, and meets faults.",
       onclick: async () => {
+        ask.disabled = true; // one answer at a time, so that none overwrites a later one
         try {
           const { status, body, text, took } = await call("GET", path);
           place.replaceChildren(
@@ -311,6 +318,7 @@ function raw(id, data) {
         } catch (error) {
           place.replaceChildren(h("p", { class: "problem" }, `No answer: ${error.message}`));
         }
+        ask.disabled = false;
       },
     },
     `Send GET ${path.slice(0, 15)}…`,

@@ -13,6 +13,7 @@ export function mediaField(parts, rule, onChange) {
   const [word, accept] = WORDS[rule.kind] ?? ["file", ""];
   const items = [];
   const most = rule.many ? Infinity : 1;
+  let chosen = 0; // counts choices: a sample that comes after a later choice is not put
   const shown = h("ul", { class: "chosen" });
   const chooser = h("input", {
     type: "file",
@@ -65,8 +66,9 @@ export function mediaField(parts, rule, onChange) {
   function samples() {
     if (rule.kind !== "image") return null;
     const take = (name) => async () => {
+      const mine = ++chosen;
       const content = await (await fetch(`_sandbox/samples/${encodeURIComponent(name)}`)).blob();
-      await put([new File([content], name, { type: content.type })]);
+      if (mine === chosen || rule.many) await put([new File([content], name, { type: content.type })]);
     };
     return h(
       "span",
@@ -91,6 +93,7 @@ export function mediaField(parts, rule, onChange) {
 
   async function put(files) {
     if (!files.length) return;
+    chosen++;
     if (most === 1) items.length = 0;
     for (const file of files) await add(new FileValue(file));
   }
@@ -104,12 +107,18 @@ export function mediaField(parts, rule, onChange) {
       try {
         item.address = await upload(item.file);
       } catch (error) {
-        items.splice(items.indexOf(item), 1);
-        parts.complain(`${item.file.name} was not uploaded: ${error.message}`);
+        if (drop(item)) parts.complain(`${item.file.name} was not uploaded: ${error.message}`);
       }
       item.uploading = false;
     }
     draw();
+  }
+
+  // Whether it was still there: it may have been removed, or another chosen, while it was uploaded.
+  function drop(item) {
+    const index = items.indexOf(item);
+    if (index >= 0) items.splice(index, 1);
+    return index >= 0;
   }
 
   function addByEnter(event) {
@@ -138,7 +147,7 @@ export function mediaField(parts, rule, onChange) {
         class: "quiet",
         "aria-label": `Remove ${name}`,
         onclick: () => {
-          items.splice(items.indexOf(item), 1);
+          drop(item);
           draw();
           choose.focus();
         },
@@ -182,6 +191,7 @@ export function mediaField(parts, rule, onChange) {
       return rule.many ? all : all[0];
     },
     write(given) {
+      chosen++;
       items.length = 0;
       address.value = "";
       for (const one of given === undefined ? [] : rule.many ? given : [given]) {

@@ -205,7 +205,7 @@ function makeForm(entry, again) {
     if (answer.status === 200 && id) {
       hold(id, entry, input);
       say(`${entry.name} created`);
-      location.hash = `#/task/${encodeURIComponent(id)}`;
+      if (form.isConnected) location.hash = `#/task/${encodeURIComponent(id)}`; // else another view was chosen meanwhile
       return;
     }
     const message = answer.body?.message ?? answer.body?.error?.message ?? answer.text ?? "";
