@@ -52,7 +52,14 @@ class RawServer:
         return [request for request in list(self.requests) if request.method == "POST"]
 
     def settle(self) -> None:
-        """Wait until each connection that was closed by the client is done with."""
+        """Wait until each connection that was closed by the client is done with.
+
+        Connections are accepted in order, so one that is made and served now comes after all that were made before.
+        """
+        host, _, port = self.url.removeprefix("http://").partition(":")
+        with socket.create_connection((host, int(port)), LONGEST) as last:
+            last.shutdown(socket.SHUT_WR)
+            last.recv(1)
         for thread in list(self._threads):
             thread.join(LONGEST)
 

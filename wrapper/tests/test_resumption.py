@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import dataclasses
 import json
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from unitask import Output, Task, errors
 from unitask._core import resumption
+from unitask._core.finding import Sent, Traces
+from unitask._core.messages import Moment
 from unitask._core.resumption import Resumed
 from unitask.tasks import FaceSwapOutput, LegacyFaceSwapOutput
 
@@ -95,3 +99,34 @@ def test_any_text_is_an_id_or_an_error(text: str) -> None:
     """Never a bare exception."""
     with contextlib.suppress(errors.InvalidInput):
         assert resumption.read("ut1." + text).task_id
+
+
+def uncertain(**changes: object) -> errors.SubmissionUncertain:
+    sent = Sent(
+        Moment(1.0, 1_700_000_000.0), Moment(2.5, 1_700_000_001.5), "process", (1_700_000_000.0, 1_700_000_009.0)
+    )
+    traces = Traces(MODEL, TASK_TYPE, "f" * 64, "a-mark", {"prompt": "d" * 64}, "a-submission", sent, "account")
+    between = (datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC), datetime(2023, 11, 14, 22, 13, 21, 500_000, tzinfo=UTC))
+    error = errors.SubmissionUncertain("no answer", traces=dataclasses.replace(traces, **changes), sent_between=between)
+    error.task_id = TASK_ID
+    return error
+
+
+@pytest.mark.parametrize("changes", [{}, {"mark": None}, {"sent": None}, {"submission": "", "account": ""}], ids=repr)
+def test_token_of_an_uncertain_submission_says_what_find_needs(changes: dict[str, object]) -> None:
+    error = uncertain(**changes)
+    found = resumption.read_uncertain(error.token)
+
+    assert found.traces == dataclasses.replace(error.traces, fields={})
+    assert (found.task_id, found.sent_between) == (error.task_id, error.sent_between)
+
+
+json_values = st.recursive(
+    st.none() | st.floats() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=9), max_leaves=12
+)
+
+
+@given(text=st.text(max_size=30) | st.builds(lambda content: f"us1.{packed(content)}", json_values))
+def test_any_other_text_is_no_token_of_a_submission(text: str) -> None:
+    with pytest.raises(errors.InvalidInput):
+        resumption.read_uncertain(text)

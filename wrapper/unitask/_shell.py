@@ -245,7 +245,8 @@ class Shell:
             from ._core import pricing  # here: only a budget needs prices
 
             estimate = pricing.estimate(body, measured_as_sent)
-            created = yield from self.budget.within(estimate, f"{model} {task_type}", attached, create)
+            name = f"{model} {task_type}"
+            created = yield from self.budget.within(estimate, name, attached, create, submission.token)
         self._assign(created.id, submission.token)
         return created
 
@@ -261,7 +262,7 @@ class Shell:
         An error of unitask says it itself.
         """
         if isinstance(interruption, SubmissionUncertain):
-            log.warning("%s", interruption, extra={"uncertain": interruption})
+            _log_uncertain(interruption)
         if isinstance(interruption, UnitaskError):
             return
         if submission.task_id is not None:
@@ -269,8 +270,8 @@ class Shell:
             log.warning("stopped by %s: %s", type(interruption).__name__, note)
         elif submission.in_doubt:
             error = submission.uncertain(f"it was stopped by {type(interruption).__name__}", self._clock())
-            note = f"unitask: {error}"
-            log.warning("%s", error, extra={"uncertain": error})
+            note = f"unitask: {error}; or, in another process, client.find({error.token!r})"
+            _log_uncertain(error)
         else:
             return
         if note not in getattr(interruption, "__notes__", ()):
@@ -310,11 +311,15 @@ class Shell:
             self.budget.see(found)
         return found
 
-    def _find_flow(self, uncertain: SubmissionUncertain, timeout: float | None) -> Flow[Finding]:
-        from ._core import finding
+    def _find_flow(self, uncertain: SubmissionUncertain | str, timeout: float | None) -> Flow[Finding]:
+        from ._core import finding, resumption
 
+        if isinstance(uncertain, str):
+            uncertain = resumption.read_uncertain(uncertain)
         if not isinstance(cast("object", uncertain), SubmissionUncertain):
-            raise InvalidInput(f"{uncertain!r:.80} is no SubmissionUncertain: give the error of the create")
+            raise InvalidInput(
+                f"{uncertain!r:.80} is no SubmissionUncertain: give the error of the create, or its token"
+            )
         others = finding.Others(self._own_ids, uncertain)
         found = yield from finding.find(uncertain, others, self._limits(timeout), finding.Asker(PROCESS, self._account))
         if found.task is not None:
@@ -414,6 +419,10 @@ class Shell:
             self._unknown_words.add(word)
             told = _plain(task.id), task.status
             log.warning("task %s has the unknown status %r and is waited for all the same", *told)
+
+
+def _log_uncertain(error: SubmissionUncertain) -> None:
+    log.warning("%s; or, in another process, client.find(%r)", error, error.token, extra={"uncertain": error})
 
 
 def send_as_written(request: httpx.Request) -> None:

@@ -175,7 +175,7 @@ class AsyncClient(Shell):
     ) -> list[Task[Any] | UnitaskError]:
         return await self._drive(self._wait_all_flow(tasks, self._limits(timeout)), on_change)
 
-    async def find(self, uncertain: SubmissionUncertain, *, timeout: float | None = None) -> Finding:
+    async def find(self, uncertain: SubmissionUncertain | str, *, timeout: float | None = None) -> Finding:
         return await self._drive(self._find_flow(uncertain, timeout))
 
     async def events(self, task: Task[Any] | str, *, timeout: float | None = None) -> AsyncIterator[Task[Output]]:

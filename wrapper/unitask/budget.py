@@ -64,8 +64,8 @@ class Budget:
 
     - becomes the bill when a client sees the task completed: `Task.cost_usd`, be it more or less, else the estimate;
     - comes back when the create is refused or never left, and when a client sees the task failed or cancelled;
-    - stays put aside while none of that is seen, after `SubmissionUncertain` until `Client.find` tells, and for good
-      when a create was stopped from outside while its request was under way.
+    - stays put aside while none of that is seen: after `SubmissionUncertain`, and after a create that was stopped from
+      outside while its request was under way, until `Client.find` tells.
 
     So a bill above its estimate is the only way to spend more than the limit. Tasks are known by their ids: any client
     with this budget may look at them.
@@ -125,7 +125,12 @@ class Budget:
         self._change(noted)
 
     def within(
-        self, estimate: int | None, name: str, prepared: Flow[P], create: Callable[[P], Flow[Task[OutputT]]]
+        self,
+        estimate: int | None,
+        name: str,
+        prepared: Flow[P],
+        create: Callable[[P], Flow[Task[OutputT]]],
+        submission: str = "",
     ) -> Flow[Task[OutputT]]:
         """A create that is kept within this budget; for clients.
 
@@ -134,11 +139,12 @@ class Budget:
             name: What is created, for the refusal.
             prepared: The steps before the create, which cost nothing.
             create: The steps of the create, from what they returned.
+            submission: A random text, of this create alone.
 
         Raises:
             BudgetExceeded: Before the first step; nothing was sent.
         """
-        under_way, key = False, object()
+        under_way, key = False, _key(submission) if submission else object()
         try:
             self._hold(key, estimate, name)
             flow = create((yield from prepared))
@@ -229,7 +235,12 @@ def _settled(amounts: _Amounts, task: Task[Any]) -> _Amounts:
 
 
 def _identity(error: SubmissionUncertain) -> object:
-    return error.fingerprint, error.sent_between
+    submission = error.traces.submission
+    return _key(submission) if submission else (error.fingerprint, error.sent_between)
+
+
+def _key(submission: str) -> object:
+    return "submission", submission
 
 
 def _bill(task: Task[Any], estimate: int) -> int:

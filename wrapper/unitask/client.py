@@ -207,7 +207,7 @@ class Client(Shell):
         """
         return self._drive(self._wait_all_flow(tasks, self._limits(timeout)), on_change)
 
-    def find(self, uncertain: SubmissionUncertain, *, timeout: float | None = None) -> Finding:
+    def find(self, uncertain: SubmissionUncertain | str, *, timeout: float | None = None) -> Finding:
         """What became of a create that brought no answer, as the task history tells.
 
         "found": a task carries the mark of this create, which a client puts into its webhook_url, or what arrived of an
@@ -217,7 +217,7 @@ class Client(Shell):
         "unclear" too: this raises no errors of the provider.
 
         Args:
-            uncertain: The error of the create.
+            uncertain: The error of the create, or its token, which is in the log.
             timeout: Seconds to go on reading the history, which may lag behind; 0 reads it once; None is as long as
                 it takes to tell, about a minute after the create.
         """

@@ -217,6 +217,13 @@ class SubmissionUncertain(UnitaskError):
             "that before you create it again"
         )
 
+    @property
+    def token(self) -> str:
+        """What `Client.find` takes in place of this error, also in another process; it holds no input and no secret."""
+        from ._core import resumption  # here: few ask for it
+
+        return resumption.uncertain_token(self)
+
     if TYPE_CHECKING:
 
         @overload

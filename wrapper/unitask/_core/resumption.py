@@ -1,6 +1,7 @@
-"""What is needed to go on with a task elsewhere, as text: versioned, without secrets, never a pickle.
+"""What is needed to go on with a task or an uncertain submission elsewhere, as text: versioned, without secrets.
 
-ut1.<JSON in base64url, without padding>
+ut1.<JSON in base64url, without padding>   a task
+us1.<the same>                             an uncertain submission
 """
 
 from __future__ import annotations
@@ -10,15 +11,18 @@ import binascii
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from .. import errors
-from .shapes import is_list
+from .messages import Moment
+from .shapes import is_id, is_list
 
 if TYPE_CHECKING:
     from ..task import Task
 
 PREFIX = "ut"
+UNCERTAIN = "us"
 VERSION = 1
 
 
@@ -42,9 +46,7 @@ class Resumed:
 def token(task: Task[Any]) -> str:
     """The token of a task."""
     output = task.output_type.__name__
-    content = [task.id, task.model, task.task_type, "" if output == "Output" else output]
-    packed = base64.urlsafe_b64encode(json.dumps(content, separators=(",", ":")).encode()).decode().rstrip("=")
-    return f"{PREFIX}{VERSION}.{packed}"
+    return _packed(PREFIX, [task.id, task.model, task.task_type, "" if output == "Output" else output])
 
 
 def read(text: str) -> Resumed:
@@ -53,19 +55,66 @@ def read(text: str) -> Resumed:
     Raises:
         InvalidInput: It is a token of another version, or it is cut off.
     """
-    head, dot, packed = text.partition(".")
-    version = head.removeprefix(PREFIX)
-    if not dot or head == version or not version.isdecimal():
+    content = _unpacked(PREFIX, text)
+    if content is None:
         return Resumed(text)
+    parts = [part if isinstance(part, str) else "" for part in content]
+    task_id, model, task_type, output = parts if len(parts) == 4 else [""] * 4
+    if not task_id:
+        raise errors.InvalidInput(f"the token {text!r:.80} is damaged: copy it again, or give the id of the task")
+    return Resumed(task_id, model, task_type, output)
+
+
+def uncertain_token(error: errors.SubmissionUncertain) -> str:
+    """The token of an uncertain submission. What its input was is not in it."""
+    traces = error.traces
+    between = [moment.timestamp() for moment in error.sent_between]
+    names = [traces.model, traces.task_type, traces.fingerprint, traces.mark, traces.submission, traces.account]
+    return _packed(UNCERTAIN, [error.task_id, between, traces.sent, *names])
+
+
+def read_uncertain(text: str) -> errors.SubmissionUncertain:
+    """The error that a token stands for.
+
+    Raises:
+        InvalidInput: It is no such token, one of another version, or it is cut off.
+    """
+    from .finding import Sent, Traces
+
+    content = _unpacked(UNCERTAIN, text)
+    if content is None:
+        raise errors.InvalidInput(f"{text!r:.80} is no token of an uncertain submission: copy it from the log again")
+    try:
+        task_id, (start, end), sent, model, task_type, fingerprint, mark, submission, account = content
+        when = None
+        if sent is not None:
+            first, last, process, span = sent
+            when = Sent(Moment(*first), Moment(*last), process, None if span is None else (span[0], span[1]))
+        traces = Traces(model, task_type, fingerprint, mark, {}, submission, when, account)
+        between = datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(end, UTC)
+        error = errors.SubmissionUncertain("its token was read", traces=traces, sent_between=between)
+    except (TypeError, ValueError, OverflowError, OSError, AttributeError, IndexError):
+        raise errors.InvalidInput(f"the token {text!r:.80} is damaged: copy it from the log again") from None
+    error.task_id = task_id if is_id(task_id) else None
+    return error
+
+
+def _packed(prefix: str, content: list[Any]) -> str:
+    packed = base64.urlsafe_b64encode(json.dumps(content, separators=(",", ":")).encode()).decode().rstrip("=")
+    return f"{prefix}{VERSION}.{packed}"
+
+
+def _unpacked(prefix: str, text: str) -> Sequence[Any] | None:
+    """What a token holds, nothing if it is damaged; None for a text that is no token of this kind."""
+    head, dot, packed = text.partition(".")
+    version = head.removeprefix(prefix)
+    if not dot or head == version or not version.isdecimal():
+        return None
     if version != str(VERSION):
         raise errors.InvalidInput(f"the token is of version {version}, this unitask reads {VERSION}: update unitask")
     try:
         padded = packed + "=" * (-len(packed) % 4)
         content: Any = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-        parts: Sequence[object] = content if is_list(content) else ()
-        task_id, model, task_type, output = (part if isinstance(part, str) else "" for part in parts)
     except (binascii.Error, ValueError, RecursionError):
-        task_id = model = task_type = output = ""
-    if not task_id:
-        raise errors.InvalidInput(f"the token {text!r:.80} is damaged: copy it again, or give the id of the task")
-    return Resumed(task_id, model, task_type, output)
+        return ()
+    return content if is_list(content) else ()
