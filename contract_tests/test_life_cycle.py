@@ -64,7 +64,7 @@ PLANTS: dict[str, tuple[Plant, str, tuple[str, ...]]] = {
         (),
     ),
     "a gateway's page is taken for a refusal": (
-        replaced(envelope, "_is_envelope", lambda _: True),
+        replaced(envelope, "_unreadable", lambda answer, _: envelope.refusal(answer)),
         "the task that was made is named",
         ("a gateway answers",),
     ),

@@ -223,7 +223,7 @@ def test_wrong_price_of_the_client_changes_no_judgement(monkeypatch: pytest.Monk
     [
         {"usd": 1, "per": "video", "at_night": 2},
         {"usd": 1, "per": "moon", "count": {"moons": "x"}},
-        {"usd": 1, "per": "second", "count": {"seconds": "x", "plus": "y"}},
+        {"usd": 1, "per": "second", "count": {"seconds": "x", "minus": "y"}},
         {"usd": 1, "per": "video", "when": {"x": {"at_least": 3}}},
     ],
     ids=["price", "kind", "count", "condition"],

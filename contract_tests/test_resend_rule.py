@@ -41,7 +41,7 @@ WORDS = (
     "account credit not enough", "credit not enough", "quota not enough", "failed to freeze credit",
     "failed to freeze point", "auto exchange point quota", "no face found in the image",
     "invalid request, no face found in the image", "failed to get valid image", "failed to get valid video",
-    "invalid video url", "video resolution 2000x2000 is too large", "image size too large",
+    "invalid video url", "unsupported image format", "video resolution 2000x2000 is too large", "image size too large",
     "file size too large, maximum is 10MB", "task input is too large", "failed to verify api key",
     "prompt rejected by moderation", "banned prompt detected", "banned word", "violated community guidelines",
     "the queue is full", "upstream request queue is full", "too many concurrent tasks", "concurrent task limit reached",

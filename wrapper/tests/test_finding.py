@@ -374,7 +374,7 @@ FULL = [f"t{number}" for number in range(100)]
         ([history("a", total=3), history("b", total=3), history(total=3)], "the history has 3 tasks of that time"),
         ([history("a", total=0)], "its pages bring 1"),
         ([answer(200, {"code": 200, "data": {"data": []}})], "does not say how many"),
-        ([answer(200, {"code": 500, "data": {"data": [], "total": 0}})], "code 500 in place of a page"),
+        ([answer(200, {"code": 500, "data": {"data": [], "total": 0}})], "code 500 came in place of a page"),
         ([answer(200, b'{"code": 200, "data": {"data": [], "total": 0}} <!-- cut -->')], "no page of the history"),
         ([history(*FULL, total=100)], "page after page of the history brings the same 100 tasks"),
         ([history(*FULL, total=300)], "and page after page brings the same 100"),

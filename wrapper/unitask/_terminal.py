@@ -83,7 +83,7 @@ def put(*lines: str) -> None:
     if sys.stdout is None:  # it was closed before the process began
         return
     try:
-        sys.stdout.writelines(f"{line}\n" for line in lines)
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
         sys.stdout.flush()
     except BrokenPipeError:
         raise

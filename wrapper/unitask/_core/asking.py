@@ -141,6 +141,7 @@ class Reading:
         self._total: int | None = 0  # the largest that was said; None after a page that said none
         self._repeated = 0  # pages in a row that brought nothing new
         self._ended = self._is_stuck = False
+        self._doubt = ""
         self.dates: list[envelope.Dated] = []
 
     def more(self) -> Flow[list[HistoryRow]]:
@@ -159,6 +160,7 @@ class Reading:
                 break  # a page behind the last one
             new = {_identity(row): row for row in page.rows if _identity(row) not in self._told}
             self._told |= new.keys()
+            self._doubt = self._doubt or page.doubt
             self._total = None if self._total is None or page.total is None else max(self._total, page.total)
             if page.dated is not None:
                 self.dates.append(page.dated)
@@ -194,6 +196,8 @@ class Reading:
 
         Each page says how many rows there are. A row that was skipped, because another one went, is missing in the sum.
         """
+        if self._doubt:
+            return self._doubt
         if not self._ended:
             return f"more than {len(self._told)} tasks are in the history of that time"
         if self._is_stuck:

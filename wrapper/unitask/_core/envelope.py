@@ -52,12 +52,21 @@ Dated: TypeAlias = tuple[float, Moment]  # the provider's unix time in an answer
 
 
 class HistoryPage(NamedTuple):
-    """One page of the history: its rows, and how many there are in all and on a full page, where that is said."""
+    """One page of the history.
+
+    Attributes:
+        rows: Its rows.
+        total: How many there are in all, where that is said.
+        size: How many are on a full page, where that is said.
+        dated: When the provider answered.
+        doubt: Why it may be no page in truth; empty when there is no reason to think so.
+    """
 
     rows: list[HistoryRow]
     total: int | None
     size: int | None
     dated: Dated | None
+    doubt: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +96,7 @@ def read_task(
         return _unreadable(answer, f"HTTP {answer.status}, and {answer.broken}")
     if answer.status in GATEWAY_STATUSES:
         return _unreadable(answer, f"HTTP {answer.status} from a gateway")
-    body, succeeded = _json_object(answer.body), _succeeded(answer)
+    body, succeeded = (_damaged_object if created else _json_object)(answer.body), _succeeded(answer)
     unified = protocols.unified(body, output_type.PROTOCOL, created=created and succeeded)
     data = as_object(unified and unified.get("data"))
     if is_id(data.get("task_id")):
@@ -104,14 +113,16 @@ def read_task(
 
 def _is_refusal(answer: Answer, body: dict[str, Any] | None, *, created: bool) -> bool:
     """Whether an answer that is no success says for certain that the request was not carried out."""
-    if created and 300 <= answer.status < 400:
-        return answer.status not in (302, 303) and named_task(answer) is None
+    if created and body is None and named_task(answer) is not None:  # whether that task has failed cannot be told
+        return False
+    if created and 300 <= answer.status < 400:  # 303 is how a server says that it has carried a request out
+        return answer.status != 303 and not _TASK_PATH.search(answer.headers.get("location", ""))
     return (created and answer.status < 500) or answer.status == 429 or _is_envelope(body)
 
 
 def named_task(answer: Answer) -> str | None:
     """The id of the task that an answer names, also in a body that is cut off or damaged; None if it names none."""
-    data = as_object((_json_object(answer.body) or {}).get("data"))
+    data = as_object((_damaged_object(answer.body) or {}).get("data"))
     text = answer.body.decode("utf-8", "replace")
     found = (
         data.get("task_id"),
@@ -182,12 +193,11 @@ def read_history(answer: Answer) -> HistoryPage | errors.ApiError:
     is_empty_page = rows is None and named
     if not is_empty_page and not (is_list(rows) and len(found) == len(rows)):
         return _broken(answer, "no page of the history")
-    if isinstance(code, int) and code and not 200 <= code < 300:
-        return _broken(answer, f"code {code} in place of a page of the history")
+    is_success = not isinstance(code, int) or code == 0 or 200 <= code < 300
+    doubt = "" if is_success else f"code {code} came in place of a page of the history"
     date = date_of(answer)
-    return HistoryPage(
-        found, _count(page.get("total")), _count(page.get("size")), None if date is None else (date, answer.at)
-    )
+    dated = None if date is None else (date, answer.at)
+    return HistoryPage(found, _count(page.get("total")), _count(page.get("size")), dated, doubt)
 
 
 def date_of(answer: Answer) -> float | None:
@@ -325,17 +335,27 @@ def _without_secret(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def _json_object(body: bytes) -> dict[str, Any] | None:
-    """The JSON object that a body begins with.
-
-    What is damaged beside it does not matter, since it may hold the id of a paid task: bytes that are not UTF-8,
-    integers that are too long for int(), and text after the object.
-    """
+    """The JSON object that a body is."""
     try:
-        text = body.decode(json.detect_encoding(body), "replace")
-        value, _ = _DECODER.raw_decode(text.lstrip(" \t\r\n\ufeff"))
+        value = json.loads(body, parse_int=_integer)
     except (ValueError, RecursionError):
         return None
     return value if is_object(value) and _depth(value) <= DEEPEST else None
+
+
+def _damaged_object(body: bytes) -> dict[str, Any] | None:
+    """The JSON object that a body begins with.
+
+    What is damaged beside it does not matter, since it may hold the id of a paid task: bytes that are not UTF-8, and
+    text after the object. More JSON after it is another answer, so this is none.
+    """
+    try:
+        text = body.decode(json.detect_encoding(body), "replace").lstrip(" \t\r\n\ufeff")
+        value, end = _DECODER.raw_decode(text)
+    except (ValueError, RecursionError):
+        return None
+    is_alone = text[end:].lstrip()[:1] not in ("{", "[")
+    return value if is_alone and is_object(value) and _depth(value) <= DEEPEST else None
 
 
 def _integer(text: str) -> int | str:
