@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+PIECE = 1 << 16  # bytes
 LONGEST = 30.0  # seconds after which a server that was left behind gives up
 
 
@@ -35,11 +36,13 @@ class RawServer:
 
     Attributes:
         respond: Gives the bytes of an answer. When it ends, the connection is kept, unless it raises `Hangup`.
+        pause: Seconds between two pieces of a body that is read.
         requests: All requests, the first one first.
         stopped: Set at the end; an answer that drips waits for it.
     """
 
     respond: Respond
+    pause: float = 0.0
     requests: list[Received] = field(default_factory=list)
     stopped: threading.Event = field(default_factory=threading.Event)
     url: str = ""
@@ -80,7 +83,10 @@ class RawServer:
                 method, path, _ = line.decode().split(" ", 2)
                 headers = dict(_header(line) for line in iter(reader.readline, b"\r\n"))
                 length = int(headers.get("content-length", 0))
-                body = reader.read(length)
+                body = b""
+                while len(body) < length and (piece := reader.read(min(PIECE, length - len(body)))):
+                    body += piece
+                    self.stopped.wait(self.pause)
                 if len(body) < length:
                     return
                 request = Received(method, path, headers, body, number)
@@ -94,9 +100,9 @@ class Hangup(Exception):
 
 
 @contextmanager
-def raw_server(respond: Respond) -> Iterator[RawServer]:
+def raw_server(respond: Respond, pause: float = 0.0) -> Iterator[RawServer]:
     """A server on a free port of 127.0.0.1, up to the end of the block."""
-    server = RawServer(respond)
+    server = RawServer(respond, pause)
     with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
         server.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         accepting = threading.Thread(target=server._accept, args=(listener,), daemon=True)

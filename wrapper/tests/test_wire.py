@@ -17,7 +17,7 @@ from typing import Any
 
 import httpcore
 import pytest
-from unitask import AsyncClient, Client, errors
+from unitask import AsyncClient, Client, errors, tasks
 
 from .raw_server import Hangup, RawServer, Received, raw_server, response, shown
 from .shells import FACE_SWAP, KEY, SHELLS
@@ -83,6 +83,15 @@ DRIPS = {
 def test_call_whose_answer_drips_ends(shell: str, head: bytes, call: Callable[[Any], Any], kind: type) -> None:
     with raw_server(lambda _: dripping(server, head)) as server, pytest.raises(kind):
         perform(shell, server.url, call, http_timeout=0.2, poll_patience=0.1 if call is get else 60)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_large_body_is_given_the_time_to_be_sent(shell: str) -> None:
+    task = tasks.Raw("m", "t", {"picture": "x" * (8 << 20)})
+    with raw_server(lambda request: [shown(request)], pause=0.005) as server:
+        perform(shell, server.url, lambda client: client.submit(task), http_timeout=0.3)
+
+    assert len(server.creates) == 1
 
 
 @pytest.mark.parametrize("shell", SHELLS)

@@ -36,6 +36,7 @@ ClientT = TypeVar("ClientT", httpx.Client, httpx.AsyncClient)
 IN_FLIGHT = 32  # calls at once; httpx takes 0.7 ms of CPU for a call when 10 are in its pool, and 2.4 ms when 1,000 are
 IDLE = 5.0  # seconds for which an idle connection is kept
 IDLE_FOR_SUBMISSIONS = 1.0  # the same, for connections that submissions are sent on
+SLOWEST_SENDING = 50_000.0  # bytes a second; a body that is sent no slower is given the time
 LARGEST_ANSWER = 32 * 1024 * 1024  # bytes, unpacked; documented answers have some thousand
 WRITE_SIZE = 16 * 1024  # bytes that are written between two looks at the deadline
 ENCODINGS = "gzip, deflate"  # what is unpacked here, with a limit

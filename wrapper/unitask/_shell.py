@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 import httpx
 
 from . import llm, tasks
-from ._connections import ENCODINGS, AnswerError, Body, Progress
+from ._connections import ENCODINGS, SLOWEST_SENDING, AnswerError, Body, Progress
 from ._core import asking, attaching, envelope, flows, requests, spec, waiting
 from ._core.delivery import Limits, Resend
 from ._core.flows import Submission
@@ -382,8 +382,15 @@ class Shell:
         return Failure(Delivery.NEVER if never else Delivery.MAYBE, words, self._clock())
 
     def _limit(self, send: Send) -> float:
-        """Seconds that a call may take in all."""
+        """Seconds that a call may take, besides sending its body."""
         return self.http_timeout if send.timeout is None else send.timeout
+
+    def _allowed(self, request: httpx.Request) -> float:
+        """Seconds that a call may take in all. A large body is given the time to be sent."""
+        timeouts: dict[str, float] = request.extensions["timeout"]
+        allowed = timeouts["write"] + int(request.headers.get("content-length", 0)) / SLOWEST_SENDING
+        timeouts["write"] = timeouts["read"] = allowed  # what was written may still be on its way when reading begins
+        return allowed
 
     def _call(self, send: Send) -> dict[str, Any]:
         """A request in httpx's words. A webhook secret in it is hidden in whatever comes back from now on."""

@@ -57,7 +57,8 @@ class Client(Shell):
     Args:
         api_key: The key. None: UNITASK_API_KEY, then PIAPI_API_KEY, from the environment.
         base_url: The provider. None: UNITASK_BASE_URL from the environment, then PiAPI.
-        http_timeout: Seconds that one HTTP call may take to connect, to send, or to bring the next bytes.
+        http_timeout: Seconds that one HTTP call may take in all, besides sending its body at 50 kB a second; for a
+            download, each piece of it.
         poll_patience: Seconds that looks at a task may fail one after another before a wait gives up.
         mark_webhooks: Whether the query of each webhook_url gets a random `unitask=...`, by which a task whose create
             brought no answer is found again for certain.
@@ -394,7 +395,7 @@ class Client(Shell):
         response = body = None
         try:
             request = client.build_request(**self._call(send), extensions={"trace": progress.note})
-            with bounded(self._limit(send)):
+            with bounded(self._allowed(request)):
                 progress.left = None
                 response = client.send(request, stream=True)
                 try:
