@@ -60,6 +60,15 @@ def test_tasks_are_those_of_the_key(http_with: HttpWith, clock: Clock) -> None:
     assert http("GET", "/_sandbox/tasks", headers={}).status_code == 401
 
 
+def test_unknown_price_is_no_cost_of_nothing(http_with: HttpWith) -> None:
+    http = http_with()
+    given = {"origin_task_id": "00000000-0000-4000-8000-000000000000"}
+    http("POST", "/api/v1/task", json={"model": "kling", "task_type": "extend_video", "input": given})
+    (task,) = http("GET", "/_sandbox/tasks").json()["tasks"]
+
+    assert task["cost_usd"] is None
+
+
 def test_same_answer_is_not_sent_again(http_with: HttpWith) -> None:
     """A look with the last ETag costs a 304 until something has changed."""
     http = http_with()

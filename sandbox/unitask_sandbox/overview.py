@@ -87,11 +87,16 @@ def _row(task: Task, base_url: str) -> dict[str, Any]:
         "created_at": task.created_at,
         "started_at": task.started_at,
         "ended_at": task.ended_at,
-        "cost_usd": _usd(task.consume),
+        "cost_usd": _usd(task.consume) if _is_priced(task) else None,
         "error": task.error.get("raw_message") or task.error.get("message") or "",
         "simulated": "simulated" in task.meta,
         "output": task.body(base_url)["output"],
     }
+
+
+def _is_priced(task: Task) -> bool:
+    """Whether it is known what a task costs: nothing is taken for one whose price no source says."""
+    return bool(task.consume or task.frozen) or task.status in ("failed", "cancelled")
 
 
 def _usd(credits_: int) -> float:

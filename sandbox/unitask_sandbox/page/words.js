@@ -27,6 +27,7 @@ export function took(task) {
 }
 
 export function usd(amount) {
+  if (amount === null) return "not known";
   const size = Math.abs(amount);
   const digits = size && size < 0.0001 ? size.toPrecision(2) : size.toFixed(4).replace(/0{1,2}$/, "");
   return `${amount < 0 ? "−" : ""}$${digits}`;
