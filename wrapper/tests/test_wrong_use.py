@@ -227,7 +227,7 @@ def test_no_id_reaches_another_resource(task_id: str) -> None:
     (request,) = script.requests
     *folders, last = request.url.raw_path.split(b"/")
     assert folders == [b"", b"api", b"v1", b"task"]
-    assert last.strip(b".")
+    assert last not in (b"", b".", b"..")
 
 
 def test_uuid_is_an_id(shell: str) -> None:
