@@ -466,7 +466,7 @@ def test_file_that_drips_is_given_up(
         )
 
     assert len(asked) == 4
-    assert clock.ticks < 4 * window + 4
+    assert clock.ticks < 4 * (window + 0.5) + 4  # the chunk that ends a window may come just before it does
     assert names_in(tmp_path) == []
 
 

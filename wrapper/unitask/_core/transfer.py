@@ -111,7 +111,7 @@ class Part:
                 f"a page of type {kind} came instead of the file", passes=True, late=True, retry_after=retry_after(head)
             )
         if head.status == 206:  # some hosts answer so unasked, and some bring a large file in parts
-            return (self if "range" in self.headers() else Part())._continued(head)
+            return self._continued(head) if not self.size or self.validator else Part().answered(head, ending)
         if coding := _coding(head):
             return Part(coding=coding)  # unpacked as it comes: neither its length nor a place in it can be told
         length = head.headers.get("content-length", "")
