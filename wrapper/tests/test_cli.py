@@ -6,9 +6,11 @@ import contextlib
 import dataclasses
 import io
 import json
+import logging
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 import warnings
@@ -423,6 +425,16 @@ def test_sandbox_that_cannot_start_says_why(
     assert "the sandbox cannot start: the data folder is in use" in capsys.readouterr().err
 
 
+def test_port_that_is_taken_says_what_to_do(capsys: Captured) -> None:
+    """As by a local provider that runs in another window."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["sandbox", "--port", str(port)]) == 1
+
+    said = f"the sandbox cannot start: port {port} is taken: give another one with --port, or 0 for a free one"
+    assert said in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "folder"), [([], "out/demo"), (["--out", "elsewhere"], "elsewhere")], ids=["default", "as told"]
 )
@@ -681,6 +693,39 @@ def test_what_ends_a_paid_task_is_told_with_what_goes_on(
     for command in re.findall(r"`unitask (.*?)`", err):
         name, *rest = shlex.split(command)
         assert commands[name].parse_args(rest)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [[PAID, KeyboardInterrupt()], [KeyboardInterrupt()], [httpx.ReadTimeout("")]],
+    ids=["wait", "create", "lost"],
+)
+def test_what_the_library_logs_does_not_reach_the_terminal(
+    script: list[Any], scripted: Scripted, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a handler, logging writes warnings to stderr, in the words of Python. pytest has handlers."""
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    monkeypatch.setattr(logging.getLogger("unitask"), "handlers", [])
+    scripted(*script)
+
+    assert main(RUN) in (1, 130)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines
+    assert all(line.startswith(("unitask: ", "task ")) for line in lines)
+    assert not any("client." in line or "another process" in line for line in lines)
+
+
+def test_tilde_is_the_home_of_the_user(
+    scripted: Scripted, capsys: Captured, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Some shells leave it alone in --to=~/x; a folder called ~ is not what was meant."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    scripted(DONE, httpx.Response(200, content=encoded()))
+
+    assert main([*RUN, "--to=~/swapped/"]) == 0
+    assert capsys.readouterr().out == f"{tmp_path}/home/swapped/{TASK_ID}.png\n"
+    assert not (tmp_path / "~").exists()
 
 
 def test_interruption_before_the_task_is_told_names_it(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -502,7 +504,11 @@ def test_url_is_judged_by_what_is_sent(url: str, odd: str) -> None:
         ("missing.png", "'missing.png' cannot be read: No such file or directory"),
         (Path("missing.png"), "'missing.png' cannot be read: No such file or directory"),
         (".", "'.' cannot be read: Is a directory"),
-        ("a\0b", "null byte"),
+        ("a\0b", "'a\\x00b' cannot be read: embedded null byte"),
+        ("~/missing.png", f"'{Path.home()}/missing.png' cannot be read: No such file or directory"),
+        ("~nobody-of-this-name/a.png", "'~nobody-of-this-name/a.png' cannot be read: No such file or directory"),
+        ("/dev/zero", "'/dev/zero' is a pipe or a device, no regular file: read it, and give its bytes"),
+        (Path("/dev/zero"), "'/dev/zero' is a pipe or a device, no regular file: read it, and give its bytes"),
         ("data:image/png,raw", "not of the form data:image/png;base64,..."),
         ("data:image/png;base64", "not of the form data:image/png;base64,..."),
         ("data:image/\npng;base64,AAAA", "not of the form data:image/png;base64,..."),
@@ -513,6 +519,7 @@ def test_url_is_judged_by_what_is_sent(url: str, odd: str) -> None:
         ("=" * 300, "its base64 is broken"),
         ("!" * 5_000_000, "cannot be read: File name too long"),
         (io.StringIO("text"), "the file object gives text; open it in binary mode ('rb')"),
+        (SimpleNamespace(read=lambda: None), "read() of the SimpleNamespace gives NoneType, and not bytes"),
     ],
     ids=lambda value: repr(value).partition(" at 0x")[0][:30],  # an address is another in each run
 )
@@ -526,6 +533,35 @@ def test_what_cannot_be_read_is_refused_in_a_short_sentence(given_picture: Any, 
 
     assert reason in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+def test_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    """Nobody may ever write into it, and a file is read twice when its task is estimated first."""
+    os.mkfifo(tmp_path / "pipe.png")
+
+    with pytest.raises(ValueError, match="is a pipe or a device, no regular file"):
+        wire_form(tmp_path / "pipe.png")
+
+
+def test_file_of_a_disk_image_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    """A wrong name can name a file that fills the memory."""
+    with (tmp_path / "disk.png").open("wb") as file:
+        file.truncate(1 << 40)
+
+    with pytest.raises(ValueError, match=r"'.*disk\.png' has 1099511\.6 MB; at most 10 MB can be sent"):
+        wire_form(str(tmp_path / "disk.png"))
+
+
+def test_tilde_is_the_home_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some shells leave it alone in target_image=~/me.png; a file that is really called so comes first."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    as_path(tmp_path)
+    assert sent_content("~/picture.png") == PNG
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "~").mkdir()
+    (tmp_path / "~" / "picture.png").write_bytes(b"another")
+    assert sent_content("~/picture.png") == b"another"
 
 
 def cut_off(form: str) -> Image.Image:

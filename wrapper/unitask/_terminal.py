@@ -17,6 +17,7 @@ from .errors import InvalidInput
 
 # What errors say in the words of Python, and what a command line has instead. A part that has nothing is left out.
 _WORDS: tuple[tuple[str, str], ...] = (
+    (r"; or, in another process, client\.find\([^)]*\)", ""),
     (r"[;,] client\.cancel\([^)]*\) would end it", ""),
     (r"; error\.find\(client\) looks for it in the task history, and do that before you create it again", ""),
     (r",? or (pass )?api_key=", ""),

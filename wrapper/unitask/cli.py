@@ -12,7 +12,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import errno
 import json
+import logging
 import math
 import re
 import shlex
@@ -30,6 +32,7 @@ from ._core.outputs import text_of
 from ._terminal import dollars, give_up, put, reworded, say, shown, take_every_character
 from .files import check_destination, names_folder
 from .inputs import AdvisoryWarning
+from .media import from_home
 from .task import Task
 
 if TYPE_CHECKING:
@@ -40,6 +43,7 @@ REAL_CONCURRENCY = 5  # of the Creator plan, by a public client (2025); no page 
 OPEN = "warning: everybody who can reach {} can use this sandbox; its key is no secret, and nothing is encrypted"
 CONTRACT_MISSING = "the contract checks are not installed: pip install 'unitask[testing]'"
 HISTORY = "the task history on the provider's site"
+_NO_LOG = logging.NullHandler()  # what the library logs is told here, in the words of the command line
 CLOSED_PIPE = 141  # 128 + SIGPIPE, as a shell has it
 HIGHEST_PORT = 65_535
 SANDBOX_MISSING = "the local provider is not installed: pip install 'unitask[sandbox]'"
@@ -48,6 +52,7 @@ SANDBOX_MISSING = "the local provider is not installed: pip install 'unitask[san
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     take_every_character()
+    logging.getLogger("unitask").addHandler(_NO_LOG)
     try:
         try:
             return _main(sys.argv[1:] if arguments is None else arguments)
@@ -119,7 +124,9 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
     wait.add_argument("task_id")
     wait.set_defaults(command=_wait)
     for command in (run, wait):
-        command.add_argument("--to", metavar="FILE", help="where to put the output; a folder with a slash at its end")
+        command.add_argument(
+            "--to", type=from_home, metavar="FILE", help="where to put the output; a folder with a slash at its end"
+        )
         command.add_argument("--overwrite", action="store_true", help="replace the file if it is there")
         command.add_argument("--timeout", type=float, metavar="SECONDS", help="how long to wait")
         command.add_argument("--base-url", help="the provider (else UNITASK_BASE_URL, else PiAPI)")
@@ -134,7 +141,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
         help="which private addresses inputs and webhooks may name (default: loopback; with another --host none)",
     )
     sandbox.add_argument("--speed", default="instant", help="instant, real, or a factor (default: instant)")
-    sandbox.add_argument("--data", type=Path, metavar="FOLDER", help="keep tasks and files here")
+    sandbox.add_argument("--data", type=_path, metavar="FOLDER", help="keep tasks and files here")
     sandbox.add_argument(
         "--concurrency",
         type=int,
@@ -143,17 +150,21 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
     )
     sandbox.add_argument("--rate", type=float, metavar="N", help="requests a second of a key (default: no limit)")
     sandbox.add_argument("--key", action="append", default=[], metavar="KEY=USD", help="accept this key too")
-    sandbox.add_argument("--faults", type=Path, metavar="FILE", help="what shall go wrong, in JSON: docs/faults.md")
+    sandbox.add_argument("--faults", type=_path, metavar="FILE", help="what shall go wrong, in JSON: docs/faults.md")
     sandbox.set_defaults(command=_sandbox)
 
     commands.add_parser("contract", help="does a provider keep the contract? (unitask contract --help)")
 
     demo = commands.add_parser("demo", help="swap two faces with the local provider")
-    demo.add_argument("--out", type=Path, default=Path("out/demo"), metavar="FOLDER")
+    demo.add_argument("--out", type=_path, default=Path("out/demo"), metavar="FOLDER")
     demo.set_defaults(command=_demo)
     for command in commands.choices.values():
         command.set_defaults(seen=None)  # the task, as it was last seen
     return parser, commands.choices
+
+
+def _path(text: str) -> Path:
+    return Path(from_home(text))
 
 
 def _tasks(options: argparse.Namespace) -> int:
@@ -224,7 +235,10 @@ def _sandbox(options: argparse.Namespace) -> int:
     except BrokenPipeError:
         raise
     except (OSError, ValueError) as error:
-        raise errors.InvalidInput(f"the sandbox cannot start: {error}") from error
+        reason: object = error
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            reason = f"port {options.port} is taken: give another one with --port, or 0 for a free one"
+        raise errors.InvalidInput(f"the sandbox cannot start: {reason}") from error
     return 0
 
 

@@ -15,6 +15,7 @@ import binascii
 import inspect
 import os
 import re
+import stat
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Attachment", "Media", "Picture", "PictureInfo", "Upload", "inspect_picture"]
 
 LARGEST_FILE = 10 * 1024 * 1024  # bytes; upload page, and the pages of most families
+MOST_READ = 256 * 1024 * 1024  # bytes of a file that are read at all, since validate=False may send more than that
 
 
 class _ReadableFile(Protocol):
@@ -170,7 +172,7 @@ def problems(sent: str, content: bytes | None, rule: Mapping[str, Any], *, uploa
 def _way_problems(content: bytes, rule: Mapping[str, Any], uploads: bool) -> Iterator[str]:
     """Why the content cannot be sent, whatever it is."""
     if len(content) > LARGEST_FILE:
-        yield f"it has {len(content) / 1e6:.1f} MB; at most 10 MB can be sent: shrink it, or give a URL"
+        yield f"it {_too_large(len(content))}"
     if "base64" in rule.get("accepts", ("base64",)):
         return
     if not uploads:
@@ -178,6 +180,10 @@ def _way_problems(content: bytes, rule: Mapping[str, Any], uploads: bool) -> Ite
     elif upload_ending(content) is None:
         endings = ", ".join(ending for _, ending in _UPLOADABLE)
         yield f"only a URL is taken here, and an upload takes {endings}; it starts with {content[:12]!r}"
+
+
+def _too_large(size: int) -> str:
+    return f"has {size / 1e6:.1f} MB; at most 10 MB can be sent: shrink it, or give a URL"
 
 
 def _picture_problems(content: bytes, rule: Mapping[str, Any]) -> Iterator[str]:
@@ -275,7 +281,7 @@ def _from_path_or_base64(text: str) -> tuple[str, bytes | None]:
             return payload, _decode(payload)
         if (content := _small_file(payload)) is not None:
             return payload, content
-    return wire_form(Path(text))
+    return wire_form(Path(from_home(text)))
 
 
 _ADDRESS = re.compile(r"(?:https?|asset)://", re.IGNORECASE)  # asset://: what the provider keeps (a client, 2026-08)
@@ -319,6 +325,11 @@ def _small_file(text: str) -> bytes | None:
     return content if any(re.match(magic, content, re.DOTALL) for magic in known) else None
 
 
+def from_home(path: str) -> str:
+    """A path whose ~ is the home of the user; shells leave it alone in field=~/me.png and --to=~/out.png."""
+    return os.path.expanduser(path)  # noqa: PTH111 - pathlib drops a slash at the end, and raises for an unknown user
+
+
 def _exists(text: str) -> bool:
     try:
         return Path(text).exists()
@@ -354,10 +365,17 @@ def _content(picture: Any) -> bytes:
 
 
 def _file_content(path: Path) -> bytes:
+    """The content of a regular file. A pipe may never end, and can be read once only; an estimate reads a file, too."""
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"{str(path)!r:.200} cannot be read: {error.strerror or error}") from None
+        told = path.stat()
+        if told.st_size <= MOST_READ and (stat.S_ISREG(told.st_mode) or stat.S_ISDIR(told.st_mode)):
+            return path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in it
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"{str(path)!r:.200} cannot be read: {reason}") from None
+    if not stat.S_ISREG(told.st_mode):
+        raise ValueError(f"{str(path)!r:.200} is a pipe or a device, no regular file: read it, and give its bytes")
+    raise ValueError(f"{str(path)!r:.200} {_too_large(told.st_size)}")
 
 
 def _stream(file: Any) -> Any:
@@ -391,8 +409,10 @@ def _stream_content(stream: Any) -> bytes:
         if inspect.iscoroutine(content):
             content.close()  # or Python warns that nobody awaits it
         raise ValueError(f"read() of the {type(stream).__name__} is async: await it, and give the bytes")
-    if not isinstance(content, bytes | bytearray | memoryview):
+    if isinstance(content, str):
         raise ValueError("the file object gives text; open it in binary mode ('rb')")
+    if not isinstance(content, bytes | bytearray | memoryview):
+        raise ValueError(f"read() of the {type(stream).__name__} gives {type(content).__name__}, and not bytes")
     if not content and place:
         raise ValueError(f"the file object is at its end, after {place} bytes: seek(0) first")
     return bytes(cast("bytes", content))

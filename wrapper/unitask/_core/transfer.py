@@ -25,6 +25,8 @@ MOST_UNPACKED = 100  # bytes that a byte of a compressed answer may become
 UNPACKED_FREELY = 32 << 20  # bytes that a compressed answer may become in any case
 LATE = 2  # failures that one counts for in the length of its pause, besides itself, where the file may not be there yet
 _PIECE = 1 << 18  # bytes that are unpacked at once
+# Words of Content-Encoding that pack nothing: stores hand out what an uploader wrote there, such as S3's "aws-chunked".
+_NO_CODINGS = frozenset({"", "identity", "none", "binary", "8bit", "base64", "utf-8", "utf8", "aws-chunked"})
 # Types of a page that comes instead of a file, and the endings of those files that such a type is right for.
 _TEXTS = {
     "text/html": (".html", ".htm"),
@@ -99,7 +101,7 @@ class Part:
         kind = head.headers.get("content-type", "").partition(";")[0].strip().lower()
         if head.status == 416:
             raise Trouble("HTTP 416", passes=True, spoils=True)
-        if head.status != 200 and not (head.status == 206 and "range" in self.headers()):
+        if head.status not in (200, 203, 206):
             gone = "; outputs are kept for a few days only" if head.status in (403, 404, 410) else ""
             late = head.status in (202, 204, 403, 404, 423, 425)
             passes = late or head.status in (408, 429) or head.status >= 500
@@ -108,8 +110,8 @@ class Part:
             raise Trouble(
                 f"a page of type {kind} came instead of the file", passes=True, late=True, retry_after=retry_after(head)
             )
-        if head.status == 206:
-            return self._continued(head)
+        if head.status == 206:  # some hosts answer so unasked, and some bring a large file in parts
+            return self._continued(head) if not self.size or self.validator else Part().answered(head, ending)
         if coding := _coding(head):
             return Part(coding=coding)  # unpacked as it comes: neither its length nor a place in it can be told
         length = head.headers.get("content-length", "")
@@ -119,12 +121,15 @@ class Part:
     def _continued(self, head: Answer) -> Part:
         written = head.headers.get("content-range", "")
         found = re.fullmatch(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", written.strip())
-        if found and head.headers.get("content-encoding", "identity") == "identity":
+        if found and not _codings(head):
             start, end = int(found[1]), int(found[2])
             total = self.total if found[3] == "*" else int(found[3])
             if start == self.size <= end and (total is None or end < total) and self.total in (None, total):
                 self._check_version(head)
-                return replace(self, total=total)
+                if self.size:
+                    return replace(self, total=total)
+                if total is not None:  # else nobody knows whether the part is all of it
+                    return Part(0, total, _validator(head), head.headers.get("last-modified"))
         raise Trouble(f"bytes from {self.size} on were asked for, {written!r:.80} came", passes=True, spoils=True)
 
     def _check_version(self, head: Answer) -> None:
@@ -269,9 +274,7 @@ def _coding(head: Answer) -> str:
     Raises:
         Trouble: In a way that cannot be unpacked.
     """
-    written = head.headers.get("content-encoding", "")
-    codings = [coding for part in written.split(",") if (coding := part.strip().lower()) not in ("", "identity")]
-    match codings:
+    match _codings(head):
         case []:
             return ""
         case ["gzip" | "x-gzip"]:
@@ -279,7 +282,14 @@ def _coding(head: Answer) -> str:
         case ["deflate"]:
             return "deflate"
         case _:
+            written = head.headers["content-encoding"]
             raise Trouble(f"it was asked for without compression and came in {written!r:.80}, which cannot be unpacked")
+
+
+def _codings(head: Answer) -> list[str]:
+    """The words of Content-Encoding that say how the body is packed."""
+    written = head.headers.get("content-encoding", "").lower().split(",")
+    return [coding for part in written if (coding := part.strip()) not in _NO_CODINGS]
 
 
 def _validator(head: Answer) -> str | None:
