@@ -29,10 +29,10 @@ from . import errors, tasks
 from ._arguments import task_of
 from ._core import spec
 from ._core.outputs import text_of
+from ._paths import from_home
 from ._terminal import dollars, give_up, put, reworded, say, shown, take_every_character
 from .files import check_destination, names_folder
 from .inputs import AdvisoryWarning
-from .media import from_home
 from .task import Task
 
 if TYPE_CHECKING:

@@ -15,7 +15,6 @@ import binascii
 import inspect
 import os
 import re
-import stat
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,15 +24,14 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 from urllib.parse import unquote, urlsplit
 
 from . import _pixels
+from ._paths import LARGEST_FILE as LARGEST_FILE
+from ._paths import content_of, from_home, too_large
 from .errors import InvalidInput
 
 if TYPE_CHECKING:
     from fractions import Fraction
 
 __all__ = ["Attachment", "Media", "Picture", "PictureInfo", "Upload", "inspect_picture"]
-
-LARGEST_FILE = 10 * 1024 * 1024  # bytes; upload page, and the pages of most families
-MOST_READ = 256 * 1024 * 1024  # bytes of a file that are read at all, since validate=False may send more than that
 
 
 class _ReadableFile(Protocol):
@@ -172,7 +170,7 @@ def problems(sent: str, content: bytes | None, rule: Mapping[str, Any], *, uploa
 def _way_problems(content: bytes, rule: Mapping[str, Any], uploads: bool) -> Iterator[str]:
     """Why the content cannot be sent, whatever it is."""
     if len(content) > LARGEST_FILE:
-        yield f"it {_too_large(len(content))}"
+        yield f"it {too_large(len(content))}"
     if "base64" in rule.get("accepts", ("base64",)):
         return
     if not uploads:
@@ -180,10 +178,6 @@ def _way_problems(content: bytes, rule: Mapping[str, Any], uploads: bool) -> Ite
     elif upload_ending(content) is None:
         endings = ", ".join(ending for _, ending in _UPLOADABLE)
         yield f"only a URL is taken here, and an upload takes {endings}; it starts with {content[:12]!r}"
-
-
-def _too_large(size: int) -> str:
-    return f"has {size / 1e6:.1f} MB; at most 10 MB can be sent: shrink it, or give a URL"
 
 
 def _picture_problems(content: bytes, rule: Mapping[str, Any]) -> Iterator[str]:
@@ -325,11 +319,6 @@ def _small_file(text: str) -> bytes | None:
     return content if any(re.match(magic, content, re.DOTALL) for magic in known) else None
 
 
-def from_home(path: str) -> str:
-    """A path whose ~ is the home of the user; shells leave it alone in field=~/me.png and --to=~/out.png."""
-    return os.path.expanduser(path)  # noqa: PTH111 - pathlib drops a slash at the end, and raises for an unknown user
-
-
 def _exists(text: str) -> bool:
     try:
         return Path(text).exists()
@@ -351,7 +340,7 @@ def _content(picture: Any) -> bytes:
     if isinstance(picture, memoryview):
         return cast("memoryview[int]", picture).tobytes()
     if isinstance(picture, os.PathLike):
-        return _file_content(Path(os.fsdecode(cast("os.PathLike[str]", picture))))
+        return content_of(Path(os.fsdecode(cast("os.PathLike[str]", picture))))
     if _pixels.is_pil_image(picture):
         return _pixels.pil_png(picture)
     if hasattr(picture, "__array_interface__"):
@@ -362,20 +351,6 @@ def _content(picture: Any) -> bytes:
         f"a {type(picture).__name__} is no picture: give a path, bytes, a file object, a PIL image, a numpy array, "
         "a data URI or a URL"
     )
-
-
-def _file_content(path: Path) -> bytes:
-    """The content of a regular file. A pipe may never end, and can be read once only; an estimate reads a file, too."""
-    try:
-        told = path.stat()
-        if told.st_size <= MOST_READ and (stat.S_ISREG(told.st_mode) or stat.S_ISDIR(told.st_mode)):
-            return path.read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a NUL in it
-        reason = getattr(error, "strerror", None) or error
-        raise ValueError(f"{str(path)!r:.200} cannot be read: {reason}") from None
-    if not stat.S_ISREG(told.st_mode):
-        raise ValueError(f"{str(path)!r:.200} is a pipe or a device, no regular file: read it, and give its bytes")
-    raise ValueError(f"{str(path)!r:.200} {_too_large(told.st_size)}")
 
 
 def _stream(file: Any) -> Any:
