@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingTCPServer
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import httpx
 import pytest
+import requests
 from hypothesis.errors import FlakyStrategyDefinition
 from unitask.cli import main
-from unitask_contract import provider, runner
+from unitask_contract import connecting, provider, runner
 from unitask_contract.provider import Limited
 from unitask_contract.reports.files import FORMS
 from unitask_contract.runner import Outcome, Result
@@ -87,7 +89,14 @@ def serving(status: int, headers: dict[str, str], body: bytes) -> Iterator[str]:
             self.rfile.read(length)
             self.wfile.write("\r\n".join([*head, "", ""]).encode() + body)
 
-    with ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+    with listening(Handler) as base_url:
+        yield base_url
+
+
+@contextmanager
+def listening(handler: type[StreamRequestHandler]) -> Iterator[str]:
+    """A server on a free port that does what it likes."""
+    with ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
         Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
         server.shutdown()
@@ -126,7 +135,7 @@ def test_answer_that_shows_the_key_is_without_it(spell: Callable[[str], str], tm
     ("answer", "words"),
     [
         ((307, {"location": "http://elsewhere.test/account/info?a=b"}, b""), "to http://elsewhere.test/account/info;"),
-        ((200, {"content-encoding": "gzip"}, b"no gzip"), "cannot be decoded"),
+        ((200, {"content-encoding": "gzip"}, b"no gzip"), "cannot be read"),
     ],
 )
 def test_address_that_is_no_provider_is_2(answer: Any, words: str, capsys: Captured) -> None:
@@ -143,16 +152,68 @@ def test_answer_that_cannot_be_decoded_is_broken() -> None:
     assert (broken.outcome, broken.detail.partition(":")[0]) == (Outcome.BROKEN, "DecodingError")
 
 
-def test_answer_without_an_end_is_left() -> None:
-    """However slowly it goes on, nobody waits for it forever."""
+@pytest.mark.parametrize("drawn", [False, True], ids=["asked", "drawn"])
+@pytest.mark.parametrize(
+    ("head", "drip"),
+    [(b"HTTP/1.1 200 OK\r\n", b"x: 1\r\n"), (b"HTTP/1.1 200 OK\r\n\r\n", b" "), (b"", b"HTTP/1.1 103 X\r\n\r\n")],
+    ids=["head", "body", "hints"],
+)
+def test_answer_without_an_end_is_left(head: bytes, drip: bytes, drawn: bool) -> None:
+    """However slowly its head or its body goes on, nobody waits for it forever; drawn requests have the same limit."""
+    done = Event()
 
-    class Endless(httpx.SyncByteStream):
-        def __iter__(self) -> Iterator[bytes]:
-            while True:
-                yield b" "
+    class Handler(StreamRequestHandler):
+        def handle(self) -> None:
+            self.rfile.readline()
+            self.wfile.write(head)
+            with suppress(OSError):
+                while not done.wait(0.02):
+                    self.wfile.write(drip)
 
-    with pytest.raises(httpx.ReadTimeout, match="no end"):
-        httpx.Response(200, stream=provider.Timed(Endless(), 0.0)).read()
+    with listening(Handler) as base_url, connecting.open_http(base_url, 0.3) as http:
+        try:
+            with pytest.raises(httpx.ReadTimeout):
+                asked(http, drawn, "/")
+        finally:
+            done.set()
+
+
+@pytest.mark.parametrize("drawn", [False, True], ids=["asked", "drawn"])
+@pytest.mark.parametrize("layers", [0, 1, 2])
+def test_answer_that_holds_too_much_is_left(layers: int, drawn: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However it is packed, no more of it is unpacked than an answer may hold."""
+    monkeypatch.setattr(connecting, "LARGEST_ANSWER", 2**20)
+    body, packed = b" " * (2**20 + 1), ", ".join(["gzip"] * layers)
+    for _ in range(layers):
+        body = gzip.compress(body)
+    headers = {"content-encoding": packed} if packed else {}
+    with serving(200, headers, body) as base_url, connecting.open_http(base_url, 30.0) as http:
+        with pytest.raises(httpx.DecodingError, match="larger than 1 MB"):
+            asked(http, drawn, f"{base_url}/")
+        assert http.get("/", extensions={connecting.LARGEST: 2 * 2**20}).content == b" " * (2**20 + 1)
+
+
+@pytest.mark.parametrize("drawn", [False, True], ids=["asked", "drawn"])
+def test_packed_answer_is_read(drawn: bool) -> None:
+    """As any other; one that is cut off, or packed in a way that was not asked for, is not."""
+    whole = gzip.compress(b'{"code": 200}' * 1000)
+    answers = [("gzip", whole), ("gzip", whole[:-9]), ("br", whole)]
+    for (packed, body), words in zip(answers, ["", "cut off", "packed as br"], strict=True):
+        with serving(200, {"content-encoding": packed}, body) as base_url, connecting.open_http(base_url, 30.0) as http:
+            if words:
+                with pytest.raises(httpx.DecodingError, match=words):
+                    asked(http, drawn, "/")
+            else:
+                assert asked(http, drawn, "/").content == b'{"code": 200}' * 1000
+
+
+def asked(http: httpx.Client, drawn: bool, path: str) -> Any:
+    """The answer to a GET as a check sends it, or as one does that draws requests."""
+    if not drawn:
+        return http.get(path)
+    with requests.Session() as session:
+        session.mount("http://", connecting.OverHttpx(http))
+        return session.get(str(http.base_url.join(path)))
 
 
 def test_refusal_for_the_rate_is_waited_for() -> None:

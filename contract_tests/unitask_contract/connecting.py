@@ -1,25 +1,35 @@
 """How a provider elsewhere is reached, and whether what answers there is one at all.
 
 Rules of this file: what stands in the way (the environment, a proxy, a wrong address, a mock that keeps no tasks) is
-said in one sentence with what to do, and is never called a broken contract; nothing here can cost money.
+said in one sentence with what to do, and is never called a broken contract; nothing here can cost money; a call ends
+in time, head and body together, and an answer holds no more than it may, however it is packed.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import ssl
+import time
 import uuid
+import zlib
 from collections.abc import Callable, Iterator, Mapping
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.util import find_spec
+from io import BytesIO
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
+import httpcore
 import httpx
+import requests
+from requests.adapters import HTTPAdapter
 from unitask_contract.bundle import fields
 from unitask_contract.exchange import read_json, shortened
 from unitask_contract.hiding import scrubbed
+from urllib3 import HTTPHeaderDict, HTTPResponse
 
 Ask = Callable[..., httpx.Response]  # method and path
 
@@ -30,6 +40,10 @@ USUAL_PREFIXES = ("/api/v1", "/api", "/v1")
 SHOWN = 80  # letters of an answer
 SHOWN_VALUE = 100  # letters of a variable
 NO_ROUTE = (404, 405)
+LARGEST_ANSWER = 8 * 2**20  # bytes, unpacked; documented answers have some thousand
+LARGEST_FILE = 256 * 2**20
+LARGEST = "unitask.largest"  # the extension of a request that says how many bytes its answer may have
+WRITTEN_AT_ONCE = 16 * 1024  # bytes, between two looks at the time
 
 
 class CannotRun(Exception):
@@ -41,7 +55,7 @@ def open_http(base_url: str, within: float, **more: Any) -> httpx.Client:
 
     Args:
         base_url: Where the provider is.
-        within: Seconds that a call may take.
+        within: Seconds that a call may take, from its first byte to its last.
         more: What else httpx.Client takes.
 
     Raises:
@@ -52,11 +66,165 @@ def open_http(base_url: str, within: float, **more: Any) -> httpx.Client:
     direct: Mapping[str, None] = {f"all://{name}": None for name in here}
     if wrong := next(_wrong_settings(), None):
         raise CannotRun(wrong)
+    clock = _Clock(within)
+    settings: dict[str, Any] = {
+        "timeout": within,
+        "mounts": direct,
+        "event_hooks": {"request": [clock.start], "response": [_hold]},
+        "headers": {"accept-encoding": "gzip"},
+        "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=())),  # a provider could set one that cannot be sent
+    }
     try:
-        return httpx.Client(base_url=base_url, timeout=within, mounts=direct, **more)
+        client: Any = httpx.Client(base_url=base_url, **settings, **more)
     except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
         names = ", ".join(name for name, _ in _settings((*PROXIES, NO_PROXY, *CERTIFICATES, KEY_LOG)))
         raise CannotRun(f"the environment ({names}) cannot be used: {error}; mend it, or unset it") from None
+    # httpx takes no network backend, which is httpcore's hook for this
+    for transport in (client._transport, *client._mounts.values()):
+        pool: Any = getattr(transport, "_pool", None)
+        if pool is not None:
+            pool._network_backend = _Backend(pool._network_backend, clock)
+    return cast("httpx.Client", client)
+
+
+class OverHttpx(HTTPAdapter):
+    """Sends the requests of a `requests.Session` over another client, with the limits and proxies of that one.
+
+    Args:
+        http: The other client.
+    """
+
+    def __init__(self, http: httpx.Client) -> None:
+        super().__init__()
+        self._http = http
+
+    def send(self, request: requests.PreparedRequest, *_: Any, **__: Any) -> requests.Response:
+        """Send one, and read its whole answer."""
+        headers = [(_latin(name), _latin(value)) for name, value in request.headers.items()]
+        asked = self._http.build_request(
+            str(request.method), str(request.url), headers=headers, content=cast("bytes | str | None", request.body)
+        )
+        asked.headers["accept-encoding"] = self._http.headers["accept-encoding"]
+        answer = self._http.send(asked)
+        raw = HTTPResponse(
+            BytesIO(answer.content),
+            HTTPHeaderDict(answer.headers.multi_items()),
+            answer.status_code,
+            10 if answer.http_version == "HTTP/1.0" else 11,
+            reason=answer.reason_phrase,
+            preload_content=False,
+        )
+        return self.build_response(request, raw)
+
+
+def _latin(text: str | bytes) -> bytes:
+    return text.encode("latin-1") if isinstance(text, str) else text
+
+
+def _hold(answer: httpx.Response) -> None:
+    """Have the body of an answer unpacked here, with a limit; httpx would unpack it without one."""
+    packed = [word.strip().lower() for word in answer.headers.pop("content-encoding", "").split(",")]
+    answer.stream = _Body(cast("httpx.SyncByteStream", answer.stream), packed, answer.request)
+
+
+class _Body(httpx.SyncByteStream):
+    """The body of an answer as it arrives, unpacked."""
+
+    def __init__(self, stream: httpx.SyncByteStream, packed: list[str], request: httpx.Request) -> None:
+        self._stream = stream
+        self._packed = [word for word in reversed(packed) if word not in ("", "identity")]
+        self._request = request
+        self._largest: int = request.extensions.get(LARGEST, LARGEST_ANSWER)
+
+    def __iter__(self) -> Iterator[bytes]:
+        if unknown := [word for word in self._packed if word not in ("gzip", "x-gzip")]:
+            raise self._unusable(f"its body is packed as {', '.join(unknown)}, which was not asked for")
+        unpackers = [zlib.decompressobj(16 + zlib.MAX_WBITS) for _ in self._packed]
+        taken = 0
+        for arrived in self._stream:
+            part = arrived
+            for unpacker in unpackers:
+                try:
+                    part = unpacker.decompress(part, self._largest + 1 - taken)
+                except zlib.error as error:
+                    raise self._unusable(f"its body cannot be unpacked, {error}") from None
+            taken += len(part)
+            if taken > self._largest or any(unpacker.unconsumed_tail for unpacker in unpackers):
+                raise self._unusable(f"its body is larger than {self._largest >> 20} MB")
+            yield part
+        if taken and not all(unpacker.eof for unpacker in unpackers):
+            raise self._unusable("its packed body is cut off")
+
+    def _unusable(self, why: str) -> httpx.DecodingError:
+        return httpx.DecodingError(why, request=self._request)
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class _Clock:
+    """Says how long each step of a call may take, so that all of them together end in time.
+
+    Args:
+        within: Seconds for a call.
+    """
+
+    def __init__(self, within: float) -> None:
+        self._within, self._ends = within, math.inf
+
+    def start(self, _request: httpx.Request) -> None:
+        """A call begins."""
+        self._ends = time.monotonic() + self._within
+
+    def left(self, timeout: float | None, too_late: type[Exception]) -> float:
+        """Seconds that a step may take.
+
+        Raises:
+            Exception: The one that is given; there are none left.
+        """
+        left = self._ends - time.monotonic()
+        if left <= 0:
+            raise too_late(f"the answer had no end after {self._within:g} s")
+        return min(left, self._within if timeout is None else timeout)
+
+
+class _Backend(httpcore.NetworkBackend):
+    def __init__(self, backend: httpcore.NetworkBackend, clock: _Clock) -> None:
+        self._backend, self._clock = backend, clock
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Any = None,
+    ) -> httpcore.NetworkStream:
+        left = self._clock.left(timeout, httpcore.ConnectTimeout)
+        return _Stream(self._backend.connect_tcp(host, port, left, local_address, socket_options), self._clock)
+
+
+class _Stream(httpcore.NetworkStream):
+    def __init__(self, stream: httpcore.NetworkStream, clock: _Clock) -> None:
+        self._stream, self._clock = stream, clock
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, self._clock.left(timeout, httpcore.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        for start in range(0, len(buffer), WRITTEN_AT_ONCE):
+            left = self._clock.left(timeout, httpcore.WriteTimeout)
+            self._stream.write(buffer[start : start + WRITTEN_AT_ONCE], left)
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None) -> Any:
+        left = self._clock.left(timeout, httpcore.ConnectTimeout)
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, left), self._clock)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
 
 
 def proxies_to(base_url: str) -> str:

@@ -10,7 +10,7 @@ import json
 import math
 import re
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -22,7 +22,15 @@ import requests
 import schemathesis
 from unitask_contract import bundle, prices
 from unitask_contract.bundle import fields
-from unitask_contract.connecting import CannotRun, greet, is_loopback, open_http, proxies_to
+from unitask_contract.connecting import (
+    LARGEST,
+    LARGEST_FILE,
+    CannotRun,
+    OverHttpx,
+    greet,
+    open_http,
+    proxies_to,
+)
 from unitask_contract.exchange import Exchange
 from unitask_contract.hiding import hidden_in, scrubbed
 from unitask_contract.serving import IN_PROCESS, InProcess, no_network
@@ -178,6 +186,10 @@ class Provider:
         answer: httpx.Response = self.patiently(send)
         return answer
 
+    def fetch(self, url: str) -> httpx.Response:
+        """A file, which may be larger than an answer."""
+        return self.http.get(url, extensions={LARGEST: LARGEST_FILE})
+
     def draw(self, call: Callable[[], Any]) -> Any:
         """One call that schemathesis makes; its price is counted where it may have been accepted.
 
@@ -327,36 +339,15 @@ def remote(
     schema: Any = schemathesis.openapi.from_dict({**provider_view(legacy=False), "servers": [{"url": base_url}]})
     schema.config.base_url = base_url
     within = max(1.0, min(ANSWER_WITHIN, timeout))
-    schema.config.request_timeout = within
-
-    def hold(answer: httpx.Response) -> None:
-        answer.stream = Timed(cast("httpx.SyncByteStream", answer.stream), within)
-
-    with open_http(base_url, within, event_hooks={"response": [hold]}) as http, requests.Session() as session:
-        session.trust_env = not is_loopback(http.base_url.host)
+    with open_http(base_url, within) as http, requests.Session() as session:
+        session.trust_env = False  # what the environment says is for the client beneath
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, OverHttpx(http))
         looks = 6 + math.ceil(timeout / LOOK_EVERY)
         subject = Provider(http, schema, key, time.sleep, looks=looks, seed=seed, money=money, say=say)
         subject.drawing = {"session": session}
         _greet(subject, base_url)
         yield subject
-
-
-@dataclass
-class Timed(httpx.SyncByteStream):
-    """A body that may not go on for longer than so many seconds, however slowly it keeps coming."""
-
-    stream: httpx.SyncByteStream
-    within: float
-
-    def __iter__(self) -> Iterator[bytes]:
-        ends = time.monotonic() + self.within
-        for part in self.stream:
-            if time.monotonic() >= ends:
-                raise httpx.ReadTimeout(f"the answer had no end after {self.within:g} s")
-            yield part
-
-    def close(self) -> None:
-        self.stream.close()
 
 
 def _check_address(base_url: str) -> None:
@@ -377,9 +368,11 @@ def _greet(subject: Provider, base_url: str) -> None:
     except httpx.TimeoutException:
         within = f"{subject.http.timeout.read:g} s"
         raise CannotRun(f"{place} did not answer in {within}; is the address right?") from None
+    except httpx.RemoteProtocolError as error:
+        raise CannotRun(f"what is at {place} gives no whole answer of HTTP ({error}); is the address right?") from None
     except (httpx.TransportError, UnicodeError) as error:
         raise CannotRun(f"nobody answers at {place} ({error}); is the address right?") from None
     except httpx.DecodingError as error:
-        raise CannotRun(f"the answer of {base_url} cannot be decoded ({error}); what stands in front of it?") from None
+        raise CannotRun(f"the answer of {base_url} cannot be read: {error}; what stands in front of it?") from None
     except Limited as error:
         raise CannotRun(str(error)) from None

@@ -20,7 +20,7 @@ def check_upload(provider: Provider) -> None:
     uploaded = provider.request("POST", UPLOAD, json=file("a.png", portrait))
     assert uploaded.status_code == 200, shown(uploaded)
     url = uploaded.json()["data"]["url"]
-    assert provider.http.get(url).content == portrait
+    assert provider.fetch(url).content == portrait
     task = until_done(provider, create(provider, face_swap(target_image=url))["task_id"])
     assert status_of(task) == "completed", task
 

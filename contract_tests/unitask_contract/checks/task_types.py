@@ -76,7 +76,7 @@ def check_output(provider: Provider, name: str) -> None:
     found = list(_media(task["output"], rules({"$ref": component}, Place(component), task["output"], bundle.schemas())))
     assert found or not _has_media(component), f"there is no file in {task['output']}"
     for url in (text for text in found if text.startswith("http")):
-        answer = provider.http.get(url)
+        answer = provider.fetch(url)
         assert answer.status_code == 200, f"HTTP {answer.status_code} for {url}"
         assert answer.content, f"nothing is behind {url}"
 

@@ -37,7 +37,7 @@ def check_face_swap(provider: Provider) -> None:
     meta = task["meta"]
     assert status_of(task) == "completed", task
     assert "image_url" in task["output"], task
-    picture = provider.http.get(task["output"]["image_url"])
+    picture = provider.fetch(task["output"]["image_url"])
     assert picture.status_code == 200, shown(picture)
     assert picture.headers.get("content-type", "").startswith("image/"), picture.headers
     assert "0001" < meta["created_at"] <= meta["started_at"] <= meta["ended_at"], meta
@@ -69,7 +69,7 @@ def check_end(provider: Provider) -> None:
     assert (status_of(task), task["error"]["code"]) == ("completed", 0), task
     assert urls, task
     for url in urls:
-        assert provider.http.get(url).status_code == 200, url
+        assert provider.fetch(url).status_code == 200, url
 
 
 def check_bad_requests(provider: Provider) -> None:
