@@ -263,6 +263,22 @@ def test_pauses_are_told_and_bounded() -> None:
     assert said[0] == "waits 20 s: HTTP 429 to GET https://p.test/account/info, with Retry-After: 20"
 
 
+def test_tasks_that_never_end_are_not_all_waited_for() -> None:
+    """Each would be waited for as long as a task may take; the first ones are broken, the others are left out."""
+    with provider.sandbox() as subject:
+        pauses: list[float] = []
+        said: list[str] = []
+        subject.advance, subject.say, subject.looks = pauses.append, said.append, 20
+        results = list(runner.run(subject, ("wanx",), runner.chosen(["ended"])))
+        waited = len(pauses)
+
+    outcomes = [result.outcome for result in results]
+    assert outcomes == [Outcome.BROKEN] * 3 + [Outcome.LEFT_OUT] * (len(results) - 3)
+    assert len(said) == 3
+    assert all(told in results[-1].detail for told in subject.stuck)
+    assert waited < 20 * 3 + 10 * len(results)
+
+
 @pytest.mark.parametrize("check", ["face_swap", "no_face", "end", "cancel"])
 def test_status_word_may_be_written_large(check: str) -> None:
     """The pages show Completed as well as completed."""

@@ -41,6 +41,7 @@ CHAT_USD = 0.001  # held for a chat of a word; its true price is far below
 NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 OF_A_GATEWAY = (408, 499)  # it gave up waiting: what stands behind it may have accepted the create
 LOOK_EVERY = 3.0  # seconds; the first looks at a task come sooner
+EARLY_LOOKS = 6
 ANSWER_WITHIN = 60.0  # seconds for a whole answer
 TRIES = 6  # of a request that is refused for the rate
 LONGEST_PAUSE = 30.0  # seconds between them; a provider that asks for more is not waited for
@@ -139,6 +140,7 @@ class Provider:
         drawn: The same of requests that were drawn at random.
         drawing: With what schemathesis sends a request.
         say: Tells what happens meanwhile, such as a pause.
+        stuck: The tasks that were waited for as long as a task may take, and did not end.
         refused: Whether the last request was refused for the rate to the end.
         memo: What checks share: the tasks that they have made, the files that they have uploaded.
     """
@@ -155,6 +157,7 @@ class Provider:
     drawn: list[Exchange] = field(default_factory=list[Exchange])
     drawing: dict[str, Any] = field(default_factory=dict[str, Any])
     say: Callable[[str], object] = lambda _: None
+    stuck: list[str] = field(default_factory=list[str])
     refused: bool = False
     memo: dict[Any, Any] = field(default_factory=dict[Any, Any])
 
@@ -343,7 +346,7 @@ def remote(
         session.trust_env = False  # what the environment says is for the client beneath
         for scheme in ("http://", "https://"):
             session.mount(scheme, OverHttpx(http))
-        looks = 6 + math.ceil(timeout / LOOK_EVERY)
+        looks = EARLY_LOOKS + math.ceil(timeout / LOOK_EVERY)
         subject = Provider(http, schema, key, time.sleep, looks=looks, seed=seed, money=money, say=say)
         subject.drawing = {"session": session}
         _greet(subject, base_url)

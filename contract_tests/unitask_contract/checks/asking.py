@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 from unitask_contract.exchange import shortened
-from unitask_contract.provider import LOOK_EVERY, Inside, LeftOut, Provider
+from unitask_contract.provider import EARLY_LOOKS, LOOK_EVERY, Inside, LeftOut, Provider
 from unitask_sandbox import samples
 
 BLANK = base64.b64decode(  # a grey picture of 64 x 64 pixels
@@ -19,6 +19,7 @@ CHAT = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Say on
 DRAWING = {"model": "Qubico/flux1-schnell", "task_type": "txt2img", "input": {"prompt": "a fox"}}  # next to no cost
 ENDPOINT, SECRET = "https://me.test/hook", "the secret of the creates"
 WITH_WEBHOOK = {**DRAWING, "config": {"webhook_config": {"endpoint": ENDPOINT, "secret": SECRET}}}
+MOST_STUCK = 3  # tasks that are waited for to the end of --timeout
 SENT = 200  # letters of a request that are shown
 DONE = ("completed", "failed", "cancelled", "canceled")
 
@@ -82,12 +83,22 @@ def is_done(task: dict[str, Any]) -> bool:
 
 
 def until_done(provider: Provider, task_id: str) -> dict[str, Any]:
-    """The task once it has ended."""
-    for number in range(provider.looks):
+    """The task once it has ended.
+
+    Raises:
+        LeftOut: So many were waited for to the end that this one is not waited for as long.
+    """
+    is_last = len(provider.stuck) >= MOST_STUCK
+    for number in range(min(provider.looks, EARLY_LOOKS) if is_last else provider.looks):
         task = look(provider, task_id)
         if is_done(task):
             return task
+        if number == EARLY_LOOKS:
+            provider.say(f"waits for task {task_id}, which is {status_of(task)}")
         provider.advance(min(LOOK_EVERY, 0.05 * 2**number))
+    if is_last:
+        raise LeftOut(f"{', '.join(provider.stuck)} did not end in the time of --timeout, so no other is waited for")
+    provider.stuck.append(task_id)
     raise AssertionError(f"task {task_id} is not done after {provider.looks} looks")
 
 
