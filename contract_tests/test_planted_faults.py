@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from hypothesis import Phase, settings
-from unitask import AsyncClient, _connections, _shell, errors, inputs, tasks
+from unitask import AsyncClient, _shell, client, errors, inputs, tasks
 from unitask._core import delivery, envelope, flows, lifecycle, messages, pricing, protocols, requests, waiting
 from unitask.task import Task
 from unitask_sandbox import pricing as provider_pricing
@@ -197,7 +197,7 @@ CASES: dict[str, tuple[Plant, Check]] = {
         lambda: test_errors.test_create_that_may_have_arrived_is_uncertain("sync", httpx.ReadTimeout("slow")),
     ),
     "errors: a create whose answer was lost makes another task": (
-        replaced(_connections.Progress, "note", lambda self, *_: setattr(self, "left", False)),
+        replaced(client, "watching", lambda progress: lambda *_: setattr(progress, "left", False)),
         lambda: test_submit_once.test_call_makes_at_most_one_task("the answer is lost", "sync"),
     ),
     "errors: a refused connection is not tried again": (

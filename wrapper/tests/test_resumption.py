@@ -6,6 +6,7 @@ import base64
 import contextlib
 import dataclasses
 import json
+import math
 from datetime import UTC, datetime
 
 import pytest
@@ -119,6 +120,32 @@ def test_token_of_an_uncertain_submission_says_what_find_needs(changes: dict[str
 
     assert found.traces == dataclasses.replace(error.traces, fields={})
     assert (found.task_id, found.sent_between) == (error.task_id, error.sent_between)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ((3,), None),
+        ((4,), 1),
+        ((8,), None),
+        ((2, 0, 0), "x"),
+        ((2, 0, 1), math.nan),
+        ((2, 1, 0), math.inf),
+        ((2, 1), [None, None]),
+        ((2, 3), {}),
+        ((2, 3), [1, "x"]),
+    ],
+    ids=repr,
+)
+def test_token_with_a_value_of_another_type_is_damaged(place: tuple[int, ...], value: object) -> None:
+    content = json.loads(base64.urlsafe_b64decode(uncertain().token[4:] + "=="))
+    part = content
+    for step in place[:-1]:
+        part = part[step]
+    part[place[-1]] = value
+
+    with pytest.raises(errors.InvalidInput, match="is damaged"):
+        resumption.read_uncertain(f"us1.{packed(content)}")
 
 
 json_values = st.recursive(

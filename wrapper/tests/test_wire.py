@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import gzip
 import inspect
@@ -12,12 +13,15 @@ import subprocess
 import sys
 import time
 import types
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import httpcore
+import httpx
 import pytest
-from unitask import AsyncClient, Client, errors, tasks
+from unitask import AsyncClient, Budget, Client, errors, tasks
+from unitask._connections import IN_FLIGHT
 
 from .raw_server import Hangup, RawServer, Received, raw_server, response, shown
 from .shells import FACE_SWAP, KEY, SHELLS
@@ -119,7 +123,9 @@ BROKEN: dict[str, tuple[bytes, str | None]] = {
     "too large when unpacked": (response(200, bomb(64), "content-encoding: gzip"), "id-1234"),
     "packed twice": (response(200, gzip.compress(bomb(1)), "content-encoding: gzip, gzip"), None),
     "packed, cut off": (response(200, gzip.compress(json.dumps(TASK).encode())[:-9], "content-encoding: gzip"), None),
-    "not packed": (response(200, TASK, "content-encoding: gzip"), None),
+    "not packed": (response(200, TASK, "content-encoding: gzip"), "id-1234"),
+    "id that is a number": (response(200, {"code": 200, "data": {"task_id": 1234}}), "1234"),
+    "JSON in a JSON text": (response(200, json.dumps(TASK)), "id-1234"),
     "encoding that was not asked for": (response(200, b"\x8b\x01", "content-encoding: br"), None),
     "head that is none": (b"HTTP/1.1 200\0 OK\r\n\r\n", None),
     "nothing": (b"", None),
@@ -143,9 +149,20 @@ def test_submission_whose_answer_is_broken_is_uncertain_with_what_arrived(
         assert caught.value.task_id == task_id
 
 
+WHOLE = json.dumps(TASK).encode()
+PACKED = {
+    "gzip": gzip.compress(WHOLE),
+    "x-gzip": gzip.compress(WHOLE[:9]) + gzip.compress(WHOLE[9:]),
+    "deflate": zlib.compress(WHOLE),
+    "Deflate": zlib.compress(WHOLE, wbits=-zlib.MAX_WBITS),  # without the header, as some servers do
+    "identity": WHOLE,
+}
+
+
 @pytest.mark.parametrize("shell", SHELLS)
-def test_packed_answer_is_unpacked(shell: str) -> None:
-    packed = response(200, gzip.compress(json.dumps(TASK).encode()), "content-encoding: gzip")
+@pytest.mark.parametrize(("coding", "body"), PACKED.items(), ids=PACKED.keys())
+def test_packed_answer_is_unpacked(shell: str, coding: str, body: bytes) -> None:
+    packed = response(200, body, f"content-encoding: {coding}")
     with raw_server(lambda _: [packed]) as server:
         assert perform(shell, server.url, get).id == "id-1234"
 
@@ -230,10 +247,13 @@ def test_each_of_many_forked_children_gets_its_own_task() -> None:
 def test_client_works_in_one_event_loop_after_another() -> None:
     with raw_server(lambda request: [shown(request)]) as server:
         client = AsyncClient(KEY, server.url)
-        ids = [asyncio.run(client.submit(FACE_SWAP)).id for _ in range(4)]
+        ids = [asyncio.run(client.submit(FACE_SWAP)).id for _ in range(20)]
+        gc.collect()
+        in_use = sum(type(thing) is httpx.AsyncClient for thing in gc.get_objects())  # some of other tests, too
         asyncio.run(client.close())
 
-    assert len(ids) == len(server.creates) == 4
+    assert len(ids) == len(server.creates) == 20
+    assert in_use < 20
     gc.collect()
 
 
@@ -278,6 +298,47 @@ def test_a_thousand_runs_at_once_are_done() -> None:
 def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     caplog.set_level(logging.WARNING, "unitask")
     return caplog
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_call_that_is_under_way_when_its_client_is_closed_ends_and_names_its_task(shell: str) -> None:
+    clients: list[Any] = []
+
+    def call(client: Any) -> Any:
+        clients.append(client)
+        return client.run(FACE_SWAP)
+
+    async def close(seconds: float) -> None:
+        if seconds:
+            await clients[0].close()
+
+    sleep = close if shell == "async" else lambda seconds: seconds and clients[0].close()
+    with raw_server(lambda request: [shown(request, "pending")]) as server, pytest.raises(errors.Unreachable) as caught:
+        perform(shell, server.url, call, sleep=sleep)
+
+    assert caught.value.task_id
+    assert caught.value.retry_advice is errors.Advice.RESUME
+    assert "nothing was sent" not in str(caught.value)
+    assert server.connections == 1
+
+
+def test_submissions_that_are_cancelled_before_their_turn_are_not_in_doubt(log: pytest.LogCaptureFixture) -> None:
+    budget = Budget(100)
+
+    async def main(url: str) -> None:
+        async with AsyncClient(KEY, url, budget=budget) as client:
+            calls = [asyncio.create_task(client.submit(FACE_SWAP)) for _ in range(IN_FLIGHT + 8)]
+            while len(server.creates) < IN_FLIGHT:
+                await asyncio.sleep(0)
+            for call in calls:
+                call.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
+
+    with raw_server(lambda _: dripping(server, b"HTTP/1.1 200 OK\r\n")) as server:
+        asyncio.run(main(server.url))
+
+    assert len(log.records) == IN_FLIGHT
+    assert budget.held_usd == pytest.approx(IN_FLIGHT * 0.01)
 
 
 def is_told(error: BaseException, log: pytest.LogCaptureFixture) -> bool:
@@ -345,6 +406,20 @@ def test_submission_that_is_interrupted_before_any_line_is_told_of(
             if not interruption.happened:
                 break
             assert told or not arrived, f"line {at}"
+    assert at > 100
+
+
+@leaves_sockets
+def test_client_works_after_a_call_that_was_interrupted_before_any_line() -> None:
+    with raw_server(lambda request: [shown(request)]) as server, Client(KEY, server.url) as client:
+        for at in range(0, 1_000_000, 7):
+            client.get("id-1234")  # so that a connection is there
+            interruption = Interruption(("httpcore",), at)
+            with contextlib.suppress(KeyboardInterrupt), interruption:
+                client.get("id-1234")
+            if not interruption.happened:
+                break
+            assert client.get("id-1234").id == "id-1234"
     assert at > 100
     gc.collect()
 

@@ -17,19 +17,23 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import threading
 import time
-import zlib
-from collections.abc import Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import httpcore
 import httpx
 
+from ._core.messages import Progress
 from ._environment import USER_AGENT, Settings, through_proxy
+
+if TYPE_CHECKING:
+    from ._core.transfer import Unpacking
 
 ClientT = TypeVar("ClientT", httpx.Client, httpx.AsyncClient)
 
@@ -40,7 +44,7 @@ SLOWEST_SENDING = 50_000.0  # bytes a second; a body that is sent no slower is g
 LARGEST_ANSWER = 32 * 1024 * 1024  # bytes, unpacked; documented answers have some thousand
 WRITE_SIZE = 16 * 1024  # bytes that are written between two looks at the deadline
 ENCODINGS = "gzip, deflate"  # what is unpacked here, with a limit
-_PACKED = ("gzip", "x-gzip", "deflate")
+_PACKED = ("gzip", "deflate")
 
 _deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)  # on the monotonic clock
 
@@ -75,26 +79,26 @@ class GatedPools(Pools[httpx.AsyncClient]):
     file_gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(IN_FLIGHT))
 
 
-@dataclass(slots=True)
-class Progress:
-    """How far a request has got.
+def watching(progress: Progress) -> Callable[[str, Mapping[str, Any]], None]:
+    """What keeps a `Progress` up to date, as httpcore's extension `trace` wants it."""
 
-    Attributes:
-        left: Whether bytes of it may have left; None while that is not known.
-    """
-
-    left: bool | None = False
-
-    def note(self, event: str, info: Mapping[str, Any]) -> None:
-        """Take an event of httpcore's `trace` extension."""
+    def note(event: str, info: Mapping[str, Any]) -> None:
         if event.endswith("send_request_headers.started") and info["request"].method != b"CONNECT":
-            self.left = True
-        elif self.left is None:
-            self.left = False
+            progress.left = True
+        elif progress.left is None:
+            progress.left = False
 
-    async def note_async(self, event: str, info: Mapping[str, Any]) -> None:
-        """The same, for the async pool."""
-        self.note(event, info)
+    return note
+
+
+def watching_async(progress: Progress) -> Callable[[str, Mapping[str, Any]], Awaitable[None]]:
+    """The same, for the async pool."""
+    note = watching(progress)
+
+    async def note_async(event: str, info: Mapping[str, Any]) -> None:
+        note(event, info)
+
+    return note_async
 
 
 class AnswerError(Exception):
@@ -113,9 +117,13 @@ class Body:
     def __init__(self, response: httpx.Response) -> None:
         if response.is_stream_consumed:
             self.chunks = (response.content,)
-        is_packed = self.chunks is None and response.headers.get("content-encoding", "").strip().lower() in _PACKED
-        self._unpacker = zlib.decompressobj(32 + zlib.MAX_WBITS) if is_packed else None
-        self._taken = bytearray()
+        self._taken, self._wrong = bytearray(), ""
+        self._unpacking: Unpacking | None = None
+        coding = response.headers.get("content-encoding", "").strip().lower().removeprefix("x-")
+        if self.chunks is None and coding in _PACKED:
+            from ._core.transfer import Unpacking  # here: not every answer is packed
+
+            self._unpacking = Unpacking(coding)
 
     @property
     def content(self) -> bytes:
@@ -123,26 +131,31 @@ class Body:
         return bytes(self._taken)
 
     def take(self, chunk: bytes) -> None:
-        """Take the next bytes as they came over the wire.
+        """Take the next bytes as they came over the wire. What is not packed as it says is taken as it is.
 
         Raises:
-            AnswerError: It is too large, or it is not packed as it says.
+            AnswerError: It is too large.
         """
-        room = LARGEST_ANSWER + 1 - len(self._taken)
+        from ._core.transfer import Trouble
+
         try:
-            self._taken += chunk[:room] if self._unpacker is None else self._unpacker.decompress(chunk, room)
-        except zlib.error as error:
-            raise AnswerError(f"its body cannot be unpacked, {error}") from None
-        if len(self._taken) > LARGEST_ANSWER:
-            raise AnswerError(f"its body is larger than {LARGEST_ANSWER >> 20} MB")
+            for piece in (chunk,) if self._unpacking is None else self._unpacking.feed(chunk):
+                self._taken += piece[: LARGEST_ANSWER + 1 - len(self._taken)]
+                if len(self._taken) > LARGEST_ANSWER:
+                    raise AnswerError(f"its body is larger than {LARGEST_ANSWER >> 20} MB")
+        except Trouble as trouble:
+            self._unpacking, self._wrong = None, f"its body cannot be unpacked, {trouble}"
+            self._taken += chunk
 
     def end(self) -> None:
         """Say that nothing more comes.
 
         Raises:
-            AnswerError: It is not all of it.
+            AnswerError: It is not all of it, or it is not packed as it says.
         """
-        if self._unpacker is not None and self._taken and not self._unpacker.eof:
+        if self._wrong:
+            raise AnswerError(self._wrong)
+        if self._unpacking is not None and self._taken and not self._unpacking.is_whole:
             raise AnswerError("its packed body is cut off")
 
 
@@ -222,6 +235,9 @@ class _BoundedTransport(httpx.HTTPTransport):
         # httpx takes no network backend, which is httpcore's hook for this
         pool: Any = self._pool
         pool._network_backend = _BoundedBackend(pool._network_backend)  # noqa: SLF001
+        # That of httpcore is entered in Python code: an interruption there leaves it locked, and its clean-up waits
+        # for it. This one is entered in one operation of the interpreter, and its thread may enter it again.
+        pool._optional_thread_lock = threading.RLock()  # noqa: SLF001
 
 
 class _BoundedBackend(httpcore.NetworkBackend):

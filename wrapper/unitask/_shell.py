@@ -19,18 +19,18 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 import httpx
 
 from . import llm, tasks
-from ._connections import ENCODINGS, SLOWEST_SENDING, AnswerError, Body, Progress
+from ._connections import ENCODINGS, SLOWEST_SENDING, AnswerError, Body
 from ._core import asking, attaching, envelope, flows, requests, spec, waiting
 from ._core.delivery import Limits, Resend
 from ._core.flows import Submission
-from ._core.messages import Answer, Delivery, Failure, Flow, Moment, Reply, Send, Sleep, Step, Woke
+from ._core.messages import Answer, Delivery, Failure, Flow, Moment, Progress, Reply, Send, Sleep, Step, Woke
 from ._core.secret import Hider, Secret
 from ._core.shapes import as_object, is_id
 from ._core.waiting import Experience
 from ._environment import DEFAULT_BASE_URL, checked_base_url
 from ._telemetry import keep_out_of_logs, watched
 from .account import Account, ActiveTasks
-from .errors import InvalidInput, SubmissionUncertain, UnitaskError
+from .errors import InvalidInput, SubmissionUncertain, UnitaskError, Unreachable
 from .inputs import TaskInput
 from .media import LARGEST_FILE, Upload, measured_as_sent, upload_ending
 from .task import Finding, Output, OutputT, State, Task
@@ -217,6 +217,11 @@ class Shell:
     def _check_open(self) -> None:
         if self._closed:
             raise InvalidInput("this client is closed: make a new one")
+
+    def _check_going_on(self) -> None:
+        """Before a request of a call that is under way: `close` makes no new connections."""
+        if self._closed:
+            raise Unreachable("this client was closed meanwhile, so the request was not sent: go on with a new client")
 
     def _limits(self, timeout: float | None = None) -> Limits:
         if timeout is not None and not (_is_number(timeout) and timeout >= 0):

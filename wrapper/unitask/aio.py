@@ -11,12 +11,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast, overload
-from weakref import WeakKeyDictionary
 
 import httpx
 
 from . import llm
-from ._connections import IDLE, IDLE_FOR_SUBMISSIONS, AsyncRouting, Body, GatedPools, Progress, common
+from ._connections import IDLE, IDLE_FOR_SUBMISSIONS, AsyncRouting, Body, GatedPools, common, watching_async
 from ._core.flows import Submission
 from ._core.messages import Changed, Flow, Found, Reply, Send, Sleep, Step
 from ._environment import transport_settings
@@ -106,7 +105,7 @@ class AsyncClient(Shell):
             self._transport = lambda _: transport
         else:
             raise InvalidInput(f"transport is {transport!r:.80}: give an httpx.AsyncBaseTransport")
-        self._pools: WeakKeyDictionary[asyncio.AbstractEventLoop, GatedPools] = WeakKeyDictionary()
+        self._pools: dict[asyncio.AbstractEventLoop, GatedPools] = {}  # connections refer to their loop: no weak keys
 
     async def __aenter__(self) -> Self:
         return self
@@ -282,6 +281,7 @@ class AsyncClient(Shell):
 
     async def _send(self, send: Send) -> Reply:
         pools = self._connected()
+        send.progress.left = False
         if send.submission:  # it waits for its turn as long as it takes: nothing is lost meanwhile
             async with pools.gate:
                 return await self._exchange(pools.submissions, send)
@@ -289,13 +289,13 @@ class AsyncClient(Shell):
             async with asyncio.timeout(self._limit(send)), pools.gate:
                 return await self._exchange(pools.calls, send)
         except TimeoutError as error:
-            return self._no_answer(error, Progress(), None, None)
+            return self._no_answer(error, send.progress, None, None)
 
     async def _exchange(self, client: httpx.AsyncClient, send: Send) -> Reply:
-        progress = Progress()
+        progress = send.progress
         response = body = None
         try:
-            request = client.build_request(**self._call(send), extensions={"trace": progress.note_async})
+            request = client.build_request(**self._call(send), extensions={"trace": watching_async(progress)})
             async with asyncio.timeout(self._allowed(request)):
                 progress.left = None
                 response = await client.send(request, stream=True)
@@ -315,9 +315,12 @@ class AsyncClient(Shell):
 
     def _connected(self) -> GatedPools:
         """The HTTP clients of this process and event loop."""
+        self._check_going_on()
         loop = asyncio.get_running_loop()
         pools = self._pools.get(loop)
         if pools is None or pools.process != os.getpid():
+            for other in [other for other in list(self._pools) if other.is_closed()]:
+                self._pools.pop(other, None)  # their sockets are closed with it
             pools = self._pools[loop] = self._connect()
         return pools
 

@@ -144,7 +144,7 @@ class Budget:
         Raises:
             BudgetExceeded: Before the first step; nothing was sent.
         """
-        under_way, key = False, _key(submission) if submission else object()
+        sent, key = None, _key(submission) if submission else object()
         try:
             self._hold(key, estimate, name)
             flow = create((yield from prepared))
@@ -152,7 +152,7 @@ class Budget:
             while True:
                 if isinstance(step, Changed):  # the first change is the acceptance; later ones move nothing
                     self._move(key, step.task.id)
-                under_way = isinstance(step, Send)
+                sent = step if isinstance(step, Send) else None
                 try:
                     reply = yield step
                 except BaseException as interruption:
@@ -166,7 +166,7 @@ class Budget:
             self._move(key, _identity(error))
             raise
         except BaseException as error:
-            if isinstance(error, UnitaskError) or not under_way:
+            if isinstance(error, UnitaskError) or sent is None or sent.progress.left is False:
                 self._change(lambda amounts: amounts.take_out(key) if key in amounts.aside else amounts)
             raise
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast, overload
 import httpx
 
 from . import llm
-from ._connections import IDLE, IDLE_FOR_SUBMISSIONS, Body, Pools, Progress, SyncRouting, bounded, common
+from ._connections import IDLE, IDLE_FOR_SUBMISSIONS, Body, Pools, SyncRouting, bounded, common, watching
 from ._core.flows import Submission
 from ._core.messages import Changed, Flow, Found, Reply, Send, Sleep, Step
 from ._environment import transport_settings
@@ -103,6 +103,7 @@ class Client(Shell):
         else:
             raise InvalidInput(f"transport is {transport!r:.80}: give an httpx.BaseTransport")
         self._pools: dict[int, Pools[httpx.Client]] = {}  # by process
+        self._retired: list[Pools[httpx.Client]] = []  # no new call takes these; other threads may be using them
 
     def __enter__(self) -> Self:
         return self
@@ -113,10 +114,12 @@ class Client(Shell):
     def close(self) -> None:
         """Close the connections. Tasks go on."""
         self._closed = True
-        if pools := self._pools.pop(os.getpid(), None):
-            pools.submissions.close()
-            pools.calls.close()
-            pools.files.close()
+        for pools in [*self._pools.values(), *self._retired]:
+            if pools.process == os.getpid():
+                pools.submissions.close()
+                pools.calls.close()
+                pools.files.close()
+        self._pools, self._retired = {}, []
 
     def submit(
         self,
@@ -390,11 +393,12 @@ class Client(Shell):
         return self._woke()
 
     def _send(self, send: Send) -> Reply:
-        pools, progress = self._connected(), Progress()
+        pools, progress = self._connected(), send.progress
+        progress.left = False
         client = pools.submissions if send.submission else pools.calls
         response = body = None
         try:
-            request = client.build_request(**self._call(send), extensions={"trace": progress.note})
+            request = client.build_request(**self._call(send), extensions={"trace": watching(progress)})
             with bounded(self._allowed(request)):
                 progress.left = None
                 response = client.send(request, stream=True)
@@ -408,9 +412,14 @@ class Client(Shell):
             return self._answer(response, body.content)
         except Exception as error:  # whatever it is, it must not hide that a submission may have arrived
             return self._no_answer(error, progress, response, body)
+        except BaseException:  # inside httpcore, an interruption may leave a connection locked for good
+            if self._pools.pop(pools.process, None) is pools:
+                self._retired.append(pools)
+            raise
 
     def _connected(self) -> Pools[httpx.Client]:
         """The HTTP clients of this process."""
+        self._check_going_on()
         process = os.getpid()
         return self._pools.get(process) or self._pools.setdefault(process, self._connect())
 

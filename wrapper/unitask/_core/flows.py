@@ -89,8 +89,12 @@ def submit(
     submission.body, submission.started = body, started
     while True:
         attempt += 1
-        submission.in_doubt = True
-        reply = yield requests.create(body)
+        submission.in_doubt, send = True, requests.create(body)
+        try:
+            reply = yield send
+        except BaseException:
+            submission.in_doubt = send.progress.left is not False
+            raise
         match reply:
             case Answer():
                 outcome: Task[OutputT] | errors.UnitaskError | envelope.Unreadable
@@ -190,15 +194,15 @@ def _watch(looker: _Looker[OutputT], kind: str | None, seen: Task[OutputT] | Non
 
 
 @contextmanager
-def _going_on(*task_ids: str) -> Generator[None]:
-    """Around the steps after a task is accepted: whatever stops them from outside says which task goes on."""
+def _going_on(task_id: str) -> Generator[None]:
+    """Around the steps after a task is accepted: whatever stops them says which task goes on."""
     try:
         yield
-    except errors.UnitaskError:
+    except errors.UnitaskError as error:
+        error.task_id = error.task_id or task_id
         raise
     except BaseException as interruption:
-        for task_id in task_ids:
-            interruption.add_note(goes_on(task_id))
+        interruption.add_note(goes_on(task_id))
         raise
 
 

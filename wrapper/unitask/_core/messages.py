@@ -1,7 +1,7 @@
 """What the core and a shell say to each other: the core yields a step, the shell takes it and answers with a reply.
 
-Rules of this file: plain frozen values only, and one set that changes (`Wanted`); durations are in seconds; time enters
-the core only as `at` on a reply.
+Rules of this file: plain frozen values only, but for a set that changes (`Wanted`) and how far a request has got
+(`Progress`); durations are in seconds; time enters the core only as `at` on a reply.
 """
 
 from __future__ import annotations
@@ -68,6 +68,17 @@ class Wanted(Collection[str]):
         return len(self._ids)
 
 
+@dataclass(slots=True)
+class Progress:
+    """How far a request has got.
+
+    Attributes:
+        left: Whether bytes of it may have left; None while that is not known.
+    """
+
+    left: bool | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Send:
     """Do this HTTP call once; reply with an `Answer` or a `Failure`."""
@@ -78,6 +89,7 @@ class Send:
     params: Mapping[str, str | int] = field(default_factory=dict[str, str | int])
     timeout: float | None = None  # None: what the client is set to
     submission: bool = False  # it is paid for when it arrives
+    progress: Progress = field(default_factory=Progress, repr=False, compare=False)  # the shell keeps it up to date
 
 
 @dataclass(frozen=True, slots=True)

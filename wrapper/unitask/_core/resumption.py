@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -86,10 +87,13 @@ def read_uncertain(text: str) -> errors.SubmissionUncertain:
         raise errors.InvalidInput(f"{text!r:.80} is no token of an uncertain submission: copy it from the log again")
     try:
         task_id, (start, end), sent, model, task_type, fingerprint, mark, submission, account = content
-        when = None
+        words, when = [model, task_type, fingerprint, mark or "", submission, account], None
         if sent is not None:
             first, last, process, span = sent
-            when = Sent(Moment(*first), Moment(*last), process, None if span is None else (span[0], span[1]))
+            words.append(process)
+            when = Sent(_moment(first), _moment(last), process, None if span is None else _moment(span))
+        if not all(isinstance(word, str) for word in words):
+            raise TypeError
         traces = Traces(model, task_type, fingerprint, mark, {}, submission, when, account)
         between = datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(end, UTC)
         error = errors.SubmissionUncertain("its token was read", traces=traces, sent_between=between)
@@ -97,6 +101,14 @@ def read_uncertain(text: str) -> errors.SubmissionUncertain:
         raise errors.InvalidInput(f"the token {text!r:.80} is damaged: copy it from the log again") from None
     error.task_id = task_id if is_id(task_id) else None
     return error
+
+
+def _moment(pair: Any) -> Moment:
+    """Two numbers of seconds. Raises TypeError or ValueError for anything else."""
+    first, second = map(float, pair)
+    if not (math.isfinite(first) and math.isfinite(second)):
+        raise ValueError
+    return Moment(first, second)
 
 
 def _packed(prefix: str, content: list[Any]) -> str:

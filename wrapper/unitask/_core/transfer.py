@@ -224,9 +224,14 @@ class Unpacking:
             if not rest and len(piece) < _PIECE:
                 return
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether its end has come."""
+        return self._unpack.eof
+
     def check_whole(self) -> None:
         """Raise `Trouble` if its end is missing."""
-        if not self._unpack.eof:
+        if not self.is_whole:
             raise Trouble("its compression is cut off", passes=True, spoils=True)
 
 
