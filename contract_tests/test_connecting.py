@@ -139,6 +139,19 @@ def test_what_is_no_provider_is_2(status: int, headers: Any, body: bytes, capsys
     assert "Give as --base-url what stands before /api/v1/task" in said
 
 
+@pytest.mark.parametrize("status", [400, 402, 403, 500, 503])
+def test_provider_that_refuses_everything_alike_is_2(status: int, capsys: Captured) -> None:
+    """Nothing can be checked then: one sentence shows its words, and no contract is called broken."""
+    with serving(
+        status, JSON, json.dumps({"code": status, "message": f"not you, {KEY}", "data": None}).encode()
+    ) as url:
+        assert main(["contract", "--base-url", url, "--key", KEY]) == 2
+
+    (said,) = capsys.readouterr().err.splitlines()
+    assert f"refuses whatever it is asked with HTTP {status}: " in said
+    assert "not you, (the key)" in said
+
+
 @pytest.mark.parametrize("more", ["/api/v1", "/api/v1/", "/api/v1/task", "/v1"])
 def test_address_that_goes_too_far_is_2_and_the_right_one_is_named(more: str, local: str, capsys: Captured) -> None:
     """The base URL of the API is what stands before /api/v1."""

@@ -33,6 +33,26 @@ def test_recorded_bodies_that_fit_are_0(tmp_path: Path) -> None:
     assert main(["contract", "--body", *map(str, tmp_path.iterdir())]) == 0
 
 
+def test_report_in_the_place_of_a_body_is_2(capsys: Captured, tmp_path: Path) -> None:
+    """What was recorded is not overwritten."""
+    place = tmp_path / "body.json"
+    place.write_text("{}", encoding="utf-8")
+
+    assert main(["contract", "--body", str(place), "--report", str(tmp_path / "." / "body.json")]) == 2
+    assert "is one of the bodies" in capsys.readouterr().err
+    assert place.read_text(encoding="utf-8") == "{}"
+
+
+@pytest.mark.parametrize("named", ["no_such_operation", 5, ["get_task"]])
+def test_example_of_an_operation_that_is_none_is_not_read(named: Any, capsys: Captured, tmp_path: Path) -> None:
+    """The file is wrong, and not what the provider answered."""
+    place = tmp_path / "example.json"
+    place.write_text(json.dumps({"x-operation": named, "value": {"code": 200}}), encoding="utf-8")
+
+    assert main(["contract", "--body", str(place)]) == 2
+    assert "is no operation of the contract" in capsys.readouterr().out
+
+
 def test_recorded_body_that_contradicts_the_spec_is_1(capsys: Captured, tmp_path: Path) -> None:
     """It is said where, in which file, and the change of the spec that would allow it goes to a file."""
     body, fits, patch = (tmp_path / name for name in ("body.json", "fits.json", "out.patch"))

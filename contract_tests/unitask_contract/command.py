@@ -79,6 +79,8 @@ def _run(options: argparse.Namespace) -> int:
         print("\n".join(f"{check.id:<28}{check.promise}" for check in runner.chosen()))
         return 0
     for path in options.report:
+        if path.resolve() in {body.resolve() for body in options.body}:
+            raise CannotRun(f"--report {path}: it is one of the bodies, and would be overwritten; give another file")
         _check_place(path)
     report = recorded.report_of(options.body, options.operation) if options.body else _of_provider(options)
     for path in options.report:

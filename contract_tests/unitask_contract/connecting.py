@@ -331,6 +331,13 @@ def greet(base_url: str, ask: Ask, key: str) -> None:
     unknown = [ask("GET", f"/api/v1/task/{uuid.uuid4()}") for _ in range(2)]
     if not any(map(_is_of_the_api, (account, *unknown))) and not _is_of_the_api(ask("POST", "/api/v1/task", json={})):
         raise CannotRun(f"{_what_answers(base_url, account, key)}{_hint(base_url, ask)}")
+    status = account.status_code
+    if status >= 400 and status != 404 and all(one.status_code == status for one in unknown):
+        said = shortened(scrubbed(account.content.decode(errors="replace"), key), SHOWN)
+        raise CannotRun(
+            f"{base_url} refuses whatever it is asked with HTTP {status}: {said}; is the key right, and does the"
+            " provider work now?"
+        )
     if all(map(_shows_a_task, unknown)):
         raise CannotRun(
             f"{base_url} keeps no tasks: it answers GET with a task for two ids that nobody created, as mock servers"

@@ -16,7 +16,7 @@ from typing import Any
 from unitask_contract import bundle
 from unitask_contract.bundle import fields, items
 from unitask_contract.connecting import CannotRun
-from unitask_contract.exchange import DEEPEST, Exchange, depth_and_size, strictly
+from unitask_contract.exchange import DEEPEST, Exchange, depth_and_size, shortened, strictly
 from unitask_contract.patches.contradictions import findings, schema_of
 from unitask_contract.patches.proposals import Difference, differences, proposal
 from unitask_contract.places import kind_of
@@ -26,6 +26,7 @@ LOOK, CREATE, CHAT = "get_task", "create_task", "create_chat_completion"
 NOTIFIED, NOTIFIED_OF_ACCOUNT = "receive_task", "receive_account_notification"
 OF_TODAY = frozenset({"model", "config", "output", "meta"})  # what tasks of the API before have not
 MOST = 3  # operations that are suggested
+SHOWN = 80  # letters of what a file says
 LARGEST = 20_000_000  # bytes of a file
 MOST_VALUES = 100_000  # in a body
 BARE = 'read as the "data" of an answer: it is a task without the envelope {"code", "data", "message"} around it'
@@ -95,7 +96,10 @@ def _read(path: Path, operation: str | None) -> tuple[str, Any, str]:
         raise Unread(str(error.strerror)) from None
     example = fields(body)
     if {"x-operation", "value"} <= example.keys():
-        return operation or str(example["x-operation"]), example["value"], ""
+        named = operation or str(example["x-operation"])
+        if named not in bundle.operations():
+            raise Unread(f"its x-operation {shortened(named, SHOWN)!r} is no operation of the contract")
+        return named, example["value"], ""
     if operation in (None, LOOK, CREATE) and "data" not in example and "code" not in example and _is_task(example):
         return operation or LOOK, {"code": 200, "data": body, "message": "success"}, BARE
     return operation or _guessed(body), body, ""
