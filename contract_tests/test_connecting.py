@@ -198,12 +198,31 @@ MOCKS: dict[str, Answers] = {
 }
 
 
-@pytest.mark.parametrize("base_url", ["http://api..example", "http://[::1", "http://a b", "ftp://a.test", "http://"])
+@pytest.mark.parametrize(
+    "base_url",
+    [
+        "http://api..example",
+        "http://[::1",
+        "http://a b",
+        "ftp://a.test",
+        "http://",
+        "http://xn--zzz--",
+        "http://a.test:99999",
+    ],
+)
 def test_address_that_is_none_is_2(base_url: str, capsys: Captured) -> None:
     """In a sentence."""
     assert main(["contract", "--base-url", base_url, "--key", KEY]) == 2
     (said,) = capsys.readouterr().err.splitlines()
     assert base_url in said
+
+
+def test_password_in_an_address_is_2_and_not_shown(capsys: Captured) -> None:
+    """The API has no user names, and what is printed may be read by others."""
+    assert main(["contract", "--base-url", "http://me:pass-word@127.0.0.1:1", "--key", KEY]) == 2
+    said = capsys.readouterr().err
+    assert "has a user name before its host" in said
+    assert "pass-word" not in said
 
 
 @pytest.mark.parametrize("answers", MOCKS.values(), ids=MOCKS.keys())

@@ -42,6 +42,7 @@ NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 OF_A_GATEWAY = (408, 499)  # it gave up waiting: what stands behind it may have accepted the create
 LOOK_EVERY = 3.0  # seconds; the first looks at a task come sooner
 EARLY_LOOKS = 6
+MOST_PORT = 65535
 ANSWER_WITHIN = 60.0  # seconds for a whole answer
 TRIES = 6  # of a request that is refused for the rate
 LONGEST_PAUSE = 30.0  # seconds between them; a provider that asks for more is not waited for
@@ -356,10 +357,13 @@ def remote(
 def _check_address(base_url: str) -> None:
     try:
         url = httpx.URL(base_url)
-    except httpx.InvalidURL as error:
+        is_one = url.scheme in ("http", "https") and bool(url.host) and (url.port or 0) <= MOST_PORT
+    except (httpx.InvalidURL, UnicodeError) as error:
         raise CannotRun(f"--base-url {base_url!r} is no address ({error})") from None
-    if url.scheme not in ("http", "https") or not url.host:
+    if not is_one:
         raise CannotRun(f"--base-url {base_url!r} is no address; give one such as http://127.0.0.1:8042")
+    if url.userinfo:
+        raise CannotRun("--base-url has a user name before its host; the API takes a key alone, so leave it out")
 
 
 def _greet(subject: Provider, base_url: str) -> None:

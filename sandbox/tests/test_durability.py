@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -141,6 +142,26 @@ def test_damaged_database_is_refused_and_left_as_it_is(sandbox_with: SandboxWith
     assert path.read_bytes() == damaged
     path.write_bytes(whole)
     assert sandbox_with(data=used).history("sandbox")["total"] == 60
+
+
+@pytest.mark.parametrize("log", [None, b"\xa5" * 50_000], ids=["gone", "garbage"])
+def test_lost_log_of_a_crash_is_refused(sandbox_with: SandboxWith, tmp_path: Path, log: bytes | None) -> None:
+    """After a crash all that was accepted may stand there alone; an empty account must not come instead of it."""
+    sandbox = sandbox_with(data=tmp_path / "data")
+    sandbox.accept("sandbox", encoded(face_swap()))
+    shutil.copytree(
+        tmp_path / "data", crashed := tmp_path / "crashed", ignore=shutil.ignore_patterns("*.lock*", "*-shm")
+    )
+    place = crashed / "sandbox.sqlite3-wal"
+    whole = place.read_bytes()
+    place.unlink() if log is None else place.write_bytes(log)
+    with pytest.raises(CannotStart, match="it has no tables, and it had"):
+        sandbox_with(data=crashed)
+
+    for left in crashed.glob("sandbox.sqlite3-*"):
+        left.unlink()
+    place.write_bytes(whole)
+    assert sandbox_with(data=crashed).history("sandbox")["total"] == 1
 
 
 def test_garbage_in_any_page_is_refused(sandbox_with: SandboxWith, used: Path) -> None:

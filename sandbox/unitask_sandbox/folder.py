@@ -94,6 +94,16 @@ def check_head(path: Path) -> None:
         raise Damaged(path, f"it is cut off after {len(head)} bytes")
 
 
+def check_tables(db: sqlite3.Connection, path: Path) -> None:
+    """Refuse a database without a table in a folder that was used: after a crash, its log of changes (-wal) was lost.
+
+    Raises:
+        Damaged: It is.
+    """
+    if (path.parent / "files").exists() and not db.execute("SELECT 1 FROM sqlite_master").fetchone():
+        raise Damaged(path, "it has no tables, and it had when the folder was used before")
+
+
 def held(path: Path) -> sqlite3.Connection:
     """Hold a file, made if need be, until the connection is closed or the process ends, in whatever way.
 

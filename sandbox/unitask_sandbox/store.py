@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from unitask_sandbox.failures import CannotStart
-from unitask_sandbox.folder import ANOTHER, Damaged, check_head, held, opening
+from unitask_sandbox.folder import ANOTHER, Damaged, check_head, check_tables, held, opening
 from unitask_sandbox.migrations import migrate
 from unitask_sandbox.task import Task
 
@@ -106,8 +106,11 @@ class Store:
             with opening(lock):
                 opened.enter_context(closing(held(lock)))
             check_head(path)
+            is_new = not path.exists()
             self._writer = opened.enter_context(closing(_connection(path, durable=durable)))
             self._check_pages(path)
+            if not is_new:
+                check_tables(self._writer, path)
             with self._transaction() as db:
                 try:
                     migrate(db)
