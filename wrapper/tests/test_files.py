@@ -266,7 +266,6 @@ class Broken(httpx.SyncByteStream, httpx.AsyncByteStream):
 LASTING: dict[str, tuple[Any, str]] = {
     "401": (answer(401), "HTTP 401. Task"),
     "410": (answer(410), "HTTP 410; outputs are kept for a few days only"),
-    "206 that was not asked for": (answer(206, PNG, content_range=f"bytes 0-{len(PNG) - 1}/{len(PNG)}"), "HTTP 206"),
     "304": (answer(304), "HTTP 304"),
     "too long": (arrives(content_length=str(len(PNG) - 1)), f"{len(PNG)} bytes came, {len(PNG) - 1} were announced"),
     "no picture": (arrives(b"%PDF-1.7"), "it is no picture: it starts with b'%PDF-1.7'"),

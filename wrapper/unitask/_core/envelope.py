@@ -44,9 +44,7 @@ DEEPEST = 100  # levels of objects and lists in a body; documented ones have few
 LONGEST_INTEGER = 4000  # digits; int() refuses more than 4,300
 # A gateway or a proxy answers with these. It cannot know what the API did with a submission.
 GATEWAY_STATUSES = frozenset({408, 499, 502, 503, 504, *range(520, 528)})
-_TASK_ID = re.compile(  # in JSON, and in JSON inside a JSON string; some write ids as numbers
-    r'"task_id\\*"\s*:\s*(?:\\*"(?=[^"\\]{1,200}\\*")|(?=\d{1,200}\s*[,}\]]))([^"\\\s,}\]]+)'
-)
+_TASK_ID = re.compile(r'"task_id\\*"\s*:\s*\\*"([^"\\]{1,200})\\*"')  # in JSON, and in JSON inside a JSON string
 _TASK_PATH = re.compile(r"/task/([^/?#\s]{1,200})")
 BEFORE_THE_API = 1.5e9  # unix seconds, in 2017; a clock that tells less is not set
 
