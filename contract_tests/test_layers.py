@@ -18,7 +18,14 @@ PACKAGES = {
     "unitask_sandbox": ROOT / "sandbox" / "unitask_sandbox",
     "unitask_contract": ROOT / "contract_tests" / "unitask_contract",
 }
-SHELLS = {"unitask._connections", "unitask._environment", "unitask._shell", "unitask.client", "unitask.aio"}
+SHELLS = {
+    "unitask._bounded",
+    "unitask._connections",
+    "unitask._environment",
+    "unitask._shell",
+    "unitask.client",
+    "unitask.aio",
+}
 TESTING = "unitask.testing"  # an application too; it stands in for the network, so it speaks httpx
 FORBIDDEN = {
     "unitask_api": (("unitask", "unitask_sandbox", "unitask_contract"), "the generated client knows nothing above it"),

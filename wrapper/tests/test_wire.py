@@ -241,6 +241,32 @@ def test_each_of_many_forked_children_gets_its_own_task() -> None:
     assert "parentagain" in again
 
 
+FORKED_WITH_A_TRANSPORT = """
+import os, sys, httpx
+from unitask import Client, tasks
+task = tasks.FaceSwap(target_image="https://me.test/a.jpg", swap_image="https://me.test/b.png")
+client = Client("key", sys.argv[1], transport=httpx.HTTPTransport())
+client.submit(task)
+if os.fork():
+    os.wait()
+else:
+    try:
+        client.submit(task)
+    except Exception as error:
+        print(type(error).__name__, error, flush=True)
+    os._exit(0)
+"""
+
+
+def test_transport_that_has_connections_of_another_process_is_refused() -> None:
+    with raw_server(lambda request: [shown(request)]) as server:
+        code = [sys.executable, "-c", FORKED_WITH_A_TRANSPORT, server.url]
+        done = subprocess.run(code, capture_output=True, text=True, check=True)
+
+    assert done.stdout.startswith("InvalidInput the request was not sent: the transport that was given")
+    assert len(server.creates) == 1
+
+
 @leaves_sockets
 def test_client_works_in_one_event_loop_after_another() -> None:
     with raw_server(lambda request: [shown(request)]) as server:
@@ -526,3 +552,30 @@ def test_change_is_awaited_where_it_can_be() -> None:
             perform("sync", server.url, lambda client: client.run(FACE_SWAP, on_change=on_change))
 
     assert heard == ["completed"]
+
+
+IMPORTS = """
+import sys
+import httpx
+from unitask import Client, SubmissionUncertain, tasks
+
+def answer(request):
+    body = {"code": 200, "data": {"task_id": "id-1", "status": "completed"}}
+    return httpx.Response(200 if request.method == "GET" else 504, json=body)
+
+client = Client("key", "https://provider.test", transport=httpx.MockTransport(answer), sleep=lambda seconds: None)
+task = tasks.FaceSwap(target_image="https://me.test/a.jpg", swap_image="https://me.test/b.png")
+before = set(sys.modules)
+try:
+    client.run(task)
+except SubmissionUncertain:
+    client.wait("id-1")
+print([name for name in set(sys.modules) - before if name.startswith(("unitask", "opentelemetry"))])
+"""
+
+
+def test_calls_of_a_client_import_nothing() -> None:
+    """An interruption inside an import can leave a lock of Python locked, for which other threads wait for ever."""
+    done = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "[]\n"

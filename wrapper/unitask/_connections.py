@@ -14,26 +14,21 @@ Rules of this file:
 
 from __future__ import annotations
 
-import asyncio
 import math
 import os
-import threading
 import time
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-import httpcore
 import httpx
 
 from ._core.messages import Progress
+from ._core.transfer import Trouble, Unpacking
 from ._environment import USER_AGENT, Settings, through_proxy
-
-if TYPE_CHECKING:
-    from ._core.transfer import Unpacking
 
 ClientT = TypeVar("ClientT", httpx.Client, httpx.AsyncClient)
 
@@ -46,7 +41,9 @@ WRITE_SIZE = 16 * 1024  # bytes that are written between two looks at the deadli
 ENCODINGS = "gzip, deflate"  # what is unpacked here, with a limit
 _PACKED = ("gzip", "deflate")
 
-_deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)  # on the monotonic clock
+deadline: ContextVar[float] = ContextVar(
+    "deadline", default=math.inf
+)  # of what this thread sends, on the monotonic clock
 
 
 @dataclass(slots=True)
@@ -64,19 +61,6 @@ class Pools(Generic[ClientT]):
     calls: ClientT
     files: ClientT
     process: int = field(default_factory=os.getpid)
-
-
-@dataclass(slots=True)
-class GatedPools(Pools[httpx.AsyncClient]):
-    """Those of an event loop.
-
-    Attributes:
-        gate: Lets `IN_FLIGHT` calls pass at once.
-        file_gate: The same for output files.
-    """
-
-    gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(IN_FLIGHT))
-    file_gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(IN_FLIGHT))
 
 
 def watching(progress: Progress) -> Callable[[str, Mapping[str, Any]], None]:
@@ -121,8 +105,6 @@ class Body:
         self._unpacking: Unpacking | None = None
         coding = response.headers.get("content-encoding", "").strip().lower().removeprefix("x-")
         if self.chunks is None and coding in _PACKED:
-            from ._core.transfer import Unpacking  # here: not every answer is packed
-
             self._unpacking = Unpacking(coding)
 
     @property
@@ -136,8 +118,6 @@ class Body:
         Raises:
             AnswerError: It is too large.
         """
-        from ._core.transfer import Trouble
-
         try:
             for piece in (chunk,) if self._unpacking is None else self._unpacking.feed(chunk):
                 self._taken += piece[: LARGEST_ANSWER + 1 - len(self._taken)]
@@ -162,11 +142,11 @@ class Body:
 @contextmanager
 def bounded(seconds: float) -> Generator[None]:
     """Let all that this thread does over `SyncRouting` end after so many seconds."""
-    token = _deadline.set(time.monotonic() + seconds)
+    token = deadline.set(time.monotonic() + seconds)
     try:
         yield
     finally:
-        _deadline.reset(token)
+        deadline.reset(token)
 
 
 def common() -> dict[str, Any]:
@@ -191,7 +171,9 @@ class SyncRouting(httpx.BaseTransport):
         """Send it."""
         proxy = self._settings.proxy_url_for(request.url)
         if proxy not in self._by_proxy:
-            made = _BoundedTransport(verify=self._settings.verify, trust_env=False, proxy=proxy, limits=self._limits)
+            from ._bounded import BoundedTransport  # here: httpcore takes a third of the time of an import
+
+            made = BoundedTransport(verify=self._settings.verify, trust_env=False, proxy=proxy, limits=self._limits)
             self._by_proxy.setdefault(proxy, made)
         return self._by_proxy[proxy].handle_request(through_proxy(request) if proxy else request)
 
@@ -225,65 +207,3 @@ class AsyncRouting(httpx.AsyncBaseTransport):
 
 def _limits(idle: float) -> httpx.Limits:
     return httpx.Limits(max_connections=None, max_keepalive_connections=IN_FLIGHT, keepalive_expiry=idle)
-
-
-class _BoundedTransport(httpx.HTTPTransport):
-    """The transport of httpx, in which everything ends at the deadline of the thread."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-        # httpx takes no network backend, which is httpcore's hook for this
-        pool: Any = self._pool
-        pool._network_backend = _BoundedBackend(pool._network_backend)  # noqa: SLF001
-        # That of httpcore is entered in Python code: an interruption there leaves it locked, and its clean-up waits
-        # for it. This one is entered in one operation of the interpreter, and its thread may enter it again.
-        pool._optional_thread_lock = threading.RLock()  # noqa: SLF001
-
-
-class _BoundedBackend(httpcore.NetworkBackend):
-    def __init__(self, backend: httpcore.NetworkBackend) -> None:
-        self._backend = backend
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Any = None,
-    ) -> httpcore.NetworkStream:
-        left = _left(timeout, httpcore.ConnectTimeout)
-        return _BoundedStream(self._backend.connect_tcp(host, port, left, local_address, socket_options))
-
-    def sleep(self, seconds: float) -> None:
-        self._backend.sleep(seconds)
-
-
-class _BoundedStream(httpcore.NetworkStream):
-    def __init__(self, stream: httpcore.NetworkStream) -> None:
-        self._stream = stream
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        for start in range(0, len(buffer), WRITE_SIZE):
-            self._stream.write(buffer[start : start + WRITE_SIZE], _left(timeout, httpcore.WriteTimeout))
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def start_tls(self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None) -> Any:
-        left = _left(timeout, httpcore.ConnectTimeout)
-        return _BoundedStream(self._stream.start_tls(ssl_context, server_hostname, left))
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
-
-
-def _left(timeout: float | None, too_late: type[Exception]) -> float | None:
-    """Seconds that a step may take."""
-    left = _deadline.get() - time.monotonic()
-    if left <= 0:
-        raise too_late("the call has taken as long as it may")
-    return timeout if math.isinf(left) else left if timeout is None else min(timeout, left)

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import httpx
 
-from . import llm, tasks
+from . import _telemetry, llm, tasks
 from ._connections import ENCODINGS, SLOWEST_SENDING, AnswerError, Body
-from ._core import asking, attaching, envelope, flows, requests, spec, waiting
+from ._core import asking, attaching, envelope, finding, flows, pricing, requests, resumption, spec, waiting
 from ._core.delivery import Limits, Resend
 from ._core.flows import Submission
 from ._core.messages import Answer, Delivery, Failure, Flow, Moment, Progress, Reply, Send, Sleep, Step, Woke
@@ -206,6 +206,8 @@ class Shell:
         self._dated: envelope.Dated | None = None  # the provider's time in the last answer that told it
         self._account = hashlib.sha256(f"{self.base_url} {self._key.value}".encode()).hexdigest()[:16]
         self._closed = False
+        requests.load()
+        _telemetry.load()
         self._unknown_words: set[str] = set()
 
     def __repr__(self) -> str:
@@ -234,8 +236,6 @@ class Shell:
         submission.token, submission.client = secrets.token_hex(8), (PROCESS, self._account)
         submission.dated = lambda: self._dated
         if self._mark_webhooks:
-            from ._core import finding  # here and below: what a first create does not need is loaded later
-
             body = finding.marked(body, submission.token)
         attached = attaching.attached(body, self._uploads, self._limits())
         model, task_type = task.operation()
@@ -247,8 +247,6 @@ class Shell:
         if self.budget is None:
             created = yield from create((yield from attached))
         else:
-            from ._core import pricing  # here: only a budget needs prices
-
             estimate = pricing.estimate(body, measured_as_sent)
             name = f"{model} {task_type}"
             created = yield from self.budget.within(estimate, name, attached, create, submission.token)
@@ -317,8 +315,6 @@ class Shell:
         return found
 
     def _find_flow(self, uncertain: SubmissionUncertain | str, timeout: float | None) -> Flow[Finding]:
-        from ._core import finding, resumption
-
         if isinstance(uncertain, str):
             uncertain = resumption.read_uncertain(uncertain)
         if not isinstance(cast("object", uncertain), SubmissionUncertain):
@@ -462,9 +458,7 @@ def _target(task: Task[Any] | str) -> tuple[str, type[Any], str | None]:
             raise InvalidInput(f"the task has no id by which it could be asked for: {task.raw.get('task_id')!r:.80}")
         is_known = task.output_type is not Output and len(spec.named(task.model, task.task_type)) <= 1
         return task.id, task.output_type, waiting.kind_of(task) if is_known else None
-    from uuid import UUID  # here and below: most tasks are given as values
-
-    from ._core import resumption
+    from uuid import UUID  # here: most tasks are given as values
 
     given = cast("object", str(task) if isinstance(cast("object", task), UUID) else task)
     if not isinstance(given, str):

@@ -90,6 +90,11 @@ def watched(flow: Flow[Task[OutputT]], name: str, **facts: str | float | None) -
         return task
 
 
+def load() -> None:
+    """Load OpenTelemetry, if it is there, before any call needs it (see `requests.load`)."""
+    _tracer()
+
+
 @cache
 def _tracer() -> Any:
     try:

@@ -8,6 +8,7 @@ import functools
 import inspect
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast, overload
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast, overload
 import httpx
 
 from . import llm
-from ._connections import IDLE, IDLE_FOR_SUBMISSIONS, AsyncRouting, Body, GatedPools, common, watching_async
+from ._connections import IDLE, IDLE_FOR_SUBMISSIONS, IN_FLIGHT, AsyncRouting, Body, Pools, common, watching_async
 from ._core.flows import Submission
 from ._core.messages import Changed, Flow, Found, Reply, Send, Sleep, Step
 from ._environment import transport_settings
@@ -48,6 +49,19 @@ if TYPE_CHECKING:
     from .webhooks import Receiver
 
 T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class GatedPools(Pools[httpx.AsyncClient]):
+    """The HTTP clients of an event loop.
+
+    Attributes:
+        gate: Lets `IN_FLIGHT` calls pass at once.
+        file_gate: The same for output files.
+    """
+
+    gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(IN_FLIGHT))
+    file_gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(IN_FLIGHT))
 
 
 class AsyncClient(Shell):

@@ -102,6 +102,7 @@ class Client(Shell):
             self._transport = lambda _: transport
         else:
             raise InvalidInput(f"transport is {transport!r:.80}: give an httpx.BaseTransport")
+        self._is_given = isinstance(transport, httpx.HTTPTransport)  # those connections are the caller's
         self._pools: dict[int, Pools[httpx.Client]] = {}  # by process
         self._retired: list[Pools[httpx.Client]] = []  # no new call takes these; other threads may be using them
 
@@ -421,6 +422,9 @@ class Client(Shell):
         """The HTTP clients of this process."""
         self._check_going_on()
         process = os.getpid()
+        if self._pools and process not in self._pools and self._is_given:
+            given = "the transport that was given to this client has connections of another process"
+            raise InvalidInput(f"{given}: make a client in each process", undone="the request was not sent")
         return self._pools.get(process) or self._pools.setdefault(process, self._connect())
 
     def _connect(self) -> Pools[httpx.Client]:

@@ -6,6 +6,7 @@ Each is imported where it is used: a first create needs one of them.
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from . import protocols
@@ -22,6 +23,15 @@ class _Written(dict[str, Any]):
 
     def to_dict(self) -> dict[str, Any]:
         return dict(self)
+
+
+def load() -> None:
+    """Load what creates and looks need, before any of them.
+
+    An interruption inside an import can leave a lock of Python locked, and other threads wait for it for ever.
+    """
+    for name in ("create_task", "get_task"):
+        import_module(f"unitask_api.api.task.{name}")
 
 
 def create(body: dict[str, Any]) -> Send:

@@ -1,0 +1,75 @@
+"""The transport of httpx, in which all that a thread sends ends at its deadline (`_connections.bounded`)."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from typing import Any
+
+import httpcore
+import httpx
+
+from ._connections import WRITE_SIZE, deadline
+
+
+class BoundedTransport(httpx.HTTPTransport):
+    """The transport of httpx, in which everything ends at the deadline of the thread."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        # httpx takes no network backend, which is httpcore's hook for this
+        pool: Any = self._pool
+        pool._network_backend = _BoundedBackend(pool._network_backend)  # noqa: SLF001
+        # That of httpcore is entered in Python code: an interruption there leaves it locked, and its clean-up waits
+        # for it. This one is entered in one operation of the interpreter, and its thread may enter it again.
+        pool._optional_thread_lock = threading.RLock()  # noqa: SLF001
+
+
+class _BoundedBackend(httpcore.NetworkBackend):
+    def __init__(self, backend: httpcore.NetworkBackend) -> None:
+        self._backend = backend
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Any = None,
+    ) -> httpcore.NetworkStream:
+        left = _left(timeout, httpcore.ConnectTimeout)
+        return _BoundedStream(self._backend.connect_tcp(host, port, left, local_address, socket_options))
+
+    def sleep(self, seconds: float) -> None:
+        self._backend.sleep(seconds)
+
+
+class _BoundedStream(httpcore.NetworkStream):
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        for start in range(0, len(buffer), WRITE_SIZE):
+            self._stream.write(buffer[start : start + WRITE_SIZE], _left(timeout, httpcore.WriteTimeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None) -> Any:
+        left = _left(timeout, httpcore.ConnectTimeout)
+        return _BoundedStream(self._stream.start_tls(ssl_context, server_hostname, left))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+def _left(timeout: float | None, too_late: type[Exception]) -> float | None:
+    """Seconds that a step may take."""
+    left = deadline.get() - time.monotonic()
+    if left <= 0:
+        raise too_late("the call has taken as long as it may")
+    return timeout if math.isinf(left) else left if timeout is None else min(timeout, left)
