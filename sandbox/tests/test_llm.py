@@ -121,9 +121,10 @@ def test_image_is_of_the_size_that_was_asked_for(
     assert b"SIMULATED" in picture
 
 
-def test_images_can_be_addresses(http: Http) -> None:
-    """With response_format url each picture is kept like an upload."""
-    asked = {"model": "gpt-image-1", "prompt": "an otter", "n": 2, "response_format": "url"}
+@pytest.mark.parametrize("count", [2, 2.0])
+def test_images_can_be_addresses(http: Http, count: float) -> None:
+    """With response_format url each picture is kept like an upload. 2.0 is an integer to JSON Schema."""
+    asked = {"model": "gpt-image-1", "prompt": "an otter", "n": count, "response_format": "url"}
     urls = [image["url"] for image in http("POST", IMAGE, json=asked).json()["data"]]
 
     assert len(set(urls)) == 2

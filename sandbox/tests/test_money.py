@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import uuid
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -180,6 +183,12 @@ class Money(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock = Clock()
+        numbers = itertools.count(1)
+        ids = SimpleNamespace(
+            uuid4=lambda: uuid.UUID(int=next(numbers), version=4)
+        )  # an id decides how long a task takes
+        self.ids = patch("unitask_sandbox.creation.uuid", ids)
+        self.ids.start()
         self.engines = patch.dict(ENGINES, {(MODEL, TASK_TYPE): fake_swap, SONG: fake_song})
         self.engines.start()
         settings = {"autorun": False, "engine_process": False, "clock": self.clock, "speed": "real", "concurrency": 4}
@@ -188,6 +197,7 @@ class Money(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.sandbox.close()
         self.engines.stop()
+        self.ids.stop()
 
     @rule(
         target=tasks,

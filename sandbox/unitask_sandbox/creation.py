@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from unitask_sandbox.settings import Settings
 
 MAX_NESTING = 64
+LARGEST_EXACT = 2**53  # what a float holds to the unit
 MAX_PARTS = 100_000  # refusing each can cost a kilobyte, and no request has so many
 _PART = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[,:\[{]', re.DOTALL)
 QUEUE_SECONDS = 1.0  # a guess: how long a task typically stays pending
@@ -136,13 +137,16 @@ def unpaid(task: Task) -> Task:
 def read_json(body: bytes) -> Any:
     """The JSON value of a body: as strict as RFC 8259, and free of what could not be written again.
 
+    A whole number that is written as 7.0 is an integer, as it is to JSON Schema.
+
     Raises:
         Refusal: 400, it is none, or has too many parts or levels.
     """
     if sum(1 for _ in islice(_PART.finditer(body), MAX_PARTS)) == MAX_PARTS:
         raise Refusal(400, f"invalid request: the body has more than {MAX_PARTS} parts")
     try:
-        value = json.loads(body.decode())  # json would guess other encodings, in which parts cannot be counted
+        # json would guess other encodings, in which parts cannot be counted
+        value = json.loads(body.decode(), parse_float=_number)
         # Python reads NaN and infinite numbers, which are no JSON, and lone surrogates, which are no text.
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
@@ -150,6 +154,11 @@ def read_json(body: bytes) -> Any:
     if _is_deeper(value, MAX_NESTING):
         raise Refusal(400, f"invalid request: the body is nested more than {MAX_NESTING} levels deep")
     return value
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    return int(number) if number.is_integer() and abs(number) < LARGEST_EXACT else number
 
 
 def _is_deeper(value: Json, levels: int) -> bool:
