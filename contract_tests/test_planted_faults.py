@@ -23,7 +23,6 @@ from . import (
     test_errors,
     test_examples,
     test_fault_library,
-    test_layers,
     test_legacy,
     test_limits,
     test_parity,
@@ -330,32 +329,6 @@ def test_drift_entry_that_our_schema_does_not_cover_is_found() -> None:
 
     with pytest.raises(AssertionError):
         test_drift.test_our_schema_accepts_what_was_seen(entry)
-
-
-@pytest.mark.parametrize(
-    ("module", "name"),
-    [
-        ("unitask_api.client", "unitask.errors"),
-        ("unitask_sandbox.app", "unitask_api.models.Task"),
-        ("unitask_sandbox.app", "httpx"),
-        ("unitask._model.task", "httpx"),
-        ("unitask.files", "unitask_api.models.Task"),
-        ("unitask.client", "unitask_sandbox.running"),
-        ("unitask._core.flows", "unitask.client.Client"),
-        ("unitask._core.waiting", "time"),
-        ("unitask.client", "unitask.cli.main"),
-        ("unitask.client", "unitask_contract.playing.scripted"),
-        ("unitask_contract.patches.proposals", "generator.bundle"),
-        ("unitask_contract.patches.redaction", "unitask_contract.checks.asking.create"),
-        ("unitask_contract.exchange", "unitask_contract.scenarios.TASK_ID"),
-        ("unitask_contract.provider", "unitask._core.pricing.estimate"),
-        ("unitask.client", "unitask.testing.InstantClock"),
-        ("unitask.testing.samples", "unitask_api.models.Task"),
-    ],
-)
-def test_import_against_the_layers_is_found(module: str, name: str) -> None:
-    """Each rule of the layers finds an import that breaks it."""
-    assert test_layers.broken_rules(iter([(module, name)]))
 
 
 def test_wait_that_looks_too_often_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
