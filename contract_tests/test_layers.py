@@ -46,7 +46,7 @@ HARNESS = (
     ("playing",),
     ("connecting", "mutation", "serving"),
     ("provider",),
-    ("checks", "coverage", "patches"),
+    ("checks", "counter", "patches"),
     ("runner",),
     ("reports",),
     ("recorded",),
