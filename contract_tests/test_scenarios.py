@@ -33,7 +33,9 @@ def of_scenarios(found: list[Scenario]) -> pytest.MarkDecorator:
 @of_scenarios(list(scenarios()))
 def test_scenario_ends_as_it_says(scenario: Scenario) -> None:
     shells = SHELLS if scenario in REPRESENTATIVES else SHELLS[:1]
-    assert {shell: list(problems(scenario, scripted(scenario, shell))) for shell in shells} == dict.fromkeys(shells, [])
+    assert {shell: list(problems(scenario, scripted(scenario, shell))) for shell in shells} == {
+        shell: [] for shell in shells
+    }
 
 
 @of_scenarios([one for one in REPRESENTATIVES if needs_no_socket(one)])

@@ -1,7 +1,7 @@
 """Scenarios as data: what a provider answers, and how a call of the client must end.
 
-Each file in `scenarios/` names a family, a task of it, and its scenarios: a call of the client, the answers in order for
-each operation (the last one repeats), and how the call must end. `each` makes one scenario of every value; `$name`
+Each file in `scenarios/` names a family, a task of it, and its scenarios: a call of the client, the answers in order
+for each operation (the last one repeats), and how the call must end. `each` makes one scenario of every value; `$name`
 stands for the value. An unknown key is an error.
 """
 
