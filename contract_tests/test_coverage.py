@@ -14,7 +14,8 @@ from unitask_contract.exchange import Exchange
 from unitask_sandbox.creation import Creation, read_creation
 from unitask_sandbox.failures import Refusal
 
-from .coverage_page import PAGE, page
+from scripts.coverage_page import PAGE, page
+
 from .support import exerciser
 
 pytestmark = pytest.mark.contract("coverage")

@@ -12,7 +12,7 @@ from unitask_contract.playing import SHELLS, problems, scripted
 from unitask_contract.scenarios import Scenario, scenarios
 from unitask_contract.serving import Server, in_process, needs_no_more_than_a_server, needs_no_socket, server
 
-from .scenarios_page import PAGE, page
+from scripts.scenarios_page import PAGE, page
 
 pytestmark = pytest.mark.contract("scenarios")
 

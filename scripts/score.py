@@ -37,7 +37,7 @@ from contract_tests.support.exerciser import exercise
 from spec.tests.test_changes import BASE, MUTANTS
 
 from .core_mutants import measured
-from .strength import kills, quiet
+from .mutation_score import kills, quiet
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "out"
