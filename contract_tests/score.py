@@ -32,11 +32,11 @@ from unitask_contract import bundle, runner
 from unitask_contract.coverage.counting import ALL, Coverage
 from unitask_contract.coverage.sweep import sweep
 from unitask_contract.mutation import BAD, Mutant, Verdict, judged, mutants
-from unitask_sandbox.defects import DEFECTS
 
 from spec.tests.test_changes import BASE, MUTANTS
 
 from .core_mutants import measured
+from .defective_provider import DEFECTS
 from .strength import kills, quiet
 
 ROOT = Path(__file__).resolve().parents[1]

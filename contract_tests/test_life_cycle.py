@@ -17,6 +17,8 @@ from unitask._core import asking, envelope, finding, flows, requests
 from unitask._core.delivery import Limits
 from unitask._core.messages import Flow
 
+from . import lasting_world
+from .defective_provider import defective
 from .life_cycle import LATE_HISTORY, WELL, LifeCycle
 from .support import Plant, replaced, tries
 
@@ -122,7 +124,9 @@ def test_fault_of_a_client_is_found(
 
 @pytest.mark.contract("planted")
 @pytest.mark.parametrize(("defect", "promise"), DEFECTS.items())
-def test_defect_of_a_provider_is_found(defect: str, promise: str) -> None:
+def test_defect_of_a_provider_is_found(defect: str, promise: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It contradicts what the user was told."""
+    monkeypatch.setattr(lasting_world, "create_app", defective(defect))
+
     with pytest.raises(AssertionError, match=promise):
-        _hold(settings={"defects": frozenset({defect})}, happens=(WELL,))
+        _hold(happens=(WELL,))

@@ -1,6 +1,5 @@
 """Scripted faults: what goes wrong with some requests, tasks or webhooks, as somebody has ordered it.
 
-A defect (defects.py) is a promise that the provider always breaks; a fault happens so many times and is over then.
 Rules of this file: what can be ordered is written here; what it does to an answer in spoiling.py, to a webhook in
 webhooks.py, to a task in life.py. Faults with a name, and orders in JSON, are in library.py.
 """

@@ -19,7 +19,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 
-from unitask_sandbox import bundle, defects
+from unitask_sandbox import bundle
 from unitask_sandbox.creation import QUEUE_SECONDS
 from unitask_sandbox.crew import Crew
 from unitask_sandbox.engines import ENGINES, EngineResult, run, simulate
@@ -149,8 +149,7 @@ class Life:
             if _may_pass(error):
                 raise
             failure = error if isinstance(error, TaskFailure) else _broken(task, error)
-            paid_back = defects.rules(self._settings.defects).pays_back_failed
-            ending = Ending(status="failed", at=self._settings.clock(), error=failure.error(), paid_back=paid_back)
+            ending = Ending(status="failed", at=self._settings.clock(), error=failure.error())
         with self.storing:
             ended = not self._closing.is_set() and self._store.end(task_id, ending, before={"processing"})
         if ended:

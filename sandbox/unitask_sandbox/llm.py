@@ -97,15 +97,14 @@ def answers(request: Mapping[str, Any]) -> int:
     return max(1, min(asked, MOST_ANSWERS))
 
 
-def stream(whole: Mapping[str, Any], *, ends: bool = True) -> Iterator[str]:
+def stream(whole: Mapping[str, Any]) -> Iterator[str]:
     """A completion as server-sent events; the last one says that it ends."""
     for choices in (*_deltas(whole["choices"]), []):
         usage: dict[str, Any] = {} if choices else {"usage": {}}
         chunk = {**whole, "object": "chat.completion.chunk", "choices": choices, "usage": None, **usage}
         yield f"data: {json.dumps(chunk, ensure_ascii=False)}\n\n"
         yield "\n"  # keeps the connection alive
-    if ends:
-        yield "data: [DONE]\n\n"
+    yield "data: [DONE]\n\n"
 
 
 def _deltas(choices: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

@@ -17,11 +17,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from unitask_sandbox import bundle, defects, legacy, llm
+from unitask_sandbox import bundle, legacy, llm
 from unitask_sandbox.account import account_info, active_tasks, history_row, models_of
 from unitask_sandbox.arrivals import Arrival, Arrivals, hashed, key_fingerprint
 from unitask_sandbox.autorun import Autorun
-from unitask_sandbox.creation import Creation, new_task, read_creation, stand_in, unpaid
+from unitask_sandbox.creation import new_task, read_creation, unpaid
 from unitask_sandbox.engines import simulated_picture
 from unitask_sandbox.failures import (
     BAD_KEY,
@@ -48,6 +48,8 @@ from unitask_sandbox.uploads import read_upload
 from unitask_sandbox.webhooks import PAUSE, Courier
 
 DATABASE = "sandbox.sqlite3"
+CANCELLABLE = frozenset({"pending"})
+ACTIVE = frozenset({"staged", "pending", "processing"})
 STAGES = 50  # the longest queue of staged tasks, Midjourney's alone; unified schema page, 2025
 
 
@@ -63,7 +65,6 @@ class Sandbox:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings: Final = settings or Settings()
-        self._rules = defects.rules(self.settings.defects)
         self.faults: Final = Script(self.settings.faults)
         self.arrived: Final = Arrivals()
         outgoing = Outgoing(self.settings.private_addresses or "loopback")
@@ -80,7 +81,6 @@ class Sandbox:
             self.settings.send_webhook or outgoing.post,
             self._closing,
             self.faults,
-            self.settings.defects,
             self._jumps,
         )
         self._autorun = Autorun(self._step) if self.settings.autorun else None
@@ -151,9 +151,9 @@ class Sandbox:
                 low.
         """
         account = self._account(key)
-        creation = self._creation(operation, body)
+        creation = read_creation(body) if operation == "create_task" else legacy.read_creation(operation, body)
         self._jumps.heed(self._store.move_due)  # before the task is planned
-        task = new_task(creation, account, self.settings, self._rules, self._files.at_hand)
+        task = new_task(creation, account, self.settings, self._files.at_hand)
         self.faults.accepted(key_fingerprint(key), task.task_id, task.model, task.task_type)
         webhook = base_url if creation.has_webhook() else None
         limit, stages = self.settings.concurrency, STAGES if task.model == "midjourney" else 0
@@ -174,9 +174,8 @@ class Sandbox:
             Refusal: 401, or 404 when this key has no such task.
         """
         account = self._accepted(key)
-        task = self._store.task(task_id) if self._rules.tasks_are_found else None
-        foreign = task is not None and self._rules.accounts_are_apart and task.account != account
-        if task is None or foreign or protocol not in (None, legacy.protocol_of(task)):
+        task = self._store.task(task_id)
+        if task is None or task.account != account or protocol not in (None, legacy.protocol_of(task)):
             raise Refusal(404, TASK_NOT_FOUND)
         return task
 
@@ -202,11 +201,8 @@ class Sandbox:
         Raises:
             Refusal: 401.
         """
-        account, heeded = self._account(key), self._rules.cancel_heeds
-        before = created_before if "created_before" in heeded else math.inf
-        found = self._store.of_account(account, self._rules.cancellable, before)
-        wanted = [task for task in found if "model" not in heeded or _is_of_model(task, model)]
-        return sum(self._cancel(task) for task in wanted if self._rules.cancels_many)
+        found = self._store.of_account(self._account(key), CANCELLABLE, created_before)
+        return sum(self._cancel(task) for task in found if _is_of_model(task, model))
 
     def account_info(self, key: str | None) -> dict[str, Any]:
         """The account with its balance, and with the key in clear, as the live answer has it.
@@ -223,7 +219,7 @@ class Sandbox:
             Refusal: 401.
         """
         account = self._account(key)
-        return active_tasks(self._store.of_account(account, self._rules.active, math.inf))
+        return active_tasks(self._store.of_account(account, ACTIVE, math.inf))
 
     def history(
         self,
@@ -247,10 +243,8 @@ class Sandbox:
         Raises:
             Refusal: 401.
         """
-        account, heeded = self._account(key), self._rules.history_heeds
-        models = None if model is None or "model" not in heeded else models_of(model)
-        page, page_size = page if "page" in heeded else 1, page_size if "page_size" in heeded else 10
-        start_time, end_time = (start_time, end_time) if "time" in heeded else (0, math.inf)
+        account = self._account(key)
+        models = None if model is None else models_of(model)
         offset = min((page - 1) * page_size, 2**63 - 1)
         total, found = self._store.history(account, start_time, end_time, models, page_size, offset)
         owner = self._store.account(account).number
@@ -266,9 +260,8 @@ class Sandbox:
         self._account(key)
         if self.settings.plan == "Free":
             raise Refusal(403, PLAN_TOO_LOW)
-        upload = read_upload(body, check=self._rules.uploads_are_checked)
-        kept = len(upload.content) - self._rules.upload_loses
-        return self._keep_file(upload.content[:kept], upload.extension)
+        upload = read_upload(body)
+        return self._keep_file(upload.content, upload.extension)
 
     def chat(self, key: str | None, body: bytes, base_url: str) -> dict[str, Any] | Iterator[str]:
         """A simulated completion, or the events that stream it.
@@ -285,7 +278,7 @@ class Sandbox:
                 self._keep_file(simulated_picture(title=request["model"], prompt=llm.question(request)), "png"),
             )
         whole = llm.completion(request, self.settings.clock(), picture)
-        return llm.stream(whole, ends=self._rules.streams_end) if request.get("stream") else whole
+        return llm.stream(whole) if request.get("stream") else whole
 
     def images(self, key: str | None, body: bytes, base_url: str, form: str | None = None) -> dict[str, Any]:
         """Simulated pictures.
@@ -317,8 +310,6 @@ class Sandbox:
         Raises:
             Refusal: 404, there is none, or it has expired.
         """
-        if not self._rules.files_are_open:
-            raise Refusal(401, BAD_KEY)
         return self._files.path(name)
 
     def balance(self, key: str) -> float:
@@ -408,8 +399,7 @@ class Sandbox:
         return name
 
     def _is_known(self, key: str | None) -> bool:
-        known = bool(key) and (self.settings.any_key or key in self.settings.keys)
-        return known or not self._rules.keys_are_checked
+        return bool(key) and (self.settings.any_key or key in self.settings.keys)
 
     def _accepted(self, key: str | None) -> str:
         """Whose key it is; the account is not made, so that a look never waits for a write."""
@@ -427,22 +417,9 @@ class Sandbox:
         self._store.open_account(hashed(key), round(usd * bundle.CREDITS_PER_USD))
         self._known.add(hashed(key))
 
-    def _creation(self, operation: str, body: bytes) -> Creation:
-        try:
-            asked = read_creation(body) if operation == "create_task" else legacy.read_creation(operation, body)
-        except Refusal as refusal:
-            if self._rules.overlooks is None or self._rules.overlooks not in refusal.message:
-                raise
-            return stand_in()
-        if operation == "create_task" and asked.task_type.model == self._rules.withdrawn:
-            raise bundle.no_such_task(asked.task_type.model, asked.task_type.task_type)
-        return asked
-
     def _cancel(self, task: Task) -> bool:
-        if not self._rules.cancels:
-            return True
-        ending = Ending(status="cancelled", at=self.settings.clock(), paid_back=self._rules.pays_back_cancelled)
-        ended = self._store.end(task.task_id, ending, before=self._rules.cancellable)
+        ending = Ending(status="cancelled", at=self.settings.clock())
+        ended = self._store.end(task.task_id, ending, before=CANCELLABLE)
         self._wake()  # there may be room for a staged one
         return ended
 
