@@ -22,7 +22,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from unitask_sandbox import Sandbox, Settings, bundle, create_app
 from unitask_sandbox.failures import Refusal
-from unitask_sandbox.outgoing import Outgoing
+from unitask_sandbox.http_client import HttpClient
 from unitask_sandbox.store import Ending
 from unitask_sandbox.task import Task
 
@@ -80,7 +80,7 @@ def defective(*names: str) -> Callable[[Settings], Starlette]:
         return create_app
 
     def make(settings: Settings) -> Starlette:
-        post = settings.send_webhook or Outgoing(settings.private_addresses or "loopback").post
+        post = settings.send_webhook or HttpClient(settings.private_addresses or "loopback").post
         app = create_app(replace(settings, send_webhook=partial(_send, planted, post)))
         for defect in planted:
             if defect.inside:

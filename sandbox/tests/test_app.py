@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from unitask_sandbox import Fault, bundle
 from unitask_sandbox.engines import ENGINES, simulated_picture
-from unitask_sandbox.guard import LARGEST_BODY
+from unitask_sandbox.middleware import LARGEST_BODY
 from unitask_sandbox.operations import HANDLERS
 
 from .local import BASE_URL, MODEL, NOW, TASK_TYPE, Clock, HttpWith, base64_of, encoded, face_swap

@@ -7,7 +7,7 @@
     GET    /_sandbox/arrivals    every request to the API; ?operation= ?key= ?status= ?since= narrow it
     DELETE /_sandbox/arrivals    forgets them
 
-Everything is JSON, and a refusal has the form of the API's own. Who may ask at all is decided in guard.py.
+Everything is JSON, and a refusal has the form of the API's own. Who may ask at all is decided in middleware.py.
 """
 
 from __future__ import annotations

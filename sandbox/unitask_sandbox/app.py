@@ -27,11 +27,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from unitask_sandbox import admin, bundle, page
 from unitask_sandbox.arrivals import Arrival, key_fingerprint
-from unitask_sandbox.connection import CLOSE, AnswerLost
+from unitask_sandbox.broken_responses import CLOSE, AnswerLost
 from unitask_sandbox.failures import Refusal
 from unitask_sandbox.faults import FILE
 from unitask_sandbox.folder import BUSY, code_of
-from unitask_sandbox.guard import Guard
+from unitask_sandbox.middleware import Guard
 from unitask_sandbox.operations import HANDLERS, base_url, key_of, sandbox_of
 from unitask_sandbox.provider import Sandbox
 from unitask_sandbox.settings import Settings

@@ -15,8 +15,6 @@ from typing import Any, cast
 from unitask_sandbox import bundle
 from unitask_sandbox.creation import read_json
 from unitask_sandbox.engines.simulated import MARK
-from unitask_sandbox.failures import Refusal
-from unitask_sandbox.multipart import read_form
 
 MOST_ANSWERS = 10  # whatever n asks for
 PIECE = 65536
@@ -41,18 +39,14 @@ def read_image(body: bytes) -> dict[str, Any]:
     return _checked("ImageRequest", read_json(body))
 
 
-def read_edit(content_type: str, body: bytes) -> dict[str, Any]:
-    """The request for another picture, from a form.
+def read_edit(fields: Mapping[str, str]) -> dict[str, Any]:
+    """Return the request for another picture, from the fields of a form.
 
     Raises:
         Refusal: 400, it is none.
     """
-    try:
-        fields = read_form(content_type, body)
-        pictures = fields.keys() & {"image", "image[]"}
-        read = {name: _typed(name, value.decode()) for name, value in fields.items() if name not in pictures}
-    except ValueError as error:
-        raise Refusal(400, f"invalid request: {error}") from None
+    pictures = fields.keys() & {"image", "image[]"}
+    read = {name: _typed(name, value) for name, value in fields.items() if name not in pictures}
     return _checked("ImageEditRequest", {**read, **({"image": "a picture"} if pictures else {})})
 
 

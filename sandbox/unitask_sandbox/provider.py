@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -35,9 +35,9 @@ from unitask_sandbox.failures import (
 from unitask_sandbox.faults import Fault, Script
 from unitask_sandbox.files import OUTPUTS_KEPT, Files
 from unitask_sandbox.folder import opening
+from unitask_sandbox.http_client import HttpClient
 from unitask_sandbox.library import named
 from unitask_sandbox.life import Life
-from unitask_sandbox.outgoing import Outgoing
 from unitask_sandbox.overview import Overview
 from unitask_sandbox.rate import Rate
 from unitask_sandbox.settings import STARTING_USD, Settings
@@ -67,9 +67,9 @@ class Sandbox:
         self.settings: Final = settings or Settings()
         self.faults: Final = Script(self.settings.faults)
         self.arrived: Final = Arrivals()
-        outgoing = Outgoing(self.settings.private_addresses or "loopback")
+        http = HttpClient(self.settings.private_addresses or "loopback")
         self._folder = self.settings.data or Path(tempfile.mkdtemp(prefix="unitask-sandbox-"))
-        self._store, self._files = self._opened(self.settings.fetch or outgoing.get)
+        self._store, self._files = self._opened(self.settings.fetch or http.get)
         self._rate = Rate(self.settings.rate, self.settings.clock)
         self._known: set[str] = set()
         self._closing = threading.Event()
@@ -78,7 +78,7 @@ class Sandbox:
         self._courier = Courier(
             self._store,
             self.settings.clock,
-            self.settings.send_webhook or outgoing.post,
+            self.settings.send_webhook or http.post,
             self._closing,
             self.faults,
             self._jumps,
@@ -280,20 +280,19 @@ class Sandbox:
         whole = llm.completion(request, self.settings.clock(), picture)
         return llm.stream(whole) if request.get("stream") else whole
 
-    def images(self, key: str | None, body: bytes, base_url: str, form: str | None = None) -> dict[str, Any]:
+    def images(self, key: str | None, body: bytes | Mapping[str, str], base_url: str) -> dict[str, Any]:
         """Simulated pictures.
 
         Args:
             key: The API key.
-            body: What was sent.
+            body: What was sent: JSON, or the fields of a form with a picture to change.
             base_url: Of the addresses of pictures, if it asks for such.
-            form: The content type of a form with a picture to change; None: the body is JSON.
 
         Raises:
             Refusal: 401 or 400.
         """
         self._account(key)
-        request = llm.read_image(body) if form is None else llm.read_edit(form, body)
+        request = llm.read_image(body) if isinstance(body, bytes) else llm.read_edit(body)
         extension = "jpeg" if request.get("output_format") in ("jpeg", "jpg") else "png"
         picture = simulated_picture(*llm.size_of(request), extension, request["model"], request["prompt"])
         pictures: list[dict[str, Any]] = [

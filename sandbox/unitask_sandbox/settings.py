@@ -16,7 +16,7 @@ from typing import Literal, get_args
 from urllib.parse import urlsplit
 
 from unitask_sandbox.faults import Fault
-from unitask_sandbox.outgoing import Private
+from unitask_sandbox.http_client import Private
 
 STARTING_USD = 10.0
 MOST_USD = 1e9  # of a balance; the database counts in 1e-7 USD, and has 64 bits
@@ -64,7 +64,7 @@ class Settings:
         clock: Returns the time: unix seconds.
         sleep: Waits so many seconds; for answers that are late or slow.
         fetch: Gets the bytes behind the address of an input; raises OSError when it cannot. None: over the network, by
-            the rules of `unitask_sandbox.outgoing`.
+            the rules of `unitask_sandbox.http_client`.
         send_webhook: Posts a body with headers to an address and returns the HTTP status of the answer; raises OSError
             when none comes. None: over the network, by the same rules.
         private_addresses: Which addresses that the internet does not have inputs and webhooks may name: "none",

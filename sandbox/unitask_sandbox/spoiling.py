@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from unitask_sandbox.connection import Cut, Lost, Short, Sleep, Slow
+from unitask_sandbox.broken_responses import Cut, Lost, Short, Sleep, Slow
 from unitask_sandbox.faults import Fault
 
 

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from unitask_sandbox import legacy
 from unitask_sandbox.faults import WEBHOOK, Fault, Script
-from unitask_sandbox.outgoing import NotFetched
+from unitask_sandbox.http_client import NotFetched
 from unitask_sandbox.store import Attempt, Store
 from unitask_sandbox.task import Task
 from unitask_sandbox.timing import Jumps, pause_after

@@ -1,6 +1,6 @@
 """Answers that do not arrive as they should: late, slowly, cut off, or not at all.
 
-ASGI cannot say "close the connection", so the server (server.py) puts a function that does it into the scope. Where no
+ASGI cannot say "close the connection", so the server (connections.py) puts a function that does it into the scope. Where no
 connection is, in-process, the application raises `AnswerLost` instead.
 """
 
