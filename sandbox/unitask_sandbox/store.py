@@ -23,7 +23,7 @@ from typing import Any
 
 from unitask_sandbox.failures import CannotStart
 from unitask_sandbox.folder import ANOTHER, Damaged, check_head, check_tables, held, opening
-from unitask_sandbox.migrations import migrate
+from unitask_sandbox.schema import prepare
 from unitask_sandbox.task import Task
 
 _COLUMNS = tuple(field.name for field in fields(Task))
@@ -112,9 +112,9 @@ class Store:
                 check_tables(self._writer, path)
             with self._transaction() as db:
                 try:
-                    migrate(db)
+                    prepare(db)
                 except RuntimeError as error:
-                    raise CannotStart(f"{path}: {error}; update unitask, or {ANOTHER}") from error
+                    raise CannotStart(f"{path}: {error}; use the unitask that wrote it, or {ANOTHER}") from error
             self._check_values(path)
             self._reader = opened.enter_context(closing(_connection(path, durable=durable)))
             self._opened = opened.pop_all()
