@@ -15,7 +15,7 @@ from unitask_contract.coverage.counting import KINDS, Coverage, error_rows
 from unitask_contract.coverage.instances import instances
 from unitask_contract.exchange import Exchange
 from unitask_contract.mutation import changes
-from unitask_sandbox.creation import Creation, read_creation
+from unitask_sandbox.create_request import CreateRequest, read_create_request
 from unitask_sandbox.failures import Refusal
 
 from .coverage_page import PAGE, page
@@ -231,7 +231,7 @@ def test_disagreement_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = [PICTURES, {**PICTURES, "swap_image": 7}, {**PICTURES, "target_image": "https://me.test/refused.jpg"}]
     monkeypatch.setattr(sweep, "_each", lambda _: [(entry, value) for value in inputs])
     monkeypatch.setattr(sweep, "_ask_plainly", lambda *_: asyncio.sleep(0))
-    monkeypatch.setattr("unitask_sandbox.provider.read_creation", refusing)
+    monkeypatch.setattr("unitask_sandbox.provider.read_create_request", refusing)
     sweep._give_answers(swept)
     asyncio.run(sweep._ask(swept))
 
@@ -240,8 +240,8 @@ def test_disagreement_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         assert words in told
 
 
-def refusing(body: bytes) -> Creation:
+def refusing(body: bytes) -> CreateRequest:
     """Reads creates, but for one picture."""
     if b"refused.jpg" in body:
         raise Refusal(400, "invalid request: of all pictures this one")
-    return read_creation(body)
+    return read_create_request(body)

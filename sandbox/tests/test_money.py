@@ -187,7 +187,7 @@ class Money(RuleBasedStateMachine):
         ids = SimpleNamespace(
             uuid4=lambda: uuid.UUID(int=next(numbers), version=4)
         )  # an id decides how long a task takes
-        self.ids = patch("unitask_sandbox.creation.uuid", ids)
+        self.ids = patch("unitask_sandbox.create_request.uuid", ids)
         self.ids.start()
         self.engines = patch.dict(ENGINES, {(MODEL, TASK_TYPE): fake_swap, SONG: fake_song})
         self.engines.start()

@@ -26,16 +26,16 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from unitask_sandbox import admin, bundle, page
-from unitask_sandbox.arrivals import Arrival, key_fingerprint
 from unitask_sandbox.broken_responses import CLOSE, AnswerLost
+from unitask_sandbox.data_dir import BUSY, code_of
 from unitask_sandbox.failures import Refusal
+from unitask_sandbox.fault_injection import injected
 from unitask_sandbox.faults import FILE
-from unitask_sandbox.folder import BUSY, code_of
 from unitask_sandbox.middleware import Guard
 from unitask_sandbox.operations import HANDLERS, base_url, key_of, sandbox_of
 from unitask_sandbox.provider import Sandbox
+from unitask_sandbox.request_log import Arrival, key_fingerprint
 from unitask_sandbox.settings import Settings
-from unitask_sandbox.spoiling import spoilt
 
 _log = logging.getLogger("unitask_sandbox")
 
@@ -104,18 +104,18 @@ def _dispatch(names: Mapping[str, str]) -> Endpoint:
         name = names["GET" if request.method == "HEAD" else request.method]
         request.scope["unitask.operation"] = name
         task_id: str | None = request.path_params.get("task_id")
-        return await _spoilt(name, request, lambda: _perform(name, request), task_id)
+        return await _injected(name, request, lambda: _perform(name, request), task_id)
 
     return endpoint
 
 
-async def _spoilt(
+async def _injected(
     name: str, request: Request, perform: Callable[[], Awaitable[Response]], task_id: str | None = None
 ) -> Response:
     """The answer, or what the script of faults makes of it."""
     sandbox = sandbox_of(request)
     fault = sandbox.faults.take(name, key_fingerprint(key_of(request)), task_id)
-    return await spoilt(fault, perform, sandbox.settings.sleep) if fault else await perform()
+    return await injected(fault, perform, sandbox.settings.sleep) if fault else await perform()
 
 
 async def _perform(name: str, request: Request) -> Response:
@@ -258,7 +258,7 @@ async def _file(request: Request) -> Response:
             content_disposition_type="inline" if shown else "attachment",
         )
 
-    return await _spoilt(FILE, request, served)
+    return await _injected(FILE, request, served)
 
 
 async def _openapi(_request: Request) -> Response:

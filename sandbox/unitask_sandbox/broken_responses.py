@@ -1,6 +1,6 @@
 """Answers that do not arrive as they should: late, slowly, cut off, or not at all.
 
-ASGI cannot say "close the connection", so connections.py puts a function that does it into the scope. In-process there is no
+ASGI cannot close a connection, so connections.py puts a function that does it into the scope. In-process there is no
 connection, and the application raises `AnswerLost` instead.
 """
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from unitask_sandbox import bundle
-from unitask_sandbox.creation import read_json
+from unitask_sandbox.create_request import read_json
 from unitask_sandbox.engines.simulated import MARK
 
 MOST_ANSWERS = 10  # whatever n asks for

@@ -1,6 +1,6 @@
-"""The provider itself, without HTTP: accounts, tasks, files and what arrived.
+"""The provider without HTTP: accounts, tasks, files and the log of requests.
 
-A task is accepted and cancelled here, and moved in life.py. Rules of this file: all times come from `Settings.clock`.
+A task is accepted and cancelled here, and moved in scheduler.py. All times come from `Settings.clock`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from typing import Any, Final
 
 from unitask_sandbox import bundle, legacy, llm
 from unitask_sandbox.account import account_info, active_tasks, history_row, models_of
-from unitask_sandbox.arrivals import Arrival, Arrivals, hashed, key_fingerprint
 from unitask_sandbox.autorun import Autorun
-from unitask_sandbox.creation import new_task, read_creation, unpaid
+from unitask_sandbox.create_request import new_task, read_create_request, unpaid
+from unitask_sandbox.data_dir import opening
 from unitask_sandbox.engines import simulated_picture
 from unitask_sandbox.failures import (
     BAD_KEY,
@@ -34,12 +34,12 @@ from unitask_sandbox.failures import (
 )
 from unitask_sandbox.faults import Fault, Script
 from unitask_sandbox.files import OUTPUTS_KEPT, Files
-from unitask_sandbox.folder import opening
 from unitask_sandbox.http_client import HttpClient
 from unitask_sandbox.library import named
-from unitask_sandbox.life import Life
 from unitask_sandbox.overview import Overview
 from unitask_sandbox.rate import Rate
+from unitask_sandbox.request_log import Arrival, RequestLog, hashed, key_fingerprint
+from unitask_sandbox.scheduler import Scheduler
 from unitask_sandbox.settings import STARTING_USD, Settings
 from unitask_sandbox.store import Ending, NoRoom, Store
 from unitask_sandbox.task import Task, file_url
@@ -66,7 +66,7 @@ class Sandbox:
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings: Final = settings or Settings()
         self.faults: Final = Script(self.settings.faults)
-        self.arrived: Final = Arrivals()
+        self.arrived: Final = RequestLog()
         http = HttpClient(self.settings.private_addresses or "loopback")
         self._folder = self.settings.data or Path(tempfile.mkdtemp(prefix="unitask-sandbox-"))
         self._store, self._files = self._opened(self.settings.fetch or http.get)
@@ -74,7 +74,9 @@ class Sandbox:
         self._known: set[str] = set()
         self._closing = threading.Event()
         self._jumps = Jumps(self.settings.clock)
-        self._life = Life(self.settings, self._store, self._files, self._closing, self._ended, self.faults, self._jumps)
+        self._scheduler = Scheduler(
+            self.settings, self._store, self._files, self._closing, self._ended, self.faults, self._jumps
+        )
         self._courier = Courier(
             self._store,
             self.settings.clock,
@@ -86,7 +88,7 @@ class Sandbox:
         self._autorun = Autorun(self._step) if self.settings.autorun else None
         self._delivery = Autorun(self._deliver) if self.settings.autorun else None
         forgotten = None if self.settings.data else self._folder
-        parts = (self._closing, self._life, self._courier.storing, self._store, forgotten)
+        parts = (self._closing, self._scheduler, self._courier.storing, self._store, forgotten)
         self._release = weakref.finalize(self, _release, *parts)
         try:
             with opening(self._folder / DATABASE):
@@ -151,14 +153,16 @@ class Sandbox:
                 low.
         """
         account = self._account(key)
-        creation = read_creation(body) if operation == "create_task" else legacy.read_creation(operation, body)
+        request = (
+            read_create_request(body) if operation == "create_task" else legacy.read_create_request(operation, body)
+        )
         self._jumps.heed(self._store.move_due)  # before the task is planned
-        task = new_task(creation, account, self.settings, self._files.at_hand)
+        task = new_task(request, account, self.settings, self._files.at_hand)
         self.faults.accepted(key_fingerprint(key), task.task_id, task.model, task.task_type)
-        webhook = base_url if creation.has_webhook() else None
+        webhook = base_url if request.has_webhook() else None
         limit, stages = self.settings.concurrency, STAGES if task.model == "midjourney" else 0
         try:
-            accepted = self._store.accept(task, creation.input, webhook, limit=limit, stages=stages)
+            accepted = self._store.accept(task, request.input, webhook, limit=limit, stages=stages)
         except NoRoom:
             raise Refusal(429, QUEUE_FULL.format(limit=limit)) from None
         if accepted is None:
@@ -366,7 +370,7 @@ class Sandbox:
         Raises:
             sqlite3.Error, OSError: The database or the disk could not be used; call it again, nothing is lost.
         """
-        due = [self._life.advance(), None if self._delivery else self._courier.deliver()]
+        due = [self._scheduler.advance(), None if self._delivery else self._courier.deliver()]
         return due != [None, None]
 
     def _wake(self) -> None:
@@ -374,7 +378,7 @@ class Sandbox:
             self._autorun.wake()
 
     def _step(self) -> float | None:
-        return self._pause(self._life.advance(), self._life.next_expiry())
+        return self._pause(self._scheduler.advance(), self._scheduler.next_expiry())
 
     def _deliver(self) -> float | None:
         assert self._delivery
@@ -430,15 +434,15 @@ def _is_of_model(task: Task, model: str | None) -> bool:
 
 def _release(
     closing: threading.Event,
-    life: Life,
+    scheduler: Scheduler,
     delivering: threading.Lock,
     store: Store,
     folder: Path | None,
 ) -> None:
     """Close a sandbox; also at the end of the program, when nobody has."""
     closing.set()
-    life.crew.close()
-    with life.storing, delivering:
+    scheduler.pool.close()
+    with scheduler.storing, delivering:
         store.close()
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)

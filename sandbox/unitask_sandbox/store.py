@@ -21,8 +21,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from unitask_sandbox.data_dir import ANOTHER, Damaged, check_head, check_tables, held, opening
 from unitask_sandbox.failures import CannotStart
-from unitask_sandbox.folder import ANOTHER, Damaged, check_head, check_tables, held, opening
 from unitask_sandbox.schema import prepare
 from unitask_sandbox.task import Task
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from unitask_sandbox import bundle
-from unitask_sandbox.creation import read_json
+from unitask_sandbox.create_request import read_json
 from unitask_sandbox.failures import Refusal
 from unitask_sandbox.inputs import LARGEST, decoded
 

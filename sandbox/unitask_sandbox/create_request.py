@@ -31,7 +31,7 @@ Json: TypeAlias = "dict[str, Json] | list[Json] | str | float | bool | None"
 
 
 @dataclass(frozen=True, slots=True)
-class Creation:
+class CreateRequest:
     """What a valid create asks for."""
 
     task_type: TaskType
@@ -61,7 +61,7 @@ class Creation:
         return endpoint
 
 
-def read_creation(body: bytes) -> Creation:
+def read_create_request(body: bytes) -> CreateRequest:
     """What the body of a create asks for.
 
     Raises:
@@ -71,10 +71,10 @@ def read_creation(body: bytes) -> Creation:
     bundle.check("TaskRequest", value)
     task_type = bundle.task_type(value["model"], value["task_type"], value["input"])
     bundle.check(task_type.input, value["input"], at="input")
-    return Creation(task_type, value["input"], value.get("config", {}))
+    return CreateRequest(task_type, value["input"], value.get("config", {}))
 
 
-def new_task(creation: Creation, account: str, settings: Settings, read: pricing.Read) -> Task:
+def new_task(creation: CreateRequest, account: str, settings: Settings, read: pricing.Read) -> Task:
     """The task that a create asks for, as it begins.
 
     Args:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from unitask_sandbox import Sandbox, timing
 from unitask_sandbox.autorun import Autorun
-from unitask_sandbox.creation import NO_WEBHOOK
+from unitask_sandbox.create_request import NO_WEBHOOK
 from unitask_sandbox.failures import CannotStart, Refusal
 from unitask_sandbox.task import NOT_YET
 from unitask_sandbox.timing import Jumps
@@ -105,7 +105,7 @@ def test_engine_that_raises_fails_its_task_alone(sandbox_with: SandboxWith, monk
     def broken(given: Any) -> Any:
         return fake_swap(given) if given["target_image"] != b"bad" else {}["target"]
 
-    monkeypatch.setattr("unitask_sandbox.life.ENGINES", {("Qubico/image-toolkit", "face-swap"): broken})
+    monkeypatch.setattr("unitask_sandbox.scheduler.ENGINES", {("Qubico/image-toolkit", "face-swap"): broken})
     bad, good = accept(sandbox, target=b"bad"), accept(sandbox)
     sandbox.advance()
 
@@ -227,7 +227,7 @@ def test_close_during_an_engine_leaves_the_task_for_the_restart(
         first._closing.set()
         raise EOFError
 
-    monkeypatch.setattr(first._life.workers[0], "run", stopped)
+    monkeypatch.setattr(first._scheduler.workers[0], "run", stopped)
     first.advance()
     first.close()
     second = sandbox_with(data=tmp_path)
@@ -299,7 +299,7 @@ def fail_at_first(monkeypatch: pytest.MonkeyPatch, place: Any, name: str, error:
 
 def all_completed(sandbox: Sandbox, count: int) -> threading.Event:
     """Set when so many tasks have ended."""
-    ended, told, left = threading.Event(), sandbox._life._on_end, [None] * count
+    ended, told, left = threading.Event(), sandbox._scheduler._on_end, [None] * count
 
     def on_end(task: Any) -> None:
         told(task)
@@ -307,7 +307,7 @@ def all_completed(sandbox: Sandbox, count: int) -> threading.Event:
         if not left:
             ended.set()
 
-    sandbox._life._on_end = on_end
+    sandbox._scheduler._on_end = on_end
     return ended
 
 
