@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from unitask import AsyncClient, Client, Finding, Outcome, errors
 from unitask.webhooks import Receiver
-from unitask_contract.checks.asking import BLANK
+from unitask_contract.checks._http import BLANK
 from unitask_sandbox import Settings, create_app
 from unitask_sandbox.engines import ENGINES
 from unitask_sandbox.library import EVIDENCE, library

@@ -42,9 +42,9 @@ APPLICATIONS = {"unitask.cli", "unitask.demo", "unitask.__main__", TESTING}
 # The harness from the bottom to the top; those of one line know nothing of one another.
 HARNESS = (
     ("bundle",),
-    ("exchange", "hiding", "inputs", "places", "prices", "scenarios", "view"),
-    ("playing",),
-    ("connecting", "mutation", "serving"),
+    ("exchange", "hiding", "inputs", "places", "prices", "provider_schema", "scenarios"),
+    ("scenario_runner",),
+    ("connecting", "mutation", "sandbox_runner"),
     ("provider",),
     ("checks", "counter", "patches"),
     ("runner",),
@@ -60,7 +60,7 @@ JUDGES = {
     "inputs",
     "places",
     "prices",
-    "view",
+    "provider_schema",
     "provider",
     "checks",
     "patches",
