@@ -16,7 +16,7 @@ import httpx
 import pytest
 from unitask.cli import main
 from unitask_contract import provider, runner
-from unitask_contract.checks.asking import answered
+from unitask_contract.checks._http import answered
 from unitask_contract.provider import Money
 from unitask_contract.reports.files import FORMS
 from unitask_contract.reports.report import Report

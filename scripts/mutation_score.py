@@ -11,14 +11,14 @@ from functools import partial
 from multiprocessing import get_context
 
 from unitask_contract import provider, runner
-from unitask_contract.checks import drawn
+from unitask_contract.checks import fuzz
 from unitask_contract.runner import Check, Outcome
 
 from contract_tests.support.defective_provider import DEFECTS, defective
 
 EXAMPLES = 10  # of a random request, an operation: the defects are coarse
 OF_TASK_TYPES = ("FaceSwap", "FluxSchnellTxt2Img", "HailuoVideo")
-DRAWN = {check.__name__.removeprefix("check_"): check for check in drawn.CHECKS}
+DRAWN = {check.__name__.removeprefix("check_"): check for check in fuzz.CHECKS}
 
 
 def kills() -> Mapping[str, frozenset[str]]:
