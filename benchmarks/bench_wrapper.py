@@ -14,12 +14,12 @@ import timeit
 from collections.abc import Callable
 from pathlib import Path
 
-from unitask._core import spec
 from unitask._core.envelope import read_task
 from unitask._core.fitting import surely_fits
 from unitask._core.messages import Answer, Moment
 from unitask.inputs import validator
 from unitask.task import Output
+from unitask_api import contract
 
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDS = 15
@@ -31,7 +31,7 @@ def main() -> None:
     report("import unitask, unitask.tasks / import httpx", paired(importing("unitask.tasks"), importing("httpx")), "")
 
     swap = {"target_image": "https://example.com/a.jpg", "swap_image": "https://example.com/b.jpg"}
-    schemas, check = spec.bundle()["components"]["schemas"], validator("FaceSwapInput")
+    schemas, check = contract.components(), validator("FaceSwapInput")
     quick = timed(lambda: surely_fits(schemas["FaceSwapInput"], swap, schemas))
     report("check a face-swap input / json.dumps of it", paired(quick, timed(lambda: json.dumps(swap))), "at most 15")
     ratio = paired(timed(lambda: check.is_valid(swap)), timed(lambda: json.dumps(swap)))

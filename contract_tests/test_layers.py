@@ -90,6 +90,8 @@ def broken_rules(edges: Iterator[tuple[str, str]]) -> list[str]:
 
 
 def _rules(module: str, name: str) -> Iterator[str]:
+    if name.startswith("unitask_api.contract"):
+        return  # the reader of openapi.json is for every package
     package, target = module.partition(".")[0], name.partition(".")[0]
     home, other = (".".join(dotted.split(".")[:2]) for dotted in (module, name))
     forbidden, rule = FORBIDDEN.get(package, ((), ""))

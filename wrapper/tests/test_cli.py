@@ -26,11 +26,11 @@ import unitask
 from hypothesis import given
 from hypothesis import strategies as st
 from unitask import InvalidInput, cli, client, tasks
-from unitask._core import spec
 from unitask._terminal import dollars, reworded, shown
 from unitask.cli import main
 from unitask.inputs import request_body
 from unitask.testing import UnitaskProvider
+from unitask_api import contract
 
 from .pictures import encoded
 from .script import TASK_ID, answer, refused, seen
@@ -473,7 +473,7 @@ def test_module_is_the_command() -> None:
 
 def made_up(rule: dict[str, Any], name: str) -> Any:
     """A value that the rule of a field of this name allows; a text looks like a number where it can."""
-    rule = spec.resolve(rule)
+    rule = contract.resolve(rule)
     if name.endswith("endpoint"):
         return "https://me.test/hook"
     if media := rule.get("x-media"):
@@ -496,12 +496,12 @@ def made_up(rule: dict[str, Any], name: str) -> Any:
             return "7" * max(1, rule.get("minLength", 0))
 
 
-def inputs(entry: spec.TaskType) -> Iterator[dict[str, Any]]:
+def inputs(entry: contract.TaskType) -> Iterator[dict[str, Any]]:
     """An input with every field of a task type, and the documented ones that the library takes as they are."""
     kind = getattr(tasks, entry.name)
     fields = {field.name for field in dataclasses.fields(kind)} - {"extra"}
-    yield {name: made_up(spec.field_rule(entry.input, name), name) for name in sorted(fields)}
-    for example in spec.bundle()["components"]["examples"].values():
+    yield {name: made_up(contract.field_rule(entry.input, name), name) for name in sorted(fields)}
+    for example in contract.document()["components"]["examples"].values():
         body = example["value"]
         if (example["x-operation"], example["x-part"]) != ("create_task", "request"):
             continue
@@ -513,10 +513,10 @@ def inputs(entry: spec.TaskType) -> Iterator[dict[str, Any]]:
             yield body["input"]
 
 
-def words_for(entry: spec.TaskType, values: dict[str, Any]) -> Iterator[str]:
+def words_for(entry: contract.TaskType, values: dict[str, Any]) -> Iterator[str]:
     """The words of a command line that give these values."""
     for field, value in values.items():
-        types = spec.resolve(spec.field_rule(entry.input, field)).get("type", ())
+        types = contract.resolve(contract.field_rule(entry.input, field)).get("type", ())
         if not isinstance(value, str) and "string" in types:
             yield f"{field}:={json.dumps(value)}"
             continue
@@ -527,7 +527,7 @@ def words_for(entry: spec.TaskType, values: dict[str, Any]) -> Iterator[str]:
 def test_every_task_type_can_be_run() -> None:
     """What is sent is the input, with every field in the type that the documents give it."""
     wrong: list[str] = []
-    for entry in spec.task_types().values():
+    for entry in contract.task_types().values():
         for values in inputs(entry):
             with UnitaskProvider() as there, contextlib.redirect_stdout(io.StringIO()):
                 code = main(["run", entry.name, *words_for(entry, values)])
@@ -536,7 +536,7 @@ def test_every_task_type_can_be_run() -> None:
             if code or sent != [given] or [*map(repr, sorted(sent[0].items()))] != [*map(repr, sorted(given.items()))]:
                 wrong.append(f"{entry.name}: exit code {code}, sent {sent}, not {given}")
 
-    assert len(spec.task_types()) == 120
+    assert len(contract.task_types()) == 120
     assert wrong == []
 
 

@@ -20,11 +20,12 @@ import httpcore
 import httpx
 import pytest
 from unitask import AsyncClient, Client, Output, State, Task, errors, tasks
-from unitask._core import spec, waiting
+from unitask._core import waiting
 from unitask._core.finding import Traces
 from unitask._core.messages import Answer, Delivery
 from unitask._shell import NEVER_LEFT, Shell
 from unitask.tasks import FaceSwapOutput
+from unitask_api import contract
 
 from .pictures import encoded
 from .script import GATEWAY, MODEL, TASK_ID, TASK_TYPE, answer, refused, seen, task_data
@@ -52,7 +53,7 @@ def test_run_creates_waits_and_returns_the_task(shell: str) -> None:
         "config": {"service_mode": "public"},
     }
     assert task.output.image_url == OUTPUT_URL
-    usual = waiting.Usual(spec.task_types()["FaceSwap"].typical_seconds)
+    usual = waiting.Usual(contract.task_types()["FaceSwap"].typical_seconds)
     first = waiting.next_look(0.0, usual)
     assert clock.sleeps == pytest.approx([first, waiting.next_look(first, usual)])
 
@@ -305,7 +306,7 @@ def test_base_url_is_the_given_one_or_the_one_of_the_environment(
     perform(shell, script, lambda client: client.get(TASK_ID), base_url=given)
 
     assert str(script.requests[0].url) == f"{url}/api/v1/task/{TASK_ID}"
-    assert spec.bundle()["servers"][0]["url"] == "https://api.piapi.ai"
+    assert contract.document()["servers"][0]["url"] == "https://api.piapi.ai"
 
 
 def test_missing_key_is_refused_with_a_way_out(shell: str) -> None:

@@ -15,9 +15,10 @@ from typing import Any
 import httpx
 import pytest
 from unitask import DownloadFailed, InvalidInput, Output, OutputFile, Task, files, tasks
-from unitask._core import outputs, spec
+from unitask._core import outputs
 from unitask._core.messages import Answer
 from unitask.files import check_destination
+from unitask_api import contract
 
 from .pictures import encoded
 from .script import TASK_ID, answer, task_data
@@ -603,8 +604,8 @@ def test_other_text_is_no_result(shell: str, kind: Any, output: dict[str, Any], 
 
 def test_every_task_type_that_makes_text_alone_is_known() -> None:
     """A new one in the spec is to be tried here."""
-    schemas = spec.catalogue()["components"]["schemas"]
-    filled = {entry.output: _filled(schemas[entry.output]) for entry in spec.task_types().values()}
+    schemas = contract.components()
+    filled = {entry.output: _filled(schemas[entry.output]) for entry in contract.task_types().values()}
 
     assert {name for name, output in filled.items() if outputs.text_of(output, name)} == {
         kind.__name__ for kind, _, _ in TEXTS
@@ -613,7 +614,7 @@ def test_every_task_type_that_makes_text_alone_is_known() -> None:
 
 def _filled(rule: dict[str, Any]) -> Any:
     """A value with a text wherever one may be."""
-    rule = spec.resolve(rule)
+    rule = contract.resolve(rule)
     if "properties" in rule:
         return {name: _filled(part) for name, part in rule["properties"].items()}
     return [_filled(rule["items"])] if "items" in rule else "text"

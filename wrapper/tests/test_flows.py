@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from unitask import errors
-from unitask._core import asking, delivery, flows, spec, waiting
+from unitask._core import asking, delivery, flows, waiting
 from unitask._core.delivery import Resend
 from unitask._core.messages import Answer, Delivery, Failure, Flow, Send, Sleep, Woke, no_answer
 from unitask.task import Output, Task
 from unitask.tasks import FaceSwapOutput
+from unitask_api import contract
 
 from .script import (
     AT_SOME_TIME,
@@ -471,7 +472,7 @@ def test_timeout_without_any_answer_has_no_task() -> None:
 
 def test_default_timeout_is_the_usual_one_of_the_type() -> None:
     """None is a limit too: at least ten minutes, and twenty times the usual duration."""
-    slow = max(spec.task_types().values(), key=lambda entry: entry.typical_seconds)
+    slow = max(contract.task_types().values(), key=lambda entry: entry.typical_seconds)
     short, long = play(wait(timeout=None), seen()), play(wait(kind=slow.name, timeout=None), seen())
 
     assert short.ended_at == pytest.approx(600.0)

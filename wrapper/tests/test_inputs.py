@@ -19,10 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from unitask import AdvisoryWarning, InvalidInput, Output, inputs, tasks
-from unitask._core import spec
 from unitask.inputs import request_body
 from unitask.tasks import FaceSwap, FaceSwapOutput, Raw
 from unitask.webhooks import Receiver
+from unitask_api import contract
 
 from .pictures import encoded, picture
 
@@ -360,7 +360,7 @@ def test_raw_task_must_name_its_operation(task: Raw, field: str) -> None:
     assert problem.startswith(f"{field}: ")
 
 
-WITH_AREA = next(name for name, schema in spec.bundle()["components"]["schemas"].items() if "x-max-product" in schema)
+WITH_AREA = next(name for name, schema in contract.components().items() if "x-max-product" in schema)
 
 
 @pytest.mark.parametrize(

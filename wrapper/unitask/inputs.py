@@ -13,8 +13,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, TypedDict, TypeVar, cast
 
+from unitask_api import contract
+
 from . import media
-from ._core import fitting, spec
+from ._core import fitting
 from ._core.secret import Secret, fits_a_header
 from ._core.shapes import as_object
 from .errors import InvalidInput
@@ -164,14 +166,14 @@ def request_body(
     if not isinstance(cast("object", task), TaskInput):
         raise InvalidInput(f"{task!r:.80} is no task: give one of unitask.tasks, such as tasks.FaceSwap(...)")
     model, task_type = task.operation()
-    entry = spec.task_types().get(type(task).__name__)
+    entry = contract.task_types().get(type(task).__name__)
     found: list[str] = []
     if options and entry and entry.protocol != "unified":
         found.append(f"{entry.name} takes no {', '.join(options)}: its endpoint has no config; see its own fields")
     values = task.values()
     if entry:
         values = {
-            name: _field(name, value, spec.field_rule(entry.input, name), _Checks(validate, uploads, found))
+            name: _field(name, value, contract.field_rule(entry.input, name), _Checks(validate, uploads, found))
             for name, value in values.items()
         }
     body = {"model": model, "task_type": task_type, "input": values}
@@ -242,7 +244,7 @@ def _field(name: str, value: Any, rule: dict[str, Any], checks: _Checks) -> Any:
 
 def _wire(name: str, value: Any, rule: dict[str, Any], checks: _Checks) -> Any:
     """What to send for a value: files become attachments, wherever in it they are."""
-    rule = spec.resolve(rule)
+    rule = contract.resolve(rule)
     if media_rule := rule.get("x-media"):
         return _media(name, value, media_rule, checks)
     if isinstance(value, list | tuple) and "items" in rule:
@@ -284,7 +286,7 @@ def _json_problems(body: dict[str, Any]) -> Iterator[str]:
 
 
 def _check(schema: str, value: Any, prefix: str, called_by: _Caller | None = None) -> Iterator[str]:
-    schemas = spec.catalogue()["components"]["schemas"]
+    schemas = contract.components()
     if fitting.surely_fits(schemas[schema], value, schemas):
         return
     for error in validator(schema).iter_errors(value):
@@ -327,7 +329,7 @@ def validator(schema: str) -> Any:
     formats.checks("int64")(_is_int64)
     rules = {"x-advisory": advisory, "x-max-product": product}
     kind = cast("Any", validators).extend(Draft202012Validator, rules)
-    components = spec.catalogue()["components"]
+    components = contract.document()["components"]
     root = {**components["schemas"][schema], "components": components}  # a $ref at the top would cost half the time
     return kind(root, format_checker=formats)
 

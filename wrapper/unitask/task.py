@@ -195,7 +195,7 @@ class Task(Generic[OutputT_co]):
             return self.output_type
         from .tasks import output_type  # at call time: the catalogue's classes are made of this module's
 
-        return cast("type[OutputT_co]", output_type(self.model, self.task_type))
+        return cast("type[OutputT_co]", output_type(self.model, self.task_type, self.raw.get("input")))
 
     def _text(self, key: str) -> str:
         value = self.raw.get(key)

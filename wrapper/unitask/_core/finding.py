@@ -28,9 +28,11 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
+from unitask_api import contract
+
 from .. import errors
 from ..task import Finding, Outcome, Output, Task
-from . import asking, protocols, spec
+from . import asking, protocols
 from .delivery import Limits
 from .messages import Flow, Moment, Sleep
 from .shapes import as_object, is_list, is_object, printable
@@ -451,7 +453,7 @@ def _plain_name(name: str) -> str:
 def _names() -> frozenset[str]:
     """The models and task types of the catalogue."""
     return frozenset(
-        _plain_name(name) for entry in spec.task_types().values() for name in (entry.model, entry.task_type)
+        _plain_name(name) for entry in contract.task_types().values() for name in (entry.model, entry.task_type)
     )
 
 
