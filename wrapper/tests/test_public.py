@@ -111,7 +111,7 @@ def test_public_name_has_a_docstring(name: str) -> None:
 FRESH = """
 import json, sys
 {0}
-heavy = {{"httpx", "attrs", "attr", "jsonschema", "unitask_api.models", "asyncio", "PIL", "numpy"}}
+heavy = {{"httpx", "attrs", "attr", "unitask_api.models", "asyncio", "PIL", "numpy"}}
 print(json.dumps(sorted(heavy & set(sys.modules))))
 """
 
@@ -134,7 +134,7 @@ def imported_by(statement: str) -> list[str]:
     ],
 )
 def test_import_is_light(statement: str) -> None:
-    """Whoever only names a task, checks a plain one, or catches an error, pays for no HTTP client and no validator."""
+    """Whoever only names a task, checks a plain one, or catches an error, pays for no HTTP client."""
     assert imported_by(statement) == []
 
 
@@ -146,8 +146,8 @@ def test_create_is_built_without_models() -> None:
 
 
 def test_create_brings_little_beside_httpx() -> None:
-    """What prices, threads, tracing, webhooks and validation need is loaded by those who use them."""
-    rare = {"attr", "concurrent.futures.thread", "fractions", "importlib.metadata", "jsonschema", "openai", "sqlite3"}
+    """What prices, threads, tracing and webhooks need is loaded by those who use them."""
+    rare = {"attr", "concurrent.futures.thread", "fractions", "importlib.metadata", "openai", "sqlite3"}
     program = f"""
 import httpx, json, sys
 sys.modules["opentelemetry"] = None  # whoever has it watches creates
