@@ -31,7 +31,7 @@ FORBIDDEN = {
     "unitask_api": (("unitask", "unitask_sandbox", "unitask_contract"), "the generated client knows nothing above it"),
     "unitask_sandbox": (
         ("unitask", "unitask_api", "unitask_contract", "httpx"),
-        "the sandbox is the second witness: it reads the spec and nothing of the client",
+        "the sandbox is the second witness: it reads the contract and nothing of the client",
     ),
     "unitask_contract": (
         ("generator", "contract_tests", "sandbox", "spec", "pytest"),
