@@ -15,9 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from unitask._core.envelope import read_task
-from unitask._core.messages import Answer, Moment
-from unitask._validation import problems
-from unitask.task import Output
+from unitask._core.messages import Answer
+from unitask._core.validation import problems
+from unitask._model.task import Output
+from unitask._model.timestamp import Moment
 
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDS = 15

@@ -48,12 +48,9 @@ def _package(modules: dict[str, _Module]) -> str:
     return f'''"""What can be made: a class for each task type. Modules load on first use (PEP 562)."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, cast
-
-from unitask_api import contract
+from typing import TYPE_CHECKING, Any
 
 from ..inputs import Raw
-from ..task import Output
 
 if TYPE_CHECKING:
 {imports}
@@ -61,18 +58,6 @@ if TYPE_CHECKING:
 __all__ = {sorted([*where, "Raw"])!r}
 
 _FAMILIES = {where!r}
-
-
-def output_type(model: str, task_type: str, given: object = None) -> type[Output]:
-    """Return the class that reads the output of a task with this input: `Output` itself when its type is unknown."""
-    entry = contract.find(model, task_type, given)
-    return cast("type[Output]", __getattr__(entry.output)) if entry else Output
-
-
-def output_named(name: str) -> type[Output]:
-    """The class of an output by its name; `Output` itself when there is none of that name."""
-    found = __getattr__(name) if name in _FAMILIES else Output
-    return found if isinstance(found, type) and issubclass(found, Output) else Output
 
 
 def __getattr__(name: str) -> Any:
@@ -111,7 +96,7 @@ from typing import Any, ClassVar, Literal, Required, TypedDict
 
 from ..inputs import TaskInput
 from ..media import Media, Picture
-from ..task import Output
+from .._model.task import Output
 
 __all__ = {sorted(self.names)!r}
 ''' + "".join(self._classes)

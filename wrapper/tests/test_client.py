@@ -21,8 +21,8 @@ import httpx
 import pytest
 from unitask import AsyncClient, Client, Output, State, Task, errors, tasks
 from unitask._core import waiting
-from unitask._core.finding import Traces
 from unitask._core.messages import Answer, Delivery
+from unitask._model.fingerprint import Traces
 from unitask._shell import NEVER_LEFT, Shell
 from unitask.tasks import FaceSwapOutput
 from unitask_api import contract

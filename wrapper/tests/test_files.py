@@ -15,8 +15,8 @@ from typing import Any
 import httpx
 import pytest
 from unitask import DownloadFailed, InvalidInput, Output, OutputFile, Task, files, tasks
-from unitask._core import outputs
 from unitask._core.messages import Answer
+from unitask._model import output_files
 from unitask.files import check_destination
 from unitask_api import contract
 
@@ -607,7 +607,7 @@ def test_every_task_type_that_makes_text_alone_is_known() -> None:
     schemas = contract.components()
     filled = {entry.output: _filled(schemas[entry.output]) for entry in contract.task_types().values()}
 
-    assert {name for name, output in filled.items() if outputs.text_of(output, name)} == {
+    assert {name for name, output in filled.items() if output_files.text_of(output, name)} == {
         kind.__name__ for kind, _, _ in TEXTS
     }
 

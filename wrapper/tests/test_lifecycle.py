@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from unitask._core.lifecycle import STATES, TERMINAL, State, state_of
+from unitask._model.state import STATES, TERMINAL, State, state_of
 from unitask_api import contract
 
 STATUS = contract.components()["TaskStatus"]

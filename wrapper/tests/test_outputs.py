@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from unitask import Output, OutputFile, Task, tasks
-from unitask._core.outputs import content_of, ending_of, ending_of_type, files_of
+from unitask._model.output_files import content_of, ending_of, ending_of_type, files_of
 from unitask_api.contract import document
 
 from .pictures import encoded

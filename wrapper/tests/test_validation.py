@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from unitask import AdvisoryWarning, InvalidInput, inputs, tasks
-from unitask._validation import problems
+from unitask._core.validation import problems
 from unitask.inputs import request_body
 from unitask_api import contract
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from unitask_api import contract
 
 from . import tasks
-from ._core.shapes import is_list, is_object
+from ._model._json import is_list, is_object
 from .errors import InvalidInput
 
 Rule = Mapping[str, Any]

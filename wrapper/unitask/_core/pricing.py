@@ -14,8 +14,8 @@ from typing import Any, TypeAlias
 
 from unitask_api import contract
 
-from ..task import CREDITS_PER_USD as CREDITS_PER_USD
-from .shapes import is_list, is_object, same
+from .._model._json import is_list, is_object, same
+from .._model.task import CREDITS_PER_USD as CREDITS_PER_USD
 
 LARGEST = 10**12  # of any unit: beyond it is a mistake, not a task
 

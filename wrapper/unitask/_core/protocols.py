@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 from unitask_api import contract
 
+from .._model._json import as_object, is_list
 from .messages import Send
-from .shapes import as_object, is_list
 
 UNIFIED = "unified"
 LEGACY = "legacy"  # the model that the catalogue gives to all of them

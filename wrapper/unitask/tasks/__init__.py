@@ -2,12 +2,9 @@
 """What can be made: a class for each task type. Modules load on first use (PEP 562)."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, cast
-
-from unitask_api import contract
+from typing import TYPE_CHECKING, Any
 
 from ..inputs import Raw
-from ..task import Output
 
 if TYPE_CHECKING:
     from .acestep import (
@@ -607,18 +604,6 @@ _FAMILIES = {
     "ZImageOutput": "zimage",
     "ZImageTxt2Img": "zimage",
 }
-
-
-def output_type(model: str, task_type: str, given: object = None) -> type[Output]:
-    """Return the class that reads the output of a task with this input: `Output` itself when its type is unknown."""
-    entry = contract.find(model, task_type, given)
-    return cast("type[Output]", __getattr__(entry.output)) if entry else Output
-
-
-def output_named(name: str) -> type[Output]:
-    """The class of an output by its name; `Output` itself when there is none of that name."""
-    found = __getattr__(name) if name in _FAMILIES else Output
-    return found if isinstance(found, type) and issubclass(found, Output) else Output
 
 
 def __getattr__(name: str) -> Any:

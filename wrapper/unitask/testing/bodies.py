@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from unitask_api import contract
 
-from .._core.lifecycle import STATES, State, state_of
+from .._model.state import STATES, State, state_of
 from ..inputs import TaskInput
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ import httpx
 from unitask_api import contract
 
 from .._core import protocols
-from .._core.lifecycle import State, state_of
-from .._core.messages import Moment
-from ..task import CREDITS_PER_USD
+from .._model.state import State, state_of
+from .._model.task import CREDITS_PER_USD
+from .._model.timestamp import Moment
 from .bodies import documented_example
 from .received import Kind, ReceivedTask, entry_of
 

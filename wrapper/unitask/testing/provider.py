@@ -21,8 +21,8 @@ import httpx
 import pytest
 from unitask_api import contract
 
-from .._core.lifecycle import State, state_of
-from .._core.shapes import as_object
+from .._model._json import as_object
+from .._model.state import State, state_of
 from ..inputs import TaskInput
 from . import defaults, samples
 from .clock import InstantClock

@@ -12,7 +12,7 @@ from unitask_api import contract
 
 from .. import tasks
 from .._core.finding import MARK
-from .._core.shapes import as_object
+from .._model._json import as_object
 from ..inputs import TaskInput
 
 Kind: TypeAlias = type[TaskInput[Any]]
