@@ -17,6 +17,12 @@ from unitask_sandbox.operations import HANDLERS
 from .local import Clock, Http, HttpWith
 
 OPERATIONS = bundle.operations()
+# the component of each request in JSON; an edit of an image is a form
+REQUESTS = {
+    name: operation.components["request"]
+    for name, operation in OPERATIONS.items()
+    if "request" in operation.components and name != "edit_image"
+}
 CREATES = ("create_task", *legacy.CREATES)
 WITH_BODY = [name for name, operation in OPERATIONS.items() if operation.method == "POST"]
 OF_A_TASK = ("get_task", "cancel_task", *legacy.LOOKS)
@@ -58,7 +64,7 @@ def bodies(name: str) -> list[Any]:
     shown = [
         example["value"] for example in examples if (example["x-operation"], example["x-part"]) == (name, "request")
     ]
-    component = OPERATIONS[name].body
+    component = REQUESTS.get(name)
     if shown or component is None:
         return [{key: value for key, value in body.items() if key != "stream"} for body in shown]
     return [least(bundle.component(component))]
@@ -72,7 +78,7 @@ def least(schema: dict[str, Any]) -> dict[str, Any]:
 def ask(http: Http, name: str, task_id: str = UNKNOWN_ID, **request: Any) -> httpx.Response:
     """A request of an operation: as it should be, but for what is given."""
     operation = OPERATIONS[name]
-    if operation.body and not request.keys() & {"json", "content", "data"}:
+    if name in REQUESTS and not request.keys() & {"json", "content", "data"}:
         body = bodies(name)[0]
         request["json"] = {**body, "task_id": task_id} if name in legacy.LOOKS else body
     if name == "edit_image" and not request.keys() & {"content", "files"}:
@@ -160,10 +166,7 @@ def test_operation_refuses_a_body_that_is_too_large(quick: Any, name: str, monke
 
 
 REQUIRED = [
-    (name, field)
-    for name, operation in OPERATIONS.items()
-    if operation.body
-    for field in bundle.component(operation.body).get("required", [])
+    (name, field) for name, component in REQUESTS.items() for field in bundle.component(component).get("required", [])
 ]
 
 

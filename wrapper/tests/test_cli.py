@@ -22,12 +22,12 @@ from typing import Any
 import httpx
 import pytest
 from unitask import InvalidInput, cli, tasks
-from unitask._model import spec
 from unitask._terminal import reworded
 from unitask.cli import main
 from unitask.inputs import request_body
 from unitask.testing import UnitaskProvider
 from unitask.testing.patching import talk_to
+from unitask_api import contract
 
 from .pictures import encoded
 from .script import TASK_ID, answer, seen
@@ -276,11 +276,11 @@ def test_missing_sandbox_says_what_to_install(command: str, capsys: Captured, mo
     assert cli.SANDBOX_MISSING in capsys.readouterr().err
 
 
-def inputs(entry: spec.TaskType) -> Iterator[dict[str, Any]]:
+def inputs(entry: contract.TaskType) -> Iterator[dict[str, Any]]:
     """The documented inputs of a task type that the library takes as they are."""
     kind = getattr(tasks, entry.name)
     fields = {field.name for field in dataclasses.fields(kind)} - {"extra"}
-    for example in spec.bundle()["components"]["examples"].values():
+    for example in contract.document()["components"]["examples"].values():
         body = example["value"]
         if (example["x-operation"], example["x-part"]) != ("create_task", "request"):
             continue
@@ -292,10 +292,10 @@ def inputs(entry: spec.TaskType) -> Iterator[dict[str, Any]]:
             yield body["input"]
 
 
-def words_for(entry: spec.TaskType, values: dict[str, Any]) -> Iterator[str]:
+def words_for(entry: contract.TaskType, values: dict[str, Any]) -> Iterator[str]:
     """The words of a command line that give these values."""
     for field, value in values.items():
-        types = spec.resolve(spec.field_rule(entry.input, field)).get("type", ())
+        types = contract.resolve(contract.field_rule(entry.input, field)).get("type", ())
         if not isinstance(value, str) and "string" in types:
             yield f"{field}:={json.dumps(value)}"
             continue
@@ -305,7 +305,7 @@ def words_for(entry: spec.TaskType, values: dict[str, Any]) -> Iterator[str]:
 
 def test_documented_inputs_can_be_given_as_words() -> None:
     wrong, tried = list[str](), set[str]()
-    for entry in spec.task_types().values():
+    for entry in contract.task_types().values():
         for values in inputs(entry):
             tried.add(entry.name)
             with UnitaskProvider() as there, contextlib.redirect_stdout(io.StringIO()):

@@ -21,10 +21,10 @@ import pytest
 from unitask import AsyncClient, Client, Output, Task, errors, tasks
 from unitask._core import waiting
 from unitask._core.messages import Answer, Delivery
-from unitask._model import spec
 from unitask._model.fingerprint import Traces
 from unitask._shell import NEVER_LEFT, Shell
 from unitask.tasks import FaceSwapOutput
+from unitask_api import contract
 
 from .pictures import encoded
 from .script import GATEWAY, MODEL, TASK_ID, TASK_TYPE, answer, seen, task_data
@@ -57,7 +57,7 @@ def test_run_sends_one_create_polls_as_planned_and_returns_the_task(shell: str) 
         "config": {"service_mode": "public"},
     }
     assert task.output.image_url == OUTPUT_URL
-    usual = waiting.Usual(spec.task_types()["FaceSwap"].typical_seconds)
+    usual = waiting.Usual(contract.task_types()["FaceSwap"].typical_seconds)
     first = waiting.next_look(0.0, usual)
     assert script.clock.sleeps[:2] == pytest.approx([first, waiting.next_look(first, usual)])
 
@@ -188,7 +188,7 @@ def test_base_url_is_the_given_one_or_the_one_of_the_environment(
     perform(shell, script, lambda client: client.get(TASK_ID), base_url=given)
 
     assert script.requests[0].url == f"{url}/api/v1/task/{TASK_ID}"
-    assert spec.bundle()["servers"][0]["url"] == "https://api.piapi.ai"
+    assert contract.document()["servers"][0]["url"] == "https://api.piapi.ai"
 
 
 @pytest.mark.parametrize(
