@@ -45,14 +45,6 @@ def test_file_is_gone_after_three_days(http_with: HttpWith, clock: Clock, tmp_pa
     assert not list((tmp_path / "files").iterdir())
 
 
-def test_public_url_is_the_base_of_output_addresses(http_with: HttpWith) -> None:
-    http = http_with(public_url="https://me.test/sandbox/")
-    task_id = http.create()
-    http.sandbox.advance()
-
-    assert http.task(task_id)["output"]["image_url"].startswith("https://me.test/sandbox/files/")
-
-
 def deep(levels: int) -> dict[str, Any]:
     value: dict[str, Any] = {}
     for _ in range(levels):

@@ -63,16 +63,6 @@ def purse(sandbox: Sandbox) -> tuple[int, int]:
     return account.balance, account.frozen
 
 
-def test_create_charges_and_completion_keeps_the_charge(sandbox_with: SandboxWith) -> None:
-    sandbox = sandbox_with()
-    task = sandbox.accept("sandbox", encoded(face_swap()))
-    before = task.body("")["meta"]["usage"], purse(sandbox)
-    sandbox.advance()
-
-    assert before[0] == usage(sandbox, task.task_id) == {"type": "llm", "frozen": 0, "consume": PRICE}
-    assert before[1] == purse(sandbox) == (99_900_000, 0)
-
-
 @pytest.mark.parametrize(
     ("ending", "kept", "reasons"),
     [
@@ -133,17 +123,6 @@ def test_uploaded_file_has_a_price_and_a_foreign_one_has_not(http_with: HttpWith
         bills.append(http("POST", "/api/v1/task", json=body).json()["data"]["meta"]["usage"]["consume"])
 
     assert bills == [104_858, 104_858, 0]
-
-
-@pytest.mark.parametrize("ending", ["failed", "cancelled"])
-def test_task_that_is_not_completed_is_paid_back(sandbox_with: SandboxWith, ending: str) -> None:
-    sandbox = sandbox_with()
-    task_id = sandbox.accept("sandbox", encoded(face_swap(NO_FACE))).task_id
-    sandbox.cancel("sandbox", task_id) if ending == "cancelled" else sandbox.advance()
-    task = sandbox.get("sandbox", task_id)
-
-    assert (task.status, task.consume, sandbox.balance("sandbox")) == (ending, 0, 10.0)
-    assert sandbox._store.ledger(ACCOUNT) == [(task_id, "charge", -PRICE), (task_id, "refund", PRICE)]
 
 
 def test_create_without_credit_fails_like_the_recorded_one(sandbox_with: SandboxWith) -> None:

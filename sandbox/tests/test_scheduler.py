@@ -167,24 +167,6 @@ def test_restart_keeps_tasks_and_finishes_those_that_had_not_ended(
     assert second.balance("sandbox") == pytest.approx(9.98)
 
 
-def test_autorun_moves_tasks_by_itself(sandbox_with: SandboxWith, monkeypatch: pytest.MonkeyPatch) -> None:
-    sandbox = sandbox_with(autorun=True)
-    ended = threading.Semaphore(0)
-    end = sandbox._store.end
-
-    def watched(*args: Any, **kwargs: Any) -> bool:
-        done = end(*args, **kwargs)
-        ended.release()
-        return done
-
-    monkeypatch.setattr(sandbox._store, "end", watched)
-    for _ in range(20):
-        task_id = accept(sandbox)
-        assert ended.acquire(timeout=30)
-
-        assert sandbox.get("sandbox", task_id).status == "completed"
-
-
 def test_autorun_takes_another_step_for_what_came_during_one() -> None:
     steps: list[str] = []
     done = threading.Event()

@@ -26,8 +26,8 @@ from unitask_sandbox.faults import DEFAULTS, Fault
 from unitask_sandbox.request_log import key_fingerprint
 
 EVIDENCE = ("documented", "recorded", "client", "thread", "measured", "plausible")
-"""How surely a fault happens: a page says so; a real body was recorded; a public client is made for it; somebody
-complained in a public thread; other clients were measured against it; nobody has reported it, and it can happen."""
+"""How surely a fault happens: a page says so; a real body was recorded; a public client handles it; a public thread
+reports it; other clients were measured against it; or there is no report, and it is plausible."""
 
 _OWN: Final = ("operation", "times", "delay", "key", "task", "model", "task_type")  # of an order by name
 
