@@ -16,13 +16,13 @@ import httpx
 import pytest
 from unitask.cli import main
 from unitask_contract import provider, runner
-from unitask_contract.checks.asking import answered
+from unitask_contract.checks._http import answered
 from unitask_contract.provider import Money
 from unitask_contract.reports.files import FORMS
 from unitask_contract.reports.report import Report
 from unitask_sandbox import Settings, running, server
 
-from .defective_provider import defective
+from .support.defective_provider import defective
 
 pytestmark = pytest.mark.contract("provider")
 
