@@ -103,7 +103,6 @@ def test_oldest_waiting_connection_gives_way(
 
 
 def test_connection_at_work_gives_way_to_nobody(settings_with: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While every connection waits for the sandbox itself, one above the limit is answered 503."""
     asked, answered = threading.Event(), threading.Event()
 
     async def sleep(_seconds: float) -> None:

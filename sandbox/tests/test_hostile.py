@@ -142,19 +142,16 @@ def hold(server: Server, request: Request) -> None:
 
 @pytest.mark.parametrize("name", [name for name in BODIES if name not in SLOW])
 def test_hostile_body_is_refused(server: Server, name: str) -> None:
-    """Bombs, too much, too deep, and what is no JSON."""
     hold(server, BODIES[name])
 
 
 @pytest.mark.parametrize("name", [name for name in HEADS if name not in SLOW])
 def test_hostile_head_is_refused(server: Server, name: str) -> None:
-    """No HTTP, two meanings, other hosts and origins, paths that lead out."""
     hold(server, HEADS[name])
 
 
 @pytest.mark.parametrize("name", SLOW)
 def test_slow_request_is_given_up(hurried: Server, name: str) -> None:
-    """Half a body; test_connections.py has heads."""
     hold(hurried, {**BODIES, **HEADS}[name])
 
 
@@ -173,7 +170,6 @@ def failure_of(server: Server, target: str) -> str:
 
 @pytest.mark.parametrize("name", PICTURES)
 def test_hostile_picture_fails_its_task(server: Server, name: str) -> None:
-    """Bombs, lies, half pictures and what is none: the task fails with the provider's words, and no other does."""
     picture, words = PICTURES[name]
 
     assert failure_of(server, base64_of(picture)).startswith(words)
@@ -184,7 +180,6 @@ def test_hostile_picture_fails_its_task(server: Server, name: str) -> None:
 
 @pytest.mark.parametrize("name", LINKS)
 def test_hostile_address_fails_its_task(server: Server, name: str) -> None:
-    """No file, no other machine of this network, no other protocol, and words that say which rule it was."""
     link, words = LINKS[name]
 
     assert words in failure_of(server, link)
@@ -192,7 +187,6 @@ def test_hostile_address_fails_its_task(server: Server, name: str) -> None:
 
 
 def test_many_large_bodies_at_once_fit() -> None:
-    """Bodies of 24 MB that each cost several times as much are worked on a few at a time."""
     body = b'{"model": "m", "messages": [' + b'{"content": "' + b"ab " * (8 * MB - 100) + b'"}]}'
     request = Request(
         lambda: [head("POST", "/v1/chat/completions", f"content-length: {len(body)}"), body], frozenset({200, 503})
@@ -206,7 +200,6 @@ def test_many_large_bodies_at_once_fit() -> None:
 
 
 def test_many_slow_clients_hold_nobody_up(hurried: Server) -> None:
-    """Three hundred connections that say nothing, or only half of it, and an ordinary request beside them."""
     port = int(hurried.url.rpartition(":")[2])
     connections = [socket.create_connection(("127.0.0.1", port), timeout=60) for _ in range(300)]
     for connection in connections[::2]:
@@ -221,7 +214,6 @@ def test_many_slow_clients_hold_nobody_up(hurried: Server) -> None:
 
 
 def test_uploaded_bomb_is_kept_and_served_as_it_is(server: Server) -> None:
-    """An upload is not looked into; what comes back cannot run in a browser."""
     body: dict[str, Any] = {"file_name": "a.png", "file_data": base64_of(PICTURES["html"][0])}
     served = server.http.get(server.http.post("/api/ephemeral_resource", json=body).json()["data"]["url"])
 
@@ -231,8 +223,3 @@ def test_uploaded_bomb_is_kept_and_served_as_it_is(server: Server) -> None:
     many = ",".join(["0-1"] * 5000)
     assert server.http.get(served.url, headers={"range": f"bytes={many}"}).status_code in (200, 206, 400, 416)
     assert server.is_alive()
-
-
-def test_corpus_is_large() -> None:
-    """At least sixty entries, whatever is taken out one day."""
-    assert len(BODIES) + len(HEADS) + len(PICTURES) + len(LINKS) >= 60

@@ -255,7 +255,6 @@ def fetched_from(url: str) -> bytes:
 
 
 def test_name_is_fetched_over_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No proxy of the environment is used: it would connect to an address that was not checked."""
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     with answering(b"HTTP/1.0 200 OK\r\ncontent-encoding: gzip\r\n\r\npicture") as url:
         assert fetched_from(url) == b"picture"
@@ -286,7 +285,6 @@ def test_large_answer_without_a_length_is_given_up(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nx: 1", b"HTTP/1.0 200 OK\r\n\r\npic"])
 def test_whole_transfer_has_a_limit(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However much of it has arrived, and however long each single read may take."""
     monkeypatch.setattr(http_client, "SECONDS", 0.05)
     monkeypatch.setattr(http_client.HttpClient, "_client", lambda self: untimed(self))
     with answering(answer, stays=True) as url, pytest.raises(NotFetched, match="took longer than"):

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from unitask_sandbox import Settings, middleware, server
 
-from .local import BASE_URL, HttpWith, base64_of, encoded, face_swap
+from .local import BASE_URL, HttpWith, encoded, face_swap
 
 CREATE = "/api/v1/task"
 KEY = {"x-api-key": "sandbox"}
@@ -36,7 +36,6 @@ KEY = {"x-api-key": "sandbox"}
     ],
 )
 def test_request_to_a_host_of_the_sandbox_is_answered(http_with: HttpWith, host: str) -> None:
-    """This machine's names, written-out addresses, what was connected to, and what the settings allow."""
     http = http_with(allowed_hosts=("Box.example",))
 
     assert http("GET", "/account/info", headers={**KEY, "host": host}).status_code == 200
@@ -58,7 +57,6 @@ def test_request_to_a_host_of_the_sandbox_is_answered(http_with: HttpWith, host:
     "path", ["/account/info", "/", "/openapi.json", "/files/x", "/_sandbox/arrivals", "/v1/models"]
 )
 def test_request_to_another_host_is_refused(http_with: HttpWith, host: str, path: str) -> None:
-    """A name that somebody has pointed here (DNS rebinding) shows nothing, and the refusal says what to do."""
     answer = http_with()("GET", path, headers={**KEY, "host": host})
     words = answer.json()["error"]["message"] if path.startswith("/v1/") else answer.json()["message"]
 
@@ -68,7 +66,6 @@ def test_request_to_another_host_is_refused(http_with: HttpWith, host: str, path
 
 
 def test_server_is_called_by_the_name_it_listens_on(settings_with: Any) -> None:
-    """`--host box` needs no `--allow-host box`."""
     local, other = (server._for_host(settings_with(allowed_hosts=("a",)), host) for host in ("127.0.0.1", "box"))
 
     assert local.allowed_hosts == ("a", "127.0.0.1")
@@ -88,14 +85,7 @@ def test_server_is_called_by_the_name_it_listens_on(settings_with: Any) -> None:
     ],
 )
 def test_others_cannot_ask_this_machine_through_the_sandbox(host: str, given: Any, private: str) -> None:
-    """Where others reach the sandbox, it asks no private address for them, unless it is told to."""
     assert server._for_host(Settings(private_addresses=given), host).private_addresses == private
-
-
-def test_unknown_kind_of_private_addresses_is_refused() -> None:
-    """A misspelt limit is no limit that somebody meant."""
-    with pytest.raises(ValueError, match="give one of none, loopback, all"):
-        Settings(private_addresses="some")  # type: ignore[arg-type]  # as from a command line
 
 
 # The origin.
@@ -123,7 +113,6 @@ OURS: dict[str, dict[str, str]] = {
 def test_page_of_another_origin_drives_nothing(
     http_with: HttpWith, method: str, path: str, headers: dict[str, str]
 ) -> None:
-    """What changes something, and what the sandbox says of itself, is not for other pages."""
     http = http_with()
     answer = http(method, path, headers={**KEY, **headers}, content=encoded(face_swap()))
 
@@ -134,7 +123,6 @@ def test_page_of_another_origin_drives_nothing(
 
 @pytest.mark.parametrize("headers", OURS.values(), ids=OURS)
 def test_programs_and_own_pages_drive_it(http_with: HttpWith, headers: dict[str, str]) -> None:
-    """No program sends these headers, and a browser says so when a page is ours."""
     http = http_with()
 
     assert http("POST", CREATE, headers={**KEY, **headers}, json=face_swap()).status_code == 200
@@ -142,13 +130,11 @@ def test_programs_and_own_pages_drive_it(http_with: HttpWith, headers: dict[str,
 
 
 def test_other_pages_may_link_here(http_with: HttpWith) -> None:
-    """A link to the start page, and a picture that a task made, are shown as anywhere."""
     assert http_with()("GET", "/", headers={"sec-fetch-site": "cross-site"}).status_code == 200
 
 
 @pytest.mark.parametrize("method", ["GET", "OPTIONS", "POST"])
 def test_no_answer_can_be_read_by_another_page(http_with: HttpWith, method: str) -> None:
-    """There is no CORS header, not even for a preflight."""
     headers = {**KEY, "origin": "https://evil.example", "access-control-request-method": "POST"}
     answer = http_with()(method, CREATE, headers=headers)
 
@@ -160,14 +146,12 @@ def test_no_answer_can_be_read_by_another_page(http_with: HttpWith, method: str)
 
 
 def test_compressed_body_is_refused(http_with: HttpWith) -> None:
-    """Nothing is decompressed, so nothing grows."""
     answer = http_with()("POST", CREATE, headers={**KEY, "content-encoding": "gzip"}, content=b"\x1f\x8b")
 
     assert (answer.status_code, answer.json()["code"]) == (415, 415)
 
 
 def test_length_over_the_limit_is_refused_unread(http_with: HttpWith) -> None:
-    """What says that it is too large is not read at all."""
     read: list[bytes] = []
 
     async def body() -> AsyncIterator[bytes]:
@@ -181,7 +165,6 @@ def test_length_over_the_limit_is_refused_unread(http_with: HttpWith) -> None:
 
 
 def test_slow_body_is_given_up(http_with: HttpWith, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A body that does not come to its end is a 408."""
     monkeypatch.setattr(middleware, "BODY_SECONDS", 0.01)
 
     async def endless() -> AsyncIterator[bytes]:
@@ -194,7 +177,6 @@ def test_slow_body_is_given_up(http_with: HttpWith, monkeypatch: pytest.MonkeyPa
 
 
 def test_large_bodies_wait_for_each_other(http_with: HttpWith, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When all places are taken a large body is turned down at its deadline; a small one needs no place."""
     monkeypatch.setattr(middleware, "LARGE_AT_ONCE", 0)
     monkeypatch.setattr(middleware, "BODY_SECONDS", 0.05)
     http = http_with()
@@ -225,18 +207,7 @@ async def beside_slow_bodies(http: Any, count: int, length: int, ordinary: bytes
         return answer.status_code, [answer.status_code for answer in await asyncio.gather(*slow_ones)]
 
 
-def test_slow_bodies_hold_up_no_other(http_with: HttpWith, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hundred bodies of 300 KB that wait for their last byte, and one of 400 KB that is taken at once."""
-    monkeypatch.setattr(middleware, "BODY_SECONDS", 20.0)
-    ordinary = encoded(face_swap(target=bytes(300_000)))
-    status, others = asyncio.run(beside_slow_bodies(http_with(), 100, 300 * 1024, ordinary))
-
-    assert status == 200
-    assert set(others) == {400}  # they are no JSON
-
-
 def test_slowest_body_gives_way_when_all_hold_too_much(http_with: HttpWith, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What large bodies hold is limited, and a slow one keeps no room that another needs."""
     monkeypatch.setattr(middleware, "BUFFERED", 1_000_000)
     monkeypatch.setattr(middleware, "FAIR_SECONDS", 0.0)
     ordinary = encoded(face_swap(target=bytes(600_000)))
@@ -249,7 +220,6 @@ def test_slowest_body_gives_way_when_all_hold_too_much(http_with: HttpWith, monk
 def test_place_is_kept_until_the_work_is_done_and_no_longer(
     http_with: HttpWith, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever does not read the answer to a large body holds up no other."""
     monkeypatch.setattr(middleware, "LARGE_AT_ONCE", 1)
     monkeypatch.setattr(middleware, "BODY_SECONDS", 5.0)
     http = http_with()
@@ -283,7 +253,6 @@ def test_place_is_kept_until_the_work_is_done_and_no_longer(
 
 
 def test_place_is_given_back(http_with: HttpWith, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One large body after the other is taken, refused ones included."""
     monkeypatch.setattr(middleware, "LARGE_AT_ONCE", 1)
     http = http_with()
     large = face_swap(target=bytes(middleware.SMALL_BODY))
@@ -292,35 +261,42 @@ def test_place_is_given_back(http_with: HttpWith, monkeypatch: pytest.MonkeyPatc
     assert answers == [200, 400, 200]
 
 
+@pytest.mark.parametrize("last", [{"type": "http.disconnect"}, {"type": "http.request", "body": b"{"}])
+def test_broken_uploads_keep_no_place(http_with: HttpWith, monkeypatch: pytest.MonkeyPatch, last: Any) -> None:
+    monkeypatch.setattr(middleware, "BODY_SECONDS", 0.5)
+    http = http_with()
+
+    async def broken() -> None:
+        messages = [last, {"type": "http.request", "body": bytes(middleware.SMALL_BODY + 1), "more_body": True}]
+
+        async def receive() -> Any:
+            return messages.pop() if messages else {"type": "http.disconnect"}
+
+        async def send(_message: Any) -> None: ...
+
+        headers = [(b"host", b"localhost"), (b"x-api-key", b"sandbox")]
+        scope = {"type": "http", "method": "POST", "path": CREATE, "headers": headers, "query_string": b""}
+        await http.app({**scope, "server": ("localhost", 80)}, receive, send)
+
+    for _ in range(middleware.LARGE_AT_ONCE + 1):
+        asyncio.run(broken())
+
+    assert http("POST", CREATE, json=face_swap(target=bytes(middleware.SMALL_BODY))).status_code == 200
+
+
 # What a browser does with the answers.
 
 
 @pytest.mark.parametrize("path", ["/", "/account/info", "/openapi.json", "/files/x", "/nothing"])
 def test_answers_are_neither_guessed_nor_framed(http_with: HttpWith, path: str) -> None:
-    """Every answer is of the type that it says, and no other page shows it as a part of its own."""
     headers = http_with()("GET", path).headers
 
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["x-frame-options"] == "DENY"
 
 
-def test_uploaded_file_runs_nothing(http_with: HttpWith) -> None:
-    """HTML in the clothes of a picture is served as a picture, under a policy that lets nothing run."""
-    http = http_with()
-    data = base64_of(b"<html><script>alert(1)</script>")
-    url = http("POST", "/api/ephemeral_resource", json={"file_name": "a.png", "file_data": data}).json()["data"]["url"]
-    headers = http("GET", url).headers
-
-    assert headers["content-type"] == "image/png"
-    assert headers["x-content-type-options"] == "nosniff"
-    assert headers["content-security-policy"].startswith("default-src 'none'")
-    assert headers["content-security-policy"].endswith("; sandbox")
-    assert headers["content-disposition"].startswith("inline")
-
-
 @pytest.mark.parametrize("extension", ["html", "svg", "js", "txt", "glb", "unknown"])
 def test_what_is_no_picture_film_or_sound_is_saved_and_not_shown(http_with: HttpWith, extension: str) -> None:
-    """A browser asks where to put it."""
     http = http_with()
     headers = http("GET", f"/files/{http.sandbox._keep_file(b'<script>', extension)}").headers
 
@@ -346,7 +322,6 @@ def test_what_is_no_picture_film_or_sound_is_saved_and_not_shown(http_with: Http
     ],
 )
 def test_no_file_outside_of_the_folder_is_served(http_with: HttpWith, tmp_path: Path, name: str) -> None:
-    """A file is served when the store lists it, and no path leads anywhere else."""
     answer = http_with(data=tmp_path)("GET", f"/files/{name}")
 
     assert answer.status_code == 404
@@ -354,7 +329,6 @@ def test_no_file_outside_of_the_folder_is_served(http_with: HttpWith, tmp_path: 
 
 
 def test_long_path_is_not_kept(http_with: HttpWith) -> None:
-    """The report of what arrived cannot be filled with megabytes."""
     http = http_with()
     http("GET", f"/api/{'x' * 10_000}")
 
@@ -382,17 +356,7 @@ def unsafe_names(path: Path) -> set[str]:
 
 
 def test_nothing_from_outside_becomes_code() -> None:
-    """No module of the sandbox evaluates, unpickles or hands to a shell; the worker speaks pickle with its parent."""
     folder = Path(middleware.__file__).parent
     found = {path.name: names for path in folder.rglob("*.py") if (names := unsafe_names(path))}
 
     assert found == TRUSTED
-
-
-def test_module_that_evaluates_is_noticed(tmp_path: Path) -> None:
-    """The check above is seen to find what it looks for."""
-    (tmp_path / "a.py").write_text(
-        "import pickle\nfrom os import system\neval('1')\nnumpy.load(f, allow_pickle=True)\n"
-    )
-
-    assert unsafe_names(tmp_path / "a.py") == {"pickle", "os.system", "eval", "shell"}

@@ -74,7 +74,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
             *admin.ROUTES,
             Route("/", _about),
         ],
-        middleware=[Middleware(_Witness), guard],
+        middleware=[Middleware(_Logging), guard],
         exception_handlers={
             Refusal: _refused,
             HTTPException: _not_routed,
@@ -119,8 +119,6 @@ async def _injected(
 
 
 async def _perform(name: str, request: Request) -> Response:
-    if name not in HANDLERS:
-        return _refusal(request, Refusal(501, f"the sandbox has no operation {name} yet"))
     try:
         sandbox_of(request).admit(key_of(request))
         done = await HANDLERS[name](request)
@@ -192,10 +190,10 @@ def _root(path: str) -> str:
     return path.removeprefix("/").partition("/")[0]
 
 
-class _Witness:
-    """Notes every request to the API, refused ones included, with the status of its answer, before that goes out.
+class _Logging:
+    """Logs every request to the API with the status of its answer, before the answer is sent.
 
-    So whoever has the answer, or has been hung up on, finds the request among what arrived.
+    A client that has its answer, or whose connection was closed, finds its request in the log.
     """
 
     def __init__(self, app: ASGIApp) -> None:

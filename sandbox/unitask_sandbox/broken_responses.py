@@ -95,7 +95,7 @@ class Slow(_Another):
         self._sleep = sleep
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Wait and send; nobody is waited for who has gone."""
+        """Wait and send; a client that disconnects ends the wait."""
 
         async def send_slowly(message: Message) -> None:
             body: bytes = message.get("body", b"")

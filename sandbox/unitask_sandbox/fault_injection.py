@@ -1,8 +1,4 @@
-"""What a fault does to an answer: it is another, changed, late, slow, cut, or none.
-
-Rules of this file: what a fault means is said in faults.py; what is done before the answer is spoilt is the
-operation's, and it is done in full or not at all.
-"""
+"""Apply a fault to an answer: replace it, change it, delay it, cut it, or send none."""
 
 from __future__ import annotations
 

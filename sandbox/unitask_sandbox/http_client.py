@@ -1,8 +1,8 @@
 """What the sandbox asks of other servers: the media behind an input's address, and webhooks.
 
-Anybody who may create a task chooses these addresses, so they are limited:
+Every client that may create a task chooses these addresses, so they are limited:
 
-- Only http and https, without a user name, and without a proxy: a proxy would connect to addresses that nobody checked.
+- Only http and https, without a user name, and without a proxy: a proxy would connect to unchecked addresses.
 - Every address that a name resolves to is checked, and the connection goes to one of these addresses: the name is not
   resolved again. Each redirect is checked like the first address.
 - A whole transfer has `SECONDS` and `LARGEST` bytes. Nothing is decompressed.

@@ -1,9 +1,8 @@
-"""The API before the unified one: how a legacy request becomes a create, and how a task becomes a legacy answer.
+"""The API before the unified one: from a legacy request to a create, and from a task to a legacy answer.
 
-A legacy task is a task like any other: of the model and task type that do today what it asks for, with their engine,
-life, limits and history. `Task.legacy` holds what it takes to show it in its old form. Rules of this file: requests are
-checked against the bundle, and its prices count; where no page and no client says how an answer looks, it looks as
-the unified one does.
+A legacy task has the model and task type that do the same today, with their engine, limits and history. `Task.legacy`
+holds what its old form shows besides. Requests are checked against the bundle. Where no page and no client shows an
+answer, it has the form of the unified one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""The operations of the spec over HTTP: what each reads from a request, and the body that it answers with.
+"""Handlers of the operations of the spec, by operationId.
 
-One handler an operation, by its operationId. Rules of this file: a handler takes its values out of the request, asks
-the provider, and wraps what it gets; it takes no decision, and refuses nothing that provider.py could refuse.
+A handler takes its values out of the request, calls the provider, and wraps the result. provider.py decides.
 """
 
 from __future__ import annotations

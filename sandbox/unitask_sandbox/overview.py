@@ -1,7 +1,7 @@
-"""What the page at / shows of one account, the things that the API does not tell included.
+"""What the page at / shows of one account.
 
-Rules of this file: it only reads. An answer of the same state is the same to the byte, so that its digest can stand for
-it. The input of a task is there while the task has not ended, and no longer; that is the store's rule.
+It only reads. Equal states give equal bytes, so a digest can stand for an answer. The input of a task is shown until
+the task ends.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a create costs, by the price that the spec gives for its task type.
 
-Rules of this file: credits are whole and rounded up; a cost that the spec does not settle is 0. The client's estimate
-reads the same rules, and shares no code with this: where the two disagree, a test says so.
+Credits are whole numbers and rounded up; a cost that the spec does not settle is 0. The client's estimate reads the
+same rules with code of its own, and a test compares both.
 """
 
 from __future__ import annotations

@@ -115,7 +115,7 @@ class Sandbox:
         with ExitStack() as opened, opening(path):
             self._folder.mkdir(parents=True, exist_ok=True)
             store = Store(path, durable=durable)
-            opened.callback(store.close)  # else nobody could open the folder again
+            opened.callback(store.close)  # else the folder would stay locked
             files = Files(self._folder / "files", store, self.settings.clock, fetch, durable=durable)
             opened.pop_all()
             return store, files
@@ -390,7 +390,7 @@ class Sandbox:
         return None if first is None else max(0.0, first - self.settings.clock())
 
     def _ended(self, task: Task) -> None:
-        self._wake()  # somebody must remove its files when they have expired
+        self._wake()  # its files must be removed when they expire
         if self._delivery and task.config["webhook_config"]["endpoint"]:
             self._delivery.wake()
 
@@ -398,7 +398,7 @@ class Sandbox:
 
     def _keep_file(self, content: bytes, extension: str) -> str:
         name = self._files.keep(content, extension)
-        self._wake()  # somebody must remove it when it has expired
+        self._wake()  # it must be removed when it expires
         return name
 
     def _is_known(self, key: str | None) -> bool:
@@ -439,7 +439,7 @@ def _release(
     store: Store,
     folder: Path | None,
 ) -> None:
-    """Close a sandbox; also at the end of the program, when nobody has."""
+    """Close a sandbox; also at the end of the program."""
     closing.set()
     scheduler.pool.close()
     with scheduler.storing, delivering:

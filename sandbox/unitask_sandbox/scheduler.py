@@ -1,13 +1,13 @@
-"""A task's way from pending to its end, as time goes by.
+"""Move tasks from pending to their end when they are due.
 
     staged -> pending -> processing -> completed | failed
 
-A task without an engine is simulated at once. With autorun, one that has an engine goes to the worker pool and stays
+A task without an engine is simulated at once. With autorun, a task with an engine goes to the worker pool and stays
 processing until an engine is free; its input is read then. Without autorun everything is done in `advance`, in order.
 
-Rules of this file: whatever goes wrong with one task is that task's failure alone; what is wrong with the database or
-the disk is nobody's: it raises, the task stays as it is, and is done when it is tried again; nothing starts once
-`closing` is set, and what was begun then is done after the restart; `storing` is never held while an engine works.
+An error of one task fails that task only. An error of the database or the disk raises: the task stays as it is, and is
+done at the next try. Nothing starts once `closing` is set; a task that was begun then is done after the restart.
+`storing` is never held while an engine works.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class Scheduler:
             return None if self._closing.is_set() else self._store.next_expiry()
 
     def _due(self, now: float) -> list[str]:
-        """Begin what is due to begin, and return what is due to be done and in nobody's hands."""
+        """Start the pending tasks that are due; return the processing ones that are due and not in the worker pool."""
         with self.storing:
             if self._closing.is_set():
                 return []

@@ -1,12 +1,11 @@
-"""What survives a restart: accounts, ledger, tasks and the list of files, in one SQLite file.
+"""The database: accounts, ledger, tasks and the list of files, in one SQLite file.
 
-Every transaction is on the disk before its method returns, so what was answered outlives the process however it ends.
-Looks have a connection of their own, and never wait for a transaction that is being written.
+Every transaction is on the disk before its method returns, so an answer outlives the process. Reads have a connection
+of their own, and do not wait for a transaction that is being written.
 
-Rules of this file: money moves only together with the task it moves for, in one transaction, and every movement is an
-entry of the ledger, so that balance = starting balance + sum of the ledger at any moment, and balance + frozen + what
-was taken for tasks = starting balance. A status changes only from one that the caller names, so two that race cannot
-both win.
+Money moves only together with its task, in one transaction, and every movement is an entry of the ledger. So at any
+moment balance = starting balance + sum of the ledger, and balance + frozen + consumed = starting balance. A status
+changes only from one that the caller names, so of two changes that race one wins.
 """
 
 from __future__ import annotations
@@ -70,7 +69,7 @@ class Attempt:
 
     Attributes:
         at: When it was over: unix seconds.
-        endpoint: Whom it was sent to, without query and user.
+        endpoint: The address it was sent to, without query and user.
         status: The HTTP status of the answer; None when none came.
         error: Why none came; empty when one did.
     """
@@ -141,7 +140,7 @@ class Store:
     @contextmanager
     def _transaction(self) -> Generator[sqlite3.Connection]:
         if not self._writing.acquire(timeout=BUSY_SECONDS):
-            raise sqlite3.OperationalError("database is locked")  # whoever writes waits for another process
+            raise sqlite3.OperationalError("database is locked")  # another process writes
         try:
             if self._writer.in_transaction:  # an earlier end of one failed
                 self._writer.execute("ROLLBACK")
@@ -239,7 +238,7 @@ class Store:
             _forget_webhook(db, task.task_id)
 
     def task(self, task_id: str) -> Task | None:
-        """A task, whoever's it is."""
+        """Return a task of any account; None when there is none."""
         rows = self._rows(_SELECT_ONE, task_id)
         return _task(rows[0]) if rows else None
 
@@ -395,7 +394,7 @@ def _connection(path: Path, *, durable: bool) -> sqlite3.Connection:
         db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
         db.execute("PRAGMA foreign_keys = ON")
     except BaseException:
-        db.close()  # nobody else could
+        db.close()
         raise
     return db
 

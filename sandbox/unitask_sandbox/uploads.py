@@ -1,7 +1,7 @@
-"""Reading an upload: a file's bytes out of JSON, or the service's refusal.
+"""Read an upload: from JSON to the bytes of a file, or the service's refusal.
 
-The service has a form of refusal of its own: {code, message} without data, and one message for whatever is wrong
-(piapi.ai, ephemeral-resource page, 2025). The sandbox says the reason after it.
+The service has a form of refusal of its own: {code, message} without data, and one message for every problem (piapi.ai,
+ephemeral-resource page, 2025). The sandbox adds the reason.
 """
 
 from __future__ import annotations

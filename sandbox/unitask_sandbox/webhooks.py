@@ -1,12 +1,11 @@
-"""Webhooks: the endpoint that a create named is told how its task ended.
+"""Webhooks: POST the end of a task to the endpoint that its create named.
 
-It gets a POST of {timestamp, data}, data being what a look at the task answers, with the secret of the create in the
-header x-webhook-secret (piapi.ai, unified-webhook page, 2025). An answer that is no 2xx, or none, and it is sent again
-after 5 seconds, at most 3 times in all, say third parties. A cancelled task is not told of: no document says it were.
+The body is {timestamp, data}, where data is what a poll answers, with the secret of the create in the header
+x-webhook-secret (piapi.ai, unified-webhook page, 2025). Without a 2xx answer it is sent again after 5 seconds, at most
+3 times in all (third parties). A cancelled task sends none, because no document says that it does.
 
-Rules of this file: nothing is held while a receiver is waited for, so that a slow one holds up no task; with `start`
-each delivery has a thread of its own, so that it holds up no other delivery either, and one host has at most
-`AT_ONCE_A_HOST` of the threads; the secret is kept until the last attempt and no longer (store.py forgets it).
+No lock is held while a receiver answers, so a slow receiver delays no task. With `start` each delivery has a thread of
+its own, at most `AT_ONCE_A_HOST` for one host. The secret is kept until the last attempt.
 """
 
 from __future__ import annotations
@@ -182,7 +181,7 @@ class Courier:
 
 
 def _host(url: str) -> str:
-    """Whom an address is of, with the port: what hangs there holds up nobody else."""
+    """Return the host and port of an address, which share a limit on deliveries."""
     try:
         return urlsplit(url).netloc.rpartition("@")[2].lower()
     except ValueError:
