@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 from unitask_sandbox import Fault
-from unitask_sandbox.arrivals import key_fingerprint
 from unitask_sandbox.library import EVIDENCE, as_order, library, named, read_faults, read_orders
+from unitask_sandbox.request_log import key_fingerprint
 
 from .local import NOW, Clock, Http, HttpWith
 

@@ -154,7 +154,7 @@ def test_operation_refuses_a_body_that_is_none(quick: Any, name: str, content: b
 @pytest.mark.parametrize("name", WITH_BODY)
 def test_operation_refuses_a_body_that_is_too_large(quick: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With 413."""
-    monkeypatch.setattr("unitask_sandbox.guard.LARGEST_BODY", 9)
+    monkeypatch.setattr("unitask_sandbox.middleware.LARGEST_BODY", 9)
 
     assert ask(quick(), name, content=b" " * 10).status_code == 413
 

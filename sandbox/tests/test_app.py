@@ -1,6 +1,6 @@
 """The sandbox over HTTP: every answer as the spec has it, every refusal in the envelope, every request noted.
 
-The client of these tests holds each answer against the bundle; the planted defects prove that it would notice.
+The client of these tests holds each answer against the bundle.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import httpx
 import pytest
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
-from unitask_sandbox import bundle
+from unitask_sandbox import Fault, bundle
 from unitask_sandbox.engines import ENGINES, simulated_picture
-from unitask_sandbox.guard import LARGEST_BODY
+from unitask_sandbox.middleware import LARGEST_BODY
 from unitask_sandbox.operations import HANDLERS
 
-from .local import BASE_URL, MODEL, NOW, TASK_TYPE, Clock, Http, HttpWith, base64_of, encoded, face_swap
+from .local import BASE_URL, MODEL, NOW, TASK_TYPE, Clock, HttpWith, base64_of, encoded, face_swap
 
 CREATE = "/api/v1/task"
 TASKS = "/api/v1/tasks"
@@ -357,10 +357,10 @@ def test_pages_say_what_this_is(http_with: HttpWith, path: str) -> None:
     assert "does not imitate" in response.text or json.loads(response.text) == bundle.document()
 
 
-@pytest.mark.parametrize("defect", ["status-number", "missing-id", "code-as-text"])
-def test_client_of_these_tests_notices_an_answer_that_the_spec_forbids(http_with: HttpWith, defect: str) -> None:
-    """The check that every test here relies on is seen to fail."""
-    http: Http = http_with(defects=frozenset({defect}))
+@pytest.mark.parametrize(("path", "value"), [("data.status", 1), ("data.task_id", None), ("code", "200")])
+def test_http_fixture_rejects_an_answer_that_the_spec_forbids(http_with: HttpWith, path: str, value: object) -> None:
+    http = http_with()
+    http.sandbox.fault(Fault("create_task", "edit", changes={path: value}))
 
     with pytest.raises(ValidationError):
         http("POST", CREATE, json=face_swap())

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 from unitask_sandbox import Sandbox, Settings, serve, store
+from unitask_sandbox.data_dir import DataDirInUse
 from unitask_sandbox.failures import CannotStart
-from unitask_sandbox.folder import FolderInUse
 
 from .local import HttpWith, SandboxWith, encoded, face_swap
 
@@ -35,7 +35,7 @@ sys.stdin.read()
 def test_folder_in_use_is_refused_until_it_is_free(sandbox_with: SandboxWith, tmp_path: Path) -> None:
     """A second sandbox over a data folder would do each task twice; it is refused, and says what to do."""
     first = sandbox_with(data=tmp_path)
-    with pytest.raises(FolderInUse, match=r"in use by another sandbox: stop that one, or give"):
+    with pytest.raises(DataDirInUse, match=r"in use by another sandbox: stop that one, or give"):
         sandbox_with(data=tmp_path)
     first.close()
 
@@ -48,7 +48,7 @@ def test_killed_sandbox_holds_its_folder_no_longer(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout
         assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(FolderInUse):
+        with pytest.raises(DataDirInUse):
             Sandbox(Settings(data=tmp_path))
         holder.kill()
 

@@ -12,8 +12,8 @@ import httpx
 import pytest
 from starlette.responses import PlainTextResponse
 from unitask_sandbox import Fault, create_app, running
-from unitask_sandbox.arrivals import key_fingerprint
-from unitask_sandbox.connection import CLOSE, AnswerLost, Slow
+from unitask_sandbox.broken_responses import CLOSE, AnswerLost, Slow
+from unitask_sandbox.request_log import key_fingerprint
 
 from .local import NOW, Clock, HttpWith, face_swap
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-import random
 from typing import Any
 
 import cv2
 import httpx
 import numpy as np
 import pytest
-from unitask_sandbox.multipart import read_form
 
 from .local import BASE_URL, Http, HttpWith
 
@@ -158,8 +156,12 @@ def test_edit_takes_a_form(http: Http, field: str) -> None:
             {"data": {"model": "m", "prompt": "p", "n": "two"}, "files": {"image": b"x"}},
             "n must be of type integer",
         ),
-        (EDIT, {"data": {"model": "m", "prompt": b"\xff"}, "files": {"image": b"x"}}, "can't decode"),
-        (EDIT, {"content": b"--b\r\n", "headers": {"content-type": "multipart/form-data; boundary=b"}}, "has no end"),
+        (EDIT, {"content": b"--b\r\n", "headers": {"content-type": "multipart/form-data"}}, "boundary"),
+        (
+            EDIT,
+            {"content": b"--b\r\n", "headers": {"content-type": "multipart/form-data; boundary=b"}},
+            "is a required property",
+        ),
     ],
 )
 def test_bad_request_is_refused_in_the_form_of_openai(
@@ -193,24 +195,3 @@ def test_arrivals_show_the_bearer_key_like_any_other(http: Http) -> None:
 
     assert (chat.operation, info.operation) == ("create_chat_completion", "get_account_info")
     assert chat.key == info.key is not None
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_form_gives_every_byte_back(seed: int) -> None:
-    """Files of any content survive, line ends and beginnings of boundaries included."""
-    draw = random.Random(seed)
-    pieces = [b"\r\n", b"\r", b"\n", b"--", b"\r\n--", b"\r\n\r\n", bytes(range(256))]
-    files = {f"f{number}": b"".join(draw.choices(pieces, k=draw.randrange(9))) for number in range(4)}
-    request = httpx.Request("POST", BASE_URL, files=files, data={'a b;"c"': "text"})
-
-    read = read_form(request.headers["content-type"], request.read())
-
-    assert {name: read[name] for name in files} == files
-    assert b"text" in read.values()
-
-
-def test_name_in_a_form_may_end_in_a_backslash() -> None:
-    """It escapes nothing there: urllib3 writes it as it is, and a quote as %22."""
-    body = b'--b\r\nContent-Disposition: form-data; name="C:\\"; filename="a"\r\n\r\nx\r\n--b--\r\n'
-
-    assert read_form("multipart/form-data; boundary=b", body) == {"C:\\": b"x"}

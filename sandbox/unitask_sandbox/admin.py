@@ -7,7 +7,7 @@
     GET    /_sandbox/arrivals    every request to the API; ?operation= ?key= ?status= ?since= narrow it
     DELETE /_sandbox/arrivals    forgets them
 
-Everything is JSON, and a refusal has the form of the API's own. Who may ask at all is decided in guard.py.
+Everything is JSON, and a refusal has the form of the API's own. Who may ask at all is decided in middleware.py.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from unitask_sandbox.creation import read_json
+from unitask_sandbox.create_request import read_json
 from unitask_sandbox.failures import Refusal
 from unitask_sandbox.library import as_order, library, read_orders
 from unitask_sandbox.operations import read_body, sandbox_of

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from unitask_sandbox import bundle
-from unitask_sandbox.creation import Creation, read_json
+from unitask_sandbox.create_request import CreateRequest, read_json
 from unitask_sandbox.task import FILE, Task, rfc3339
 
 IMAGE_TOOLKIT = "Qubico/image-toolkit"
@@ -58,7 +58,7 @@ def protocol_of(task: Task) -> str | None:
 # From a request to a create.
 
 
-def read_creation(operation: str, body: bytes) -> Creation:
+def read_create_request(operation: str, body: bytes) -> CreateRequest:
     """What the body of a legacy create asks for.
 
     Raises:
@@ -79,15 +79,15 @@ def read_creation(operation: str, body: bytes) -> Creation:
     entry = bundle.legacy_entry(operation)
     usual = bundle.task_type(model, task_type, given)
     kind = replace(usual, price=entry.get("price", {}), typical_seconds=float(entry["typical_seconds"]["value"]))
-    return Creation(kind, given, _config(protocol, asked), shown)
+    return CreateRequest(kind, given, _config(protocol, asked), shown)
 
 
-def _toolkit_creation(asked: dict[str, Any], shown: dict[str, Any]) -> Creation:
+def _toolkit_creation(asked: dict[str, Any], shown: dict[str, Any]) -> CreateRequest:
     """The input has another form for each task type; it is the one of today."""
     given = asked["task_input"]
     kind = bundle.task_type(IMAGE_TOOLKIT, asked["task_type"].replace("_", "-"), given)
     bundle.check(kind.input, given, at="task_input")
-    return Creation(kind, given, {}, {**shown, "task_type": asked["task_type"], "input": _echo(given, kind.media)})
+    return CreateRequest(kind, given, {}, {**shown, "task_type": asked["task_type"], "input": _echo(given, kind.media)})
 
 
 def read_look(operation: str, body: bytes) -> str:

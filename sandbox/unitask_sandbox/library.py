@@ -1,6 +1,6 @@
 """Faults that have a name, and orders of faults in JSON.
 
-The library is library.json: by name what happens (`what`), who has reported it (`source`), how surely (`evidence`),
+The library is faults.json: by name what happens (`what`), who has reported it (`source`), how surely (`evidence`),
 the `steps` that it takes, and for each operation that it can happen to what a client should make of it (`outcome`):
 "done", all goes well in the end, or an error of unitask by its name. A step without an operation is of the one that
 was asked for.
@@ -22,8 +22,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, cast
 
-from unitask_sandbox.arrivals import key_fingerprint
 from unitask_sandbox.faults import DEFAULTS, Fault
+from unitask_sandbox.request_log import key_fingerprint
 
 EVIDENCE = ("documented", "recorded", "client", "thread", "measured", "plausible")
 """How surely a fault happens: a page says so; a real body was recorded; a public client is made for it; somebody
@@ -70,7 +70,7 @@ class NamedFault:
 @cache
 def library() -> Mapping[str, NamedFault]:
     """The faults that have a name, by it."""
-    written = json.loads(files("unitask_sandbox").joinpath("library.json").read_text(encoding="utf-8"))
+    written = json.loads(files("unitask_sandbox").joinpath("faults.json").read_text(encoding="utf-8"))
     return {name: NamedFault(name=name, **entry) for name, entry in written.items()}
 
 

@@ -10,10 +10,10 @@ from dataclasses import asdict
 from typing import Any
 
 from unitask_sandbox.bundle import CREDITS_PER_USD
-from unitask_sandbox.defects import Rules
 from unitask_sandbox.failures import TASK_NOT_FOUND, Refusal
 from unitask_sandbox.store import Store
 from unitask_sandbox.task import Task
+from unitask_sandbox.webhooks import ATTEMPTS
 
 
 class Overview:
@@ -59,7 +59,7 @@ class Overview:
             ],
             "webhook": {
                 "attempts": [asdict(attempt) for attempt in self._store.attempts(task_id)],
-                "at_most": Rules().webhook_attempts,
+                "at_most": ATTEMPTS,
             },
         }
 

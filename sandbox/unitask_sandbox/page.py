@@ -70,7 +70,6 @@ async def _about(request: Request) -> Response:
     return JSONResponse(
         {
             "speed": settings.speed,
-            "defects": sorted(settings.defects),
             "engines": [{"model": model, "task_type": task_type} for model, task_type in sorted(ENGINES)],
             "samples": list(_SAMPLES),
         }

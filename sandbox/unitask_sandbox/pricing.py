@@ -145,7 +145,7 @@ def _seconds(value: Any) -> Decimal:
 def _number(value: Any) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _Unsettled
-    return Decimal(str(value))  # as it is written; JSON has no number that is none, and creation.py reads no other
+    return Decimal(str(value))  # as it is written; create_request.py reads no NaN
 
 
 def _measured(kind: str, text: Any, read: Read) -> Decimal:

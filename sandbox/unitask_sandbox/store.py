@@ -21,9 +21,9 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from unitask_sandbox.data_dir import ANOTHER, Damaged, check_head, check_tables, held, opening
 from unitask_sandbox.failures import CannotStart
-from unitask_sandbox.folder import ANOTHER, Damaged, check_head, check_tables, held, opening
-from unitask_sandbox.migrations import migrate
+from unitask_sandbox.schema import prepare
 from unitask_sandbox.task import Task
 
 _COLUMNS = tuple(field.name for field in fields(Task))
@@ -53,7 +53,7 @@ class NoRoom(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How a task ends; one that is completed is paid, for any other nothing is kept, if its provider is honest."""
+    """How a task ends; only a completed one is charged."""
 
     status: str
     at: float
@@ -62,7 +62,6 @@ class Ending:
     meta: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
     files_expire_at: float = 0.0
-    paid_back: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +112,9 @@ class Store:
                 check_tables(self._writer, path)
             with self._transaction() as db:
                 try:
-                    migrate(db)
+                    prepare(db)
                 except RuntimeError as error:
-                    raise CannotStart(f"{path}: {error}; update unitask, or {ANOTHER}") from error
+                    raise CannotStart(f"{path}: {error}; use the unitask that wrote it, or {ANOTHER}") from error
             self._check_values(path)
             self._reader = opened.enter_context(closing(_connection(path, durable=durable)))
             self._opened = opened.pop_all()
@@ -432,7 +431,7 @@ def _forget_webhook(db: sqlite3.Connection, task_id: str) -> None:
 def _settle(db: sqlite3.Connection, task: Task, ending: Ending) -> None:
     """Release what is frozen for a task, and take it if the task is completed; else pay back what was taken."""
     frozen = task.frozen if task.ended_at is None else 0
-    taken = task.consume + frozen if ending.status == "completed" or not ending.paid_back else 0
+    taken = task.consume + frozen if ending.status == "completed" else 0
     _enter(db, task, ending.at, "release", frozen)
     _enter(db, task, ending.at, "charge" if taken > task.consume else "refund", task.consume - taken)
     db.execute(

@@ -20,13 +20,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from unitask_sandbox import defects, legacy
+from unitask_sandbox import legacy
 from unitask_sandbox.faults import WEBHOOK, Fault, Script
-from unitask_sandbox.outgoing import NotFetched
+from unitask_sandbox.http_client import NotFetched
 from unitask_sandbox.store import Attempt, Store
 from unitask_sandbox.task import Task
 from unitask_sandbox.timing import Jumps, pause_after
 
+ATTEMPTS = 3
 PAUSE = 5.0  # seconds between two attempts
 AT_ONCE = 64  # deliveries under way
 AT_ONCE_A_HOST = 8
@@ -43,7 +44,6 @@ class Courier:
         send: Posts one, and returns the HTTP status of the answer.
         closing: Set when the store is about to be closed; `storing` is held while it is used.
         faults: Knows what goes wrong with which.
-        planted: The defects.
         jumps: Notices that the clock was set.
     """
 
@@ -54,7 +54,6 @@ class Courier:
         send: Callable[[str, bytes, Mapping[str, str]], int],
         closing: threading.Event,
         faults: Script,
-        planted: frozenset[str],
         jumps: Jumps,
     ) -> None:
         self.storing = threading.Lock()
@@ -63,8 +62,6 @@ class Courier:
         self._send = send
         self._closing = closing
         self._faults = faults
-        self._defects = planted
-        self._rules = defects.rules(planted)
         self._jumps = jumps
         self._lock = threading.Lock()
         self._in_hand: dict[str, str] = {}  # by task id, the host that is told
@@ -148,11 +145,10 @@ class Courier:
             self._store.keep_attempt(task.task_id, attempt, until, attempts if late else attempts + 1)
 
     def _is_done(self, attempt: Attempt | None, attempts: int) -> bool:
-        taken = attempt is None or (attempt.delivered and self._rules.webhooks_are_taken)
-        return taken or attempts >= self._rules.webhook_attempts
+        return attempt is None or attempt.delivered or attempts >= ATTEMPTS
 
     def _is_dropped(self, fault: Fault | None) -> bool:
-        return not self._rules.webhook_attempts or (fault is not None and fault.kind == "lose")
+        return fault is not None and fault.kind == "lose"
 
     def _attempt(self, task: Task, base_url: str, fault: Fault | None) -> Attempt:
         webhook = task.config["webhook_config"]
@@ -162,7 +158,6 @@ class Courier:
         notification = {"timestamp": int(task.ended_at or 0), "data": task.body(base_url)}
         if legacy.protocol_of(task):
             notification = legacy.answer(task, base_url, Path)  # such a task has no result in base64
-        notification = defects.notification(self._defects, notification, headers)
         if fault and fault.kind == "repeat":
             self._posted(task, notification, headers)
         if fault:

@@ -31,7 +31,7 @@ class Arrival:
     status: int | None
 
 
-class Arrivals:
+class RequestLog:
     """The requests so far, in the order of their answers; the latest 100,000 of them."""
 
     def __init__(self) -> None:

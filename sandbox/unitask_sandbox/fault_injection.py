@@ -12,11 +12,11 @@ from collections.abc import Awaitable, Callable
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from unitask_sandbox.connection import Cut, Lost, Short, Sleep, Slow
+from unitask_sandbox.broken_responses import Cut, Lost, Short, Sleep, Slow
 from unitask_sandbox.faults import Fault
 
 
-async def spoilt(fault: Fault, perform: Callable[[], Awaitable[Response]], sleep: Sleep) -> Response:
+async def injected(fault: Fault, perform: Callable[[], Awaitable[Response]], sleep: Sleep) -> Response:
     """The answer to a request that a fault happens to.
 
     Args:

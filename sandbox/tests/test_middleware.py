@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import json
-import socket
-import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, closing, suppress
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from unitask_sandbox import Fault, Settings, guard, running, server
+from unitask_sandbox import Settings, middleware, server
 
 from .local import BASE_URL, HttpWith, base64_of, encoded, face_swap
 
@@ -47,7 +43,16 @@ def test_request_to_a_host_of_the_sandbox_is_answered(http_with: HttpWith, host:
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:8042", "localhost.evil.example", "127.0.0.1.evil.example", "[x", ""]
+    "host",
+    [
+        "evil.example",
+        "evil.example:8042",
+        "localhost.evil.example",
+        "evillocalhost",
+        "127.0.0.1.evil.example",
+        "[x",
+        "",
+    ],
 )
 @pytest.mark.parametrize(
     "path", ["/account/info", "/", "/openapi.json", "/files/x", "/_sandbox/arrivals", "/v1/models"]
@@ -169,7 +174,7 @@ def test_length_over_the_limit_is_refused_unread(http_with: HttpWith) -> None:
         read.append(b"x")
         yield b"x"
 
-    headers = {**KEY, "content-length": str(guard.LARGEST_BODY + 1)}
+    headers = {**KEY, "content-length": str(middleware.LARGEST_BODY + 1)}
     answer = http_with()("POST", CREATE, headers=headers, content=body())
 
     assert (answer.status_code, read) == (413, [])
@@ -177,7 +182,7 @@ def test_length_over_the_limit_is_refused_unread(http_with: HttpWith) -> None:
 
 def test_slow_body_is_given_up(http_with: HttpWith, monkeypatch: pytest.MonkeyPatch) -> None:
     """A body that does not come to its end is a 408."""
-    monkeypatch.setattr(guard, "BODY_SECONDS", 0.01)
+    monkeypatch.setattr(middleware, "BODY_SECONDS", 0.01)
 
     async def endless() -> AsyncIterator[bytes]:
         yield b"{"
@@ -190,10 +195,10 @@ def test_slow_body_is_given_up(http_with: HttpWith, monkeypatch: pytest.MonkeyPa
 
 def test_large_bodies_wait_for_each_other(http_with: HttpWith, monkeypatch: pytest.MonkeyPatch) -> None:
     """When all places are taken a large body is turned down at its deadline; a small one needs no place."""
-    monkeypatch.setattr(guard, "LARGE_AT_ONCE", 0)
-    monkeypatch.setattr(guard, "BODY_SECONDS", 0.05)
+    monkeypatch.setattr(middleware, "LARGE_AT_ONCE", 0)
+    monkeypatch.setattr(middleware, "BODY_SECONDS", 0.05)
     http = http_with()
-    large = face_swap(target=bytes(guard.SMALL_BODY))
+    large = face_swap(target=bytes(middleware.SMALL_BODY))
 
     assert http("POST", CREATE, json=large).status_code == 503
     assert http("POST", CREATE, json=face_swap()).status_code == 200
@@ -222,7 +227,7 @@ async def beside_slow_bodies(http: Any, count: int, length: int, ordinary: bytes
 
 def test_slow_bodies_hold_up_no_other(http_with: HttpWith, monkeypatch: pytest.MonkeyPatch) -> None:
     """A hundred bodies of 300 KB that wait for their last byte, and one of 400 KB that is taken at once."""
-    monkeypatch.setattr(guard, "BODY_SECONDS", 20.0)
+    monkeypatch.setattr(middleware, "BODY_SECONDS", 20.0)
     ordinary = encoded(face_swap(target=bytes(300_000)))
     status, others = asyncio.run(beside_slow_bodies(http_with(), 100, 300 * 1024, ordinary))
 
@@ -232,8 +237,8 @@ def test_slow_bodies_hold_up_no_other(http_with: HttpWith, monkeypatch: pytest.M
 
 def test_slowest_body_gives_way_when_all_hold_too_much(http_with: HttpWith, monkeypatch: pytest.MonkeyPatch) -> None:
     """What large bodies hold is limited, and a slow one keeps no room that another needs."""
-    monkeypatch.setattr(guard, "BUFFERED", 1_000_000)
-    monkeypatch.setattr(guard, "FAIR_SECONDS", 0.0)
+    monkeypatch.setattr(middleware, "BUFFERED", 1_000_000)
+    monkeypatch.setattr(middleware, "FAIR_SECONDS", 0.0)
     ordinary = encoded(face_swap(target=bytes(600_000)))
     status, others = asyncio.run(beside_slow_bodies(http_with(), 3, 300 * 1024, ordinary))
 
@@ -245,10 +250,10 @@ def test_place_is_kept_until_the_work_is_done_and_no_longer(
     http_with: HttpWith, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever does not read the answer to a large body holds up no other."""
-    monkeypatch.setattr(guard, "LARGE_AT_ONCE", 1)
-    monkeypatch.setattr(guard, "BODY_SECONDS", 5.0)
+    monkeypatch.setattr(middleware, "LARGE_AT_ONCE", 1)
+    monkeypatch.setattr(middleware, "BODY_SECONDS", 5.0)
     http = http_with()
-    large = encoded(face_swap(target=bytes(guard.SMALL_BODY)))
+    large = encoded(face_swap(target=bytes(middleware.SMALL_BODY)))
 
     async def create_beside() -> list[int]:
         started: list[int] = []
@@ -279,9 +284,9 @@ def test_place_is_kept_until_the_work_is_done_and_no_longer(
 
 def test_place_is_given_back(http_with: HttpWith, monkeypatch: pytest.MonkeyPatch) -> None:
     """One large body after the other is taken, refused ones included."""
-    monkeypatch.setattr(guard, "LARGE_AT_ONCE", 1)
+    monkeypatch.setattr(middleware, "LARGE_AT_ONCE", 1)
     http = http_with()
-    large = face_swap(target=bytes(guard.SMALL_BODY))
+    large = face_swap(target=bytes(middleware.SMALL_BODY))
     answers = [http("POST", CREATE, json=body).status_code for body in (large, {**large, "model": 1}, large)]
 
     assert answers == [200, 400, 200]
@@ -356,165 +361,6 @@ def test_long_path_is_not_kept(http_with: HttpWith) -> None:
     assert len(http.sandbox.arrivals[-1].path) == 200
 
 
-# Connections.
-
-SOON = 0.2  # seconds: a busy machine is quicker from a connection to what is sent over it
-
-
-@pytest.fixture
-def url(settings_with: Any) -> Iterator[str]:
-    with running(settings_with()) as url:
-        yield url
-
-
-def answer_to(url: str, sent: bytes) -> bytes:
-    """Everything that comes on a connection to which this was sent, until the server hangs up."""
-    host, _, port = url.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
-        connection.sendall(sent)
-        return b"".join(iter(lambda: connection.recv(65536), b""))
-
-
-def refusal(answer: bytes) -> tuple[int, str]:
-    """Status and message of a refusal, in the envelope."""
-    head, _, body = answer.partition(b"\r\n\r\n")
-    status = int(head.split()[1])
-    envelope = json.loads(body)
-    assert envelope.keys() == {"code", "message", "data"}
-    assert envelope["code"] == status
-    assert b"application/json" in head
-    return status, envelope["message"]
-
-
-@pytest.mark.parametrize(
-    "sent",
-    [
-        b"no http\r\n\r\n",
-        b"GET / HTTP/1.1\r\n\r\n",
-        b"GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n",
-        b"GET / HTTP/1.1\r\nhost: a\r\nx: " + b"x" * 1_000_000 + b"\r\n\r\n",
-        b"GET /" + b"x" * 1_000_000 + b" HTTP/1.1\r\nhost: a\r\n\r\n",
-        b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n",
-        b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\n\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # TLS
-        b"\r\n" * 500_000,
-    ],
-    ids=["words", "no-host", "two-hosts", "long-header", "long-path", "two-lengths", "coded", "tls", "blank"],
-)
-def test_what_is_no_http_is_refused_in_the_envelope(url: str, sent: bytes) -> None:
-    """The server speaks for the application, in its form, and hangs up."""
-    assert refusal(answer_to(url, sent))[0] == 400
-
-
-@pytest.mark.parametrize("sent", [b"", b"GET / HT", b"POST /api/v1/task HTTP/1.1\r\nhost: localhost\r\nx-a: "])
-def test_slow_head_is_hung_up_on(url: str, sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection is not held open by who does not say what he wants."""
-    monkeypatch.setattr(server, "HEAD_SECONDS", 0.01)
-
-    assert refusal(answer_to(url, sent))[0] == 408
-
-
-def test_slow_head_of_a_second_request_is_hung_up_on(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also on a connection that was of use before."""
-    monkeypatch.setattr(server, "HEAD_SECONDS", SOON)
-    answer = answer_to(url, b"GET /nothing HTTP/1.1\r\nhost: localhost\r\n\r\nGET /")
-
-    assert answer.count(b"HTTP/1.1 404") == 1
-    assert answer.count(b"HTTP/1.1 408") == 1
-
-
-def test_body_that_goes_on_after_the_answer_is_hung_up_on(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody sends for ever what nobody reads."""
-    monkeypatch.setattr(server, "HEAD_SECONDS", SOON)
-    head = b"POST /nothing HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\nx"
-    host, _, port = url.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
-        connection.sendall(head)
-        came = b""
-        with pytest.raises(ConnectionResetError):  # noqa: PT012 - when it comes is the server's choice
-            while chunk := connection.recv(65536):
-                came += chunk
-            raise ConnectionResetError
-
-    assert came.startswith(b"HTTP/1.1 404")
-
-
-def connected(url: str, sent: bytes = b"") -> socket.socket:
-    host, _, port = url.removeprefix("http://").partition(":")
-    connection = socket.create_connection((host, int(port)), timeout=30)
-    connection.sendall(sent)
-    return connection
-
-
-HALF_A_BODY = b"POST /api/v1/task HTTP/1.1\r\nhost: localhost\r\nx-api-key: sandbox\r\ncontent-length: 100\r\n\r\n{"
-WHOLE = b"GET /account/info HTTP/1.1\r\nhost: localhost\r\nx-api-key: sandbox\r\n\r\n"
-
-
-@pytest.mark.parametrize(
-    ("sent", "told"),
-    [(b"", 503), (b"GET / HT", 503), (HALF_A_BODY, None), (WHOLE, 200), (b"no http\r\n\r\n", 400)],
-    ids=["silence", "half-a-head", "half-a-body", "idle", "refused"],
-)
-def test_slow_connections_give_way_to_new_ones(
-    url: str, monkeypatch: pytest.MonkeyPatch, sent: bytes, told: int | None
-) -> None:
-    """However many there are, an ordinary request is answered; the oldest is hung up on."""
-    monkeypatch.setattr(server, "MOST_CONNECTIONS", 4)
-    monkeypatch.setattr(server, "GRACE", 0.0)
-    with ExitStack() as opened:
-        slow: list[socket.socket] = []
-        for _ in range(9):
-            slow.append(opened.enter_context(connected(url, sent)))
-            if told in (200, 400):  # it is answered, and stays open
-                assert slow[-1].recv(65536).startswith(b"HTTP/1.1 %d" % told)
-        with httpx.Client(base_url=url, headers=KEY) as client:
-            statuses = [client.get("/account/info").status_code for _ in range(3)]
-        with suppress(ConnectionResetError):
-            oldest = b"".join(iter(lambda: slow[0].recv(65536), b""))
-            assert told != 503 or refusal(oldest)[0] == told
-
-    assert statuses == [200] * 3
-
-
-def test_connection_at_work_gives_way_to_nobody(settings_with: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While every connection waits for the sandbox itself, one above the limit is told so."""
-    asked, answered = threading.Event(), threading.Event()
-
-    async def sleep(_seconds: float) -> None:
-        asked.set()
-        await asyncio.to_thread(answered.wait, 30)
-
-    monkeypatch.setattr(server, "MOST_CONNECTIONS", 1)
-    late = (Fault(operation="get_account_info", kind="slow", delay=1.0),)
-    with running(settings_with(sleep=sleep, faults=late)) as url, connected(url, WHOLE) as first:
-        assert asked.wait(30)
-        with connected(url) as connection:
-            second = b"".join(iter(lambda: connection.recv(65536), b""))
-        answered.set()
-        assert first.recv(65536).startswith(b"HTTP/1.1 200")
-    assert refusal(second)[0] == 503
-
-
-def test_answer_that_nobody_reads_is_given_up(settings_with: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that does not read holds no connection for ever."""
-    lost = threading.Event()
-    monkeypatch.setattr(server, "ANSWER_SECONDS", SOON)
-    losing = server._Protocol.connection_lost
-    monkeypatch.setattr(server._Protocol, "connection_lost", lambda self, exc: (lost.set(), losing(self, exc)))
-    with running(settings_with()) as url:
-        body = {"file_name": "a.png", "file_data": base64_of(bytes(9_000_000))}
-        with httpx.Client(base_url=url, headers=KEY) as client:
-            path = client.post("/api/ephemeral_resource", json=body).json()["data"]["url"].removeprefix(url)
-        assert lost.wait(30)  # the client's own
-        lost.clear()
-        connection = socket.socket()
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        connection.connect(("127.0.0.1", int(url.rpartition(":")[2])))
-        with closing(connection):
-            connection.sendall(f"GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
-            assert lost.wait(10)
-
-
 # The source.
 
 UNSAFE = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "pickle", "marshal", "shelve", "yaml.load"}
@@ -537,7 +383,7 @@ def unsafe_names(path: Path) -> set[str]:
 
 def test_nothing_from_outside_becomes_code() -> None:
     """No module of the sandbox evaluates, unpickles or hands to a shell; the worker speaks pickle with its parent."""
-    folder = Path(guard.__file__).parent
+    folder = Path(middleware.__file__).parent
     found = {path.name: names for path in folder.rglob("*.py") if (names := unsafe_names(path))}
 
     assert found == TRUSTED

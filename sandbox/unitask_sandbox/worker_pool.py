@@ -21,11 +21,11 @@ PATIENCE = 2.0  # seconds that `close` waits for threads; one that reads from a 
 _log = logging.getLogger("unitask_sandbox")
 
 
-class Crew:
+class WorkerPool:
     """Does tasks, as many at once as there are workers, in the order in which they were added.
 
     Args:
-        workers: Whom the tasks are given to; they are closed with the crew.
+        workers: Whom the tasks are given to; they are closed with the worker pool.
         do: Does one task; raises when it could not be ended, and is called again.
     """
 
