@@ -269,19 +269,6 @@ def test_every_error_of_httpx_is_in_the_table() -> None:
     assert {kind for kind in KINDS if KINDS[kind] is Delivery.NEVER} == set(NEVER_LEFT)
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_failed_create_is_sent_again_only_if_it_never_left(shell: str, kind: type[httpx.RequestError]) -> None:
-    script = provider(kind("why"), seen("pending"))
-    if KINDS[kind] is Delivery.NEVER:
-        assert perform(shell, script, lambda client: client.submit(FACE_SWAP)).id == TASK_ID
-        assert len(script.requests) == 2
-        return
-    with pytest.raises(errors.SubmissionUncertain, match=f"no answer, {kind.__name__}: why"):
-        perform(shell, script, lambda client: client.submit(FACE_SWAP))
-
-    assert len(script.requests) == 1
-
-
 def test_broken_compression_leaves_it_open(shell: str) -> None:
     broken = answer(200, b"not gzip", content_encoding="gzip")
     with pytest.raises(errors.SubmissionUncertain, match="HTTP 200, and its body cannot be unpacked"):

@@ -70,19 +70,13 @@ def test_files_are_found_wherever_the_rules_say() -> None:
         "swap", {"swap_image": PNG}, {"$ref": "#/components/schemas/FaceSwapInput"}, inputs._Checks(True, False, [])
     )
 
+    may_be_empty = {"x-media": {"kind": "image", "may_be_empty": True}}
+
+    assert inputs._wire("mask", "", may_be_empty, inputs._Checks(True, False, found)) == ""
     assert referred == {"swap_image": text}
     assert sent[0] == {"image": text, "n": 1, "new": [PNG]}
     assert sent[2] == "no object"
     assert found == ["shots[1].image: it is a gif picture by its content; png are taken: convert it"]
-
-
-@pytest.mark.parametrize(("may_be_empty", "problem"), [(True, []), (False, ["mask: it is empty (0 bytes)"])])
-def test_empty_text_is_a_file_only_where_the_rules_say_so(may_be_empty: bool, problem: list[str]) -> None:
-    found: list[str] = []
-    rule = {"x-media": {"kind": "image", "may_be_empty": may_be_empty}}
-
-    assert inputs._wire("mask", "", rule, inputs._Checks(True, False, found)) == ""
-    assert found == problem
 
 
 def test_raw_task_is_sent_as_it_is() -> None:
