@@ -11,16 +11,12 @@ from unitask.inputs import request_body
 from unitask.task import CREDITS_PER_USD as CREDITS_OF_THE_WRAPPER
 from unitask.task import Output
 from unitask_api import models
+from unitask_contract.mutation import read
 from unitask_sandbox.bundle import CREDITS_PER_USD
 
 from .support import answer, bundle, component_of, examples, perform, rows, validator
 
 pytestmark = pytest.mark.contract("examples")
-
-
-def model_of(example: dict[str, Any]) -> Any:
-    """The generated model of the component that an example is one of."""
-    return getattr(models, component_of(example))
 
 
 def entry_of(example: dict[str, Any]) -> dict[str, Any] | None:
@@ -37,12 +33,11 @@ def test_example_fits_the_spec(name: str) -> None:
     assert list(validator(component_of(example)).iter_errors(example["value"])) == []
 
 
-@pytest.mark.parametrize("name", examples())
-def test_example_goes_round_through_the_generated_client(name: str) -> None:
-    """Decoding and encoding gives the same body: no field is lost, none is added."""
+@pytest.mark.parametrize("name", [*examples("200"), *examples("default")])
+def test_example_answer_is_read_by_the_generated_client(name: str) -> None:
     example = examples()[name]
 
-    assert model_of(example).from_dict(example["value"]).to_dict() == example["value"]
+    read(getattr(models, component_of(example))(example["value"]))
 
 
 @pytest.mark.filterwarnings("ignore::unitask.inputs.AdvisoryWarning")  # what one page shows, another may advise against

@@ -18,13 +18,6 @@ if TYPE_CHECKING:
     from .asking import Query
 
 
-class _Written(dict[str, Any]):
-    """A body that is written already. The models, and attrs below them, take as long to import as all of the core."""
-
-    def to_dict(self) -> dict[str, Any]:
-        return dict(self)
-
-
 def load() -> None:
     """Load what creates and looks need, before any of them.
 
@@ -40,7 +33,7 @@ def create(body: dict[str, Any]) -> Send:
         return replace(protocols.create(body), submission=True)
     from unitask_api.api.task import create_task
 
-    return replace(_send(create_task.build_request(body=cast("TaskRequest", _Written(body)))), submission=True)
+    return replace(_send(create_task.build_request(body=cast("TaskRequest", body))), submission=True)
 
 
 def look(task_id: str, timeout: float | None = None, protocol: str = protocols.UNIFIED) -> Send:
@@ -62,10 +55,8 @@ def cancel(task_id: str) -> Send:
 def cancel_many(created_before: int, model: str | None) -> Send:
     """Cancel the pending tasks created before a unix time in seconds, of one model group or of all."""
     from unitask_api.api.task import cancel_tasks
-    from unitask_api.types import UNSET
 
-    model_or_absent = UNSET if model is None else model
-    return _send(cancel_tasks.build_request(created_before=created_before, model=model_or_absent))
+    return _send(cancel_tasks.build_request(created_before=created_before, model=model))
 
 
 def account() -> Send:
@@ -94,9 +85,8 @@ def history(query: Query) -> Send:
 def upload(origin: str, file_name: str, file_data: str) -> Send:
     """Upload a file, in base64; `origin` is scheme and host of the server that takes uploads."""
     from unitask_api.api.upload import upload_file
-    from unitask_api.models import UploadRequest
 
-    send = _send(upload_file.build_request(body=UploadRequest(file_name=file_name, file_data=file_data)))
+    send = _send(upload_file.build_request(body={"file_name": file_name, "file_data": file_data}))
     return replace(send, path=origin + send.path)
 
 
