@@ -137,7 +137,7 @@ class LegacyKlingEnvelope(Reader):
 
     @property
     def data(self) -> dict[str, Any] | None:
-        """The task; clients read output.video_url and output.works."""
+        """The task, with the parts that clients read."""
         return self._object("data")
 
 
@@ -419,7 +419,7 @@ class MjTask(Reader):
 
     @property
     def task_result(self) -> dict[str, Any] | None:
-        """What was made; error_messages is a list."""
+        """What was made."""
         return self._object("task_result")
 
 
