@@ -26,6 +26,7 @@ format: $(VENV)/.checks ## format the hand-written code
 lint: $(VENV)/.checks
 	$(VENV)/bin/ruff format --check --quiet
 	$(VENV)/bin/ruff check --quiet
+	$(VENV)/bin/lint-imports --no-cache
 
 types: $(VENV)/.checks ## mypy strict and pyright strict; every public name of the wrapper has a type that is written down
 	$(VENV)/bin/mypy

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from unitask import State, errors
-from unitask._core.lifecycle import STATES
+from unitask._model.state import STATES
 
 from .support import FACE_SWAP, SHELLS, TASK_ID, answer, bundle, component, envelope, json_values, perform, tries
 

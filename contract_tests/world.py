@@ -9,7 +9,7 @@ from email.utils import formatdate
 from typing import Any
 
 import httpx
-from unitask._core.messages import Moment
+from unitask._model.timestamp import Moment
 from unitask.webhooks import Notification, Receiver
 from unitask_contract.checks.asking import BLANK, ENDPOINT, SECRET
 from unitask_sandbox import Sandbox

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from unitask._core import spec
+from unitask._model import spec
 
 
 def test_entry_of_the_catalogue_has_what_the_spec_says() -> None:

@@ -20,8 +20,8 @@ from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from unitask import AsyncClient, Client, State, TaskInput, errors, tasks, webhooks
-from unitask._core import spec
-from unitask._core.lifecycle import state_of
+from unitask._model import spec
+from unitask._model.state import state_of
 from unitask.testing import InstantClock, UnitaskProvider, documented_example, task_bodies
 
 from .pictures import encoded
@@ -604,7 +604,7 @@ def test_plugin_is_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)
 
-    assert done.stdout.strip() == "['unitask', 'unitask.testing', 'unitask.testing.plugin']"
+    assert done.stdout.strip() == "['unitask', 'unitask._version', 'unitask.testing', 'unitask.testing.plugin']"
 
 
 def test_every_example_of_the_page_runs(pytester: pytest.Pytester) -> None:

@@ -10,7 +10,8 @@ from statistics import NormalDist, mean
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unitask._core import spec, waiting
+from unitask._core import waiting
+from unitask._model import spec
 
 TYPICALS = [1.0, 2.0, 8.0, 30.0, 60.0, 120.0, 300.0, 600.0]  # seconds
 SHARES = [(number + 0.5) / 1000 for number in range(1000)]

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from .shapes import is_object, same
+from ._json import is_object, same
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,15 +10,15 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
+from importlib import import_module
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
-from . import errors
-from ._core.lifecycle import TERMINAL, State, state_of
-from ._core.shapes import as_object
+from . import spec, task_token
+from ._json import as_object
+from .exceptions import ProviderBroken
+from .output_files import OutputFile, files_of
 from .record import Record, moment
-
-if TYPE_CHECKING:
-    from ._core.outputs import OutputFile
+from .state import TERMINAL, State, state_of
 
 __all__ = ["Finding", "Outcome", "Output", "State", "Task"]
 
@@ -43,8 +43,6 @@ class Output(Record):
 
         A value of an unexpected shape is left out and never raises; `raw` has it.
         """
-        from ._core.outputs import files_of  # here: a create has no files yet
-
         return files_of(self.raw, type(self).__name__, self._task_id or "")
 
     def _where(self) -> str:
@@ -108,7 +106,7 @@ class Task(Generic[OutputT_co]):
         """
         value = self.raw.get("output")
         if value is not None and not isinstance(value, dict):
-            raise errors.ProviderBroken(
+            raise ProviderBroken(
                 f"task {self.id}: output is {value!r:.80}, not an object; task.raw holds all that was sent",
                 status=200,
                 task_id=self.id,
@@ -182,9 +180,8 @@ class Task(Generic[OutputT_co]):
         It holds the id, the task type and the protocol, and no secret. The id alone is enough for tasks of the unified
         API; the token also finds a legacy task, and knows how long such a task usually takes.
         """
-        from ._core import resumption  # here: few ask for it
-
-        return resumption.token(self)
+        output = self.output_type.__name__
+        return task_token.token(self.id, self.model, self.task_type, "" if output == "Output" else output)
 
     def __repr__(self) -> str:
         return f"Task({self.raw.get('task_id')!r}, {self.model!r}, {self.task_type!r}, status={self.status!r})"
@@ -193,8 +190,6 @@ class Task(Generic[OutputT_co]):
         """The class of the output; for a task found by its id alone, what the catalogue says of its type."""
         if self.output_type is not Output:
             return self.output_type
-        from .tasks import output_type  # at call time: the catalogue's classes are made of this module's
-
         return cast("type[OutputT_co]", output_type(self.model, self.task_type))
 
     def _text(self, key: str) -> str:
@@ -203,6 +198,25 @@ class Task(Generic[OutputT_co]):
 
     def _time(self, key: str) -> datetime | None:
         return moment(as_object(self.raw.get("meta")).get(key))
+
+
+def output_type(model: str, task_type: str) -> type[Output]:
+    """Return the class that reads the output of such a task; `Output` itself for one that is not in the catalogue."""
+    entries = spec.named(model, task_type)
+    return _loaded(entries[-1]) if entries else Output
+
+
+def output_named(name: str) -> type[Output]:
+    """Return the class of an output by its name; `Output` itself when no task type has one of that name."""
+    entries = (entry for entry in spec.task_types().values() if entry.output == name)
+    entry = next(entries, None)
+    return _loaded(entry) if entry else Output
+
+
+def _loaded(entry: spec.TaskType) -> type[Output]:
+    """Load the generated module of a family, by its name: its classes derive from `Output`."""
+    found: type[Output] = getattr(import_module(f"unitask.tasks.{entry.family}"), entry.output)
+    return found
 
 
 class Outcome(StrEnum):

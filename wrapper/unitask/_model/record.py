@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NoReturn, TypeVar, cast
 
-from . import errors
+from .exceptions import ProviderBroken
 
 RecordT = TypeVar("RecordT", bound="Record")
 EARLIEST_YEAR = 2000  # a time before it is a zero value, which means "not set"
@@ -83,7 +83,7 @@ class Record:
         return f"{type(self).__name__}."
 
     def _broken(self, name: str, value: object, expected: str) -> NoReturn:
-        raise errors.ProviderBroken(
+        raise ProviderBroken(
             f"{self._where()}{name} is {value!r:.80}, not {expected}; `raw` holds all that was sent",
             status=200,
             task_id=self._task_id,

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from ._core.lifecycle import State, state_of
-from ._core.shapes import as_object, is_id
+from ._json import as_object, is_id
 from .record import Record
+from .state import State, state_of
 
 __all__ = ["Account", "ActiveTasks", "CreditPack", "HistoryRow", "Wallet"]
 

@@ -12,6 +12,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator
 from functools import cache, lru_cache
+from html import unescape
 
 SHORTEST_SEARCHED = 16  # shorter words may stand in any text; a provider's key has 64 characters
 SHORTEST_WORD = 8  # from here on a secret of letters and digits is hidden where it stands as a word of its own
@@ -147,8 +148,6 @@ def _decoded(text: bytes, escapes: re.Pattern[bytes]) -> tuple[bytes, list[_Mark
 def _meant(escape: bytes) -> bytes:
     kind = escape[:1]
     if kind == b"&":
-        from html import unescape  # here: few answers are pages
-
         return unescape(escape.decode("ascii")).encode("utf-8", "surrogatepass")
     code = escape[1:] if kind == b"%" else escape.lstrip(b"\\") or kind
     if code[:1] == b"u" and len(code) > 1:

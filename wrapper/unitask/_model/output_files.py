@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args
 from urllib.parse import unquote_to_bytes
 
 from . import spec
-from .shapes import as_object, is_list, is_object
+from ._json import as_object, is_list, is_object
 
 Kind = Literal["image", "video", "audio", "model", "file"]
 Role = Literal["result", "preview", "variant", "input"]  # in the order of the list

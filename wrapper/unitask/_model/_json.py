@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from typing import Any, TypeGuard
+from unicodedata import category
 
 # Controls, marks that turn the direction of writing or are not seen, halves of characters, and ends of lines.
 _UNSEEN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
@@ -38,8 +39,6 @@ def printable(text: str) -> str:
     """The text with each character escaped that a terminal or a log would obey and not show."""
     if text.isprintable():
         return text
-    from unicodedata import category  # here: most texts are printable
-
     return "".join(
         letter.encode("unicode_escape").decode("ascii") if category(letter) in _UNSEEN else letter for letter in text
     )

@@ -13,18 +13,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
-from .. import errors
-from .messages import Moment
-from .shapes import is_id, is_list
-
-if TYPE_CHECKING:
-    from ..task import Task
+from ._json import is_id, is_list
+from .exceptions import InvalidInput
+from .fingerprint import Sent, Traces
+from .timestamp import Moment
 
 PREFIX = "ut"
 UNCERTAIN = "us"
 VERSION = 1
+Between: TypeAlias = tuple[datetime, datetime]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +43,9 @@ class Resumed:
     output: str = ""
 
 
-def token(task: Task[Any]) -> str:
-    """The token of a task."""
-    output = task.output_type.__name__
-    return _packed(PREFIX, [task.id, task.model, task.task_type, "" if output == "Output" else output])
+def token(task_id: str, model: str, task_type: str, output: str) -> str:
+    """The token of a task; `output` is the name of the class that reads its output, empty when it is not known."""
+    return _packed(PREFIX, [task_id, model, task_type, output])
 
 
 def read(text: str) -> Resumed:
@@ -62,29 +60,26 @@ def read(text: str) -> Resumed:
     parts = [part if isinstance(part, str) else "" for part in content]
     task_id, model, task_type, output = parts if len(parts) == 4 else [""] * 4
     if not task_id:
-        raise errors.InvalidInput(f"the token {text!r:.80} is damaged: copy it again, or give the id of the task")
+        raise InvalidInput(f"the token {text!r:.80} is damaged: copy it again, or give the id of the task")
     return Resumed(task_id, model, task_type, output)
 
 
-def uncertain_token(error: errors.SubmissionUncertain) -> str:
+def uncertain_token(task_id: str | None, traces: Traces, sent_between: Between) -> str:
     """The token of an uncertain submission. What its input was is not in it."""
-    traces = error.traces
-    between = [moment.timestamp() for moment in error.sent_between]
+    between = [moment.timestamp() for moment in sent_between]
     names = [traces.model, traces.task_type, traces.fingerprint, traces.mark, traces.submission, traces.account]
-    return _packed(UNCERTAIN, [error.task_id, between, traces.sent, *names])
+    return _packed(UNCERTAIN, [task_id, between, traces.sent, *names])
 
 
-def read_uncertain(text: str) -> errors.SubmissionUncertain:
-    """The error that a token stands for.
+def read_uncertain(text: str) -> tuple[str | None, Traces, Between]:
+    """The id that an answer named, the traces, and the time of the submission that a token stands for.
 
     Raises:
         InvalidInput: It is no such token, one of another version, or it is cut off.
     """
-    from .finding import Sent, Traces
-
     content = _unpacked(UNCERTAIN, text)
     if content is None:
-        raise errors.InvalidInput(f"{text!r:.80} is no token of an uncertain submission: copy it from the log again")
+        raise InvalidInput(f"{text!r:.80} is no token of an uncertain submission: copy it from the log again")
     try:
         task_id, (start, end), sent, model, task_type, fingerprint, mark, submission, account = content
         words, when = [model, task_type, fingerprint, mark or "", submission, account], None
@@ -96,11 +91,9 @@ def read_uncertain(text: str) -> errors.SubmissionUncertain:
             raise TypeError
         traces = Traces(model, task_type, fingerprint, mark, {}, submission, when, account)
         between = datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(end, UTC)
-        error = errors.SubmissionUncertain("its token was read", traces=traces, sent_between=between)
     except (TypeError, ValueError, OverflowError, OSError, AttributeError, IndexError):
-        raise errors.InvalidInput(f"the token {text!r:.80} is damaged: copy it from the log again") from None
-    error.task_id = task_id if is_id(task_id) else None
-    return error
+        raise InvalidInput(f"the token {text!r:.80} is damaged: copy it from the log again") from None
+    return task_id if is_id(task_id) else None, traces, between
 
 
 def _moment(pair: Any) -> Moment:
@@ -123,7 +116,7 @@ def _unpacked(prefix: str, text: str) -> Sequence[Any] | None:
     if not dot or head == version or not version.isdecimal():
         return None
     if version != str(VERSION):
-        raise errors.InvalidInput(f"the token is of version {version}, this unitask reads {VERSION}: update unitask")
+        raise InvalidInput(f"the token is of version {version}, this unitask reads {VERSION}: update unitask")
     try:
         padded = packed + "=" * (-len(packed) % 4)
         content: Any = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
