@@ -25,7 +25,7 @@ _READERS = {
     "boolean": ("bool", "_bool"),
 }
 _EXPECTED = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false"}
-_OF_READERS = {"check", "raw"}
+_OF_READERS = {"check", "field_error", "raw"}
 _OF_OUTPUTS = {*_OF_READERS, "files"}
 
 

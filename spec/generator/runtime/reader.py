@@ -39,7 +39,7 @@ class Reader:
     Args:
         raw: The object, as it came.
         task_id: The task that it is about, for errors.
-        error: Makes the error that is raised for a field.
+        error: Makes the error that is raised for a field; `field_error` of the class if absent.
 
     Attributes:
         raw: The object, unknown fields included.
@@ -47,13 +47,16 @@ class Reader:
 
     REQUIRED: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(
-        self, raw: Mapping[str, Any], task_id: str | None = None, *, error: FieldError = malformed_field
-    ) -> None:
+    def __init__(self, raw: Mapping[str, Any], task_id: str | None = None, *, error: FieldError | None = None) -> None:
         self.raw = raw
         own = raw.get("task_id")
         self._task_id = own if task_id is None and isinstance(own, str) else task_id
-        self._error = error
+        self._error = error or self.field_error
+
+    @staticmethod
+    def field_error(owner: str, name: str, value: object, expected: str, task_id: str | None) -> Exception:
+        """Make the error for a field that is not as documented; subclasses may make another."""
+        return malformed_field(owner, name, value, expected, task_id)
 
     def check(self) -> None:
         """Read every required field, those of readers in it too.
@@ -146,8 +149,6 @@ class Reader:
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and isinstance(other, Reader) and self.raw == other.raw
-
-    __hash__ = None  # type: ignore[assignment]  # raw can change
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({redacted(self.raw)!r})"
