@@ -32,7 +32,7 @@ from . import (
     test_submit_once,
 )
 from .support import Plant, replaced
-from .world import World
+from .support.simulated_network import World
 
 pytestmark = pytest.mark.contract("planted")
 

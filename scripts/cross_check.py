@@ -1,11 +1,10 @@
-"""Witnesses that share no code with us: `make witnesses`, for developers; no part of `make test`.
+"""Compare our judgement with tools that share no code with us: `make cross-check`; not part of `make test`.
 
-A mock server driven by the bundle (steady.py) judges every request of both clients, for every operation that they have
-and every task type, and both clients read every documented answer that it serves. A validator of another make,
-jsonschema-rs, judges every body that the harness knows. What they see otherwise than we do fails, unless it has a
-reason here.
+A mock server driven by the bundle (mock_server.py) judges every request of both clients, and both clients read every
+documented answer that it serves. jsonschema-rs judges every body that the harness knows. A difference fails, unless
+this file lists it with a reason.
 
-Exit codes: 0 they agree, 1 they do not, 2 a witness could not be heard, which is never agreement. make says 2 for both.
+Exit codes: 0 they agree, 1 they do not, 2 a tool could not run. make says 2 for both.
 """
 
 from __future__ import annotations
@@ -32,10 +31,11 @@ from unitask_contract.mutation import mutants, read
 from unitask_contract.playing import KEY, SHELLS
 from unitask_contract.scenarios import scenarios
 
-from . import steady
-from .support import component_of, examples, make, rows
-from .test_limits import cases
-from .test_requests import CALLS
+from contract_tests.support import component_of, examples, make, rows
+from contract_tests.test_limits import cases
+from contract_tests.test_requests import CALLS
+
+from . import mock_server
 
 Call = Callable[[Any], Any]
 Body = tuple[str, str, Any]  # its name, the component that it is held to, and itself
@@ -139,9 +139,9 @@ def perform(shell: str, base_url: str, call: Call) -> Any:
 def right_requests() -> Iterator[tuple[str, Call]]:
     """Where and what: every task type with the least that it needs, and every call of the client."""
     for name in bundle.entries():
-        yield f"{steady.TYPED}/{name}/least", submitting(name)
+        yield f"{mock_server.TYPED}/{name}/least", submitting(name)
     options = {"webhook_url": "https://me.test/hook", "webhook_secret": "s", "service_mode": "private"}
-    yield f"{steady.TYPED}/FaceSwap/options", submitting("FaceSwap", **options)
+    yield f"{mock_server.TYPED}/FaceSwap/options", submitting("FaceSwap", **options)
     yield from (("", call) for call in (*CALLS.values(), *LLM.values()))
     yield from (("", looking(protocol, "an-id")) for protocol in bundle.document()["x-protocols"])
 
@@ -150,7 +150,7 @@ def wrong_requests() -> Iterator[tuple[str, Call]]:
     """Every limit of every task type, broken: what the client refuses unless it is told not to look."""
     for name, key, rule, value in cases(advised=False):
         task = make(name, **{key: value})
-        yield f"{steady.TYPED}/{name}/{key}.{rule}", lambda client, task=task: client.submit(task, validate=False)
+        yield f"{mock_server.TYPED}/{name}/{key}.{rule}", lambda client, task=task: client.submit(task, validate=False)
 
 
 def sent(shell: str, base_url: str, call: Call) -> str:
@@ -169,7 +169,7 @@ def misread(shell: str, base_url: str, name: str) -> str:
     example = examples()[name]
     refused = example["x-part"] == "default"
     try:
-        result = perform(shell, f"{base_url}{steady.ANSWERED}/{name}", asking(example))
+        result = perform(shell, f"{base_url}{mock_server.ANSWERED}/{name}", asking(example))
         read(result)
     except errors.ApiError as error:
         return "" if refused else f"{name}, {shell}: {type(error).__name__}: {error}"
@@ -178,7 +178,7 @@ def misread(shell: str, base_url: str, name: str) -> str:
     return f"{name}, {shell}: a refusal was read as {result!r}" if refused else ""
 
 
-def heard_by_steady() -> tuple[list[Line], list[steady.Seen]]:
+def heard_by_steady() -> tuple[list[Line], list[mock_server.Seen]]:
     """What the mock server says of our requests, and the requests as it saw them.
 
     Raises:
@@ -190,7 +190,7 @@ def heard_by_steady() -> tuple[list[Line], list[steady.Seen]]:
         for name, example in examples().items()
         if example["x-part"] != "request" and example["x-operation"] not in NOT_OURS
     ]
-    with steady.running(steady.install()) as server:
+    with mock_server.running(mock_server.install()) as server:
         for shell in SHELLS:
             calls = list(right_requests())
             right.failures += filter(None, (sent(shell, server.base_url + place, call) for place, call in calls))
@@ -205,13 +205,13 @@ def heard_by_steady() -> tuple[list[Line], list[steady.Seen]]:
     return [right, asked_for([one for one in seen if not one.is_wrong]), wrong, answers], seen
 
 
-def judged_right(line: Line, seen: list[steady.Seen]) -> None:
+def judged_right(line: Line, seen: list[mock_server.Seen]) -> None:
     """What the server finds wrong with requests that are right."""
     line.count = len(seen)
     line.failures += [f"{one.method} {one.path}: {fault}" for one in seen for fault in one.faults]
 
 
-def judged_wrong(line: Line, seen: list[steady.Seen]) -> None:
+def judged_wrong(line: Line, seen: list[mock_server.Seen]) -> None:
     """Where the server finds nothing wrong with a request that breaks a limit."""
     if len(seen) != line.count:
         line.failures.append(f"{line.count} were sent, and {len(seen)} arrived")
@@ -222,7 +222,7 @@ def judged_wrong(line: Line, seen: list[steady.Seen]) -> None:
             line.failures.append(f"{one.path} is right to steady: {json.dumps(one.body)[:300]}")
 
 
-def asked_for(seen: list[steady.Seen]) -> Line:
+def asked_for(seen: list[mock_server.Seen]) -> Line:
     """Which operations of the bundle were asked for: all but those that are not ours."""
     made = {one.operation for one in seen} - {""}
     absent = bundle.routes().keys() - made
@@ -301,7 +301,7 @@ def of_mutants() -> Iterator[Body]:
         yield str(mutant), bundle.component_of(mutant.operation, part), mutant.content
 
 
-def of_requests(seen: list[steady.Seen]) -> Iterator[Body]:
+def of_requests(seen: list[mock_server.Seen]) -> Iterator[Body]:
     """Every body that the mock server got, but for forms."""
     for one in seen:
         if one.body is not None and one.operation != "edit_image":
@@ -312,12 +312,12 @@ def main() -> int:
     """Hear the witnesses, and print what they say."""
     logging.disable()
     warnings.simplefilter("ignore")
-    lines, seen, silent = list[Line](), list[steady.Seen](), ""
+    lines, seen, silent = list[Line](), list[mock_server.Seen](), ""
     try:
         lines, seen = heard_by_steady()
-    except steady.Missing as missing:
+    except mock_server.Missing as missing:
         silent = str(missing)
-    print(f"steady {steady.VERSION}, a mock server{': NOT RUN' if silent else ''}")
+    print(f"steady {mock_server.VERSION}, a mock server{': NOT RUN' if silent else ''}")
     report(lines)
     print(f"jsonschema-rs {version('jsonschema-rs')}, a validator, beside jsonschema {version('jsonschema')}")
     judged = [compared("examples", of_examples()), compared("answers of scenarios", of_scenarios())]

@@ -19,8 +19,8 @@ from unitask_sandbox import Fault, Settings, create_app
 from unitask_sandbox.bundle import CREDITS_PER_USD
 from unitask_sandbox.engines import EngineResult
 
-from .support import FACE_SWAP, KEY
-from .world import Wire, World, quick_swap
+from . import FACE_SWAP, KEY
+from .simulated_network import Wire, World, quick_swap
 
 ACCOUNT = hashlib.sha256(KEY.encode()).hexdigest()
 START = 1_200_000  # credits: two songs and two swaps, or twelve swaps

@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> int:
     """Run it, with more arguments for schemathesis; its exit status is that of the run."""
     schema, missing = view()
     if missing:
-        print(f"not in the sandbox: {', '.join(missing)}", flush=True)  # noqa: T201
+        print(f"not in the sandbox: {', '.join(missing)}", flush=True)
     settings = Settings(keys={KEY: 1.0}, fetch=no_network, send_webhook=lambda *_: 200)
     # A film may be as long as a number can be, and no balance would pay for that.
     free = mock.patch("unitask_sandbox.pricing.credits_of", return_value=0)

@@ -31,7 +31,8 @@ from unitask_sandbox import Fault
 from unitask_sandbox.bundle import CREDITS_PER_USD
 from unitask_sandbox.engines import ENGINES
 
-from .lasting_world import (
+from . import BASE_URL, KEY, SHELLS, rows
+from .restartable_provider import (
     CALL,
     LATE_HISTORY,
     OPEN,
@@ -46,8 +47,7 @@ from .lasting_world import (
     LastingWorld,
     Line,
 )
-from .support import BASE_URL, KEY, SHELLS, rows
-from .world import WEBHOOK, InstantReceiver
+from .simulated_network import WEBHOOK, InstantReceiver
 
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # where there is one, no disk is waited for
 

@@ -17,8 +17,8 @@ from unitask._core import asking, envelope, finding, flows, requests
 from unitask._core.delivery import Limits
 from unitask._core.messages import Flow
 
-from .life_cycle import LATE_HISTORY, WELL, LifeCycle
 from .support import Plant, replaced, tries
+from .support.task_state_machine import LATE_HISTORY, WELL, LifeCycle
 
 pytestmark = pytest.mark.contract("errors")
 

@@ -24,7 +24,7 @@ from unitask_contract.bundle import document as bundle
 from unitask_contract.bundle import examples, operation_of, operations, route_of
 
 PACKAGE, VERSION = "@stdy/cli", "0.22.2"  # MIT; its platform packages hold the server itself
-HOME = Path(__file__).resolve().parents[1] / "out" / "witnesses"
+HOME = Path(__file__).resolve().parents[1] / "out" / "cross-check"
 TYPED, ANSWERED = "/typed", "/answered"
 PATIENCE = 60.0  # seconds until it must listen
 
