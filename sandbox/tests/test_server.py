@@ -118,8 +118,8 @@ def test_script_without_a_main_guard_can_run_engines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("code", "absent"),
     [
-        ("import unitask_sandbox", ("starlette", "cv2", "uvicorn", "jsonschema")),
-        ("from unitask_sandbox import create_app; create_app()", ("cv2", "uvicorn", "unitask", "unitask_api")),
+        ("import unitask_sandbox", ("starlette", "cv2", "uvicorn", "jsonschema_rs")),
+        ("from unitask_sandbox import create_app; create_app()", ("cv2", "uvicorn", "unitask", "unitask_api.client")),
     ],
     ids=["package", "app"],
 )

@@ -95,7 +95,7 @@ def _api_routes() -> list[Route]:
     """One route a path, so that a wrong method is answered with every right one in Allow."""
     paths: dict[str, dict[str, str]] = {}
     for operation in bundle.operations().values():
-        paths.setdefault(operation.path, {})[operation.method] = operation.name
+        paths.setdefault(operation.path, {})[operation.method] = operation.id
     return [Route(path, _dispatch(names), methods=list(names)) for path, names in paths.items()]
 
 

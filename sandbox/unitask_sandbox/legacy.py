@@ -75,9 +75,9 @@ def read_create_request(operation: str, body: bytes) -> CreateRequest:
     if protocol == LUMA:
         echo = _echo(asked, names)
         shown["input"] = {"user_prompt": echo.pop("prompt"), **echo}
-    entry = bundle.legacy_entry(operation)
+    entry = bundle.legacy_task_type(operation)
     usual = bundle.task_type(model, task_type, given)
-    kind = replace(usual, price=entry.get("price", {}), typical_seconds=float(entry["typical_seconds"]["value"]))
+    kind = replace(usual, price=entry.price, typical_seconds=entry.typical_seconds)
     return CreateRequest(kind, given, _config(protocol, asked), shown)
 
 
@@ -101,7 +101,7 @@ def read_look(operation: str, body: bytes) -> str:
 
 def _checked(operation: str, body: bytes) -> dict[str, Any]:
     value = read_json(body)
-    bundle.check(bundle.operations()[operation].body or "", value)
+    bundle.check(bundle.operations()[operation].components["request"], value)
     return cast("dict[str, Any]", value)
 
 

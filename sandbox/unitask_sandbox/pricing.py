@@ -33,12 +33,12 @@ class _Unsettled(Exception):
 
 
 def credits_of(
-    price: Mapping[str, Any], given: Mapping[str, Any], media: Mapping[str, str], read: Read = decoded
+    price: Mapping[str, Any] | None, given: Mapping[str, Any], media: Mapping[str, str], read: Read = decoded
 ) -> int:
     """The credits of a create; 0 when the spec does not say.
 
     Args:
-        price: The `price` of the task type; empty when it has none.
+        price: The `price` of the task type; None when it has none.
         given: The input.
         media: The fields of the input that hold files.
         read: Gets the bytes of such a file; raises ValueError or OSError when they are not at hand.

@@ -22,12 +22,12 @@ from typing import Any
 import httpx
 import pytest
 from unitask import InvalidInput, cli, tasks
-from unitask._model import spec
 from unitask._terminal import reworded
 from unitask.cli import main
 from unitask.inputs import request_body
 from unitask.testing import UnitaskProvider
 from unitask.testing.patching import talk_to
+from unitask_api import contract
 
 from .pictures import encoded
 from .script import TASK_ID, answer, seen
@@ -191,71 +191,48 @@ def test_wrong_settings_of_the_sandbox_are_told(arguments: list[str], said: str,
     assert "sent" not in err
 
 
-class FakeSandbox(ModuleType):
-    """Stands for the local provider, and remembers how it was started."""
-
-    def __init__(self) -> None:
-        super().__init__("unitask_sandbox")
-        self.started: dict[str, Any] = {}
-
-    def Settings(self, **settings: Any) -> dict[str, Any]:  # noqa: N802 - the sandbox's name
-        """What it was told."""
-        return settings
-
-    def read_faults(self, path: Path) -> str:
-        """What shall go wrong."""
-        return f"the faults in {path}"
-
-    def serve(self, settings: dict[str, Any], host: str, port: int, on_ready: Callable[[str], None]) -> None:
-        """Start, and be ready at once."""
-        self.started = {**settings, "host": host, "port": port}
-        on_ready(f"http://127.0.0.1:{port}")
-
-
 STARTED = {
-    "keys": {"sandbox": 10.0},
-    "speed": "instant",
-    "data": None,
-    "concurrency": None,
-    "rate": None,
-    "host": "127.0.0.1",
-    "port": 8042,
-    "allowed_hosts": (),
-    "private_addresses": None,
-}
+    "keys": {"sandbox": 10.0}, "speed": "instant", "data": None, "concurrency": None, "rate": None,
+    "host": "127.0.0.1", "port": 8042, "allowed_hosts": (), "private_addresses": None,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("arguments", "started"),
+    ("words", "started"),
     [
-        ([], {}),
+        ("", {}),
         (
-            ["--port", "7", "--speed", "2.5", "--data", "kept", "--key", "mine=0.5", "--key", "other"],
+            "--port 7 --speed 2.5 --data kept --key mine=0.5 --key other",
             {"keys": {"sandbox": 10.0, "mine": 0.5, "other": 10.0}, "speed": 2.5, "data": Path("kept"), "port": 7},
         ),
-        (["--speed", "real"], {"speed": "real", "concurrency": 5}),
-        (["--speed", "real", "--concurrency", "9", "--rate", "2.5"], {"speed": "real", "concurrency": 9, "rate": 2.5}),
-        (["--faults", "f.json"], {"faults": "the faults in f.json"}),
+        ("--speed real", {"speed": "real", "concurrency": 5}),
+        ("--speed real --concurrency 9 --rate 2.5", {"speed": "real", "concurrency": 9, "rate": 2.5}),
+        ("--faults f.json", {"faults": "the faults in f.json"}),
         (
-            ["--host", "192.0.2.1", "--allow-host", "box.test", "--allow-host", "b", "--private-addresses", "all"],
+            "--host 192.0.2.1 --allow-host box.test --allow-host b --private-addresses all",
             {"host": "192.0.2.1", "allowed_hosts": ("box.test", "b"), "private_addresses": "all"},
         ),
     ],
-    ids=["default", "options", "real speed", "limits", "faults", "for others"],
 )
 def test_sandbox_is_started_as_told(
-    arguments: list[str], started: dict[str, Any], capsys: Captured, monkeypatch: pytest.MonkeyPatch
+    words: str, started: dict[str, Any], capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sandbox = FakeSandbox()
+    found: dict[str, Any] = {}
+
+    def serve(settings: dict[str, Any], host: str, port: int, on_ready: Callable[[str], None]) -> None:
+        found.update(settings, host=host, port=port)
+        on_ready(f"http://127.0.0.1:{port}")
+
+    sandbox: Any = ModuleType("unitask_sandbox")
+    sandbox.Settings, sandbox.serve, sandbox.read_faults = dict, serve, "the faults in {}".format
     monkeypatch.setitem(sys.modules, "unitask_sandbox", sandbox)
 
-    assert main(["sandbox", *arguments]) == 0
-    assert sandbox.started == {**STARTED, **started}
-    url = f"http://127.0.0.1:{started.get('port', 8042)}"
+    assert main(["sandbox", *words.split()]) == 0
+    assert found == {**STARTED, **started}
     out, err = capsys.readouterr()
-    assert f"export UNITASK_BASE_URL={url} UNITASK_API_KEY=sandbox\n" in out
+    assert f"export UNITASK_BASE_URL=http://127.0.0.1:{found['port']} UNITASK_API_KEY=sandbox\n" in out
     assert "have the consent of the persons shown" in out
-    assert ("warning: everybody who can reach 192.0.2.1 can use this sandbox" in err) == ("--host" in arguments)
+    assert ("warning: everybody who can reach 192.0.2.1 can use this sandbox" in err) == ("--host" in words)
 
 
 def test_port_that_is_taken_says_what_to_do(capsys: Captured) -> None:
@@ -276,11 +253,11 @@ def test_missing_sandbox_says_what_to_install(command: str, capsys: Captured, mo
     assert cli.SANDBOX_MISSING in capsys.readouterr().err
 
 
-def inputs(entry: spec.TaskType) -> Iterator[dict[str, Any]]:
+def inputs(entry: contract.TaskType) -> Iterator[dict[str, Any]]:
     """The documented inputs of a task type that the library takes as they are."""
     kind = getattr(tasks, entry.name)
     fields = {field.name for field in dataclasses.fields(kind)} - {"extra"}
-    for example in spec.bundle()["components"]["examples"].values():
+    for example in contract.document()["components"]["examples"].values():
         body = example["value"]
         if (example["x-operation"], example["x-part"]) != ("create_task", "request"):
             continue
@@ -292,10 +269,10 @@ def inputs(entry: spec.TaskType) -> Iterator[dict[str, Any]]:
             yield body["input"]
 
 
-def words_for(entry: spec.TaskType, values: dict[str, Any]) -> Iterator[str]:
+def words_for(entry: contract.TaskType, values: dict[str, Any]) -> Iterator[str]:
     """The words of a command line that give these values."""
     for field, value in values.items():
-        types = spec.resolve(spec.field_rule(entry.input, field)).get("type", ())
+        types = contract.resolve(contract.field_rule(entry.input, field)).get("type", ())
         if not isinstance(value, str) and "string" in types:
             yield f"{field}:={json.dumps(value)}"
             continue
@@ -305,7 +282,7 @@ def words_for(entry: spec.TaskType, values: dict[str, Any]) -> Iterator[str]:
 
 def test_documented_inputs_can_be_given_as_words() -> None:
     wrong, tried = list[str](), set[str]()
-    for entry in spec.task_types().values():
+    for entry in contract.task_types().values():
         for values in inputs(entry):
             tried.add(entry.name)
             with UnitaskProvider() as there, contextlib.redirect_stdout(io.StringIO()):
@@ -363,67 +340,33 @@ MANY = seen("completed", output={"image_urls": [OUTPUT_URL, "https://out.test/b.
 GONE = [httpx.Response(403)] * 9
 
 
-@pytest.mark.parametrize(
-    ("script", "options", "code", "lines"),
-    [
-        (
-            [PAID, *[httpx.Response(502)] * 99],
-            ["--to", "{}/o.png"],
-            1,
-            ["goes on; paid: $0.01", "{} --to {}/o.png` fetches"],
-        ),
-        ([FREE] * 99, ["--timeout", "5"], 1, ["goes on; paid: unknown", "{}` waits for it"]),
-        ([seen(), seen("failed")], [], 1, ["is failed; paid: unknown"]),
-        ([PAID, DONE, *GONE], ["--to", "{}/o.png"], 1, ["is completed; paid: unknown", "{} --to {}/o.png` fetches"]),
-        ([PAID, seen("completed", output={})], ["--to", "{}/o.png"], 1, ["has no output file", "{}` shows it"]),
-        ([PAID, seen("completed", output=[1])], ["--to", "{}/o.png"], 1, ["output is [1], not an object"]),
-        ([PAID, MANY], ["--to", "{}/o.png"], 1, ["has 2 output files: name a folder", "{} --to {}/o/` fetches"]),
-        ([PAID, MANY, httpx.Response(200, content=encoded()), *GONE], ["--to", "{}/"], 1, ["{} --to {}/ --overwrite`"]),
-        (
-            [PAID, DONE, KeyboardInterrupt()],
-            ["--to", "{}/o.png"],
-            130,
-            ["interrupted", "is completed", "{}/o.png` fetches"],
-        ),
-        (
-            [PAID, KeyboardInterrupt()],
-            ["--overwrite"],
-            130,
-            ["interrupted", "goes on; paid: $0.01", "{} --overwrite` waits"],
-        ),
-        ([PAID, NotImplementedError()], ["--base-url", "https://b.test"], 1, ["{} --base-url https://b.test` waits"]),
-        (
-            [KeyboardInterrupt()],
-            [],
-            130,
-            ["may have been accepted", "look for it in the task history on the provider's"],
-        ),
-        (
-            [LOST],
-            [],
-            1,
-            ["sent between 2023-11-14 22:13:20 and", "and may be paid", "`unitask wait ID` fetches it by its id"],
-        ),
-        (
-            [httpx.ReadTimeout("")],
-            ["--to", "{}/o.png"],
-            1,
-            ["look for a Qubico/image-toolkit face-swap task of that time"],
-        ),
-    ],
-)
+STOP = KeyboardInterrupt()
+TO = ["--to", "{}/o.png"]
+ENDS: list[tuple[list[Any], list[str], list[str]]] = [  # script, options, lines
+    ([PAID, *[httpx.Response(502)] * 99], TO, ["goes on; paid: $0.01", "{} --to {}/o.png` fetches"]),
+    ([FREE] * 99, ["--timeout", "5"], ["goes on; paid: unknown", "{}` waits for it"]),
+    ([seen(), seen("failed")], [], ["is failed; paid: unknown"]),
+    ([PAID, DONE, *GONE], TO, ["is completed; paid: unknown", "{} --to {}/o.png` fetches"]),
+    ([PAID, seen("completed", output={})], TO, ["has no output file", "{}` shows it"]),
+    ([PAID, seen("completed", output=[1])], TO, ["output is [1], not an object"]),
+    ([PAID, MANY], TO, ["has 2 output files: name a folder", "{} --to {}/o/` fetches"]),
+    ([PAID, MANY, httpx.Response(200, content=encoded()), *GONE], ["--to", "{}/"], ["{} --to {}/ --overwrite`"]),
+    ([PAID, DONE, STOP], TO, ["interrupted", "is completed", "{}/o.png` fetches"]),
+    ([PAID, STOP], ["--overwrite"], ["interrupted", "goes on; paid: $0.01", "{} --overwrite` waits"]),
+    ([PAID, NotImplementedError()], ["--base-url", "https://b.test"], ["{} --base-url https://b.test` waits"]),
+    ([STOP], [], ["may have been accepted", "look for it in the task history on the provider's"]),
+    ([LOST], [], ["sent between 2023-11-14 22:13:20 and", "and may be paid", "`unitask wait ID` fetches it by its id"]),
+    ([httpx.ReadTimeout("")], TO, ["look for a Qubico/image-toolkit face-swap task of that time"]),
+]
+
+
+@pytest.mark.parametrize(("script", "options", "lines"), ENDS)
 def test_what_ends_a_paid_task_is_told_with_what_goes_on(
-    script: list[Any],
-    options: list[str],
-    code: int,
-    lines: list[str],
-    scripted: Scripted,
-    capsys: Captured,
-    tmp_path: Path,
+    script: list[Any], options: list[str], lines: list[str], scripted: Scripted, capsys: Captured, tmp_path: Path
 ) -> None:
     scripted(*script)
 
-    assert main([*RUN, *(word.format(tmp_path) for word in options)]) == code
+    assert main([*RUN, *(word.format(tmp_path) for word in options)]) == (130 if STOP in script else 1)
     err = capsys.readouterr().err
     for line in lines:
         assert line.replace("{}/", f"{tmp_path}/").replace("{}", f"`unitask wait {TASK_ID}") in err

@@ -21,10 +21,10 @@ import pytest
 from unitask import AsyncClient, Client, Output, Task, errors, tasks
 from unitask._core import waiting
 from unitask._core.messages import Answer, Delivery
-from unitask._model import spec
 from unitask._model.fingerprint import Traces
 from unitask._shell import NEVER_LEFT, Shell
 from unitask.tasks import FaceSwapOutput
+from unitask_api import contract
 
 from .pictures import encoded
 from .script import GATEWAY, MODEL, TASK_ID, TASK_TYPE, answer, seen, task_data
@@ -57,7 +57,7 @@ def test_run_sends_one_create_polls_as_planned_and_returns_the_task(shell: str) 
         "config": {"service_mode": "public"},
     }
     assert task.output.image_url == OUTPUT_URL
-    usual = waiting.Usual(spec.task_types()["FaceSwap"].typical_seconds)
+    usual = waiting.Usual(contract.task_types()["FaceSwap"].typical_seconds)
     first = waiting.next_look(0.0, usual)
     assert script.clock.sleeps[:2] == pytest.approx([first, waiting.next_look(first, usual)])
 
@@ -188,7 +188,7 @@ def test_base_url_is_the_given_one_or_the_one_of_the_environment(
     perform(shell, script, lambda client: client.get(TASK_ID), base_url=given)
 
     assert script.requests[0].url == f"{url}/api/v1/task/{TASK_ID}"
-    assert spec.bundle()["servers"][0]["url"] == "https://api.piapi.ai"
+    assert contract.document()["servers"][0]["url"] == "https://api.piapi.ai"
 
 
 @pytest.mark.parametrize(
@@ -267,19 +267,6 @@ def leaves(kind: type[Any]) -> set[type[Any]]:
 def test_every_error_of_httpx_is_in_the_table() -> None:
     assert {kind for kind in leaves(httpx.RequestError) if kind.__module__ == "httpx"} == set(KINDS)
     assert {kind for kind in KINDS if KINDS[kind] is Delivery.NEVER} == set(NEVER_LEFT)
-
-
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_failed_create_is_sent_again_only_if_it_never_left(shell: str, kind: type[httpx.RequestError]) -> None:
-    script = provider(kind("why"), seen("pending"))
-    if KINDS[kind] is Delivery.NEVER:
-        assert perform(shell, script, lambda client: client.submit(FACE_SWAP)).id == TASK_ID
-        assert len(script.requests) == 2
-        return
-    with pytest.raises(errors.SubmissionUncertain, match=f"no answer, {kind.__name__}: why"):
-        perform(shell, script, lambda client: client.submit(FACE_SWAP))
-
-    assert len(script.requests) == 1
 
 
 def test_broken_compression_leaves_it_open(shell: str) -> None:

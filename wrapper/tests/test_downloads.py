@@ -262,7 +262,6 @@ def test_other_part_than_the_one_asked_for_is_refused(shell: str, spoiled: dict[
         (203, {}),
         (206, {"content-range": f"bytes 0-{len(CONTENT) - 1}/{len(CONTENT)}"}),
         (200, {"content-encoding": "aws-chunked"}),
-        (200, {"content-encoding": "binary"}),
     ],
     ids=str,
 )

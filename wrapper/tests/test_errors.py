@@ -109,7 +109,6 @@ def test_tree_is_as_drawn() -> None:
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (EXAMPLES[1], "nothing was sent: a: too large; b: missing"),
         (
             EXAMPLES[2],
             "the create of m t may have been accepted, and is not sent again: no answer. It was sent between "
@@ -120,7 +119,6 @@ def test_tree_is_as_drawn() -> None:
             errors.TaskFailed(Task(task_data("canceled"), Output)),
             f"task {TASK_ID} cancelled: the provider gives no reason",
         ),
-        (EXAMPLES[4], f"task {TASK_ID} failed: no face found"),
         (
             EXAMPLES[5],
             f"task {TASK_ID} is not done after 600.0 s and 7 looks (status 'processing' for 590.0 s). It goes on: "
@@ -130,19 +128,6 @@ def test_tree_is_as_drawn() -> None:
 )
 def test_message_says_what_happened_and_what_to_do(error: errors.UnitaskError, message: str) -> None:
     assert str(error) == message
-
-
-def test_facts_are_attributes() -> None:
-    invalid, uncertain, timeout = EXAMPLES[1], EXAMPLES[2], EXAMPLES[5]
-
-    assert isinstance(invalid, errors.InvalidInput)
-    assert invalid.problems == ("a: too large", "b: missing")
-    assert isinstance(uncertain, errors.SubmissionUncertain)
-    assert (uncertain.model, uncertain.task_type, uncertain.fingerprint) == ("m", "t", "f" * 64)
-    assert isinstance(timeout, errors.WaitTimeout)
-    assert (timeout.task, timeout.waited, timeout.looks, timeout.task_id) == (RUNNING, 600.04, 7, TASK_ID)
-    assert all(vars(error) == API_FACTS for error in EXAMPLES if isinstance(error, errors.ApiError))
-    assert [error.task_id for error in EXAMPLES].count(TASK_ID) == len(EXAMPLES) - 3
 
 
 @pytest.mark.parametrize("reason", REASONS)

@@ -16,9 +16,10 @@ import httpx
 import pytest
 from unitask import DownloadFailed, InvalidInput, Output, OutputFile, Task, files, tasks
 from unitask._core.messages import Answer
-from unitask._model import output_files, spec
+from unitask._model import output_files
 from unitask.files import check_destination
 from unitask.testing import UnitaskProvider
+from unitask_api import contract
 
 from .pictures import encoded
 from .script import TASK_ID, answer, task_data
@@ -418,8 +419,8 @@ def test_other_text_is_no_result(shell: str, kind: Any, output: dict[str, Any], 
 
 
 def test_every_task_type_that_makes_text_alone_is_known() -> None:
-    schemas = spec.catalogue()["components"]["schemas"]
-    filled = {entry.output: _filled(schemas[entry.output]) for entry in spec.task_types().values()}
+    schemas = contract.components()
+    filled = {entry.output: _filled(schemas[entry.output]) for entry in contract.task_types().values()}
 
     assert {name for name, output in filled.items() if output_files.text_of(output, name)} == {
         kind.__name__ for kind, _, _ in TEXTS
@@ -428,7 +429,7 @@ def test_every_task_type_that_makes_text_alone_is_known() -> None:
 
 def _filled(rule: dict[str, Any]) -> Any:
     """A value with a text wherever one may be."""
-    rule = spec.resolve(rule)
+    rule = contract.resolve(rule)
     if "properties" in rule:
         return {name: _filled(part) for name, part in rule["properties"].items()}
     return [_filled(rule["items"])] if "items" in rule else "text"

@@ -165,21 +165,6 @@ def test_legacy_create_is_unclear() -> None:
     assert found.reason == "no page says how the task history lists a task of the legacy endpoints"
 
 
-@pytest.mark.parametrize(
-    ("replies", "own"),
-    [([refused(404)], ()), ([look(model="kling")], ()), ([], (TASK_ID,))],
-    ids=["not there", "another task", "of another create"],
-)
-def test_create_with_a_named_task_is_never_absent(replies: list[Answer], own: tuple[str, ...]) -> None:
-    error = uncertain()
-    put_back(error, LATE)
-    error.task_id = TASK_ID
-    found = play(finding.find(error, own, limits(timeout=0.0)), *replies, history(), dated=True).result
-
-    assert found.outcome is Outcome.UNCLEAR
-    assert f"an answer to the create named task {TASK_ID}" in found.reason
-
-
 # ---- absent
 
 
@@ -309,38 +294,6 @@ def test_history_without_a_time_is_unclear(headers: dict[str, str], words: str) 
 
     assert found.outcome is Outcome.UNCLEAR
     assert words in found.reason
-
-
-@pytest.mark.parametrize("apart", [0.0, -3600.0, 86_400.0, -UNIX])
-def test_history_is_asked_on_the_clock_of_the_provider(apart: float) -> None:
-    error = uncertain()
-    put_back(error, LATE)
-    theirs = formatdate(max(UNIX + apart, 1.6e9), usegmt=True)
-    apart = max(UNIX + apart, 1.6e9) - UNIX
-    played = play(finding.find(error, (), limits(timeout=0.0)), replace(history(), headers={"date": theirs}))
-    periods = [
-        (step.params.get("start_time"), step.params.get("end_time")) for step in played.steps if isinstance(step, Send)
-    ]
-
-    assert played.result.outcome is Outcome.ABSENT
-    *_, (start, end), newest = periods
-    assert newest == (None, None)
-    assert start <= UNIX + apart - LATE - finding.CLOCKS_APART
-    assert UNIX + apart - LATE + finding.CLOCKS_APART <= end <= UNIX + apart - LATE + 2 * finding.CLOCKS_APART
-
-
-def test_create_of_another_process_is_placed_by_what_that_process_knew() -> None:
-    error = uncertain()
-    put_back(error, LATE)
-    error.traces = finding.signed(error.traces, "", finding.Asker("another"), None)
-    unknown = play(finding.find(error, (), limits(timeout=0.0)), history(), dated=True).result
-    dated = (UNIX - 1000.0, Moment(-1000.0, UNIX + 86_400.0))
-    error.traces = finding.signed(error.traces, "", finding.Asker("another"), dated)
-    start, end = (error.traces.sent and error.traces.sent.on_provider) or (0.0, 0.0)
-
-    assert unknown.outcome is Outcome.UNCLEAR
-    assert "another process sent it" in unknown.reason
-    assert start < end
 
 
 # ---- how it is asked

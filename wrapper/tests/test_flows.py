@@ -17,9 +17,9 @@ from unitask import errors
 from unitask._core import asking, delivery, flows, waiting
 from unitask._core.delivery import Resend
 from unitask._core.messages import Answer, Failure, Flow, Send, Sleep
-from unitask._model import spec
 from unitask._model.task import Output, Task
 from unitask.tasks import FaceSwapOutput
+from unitask_api import contract
 
 from .script import (
     AT_SOME_TIME,
@@ -306,7 +306,7 @@ def test_timeout_tells_its_task_and_its_polls() -> None:
 
 
 def test_default_timeout_is_the_usual_one_of_the_type() -> None:
-    slow = max(spec.task_types().values(), key=lambda entry: entry.typical_seconds)
+    slow = max(contract.task_types().values(), key=lambda entry: entry.typical_seconds)
     short, long = play(wait(timeout=None), seen()), play(wait(kind=slow.name, timeout=None), seen())
 
     assert short.ended_at == pytest.approx(600.0)

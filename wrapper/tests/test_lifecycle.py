@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from unitask._model import spec
 from unitask._model.state import STATES, TERMINAL, State, state_of
+from unitask_api import contract
 
-STATUS = spec.bundle()["components"]["schemas"]["TaskStatus"]
+STATUS = contract.components()["TaskStatus"]
 ENUM: list[str] = next(part["enum"] for part in STATUS["anyOf"] if "enum" in part)
 
 

@@ -19,8 +19,8 @@ from typing import Any, Self, cast
 
 import httpx
 import pytest
+from unitask_api import contract
 
-from .._model import spec
 from .._model._json import as_object
 from .._model.state import State, state_of
 from ..inputs import TaskInput
@@ -309,7 +309,7 @@ def _check_fields(kind: Kind | None, output: Mapping[str, Any]) -> None:
     entry = entry_of(kind) if kind else None
     if not entry:
         return
-    known: dict[str, Any] = spec.bundle()["components"]["schemas"][entry.output].get("properties", {})
+    known: dict[str, Any] = contract.components()[entry.output].get("properties", {})
     if unknown := sorted(output.keys() - known.keys()):
         raise TypeError(f"the output of {entry.name} has no {', '.join(unknown)}; it has {', '.join(known)}")
 
@@ -326,7 +326,7 @@ def _refusal(status: int, message: str, headers: Mapping[str, str] | None = None
 
 def _documented_answer(operation: str) -> Reply:
     """What the documents show for an operation that nobody has scripted."""
-    for example in spec.bundle()["components"]["examples"].values():
+    for example in contract.document()["components"]["examples"].values():
         if (example["x-operation"], example["x-part"]) == (operation, "200"):
             body: dict[str, Any] = example["value"]
             return body
