@@ -86,7 +86,7 @@ def _without_words(node: Any) -> Any:
     }
 
 
-_WORDS = {"description", "summary", "examples", "x-source"}
+_WORDS = {"description", "summary", "examples", "x-default", "x-source"}
 
 
 def _package(tasks: list[Document], modules: dict[str, _Module]) -> str:
