@@ -171,6 +171,15 @@ def test_kling_has_its_video_where_clients_look(http_with: HttpWith) -> None:
     assert b"SIMULATED" in http("GET", done["output"]["video_url"]).content
 
 
+@pytest.mark.parametrize(
+    ("given", "mode"), [({"professional_mode": True}, "pro"), ({"professional_mode": False}, "std")]
+)
+def test_kling_mode_is_that_of_professional_mode(given: dict[str, bool], mode: str) -> None:
+    body = json.dumps({"prompt": "p", **given}).encode()
+
+    assert legacy.read_creation("legacy_create_kling_video", body).input["mode"] == mode
+
+
 def test_midjourney_is_flat_from_staged_to_finished(http_with: HttpWith, clock: Clock) -> None:
     """The create says "success" for "accepted"; a task over the limit is staged until there is room."""
     http = http_with(speed="real", concurrency=1)

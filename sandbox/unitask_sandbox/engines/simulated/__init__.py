@@ -16,9 +16,14 @@ from typing import TYPE_CHECKING, Any, cast
 from unitask_sandbox import bundle
 from unitask_sandbox.bundle import TaskType
 from unitask_sandbox.engines.registry import EngineResult, naming_extra
-from unitask_sandbox.engines.simulated import asked as asking
-from unitask_sandbox.engines.simulated.asked import LARGEST_SIDE, Asked, Size
 from unitask_sandbox.engines.simulated.outputs import UNDOCUMENTED, Made, Maker, main_kind, output
+from unitask_sandbox.engines.simulated.requested_media import (
+    LARGEST_SIDE,
+    RequestedMedia,
+    Size,
+    read_request,
+    within,
+)
 from unitask_sandbox.failures import TaskFailure
 from unitask_sandbox.inputs import read_media
 
@@ -57,10 +62,10 @@ def _simulated(task_type: TaskType, given: Mapping[str, Any], own: Own) -> Engin
     identity = _identity(task_type, given)
     size, backdrop = _picture_of(task_type, given, own)
     kind = main_kind(task_type.output)
-    asked = asking.read(task_type, given, kind, size)
-    files = _Files(task_type, asked, _prompt(given), int(identity[:16], 16), backdrop)
-    made = output(task_type, Maker(asked, files.file, files.text, identity))
-    return EngineResult(made, _meta(task_type, asked, files.kinds))
+    requested = read_request(task_type, given, kind, size)
+    files = _Files(task_type, requested, _prompt(given), int(identity[:16], 16), backdrop)
+    made = output(task_type, Maker(requested, files.file, files.text, identity))
+    return EngineResult(made, _meta(task_type, requested, files.kinds))
 
 
 def simulated_picture(
@@ -75,17 +80,19 @@ def simulated_picture(
         title: What stands below the mark.
         prompt: What was asked for.
     """
-    from unitask_sandbox.engines.simulated.pictures import Scene, picture  # loads OpenCV
+    from unitask_sandbox.engines.simulated.pictures import Scene, picture  # lazy: OpenCV
 
     seed = int(hashlib.sha256(f"{title}\n{prompt}".encode()).hexdigest()[:16], 16)
-    return picture(Scene(seed, title, prompt, MARK), asking.within((width, height), LARGEST_SIDE), extension)
+    return picture(Scene(seed, title, prompt, MARK), within((width, height), LARGEST_SIDE), extension)
 
 
 class _Files:
     """Makes the files of one task, each once."""
 
-    def __init__(self, task_type: TaskType, asked: Asked, prompt: str, seed: int, backdrop: Pixels | None) -> None:
-        self._asked = asked
+    def __init__(
+        self, task_type: TaskType, requested: RequestedMedia, prompt: str, seed: int, backdrop: Pixels | None
+    ) -> None:
+        self._requested = requested
         self._prompt = prompt
         self._title = f"{task_type.model} {task_type.task_type}"
         self._seed = seed
@@ -119,7 +126,7 @@ class _Files:
         return MARK
 
     def _new(self, kind: str, extension: str, index: int) -> Made:
-        size, film_size, seconds = self._asked.size, self._asked.film_size, self._asked.seconds
+        size, film_size, seconds = self._requested.size, self._requested.film_size, self._requested.seconds
         match kind:
             case "image" | "grid":
                 from unitask_sandbox.engines.simulated.pictures import grid, picture
@@ -132,10 +139,10 @@ class _Files:
                 data = film(self._scene(index), film_size, seconds["video"])
                 return Made(data, "mp4", _facts(film_size, seconds["video"]))
             case "audio":
-                from unitask_sandbox.engines.simulated import sound
+                from unitask_sandbox.engines.simulated.sound import sound
 
-                length, write = seconds["audio"], sound.mp3 if extension == "mp3" else sound.wav
-                return Made(write(self._seed + index, length, self._mark(index)), extension, _facts(None, length))
+                data = sound(self._seed + index, seconds["audio"], extension, self._mark(index))
+                return Made(data, extension, _facts(None, seconds["audio"]))
             case "model":
                 from unitask_sandbox.engines.simulated.mesh import plaque
 
@@ -172,14 +179,14 @@ def _prompt(given: Mapping[str, Any]) -> str:
     return next((text for text in texts if isinstance(text, str) and text.strip()), "")[:LONGEST_PROMPT]
 
 
-def _meta(task_type: TaskType, asked: Asked, kinds: set[str]) -> dict[str, str]:
+def _meta(task_type: TaskType, requested: RequestedMedia, kinds: set[str]) -> dict[str, str]:
     meta = {"simulated": NO_ENGINE}
     if task_type.output in UNDOCUMENTED:
         meta["simulated_output"] = (
             f"no page shows this output; the field {UNDOCUMENTED[task_type.output][0]} is a guess"
         )
     about = {"size": {"image", "grid", "video"}, "count": kinds, "format": kinds, "length": {"video", "audio"}}
-    return meta | {f"simulated_{name}": note for name, note in asked.notes.items() if about[name] & kinds}
+    return meta | {f"simulated_{name}": note for name, note in requested.notes.items() if about[name] & kinds}
 
 
 def _picture_of(task_type: TaskType, given: Mapping[str, Any], own: Own) -> tuple[Size | None, Pixels | None]:
@@ -214,9 +221,9 @@ def _at_hand(name: str, text: str, own: Own) -> bytes | None:
 
 
 def _decoded(name: str, data: bytes) -> tuple[Size, Pixels | None]:
-    from unitask_sandbox.engines.simulated.pictures import decoded  # loads OpenCV
+    from unitask_sandbox.engines.simulated.pictures import input_picture  # lazy: OpenCV
 
     try:
-        return decoded(data)
+        return input_picture(data)
     except ValueError as error:
         raise TaskFailure(f"failed to get valid image ({name}): {error}") from error

@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 
 from unitask_sandbox import bundle
 from unitask_sandbox.bundle import TaskType
-from unitask_sandbox.engines.simulated.asked import Asked
+from unitask_sandbox.engines.simulated.requested_media import RequestedMedia
 
 DEEPEST = 8
 
@@ -59,13 +59,13 @@ class Maker:
     """What fills an output.
 
     Attributes:
-        asked: How many results there are.
+        requested: How many results there are.
         file: Makes a file of a kind with an extension, for the result of an index; "grid" is a picture of four.
         text: Makes the value of a field of text.
         identity: Decides the ids.
     """
 
-    asked: Asked
+    requested: RequestedMedia
     file: Callable[[str, str, int], Made]
     text: Callable[[str, int], str]
     identity: str
@@ -176,7 +176,7 @@ def _value(place: _Place) -> Any:
 
 
 def _file(maker: Maker, kind: str, extension: str, index: int) -> tuple[bytes, str]:
-    made = maker.file(kind, maker.asked.extension(kind, extension), index)
+    made = maker.file(kind, maker.requested.extension(kind, extension), index)
     return made.data, made.extension
 
 
@@ -197,7 +197,7 @@ def _object(place: _Place) -> dict[str, Any]:
     sample = cast("dict[str, Any] | None", place.sample if isinstance(place.sample, dict) else None)
     filled = dict(sample or {})
     for name, rule in rules.items():
-        if sample is None or name in sample or (place.maker.asked.count > 1 and _is_list_of_files(rule)):
+        if sample is None or name in sample or (place.maker.requested.count > 1 and _is_list_of_files(rule)):
             given = _NOTHING if sample is None else sample.get(name, _NOTHING)
             filled[name] = _value(place.part(rule, given, name))
     _one_or_several(place, rules, filled)
@@ -220,8 +220,8 @@ def _array(place: _Place) -> list[Any]:
     rule = place.rule.get("items", {})
     samples = cast("list[object]", place.sample if isinstance(place.sample, list) else [])
     count = len(samples) or _SEVERAL.get(place.name, 1)
-    if _first_kind(rule, DEEPEST) and place.maker.asked.count > 1:
-        count = place.maker.asked.count
+    if _first_kind(rule, DEEPEST) and place.maker.requested.count > 1:
+        count = place.maker.requested.count
     shown: list[Any] = samples or [_NOTHING]
     return [_value(place.part(rule, shown[min(at, len(shown) - 1)], place.name, at)) for at in range(count)]
 
@@ -232,7 +232,7 @@ def _one_or_several(place: _Place, rules: Mapping[str, Rule], filled: dict[str, 
     ones = [name for name in rules if isinstance(filled.get(name), tuple)]
     if not lists or not ones:
         return
-    if place.maker.asked.count > 1:
+    if place.maker.requested.count > 1:
         filled.update(dict.fromkeys(ones))
     elif place.sample is _NOTHING:
         filled.update(dict.fromkeys(lists))

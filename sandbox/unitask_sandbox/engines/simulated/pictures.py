@@ -6,7 +6,6 @@ The pattern follows from the seed alone. The mark also stands in the metadata of
 from __future__ import annotations
 
 import random
-import struct
 import textwrap
 import unicodedata
 from dataclasses import dataclass, field, replace
@@ -14,18 +13,16 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 
-from unitask_sandbox.engines.simulated.asked import Size
+from unitask_sandbox.engines.simulated.requested_media import Size
 from unitask_sandbox.faces.arrays import Pixels, as_pixels
 from unitask_sandbox.faces.headers import picture_size
-from unitask_sandbox.faces.pictures import with_comment
+from unitask_sandbox.faces.pictures import decoded, encode
 
 LARGEST_DECODED = 2048  # pixels a side; of a larger one the size alone is taken
 
 _FONT = cv2.FONT_HERSHEY_DUPLEX
 _WHITE, _PALE, _INK = (255, 255, 255), (205, 205, 205), (24, 20, 18)
 _TILES = 8  # along the longer side
-_JPEG_COMMENT = 0xFFFE  # ITU-T T.81, B.2.4.5
-_HAS_XMP = 0x04  # RFC 9649, 2.7
 
 Colour = tuple[int, int, int]
 
@@ -55,7 +52,7 @@ class Scene:
 
 def picture(scene: Scene, size: Size, extension: str) -> bytes:
     """A picture as a file: PNG, JPEG or WebP by its extension."""
-    return encoded(drawn(scene, size), extension, scene.mark)
+    return encode(drawn(scene, size), scene.mark, extension)
 
 
 def grid(scene: Scene, size: Size, extension: str) -> bytes:
@@ -63,7 +60,7 @@ def grid(scene: Scene, size: Size, extension: str) -> bytes:
     width, height = size[0] // 2, size[1] // 2
     four = [drawn(scene.another(index), (width, height)) for index in range(4)]
     rows = [np.hstack(four[:2]), np.hstack(four[2:])]
-    return encoded(as_pixels(np.vstack(rows)), extension, scene.mark)
+    return encode(as_pixels(np.vstack(rows)), scene.mark, extension)
 
 
 def drawn(scene: Scene, size: Size) -> Pixels:
@@ -73,8 +70,8 @@ def drawn(scene: Scene, size: Size) -> Pixels:
     return canvas
 
 
-def decoded(data: bytes) -> tuple[Size, Pixels | None]:
-    """The size of an encoded picture, and the picture itself, made smaller, unless it is very large.
+def input_picture(data: bytes) -> tuple[Size, Pixels | None]:
+    """Return the size of an encoded picture, and the picture itself unless it is very large.
 
     Raises:
         ValueError: It is no PNG, JPEG or WebP, or is damaged.
@@ -84,42 +81,10 @@ def decoded(data: bytes) -> tuple[Size, Pixels | None]:
         raise ValueError("it is no PNG, JPEG or WebP")
     if max(size) > LARGEST_DECODED:
         return size, None
-    try:
-        read = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:
-        read = None
-    if read is None:
+    picture = decoded(data)
+    if picture is None:
         raise ValueError("it is damaged")
-    return (read.shape[1], read.shape[0]), as_pixels(read)
-
-
-def encoded(canvas: Pixels, extension: str, mark: str) -> bytes:
-    """BGR pixels as a file with a mark in its metadata."""
-    if extension == "webp":
-        return _webp(canvas, mark)
-    if extension in ("jpeg", "jpg"):
-        plain = cv2.imencode(".jpg", canvas)[1].tobytes()
-        text = mark.encode()
-        return plain[:2] + struct.pack(">HH", _JPEG_COMMENT, 2 + len(text)) + text + plain[2:]
-    return with_comment(cv2.imencode(".png", canvas)[1].tobytes(), mark)
-
-
-def _webp(canvas: Pixels, mark: str) -> bytes:
-    """An extended WebP, whose XMP chunk is the mark (RFC 9649, 2.7)."""
-    height, width = canvas.shape[:2]
-    simple = cv2.imencode(".webp", canvas, [cv2.IMWRITE_WEBP_QUALITY, 80])[1].tobytes()
-    head = struct.pack("<I", _HAS_XMP) + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
-    text = (
-        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-        '<rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/" '
-        f'dc:source="{mark}"/></rdf:RDF></x:xmpmeta>'
-    ).encode()
-    chunks = _chunk(b"VP8X", head) + simple[12:] + _chunk(b"XMP ", text)
-    return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WEBP" + chunks
-
-
-def _chunk(name: bytes, content: bytes) -> bytes:
-    return name + struct.pack("<I", len(content)) + content + bytes(len(content) % 2)
+    return (picture.shape[1], picture.shape[0]), picture
 
 
 def _pattern(seed: int, size: Size) -> Pixels:
