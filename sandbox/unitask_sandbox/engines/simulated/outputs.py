@@ -1,20 +1,19 @@
-"""The shape of a simulated output: that of a documented finished task where there is one, else that of its schema.
+"""Fill an output like that of a documented finished task where there is one, else by its schema.
 
-Rules of this file: an output of a type that has a sample has the fields of the sample, and what is empty there stays
-empty; a field of x-media holds a file; sizes and lengths beside a file are the file's own.
+What is empty in the sample stays empty; a field of x-media gets a file; sizes and lengths beside a file are its own.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 from unitask_sandbox import bundle
 from unitask_sandbox.bundle import TaskType
-from unitask_sandbox.engines.simulated.requested_media import RequestedMedia
+from unitask_sandbox.engines.simulated.requested_media import RequestedMedia, Size
 
 DEEPEST = 8
 
@@ -35,7 +34,6 @@ _SAMPLES = {
 _ENDED = ("completed", "success")
 _SEVERAL = {"clips": 2, "lyrics_pairs": 2, "songs": 2}  # as many as the documents show
 _DONE: Mapping[str, Any] = {"finished": True, "percent": 100, "progress": 100, "task_progress": 100}
-_FILE_FACTS = ("width", "height", "duration_s", "duration_ms")  # of x-media
 _NOTHING: Final = object()
 
 Rule = Mapping[str, Any]
@@ -43,32 +41,37 @@ Rule = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A file, and what an output says of it.
-
-    Attributes:
-        facts: width and height in pixels, duration_s and duration_ms; those that its kind has.
-    """
+    """A file, its size in pixels and its length in seconds; None where its kind has none."""
 
     data: bytes
     extension: str
-    facts: Mapping[str, float]
+    size: Size | None = None
+    seconds: float | None = None
+
+    @property
+    def facts(self) -> dict[str, float]:
+        """What an output says of the file, by the names of x-media."""
+        facts: dict[str, float] = {}
+        if self.size is not None:
+            facts |= {"width": self.size[0], "height": self.size[1]}
+        if self.seconds is not None:
+            facts |= {"duration_s": self.seconds, "duration_ms": round(self.seconds * 1000)}
+        return facts
 
 
-@dataclass(frozen=True, slots=True)
-class Maker:
-    """What fills an output.
+class Maker(Protocol):
+    """Makes what fills an output; ``identity`` decides the ids."""
 
-    Attributes:
-        requested: How many results there are.
-        file: Makes a file of a kind with an extension, for the result of an index; "grid" is a picture of four.
-        text: Makes the value of a field of text.
-        identity: Decides the ids.
-    """
-
-    requested: RequestedMedia
-    file: Callable[[str, str, int], Made]
-    text: Callable[[str, int], str]
     identity: str
+    requested: RequestedMedia
+
+    def file(self, kind: str, extension: str, index: int) -> Made:
+        """Return a file for the result of an index; the kind "grid" is a picture of four."""
+        ...
+
+    def text(self, name: str, index: int) -> str:
+        """Return a text for a field."""
+        ...
 
 
 def output(task_type: TaskType, maker: Maker) -> dict[str, Any]:
@@ -248,7 +251,7 @@ def _state_facts(place: _Place, media: Mapping[str, Any], filled: dict[str, Any]
         return
     extension = cast("tuple[bytes, str]", filled[name])[1]
     facts = place.maker.file(media["kind"], extension, place.index).facts
-    for fact in facts.keys() & media.keys() & set(_FILE_FACTS):
+    for fact in facts.keys() & media.keys():
         *way, last = media[fact].split(".")
         target: Any = filled
         for step in way:
