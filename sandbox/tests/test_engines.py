@@ -193,36 +193,26 @@ def test_worker_passes_failures_on_and_keeps_running(worker_with: Any, bad_engin
     assert worker._process is process
 
 
-def allow(monkeypatch: pytest.MonkeyPatch, function: Engine, **limits: float) -> None:
-    monkeypatch.setitem(registry._NEEDS, function, Needs(**limits))  # type: ignore[arg-type]  # extra is not among them
+NO_PROC = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc here: no limit on memory")
 
 
-def test_engine_that_hangs_is_stopped(worker_with: Any, bad_engines: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    worker: Worker = worker_with()
-    allow(monkeypatch, bad_engines.hang, seconds=0.05)
-
-    assert failure_of(worker, bad_engines.hang) == "the engine bad_engines.hang took over 0.05 s, its limit of time"
-    assert worker.run(bad_engines.chat, {}) == EngineResult({})
-
-
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc here: no limit on memory")
-def test_engine_that_fills_the_memory_is_stopped(
-    worker_with: Any, bad_engines: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("name", "limits", "words"),
+    [
+        ("hang", {"seconds": 0.05}, "took over 0.05 s, its limit of time"),
+        pytest.param("fill", {"mebibytes": 300}, "took over 300 MiB, its limit of memory", marks=NO_PROC),
+        ("segfault", {}, "crashed (SIGSEGV)"),
+    ],
+)
+def test_engine_that_is_stopped_fails_one_task(
+    worker_with: Any, bad_engines: Any, monkeypatch: pytest.MonkeyPatch, name: str, limits: Any, words: str
 ) -> None:
     worker: Worker = worker_with()
-    allow(monkeypatch, bad_engines.fill, mebibytes=300)
+    function = getattr(bad_engines, name)
+    monkeypatch.setitem(registry._NEEDS, function, Needs(**limits))
 
-    failure = failure_of(worker, bad_engines.fill)
-
-    assert failure == "the engine bad_engines.fill took over 300 MiB, its limit of memory"
+    assert failure_of(worker, function) == f"the engine bad_engines.{name} {words}"
     assert worker.run(bad_engines.hold, {}) == EngineResult({"held": 2**26})
-
-
-def test_segmentation_fault_fails_one_task(worker_with: Any, bad_engines: Any) -> None:
-    worker: Worker = worker_with()
-
-    assert failure_of(worker, bad_engines.segfault) == "the engine bad_engines.segfault crashed (SIGSEGV)"
-    assert worker.run(bad_engines.chat, {}) == EngineResult({})
 
 
 def test_process_that_ended_after_its_task_harms_no_other(worker_with: Any, bad_engines: Any, tmp_path: Path) -> None:

@@ -22,9 +22,7 @@ LARGEST_DECODED = 2048  # pixels a side; of a larger one the size alone is taken
 
 _FONT = cv2.FONT_HERSHEY_DUPLEX
 _WHITE, _PALE, _INK = (255, 255, 255), (205, 205, 205), (24, 20, 18)
-_TILES = 8  # along the longer side
-
-Colour = tuple[int, int, int]
+_DISCS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,41 +86,18 @@ def input_picture(data: bytes) -> tuple[Size, Pixels | None]:
 
 
 def _pattern(seed: int, size: Size) -> Pixels:
-    """Tiles with quarter circles, rings and dots, in five colours that belong together."""
+    """Return discs in colours that belong together; the same seed gives the same ones at every size."""
     draw = random.Random(seed)  # noqa: S311 - the same seed draws the same picture
-    hue = draw.randrange(180)
-    dark, deep, warm = _colour(hue, 140, 70), _colour(hue, 150, 110), _colour(hue + 12, 140, 150)
-    other, light = _colour(hue + 90, 120, 170), _colour(hue, 60, 215)
-    width, height = size
-    canvas = np.full((height, width, 3), dark, np.uint8)
-    side = max(4, -(-max(size) // _TILES))
-    for top in range(0, height, side):
-        for left in range(0, width, side):
-            under = draw.choice((dark, dark, deep, deep, warm))
-            over = draw.choice((deep, warm, warm, other, light))
-            _tile(canvas, (left, top), side, (under, over), draw.randrange(6), draw.randrange(4))
+    hue, (width, height) = draw.randrange(180), size
+    tones = [(hue, 140, 70), (hue, 150, 110), (hue + 12, 140, 150), (hue + 90, 120, 170), (hue, 60, 215)]
+    shades = np.array([[(tone % 180, saturation, value) for tone, saturation, value in tones]], np.uint8)
+    colours: list[list[int]] = cv2.cvtColor(shades, cv2.COLOR_HSV2BGR)[0].tolist()
+    canvas = np.full((height, width, 3), colours[0], np.uint8)
+    for _ in range(_DISCS):
+        middle = round(draw.random() * width), round(draw.random() * height)
+        radius = max(1, round(max(size) * draw.uniform(0.03, 0.15)))
+        cv2.circle(canvas, middle, radius, draw.choice(colours), cv2.FILLED, cv2.LINE_AA)
     return canvas
-
-
-def _tile(canvas: Pixels, at: tuple[int, int], side: int, colours: tuple[Colour, Colour], form: int, turn: int) -> None:
-    """One tile: forms 0 to 2 are a quarter of a disc, 3 is a dot, 4 a quarter of a ring, 5 is plain."""
-    left, top, end = *at, side - 1
-    under, over = colours
-    corner = ((left, top), (left + end, top), (left + end, top + end), (left, top + end))[turn]
-    cv2.rectangle(canvas, at, (left + end, top + end), under, cv2.FILLED)
-    if form == 3:
-        cv2.circle(canvas, (left + side // 2, top + side // 2), side // 3, over, cv2.FILLED, cv2.LINE_AA)
-    elif form < 5:
-        cv2.ellipse(canvas, corner, (end, end), 0, turn * 90, turn * 90 + 90, over, cv2.FILLED, cv2.LINE_AA)
-    if form == 4:
-        half = (side // 2, side // 2)
-        cv2.ellipse(canvas, corner, half, 0, turn * 90, turn * 90 + 90, under, cv2.FILLED, cv2.LINE_AA)
-
-
-def _colour(hue: int, saturation: int, value: int) -> Colour:
-    pixel = np.array([[[hue % 180, saturation, value]]], np.uint8)
-    blue, green, red = cv2.cvtColor(pixel, cv2.COLOR_HSV2BGR)[0, 0].tolist()
-    return blue, green, red
 
 
 def _dimmed(backdrop: Pixels, size: Size) -> Pixels:
