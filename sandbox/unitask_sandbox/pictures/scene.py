@@ -36,7 +36,7 @@ _TOOTH_SATURATION: Final = 110  # of 255, most: gums and tongue have more
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A picture, and what is found in it; each thing is looked for when it is first needed.
+    """A picture, and what is found in it; each thing is searched when it is first needed.
 
     Attributes:
         picture: ``(height, width, 3)`` BGR picture.

@@ -1,7 +1,7 @@
 """Cutting out of a picture what a text names.
 
-For a word that is not known (``scene.WORDS``) the salient object is taken, and the notes of the result say so: the
-sample of the provider's page, "clothes,shoes", gives a picture as it does there, and nobody need take it for shoes.
+For a word that is not known (``scene.WORDS``) the salient object is taken, and the notes of the result say so. The
+sample of the provider's page, "clothes,shoes", thus gives a picture, as it does there.
 """
 
 from typing import Final

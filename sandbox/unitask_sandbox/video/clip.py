@@ -26,7 +26,7 @@ SIDES: Final = (1280, 720)
 """Pixels that a video may have, either way around; "max 720x1280" is the provider's refusal (a public client, 2025)."""
 
 ENCODER: Final = {"crf": "18", "preset": "veryfast", "bf": "0"}
-"""x264's quality (18 is hardly told from the original), how hard it tries to make the file small, and no B-frames: MP4
+"""x264's quality (18 is nearly lossless to the eye), how hard it tries to make the file small, and no B-frames: MP4
 stores durations in the order of decoding, so only without them each frame keeps its own."""
 
 EXACT: Final = (

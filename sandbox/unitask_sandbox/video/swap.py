@@ -12,7 +12,7 @@ from unitask_sandbox.media_failures import no_face, no_face_in_video
 from unitask_sandbox.video.clip import Clip, remade
 from unitask_sandbox.video.track import Tracks
 
-_ANY_NUMBER: Final = 10**9  # how many faces a video may show that nobody has looked at yet
+_ANY_NUMBER: Final = 10**9  # faces of a video whose frames are not decoded yet
 
 
 def swap_in_video(clip: Clip, picture: bytes, swap_index: str = "", target_index: str = "") -> tuple[bytes, int]:
