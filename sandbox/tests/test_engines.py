@@ -25,8 +25,8 @@ from unitask_sandbox.engines.faceswap import face_swap as face_swap_engine
 from unitask_sandbox.engines.speech import zero_shot
 from unitask_sandbox.engines.video import video_upscale
 from unitask_sandbox.failures import TaskFailure
+from unitask_sandbox.http_client import HttpClient
 from unitask_sandbox.inputs import LARGEST, read_media
-from unitask_sandbox.outgoing import Outgoing
 from unitask_sandbox.worker import Worker
 
 from .local import MODEL, TASK_TYPE, SandboxWith, base64_of, encoded, face_swap, fake_swap
@@ -106,7 +106,7 @@ def fail(_url: str) -> bytes:
         pytest.param("data:image/png,abc", fail, "the data URI is not base64", id="plain-data-uri"),
         pytest.param("data:image/png;base64,", fail, "0 bytes", id="empty"),
         pytest.param("https://pictures.test/a.png", fail, "the address cannot be fetched", id="unreachable"),
-        pytest.param("https://[pictures", Outgoing().get, "the address cannot be fetched", id="malformed-address"),
+        pytest.param("https://[pictures", HttpClient().get, "the address cannot be fetched", id="malformed-address"),
         pytest.param("https://p.test", lambda _: bytes(LARGEST + 1), f"{LARGEST + 1} bytes, the limit", id="too-large"),
     ],
 )

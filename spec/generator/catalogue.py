@@ -6,13 +6,10 @@ here stops the generation: nothing is left out quietly.
 
 from __future__ import annotations
 
-import json
 import keyword
-import re
 import shutil
 import textwrap
 from pathlib import Path
-from typing import Any, cast
 
 from .bundle import Document, SpecError
 from .emit import add_headers, tidy
@@ -40,68 +37,20 @@ def emit_catalogue(document: Document, folder: Path) -> None:
     folder.mkdir(parents=True)
     for family, text in texts.items():
         (folder / f"{family}.py").write_text(text, encoding="utf-8")
-    (folder / "__init__.py").write_text(_package(document["x-tasks"], modules), encoding="utf-8")
-    (folder / "catalogue.json").write_text(json.dumps(rules(document), separators=(",", ":")) + "\n", encoding="utf-8")
+    (folder / "__init__.py").write_text(_package(modules), encoding="utf-8")
     add_headers(folder)
     tidy(folder)
 
 
-def rules(document: Document) -> Document:
-    """What the wrapper needs of the document before a task is sent: the rules without the words about them.
-
-    It is read at the first create of a program, and a fifth of the size.
-    """
-    paths = {
-        path: {
-            name: {"operationId": part["operationId"]} if "operationId" in part else part
-            for name, part in item.items()
-            if name == "servers" or "operationId" in part
-        }
-        for path, item in document["paths"].items()
-    }
-    kept = {name: document[name] for name in ("x-tasks", "x-protocols")}
-    schemas = document["components"]["schemas"]
-    needed: set[str] = set()
-    roots = {task[end] for task in document["x-tasks"] for end in ("input", "output")} | {"TaskRequest"}
-    while roots:
-        needed |= roots
-        roots = set(re.findall(r"#/components/schemas/(\w+)", json.dumps([schemas[name] for name in roots]))) - needed
-    components = {"schemas": {name: schemas[name] for name in sorted(needed)}}
-    return {"paths": paths, "components": _without_words(components), **_without_words(kept)}
-
-
-def _without_words(node: Any) -> Any:
-    """The node without descriptions, sources and examples; what is called so among properties is none."""
-    if isinstance(node, list):
-        return [_without_words(item) for item in cast("list[object]", node)]
-    if not isinstance(node, dict):
-        return node
-    fields = cast("dict[str, Any]", node)
-    return {
-        name: {each: _without_words(rule) for each, rule in value.items()}
-        if name in ("properties", "schemas")
-        else _without_words(value)
-        for name, value in fields.items()
-        if name not in _WORDS
-    }
-
-
-_WORDS = {"description", "summary", "examples", "x-default", "x-source"}
-
-
-def _package(tasks: list[Document], modules: dict[str, _Module]) -> str:
+def _package(modules: dict[str, _Module]) -> str:
     where = {name: family for family, module in modules.items() for name in module.names}
-    outputs: dict[tuple[str, str], str] = {}
-    for task in tasks:
-        outputs.setdefault((task["model"], task["task_type"]), task["output"])
     imports = "\n".join(f"    from .{family} import {name}" for name, family in where.items())
     return f'''"""What can be made: a class for each task type. Modules load on first use (PEP 562)."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from ..inputs import Raw
-from ..task import Output
 
 if TYPE_CHECKING:
 {imports}
@@ -109,19 +58,6 @@ if TYPE_CHECKING:
 __all__ = {sorted([*where, "Raw"])!r}
 
 _FAMILIES = {where!r}
-_OUTPUTS = {outputs!r}
-
-
-def output_type(model: str, task_type: str) -> type[Output]:
-    """What reads the output of such a task: `Output` itself when the type is not in the catalogue."""
-    name = _OUTPUTS.get((model, task_type))
-    return cast("type[Output]", __getattr__(name)) if name else Output
-
-
-def output_named(name: str) -> type[Output]:
-    """The class of an output by its name; `Output` itself when there is none of that name."""
-    found = __getattr__(name) if name in _FAMILIES else Output
-    return found if isinstance(found, type) and issubclass(found, Output) else Output
 
 
 def __getattr__(name: str) -> Any:
@@ -160,7 +96,7 @@ from typing import Any, ClassVar, Literal, Required, TypedDict
 
 from ..inputs import TaskInput
 from ..media import Media, Picture
-from ..task import Output
+from .._model.task import Output
 
 __all__ = {sorted(self.names)!r}
 ''' + "".join(self._classes)

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from unitask import Output, Task, errors
-from unitask._core import resumption
-from unitask._core.finding import Sent, Traces
-from unitask._core.messages import Moment
-from unitask._core.resumption import Resumed
+from unitask._model import task_token
+from unitask._model.fingerprint import Sent, Traces
+from unitask._model.task_token import Resumed
+from unitask._model.timestamp import Moment
 from unitask.tasks import FaceSwapOutput, LegacyFaceSwapOutput
 
 from .script import MODEL, TASK_ID, TASK_TYPE, task_data
@@ -32,17 +32,17 @@ def test_token_says_which_task_and_what_it_is() -> None:
 
     assert token == f"ut1.{packed([TASK_ID, MODEL, TASK_TYPE, 'FaceSwapOutput'])}"
     assert "=" not in token
-    assert resumption.read(token) == Resumed(TASK_ID, MODEL, TASK_TYPE, "FaceSwapOutput")
+    assert task_token.read(token) == Resumed(TASK_ID, MODEL, TASK_TYPE, "FaceSwapOutput")
 
 
 def test_token_of_a_legacy_task_knows_its_reader() -> None:
     """And so its protocol."""
-    assert resumption.read(Task(task_data(), LegacyFaceSwapOutput).token).output == "LegacyFaceSwapOutput"
+    assert task_token.read(Task(task_data(), LegacyFaceSwapOutput).token).output == "LegacyFaceSwapOutput"
 
 
 def test_token_of_a_task_of_unknown_kind_names_no_reader() -> None:
     """The catalogue is asked when the task is there."""
-    assert resumption.read(Task(task_data(model=None), Output).token) == Resumed(TASK_ID, "", TASK_TYPE, "")
+    assert task_token.read(Task(task_data(model=None), Output).token) == Resumed(TASK_ID, "", TASK_TYPE, "")
 
 
 def test_token_holds_no_secret() -> None:
@@ -56,13 +56,13 @@ def test_token_holds_no_secret() -> None:
 @pytest.mark.parametrize("text", [TASK_ID, "", "ut1", "ut.abc", "utx.abc", "a.b", "out1.abc", "UT1.abc"])
 def test_anything_else_is_an_id(text: str) -> None:
     """Ids are UUIDs, and whatever else the provider may think of."""
-    assert resumption.read(text) == Resumed(text)
+    assert task_token.read(text) == Resumed(text)
 
 
 def test_token_of_a_later_version_asks_for_an_update() -> None:
     """And is not taken for an id."""
     with pytest.raises(errors.InvalidInput, match=r"version 2, this unitask reads 1: update unitask"):
-        resumption.read("ut2.abc")
+        task_token.read("ut2.abc")
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_token_of_a_later_version_asks_for_an_update() -> None:
 def test_damaged_token_says_so(token: str) -> None:
     """Before anything is sent."""
     with pytest.raises(errors.InvalidInput, match="is damaged: copy it again, or give the id"):
-        resumption.read(token)
+        task_token.read(token)
 
 
 @given(st.text(min_size=1), st.text(), st.text())
@@ -92,14 +92,14 @@ def test_any_task_comes_back(task_id: str, model: str, task_type: str) -> None:
     """Whatever the provider calls it."""
     task = Task({"task_id": task_id, "model": model, "task_type": task_type}, Output)
 
-    assert resumption.read(task.token) == Resumed(task_id, model, task_type, "")
+    assert task_token.read(task.token) == Resumed(task_id, model, task_type, "")
 
 
 @given(st.text())
 def test_any_text_is_an_id_or_an_error(text: str) -> None:
     """Never a bare exception."""
     with contextlib.suppress(errors.InvalidInput):
-        assert resumption.read("ut1." + text).task_id
+        assert task_token.read("ut1." + text).task_id
 
 
 def uncertain(**changes: object) -> errors.SubmissionUncertain:
@@ -116,7 +116,7 @@ def uncertain(**changes: object) -> errors.SubmissionUncertain:
 @pytest.mark.parametrize("changes", [{}, {"mark": None}, {"sent": None}, {"submission": "", "account": ""}], ids=repr)
 def test_token_of_an_uncertain_submission_says_what_find_needs(changes: dict[str, object]) -> None:
     error = uncertain(**changes)
-    found = resumption.read_uncertain(error.token)
+    found = errors.SubmissionUncertain.from_token(error.token)
 
     assert found.traces == dataclasses.replace(error.traces, fields={})
     assert (found.task_id, found.sent_between) == (error.task_id, error.sent_between)
@@ -145,7 +145,7 @@ def test_token_with_a_value_of_another_type_is_damaged(place: tuple[int, ...], v
     part[place[-1]] = value
 
     with pytest.raises(errors.InvalidInput, match="is damaged"):
-        resumption.read_uncertain(f"us1.{packed(content)}")
+        task_token.read_uncertain(f"us1.{packed(content)}")
 
 
 json_values = st.recursive(
@@ -156,4 +156,4 @@ json_values = st.recursive(
 @given(text=st.text(max_size=30) | st.builds(lambda content: f"us1.{packed(content)}", json_values))
 def test_any_other_text_is_no_token_of_a_submission(text: str) -> None:
     with pytest.raises(errors.InvalidInput):
-        resumption.read_uncertain(text)
+        task_token.read_uncertain(text)

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unitask import Output, Task, errors
 from unitask._core import asking, envelope, flows, requests
-from unitask._core.messages import Answer, Changed, Failure, Flow, Moment, Reply, Send, Sleep, Woke
+from unitask._core.messages import Answer, Changed, Failure, Flow, Reply, Send, Sleep, Woke
+from unitask._model.timestamp import Moment
 
 from .script import AT_SOME_TIME, CUT_OFF, UNIX, answer, limits, refused
 

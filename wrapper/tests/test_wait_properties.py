@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from unitask import Output, Task, errors
 from unitask._core import delivery, flows, waiting
 from unitask._core.delivery import Limits
-from unitask._core.messages import Answer, Failure, Flow, Moment, Reply, Send, Sleep, Woke
+from unitask._core.messages import Answer, Failure, Flow, Reply, Send, Sleep, Woke
 from unitask._core.waiting import Experience
+from unitask._model.timestamp import Moment
 
 from .script import AT_SOME_TIME, CUT_OFF, GATEWAY, RESEND, TASK_ID, UNIX, play, refused, seen
 

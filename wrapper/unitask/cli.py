@@ -23,21 +23,19 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from . import errors, tasks
+from unitask_api import contract
+
+from . import errors
 from ._arguments import task_of
-from ._core import spec
-from ._core.outputs import text_of
+from ._model.output_files import text_of
+from ._model.task import Output, Task, output_named
 from ._paths import from_home
 from ._terminal import dollars, give_up, put, reworded, say, shown, take_every_character
+from .client import Client
 from .files import check_destination, names_folder
 from .inputs import AdvisoryWarning
-from .task import Task
-
-if TYPE_CHECKING:
-    from .client import Client
-    from .task import Output
 
 REAL_CONCURRENCY = 5  # of the Creator plan, by a public client (2025); no page gives a rate
 OPEN = "warning: everybody who can reach {} can use this sandbox; its key is no secret, and nothing is encrypted"
@@ -168,7 +166,7 @@ def _path(text: str) -> Path:
 
 
 def _tasks(options: argparse.Namespace) -> int:
-    entries = [dataclasses.asdict(entry) for entry in spec.task_types().values()]
+    entries = [dataclasses.asdict(entry) for entry in contract.task_types().values()]
     if options.json:
         put(json.dumps(entries, indent=2))
         return 0
@@ -312,8 +310,6 @@ def _json(value: object) -> str:
 
 
 def _client(options: argparse.Namespace) -> Client:
-    from .client import Client
-
     return Client(base_url=options.base_url)
 
 
@@ -407,11 +403,11 @@ def _handle(options: argparse.Namespace, task_id: str) -> str:
     if options.command is _wait:
         given: str = options.task_id
         return given
-    entry = spec.task_types()[options.name]
+    entry = contract.task_types()[options.name]
     if entry.protocol == "unified":
         return task_id
     known = {"task_id": task_id, "model": entry.model, "task_type": entry.task_type}
-    return Task(known, tasks.output_named(entry.output)).token
+    return Task(known, output_named(entry.output)).token
 
 
 def _speed(text: str) -> Any:

@@ -21,12 +21,13 @@ from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple, TypeAlias
 
 from .. import errors
-from ..account import Account, ActiveTasks, HistoryRow
-from ..task import Output, OutputT, Task
+from .._model._json import as_object, is_id, is_list, is_object
+from .._model.account import Account, ActiveTasks, HistoryRow
+from .._model.state import State, state_of
+from .._model.task import Output, OutputT, Task
+from .._model.timestamp import Moment
 from . import protocols
-from .lifecycle import State, state_of
-from .messages import Answer, Moment
-from .shapes import as_object, is_id, is_list, is_object
+from .messages import Answer
 
 TRACE_HEADERS = ("x-request-id", "x-trace-id", "cf-ray", "date", "server")  # what a provider's support asks for
 _HINTS: Mapping[type[errors.UnitaskError], str] = {
@@ -208,11 +209,16 @@ def date_of(answer: Answer) -> float | None:
     if answer.headers.get("age", "0").strip() != "0":
         return None
     try:
-        read = parsedate_to_datetime(answer.headers.get("date", ""))
-        date = read.replace(tzinfo=read.tzinfo or UTC).timestamp()
+        date = _unix_of(answer.headers.get("date", ""))
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
     return date if date > BEFORE_THE_API else None
+
+
+def _unix_of(date: str) -> float:
+    """Unix seconds of an HTTP date; one without a zone is in UTC, not in the local zone."""
+    read = parsedate_to_datetime(date)
+    return read.replace(tzinfo=read.tzinfo or UTC).timestamp()
 
 
 def _count(value: object) -> int | None:
@@ -284,7 +290,7 @@ def retry_after(answer: Answer) -> float | None:
     if re.fullmatch(r"\d{1,9}(\.\d{1,6})?", value, re.ASCII):
         return float(value)
     try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - answer.at.unix)
+        return max(0.0, _unix_of(value) - answer.at.unix)
     except (ValueError, OverflowError):
         return None
 
