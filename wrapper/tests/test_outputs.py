@@ -36,7 +36,6 @@ def shown(output: Any, kind: type[Output] = Output) -> list[tuple[object, ...]]:
 
 
 def test_kling_has_the_clean_video_its_cover_and_the_marked_copy() -> None:
-    """Its length is in milliseconds; the copy is no result while the clean one is there."""
     sizes = {"height": 1440, "width": 1080, "duration": 5100}
     work = {
         "cover": {"resource": B, "resource_without_watermark": "", "height": 144, "width": 108, "duration": 0},
@@ -53,14 +52,12 @@ def test_kling_has_the_clean_video_its_cover_and_the_marked_copy() -> None:
 
 
 def test_marked_copy_is_the_result_when_it_is_all_there_is() -> None:
-    """As for the pictures of an account without that right."""
     picture = {"resource": B, "resource_without_watermark": ""}
 
     assert shown({"works": [{"image": picture}]}, tasks.KlingTryOnOutput) == [(B, "image", "result")]
 
 
 def test_url_in_two_places_is_one_file_with_what_both_say() -> None:
-    """`video_url` repeats the address that has a size in `works`."""
     work = {"video": {"resource_without_watermark": A, "width": 720, "duration": 1500}, "cover": {"resource": A}}
     (file,) = files({"video_url": A, "works": [work]}, tasks.KlingOutput)
 
@@ -74,7 +71,6 @@ def test_url_in_two_places_is_one_file_with_what_both_say() -> None:
 
 
 def test_url_that_is_a_result_too_is_a_result() -> None:
-    """Wherever it stands first, and documented if one of its places is."""
     work = {"cover": {"resource": A}, "video": {"resource_without_watermark": A}}
     (file,) = files({"works": [work]}, tasks.KlingOutput)
     (new,) = files({"new_field": A, "video_url": A}, tasks.KlingOutput)
@@ -84,7 +80,6 @@ def test_url_that_is_a_result_too_is_a_result() -> None:
 
 
 def test_songs_have_seconds_and_covers() -> None:
-    """All songs come before all covers; a picture that is not there yet is none."""
     songs = [
         {"song_path": "https://out.test/a%2520b.mp3", "image_path": B, "duration": 32.768},
         {"song_path": C, "image_path": "", "duration": 0},
@@ -99,7 +94,6 @@ def test_songs_have_seconds_and_covers() -> None:
 
 
 def test_clips_are_found_in_their_map() -> None:
-    """By Suno's own ids; the length stands in an object of its own."""
     clips = {"x": {}, "y": {"audio_url": C, "video_url": A, "image_url": B, "metadata": {"duration": 12.5}}}
     sound, cover, video = files({"clips": clips}, tasks.SunoMusicOutput)
 
@@ -109,7 +103,6 @@ def test_clips_are_found_in_their_map() -> None:
 
 
 def test_luma_has_objects() -> None:
-    """Each null until it is there; the raw video is a result only where there is no other."""
     raw = {"video": {"url": A, "width": 1360, "height": 752}, "video_raw": {"url": D}, "thumbnail": {"url": B}}
 
     assert shown({**raw, "last_frame": None}, tasks.LumaOutput) == [
@@ -122,7 +115,6 @@ def test_luma_has_objects() -> None:
 
 
 def test_picture_that_you_gave_is_an_input() -> None:
-    """Hailuo repeats it; its size is that of the video."""
     output = {"prompt_img_url": B, "video_url": A, "cover_url": D, "width": 1280.0, "height": 720}
     video, cover, given_picture = files(output, tasks.HailuoVideoOutput)
 
@@ -132,12 +124,10 @@ def test_picture_that_you_gave_is_an_input() -> None:
 
 
 def test_text_field_that_holds_a_url_is_no_file() -> None:
-    """A prompt may be one."""
     assert files({"songs": [{"prompt": A, "title": B, "tags": [C]}]}, tasks.UdioMusicOutput) == []
 
 
 def test_task_found_by_its_id_is_read_as_its_type() -> None:
-    """The catalogue knows it by model and task type."""
     task = Task(task_data("completed", model="kling", task_type="video_generation", output={"video": A}), Output)
 
     assert task.output.files == [
@@ -149,7 +139,6 @@ def test_task_found_by_its_id_is_read_as_its_type() -> None:
 
 
 def test_picture_in_base64_is_a_data_uri() -> None:
-    """Legacy face swap sends one when it is asked for base64."""
     (file,) = files({"image": PNG64}, tasks.LegacyFaceSwapOutput)
 
     assert file.url == f"data:image/png;base64,{PNG64}"
@@ -160,13 +149,11 @@ def test_picture_in_base64_is_a_data_uri() -> None:
 
 @pytest.mark.parametrize("text", ["", "not base64!", "A", "data:image/png;base64,", "data:image/png;base64,!"])
 def test_text_that_is_no_file_is_left_out(text: str) -> None:
-    """`image_base64` is empty in every sample."""
     assert files({"image": text, "image_base64": text}, tasks.LegacyFaceSwapOutput) == []
     assert files({"image_base64": text}, tasks.FluxOutput) == []
 
 
 def test_base64_beside_an_address_is_a_variant() -> None:
-    """The same picture twice."""
     found = shown({"image_base64": PNG64, "image_url": B}, tasks.FluxOutput)
 
     assert [(kind, role) for _, kind, role in found] == [("image", "result"), ("image", "variant")]
@@ -177,7 +164,6 @@ def test_base64_beside_an_address_is_a_variant() -> None:
 
 
 def test_unknown_shape_is_searched() -> None:
-    """Every URL in document order; the ending tells the kind, else nothing does."""
     output = {
         "z": [{"deep": A}, [C]],
         "a": {"b": {"c": D}},
@@ -215,12 +201,10 @@ def test_unknown_shape_is_searched() -> None:
     ],
 )
 def test_text_of_unknown_meaning_is_a_file_if_it_is_a_url(text: str, is_file: bool) -> None:
-    """And nothing else."""
     assert [file.url for file in files({"x": text})] == ([text] if is_file else [])
 
 
 def test_new_field_of_a_known_type_is_searched_too() -> None:
-    """The provider adds some monthly; what stands below a preview is one."""
     output = {"image_url": B, "image_4k": A, "cover": {"large": D}}
 
     assert shown(output, tasks.FaceSwapOutput) == [
@@ -246,13 +230,11 @@ def test_new_field_of_a_known_type_is_searched_too() -> None:
     ids=repr,
 )
 def test_broken_shape_is_no_file(output: Any) -> None:
-    """`raw` has it, and reading the field says what is wrong."""
     assert files(output, tasks.KlingOutput) == []
 
 
 @pytest.mark.parametrize("size", [0, -1, "720", True, None, 7.5, float("nan"), float("inf"), 10**400, [], {}])
 def test_size_that_is_none_is_not_known(size: Any) -> None:
-    """The file is there all the same."""
     video = {"resource": A, "width": size, "height": 9, "duration": size if size != 7.5 else "7"}
     (file,) = files({"works": [{"video": video}]}, tasks.KlingOutput)
 
@@ -260,7 +242,6 @@ def test_size_that_is_none_is_not_known(size: Any) -> None:
 
 
 def test_file_too_deep_is_left_out() -> None:
-    """No recursion error, however deep a body is."""
     output: dict[str, Any] = {"url": A}
     for _ in range(900):
         output = {"x": output}
@@ -304,7 +285,6 @@ values = st.recursive(
 
 @given(output=st.dictionaries(names, values, max_size=5), schema=st.sampled_from([*OUTPUTS, "Output", "Nothing"]))
 def test_no_shape_raises(output: dict[str, Any], schema: str) -> None:
-    """Any JSON, under any schema: no URL twice, results first, numbers in order, and the task's id on each."""
     found = files_of(output, schema, TASK_ID)
     ranks = [["result", "preview", "variant", "input"].index(file.role) for file in found]
 
@@ -316,7 +296,6 @@ def test_no_shape_raises(output: dict[str, Any], schema: str) -> None:
 
 
 def test_file_shows_what_is_known_of_it() -> None:
-    """And of a long URL, which may be the file itself, the beginning and its length."""
     address = "https://out.test/".ljust(300, "a")
     long = repr(OutputFile(f"{address}b", width=5))
 
@@ -341,12 +320,10 @@ def test_file_shows_what_is_known_of_it() -> None:
     ],
 )
 def test_ending_is_that_of_the_path(url: str, ending: str) -> None:
-    """In lower case, without what follows the path."""
     assert ending_of(url) == ending
 
 
 def test_ending_of_a_media_type() -> None:
-    """Parameters do not matter; what is not known has none."""
     assert ending_of_type("Image/JPEG; charset=x") == ".jpg"
     assert ending_of_type("model/gltf-binary") == ".glb"
     assert ending_of_type("application/octet-stream") == ending_of_type("") == ""

@@ -93,12 +93,10 @@ ESTIMATES: dict[str, tuple[TaskInput[Any], float | None]] = {
 
 @pytest.mark.parametrize(("task", "usd"), ESTIMATES.values(), ids=ESTIMATES.keys())
 def test_estimate(task: TaskInput[Any], usd: float | None) -> None:
-    """By the published price, or None."""
     assert task.estimate_usd() == usd
 
 
 def test_pixels_are_counted_from_a_list_of_sides_too() -> None:
-    """A count of the catalogue may name the sides (spec/generator/prices.py)."""
     count = {"pixels": ["width", "height"], "of": 1000}
 
     assert pricing._units(count, {"width": 40, "height": 50}, "FluxTxt2ImgInput", measured) == 2
@@ -106,7 +104,6 @@ def test_pixels_are_counted_from_a_list_of_sides_too() -> None:
 
 
 def test_stream_that_can_be_read_once_is_not_read() -> None:
-    """It would be missing when the task is sent."""
     once = io.BytesIO(encoded(1250, 1000))
     once.seekable = lambda: False  # type: ignore[method-assign]
 
@@ -143,7 +140,6 @@ TRACKS = (track(b"soun", 999), track(b"vide", 240))
 @pytest.mark.parametrize("header", [SHORT, LONG])
 @pytest.mark.parametrize("wide", [False, True])
 def test_length_of_a_video(header: bytes, wide: bool, tmp_path: Path) -> None:
-    """Its seconds exactly, and the pictures of its video track, in whatever form it is given."""
     content = movie(header, *TRACKS, wide=wide)
     path = tmp_path / "a.mp4"
     path.write_bytes(content)
@@ -157,7 +153,6 @@ def test_length_of_a_video(header: bytes, wide: bool, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [0, 2**32 - 1, 3 * 10**9], ids=["to the end", "the longest", "cut off"])
 def test_box_that_goes_on_to_the_end_of_the_file_is_read(size: int) -> None:
-    """Because it says so, or because the rest of the file is missing."""
     inner = box(b"mvhd", SHORT) + TRACKS[1]
     heads = [struct.pack(">I4s", size, b"moov"), struct.pack(">I4sQ", 1, b"moov", size << 32 or 2**64 - 1)]
 
@@ -173,7 +168,6 @@ def test_box_that_goes_on_to_the_end_of_the_file_is_read(size: int) -> None:
     ],
 )
 def test_numbers_of_a_video_have_no_sign(header: bytes, length: Fraction) -> None:
-    """All 32 bits count."""
     assert mp4.seconds(movie(header)) == length
     assert mp4.frames(movie(header, track(b"vide", 3 * 10**9))) == 3 * 10**9
 
@@ -182,14 +176,12 @@ def test_numbers_of_a_video_have_no_sign(header: bytes, length: Fraction) -> Non
     ("seconds", "usd"), [(0.4, 0.00005), (1, 0.00005), (7.3, 0.000365), (30, 0.0015), (45, 0.0015)]
 )
 def test_video_is_paid_between_its_limits(seconds: float, usd: float) -> None:
-    """Sound for a video: less than a second counts as one, and no more than thirty are paid for."""
     video = movie(struct.pack(">IIIII", 0, 0, 0, 1000, round(seconds * 1000)))
 
     assert tasks.MmaudioVideo2Audio(video=video).estimate_usd() == usd
 
 
 def test_motion_is_paid_in_whole_seconds() -> None:
-    """As the page's bill shows: 8.766 s are nine."""
     video = movie(struct.pack(">IIIII", 0, 0, 0, 1000, 8766))
 
     assert tasks.KlingMotionControl(image_url=URL, video_url=video).estimate_usd() == 0.585
@@ -217,7 +209,6 @@ FOUR, TEN = (movie(struct.pack(">IIIII", 0, 0, 0, 1000, seconds * 1000)) for sec
     ],
 )
 def test_reference_videos_are_paid_too(task: TaskInput[Any], usd: float | None) -> None:
-    """Bills show both lengths at one rate: 4 + 4 s are 3,840,000 credits, 10 + 10 s 9,600,000 (2026)."""
     assert task.estimate_usd() == usd
 
 
@@ -236,7 +227,6 @@ OF_NO_LENGTH = {
 
 @pytest.mark.parametrize("content", OF_NO_LENGTH.values(), ids=OF_NO_LENGTH.keys())
 def test_video_that_does_not_say_its_length(content: bytes) -> None:
-    """Has none, and no price."""
     assert mp4.seconds(content) is None
     assert mp4.frames(content) is None
     assert tasks.VideoUpscale(video=content).estimate_usd() is None
@@ -245,7 +235,6 @@ def test_video_that_does_not_say_its_length(content: bytes) -> None:
 @settings(max_examples=300, deadline=None, database=None, derandomize=True)
 @given(place=st.integers(0, 400), change=st.binary(min_size=1, max_size=8))
 def test_broken_video_raises_nothing(place: int, change: bytes) -> None:
-    """Whatever bytes are in it."""
     content = movie(LONG, *TRACKS)
     content = content[:place] + change + content[place + len(change) :]
 

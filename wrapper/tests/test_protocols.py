@@ -30,7 +30,6 @@ def body_of(task: TaskInput[Any]) -> dict[str, Any]:
     ],
 )
 def test_input_is_the_whole_body_of_a_create(task: TaskInput[Any], path: str) -> None:
-    """Over an endpoint of its own; there is no model and no task type around it."""
     body = body_of(task)
     send = requests.create(body)
 
@@ -38,7 +37,6 @@ def test_input_is_the_whole_body_of_a_create(task: TaskInput[Any], path: str) ->
 
 
 def test_task_type_of_no_catalogue_has_no_endpoint() -> None:
-    """The error names it."""
     with pytest.raises(LookupError, match="the catalogue has no legacy nonsense"):
         requests.create({"model": "legacy", "task_type": "nonsense", "input": {}})
 
@@ -53,12 +51,10 @@ def test_task_type_of_no_catalogue_has_no_endpoint() -> None:
     ],
 )
 def test_look_names_the_task_in_the_path_or_in_the_body(protocol: str, send: Send) -> None:
-    """As its page says; an id is no path."""
     assert requests.look("a/b", 5.0, protocol) == send
 
 
 def test_legacy_task_is_waited_for_like_any_other() -> None:
-    """Its answers are put into the unified form; a create says only that it was accepted."""
     data: dict[str, Any] = {"task_id": TASK_ID, "status": "success", "image": "https://out.test/a.jpg"}
     played = play(
         flows.run(body_of(FACES), tasks.LegacyFaceSwapOutput, "LegacyFaceSwap", limits()),
@@ -79,7 +75,6 @@ def test_legacy_task_is_waited_for_like_any_other() -> None:
     ("reasons", "said"), [(["no face", 7], "no face; 7"), ("no face", "no face"), ([], ""), (None, "")]
 )
 def test_reasons_of_a_failed_legacy_task_are_its_error(reasons: Any, said: str) -> None:
-    """Several are put in a row; code 1 stands for "there is one"."""
     data = {"task_id": TASK_ID, "status": "failed", "error_messages": reasons}
     found = envelope.read_task(answer(200, {"data": data}), tasks.LegacyFaceSwapOutput)
 
@@ -88,7 +83,6 @@ def test_reasons_of_a_failed_legacy_task_are_its_error(reasons: Any, said: str) 
 
 
 def test_protocol_without_reasons_has_no_error() -> None:
-    """Luma's and Kling's pages show none; the status word says that it failed."""
     data = {"task_id": TASK_ID, "status": "failed", "generation": None}
     found = envelope.read_task(answer(200, {"data": data, "message": "ok"}), tasks.LegacyLumaOutput)
 
@@ -98,13 +92,11 @@ def test_protocol_without_reasons_has_no_error() -> None:
 
 @pytest.mark.parametrize("body", [{}, {"data": None}, {"data": []}, {"data": {"task_id": 7}}])
 def test_answer_of_another_shape_is_not_read(body: Any) -> None:
-    """Nothing is made up where nothing stands."""
     assert isinstance(envelope.read_task(answer(200, body), tasks.LegacyLumaOutput), envelope.Unreadable)
     assert protocols.unified(None, "luma_v1", created=False) is None
 
 
 def test_refused_legacy_create_is_an_error() -> None:
-    """Of the usual kinds."""
     played = play(flows.submit(body_of(LUMA), tasks.LegacyLumaOutput, RESEND), answer(402, {"message": "no"}))
 
     assert isinstance(played.error, errors.InsufficientCredit)

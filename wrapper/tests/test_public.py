@@ -38,7 +38,6 @@ def module(name: str) -> Any:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_listed_names_exist(name: str) -> None:
-    """In alphabetical order, each once."""
     names = module(name).__all__
 
     assert names == sorted(set(names))
@@ -47,7 +46,6 @@ def test_listed_names_exist(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_public_classes_are_listed(name: str) -> None:
-    """A class without an underscore that is defined here is for users."""
     place = module(name)
     defined = {
         each
@@ -59,7 +57,6 @@ def test_public_classes_are_listed(name: str) -> None:
 
 
 def test_package_lists_what_it_has() -> None:
-    """Each name loads, and all errors are among them."""
     assert unitask.__all__ == sorted(unitask.__all__)
     assert all(hasattr(unitask, name) for name in unitask.__all__)
     assert set(errors.__all__) <= set(unitask.__all__)
@@ -68,18 +65,15 @@ def test_package_lists_what_it_has() -> None:
 
 @pytest.mark.parametrize("name", [name for name in unitask.__all__ if inspect.isclass(getattr(unitask, name))])
 def test_public_class_is_listed_where_it_is_defined(name: str) -> None:
-    """In one of the modules that users may import from; the clients and the files of an output have none."""
     assert name in ("Client", "AsyncClient", "OutputFile") or any(name in module(home).__all__ for home in MODULES)
 
 
 def test_name_that_is_not_there_is_an_attribute_error() -> None:
-    """As for any module."""
     with pytest.raises(AttributeError, match="module 'unitask' has no attribute 'Klient'"):
         _ = unitask.Klient  # type: ignore[attr-defined]
 
 
 def test_version_is_the_installed_one() -> None:
-    """It is written in the package too, for a copy without metadata."""
     assert unitask.__version__ == version("unitask")
 
 
@@ -102,7 +96,6 @@ THINGS = dict(public_things())
 
 @pytest.mark.parametrize("name", THINGS)
 def test_public_name_has_a_docstring(name: str) -> None:
-    """Of its own."""
     thing = THINGS[name]
 
     assert vars(thing)["__doc__"] if inspect.isclass(thing) else thing.__doc__
@@ -134,19 +127,16 @@ def imported_by(statement: str) -> list[str]:
     ],
 )
 def test_import_is_light(statement: str) -> None:
-    """Whoever only names a task, checks a plain one, or catches an error, pays for no HTTP client and no validator."""
     assert imported_by(statement) == []
 
 
 def test_create_is_built_without_models() -> None:
-    """Those of the generated client, and attrs below them, are for its own users."""
     body = {"model": "m", "task_type": "t", "input": {}}
 
     assert imported_by(f"from unitask._core import requests; requests.create({body})") == []
 
 
 def test_create_brings_little_beside_httpx() -> None:
-    """What prices, threads, tracing, webhooks and validation need is loaded by those who use them."""
     rare = {"attr", "concurrent.futures.thread", "fractions", "importlib.metadata", "jsonschema", "openai", "sqlite3"}
     program = f"""
 import httpx, json, sys
@@ -164,7 +154,6 @@ print(json.dumps(sorted({rare} & (set(sys.modules) - known))))
 
 
 def test_client_brings_httpx() -> None:
-    """So that the test above would see it."""
     assert "httpx" in imported_by("from unitask import Client")
 
 
@@ -183,7 +172,6 @@ with Client("key", "http://127.0.0.1:1") as client:
 
 
 def test_package_works_from_a_zip(tmp_path: Path) -> None:
-    """As a zipped application has it: the rules of the spec are read through the loader."""
     archive = tmp_path / "app.zip"
     with zipfile.ZipFile(archive, "w") as zipped:
         for package in (Path(unitask.__file__).parent, Path(spec_of("unitask_api")).parent):

@@ -27,7 +27,6 @@ def packed(content: object) -> str:
 
 
 def test_token_says_which_task_and_what_it_is() -> None:
-    """Another process reads the output as this one would."""
     token = Task(task_data(), FaceSwapOutput).token
 
     assert token == f"ut1.{packed([TASK_ID, MODEL, TASK_TYPE, 'FaceSwapOutput'])}"
@@ -36,17 +35,14 @@ def test_token_says_which_task_and_what_it_is() -> None:
 
 
 def test_token_of_a_legacy_task_knows_its_reader() -> None:
-    """And so its protocol."""
     assert resumption.read(Task(task_data(), LegacyFaceSwapOutput).token).output == "LegacyFaceSwapOutput"
 
 
 def test_token_of_a_task_of_unknown_kind_names_no_reader() -> None:
-    """The catalogue is asked when the task is there."""
     assert resumption.read(Task(task_data(model=None), Output).token) == Resumed(TASK_ID, "", TASK_TYPE, "")
 
 
 def test_token_holds_no_secret() -> None:
-    """Of the task, only names."""
     config = {"webhook_config": {"endpoint": "https://me.test", "secret": "hush"}}
     token = Task(task_data(config=config, input={"prompt": "fox"}), Output).token
 
@@ -55,12 +51,10 @@ def test_token_holds_no_secret() -> None:
 
 @pytest.mark.parametrize("text", [TASK_ID, "", "ut1", "ut.abc", "utx.abc", "a.b", "out1.abc", "UT1.abc"])
 def test_anything_else_is_an_id(text: str) -> None:
-    """Ids are UUIDs, and whatever else the provider may think of."""
     assert resumption.read(text) == Resumed(text)
 
 
 def test_token_of_a_later_version_asks_for_an_update() -> None:
-    """And is not taken for an id."""
     with pytest.raises(errors.InvalidInput, match=r"version 2, this unitask reads 1: update unitask"):
         resumption.read("ut2.abc")
 
@@ -82,14 +76,12 @@ def test_token_of_a_later_version_asks_for_an_update() -> None:
     ],
 )
 def test_damaged_token_says_so(token: str) -> None:
-    """Before anything is sent."""
     with pytest.raises(errors.InvalidInput, match="is damaged: copy it again, or give the id"):
         resumption.read(token)
 
 
 @given(st.text(min_size=1), st.text(), st.text())
 def test_any_task_comes_back(task_id: str, model: str, task_type: str) -> None:
-    """Whatever the provider calls it."""
     task = Task({"task_id": task_id, "model": model, "task_type": task_type}, Output)
 
     assert resumption.read(task.token) == Resumed(task_id, model, task_type, "")
@@ -97,7 +89,6 @@ def test_any_task_comes_back(task_id: str, model: str, task_type: str) -> None:
 
 @given(st.text())
 def test_any_text_is_an_id_or_an_error(text: str) -> None:
-    """Never a bare exception."""
     with contextlib.suppress(errors.InvalidInput):
         assert resumption.read("ut1." + text).task_id
 

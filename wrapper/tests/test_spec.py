@@ -9,7 +9,6 @@ from unitask._core import spec
 
 
 def test_entry_of_the_catalogue_has_what_the_spec_says() -> None:
-    """Names, schemas, price, usual duration and source."""
     (written,) = (entry for entry in spec.bundle()["x-tasks"] if entry["name"] == "FaceSwap")
     read = spec.task_types()["FaceSwap"]
 
@@ -24,8 +23,6 @@ def test_entry_of_the_catalogue_has_what_the_spec_says() -> None:
 
 
 def test_entry_is_found_by_what_it_fixes_of_the_input() -> None:
-    """Kling 3.0 has the name of Kling on the wire; true is not 1."""
-
     def find(given: dict[str, Any]) -> str:
         entry = spec.find_task_type("kling", "video_generation", given)
         return entry.name if entry else ""
@@ -36,7 +33,6 @@ def test_entry_is_found_by_what_it_fixes_of_the_input() -> None:
 
 
 def test_operation_that_there_is_not_is_named() -> None:
-    """A slip in the catalogue, or in this code."""
     assert spec.operation("create_task") == ("POST", "/api/v1/task")
     with pytest.raises(LookupError, match="the spec has no operation 'dance'"):
         spec.operation("dance")

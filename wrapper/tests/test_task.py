@@ -56,12 +56,10 @@ def created(value: Any) -> datetime | None:
     ids=repr,
 )
 def test_time_is_read_in_every_form_that_was_seen(word: Any, moment: datetime | None) -> None:
-    """Five to nine digits, an offset or Z; year 1 and other zero values mean "not yet"; anything else is no time."""
     assert created(word) == moment
 
 
 def test_time_is_in_utc() -> None:
-    """Whatever offset it came with."""
     moment = created("2025-07-25T22:41:18.465048+08:00")
 
     assert moment is not None
@@ -69,7 +67,6 @@ def test_time_is_in_utc() -> None:
 
 
 def test_each_time_is_its_own() -> None:
-    """Created, started, ended."""
     made = task(meta={f"{name}_at": f"2025-01-0{day}T00:00:00Z" for day, name in enumerate(("created", "started"), 1)})
 
     assert made.created_at == datetime(2025, 1, 1, tzinfo=UTC)
@@ -95,14 +92,12 @@ def test_each_time_is_its_own() -> None:
     ids=lambda value: repr(value)[:20],
 )
 def test_cost_is_in_usd_or_not_said(consume: Any, usd: float | None) -> None:
-    """A face swap, $0.01, is 100,000 credits."""
     assert task(meta={"usage": {"consume": consume}}).cost_usd == usd
 
 
 @settings(max_examples=300, deadline=None)
 @given(consume=st.integers(0, 10**13))
 def test_cost_is_the_float_next_to_the_amount(consume: int) -> None:
-    """1,000,000 credits are 0.1, not 0.09999999999999999, whether they are written as 1000000 or as 1000000.0."""
     usd = float(Decimal(consume) / 10_000_000)
 
     assert task(meta={"usage": {"consume": consume}}).cost_usd == usd
@@ -110,7 +105,6 @@ def test_cost_is_the_float_next_to_the_amount(consume: int) -> None:
 
 
 def test_tasks_can_be_in_a_set() -> None:
-    """Equal tasks count once; a task that has changed is another value."""
     pending, again, done = task(status="pending"), task(status="pending"), task(status="completed")
 
     assert {pending, again, done} == {pending, done}
@@ -119,14 +113,12 @@ def test_tasks_can_be_in_a_set() -> None:
 
 @pytest.mark.parametrize("meta", [None, [], "x", {}, {"usage": None}, {"usage": 7}, {"usage": {}}], ids=repr)
 def test_meta_of_any_shape_says_nothing(meta: Any) -> None:
-    """It is an empty object in the face-swap samples."""
     made = task(meta=meta)
 
     assert (made.cost_usd, made.created_at, made.started_at, made.ended_at) == (None, None, None, None)
 
 
 def test_output_is_typed() -> None:
-    """The fields that are known have names; all of them are in raw."""
     output = task(output={"image_url": "https://out.test/a.png", "more": 1}).output
 
     assert type(output) is FaceSwapOutput
@@ -136,13 +128,11 @@ def test_output_is_typed() -> None:
 
 @pytest.mark.parametrize("fields", [{}, {"output": None}, {"output": {}}, {"output": {"image_url": None}}], ids=repr)
 def test_output_is_empty_before_the_end(fields: dict[str, Any]) -> None:
-    """Its fields are None."""
     assert task(**fields).output.image_url is None
 
 
 @pytest.mark.parametrize("output", ["text", ["a"], 7, True, 0, "", []], ids=repr)
 def test_output_that_is_no_object_is_broken(output: Any) -> None:
-    """The error shows the value, and the task is not lost."""
     with pytest.raises(ProviderBroken, match=r"output is .*, not an object") as caught:
         _ = task(output=output).output
 
@@ -152,7 +142,6 @@ def test_output_that_is_no_object_is_broken(output: Any) -> None:
 
 @pytest.mark.parametrize("value", [7, ["https://out.test/a.png"], {"url": "x"}, False], ids=repr)
 def test_output_field_of_another_type_is_broken(value: Any) -> None:
-    """Reading it raises, with the value and the id; raw still has it."""
     output = task(output={"image_url": value}).output
 
     with pytest.raises(ProviderBroken, match=r"output\.image_url is .*, not text") as caught:
@@ -163,7 +152,6 @@ def test_output_field_of_another_type_is_broken(value: Any) -> None:
 
 
 def test_broken_output_is_told_in_a_short_sentence() -> None:
-    """It may be megabytes."""
     with pytest.raises(ProviderBroken) as caught:
         _ = task(output={"image_url": ["x" * 5_000_000]}).output.image_url
 
@@ -222,13 +210,11 @@ def read(kind: str, *value: Any) -> Any:
     ],
 )
 def test_output_field_is_read_by_its_kind(kind: str, value: Any, result: Any) -> None:
-    """With the type that the catalogue promises."""
     assert read(kind, value) == result
     assert type(read(kind, value)) is type(result)
 
 
 def test_output_field_may_hold_objects() -> None:
-    """They are read in the same way."""
     assert read("item", {"field": "a"}).text == "a"
     assert [item.text for item in read("items", [{"field": "a"}, {}])] == ["a", None]
 
@@ -238,7 +224,6 @@ def test_output_field_may_hold_objects() -> None:
     [("text", None), ("whole", None), ("number", None), ("flag", None), ("texts", []), ("item", None), ("items", [])],
 )
 def test_output_field_that_is_not_there_is_empty(kind: str, nothing: Any) -> None:
-    """Absent and null are the same."""
     assert read(kind) == nothing
     assert read(kind, None) == nothing
 
@@ -263,7 +248,6 @@ def test_output_field_that_is_not_there_is_empty(kind: str, nothing: Any) -> Non
     ],
 )
 def test_output_field_of_another_kind_is_broken(kind: str, value: Any, expected: str) -> None:
-    """Never another exception, and always with the id."""
     with pytest.raises(ProviderBroken, match=f"not {expected};") as caught:
         read(kind, value)
 
@@ -271,7 +255,6 @@ def test_output_field_of_another_kind_is_broken(kind: str, value: Any, expected:
 
 
 def test_task_found_by_its_id_has_the_output_of_its_type() -> None:
-    """The answer names the type; an unknown one has an output without names."""
     known = Task(task_data("completed", output={"image_url": "u"}), Output)
     unknown = Task(task_data("completed", model="new", output={"image_url": "u"}), Output)
 
@@ -297,19 +280,16 @@ def test_task_found_by_its_id_has_the_output_of_its_type() -> None:
     ids=repr,
 )
 def test_failure_is_in_the_providers_words(error: Any, failure: str) -> None:
-    """`error` is an object on success too, and a text in webhooks of an older form."""
     assert task(error=error).failure == failure
 
 
 def test_echoes_are_text_or_empty() -> None:
-    """Model and type are echoed, mostly."""
     assert (task().model, task().task_type) == (MODEL, TASK_TYPE)
     assert (task(model=None).model, task(task_type=7).task_type) == ("", "")
 
 
 @pytest.mark.parametrize(("status", "done"), [("Completed", True), ("failed", True), ("staged", False), (None, False)])
 def test_status_is_kept_and_its_state_is_told(status: Any, done: bool) -> None:
-    """The raw word stays as it came."""
     made = task(status=status)
 
     assert made.status == status
@@ -317,7 +297,6 @@ def test_status_is_kept_and_its_state_is_told(status: Any, done: bool) -> None:
 
 
 def test_task_is_a_plain_value() -> None:
-    """It can be pickled, copied and compared, and its output reads the same afterwards."""
     made = task(output={"image_url": "u"})
 
     for twin in (pickle.loads(pickle.dumps(made)), copy.copy(made), copy.deepcopy(made)):
@@ -329,14 +308,12 @@ def test_task_is_a_plain_value() -> None:
 
 
 def test_task_shows_its_id_and_status_alone() -> None:
-    """The rest may be private, or long."""
     made = task(config={"webhook_config": {"secret": "s3cret"}}, input={"target_image": "x" * 1000}, status="pending")
 
     assert repr(made) == f"Task({TASK_ID!r}, {MODEL!r}, {TASK_TYPE!r}, status='pending')"
 
 
 def test_output_shows_its_fields() -> None:
-    """Under the name of its class."""
     assert repr(task(output={"image_url": "u"}).output) == "FaceSwapOutput({'image_url': 'u'})"
 
 
@@ -351,7 +328,6 @@ FIELDS = ("status", "model", "task_type", "meta", "error", "config", "input")
 @settings(max_examples=200, deadline=None)
 @given(fields=st.dictionaries(st.sampled_from(FIELDS), json_values), moment=st.text(max_size=30))
 def test_task_answers_whatever_the_body_holds(fields: dict[str, Any], moment: str) -> None:
-    """No value of any field makes reading another one fail."""
     made = task(**{"meta": {"created_at": moment}, **fields})
 
     assert made.id == TASK_ID

@@ -40,7 +40,6 @@ def facts(exporter: InMemorySpanExporter) -> list[tuple[str, dict[str, Any]]]:
 
 
 def test_run_has_a_span_for_the_create_and_one_for_the_wait(shell: str, spans: InMemorySpanExporter) -> None:
-    """With model, task type, polls and cost."""
     perform(shell, provider(seen(), seen("processing"), DONE), lambda client: client.run(FACE_SWAP))
 
     create, wait = facts(spans)
@@ -61,7 +60,6 @@ def test_run_has_a_span_for_the_create_and_one_for_the_wait(shell: str, spans: I
 
 
 def test_each_of_many_waits_has_its_span(shell: str, spans: InMemorySpanExporter) -> None:
-    """One fails, one does not."""
     failed = answer(200, {"data": {**task_data("failed"), "task_id": "b"}})
     perform(shell, provider(DONE, failed), lambda client: client.wait_all([TASK_ID, "b"]))
 
@@ -73,8 +71,6 @@ def test_each_of_many_waits_has_its_span(shell: str, spans: InMemorySpanExporter
 
 
 def test_download_has_a_span(shell: str, spans: InMemorySpanExporter, tmp_path: Path) -> None:
-    """With the task and how many files."""
-
     def fetch(client: Any) -> Any:
         return client.download(Task(json.loads(DONE.body)["data"], Output), tmp_path)
 
@@ -84,7 +80,6 @@ def test_download_has_a_span(shell: str, spans: InMemorySpanExporter, tmp_path: 
 
 
 def test_error_ends_its_span(shell: str, spans: InMemorySpanExporter) -> None:
-    """With its kind; the attempts are the polls."""
     with pytest.raises(errors.SubmissionUncertain):
         perform(shell, provider(GATEWAY), lambda client: client.submit(FACE_SWAP))
 
@@ -95,8 +90,6 @@ def test_error_ends_its_span(shell: str, spans: InMemorySpanExporter) -> None:
 
 
 def test_interrupted_wait_ends_its_span_and_says_which_task_goes_on(shell: str, spans: InMemorySpanExporter) -> None:
-    """Watching changes nothing."""
-
     def stop(_: object) -> None:
         raise KeyboardInterrupt
 
@@ -108,7 +101,6 @@ def test_interrupted_wait_ends_its_span_and_says_which_task_goes_on(shell: str, 
 
 
 def test_spans_hold_no_content(shell: str, spans: InMemorySpanExporter) -> None:
-    """No key, no input, no output."""
     perform(shell, provider(seen(), DONE), lambda client: client.run(FACE_SWAP))
     with pytest.raises(errors.AuthenticationFailed):
         perform(shell, provider(refused(401, f"bad key {KEY}")), lambda client: client.run(FACE_SWAP))
@@ -120,7 +112,6 @@ def test_spans_hold_no_content(shell: str, spans: InMemorySpanExporter) -> None:
 
 
 def test_nobody_watches_without_the_library(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is no dependency."""
     monkeypatch.setitem(sys.modules, "opentelemetry.trace", None)
     _telemetry._tracer.cache_clear()
     try:
@@ -131,15 +122,12 @@ def test_nobody_watches_without_the_library(shell: str, monkeypatch: pytest.Monk
 
 
 def test_spans_go_to_the_tracer_of_the_program() -> None:
-    """Under the name of this library; nothing is set up here."""
     _telemetry._tracer.cache_clear()
 
     assert _telemetry._tracer() is not None
 
 
 def test_spans_need_no_installed_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A zip or a copy of the source has no metadata."""
-
     def missing(name: str) -> None:
         raise importlib.metadata.PackageNotFoundError(name)
 
@@ -150,7 +138,6 @@ def test_spans_need_no_installed_distribution(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_log_has_ids_and_no_bodies(shell: str, caplog: pytest.LogCaptureFixture) -> None:
-    """At INFO, each change by its task; an unknown word is a warning."""
     script = provider(seen(), seen("odd"), DONE)
     with caplog.at_level(logging.INFO):
         perform(shell, script, lambda client: client.run(FACE_SWAP))

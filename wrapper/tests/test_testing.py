@@ -67,7 +67,6 @@ def any_task(name: str) -> Any:
 
 
 def test_task_is_completed_unless_told_otherwise(provider: UnitaskProvider, shell: str) -> None:
-    """Accepted, then done, at the published price; the client found the provider by itself."""
     task = run(shell)
 
     assert task.output.image_url
@@ -79,7 +78,6 @@ def test_task_is_completed_unless_told_otherwise(provider: UnitaskProvider, shel
 
 @pytest.mark.parametrize("name", spec.task_types())
 def test_every_task_type_is_answered_as_the_spec_says(provider: UnitaskProvider, name: str) -> None:
-    """With an output of its own type that its class can read, and its kind is recognised on the wire."""
     with Client() as client:
         task = client.run(any_task(name), validate=False)
 
@@ -93,7 +91,6 @@ def test_every_task_type_is_answered_as_the_spec_says(provider: UnitaskProvider,
 
 @pytest.mark.parametrize("name", spec.task_types())
 def test_every_file_of_an_output_can_be_fetched(provider: UnitaskProvider, tmp_path: Path, name: str) -> None:
-    """Documented addresses and made-up ones; two tasks never share one."""
     with Client() as client:
         one, other = (client.run(any_task(name), validate=False) for _ in range(2))
         paths = client.download(one.output.files, f"{tmp_path}/out/") if _urls(one) else []
@@ -108,7 +105,6 @@ def _urls(task: Any) -> list[str]:
 
 
 def test_given_bytes_are_what_is_downloaded(provider: UnitaskProvider, shell: str, tmp_path: Path) -> None:
-    """With the ending that their content has."""
     picture = encoded(5, 7, "JPEG")
     provider.completes(tasks.FaceSwap, image_url=picture)
 
@@ -124,7 +120,6 @@ def test_given_bytes_are_what_is_downloaded(provider: UnitaskProvider, shell: st
 
 
 def test_given_address_is_what_the_output_has(provider: UnitaskProvider, tmp_path: Path) -> None:
-    """And something lies there; taken away, it is gone."""
     url = "https://cdn.test/a.png"
     provider.completes(image_url=url)
     with Client() as client:
@@ -138,7 +133,6 @@ def test_given_address_is_what_the_output_has(provider: UnitaskProvider, tmp_pat
 
 
 def test_failure_has_the_words(provider: UnitaskProvider, shell: str) -> None:
-    """Of one task type; others are not concerned."""
     provider.fails("no face found in the image", tasks.FaceSwap)
 
     with pytest.raises(errors.NoFaceFound) as failed:
@@ -150,7 +144,6 @@ def test_failure_has_the_words(provider: UnitaskProvider, shell: str) -> None:
 
 
 def test_refusal_is_of_its_kind(provider: UnitaskProvider, shell: str) -> None:
-    """By its HTTP status, with words if some are given; a refused task has no id."""
     provider.refuses()
     with pytest.raises(errors.InsufficientCredit, match="payment required"):
         run(shell)
@@ -163,7 +156,6 @@ def test_refusal_is_of_its_kind(provider: UnitaskProvider, shell: str) -> None:
 
 
 def test_refusal_for_once_is_passed_by_a_client_that_tries_again(provider: UnitaskProvider, shell: str) -> None:
-    """After as long as the provider asks for, which takes no time here."""
     provider.refuses(status=429, headers={"retry-after": "30"}, times=1)
 
     assert run(shell).state is State.COMPLETED
@@ -183,7 +175,6 @@ def test_refusal_for_once_is_passed_by_a_client_that_tries_again(provider: Unita
 def test_lost_answer_can_be_found(
     provider: UnitaskProvider, shell: str, accepted: bool, options: dict[str, str], outcome: str
 ) -> None:
-    """The history says whether the task was accepted; which task is the one, only its mark does."""
     provider.loses_the_answer(accepted=accepted)
     with pytest.raises(errors.SubmissionUncertain) as lost:
         talk(shell, lambda client: client.submit(FACE_SWAP, **options))
@@ -198,7 +189,6 @@ def test_lost_answer_can_be_found(
 
 
 def test_statuses_are_shown_in_order(provider: UnitaskProvider, shell: str) -> None:
-    """To the create first; a word that nobody knows ends no wait, and trouble between looks neither."""
     words = ["staged", "Processing", "odd word", httpx.Response(502, text="<html>"), "completed"]
     provider.completes(statuses=words)
 
@@ -210,7 +200,6 @@ def test_statuses_are_shown_in_order(provider: UnitaskProvider, shell: str) -> N
 
 
 def test_task_that_never_ends_takes_no_time(provider: UnitaskProvider, shell: str) -> None:
-    """Hours of looking are over at once, and recorded."""
     provider.completes(statuses=["processing"])
 
     with pytest.raises(errors.WaitTimeout):
@@ -220,7 +209,6 @@ def test_task_that_never_ends_takes_no_time(provider: UnitaskProvider, shell: st
 
 
 def test_client_with_a_receiver_takes_no_time_either(provider: UnitaskProvider, shell: str) -> None:
-    """News that nobody sends is not waited for; news that came before is heard."""
     provider.completes(statuses=["pending", *["processing"] * 9, "completed"])
     receiver = webhooks.Receiver(None)
 
@@ -239,7 +227,6 @@ def test_client_with_a_receiver_takes_no_time_either(provider: UnitaskProvider, 
 
 
 def test_scripts_for_a_number_of_creates_come_first_in_their_order(provider: UnitaskProvider) -> None:
-    """Then the one for the task type, then the one for all."""
     provider.completes()
     provider.refuses(tasks.FaceSwap, status=400)
     provider.fails("one", times=1)
@@ -258,7 +245,6 @@ def test_scripts_for_a_number_of_creates_come_first_in_their_order(provider: Uni
 
 
 def test_answers_are_given_as_they_are(provider: UnitaskProvider, shell: str) -> None:
-    """To whatever is asked for, once each."""
     body = documented_example("faceswap.face-swap.completed.200")
     no_credit = httpx.Response(500, json=documented_example("core.no-credit.create.500"))
     provider.answers(body, no_credit, b"<html>", httpx.ReadTimeout("slow"))
@@ -275,7 +261,6 @@ def test_answers_are_given_as_they_are(provider: UnitaskProvider, shell: str) ->
 
 
 def test_provider_that_is_down_is_unreachable(provider: UnitaskProvider, shell: str) -> None:
-    """No create arrives, and it may come up again."""
     provider.down = True
     with pytest.raises(errors.Unreachable):
         run(shell)
@@ -286,7 +271,6 @@ def test_provider_that_is_down_is_unreachable(provider: UnitaskProvider, shell: 
 
 
 def test_task_is_recorded_as_it_was_sent(provider: UnitaskProvider, shell: str) -> None:
-    """Options in the client's words, without the mark that it adds."""
     swap = tasks.FaceSwap(target_image=PICTURE, swap_image="https://me.test/b.png", extra={"strength": 1})
     hook = "https://me.test/hook?a=1"
     run(shell, swap, webhook_url=hook, webhook_secret="s", service_mode="public")
@@ -301,7 +285,6 @@ def test_task_is_recorded_as_it_was_sent(provider: UnitaskProvider, shell: str) 
 
 
 def test_task_type_nobody_knows_is_raw(provider: UnitaskProvider, shell: str) -> None:
-    """It can be scripted as such."""
     provider.completes(tasks.Raw, words=["a"])
 
     assert run(shell, tasks.Raw("new", "thing", {"x": 1})).output.raw == {"words": ["a"]}
@@ -309,7 +292,6 @@ def test_task_type_nobody_knows_is_raw(provider: UnitaskProvider, shell: str) ->
 
 
 def test_upload_is_kept(provider: UnitaskProvider, shell: str) -> None:
-    """Under the address that the input then has."""
     upload = talk(shell, lambda client: client.upload(PICTURE))
     run(shell, tasks.FaceSwap(target_image=upload, swap_image=upload))
 
@@ -317,7 +299,6 @@ def test_upload_is_kept(provider: UnitaskProvider, shell: str) -> None:
 
 
 def test_pending_task_can_be_cancelled(provider: UnitaskProvider, shell: str) -> None:
-    """A task that is done cannot; one that is not there is not found."""
     pending, other = (talk(shell, lambda client: client.submit(FACE_SWAP)) for _ in range(2))
     talk(shell, lambda client: client.cancel(pending))
     talk(shell, lambda client: client.cancel_many(created_before=provider.clock().unix + 60))
@@ -334,7 +315,6 @@ def test_pending_task_can_be_cancelled(provider: UnitaskProvider, shell: str) ->
 
 
 def test_account_and_history_are_answered(provider: UnitaskProvider, shell: str) -> None:
-    """The account as documented, the history with the tasks that arrived, the newest first."""
     ids = [run(shell).id for _ in range(3)]
 
     assert talk(shell, lambda client: client.account()).raw
@@ -344,7 +324,6 @@ def test_account_and_history_are_answered(provider: UnitaskProvider, shell: str)
 
 
 def test_path_nobody_knows_is_told_of() -> None:
-    """What to do is in the answer."""
     with UnitaskProvider(), Client() as client:
         answer = client._connected().calls.get("/api/v2/new")
 
@@ -353,7 +332,6 @@ def test_path_nobody_knows_is_told_of() -> None:
 
 
 def test_waits_side_by_side_do_not_use_up_each_others_time(provider: UnitaskProvider) -> None:
-    """Neither in asyncio nor in threads: all are done within a timeout that their sum would be far beyond."""
     provider.completes(statuses=["pending", *["processing"] * 5, "completed"])
 
     async def main() -> list[Any]:
@@ -373,7 +351,6 @@ def test_waits_side_by_side_do_not_use_up_each_others_time(provider: UnitaskProv
 
 
 def test_never_ending_wait_lets_others_have_a_turn(provider: UnitaskProvider) -> None:
-    """So that it can be cancelled."""
     provider.completes(statuses=["processing"])
 
     async def main() -> None:
@@ -389,7 +366,6 @@ def test_never_ending_wait_lets_others_have_a_turn(provider: UnitaskProvider) ->
 
 
 def test_everything_is_as_before_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Settings, transport, clock and sleep; what a program says itself is never replaced."""
     monkeypatch.setenv("UNITASK_API_KEY", "mine")
     before = [dict(client.__init__.__kwdefaults__) for client in (Client, AsyncClient)]  # type: ignore[misc]
     clock = InstantClock()
@@ -415,13 +391,11 @@ def test_everything_is_as_before_afterwards(monkeypatch: pytest.MonkeyPatch) -> 
     ],
 )
 def test_wrong_script_is_told_at_once(provider: UnitaskProvider, script: Any, said: str) -> None:
-    """Not by a test that mysteriously goes well."""
     with pytest.raises(TypeError, match=said):
         script(provider)
 
 
 def test_no_output_has_a_field_called_like_an_argument() -> None:
-    """Else `completes` could not set it."""
     arguments = set(inspect.signature(UnitaskProvider.completes).parameters) - {"output"}
     schemas = spec.bundle()["components"]["schemas"]
 
@@ -430,7 +404,6 @@ def test_no_output_has_a_field_called_like_an_argument() -> None:
 
 
 def test_documented_example_is_a_copy() -> None:
-    """A test may change it."""
     documented_example("faceswap.face-swap.request")["input"].clear()
 
     assert documented_example("faceswap.face-swap.request")["input"]
@@ -445,7 +418,6 @@ def test_documented_example_is_a_copy() -> None:
     ],
 )
 def test_unknown_example_is_told_with_close_names(name: str, hint: str) -> None:
-    """Or with those of its family."""
     with pytest.raises(LookupError, match=hint):
         documented_example(name)
 
@@ -453,7 +425,6 @@ def test_unknown_example_is_told_with_close_names(name: str, hint: str) -> None:
 @settings(max_examples=60, deadline=None)
 @given(body=task_bodies(tasks.FaceSwap))
 def test_drawn_body_is_a_task_of_its_type(body: dict[str, Any]) -> None:
-    """The client reads each, whatever its status is."""
     with UnitaskProvider() as provider, Client() as client:
         provider.answers(body)
         task = client.get(body["data"]["task_id"])
@@ -466,26 +437,22 @@ def test_drawn_body_is_a_task_of_its_type(body: dict[str, Any]) -> None:
 @settings(max_examples=5, deadline=None)
 @given(data=st.data())
 def test_bodies_of_any_type_can_be_drawn(data: st.DataObject) -> None:
-    """When none is named."""
     assert data.draw(task_bodies())["data"]["model"]
 
 
 @pytest.mark.parametrize("state", State)
 def test_bodies_have_every_kind_of_status(state: State) -> None:
-    """Known words and unknown ones."""
     soon = settings(max_examples=2000, deadline=None, database=None, derandomize=True, phases=[Phase.generate])
 
     assert find(task_bodies(tasks.FaceSwap), lambda body: state_of(body["data"]["status"]) is state, settings=soon)
 
 
 def test_legacy_bodies_are_not_drawn() -> None:
-    """Their answers have another form."""
     with pytest.raises(ValueError, match="LegacyFaceSwap is a legacy task type"):
         task_bodies(tasks.LegacyFaceSwap)
 
 
 def test_bodies_without_the_extra_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not a traceback out of the inside."""
     monkeypatch.setitem(sys.modules, "hypothesis", None)
 
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'unitask\[testing\]'"):
@@ -531,14 +498,12 @@ def pytest_of(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
 
 
 def test_users_tests_pass(pytester: pytest.Pytester) -> None:
-    """Installing unitask is enough: no conftest, no import of the plugin; and every warning is an error."""
     pytester.makepyfile(app=APP, test_app=TEST)
 
     pytest_of(pytester).assert_outcomes(passed=2)
 
 
 def test_users_test_fails_as_it_should(pytester: pytest.Pytester) -> None:
-    """With the error of the program, and records that can be read."""
     pytester.makepyfile(
         app=APP,
         test_app="""
@@ -561,7 +526,6 @@ def test_users_test_fails_as_it_should(pytester: pytest.Pytester) -> None:
 
 
 def test_sandbox_fixture_is_a_real_provider(pytester: pytest.Pytester) -> None:
-    """Over a socket, for both clients, empty for each test."""
     pytester.makepyfile(
         """
         import asyncio
@@ -586,7 +550,6 @@ def test_sandbox_fixture_is_a_real_provider(pytester: pytest.Pytester) -> None:
 
 
 def test_sandbox_fixture_without_the_extra_says_what_to_install(pytester: pytest.Pytester) -> None:
-    """It is an error, not a skip: a skip would hide in a long run that nothing was tested."""
     pytester.makeconftest("import sys; sys.modules['uvicorn'] = None")
     pytester.makepyfile("def test_it(unitask_sandbox): pass")
 
@@ -597,7 +560,6 @@ def test_sandbox_fixture_without_the_extra_says_what_to_install(pytester: pytest
 
 
 def test_plugin_is_light() -> None:
-    """It is loaded in each run of pytest, whether a test uses it or not."""
     program = (
         "import sys, pytest; before = set(sys.modules); import unitask.testing.plugin; "
         "print(sorted(name for name in set(sys.modules) - before))"
@@ -608,7 +570,6 @@ def test_plugin_is_light() -> None:
 
 
 def test_every_example_of_the_page_runs(pytester: pytest.Pytester) -> None:
-    """docs/testing.md as files: a block that names one is that file, and every test in them passes."""
     blocks = DOCS.read_text(encoding="utf-8").split("```python\n")[1:]
     names = []
     for block in blocks:

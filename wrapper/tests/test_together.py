@@ -86,7 +86,6 @@ def done_after(**seconds: float) -> Callable[[str, float], Answer]:
 
 
 def test_results_are_in_the_order_given() -> None:
-    """Whoever ends first."""
     trace = drive(waits("a", "b", "c"), done_after(a=30, b=3, c=9))
 
     assert [task.id for task in trace.result] == ["a", "b", "c"]
@@ -94,7 +93,6 @@ def test_results_are_in_the_order_given() -> None:
 
 
 def test_nothing_to_wait_for_is_an_empty_list() -> None:
-    """And no request."""
     trace = drive(waits(), done_after())
 
     assert trace.result == []
@@ -102,7 +100,6 @@ def test_nothing_to_wait_for_is_an_empty_list() -> None:
 
 
 def test_each_task_is_looked_at_as_if_alone() -> None:
-    """At the same ages; side by side they take no longer than the slowest."""
     ends = {"a": 30.0, "b": 3.0, "c": 9.0}
     trace = drive(waits(*ends), done_after(**ends))
 
@@ -112,8 +109,6 @@ def test_each_task_is_looked_at_as_if_alone() -> None:
 
 
 def test_failure_of_one_is_its_result() -> None:
-    """The others go on."""
-
     def answers(task_id: str, now: float) -> Answer | Failure:
         return {
             "failed": look("failed", "failed", error={"message": "no face found"}),
@@ -130,7 +125,6 @@ def test_failure_of_one_is_its_result() -> None:
 
 
 def test_error_that_names_no_task_is_given_its_own() -> None:
-    """Whatever went wrong, it is known which task it was about."""
     flow = flows.together([("a", asking.ask(requests.account(), envelope.read_account, limits()))])
     (error,) = drive(flow, lambda *_: refused(401)).result
 
@@ -138,7 +132,6 @@ def test_error_that_names_no_task_is_given_its_own() -> None:
 
 
 def test_changes_of_each_are_told() -> None:
-    """As they are seen."""
     trace = drive(waits("a", "b"), done_after(a=0, b=5))
 
     assert trace.changes[:2] == [("a", "completed"), ("b", "processing")]
@@ -146,7 +139,6 @@ def test_changes_of_each_are_told() -> None:
 
 
 def test_time_that_requests_take_delays_no_deadline() -> None:
-    """Each wait has its own; a look at the deadline is its last."""
     trace = drive(waits("a", "b", timeout=10.0), done_after(a=99, b=99), took=0.5)
 
     assert trace.ended_at <= 10.0 + 3 * 0.5
@@ -155,7 +147,6 @@ def test_time_that_requests_take_delays_no_deadline() -> None:
 
 @pytest.mark.parametrize("count", [2, 40])
 def test_requests_that_bring_nothing_take_the_time_of_no_other_wait(count: int) -> None:
-    """One after another they would take a second each after the deadline; the good one among them is found."""
     names = [f"drips-{number}" for number in range(count)]
     flows_ = [(each, flows.wait(each, Output, f"kind {each}", limits(timeout=2.0))) for each in [*names, "good"]]
 
@@ -173,7 +164,6 @@ def test_requests_that_bring_nothing_take_the_time_of_no_other_wait(count: int) 
 
 
 def test_many_requests_that_bring_nothing_end_without_a_deadline_too() -> None:
-    """Each wait ends when its patience does, and not after the full time of every request of the others."""
     trace = drive(waits(*map(str, range(20)), timeout=None), lambda *_: CUT_OFF, took=lambda _, allowed: allowed)
 
     assert trace.ended_at <= 20 + 10 + 2 * 20 * flows.SLOW_CALL + 10
@@ -181,7 +171,6 @@ def test_many_requests_that_bring_nothing_end_without_a_deadline_too() -> None:
 
 
 def test_untyped_error_of_one_is_its_result() -> None:
-    """With the error as its cause; the others go on, and what is read wrong is no different."""
     broken = MemoryError("too large")
 
     def answers(task_id: str, now: float) -> Answer | Failure | Exception:
@@ -214,14 +203,12 @@ def calls_of(count: int) -> int:
 
 
 def test_step_of_many_waits_does_not_read_all_of_them() -> None:
-    """Twice as many waits, which each take as many looks, are about twice as much work."""
     calls_of(4)  # what is read once
 
     assert calls_of(400) < 2.5 * calls_of(200)
 
 
 def test_many_waits_give_one_set_of_ids_in_every_step() -> None:
-    """The set changes; it is not made anew for each sleep."""
     flow, sets = waits("a", "b"), list[Collection[str]]()
 
     def news(step: Sleep, _: float) -> None:
@@ -234,7 +221,6 @@ def test_many_waits_give_one_set_of_ids_in_every_step() -> None:
 
 
 def test_sleep_waits_for_news_of_everyone() -> None:
-    """News of any of them ends it."""
     trace = drive(waits("a", "b"), done_after(a=5, b=50))
 
     long = [step.news_of for step in trace.sleeps if step.seconds]
@@ -243,8 +229,6 @@ def test_sleep_waits_for_news_of_everyone() -> None:
 
 
 def test_news_of_one_looks_at_that_one_now() -> None:
-    """The other is looked at when it is due."""
-
     def news(step: Sleep, now: float) -> tuple[str, float] | None:
         return ("b", 0.25) if now == 0 and step.seconds else None
 
@@ -256,8 +240,6 @@ def test_news_of_one_looks_at_that_one_now() -> None:
 
 
 def test_pause_after_trouble_is_not_cut_by_news() -> None:
-    """A server in trouble is left alone; the others still hear."""
-
     def answers(task_id: str, now: float) -> Answer | Failure:
         return CUT_OFF if task_id == "a" and now < 1 else look(task_id, "completed" if now > 1 else "processing")
 
@@ -267,7 +249,6 @@ def test_pause_after_trouble_is_not_cut_by_news() -> None:
 
 
 def test_news_of_somebody_else_changes_nothing() -> None:
-    """Whoever is due is looked at; nobody earlier."""
     trace = drive(
         waits("a"), done_after(a=2.0), news=lambda step, _: ("stranger", step.seconds) if step.seconds else None
     )
@@ -277,7 +258,6 @@ def test_news_of_somebody_else_changes_nothing() -> None:
 
 @pytest.mark.parametrize("at", range(1, 8))
 def test_interruption_names_every_task_that_goes_on(at: int) -> None:
-    """Wherever it strikes."""
     flow, stop, now = waits("a", "b"), KeyboardInterrupt(), 0.0
     step = next(flow)
     for _ in range(at):
@@ -295,7 +275,6 @@ def test_interruption_names_every_task_that_goes_on(at: int) -> None:
 
 @given(st.dictionaries(st.sampled_from("abcdefgh"), st.floats(0, 100), min_size=1), st.floats(0, 2))
 def test_every_task_ends_once(ends: dict[str, float], took: float) -> None:
-    """No look after the end, and none is forgotten."""
     trace = drive(waits(*ends, timeout=None), done_after(**ends), took=took)
 
     assert [task.id for task in trace.result] == list(ends)

@@ -94,7 +94,6 @@ def test_no_look_begins_after_the_deadline(
     met: list[Answer | Failure],
     taught: list[float],
 ) -> None:
-    """The last one begins at it; after that the wait has ended, one way or the other."""
     watched = watch(wait(kind, timeout, fresh=fresh, taught=taught), Provider(done_at, took, list(met)))
 
     assert max(watched.looks) <= timeout + EPSILON
@@ -108,7 +107,6 @@ def test_no_look_begins_after_the_deadline(
 def test_no_look_is_too_soon(
     kind: str, done_at: float, took: float, fresh: bool, retry_after: float | None, taught: list[float]
 ) -> None:
-    """At least the floor lies between an answer and the next look, and what the provider asks for, up to a cap."""
     provider = Provider(done_at, took, [], retry_after)
     watched = watch(wait(kind, 1e6, fresh=fresh, taught=taught), provider)
 
@@ -121,7 +119,6 @@ def test_no_look_is_too_soon(
 def test_end_is_found_within_the_cap(
     kind: str, done_at: float, took: float, fresh: bool, met: list[Answer | Failure], taught: list[float]
 ) -> None:
-    """However long the task takes, however wrong the expectation is, and whatever trouble looks meet."""
     watched = watch(wait(kind, 1e6, fresh=fresh, taught=taught), Provider(done_at, took, list(met)))
 
     late = watched.ended_at - done_at
@@ -131,13 +128,11 @@ def test_end_is_found_within_the_cap(
 
 @given(st.floats())
 def test_every_clock_tells_some_moment(unix: float) -> None:
-    """The error of a paid create says when it was sent, whatever the clock says."""
     assert 1970 <= Moment(0.0, unix).utc.year <= 9999
 
 
 @pytest.mark.parametrize("hours", [2, 48])
 def test_outage_of_hours_ends_as_any_other(hours: int) -> None:
-    """After as many failures as that takes, with the error that says so."""
     limits = Limits(1e9, hours * 3600.0, 20.0, RESEND, Experience())
     played = play(flows.wait(TASK_ID, Output, "FaceSwap", limits), CUT_OFF, took=0.5)
 
@@ -149,7 +144,6 @@ def test_outage_of_hours_ends_as_any_other(hours: int) -> None:
 def test_done_task_is_not_looked_at_again(
     kind: str, done_at: float, took: float, fresh: bool, taught: list[float]
 ) -> None:
-    """One look sees the end, and it is the last."""
     watched = watch(wait(kind, 1e6, fresh=fresh, taught=taught), Provider(done_at, took, []))
 
     assert sum(moment + took >= done_at for moment in watched.looks) == 1

@@ -34,13 +34,11 @@ def taught(*durations: float, kind: str = "FaceSwap") -> Experience:
 
 
 def test_nothing_seen_is_what_the_catalogue_says() -> None:
-    """And half a minute for a type that it does not know."""
     assert Experience().usual("FaceSwap") == Usual(8.0, waiting.SPREAD)
     assert Experience().usual("no such type") == Usual(waiting.UNKNOWN_TYPE, waiting.SPREAD)
 
 
 def test_tasks_seen_are_weighed_against_three_of_the_catalogue() -> None:
-    """Each task seen makes all before it count a twentieth less; the figures go in steps of a twentieth."""
     seen = [20.0, 5.0, 0.01]
     usual = taught(*seen).usual("FaceSwap")
 
@@ -56,7 +54,6 @@ def test_tasks_seen_are_weighed_against_three_of_the_catalogue() -> None:
 
 @pytest.mark.parametrize("truth", [2.0, 8.0, 60.0])
 def test_usual_duration_comes_near_the_truth(truth: float) -> None:
-    """Within a fifth after thirty tasks, wherever the catalogue stood."""
     draw = random.Random(1)
     usual = taught(*(truth * math.exp(draw.gauss(0, 0.3)) for _ in range(30))).usual("FaceSwap")
 
@@ -65,20 +62,17 @@ def test_usual_duration_comes_near_the_truth(truth: float) -> None:
 
 
 def test_old_tasks_fade() -> None:
-    """The provider's speed changes."""
     usual = taught(*[8.0] * 200, *[80.0] * 60).usual("FaceSwap")
 
     assert usual.seconds == pytest.approx(80.0, rel=0.1)
 
 
 def test_kinds_are_apart() -> None:
-    """What is learned of one says nothing of another."""
     assert taught(100.0, 100.0).usual("MultiFaceSwap") == Experience().usual("MultiFaceSwap")
 
 
 @pytest.mark.parametrize("status", ["failed", "cancelled", "processing"])
 def test_only_completed_tasks_teach(status: str) -> None:
-    """A refused picture fails within a second, and says nothing of how long a swap takes."""
     experience = Experience()
     experience.learn("FaceSwap", ended(0.2, status), 0.2)
 
@@ -86,7 +80,6 @@ def test_only_completed_tasks_teach(status: str) -> None:
 
 
 def test_without_times_the_watch_tells() -> None:
-    """Face-swap samples have an empty meta."""
     watched, told = Experience(), Experience()
     watched.learn("FaceSwap", ended(None), 100.0)
     told.learn("FaceSwap", ended(100.0), 5.0)
@@ -95,12 +88,10 @@ def test_without_times_the_watch_tells() -> None:
 
 
 def test_task_that_took_no_time_counts_as_a_short_one() -> None:
-    """A provider that tells whole seconds may say that it was done as soon as it was created."""
     assert taught(0.0).usual("FaceSwap") == taught(waiting.SHORTEST_TASK).usual("FaceSwap")
 
 
 def test_task_that_took_as_long_as_expected_makes_surer() -> None:
-    """By its weight: sigma was 0.8, and the prior counts 2.85 of 3.85 now."""
     usual = taught(8.0).usual("FaceSwap")
 
     assert usual.seconds == pytest.approx(8.0, rel=0.025)
@@ -108,13 +99,11 @@ def test_task_that_took_as_long_as_expected_makes_surer() -> None:
 
 
 def test_tasks_that_are_all_alike_leave_some_doubt() -> None:
-    """The next one may differ."""
     assert taught(*[8.0] * 200).usual("FaceSwap").spread == pytest.approx(waiting.LEAST_SPREAD)
 
 
 @given(st.lists(st.floats(-10.0, 80_000.0), max_size=60))
 def test_whatever_is_seen_gives_a_plan(durations: list[float]) -> None:
-    """Also durations of nothing, of days, and before the beginning."""
     experience = Experience()
     for seconds in durations:
         experience.learn("FaceSwap", ended(None), seconds)
@@ -132,7 +121,6 @@ seconds = st.none() | st.floats()
 
 @given(st.lists(st.tuples(times, times, seconds, st.floats(0, 1e12), st.floats(0, 1e12)), min_size=1, max_size=12))
 def test_what_is_learned_is_bounded(told: list[tuple[str, str, float | None, float, float]]) -> None:
-    """Whatever times a provider tells, and whatever the clock here does."""
     experience = Experience()
     for created, end, watched, least, most in told:
         task = Task(task_data("completed", meta={"created_at": created, "ended_at": end}), Output)
@@ -159,7 +147,6 @@ def test_what_is_learned_is_bounded(told: list[tuple[str, str, float | None, flo
 def test_what_was_seen_here_bounds_what_the_provider_says(
     told: float | None, least: float, most: float, believed: float
 ) -> None:
-    """A wrong time of the provider makes no later wait late."""
     experience, expected = Experience(), Experience()
     experience.learn("FaceSwap", ended(told), 90.0, least=least, most=most)
     expected.learn("FaceSwap", ended(None), believed)
@@ -177,13 +164,11 @@ def test_what_was_seen_here_bounds_what_the_provider_says(
     ],
 )
 def test_kind_is_told_by_the_echo_of_the_input(given: Any, kind: str) -> None:
-    """Kling 3.0 has the name of Kling on the wire, and takes another time."""
     task = {"task_id": "1", "model": "kling", "task_type": "video_generation", "input": given}
 
     assert kind_of(Task(task, Output)) == kind
 
 
 def test_kind_is_the_name_in_the_catalogue() -> None:
-    """Or model and task type."""
     assert kind_of(ended(None)) == "FaceSwap"
     assert kind_of(Task({"task_id": "1", "model": "new", "task_type": "thing"}, Output)) == "new thing"

@@ -64,7 +64,6 @@ FORMS: dict[str, Any] = {
 
 @pytest.mark.parametrize("body", FORMS.values(), ids=FORMS)
 def test_task_is_read_in_every_form(body: Any) -> None:
-    """As a look would read it, output included."""
     told = read(body)
 
     assert isinstance(told, TaskNotification)
@@ -84,7 +83,6 @@ def task_examples() -> Iterator[Any]:
 
 @pytest.mark.parametrize("body", list(task_examples()))
 def test_every_documented_task_can_be_told(body: dict[str, Any]) -> None:
-    """A webhook's data is the task as in a look; some of the samples are webhook bodies."""
     told = read(body, tolerance=None)
 
     assert isinstance(told, TaskNotification)
@@ -93,7 +91,6 @@ def test_every_documented_task_can_be_told(body: dict[str, Any]) -> None:
 
 
 def test_webhook_secret_is_not_in_the_task() -> None:
-    """The provider repeats it in the body."""
     config = {"webhook_config": {"endpoint": "https://me.test", "secret": SECRET}}
 
     for body in ({"data": task_data(config=config)}, task_data(config=config)):
@@ -101,7 +98,6 @@ def test_webhook_secret_is_not_in_the_task() -> None:
 
 
 def test_older_form_may_have_text_for_an_error() -> None:
-    """The reason is told all the same."""
     told = read({"task_id": TASK_ID, "status": "failed", "output": None, "error": "no face found"})
 
     assert isinstance(told, TaskNotification)
@@ -109,7 +105,6 @@ def test_older_form_may_have_text_for_an_error() -> None:
 
 
 def test_account_notification_is_read() -> None:
-    """The documented sample."""
     told = read(ACCOUNT)
 
     assert told == AccountNotification(
@@ -123,14 +118,12 @@ def test_account_notification_is_read() -> None:
 
 
 def test_known_words_are_those_of_the_spec() -> None:
-    """None is missing, none is invented."""
     notification = spec.bundle()["components"]["schemas"]["AccountNotification"]
 
     assert set(AccountType) == set(notification["properties"]["type"]["x-advisory"]["enum"])
 
 
 def test_unknown_word_and_odd_fields_pass() -> None:
-    """Nothing but a webhook tells of the account, so it is not lost for a field of another kind."""
     body = {"type": "new_word", "time": "noon", "message": 7, "detail": ["x"]}
 
     assert read(body) == AccountNotification("new_word", None, "", {}, body)
@@ -142,7 +135,6 @@ def test_unknown_word_and_odd_fields_pass() -> None:
 @pytest.mark.parametrize("name", ["x-webhook-secret", "X-Webhook-Secret", "X-WEBHOOK-SECRET"])
 @pytest.mark.parametrize("body", [json.dumps(ENDED), json.dumps(ENDED).encode(), b'\xef\xbb\xbf{"type": "a"}'])
 def test_secret_is_found_under_any_spelling_and_for_any_body(name: str, body: bytes | str) -> None:
-    """Frameworks differ in both."""
     assert parse(body, {"host": "me.test", name: SECRET}, secret=SECRET, now=lambda: UNIX)
 
 
@@ -161,7 +153,6 @@ def test_secret_is_found_under_any_spelling_and_for_any_body(name: str, body: by
     ids=repr,
 )
 def test_another_secret_is_rejected(headers: dict[str, str]) -> None:
-    """Without a word about the right one."""
     with pytest.raises(errors.WebhookRejected) as caught:
         parse(json.dumps(ENDED), headers, secret=SECRET, now=lambda: UNIX)
 
@@ -173,7 +164,6 @@ def test_another_secret_is_rejected(headers: dict[str, str]) -> None:
     "given", ["gehéim€", "gehéim€".encode().decode("latin-1")], ids=["text", "as servers decode it"]
 )
 def test_secret_may_have_any_letters(given: str) -> None:
-    """A header is bytes; servers decode them as Latin-1."""
     headers = {"x-webhook-secret": given}
 
     assert parse(json.dumps(ENDED), headers, secret="gehéim€", now=lambda: UNIX)
@@ -204,7 +194,6 @@ FORMS_OF_HEADERS: dict[str, Any] = {
 
 @pytest.mark.parametrize("headers", FORMS_OF_HEADERS.values(), ids=FORMS_OF_HEADERS)
 def test_headers_are_read_in_the_form_of_any_framework(headers: Any) -> None:
-    """The secret is found in it."""
     assert parse(json.dumps(ENDED), headers, secret=SECRET, now=lambda: UNIX)
 
 
@@ -222,7 +211,6 @@ def test_headers_are_read_in_the_form_of_any_framework(headers: Any) -> None:
     ids=repr,
 )
 def test_header_that_is_not_the_secret_is_rejected_in_any_form(headers: Any) -> None:
-    """Of several, each must be the secret."""
     with pytest.raises(errors.WebhookRejected):
         parse(json.dumps(ENDED), headers, secret=SECRET, now=lambda: UNIX)
 
@@ -231,13 +219,11 @@ def test_header_that_is_not_the_secret_is_rejected_in_any_form(headers: Any) -> 
     "headers", [None, 7, "x-webhook-secret: a", b"x", [1], [("a",)], ["ab"], {"a"}, dict], ids=repr
 )
 def test_headers_that_are_none_are_told(headers: Any) -> None:
-    """As a mistake of the program, which no notification can be."""
     with pytest.raises(errors.InvalidInput, match="give those of the request"):
         parse(json.dumps(ENDED), headers, secret=SECRET, now=lambda: UNIX)
 
 
 def test_secrets_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As bytes, since compare_digest takes no text outside ASCII."""
     compared: list[tuple[bytes, bytes]] = []
 
     def compare(given: bytes, expected: bytes) -> bool:
@@ -251,7 +237,6 @@ def test_secrets_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_no_secret_must_be_said() -> None:
-    """None means that anybody may send; leaving it out is no choice."""
     assert parse(json.dumps(ENDED), {}, secret=None, now=lambda: UNIX)
     assert Receiver(None)
     assert Receiver(secret=None)
@@ -278,7 +263,6 @@ def test_no_secret_must_be_said() -> None:
 )
 @pytest.mark.parametrize("call", [Receiver, partial(parse, "{}", {})], ids=["Receiver", "parse"])
 def test_setting_that_cannot_be_used_is_told(call: Callable[..., object], given: dict[str, Any], said: str) -> None:
-    """At once; an empty secret would let everybody in who sends an empty header."""
     with pytest.raises(errors.InvalidInput, match=re.escape(said)) as caught:
         call(**given)
 
@@ -286,7 +270,6 @@ def test_setting_that_cannot_be_used_is_told(call: Callable[..., object], given:
 
 
 def test_other_misuse_is_told() -> None:
-    """A body that a framework has decoded already, and a handler that is none."""
     with pytest.raises(errors.InvalidInput, match="the body is of type dict: give the bytes or the text that came"):
         parse(ENDED, FROM_PROVIDER, secret=SECRET)  # type: ignore[arg-type]
     with pytest.raises(errors.InvalidInput, match="on_notification cannot be called"):
@@ -316,7 +299,6 @@ def test_other_misuse_is_told() -> None:
     ],
 )
 def test_timestamp_is_near_now_on_both_sides(body: Any, age: int, tolerance: float | None, passes: bool) -> None:
-    """What is from the future is as odd as what is old."""
     if passes:
         assert read(body, tolerance=tolerance, now=lambda: NOW + age)
     else:
@@ -329,7 +311,6 @@ def test_timestamp_is_near_now_on_both_sides(body: Any, age: int, tolerance: flo
 @pytest.mark.parametrize("value", ["1700000000", True, [], {}, 10**13, -(10**13), 10**400, 1e300])
 @pytest.mark.parametrize("tolerance", [300.0, None])
 def test_timestamp_that_is_none_is_rejected(value: Any, tolerance: float | None) -> None:
-    """Not compared with the clock, and not let through."""
     found = rejected({**ENDED, "timestamp": value}, tolerance=tolerance)
 
     assert (found.kind, found.status, found.task_id) == ("form", 400, TASK_ID)
@@ -337,7 +318,6 @@ def test_timestamp_that_is_none_is_rejected(value: Any, tolerance: float | None)
 
 
 def test_null_timestamp_is_none() -> None:
-    """As in the older form, which has none."""
     told = read({**ENDED, "timestamp": None})
 
     assert isinstance(told, TaskNotification)
@@ -377,7 +357,6 @@ NONE: dict[str, Any] = {
 
 @pytest.mark.parametrize("body", NONE.values(), ids=NONE)
 def test_other_body_is_rejected(body: Any) -> None:
-    """With one error, and nothing of the body in it or behind it."""
     found = rejected(body)
 
     assert (found.kind, found.status, found.task_id) == ("form", 400, None)
@@ -386,7 +365,6 @@ def test_other_body_is_rejected(body: Any) -> None:
 
 
 def test_rejection_says_what_is_wrong() -> None:
-    """Whoever sets up a webhook reads it."""
     assert str(rejected("{")).startswith("webhook rejected: the body is not JSON: ")
     assert str(rejected("[" * 100_000)) == "webhook rejected: the body is nested too deeply"
     assert str(rejected('{"a": NaN}')) == "webhook rejected: the body is not JSON: it has NaN"
@@ -409,7 +387,6 @@ values = st.recursive(
     body=values.map(json.dumps) | st.text(max_size=60) | st.binary(max_size=60), tolerance=st.none() | st.just(300.0)
 )
 def test_every_body_is_a_notification_or_rejected(body: bytes | str, tolerance: float | None) -> None:
-    """No bare exception, and no secret in what is told of it."""
     try:
         found: object = read(body, tolerance=tolerance)
     except errors.WebhookRejected as refusal:
@@ -488,7 +465,6 @@ def ids(told: list[Notification]) -> list[tuple[str, str]]:
 
 
 def test_notification_is_answered_204_and_told() -> None:
-    """Empty, as HTTP has it; the body may come in parts."""
     told: list[Notification] = []
     body = json.dumps(ENDED).encode()
     exchange = Exchange([body[:10], b"", body[10:]])
@@ -500,7 +476,6 @@ def test_notification_is_answered_204_and_told() -> None:
 
 
 def test_each_state_of_a_task_is_told_once() -> None:
-    """The provider sends again what it thinks was lost; letter case and timestamp may differ."""
     told: list[Notification] = []
     bodies = [changed("processing"), changed("completed"), changed("Completed"), {"data": task_data("completed")}]
 
@@ -509,7 +484,6 @@ def test_each_state_of_a_task_is_told_once() -> None:
 
 
 def test_account_notification_is_told_once() -> None:
-    """The same again is the same; another one is another."""
     told: list[Notification] = []
     other = {**ACCOUNT, "time": ACCOUNT["time"] + 1}
 
@@ -518,7 +492,6 @@ def test_account_notification_is_told_once() -> None:
 
 
 def test_each_unknown_status_word_is_told() -> None:
-    """They may be different states; the same word again is the same."""
     told: list[Notification] = []
     made = receiver(on_notification=told.append)
     changes = [changed(word, "a") for word in ("rendering", "uploading", "Rendering", "muxing", None, 7, "uploading")]
@@ -535,7 +508,6 @@ def test_each_unknown_status_word_is_told() -> None:
 
 
 def test_oldest_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory has a limit; a duplicate that comes after ten thousand others is told again."""
     monkeypatch.setattr(_news, "REMEMBERED", 2)
     told: list[Notification] = []
     made = receiver(on_notification=told.append)
@@ -559,7 +531,6 @@ def test_oldest_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     ids=["secret", "form", "time", "size", "GET", "HEAD", "PUT"],
 )
 def test_anything_else_is_answered_with_a_short_text(exchange: Exchange, status: int, text: str) -> None:
-    """And told to nobody."""
     told: list[Notification] = []
     exchange = Exchange(exchange.body, exchange.headers, exchange.method)
     made = receiver(on_notification=told.append)
@@ -573,7 +544,6 @@ def test_anything_else_is_answered_with_a_short_text(exchange: Exchange, status:
 
 
 def test_large_body_is_not_read_to_its_end() -> None:
-    """Five megabytes are all that a sender can make it hold."""
     largest = json.dumps(ENDED).encode().ljust(webhooks.LARGEST_BODY)
     endless = Exchange([b"x" * 2**20] * 1000)
 
@@ -584,7 +554,6 @@ def test_large_body_is_not_read_to_its_end() -> None:
 
 
 def test_body_of_a_stranger_is_not_read_at_all() -> None:
-    """The secret comes first."""
     exchange = Exchange(ENDED, headers={"x-webhook-secret": "another"})
 
     assert asyncio.run(exchange.run(receiver())) == 403
@@ -592,7 +561,6 @@ def test_body_of_a_stranger_is_not_read_at_all() -> None:
 
 
 def test_sender_that_goes_away_is_not_answered() -> None:
-    """There is nobody to answer, and half a body is none."""
     exchange = Exchange([b'{"type":', None])
 
     assert asyncio.run(exchange.run(receiver())) == 0
@@ -600,14 +568,12 @@ def test_sender_that_goes_away_is_not_answered() -> None:
 
 
 def test_rejection_is_logged_without_the_secret(caplog: pytest.LogCaptureFixture) -> None:
-    """Whoever runs the webhook sees why nothing comes."""
     asyncio.run(Exchange(ENDED, headers={"x-webhook-secret": "guess"}).run(receiver()))
 
     assert caplog.messages == ["webhook rejected: the header x-webhook-secret holds another secret"]
 
 
 def test_no_secret_lets_anybody_send() -> None:
-    """When that is said."""
     made = Receiver(secret=None, clock=lambda: UNIX)
 
     assert asyncio.run(Exchange(ENDED, headers={}).run(made)) == 204
@@ -643,7 +609,6 @@ def handlers(told: list[Any]) -> dict[str, Callable[[Notification], Any]]:
 
 @pytest.mark.parametrize("kind", handlers([]))
 def test_handler_may_be_sync_or_async(kind: str) -> None:
-    """A sync one may block: it is called in a thread, so that the server goes on."""
     told: list[Any] = []
 
     assert deliver(receiver(on_notification=handlers(told)[kind]), ENDED) == [204]
@@ -657,7 +622,6 @@ def test_handler_may_be_sync_or_async(kind: str) -> None:
 def test_handler_that_fails_is_told_again(
     failure: Exception, asynchronous: bool, body: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """HTTP 500 makes the provider send again; the failure is in the log."""
     outcomes: list[Exception | None] = [failure, None]
     told: list[Notification] = []
 
@@ -677,7 +641,6 @@ def test_handler_that_fails_is_told_again(
 
 
 def test_handler_that_is_interrupted_is_told_again() -> None:
-    """A server that stops cancels what it is doing."""
     told: list[Notification] = []
 
     async def handle(notification: Notification) -> None:
@@ -700,7 +663,6 @@ def test_handler_that_is_interrupted_is_told_again() -> None:
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_duplicate_during_the_telling_is_sent_for_again(fails: bool) -> None:
-    """Whether the telling works out is not known yet, so 204 could lose it."""
     told: list[Notification] = []
 
     async def main() -> list[int]:
@@ -725,8 +687,6 @@ def test_duplicate_during_the_telling_is_sent_for_again(fails: bool) -> None:
 
 
 def test_server_may_start_and_stop_it() -> None:
-    """It can be served alone; a WebSocket is refused."""
-
     async def messages(scope_type: str, *arriving: str) -> list[str]:
         arrivals, sent = iter(arriving), list[Any]()
 
@@ -756,7 +716,6 @@ def until_news(shell: str, made: Receiver, task_id: str | Wanted = TASK_ID, seco
 
 
 def test_news_that_came_before_anyone_waited_counts(shell: str) -> None:
-    """Once: the next wait is for the next news."""
     made = receiver()
     deliver(made, changed("processing"), changed("completed"))
 
@@ -768,7 +727,6 @@ def test_news_that_came_before_anyone_waited_counts(shell: str) -> None:
 
 @pytest.mark.parametrize("seconds", [0, -1.0])
 def test_wait_ends_without_news(shell: str, seconds: float) -> None:
-    """False says that the time is up."""
     made = receiver()
 
     assert not until_news(shell, made, seconds=seconds)
@@ -776,7 +734,6 @@ def test_wait_ends_without_news(shell: str, seconds: float) -> None:
 
 
 def test_news_is_of_one_task(shell: str) -> None:
-    """Account notifications are news of none."""
     made = receiver()
     deliver(made, changed("completed", "another"), ACCOUNT)
 
@@ -785,7 +742,6 @@ def test_news_is_of_one_task(shell: str) -> None:
 
 
 def test_duplicate_is_no_news(shell: str) -> None:
-    """It tells nothing that a look has not seen."""
     made = receiver()
     deliver(made, ENDED)
     assert until_news(shell, made)
@@ -795,8 +751,6 @@ def test_duplicate_is_no_news(shell: str) -> None:
 
 
 def test_news_comes_also_when_the_handler_fails(shell: str) -> None:
-    """Whoever waits does not depend on it."""
-
     def fail(_: Notification) -> None:
         raise ValueError
 
@@ -807,7 +761,6 @@ def test_news_comes_also_when_the_handler_fails(shell: str) -> None:
 
 
 def test_news_that_nobody_hears_is_bounded(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The oldest is dropped; who waits for that looks a little later."""
     monkeypatch.setattr(_news, "REMEMBERED", 2)
     made = receiver()
     deliver(made, *(changed("completed", name) for name in ("a", "b", "c")))
@@ -816,7 +769,6 @@ def test_news_that_nobody_hears_is_bounded(shell: str, monkeypatch: pytest.Monke
 
 
 def test_news_of_one_of_several_names_it(shell: str) -> None:
-    """News of another one is kept for the next call."""
     made = receiver()
     deliver(made, changed("completed", "b"), changed("completed", "c"))
     wanted: Any = ["a", "b", "c"]
@@ -826,7 +778,6 @@ def test_news_of_one_of_several_names_it(shell: str) -> None:
 
 
 def test_news_of_two_at_once_is_heard_one_after_the_other() -> None:
-    """The waiter is woken once, and nothing is lost."""
     made = receiver()
 
     async def main() -> list[str | None]:
@@ -848,7 +799,6 @@ def wanting(*task_ids: str) -> Wanted:
 
 
 def test_changing_set_hears_as_a_fixed_one(shell: str) -> None:
-    """Before, between and during calls, each news once; what is not wanted is kept for others."""
     made, wanted = receiver(), wanting("a", "b", "c")
 
     def heard(seconds: float = 0) -> str | None:
@@ -870,7 +820,6 @@ def test_changing_set_hears_as_a_fixed_one(shell: str) -> None:
 
 
 def test_what_a_set_did_not_hear_is_kept_when_it_is_gone(shell: str) -> None:
-    """A wait that has ended takes no news with it, and leaves nothing behind."""
     made, wanted = receiver(), wanting("a", "b", "c")
     assert until_news(shell, made, wanted, 0) is None
     deliver(made, changed("completed", "a"), changed("completed", "b"))
@@ -881,7 +830,6 @@ def test_what_a_set_did_not_hear_is_kept_when_it_is_gone(shell: str) -> None:
 
 
 def test_a_call_for_a_large_set_costs_what_has_changed(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thousand waits in one ask thousands of times."""
     digests: list[str] = []
     digest = _news.digest
     monkeypatch.setattr(_news, "digest", lambda *words: (digests.append(words[0]), digest(*words))[1])
@@ -905,7 +853,6 @@ class Announced(threading.Event):
 
 
 def test_threads_that_wait_are_woken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two for the same task, one for another; any length of time is taken."""
     monkeypatch.setattr(webhooks, "Event", Announced)
     made = receiver()
     waits = [(TASK_ID, LONG), (TASK_ID, float("inf")), ("another", LONG)]
@@ -921,7 +868,6 @@ def test_threads_that_wait_are_woken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_coroutines_that_wait_are_woken() -> None:
-    """By a notification in the same loop; the loop goes on meanwhile."""
     made = receiver()
 
     async def main() -> list[str | None]:
@@ -937,7 +883,6 @@ def test_coroutines_that_wait_are_woken() -> None:
 
 
 def test_coroutine_is_woken_from_another_loop() -> None:
-    """The application may run in a thread of its own; a loop that sleeps hears of it."""
     made = receiver()
     application = threading.Thread(target=deliver, args=(made, ENDED))
 
@@ -953,7 +898,6 @@ def test_coroutine_is_woken_from_another_loop() -> None:
 
 
 def test_wait_that_is_cancelled_leaves_nothing_behind() -> None:
-    """And takes no news from those who wait later."""
     made = receiver()
 
     async def main() -> None:
@@ -969,7 +913,6 @@ def test_wait_that_is_cancelled_leaves_nothing_behind() -> None:
 
 
 def test_loop_that_was_closed_during_a_wait_stops_nobody_else() -> None:
-    """The notification is still answered."""
     made = receiver()
     loop = asyncio.new_event_loop()
     waiting = made.until_news_async(TASK_ID, LONG)
@@ -985,7 +928,6 @@ def test_loop_that_was_closed_during_a_wait_stops_nobody_else() -> None:
 
 
 def test_many_threads_hear_all_news() -> None:
-    """Eight waiters with tasks of their own, four senders: no news is lost between them."""
     made = receiver()
     names = [f"task {number}" for number in range(200)]
     statuses = ("pending", "processing", "completed")
@@ -1021,7 +963,6 @@ def post(app: Any, path: str, body: Any, **headers: str) -> httpx.Response:
     ("route", "path"), [(Mount, "/hook/"), (Mount, "/hook/any/path"), (Route, "/hook")], ids=["Mount", "below", "Route"]
 )
 def test_receiver_can_be_mounted_in_starlette(route: Any, path: str) -> None:
-    """As an application below a path, or at exactly one."""
     made = receiver()
     app = Starlette(routes=[route("/hook", made)])
 
@@ -1031,7 +972,6 @@ def test_receiver_can_be_mounted_in_starlette(route: Any, path: str) -> None:
 
 
 def test_mount_redirects_without_its_slash() -> None:
-    """As the page says: a provider need not follow."""
     assert post(Starlette(routes=[Mount("/hook", receiver())]), "/hook", ENDED).status_code == 307
 
 
@@ -1043,7 +983,6 @@ EXAMPLES = {code.partition("\n")[0].removeprefix("# "): code for code in re.find
 def test_example_of_the_page_runs(
     name: str, path: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It takes a notification with the secret and prints it, and refuses one without."""
     monkeypatch.setenv("WEBHOOK_SECRET", SECRET)
     names: dict[str, Any] = {}
     exec(compile(EXAMPLES[name], name, "exec"), names)

@@ -575,7 +575,6 @@ print([name for name in set(sys.modules) - before if name.startswith(("unitask",
 
 
 def test_calls_of_a_client_import_nothing() -> None:
-    """An interruption inside an import can leave a lock of Python locked, for which other threads wait for ever."""
     done = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, text=True, check=True)
 
     assert done.stdout == "[]\n"

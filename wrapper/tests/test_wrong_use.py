@@ -98,7 +98,6 @@ IDS = [f"{method}-{name}-{number}" for number, (method, name, _) in enumerate(CA
 
 
 def test_each_argument_of_each_method_is_tried() -> None:
-    """Except those that are only asked whether they are true."""
     flags = {"validate", "previews", "overwrite", "long_answers", "options"}
     for method in METHODS:
         names = inspect.signature(getattr(Client, method)).parameters.keys() - {"self"} - flags
@@ -107,7 +106,6 @@ def test_each_argument_of_each_method_is_tried() -> None:
 
 @pytest.mark.parametrize(("method", "name", "value"), CASES, ids=IDS)
 def test_wrong_argument_is_told_before_anything_is_sent(shell: str, method: str, name: str, value: Any) -> None:
-    """As InvalidInput, or a TypeError; both name a value or an argument."""
     arguments = {**RIGHT.get(method, {}), name: value}
     if method == "find" and name == "timeout":
         arguments["uncertain"] = uncertain(shell)
@@ -144,7 +142,6 @@ SETTINGS: dict[str, list[Any]] = {
 
 
 def test_each_setting_is_tried() -> None:
-    """Except those that are only asked whether they are true."""
     names = inspect.signature(Client).parameters.keys() - {"mark_webhooks", "uploads"}
     assert names == SETTINGS.keys() == inspect.signature(AsyncClient).parameters.keys() - {"mark_webhooks", "uploads"}
 
@@ -158,7 +155,6 @@ def test_each_setting_is_tried() -> None:
     ],
 )
 def test_wrong_setting_is_told_by_its_name(shell: str, name: str, value: Any) -> None:
-    """In the constructor."""
     with pytest.raises(errors.InvalidInput, match=name.removeprefix("http_")):
         CLASSES[shell](**{"api_key": KEY, "base_url": BASE_URL, name: value})
 
@@ -189,7 +185,6 @@ def test_wrong_setting_is_told_by_its_name(shell: str, name: str, value: Any) ->
     ids=ascii,
 )
 def test_text_that_cannot_be_an_id_is_refused(shell: str, method: str, task_id: str) -> None:
-    """It would name another resource, or is no copy of an id. Nothing is sent."""
     with pytest.raises(errors.InvalidInput):
         perform(shell, provider(), lambda client: all_of_it(getattr(client, method)(task_id)))
 
@@ -205,7 +200,6 @@ def test_text_that_cannot_be_an_id_is_refused(shell: str, method: str, task_id: 
     ],
 )
 def test_id_is_quoted(shell: str, task_id: str, path: str) -> None:
-    """For a look and for a cancel, so that it stays one part of the path."""
     done = answer(200, {"data": {**task_data("completed"), "task_id": task_id}})
     script = provider(done, answer(200, {"code": 200, "message": "ok"}))
 
@@ -217,7 +211,6 @@ def test_id_is_quoted(shell: str, task_id: str, path: str) -> None:
 
 @given(task_id=st.text(max_size=40) | st.text("./\\%?#ab\x00", max_size=6))
 def test_no_id_reaches_another_resource(task_id: str) -> None:
-    """Whatever it is, it stays the last part of the path, or is refused."""
     script = Provider([answer(200, {"code": 200, "message": "ok"})])
     try:
         perform("sync", script, lambda client: client.cancel(task_id))
@@ -231,7 +224,6 @@ def test_no_id_reaches_another_resource(task_id: str) -> None:
 
 
 def test_uuid_is_an_id(shell: str) -> None:
-    """Programs that keep ids as such need not write them out."""
     script = provider(seen("completed"))
 
     assert perform(shell, script, lambda client: client.get(UUID(TASK_ID))).id == TASK_ID
@@ -241,7 +233,6 @@ def test_uuid_is_an_id(shell: str) -> None:
     "task_id", [".", "..", "a/../b", "\ud800", "a" * 5000], ids=lambda task_id: ascii(task_id)[:20]
 )
 def test_id_that_cannot_be_asked_for_is_none(shell: str, task_id: str) -> None:
-    """An answer to a create without a usable id is uncertain; its body is on the error."""
     script = provider(answer(200, {"data": {**task_data(), "task_id": task_id}}))
     with pytest.raises(errors.SubmissionUncertain) as caught:
         perform(shell, script, lambda client: client.run(FACE_SWAP))
@@ -278,7 +269,6 @@ WORDS: dict[str, tuple[list[Any], Callable[[Any], Any]]] = {
 
 @pytest.mark.parametrize("case", WORDS)
 def test_error_holds_nothing_that_a_terminal_obeys(case: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Nor does the log; `body` and `task.raw` are as they came."""
     caplog.set_level(logging.DEBUG, "unitask")
     script, call = WORDS[case]
     with pytest.raises(errors.UnitaskError) as caught:
@@ -290,7 +280,6 @@ def test_error_holds_nothing_that_a_terminal_obeys(case: str, caplog: pytest.Log
 
 @given(word=st.text())
 def test_task_and_notes_hold_nothing_that_a_terminal_obeys(word: str) -> None:
-    """Whatever id, model and status are."""
     task = Task({"task_id": word, "model": word, "task_type": word, "status": word}, Output)
 
     assert obeyed(repr(task)) == []
@@ -299,8 +288,6 @@ def test_task_and_notes_hold_nothing_that_a_terminal_obeys(word: str) -> None:
 
 
 def test_note_of_an_interruption_shows_the_id_escaped(shell: str) -> None:
-    """It is printed with the traceback."""
-
     def stop(_: object) -> None:
         raise KeyboardInterrupt
 
@@ -317,8 +304,6 @@ def test_note_of_an_interruption_shows_the_id_escaped(shell: str) -> None:
 
 @pytest.mark.parametrize("method", ["submit", "run"])
 def test_advice_points_to_the_caller(shell: str, method: str) -> None:
-    """Not into this library, and not into the thread in which files are read."""
-
     def handler(_: httpx.Request) -> httpx.Response:
         return httpx.Response(200, content=seen("completed").body)
 
@@ -339,8 +324,6 @@ def test_advice_points_to_the_caller(shell: str, method: str) -> None:
 
 
 def test_advice_of_a_task_of_asyncio_points_to_the_program() -> None:
-    """A task has no caller: the line that started the loop is the nearest of the program."""
-
     async def main() -> None:
         transport = httpx.MockTransport(lambda _: httpx.Response(200, content=seen("completed").body))
         async with AsyncClient(KEY, BASE_URL, transport=transport) as client:
@@ -354,7 +337,6 @@ def test_advice_of_a_task_of_asyncio_points_to_the_program() -> None:
 
 
 def test_advice_is_shown_once_a_line() -> None:
-    """As Python does by default: the registry is the caller's."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
         for _ in range(2):
