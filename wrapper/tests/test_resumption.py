@@ -8,6 +8,7 @@ import dataclasses
 import json
 import math
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -34,19 +35,16 @@ def test_token_says_which_task_and_what_it_is() -> None:
     assert resumption.read(token) == Resumed(TASK_ID, MODEL, TASK_TYPE, "FaceSwapOutput")
 
 
-def test_token_of_a_legacy_task_knows_its_reader() -> None:
-    assert resumption.read(Task(task_data(), LegacyFaceSwapOutput).token).output == "LegacyFaceSwapOutput"
-
-
-def test_token_of_a_task_of_unknown_kind_names_no_reader() -> None:
-    assert resumption.read(Task(task_data(model=None), Output).token) == Resumed(TASK_ID, "", TASK_TYPE, "")
-
-
-def test_token_holds_no_secret() -> None:
-    config = {"webhook_config": {"endpoint": "https://me.test", "secret": "hush"}}
-    token = Task(task_data(config=config, input={"prompt": "fox"}), Output).token
-
-    assert json.loads(base64.urlsafe_b64decode(token[4:] + "==")) == [TASK_ID, MODEL, TASK_TYPE, ""]
+@pytest.mark.parametrize(
+    ("task", "token"),
+    [
+        (Task(task_data(), LegacyFaceSwapOutput), Resumed(TASK_ID, MODEL, TASK_TYPE, "LegacyFaceSwapOutput")),
+        (Task(task_data(model=None), Output), Resumed(TASK_ID, "", TASK_TYPE, "")),
+        (Task(task_data(input={"prompt": "fox"}), Output), Resumed(TASK_ID, MODEL, TASK_TYPE, "")),
+    ],
+)
+def test_token_names_the_reader_of_a_known_output(task: Task[Any], token: Resumed) -> None:
+    assert resumption.read(task.token) == token
 
 
 @pytest.mark.parametrize("text", [TASK_ID, "", "ut1", "ut.abc", "utx.abc", "a.b", "out1.abc", "UT1.abc"])
