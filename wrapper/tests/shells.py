@@ -1,4 +1,4 @@
-"""Both clients over scripted answers, with time that passes only while they sleep."""
+"""Both clients over scripted answers, with time that passes only while they sleep; or over the network."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FACE_SWAP = tasks.FaceSwap(target_image="https://me.test/a.jpg", swap_image="htt
 
 
 class FakeClock:
-    """A clock that moves only when somebody sleeps."""
+    """A clock that moves only when something sleeps."""
 
     def __init__(self) -> None:
         self.ticks = 0.0
@@ -45,7 +45,7 @@ class FakeClock:
 
 @dataclass
 class Provider:
-    """Answers requests with a script, in its order, and remembers them; a request beyond the script fails the test."""
+    """Answers requests in the order of a script and records them; a request beyond the script fails the test."""
 
     script: list[Answer | httpx.Response | BaseException]
     requests: list[httpx.Request] = field(default_factory=list)
@@ -56,11 +56,10 @@ class Provider:
         reply = self.script.pop(0)
         if isinstance(reply, BaseException):
             raise reply
-        if isinstance(reply, Answer):
-            if "content-encoding" in reply.headers:  # as it comes from a socket: httpx has not unpacked it yet
-                stream = httpx.ByteStream(reply.body)
-                return httpx.Response(reply.status, headers=dict(reply.headers), stream=stream)
-            return httpx.Response(reply.status, headers=dict(reply.headers), content=reply.body)
+        if isinstance(reply, Answer):  # a stream is not unpacked yet, as when it comes from a socket
+            packed = "content-encoding" in reply.headers
+            body: dict[str, Any] = {"stream": httpx.ByteStream(reply.body)} if packed else {"content": reply.body}
+            return httpx.Response(reply.status, headers=dict(reply.headers), **body)
         return reply
 
     @property
@@ -86,17 +85,31 @@ def empty_histories() -> list[Answer]:
 
 
 def perform(
-    shell: str, handler: Callable[[httpx.Request], httpx.Response], call: Callable[[Any], Any], **settings: Any
+    shell: str, handler: Callable[[httpx.Request], httpx.Response] | str, call: Callable[[Any], Any], **settings: Any
 ) -> Any:
-    """Make a call with a client of either kind; return what it returns, raise what it raises."""
-    clock = settings.pop("clock", None) or FakeClock()
-    settings = {"api_key": KEY, "base_url": BASE_URL, "transport": httpx.MockTransport(handler), **settings}
+    """Make a call with a client of either kind; return what it returns, raise what it raises.
+
+    Args:
+        shell: sync or async.
+        handler: Answers the requests; or the address of a server, for a client that sends over the network in real
+            time.
+        call: Makes the call.
+        **settings: Of the client.
+    """
+    if isinstance(handler, str):
+        settings = {"base_url": handler, **settings}
+    else:
+        clock = settings.get("clock") or FakeClock()
+        sleep = clock.sleep if shell == "sync" else clock.sleep_async
+        transport = httpx.MockTransport(handler)
+        settings = {"base_url": BASE_URL, "transport": transport, "sleep": sleep, **settings, "clock": clock}
+    settings = {"api_key": KEY, **settings}
     if shell == "sync":
-        with Client(clock=clock, sleep=clock.sleep, **settings) as client:
+        with Client(**settings) as client:
             return call(client)
 
     async def main() -> Any:
-        async with AsyncClient(clock=clock, sleep=clock.sleep_async, **settings) as client:
+        async with AsyncClient(**settings) as client:
             result = call(client)
             return await result if inspect.isawaitable(result) else result
 
