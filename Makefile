@@ -7,7 +7,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types generate generated changes bump spec-report contract contract-fuzz score witnesses tests bench bench-sandbox bench-clients mutants page-picture vendor clean
+.PHONY: help demo test check format lint types generate generated changes bump spec-report contract contract-fuzz score cross-check tests bench bench-sandbox bench-clients mutants page-picture vendor clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 15
@@ -26,6 +26,7 @@ format: $(VENV)/.checks ## format the hand-written code
 lint: $(VENV)/.checks
 	$(VENV)/bin/ruff format --check --quiet
 	$(VENV)/bin/ruff check --quiet
+	$(VENV)/bin/lint-imports --no-cache
 
 types: $(VENV)/.checks ## mypy strict and pyright strict; every public name of the wrapper has a type that is written down
 	$(VENV)/bin/mypy
@@ -36,8 +37,8 @@ types: $(VENV)/.checks ## mypy strict and pyright strict; every public name of t
 generate: $(VENV)/.checks ## bundle, lint, generate the client, the task classes and the pages
 	cd spec && $(CURDIR)/$(VENV)/bin/python -m generator
 	$(VENV)/bin/python sandbox/faults_page.py
-	$(VENV)/bin/python contract_tests/scenarios_page.py
-	$(VENV)/bin/python contract_tests/coverage_page.py
+	PYTHONPATH=. $(VENV)/bin/python -m scripts.scenarios_page
+	PYTHONPATH=. $(VENV)/bin/python -m scripts.coverage_page
 
 generated: $(VENV)/.checks ## is the generated code what the spec gives?
 	cd spec && $(CURDIR)/$(VENV)/bin/python -m generator --check
@@ -56,13 +57,13 @@ contract: $(VENV)/.checks ## the contract tests alone, with their table; those o
 	$(VENV)/bin/python -m pytest contract_tests --numprocesses auto --dist worksteal $(if $(PROFILE),-m hypothesis --hypothesis-profile $(PROFILE))
 
 contract-fuzz: $(VENV)/.checks ## schemathesis' own run against the sandbox on a port: thousands of cases (CASES=100 an operation)
-	PYTHONPATH=spec $(VENV)/bin/python -m contract_tests.fuzz $(if $(CASES),--max-examples $(CASES))
+	PYTHONPATH=.:spec $(VENV)/bin/python -m scripts.fuzz $(if $(CASES),--max-examples $(CASES))
 
 score: $(VENV)/.checks ## how strong the checks are: wrong answers, faults, defects, changes of the spec, coverage; out/score.md (some minutes; make mutants first)
-	PYTHONPATH=.:spec CI=true $(VENV)/bin/python -m contract_tests.score
+	PYTHONPATH=.:spec CI=true $(VENV)/bin/python -m scripts.score
 
-witnesses: $(VENV)/.checks ## a mock server (npm) and a validator that share no code with us: do they see what we see?
-	PYTHONPATH=. $(VENV)/bin/python -m contract_tests.witnesses
+cross-check: $(VENV)/.checks ## a mock server (npm) and a validator that share no code with us: do they see what we see?
+	PYTHONPATH=. $(VENV)/bin/python -m scripts.cross_check
 
 tests: $(VENV)/.checks
 	$(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal
@@ -93,7 +94,7 @@ mutants: $(VENV)/.checks ## do the unit tests notice when the core is changed? h
 	ln -sfn ../../conftest.py out/mutmut/conftest.py
 	cd out/mutmut && CI=true $(CURDIR)/$(VENV)/bin/mutmut run --max-children 2 $(MUTANTS)
 	cd out/mutmut && $(CURDIR)/$(VENV)/bin/mutmut export-cicd-stats && $(CURDIR)/$(VENV)/bin/mutmut results
-	$(VENV)/bin/python contract_tests/core_mutants.py $(MUTANTS)
+	$(VENV)/bin/python scripts/core_mutants.py $(MUTANTS)
 
 page-picture: $(VENV)/.checks ## docs/sandbox-page.png, from the running page; needs a Chromium
 	PAGE_PICTURE=$(CURDIR)/docs/sandbox-page.png $(VENV)/bin/python -m pytest -q sandbox/tests/test_page.py -k picture_of

@@ -16,7 +16,7 @@ from statistics import mean
 import numpy as np
 import numpy.typing as npt
 from unitask._core.waiting import SHORTEST, Experience, Usual, next_look
-from unitask.task import Output, Task
+from unitask._model.task import Output, Task
 
 KIND = "FaceSwap"  # the catalogue says 8 s
 TASKS = 4000

@@ -14,12 +14,13 @@ import timeit
 from collections.abc import Callable
 from pathlib import Path
 
-from unitask._core import spec
 from unitask._core.envelope import read_task
 from unitask._core.fitting import surely_fits
-from unitask._core.messages import Answer, Moment
+from unitask._core.messages import Answer
+from unitask._model import spec
+from unitask._model.task import Output
+from unitask._model.timestamp import Moment
 from unitask.inputs import validator
-from unitask.task import Output
 
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDS = 15

@@ -23,7 +23,6 @@ CHECKS = (
     "parity",
     "provider",
     "drift",
-    "layers",
     "planted",
     "coverage",
 )

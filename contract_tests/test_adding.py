@@ -27,7 +27,7 @@ with running(Settings()) as url, Client("sandbox", url, sleep=lambda _: time.sle
 from unitask_contract.playing import SHELLS, problems, scripted
 from unitask_contract.scenarios import scenarios
 echoes = [one for one in scenarios() if one.family == "echo"]
-print(len(echoes) > 1, [wrong for one in echoes for shell in SHELLS for wrong in problems(one, scripted(one, shell))])
+print(bool(echoes), [wrong for one in echoes for shell in SHELLS for wrong in problems(one, scripted(one, shell))])
 print(task.output.audio_url, task.raw["meta"]["simulated"], wave.open(str(sound)).getframerate())
 """
 

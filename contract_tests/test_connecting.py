@@ -17,7 +17,7 @@ from unitask_contract.connecting import CannotRun
 from unitask_contract.provider import Money
 from unitask_sandbox import Settings, running
 
-from .test_strangers import KEY, serving
+from .test_third_party_providers import KEY, serving
 
 pytestmark = pytest.mark.contract("provider")
 

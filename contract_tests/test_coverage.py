@@ -1,71 +1,64 @@
-"""The harness exercises the whole contract, and its parts agree on it; what is left out is noticed."""
+"""The tests exercise the whole contract, and the parts of the project agree on it."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from unitask_contract import bundle
-from unitask_contract.coverage import sweep
-from unitask_contract.coverage.branches import KEYWORDS, branches, taken
-from unitask_contract.coverage.counting import KINDS, Coverage, error_rows
-from unitask_contract.coverage.instances import instances
+from unitask_contract.counter import KINDS, Coverage, error_rows
 from unitask_contract.exchange import Exchange
-from unitask_contract.mutation import changes
 from unitask_sandbox.creation import Creation, read_creation
 from unitask_sandbox.failures import Refusal
 
-from .coverage_page import PAGE, page
+from scripts.coverage_page import PAGE, page
+
+from .support import exerciser
 
 pytestmark = pytest.mark.contract("coverage")
 
-QUERIES = [query for name in bundle.operations() if (query := bundle.query_of(name))]
-COMPONENTS = [*sorted(bundle.document()["components"]["schemas"]), *QUERIES]
 SWAP = {"model": "Qubico/image-toolkit", "task_type": "face-swap"}
 PICTURES = {"target_image": "https://me.test/a.jpg", "swap_image": "https://me.test/b.jpg"}
+SWAP_FIELDS = "faceswap: fields #/components/schemas/FaceSwap"
 
 
-class Kept(Coverage):
-    """Keeps what it is told, so that it can be told again in part."""
+class Recorded(Coverage):
+    """Keeps the exchanges, so that a part of them can be counted again."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.told: list[Exchange] = []
+        self.exchanges: list[Exchange] = []
 
     def add(self, exchange: Exchange) -> None:
-        self.told.append(exchange)
+        self.exchanges.append(exchange)
         super().add(exchange)
 
 
 @pytest.fixture(scope="module")
-def swept() -> sweep.Swept:
-    """Everything, said once."""
-    return sweep.sweep(Kept())
+def exercise() -> exerciser.Exercise:
+    return exerciser.exercise(Recorded())
 
 
-def test_parts_of_the_project_agree_on_the_contract(swept: sweep.Swept) -> None:
-    """The client sends what the contract allows, the sandbox accepts it, and the client understands every answer."""
-    assert swept.disagreements == []
+def test_client_sandbox_and_spec_agree(exercise: exerciser.Exercise) -> None:
+    assert exercise.disagreements == []
 
 
-def test_whole_contract_is_exercised(swept: sweep.Swept) -> None:
-    """Every operation, status, branch, word, example, row of errors and scenario."""
-    assert [str(one) for one in swept.coverage.missing()] == []
-    assert set(swept.coverage.numbers()["all"]) == set(KINDS)
+def test_whole_contract_is_exercised(exercise: exerciser.Exercise) -> None:
+    assert [str(one) for one in exercise.coverage.missing()] == []
+    assert set(exercise.coverage.numbers()["all"]) == set(KINDS)
 
 
-def test_page_is_what_is_exercised(swept: sweep.Swept) -> None:
-    """`make generate` writes it."""
-    assert PAGE.read_text(encoding="utf-8") == page(swept.coverage)
+def test_page_is_current(exercise: exerciser.Exercise) -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(exercise.coverage)
 
 
-LEFT_OUT: dict[str, tuple[Callable[[Exchange], bool], set[str]]] = {
+WITHOUT: dict[str, tuple[Callable[[Exchange], bool], set[str]]] = {
     "a word": (
         lambda exchange: b"roll_anticlockwise" in exchange.sent,
-        {"wanx: words WanxCameraMove#/properties/motion_type/enum=roll_anticlockwise"},
+        {'wanx: words #/components/schemas/WanxCameraMove/properties/motion_type="roll_anticlockwise"'},
     ),
     "an answer": (
         lambda exchange: exchange.operation == "upload_file" and exchange.status == 403,
@@ -78,85 +71,66 @@ LEFT_OUT: dict[str, tuple[Callable[[Exchange], bool], set[str]]] = {
             *("core: examples core.cancel-one.200", "midjourney: examples midjourney.cancel.200"),
         },
     ),
-    "a parameter": (
-        lambda exchange: "end_time=" in exchange.query,
-        {"account: branches list_task_history?#/properties/end_time"},
-    ),
-    "a branch": (
-        lambda exchange: b'"key_frames": null' in exchange.sent or b'"key_frames":null' in exchange.sent,
-        {"luma: branches LumaVideoInput#/properties/key_frames/anyOf/1"},
+    "a field": (
+        lambda exchange: b'"key_frames"' in exchange.sent and b'"frame1"' in exchange.sent,
+        {"luma: fields #/components/schemas/LumaKeyFrames/properties/frame1"},
     ),
 }
 
 
-def test_what_is_left_out_is_missed(swept: sweep.Swept) -> None:
-    """Exactly that, by its name; notifications and scenarios are told in another way."""
-    assert isinstance(swept.coverage, Kept)
-    rules = [is_left_out for is_left_out, _ in LEFT_OUT.values()]
-    coverage = Coverage(one for one in swept.coverage.told if not any(is_left_out(one) for is_left_out in rules))
-    found = coverage.missing([kind for kind in KINDS if kind != "scenarios"])
+def test_what_is_left_out_is_missing(exercise: exerciser.Exercise) -> None:
+    assert isinstance(exercise.coverage, Recorded)
+    rules = [is_left_out for is_left_out, _ in WITHOUT.values()]
+    left = (one for one in exercise.coverage.exchanges if not any(is_left_out(one) for is_left_out in rules))
+    found = Coverage(left).missing([kind for kind in KINDS if kind != "scenarios"])
 
-    assert {str(one) for one in found if one.family != "webhook"} == set().union(
-        *(named for _, named in LEFT_OUT.values())
-    )
+    assert {str(one) for one in found if one.family != "webhook"} == {
+        name for _, names in WITHOUT.values() for name in names
+    }
 
 
-def create(given: dict[str, Any], status: int = 200) -> Exchange:
-    """A face swap that is created."""
+def create(given: dict[str, Any]) -> Exchange:
     body = json.dumps({**SWAP, "input": given}).encode()
-    return Exchange("POST", "/api/v1/task", body, status, b'{"data": {"task_id": "1", "status": "pending"}}')
+    return Exchange("POST", "/api/v1/task", body, 200, b'{"data": {"task_id": "1", "status": "pending"}}')
 
 
 def exercised(*exchanges: Exchange) -> set[str]:
-    """What these exercise, of the face swaps and of tasks in general."""
     return {str(one) for one in Coverage().missing()} - {str(one) for one in Coverage(exchanges).missing()}
 
 
-def test_a_body_counts_when_all_of_it_is_allowed() -> None:
-    """A wrong field spoils the others; what is around it counts on its own."""
+def test_invalid_body_does_not_count_but_what_is_around_it_does() -> None:
     right, wrong = exercised(create(PICTURES)), exercised(create({**PICTURES, "swap_image": 7}))
 
     assert right - wrong == {
         "faceswap: operations FaceSwap",
-        "faceswap: branches FaceSwapInput#/properties/target_image",
-        "faceswap: branches FaceSwapInput#/properties/swap_image",
+        f"{SWAP_FIELDS}Input/properties/target_image",
+        f"{SWAP_FIELDS}Input/properties/swap_image",
     }
-    assert "core: branches TaskRequest#/properties/input" in wrong
-
-
-def test_of_several_alternatives_the_first_that_fits_counts() -> None:
-    """So an open list of words is exercised by a word that is not in it."""
-    known, unknown = (taken("TaskStatus", word) for word in ("pending", "Retrying"))
-
-    assert known == {"TaskStatus#/anyOf/0", "TaskStatus#/anyOf/0/enum=pending"}
-    assert unknown == {"TaskStatus#/anyOf/1"}
+    assert "core: fields #/components/schemas/TaskRequest/properties/input" in wrong
 
 
 def test_output_in_an_answer_counts_for_its_family() -> None:
-    """By the names of the task that the answer is about."""
     task = {**SWAP, "task_id": "1", "status": "completed", "output": {"image_url": "https://out.test/1.png"}}
     found = exercised(Exchange("GET", "/api/v1/task/1", b"", 200, json.dumps({"data": task}).encode()))
 
-    assert "faceswap: branches FaceSwapOutput#/properties/image_url" in found
+    assert f"{SWAP_FIELDS}Output/properties/image_url" in found
     assert not {one for one in found if one.startswith("core: operations") and "get_task" not in one}
 
 
-def test_what_is_nothing_of_the_contract_counts_nothing() -> None:
-    """A file, a page of HTML, and an answer that the contract does not have."""
+def test_what_is_not_in_the_contract_does_not_count() -> None:
     assert exercised(Exchange("GET", "/files/1.png", b"", 200, b"\x89PNG")) == set()
     assert exercised(Exchange("GET", "/account/info", b"", 200, b"<html>")) == {"account: operations get_account_info"}
 
 
-def test_query_counts_when_all_of_it_is_allowed() -> None:
-    """Its parameters, and the words that are advised for them."""
-
+def test_invalid_query_does_not_count() -> None:
     def asked(query: str) -> set[str]:
         return exercised(Exchange("GET", "/api/open/tasks/histories", b"", 200, b"", query=query))
 
+    place = "#/components/schemas/list_task_history?/properties"
     assert asked("page_size=2&model=flux") - asked("page_size=101&model=flux") == {
-        "account: branches list_task_history?#/properties/page_size",
-        "account: branches list_task_history?#/properties/model",
-        "account: words list_task_history?#/properties/model/x-advisory/enum=flux",
+        f"account: fields {place}/page_size",
+        f"account: fields {place}/model",
+        f'account: words {place}/model/x-advisory="flux"',
     }
     assert asked("page=" + "9" * 5000) == asked("page=x") == asked("")
 
@@ -172,76 +146,36 @@ def test_query_counts_when_all_of_it_is_allowed() -> None:
     ],
     ids=["a request", "an answer", "deep", "half a form", "a form"],
 )
-def test_nothing_that_comes_stops_the_count(body: bytes) -> None:
-    """Whatever a provider answers, and whatever was sent to it."""
+def test_hostile_bodies_are_counted_without_an_error(body: bytes) -> None:
     sent = [Exchange(method, path, body, 200, body) for method, path in bundle.routes().values()]
 
     assert {one for one in exercised(*sent) if "operations" in one}
 
 
-def test_instances_take_every_branch_and_nothing_else() -> None:
-    """Each is allowed, and together they leave no branch of their component out."""
-    for component in COMPONENTS:
-        found = [taken(component, value) for value in instances(component)]
-        assert None not in found, component
-        assert set().union(*(some or () for some in found)) >= branches(component), component
-
-
-def test_what_is_taken_is_what_the_schema_allows() -> None:
-    """As an independent validator sees it, for values with every field, and changes of them that are mostly wrong."""
-    found = [0, 0]
-    for component in COMPONENTS:
-        for _, _, changed in changes(instances(component)[min(1, len(instances(component)) - 1)]):
-            is_allowed = bundle.allows(component, changed)
-            assert (taken(component, changed) is not None) == is_allowed, (component, changed)
-            found[is_allowed] += 1
-    assert min(found) > 1000
-
-
-def test_every_keyword_of_the_contract_is_known() -> None:
-    """One that is not would make more of a body count than is allowed."""
-
-    def keywords(rule: Any) -> Iterator[str]:
-        if isinstance(rule, list):
-            for part in rule:
-                yield from keywords(part)
-        elif isinstance(rule, dict):
-            for key, part in rule.items():
-                yield key
-                if key in ("properties", "patternProperties"):
-                    yield from (word for each in part.values() for word in keywords(each))
-                elif key not in ("enum", "const", "examples", "required", "dependentRequired", "x-media", "x-source"):
-                    yield from keywords(part) if key != "x-max-product" else ()
-
-    assert {word for component in COMPONENTS for word in keywords(bundle.component(component))} <= KEYWORDS
-
-
-def test_each_source_of_a_row_is_known() -> None:
-    """By its short name, as in spec/sources.yaml."""
+def test_sources_of_error_rows_are_in_the_spec() -> None:
     named = {source for row in error_rows().values() for source in row["source"]}
 
     assert named <= bundle.document()["x-sources"].keys()
 
 
-def test_disagreement_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An answer that the client does not understand, an input that it does not send, and one that is not accepted."""
-    swept, entry = sweep.Swept(), bundle.entries()["FaceSwap"]
+def test_disagreement_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that the client cannot read, an input that it does not send, and an input that is refused."""
+    made, entry = exerciser.Exercise(), bundle.entries()["FaceSwap"]
     task = {**SWAP, "task_id": "1", "status": "completed", "output": {"image_url": [7]}}
-    monkeypatch.setattr(sweep, "_each_answer", lambda: [("get_task", "200", {"data": task})])
+    monkeypatch.setattr(exerciser, "_each_answer", lambda: [("get_task", "200", {"data": task})])
     inputs = [PICTURES, {**PICTURES, "swap_image": 7}, {**PICTURES, "target_image": "https://me.test/refused.jpg"}]
-    monkeypatch.setattr(sweep, "_each", lambda _: [(entry, value) for value in inputs])
-    monkeypatch.setattr(sweep, "_ask_plainly", lambda *_: asyncio.sleep(0))
+    monkeypatch.setattr(exerciser, "_each", lambda _: [(entry, value) for value in inputs])
+    monkeypatch.setattr(exerciser, "_call_operations", lambda *_: asyncio.sleep(0))
     monkeypatch.setattr("unitask_sandbox.provider.read_creation", refusing)
-    sweep._give_answers(swept)
-    asyncio.run(sweep._ask(swept))
+    exerciser._give_answers(made)
+    asyncio.run(exerciser._send_requests(made))
 
-    assert len(swept.disagreements) == 3, swept.disagreements
-    for told, words in zip(swept.disagreements, ("image_url", "InvalidInput", "InvalidRequest"), strict=True):
-        assert words in told
+    assert len(made.disagreements) == 3, made.disagreements
+    for said, words in zip(made.disagreements, ("image_url", "InvalidInput", "InvalidRequest"), strict=True):
+        assert words in said
 
 
 def refusing(body: bytes) -> Creation:
-    """Reads creates, but for one picture."""
     if b"refused.jpg" in body:
         raise Refusal(400, "invalid request: of all pictures this one")
     return read_creation(body)

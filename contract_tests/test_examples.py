@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from generator.bundle import task_of
 from unitask import errors, tasks
+from unitask._model.task import CREDITS_PER_USD as CREDITS_OF_THE_WRAPPER
+from unitask._model.task import Output
 from unitask.inputs import request_body
-from unitask.task import CREDITS_PER_USD as CREDITS_OF_THE_WRAPPER
-from unitask.task import Output
 from unitask_api import models
 from unitask_sandbox.bundle import CREDITS_PER_USD
 

@@ -21,7 +21,7 @@ from unitask_sandbox.engines import ENGINES
 from unitask_sandbox.library import EVIDENCE, library
 
 from .support import BASE_URL, FACE_SWAP, KEY, SHELLS, rows
-from .world import WEBHOOK, InstantReceiver, Wire, World, at_once, quick_swap
+from .support.simulated_network import WEBHOOK, InstantReceiver, Wire, World, at_once, quick_swap
 
 pytestmark = pytest.mark.contract("errors")
 

@@ -23,7 +23,7 @@ def test_every_wrong_answer_is_told_or_tolerated_by_name() -> None:
 
 def test_wrong_answers_are_found_to_be_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that reads anything is found out."""
-    monkeypatch.setattr("unitask.record.Record._broken", lambda *_: None)
+    monkeypatch.setattr("unitask._model.record.Record._broken", lambda *_: None)
     found = {judged(mutant)[0] for mutant in mutants() if mutant.operator == "list" and "image_url" in mutant.path}
 
     assert "silent" in found

@@ -12,8 +12,9 @@ import httpx
 import pytest
 from hypothesis import Phase, settings
 from unitask import AsyncClient, _shell, client, errors, inputs, tasks
-from unitask._core import delivery, envelope, flows, lifecycle, messages, pricing, protocols, requests, waiting
-from unitask.task import Task
+from unitask._core import delivery, envelope, flows, messages, pricing, protocols, requests, waiting
+from unitask._model.state import State, state_of
+from unitask._model.task import Task
 from unitask_sandbox import pricing as provider_pricing
 
 from . import (
@@ -22,7 +23,6 @@ from . import (
     test_errors,
     test_examples,
     test_fault_library,
-    test_layers,
     test_legacy,
     test_limits,
     test_parity,
@@ -32,7 +32,7 @@ from . import (
     test_submit_once,
 )
 from .support import Plant, replaced
-from .world import World
+from .support.simulated_network import World
 
 pytestmark = pytest.mark.contract("planted")
 
@@ -53,19 +53,16 @@ _required_parameter_is_missing = replaced(
 
 
 def _unknown_is_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = lifecycle.state_of
-    failed = lifecycle.State.FAILED
+    def planted(word: object) -> State:
+        state = state_of(word)
+        return State.FAILED if state is State.UNKNOWN else state
 
-    def state_of(word: object) -> lifecycle.State:
-        state = known(word)
-        return failed if state is lifecycle.State.UNKNOWN else state
-
-    monkeypatch.setattr("unitask.task.state_of", state_of)
+    monkeypatch.setattr("unitask._model.task.state_of", planted)
 
 
 def _case_matters(monkeypatch: pytest.MonkeyPatch) -> None:
-    words = {state.value: state for state in lifecycle.State}
-    monkeypatch.setattr("unitask.task.state_of", lambda word: words.get(word, lifecycle.State.UNKNOWN))
+    words = {state.value: state for state in State}
+    monkeypatch.setattr("unitask._model.task.state_of", lambda word: words.get(word, State.UNKNOWN))
 
 
 def _id_of_a_refusal_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -332,32 +329,6 @@ def test_drift_entry_that_our_schema_does_not_cover_is_found() -> None:
 
     with pytest.raises(AssertionError):
         test_drift.test_our_schema_accepts_what_was_seen(entry)
-
-
-@pytest.mark.parametrize(
-    ("module", "name"),
-    [
-        ("unitask_api.client", "unitask.errors"),
-        ("unitask_sandbox.app", "unitask_api.models.Task"),
-        ("unitask_sandbox.app", "httpx"),
-        ("unitask.task", "httpx"),
-        ("unitask.files", "unitask_api.models.Task"),
-        ("unitask.client", "unitask_sandbox.running"),
-        ("unitask._core.flows", "unitask.client.Client"),
-        ("unitask._core.waiting", "time"),
-        ("unitask.client", "unitask.cli.main"),
-        ("unitask.client", "unitask_contract.playing.scripted"),
-        ("unitask_contract.patches.proposals", "generator.bundle"),
-        ("unitask_contract.patches.redaction", "unitask_contract.checks.asking.create"),
-        ("unitask_contract.exchange", "unitask_contract.scenarios.TASK_ID"),
-        ("unitask_contract.provider", "unitask._core.pricing.estimate"),
-        ("unitask.client", "unitask.testing.InstantClock"),
-        ("unitask.testing.samples", "unitask_api.models.Task"),
-    ],
-)
-def test_import_against_the_layers_is_found(module: str, name: str) -> None:
-    """Each rule of the layers finds an import that breaks it."""
-    assert test_layers.broken_rules(iter([(module, name)]))
 
 
 def test_wait_that_looks_too_often_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

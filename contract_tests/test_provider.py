@@ -18,8 +18,8 @@ from unitask_sandbox.defects import DEFECTS
 from unitask_sandbox.engines import ENGINES
 
 from .conftest import MONEY
-from .marks import unmarked
 from .support import ENTRIES
+from .support.media_metadata import unmarked
 
 pytestmark = pytest.mark.contract("provider")
 

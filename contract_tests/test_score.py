@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from .core_mutants import measured, record
-from .score import Measure, core
+from scripts.core_mutants import measured, record
+from scripts.score import Measure, core
 
 pytestmark = pytest.mark.contract("mutants")
 
@@ -31,9 +31,9 @@ def test_result_of_mutants_is_that_of_the_core_as_it_is(tmp_path: Path) -> None:
 
 def test_gate_that_was_not_measured_is_not_met(monkeypatch: pytest.MonkeyPatch) -> None:
     """It says so, and what to run; a page with figures changes nothing."""
-    monkeypatch.setattr("contract_tests.score.measured", lambda: None)
+    monkeypatch.setattr("scripts.score.measured", lambda: None)
     unknown = core()
-    monkeypatch.setattr("contract_tests.score.measured", lambda: (96, 100))
+    monkeypatch.setattr("scripts.score.measured", lambda: (96, 100))
 
     assert (unknown.met, unknown.verdict) == (False, "not measured")
     assert "make mutants" in unknown.name
@@ -43,7 +43,7 @@ def test_gate_that_was_not_measured_is_not_met(monkeypatch: pytest.MonkeyPatch) 
 
 def test_no_gate_reads_a_page() -> None:
     """docs/ is for people."""
-    here = Path(__file__).parent
+    here = Path(__file__).parents[1] / "scripts"
     assert not [
-        name for name in ("score.py", "strength.py", "core_mutants.py") if '"docs"' in (here / name).read_text()
+        name for name in ("score.py", "mutation_score.py", "core_mutants.py") if '"docs"' in (here / name).read_text()
     ]

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from unitask import AsyncClient, Client, Finding, Outcome, Output, State, Task, errors, tasks
 from unitask._core import finding
-from unitask._core.messages import Moment
+from unitask._model.timestamp import Moment
 from unitask_sandbox import Fault, Settings, running
 
 from .support import FACE_SWAP, SHELLS

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from unitask_contract import bundle, recorded, runner
 from unitask_contract.connecting import CannotRun
-from unitask_contract.coverage.counting import GENERAL, OF_A_PROVIDER, Coverage
+from unitask_contract.counter import GENERAL, OF_A_PROVIDER, Coverage
 from unitask_contract.hiding import scrubbed, visible
 from unitask_contract.patches.proposals import Difference, Kind, differences, proposal
 from unitask_contract.provider import Money, Provider, remote, sandbox

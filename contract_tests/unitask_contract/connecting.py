@@ -7,22 +7,22 @@ in time, head and body together, and an answer holds no more than it may, howeve
 
 from __future__ import annotations
 
-import math
 import os
 import ssl
-import time
 import uuid
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.util import find_spec
 from io import BytesIO
 from ipaddress import ip_address
 from pathlib import Path
+from threading import Thread
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-import httpcore
 import httpx
 import requests
 from requests.adapters import HTTPAdapter
@@ -43,7 +43,6 @@ NO_ROUTE = (404, 405)
 LARGEST_ANSWER = 8 * 2**20  # bytes, unpacked; documented answers have some thousand
 LARGEST_FILE = 256 * 2**20
 LARGEST = "unitask.largest"  # the extension of a request that says how many bytes its answer may have
-WRITTEN_AT_ONCE = 16 * 1024  # bytes, between two looks at the time
 
 
 class CannotRun(Exception):
@@ -66,25 +65,54 @@ def open_http(base_url: str, within: float, **more: Any) -> httpx.Client:
     direct: Mapping[str, None] = {f"all://{name}": None for name in here}
     if wrong := next(_wrong_settings(), None):
         raise CannotRun(wrong)
-    clock = _Clock(within)
     settings: dict[str, Any] = {
         "timeout": within,
         "mounts": direct,
-        "event_hooks": {"request": [clock.start], "response": [_hold]},
+        "event_hooks": {"response": [_hold]},
         "headers": {"accept-encoding": "gzip"},
         "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=())),  # a provider could set one that cannot be sent
     }
     try:
-        client: Any = httpx.Client(base_url=base_url, **settings, **more)
+        return _Client(within, base_url=base_url, **settings, **more)
     except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
         names = ", ".join(name for name, _ in _settings((*PROXIES, NO_PROXY, *CERTIFICATES, KEY_LOG)))
         raise CannotRun(f"the environment ({names}) cannot be used: {error}; mend it, or unset it") from None
-    # httpx takes no network backend, which is httpcore's hook for this
-    for transport in (client._transport, *client._mounts.values()):
-        pool: Any = getattr(transport, "_pool", None)
-        if pool is not None:
-            pool._network_backend = _Backend(pool._network_backend, clock)
-    return cast("httpx.Client", client)
+
+
+class _Client(httpx.Client):
+    """An httpx client whose calls end in time; the timeouts of httpx are for each read and write.
+
+    Each call runs in a daemon thread. A call that takes too long is abandoned, and its connection is closed with the
+    client.
+
+    Args:
+        within: Seconds for a whole call.
+    """
+
+    def __init__(self, within: float, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._within = within
+
+    def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        """Send a request and read the response.
+
+        Raises:
+            httpx.ReadTimeout: The call took longer than `within`.
+        """
+        future: Future[httpx.Response] = Future()
+        work = super().send
+
+        def run() -> None:
+            try:
+                future.set_result(work(request, **options))
+            except BaseException as error:  # it is raised in the calling thread
+                future.set_exception(error)
+
+        Thread(target=run, daemon=True).start()
+        try:
+            return future.result(self._within)
+        except FutureTimeout:
+            raise httpx.ReadTimeout(f"the answer had no end after {self._within:g} s", request=request) from None
 
 
 class OverHttpx(HTTPAdapter):
@@ -160,71 +188,6 @@ class _Body(httpx.SyncByteStream):
 
     def close(self) -> None:
         self._stream.close()
-
-
-class _Clock:
-    """Says how long each step of a call may take, so that all of them together end in time.
-
-    Args:
-        within: Seconds for a call.
-    """
-
-    def __init__(self, within: float) -> None:
-        self._within, self._ends = within, math.inf
-
-    def start(self, _request: httpx.Request) -> None:
-        """A call begins."""
-        self._ends = time.monotonic() + self._within
-
-    def left(self, timeout: float | None, too_late: type[Exception]) -> float:
-        """Seconds that a step may take.
-
-        Raises:
-            Exception: The one that is given; there are none left.
-        """
-        left = self._ends - time.monotonic()
-        if left <= 0:
-            raise too_late(f"the answer had no end after {self._within:g} s")
-        return min(left, self._within if timeout is None else timeout)
-
-
-class _Backend(httpcore.NetworkBackend):
-    def __init__(self, backend: httpcore.NetworkBackend, clock: _Clock) -> None:
-        self._backend, self._clock = backend, clock
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Any = None,
-    ) -> httpcore.NetworkStream:
-        left = self._clock.left(timeout, httpcore.ConnectTimeout)
-        return _Stream(self._backend.connect_tcp(host, port, left, local_address, socket_options), self._clock)
-
-
-class _Stream(httpcore.NetworkStream):
-    def __init__(self, stream: httpcore.NetworkStream, clock: _Clock) -> None:
-        self._stream, self._clock = stream, clock
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, self._clock.left(timeout, httpcore.ReadTimeout))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        for start in range(0, len(buffer), WRITTEN_AT_ONCE):
-            left = self._clock.left(timeout, httpcore.WriteTimeout)
-            self._stream.write(buffer[start : start + WRITTEN_AT_ONCE], left)
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def start_tls(self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None) -> Any:
-        left = self._clock.left(timeout, httpcore.ConnectTimeout)
-        return _Stream(self._stream.start_tls(ssl_context, server_hostname, left), self._clock)
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
 
 
 def proxies_to(base_url: str) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 import respx
 from unitask import AsyncClient, Client, Output, errors, tasks
-from unitask._core.messages import Moment
+from unitask._model.timestamp import Moment
 from unitask_contract import bundle
 from unitask_contract.exchange import Exchange
 from unitask_contract.scenarios import Answer, Scenario

@@ -1,10 +1,8 @@
-"""Scenarios: what a provider answers, and what a client must make of it, as data.
+"""Scenarios as data: what a provider answers, and how a call of the client must end.
 
-A file a family lies in `scenarios/`. It names a task of the family and what happens: a call of the client, the answers
-in their order, one list an operation, the last of which repeats, and how the call must end. A file with `for: families`
-holds for every family that has a task. `each` makes one scenario of every value: `$name` stands for it.
-
-Rules of this file: a scenario that says something unknown is refused when it is read, not ignored.
+Each file in `scenarios/` names a family, a task of it, and its scenarios: a call of the client, the answers in order
+for each operation (the last one repeats), and how the call must end. `each` makes one scenario of every value; `$name`
+stands for the value. An unknown key is an error.
 """
 
 from __future__ import annotations
@@ -32,7 +30,7 @@ FAILURES = (
     "WriteTimeout",
     "RemoteProtocolError",
 )
-_FILE = {"family", "for", "task", "scenarios"}
+_FILE = {"family", "task", "scenarios"}
 _SCENARIO = {"name", "about", "source", "each", "task", "id", "call", "with", "answers", "expect"}
 _ANSWER = {"status", "headers", "task", "body", "text", "example", "fails", "times"}
 _OF_A_RESULT, _OF_AN_ERROR = {"returns", "output"}, {"says", "task_id", "advice"}
@@ -91,16 +89,7 @@ def scenarios() -> tuple[Scenario, ...]:
         ValueError: A file says something that is not understood.
     """
     read = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(_folder(), key=lambda path: path.name)]
-    own = {file["family"]: file for file in read if "family" in file}
-    shared = [file for file in read if file.get("for") == "families"]
-    found = [made for family, file in own.items() for made in _of_file(file, family, file.get("task"))]
-    found += [
-        made
-        for file in shared
-        for family, its in own.items()
-        if "task" in its
-        for made in _of_file(file, family, its["task"])
-    ]
+    found = [made for file in read for made in _of_file(file)]
     _refuse(_twice([one.name for one in found]), "two scenarios are called")
     return tuple(sorted(found, key=lambda one: one.family))
 
@@ -109,11 +98,12 @@ def _folder() -> list[Any]:
     return [path for path in files("unitask_contract").joinpath("scenarios").iterdir() if path.name.endswith(".yaml")]
 
 
-def _of_file(file: dict[str, Any], family: str, task: dict[str, Any] | None) -> Iterator[Scenario]:
+def _of_file(file: dict[str, Any]) -> Iterator[Scenario]:
+    family: str = file["family"]
     _refuse(file.keys() - _FILE, f"{family}: there is no")
     for written in file["scenarios"]:
         for one in _each(written):
-            yield _scenario(one, family, one.get("task", task))
+            yield _scenario(one, family, one.get("task", file.get("task")))
 
 
 def _each(written: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from unitask_sandbox import bundle, pricing
 from unitask_sandbox.bundle import TaskType
 from unitask_sandbox.defects import Rules
-from unitask_sandbox.failures import GENERAL_FAILURE, NO_CREDIT, PREPARING_FAILED, Refusal, task_error
+from unitask_sandbox.failures import GENERAL_FAILURE, NO_CREDIT, PREPARING_FAILED, Refusal
 from unitask_sandbox.inputs import decoded
-from unitask_sandbox.task import Task
+from unitask_sandbox.task import Task, task_error
 
 if TYPE_CHECKING:
     from unitask_sandbox.settings import Settings

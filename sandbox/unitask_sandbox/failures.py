@@ -7,10 +7,9 @@ base64.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from unitask_sandbox.task import Task
+from unitask_sandbox.task import Task, task_error
 
 BAD_KEY = "failed to verify api key"  # public clients match on it, 2025
 TASK_NOT_FOUND = "task not found"  # goapi's legacy table, 2024-03
@@ -76,8 +75,3 @@ class OrderedFailure(TaskFailure):
         """The `error` of the failed task: as ordered, else the general one."""
         ordered: dict[str, Any] = json.loads(self._error or b"{}")
         return ordered or task_error(self.code, PROCESSING_FAILED)
-
-
-def task_error(code: int = 0, message: str = "", raw_message: str = "") -> dict[str, Any]:
-    """A task's `error`; without arguments the one that says there is none."""
-    return {"code": code, "raw_message": raw_message, "message": message, "detail": None}

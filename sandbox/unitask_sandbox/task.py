@@ -7,10 +7,13 @@ from datetime import UTC, datetime
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from unitask_sandbox.failures import task_error
-
 FILE = "$file"
 NOT_YET = "0001-01-01T00:00:00Z"  # recorded in started_at of a failed create, 2025-08-25
+
+
+def task_error(code: int = 0, message: str = "", raw_message: str = "") -> dict[str, Any]:
+    """A task's `error`; without arguments the one that says there is none."""
+    return {"code": code, "raw_message": raw_message, "message": message, "detail": None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

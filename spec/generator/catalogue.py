@@ -40,7 +40,7 @@ def emit_catalogue(document: Document, folder: Path) -> None:
     folder.mkdir(parents=True)
     for family, text in texts.items():
         (folder / f"{family}.py").write_text(text, encoding="utf-8")
-    (folder / "__init__.py").write_text(_package(document["x-tasks"], modules), encoding="utf-8")
+    (folder / "__init__.py").write_text(_package(modules), encoding="utf-8")
     (folder / "catalogue.json").write_text(json.dumps(rules(document), separators=(",", ":")) + "\n", encoding="utf-8")
     add_headers(folder)
     tidy(folder)
@@ -89,19 +89,15 @@ def _without_words(node: Any) -> Any:
 _WORDS = {"description", "summary", "examples", "x-source"}
 
 
-def _package(tasks: list[Document], modules: dict[str, _Module]) -> str:
+def _package(modules: dict[str, _Module]) -> str:
     where = {name: family for family, module in modules.items() for name in module.names}
-    outputs: dict[tuple[str, str], str] = {}
-    for task in tasks:
-        outputs.setdefault((task["model"], task["task_type"]), task["output"])
     imports = "\n".join(f"    from .{family} import {name}" for name, family in where.items())
     return f'''"""What can be made: a class for each task type. Modules load on first use (PEP 562)."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from ..inputs import Raw
-from ..task import Output
 
 if TYPE_CHECKING:
 {imports}
@@ -109,19 +105,6 @@ if TYPE_CHECKING:
 __all__ = {sorted([*where, "Raw"])!r}
 
 _FAMILIES = {where!r}
-_OUTPUTS = {outputs!r}
-
-
-def output_type(model: str, task_type: str) -> type[Output]:
-    """What reads the output of such a task: `Output` itself when the type is not in the catalogue."""
-    name = _OUTPUTS.get((model, task_type))
-    return cast("type[Output]", __getattr__(name)) if name else Output
-
-
-def output_named(name: str) -> type[Output]:
-    """The class of an output by its name; `Output` itself when there is none of that name."""
-    found = __getattr__(name) if name in _FAMILIES else Output
-    return found if isinstance(found, type) and issubclass(found, Output) else Output
 
 
 def __getattr__(name: str) -> Any:
@@ -160,7 +143,7 @@ from typing import Any, ClassVar, Literal, Required, TypedDict
 
 from ..inputs import TaskInput
 from ..media import Media, Picture
-from ..task import Output
+from .._model.task import Output
 
 __all__ = {sorted(self.names)!r}
 ''' + "".join(self._classes)

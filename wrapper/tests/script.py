@@ -12,8 +12,9 @@ from typing import Any
 
 from unitask import errors
 from unitask._core.delivery import Limits, Resend
-from unitask._core.messages import Answer, Changed, Delivery, Failure, Flow, Moment, Reply, Send, Sleep, Step, Woke
+from unitask._core.messages import Answer, Changed, Delivery, Failure, Flow, Reply, Send, Sleep, Step, Woke
 from unitask._core.waiting import Experience
+from unitask._model.timestamp import Moment
 
 TASK_ID = "90efd2db-bcfc-413f-a0be-c893850c9d68"
 MODEL, TASK_TYPE = "Qubico/image-toolkit", "face-swap"

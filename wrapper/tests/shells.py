@@ -12,7 +12,8 @@ from typing import Any
 
 import httpx
 from unitask import AsyncClient, Client, tasks
-from unitask._core.messages import Answer, Moment
+from unitask._core.messages import Answer
+from unitask._model.timestamp import Moment
 
 from .script import UNIX, answer
 

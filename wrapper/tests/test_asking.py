@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from unitask import Account, ActiveTasks, HistoryRow, State, errors
 from unitask._core import asking, envelope, requests
-from unitask._core.asking import Query
 from unitask._core.messages import Answer, Failure, Flow, Found, Send
+from unitask._core.requests import Query
 
 from .script import CUT_OFF, GATEWAY, NEVER_LEFT, answer, limits, play, refused
 

@@ -13,8 +13,9 @@ from unitask import InvalidInput, Output, Upload, errors, tasks
 from unitask._core import attaching, flows
 from unitask._core.attaching import KEPT, LARGE, Uploads
 from unitask._core.messages import Answer, Failure, Send
+from unitask._model.upload import Attachment, upload_ending
 from unitask.inputs import request_body
-from unitask.media import LARGEST_FILE, Attachment, attachment, read_file, upload_ending
+from unitask.media import LARGEST_FILE, attachment, read_file
 
 from .pictures import encoded
 from .script import CUT_OFF, RESEND, UNIX, Played, answer, limits, play, refused, seen

@@ -19,8 +19,9 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from unitask import AsyncClient, Budget, Client, Finding, Output, Task, TaskInput, errors, tasks
 from unitask import budget as budget_module
 from unitask._core import flows
-from unitask._core.messages import Flow, Moment, Send, Sleep, Woke
-from unitask.task import Outcome
+from unitask._core.messages import Flow, Send, Sleep, Woke
+from unitask._model.task import Outcome
+from unitask._model.timestamp import Moment
 
 from .pictures import encoded
 from .script import (

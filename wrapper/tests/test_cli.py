@@ -25,8 +25,8 @@ import pytest
 import unitask
 from hypothesis import given
 from hypothesis import strategies as st
-from unitask import InvalidInput, cli, client, tasks
-from unitask._core import spec
+from unitask import Client, InvalidInput, cli, tasks
+from unitask._model import spec
 from unitask._terminal import dollars, reworded, shown
 from unitask.cli import main
 from unitask.inputs import request_body
@@ -52,8 +52,8 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Scripted:
         replies, time = provider(*script), clock or FakeClock()
         monkeypatch.setenv("UNITASK_API_KEY", KEY)
         monkeypatch.setenv("UNITASK_BASE_URL", BASE_URL)
-        scripted_client = partial(client.Client, transport=httpx.MockTransport(replies), clock=time, sleep=time.sleep)
-        monkeypatch.setattr(client, "Client", scripted_client)
+        scripted_client = partial(Client, transport=httpx.MockTransport(replies), clock=time, sleep=time.sleep)
+        monkeypatch.setattr(cli, "Client", scripted_client)
         return replies
 
     return make

@@ -20,9 +20,10 @@ import httpcore
 import httpx
 import pytest
 from unitask import AsyncClient, Client, Output, State, Task, errors, tasks
-from unitask._core import spec, waiting
-from unitask._core.finding import Traces
+from unitask._core import waiting
 from unitask._core.messages import Answer, Delivery
+from unitask._model import spec
+from unitask._model.fingerprint import Traces
 from unitask._shell import NEVER_LEFT, Shell
 from unitask.tasks import FaceSwapOutput
 

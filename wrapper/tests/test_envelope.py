@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from unitask import errors
 from unitask._core import envelope
 from unitask._core.messages import Answer
-from unitask.task import Output, Task
+from unitask._model.task import Output, Task
 from unitask.tasks import FaceSwapOutput
 
 from .script import GATEWAY, TASK_ID, answer, refused, seen, task_data

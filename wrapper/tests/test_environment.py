@@ -18,7 +18,7 @@ import pytest
 import unitask
 from hypothesis import given
 from hypothesis import strategies as st
-from unitask import AsyncClient, Client, Task, errors, tasks
+from unitask import AsyncClient, Client, Output, Task, errors
 
 from .pictures import encoded
 from .script import TASK_ID, task_data
@@ -238,7 +238,7 @@ def test_downloads_choose_the_proxy_by_their_own_host(
     files, proxy = servers
     monkeypatch.setenv("HTTP_PROXY", proxy.url)
     urls = [f"{files.url}/file-1.png", "http://files.test/a/../file-2.png?x=%2f"]
-    done = Task(task_data("completed", output={"image_urls": urls}), tasks.output_type("", ""))
+    done = Task(task_data("completed", output={"image_urls": urls}), Output)
 
     perform(shell, "http://provider.test", lambda client: client.download(done, f"{tmp_path}/"))
 
@@ -253,7 +253,7 @@ def test_download_over_tls_asks_the_proxy_for_a_tunnel_to_its_host(
     _, proxy = servers
     monkeypatch.setenv("HTTPS_PROXY", proxy.url)
     output = {"image_url": "https://files.test/a/../b.png"}
-    done = Task(task_data("completed", output=output), tasks.output_type("", ""))
+    done = Task(task_data("completed", output=output), Output)
 
     with Client(KEY, sleep=lambda _: None) as client, pytest.raises(errors.DownloadFailed):
         client.download(done, tmp_path / "b.png")
@@ -320,7 +320,7 @@ def test_every_request_says_who_sends_it(shell: str, tmp_path: Path) -> None:
         return httpx.Response(200, json=DONE)
 
     output = {"image_url": "https://files.test/b.png"}
-    done = Task(task_data("completed", output=output), tasks.output_type("", ""))
+    done = Task(task_data("completed", output=output), Output)
     perform_scripted(shell, handler, lambda client: client.get(TASK_ID))
     perform_scripted(shell, handler, lambda client: client.download(done, tmp_path / "b.png"))
 

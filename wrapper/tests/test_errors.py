@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import pytest
 import unitask
 from unitask import Output, Task, errors
-from unitask._core.finding import Traces
+from unitask._model.fingerprint import Traces
 from unitask.errors import Advice
 
 from .script import TASK_ID, task_data

@@ -15,8 +15,8 @@ from typing import Any
 import httpx
 import pytest
 from unitask import DownloadFailed, InvalidInput, Output, OutputFile, Task, files, tasks
-from unitask._core import outputs, spec
 from unitask._core.messages import Answer
+from unitask._model import output_files, spec
 from unitask.files import check_destination
 
 from .pictures import encoded
@@ -606,7 +606,7 @@ def test_every_task_type_that_makes_text_alone_is_known() -> None:
     schemas = spec.catalogue()["components"]["schemas"]
     filled = {entry.output: _filled(schemas[entry.output]) for entry in spec.task_types().values()}
 
-    assert {name for name, output in filled.items() if outputs.text_of(output, name)} == {
+    assert {name for name, output in filled.items() if output_files.text_of(output, name)} == {
         kind.__name__ for kind, _, _ in TEXTS
     }
 

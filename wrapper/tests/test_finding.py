@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unitask import Finding, Outcome, Output, errors
 from unitask._core import finding, flows
-from unitask._core.messages import Answer, Failure, Flow, Moment, Send, Woke
+from unitask._core.messages import Answer, Failure, Flow, Send, Woke
+from unitask._model.timestamp import Moment
 
 from .script import (
     CUT_OFF,

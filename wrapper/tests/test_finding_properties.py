@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 from unitask import Client, Finding, Outcome, _shell, errors, tasks
-from unitask._core.messages import Moment
+from unitask._model.timestamp import Moment
 
 from .shells import BASE_URL, KEY, SHELLS, all_of, perform
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from unitask import inputs
-from unitask._core import spec
 from unitask._core.fitting import surely_fits
+from unitask._model import spec
 
 SCHEMAS: list[dict[str, Any]] = [
     *({"type": kind} for kind in ("array", "boolean", "integer", "null", "number", "object", "string")),

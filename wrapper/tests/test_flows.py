@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from unitask import errors
-from unitask._core import asking, delivery, flows, spec, waiting
+from unitask._core import asking, delivery, flows, waiting
 from unitask._core.delivery import Resend
 from unitask._core.messages import Answer, Delivery, Failure, Flow, Send, Sleep, Woke, no_answer
-from unitask.task import Output, Task
+from unitask._model import spec
+from unitask._model.task import Output, Task
 from unitask.tasks import FaceSwapOutput
 
 from .script import (

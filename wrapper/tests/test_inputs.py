@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from unitask import AdvisoryWarning, InvalidInput, Output, inputs, tasks
-from unitask._core import spec
+from unitask._model import spec
 from unitask.inputs import request_body
 from unitask.tasks import FaceSwap, FaceSwapOutput, Raw
 from unitask.webhooks import Receiver

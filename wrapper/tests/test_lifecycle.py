@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from unitask._core import spec
-from unitask._core.lifecycle import STATES, TERMINAL, State, state_of
+from unitask._model import spec
+from unitask._model.state import STATES, TERMINAL, State, state_of
 
 STATUS = spec.bundle()["components"]["schemas"]["TaskStatus"]
 ENUM: list[str] = next(part["enum"] for part in STATUS["anyOf"] if "enum" in part)

@@ -99,7 +99,7 @@ import sys
 sys.path.insert(0, {archive!r})
 import unitask
 from unitask import Client, tasks
-from unitask._core import spec
+from unitask._model import spec
 assert spec.__file__.startswith({archive!r})
 assert tasks.FaceSwap(target_image="https://a.test/a.png", swap_image="https://a.test/b.png").estimate_usd()
 assert spec.bundle()["openapi"]

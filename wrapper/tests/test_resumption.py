@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from unitask import Output, Task, errors
-from unitask._core import resumption
-from unitask._core.finding import Sent, Traces
-from unitask._core.messages import Moment
-from unitask._core.resumption import Resumed
+from unitask._model import task_token
+from unitask._model.fingerprint import Sent, Traces
+from unitask._model.task_token import Resumed
+from unitask._model.timestamp import Moment
 from unitask.tasks import FaceSwapOutput, LegacyFaceSwapOutput
 
 from .script import MODEL, TASK_ID, TASK_TYPE, task_data
@@ -32,7 +32,7 @@ def test_token_says_which_task_and_what_it_is() -> None:
 
     assert token == f"ut1.{packed([TASK_ID, MODEL, TASK_TYPE, 'FaceSwapOutput'])}"
     assert "=" not in token
-    assert resumption.read(token) == Resumed(TASK_ID, MODEL, TASK_TYPE, "FaceSwapOutput")
+    assert task_token.read(token) == Resumed(TASK_ID, MODEL, TASK_TYPE, "FaceSwapOutput")
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_anything_else_is_an_id(text: str) -> None:
 
 def test_token_of_a_later_version_asks_for_an_update() -> None:
     with pytest.raises(errors.InvalidInput, match=r"version 2, this unitask reads 1: update unitask"):
-        resumption.read("ut2.abc")
+        task_token.read("ut2.abc")
 
 
 @pytest.mark.parametrize(
@@ -75,20 +75,20 @@ def test_token_of_a_later_version_asks_for_an_update() -> None:
 )
 def test_damaged_token_says_so(token: str) -> None:
     with pytest.raises(errors.InvalidInput, match="is damaged: copy it again, or give the id"):
-        resumption.read(token)
+        task_token.read(token)
 
 
 @given(st.text(min_size=1), st.text(), st.text())
 def test_any_task_comes_back(task_id: str, model: str, task_type: str) -> None:
     task = Task({"task_id": task_id, "model": model, "task_type": task_type}, Output)
 
-    assert resumption.read(task.token) == Resumed(task_id, model, task_type, "")
+    assert task_token.read(task.token) == Resumed(task_id, model, task_type, "")
 
 
 @given(st.text())
 def test_any_text_is_an_id_or_an_error(text: str) -> None:
     with contextlib.suppress(errors.InvalidInput):
-        assert resumption.read("ut1." + text).task_id
+        assert task_token.read("ut1." + text).task_id
 
 
 def uncertain(**changes: object) -> errors.SubmissionUncertain:
@@ -105,7 +105,7 @@ def uncertain(**changes: object) -> errors.SubmissionUncertain:
 @pytest.mark.parametrize("changes", [{}, {"mark": None}, {"sent": None}, {"submission": "", "account": ""}], ids=repr)
 def test_token_of_an_uncertain_submission_says_what_find_needs(changes: dict[str, object]) -> None:
     error = uncertain(**changes)
-    found = resumption.read_uncertain(error.token)
+    found = errors.SubmissionUncertain.from_token(error.token)
 
     assert found.traces == dataclasses.replace(error.traces, fields={})
     assert (found.task_id, found.sent_between) == (error.task_id, error.sent_between)
@@ -134,7 +134,7 @@ def test_token_with_a_value_of_another_type_is_damaged(place: tuple[int, ...], v
     part[place[-1]] = value
 
     with pytest.raises(errors.InvalidInput, match="is damaged"):
-        resumption.read_uncertain(f"us1.{packed(content)}")
+        task_token.read_uncertain(f"us1.{packed(content)}")
 
 
 json_values = st.recursive(
@@ -145,4 +145,4 @@ json_values = st.recursive(
 @given(text=st.text(max_size=30) | st.builds(lambda content: f"us1.{packed(content)}", json_values))
 def test_any_other_text_is_no_token_of_a_submission(text: str) -> None:
     with pytest.raises(errors.InvalidInput):
-        resumption.read_uncertain(text)
+        task_token.read_uncertain(text)

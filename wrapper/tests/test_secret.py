@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from unitask import Client, errors
-from unitask._core.secret import Hider, Secret
+from unitask._model.secret import Hider, Secret
 
 from .script import TASK_ID, answer, seen, task_data
 from .shells import FACE_SWAP, KEY, perform, provider

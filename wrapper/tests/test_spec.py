@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from unitask._core import spec
+from unitask._model import spec
 
 
 def test_entry_of_the_catalogue_holds_what_the_spec_says() -> None:

@@ -16,6 +16,7 @@ from unitask._core import flows
 from unitask._core.delivery import Limits
 from unitask._core.messages import Answer, Failure, Moment, Reply, Send, Sleep, Step
 from unitask._core.waiting import Experience
+from unitask._model.timestamp import Moment
 
 from .script import CUT_OFF, GATEWAY, RESEND, TASK_ID, Played, drive, play, refused, seen
 

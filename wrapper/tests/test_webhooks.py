@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 from unitask import State, _news, errors, webhooks
-from unitask._core import spec
 from unitask._core.messages import Wanted
+from unitask._model import spec
 from unitask.tasks import FaceSwapOutput
 from unitask.webhooks import AccountNotification, AccountType, Notification, Receiver, TaskNotification, parse
 

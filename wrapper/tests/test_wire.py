@@ -496,22 +496,23 @@ def test_change_is_awaited_where_it_can_be() -> None:
 
 
 IMPORTS = """
-import sys
-import httpx
-from unitask import Client, SubmissionUncertain, tasks
+import asyncio, inspect, sys
+from unitask import AsyncClient, Client, SubmissionUncertain, tasks
 
-def answer(request):
-    body = {"code": 200, "data": {"task_id": "id-1", "status": "completed"}}
-    return httpx.Response(200 if request.method == "GET" else 504, json=body)
+async def main(kind):
+    client = kind("key", sys.argv[1])
+    task = tasks.FaceSwap(target_image="https://me.test/a.jpg", swap_image="https://me.test/b.png")
+    before = set(sys.modules)
+    for call in (lambda: client.run(task), lambda: client.wait("id-1234")):
+        try:
+            called = call()
+            await called if inspect.isawaitable(called) else None
+        except SubmissionUncertain:
+            pass
+    names = ("unitask", "httpx", "httpcore", "opentelemetry")
+    print([name for name in set(sys.modules) - before if name.startswith(names)])
 
-client = Client("key", "https://provider.test", transport=httpx.MockTransport(answer), sleep=lambda seconds: None)
-task = tasks.FaceSwap(target_image="https://me.test/a.jpg", swap_image="https://me.test/b.png")
-before = set(sys.modules)
-try:
-    client.run(task)
-except SubmissionUncertain:
-    client.wait("id-1")
-print([name for name in set(sys.modules) - before if name.startswith(("unitask", "opentelemetry"))])
+asyncio.run(main({"sync": Client, "async": AsyncClient}[sys.argv[2]]))
 """
 
 

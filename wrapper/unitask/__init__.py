@@ -12,10 +12,15 @@ Importing this package imports neither httpx nor the models: each name is loaded
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ._version import __version__
+
 if TYPE_CHECKING:
     from . import errors, tasks, webhooks
-    from ._core.outputs import OutputFile
-    from .account import Account, ActiveTasks, CreditPack, HistoryRow, Wallet
+    from ._model.account import Account, ActiveTasks, CreditPack, HistoryRow, Wallet
+    from ._model.output_files import OutputFile
+    from ._model.state import State
+    from ._model.task import Finding, Outcome, Output, Task
+    from ._model.upload import Upload
     from .aio import AsyncClient
     from .budget import Budget
     from .client import Client
@@ -43,10 +48,8 @@ if TYPE_CHECKING:
         WebhookRejected,
     )
     from .inputs import AdvisoryWarning, Options, TaskInput
-    from .media import Media, Picture, Upload
-    from .task import Finding, Outcome, Output, State, Task
+    from .media import Media, Picture
 
-__version__ = "0.1.0"  # as in pyproject.toml; written here too, since a zip or a copy of the source has no metadata
 
 __all__ = [
     "Account",
@@ -97,11 +100,11 @@ __all__ = [
 ]
 
 _WHERE = {
-    "Account": "account",
-    "ActiveTasks": "account",
-    "CreditPack": "account",
-    "HistoryRow": "account",
-    "Wallet": "account",
+    "Account": "_model.account",
+    "ActiveTasks": "_model.account",
+    "CreditPack": "_model.account",
+    "HistoryRow": "_model.account",
+    "Wallet": "_model.account",
     "AsyncClient": "aio",
     "Budget": "budget",
     "Client": "client",
@@ -110,13 +113,13 @@ _WHERE = {
     "TaskInput": "inputs",
     "Media": "media",
     "Picture": "media",
-    "Upload": "media",
-    "Finding": "task",
-    "Outcome": "task",
-    "Output": "task",
-    "OutputFile": "_core.outputs",
-    "State": "task",
-    "Task": "task",
+    "Upload": "_model.upload",
+    "Finding": "_model.task",
+    "Outcome": "_model.task",
+    "Output": "_model.task",
+    "OutputFile": "_model.output_files",
+    "State": "_model.state",
+    "Task": "_model.task",
 }
 
 

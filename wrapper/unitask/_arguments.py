@@ -19,8 +19,8 @@ from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from . import tasks
-from ._core import spec
-from ._core.shapes import is_list, is_object
+from ._model import spec
+from ._model._json import is_list, is_object
 from .errors import InvalidInput
 
 Rule = Mapping[str, Any]

@@ -1,16 +1,32 @@
-"""The transport of httpx, in which all that a thread sends ends at its deadline (`_connections.bounded`)."""
+"""The transport of httpx, in which all that a thread sends ends at its deadline (`bounded`)."""
 
 from __future__ import annotations
 
 import math
 import threading
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import httpcore
 import httpx
 
-from ._connections import WRITE_SIZE, deadline
+WRITE_SIZE = 16 * 1024  # bytes that are written between two looks at the deadline
+_deadline: ContextVar[float] = ContextVar(
+    "deadline", default=math.inf
+)  # of what this thread sends, on the monotonic clock
+
+
+@contextmanager
+def bounded(seconds: float) -> Generator[None]:
+    """Let all that this thread does over `SyncRouting` end after so many seconds."""
+    token = _deadline.set(time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
 
 
 class BoundedTransport(httpx.HTTPTransport):
@@ -69,7 +85,7 @@ class _BoundedStream(httpcore.NetworkStream):
 
 def _left(timeout: float | None, too_late: type[Exception]) -> float | None:
     """Seconds that a step may take."""
-    left = deadline.get() - time.monotonic()
+    left = _deadline.get() - time.monotonic()
     if left <= 0:
         raise too_late("the call has taken as long as it may")
     return timeout if math.isinf(left) else left if timeout is None else min(timeout, left)

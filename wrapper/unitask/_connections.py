@@ -14,18 +14,15 @@ Rules of this file:
 
 from __future__ import annotations
 
-import math
 import os
-import time
-from collections.abc import Awaitable, Callable, Generator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Generic, TypeVar
 
 import httpx
 
+from ._bounded import BoundedTransport
 from ._core.messages import Progress
 from ._core.transfer import Trouble, Unpacking
 from ._environment import USER_AGENT, Settings, through_proxy
@@ -37,13 +34,8 @@ IDLE = 5.0  # seconds for which an idle connection is kept
 IDLE_FOR_SUBMISSIONS = 1.0  # the same, for connections that submissions are sent on
 SLOWEST_SENDING = 50_000.0  # bytes a second; a body that is sent no slower is given the time
 LARGEST_ANSWER = 32 * 1024 * 1024  # bytes, unpacked; documented answers have some thousand
-WRITE_SIZE = 16 * 1024  # bytes that are written between two looks at the deadline
 ENCODINGS = "gzip, deflate"  # what is unpacked here, with a limit
 _PACKED = ("gzip", "deflate")
-
-deadline: ContextVar[float] = ContextVar(
-    "deadline", default=math.inf
-)  # of what this thread sends, on the monotonic clock
 
 
 @dataclass(slots=True)
@@ -139,16 +131,6 @@ class Body:
             raise AnswerError("its packed body is cut off")
 
 
-@contextmanager
-def bounded(seconds: float) -> Generator[None]:
-    """Let all that this thread does over `SyncRouting` end after so many seconds."""
-    token = deadline.set(time.monotonic() + seconds)
-    try:
-        yield
-    finally:
-        deadline.reset(token)
-
-
 def common() -> dict[str, Any]:
     """What each HTTP client is made with: no cookies are kept, and the environment was read before."""
     cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
@@ -171,8 +153,6 @@ class SyncRouting(httpx.BaseTransport):
         """Send it."""
         proxy = self._settings.proxy_url_for(request.url)
         if proxy not in self._by_proxy:
-            from ._bounded import BoundedTransport  # here: httpcore takes a third of the time of an import
-
             made = BoundedTransport(verify=self._settings.verify, trust_env=False, proxy=proxy, limits=self._limits)
             self._by_proxy.setdefault(proxy, made)
         return self._by_proxy[proxy].handle_request(through_proxy(request) if proxy else request)

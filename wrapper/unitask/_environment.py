@@ -20,7 +20,7 @@ from urllib.request import getproxies
 
 import httpx
 
-from . import __version__
+from ._version import __version__
 from .errors import InvalidInput
 
 DEFAULT_BASE_URL = "https://api.piapi.ai"  # servers[0] of the spec

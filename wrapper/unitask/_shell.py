@@ -14,31 +14,35 @@ from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
+from uuid import UUID
 
 import httpx
 
-from . import _telemetry, llm, tasks
+from . import _telemetry, llm
 from ._connections import ENCODINGS, SLOWEST_SENDING, AnswerError, Body
-from ._core import asking, attaching, envelope, finding, flows, pricing, requests, resumption, spec, waiting
+from ._core import asking, attaching, envelope, finding, flows, pricing, requests, waiting
 from ._core.delivery import Limits, Resend
 from ._core.flows import Submission
-from ._core.messages import Answer, Delivery, Failure, Flow, Moment, Progress, Reply, Send, Sleep, Step, Woke
-from ._core.secret import Hider, Secret
-from ._core.shapes import as_object, is_id
+from ._core.messages import Answer, Delivery, Failure, Flow, Progress, Reply, Send, Sleep, Step, Woke
+from ._core.transfer import target
 from ._core.waiting import Experience
 from ._environment import DEFAULT_BASE_URL, checked_base_url
+from ._model import spec, task_token
+from ._model._json import as_object, is_id
+from ._model.account import Account, ActiveTasks
+from ._model.secret import Hider, Secret
+from ._model.state import State
+from ._model.task import Finding, Output, OutputT, Task, output_named
+from ._model.timestamp import Moment
+from ._model.upload import Upload, upload_ending
 from ._telemetry import keep_out_of_logs, watched
-from .account import Account, ActiveTasks
+from .budget import Budget
 from .errors import InvalidInput, SubmissionUncertain, UnitaskError, Unreachable
+from .files import Sink
 from .inputs import TaskInput
-from .media import LARGEST_FILE, Upload, measured_as_sent, upload_ending
-from .task import Finding, Output, OutputT, State, Task
-
-if TYPE_CHECKING:
-    from .budget import Budget
-    from .files import Sink
-    from .webhooks import Receiver
+from .media import LARGEST_FILE, measured_as_sent
+from .webhooks import Receiver
 
 T = TypeVar("T")
 Clock = Callable[[], Moment]
@@ -206,7 +210,6 @@ class Shell:
         self._dated: envelope.Dated | None = None  # the provider's time in the last answer that told it
         self._account = hashlib.sha256(f"{self.base_url} {self._key.value}".encode()).hexdigest()[:16]
         self._closed = False
-        requests.load()
         _telemetry.load()
         self._unknown_words: set[str] = set()
 
@@ -316,7 +319,7 @@ class Shell:
 
     def _find_flow(self, uncertain: SubmissionUncertain | str, timeout: float | None) -> Flow[Finding]:
         if isinstance(uncertain, str):
-            uncertain = resumption.read_uncertain(uncertain)
+            uncertain = SubmissionUncertain.from_token(uncertain)
         if not isinstance(cast("object", uncertain), SubmissionUncertain):
             raise InvalidInput(
                 f"{uncertain!r:.80} is no SubmissionUncertain: give the error of the create, or its token"
@@ -358,7 +361,7 @@ class Shell:
         if not (is_count and 1 <= page_size <= asking.LARGEST_PAGE):
             raise InvalidInput(f"page_size is {page_size!r}: give 1 to {asking.LARGEST_PAGE} rows")
         first, last = (None if time is None else _unix(name, time) for name, time in (("start", start), ("end", end)))
-        return asking.history(asking.Query(first, last, _group(group), page_size), self._limits())
+        return asking.history(requests.Query(first, last, _group(group), page_size), self._limits())
 
     def _llm_url(self, long_answers: bool) -> str:
         return llm.LONG_ANSWERS if long_answers and self.base_url == DEFAULT_BASE_URL else self.base_url
@@ -441,8 +444,6 @@ def send_as_written(request: httpx.Request) -> None:
     """
     request.extensions.pop("target", None)
     if url := request.extensions.pop("written", None):
-        from ._core.transfer import target  # here: most clients fetch nothing
-
         request.extensions["target"] = target(url)
 
 
@@ -458,16 +459,14 @@ def _target(task: Task[Any] | str) -> tuple[str, type[Any], str | None]:
             raise InvalidInput(f"the task has no id by which it could be asked for: {task.raw.get('task_id')!r:.80}")
         is_known = task.output_type is not Output and len(spec.named(task.model, task.task_type)) <= 1
         return task.id, task.output_type, waiting.kind_of(task) if is_known else None
-    from uuid import UUID  # here: most tasks are given as values
-
     given = cast("object", str(task) if isinstance(cast("object", task), UUID) else task)
     if not isinstance(given, str):
         raise InvalidInput(f"{given!r:.80} is no task: give a task, its id, or its token")
-    resumed = resumption.read(given)
+    resumed = task_token.read(given)
     if wrong := _id_problem(resumed.task_id):
         raise InvalidInput(wrong)
     named = spec.named(resumed.model, resumed.task_type)  # of several, the first look tells which it is
-    return resumed.task_id, tasks.output_named(resumed.output), named[0].name if len(named) == 1 else None
+    return resumed.task_id, output_named(resumed.output), named[0].name if len(named) == 1 else None
 
 
 def _id_problem(task_id: str) -> str | None:

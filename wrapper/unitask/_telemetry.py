@@ -18,10 +18,10 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from . import __version__
 from ._core.messages import Flow, Send
-from ._core.secret import Hider
-from .task import OutputT, Task
+from ._model.secret import Hider
+from ._model.task import OutputT, Task
+from ._version import __version__
 
 _LOGGERS = (  # of the libraries that tell what came over the wire
     *("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy", "httpcore.socks"),

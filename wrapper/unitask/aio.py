@@ -15,11 +15,16 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast, overload
 
 import httpx
 
-from . import llm
+from . import files, llm
 from ._connections import IDLE, IDLE_FOR_SUBMISSIONS, IN_FLIGHT, AsyncRouting, Body, Pools, common, watching_async
 from ._core.flows import Submission
 from ._core.messages import Changed, Flow, Found, Reply, Send, Sleep, Step
+from ._core.transfer import Trouble
 from ._environment import transport_settings
+from ._model.account import Account, ActiveTasks, HistoryRow
+from ._model.output_files import OutputFile
+from ._model.task import Finding, Output, OutputT, Task
+from ._model.upload import Upload
 from ._shell import (
     BROKEN,
     FETCH_ERRORS,
@@ -33,20 +38,16 @@ from ._shell import (
     system_clock,
 )
 from ._telemetry import span
-from .account import Account, ActiveTasks, HistoryRow
+from .budget import Budget
 from .client import Client
 from .errors import InvalidInput, SubmissionUncertain, UnitaskError
+from .files import Sink
 from .inputs import Options, TaskInput, caller, request_body
-from .media import Media, Upload, read_file
-from .task import Finding, Output, OutputT, Task
+from .media import Media, read_file
+from .webhooks import Receiver
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
-
-    from . import files
-    from ._core.outputs import OutputFile
-    from .budget import Budget
-    from .webhooks import Receiver
 
 T = TypeVar("T")
 
@@ -244,8 +245,6 @@ class AsyncClient(Shell):
         overwrite: bool = False,
         parallel: int = 4,
     ) -> list[Path]:
-        from . import files  # here and below: a first call fetches nothing
-
         self._check_open()
         batch = files.plan(task, to, previews=previews, overwrite=overwrite, parallel=parallel)
         limit = asyncio.Semaphore(batch.parallel)
@@ -354,9 +353,6 @@ class AsyncClient(Shell):
         return GatedPools(api(IDLE_FOR_SUBMISSIONS), api(IDLE), files)
 
     async def _fetch(self, batch: files.Batch, target: files.Target) -> Path:
-        from ._core.transfer import Trouble
-        from .files import Sink
-
         with Sink(batch, target, self._resend, self.http_timeout) as sink:
             while True:
                 try:

@@ -19,8 +19,9 @@ from typing import Any, TypeVar
 
 from ._core.messages import Changed, Flow, Send
 from ._core.pricing import CREDITS_PER_USD
+from ._model.state import State
+from ._model.task import Finding, Outcome, OutputT, Task
 from .errors import BudgetExceeded, InvalidInput, SubmissionUncertain, UnitaskError
-from .task import Finding, Outcome, OutputT, State, Task
 
 __all__ = ["Budget"]
 

@@ -23,21 +23,18 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from . import errors, tasks
+from . import errors
 from ._arguments import task_of
-from ._core import spec
-from ._core.outputs import text_of
+from ._model import spec
+from ._model.output_files import text_of
+from ._model.task import Output, Task, output_named
 from ._paths import from_home
 from ._terminal import dollars, give_up, put, reworded, say, shown, take_every_character
+from .client import Client
 from .files import check_destination, names_folder
 from .inputs import AdvisoryWarning
-from .task import Task
-
-if TYPE_CHECKING:
-    from .client import Client
-    from .task import Output
 
 REAL_CONCURRENCY = 5  # of the Creator plan, by a public client (2025); no page gives a rate
 OPEN = "warning: everybody who can reach {} can use this sandbox; its key is no secret, and nothing is encrypted"
@@ -312,8 +309,6 @@ def _json(value: object) -> str:
 
 
 def _client(options: argparse.Namespace) -> Client:
-    from .client import Client
-
     return Client(base_url=options.base_url)
 
 
@@ -411,7 +406,7 @@ def _handle(options: argparse.Namespace, task_id: str) -> str:
     if entry.protocol == "unified":
         return task_id
     known = {"task_id": task_id, "model": entry.model, "task_type": entry.task_type}
-    return Task(known, tasks.output_named(entry.output)).token
+    return Task(known, output_named(entry.output)).token
 
 
 def _speed(text: str) -> Any:

@@ -8,17 +8,24 @@ import inspect
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast, overload
 
 import httpx
 
-from . import llm
-from ._connections import IDLE, IDLE_FOR_SUBMISSIONS, Body, Pools, SyncRouting, bounded, common, watching
+from . import files, llm
+from ._bounded import bounded
+from ._connections import IDLE, IDLE_FOR_SUBMISSIONS, Body, Pools, SyncRouting, common, watching
 from ._core.flows import Submission
 from ._core.messages import Changed, Flow, Found, Reply, Send, Sleep, Step
+from ._core.transfer import Trouble
 from ._environment import transport_settings
+from ._model.account import Account, ActiveTasks, HistoryRow
+from ._model.output_files import OutputFile
+from ._model.task import Finding, Output, OutputT, Task
+from ._model.upload import Upload
 from ._shell import (
     BROKEN,
     FETCH_ERRORS,
@@ -32,19 +39,15 @@ from ._shell import (
     system_clock,
 )
 from ._telemetry import span
-from .account import Account, ActiveTasks, HistoryRow
+from .budget import Budget
 from .errors import InvalidInput, SubmissionUncertain, UnitaskError
+from .files import Sink
 from .inputs import Options, TaskInput, request_body
-from .media import Media, Upload, read_file
-from .task import Finding, Output, OutputT, Task
+from .media import Media, read_file
+from .webhooks import Receiver
 
 if TYPE_CHECKING:
     from openai import OpenAI
-
-    from . import files
-    from ._core.outputs import OutputFile
-    from .budget import Budget
-    from .webhooks import Receiver
 
 T = TypeVar("T")
 
@@ -347,8 +350,6 @@ class Client(Shell):
             InvalidInput: There is nothing to fetch, or a place is taken or cannot be written; nothing was fetched.
             DownloadFailed: A file did not arrive whole; nothing was left under its name. `fetched` lists the others.
         """
-        from . import files  # here and below: a first call fetches nothing
-
         self._check_open()
         batch = files.plan(task, to, previews=previews, overwrite=overwrite, parallel=parallel)
         with span("download", task_id=batch.targets[0].file.task_id, files=len(batch.targets)):
@@ -444,8 +445,6 @@ class Client(Shell):
         fetch = functools.partial(self._fetched, batch)
         if batch.parallel == 1:
             return [fetch(target) for target in batch.targets]
-        from concurrent.futures import ThreadPoolExecutor  # here: most clients never fetch several files
-
         with ThreadPoolExecutor(batch.parallel) as pool:
             try:
                 return list(pool.map(fetch, batch.targets))
@@ -460,9 +459,6 @@ class Client(Shell):
             return error
 
     def _fetch(self, batch: files.Batch, target: files.Target) -> Path:
-        from ._core.transfer import Trouble
-        from .files import Sink
-
         with Sink(batch, target, self._resend, self.http_timeout) as sink:
             while True:
                 try:

@@ -11,10 +11,10 @@ import numpy as np
 from unitask_sandbox import Settings, running, samples
 
 from . import tasks
+from ._model.task import Output, Task
 from ._terminal import dollars
 from .client import Client
 from .files import check_destination
-from .task import Output, Task
 
 Picture = cv2.typing.MatLike
 

@@ -45,22 +45,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from enum import StrEnum
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from pathlib import Path
+from typing import Literal, Protocol, TypeVar
 
-from ._core.shapes import printable
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable
-    from pathlib import Path
-    from typing import overload
-
-    from ._core.finding import Traces
-    from ._core.outputs import OutputFile
-    from .aio import AsyncClient
-    from .client import Client
-    from .task import Finding, Output, Task
+from ._model import task_token
+from ._model.exceptions import Advice, ApiError, InvalidInput, ProviderBroken, UnitaskError, combined
+from ._model.fingerprint import Traces
+from ._model.output_files import OutputFile
+from ._model.task import Output, Task
 
 __all__ = [
     "Advice",
@@ -86,73 +78,7 @@ __all__ = [
     "WebhookRejected",
 ]
 
-
-class Advice(StrEnum):
-    """What to do about an error."""
-
-    FIX = "fix"  # change what you gave; the same would end the same
-    PAY = "pay"  # top up the account
-    AGAIN = "again"  # the same once more may do; nothing was made
-    LATER = "later"  # the same once more, after `retry_after` if it is known
-    RESUME = "resume"  # the task goes on: wait for it by its id
-    FIND = "find"  # find out first whether it was accepted: `error.find(client)`
-
-
-class UnitaskError(Exception):
-    """Base of everything unitask raises.
-
-    Attributes:
-        task_id: The task this is about, whenever it is known, so that nothing paid for is lost.
-        attempts: How often a request was sent for it; 0 when nothing was sent.
-        elapsed: Seconds from the first attempt to the end; 0 when nothing was sent.
-        headers: Those headers of the last answer that name the request to the provider's support; empty without one.
-        body: The body of an answer that was no usable one, as text, at most 4,096 characters, without secrets.
-    """
-
-    task_id: str | None = None
-    attempts: int = 0
-    elapsed: float = 0.0
-    headers: Mapping[str, str] = MappingProxyType({})
-    body: str = ""
-    _advice: Advice = Advice.AGAIN
-    _parts: ClassVar[tuple[type[UnitaskError], ...]] = ()  # of a class that is made of two
-
-    def __init__(self, message: str, *, task_id: str | None = None) -> None:
-        super().__init__(printable(message))  # it may hold words of the provider
-        self.task_id = task_id
-
-    @property
-    def retry_advice(self) -> Advice:
-        """What to do about it."""
-        return self._advice
-
-    def about_running(self, task_id: str) -> None:
-        """Say that the task of this error goes on, for all that is known; for clients."""
-        self.task_id, self._advice = task_id, Advice.RESUME
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (self._parts or (type(self),), str(self), self.__dict__.copy())
-
-
-class InvalidInput(UnitaskError, ValueError):
-    """Something you gave cannot be used; nothing was sent and nothing was paid.
-
-    Raised by `download`, it is about a task that may be paid already: nothing was fetched, and the message says how
-    to fetch it.
-
-    Attributes:
-        problems: Every problem found, one sentence each.
-    """
-
-    problems: tuple[str, ...]
-    _advice = Advice.FIX
-
-    def __init__(
-        self, *problems: str, undone: str = "nothing was sent", then: str = "", task_id: str | None = None
-    ) -> None:
-        self.problems = tuple(map(printable, problems))
-        message = f"{undone}: {'; '.join(self.problems)}"
-        super().__init__(f"{message}. {then}" if then else message, task_id=task_id)
+FoundT = TypeVar("FoundT", covariant=True)
 
 
 class BudgetExceeded(UnitaskError):
@@ -184,6 +110,12 @@ class BudgetExceeded(UnitaskError):
                 f"spent and ${held_usd:.7g} put aside for tasks that may still be billed"
             )
         super().__init__(f"nothing was sent: {reason}")
+
+
+class _Finds(Protocol[FoundT]):
+    """A client, sync or async."""
+
+    def find(self, uncertain: SubmissionUncertain, /, *, timeout: float | None = None) -> FoundT: ...
 
 
 class SubmissionUncertain(UnitaskError):
@@ -220,19 +152,22 @@ class SubmissionUncertain(UnitaskError):
     @property
     def token(self) -> str:
         """What `Client.find` takes in place of this error, also in another process; it holds no input and no secret."""
-        from ._core import resumption  # here: few ask for it
+        return task_token.uncertain_token(self.task_id, self.traces, self.sent_between)
 
-        return resumption.uncertain_token(self)
+    @classmethod
+    def from_token(cls, token: str) -> SubmissionUncertain:
+        """Return the error that a token stands for.
 
-    if TYPE_CHECKING:
+        Raises:
+            InvalidInput: It is no such token, one of another version, or it is cut off.
+        """
+        task_id, traces, sent_between = task_token.read_uncertain(token)
+        error = cls("its token was read", traces=traces, sent_between=sent_between)
+        error.task_id = task_id
+        return error
 
-        @overload
-        def find(self, client: Client, *, timeout: float | None = None) -> Finding: ...
-        @overload
-        def find(self, client: AsyncClient, *, timeout: float | None = None) -> Awaitable[Finding]: ...
-
-    def find(self, client: Any, *, timeout: float | None = None) -> Any:
-        """The same as `client.find(error, timeout=timeout)`."""
+    def find(self, client: _Finds[FoundT], *, timeout: float | None = None) -> FoundT:
+        """The same as `client.find(error, timeout=timeout)`; await it for an async client."""
         return client.find(self, timeout=timeout)
 
 
@@ -243,38 +178,6 @@ class Unreachable(UnitaskError):
     def retry_advice(self) -> Advice:
         """Wait for the task if there is one, else try again."""
         return Advice.RESUME if self.task_id else self._advice
-
-
-class ApiError(UnitaskError):
-    """The provider answered, and did not do what was asked.
-
-    Attributes:
-        status: The HTTP status.
-        code: The `code` of the task's error, or of the envelope; None when the body has none.
-        retry_after: Seconds the provider asks to wait, from Retry-After; None when it does not.
-    """
-
-    status: int
-    code: int | None
-    retry_after: float | None
-    headers: Mapping[str, str]
-    body: str
-    _advice = Advice.FIX
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        status: int,
-        code: int | None = None,
-        retry_after: float | None = None,
-        headers: dict[str, str] | None = None,
-        body: str = "",
-        task_id: str | None = None,
-    ) -> None:
-        super().__init__(message, task_id=task_id)
-        self.status, self.code, self.retry_after = status, code, retry_after
-        self.headers, self.body = headers or {}, body
 
 
 class AuthenticationFailed(ApiError):
@@ -297,17 +200,6 @@ class RateLimited(ApiError):
 
 class QueueFull(RateLimited):
     """Too many tasks at once: wait for some to end."""
-
-
-class ProviderBroken(ApiError):
-    """An answer that no document describes: a redirect, an error of the server, a body of another shape."""
-
-    @property
-    def retry_advice(self) -> Advice:
-        """Wait for the task if there is one; else later, unless it is a redirect."""
-        if self.task_id:
-            return Advice.RESUME
-        return Advice.FIX if 300 <= self.status < 400 else Advice.LATER
 
 
 class TaskFailed(UnitaskError):
@@ -505,7 +397,7 @@ KIND_BY_STATUS: Mapping[int, type[UnitaskError]] = {
 def refusal_kind(status: int, code: int | None, words: str) -> type[ApiError]:
     """The class of a refused request."""
     kind = _by_reason(code, words) or KIND_BY_STATUS.get(status, ProviderBroken)
-    return kind if issubclass(kind, ApiError) else _combined(ApiError, kind)
+    return kind if issubclass(kind, ApiError) else combined(ApiError, kind)
 
 
 def poll_kind(status: int) -> type[ApiError]:
@@ -518,7 +410,7 @@ def task_failed(task: Task[Output]) -> TaskFailed:
     """The error of a task that ended without a result."""
     kind = _by_reason(task.failure_code, task.failure)
     is_reason = kind is not None and not issubclass(kind, ApiError)
-    return (_combined(TaskFailed, kind) if is_reason and kind else TaskFailed)(task)
+    return (combined(TaskFailed, kind) if is_reason and kind else TaskFailed)(task)
 
 
 def _by_reason(code: int | None, words: str) -> type[UnitaskError] | None:
@@ -527,19 +419,5 @@ def _by_reason(code: int | None, words: str) -> type[UnitaskError] | None:
     return next(found, None) or (KIND_BY_CODE.get(code) if code is not None else None)
 
 
-_COMBINED: dict[tuple[type[UnitaskError], ...], Any] = {}
-
-
-def _combined(*parts: type[UnitaskError]) -> Any:
-    """The class that is a base and a reason. It has the name of the reason, because that is what a caller catches."""
-    base, reason = parts
-    facts = {"__module__": __name__, "__doc__": reason.__doc__, "_parts": parts}
-    return _COMBINED.setdefault(parts, type(reason.__name__, (reason, base), facts))
-
-
-def _rebuild(parts: tuple[type[UnitaskError], ...], message: str, facts: dict[str, Any]) -> UnitaskError:
-    kind = _combined(*parts) if len(parts) == 2 else parts[0]
-    error: UnitaskError = kind.__new__(kind, message)
-    error.args = (message,)  # OSError.__new__, of WaitTimeout, leaves them empty
-    error.__dict__.update(facts)
-    return error
+for _name in __all__:  # tracebacks and pickles name this module, wherever a class is written
+    globals()[_name].__module__ = __name__

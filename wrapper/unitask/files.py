@@ -18,13 +18,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ._core import contents, outputs, transfer
+from ._core import contents, transfer
 from ._core.delivery import Resend
-from ._core.messages import Answer, Moment
-from ._core.outputs import OutputFile
+from ._core.messages import Answer
 from ._core.transfer import Trouble
+from ._model import output_files
+from ._model.output_files import OutputFile
+from ._model.state import State
+from ._model.task import Task
+from ._model.timestamp import Moment
 from .errors import DownloadFailed, InvalidInput
-from .task import State, Task
 
 LEAST_FREE = 32 << 20  # bytes that a disk must have free before a task is paid whose output goes there
 
@@ -111,7 +114,7 @@ def names_folder(to: str | os.PathLike[str]) -> bool:
     if text.endswith(tuple(filter(None, ("/", os.sep, os.altsep)))):
         return True
     if _is_folder(place):
-        return not outputs.is_ending(place.suffix)
+        return not output_files.is_ending(place.suffix)
     # pathlib drops the slash at the end of Path("out/"): a path object without an ending may be that
     return not isinstance(to, str) and not re.search("[A-Za-z]", place.suffix) and not os.path.lexists(place)
 
@@ -204,7 +207,7 @@ def _of_task(task: Task[Any], *, previews: bool) -> list[OutputFile]:
 
 def _text_file(task: Task[Any]) -> list[OutputFile]:
     """The text that is all a task made, as a file; none where it made no text."""
-    text = outputs.text_of(task.output.raw, type(task.output).__name__)
+    text = output_files.text_of(task.output.raw, type(task.output).__name__)
     packed = base64.b64encode(f"{text}\n".encode("utf-8", "replace")).decode()
     return [OutputFile(f"data:text/plain;base64,{packed}", "file", task_id=task.id)] if text else []
 
@@ -236,7 +239,7 @@ def _targets(
         return
     for file in files:
         stem = re.sub(r"[^A-Za-z0-9_-]", "_", file.task_id) or "output"
-        ending = outputs.ending_of(file.url)
+        ending = output_files.ending_of(file.url)
         name = f"{stem}{ending}" if is_only else f"{stem}-{file.number}{ending}"
         yield Target(file, place / name, unnamed=not ending, overwrite=overwrite)
 
@@ -337,9 +340,9 @@ class Sink:
         self._part_path = _part_in(target.path.parent)
         self._part, self._attempts = transfer.Part(), transfer.Attempts(resend)
         self._window, self._is_inline = min(http_timeout, transfer.LONGEST_WINDOW), False
-        endings = (outputs.ending_of(target.file.url), target.path.suffix.lower())
-        self._ending = next(filter(outputs.is_ending, endings), endings[0] or endings[1])
-        self._kind = target.file.kind or outputs.kind_of_ending(self._ending)
+        endings = (output_files.ending_of(target.file.url), target.path.suffix.lower())
+        self._ending = next(filter(output_files.is_ending, endings), endings[0] or endings[1])
+        self._kind = target.file.kind or output_files.kind_of_ending(self._ending)
 
     def __enter__(self) -> Sink:
         try:
@@ -357,7 +360,7 @@ class Sink:
 
     def take_inline(self) -> bool:
         """Take the file out of its URL, if that is a data URI; return whether it was one."""
-        content = outputs.content_of(self.target.file.url)
+        content = output_files.content_of(self.target.file.url)
         if content is None:
             return False
         self._is_inline, now = True, Moment(0, 0)
@@ -383,7 +386,7 @@ class Sink:
             self._file.seek(self._part.size)
             self._file.truncate()
         if self.target.unnamed:
-            ending = outputs.ending_of_type(head.headers.get("content-type", ""))
+            ending = output_files.ending_of_type(head.headers.get("content-type", ""))
             self._path = self.target.path.with_name(self.target.path.name + ending)
             for problem in place_problems(self._path, overwrite=self.target.overwrite):
                 raise self.failed(problem)

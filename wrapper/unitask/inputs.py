@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, TypedDict, TypeVar, cast
 
 from . import media
-from ._core import fitting, spec
-from ._core.secret import Secret, fits_a_header
-from ._core.shapes import as_object
+from ._core import fitting, pricing
+from ._model import spec
+from ._model._json import as_object
+from ._model.secret import Secret, fits_a_header
+from ._model.task import Output
 from .errors import InvalidInput
-from .task import Output
 
 __all__ = ["AdvisoryWarning", "Options", "Raw", "TaskInput"]
 
@@ -77,8 +78,6 @@ class TaskInput(Generic[OutputT_co]):
         says what is then taken, or is inside a file that is not here (a URL). Nothing is asked of the provider; a file
         is read when its size decides.
         """
-        from ._core import pricing
-
         model, task_type = self.operation()
         body = {"model": model, "task_type": task_type, "input": self.values()}
         try:

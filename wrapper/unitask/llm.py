@@ -11,8 +11,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ._core.secret import Hider, Secret
-from ._core.shapes import as_object
+from ._environment import transport_settings
+from ._model._json import as_object
+from ._model.secret import Hider, Secret
 from ._telemetry import keep_out_of_logs
 
 if TYPE_CHECKING:
@@ -48,8 +49,6 @@ def async_client(key: str, base_url: str) -> AsyncOpenAI:
 
 
 def _client(name: str, http_name: str, key: str, base_url: str) -> Any:
-    from ._environment import transport_settings  # here: it loads httpx, and most programs never come here
-
     try:
         library = import_module("openai")
     except ImportError:

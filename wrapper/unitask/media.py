@@ -18,20 +18,20 @@ import re
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias, cast
 from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
 
 from . import _pixels
+from ._core import mp4
+from ._model.upload import UPLOADABLE, Attachment, Upload, upload_ending
 from ._paths import LARGEST_FILE as LARGEST_FILE
 from ._paths import content_of, from_home, too_large
 from .errors import InvalidInput
 
-if TYPE_CHECKING:
-    from fractions import Fraction
-
-__all__ = ["Attachment", "Media", "Picture", "PictureInfo", "Upload", "inspect_picture"]
+__all__ = ["Media", "Picture", "PictureInfo", "inspect_picture"]
 
 
 class _ReadableFile(Protocol):
@@ -55,31 +55,6 @@ class _FileUpload(Protocol):
 
     @property
     def file(self) -> _ReadableFile: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """A file that the provider keeps for 24 hours; give it wherever a file is taken.
-
-    Attributes:
-        url: Where it lies.
-        expires_at: When it is deleted, in UTC, as counted from when it was sent.
-        sha256: Of its content, as hexadecimal digits.
-    """
-
-    url: str
-    expires_at: datetime
-    sha256: str
-
-
-class Attachment(str):
-    """A file in base64, or in a data URI, as it goes along in a request; it remembers the file."""
-
-    content: bytes
-    only_url: bool  # the field takes nothing but a URL, so it must be uploaded
-
-    def __repr__(self) -> str:
-        return f"<file of {len(self.content)} bytes>"
 
 
 Media: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | _ReadableFile | _FileUpload | Upload"
@@ -142,11 +117,6 @@ def attachment(sent: str, content: bytes, rule: Mapping[str, Any]) -> Attachment
     return attached
 
 
-def upload_ending(content: bytes) -> str | None:
-    """The file name ending with which a file can be uploaded; None when uploads do not take such files."""
-    return next((ending for magic, ending in _UPLOADABLE if re.match(magic, content, re.DOTALL)), None)
-
-
 def problems(sent: str, content: bytes | None, rule: Mapping[str, Any], *, uploads: bool = False) -> Iterator[str]:
     """What is wrong with a file for a field with this `x-media` rule, one sentence each.
 
@@ -176,7 +146,7 @@ def _way_problems(content: bytes, rule: Mapping[str, Any], uploads: bool) -> Ite
     if not uploads:
         yield "only a URL is taken here: upload the file first"
     elif upload_ending(content) is None:
-        endings = ", ".join(ending for _, ending in _UPLOADABLE)
+        endings = ", ".join(ending for _, ending in UPLOADABLE)
         yield f"only a URL is taken here, and an upload takes {endings}; it starts with {content[:12]!r}"
 
 
@@ -224,10 +194,6 @@ def measured_as_sent(what: str, text: object) -> Fraction | None:
 
 
 def _measured(what: str, content: bytes) -> Fraction | None:
-    from fractions import Fraction  # here, and below: only an estimate needs them
-
-    from ._core import mp4
-
     if what != "pixels":
         return mp4.seconds(content) if what == "seconds" else mp4.frames(content)
     info = inspect_picture(content)
@@ -303,8 +269,6 @@ def _path_of(url: str) -> Path:
     if not path.startswith("/"):
         raise ValueError(f"{url!r:.120} is no absolute file URL: give file:///folder/file, or the path")
     if os.name == "nt":  # pragma: no cover - /C:/folder/file
-        from urllib.request import url2pathname  # here: it loads an HTTP client
-
         return Path(url2pathname(path))
     return Path(unquote(path))
 
@@ -315,7 +279,7 @@ def _small_file(text: str) -> bytes | None:
         content = _decode(text)
     except ValueError:
         return None
-    known = (*(magic for magic, _ in _READERS), *(magic for magic, ending in _UPLOADABLE if ending != "mp3"), rb"ID3")
+    known = (*(magic for magic, _ in _READERS), *(magic for magic, ending in UPLOADABLE if ending != "mp3"), rb"ID3")
     return content if any(re.match(magic, content, re.DOTALL) for magic in known) else None
 
 
@@ -482,13 +446,4 @@ _READERS: tuple[tuple[bytes, Callable[[bytes], PictureInfo]], ...] = (
     (rb"BM....\0\0\0\0", _named("bmp")),
     (rb"II\*\0|MM\0\*", _named("tiff")),
     (rb"....ftyp(heic|heix|mif1|avif)", _named("heif")),
-)
-# What uploads take, by the first bytes (clients, 2025); the order matters only for RIFF
-_UPLOADABLE: tuple[tuple[bytes, str], ...] = (
-    (rb"\x89PNG\r\n\x1a\n", "png"),
-    (rb"\xff\xd8\xff", "jpg"),
-    (rb"RIFF....WEBP", "webp"),
-    (rb"RIFF....WAVE", "wav"),
-    (rb"....ftyp(?!heic|heix|mif1|avif)", "mp4"),
-    (rb"ID3|\xff[\xe2-\xe7\xf2-\xf7\xfa-\xfb]", "mp3"),
 )

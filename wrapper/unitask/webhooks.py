@@ -27,11 +27,12 @@ from threading import TIMEOUT_MAX, Event
 from typing import Any, NoReturn, TypeAlias, TypeGuard, cast
 
 from ._core import envelope
-from ._core.secret import Secret, fits_a_header
-from ._core.shapes import as_object, is_list
+from ._model._json import as_object, is_list
+from ._model.secret import Secret, fits_a_header
+from ._model.state import State
+from ._model.task import Output, Task
 from ._news import News, Once, Told, digest
 from .errors import InvalidInput, WebhookRejected
-from .task import Output, State, Task
 
 __all__ = ["AccountNotification", "AccountType", "Notification", "Receiver", "TaskNotification", "parse"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator
 
-from unitask_contract.coverage.counting import ALL
+from unitask_contract.counter import ALL
 from unitask_contract.patches.proposals import Kind
 from unitask_contract.reports.report import FAILED, Report, columns, left_out, money, share, table
 from unitask_contract.runner import GENERAL, Outcome

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from unitask_contract.coverage.counting import ALL
+from unitask_contract.counter import ALL
 from unitask_contract.hiding import visible
 from unitask_contract.patches.proposals import Kind
 from unitask_contract.reports.report import FAILED, Report, columns, left_out, money, share, table

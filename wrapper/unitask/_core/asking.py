@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from .. import errors
-from ..account import HistoryRow
-from ..task import Output, State, Task
+from .._model.account import HistoryRow
+from .._model.state import State
+from .._model.task import Output, Task
 from . import envelope, requests
 from .delivery import Limits, worth_repeating
 from .messages import Answer, Flow, Found, Send, Sleep, no_answer
+from .requests import Query
 
 T = TypeVar("T")
 
@@ -96,25 +98,6 @@ def look(
     except errors.UnitaskError:
         return None
     return found if found.id == task_id else None
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """Which rows of the history.
-
-    Attributes:
-        start: Only tasks created from this time on; unix seconds.
-        end: Only tasks created up to this time; unix seconds.
-        group: Only of this group of models, such as image_toolkit.
-        page_size: Rows a page, 1 to 100.
-        page: Which page, from 1.
-    """
-
-    start: int | None = None
-    end: int | None = None
-    group: str | None = None
-    page_size: int = 100
-    page: int = 1
 
 
 class Reading:

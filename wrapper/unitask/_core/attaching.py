@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .. import errors
-from ..media import Attachment, Upload, upload_ending
+from .._model._json import is_list, is_object
+from .._model.upload import Attachment, Upload, upload_ending
 from . import asking, envelope, requests
 from .delivery import Limits
 from .messages import Flow, Sleep
-from .shapes import is_list, is_object
 
 KEPT = 24 * 3600.0  # seconds; upload page
 MARGIN = 3600.0  # seconds; an upload that is about to be deleted is of no use to a task that has to wait

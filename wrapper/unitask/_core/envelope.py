@@ -21,12 +21,13 @@ from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple, TypeAlias
 
 from .. import errors
-from ..account import Account, ActiveTasks, HistoryRow
-from ..task import Output, OutputT, Task
+from .._model._json import as_object, is_id, is_list, is_object
+from .._model.account import Account, ActiveTasks, HistoryRow
+from .._model.state import State, state_of
+from .._model.task import Output, OutputT, Task
+from .._model.timestamp import Moment
 from . import protocols
-from .lifecycle import State, state_of
-from .messages import Answer, Moment
-from .shapes import as_object, is_id, is_list, is_object
+from .messages import Answer
 
 TRACE_HEADERS = ("x-request-id", "x-trace-id", "cf-ray", "date", "server")  # what a provider's support asks for
 _HINTS: Mapping[type[errors.UnitaskError], str] = {

@@ -22,22 +22,24 @@ import json
 import math
 import re
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from enum import Enum
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from .. import errors
-from ..task import Finding, Outcome, Output, Task
-from . import asking, protocols, spec
+from .._model import spec
+from .._model._json import as_object, is_list, is_object, printable
+from .._model.account import HistoryRow
+from .._model.fingerprint import Sent, Traces
+from .._model.task import Finding, Outcome, Output, Task
+from .._model.task import output_type as output_type_of
+from .._model.timestamp import Moment
+from . import asking, protocols, requests
 from .delivery import Limits
-from .messages import Flow, Moment, Sleep
-from .shapes import as_object, is_list, is_object, printable
-
-if TYPE_CHECKING:
-    from ..account import HistoryRow
-    from .envelope import Dated
+from .envelope import Dated
+from .messages import Flow, Sleep
 
 MARK = "unitask"  # the query parameter of a webhook endpoint that holds the mark
 CLOCKS_APART = 300.0  # seconds between the provider's Date and the times in its history, and on the way there
@@ -63,47 +65,6 @@ class Asker(NamedTuple):
 
 
 NOBODY = Asker()
-
-
-class Sent(NamedTuple):
-    """When a create was sent.
-
-    Attributes:
-        start: Before the first byte.
-        end: When it was given up.
-        process: Whose clocks these are.
-        on_provider: The earliest and the latest unix time of it on the provider's clock; None if that was not known.
-    """
-
-    start: Moment
-    end: Moment
-    process: str = ""
-    on_provider: tuple[float, float] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Traces:
-    """What an uncertain task can be recognised by; nothing of its content.
-
-    Attributes:
-        model: Its model.
-        task_type: Its task type.
-        fingerprint: SHA-256 over model, task type and input.
-        mark: The mark in its webhook endpoint; None when it has none.
-        fields: SHA-256 of each field of its input.
-        submission: A random text, of this create alone; its mark too, if the client made it. Empty if not known.
-        sent: When it was sent, on several clocks; None if not known.
-        account: A digest of the key and the address of the client; empty if not known.
-    """
-
-    model: str
-    task_type: str
-    fingerprint: str
-    mark: str | None = None
-    fields: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
-    submission: str = ""
-    sent: Sent | None = None
-    account: str = ""
 
 
 class _Period(NamedTuple):
@@ -272,8 +233,6 @@ class _Search:
         if not task_id or task_id in self._own:
             return None
         if is_legacy:
-            from ..tasks import output_type as output_type_of  # at call time, as in task.py
-
             output_type = output_type_of(self._wanted.model, self._wanted.task_type)
         task = yield from asking.look(task_id, self._limits, output_type, self._deadline)
         if task is None or (not is_legacy and _likeness(task, self._wanted) is _Likeness.OTHER):
@@ -287,7 +246,7 @@ class _Search:
         for _ in range(TIMES_READ):
             rows, now = [], (yield Sleep(0)).at
             asked = self._period(CLOCKS_APART + MORE_ROOM)
-            reading = asking.Reading(asking.Query(*asked), self._limits, self._deadline, is_proof=True)
+            reading = asking.Reading(requests.Query(*asked), self._limits, self._deadline, is_proof=True)
             try:
                 while len(rows) < MOST_ROWS and (page := (yield from reading.more())):
                     rows += page
@@ -308,7 +267,7 @@ class _Search:
         So a filter that is read in another way, and times of another clock than that of the Date, are no proof.
         """
         try:
-            newest = yield from asking.Reading(asking.Query(), self._limits, self._deadline).more()
+            newest = yield from asking.Reading(requests.Query(), self._limits, self._deadline).more()
         except errors.UnitaskError as error:
             return f"the task history cannot be read: {error}"
         needed, told = self._period(CLOCKS_APART), {row.task_id for row in rows}

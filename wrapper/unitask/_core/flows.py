@@ -16,25 +16,14 @@ from heapq import heappop, heappush
 from typing import Any, Generic, TypeVar
 
 from .. import errors
-from ..task import OutputT, State, Task
-from . import envelope, requests, waiting
+from .._model import fingerprint
+from .._model._json import printable
+from .._model.state import State
+from .._model.task import OutputT, Task
+from .._model.timestamp import Moment
+from . import envelope, finding, requests, waiting
 from .delivery import Limits, Resend, paced, worth_repeating
-from .messages import (
-    Answer,
-    Changed,
-    Delivery,
-    Failure,
-    Flow,
-    Moment,
-    Reply,
-    Send,
-    Sleep,
-    Step,
-    Wanted,
-    Woke,
-    no_answer,
-)
-from .shapes import printable
+from .messages import Answer, Changed, Delivery, Failure, Flow, Reply, Send, Sleep, Step, Wanted, Woke, no_answer
 
 T = TypeVar("T")
 ErrorT = TypeVar("ErrorT", bound=errors.UnitaskError)
@@ -66,9 +55,7 @@ class Submission:
 
     def uncertain(self, reason: str, at: Moment) -> errors.SubmissionUncertain:
         """The error for a submission that may have been accepted up to this moment."""
-        from . import finding  # here: most creates are answered
-
-        sent = finding.Sent(self.started or at, at)
+        sent = fingerprint.Sent(self.started or at, at)
         traces = finding.signed(finding.traces(self.body, sent), self.token, finding.Asker(*self.client), self.dated())
         return errors.SubmissionUncertain(reason, traces=traces, sent_between=(sent.start.utc, sent.end.utc))
 

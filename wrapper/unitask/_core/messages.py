@@ -8,29 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from enum import Enum
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
-if TYPE_CHECKING:
-    from ..account import HistoryRow
-    from ..task import Output, Task
+from .._model.account import HistoryRow
+from .._model.task import Output, Task
+from .._model.timestamp import Moment
 
 T = TypeVar("T")
-LATEST = 253_402_300_799.0  # unix seconds; the last second of the year 9999
-
-
-class Moment(NamedTuple):
-    """One moment on two clocks."""
-
-    ticks: float  # monotonic seconds, for durations
-    unix: float  # seconds since 1970, for people
-
-    @property
-    def utc(self) -> datetime:
-        """The same for people, in UTC."""
-        unix = min(LATEST, self.unix) if self.unix > 0 else 0.0  # whatever the clock says, it is some moment
-        return datetime.fromtimestamp(unix, UTC)
 
 
 class Wanted(Collection[str]):

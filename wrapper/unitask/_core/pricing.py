@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 from typing import Any, TypeAlias
 
-from ..task import CREDITS_PER_USD as CREDITS_PER_USD
-from . import spec
-from .shapes import is_list, is_object, same
+from .._model import spec
+from .._model._json import is_list, is_object, same
+from .._model.task import CREDITS_PER_USD as CREDITS_PER_USD
 
 LARGEST = 10**12  # of any unit: beyond it is a mistake, not a task
 

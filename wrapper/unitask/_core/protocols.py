@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from . import spec
+from .._model import spec
+from .._model._json import as_object, is_list
 from .messages import Send
-from .shapes import as_object, is_list
 
 UNIFIED = "unified"
 LEGACY = "legacy"  # the model that the catalogue gives to all of them

@@ -1,91 +1,82 @@
-"""The only module of the wrapper that touches the generated endpoints, and only their pure request builders.
-
-Each is imported where it is used: a first create needs one of them.
-"""
+"""The only module of the wrapper that touches the generated endpoints, and only their pure request builders."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass, replace
+from typing import Any
+
+from unitask_api.api.account import get_account_info, list_active_tasks, list_task_history
+from unitask_api.api.task import cancel_task, cancel_tasks, create_task, get_task
+from unitask_api.api.upload import upload_file
 
 from . import protocols
 from .messages import Send
 
-if TYPE_CHECKING:
-    from unitask_api.models import TaskRequest
-
-    from .asking import Query
-
 
 class _Written(dict[str, Any]):
-    """A body that is written already. The models, and attrs below them, take as long to import as all of the core."""
+    """A body that is written already, in place of a model, which would have to be read from it first."""
 
     def to_dict(self) -> dict[str, Any]:
         return dict(self)
 
 
-def load() -> None:
-    """Load what creates and looks need, before any of them.
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which rows of the history.
 
-    An interruption inside an import can leave a lock of Python locked, and other threads wait for it for ever.
+    Attributes:
+        start: Only tasks created from this time on; unix seconds.
+        end: Only tasks created up to this time; unix seconds.
+        group: Only of this group of models, such as image_toolkit.
+        page_size: Rows a page, 1 to 100.
+        page: Which page, from 1.
     """
-    for name in ("create_task", "get_task"):
-        import_module(f"unitask_api.api.task.{name}")
+
+    start: int | None = None
+    end: int | None = None
+    group: str | None = None
+    page_size: int = 100
+    page: int = 1
 
 
 def create(body: dict[str, Any]) -> Send:
     """Create a task from a request body (TaskRequest), over the endpoint of its protocol."""
     if body["model"] == protocols.LEGACY:
         return replace(protocols.create(body), submission=True)
-    from unitask_api.api.task import create_task
-
-    return replace(_send(create_task.build_request(body=cast("TaskRequest", _Written(body)))), submission=True)
+    written: Any = _Written(body)
+    return replace(_send(create_task.build_request(body=written)), submission=True)
 
 
 def look(task_id: str, timeout: float | None = None, protocol: str = protocols.UNIFIED) -> Send:
     """Look at a task; `timeout` in seconds, None for what the client is set to."""
     if protocol != protocols.UNIFIED:
         return protocols.look(task_id, protocol, timeout)
-    from unitask_api.api.task import get_task
-
     return _send(get_task.build_request(task_id), timeout)
 
 
 def cancel(task_id: str) -> Send:
     """Cancel a pending task."""
-    from unitask_api.api.task import cancel_task
-
     return _send(cancel_task.build_request(task_id))
 
 
 def cancel_many(created_before: int, model: str | None) -> Send:
     """Cancel the pending tasks created before a unix time in seconds, of one model group or of all."""
-    from unitask_api.api.task import cancel_tasks
-    from unitask_api.types import UNSET
-
-    model_or_absent = UNSET if model is None else model
-    return _send(cancel_tasks.build_request(created_before=created_before, model=model_or_absent))
+    filters: dict[str, Any] = {} if model is None else {"model": model}
+    return _send(cancel_tasks.build_request(created_before=created_before, **filters))
 
 
 def account() -> Send:
     """Account, balance and limits."""
-    from unitask_api.api.account import get_account_info
-
     return _send(get_account_info.build_request())
 
 
 def active_tasks() -> Send:
     """Tasks that are not done, by group."""
-    from unitask_api.api.account import list_active_tasks
-
     return _send(list_active_tasks.build_request())
 
 
 def history(query: Query) -> Send:
     """One page of past tasks."""
-    from unitask_api.api.account import list_task_history
-
     given = {"model": query.group, "start_time": query.start, "end_time": query.end}
     filters: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     return _send(list_task_history.build_request(page=query.page, page_size=query.page_size, **filters))
@@ -93,10 +84,8 @@ def history(query: Query) -> Send:
 
 def upload(origin: str, file_name: str, file_data: str) -> Send:
     """Upload a file, in base64; `origin` is scheme and host of the server that takes uploads."""
-    from unitask_api.api.upload import upload_file
-    from unitask_api.models import UploadRequest
-
-    send = _send(upload_file.build_request(body=UploadRequest(file_name=file_name, file_data=file_data)))
+    written: Any = _Written(file_name=file_name, file_data=file_data)
+    send = _send(upload_file.build_request(body=written))
     return replace(send, path=origin + send.path)
 
 

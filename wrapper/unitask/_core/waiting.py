@@ -24,13 +24,11 @@ import math
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from . import spec
-from .shapes import as_object
-
-if TYPE_CHECKING:
-    from ..task import Task
+from .._model import spec
+from .._model._json import as_object
+from .._model.task import Task
 
 SHORTEST = 0.5  # seconds between looks, at least
 LONGEST = 30.0  # seconds between looks, at most: provider speed changes, and the tail of h is not to be trusted

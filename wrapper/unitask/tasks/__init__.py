@@ -2,10 +2,9 @@
 """What can be made: a class for each task type. Modules load on first use (PEP 562)."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from ..inputs import Raw
-from ..task import Output
 
 if TYPE_CHECKING:
     from .acestep import (
@@ -605,139 +604,6 @@ _FAMILIES = {
     "ZImageOutput": "zimage",
     "ZImageTxt2Img": "zimage",
 }
-_OUTPUTS = {
-    ("Qubico/ace-step", "txt2audio"): "AceStepOutput",
-    ("Qubico/ace-step", "audio2audio"): "AceStepOutput",
-    ("Qubico/ace-step", "edit"): "AceStepOutput",
-    ("Qubico/ace-step", "extend"): "AceStepOutput",
-    ("Qubico/diffrhythm", "txt2audio-base"): "DiffrhythmOutput",
-    ("Qubico/diffrhythm", "txt2audio-full"): "DiffrhythmOutput",
-    ("Qubico/image-toolkit", "face-swap"): "FaceSwapOutput",
-    ("Qubico/image-toolkit", "multi-face-swap"): "FaceSwapOutput",
-    ("Qubico/video-toolkit", "face-swap"): "VideoFaceSwapOutput",
-    ("Qubico/flux1-schnell", "txt2img"): "FluxOutput",
-    ("Qubico/flux1-dev", "txt2img"): "FluxOutput",
-    ("Qubico/flux1-dev-advanced", "txt2img"): "FluxOutput",
-    ("Qubico/flux1-schnell", "img2img"): "FluxOutput",
-    ("Qubico/flux1-dev", "img2img"): "FluxOutput",
-    ("Qubico/flux1-dev-advanced", "img2img"): "FluxOutput",
-    ("Qubico/flux1-dev-advanced", "kontext"): "FluxOutput",
-    ("Qubico/flux1-dev-advanced", "txt2img-lora"): "FluxOutput",
-    ("Qubico/flux1-dev-advanced", "img2img-lora"): "FluxOutput",
-    ("Qubico/flux1-dev-advanced", "controlnet-lora"): "FluxOutput",
-    ("Qubico/flux1-dev-advanced", "fill-inpaint"): "FluxOutput",
-    ("Qubico/flux1-dev-advanced", "fill-outpaint"): "FluxOutput",
-    ("Qubico/flux1-dev-advanced", "redux-variation"): "FluxOutput",
-    ("Qubico/framepack", "img2video"): "FramepackOutput",
-    ("gemini", "gemini-2.5-flash-image"): "GeminiImageOutput",
-    ("gemini", "nano-banana-pro"): "GeminiImageOutput",
-    ("gemini", "nano-banana-2"): "GeminiImageOutput",
-    ("hailuo", "video_generation"): "HailuoVideoOutput",
-    ("Qubico/hug-video", "image_to_video"): "HugOutput",
-    ("Qubico/hunyuan", "txt2video"): "HunyuanOutput",
-    ("Qubico/hunyuan", "fast-txt2video"): "HunyuanOutput",
-    ("Qubico/hunyuan", "img2video-concat"): "HunyuanOutput",
-    ("Qubico/hunyuan", "img2video-replace"): "HunyuanOutput",
-    ("Qubico/hunyuan", "txt2video-lora"): "HunyuanOutput",
-    ("kling", "video_generation"): "KlingOutput",
-    ("kling", "extend_video"): "KlingOutput",
-    ("kling", "lip_sync"): "KlingOutput",
-    ("kling", "effects"): "KlingOutput",
-    ("kling", "ai_try_on"): "KlingTryOnOutput",
-    ("kling", "sound"): "KlingSoundOutput",
-    ("kling", "motion_control"): "KlingOutput",
-    ("kling", "omni_video_generation"): "KlingFileOutput",
-    ("kling", "avatar"): "KlingOutput",
-    ("kling-turbo", "video_generation"): "KlingFileOutput",
-    ("legacy", "face_swap_v1"): "LegacyFaceSwapOutput",
-    ("legacy", "luma_v1"): "LegacyLumaOutput",
-    ("legacy", "kling_v1"): "LegacyKlingOutput",
-    ("legacy", "mj_v2_imagine"): "LegacyMidjourneyOutput",
-    ("legacy", "mj_v2_reroll"): "LegacyMidjourneyOutput",
-    ("legacy", "mj_v2_upscale"): "LegacyMidjourneyOutput",
-    ("legacy", "mj_v2_variation"): "LegacyMidjourneyOutput",
-    ("legacy", "mj_v2_inpaint"): "LegacyMidjourneyOutput",
-    ("legacy", "mj_v2_outpaint"): "LegacyMidjourneyOutput",
-    ("legacy", "mj_v2_pan"): "LegacyMidjourneyOutput",
-    ("legacy", "mj_v2_describe"): "LegacyMidjourneyOutput",
-    ("legacy", "mj_v2_blend"): "LegacyMidjourneyOutput",
-    ("legacy", "mj_v2_seed"): "LegacyMidjourneyOutput",
-    ("luma", "video_generation"): "LumaOutput",
-    ("luma", "extend_video"): "LumaOutput",
-    ("midjourney", "imagine"): "MidjourneyOutput",
-    ("midjourney", "blend"): "MidjourneyOutput",
-    ("midjourney", "upscale"): "MidjourneyOutput",
-    ("midjourney", "variation"): "MidjourneyOutput",
-    ("midjourney", "reroll"): "MidjourneyOutput",
-    ("midjourney", "describe"): "MidjourneyDescribeOutput",
-    ("midjourney", "seed"): "MidjourneySeedOutput",
-    ("midjourney", "inpaint"): "MidjourneyOutput",
-    ("midjourney", "outpaint"): "MidjourneyOutput",
-    ("midjourney", "pan"): "MidjourneyOutput",
-    ("Qubico/mmaudio", "video2audio"): "MmaudioOutput",
-    ("omni-human", "omni-human-1.5"): "OmniHumanOutput",
-    ("Qubico/qwen-image", "txt2img"): "QwenOutput",
-    ("Qubico/qwen-image", "image-edit"): "QwenOutput",
-    ("seedance", "seedance-2-preview"): "SeedanceOutput",
-    ("seedance", "seedance-2-fast-preview"): "SeedanceOutput",
-    ("seedance", "seedance-2-preview-vip"): "SeedanceOutput",
-    ("seedance", "seedance-2"): "SeedanceOutput",
-    ("seedance", "seedance-2-less-restriction"): "SeedanceOutput",
-    ("seedance", "seedance-2-fast"): "SeedanceOutput",
-    ("seedance", "seedance-2-fast-less-restriction"): "SeedanceOutput",
-    ("seedance", "seedance-2-mini"): "SeedanceOutput",
-    ("seedance", "seedance-2.5"): "SeedanceOutput",
-    ("seedance", "seedance-2.5-less-restriction"): "SeedanceOutput",
-    ("seedream", "seedream-5-lite"): "SeedreamOutput",
-    ("seedream", "seedream-5-lite-less-restriction"): "SeedreamOutput",
-    ("seedream", "seedream-5-pro"): "SeedreamOutput",
-    ("seedream", "seedream-5-pro-less-restriction"): "SeedreamOutput",
-    ("Qubico/skyreels", "img2video"): "SkyreelsOutput",
-    ("sora2", "sora2-video"): "SoraVideoOutput",
-    ("sora2", "sora2-pro-video"): "SoraVideoOutput",
-    ("music-s", "generate_music"): "SunoMusicOutput",
-    ("music-s", "generate_music_custom"): "SunoMusicOutput",
-    ("Qubico/image-toolkit", "upscale"): "ImageUpscaleOutput",
-    ("Qubico/image-toolkit", "background-remove"): "ImageBackgroundRemoveOutput",
-    ("Qubico/image-toolkit", "segment"): "ImageSegmentOutput",
-    ("Qubico/video-toolkit", "upscale"): "VideoUpscaleOutput",
-    ("Qubico/video-toolkit", "background-remove"): "VideoBackgroundRemoveOutput",
-    ("Qubico/trellis", "image-to-3d"): "TrellisOutput",
-    ("Qubico/trellis", "text-to-3d"): "TrellisOutput",
-    ("Qubico/trellis2", "image-to-3d"): "Trellis2Output",
-    ("Qubico/pixal3d", "image-to-3d"): "Pixal3dOutput",
-    ("Qubico/tts", "zero-shot"): "TtsZeroShotOutput",
-    ("music-u", "generate_music"): "UdioMusicOutput",
-    ("music-u", "generate_lyrics"): "UdioLyricsOutput",
-    ("veo3", "veo3-video"): "VeoVideoOutput",
-    ("veo3", "veo3-video-fast"): "VeoVideoOutput",
-    ("veo3.1", "veo3.1-video"): "VeoVideoOutput",
-    ("veo3.1", "veo3.1-video-fast"): "VeoVideoOutput",
-    ("Wan", "wan26-txt2video"): "Wan26Output",
-    ("Wan", "wan26-img2video"): "Wan26Output",
-    ("Qubico/wanx", "txt2video-1.3b"): "WanxOutput",
-    ("Qubico/wanx", "txt2video-14b"): "WanxOutput",
-    ("Qubico/wanx", "img2video-14b"): "WanxOutput",
-    ("Qubico/wanx", "txt2video-14b-lora"): "WanxOutput",
-    ("Qubico/wanx", "img2video-14b-lora"): "WanxOutput",
-    ("Qubico/wanx", "img2video-14b-keyframe"): "WanxOutput",
-    ("Qubico/wanx", "img2video-14b-control-camera"): "WanxOutput",
-    ("Qubico/wanx", "wan22-txt2video-14b"): "WanxOutput",
-    ("Qubico/wanx", "wan22-img2video-14b"): "WanxOutput",
-    ("Qubico/z-image", "txt2img"): "ZImageOutput",
-}
-
-
-def output_type(model: str, task_type: str) -> type[Output]:
-    """What reads the output of such a task: `Output` itself when the type is not in the catalogue."""
-    name = _OUTPUTS.get((model, task_type))
-    return cast("type[Output]", __getattr__(name)) if name else Output
-
-
-def output_named(name: str) -> type[Output]:
-    """The class of an output by its name; `Output` itself when there is none of that name."""
-    found = __getattr__(name) if name in _FAMILIES else Output
-    return found if isinstance(found, type) and issubclass(found, Output) else Output
 
 
 def __getattr__(name: str) -> Any:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from .._model.task import Output
 from ..inputs import TaskInput
 from ..media import Media
-from ..task import Output
 
 __all__ = ["AceStepAudio2Audio", "AceStepEdit", "AceStepExtend", "AceStepOutput", "AceStepTxt2Audio"]
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from .._model.task import Output
 from ..inputs import TaskInput
 from ..media import Media, Picture
-from ..task import Output
 
 __all__ = [
     "Seedance2",

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from .._model.task import Output
 from ..inputs import TaskInput
 from ..media import Picture
-from ..task import Output
 
 __all__ = [
     "Pixal3dImageTo3d",

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from .._model.task import Output
 from ..inputs import TaskInput
-from ..task import Output
 
 __all__ = ["UdioLyrics", "UdioLyricsOutput", "UdioLyricsPair", "UdioMusic", "UdioMusicOutput", "UdioSong"]
 

@@ -7,8 +7,8 @@ from difflib import get_close_matches
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from .._core import spec
-from .._core.lifecycle import STATES, State, state_of
+from .._model import spec
+from .._model.state import STATES, State, state_of
 from ..inputs import TaskInput
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextvars import ContextVar
 
-from .._core.messages import Moment
+from .._model.timestamp import Moment
 
 
 class InstantClock:

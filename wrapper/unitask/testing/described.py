@@ -9,10 +9,11 @@ from typing import Any, TypeAlias
 
 import httpx
 
-from .._core import protocols, spec
-from .._core.lifecycle import State, state_of
-from .._core.messages import Moment
-from ..task import CREDITS_PER_USD
+from .._core import protocols
+from .._model import spec
+from .._model.state import State, state_of
+from .._model.task import CREDITS_PER_USD
+from .._model.timestamp import Moment
 from .bodies import documented_example
 from .received import Kind, ReceivedTask, entry_of
 

@@ -20,9 +20,9 @@ from typing import Any, Self, cast
 import httpx
 import pytest
 
-from .._core import spec
-from .._core.lifecycle import State, state_of
-from .._core.shapes import as_object
+from .._model import spec
+from .._model._json import as_object
+from .._model.state import State, state_of
 from ..inputs import TaskInput
 from . import defaults, samples
 from .clock import InstantClock

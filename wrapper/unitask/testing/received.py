@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 from .. import tasks
-from .._core import spec
 from .._core.finding import MARK
-from .._core.shapes import as_object
+from .._model import spec
+from .._model._json import as_object
 from ..inputs import TaskInput
 
 Kind: TypeAlias = type[TaskInput[Any]]

@@ -7,10 +7,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
-from .._core import spec
-from .._core.lifecycle import State, state_of
-from .._core.outputs import files_of
-from ..media import upload_ending
+from .._model import spec
+from .._model.output_files import files_of
+from .._model.state import State, state_of
+from .._model.upload import upload_ending
 
 PICTURE = base64.b64decode(  # a grey PNG of 8 x 8 pixels
     "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAEElEQVR42mNsYIAAJgaKGAAmCACQtTEKkQAAAABJRU5ErkJggg=="

@@ -1,0 +1,313 @@
+"""Exercise the whole contract once, count it, and collect where the parts of the project disagree.
+
+Documented bodies, scenarios, and generated values of every component are used. Each input goes through the client to a
+sandbox in-process: the client must send it and the sandbox must accept it. Each response goes to the client, or to the
+generated client for operations that the wrapper does not read. There is no network and no waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import itertools
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import Any
+
+import httpx
+from unitask import AsyncClient, Client, TaskInput, errors, tasks
+from unitask.inputs import AdvisoryWarning
+from unitask.webhooks import parse
+from unitask_api import models
+from unitask_contract import bundle
+from unitask_contract.counter import Coverage
+from unitask_contract.exchange import Exchange
+from unitask_contract.mutation import CALLS, read
+from unitask_contract.playing import KEY, Time, observed, problems
+from unitask_contract.scenarios import TASK_ID, scenarios
+from unitask_contract.serving import IN_PROCESS, no_network
+from unitask_sandbox import Settings, create_app
+
+from .schema_examples import MEDIA, instances
+
+REFUSED = 400
+CONCURRENT = 32
+# Valid bodies of operations whose schema alone does not say what is valid.
+BODIES: Mapping[str, dict[str, Any]] = {
+    "upload_file": {"file_name": "a.mp3", "file_data": "SUQz"},
+    "legacy_create_image_toolkit": {"task_type": "upscale", "task_input": {"image": MEDIA["image"]}},
+}
+
+
+@dataclass
+class Exercise:
+    """What was exercised.
+
+    Attributes:
+        coverage: Counts the exchanges.
+        disagreements: Where client, sandbox and spec disagree; should be empty.
+    """
+
+    coverage: Coverage = field(default_factory=Coverage)
+    disagreements: list[str] = field(default_factory=list[str])
+
+    def differ(self, about: object, how: object) -> None:
+        """Record a disagreement."""
+        self.disagreements.append(f"{about}: {how}")
+
+
+def exercise(coverage: Coverage | None = None) -> Exercise:
+    """Exercise everything, and count it in `coverage` or in a new one."""
+    made = Exercise(coverage or Coverage())
+    logging.disable(logging.WARNING)  # an unknown status is a warning, and there are many
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AdvisoryWarning)
+            _play_scenarios(made)
+            _give_answers(made)
+            _notify(made)
+            asyncio.run(_send_requests(made))
+    finally:
+        logging.disable(logging.NOTSET)
+    return made
+
+
+def _play_scenarios(made: Exercise) -> None:
+    for scenario in scenarios():
+        for problem in problems(scenario, observed(scenario, made.coverage.add)):
+            made.differ(scenario.name, problem)
+        made.coverage.add_scenario(scenario.name)
+
+
+# Responses, to the client.
+
+
+def _give_answers(made: Exercise) -> None:
+    status, content, asked = 200, b"", False
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        nonlocal asked
+        asked = True
+        made.coverage.add(Exchange.of(request, status, content))
+        return httpx.Response(status, content=content, headers={"content-type": "application/json"})
+
+    time, transport, numbers = Time([]), httpx.MockTransport(respond), itertools.count()
+    calls: dict[str, Callable[[Client, str], Any]] = {
+        **CALLS,
+        "cancel_tasks": lambda client, _: client.cancel_many(created_before=1),
+        "upload_file": lambda client, _: client.upload(b"ID3%d" % next(numbers)),  # an upload is cached by its content
+    }
+    with Client(KEY, IN_PROCESS, transport=transport, clock=time.clock, sleep=time.sleep, poll_patience=0.1) as client:
+        for operation, part, value in _each_answer():
+            status, content, asked = 200 if part == "200" else _status_of(value), json.dumps(value).encode(), False
+            about = f"{operation} {part} {value}"
+            try:
+                if operation not in calls:
+                    read(getattr(models, bundle.component_of(operation, part)).from_dict(value))
+                    method, path = bundle.route_of(operation)
+                    made.coverage.add(Exchange(method, path, b"", status, content))
+                    continue
+                task_id = bundle.at(value, "/data/task_id")
+                read(calls[operation](client, task_id or TASK_ID))
+                if (part == "default" and not task_id) or not asked:
+                    made.differ(about, "the client returned a result")
+            except errors.UnitaskError as error:
+                if part == "200":
+                    made.differ(about, f"the client does not understand it: {error}")
+            except Exception as error:
+                made.differ(about, f"{type(error).__name__}: {error}")
+
+
+def _each_answer() -> Iterator[tuple[str, str, Any]]:
+    """Yield operation, part and value: of every response component, every output in a task, and every example."""
+    for operation in bundle.operations():
+        for part, component in bundle.components_of(operation).items():
+            if part != "request":
+                yield from ((operation, part, value) for value in instances(component))
+    for entry, value in _each("output"):
+        if rules := bundle.document()["x-protocols"].get(entry["protocol"]):
+            placed = {rules["output"][name]: part for name, part in value.items() if name in rules["output"]}
+            yield rules["look"], "200", _placed({rules["status"]: "completed", rules["task_id"]: TASK_ID, **placed})
+        else:
+            named = {"model": entry["model"], "task_type": entry["task_type"], "input": entry.get("match", {})}
+            task = {"task_id": TASK_ID, **named, "status": "completed", "output": value}
+            yield "get_task", "200", {"code": 200, "data": task, "message": "success"}
+    for example in bundle.examples().values():
+        if example["x-part"] != "request":
+            yield example["x-operation"], example["x-part"], example["value"]
+
+
+def _each(part: str) -> Iterator[tuple[dict[str, Any], Any]]:
+    """Yield every task type with values of its input or output; a shared component is used whole only once."""
+    seen: set[str] = set()
+    for entry in bundle.entries().values():
+        component = entry[part]
+        yield from ((entry, value) for value in instances(component)[: 2 if component in seen else None])
+        seen.add(component)
+
+
+def _placed(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an object with values at JSON pointers."""
+    made: dict[str, Any] = {}
+    for pointer, part in parts.items():
+        holder, steps = made, pointer.split("/")[1:]
+        for step in steps[:-1]:
+            holder = holder.setdefault(step, {})
+        holder[steps[-1]] = part
+    return made
+
+
+def _status_of(refusal: Any) -> int:
+    code: object = refusal.get("code")
+    return code if isinstance(code, int) and 400 <= code < 600 else REFUSED
+
+
+def _notify(made: Exercise) -> None:
+    examples = bundle.examples().values()
+    for item in bundle.document()["webhooks"].values():
+        operation: str = item["post"]["operationId"]
+        documented = [one["value"] for one in examples if one["x-operation"] == operation]
+        for value in (*documented, *instances(bundle.component_of(operation, "request"))):
+            body = json.dumps(value).encode()
+            try:
+                read(getattr(parse(body, {}, secret=None, tolerance=None), "task", None))
+                made.coverage.add_notification(operation, body)
+            except errors.UnitaskError as error:
+                made.differ(f"{operation} {value}", f"the webhook refuses it: {error}")
+
+
+# Requests, to the sandbox.
+
+
+class _Sandbox(httpx.AsyncBaseTransport):
+    """Sends requests to a sandbox in-process, and counts them.
+
+    Attributes:
+        bodies: Operation and JSON body of every request.
+    """
+
+    def __init__(self, app: Any, add: Callable[[Exchange], object]) -> None:
+        self._app = httpx.ASGITransport(app, raise_app_exceptions=False)
+        self._add = add
+        self.bodies: set[tuple[str, str]] = set()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        answer = await self._app.handle_async_request(request)
+        await request.aread()
+        exchange = Exchange.of(request, answer.status_code, await answer.aread())
+        self.bodies.add((exchange.operation, json.dumps(exchange.asked, sort_keys=True)))
+        self._add(exchange)
+        return answer
+
+
+async def _send_requests(made: Exercise) -> None:
+    app = create_app(Settings(keys={KEY: 1e9}, autorun=False, engine_process=False, fetch=no_network))
+    wire = _Sandbox(app, made.coverage.add)
+    try:
+        async with AsyncClient(KEY, IN_PROCESS, transport=wire) as client:
+            creates = (_create(made, client, wire, entry, value) for entry, value in _each("input"))
+            while some := list(itertools.islice(creates, CONCURRENT)):
+                await asyncio.gather(*some)
+        async with httpx.AsyncClient(transport=wire, base_url=IN_PROCESS) as http:
+            await _call_operations(made, http)
+    finally:
+        app.state.sandbox.close()
+
+
+async def _create(
+    made: Exercise, client: AsyncClient, wire: _Sandbox, entry: dict[str, Any], value: dict[str, Any]
+) -> None:
+    value = {**value, **entry.get("match", {})}
+    try:
+        await client.submit(_task(entry, value))
+    except errors.UnitaskError as error:
+        made.differ(f"{entry['name']} {value}", f"{type(error).__name__}: {error}")
+        return
+    body = {"model": entry["model"], "task_type": entry["task_type"], "input": value}
+    operation, body = (entry["create"], value) if "create" in entry else ("create_task", body)
+    if (operation, json.dumps(body, sort_keys=True)) not in wire.bodies:
+        made.differ(f"{entry['name']} {value}", "the client sends something else")
+
+
+def _task(entry: Mapping[str, Any], value: Mapping[str, Any]) -> TaskInput[Any]:
+    """Return the task of an input; null and what the class has no field for go into `extra`."""
+    kind = getattr(tasks, entry["name"])
+    names = {one.name for one in fields(kind)} - {"extra"}
+    given = {name: item for name, item in value.items() if name in names and item is not None}
+    extra = {name: item for name, item in value.items() if name not in given and name not in kind.FIXED}
+    task: TaskInput[Any] = kind(**given, extra=extra)
+    return task
+
+
+async def _call_operations(made: Exercise, http: httpx.AsyncClient) -> None:
+    """Call every operation with a wrong key, with each documented request, and with generated values."""
+    examples = bundle.examples().values()
+    for operation in bundle.routes():
+        await _send(http, operation, {}, key="wrong")
+        for example in examples:
+            if (example["x-operation"], example["x-part"]) == (operation, "request"):
+                await _send(http, operation, example["value"])
+        for value in _requests(operation):
+            answer = await _send(http, operation, value)
+            if answer.status_code != 200 and operation not in BODIES:
+                made.differ(f"{operation} {value}", f"the sandbox answers {answer.status_code}: {answer.text[:200]}")
+    tasks_of = {operation: (await _send(http, operation, body)).json() for operation, body in _creates().items()}
+    for operation, create in _looks().items():
+        task_id: str = (tasks_of[create].get("data") or tasks_of[create])["task_id"]
+        answer = await _send(http, operation, {"task_id": task_id}, task_id)
+        if answer.status_code != 200:
+            made.differ(operation, f"the sandbox answers {answer.status_code}: {answer.text[:200]}")
+
+
+def _requests(operation: str) -> Iterator[dict[str, Any]]:
+    """Yield bodies or queries of an operation; nothing for one that is about a task."""
+    if operation in _looks():
+        return
+    if operation == "create_task":
+        swap = copy.copy(_creates()["create_task"])
+        yield from ({**swap, "config": config} for config in instances("TaskConfig"))
+    elif query := bundle.query_of(operation):
+        yield from instances(query)
+    elif "request" not in bundle.components_of(operation):
+        yield {}
+    else:
+        yield from (body for name, body in BODIES.items() if name == operation)
+        yield from instances(bundle.component_of(operation, "request"))
+
+
+@cache
+def _creates() -> Mapping[str, dict[str, Any]]:
+    """Return a valid body for every create operation."""
+    legacy = {entry["create"]: instances(entry["input"])[0] for entry in bundle.entries().values() if "create" in entry}
+    toolkit = "legacy_create_image_toolkit"
+    swap: dict[str, Any] = bundle.examples()["faceswap.face-swap.request"]["value"]
+    return {**legacy, "create_task": swap, toolkit: BODIES[toolkit]}
+
+
+@cache
+def _looks() -> Mapping[str, str]:
+    """Return the operations that are about one task, and the operation that creates such a task."""
+    protocols = bundle.document()["x-protocols"]
+    entries = (entry for entry in bundle.entries().values() if "create" in entry)
+    found: dict[str, str] = {protocols[entry["protocol"]]["look"]: entry["create"] for entry in entries}
+    toolkit = {"legacy_fetch_image_toolkit": "legacy_create_image_toolkit"}
+    return {**found, **toolkit, "get_task": "create_task", "cancel_task": "create_task"}
+
+
+async def _send(
+    http: httpx.AsyncClient, operation: str, body: dict[str, Any], task_id: str = "x", *, key: str = KEY
+) -> httpx.Response:
+    method, path = bundle.route_of(operation)
+    request: dict[str, Any] = {"headers": {"x-api-key": key, "authorization": f"Bearer {key}"}}
+    if operation == "edit_image":
+        request["files"] = {"image": ("a.png", b"a picture")}
+        request["data"] = {name: str(value) for name, value in body.items() if name != "image"}
+    elif "request" in bundle.components_of(operation):
+        request["json"] = body
+    elif bundle.query_of(operation):
+        request["params"] = body
+    return await http.request(method, path.replace("{task_id}", task_id), **request)

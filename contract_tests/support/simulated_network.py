@@ -1,0 +1,124 @@
+"""Client and sandbox in one process and on one clock: nobody really waits, and connections break when they are to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from typing import Any
+
+import httpx
+from unitask._model.timestamp import Moment
+from unitask.webhooks import Notification, Receiver
+from unitask_contract.checks.asking import BLANK, ENDPOINT, SECRET
+from unitask_sandbox import Sandbox
+from unitask_sandbox.connection import AnswerLost
+from unitask_sandbox.engines import EngineResult
+
+WEBHOOK = {"webhook_url": ENDPOINT, "webhook_secret": SECRET}
+
+
+def at_once(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """The result of a coroutine that waits for nothing."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return end.value
+    raise AssertionError("it waits")
+
+
+@dataclass
+class World:
+    """One clock for both sides, which moves while the client sleeps; the provider works whenever it does."""
+
+    now: float = 1.8e9
+    app: Any = None
+    pauses: list[float] = field(default_factory=list)  # of the answer that is under way
+
+    @property
+    def sandbox(self) -> Sandbox:
+        sandbox: Sandbox = self.app.state.sandbox
+        return sandbox
+
+    @property
+    def provider_now(self) -> float:
+        """The time on the provider's clock, in unix seconds."""
+        return self.now
+
+    def clock(self) -> Moment:
+        return Moment(self.now, self.now)
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.sandbox.advance()
+
+    async def sleep_async(self, seconds: float) -> None:
+        self.sleep(seconds)
+
+    async def answer_later(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+
+    def deliver(self, receiver: Receiver, body: bytes, headers: Mapping[str, str]) -> int:
+        """Hand a webhook to the client's receiver, and return its answer."""
+        sent = [(name.encode(), value.encode()) for name, value in headers.items()]
+        answers: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": body}
+
+        async def send(message: Any) -> None:
+            answers.append(message)
+
+        at_once(receiver({"type": "http", "method": "POST", "headers": sent}, receive, send))
+        status: int = answers[0]["status"]
+        return status
+
+
+class InstantReceiver(Receiver):
+    """A receiver with which a wait takes no time."""
+
+    def __init__(self, world: World, on_notification: Callable[[Notification], object] | None = None) -> None:
+        super().__init__(WEBHOOK["webhook_secret"], clock=lambda: world.now, on_notification=on_notification)
+        self._world = world
+
+    def until_news(self, task_ids: str | Collection[str], seconds: float) -> str | None:
+        self._world.sleep(seconds)
+        return super().until_news(task_ids, 0)
+
+    async def until_news_async(self, task_ids: str | Collection[str], seconds: float) -> str | None:
+        return self.until_news(task_ids, seconds)
+
+
+class Wire(httpx.BaseTransport, httpx.AsyncBaseTransport):
+    """Calls the sandbox, and breaks as a network does: a lost answer, a client that has waited enough."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        return asyncio.run(self.handle_async_request(request))
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self._world.pauses.clear()
+        content = await request.aread() if isinstance(request.stream, httpx.AsyncByteStream) else request.read()
+        asked = httpx.Request(request.method, request.url, headers=request.headers, content=content)
+        try:
+            answer = await httpx.ASGITransport(self._world.app).handle_async_request(asked)
+        except AnswerLost as error:
+            raise httpx.RemoteProtocolError(str(error), request=request) from None
+        patience: float = request.extensions["timeout"]["read"]
+        if max(self._world.pauses, default=0.0) > patience:
+            self._world.now += patience
+            raise httpx.ReadTimeout("the read operation timed out", request=request)
+        self._world.now += sum(self._world.pauses)
+        assert isinstance(answer.stream, httpx.AsyncByteStream)
+        raw = b"".join([piece async for piece in answer.stream])
+        date = {"date": formatdate(self._world.provider_now, usegmt=True)}  # as a server would add it
+        headers = httpx.Headers({**date, **answer.headers})
+        return httpx.Response(answer.status_code, headers=headers, stream=httpx.ByteStream(raw))
+
+
+def quick_swap(_given: object) -> EngineResult:
+    """Stands in for the face swap."""
+    return EngineResult({"image_url": (BLANK, "png")})

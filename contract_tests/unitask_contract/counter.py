@@ -1,0 +1,345 @@
+"""Count how much of the contract a set of exchanges exercises, by family.
+
+What is counted:
+
+    operations  operations that were called; of a family, task types that were created with a valid input
+    statuses    documented responses of an operation ("200", "default") whose body is valid
+    fields      named fields of bodies, queries, inputs and outputs
+    words       enum values, the advised ones (`x-advisory`) included
+    examples    documented bodies that were sent or answered unchanged
+    errors      rows of error-rows.yaml
+    scenarios   scenarios that were played
+
+A field or a word counts only in a body that is valid as a whole. A component that several families share counts once,
+for the first of them; general operations come before families.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from email import message_from_bytes
+from functools import cache
+from importlib.resources import files
+from typing import Any, cast
+from urllib.parse import parse_qsl
+
+import yaml
+from unitask_contract import bundle
+from unitask_contract.bundle import fields
+from unitask_contract.exchange import Exchange, read_json
+from unitask_contract.places import Place, Placed, below, parts, rules
+from unitask_contract.scenarios import scenarios
+
+ALL = "all"  # the row of all families
+KINDS = ("operations", "statuses", "fields", "words", "examples", "errors", "scenarios")
+OF_A_PROVIDER = ("operations", "statuses", "fields", "words")  # what answers to our requests can exercise
+GENERAL = ("core", "account", "upload", "llm", "webhook")
+MAX_DIGITS = 19  # of a 64-bit integer
+Element = tuple[str, str]  # kind, name
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """An element of the contract that was not exercised.
+
+    Attributes:
+        family: Its family.
+        kind: One of KINDS.
+        name: An operation, a task type, an example, a scenario or a row; of a field or word its place in the spec.
+    """
+
+    family: str
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.family}: {self.kind} {self.name}"
+
+
+class Coverage:
+    """Counts exercised elements of the contract.
+
+    Args:
+        exchanges: Exchanges to count from the start.
+    """
+
+    def __init__(self, exchanges: Iterable[Exchange] = ()) -> None:
+        self._done: set[Element] = set()
+        self._seen: set[tuple[str, bytes, int, bytes]] = set()
+        for exchange in exchanges:
+            self.add(exchange)
+
+    def add(self, exchange: Exchange) -> None:
+        """Count a request and its response."""
+        if operation := exchange.operation:
+            self._add(operation, exchange.sent, exchange.status, exchange.content)
+            if query := bundle.query_of(operation):
+                self._use(query, _query_fields(exchange.query, query))
+
+    def add_notification(self, operation: str, content: bytes) -> None:
+        """Count a notification that was accepted.
+
+        Args:
+            operation: Its operationId in the webhooks of the contract.
+            content: Its body.
+        """
+        self._add(operation, content, 200, b"")
+
+    def add_scenario(self, name: str) -> None:
+        """Count a scenario that was played."""
+        self._done.add(("scenarios", name))
+
+    def numbers(
+        self, kinds: Collection[str] = KINDS, among: Collection[str] = ()
+    ) -> dict[str, dict[str, tuple[int, int]]]:
+        """Return (exercised, total) by family and kind; the last row is "all".
+
+        Args:
+            kinds: The kinds to count.
+            among: The families to count; empty: all.
+        """
+        whole, done = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+        for element, family in elements().items():
+            if not among or family in among:
+                for row in (family, ALL):
+                    whole[row, element[0]] += 1
+                    done[row, element[0]] += element in self._done
+        counted = {
+            family: {kind: (done[family, kind], whole[family, kind]) for kind in kinds if whole[family, kind]}
+            for family in (*families(), ALL)
+        }
+        return {family: row for family, row in counted.items() if row}
+
+    def missing(self, kinds: Collection[str] = KINDS, among: Collection[str] = ()) -> list[Missing]:
+        """Return what was not exercised, by family; arguments as in `numbers`."""
+        rows = [
+            Missing(family, *element)
+            for element, family in elements().items()
+            if element not in self._done and element[0] in kinds and (not among or family in among)
+        ]
+        return sorted(rows, key=lambda row: (families().index(row.family), KINDS.index(row.kind), row.name))
+
+    def table(self, kinds: Collection[str] = KINDS, among: Collection[str] = ()) -> str:
+        """Return the numbers as a Markdown table with a row a family; arguments as in `numbers`."""
+        lines = ["| family | " + " | ".join(kinds) + " |", "|---" * (len(kinds) + 1) + "|"]
+        for family, row in self.numbers(kinds, among).items():
+            cells = ["{} of {}".format(*row[kind]) if kind in row else "-" for kind in kinds]
+            lines.append(f"| {family} | {' | '.join(cells)} |")
+        return "\n".join(lines)
+
+    def _add(self, operation: str, sent: bytes, status: int, content: bytes) -> None:
+        if (operation, sent, status, content) in self._seen:
+            return
+        self._seen.add((operation, sent, status, content))
+        asked, answer = _body(sent, bundle.components_of(operation).get("request")), read_json(content)
+        part = "200" if status == 200 else "default"
+        self._done.add(("operations", operation))
+        self._done.update(_examples(operation, "request", asked), _examples(operation, part, answer))
+        self._done.update(("errors", name) for name in _rows(operation, status, answer, content))
+        components = bundle.components_of(operation)
+        if "request" in components:
+            self._use(components["request"], asked)
+        if part not in components or self._use(components[part], answer):
+            self._done.add(("statuses", f"{operation} {part}"))
+        self._add_task_type(operation, asked)
+        for names, output in _outputs(operation, asked, answer):
+            any(self._use(name, output) for name in names)
+
+    def _add_task_type(self, operation: str, asked: Any) -> None:
+        if operation == "create_task":
+            entry = _entry(fields(asked), fields(asked).get("input"))
+            if entry and self._use(entry["input"], asked["input"]):
+                self._done.add(("operations", entry["name"]))
+        for entry in bundle.entries().values():
+            if entry.get("create") == operation and bundle.allows(entry["input"], asked):
+                self._done.add(("operations", entry["name"]))
+
+    def _use(self, component: str, value: Any) -> bool:
+        """Count the fields and words of a valid value; return whether it is valid."""
+        if not bundle.allows(component, value):
+            return False
+        self._done.update(_used(value, _advised(rules(_root(component), Place(component), value, bundle.schemas()))))
+        return True
+
+
+# What there is to exercise.
+
+
+@cache
+def elements() -> Mapping[Element, str]:
+    """Return everything that can be exercised, and its family."""
+    found: dict[Element, str] = {}
+    for name, operation in bundle.operations().items():
+        family = bundle.family_of(name)
+        found["operations", name] = family
+        found.update({("statuses", f"{name} {part}"): family for part in operation["responses"]})
+    found.update({("operations", name): entry["family"] for name, entry in bundle.entries().items()})
+    for family, component in _roots():
+        for element in _declared(component):
+            found.setdefault(element, family)
+    found.update({("examples", name): name.partition(".")[0] for name in bundle.examples()})
+    found.update({("errors", name): row.get("family", "core") for name, row in error_rows().items()})
+    found.update({("scenarios", one.name): one.family for one in scenarios()})
+    return found
+
+
+@cache
+def families() -> tuple[str, ...]:
+    """Return the groups of general operations, then the families of the catalogue."""
+    return (*GENERAL, *sorted({entry["family"] for entry in bundle.entries().values()}))
+
+
+@cache
+def error_rows() -> Mapping[str, Mapping[str, Any]]:
+    """Return the rows of error-rows.yaml by name."""
+    rows: dict[str, Any] = yaml.safe_load(files("unitask_contract").joinpath("error-rows.yaml").read_text("utf-8"))
+    return rows
+
+
+def _roots() -> Iterator[tuple[str, str]]:
+    """Yield the family and component of every body, query, input and output; general operations first."""
+    for name in sorted(bundle.operations(), key=lambda name: families().index(bundle.family_of(name))):
+        yield from ((bundle.family_of(name), component) for component in bundle.components_of(name).values())
+    for name in bundle.operations():
+        if query := bundle.query_of(name):
+            yield bundle.family_of(name), query
+    for entry in bundle.entries().values():
+        yield from ((entry["family"], entry[part]) for part in ("input", "output"))
+
+
+def _root(component: str) -> dict[str, Any]:
+    is_query = component not in bundle.schemas()
+    return bundle.component(component) if is_query else {"$ref": f"#/components/schemas/{component}"}
+
+
+@cache
+def _declared(component: str) -> frozenset[Element]:
+    """Return the fields and words of a component and of the components that it refers to."""
+    found: set[Element] = set()
+    done, left = set[str](), [component]
+    while left:
+        name = left.pop()
+        if name not in done:
+            done.add(name)
+            left += _declare(bundle.component(name), Place(name), found)
+    return frozenset(found)
+
+
+def _declare(rule: Any, place: Place, found: set[Element]) -> Iterator[str]:
+    """Collect fields and words of a rule; yield the components that it refers to."""
+    if not isinstance(rule, dict):
+        return
+    node = cast("dict[str, Any]", rule)
+    found.update(("words", f"{place}={json.dumps(word)}") for word in node.get("enum", ()))
+    if "$ref" in node:
+        yield str(node["$ref"]).rpartition("/")[2]
+    for name, part in node.get("properties", {}).items():
+        found.add(("fields", str(place.below("properties", name))))
+        yield from _declare(part, place.below("properties", name), found)
+    for key in ("items", "additionalProperties", "x-advisory"):
+        yield from _declare(node.get(key), place.below(key), found)
+    for key in ("allOf", "anyOf", "oneOf"):
+        for number, part in enumerate(node.get(key, ())):
+            yield from _declare(part, place.below(key, number), found)
+
+
+# What an exchange exercises.
+
+
+def _used(value: Any, found: list[Placed]) -> Iterator[Element]:
+    """Yield the fields and words that a value uses, given the schemas that apply to it."""
+    for place, rule in found:
+        if value in rule.get("enum", ()):
+            yield "words", f"{place}={json.dumps(value)}"
+    for step, part in parts(value):
+        named = (place.below("properties", step) for place, rule in found if step in rule.get("properties", {}))
+        yield from (("fields", str(place)) for place in named)
+        yield from _used(part, _advised(below(found, part, step, bundle.schemas())))
+
+
+def _advised(found: list[Placed]) -> list[Placed]:
+    """Add the advice of each schema, which is a schema too."""
+    advice = [(place.below("x-advisory"), rule["x-advisory"]) for place, rule in found if "x-advisory" in rule]
+    inner = [(place.below("allOf", n), part) for place, rule in advice for n, part in enumerate(rule.get("allOf", ()))]
+    return [*found, *advice, *inner]
+
+
+@cache
+def _documented() -> Mapping[tuple[str, str, str], list[str]]:
+    found: defaultdict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for name, one in bundle.examples().items():
+        found[one["x-operation"], one["x-part"], json.dumps(one["value"], sort_keys=True)].append(name)
+    return dict(found)
+
+
+def _examples(operation: str, part: str, value: Any) -> Iterator[Element]:
+    if value is not None:
+        text = json.dumps(value, sort_keys=True)
+        yield from (("examples", name) for name in _documented().get((operation, part, text), ()))
+
+
+def _rows(operation: str, status: int, answer: Any, content: bytes) -> Iterator[str]:
+    text, code = content.decode(errors="replace").lower(), bundle.at(answer, "/data/error/code")
+    for name, row in error_rows().items():
+        if (
+            row.get("status", status) == status
+            and row.get("family", "core") in ("core", bundle.family_of(operation))
+            and row.get("words", "").lower() in text
+            and row.get("code", code) == code
+            and ("has" not in row or (status != 200 and bundle.at(answer, row["has"]) is not None))
+        ):
+            yield name
+
+
+def _entry(task: Mapping[str, Any], given: Any) -> dict[str, Any] | None:
+    """Return the task type of a task: by its names and, where task types share them, by its input."""
+    named = [
+        entry
+        for entry in bundle.entries_of(task.get("model"), task.get("task_type"))
+        if all(fields(given).get(key) == value for key, value in entry.get("match", {}).items())
+    ]
+    return max(named, key=lambda entry: len(entry.get("match", {})), default=None)
+
+
+def _outputs(operation: str, asked: Any, answer: Any) -> Iterator[tuple[Iterable[str], Any]]:
+    """Yield the output of the task in an answer or a notification, and the components that it may be valid for."""
+    for protocol, rule in bundle.document()["x-protocols"].items():
+        if rule["look"] == operation:
+            found = {name: bundle.at(answer, pointer, ...) for name, pointer in rule["output"].items()}
+            output = {name: value for name, value in found.items() if value is not ...}
+            yield sorted({one["output"] for one in bundle.entries().values() if one["protocol"] == protocol}), output
+            return
+    task = fields(fields(asked if operation == "receive_task" else answer).get("data"))
+    if task.get("output") is not None:
+        entry = _entry(task, task.get("input"))
+        named = bundle.outputs_of(task.get("model"), task.get("task_type"))
+        yield [entry["output"]] if entry else named, task["output"]
+
+
+def _body(sent: bytes, component: str | None) -> Any:
+    return _form_fields(sent, component) if sent.startswith(b"--") and component else read_json(sent)
+
+
+def _form_fields(sent: bytes, component: str) -> dict[str, Any]:
+    """Read the fields of a multipart form."""
+    boundary = sent.partition(b"\r\n")[0].removeprefix(b"--")
+    message: Any = message_from_bytes(b'content-type: multipart/form-data; boundary="' + boundary + b'"\r\n\r\n' + sent)
+    found: dict[str, Any] = {}
+    for part in message.get_payload() if message.is_multipart() else ():
+        name, content = str(part.get_param("name", header="content-disposition")), part.get_payload(decode=True) or b""
+        found[name] = _typed(name, content.decode(errors="replace"), component)
+    return found
+
+
+def _query_fields(query: str, component: str) -> dict[str, Any]:
+    return {name: _typed(name, text, component) for name, text in parse_qsl(query, keep_blank_values=True)}
+
+
+def _typed(name: str, text: str, component: str) -> int | str:
+    """Convert a text of a form or a query to the type of its schema."""
+    rule = bundle.component(component)["properties"].get(name, {})
+    is_number = rule.get("type") == "integer" and text.isdecimal() and len(text) <= MAX_DIGITS
+    return int(text) if is_number else text

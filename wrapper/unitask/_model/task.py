@@ -1,0 +1,250 @@
+"""A task as the provider last described it: a plain value over the raw body.
+
+Nothing here asks the provider anything. To find a task again, its id is enough.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from importlib import import_module
+from typing import Any, ClassVar, Generic, TypeVar, cast
+
+from . import spec, task_token
+from ._json import as_object
+from .exceptions import ProviderBroken
+from .output_files import OutputFile, files_of
+from .record import Record, moment
+from .state import TERMINAL, State, state_of
+
+__all__ = ["Finding", "Outcome", "Output", "State", "Task"]
+
+CREDITS_PER_USD = 10_000_000  # inferred from five published prices (2026-11); a face swap, $0.01, is 100,000 credits
+
+
+OutputT = TypeVar("OutputT", bound="Output")
+
+
+class Output(Record):
+    """What a task made. Subclasses name the fields that are known; `raw` holds all of them.
+
+    A field is None while it is not there. Reading one that is there but not of its documented type raises
+    `ProviderBroken` with the value; `raw` still has it.
+    """
+
+    PROTOCOL: ClassVar[str] = "unified"  # how such a task is looked at (x-protocols of the spec)
+
+    @property
+    def files(self) -> list[OutputFile]:
+        """Every file in it, wherever it stands: results first, then previews, then variants; no URL twice.
+
+        A value of an unexpected shape is left out and never raises; `raw` has it.
+        """
+        return files_of(self.raw, type(self).__name__, self._task_id or "")
+
+    def _where(self) -> str:
+        return f"task {self._task_id}: output."
+
+
+OutputT_co = TypeVar("OutputT_co", bound=Output, covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Task(Generic[OutputT_co]):
+    """A task as it was when it was last looked at.
+
+    Attributes:
+        raw: The task as the provider sent it, unknown fields included, webhook secret excluded.
+    """
+
+    raw: dict[str, Any] = field(repr=False)
+    output_type: type[OutputT_co] = field(repr=False)
+
+    def __hash__(self) -> int:
+        """By the id, so that tasks can be in a set; equal tasks have equal ids, and `raw` itself has no hash."""
+        return hash(self.raw.get("task_id"))
+
+    @property
+    def id(self) -> str:
+        """The id, with which the task can be found again."""
+        return cast("str", self.raw["task_id"])
+
+    @property
+    def status(self) -> object:
+        """The status word just as the provider wrote it; text in every answer seen."""
+        return self.raw.get("status")
+
+    @property
+    def state(self) -> State:
+        """What the status word stands for."""
+        return state_of(self.status)
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing more will happen: completed, failed or cancelled."""
+        return self.state in TERMINAL
+
+    @property
+    def model(self) -> str:
+        """The model, as the provider echoes it; empty when it does not."""
+        return self._text("model")
+
+    @property
+    def task_type(self) -> str:
+        """The task type, as the provider echoes it; empty when it does not."""
+        return self._text("task_type")
+
+    @property
+    def output(self) -> OutputT_co:
+        """What was made; its fields are None before the end.
+
+        Raises:
+            ProviderBroken: `output` is neither an object nor null.
+        """
+        value = self.raw.get("output")
+        if value is not None and not isinstance(value, dict):
+            raise ProviderBroken(
+                f"task {self.id}: output is {value!r:.80}, not an object; task.raw holds all that was sent",
+                status=200,
+                task_id=self.id,
+            )
+        return self._reader()(cast("dict[str, Any] | None", value) or {}, self.id)
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What was taken for it, in USD; None when the provider does not say.
+
+        For Qubico families it is filled while the task is still pending (facts of 2026-11).
+        """
+        consumed = as_object(as_object(self.raw.get("meta")).get("usage")).get("consume")
+        if isinstance(consumed, bool) or not isinstance(consumed, int | float):
+            return None
+        try:
+            cost = consumed / CREDITS_PER_USD  # exact as far as a float can be; a product with 1e-7 is not
+        except OverflowError:  # JSON has whole numbers of any length
+            return None
+        return cost if math.isfinite(cost) else None
+
+    @property
+    def created_at(self) -> datetime | None:
+        """When it was submitted, in UTC; None when the provider does not say."""
+        return self._time("created_at")
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When work began, in UTC; None before that."""
+        return self._time("started_at")
+
+    @property
+    def ended_at(self) -> datetime | None:
+        """When it ended, in UTC; None before that."""
+        return self._time("ended_at")
+
+    @property
+    def failure(self) -> str:
+        """Why it failed, in the provider's words; empty when it did not, or nothing is said.
+
+        `error` is an object on success too, with code 0 and empty messages (Image Faceswap, 2025-04-03); in an older
+        form of webhooks it can be a text (a public client, 2025).
+        """
+        if isinstance(said := self.raw.get("error"), str):
+            return said
+        error = as_object(said)
+        words = [str(error[key]) for key in ("message", "raw_message") if error.get(key)]
+        return "; ".join(dict.fromkeys(words))
+
+    @property
+    def failure_code(self) -> int | None:
+        """The provider's code of the failure, such as 10000; None when it did not fail, or none is said."""
+        code = as_object(self.raw.get("error")).get("code")
+        return code if isinstance(code, int) and not isinstance(code, bool) and code else None
+
+    @property
+    def progress(self) -> float | None:
+        """How far it is, in percent, where the body says it; None where it does not.
+
+        Midjourney writes `task_progress` or `progress`, Hailuo `percent`, into the output; the provider's own MCP
+        server (2025-08-15) reads `progress` beside it.
+        """
+        output = as_object(self.raw.get("output"))
+        given = (self.raw.get("progress"), *(output.get(key) for key in ("progress", "task_progress", "percent")))
+        return next((percent for value in given if (percent := _percent(value)) is not None), None)
+
+    @property
+    def token(self) -> str:
+        """What `wait`, `get` and `events` take in place of the task, in another process too.
+
+        It holds the id, the task type and the protocol, and no secret. The id alone is enough for tasks of the unified
+        API; the token also finds a legacy task, and knows how long such a task usually takes.
+        """
+        output = self.output_type.__name__
+        return task_token.token(self.id, self.model, self.task_type, "" if output == "Output" else output)
+
+    def __repr__(self) -> str:
+        return f"Task({self.raw.get('task_id')!r}, {self.model!r}, {self.task_type!r}, status={self.status!r})"
+
+    def _reader(self) -> type[OutputT_co]:
+        """The class of the output; for a task found by its id alone, what the catalogue says of its type."""
+        if self.output_type is not Output:
+            return self.output_type
+        return cast("type[OutputT_co]", output_type(self.model, self.task_type))
+
+    def _text(self, key: str) -> str:
+        value = self.raw.get(key)
+        return value if isinstance(value, str) else ""
+
+    def _time(self, key: str) -> datetime | None:
+        return moment(as_object(self.raw.get("meta")).get(key))
+
+
+def output_type(model: str, task_type: str) -> type[Output]:
+    """Return the class that reads the output of such a task; `Output` itself for one that is not in the catalogue."""
+    entries = spec.named(model, task_type)
+    return _loaded(entries[-1]) if entries else Output
+
+
+def output_named(name: str) -> type[Output]:
+    """Return the class of an output by its name; `Output` itself when no task type has one of that name."""
+    entries = (entry for entry in spec.task_types().values() if entry.output == name)
+    entry = next(entries, None)
+    return _loaded(entry) if entry else Output
+
+
+def _loaded(entry: spec.TaskType) -> type[Output]:
+    """Load the generated module of a family, by its name: its classes derive from `Output`."""
+    found: type[Output] = getattr(import_module(f"unitask.tasks.{entry.family}"), entry.output)
+    return found
+
+
+class Outcome(StrEnum):
+    """What became of an uncertain create."""
+
+    FOUND = "found"  # it was certainly accepted: `task`
+    ABSENT = "absent"  # it was certainly not accepted, and may be created again
+    UNCLEAR = "unclear"  # it cannot be told; `reason` says why
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What became of an uncertain create.
+
+    Attributes:
+        outcome: found, absent or unclear.
+        reason: Why that is so, in a sentence.
+        task: The task, when it was found.
+        candidates: When it is unclear: tasks of that time that may be the one; those with its input first.
+    """
+
+    outcome: Outcome
+    reason: str
+    task: Task[Output] | None = None
+    candidates: tuple[Task[Output], ...] = ()
+
+
+def _percent(value: object) -> float | None:
+    text = str(value).strip().removesuffix("%")
+    is_number = not isinstance(value, bool) and re.fullmatch(r"\d{1,3}(\.\d{1,20})?", text, re.ASCII)
+    return min(100.0, float(text)) if is_number else None

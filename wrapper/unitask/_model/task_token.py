@@ -1,0 +1,125 @@
+"""What is needed to go on with a task or an uncertain submission elsewhere, as text: versioned, without secrets.
+
+ut1.<JSON in base64url, without padding>   a task
+us1.<the same>                             an uncertain submission
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+
+from ._json import is_id, is_list
+from .exceptions import InvalidInput
+from .fingerprint import Sent, Traces
+from .timestamp import Moment
+
+PREFIX = "ut"
+UNCERTAIN = "us"
+VERSION = 1
+Between: TypeAlias = tuple[datetime, datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """What a token says.
+
+    Attributes:
+        task_id: Which task.
+        model: Its model; empty when it was not known.
+        task_type: Its task type; empty when it was not known.
+        output: The class that reads its output, by name; empty when it was not known.
+    """
+
+    task_id: str
+    model: str = ""
+    task_type: str = ""
+    output: str = ""
+
+
+def token(task_id: str, model: str, task_type: str, output: str) -> str:
+    """The token of a task; `output` is the name of the class that reads its output, empty when it is not known."""
+    return _packed(PREFIX, [task_id, model, task_type, output])
+
+
+def read(text: str) -> Resumed:
+    """What a token says; any other text is the id of a task.
+
+    Raises:
+        InvalidInput: It is a token of another version, or it is cut off.
+    """
+    content = _unpacked(PREFIX, text)
+    if content is None:
+        return Resumed(text)
+    parts = [part if isinstance(part, str) else "" for part in content]
+    task_id, model, task_type, output = parts if len(parts) == 4 else [""] * 4
+    if not task_id:
+        raise InvalidInput(f"the token {text!r:.80} is damaged: copy it again, or give the id of the task")
+    return Resumed(task_id, model, task_type, output)
+
+
+def uncertain_token(task_id: str | None, traces: Traces, sent_between: Between) -> str:
+    """The token of an uncertain submission. What its input was is not in it."""
+    between = [moment.timestamp() for moment in sent_between]
+    names = [traces.model, traces.task_type, traces.fingerprint, traces.mark, traces.submission, traces.account]
+    return _packed(UNCERTAIN, [task_id, between, traces.sent, *names])
+
+
+def read_uncertain(text: str) -> tuple[str | None, Traces, Between]:
+    """The id that an answer named, the traces, and the time of the submission that a token stands for.
+
+    Raises:
+        InvalidInput: It is no such token, one of another version, or it is cut off.
+    """
+    content = _unpacked(UNCERTAIN, text)
+    if content is None:
+        raise InvalidInput(f"{text!r:.80} is no token of an uncertain submission: copy it from the log again")
+    try:
+        task_id, (start, end), sent, model, task_type, fingerprint, mark, submission, account = content
+        words, when = [model, task_type, fingerprint, mark or "", submission, account], None
+        if sent is not None:
+            first, last, process, span = sent
+            words.append(process)
+            when = Sent(_moment(first), _moment(last), process, None if span is None else _moment(span))
+        if not all(isinstance(word, str) for word in words):
+            raise TypeError
+        traces = Traces(model, task_type, fingerprint, mark, {}, submission, when, account)
+        between = datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(end, UTC)
+    except (TypeError, ValueError, OverflowError, OSError, AttributeError, IndexError):
+        raise InvalidInput(f"the token {text!r:.80} is damaged: copy it from the log again") from None
+    return task_id if is_id(task_id) else None, traces, between
+
+
+def _moment(pair: Any) -> Moment:
+    """Two numbers of seconds. Raises TypeError or ValueError for anything else."""
+    first, second = map(float, pair)
+    if not (math.isfinite(first) and math.isfinite(second)):
+        raise ValueError
+    return Moment(first, second)
+
+
+def _packed(prefix: str, content: list[Any]) -> str:
+    packed = base64.urlsafe_b64encode(json.dumps(content, separators=(",", ":")).encode()).decode().rstrip("=")
+    return f"{prefix}{VERSION}.{packed}"
+
+
+def _unpacked(prefix: str, text: str) -> Sequence[Any] | None:
+    """What a token holds, nothing if it is damaged; None for a text that is no token of this kind."""
+    head, dot, packed = text.partition(".")
+    version = head.removeprefix(prefix)
+    if not dot or head == version or not version.isdecimal():
+        return None
+    if version != str(VERSION):
+        raise InvalidInput(f"the token is of version {version}, this unitask reads {VERSION}: update unitask")
+    try:
+        padded = packed + "=" * (-len(packed) % 4)
+        content: Any = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+    except (binascii.Error, ValueError, RecursionError):
+        return ()
+    return content if is_list(content) else ()

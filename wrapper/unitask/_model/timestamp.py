@@ -1,0 +1,21 @@
+"""A moment on two clocks."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+LATEST = 253_402_300_799.0  # unix seconds; the last second of the year 9999
+
+
+class Moment(NamedTuple):
+    """One moment on two clocks."""
+
+    ticks: float  # monotonic seconds, for durations
+    unix: float  # seconds since 1970, for people
+
+    @property
+    def utc(self) -> datetime:
+        """The same for people, in UTC."""
+        unix = min(LATEST, self.unix) if self.unix > 0 else 0.0  # whatever the clock says, it is some moment
+        return datetime.fromtimestamp(unix, UTC)
