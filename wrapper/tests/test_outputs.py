@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from unitask import Output, OutputFile, tasks
-from unitask._core.outputs import content_of, ending_of, ending_of_type, files_of, is_ending, text_of
-from unitask._core.spec import bundle
+from unitask._model.output_files import content_of, ending_of, ending_of_type, files_of, is_ending, text_of
+from unitask._model.spec import bundle
 
 from .pictures import encoded
 from .script import TASK_ID

@@ -44,12 +44,12 @@ def test_token_says_which_task_and_what_it_is() -> None:
     ],
 )
 def test_token_names_the_reader_of_a_known_output(task: Task[Any], token: Resumed) -> None:
-    assert resumption.read(task.token) == token
+    assert task_token.read(task.token) == token
 
 
 @pytest.mark.parametrize("text", [TASK_ID, "", "ut1", "ut.abc", "utx.abc", "a.b", "out1.abc", "UT1.abc"])
 def test_anything_else_is_an_id(text: str) -> None:
-    assert resumption.read(text) == Resumed(text)
+    assert task_token.read(text) == Resumed(text)
 
 
 def test_token_of_a_later_version_asks_for_an_update() -> None:

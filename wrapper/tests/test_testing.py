@@ -20,8 +20,8 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from unitask import AsyncClient, Client, State, errors, tasks, webhooks
-from unitask._core import spec
-from unitask._core.lifecycle import state_of
+from unitask._model import spec
+from unitask._model.state import state_of
 from unitask.testing import InstantClock, UnitaskProvider, documented_example, task_bodies
 
 from .pictures import encoded

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from unitask import Output, Task, errors
 from unitask._core import flows
 from unitask._core.delivery import Limits
-from unitask._core.messages import Answer, Failure, Moment, Reply, Send, Sleep, Step
+from unitask._core.messages import Answer, Failure, Reply, Send, Sleep, Step
 from unitask._core.waiting import Experience
 from unitask._model.timestamp import Moment
 

@@ -17,8 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from unitask import Output, Task
-from unitask._core import spec, waiting
+from unitask._core import waiting
 from unitask._core.waiting import Experience, Usual, kind_of
+from unitask._model import spec
 
 from .script import task_data
 

@@ -516,5 +516,8 @@ asyncio.run(main({"sync": Client, "async": AsyncClient}[sys.argv[2]]))
 """
 
 
-def test_calls_of_a_client_import_nothing() -> None:
-    assert program(IMPORTS) == "[]\n"
+def test_calls_of_a_client_import_nothing(shell: str) -> None:
+    with raw_server(lambda request: [shown(request) if request.method == "GET" else response(504, b"")]) as server:
+        assert program(IMPORTS, server.url, shell) == "[]\n"
+
+    assert [request.method for request in server.requests] == ["POST", "GET"]
