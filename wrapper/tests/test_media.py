@@ -20,7 +20,7 @@ from starlette.datastructures import UploadFile
 from unitask import media
 from unitask.media import PictureInfo, inspect_picture, wire_form
 
-from .pictures import MIME, decoded, encoded, picture
+from .pictures import decoded, encoded, picture
 
 PNG = encoded()
 SHORT = encoded(2, 2)
@@ -55,6 +55,28 @@ class Pipe(io.RawIOBase):  # it has `tell`, but cannot seek
         return PNG
 
 
+class FlaskUpload:
+    """The parts of werkzeug's FileStorage that are read: every other attribute is its stream's."""
+
+    mode = "rb"
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def save(self, target: Any, buffer_size: int = 16384) -> None:
+        raise AssertionError("this is not the save of a PIL image")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+def spooled(size: int) -> Any:
+    file = tempfile.SpooledTemporaryFile(max_size=size)  # noqa: SIM115 - the test reads it
+    file.write(PNG)
+    file.seek(0)
+    return file
+
+
 KINDS: dict[str, Callable[[Path], Any]] = {
     "path": as_path,
     "path as text": lambda folder: str(as_path(folder)),
@@ -62,17 +84,24 @@ KINDS: dict[str, Callable[[Path], Any]] = {
     "file URL": lambda folder: as_path(folder).as_uri(),
     "file URL with a host": lambda folder: f"FILE://localhost{as_path(folder)}",
     "file URL of one slash": lambda folder: f"file:{as_path(folder)}".replace("picture", "p%69cture"),
-    "bytes": lambda _: PNG,
     "bytearray": lambda _: bytearray(PNG),
     "memoryview with gaps": lambda _: memoryview(bytes(byte for byte in PNG for _ in range(2)))[::2],
+    "Flask": lambda _: FlaskUpload(io.BytesIO(PNG)),
+    "FastAPI": lambda _: UploadFile(spooled(10**6), filename="a.png"),
+    "FastAPI, on disk": lambda _: UploadFile(spooled(1), filename="a.png"),
     "pipe": lambda _: Pipe(),
     "only read": lambda _: OnlyRead(),
 }
 
 
-@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
-def test_encoded_picture_is_sent_unchanged(kind: Callable[[Path], Any], tmp_path: Path) -> None:
-    assert sent_content(kind(tmp_path)) == PNG
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_encoded_picture_is_sent_unchanged_and_can_be_read_again(kind: str, tmp_path: Path) -> None:
+    file = KINDS[kind](tmp_path)
+
+    # an estimate does not read a stream that can be read once only
+    assert media.measured("pixels", file) == (None if kind in ("pipe", "only read") else 96)
+    assert [sent_content(file), sent_content(file)] == [PNG, PNG]
 
 
 def test_file_object_is_read_from_its_position_and_left_there() -> None:
@@ -107,15 +136,6 @@ def test_address_is_sent_as_given(url: str) -> None:
     assert wire_form(url) == (url, None)
     assert list(media.problems(url, None, RULE)) == []
     assert media.measured("seconds", url) is media.measured_as_sent("seconds", url) is None
-
-
-def test_existing_file_whose_name_looks_like_base64_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    name = "/".join(["a" * 100] * 3)
-    Path(name).parent.mkdir(parents=True)
-    Path(name).write_bytes(PNG)
-
-    assert sent_content(name) == PNG
 
 
 @pytest.mark.parametrize("pasted", ['"{}"', "'{}'", "\u201c{}\u201d", "\u2018{}\u2019", "{} ", ' "{}"\n'], ids=ascii)
@@ -171,7 +191,6 @@ DEEP: dict[str, tuple[Any, Any]] = {
     "16 bits": ((LEVELS * 65535).astype("<u2"), lambda a: a >> 8),
     "16 bits, big-endian": ((LEVELS * 65535).astype(">u2"), lambda a: a >> 8),
     "8 bits in 16": ((LEVELS * 255).astype("<u2"), lambda a: a),
-    "16 bits in 32": ((LEVELS * 65535).astype("<i4"), lambda a: a >> 8),
     "shares of white": (LEVELS.astype("<f4"), lambda a: (a * 255 + 0.5).astype("u1")),
     "levels as floats": ((LEVELS * 255).astype("<f4"), lambda a: (a + 0.5).astype("u1")),
 }
@@ -288,49 +307,7 @@ def test_array_of_another_length_than_its_shape_is_refused(data: Any) -> None:
         wire_form(OnlyInterface(colours, data=data, strides=None))
 
 
-# ---- uploads of web frameworks
-
-
-class FlaskUpload:
-    """The parts of werkzeug's FileStorage that are read: every other attribute is its stream's."""
-
-    mode = "rb"
-
-    def __init__(self, stream: Any) -> None:
-        self.stream = stream
-
-    def save(self, target: Any, buffer_size: int = 16384) -> None:
-        raise AssertionError("this is not the save of a PIL image")
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
-
-
-def spooled(content: bytes, size: int) -> Any:
-    file = tempfile.SpooledTemporaryFile(max_size=size)  # noqa: SIM115 - the test reads it
-    file.write(content)
-    file.seek(0)
-    return file
-
-
-UPLOADS: dict[str, Callable[[], Any]] = {
-    "Flask": lambda: FlaskUpload(io.BytesIO(PNG)),
-    "FastAPI": lambda: UploadFile(spooled(PNG, 10**6), filename="a.png"),
-    "FastAPI, on disk": lambda: UploadFile(spooled(PNG, 1), filename="a.png"),
-}
-
-
-@pytest.mark.parametrize("upload", UPLOADS.values(), ids=UPLOADS.keys())
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_upload_of_a_web_framework_is_a_file_that_is_read_again(upload: Callable[[], Any]) -> None:
-    file = upload()
-
-    assert media.measured("pixels", file) == 96
-    assert [sent_content(file), sent_content(file)] == [PNG, PNG]
-
-
-def test_estimate_does_not_read_a_stream_that_cannot_seek() -> None:
-    assert media.measured("pixels", Pipe()) is None
+# ---- what cannot be read
 
 
 class AsyncFile:
@@ -341,9 +318,6 @@ class AsyncFile:
 class AsyncOnlyWhenCalled:
     def read(self) -> Any:
         return AsyncFile().read()
-
-
-# ---- what cannot be read
 
 
 def at_its_end() -> Any:
@@ -603,15 +577,11 @@ def test_url_with_a_character_that_parsers_drop_or_change_is_refused(url: str, o
     ]
 
 
-@pytest.mark.parametrize("form", MIME)
-def test_rule_without_limits_takes_any_picture(form: str) -> None:
-    assert list(media.problems("", encoded(3000, 2, form), {"kind": "image"})) == []
-
-
 @pytest.mark.parametrize(
     ("sent", "content", "rule", "found"),
     [
         ("", b"sound", {"kind": "audio"}, []),
+        ("", encoded(3000, 2, "GIF"), {"kind": "image"}, []),
         ("https://me.test/a", None, {"kind": "audio"}, []),
         ("", b"", {"kind": "audio"}, ["it is empty (0 bytes)"]),
         ("", PNG, {**RULE, "accepts": ["url"]}, ["only a URL is taken here: upload the file first"]),

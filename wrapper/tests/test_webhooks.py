@@ -353,7 +353,7 @@ def changed(status: Any, task_id: str = TASK_ID) -> dict[str, Any]:
     return {"timestamp": NOW, "data": {**task_data(status), "task_id": task_id}}
 
 
-def handled(*bodies: Any) -> list[tuple[str, str]]:
+def handled(*bodies: Any) -> list[Any]:
     """Task and status of each notification that a handler gets; each is answered 204."""
     calls: list[Any] = []
     assert deliver(receiver(on_notification=calls.append), *bodies) == [204] * len(bodies)
@@ -371,12 +371,14 @@ def test_notification_is_answered_with_an_empty_204() -> None:
 
 def test_each_state_of_a_task_is_handled_once() -> None:
     bodies = [changed("processing"), changed("completed"), changed("Completed"), {"data": task_data("completed")}]
+    other = {**ACCOUNT, "time": ACCOUNT["time"] + 1}
 
     assert handled(*bodies, changed("completed", "another")) == [
         (TASK_ID, "processing"),
         (TASK_ID, "completed"),
         ("another", "completed"),
     ]
+    assert handled(ACCOUNT, ACCOUNT, other) == [ACCOUNT, other]
 
 
 def test_each_unknown_status_word_is_a_state() -> None:
@@ -389,12 +391,6 @@ def test_each_unknown_status_word_is_a_state() -> None:
         "None",
         "7",
     ]
-
-
-def test_account_notification_is_handled_once() -> None:
-    other = {**ACCOUNT, "time": ACCOUNT["time"] + 1}
-
-    assert handled(ACCOUNT, ACCOUNT, other) == [ACCOUNT, other]
 
 
 def test_oldest_notifications_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -576,25 +572,21 @@ def test_undelivered_notifications_are_bounded(shell: str, monkeypatch: pytest.M
     assert [until_news(shell, made, name) for name in "abc"] == [None, "b", "c"]
 
 
-def test_wait_for_several_tasks_returns_one_at_a_time(shell: str) -> None:
-    made = receiver()
+def test_wait_for_several_tasks_returns_one_at_a_time_and_keeps_the_others(shell: str) -> None:
+    made, names = receiver(), ["a", "b", "c"]
     deliver(made, changed("completed", "b"), changed("completed", "c"))
+    assert [until_news(shell, made, names) for _ in range(3)] == ["b", "c", None]
 
-    assert [until_news(shell, made, ["a", "b", "c"]) for _ in range(3)] == ["b", "c", None]
-    assert made._news._waiting == {}
-
-
-def test_second_notification_of_one_wake_is_kept() -> None:
-    made = receiver()
-
-    async def main() -> list[str | None]:
-        waiting = asyncio.create_task(made.until_news_async(["a", "b", "c"], LONG))
+    async def main() -> str | None:  # both during one wait
+        waiting = asyncio.create_task(made.until_news_async(names, LONG))
         await asyncio.sleep(0)
-        await Exchange(changed("completed", "c")).run(made)
-        await Exchange(changed("completed", "b")).run(made)
-        return [await waiting, *[await made.until_news_async(["a", "b", "c"], 0) for _ in range(2)]]
+        await Exchange(changed("failed", "c")).run(made)
+        await Exchange(changed("failed", "b")).run(made)
+        return await waiting
 
-    assert asyncio.run(main()) == ["b", "c", None]
+    assert asyncio.run(main()) == "b"
+    assert [until_news(shell, made, names) for _ in range(2)] == ["c", None]
+    assert made._news._waiting == {}
 
 
 def wanting(*task_ids: str) -> Wanted:

@@ -292,7 +292,7 @@ def test_hundreds_of_runs_at_once_share_the_connections() -> None:
         done = asyncio.run(main(server.url))
 
     assert len(done) == len(server.creates) == 300
-    assert server.connections <= 64
+    assert server.connections < 200  # of 600 requests; a connection that idles for a second is replaced
 
 
 # ---- calls that are stopped
@@ -461,7 +461,11 @@ def test_submission_that_is_cancelled_at_any_step_is_reported(log: pytest.LogCap
             work.append(Cancelled(client.submit(FACE_SWAP), at))
             await work[0]
 
-        (end,) = await asyncio.gather(asyncio.create_task(cancelled()), return_exceptions=True)
+        end: BaseException | None = None
+        try:
+            await asyncio.create_task(cancelled())
+        except asyncio.CancelledError as error:  # with its notes, which `gather` would not return
+            end = error
         await client.close()
         return end, work[0].waits
 
