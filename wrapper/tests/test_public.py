@@ -74,10 +74,10 @@ import sys
 sys.path.insert(0, {archive!r})
 import unitask
 from unitask import Client, tasks
-from unitask._model import spec
-assert spec.__file__.startswith({archive!r})
+from unitask_api import contract
+assert contract.__file__.startswith({archive!r})
 assert tasks.FaceSwap(target_image="https://a.test/a.png", swap_image="https://a.test/b.png").estimate_usd()
-assert spec.bundle()["openapi"]
+assert contract.document()["openapi"]
 with Client("key", "http://127.0.0.1:1") as client:
     print(unitask.__version__)
 """

@@ -20,9 +20,9 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from unitask import AsyncClient, Client, State, errors, tasks, webhooks
-from unitask._model import spec
 from unitask._model.state import state_of
 from unitask.testing import InstantClock, UnitaskProvider, documented_example, task_bodies
+from unitask_api import contract
 
 from .pictures import encoded
 from .shells import FACE_SWAP
@@ -54,7 +54,7 @@ def any_task(name: str) -> Any:
     return kind(**dict.fromkeys(needed, "https://me.test/file.png"))
 
 
-@pytest.mark.parametrize("name", spec.task_types())
+@pytest.mark.parametrize("name", contract.task_types())
 def test_task_type_has_a_valid_output_whose_files_can_be_fetched(
     provider: UnitaskProvider, client: Client, tmp_path: Path, name: str
 ) -> None:
@@ -64,12 +64,12 @@ def test_task_type_has_a_valid_output_whose_files_can_be_fetched(
     )
     paths = client.download(task.output.files, f"{tmp_path}/out/") if urls else []
 
-    entry = spec.task_types()[name]
+    entry = contract.task_types()[name]
     envelope, output = ({"$ref": f"#/components/schemas/{part}"} for part in ("TaskEnvelope", entry.output))
     shown = {"code": 200, "data": task.raw, "message": "success"}
     assert provider.tasks[0].kind is getattr(tasks, name)
     for schema, value in ((envelope, shown), (output, task.raw["output"])):
-        Draft202012Validator({**schema, "components": spec.bundle()["components"]}).validate(value)
+        Draft202012Validator({**schema, "components": contract.document()["components"]}).validate(value)
     assert len([path for path in paths if path.stat().st_size]) == len(urls)
     assert urls.isdisjoint(others)
 
@@ -352,9 +352,9 @@ def test_wrong_script_is_refused_at_once(provider: UnitaskProvider, script: Any,
 
 def test_no_output_has_a_field_named_like_an_argument_of_completes() -> None:
     arguments = set(inspect.signature(UnitaskProvider.completes).parameters) - {"output"}
-    schemas = spec.bundle()["components"]["schemas"]
+    schemas = contract.components()
 
-    for entry in spec.task_types().values():
+    for entry in contract.task_types().values():
         assert not arguments & set(schemas[entry.output]["properties"])
 
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from unitask import Output, Task
 from unitask._core import waiting
 from unitask._core.waiting import Experience, Usual, kind_of
-from unitask._model import spec
+from unitask_api import contract
 
 from .script import task_data
 
@@ -69,7 +69,7 @@ def test_early_polls_are_few(typical: float, count: int) -> None:
 
 
 def test_first_poll_of_every_task_type_comes_within_a_second() -> None:
-    first = {name: waiting.next_look(0.0, Experience().usual(name)) for name in spec.task_types()}
+    first = {name: waiting.next_look(0.0, Experience().usual(name)) for name in contract.task_types()}
 
     assert {name: age for name, age in first.items() if not 0 < age <= 0.9} == {}
 
