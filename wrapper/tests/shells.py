@@ -12,8 +12,8 @@ from typing import Any
 
 import httpx
 from unitask import AsyncClient, Client, tasks
-from unitask._core.messages import Answer
-from unitask._model.timestamp import Moment
+from unitask._core.effects import Response
+from unitask._model.timestamp import Timestamp
 
 from .script import UNIX, answer
 
@@ -27,15 +27,15 @@ class FakeClock:
     """A clock that moves only when somebody sleeps."""
 
     def __init__(self) -> None:
-        self.ticks = 0.0
+        self.monotonic = 0.0
         self.sleeps: list[float] = []
 
-    def __call__(self) -> Moment:
-        return Moment(self.ticks, UNIX + self.ticks)
+    def __call__(self) -> Timestamp:
+        return Timestamp(self.monotonic, UNIX + self.monotonic)
 
     def sleep(self, seconds: float) -> None:
         """Let time pass."""
-        self.ticks += seconds
+        self.monotonic += seconds
         if seconds:
             self.sleeps.append(seconds)
 
@@ -48,7 +48,7 @@ class FakeClock:
 class Provider:
     """Answers requests with a script, in its order, and remembers them; a request beyond the script fails the test."""
 
-    script: list[Answer | httpx.Response | BaseException]
+    script: list[Response | httpx.Response | BaseException]
     requests: list[httpx.Request] = field(default_factory=list)
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
@@ -57,7 +57,7 @@ class Provider:
         reply = self.script.pop(0)
         if isinstance(reply, BaseException):
             raise reply
-        if isinstance(reply, Answer):
+        if isinstance(reply, Response):
             if "content-encoding" in reply.headers:  # as it comes from a socket: httpx has not unpacked it yet
                 stream = httpx.ByteStream(reply.body)
                 return httpx.Response(reply.status, headers=dict(reply.headers), stream=stream)
@@ -74,12 +74,12 @@ class Provider:
         return json.loads(self.requests[number].content)
 
 
-def provider(*script: Answer | httpx.Response | BaseException) -> Provider:
+def provider(*script: Response | httpx.Response | BaseException) -> Provider:
     """A provider with these answers."""
     return Provider(list(script))
 
 
-def empty_histories() -> list[Answer]:
+def empty_histories() -> list[Response]:
     """The pages of a history without a task, with their times, that `find` reads until it can tell."""
     page = {"code": 200, "data": {"data": [], "total": 0}}
     read_at = (0, 10, 20, 30, 40, 50, 60, 61, 61)  # seconds after the create; the last page is asked for no time

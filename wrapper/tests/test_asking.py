@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from unitask import Account, ActiveTasks, HistoryRow, State, errors
-from unitask._core import asking, envelope, requests
-from unitask._core.messages import Answer, Failure, Flow, Found, Send
-from unitask._core.requests import Query
+from unitask._core import envelope, pagination, requests, retry
+from unitask._core.effects import Flow, Response, RowYielded, SendRequest, TransportFailure
+from unitask._core.requests import HistoryQuery
 
 from .script import CUT_OFF, GATEWAY, NEVER_LEFT, answer, limits, play, refused
 
@@ -17,10 +17,10 @@ KEY = "0123456789abcdef" * 4
 
 
 def account() -> Flow[Account]:
-    return asking.ask(requests.account(), envelope.read_account, limits())
+    return retry.send_with_retry(requests.account(), envelope.read_account, limits())
 
 
-def page(*rows: Any, total: Any = None) -> Answer:
+def page(*rows: Any, total: Any = None) -> Response:
     return answer(200, {"code": 200, "data": {"data": list(rows), "total": total}, "message": "success"})
 
 
@@ -28,12 +28,14 @@ def row(task_id: str) -> dict[str, Any]:
     return {"task_id": task_id}
 
 
-def told(*replies: Answer | Failure, query: Query | None = None) -> tuple[list[str | None], list[Any]]:
+def told(
+    *replies: Response | TransportFailure, query: HistoryQuery | None = None
+) -> tuple[list[str | None], list[Any]]:
     """The ids of the rows that were told, and the pages that were asked for."""
-    played = play(asking.history(query or Query(), limits()), *replies)
+    played = play(pagination.history(query or HistoryQuery(), limits()), *replies)
     assert played.error is None
-    rows = [step.row.task_id for step in played.steps if isinstance(step, Found)]
-    return rows, [step.params["page"] for step in played.steps if isinstance(step, Send)]
+    rows = [step.row.task_id for step in played.steps if isinstance(step, RowYielded)]
+    return rows, [step.params["page"] for step in played.steps if isinstance(step, SendRequest)]
 
 
 # ---- account
@@ -92,7 +94,7 @@ def test_answer_without_an_account_is_an_error(body: Any) -> None:
 
 
 @pytest.mark.parametrize("trouble", [GATEWAY, refused(429), CUT_OFF, NEVER_LEFT])
-def test_trouble_is_borne_with(trouble: Answer | Failure) -> None:
+def test_trouble_is_borne_with(trouble: Response | TransportFailure) -> None:
     """To ask twice costs nothing."""
     played = play(account(), trouble, answer(200, {"data": {"name": "me"}}))
 
@@ -119,7 +121,7 @@ def test_active_tasks_are_counted_by_group() -> None:
     """Groups are the provider's own; what is no object has no counts."""
     data = {"flux": {"pending_count": 2, "processing_count": 1, "staged_count": 0}, "kling": None}
     send = requests.active_tasks()
-    found = play(asking.ask(send, envelope.read_active_tasks, limits()), answer(200, {"data": data})).result
+    found = play(retry.send_with_retry(send, envelope.read_active_tasks, limits()), answer(200, {"data": data})).result
 
     assert {type(counts) for counts in found.values()} == {ActiveTasks}
     assert (found["flux"].pending_count, found["flux"].processing_count, found["flux"].staged_count) == (2, 1, 0)
@@ -128,9 +130,9 @@ def test_active_tasks_are_counted_by_group() -> None:
 
 
 @pytest.mark.parametrize("reply", [refused(401), answer(200, b"no")])
-def test_refused_active_tasks_are_an_error(reply: Answer) -> None:
+def test_refused_active_tasks_are_an_error(reply: Response) -> None:
     """Of the usual kinds."""
-    played = play(asking.ask(requests.active_tasks(), envelope.read_active_tasks, limits()), reply)
+    played = play(retry.send_with_retry(requests.active_tasks(), envelope.read_active_tasks, limits()), reply)
 
     assert isinstance(played.error, errors.ApiError)
 
@@ -144,7 +146,7 @@ def test_refused_active_tasks_are_an_error(reply: Answer) -> None:
 )
 def test_answer_that_is_something_else_is_an_error(read: Any, data: Any, words: str) -> None:
     """And no account without anything, nor a group without tasks."""
-    played = play(asking.ask(requests.account(), read, limits()), answer(200, {"data": data}))
+    played = play(retry.send_with_retry(requests.account(), read, limits()), answer(200, {"data": data}))
 
     assert isinstance(played.error, errors.ProviderBroken)
     assert f"HTTP 200 with {words}: " in str(played.error)
@@ -153,7 +155,7 @@ def test_answer_that_is_something_else_is_an_error(read: Any, data: Any, words: 
 @pytest.mark.parametrize(("patience", "sent"), [(0.374, 1), (0.375, 2), (1.2, 3)])
 def test_failures_are_borne_with_up_to_the_patience(patience: float, sent: int) -> None:
     """It counts from the first request on; the error says how often and how long."""
-    played = play(asking.ask(requests.account(), envelope.read_account, limits(patience=patience)), CUT_OFF)
+    played = play(retry.send_with_retry(requests.account(), envelope.read_account, limits(patience=patience)), CUT_OFF)
 
     assert played.error is not None
     assert len(played.sent) == sent + 1
@@ -212,7 +214,7 @@ def test_page_behind_the_last_one_may_be_refused() -> None:
     """When as many rows were told as there are; otherwise it is an error."""
     full = [row(f"t{number}") for number in range(100)]
     rows, pages = told(page(*full, total=100), refused(400, "no such page"))
-    short = play(asking.history(Query(), limits()), page(*full, total=101), refused(400, "no such page"))
+    short = play(pagination.history(HistoryQuery(), limits()), page(*full, total=101), refused(400, "no such page"))
 
     assert (len(rows), pages) == (100, [1, 2])
     assert isinstance(short.error, errors.InvalidRequest)
@@ -223,10 +225,10 @@ def test_full_page_of_known_rows_is_not_the_end() -> None:
     old = [row(f"t{number}") for number in range(3)]
     new = [row(f"n{number}") for number in range(3)]
     replies = [page(old[0], total=3), page(old[0], total=6), page(*new, *old, total=6)]
-    played = play(asking.history(Query(page_size=1), limits()), *replies)
-    asked = [(step.params["page"], step.params["page_size"]) for step in played.steps if isinstance(step, Send)]
+    played = play(pagination.history(HistoryQuery(page_size=1), limits()), *replies)
+    asked = [(step.params["page"], step.params["page_size"]) for step in played.steps if isinstance(step, SendRequest)]
 
-    assert [step.row.task_id for step in played.steps if isinstance(step, Found)] == [
+    assert [step.row.task_id for step in played.steps if isinstance(step, RowYielded)] == [
         "t0", "n0", "n1", "n2", "t1", "t2"
     ]  # fmt: skip
     assert asked == [(1, 1), (2, 1), (1, 100)]
@@ -235,7 +237,7 @@ def test_full_page_of_known_rows_is_not_the_end() -> None:
 def test_history_that_has_more_rows_than_its_pages_bring_is_an_error() -> None:
     """Rather than an end, after which rows would be missing."""
     full = [row(f"t{number}") for number in range(100)]
-    error = play(asking.history(Query(), limits()), page(*full, total=300)).error
+    error = play(pagination.history(HistoryQuery(), limits()), page(*full, total=300)).error
 
     assert isinstance(error, errors.ProviderBroken)
     assert str(error) == "the task history has 300 rows, and page after page brings the same 100"
@@ -245,9 +247,14 @@ def test_row_is_known_again_on_any_later_page() -> None:
     """By its task's id, or its number, though it says something else by now; without an id by all that it says."""
     running, nameless, other = {**row("a"), "status": "running"}, {"status": "failed"}, {"status": "finished"}
     pages = [page(running, nameless), page(other), page({**row("a"), "status": "finished"}, nameless, row("b")), page()]
-    played = play(asking.history(Query(), limits()), *pages)
+    played = play(pagination.history(HistoryQuery(), limits()), *pages)
 
-    assert [step.row.raw for step in played.steps if isinstance(step, Found)] == [running, nameless, other, row("b")]
+    assert [step.row.raw for step in played.steps if isinstance(step, RowYielded)] == [
+        running,
+        nameless,
+        other,
+        row("b"),
+    ]
 
 
 @pytest.mark.parametrize("total", ["3", True, -1.5, None])
@@ -269,7 +276,7 @@ def test_rows_are_found_where_clients_found_them(data: Any) -> None:
 )
 def test_answer_without_a_page_is_an_error(data: Any) -> None:
     """And no empty history: a row that cannot be read may be the task that somebody looks for."""
-    played = play(asking.history(Query(), limits()), answer(200, {"data": data}))
+    played = play(pagination.history(HistoryQuery(), limits()), answer(200, {"data": data}))
 
     assert isinstance(played.error, errors.ProviderBroken)
     assert "HTTP 200 with no page of the history: " in str(played.error)
@@ -282,15 +289,15 @@ def test_page_without_rows_is_empty() -> None:
 
 def test_refused_history_is_an_error() -> None:
     """Of the usual kinds."""
-    played = play(asking.history(Query(), limits()), refused(400, "page_size"))
+    played = play(pagination.history(HistoryQuery(), limits()), refused(400, "page_size"))
 
     assert isinstance(played.error, errors.InvalidRequest)
 
 
 def test_filters_are_sent_only_when_given() -> None:
     """Absent means all."""
-    plain = requests.history(Query())
-    full = requests.history(Query(start=5, end=9, group="kling", page_size=7, page=3))
+    plain = requests.history(HistoryQuery())
+    full = requests.history(HistoryQuery(start=5, end=9, group="kling", page_size=7, page=3))
 
     assert requests.account().params == {}
     assert plain.params == {"page": 1, "page_size": 100}
@@ -339,7 +346,7 @@ def test_row_of_another_type_says_so_when_it_is_read() -> None:
 def test_upload_brings_an_address(body: Any) -> None:
     """In `data`, or beside it (one client, 2025)."""
     send = requests.upload("https://upload.test", "a.png", "AAAA")
-    played = play(asking.ask(send, envelope.read_upload, limits()), answer(200, body))
+    played = play(retry.send_with_retry(send, envelope.read_upload, limits()), answer(200, body))
 
     assert (send.method, send.path) == ("POST", "https://upload.test/api/ephemeral_resource")
     assert send.json == {"file_name": "a.png", "file_data": "AAAA"}
@@ -349,7 +356,9 @@ def test_upload_brings_an_address(body: Any) -> None:
 @pytest.mark.parametrize("body", [{}, {"data": {"url": ""}}, {"data": {"url": 7}}, b"no"])
 def test_upload_without_an_address_is_an_error(body: Any) -> None:
     """There is nothing to put into the task."""
-    played = play(asking.ask(requests.upload("", "a.png", "AAAA"), envelope.read_upload, limits()), answer(200, body))
+    played = play(
+        retry.send_with_retry(requests.upload("", "a.png", "AAAA"), envelope.read_upload, limits()), answer(200, body)
+    )
 
     assert isinstance(played.error, errors.ProviderBroken)
     assert "HTTP 200 with no address of the uploaded file: " in str(played.error)
@@ -358,7 +367,7 @@ def test_upload_without_an_address_is_an_error(body: Any) -> None:
 def test_refused_upload_is_an_error() -> None:
     """A free plan has none (upload page)."""
     send = requests.upload("", "a.png", "AAAA")
-    played = play(asking.ask(send, envelope.read_upload, limits()), refused(403, "Insufficient plan level"))
+    played = play(retry.send_with_retry(send, envelope.read_upload, limits()), refused(403, "Insufficient plan level"))
 
     assert isinstance(played.error, errors.AuthenticationFailed)
     assert played.sent == ["POST"]

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 from unitask import InvalidInput, Output, Upload, errors, tasks
-from unitask._core import attaching, flows
-from unitask._core.attaching import KEPT, LARGE, Uploads
-from unitask._core.messages import Answer, Failure, Send
+from unitask._core import flows
+from unitask._core import uploads as uploading
+from unitask._core.effects import Response, SendRequest, TransportFailure
+from unitask._core.uploads import KEPT, LARGE, Uploads
 from unitask._model.upload import Attachment, upload_ending
 from unitask.inputs import request_body
 from unitask.media import LARGEST_FILE, attachment, read_file
@@ -36,16 +37,16 @@ def body(**given: Any) -> dict[str, Any]:
     return {"model": "m", "task_type": "t", "input": given}
 
 
-def stored(url: str = STORED) -> Answer:
+def stored(url: str = STORED) -> Response:
     return answer(200, {"code": 200, "data": {"url": url}, "message": "success"})
 
 
-def attach(sent: dict[str, Any], *replies: Answer | Failure, uploads: Uploads | None = None) -> Played:
-    return play(attaching.attached(sent, uploads or Uploads("https://upload.test"), limits()), *replies)
+def attach(sent: dict[str, Any], *replies: Response | TransportFailure, uploads: Uploads | None = None) -> Played:
+    return play(uploading.with_uploads(sent, uploads or Uploads("https://upload.test"), limits()), *replies)
 
 
 def paths(played: Played) -> list[str]:
-    return [step.path for step in played.steps if isinstance(step, Send)]
+    return [step.path for step in played.steps if isinstance(step, SendRequest)]
 
 
 # ---- when
@@ -80,7 +81,7 @@ def test_large_file_is_uploaded(size: int, uploaded: bool) -> None:
 def test_upload_is_what_the_page_says() -> None:
     """A name with the right ending, and the content in base64."""
     played = attach(body(image=file(SMALL, URL_ONLY)), stored())
-    send = next(step for step in played.steps if isinstance(step, Send))
+    send = next(step for step in played.steps if isinstance(step, SendRequest))
 
     assert send.json == {
         "file_name": f"{hashlib.sha256(SMALL).hexdigest()[:32]}.png",
@@ -135,7 +136,7 @@ def test_same_file_is_uploaded_once() -> None:
     assert second.result == body(c=STORED)
 
 
-@pytest.mark.parametrize(("age", "again"), [(KEPT - attaching.MARGIN - 1, False), (KEPT - attaching.MARGIN, True)])
+@pytest.mark.parametrize(("age", "again"), [(KEPT - uploading.MARGIN - 1, False), (KEPT - uploading.MARGIN, True)])
 def test_upload_is_used_while_it_is_kept(age: float, again: bool) -> None:
     """With an hour left for the task to begin."""
     digest = hashlib.sha256(SMALL).hexdigest()
@@ -148,7 +149,7 @@ def test_upload_is_used_while_it_is_kept(age: float, again: bool) -> None:
 
 def test_upload_says_when_it_ends() -> None:
     """24 hours after it was sent."""
-    found = play(attaching.upload(SMALL, "png", Uploads(""), limits()), stored()).result
+    found = play(uploading.upload(SMALL, "png", Uploads(""), limits()), stored()).result
 
     assert found == Upload(STORED, datetime.fromtimestamp(UNIX + 86_400, UTC), hashlib.sha256(SMALL).hexdigest())
 
@@ -193,7 +194,7 @@ def test_uploaded_file_is_created_with_its_address() -> None:
     played = attach(body(image=file(SMALL, URL_ONLY)), stored())
     created = play(flows.submit(played.result, Output, RESEND), seen())
 
-    assert next(step.json for step in created.steps if isinstance(step, Send)) == body(image=STORED)
+    assert next(step.json for step in created.steps if isinstance(step, SendRequest)) == body(image=STORED)
 
 
 # ---- before

@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 from unitask import Account, InvalidInput, Outcome, Output, Task, errors, tasks
-from unitask._core import waiting
-from unitask._core.messages import Answer
+from unitask._core import polling
+from unitask._core.effects import Response
 
 from .pictures import encoded
 from .script import GATEWAY, TASK_ID, UNIX, answer, refused, seen, task_data
@@ -53,7 +53,7 @@ def _caught(call: Callable[[Any], Any], client: Any) -> Any:
         return error
 
 
-def page(*task_ids: str) -> Answer:
+def page(*task_ids: str) -> Response:
     rows = [{"task_id": task_id} for task_id in task_ids]
     return answer(200, {"code": 200, "data": {"data": rows, "total": len(rows)}})
 
@@ -122,7 +122,7 @@ def test_find_goes_on_until_it_can_be_told(shell: str) -> None:
     found = perform(shell, provider(*empty_histories()), lambda client: client.find(uncertain), clock=clock)
 
     assert found.outcome is Outcome.ABSENT
-    assert clock.ticks == pytest.approx(61.0)
+    assert clock.monotonic == pytest.approx(61.0)
 
 
 def test_task_is_given_to_one_submission(shell: str) -> None:
@@ -214,7 +214,7 @@ def test_wait_for_a_found_task_takes_its_age_into_account(shell: str) -> None:
     script = provider(seen("processing", meta={"created_at": created}), DONE)
     perform(shell, script, lambda client: client.wait(TASK_ID), clock=clock)
 
-    assert clock.sleeps == pytest.approx([waiting.next_look(60.0, waiting.Usual(8.0))])
+    assert clock.sleeps == pytest.approx([polling.next_poll_delay(60.0, polling.DurationEstimate(8.0))])
 
 
 def test_client_learns_how_long_tasks_take(shell: str) -> None:
@@ -225,7 +225,7 @@ def test_client_learns_how_long_tasks_take(shell: str) -> None:
     waits = [lambda client: client.wait(TASK_ID)] * 30
     perform(shell, script, in_turn(*waits, lambda client: client.run(FACE_SWAP)), clock=clock)
 
-    assert clock.sleeps[0] == pytest.approx(waiting.next_look(0.0, waiting.Usual(8.0)))
+    assert clock.sleeps[0] == pytest.approx(polling.next_poll_delay(0.0, polling.DurationEstimate(8.0)))
     assert clock.sleeps[-1] > 5 * clock.sleeps[0]
 
 
@@ -237,7 +237,7 @@ class Standing(FakeClock):
         self.backwards = backwards
 
     def sleep(self, seconds: float) -> None:
-        self.ticks -= self.backwards * seconds
+        self.monotonic -= self.backwards * seconds
         self.sleeps.append(seconds)
 
 
@@ -252,7 +252,7 @@ class Standing(FakeClock):
     ],
 )
 def test_clock_that_stands_still_makes_nothing_endless(
-    shell: str, call: Any, reply: Answer, ending: type[errors.UnitaskError], backwards: float
+    shell: str, call: Any, reply: Response, ending: type[errors.UnitaskError], backwards: float
 ) -> None:
     """The seconds that were slept count."""
     clock = Standing(backwards)
@@ -269,7 +269,7 @@ def test_kling_3_is_waited_for_and_learned_as_itself(shell: str) -> None:
     learned: list[dict[str, Any]] = []
 
     def waited(client: Any) -> Any:
-        learned.append(client._experience._seen)
+        learned.append(client._durations._seen)
         return client.wait(Task({"task_id": TASK_ID, **kling}, tasks.KlingOutput).token)
 
     perform(shell, provider(seen("completed", meta=times, **kling)), waited)
@@ -314,16 +314,16 @@ class News:
     def __init__(self, clock: FakeClock, *news: tuple[str, float]) -> None:
         self.clock, self.news, self.asked = clock, list(news), list[tuple[Any, float]]()
 
-    def until_news(self, task_ids: Any, seconds: float) -> str | None:
+    def wait_for_notification(self, task_ids: Any, seconds: float) -> str | None:
         """Let time pass until the next news, or all of it."""
         self.asked.append((task_ids, seconds))
         task_id, after = self.news.pop(0) if self.news else (None, seconds)
-        self.clock.ticks += after
+        self.clock.monotonic += after
         return task_id
 
-    async def until_news_async(self, task_ids: Any, seconds: float) -> str | None:
+    async def wait_for_notification_async(self, task_ids: Any, seconds: float) -> str | None:
         """The same."""
-        return self.until_news(task_ids, seconds)
+        return self.wait_for_notification(task_ids, seconds)
 
 
 def test_news_of_a_task_makes_its_wait_look_at_once(shell: str) -> None:
@@ -333,7 +333,7 @@ def test_news_of_a_task_makes_its_wait_look_at_once(shell: str) -> None:
     task = perform(shell, script, lambda client: client.run(FACE_SWAP), clock=clock, webhooks=news)
 
     assert task.output.image_url
-    assert clock.ticks == pytest.approx(0.3)
+    assert clock.monotonic == pytest.approx(0.3)
     assert clock.sleeps == []
     assert news.asked[0][0] == (TASK_ID,)
 
@@ -344,7 +344,7 @@ def test_without_news_a_wait_looks_as_always(shell: str) -> None:
     script = provider(seen("processing"), DONE)
     perform(shell, script, lambda client: client.wait(TASK_ID), clock=clock, webhooks=News(clock))
 
-    assert clock.ticks == pytest.approx(waiting.next_look(0.0, waiting.Usual(8.0)))
+    assert clock.monotonic == pytest.approx(polling.next_poll_delay(0.0, polling.DurationEstimate(8.0)))
 
 
 def test_news_of_one_of_many_looks_at_that_one(shell: str) -> None:
@@ -439,7 +439,7 @@ def test_cancel_many_refuses_what_is_no_time(shell: str) -> None:
 # ---- upload
 
 
-def stored() -> Answer:
+def stored() -> Response:
     return answer(200, {"code": 200, "data": {"url": "https://img.test/1.png"}})
 
 

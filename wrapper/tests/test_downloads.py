@@ -21,8 +21,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from unitask import AsyncClient, DownloadFailed, InvalidInput, Output, OutputFile, Task, UnitaskError
-from unitask._core import transfer
-from unitask._core.messages import Answer
+from unitask._core import range_download
+from unitask._core.effects import Response
 
 from .pictures import encoded
 from .script import TASK_ID, answer, task_data
@@ -61,7 +61,7 @@ def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def hosts(**answers: Answer) -> Callable[[httpx.Request], httpx.Response]:
+def hosts(**answers: Response) -> Callable[[httpx.Request], httpx.Response]:
     """Answers by the stem of the URL; every other file is there, and holds its own name behind a byte of no text."""
 
     def host(request: httpx.Request) -> httpx.Response:
@@ -420,7 +420,7 @@ def test_connection_that_gets_on_may_break_any_number_of_times(
     shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only attempts in a row that bring too little are counted."""
-    monkeypatch.setattr(transfer, "PROGRESS", 1000)
+    monkeypatch.setattr(range_download, "PROGRESS", 1000)
     host, clock = Host(cuts=[1000] * 9), FakeClock()
 
     assert whole(shell, host, tmp_path, clock=clock) == CONTENT
@@ -436,7 +436,7 @@ class Slow(httpx.SyncByteStream, httpx.AsyncByteStream):
 
     def __iter__(self) -> Iterator[bytes]:
         for _ in range(self.chunks):
-            self.clock.ticks += self.apart
+            self.clock.monotonic += self.apart
             yield self.chunk
 
     async def __aiter__(self) -> Any:
@@ -466,7 +466,7 @@ def test_file_that_drips_is_given_up(
         )
 
     assert len(asked) == 4
-    assert clock.ticks < 4 * (window + 0.5) + 4  # the chunk that ends a window may come just before it does
+    assert clock.monotonic < 4 * (window + 0.5) + 4  # the chunk that ends a window may come just before it does
     assert names_in(tmp_path) == []
 
 
@@ -510,7 +510,7 @@ def test_file_that_the_disk_has_no_room_for_is_not_begun(
 
 def test_file_without_an_end_is_given_up(shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No output has that size."""
-    monkeypatch.setattr(transfer, "LARGEST", 1 << 20)
+    monkeypatch.setattr(range_download, "LARGEST", 1 << 20)
     reply = httpx.Response(200, stream=Slow(FakeClock(), bytes(1 << 18), 0))
     with pytest.raises(DownloadFailed, match="which no output has"):
         fetch(shell, lambda _: reply, task(), tmp_path / "a.mp4")
@@ -523,7 +523,7 @@ def test_connection_that_gets_nowhere_is_given_up(
     shell: str, ranges: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without ranges the same bytes come again and again, and are no progress."""
-    monkeypatch.setattr(transfer, "PROGRESS", 1000)
+    monkeypatch.setattr(range_download, "PROGRESS", 1000)
     host = Host(cuts=[4000] + ([10] if ranges else [4000]) * 99, ranges=ranges)
     with pytest.raises(DownloadFailed, match="ReadError: connection reset"):
         whole(shell, host, tmp_path)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unitask import errors
 from unitask._core import envelope
-from unitask._core.messages import Answer
+from unitask._core.effects import Response
 from unitask._model.task import Output, Task
 from unitask.tasks import FaceSwapOutput
 
@@ -24,7 +24,7 @@ NO_CREDIT = json.loads((EXAMPLES / "core" / "no-credit.create.500.json").read_te
 COMPLETED = json.loads((EXAMPLES / "faceswap" / "face-swap.completed.200.json").read_text())["value"]
 SECRET = "a webhook secret, in clear"
 
-TASKS: dict[str, Answer] = {
+TASKS: dict[str, Response] = {
     "the documented form": seen(),
     "a finished face swap": answer(200, COMPLETED),
     "another success": answer(201, {"data": task_data()}),
@@ -77,13 +77,13 @@ UNREADABLE: dict[str, bytes] = {
 }
 
 
-def read(reply: Answer, *, created: bool = True) -> Any:
+def read(reply: Response, *, created: bool = True) -> Any:
     """Read the answer to a submission of a face swap, or to a poll of one."""
     return envelope.read_task(reply, FaceSwapOutput, created=created)
 
 
 @pytest.mark.parametrize("reply", TASKS.values(), ids=TASKS.keys())
-def test_success_with_a_task_id_is_a_task(reply: Answer) -> None:
+def test_success_with_a_task_id_is_a_task(reply: Response) -> None:
     """All that a task needs is its id; whatever else the body holds is kept as it is."""
     task = read(reply)
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unitask import Finding, Outcome, Output, errors
-from unitask._core import finding, flows
-from unitask._core.messages import Answer, Failure, Flow, Send, Woke
-from unitask._model.timestamp import Moment
+from unitask import Outcome, Output, Recovery, errors
+from unitask._core import flows, recovery
+from unitask._core.effects import Flow, Response, Resumed, SendRequest, TransportFailure
+from unitask._model.timestamp import Timestamp
 
 from .script import (
     CUT_OFF,
@@ -36,8 +36,8 @@ from .script import (
 INPUT = {"prompt": "a red fox", "steps": 4, "image": "https://me.test/a.jpg"}
 BODY = {"model": MODEL, "task_type": TASK_TYPE, "input": INPUT}
 WEBHOOK = {"webhook_config": {"endpoint": "https://me.test/hook?user=7"}}
-MARKED = finding.marked({**BODY, "config": WEBHOOK}, "abc123")
-LATE = finding.SETTLED + 2.0  # seconds after the create, when a history without it means something
+MARKED = recovery.with_correlation_id({**BODY, "config": WEBHOOK}, "abc123")
+LATE = recovery.SETTLED + 2.0  # seconds after the create, when a history without it means something
 
 
 def uncertain(body: dict[str, Any] | None = None) -> errors.SubmissionUncertain:
@@ -47,43 +47,43 @@ def uncertain(body: dict[str, Any] | None = None) -> errors.SubmissionUncertain:
     return error
 
 
-def history(*task_ids: str, total: int | None = None, **detail: str) -> Answer:
+def history(*task_ids: str, total: int | None = None, **detail: str) -> Response:
     """A page of the history with these tasks."""
     rows = [{"task_id": task_id, "detail": detail} for task_id in task_ids]
     page = {"data": rows, "page": 1, "size": 100, "total": len(rows) if total is None else total}
     return answer(200, {"code": 200, "data": page, "message": "success"})
 
 
-def look(task_id: str = TASK_ID, **fields: Any) -> Answer:
+def look(task_id: str = TASK_ID, **fields: Any) -> Response:
     """A look at a task of the history."""
     data = {**task_data("processing"), "task_id": task_id, **fields}
     return answer(200, {"code": 200, "data": data, "message": "success"})
 
 
 def search(
-    *replies: Answer | Failure,
+    *replies: Response | TransportFailure,
     body: dict[str, Any] | None = None,
     own: tuple[str, ...] = (),
     timeout: float | None = 0.0,
     late: bool = True,
-) -> Finding:
+) -> Recovery:
     """Look once, by default so late that the history has settled."""
     error = uncertain(body)
     if late:
         put_back(error, LATE)
-    result = play(finding.find(error, own, limits(timeout=timeout)), *replies, dated=True).result
-    assert isinstance(result, Finding)
+    result = play(recovery.find(error, own, limits(timeout=timeout)), *replies, dated=True).result
+    assert isinstance(result, Recovery)
     return result
 
 
 def put_back(error: errors.SubmissionUncertain, seconds: float) -> None:
     """Let the create have been so long ago, on all clocks."""
     start, end = (moment - timedelta(seconds=seconds) for moment in error.sent_between)
-    sent = error.traces.sent
+    sent = error.identity.sent
     assert sent
-    earlier = [Moment(moment.ticks - seconds, moment.unix - seconds) for moment in (sent.start, sent.end)]
+    earlier = [Timestamp(moment.monotonic - seconds, moment.unix - seconds) for moment in (sent.start, sent.end)]
     error.sent_between = start, end
-    error.traces = replace(error.traces, sent=sent._replace(start=earlier[0], end=earlier[1]))
+    error.identity = replace(error.identity, sent=sent._replace(start=earlier[0], end=earlier[1]))
 
 
 def test_legacy_create_is_unclear() -> None:
@@ -102,7 +102,7 @@ def test_legacy_create_is_unclear() -> None:
 def test_mark_is_put_into_the_query_of_the_webhook_alone() -> None:
     """Whatever else is in the body stays, and the caller's own is not touched."""
     body = {**BODY, "config": {**WEBHOOK, "service_mode": "public"}}
-    marked = finding.marked(body, "abc123")
+    marked = recovery.with_correlation_id(body, "abc123")
 
     assert marked["config"] == {
         "webhook_config": {"endpoint": "https://me.test/hook?user=7&unitask=abc123"},
@@ -122,7 +122,7 @@ def test_mark_is_put_into_the_query_of_the_webhook_alone() -> None:
 )
 def test_mark_leaves_the_rest_of_the_address(endpoint: str, marked: str) -> None:
     """Escapes, fragments and paths."""
-    body = finding.marked({**BODY, "config": {"webhook_config": {"endpoint": endpoint}}}, "m")
+    body = recovery.with_correlation_id({**BODY, "config": {"webhook_config": {"endpoint": endpoint}}}, "m")
 
     assert body["config"]["webhook_config"]["endpoint"] == marked
 
@@ -132,7 +132,7 @@ def test_body_without_a_webhook_is_sent_as_it_is(config: Any) -> None:
     """There is nothing to put a mark into."""
     body = {**BODY, "config": config}
 
-    assert finding.marked(body, "m") is body
+    assert recovery.with_correlation_id(body, "m") is body
 
 
 # ---- found
@@ -140,7 +140,7 @@ def test_body_without_a_webhook_is_sent_as_it_is(config: Any) -> None:
 
 def test_task_with_the_mark_is_the_one() -> None:
     """Even if another task of that time has the same input."""
-    twin = look("twin", input=INPUT, config=finding.marked({"config": WEBHOOK}, "other")["config"])
+    twin = look("twin", input=INPUT, config=recovery.with_correlation_id({"config": WEBHOOK}, "other")["config"])
     mine = look(config=MARKED["config"])
     found = search(history("twin", TASK_ID), twin, mine, body=MARKED)
 
@@ -171,9 +171,9 @@ def test_only_another_whole_mark_says_that_a_task_is_another(endpoint: str, outc
 def test_mark_that_the_caller_put_in_the_address_is_no_proof() -> None:
     """Each of his creates can have the same; the client made none (`mark_webhooks=False`)."""
     error = uncertain(MARKED)
-    error.traces = finding.signed(error.traces, "0123456789abcdef", finding.NOBODY, None)
+    error.identity = recovery.with_client(error.identity, "0123456789abcdef", recovery.ANONYMOUS, None)
     task = look(config=MARKED["config"])
-    found = play(finding.find(error, (), limits(timeout=0.0)), history(TASK_ID), task, dated=True).result
+    found = play(recovery.find(error, (), limits(timeout=0.0)), history(TASK_ID), task, dated=True).result
 
     assert found.outcome is Outcome.UNCLEAR
     assert [task.id for task in found.candidates] == [TASK_ID]
@@ -183,7 +183,7 @@ def test_named_task_is_looked_at_first() -> None:
     """A damaged answer to the create told its id; the history is not needed."""
     error = uncertain()
     error.task_id = TASK_ID
-    played = play(finding.find(error, (), limits(timeout=0.0)), look(input=None))
+    played = play(recovery.find(error, (), limits(timeout=0.0)), look(input=None))
 
     assert played.result.outcome is Outcome.FOUND
     assert played.result.reason == f"an answer to the create named task {TASK_ID}"
@@ -195,12 +195,12 @@ def test_named_task_is_looked_at_first() -> None:
     [([refused(404)], ()), ([look(model="kling")], ()), ([], (TASK_ID,))],
     ids=["not there", "another task", "of another create"],
 )
-def test_create_with_a_named_task_is_never_absent(replies: list[Answer], own: tuple[str, ...]) -> None:
+def test_create_with_a_named_task_is_never_absent(replies: list[Response], own: tuple[str, ...]) -> None:
     """It was accepted, or the answer was of another request."""
     error = uncertain()
     put_back(error, LATE)
     error.task_id = TASK_ID
-    found = play(finding.find(error, own, limits(timeout=0.0)), *replies, history(), dated=True).result
+    found = play(recovery.find(error, own, limits(timeout=0.0)), *replies, history(), dated=True).result
 
     assert found.outcome is Outcome.UNCLEAR
     assert f"an answer to the create named task {TASK_ID}" in found.reason
@@ -211,10 +211,10 @@ def test_named_legacy_task_is_found() -> None:
     error = uncertain({"model": "legacy", "task_type": "mj_v2_imagine", "input": {"prompt": "a red fox"}})
     error.task_id = TASK_ID
     shown = answer(200, {"task_id": TASK_ID, "status": "processing"})
-    played = play(finding.find(error, (), limits(timeout=0.0)), shown)
+    played = play(recovery.find(error, (), limits(timeout=0.0)), shown)
 
     assert played.result.outcome is Outcome.FOUND
-    assert [step.path for step in played.steps if isinstance(step, Send)] == ["/mj/v2/fetch"]
+    assert [step.path for step in played.steps if isinstance(step, SendRequest)] == ["/mj/v2/fetch"]
 
 
 # ---- absent
@@ -225,7 +225,7 @@ def test_named_legacy_task_is_found() -> None:
     [look("x", input=INPUT, model="kling"), look("x", input=INPUT, task_type="txt2img")],
     ids=["other model", "other task type"],
 )
-def test_history_without_the_task_says_absent(other: Answer) -> None:
+def test_history_without_the_task_says_absent(other: Response) -> None:
     """It may be created again."""
     found = search(history("x"), other, history())
 
@@ -338,7 +338,7 @@ def test_no_echo_of_the_input_is_a_proof(echo: Any, shown: int) -> None:
 
 
 @pytest.mark.parametrize("trouble", [refused(404), refused(401), look("another id"), answer(200, b"<html>"), GATEWAY])
-def test_task_that_cannot_be_looked_at_is_unclear(trouble: Answer) -> None:
+def test_task_that_cannot_be_looked_at_is_unclear(trouble: Response) -> None:
     """It may be the one."""
     found = search(history(TASK_ID), trouble)
 
@@ -347,7 +347,7 @@ def test_task_that_cannot_be_looked_at_is_unclear(trouble: Answer) -> None:
 
 
 @pytest.mark.parametrize("trouble", [refused(401), refused(404), GATEWAY, CUT_OFF, answer(200, b"<html>")])
-def test_history_that_cannot_be_read_is_unclear(trouble: Answer | Failure) -> None:
+def test_history_that_cannot_be_read_is_unclear(trouble: Response | TransportFailure) -> None:
     """The error of the create is not replaced by another one."""
     found = search(trouble)
 
@@ -381,7 +381,7 @@ FULL = [f"t{number}" for number in range(100)]
         ([history(*FULL, total=300)], "and page after page brings the same 100"),
     ],
 )
-def test_history_that_does_not_add_up_is_unclear(pages: list[Answer], words: str) -> None:
+def test_history_that_does_not_add_up_is_unclear(pages: list[Response], words: str) -> None:
     """Though nothing in it is a candidate: all of it was created by others, as is known."""
     found = search(*pages, own=("a", "b", *FULL), timeout=0.0)
 
@@ -391,7 +391,7 @@ def test_history_that_does_not_add_up_is_unclear(pages: list[Answer], words: str
 
 def test_rows_that_only_a_history_of_all_times_lists_are_looked_at() -> None:
     """A provider that reads the times of the filter otherwise shows them there."""
-    created = Moment(0.0, UNIX - LATE).utc.isoformat()
+    created = Timestamp(0.0, UNIX - LATE).utc.isoformat()
     all_times = answer(200, {"code": 200, "data": {"data": [{"task_id": TASK_ID, "created_at": created}], "total": 1}})
 
     assert search(history(), all_times, look(config=MARKED["config"]), body=MARKED).outcome is Outcome.FOUND
@@ -399,7 +399,7 @@ def test_rows_that_only_a_history_of_all_times_lists_are_looked_at() -> None:
 
 def test_times_of_another_clock_than_the_date_are_unclear() -> None:
     """The filter is on the clock of the rows then, of which nothing is known."""
-    ahead = Moment(0.0, UNIX + 3600.0).utc.isoformat()
+    ahead = Timestamp(0.0, UNIX + 3600.0).utc.isoformat()
     all_times = answer(200, {"code": 200, "data": {"data": [{"task_id": "x", "created_at": ahead}], "total": 1}})
     found = search(history(), all_times)
 
@@ -423,7 +423,7 @@ def test_history_without_a_time_is_unclear(headers: dict[str, str], words: str) 
     """Of the provider: without it, the time of the create cannot be compared."""
     error = uncertain()
     put_back(error, LATE)
-    found = play(finding.find(error, (), limits(timeout=0.0)), replace(history(), headers=headers)).result
+    found = play(recovery.find(error, (), limits(timeout=0.0)), replace(history(), headers=headers)).result
 
     assert found.outcome is Outcome.UNCLEAR
     assert words in found.reason
@@ -436,27 +436,29 @@ def test_history_is_asked_on_the_clock_of_the_provider(apart: float) -> None:
     put_back(error, LATE)
     theirs = formatdate(max(UNIX + apart, 1.6e9), usegmt=True)
     apart = max(UNIX + apart, 1.6e9) - UNIX
-    played = play(finding.find(error, (), limits(timeout=0.0)), replace(history(), headers={"date": theirs}))
+    played = play(recovery.find(error, (), limits(timeout=0.0)), replace(history(), headers={"date": theirs}))
     periods = [
-        (step.params.get("start_time"), step.params.get("end_time")) for step in played.steps if isinstance(step, Send)
+        (step.params.get("start_time"), step.params.get("end_time"))
+        for step in played.steps
+        if isinstance(step, SendRequest)
     ]
 
     assert played.result.outcome is Outcome.ABSENT
     *_, (start, end), newest = periods
     assert newest == (None, None)
-    assert start <= UNIX + apart - LATE - finding.CLOCKS_APART
-    assert UNIX + apart - LATE + finding.CLOCKS_APART <= end <= UNIX + apart - LATE + 2 * finding.CLOCKS_APART
+    assert start <= UNIX + apart - LATE - recovery.CLOCKS_APART
+    assert UNIX + apart - LATE + recovery.CLOCKS_APART <= end <= UNIX + apart - LATE + 2 * recovery.CLOCKS_APART
 
 
 @pytest.mark.parametrize("seconds", [400.0, -400.0, 86_400.0])
 def test_wall_clock_that_was_set_after_the_create_is_not_believed(seconds: float) -> None:
     """The create is as long ago as one of the two clocks says, or anything between."""
     error = uncertain()
-    sent = error.traces.sent
+    sent = error.identity.sent
     assert sent
-    moved = [Moment(moment.ticks, moment.unix + seconds) for moment in (sent.start, sent.end)]
-    error.traces = replace(error.traces, sent=sent._replace(start=moved[0], end=moved[1]))
-    found = play(finding.find(error, (), limits(timeout=0.0)), history(), dated=True).result
+    moved = [Timestamp(moment.monotonic, moment.unix + seconds) for moment in (sent.start, sent.end)]
+    error.identity = replace(error.identity, sent=sent._replace(start=moved[0], end=moved[1]))
+    found = play(recovery.find(error, (), limits(timeout=0.0)), history(), dated=True).result
 
     assert found.outcome is Outcome.UNCLEAR
     assert "look again in" in found.reason
@@ -466,11 +468,11 @@ def test_create_of_another_process_is_placed_by_what_that_process_knew() -> None
     """Its clocks say nothing here; with no time of the provider from there, nothing is absent."""
     error = uncertain()
     put_back(error, LATE)
-    error.traces = finding.signed(error.traces, "", finding.Asker("another"), None)
-    unknown = play(finding.find(error, (), limits(timeout=0.0)), history(), dated=True).result
-    dated = (UNIX - 1000.0, Moment(-1000.0, UNIX + 86_400.0))
-    error.traces = finding.signed(error.traces, "", finding.Asker("another"), dated)
-    start, end = (error.traces.sent and error.traces.sent.on_provider) or (0.0, 0.0)
+    error.identity = recovery.with_client(error.identity, "", recovery.ClientIdentity("another"), None)
+    unknown = play(recovery.find(error, (), limits(timeout=0.0)), history(), dated=True).result
+    dated = (UNIX - 1000.0, Timestamp(-1000.0, UNIX + 86_400.0))
+    error.identity = recovery.with_client(error.identity, "", recovery.ClientIdentity("another"), dated)
+    start, end = (error.identity.sent and error.identity.sent.on_provider) or (0.0, 0.0)
 
     assert unknown.outcome is Outcome.UNCLEAR
     assert "another process sent it" in unknown.reason
@@ -480,15 +482,15 @@ def test_create_of_another_process_is_placed_by_what_that_process_knew() -> None
 # ---- how it is asked
 
 
-def played(*replies: Answer | Failure, timeout: float | None, took: float = 0.0) -> Played:
+def played(*replies: Response | TransportFailure, timeout: float | None, took: float = 0.0) -> Played:
     """A search that begins right after the create."""
     error = uncertain(MARKED)
-    return play(finding.find(error, (), limits(timeout=timeout)), *replies, took=took, dated=True)
+    return play(recovery.find(error, (), limits(timeout=timeout)), *replies, took=took, dated=True)
 
 
 def test_history_is_asked_for_the_time_of_the_create() -> None:
     """With room for clocks that differ."""
-    send = next(step for step in played(history(), timeout=0.0).steps if isinstance(step, Send))
+    send = next(step for step in played(history(), timeout=0.0).steps if isinstance(step, SendRequest))
 
     assert (send.method, send.path) == ("GET", "/api/open/tasks/histories")
     assert send.params == {
@@ -504,8 +506,8 @@ def test_history_is_read_again_until_it_has_settled() -> None:
     search = played(history(), timeout=None)
 
     assert search.result.outcome is Outcome.ABSENT
-    assert search.ended_at == pytest.approx(finding.SETTLED + 1)
-    assert search.sleeps == [finding.PAUSE] * 6 + [1.0]
+    assert search.ended_at == pytest.approx(recovery.SETTLED + 1)
+    assert search.sleeps == [recovery.PAUSE] * 6 + [1.0]
 
 
 def test_search_ends_as_soon_as_the_task_is_there() -> None:
@@ -513,7 +515,7 @@ def test_search_ends_as_soon_as_the_task_is_there() -> None:
     search = played(history(), history(TASK_ID), look(config=MARKED["config"]), timeout=None)
 
     assert search.result.outcome is Outcome.FOUND
-    assert search.sleeps == [finding.PAUSE]
+    assert search.sleeps == [recovery.PAUSE]
 
 
 def test_search_ends_when_time_is_up() -> None:
@@ -535,16 +537,16 @@ def test_search_ends_when_the_provider_hangs() -> None:
     search = played(history(*FULL, total=100), *[history()] * 3, timeout=0.0, took=19.0)
 
     assert search.result.outcome is Outcome.UNCLEAR
-    assert search.ended_at < finding.LONGEST_READING + 60.0
+    assert search.ended_at < recovery.LONGEST_READING + 60.0
 
 
 def test_search_ends_though_the_clocks_stand_still() -> None:
     """A test of somebody's that freezes the time would wait for ever."""
-    flow, page = finding.find(uncertain(), (), limits(timeout=None)), history()
-    now, step = Moment(TICKS, UNIX), next(flow)
+    flow, page = recovery.find(uncertain(), (), limits(timeout=None)), history()
+    now, step = Timestamp(TICKS, UNIX), next(flow)
     try:
         for _ in range(1000):
-            step = flow.send(replace(page, at=now) if isinstance(step, Send) else Woke(now))
+            step = flow.send(replace(page, at=now) if isinstance(step, SendRequest) else Resumed(now))
     except StopIteration as end:
         found = end.value
 
@@ -555,16 +557,16 @@ def test_task_that_is_another_is_looked_at_once() -> None:
     """Readings of the history repeat, looks at others do not."""
     search = played(history("x"), look("x", model="kling"), history("x"), timeout=15.0)
 
-    paths = [step.path for step in search.steps if isinstance(step, Send)]
+    paths = [step.path for step in search.steps if isinstance(step, SendRequest)]
     assert paths.count("/api/v1/task/x") == 1
     assert paths.count("/api/open/tasks/histories") == 3
 
 
 def test_many_tasks_are_not_all_looked_at() -> None:
     """A busy account would be asked for ever."""
-    crowd = [f"t{number}" for number in range(finding.MOST_LOOKS + 5)]
-    others = [look(task_id, model="kling") for task_id in crowd[: finding.MOST_LOOKS]]
-    mine = look(crowd[finding.MOST_LOOKS], input=INPUT)
+    crowd = [f"t{number}" for number in range(recovery.MOST_LOOKS + 5)]
+    others = [look(task_id, model="kling") for task_id in crowd[: recovery.MOST_LOOKS]]
+    mine = look(crowd[recovery.MOST_LOOKS], input=INPUT)
     pages = [history(*crowd[start : start + 100], total=len(crowd)) for start in (0, 100, 200)]
     found = search(*pages, *others, mine)
 
@@ -582,13 +584,13 @@ def test_traces_hold_nothing_of_the_content() -> None:
 
     assert "red fox" not in shown
     assert "me.test" not in shown
-    assert error.traces.mark == "abc123"
+    assert error.identity.correlation_id == "abc123"
 
 
 def test_error_that_was_pickled_finds_as_well() -> None:
     """In another process, later."""
     error = pickle.loads(pickle.dumps(uncertain(MARKED)))
-    flow: Flow[Finding] = finding.find(error, (), limits(timeout=0.0), finding.Asker("another"))
+    flow: Flow[Recovery] = recovery.find(error, (), limits(timeout=0.0), recovery.ClientIdentity("another"))
     found = play(flow, history(TASK_ID), look(config=MARKED["config"])).result
 
     assert found.outcome is Outcome.FOUND
@@ -607,4 +609,4 @@ def test_any_history_ends_in_a_finding(body: Any, task: dict[str, Any]) -> None:
     found = search(answer(200, {"data": body}), look(**task))
     other = search(history(TASK_ID), look(**task))
 
-    assert {type(found), type(other)} == {Finding}
+    assert {type(found), type(other)} == {Recovery}

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from unitask import errors
-from unitask._core import asking, delivery, flows, waiting
-from unitask._core.delivery import Resend
-from unitask._core.messages import Answer, Delivery, Failure, Flow, Send, Sleep, Woke, no_answer
+from unitask._core import flows, polling, retry, retry_policy
+from unitask._core.effects import Delivery, Flow, Response, Resumed, SendRequest, Sleep, TransportFailure, no_answer
+from unitask._core.retry_policy import RetryPolicy
 from unitask._model import spec
 from unitask._model.task import Output, Task
 from unitask.tasks import FaceSwapOutput
@@ -41,7 +41,7 @@ from .script import (
 
 BODY = {"model": MODEL, "task_type": TASK_TYPE, "input": {"target_image": "b", "swap_image": "a"}}
 KIND = "FaceSwap"
-USUAL = waiting.Usual(8.0)  # what the catalogue says of it
+USUAL = polling.DurationEstimate(8.0)  # what the catalogue says of it
 
 
 def submit() -> Flow[Task[FaceSwapOutput]]:
@@ -61,7 +61,7 @@ def get(**changes: Any) -> Flow[Task[FaceSwapOutput]]:
 
 
 def cancel(**changes: Any) -> Flow[str]:
-    return asking.cancel(TASK_ID, limits(**changes))
+    return retry.cancel(TASK_ID, limits(**changes))
 
 
 # ---- submit once
@@ -71,7 +71,7 @@ def test_submit_sends_one_create_and_returns_the_task() -> None:
     """The usual case: one request, with the body as given, and the news of a task."""
     played = play(submit(), seen("pending"))
 
-    create = next(step for step in played.steps if isinstance(step, Send))
+    create = next(step for step in played.steps if isinstance(step, SendRequest))
     assert (create.method, create.path, create.json) == ("POST", "/api/v1/task", BODY)
     assert played.sent == ["POST"]
     assert played.changes == ["pending"]
@@ -122,7 +122,7 @@ def test_create_that_stays_rate_limited_ends_with_what_was_asked() -> None:
     assert played.error.retry_after == 9999.0
 
 
-DECIDED: dict[str, tuple[Answer, type[errors.ApiError], str | None]] = {
+DECIDED: dict[str, tuple[Response, type[errors.ApiError], str | None]] = {
     "301": (answer(301, b"", location="https://else.test"), errors.ProviderBroken, None),
     "308 in HTML": (answer(308, b"<html>"), errors.ProviderBroken, None),
     "400": (refused(400), errors.InvalidRequest, None),
@@ -154,7 +154,7 @@ DECIDED: dict[str, tuple[Answer, type[errors.ApiError], str | None]] = {
 
 
 @pytest.mark.parametrize(("reply", "kind", "task_id"), DECIDED.values(), ids=DECIDED.keys())
-def test_refused_create_is_decided(reply: Answer, kind: type[errors.ApiError], task_id: str | None) -> None:
+def test_refused_create_is_decided(reply: Response, kind: type[errors.ApiError], task_id: str | None) -> None:
     """One create, a typed error, the id if there is one; no words make it be sent again."""
     played = play(submit(), reply)
 
@@ -166,9 +166,12 @@ def test_refused_create_is_decided(reply: Answer, kind: type[errors.ApiError], t
     assert played.sleeps == []
 
 
-UNCERTAIN: dict[str, tuple[Answer | Failure, str]] = {
+UNCERTAIN: dict[str, tuple[Response | TransportFailure, str]] = {
     "read timeout": (CUT_OFF, "no answer, ReadTimeout"),
-    "broken connection": (Failure(Delivery.MAYBE, "ReadError: reset", AT_SOME_TIME), "no answer, ReadError: reset"),
+    "broken connection": (
+        TransportFailure(Delivery.MAYBE, "ReadError: reset", AT_SOME_TIME),
+        "no answer, ReadError: reset",
+    ),
     "500 in HTML": (answer(500, b"<html>"), "HTTP 500 that is not the API's own"),
     "502 in HTML": (GATEWAY, "HTTP 502 from a gateway"),
     "520, empty": (answer(520, b""), "HTTP 520 from a gateway: an empty body"),
@@ -182,7 +185,7 @@ UNCERTAIN: dict[str, tuple[Answer | Failure, str]] = {
 
 
 @pytest.mark.parametrize(("reply", "reason"), UNCERTAIN.values(), ids=UNCERTAIN.keys())
-def test_create_that_may_have_been_accepted_is_sent_once(reply: Answer | Failure, reason: str) -> None:
+def test_create_that_may_have_been_accepted_is_sent_once(reply: Response | TransportFailure, reason: str) -> None:
     """It may be paid for: it is never sent again, and the error carries all that finds it."""
     played = play(submit(), reply, took=5.0)
     error = played.error
@@ -204,7 +207,7 @@ def test_create_that_may_have_been_accepted_is_sent_once(reply: Answer | Failure
     ],
     ids=["cut off", "gateway", "redirect"],
 )
-def test_uncertain_create_keeps_the_id_that_its_answer_names(reply: Answer) -> None:
+def test_uncertain_create_keeps_the_id_that_its_answer_names(reply: Response) -> None:
     played = play(submit(), reply)
 
     assert type(played.error) is errors.SubmissionUncertain
@@ -256,7 +259,7 @@ def test_run_waits_before_the_first_look() -> None:
     played = play(run(), seen("pending"), seen("completed"))
 
     assert played.sent == ["POST", "GET"]
-    assert played.sleeps == [pytest.approx(waiting.next_look(0.0, USUAL))]
+    assert played.sleeps == [pytest.approx(polling.next_poll_delay(0.0, USUAL))]
     assert played.result.status == "completed"
 
 
@@ -328,7 +331,7 @@ def test_looks_are_spaced_by_the_plan() -> None:
     ages = [moment - played.sent_at[0] - 0.25 for moment in played.sent_at[1:]]
     expected, age = [], 0.0
     for _ in ages:
-        expected.append(age + waiting.next_look(age, USUAL))
+        expected.append(age + polling.next_poll_delay(age, USUAL))
         age = expected[-1] + 0.25
     assert ages == pytest.approx(expected)
 
@@ -338,15 +341,15 @@ def test_wait_finds_out_the_usual_duration_from_the_first_look() -> None:
     known = play(wait(kind=None), seen("pending"), seen("completed"))
     unknown = play(wait(kind=None), seen("pending", model="new"), seen("completed"))
 
-    assert known.sleeps == [waiting.next_look(0.0, USUAL)]
-    assert unknown.sleeps == [waiting.next_look(0.0, waiting.Usual(waiting.UNKNOWN_TYPE))]
+    assert known.sleeps == [polling.next_poll_delay(0.0, USUAL)]
+    assert unknown.sleeps == [polling.next_poll_delay(0.0, polling.DurationEstimate(polling.UNKNOWN_TYPE))]
 
 
 def test_run_knows_the_usual_duration_from_the_task_that_was_sent() -> None:
     """Whatever model the answer names."""
     played = play(run(), seen("pending", model="new"), seen("completed"))
 
-    assert played.sleeps == [waiting.next_look(0.0, USUAL)]
+    assert played.sleeps == [polling.next_poll_delay(0.0, USUAL)]
 
 
 def test_get_looks_at_once() -> None:
@@ -363,17 +366,17 @@ def test_get_looks_at_once() -> None:
 def test_retry_after_of_a_good_look_wins_when_it_is_longer(asked: str, slept: float | None) -> None:
     """The provider says how far apart looks shall be; the last sleep is still cut to the deadline."""
     still = seen("pending")
-    played = play(wait(), Answer(200, {"retry-after": asked}, still.body, still.at), seen("completed"))
+    played = play(wait(), Response(200, {"retry-after": asked}, still.body, still.at), seen("completed"))
 
-    assert played.sleeps == [slept or pytest.approx(waiting.next_look(0.0, USUAL))]
+    assert played.sleeps == [slept or pytest.approx(polling.next_poll_delay(0.0, USUAL))]
 
 
 def test_retry_after_is_forgotten_when_it_is_not_said_again() -> None:
     """The pace is the one of the last answer."""
     still = seen("pending")
-    played = play(wait(), Answer(200, {"retry-after": "9"}, still.body, still.at), still, seen("completed"))
+    played = play(wait(), Response(200, {"retry-after": "9"}, still.body, still.at), still, seen("completed"))
 
-    assert played.sleeps == [9.0, pytest.approx(waiting.next_look(9.0, USUAL))]
+    assert played.sleeps == [9.0, pytest.approx(polling.next_poll_delay(9.0, USUAL))]
 
 
 def test_age_of_a_task_that_was_created_just_now_is_measured_here() -> None:
@@ -381,8 +384,8 @@ def test_age_of_a_task_that_was_created_just_now_is_measured_here() -> None:
     meta = {"created_at": datetime.fromtimestamp(UNIX - 3600, UTC).isoformat()}
     played = play(run(), seen("pending", meta=meta), seen("pending", meta=meta), seen("completed", meta=meta))
 
-    first = waiting.next_look(0.0, USUAL)
-    assert played.sleeps == pytest.approx([first, waiting.next_look(first, USUAL)])
+    first = polling.next_poll_delay(0.0, USUAL)
+    assert played.sleeps == pytest.approx([first, polling.next_poll_delay(first, USUAL)])
 
 
 @pytest.mark.parametrize(("age", "counted"), [(0.5, 0.5), (9.0, 9.0), (-60.0, 0.0), (1e5, 0.0), (1e9, 0.0)])
@@ -391,28 +394,28 @@ def test_age_of_a_task_that_was_found_is_the_providers(age: float, counted: floa
     meta = {"created_at": datetime.fromtimestamp(UNIX - age, UTC).isoformat()}
     played = play(wait(), seen("pending", meta=meta), seen("completed"))
 
-    assert played.sleeps == [waiting.next_look(counted, USUAL)]
+    assert played.sleeps == [polling.next_poll_delay(counted, USUAL)]
 
 
 def test_wait_learns_from_the_task_that_it_saw_end() -> None:
     """Under the kind that was asked for, else under the one that the answer names; from the create on."""
-    run_, wait_, told = waiting.Experience(), waiting.Experience(), waiting.Experience()
-    played = play(run(experience=run_), seen("pending"), seen("completed", model="new"))
+    run_, wait_, told = polling.DurationTracker(), polling.DurationTracker(), polling.DurationTracker()
+    played = play(run(durations=run_), seen("pending"), seen("completed", model="new"))
     meta = {"created_at": "2026-01-01T00:00:00Z", "ended_at": "2026-01-01T00:01:40Z"}
-    play(wait(kind=None, experience=wait_), seen("completed", meta=meta))
+    play(wait(kind=None, durations=wait_), seen("completed", meta=meta))
 
     told.learn(KIND, Task(task_data("completed"), Output), played.ended_at)
-    assert run_.usual(KIND) == told.usual(KIND) != USUAL
-    assert run_.usual(f"new {TASK_TYPE}") == waiting.Usual(waiting.UNKNOWN_TYPE)
-    assert wait_.usual(KIND).seconds > USUAL.seconds
+    assert run_.estimate(KIND) == told.estimate(KIND) != USUAL
+    assert run_.estimate(f"new {TASK_TYPE}") == polling.DurationEstimate(polling.UNKNOWN_TYPE)
+    assert wait_.estimate(KIND).seconds > USUAL.seconds
 
 
 def test_task_that_was_done_before_the_first_look_teaches_nothing() -> None:
     """How long it took is not known, unless the provider says it."""
-    experience = waiting.Experience()
-    play(wait(experience=experience), seen("completed"))
+    experience = polling.DurationTracker()
+    play(wait(durations=experience), seen("completed"))
 
-    assert experience.usual(KIND) == USUAL
+    assert experience.estimate(KIND) == USUAL
 
 
 # ---- the deadline
@@ -448,7 +451,7 @@ def test_timeout_keeps_what_is_needed_to_go_on() -> None:
     assert played.error.task_id == TASK_ID
     assert played.error.task is not None
     assert played.error.task.status == "processing"
-    assert played.error.looks == len(played.sent)
+    assert played.error.polls == len(played.sent)
     assert played.error.waited == pytest.approx(played.ended_at)
     assert f"client.wait({TASK_ID!r})" in str(played.error)
 
@@ -492,18 +495,18 @@ def test_look_may_not_outlive_the_deadline() -> None:
 @pytest.mark.parametrize(("status", "again"), [(299, True), (300, False), (399, False), (400, True), (500, True)])
 def test_redirect_is_not_asked_for_again(status: int, again: bool) -> None:
     """It would be the same; any other trouble of a provider may be over."""
-    assert delivery.worth_repeating(errors.ProviderBroken("x", status=status)) is again
+    assert retry_policy.is_retryable(errors.ProviderBroken("x", status=status)) is again
 
 
 def test_reply_that_is_none_is_shown() -> None:
     """A shell that answers a request with anything else has a fault, and whoever reads the error sees it."""
     assert no_answer(CUT_OFF) == "ReadTimeout"
-    assert no_answer(Woke(AT_SOME_TIME)) == repr(Woke(AT_SOME_TIME))
+    assert no_answer(Resumed(AT_SOME_TIME)) == repr(Resumed(AT_SOME_TIME))
 
 
 # ---- looks that fail
 
-TROUBLES: dict[str, Answer | Failure] = {
+TROUBLES: dict[str, Response | TransportFailure] = {
     "502 in HTML": GATEWAY,
     "500 in the envelope": refused(500),
     "500 without credit": refused(500, "account credit not enough"),
@@ -522,7 +525,7 @@ TROUBLES: dict[str, Answer | Failure] = {
 
 
 @pytest.mark.parametrize("trouble", TROUBLES.values(), ids=TROUBLES.keys())
-def test_troubled_looks_do_not_end_a_wait(trouble: Answer | Failure) -> None:
+def test_troubled_looks_do_not_end_a_wait(trouble: Response | TransportFailure) -> None:
     """A look costs nothing, so it is repeated; pauses grow."""
     played = play(wait(), trouble, trouble, trouble, seen("completed"))
 
@@ -533,7 +536,7 @@ def test_troubled_looks_do_not_end_a_wait(trouble: Answer | Failure) -> None:
 @pytest.mark.parametrize("trouble", TROUBLES.values(), ids=TROUBLES.keys())
 @pytest.mark.parametrize("flow", [wait, get], ids=["wait", "get"])
 def test_looks_that_keep_failing_end_when_patience_does(
-    flow: Callable[..., Flow[Any]], trouble: Answer | Failure
+    flow: Callable[..., Flow[Any]], trouble: Response | TransportFailure
 ) -> None:
     """Not before, and with the id of the task."""
     played = play(flow(timeout=1000.0, patience=10.0), trouble)
@@ -596,7 +599,7 @@ def test_patience_begins_anew_after_a_good_look() -> None:
 def test_patience_begins_with_the_first_look_that_fails() -> None:
     """The pause before a look is no failing."""
     still = seen()
-    slow = Answer(200, {"retry-after": "100"}, still.body, still.at)
+    slow = Response(200, {"retry-after": "100"}, still.body, still.at)
     played = play(wait(timeout=1000.0, patience=10.0), slow, CUT_OFF, CUT_OFF, seen("completed"))
 
     assert played.result.status == "completed"
@@ -610,7 +613,7 @@ def test_retry_after_of_a_refused_look_wins() -> None:
         seen("completed"),
     )
 
-    assert played.sleeps == [7.0, delivery.RETRY_AFTER_FLOOR, delivery.RETRY_AFTER_CAP]
+    assert played.sleeps == [7.0, retry_policy.RETRY_AFTER_FLOOR, retry_policy.RETRY_AFTER_CAP]
 
 
 @pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 410, 422])
@@ -682,7 +685,7 @@ def test_own_error_from_outside_gets_no_note() -> None:
 TRACED = {"cf-ray": "7", "x-request-id": "r"}
 
 
-def traced(reply: Answer) -> Answer:
+def traced(reply: Response) -> Response:
     return dataclasses.replace(reply, headers={**TRACED, "x-other": "1"})
 
 
@@ -692,7 +695,7 @@ def test_failed_task_tells_its_looks() -> None:
 
     assert isinstance(error, errors.TaskFailed)
     assert error.attempts == 2
-    assert error.elapsed == pytest.approx(2.0 + waiting.next_look(1.0, USUAL))
+    assert error.elapsed == pytest.approx(2.0 + polling.next_poll_delay(1.0, USUAL))
     assert error.headers == TRACED
 
 
@@ -701,7 +704,7 @@ def test_timeout_tells_its_looks() -> None:
     error = play(wait(timeout=5.0), seen("pending"), traced(seen("processing")), took=0.5).error
 
     assert isinstance(error, errors.WaitTimeout)
-    assert error.attempts == error.looks > 2
+    assert error.attempts == error.polls > 2
     assert error.elapsed == error.waited == pytest.approx(5.5)
     assert error.headers == TRACED
     assert [status for _, status in error.statuses] == ["pending", "processing"]
@@ -751,7 +754,7 @@ def test_acknowledged_request_returns_what_was_said() -> None:
 
 
 @pytest.mark.parametrize("trouble", [GATEWAY, refused(500), refused(429), CUT_OFF, NEVER_LEFT])
-def test_troubled_cancel_is_sent_again_while_patience_lasts(trouble: Answer | Failure) -> None:
+def test_troubled_cancel_is_sent_again_while_patience_lasts(trouble: Response | TransportFailure) -> None:
     """To cancel twice does no harm."""
     well = play(cancel(), trouble, trouble, answer(200, {"message": "done"}))
     badly = play(cancel(patience=5.0), trouble)
@@ -774,7 +777,7 @@ def test_refused_cancel_ends_at_once_with_the_id(status: int) -> None:
 
 
 @pytest.mark.parametrize("trouble", [GATEWAY, CUT_OFF])
-def test_repeated_cancel_is_refused_because_the_first_did_it(trouble: Answer | Failure) -> None:
+def test_repeated_cancel_is_refused_because_the_first_did_it(trouble: Response | TransportFailure) -> None:
     """Its answer was lost; a look shows that the task is cancelled, which is what was asked for."""
     played = play(cancel(), trouble, refused(400), seen("cancelled"))
 
@@ -791,7 +794,7 @@ def test_look_after_a_refused_cancel_is_repeated_as_any_other() -> None:
 
 
 @pytest.mark.parametrize("shown", [seen("processing"), refused(404), seen("cancelled", task_id="another")])
-def test_repeated_cancel_that_did_nothing_is_refused(shown: Answer) -> None:
+def test_repeated_cancel_that_did_nothing_is_refused(shown: Response) -> None:
     """The task runs, or cannot be looked at: what is told is the refusal."""
     played = play(cancel(), CUT_OFF, refused(400), shown)
 
@@ -817,7 +820,7 @@ def test_unreachable_counts_its_attempts() -> None:
 @pytest.mark.parametrize(("random", "pauses"), [(0.0, [0.25, 0.5, 1.0]), (1.0, [0.5, 1.0, 2.0])])
 def test_pauses_double_and_are_spread(random: float, pauses: list[float]) -> None:
     """From half of the longest pause to the whole."""
-    resend = Resend(lambda: random)
+    resend = RetryPolicy(lambda: random)
 
     assert [resend.pause(attempt) for attempt in (1, 2, 3)] == pauses
 
@@ -825,7 +828,7 @@ def test_pauses_double_and_are_spread(random: float, pauses: list[float]) -> Non
 @pytest.mark.parametrize("attempt", [5, 6, 50, 1000])
 def test_pause_is_never_longer_than_its_cap(attempt: int) -> None:
     """However often it was tried."""
-    assert Resend(lambda: 1.0).pause(attempt) == 8.0
+    assert RetryPolicy(lambda: 1.0).pause(attempt) == 8.0
 
 
 # ---- for any provider
@@ -834,7 +837,7 @@ bodies = st.sampled_from(
     [b"", b"<html>", b"null", b"[1]", b'{"code": 500}', b'{"code": 500, "message": "x"}', b'{"data": {"task_id": " "}}']
 )
 answers = st.builds(
-    lambda status, body, headers: Answer(status, headers, body, AT_SOME_TIME),
+    lambda status, body, headers: Response(status, headers, body, AT_SOME_TIME),
     st.sampled_from([200, 200, 201, 204, 301, 400, 401, 402, 404, 418, 422, 429, 429, 500, 502, 503, 520, 599]),
     bodies | st.binary(max_size=20) | st.sampled_from([seen(word).body for word in ("pending", "odd", "completed")]),
     st.sampled_from([{}, {"retry-after": "0"}, {"retry-after": "40"}, {"retry-after": "soon"}]),
@@ -846,7 +849,9 @@ scripts = st.lists(answers | looks | failures, min_size=1, max_size=8)
 
 @settings(max_examples=400, deadline=None)
 @given(script=scripts)
-def test_no_provider_makes_submit_send_a_second_create_that_may_count(script: list[Answer | Failure]) -> None:
+def test_no_provider_makes_submit_send_a_second_create_that_may_count(
+    script: list[Response | TransportFailure],
+) -> None:
     """Every create but the last provably never arrived, or was refused by 429; the end is a task or a typed error."""
     played = play(submit(), *script)
     met = [*script, *[script[-1]] * RESEND.attempts][: len(played.sent)]
@@ -864,7 +869,7 @@ def test_no_provider_makes_submit_send_a_second_create_that_may_count(script: li
     took=st.sampled_from([0.0, 0.3, 4.0]),
 )
 def test_no_provider_makes_a_wait_look_late_or_lose_the_id(
-    script: list[Answer | Failure], timeout: float, patience: float, took: float
+    script: list[Response | TransportFailure], timeout: float, patience: float, took: float
 ) -> None:
     """No look is sent after the deadline, it always ends, and every error names the task."""
     played = play(wait(timeout=timeout, patience=patience), *script, took=took)
@@ -878,7 +883,7 @@ def test_no_provider_makes_a_wait_look_late_or_lose_the_id(
 
 @settings(max_examples=200, deadline=None)
 @given(script=scripts)
-def test_no_provider_makes_a_run_end_without_a_trace(script: list[Answer | Failure]) -> None:
+def test_no_provider_makes_a_run_end_without_a_trace(script: list[Response | TransportFailure]) -> None:
     """Once a task was accepted, every error names it; before that, none claims to."""
     played = play(run(timeout=30.0, patience=5.0), *script)
 

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unitask import Output, Task, errors
 from unitask._model import task_token
-from unitask._model.fingerprint import Sent, Traces
-from unitask._model.task_token import Resumed
-from unitask._model.timestamp import Moment
+from unitask._model.fingerprint import Fingerprint, SubmissionTime
+from unitask._model.task_token import TaskToken
+from unitask._model.timestamp import Timestamp
 from unitask.tasks import FaceSwapOutput, LegacyFaceSwapOutput
 
 from .script import MODEL, TASK_ID, TASK_TYPE, task_data
@@ -32,7 +32,7 @@ def test_token_says_which_task_and_what_it_is() -> None:
 
     assert token == f"ut1.{packed([TASK_ID, MODEL, TASK_TYPE, 'FaceSwapOutput'])}"
     assert "=" not in token
-    assert task_token.read(token) == Resumed(TASK_ID, MODEL, TASK_TYPE, "FaceSwapOutput")
+    assert task_token.read(token) == TaskToken(TASK_ID, MODEL, TASK_TYPE, "FaceSwapOutput")
 
 
 def test_token_of_a_legacy_task_knows_its_reader() -> None:
@@ -42,7 +42,7 @@ def test_token_of_a_legacy_task_knows_its_reader() -> None:
 
 def test_token_of_a_task_of_unknown_kind_names_no_reader() -> None:
     """The catalogue is asked when the task is there."""
-    assert task_token.read(Task(task_data(model=None), Output).token) == Resumed(TASK_ID, "", TASK_TYPE, "")
+    assert task_token.read(Task(task_data(model=None), Output).token) == TaskToken(TASK_ID, "", TASK_TYPE, "")
 
 
 def test_token_holds_no_secret() -> None:
@@ -56,7 +56,7 @@ def test_token_holds_no_secret() -> None:
 @pytest.mark.parametrize("text", [TASK_ID, "", "ut1", "ut.abc", "utx.abc", "a.b", "out1.abc", "UT1.abc"])
 def test_anything_else_is_an_id(text: str) -> None:
     """Ids are UUIDs, and whatever else the provider may think of."""
-    assert task_token.read(text) == Resumed(text)
+    assert task_token.read(text) == TaskToken(text)
 
 
 def test_token_of_a_later_version_asks_for_an_update() -> None:
@@ -92,7 +92,7 @@ def test_any_task_comes_back(task_id: str, model: str, task_type: str) -> None:
     """Whatever the provider calls it."""
     task = Task({"task_id": task_id, "model": model, "task_type": task_type}, Output)
 
-    assert task_token.read(task.token) == Resumed(task_id, model, task_type, "")
+    assert task_token.read(task.token) == TaskToken(task_id, model, task_type, "")
 
 
 @given(st.text())
@@ -103,22 +103,26 @@ def test_any_text_is_an_id_or_an_error(text: str) -> None:
 
 
 def uncertain(**changes: object) -> errors.SubmissionUncertain:
-    sent = Sent(
-        Moment(1.0, 1_700_000_000.0), Moment(2.5, 1_700_000_001.5), "process", (1_700_000_000.0, 1_700_000_009.0)
+    sent = SubmissionTime(
+        Timestamp(1.0, 1_700_000_000.0), Timestamp(2.5, 1_700_000_001.5), "process", (1_700_000_000.0, 1_700_000_009.0)
     )
-    traces = Traces(MODEL, TASK_TYPE, "f" * 64, "a-mark", {"prompt": "d" * 64}, "a-submission", sent, "account")
+    traces = Fingerprint(MODEL, TASK_TYPE, "f" * 64, "a-mark", {"prompt": "d" * 64}, "a-submission", sent, "account")
     between = (datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC), datetime(2023, 11, 14, 22, 13, 21, 500_000, tzinfo=UTC))
-    error = errors.SubmissionUncertain("no answer", traces=dataclasses.replace(traces, **changes), sent_between=between)
+    error = errors.SubmissionUncertain(
+        "no answer", identity=dataclasses.replace(traces, **changes), sent_between=between
+    )
     error.task_id = TASK_ID
     return error
 
 
-@pytest.mark.parametrize("changes", [{}, {"mark": None}, {"sent": None}, {"submission": "", "account": ""}], ids=repr)
+@pytest.mark.parametrize(
+    "changes", [{}, {"correlation_id": None}, {"sent": None}, {"submission": "", "account": ""}], ids=repr
+)
 def test_token_of_an_uncertain_submission_says_what_find_needs(changes: dict[str, object]) -> None:
     error = uncertain(**changes)
     found = errors.SubmissionUncertain.from_token(error.token)
 
-    assert found.traces == dataclasses.replace(error.traces, fields={})
+    assert found.identity == dataclasses.replace(error.identity, fields={})
     assert (found.task_id, found.sent_between) == (error.task_id, error.sent_between)
 
 

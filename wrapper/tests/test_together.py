@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from unitask import Output, Task, errors
-from unitask._core import asking, envelope, flows, requests
-from unitask._core.messages import Answer, Changed, Failure, Flow, Reply, Send, Sleep, Woke
-from unitask._model.timestamp import Moment
+from unitask._core import envelope, flows, requests, retry
+from unitask._core.effects import Flow, Reply, Response, Resumed, SendRequest, Sleep, TaskUpdated, TransportFailure
+from unitask._model.timestamp import Timestamp
 
 from .script import AT_SOME_TIME, CUT_OFF, UNIX, answer, limits, refused
 
-Looks = list[Answer | Failure]
+Looks = list[Response | TransportFailure]
 
 
-def look(task_id: str, status: str, **fields: Any) -> Answer:
+def look(task_id: str, status: str, **fields: Any) -> Response:
     data = {"task_id": task_id, "model": "m", "task_type": "t", "status": status, **fields}
     return answer(200, {"code": 200, "data": data, "message": "success"})
 
@@ -48,7 +48,7 @@ class Trace:
 
 def drive(
     flow: Flow[Any],
-    answers: Callable[[str, float], Answer | Failure | Exception],
+    answers: Callable[[str, float], Response | TransportFailure | Exception],
     took: float | Callable[[str, float], float] = 0.0,
     news: Any = None,
 ) -> Trace:
@@ -57,8 +57,8 @@ def drive(
     try:
         step = next(flow)
         while True:
-            reply: Reply = Woke(AT_SOME_TIME)
-            if isinstance(step, Send):
+            reply: Reply = Resumed(AT_SOME_TIME)
+            if isinstance(step, SendRequest):
                 task_id = step.path.rpartition("/")[2]
                 trace.looks.append((task_id, now))
                 found = answers(task_id, now)
@@ -68,20 +68,22 @@ def drive(
                     continue
                 reply = found
             elif isinstance(step, Sleep):
-                trace.sleeps.append(dataclasses.replace(step, news_of=tuple(step.news_of)))  # as it is now: it changes
+                trace.sleeps.append(
+                    dataclasses.replace(step, notification_of=tuple(step.notification_of))
+                )  # as it is now: it changes
                 heard = news(step, now) if news else None
                 now += step.seconds if heard is None else heard[1]
-                reply = Woke(AT_SOME_TIME, None if heard is None else heard[0])
-            elif isinstance(step, Changed):
+                reply = Resumed(AT_SOME_TIME, None if heard is None else heard[0])
+            elif isinstance(step, TaskUpdated):
                 trace.changes.append((step.task.id, step.task.status))
-            step = flow.send(dataclasses.replace(reply, at=Moment(now, UNIX + now)))
+            step = flow.send(dataclasses.replace(reply, at=Timestamp(now, UNIX + now)))
     except StopIteration as end:
         trace.result = end.value
     trace.ended_at = now
     return trace
 
 
-def done_after(**seconds: float) -> Callable[[str, float], Answer]:
+def done_after(**seconds: float) -> Callable[[str, float], Response]:
     """A provider whose tasks are completed after this many seconds."""
     return lambda task_id, now: look(task_id, "completed" if now >= seconds[task_id] else "processing")
 
@@ -115,7 +117,7 @@ def test_each_task_is_looked_at_as_if_alone() -> None:
 def test_failure_of_one_is_its_result() -> None:
     """The others go on."""
 
-    def answers(task_id: str, now: float) -> Answer | Failure:
+    def answers(task_id: str, now: float) -> Response | TransportFailure:
         return {
             "failed": look("failed", "failed", error={"message": "no face found"}),
             "gone": refused(404),
@@ -132,7 +134,7 @@ def test_failure_of_one_is_its_result() -> None:
 
 def test_error_that_names_no_task_is_given_its_own() -> None:
     """Whatever went wrong, it is known which task it was about."""
-    flow = flows.together([("a", asking.ask(requests.account(), envelope.read_account, limits()))])
+    flow = flows.together([("a", retry.send_with_retry(requests.account(), envelope.read_account, limits()))])
     (error,) = drive(flow, lambda *_: refused(401)).result
 
     assert error.task_id == "a"
@@ -160,7 +162,7 @@ def test_requests_that_bring_nothing_take_the_time_of_no_other_wait(count: int) 
     names = [f"drips-{number}" for number in range(count)]
     flows_ = [(each, flows.wait(each, Output, f"kind {each}", limits(timeout=2.0))) for each in [*names, "good"]]
 
-    def answers(task_id: str, _: float) -> Answer | Failure:
+    def answers(task_id: str, _: float) -> Response | TransportFailure:
         return look("good", "completed") if task_id == "good" else CUT_OFF
 
     def took(task_id: str, allowed: float) -> float:
@@ -185,7 +187,7 @@ def test_untyped_error_of_one_is_its_result() -> None:
     """With the error as its cause; the others go on, and what is read wrong is no different."""
     broken = MemoryError("too large")
 
-    def answers(task_id: str, now: float) -> Answer | Failure | Exception:
+    def answers(task_id: str, now: float) -> Response | TransportFailure | Exception:
         return broken if task_id == "b" else look(task_id, "completed" if now > 1 else "processing")
 
     found = drive(waits("a", "b", "c"), answers).result
@@ -226,7 +228,7 @@ def test_many_waits_give_one_set_of_ids_in_every_step() -> None:
     flow, sets = waits("a", "b"), list[Collection[str]]()
 
     def news(step: Sleep, _: float) -> None:
-        sets.extend([step.news_of] if step.seconds else [])
+        sets.extend([step.notification_of] if step.seconds else [])
 
     drive(flow, done_after(a=5, b=50), news=news)
 
@@ -238,7 +240,7 @@ def test_sleep_waits_for_news_of_everyone() -> None:
     """News of any of them ends it."""
     trace = drive(waits("a", "b"), done_after(a=5, b=50))
 
-    long = [step.news_of for step in trace.sleeps if step.seconds]
+    long = [step.notification_of for step in trace.sleeps if step.seconds]
     assert set(long[0]) == {"a", "b"}
     assert long[-1] == ("b",)
 
@@ -259,12 +261,12 @@ def test_news_of_one_looks_at_that_one_now() -> None:
 def test_pause_after_trouble_is_not_cut_by_news() -> None:
     """A server in trouble is left alone; the others still hear."""
 
-    def answers(task_id: str, now: float) -> Answer | Failure:
+    def answers(task_id: str, now: float) -> Response | TransportFailure:
         return CUT_OFF if task_id == "a" and now < 1 else look(task_id, "completed" if now > 1 else "processing")
 
     trace = drive(waits("a", "b"), answers)
 
-    assert next(step.news_of for step in trace.sleeps if step.seconds) == ("b",)
+    assert next(step.notification_of for step in trace.sleeps if step.seconds) == ("b",)
 
 
 def test_news_of_somebody_else_changes_nothing() -> None:
@@ -283,9 +285,9 @@ def test_interruption_names_every_task_that_goes_on(at: int) -> None:
     step = next(flow)
     for _ in range(at):
         now += step.seconds if isinstance(step, Sleep) else 0.0
-        moment = Moment(now, UNIX + now)
-        sent = isinstance(step, Send) and look(step.path.rpartition("/")[2], "processing")
-        step = flow.send(dataclasses.replace(sent, at=moment) if sent else Woke(moment))
+        moment = Timestamp(now, UNIX + now)
+        sent = isinstance(step, SendRequest) and look(step.path.rpartition("/")[2], "processing")
+        step = flow.send(dataclasses.replace(sent, at=moment) if sent else Resumed(moment))
     with pytest.raises(KeyboardInterrupt):
         flow.throw(stop)
 

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from unitask import Output, Task, errors
-from unitask._core import delivery, flows, waiting
-from unitask._core.delivery import Limits
-from unitask._core.messages import Answer, Failure, Flow, Reply, Send, Sleep, Woke
-from unitask._core.waiting import Experience
-from unitask._model.timestamp import Moment
+from unitask._core import flows, polling, retry_policy
+from unitask._core.effects import Flow, Reply, Response, Resumed, SendRequest, Sleep, TransportFailure
+from unitask._core.polling import DurationTracker
+from unitask._core.retry_policy import Timeouts
+from unitask._model.timestamp import Timestamp
 
 from .script import AT_SOME_TIME, CUT_OFF, GATEWAY, RESEND, TASK_ID, UNIX, play, refused, seen
 
@@ -34,10 +34,10 @@ class Provider:
 
     done_at: float
     took: float
-    troubles: list[Answer | Failure]
+    troubles: list[Response | TransportFailure]
     retry_after: float | None = None
 
-    def answer(self, now: float) -> Answer | Failure:
+    def answer(self, now: float) -> Response | TransportFailure:
         if self.troubles:
             return self.troubles.pop(0)
         found = seen("completed" if now >= self.done_at else "processing")
@@ -59,14 +59,14 @@ def watch(flow: Flow[Task[Output]], provider: Provider) -> Watched:
     try:
         step = next(flow)
         while True:
-            reply: Reply = Woke(AT_SOME_TIME)
-            if isinstance(step, Send):
+            reply: Reply = Resumed(AT_SOME_TIME)
+            if isinstance(step, SendRequest):
                 looks.append(now)
                 now += provider.took
                 reply = provider.answer(now)
             elif isinstance(step, Sleep):
                 now += step.seconds
-            step = flow.send(dataclasses.replace(reply, at=Moment(now, UNIX + now)))
+            step = flow.send(dataclasses.replace(reply, at=Timestamp(now, UNIX + now)))
     except StopIteration as end:
         return Watched(looks, now, end.value)
     except errors.UnitaskError as error:
@@ -74,11 +74,11 @@ def watch(flow: Flow[Task[Output]], provider: Provider) -> Watched:
 
 
 def wait(kind: str, timeout: float | None, *, fresh: bool, taught: list[float]) -> Flow[Task[Output]]:
-    experience = Experience()
+    experience = DurationTracker()
     for seconds in taught:
         experience.learn(kind, Task({"task_id": "1", "status": "completed"}, Output), seconds)
     task = Task({"task_id": TASK_ID, "model": "m", "task_type": "t", "status": "pending"}, Output)
-    limits = Limits(timeout, 1e9, 20.0, RESEND, experience)
+    limits = Timeouts(timeout, 1e9, 20.0, RESEND, experience)
     return flows.wait(TASK_ID, Output, kind, limits, seen=task if fresh else None)
 
 
@@ -92,7 +92,7 @@ def test_no_look_begins_after_the_deadline(
     took: float,
     timeout: float,
     fresh: bool,
-    met: list[Answer | Failure],
+    met: list[Response | TransportFailure],
     taught: list[float],
 ) -> None:
     """The last one begins at it; after that the wait has ended, one way or the other."""
@@ -102,7 +102,7 @@ def test_no_look_begins_after_the_deadline(
     assert watched.ended_at <= timeout + took + EPSILON
     if isinstance(watched.result, errors.UnitaskError):
         assert isinstance(watched.result, errors.WaitTimeout)
-        assert watched.result.looks == len(watched.looks)
+        assert watched.result.polls == len(watched.looks)
 
 
 @given(kinds, durations, latencies, st.booleans(), st.none() | st.floats(0, 300), taught_durations)
@@ -113,33 +113,33 @@ def test_no_look_is_too_soon(
     provider = Provider(done_at, took, [], retry_after)
     watched = watch(wait(kind, 1e6, fresh=fresh, taught=taught), provider)
 
-    asked = min(retry_after or 0.0, delivery.RETRY_AFTER_CAP)
+    asked = min(retry_after or 0.0, retry_policy.RETRY_AFTER_CAP)
     pauses = [later - earlier - took for earlier, later in itertools.pairwise(watched.looks)]
-    assert all(pause >= max(waiting.SHORTEST, asked) - 0.001 for pause in pauses)
+    assert all(pause >= max(polling.SHORTEST, asked) - 0.001 for pause in pauses)
 
 
 @given(kinds, durations, latencies, st.booleans(), troubles, taught_durations)
 def test_end_is_found_within_the_cap(
-    kind: str, done_at: float, took: float, fresh: bool, met: list[Answer | Failure], taught: list[float]
+    kind: str, done_at: float, took: float, fresh: bool, met: list[Response | TransportFailure], taught: list[float]
 ) -> None:
     """However long the task takes, however wrong the expectation is, and whatever trouble looks meet."""
     watched = watch(wait(kind, 1e6, fresh=fresh, taught=taught), Provider(done_at, took, list(met)))
 
     late = watched.ended_at - done_at
     assert isinstance(watched.result, Task)
-    assert late <= waiting.LONGEST + (len(met) + 1) * (RESEND.cap + took) + took + EPSILON
+    assert late <= polling.LONGEST + (len(met) + 1) * (RESEND.cap + took) + took + EPSILON
 
 
 @given(st.floats())
 def test_every_clock_tells_some_moment(unix: float) -> None:
     """The error of a paid create says when it was sent, whatever the clock says."""
-    assert 1970 <= Moment(0.0, unix).utc.year <= 9999
+    assert 1970 <= Timestamp(0.0, unix).utc.year <= 9999
 
 
 @pytest.mark.parametrize("hours", [2, 48])
 def test_outage_of_hours_ends_as_any_other(hours: int) -> None:
     """After as many failures as that takes, with the error that says so."""
-    limits = Limits(1e9, hours * 3600.0, 20.0, RESEND, Experience())
+    limits = Timeouts(1e9, hours * 3600.0, 20.0, RESEND, DurationTracker())
     played = play(flows.wait(TASK_ID, Output, "FaceSwap", limits), CUT_OFF, took=0.5)
 
     assert isinstance(played.error, errors.Unreachable)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from unitask import Output, Task
-from unitask._core import waiting
-from unitask._core.waiting import Experience, Usual, kind_of
+from unitask._core import polling
+from unitask._core.polling import DurationEstimate, DurationTracker, kind_of
 
 from .script import task_data
 
@@ -26,8 +26,8 @@ def ended(seconds: float | None, status: str = "completed") -> Task[Output]:
     return Task(task_data(status, meta=meta), Output)
 
 
-def taught(*durations: float, kind: str = "FaceSwap") -> Experience:
-    experience = Experience()
+def taught(*durations: float, kind: str = "FaceSwap") -> DurationTracker:
+    experience = DurationTracker()
     for seconds in durations:
         experience.learn(kind, ended(seconds), 0.0)
     return experience
@@ -35,14 +35,14 @@ def taught(*durations: float, kind: str = "FaceSwap") -> Experience:
 
 def test_nothing_seen_is_what_the_catalogue_says() -> None:
     """And half a minute for a type that it does not know."""
-    assert Experience().usual("FaceSwap") == Usual(8.0, waiting.SPREAD)
-    assert Experience().usual("no such type") == Usual(waiting.UNKNOWN_TYPE, waiting.SPREAD)
+    assert DurationTracker().estimate("FaceSwap") == DurationEstimate(8.0, polling.SPREAD)
+    assert DurationTracker().estimate("no such type") == DurationEstimate(polling.UNKNOWN_TYPE, polling.SPREAD)
 
 
 def test_tasks_seen_are_weighed_against_three_of_the_catalogue() -> None:
     """Each task seen makes all before it count a twentieth less; the figures go in steps of a twentieth."""
     seen = [20.0, 5.0, 0.01]
-    usual = taught(*seen).usual("FaceSwap")
+    usual = taught(*seen).estimate("FaceSwap")
 
     weights = [3 * 0.95**3, 0.95**2, 0.95, 1.0]
     logarithms = [math.log(max(0.1, seconds)) for seconds in (8.0, *seen)]
@@ -58,50 +58,50 @@ def test_tasks_seen_are_weighed_against_three_of_the_catalogue() -> None:
 def test_usual_duration_comes_near_the_truth(truth: float) -> None:
     """Within a fifth after thirty tasks, wherever the catalogue stood."""
     draw = random.Random(1)
-    usual = taught(*(truth * math.exp(draw.gauss(0, 0.3)) for _ in range(30))).usual("FaceSwap")
+    usual = taught(*(truth * math.exp(draw.gauss(0, 0.3)) for _ in range(30))).estimate("FaceSwap")
 
     assert usual.seconds == pytest.approx(truth, rel=0.2)
-    assert usual.spread < waiting.SPREAD
+    assert usual.spread < polling.SPREAD
 
 
 def test_old_tasks_fade() -> None:
     """The provider's speed changes."""
-    usual = taught(*[8.0] * 200, *[80.0] * 60).usual("FaceSwap")
+    usual = taught(*[8.0] * 200, *[80.0] * 60).estimate("FaceSwap")
 
     assert usual.seconds == pytest.approx(80.0, rel=0.1)
 
 
 def test_kinds_are_apart() -> None:
     """What is learned of one says nothing of another."""
-    assert taught(100.0, 100.0).usual("MultiFaceSwap") == Experience().usual("MultiFaceSwap")
+    assert taught(100.0, 100.0).estimate("MultiFaceSwap") == DurationTracker().estimate("MultiFaceSwap")
 
 
 @pytest.mark.parametrize("status", ["failed", "cancelled", "processing"])
 def test_only_completed_tasks_teach(status: str) -> None:
     """A refused picture fails within a second, and says nothing of how long a swap takes."""
-    experience = Experience()
+    experience = DurationTracker()
     experience.learn("FaceSwap", ended(0.2, status), 0.2)
 
-    assert experience.usual("FaceSwap") == Usual(8.0, waiting.SPREAD)
+    assert experience.estimate("FaceSwap") == DurationEstimate(8.0, polling.SPREAD)
 
 
 def test_without_times_the_watch_tells() -> None:
     """Face-swap samples have an empty meta."""
-    watched, told = Experience(), Experience()
+    watched, told = DurationTracker(), DurationTracker()
     watched.learn("FaceSwap", ended(None), 100.0)
     told.learn("FaceSwap", ended(100.0), 5.0)
 
-    assert watched.usual("FaceSwap") == told.usual("FaceSwap")
+    assert watched.estimate("FaceSwap") == told.estimate("FaceSwap")
 
 
 def test_task_that_took_no_time_counts_as_a_short_one() -> None:
     """A provider that tells whole seconds may say that it was done as soon as it was created."""
-    assert taught(0.0).usual("FaceSwap") == taught(waiting.SHORTEST_TASK).usual("FaceSwap")
+    assert taught(0.0).estimate("FaceSwap") == taught(polling.SHORTEST_TASK).estimate("FaceSwap")
 
 
 def test_task_that_took_as_long_as_expected_makes_surer() -> None:
     """By its weight: sigma was 0.8, and the prior counts 2.85 of 3.85 now."""
-    usual = taught(8.0).usual("FaceSwap")
+    usual = taught(8.0).estimate("FaceSwap")
 
     assert usual.seconds == pytest.approx(8.0, rel=0.025)
     assert usual.spread == pytest.approx(math.sqrt(0.8**2 * 2.85 / 3.85), abs=0.025)
@@ -109,19 +109,19 @@ def test_task_that_took_as_long_as_expected_makes_surer() -> None:
 
 def test_tasks_that_are_all_alike_leave_some_doubt() -> None:
     """The next one may differ."""
-    assert taught(*[8.0] * 200).usual("FaceSwap").spread == pytest.approx(waiting.LEAST_SPREAD)
+    assert taught(*[8.0] * 200).estimate("FaceSwap").spread == pytest.approx(polling.LEAST_SPREAD)
 
 
 @given(st.lists(st.floats(-10.0, 80_000.0), max_size=60))
 def test_whatever_is_seen_gives_a_plan(durations: list[float]) -> None:
     """Also durations of nothing, of days, and before the beginning."""
-    experience = Experience()
+    experience = DurationTracker()
     for seconds in durations:
         experience.learn("FaceSwap", ended(None), seconds)
-    usual = experience.usual("FaceSwap")
+    usual = experience.estimate("FaceSwap")
 
-    assert usual.spread >= waiting.LEAST_SPREAD - 0.03
-    assert waiting.SHORTEST <= waiting.next_look(0.0, usual) <= waiting.LONGEST
+    assert usual.spread >= polling.LEAST_SPREAD - 0.03
+    assert polling.SHORTEST <= polling.next_poll_delay(0.0, usual) <= polling.LONGEST
 
 
 times = st.sampled_from(
@@ -133,16 +133,16 @@ seconds = st.none() | st.floats()
 @given(st.lists(st.tuples(times, times, seconds, st.floats(0, 1e12), st.floats(0, 1e12)), min_size=1, max_size=12))
 def test_what_is_learned_is_bounded(told: list[tuple[str, str, float | None, float, float]]) -> None:
     """Whatever times a provider tells, and whatever the clock here does."""
-    experience = Experience()
+    experience = DurationTracker()
     for created, end, watched, least, most in told:
         task = Task(task_data("completed", meta={"created_at": created, "ended_at": end}), Output)
         experience.learn("FaceSwap", task, watched, least=min(least, most), most=most)
-    usual = experience.usual("FaceSwap")
+    usual = experience.estimate("FaceSwap")
 
-    assert 0.97 * waiting.SHORTEST_TASK <= usual.seconds <= 1.03 * waiting.LONGEST_TASK
-    assert waiting.LEAST_SPREAD - 0.03 <= usual.spread <= waiting.MOST_SPREAD
-    assert len(waiting.look_ages(usual.seconds, usual.spread)) <= waiting.MOST_STEPS + len(waiting.EARLY)
-    assert waiting.LEAST_WAIT <= waiting.default_timeout(usual) <= waiting.LONGEST_WAIT
+    assert 0.97 * polling.SHORTEST_TASK <= usual.seconds <= 1.03 * polling.LONGEST_TASK
+    assert polling.LEAST_SPREAD - 0.03 <= usual.spread <= polling.MOST_SPREAD
+    assert len(polling.poll_schedule(usual.seconds, usual.spread)) <= polling.MOST_STEPS + len(polling.EARLY)
+    assert polling.LEAST_WAIT <= polling.default_timeout(usual) <= polling.LONGEST_WAIT
 
 
 @pytest.mark.parametrize(
@@ -160,11 +160,11 @@ def test_what_was_seen_here_bounds_what_the_provider_says(
     told: float | None, least: float, most: float, believed: float
 ) -> None:
     """A wrong time of the provider makes no later wait late."""
-    experience, expected = Experience(), Experience()
+    experience, expected = DurationTracker(), DurationTracker()
     experience.learn("FaceSwap", ended(told), 90.0, least=least, most=most)
     expected.learn("FaceSwap", ended(None), believed)
 
-    assert experience.usual("FaceSwap") == expected.usual("FaceSwap")
+    assert experience.estimate("FaceSwap") == expected.estimate("FaceSwap")
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
-from unitask import State, _news, errors, webhooks
-from unitask._core.messages import Wanted
+from unitask import State, _notifications, errors, webhooks
+from unitask._core.effects import WakeSet
 from unitask._model import spec
 from unitask.tasks import FaceSwapOutput
 from unitask.webhooks import AccountNotification, AccountType, Notification, Receiver, TaskNotification, parse
@@ -536,7 +536,7 @@ def test_each_unknown_status_word_is_told() -> None:
 
 def test_oldest_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory has a limit; a duplicate that comes after ten thousand others is told again."""
-    monkeypatch.setattr(_news, "REMEMBERED", 2)
+    monkeypatch.setattr(_notifications, "REMEMBERED", 2)
     told: list[Notification] = []
     made = receiver(on_notification=told.append)
 
@@ -569,7 +569,7 @@ def test_anything_else_is_answered_with_a_short_text(exchange: Exchange, status:
     assert exchange.answer_headers["content-length"] == str(len(exchange.text))
     assert exchange.answer_headers.get("allow") == ("POST" if status == 405 else None)
     assert told == []
-    assert not made.until_news(TASK_ID, 0)
+    assert not made.wait_for_notification(TASK_ID, 0)
 
 
 def test_large_body_is_not_read_to_its_end() -> None:
@@ -748,11 +748,13 @@ def test_server_may_start_and_stop_it() -> None:
 # News for those who wait.
 
 
-def until_news(shell: str, made: Receiver, task_id: str | Wanted = TASK_ID, seconds: float = LONG) -> str | None:
+def wait_for_notification(
+    shell: str, made: Receiver, task_id: str | WakeSet = TASK_ID, seconds: float = LONG
+) -> str | None:
     """Wait in the way of either client."""
     if shell == "sync":
-        return made.until_news(task_id, seconds)
-    return asyncio.run(made.until_news_async(task_id, seconds))
+        return made.wait_for_notification(task_id, seconds)
+    return asyncio.run(made.wait_for_notification_async(task_id, seconds))
 
 
 def test_news_that_came_before_anyone_waited_counts(shell: str) -> None:
@@ -760,10 +762,10 @@ def test_news_that_came_before_anyone_waited_counts(shell: str) -> None:
     made = receiver()
     deliver(made, changed("processing"), changed("completed"))
 
-    assert until_news(shell, made)
-    assert not until_news(shell, made, seconds=0)
+    assert wait_for_notification(shell, made)
+    assert not wait_for_notification(shell, made, seconds=0)
     deliver(made, changed("failed"))
-    assert until_news(shell, made)
+    assert wait_for_notification(shell, made)
 
 
 @pytest.mark.parametrize("seconds", [0, -1.0])
@@ -771,8 +773,8 @@ def test_wait_ends_without_news(shell: str, seconds: float) -> None:
     """False says that the time is up."""
     made = receiver()
 
-    assert not until_news(shell, made, seconds=seconds)
-    assert made._news._waiting == {}
+    assert not wait_for_notification(shell, made, seconds=seconds)
+    assert made._notifications._waiting == {}
 
 
 def test_news_is_of_one_task(shell: str) -> None:
@@ -780,18 +782,18 @@ def test_news_is_of_one_task(shell: str) -> None:
     made = receiver()
     deliver(made, changed("completed", "another"), ACCOUNT)
 
-    assert not until_news(shell, made, seconds=0)
-    assert until_news(shell, made, "another")
+    assert not wait_for_notification(shell, made, seconds=0)
+    assert wait_for_notification(shell, made, "another")
 
 
 def test_duplicate_is_no_news(shell: str) -> None:
     """It tells nothing that a look has not seen."""
     made = receiver()
     deliver(made, ENDED)
-    assert until_news(shell, made)
+    assert wait_for_notification(shell, made)
     deliver(made, ENDED)
 
-    assert not until_news(shell, made, seconds=0)
+    assert not wait_for_notification(shell, made, seconds=0)
 
 
 def test_news_comes_also_when_the_handler_fails(shell: str) -> None:
@@ -803,16 +805,16 @@ def test_news_comes_also_when_the_handler_fails(shell: str) -> None:
     made = receiver(on_notification=fail)
     assert deliver(made, ENDED) == [500]
 
-    assert until_news(shell, made)
+    assert wait_for_notification(shell, made)
 
 
 def test_news_that_nobody_hears_is_bounded(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest is dropped; who waits for that looks a little later."""
-    monkeypatch.setattr(_news, "REMEMBERED", 2)
+    monkeypatch.setattr(_notifications, "REMEMBERED", 2)
     made = receiver()
     deliver(made, *(changed("completed", name) for name in ("a", "b", "c")))
 
-    assert [until_news(shell, made, name, 0) for name in ("a", "b", "c")] == [None, "b", "c"]
+    assert [wait_for_notification(shell, made, name, 0) for name in ("a", "b", "c")] == [None, "b", "c"]
 
 
 def test_news_of_one_of_several_names_it(shell: str) -> None:
@@ -821,8 +823,8 @@ def test_news_of_one_of_several_names_it(shell: str) -> None:
     deliver(made, changed("completed", "b"), changed("completed", "c"))
     wanted: Any = ["a", "b", "c"]
 
-    assert [until_news(shell, made, wanted, 0) for _ in range(3)] == ["b", "c", None]
-    assert made._news._waiting == {}
+    assert [wait_for_notification(shell, made, wanted, 0) for _ in range(3)] == ["b", "c", None]
+    assert made._notifications._waiting == {}
 
 
 def test_news_of_two_at_once_is_heard_one_after_the_other() -> None:
@@ -830,18 +832,18 @@ def test_news_of_two_at_once_is_heard_one_after_the_other() -> None:
     made = receiver()
 
     async def main() -> list[str | None]:
-        waiting = asyncio.create_task(made.until_news_async(["a", "b", "c"], LONG))
+        waiting = asyncio.create_task(made.wait_for_notification_async(["a", "b", "c"], LONG))
         await asyncio.sleep(0)
         await Exchange(changed("completed", "c")).run(made)
         await Exchange(changed("completed", "b")).run(made)
-        return [await waiting, *[await made.until_news_async(["a", "b", "c"], 0) for _ in range(2)]]
+        return [await waiting, *[await made.wait_for_notification_async(["a", "b", "c"], 0) for _ in range(2)]]
 
     assert asyncio.run(main()) == ["b", "c", None]
 
 
-def wanting(*task_ids: str) -> Wanted:
+def wanting(*task_ids: str) -> WakeSet:
     """A set of tasks that may change."""
-    wanted = Wanted()
+    wanted = WakeSet()
     for task_id in task_ids:
         wanted.add(task_id)
     return wanted
@@ -852,7 +854,7 @@ def test_changing_set_hears_as_a_fixed_one(shell: str) -> None:
     made, wanted = receiver(), wanting("a", "b", "c")
 
     def heard(seconds: float = 0) -> str | None:
-        return until_news(shell, made, wanted, seconds)
+        return wait_for_notification(shell, made, wanted, seconds)
 
     deliver(made, changed("completed", "a"))
     assert [heard(), heard()] == ["a", None]
@@ -872,22 +874,22 @@ def test_changing_set_hears_as_a_fixed_one(shell: str) -> None:
 def test_what_a_set_did_not_hear_is_kept_when_it_is_gone(shell: str) -> None:
     """A wait that has ended takes no news with it, and leaves nothing behind."""
     made, wanted = receiver(), wanting("a", "b", "c")
-    assert until_news(shell, made, wanted, 0) is None
+    assert wait_for_notification(shell, made, wanted, 0) is None
     deliver(made, changed("completed", "a"), changed("completed", "b"))
     del wanted
 
-    assert [until_news(shell, made, name, 0) for name in ("a", "b", "c")] == ["a", "b", None]
-    assert made._news._waiting == {}
+    assert [wait_for_notification(shell, made, name, 0) for name in ("a", "b", "c")] == ["a", "b", None]
+    assert made._notifications._waiting == {}
 
 
 def test_a_call_for_a_large_set_costs_what_has_changed(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand waits in one ask thousands of times."""
     digests: list[str] = []
-    digest = _news.digest
-    monkeypatch.setattr(_news, "digest", lambda *words: (digests.append(words[0]), digest(*words))[1])
+    digest = _notifications.digest
+    monkeypatch.setattr(_notifications, "digest", lambda *words: (digests.append(words[0]), digest(*words))[1])
     made, wanted = receiver(), wanting(*map(str, range(1000)))
     for name in map(str, range(200)):
-        assert until_news(shell, made, wanted, 0) is None
+        assert wait_for_notification(shell, made, wanted, 0) is None
         wanted.discard(name)
         wanted.add(name)
 
@@ -910,14 +912,14 @@ def test_threads_that_wait_are_woken(monkeypatch: pytest.MonkeyPatch) -> None:
     made = receiver()
     waits = [(TASK_ID, LONG), (TASK_ID, float("inf")), ("another", LONG)]
     with ThreadPoolExecutor(len(waits)) as pool:
-        woken = [pool.submit(made.until_news, *wait) for wait in waits]
+        woken = [pool.submit(made.wait_for_notification, *wait) for wait in waits]
         for _ in waits:
             Announced.waits.acquire()
         deliver(made, ENDED, changed("completed", "another"))
 
         assert [each.result() for each in woken] == [TASK_ID, TASK_ID, "another"]
-    assert made._news._waiting == {}
-    assert not made.until_news(TASK_ID, 0)
+    assert made._notifications._waiting == {}
+    assert not made.wait_for_notification(TASK_ID, 0)
 
 
 def test_coroutines_that_wait_are_woken() -> None:
@@ -926,14 +928,14 @@ def test_coroutines_that_wait_are_woken() -> None:
 
     async def main() -> list[str | None]:
         waits = [(TASK_ID, LONG), (TASK_ID, float("inf")), ("another", LONG)]
-        waiting = [asyncio.create_task(made.until_news_async(*wait)) for wait in waits]
+        waiting = [asyncio.create_task(made.wait_for_notification_async(*wait)) for wait in waits]
         await asyncio.sleep(0)
         await Exchange(ENDED).run(made)
         await Exchange(changed("failed", "another")).run(made)
         return await asyncio.gather(*waiting)
 
     assert asyncio.run(main()) == [TASK_ID, TASK_ID, "another"]
-    assert made._news._waiting == {}
+    assert made._notifications._waiting == {}
 
 
 def test_coroutine_is_woken_from_another_loop() -> None:
@@ -942,7 +944,7 @@ def test_coroutine_is_woken_from_another_loop() -> None:
     application = threading.Thread(target=deliver, args=(made, ENDED))
 
     async def main() -> bool:
-        waiting = asyncio.create_task(made.until_news_async(TASK_ID, LONG))
+        waiting = asyncio.create_task(made.wait_for_notification_async(TASK_ID, LONG))
         await asyncio.sleep(0)
         application.start()
         async with asyncio.timeout(LONG / 2):  # else it ends by itself
@@ -957,22 +959,22 @@ def test_wait_that_is_cancelled_leaves_nothing_behind() -> None:
     made = receiver()
 
     async def main() -> None:
-        waiting = asyncio.create_task(made.until_news_async(TASK_ID, LONG))
+        waiting = asyncio.create_task(made.wait_for_notification_async(TASK_ID, LONG))
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
 
     asyncio.run(main())
-    assert made._news._waiting == {}
+    assert made._notifications._waiting == {}
     deliver(made, ENDED)
-    assert made.until_news(TASK_ID, 0)
+    assert made.wait_for_notification(TASK_ID, 0)
 
 
 def test_loop_that_was_closed_during_a_wait_stops_nobody_else() -> None:
     """The notification is still answered."""
     made = receiver()
     loop = asyncio.new_event_loop()
-    waiting = made.until_news_async(TASK_ID, LONG)
+    waiting = made.wait_for_notification_async(TASK_ID, LONG)
 
     async def begin() -> None:
         waiting.send(None)
@@ -992,7 +994,7 @@ def test_many_threads_hear_all_news() -> None:
     heard: dict[str, str | None] = {}
 
     def wait(name: str) -> None:
-        heard[name] = made.until_news(name, LONG)
+        heard[name] = made.wait_for_notification(name, LONG)
 
     def send(name: str) -> None:
         deliver(made, *(changed(status, name) for status in statuses))
@@ -1001,7 +1003,7 @@ def test_many_threads_hear_all_news() -> None:
         list(itertools.chain(waiters.map(wait, names), senders.map(send, names)))
 
     assert heard == {name: name for name in names}
-    assert made._news._waiting == {}
+    assert made._notifications._waiting == {}
 
 
 # In a framework.
@@ -1026,7 +1028,7 @@ def test_receiver_can_be_mounted_in_starlette(route: Any, path: str) -> None:
     app = Starlette(routes=[route("/hook", made)])
 
     assert post(app, path, ENDED).status_code == 204
-    assert made.until_news(TASK_ID, 0)
+    assert made.wait_for_notification(TASK_ID, 0)
     assert post(app, path, ENDED, **{"x-webhook-secret": "x"}).status_code == 403
 
 

@@ -1,6 +1,7 @@
 """A quick yes to a value: whether it fits a schema for certain. Whatever else it is, jsonschema says.
 
-Importing jsonschema is a fifth of what a first create costs, and what it says is nearly always "nothing". Rules of this
+Importing jsonschema is a fifth of what a first submission costs, and what it says is nearly always "nothing". Rules of
+this
 file: yes is said only where jsonschema finds neither a fault nor advice; a keyword that is not listed here is no yes.
 """
 

@@ -1,4 +1,4 @@
-"""The API before the unified one, as data: where such a task is created and looked at, and where its parts are.
+"""The API before the unified one, as data: where such a task is created and polled, and where its parts are.
 
 x-protocols of the spec says it. An answer of another protocol is put into the unified form as soon as it is read, so
 that nothing else needs to know of it.
@@ -11,33 +11,33 @@ from urllib.parse import quote
 
 from .._model import spec
 from .._model._json import as_object, is_list
-from .messages import Send
+from .effects import SendRequest
 
 UNIFIED = "unified"
 LEGACY = "legacy"  # the model that the catalogue gives to all of them
 
 
-def create(body: dict[str, Any]) -> Send:
+def create(body: dict[str, Any]) -> SendRequest:
     """Create a task of another protocol: its input is the whole body."""
     entry = spec.find_task_type(body["model"], body["task_type"])
     if entry is None:
         raise LookupError(f"the catalogue has no {body['model']} {body['task_type']}")
     method, path = spec.operation(entry.create)
-    return Send(method, path, body["input"])
+    return SendRequest(method, path, body["input"])
 
 
-def look(task_id: str, protocol: str, timeout: float | None) -> Send:
-    """Look at a task of another protocol, by its path or with its id in a body."""
+def get_task(task_id: str, protocol: str, timeout: float | None) -> SendRequest:
+    """Poll a task of another protocol, by its path or with its id in a body."""
     method, path = spec.operation(_rules(protocol)["look"])
     if "{task_id}" in path:
-        return Send(method, path.replace("{task_id}", quote(task_id, safe="")), timeout=timeout)
-    return Send(method, path, {"task_id": task_id}, timeout=timeout)
+        return SendRequest(method, path.replace("{task_id}", quote(task_id, safe="")), timeout=timeout)
+    return SendRequest(method, path, {"task_id": task_id}, timeout=timeout)
 
 
 def unified(body: dict[str, Any] | None, protocol: str, *, created: bool) -> dict[str, Any] | None:
     """An answer of another protocol in the unified form; the original stands in `legacy`.
 
-    The answer to a create tells only that it was accepted, whatever its status word is.
+    The answer to a submission tells only that it was accepted, whatever its status word is.
     """
     if body is None or protocol == UNIFIED:
         return body

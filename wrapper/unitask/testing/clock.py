@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextvars import ContextVar
 
-from .._model.timestamp import Moment
+from .._model.timestamp import Timestamp
 
 
 class InstantClock:
@@ -20,13 +20,13 @@ class InstantClock:
 
     def __init__(self) -> None:
         self.sleeps: list[float] = []
-        self._start = Moment(time.monotonic(), time.time())
+        self._start = Timestamp(time.monotonic(), time.time())
         self._passed: ContextVar[float] = ContextVar("passed", default=0.0)
 
-    def __call__(self) -> Moment:
+    def __call__(self) -> Timestamp:
         """Now, for whoever asks."""
         passed = self._passed.get()
-        return Moment(self._start.ticks + passed, self._start.unix + passed)
+        return Timestamp(self._start.monotonic + passed, self._start.unix + passed)
 
     def sleep(self, seconds: float) -> None:
         """Let seconds pass."""
