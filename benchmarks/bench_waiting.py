@@ -15,7 +15,7 @@ from statistics import mean
 
 import numpy as np
 import numpy.typing as npt
-from unitask._core.waiting import SHORTEST, Experience, Usual, next_look
+from unitask._core.polling import SHORTEST, DurationEstimate, DurationTracker, next_poll_delay
 from unitask._model.task import Output, Task
 
 KIND = "FaceSwap"  # the catalogue says 8 s
@@ -47,8 +47,10 @@ def main() -> None:
             "fixed 5 s": _cost(durations, lambda _: 5.0),
             "1 s x 1.5, at most 10 s": _cost(durations, _exponential(1.5, 10.0)),
             "1 s x 2, at most 30 s": _cost(durations, _exponential(2.0, 30.0)),
-            "unitask, nothing seen yet": _cost(durations, partial(next_look, usual=Experience().usual(KIND))),
-            f"unitask, {LEARNED_FROM} tasks seen": _cost(durations, partial(next_look, usual=_learned(before))),
+            "unitask, nothing seen yet": _cost(
+                durations, partial(next_poll_delay, usual=DurationTracker().estimate(KIND))
+            ),
+            f"unitask, {LEARNED_FROM} tasks seen": _cost(durations, partial(next_poll_delay, usual=_learned(before))),
         }
         delay = rows[f"unitask, {LEARNED_FROM} tasks seen"][1]
         rows["best possible at that delay"] = _optimum(durations, delay)
@@ -57,12 +59,12 @@ def main() -> None:
             print(f"| {plan} | {looks:.2f} | {late:.2f} | {looks * late:.2f} |")
 
 
-def _learned(durations: list[float]) -> Usual:
-    experience = Experience()
+def _learned(durations: list[float]) -> DurationEstimate:
+    experience = DurationTracker()
     done = Task({"task_id": "1", "status": "completed"}, Output)
     for seconds in durations:
         experience.learn(KIND, done, seconds)
-    return experience.usual(KIND)
+    return experience.estimate(KIND)
 
 
 def _cost(durations: list[float], pause: Callable[[float], float]) -> tuple[float, float]:

@@ -14,11 +14,11 @@ import timeit
 from collections.abc import Callable
 from pathlib import Path
 
+from unitask._core.effects import Response
 from unitask._core.envelope import read_task
-from unitask._core.messages import Answer
 from unitask._core.validation import problems
 from unitask._model.task import Output
-from unitask._model.timestamp import Moment
+from unitask._model.timestamp import Timestamp
 
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDS = 15
@@ -35,7 +35,7 @@ def main() -> None:
 
     example = json.loads((ROOT / "spec/examples/faceswap/face-swap.completed.200.json").read_text())
     body = json.dumps(example["value"]).encode()
-    answer = Answer(200, {}, body, Moment(0.0, 0.0))
+    answer = Response(200, {}, body, Timestamp(0.0, 0.0))
     ratio = paired(timed(lambda: read_task(answer, Output)), timed(lambda: json.loads(body)))
     report("read an answer / json.loads of it", ratio, "")
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from unitask import Client, errors, tasks
-from unitask._core import attaching
+from unitask._core import uploads
 from unitask_contract.sandbox_runner import InProcess
 from unitask_sandbox import Sandbox, Settings, bundle, create_app
 from unitask_sandbox.engines import simulate
@@ -108,7 +108,7 @@ def test_points_show_as_cost_when_they_are_taken() -> None:
 def test_uploaded_film_is_billed_as_estimated() -> None:
     """A large one reaches the provider as an address, and is paid by its frames all the same."""
     film: bytes = simulate(bundle.task_type("Qubico/video-toolkit", "upscale", {}), {}).output["video_url"][0]
-    padding = bytes(attaching.LARGE)
+    padding = bytes(uploads.LARGE)
     task = tasks.VideoUpscale(video=film + struct.pack(">I4s", 8 + len(padding), b"free") + padding)
     with provider() as made:
         billed = made.client.submit(task).cost_usd

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unitask import AsyncClient, Client, Finding, Outcome, errors
+from unitask import AsyncClient, Client, Outcome, Recovery, errors
 from unitask.webhooks import Receiver
 from unitask_contract.checks._http import BLANK
 from unitask_sandbox import Settings, create_app
@@ -40,7 +40,7 @@ class Ending:
 
     result: Any = None
     error: errors.UnitaskError | None = None
-    found: Finding | None = None
+    found: Recovery | None = None
 
     @property
     def outcome(self) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from unitask import Output, OutputFile, Task, tasks
 from unitask._core import contents, protocols
-from unitask._core.transfer import Trouble
+from unitask._core.range_download import DownloadAttemptError
 from unitask._model import output_files
 from unitask_sandbox.engines.simulated import film, mesh, pictures, sound
 from unitask_sandbox.engines.simulated.pictures import Scene
@@ -181,7 +181,7 @@ def test_file_of_the_local_provider_is_whole(ending: str) -> None:
     """By its content, as a download looks at it; half of it is not."""
     content, kind = MADE[ending](), output_files.kind_of_ending(ending)
     contents.check(content, kind, ending, documented=True)
-    with pytest.raises(Trouble, match="that is cut off"):
+    with pytest.raises(DownloadAttemptError, match="that is cut off"):
         contents.check(content[: len(content) // 2], kind, ending, documented=True)
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 from hypothesis import Phase, settings
-from unitask import AsyncClient, _shell, client, errors, inputs, tasks
-from unitask._core import delivery, envelope, flows, messages, pricing, protocols, requests, waiting
+from unitask import AsyncClient, _base_client, client, errors, inputs, tasks
+from unitask._core import effects, envelope, flows, polling, pricing, protocols, requests, retry_policy
 from unitask._model.state import State, state_of
 from unitask._model.task import Task
 from unitask_sandbox import pricing as provider_pricing
@@ -41,14 +41,16 @@ Check = Callable[[], object]
 _failed_is_returned = replaced(flows, "wait", flows.watch)
 _body_must_be_json = replaced(envelope, "_json_object", json.loads)
 _every_5xx_is_decided = replaced(envelope, "_is_envelope", lambda _: True)
-_read_timeout_is_sent_again = replaced(_shell, "NEVER_LEFT", (httpx.RequestError,))
-_refused_connection_is_uncertain = replaced(_shell, "NEVER_LEFT", ())
-_retry_after_is_ignored = replaced(delivery, "paced", lambda _: 1.0)
-_one_bad_look_ends_the_wait = replaced(flows, "worth_repeating", lambda _: False)
+_read_timeout_is_sent_again = replaced(_base_client, "NEVER_LEFT", (httpx.RequestError,))
+_refused_connection_is_uncertain = replaced(_base_client, "NEVER_LEFT", ())
+_retry_after_is_ignored = replaced(retry_policy, "clamp_retry_after", lambda _: 1.0)
+_one_bad_look_ends_the_wait = replaced(flows, "is_retryable", lambda _: False)
 _id_of_a_failed_look_is_lost = replaced(errors.UnitaskError, "task_id", property(lambda _: None, lambda _, __: None))
-_unknown_path = replaced(requests, "look", lambda task_id, *_: messages.Send("GET", f"/api/v1/tasks/{task_id}"))
+_unknown_path = replaced(
+    requests, "get_task", lambda task_id, *_: effects.SendRequest("GET", f"/api/v1/tasks/{task_id}")
+)
 _required_parameter_is_missing = replaced(
-    requests, "cancel_many", lambda _, __: messages.Send("DELETE", "/api/v1/tasks")
+    requests, "cancel_many", lambda _, __: effects.SendRequest("DELETE", "/api/v1/tasks")
 )
 
 
@@ -68,7 +70,7 @@ def _case_matters(monkeypatch: pytest.MonkeyPatch) -> None:
 def _id_of_a_refusal_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     refusal = envelope.refusal
 
-    def without_id(answer: messages.Answer, **options: Any) -> errors.ApiError:
+    def without_id(answer: effects.Response, **options: Any) -> errors.ApiError:
         error = refusal(answer, **options)
         error.task_id = None
         return error
@@ -79,9 +81,9 @@ def _id_of_a_refusal_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
 def _body_has_a_misspelt_field(monkeypatch: pytest.MonkeyPatch) -> None:
     create = requests.create
 
-    def misspelt(body: dict[str, Any]) -> messages.Send:
+    def misspelt(body: dict[str, Any]) -> effects.SendRequest:
         sent = create(body)
-        return messages.Send(sent.method, sent.path, {**sent.json, "task_type": 7})
+        return effects.SendRequest(sent.method, sent.path, {**sent.json, "task_type": 7})
 
     monkeypatch.setattr(requests, "create", misspelt)
 
@@ -108,9 +110,9 @@ def _unknown_fields_of_an_answer_are_dropped(monkeypatch: pytest.MonkeyPatch) ->
 def _async_sleeps_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     take = AsyncClient._take
 
-    async def longer(self: AsyncClient, step: messages.Step, *rest: Any) -> messages.Reply:
-        is_sleep = isinstance(step, messages.Sleep) and step.seconds
-        return await take(self, messages.Sleep(step.seconds * 2) if is_sleep else step, *rest)
+    async def longer(self: AsyncClient, step: effects.Step, *rest: Any) -> effects.Reply:
+        is_sleep = isinstance(step, effects.Sleep) and step.seconds
+        return await take(self, effects.Sleep(step.seconds * 2) if is_sleep else step, *rest)
 
     monkeypatch.setattr(AsyncClient, "_take", longer)
 
@@ -118,7 +120,7 @@ def _async_sleeps_longer(monkeypatch: pytest.MonkeyPatch) -> None:
 def _async_looks_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     send = AsyncClient._send
 
-    async def twice(self: AsyncClient, step: messages.Send) -> messages.Reply:
+    async def twice(self: AsyncClient, step: effects.SendRequest) -> effects.Reply:
         await send(self, step)
         return await send(self, step)
 
@@ -256,7 +258,7 @@ CASES: dict[str, tuple[Plant, Check]] = {
         test_legacy.test_legacy_face_swap_runs_over_its_own_endpoints,
     ),
     "requests: an id is not escaped": (
-        replaced(requests, "look", lambda task_id, *_: messages.Send("GET", f"/api/v1/task/{task_id}")),
+        replaced(requests, "get_task", lambda task_id, *_: effects.SendRequest("GET", f"/api/v1/task/{task_id}")),
         lambda: test_requests.test_odd_id_is_escaped("sync"),
     ),
     "prices: the provider charges for what the price does not count": (
@@ -325,7 +327,7 @@ def test_stale_drift_entry_is_found(changed: dict[str, Any], check: Check, monke
 
 def test_wait_that_looks_too_often_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The trace shows every pause, so a hot loop cannot hide."""
-    monkeypatch.setattr(waiting, "next_look", lambda *_: 0.0)
+    monkeypatch.setattr(polling, "next_poll_delay", lambda *_: 0.0)
     still = support.answer(200, support.envelope("processing"))
     trace = support.perform("sync", lambda client: client.wait(support.TASK_ID, timeout=30), looks=[still])
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import httpx
 import pytest
-from unitask import AsyncClient, Client, Finding, Outcome, Output, State, Task, errors, tasks
-from unitask._core import finding
-from unitask._model.timestamp import Moment
+from unitask import AsyncClient, Client, Outcome, Output, Recovery, State, Task, errors, tasks
+from unitask._core import recovery
+from unitask._model.timestamp import Timestamp
 from unitask_sandbox import Fault, Settings, running
 
 from .support import FACE_SWAP, SHELLS
@@ -84,18 +84,18 @@ MARKED = {"webhook_url": "https://me.test/hook?user=7"}
 @pytest.fixture
 def quick_history(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the sandbox accepts is in its history at once."""
-    monkeypatch.setattr(finding, "SETTLED", -2.0)  # the Date of an answer has whole seconds
+    monkeypatch.setattr(recovery, "SETTLED", -2.0)  # the Date of an answer has whole seconds
 
 
 def submit_and_find(
     shell: str, base_url: str, ahead: float = 0.0, times: int = 1, **options: str
-) -> list[tuple[errors.SubmissionUncertain, Finding]]:
+) -> list[tuple[errors.SubmissionUncertain, Recovery]]:
     """So many calls of a client of either kind, whose wall clock is ahead, and what it finds out about them then."""
 
-    def clock() -> Moment:
-        return Moment(time.monotonic(), time.time() + ahead)
+    def clock() -> Timestamp:
+        return Timestamp(time.monotonic(), time.time() + ahead)
 
-    async def main() -> list[tuple[errors.SubmissionUncertain, Finding]]:
+    async def main() -> list[tuple[errors.SubmissionUncertain, Recovery]]:
         async with AsyncClient("sandbox", base_url, clock=clock) as client:
             for _ in range(times):
                 with pytest.raises(errors.SubmissionUncertain) as caught:
@@ -162,7 +162,7 @@ def test_two_uncertain_creates_with_one_input_are_told_apart_or_unclear(options:
     """One was accepted, the other was not; only the mark can say which is which."""
     faults = (CASES["the answer is lost"][0], CASES["a gateway refuses"][0])
     with running(Settings(speed="real", faults=faults)) as url:
-        found = [finding.outcome for _, finding in submit_and_find("sync", url, times=2, **options)]
+        found = [recovery.outcome for _, recovery in submit_and_find("sync", url, times=2, **options)]
 
     assert found == ([Outcome.FOUND, Outcome.ABSENT] if options else [Outcome.UNCLEAR] * 2)
 

@@ -12,10 +12,10 @@ import httpx
 import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
-from unitask import _shell, errors
-from unitask._core import asking, envelope, finding, flows, requests
-from unitask._core.delivery import Limits
-from unitask._core.messages import Flow
+from unitask import _base_client, errors
+from unitask._core import envelope, flows, recovery, requests, retry
+from unitask._core.effects import Flow
+from unitask._core.retry_policy import Timeouts
 
 from .support import Plant, replaced, restartable_provider, tries
 from .support.defective_provider import defective
@@ -27,8 +27,8 @@ TestLifeCycle = LifeCycle.TestCase
 TestLifeCycle.settings = settings(max_examples=tries(10), stateful_step_count=25)
 
 
-def _cancel_without_a_look(task_id: str, limits: Limits) -> Flow[str]:
-    return asking.ask(requests.cancel(task_id), envelope.read_acknowledgement, limits, task_id)
+def _cancel_without_a_look(task_id: str, limits: Timeouts) -> Flow[str]:
+    return retry.send_with_retry(requests.cancel(task_id), envelope.read_acknowledgement, limits, task_id)
 
 
 def _facts_lost(parts: Any, message: str, _facts: object) -> errors.UnitaskError:
@@ -42,15 +42,15 @@ def _absent_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
         yield from ()
         return ""
 
-    monkeypatch.setattr(finding, "SETTLED", -60.0)
-    monkeypatch.setattr(finding._Search, "_add_newest", not_again)
+    monkeypatch.setattr(recovery, "SETTLED", -60.0)
+    monkeypatch.setattr(recovery._Search, "_add_newest", not_again)
 
 
 NOTHING = property(lambda _: None, lambda _, __: None)
 # What is planted, the promise that it breaks, and what happens to requests meanwhile; nothing said is anything.
 PLANTS: dict[str, tuple[Plant, str, tuple[str, ...]]] = {
     "a create is sent again after a read timeout": (
-        replaced(_shell, "NEVER_LEFT", (httpx.RequestError,)),
+        replaced(_base_client, "NEVER_LEFT", (httpx.RequestError,)),
         "a call makes one task at most|what may have been accepted is not sent again",
         (),
     ),
@@ -75,7 +75,7 @@ PLANTS: dict[str, tuple[Plant, str, tuple[str, ...]]] = {
         ("the answer is lost", LATE_HISTORY),
     ),
     "a create is not marked": (
-        replaced(finding, "marked", lambda body, _: body),
+        replaced(recovery, "with_correlation_id", lambda body, _: body),
         "what has a mark is found",
         ("the answer is lost", WELL),
     ),
@@ -90,7 +90,7 @@ PLANTS: dict[str, tuple[Plant, str, tuple[str, ...]]] = {
         (WELL,),
     ),
     "a cancel whose answer was lost is told to be refused": (
-        replaced(asking, "cancel", _cancel_without_a_look),
+        replaced(retry, "cancel", _cancel_without_a_look),
         "what was cancelled is told",
         (WELL, WELL, "the answer is late"),
     ),

@@ -17,7 +17,7 @@ import schemathesis
 from hypothesis import settings
 from hypothesis import strategies as st
 from unitask import AsyncClient, Client, TaskInput, errors, tasks
-from unitask._core.delivery import Resend
+from unitask._core.retry_policy import RetryPolicy
 from unitask_contract import bundle as contract
 from unitask_contract.bundle import document as bundle
 from unitask_contract.bundle import validator as validator
@@ -211,7 +211,7 @@ def rows(history: Any) -> Any:
 def _sync(provider: Provider, call: Call, settings: dict[str, Any]) -> Any:
     transport = httpx.MockTransport(provider.router.handler)
     with Client(KEY, BASE_URL, transport=transport, sleep=provider.time.sleep, **settings) as client:
-        client._resend = Resend(lambda: 0.5)
+        client._retry_policy = RetryPolicy(lambda: 0.5)
         return call(client)
 
 
@@ -221,7 +221,7 @@ def _async(provider: Provider, call: Call, settings: dict[str, Any]) -> Any:
         async with AsyncClient(
             KEY, BASE_URL, transport=transport, sleep=provider.time.sleep_async, **settings
         ) as client:
-            client._resend = Resend(lambda: 0.5)
+            client._retry_policy = RetryPolicy(lambda: 0.5)
             return await call(client)
 
     return asyncio.run(main())

@@ -9,7 +9,7 @@ from email.utils import formatdate
 from typing import Any
 
 import httpx
-from unitask._model.timestamp import Moment
+from unitask._model.timestamp import Timestamp
 from unitask.webhooks import Notification, Receiver
 from unitask_contract.checks._http import BLANK, ENDPOINT, SECRET
 from unitask_sandbox import Sandbox
@@ -46,8 +46,8 @@ class World:
         """The time on the provider's clock, in unix seconds."""
         return self.now
 
-    def clock(self) -> Moment:
-        return Moment(self.now, self.now)
+    def clock(self) -> Timestamp:
+        return Timestamp(self.now, self.now)
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
@@ -82,12 +82,12 @@ class InstantReceiver(Receiver):
         super().__init__(WEBHOOK["webhook_secret"], clock=lambda: world.now, on_notification=on_notification)
         self._world = world
 
-    def until_news(self, task_ids: str | Collection[str], seconds: float) -> str | None:
+    def wait_for_notification(self, task_ids: str | Collection[str], seconds: float) -> str | None:
         self._world.sleep(seconds)
-        return super().until_news(task_ids, 0)
+        return super().wait_for_notification(task_ids, 0)
 
-    async def until_news_async(self, task_ids: str | Collection[str], seconds: float) -> str | None:
-        return self.until_news(task_ids, seconds)
+    async def wait_for_notification_async(self, task_ids: str | Collection[str], seconds: float) -> str | None:
+        return self.wait_for_notification(task_ids, seconds)
 
 
 class Wire(httpx.BaseTransport, httpx.AsyncBaseTransport):

@@ -25,7 +25,7 @@ from unittest.mock import patch
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from unitask import AsyncClient, Client, Outcome, Task, errors
-from unitask._core.delivery import Resend
+from unitask._core.retry_policy import RetryPolicy
 from unitask.webhooks import TaskNotification
 from unitask_sandbox import Fault
 from unitask_sandbox.bundle import CREDITS_PER_USD
@@ -144,7 +144,7 @@ class LifeCycle(RuleBasedStateMachine):
             if shell == "sync"
             else AsyncClient(KEY, BASE_URL, sleep=self.world.sleep_async, **settings)
         )
-        self.client._resend = Resend(lambda: 0.5)
+        self.client._retry_policy = RetryPolicy(lambda: 0.5)
         self.memory = replace(pickle.loads(pickle.dumps(self.memory)), heard=[])
         if self.world.is_up:
             self._take_stock()

@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 import respx
 from unitask import AsyncClient, Client, Output, errors, tasks
-from unitask._model.timestamp import Moment
+from unitask._model.timestamp import Timestamp
 from unitask_contract import bundle
 from unitask_contract.exchange import Exchange
 from unitask_contract.scenarios import Answer, Scenario
@@ -58,9 +58,9 @@ class Time:
         self._now = 0.0
         self._slept = slept
 
-    def clock(self) -> Moment:
+    def clock(self) -> Timestamp:
         """Now."""
-        return Moment(self._now, UNIX + self._now)
+        return Timestamp(self._now, UNIX + self._now)
 
     def sleep(self, seconds: float) -> None:
         """Let time pass."""

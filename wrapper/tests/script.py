@@ -11,23 +11,34 @@ from email.utils import formatdate
 from typing import Any
 
 from unitask import errors
-from unitask._core.delivery import Limits, Resend
-from unitask._core.messages import Answer, Changed, Delivery, Failure, Flow, Reply, Send, Sleep, Step, Woke
-from unitask._core.waiting import Experience
-from unitask._model.timestamp import Moment
+from unitask._core.effects import (
+    Delivery,
+    Flow,
+    Reply,
+    Response,
+    Resumed,
+    SendRequest,
+    Sleep,
+    Step,
+    TaskUpdated,
+    TransportFailure,
+)
+from unitask._core.polling import DurationTracker
+from unitask._core.retry_policy import RetryPolicy, Timeouts
+from unitask._model.timestamp import Timestamp
 
 TASK_ID = "90efd2db-bcfc-413f-a0be-c893850c9d68"
 MODEL, TASK_TYPE = "Qubico/image-toolkit", "face-swap"
 UNIX = 1_700_000_000.0  # when every script begins
 TICKS = 4096.0  # the same on the monotonic clock
-AT_SOME_TIME = Moment(0.0, UNIX)
-RESEND = Resend(random=lambda: 0.5)  # pauses of 0.375, 0.75, 1.5, ... seconds
+AT_SOME_TIME = Timestamp(0.0, UNIX)
+RESEND = RetryPolicy(random=lambda: 0.5)  # pauses of 0.375, 0.75, 1.5, ... seconds
 
 
-def answer(status: int = 200, body: Any = b"", **headers: str) -> Answer:
+def answer(status: int = 200, body: Any = b"", **headers: str) -> Response:
     """An answer; a body of bytes as it is, any other as JSON. Underscores in header names stand for hyphens."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, content, AT_SOME_TIME)
+    return Response(status, {name.replace("_", "-"): value for name, value in headers.items()}, content, AT_SOME_TIME)
 
 
 def task_data(status: object = "pending", **fields: Any) -> dict[str, Any]:
@@ -35,18 +46,18 @@ def task_data(status: object = "pending", **fields: Any) -> dict[str, Any]:
     return {"task_id": TASK_ID, "model": MODEL, "task_type": TASK_TYPE, "status": status, **fields}
 
 
-def seen(status: object = "pending", **fields: Any) -> Answer:
+def seen(status: object = "pending", **fields: Any) -> Response:
     """HTTP 200 with our task in this status."""
     return answer(200, {"code": 200, "data": task_data(status, **fields), "message": "success"})
 
 
-def refused(status: int, message: str = "no", **headers: str) -> Answer:
+def refused(status: int, message: str = "no", **headers: str) -> Response:
     """A refusal in the API's own envelope."""
     return answer(status, {"code": status, "message": message, "data": None}, **headers)
 
 
-NEVER_LEFT = Failure(Delivery.NEVER, "ConnectError: refused", AT_SOME_TIME)
-CUT_OFF = Failure(Delivery.MAYBE, "ReadTimeout", AT_SOME_TIME)
+NEVER_LEFT = TransportFailure(Delivery.NEVER, "ConnectError: refused", AT_SOME_TIME)
+CUT_OFF = TransportFailure(Delivery.MAYBE, "ReadTimeout", AT_SOME_TIME)
 GATEWAY = answer(502, b"<html>Bad Gateway</html>")
 
 
@@ -54,10 +65,10 @@ def limits(
     timeout: float | None = 60.0,
     patience: float = 30.0,
     http_timeout: float = 20.0,
-    experience: Experience | None = None,
-) -> Limits:
+    durations: DurationTracker | None = None,
+) -> Timeouts:
     """Limits with pauses that are known."""
-    return Limits(timeout, patience, http_timeout, RESEND, experience or Experience())
+    return Timeouts(timeout, patience, http_timeout, RESEND, durations or DurationTracker())
 
 
 @dataclass
@@ -73,12 +84,12 @@ class Played:
     @property
     def sent(self) -> list[str]:
         """The method of each request."""
-        return [step.method for step in self.steps if isinstance(step, Send)]
+        return [step.method for step in self.steps if isinstance(step, SendRequest)]
 
     @property
     def sent_at(self) -> list[float]:
         """When each request was sent, in seconds."""
-        return [moment for step, moment in zip(self.steps, self.begun_at, strict=True) if isinstance(step, Send)]
+        return [moment for step, moment in zip(self.steps, self.begun_at, strict=True) if isinstance(step, SendRequest)]
 
     @property
     def sleeps(self) -> list[float]:
@@ -88,12 +99,12 @@ class Played:
     @property
     def changes(self) -> list[object]:
         """The status of each change that was reported."""
-        return [step.task.status for step in self.steps if isinstance(step, Changed)]
+        return [step.task.status for step in self.steps if isinstance(step, TaskUpdated)]
 
     @property
     def timeouts(self) -> list[float | None]:
         """The limit of each request, in seconds."""
-        return [step.timeout for step in self.steps if isinstance(step, Send)]
+        return [step.timeout for step in self.steps if isinstance(step, SendRequest)]
 
 
 def drive(flow: Flow[Any], respond: Callable[[Step, float], tuple[Reply | BaseException | None, float]]) -> Played:
@@ -115,8 +126,8 @@ def drive(flow: Flow[Any], respond: Callable[[Step, float], tuple[Reply | BaseEx
             if isinstance(reply, BaseException):
                 step = flow.throw(reply)
             else:
-                at = Moment(TICKS + now, UNIX + now)
-                step = flow.send(Woke(at) if reply is None else dataclasses.replace(reply, at=at))
+                at = Timestamp(TICKS + now, UNIX + now)
+                step = flow.send(Resumed(at) if reply is None else dataclasses.replace(reply, at=at))
     except StopIteration as end:
         played.result = end.value
     except errors.UnitaskError as error:
@@ -127,7 +138,7 @@ def drive(flow: Flow[Any], respond: Callable[[Step, float], tuple[Reply | BaseEx
 
 def play(
     flow: Flow[Any],
-    *replies: Answer | Failure,
+    *replies: Response | TransportFailure,
     took: float = 0.0,
     interrupted: tuple[int, BaseException] | None = None,
     dated: bool = False,
@@ -146,10 +157,10 @@ def play(
     def respond(step: Step, now: float) -> tuple[Reply | BaseException | None, float]:
         if interrupted and next(steps) == interrupted[0]:
             return interrupted[1], 0.0
-        if not isinstance(step, Send):
+        if not isinstance(step, SendRequest):
             return None, step.seconds if isinstance(step, Sleep) else 0.0
         reply = next(script)
-        if dated and isinstance(reply, Answer):
+        if dated and isinstance(reply, Response):
             date = formatdate(UNIX + now + took, usegmt=True)
             reply = dataclasses.replace(reply, headers={"date": date, **reply.headers})
         return reply, took

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 from unitask import AsyncClient, Client, tasks
-from unitask._core.messages import Answer
+from unitask._core.effects import Response
 from unitask.testing import InstantClock, UnitaskProvider
 
 from .script import UNIX, answer
@@ -40,21 +40,21 @@ class StoppedClock(InstantClock):
         super().sleep(seconds)
 
 
-def provider(*script: Answer | httpx.Response | BaseException) -> UnitaskProvider:
+def provider(*script: Response | httpx.Response | BaseException) -> UnitaskProvider:
     """A provider with these answers; a request beyond the script fails the test."""
     made = UnitaskProvider(strict=True, clock=instant_clock())
-    made.answers(*(responded(reply) if isinstance(reply, Answer) else reply for reply in script))
+    made.answers(*(responded(reply) if isinstance(reply, Response) else reply for reply in script))
     return made
 
 
-def responded(reply: Answer) -> httpx.Response:
+def responded(reply: Response) -> httpx.Response:
     """The response that a transport gives for an answer."""
     if "content-encoding" in reply.headers:  # as it comes from a socket: httpx has not unpacked it yet
         return httpx.Response(reply.status, headers=dict(reply.headers), stream=httpx.ByteStream(reply.body))
     return httpx.Response(reply.status, headers=dict(reply.headers), content=reply.body)
 
 
-def empty_histories() -> list[Answer]:
+def empty_histories() -> list[Response]:
     """The pages of a history without a task, with their times, that `find` reads until it can tell."""
     page = {"code": 200, "data": {"data": [], "total": 0}}
     read_at = (0, 10, 20, 30, 40, 50, 60, 61, 61)  # seconds after the create; the last page is asked for no time

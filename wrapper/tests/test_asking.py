@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from unitask import Account, ActiveTasks, HistoryRow, State, errors
-from unitask._core import asking, envelope, requests
-from unitask._core.messages import Answer, Failure, Flow, Found, Send
-from unitask._core.requests import Query
+from unitask._core import envelope, pagination, requests, retry
+from unitask._core.effects import Flow, Response, RowYielded, SendRequest, TransportFailure
+from unitask._core.requests import HistoryQuery
 
 from .script import CUT_OFF, NEVER_LEFT, answer, limits, play, refused
 
@@ -17,10 +17,10 @@ KEY = "0123456789abcdef" * 4
 
 
 def account() -> Flow[Account]:
-    return asking.ask(requests.account(), envelope.read_account, limits())
+    return retry.send_with_retry(requests.account(), envelope.read_account, limits())
 
 
-def page(*rows: Any, total: Any = None) -> Answer:
+def page(*rows: Any, total: Any = None) -> Response:
     return answer(200, {"code": 200, "data": {"data": list(rows), "total": total}, "message": "success"})
 
 
@@ -28,12 +28,14 @@ def row(task_id: str) -> dict[str, Any]:
     return {"task_id": task_id}
 
 
-def told(*replies: Answer | Failure, query: Query | None = None) -> tuple[list[str | None], list[Any]]:
+def told(
+    *replies: Response | TransportFailure, query: HistoryQuery | None = None
+) -> tuple[list[str | None], list[Any]]:
     """The ids of the rows that were told, and the pages that were asked for."""
-    played = play(asking.history(query or Query(), limits()), *replies)
+    played = play(pagination.history(query or HistoryQuery(), limits()), *replies)
     assert played.error is None
-    rows = [step.row.task_id for step in played.steps if isinstance(step, Found)]
-    return rows, [step.params["page"] for step in played.steps if isinstance(step, Send)]
+    rows = [step.row.task_id for step in played.steps if isinstance(step, RowYielded)]
+    return rows, [step.params["page"] for step in played.steps if isinstance(step, SendRequest)]
 
 
 # ---- account
@@ -80,7 +82,10 @@ def test_answer_without_an_account_is_an_error(body: Any) -> None:
 
 def test_active_tasks_are_counted_by_group() -> None:
     data = {"flux": {"pending_count": 2, "processing_count": 1, "staged_count": 0}, "kling": None}
-    found = play(asking.ask(requests.active_tasks(), envelope.read_active_tasks, limits()), answer(200, {"data": data}))
+    found = play(
+        retry.send_with_retry(requests.active_tasks(), envelope.read_active_tasks, limits()),
+        answer(200, {"data": data}),
+    )
 
     assert {type(counts) for counts in found.result.values()} == {ActiveTasks}
     flux = found.result["flux"]
@@ -93,13 +98,13 @@ def test_active_tasks_are_counted_by_group() -> None:
     [(refused(401), errors.AuthenticationFailed, 1), (refused(400), errors.InvalidRequest, 1), (CUT_OFF, None, 10)],
 )
 def test_refusal_ends_at_once_and_silence_with_patience(
-    reply: Answer | Failure, error: type[errors.ApiError] | None, sent: int
+    reply: Response | TransportFailure, error: type[errors.ApiError] | None, sent: int
 ) -> None:
     calls: list[Flow[Any]] = [
         account(),
-        asking.ask(requests.active_tasks(), envelope.read_active_tasks, limits()),
-        asking.ask(requests.upload("", "a.png", "AAAA"), envelope.read_upload, limits()),
-        asking.history(Query(), limits()),
+        retry.send_with_retry(requests.active_tasks(), envelope.read_active_tasks, limits()),
+        retry.send_with_retry(requests.upload("", "a.png", "AAAA"), envelope.read_upload, limits()),
+        pagination.history(HistoryQuery(), limits()),
     ]
     played = [play(call, reply) for call in calls]
 
@@ -116,7 +121,7 @@ def test_refusal_ends_at_once_and_silence_with_patience(
     ],
 )
 def test_answer_that_is_something_else_is_an_error(read: Any, data: Any, words: str) -> None:
-    played = play(asking.ask(requests.account(), read, limits()), answer(200, {"data": data}))
+    played = play(retry.send_with_retry(requests.account(), read, limits()), answer(200, {"data": data}))
 
     assert isinstance(played.error, errors.ProviderBroken)
     assert f"HTTP 200 with {words}: " in str(played.error)
@@ -124,7 +129,7 @@ def test_answer_that_is_something_else_is_an_error(read: Any, data: Any, words: 
 
 @pytest.mark.parametrize(("patience", "sent"), [(0.374, 1), (0.375, 2), (1.2, 3)])
 def test_failures_are_borne_with_up_to_the_patience(patience: float, sent: int) -> None:
-    played = play(asking.ask(requests.account(), envelope.read_account, limits(patience=patience)), CUT_OFF)
+    played = play(retry.send_with_retry(requests.account(), envelope.read_account, limits(patience=patience)), CUT_OFF)
 
     assert played.error is not None
     assert len(played.sent) == sent + 1
@@ -152,7 +157,7 @@ def test_free_request_is_repeated_when_the_provider_says() -> None:
     ],
 )
 def test_history_is_read_to_its_end_and_tells_each_row_once(
-    replies: list[Answer], expected: str, pages: list[int]
+    replies: list[Response], expected: str, pages: list[int]
 ) -> None:
     assert told(*replies) == (list(expected), pages)
 
@@ -160,7 +165,7 @@ def test_history_is_read_to_its_end_and_tells_each_row_once(
 def test_page_behind_the_last_one_may_be_refused() -> None:
     full = [row(f"t{number}") for number in range(100)]
     rows, pages = told(page(*full, total=100), refused(400, "no such page"))
-    short = play(asking.history(Query(), limits()), page(*full, total=101), refused(400, "no such page"))
+    short = play(pagination.history(HistoryQuery(), limits()), page(*full, total=101), refused(400, "no such page"))
 
     assert (len(rows), pages) == (100, [1, 2])
     assert isinstance(short.error, errors.InvalidRequest)
@@ -170,10 +175,10 @@ def test_full_page_of_known_rows_is_not_the_end() -> None:
     old = [row(f"t{number}") for number in range(3)]
     new = [row(f"n{number}") for number in range(3)]
     replies = [page(old[0], total=3), page(old[0], total=6), page(*new, *old, total=6)]
-    played = play(asking.history(Query(page_size=1), limits()), *replies)
-    asked = [(step.params["page"], step.params["page_size"]) for step in played.steps if isinstance(step, Send)]
+    played = play(pagination.history(HistoryQuery(page_size=1), limits()), *replies)
+    asked = [(step.params["page"], step.params["page_size"]) for step in played.steps if isinstance(step, SendRequest)]
 
-    assert [step.row.task_id for step in played.steps if isinstance(step, Found)] == [
+    assert [step.row.task_id for step in played.steps if isinstance(step, RowYielded)] == [
         "t0", "n0", "n1", "n2", "t1", "t2"
     ]  # fmt: skip
     assert asked == [(1, 1), (2, 1), (1, 100)]
@@ -181,7 +186,7 @@ def test_full_page_of_known_rows_is_not_the_end() -> None:
 
 def test_history_that_has_more_rows_than_its_pages_bring_is_an_error() -> None:
     full = [row(f"t{number}") for number in range(100)]
-    error = play(asking.history(Query(), limits()), page(*full, total=300)).error
+    error = play(pagination.history(HistoryQuery(), limits()), page(*full, total=300)).error
 
     assert isinstance(error, errors.ProviderBroken)
     assert str(error) == "the task history has 300 rows, and page after page brings the same 100"
@@ -190,9 +195,14 @@ def test_history_that_has_more_rows_than_its_pages_bring_is_an_error() -> None:
 def test_row_is_known_again_on_any_later_page() -> None:
     running, nameless, other = {**row("a"), "status": "running"}, {"status": "failed"}, {"status": "finished"}
     pages = [page(running, nameless), page(other), page({**row("a"), "status": "finished"}, nameless, row("b")), page()]
-    played = play(asking.history(Query(), limits()), *pages)
+    played = play(pagination.history(HistoryQuery(), limits()), *pages)
 
-    assert [step.row.raw for step in played.steps if isinstance(step, Found)] == [running, nameless, other, row("b")]
+    assert [step.row.raw for step in played.steps if isinstance(step, RowYielded)] == [
+        running,
+        nameless,
+        other,
+        row("b"),
+    ]
 
 
 @pytest.mark.parametrize("total", ["3", True, -1.5])
@@ -209,20 +219,20 @@ def test_rows_are_found_where_clients_found_them(data: Any) -> None:
 
 @pytest.mark.parametrize("data", [None, {}, {"data": "x"}, {"data": {"data": []}}, [row("a"), None]])
 def test_answer_without_a_page_is_an_error(data: Any) -> None:
-    played = play(asking.history(Query(), limits()), answer(200, {"data": data}))
+    played = play(pagination.history(HistoryQuery(), limits()), answer(200, {"data": data}))
 
     assert isinstance(played.error, errors.ProviderBroken)
     assert "HTTP 200 with no page of the history: " in str(played.error)
 
 
 def test_absent_filters_are_not_sent() -> None:
-    full = Query(start=5, end=9, group="kling", page_size=7, page=3)
+    full = HistoryQuery(start=5, end=9, group="kling", page_size=7, page=3)
 
     assert requests.account().params == {}
     assert requests.active_tasks().path == "/account/active_tasks"
     assert requests.cancel_many(5, "kling").params == {"created_before": 5, "model": "kling"}
     assert requests.cancel_many(5, None).params == {"created_before": 5}
-    assert requests.history(Query()).params == {"page": 1, "page_size": 100}
+    assert requests.history(HistoryQuery()).params == {"page": 1, "page_size": 100}
     assert requests.history(full).params == {
         "page": 3, "page_size": 7, "model": "kling", "start_time": 5, "end_time": 9
     }  # fmt: skip
@@ -266,7 +276,7 @@ def test_row_of_another_type_says_so_when_it_is_read() -> None:
 @pytest.mark.parametrize("body", [{"code": 200, "data": {"url": "https://img.test/1"}}, {"url": "https://img.test/1"}])
 def test_upload_brings_an_address(body: Any) -> None:
     send = requests.upload("https://upload.test", "a.png", "AAAA")
-    played = play(asking.ask(send, envelope.read_upload, limits()), answer(200, body))
+    played = play(retry.send_with_retry(send, envelope.read_upload, limits()), answer(200, body))
 
     assert (send.method, send.path) == ("POST", "https://upload.test/api/ephemeral_resource")
     assert send.json == {"file_name": "a.png", "file_data": "AAAA"}
@@ -276,7 +286,9 @@ def test_upload_brings_an_address(body: Any) -> None:
 @pytest.mark.parametrize("body", [{}, {"data": {"url": ""}}, {"data": {"url": 7}}, b"no"])
 def test_upload_without_an_address_is_an_error(body: Any) -> None:
     """There is nothing to put into the task."""
-    played = play(asking.ask(requests.upload("", "a.png", "AAAA"), envelope.read_upload, limits()), answer(200, body))
+    played = play(
+        retry.send_with_retry(requests.upload("", "a.png", "AAAA"), envelope.read_upload, limits()), answer(200, body)
+    )
 
     assert isinstance(played.error, errors.ProviderBroken)
     assert "HTTP 200 with no address of the uploaded file: " in str(played.error)

@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 from unitask import InvalidInput, Upload, errors, tasks
-from unitask._core import attaching
-from unitask._core.attaching import KEPT, LARGE, Uploads
-from unitask._core.messages import Answer, Failure, Send
+from unitask._core.effects import Response, SendRequest, TransportFailure
+from unitask._core.uploads import KEPT, LARGE, MARGIN, Uploads, upload, with_uploads
 from unitask._model.upload import Attachment, upload_ending
 from unitask.inputs import request_body
 from unitask.media import LARGEST_FILE, attachment, read_file
@@ -36,16 +35,16 @@ def body(**given: Any) -> dict[str, Any]:
     return {"model": "m", "task_type": "t", "input": given}
 
 
-def stored(url: str = STORED) -> Answer:
+def stored(url: str = STORED) -> Response:
     return answer(200, {"code": 200, "data": {"url": url}, "message": "success"})
 
 
-def attach(sent: dict[str, Any], *replies: Answer | Failure, uploads: Uploads | None = None) -> Played:
-    return play(attaching.attached(sent, uploads or Uploads("https://upload.test"), limits()), *replies)
+def attach(sent: dict[str, Any], *replies: Response | TransportFailure, uploads: Uploads | None = None) -> Played:
+    return play(with_uploads(sent, uploads or Uploads("https://upload.test"), limits()), *replies)
 
 
 def paths(played: Played) -> list[str]:
-    return [step.path for step in played.steps if isinstance(step, Send)]
+    return [step.path for step in played.steps if isinstance(step, SendRequest)]
 
 
 # ---- when
@@ -53,7 +52,7 @@ def paths(played: Played) -> list[str]:
 
 def test_file_for_a_field_that_takes_a_url_is_uploaded() -> None:
     played = attach(body(image=file(SMALL, URL_ONLY), prompt="fox"), CUT_OFF, stored())
-    send = next(step for step in played.steps if isinstance(step, Send))
+    send = next(step for step in played.steps if isinstance(step, SendRequest))
 
     assert paths(played) == ["https://upload.test/api/ephemeral_resource"] * 2
     assert send.json == {
@@ -86,12 +85,12 @@ def test_files_that_go_along_stay_beside_those_that_are_uploaded() -> None:
     played = attach(body(a=small, b=unknown, c=url_only), stored())
 
     assert played.result == body(a=small, b=unknown, c=STORED)
-    for sent, uploads in (
+    for sent, wanted in (
         (body(image=small, prompt="fox"), None),
         (body(data=unknown), None),
         (body(image=file(BIG)), Uploads("https://upload.test", wanted=False)),
     ):
-        assert attach(sent, uploads=uploads).result is sent
+        assert attach(sent, uploads=wanted).result is sent
 
 
 # ---- once
@@ -107,7 +106,7 @@ def test_same_file_is_uploaded_once() -> None:
     assert second.result == body(c=STORED)
 
 
-@pytest.mark.parametrize(("age", "again"), [(KEPT - attaching.MARGIN - 1, False), (KEPT - attaching.MARGIN, True)])
+@pytest.mark.parametrize(("age", "again"), [(KEPT - MARGIN - 1, False), (KEPT - MARGIN, True)])
 def test_upload_is_used_while_it_is_kept(age: float, again: bool) -> None:
     digest = hashlib.sha256(SMALL).hexdigest()
     made = Upload("https://old.test", datetime.fromtimestamp(UNIX - age + KEPT, UTC), digest)
@@ -118,7 +117,7 @@ def test_upload_is_used_while_it_is_kept(age: float, again: bool) -> None:
 
 
 def test_upload_says_when_it_ends() -> None:
-    found = play(attaching.upload(SMALL, "png", Uploads(""), limits()), stored()).result
+    found = play(upload(SMALL, "png", Uploads(""), limits()), stored()).result
 
     assert found == Upload(STORED, datetime.fromtimestamp(UNIX + 86_400, UTC), hashlib.sha256(SMALL).hexdigest())
 

@@ -16,12 +16,12 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
-from unitask import Budget, Client, Finding, Output, Task, TaskInput, errors, tasks
+from unitask import Budget, Client, Output, Recovery, Task, TaskInput, errors, tasks
 from unitask import budget as budget_module
 from unitask._core import flows
-from unitask._core.messages import Flow, Send, Sleep, Woke
+from unitask._core.effects import Flow, Resumed, SendRequest, Sleep
 from unitask._model.task import Outcome
-from unitask._model.timestamp import Moment
+from unitask._model.timestamp import Timestamp
 
 from .pictures import encoded
 from .script import (
@@ -211,7 +211,7 @@ def test_interruption_of_what_comes_before_the_create_is_released() -> None:
     budget = Budget(1)
 
     def uploading() -> Flow[dict[str, Any]]:
-        yield Send("POST", "/upload")
+        yield SendRequest("POST", "/upload")
         return BODY
 
     flow = budget.within(PRICE, "a task", uploading(), lambda body: flows.submit(body, Output, RESEND))
@@ -224,16 +224,16 @@ def test_interruption_of_what_comes_before_the_create_is_released() -> None:
 
 
 FINDINGS = {
-    "absent": (Finding(Outcome.ABSENT, "no row"), (0.0, 0.0, 1.0)),
-    "unclear": (Finding(Outcome.UNCLEAR, "no history"), (0.0, 0.01, 0.99)),
-    "running": (Finding(Outcome.FOUND, "its mark", task("processing")), (0.0, 0.01, 0.99)),
-    "done": (Finding(Outcome.FOUND, "its mark", task("completed", 7)), (7e-7, 0.0, 1 - 7e-7)),
-    "failed": (Finding(Outcome.FOUND, "its mark", task("failed")), (0.0, 0.0, 1.0)),
+    "absent": (Recovery(Outcome.ABSENT, "no row"), (0.0, 0.0, 1.0)),
+    "unclear": (Recovery(Outcome.UNCLEAR, "no history"), (0.0, 0.01, 0.99)),
+    "running": (Recovery(Outcome.FOUND, "its mark", task("processing")), (0.0, 0.01, 0.99)),
+    "done": (Recovery(Outcome.FOUND, "its mark", task("completed", 7)), (7e-7, 0.0, 1 - 7e-7)),
+    "failed": (Recovery(Outcome.FOUND, "its mark", task("failed")), (0.0, 0.0, 1.0)),
 }
 
 
 @pytest.mark.parametrize(("finding", "expected"), FINDINGS.values(), ids=FINDINGS.keys())
-def test_finding_settles_an_uncertain_create(finding: Finding, expected: tuple[float, float, float]) -> None:
+def test_finding_settles_an_uncertain_create(finding: Recovery, expected: tuple[float, float, float]) -> None:
     budget = Budget(1)
     error = create(budget, CUT_OFF).error
     assert isinstance(error, errors.SubmissionUncertain)
@@ -273,7 +273,7 @@ def test_two_creates_that_look_alike_are_held_and_settled_each() -> None:
     assert isinstance(error, errors.SubmissionUncertain)
     same_id.see(task("failed"))  # the provider gave both creates one id: nothing stays held
     for _ in range(2):
-        lost.see_finding(error, Finding(Outcome.ABSENT, "no row"))  # which of the two it is, cannot be told
+        lost.see_finding(error, Recovery(Outcome.ABSENT, "no row"))  # which of the two it is, cannot be told
 
     assert amounts(same_id) == (0.0, 0.0, 1.0)
     assert amounts(lost) == (0.0, 0.01, 0.99)
@@ -339,12 +339,12 @@ def under_way(budget: Budget) -> Any:
     """A create within a budget whose request was sent just now."""
     flow = budgeted(budget, PRICE)
     step = next(flow)
-    while not isinstance(step, Send):
+    while not isinstance(step, SendRequest):
         step = flow.send(WOKE)
     return flow
 
 
-WOKE = Woke(Moment(0.0, 0.0))
+WOKE = Resumed(Timestamp(0.0, 0.0))
 ACCEPTED = answer(200, {"code": 200, "data": task_data("pending")})
 
 
@@ -373,7 +373,7 @@ def complete(budget: Budget) -> Callable[[], Any]:
 def find(budget: Budget) -> Callable[[], Any]:
     error = create(budget, CUT_OFF).error
     assert isinstance(error, errors.SubmissionUncertain)
-    return lambda: budget.see_finding(error, Finding(Outcome.FOUND, "its mark", task("completed", PRICE)))
+    return lambda: budget.see_finding(error, Recovery(Outcome.FOUND, "its mark", task("completed", PRICE)))
 
 
 @pytest.mark.parametrize("prepared", [accept, lose, complete, find])

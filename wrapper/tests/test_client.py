@@ -19,10 +19,10 @@ import httpcore
 import httpx
 import pytest
 from unitask import AsyncClient, Client, Output, Task, errors, tasks
-from unitask._core import waiting
-from unitask._core.messages import Answer, Delivery
-from unitask._model.fingerprint import Traces
-from unitask._shell import NEVER_LEFT, Shell
+from unitask._base_client import NEVER_LEFT, BaseClient
+from unitask._core import polling
+from unitask._core.effects import Delivery, Response
+from unitask._model.fingerprint import Fingerprint
 from unitask.tasks import FaceSwapOutput
 from unitask_api import contract
 
@@ -57,9 +57,9 @@ def test_run_sends_one_create_polls_as_planned_and_returns_the_task(shell: str) 
         "config": {"service_mode": "public"},
     }
     assert task.output.image_url == OUTPUT_URL
-    usual = waiting.Usual(contract.task_types()["FaceSwap"].typical_seconds)
-    first = waiting.next_look(0.0, usual)
-    assert script.clock.sleeps[:2] == pytest.approx([first, waiting.next_look(first, usual)])
+    usual = polling.DurationEstimate(contract.task_types()["FaceSwap"].typical_seconds)
+    first = polling.next_poll_delay(0.0, usual)
+    assert script.clock.sleeps[:2] == pytest.approx([first, polling.next_poll_delay(first, usual)])
 
 
 @pytest.mark.parametrize("method", ["run", "submit"])
@@ -146,7 +146,7 @@ def test_each_call_has_the_limit_of_the_client(shell: str, asked: dict[str, Any]
 # ---- settings
 
 
-def made(shell: str, **settings: Any) -> Shell:
+def made(shell: str, **settings: Any) -> BaseClient:
     return CLASSES[shell](transport=provider().transport, **settings)
 
 
@@ -319,7 +319,7 @@ CONFIG = {"webhook_config": {"endpoint": "https://me.test", "secret": SECRET}}
 ECHOED = ("x-request-id", "x-trace-id", "cf-ray", "server", "location", "x-echo")
 
 
-def leaky(status: int, /, words: str = f"{KEY} is not {SECRET}", **task: Any) -> Answer:
+def leaky(status: int, /, words: str = f"{KEY} is not {SECRET}", **task: Any) -> Response:
     """An answer of a provider that repeats what it was sent wherever it can, and the secret where it is documented."""
     body = {
         "code": status,
@@ -327,10 +327,10 @@ def leaky(status: int, /, words: str = f"{KEY} is not {SECRET}", **task: Any) ->
         "data": {**task_data(**task), "config": CONFIG, "detail": words, "logs": [{"x-api-key": KEY}]},
         "api_key": KEY,
     }
-    return Answer(status, dict.fromkeys(ECHOED, words), json.dumps(body).encode(), GATEWAY.at)
+    return Response(status, dict.fromkeys(ECHOED, words), json.dumps(body).encode(), GATEWAY.at)
 
 
-def leaky_look(status: int = 200, /, **task: Any) -> Answer:
+def leaky_look(status: int = 200, /, **task: Any) -> Response:
     """The same for a look: a client that sent no secret knows it only from where it is documented."""
     return leaky(status, KEY, **task)
 
@@ -367,7 +367,7 @@ def bad_input(client: Any) -> Any:
 
 LOST = errors.SubmissionUncertain(
     "no answer",
-    traces=Traces(MODEL, TASK_TYPE, "f" * 64),
+    identity=Fingerprint(MODEL, TASK_TYPE, "f" * 64),
     sent_between=(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)),
 )
 LEAKY_PAGE = answer(502, f"<html>{KEY} {SECRET}".encode(), server=f"{KEY} {SECRET}")
@@ -411,12 +411,12 @@ def test_error_shows_neither_key_nor_secret(
     assert SECRET.encode() not in shown
 
 
-def leaky_data(data: Any) -> Answer:
+def leaky_data(data: Any) -> Response:
     """An answer about the account, with the key where it is documented and where it is not."""
     return answer(200, {"data": data, "message": KEY}, server=KEY)
 
 
-RESULTS: dict[str, tuple[Callable[[Any], Any], list[Answer]]] = {
+RESULTS: dict[str, tuple[Callable[[Any], Any], list[Response]]] = {
     "account": (lambda client: client.account(), [leaky_data({"api_key": KEY, "name": KEY, "wallet": {"id": KEY}})]),
     "active_tasks": (lambda client: client.active_tasks(), [leaky_data({"flux": {"active_tasks": [KEY]}})]),
     "history": (

@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 import pytest
 from unitask import InvalidInput, Outcome, Output, Task, errors, tasks
-from unitask._core import waiting
-from unitask._core.messages import Answer
-from unitask._model.fingerprint import Traces
+from unitask._core import polling
+from unitask._core.effects import Response
+from unitask._model.fingerprint import Fingerprint
 
 from .pictures import encoded
 from .script import GATEWAY, TASK_ID, answer, refused, seen, task_data
@@ -23,7 +23,7 @@ HISTORIES = "GET /api/open/tasks/histories"
 DONE = seen("completed", output={"image_url": "https://out.test/a.png"})
 LOST = answer(520, b"<html>")
 LOST_CREATE = errors.SubmissionUncertain(
-    "no answer", traces=Traces("m", "t", "f" * 64), sent_between=(datetime(2026, 1, 1, tzinfo=UTC),) * 2
+    "no answer", identity=Fingerprint("m", "t", "f" * 64), sent_between=(datetime(2026, 1, 1, tzinfo=UTC),) * 2
 )
 
 
@@ -57,7 +57,7 @@ def _caught(call: Callable[[Any], Any], client: Any) -> Any:
         return error
 
 
-def page(*task_ids: str) -> Answer:
+def page(*task_ids: str) -> Response:
     rows = [{"task_id": task_id} for task_id in task_ids]
     return answer(200, {"code": 200, "data": {"data": rows, "total": len(rows)}})
 
@@ -158,7 +158,7 @@ def test_client_learns_how_long_tasks_take(shell: str) -> None:
     waits = [lambda client: client.wait(TASK_ID)] * 30
     perform(shell, script, in_turn(*waits, lambda client: client.run(FACE_SWAP)))
 
-    assert script.clock.sleeps[0] == pytest.approx(waiting.next_look(0.0, waiting.Usual(8.0)))
+    assert script.clock.sleeps[0] == pytest.approx(polling.next_poll_delay(0.0, polling.DurationEstimate(8.0)))
     assert script.clock.sleeps[-1] > 5 * script.clock.sleeps[0]
 
 
@@ -183,7 +183,7 @@ class Standing(InstantClock):
     ],
 )
 def test_clock_that_stands_still_makes_nothing_endless(
-    shell: str, call: Any, reply: Answer, ending: type[errors.UnitaskError], backwards: float
+    shell: str, call: Any, reply: Response, ending: type[errors.UnitaskError], backwards: float
 ) -> None:
     clock = Standing(backwards)
     with pytest.raises(ending):
@@ -225,16 +225,16 @@ class News:
     def __init__(self, clock: InstantClock, *news: tuple[str, float]) -> None:
         self.clock, self.news, self.asked = clock, list(news), list[tuple[Any, float]]()
 
-    def until_news(self, task_ids: Any, seconds: float) -> str | None:
+    def wait_for_notification(self, task_ids: Any, seconds: float) -> str | None:
         """Let time pass until the next news, or all of it."""
         self.asked.append((task_ids, seconds))
         task_id, after = self.news.pop(0) if self.news else (None, seconds)
         self.clock.advance(after)
         return task_id
 
-    async def until_news_async(self, task_ids: Any, seconds: float) -> str | None:
+    async def wait_for_notification_async(self, task_ids: Any, seconds: float) -> str | None:
         """The same."""
-        return self.until_news(task_ids, seconds)
+        return self.wait_for_notification(task_ids, seconds)
 
 
 def test_news_of_a_task_makes_its_wait_look_at_once(shell: str) -> None:
@@ -243,7 +243,9 @@ def test_news_of_a_task_makes_its_wait_look_at_once(shell: str) -> None:
     task = perform(shell, script, lambda client: client.run(FACE_SWAP), webhooks=news)
 
     assert task.output.image_url
-    assert clock.passed == pytest.approx(0.3 + waiting.next_look(0.3, waiting.Usual(8.0)))  # without news, as planned
+    assert clock.passed == pytest.approx(
+        0.3 + polling.next_poll_delay(0.3, polling.DurationEstimate(8.0))
+    )  # without news, as planned
     assert clock.sleeps == []
     assert news.asked[0][0] == (TASK_ID,)
 
@@ -343,7 +345,7 @@ def test_what_cannot_be_asked_is_refused_before_anything_is_sent(
 # ---- upload
 
 
-def stored() -> Answer:
+def stored() -> Response:
     return answer(200, {"code": 200, "data": {"url": "https://img.test/1.png"}})
 
 

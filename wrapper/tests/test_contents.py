@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from unitask._core.contents import check
-from unitask._core.transfer import Trouble
+from unitask._core.range_download import DownloadAttemptError
 
 from .pictures import encoded
 
@@ -119,9 +119,9 @@ def test_cut_off_file_is_told_from_a_whole_one(kind: str, content: bytes) -> Non
     check(content, kind, "", documented=True)
     for size in {*range(16, len(content), 17), *range(max(16, len(content) - 20), len(content))}:
         if content[:size].rstrip() != content.rstrip():
-            with pytest.raises(Trouble, match=r"^it is (a|an) \w+ that is cut off$|^it is no ") as caught:
+            with pytest.raises(DownloadAttemptError, match=r"^it is (a|an) \w+ that is cut off$|^it is no ") as caught:
                 check(content[:size], kind, "", documented=True)
-            assert (caught.value.passes, caught.value.spoils, caught.value.late) == (True, True, True)
+            assert (caught.value.retryable, caught.value.discard, caught.value.late) == (True, True, True)
 
 
 @pytest.mark.parametrize(("kind", "ending", "content"), KEPT.values(), ids=KEPT.keys())
@@ -132,26 +132,28 @@ def test_file_that_may_be_right_is_kept(kind: str | None, ending: str, content: 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
 @pytest.mark.parametrize("kind", ["image", "video", "audio", "model"])
 def test_text_is_no_media(kind: Any, text: bytes) -> None:
-    with pytest.raises(Trouble, match=r"^it is no (picture|video|sound|3D model): it starts with b") as caught:
+    with pytest.raises(
+        DownloadAttemptError, match=r"^it is no (picture|video|sound|3D model): it starts with b"
+    ) as caught:
         check(text, kind, "", documented=False)
 
-    assert (caught.value.passes, caught.value.late) == (True, True)
+    assert (caught.value.retryable, caught.value.late) == (True, True)
 
 
 @pytest.mark.parametrize("ending", ["", ".bin", ".srt"])
 @pytest.mark.parametrize("name", ["S3", "page", "page after a comment"])
 def test_page_is_no_file_of_any_kind(name: str, ending: str) -> None:
-    with pytest.raises(Trouble, match=r"^it is no file: it starts with b"):
+    with pytest.raises(DownloadAttemptError, match=r"^it is no file: it starts with b"):
         check(TEXTS[name], None, ending, documented=False)
 
 
 @pytest.mark.parametrize("kind", ["image", "video", "audio"])
 @pytest.mark.parametrize("content", [b"%PDF-1.7\n\xff", archive(), b"\x1f\x8b\x08\0"], ids=["PDF", "ZIP", "gzip"])
 def test_other_kind_is_not_asked_for_again(kind: str, content: bytes) -> None:
-    with pytest.raises(Trouble, match=r"^it is no ") as caught:
+    with pytest.raises(DownloadAttemptError, match=r"^it is no ") as caught:
         check(content, kind, "", documented=False)
 
-    assert not caught.value.passes
+    assert not caught.value.retryable
 
 
 beginnings = st.sampled_from([content[:40] for _, content in WHOLE.values()] + [*TEXTS.values(), b"", b"<!", b"<?"])
@@ -164,5 +166,5 @@ beginnings = st.sampled_from([content[:40] for _, content in WHOLE.values()] + [
 def test_no_content_raises_anything_else(begin: bytes, rest: bytes, kind: Any) -> None:
     try:
         check(begin + rest, kind, ".png", documented=True)
-    except Trouble as trouble:
+    except DownloadAttemptError as trouble:
         assert str(trouble).startswith("it is ")  # noqa: PT017 - either is right

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from unitask import AsyncClient, DownloadFailed, InvalidInput, Output, OutputFile, Task, UnitaskError
-from unitask._core import transfer
-from unitask._core.messages import Answer
+from unitask._core import range_download
+from unitask._core.effects import Response
 from unitask.testing import InstantClock
 
 from .pictures import encoded
@@ -59,7 +59,7 @@ def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def hosts(**answers: Answer) -> Callable[[httpx.Request], httpx.Response]:
+def hosts(**answers: Response) -> Callable[[httpx.Request], httpx.Response]:
     """Answer by the stem of the URL; every other file holds its own name behind a byte that no text has."""
 
     def host(request: httpx.Request) -> httpx.Response:
@@ -306,7 +306,7 @@ def test_part_that_nobody_asked_for_is_no_file(shell: str, written: str, tmp_pat
 def test_connection_that_gets_on_may_break_any_number_of_times(
     shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfer, "PROGRESS", 1000)
+    monkeypatch.setattr(range_download, "PROGRESS", 1000)
     host, clock = Host(cuts=[1000] * 9), instant_clock()
 
     assert whole(shell, host, tmp_path, clock=clock) == CONTENT
@@ -404,7 +404,7 @@ def test_file_that_would_fill_the_disk_is_given_up(
     if "disk has" in reason:
         monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(total=1 << 40, free=len(CONTENT) - 1))
     if "no output" in reason:
-        monkeypatch.setattr(transfer, "LARGEST", 1 << 20)
+        monkeypatch.setattr(range_download, "LARGEST", 1 << 20)
     with pytest.raises(DownloadFailed, match=reason):
         fetch(shell, lambda _: httpx.Response(200, **reply), task(), tmp_path / "a.mp4")
 
@@ -415,7 +415,7 @@ def test_file_that_would_fill_the_disk_is_given_up(
 def test_connection_that_gets_nowhere_is_given_up(
     shell: str, ranges: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfer, "PROGRESS", 1000)
+    monkeypatch.setattr(range_download, "PROGRESS", 1000)
     host = Host(cuts=[4000] + ([10] if ranges else [4000]) * 99, ranges=ranges)
     with pytest.raises(DownloadFailed, match="ReadError: connection reset"):
         whole(shell, host, tmp_path)

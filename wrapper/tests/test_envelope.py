@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unitask import errors
 from unitask._core import envelope
-from unitask._core.messages import Answer
+from unitask._core.effects import Response
 from unitask._model.task import Output, Task
 from unitask.tasks import FaceSwapOutput
 
@@ -59,7 +59,7 @@ UNREADABLE: dict[str, bytes] = {
 }
 
 
-def read(reply: Answer, *, created: bool = True) -> Any:
+def read(reply: Response, *, created: bool = True) -> Any:
     """Read the answer to a submission of a face swap, or to a poll of one."""
     return envelope.read_task(reply, FaceSwapOutput, created=created)
 
@@ -298,7 +298,7 @@ def test_secret_of_a_task_is_hidden_and_nothing_else() -> None:
         (GATEWAY, errors.ProviderBroken),
     ],
 )
-def test_acknowledgement_is_its_message_or_an_error(reply: Answer, said: str | type[errors.ApiError]) -> None:
+def test_acknowledgement_is_its_message_or_an_error(reply: Response, said: str | type[errors.ApiError]) -> None:
     found = envelope.read_acknowledgement(reply)
 
     assert found == said if isinstance(said, str) else type(found) is said

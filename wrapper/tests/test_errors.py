@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import pytest
 import unitask
 from unitask import Output, Task, errors
-from unitask._model.fingerprint import Traces
+from unitask._model.fingerprint import Fingerprint
 from unitask.errors import Advice
 
 from .script import TASK_ID, task_data
@@ -49,13 +49,13 @@ EXAMPLES: list[errors.UnitaskError] = [
     errors.InvalidInput("a: too large", "b: missing"),
     errors.SubmissionUncertain(
         "no answer",
-        traces=Traces("m", "t", "f" * 64),
+        identity=Fingerprint("m", "t", "f" * 64),
         sent_between=(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)),
     ),
     errors.Unreachable("no answer", task_id=TASK_ID),
     errors.TaskFailed(TASK),
     errors.WaitTimeout(
-        TASK_ID, task=RUNNING, waited=600.04, looks=7, statuses=((0.0, "pending"), (10.0, "processing"))
+        TASK_ID, task=RUNNING, waited=600.04, polls=7, statuses=((0.0, "pending"), (10.0, "processing"))
     ),
     errors.DownloadFailed("cut off", url="https://out.test/a.png", task_id=TASK_ID),
     errors.WebhookRejected("its timestamp is too old", kind="time", task_id=TASK_ID),
@@ -121,7 +121,7 @@ def test_tree_is_as_drawn() -> None:
         ),
         (
             EXAMPLES[5],
-            f"task {TASK_ID} is not done after 600.0 s and 7 looks (status 'processing' for 590.0 s). It goes on: "
+            f"task {TASK_ID} is not done after 600.0 s and 7 polls (status 'processing' for 590.0 s). It goes on: "
             f"client.wait({TASK_ID!r}) waits for it again",
         ),
     ],
@@ -191,12 +191,12 @@ def test_error_says_what_to_do(error: errors.UnitaskError, advice: Advice) -> No
 
 def timeout_at(status: str) -> errors.WaitTimeout:
     task = Task(task_data(status), Output)
-    return errors.WaitTimeout(TASK_ID, task=task, waited=60.0, looks=3, statuses=((0.0, status),))
+    return errors.WaitTimeout(TASK_ID, task=task, waited=60.0, polls=3, statuses=((0.0, status),))
 
 
 def test_timeout_tells_a_queue_from_long_work() -> None:
     queued, staged, running = timeout_at("pending"), timeout_at("Staged"), timeout_at("processing")
-    unseen = errors.WaitTimeout(TASK_ID, task=None, waited=1.0, looks=1)
+    unseen = errors.WaitTimeout(TASK_ID, task=None, waited=1.0, polls=1)
 
     assert (queued.started, staged.started, running.started, unseen.started) == (False, False, True, None)
     assert "never seen to begin; client.cancel" in str(queued)

@@ -14,10 +14,10 @@ from typing import Any
 
 import httpx
 import pytest
-from unitask import DownloadFailed, InvalidInput, Output, OutputFile, Task, files, tasks
-from unitask._core.messages import Answer
+from unitask import DownloadFailed, InvalidInput, Output, OutputFile, Task, download, tasks
+from unitask._core.effects import Response
 from unitask._model import output_files
-from unitask.files import check_destination
+from unitask.download import check_destination
 from unitask.testing import UnitaskProvider
 from unitask_api import contract
 
@@ -40,7 +40,7 @@ def fetch(shell: str, script: UnitaskProvider, task: Task[Output], to: Any, **op
     return paths
 
 
-def arrives(content: bytes = PNG, **headers: str) -> Answer:
+def arrives(content: bytes = PNG, **headers: str) -> Response:
     """A file on its way."""
     return answer(200, content, **headers)
 
@@ -300,7 +300,7 @@ def test_full_or_read_only_disk_is_found_before_paying(tmp_path: Path, monkeypat
         patch.setattr(Path, "open", _refuse(errno.EROFS, "Read-only file system"))
         with pytest.raises(InvalidInput, match="cannot be written: Read-only file system"):
             check_destination(f"{tmp_path}/new/")
-    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(total=1 << 40, free=files.LEAST_FREE - 1))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(total=1 << 40, free=download.LEAST_FREE - 1))
     with pytest.raises(InvalidInput, match=r"has 33\.6 MB free, and an output may need more than 34 MB"):
         check_destination(f"{tmp_path}/new/")
 

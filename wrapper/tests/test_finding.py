@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unitask import Finding, Outcome, Output, errors
-from unitask._core import finding, flows
-from unitask._core.messages import Answer, Failure, Flow, Send, Woke
-from unitask._model.timestamp import Moment
+from unitask import Outcome, Output, Recovery, errors
+from unitask._core import flows, recovery
+from unitask._core.effects import Flow, Response, Resumed, SendRequest, TransportFailure
+from unitask._model.timestamp import Timestamp
 
 from .script import (
     CUT_OFF,
@@ -36,8 +36,8 @@ from .script import (
 INPUT = {"prompt": "a red fox", "steps": 4, "image": "https://me.test/a.jpg"}
 BODY = {"model": MODEL, "task_type": TASK_TYPE, "input": INPUT}
 WEBHOOK = {"webhook_config": {"endpoint": "https://me.test/hook?user=7"}}
-MARKED = finding.marked({**BODY, "config": WEBHOOK}, "abc123")
-LATE = finding.SETTLED + 2.0  # seconds after the create, when a history without it means something
+MARKED = recovery.with_correlation_id({**BODY, "config": WEBHOOK}, "abc123")
+LATE = recovery.SETTLED + 2.0  # seconds after the create, when a history without it means something
 
 
 def uncertain(body: dict[str, Any] | None = None) -> errors.SubmissionUncertain:
@@ -47,43 +47,43 @@ def uncertain(body: dict[str, Any] | None = None) -> errors.SubmissionUncertain:
     return error
 
 
-def history(*task_ids: str, total: int | None = None, **detail: str) -> Answer:
+def history(*task_ids: str, total: int | None = None, **detail: str) -> Response:
     """A page of the history with these tasks."""
     rows = [{"task_id": task_id, "detail": detail} for task_id in task_ids]
     page = {"data": rows, "page": 1, "size": 100, "total": len(rows) if total is None else total}
     return answer(200, {"code": 200, "data": page, "message": "success"})
 
 
-def look(task_id: str = TASK_ID, **fields: Any) -> Answer:
+def look(task_id: str = TASK_ID, **fields: Any) -> Response:
     """A look at a task of the history."""
     data = {**task_data("processing"), "task_id": task_id, **fields}
     return answer(200, {"code": 200, "data": data, "message": "success"})
 
 
 def search(
-    *replies: Answer | Failure,
+    *replies: Response | TransportFailure,
     body: dict[str, Any] | None = None,
     own: tuple[str, ...] = (),
     timeout: float | None = 0.0,
     late: bool = True,
-) -> Finding:
+) -> Recovery:
     """Look once, by default so late that the history has settled."""
     error = uncertain(body)
     if late:
         put_back(error, LATE)
-    result = play(finding.find(error, own, limits(timeout=timeout)), *replies, dated=True).result
-    assert isinstance(result, Finding)
+    result = play(recovery.find(error, own, limits(timeout=timeout)), *replies, dated=True).result
+    assert isinstance(result, Recovery)
     return result
 
 
 def put_back(error: errors.SubmissionUncertain, seconds: float) -> None:
     """Let the create have been so long ago, on all clocks."""
     start, end = (moment - timedelta(seconds=seconds) for moment in error.sent_between)
-    sent = error.traces.sent
+    sent = error.identity.sent
     assert sent
-    earlier = [Moment(moment.ticks - seconds, moment.unix - seconds) for moment in (sent.start, sent.end)]
+    earlier = [Timestamp(moment.monotonic - seconds, moment.unix - seconds) for moment in (sent.start, sent.end)]
     error.sent_between = start, end
-    error.traces = replace(error.traces, sent=sent._replace(start=earlier[0], end=earlier[1]))
+    error.identity = replace(error.identity, sent=sent._replace(start=earlier[0], end=earlier[1]))
 
 
 # ---- the mark
@@ -91,7 +91,7 @@ def put_back(error: errors.SubmissionUncertain, seconds: float) -> None:
 
 def test_mark_is_put_into_the_query_of_the_webhook_alone() -> None:
     body = {**BODY, "config": {**WEBHOOK, "service_mode": "public"}}
-    marked = finding.marked(body, "abc123")
+    marked = recovery.with_correlation_id(body, "abc123")
 
     assert marked["config"] == {
         "webhook_config": {"endpoint": "https://me.test/hook?user=7&unitask=abc123"},
@@ -104,10 +104,10 @@ def test_mark_is_put_into_the_query_of_the_webhook_alone() -> None:
         ("https://me.test/a?b=%2F#part", "https://me.test/a?b=%2F&unitask=m#part"),
     ):
         given = {**BODY, "config": {"webhook_config": {"endpoint": endpoint}}}
-        assert finding.marked(given, "m")["config"]["webhook_config"]["endpoint"] == expected
+        assert recovery.with_correlation_id(given, "m")["config"]["webhook_config"]["endpoint"] == expected
     for config in (None, {"webhook_config": {}}, {"webhook_config": {"endpoint": ""}}):
         without = {**BODY, "config": config}
-        assert finding.marked(without, "m") is without
+        assert recovery.with_correlation_id(without, "m") is without
 
 
 # ---- found
@@ -136,9 +136,9 @@ def test_only_another_whole_mark_says_that_a_task_is_another(endpoint: str, outc
 
 def test_mark_that_the_caller_put_in_the_address_is_no_proof() -> None:
     error = uncertain(MARKED)
-    error.traces = finding.signed(error.traces, "0123456789abcdef", finding.NOBODY, None)
+    error.identity = recovery.with_client(error.identity, "0123456789abcdef", recovery.ANONYMOUS, None)
     task = look(config=MARKED["config"])
-    found = play(finding.find(error, (), limits(timeout=0.0)), history(TASK_ID), task, dated=True).result
+    found = play(recovery.find(error, (), limits(timeout=0.0)), history(TASK_ID), task, dated=True).result
 
     assert found.outcome is Outcome.UNCLEAR
     assert [task.id for task in found.candidates] == [TASK_ID]
@@ -148,14 +148,14 @@ def test_named_task_is_polled_first_by_its_own_protocol() -> None:
     error = uncertain()
     legacy = uncertain({"model": "legacy", "task_type": "mj_v2_imagine", "input": {"prompt": "a red fox"}})
     error.task_id = legacy.task_id = TASK_ID
-    played = play(finding.find(error, (), limits(timeout=0.0)), look(input=None))
+    played = play(recovery.find(error, (), limits(timeout=0.0)), look(input=None))
     shown = answer(200, {"task_id": TASK_ID, "status": "processing"})
-    legacy_played = play(finding.find(legacy, (), limits(timeout=0.0)), shown)
+    legacy_played = play(recovery.find(legacy, (), limits(timeout=0.0)), shown)
 
     assert played.result.outcome is legacy_played.result.outcome is Outcome.FOUND
     assert played.result.reason == f"an answer to the create named task {TASK_ID}"
     assert played.sent == ["GET"]
-    assert [step.path for step in legacy_played.steps if isinstance(step, Send)] == ["/mj/v2/fetch"]
+    assert [step.path for step in legacy_played.steps if isinstance(step, SendRequest)] == ["/mj/v2/fetch"]
 
 
 def test_legacy_create_is_unclear() -> None:
@@ -224,7 +224,7 @@ def test_task_with_this_input_is_unclear() -> None:
 
 
 @pytest.mark.parametrize("trouble", [refused(404), look("another id"), GATEWAY])
-def test_task_that_cannot_be_looked_at_is_unclear(trouble: Answer) -> None:
+def test_task_that_cannot_be_looked_at_is_unclear(trouble: Response) -> None:
     found = search(history(TASK_ID), trouble)
 
     assert found.outcome is Outcome.UNCLEAR
@@ -232,7 +232,7 @@ def test_task_that_cannot_be_looked_at_is_unclear(trouble: Answer) -> None:
 
 
 @pytest.mark.parametrize("trouble", [refused(401), CUT_OFF, answer(200, b"<html>")])
-def test_history_that_cannot_be_read_is_unclear(trouble: Answer | Failure) -> None:
+def test_history_that_cannot_be_read_is_unclear(trouble: Response | TransportFailure) -> None:
     found = search(trouble)
 
     assert found.outcome is Outcome.UNCLEAR
@@ -257,7 +257,7 @@ FULL = [f"t{number}" for number in range(100)]
         ([history(*FULL, total=300)], "and page after page brings the same 100"),
     ],
 )
-def test_history_that_does_not_add_up_is_unclear(pages: list[Answer], words: str) -> None:
+def test_history_that_does_not_add_up_is_unclear(pages: list[Response], words: str) -> None:
     found = search(*pages, own=("a", "b", *FULL), timeout=0.0)
 
     assert found.outcome is Outcome.UNCLEAR
@@ -268,7 +268,7 @@ def test_history_that_does_not_add_up_is_unclear(pages: list[Answer], words: str
 def test_row_that_only_the_history_of_all_times_lists_counts_if_its_clock_is_that_of_the_date(
     apart: float, outcome: Outcome
 ) -> None:
-    created = Moment(0.0, UNIX + apart).utc.isoformat()
+    created = Timestamp(0.0, UNIX + apart).utc.isoformat()
     all_times = answer(200, {"code": 200, "data": {"data": [{"task_id": TASK_ID, "created_at": created}], "total": 1}})
     found = search(history(), all_times, look(config=MARKED["config"]), body=MARKED)
 
@@ -290,7 +290,7 @@ def test_row_that_only_the_history_of_all_times_lists_counts_if_its_clock_is_tha
 def test_history_without_a_time_is_unclear(headers: dict[str, str], words: str) -> None:
     error = uncertain()
     put_back(error, LATE)
-    found = play(finding.find(error, (), limits(timeout=0.0)), replace(history(), headers=headers)).result
+    found = play(recovery.find(error, (), limits(timeout=0.0)), replace(history(), headers=headers)).result
 
     assert found.outcome is Outcome.UNCLEAR
     assert words in found.reason
@@ -299,28 +299,28 @@ def test_history_without_a_time_is_unclear(headers: dict[str, str], words: str) 
 # ---- how it is asked
 
 
-def played(*replies: Answer | Failure, timeout: float | None, took: float = 0.0) -> Played:
+def played(*replies: Response | TransportFailure, timeout: float | None, took: float = 0.0) -> Played:
     """A search that begins right after the create."""
     error = uncertain(MARKED)
-    return play(finding.find(error, (), limits(timeout=timeout)), *replies, took=took, dated=True)
+    return play(recovery.find(error, (), limits(timeout=timeout)), *replies, took=took, dated=True)
 
 
 def test_history_is_read_again_until_it_has_settled() -> None:
     search = played(history(), timeout=None)
-    send = next(step for step in search.steps if isinstance(step, Send))
+    send = next(step for step in search.steps if isinstance(step, SendRequest))
 
     assert (send.method, send.path) == ("GET", "/api/open/tasks/histories")
     assert send.params == {"page": 1, "page_size": 100, "start_time": int(UNIX) - 360, "end_time": int(UNIX) + 360}
     assert search.result.outcome is Outcome.ABSENT
-    assert search.ended_at == pytest.approx(finding.SETTLED + 1)
-    assert search.sleeps == [finding.PAUSE] * 6 + [1.0]
+    assert search.ended_at == pytest.approx(recovery.SETTLED + 1)
+    assert search.sleeps == [recovery.PAUSE] * 6 + [1.0]
 
 
 def test_search_ends_as_soon_as_the_task_is_there() -> None:
     search = played(history(), history(TASK_ID), look(config=MARKED["config"]), timeout=None)
 
     assert search.result.outcome is Outcome.FOUND
-    assert search.sleeps == [finding.PAUSE]
+    assert search.sleeps == [recovery.PAUSE]
 
 
 def test_search_ends_when_time_is_up() -> None:
@@ -330,15 +330,15 @@ def test_search_ends_when_time_is_up() -> None:
     assert search.result.outcome is hanging.result.outcome is Outcome.UNCLEAR
     assert search.sleeps == [10.0, 10.0, 5.0]
     assert "look again in 36 s" in search.result.reason
-    assert hanging.ended_at < finding.LONGEST_READING + 60.0
+    assert hanging.ended_at < recovery.LONGEST_READING + 60.0
 
 
 def test_search_ends_though_the_clocks_stand_still() -> None:
-    flow, page = finding.find(uncertain(), (), limits(timeout=None)), history()
-    now, step = Moment(TICKS, UNIX), next(flow)
+    flow, page = recovery.find(uncertain(), (), limits(timeout=None)), history()
+    now, step = Timestamp(TICKS, UNIX), next(flow)
     try:
         for _ in range(1000):
-            step = flow.send(replace(page, at=now) if isinstance(step, Send) else Woke(now))
+            step = flow.send(replace(page, at=now) if isinstance(step, SendRequest) else Resumed(now))
     except StopIteration as end:
         found = end.value
 
@@ -352,12 +352,14 @@ def test_error_holds_nothing_of_the_content_and_finds_in_another_process() -> No
     error = uncertain(MARKED)
     pickled = pickle.dumps(error)
     shown = repr(error) + str(error) + repr(vars(error)) + repr(pickled)
-    flow: Flow[Finding] = finding.find(pickle.loads(pickled), (), limits(timeout=0.0), finding.Asker("another"))
+    flow: Flow[Recovery] = recovery.find(
+        pickle.loads(pickled), (), limits(timeout=0.0), recovery.ClientIdentity("another")
+    )
     found = play(flow, history(TASK_ID), look(config=MARKED["config"])).result
 
     assert "red fox" not in shown
     assert "me.test" not in shown
-    assert error.traces.mark == "abc123"
+    assert error.identity.correlation_id == "abc123"
     assert found.outcome is Outcome.FOUND
 
 
@@ -373,4 +375,4 @@ def test_any_history_ends_in_a_finding(body: Any, task: dict[str, Any]) -> None:
     found = search(answer(200, {"data": body}), look(**task))
     other = search(history(TASK_ID), look(**task))
 
-    assert {type(found), type(other)} == {Finding}
+    assert {type(found), type(other)} == {Recovery}

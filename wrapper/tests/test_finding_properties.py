@@ -14,8 +14,8 @@ from typing import Any
 
 import httpx
 import pytest
-from unitask import Client, Finding, Outcome, _shell, errors, tasks
-from unitask._model.timestamp import Moment
+from unitask import Client, Outcome, Recovery, _base_client, errors, tasks
+from unitask._model.timestamp import Timestamp
 
 from .shells import BASE_URL, KEY, SHELLS, all_of, perform
 
@@ -67,8 +67,8 @@ class World:
     lag: float = 0.0
     numbers: Any = field(default_factory=itertools.count)
 
-    def clock(self) -> Moment:
-        return Moment(self.now - START + self.origin, self.now + self.apart)
+    def clock(self) -> Timestamp:
+        return Timestamp(self.now - START + self.origin, self.now + self.apart)
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
@@ -160,7 +160,7 @@ class World:
 
 
 def formatted(unix: float) -> str:
-    return Moment(0.0, unix).utc.isoformat().replace("+00:00", "Z")
+    return Timestamp(0.0, unix).utc.isoformat().replace("+00:00", "Z")
 
 
 def drawn(seed: int) -> World:
@@ -194,12 +194,12 @@ def lost(world: World, client: Client, fate: str, **options: str) -> tuple[error
     with pytest.raises(errors.SubmissionUncertain) as caught:
         client.submit(tasks.Raw(MODEL, TASK_TYPE, INPUT), **options)  # type: ignore[arg-type]
     mine = [task.task_id for task in world.made if task.task_id not in before and task.body["input"] == INPUT]
-    mark = caught.value.traces.mark
+    mark = caught.value.identity.correlation_id
     own = [task.task_id for task in world.made if mark and mark in json.dumps(task.body)]
     return caught.value, None if fate == "refused" else (own or mine)[-1]
 
 
-def judged(seed: int, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Finding, str | None]]:
+def judged(seed: int, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Recovery, str | None]]:
     """Up to two lost creates with one input in one world, what `find` says of each, and what is true."""
     world = drawn(seed)
     draw = world.draw
@@ -221,7 +221,7 @@ def judged(seed: int, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Finding, st
     world.apart += draw.choice([0.0, 0.0, 0.0, 400.0, -400.0, 3600.0, DAY, -DAY])
     with monkeypatch.context() as patched:
         if draw.random() < 0.3:
-            patched.setattr(_shell, "PROCESS", "another", raising=False)
+            patched.setattr(_base_client, "PROCESS", "another", raising=False)
             world.origin = draw.uniform(0, 1e6)
             client = client_of(world)
             cases = [(pickle.loads(pickle.dumps(error)), made) for error, made in cases]

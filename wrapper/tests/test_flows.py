@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from unitask import errors
-from unitask._core import asking, delivery, flows, waiting
-from unitask._core.delivery import Resend
-from unitask._core.messages import Answer, Failure, Flow, Send, Sleep
+from unitask._core import flows, polling, retry, retry_policy
+from unitask._core.effects import Flow, Response, SendRequest, Sleep, TransportFailure
+from unitask._core.retry_policy import RetryPolicy
 from unitask._model.task import Output, Task
 from unitask.tasks import FaceSwapOutput
 from unitask_api import contract
@@ -41,7 +41,7 @@ from .script import (
 
 BODY = {"model": MODEL, "task_type": TASK_TYPE, "input": {"target_image": "b", "swap_image": "a"}}
 KIND = "FaceSwap"
-USUAL = waiting.Usual(8.0)  # what the catalogue says of it
+USUAL = polling.DurationEstimate(8.0)  # what the catalogue says of it
 
 
 def submit() -> Flow[Task[FaceSwapOutput]]:
@@ -61,7 +61,7 @@ def get(**changes: Any) -> Flow[Task[FaceSwapOutput]]:
 
 
 def cancel(**changes: Any) -> Flow[str]:
-    return asking.cancel(TASK_ID, limits(**changes))
+    return retry.cancel(TASK_ID, limits(**changes))
 
 
 # ---- submit once
@@ -70,7 +70,7 @@ def cancel(**changes: Any) -> Flow[str]:
 @pytest.mark.parametrize("failures", [0, 1, 3])
 def test_create_that_never_left_is_sent_again_up_to_four_times(failures: int) -> None:
     played, hopeless = play(submit(), *[NEVER_LEFT] * failures, seen("pending")), play(submit(), NEVER_LEFT)
-    create = next(step for step in played.steps if isinstance(step, Send))
+    create = next(step for step in played.steps if isinstance(step, SendRequest))
 
     assert (create.method, create.path, create.json) == ("POST", "/api/v1/task", BODY)
     assert (played.result.id, played.changes) == (TASK_ID, ["pending"])
@@ -92,7 +92,7 @@ def test_rate_limited_create_is_sent_again_after_retry_after_within_limits(asked
     assert (lasting.attempts, lasting.retry_after) == (RESEND.attempts, asked and float(asked))
 
 
-DECIDED: dict[str, tuple[Answer, type[errors.ApiError], str | None]] = {
+DECIDED: dict[str, tuple[Response, type[errors.ApiError], str | None]] = {
     "308 in HTML": (answer(308, b"<html>"), errors.ProviderBroken, None),
     "400": (refused(400), errors.InvalidRequest, None),
     "404 in HTML": (answer(404, b"<html>"), errors.NotFound, None),
@@ -112,7 +112,7 @@ DECIDED: dict[str, tuple[Answer, type[errors.ApiError], str | None]] = {
 
 
 @pytest.mark.parametrize(("reply", "kind", "task_id"), DECIDED.values(), ids=DECIDED.keys())
-def test_refused_create_is_sent_once(reply: Answer, kind: type[errors.ApiError], task_id: str | None) -> None:
+def test_refused_create_is_sent_once(reply: Response, kind: type[errors.ApiError], task_id: str | None) -> None:
     played = play(submit(), NEVER_LEFT, reply, took=1.0)
 
     assert type(played.error).__name__ == kind.__name__
@@ -122,7 +122,7 @@ def test_refused_create_is_sent_once(reply: Answer, kind: type[errors.ApiError],
     assert played.sent == ["POST"] * 2
 
 
-UNCERTAIN: dict[str, tuple[Answer | Failure, str, str | None]] = {
+UNCERTAIN: dict[str, tuple[Response | TransportFailure, str, str | None]] = {
     "read timeout": (CUT_OFF, "no answer, ReadTimeout", None),
     "500 in HTML": (answer(500, b"<html>"), "HTTP 500 that is not the API's own", None),
     "520, empty": (answer(520, b""), "HTTP 520 from a gateway: an empty body", None),
@@ -140,7 +140,7 @@ UNCERTAIN: dict[str, tuple[Answer | Failure, str, str | None]] = {
 
 @pytest.mark.parametrize(("reply", "reason", "task_id"), UNCERTAIN.values(), ids=UNCERTAIN.keys())
 def test_create_that_may_have_been_accepted_is_sent_once(
-    reply: Answer | Failure, reason: str, task_id: str | None
+    reply: Response | TransportFailure, reason: str, task_id: str | None
 ) -> None:
     played = play(submit(), reply, took=5.0)
     error = played.error
@@ -213,7 +213,7 @@ def test_looks_are_spaced_by_the_plan() -> None:
     ages = [moment - played.sent_at[0] - 0.25 for moment in played.sent_at[1:]]
     expected, age = [], 0.0
     for _ in ages:
-        expected.append(age + waiting.next_look(age, USUAL))
+        expected.append(age + polling.next_poll_delay(age, USUAL))
         age = expected[-1] + 0.25
     assert ages == pytest.approx(expected)
 
@@ -223,27 +223,27 @@ def test_usual_duration_is_that_of_the_sent_task_else_of_the_first_answer() -> N
     known = play(wait(kind=None), seen("pending"), seen("completed"))
     unknown = play(wait(kind=None), seen("pending", model="new"), seen("completed"))
 
-    assert sent.sleeps == known.sleeps == [waiting.next_look(0.0, USUAL)]
-    assert unknown.sleeps == [waiting.next_look(0.0, waiting.Usual(waiting.UNKNOWN_TYPE))]
+    assert sent.sleeps == known.sleeps == [polling.next_poll_delay(0.0, USUAL)]
+    assert unknown.sleeps == [polling.next_poll_delay(0.0, polling.DurationEstimate(polling.UNKNOWN_TYPE))]
 
 
 @pytest.mark.parametrize(("asked", "slept"), [("9", 9.0), ("0", None), ("9999", 60.0)])
 def test_retry_after_of_a_good_look_sets_the_next_pause_when_it_is_longer(asked: str, slept: float | None) -> None:
-    still, planned = seen("pending"), waiting.next_look(0.0, USUAL)
+    still, planned = seen("pending"), polling.next_poll_delay(0.0, USUAL)
     asking_for_time = dataclasses.replace(still, headers={"retry-after": asked})
     played = play(wait(), asking_for_time, still, seen("completed"))
 
     assert played.sleeps[0] == pytest.approx(slept or planned)
     if slept != 60.0:  # which is the deadline
-        assert played.sleeps[1] == pytest.approx(waiting.next_look(slept or planned, USUAL))
+        assert played.sleeps[1] == pytest.approx(polling.next_poll_delay(slept or planned, USUAL))
 
 
 def test_age_of_a_task_that_was_created_just_now_is_measured_here() -> None:
     meta = {"created_at": datetime.fromtimestamp(UNIX - 3600, UTC).isoformat()}
     played = play(run(), seen("pending", meta=meta), seen("pending", meta=meta), seen("completed", meta=meta))
 
-    first = waiting.next_look(0.0, USUAL)
-    assert played.sleeps == pytest.approx([first, waiting.next_look(first, USUAL)])
+    first = polling.next_poll_delay(0.0, USUAL)
+    assert played.sleeps == pytest.approx([first, polling.next_poll_delay(first, USUAL)])
 
 
 @pytest.mark.parametrize(("age", "counted"), [(9.0, 9.0), (-60.0, 0.0), (1e5, 0.0)])
@@ -251,23 +251,23 @@ def test_age_of_a_task_that_was_found_is_the_providers(age: float, counted: floa
     meta = {"created_at": datetime.fromtimestamp(UNIX - age, UTC).isoformat()}
     played = play(wait(), seen("pending", meta=meta), seen("completed"))
 
-    assert played.sleeps == [waiting.next_look(counted, USUAL)]
+    assert played.sleeps == [polling.next_poll_delay(counted, USUAL)]
 
 
 def test_wait_learns_from_the_task_that_it_saw_end() -> None:
-    run_, wait_, told = waiting.Experience(), waiting.Experience(), waiting.Experience()
-    played = play(run(experience=run_), seen("pending"), seen("completed", model="new"))
+    run_, wait_, told = polling.DurationTracker(), polling.DurationTracker(), polling.DurationTracker()
+    played = play(run(durations=run_), seen("pending"), seen("completed", model="new"))
     meta = {"created_at": "2026-01-01T00:00:00Z", "ended_at": "2026-01-01T00:01:40Z"}
-    play(wait(kind=None, experience=wait_), seen("completed", meta=meta))
+    play(wait(kind=None, durations=wait_), seen("completed", meta=meta))
 
-    empty = waiting.Experience()
-    play(wait(experience=empty), seen("completed"))
+    empty = polling.DurationTracker()
+    play(wait(durations=empty), seen("completed"))
 
-    assert empty.usual(KIND) == USUAL  # how long it took is not known
+    assert empty.estimate(KIND) == USUAL  # how long it took is not known
     told.learn(KIND, Task(task_data("completed"), Output), played.ended_at)
-    assert run_.usual(KIND) == told.usual(KIND) != USUAL
-    assert run_.usual(f"new {TASK_TYPE}") == waiting.Usual(waiting.UNKNOWN_TYPE)
-    assert wait_.usual(KIND).seconds > USUAL.seconds
+    assert run_.estimate(KIND) == told.estimate(KIND) != USUAL
+    assert run_.estimate(f"new {TASK_TYPE}") == polling.DurationEstimate(polling.UNKNOWN_TYPE)
+    assert wait_.estimate(KIND).seconds > USUAL.seconds
 
 
 # ---- the deadline
@@ -275,7 +275,7 @@ def test_wait_learns_from_the_task_that_it_saw_end() -> None:
 TRACED = {"cf-ray": "7", "x-request-id": "r"}
 
 
-def traced(reply: Answer) -> Answer:
+def traced(reply: Response) -> Response:
     return dataclasses.replace(reply, headers={**TRACED, "x-other": "1"})
 
 
@@ -297,7 +297,7 @@ def test_timeout_tells_its_task_and_its_polls() -> None:
     assert error.task_id == TASK_ID
     assert error.task is not None
     assert error.task.status == "processing"
-    assert error.attempts == error.looks == len(played.sent) - 1
+    assert error.attempts == error.polls == len(played.sent) - 1
     assert error.elapsed == error.waited == pytest.approx(9.5)  # from the create's answer on
     assert error.statuses == ((0.0, "pending"), (pytest.approx(played.sent_at[2]), "processing"))
     assert error.headers == TRACED
@@ -324,7 +324,7 @@ def test_look_may_not_outlive_the_deadline() -> None:
 
 # ---- looks that fail
 
-TROUBLES: dict[str, Answer | Failure] = {
+TROUBLES: dict[str, Response | TransportFailure] = {
     "502 in HTML": GATEWAY,
     "500 without credit": refused(500, "account credit not enough"),
     "302": answer(302, b"", location="/login"),
@@ -340,7 +340,7 @@ TROUBLES: dict[str, Answer | Failure] = {
 @pytest.mark.parametrize("trouble", TROUBLES.values(), ids=TROUBLES.keys())
 @pytest.mark.parametrize("flow", [wait, get], ids=["wait", "get"])
 def test_looks_that_keep_failing_end_when_patience_does(
-    flow: Callable[..., Flow[Any]], trouble: Answer | Failure
+    flow: Callable[..., Flow[Any]], trouble: Response | TransportFailure
 ) -> None:
     played = play(flow(timeout=1000.0, patience=10.0), trouble)
     passing = play(flow(), trouble, trouble, trouble, seen("completed"))
@@ -385,7 +385,7 @@ def test_patience_begins_anew_after_a_good_look() -> None:
 
 def test_patience_begins_with_the_first_look_that_fails() -> None:
     still = seen()
-    slow = Answer(200, {"retry-after": "100"}, still.body, still.at)
+    slow = Response(200, {"retry-after": "100"}, still.body, still.at)
     played = play(wait(timeout=1000.0, patience=10.0), slow, CUT_OFF, CUT_OFF, seen("completed"))
 
     assert played.result.status == "completed"
@@ -398,7 +398,7 @@ def test_retry_after_of_a_refused_look_wins() -> None:
         seen("completed"),
     )
 
-    assert played.sleeps == [7.0, delivery.RETRY_AFTER_FLOOR, delivery.RETRY_AFTER_CAP]
+    assert played.sleeps == [7.0, retry_policy.RETRY_AFTER_FLOOR, retry_policy.RETRY_AFTER_CAP]
 
 
 @pytest.mark.parametrize("status", [301, 401, 404])
@@ -447,7 +447,7 @@ def test_uncertain_create_shows_the_answer_that_came() -> None:
 
 
 @pytest.mark.parametrize("trouble", [GATEWAY, refused(429), CUT_OFF])
-def test_troubled_cancel_is_sent_again_while_patience_lasts(trouble: Answer | Failure) -> None:
+def test_troubled_cancel_is_sent_again_while_patience_lasts(trouble: Response | TransportFailure) -> None:
     well = play(cancel(), trouble, trouble, answer(200, {"message": "done"}))
     badly = play(cancel(patience=5.0), trouble)
 
@@ -475,7 +475,7 @@ def test_repeated_cancel_that_is_refused_succeeds_when_the_task_is_cancelled() -
 
 
 @pytest.mark.parametrize("shown", [seen("processing"), refused(404), seen("cancelled", task_id="another")])
-def test_repeated_cancel_that_did_nothing_is_refused(shown: Answer) -> None:
+def test_repeated_cancel_that_did_nothing_is_refused(shown: Response) -> None:
     played = play(cancel(), CUT_OFF, refused(400), shown)
 
     assert isinstance(played.error, errors.InvalidRequest)
@@ -487,10 +487,10 @@ def test_repeated_cancel_that_did_nothing_is_refused(shown: Answer) -> None:
 
 @pytest.mark.parametrize(("random", "pauses"), [(0.0, [0.25, 0.5, 1.0]), (1.0, [0.5, 1.0, 2.0])])
 def test_pauses_double_and_are_spread(random: float, pauses: list[float]) -> None:
-    resend = Resend(lambda: random)
+    resend = RetryPolicy(lambda: random)
 
     assert [resend.pause(attempt) for attempt in (1, 2, 3)] == pauses
-    assert Resend(lambda: 1.0).pause(5) == Resend(lambda: 1.0).pause(1000) == 8.0
+    assert RetryPolicy(lambda: 1.0).pause(5) == RetryPolicy(lambda: 1.0).pause(1000) == 8.0
 
 
 # ---- for any provider
@@ -499,7 +499,7 @@ bodies = st.sampled_from(
     [b"", b"<html>", b"null", b"[1]", b'{"code": 500}', b'{"code": 500, "message": "x"}', b'{"data": {"task_id": " "}}']
 )
 answers = st.builds(
-    lambda status, body, headers: Answer(status, headers, body, AT_SOME_TIME),
+    lambda status, body, headers: Response(status, headers, body, AT_SOME_TIME),
     st.sampled_from([200, 200, 201, 204, 301, 400, 401, 402, 404, 418, 422, 429, 429, 500, 502, 503, 520, 599]),
     bodies | st.binary(max_size=20) | st.sampled_from([seen(word).body for word in ("pending", "odd", "completed")]),
     st.sampled_from([{}, {"retry-after": "0"}, {"retry-after": "40"}, {"retry-after": "soon"}]),
@@ -511,7 +511,9 @@ scripts = st.lists(answers | looks | failures, min_size=1, max_size=8)
 
 @settings(max_examples=200, deadline=None)
 @given(script=scripts)
-def test_no_provider_makes_submit_send_a_second_create_that_may_count(script: list[Answer | Failure]) -> None:
+def test_no_provider_makes_submit_send_a_second_create_that_may_count(
+    script: list[Response | TransportFailure],
+) -> None:
     played = play(submit(), *script)
     met = [*script, *[script[-1]] * RESEND.attempts][: len(played.sent)]
 
@@ -528,7 +530,7 @@ def test_no_provider_makes_submit_send_a_second_create_that_may_count(script: li
     took=st.sampled_from([0.0, 0.3, 4.0]),
 )
 def test_no_provider_makes_a_wait_look_late_or_lose_the_id(
-    script: list[Answer | Failure], timeout: float, patience: float, took: float
+    script: list[Response | TransportFailure], timeout: float, patience: float, took: float
 ) -> None:
     played = play(wait(timeout=timeout, patience=patience), *script, took=took)
 
@@ -541,7 +543,7 @@ def test_no_provider_makes_a_wait_look_late_or_lose_the_id(
 
 @settings(max_examples=200, deadline=None)
 @given(script=scripts)
-def test_no_provider_makes_a_run_end_without_a_trace(script: list[Answer | Failure]) -> None:
+def test_no_provider_makes_a_run_end_without_a_trace(script: list[Response | TransportFailure]) -> None:
     played = play(run(timeout=30.0, patience=5.0), *script)
 
     assert played.sent.count("POST") <= RESEND.attempts

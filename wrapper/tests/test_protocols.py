@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from unitask import Task, TaskInput, errors, tasks
 from unitask._core import envelope, flows, protocols, requests
-from unitask._core.messages import Send
+from unitask._core.effects import SendRequest
 from unitask.inputs import request_body
 
 from .script import RESEND, TASK_ID, answer, limits, play
@@ -36,12 +36,12 @@ def test_task_type_of_no_catalogue_has_no_endpoint() -> None:
 @pytest.mark.parametrize(
     ("protocol", "send"),
     [
-        ("face_swap_v1", Send("POST", "/api/face_swap/v1/fetch", {"task_id": "a/b"}, timeout=5.0)),
-        ("luma_v1", Send("GET", "/api/luma/v1/video/a%2Fb", timeout=5.0)),
+        ("face_swap_v1", SendRequest("POST", "/api/face_swap/v1/fetch", {"task_id": "a/b"}, timeout=5.0)),
+        ("luma_v1", SendRequest("GET", "/api/luma/v1/video/a%2Fb", timeout=5.0)),
     ],
 )
-def test_poll_names_the_task_in_the_path_or_in_the_body(protocol: str, send: Send) -> None:
-    assert requests.look("a/b", 5.0, protocol) == send
+def test_poll_names_the_task_in_the_path_or_in_the_body(protocol: str, send: SendRequest) -> None:
+    assert requests.get_task("a/b", 5.0, protocol) == send
 
 
 def legacy(status: str, **fields: Any) -> dict[str, Any]:

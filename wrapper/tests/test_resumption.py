@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unitask import Output, Task, errors
 from unitask._model import task_token
-from unitask._model.fingerprint import Sent, Traces
-from unitask._model.task_token import Resumed
-from unitask._model.timestamp import Moment
+from unitask._model.fingerprint import Fingerprint, SubmissionTime
+from unitask._model.task_token import TaskToken
+from unitask._model.timestamp import Timestamp
 from unitask.tasks import FaceSwapOutput, LegacyFaceSwapOutput
 
 from .script import MODEL, TASK_ID, TASK_TYPE, task_data
@@ -32,24 +32,24 @@ def test_token_says_which_task_and_what_it_is() -> None:
 
     assert token == f"ut1.{packed([TASK_ID, MODEL, TASK_TYPE, 'FaceSwapOutput'])}"
     assert "=" not in token
-    assert task_token.read(token) == Resumed(TASK_ID, MODEL, TASK_TYPE, "FaceSwapOutput")
+    assert task_token.read(token) == TaskToken(TASK_ID, MODEL, TASK_TYPE, "FaceSwapOutput")
 
 
 @pytest.mark.parametrize(
     ("task", "token"),
     [
-        (Task(task_data(), LegacyFaceSwapOutput), Resumed(TASK_ID, MODEL, TASK_TYPE, "LegacyFaceSwapOutput")),
-        (Task(task_data(model=None), Output), Resumed(TASK_ID, "", TASK_TYPE, "")),
-        (Task(task_data(input={"prompt": "fox"}), Output), Resumed(TASK_ID, MODEL, TASK_TYPE, "")),
+        (Task(task_data(), LegacyFaceSwapOutput), TaskToken(TASK_ID, MODEL, TASK_TYPE, "LegacyFaceSwapOutput")),
+        (Task(task_data(model=None), Output), TaskToken(TASK_ID, "", TASK_TYPE, "")),
+        (Task(task_data(input={"prompt": "fox"}), Output), TaskToken(TASK_ID, MODEL, TASK_TYPE, "")),
     ],
 )
-def test_token_names_the_reader_of_a_known_output(task: Task[Any], token: Resumed) -> None:
+def test_token_names_the_reader_of_a_known_output(task: Task[Any], token: TaskToken) -> None:
     assert task_token.read(task.token) == token
 
 
 @pytest.mark.parametrize("text", [TASK_ID, "", "ut1", "ut.abc", "utx.abc", "a.b", "out1.abc", "UT1.abc"])
 def test_anything_else_is_an_id(text: str) -> None:
-    assert task_token.read(text) == Resumed(text)
+    assert task_token.read(text) == TaskToken(text)
 
 
 def test_token_of_a_later_version_asks_for_an_update() -> None:
@@ -82,7 +82,7 @@ def test_damaged_token_says_so(token: str) -> None:
 def test_any_task_comes_back(task_id: str, model: str, task_type: str) -> None:
     task = Task({"task_id": task_id, "model": model, "task_type": task_type}, Output)
 
-    assert task_token.read(task.token) == Resumed(task_id, model, task_type, "")
+    assert task_token.read(task.token) == TaskToken(task_id, model, task_type, "")
 
 
 @given(st.text())
@@ -92,22 +92,24 @@ def test_any_text_is_an_id_or_an_error(text: str) -> None:
 
 
 def uncertain(**changes: object) -> errors.SubmissionUncertain:
-    sent = Sent(
-        Moment(1.0, 1_700_000_000.0), Moment(2.5, 1_700_000_001.5), "process", (1_700_000_000.0, 1_700_000_009.0)
+    sent = SubmissionTime(
+        Timestamp(1.0, 1_700_000_000.0), Timestamp(2.5, 1_700_000_001.5), "process", (1_700_000_000.0, 1_700_000_009.0)
     )
-    traces = Traces(MODEL, TASK_TYPE, "f" * 64, "a-mark", {"prompt": "d" * 64}, "a-submission", sent, "account")
+    traces = Fingerprint(MODEL, TASK_TYPE, "f" * 64, "a-mark", {"prompt": "d" * 64}, "a-submission", sent, "account")
     between = (datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC), datetime(2023, 11, 14, 22, 13, 21, 500_000, tzinfo=UTC))
-    error = errors.SubmissionUncertain("no answer", traces=dataclasses.replace(traces, **changes), sent_between=between)
+    error = errors.SubmissionUncertain(
+        "no answer", identity=dataclasses.replace(traces, **changes), sent_between=between
+    )
     error.task_id = TASK_ID
     return error
 
 
-@pytest.mark.parametrize("changes", [{}, {"mark": None}, {"sent": None}, {"submission": "", "account": ""}], ids=repr)
+@pytest.mark.parametrize("changes", [{}, {"correlation_id": None}, {"sent": None}, {"submission": "", "account": ""}], ids=repr)
 def test_token_of_an_uncertain_submission_says_what_find_needs(changes: dict[str, object]) -> None:
     error = uncertain(**changes)
     found = errors.SubmissionUncertain.from_token(error.token)
 
-    assert found.traces == dataclasses.replace(error.traces, fields={})
+    assert found.identity == dataclasses.replace(error.identity, fields={})
     assert (found.task_id, found.sent_between) == (error.task_id, error.sent_between)
 
 

@@ -184,8 +184,8 @@ def test_client_with_a_receiver_takes_no_time_either(provider: UnitaskProvider, 
     else:
         assert asyncio.run(main()).done
     assert sum(provider.clock.sleeps) > 5
-    receiver._news.tell("id")
-    assert receiver.until_news("id", 3600) == "id"
+    receiver._notifications.deliver("id")
+    assert receiver.wait_for_notification("id", 3600) == "id"
 
 
 def test_scripts_for_a_number_of_creates_come_first_in_their_order(provider: UnitaskProvider, client: Client) -> None:

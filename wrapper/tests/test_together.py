@@ -11,20 +11,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from unitask import Output, Task, errors
-from unitask._core import asking, envelope, flows, requests
-from unitask._core.messages import Answer, Changed, Failure, Flow, Reply, Send, Sleep, Step, Woke
+from unitask._core import envelope, flows, requests, retry
+from unitask._core.effects import (
+    Flow,
+    Reply,
+    Response,
+    Resumed,
+    SendRequest,
+    Sleep,
+    Step,
+    TaskUpdated,
+    TransportFailure,
+)
 
 from .script import AT_SOME_TIME, CUT_OFF, Played, answer, drive, limits, refused
 
-Found = Answer | Failure | BaseException
+Found = Response | TransportFailure | BaseException
 
 
-def shown(task_id: str, status: str, **fields: Any) -> Answer:
+def shown(task_id: str, status: str, **fields: Any) -> Response:
     data = {"task_id": task_id, "model": "m", "task_type": "t", "status": status, **fields}
     return answer(200, {"code": 200, "data": data, "message": "success"})
 
 
-def done_after(**seconds: float) -> Callable[[str, float], Answer]:
+def done_after(**seconds: float) -> Callable[[str, float], Response]:
     """A provider whose tasks are completed after this many seconds."""
     return lambda task_id, now: shown(task_id, "completed" if now >= seconds[task_id] else "processing")
 
@@ -39,12 +49,12 @@ def waits(*task_ids: str, **changes: Any) -> Flow[list[Task[Output] | errors.Uni
 class Trace(Played):
     """What a flow did, by its tasks."""
 
-    news_of: list[tuple[str, ...]] = dataclasses.field(default_factory=list[tuple[str, ...]])
+    notification_of: list[tuple[str, ...]] = dataclasses.field(default_factory=list[tuple[str, ...]])
 
     def of(self, task_id: str) -> list[float]:
         """When a task was polled."""
         steps = zip(self.steps, self.begun_at, strict=True)
-        return [moment for step, moment in steps if isinstance(step, Send) and step.path.endswith(f"/{task_id}")]
+        return [moment for step, moment in steps if isinstance(step, SendRequest) and step.path.endswith(f"/{task_id}")]
 
 
 def run(
@@ -54,19 +64,19 @@ def run(
     news: Callable[[Sleep, float], tuple[str, float] | None] = lambda *_: None,
 ) -> Trace:
     """Drive a flow over a provider whose answers depend on the task and the time."""
-    news_of: list[tuple[str, ...]] = []
+    notification_of: list[tuple[str, ...]] = []
 
     def respond(step: Step, now: float) -> tuple[Reply | BaseException | None, float]:
-        if isinstance(step, Send):
+        if isinstance(step, SendRequest):
             task_id = step.path.rpartition("/")[2]
             return answers(task_id, now), took(task_id, step.timeout or 0.0) if callable(took) else took
         if not isinstance(step, Sleep):
             return None, 0.0
-        news_of.extend([tuple(step.news_of)] if step.seconds else [])  # as it is now: it changes
+        notification_of.extend([tuple(step.notification_of)] if step.seconds else [])  # as it is now: it changes
         heard = news(step, now) if step.seconds else None
-        return (Woke(AT_SOME_TIME, heard[0]), heard[1]) if heard else (None, step.seconds)
+        return (Resumed(AT_SOME_TIME, heard[0]), heard[1]) if heard else (None, step.seconds)
 
-    return Trace(**vars(drive(flow, respond)), news_of=news_of)
+    return Trace(**vars(drive(flow, respond)), notification_of=notification_of)
 
 
 def test_results_are_in_the_order_given() -> None:
@@ -83,7 +93,7 @@ def test_each_task_is_polled_and_reported_as_if_alone() -> None:
     for task_id in ends:
         assert trace.of(task_id) == pytest.approx(run(waits(task_id), done_after(**ends)).of(task_id))
     assert trace.ended_at == pytest.approx(max(trace.of("a")))
-    changes = [(step.task.id, step.task.status) for step in trace.steps if isinstance(step, Changed)]
+    changes = [(step.task.id, step.task.status) for step in trace.steps if isinstance(step, TaskUpdated)]
     assert changes == [*((name, "processing") for name in "abc"), *((name, "completed") for name in "bca")]
 
 
@@ -104,7 +114,7 @@ def test_failure_of_one_is_its_result() -> None:
 
 
 def test_error_that_names_no_task_gets_its_own() -> None:
-    flow = flows.together([("a", asking.ask(requests.account(), envelope.read_account, limits()))])
+    flow = flows.together([("a", retry.send_with_retry(requests.account(), envelope.read_account, limits()))])
     (error,) = run(flow, lambda *_: refused(401)).result
 
     assert error.task_id == "a"
@@ -174,8 +184,8 @@ def calls_of(count: int) -> int:
     return called
 
 
-def _plain(step: Step, now: float, answers: Callable[[str, float], Answer]) -> tuple[Reply | None, float]:
-    if isinstance(step, Send):
+def _plain(step: Step, now: float, answers: Callable[[str, float], Response]) -> tuple[Reply | None, float]:
+    if isinstance(step, SendRequest):
         return answers(step.path.rpartition("/")[2], now), 0.0
     return None, step.seconds if isinstance(step, Sleep) else 0.0
 
@@ -188,11 +198,11 @@ def test_step_of_many_waits_does_not_read_all_of_them() -> None:
 
 def test_sleep_waits_for_news_of_all_that_still_run_in_one_set() -> None:
     sets: list[Collection[str]] = []
-    trace = run(waits("a", "b"), done_after(a=5, b=50), news=lambda step, _: sets.append(step.news_of))  # type: ignore[func-returns-value]
+    trace = run(waits("a", "b"), done_after(a=5, b=50), news=lambda step, _: sets.append(step.notification_of))  # type: ignore[func-returns-value]
 
     assert len(sets) > 4
     assert all(each is sets[0] for each in sets)
-    assert (set(trace.news_of[0]), trace.news_of[-1]) == ({"a", "b"}, ("b",))
+    assert (set(trace.notification_of[0]), trace.notification_of[-1]) == ({"a", "b"}, ("b",))
 
 
 def test_news_of_one_polls_that_one_now() -> None:
@@ -206,7 +216,7 @@ def test_pause_after_trouble_is_not_cut_by_news() -> None:
     def answers(task_id: str, now: float) -> Found:
         return CUT_OFF if task_id == "a" and now < 1 else shown(task_id, "completed" if now > 1 else "processing")
 
-    assert run(waits("a", "b"), answers).news_of[0] == ("b",)
+    assert run(waits("a", "b"), answers).notification_of[0] == ("b",)
 
 
 def test_news_of_another_task_changes_nothing() -> None:

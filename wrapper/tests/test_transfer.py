@@ -10,15 +10,15 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unitask._core.messages import Answer
-from unitask._core.transfer import Pace, Part, Trouble, Unpacking
+from unitask._core.effects import Response
+from unitask._core.range_download import DownloadAttemptError, Pace, Part, Unpacking
 
 from .script import answer
 
 BEGUN = Part(5, 10, '"v1"')
 
 
-def part(written: str | None = None, **headers: str) -> Answer:
+def part(written: str | None = None, **headers: str) -> Response:
     """HTTP 206 with this Content-Range."""
     return answer(206, **({} if written is None else {"content_range": written}), **headers)
 
@@ -40,17 +40,17 @@ def test_part_that_goes_on_where_we_stopped_is_taken(begun: Part, written: str, 
 
 @pytest.mark.parametrize("written", ["bytes 4-9/10", "bytes 5-10/10", "bytes 5-9/11", "bytes 5-4/10", "5-9/10", ""])
 def test_part_that_is_another_is_refused_with_what_came(written: str) -> None:
-    with pytest.raises(Trouble, match=r"^bytes from 5 on were asked for, ") as caught:
+    with pytest.raises(DownloadAttemptError, match=r"^bytes from 5 on were asked for, ") as caught:
         BEGUN.answered(part(written))
 
     assert str(caught.value).endswith(f", {written!r} came")
-    assert (caught.value.passes, caught.value.spoils) == (True, True)
+    assert (caught.value.retryable, caught.value.discard) == (True, True)
 
 
 def test_part_that_does_not_say_which_it_is_is_refused() -> None:
-    with pytest.raises(Trouble, match="were asked for, '' came"):
+    with pytest.raises(DownloadAttemptError, match="were asked for, '' came"):
         BEGUN.answered(part())
-    with pytest.raises(Trouble, match="were asked for, 'bytes 5-9/10' came"):
+    with pytest.raises(DownloadAttemptError, match="were asked for, 'bytes 5-9/10' came"):
         BEGUN.answered(part("bytes 5-9/10", content_encoding="gzip"))
 
 
@@ -64,10 +64,10 @@ def test_part_that_does_not_say_which_it_is_is_refused() -> None:
     ],
 )
 def test_part_of_another_version_is_refused(begun: Part, headers: dict[str, str]) -> None:
-    with pytest.raises(Trouble, match="was changed while it was fetched") as caught:
+    with pytest.raises(DownloadAttemptError, match="was changed while it was fetched") as caught:
         begun.answered(part("bytes 5-9/10", **headers))
 
-    assert (caught.value.passes, caught.value.spoils) == (True, True)
+    assert (caught.value.retryable, caught.value.discard) == (True, True)
 
 
 def test_part_that_names_its_version_again_is_taken() -> None:
@@ -79,11 +79,11 @@ def test_part_that_names_its_version_again_is_taken() -> None:
 
 
 def test_page_instead_of_a_part_is_refused() -> None:
-    with pytest.raises(Trouble, match="a page of type text/html came instead"):
+    with pytest.raises(DownloadAttemptError, match="a page of type text/html came instead"):
         BEGUN.answered(part("bytes 5-9/10", content_type="text/html"))
     for media_type, ending in (("text/html", ".html"), ("application/json", ".gltf")):
         assert Part().answered(answer(200, content_type=media_type), ending) == Part()
-        with pytest.raises(Trouble):
+        with pytest.raises(DownloadAttemptError):
             Part().answered(answer(200, content_type=media_type), ".mp4")
 
 
@@ -97,15 +97,15 @@ def test_transfer_that_drips_ends(size: int, pause: float, ends: bool) -> None:
     if not ends:
         assert len(list(seen)) == 599
         return
-    with pytest.raises(Trouble, match=rf"^it comes too slowly: {60 * size} bytes in 30 s$") as caught:
+    with pytest.raises(DownloadAttemptError, match=rf"^it comes too slowly: {60 * size} bytes in 30 s$") as caught:
         list(seen)
-    assert caught.value.passes
+    assert caught.value.retryable
 
 
 def test_burst_does_not_pay_for_later() -> None:
     pace = Pace(30.0, since=0.0)
     pace.see(1 << 30, 31.0)
-    with pytest.raises(Trouble, match="1 bytes in 30 s"):
+    with pytest.raises(DownloadAttemptError, match="1 bytes in 30 s"):
         pace.see(1, 61.0)
 
 
@@ -134,7 +134,7 @@ def test_compressed_answer_is_unpacked_in_small_pieces(
     places = sorted({0, len(stream) - 1, *(min(cut, len(stream) - 1) for cut in cuts)})
     for start, end in itertools.pairwise(places):
         pieces += unpacking.feed(stream[start:end])
-    with pytest.raises(Trouble, match="its compression is cut off"):
+    with pytest.raises(DownloadAttemptError, match="its compression is cut off"):
         unpacking.check_whole()
     pieces += unpacking.feed(stream[-1:] + padding)
     unpacking.check_whole()
@@ -157,6 +157,8 @@ def test_answer_that_unpacks_to_far_too_much_is_given_up(coding: str) -> None:
     sizes = [len(next(pieces)) for _ in range(128)]
 
     assert sum(sizes) == 32 << 20
-    with pytest.raises(Trouble, match=r"compressed bytes unpack to more than 33554432: that is no file") as caught:
+    with pytest.raises(
+        DownloadAttemptError, match=r"compressed bytes unpack to more than 33554432: that is no file"
+    ) as caught:
         next(pieces)
-    assert not caught.value.passes
+    assert not caught.value.retryable

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unitask import Output, Task, errors
 from unitask._core import flows
-from unitask._core.delivery import Limits
-from unitask._core.messages import Answer, Failure, Reply, Send, Sleep, Step
-from unitask._core.waiting import Experience
-from unitask._model.timestamp import Moment
+from unitask._core.effects import Reply, Response, SendRequest, Sleep, Step, TransportFailure
+from unitask._core.polling import DurationTracker
+from unitask._core.retry_policy import Timeouts
+from unitask._model.timestamp import Timestamp
 
 from .script import CUT_OFF, GATEWAY, RESEND, TASK_ID, Played, drive, play, refused, seen
 
@@ -37,22 +37,22 @@ class Case:
     took: float
     fresh: bool
     taught: list[float]
-    troubles: list[Answer | Failure] = dataclasses.field(default_factory=list[Answer | Failure])
+    troubles: list[Response | TransportFailure] = dataclasses.field(default_factory=list[Response | TransportFailure])
     retry_after: float | None = None
 
     def wait(self, timeout: float) -> Played:
-        experience = Experience()
+        experience = DurationTracker()
         for seconds in self.taught:
             experience.learn(self.kind, Task({"task_id": "1", "status": "completed"}, Output), seconds)
         task = Task({"task_id": TASK_ID, "model": "m", "task_type": "t", "status": "pending"}, Output)
-        limits = Limits(timeout, 1e9, 20.0, RESEND, experience)
+        limits = Timeouts(timeout, 1e9, 20.0, RESEND, experience)
         return drive(flows.wait(TASK_ID, Output, self.kind, limits, seen=task if self.fresh else None), self._respond())
 
     def _respond(self):  # type: ignore[no-untyped-def]
         troubles = list(self.troubles)
 
         def respond(step: Step, now: float) -> tuple[Reply | None, float]:
-            if not isinstance(step, Send):
+            if not isinstance(step, SendRequest):
                 return None, step.seconds if isinstance(step, Sleep) else 0.0
             if troubles:
                 return troubles.pop(0), self.took
@@ -75,7 +75,7 @@ def test_no_poll_begins_after_the_deadline(case: Case, timeout: float) -> None:
     assert played.ended_at <= timeout + case.took + EPSILON
     if played.error:
         assert isinstance(played.error, errors.WaitTimeout)
-        assert played.error.looks == len(played.sent_at)
+        assert played.error.polls == len(played.sent_at)
 
 
 @given(st.builds(dataclasses.replace, quiet, retry_after=st.none() | st.floats(0, 300)))
@@ -100,12 +100,12 @@ def test_end_is_noticed_within_the_longest_gap(case: Case) -> None:
 
 @given(st.floats())
 def test_every_clock_gives_some_time(unix: float) -> None:
-    assert 1970 <= Moment(0.0, unix).utc.year <= 9999
+    assert 1970 <= Timestamp(0.0, unix).utc.year <= 9999
 
 
 @pytest.mark.parametrize("hours", [2, 48])
 def test_wait_through_an_outage_ends_with_the_patience(hours: int) -> None:
-    limits = Limits(1e9, hours * 3600.0, 20.0, RESEND, Experience())
+    limits = Timeouts(1e9, hours * 3600.0, 20.0, RESEND, DurationTracker())
     played = play(flows.wait(TASK_ID, Output, "FaceSwap", limits), CUT_OFF, took=0.5)
 
     assert isinstance(played.error, errors.Unreachable)

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from unitask import Output, Task
-from unitask._core import waiting
-from unitask._core.waiting import Experience, Usual, kind_of
+from unitask._core import polling
+from unitask._core.polling import DurationEstimate, DurationTracker, kind_of
 from unitask_api import contract
 
 from .script import task_data
@@ -39,14 +39,14 @@ def durations(typical: float) -> list[float]:
 
 def polls(typical: float, until: float) -> list[float]:
     """Return the ages at which a wait polls, up to the first one after an age."""
-    found = [waiting.next_look(0.0, Usual(typical))]
+    found = [polling.next_poll_delay(0.0, DurationEstimate(typical))]
     while found[-1] < until:
-        found.append(found[-1] + waiting.next_look(found[-1], Usual(typical)))
+        found.append(found[-1] + polling.next_poll_delay(found[-1], DurationEstimate(typical)))
     return found
 
 
 def early(typical: float) -> list[float]:
-    return [age for age in waiting.look_ages(typical) if age in EARLY]
+    return [age for age in polling.poll_schedule(typical) if age in EARLY]
 
 
 @pytest.mark.parametrize(("typical", "planned"), [(1.0, 0.25), (8.0, 0.8), (40.0, 4.0), (60.0, 5.0), (600.0, 5.0)])
@@ -69,7 +69,7 @@ def test_early_polls_are_few(typical: float, count: int) -> None:
 
 
 def test_first_poll_of_every_task_type_comes_within_a_second() -> None:
-    first = {name: waiting.next_look(0.0, Experience().usual(name)) for name in contract.task_types()}
+    first = {name: polling.next_poll_delay(0.0, DurationTracker().estimate(name)) for name in contract.task_types()}
 
     assert {name: age for name, age in first.items() if not 0 < age <= 0.9} == {}
 
@@ -77,11 +77,11 @@ def test_first_poll_of_every_task_type_comes_within_a_second() -> None:
 @pytest.mark.parametrize("typical", [1e6, math.inf, math.nan, -1.0, 0.0])
 @pytest.mark.parametrize("spread", [0.8, 80.0, math.nan, 0.0])
 def test_plan_is_bounded_whatever_the_figures_are(typical: float, spread: float) -> None:
-    plan = waiting.look_ages(typical, spread)
+    plan = polling.poll_schedule(typical, spread)
 
     assert len(plan) <= MOST_POLLS
     assert list(plan) == sorted(plan)
-    assert SHORTEST_GAP <= waiting.next_look(1e12, Usual(typical, spread)) <= LONGEST_GAP
+    assert SHORTEST_GAP <= polling.next_poll_delay(1e12, DurationEstimate(typical, spread)) <= LONGEST_GAP
 
 
 @pytest.mark.parametrize("typical", [0.5, *TYPICALS, 3600.0])
@@ -94,32 +94,34 @@ def test_gap_between_polls_is_half_a_second_to_thirty_seconds(typical: float) ->
 
 @given(age=st.floats(0, 1e6), typical=st.sampled_from(TYPICALS))
 def test_next_poll_is_in_sight_at_any_age(age: float, typical: float) -> None:
-    assert SHORTEST_GAP <= waiting.next_look(age, Usual(typical)) <= LONGEST_GAP
+    assert SHORTEST_GAP <= polling.next_poll_delay(age, DurationEstimate(typical)) <= LONGEST_GAP
 
 
 def test_polls_are_densest_around_the_usual_end() -> None:
-    before, around, after = (waiting.next_look(age, Usual(60.0)) for age in (14.0, 60.0, 900.0))
+    before, around, after = (polling.next_poll_delay(age, DurationEstimate(60.0)) for age in (14.0, 60.0, 900.0))
 
     assert around < before
     assert around < after
 
 
 def test_sure_knowledge_makes_the_first_poll_later() -> None:
-    assert waiting.look_ages(60.0, 0.15)[0] > 30.0 > waiting.look_ages(60.0, 0.8)[0]
-    assert waiting.next_look(50.0, Usual(60.0, 0.15)) != waiting.next_look(50.0, Usual(60.0, 0.8))
+    assert polling.poll_schedule(60.0, 0.15)[0] > 30.0 > polling.poll_schedule(60.0, 0.8)[0]
+    assert polling.next_poll_delay(50.0, DurationEstimate(60.0, 0.15)) != polling.next_poll_delay(
+        50.0, DurationEstimate(60.0, 0.8)
+    )
 
 
 @pytest.mark.parametrize(("before", "skipped"), [(0.26, False), (0.24, True)])
 def test_poll_that_is_planned_for_just_now_is_skipped(before: float, skipped: bool) -> None:
-    first, second = waiting.look_ages(60.0)[20:22]
-    pause = waiting.next_look(first - before, Usual(60.0))
+    first, second = polling.poll_schedule(60.0)[20:22]
+    pause = polling.next_poll_delay(first - before, DurationEstimate(60.0))
 
     assert pause == pytest.approx(second - first + before if skipped else SHORTEST_GAP)
 
 
 def test_overdue_task_is_polled_at_the_longest_gap_but_never_hastily() -> None:
-    assert waiting.next_look(1e9, Usual(8.0)) == LONGEST_GAP
-    assert waiting.next_look(0.5, Usual(0.1, 0.15)) == SHORTEST_GAP
+    assert polling.next_poll_delay(1e9, DurationEstimate(8.0)) == LONGEST_GAP
+    assert polling.next_poll_delay(0.5, DurationEstimate(0.1, 0.15)) == SHORTEST_GAP
 
 
 @pytest.mark.parametrize(("median", "spread"), [(8.0, 0.8), (60.0, 0.15)])
@@ -127,14 +129,14 @@ def test_overdue_task_is_polled_at_the_longest_gap_but_never_hastily() -> None:
 def test_durations_are_log_normal(sigmas: float, median: float, spread: float) -> None:
     age, normal = median * math.exp(sigmas * spread), NormalDist()
 
-    assert waiting._surviving(age, median, spread) == pytest.approx(1 - normal.cdf(sigmas))
+    assert polling._surviving(age, median, spread) == pytest.approx(1 - normal.cdf(sigmas))
     rate = normal.pdf(sigmas) / (spread * age) / (1 - normal.cdf(sigmas))
-    assert waiting._hazard(age, median, spread) == pytest.approx(rate)
+    assert polling._hazard(age, median, spread) == pytest.approx(rate)
 
 
 @pytest.mark.parametrize(("typical", "timeout"), [(30.0, 600.0), (31.0, 620.0), (600.0, 12_000.0), (9999.0, 86_400.0)])
 def test_default_timeout_is_twenty_times_the_usual_within_ten_minutes_and_a_day(typical: float, timeout: float) -> None:
-    assert waiting.default_timeout(Usual(typical)) == timeout
+    assert polling.default_timeout(DurationEstimate(typical)) == timeout
 
 
 # ---- what is learned
@@ -149,22 +151,22 @@ def ended(seconds: float | None, status: str = "completed") -> Task[Output]:
     return Task(task_data(status, meta=meta), Output)
 
 
-def taught(*seconds: float) -> Experience:
-    experience = Experience()
+def taught(*seconds: float) -> DurationTracker:
+    experience = DurationTracker()
     for each in seconds:
         experience.learn("FaceSwap", ended(each), 0.0)
     return experience
 
 
 def test_estimate_before_any_task_is_that_of_the_catalogue() -> None:
-    assert Experience().usual("FaceSwap") == Usual(8.0, 0.8)
-    assert Experience().usual("no such type") == Usual(30.0, 0.8)
-    assert taught(100.0, 100.0).usual("MultiFaceSwap") == Experience().usual("MultiFaceSwap")
+    assert DurationTracker().estimate("FaceSwap") == DurationEstimate(8.0, 0.8)
+    assert DurationTracker().estimate("no such type") == DurationEstimate(30.0, 0.8)
+    assert taught(100.0, 100.0).estimate("MultiFaceSwap") == DurationTracker().estimate("MultiFaceSwap")
 
 
 def test_tasks_seen_are_weighed_against_three_of_the_catalogue() -> None:
     seen = [20.0, 5.0, 0.01]
-    usual = taught(*seen).usual("FaceSwap")
+    usual = taught(*seen).estimate("FaceSwap")
 
     weights = [3 * 0.95**3, 0.95**2, 0.95, 1.0]
     logarithms = [math.log(max(0.1, seconds)) for seconds in (8.0, *seen)]
@@ -179,26 +181,26 @@ def test_tasks_seen_are_weighed_against_three_of_the_catalogue() -> None:
 @pytest.mark.parametrize("truth", [2.0, 8.0, 60.0])
 def test_estimate_comes_near_the_truth(truth: float) -> None:
     draw = random.Random(1)
-    usual = taught(*(truth * math.exp(draw.gauss(0, 0.3)) for _ in range(30))).usual("FaceSwap")
+    usual = taught(*(truth * math.exp(draw.gauss(0, 0.3)) for _ in range(30))).estimate("FaceSwap")
 
     assert usual.seconds == pytest.approx(truth, rel=0.2)
     assert usual.spread < 0.8
 
 
 def test_old_tasks_fade() -> None:
-    assert taught(*[8.0] * 200, *[80.0] * 60).usual("FaceSwap").seconds == pytest.approx(80.0, rel=0.1)
+    assert taught(*[8.0] * 200, *[80.0] * 60).estimate("FaceSwap").seconds == pytest.approx(80.0, rel=0.1)
 
 
 def test_spread_never_goes_to_zero() -> None:
-    assert taught(*[8.0] * 200).usual("FaceSwap").spread == pytest.approx(0.15)
+    assert taught(*[8.0] * 200).estimate("FaceSwap").spread == pytest.approx(0.15)
 
 
 @pytest.mark.parametrize("status", ["failed", "cancelled", "processing"])
 def test_only_completed_tasks_teach(status: str) -> None:
-    experience = Experience()
+    experience = DurationTracker()
     experience.learn("FaceSwap", ended(0.2, status), 0.2)
 
-    assert experience.usual("FaceSwap") == Usual(8.0, 0.8)
+    assert experience.estimate("FaceSwap") == DurationEstimate(8.0, 0.8)
 
 
 instants = st.sampled_from(
@@ -209,17 +211,17 @@ bounds = st.floats(0, 1e12)
 
 @given(st.lists(st.tuples(instants, instants, st.none() | st.floats(), bounds, bounds), min_size=1, max_size=12))
 def test_what_is_learned_is_bounded(rows: list[tuple[str, str, float | None, float, float]]) -> None:
-    experience = Experience()
+    experience = DurationTracker()
     for created, end, watched, least, most in rows:
         task = Task(task_data("completed", meta={"created_at": created, "ended_at": end}), Output)
         experience.learn("FaceSwap", task, watched, least=min(least, most), most=most)
-    usual = experience.usual("FaceSwap")
+    usual = experience.estimate("FaceSwap")
 
     assert 0.097 <= usual.seconds <= 1.03 * 6 * 3600
     assert 0.12 <= usual.spread <= 3.0
-    assert len(waiting.look_ages(usual.seconds, usual.spread)) <= MOST_POLLS
-    assert SHORTEST_GAP <= waiting.next_look(0.0, usual) <= LONGEST_GAP
-    assert 600 <= waiting.default_timeout(usual) <= 86_400
+    assert len(polling.poll_schedule(usual.seconds, usual.spread)) <= MOST_POLLS
+    assert SHORTEST_GAP <= polling.next_poll_delay(0.0, usual) <= LONGEST_GAP
+    assert 600 <= polling.default_timeout(usual) <= 86_400
 
 
 @pytest.mark.parametrize(
@@ -237,11 +239,11 @@ def test_what_is_learned_is_bounded(rows: list[tuple[str, str, float | None, flo
 def test_what_was_seen_here_bounds_what_the_provider_says(
     provider_says: float | None, least: float, most: float, believed: float
 ) -> None:
-    experience, expected = Experience(), Experience()
+    experience, expected = DurationTracker(), DurationTracker()
     experience.learn("FaceSwap", ended(provider_says), 90.0, least=least, most=most)
     expected.learn("FaceSwap", ended(None), believed)
 
-    assert experience.usual("FaceSwap") == expected.usual("FaceSwap")
+    assert experience.estimate("FaceSwap") == expected.estimate("FaceSwap")
 
 
 @pytest.mark.parametrize(

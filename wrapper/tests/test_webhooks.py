@@ -23,8 +23,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
-from unitask import State, _news, errors, webhooks
-from unitask._core.messages import Wanted
+from unitask import State, _notifications, errors, webhooks
+from unitask._core.effects import WakeSet
 from unitask.tasks import FaceSwapOutput
 from unitask.webhooks import AccountNotification, AccountType, Notification, Receiver, TaskNotification, parse
 from unitask_api import contract
@@ -394,7 +394,7 @@ def test_each_unknown_status_word_is_a_state() -> None:
 
 
 def test_oldest_notifications_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_news, "REMEMBERED", 2)
+    monkeypatch.setattr(_notifications, "REMEMBERED", 2)
 
     assert [name for name, _ in handled(*(changed("completed", name) for name in "abccba"))] == ["a", "b", "c", "a"]
 
@@ -421,7 +421,7 @@ def test_anything_else_is_answered_with_a_short_text(
     assert answer_headers[b"content-length"] == str(len(text)).encode()
     assert answer_headers.get(b"allow") == (b"POST" if status == 405 else None)
     assert calls == []
-    assert not made.until_news(TASK_ID, 0)
+    assert not made.wait_for_notification(TASK_ID, 0)
     assert caplog.messages == ([] if status == 405 else [text])
 
 
@@ -484,7 +484,7 @@ def test_notification_whose_handler_fails_is_handled_again(
     assert deliver(made, body, body, body) == [500, 204, 204]
     assert outcomes == []
     assert caplog.messages == ["on_notification failed; the provider is asked to send the notification again"]
-    assert (made.until_news(TASK_ID, 0) == TASK_ID) is (body is ENDED)
+    assert (made.wait_for_notification(TASK_ID, 0) == TASK_ID) is (body is ENDED)
 
 
 @pytest.mark.parametrize("end", ["done", "fails", "cancelled"])
@@ -537,60 +537,60 @@ def test_lifespan_is_answered_and_a_websocket_is_closed() -> None:
 # ---- waiting for notifications
 
 
-def until_news(shell: str, made: Receiver, task_ids: Any = TASK_ID, seconds: float = 0) -> str | None:
+def wait_for_notification(shell: str, made: Receiver, task_ids: Any = TASK_ID, seconds: float = 0) -> str | None:
     """Wait in the way of either client."""
     if shell == "sync":
-        return made.until_news(task_ids, seconds)
-    return asyncio.run(made.until_news_async(task_ids, seconds))
+        return made.wait_for_notification(task_ids, seconds)
+    return asyncio.run(made.wait_for_notification_async(task_ids, seconds))
 
 
 def test_earlier_notification_ends_one_wait(shell: str) -> None:
     made = receiver()
     deliver(made, changed("processing"), changed("completed"))
 
-    assert until_news(shell, made, seconds=LONG) == TASK_ID
+    assert wait_for_notification(shell, made, seconds=LONG) == TASK_ID
     deliver(made, changed("completed"))  # a duplicate
-    assert [until_news(shell, made, seconds=seconds) for seconds in (0, -1.0)] == [None, None]
+    assert [wait_for_notification(shell, made, seconds=seconds) for seconds in (0, -1.0)] == [None, None]
     deliver(made, changed("failed"))
-    assert until_news(shell, made, seconds=LONG) == TASK_ID
-    assert made._news._waiting == {}
+    assert wait_for_notification(shell, made, seconds=LONG) == TASK_ID
+    assert made._notifications._waiting == {}
 
 
 def test_notification_of_another_task_or_of_the_account_ends_no_wait(shell: str) -> None:
     made = receiver()
     deliver(made, changed("completed", "another"), ACCOUNT)
 
-    assert until_news(shell, made) is None
-    assert until_news(shell, made, "another") == "another"
+    assert wait_for_notification(shell, made) is None
+    assert wait_for_notification(shell, made, "another") == "another"
 
 
 def test_undelivered_notifications_are_bounded(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_news, "REMEMBERED", 2)
+    monkeypatch.setattr(_notifications, "REMEMBERED", 2)
     made = receiver()
     deliver(made, *(changed("completed", name) for name in "abc"))
 
-    assert [until_news(shell, made, name) for name in "abc"] == [None, "b", "c"]
+    assert [wait_for_notification(shell, made, name) for name in "abc"] == [None, "b", "c"]
 
 
 def test_wait_for_several_tasks_returns_one_at_a_time_and_keeps_the_others(shell: str) -> None:
     made, names = receiver(), ["a", "b", "c"]
     deliver(made, changed("completed", "b"), changed("completed", "c"))
-    assert [until_news(shell, made, names) for _ in range(3)] == ["b", "c", None]
+    assert [wait_for_notification(shell, made, names) for _ in range(3)] == ["b", "c", None]
 
     async def main() -> str | None:  # both during one wait
-        waiting = asyncio.create_task(made.until_news_async(names, LONG))
+        waiting = asyncio.create_task(made.wait_for_notification_async(names, LONG))
         await asyncio.sleep(0)
         await Exchange(changed("failed", "c")).run(made)
         await Exchange(changed("failed", "b")).run(made)
         return await waiting
 
     assert asyncio.run(main()) == "b"
-    assert [until_news(shell, made, names) for _ in range(2)] == ["c", None]
-    assert made._news._waiting == {}
+    assert [wait_for_notification(shell, made, names) for _ in range(2)] == ["c", None]
+    assert made._notifications._waiting == {}
 
 
-def wanting(*task_ids: str) -> Wanted:
-    wanted = Wanted()
+def wanting(*task_ids: str) -> WakeSet:
+    wanted = WakeSet()
     for task_id in task_ids:
         wanted.add(task_id)
     return wanted
@@ -600,7 +600,7 @@ def test_changing_set_gets_each_notification_once(shell: str) -> None:
     made, wanted = receiver(), wanting("a", "b", "c")
 
     def heard(seconds: float = 0) -> str | None:
-        return until_news(shell, made, wanted, seconds)
+        return wait_for_notification(shell, made, wanted, seconds)
 
     deliver(made, changed("completed", "a"))
     assert [heard(), heard()] == ["a", None]
@@ -619,21 +619,21 @@ def test_changing_set_gets_each_notification_once(shell: str) -> None:
 
 def test_set_that_is_gone_leaves_its_notifications_and_nothing_else(shell: str) -> None:
     made, wanted = receiver(), wanting("a", "b", "c")
-    assert until_news(shell, made, wanted) is None
+    assert wait_for_notification(shell, made, wanted) is None
     deliver(made, changed("completed", "a"), changed("completed", "b"))
     del wanted
 
-    assert [until_news(shell, made, name) for name in "abc"] == ["a", "b", None]
-    assert made._news._waiting == {}
+    assert [wait_for_notification(shell, made, name) for name in "abc"] == ["a", "b", None]
+    assert made._notifications._waiting == {}
 
 
 def test_call_for_a_large_set_reads_only_its_changes(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
     digests: list[str] = []
-    digest = _news.digest
-    monkeypatch.setattr(_news, "digest", lambda *words: (digests.append(words[0]), digest(*words))[1])
+    digest = _notifications.digest
+    monkeypatch.setattr(_notifications, "digest", lambda *words: (digests.append(words[0]), digest(*words))[1])
     made, wanted = receiver(), wanting(*map(str, range(200)))
     for name in map(str, range(100)):
-        assert until_news(shell, made, wanted) is None
+        assert wait_for_notification(shell, made, wanted) is None
         wanted.discard(name)
         wanted.add(name)
 
@@ -657,14 +657,14 @@ def test_waiting_threads_are_woken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhooks, "Event", Announced)
     made = receiver()
     with ThreadPoolExecutor(len(WAITS)) as pool:
-        woken = [pool.submit(made.until_news, *wait) for wait in WAITS]
+        woken = [pool.submit(made.wait_for_notification, *wait) for wait in WAITS]
         for _ in WAITS:
             Announced.waits.acquire()
         deliver(made, ENDED, changed("completed", "another"))
 
         assert [each.result() for each in woken] == [TASK_ID, TASK_ID, "another"]
-    assert made._news._waiting == {}
-    assert not made.until_news(TASK_ID, 0)
+    assert made._notifications._waiting == {}
+    assert not made.wait_for_notification(TASK_ID, 0)
 
 
 @pytest.mark.parametrize("loop", ["same", "another"])
@@ -674,7 +674,7 @@ def test_waiting_coroutines_are_woken_from_any_event_loop(loop: str) -> None:
     application = threading.Thread(target=deliver, args=(made, *bodies))
 
     async def main() -> list[str | None]:
-        waiting = [asyncio.create_task(made.until_news_async(*wait)) for wait in WAITS]
+        waiting = [asyncio.create_task(made.wait_for_notification_async(*wait)) for wait in WAITS]
         await asyncio.sleep(0)
         if loop == "same":
             for body in bodies:
@@ -685,7 +685,7 @@ def test_waiting_coroutines_are_woken_from_any_event_loop(loop: str) -> None:
             return await asyncio.gather(*waiting)
 
     assert asyncio.run(main()) == [TASK_ID, TASK_ID, "another"]
-    assert made._news._waiting == {}
+    assert made._notifications._waiting == {}
     if loop == "another":
         application.join()
 
@@ -694,21 +694,21 @@ def test_cancelled_wait_takes_no_notification() -> None:
     made = receiver()
 
     async def main() -> None:
-        waiting = asyncio.create_task(made.until_news_async(TASK_ID, LONG))
+        waiting = asyncio.create_task(made.wait_for_notification_async(TASK_ID, LONG))
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
 
     asyncio.run(main())
-    assert made._news._waiting == {}
+    assert made._notifications._waiting == {}
     deliver(made, ENDED)
-    assert made.until_news(TASK_ID, 0)
+    assert made.wait_for_notification(TASK_ID, 0)
 
 
 def test_notification_for_a_closed_loop_is_still_answered() -> None:
     made = receiver()
     loop = asyncio.new_event_loop()
-    waiting = made.until_news_async(TASK_ID, LONG)
+    waiting = made.wait_for_notification_async(TASK_ID, LONG)
 
     async def begin() -> None:
         waiting.send(None)
@@ -726,7 +726,7 @@ def test_no_notification_is_lost_between_threads() -> None:
     statuses = ("pending", "processing", "completed")
 
     def wait(name: str) -> str | None:
-        return made.until_news(name, LONG)
+        return made.wait_for_notification(name, LONG)
 
     def send(name: str) -> None:
         deliver(made, *(changed(status, name) for status in statuses))
@@ -734,7 +734,7 @@ def test_no_notification_is_lost_between_threads() -> None:
     with ThreadPoolExecutor(8) as waiters, ThreadPoolExecutor(4) as senders:
         heard, _ = waiters.map(wait, names), list(itertools.chain(senders.map(send, names)))
         assert list(heard) == names
-    assert made._news._waiting == {}
+    assert made._notifications._waiting == {}
 
 
 # ---- in a framework
@@ -755,7 +755,7 @@ def test_receiver_can_be_mounted_in_starlette(route: Any, path: str) -> None:
     app = Starlette(routes=[route("/hook", made := receiver())])
 
     assert post(app, path, ENDED) == 204
-    assert made.until_news(TASK_ID, 0)
+    assert made.wait_for_notification(TASK_ID, 0)
     assert post(app, path, ENDED, **{"x-webhook-secret": "x"}) == 403
     assert route is Route or post(app, "/hook", ENDED) == 307  # docs/webhooks.md: a provider need not follow it
 

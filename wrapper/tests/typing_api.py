@@ -18,11 +18,11 @@ from unitask import (
     AsyncClient,
     Client,
     DownloadFailed,
-    Finding,
     HistoryRow,
     Output,
     OutputFile,
     Picture,
+    Recovery,
     State,
     Task,
     UnitaskError,
@@ -133,7 +133,7 @@ def failures(client: Client) -> None:
         assert_type(error.missing, tuple[OutputFile, ...])
     except errors.SubmissionUncertain as error:
         assert_type(error.sent_between, tuple[datetime, datetime])
-        assert_type(error.find(client), Finding)
+        assert_type(error.find(client), Recovery)
         assert_type(client.find(error, timeout=60).task, Task[Output] | None)
     except errors.NoFaceFound as error:
         assert_type(error.retry_advice, errors.Advice)
@@ -154,8 +154,8 @@ async def notifications(body: bytes, headers: dict[str, str]) -> ASGIApp:
     assert_type(webhooks.parse("{}", {}, secret=None), webhooks.Notification)
     heard: list[webhooks.Notification] = []
     receiver = webhooks.Receiver(None, on_notification=heard.append)
-    assert_type(receiver.until_news("id", 1), str | None)
-    assert_type(await receiver.until_news_async(["id", "other"], 1.5), str | None)
+    assert_type(receiver.wait_for_notification("id", 1), str | None)
+    assert_type(await receiver.wait_for_notification_async(["id", "other"], 1.5), str | None)
     return receiver
 
 

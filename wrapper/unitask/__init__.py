@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from . import errors, tasks, webhooks
+    # MIG
     from ._model.account import Account, ActiveTasks, CreditPack, HistoryRow, Wallet
     from ._model.output_files import OutputFile
     from ._model.state import State
-    from ._model.task import Finding, Outcome, Output, Task
+    from ._model.task import Outcome, Output, Recovery, Task
     from ._model.upload import Upload
-    from .aio import AsyncClient
+    from .async_client import AsyncClient
     from .budget import Budget
     from .client import Client
     from .errors import (
@@ -66,7 +66,6 @@ __all__ = [
     "ContentRejected",
     "CreditPack",
     "DownloadFailed",
-    "Finding",
     "HistoryRow",
     "InsufficientCredit",
     "InvalidInput",
@@ -82,6 +81,7 @@ __all__ = [
     "ProviderBroken",
     "QueueFull",
     "RateLimited",
+    "Recovery",
     "State",
     "SubmissionUncertain",
     "Task",
@@ -105,7 +105,7 @@ _WHERE = {
     "CreditPack": "_model.account",
     "HistoryRow": "_model.account",
     "Wallet": "_model.account",
-    "AsyncClient": "aio",
+    "AsyncClient": "async_client",
     "Budget": "budget",
     "Client": "client",
     "AdvisoryWarning": "inputs",
@@ -114,7 +114,7 @@ _WHERE = {
     "Media": "media",
     "Picture": "media",
     "Upload": "_model.upload",
-    "Finding": "_model.task",
+    "Recovery": "_model.task",
     "Outcome": "_model.task",
     "Output": "_model.task",
     "OutputFile": "_model.output_files",

@@ -13,7 +13,7 @@ from typing import Any
 import httpcore
 import httpx
 
-WRITE_SIZE = 16 * 1024  # bytes that are written between two looks at the deadline
+WRITE_SIZE = 16 * 1024  # bytes that are written between two checks of the deadline
 _deadline: ContextVar[float] = ContextVar(
     "deadline", default=math.inf
 )  # of what this thread sends, on the monotonic clock

@@ -23,8 +23,8 @@ from typing import Any, Generic, TypeVar
 import httpx
 
 from ._bounded import BoundedTransport
-from ._core.messages import Progress
-from ._core.transfer import Trouble, Unpacking
+from ._core.effects import Progress
+from ._core.range_download import DownloadAttemptError, Unpacking
 from ._environment import USER_AGENT, Settings, through_proxy
 
 ClientT = TypeVar("ClientT", httpx.Client, httpx.AsyncClient)
@@ -115,7 +115,7 @@ class Body:
                 self._taken += piece[: LARGEST_ANSWER + 1 - len(self._taken)]
                 if len(self._taken) > LARGEST_ANSWER:
                     raise AnswerError(f"its body is larger than {LARGEST_ANSWER >> 20} MB")
-        except Trouble as trouble:
+        except DownloadAttemptError as trouble:
             self._unpacking, self._wrong = None, f"its body cannot be unpacked, {trouble}"
             self._taken += chunk
 

@@ -21,15 +21,15 @@ def from_home(path: str) -> str:
 def content_of(path: Path) -> bytes:
     """The content of a regular file. A pipe may never end, and can be read once only; an estimate reads a file, too."""
     try:
-        told = path.stat()
-        if told.st_size <= MOST_READ and (stat.S_ISREG(told.st_mode) or stat.S_ISDIR(told.st_mode)):
+        info = path.stat()
+        if info.st_size <= MOST_READ and (stat.S_ISREG(info.st_mode) or stat.S_ISDIR(info.st_mode)):
             return path.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a NUL in it
         reason = getattr(error, "strerror", None) or error
         raise ValueError(f"{str(path)!r:.200} cannot be read: {reason}") from None
-    if not stat.S_ISREG(told.st_mode):
+    if not stat.S_ISREG(info.st_mode):
         raise ValueError(f"{str(path)!r:.200} is a pipe or a device, no regular file: read it, and give its bytes")
-    raise ValueError(f"{str(path)!r:.200} {too_large(told.st_size)}")
+    raise ValueError(f"{str(path)!r:.200} {too_large(info.st_size)}")
 
 
 def too_large(size: int) -> str:

@@ -18,7 +18,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from ._core.messages import Flow, Send
+from ._core.effects import Flow, SendRequest
 from ._model.secret import Hider
 from ._model.task import OutputT, Task
 from ._version import __version__
@@ -75,7 +75,7 @@ def watched(flow: Flow[Task[OutputT]], name: str, **facts: str | float | None) -
         try:
             step = next(flow)
             while True:
-                polls += isinstance(step, Send)
+                polls += isinstance(step, SendRequest)
                 try:
                     reply = yield step
                 except BaseException as interruption:

@@ -1,8 +1,8 @@
 """A limit on what tasks may cost, kept before they are sent.
 
 Rules of this file: amounts are whole credits of 1e-7 USD, so that nothing drifts. An estimate is put aside before the
-first request of a create leaves. It comes back only when the task provably was not accepted, or is seen to have failed
-or to be cancelled; when the task is seen completed, it becomes its bill. Nothing here waits.
+first request of a submission leaves. It comes back only when the task provably was not accepted, or is seen to have
+failed or to be cancelled; when the task is seen completed, it becomes its bill. Nothing here waits.
 
 All amounts are one immutable value, and a change replaces it in one operation of the interpreter. So an interruption
 between any two lines (KeyboardInterrupt) finds the amounts from before the change, or from after it. There is no lock:
@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, TypeVar
 
-from ._core.messages import Changed, Flow, Send
+from ._core.effects import Flow, SendRequest, TaskUpdated
 from ._core.pricing import CREDITS_PER_USD
 from ._model.state import State
-from ._model.task import Finding, Outcome, OutputT, Task
+from ._model.task import Outcome, OutputT, Recovery, Task
 from .errors import BudgetExceeded, InvalidInput, SubmissionUncertain, UnitaskError
 
 __all__ = ["Budget"]
@@ -36,8 +36,8 @@ class _Amounts:
     Attributes:
         spent: The bills so far.
         held: The sum of `aside`.
-        aside: What is put aside, by the id of the task, the identity of an uncertain create, or a key of its own for
-            a create that is under way.
+        aside: What is put aside, by the id of the task, the identity of an uncertain submission, or a key of its own
+            for a submission that is under way.
         successor: The amounts that replaced these, under the key 0; empty while these are the current ones.
     """
 
@@ -60,13 +60,13 @@ class _Amounts:
 class Budget:
     """What tasks may cost in all. Clients and threads share it: `Client(budget=budget)`.
 
-    Before a create is sent, what the task will cost (`TaskInput.estimate_usd`) is put aside; what could exceed the
+    Before a submission is sent, what the task will cost (`TaskInput.estimate_usd`) is put aside; what could exceed the
     limit is refused with `BudgetExceeded`, and nothing is sent. The amount put aside
 
     - becomes the bill when a client sees the task completed: `Task.cost_usd`, be it more or less, else the estimate;
-    - comes back when the create is refused or never left, and when a client sees the task failed or cancelled;
-    - stays put aside while none of that is seen: after `SubmissionUncertain`, and after a create that was stopped from
-      outside while its request was under way, until `Client.find` tells.
+    - comes back when the submission is refused or never left, and when a client sees the task failed or cancelled;
+    - stays put aside while none of that is seen: after `SubmissionUncertain`, and after a submission that was stopped
+      from outside while its request was under way, until `Client.find` tells.
 
     So a bill above its estimate is the only way to spend more than the limit. Tasks are known by their ids: any client
     with this budget may look at them.
@@ -106,14 +106,14 @@ class Budget:
         return (self._limit - amounts.spent - amounts.held) / CREDITS_PER_USD
 
     def see(self, task: Task[Any]) -> None:
-        """Note how a task stands. Clients do so at every look; do it for one that comes another way, as by webhook.
+        """Note how a task stands. Clients do so at every poll; do it for one that comes another way, as by webhook.
 
         A task that has not ended, or is none of this budget's, changes nothing.
         """
         self._change(lambda amounts: _settled(amounts, task))
 
-    def see_finding(self, uncertain: SubmissionUncertain, finding: Finding) -> None:
-        """Note what became of an uncertain create. Clients do so at the end of `find`."""
+    def see_finding(self, uncertain: SubmissionUncertain, finding: Recovery) -> None:
+        """Note what became of an uncertain submission. Clients do so at the end of `find`."""
         key = _identity(uncertain)
 
         def noted(amounts: _Amounts) -> _Amounts:
@@ -133,14 +133,14 @@ class Budget:
         create: Callable[[P], Flow[Task[OutputT]]],
         submission: str = "",
     ) -> Flow[Task[OutputT]]:
-        """A create that is kept within this budget; for clients.
+        """A submission that is kept within this budget; for clients.
 
         Args:
             estimate: What the task will cost in credits of 1e-7 USD; None when that cannot be known.
             name: What is created, for the refusal.
-            prepared: The steps before the create, which cost nothing.
-            create: The steps of the create, from what they returned.
-            submission: A random text, of this create alone.
+            prepared: The steps before the submission, which cost nothing.
+            create: The steps of the submission, from what they returned.
+            submission: A random text, of this submission alone.
 
         Raises:
             BudgetExceeded: Before the first step; nothing was sent.
@@ -151,9 +151,9 @@ class Budget:
             flow = create((yield from prepared))
             step = next(flow)
             while True:
-                if isinstance(step, Changed):  # the first change is the acceptance; later ones move nothing
+                if isinstance(step, TaskUpdated):  # the first change is the acceptance; later ones move nothing
                     self._move(key, step.task.id)
-                sent = step if isinstance(step, Send) else None
+                sent = step if isinstance(step, SendRequest) else None
                 try:
                     reply = yield step
                 except BaseException as interruption:
@@ -236,7 +236,7 @@ def _settled(amounts: _Amounts, task: Task[Any]) -> _Amounts:
 
 
 def _identity(error: SubmissionUncertain) -> object:
-    submission = error.traces.submission
+    submission = error.identity.submission
     return _key(submission) if submission else (error.fingerprint, error.sent_between)
 
 

@@ -34,7 +34,7 @@ from ._model.task import Output, Task, output_named
 from ._paths import from_home
 from ._terminal import dollars, give_up, put, reworded, say, shown, take_every_character
 from .client import Client
-from .files import check_destination, names_folder
+from .download import check_destination, names_folder
 from .inputs import AdvisoryWarning
 
 REAL_CONCURRENCY = 5  # of the Creator plan, by a public client (2025); no page gives a rate
@@ -399,7 +399,7 @@ def _files(task: Task[Output]) -> int:
 
 
 def _handle(options: argparse.Namespace, task_id: str) -> str:
-    """What `unitask wait` takes for a task: its id, or its token if the id alone does not say how to look at it."""
+    """What `unitask wait` takes for a task: its id, or its token if the id alone does not say how to poll it."""
     if options.command is _wait:
         given: str = options.task_id
         return given

@@ -15,33 +15,33 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast, overload
 
 import httpx
 
-from . import files, llm
-from ._bounded import bounded
-from ._connections import IDLE, IDLE_FOR_SUBMISSIONS, Body, Pools, SyncRouting, common, watching
-from ._core.flows import Submission
-from ._core.messages import Changed, Flow, Found, Reply, Send, Sleep, Step
-from ._core.transfer import Trouble
-from ._environment import transport_settings
-from ._model.account import Account, ActiveTasks, HistoryRow
-from ._model.output_files import OutputFile
-from ._model.task import Finding, Output, OutputT, Task
-from ._model.upload import Upload
-from ._shell import (
+from . import llm
+from ._base_client import (
     BROKEN,
     FETCH_ERRORS,
+    BaseClient,
     Clock,
     Drive,
     OnChange,
-    Shell,
     checked_callback,
     hidden,
     send_as_written,
     system_clock,
 )
+from ._bounded import bounded
+from ._connections import IDLE, IDLE_FOR_SUBMISSIONS, Body, Pools, SyncRouting, common, watching
+from ._core.effects import Flow, Reply, RowYielded, SendRequest, Sleep, Step, TaskUpdated
+from ._core.flows import Submission
+from ._core.range_download import DownloadAttemptError
+from ._environment import transport_settings
+from ._model.account import Account, ActiveTasks, HistoryRow
+from ._model.output_files import OutputFile
+from ._model.task import Output, OutputT, Recovery, Task
+from ._model.upload import Upload
 from ._telemetry import span
 from .budget import Budget
+from .download import Batch, Sink, Target, plan
 from .errors import InvalidInput, SubmissionUncertain, UnitaskError
-from .files import Sink
 from .inputs import Options, TaskInput, request_body
 from .media import Media, read_file
 from .webhooks import Receiver
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Client(Shell):
+class Client(BaseClient):
     """Creates tasks, waits for them and fetches what they made.
 
     Use it as a context manager, or call `close`. It may be used by several threads at once.
@@ -62,12 +62,12 @@ class Client(Shell):
         base_url: The provider. None: UNITASK_BASE_URL from the environment, then PiAPI.
         http_timeout: Seconds that one HTTP call may take in all, besides sending its body at 50 kB a second; for a
             download, each piece of it.
-        poll_patience: Seconds that looks at a task may fail one after another before a wait gives up.
+        poll_patience: Seconds that polls of a task may fail one after another before a wait gives up.
         mark_webhooks: Whether the query of each webhook_url gets a random `unitask=...`, by which a task whose create
             brought no answer is found again for certain.
-        uploads: Whether files are uploaded before a create where its field takes a URL alone, or the file is large.
+        uploads: Whether files are uploaded before a submission where its field takes a URL alone, or the file is large.
             False: they go along in base64.
-        webhooks: Where notifications arrive; news of a task makes a wait for it look at once.
+        webhooks: Where notifications arrive; a notification of a task makes a wait for it look at once.
         budget: What tasks may cost in all; None for no limit. Several clients may share one.
         transport: How requests are sent; None for the network. For tests and proxies.
         clock: Tells the time; for tests.
@@ -185,7 +185,7 @@ class Client(Shell):
 
         Args:
             task: The task, its id, or its token.
-            timeout: Seconds to wait in all; 0 looks once; None is the usual limit of its type (10 minutes or more).
+            timeout: Seconds to wait in all; 0 polls once; None is the usual limit of its type (10 minutes or more).
             on_change: Called with the task each time it has changed.
 
         Raises:
@@ -206,38 +206,38 @@ class Client(Shell):
         """Wait until each of several tasks is done; return what became of each, in the order given.
 
         That is the completed task, or the error that `wait` would raise for it: nothing is lost because one fails.
-        One thread looks at all of them, one after another.
+        One thread polls all of them, one after another.
 
         Args:
             tasks: Tasks, their ids, or their tokens.
-            timeout: Seconds for each; 0 looks once; None is the usual limit of its type.
+            timeout: Seconds for each; 0 polls once; None is the usual limit of its type.
             on_change: Called with a task each time it has changed.
         """
         return self._drive(self._wait_all_flow(tasks, self._limits(timeout)), on_change)
 
-    def find(self, uncertain: SubmissionUncertain | str, *, timeout: float | None = None) -> Finding:
-        """What became of a create that brought no answer, as the task history tells.
+    def find(self, uncertain: SubmissionUncertain | str, *, timeout: float | None = None) -> Recovery:
+        """What became of a submission that brought no answer, as the task history tells.
 
-        "found": a task carries the mark of this create, which a client puts into its webhook_url, or what arrived of an
-        answer named its id. "absent": the history was read whole, late enough and on the provider's clock, and each
-        task of that time is another one. Everything else is "unclear", with the candidates: without a webhook_url, a
-        task with the same input may have been created by another program. Trouble with reading the history is
+        "found": a task carries the mark of this submission, which a client puts into its webhook_url, or what arrived
+        of an answer named its id. "absent": the history was read whole, late enough and on the provider's clock, and
+        each task of that time is another one. Everything else is "unclear", with the candidates: without a webhook_url,
+        a task with the same input may have been created by another program. Trouble with reading the history is
         "unclear" too: this raises no errors of the provider.
 
         Args:
-            uncertain: The error of the create, or its token, which is in the log.
+            uncertain: The error of the submission, or its token, which is in the log.
             timeout: Seconds to go on reading the history, which may lag behind; 0 reads it once; None is as long as
-                it takes to tell, about a minute after the create.
+                it takes to tell, about a minute after the submission.
         """
         return self._drive(self._find_flow(uncertain, timeout))
 
     def events(self, task: Task[Any] | str, *, timeout: float | None = None) -> Iterator[Task[Output]]:
-        """Each change of a task, the first look included, until it is done, however it ends.
+        """Each change of a task, the first poll included, until it is done, however it ends.
 
         Raises what `wait` raises, except `TaskFailed`: the last event tells how it ended.
         """
         for step in self._told(self._watch_flow(task, self._limits(timeout))):
-            if isinstance(step, Changed):
+            if isinstance(step, TaskUpdated):
                 yield step.task
 
     @overload
@@ -245,7 +245,7 @@ class Client(Shell):
     @overload
     def get(self, task: str) -> Task[Output]: ...
     def get(self, task: Task[Any] | str) -> Task[Any]:
-        """Look at a task once. Raises what `wait` raises, except `TaskFailed` and `WaitTimeout`."""
+        """Poll a task once. Raises what `wait` raises, except `TaskFailed` and `WaitTimeout`."""
         return self._drive(self._get_flow(task))
 
     def cancel(self, task: Task[Any] | str) -> None:
@@ -285,7 +285,7 @@ class Client(Shell):
             ProviderBroken: An answer is no page, or the pages bring fewer rows than the history has.
         """
         for step in self._told(self._history_flow(model, start, end, page_size)):
-            if isinstance(step, Found):
+            if isinstance(step, RowYielded):
                 yield step.row
 
     def upload(self, file: Media) -> Upload:
@@ -351,7 +351,7 @@ class Client(Shell):
             DownloadFailed: A file did not arrive whole; nothing was left under its name. `fetched` lists the others.
         """
         self._check_open()
-        batch = files.plan(task, to, previews=previews, overwrite=overwrite, parallel=parallel)
+        batch = plan(task, to, previews=previews, overwrite=overwrite, parallel=parallel)
         with span("download", task_id=batch.targets[0].file.task_id, files=len(batch.targets)):
             return batch.paths(self._fetch_all(batch))
 
@@ -374,27 +374,27 @@ class Client(Shell):
         while (step := drive.step) is not None:
             with drive.guard():
                 reply = self._take(step)
-            if isinstance(step, Changed | Found):
+            if isinstance(step, TaskUpdated | RowYielded):
                 yield step
             drive.reply(reply)
 
     def _take(self, step: Step, on_change: OnChange | None = None) -> Reply:
         match step:
-            case Send():
+            case SendRequest():
                 return self._send(step)
-            case Sleep(seconds, news_of) if news_of and seconds and self._webhooks:
-                return self._woke(self._webhooks.until_news(news_of, seconds))
+            case Sleep(seconds, notification_of) if notification_of and seconds and self._webhooks:
+                return self._woke(self._webhooks.wait_for_notification(notification_of, seconds))
             case Sleep():
                 self._sleep(step.seconds)
-            case Changed():
+            case TaskUpdated():
                 self._notice(step.task)
                 if on_change:
                     on_change(step.task)
-            case Found():
+            case RowYielded():
                 pass
         return self._woke()
 
-    def _send(self, send: Send) -> Reply:
+    def _send(self, send: SendRequest) -> Reply:
         pools, progress = self._connected(), send.progress
         progress.left = False
         client = pools.submissions if send.submission else pools.calls
@@ -441,7 +441,7 @@ class Client(Shell):
         )
         return Pools(api(IDLE_FOR_SUBMISSIONS), api(IDLE), files)
 
-    def _fetch_all(self, batch: files.Batch) -> list[Path | Exception]:
+    def _fetch_all(self, batch: Batch) -> list[Path | Exception]:
         fetch = functools.partial(self._fetched, batch)
         if batch.parallel == 1:
             return [fetch(target) for target in batch.targets]
@@ -452,24 +452,24 @@ class Client(Shell):
                 batch.stopped = True
                 raise
 
-    def _fetched(self, batch: files.Batch, target: files.Target) -> Path | Exception:
+    def _fetched(self, batch: Batch, target: Target) -> Path | Exception:
         try:
             return self._fetch(batch, target)
         except Exception as error:
             return error
 
-    def _fetch(self, batch: files.Batch, target: files.Target) -> Path:
-        with Sink(batch, target, self._resend, self.http_timeout) as sink:
+    def _fetch(self, batch: Batch, target: Target) -> Path:
+        with Sink(batch, target, self._retry_policy, self.http_timeout) as sink:
             while True:
                 try:
                     if not sink.take_inline():
                         self._fetch_once(sink)
                     return sink.finish()
-                except (Trouble, *FETCH_ERRORS) as error:
-                    pause = sink.again(error, passes=isinstance(error, BROKEN))
+                except (DownloadAttemptError, *FETCH_ERRORS) as error:
+                    pause = sink.again(error, retryable=isinstance(error, BROKEN))
                 self._sleep(pause)
 
-    def _fetch_once(self, sink: files.Sink) -> None:
+    def _fetch_once(self, sink: Sink) -> None:
         with contextlib.ExitStack() as stack:
             with bounded(self.http_timeout):
                 response = stack.enter_context(self._connected().files.stream(**self._fetch_call(sink)))

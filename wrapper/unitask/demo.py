@@ -14,7 +14,7 @@ from . import tasks
 from ._model.task import Output, Task
 from ._terminal import dollars
 from .client import Client
-from .files import check_destination
+from .download import check_destination
 
 Picture = cv2.typing.MatLike
 

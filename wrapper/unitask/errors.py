@@ -3,7 +3,7 @@
 UnitaskError                  base of all
 ├── InvalidInput              your side: something is wrong with what you gave; nothing was sent
 ├── BudgetExceeded            your budget does not cover the task; nothing was sent
-├── SubmissionUncertain       a create that may have been accepted; it is never sent again by itself
+├── SubmissionUncertain       a submission that may have been accepted; it is never sent again by itself
 ├── Unreachable               no answer came, and nothing was accepted
 ├── ApiError                  the provider answered, and did not do it
 │   ├── AuthenticationFailed     the key is not accepted, or not for this
@@ -17,7 +17,7 @@ UnitaskError                  base of all
 ├── DownloadFailed            an output file did not arrive whole; nothing was left in its place
 ├── WebhookRejected           what arrived at your webhook is not, or may not be, a notification of the provider
 │
-│   reasons; what is raised is also an ApiError if the create was refused, and a TaskFailed if the task ended so
+│   reasons; what is raised is also an ApiError if the submission was refused, and a TaskFailed if the task ended so
 ├── InsufficientCredit        the balance does not cover it
 ├── ContentRejected           moderation does not allow it
 ├── NoFaceFound               there is no face to swap
@@ -50,7 +50,7 @@ from typing import Literal, Protocol, TypeVar
 
 from ._model import task_token
 from ._model.exceptions import Advice, ApiError, InvalidInput, ProviderBroken, UnitaskError, combined
-from ._model.fingerprint import Traces
+from ._model.fingerprint import Fingerprint
 from ._model.output_files import OutputFile
 from ._model.task import Output, Task
 
@@ -119,7 +119,7 @@ class _Finds(Protocol[FoundT]):
 
 
 class SubmissionUncertain(UnitaskError):
-    """No usable answer came to a create that may have been accepted, and paid for.
+    """No usable answer came to a submission that may have been accepted, and paid for.
 
     It is not sent again by itself, because this API has no idempotency key. `find` looks for the task in your task
     history; do that before you create it again.
@@ -129,19 +129,19 @@ class SubmissionUncertain(UnitaskError):
         task_type: The task type.
         sent_between: When it can have been accepted: from and to, in UTC.
         fingerprint: SHA-256 over model, task type and input, as hexadecimal digits: equal for equal tasks.
-        traces: What the task can be recognised by.
+        identity: What the task can be recognised by.
     """
 
-    traces: Traces
+    identity: Fingerprint
     sent_between: tuple[datetime, datetime]
     model: str
     task_type: str
     fingerprint: str
     _advice = Advice.FIND
 
-    def __init__(self, reason: str, *, traces: Traces, sent_between: tuple[datetime, datetime]) -> None:
-        self.traces, self.sent_between = traces, sent_between
-        self.model, self.task_type, self.fingerprint = traces.model, traces.task_type, traces.fingerprint
+    def __init__(self, reason: str, *, identity: Fingerprint, sent_between: tuple[datetime, datetime]) -> None:
+        self.identity, self.sent_between = identity, sent_between
+        self.model, self.task_type, self.fingerprint = identity.model, identity.task_type, identity.fingerprint
         start, end = (f"{moment:%Y-%m-%d %H:%M:%S}" for moment in sent_between)
         super().__init__(
             f"the create of {self.model} {self.task_type} may have been accepted, and is not sent again: {reason}. "
@@ -152,7 +152,7 @@ class SubmissionUncertain(UnitaskError):
     @property
     def token(self) -> str:
         """What `Client.find` takes in place of this error, also in another process; it holds no input and no secret."""
-        return task_token.uncertain_token(self.task_id, self.traces, self.sent_between)
+        return task_token.uncertain_token(self.task_id, self.identity, self.sent_between)
 
     @classmethod
     def from_token(cls, token: str) -> SubmissionUncertain:
@@ -161,8 +161,8 @@ class SubmissionUncertain(UnitaskError):
         Raises:
             InvalidInput: It is no such token, one of another version, or it is cut off.
         """
-        task_id, traces, sent_between = task_token.read_uncertain(token)
-        error = cls("its token was read", traces=traces, sent_between=sent_between)
+        task_id, identity, sent_between = task_token.read_uncertain(token)
+        error = cls("its token was read", identity=identity, sent_between=sent_between)
         error.task_id = task_id
         return error
 
@@ -223,13 +223,13 @@ class WaitTimeout(UnitaskError, TimeoutError):
     Attributes:
         task: The task as it was last seen; None when no look brought an answer.
         waited: Seconds waited.
-        looks: How often it was looked at.
+        polls: How often it was polled.
         statuses: Each status word that was seen, after how many seconds of the wait it was seen first.
     """
 
     task: Task[Output] | None
     waited: float
-    looks: int
+    polls: int
     statuses: tuple[tuple[float, str], ...]
     attempts: int
     elapsed: float
@@ -241,13 +241,13 @@ class WaitTimeout(UnitaskError, TimeoutError):
         *,
         task: Task[Output] | None,
         waited: float,
-        looks: int,
+        polls: int,
         statuses: tuple[tuple[float, str], ...] = (),
     ) -> None:
-        self.task, self.waited, self.looks, self.statuses = task, waited, looks, statuses
-        self.attempts, self.elapsed = looks, waited
+        self.task, self.waited, self.polls, self.statuses = task, waited, polls, statuses
+        self.attempts, self.elapsed = polls, waited
         super().__init__(
-            f"task {task_id} is not done after {waited:.1f} s and {looks} looks ({self._story()}). It goes on: "
+            f"task {task_id} is not done after {waited:.1f} s and {polls} polls ({self._story()}). It goes on: "
             f"client.wait({task_id!r}) waits for it again",
             task_id=task_id,
         )
@@ -334,7 +334,7 @@ class ContentRejected(UnitaskError):
 
 
 class NoFaceFound(UnitaskError):
-    """There is no face in a picture that needs one; the create is accepted, and the task then fails (clients, 2025)."""
+    """There is no face in a picture that needs one. The submission is accepted, and the task fails (clients, 2025)."""
 
     _advice = Advice.FIX
 

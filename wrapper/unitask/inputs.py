@@ -1,4 +1,4 @@
-"""From what to make to the body of its create: files are read, everything is checked, all problems are told at once."""
+"""Build and validate the request body of a task: files are read, and all problems are reported at once."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def request_body(
     uploads: bool = False,
     called_by: _Caller | None = None,
 ) -> dict[str, Any]:
-    """The body of the create for a task. Reads the files that it names; they stand in it as `Attachment`s.
+    """The body of the submission for a task. Reads the files that it names; they stand in it as `Attachment`s.
 
     Args:
         task: What to make.
@@ -195,7 +195,7 @@ def _config(options: Options) -> dict[str, Any]:
 
 
 def _webhook_problems(body: dict[str, Any]) -> Iterator[str]:
-    """What is wrong with the webhook of a create. The input of some legacy tasks holds the secret, too."""
+    """What is wrong with the webhook of a submission. The input of some legacy tasks holds the secret, too."""
     config = as_object(as_object(body.get("config")).get("webhook_config"))
     url, secret = config.get("endpoint"), config.get("secret")
     if isinstance(url, str) and url and (problem := media.url_problem(url, "a URL of http:// or https://")):

@@ -3,7 +3,7 @@
 A file may be given as a path, bytes, a file object (an upload of a web framework too), a PIL image, a numpy array, a
 data URI, a base64 string, a URL or an `Upload`. Addresses (http, https, and asset://, the provider's own) are sent as
 given; the content of everything else goes along in base64 (Image Faceswap, 2025-04-03), or is uploaded first where the
-field takes a URL alone or the content is large (`_core/attaching.py`). Nothing that you give is changed.
+field takes a URL alone or the content is large (`_core/uploads.py`). Nothing that you give is changed.
 
 Rules of this file: what is checked is what is sent; whatever an object that was given raises becomes a ValueError.
 """

@@ -1,9 +1,9 @@
 """Notifications of the provider: read one, receive them over HTTP, and wake whoever waits for one.
 
 The provider posts {timestamp, data: task} when a task ends, for some task types on each change too, and sends it again
-when the answer is not 2xx. The secret of the create comes along in the header x-webhook-secret as it is: it is no
-signature, and says nothing about the body. So a notification is news, not proof: a waiting client takes it as a reason
-to look at the task, and the look decides.
+when the answer is not 2xx. The secret of the submission comes along in the header x-webhook-secret as it is: it is no
+signature, and says nothing about the body. So webhooks only trigger a poll;
+their content is never trusted.
 
 Rules of this file: whatever arrives ends in a notification or in `WebhookRejected`; no message repeats what stood in a
 body, except numbers; nothing that strangers send is kept without a limit; any thread and any event loop may call.
@@ -31,7 +31,7 @@ from ._model._json import as_object, is_list
 from ._model.secret import Secret, fits_a_header
 from ._model.state import State
 from ._model.task import Output, Task
-from ._news import News, Once, Told, digest
+from ._notifications import Delivered, Notifications, Once, digest
 from .errors import InvalidInput, WebhookRejected
 
 __all__ = ["AccountNotification", "AccountType", "Notification", "Receiver", "TaskNotification", "parse"]
@@ -107,7 +107,7 @@ def parse(
         headers: The headers as your framework has them: a mapping or pairs; text or bytes, their names in any letter
             case; a list where one came several times; WSGI's environ (HTTP_X_WEBHOOK_SECRET). They are not read without
             a secret.
-        secret: The webhook_secret of the create. None: anybody may send.
+        secret: The webhook_secret of the submission. None: anybody may send.
         tolerance: Seconds that its timestamp may be before or after now; None for any. A body without a timestamp
             passes.
         now: Tells the time, in seconds since 1970.
@@ -128,14 +128,14 @@ class Receiver:
     """An ASGI application that takes notifications: mount it in another one, or serve it alone.
 
     It answers 204 to a notification, at once or when `on_notification` is done, and 4xx with a short text to anything
-    else. Each state of a task is told once, as long as it is among the last 10,000; so is each status word that is not
-    known, and an account notification that is sent again. It belongs to one process: what another one receives is no
-    news here.
+    else. Each state of a task is reported once, as long as it is among the last 10,000; so is each status word that is
+    not known, and an account notification that is sent again. It belongs to one process: what another one receives
+    wakes nothing here.
 
     Args:
         secret: The webhook_secret of the creates. None: anybody may send.
         on_notification: Called with each notification; may be async. One that is not is called in a thread. When it
-            raises, the answer is 500, so that the provider sends again, and the notification is told again.
+            raises, the answer is 500, so that the provider sends again, and the notification is reported again.
         tolerance: Seconds that a timestamp may be before or after now; None for any.
         clock: Tells the time, in seconds since 1970.
 
@@ -155,7 +155,7 @@ class Receiver:
         if on_notification is not None and not callable(on_notification):
             raise InvalidInput("on_notification cannot be called: give a function of one argument")
         self._handler, self._tolerance, self._clock = on_notification, tolerance, clock
-        self._once, self._news = Once(), News()
+        self._once, self._notifications = Once(), Notifications()
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: _Receive, send: _Send) -> None:
         """Serve one connection, as ASGI 3 has it."""
@@ -166,30 +166,30 @@ class Receiver:
         elif (answer := await self._answer(scope, receive)) is not None:
             await _say(send, *answer)
 
-    def until_news(self, task_ids: str | Collection[str], seconds: float) -> str | None:
-        """Wait until there is news of a task, or of one of several, at most so many seconds; of which there is.
+    def wait_for_notification(self, task_ids: str | Collection[str], seconds: float) -> str | None:
+        """Wait until a notification of one of these tasks comes, at most so many seconds; return that task.
 
-        News ends every call that waits for it at that moment. When none does, it ends the next one at once.
+        A notification ends every call that waits for it at that moment. When there is none, it ends the next at once.
         """
         event, wanted = Event(), _several(task_ids)
-        heard = self._news.listen(wanted, event.set)
+        heard = self._notifications.subscribe(wanted, event.set)
         if heard is not None:
             return heard
         try:
             event.wait(min(seconds, TIMEOUT_MAX))
         finally:
-            heard = self._news.leave(wanted, event.set)
+            heard = self._notifications.unsubscribe(wanted, event.set)
         return heard
 
-    async def until_news_async(self, task_ids: str | Collection[str], seconds: float) -> str | None:
-        """`until_news` for asyncio; the notification may arrive in another event loop."""
+    async def wait_for_notification_async(self, task_ids: str | Collection[str], seconds: float) -> str | None:
+        """`wait_for_notification` for asyncio; the notification may arrive in another event loop."""
         loop, event, wanted = asyncio.get_running_loop(), asyncio.Event(), _several(task_ids)
 
         def wake() -> None:
             with contextlib.suppress(RuntimeError):  # that loop is closed, so nobody waits there
                 loop.call_soon_threadsafe(event.set)
 
-        heard = self._news.listen(wanted, wake)
+        heard = self._notifications.subscribe(wanted, wake)
         if heard is not None:
             return heard
         try:
@@ -197,7 +197,7 @@ class Receiver:
                 async with asyncio.timeout(seconds):
                     await event.wait()
         finally:
-            heard = self._news.leave(wanted, wake)
+            heard = self._notifications.unsubscribe(wanted, wake)
         return heard
 
     async def _answer(self, scope: Mapping[str, Any], receive: _Receive) -> tuple[int, str] | None:
@@ -216,13 +216,13 @@ class Receiver:
         notification = _notification(body, self._tolerance, self._clock)
         key = _identity(notification, body)
         match self._once.begin(key):
-            case Told.BEFORE:
+            case Delivered.BEFORE:
                 return 204, ""
-            case Told.JUST_NOW:  # whether that works out is not known: it must come again if it does not
+            case Delivered.JUST_NOW:  # whether that works out is not known: it must come again if it does not
                 return 503, "this notification is being handled; send it again later"
-            case Told.NEVER:
+            case Delivered.NEVER:
                 if isinstance(notification, TaskNotification):
-                    self._news.tell(notification.task.id)
+                    self._notifications.deliver(notification.task.id)
         done = False
         try:
             await self._tell(notification)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from .transfer import Trouble, Unpacking
+from .range_download import DownloadAttemptError, Unpacking
 
 HEAD = 4096  # bytes by which a text is told from anything else
 _PIECE = 1 << 16  # bytes of a compressed file that are looked at together
@@ -55,17 +55,17 @@ def check(content: Content, kind: str | None, ending: str, *, documented: bool) 
     head = content[:HEAD]
     other = f"it is no {_NAMES.get(kind or '', 'file')}: it starts with {head[:40]!r}"
     if kind in ("image", "video", "audio") and re.match(rb"%PDF|PK\x03\x04|\x1f\x8b", head):
-        raise Trouble(other)
+        raise DownloadAttemptError(other)
     text = _text(head)
     root = _root(text or "")
     if text is not None and not _fits(text, root, kind, ending):
-        raise Trouble(other, passes=True, spoils=True, late=True)  # as a page that says "not ready"
+        raise DownloadAttemptError(other, retryable=True, discard=True, late=True)  # as a page that says "not ready"
     form = next((form for form in _FORMATS if re.match(form.magic, head, re.DOTALL)), None)
     form = _SVG if root == "svg" else form
     if form and not form.is_whole(content):
-        raise Trouble(f"it is a {form.name} that is cut off", passes=True, spoils=True, late=True)
+        raise DownloadAttemptError(f"it is a {form.name} that is cut off", retryable=True, discard=True, late=True)
     if kind == "image" and documented and form is None and not re.match(_PICTURES, head):
-        raise Trouble(other)
+        raise DownloadAttemptError(other)
 
 
 def _text(head: bytes) -> str | None:
@@ -185,8 +185,8 @@ def _gzip(content: Content) -> bool:
             for _ in unpacking.feed(content[place : place + _PIECE]):
                 pass
         unpacking.check_whole()
-    except Trouble as trouble:
-        return not trouble.passes  # what is broken or far too large is none of our business here
+    except DownloadAttemptError as trouble:
+        return not trouble.retryable  # what is broken or far too large is none of our business here
     return True
 
 

@@ -1,7 +1,7 @@
-"""An HTTP answer becomes a task, an error, or "cannot be read". The only place that looks at a status code.
+"""An HTTP answer becomes a task, an error, or "cannot be read". The only place that reads a status code.
 
 The provider wraps a task as {code, data, message}; some documented samples show the webhook form {timestamp, data}.
-`error` is an object on success too (code 0), and a refused create can be HTTP 500 with a whole task in it (recorded
+`error` is an object on success too (code 0), and a refused submission can be HTTP 500 with a whole task in it (recorded
 2025-08-25), so neither the presence of `error` nor that of `data` decides. What decides is, in this order:
 
 - A submission that is answered by a gateway (`GATEWAY_STATUSES`, or an error without the API's envelope) is uncertain.
@@ -26,9 +26,9 @@ from .._model.account import Account, ActiveTasks, HistoryRow
 from .._model.exceptions import broken_field
 from .._model.state import State, state_of
 from .._model.task import Output, OutputT, Task
-from .._model.timestamp import Moment
+from .._model.timestamp import Timestamp
 from . import protocols
-from .messages import Answer
+from .effects import Response
 
 TRACE_HEADERS = ("x-request-id", "x-trace-id", "cf-ray", "date", "server")  # what a provider's support asks for
 _HINTS: Mapping[type[errors.UnitaskError], str] = {
@@ -50,7 +50,7 @@ _TASK_ID = re.compile(r'"task_id\\*"\s*:\s*\\*"([^"\\]{1,200})\\*"')  # in JSON,
 _TASK_PATH = re.compile(r"/task/([^/?#\s]{1,200})")
 BEFORE_THE_API = 1.5e9  # unix seconds, in 2017; a clock that tells less is not set
 
-Dated: TypeAlias = tuple[float, Moment]  # the provider's unix time in an answer, and when it came on our clocks
+Dated: TypeAlias = tuple[float, Timestamp]  # the provider's unix time in an answer, and when it came on our clocks
 
 
 class HistoryPage(NamedTuple):
@@ -73,7 +73,7 @@ class HistoryPage(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """An answer from which it cannot be told what the provider did.
+    """An answer from which it is not known what the provider did.
 
     Attributes:
         reason: Why.
@@ -85,14 +85,14 @@ class Unreadable:
 
 
 def read_task(
-    answer: Answer, output_type: type[OutputT], *, created: bool = False
+    answer: Response, output_type: type[OutputT], *, created: bool = False
 ) -> Task[OutputT] | errors.ApiError | Unreadable:
     """Read the task in this answer, or the refusal that it is, or the fact that it can be read as neither.
 
     Args:
-        answer: To a create or to a poll.
+        answer: To a submission or to a poll.
         output_type: What reads the output; it knows the protocol of the answer.
-        created: Whether it is the answer to a create.
+        created: Whether it is the answer to a submission.
     """
     if answer.broken:
         return _unreadable(answer, f"HTTP {answer.status}, and {answer.broken}")
@@ -113,16 +113,16 @@ def read_task(
     return refusal(answer, by_words=created)
 
 
-def _is_refusal(answer: Answer, body: dict[str, Any] | None, *, created: bool) -> bool:
+def _is_refusal(answer: Response, body: dict[str, Any] | None, *, created: bool) -> bool:
     """Whether an answer that is no success says for certain that the request was not carried out."""
-    if created and body is None and named_task(answer) is not None:  # whether that task has failed cannot be told
+    if created and body is None and named_task(answer) is not None:  # whether that task has failed is not known
         return False
     if created and 300 <= answer.status < 400:  # 303 is how a server says that it has carried a request out
         return answer.status != 303 and not _TASK_PATH.search(answer.headers.get("location", ""))
     return (created and 400 <= answer.status < 500) or answer.status == 429 or _is_envelope(body)
 
 
-def named_task(answer: Answer) -> str | None:
+def named_task(answer: Response) -> str | None:
     """The id of the task that an answer names, also in a body that is cut off or damaged; None if it names none."""
     data = as_object((_damaged_object(answer.body) or {}).get("data"))
     text = answer.body.decode("utf-8", "replace")
@@ -144,7 +144,7 @@ def read_notification(body: dict[str, Any]) -> Task[Output] | None:
     return Task(_without_secret(task), Output) if is_id(task.get("task_id")) else None
 
 
-def read_acknowledgement(answer: Answer) -> str | errors.ApiError:
+def read_acknowledgement(answer: Response) -> str | errors.ApiError:
     """The message of an answer that carries no task, or the refusal that it is; an empty body has none."""
     if not _succeeded(answer):
         return refusal(answer)
@@ -155,7 +155,7 @@ def read_acknowledgement(answer: Answer) -> str | errors.ApiError:
     return message if isinstance(message, str) else ""
 
 
-def read_account(answer: Answer) -> Account | errors.ApiError:
+def read_account(answer: Response) -> Account | errors.ApiError:
     """The account, without the key that is in the answer."""
     data = _data(answer)
     if isinstance(data, errors.ApiError):
@@ -165,7 +165,7 @@ def read_account(answer: Answer) -> Account | errors.ApiError:
     return Account({**data, "api_key": "***"})
 
 
-def read_active_tasks(answer: Answer) -> dict[str, ActiveTasks] | errors.ApiError:
+def read_active_tasks(answer: Response) -> dict[str, ActiveTasks] | errors.ApiError:
     """What each group of models has in hand."""
     data = _data(answer)
     if isinstance(data, errors.ApiError):
@@ -175,7 +175,7 @@ def read_active_tasks(answer: Answer) -> dict[str, ActiveTasks] | errors.ApiErro
     return {group: ActiveTasks(as_object(counts), error=broken_field) for group, counts in data.items()}
 
 
-def read_history(answer: Answer) -> HistoryPage | errors.ApiError:
+def read_history(answer: Response) -> HistoryPage | errors.ApiError:
     """A page of the history.
 
     Rows are in `data.data`; clients (2025) also look for them in `data`, `data.items` and `data.list`. With a row that
@@ -202,7 +202,7 @@ def read_history(answer: Answer) -> HistoryPage | errors.ApiError:
     return HistoryPage(found, _count(page.get("total")), _count(page.get("size")), dated, doubt)
 
 
-def date_of(answer: Answer) -> float | None:
+def date_of(answer: Response) -> float | None:
     """The time of the provider when it answered, in unix seconds, from its Date header; None where it is not known.
 
     An answer out of a cache (RFC 9111, Age) has the date of an older one.
@@ -226,7 +226,7 @@ def _count(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
-def read_upload(answer: Answer) -> str | errors.ApiError:
+def read_upload(answer: Response) -> str | errors.ApiError:
     """The address of an uploaded file; one client (2025) reads it beside `data`, not in it."""
     if not _succeeded(answer):
         return refusal(answer)
@@ -235,7 +235,7 @@ def read_upload(answer: Answer) -> str | errors.ApiError:
     return url if isinstance(url, str) and url else _broken(answer, "no address of the uploaded file")
 
 
-def _data(answer: Answer) -> dict[str, Any] | errors.ApiError:
+def _data(answer: Response) -> dict[str, Any] | errors.ApiError:
     """The `data` of an answer, which must be an object."""
     if not _succeeded(answer):
         return refusal(answer)
@@ -243,11 +243,11 @@ def _data(answer: Answer) -> dict[str, Any] | errors.ApiError:
     return data if is_object(data) else _broken(answer, "no data")
 
 
-def _broken(answer: Answer, what: str) -> errors.ProviderBroken:
+def _broken(answer: Response, what: str) -> errors.ProviderBroken:
     return _unreadable(answer, f"HTTP {answer.status} with {what}").error
 
 
-def refusal(answer: Answer, *, by_words: bool = True) -> errors.ApiError:
+def refusal(answer: Response, *, by_words: bool = True) -> errors.ApiError:
     """Convert an answer that is no success to an error.
 
     Args:
@@ -273,19 +273,19 @@ def refusal(answer: Answer, *, by_words: bool = True) -> errors.ApiError:
     )
 
 
-def _redirect_hint(answer: Answer) -> str:
+def _redirect_hint(answer: Response) -> str:
     if not 300 <= answer.status < 400:
         return ""
     where = answer.headers.get("location", "nowhere")
     return f". It points to {where!r:.200}, which is not followed, because the key would go with it: check base_url"
 
 
-def another_task(answer: Answer, asked: str, got: str) -> errors.ProviderBroken:
+def another_task(answer: Response, asked: str, got: str) -> errors.ProviderBroken:
     """The error of an answer about another task than the one that was asked for."""
     return errors.ProviderBroken(f"asked for task {asked!r}, the answer is about {got!r}", **_facts(answer))
 
 
-def retry_after(answer: Answer) -> float | None:
+def retry_after(answer: Response) -> float | None:
     """Seconds that the answer asks to wait, in either form of Retry-After (RFC 9110, 10.2.3), if it does."""
     value = answer.headers.get("retry-after", "").strip()
     if re.fullmatch(r"\d{1,9}(\.\d{1,6})?", value, re.ASCII):
@@ -296,12 +296,12 @@ def retry_after(answer: Answer) -> float | None:
         return None
 
 
-def trace_headers(answer: Answer) -> dict[str, str]:
+def trace_headers(answer: Response) -> dict[str, str]:
     """Those headers that name the request to the provider's support."""
     return {name: answer.headers[name] for name in TRACE_HEADERS if name in answer.headers}
 
 
-def _facts(answer: Answer) -> dict[str, Any]:
+def _facts(answer: Response) -> dict[str, Any]:
     return {
         "status": answer.status,
         "retry_after": retry_after(answer),
@@ -310,12 +310,12 @@ def _facts(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _unreadable(answer: Answer, what: str) -> Unreadable:
+def _unreadable(answer: Response, what: str) -> Unreadable:
     reason = f"{what}: {_excerpt(answer)}{_redirect_hint(answer)}"
     return Unreadable(reason, errors.ProviderBroken(reason, task_id=named_task(answer), **_facts(answer)))
 
 
-def _excerpt(answer: Answer) -> str:
+def _excerpt(answer: Response) -> str:
     return repr(_hide(answer.body[:4096].decode(errors="replace"))[:120]) if answer.body else "an empty body"
 
 
@@ -323,7 +323,7 @@ def _hide(text: str) -> str:
     return _SECRET.sub(r'\1\2"***\2"', text)
 
 
-def _succeeded(answer: Answer) -> bool:
+def _succeeded(answer: Response) -> bool:
     return 200 <= answer.status < 300
 
 

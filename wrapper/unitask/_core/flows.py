@@ -1,6 +1,6 @@
 """What is done with a task, each call written once. A flow yields steps and receives replies; both shells drive it.
 
-Rules of this file: a create is sent again only after `Delivery.NEVER`, or after HTTP 429 that names no task
+Rules of this file: a submission is sent again only after `Delivery.NEVER`, or after HTTP 429 that names no task
 (delivery.py says why); whatever else happens to it is decided or uncertain. A poll that fails is repeated for as long
 as the patience lasts, unless the provider itself refuses to show a task that it has never shown. A wait that is
 interrupted from outside says which task goes on.
@@ -20,15 +20,28 @@ from .._model import fingerprint
 from .._model._json import printable
 from .._model.state import State
 from .._model.task import OutputT, Task
-from .._model.timestamp import Moment
-from . import envelope, finding, requests, waiting
-from .delivery import Limits, Resend, paced, worth_repeating
-from .messages import Answer, Changed, Delivery, Failure, Flow, Reply, Send, Sleep, Step, Wanted, Woke, no_answer
+from .._model.timestamp import Timestamp
+from . import envelope, polling, recovery, requests
+from .effects import (
+    Delivery,
+    Flow,
+    Reply,
+    Response,
+    Resumed,
+    SendRequest,
+    Sleep,
+    Step,
+    TaskUpdated,
+    TransportFailure,
+    WakeSet,
+    no_answer,
+)
+from .retry_policy import RetryPolicy, Timeouts, clamp_retry_after, is_retryable
 
 T = TypeVar("T")
 ErrorT = TypeVar("ErrorT", bound=errors.UnitaskError)
 SHORTEST_CALL = 0.1  # seconds that a request gets at least, after the deadline of many waits
-SLOW_CALL = 5.0  # seconds that it gets at least before that; a look that takes longer is not well
+SLOW_CALL = 5.0  # seconds that it gets at least before that; a poll that takes longer is not well
 
 
 @dataclass(slots=True, eq=False)
@@ -42,33 +55,35 @@ class Submission:
         task_id: The task that it became.
         token: A random text, of this submission alone.
         client: Digests of who sends it: the process, and the account.
-        dated: Returns the last time that the provider told, and when that was.
+        dated: Returns the last time that the provider reported, and when that was.
     """
 
     body: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
-    started: Moment | None = None
+    started: Timestamp | None = None
     in_doubt: bool = False
     task_id: str | None = None
     token: str = ""
     client: tuple[str, str] = ("", "")
     dated: Callable[[], envelope.Dated | None] = lambda: None
 
-    def uncertain(self, reason: str, at: Moment) -> errors.SubmissionUncertain:
+    def uncertain(self, reason: str, at: Timestamp) -> errors.SubmissionUncertain:
         """The error for a submission that may have been accepted up to this moment."""
-        sent = fingerprint.Sent(self.started or at, at)
-        traces = finding.signed(finding.traces(self.body, sent), self.token, finding.Asker(*self.client), self.dated())
-        return errors.SubmissionUncertain(reason, traces=traces, sent_between=(sent.start.utc, sent.end.utc))
+        sent = fingerprint.SubmissionTime(self.started or at, at)
+        identity = recovery.with_client(
+            recovery.fingerprint_of(self.body, sent), self.token, recovery.ClientIdentity(*self.client), self.dated()
+        )
+        return errors.SubmissionUncertain(reason, identity=identity, sent_between=(sent.start.utc, sent.end.utc))
 
 
 def submit(
-    body: dict[str, Any], output_type: type[OutputT], resend: Resend, submission: Submission | None = None
+    body: dict[str, Any], output_type: type[OutputT], retry_policy: RetryPolicy, submission: Submission | None = None
 ) -> Flow[Task[OutputT]]:
     """Create a task, at most once; return it as accepted.
 
     Args:
         body: The request body.
         output_type: What reads the output of the task.
-        resend: How often, and how far apart, it may be sent again when it provably made no task.
+        retry_policy: How often, and how far apart, it may be sent again when it provably made no task.
         submission: Is kept up to date.
     """
     submission = submission or Submission()
@@ -83,38 +98,38 @@ def submit(
             submission.in_doubt = send.progress.left is not False
             raise
         match reply:
-            case Answer():
+            case Response():
                 outcome: Task[OutputT] | errors.UnitaskError | envelope.Unreadable
                 outcome = envelope.read_task(reply, output_type, created=True)
-            case Failure(Delivery.NEVER):
+            case TransportFailure(Delivery.NEVER):
                 unsent = f"the create was not sent, {reply.reason}. Check base_url and the network"
                 outcome = errors.Unreachable(unsent)
             case _:
                 outcome = submission.uncertain(f"no answer, {no_answer(reply)}", reply.at)
         if isinstance(outcome, Task):
             submission.task_id = outcome.id
-            yield Changed(outcome)
+            yield TaskUpdated(outcome)
             return outcome
         if isinstance(outcome, envelope.Unreadable):
             answer, outcome = outcome.error, submission.uncertain(outcome.reason, reply.at)
             outcome.headers, outcome.body, outcome.task_id = answer.headers, answer.body, answer.task_id
-        outcome.attempts, outcome.elapsed = attempt, reply.at.ticks - started.ticks
-        if attempt >= resend.attempts or not _may_be_resent(outcome):
+        outcome.attempts, outcome.elapsed = attempt, reply.at.monotonic - started.monotonic
+        if attempt >= retry_policy.attempts or not _may_be_resent(outcome):
             raise outcome
         submission.in_doubt = False
-        yield Sleep(resend.pause(attempt, getattr(outcome, "retry_after", None)))
+        yield Sleep(retry_policy.pause(attempt, getattr(outcome, "retry_after", None)))
 
 
 def _may_be_resent(outcome: errors.UnitaskError) -> bool:
-    """Whether a create that ended so provably made no task, and may make one when it is sent again."""
+    """Whether a submission that ended so provably made no task, and may make one when it is sent again."""
     if isinstance(outcome, errors.ApiError):
         return outcome.status == 429 and outcome.task_id is None
     return isinstance(outcome, errors.Unreachable)
 
 
-def run(body: dict[str, Any], output_type: type[OutputT], kind: str, limits: Limits) -> Flow[Task[OutputT]]:
+def run(body: dict[str, Any], output_type: type[OutputT], kind: str, limits: Timeouts) -> Flow[Task[OutputT]]:
     """Create a task and wait until it is completed."""
-    task = yield from submit(body, output_type, limits.resend)
+    task = yield from submit(body, output_type, limits.retry_policy)
     return (yield from wait(task.id, output_type, kind, limits, seen=task))
 
 
@@ -122,16 +137,16 @@ def wait(
     task_id: str,
     output_type: type[OutputT],
     kind: str | None,
-    limits: Limits,
+    limits: Timeouts,
     *,
     seen: Task[OutputT] | None = None,
     exists: bool = False,
 ) -> Flow[Task[OutputT]]:
     """Look until the task is completed. Raises `TaskFailed` when it ends in another way."""
-    looker = _Looker(task_id, output_type, limits, exists=exists)
-    task = yield from _watch(looker, kind, seen)
+    poller = _Poller(task_id, output_type, limits, exists=exists)
+    task = yield from _watch(poller, kind, seen)
     if task.state is not State.COMPLETED:
-        raise looker.told(errors.task_failed(task))
+        raise poller.with_polls(errors.task_failed(task))
     return task
 
 
@@ -139,7 +154,7 @@ def watch(
     task_id: str,
     output_type: type[OutputT],
     kind: str | None,
-    limits: Limits,
+    limits: Timeouts,
     *,
     seen: Task[OutputT] | None = None,
     exists: bool = False,
@@ -149,34 +164,34 @@ def watch(
     Args:
         task_id: Which task.
         output_type: What reads its output.
-        kind: What it is in the catalogue; None to find it out from the first look.
+        kind: What it is in the catalogue; None to find it out from the first poll.
         limits: How long to wait, and what is known of durations.
-        seen: The task as it was accepted just now. Without it the first look is immediate.
+        seen: The task as it was accepted just now. Without it the first poll is immediate.
         exists: Whether the provider is known to have the task.
     """
-    return _watch(_Looker(task_id, output_type, limits, exists=exists), kind, seen)
+    return _watch(_Poller(task_id, output_type, limits, exists=exists), kind, seen)
 
 
-def _watch(looker: _Looker[OutputT], kind: str | None, seen: Task[OutputT] | None) -> Flow[Task[OutputT]]:
-    limits = looker.limits
-    with _going_on(looker.task_id):
-        yield from looker.begin()
-        looker.note(seen)
-        submitted, is_new = (None, False) if seen is None else (looker.started.ticks, True)
-        unfinished = looker.started.ticks  # when it was last seen not yet done
+def _watch(poller: _Poller[OutputT], kind: str | None, seen: Task[OutputT] | None) -> Flow[Task[OutputT]]:
+    limits = poller.limits
+    with _going_on(poller.task_id):
+        yield from poller.begin()
+        poller.note(seen)
+        submitted, is_new = (None, False) if seen is None else (poller.started.monotonic, True)
+        unfinished = poller.started.monotonic  # when it was last seen not yet done
         while seen is None or not seen.done:
-            pause, usual = 0.0, limits.experience.usual(kind or waiting.kind_of(seen))
+            pause, usual = 0.0, limits.durations.estimate(kind or polling.kind_of(seen))
             if seen is not None:
-                unfinished = looker.now
-                submitted = looker.submitted(seen) if submitted is None else submitted
-                pause = max(looker.pace, waiting.next_look(looker.now - submitted, usual))
-            timeout = waiting.default_timeout(usual) if limits.timeout is None else limits.timeout
-            before, seen = seen, (yield from looker.look(pause, looker.started.ticks + timeout))
+                unfinished = poller.now
+                submitted = poller.submitted(seen) if submitted is None else submitted
+                pause = max(poller.pace, polling.next_poll_delay(poller.now - submitted, usual))
+            timeout = polling.default_timeout(usual) if limits.timeout is None else limits.timeout
+            before, seen = seen, (yield from poller.look(pause, poller.started.monotonic + timeout))
             if before is None or seen.raw != before.raw:
-                yield Changed(seen)
-        watched = None if submitted is None else looker.since(submitted)
-        least, most = unfinished - looker.started.ticks, math.inf if watched is None or not is_new else watched
-        limits.experience.learn(kind or waiting.kind_of(seen), seen, watched, least=least, most=most)
+                yield TaskUpdated(seen)
+        watched = None if submitted is None else poller.since(submitted)
+        least, most = unfinished - poller.started.monotonic, math.inf if watched is None or not is_new else watched
+        limits.durations.learn(kind or polling.kind_of(seen), seen, watched, least=least, most=most)
         return seen
 
 
@@ -198,11 +213,11 @@ def goes_on(task_id: str) -> str:
     return f"unitask: task {printable(task_id)} goes on; client.wait({task_id!r}) waits for it again"
 
 
-def get(task_id: str, output_type: type[OutputT], limits: Limits, *, exists: bool = False) -> Flow[Task[OutputT]]:
-    """Look once; a look that brings no usable answer is repeated while the patience lasts."""
-    looker = _Looker(task_id, output_type, limits, exists=exists)
-    yield from looker.begin()
-    return (yield from looker.look(0.0, math.inf))
+def get(task_id: str, output_type: type[OutputT], limits: Timeouts, *, exists: bool = False) -> Flow[Task[OutputT]]:
+    """Look once; a poll that brings no usable answer is repeated while the patience lasts."""
+    poller = _Poller(task_id, output_type, limits, exists=exists)
+    yield from poller.begin()
+    return (yield from poller.look(0.0, math.inf))
 
 
 def together(waits: Sequence[tuple[str, Flow[T]]], timeout: float | None = None) -> Flow[list[T | errors.UnitaskError]]:
@@ -219,32 +234,32 @@ def together(waits: Sequence[tuple[str, Flow[T]]], timeout: float | None = None)
         unitask's, that is an `Unreachable` with the error as its cause.
     """
     now = (yield Sleep(0)).at
-    calls = _Calls(math.inf if timeout is None else now.ticks + timeout)
+    calls = _Calls(math.inf if timeout is None else now.monotonic + timeout)
     ends: dict[int, T | errors.UnitaskError] = {}
-    due = dict.fromkeys(range(len(waits)), now.ticks)
+    due = dict.fromkeys(range(len(waits)), now.monotonic)
     queue = [(ticks, place) for place, ticks in due.items()]  # a heap; an entry that differs from `due` is out of date
-    wanted, heard_by = Wanted(), dict[str, int]()  # news of a task ends the sleep of this wait
+    wanted, heard_by = WakeSet(), dict[str, int]()  # a notification of a task ends the sleep of this wait
     for _, flow in waits:
         next(flow)  # to its first step, which is Sleep(0)
     try:
         while due:
             ticks, place = _first(queue, due)
-            if ticks > now.ticks:
-                woke = yield Sleep(ticks - now.ticks, news_of=wanted)
+            if ticks > now.monotonic:
+                woke = yield Sleep(ticks - now.monotonic, notification_of=wanted)
                 now = woke.at
-                news_of = woke.news_of if isinstance(woke, Woke) else None
-                place = heard_by.get(news_of or "", place)
+                notification_of = woke.notification_of if isinstance(woke, Resumed) else None
+                place = heard_by.get(notification_of or "", place)
             task_id, flow = waits[place]
             heard_by.pop(task_id, None)
             wanted.discard(task_id)
             if place == queue[0][1]:
                 heappop(queue)
-            calls.others_due = bool(queue) and queue[0][0] <= now.ticks
+            calls.others_due = bool(queue) and queue[0][0] <= now.monotonic
             now, outcome = yield from _turn(task_id, flow, now, calls)
             if isinstance(outcome, Sleep):
-                due[place] = now.ticks + outcome.seconds
+                due[place] = now.monotonic + outcome.seconds
                 heappush(queue, (due[place], place))
-                for each in outcome.news_of:
+                for each in outcome.notification_of:
                     heard_by[each] = place
                     wanted.add(each)
             else:
@@ -264,23 +279,23 @@ class _End(Generic[T]):
     result: T | errors.UnitaskError
 
 
-def _turn(task_id: str, flow: Flow[T], now: Moment, calls: _Calls) -> Flow[tuple[Moment, Sleep | _End[T]]]:
+def _turn(task_id: str, flow: Flow[T], now: Timestamp, calls: _Calls) -> Flow[tuple[Timestamp, Sleep | _End[T]]]:
     """Drive a wait from the end of a sleep to its next sleep, or to its end; return the time as well."""
     is_callers = False  # an error of the caller's own function ends all waits
     try:
-        step = flow.send(Woke(now))
+        step = flow.send(Resumed(now))
         while not isinstance(step, Sleep):
             step = calls.bounded(step, now)
             try:
                 reply = yield step
             except Exception as error:
-                is_callers = not isinstance(step, Send)
+                is_callers = not isinstance(step, SendRequest)
                 if is_callers:
                     raise
                 step = flow.throw(error)
             else:
-                calls.note(step, reply, reply.at.ticks - now.ticks, now)
-                now = reply.at  # before the wait is told: it may end
+                calls.note(step, reply, reply.at.monotonic - now.monotonic, now)
+                now = reply.at  # before the wait goes on: it may end
                 step = flow.send(reply)
     except StopIteration as end:
         return now, _End(end.value)
@@ -319,7 +334,7 @@ class _Calls:
     time halves what the next one gets, as after the deadline.
 
     Attributes:
-        deadline: In ticks.
+        deadline: On the monotonic clock.
         most: Seconds for a request while others are due.
         last: Seconds for a request after the deadline.
         others_due: Whether other waits are due.
@@ -330,81 +345,83 @@ class _Calls:
     last: float = 1.0
     others_due: bool = False
 
-    def bounded(self, step: Step, now: Moment) -> Step:
+    def bounded(self, step: Step, now: Timestamp) -> Step:
         """The step, with less time if it is a request that must be short."""
-        left = self.deadline - now.ticks
+        left = self.deadline - now.monotonic
         limit = self.last if left <= 0 else min(self.most, max(1.0, left / 2)) if self.others_due else math.inf
-        if not isinstance(step, Send) or limit >= (math.inf if step.timeout is None else step.timeout):
+        if not isinstance(step, SendRequest) or limit >= (math.inf if step.timeout is None else step.timeout):
             return step
         return replace(step, timeout=limit)
 
-    def note(self, step: Step, reply: Reply, took: float, now: Moment) -> None:
+    def note(self, step: Step, reply: Reply, took: float, now: Timestamp) -> None:
         """Remember that a request, sent at `now`, brought no answer in its time, or took long to bring one."""
-        allowed = step.timeout if isinstance(step, Send) else None
+        allowed = step.timeout if isinstance(step, SendRequest) else None
         if allowed is None or took < allowed / 2:
             return
-        if isinstance(reply, Answer) and not reply.broken:
+        if isinstance(reply, Response) and not reply.broken:
             self.most *= 2
-        elif now.ticks >= self.deadline:
+        elif now.monotonic >= self.deadline:
             self.last = max(SHORTEST_CALL, took / 2)
         else:
             self.most = max(SLOW_CALL, took / 2)
 
 
 @dataclass(slots=True)
-class _Looker(Generic[OutputT]):
-    """Looks at one task, and bears with looks that fail."""
+class _Poller(Generic[OutputT]):
+    """Polls one task, and bears with looks that fail."""
 
     task_id: str
     output_type: type[OutputT]
-    limits: Limits
+    limits: Timeouts
     exists: bool = False  # the provider has accepted or shown the task
-    started: Moment = field(default_factory=lambda: Moment(0.0, 0.0))
+    started: Timestamp = field(default_factory=lambda: Timestamp(0.0, 0.0))
     now: float = 0.0  # when the last answer came
     headers: Mapping[str, str] = field(default_factory=dict[str, str])  # of the last answer, for support
     last: Task[OutputT] | None = None
-    looks: int = 0
-    pace: float = 0.0  # seconds that the provider asked to leave between looks
+    polls: int = 0
+    pace: float = 0.0  # seconds that the provider asked to leave between polls
     statuses: list[tuple[float, str]] = field(default_factory=list[tuple[float, str]])  # when each was first seen
 
     def begin(self) -> Flow[None]:
         """Look at the clock."""
         self.started = (yield Sleep(0)).at
-        self.now = self.started.ticks
+        self.now = self.started.monotonic
 
     def look(self, pause: float, deadline: float) -> Flow[Task[OutputT]]:
         """After a pause, look until there is a usable answer."""
         failing_since, failures = self.now + pause, 0
         while True:
-            if self.looks and self.now >= deadline:
-                waited, statuses = self.since(self.started.ticks), tuple(self.statuses)
+            if self.polls and self.now >= deadline:
+                waited, statuses = self.since(self.started.monotonic), tuple(self.statuses)
                 timeout = errors.WaitTimeout(
-                    self.task_id, task=self.last, waited=waited, looks=self.looks, statuses=statuses
+                    self.task_id, task=self.last, waited=waited, polls=self.polls, statuses=statuses
                 )
-                raise self.told(timeout)
+                raise self.with_polls(timeout)
             seconds = max(0.0, min(pause, deadline - self.now))
-            self.now = (yield Sleep(seconds, news_of=() if failures else (self.task_id,))).at.ticks
-            left = max(1.0, deadline - self.now)  # a last look, at the deadline, still gets a second
-            reply = yield requests.look(self.task_id, min(self.limits.http_timeout, left), self.output_type.PROTOCOL)
-            self.now, self.looks = reply.at.ticks, self.looks + 1
+            self.now = (yield Sleep(seconds, notification_of=() if failures else (self.task_id,))).at.monotonic
+            left = max(1.0, deadline - self.now)  # a last poll, at the deadline, still gets a second
+            reply = yield requests.get_task(
+                self.task_id, min(self.limits.http_timeout, left), self.output_type.PROTOCOL
+            )
+            self.now, self.polls = reply.at.monotonic, self.polls + 1
             found = self._read(reply)
             if isinstance(found, Task):
                 self.note(found)
                 return found
             failures += 1
             trouble = found.error if isinstance(found, envelope.Unreadable) else found
-            passes = isinstance(found, envelope.Unreadable) or self.exists or worth_repeating(found)
+            passes = isinstance(found, envelope.Unreadable) or self.exists or is_retryable(found)
             if not passes or self.now - failing_since > self.limits.patience:
                 trouble.task_id = self.task_id
                 if self.exists:
                     trouble.about_running(self.task_id)
-                trouble.attempts, trouble.elapsed = failures, self.since(self.started.ticks)
+                trouble.attempts, trouble.elapsed = failures, self.since(self.started.monotonic)
                 raise trouble
-            pause = self.limits.resend.pause(failures, getattr(trouble, "retry_after", None))
+            pause = self.limits.retry_policy.pause(failures, getattr(trouble, "retry_after", None))
 
-    def told(self, error: ErrorT) -> ErrorT:
-        """The error with what is known of the looks."""
-        error.attempts, error.elapsed, error.headers = self.looks, self.since(self.started.ticks), self.headers
+    def with_polls(self, error: ErrorT) -> ErrorT:
+        """The error with what is known of the polls."""
+        error.attempts, error.elapsed, error.headers = self.polls, self.since(self.started.monotonic), self.headers
         return error
 
     def note(self, task: Task[OutputT] | None) -> None:
@@ -413,23 +430,23 @@ class _Looker(Generic[OutputT]):
             return
         self.last, self.exists, status = task, True, str(task.status)
         if not self.statuses or self.statuses[-1][1] != status:
-            self.statuses.append((self.since(self.started.ticks), status))
+            self.statuses.append((self.since(self.started.monotonic), status))
 
     def since(self, ticks: float) -> float:
         """Seconds from then to the last answer."""
         return self.now - ticks
 
     def submitted(self, task: Task[OutputT]) -> float:
-        """When a task that was found was submitted, in ticks: as the provider says, else when the wait began.
+        """When a task that was found was submitted: as the provider says, else when the wait began.
 
         An age that is negative, or longer than any task takes, is not believed: one of the clocks is wrong.
         """
         created = task.created_at
         age = 0.0 if created is None else self.started.unix - created.timestamp()
-        return self.started.ticks - (age if 0 <= age <= waiting.LONGEST_TASK else 0.0)
+        return self.started.monotonic - (age if 0 <= age <= polling.LONGEST_TASK else 0.0)
 
     def _read(self, reply: Reply) -> Task[OutputT] | errors.ApiError | errors.Unreachable | envelope.Unreadable:
-        if not isinstance(reply, Answer) or reply.broken:
+        if not isinstance(reply, Response) or reply.broken:
             what = f"no answer to a look at task {self.task_id}, {no_answer(reply)}"
             return errors.Unreachable(f"{what}. The task is not lost: wait for it again by its id")
         self.headers = envelope.trace_headers(reply)
@@ -438,5 +455,5 @@ class _Looker(Generic[OutputT]):
             if found.id != self.task_id:
                 return envelope.another_task(reply, self.task_id, found.id)
             asked = envelope.retry_after(reply)
-            self.pace = 0.0 if asked is None else paced(asked)
+            self.pace = 0.0 if asked is None else clamp_retry_after(asked)
         return found

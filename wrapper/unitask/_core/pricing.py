@@ -24,10 +24,10 @@ Measure: TypeAlias = Callable[[str, Any], Fraction | None]
 
 
 def estimate(body: Mapping[str, Any], measure: Measure) -> int | None:
-    """What the task of a create will cost in credits; None when that cannot be known.
+    """What the task of a submission will cost in credits; None when that cannot be known.
 
     Args:
-        body: The body of the create; files in its input may be in any form that `measure` takes.
+        body: The body of the submission; files in its input may be in any form that `measure` takes.
         measure: Reads a quantity off a file.
     """
     given = {name: value for name, value in body["input"].items() if value is not None}

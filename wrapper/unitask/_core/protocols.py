@@ -1,4 +1,4 @@
-"""The API before the unified one, as data: where such a task is created and looked at, and where its parts are.
+"""The API before the unified one, as data: where such a task is created and polled, and where its parts are.
 
 x-protocols of the spec says it. An answer of another protocol is put into the unified form as soon as it is read, so
 that nothing else needs to know of it.
@@ -12,34 +12,34 @@ from urllib.parse import quote
 from unitask_api import contract
 
 from .._model._json import as_object, is_list
-from .messages import Send
+from .effects import SendRequest
 
 UNIFIED = "unified"
 LEGACY = "legacy"  # the model that the catalogue gives to all of them
 
 
-def create(body: dict[str, Any]) -> Send:
+def create(body: dict[str, Any]) -> SendRequest:
     """Create a task of another protocol: its input is the whole body."""
     entry = contract.find(body["model"], body["task_type"])
     if entry is None:
         raise LookupError(f"the catalogue has no {body['model']} {body['task_type']}")
     operation = contract.operation(entry.create)
-    return Send(operation.method, operation.path, body["input"])
+    return SendRequest(operation.method, operation.path, body["input"])
 
 
-def look(task_id: str, protocol: str, timeout: float | None) -> Send:
-    """Look at a task of another protocol, by its path or with its id in a body."""
+def get_task(task_id: str, protocol: str, timeout: float | None) -> SendRequest:
+    """Poll a task of another protocol, by its path or with its id in a body."""
     operation = contract.operation(_rules(protocol)["look"])
     if "{task_id}" in operation.path:
         path = operation.path.replace("{task_id}", quote(task_id, safe=""))
-        return Send(operation.method, path, timeout=timeout)
-    return Send(operation.method, operation.path, {"task_id": task_id}, timeout=timeout)
+        return SendRequest(operation.method, path, timeout=timeout)
+    return SendRequest(operation.method, operation.path, {"task_id": task_id}, timeout=timeout)
 
 
 def unified(body: dict[str, Any] | None, protocol: str, *, created: bool) -> dict[str, Any] | None:
     """An answer of another protocol in the unified form; the original stands in `legacy`.
 
-    The answer to a create tells only that it was accepted, whatever its status word is.
+    The answer to a submission tells only that it was accepted, whatever its status word is.
     """
     if body is None or protocol == UNIFIED:
         return body

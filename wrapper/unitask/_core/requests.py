@@ -6,18 +6,19 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from unitask_api.api.account import get_account_info, list_active_tasks, list_task_history
-from unitask_api.api.task import cancel_task, cancel_tasks, create_task, get_task
+from unitask_api.api.task import cancel_task, cancel_tasks, create_task
+from unitask_api.api.task import get_task as get_task_endpoint
 from unitask_api.api.upload import upload_file
 
 from . import protocols
-from .messages import Send
+from .effects import SendRequest
 
 if TYPE_CHECKING:
     from unitask_api.models import TaskRequest
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class HistoryQuery:
     """Which rows of the history.
 
     Attributes:
@@ -35,52 +36,54 @@ class Query:
     page: int = 1
 
 
-def create(body: dict[str, Any]) -> Send:
+def create(body: dict[str, Any]) -> SendRequest:
     """Create a task from a request body (TaskRequest), over the endpoint of its protocol."""
     if body["model"] == protocols.LEGACY:
         return replace(protocols.create(body), submission=True)
     return replace(_send(create_task.build_request(body=cast("TaskRequest", body))), submission=True)
 
 
-def look(task_id: str, timeout: float | None = None, protocol: str = protocols.UNIFIED) -> Send:
-    """Look at a task; `timeout` in seconds, None for what the client is set to."""
+def get_task(task_id: str, timeout: float | None = None, protocol: str = protocols.UNIFIED) -> SendRequest:
+    """Poll a task; `timeout` in seconds, None for what the client is set to."""
     if protocol != protocols.UNIFIED:
-        return protocols.look(task_id, protocol, timeout)
-    return _send(get_task.build_request(task_id), timeout)
+        return protocols.get_task(task_id, protocol, timeout)
+    return _send(get_task_endpoint.build_request(task_id), timeout)
 
 
-def cancel(task_id: str) -> Send:
+def cancel(task_id: str) -> SendRequest:
     """Cancel a pending task."""
     return _send(cancel_task.build_request(task_id))
 
 
-def cancel_many(created_before: int, model: str | None) -> Send:
+def cancel_many(created_before: int, model: str | None) -> SendRequest:
     """Cancel the pending tasks created before a unix time in seconds, of one model group or of all."""
     return _send(cancel_tasks.build_request(created_before=created_before, model=model))
 
 
-def account() -> Send:
+def account() -> SendRequest:
     """Account, balance and limits."""
     return _send(get_account_info.build_request())
 
 
-def active_tasks() -> Send:
+def active_tasks() -> SendRequest:
     """Tasks that are not done, by group."""
     return _send(list_active_tasks.build_request())
 
 
-def history(query: Query) -> Send:
+def history(query: HistoryQuery) -> SendRequest:
     """One page of past tasks."""
     given = {"model": query.group, "start_time": query.start, "end_time": query.end}
     filters: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     return _send(list_task_history.build_request(page=query.page, page_size=query.page_size, **filters))
 
 
-def upload(origin: str, file_name: str, file_data: str) -> Send:
+def upload(origin: str, file_name: str, file_data: str) -> SendRequest:
     """Upload a file, in base64; `origin` is scheme and host of the server that takes uploads."""
     send = _send(upload_file.build_request(body={"file_name": file_name, "file_data": file_data}))
     return replace(send, path=origin + send.path)
 
 
-def _send(request: dict[str, Any], timeout: float | None = None) -> Send:
-    return Send(request["method"].upper(), request["url"], request.get("json"), request.get("params", {}), timeout)
+def _send(request: dict[str, Any], timeout: float | None = None) -> SendRequest:
+    return SendRequest(
+        request["method"].upper(), request["url"], request.get("json"), request.get("params", {}), timeout
+    )

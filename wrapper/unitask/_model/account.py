@@ -46,7 +46,7 @@ class HistoryRow(_Own, models.HistoryRow):
 
     @property
     def task_id(self) -> str | None:
-        """The id to look at it with; None when the row has none.
+        """The id to get it by; None when the row has none.
 
         `id` is documented as the number of the row; it is taken for the task's when it is a text that is no number and
         the row has no other.

@@ -22,7 +22,7 @@ from .output_files import OutputFile, files_of
 from .record import Record, moment
 from .state import TERMINAL, State, state_of
 
-__all__ = ["Finding", "Outcome", "Output", "State", "Task"]
+__all__ = ["Outcome", "Output", "Recovery", "State", "Task"]
 
 CREDITS_PER_USD = 10_000_000  # inferred from five published prices (2026-11); a face swap, $0.01, is 100,000 credits
 
@@ -37,7 +37,7 @@ class Output(Record):
     `ProviderBroken` with the value; `raw` still has it.
     """
 
-    PROTOCOL: ClassVar[str] = "unified"  # how such a task is looked at (x-protocols of the spec)
+    PROTOCOL: ClassVar[str] = "unified"  # how such a task is polled (x-protocols of the spec)
 
     @property
     def files(self) -> list[OutputFile]:
@@ -56,7 +56,7 @@ OutputT_co = TypeVar("OutputT_co", bound=Output, covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Task(Generic[OutputT_co]):
-    """A task as it was when it was last looked at.
+    """A task as it was when it was last polled.
 
     Attributes:
         raw: The task as the provider sent it, unknown fields included, webhook secret excluded.
@@ -222,16 +222,16 @@ def _loaded(entry: contract.TaskType) -> type[Output]:
 
 
 class Outcome(StrEnum):
-    """What became of an uncertain create."""
+    """What became of an uncertain submission."""
 
     FOUND = "found"  # it was certainly accepted: `task`
     ABSENT = "absent"  # it was certainly not accepted, and may be created again
-    UNCLEAR = "unclear"  # it cannot be told; `reason` says why
+    UNCLEAR = "unclear"  # it is not known; `reason` says why
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """What became of an uncertain create.
+class Recovery:
+    """What became of an uncertain submission.
 
     Attributes:
         outcome: found, absent or unclear.

@@ -17,8 +17,8 @@ from typing import Any, TypeAlias
 
 from ._json import is_id, is_list
 from .exceptions import InvalidInput
-from .fingerprint import Sent, Traces
-from .timestamp import Moment
+from .fingerprint import Fingerprint, SubmissionTime
+from .timestamp import Timestamp
 
 PREFIX = "ut"
 UNCERTAIN = "us"
@@ -27,7 +27,7 @@ Between: TypeAlias = tuple[datetime, datetime]
 
 
 @dataclass(frozen=True, slots=True)
-class Resumed:
+class TaskToken:
     """What a token says.
 
     Attributes:
@@ -48,7 +48,7 @@ def token(task_id: str, model: str, task_type: str, output: str) -> str:
     return _packed(PREFIX, [task_id, model, task_type, output])
 
 
-def read(text: str) -> Resumed:
+def read(text: str) -> TaskToken:
     """What a token says; any other text is the id of a task.
 
     Raises:
@@ -56,23 +56,30 @@ def read(text: str) -> Resumed:
     """
     content = _unpacked(PREFIX, text)
     if content is None:
-        return Resumed(text)
+        return TaskToken(text)
     parts = [part if isinstance(part, str) else "" for part in content]
     task_id, model, task_type, output = parts if len(parts) == 4 else [""] * 4
     if not task_id:
         raise InvalidInput(f"the token {text!r:.80} is damaged: copy it again, or give the id of the task")
-    return Resumed(task_id, model, task_type, output)
+    return TaskToken(task_id, model, task_type, output)
 
 
-def uncertain_token(task_id: str | None, traces: Traces, sent_between: Between) -> str:
+def uncertain_token(task_id: str | None, identity: Fingerprint, sent_between: Between) -> str:
     """The token of an uncertain submission. What its input was is not in it."""
     between = [moment.timestamp() for moment in sent_between]
-    names = [traces.model, traces.task_type, traces.fingerprint, traces.mark, traces.submission, traces.account]
-    return _packed(UNCERTAIN, [task_id, between, traces.sent, *names])
+    names = [
+        identity.model,
+        identity.task_type,
+        identity.fingerprint,
+        identity.correlation_id,
+        identity.submission,
+        identity.account,
+    ]
+    return _packed(UNCERTAIN, [task_id, between, identity.sent, *names])
 
 
-def read_uncertain(text: str) -> tuple[str | None, Traces, Between]:
-    """The id that an answer named, the traces, and the time of the submission that a token stands for.
+def read_uncertain(text: str) -> tuple[str | None, Fingerprint, Between]:
+    """The id that an answer named, the fingerprint, and the time of the submission that a token stands for.
 
     Raises:
         InvalidInput: It is no such token, one of another version, or it is cut off.
@@ -86,22 +93,22 @@ def read_uncertain(text: str) -> tuple[str | None, Traces, Between]:
         if sent is not None:
             first, last, process, span = sent
             words.append(process)
-            when = Sent(_moment(first), _moment(last), process, None if span is None else _moment(span))
+            when = SubmissionTime(_moment(first), _moment(last), process, None if span is None else _moment(span))
         if not all(isinstance(word, str) for word in words):
             raise TypeError
-        traces = Traces(model, task_type, fingerprint, mark, {}, submission, when, account)
+        traces = Fingerprint(model, task_type, fingerprint, mark, {}, submission, when, account)
         between = datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(end, UTC)
     except (TypeError, ValueError, OverflowError, OSError, AttributeError, IndexError):
         raise InvalidInput(f"the token {text!r:.80} is damaged: copy it from the log again") from None
     return task_id if is_id(task_id) else None, traces, between
 
 
-def _moment(pair: Any) -> Moment:
+def _moment(pair: Any) -> Timestamp:
     """Two numbers of seconds. Raises TypeError or ValueError for anything else."""
     first, second = map(float, pair)
     if not (math.isfinite(first) and math.isfinite(second)):
         raise ValueError
-    return Moment(first, second)
+    return Timestamp(first, second)
 
 
 def _packed(prefix: str, content: list[Any]) -> str:

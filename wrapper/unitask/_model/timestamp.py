@@ -8,10 +8,10 @@ from typing import NamedTuple
 LATEST = 253_402_300_799.0  # unix seconds; the last second of the year 9999
 
 
-class Moment(NamedTuple):
+class Timestamp(NamedTuple):
     """One moment on two clocks."""
 
-    ticks: float  # monotonic seconds, for durations
+    monotonic: float  # monotonic seconds, for durations
     unix: float  # seconds since 1970, for people
 
     @property

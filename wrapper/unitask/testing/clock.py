@@ -6,7 +6,7 @@ import time
 from contextvars import ContextVar
 from datetime import datetime
 
-from .._model.timestamp import Moment
+from .._model.timestamp import Timestamp
 
 
 class InstantClock:
@@ -26,13 +26,13 @@ class InstantClock:
     def __init__(self, start: datetime | None = None) -> None:
         self.sleeps: list[float] = []
         self.passed: float = 0.0
-        self._start = Moment(time.monotonic(), start.timestamp() if start else time.time())
+        self._start = Timestamp(time.monotonic(), start.timestamp() if start else time.time())
         self._here: ContextVar[float] = ContextVar("passed", default=0.0)
 
-    def __call__(self) -> Moment:
+    def __call__(self) -> Timestamp:
         """Return the time in this thread or asyncio task."""
         passed = self._here.get()
-        return Moment(self._start.ticks + passed, self._start.unix + passed)
+        return Timestamp(self._start.monotonic + passed, self._start.unix + passed)
 
     def advance(self, seconds: float) -> None:
         """Let time pass that is no pause of a client, such as the time that an answer takes."""

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ..aio import AsyncClient
+from ..async_client import AsyncClient
 from ..client import Client
 from ..webhooks import Receiver
 from .clock import InstantClock
@@ -31,22 +31,25 @@ def talk_to(patch: pytest.MonkeyPatch, transport: httpx.MockTransport, clock: In
     """Have clients send their requests to this transport, and live by this clock, also while a receiver waits."""
     _replace(patch, Client, transport=transport, clock=clock, sleep=clock.sleep)
     _replace(patch, AsyncClient, transport=transport, clock=clock, sleep=clock.sleep_async)
-    until_news, until_news_async = Receiver.until_news, Receiver.until_news_async
+    wait_for_notification, wait_for_notification_async = (
+        Receiver.wait_for_notification,
+        Receiver.wait_for_notification_async,
+    )
 
     def news(receiver: Receiver, task_ids: str | Collection[str], seconds: float) -> str | None:
-        heard = until_news(receiver, task_ids, 0)
+        heard = wait_for_notification(receiver, task_ids, 0)
         if heard is None:
             clock.sleep(seconds)
         return heard
 
     async def news_async(receiver: Receiver, task_ids: str | Collection[str], seconds: float) -> str | None:
-        heard = await until_news_async(receiver, task_ids, 0)
+        heard = await wait_for_notification_async(receiver, task_ids, 0)
         if heard is None:
             await clock.sleep_async(seconds)
         return heard
 
-    patch.setattr(Receiver, "until_news", news)
-    patch.setattr(Receiver, "until_news_async", news_async)
+    patch.setattr(Receiver, "wait_for_notification", news)
+    patch.setattr(Receiver, "wait_for_notification_async", news_async)
 
 
 def look_often(patch: pytest.MonkeyPatch, longest: float) -> None:

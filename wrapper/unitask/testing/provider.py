@@ -251,8 +251,8 @@ class UnitaskProvider:
 
     def _shown(self, task: KnownTask) -> Reply:
         """The task as the next look at it shows it."""
-        due = task.plan.statuses[min(task.looks, len(task.plan.statuses) - 1)]
-        task.looks += 1
+        due = task.plan.statuses[min(task.polls, len(task.plan.statuses) - 1)]
+        task.polls += 1
         if not isinstance(due, str):
             return due
         task.status = due

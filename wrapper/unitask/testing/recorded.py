@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from unitask_api import contract
 
 from .. import tasks
-from .._core.finding import MARK
+from .._core.recovery import CORRELATION_PARAMETER
 from .._model._json import as_object
 from ..inputs import TaskInput
 
@@ -92,7 +92,7 @@ def _options(sent: dict[str, Any]) -> dict[str, str]:
     """The options in the words of the client, without the mark that it puts into the webhook's address."""
     config = as_object(sent.get("config"))
     webhook = as_object(config.get("webhook_config"))
-    url = re.sub(rf"[?&]{MARK}=[0-9a-f]+(?=#|$)", "", str(webhook.get("endpoint", "")))
+    url = re.sub(rf"[?&]{CORRELATION_PARAMETER}=[0-9a-f]+(?=#|$)", "", str(webhook.get("endpoint", "")))
     given = {
         "webhook_url": url,
         "webhook_secret": webhook.get("secret"),

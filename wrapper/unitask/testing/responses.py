@@ -13,7 +13,7 @@ from unitask_api import contract
 from .._core import protocols
 from .._model.state import State, state_of
 from .._model.task import CREDITS_PER_USD
-from .._model.timestamp import Moment
+from .._model.timestamp import Timestamp
 from .recorded import Kind, ReceivedTask, entry_of
 from .strategies import documented_example
 
@@ -41,10 +41,10 @@ class KnownTask:
 
     received: ReceivedTask
     plan: Plan
-    created: Moment
+    created: Timestamp
     output: dict[str, Any]
     config: dict[str, Any]
-    looks: int = 0
+    polls: int = 0
     status: str = "pending"
     ended_at: str = NOT_YET
 
@@ -109,6 +109,6 @@ def row(task: KnownTask) -> dict[str, Any]:
     return {**documented, **known}
 
 
-def text_of(moment: Moment) -> str:
+def text_of(moment: Timestamp) -> str:
     """A time as the provider writes it."""
     return datetime.isoformat(moment.utc)

@@ -1,8 +1,8 @@
 """What may be sent again, and after how long.
 
-Rules of this file: there is no idempotency key in this API and every create is paid for, so a create is sent again only
-when it provably never left, or after HTTP 429 that names no task. Everything else is decided or uncertain, and that is
-for flows.py to say. A look, a cancel and an upload cost nothing, and may be repeated.
+Rules of this file: there is no idempotency key in this API and every submission is paid for, so a submission is sent
+again only when it provably never left, or after HTTP 429 that names no task. Everything else is decided or uncertain,
+and that is for flows.py to say. A poll, a cancel and an upload cost nothing, and may be repeated.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .. import errors
-from .waiting import Experience
+from .polling import DurationTracker
 
 RETRY_AFTER_FLOOR = 0.5  # a Retry-After of 0 must not make a hot loop
 RETRY_AFTER_CAP = 120.0  # a longer one is the caller's to wait, with `retry_after` of the error
@@ -19,7 +19,7 @@ MOST_DOUBLINGS = 60  # of a pause: an outage of hours takes thousands of attempt
 
 
 @dataclass(frozen=True, slots=True)
-class Resend:
+class RetryPolicy:
     """How often, and how far apart, a request may be sent again.
 
     The pause after attempt n (1, 2, ...) is drawn from 0.5 to 1 times first * 2 ** (n - 1), at most `cap` seconds.
@@ -40,14 +40,14 @@ class Resend:
     def pause(self, attempt: int, retry_after: float | None = None) -> float:
         """Seconds until the attempt after this one."""
         if retry_after is not None:
-            return paced(retry_after)
+            return clamp_retry_after(retry_after)
         doublings = min(attempt - 1, MOST_DOUBLINGS)
         longest = min(self.cap, self.first * 2.0**doublings)
         return longest * (0.5 + 0.5 * self.random())
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class Timeouts:
     """How long to wait for what, in seconds.
 
     Attributes:
@@ -61,16 +61,16 @@ class Limits:
     timeout: float | None
     patience: float
     http_timeout: float
-    resend: Resend
-    experience: Experience
+    retry_policy: RetryPolicy
+    durations: DurationTracker
 
 
-def paced(retry_after: float) -> float:
+def clamp_retry_after(retry_after: float) -> float:
     """A Retry-After between the floor and the cap, in seconds."""
     return min(RETRY_AFTER_CAP, max(RETRY_AFTER_FLOOR, retry_after))
 
 
-def worth_repeating(trouble: errors.UnitaskError) -> bool:
+def is_retryable(trouble: errors.UnitaskError) -> bool:
     """Whether the trouble of a free request may be gone by the next: no answer, a limit, or a server in trouble."""
     if isinstance(trouble, errors.ProviderBroken):
         return not 300 <= trouble.status < 400

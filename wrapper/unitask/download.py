@@ -18,15 +18,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ._core import contents, transfer
-from ._core.delivery import Resend
-from ._core.messages import Answer
-from ._core.transfer import Trouble
+from ._core import contents, range_download
+from ._core.effects import Response
+from ._core.range_download import DownloadAttemptError
+from ._core.retry_policy import RetryPolicy
 from ._model import output_files
 from ._model.output_files import OutputFile
 from ._model.state import State
 from ._model.task import Task
-from ._model.timestamp import Moment
+from ._model.timestamp import Timestamp
 from .errors import DownloadFailed, InvalidInput
 
 LEAST_FREE = 32 << 20  # bytes that a disk must have free before a task is paid whose output goes there
@@ -335,11 +335,11 @@ class Sink:
 
     target: Target
 
-    def __init__(self, batch: Batch, target: Target, resend: Resend, http_timeout: float) -> None:
+    def __init__(self, batch: Batch, target: Target, retry_policy: RetryPolicy, http_timeout: float) -> None:
         self.target, self._batch, self._path = target, batch, target.path
         self._part_path = _part_in(target.path.parent)
-        self._part, self._attempts = transfer.Part(), transfer.Attempts(resend)
-        self._window, self._is_inline = min(http_timeout, transfer.LONGEST_WINDOW), False
+        self._part, self._attempts = range_download.Part(), range_download.Attempts(retry_policy)
+        self._window, self._is_inline = min(http_timeout, range_download.LONGEST_WINDOW), False
         endings = (output_files.ending_of(target.file.url), target.path.suffix.lower())
         self._ending = next(filter(output_files.is_ending, endings), endings[0] or endings[1])
         self._kind = target.file.kind or output_files.kind_of_ending(self._ending)
@@ -353,7 +353,7 @@ class Sink:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError):  # a full disk was told before
+        with contextlib.suppress(OSError):  # a full disk was reported before
             self._file.close()
         with contextlib.suppress(OSError):
             self._part_path.unlink(missing_ok=True)
@@ -363,8 +363,8 @@ class Sink:
         content = output_files.content_of(self.target.file.url)
         if content is None:
             return False
-        self._is_inline, now = True, Moment(0, 0)
-        self.begin(Answer(200, {"content-type": content[0]}, b"", now))
+        self._is_inline, now = True, Timestamp(0, 0)
+        self.begin(Response(200, {"content-type": content[0]}, b"", now))
         self.write(content[1], now)
         return True
 
@@ -372,15 +372,15 @@ class Sink:
         """The request headers of the next attempt."""
         return self._part.headers()
 
-    def begin(self, head: Answer) -> None:
+    def begin(self, head: Response) -> None:
         """Check the head of an answer before any of it is taken.
 
         Raises:
             Trouble: It brings nothing of the file.
         """
         self._part = self._part.answered(head, self._ending)
-        self._unpacking = transfer.Unpacking(self._part.coding) if self._part.coding else None
-        self._pace = transfer.Pace(self._window, head.at.ticks)
+        self._unpacking = range_download.Unpacking(self._part.coding) if self._part.coding else None
+        self._pace = range_download.Pace(self._window, head.at.monotonic)
         self._check_room((self._part.total or 0) - self._part.size)
         with self._storing():
             self._file.seek(self._part.size)
@@ -391,7 +391,7 @@ class Sink:
             for problem in place_problems(self._path, overwrite=self.target.overwrite):
                 raise self.failed(problem)
 
-    def write(self, chunk: bytes, now: Moment) -> None:
+    def write(self, chunk: bytes, now: Timestamp) -> None:
         """Take the next bytes of the answer, as they went over the wire.
 
         Raises:
@@ -403,9 +403,9 @@ class Sink:
             with self._storing():
                 self._file.write(piece)
             self._part = replace(self._part, size=self._part.size + len(piece))
-            if self._part.size > transfer.LARGEST:
-                raise self.failed(f"it has more than {transfer.LARGEST >> 30} GB, which no output has")
-        self._pace.see(len(chunk), now.ticks)
+            if self._part.size > range_download.LARGEST:
+                raise self.failed(f"it has more than {range_download.LARGEST >> 30} GB, which no output has")
+        self._pace.see(len(chunk), now.monotonic)
 
     def finish(self) -> Path:
         """Check what came, and put it in its place.
@@ -438,20 +438,24 @@ class Sink:
         if free is not None and size > free:
             raise self.failed(f"it has {size} bytes more, and its disk has {free} free")
 
-    def again(self, error: Exception, *, passes: bool) -> float:
+    def again(self, error: Exception, *, retryable: bool) -> float:
         """Seconds until the next attempt, which goes on with what is there as far as it is of use.
 
         Args:
             error: What ended the last one.
-            passes: Whether it may be gone by the next one; a `Trouble` says that itself.
+            retryable: Whether it may be gone by the next one; a `Trouble` says that itself.
 
         Raises:
             DownloadFailed: There shall be none.
         """
-        trouble = error if isinstance(error, Trouble) else Trouble(f"{type(error).__name__}: {error}", passes=passes)
+        trouble = (
+            error
+            if isinstance(error, DownloadAttemptError)
+            else DownloadAttemptError(f"{type(error).__name__}: {error}", retryable=retryable)
+        )
         pause = self._attempts.pause(trouble, self._part.size)
-        if trouble.spoils:
-            self._part = transfer.Part()
+        if trouble.discard:
+            self._part = range_download.Part()
         if pause is None or self._batch.stopped or self._is_inline:
             raise self.failed(str(trouble)) from trouble
         return pause

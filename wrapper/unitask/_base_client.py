@@ -22,31 +22,43 @@ from unitask_api import contract
 
 from . import _telemetry, llm
 from ._connections import ENCODINGS, SLOWEST_SENDING, AnswerError, Body
-from ._core import asking, attaching, envelope, finding, flows, pricing, requests, waiting
-from ._core.delivery import Limits, Resend
+from ._core import envelope, flows, pagination, polling, pricing, recovery, requests, retry
+from ._core.effects import (
+    Delivery,
+    Flow,
+    Progress,
+    Reply,
+    Response,
+    Resumed,
+    SendRequest,
+    Sleep,
+    Step,
+    TransportFailure,
+)
 from ._core.flows import Submission
-from ._core.messages import Answer, Delivery, Failure, Flow, Progress, Reply, Send, Sleep, Step, Woke
-from ._core.transfer import target
-from ._core.waiting import Experience
+from ._core.polling import DurationTracker
+from ._core.range_download import target
+from ._core.retry_policy import RetryPolicy, Timeouts
+from ._core.uploads import Uploads, upload, with_uploads
 from ._environment import DEFAULT_BASE_URL, checked_base_url
 from ._model import task_token
 from ._model._json import as_object, is_id
 from ._model.account import Account, ActiveTasks
 from ._model.secret import Hider, Secret
 from ._model.state import State
-from ._model.task import Finding, Output, OutputT, Task, output_named
-from ._model.timestamp import Moment
+from ._model.task import Output, OutputT, Recovery, Task, output_named
+from ._model.timestamp import Timestamp
 from ._model.upload import Upload, upload_ending
 from ._telemetry import keep_out_of_logs, watched
 from .budget import Budget
+from .download import Sink
 from .errors import InvalidInput, SubmissionUncertain, UnitaskError, Unreachable
-from .files import Sink
 from .inputs import TaskInput
 from .media import LARGEST_FILE, measured_as_sent
 from .webhooks import Receiver
 
 T = TypeVar("T")
-Clock = Callable[[], Moment]
+Clock = Callable[[], Timestamp]
 OnChange = Callable[[Task[Output]], object]
 
 LONGEST_CALL = 86_400.0  # seconds; what a socket takes ends at some 1e10
@@ -62,7 +74,7 @@ NEVER_LEFT = (
     httpx.ProxyError,
     httpx.UnsupportedProtocol,
 )
-# What ends an attempt to fetch a file, and may be gone by the next one. The rest of it is in _core/transfer.py.
+# What ends an attempt to fetch a file, and may be gone by the next one. The rest of it is in _core/range_download.py.
 BROKEN = (
     httpx.TimeoutException,
     httpx.NetworkError,
@@ -86,9 +98,9 @@ FETCH_ERRORS = (
 log: logging.Logger = logging.getLogger("unitask")
 
 
-def system_clock() -> Moment:
+def system_clock() -> Timestamp:
     """Now, on both clocks."""
-    return Moment(time.monotonic(), time.time())
+    return Timestamp(time.monotonic(), time.time())
 
 
 class Key(httpx.Auth):
@@ -152,12 +164,18 @@ class Drive(Generic[T]):
         A clock that stands still, or goes back (a test that freezes time), would make every limit endless. The seconds
         that were slept are counted instead.
         """
-        slept = self.step.seconds if isinstance(self.step, Sleep) and getattr(reply, "news_of", None) is None else 0.0
-        moved, self._ticks = reply.at.ticks - self._ticks, reply.at.ticks
+        slept = (
+            self.step.seconds
+            if isinstance(self.step, Sleep) and getattr(reply, "notification_of", None) is None
+            else 0.0
+        )
+        moved, self._ticks = reply.at.monotonic - self._ticks, reply.at.monotonic
         if self._begun and moved <= STANDING * slept:
             self._ahead += slept - moved
         self._begun = True
-        return replace(reply, at=reply.at._replace(ticks=reply.at.ticks + self._ahead)) if self._ahead else reply
+        return (
+            replace(reply, at=reply.at._replace(monotonic=reply.at.monotonic + self._ahead)) if self._ahead else reply
+        )
 
     def _advance(self, reply: Reply | BaseException | None) -> None:
         try:
@@ -169,7 +187,7 @@ class Drive(Generic[T]):
             self.step, self.result = None, end.value
 
 
-class Shell:
+class BaseClient:
     """Settings of a client, and each of its calls as a flow."""
 
     base_url: str = ""  # until it is known: a traceback with variables shows a half-made client too
@@ -197,18 +215,18 @@ class Shell:
             raise InvalidInput(f"http_timeout is {http_timeout!r}: give at most {LONGEST_CALL:.0f} seconds")
         if budget is not None and not _has(budget, "within"):
             raise InvalidInput(f"budget is {budget!r:.80}: give a Budget, such as Budget(5)")
-        if webhooks is not None and not _has(webhooks, "until_news"):
+        if webhooks is not None and not _has(webhooks, "wait_for_notification"):
             raise InvalidInput(f"webhooks is {webhooks!r:.80}: give a webhooks.Receiver")
         checked_callback("clock", clock)
         self.http_timeout, self.poll_patience = http_timeout, poll_patience
-        self._clock, self._resend = clock, Resend(random.random)
+        self._clock, self._retry_policy = clock, RetryPolicy(random.random)
         self.budget = budget
-        self._experience, self._mark_webhooks = Experience(), mark_webhooks
+        self._durations, self._mark_webhooks = DurationTracker(), mark_webhooks
         origin = (self.base_url == DEFAULT_BASE_URL and contract.operation("upload_file").server) or self.base_url
-        self._uploads = attaching.Uploads(origin, wanted=uploads)
+        self._uploads = Uploads(origin, wanted=uploads)
         self._webhooks = webhooks
         self._own_ids: OrderedDict[str, str] = OrderedDict()  # ids of tasks, and the submission that each is of
-        self._dated: envelope.Dated | None = None  # the provider's time in the last answer that told it
+        self._dated: envelope.Dated | None = None  # the provider's time in the last answer that had it
         self._account = hashlib.sha256(f"{self.base_url} {self._key.value}".encode()).hexdigest()[:16]
         self._closed = False
         _telemetry.load()
@@ -229,10 +247,10 @@ class Shell:
         if self._closed:
             raise Unreachable("this client was closed meanwhile, so the request was not sent: go on with a new client")
 
-    def _limits(self, timeout: float | None = None) -> Limits:
+    def _limits(self, timeout: float | None = None) -> Timeouts:
         if timeout is not None and not (_is_number(timeout) and timeout >= 0):
             raise InvalidInput(f"timeout is {timeout!r}: give seconds, 0 to look once, None for the usual limit")
-        return Limits(timeout, self.poll_patience, self.http_timeout, self._resend, self._experience)
+        return Timeouts(timeout, self.poll_patience, self.http_timeout, self._retry_policy, self._durations)
 
     def _submit_flow(
         self, body: dict[str, Any], task: TaskInput[OutputT], submission: Submission
@@ -240,12 +258,12 @@ class Shell:
         submission.token, submission.client = secrets.token_hex(8), (PROCESS, self._account)
         submission.dated = lambda: self._dated
         if self._mark_webhooks:
-            body = finding.marked(body, submission.token)
-        attached = attaching.attached(body, self._uploads, self._limits())
+            body = recovery.with_correlation_id(body, submission.token)
+        attached = with_uploads(body, self._uploads, self._limits())
         model, task_type = task.operation()
 
         def create(body: dict[str, Any]) -> Flow[Task[OutputT]]:
-            submitted = flows.submit(body, task.output_type(), self._resend, submission)
+            submitted = flows.submit(body, task.output_type(), self._retry_policy, submission)
             return watched(submitted, "create", model=model, task_type=task_type)
 
         if self.budget is None:
@@ -285,26 +303,26 @@ class Shell:
             interruption.add_note(note)
 
     def _run_flow(
-        self, body: dict[str, Any], task: TaskInput[OutputT], limits: Limits, submission: Submission
+        self, body: dict[str, Any], task: TaskInput[OutputT], limits: Timeouts, submission: Submission
     ) -> Flow[Task[OutputT]]:
         created = yield from self._submit_flow(body, task, submission)
         kind = type(task).__name__ if type(task).__name__ in contract.task_types() else None
         wait = flows.wait(created.id, task.output_type(), kind, limits, seen=created)
         return (yield from watched(wait, "wait", task_id=created.id))
 
-    def _wait_flow(self, task: Task[Any] | str, limits: Limits) -> Flow[Task[Any]]:
+    def _wait_flow(self, task: Task[Any] | str, limits: Timeouts) -> Flow[Task[Any]]:
         target = _target(task)
         wait = flows.wait(*target, limits, exists=self._exists(task))
         return watched(wait, "wait", task_id=target[0])
 
-    def _wait_all_flow(self, tasks: Iterable[Task[Any] | str], limits: Limits) -> Flow[list[Any]]:
+    def _wait_all_flow(self, tasks: Iterable[Task[Any] | str], limits: Timeouts) -> Flow[list[Any]]:
         listed = _listed(tasks)
         targets = [(_target(task), self._exists(task)) for task in listed]
         waits = [(target[0], flows.wait(*target, limits, exists=exists)) for target, exists in targets]
         spans = [(task_id, watched(wait, "wait", task_id=task_id)) for task_id, wait in waits]
         return flows.together(spans, limits.timeout)
 
-    def _watch_flow(self, task: Task[Any] | str, limits: Limits) -> Flow[Task[Any]]:
+    def _watch_flow(self, task: Task[Any] | str, limits: Timeouts) -> Flow[Task[Any]]:
         return flows.watch(*_target(task), limits, exists=self._exists(task))
 
     def _exists(self, task: Task[Any] | str) -> bool:
@@ -318,28 +336,30 @@ class Shell:
             self.budget.see(found)
         return found
 
-    def _find_flow(self, uncertain: SubmissionUncertain | str, timeout: float | None) -> Flow[Finding]:
+    def _find_flow(self, uncertain: SubmissionUncertain | str, timeout: float | None) -> Flow[Recovery]:
         if isinstance(uncertain, str):
             uncertain = SubmissionUncertain.from_token(uncertain)
         if not isinstance(cast("object", uncertain), SubmissionUncertain):
             raise InvalidInput(
                 f"{uncertain!r:.80} is no SubmissionUncertain: give the error of the create, or its token"
             )
-        others = finding.Others(self._own_ids, uncertain)
-        found = yield from finding.find(uncertain, others, self._limits(timeout), finding.Asker(PROCESS, self._account))
+        others = recovery.OtherSubmissions(self._own_ids, uncertain)
+        found = yield from recovery.find(
+            uncertain, others, self._limits(timeout), recovery.ClientIdentity(PROCESS, self._account)
+        )
         if found.task is not None:
-            self._assign(found.task.id, finding.submission_of(uncertain))
+            self._assign(found.task.id, recovery.submission_of(uncertain))
         if self.budget is not None:
             self.budget.see_finding(uncertain, found)
         return found
 
     def _cancel_flow(self, task: Task[Any] | str) -> Flow[str]:
         task_id, _, _ = _target(task)
-        return asking.cancel(task_id, self._limits())
+        return retry.cancel(task_id, self._limits())
 
     def _cancel_many_flow(self, created_before: datetime | float, model: str | None) -> Flow[str]:
         send = requests.cancel_many(_unix("created_before", created_before), _group(model))
-        return asking.ask(send, envelope.read_acknowledgement, self._limits())
+        return retry.send_with_retry(send, envelope.read_acknowledgement, self._limits())
 
     def _upload_flow(self, content: bytes) -> Flow[Upload]:
         ending = upload_ending(content)
@@ -347,30 +367,30 @@ class Shell:
             raise InvalidInput(f"an upload takes jpg, png, webp, mp4, wav and mp3; this starts with {content[:12]!r}")
         if len(content) > LARGEST_FILE:
             raise InvalidInput(f"it has {len(content) / 1e6:.1f} MB; an upload takes at most 10 MB")
-        return attaching.upload(content, ending, self._uploads, self._limits())
+        return upload(content, ending, self._uploads, self._limits())
 
     def _account_flow(self) -> Flow[Account]:
-        return asking.ask(requests.account(), envelope.read_account, self._limits())
+        return retry.send_with_retry(requests.account(), envelope.read_account, self._limits())
 
     def _active_tasks_flow(self) -> Flow[dict[str, ActiveTasks]]:
-        return asking.ask(requests.active_tasks(), envelope.read_active_tasks, self._limits())
+        return retry.send_with_retry(requests.active_tasks(), envelope.read_active_tasks, self._limits())
 
     def _history_flow(
         self, group: str | None, start: datetime | float | None, end: datetime | float | None, page_size: int
     ) -> Flow[None]:
         is_count = isinstance(cast("object", page_size), int) and not isinstance(page_size, bool)
-        if not (is_count and 1 <= page_size <= asking.LARGEST_PAGE):
-            raise InvalidInput(f"page_size is {page_size!r}: give 1 to {asking.LARGEST_PAGE} rows")
+        if not (is_count and 1 <= page_size <= pagination.LARGEST_PAGE):
+            raise InvalidInput(f"page_size is {page_size!r}: give 1 to {pagination.LARGEST_PAGE} rows")
         first, last = (None if time is None else _unix(name, time) for name, time in (("start", start), ("end", end)))
-        return asking.history(requests.Query(first, last, _group(group), page_size), self._limits())
+        return pagination.history(requests.HistoryQuery(first, last, _group(group), page_size), self._limits())
 
     def _llm_url(self, long_answers: bool) -> str:
         return llm.LONG_ANSWERS if long_answers and self.base_url == DEFAULT_BASE_URL else self.base_url
 
-    def _answer(self, response: httpx.Response, body: bytes, broken: str = "") -> Answer:
+    def _answer(self, response: httpx.Response, body: bytes, broken: str = "") -> Response:
         hider = self._key.hider
         headers = {hider.text(name.lower()): hider.text(value) for name, value in response.headers.items()}
-        answer = Answer(response.status_code, headers, hider.content(body), self._clock(), broken)
+        answer = Response(response.status_code, headers, hider.content(body), self._clock(), broken)
         if response.is_success and (date := envelope.date_of(answer)) is not None:
             self._dated = (date, answer.at)
         return answer
@@ -384,9 +404,9 @@ class Shell:
         if response is not None:
             return self._answer(response, body.content if body else b"", words)
         never = progress.left is False or (isinstance(error, NEVER_LEFT) and not progress.left)
-        return Failure(Delivery.NEVER if never else Delivery.MAYBE, words, self._clock())
+        return TransportFailure(Delivery.NEVER if never else Delivery.MAYBE, words, self._clock())
 
-    def _limit(self, send: Send) -> float:
+    def _limit(self, send: SendRequest) -> float:
         """Seconds that a call may take, besides sending its body."""
         return self.http_timeout if send.timeout is None else send.timeout
 
@@ -397,7 +417,7 @@ class Shell:
         timeouts["write"] = timeouts["read"] = allowed  # what was written may still be on its way when reading begins
         return allowed
 
-    def _call(self, send: Send) -> dict[str, Any]:
+    def _call(self, send: SendRequest) -> dict[str, Any]:
         """A request in httpx's words. A webhook secret in it is hidden in whatever comes back from now on."""
         self._key.hider.remember(_webhook_secret(send))
         content = {} if send.json is None else {"json": send.json}
@@ -415,12 +435,12 @@ class Shell:
         url = sink.target.file.url
         return {"method": "GET", "url": url, "headers": sink.headers(), "extensions": {"written": url}}
 
-    def _head(self, response: httpx.Response) -> Answer:
+    def _head(self, response: httpx.Response) -> Response:
         """An answer whose body is still to come."""
-        return Answer(response.status_code, dict(response.headers), b"", self._clock())
+        return Response(response.status_code, dict(response.headers), b"", self._clock())
 
-    def _woke(self, news_of: str | None = None) -> Woke:
-        return Woke(self._clock(), news_of)
+    def _woke(self, notification_of: str | None = None) -> Resumed:
+        return Resumed(self._clock(), notification_of)
 
     def _notice(self, task: Task[Output]) -> None:
         """Log a change, and tell the budget; an unknown status word is a warning, once a client and word."""
@@ -429,8 +449,8 @@ class Shell:
         log.info("task %s: %s", _plain(task.id), _plain(task.status))
         if task.state is State.UNKNOWN and (word := str(task.status)) not in self._unknown_words:
             self._unknown_words.add(word)
-            told = _plain(task.id), task.status
-            log.warning("task %s has the unknown status %r and is waited for all the same", *told)
+            facts = _plain(task.id), task.status
+            log.warning("task %s has the unknown status %r and is waited for all the same", *facts)
 
 
 def _log_uncertain(error: SubmissionUncertain) -> None:
@@ -459,14 +479,14 @@ def _target(task: Task[Any] | str) -> tuple[str, type[Any], str | None]:
         if not is_id(task.raw.get("task_id")):
             raise InvalidInput(f"the task has no id by which it could be asked for: {task.raw.get('task_id')!r:.80}")
         is_known = task.output_type is not Output and len(contract.named(task.model, task.task_type)) <= 1
-        return task.id, task.output_type, waiting.kind_of(task) if is_known else None
+        return task.id, task.output_type, polling.kind_of(task) if is_known else None
     given = cast("object", str(task) if isinstance(cast("object", task), UUID) else task)
     if not isinstance(given, str):
         raise InvalidInput(f"{given!r:.80} is no task: give a task, its id, or its token")
     resumed = task_token.read(given)
     if wrong := _id_problem(resumed.task_id):
         raise InvalidInput(wrong)
-    named = contract.named(resumed.model, resumed.task_type)  # of several, the first look tells which it is
+    named = contract.named(resumed.model, resumed.task_type)  # of several, the first poll tells which it is
     return resumed.task_id, output_named(resumed.output), named[0].name if len(named) == 1 else None
 
 
@@ -513,8 +533,8 @@ def checked_callback(name: str, given: object, *, optional: bool = False) -> Non
         raise InvalidInput(f"{name} is {given!r:.80}: give a function")
 
 
-def _webhook_secret(send: Send) -> str:
-    """The secret that a create sends along, for a provider that repeats it in other words than the task's."""
+def _webhook_secret(send: SendRequest) -> str:
+    """The secret that a submission sends along, for a provider that repeats it in other words than the task's."""
     body = as_object(send.json)
     webhooks = (as_object(as_object(body.get("config")).get("webhook_config")), as_object(body.get("webhook_config")))
     given = (*(webhook.get("secret") for webhook in webhooks), body.get("webhook_secret"))  # the latter two are legacy

@@ -1,18 +1,20 @@
-"""What became of an uncertain create: the task history of that time is read, and each task in it is looked at.
+"""What became of an uncertain submission: the task history of that time is read, and each task in it is polled.
 
 "Found" and "absent" need a proof each; everything else is "unclear", with the tasks that may be the one.
 
-Found: a task carries the mark of this create (in its webhook endpoint, which the API echoes in `config`), or a damaged
-answer to the create named its id. The echo of the input is no proof: another create may have had the same input.
+Found: a task carries the mark of this submission (in its webhook endpoint, which the API echoes in `config`), or a
+damaged answer to the submission named its id. The echo of the input is no proof: another submission may have had the
+same input.
 
-Absent: the history was read whole (`Reading.shortfall`), for a time that certainly has the create in it, late enough;
-and each task in it is known to be of another create, is of another model or task type, or has another mark. An echo of
-the input that differs proves nothing, since the provider rewrites what it echoes: files are stored elsewhere, texts are
-trimmed, numbers become texts, defaults are filled in. How the history lists a legacy task, no page says.
+Absent: the history was read whole (`HistoryReader.shortfall`), for a time that certainly has the submission in it,
+late enough; and each task in it is known to be of another submission, is of another model or task type, or has another
+correlation id. An echo of the input that differs proves nothing, since the provider rewrites what it echoes: files are
+stored elsewhere, texts are trimmed, numbers become texts, defaults are filled in. How the history lists a legacy task,
+no page says.
 
-The time of the create is wanted on the provider's clock, which the Date headers of its answers tell. A create is as
-long ago as our monotonic clock or our wall clock says, or anything between: the first stops while a computer sleeps,
-the second may be set.
+The time of the submission is wanted on the provider's clock, which the Date headers of its answers tell. A submission
+is as long ago as our monotonic clock or our wall clock says, or anything between: the first stops while a computer
+sleeps, the second may be set.
 """
 
 from __future__ import annotations
@@ -33,27 +35,27 @@ from unitask_api import contract
 from .. import errors
 from .._model._json import as_object, is_list, is_object, printable
 from .._model.account import HistoryRow
-from .._model.fingerprint import Sent, Traces
-from .._model.task import Finding, Outcome, Output, Task
+from .._model.fingerprint import Fingerprint, SubmissionTime
+from .._model.task import Outcome, Output, Recovery, Task
 from .._model.task import output_type as output_type_of
-from .._model.timestamp import Moment
-from . import asking, protocols, requests
-from .delivery import Limits
+from .._model.timestamp import Timestamp
+from . import pagination, protocols, requests, retry
+from .effects import Flow, Sleep
 from .envelope import Dated
-from .messages import Flow, Sleep
+from .retry_policy import Timeouts
 
-MARK = "unitask"  # the query parameter of a webhook endpoint that holds the mark
+CORRELATION_PARAMETER = "unitask"  # the query parameter of a webhook endpoint that holds the mark
 CLOCKS_APART = 300.0  # seconds between the provider's Date and the times in its history, and on the way there
 MORE_ROOM = 60.0  # seconds more that are asked for, so that a small difference of clocks needs no second reading
 SETTLED = 60.0  # seconds after which an accepted task is taken to be in the history; how fast it is, no page says
 PAUSE = 10.0  # seconds between readings of the history
-TIMES_READ = 3  # in one reading, while tasks come in or the time of the create is not known yet
+TIMES_READ = 3  # in one reading, while tasks come in or the time of the submission is not known yet
 LONGEST_READING = 120.0  # seconds that one reading may take beyond the time limit
 MOST_ROWS = 5000  # of the history that are read
 MOST_LOOKS = 200  # at tasks of the history
 
 
-class Asker(NamedTuple):
+class ClientIdentity(NamedTuple):
     """A client.
 
     Attributes:
@@ -65,7 +67,7 @@ class Asker(NamedTuple):
     account: str = ""
 
 
-NOBODY = Asker()
+ANONYMOUS = ClientIdentity()
 
 
 class _Period(NamedTuple):
@@ -75,18 +77,18 @@ class _Period(NamedTuple):
     end: int
 
 
-class _Likeness(Enum):
+class _Match(Enum):
     SAME = "same"
     ALIKE = "alike"  # its echoed input fits
     OPEN = "open"  # its answer does not tell
     OTHER = "other"
 
 
-def traces(body: Mapping[str, Any], sent: Sent | None = None) -> Traces:
-    """What the task of a create can be recognised by."""
+def fingerprint_of(body: Mapping[str, Any], sent: SubmissionTime | None = None) -> Fingerprint:
+    """What the task of a submission can be recognised by."""
     model, task_type, given = body["model"], body["task_type"], body["input"]
     identity = json.dumps([model, task_type, given], sort_keys=True)
-    return Traces(
+    return Fingerprint(
         model,
         task_type,
         hashlib.sha256(identity.encode()).hexdigest(),
@@ -96,14 +98,14 @@ def traces(body: Mapping[str, Any], sent: Sent | None = None) -> Traces:
     )
 
 
-def signed(found: Traces, submission: str, client: Asker, dated: Dated | None) -> Traces:
-    """The traces with what the client knows of the create.
+def with_client(found: Fingerprint, submission: str, client: ClientIdentity, dated: Dated | None) -> Fingerprint:
+    """The fingerprint with what the client knows of the submission.
 
     Args:
-        found: The traces.
-        submission: A random text, of this create alone; its mark if the client made one.
+        found: The fingerprint.
+        submission: A random text, of this submission alone; its mark if the client made one.
         client: Who sent it.
-        dated: The last time that the provider told, and when that was.
+        dated: The last time that the provider reported, and when that was.
     """
     sent = found.sent
     if sent is not None:
@@ -111,7 +113,7 @@ def signed(found: Traces, submission: str, client: Asker, dated: Dated | None) -
     return replace(found, submission=submission, sent=sent, account=client.account)
 
 
-def marked(body: dict[str, Any], mark: str) -> dict[str, Any]:
+def with_correlation_id(body: dict[str, Any], mark: str) -> dict[str, Any]:
     """The body with a mark in the query of its webhook endpoint, if it has one; else the body itself."""
     config = as_object(body.get("config"))
     webhook = as_object(config.get("webhook_config"))
@@ -119,17 +121,17 @@ def marked(body: dict[str, Any], mark: str) -> dict[str, Any]:
     if not isinstance(endpoint, str) or not endpoint:
         return body
     parts = urlsplit(endpoint)
-    query = f"{parts.query}&{MARK}={mark}" if parts.query else f"{MARK}={mark}"
+    query = f"{parts.query}&{CORRELATION_PARAMETER}={mark}" if parts.query else f"{CORRELATION_PARAMETER}={mark}"
     changed = {**webhook, "endpoint": urlunsplit(parts._replace(query=query))}
     return {**body, "config": {**config, "webhook_config": changed}}
 
 
-class Others(Container[str]):
-    """The ids of tasks that are known to be of another create than this one.
+class OtherSubmissions(Container[str]):
+    """The ids of tasks that are known to be of another submission than this one.
 
     Args:
         submissions: Of which submission a task is, by its id; it may grow meanwhile.
-        uncertain: The error of this create.
+        uncertain: The error of this submission.
     """
 
     def __init__(self, submissions: Mapping[str, str], uncertain: errors.SubmissionUncertain) -> None:
@@ -140,28 +142,28 @@ class Others(Container[str]):
 
 
 def submission_of(uncertain: errors.SubmissionUncertain) -> str:
-    """A text that this create has, and no other."""
-    return uncertain.traces.submission or f"{uncertain.fingerprint} {uncertain.sent_between}"
+    """A text that this submission has, and no other."""
+    return uncertain.identity.submission or f"{uncertain.fingerprint} {uncertain.sent_between}"
 
 
 def find(
-    uncertain: errors.SubmissionUncertain, own: Container[str], limits: Limits, client: Asker = NOBODY
-) -> Flow[Finding]:
-    """Look for the task of an uncertain create until it can be told what became of it, or time is up.
+    uncertain: errors.SubmissionUncertain, own: Container[str], limits: Timeouts, client: ClientIdentity = ANONYMOUS
+) -> Flow[Recovery]:
+    """Look for the task of an uncertain submission until it is known what became of it, or time is up.
 
     Args:
-        uncertain: The error of the create.
+        uncertain: The error of the submission.
         own: Ids of tasks that are known to be of other creates; it may grow meanwhile.
         limits: `timeout` is how long to go on reading the history while that may help; None as long as it may.
         client: Who asks.
     """
     begun = (yield Sleep(0)).at
     patience = SETTLED + PAUSE if limits.timeout is None else limits.timeout
-    search = _Search(uncertain, own, limits, client, begun.ticks + patience + LONGEST_READING)
+    search = _Search(uncertain, own, limits, client, begun.monotonic + patience + LONGEST_READING)
     readings = 0
     while True:
         finding = yield from search.read()
-        left = begun.ticks + patience - (yield Sleep(0)).at.ticks
+        left = begun.monotonic + patience - (yield Sleep(0)).at.monotonic
         readings += 1
         is_last = search.wait <= 0 or left <= 0 or readings > patience / PAUSE + 2  # a clock may stand still
         if finding.outcome is Outcome.FOUND or is_last:
@@ -180,26 +182,26 @@ class _Search:
         self,
         uncertain: errors.SubmissionUncertain,
         own: Container[str],
-        limits: Limits,
-        client: Asker,
+        limits: Timeouts,
+        client: ClientIdentity,
         deadline: float,
     ) -> None:
-        self._uncertain, self._wanted, self._own = uncertain, uncertain.traces, own
+        self._uncertain, self._wanted, self._own = uncertain, uncertain.identity, own
         self._limits, self._client, self._deadline = limits, client, deadline
-        self._window: tuple[float, float] | None = None  # of the create, on the provider's clock
-        self._known: dict[str, tuple[_Likeness, Task[Output]]] = {}
+        self._window: tuple[float, float] | None = None  # of the submission, on the provider's clock
+        self._known: dict[str, tuple[_Match, Task[Output]]] = {}
         self._looks = 0
         self._now = 0.0  # on the provider's clock, when the last reading began
         self.wait = 0.0
 
-    def read(self) -> Flow[Finding]:
-        """What can be told now."""
+    def read(self) -> Flow[Recovery]:
+        """What is known now."""
         is_legacy = self._wanted.model == protocols.LEGACY
         named = yield from self._named(is_legacy=is_legacy)
         if named is not None:
             return named
         if is_legacy:
-            return Finding(Outcome.UNCLEAR, "no page says how the task history lists a task of the legacy endpoints")
+            return Recovery(Outcome.UNCLEAR, "no page says how the task history lists a task of the legacy endpoints")
         rows, doubt = yield from self._rows()
         finding = yield from self._compare(rows, doubt)
         if finding.outcome is Outcome.ABSENT:
@@ -207,8 +209,8 @@ class _Search:
             finding = yield from self._compare(rows, doubt)
         return finding
 
-    def _compare(self, rows: Sequence[HistoryRow], doubt: str) -> Flow[Finding]:
-        """Look at the task of each row, and tell what that means; `doubt` is why rows may be missing, if they may."""
+    def _compare(self, rows: Sequence[HistoryRow], doubt: str) -> Flow[Recovery]:
+        """Poll the task of each row, and tell what that means; `doubt` is why rows may be missing, if they may."""
         alike: list[Task[Output]] = []
         unsaid: list[Task[Output]] = []
         unread = 0
@@ -221,24 +223,24 @@ class _Search:
                 unread += 1
                 continue
             likeness, task = seen
-            if likeness is _Likeness.SAME:
-                return Finding(Outcome.FOUND, f"task {printable(task.id)} carries the mark of this create", task)
-            if likeness is not _Likeness.OTHER:
-                (alike if likeness is _Likeness.ALIKE else unsaid).append(task)
+            if likeness is _Match.SAME:
+                return Recovery(Outcome.FOUND, f"task {printable(task.id)} carries the mark of this create", task)
+            if likeness is not _Match.OTHER:
+                (alike if likeness is _Match.ALIKE else unsaid).append(task)
         still_alike, still_unsaid = ([task for task in tasks if task.id not in self._own] for tasks in (alike, unsaid))
         return self._verdict(still_alike, still_unsaid, unread, doubt, len(rows))
 
-    def _named(self, *, is_legacy: bool) -> Flow[Finding | None]:
-        """The task that an answer to the create named, if it can be looked at."""
+    def _named(self, *, is_legacy: bool) -> Flow[Recovery | None]:
+        """The task that an answer to the submission named, if it can be polled."""
         task_id, output_type = self._uncertain.task_id, Output
         if not task_id or task_id in self._own:
             return None
         if is_legacy:
             output_type = output_type_of(self._wanted.model, self._wanted.task_type)
-        task = yield from asking.look(task_id, self._limits, output_type, self._deadline)
-        if task is None or (not is_legacy and _likeness(task, self._wanted) is _Likeness.OTHER):
+        task = yield from retry.get_task(task_id, self._limits, output_type, self._deadline)
+        if task is None or (not is_legacy and _match(task, self._wanted) is _Match.OTHER):
             return None
-        return Finding(Outcome.FOUND, f"an answer to the create named task {printable(task_id)}", task)
+        return Recovery(Outcome.FOUND, f"an answer to the create named task {printable(task_id)}", task)
 
     def _rows(self) -> Flow[tuple[list[HistoryRow], str]]:
         """The rows of that time, and why it is not certain that the task would be among them; empty if it is."""
@@ -247,7 +249,9 @@ class _Search:
         for _ in range(TIMES_READ):
             rows, now = [], (yield Sleep(0)).at
             asked = self._period(CLOCKS_APART + MORE_ROOM)
-            reading = asking.Reading(requests.Query(*asked), self._limits, self._deadline, is_proof=True)
+            reading = pagination.HistoryReader(
+                requests.HistoryQuery(*asked), self._limits, self._deadline, is_proof=True
+            )
             try:
                 while len(rows) < MOST_ROWS and (page := (yield from reading.more())):
                     rows += page
@@ -268,15 +272,15 @@ class _Search:
         So a filter that is read in another way, and times of another clock than that of the Date, are no proof.
         """
         try:
-            newest = yield from asking.Reading(requests.Query(), self._limits, self._deadline).more()
+            newest = yield from pagination.HistoryReader(requests.HistoryQuery(), self._limits, self._deadline).more()
         except errors.UnitaskError as error:
             return f"the task history cannot be read: {error}"
-        needed, told = self._period(CLOCKS_APART), {row.task_id for row in rows}
+        needed, seen = self._period(CLOCKS_APART), {row.task_id for row in rows}
         for row in newest:
             created = None if row.created_at is None else row.created_at.timestamp()
             if created is not None and created > self._now + CLOCKS_APART:
                 return "the times in the history are not those of the provider's Date header"
-            if created is not None and needed.start <= created <= needed.end and row.task_id not in told:
+            if created is not None and needed.start <= created <= needed.end and row.task_id not in seen:
                 rows.append(row)
         return ""
 
@@ -285,8 +289,8 @@ class _Search:
         start, end = self._window or (moment.timestamp() for moment in self._uncertain.sent_between)
         return _Period(max(0, math.floor(start - room)), max(0, math.ceil(end + room)))
 
-    def _learn(self, dates: Sequence[Dated], began: Moment) -> str:
-        """Learn from the times of a reading when the create was; return why that is not known, if it is not.
+    def _learn(self, dates: Sequence[Dated], began: Timestamp) -> str:
+        """Learn from the times of a reading when the submission was; return why that is not known, if it is not.
 
         Args:
             dates: The provider's times in the answers.
@@ -313,20 +317,20 @@ class _Search:
         return ""
 
     def _is_other_kind(self, row: HistoryRow) -> bool:
-        """Whether the row says another model or task type; it is looked at last, since a row has words of its own."""
+        """Whether the row says another model or task type; it is polled last, since a row has words of its own."""
         detail = as_object(row.raw.get("detail"))
         given = ((detail.get("model"), self._wanted.model), (detail.get("workflow_type"), self._wanted.task_type))
         return any(isinstance(said, str) and _is_another(said, wanted) for said, wanted in given)
 
-    def _look(self, task_id: str) -> Flow[tuple[_Likeness, Task[Output]] | None]:
-        """A task, and whether it is the one; None when that cannot be told."""
+    def _look(self, task_id: str) -> Flow[tuple[_Match, Task[Output]] | None]:
+        """A task, and whether it is the one; None when that is not known."""
         known = self._known.get(task_id)
-        if (known and known[0] is _Likeness.OTHER) or self._looks >= MOST_LOOKS:
+        if (known and known[0] is _Match.OTHER) or self._looks >= MOST_LOOKS:
             return known
         self._looks += 1
-        task = yield from asking.look(task_id, self._limits, deadline=self._deadline)
+        task = yield from retry.get_task(task_id, self._limits, deadline=self._deadline)
         if task is not None:
-            self._known[task_id] = known = (_likeness(task, self._wanted), task)
+            self._known[task_id] = known = (_match(task, self._wanted), task)
         return known
 
     def _is_stranger(self) -> bool:
@@ -334,7 +338,7 @@ class _Search:
 
     def _verdict(
         self, alike: Sequence[Task[Output]], unsaid: Sequence[Task[Output]], unread: int, doubt: str, rows: int
-    ) -> Finding:
+    ) -> Recovery:
         parts = (
             (len(alike), "with this input"),
             (len(unsaid), "whose answer does not show the input"),
@@ -351,19 +355,19 @@ class _Search:
         ]
         reason = "; ".join(filter(None, doubts))
         if reason:
-            return Finding(Outcome.UNCLEAR, reason, candidates=(*alike, *unsaid))
-        return Finding(Outcome.ABSENT, f"none of the {rows} tasks of that time is the one")
+            return Recovery(Outcome.UNCLEAR, reason, candidates=(*alike, *unsaid))
+        return Recovery(Outcome.ABSENT, f"none of the {rows} tasks of that time is the one")
 
 
-def _placed(dated: Dated, sent: Sent) -> tuple[float, float]:
-    """The earliest and the latest time of a create on the provider's clock.
+def _placed(dated: Dated, sent: SubmissionTime) -> tuple[float, float]:
+    """The earliest and the latest time of a submission on the provider's clock.
 
     Args:
-        dated: A time that the provider told, which has whole seconds, and when that was.
-        sent: When the create was sent, on the same clocks.
+        dated: A time that the provider reported, which has whole seconds, and when that was.
+        sent: When the submission was sent, on the same clocks.
     """
     date, at = dated
-    spans = [(moment.ticks - at.ticks, moment.unix - at.unix) for moment in (sent.start, sent.end)]
+    spans = [(moment.monotonic - at.monotonic, moment.unix - at.unix) for moment in (sent.start, sent.end)]
     return date + min(map(min, spans)), date + 1.0 + max(map(max, spans))
 
 
@@ -373,21 +377,21 @@ def _names_one_task(row: HistoryRow) -> bool:
     return len({name for name in given if isinstance(name, str) and name.strip()}) <= 1
 
 
-def _likeness(task: Task[Output], wanted: Traces) -> _Likeness:
+def _match(task: Task[Output], wanted: Fingerprint) -> _Match:
     marks = _marks_in(task.raw)
-    is_unique = wanted.mark is not None and wanted.submission in ("", wanted.mark)
-    if is_unique and marks[-1:] == [wanted.mark]:
-        return _Likeness.SAME
-    if any(_is_another_mark(mark, wanted.mark) for mark in marks) and wanted.mark not in marks:
-        return _Likeness.OTHER
+    is_unique = wanted.correlation_id is not None and wanted.submission in ("", wanted.correlation_id)
+    if is_unique and marks[-1:] == [wanted.correlation_id]:
+        return _Match.SAME
+    if any(_is_another_mark(mark, wanted.correlation_id) for mark in marks) and wanted.correlation_id not in marks:
+        return _Match.OTHER
     if _is_another(task.model, wanted.model) or _is_another(task.task_type, wanted.task_type):
-        return _Likeness.OTHER
+        return _Match.OTHER
     echo = {name: value for name, value in as_object(task.raw.get("input")).items() if value not in _ZERO}
     try:
         known = [_digest(value) == wanted.fields[name] for name, value in echo.items() if name in wanted.fields]
     except RecursionError:
-        return _Likeness.OPEN
-    return _Likeness.ALIKE if known and all(known) else _Likeness.OPEN
+        return _Match.OPEN
+    return _Match.ALIKE if known and all(known) else _Match.OPEN
 
 
 _ZERO: tuple[Any, ...] = (None, "", 0, False, [], {})  # what the echo shows for a field that was not sent
@@ -416,14 +420,14 @@ def _names() -> frozenset[str]:
 
 
 def _is_another_mark(mark: str, wanted: str | None) -> bool:
-    """Whether a mark is of another create, and not ours cut short or hidden."""
+    """Whether a mark is of another submission, and not ours cut short or hidden."""
     return mark.isalnum() and not (wanted or "").casefold().startswith(mark.casefold())
 
 
 def _marks_in(task: Mapping[str, Any]) -> list[str]:
     endpoint = as_object(as_object(task.get("config")).get("webhook_config")).get("endpoint")
     try:
-        return parse_qs(urlsplit(endpoint).query).get(MARK, []) if isinstance(endpoint, str) else []
+        return parse_qs(urlsplit(endpoint).query).get(CORRELATION_PARAMETER, []) if isinstance(endpoint, str) else []
     except ValueError:
         return []
 

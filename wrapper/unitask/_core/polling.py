@@ -3,18 +3,18 @@
 A look at rate r(t) costs E[looks] = integral of S r dt and finds the end late by E[delay] = integral of S h / (2 r) dt,
 where S is the share of tasks that still run at age t and h their rate of completion. Their product is least when r is
 proportional to the square root of h (Barlow, Hunter and Proschan 1963): r(t) = J / (2 D) sqrt(h(t)) for a mean delay D,
-with J = integral of S sqrt(h) dt. The next look is where the integral of r has grown by one.
+with J = integral of S sqrt(h) dt. The next poll is where the integral of r has grown by one.
 
 Durations are taken to be log-normal. What the catalogue says counts like a few tasks; each task that is seen to end
 counts as one, and older ones fade, because the provider's speed changes.
 
 A provider can also be far faster than the catalogue says: a local one, or one that has the result already. While little
-is known of a kind, a few early looks find that out: at 0.75, 2, 5 and 12 seconds, each only if it comes well before the
+is known of a kind, a few early polls find that out: at 0.75, 2, 5 and 12 seconds, each only if it comes well before the
 first planned look. They cost one extra look for a task of 8 seconds, and four for one of ten minutes. They are left
 out once a few tasks of the kind took about as long as expected.
 
 What a provider says of times is not trusted: durations are cut to what the client saw itself, where it saw it, and to
-the bounds below; the number of planned looks is bounded too.
+the bounds below; the number of planned polls is bounded too.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from unitask_api import contract
 from .._model._json import as_object
 from .._model.task import Task
 
-SHORTEST = 0.5  # seconds between looks, at least
-LONGEST = 30.0  # seconds between looks, at most: provider speed changes, and the tail of h is not to be trusted
+SHORTEST = 0.5  # seconds between polls, at least
+LONGEST = 30.0  # seconds between polls, at most: provider speed changes, and the tail of h is not to be trusted
 SPREAD = 0.8  # sigma of the logarithm of durations: a rough prior for a catalogue figure that is rough itself
 UNKNOWN_TYPE = 30.0  # seconds; the usual duration of a task of which nothing is known
 PATIENCE = 20.0  # a wait ends by default after this many times the typical duration, but not before
@@ -44,15 +44,15 @@ LONGEST_TASK = 6 * 3600.0  # seconds; what took longer counts as this, and a pro
 LONGEST_WAIT = 86_400.0  # seconds; no default limit is longer
 LEAST_SPREAD = 0.15
 MOST_SPREAD = 3.0  # four of them are a factor of 160,000
-EARLY = (0.75, 2.0, 5.0, 12.0)  # seconds; ages of the early looks, which find a provider far faster than expected
+EARLY = (0.75, 2.0, 5.0, 12.0)  # seconds; ages of the early polls, which find a provider far faster than expected
 EARLY_SPREAD = 0.7  # with a smaller spread, enough is known of a kind to leave them out
-EARLY_SHARE = 0.6  # an early look comes before this share of the age of the first planned one
-MOST_STEPS = 4096  # of the integral, and so of the planned looks
+EARLY_SHARE = 0.6  # an early poll comes before this share of the age of the first planned one
+MOST_STEPS = 4096  # of the integral, and so of the planned polls
 TAIL = 0.25  # beyond the plan, the pause is this share of the age
 
 
 @dataclass(frozen=True, slots=True)
-class Usual:
+class DurationEstimate:
     """How long tasks of a kind take.
 
     Attributes:
@@ -64,21 +64,21 @@ class Usual:
     spread: float = SPREAD
 
 
-class Experience:
+class DurationTracker:
     """How long tasks of each kind take: what the catalogue says, sharpened by what was seen."""
 
     def __init__(self) -> None:
         self._seen: dict[str, tuple[float, float, float]] = {}
 
-    def usual(self, kind: str) -> Usual:
+    def estimate(self, kind: str) -> DurationEstimate:
         """What is known of a kind: a name of the catalogue, or model and task type of one that is not in it."""
         if kind not in self._seen:
-            return Usual(_catalogued(kind))
+            return DurationEstimate(_catalogued(kind))
         count, total, squares = self._seen[kind]
         mean = total / count
         spread = min(MOST_SPREAD, math.sqrt(max(LEAST_SPREAD**2, squares / count - mean**2)))
         # in steps, so that plans are made for some durations and not for all
-        return Usual(math.exp(round(mean * 20) / 20), round(spread * 20) / 20)
+        return DurationEstimate(math.exp(round(mean * 20) / 20), round(spread * 20) / 20)
 
     def learn(
         self, kind: str, task: Task[Any], watched: float | None, *, least: float = 0.0, most: float = math.inf
@@ -88,7 +88,7 @@ class Experience:
         Args:
             kind: What it was.
             task: The task; only a completed one tells how long the work takes.
-            watched: Seconds from its submission to the look that found it, for a provider that tells no times; None
+            watched: Seconds from its submission to the poll that found it, for a provider that tells no times; None
                 when that is not known, since it was done before anybody looked.
             least: Seconds that it took at least, since this client saw it not yet done.
             most: Seconds that it took at most, since this client submitted it. What the provider says is cut to both.
@@ -96,8 +96,8 @@ class Experience:
         if task.state != "completed":
             return
         created, ended = task.created_at, task.ended_at
-        told = (ended - created).total_seconds() if created and ended else math.nan
-        took = min(max(told, least), most) if 0 <= told <= LONGEST_TASK else watched
+        reported = (ended - created).total_seconds() if created and ended else math.nan
+        took = min(max(reported, least), most) if 0 <= reported <= LONGEST_TASK else watched
         if took is None or not took >= 0:  # not a number is no duration either
             return
         x = math.log(_bounded(took))
@@ -123,9 +123,9 @@ def _prior(typical: float) -> tuple[float, float, float]:
     return PRIOR_TASKS, PRIOR_TASKS * mean, PRIOR_TASKS * (mean**2 + SPREAD**2)
 
 
-def next_look(age: float, usual: Usual) -> float:
-    """Seconds from now until the next look at a task of this age, in seconds since it was submitted."""
-    looks = look_ages(usual.seconds, usual.spread)
+def next_poll_delay(age: float, usual: DurationEstimate) -> float:
+    """Seconds from now until the next poll of a task of this age, in seconds since it was submitted."""
+    looks = poll_schedule(usual.seconds, usual.spread)
     place = bisect_right(looks, age + SHORTEST / 2)
     if place == len(looks):
         return min(LONGEST, max(SHORTEST, TAIL * age))
@@ -133,7 +133,7 @@ def next_look(age: float, usual: Usual) -> float:
     return max(SHORTEST, ahead / math.ceil(ahead / LONGEST))  # equal parts: no look just before a planned one
 
 
-def default_timeout(usual: Usual) -> float:
+def default_timeout(usual: DurationEstimate) -> float:
     """Seconds after which a wait for such a task ends, when the caller does not say."""
     return min(LONGEST_WAIT, max(LEAST_WAIT, PATIENCE * usual.seconds))
 
@@ -149,7 +149,7 @@ def _bounded(seconds: float) -> float:
 
 
 @lru_cache(maxsize=128)
-def look_ages(typical: float, spread: float = SPREAD) -> tuple[float, ...]:
+def poll_schedule(typical: float, spread: float = SPREAD) -> tuple[float, ...]:
     """The ages at which to look, in seconds, for a log-normal duration with this median and spread.
 
     They are at most `MOST_STEPS` and a few early ones, whatever the figures are.
@@ -164,7 +164,7 @@ def look_ages(typical: float, spread: float = SPREAD) -> tuple[float, ...]:
     total = sum(share * root * gap for share, root, gap in zip(running, roots, gaps, strict=False))
     rate = total / (2.0 * mean_delay(typical))
     looks: list[float] = []
-    due, grown = 0.5, 0.0  # the first look is half a step early: the end is as likely before as after it
+    due, grown = 0.5, 0.0  # the first poll is half a step early: the end is as likely before as after it
     for age, root, gap in zip(ages, roots, gaps, strict=False):
         grown += min(1.0 / SHORTEST, rate * root) * gap
         if grown >= due:

@@ -1,4 +1,4 @@
-"""The files of a create: each goes along in base64, or is uploaded first and its address is sent.
+"""The files of a submission: each goes along in base64, or is uploaded first and its address is sent.
 
 A file is uploaded where the field takes a URL alone, and where it is large: bodies with 2 to 5 MB of base64 were
 refused with "task input is too large" (one client, 2025). An upload is used again while the provider keeps it. Uploads
@@ -16,9 +16,9 @@ from typing import Any
 from .. import errors
 from .._model._json import is_list, is_object
 from .._model.upload import Attachment, Upload, upload_ending
-from . import asking, envelope, requests
-from .delivery import Limits
-from .messages import Flow, Sleep
+from . import envelope, requests, retry
+from .effects import Flow, Sleep
+from .retry_policy import Timeouts
 
 KEPT = 24 * 3600.0  # seconds; upload page
 MARGIN = 3600.0  # seconds; an upload that is about to be deleted is of no use to a task that has to wait
@@ -42,8 +42,8 @@ class Uploads:
     refused: bool = False
 
 
-def attached(body: dict[str, Any], uploads: Uploads, limits: Limits) -> Flow[dict[str, Any]]:
-    """The body of a create as it is sent: addresses in place of the files that are uploaded first."""
+def with_uploads(body: dict[str, Any], uploads: Uploads, limits: Timeouts) -> Flow[dict[str, Any]]:
+    """The body of a submission as it is sent: addresses in place of the files that are uploaded first."""
     addresses: dict[str, str] = {}
     for file in _attachments(body["input"]):
         if not uploads.wanted or not (file.only_url or (len(file.content) > LARGE and not uploads.refused)):
@@ -62,7 +62,7 @@ def attached(body: dict[str, Any], uploads: Uploads, limits: Limits) -> Flow[dic
     return {**body, "input": _with(addresses, body["input"])} if addresses else body
 
 
-def upload(content: bytes, ending: str, uploads: Uploads, limits: Limits) -> Flow[Upload]:
+def upload(content: bytes, ending: str, uploads: Uploads, limits: Timeouts) -> Flow[Upload]:
     """Upload a file, unless it lies there already."""
     now = (yield Sleep(0)).at
     digest = hashlib.sha256(content).hexdigest()
@@ -70,7 +70,7 @@ def upload(content: bytes, ending: str, uploads: Uploads, limits: Limits) -> Flo
     if known and known.expires_at.timestamp() - MARGIN > now.unix:
         return known
     send = requests.upload(uploads.origin, f"{digest[:32]}.{ending}", base64.b64encode(content).decode())
-    url = yield from asking.ask(send, envelope.read_upload, limits)
+    url = yield from retry.send_with_retry(send, envelope.read_upload, limits)
     made = Upload(url, now._replace(unix=now.unix + KEPT).utc, digest)
     uploads.known[digest] = made
     return made

@@ -15,33 +15,33 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast, overload
 
 import httpx
 
-from . import files, llm
-from ._connections import IDLE, IDLE_FOR_SUBMISSIONS, IN_FLIGHT, AsyncRouting, Body, Pools, common, watching_async
-from ._core.flows import Submission
-from ._core.messages import Changed, Flow, Found, Reply, Send, Sleep, Step
-from ._core.transfer import Trouble
-from ._environment import transport_settings
-from ._model.account import Account, ActiveTasks, HistoryRow
-from ._model.output_files import OutputFile
-from ._model.task import Finding, Output, OutputT, Task
-from ._model.upload import Upload
-from ._shell import (
+from . import llm
+from ._base_client import (
     BROKEN,
     FETCH_ERRORS,
+    BaseClient,
     Clock,
     Drive,
     OnChange,
-    Shell,
     checked_callback,
     hidden,
     send_as_written,
     system_clock,
 )
+from ._connections import IDLE, IDLE_FOR_SUBMISSIONS, IN_FLIGHT, AsyncRouting, Body, Pools, common, watching_async
+from ._core.effects import Flow, Reply, RowYielded, SendRequest, Sleep, Step, TaskUpdated
+from ._core.flows import Submission
+from ._core.range_download import DownloadAttemptError
+from ._environment import transport_settings
+from ._model.account import Account, ActiveTasks, HistoryRow
+from ._model.output_files import OutputFile
+from ._model.task import Output, OutputT, Recovery, Task
+from ._model.upload import Upload
 from ._telemetry import span
 from .budget import Budget
 from .client import Client
+from .download import Batch, Sink, Target, plan
 from .errors import InvalidInput, SubmissionUncertain, UnitaskError
-from .files import Sink
 from .inputs import Options, TaskInput, caller, request_body
 from .media import Media, read_file
 from .webhooks import Receiver
@@ -65,7 +65,7 @@ class GatedPools(Pools[httpx.AsyncClient]):
     file_gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(IN_FLIGHT))
 
 
-class AsyncClient(Shell):
+class AsyncClient(BaseClient):
     """`Client` for asyncio: the same methods, awaited. Files are read and written in a thread.
 
     Use it as an async context manager, or call `close`. It may be used by several tasks at once.
@@ -75,12 +75,12 @@ class AsyncClient(Shell):
         base_url: The provider. None: UNITASK_BASE_URL from the environment, then PiAPI.
         http_timeout: Seconds that one HTTP call may take in all, besides sending its body at 50 kB a second; for a
             download, each piece of it.
-        poll_patience: Seconds that looks at a task may fail one after another before a wait gives up.
+        poll_patience: Seconds that polls of a task may fail one after another before a wait gives up.
         mark_webhooks: Whether the query of each webhook_url gets a random `unitask=...`, by which a task whose create
             brought no answer is found again for certain.
-        uploads: Whether files are uploaded before a create where its field takes a URL alone, or the file is large.
+        uploads: Whether files are uploaded before a submission where its field takes a URL alone, or the file is large.
             False: they go along in base64.
-        webhooks: Where notifications arrive; news of a task makes a wait for it look at once.
+        webhooks: Where notifications arrive; a notification of a task makes a wait for it look at once.
         budget: What tasks may cost in all; None for no limit. Several clients may share one.
         transport: How requests are sent; None for the network. For tests and proxies.
         clock: Tells the time; for tests.
@@ -190,12 +190,12 @@ class AsyncClient(Shell):
     ) -> list[Task[Any] | UnitaskError]:
         return await self._drive(self._wait_all_flow(tasks, self._limits(timeout)), on_change)
 
-    async def find(self, uncertain: SubmissionUncertain | str, *, timeout: float | None = None) -> Finding:
+    async def find(self, uncertain: SubmissionUncertain | str, *, timeout: float | None = None) -> Recovery:
         return await self._drive(self._find_flow(uncertain, timeout))
 
     async def events(self, task: Task[Any] | str, *, timeout: float | None = None) -> AsyncIterator[Task[Output]]:
         async for step in self._told(self._watch_flow(task, self._limits(timeout))):
-            if isinstance(step, Changed):
+            if isinstance(step, TaskUpdated):
                 yield step.task
 
     @overload
@@ -226,7 +226,7 @@ class AsyncClient(Shell):
         page_size: int = 100,
     ) -> AsyncIterator[HistoryRow]:
         async for step in self._told(self._history_flow(model, start, end, page_size)):
-            if isinstance(step, Found):
+            if isinstance(step, RowYielded):
                 yield step.row
 
     async def upload(self, file: Media) -> Upload:
@@ -246,10 +246,10 @@ class AsyncClient(Shell):
         parallel: int = 4,
     ) -> list[Path]:
         self._check_open()
-        batch = files.plan(task, to, previews=previews, overwrite=overwrite, parallel=parallel)
+        batch = plan(task, to, previews=previews, overwrite=overwrite, parallel=parallel)
         limit = asyncio.Semaphore(batch.parallel)
 
-        async def fetch(target: files.Target) -> Path:
+        async def fetch(target: Target) -> Path:
             async with limit:
                 return await self._fetch(batch, target)
 
@@ -272,27 +272,27 @@ class AsyncClient(Shell):
         while (step := drive.step) is not None:
             with drive.guard():
                 reply = await self._take(step)
-            if isinstance(step, Changed | Found):
+            if isinstance(step, TaskUpdated | RowYielded):
                 yield step
             drive.reply(reply)
 
     async def _take(self, step: Step, on_change: OnChange | None = None) -> Reply:
         match step:
-            case Send():
+            case SendRequest():
                 return await self._send(step)
-            case Sleep(seconds, news_of) if news_of and seconds and self._webhooks:
-                return self._woke(await self._webhooks.until_news_async(news_of, seconds))
+            case Sleep(seconds, notification_of) if notification_of and seconds and self._webhooks:
+                return self._woke(await self._webhooks.wait_for_notification_async(notification_of, seconds))
             case Sleep():
                 await self._sleep(step.seconds)
-            case Changed():
+            case TaskUpdated():
                 self._notice(step.task)
                 if on_change and inspect.isawaitable(awaited := on_change(step.task)):
                     await awaited
-            case Found():
+            case RowYielded():
                 pass
         return self._woke()
 
-    async def _send(self, send: Send) -> Reply:
+    async def _send(self, send: SendRequest) -> Reply:
         pools = self._connected()
         send.progress.left = False
         if send.submission:  # it waits for its turn as long as it takes: nothing is lost meanwhile
@@ -304,7 +304,7 @@ class AsyncClient(Shell):
         except TimeoutError as error:
             return self._no_answer(error, send.progress, None, None)
 
-    async def _exchange(self, client: httpx.AsyncClient, send: Send) -> Reply:
+    async def _exchange(self, client: httpx.AsyncClient, send: SendRequest) -> Reply:
         progress = send.progress
         response = body = None
         try:
@@ -352,18 +352,18 @@ class AsyncClient(Shell):
         )
         return GatedPools(api(IDLE_FOR_SUBMISSIONS), api(IDLE), files)
 
-    async def _fetch(self, batch: files.Batch, target: files.Target) -> Path:
-        with Sink(batch, target, self._resend, self.http_timeout) as sink:
+    async def _fetch(self, batch: Batch, target: Target) -> Path:
+        with Sink(batch, target, self._retry_policy, self.http_timeout) as sink:
             while True:
                 try:
                     if not await asyncio.to_thread(sink.take_inline):
                         await self._fetch_once(sink)
                     return await asyncio.to_thread(sink.finish)
-                except (Trouble, *FETCH_ERRORS) as error:
-                    pause = sink.again(error, passes=isinstance(error, BROKEN))
+                except (DownloadAttemptError, *FETCH_ERRORS) as error:
+                    pause = sink.again(error, retryable=isinstance(error, BROKEN))
                 await self._sleep(pause)
 
-    async def _fetch_once(self, sink: files.Sink) -> None:
+    async def _fetch_once(self, sink: Sink) -> None:
         pools = self._connected()
         async with pools.file_gate, contextlib.AsyncExitStack() as stack:
             async with asyncio.timeout(self.http_timeout):

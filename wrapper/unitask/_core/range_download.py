@@ -2,7 +2,7 @@
 
 Rules of this file: a file is continued only with a validator (RFC 9110, 13.1.5), so that two versions of it are never
 put together; without one, it is begun again. What may be gone by the next attempt is decided here, in contents.py and
-in `BROKEN` of _shell.py, and nowhere else. Nothing that a host sends lasts for ever, or grows without a bound.
+in `BROKEN` of _base_client.py, and nowhere else. Nothing that a host sends lasts for ever, or grows without a bound.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from urllib.parse import quote
 
-from .delivery import Resend
+from .effects import Response
 from .envelope import retry_after
-from .messages import Answer
+from .retry_policy import RetryPolicy
 
 PROGRESS = 1 << 20  # bytes that an attempt must bring for those before it to be forgiven
 SLOWEST = 4096  # bytes a second that must come, or the attempt is given up
@@ -35,18 +35,18 @@ _TEXTS = {
 }
 
 
-class Trouble(Exception):
+class DownloadAttemptError(Exception):
     """An attempt that did not bring the file.
 
     Attributes:
-        passes: Whether it may be gone by the next attempt.
-        spoils: Whether what is there already is of no use any more.
+        retryable: Whether it may be gone by the next attempt.
+        discard: Whether what is there already is of no use any more.
         late: Whether the file may just not be there yet; pauses are longer then.
         retry_after: Seconds that the server asks to wait.
     """
 
-    passes: bool
-    spoils: bool
+    retryable: bool
+    discard: bool
     late: bool
     retry_after: float | None
 
@@ -54,13 +54,13 @@ class Trouble(Exception):
         self,
         reason: str,
         *,
-        passes: bool = False,
-        spoils: bool = False,
+        retryable: bool = False,
+        discard: bool = False,
         late: bool = False,
         retry_after: float | None = None,
     ) -> None:
         super().__init__(reason)
-        self.passes, self.spoils, self.late, self.retry_after = passes, spoils, late, retry_after
+        self.retryable, self.discard, self.late, self.retry_after = retryable, discard, late, retry_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Part:
             asked |= {"range": f"bytes={self.size}-", "if-range": self.validator}
         return asked
 
-    def answered(self, head: Answer, ending: str = "") -> Part:
+    def answered(self, head: Response, ending: str = "") -> Part:
         """What is there once this answer begins: this part if the answer continues it, an empty one if it begins anew.
 
         Args:
@@ -100,15 +100,20 @@ class Part:
         """
         kind = head.headers.get("content-type", "").partition(";")[0].strip().lower()
         if head.status == 416:
-            raise Trouble("HTTP 416", passes=True, spoils=True)
+            raise DownloadAttemptError("HTTP 416", retryable=True, discard=True)
         if head.status not in (200, 203, 206):
             gone = "; outputs are kept for a few days only" if head.status in (403, 404, 410) else ""
             late = head.status in (202, 204, 403, 404, 423, 425)
             passes = late or head.status in (408, 429) or head.status >= 500
-            raise Trouble(f"HTTP {head.status}{gone}", passes=passes, late=late, retry_after=retry_after(head))
+            raise DownloadAttemptError(
+                f"HTTP {head.status}{gone}", retryable=passes, late=late, retry_after=retry_after(head)
+            )
         if ending not in _TEXTS.get(kind, (ending,)):
-            raise Trouble(
-                f"a page of type {kind} came instead of the file", passes=True, late=True, retry_after=retry_after(head)
+            raise DownloadAttemptError(
+                f"a page of type {kind} came instead of the file",
+                retryable=True,
+                late=True,
+                retry_after=retry_after(head),
             )
         if head.status == 206:  # some hosts answer so unasked, and some bring a large file in parts
             return self._continued(head) if not self.size or self.validator else Part().answered(head, ending)
@@ -118,7 +123,7 @@ class Part:
         total = int(length) if re.fullmatch(r"[0-9]{1,18}", length) else None
         return Part(0, total, _validator(head), head.headers.get("last-modified"))
 
-    def _continued(self, head: Answer) -> Part:
+    def _continued(self, head: Response) -> Part:
         written = head.headers.get("content-range", "")
         found = re.fullmatch(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", written.strip())
         if found and not _codings(head):
@@ -130,23 +135,25 @@ class Part:
                     return replace(self, total=total)
                 if total is not None:  # else nobody knows whether the part is all of it
                     return Part(0, total, _validator(head), head.headers.get("last-modified"))
-        raise Trouble(f"bytes from {self.size} on were asked for, {written!r:.80} came", passes=True, spoils=True)
+        raise DownloadAttemptError(
+            f"bytes from {self.size} on were asked for, {written!r:.80} came", retryable=True, discard=True
+        )
 
-    def _check_version(self, head: Answer) -> None:
+    def _check_version(self, head: Response) -> None:
         """Raise `Trouble` if the answer names another version; one that names none was held to If-Range."""
         etag, modified = head.headers.get("etag"), head.headers.get("last-modified")
         had_etag = self.validator is not None and self.validator.startswith('"')
         is_other = bool(had_etag and etag and etag.strip() != self.validator)
         if is_other or (modified and self.modified and modified.strip() != self.modified.strip()):
-            raise Trouble("the file was changed while it was fetched", passes=True, spoils=True)
+            raise DownloadAttemptError("the file was changed while it was fetched", retryable=True, discard=True)
 
     def check_whole(self) -> None:
         """Raise `Trouble` unless this is the whole file."""
         if self.size == 0 or self.total not in (None, self.size):
             announced = self.total or 0
-            raise Trouble(
+            raise DownloadAttemptError(
                 f"{self.size} bytes came, {announced or 'some'} were announced",
-                passes=self.size < announced or not announced,
+                retryable=self.size < announced or not announced,
                 late=not announced,  # an empty file may not be written yet
             )
 
@@ -176,7 +183,7 @@ class Pace:
         if passed < self.window:
             return
         if self.brought < SLOWEST * passed:
-            raise Trouble(f"it comes too slowly: {self.brought} bytes in {passed:.0f} s", passes=True)
+            raise DownloadAttemptError(f"it comes too slowly: {self.brought} bytes in {passed:.0f} s", retryable=True)
         self.since, self.brought = now, 0
 
 
@@ -214,10 +221,12 @@ class Unpacking:
             try:
                 piece = self._unpack.decompress(rest, _PIECE)
             except zlib.error as error:
-                raise Trouble(f"its compression is broken: {error}") from None
+                raise DownloadAttemptError(f"its compression is broken: {error}") from None
             self._size += len(piece)
             if self._size > (most := max(UNPACKED_FREELY, MOST_UNPACKED * self._packed)):
-                raise Trouble(f"{self._packed} compressed bytes unpack to more than {most}: that is no file of a task")
+                raise DownloadAttemptError(
+                    f"{self._packed} compressed bytes unpack to more than {most}: that is no file of a task"
+                )
             if piece:
                 yield piece
             rest = self._unpack.unused_data if self._unpack.eof else self._unpack.unconsumed_tail
@@ -232,7 +241,7 @@ class Unpacking:
     def check_whole(self) -> None:
         """Raise `Trouble` if its end is missing."""
         if not self.is_whole:
-            raise Trouble("its compression is cut off", passes=True, spoils=True)
+            raise DownloadAttemptError("its compression is cut off", retryable=True, discard=True)
 
 
 @dataclass(slots=True)
@@ -245,23 +254,23 @@ class Attempts:
         furthest: The most bytes that were there when a failure was counted.
     """
 
-    resend: Resend
+    retry_policy: RetryPolicy
     failures: int = 0
     furthest: int = 0
 
-    def pause(self, trouble: Trouble, size: int) -> float | None:
+    def pause(self, trouble: DownloadAttemptError, size: int) -> float | None:
         """Seconds until the next attempt, None when there shall be none.
 
         Args:
             trouble: What ended this one.
             size: Bytes of the file that were there then.
         """
-        if size >= self.furthest + PROGRESS and not trouble.spoils:
+        if size >= self.furthest + PROGRESS and not trouble.discard:
             self.failures, self.furthest = 0, size
         self.failures += 1
-        if not trouble.passes or self.failures >= self.resend.attempts:
+        if not trouble.retryable or self.failures >= self.retry_policy.attempts:
             return None
-        return self.resend.pause(self.failures + LATE * trouble.late, trouble.retry_after)
+        return self.retry_policy.pause(self.failures + LATE * trouble.late, trouble.retry_after)
 
 
 def target(url: str) -> bytes:
@@ -273,7 +282,7 @@ def target(url: str) -> bytes:
     return re.sub(r"[^\x21-\x7e]+", lambda odd: quote(odd.group()), written).encode("ascii")
 
 
-def _coding(head: Answer) -> str:
+def _coding(head: Response) -> str:
     """How the body is compressed: gzip, deflate, or not at all.
 
     Raises:
@@ -288,16 +297,18 @@ def _coding(head: Answer) -> str:
             return "deflate"
         case _:
             written = head.headers["content-encoding"]
-            raise Trouble(f"it was asked for without compression and came in {written!r:.80}, which cannot be unpacked")
+            raise DownloadAttemptError(
+                f"it was asked for without compression and came in {written!r:.80}, which cannot be unpacked"
+            )
 
 
-def _codings(head: Answer) -> list[str]:
+def _codings(head: Response) -> list[str]:
     """The words of Content-Encoding that say how the body is packed."""
     written = head.headers.get("content-encoding", "").lower().split(",")
     return [coding for part in written if (coding := part.strip()) not in _NO_CODINGS]
 
 
-def _validator(head: Answer) -> str | None:
+def _validator(head: Response) -> str | None:
     """A strong ETag, else the time of the last change."""
     etag = head.headers.get("etag", "").strip()
     return etag if re.fullmatch(r'"[^"]*"', etag) else head.headers.get("last-modified")

@@ -13,13 +13,13 @@ from typing import Any, TypeAlias, TypeVar
 
 from .._model.account import HistoryRow
 from .._model.task import Output, Task
-from .._model.timestamp import Moment
+from .._model.timestamp import Timestamp
 
 T = TypeVar("T")
 
 
-class Wanted(Collection[str]):
-    """Ids of tasks of which news is wanted: a set that one flow changes while it waits again and again.
+class WakeSet(Collection[str]):
+    """Ids of tasks of which notifications is wanted: a set that one flow changes while it waits again and again.
 
     It knows what has changed, so that whoever listens need not read all of it each time.
     """
@@ -29,11 +29,11 @@ class Wanted(Collection[str]):
         self._changed: dict[str, None] = {}
 
     def add(self, task_id: str) -> None:
-        """News of this task is wanted from now on."""
+        """Notifications of this task is wanted from now on."""
         self._ids[task_id] = self._changed[task_id] = None
 
     def discard(self, task_id: str) -> None:
-        """News of this task is wanted no longer."""
+        """Notifications of this task is wanted no longer."""
         if task_id in self._ids:
             del self._ids[task_id]
             self._changed[task_id] = None
@@ -65,7 +65,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Send:
+class SendRequest:
     """Do this HTTP call once; reply with an `Answer` or a `Failure`."""
 
     method: str
@@ -83,30 +83,30 @@ class Sleep:
 
     Attributes:
         seconds: How long.
-        news_of: Ids of tasks; news of one of them, from outside, ends the sleep early. Of many waits in one flow it is
-            a `Wanted`, the same one in each step.
+        notification_of: Ids of tasks; a notification of one of them ends the sleep early. Many waits in one flow give
+            one `WakeSet`, the same in each step.
     """
 
     seconds: float
-    news_of: Collection[str] = ()
+    notification_of: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Changed:
+class TaskUpdated:
     """Tell whoever watches that the task is not as it was; reply with a `Woke`."""
 
     task: Task[Output]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class RowYielded:
     """Tell whoever iterates that there is this row of the history; reply with a `Woke`."""
 
     row: HistoryRow
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """The server answered, whatever it said.
 
     Attributes:
@@ -120,7 +120,7 @@ class Answer:
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
-    at: Moment
+    at: Timestamp
     broken: str = ""
 
 
@@ -132,34 +132,34 @@ class Delivery(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class TransportFailure:
     """No answer came."""
 
     delivery: Delivery
     reason: str
-    at: Moment
+    at: Timestamp
 
 
 @dataclass(frozen=True, slots=True)
-class Woke:
-    """The time has passed, or the news was told.
+class Resumed:
+    """The time has passed, or a notification came.
 
     Attributes:
         at: When.
-        news_of: The task of which news ended a sleep; None when the time has passed.
+        notification_of: The task of which notifications ended a sleep; None when the time has passed.
     """
 
-    at: Moment
-    news_of: str | None = None
+    at: Timestamp
+    notification_of: str | None = None
 
 
-Step: TypeAlias = Send | Sleep | Changed | Found
-Reply: TypeAlias = Answer | Failure | Woke
+Step: TypeAlias = SendRequest | Sleep | TaskUpdated | RowYielded
+Reply: TypeAlias = Response | TransportFailure | Resumed
 Flow: TypeAlias = Generator[Step, Reply, T]
 
 
 def no_answer(reply: Reply) -> str:
     """Why a request brought no answer, or none that is whole."""
-    if isinstance(reply, Answer) and reply.broken:
+    if isinstance(reply, Response) and reply.broken:
         return f"HTTP {reply.status}, and {reply.broken}"
-    return reply.reason if isinstance(reply, Failure) else repr(reply)
+    return reply.reason if isinstance(reply, TransportFailure) else repr(reply)
