@@ -10,7 +10,7 @@ from unitask._core import envelope, flows, protocols, requests
 from unitask._core.effects import SendRequest
 from unitask.inputs import request_body
 
-from .script import RESEND, TASK_ID, answer, limits, play
+from .script import RESEND, TASK_ID, answer, limits, play, run_flow
 
 FACES = tasks.LegacyFaceSwap(target_image="https://me.test/a.jpg", swap_image="https://me.test/b.jpg")
 LUMA = tasks.LegacyLumaVideo(prompt="a red fox")
@@ -61,7 +61,7 @@ def test_legacy_task_is_waited_for_like_any_other() -> None:
     """Its answers are put into the unified form; a create says only that it was accepted."""
     data: dict[str, Any] = {"task_id": TASK_ID, "status": "success", "image": "https://out.test/a.jpg"}
     played = play(
-        flows.run(body_of(FACES), tasks.LegacyFaceSwapOutput, "LegacyFaceSwap", limits()),
+        run_flow(body_of(FACES), tasks.LegacyFaceSwapOutput, "LegacyFaceSwap", limits()),
         answer(200, {"code": 200, "data": {"task_id": TASK_ID, "status": "success"}, "message": "ok"}),
         answer(200, {"code": 200, "data": {"task_id": TASK_ID, "status": "processing", "image": ""}, "message": "ok"}),
         answer(200, {"code": 200, "data": data, "message": "ok"}),

@@ -21,7 +21,6 @@ from ._base_client import (
     FETCH_ERRORS,
     BaseClient,
     Clock,
-    Drive,
     OnChange,
     checked_callback,
     hidden,
@@ -33,6 +32,7 @@ from ._connections import IDLE, IDLE_FOR_SUBMISSIONS, Body, Pools, SyncRouting, 
 from ._core.effects import Flow, Reply, RowYielded, SendRequest, Sleep, Step, TaskUpdated
 from ._core.flows import Submission
 from ._core.range_download import DownloadAttemptError
+from ._drive import Drive
 from ._environment import transport_settings
 from ._model.account import Account, ActiveTasks, HistoryRow
 from ._model.output_files import OutputFile

@@ -182,10 +182,7 @@ def read_history(answer: Response) -> HistoryPage | errors.ApiError:
     """
     if not _succeeded(answer):
         return refusal(answer)
-    try:
-        body = as_object(json.loads(answer.body))  # the whole of it: what stands behind an object may be more rows
-    except (ValueError, RecursionError):
-        body = {}
+    body = _json_object(answer.body) or {}
     code, data = body.get("code"), body.get("data")
     page = as_object(data)
     named = [page[name] for name in ("data", "items", "list") if name in page]
