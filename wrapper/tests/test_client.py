@@ -158,7 +158,7 @@ def test_cancel_many_says_before_when(shell: str, given: dict[str, Any], query: 
 def test_events_are_each_change_up_to_the_end(shell: str, end: str) -> None:
     """The first look included; the last one tells how it ended."""
     script = provider(seen("pending"), seen("pending"), seen("processing"), seen(end))
-    events = perform(shell, script, lambda client: all_of(client.events(TASK_ID)))
+    events = perform(shell, script, lambda client: all_of(client.watch(TASK_ID)))
 
     assert [event.status for event in events] == ["pending", "processing", end]
 
@@ -181,7 +181,7 @@ def test_on_change_of_wait_is_called_from_the_first_look(shell: str) -> None:
     assert told == ["pending", "completed"]
 
 
-@pytest.mark.parametrize("method", ["get", "cancel", "wait", "events"])
+@pytest.mark.parametrize("method", ["get", "cancel", "wait", "watch"])
 @pytest.mark.parametrize("task_id", ["", "  "])
 def test_empty_task_id_is_refused(shell: str, method: str, task_id: str) -> None:
     """It would ask for another resource."""
@@ -189,7 +189,7 @@ def test_empty_task_id_is_refused(shell: str, method: str, task_id: str) -> None
         perform(
             shell,
             provider(),
-            lambda client: all_of(client.events(task_id)) if method == "events" else getattr(client, method)(task_id),
+            lambda client: all_of(client.watch(task_id)) if method == "watch" else getattr(client, method)(task_id),
         )
 
 
@@ -513,7 +513,7 @@ def test_interrupted_events_name_the_task(shell: str) -> None:
     """As a wait does."""
     script = provider(*[seen("processing")] * 9)
     with pytest.raises(KeyboardInterrupt) as caught:
-        perform(shell, script, lambda client: all_of(client.events(TASK_ID)), clock=Stopped(0, KeyboardInterrupt))
+        perform(shell, script, lambda client: all_of(client.watch(TASK_ID)), clock=Stopped(0, KeyboardInterrupt))
 
     assert TASK_ID in caught.value.__notes__[0]
 
@@ -824,5 +824,5 @@ def test_async_methods_are_to_be_awaited() -> None:
     """All that ask the provider, and the iterator of events."""
     kinds = {name: inspect.iscoroutinefunction(method) for name, method in public(AsyncClient).items()}
 
-    assert [name for name, awaited in kinds.items() if not awaited] == ["events", "history", "openai"]
-    assert inspect.isasyncgenfunction(AsyncClient.events)
+    assert [name for name, awaited in kinds.items() if not awaited] == ["history", "openai", "watch"]
+    assert inspect.isasyncgenfunction(AsyncClient.watch)

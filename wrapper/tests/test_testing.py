@@ -203,7 +203,7 @@ def test_statuses_are_shown_in_order(provider: UnitaskProvider, shell: str) -> N
     provider.completes(statuses=words)
 
     task = talk(shell, lambda client: client.submit(FACE_SWAP))
-    events = talk(shell, lambda client: all_of(client.events(task)))
+    events = talk(shell, lambda client: all_of(client.watch(task)))
 
     assert task.status == "staged"
     assert [event.status for event in events] == ["Processing", "odd word", "completed"]

@@ -193,7 +193,7 @@ class AsyncClient(BaseClient):
     async def find(self, uncertain: SubmissionUncertain | str, *, timeout: float | None = None) -> Recovery:
         return await self._drive(self._find_flow(uncertain, timeout))
 
-    async def events(self, task: Task[Any] | str, *, timeout: float | None = None) -> AsyncIterator[Task[Output]]:
+    async def watch(self, task: Task[Any] | str, *, timeout: float | None = None) -> AsyncIterator[Task[Output]]:
         async for step in self._told(self._watch_flow(task, self._limits(timeout))):
             if isinstance(step, TaskUpdated):
                 yield step.task

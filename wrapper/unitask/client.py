@@ -231,7 +231,7 @@ class Client(BaseClient):
         """
         return self._drive(self._find_flow(uncertain, timeout))
 
-    def events(self, task: Task[Any] | str, *, timeout: float | None = None) -> Iterator[Task[Output]]:
+    def watch(self, task: Task[Any] | str, *, timeout: float | None = None) -> Iterator[Task[Output]]:
         """Each change of a task, the first poll included, until it is done, however it ends.
 
         Raises what `wait` raises, except `TaskFailed`: the last event tells how it ended.
