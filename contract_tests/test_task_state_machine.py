@@ -16,6 +16,7 @@ from unitask import _base_client, errors
 from unitask._core import envelope, flows, recovery, requests, retry
 from unitask._core.effects import Flow
 from unitask._core.retry_policy import Timeouts
+from unitask._model import exceptions
 
 from .support import Plant, replaced, restartable_provider, tries
 from .support.defective_provider import defective
@@ -60,7 +61,7 @@ PLANTS: dict[str, tuple[Plant, str, tuple[str, ...]]] = {
         (),
     ),
     "an error loses its facts in a pickle": (
-        replaced(errors, "_rebuild", _facts_lost),
+        replaced(exceptions, "_rebuild", _facts_lost),
         "an error survives pickle",
         (),
     ),
@@ -80,7 +81,7 @@ PLANTS: dict[str, tuple[Plant, str, tuple[str, ...]]] = {
         ("the answer is lost", WELL),
     ),
     "one bad look ends a wait": (
-        replaced(flows, "worth_repeating", lambda _: False),
+        replaced(flows, "is_retryable", lambda _: False),
         "a trouble that passes is borne",
         ("the answer is cut", WELL),
     ),

@@ -11,6 +11,7 @@ from email.utils import formatdate
 from typing import Any
 
 from unitask import errors
+from unitask._core import flows
 from unitask._core.effects import (
     Delivery,
     Flow,
@@ -25,6 +26,7 @@ from unitask._core.effects import (
 )
 from unitask._core.polling import DurationTracker
 from unitask._core.retry_policy import RetryPolicy, Timeouts
+from unitask._model.task import OutputT, Task
 from unitask._model.timestamp import Timestamp
 
 TASK_ID = "90efd2db-bcfc-413f-a0be-c893850c9d68"
@@ -166,3 +168,9 @@ def play(
         return reply, took
 
     return drive(flow, respond)
+
+
+def run_flow(body: dict[str, Any], output_type: type[OutputT], kind: str, timeouts: Timeouts) -> Flow[Task[OutputT]]:
+    """Create a task and wait until it is completed, as the clients do."""
+    task = yield from flows.submit(body, output_type, timeouts.retry_policy)
+    return (yield from flows.wait(task.id, output_type, kind, timeouts, seen=task))

@@ -123,7 +123,7 @@ def test_each_call_that_sees_the_end_settles(shell: str, call: str, status: str)
         lost.task_id = TASK_ID
     assert budget.held_usd == 0.01
     calls = {
-        "events": lambda client: all_of(client.events(TASK_ID)),
+        "watch": lambda client: all_of(client.watch(TASK_ID)),
         "wait_all": lambda client: client.wait_all([TASK_ID]),
         "find": lambda client: client.find(lost, timeout=0),
     }

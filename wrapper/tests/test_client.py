@@ -79,7 +79,7 @@ def test_wait_returns_the_finished_task(shell: str, by: str) -> None:
     assert script.lines == [LOOK, LOOK]
     assert task.output_type is (Output if by == "id" else FaceSwapOutput)
     assert [
-        event.status for event in perform(shell, provider(seen(), seen(), DONE), lambda c: all_of(c.events(given)))
+        event.status for event in perform(shell, provider(seen(), seen(), DONE), lambda c: all_of(c.watch(given)))
     ] == ["pending", "completed"]
     assert task.output.image_url == OUTPUT_URL
 
@@ -109,13 +109,13 @@ def test_cancel_many_says_before_when(shell: str, given: dict[str, Any], query: 
     assert script.lines == [f"DELETE /api/v1/tasks?{query}"]
 
 
-@pytest.mark.parametrize("method", ["get", "cancel", "wait", "events"])
+@pytest.mark.parametrize("method", ["get", "cancel", "wait", "watch"])
 def test_empty_task_id_is_refused(shell: str, method: str) -> None:
     with pytest.raises(errors.InvalidInput, match="the task id is empty"):
         perform(
             shell,
             provider(),
-            lambda client: all_of(getattr(client, method)(" ")) if method == "events" else getattr(client, method)(" "),
+            lambda client: all_of(getattr(client, method)(" ")) if method == "watch" else getattr(client, method)(" "),
         )
 
 
@@ -280,14 +280,14 @@ def test_broken_compression_leaves_it_open(shell: str) -> None:
 
 @pytest.mark.parametrize("at", [0, 1])
 @pytest.mark.parametrize("by", [KeyboardInterrupt, asyncio.CancelledError], ids=lambda by: by.__name__)
-@pytest.mark.parametrize("call", ["run", "events"])
+@pytest.mark.parametrize("call", ["run", "watch"])
 def test_interruption_names_the_task(shell: str, call: str, by: type[BaseException], at: int) -> None:
     script = provider(seen("pending"), *[seen("processing")] * 9)
     with pytest.raises(by) as caught:
         perform(
             shell,
             script,
-            lambda client: client.run(FACE_SWAP) if call == "run" else all_of(client.events(TASK_ID)),
+            lambda client: client.run(FACE_SWAP) if call == "run" else all_of(client.watch(TASK_ID)),
             clock=StoppedClock(at, by),
         )
 

@@ -249,14 +249,8 @@ def test_each_scheme_has_its_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", "other.test:2")
     settings = transport_settings("https://provider.test")
 
-    secure, other = settings.proxy_for("https://a.test"), settings.proxy_for("http://a.test")
-    assert secure is not None
-    assert other is not None
-    assert (str(secure.url), secure.auth, str(other.url)) == (
-        "http://secure.test:1",
-        ("me", "hush"),
-        "http://other.test:2",
-    )
+    secure, other = settings.proxy_url_for("https://a.test"), settings.proxy_url_for("http://a.test")
+    assert (secure, other) == ("http://me:hush@secure.test:1", "http://other.test:2")
     assert "hush" not in repr(settings)
 
 

@@ -202,3 +202,11 @@ def test_timeout_tells_a_queue_from_long_work() -> None:
     assert "never seen to begin; client.cancel" in str(queued)
     assert "cancel" not in str(running)
     assert "its status is unknown" in str(unseen)
+
+
+@pytest.mark.parametrize(
+    ("headers", "request_id"),
+    [({"cf-ray": "c", "x-request-id": "r"}, "r"), ({"cf-ray": "c", "date": "d"}, "c"), ({"date": "d"}, None)],
+)
+def test_request_id_is_the_most_telling_header(headers: dict[str, str], request_id: str | None) -> None:
+    assert errors.NotFound("no", status=404, headers=headers).request_id == request_id

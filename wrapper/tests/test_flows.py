@@ -35,6 +35,7 @@ from .script import (
     limits,
     play,
     refused,
+    run_flow,
     seen,
     task_data,
 )
@@ -49,7 +50,7 @@ def submit() -> Flow[Task[FaceSwapOutput]]:
 
 
 def run(**changes: Any) -> Flow[Task[FaceSwapOutput]]:
-    return flows.run(BODY, FaceSwapOutput, KIND, limits(**changes))
+    return run_flow(BODY, FaceSwapOutput, KIND, limits(**changes))
 
 
 def wait(kind: str | None = KIND, **changes: Any) -> Flow[Task[FaceSwapOutput]]:

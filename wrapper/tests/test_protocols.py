@@ -10,7 +10,7 @@ from unitask._core import envelope, flows, protocols, requests
 from unitask._core.effects import SendRequest
 from unitask.inputs import request_body
 
-from .script import RESEND, TASK_ID, answer, limits, play
+from .script import RESEND, TASK_ID, answer, limits, play, run_flow
 
 FACES = tasks.LegacyFaceSwap(target_image="https://me.test/a.jpg", swap_image="https://me.test/b.jpg")
 LUMA = tasks.LegacyLumaVideo(prompt="a red fox")
@@ -51,7 +51,7 @@ def legacy(status: str, **fields: Any) -> dict[str, Any]:
 def test_legacy_task_is_waited_for_like_any_other() -> None:
     done = legacy("success", image="https://out.test/a.jpg")
     played = play(
-        flows.run(request_body(FACES), tasks.LegacyFaceSwapOutput, "LegacyFaceSwap", limits()),
+        run_flow(request_body(FACES), tasks.LegacyFaceSwapOutput, "LegacyFaceSwap", limits()),
         answer(200, legacy("success")),
         answer(200, legacy("processing", image="")),
         answer(200, done),

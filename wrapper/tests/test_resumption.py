@@ -104,7 +104,9 @@ def uncertain(**changes: object) -> errors.SubmissionUncertain:
     return error
 
 
-@pytest.mark.parametrize("changes", [{}, {"correlation_id": None}, {"sent": None}, {"submission": "", "account": ""}], ids=repr)
+@pytest.mark.parametrize(
+    "changes", [{}, {"correlation_id": None}, {"sent": None}, {"submission": "", "account": ""}], ids=repr
+)
 def test_token_of_an_uncertain_submission_says_what_find_needs(changes: dict[str, object]) -> None:
     error = uncertain(**changes)
     found = errors.SubmissionUncertain.from_token(error.token)

@@ -158,7 +158,7 @@ def test_statuses_are_shown_in_order(provider: UnitaskProvider, client: Client) 
     task = client.submit(FACE_SWAP)
 
     assert task.status == "staged"
-    assert [event.status for event in client.events(task)] == ["Processing", "odd word", "completed"]
+    assert [event.status for event in client.watch(task)] == ["Processing", "odd word", "completed"]
 
 
 def test_wait_that_never_ends_takes_no_time(provider: UnitaskProvider, client: Client) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    # MIG
+    from . import errors, tasks, webhooks
     from ._model.account import Account, ActiveTasks, CreditPack, HistoryRow, Wallet
     from ._model.output_files import OutputFile
     from ._model.state import State

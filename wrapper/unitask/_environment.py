@@ -58,11 +58,6 @@ class Settings:
             return None
         return proxy
 
-    def proxy_for(self, url: str | httpx.URL) -> httpx.Proxy | None:
-        """The proxy for a URL; None for a direct connection."""
-        address = self.proxy_url_for(url)
-        return None if address is None else httpx.Proxy(address)
-
 
 def transport_settings(base_url: str) -> Settings:
     """How connections are made, as the environment says: HTTP_PROXY and its kin, SSL_CERT_FILE and its kin.

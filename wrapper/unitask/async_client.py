@@ -21,7 +21,6 @@ from ._base_client import (
     FETCH_ERRORS,
     BaseClient,
     Clock,
-    Drive,
     OnChange,
     checked_callback,
     hidden,
@@ -32,6 +31,7 @@ from ._connections import IDLE, IDLE_FOR_SUBMISSIONS, IN_FLIGHT, AsyncRouting, B
 from ._core.effects import Flow, Reply, RowYielded, SendRequest, Sleep, Step, TaskUpdated
 from ._core.flows import Submission
 from ._core.range_download import DownloadAttemptError
+from ._drive import Drive
 from ._environment import transport_settings
 from ._model.account import Account, ActiveTasks, HistoryRow
 from ._model.output_files import OutputFile
@@ -193,7 +193,7 @@ class AsyncClient(BaseClient):
     async def find(self, uncertain: SubmissionUncertain | str, *, timeout: float | None = None) -> Recovery:
         return await self._drive(self._find_flow(uncertain, timeout))
 
-    async def events(self, task: Task[Any] | str, *, timeout: float | None = None) -> AsyncIterator[Task[Output]]:
+    async def watch(self, task: Task[Any] | str, *, timeout: float | None = None) -> AsyncIterator[Task[Output]]:
         async for step in self._told(self._watch_flow(task, self._limits(timeout))):
             if isinstance(step, TaskUpdated):
                 yield step.task

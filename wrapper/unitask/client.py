@@ -21,7 +21,6 @@ from ._base_client import (
     FETCH_ERRORS,
     BaseClient,
     Clock,
-    Drive,
     OnChange,
     checked_callback,
     hidden,
@@ -33,6 +32,7 @@ from ._connections import IDLE, IDLE_FOR_SUBMISSIONS, Body, Pools, SyncRouting, 
 from ._core.effects import Flow, Reply, RowYielded, SendRequest, Sleep, Step, TaskUpdated
 from ._core.flows import Submission
 from ._core.range_download import DownloadAttemptError
+from ._drive import Drive
 from ._environment import transport_settings
 from ._model.account import Account, ActiveTasks, HistoryRow
 from ._model.output_files import OutputFile
@@ -231,7 +231,7 @@ class Client(BaseClient):
         """
         return self._drive(self._find_flow(uncertain, timeout))
 
-    def events(self, task: Task[Any] | str, *, timeout: float | None = None) -> Iterator[Task[Output]]:
+    def watch(self, task: Task[Any] | str, *, timeout: float | None = None) -> Iterator[Task[Output]]:
         """Each change of a task, the first poll included, until it is done, however it ends.
 
         Raises what `wait` raises, except `TaskFailed`: the last event tells how it ended.

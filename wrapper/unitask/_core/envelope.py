@@ -23,14 +23,14 @@ from typing import Any, NamedTuple, TypeAlias
 from .. import errors
 from .._model._json import as_object, is_id, is_list, is_object
 from .._model.account import Account, ActiveTasks, HistoryRow
-from .._model.exceptions import broken_field
+from .._model.exceptions import REQUEST_IDS, broken_field
 from .._model.state import State, state_of
 from .._model.task import Output, OutputT, Task
 from .._model.timestamp import Timestamp
 from . import protocols
 from .effects import Response
 
-TRACE_HEADERS = ("x-request-id", "x-trace-id", "cf-ray", "date", "server")  # what a provider's support asks for
+TRACE_HEADERS = (*REQUEST_IDS, "date", "server")  # what a provider's support asks for
 _HINTS: Mapping[type[errors.UnitaskError], str] = {
     errors.AuthenticationFailed: ". Check the key: UNITASK_API_KEY, or api_key=",
     errors.InsufficientCredit: ". Top up the account; nothing was made",
@@ -183,10 +183,7 @@ def read_history(answer: Response) -> HistoryPage | errors.ApiError:
     """
     if not _succeeded(answer):
         return refusal(answer)
-    try:
-        body = as_object(json.loads(answer.body))  # the whole of it: what stands behind an object may be more rows
-    except (ValueError, RecursionError):
-        body = {}
+    body = _json_object(answer.body) or {}
     code, data = body.get("code"), body.get("data")
     page = as_object(data)
     named = [page[name] for name in ("data", "items", "list") if name in page]

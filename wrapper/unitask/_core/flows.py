@@ -127,12 +127,6 @@ def _may_be_resent(outcome: errors.UnitaskError) -> bool:
     return isinstance(outcome, errors.Unreachable)
 
 
-def run(body: dict[str, Any], output_type: type[OutputT], kind: str, limits: Timeouts) -> Flow[Task[OutputT]]:
-    """Create a task and wait until it is completed."""
-    task = yield from submit(body, output_type, limits.retry_policy)
-    return (yield from wait(task.id, output_type, kind, limits, seen=task))
-
-
 def wait(
     task_id: str,
     output_type: type[OutputT],

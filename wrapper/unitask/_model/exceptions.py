@@ -14,6 +14,8 @@ from unitask_api.reader import malformed_field
 
 from ._json import printable
 
+REQUEST_IDS = ("x-request-id", "x-trace-id", "cf-ray")  # headers, the most telling one first
+
 
 class Advice(StrEnum):
     """What to do about an error."""
@@ -53,6 +55,11 @@ class UnitaskError(Exception):
     def retry_advice(self) -> Advice:
         """What to do about it."""
         return self._advice
+
+    @property
+    def request_id(self) -> str | None:
+        """The id of the request in the provider's logs, for its support; None when no answer had one."""
+        return next((self.headers[name] for name in REQUEST_IDS if name in self.headers), None)
 
     def about_running(self, task_id: str) -> None:
         """Say that the task of this error goes on, for all that is known; for clients."""

@@ -177,7 +177,7 @@ class Task(Generic[OutputT_co]):
 
     @property
     def token(self) -> str:
-        """What `wait`, `get` and `events` take in place of the task, in another process too.
+        """What `wait`, `get` and `watch` take in place of the task, in another process too.
 
         It holds the id, the task type and the protocol, and no secret. The id alone is enough for tasks of the unified
         API; the token also finds a legacy task, and knows how long such a task usually takes.
