@@ -61,7 +61,7 @@ def test_dissent_of_the_mock_server_is_a_failure() -> None:
 
     assert right.failures == ["POST /typed/FaceSwap/least/api/v1/task: E3007 body: Missing: x"]
     assert wrong.failures[0] == "2 were sent, and 1 arrived"
-    assert wrong.failures[1].startswith("/typed/FaceSwap/seed.enum/api/v1/task is right to mock_server")
+    assert wrong.failures[1].startswith("/typed/FaceSwap/seed.enum/api/v1/task is right to steady")
 
 
 def test_operation_that_was_not_asked_for_is_a_failure() -> None:
