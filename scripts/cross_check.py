@@ -28,7 +28,7 @@ from unitask_contract import bundle
 from unitask_contract.bundle import fields
 from unitask_contract.mutation import CALLS as ASKS
 from unitask_contract.mutation import mutants, read
-from unitask_contract.playing import KEY, SHELLS
+from unitask_contract.scenario_runner import KEY, SHELLS
 from unitask_contract.scenarios import scenarios
 
 from contract_tests.support import component_of, examples, make, rows

@@ -1,7 +1,7 @@
 """What a create costs, by the price that the spec gives for its task type.
 
-Rules of this file: credits are whole and rounded up; a cost that the spec does not settle is 0. The client's estimate
-reads the same rules, and shares no code with this: where the two disagree, a test says so.
+Credits are whole numbers and rounded up; a cost that the spec does not settle is 0. The client's estimate reads the
+same rules with code of its own, and a test compares both.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def _seconds(value: Any) -> Decimal:
 def _number(value: Any) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _Unsettled
-    return Decimal(str(value))  # as it is written; JSON has no number that is none, and creation.py reads no other
+    return Decimal(str(value))  # as it is written; create_request.py reads no NaN
 
 
 def _measured(kind: str, text: Any, read: Read) -> Decimal:

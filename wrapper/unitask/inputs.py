@@ -6,7 +6,7 @@ import inspect
 import json
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, TypedDict, TypeVar, cast
@@ -179,9 +179,8 @@ def request_body(
         unknown = sorted(options.keys() - OPTIONS)
         found += (f"there is no option {name!r}; there are {', '.join(OPTIONS)}" for name in unknown)
     found += _webhook_problems(body)
-    text = _json_text(body, found)
-    if validate and text is not None:
-        found += _schema_problems(body, text, entry.input if entry else None, called_by or caller())
+    schemas = (("TaskRequest", ""), *([(entry.input, "input")] if entry else [])) if validate else ()
+    found += _body_problems(body, schemas, called_by or caller())
     if found:
         raise InvalidInput(*found)
     return body
@@ -268,24 +267,28 @@ def _media(name: str, value: Any, rule: Mapping[str, Any], checks: _Checks) -> A
     return sent if content is None else media.attachment(sent, content, rule)
 
 
-def _schema_problems(
-    body: dict[str, Any], text: str, input_schema: str | None, called_by: _Caller | None
+def _body_problems(
+    body: dict[str, Any], schemas: Iterable[tuple[str, str]], called_by: _Caller | None
 ) -> Iterator[str]:
-    plain = json.loads(text)
-    yield from _check("TaskRequest", plain, body, "", called_by)
-    if input_schema:
-        yield from _check(input_schema, plain["input"], body["input"], "input.", called_by)
+    """Yield what is wrong with a body: it has no form in JSON, or it breaks a schema.
 
+    No frame of the error that follows holds the text, which has the webhook secret.
 
-def _json_text(body: dict[str, Any], found: list[str]) -> str | None:
-    """What is sent for the body; None, with a problem, when it has no form in JSON."""
+    Args:
+        body: The body of a create request.
+        schemas: Pairs of a component and the field that it describes; "" is the whole body.
+        called_by: The frame that warnings name.
+    """
     try:
         text = json.dumps(body, allow_nan=False, ensure_ascii=False, sort_keys=True)
         text.encode()
     except Exception as error:  # mostly TypeError or ValueError, but an object of the caller's may raise anything
-        found.append(f"input: it cannot be written as JSON: {error!s:.200}")
-        return None
-    return text
+        yield f"input: it cannot be written as JSON: {error!s:.200}"
+        return
+    plain = json.loads(text)
+    for schema, name in schemas:
+        value, given = (plain[name], body[name]) if name else (plain, body)
+        yield from _check(schema, value, given, f"{name}." if name else "", called_by)
 
 
 def _check(schema: str, value: object, given: object, prefix: str, called_by: _Caller | None = None) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What becomes of a create, and how the provider describes it, in the form of its protocol."""
+"""The responses of the provider: a task in the form of its protocol, and a row of the history."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .._core import protocols
 from .._model.state import State, state_of
 from .._model.task import CREDITS_PER_USD
 from .._model.timestamp import Moment
-from .bodies import documented_example
-from .received import Kind, ReceivedTask, entry_of
+from .recorded import Kind, ReceivedTask, entry_of
+from .strategies import documented_example
 
 NOT_YET = "0001-01-01T00:00:00Z"
 
-Reply: TypeAlias = Mapping[str, Any] | bytes | httpx.Response | Exception
+Reply: TypeAlias = Mapping[str, Any] | bytes | httpx.Response | BaseException
 
 
 @dataclass(frozen=True, slots=True)

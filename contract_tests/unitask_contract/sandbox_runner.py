@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-from unitask_contract.playing import KEY, Played, Time, perform
+from unitask_contract.scenario_runner import KEY, Played, Time, perform
 from unitask_contract.scenarios import Answer, Scenario
 from unitask_sandbox import Fault, Settings, create_app, running
 from unitask_sandbox.library import as_order

@@ -10,7 +10,7 @@ from unitask_contract import bundle
 LONGEST_SECONDS = 10_000  # of a video or a song
 
 
-def provider_view(*, legacy: bool = True, bounded: bool = True) -> dict[str, Any]:
+def provider_schema(*, legacy: bool = True, bounded: bool = True) -> dict[str, Any]:
     """The bundle as a provider must keep it: a create is one of the task types, an upload is of a known kind.
 
     The key is left to a check of its own: schemathesis would vary the header that every call here sets. Uploads go to

@@ -1,4 +1,4 @@
-"""What arrived: requests, and the creates among them, read off the wire."""
+"""Requests that arrived, and the submissions among them."""
 
 from __future__ import annotations
 
@@ -26,11 +26,13 @@ class ReceivedRequest:
         method: GET, POST ...
         url: The whole address.
         body: The JSON that came along, None when there was none.
+        headers: Its headers; their names have no case.
     """
 
     method: str
     url: str
     body: Any = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
 
 
 @dataclass(frozen=True, slots=True)

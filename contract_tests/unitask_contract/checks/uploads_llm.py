@@ -6,7 +6,7 @@ import base64
 import json
 from collections.abc import Callable
 
-from unitask_contract.checks.asking import CHAT, UPLOAD, create, face_swap, file, shown, status_of, until_done
+from unitask_contract.checks._http import CHAT, UPLOAD, create, face_swap, file, shown, status_of, until_done
 from unitask_contract.provider import Provider
 from unitask_sandbox import samples
 
