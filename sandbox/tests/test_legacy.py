@@ -256,14 +256,3 @@ def test_pictures_of_a_legacy_task_do_not_stay(sandbox_with: Any) -> None:
 
     assert len(kept) == 3
     assert picture not in str(kept)
-
-
-@pytest.mark.parametrize(
-    ("asked", "mode"), [({}, "std"), ({"professional_mode": False}, "std"), ({"professional_mode": True}, "pro")]
-)
-def test_mode_of_kling_follows_professional_mode(sandbox_with: Any, asked: dict[str, bool], mode: str) -> None:
-    sandbox: Sandbox = sandbox_with()
-    body = json.dumps({"prompt": "a cat", **asked}).encode()
-    task_id = sandbox.accept("sandbox", body, "", "legacy_create_kling_video").task_id
-
-    assert sandbox._store.given(task_id)["mode"] == mode
