@@ -1,7 +1,6 @@
 """Sandboxes with planted defects: each breaks one promise of the provider, to prove that a contract check finds it.
 
-`defective("no-auth")` returns a drop-in replacement of `unitask_sandbox.create_app`. Most defects change requests and
-answers, in an ASGI middleware. A defect that cannot be made there replaces a method of one `Sandbox` instance.
+`defective("no-auth")` returns a drop-in replacement of `unitask_sandbox.create_app`.
 """
 
 from __future__ import annotations
@@ -9,174 +8,33 @@ from __future__ import annotations
 import base64
 import json
 import math
-import re
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 from urllib.parse import quote
 
 from starlette.applications import Starlette
-from starlette.datastructures import MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from unitask_sandbox import Sandbox, Settings, bundle, create_app
-from unitask_sandbox.failures import Refusal
-from unitask_sandbox.http_client import HttpClient
-from unitask_sandbox.store import Ending
-from unitask_sandbox.task import Task
+from unitask_sandbox import Settings, bundle, create_app
 
-Json: TypeAlias = dict[str, Any]
-Post: TypeAlias = Callable[[str, bytes, Mapping[str, str]], int]
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A request: the operation of the spec that it is for (None: another path), its ASGI scope and its body."""
-
-    operation: str | None
-    scope: Scope
-    body: bytes
-    receive: Receive  # what comes after the body
-
-
-@dataclass(frozen=True)
-class Answered:
-    """An answer."""
-
-    status: int
-    headers: list[tuple[bytes, bytes]]
-    body: bytes
-
-
-Perform: TypeAlias = Callable[[Asked], Awaitable[Answered]]
-
-
-@dataclass(frozen=True)
-class Defect:
-    """A planted bug: a sentence, and what it replaces.
-
-    Attributes:
-        what: What a client sees of it.
-        body: Changes the JSON body of an answer (with its operation) or of a webhook (with None) in place.
-        refusal: Changes the body of a refusal in place and returns the HTTP status to send.
-        exchange: Answers a request in place of the provider, which it may ask.
-        inside: Replaces methods of a sandbox.
-        webhook: Sends a webhook in place of the provider.
-    """
-
-    what: str
-    body: Callable[[str | None, Json], object] | None = None
-    refusal: Callable[[str | None, int, Json], int] | None = None
-    exchange: Callable[[Asked, Perform], Awaitable[Answered]] | None = None
-    inside: Callable[[Sandbox], object] | None = None
-    webhook: Callable[[Post, str, bytes, dict[str, str]], int] | None = None
+from .defect_middleware import Answered, Asked, Defect, Json, Perform, Post, page, with_defects, with_header
+from .defects_inside import (
+    active,
+    charging_twice,
+    idle_cancel,
+    idle_cancel_many,
+    ignoring,
+    keeping_money,
+    late_cancel,
+    open_accounts,
+    replaced,
+)
 
 
 def defective(*names: str) -> Callable[[Settings], Starlette]:
     """Return a function that makes a sandbox application with these defects."""
-    planted = [DEFECTS[name] for name in names]
-    if not planted:
-        return create_app
-
-    def make(settings: Settings) -> Starlette:
-        post = settings.send_webhook or HttpClient(settings.private_addresses or "loopback").post
-        app = create_app(replace(settings, send_webhook=partial(_send, planted, post)))
-        for defect in planted:
-            if defect.inside:
-                defect.inside(app.state.sandbox)
-        app.add_middleware(_Spoiling, planted)
-        return app
-
-    return make
-
-
-def _send(planted: list[Defect], post: Post, url: str, content: bytes, headers: Mapping[str, str]) -> int:
-    body = json.loads(content)
-    for defect in planted:
-        if defect.body:
-            defect.body(None, body)
-        if defect.webhook:
-            post = partial(defect.webhook, post)
-    return post(url, json.dumps(body).encode(), dict(headers))
-
-
-class _Spoiling:
-    """Passes whole requests and answers through the defects."""
-
-    def __init__(self, app: ASGIApp, planted: list[Defect]) -> None:
-        self._app = app
-        self._planted = planted
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].startswith("/_sandbox"):
-            await self._app(scope, receive, send)
-            return
-        body, more = b"", True
-        while more:
-            message = await receive()
-            body, more = body + message.get("body", b""), message.get("more_body", False)
-        perform: Perform = self._perform
-        for defect in self._planted:
-            perform = partial(_altered, defect, perform)
-        answer = await perform(Asked(_operation(scope), scope, body, receive))
-        headers = [header for header in answer.headers if header[0] != b"content-length"]
-        headers.append((b"content-length", str(len(answer.body)).encode()))
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body})
-
-    async def _perform(self, asked: Asked) -> Answered:
-        start: MutableMapping[str, Any] = {}
-        content = bytearray()
-
-        coming: list[Message] = [{"type": "http.request", "body": asked.body, "more_body": False}]
-
-        async def receive() -> Message:
-            return coming.pop() if coming else await asked.receive()
-
-        async def gather(message: Message) -> None:
-            start.update(message if message["type"] == "http.response.start" else {})
-            content.extend(message.get("body", b""))
-
-        headers = [header for header in asked.scope["headers"] if header[0] != b"content-length"]
-        headers.append((b"content-length", str(len(asked.body)).encode()))
-        await self._app({**asked.scope, "headers": headers}, receive, gather)
-        return Answered(start["status"], start["headers"], bytes(content))
-
-
-async def _altered(defect: Defect, perform: Perform, asked: Asked) -> Answered:
-    answer = await (defect.exchange(asked, perform) if defect.exchange else perform(asked))
-    if not (defect.body or defect.refusal):
-        return answer
-    try:
-        body = json.loads(answer.body)
-    except ValueError:
-        return answer
-    status = answer.status
-    if defect.body:
-        defect.body(asked.operation, body)
-    if defect.refusal and status >= 400:
-        status = defect.refusal(asked.operation, status, body)
-    return Answered(status, answer.headers, json.dumps(body, ensure_ascii=False).encode())
-
-
-def _operation(scope: Scope) -> str | None:
-    method = "GET" if scope["method"] == "HEAD" else scope["method"]
-    for operation in bundle.operations().values():
-        pattern = re.sub(r"\{\w+\}", "[^/]+", operation.path)
-        if operation.method == method and re.fullmatch(pattern, scope["path"]):
-            return operation.name
-    return None
-
-
-def _with_header(answer: Answered, name: str, value: str) -> Answered:
-    headers = [*answer.headers]
-    MutableHeaders(raw=headers)[name] = value
-    return replace(answer, headers=headers)
-
-
-def _page(status: int, text: str, media_type: str = "text/html") -> Answered:
-    return Answered(status, [(b"content-type", media_type.encode())], text.encode())
+    return partial(with_defects, [DEFECTS[name] for name in names]) if names else create_app
 
 
 # Bodies of answers and webhooks.
@@ -331,7 +189,7 @@ async def _bare_error(asked: Asked, perform: Perform) -> Answered:
     if answer.status < 400:
         return answer
     body = json.loads(answer.body)
-    return _page(answer.status, body.get("message") or body["error"]["message"], "text/plain")
+    return page(answer.status, body.get("message") or body["error"]["message"], "text/plain")
 
 
 def _overlooking(words: str) -> Callable[[Asked, Perform], Awaitable[Answered]]:
@@ -366,13 +224,13 @@ async def _lost_task(asked: Asked, perform: Perform) -> Answered:
 
 async def _locked_files(asked: Asked, perform: Perform) -> Answered:
     if asked.scope["path"].startswith("/files/"):
-        return _page(401, '{"code": 401, "message": "failed to verify api key", "data": null}', "application/json")
+        return page(401, '{"code": 401, "message": "failed to verify api key", "data": null}', "application/json")
     return await perform(asked)
 
 
 async def _file_as_page(asked: Asked, perform: Perform) -> Answered:
     answer = await perform(asked)
-    return _with_header(answer, "content-type", "text/html") if asked.scope["path"].startswith("/files/") else answer
+    return with_header(answer, "content-type", "text/html") if asked.scope["path"].startswith("/files/") else answer
 
 
 def _upload(change: Callable[[Json], Json]) -> Callable[[Asked, Perform], Awaitable[Answered]]:
@@ -394,103 +252,7 @@ def _without_last_byte(upload: Json) -> Json:
     return {**upload, "file_data": head + comma + base64.b64encode(base64.b64decode(data)[:-1]).decode()}
 
 
-CRASH = _page(500, "<html><body><h1>Internal Server Error</h1></body></html>")
-
-# Inside a sandbox.
-
-
-def _replaced(holder: str, name: str, make: Callable[[Callable[..., Any]], Any]) -> Callable[[Sandbox], object]:
-    """Replace a method of the sandbox ("") or of one of its parts by what `make` makes of it."""
-
-    def inside(sandbox: Sandbox) -> None:
-        owner = getattr(sandbox, holder) if holder else sandbox
-        setattr(owner, name, make(getattr(owner, name)))
-
-    return inside
-
-
-def _charging_twice(wanted: Callable[[Task], bool]) -> Callable[[Sandbox], object]:
-    def make(accept: Callable[..., Any]) -> Any:
-        def accept_twice(task: Task, *args: Any, **limits: Any) -> Any:
-            twice = replace(task, frozen=2 * task.frozen, consume=2 * task.consume) if wanted(task) else task
-            return accept(twice, *args, **limits)
-
-        return accept_twice
-
-    return _replaced("_store", "accept", make)
-
-
-def _keeping_money(status: str) -> Callable[[Sandbox], object]:
-    """Take the money of a task that ended with a status again."""
-
-    def inside(sandbox: Sandbox) -> None:
-        store = sandbox._store
-        end = store.end
-
-        def end_and_keep(task_id: str, ending: Ending, *, before: Any) -> bool:
-            task = store.task(task_id)
-            ended = end(task_id, ending, before=before)
-            if ended and task and ending.status == status and (taken := task.frozen + task.consume):
-                with store._transaction() as db:
-                    values = {"taken": taken, "account": task.account, "task_id": task_id, "at": ending.at}
-                    db.execute("UPDATE accounts SET balance = balance - :taken WHERE account = :account", values)
-                    db.execute("UPDATE tasks SET consume = :taken WHERE task_id = :task_id", values)
-                    entry = "(account, task_id, at, reason, credits) VALUES (:account, :task_id, :at, 'kept', -:taken)"
-                    db.execute(f"INSERT INTO ledger {entry}", values)
-            return ended
-
-        store.end = end_and_keep  # type: ignore[method-assign]
-
-    return inside
-
-
-def _late_cancel(end: Callable[..., bool]) -> Any:
-    ever = {"staged", "pending", "processing", "completed", "failed", "cancelled"}
-    return lambda task_id, ending, *, before: end(
-        task_id, ending, before=ever if ending.status == "cancelled" else before
-    )
-
-
-def _idle_cancel(end: Callable[..., bool]) -> Any:
-    return lambda task_id, ending, *, before: ending.status == "cancelled" or end(task_id, ending, before=before)
-
-
-def _idle_cancel_many(cancel: Callable[..., int]) -> Any:
-    return lambda key, _before, _model=None: cancel(key, -math.inf)
-
-
-def _open_accounts(sandbox: Sandbox) -> None:
-    get = sandbox.get
-
-    def get_of_anybody(key: str | None, task_id: str, protocol: str | None = None) -> Task:
-        try:
-            return get(key, task_id, protocol)
-        except Refusal as refusal:
-            task = sandbox._store.task(task_id)
-            if refusal.status != 404 or task is None or protocol is not None:
-                raise
-            return task
-
-    sandbox.get = get_of_anybody  # type: ignore[method-assign]
-
-
-def _active(statuses: set[str]) -> Callable[[Sandbox], object]:
-    """Let the list of active tasks show other statuses."""
-
-    def make(of_account: Callable[..., Any]) -> Any:
-        return lambda account, wanted, before: of_account(account, statuses if "staged" in wanted else wanted, before)
-
-    return _replaced("_store", "of_account", make)
-
-
-def _ignoring(*names: str) -> Callable[[Sandbox], object]:
-    """Ignore some parameters of the history."""
-
-    def make(history: Callable[..., Any]) -> Any:
-        return lambda key, **query: history(key, **{name: query[name] for name in query if name not in names})
-
-    return _replaced("", "history", make)
-
+CRASH = page(500, "<html><body><h1>Internal Server Error</h1></body></html>")
 
 # Webhooks.
 
@@ -527,7 +289,7 @@ def _again(post: Post, url: str, body: bytes, headers: dict[str, str]) -> int:
 ACTIVE = {"staged", "pending", "processing"}
 DEFECTS: Mapping[str, Defect] = {
     "no-auth": Defect(
-        "any key is accepted, and none too", inside=_replaced("", "_is_known", lambda _: lambda _key: True)
+        "any key is accepted, and none too", inside=replaced("", "_is_known", lambda _: lambda _key: True)
     ),
     "status-number": Defect(
         "the status of a task is sent as a number", body=_of_task(lambda task: task.update(status=1))
@@ -541,11 +303,11 @@ DEFECTS: Mapping[str, Defect] = {
     "undocumented-crash": Defect("a poll of a task answers HTTP 500 with an HTML page", exchange=_crash_on_get),
     "code-as-text": Defect("code is sent as text", body=_code_as_text),
     "output-missing": Defect("a completed task has an empty output", body=_of_output(dict.clear)),
-    "double-charge": Defect("a create is charged twice", inside=_charging_twice(lambda _: True)),
+    "double-charge": Defect("a create is charged twice", inside=charging_twice(lambda _: True)),
     "late-cancel": Defect(
-        "a task can be cancelled at any time, even when it is done", inside=_replaced("_store", "end", _late_cancel)
+        "a task can be cancelled at any time, even when it is done", inside=replaced("_store", "end", late_cancel)
     ),
-    "stuck": Defect("a task never leaves pending", inside=_replaced("", "advance", lambda _: lambda: False)),
+    "stuck": Defect("a task never leaves pending", inside=replaced("", "advance", lambda _: lambda: False)),
     "free-of-charge": Defect(
         "the account is shown as if nothing had been spent", body=_of("get_account_info", _balance_less(0))
     ),
@@ -555,7 +317,7 @@ DEFECTS: Mapping[str, Defect] = {
         body=_of("upload_file", lambda file: file.update(url=f"{file['url']}x")),
     ),
     "endless-stream": Defect("a streamed completion ends without [DONE]", exchange=_endless_stream),
-    "open-accounts": Defect("a task is shown to any key", inside=_open_accounts),
+    "open-accounts": Defect("a task is shown to any key", inside=open_accounts),
     "wrong-model": Defect(
         "a task is shown with another model",
         body=_of_task(
@@ -587,35 +349,35 @@ DEFECTS: Mapping[str, Defect] = {
     "bill-hidden": Defect(
         "a completed task shows no bill", body=_of_task(lambda task: task["meta"]["usage"].update(consume=0))
     ),
-    "kept-after-cancel": Defect("a cancelled task is not paid back", inside=_keeping_money("cancelled")),
-    "kept-after-failure": Defect("a failed task is not paid back", inside=_keeping_money("failed")),
+    "kept-after-cancel": Defect("a cancelled task is not paid back", inside=keeping_money("cancelled")),
+    "kept-after-failure": Defect("a failed task is not paid back", inside=keeping_money("failed")),
     "bare-lack-of-credit": Defect("a refusal for lack of credit has no task in it", body=_bare_lack_of_credit),
     "refused-with-200": Defect("a refusal is sent with HTTP 200", refusal=lambda _operation, _status, _body: 200),
     "refused-with-500": Defect("every refusal is sent with HTTP 500", refusal=_with_code(500)),
     "code-of-its-own": Defect("the code of a refusal is not its HTTP status", refusal=_saying(code=10000)),
     "silent-refusal": Defect("a refusal has an empty message", refusal=_saying(message="")),
     "idle-cancel": Defect(
-        "a cancel is answered as done, and nothing is done", inside=_replaced("_store", "end", _idle_cancel)
+        "a cancel is answered as done, and nothing is done", inside=replaced("_store", "end", idle_cancel)
     ),
     "idle-cancel-many": Defect(
         "cancelling many is answered as done, and nothing is done",
-        inside=_replaced("", "cancel_many", _idle_cancel_many),
+        inside=replaced("", "cancel_many", idle_cancel_many),
     ),
     "cancel-any-model": Defect(
         "cancelling many ignores the model",
-        inside=_replaced("", "cancel_many", lambda cancel: lambda key, before, _model=None: cancel(key, before)),
+        inside=replaced("", "cancel_many", lambda cancel: lambda key, before, _model=None: cancel(key, before)),
     ),
     "cancel-any-time": Defect(
         "cancelling many ignores the time",
-        inside=_replaced(
+        inside=replaced(
             "", "cancel_many", lambda cancel: lambda key, _before, model=None: cancel(key, math.inf, model)
         ),
     ),
     "oldest-first": Defect("a page of the history begins with the oldest task", body=_rows(lambda rows: rows[::-1])),
-    "same-page": Defect("every page of the history is the first", inside=_ignoring("page")),
-    "any-size": Defect("a page of the history has ten rows, whatever is asked", inside=_ignoring("page_size")),
-    "any-time": Defect("the history ignores the time", inside=_ignoring("start_time", "end_time")),
-    "any-group": Defect("the history ignores the model", inside=_ignoring("model")),
+    "same-page": Defect("every page of the history is the first", inside=ignoring("page")),
+    "any-size": Defect("a page of the history has ten rows, whatever is asked", inside=ignoring("page_size")),
+    "any-time": Defect("the history ignores the time", inside=ignoring("start_time", "end_time")),
+    "any-group": Defect("the history ignores the model", inside=ignoring("model")),
     "total-of-the-page": Defect(
         "the history says that it has as many rows as the page",
         body=_of("list_task_history", lambda page: page.update(total=len(page["data"]))),
@@ -623,9 +385,9 @@ DEFECTS: Mapping[str, Defect] = {
     "row-without-bill": Defect(
         "a row of the history has no usage", body=_rows(lambda rows: [{**row, "usage": 0} for row in rows])
     ),
-    "never-active": Defect("the list of active tasks is empty", inside=_active(set())),
+    "never-active": Defect("the list of active tasks is empty", inside=active(set())),
     "ever-active": Defect(
-        "a task that has ended is in the list of active tasks", inside=_active({*ACTIVE, "completed", "cancelled"})
+        "a task that has ended is in the list of active tasks", inside=active({*ACTIVE, "completed", "cancelled"})
     ),
     "any-upload": Defect(
         "a file of a kind that is not allowed can be uploaded",
@@ -651,7 +413,7 @@ DEFECTS: Mapping[str, Defect] = {
     ),
     "double-points": Defect(
         "a task that is paid in points takes them twice",
-        inside=_charging_twice(lambda task: task.usage_type == "point"),
+        inside=charging_twice(lambda task: task.usage_type == "point"),
     ),
     "points-unlisted": Defect(
         "what is paid in points is not in the history",

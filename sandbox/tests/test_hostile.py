@@ -214,10 +214,10 @@ def test_many_slow_clients_hold_nobody_up(hurried: Server) -> None:
 
 
 def test_uploaded_bomb_is_kept_and_served_as_it_is(server: Server) -> None:
-    body: dict[str, Any] = {"file_name": "a.png", "file_data": base64_of(PICTURES["html"][0])}
+    body: dict[str, Any] = {"file_name": "a.png", "file_data": base64_of(PICTURES["svg-that-reads"][0])}
     served = server.http.get(server.http.post("/api/ephemeral_resource", json=body).json()["data"]["url"])
 
-    assert served.content == PICTURES["html"][0]
+    assert served.content == PICTURES["svg-that-reads"][0]
     assert served.headers["x-content-type-options"] == "nosniff"
     assert "sandbox" in served.headers["content-security-policy"]
     many = ",".join(["0-1"] * 5000)

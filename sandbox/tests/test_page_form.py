@@ -143,6 +143,6 @@ def test_reference_has_every_operation(page: Any, expect: Any, serve: Any) -> No
     page.locator(".examples select").first.select_option(label=f"{words} ({name})")
     expect(page.locator(".examples .json").first).to_contain_text('"face-swap"')
     for operation in bundle.operations().values():
-        page.evaluate("(hash) => { location.hash = hash; }", f"#/reference/{operation.name}")
+        page.evaluate("(hash) => { location.hash = hash; }", f"#/reference/{operation.id}")
         expect(page.locator(".endpoint code")).to_have_text(operation.path)
         expect(page.locator(".endpoint .method")).to_have_text(operation.method)

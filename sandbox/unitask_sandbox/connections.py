@@ -10,7 +10,7 @@ waits too long is closed, and when too many are open, the one that has waited lo
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 from starlette.types import Message, Receive, Scope, Send
 from uvicorn import Config
@@ -36,7 +36,7 @@ class Connection(H11Protocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._limited, self.app = self.app, self._serve
-        self._open = server_state.connections
+        self._open = cast("set[object]", server_state.connections)
         self._late: asyncio.TimerHandle | None = None
         self.waits_since: float | None = None
 

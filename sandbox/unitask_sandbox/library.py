@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from importlib.resources import files
@@ -156,10 +156,16 @@ def _check_forms(given: Mapping[str, Any]) -> None:
     for name, value in given.items():
         kind, wanted = _FORMS[name]
         fits = isinstance(value, kind) and (name == "body" or not isinstance(value, bool))
-        if fits and name in ("headers", "without"):
-            fits = all(isinstance(text, str) for text in (value.values() if name == "headers" else value))
+        if fits and name == "headers":
+            fits = _are_texts(cast("dict[str, object]", value).values())
+        if fits and name == "without":
+            fits = _are_texts(cast("list[object]", value))
         if not fits:
             raise ValueError(f"{name} is {value!r:.80}: give {wanted}")
+
+
+def _are_texts(values: Iterable[object]) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def _check_names(given: Mapping[str, Any], known: tuple[str, ...]) -> None:
