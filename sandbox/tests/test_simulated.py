@@ -165,6 +165,19 @@ def _check_file(given: dict[str, Any], file: File) -> None:
         assert seconds_of(file) == float(str(given["duration"]).rstrip("s"))
 
 
+@pytest.mark.parametrize(
+    ("given", "size"),
+    [
+        ({"resolution": "480p", "aspect_ratio": "16:9"}, (853, 480)),
+        ({"resolution": "0.5K", "aspect_ratio": "2:1"}, (512, 256)),
+        ({"size": "300x200", "aspect_ratio": "1:1"}, (300, 200)),
+        ({"width": 300}, (300, 1024)),
+    ],
+)
+def test_size_is_that_of_the_fields(given: dict[str, Any], size: tuple[int, int]) -> None:
+    assert requested.read_request(FLUX, given).size == size
+
+
 def test_no_field_that_decides_what_is_made_is_forgotten() -> None:
     telling = re.compile("width|height|ratio|resolution|^size|duration|seconds|length|fps|frames|count|batch|format")
     fields = {

@@ -55,12 +55,6 @@ def test_speech_is_a_wav_that_says_that_it_is_synthetic() -> None:
     assert same
 
 
-def test_longer_text_takes_longer() -> None:
-    twice = speech.speak(f"{TEXT} {TEXT}", hum(190))
-
-    assert 1.9 < len(twice) / len(spoken(190)) < 2.1
-
-
 @pytest.mark.parametrize(("wanted", "lowest", "highest"), [(160, 150, 175), (230, 215, 245), (80, 130, 165)])
 def test_pitch_is_pulled_towards_the_recording_as_far_as_a_voice_can_go(
     wanted: float, lowest: float, highest: float

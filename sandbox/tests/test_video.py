@@ -12,6 +12,7 @@ import pytest
 from unitask_sandbox.engines import run
 from unitask_sandbox.engines.video import video_face_swap, video_upscale
 from unitask_sandbox.failures import TaskFailure
+from unitask_sandbox.video.clip import read_clip
 from unitask_sandbox.video.track import OneEuro
 
 from .clips import SECOND, Watched, clip, moving, packed, portrait, watched
@@ -216,6 +217,10 @@ def test_what_cannot_be_done_fails_in_words(kind: str, changes: dict[str, Any] |
         run(engine, given)
 
     assert caught.value.raw_message.startswith(words)
+
+
+def test_as_many_frames_as_the_limits_are_taken() -> None:
+    assert read_clip(clip([GREY] * 3), "video", 3, 3).frames == 3
 
 
 # The whole way.

@@ -138,6 +138,7 @@ def _fields(data: bytes) -> defaultdict[int, list[Any]]:
     while at < len(data):
         key, at = _varint(data, at)
         number, wire_type = divmod(key, 8)
+        value: Any
         if wire_type == 0:
             value, at = _varint(data, at)
         elif wire_type == 2:
