@@ -25,8 +25,9 @@ _READERS = {
     "boolean": ("bool", "_bool"),
 }
 _EXPECTED = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false"}
+_WORDS = {"description", "summary", "examples", "x-source"}
 _OF_READERS = {"check", "field_error", "raw"}
-_OF_OUTPUTS = {*_OF_READERS, "files"}
+_OF_OUTPUTS = {*_OF_READERS, "PROTOCOL", "files"}
 
 
 def emit_models(document: Document, package: Path) -> None:
@@ -44,6 +45,28 @@ def emit_models(document: Document, package: Path) -> None:
     for task in document["x-tasks"]:
         outputs.setdefault((task["model"], task["task_type"]), task["output"])
     (package / "outputs.py").write_text(_OUTPUTS.format(outputs=outputs), encoding="utf-8")
+    (package / "output_rules.py").write_text(_RULES.format(rules=_output_rules(document)), encoding="utf-8")
+
+
+def _output_rules(document: Document) -> Document:
+    names = reachable(document, (task["output"] for task in document["x-tasks"]))
+    rules: Document = without_words({"schemas": {name: document["components"]["schemas"][name] for name in names}})
+    return dict(sorted(rules["schemas"].items()))
+
+
+def without_words(node: Any) -> Any:
+    """The node without descriptions, sources and examples; what is called so among properties is none."""
+    if isinstance(node, list):
+        return [without_words(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        name: {each: without_words(rule) for each, rule in value.items()}
+        if name in ("properties", "schemas")
+        else without_words(value)
+        for name, value in node.items()
+        if name not in _WORDS
+    }
 
 
 def used_by_answers(document: Document) -> set[str]:
@@ -86,6 +109,7 @@ class _Models:
         self._answers, self._requests = used_by_answers(document), used_by_requests(document)
         self._outputs = reachable(document, (task["output"] for task in document["x-tasks"]))
         self._module_of = _modules(document)
+        self._protocols = {task["output"]: task["protocol"] for task in document["x-tasks"]}
 
     def texts(self) -> dict[str, str]:
         """The source of each module, and of the package."""
@@ -131,6 +155,8 @@ __all__ = {sorted(classes)!r}
             self._field(name, field, rule, field in required, taken) for field, rule in schema["properties"].items()
         )
         needed = f"\n    REQUIRED: ClassVar[tuple[str, ...]] = {tuple(required)!r}\n" if required else ""
+        if (protocol := self._protocols.get(name, "unified")) != "unified":
+            needed += f"\n    PROTOCOL: ClassVar[str] = {protocol!r}\n"
         base = "Output" if is_output else "Reader"
         return f'\n\nclass {name}({base}):\n    """{wrapped(schema["description"], 4)}"""\n{needed}{fields}'
 
@@ -320,6 +346,13 @@ def __getattr__(name: str) -> _Any:
     return getattr(_import_module(f".{{_MODULES[name]}}", __name__), name)
 '''
 
+
+_RULES = '''"""The schemas of outputs, without the words about them: what their fields hold (x-media)."""
+
+from typing import Any
+
+RULES: dict[str, Any] = {rules!r}
+'''
 
 _OUTPUTS = '''"""Which class reads the output of a task."""
 

@@ -304,6 +304,8 @@ def test_rows_that_are_no_objects_are_reported_at_once_where_required() -> None:
     with client_of(200, b'{"data": {"data": [7]}}') as client:
         assert isinstance(list_task_history.sync_detailed(client=client).error, errors.MalformedField)
     assert parse(200, b'{"data": {"data": null}}', models.HistoryEnvelope).data.data == []
+    with pytest.raises(errors.MalformedField, match=r"HistoryPage\.data is None, not present"):
+        parse(200, b'{"data": {}}', models.HistoryEnvelope)
 
 
 # --- requests

@@ -16,8 +16,9 @@ import httpx
 import pytest
 from unitask import DownloadFailed, InvalidInput, Output, OutputFile, Task, files, tasks
 from unitask._core.messages import Answer
-from unitask._model import output_files, spec
+from unitask._model import spec
 from unitask.files import check_destination
+from unitask_api import output_files
 
 from .pictures import encoded
 from .script import TASK_ID, answer, task_data

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from unitask import Output, OutputFile, Task, tasks
-from unitask._model.output_files import content_of, ending_of, ending_of_type, files_of
 from unitask._model.spec import bundle
+from unitask_api.output_files import content_of, ending_of, ending_of_type, files_of
 
 from .pictures import encoded
 from .script import TASK_ID, task_data

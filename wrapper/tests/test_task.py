@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from unitask import Output, ProviderBroken, Task
+from unitask._model.exceptions import broken_field
 from unitask.tasks import FaceSwapOutput
 
 from .script import MODEL, TASK_ID, TASK_TYPE, task_data
@@ -155,7 +156,7 @@ def test_output_field_of_another_type_is_broken(value: Any) -> None:
     """Reading it raises, with the value and the id; raw still has it."""
     output = task(output={"image_url": value}).output
 
-    with pytest.raises(ProviderBroken, match=r"output\.image_url is .*, not text") as caught:
+    with pytest.raises(ProviderBroken, match=r"FaceSwapOutput\.image_url is .*, not text") as caught:
         _ = output.image_url
     assert caught.value.task_id == TASK_ID
     assert repr(value) in str(caught.value)
@@ -187,7 +188,7 @@ class Everything(Output):
 
     @property
     def flag(self) -> bool | None:
-        return self._flag("field")
+        return self._bool("field")
 
     @property
     def texts(self) -> list[str]:
@@ -195,16 +196,16 @@ class Everything(Output):
 
     @property
     def item(self) -> Everything | None:
-        return self._object("field", Everything)
+        return self._reader("field", Everything)
 
     @property
     def items(self) -> list[Everything]:
-        return self._objects("field", Everything)
+        return self._readers("field", Everything)
 
 
 def read(kind: str, *value: Any) -> Any:
     """A field of an output, which is absent without a value."""
-    return getattr(Everything({"field": value[0]} if value else {}, TASK_ID), kind)
+    return getattr(Everything({"field": value[0]} if value else {}, TASK_ID, error=broken_field), kind)
 
 
 @pytest.mark.parametrize(

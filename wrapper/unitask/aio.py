@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast, overload
 
 import httpx
+from unitask_api.output_files import OutputFile
 
 from . import files, llm
 from ._connections import IDLE, IDLE_FOR_SUBMISSIONS, IN_FLIGHT, AsyncRouting, Body, Pools, common, watching_async
@@ -22,7 +23,6 @@ from ._core.messages import Changed, Flow, Found, Reply, Send, Sleep, Step
 from ._core.transfer import Trouble
 from ._environment import transport_settings
 from ._model.account import Account, ActiveTasks, HistoryRow
-from ._model.output_files import OutputFile
 from ._model.task import Finding, Output, OutputT, Task
 from ._model.upload import Upload
 from ._shell import (

@@ -25,10 +25,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from unitask_api.output_files import text_of
+
 from . import errors
 from ._arguments import task_of
 from ._model import spec
-from ._model.output_files import text_of
 from ._model.task import Output, Task, output_named
 from ._paths import from_home
 from ._terminal import dollars, give_up, put, reworded, say, shown, take_every_character

@@ -11,44 +11,22 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from importlib import import_module
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
+
+from unitask_api.output_files import OutputFile
+from unitask_api.reader import Output, parse_time
 
 from . import spec, task_token
 from ._json import as_object
-from .exceptions import ProviderBroken
-from .output_files import OutputFile, files_of
-from .record import Record, moment
+from .exceptions import ProviderBroken, broken_field
 from .state import TERMINAL, State, state_of
 
-__all__ = ["Finding", "Outcome", "Output", "State", "Task"]
+__all__ = ["Finding", "Outcome", "Output", "OutputFile", "State", "Task"]
 
 CREDITS_PER_USD = 10_000_000  # inferred from five published prices (2026-11); a face swap, $0.01, is 100,000 credits
 
 
-OutputT = TypeVar("OutputT", bound="Output")
-
-
-class Output(Record):
-    """What a task made. Subclasses name the fields that are known; `raw` holds all of them.
-
-    A field is None while it is not there. Reading one that is there but not of its documented type raises
-    `ProviderBroken` with the value; `raw` still has it.
-    """
-
-    PROTOCOL: ClassVar[str] = "unified"  # how such a task is looked at (x-protocols of the spec)
-
-    @property
-    def files(self) -> list[OutputFile]:
-        """Every file in it, wherever it stands: results first, then previews, then variants; no URL twice.
-
-        A value of an unexpected shape is left out and never raises; `raw` has it.
-        """
-        return files_of(self.raw, type(self).__name__, self._task_id or "")
-
-    def _where(self) -> str:
-        return f"task {self._task_id}: output."
-
-
+OutputT = TypeVar("OutputT", bound=Output)
 OutputT_co = TypeVar("OutputT_co", bound=Output, covariant=True)
 
 
@@ -111,7 +89,7 @@ class Task(Generic[OutputT_co]):
                 status=200,
                 task_id=self.id,
             )
-        return self._reader()(cast("dict[str, Any] | None", value) or {}, self.id)
+        return self._reader()(cast("dict[str, Any] | None", value) or {}, self.id, error=broken_field)
 
     @property
     def cost_usd(self) -> float | None:
@@ -197,7 +175,7 @@ class Task(Generic[OutputT_co]):
         return value if isinstance(value, str) else ""
 
     def _time(self, key: str) -> datetime | None:
-        return moment(as_object(self.raw.get("meta")).get(key))
+        return parse_time(as_object(self.raw.get("meta")).get(key))
 
 
 def output_type(model: str, task_type: str) -> type[Output]:

@@ -12,13 +12,12 @@ from __future__ import annotations
 import base64
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeGuard, get_args
 from urllib.parse import unquote_to_bytes
 
-from . import spec
-from ._json import as_object, is_list, is_object
+from .output_rules import RULES
 
 Kind = Literal["image", "video", "audio", "model", "file"]
 Role = Literal["result", "preview", "variant", "input"]  # in the order of the list
@@ -102,6 +101,21 @@ class OutputFile:
         return f"OutputFile({', '.join(f'{name}={value!r}' for name, value in values.items() if value is not None)})"
 
 
+def is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    """Whether the value is a JSON object."""
+    return isinstance(value, dict)
+
+
+def is_list(value: object) -> TypeGuard[Sequence[object]]:
+    """Whether the value is a JSON list; a tuple becomes one."""
+    return isinstance(value, list | tuple)
+
+
+def as_object(value: object) -> dict[str, Any]:
+    """Return the value if it is a JSON object, and an empty one if it is anything else."""
+    return value if is_object(value) else {}
+
+
 def files_of(output: Mapping[str, Any], schema: str, task_id: str) -> list[OutputFile]:
     """The files in an output: results first, then previews, variants and inputs, each in the provider's order.
 
@@ -110,7 +124,7 @@ def files_of(output: Mapping[str, Any], schema: str, task_id: str) -> list[Outpu
         schema: The component that describes it; one that the spec does not have describes nothing.
         task_id: Its task.
     """
-    rule = spec.catalogue()["components"]["schemas"].get(schema)
+    rule = RULES.get(schema)
     found: dict[str, OutputFile] = {}
     for file in _inside(dict(output), rule, _Around()):
         found[file.url] = _together(found[file.url], file) if file.url in found else file
@@ -132,7 +146,7 @@ def text_of(output: Mapping[str, Any], schema: str) -> str:
         output: As the provider sent it.
         schema: The component that describes it.
     """
-    rule = spec.catalogue()["components"]["schemas"].get(schema)
+    rule = RULES.get(schema)
     if rule is None or _promises_files(rule):
         return ""
     return "".join(f"{text}\n\n" for text in _texts(dict(output), rule)).strip()
@@ -192,7 +206,7 @@ def _inside(value: object, rule: object, around: _Around) -> Iterator[OutputFile
     around = replace(around, role=role)
     if around.depth > DEEPEST:
         return
-    rules = spec.resolve(rules)
+    rules = _resolved(rules)
     if isinstance(value, str):
         yield from _here(value, rules, media, around)
     elif is_list(value):
@@ -210,14 +224,14 @@ def _promises_files(rule: object, depth: int = 0) -> bool:
     rules = as_object(rule)
     if "kind" in as_object(rules.get("x-media")):
         return True
-    rules = spec.resolve(rules)
+    rules = _resolved(rules)
     below = (rules.get("items"), rules.get("additionalProperties"), *as_object(rules.get("properties")).values())
     return depth <= _DEEPEST_SCHEMA and any(_promises_files(part, depth + 1) for part in below)
 
 
 def _texts(value: object, rule: object) -> Iterator[str]:
     """The documented texts in a value, in the order of its schema."""
-    rules = spec.resolve(as_object(rule))
+    rules = _resolved(as_object(rule))
     if isinstance(value, str):
         if "string" in rules.get("type", ()) and value.strip():
             yield value
@@ -321,3 +335,10 @@ def _together(first: OutputFile, second: OutputFile) -> OutputFile:
     return replace(
         best, documented=best.documented or other.documented, **{name: getattr(other, name) for name in missing}
     )
+
+
+def _resolved(rule: dict[str, Any]) -> dict[str, Any]:
+    """A schema, or the component that it refers to, also if it may be null instead."""
+    branches = (rule, *rule.get("anyOf", []))
+    name: str = next((branch["$ref"] for branch in branches if "$ref" in branch), "").rpartition("/")[2]
+    return RULES[name] if name else rule
