@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from unitask import Client, errors, tasks
 from unitask._core import attaching
-from unitask_contract.serving import InProcess
+from unitask_contract.sandbox_runner import InProcess
 from unitask_sandbox import Sandbox, Settings, bundle, create_app
 from unitask_sandbox.engines import simulate
 

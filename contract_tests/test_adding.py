@@ -24,7 +24,7 @@ from unitask_sandbox import Settings, running
 with running(Settings()) as url, Client("sandbox", url, sleep=lambda _: time.sleep(0.02)) as client:
     task = client.run(tasks.Echo(text="hello", voice_sample=b"RIFF", speed=1.5))
     (sound,) = client.download(task, sys.argv[1] + "/")
-from unitask_contract.playing import SHELLS, problems, scripted
+from unitask_contract.scenario_runner import SHELLS, problems, scripted
 from unitask_contract.scenarios import scenarios
 echoes = [one for one in scenarios() if one.family == "echo"]
 print(bool(echoes), [wrong for one in echoes for shell in SHELLS for wrong in problems(one, scripted(one, shell))])

@@ -27,26 +27,21 @@ def accepts(schema: dict[str, Any], value: Any, document: dict[str, Any] | None 
     return Draft202012Validator({**schema, "components": (document or bundle())["components"]}).is_valid(value)
 
 
-@pytest.mark.parametrize("entry", LEDGER, ids=[entry["id"] for entry in LEDGER])
-def test_documented_schema_rejects_what_was_seen(entry: dict[str, Any]) -> None:
-    """If it did not, there would be no contradiction, and the entry would be stale."""
-    assert not accepts(entry["documented"]["schema"], seen_value(entry))
+def test_documented_schema_rejects_what_was_seen() -> None:
+    """Otherwise there is no contradiction, and the entry is stale."""
+    assert [entry["id"] for entry in LEDGER if accepts(entry["documented"]["schema"], seen_value(entry))] == []
 
 
-@pytest.mark.parametrize(
-    "entry", [entry for entry in LEDGER if entry["ours"]], ids=[entry["id"] for entry in LEDGER if entry["ours"]]
-)
-def test_our_schema_accepts_what_was_seen(entry: dict[str, Any]) -> None:
-    """Our choice covers the evidence; a part of the document that is no schema holds the value itself."""
-    ours, value = at(bundle(), entry["ours"]), seen_value(entry)
+def test_our_schema_accepts_what_was_seen() -> None:
+    def is_covered(entry: dict[str, Any]) -> bool:
+        ours, value = at(bundle(), entry["ours"]), seen_value(entry)
+        return value in ours if entry["ours"] == "#/paths" else accepts(ours, value)
 
-    assert value in ours if entry["ours"] == "#/paths" else accepts(ours, value)
+    assert [entry["id"] for entry in LEDGER if entry["ours"] and not is_covered(entry)] == []
 
 
-@pytest.mark.parametrize("entry", LEDGER, ids=[entry["id"] for entry in LEDGER])
-def test_entry_names_both_sides_and_the_reason(entry: dict[str, Any]) -> None:
-    """Whoever doubts a choice finds both sources and why it was made."""
-    assert entry["documented"]["source"] in bundle()["x-sources"]
-    assert entry["seen"]["source"] in bundle()["x-sources"]
-    assert entry["documented"]["says"]
-    assert len(entry["why"]) > 20
+def test_entry_names_both_sides_and_the_reason() -> None:
+    for entry in LEDGER:
+        assert {entry["documented"]["source"], entry["seen"]["source"]} <= bundle()["x-sources"].keys(), entry
+        assert entry["documented"]["says"], entry
+        assert len(entry["why"]) > 20, entry

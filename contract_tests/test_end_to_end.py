@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from unitask import errors, tasks
-from unitask_contract.checks.asking import BLANK
+from unitask_contract.checks._http import BLANK
 from unitask_sandbox import Settings, running, samples
 
 from sandbox.tests.recogniser import judge

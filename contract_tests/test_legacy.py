@@ -12,7 +12,7 @@ import httpx
 import pytest
 import respx
 from unitask import AsyncClient, Client, Outcome, State, errors, tasks
-from unitask_contract.checks.asking import BLANK
+from unitask_contract.checks._http import BLANK
 from unitask_sandbox import Fault, Settings, running, samples
 
 from sandbox.tests.recogniser import judge

@@ -34,7 +34,7 @@ from . import (
 from .support import Plant, replaced
 from .support.simulated_network import World
 
-pytestmark = pytest.mark.contract("planted")
+pytestmark = [pytest.mark.contract("planted"), pytest.mark.filterwarnings("ignore::unitask.AdvisoryWarning")]
 
 Check = Callable[[], object]
 
@@ -140,24 +140,18 @@ def _quick(test: Any, **arguments: Any) -> None:
         test._hypothesis_internal_use_settings = usual
 
 
-def _first(examples: dict[str, Any]) -> str:
-    return next(iter(examples))
-
-
 CASES: dict[str, tuple[Plant, Check]] = {
     "examples: a field of an answer is lost": (
         _unknown_fields_of_an_answer_are_dropped,
-        lambda: test_examples.test_example_answer_is_what_the_wrapper_returns("sync", "faceswap.face-swap.create.200"),
+        test_examples.test_wrapper_returns_the_documented_answers,
     ),
     "examples: a field of a request is lost": (
         _field_is_dropped,
-        lambda: test_examples.test_example_request_is_what_the_wrapper_sends("faceswap.face-swap.request"),
+        test_examples.test_wrapper_sends_the_documented_requests,
     ),
     "examples: the id of a refusal is lost": (
         _id_of_a_refusal_is_lost,
-        lambda: test_examples.test_example_refusal_is_a_typed_error_with_the_task_id(
-            "sync", _first(support.examples("default", of_tasks=True))
-        ),
+        test_examples.test_documented_refusal_is_a_typed_error_with_the_task_id,
     ),
     "status: an unknown word is a failure": (
         _unknown_is_failed,
@@ -186,7 +180,7 @@ CASES: dict[str, tuple[Plant, Check]] = {
     "errors: a page with HTTP 500 is taken for the API's": (
         _every_5xx_is_decided,
         lambda: test_errors.test_refused_create_is_decided_or_uncertain_and_sent_once(
-            "sync", 500, *test_errors.SHAPES["html"]
+            "sync", *test_errors.SHAPES["html"]
         ),
     ),
     "errors: a create is sent again after a read timeout": (
@@ -251,11 +245,11 @@ CASES: dict[str, tuple[Plant, Check]] = {
     ),
     "requests: a documented limit is not checked": (
         replaced(inputs, "_schema_problems", lambda *_: iter(())),
-        lambda: test_limits.test_documented_limit_is_kept_before_sending(*next(test_limits.cases(advised=False))),
+        test_limits.test_documented_limits_are_checked_before_sending,
     ),
     "requests: advice is not given": (
         replaced(inputs, "_schema_problems", lambda *_: iter(())),
-        lambda: test_limits.test_contradicted_limit_is_a_warning_and_goes_out(*next(test_limits.cases(advised=True))),
+        test_limits.test_advised_limit_is_a_warning_and_is_sent,
     ),
     "requests: a legacy task is created like any other": (
         replaced(protocols, "LEGACY", "nothing"),
@@ -315,20 +309,18 @@ def test_planted_fault_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> N
         check()
 
 
-def test_stale_drift_entry_is_found() -> None:
-    """An entry whose page does not contradict the evidence any more fails."""
-    entry = {**test_drift.LEDGER[0], "documented": {"schema": {"type": "string"}}}
+@pytest.mark.parametrize(
+    ("changed", "check"),
+    [
+        ({"documented": {"schema": {"type": "string"}}}, test_drift.test_documented_schema_rejects_what_was_seen),
+        ({"ours": "#/components/schemas/TaskMeta"}, test_drift.test_our_schema_accepts_what_was_seen),
+    ],
+)
+def test_stale_drift_entry_is_found(changed: dict[str, Any], check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(test_drift, "LEDGER", [{**test_drift.LEDGER[0], **changed}])
 
     with pytest.raises(AssertionError):
-        test_drift.test_documented_schema_rejects_what_was_seen(entry)
-
-
-def test_drift_entry_that_our_schema_does_not_cover_is_found() -> None:
-    """An entry whose evidence our schema rejects fails."""
-    entry = {**test_drift.LEDGER[0], "ours": "#/components/schemas/TaskMeta"}
-
-    with pytest.raises(AssertionError):
-        test_drift.test_our_schema_accepts_what_was_seen(entry)
+        check()
 
 
 def test_wait_that_looks_too_often_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,15 +10,15 @@ from urllib.parse import urlsplit
 
 import pytest
 from unitask_contract import provider, runner
-from unitask_contract.checks import drawn, task_types
-from unitask_contract.checks.asking import create
+from unitask_contract.checks import fuzz, task_types
+from unitask_contract.checks._http import create
 from unitask_contract.inputs import file_of
 from unitask_sandbox import samples
-from unitask_sandbox.defects import DEFECTS
 from unitask_sandbox.engines import ENGINES
 
 from .conftest import MONEY
 from .support import ENTRIES
+from .support.defective_provider import DEFECTS, defective
 from .support.media_metadata import unmarked
 
 pytestmark = pytest.mark.contract("provider")
@@ -57,7 +57,7 @@ def test_price_is_found_in_any_balance() -> None:
         assert runner.made(rich, check).outcome is runner.Outcome.KEPT
 
 
-IN_TIME = [check for check in runner.OF_PROVIDER if check.run not in drawn.CHECKS]
+IN_TIME = [check for check in runner.OF_PROVIDER if check.run not in fuzz.CHECKS]
 
 
 @pytest.mark.parametrize("check", IN_TIME, ids=lambda check: check.id)
@@ -157,7 +157,7 @@ def test_defect_is_found(defect: str) -> None:
     """A sandbox with one planted defect fails the check that is for it."""
     name, _, task_type = FOUND_BY[defect].partition(" ")
     (check,) = runner.chosen([name])
-    with provider.sandbox(frozenset({defect}), seed=1) as broken:
+    with provider.sandbox(defective(defect), seed=1) as broken:
         assert runner.made(broken, check, task_type).outcome is runner.Outcome.BROKEN
 
 

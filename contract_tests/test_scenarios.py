@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from unitask_contract import bundle
 from unitask_contract import scenarios as scenario_files
-from unitask_contract.playing import SHELLS, problems, scripted
+from unitask_contract.sandbox_runner import Server, in_process, needs_no_more_than_a_server, needs_no_socket, server
+from unitask_contract.scenario_runner import SHELLS, problems, scripted
 from unitask_contract.scenarios import Scenario, scenarios
-from unitask_contract.serving import Server, in_process, needs_no_more_than_a_server, needs_no_socket, server
 
 from scripts.scenarios_page import PAGE, page
 

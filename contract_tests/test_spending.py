@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from unitask_contract import runner
-from unitask_contract.checks.asking import face_swap
+from unitask_contract.checks._http import face_swap
 from unitask_contract.provider import LeftOut, Limited, Money, Provider
 from unitask_contract.reports.files import as_json
 from unitask_contract.reports.page import as_html

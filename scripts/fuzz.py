@@ -1,6 +1,6 @@
 """`make contract-fuzz`: schemathesis' own command line against the sandbox on a real port, all phases, every operation.
 
-The checks in unitask_contract/checks/drawn.py run in-process with few examples; this one goes through the server, its
+The checks in unitask_contract/checks/fuzz.py run in-process with few examples; this one goes through the server, its
 guard included, with as many as are asked for, and schemathesis prints the figures. An operation that the sandbox does
 not have is left out, and named.
 """
@@ -16,9 +16,9 @@ from typing import Any
 from unittest import mock
 
 from unitask_contract.bundle import METHODS
-from unitask_contract.checks.drawn import LEFT_OUT_OF_SEQUENCES
-from unitask_contract.serving import no_network
-from unitask_contract.view import provider_view
+from unitask_contract.checks.fuzz import LEFT_OUT_OF_SEQUENCES
+from unitask_contract.provider_schema import provider_schema
+from unitask_contract.sandbox_runner import no_network
 from unitask_sandbox import Settings, running
 from unitask_sandbox.operations import HANDLERS
 
@@ -40,7 +40,7 @@ negative_data_rejection.enabled = false
 
 def view() -> tuple[dict[str, Any], list[str]]:
     """The bundle as the sandbox must keep it, and the operations that it does not have."""
-    whole = provider_view(bounded=False)
+    whole = provider_schema(bounded=False)
     operations = [(path, method) for path, item in whole["paths"].items() for method in item.keys() & {*METHODS}]
     absent = [
         (path, method) for path, method in operations if whole["paths"][path][method]["operationId"] not in HANDLERS

@@ -29,8 +29,8 @@ from generator.changes import changes, verdict
 from unitask_contract import runner
 from unitask_contract.counter import ALL, Coverage
 from unitask_contract.mutation import BAD, Mutant, Verdict, ask, ask_generated, judged, mutants
-from unitask_sandbox.defects import DEFECTS
 
+from contract_tests.support.defective_provider import DEFECTS
 from contract_tests.support.exerciser import exercise
 from spec.tests.test_changes import BASE, MUTANTS
 

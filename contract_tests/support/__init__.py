@@ -22,8 +22,8 @@ from unitask_contract import bundle as contract
 from unitask_contract.bundle import document as bundle
 from unitask_contract.bundle import validator as validator
 from unitask_contract.inputs import least_object
-from unitask_contract.playing import BASE_URL, KEY, Time
-from unitask_contract.playing import SHELLS as SHELLS
+from unitask_contract.scenario_runner import BASE_URL, KEY, Time
+from unitask_contract.scenario_runner import SHELLS as SHELLS
 from unitask_contract.scenarios import TASK_ID
 
 FACE_SWAP = tasks.FaceSwap(target_image="https://me.test/a.jpg", swap_image="https://me.test/b.png")

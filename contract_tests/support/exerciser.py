@@ -27,9 +27,9 @@ from unitask_contract import bundle
 from unitask_contract.counter import Coverage
 from unitask_contract.exchange import Exchange
 from unitask_contract.mutation import CALLS, read
-from unitask_contract.playing import KEY, Time, observed, problems
+from unitask_contract.sandbox_runner import IN_PROCESS, no_network
+from unitask_contract.scenario_runner import KEY, Time, observed, problems
 from unitask_contract.scenarios import TASK_ID, scenarios
-from unitask_contract.serving import IN_PROCESS, no_network
 from unitask_sandbox import Settings, create_app
 
 from .schema_examples import MEDIA, instances

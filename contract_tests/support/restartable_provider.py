@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 from unitask import tasks
-from unitask_contract.checks.asking import BLANK
+from unitask_contract.checks._http import BLANK
 from unitask_sandbox import Fault, Settings, create_app
 from unitask_sandbox.bundle import CREDITS_PER_USD
 from unitask_sandbox.engines import EngineResult

@@ -33,8 +33,8 @@ from unitask_contract.connecting import (
 )
 from unitask_contract.exchange import Exchange
 from unitask_contract.hiding import hidden_in, scrubbed
-from unitask_contract.serving import IN_PROCESS, InProcess, no_network
-from unitask_contract.view import provider_view
+from unitask_contract.provider_schema import provider_schema
+from unitask_contract.sandbox_runner import IN_PROCESS, InProcess, no_network
 from unitask_sandbox import Settings, create_app
 
 CHAT_USD = 0.001  # held for a chat of a word; its true price is far below
@@ -293,10 +293,15 @@ def _price(path: str, body: Any) -> tuple[str, float | None]:
 
 
 @contextmanager
-def sandbox(defects: frozenset[str] = frozenset(), seed: int | None = None) -> Generator[Provider]:
-    """The sandbox in-process; its tasks move only when the checks let them."""
+def sandbox(make_app: Callable[[Settings], Any] = create_app, seed: int | None = None) -> Generator[Provider]:
+    """The sandbox in-process; its tasks move only when the checks let them.
+
+    Args:
+        make_app: Makes the application; for tests of the checks with a provider that has a defect.
+        seed: Of what is drawn at random.
+    """
     key, inside = "key-of-the-contract-checks", Inside()
-    app = create_app(
+    app = make_app(
         Settings(
             keys={key: 1e9, inside.other_key: 1.0, inside.poor_key: 0.0},
             clock=inside.clock,
@@ -304,10 +309,9 @@ def sandbox(defects: frozenset[str] = frozenset(), seed: int | None = None) -> G
             engine_process=False,
             fetch=no_network,
             send_webhook=inside.receive,
-            defects=defects,
         )
     )
-    schema: Any = schemathesis.openapi.from_dict(provider_view())
+    schema: Any = schemathesis.openapi.from_dict(provider_schema())
     schema.app = app
     try:
         with httpx.Client(transport=InProcess(app), base_url=IN_PROCESS) as http:
@@ -340,7 +344,7 @@ def remote(
         CannotRun: It is no address, no provider that keeps tasks answers there, or the key is refused.
     """
     _check_address(base_url)
-    schema: Any = schemathesis.openapi.from_dict({**provider_view(legacy=False), "servers": [{"url": base_url}]})
+    schema: Any = schemathesis.openapi.from_dict({**provider_schema(legacy=False), "servers": [{"url": base_url}]})
     schema.config.base_url = base_url
     within = max(1.0, min(ANSWER_WITHIN, timeout))
     with open_http(base_url, within) as http, requests.Session() as session:

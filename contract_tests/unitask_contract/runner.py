@@ -14,7 +14,7 @@ import httpx
 from hypothesis.errors import Flaky
 from unitask_contract import bundle
 from unitask_contract.bundle import fields
-from unitask_contract.checks import account, beside, drawn, task_types, tasks
+from unitask_contract.checks import account, fuzz, task_types, tasks, uploads_llm
 from unitask_contract.exchange import Exchange, shortened
 from unitask_contract.hiding import scrubbed
 from unitask_contract.provider import LeftOut, Limited, Provider
@@ -82,7 +82,7 @@ def _check(function: Callable[..., None], *, of_task_types: bool) -> Check:
 OF_TASK_TYPES = tuple(_check(function, of_task_types=True) for function in task_types.CHECKS)
 OF_PROVIDER = tuple(
     _check(function, of_task_types=False)
-    for function in (*tasks.CHECKS, *account.CHECKS, *beside.CHECKS, *drawn.CHECKS)
+    for function in (*tasks.CHECKS, *account.CHECKS, *uploads_llm.CHECKS, *fuzz.CHECKS)
 )
 
 
@@ -110,11 +110,11 @@ def run(provider: Provider, families: tuple[str, ...] = (), only: tuple[Check, .
     only = only or chosen()
     names = task_types.task_types(families)
     of_provider = [check for check in only if not check.of_task_types and (not families or GENERAL in families)]
-    yield from (made(provider, check) for check in of_provider if check.run not in drawn.CHECKS)
+    yield from (made(provider, check) for check in of_provider if check.run not in fuzz.CHECKS)
     for check in only:
         if check.of_task_types:
             yield from (made(provider, check, name) for name in names)
-    yield from (made(provider, check) for check in of_provider if check.run in drawn.CHECKS)
+    yield from (made(provider, check) for check in of_provider if check.run in fuzz.CHECKS)
 
 
 def made(provider: Provider, check: Check, name: str = "") -> Result:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeGuard, get_args
 from urllib.parse import unquote_to_bytes
 
-from .output_rules import RULES
+from . import contract
 
 Kind = Literal["image", "video", "audio", "model", "file"]
 Role = Literal["result", "preview", "variant", "input"]  # in the order of the list
@@ -125,7 +125,7 @@ def files_of(output: Mapping[str, Any], schema: str, task_id: str) -> list[Outpu
         schema: The component that describes it; one that the spec does not have describes nothing.
         task_id: Its task.
     """
-    rule = RULES.get(schema)
+    rule = contract.components().get(schema)
     found: dict[str, OutputFile] = {}
     for file in _inside(dict(output), rule, _Around()):
         found[file.url] = _together(found[file.url], file) if file.url in found else file
@@ -147,7 +147,7 @@ def text_of(output: Mapping[str, Any], schema: str) -> str:
         output: As the provider sent it.
         schema: The component that describes it.
     """
-    rule = RULES.get(schema)
+    rule = contract.components().get(schema)
     if rule is None or _promises_files(rule):
         return ""
     return "".join(f"{text}\n\n" for text in _texts(dict(output), rule)).strip()
@@ -207,7 +207,7 @@ def _inside(value: object, rule: object, around: _Around) -> Iterator[OutputFile
     around = replace(around, role=role)
     if around.depth > DEEPEST:
         return
-    rules = _resolved(rules)
+    rules = contract.resolve(rules)
     if isinstance(value, str):
         yield from _here(value, rules, media, around)
     elif is_list(value):
@@ -225,14 +225,14 @@ def _promises_files(rule: object, depth: int = 0) -> bool:
     rules = as_object(rule)
     if "kind" in as_object(rules.get("x-media")):
         return True
-    rules = _resolved(rules)
+    rules = contract.resolve(rules)
     below = (rules.get("items"), rules.get("additionalProperties"), *as_object(rules.get("properties")).values())
     return depth <= _DEEPEST_SCHEMA and any(_promises_files(part, depth + 1) for part in below)
 
 
 def _texts(value: object, rule: object) -> Iterator[str]:
     """The documented texts in a value, in the order of its schema."""
-    rules = _resolved(as_object(rule))
+    rules = contract.resolve(as_object(rule))
     if isinstance(value, str):
         if "string" in rules.get("type", ()) and value.strip():
             yield value
@@ -336,10 +336,3 @@ def _together(first: OutputFile, second: OutputFile) -> OutputFile:
     return replace(
         best, documented=best.documented or other.documented, **{name: getattr(other, name) for name in missing}
     )
-
-
-def _resolved(rule: dict[str, Any]) -> dict[str, Any]:
-    """A schema, or the component that it refers to, also if it may be null instead."""
-    branches = (rule, *rule.get("anyOf", []))
-    name: str = next((branch["$ref"] for branch in branches if "$ref" in branch), "").rpartition("/")[2]
-    return RULES[name] if name else rule

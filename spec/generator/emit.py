@@ -28,7 +28,7 @@ _RUFF = ("--isolated", "--no-cache", "--quiet")  # the settings of the project m
 
 
 def emit_client(document: Document, package: Path) -> None:
-    """Write the package anew: client, models, request builders, and the bundle itself as ``openapi.json``.
+    """Write the package anew: client, models, request builders, the bundle itself as ``openapi.json``, and its reader.
 
     Raises:
         SpecError: openapi-python-client warned, or the document has something that the templates leave out.

@@ -25,13 +25,12 @@ _READERS = {
     "boolean": ("bool", "_bool"),
 }
 _EXPECTED = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false"}
-_WORDS = {"description", "summary", "examples", "x-source"}
 _OF_READERS = {"check", "field_error", "raw"}
 _OF_OUTPUTS = {*_OF_READERS, "PROTOCOL", "files"}
 
 
 def emit_models(document: Document, package: Path) -> None:
-    """Write the folder `models` and the module `outputs` of the generated package.
+    """Write the folder `models` of the generated package.
 
     Raises:
         SpecError: A schema has a shape or a name for which there is no reader or type.
@@ -41,32 +40,6 @@ def emit_models(document: Document, package: Path) -> None:
     folder.mkdir()
     for module, text in texts.items():
         (folder / f"{module}.py").write_text(text, encoding="utf-8")
-    outputs: dict[tuple[str, str], str] = {}
-    for task in document["x-tasks"]:
-        outputs.setdefault((task["model"], task["task_type"]), task["output"])
-    (package / "outputs.py").write_text(_OUTPUTS.format(outputs=outputs), encoding="utf-8")
-    (package / "output_rules.py").write_text(_RULES.format(rules=_output_rules(document)), encoding="utf-8")
-
-
-def _output_rules(document: Document) -> Document:
-    names = reachable(document, (task["output"] for task in document["x-tasks"]))
-    rules: Document = without_words({"schemas": {name: document["components"]["schemas"][name] for name in names}})
-    return dict(sorted(rules["schemas"].items()))
-
-
-def without_words(node: Any) -> Any:
-    """The node without descriptions, sources and examples; what is called so among properties is none."""
-    if isinstance(node, list):
-        return [without_words(item) for item in node]
-    if not isinstance(node, dict):
-        return node
-    return {
-        name: {each: without_words(rule) for each, rule in value.items()}
-        if name in ("properties", "schemas")
-        else without_words(value)
-        for name, value in node.items()
-        if name not in _WORDS
-    }
 
 
 def used_by_answers(document: Document) -> set[str]:
@@ -175,7 +148,8 @@ __all__ = {sorted(classes)!r}
     def _read(self, where: str, name: str, rule: Document) -> tuple[str, str, str]:
         """The type of a field, the call that reads it, and what is expected, in words."""
         if rule.get("x-catalogue") == "output":
-            return "Output | None", f"_reader({name!r}, output_type(self.raw))", "an object"
+            named = ", ".join(f"self.raw.get({key!r})" for key in ("model", "task_type", "input"))
+            return "Output | None", f"_reader({name!r}, output_type({named}))", "an object"
         if rule.get("x-time"):
             return "datetime | None", f"_time({name!r})", "a time"
         rule = self._followed(not_null(rule))
@@ -344,38 +318,4 @@ def __getattr__(name: str) -> _Any:
     if name not in _MODULES:
         raise AttributeError(f"module {{__name__!r}} has no attribute {{name!r}}")
     return getattr(_import_module(f".{{_MODULES[name]}}", __name__), name)
-'''
-
-
-_RULES = '''"""The schemas of outputs, without the words about them: what their fields hold (x-media)."""
-
-from typing import Any
-
-RULES: dict[str, Any] = {rules!r}
-'''
-
-_OUTPUTS = '''"""Which class reads the output of a task."""
-
-from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import cast
-
-from . import models
-from .reader import Output
-
-_NAMES = {outputs!r}
-
-
-def output_type(task: Mapping[str, object]) -> type[Output]:
-    """Return the class that reads the output of a task.
-
-    Args:
-        task: The task as it came, with its `model` and `task_type`.
-
-    Returns:
-        The class, `Output` itself for a task type that is not in the catalogue.
-    """
-    name = _NAMES.get((str(task.get("model")), str(task.get("task_type"))))
-    return cast("type[Output]", getattr(models, name)) if name else Output
 '''

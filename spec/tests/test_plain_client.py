@@ -187,7 +187,7 @@ def test_output_is_read_by_the_class_of_its_task_type() -> None:
     assert isinstance(output, models.FaceSwapOutput)
     assert output.image_url == "https://x.test/a.png"
     assert type(models.Task({**task, "task_type": "new", "output": {}}).output) is Output
-    assert output_type({"model": ["x"]}) is Output
+    assert output_type(["x"], {}) is Output
 
 
 def test_readers_are_equal_by_class_and_body() -> None:

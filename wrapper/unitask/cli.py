@@ -25,12 +25,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from unitask_api import contract
 from unitask_api.output_files import text_of
+from unitask_api.outputs import output_named
 
 from . import errors
 from ._arguments import task_of
-from ._model import spec
-from ._model.task import Output, Task, output_named
+from ._model.task import Output, Task
 from ._paths import from_home
 from ._terminal import dollars, give_up, put, reworded, say, shown, take_every_character
 from .client import Client
@@ -166,7 +167,7 @@ def _path(text: str) -> Path:
 
 
 def _tasks(options: argparse.Namespace) -> int:
-    entries = [dataclasses.asdict(entry) for entry in spec.task_types().values()]
+    entries = [dataclasses.asdict(entry) for entry in contract.task_types().values()]
     if options.json:
         put(json.dumps(entries, indent=2))
         return 0
@@ -403,7 +404,7 @@ def _handle(options: argparse.Namespace, task_id: str) -> str:
     if options.command is _wait:
         given: str = options.task_id
         return given
-    entry = spec.task_types()[options.name]
+    entry = contract.task_types()[options.name]
     if entry.protocol == "unified":
         return task_id
     known = {"task_id": task_id, "model": entry.model, "task_type": entry.task_type}

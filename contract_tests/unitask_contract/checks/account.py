@@ -7,7 +7,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from unitask_contract.checks.asking import (
+from unitask_contract.checks._http import (
     CHAT,
     DRAWING,
     HISTORY,

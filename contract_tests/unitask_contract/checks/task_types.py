@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any
 
 from unitask_contract import bundle
-from unitask_contract.checks.asking import UPLOAD, create, look, rows, shown, status_of, until_done
+from unitask_contract.checks._http import UPLOAD, create, look, rows, shown, status_of, until_done
 from unitask_contract.inputs import NAMES, file_of, least_input
 from unitask_contract.places import Place, Placed, below, parts, rules
 from unitask_contract.prices import credits_of

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from unitask_contract import bundle
-from unitask_contract.checks.asking import (
+from unitask_contract.checks._http import (
     BLANK,
     DRAWING,
     ENDPOINT,

@@ -1,0 +1,83 @@
+"""The contract as a provider must keep it, in the form that schemathesis draws requests from."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, cast
+
+from unitask_contract import bundle
+
+LONGEST_SECONDS = 10_000  # of a video or a song
+
+
+def provider_schema(*, legacy: bool = True, bounded: bool = True) -> dict[str, Any]:
+    """The bundle as a provider must keep it: a create is one of the task types, an upload is of a known kind.
+
+    The key is left to a check of its own: schemathesis would vary the header that every call here sets. Uploads go to
+    the provider under test and not to their own host.
+
+    Args:
+        legacy: Whether the legacy operations belong to it; a live account need not have them any more.
+        bounded: Whether what is paid by the second ends somewhere, as balances do.
+    """
+    view = copy.deepcopy(bundle.document())
+    del view["security"], view["components"]["securitySchemes"], view["webhooks"]
+    view["paths"] = {path: item for path, item in view["paths"].items() if legacy or not _is_legacy(item)}
+    for item in view["paths"].values():
+        item.pop("servers", None)
+        for method in item.keys() & set(bundle.METHODS):
+            item[method].pop("security", None)
+    schemas = view["components"]["schemas"]
+    schemas["TaskRequest"] = {"anyOf": [_create(entry) for entry in view["x-tasks"] if entry["protocol"] == "unified"]}
+    schemas["LegacyToolkitRequest"] = _toolkit_request(view)
+    if bounded:
+        _bound(view)
+    created = view["paths"]["/api/v1/task"]["post"]["requestBody"]["content"]["application/json"]
+    families = tuple(f"{entry['family']}." for entry in view["x-tasks"])
+    created["examples"] = {name: example for name, example in created["examples"].items() if name.startswith(families)}
+    upload = schemas["UploadRequest"]["properties"]
+    upload["file_name"]["pattern"] = r"\.(jpg|jpeg|png|webp|mp4|wav|mp3)$"
+    upload["file_data"]["pattern"] = "^([A-Za-z0-9+/]{4})+$"
+    return view
+
+
+def _create(entry: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "required": ["model", "task_type", "input"],
+        "properties": {
+            "model": {"const": entry["model"]},
+            "task_type": {"const": entry["task_type"]},
+            "input": {"$ref": f"#/components/schemas/{entry['input']}"},
+            "config": {"$ref": "#/components/schemas/TaskConfig"},
+        },
+    }
+
+
+def _toolkit_request(view: dict[str, Any]) -> dict[str, Any]:
+    """The toolkit's create with the input that each of its tasks has today."""
+    request = view["components"]["schemas"]["LegacyToolkitRequest"]
+    inputs = {
+        entry["task_type"].replace("-", "_"): {"$ref": f"#/components/schemas/{entry['input']}"}
+        for entry in view["x-tasks"]
+        if entry["model"] == "Qubico/image-toolkit"
+    }
+    branches = [
+        {**request, "properties": {**request["properties"], "task_type": {"const": word}, "task_input": inputs[word]}}
+        for word in request["properties"]["task_type"]["enum"]
+    ]
+    return {"anyOf": branches}
+
+
+def _bound(view: dict[str, Any]) -> None:
+    for entry in view["x-tasks"]:
+        price: dict[str, Any] = entry.get("price") or {}
+        count: Any = price.get("count")
+        seconds: Any = cast("dict[str, Any]", count).get("seconds") if isinstance(count, dict) else None
+        rule: dict[str, Any] = view["components"]["schemas"][entry["input"]]["properties"].get(seconds, {})
+        if rule.get("type") in ("integer", "number"):
+            rule.setdefault("maximum", LONGEST_SECONDS)
+
+
+def _is_legacy(item: dict[str, Any]) -> bool:
+    return any("legacy" in item[method]["tags"] for method in item.keys() & set(bundle.METHODS))

@@ -1,0 +1,109 @@
+"""A scenario played over a sandbox that answers as it says: without a socket, and over a real connection.
+
+The answers are ordered as faults of the sandbox, so what was sent is what the sandbox saw arriving. Failures of a
+connection can be had only where there is one, and only those of a server: it hangs up without doing anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+from unitask_contract.scenario_runner import KEY, Played, Time, perform
+from unitask_contract.scenarios import Answer, Scenario
+from unitask_sandbox import Fault, Settings, create_app, running
+from unitask_sandbox.library import as_order
+
+HANGS_UP = ("ReadError", "RemoteProtocolError")
+IN_PROCESS = "http://sandbox.test"
+
+
+def needs_no_socket(scenario: Scenario) -> bool:
+    """Whether a scenario can be played without one."""
+    return not any(answer.fails for answer in scenario.answers)
+
+
+def needs_no_more_than_a_server(scenario: Scenario) -> bool:
+    """Whether a server alone can make what happens in a scenario."""
+    return all(answer.fails in (None, *HANGS_UP) for answer in scenario.answers)
+
+
+def no_network(url: str) -> bytes:
+    """Fetch nothing."""
+    raise OSError(f"{url} is not fetched in tests")
+
+
+class InProcess(httpx.BaseTransport):
+    """Calls an ASGI application, one event loop a request."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = httpx.ASGITransport(app, raise_app_exceptions=False)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request and read its whole answer."""
+
+        async def call() -> httpx.Response:
+            answer = await self._app.handle_async_request(request)
+            return httpx.Response(answer.status_code, headers=answer.headers, content=await answer.aread())
+
+        return asyncio.run(call())
+
+
+def in_process(scenario: Scenario, shell: str) -> Played:
+    """Play a scenario over a sandbox of its own, without a socket."""
+    played = Played()
+    app = create_app(
+        Settings(keys={KEY: 1.0}, autorun=False, engine_process=False, faults=tuple(_faults(scenario, None)))
+    )
+    transport = InProcess(app) if shell == "sync" else httpx.ASGITransport(app)
+    try:
+        perform(scenario, shell, played, Time(played.slept), IN_PROCESS, transport=transport)
+        played.sent = [str(arrival.operation) for arrival in app.state.sandbox.arrivals]
+    finally:
+        app.state.sandbox.close()
+    return played
+
+
+@dataclass
+class Server:
+    """A sandbox on a port, for many scenarios: each has a key of its own."""
+
+    base_url: str
+    admin: httpx.Client
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def play(self, scenario: Scenario, shell: str) -> Played:
+        """Play a scenario over a connection."""
+        key, played = f"key-of-scenario-{next(self._numbers):08}", Played()
+        orders: list[Mapping[str, Any]] = [as_order(fault) for fault in _faults(scenario, key)]
+        self.admin.post("/_sandbox/faults", json=orders).raise_for_status()
+        perform(scenario, shell, played, Time(played.slept), self.base_url, api_key=key)
+        seen = self.admin.get("/_sandbox/arrivals", params={"key": key}).json()["arrivals"]
+        played.sent = [arrival["operation"] for arrival in seen]
+        return played
+
+
+@contextmanager
+def server() -> Generator[Server]:
+    """A sandbox on a free port while the block lasts."""
+    settings = Settings(any_key=True, autorun=False, engine_process=False)
+    with running(settings) as base_url, httpx.Client(base_url=base_url) as admin:
+        yield Server(base_url, admin)
+
+
+def _faults(scenario: Scenario, key: str | None) -> Iterator[Fault]:
+    """The answers of a scenario as faults: the last one of each operation happens again and again."""
+    last = {answer.operation: number for number, answer in enumerate(scenario.answers)}
+    for number, answer in enumerate(scenario.answers):
+        yield _fault(answer, None if last[answer.operation] == number else 1, key)
+
+
+def _fault(answer: Answer, times: int | None, key: str | None) -> Fault:
+    if answer.fails:
+        return Fault(answer.operation, "drop", times=times, key=key)
+    return Fault(answer.operation, "refuse", answer.status, answer.content, answer.headers, times, key=key)

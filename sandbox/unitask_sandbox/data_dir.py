@@ -1,0 +1,127 @@
+"""Checks of a data folder at the start.
+
+A folder belongs to one sandbox at a time, because two would do each task twice. Every problem is a `CannotStart` that
+names the file, the problem and what to do. A database that cannot be read is refused, never replaced by an empty one.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from unitask_sandbox.failures import CannotStart
+
+ANOTHER: Final = "use another folder (`unitask sandbox --data FOLDER` or Settings(data=...))"
+_HEADER = b"SQLite format 3\0"
+_HEADER_LENGTH = 100
+_UNUSABLE = frozenset(
+    {
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_AUTH,
+    }
+)
+BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+
+
+class DataDirInUse(CannotStart):
+    """Another sandbox, of this or of another process, works with the data folder."""
+
+
+class Damaged(CannotStart):
+    """A file of the data folder is not what a sandbox wrote.
+
+    Args:
+        path: The file.
+        what: What is wrong with it.
+    """
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(
+            f"the file {path} is damaged, or is of another program: {what}; move it away to begin anew, or {ANOTHER}"
+        )
+
+
+@contextmanager
+def opening(path: Path) -> Generator[None]:
+    """Make a `CannotStart` of whatever goes wrong with a file, or with its folder, while it is opened."""
+    try:
+        yield
+    except CannotStart:
+        raise
+    except sqlite3.Error as error:
+        kind = code_of(error)
+        if kind in BUSY:
+            raise CannotStart(f"the file {path} is held by another program: end that one, or {ANOTHER}") from error
+        if kind not in _UNUSABLE:
+            raise Damaged(path, str(error)) from error
+        raise CannotStart(f"the file {path} cannot be used: {error}; let it be written, or {ANOTHER}") from error
+    except OSError as error:
+        why = error.strerror or str(error)
+        place = error.filename or path.parent
+        raise CannotStart(f"the data folder {path.parent} cannot be used: {place}: {why}; {ANOTHER}") from error
+
+
+def code_of(error: sqlite3.Error) -> int:
+    """What kind of error it is: SQLite's primary code; 0 when it is none of SQLite's own."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
+def check_head(path: Path) -> None:
+    """Refuse a database that SQLite would take for an empty one, or for none, although it was one.
+
+    Raises:
+        Damaged: It is.
+    """
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        head = file.read(_HEADER_LENGTH)
+    if not head:
+        # A sandbox that was killed at its first start leaves this; the folder of the files is made after the database.
+        if (path.parent / "files").exists():
+            raise Damaged(path, "it is empty, and it was not when the folder was used before")
+        return
+    if not head.startswith(_HEADER):
+        raise Damaged(path, "it does not begin as a database of SQLite does")
+    if len(head) < _HEADER_LENGTH:
+        raise Damaged(path, f"it is cut off after {len(head)} bytes")
+
+
+def check_tables(db: sqlite3.Connection, path: Path) -> None:
+    """Refuse a database without a table in a folder that was used: after a crash, its log of changes (-wal) was lost.
+
+    Raises:
+        Damaged: It is.
+    """
+    if (path.parent / "files").exists() and not db.execute("SELECT 1 FROM sqlite_master").fetchone():
+        raise Damaged(path, "it has no tables, and it had when the folder was used before")
+
+
+def held(path: Path) -> sqlite3.Connection:
+    """Hold a file, made if need be, until the connection is closed or the process ends, in whatever way.
+
+    It is locked by SQLite, whose locks are the system's own: so this is the same on Linux, macOS and Windows, and a
+    process that was killed leaves nothing that had to be cleared away.
+
+    Raises:
+        DataDirInUse: Another sandbox holds it.
+    """
+    holder = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    try:
+        holder.execute("BEGIN EXCLUSIVE")
+    except sqlite3.Error as error:
+        holder.close()
+        if code_of(error) != sqlite3.SQLITE_BUSY:
+            raise
+        raise DataDirInUse(
+            f"the data folder {path.parent} is in use by another sandbox: stop that one, or give this one a folder of "
+            "its own"
+        ) from None
+    return holder

@@ -1,0 +1,250 @@
+"""Middleware before every operation: who may ask, and how much may be sent.
+
+A web page that a user has open must not be able to drive a server on the same machine. Two rules prevent that:
+
+- The Host must be a name of this sandbox (`is_ours`), so that no foreign name can be pointed at it by DNS (rebinding).
+  TrustedHostMiddleware has no pattern for "any IP address", which a server behind `--host 0.0.0.0` needs.
+- A request from a page of another origin is refused, unless it only reads what the API shows (`is_from_elsewhere`).
+  CORSMiddleware adds headers but carries such a request out. No answer allows another origin to read it.
+
+Three rules limit bodies: at most `LARGEST_BODY` bytes, within `BODY_SECONDS`, and never compressed. Bodies of more than
+`SMALL_BODY` bytes hold at most `BUFFERED` bytes together while they arrive, and `LARGE_AT_ONCE` of them are worked on
+at once, because each costs several times its size then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from unitask_sandbox.failures import Refusal
+
+LARGEST_BODY = 25 * 1024 * 1024
+BODY_SECONDS = 30.0
+DRAIN_SECONDS = 10.0
+SMALL_BODY = 256 * 1024
+LARGE_AT_ONCE = 4
+BUFFERED = 8 * LARGEST_BODY
+FAIR_SECONDS = 2.0  # after which a body that arrives may have to give way to another one
+
+INNER_PATHS = "/_sandbox"
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
+HEADERS = {"x-content-type-options": "nosniff", "x-frame-options": "DENY"}
+HOW_TO_ALLOW = "allow it with `unitask sandbox --allow-host NAME` or Settings(allowed_hosts=...)"
+
+Refuse = Callable[[Request, Refusal, dict[str, str]], Response]
+
+
+class Guard:
+    """Refuses requests that may not come in; an ASGI middleware.
+
+    Args:
+        app: What is guarded.
+        refuse: Makes an answer of a refusal.
+        allowed_hosts: Host names of this sandbox, besides those of the machine itself.
+    """
+
+    def __init__(self, app: ASGIApp, refuse: Refuse, allowed_hosts: Iterable[str] = ()) -> None:
+        self._app = app
+        self._refuse = refuse
+        self._allowed = frozenset(map(str.lower, allowed_hosts))
+        self._arriving: dict[_Body, int] = {}
+        self._places = threading.BoundedSemaphore(LARGE_AT_ONCE)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or pass it on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        body = _Body(receive, self._arriving, self._places)
+        closes = Headers(scope=scope).get("connection", "").lower() == "close"
+
+        async def marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                if body.has_ended:
+                    body.release()  # a client that reads its answer slowly keeps no place
+                headers = MutableHeaders(raw=message.setdefault("headers", []))
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            elif closes and not message.get("more_body", False) and not body.has_ended:
+                # The server closes the connection, and would discard an answer that the client has not read yet.
+                await send({**message, "more_body": True})
+                await body.drain()
+                message = {"type": "http.response.body"}
+            await send(message)
+
+        try:
+            self._check(scope)
+            await self._app(scope, body.receive, marked)
+        except Refusal as refusal:  # of this file; the application answers its own
+            await self._refuse(Request(scope), refusal, {})(scope, receive, marked)
+        finally:
+            body.release()
+
+    def _check(self, scope: Scope) -> None:
+        headers = Headers(scope=scope)
+        if not is_ours(headers.get("host", ""), scope.get("server"), self._allowed):
+            raise Refusal(421, f"the host {headers.get('host', '')[:100]!r} is not one of this sandbox; {HOW_TO_ALLOW}")
+        reads = scope["method"] in READING and not scope["path"].startswith(INNER_PATHS)
+        if not reads and is_from_elsewhere(headers):
+            raise Refusal(403, "this request is from a web page of another origin; call the sandbox from a program")
+        if headers.get("content-encoding", "identity").lower() != "identity":
+            raise Refusal(415, "the body is compressed (content-encoding); send it as it is")
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length[:20]) > LARGEST_BODY:
+            raise _too_large()
+
+
+def is_ours(host: str, server: tuple[str, int | None] | None, allowed: Iterable[str]) -> bool:
+    """Return whether a Host header names this sandbox.
+
+    An IP address always does: DNS has no part in it. A name does when it is localhost or below it (RFC 6761), the name
+    that the connection was made to (in-process that is what the client calls it), or allowed.
+
+    Args:
+        host: The header, with or without a port.
+        server: What the connection was made to, as ASGI says it.
+        allowed: More names, in small letters.
+    """
+    try:
+        name = (urlsplit(f"//{host}").hostname or "").removesuffix(".")
+    except ValueError:
+        return False
+    if name == "localhost" or name.endswith(".localhost") or name in allowed:
+        return True
+    return bool(name) and (_is_address(name) or (server is not None and name == server[0].lower()))
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine, reachable from itself only."""
+    return host == "localhost" or (_is_address(host) and ip_address(host).is_loopback)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def is_from_elsewhere(headers: Headers) -> bool:
+    """Return whether a browser sent a request for a page of another origin. Programs send neither of both headers."""
+    if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+        return True
+    origin = headers.get("origin")
+    return origin is not None and origin.partition("://")[2].lower() != headers.get("host", "").lower()
+
+
+class _Body:
+    """The body of one request while it is read: counted, timed, and within what all large bodies may hold."""
+
+    def __init__(self, receive: Receive, arriving: dict[_Body, int], places: threading.BoundedSemaphore) -> None:
+        self._receive = receive
+        self._arriving = arriving  # bytes of each large body
+        self._places = places  # no asyncio.Semaphore: in-process, each request has an event loop of its own
+        self._has_place = False
+        self._gives_way = False
+        self._stop: Callable[[], object] = lambda: None
+        self._begun: float | None = None
+        self._length = 0
+        self.has_ended = False
+
+    async def receive(self) -> Message:
+        """Return the next piece.
+
+        Raises:
+            Refusal: 408, 413 or 503.
+        """
+        if self.has_ended:
+            return await self._receive()
+        self._begun = self._begun or time.monotonic()
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._begun + BODY_SECONDS - time.monotonic()) as limit:
+                self._stop = lambda: loop.call_soon_threadsafe(limit.reschedule, 0.0)
+                message = await self._receive()
+        except TimeoutError:
+            self._check()
+            raise Refusal(408, f"the body took longer than {BODY_SECONDS:g} seconds; send it again") from None
+        finally:
+            self._stop = lambda: None
+        has_ended = message["type"] != "http.request" or not message.get("more_body", False)
+        self._length += len(message.get("body", b""))
+        if self._length > LARGEST_BODY:
+            self.has_ended = has_ended
+            raise _too_large()
+        self._check()
+        if self._length > SMALL_BODY:
+            self._hold()
+        self.has_ended = has_ended
+        if has_ended and self._length > SMALL_BODY:
+            await self._take_place()
+        return message
+
+    def _hold(self) -> None:
+        """Count this body among those that arrive; let the slowest of them give way when they hold too much."""
+        self._arriving[self] = self._length
+        now = time.monotonic()
+        while sum([*self._arriving.values()]) > BUFFERED:
+            slow = [other for other in [*self._arriving] if other is not self and other.may_give_way(now)]
+            if not slow:
+                raise Refusal(503, "the sandbox is busy with other large bodies; send it again later")
+            slowest = min(slow, key=lambda other: other.speed(now))
+            self._arriving.pop(slowest, None)
+            slowest.give_way()
+
+    def may_give_way(self, now: float) -> bool:
+        """Return whether it has been arriving for so long that a quicker one may have its room."""
+        return not self.has_ended and now - (self._begun or now) >= FAIR_SECONDS
+
+    def speed(self, now: float) -> float:
+        """Return the bytes a second so far."""
+        return self._length / max(now - (self._begun or now), 0.001)
+
+    def give_way(self) -> None:
+        """End the reading; any thread may call it."""
+        self._gives_way = True
+        self._stop()
+
+    def _check(self) -> None:
+        if self._gives_way:
+            raise Refusal(503, "the body came slowly while others waited; send it again later")
+
+    async def _take_place(self) -> None:
+        end = time.monotonic() + BODY_SECONDS
+        while not self._places.acquire(blocking=False):
+            if time.monotonic() > end:
+                raise Refusal(503, "the sandbox is busy with other large bodies; send it again later")
+            await asyncio.sleep(0.01)
+        self._has_place = True
+
+    async def drain(self) -> None:
+        """Read on for a while without keeping anything."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while not self.has_ended:
+                    message = await self._receive()
+                    self.has_ended = message["type"] != "http.request" or not message.get("more_body", False)
+
+    def release(self) -> None:
+        """Give up the place and the room of this body."""
+        self._arriving.pop(self, None)
+        if self._has_place:
+            self._places.release()
+            self._has_place = False
+
+
+def _too_large() -> Refusal:
+    return Refusal(413, f"the body is larger than {LARGEST_BODY} bytes; send large media as a URL")

@@ -1,0 +1,189 @@
+"""Move tasks from pending to their end when they are due.
+
+    staged -> pending -> processing -> completed | failed
+
+A task without an engine is simulated at once. With autorun, a task with an engine goes to the worker pool and stays
+processing until an engine is free; its input is read then. Without autorun everything is done in `advance`, in order.
+
+An error of one task fails that task only. An error of the database or the disk raises: the task stays as it is, and is
+done at the next try. Nothing starts once `closing` is set; a task that was begun then is done after the restart.
+`storing` is never held while an engine works.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import math
+import sqlite3
+import threading
+from collections.abc import Callable
+
+from unitask_sandbox import bundle
+from unitask_sandbox.create_request import QUEUE_SECONDS
+from unitask_sandbox.engines import ENGINES, EngineResult, run, simulate
+from unitask_sandbox.failures import OrderedFailure, TaskFailure
+from unitask_sandbox.faults import WORK, Script
+from unitask_sandbox.files import OUTPUTS_KEPT, Files
+from unitask_sandbox.inputs import read_media
+from unitask_sandbox.settings import Settings
+from unitask_sandbox.store import Ending, Store
+from unitask_sandbox.task import Task
+from unitask_sandbox.timing import Jumps
+from unitask_sandbox.worker import Worker
+from unitask_sandbox.worker_pool import WorkerPool
+
+MAY_PASS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
+"""What the machine has too little of: no fault of a task."""
+
+_log = logging.getLogger("unitask_sandbox")
+
+
+class Scheduler:
+    """Moves tasks when they are due.
+
+    Args:
+        settings: The clock, and where engines run.
+        store: Knows which tasks are due.
+        files: Keeps what engines make.
+        closing: Set when the store is about to be closed; `storing` is held while it is used.
+        on_end: Called with every task that has ended, as it was before.
+        faults: Knows which tasks shall fail.
+        jumps: Notices that the clock was set.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        files: Files,
+        closing: threading.Event,
+        on_end: Callable[[Task], None],
+        faults: Script,
+        jumps: Jumps,
+    ) -> None:
+        self.storing = threading.Lock()
+        self.workers = [Worker() for _ in range(settings.workers)]
+        self.pool = WorkerPool(self.workers, self._process)
+        self._advancing = threading.Lock()
+        self._settings = settings
+        self._store = store
+        self._files = files
+        self._closing = closing
+        self._on_end = on_end
+        self._faults = faults
+        self._jumps = jumps
+
+    def advance(self) -> float | None:
+        """Do everything that is due now, or let the worker pool do it, and return when a task moves next.
+
+        None when all have ended, or are with the worker pool.
+
+        Raises:
+            sqlite3.Error, OSError: The database or the disk could not be used; whatever else is due was done.
+        """
+        with self._advancing:
+            now = self._settings.clock()
+            failures: list[Exception] = []
+            for task_id in self._due(now):
+                try:
+                    self._hand_out(task_id)
+                except Exception as error:  # the next one may be luckier
+                    failures.append(error)
+            next_due = self._next_due(now)
+            if failures:
+                raise failures[0]
+            return next_due
+
+    def _next_due(self, now: float) -> float | None:
+        """Let staged tasks move up, remove what has expired, and return when a task moves next."""
+        with self.storing:
+            if self._closing.is_set():
+                return None
+            self._files.forget_expired()
+            pending_until = now + self._settings.seconds(QUEUE_SECONDS)
+            unstaged = self._store.unstage(self._settings.concurrency, pending_until)
+            next_due = self._store.next_due(now if self._settings.autorun else -math.inf)
+            return min(pending_until, next_due or pending_until) if unstaged else next_due
+
+    def next_expiry(self) -> float | None:
+        """When the next file expires; None when there is none."""
+        with self.storing:
+            return None if self._closing.is_set() else self._store.next_expiry()
+
+    def _due(self, now: float) -> list[str]:
+        """Start the pending tasks that are due; return the processing ones that are due and not in the worker pool."""
+        with self.storing:
+            if self._closing.is_set():
+                return []
+            self._jumps.heed(self._store.move_due)
+            for task_id in self._store.due("pending", now):
+                self._store.start(task_id, now)
+            return [task_id for task_id in self._store.due("processing", now) if task_id not in self.pool]
+
+    def _hand_out(self, task_id: str) -> None:
+        task = self._begun(task_id)
+        if task and self._settings.autorun and (task.model, task.task_type) in ENGINES:
+            self.pool.add(task_id)
+        elif task:
+            self._process(task_id, self.workers[0])
+
+    def _begun(self, task_id: str) -> Task | None:
+        """A task that is being processed; None when it has ended, or is to be left for the restart."""
+        with self.storing:
+            task = None if self._closing.is_set() else self._store.task(task_id)
+        return task if task and task.status == "processing" else None
+
+    def _process(self, task_id: str, worker: Worker) -> None:
+        if not (task := self._begun(task_id)):
+            return
+        try:
+            result = self._make(task, worker)
+            with self.storing:
+                if self._closing.is_set():
+                    return
+                ending = self._completed(result)
+        except Exception as error:  # whatever it is, it is this task's failure alone
+            if self._closing.is_set():
+                return  # the worker was stopped
+            if _may_pass(error):
+                raise
+            failure = error if isinstance(error, TaskFailure) else _broken(task, error)
+            ending = Ending(status="failed", at=self._settings.clock(), error=failure.error())
+        with self.storing:
+            ended = not self._closing.is_set() and self._store.end(task_id, ending, before={"processing"})
+        if ended:
+            self._on_end(task)
+
+    def _make(self, task: Task, worker: Worker) -> EngineResult:
+        if fault := self._faults.take(WORK, task.fingerprint, task.task_id):
+            raise OrderedFailure(fault.body)
+        given = self._store.given(task.task_id)
+        task_type = bundle.task_type(task.model, task.task_type, given)
+        engine = ENGINES.get((task.model, task.task_type))
+        if engine is None:
+            return simulate(task_type, given, self._files.own)
+        given = read_media(given, task_type.media, self._files.fetch)
+        return (worker.run if self._settings.engine_process else run)(engine, given)
+
+    def _completed(self, result: EngineResult) -> Ending:
+        names: list[str] = []
+        output = self._files.written(dict(result.output), names)
+        now = self._settings.clock()
+        return Ending(
+            status="completed",
+            at=now,
+            output=output,
+            files=tuple(names),
+            meta=dict(result.meta),
+            files_expire_at=now + OUTPUTS_KEPT,
+        )
+
+
+def _may_pass(error: Exception) -> bool:
+    return isinstance(error, sqlite3.OperationalError) or (isinstance(error, OSError) and error.errno in MAY_PASS)
+
+
+def _broken(task: Task, error: Exception) -> TaskFailure:
+    _log.error("task %s could not be done", task.task_id, exc_info=error)
+    return TaskFailure(f"the sandbox broke: {type(error).__name__}: {error}")

@@ -1,0 +1,94 @@
+"""Bodies to test with: the documented ones, and any that the spec allows."""
+
+from __future__ import annotations
+
+import copy
+from difflib import get_close_matches
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from unitask_api import contract
+
+from .._model.state import STATES, State, state_of
+from ..inputs import TaskInput
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
+
+TESTING_MISSING = "task_bodies needs hypothesis and schemathesis: pip install 'unitask[testing]'"
+
+
+def documented_example(name: str) -> Any:
+    """A body from the provider's documentation, or a recorded one, by its name.
+
+    Names are like faceswap.face-swap.completed.200: family, task type, part. They are the files of spec/examples, and
+    `components.examples` of the openapi.json in `unitask_api`, which says where each is from.
+
+    Raises:
+        LookupError: There is none of that name; names like it are listed.
+    """
+    examples: dict[str, Any] = contract.document()["components"]["examples"]
+    if name not in examples:
+        close = get_close_matches(name, examples, n=5, cutoff=0.5)
+        family = [other for other in examples if other.partition(".")[0] == name.partition(".")[0]]
+        hint = ", ".join(close or family) or "names begin with a family, such as faceswap or kling"
+        raise LookupError(f"there is no documented example {name!r}: {hint}")
+    return copy.deepcopy(examples[name]["value"])
+
+
+def task_bodies(kind: type[TaskInput[Any]] | None = None) -> SearchStrategy[dict[str, Any]]:
+    """A hypothesis strategy: whole answers to a look at a task, as the spec allows them.
+
+    Among them are all statuses, known words in several spellings and unknown ones. A completed task has an output;
+    whatever was ever seen null or absent, fields of the output too, may be so.
+
+    Args:
+        kind: A class of `unitask.tasks`, whose model, task type and output the bodies have; None for any.
+
+    Raises:
+        ModuleNotFoundError: The extra [testing] is not installed.
+    """
+    try:
+        from hypothesis import strategies as st
+    except ImportError as error:
+        raise ModuleNotFoundError(f"{TESTING_MISSING} ({error})") from error
+
+    of_a_state = [[word for word in STATES if STATES[word] is state] for state in dict.fromkeys(STATES.values())]
+    words = st.sampled_from(of_a_state).flatmap(st.sampled_from)
+    statuses = words | words.map(str.upper) | words.map(str.capitalize) | st.text(max_size=12)
+    entries = [contract.task_types()[kind.__name__]] if kind else list(contract.task_types().values())
+    unified = [entry for entry in entries if entry.protocol == "unified"]
+    if not unified:
+        raise ValueError(f"{entries[0].name} is a legacy task type: its answers have another form")
+
+    def body(entry: contract.TaskType) -> SearchStrategy[dict[str, Any]]:
+        output = component(entry.output)
+        names = {"task_id": st.uuids().map(str), "model": st.just(entry.model), "task_type": st.just(entry.task_type)}
+
+        def shown(status: str) -> SearchStrategy[dict[str, Any]]:
+            made = output if state_of(status) is State.COMPLETED else st.none() | output
+            return st.fixed_dictionaries({**names, "status": st.just(status), "output": made})
+
+        return st.builds(_envelope, component("Task"), statuses.flatmap(shown))
+
+    return st.sampled_from(unified).flatmap(body)
+
+
+def _envelope(task: dict[str, Any], shown: dict[str, Any]) -> dict[str, Any]:
+    return {"code": 200, "data": {**task, **shown}, "message": "success"}
+
+
+@cache
+def component(name: str) -> SearchStrategy[Any]:
+    """Values that a component schema of the bundle allows."""
+    try:
+        import schemathesis
+    except ImportError as error:
+        raise ModuleNotFoundError(f"{TESTING_MISSING} ({error})") from error
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}
+    described = {"requestBody": {"required": True, "content": content}, "responses": {"200": {"description": ""}}}
+    # a document of one operation, so that the public interface of schemathesis gives the strategy of its body
+    document: dict[str, Any] = {**contract.document(), "paths": {"/": {"post": described}}, "x-tasks": []}
+    schema: Any = schemathesis.openapi.from_dict(document)
+    cases: SearchStrategy[Any] = schema["/"]["POST"].as_strategy()
+    return cases.map(lambda case: case.body)
