@@ -11,6 +11,7 @@ from unitask._model.task import CREDITS_PER_USD as CREDITS_OF_THE_WRAPPER
 from unitask._model.task import Output
 from unitask.inputs import request_body
 from unitask_api import models
+from unitask_api.errors import MalformedField
 from unitask_contract.mutation import read
 from unitask_sandbox.bundle import CREDITS_PER_USD
 
@@ -87,7 +88,7 @@ def test_map_in_an_output_is_read_by_its_class() -> None:
     }
     assert tasks.SunoMusicOutput({"clips": None}, "t").clips == {}
     for broken in ([], {"a": 1}):
-        with pytest.raises(errors.ProviderBroken, match=r"output\.clips is"):
+        with pytest.raises(MalformedField, match=r"SunoMusicOutput\.clips is"):
             _ = tasks.SunoMusicOutput({"clips": broken}, "t").clips
 
 

@@ -8,7 +8,7 @@ import pytest
 from unitask import Output, OutputFile, Task, tasks
 from unitask._core import contents, protocols
 from unitask._core.range_download import DownloadAttemptError
-from unitask._model import output_files
+from unitask_api import output_files
 from unitask_sandbox.engines.simulated import film, mesh, pictures, sound
 from unitask_sandbox.engines.simulated.pictures import Scene
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar, NoReturn, TypeVar, cast
 
 from .errors import MalformedField
+from .output_files import OutputFile, files_of
 
 __all__ = ["Output", "Reader", "parse_time", "redacted"]
 
@@ -156,7 +157,17 @@ class Reader:
 
 
 class Output(Reader):
-    """What a task made."""
+    """What a task made. Subclasses name the documented fields."""
+
+    PROTOCOL: ClassVar[str] = "unified"  # how such a task is polled (x-protocols of the spec)
+
+    @property
+    def files(self) -> list[OutputFile]:
+        """Every file in it, wherever it stands: results first, then previews, then variants; no URL twice.
+
+        A value of an unexpected shape is left out and never raises; `raw` has it.
+        """
+        return files_of(self.raw, type(self).__name__, self._task_id or "")
 
 
 def redacted(value: object, depth: int = 0) -> object:

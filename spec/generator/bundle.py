@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from .contract import choose
+from .runtime.contract import choose
 
 Document = dict[str, Any]
 

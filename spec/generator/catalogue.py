@@ -8,21 +8,15 @@ from __future__ import annotations
 
 import keyword
 import shutil
-import textwrap
 from pathlib import Path
 
 from .bundle import Document, SpecError
 from .emit import add_headers, tidy
+from .models import not_null, reachable, wrapped
 from .prices import count_words, price_words
 
 _SCALARS = {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}
 _OF_SEVERAL = {**_SCALARS, "array": "Sequence[Any]", "object": "Mapping[str, Any]"}
-_READERS = {
-    "string": ("str", "_text"),
-    "integer": ("int", "_int"),
-    "number": ("float", "_float"),
-    "boolean": ("bool", "_flag"),
-}
 _RESERVED = {"MODEL", "TASK_TYPE", "extra", "fixed", "operation", "output_type", "values"}
 
 
@@ -77,15 +71,17 @@ class _Module:
     def __init__(self, document: Document, family: str, tasks: list[Document]) -> None:
         self._schemas = document["components"]["schemas"]
         self._family, self._tasks = family, tasks
-        self._protocols = {task["output"]: task["protocol"] for task in tasks}
+        self._document = document
+        self._outputs: set[str] = set()
         self.names: list[str] = []
         self._classes: list[str] = []
 
     def text(self) -> str:
         """The source of the module."""
         for task in self._tasks:
-            self._output(task["output"])
+            self._outputs |= reachable(self._document, [task["output"]])
             self._task(task)
+        self.names += sorted(self._outputs)
         return f'''"""The {self._family} family."""
 
 from __future__ import annotations
@@ -94,9 +90,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Required, TypedDict
 
+from unitask_api.models import {", ".join(sorted(self._outputs))}
+
 from ..inputs import TaskInput
 from ..media import Media, Picture
-from .._model.task import Output
 
 __all__ = {sorted(self.names)!r}
 ''' + "".join(self._classes)
@@ -146,7 +143,7 @@ class {name}(TaskInput[{task["output"]}]):
 
     def _type(self, where: str, rule: Document) -> str:
         """The Python type of an input field."""
-        rule = _not_null(rule)  # None means that it is not sent
+        rule = not_null(rule)  # None means that it is not sent
         if "$ref" in rule:
             return self._typed_dict(rule["$ref"].rpartition("/")[2])
         if media := rule.get("x-media"):
@@ -181,68 +178,9 @@ class {name}(TaskInput[{task["output"]}]):
         return name
 
     def _about(self, rule: Document, required: bool) -> str:
-        rule = _not_null(rule)
+        rule = not_null(rule)
         text = rule.get("description") or self._schemas[rule["$ref"].rpartition("/")[2]]["description"]
         return f"{text}{_limits(rule)}{'' if required else ' Optional.'}"
-
-    # --- what it makes
-
-    def _output(self, name: str) -> str:
-        if name not in self.names:
-            schema = self._schemas[name]
-            readers = [self._reader(name, field, rule) for field, rule in schema["properties"].items()]
-            protocol = self._protocols.get(name, "unified")
-            spoken = "" if protocol == "unified" else f"\n    PROTOCOL: ClassVar[str] = {protocol!r}\n"
-            docstring = f'    """{_wrapped(schema["description"], 4)}"""\n'
-            self._add(name, f"\n\nclass {name}(Output):\n{docstring}{spoken}{''.join(readers)}")
-        return name
-
-    def _reader(self, output: str, name: str, rule: Document) -> str:
-        kind, call = self._read(f"{output}.{name}", name, rule)
-        return f'''
-    @property
-    def {name}(self) -> {kind}:
-        """{_wrapped(rule.get("description") or self._about(_not_null(rule), True), 8)}"""
-        return self.{call}
-'''
-
-    def _read(self, where: str, name: str, rule: Document) -> tuple[str, str]:
-        """The type of an output field, and the call that reads it."""
-        rule = _not_null(rule)
-        if "$ref" in rule:
-            kind = self._output(rule["$ref"].rpartition("/")[2])
-            return f"{kind} | None", f"_object({name!r}, {kind})"
-        as_it_came = "Any", f"raw.get({name!r})"
-        if isinstance(rule.get("type"), list) or "anyOf" in rule:  # of several kinds
-            return as_it_came
-        if rule.get("type") == "array":
-            items = rule["items"]
-            if "$ref" in items:
-                kind = self._output(items["$ref"].rpartition("/")[2])
-                return f"list[{kind}]", f"_objects({name!r}, {kind})"
-            return ("list[str]", f"_texts({name!r})") if items.get("type") == "string" else as_it_came
-        values = rule.get("additionalProperties")
-        if isinstance(values, dict) and "$ref" in values:
-            kind = self._output(values["$ref"].rpartition("/")[2])
-            return f"dict[str, {kind}]", f"_mapped({name!r}, {kind})"
-        if reading := _READERS.get(str(rule.get("type"))):
-            kind, reader = reading
-            return f"{kind} | None", f"{reader}({name!r})"
-        known = {"description", "x-source", "type", "additionalProperties"}
-        if set(rule) <= known and rule.get("type") in (None, "object"):
-            return as_it_came
-        raise SpecError(f"{where}: no reader for {rule!r:.80}; teach spec/generator/catalogue.py")
-
-
-def _not_null(rule: Document) -> Document:
-    """The rule without the possibility of null."""
-    if "anyOf" in rule:
-        branches = [branch for branch in rule["anyOf"] if branch != {"type": "null"}]
-        return {**rule, **branches[0]} if len(branches) == 1 else rule
-    if isinstance(rule.get("type"), list):
-        kinds = [kind for kind in rule["type"] if kind != "null"]
-        return {**rule, "type": kinds[0]} if len(kinds) == 1 else rule
-    return rule
 
 
 def _limits(rule: Document) -> str:
@@ -272,11 +210,6 @@ def _source(task: Document) -> str:
 
 
 def _docstring(paragraphs: list[str], attributes: list[tuple[str, str]]) -> str:
-    body = "\n\n    ".join(_wrapped(paragraph, 4) for paragraph in paragraphs if paragraph)
-    listed = "\n".join(f"        {name}: {_wrapped(text, 12)}" for name, text in attributes)
+    body = "\n\n    ".join(wrapped(paragraph, 4) for paragraph in paragraphs if paragraph)
+    listed = "\n".join(f"        {name}: {wrapped(text, 12)}" for name, text in attributes)
     return f'    """{body}\n\n    Attributes:\n{listed}\n    """'
-
-
-def _wrapped(text: str, indent: int) -> str:
-    text = " ".join(text.replace("\\", "\\\\").split())
-    return textwrap.fill(text, 108, subsequent_indent=" " * indent, break_on_hyphens=False, break_long_words=False)

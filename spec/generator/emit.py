@@ -49,7 +49,6 @@ def emit_client(document: Document, package: Path) -> None:
             shutil.copy(path, made)
         (made / "py.typed").touch()
         (made / "openapi.json").write_text(as_text(document), encoding="utf-8")
-        shutil.copyfile(Path(__file__).with_name("contract.py"), made / "contract.py")
         add_headers(made)
         tidy(made)
         shutil.rmtree(package, ignore_errors=True)

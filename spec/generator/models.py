@@ -26,11 +26,11 @@ _READERS = {
 }
 _EXPECTED = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false"}
 _OF_READERS = {"check", "field_error", "raw"}
-_OF_OUTPUTS = {*_OF_READERS, "files"}
+_OF_OUTPUTS = {*_OF_READERS, "PROTOCOL", "files"}
 
 
 def emit_models(document: Document, package: Path) -> None:
-    """Write the folder `models` and the module `outputs` of the generated package.
+    """Write the folder `models` of the generated package.
 
     Raises:
         SpecError: A schema has a shape or a name for which there is no reader or type.
@@ -40,10 +40,6 @@ def emit_models(document: Document, package: Path) -> None:
     folder.mkdir()
     for module, text in texts.items():
         (folder / f"{module}.py").write_text(text, encoding="utf-8")
-    outputs: dict[tuple[str, str], str] = {}
-    for task in document["x-tasks"]:
-        outputs.setdefault((task["model"], task["task_type"]), task["output"])
-    (package / "outputs.py").write_text(_OUTPUTS.format(outputs=outputs), encoding="utf-8")
 
 
 def used_by_answers(document: Document) -> set[str]:
@@ -86,6 +82,7 @@ class _Models:
         self._answers, self._requests = used_by_answers(document), used_by_requests(document)
         self._outputs = reachable(document, (task["output"] for task in document["x-tasks"]))
         self._module_of = _modules(document)
+        self._protocols = {task["output"]: task["protocol"] for task in document["x-tasks"]}
 
     def texts(self) -> dict[str, str]:
         """The source of each module, and of the package."""
@@ -131,6 +128,8 @@ __all__ = {sorted(classes)!r}
             self._field(name, field, rule, field in required, taken) for field, rule in schema["properties"].items()
         )
         needed = f"\n    REQUIRED: ClassVar[tuple[str, ...]] = {tuple(required)!r}\n" if required else ""
+        if (protocol := self._protocols.get(name, "unified")) != "unified":
+            needed += f"\n    PROTOCOL: ClassVar[str] = {protocol!r}\n"
         base = "Output" if is_output else "Reader"
         return f'\n\nclass {name}({base}):\n    """{wrapped(schema["description"], 4)}"""\n{needed}{fields}'
 
@@ -149,7 +148,8 @@ __all__ = {sorted(classes)!r}
     def _read(self, where: str, name: str, rule: Document) -> tuple[str, str, str]:
         """The type of a field, the call that reads it, and what is expected, in words."""
         if rule.get("x-catalogue") == "output":
-            return "Output | None", f"_reader({name!r}, output_type(self.raw))", "an object"
+            named = ", ".join(f"self.raw.get({key!r})" for key in ("model", "task_type", "input"))
+            return "Output | None", f"_reader({name!r}, output_type({named}))", "an object"
         if rule.get("x-time"):
             return "datetime | None", f"_time({name!r})", "a time"
         rule = self._followed(not_null(rule))
@@ -318,31 +318,4 @@ def __getattr__(name: str) -> _Any:
     if name not in _MODULES:
         raise AttributeError(f"module {{__name__!r}} has no attribute {{name!r}}")
     return getattr(_import_module(f".{{_MODULES[name]}}", __name__), name)
-'''
-
-
-_OUTPUTS = '''"""Which class reads the output of a task."""
-
-from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import cast
-
-from . import models
-from .reader import Output
-
-_NAMES = {outputs!r}
-
-
-def output_type(task: Mapping[str, object]) -> type[Output]:
-    """Return the class that reads the output of a task.
-
-    Args:
-        task: The task as it came, with its `model` and `task_type`.
-
-    Returns:
-        The class, `Output` itself for a task type that is not in the catalogue.
-    """
-    name = _NAMES.get((str(task.get("model")), str(task.get("task_type"))))
-    return cast("type[Output]", getattr(models, name)) if name else Output
 '''

@@ -187,7 +187,7 @@ def test_output_is_read_by_the_class_of_its_task_type() -> None:
     assert isinstance(output, models.FaceSwapOutput)
     assert output.image_url == "https://x.test/a.png"
     assert type(models.Task({**task, "task_type": "new", "output": {}}).output) is Output
-    assert output_type({"model": ["x"]}) is Output
+    assert output_type(["x"], {}) is Output
 
 
 def test_readers_are_equal_by_class_and_body() -> None:
@@ -304,6 +304,8 @@ def test_rows_that_are_no_objects_are_reported_at_once_where_required() -> None:
     with client_of(200, b'{"data": {"data": [7]}}') as client:
         assert isinstance(list_task_history.sync_detailed(client=client).error, errors.MalformedField)
     assert parse(200, b'{"data": {"data": null}}', models.HistoryEnvelope).data.data == []
+    with pytest.raises(errors.MalformedField, match=r"HistoryPage\.data is None, not present"):
+        parse(200, b'{"data": {}}', models.HistoryEnvelope)
 
 
 # --- requests

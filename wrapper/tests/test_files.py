@@ -16,10 +16,9 @@ import httpx
 import pytest
 from unitask import DownloadFailed, InvalidInput, Output, OutputFile, Task, download, tasks
 from unitask._core.effects import Response
-from unitask._model import output_files
 from unitask.download import check_destination
 from unitask.testing import UnitaskProvider
-from unitask_api import contract
+from unitask_api import contract, output_files
 
 from .pictures import encoded
 from .script import TASK_ID, answer, task_data

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from unitask import Output, OutputFile, tasks
-from unitask._model.output_files import content_of, ending_of, ending_of_type, files_of, is_ending, text_of
 from unitask_api.contract import document
+from unitask_api.output_files import content_of, ending_of, ending_of_type, files_of, is_ending, text_of
 
 from .pictures import encoded
 from .script import TASK_ID

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from unitask import Output, ProviderBroken, Task
+from unitask._model.exceptions import broken_field
 from unitask.tasks import FaceSwapOutput
 
 from .script import MODEL, TASK_ID, TASK_TYPE, task_data
@@ -99,7 +100,7 @@ class Everything(Output):
 
     @property
     def flag(self) -> bool | None:
-        return self._flag("field")
+        return self._bool("field")
 
     @property
     def texts(self) -> list[str]:
@@ -107,16 +108,16 @@ class Everything(Output):
 
     @property
     def item(self) -> Everything | None:
-        return self._object("field", Everything)
+        return self._reader("field", Everything)
 
     @property
     def items(self) -> list[Everything]:
-        return self._objects("field", Everything)
+        return self._readers("field", Everything)
 
 
 def read(kind: str, *value: Any) -> Any:
     """Read a field of an output, which is absent without a value."""
-    return getattr(Everything({"field": value[0]} if value else {}, TASK_ID), kind)
+    return getattr(Everything({"field": value[0]} if value else {}, TASK_ID, error=broken_field), kind)
 
 
 @pytest.mark.parametrize(

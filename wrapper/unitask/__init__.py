@@ -17,9 +17,8 @@ from ._version import __version__
 if TYPE_CHECKING:
     from . import errors, tasks, webhooks
     from ._model.account import Account, ActiveTasks, CreditPack, HistoryRow, Wallet
-    from ._model.output_files import OutputFile
     from ._model.state import State
-    from ._model.task import Outcome, Output, Recovery, Task
+    from ._model.task import Outcome, Output, OutputFile, Recovery, Task
     from ._model.upload import Upload
     from .async_client import AsyncClient
     from .budget import Budget
@@ -117,7 +116,7 @@ _WHERE = {
     "Recovery": "_model.task",
     "Outcome": "_model.task",
     "Output": "_model.task",
-    "OutputFile": "_model.output_files",
+    "OutputFile": "_model.task",
     "State": "_model.state",
     "Task": "_model.task",
 }

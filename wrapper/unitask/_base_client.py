@@ -17,6 +17,7 @@ from uuid import UUID
 
 import httpx
 from unitask_api import contract
+from unitask_api.outputs import output_named
 
 from . import _telemetry, llm
 from ._connections import ENCODINGS, SLOWEST_SENDING, AnswerError, Body
@@ -42,7 +43,7 @@ from ._model._json import as_object, is_id
 from ._model.account import Account, ActiveTasks
 from ._model.secret import Hider, Secret
 from ._model.state import State
-from ._model.task import Output, OutputT, Recovery, Task, output_named
+from ._model.task import Output, OutputT, Recovery, Task
 from ._model.timestamp import Timestamp
 from ._model.upload import Upload, upload_ending
 from ._telemetry import keep_out_of_logs, watched

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast, overload
 
 import httpx
+from unitask_api.output_files import OutputFile
 
 from . import llm
 from ._base_client import (
@@ -34,7 +35,6 @@ from ._core.range_download import DownloadAttemptError
 from ._drive import Drive
 from ._environment import transport_settings
 from ._model.account import Account, ActiveTasks, HistoryRow
-from ._model.output_files import OutputFile
 from ._model.task import Output, OutputT, Recovery, Task
 from ._model.upload import Upload
 from ._telemetry import span

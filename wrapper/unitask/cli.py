@@ -26,11 +26,12 @@ from pathlib import Path
 from typing import Any
 
 from unitask_api import contract
+from unitask_api.output_files import text_of
+from unitask_api.outputs import output_named
 
 from . import errors
 from ._arguments import task_of
-from ._model.output_files import text_of
-from ._model.task import Output, Task, output_named
+from ._model.task import Output, Task
 from ._paths import from_home
 from ._terminal import dollars, give_up, put, reworded, say, shown, take_every_character
 from .client import Client

@@ -18,12 +18,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from unitask_api import output_files
+from unitask_api.output_files import OutputFile
+
 from ._core import contents, range_download
 from ._core.effects import Response
 from ._core.range_download import DownloadAttemptError
 from ._core.retry_policy import RetryPolicy
-from ._model import output_files
-from ._model.output_files import OutputFile
 from ._model.state import State
 from ._model.task import Task
 from ._model.timestamp import Timestamp

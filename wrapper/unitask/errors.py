@@ -48,10 +48,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal, Protocol, TypeVar
 
+from unitask_api.output_files import OutputFile
+
 from ._model import task_token
 from ._model.exceptions import Advice, ApiError, InvalidInput, ProviderBroken, UnitaskError, combined
 from ._model.fingerprint import Fingerprint
-from ._model.output_files import OutputFile
 from ._model.task import Output, Task
 
 __all__ = [

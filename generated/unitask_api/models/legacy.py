@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Required, TypedDict
+from typing import Any, ClassVar, Literal, Required, TypedDict
 
 from ..reader import Output, Reader
 from .task import WebhookConfigParams
@@ -105,6 +105,8 @@ class LegacyFaceSwapEnvelope(Reader):
 class LegacyFaceSwapOutput(Output):
     """The swapped picture."""
 
+    PROTOCOL: ClassVar[str] = "face_swap_v1"
+
     @property
     def image(self) -> str | None:
         """The address of the picture, or the picture in base64, as result_type asked."""
@@ -143,6 +145,8 @@ class LegacyKlingEnvelope(Reader):
 
 class LegacyKlingOutput(Output):
     """What was made; clients read works as well, which stands in `raw`."""
+
+    PROTOCOL: ClassVar[str] = "kling_v1"
 
     @property
     def video_url(self) -> str | None:
@@ -231,6 +235,8 @@ class LegacyLumaEnvelope(Reader):
 class LegacyLumaOutput(Output):
     """What was made."""
 
+    PROTOCOL: ClassVar[str] = "luma_v1"
+
     @property
     def generation(self) -> dict[str, Any] | None:
         """id, prompt, state, video and more, as the provider sends it."""
@@ -254,6 +260,8 @@ class LegacyLumaRequest(TypedDict, total=False):
 
 class LegacyMidjourneyOutput(Output):
     """What was made, with the fields that clients read."""
+
+    PROTOCOL: ClassVar[str] = "mj_v2"
 
     @property
     def image_url(self) -> str | None:

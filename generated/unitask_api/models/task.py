@@ -101,7 +101,9 @@ class Task(Reader):
     @property
     def output(self) -> Output | None:
         """What was made; null before the end. Its schema is the one that x-tasks names."""
-        return self._reader("output", output_type(self.raw))
+        return self._reader(
+            "output", output_type(self.raw.get("model"), self.raw.get("task_type"), self.raw.get("input"))
+        )
 
     @property
     def meta(self) -> TaskMeta | None:

@@ -31,13 +31,13 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from unitask_api import contract
+from unitask_api.outputs import output_type as output_type_of
 
 from .. import errors
 from .._model._json import as_object, is_list, is_object, printable
 from .._model.account import HistoryRow
 from .._model.fingerprint import Fingerprint, SubmissionTime
 from .._model.task import Outcome, Output, Recovery, Task
-from .._model.task import output_type as output_type_of
 from .._model.timestamp import Timestamp
 from . import pagination, protocols, requests, retry
 from .effects import Flow, Sleep

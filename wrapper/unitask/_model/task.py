@@ -10,47 +10,23 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from importlib import import_module
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
-from unitask_api import contract
+from unitask_api.output_files import OutputFile
+from unitask_api.outputs import output_type
+from unitask_api.reader import Output, parse_time
 
 from . import task_token
 from ._json import as_object
-from .exceptions import ProviderBroken
-from .output_files import OutputFile, files_of
-from .record import Record, moment
+from .exceptions import ProviderBroken, broken_field
 from .state import TERMINAL, State, state_of
 
-__all__ = ["Outcome", "Output", "Recovery", "State", "Task"]
+__all__ = ["Outcome", "Output", "OutputFile", "Recovery", "State", "Task"]
 
 CREDITS_PER_USD = 10_000_000  # inferred from five published prices (2026-11); a face swap, $0.01, is 100,000 credits
 
 
-OutputT = TypeVar("OutputT", bound="Output")
-
-
-class Output(Record):
-    """What a task made. Subclasses name the fields that are known; `raw` holds all of them.
-
-    A field is None while it is not there. Reading one that is there but not of its documented type raises
-    `ProviderBroken` with the value; `raw` still has it.
-    """
-
-    PROTOCOL: ClassVar[str] = "unified"  # how such a task is polled (x-protocols of the spec)
-
-    @property
-    def files(self) -> list[OutputFile]:
-        """Every file in it, wherever it stands: results first, then previews, then variants; no URL twice.
-
-        A value of an unexpected shape is left out and never raises; `raw` has it.
-        """
-        return files_of(self.raw, type(self).__name__, self._task_id or "")
-
-    def _where(self) -> str:
-        return f"task {self._task_id}: output."
-
-
+OutputT = TypeVar("OutputT", bound=Output)
 OutputT_co = TypeVar("OutputT_co", bound=Output, covariant=True)
 
 
@@ -113,7 +89,7 @@ class Task(Generic[OutputT_co]):
                 status=200,
                 task_id=self.id,
             )
-        return self._reader()(cast("dict[str, Any] | None", value) or {}, self.id)
+        return self._reader()(cast("dict[str, Any] | None", value) or {}, self.id, error=broken_field)
 
     @property
     def cost_usd(self) -> float | None:
@@ -199,26 +175,7 @@ class Task(Generic[OutputT_co]):
         return value if isinstance(value, str) else ""
 
     def _time(self, key: str) -> datetime | None:
-        return moment(as_object(self.raw.get("meta")).get(key))
-
-
-def output_type(model: str, task_type: str, given: object = None) -> type[Output]:
-    """Return the class that reads the output of a task with this input; `Output` itself for an unknown task type."""
-    entry = contract.find(model, task_type, given)
-    return _loaded(entry) if entry else Output
-
-
-def output_named(name: str) -> type[Output]:
-    """Return the class of an output by its name; `Output` itself when no task type has one of that name."""
-    entries = (entry for entry in contract.task_types().values() if entry.output == name)
-    entry = next(entries, None)
-    return _loaded(entry) if entry else Output
-
-
-def _loaded(entry: contract.TaskType) -> type[Output]:
-    """Load the generated module of a family, by its name: its classes derive from `Output`."""
-    found: type[Output] = getattr(import_module(f"unitask.tasks.{entry.family}"), entry.output)
-    return found
+        return parse_time(as_object(self.raw.get("meta")).get(key))
 
 
 class Outcome(StrEnum):

@@ -7,20 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from .._model.task import Output
+from unitask_api.models import AceStepOutput
+
 from ..inputs import TaskInput
 from ..media import Media
 
 __all__ = ["AceStepAudio2Audio", "AceStepEdit", "AceStepExtend", "AceStepOutput", "AceStepTxt2Audio"]
-
-
-class AceStepOutput(Output):
-    """The music."""
-
-    @property
-    def audio_url(self) -> str | None:
-        """Where the music lies, an MP3."""
-        return self._text("audio_url")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

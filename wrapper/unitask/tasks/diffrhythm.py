@@ -7,20 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from .._model.task import Output
+from unitask_api.models import DiffrhythmOutput
+
 from ..inputs import TaskInput
 from ..media import Media
 
 __all__ = ["DiffrhythmOutput", "DiffrhythmTxt2AudioBase", "DiffrhythmTxt2AudioFull"]
-
-
-class DiffrhythmOutput(Output):
-    """The song."""
-
-    @property
-    def audio_url(self) -> str | None:
-        """Where the song lies."""
-        return self._text("audio_url")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -7,20 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from .._model.task import Output
+from unitask_api.models import FaceSwapOutput, VideoFaceSwapOutput
+
 from ..inputs import TaskInput
 from ..media import Media, Picture
 
 __all__ = ["FaceSwap", "FaceSwapOutput", "MultiFaceSwap", "VideoFaceSwap", "VideoFaceSwapOutput"]
-
-
-class FaceSwapOutput(Output):
-    """The swapped picture."""
-
-    @property
-    def image_url(self) -> str | None:
-        """Where the swapped picture lies. No key is needed to fetch it; it is deleted after 3 days."""
-        return self._text("image_url")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -83,15 +75,6 @@ class MultiFaceSwap(TaskInput[FaceSwapOutput]):
     def output_type(self) -> type[FaceSwapOutput]:
         """What reads its output."""
         return FaceSwapOutput
-
-
-class VideoFaceSwapOutput(Output):
-    """The swapped video."""
-
-    @property
-    def video_url(self) -> str | None:
-        """Where the swapped video lies."""
-        return self._text("video_url")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Required, TypedDict
 
-from .._model.task import Output
+from unitask_api.models import FluxOutput
+
 from ..inputs import TaskInput
 from ..media import Picture
 
@@ -30,25 +31,6 @@ __all__ = [
     "FluxSchnellTxt2Img",
     "FluxTxt2ImgLora",
 ]
-
-
-class FluxOutput(Output):
-    """The picture, or the pictures."""
-
-    @property
-    def image_url(self) -> str | None:
-        """Where the picture lies, if there is one. It is deleted after 3 days."""
-        return self._text("image_url")
-
-    @property
-    def image_urls(self) -> list[str]:
-        """Where the pictures lie, if there are several."""
-        return self._texts("image_urls")
-
-    @property
-    def image_base64(self) -> str | None:
-        """Empty in every sample; no schema of a page declares it any more."""
-        return self._text("image_base64")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -7,20 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from .._model.task import Output
+from unitask_api.models import FramepackOutput
+
 from ..inputs import TaskInput
 from ..media import Picture
 
 __all__ = ["FramepackImg2Video", "FramepackOutput"]
-
-
-class FramepackOutput(Output):
-    """The video."""
-
-    @property
-    def video_url(self) -> str | None:
-        """Where the video lies."""
-        return self._text("video_url")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

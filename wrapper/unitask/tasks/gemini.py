@@ -7,25 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from .._model.task import Output
+from unitask_api.models import GeminiImageOutput
+
 from ..inputs import TaskInput
 from ..media import Picture
 
 __all__ = ["GeminiFlashImage", "GeminiImageOutput", "NanoBanana2", "NanoBananaPro"]
-
-
-class GeminiImageOutput(Output):
-    """The picture or pictures; either field may be there."""
-
-    @property
-    def image_url(self) -> str | None:
-        """Where the picture lies."""
-        return self._text("image_url")
-
-    @property
-    def image_urls(self) -> list[str]:
-        """Where the pictures lie."""
-        return self._texts("image_urls")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

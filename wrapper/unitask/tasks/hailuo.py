@@ -7,75 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from .._model.task import Output
+from unitask_api.models import HailuoVideoOutput
+
 from ..inputs import TaskInput
 from ..media import Picture
 
 __all__ = ["HailuoVideo", "HailuoVideoOutput"]
-
-
-class HailuoVideoOutput(Output):
-    """The video. The fields are those of a pending sample, where all are empty or 0; no finished one is public."""
-
-    @property
-    def video_url(self) -> str | None:
-        """Where the video lies."""
-        return self._text("video_url")
-
-    @property
-    def download_url(self) -> str | None:
-        """Where the video can be downloaded."""
-        return self._text("download_url")
-
-    @property
-    def cover_url(self) -> str | None:
-        """Where its cover lies."""
-        return self._text("cover_url")
-
-    @property
-    def prompt_img_url(self) -> str | None:
-        """Where the picture lies that it was made from."""
-        return self._text("prompt_img_url")
-
-    @property
-    def percent(self) -> float | None:
-        """How much is done, in percent."""
-        return self._float("percent")
-
-    @property
-    def status(self) -> int | None:
-        """The maker's own number; it has nothing to do with the task's status."""
-        return self._int("status")
-
-    @property
-    def desc(self) -> str | None:
-        """A text about it."""
-        return self._text("desc")
-
-    @property
-    def user_origin_prompt(self) -> bool | None:
-        """Whether your own prompt was used."""
-        return self._flag("user_origin_prompt")
-
-    @property
-    def width(self) -> float | None:
-        """Width in pixels."""
-        return self._float("width")
-
-    @property
-    def height(self) -> float | None:
-        """Height in pixels."""
-        return self._float("height")
-
-    @property
-    def model_id(self) -> str | None:
-        """The maker's own name of the model."""
-        return self._text("model_id")
-
-    @property
-    def message(self) -> str | None:
-        """What the maker says to it."""
-        return self._text("message")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

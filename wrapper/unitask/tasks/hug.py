@@ -7,20 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from .._model.task import Output
+from unitask_api.models import HugOutput
+
 from ..inputs import TaskInput
 from ..media import Picture
 
 __all__ = ["Hug", "HugOutput"]
-
-
-class HugOutput(Output):
-    """The video."""
-
-    @property
-    def video_url(self) -> str | None:
-        """Where the video lies; clients look for it under this name among others."""
-        return self._text("video_url")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, TypedDict
 
-from .._model.task import Output
+from unitask_api.models import HunyuanOutput
+
 from ..inputs import TaskInput
 from ..media import Picture
 
@@ -20,15 +21,6 @@ __all__ = [
     "HunyuanTxt2Video",
     "HunyuanTxt2VideoLora",
 ]
-
-
-class HunyuanOutput(Output):
-    """The video."""
-
-    @property
-    def video_url(self) -> str | None:
-        """Where the video lies."""
-        return self._text("video_url")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -7,7 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Required, TypedDict
 
-from .._model.task import Output
+from unitask_api.models import (
+    KlingFileOutput,
+    KlingOutput,
+    KlingPictureFile,
+    KlingSoundOutput,
+    KlingTryOnOutput,
+    KlingVideoFile,
+    KlingWork,
+)
+
 from ..inputs import TaskInput
 from ..media import Media, Picture
 
@@ -38,128 +47,6 @@ __all__ = [
     "KlingVideoFile",
     "KlingWork",
 ]
-
-
-class KlingPictureFile(Output):
-    """A picture that was made, or a cover."""
-
-    @property
-    def resource(self) -> str | None:
-        """Where it lies with a watermark. The address has a query that must stay as it is."""
-        return self._text("resource")
-
-    @property
-    def resource_without_watermark(self) -> str | None:
-        """Where it lies without a watermark; empty for covers."""
-        return self._text("resource_without_watermark")
-
-    @property
-    def height(self) -> int | None:
-        """Height in pixels."""
-        return self._int("height")
-
-    @property
-    def width(self) -> int | None:
-        """Width in pixels."""
-        return self._int("width")
-
-    @property
-    def duration(self) -> float | None:
-        """0 for a picture."""
-        return self._float("duration")
-
-
-class KlingVideoFile(Output):
-    """A video that was made."""
-
-    @property
-    def resource(self) -> str | None:
-        """Where it lies with a watermark. The address has a query that must stay as it is."""
-        return self._text("resource")
-
-    @property
-    def resource_without_watermark(self) -> str | None:
-        """Where it lies without a watermark; may be empty."""
-        return self._text("resource_without_watermark")
-
-    @property
-    def height(self) -> int | None:
-        """Height in pixels."""
-        return self._int("height")
-
-    @property
-    def width(self) -> int | None:
-        """Width in pixels."""
-        return self._int("width")
-
-    @property
-    def duration(self) -> float | None:
-        """Length in milliseconds, unlike the seconds of the input."""
-        return self._float("duration")
-
-
-class KlingWork(Output):
-    """One thing that was made."""
-
-    @property
-    def content_type(self) -> str | None:
-        """What it is, for example "video"; absent in older samples."""
-        return self._text("content_type")
-
-    @property
-    def status(self) -> int | None:
-        """The maker's own number, 99 when done."""
-        return self._int("status")
-
-    @property
-    def type(self) -> str | None:
-        """The maker's own word for the kind of work."""
-        return self._text("type")
-
-    @property
-    def cover(self) -> KlingPictureFile | None:
-        """Its cover."""
-        return self._object("cover", KlingPictureFile)
-
-    @property
-    def video(self) -> KlingVideoFile | None:
-        """The video, unless it is a picture."""
-        return self._object("video", KlingVideoFile)
-
-    @property
-    def image(self) -> KlingPictureFile | None:
-        """The picture, when clothes are tried on."""
-        return self._object("image", KlingPictureFile)
-
-
-class KlingOutput(Output):
-    """The video, in one of three places, by version and age of the API. The first that is filled is it."""
-
-    @property
-    def video(self) -> str | None:
-        """Where the video lies, for version 3.0; empty until then."""
-        return self._text("video")
-
-    @property
-    def video_url(self) -> str | None:
-        """Where the video lies without a watermark, for older versions; empty until then, absent in the oldest
-        samples."""
-        return self._text("video_url")
-
-    @property
-    def works(self) -> list[KlingWork]:
-        """What was made, for versions before 3.0; null until then."""
-        return self._objects("works", KlingWork)
-
-    @property
-    def type(self) -> str | None:
-        """The maker's own word for the kind of work, for example "m2v_txt2video_hq"; empty until then."""
-        return self._text("type")
-
-    @property
-    def status(self) -> int | None:
-        """The maker's own number, 99 when done; it has nothing to do with the task's status."""
-        return self._int("status")
 
 
 class KlingCameraConfig(TypedDict, total=False):
@@ -454,15 +341,6 @@ class KlingEffects(TaskInput[KlingOutput]):
         return KlingOutput
 
 
-class KlingTryOnOutput(Output):
-    """The pictures of the person in the clothes."""
-
-    @property
-    def works(self) -> list[KlingWork]:
-        """What was made; each has an image."""
-        return self._objects("works", KlingWork)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class KlingTryOn(TaskInput[KlingTryOnOutput]):
     """Put clothes from pictures onto a person in a picture.
@@ -496,10 +374,6 @@ class KlingTryOn(TaskInput[KlingTryOnOutput]):
     def output_type(self) -> type[KlingTryOnOutput]:
         """What reads its output."""
         return KlingTryOnOutput
-
-
-class KlingSoundOutput(Output):
-    """What was made. No page and no client shows what is in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -570,15 +444,6 @@ class KlingMotionControl(TaskInput[KlingOutput]):
     def output_type(self) -> type[KlingOutput]:
         """What reads its output."""
         return KlingOutput
-
-
-class KlingFileOutput(Output):
-    """The video."""
-
-    @property
-    def video(self) -> str | None:
-        """Where the video lies; empty until then."""
-        return self._text("video")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -5,9 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, TypedDict
+from typing import ClassVar, Literal, TypedDict
 
-from .._model.task import Output
+from unitask_api.models import (
+    LegacyFaceSwapOutput,
+    LegacyKlingOutput,
+    LegacyLumaOutput,
+    LegacyMidjourneyOutput,
+)
+
 from ..inputs import TaskInput
 
 __all__ = [
@@ -30,17 +36,6 @@ __all__ = [
     "LegacyMidjourneyVariation",
     "WebhookConfig",
 ]
-
-
-class LegacyFaceSwapOutput(Output):
-    """The swapped picture."""
-
-    PROTOCOL: ClassVar[str] = "face_swap_v1"
-
-    @property
-    def image(self) -> str | None:
-        """The address of the picture, or the picture in base64, as result_type asked."""
-        return self._text("image")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -71,17 +66,6 @@ class LegacyFaceSwap(TaskInput[LegacyFaceSwapOutput]):
     def output_type(self) -> type[LegacyFaceSwapOutput]:
         """What reads its output."""
         return LegacyFaceSwapOutput
-
-
-class LegacyLumaOutput(Output):
-    """What was made."""
-
-    PROTOCOL: ClassVar[str] = "luma_v1"
-
-    @property
-    def generation(self) -> Any:
-        """id, prompt, state, video and more, as the provider sends it."""
-        return self.raw.get("generation")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -116,17 +100,6 @@ class LegacyLumaVideo(TaskInput[LegacyLumaOutput]):
     def output_type(self) -> type[LegacyLumaOutput]:
         """What reads its output."""
         return LegacyLumaOutput
-
-
-class LegacyKlingOutput(Output):
-    """What was made; clients read works as well, which stands in `raw`."""
-
-    PROTOCOL: ClassVar[str] = "kling_v1"
-
-    @property
-    def video_url(self) -> str | None:
-        """Where the video lies."""
-        return self._text("video_url")
 
 
 class WebhookConfig(TypedDict, total=False):
@@ -181,17 +154,6 @@ class LegacyKlingVideo(TaskInput[LegacyKlingOutput]):
     def output_type(self) -> type[LegacyKlingOutput]:
         """What reads its output."""
         return LegacyKlingOutput
-
-
-class LegacyMidjourneyOutput(Output):
-    """What was made, with the fields that clients read."""
-
-    PROTOCOL: ClassVar[str] = "mj_v2"
-
-    @property
-    def image_url(self) -> str | None:
-        """Where the grid of pictures lies."""
-        return self._text("image_url")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

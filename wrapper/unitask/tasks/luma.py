@@ -7,7 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, TypedDict
 
-from .._model.task import Output
+from unitask_api.models import (
+    LumaGeneration,
+    LumaOutput,
+    LumaPictureFile,
+    LumaVideoFile,
+)
+
 from ..inputs import TaskInput
 from ..media import Picture
 
@@ -21,117 +27,6 @@ __all__ = [
     "LumaVideo",
     "LumaVideoFile",
 ]
-
-
-class LumaVideoFile(Output):
-    """A video that was made."""
-
-    @property
-    def url(self) -> str | None:
-        """Where it lies."""
-        return self._text("url")
-
-    @property
-    def width(self) -> int | None:
-        """Width in pixels."""
-        return self._int("width")
-
-    @property
-    def height(self) -> int | None:
-        """Height in pixels."""
-        return self._int("height")
-
-
-class LumaPictureFile(Output):
-    """A picture of the video."""
-
-    @property
-    def url(self) -> str | None:
-        """Where it lies."""
-        return self._text("url")
-
-    @property
-    def width(self) -> int | None:
-        """Width in pixels."""
-        return self._int("width")
-
-    @property
-    def height(self) -> int | None:
-        """Height in pixels."""
-        return self._int("height")
-
-
-class LumaGeneration(Output):
-    """A work of Luma's, in the form of 2024-08."""
-
-    @property
-    def id(self) -> str | None:
-        """Luma's own id of it."""
-        return self._text("id")
-
-    @property
-    def prompt(self) -> str | None:
-        """The prompt."""
-        return self._text("prompt")
-
-    @property
-    def state(self) -> str | None:
-        """Luma's own state word."""
-        return self._text("state")
-
-    @property
-    def created_at(self) -> str | None:
-        """When it was made."""
-        return self._text("created_at")
-
-    @property
-    def video(self) -> LumaVideoFile | None:
-        """The video."""
-        return self._object("video", LumaVideoFile)
-
-
-class LumaOutput(Output):
-    """The video, and pictures of it. All of it is null or empty until it is made."""
-
-    @property
-    def video(self) -> LumaVideoFile | None:
-        """The video."""
-        return self._object("video", LumaVideoFile)
-
-    @property
-    def video_raw(self) -> LumaVideoFile | None:
-        """The video as the model made it."""
-        return self._object("video_raw", LumaVideoFile)
-
-    @property
-    def thumbnail(self) -> LumaPictureFile | None:
-        """A small picture of it."""
-        return self._object("thumbnail", LumaPictureFile)
-
-    @property
-    def last_frame(self) -> LumaPictureFile | None:
-        """Its last picture."""
-        return self._object("last_frame", LumaPictureFile)
-
-    @property
-    def prompt(self) -> str | None:
-        """The prompt; empty in the samples."""
-        return self._text("prompt")
-
-    @property
-    def internal_state(self) -> str | None:
-        """The maker's own state word, for example "completed"; empty until then."""
-        return self._text("internal_state")
-
-    @property
-    def created_at(self) -> str | None:
-        """When it was made. Empty or year 1 when that is not known, so not always a time."""
-        return self._text("created_at")
-
-    @property
-    def generation(self) -> LumaGeneration | None:
-        """The work, in the form of the webhook page of 2024-08; absent since."""
-        return self._object("generation", LumaGeneration)
 
 
 class LumaKeyFrame(TypedDict, total=False):

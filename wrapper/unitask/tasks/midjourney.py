@@ -7,7 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from .._model.task import Output
+from unitask_api.models import (
+    MidjourneyDescribeOutput,
+    MidjourneyOutput,
+    MidjourneySeedOutput,
+)
+
 from ..inputs import TaskInput
 from ..media import Picture
 
@@ -26,65 +31,6 @@ __all__ = [
     "MidjourneyUpscale",
     "MidjourneyVariation",
 ]
-
-
-class MidjourneyOutput(Output):
-    """The pictures. Which of the fields are there depends on the plan; the grid is there on every one."""
-
-    @property
-    def image_url(self) -> str | None:
-        """Where the picture, or the grid of four, lies."""
-        return self._text("image_url")
-
-    @property
-    def temporary_image_urls(self) -> list[str]:
-        """Where the four pictures lie one by one. The addresses have semicolons, which must stay as they are."""
-        return self._texts("temporary_image_urls")
-
-    @property
-    def image_urls(self) -> list[str]:
-        """Null in what clients saw."""
-        return self._texts("image_urls")
-
-    @property
-    def discord_image_url(self) -> str | None:
-        """Where the picture lies at Discord; may be empty."""
-        return self._text("discord_image_url")
-
-    @property
-    def intermediate_image_urls(self) -> list[str]:
-        """Where unfinished pictures lie."""
-        return self._texts("intermediate_image_urls")
-
-    @property
-    def actions(self) -> list[str]:
-        """What can be done with it next, for example "upscale1"."""
-        return self._texts("actions")
-
-    @property
-    def progress(self) -> float | None:
-        """How much is done, in percent, under the name that clients read."""
-        return self._float("progress")
-
-    @property
-    def task_progress(self) -> float | None:
-        """How much is done, in percent, under the name that the page has."""
-        return self._float("task_progress")
-
-    @property
-    def seed(self) -> str | None:
-        """The seed; empty when it was not asked for."""
-        return self._text("seed")
-
-    @property
-    def message(self) -> str | None:
-        """What Midjourney says to it."""
-        return self._text("message")
-
-    @property
-    def error_messages(self) -> list[str]:
-        """What went wrong."""
-        return self._texts("error_messages")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -245,15 +191,6 @@ class MidjourneyReroll(TaskInput[MidjourneyOutput]):
         return MidjourneyOutput
 
 
-class MidjourneyDescribeOutput(Output):
-    """The prompts."""
-
-    @property
-    def description(self) -> str | None:
-        """The prompts, as one text."""
-        return self._text("description")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class MidjourneyDescribe(TaskInput[MidjourneyDescribeOutput]):
     """Write prompts that would give a picture. Discontinued.
@@ -283,15 +220,6 @@ class MidjourneyDescribe(TaskInput[MidjourneyDescribeOutput]):
     def output_type(self) -> type[MidjourneyDescribeOutput]:
         """What reads its output."""
         return MidjourneyDescribeOutput
-
-
-class MidjourneySeedOutput(Output):
-    """The seed."""
-
-    @property
-    def seed(self) -> str | None:
-        """The seed; empty when it was not asked for."""
-        return self._text("seed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

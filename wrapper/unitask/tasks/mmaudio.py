@@ -7,20 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from .._model.task import Output
+from unitask_api.models import MmaudioOutput
+
 from ..inputs import TaskInput
 from ..media import Media
 
 __all__ = ["MmaudioOutput", "MmaudioVideo2Audio"]
-
-
-class MmaudioOutput(Output):
-    """The sound."""
-
-    @property
-    def audio_url(self) -> str | None:
-        """Where the sound lies; one client names the file .mp4."""
-        return self._text("audio_url")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -7,15 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from .._model.task import Output
+from unitask_api.models import OmniHumanOutput
+
 from ..inputs import TaskInput
 from ..media import Media, Picture
 
 __all__ = ["OmniHuman15", "OmniHumanOutput"]
-
-
-class OmniHumanOutput(Output):
-    """What was made; the names of its fields are not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -7,20 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from .._model.task import Output
+from unitask_api.models import QwenOutput
+
 from ..inputs import TaskInput
 from ..media import Picture
 
 __all__ = ["QwenImageEdit", "QwenOutput", "QwenTxt2Img"]
-
-
-class QwenOutput(Output):
-    """The picture."""
-
-    @property
-    def image_url(self) -> str | None:
-        """Where the picture lies."""
-        return self._text("image_url")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from .._model.task import Output
+from unitask_api.models import SeedanceOutput
+
 from ..inputs import TaskInput
 from ..media import Media, Picture
 
@@ -24,20 +25,6 @@ __all__ = [
     "Seedance2PreviewVip",
     "SeedanceOutput",
 ]
-
-
-class SeedanceOutput(Output):
-    """The video."""
-
-    @property
-    def video(self) -> str | None:
-        """Where the video lies; three clients read it here."""
-        return self._text("video")
-
-    @property
-    def video_url(self) -> str | None:
-        """Where the video lies; one client reads it here."""
-        return self._text("video_url")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

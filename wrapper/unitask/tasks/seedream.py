@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from .._model.task import Output
+from unitask_api.models import SeedreamOutput
+
 from ..inputs import TaskInput
 from ..media import Picture
 
@@ -18,20 +19,6 @@ __all__ = [
     "Seedream5ProLessRestriction",
     "SeedreamOutput",
 ]
-
-
-class SeedreamOutput(Output):
-    """The picture, or the pictures."""
-
-    @property
-    def image_url(self) -> str | None:
-        """Where the picture lies; no page says so."""
-        return self._text("image_url")
-
-    @property
-    def image_urls(self) -> list[str]:
-        """Where the pictures lie, if there are several; no page says so."""
-        return self._texts("image_urls")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

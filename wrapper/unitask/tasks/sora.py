@@ -7,19 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from .._model.task import Output
+from unitask_api.models import SoraVideoOutput
+
 from ..inputs import TaskInput
 
 __all__ = ["Sora2ProVideo", "Sora2Video", "SoraVideoOutput"]
-
-
-class SoraVideoOutput(Output):
-    """The video; null while the task is pending."""
-
-    @property
-    def video(self) -> str | None:
-        """Where the video lies."""
-        return self._text("video")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

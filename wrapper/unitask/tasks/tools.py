@@ -7,7 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from .._model.task import Output
+from unitask_api.models import (
+    ImageBackgroundRemoveOutput,
+    ImageSegmentOutput,
+    ImageUpscaleOutput,
+    VideoBackgroundRemoveOutput,
+    VideoUpscaleOutput,
+)
+
 from ..inputs import TaskInput
 from ..media import Media, Picture
 
@@ -23,15 +30,6 @@ __all__ = [
     "VideoUpscale",
     "VideoUpscaleOutput",
 ]
-
-
-class ImageUpscaleOutput(Output):
-    """The enlarged picture."""
-
-    @property
-    def image_url(self) -> str | None:
-        """Where the picture lies."""
-        return self._text("image_url")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -65,15 +63,6 @@ class ImageUpscale(TaskInput[ImageUpscaleOutput]):
         return ImageUpscaleOutput
 
 
-class ImageBackgroundRemoveOutput(Output):
-    """The picture without its background."""
-
-    @property
-    def image_url(self) -> str | None:
-        """Where the picture lies."""
-        return self._text("image_url")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class ImageBackgroundRemove(TaskInput[ImageBackgroundRemoveOutput]):
     """Remove the background of a picture.
@@ -100,20 +89,6 @@ class ImageBackgroundRemove(TaskInput[ImageBackgroundRemoveOutput]):
     def output_type(self) -> type[ImageBackgroundRemoveOutput]:
         """What reads its output."""
         return ImageBackgroundRemoveOutput
-
-
-class ImageSegmentOutput(Output):
-    """What was cut out."""
-
-    @property
-    def image_url(self) -> str | None:
-        """Where the picture lies."""
-        return self._text("image_url")
-
-    @property
-    def image_urls(self) -> list[str]:
-        """Where the pictures lie, if there are several; the predecessor made four."""
-        return self._texts("image_urls")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -149,15 +124,6 @@ class ImageSegment(TaskInput[ImageSegmentOutput]):
         return ImageSegmentOutput
 
 
-class VideoUpscaleOutput(Output):
-    """The enlarged video."""
-
-    @property
-    def video_url(self) -> str | None:
-        """Where the video lies."""
-        return self._text("video_url")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class VideoUpscale(TaskInput[VideoUpscaleOutput]):
     """Make a video twice as large.
@@ -182,15 +148,6 @@ class VideoUpscale(TaskInput[VideoUpscaleOutput]):
     def output_type(self) -> type[VideoUpscaleOutput]:
         """What reads its output."""
         return VideoUpscaleOutput
-
-
-class VideoBackgroundRemoveOutput(Output):
-    """The video without its background."""
-
-    @property
-    def video_url(self) -> str | None:
-        """Where the video lies; no page says so."""
-        return self._text("video_url")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from .._model.task import Output
+from unitask_api.models import Pixal3dOutput, Trellis2Output, TrellisOutput
+
 from ..inputs import TaskInput
 from ..media import Picture
 
@@ -20,25 +21,6 @@ __all__ = [
     "TrellisOutput",
     "TrellisTextTo3d",
 ]
-
-
-class TrellisOutput(Output):
-    """The 3D model, a film of it, and the picture it was made of."""
-
-    @property
-    def model_file(self) -> str | None:
-        """Where the 3D model lies."""
-        return self._text("model_file")
-
-    @property
-    def combined_video(self) -> str | None:
-        """Where a film of the 3D model lies."""
-        return self._text("combined_video")
-
-    @property
-    def no_background_image(self) -> str | None:
-        """Where the picture without its background lies."""
-        return self._text("no_background_image")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -119,15 +101,6 @@ class TrellisTextTo3d(TaskInput[TrellisOutput]):
         return TrellisOutput
 
 
-class Trellis2Output(Output):
-    """The 3D model."""
-
-    @property
-    def model_file(self) -> str | None:
-        """Where the 3D model lies; no page says so."""
-        return self._text("model_file")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Trellis2ImageTo3d(TaskInput[Trellis2Output]):
     """Make a 3D model of a picture with Trellis 2.
@@ -154,15 +127,6 @@ class Trellis2ImageTo3d(TaskInput[Trellis2Output]):
     def output_type(self) -> type[Trellis2Output]:
         """What reads its output."""
         return Trellis2Output
-
-
-class Pixal3dOutput(Output):
-    """The 3D model."""
-
-    @property
-    def model_file(self) -> str | None:
-        """Where the 3D model lies, a GLB."""
-        return self._text("model_file")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

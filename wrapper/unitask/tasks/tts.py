@@ -7,20 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from .._model.task import Output
+from unitask_api.models import TtsZeroShotOutput
+
 from ..inputs import TaskInput
 from ..media import Media
 
 __all__ = ["TtsZeroShot", "TtsZeroShotOutput"]
-
-
-class TtsZeroShotOutput(Output):
-    """The speech."""
-
-    @property
-    def audio_url(self) -> str | None:
-        """Where the speech lies; a WAV, says one client."""
-        return self._text("audio_url")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

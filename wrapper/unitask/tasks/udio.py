@@ -5,90 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from .._model.task import Output
+from unitask_api.models import (
+    UdioLyricsOutput,
+    UdioLyricsPair,
+    UdioMusicOutput,
+    UdioSong,
+)
+
 from ..inputs import TaskInput
 
 __all__ = ["UdioLyrics", "UdioLyricsOutput", "UdioLyricsPair", "UdioMusic", "UdioMusicOutput", "UdioSong"]
-
-
-class UdioSong(Output):
-    """A song."""
-
-    @property
-    def id(self) -> str | None:
-        """Udio's own id of the song, by which it can be continued."""
-        return self._text("id")
-
-    @property
-    def title(self) -> str | None:
-        """Its title."""
-        return self._text("title")
-
-    @property
-    def song_path(self) -> str | None:
-        """Where it lies. The address may hold %2520, which must stay as it is."""
-        return self._text("song_path")
-
-    @property
-    def image_path(self) -> str | None:
-        """Where its cover lies."""
-        return self._text("image_path")
-
-    @property
-    def lyrics(self) -> str | None:
-        """Its words."""
-        return self._text("lyrics")
-
-    @property
-    def prompt(self) -> str | None:
-        """What it was made from."""
-        return self._text("prompt")
-
-    @property
-    def duration(self) -> float | None:
-        """Its length in seconds, with fractions."""
-        return self._float("duration")
-
-    @property
-    def finished(self) -> bool | None:
-        """Whether it is done."""
-        return self._flag("finished")
-
-    @property
-    def tags(self) -> list[str]:
-        """Words for its style."""
-        return self._texts("tags")
-
-    @property
-    def error_type(self) -> Any:
-        """Null in every song seen."""
-        return self.raw.get("error_type")
-
-    @property
-    def error_code(self) -> Any:
-        """Null in every song seen."""
-        return self.raw.get("error_code")
-
-    @property
-    def error_detail(self) -> Any:
-        """Null in every song seen."""
-        return self.raw.get("error_detail")
-
-
-class UdioMusicOutput(Output):
-    """The songs."""
-
-    @property
-    def songs(self) -> list[UdioSong]:
-        """The songs; null when the task was refused."""
-        return self._objects("songs", UdioSong)
-
-    @property
-    def generation_id(self) -> str | None:
-        """Udio's own id of the generation; empty when the task was refused."""
-        return self._text("generation_id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -131,29 +59,6 @@ class UdioMusic(TaskInput[UdioMusicOutput]):
     def output_type(self) -> type[UdioMusicOutput]:
         """What reads its output."""
         return UdioMusicOutput
-
-
-class UdioLyricsPair(Output):
-    """A version of the lyrics."""
-
-    @property
-    def title(self) -> str | None:
-        """Its title."""
-        return self._text("title")
-
-    @property
-    def text(self) -> str | None:
-        """Its words."""
-        return self._text("text")
-
-
-class UdioLyricsOutput(Output):
-    """The lyrics, in several versions."""
-
-    @property
-    def lyrics_pairs(self) -> list[UdioLyricsPair]:
-        """The versions."""
-        return self._objects("lyrics_pairs", UdioLyricsPair)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

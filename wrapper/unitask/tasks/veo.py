@@ -7,15 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from .._model.task import Output
+from unitask_api.models import VeoVideoOutput
+
 from ..inputs import TaskInput
 from ..media import Picture
 
 __all__ = ["Veo31FastVideo", "Veo31Video", "Veo3FastVideo", "Veo3Video", "VeoVideoOutput"]
-
-
-class VeoVideoOutput(Output):
-    """The video. No page and no client shows what is in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -7,20 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from .._model.task import Output
+from unitask_api.models import Wan26Output
+
 from ..inputs import TaskInput
 from ..media import Media, Picture
 
 __all__ = ["Wan26Img2Video", "Wan26Output", "Wan26Txt2Video"]
-
-
-class Wan26Output(Output):
-    """The video."""
-
-    @property
-    def video_url(self) -> str | None:
-        """Where the video lies."""
-        return self._text("video_url")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

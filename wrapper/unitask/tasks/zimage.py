@@ -7,24 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from .._model.task import Output
+from unitask_api.models import ZImageOutput
+
 from ..inputs import TaskInput
 
 __all__ = ["ZImageOutput", "ZImageTxt2Img"]
-
-
-class ZImageOutput(Output):
-    """The picture, or the pictures."""
-
-    @property
-    def image_url(self) -> str | None:
-        """Where the picture lies; no page says so."""
-        return self._text("image_url")
-
-    @property
-    def image_urls(self) -> list[str]:
-        """Where the pictures lie, if there are several; no page says so."""
-        return self._texts("image_urls")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from unitask_api import contract
+from unitask_api.output_files import files_of
 
-from .._model.output_files import files_of
 from .._model.state import State, state_of
 from .._model.upload import upload_ending
 

@@ -12,14 +12,12 @@ from __future__ import annotations
 import base64
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeGuard, get_args
 from urllib.parse import unquote_to_bytes
 
-from unitask_api import contract
-
-from ._json import as_object, is_list, is_object
+from . import contract
 
 Kind = Literal["image", "video", "audio", "model", "file"]
 Role = Literal["result", "preview", "variant", "input"]  # in the order of the list
@@ -101,6 +99,21 @@ class OutputFile:
         url = self.url if len(self.url) <= 300 else f"{self.url[:100]}... ({len(self.url)} characters)"
         values = {each.name: getattr(self, each.name) for each in fields(self)} | {"url": url}
         return f"OutputFile({', '.join(f'{name}={value!r}' for name, value in values.items() if value is not None)})"
+
+
+def is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    """Whether the value is a JSON object."""
+    return isinstance(value, dict)
+
+
+def is_list(value: object) -> TypeGuard[Sequence[object]]:
+    """Whether the value is a JSON list; a tuple becomes one."""
+    return isinstance(value, list | tuple)
+
+
+def as_object(value: object) -> dict[str, Any]:
+    """Return the value if it is a JSON object, and an empty one if it is anything else."""
+    return value if is_object(value) else {}
 
 
 def files_of(output: Mapping[str, Any], schema: str, task_id: str) -> list[OutputFile]:

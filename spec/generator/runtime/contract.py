@@ -1,7 +1,7 @@
 """Read openapi.json: its components, operations and task types.
 
-The generator copies this module from spec/generator/contract.py into the package, beside openapi.json. The client, the
-local provider and the contract tests all read the document with it. Do not change what the functions return.
+The generator copies this module into the package, beside openapi.json. The client, the local provider and the contract
+tests all read the document with it. Do not change what the functions return.
 """
 
 from __future__ import annotations
