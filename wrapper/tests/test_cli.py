@@ -22,7 +22,7 @@ from typing import Any
 import httpx
 import pytest
 from unitask import InvalidInput, cli, tasks
-from unitask._terminal import reworded
+from unitask._terminal import dollars, reworded
 from unitask.cli import main
 from unitask.inputs import request_body
 from unitask.testing import UnitaskProvider
@@ -73,6 +73,11 @@ def test_catalogue_is_printed_as_json_and_for_people(capsys: Captured) -> None:
         ("VideoFaceSwap ", ", price unknown."),
     ):
         assert any(line.startswith(start) and end in line for line in lines.splitlines())
+
+
+@pytest.mark.parametrize(("usd", "said"), [(None, None), (0.0, "$0"), (1e-7, "$0.0000001"), (0.2, "$0.2"), (20, "$20")])
+def test_amount_is_written_whole_and_an_unknown_one_is_not_zero(usd: float | None, said: str | None) -> None:
+    assert dollars(usd) == said
 
 
 def test_run_prints_the_task(scripted: Scripted, capsys: Captured) -> None:
