@@ -528,6 +528,23 @@ def test_output_that_cannot_be_written_is_told() -> None:
     assert (done.returncode, done.stderr) == (1, b"unitask: stdout cannot be written: No space left on device\n")
 
 
+def test_closed_stderr_stops_nothing(unread: int, unitask_provider: UnitaskProvider, tmp_path: Path) -> None:
+    with os.fdopen(os.dup(unread), "w") as stderr, contextlib.redirect_stderr(stderr):
+        assert main([*RUN, "--to", str(tmp_path / "o.png")]) == 0
+
+    assert len(unitask_provider.tasks) == 1
+    assert (tmp_path / "o.png").exists()
+
+
+def test_number_that_json_does_not_have_is_printed_as_text(scripted: Scripted, capsys: Captured) -> None:
+    output = b'{"x": NaN, "y": 1e999}'
+    body = b'{"code": 200, "data": {"task_id": "a", "status": "completed", "output": %b}, "message": ""}' % output
+    scripted(answer(200, body))
+
+    assert main(RUN) == 0
+    assert json.loads(capsys.readouterr().out)["output"] == {"x": "NaN", "y": "Infinity"}
+
+
 def test_task_whose_id_looks_like_an_option_is_fetched_by_the_command_that_is_named(
     scripted: Scripted, capsys: Captured
 ) -> None:
