@@ -7,16 +7,14 @@ import io
 import itertools
 import linecache
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import httpx
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
-from unitask import Budget, Client, Output, Recovery, Task, TaskInput, errors, tasks
+from unitask import Budget, Output, Recovery, Task, TaskInput, errors, tasks
 from unitask import budget as budget_module
 from unitask._core import flows
 from unitask._core.effects import Flow, Resumed, SendRequest, Sleep
@@ -39,7 +37,7 @@ from .script import (
     seen,
     task_data,
 )
-from .shells import BASE_URL, FACE_SWAP, KEY, all_of, perform, provider
+from .shells import FACE_SWAP, all_of, perform, provider
 
 PRICE = 100_000  # credits of a face swap, $0.01
 BODY = {"model": MODEL, "task_type": TASK_TYPE, "input": {}}
@@ -150,33 +148,6 @@ def test_budget_holds_the_estimate_of_what_is_sent(shell: str) -> None:
     assert budget.held_usd == 0.0125
     with pytest.raises(errors.BudgetExceeded, match="segment costs is not known"):  # how large that picture is
         perform(shell, provider(), lambda client: client.submit(segment("https://me.test/a.png")), budget=budget)
-
-
-def test_threads_race_for_the_last_dollar() -> None:
-    budget, ids, barrier = Budget(0.07), itertools.count(), threading.Barrier(24)
-    arrived: list[object] = []
-    refusals: list[errors.BudgetExceeded] = []
-
-    def provide(request: httpx.Request) -> httpx.Response:
-        arrived.append(request)
-        return httpx.Response(200, json={"code": 200, "data": {**task_data(), "task_id": f"task-{next(ids)}"}})
-
-    def race() -> None:
-        with Client(KEY, BASE_URL, transport=httpx.MockTransport(provide), budget=budget) as client:
-            barrier.wait()
-            try:
-                client.submit(FACE_SWAP)
-            except errors.BudgetExceeded as refusal:
-                refusals.append(refusal)
-
-    threads = [threading.Thread(target=race) for _ in range(24)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert (len(arrived), len(refusals)) == (7, 17)
-    assert amounts(budget) == (0.0, 0.07, 0.0)
 
 
 # ---- what becomes of the amount that is put aside

@@ -22,7 +22,7 @@ from typing import Any
 import httpx
 import pytest
 from unitask import InvalidInput, cli, tasks
-from unitask._terminal import reworded
+from unitask._terminal import dollars, reworded
 from unitask.cli import main
 from unitask.inputs import request_body
 from unitask.testing import UnitaskProvider
@@ -73,6 +73,11 @@ def test_catalogue_is_printed_as_json_and_for_people(capsys: Captured) -> None:
         ("VideoFaceSwap ", ", price unknown."),
     ):
         assert any(line.startswith(start) and end in line for line in lines.splitlines())
+
+
+@pytest.mark.parametrize(("usd", "said"), [(None, None), (0.0, "$0"), (1e-7, "$0.0000001"), (0.2, "$0.2"), (20, "$20")])
+def test_amount_is_written_whole_and_an_unknown_one_is_not_zero(usd: float | None, said: str | None) -> None:
+    assert dollars(usd) == said
 
 
 def test_run_prints_the_task(scripted: Scripted, capsys: Captured) -> None:
@@ -521,6 +526,23 @@ def test_output_that_cannot_be_written_is_told() -> None:
         done = command_line("tasks", stdout=full)
 
     assert (done.returncode, done.stderr) == (1, b"unitask: stdout cannot be written: No space left on device\n")
+
+
+def test_closed_stderr_stops_nothing(unread: int, unitask_provider: UnitaskProvider, tmp_path: Path) -> None:
+    with os.fdopen(os.dup(unread), "w") as stderr, contextlib.redirect_stderr(stderr):
+        assert main([*RUN, "--to", str(tmp_path / "o.png")]) == 0
+
+    assert len(unitask_provider.tasks) == 1
+    assert (tmp_path / "o.png").exists()
+
+
+def test_number_that_json_does_not_have_is_printed_as_text(scripted: Scripted, capsys: Captured) -> None:
+    output = b'{"x": NaN, "y": 1e999}'
+    body = b'{"code": 200, "data": {"task_id": "a", "status": "completed", "output": %b}, "message": ""}' % output
+    scripted(answer(200, body))
+
+    assert main(RUN) == 0
+    assert json.loads(capsys.readouterr().out)["output"] == {"x": "NaN", "y": "Infinity"}
 
 
 def test_task_whose_id_looks_like_an_option_is_fetched_by_the_command_that_is_named(

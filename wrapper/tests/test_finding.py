@@ -197,7 +197,7 @@ def test_history_with_nothing_but_the_clients_own_tasks_says_absent() -> None:
         ({"id": TASK_ID}, Outcome.FOUND),
         ({"id": 7, "detail": {"task_id": TASK_ID}}, Outcome.FOUND),
         ({"id": 7}, Outcome.UNCLEAR),
-        ({"task_id": "a", "detail": {"task_id": "b"}}, Outcome.UNCLEAR),
+        ({"task_id": TASK_ID, "detail": {"task_id": "b"}}, Outcome.UNCLEAR),
         ({"task_id": " "}, Outcome.UNCLEAR),
     ],
 )

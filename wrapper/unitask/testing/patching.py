@@ -1,8 +1,7 @@
-"""What a client takes when nothing is said, replaced for the time of a test: environment, transport, clock, sleep.
+"""Replace the defaults of the clients during a test: environment, transport, clock and sleep.
 
-The defaults are replaced where Python keeps them, in `__kwdefaults__` of both clients' `__init__`. So every client that
-is made meanwhile has them, whoever makes it and however the class was imported; what is said explicitly still wins; and
-the clients themselves know nothing of tests.
+They are replaced in `__kwdefaults__` of both clients' `__init__`. So every client that is made during the test gets
+them, however its class was imported, and explicit arguments still win.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ from .clock import InstantClock
 
 
 def set_environment(patch: pytest.MonkeyPatch, url: str, key: str) -> None:
-    """Say where the provider is, and which key it takes."""
+    """Set base URL and key of the provider."""
     patch.setenv("UNITASK_BASE_URL", url)
     patch.setenv("UNITASK_API_KEY", key)
 
 
 def talk_to(patch: pytest.MonkeyPatch, transport: httpx.MockTransport, clock: InstantClock) -> None:
-    """Have clients send their requests to this transport, and live by this clock, also while a receiver waits."""
+    """Make clients use this transport and this clock, also while they wait for a notification."""
     _replace(patch, Client, transport=transport, clock=clock, sleep=clock.sleep)
     _replace(patch, AsyncClient, transport=transport, clock=clock, sleep=clock.sleep_async)
     wait_for_notification, wait_for_notification_async = (
@@ -53,7 +52,7 @@ def talk_to(patch: pytest.MonkeyPatch, transport: httpx.MockTransport, clock: In
 
 
 def look_often(patch: pytest.MonkeyPatch, longest: float) -> None:
-    """Have clients sleep at most so many seconds at a time."""
+    """Limit each pause of the clients to `longest` seconds."""
 
     def nap(seconds: float) -> None:
         time.sleep(min(seconds, longest))

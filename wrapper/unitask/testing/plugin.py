@@ -1,4 +1,4 @@
-"""The pytest plugin: two fixtures. Whatever they need is imported when a test asks for one of them."""
+"""The pytest plugin: two fixtures. What they need is imported when a test uses one of them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ LONGEST_PAUSE = 0.02  # seconds
 
 @pytest.fixture
 def unitask_provider() -> Iterator[UnitaskProvider]:
-    """A provider in memory that every unitask client of the test talks to: no network, no waiting, answers as scripted.
+    """A provider in memory for every unitask client of the test: no network, no waiting, scripted answers.
 
-    By default each task is completed at the first look. See `unitask.testing.UnitaskProvider`.
+    By default each task is completed at the first poll. See `unitask.testing.UnitaskProvider`.
     """
     from .provider import UnitaskProvider
 
@@ -30,7 +30,7 @@ def unitask_provider() -> Iterator[UnitaskProvider]:
 def unitask_sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The local provider on a free port, empty, and UNITASK_BASE_URL and UNITASK_API_KEY set for it; yields its URL.
 
-    It really swaps faces; other tasks end with a small file marked SIMULATED. Clients look every 20 ms.
+    It really swaps faces; other tasks end with a small file marked SIMULATED. Clients poll every 20 ms.
     """
     try:
         from unitask_sandbox import Settings, running

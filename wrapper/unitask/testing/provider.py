@@ -1,7 +1,7 @@
-"""A provider in memory: it takes every request of the clients, answers as the script says, and keeps what arrived.
+"""A provider in memory: it answers the clients as a test scripts it, and records what arrived.
 
-Rules of this file: nothing here judges a request, the client does that before it sends; a task is accepted, looked at
-and done exactly as the documents show; what is not scripted goes well.
+It validates no request, since the client does that before it sends. What is not scripted succeeds, with the documented
+answers.
 """
 
 from __future__ import annotations
@@ -37,28 +37,28 @@ FILES = "https://files.test"
 
 
 class UnitaskProvider:
-    """The fixture `unitask_provider`; elsewhere a context manager.
+    """The fixture `unitask_provider`; outside of pytest a context manager.
 
-    While it is there, each `Client()` and `AsyncClient()` that is made talks to it, whoever makes it: no request leaves
-    the process, a wait of hours takes no time, and UNITASK_BASE_URL and UNITASK_API_KEY are set. A client that was made
-    before is not reached.
+    Inside the `with` block every new `Client()` and `AsyncClient()` of the process sends its requests to this provider:
+    no request leaves the process, a wait of hours takes no time, and UNITASK_BASE_URL and UNITASK_API_KEY are set.
+    Clients that were made before are not affected.
 
-    A create is accepted; the first look shows the task completed, with an output from the documentation, or, where that
-    has none, one made up from the schema. Files of outputs can be downloaded. Cancel, history, account and uploads are
+    By default a submission is accepted, and the first poll returns the completed task. Its output is a documented one,
+    or a minimal one made from the schema. Output files can be downloaded. Cancel, history, account and uploads are
     answered too.
 
-    Each of the methods that script it holds for a task type, or for all when none is named, and then
+    Each scripting method applies to one task type, or to all types if none is given:
 
-    - with `times`, for the next so many creates; several such are used up in the order in which they were given;
-    - otherwise for all creates from now on. What is said of a task type wins over what is said of all.
+    - with `times`, to the next so many submissions; several such scripts are used up in their order;
+    - without it, to all later submissions. A script for a task type wins over one for all types.
 
     Attributes:
-        tasks: The creates that arrived, the first one first.
+        tasks: The submissions that arrived, in their order.
         requests: All requests that arrived, downloads included.
-        files: What lies at each address: files of outputs, and uploads. Take one out, and it is not found (HTTP 404).
-        down: Set it to True, and nobody gets a connection.
-        clock: Its time, and that of the clients; `clock.sleeps` are their pauses.
-        transport: For a client that is made with `transport=`, `clock=` and `sleep=` of its own: it needs no `with`.
+        files: The content of each URL: output files and uploads. A URL that is deleted here gives HTTP 404.
+        down: True makes every connection fail.
+        clock: The clock of the provider and of the clients; `clock.sleeps` are the clients' pauses.
+        transport: The transport for a client that is made with `transport=`, `clock=` and `sleep=`, without `with`.
 
     Args:
         strict: Whether a request that `answers` does not cover fails the test with an AssertionError.
@@ -101,15 +101,15 @@ class UnitaskProvider:
         times: int | None = None,
         **output: Any,
     ) -> None:
-        """Tasks are completed.
+        """Complete tasks.
 
         Args:
             kind: A class of `unitask.tasks`; None for all.
-            statuses: What the create shows, then each look; the last one stays. A text is a status word, and anything
-                else is answered in place of the task, as by `answers`.
-            times: For how many creates; None for all from now on.
-            **output: The fields of the output; bytes stand for a file, of which the client gets the address. None
-                given: as by default.
+            statuses: The status in the answer to the submission, then to each poll; the last one repeats. An item
+                that is not a text is the whole answer, as for `answers`.
+            times: The number of submissions; None for all later ones.
+            **output: The fields of the output; for bytes, the client gets the URL of a file with this content.
+                Without fields, the default output.
         """
         _check_kind(kind)
         _check_fields(kind, output)
@@ -124,14 +124,14 @@ class UnitaskProvider:
         statuses: Sequence[str | Reply] = ("pending", "failed"),
         times: int | None = None,
     ) -> None:
-        """Tasks are accepted, and end without a result.
+        """Accept tasks, and end them without a result.
 
         Args:
             message: Why, as the provider says it: "no face found in the image".
             kind: A class of `unitask.tasks`; None for all.
             code: The provider's code of the failure.
             statuses: As for `completes`.
-            times: For how many creates; None for all from now on.
+            times: The number of submissions; None for all later ones.
         """
         _check_kind(kind)
         self._script(Plan(kind, _words(statuses), failure=message, code=code), times)
@@ -145,32 +145,32 @@ class UnitaskProvider:
         headers: Mapping[str, str] | None = None,
         times: int | None = None,
     ) -> None:
-        """Creates are refused.
+        """Refuse submissions.
 
         Args:
             kind: A class of `unitask.tasks`; None for all.
-            status: The HTTP status. After a 429 clients send the create again, up to four times in all.
+            status: The HTTP status. After a 429 clients send the submission again, up to four times in all.
             message: Why, as the provider says it; by default the words of HTTP for the status.
             headers: Of the answer, such as {"retry-after": "30"}.
-            times: For how many creates; None for all from now on.
+            times: The number of submissions; None for all later ones.
         """
         _check_kind(kind)
         words = message or httpx.codes.get_reason_phrase(status).lower() or "refused"
         self._script(Plan(kind, instead=_refusal(status, words, headers), accepted=False), times)
 
     def loses_the_answer(self, kind: Kind | None = None, *, accepted: bool = True, times: int | None = None) -> None:
-        """Creates arrive and bring no answer, as after a timeout.
+        """Receive submissions and give no answer, as after a timeout.
 
         Args:
             kind: A class of `unitask.tasks`; None for all.
-            accepted: Whether the task is there all the same; `Client.find` then finds it.
-            times: For how many creates; None for all from now on.
+            accepted: Whether the task was created; `Client.find` then finds it.
+            times: The number of submissions; None for all later ones.
         """
         _check_kind(kind)
         self._script(Plan(kind, instead=httpx.ReadTimeout("the answer is lost"), accepted=accepted), times)
 
     def answers(self, *replies: Reply) -> None:
-        """The next requests, whatever they ask for, are answered with these, one each; then all is as before.
+        """Answer the next requests of any kind with these replies, one each.
 
         Args:
             *replies: A JSON object or bytes for HTTP 200 with that body; an `httpx.Response`, which goes out as it is;

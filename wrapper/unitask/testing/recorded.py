@@ -37,7 +37,7 @@ class ReceivedRequest:
 
 @dataclass(frozen=True, slots=True)
 class ReceivedTask:
-    """A create that arrived, accepted or not.
+    """A submission that arrived, accepted or not.
 
     Attributes:
         id: The id of the task; empty when it was not accepted.
@@ -66,12 +66,12 @@ def operation_of(method: str, path: str) -> tuple[str, str]:
 
 
 def looks() -> set[str]:
-    """The operations that look at a task."""
+    """The operations that poll a task."""
     return {"get_task", *(rules["look"] for rules in contract.document()["x-protocols"].values())}
 
 
 def create_of(operation: str, body: Any) -> ReceivedTask | None:
-    """The create that a request is, not accepted yet."""
+    """Return the submission that a request holds, None for any other request."""
     sent = as_object(body)
     if operation == "create_task":
         model, task_type, given = sent["model"], sent["task_type"], sent["input"]

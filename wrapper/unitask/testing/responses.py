@@ -24,7 +24,7 @@ Reply: TypeAlias = Mapping[str, Any] | bytes | httpx.Response | BaseException
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What becomes of a create: `statuses` is what it and each look show, `instead` answers it in place of the task."""
+    """The script of a submission: `statuses` for its answer and each poll, `instead` in place of its answer."""
 
     kind: Kind | None = None
     statuses: tuple[str | Reply, ...] = ("pending", "completed")
@@ -37,7 +37,7 @@ class Plan:
 
 @dataclass(slots=True)
 class KnownTask:
-    """A task on its way."""
+    """An accepted task."""
 
     received: ReceivedTask
     plan: Plan
