@@ -179,7 +179,7 @@ def test_id_is_quoted(shell: str, task_id: Any, path: str) -> None:
 
 @given(task_id=st.text(max_size=40) | st.text("./\\%?#ab\x00", max_size=6))
 def test_no_id_reaches_another_resource(task_id: str) -> None:
-    script = Provider([answer(200, {"code": 200, "message": "ok"})])
+    script = provider(answer(200, {"code": 200, "message": "ok"}))
     try:
         perform("sync", script, lambda client: client.cancel(task_id))
     except errors.InvalidInput:
