@@ -13,7 +13,7 @@ from typing import Any
 import httpcore
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from unitask import Client, errors
 from unitask._model.secret import Hider, Secret
@@ -46,6 +46,7 @@ KEYS = st.sampled_from([KEY, "a/b+c-d_e.f~g!h&i<j>k'l%m;n", "ein-schlüssel-für
 )
 
 
+@example(key="ein-schlüssel-für-alles-\U0001f511", packed="as it is", written=["unicode escapes"], around="")
 @given(
     key=KEYS,
     packed=st.sampled_from(sorted(PACKED)),

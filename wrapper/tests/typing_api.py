@@ -1,4 +1,4 @@
-"""Every public call form with the type that a checker must see. Never run: mypy and basedpyright read it."""
+"""Every public call with the type that a checker must infer; read by mypy and basedpyright, never run."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SWAP = tasks.FaceSwap(target_image="a", swap_image="b")
 
 
 def pictures(array: npt.NDArray[np.uint8], image: Image.Image) -> list[Picture]:
-    """Everything that is a picture, and none of it with a complaint."""
+    """Everything that is accepted as a picture."""
     tasks.FaceSwap(target_image=array, swap_image=image, extra={"strength": 0.5})
     with Path("a.png").open("rb") as file:
         tasks.FaceSwap(target_image=file, swap_image=BytesIO())
@@ -47,7 +47,7 @@ def pictures(array: npt.NDArray[np.uint8], image: Image.Image) -> list[Picture]:
 
 
 def on_change(task: Task[Output]) -> None:
-    """Is told each change."""
+    """Gets each change."""
     assert_type(task.state, State)
 
 
@@ -83,30 +83,24 @@ def sync(client: Client) -> None:
 
 
 async def asynchronous(client: AsyncClient) -> None:
-    """All calls of the async client."""
-    assert_type((await client.run(SWAP)).output.image_url, str | None)
+    """The calls of the async client: contract_tests/test_parity.py compares the arguments of both."""
     task = await client.submit(SWAP, webhook_secret="s")
     assert_type(task, Task[FaceSwapOutput])
+    assert_type((await client.run(SWAP)).output.image_url, str | None)
     assert_type(await client.wait(task, timeout=0, on_change=on_change), Task[FaceSwapOutput])
-    assert_type(await client.wait("id"), Task[Output])
-    assert_type(await client.get(task), Task[FaceSwapOutput])
     assert_type(await client.get("id"), Task[Output])
     assert_type(client.watch("id"), AsyncIterator[Task[Output]])
-    assert_type(await client.download(task, Path("out"), overwrite=True), list[Path])
-    assert_type(await client.wait_all([task, "id"], timeout=5), list[Task[Any] | UnitaskError])
-    assert_type(await client.account(), Account)
-    assert_type(await client.active_tasks(), dict[str, ActiveTasks])
     assert_type(client.history(model="kling"), AsyncIterator[HistoryRow])
-    tasks.FaceSwap(target_image=await client.upload(Path("a.png")), swap_image="b")
+    assert_type(await client.wait_all([task, "id"], timeout=5), list[Task[Any] | UnitaskError])
+    assert_type(await client.active_tasks(), dict[str, ActiveTasks])
     assert_type(await client.download(task.output.files, "out/", previews=True, parallel=2), list[Path])
-    await client.cancel(task)
-    await client.cancel_many(created_before=1.7e9)
+    tasks.FaceSwap(target_image=await client.upload(Path("a.png")), swap_image="b")
     async with AsyncClient() as other:
         assert_type(other, AsyncClient)
 
 
 def values(task: Task[FaceSwapOutput]) -> None:
-    """What a task says of itself."""
+    """The fields of a task."""
     assert_type(task.id, str)
     assert_type(task.status, object)
     assert_type(task.done, bool)
@@ -122,7 +116,7 @@ def values(task: Task[FaceSwapOutput]) -> None:
 
 
 def failures(client: Client) -> None:
-    """What errors carry."""
+    """The fields of errors."""
     try:
         client.run(SWAP)
     except WaitTimeout as error:
@@ -143,7 +137,7 @@ def failures(client: Client) -> None:
 
 
 async def notifications(body: bytes, headers: dict[str, str]) -> ASGIApp:
-    """What arrives at a webhook; a receiver is what frameworks take for an application."""
+    """Notifications of a webhook; frameworks take a receiver for an application."""
     told = webhooks.parse(body, headers, secret="s", tolerance=None)
     if isinstance(told, webhooks.TaskNotification):
         assert_type(told.task, Task[Output])
@@ -160,7 +154,7 @@ async def notifications(body: bytes, headers: dict[str, str]) -> ASGIApp:
 
 
 def tests(unitask_provider: UnitaskProvider) -> None:
-    """What a test of somebody's program says."""
+    """The fixture in the tests of a program."""
     unitask_provider.completes(tasks.FaceSwap, image_url=b"", statuses=["pending", {"code": 200}], times=2)
     unitask_provider.fails("no face found in the image", tasks.FaceSwap)
     unitask_provider.refuses(status=429, headers={"retry-after": "1"})
