@@ -1,4 +1,4 @@
-"""Hypothesis' profiles, for every folder of tests that this repository has.
+"""Hypothesis' profiles and the state of logging, for every folder of tests that this repository has.
 
 dev      the usual number of examples, at random
 ci       the same ones each time; where CI is set
@@ -9,8 +9,11 @@ No profile has a deadline: how long an example takes says more of the machine th
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import settings
 
 USUAL = 100  # examples that hypothesis tries when a test says nothing
@@ -21,3 +24,15 @@ settings.register_profile(
     "nightly", settings.get_profile("dev"), max_examples=20 * USUAL, derandomize=False, print_blob=True
 )
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+@pytest.fixture(autouse=True)
+def usual_logging() -> Iterator[None]:
+    """Let no test see what another one, or a program that it ran, has set in logging."""
+    loggers = [logging.getLogger(name) for name in ("unitask", "unitask_sandbox", "unitask_contract")]
+    logging.disable(logging.NOTSET)
+    for logger in loggers:
+        logger.disabled, logger.propagate, logger.handlers = False, True, []
+        logger.setLevel(logging.NOTSET)
+    yield
+    logging.disable(logging.NOTSET)

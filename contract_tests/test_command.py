@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from xml.etree import ElementTree as Xml
 
 import httpx
@@ -19,7 +20,9 @@ from unitask_contract.checks._http import answered
 from unitask_contract.provider import Money
 from unitask_contract.reports.files import FORMS
 from unitask_contract.reports.report import Report
-from unitask_sandbox import Settings, running
+from unitask_sandbox import Settings, running, server
+
+from .support.defective_provider import defective
 
 pytestmark = pytest.mark.contract("provider")
 
@@ -28,9 +31,12 @@ Captured = pytest.CaptureFixture[str]
 
 
 @contextmanager
-def somewhere(**settings: Any) -> Iterator[str]:
-    """A sandbox on a port, with a key of its own."""
-    with running(Settings(keys={KEY: 100.0}, **{"engine_process": False, **settings})) as base_url:
+def somewhere(*defects: str, **settings: Any) -> Iterator[str]:
+    """A sandbox on a port, with a key of its own and with planted defects."""
+    with (
+        patch.object(server, "create_app", defective(*defects)),
+        running(Settings(keys={KEY: 100.0}, **{"engine_process": False, **settings})) as base_url,
+    ):
         yield base_url
 
 
@@ -60,7 +66,7 @@ def test_provider_that_keeps_the_contract_is_0(capsys: Captured) -> None:
 def test_provider_that_breaks_the_contract_is_1(capsys: Captured, tmp_path: Path) -> None:
     """The broken promise is named with what was seen, in every form of report; the key is in none."""
     places = [tmp_path / f"out{ending}" for ending in FORMS]
-    with somewhere(defects=frozenset({"wrong-model", "output-missing"})) as base_url:
+    with somewhere("wrong-model", "output-missing") as base_url:
         arguments = [
             "--base-url",
             base_url,
@@ -89,7 +95,7 @@ def test_provider_that_breaks_the_contract_is_1(capsys: Captured, tmp_path: Path
 def test_answer_that_contradicts_the_spec_is_a_proposed_change(capsys: Captured, tmp_path: Path) -> None:
     """What a provider answers against the spec is broken, and comes with the patch that would allow it."""
     patch = tmp_path / "out.patch"
-    with somewhere(defects=frozenset({"status-number"})) as base_url:
+    with somewhere("status-number") as base_url:
         code = main(["contract", "--base-url", base_url, "--checks", "echo", "--report", str(patch)])
 
     assert code == 1

@@ -11,7 +11,7 @@ import pytest
 from unitask_contract import bundle
 from unitask_contract.counter import KINDS, Coverage, error_rows
 from unitask_contract.exchange import Exchange
-from unitask_sandbox.creation import Creation, read_creation
+from unitask_sandbox.create_request import CreateRequest, read_create_request
 from unitask_sandbox.failures import Refusal
 
 from scripts.coverage_page import PAGE, page
@@ -166,7 +166,7 @@ def test_disagreement_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = [PICTURES, {**PICTURES, "swap_image": 7}, {**PICTURES, "target_image": "https://me.test/refused.jpg"}]
     monkeypatch.setattr(exerciser, "_each", lambda _: [(entry, value) for value in inputs])
     monkeypatch.setattr(exerciser, "_call_operations", lambda *_: asyncio.sleep(0))
-    monkeypatch.setattr("unitask_sandbox.provider.read_creation", refusing)
+    monkeypatch.setattr("unitask_sandbox.provider.read_create_request", refusing)
     exerciser._give_answers(made)
     asyncio.run(exerciser._send_requests(made))
 
@@ -175,7 +175,7 @@ def test_disagreement_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
         assert words in said
 
 
-def refusing(body: bytes) -> Creation:
+def refusing(body: bytes) -> CreateRequest:
     if b"refused.jpg" in body:
         raise Refusal(400, "invalid request: of all pictures this one")
-    return read_creation(body)
+    return read_create_request(body)

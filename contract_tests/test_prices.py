@@ -26,7 +26,7 @@ from unitask_contract import prices, provider, runner
 from unitask_contract.bundle import Rule, component
 from unitask_sandbox import Sandbox, Settings
 from unitask_sandbox.bundle import task_type as sandbox_entry
-from unitask_sandbox.creation import read_creation
+from unitask_sandbox.create_request import read_create_request
 from unitask_sandbox.pricing import credits_of as charged_by_sandbox
 
 from .support import ENTRIES, bundle, examples, make
@@ -134,7 +134,7 @@ def test_estimate_is_what_the_sandbox_charges(name: str) -> None:
         except errors.InvalidInput:
             continue
         estimate = task.estimate_usd()
-        charged = read_creation(json.dumps(body).encode()).credits()
+        charged = read_create_request(json.dumps(body).encode()).credits()
         assert round((estimate or 0) * 1e7) == charged, given
         assert (pricing.estimate(body, measured_as_sent) or 0) == charged, given
         assert prices.credits_of(body) in (charged, None), given

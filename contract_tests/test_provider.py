@@ -14,11 +14,11 @@ from unitask_contract.checks import fuzz, task_types
 from unitask_contract.checks._http import create
 from unitask_contract.inputs import file_of
 from unitask_sandbox import samples
-from unitask_sandbox.defects import DEFECTS
 from unitask_sandbox.engines import ENGINES
 
 from .conftest import MONEY
 from .support import ENTRIES
+from .support.defective_provider import DEFECTS, defective
 from .support.media_metadata import unmarked
 
 pytestmark = pytest.mark.contract("provider")
@@ -157,7 +157,7 @@ def test_defect_is_found(defect: str) -> None:
     """A sandbox with one planted defect fails the check that is for it."""
     name, _, task_type = FOUND_BY[defect].partition(" ")
     (check,) = runner.chosen([name])
-    with provider.sandbox(frozenset({defect}), seed=1) as broken:
+    with provider.sandbox(defective(defect), seed=1) as broken:
         assert runner.made(broken, check, task_type).outcome is runner.Outcome.BROKEN
 
 

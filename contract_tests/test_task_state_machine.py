@@ -17,7 +17,8 @@ from unitask._core import asking, envelope, finding, flows, requests
 from unitask._core.delivery import Limits
 from unitask._core.messages import Flow
 
-from .support import Plant, replaced, tries
+from .support import Plant, replaced, restartable_provider, tries
+from .support.defective_provider import defective
 from .support.task_state_machine import LATE_HISTORY, WELL, LifeCycle
 
 pytestmark = pytest.mark.contract("errors")
@@ -122,7 +123,9 @@ def test_fault_of_a_client_is_found(
 
 @pytest.mark.contract("planted")
 @pytest.mark.parametrize(("defect", "promise"), DEFECTS.items())
-def test_defect_of_a_provider_is_found(defect: str, promise: str) -> None:
+def test_defect_of_a_provider_is_found(defect: str, promise: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It contradicts what the user was told."""
+    monkeypatch.setattr(restartable_provider, "create_app", defective(defect))
+
     with pytest.raises(AssertionError, match=promise):
-        _hold(settings={"defects": frozenset({defect})}, happens=(WELL,))
+        _hold(happens=(WELL,))

@@ -13,7 +13,8 @@ from multiprocessing import get_context
 from unitask_contract import provider, runner
 from unitask_contract.checks import fuzz
 from unitask_contract.runner import Check, Outcome
-from unitask_sandbox.defects import DEFECTS
+
+from contract_tests.support.defective_provider import DEFECTS, defective
 
 EXAMPLES = 10  # of a random request, an operation: the defects are coarse
 OF_TASK_TYPES = ("FaceSwap", "FluxSchnellTxt2Img", "HailuoVideo")
@@ -42,12 +43,12 @@ def found_by(defect: str) -> frozenset[str]:
     """The ids of the checks that find a defect, each with a sandbox of its own; those of task types share one."""
     logging.disable()
     alone = {check.id for check in runner.OF_PROVIDER if _finds(check, defect)}
-    with provider.sandbox(frozenset({defect}), seed=1) as broken:
+    with provider.sandbox(defective(defect), seed=1) as broken:
         results = [runner.made(broken, check, name) for check in runner.OF_TASK_TYPES for name in OF_TASK_TYPES]
     return frozenset(alone | {result.check.id for result in results if result.outcome is Outcome.BROKEN})
 
 
 def _finds(check: Check, defect: str) -> bool:
     run = partial(DRAWN[check.id], examples=EXAMPLES) if check.id in DRAWN else check.run
-    with provider.sandbox(frozenset({defect}), seed=1) as broken:
+    with provider.sandbox(defective(defect), seed=1) as broken:
         return runner.made(broken, replace(check, run=run)).outcome is Outcome.BROKEN

@@ -31,8 +31,8 @@ from unitask_api import models
 from unitask_contract import bundle, runner
 from unitask_contract.counter import ALL, Coverage
 from unitask_contract.mutation import BAD, Mutant, Verdict, judged, mutants
-from unitask_sandbox.defects import DEFECTS
 
+from contract_tests.support.defective_provider import DEFECTS
 from contract_tests.support.exerciser import exercise
 from spec.tests.test_changes import BASE, MUTANTS
 

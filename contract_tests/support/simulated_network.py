@@ -13,7 +13,7 @@ from unitask._model.timestamp import Moment
 from unitask.webhooks import Notification, Receiver
 from unitask_contract.checks._http import BLANK, ENDPOINT, SECRET
 from unitask_sandbox import Sandbox
-from unitask_sandbox.connection import AnswerLost
+from unitask_sandbox.broken_responses import AnswerLost
 from unitask_sandbox.engines import EngineResult
 
 WEBHOOK = {"webhook_url": ENDPOINT, "webhook_secret": SECRET}

@@ -111,7 +111,7 @@ class LifeCycle(RuleBasedStateMachine):
         self.open = ExitStack()
         numbers = itertools.count(1)
         ids = SimpleNamespace(uuid4=lambda: uuid.UUID(int=next(numbers), version=4))  # how long it takes hangs on them
-        self.open.enter_context(patch("unitask_sandbox.creation.uuid", ids))
+        self.open.enter_context(patch("unitask_sandbox.create_request.uuid", ids))
         self.open.enter_context(patch.dict(ENGINES, QUICK))
         folder = self.open.enter_context(tempfile.TemporaryDirectory(prefix="unitask-life-", dir=MEMORY))
         self.world = LastingWorld(Path(folder), self.open.enter_context(asyncio.Runner()), **self.settings)

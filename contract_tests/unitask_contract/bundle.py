@@ -1,35 +1,26 @@
-"""The contract as the harness reads it: the bundle that ships with the generated client."""
+"""The contract as the harness reads it: `unitask_api.contract`, and what bodies and requests are held to."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections import defaultdict
+from collections.abc import Mapping
 from functools import cache, lru_cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, cast
 
-from jsonschema import Draft202012Validator
+import jsonschema_rs
+from unitask_api import contract
+from unitask_api.contract import METHODS as METHODS
+from unitask_api.contract import document as document
 
 Rule = dict[str, Any]  # a JSON Schema
-METHODS = ("get", "post", "put", "patch", "delete")
-
-
-@cache
-def document() -> dict[str, Any]:
-    """The OpenAPI document. Do not change it."""
-    found = find_spec("unitask_api")  # finds the package without importing it
-    assert found
-    assert found.origin
-    read: dict[str, Any] = json.loads(Path(found.origin).with_name("openapi.json").read_text(encoding="utf-8"))
-    return read
+_CONTRACT = "urn:contract"
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 def schemas() -> dict[str, Rule]:
     """Every component by its name. Do not change them."""
-    found: dict[str, Rule] = document()["components"]["schemas"]
-    return found
+    return contract.components()
 
 
 def component(name: str) -> Rule:
@@ -38,17 +29,28 @@ def component(name: str) -> Rule:
 
 
 @cache
-def validator(component: str) -> Draft202012Validator:
-    """A validator for a component, not the one that the wrapper uses."""
-    rule = {"$ref": f"#/components/schemas/{component}"} if component in schemas() else _queries()[component]
-    schema = {**rule, "components": document()["components"]}
-    return Draft202012Validator(schema)
+def validator(component: str) -> jsonschema_rs.Draft202012Validator:
+    """A validator for a component; `allows` takes every value that Python reads from JSON, it does not."""
+    if component not in schemas():
+        return jsonschema_rs.Draft202012Validator({**_queries()[component], "components": {"schemas": schemas()}})
+    reference = {"$ref": f"{_CONTRACT}#/components/schemas/{component}"}
+    return jsonschema_rs.Draft202012Validator(reference, registry=_registry())
+
+
+@cache
+def _registry() -> jsonschema_rs.Registry:
+    return jsonschema_rs.Registry([(_CONTRACT, {"components": {"schemas": schemas()}})])
 
 
 def allows(component: str, value: Any) -> bool:
     """Whether a component allows a value."""
-    holder: Any = validator(component)  # its types are of a later version
-    return next(holder.iter_errors(value), None) is None
+    return validator(component).is_valid(whole(value))
+
+
+def whole(value: Any) -> Any:
+    """The value with a question mark for each half of a character, which the validator does not take."""
+    text = json.dumps(value, ensure_ascii=False)
+    return value if text.isascii() or not _HALF.search(text) else json.loads(text.encode(errors="replace"))
 
 
 @cache
@@ -57,24 +59,19 @@ def entries() -> dict[str, dict[str, Any]]:
     return {entry["name"]: entry for entry in document()["x-tasks"]}
 
 
-@cache
-def _by_names() -> dict[tuple[str, str], list[dict[str, Any]]]:
-    found: defaultdict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    for entry in entries().values():
-        found[entry["model"], entry["task_type"]].append(entry)
-    return dict(found)
+def entry_of(model: object, task_type: object, given: object = None) -> dict[str, Any] | None:
+    """What a task with these names and this input is in the catalogue; None for what is not known."""
+    return contract.choose(document()["x-tasks"], model, task_type, given)
 
 
 def entries_of(model: object, task_type: object) -> list[dict[str, Any]]:
     """What a task with these names may be in the catalogue; nothing for names that are not known, or no names."""
-    if isinstance(model, str) and isinstance(task_type, str):
-        return _by_names().get((model, task_type), [])
-    return []
+    return [entries()[one.name] for one in contract.named(model, task_type)]
 
 
 def outputs_of(model: object, task_type: object) -> tuple[str, ...]:
     """The components that the output of a task with these names may be one of; none for names that are not known."""
-    return tuple(sorted({entry["output"] for entry in entries_of(model, task_type)}))
+    return tuple(sorted({one.output for one in contract.named(model, task_type)}))
 
 
 def examples() -> dict[str, dict[str, Any]]:
@@ -103,14 +100,9 @@ def operations() -> dict[str, dict[str, Any]]:
     return {operation["operationId"]: operation for operation in found}
 
 
-@cache
-def components_of(operation: str) -> dict[str, str]:
+def components_of(operation: str) -> Mapping[str, str]:
     """The component of each part of an operation that has a body: "request", "200" and "default"."""
-    found = operations()[operation]
-    parts = {"request": found.get("requestBody", {}), **found["responses"]}
-    bodies = {part: _resolved(holder).get("content", {}) for part, holder in parts.items()}
-    schemas = [(part, media["schema"]) for part, body in bodies.items() for media in body.values() if "schema" in media]
-    return {part: schema["$ref"].rpartition("/")[2] for part, schema in schemas}
+    return contract.operation(operation).components
 
 
 def query_of(operation: str) -> str | None:
@@ -122,8 +114,8 @@ def query_of(operation: str) -> str | None:
 @cache
 def _queries() -> dict[str, Rule]:
     found: dict[str, Rule] = {}
-    for name, operation in operations().items():
-        given = [one for one in map(_resolved, operation.get("parameters", ())) if one["in"] == "query"]
+    for name, operation in contract.operations().items():
+        given = [one for one in operation.parameters if one["in"] == "query"]
         if given:
             needed = [one["name"] for one in given if one.get("required")]
             properties = {one["name"]: one["schema"] for one in given}
@@ -133,7 +125,7 @@ def _queries() -> dict[str, Rule]:
 
 def family_of(operation: str) -> str:
     """The family of an operation: the kind of what it is about, "core" for tasks of any family."""
-    tag: str = operations()[operation]["tags"][0]
+    tag = contract.operation(operation).tag
     return "core" if tag == "task" else tag
 
 
@@ -143,8 +135,6 @@ def component_of(operation: str, part: str) -> str:
     Raises:
         LookupError: There is no such operation, or the part has no body.
     """
-    if operation not in operations():
-        raise LookupError(f"the contract has no operation {operation}")
     return components_of(operation)[part]
 
 
@@ -167,21 +157,10 @@ def at(value: Any, pointer: str, default: Any = None) -> Any:
     return value
 
 
-def _resolved(node: dict[str, Any]) -> dict[str, Any]:
-    while "$ref" in node:
-        node = at(document(), node["$ref"].removeprefix("#"))
-    return node
-
-
 @cache
 def routes() -> dict[str, tuple[str, str]]:
     """Method and path of each operation, by its operationId."""
-    return {
-        item[method]["operationId"]: (method.upper(), path)
-        for path, item in document()["paths"].items()
-        for method in METHODS
-        if method in item
-    }
+    return {name: (operation.method, operation.path) for name, operation in contract.operations().items()}
 
 
 @cache

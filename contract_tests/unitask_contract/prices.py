@@ -46,7 +46,7 @@ def credits_of(body: Mapping[str, Any]) -> int | None:
         body: The body of the create, with `model`, `task_type` and `input`.
     """
     given = {name: value for name, value in fields(body.get("input")).items() if value is not None}
-    entry = _entry(body.get("model"), body.get("task_type"), given)
+    entry = bundle.entry_of(body.get("model"), body.get("task_type"), given) or {}
     price = fields(entry.get("price"))
     if not price or price.keys() - _OF_PRICE or given.keys() & set(items(price.get("unless"))):
         return None
@@ -57,17 +57,6 @@ def credits_of(body: Mapping[str, Any]) -> int | None:
     except _Unknown:
         return None
     return math.ceil(usd * units * credits_per_usd())
-
-
-def _entry(model: object, task_type: object, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The task type of a create; of several with the same names, the one whose `match` asks for most and holds."""
-    fitting = [
-        entry
-        for entry in bundle.entries_of(model, task_type)
-        if all(_equal(given.get(name), wanted) for name, wanted in fields(entry.get("match")).items())
-    ]
-    none: dict[str, Any] = {}
-    return max(fitting, key=lambda entry: len(fields(entry.get("match"))), default=none)
 
 
 def _usd(rates: list[dict[str, Any]], known: Mapping[str, Any]) -> Fraction:

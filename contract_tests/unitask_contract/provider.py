@@ -297,10 +297,15 @@ def _price(path: str, body: Any) -> tuple[str, float | None]:
 
 
 @contextmanager
-def sandbox(defects: frozenset[str] = frozenset(), seed: int | None = None) -> Generator[Provider]:
-    """The sandbox in-process; its tasks move only when the checks let them."""
+def sandbox(make_app: Callable[[Settings], Any] = create_app, seed: int | None = None) -> Generator[Provider]:
+    """The sandbox in-process; its tasks move only when the checks let them.
+
+    Args:
+        make_app: Makes the application; for tests of the checks with a provider that has a defect.
+        seed: Of what is drawn at random.
+    """
     key, inside = "key-of-the-contract-checks", Inside()
-    app = create_app(
+    app = make_app(
         Settings(
             keys={key: 1e9, inside.other_key: 1.0, inside.poor_key: 0.0},
             clock=inside.clock,
@@ -308,7 +313,6 @@ def sandbox(defects: frozenset[str] = frozenset(), seed: int | None = None) -> G
             engine_process=False,
             fetch=no_network,
             send_webhook=inside.receive,
-            defects=defects,
         )
     )
     schema: Any = schemathesis.openapi.from_dict(provider_schema())

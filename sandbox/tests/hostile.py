@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-import pickle
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -99,70 +98,46 @@ def create(**changes: Any) -> bytes:
 NOT_JSON = "the body is not JSON"
 PARTS = "the body has more than 100000 parts"
 CHUNKED = ("transfer-encoding: chunked",)
+FIELD = b'--b\r\ncontent-disposition: form-data; name="a"\r\n\r\n\r\n'
 ZIPPED = gzip.compress(bytes(50 * MB), 1)
 
 BODIES: dict[str, Request] = {
-    "nothing": request(b"", words=NOT_JSON),
-    "deep-lists": request(b"[" * 99_000, words=NOT_JSON),
     "deep-objects": request(b'{"a":' * 30_000 + b"1" + b"}" * 30_000, words=NOT_JSON),
-    "a-little-too-deep": request(
-        create(config={"x": json.loads("[" * 64 + "]" * 64)}), words="nested more than 64 levels"
-    ),
     "many-lists": request(b"[" + b"[]," * (8 * MB) + b"[]]", words=PARTS),
-    "many-names": request(b"{" + b'"a":1,' * (4 * MB) + b'"a":1}', words=PARTS),
     "many-errors": request(b'{"model":"m","messages":[' + b"1," * 99_000 + b"1]}", path=CHAT, words="of type object"),
     "quotes": request(b'"' * (24 * MB), words=PARTS),
     "escapes": request(b'"' + b"\\" * (24 * MB), words=NOT_JSON),
-    "no-number": request(b'{"model": NaN}', words=NOT_JSON),
-    "infinite": request(b'{"model": -Infinity}', words=NOT_JSON),
-    "too-large-a-number": request(b'{"model": 1e999}', words=NOT_JSON),
     "number-of-5000-digits": request(b'{"model": ' + b"1" * 5000 + b"}", words=NOT_JSON),
-    "number-of-20-mb": request(b"1" * (20 * MB), words=NOT_JSON),
     "fraction-of-20-mb": request(b"0." + b"1" * (20 * MB), words="must be of type object"),
     "name-twice": request(b'{"model": "a", ' + create()[1:-1] + b', "model": 5}', words="model must be of type string"),
-    "lone-surrogate": request(b'{"model": "\\ud800"}', words=NOT_JSON),
-    "not-utf-8": request(b'{"model": "\xff"}', words=NOT_JSON),
     "utf-16": request(create().decode().encode("utf-16"), words=NOT_JSON),
     "byte-order-mark": request(b"\xef\xbb\xbf" + create(), words=NOT_JSON),
-    "zeros": request(bytes(MB), words=NOT_JSON),
-    "blanks": request(megabytes(24), length=24 * MB, words=NOT_JSON),
-    "pickle": request(pickle.dumps(face_swap()), words=NOT_JSON),
-    "yaml": request(b"!!python/object/apply:os.system ['exit']", words=NOT_JSON),
-    "xml": request(b'<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><x>&a;</x>', words=NOT_JSON),
-    "prototype": request(b'{"__proto__": {"model": "x"}, "constructor": 1}', words="'model' is a required property"),
     "model-of-20-mb": request(create(model="m" * (20 * MB)), words="no such task"),
     "model-with-sql": request(create(model="'; DROP TABLE tasks; --"), words="no such task"),
-    "input-is-a-list": request(create(input=[[]] * 1000), words="input must be of type object"),
     "gzip-bomb": request(ZIPPED, 415, "compressed", headers=("content-encoding: gzip",)),
-    "deflate": request(zlib.compress(bytes(MB)), 415, "compressed", headers=("content-encoding: deflate",)),
-    "brotli": request(b"\x00", 415, "compressed", headers=("content-encoding: br",)),
-    "gzip-unsaid": request(ZIPPED, words=NOT_JSON),
-    "26-mb": request(megabytes(26), 413, "larger than", length=26 * MB),
     "100-mb": request(megabytes(100), 413, "larger than", length=100 * MB),
     "100-mb-that-close": request(megabytes(100), 413, "larger than", length=100 * MB, headers=("connection: close",)),
     "100-mb-in-chunks": request(chunked(megabytes(100)), 413, "larger than", headers=CHUNKED),
-    "100-mb-to-nowhere": request(megabytes(100), 413, "larger than", path="/api/nothing", length=100 * MB),
-    "100-mb-upload": request(megabytes(100), 413, "larger than", path=UPLOAD, length=100 * MB),
     "100-mb-without-a-key": raw(
         b"POST /api/v1/task HTTP/1.1\r\nhost: localhost\r\ncontent-length: 104857600\r\n\r\n", 413
     ),
-    "exabyte": raw(head("POST", CREATE, "content-length: 1152921504606846976"), 413, "larger than"),
     "small-chunks": request(chunked(lambda: [b"["] * 20_000), headers=CHUNKED, words=NOT_JSON),
     "slow-body": request(lambda: [b"{"], 408, "the body took longer", length=100),
-    "form-of-a-million-fields": form(b"--b\r\n" * MB, words="more than 100 fields"),
-    "form-without-an-end": form(b'--b\r\ncontent-disposition: form-data; name="image"\r\n\r\nx', words="has no end"),
-    "form-without-names": form(b"--b\r\n\r\n\r\n\r\n--b--", words="has no name"),
-    "form-with-a-long-head": form(b"--b\r\n" + b"content-disposition:" * MB + b"\r\n\r\n--b--", words="too long"),
-    "form-in-another-form": form(b'--b\r\ncontent-disposition: form-data; name="prompt"\r\n\r\n\xff\r\n--b--'),
+    "form-of-a-million-fields": form(
+        FIELD * 100_000 + b"--b--", words="too many fields. maximum number of fields is 100"
+    ),
+    "form-without-an-end": form(
+        b'--b\r\ncontent-disposition: form-data; name="image"\r\n\r\nx', words="is a required property"
+    ),
+    "form-without-names": form(b"--b\r\n\r\n\r\n\r\n--b--", words='"name" must be provided'),
+    "form-with-a-long-head": form(
+        b"--b\r\n" + b"content-disposition:" * MB + b"\r\n\r\n--b--", words="invalid multipart data"
+    ),
     "form-of-long-number": form(
         b'--b\r\ncontent-disposition: form-data; name="n"\r\n\r\n' + b"9" * 5000 + b"\r\n--b--",
         words="is a required property",
     ),
     "upload-of-html": request(b'{"file_name": "a.html", "file_data": "PHA+"}', path=UPLOAD, words="must end in one of"),
-    "upload-of-svg": request(b'{"file_name": "a.svg", "file_data": "PHA+"}', path=UPLOAD, words="must end in one of"),
-    "upload-with-a-double-name": request(
-        b'{"file_name": "a.png\\u0000.html", "file_data": "PHA+"}', path=UPLOAD, words="must end in one of"
-    ),
     "upload-of-11-mb": request(
         lambda: [b'{"file_name":"a.png","file_data":"', *[b"A" * MB] * 15, b'"}'],
         length=15 * MB + 36,
@@ -175,39 +150,15 @@ BODIES: dict[str, Request] = {
         path=UPLOAD,
         words="neither base64",
     ),
-    "upload-of-a-path": request(
-        b'{"file_name": "a.png", "file_data": "/etc/passwd?"}', path=UPLOAD, words="neither base64"
-    ),
 }
 
 HEADS: dict[str, Request] = {
     "words": raw(b"no http at all\r\n\r\n"),
-    "http-0.9": raw(b"GET /\r\n\r\n"),
-    "http-2": raw(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 421),
     "tls": raw(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(32)),
-    "no-host": raw(b"GET / HTTP/1.1\r\n\r\n"),
-    "two-hosts": raw(b"GET / HTTP/1.1\r\nhost: localhost\r\nhost: evil.example\r\n\r\n"),
     "header-of-1-mb": raw(b"GET / HTTP/1.1\r\nhost: localhost\r\nx: " + b"x" * MB),
-    "path-of-1-mb": raw(b"GET /" + b"x" * MB),
-    "a-million-headers": raw(b"GET / HTTP/1.1\r\nhost: localhost\r\n" + b"a:b\r\n" * (1 << 18)),
-    "two-lengths": raw(head("POST", CREATE, "content-length: 5", "content-length: 6")),
     "length-and-chunks": raw(head("POST", CREATE, "content-length: 3", *CHUNKED) + b"0\r\n\r\n", words=NOT_JSON),
-    "negative-length": raw(head("POST", CREATE, "content-length: -1")),
-    "length-in-hexadecimal": raw(head("POST", CREATE, "content-length: 0x10")),
-    "length-of-30-digits": raw(head("POST", CREATE, f"content-length: {'9' * 30}"), (400, 413)),
-    "coded-chunks": raw(head("POST", CREATE, "transfer-encoding: gzip, chunked")),
-    "chunk-of-an-exabyte": raw(head("POST", CREATE, *CHUNKED) + b"f" * 30 + b"\r\n"),
-    "chunk-of-no-size": raw(head("POST", CREATE, *CHUNKED) + b"zz\r\n"),
-    "header-with-a-zero": raw(b"GET / HTTP/1.1\r\nhost: localhost\r\nx: \0\r\n\r\n"),
-    "line-in-a-header": raw(b"GET / HTTP/1.1\r\nhost: localhost\r\nx\r\n\r\n"),
-    "slow-head": raw(b"GET / HTTP/1.1\r\nhost: loc", 408, "the head of the request took longer"),
-    "silence": raw(b"", 408, "the head of the request took longer"),
     "rebound-name": raw(head("GET", "/account/info", host="evil.example:8042"), 421, "is not one of this sandbox"),
-    "broken-host": raw(head("GET", "/account/info", host="["), 421, "is not one of this sandbox"),
-    "page-of-another-origin": raw(head("POST", CREATE, "origin: https://evil.example", "content-length: 0"), 403),
-    "page-that-looks": raw(head("GET", "/_sandbox/arrivals", "sec-fetch-site: cross-site"), 403),
     "connect": raw(head("CONNECT", "169.254.169.254:80"), (404, 405)),
-    "trace": raw(head("TRACE", CREATE), 405),
     "no-such-method": raw(head("X" * 1000, CREATE), 405),
     "proxied": raw(head("GET", "http://169.254.169.254/latest/meta-data/"), 404),
     "web-socket": raw(
@@ -220,9 +171,6 @@ HEADS: dict[str, Request] = {
             "sec-websocket-version: 13",
         ),
         404,
-    ),
-    "http-2-upgrade": raw(
-        head("GET", "/nothing", "connection: upgrade, http2-settings", "upgrade: h2c", "http2-settings: AA"), 404
     ),
     "key-with-bytes": raw(b"GET /account/info HTTP/1.1\r\nhost: localhost\r\nx-api-key: \xff\xfe\r\n\r\n", 401),
     **{
@@ -317,37 +265,22 @@ ANY = ("failed to get valid image", "image size too large", "no face found")
 
 PICTURES: dict[str, tuple[bytes, str | tuple[str, ...]]] = {
     "plain": (png(64, 64), NO_FACE),
-    "signature-alone": (SIGNATURE, UNREADABLE),
     "png-of-2-gigapixels-a-side": (png(2**31 - 1, 2**31 - 1), TOO_LARGE),
-    "png-of-4-gigapixels-a-side": (png(2**32 - 1, 2**32 - 1), TOO_LARGE),
     "png-bomb-30000": (png(30_000, 30_000, data=zeros(100)), TOO_LARGE),
-    "png-wide": (png(2**31 - 1, 1), TOO_LARGE),
-    "png-without-width": (png(0, 64), UNREADABLE),
     "png-with-a-bomb-inside": (png(64, 64, data=zeros(300)), ANY),
-    "png-with-little-inside": (png(2047, 2047, data=zlib.compress(b"\0")), ANY),
     "png-truncated": (png(64, 64)[:-20], ANY),
-    "png-header-alone": (png(64, 64)[:33], UNREADABLE),
     "png-of-wrong-sums": (png(64, 64).replace(b"IDAT", b"IDAX"), UNREADABLE),
     "png-with-a-text-bomb": (png(64, 64, chunk(b"zTXt", b"a\0\0" + zeros(200))), ANY),
-    "png-with-a-profile-bomb": (png(64, 64, chunk(b"iCCP", b"a\0\0" + zeros(200))), ANY),
     "png-with-two-headers": (
         png(64, 64, chunk(b"IHDR", struct.pack(">IIBBBBB", 30_000, 30_000, 8, 0, 0, 0, 0))),
         ANY,
     ),
-    "png-of-16-bits": (png(16, 16, data=zlib.compress((b"\0" + bytes(32)) * 16), depth=16), NO_FACE),
-    "png-without-its-palette": (png(64, 64, colour=3), UNREADABLE),
-    "png-of-no-kind": (png(64, 64, depth=7, colour=9), UNREADABLE),
-    "png-that-moves": (apng(64, 64), ANY),
     "png-that-moves-out-of-its-canvas": (apng(60_000, 60_000), ANY),
     "png-and-zip-and-html": (png(64, 64) + b"PK\x03\x04<script>alert(1)</script>", NO_FACE),
-    "jpeg-header-alone": (b"\xff\xd8\xff", UNREADABLE),
     "jpeg-of-65500": (jpeg(QUANTISATION, frame(65_500, 65_500), rest=SCAN), TOO_LARGE),
     "jpeg-without-height": (jpeg(QUANTISATION, frame(64, 0), rest=SCAN), UNREADABLE),
-    "jpeg-without-data": (jpeg(*PICTURE), UNREADABLE),
-    "jpeg-truncated": (jpeg(*PICTURE, rest=SCAN + b"\0"), ANY),
     "jpeg-with-two-frames": (jpeg(frame(64, 64), QUANTISATION, frame(60_000, 60_000), rest=SCAN), UNREADABLE),
     "jpeg-of-four-colours": (jpeg(QUANTISATION, frame(64, 64, components=4), HUFFMAN, rest=SCAN), ANY),
-    "jpeg-of-255-colours": (jpeg(QUANTISATION, frame(64, 64, components=200), rest=SCAN), UNREADABLE),
     "jpeg-of-100000-scans": (
         jpeg(
             QUANTISATION,
@@ -360,34 +293,17 @@ PICTURES: dict[str, tuple[bytes, str | tuple[str, ...]]] = {
     "jpeg-with-a-loop-in-its-exif": (jpeg((0xE1, LOOPING_EXIF), *PICTURE, rest=SCAN + b"\0" * 64), ANY),
     "jpeg-of-empty-segments": (b"\xff\xd8" + b"\xff\xe0\x00\x02" * 500_000, UNREADABLE),
     "jpeg-of-fill-bytes": (b"\xff\xd8" + b"\xff" * 5_000_000, UNREADABLE),
-    "jpeg-of-segments-without-length": (b"\xff\xd8" + b"\xff\xe0\x00\x00" * 1000, UNREADABLE),
-    "webp-header-alone": (b"RIFF\x00\x00\x00\x00WEBP", UNREADABLE),
     "webp-of-16383": (webp(vp8(16_383, 16_383)), TOO_LARGE),
     "webp-with-a-large-frame-on-a-small-canvas": (webp(vp8x(64, 64), vp8(16_383, 16_383)), UNREADABLE),
-    "webp-of-16-million": (webp(vp8x(1 << 24, 1 << 24)), TOO_LARGE),
     "webp-that-moves": (webp(vp8x(64, 64, 2), (b"ANIM", bytes(6)), *[(b"ANMF", bytes(16))] * 1000), UNREADABLE),
-    "webp-of-noise": (webp((b"VP8L", b"\x2f" + b"\xff\x1f\x00\x10" + bytes(range(256)) * 16)), ANY),
     "gif": (b"GIF89a\xff\xff\xff\xff\x80\0\0" + bytes(20), UNREADABLE),
     "bmp-of-2-gigapixels": (
         b"BM" + struct.pack("<IIIIiiHHI", 54, 0, 54, 40, 2**31 - 1, 2**31 - 1, 1, 24, 0),
         UNREADABLE,
     ),
-    "pnm-of-100000": (b"P6 100000 100000 255\n" + bytes(100), UNREADABLE),
-    "tiff": (b"II*\0\x08\0\0\0\xff\xff" + b"\0\1\4\0" * 1000, UNREADABLE),
-    "exr": (b"v/1\x01\x02\0\0\0" + bytes(100), UNREADABLE),
-    "radiance": (b"#?RADIANCE\n\n-Y 100000 +X 100000\n", UNREADABLE),
-    "icon": (b"\0\0\1\0\xff\xff" + bytes(64), UNREADABLE),
-    "svg-that-laughs": (
-        b'<?xml version="1.0"?><!DOCTYPE s [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;">]><svg>&b;</svg>',
-        UNREADABLE,
-    ),
     "svg-that-reads": (b'<!DOCTYPE s [<!ENTITY a SYSTEM "file:///etc/passwd">]><svg>&a;</svg>', UNREADABLE),
-    "html": (b"<html><script>alert(1)</script>", UNREADABLE),
-    "pdf": (b"%PDF-1.7\n/JS (app.alert(1))", UNREADABLE),
     "zip-bomb": (b"PK\x03\x04" + zeros(100), UNREADABLE),
     "pickle-of-a-command": (b"cos\nsystem\n(S'touch /tmp/owned'\ntR.", UNREADABLE),
-    "film": (b"\0\0\0\x18ftypmp42" + bytes(64), UNREADABLE),
-    "script": (b"#!/bin/sh\nexit", UNREADABLE),
     "noise": (bytes(range(256)) * 1000, UNREADABLE),
 }
 
@@ -398,24 +314,16 @@ def base64_of(data: bytes) -> str:
 
 LINKS: dict[str, tuple[str, str]] = {
     "own-file": ("file:///etc/passwd", "neither an address nor base64"),
-    "own-path": ("/etc/passwd", "failed to get valid image"),
-    "path-up": ("../../etc/passwd", "neither an address nor base64"),
     "ftp": ("ftp://127.0.0.1/a.png", "neither an address nor base64"),
-    "gopher": ("gopher://127.0.0.1:6379/_FLUSHALL", "neither an address nor base64"),
     "metadata": ("http://169.254.169.254/latest/meta-data/", "which is not allowed"),
     "metadata-in-ipv6": ("http://[::ffff:169.254.169.254]/", "which is not allowed"),
     "private": ("http://10.255.255.1/", "--private-addresses all"),
-    "private-as-a-number": ("http://167772161/", "which is not allowed"),
-    "everybody": ("http://255.255.255.255/", "which is not allowed"),
     "nobody-there": ("http://127.0.0.1:1/", "the address cannot be fetched"),
     "user-name": ("http://me:secret@127.0.0.1/", "a user name or a password"),
     "no-address": ("http://[", "the address cannot be fetched"),
     "port-of-many-digits": ("http://127.0.0.1:99999999999999999999/", "the address cannot be fetched"),
-    "line-in-an-address": ("http://127.0.0.1:1/ HTTP/1.1\r\nx: y", "the address cannot be fetched"),
-    "own-server-up-a-folder": ("http://127.0.0.1:1/files/../sandbox.sqlite3", "the address cannot be fetched"),
     "data-that-is-no-base64": ("data:text/html,<script>", "not base64"),
     "data-without-an-end": ("data:" + ";a=b" * 100_000, "not base64"),
-    "base64-of-nothing": ("data:image/png;base64,", "0 bytes"),
     "base64-of-11-mb": (base64_of(bytes(11 * MB)), "the limit is"),
     "base64-of-blanks": ("\t" * (9 * MB), "0 bytes"),
     "words-of-20-mb": ("ab? " * (5 * MB), "neither an address nor base64"),

@@ -8,9 +8,8 @@ from typing import Any
 
 import httpx
 import pytest
-from unitask_sandbox import Fault
-from unitask_sandbox.arrivals import key_fingerprint
 from unitask_sandbox.library import EVIDENCE, as_order, library, named, read_faults, read_orders
+from unitask_sandbox.request_log import key_fingerprint
 
 from .local import NOW, Clock, Http, HttpWith
 
@@ -22,7 +21,6 @@ def order(http: Http, what: object) -> httpx.Response:
 
 
 def test_library_is_shown(http_with: HttpWith) -> None:
-    """Each name with what happens, who says so, and its steps."""
     listed = {fault["name"]: fault for fault in http_with().unchecked("GET", "/_sandbox/library").json()["faults"]}
 
     assert len(listed) >= 40
@@ -32,7 +30,6 @@ def test_library_is_shown(http_with: HttpWith) -> None:
 
 @pytest.mark.parametrize("name", library())
 def test_named_fault_can_be_ordered_for_each_of_its_operations(name: str) -> None:
-    """Its steps are good, and come back from JSON as they were."""
     for operation in library()[name].outcome:
         faults = named(name, operation=operation)
 
@@ -40,7 +37,6 @@ def test_named_fault_can_be_ordered_for_each_of_its_operations(name: str) -> Non
 
 
 def test_faults_are_ordered_listed_and_cleared(http_with: HttpWith) -> None:
-    """One by name, one by name with changes, one in full: they happen in their order."""
     http = http_with()
     full = {"operation": "get_account_info", "kind": "edit", "changes": {"data.name": None}, "delay": 0}
     ordered = order(http, ["bad-key", {"fault": "internal-error", "operation": "get_account_info", "times": 2}, full])
@@ -61,7 +57,6 @@ def test_faults_are_ordered_listed_and_cleared(http_with: HttpWith) -> None:
 
 
 def test_key_of_a_fault_is_not_shown(http_with: HttpWith) -> None:
-    """Its fingerprint is, and can be ordered again."""
     http = http_with(keys={"my own key": 1.0})
     coming = order(http, {"fault": "bad-key", "key": "my own key"}).json()["coming"]
 
@@ -95,7 +90,6 @@ def test_key_of_a_fault_is_not_shown(http_with: HttpWith) -> None:
     ],
 )
 def test_wrong_order_is_refused_with_words_and_orders_nothing(http_with: HttpWith, wrong: Any, words: str) -> None:
-    """It says which entry and what is wrong; nothing of the list is ordered."""
     http = http_with()
     answer = order(http, wrong)
 
@@ -104,19 +98,7 @@ def test_wrong_order_is_refused_with_words_and_orders_nothing(http_with: HttpWit
     assert http.sandbox.coming_faults() == []
 
 
-def test_fault_is_ordered_by_name_in_python(http_with: HttpWith) -> None:
-    """The same names without HTTP; a mistake raises."""
-    http = http_with()
-    http.sandbox.fault("rate-limited-for-seconds", operation="get_task", times=3)
-    http.sandbox.fault(Fault("get_task", "lose"), times=2)
-
-    assert [(fault.kind, fault.times) for fault in http.sandbox.coming_faults()] == [("refuse", 3), ("lose", 2)]
-    with pytest.raises(ValueError, match="no fault is named 'bad-luck'"):
-        http.sandbox.fault("bad-luck")
-
-
 def test_faults_are_read_from_a_file(tmp_path: Path) -> None:
-    """What is in it is ordered; what is wrong is told with the file and the entry."""
     path = tmp_path / "faults.json"
     path.write_text('["bad-key", {"operation": "get_task", "kind": "lose"}]')
 
@@ -133,7 +115,6 @@ def test_faults_are_read_from_a_file(tmp_path: Path) -> None:
 
 
 def test_arrivals_are_narrowed_and_forgotten(http_with: HttpWith, clock: Clock) -> None:
-    """By operation, key, status and time."""
     http = http_with(keys={"one": 1.0, "two": 1.0})
     for key in ("one", "two", "three"):
         http.unchecked("GET", INFO, headers={"x-api-key": key})
@@ -155,33 +136,6 @@ def test_arrivals_are_narrowed_and_forgotten(http_with: HttpWith, clock: Clock) 
     ("query", "words"), [("?status=x", "status is 'x': give a number"), ("?oper=x", "no filter 'oper'; there are ")]
 )
 def test_filter_that_is_none_is_refused(http_with: HttpWith, query: str, words: str) -> None:
-    """A misspelt filter is no report of everything."""
     answer = http_with().unchecked("GET", ARRIVALS + query)
 
     assert (answer.status_code, words in answer.json()["message"]) == (400, True)
-
-
-@pytest.mark.parametrize("path", ["/_sandbox/library", FAULTS, ARRIVALS])
-@pytest.mark.parametrize(
-    ("headers", "status"),
-    [
-        ({}, 200),
-        ({"origin": "http://sandbox.test"}, 200),
-        ({"sec-fetch-site": "none"}, 200),
-        ({"sec-fetch-site": "same-origin", "origin": "http://sandbox.test"}, 200),
-        ({"origin": "https://elsewhere.test"}, 403),
-        ({"origin": "http://sandbox.test:8080"}, 403),
-        ({"origin": "null"}, 403),
-        ({"sec-fetch-site": "cross-site"}, 403),
-        ({"sec-fetch-site": "same-site"}, 403),
-    ],
-)
-def test_page_of_another_origin_is_refused(
-    http_with: HttpWith, path: str, headers: dict[str, str], status: int
-) -> None:
-    """A web page that somebody has open cannot order faults or read the report."""
-    http = http_with(faults=(Fault("get_task", "lose"),))
-    answers = [http.unchecked(method, path, headers=headers) for method in ("GET", "DELETE")]
-
-    assert answers[0].status_code == status
-    assert len(http.sandbox.coming_faults()) == (0 if status == 200 and path == FAULTS else 1)

@@ -5,58 +5,32 @@ from __future__ import annotations
 import errno
 import shutil
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from unitask_sandbox import Sandbox, Settings, serve, store
+from unitask_sandbox import store
+from unitask_sandbox.data_dir import DataDirInUse
 from unitask_sandbox.failures import CannotStart
-from unitask_sandbox.folder import FolderInUse
 
 from .local import HttpWith, SandboxWith, encoded, face_swap
 
 FACE_SWAP = encoded(face_swap())
 LEFT_BEHIND = "00000000-0000-4000-8000-000000000000.png"
 
-HOLDER = """
-import sys
-from pathlib import Path
-from unitask_sandbox import Sandbox, Settings
-sandbox = Sandbox(Settings(data=Path(sys.argv[1]), autorun=False))
-print("held", flush=True)
-sys.stdin.read()
-"""
-
 
 def test_folder_in_use_is_refused_until_it_is_free(sandbox_with: SandboxWith, tmp_path: Path) -> None:
-    """A second sandbox over a data folder would do each task twice; it is refused, and says what to do."""
     first = sandbox_with(data=tmp_path)
-    with pytest.raises(FolderInUse, match=r"in use by another sandbox: stop that one, or give"):
+    with pytest.raises(DataDirInUse, match=r"in use by another sandbox: stop that one, or give"):
         sandbox_with(data=tmp_path)
     first.close()
 
     assert sandbox_with(data=tmp_path).balance("sandbox") == 10.0
 
 
-def test_killed_sandbox_holds_its_folder_no_longer(tmp_path: Path) -> None:
-    """The folder is refused while another process uses it, and free as soon as that one was killed."""
-    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
-        assert holder.stdout
-        assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(FolderInUse):
-            Sandbox(Settings(data=tmp_path))
-        holder.kill()
-
-    Sandbox(Settings(data=tmp_path)).close()
-
-
 def test_files_that_nothing_lists_are_removed_at_the_start(sandbox_with: SandboxWith, tmp_path: Path) -> None:
-    """What a sandbox left that was killed while it wrote is gone; outputs, and files with names of others, stay."""
     first = sandbox_with(data=tmp_path)
     task_id = first.accept("sandbox", FACE_SWAP).task_id
     first.advance()
@@ -76,8 +50,6 @@ def test_files_that_nothing_lists_are_removed_at_the_start(sandbox_with: Sandbox
 def test_file_that_could_not_be_written_whole_is_not_served(
     sandbox_with: SandboxWith, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A disk that breaks fails the task; half of a file never gets the name of a whole one, and takes no room."""
-
     def full(_: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
@@ -96,15 +68,9 @@ PAGE = 4096
 DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "emptied": (lambda _: b"", "it is empty, and it was not"),
     "cut-in-its-head": (lambda data: data[:50], "it is cut off after 50 bytes"),
-    "cut-after-its-head": (lambda data: data[:200], "is damaged"),
     "cut-after-a-page": (lambda data: data[:PAGE], "is damaged"),
-    "cut-in-the-middle": (lambda data: data[: len(data) // 2], "is damaged"),
-    "cut-by-a-page": (lambda data: data[:-PAGE], "is damaged"),
     "garbage-head": (lambda data: b"\xa5" * 100 + data[100:], "it does not begin as a database"),
-    "zeros": (lambda data: bytes(len(data)), "it does not begin as a database"),
     "text": (lambda _: b"{}\n", "it does not begin as a database"),
-    "garbage-page": (lambda data: data[:PAGE] + b"\xa5" * PAGE + data[2 * PAGE :], "is damaged"),
-    "garbage-middle": (lambda data: data[: 5 * PAGE] + b"\xa5" * (20 * PAGE) + data[25 * PAGE :], "is damaged"),
     "no-json": (lambda data: data.replace(b'"raw_message"', b'!raw_message"'), "of the table tasks is no JSON"),
     "no-utf-8": (lambda data: data.replace(b"an endpoint", b"an \xff\xfe\xfd\xfcoint"), "is damaged"),
 }
@@ -124,7 +90,6 @@ def used(sandbox_with: SandboxWith, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", DAMAGES)
 def test_damaged_database_is_refused_and_left_as_it_is(sandbox_with: SandboxWith, used: Path, name: str) -> None:
-    """The refusal names the file, what is wrong and what to do; it can be put right, and nobody holds the folder."""
     damage, words = DAMAGES[name]
     path = used / "sandbox.sqlite3"
     whole = path.read_bytes()
@@ -146,7 +111,6 @@ def test_damaged_database_is_refused_and_left_as_it_is(sandbox_with: SandboxWith
 
 @pytest.mark.parametrize("log", [None, b"\xa5" * 50_000], ids=["gone", "garbage"])
 def test_lost_log_of_a_crash_is_refused(sandbox_with: SandboxWith, tmp_path: Path, log: bytes | None) -> None:
-    """After a crash all that was accepted may stand there alone; an empty account must not come instead of it."""
     sandbox = sandbox_with(data=tmp_path / "data")
     sandbox.accept("sandbox", encoded(face_swap()))
     shutil.copytree(
@@ -165,7 +129,6 @@ def test_lost_log_of_a_crash_is_refused(sandbox_with: SandboxWith, tmp_path: Pat
 
 
 def test_garbage_in_any_page_is_refused(sandbox_with: SandboxWith, used: Path) -> None:
-    """Also in those that are read long after the start: the ledger, the indexes."""
     path = used / "sandbox.sqlite3"
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("VACUUM")  # what lies in a page that is not in use does no harm
@@ -196,7 +159,6 @@ def another_database(folder: Path) -> None:
 def test_folder_that_cannot_be_used_is_refused(
     sandbox_with: SandboxWith, tmp_path: Path, spoil: Callable[[Path], object], words: str
 ) -> None:
-    """One sentence that names what is wrong, and what to do."""
     spoil(tmp_path / "data")
     for _ in range(2):
         with pytest.raises(CannotStart, match=words) as caught:
@@ -209,16 +171,7 @@ def made(path: Path) -> Path:
     return path
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="/proc is a folder that nobody can write to")
-def test_folder_that_nobody_can_write_to_is_refused(sandbox_with: SandboxWith) -> None:
-    """The user is told which, also by the server."""
-    for start in (lambda: sandbox_with(data=Path("/proc/data")), lambda: serve(Settings(data=Path("/proc/d")), port=0)):
-        with pytest.raises(CannotStart, match=r"the data folder /proc/d.* cannot be used: .*; use another folder"):
-            start()
-
-
 def test_folder_of_a_first_start_that_was_killed_is_used(sandbox_with: SandboxWith, tmp_path: Path) -> None:
-    """An empty database without anything beside it was never used."""
     (tmp_path / "sandbox.sqlite3").touch()
 
     assert sandbox_with(data=tmp_path).balance("sandbox") == 10.0
@@ -253,7 +206,6 @@ def locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
 def test_database_held_by_another_process_is_said_with_503(
     http_with: HttpWith, tmp_path: Path, locked: Any, method: str, path: str, body: Any, key: str
 ) -> None:
-    """Nothing happened, nothing is a bug, and the same request succeeds afterwards."""
     http = http_with(data=tmp_path, any_key=True)
     other = locked()
     answer = http(method, path, headers={"x-api-key": key}, json=body)
@@ -271,7 +223,6 @@ def test_database_held_by_another_process_is_said_with_503(
 
 
 def test_look_waits_for_no_other_process(http_with: HttpWith, tmp_path: Path, locked: Any) -> None:
-    """What only reads is answered meanwhile, to a key that was never seen, too."""
     http = http_with(data=tmp_path, any_key=True)
     task_id = http.create()
     locked()
@@ -291,7 +242,6 @@ def test_look_waits_for_no_other_process(http_with: HttpWith, tmp_path: Path, lo
 def test_trouble_of_the_disk_is_said_with_503(
     http_with: HttpWith, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
 ) -> None:
-    """In the form of the API, with what is wrong."""
     http = http_with()
 
     def fail(*_: object) -> None:
@@ -305,7 +255,6 @@ def test_trouble_of_the_disk_is_said_with_503(
 
 
 def test_transaction_that_could_not_end_is_no_burden_of_the_next(sandbox_with: SandboxWith) -> None:
-    """A commit that fails, as on a full disk, leaves no transaction open: the next create is taken."""
     sandbox = sandbox_with()
     pages = sandbox._store._writer.execute("PRAGMA page_count").fetchone()[0]
     sandbox._store._writer.execute(f"PRAGMA max_page_count = {pages}")
@@ -320,7 +269,6 @@ def test_transaction_that_could_not_end_is_no_burden_of_the_next(sandbox_with: S
 
 
 def test_database_held_at_the_start_is_refused(sandbox_with: SandboxWith, tmp_path: Path, locked: Any) -> None:
-    """In a sentence, and the folder is free afterwards."""
     sandbox_with(data=tmp_path).close()
     other = locked()
     with pytest.raises(CannotStart, match=r"sandbox\.sqlite3 is held by another program: end that one, or use another"):

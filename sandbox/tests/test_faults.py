@@ -12,8 +12,8 @@ import httpx
 import pytest
 from starlette.responses import PlainTextResponse
 from unitask_sandbox import Fault, create_app, running
-from unitask_sandbox.arrivals import key_fingerprint
-from unitask_sandbox.connection import CLOSE, AnswerLost, Slow
+from unitask_sandbox.broken_responses import CLOSE, AnswerLost, Slow
+from unitask_sandbox.request_log import key_fingerprint
 
 from .local import NOW, Clock, HttpWith, face_swap
 
@@ -46,7 +46,6 @@ def statuses(client: httpx.Client) -> list[int | None]:
 
 
 def test_refusal_comes_before_anything_is_done(served: Any) -> None:
-    """The answer is the script's, to the letter, and there is no task."""
     fault = Fault("create_task", "refuse", 429, b'{"code":429,"message":"slow down"}', {"retry-after": "7"})
     with served(fault) as client:
         answer = client.post(CREATE, json=face_swap(b"large" * 100_000))
@@ -66,7 +65,6 @@ def test_refusal_comes_before_anything_is_done(served: Any) -> None:
     ],
 )
 def test_answer_can_be_replaced_after_the_work(served: Any, status: int, body: bytes, headers: dict[str, str]) -> None:
-    """The task is there, and the caller is told something else."""
     with served(Fault("create_task", "replace", status, body, headers)) as client:
         answer = client.post(CREATE, json=face_swap())
 
@@ -76,7 +74,6 @@ def test_answer_can_be_replaced_after_the_work(served: Any, status: int, body: b
 
 
 def test_answer_can_be_lost_after_the_work(served: Any, capfd: pytest.CaptureFixture[str]) -> None:
-    """The connection closes without a byte; the task is there, and the report says that it was not answered."""
     with served(Fault("create_task", "lose")) as client:
         with pytest.raises(httpx.RemoteProtocolError, match="without sending a resp"):
             client.post(CREATE, json=face_swap())
@@ -87,7 +84,6 @@ def test_answer_can_be_lost_after_the_work(served: Any, capfd: pytest.CaptureFix
 
 
 def test_answer_can_be_cut_in_its_body(served: Any, capfd: pytest.CaptureFixture[str]) -> None:
-    """Headers announce the whole, half of the JSON arrives, and then the connection closes."""
     with served(Fault("create_task", "cut")) as client:
         with client.stream("POST", CREATE, json=face_swap()) as answer:
             whole = int(answer.headers["content-length"])
@@ -101,36 +97,7 @@ def test_answer_can_be_cut_in_its_body(served: Any, capfd: pytest.CaptureFixture
     assert capfd.readouterr().err == ""
 
 
-def test_stream_can_be_cut(served: Any, capfd: pytest.CaptureFixture[str]) -> None:
-    """A stream breaks in its first event, and nothing says that it ended."""
-    asked = {"model": "m", "messages": [{"content": "Hello"}], "stream": True}
-    bearer = {"authorization": "Bearer sandbox"}
-    with (
-        served(Fault("create_chat_completion", "cut")) as client,
-        client.stream("POST", "/v1/chat/completions", json=asked, headers=bearer) as answer,
-    ):
-        pieces = answer.iter_raw()
-        received = next(pieces)
-        with pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"):
-            next(pieces)
-
-    assert received.startswith(b'data: {"id": "chatcmpl-')
-    assert capfd.readouterr().err == ""
-
-
-def test_refused_work_is_lost_like_any_other(served: Any) -> None:
-    """What is lost is the answer, whatever it would have been."""
-    with served(Fault("create_task", "lose"), Fault("get_task", "cut")) as client:
-        with pytest.raises(httpx.RemoteProtocolError):
-            client.post(CREATE, json={})
-        with pytest.raises(httpx.RemoteProtocolError):
-            client.get(f"{CREATE}/nothing")
-
-        assert (tasks(client), statuses(client)) == (0, [None])
-
-
 def test_script_goes_on_in_order_and_by_operation(http_with: HttpWith) -> None:
-    """Each fault happens as often as it says, to its operation alone, and after the last one all is well."""
     twice, then = Fault("create_task", "refuse", 503, times=2), Fault("create_task", "refuse", 502)
     http = http_with(faults=(twice, Fault("get_account_info", "refuse", 500), then))
     seen = [http.unchecked("POST", CREATE, json=face_swap()).status_code for _ in range(4)]
@@ -145,7 +112,6 @@ def test_script_goes_on_in_order_and_by_operation(http_with: HttpWith) -> None:
 def test_request_is_reported_before_its_answer_goes_out(
     settings_with: Any, faults: tuple[Fault, ...], status: int | None
 ) -> None:
-    """Whoever has the answer, or was hung up on, finds the request in the report: also in another thread."""
     app = create_app(settings_with(faults=faults))
     reported: list[list[int | None]] = []
 
@@ -169,7 +135,6 @@ def test_request_is_reported_before_its_answer_goes_out(
 
 @pytest.mark.parametrize("kind", ["lose", "cut"])
 def test_lost_answer_is_raised_in_process(http_with: HttpWith, kind: Any) -> None:
-    """Where there is no connection to close, the application raises; the work was done."""
     http = http_with(faults=(Fault("create_task", kind),))
     with pytest.raises(AnswerLost):
         http.unchecked("POST", CREATE, json=face_swap())
@@ -196,7 +161,6 @@ def test_lost_answer_is_raised_in_process(http_with: HttpWith, kind: Any) -> Non
     ],
 )
 def test_fault_that_means_nothing_is_refused(wrong: tuple[Any, ...], words: str) -> None:
-    """A script with a mistake in it is an error at once, not a test that passes."""
     with pytest.raises(ValueError, match=words):
         Fault(*wrong)
 
@@ -213,7 +177,6 @@ def test_fault_that_means_nothing_is_refused(wrong: tuple[Any, ...], words: str)
     ],
 )
 def test_fault_of_nobody_is_refused(operation: str, more: dict[str, Any], words: str) -> None:
-    """What could never happen is an error at once."""
     with pytest.raises(ValueError, match=words):
         Fault(operation, "slow", **{"delay": 1, **more})
 
@@ -232,7 +195,6 @@ def test_connection_can_be_closed_before_anything_is_done(served: Any, capfd: py
 
 
 def test_more_can_be_announced_than_comes(served: Any, capfd: pytest.CaptureFixture[str]) -> None:
-    """The whole JSON arrives, and the connection closes where more was due."""
     with served(Fault("create_task", "short")) as client:
         with client.stream("POST", CREATE, json=face_swap()) as answer:
             pieces = answer.iter_raw()
@@ -246,7 +208,6 @@ def test_more_can_be_announced_than_comes(served: Any, capfd: pytest.CaptureFixt
 
 
 def test_answer_can_be_true_but_for_a_few_fields(http_with: HttpWith) -> None:
-    """Changes put values in place, `without` takes fields out, and what is not there stays away."""
     changes = {"data.status": "Retrying", "data.meta.usage": None, "data.nothing.there": 1}
     wrong = Fault("get_task", "edit", changes=changes, without=("message", "data.logs"), headers={"retry-after": "1"})
     http = http_with(faults=(wrong,))
@@ -265,16 +226,7 @@ def test_answer_can_be_true_but_for_a_few_fields(http_with: HttpWith) -> None:
     )
 
 
-def test_part_of_an_answer_can_come_alone(http_with: HttpWith) -> None:
-    """A task without its envelope."""
-    http = http_with(faults=(Fault("get_task", "edit", part="data"),))
-    task_id = http.create()
-
-    assert http.unchecked("GET", f"{CREATE}/{task_id}").json() == http.task(task_id)
-
-
 def test_slow_answer_is_true_and_takes_its_time(http_with: HttpWith) -> None:
-    """First the delay, then the body in ten pieces; nobody waits in a test."""
     pauses: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -287,8 +239,6 @@ def test_slow_answer_is_true_and_takes_its_time(http_with: HttpWith) -> None:
 
 
 def test_slow_answer_comes_whole_over_a_connection_that_stays(settings_with: Any) -> None:
-    """Piece by piece, a file and JSON alike, and the next request goes over the same connection."""
-
     async def at_once(_seconds: float) -> None: ...
 
     slow = [Fault(operation, "slow", delay=9.0, drip=9.0) for operation in ("create_task", "get_file")]
@@ -303,7 +253,6 @@ def test_slow_answer_comes_whole_over_a_connection_that_stays(settings_with: Any
 
 
 def test_nobody_is_waited_for_who_has_gone() -> None:
-    """A client that hangs up ends the pause, however long it was to be."""
     sent: list[Any] = []
 
     async def gone() -> dict[str, str]:
@@ -322,7 +271,6 @@ def test_nobody_is_waited_for_who_has_gone() -> None:
 
 
 def test_fault_can_be_of_one_key(http_with: HttpWith) -> None:
-    """Others are not hit, whichever way the key is given; it is never shown."""
     http = http_with(keys={"one": 1.0, "two": 1.0})
     for key in ("two", key_fingerprint("two")):
         http.sandbox.fault(Fault("get_account_info", "refuse", 500, key=key))
@@ -333,7 +281,6 @@ def test_fault_can_be_of_one_key(http_with: HttpWith) -> None:
 
 
 def test_fault_can_be_of_the_next_task(http_with: HttpWith) -> None:
-    """It waits for a task of that kind, and then it is for that task alone."""
     http = http_with(faults=(Fault("get_task", "refuse", 404, task="next", model="Qubico/image-toolkit", times=2),))
     other = http(
         "POST", CREATE, json={"model": "Qubico/flux1-schnell", "task_type": "txt2img", "input": {"prompt": "x"}}
@@ -345,7 +292,6 @@ def test_fault_can_be_of_the_next_task(http_with: HttpWith) -> None:
 
 
 def test_fault_can_last_until_it_is_cleared(http_with: HttpWith) -> None:
-    """Without a number of times it stays."""
     http = http_with(faults=(Fault("get_account_info", "refuse", 503, times=None),))
     seen = [http.unchecked("GET", INFO).status_code for _ in range(3)]
     http.sandbox.clear_faults()
@@ -355,7 +301,6 @@ def test_fault_can_last_until_it_is_cleared(http_with: HttpWith) -> None:
 
 
 def test_task_can_be_let_fail_in_given_words(http_with: HttpWith) -> None:
-    """It ends failed with that error and is paid back; the next one is done."""
     error = {"code": 10003, "message": "image size too large"}
     http = http_with(faults=(Fault("run_task", "fail", body=json.dumps(error).encode()),))
     unlucky, lucky = http.create(), http.create()
@@ -367,7 +312,6 @@ def test_task_can_be_let_fail_in_given_words(http_with: HttpWith) -> None:
 
 
 def test_output_file_can_be_gone(http_with: HttpWith) -> None:
-    """A look at the file is refused, and the next one is not."""
     http = http_with(faults=(Fault("get_file", "refuse", 404, b"gone"),))
     task_id = http.create()
     http.sandbox.advance()
@@ -393,12 +337,10 @@ def told(http_with: HttpWith, clock: Clock, *faults: Fault) -> list[tuple[float,
 
 
 def test_webhook_can_be_lost(http_with: HttpWith, clock: Clock) -> None:
-    """Nobody is told, ever."""
     assert told(http_with, clock, Fault("send_webhook", "lose")) == []
 
 
 def test_webhook_can_be_late(http_with: HttpWith, clock: Clock) -> None:
-    """It comes whole, later."""
     assert [(when, body["data"]["status"]) for when, body, _ in told(http_with, clock, late())] == [(60, "completed")]
 
 
@@ -407,14 +349,12 @@ def late() -> Fault:
 
 
 def test_webhook_can_come_again_with_older_news(http_with: HttpWith, clock: Clock) -> None:
-    """First the truth, then what the task was before."""
     again = Fault("send_webhook", "repeat", changes={"data.status": "processing"})
 
     assert [body["data"]["status"] for _, body, _ in told(http_with, clock, again)] == ["completed", "processing"]
 
 
 def test_webhook_can_have_another_form_and_another_secret(http_with: HttpWith, clock: Clock) -> None:
-    """The task at the root, as one client met it; a secret that is not ours."""
     wrong = Fault("send_webhook", "edit", part="data", headers={"x-webhook-secret": "another"})
     ((_, body, secret),) = told(http_with, clock, wrong)
 

@@ -7,10 +7,10 @@ import json
 from typing import Any
 
 import pytest
-from unitask_sandbox import Sandbox, bundle, legacy
+from unitask_sandbox import Sandbox, bundle
 from unitask_sandbox.engines import ENGINES
 
-from .local import BASE_URL, MODEL, NO_FACE, NOW, PRICE, TASK_TYPE, Clock, Http, HttpWith, base64_of, fake_swap
+from .local import BASE_URL, MODEL, NO_FACE, PRICE, TASK_TYPE, Clock, Http, HttpWith, base64_of, fake_swap
 
 SWAP, LOOK = "/api/face_swap/v1/async", "/api/face_swap/v1/fetch"
 TOOLKIT, TOOLKIT_LOOK = "/api/image_toolkit/v2/create", "/api/image_toolkit/v2/fetch"
@@ -39,15 +39,7 @@ def look(http: Http, path: str, task_id: str) -> dict[str, Any]:
     return body
 
 
-def test_every_legacy_operation_is_there() -> None:
-    """Each create and each look of the spec has its place in one of the two tables."""
-    named = {name for name in bundle.operations() if name.startswith("legacy_")}
-    assert legacy.CREATES.keys() | legacy.LOOKS.keys() == named
-    assert len(named) == 19
-
-
 def test_face_swap_as_an_address(http_with: HttpWith) -> None:
-    """The real engine does it; the words are the old ones, and so are the keys."""
     http = http_with()
     task_id = create(http, SWAP, pictures(result_type="url"))
     before = look(http, LOOK, task_id)
@@ -63,7 +55,6 @@ def test_face_swap_as_an_address(http_with: HttpWith) -> None:
 
 @pytest.mark.parametrize("more", [{}, {"result_type": "base64"}])
 def test_face_swap_as_base64(http_with: HttpWith, more: dict[str, str]) -> None:
-    """The form that is told when none was asked for."""
     http = http_with()
     task_id = create(http, SWAP, pictures(**more))
     http.sandbox.advance()
@@ -72,7 +63,6 @@ def test_face_swap_as_base64(http_with: HttpWith, more: dict[str, str]) -> None:
 
 
 def test_failed_face_swap_tells_the_documented_reason(http_with: HttpWith) -> None:
-    """In a list, in the words of the old page, and it costs nothing."""
     http = http_with()
     task_id = create(http, SWAP, pictures(NO_FACE, result_type="url"))
     http.sandbox.advance()
@@ -83,7 +73,6 @@ def test_failed_face_swap_tells_the_documented_reason(http_with: HttpWith) -> No
 
 
 def test_legacy_task_is_a_task_like_any_other(http_with: HttpWith) -> None:
-    """It is paid, in the history, found by the unified look, and cancelled by the unified cancel."""
     http = http_with()
     task_id = create(http, SWAP, pictures())
     left = http.sandbox.balance("sandbox")
@@ -98,7 +87,6 @@ def test_legacy_task_is_a_task_like_any_other(http_with: HttpWith) -> None:
 
 
 def test_toolkit_answers_as_documented(http_with: HttpWith, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
-    """With the keys of the documented upscale; its input is echoed, pictures in it are not."""
     monkeypatch.setitem(ENGINES, (MODEL, "upscale"), lambda given: fake_swap({"target_image": given["image"]}))
     http = http_with(fetch=lambda _url: b"cat")
     request = EXAMPLES["legacy.toolkit-upscale.request"]["value"]
@@ -130,7 +118,6 @@ def test_toolkit_answers_as_documented(http_with: HttpWith, monkeypatch: pytest.
     ],
 )
 def test_wrong_toolkit_task_is_refused(http_with: HttpWith, asked: dict[str, Any], words: str) -> None:
-    """Its input is checked as that of the same task of today."""
     answer = http_with()("POST", TOOLKIT, json=asked)
 
     assert answer.status_code == 400
@@ -138,7 +125,6 @@ def test_wrong_toolkit_task_is_refused(http_with: HttpWith, asked: dict[str, Any
 
 
 def test_luma_answers_as_documented(http_with: HttpWith) -> None:
-    """The input is JSON in a string; the generation is there from the start, and has the video at the end."""
     http = http_with()
     task_id = create(http, LUMA, {"prompt": "a cat", "expand_prompt": True})
     before = look(http, LUMA, task_id)["data"]
@@ -158,7 +144,6 @@ def test_luma_answers_as_documented(http_with: HttpWith) -> None:
 
 
 def test_kling_has_its_video_where_clients_look(http_with: HttpWith) -> None:
-    """Both in video_url and in works, and nothing of it before the end."""
     http = http_with()
     task_id = create(http, KLING, EXAMPLES["legacy.kling.request"]["value"])
     before = look(http, KLING, task_id)["data"]
@@ -172,7 +157,6 @@ def test_kling_has_its_video_where_clients_look(http_with: HttpWith) -> None:
 
 
 def test_midjourney_is_flat_from_staged_to_finished(http_with: HttpWith, clock: Clock) -> None:
-    """The create says "success" for "accepted"; a task over the limit is staged until there is room."""
     http = http_with(speed="real", concurrency=1)
     accepted = http("POST", IMAGINE, json={"prompt": "a cat"}).json()
     first, second = accepted["task_id"], create(http, IMAGINE, {"prompt": "a dog"})
@@ -196,7 +180,6 @@ def test_midjourney_is_flat_from_staged_to_finished(http_with: HttpWith, clock: 
 
 
 def test_look_is_of_one_protocol(http_with: HttpWith) -> None:
-    """A task of another protocol, or of another key, is not found."""
     http = http_with(any_key=True)
     unified, luma = http.create(), create(http, LUMA, {"prompt": "a cat"})
     answers = [
@@ -217,7 +200,6 @@ def test_look_is_of_one_protocol(http_with: HttpWith) -> None:
     ],
 )
 def test_webhook_tells_what_a_look_tells(http_with: HttpWith, path: str, asked: dict[str, Any]) -> None:
-    """With the secret in the same header as today."""
     told: list[tuple[str, dict[str, Any], str | None]] = []
 
     def send(url: str, body: bytes, headers: Any) -> int:
@@ -236,7 +218,6 @@ def test_webhook_tells_what_a_look_tells(http_with: HttpWith, path: str, asked: 
 @pytest.mark.parametrize("odd", [5, None, ["http://me.test"], {}])
 @pytest.mark.parametrize("name", ["webhook_endpoint", "webhook_secret"])
 def test_odd_webhook_of_an_open_input_is_refused(http_with: HttpWith, name: str, odd: object) -> None:
-    """Nothing is known of the fields of describe, blend and seed; what has no endpoint's form is none all the same."""
     answer = http_with()("POST", "/mj/v2/blend", json={name: odd})
 
     assert answer.status_code == 400
@@ -245,7 +226,6 @@ def test_odd_webhook_of_an_open_input_is_refused(http_with: HttpWith, name: str,
 
 @pytest.mark.parametrize("field", ["webhook_config", "result_type", "input", "version"])
 def test_fields_of_other_protocols_mean_nothing(http_with: HttpWith, field: str) -> None:
-    """They are taken as what they are: fields that nobody knows."""
     http = http_with()
     task_id = create(http, "/mj/v2/seed", {field: "x"})
     http.sandbox.advance()
@@ -254,7 +234,6 @@ def test_fields_of_other_protocols_mean_nothing(http_with: HttpWith, field: str)
 
 
 def test_pictures_of_a_legacy_task_do_not_stay(sandbox_with: Any) -> None:
-    """Once the task has ended, nothing of its input is left in the database."""
     sandbox: Sandbox = sandbox_with()
     picture = base64_of(b"the picture")
     for operation, body in (
@@ -268,12 +247,3 @@ def test_pictures_of_a_legacy_task_do_not_stay(sandbox_with: Any) -> None:
 
     assert len(kept) == 3
     assert picture not in str(kept)
-
-
-def test_time_of_a_legacy_task_is_that_of_its_entry(sandbox_with: Any) -> None:
-    """The catalogue has a typical time for each legacy task type, and none for its price but the face swap's."""
-    sandbox: Sandbox = sandbox_with(speed="real")
-    task = sandbox.accept("sandbox", b'{"prompt": "a cat"}', "", "legacy_mj_imagine")
-
-    assert (task.created_at, task.frozen, task.consume) == (NOW, 0, 0)
-    assert 60 / 8 < task.seconds < 60 * 8

@@ -26,7 +26,6 @@ def statuses(sandbox: Sandbox, *task_ids: str) -> list[str]:
 
 
 def test_create_over_the_concurrency_limit_is_refused(sandbox_with: SandboxWith) -> None:
-    """Pending and processing tasks count; there is no task then, and nothing is charged."""
     sandbox = sandbox_with(speed="real", concurrency=2)
     first, _ = (sandbox.accept("sandbox", FACE_SWAP).task_id for _ in range(2))
     sandbox._store.start(first, NOW)
@@ -38,7 +37,6 @@ def test_create_over_the_concurrency_limit_is_refused(sandbox_with: SandboxWith)
 
 @pytest.mark.parametrize("ending", ["cancelled", "completed"])
 def test_task_that_has_ended_makes_room(sandbox_with: SandboxWith, clock: Clock, ending: str) -> None:
-    """In whatever way it ended."""
     sandbox = sandbox_with(speed="real", concurrency=1)
     task_id = sandbox.accept("sandbox", FACE_SWAP).task_id
     refused = refusal(sandbox)[0]
@@ -53,17 +51,7 @@ def test_task_that_has_ended_makes_room(sandbox_with: SandboxWith, clock: Clock,
     assert sandbox.accept("sandbox", FACE_SWAP).status == "pending"
 
 
-def test_limit_is_of_one_account(sandbox_with: SandboxWith) -> None:
-    """Another account has its own."""
-    sandbox = sandbox_with(concurrency=1, any_key=True)
-    sandbox.accept("sandbox", FACE_SWAP)
-
-    assert sandbox.accept("another", FACE_SWAP).status == "pending"
-    assert refusal(sandbox, key="another")[0] == 429
-
-
 def test_midjourney_is_staged_instead(sandbox_with: SandboxWith) -> None:
-    """Staged tasks are paid for, do not count, cannot be cancelled, and become pending in their order."""
     sandbox = sandbox_with(concurrency=1)
     first, second, third = (sandbox.accept("sandbox", IMAGINE).task_id for _ in range(3))
     seen = [statuses(sandbox, first, second, third)]
@@ -81,7 +69,6 @@ def test_midjourney_is_staged_instead(sandbox_with: SandboxWith) -> None:
 
 
 def test_cancelled_task_lets_a_staged_one_go_on(sandbox_with: SandboxWith) -> None:
-    """At the next step; with autorun at once."""
     sandbox = sandbox_with(concurrency=1, speed="real")
     first, second = (sandbox.accept("sandbox", IMAGINE).task_id for _ in range(2))
     sandbox.cancel("sandbox", first)
@@ -91,7 +78,6 @@ def test_cancelled_task_lets_a_staged_one_go_on(sandbox_with: SandboxWith) -> No
 
 
 def test_fifty_may_be_staged(sandbox_with: SandboxWith) -> None:
-    """The next one is refused, as is a task of another model."""
     sandbox = sandbox_with(concurrency=1)
     accepted = [sandbox.accept("sandbox", IMAGINE).status for _ in range(51)]
 
@@ -100,7 +86,6 @@ def test_fifty_may_be_staged(sandbox_with: SandboxWith) -> None:
 
 
 def test_staged_tasks_survive_a_restart(sandbox_with: SandboxWith, tmp_path: Any) -> None:
-    """And go on, also when the limit was taken away."""
     first = sandbox_with(data=tmp_path, concurrency=1)
     tasks = [first.accept("sandbox", IMAGINE).task_id for _ in range(3)]
     first.close()
@@ -112,7 +97,6 @@ def test_staged_tasks_survive_a_restart(sandbox_with: SandboxWith, tmp_path: Any
 
 
 def test_limit_is_shown(http_with: HttpWith) -> None:
-    """The account names the limit, 1000 when there is none; the tasks in hand count staged ones apart."""
     http: Http = http_with(concurrency=2)
     for _ in range(3):
         http("POST", "/api/v1/task", content=IMAGINE)
@@ -126,7 +110,6 @@ def test_limit_is_shown(http_with: HttpWith) -> None:
 
 
 def test_account_shows_what_is_frozen(http_with: HttpWith) -> None:
-    """It is no longer to be spent, and not yet used."""
     http: Http = http_with()
     http.create()
     song = {"gpt_description_prompt": "a song", "lyrics_type": "instrumental"}
@@ -138,7 +121,6 @@ def test_account_shows_what_is_frozen(http_with: HttpWith) -> None:
 
 
 def test_rate_lets_pass_what_it_may(clock: Clock) -> None:
-    """As many requests at once as are allowed in a second, then one each time that its share of a second is over."""
     rate = Rate(4, clock)
     at_once = [rate.take("a") for _ in range(6)]
     clock.now += 0.25
@@ -152,7 +134,6 @@ def test_rate_lets_pass_what_it_may(clock: Clock) -> None:
 
 
 def test_slow_rate_lets_the_first_request_pass(clock: Clock) -> None:
-    """Less than one request a second is one request in some seconds."""
     rate = Rate(0.1, clock)
     first, second = rate.take("a"), rate.take("a")
     clock.now += 10
@@ -161,7 +142,6 @@ def test_slow_rate_lets_the_first_request_pass(clock: Clock) -> None:
 
 
 def test_clock_that_goes_back_takes_nothing_away(clock: Clock) -> None:
-    """The next request passes as if no time had gone by."""
     rate = Rate(2, clock)
     rate.take("a")
     clock.now -= 100
@@ -170,7 +150,6 @@ def test_clock_that_goes_back_takes_nothing_away(clock: Clock) -> None:
 
 
 def test_request_over_the_rate_does_nothing(http_with: HttpWith, clock: Clock) -> None:
-    """It is told when to come again, in whole seconds; and after that it is done."""
     http: Http = http_with(rate=0.4)
     accepted = http("POST", "/api/v1/task", json=face_swap())
     refused = http("POST", "/api/v1/task", json=face_swap())
@@ -187,33 +166,15 @@ def test_request_over_the_rate_does_nothing(http_with: HttpWith, clock: Clock) -
 
 
 def test_bad_key_has_no_rate(http_with: HttpWith) -> None:
-    """It is refused for what it is."""
     http: Http = http_with(rate=1)
 
     assert {http("GET", "/account/info", headers={"x-api-key": "bad"}).status_code for _ in range(3)} == {401}
 
 
 def test_free_plan_is_refused_uploads(http_with: HttpWith) -> None:
-    """As documented, without data."""
     http: Http = http_with(plan="Free")
     answer = http("POST", "/api/ephemeral_resource", json={"file_name": "a.png", "file_data": "YQ=="})
 
     assert answer.status_code == 403
     assert answer.json() == bundle.document()["components"]["examples"]["upload.plan.403"]["value"]
     assert http("GET", "/account/info").json()["data"]["plan"] == "Free"
-
-
-@pytest.mark.parametrize(
-    ("wrong", "words"),
-    [
-        ({"concurrency": 0}, "concurrency 0: give a number from 1 on"),
-        ({"rate": 0}, "rate 0: give a number of requests a second above 0"),
-        ({"rate": float("inf")}, "rate inf"),
-        ({"rate": float("nan")}, "rate nan"),
-        ({"plan": "Gold"}, "plan 'Gold': there are Free, Creator, Pro"),
-    ],
-)
-def test_settings_refuse_limits_that_are_none(settings_with: Any, wrong: dict[str, Any], words: str) -> None:
-    """At once, with the value."""
-    with pytest.raises(ValueError, match=words):
-        settings_with(**wrong)

@@ -15,7 +15,6 @@ from .local import NO_FACE, Clock, base64_of
 
 
 def test_list_follows_what_other_clients_do(page: Any, expect: Any, serve: Any) -> None:
-    """A task appears, moves and ends in the page that is open, which says so to a screen reader, too."""
     site = serve()
     page.goto(site.url)
     expect(page.get_by_role("heading", name="No tasks yet")).to_be_visible()
@@ -30,26 +29,7 @@ def test_list_follows_what_other_clients_do(page: Any, expect: Any, serve: Any) 
     assert page.evaluate("window.opened") == "once"
 
 
-def test_tasks_are_found_by_state_and_words(page: Any, expect: Any, serve: Any) -> None:
-    """The filters hide what does not fit."""
-    site = serve()
-    site.create(target=NO_FACE)
-    site.sandbox.advance()
-    site.create()
-    page.goto(site.url)
-    expect(rows(page)).to_have_count(2)
-    page.get_by_label("State").select_option("pending")
-    expect(rows(page)).to_have_count(1)
-    page.get_by_label("State").select_option("")
-    page.get_by_label("Filter tasks").fill("no face")
-
-    expect(rows(page)).to_have_count(1)
-    expect(rows(page)).to_contain_text("failed")
-    expect(page.locator(".count")).to_have_text("1 of 2 tasks")
-
-
 def test_one_click_shows_a_task(page: Any, expect: Any, serve: Any, clock: Clock) -> None:
-    """Input while it is kept, then output, times, money, every attempt to tell the webhook, and the JSON."""
     site = serve(send_webhook=lambda *_sent: 503)
     task_id = site.create(
         target=ASTRONAUT.read_bytes(), config={"webhook_config": {"endpoint": "http://me.test/?id=1"}}
@@ -75,7 +55,6 @@ def test_one_click_shows_a_task(page: Any, expect: Any, serve: Any, clock: Clock
 
 
 def test_video_and_sound_play(page: Any, expect: Any, serve: Any) -> None:
-    """The browser can decode what the sandbox makes."""
     site = serve()
     for task in (
         {"model": "kling", "task_type": "video_generation", "input": {"prompt": "waves"}},
@@ -99,7 +78,6 @@ def test_video_and_sound_play(page: Any, expect: Any, serve: Any) -> None:
 
 
 def test_pending_task_is_cancelled_and_paid_back(page: Any, expect: Any, serve: Any) -> None:
-    """By the API's own operation, which says why when it does not."""
     site = serve()
     task_id = site.create()
     page.goto(f"{site.url}/#/task/{task_id}")
@@ -114,7 +92,6 @@ def test_pending_task_is_cancelled_and_paid_back(page: Any, expect: Any, serve: 
 
 
 def test_another_key_has_other_tasks(page: Any, expect: Any, serve: Any) -> None:
-    """The key is chosen in the page, stays for the tab, and an unknown one is explained."""
     site = serve(keys={"sandbox": 1.0, "other-key": 5.0})
     site.create()
     page.goto(site.url)
@@ -138,49 +115,7 @@ def test_another_key_has_other_tasks(page: Any, expect: Any, serve: Any) -> None
     expect(rows(page)).to_have_count(1)
 
 
-def test_key_that_was_typed_before_the_box_says_it_is_open_is_used(page: Any, expect: Any, serve: Any) -> None:
-    """A busy browser tells the page of the opened box when a key was typed already: that key stays."""
-    site = serve(keys={"sandbox": 1.0, "other-key": 5.0})
-    page.goto(site.url)
-    expect(page.locator("#balance")).to_have_text("$1.00 left")
-    page.locator("#key summary").click()
-    page.get_by_label("API key").fill("other-key")
-    page.locator("#key").dispatch_event("toggle")
-    page.get_by_role("button", name="Use this key").click()
-
-    expect(page.locator("#balance")).to_have_text("$5.00 left")
-
-
-@pytest.mark.parametrize("view", ["#/tasks", "#/reference"])
-def test_late_answer_does_not_overwrite_a_newer_one(page: Any, expect: Any, serve: Any, view: str) -> None:
-    """What was asked with another key, or before, changes nothing when its answer comes after a newer one."""
-    site = serve(keys={"sandbox": 1.0, "other-key": 5.0})
-    page.goto(f"{site.url}/#/reference")
-    expect(page.locator("#balance")).to_have_text("$1.00 left")
-    held: list[Any] = []
-
-    def hold_unknown(route: Any) -> None:
-        if route.request.headers.get("x-api-key") == "unknown":
-            held.append(route)
-        else:
-            route.continue_()
-
-    page.route("**/_sandbox/tasks?**", hold_unknown)
-    page.evaluate("sessionStorage.setItem('key', 'unknown')")
-    with page.expect_request(lambda request: request.headers.get("x-api-key") == "unknown"):
-        page.evaluate("location.hash = '#/reference/get_task'")
-    page.evaluate("sessionStorage.setItem('key', 'other-key')")
-    page.evaluate("view => location.hash = view", view)
-    expect(page.locator("#balance")).to_have_text("$5.00 left")
-    for route in held:
-        route.fulfill(status=401, json={"code": 401, "message": "failed to verify api key", "data": None})
-    page.evaluate("fetch('_sandbox/about').then((answer) => answer.json())")  # the late answer was read before this one
-
-    expect(page.locator("#trouble")).to_be_hidden()
-
-
 def test_page_goes_on_when_the_sandbox_is_back(page: Any, expect: Any, serve: Any) -> None:
-    """While nobody answers the page says so, and it needs no reload afterwards."""
     site = serve()
     page.goto(site.url)
     expect(page.locator("#balance")).to_have_text("$10.00 left")
@@ -191,59 +126,6 @@ def test_page_goes_on_when_the_sandbox_is_back(page: Any, expect: Any, serve: An
 
     expect(page.locator("#balance")).to_have_text("$9.99 left")
     expect(page.locator("#trouble")).to_be_hidden()
-
-
-def test_colours_follow_the_system_unless_one_is_chosen(page: Any, expect: Any, serve: Any) -> None:
-    """Light and dark; the choice outlives a reload."""
-    site = serve()
-    page.goto(site.url)
-    light, dark = "rgb(246, 246, 243)", "rgb(20, 23, 26)"
-    root = page.locator("html")
-    page.emulate_media(color_scheme="dark")
-    expect(root).to_have_css("background-color", dark)
-    page.get_by_label("Colours").select_option("light")
-    expect(root).to_have_css("background-color", light)
-    page.reload()
-    expect(root).to_have_css("background-color", light)
-    page.emulate_media(color_scheme="light")
-    page.get_by_label("Colours").select_option("dark")
-    expect(root).to_have_css("background-color", dark)
-
-
-def test_narrow_screen_needs_no_sideways_scrolling(browser: Any, expect: Any, serve: Any) -> None:
-    """On a telephone the task covers the list, with a way back; no view is wider than the screen."""
-    site = serve()
-    site.create()
-    site.sandbox.advance()
-    with opened(browser, viewport={"width": 360, "height": 740}) as page:
-        page.goto(site.url)
-        rows(page).click()
-        expect(part(page, "raw")).to_be_visible()
-        expect(rows(page)).to_have_count(0)
-        page.get_by_role("link", name="All tasks").click()
-        expect(rows(page)).to_have_count(1)
-        for view in ("tasks", "new", "new/FaceSwap", "new/KlingVideo", "reference", "reference/create_task"):
-            page.evaluate("(hash) => { location.hash = hash; }", f"#/{view}")
-            expect(page.locator("main h1").first).to_be_visible()
-
-            cut_off = "(all) => all.filter((one) => one.getBoundingClientRect().right > innerWidth).length"
-            beyond = page.locator("main :is(h1, p, a, button, input, select, textarea)").evaluate_all(cut_off)
-            assert beyond == 0, view
-            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), view
-
-
-def test_list_is_walked_by_keys(page: Any, expect: Any, serve: Any) -> None:
-    """The arrows go from task to task, Enter opens one."""
-    site = serve()
-    site.create()
-    site.create()
-    page.goto(site.url)
-    rows(page).first.focus()
-    page.keyboard.press("ArrowDown")
-    expect(rows(page).nth(1)).to_be_focused()
-    page.keyboard.press("Enter")
-
-    expect(rows(page).nth(1)).to_have_attribute("aria-current", "true")
 
 
 def hostile_overview(url: str) -> dict[str, Any]:
@@ -269,7 +151,6 @@ def hostile_overview(url: str) -> dict[str, Any]:
 
 
 def test_hostile_words_are_words(page: Any, expect: Any, serve: Any) -> None:
-    """Whatever a task says, in any field, is text: no element is made of it, and no address but http(s) is a link."""
     site = serve()
     row = hostile_overview(site.url)
     overview = {"tasks": [row], "total": 1, "balance_usd": 1, "spent_usd": 0}
@@ -310,7 +191,6 @@ def test_hostile_words_are_words(page: Any, expect: Any, serve: Any) -> None:
     ],
 )
 def test_only_addresses_of_the_web_are_links(page: Any, serve: Any, address: str, is_link: bool) -> None:
-    """Wherever the page makes an element, an address that could run or read something is left out."""
     page.goto(serve().url)
     made = page.evaluate(
         """async (address) => {
@@ -324,7 +204,6 @@ def test_only_addresses_of_the_web_are_links(page: Any, serve: Any, address: str
 
 
 def test_looking_at_a_task_as_a_client_does(page: Any, expect: Any, serve: Any) -> None:
-    """Only when asked to, the page sends the API's own look, and shows what came."""
     site = serve()
     task_id = site.create()
     page.goto(f"{site.url}/#/task/{task_id}")
@@ -338,7 +217,6 @@ def test_looking_at_a_task_as_a_client_does(page: Any, expect: Any, serve: Any) 
 
 
 def test_picture_of_the_page(browser: Any, expect: Any, serve: Any, tmp_path: Path) -> None:
-    """docs/sandbox-page.png is this: the page with a swap that it has just made (`make page-picture`)."""
     picture = Path(os.environ.get("PAGE_PICTURE") or tmp_path / "page.png")
     site = serve(real=True)
     with opened(browser, color_scheme="light", viewport={"width": 1200, "height": 720}) as page:

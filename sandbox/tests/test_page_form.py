@@ -17,7 +17,6 @@ from .browser import HOSTILE, chooser, is_loaded, part, put_portraits, rows
 
 
 def test_two_photos_are_swapped_by_the_form(page: Any, expect: Any, serve: Any) -> None:
-    """Choose two photos, create, and see the swapped picture, what it cost, what was given, and the JSON."""
     site = serve(real=True)
     page.goto(f"{site.url}/#/new/FaceSwap")
     put_portraits(page)
@@ -41,50 +40,7 @@ def test_two_photos_are_swapped_by_the_form(page: Any, expect: Any, serve: Any) 
     expect(page.locator("#balance")).to_have_text("$9.99 left")
 
 
-def test_sample_that_comes_late_does_not_replace_a_later_choice(page: Any, expect: Any, serve: Any) -> None:
-    """Of two samples that were asked for, the last one is put, whichever comes first."""
-    site = serve()
-    page.goto(f"{site.url}/#/new/FaceSwap")
-    held: list[Any] = []
-    page.route("**/samples/astronaut.png", lambda route: held.append(route))
-    field = page.locator("[data-field=target_image]")
-    with page.expect_request("**/samples/astronaut.png"):
-        field.get_by_role("button", name="astronaut").click()
-    field.get_by_role("button", name="grace hopper").click()
-    expect(field.get_by_text("grace_hopper.jpg")).to_be_visible()
-    with page.expect_response("**/samples/astronaut.png"):
-        held[0].continue_()
-    page.evaluate("fetch('_sandbox/about').then((answer) => answer.json())")
-
-    expect(field.get_by_text("grace_hopper.jpg")).to_be_visible()
-    expect(field.get_by_text("astronaut.png")).to_have_count(0)
-
-
-def test_two_photos_dropped_at_once_fill_two_fields(page: Any, expect: Any, serve: Any) -> None:
-    """What one field cannot take goes to the next that is empty; a third photo goes nowhere."""
-    site = serve()
-    page.goto(f"{site.url}/#/new/FaceSwap")
-    zones = page.locator(".zone")
-    expect(zones).to_have_count(2)
-    zones.first.evaluate(
-        """async (zone) => {
-            const { samples } = await (await fetch("_sandbox/about")).json();
-            const files = new DataTransfer();
-            for (const name of [...samples, samples[0]]) {
-                const content = await (await fetch(`_sandbox/samples/${name}`)).blob();
-                files.items.add(new File([content], name, { type: content.type }));
-            }
-            zone.dispatchEvent(new DragEvent("drop", { dataTransfer: files, bubbles: true, cancelable: true }));
-        }"""
-    )
-
-    expect(zones.nth(0).locator("li")).to_contain_text("astronaut.png")
-    expect(zones.nth(1).locator("li")).to_contain_text("grace_hopper.jpg")
-    expect(page.locator(".chosen li")).to_have_count(2)
-
-
 def test_what_the_api_refuses_stands_at_the_field(page: Any, expect: Any, serve: Any) -> None:
-    """The field says what is wrong, is marked as such and has the focus; nothing was created."""
     site = serve()
     page.goto(f"{site.url}/#/new/FluxSchnellTxt2Img")
     page.get_by_role("textbox", name="prompt", exact=False).first.fill("a lighthouse")
@@ -104,7 +60,6 @@ def test_what_the_api_refuses_stands_at_the_field(page: Any, expect: Any, serve:
 
 
 def test_every_task_type_has_a_form_whose_controls_have_names(page: Any, expect: Any, serve: Any) -> None:
-    """A form a task type, with a field for each part of its input; a screen reader can name each control."""
     site = serve()
     page.goto(f"{site.url}/#/new")
     expect(page.get_by_role("heading", name="New task")).to_be_visible()
@@ -124,7 +79,6 @@ def test_every_task_type_has_a_form_whose_controls_have_names(page: Any, expect:
 
 
 def test_hostile_names_of_files_and_prompts_are_words(page: Any, expect: Any, serve: Any, tmp_path: Path) -> None:
-    """In the form, in the code that it shows, and in the task that it makes."""
     site = serve()
     page.goto(f"{site.url}/#/new/FaceSwap")
     named = {"name": f"{HOSTILE}.png".replace("/", ":"), "mimeType": "image/png", "buffer": ASTRONAUT.read_bytes()}
@@ -141,21 +95,7 @@ def test_hostile_names_of_files_and_prompts_are_words(page: Any, expect: Any, se
     assert page.locator("main script, main img[onerror]").count() == 0
 
 
-def test_input_can_be_used_again(page: Any, expect: Any, serve: Any) -> None:
-    """A task that was made in this tab gives its input back to the form, files included."""
-    site = serve()
-    page.goto(f"{site.url}/#/new/FaceSwap")
-    put_portraits(page)
-    page.get_by_role("button", name="Create task").click()
-    page.get_by_role("link", name="Use again").click()
-    expect(page.locator(".chosen li")).to_have_count(2)
-    page.get_by_role("button", name="Create task").click()
-
-    expect(rows(page)).to_have_count(2)
-
-
 def test_file_of_a_field_that_takes_an_address_is_uploaded(page: Any, expect: Any, serve: Any) -> None:
-    """What is sent, and shown as code, is the address that the upload answered with."""
     site = serve()
     page.goto(f"{site.url}/#/new/Seedance2")
     page.get_by_text("optional fields").click()
@@ -174,7 +114,6 @@ def shown_code(page: Any, form: str) -> str:
 
 
 def test_code_that_the_form_shows_does_the_same(page: Any, expect: Any, serve: Any, tmp_path: Path) -> None:
-    """Run beside the two photos, the Python and the curl command make the task that the button would make."""
     site = serve(real=True)
     shutil.copy(ASTRONAUT, tmp_path)
     shutil.copy(GRACE_HOPPER, tmp_path)
@@ -195,7 +134,6 @@ def test_code_that_the_form_shows_does_the_same(page: Any, expect: Any, serve: A
 
 
 def test_reference_has_every_operation(page: Any, expect: Any, serve: Any) -> None:
-    """Each can be linked to, and shows its path, what it takes and answers, and an example."""
     site = serve()
     page.goto(f"{site.url}/#/reference/create_task")
     expect(page.get_by_role("heading", name="Create a task")).to_be_visible()

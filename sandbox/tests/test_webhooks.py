@@ -5,20 +5,15 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-from jsonschema import Draft202012Validator
-from unitask_sandbox import Sandbox, bundle, running, timing
-from unitask_sandbox.outgoing import Outgoing
+from unitask_sandbox import Sandbox, timing
 from unitask_sandbox.webhooks import AT_ONCE_A_HOST
 
-from .local import BASE_URL, NO_FACE, NOW, Clock, HttpWith, SandboxWith, encoded, face_swap
+from .local import BASE_URL, Clock, HttpWith, SandboxWith, encoded, face_swap
 
 SECRET = "a webhook secret"
 ENDPOINT = "https://me.test/done?id=1"
@@ -49,40 +44,7 @@ def secret_of(sandbox: Sandbox, task_id: str) -> str:
     return secret
 
 
-@pytest.mark.parametrize(("target", "status"), [(b"target", "completed"), (NO_FACE, "failed")])
-def test_end_of_a_task_is_told(http_with: HttpWith, clock: Clock, target: bytes, status: str) -> None:
-    """The endpoint gets {timestamp, data}, data as a look shows it, with the secret in its header."""
-    receiver = Receiver()
-    http = http_with(send_webhook=receiver)
-    task_id = http.create(target=target, config=WEBHOOK)
-    clock.now += 3
-    http.sandbox.advance()
-    seen = http.task(task_id)
-    ((url, body, headers),) = receiver.got
-    schema = {"$ref": "#/components/schemas/TaskNotification", "components": bundle.document()["components"]}
-
-    assert list(Draft202012Validator(schema).iter_errors(body)) == []
-    assert (url, headers["x-webhook-secret"], headers["content-type"]) == (ENDPOINT, SECRET, "application/json")
-    assert (body.keys(), body["timestamp"]) == ({"timestamp", "data"}, int(NOW) + 3)
-    assert body["data"].pop("config")["webhook_config"]["secret"] == SECRET
-    del seen["config"]
-    assert body["data"] == seen
-    assert seen["status"] == status
-
-
-def test_address_of_the_output_is_that_of_the_create(http_with: HttpWith) -> None:
-    """A receiver can fetch what it is told of."""
-    receiver = Receiver()
-    http = http_with(send_webhook=receiver)
-    http.create(config=WEBHOOK)
-    http.sandbox.advance()
-    url = receiver.got[0][1]["data"]["output"]["image_url"]
-
-    assert http("GET", url, headers={}).content == b"<target>"
-
-
 def test_without_a_secret_there_is_no_header(sandbox_with: SandboxWith) -> None:
-    """An absent secret is not an empty one."""
     receiver = Receiver()
     sandbox = sandbox_with(send_webhook=receiver)
     accept(sandbox, config={"webhook_config": {"endpoint": ENDPOINT}})
@@ -93,7 +55,6 @@ def test_without_a_secret_there_is_no_header(sandbox_with: SandboxWith) -> None:
 
 @pytest.mark.parametrize("bad", [500, 404, 302, 199, OSError("refused"), ValueError("no header"), KeyError("a bug")])
 def test_webhook_is_sent_at_most_three_times(sandbox_with: SandboxWith, clock: Clock, bad: Any) -> None:
-    """What is not answered with 2xx comes again after 5 seconds, the same to the byte, and then no more."""
     receiver = Receiver(bad, bad, bad)
     sandbox = sandbox_with(send_webhook=receiver)
     accept(sandbox)
@@ -109,20 +70,7 @@ def test_webhook_is_sent_at_most_three_times(sandbox_with: SandboxWith, clock: C
     assert receiver.got[0] == receiver.got[1] == receiver.got[2]
 
 
-def test_delivered_webhook_is_not_sent_again(sandbox_with: SandboxWith, clock: Clock) -> None:
-    """A 2xx ends it, also on the second attempt."""
-    receiver = Receiver(503, 204)
-    sandbox = sandbox_with(send_webhook=receiver)
-    accept(sandbox)
-    for _ in range(3):
-        sandbox.advance()
-        clock.now += 5
-
-    assert len(receiver.got) == 2
-
-
 def test_secret_is_kept_until_the_last_attempt(sandbox_with: SandboxWith, clock: Clock) -> None:
-    """A look shows the secret in clear, as the live one does, while it is needed; then it is nowhere."""
     sandbox = sandbox_with(send_webhook=Receiver(500, 500))
     task_id = accept(sandbox)
     shown = []
@@ -138,7 +86,6 @@ def test_secret_is_kept_until_the_last_attempt(sandbox_with: SandboxWith, clock:
 
 
 def test_cancelled_task_is_not_told_of(sandbox_with: SandboxWith) -> None:
-    """No document says that it were; the secret is forgotten with the cancel."""
     receiver = Receiver()
     sandbox = sandbox_with(send_webhook=receiver)
     task_id = accept(sandbox)
@@ -148,7 +95,6 @@ def test_cancelled_task_is_not_told_of(sandbox_with: SandboxWith) -> None:
 
 
 def test_create_without_credit_is_not_told_of(http_with: HttpWith) -> None:
-    """The answer has said it; the secret is not kept."""
     receiver = Receiver()
     http = http_with(keys={"sandbox": 0.0}, send_webhook=receiver)
     body = http("POST", "/api/v1/task", json=face_swap(config=WEBHOOK)).json()
@@ -160,7 +106,6 @@ def test_create_without_credit_is_not_told_of(http_with: HttpWith) -> None:
 
 @pytest.mark.parametrize("endpoint", ["ftp://me.test/x", "me.test", "file:///etc/passwd", "javascript:0"])
 def test_only_http_is_spoken(sandbox_with: SandboxWith, endpoint: str) -> None:
-    """Any other endpoint is accepted, as the spec says, and never called; the secret goes with the task's end."""
     receiver = Receiver()
     sandbox = sandbox_with(send_webhook=receiver)
     task_id = accept(sandbox, config={"webhook_config": {"endpoint": endpoint, "secret": SECRET}})
@@ -171,7 +116,6 @@ def test_only_http_is_spoken(sandbox_with: SandboxWith, endpoint: str) -> None:
 
 
 def test_restart_goes_on_with_webhooks(sandbox_with: SandboxWith, clock: Clock, tmp_path: Path) -> None:
-    """What was not delivered yet is sent by the next sandbox over the same folder, and attempts are not forgotten."""
     sandbox = sandbox_with(data=tmp_path, send_webhook=Receiver(500))
     accept(sandbox)
     sandbox.advance()
@@ -187,7 +131,6 @@ def test_restart_goes_on_with_webhooks(sandbox_with: SandboxWith, clock: Clock, 
 
 
 def test_slow_receiver_holds_up_no_task_and_no_end(sandbox_with: SandboxWith) -> None:
-    """While one waits for an answer, other tasks are done, and the sandbox can be closed."""
     called, answered = threading.Event(), threading.Event()
 
     def slow(*_sent: object) -> int:
@@ -245,7 +188,6 @@ class Hanging:
     ids=["three", "ports", "one-host", "twenty"],
 )
 def test_receivers_that_hang_hold_up_no_other(sandbox_with: SandboxWith, hanging: list[str], good: str) -> None:
-    """While they are waited for, what is for others is delivered; nobody is told twice."""
     receiver = Hanging(*hanging)
     sandbox = sandbox_with(autorun=True, send_webhook=receiver)
     for host in (*hanging, good, good):
@@ -261,7 +203,6 @@ def test_receivers_that_hang_hold_up_no_other(sandbox_with: SandboxWith, hanging
 def test_passing_trouble_of_the_database_loses_no_webhook(
     sandbox_with: SandboxWith, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    """It is delivered when the lock is gone, once, and without another request."""
     monkeypatch.setattr(timing, "FIRST_PAUSE", 0.001)
     receiver = Receiver()
     sandbox = sandbox_with(autorun=True, send_webhook=receiver)
@@ -285,85 +226,3 @@ def test_passing_trouble_of_the_database_loses_no_webhook(
     assert kept.wait(20)
     assert len(receiver.got) == 1
     assert secret_of(sandbox, task_id) == ""
-
-
-@contextmanager
-def receiving(status: int, **headers: str) -> Iterator[tuple[str, list[tuple[str, dict[str, str], bytes]]]]:
-    """A real receiver on a free port: its address, and what it got."""
-    got: list[tuple[str, dict[str, str], bytes]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            got.append((self.path, {name.lower(): value for name, value in self.headers.items()}, body))
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.end_headers()
-
-        def log_message(self, *_line: object) -> None: ...
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/done", got
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-@pytest.mark.parametrize("status", [200, 204, 400, 503])
-def test_webhook_goes_over_a_real_connection(status: int) -> None:
-    """The body arrives as it is, with its headers, and the answer's status comes back, whatever it is."""
-    with receiving(status) as (url, got):
-        answered = Outgoing().post(
-            url, b'{"data": 1}', {"content-type": "application/json", "x-webhook-secret": SECRET}
-        )
-    ((path, headers, body),) = got
-
-    assert (answered, path, body) == (status, "/done", b'{"data": 1}')
-    assert (headers["content-type"], headers["x-webhook-secret"]) == ("application/json", SECRET)
-
-
-def test_running_sandbox_tells_a_running_receiver(settings_with: Any) -> None:
-    """From a create over HTTP to a POST over HTTP, with an output that can be fetched while it is told of."""
-    told: list[tuple[bytes, str]] = []
-    arrived = threading.Event()
-
-    def tell(url: str, body: bytes, headers: Mapping[str, str]) -> int:
-        status = Outgoing().post(url, body, headers)
-        told.append((httpx.get(json.loads(body)["data"]["output"]["image_url"]).content, headers["x-webhook-secret"]))
-        arrived.set()
-        return status
-
-    with receiving(200) as (endpoint, got), running(settings_with(autorun=True, send_webhook=tell)) as url:
-        config = {"webhook_config": {"endpoint": endpoint, "secret": SECRET}}
-        created = httpx.post(f"{url}/api/v1/task", json=face_swap(config=config), headers={"x-api-key": "sandbox"})
-        assert arrived.wait(timeout=30)
-
-    assert told == [(b"<target>", SECRET)]
-    assert [json.loads(body)["data"]["task_id"] for _, _, body in got] == [created.json()["data"]["task_id"]]
-
-
-def test_redirect_is_not_followed() -> None:
-    """The secret goes where the create said and nowhere else."""
-    with receiving(200) as (elsewhere, got), receiving(307, location=elsewhere) as (url, _):
-        answered = Outgoing().post(url, b"{}", {"x-webhook-secret": SECRET})
-
-    assert (answered, got) == (307, [])
-
-
-@pytest.mark.parametrize(
-    ("url", "headers"),
-    [
-        ("http://127.0.0.1:1/", {}),
-        ("ftp://127.0.0.1/", {}),
-        ("http://", {}),
-        ("http://127.0.0.1:1/", {"x-webhook-secret": "two\nlines"}),
-    ],
-)
-def test_what_cannot_be_sent_is_an_error_of_one_kind(url: str, headers: dict[str, str]) -> None:
-    """Nobody there, no such way, no address, no header: OSError or ValueError."""
-    with pytest.raises((OSError, ValueError)):
-        Outgoing().post(url, b"{}", headers)

@@ -1,7 +1,6 @@
-"""What the account operations show: the account, the tasks in hand by group, and a page of the history.
+"""Bodies of the account operations: the account, the active tasks by group, and a page of the history.
 
-The keys are those of the connector reference (MindCloud, 2025); where it names a key and no value was ever seen, the
-value here is a guess of the plainest kind. Rules of this file: bodies only, money and tasks come from the store.
+The keys are those of the connector reference (MindCloud, 2025). Where no value was ever seen, it is a guess.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""What is no part of the provider's API: ordering faults, and the report of what arrived, below /_sandbox/.
+"""Endpoints for tests below /_sandbox/: ordering faults, and the log of requests.
 
-    GET    /_sandbox/library     the faults that have a name
-    GET    /_sandbox/faults      what is still to happen
-    POST   /_sandbox/faults      orders one or several (library.py says how); answered with what is still to happen
-    DELETE /_sandbox/faults      lets all go well from now on
-    GET    /_sandbox/arrivals    every request to the API; ?operation= ?key= ?status= ?since= narrow it
-    DELETE /_sandbox/arrivals    forgets them
+    GET    /_sandbox/library     the named faults
+    GET    /_sandbox/faults      the faults that are still to happen
+    POST   /_sandbox/faults      order one or several (see library.py)
+    DELETE /_sandbox/faults      remove all of them
+    GET    /_sandbox/arrivals    every request to the API; ?operation= ?key= ?status= ?since= filter it
+    DELETE /_sandbox/arrivals    clear the log
 
-Everything is JSON, and a refusal has the form of the API's own. Who may ask at all is decided in guard.py.
+Everything is JSON, and a refusal has the form of the API's own. middleware.py decides who may ask.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from unitask_sandbox.creation import read_json
+from unitask_sandbox.create_request import read_json
 from unitask_sandbox.failures import Refusal
 from unitask_sandbox.library import as_order, library, read_orders
 from unitask_sandbox.operations import read_body, sandbox_of

@@ -8,6 +8,7 @@ place, and nothing needs a lifespan or an event loop that stays: the app also ru
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import mimetypes
 import sqlite3
@@ -24,17 +25,17 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from unitask_sandbox import admin, bundle, defects, page
-from unitask_sandbox.arrivals import Arrival, key_fingerprint
-from unitask_sandbox.connection import CLOSE, AnswerLost
+from unitask_sandbox import admin, bundle, page
+from unitask_sandbox.broken_responses import CLOSE, AnswerLost
+from unitask_sandbox.data_dir import BUSY, code_of
 from unitask_sandbox.failures import Refusal
+from unitask_sandbox.fault_injection import injected
 from unitask_sandbox.faults import FILE
-from unitask_sandbox.folder import BUSY, code_of
-from unitask_sandbox.guard import Guard
+from unitask_sandbox.middleware import Guard
 from unitask_sandbox.operations import HANDLERS, base_url, key_of, sandbox_of
 from unitask_sandbox.provider import Sandbox
+from unitask_sandbox.request_log import Arrival, key_fingerprint
 from unitask_sandbox.settings import Settings
-from unitask_sandbox.spoiling import spoilt
 
 _log = logging.getLogger("unitask_sandbox")
 
@@ -73,7 +74,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
             *admin.ROUTES,
             Route("/", _about),
         ],
-        middleware=[Middleware(_Witness), guard],
+        middleware=[Middleware(_Logging), guard],
         exception_handlers={
             Refusal: _refused,
             HTTPException: _not_routed,
@@ -94,7 +95,7 @@ def _api_routes() -> list[Route]:
     """One route a path, so that a wrong method is answered with every right one in Allow."""
     paths: dict[str, dict[str, str]] = {}
     for operation in bundle.operations().values():
-        paths.setdefault(operation.path, {})[operation.method] = operation.name
+        paths.setdefault(operation.path, {})[operation.method] = operation.id
     return [Route(path, _dispatch(names), methods=list(names)) for path, names in paths.items()]
 
 
@@ -103,35 +104,32 @@ def _dispatch(names: Mapping[str, str]) -> Endpoint:
         name = names["GET" if request.method == "HEAD" else request.method]
         request.scope["unitask.operation"] = name
         task_id: str | None = request.path_params.get("task_id")
-        return await _spoilt(name, request, lambda: _perform(name, request), task_id)
+        return await _injected(name, request, lambda: _perform(name, request), task_id)
 
     return endpoint
 
 
-async def _spoilt(
+async def _injected(
     name: str, request: Request, perform: Callable[[], Awaitable[Response]], task_id: str | None = None
 ) -> Response:
     """The answer, or what the script of faults makes of it."""
     sandbox = sandbox_of(request)
     fault = sandbox.faults.take(name, key_fingerprint(key_of(request)), task_id)
-    return await spoilt(fault, perform, sandbox.settings.sleep) if fault else await perform()
+    return await injected(fault, perform, sandbox.settings.sleep) if fault else await perform()
 
 
 async def _perform(name: str, request: Request) -> Response:
-    if name not in HANDLERS:
-        return _refusal(request, Refusal(501, f"the sandbox has no operation {name} yet"))
     try:
         sandbox_of(request).admit(key_of(request))
         done = await HANDLERS[name](request)
-        return done if isinstance(done, Response) else _answer(request, 200, done)
+        return done if isinstance(done, Response) else _answer(200, done)
     except Refusal as refusal:
         return _refusal(request, refusal)
 
 
-def _answer(request: Request, status: int, body: dict[str, Any], headers: Mapping[str, str] | None = None) -> Response:
-    operation = request.scope.get("unitask.operation")
-    sent = defects.answer(sandbox_of(request).settings.defects, operation, status, body)
-    return Response(sent.content, sent.status, headers, sent.media_type)
+def _answer(status: int, body: dict[str, Any], headers: Mapping[str, str] | None = None) -> Response:
+    content = json.dumps(body, ensure_ascii=False, allow_nan=False)
+    return Response(content, status, headers, "application/json")
 
 
 def _refusal(request: Request, refusal: Refusal, headers: Mapping[str, str] | None = None) -> Response:
@@ -143,7 +141,7 @@ def _refusal(request: Request, refusal: Refusal, headers: Mapping[str, str] | No
         body["data"] = refusal.task and refusal.task.body(base_url(request))
     if refusal.retry_after is not None:
         headers = {**(headers or {}), "retry-after": str(refusal.retry_after)}
-    return _answer(request, refusal.status, body, headers)
+    return _answer(refusal.status, body, headers)
 
 
 async def _refused(request: Request, error: Exception) -> Response:
@@ -192,10 +190,10 @@ def _root(path: str) -> str:
     return path.removeprefix("/").partition("/")[0]
 
 
-class _Witness:
-    """Notes every request to the API, refused ones included, with the status of its answer, before that goes out.
+class _Logging:
+    """Logs every request to the API with the status of its answer, before the answer is sent.
 
-    So whoever has the answer, or has been hung up on, finds the request among what arrived.
+    A client that has its answer, or whose connection was closed, finds its request in the log.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -248,8 +246,7 @@ class _Witness:
 async def _file(request: Request) -> Response:
     async def served() -> Response:
         path = await run_in_threadpool(sandbox_of(request).file, request.path_params["name"])
-        other_type = defects.rules(sandbox_of(request).settings.defects).file_type
-        media_type = other_type or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
         shown = media_type.partition("/")[0] in ("image", "video", "audio") and media_type != "image/svg+xml"
         return FileResponse(
             path,
@@ -259,7 +256,7 @@ async def _file(request: Request) -> Response:
             content_disposition_type="inline" if shown else "attachment",
         )
 
-    return await _spoilt(FILE, request, served)
+    return await _injected(FILE, request, served)
 
 
 async def _openapi(_request: Request) -> Response:

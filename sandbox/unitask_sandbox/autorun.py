@@ -1,4 +1,4 @@
-"""Tasks that move by themselves: a thread that sleeps until the next one is due."""
+"""A thread that moves tasks when they are due."""
 
 from __future__ import annotations
 

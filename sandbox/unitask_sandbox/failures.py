@@ -1,7 +1,6 @@
 """What can go wrong, in the provider's words: a request is refused, or an accepted task fails.
 
-Rules of this file: messages never hold a key, and never echo what was sent at length: inputs may be megabytes of
-base64.
+Messages never hold a key, and never repeat long inputs, which may be megabytes of base64.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Scripted faults: what goes wrong with some requests, tasks or webhooks, as somebody has ordered it.
+"""Scripted faults: what goes wrong with some requests, tasks or webhooks.
 
-A defect (defects.py) is a promise that the provider always breaks; a fault happens so many times and is over then.
-Rules of this file: what can be ordered is written here; what it does to an answer in spoiling.py, to a webhook in
-webhooks.py, to a task in life.py. Faults with a name, and orders in JSON, are in library.py.
+This module says what can be ordered. fault_injection.py applies it to an answer, webhooks.py to a webhook, and
+scheduler.py to a task. Faults with a name, and orders in JSON, are in library.py.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, cast, get_args
 
 from unitask_sandbox import bundle
-from unitask_sandbox.arrivals import is_of_key
+from unitask_sandbox.request_log import is_of_key
 
 Kind = Literal["refuse", "replace", "edit", "slow", "cut", "short", "lose", "drop", "repeat", "fail"]
 

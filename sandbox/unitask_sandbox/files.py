@@ -1,7 +1,7 @@
-"""Files on the disk: what tasks made, and what was uploaded. One is served while the store lists it, and no longer.
+"""Files of tasks and uploads on the disk. A file is served while the store lists it.
 
-Rules of this file: a file has its name only when it is whole and on the disk, and is listed after that; what a sandbox
-left that was killed in between is removed by the next one.
+A file gets its name when it is complete and synced to the disk, and is listed after that. The next start removes files
+that were not listed before the process was killed.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Files:
         return None
 
     def at_hand(self, medium: str) -> bytes:
-        """What a medium in an input stands for, when nobody else need be asked: base64, or a file of our own.
+        """Return the bytes of a medium that needs no request: base64, or a file of our own.
 
         Raises:
             ValueError: It is neither.

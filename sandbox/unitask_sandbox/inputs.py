@@ -1,7 +1,7 @@
-"""Media inputs: from the text in a task's input to the bytes it stands for.
+"""Media inputs: from the text in a task's input to its bytes.
 
-The provider takes a URL, plain base64 or a data URI in the same field. Rules of this file: what cannot be read fails
-the task with the provider's words, "failed to get valid image"; what may be fetched is decided in outgoing.py.
+The provider takes a URL, plain base64 or a data URI in the same field. A medium that cannot be read fails the task with
+the provider's words, "failed to get valid image". http_client.py decides which addresses may be fetched.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from unitask_sandbox.failures import TaskFailure
-from unitask_sandbox.outgoing import ERRORS, NotFetched
-from unitask_sandbox.outgoing import LARGEST as LARGEST
+from unitask_sandbox.http_client import ERRORS, NotFetched
+from unitask_sandbox.http_client import LARGEST as LARGEST
 
 
 def read_media(given: Mapping[str, Any], media: Mapping[str, str], fetch: Callable[[str], bytes]) -> dict[str, Any]:

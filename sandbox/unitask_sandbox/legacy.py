@@ -1,9 +1,8 @@
-"""The API before the unified one: how a legacy request becomes a create, and how a task becomes a legacy answer.
+"""The API before the unified one: from a legacy request to a create, and from a task to a legacy answer.
 
-A legacy task is a task like any other: of the model and task type that do today what it asks for, with their engine,
-life, limits and history. `Task.legacy` holds what it takes to show it in its old form. Rules of this file: requests are
-checked against the bundle, and its prices count; where no page and no client says how an answer looks, it looks as
-the unified one does.
+A legacy task has the model and task type that do the same today, with their engine, limits and history. `Task.legacy`
+holds what its old form shows besides. Requests are checked against the bundle. Where no page and no client shows an
+answer, it has the form of the unified one.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from unitask_sandbox import bundle
-from unitask_sandbox.creation import Creation, read_json
+from unitask_sandbox.create_request import CreateRequest, read_json
 from unitask_sandbox.task import FILE, Task, rfc3339
 
 IMAGE_TOOLKIT = "Qubico/image-toolkit"
@@ -58,7 +57,7 @@ def protocol_of(task: Task) -> str | None:
 # From a request to a create.
 
 
-def read_creation(operation: str, body: bytes) -> Creation:
+def read_create_request(operation: str, body: bytes) -> CreateRequest:
     """What the body of a legacy create asks for.
 
     Raises:
@@ -76,18 +75,18 @@ def read_creation(operation: str, body: bytes) -> Creation:
     if protocol == LUMA:
         echo = _echo(asked, names)
         shown["input"] = {"user_prompt": echo.pop("prompt"), **echo}
-    entry = bundle.legacy_entry(operation)
+    entry = bundle.legacy_task_type(operation)
     usual = bundle.task_type(model, task_type, given)
-    kind = replace(usual, price=entry.get("price", {}), typical_seconds=float(entry["typical_seconds"]["value"]))
-    return Creation(kind, given, _config(protocol, asked), shown)
+    kind = replace(usual, price=entry.price, typical_seconds=entry.typical_seconds)
+    return CreateRequest(kind, given, _config(protocol, asked), shown)
 
 
-def _toolkit_creation(asked: dict[str, Any], shown: dict[str, Any]) -> Creation:
+def _toolkit_creation(asked: dict[str, Any], shown: dict[str, Any]) -> CreateRequest:
     """The input has another form for each task type; it is the one of today."""
     given = asked["task_input"]
     kind = bundle.task_type(IMAGE_TOOLKIT, asked["task_type"].replace("_", "-"), given)
     bundle.check(kind.input, given, at="task_input")
-    return Creation(kind, given, {}, {**shown, "task_type": asked["task_type"], "input": _echo(given, kind.media)})
+    return CreateRequest(kind, given, {}, {**shown, "task_type": asked["task_type"], "input": _echo(given, kind.media)})
 
 
 def read_look(operation: str, body: bytes) -> str:
@@ -102,7 +101,7 @@ def read_look(operation: str, body: bytes) -> str:
 
 def _checked(operation: str, body: bytes) -> dict[str, Any]:
     value = read_json(body)
-    bundle.check(bundle.operations()[operation].body or "", value)
+    bundle.check(bundle.operations()[operation].components["request"], value)
     return cast("dict[str, Any]", value)
 
 

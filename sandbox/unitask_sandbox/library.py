@@ -1,6 +1,6 @@
 """Faults that have a name, and orders of faults in JSON.
 
-The library is library.json: by name what happens (`what`), who has reported it (`source`), how surely (`evidence`),
+The library is faults.json: by name what happens (`what`), who has reported it (`source`), how surely (`evidence`),
 the `steps` that it takes, and for each operation that it can happen to what a client should make of it (`outcome`):
 "done", all goes well in the end, or an error of unitask by its name. A step without an operation is of the one that
 was asked for.
@@ -15,19 +15,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from types import UnionType
 from typing import Any, Final, cast
 
-from unitask_sandbox.arrivals import key_fingerprint
 from unitask_sandbox.faults import DEFAULTS, Fault
+from unitask_sandbox.request_log import key_fingerprint
 
 EVIDENCE = ("documented", "recorded", "client", "thread", "measured", "plausible")
-"""How surely a fault happens: a page says so; a real body was recorded; a public client is made for it; somebody
-complained in a public thread; other clients were measured against it; nobody has reported it, and it can happen."""
+"""How surely a fault happens: a page says so; a real body was recorded; a public client handles it; a public thread
+reports it; other clients were measured against it; or there is no report, and it is plausible."""
 
 _OWN: Final = ("operation", "times", "delay", "key", "task", "model", "task_type")  # of an order by name
 
@@ -70,7 +71,7 @@ class NamedFault:
 @cache
 def library() -> Mapping[str, NamedFault]:
     """The faults that have a name, by it."""
-    written = json.loads(files("unitask_sandbox").joinpath("library.json").read_text(encoding="utf-8"))
+    written = json.loads(files("unitask_sandbox").joinpath("faults.json").read_text(encoding="utf-8"))
     return {name: NamedFault(name=name, **entry) for name, entry in written.items()}
 
 
@@ -153,8 +154,11 @@ def _fault(given: Mapping[str, Any]) -> Fault:
 
 def _check_forms(given: Mapping[str, Any]) -> None:
     for name, value in given.items():
-        fits, wanted = _FORMS[name]
-        if not fits(value):
+        kind, wanted = _FORMS[name]
+        fits = isinstance(value, kind) and (name == "body" or not isinstance(value, bool))
+        if fits and name in ("headers", "without"):
+            fits = all(isinstance(text, str) for text in (value.values() if name == "headers" else value))
+        if not fits:
             raise ValueError(f"{name} is {value!r:.80}: give {wanted}")
 
 
@@ -171,48 +175,20 @@ def _readable(body: bytes) -> Any:
         return text
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_text_or_none(value: object) -> bool:
-    return value is None or isinstance(value, str)
-
-
-def _is_object(value: object) -> bool:
-    return isinstance(value, dict)
-
-
-def _are_headers(value: object) -> bool:
-    return isinstance(value, dict) and all(isinstance(each, str) for each in cast("dict[str, object]", value).values())
-
-
-def _are_paths(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(each, str) for each in cast("list[object]", value))
-
-
-_FORMS: Mapping[str, tuple[Callable[[object], bool], str]] = {
-    "operation": (_is_text, "the name of an operation"),
-    "kind": (_is_text, "the name of a kind"),
-    "status": (_is_whole, "an HTTP status"),
-    "body": (lambda _: True, "text, or JSON"),
-    "headers": (_are_headers, "an object of texts"),
-    "times": (lambda value: value is None or _is_whole(value), "a number, or null: until it is cleared"),
-    "changes": (_is_object, "an object: the values by their paths"),
-    "without": (_are_paths, "a list of paths"),
-    "part": (_is_text, "a path"),
-    "delay": (_is_number, "seconds"),
-    "drip": (_is_number, "seconds"),
-    "key": (_is_text_or_none, "an API key, or its fingerprint in the arrivals"),
-    "task": (_is_text_or_none, "the id of a task, or 'next'"),
-    "model": (_is_text_or_none, "a model"),
-    "task_type": (_is_text_or_none, "a task type"),
+_FORMS: Mapping[str, tuple[type | UnionType, str]] = {
+    "operation": (str, "the name of an operation"),
+    "kind": (str, "the name of a kind"),
+    "status": (int, "an HTTP status"),
+    "body": (object, "text, or JSON"),
+    "headers": (dict, "an object of texts"),
+    "times": (int | None, "a number, or null: until it is cleared"),
+    "changes": (dict, "an object: the values by their paths"),
+    "without": (list, "a list of paths"),
+    "part": (str, "a path"),
+    "delay": (int | float, "seconds"),
+    "drip": (int | float, "seconds"),
+    "key": (str | None, "an API key, or its fingerprint in the arrivals"),
+    "task": (str | None, "the id of a task, or 'next'"),
+    "model": (str | None, "a model"),
+    "task_type": (str | None, "a task type"),
 }

@@ -13,10 +13,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from unitask_sandbox import bundle
-from unitask_sandbox.creation import read_json
+from unitask_sandbox.create_request import read_json
 from unitask_sandbox.engines.simulated import MARK
-from unitask_sandbox.failures import Refusal
-from unitask_sandbox.multipart import read_form
 
 MOST_ANSWERS = 10  # whatever n asks for
 PIECE = 65536
@@ -41,18 +39,14 @@ def read_image(body: bytes) -> dict[str, Any]:
     return _checked("ImageRequest", read_json(body))
 
 
-def read_edit(content_type: str, body: bytes) -> dict[str, Any]:
-    """The request for another picture, from a form.
+def read_edit(fields: Mapping[str, str]) -> dict[str, Any]:
+    """Return the request for another picture, from the fields of a form.
 
     Raises:
         Refusal: 400, it is none.
     """
-    try:
-        fields = read_form(content_type, body)
-        pictures = fields.keys() & {"image", "image[]"}
-        read = {name: _typed(name, value.decode()) for name, value in fields.items() if name not in pictures}
-    except ValueError as error:
-        raise Refusal(400, f"invalid request: {error}") from None
+    pictures = fields.keys() & {"image", "image[]"}
+    read = {name: _typed(name, value) for name, value in fields.items() if name not in pictures}
     return _checked("ImageEditRequest", {**read, **({"image": "a picture"} if pictures else {})})
 
 
@@ -97,15 +91,14 @@ def answers(request: Mapping[str, Any]) -> int:
     return max(1, min(asked, MOST_ANSWERS))
 
 
-def stream(whole: Mapping[str, Any], *, ends: bool = True) -> Iterator[str]:
+def stream(whole: Mapping[str, Any]) -> Iterator[str]:
     """A completion as server-sent events; the last one says that it ends."""
     for choices in (*_deltas(whole["choices"]), []):
         usage: dict[str, Any] = {} if choices else {"usage": {}}
         chunk = {**whole, "object": "chat.completion.chunk", "choices": choices, "usage": None, **usage}
         yield f"data: {json.dumps(chunk, ensure_ascii=False)}\n\n"
         yield "\n"  # keeps the connection alive
-    if ends:
-        yield "data: [DONE]\n\n"
+    yield "data: [DONE]\n\n"
 
 
 def _deltas(choices: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

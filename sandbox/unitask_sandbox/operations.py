@@ -1,7 +1,6 @@
-"""The operations of the spec over HTTP: what each reads from a request, and the body that it answers with.
+"""Handlers of the operations of the spec, by operationId.
 
-One handler an operation, by its operationId. Rules of this file: a handler takes its values out of the request, asks
-the provider, and wraps what it gets; it takes no decision, and refuses nothing that provider.py could refuse.
+A handler takes its values out of the request, calls the provider, and wraps the result. provider.py decides.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
@@ -19,6 +19,7 @@ from unitask_sandbox.provider import Sandbox
 from unitask_sandbox.task import file_url
 
 KEY_HEADER = "x-api-key"
+MOST_FIELDS = 100  # of a form
 
 Handler = Callable[[Request], Awaitable[dict[str, Any] | Response]]
 
@@ -109,7 +110,8 @@ async def _create_image(request: Request) -> dict[str, Any]:
 
 
 async def _edit_image(request: Request) -> dict[str, Any]:
-    given = key_of(request), await read_body(request), base_url(request), request.headers.get("content-type", "")
+    sandbox_of(request).authenticate(key_of(request))
+    given = key_of(request), await _read_form(request), base_url(request)
     return await run_in_threadpool(sandbox_of(request).images, *given)
 
 
@@ -151,6 +153,23 @@ HANDLERS: Mapping[str, Handler] = {
 
 def _envelope(data: dict[str, Any]) -> dict[str, Any]:
     return {"code": 200, "data": data, "message": "success"}
+
+
+async def _read_form(request: Request) -> dict[str, str]:
+    """Read a form; the content of its files is not kept.
+
+    Raises:
+        Refusal: 400, it is no form, or a broken one, or ended early.
+    """
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        raise Refusal(400, "invalid request: the body is no form: send multipart/form-data")
+    try:
+        async with request.form(max_files=MOST_FIELDS, max_fields=MOST_FIELDS) as form:
+            return {name: value if isinstance(value, str) else "a file" for name, value in form.multi_items()}
+    except HTTPException as error:
+        raise Refusal(400, f"invalid request: {error.detail.lower()}") from None
+    except ClientDisconnect:
+        raise Refusal(400, "the request ended early") from None
 
 
 async def read_body(request: Request) -> bytes:

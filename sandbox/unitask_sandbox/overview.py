@@ -1,7 +1,7 @@
-"""What the page at / shows of one account, the things that the API does not tell included.
+"""What the page at / shows of one account.
 
-Rules of this file: it only reads. An answer of the same state is the same to the byte, so that its digest can stand for
-it. The input of a task is there while the task has not ended, and no longer; that is the store's rule.
+It only reads. Equal states give equal bytes, so a digest can stand for an answer. The input of a task is shown until
+the task ends.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from dataclasses import asdict
 from typing import Any
 
 from unitask_sandbox.bundle import CREDITS_PER_USD
-from unitask_sandbox.defects import Rules
 from unitask_sandbox.failures import TASK_NOT_FOUND, Refusal
 from unitask_sandbox.store import Store
 from unitask_sandbox.task import Task
+from unitask_sandbox.webhooks import ATTEMPTS
 
 
 class Overview:
@@ -59,7 +59,7 @@ class Overview:
             ],
             "webhook": {
                 "attempts": [asdict(attempt) for attempt in self._store.attempts(task_id)],
-                "at_most": Rules().webhook_attempts,
+                "at_most": ATTEMPTS,
             },
         }
 

@@ -1,8 +1,8 @@
-"""The page at / for people who look at the sandbox in a browser, and what it reads under /_sandbox/.
+"""The page at / for browsers, and what it reads below /_sandbox/.
 
-The page is plain files of the folder page/, without a build step; it creates, cancels and uploads through the API
-itself. Rules of this file: nothing is changed here, everything of an account needs its key, and looking leaves no trace
-among the arrivals and takes no fault from the script, so that the page does not disturb what is tested beside it.
+The page is plain files of the folder page/, without a build step. It creates, cancels and uploads through the API. The
+endpoints here change nothing, need the key of the account, and neither appear in the log of requests nor take a fault,
+so that the page does not disturb the client under test.
 """
 
 from __future__ import annotations
@@ -70,7 +70,6 @@ async def _about(request: Request) -> Response:
     return JSONResponse(
         {
             "speed": settings.speed,
-            "defects": sorted(settings.defects),
             "engines": [{"model": model, "task_type": task_type} for model, task_type in sorted(ENGINES)],
             "samples": list(_SAMPLES),
         }

@@ -1,7 +1,7 @@
 """What a create costs, by the price that the spec gives for its task type.
 
-Rules of this file: credits are whole and rounded up; a cost that the spec does not settle is 0. The client's estimate
-reads the same rules, and shares no code with this: where the two disagree, a test says so.
+Credits are whole numbers and rounded up; a cost that the spec does not settle is 0. The client's estimate reads the
+same rules with code of its own, and a test compares both.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class _Unsettled(Exception):
 
 
 def credits_of(
-    price: Mapping[str, Any], given: Mapping[str, Any], media: Mapping[str, str], read: Read = decoded
+    price: Mapping[str, Any] | None, given: Mapping[str, Any], media: Mapping[str, str], read: Read = decoded
 ) -> int:
     """The credits of a create; 0 when the spec does not say.
 
     Args:
-        price: The `price` of the task type; empty when it has none.
+        price: The `price` of the task type; None when it has none.
         given: The input.
         media: The fields of the input that hold files.
         read: Gets the bytes of such a file; raises ValueError or OSError when they are not at hand.
@@ -145,7 +145,7 @@ def _seconds(value: Any) -> Decimal:
 def _number(value: Any) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _Unsettled
-    return Decimal(str(value))  # as it is written; JSON has no number that is none, and creation.py reads no other
+    return Decimal(str(value))  # as it is written; create_request.py reads no NaN
 
 
 def _measured(kind: str, text: Any, read: Read) -> Decimal:

@@ -1,6 +1,6 @@
-"""The provider itself, without HTTP: accounts, tasks, files and what arrived.
+"""The provider without HTTP: accounts, tasks, files and the log of requests.
 
-A task is accepted and cancelled here, and moved in life.py. Rules of this file: all times come from `Settings.clock`.
+A task is accepted and cancelled here, and moved in scheduler.py. All times come from `Settings.clock`.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ import shutil
 import tempfile
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from unitask_sandbox import bundle, defects, legacy, llm
+from unitask_sandbox import bundle, legacy, llm
 from unitask_sandbox.account import account_info, active_tasks, history_row, models_of
-from unitask_sandbox.arrivals import Arrival, Arrivals, hashed, key_fingerprint
 from unitask_sandbox.autorun import Autorun
-from unitask_sandbox.creation import Creation, new_task, read_creation, stand_in, unpaid
+from unitask_sandbox.create_request import new_task, read_create_request, unpaid
+from unitask_sandbox.data_dir import opening
 from unitask_sandbox.engines import simulated_picture
 from unitask_sandbox.failures import (
     BAD_KEY,
@@ -34,12 +34,12 @@ from unitask_sandbox.failures import (
 )
 from unitask_sandbox.faults import Fault, Script
 from unitask_sandbox.files import OUTPUTS_KEPT, Files
-from unitask_sandbox.folder import opening
+from unitask_sandbox.http_client import HttpClient
 from unitask_sandbox.library import named
-from unitask_sandbox.life import Life
-from unitask_sandbox.outgoing import Outgoing
 from unitask_sandbox.overview import Overview
 from unitask_sandbox.rate import Rate
+from unitask_sandbox.request_log import Arrival, RequestLog, hashed, key_fingerprint
+from unitask_sandbox.scheduler import Scheduler
 from unitask_sandbox.settings import STARTING_USD, Settings
 from unitask_sandbox.store import Ending, NoRoom, Store
 from unitask_sandbox.task import Task, file_url
@@ -48,6 +48,8 @@ from unitask_sandbox.uploads import read_upload
 from unitask_sandbox.webhooks import PAUSE, Courier
 
 DATABASE = "sandbox.sqlite3"
+CANCELLABLE = frozenset({"pending"})
+ACTIVE = frozenset({"staged", "pending", "processing"})
 STAGES = 50  # the longest queue of staged tasks, Midjourney's alone; unified schema page, 2025
 
 
@@ -63,30 +65,30 @@ class Sandbox:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings: Final = settings or Settings()
-        self._rules = defects.rules(self.settings.defects)
         self.faults: Final = Script(self.settings.faults)
-        self.arrived: Final = Arrivals()
-        outgoing = Outgoing(self.settings.private_addresses or "loopback")
+        self.arrived: Final = RequestLog()
+        http = HttpClient(self.settings.private_addresses or "loopback")
         self._folder = self.settings.data or Path(tempfile.mkdtemp(prefix="unitask-sandbox-"))
-        self._store, self._files = self._opened(self.settings.fetch or outgoing.get)
+        self._store, self._files = self._opened(self.settings.fetch or http.get)
         self._rate = Rate(self.settings.rate, self.settings.clock)
         self._known: set[str] = set()
         self._closing = threading.Event()
         self._jumps = Jumps(self.settings.clock)
-        self._life = Life(self.settings, self._store, self._files, self._closing, self._ended, self.faults, self._jumps)
+        self._scheduler = Scheduler(
+            self.settings, self._store, self._files, self._closing, self._ended, self.faults, self._jumps
+        )
         self._courier = Courier(
             self._store,
             self.settings.clock,
-            self.settings.send_webhook or outgoing.post,
+            self.settings.send_webhook or http.post,
             self._closing,
             self.faults,
-            self.settings.defects,
             self._jumps,
         )
         self._autorun = Autorun(self._step) if self.settings.autorun else None
         self._delivery = Autorun(self._deliver) if self.settings.autorun else None
         forgotten = None if self.settings.data else self._folder
-        parts = (self._closing, self._life, self._courier.storing, self._store, forgotten)
+        parts = (self._closing, self._scheduler, self._courier.storing, self._store, forgotten)
         self._release = weakref.finalize(self, _release, *parts)
         try:
             with opening(self._folder / DATABASE):
@@ -113,7 +115,7 @@ class Sandbox:
         with ExitStack() as opened, opening(path):
             self._folder.mkdir(parents=True, exist_ok=True)
             store = Store(path, durable=durable)
-            opened.callback(store.close)  # else nobody could open the folder again
+            opened.callback(store.close)  # else the folder would stay locked
             files = Files(self._folder / "files", store, self.settings.clock, fetch, durable=durable)
             opened.pop_all()
             return store, files
@@ -151,14 +153,16 @@ class Sandbox:
                 low.
         """
         account = self._account(key)
-        creation = self._creation(operation, body)
+        request = (
+            read_create_request(body) if operation == "create_task" else legacy.read_create_request(operation, body)
+        )
         self._jumps.heed(self._store.move_due)  # before the task is planned
-        task = new_task(creation, account, self.settings, self._rules, self._files.at_hand)
+        task = new_task(request, account, self.settings, self._files.at_hand)
         self.faults.accepted(key_fingerprint(key), task.task_id, task.model, task.task_type)
-        webhook = base_url if creation.has_webhook() else None
+        webhook = base_url if request.has_webhook() else None
         limit, stages = self.settings.concurrency, STAGES if task.model == "midjourney" else 0
         try:
-            accepted = self._store.accept(task, creation.input, webhook, limit=limit, stages=stages)
+            accepted = self._store.accept(task, request.input, webhook, limit=limit, stages=stages)
         except NoRoom:
             raise Refusal(429, QUEUE_FULL.format(limit=limit)) from None
         if accepted is None:
@@ -174,9 +178,8 @@ class Sandbox:
             Refusal: 401, or 404 when this key has no such task.
         """
         account = self._accepted(key)
-        task = self._store.task(task_id) if self._rules.tasks_are_found else None
-        foreign = task is not None and self._rules.accounts_are_apart and task.account != account
-        if task is None or foreign or protocol not in (None, legacy.protocol_of(task)):
+        task = self._store.task(task_id)
+        if task is None or task.account != account or protocol not in (None, legacy.protocol_of(task)):
             raise Refusal(404, TASK_NOT_FOUND)
         return task
 
@@ -202,11 +205,8 @@ class Sandbox:
         Raises:
             Refusal: 401.
         """
-        account, heeded = self._account(key), self._rules.cancel_heeds
-        before = created_before if "created_before" in heeded else math.inf
-        found = self._store.of_account(account, self._rules.cancellable, before)
-        wanted = [task for task in found if "model" not in heeded or _is_of_model(task, model)]
-        return sum(self._cancel(task) for task in wanted if self._rules.cancels_many)
+        found = self._store.of_account(self._account(key), CANCELLABLE, created_before)
+        return sum(self._cancel(task) for task in found if _is_of_model(task, model))
 
     def account_info(self, key: str | None) -> dict[str, Any]:
         """The account with its balance, and with the key in clear, as the live answer has it.
@@ -223,7 +223,7 @@ class Sandbox:
             Refusal: 401.
         """
         account = self._account(key)
-        return active_tasks(self._store.of_account(account, self._rules.active, math.inf))
+        return active_tasks(self._store.of_account(account, ACTIVE, math.inf))
 
     def history(
         self,
@@ -247,10 +247,8 @@ class Sandbox:
         Raises:
             Refusal: 401.
         """
-        account, heeded = self._account(key), self._rules.history_heeds
-        models = None if model is None or "model" not in heeded else models_of(model)
-        page, page_size = page if "page" in heeded else 1, page_size if "page_size" in heeded else 10
-        start_time, end_time = (start_time, end_time) if "time" in heeded else (0, math.inf)
+        account = self._account(key)
+        models = None if model is None else models_of(model)
         offset = min((page - 1) * page_size, 2**63 - 1)
         total, found = self._store.history(account, start_time, end_time, models, page_size, offset)
         owner = self._store.account(account).number
@@ -266,9 +264,8 @@ class Sandbox:
         self._account(key)
         if self.settings.plan == "Free":
             raise Refusal(403, PLAN_TOO_LOW)
-        upload = read_upload(body, check=self._rules.uploads_are_checked)
-        kept = len(upload.content) - self._rules.upload_loses
-        return self._keep_file(upload.content[:kept], upload.extension)
+        upload = read_upload(body)
+        return self._keep_file(upload.content, upload.extension)
 
     def chat(self, key: str | None, body: bytes, base_url: str) -> dict[str, Any] | Iterator[str]:
         """A simulated completion, or the events that stream it.
@@ -285,22 +282,21 @@ class Sandbox:
                 self._keep_file(simulated_picture(title=request["model"], prompt=llm.question(request)), "png"),
             )
         whole = llm.completion(request, self.settings.clock(), picture)
-        return llm.stream(whole, ends=self._rules.streams_end) if request.get("stream") else whole
+        return llm.stream(whole) if request.get("stream") else whole
 
-    def images(self, key: str | None, body: bytes, base_url: str, form: str | None = None) -> dict[str, Any]:
+    def images(self, key: str | None, body: bytes | Mapping[str, str], base_url: str) -> dict[str, Any]:
         """Simulated pictures.
 
         Args:
             key: The API key.
-            body: What was sent.
+            body: What was sent: JSON, or the fields of a form with a picture to change.
             base_url: Of the addresses of pictures, if it asks for such.
-            form: The content type of a form with a picture to change; None: the body is JSON.
 
         Raises:
             Refusal: 401 or 400.
         """
         self._account(key)
-        request = llm.read_image(body) if form is None else llm.read_edit(form, body)
+        request = llm.read_image(body) if isinstance(body, bytes) else llm.read_edit(body)
         extension = "jpeg" if request.get("output_format") in ("jpeg", "jpg") else "png"
         picture = simulated_picture(*llm.size_of(request), extension, request["model"], request["prompt"])
         pictures: list[dict[str, Any]] = [
@@ -317,8 +313,6 @@ class Sandbox:
         Raises:
             Refusal: 404, there is none, or it has expired.
         """
-        if not self._rules.files_are_open:
-            raise Refusal(401, BAD_KEY)
         return self._files.path(name)
 
     def balance(self, key: str) -> float:
@@ -376,7 +370,7 @@ class Sandbox:
         Raises:
             sqlite3.Error, OSError: The database or the disk could not be used; call it again, nothing is lost.
         """
-        due = [self._life.advance(), None if self._delivery else self._courier.deliver()]
+        due = [self._scheduler.advance(), None if self._delivery else self._courier.deliver()]
         return due != [None, None]
 
     def _wake(self) -> None:
@@ -384,7 +378,7 @@ class Sandbox:
             self._autorun.wake()
 
     def _step(self) -> float | None:
-        return self._pause(self._life.advance(), self._life.next_expiry())
+        return self._pause(self._scheduler.advance(), self._scheduler.next_expiry())
 
     def _deliver(self) -> float | None:
         assert self._delivery
@@ -396,7 +390,7 @@ class Sandbox:
         return None if first is None else max(0.0, first - self.settings.clock())
 
     def _ended(self, task: Task) -> None:
-        self._wake()  # somebody must remove its files when they have expired
+        self._wake()  # its files must be removed when they expire
         if self._delivery and task.config["webhook_config"]["endpoint"]:
             self._delivery.wake()
 
@@ -404,12 +398,11 @@ class Sandbox:
 
     def _keep_file(self, content: bytes, extension: str) -> str:
         name = self._files.keep(content, extension)
-        self._wake()  # somebody must remove it when it has expired
+        self._wake()  # it must be removed when it expires
         return name
 
     def _is_known(self, key: str | None) -> bool:
-        known = bool(key) and (self.settings.any_key or key in self.settings.keys)
-        return known or not self._rules.keys_are_checked
+        return bool(key) and (self.settings.any_key or key in self.settings.keys)
 
     def _accepted(self, key: str | None) -> str:
         """Whose key it is; the account is not made, so that a look never waits for a write."""
@@ -427,22 +420,9 @@ class Sandbox:
         self._store.open_account(hashed(key), round(usd * bundle.CREDITS_PER_USD))
         self._known.add(hashed(key))
 
-    def _creation(self, operation: str, body: bytes) -> Creation:
-        try:
-            asked = read_creation(body) if operation == "create_task" else legacy.read_creation(operation, body)
-        except Refusal as refusal:
-            if self._rules.overlooks is None or self._rules.overlooks not in refusal.message:
-                raise
-            return stand_in()
-        if operation == "create_task" and asked.task_type.model == self._rules.withdrawn:
-            raise bundle.no_such_task(asked.task_type.model, asked.task_type.task_type)
-        return asked
-
     def _cancel(self, task: Task) -> bool:
-        if not self._rules.cancels:
-            return True
-        ending = Ending(status="cancelled", at=self.settings.clock(), paid_back=self._rules.pays_back_cancelled)
-        ended = self._store.end(task.task_id, ending, before=self._rules.cancellable)
+        ending = Ending(status="cancelled", at=self.settings.clock())
+        ended = self._store.end(task.task_id, ending, before=CANCELLABLE)
         self._wake()  # there may be room for a staged one
         return ended
 
@@ -454,15 +434,15 @@ def _is_of_model(task: Task, model: str | None) -> bool:
 
 def _release(
     closing: threading.Event,
-    life: Life,
+    scheduler: Scheduler,
     delivering: threading.Lock,
     store: Store,
     folder: Path | None,
 ) -> None:
-    """Close a sandbox; also at the end of the program, when nobody has."""
+    """Close a sandbox; also at the end of the program."""
     closing.set()
-    life.crew.close()
-    with life.storing, delivering:
+    scheduler.pool.close()
+    with scheduler.storing, delivering:
         store.close()
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)

@@ -15,9 +15,8 @@ from types import MappingProxyType
 from typing import Literal, get_args
 from urllib.parse import urlsplit
 
-from unitask_sandbox.defects import DEFECTS
 from unitask_sandbox.faults import Fault
-from unitask_sandbox.outgoing import Private
+from unitask_sandbox.http_client import Private
 
 STARTING_USD = 10.0
 MOST_USD = 1e9  # of a balance; the database counts in 1e-7 USD, and has 64 bits
@@ -65,7 +64,7 @@ class Settings:
         clock: Returns the time: unix seconds.
         sleep: Waits so many seconds; for answers that are late or slow.
         fetch: Gets the bytes behind the address of an input; raises OSError when it cannot. None: over the network, by
-            the rules of `unitask_sandbox.outgoing`.
+            the rules of `unitask_sandbox.http_client`.
         send_webhook: Posts a body with headers to an address and returns the HTTP status of the answer; raises OSError
             when none comes. None: over the network, by the same rules.
         private_addresses: Which addresses that the internet does not have inputs and webhooks may name: "none",
@@ -78,7 +77,6 @@ class Settings:
             as it likes.
         plan: The plan of the accounts: "Free" is refused uploads with HTTP 403.
         public_url: Base of the addresses of output files; None: the address that the request came to.
-        defects: Planted bugs, by name: see `unitask_sandbox.defects`.
         faults: What goes wrong from the beginning on; `Sandbox.fault` and /_sandbox/faults add more.
 
     Raises:
@@ -102,7 +100,6 @@ class Settings:
     rate: float | None = None
     plan: Plan = "Creator"
     public_url: str | None = None
-    defects: frozenset[str] = frozenset()
     faults: tuple[Fault, ...] = ()
 
     def __post_init__(self) -> None:
@@ -110,8 +107,6 @@ class Settings:
             raise ValueError(f"speed {self.speed!r}: give 'instant', 'real' or a number above 0")
         if not is_whole(self.workers) or self.workers < 1:
             raise ValueError(f"workers {self.workers!r}: give a number from 1 on, a whole one")
-        if unknown := sorted(self.defects - DEFECTS.keys()):
-            raise ValueError(f"no such defect: {', '.join(unknown)}; there are {', '.join(DEFECTS)}")
         self._check_access()
         self._check_limits()
         if self.data is not None:

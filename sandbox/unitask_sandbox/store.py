@@ -1,12 +1,11 @@
-"""What survives a restart: accounts, ledger, tasks and the list of files, in one SQLite file.
+"""The database: accounts, ledger, tasks and the list of files, in one SQLite file.
 
-Every transaction is on the disk before its method returns, so what was answered outlives the process however it ends.
-Looks have a connection of their own, and never wait for a transaction that is being written.
+Every transaction is on the disk before its method returns, so an answer outlives the process. Reads have a connection
+of their own, and do not wait for a transaction that is being written.
 
-Rules of this file: money moves only together with the task it moves for, in one transaction, and every movement is an
-entry of the ledger, so that balance = starting balance + sum of the ledger at any moment, and balance + frozen + what
-was taken for tasks = starting balance. A status changes only from one that the caller names, so two that race cannot
-both win.
+Money moves only together with its task, in one transaction, and every movement is an entry of the ledger. So at any
+moment balance = starting balance + sum of the ledger, and balance + frozen + consumed = starting balance. A status
+changes only from one that the caller names, so of two changes that race one wins.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from unitask_sandbox.data_dir import ANOTHER, Damaged, check_head, check_tables, held, opening
 from unitask_sandbox.failures import CannotStart
-from unitask_sandbox.folder import ANOTHER, Damaged, check_head, check_tables, held, opening
-from unitask_sandbox.migrations import migrate
+from unitask_sandbox.schema import prepare
 from unitask_sandbox.task import Task
 
 _COLUMNS = tuple(field.name for field in fields(Task))
@@ -53,7 +52,7 @@ class NoRoom(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How a task ends; one that is completed is paid, for any other nothing is kept, if its provider is honest."""
+    """How a task ends; only a completed one is charged."""
 
     status: str
     at: float
@@ -62,7 +61,6 @@ class Ending:
     meta: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
     files_expire_at: float = 0.0
-    paid_back: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +69,7 @@ class Attempt:
 
     Attributes:
         at: When it was over: unix seconds.
-        endpoint: Whom it was sent to, without query and user.
+        endpoint: The address it was sent to, without query and user.
         status: The HTTP status of the answer; None when none came.
         error: Why none came; empty when one did.
     """
@@ -113,9 +111,9 @@ class Store:
                 check_tables(self._writer, path)
             with self._transaction() as db:
                 try:
-                    migrate(db)
+                    prepare(db)
                 except RuntimeError as error:
-                    raise CannotStart(f"{path}: {error}; update unitask, or {ANOTHER}") from error
+                    raise CannotStart(f"{path}: {error}; use the unitask that wrote it, or {ANOTHER}") from error
             self._check_values(path)
             self._reader = opened.enter_context(closing(_connection(path, durable=durable)))
             self._opened = opened.pop_all()
@@ -142,7 +140,7 @@ class Store:
     @contextmanager
     def _transaction(self) -> Generator[sqlite3.Connection]:
         if not self._writing.acquire(timeout=BUSY_SECONDS):
-            raise sqlite3.OperationalError("database is locked")  # whoever writes waits for another process
+            raise sqlite3.OperationalError("database is locked")  # another process writes
         try:
             if self._writer.in_transaction:  # an earlier end of one failed
                 self._writer.execute("ROLLBACK")
@@ -240,7 +238,7 @@ class Store:
             _forget_webhook(db, task.task_id)
 
     def task(self, task_id: str) -> Task | None:
-        """A task, whoever's it is."""
+        """Return a task of any account; None when there is none."""
         rows = self._rows(_SELECT_ONE, task_id)
         return _task(rows[0]) if rows else None
 
@@ -396,7 +394,7 @@ def _connection(path: Path, *, durable: bool) -> sqlite3.Connection:
         db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
         db.execute("PRAGMA foreign_keys = ON")
     except BaseException:
-        db.close()  # nobody else could
+        db.close()
         raise
     return db
 
@@ -432,7 +430,7 @@ def _forget_webhook(db: sqlite3.Connection, task_id: str) -> None:
 def _settle(db: sqlite3.Connection, task: Task, ending: Ending) -> None:
     """Release what is frozen for a task, and take it if the task is completed; else pay back what was taken."""
     frozen = task.frozen if task.ended_at is None else 0
-    taken = task.consume + frozen if ending.status == "completed" or not ending.paid_back else 0
+    taken = task.consume + frozen if ending.status == "completed" else 0
     _enter(db, task, ending.at, "release", frozen)
     _enter(db, task, ending.at, "charge" if taken > task.consume else "refund", task.consume - taken)
     db.execute(

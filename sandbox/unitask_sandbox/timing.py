@@ -1,4 +1,4 @@
-"""When something is tried again, and what becomes of planned times when the clock of the machine is set."""
+"""Pauses between retries, and planned times when the clock of the machine is set."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Reading an upload: a file's bytes out of JSON, or the service's refusal.
+"""Read an upload: from JSON to the bytes of a file, or the service's refusal.
 
-The service has a form of refusal of its own: {code, message} without data, and one message for whatever is wrong
-(piapi.ai, ephemeral-resource page, 2025). The sandbox says the reason after it.
+The service has a form of refusal of its own: {code, message} without data, and one message for every problem (piapi.ai,
+ephemeral-resource page, 2025). The sandbox adds the reason.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from unitask_sandbox import bundle
-from unitask_sandbox.creation import read_json
+from unitask_sandbox.create_request import read_json
 from unitask_sandbox.failures import Refusal
 from unitask_sandbox.inputs import LARGEST, decoded
 
@@ -33,12 +33,8 @@ class Upload:
     content: bytes
 
 
-def read_upload(body: bytes, *, check: bool = True) -> Upload:
+def read_upload(body: bytes) -> Upload:
     """The file in the body of an upload.
-
-    Args:
-        body: What was sent.
-        check: Whether the kind of the file matters.
 
     Raises:
         Refusal: 400, in the words of the upload service.
@@ -46,7 +42,7 @@ def read_upload(body: bytes, *, check: bool = True) -> Upload:
     try:
         value = read_json(body)
         bundle.check("UploadRequest", value)
-        return _file(value["file_name"] if check else "any.png", value["file_data"])
+        return _file(value["file_name"], value["file_data"])
     except (Refusal, ValueError) as error:
         reason = error.message.removeprefix("invalid request: ") if isinstance(error, Refusal) else str(error)
         raise Refusal(400, f"{INVALID}: {reason}") from None

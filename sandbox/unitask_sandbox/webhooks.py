@@ -1,12 +1,11 @@
-"""Webhooks: the endpoint that a create named is told how its task ended.
+"""Webhooks: POST the end of a task to the endpoint that its create named.
 
-It gets a POST of {timestamp, data}, data being what a look at the task answers, with the secret of the create in the
-header x-webhook-secret (piapi.ai, unified-webhook page, 2025). An answer that is no 2xx, or none, and it is sent again
-after 5 seconds, at most 3 times in all, say third parties. A cancelled task is not told of: no document says it were.
+The body is {timestamp, data}, where data is what a poll answers, with the secret of the create in the header
+x-webhook-secret (piapi.ai, unified-webhook page, 2025). Without a 2xx answer it is sent again after 5 seconds, at most
+3 times in all (third parties). A cancelled task sends none, because no document says that it does.
 
-Rules of this file: nothing is held while a receiver is waited for, so that a slow one holds up no task; with `start`
-each delivery has a thread of its own, so that it holds up no other delivery either, and one host has at most
-`AT_ONCE_A_HOST` of the threads; the secret is kept until the last attempt and no longer (store.py forgets it).
+No lock is held while a receiver answers, so a slow receiver delays no task. With `start` each delivery has a thread of
+its own, at most `AT_ONCE_A_HOST` for one host. The secret is kept until the last attempt.
 """
 
 from __future__ import annotations
@@ -20,13 +19,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from unitask_sandbox import defects, legacy
+from unitask_sandbox import legacy
 from unitask_sandbox.faults import WEBHOOK, Fault, Script
-from unitask_sandbox.outgoing import NotFetched
+from unitask_sandbox.http_client import NotFetched
 from unitask_sandbox.store import Attempt, Store
 from unitask_sandbox.task import Task
 from unitask_sandbox.timing import Jumps, pause_after
 
+ATTEMPTS = 3
 PAUSE = 5.0  # seconds between two attempts
 AT_ONCE = 64  # deliveries under way
 AT_ONCE_A_HOST = 8
@@ -43,7 +43,6 @@ class Courier:
         send: Posts one, and returns the HTTP status of the answer.
         closing: Set when the store is about to be closed; `storing` is held while it is used.
         faults: Knows what goes wrong with which.
-        planted: The defects.
         jumps: Notices that the clock was set.
     """
 
@@ -54,7 +53,6 @@ class Courier:
         send: Callable[[str, bytes, Mapping[str, str]], int],
         closing: threading.Event,
         faults: Script,
-        planted: frozenset[str],
         jumps: Jumps,
     ) -> None:
         self.storing = threading.Lock()
@@ -63,8 +61,6 @@ class Courier:
         self._send = send
         self._closing = closing
         self._faults = faults
-        self._defects = planted
-        self._rules = defects.rules(planted)
         self._jumps = jumps
         self._lock = threading.Lock()
         self._in_hand: dict[str, str] = {}  # by task id, the host that is told
@@ -148,11 +144,10 @@ class Courier:
             self._store.keep_attempt(task.task_id, attempt, until, attempts if late else attempts + 1)
 
     def _is_done(self, attempt: Attempt | None, attempts: int) -> bool:
-        taken = attempt is None or (attempt.delivered and self._rules.webhooks_are_taken)
-        return taken or attempts >= self._rules.webhook_attempts
+        return attempt is None or attempt.delivered or attempts >= ATTEMPTS
 
     def _is_dropped(self, fault: Fault | None) -> bool:
-        return not self._rules.webhook_attempts or (fault is not None and fault.kind == "lose")
+        return fault is not None and fault.kind == "lose"
 
     def _attempt(self, task: Task, base_url: str, fault: Fault | None) -> Attempt:
         webhook = task.config["webhook_config"]
@@ -162,7 +157,6 @@ class Courier:
         notification = {"timestamp": int(task.ended_at or 0), "data": task.body(base_url)}
         if legacy.protocol_of(task):
             notification = legacy.answer(task, base_url, Path)  # such a task has no result in base64
-        notification = defects.notification(self._defects, notification, headers)
         if fault and fault.kind == "repeat":
             self._posted(task, notification, headers)
         if fault:
@@ -187,7 +181,7 @@ class Courier:
 
 
 def _host(url: str) -> str:
-    """Whom an address is of, with the port: what hangs there holds up nobody else."""
+    """Return the host and port of an address, which share a limit on deliveries."""
     try:
         return urlsplit(url).netloc.rpartition("@")[2].lower()
     except ValueError:

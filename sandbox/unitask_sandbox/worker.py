@@ -1,13 +1,13 @@
-"""The worker process: engines run here, so that one that crashes, hangs or fills the memory fails one task alone.
+"""The worker process: engines run here, so that one that crashes, hangs or fills the memory fails one task only.
 
 It is a plain subprocess and not a `ProcessPoolExecutor`, for two reasons. A pool imports the caller's main module
 again: a script that starts a sandbox without a `__main__` guard would start it again in the worker. And a pool cannot
-stop one task that hangs. The two sides speak pickle over pipes that nobody else can write to.
+stop one task that hangs. The two sides speak pickle over private pipes.
 
-How long a task may take, and how much memory, the registry says for each engine. Memory is what the process really
-holds, read from /proc twenty times a second, and a process that holds too much is killed. RLIMIT_AS would count
-addresses, of which each thread of a library reserves gigabytes that it never touches, and OpenCV, FFmpeg and Python
-each fail in another way there. Without /proc (macOS, Windows) there is no limit on memory.
+The registry says how long a task may take, and how much memory. Memory is the resident size of the process, read from
+/proc twenty times a second, and a process above the limit is killed. RLIMIT_AS would count addresses, of which each
+thread of a library reserves gigabytes that it never touches, and OpenCV, FFmpeg and Python each fail in another way
+there. Without /proc (macOS, Windows) there is no limit on memory.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class _Guard(threading.Thread):
         return self._exceeded
 
     def run(self) -> None:
-        """Look until the limit is exceeded or somebody says that it is over."""
+        """Watch until a limit is exceeded or the guard is dismissed."""
         while not self._dismissed.wait(min(LOOK_EVERY, max(0.0, self._deadline - time.monotonic()))):
             self._exceeded = self._excess()
             if self._exceeded:
@@ -184,7 +184,7 @@ def _receive(orders: BinaryIO, inbox: queue.SimpleQueue[tuple[Engine, Mapping[st
         pass
     except Exception:
         traceback.print_exc()
-    os._exit(1)  # it is gone, perhaps killed: whatever is being done here, nobody waits for it
+    os._exit(1)  # the parent is gone: nothing waits for this work
 
 
 def _outcome(engine: Engine, given: Mapping[str, Any]) -> EngineResult | TaskFailure:

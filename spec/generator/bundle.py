@@ -13,6 +13,8 @@ from typing import Any
 
 import yaml
 
+from .contract import choose
+
 Document = dict[str, Any]
 
 
@@ -76,15 +78,7 @@ def operations(document: Document) -> Iterator[tuple[str, str, Document]]:
 
 def task_of(document: Document, body: Document) -> Document | None:
     """The entry of the catalogue for a request or a task: of several, the one whose `match` its input fits."""
-    given = body.get("input")
-    told = given.items() if isinstance(given, dict) else {}.items()
-    fits = [
-        task
-        for task in document["x-tasks"]
-        if (task["model"], task["task_type"]) == (body.get("model"), body.get("task_type"))
-        and task.get("match", {}).items() <= told
-    ]
-    return max(fits, key=lambda task: len(task.get("match", {})), default=None)
+    return choose(document["x-tasks"], body.get("model"), body.get("task_type"), body.get("input"))
 
 
 def at(document: Document, pointer: str) -> Any:

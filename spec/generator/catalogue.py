@@ -6,13 +6,10 @@ here stops the generation: nothing is left out quietly.
 
 from __future__ import annotations
 
-import json
 import keyword
-import re
 import shutil
 import textwrap
 from pathlib import Path
-from typing import Any, cast
 
 from .bundle import Document, SpecError
 from .emit import add_headers, tidy
@@ -41,52 +38,8 @@ def emit_catalogue(document: Document, folder: Path) -> None:
     for family, text in texts.items():
         (folder / f"{family}.py").write_text(text, encoding="utf-8")
     (folder / "__init__.py").write_text(_package(modules), encoding="utf-8")
-    (folder / "catalogue.json").write_text(json.dumps(rules(document), separators=(",", ":")) + "\n", encoding="utf-8")
     add_headers(folder)
     tidy(folder)
-
-
-def rules(document: Document) -> Document:
-    """What the wrapper needs of the document before a task is sent: the rules without the words about them.
-
-    It is read at the first create of a program, and a fifth of the size.
-    """
-    paths = {
-        path: {
-            name: {"operationId": part["operationId"]} if "operationId" in part else part
-            for name, part in item.items()
-            if name == "servers" or "operationId" in part
-        }
-        for path, item in document["paths"].items()
-    }
-    kept = {name: document[name] for name in ("x-tasks", "x-protocols")}
-    schemas = document["components"]["schemas"]
-    needed: set[str] = set()
-    roots = {task[end] for task in document["x-tasks"] for end in ("input", "output")} | {"TaskRequest"}
-    while roots:
-        needed |= roots
-        roots = set(re.findall(r"#/components/schemas/(\w+)", json.dumps([schemas[name] for name in roots]))) - needed
-    components = {"schemas": {name: schemas[name] for name in sorted(needed)}}
-    return {"paths": paths, "components": _without_words(components), **_without_words(kept)}
-
-
-def _without_words(node: Any) -> Any:
-    """The node without descriptions, sources and examples; what is called so among properties is none."""
-    if isinstance(node, list):
-        return [_without_words(item) for item in cast("list[object]", node)]
-    if not isinstance(node, dict):
-        return node
-    fields = cast("dict[str, Any]", node)
-    return {
-        name: {each: _without_words(rule) for each, rule in value.items()}
-        if name in ("properties", "schemas")
-        else _without_words(value)
-        for name, value in fields.items()
-        if name not in _WORDS
-    }
-
-
-_WORDS = {"description", "summary", "examples", "x-source"}
 
 
 def _package(modules: dict[str, _Module]) -> str:

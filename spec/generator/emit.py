@@ -26,7 +26,7 @@ _RUFF = (
 
 
 def emit_client(document: Document, package: Path) -> None:
-    """Write the package anew: client, models, request builders, and the bundle itself as ``openapi.json``.
+    """Write the package anew: client, models, request builders, the bundle itself as ``openapi.json``, and its reader.
 
     Raises:
         SpecError: The generator warned about something.
@@ -42,6 +42,7 @@ def emit_client(document: Document, package: Path) -> None:
             raise SpecError("\n".join(f"{problem.header}: {problem.detail}" for problem in problems))
         (made / "py.typed").touch()
         (made / "openapi.json").write_text(as_text(document), encoding="utf-8")
+        shutil.copyfile(Path(__file__).with_name("contract.py"), made / "contract.py")
         add_headers(made)
         tidy(made)
         shutil.rmtree(package, ignore_errors=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -25,6 +27,16 @@ def nothing_remembered() -> None:
         for cached in {value for names in ours for value in names.values() if callable(value)}:
             if hasattr(cached, "cache_clear") and cached.__name__ != "bundle":  # the spec is no code
                 cached.cache_clear()
+
+
+@pytest.fixture
+def local_time_of_tokyo() -> Iterator[None]:
+    """Let local time differ from UTC."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
 
 
 @pytest.fixture(params=SHELLS)

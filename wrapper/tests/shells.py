@@ -1,19 +1,18 @@
-"""Both clients over scripted answers, with time that passes only while they sleep."""
+"""Both clients over a scripted provider, on a clock that moves only while they sleep."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from email.utils import formatdate
 from typing import Any
 
 import httpx
 from unitask import AsyncClient, Client, tasks
 from unitask._core.messages import Answer
-from unitask._model.timestamp import Moment
+from unitask.testing import InstantClock, UnitaskProvider
 
 from .script import UNIX, answer
 
@@ -23,60 +22,36 @@ KEY = "0123456789abcdef" * 4
 FACE_SWAP = tasks.FaceSwap(target_image="https://me.test/a.jpg", swap_image="https://me.test/b.png")
 
 
-class FakeClock:
-    """A clock that moves only when somebody sleeps."""
+def instant_clock() -> InstantClock:
+    """A clock that starts when every script does."""
+    return InstantClock(datetime.fromtimestamp(UNIX, UTC))
 
-    def __init__(self) -> None:
-        self.ticks = 0.0
-        self.sleeps: list[float] = []
 
-    def __call__(self) -> Moment:
-        return Moment(self.ticks, UNIX + self.ticks)
+class StoppedClock(InstantClock):
+    """A clock whose n-th pause, counted from 0, is interrupted."""
+
+    def __init__(self, at: int = 0, by: type[BaseException] = KeyboardInterrupt) -> None:
+        super().__init__(datetime.fromtimestamp(UNIX, UTC))
+        self.at, self.by = at, by
 
     def sleep(self, seconds: float) -> None:
-        """Let time pass."""
-        self.ticks += seconds
-        if seconds:
-            self.sleeps.append(seconds)
-
-    async def sleep_async(self, seconds: float) -> None:
-        """Let time pass."""
-        self.sleep(seconds)
+        if seconds and len(self.sleeps) == self.at:
+            raise self.by
+        super().sleep(seconds)
 
 
-@dataclass
-class Provider:
-    """Answers requests with a script, in its order, and remembers them; a request beyond the script fails the test."""
-
-    script: list[Answer | httpx.Response | BaseException]
-    requests: list[httpx.Request] = field(default_factory=list)
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        self.requests.append(request)
-        assert self.script, f"{request.method} {request.url} is not in the script"
-        reply = self.script.pop(0)
-        if isinstance(reply, BaseException):
-            raise reply
-        if isinstance(reply, Answer):
-            if "content-encoding" in reply.headers:  # as it comes from a socket: httpx has not unpacked it yet
-                stream = httpx.ByteStream(reply.body)
-                return httpx.Response(reply.status, headers=dict(reply.headers), stream=stream)
-            return httpx.Response(reply.status, headers=dict(reply.headers), content=reply.body)
-        return reply
-
-    @property
-    def lines(self) -> list[str]:
-        """Method and path of each request, with its query."""
-        return [f"{request.method} {request.url.raw_path.decode()}" for request in self.requests]
-
-    def body(self, number: int = 0) -> Any:
-        """The JSON body of a request."""
-        return json.loads(self.requests[number].content)
+def provider(*script: Answer | httpx.Response | BaseException) -> UnitaskProvider:
+    """A provider with these answers; a request beyond the script fails the test."""
+    made = UnitaskProvider(strict=True, clock=instant_clock())
+    made.answers(*(responded(reply) if isinstance(reply, Answer) else reply for reply in script))
+    return made
 
 
-def provider(*script: Answer | httpx.Response | BaseException) -> Provider:
-    """A provider with these answers."""
-    return Provider(list(script))
+def responded(reply: Answer) -> httpx.Response:
+    """The response that a transport gives for an answer."""
+    if "content-encoding" in reply.headers:  # as it comes from a socket: httpx has not unpacked it yet
+        return httpx.Response(reply.status, headers=dict(reply.headers), stream=httpx.ByteStream(reply.body))
+    return httpx.Response(reply.status, headers=dict(reply.headers), content=reply.body)
 
 
 def empty_histories() -> list[Answer]:
@@ -87,11 +62,18 @@ def empty_histories() -> list[Answer]:
 
 
 def perform(
-    shell: str, handler: Callable[[httpx.Request], httpx.Response], call: Callable[[Any], Any], **settings: Any
+    shell: str,
+    replies: UnitaskProvider | Callable[[httpx.Request], httpx.Response],
+    call: Callable[[Any], Any],
+    **settings: Any,
 ) -> Any:
     """Make a call with a client of either kind; return what it returns, raise what it raises."""
-    clock = settings.pop("clock", None) or FakeClock()
-    settings = {"api_key": KEY, "base_url": BASE_URL, "transport": httpx.MockTransport(handler), **settings}
+    if isinstance(replies, UnitaskProvider):
+        transport, clock = replies.transport, replies.clock
+    else:
+        transport, clock = httpx.MockTransport(replies), instant_clock()
+    clock = settings.pop("clock", None) or clock
+    settings = {"api_key": KEY, "base_url": BASE_URL, "transport": transport, **settings}
     if shell == "sync":
         with Client(clock=clock, sleep=clock.sleep, **settings) as client:
             return call(client)

@@ -15,32 +15,29 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import httpx
 import pytest
-import unitask
-from hypothesis import given
-from hypothesis import strategies as st
-from unitask import Client, InvalidInput, cli, tasks
-from unitask._model import spec
-from unitask._terminal import dollars, reworded, shown
+from unitask import InvalidInput, cli, tasks
+from unitask._terminal import reworded
 from unitask.cli import main
 from unitask.inputs import request_body
 from unitask.testing import UnitaskProvider
+from unitask.testing.patching import talk_to
+from unitask_api import contract
 
 from .pictures import encoded
-from .script import TASK_ID, answer, refused, seen
-from .shells import BASE_URL, KEY, FakeClock, Provider, provider
+from .script import TASK_ID, answer, seen
+from .shells import BASE_URL, KEY, provider
 
 OUTPUT_URL = "https://out.test/a.png"
 DONE = seen("completed", output={"image_url": OUTPUT_URL})
 RUN = ["run", "FaceSwap", "target_image=https://me.test/a.png", "swap_image=https://me.test/b.png"]
 
-Scripted = Callable[..., Provider]
+Scripted = Callable[..., UnitaskProvider]
 Captured = pytest.CaptureFixture[str]
 
 
@@ -48,116 +45,86 @@ Captured = pytest.CaptureFixture[str]
 def scripted(monkeypatch: pytest.MonkeyPatch) -> Scripted:
     """Gives the client of the command line a scripted provider and a clock of its own."""
 
-    def make(*script: Any, clock: Any = None) -> Provider:
-        replies, time = provider(*script), clock or FakeClock()
+    def make(*script: Any) -> UnitaskProvider:
+        replies = provider(*script)
         monkeypatch.setenv("UNITASK_API_KEY", KEY)
         monkeypatch.setenv("UNITASK_BASE_URL", BASE_URL)
-        scripted_client = partial(Client, transport=httpx.MockTransport(replies), clock=time, sleep=time.sleep)
-        monkeypatch.setattr(cli, "Client", scripted_client)
+        talk_to(monkeypatch, replies.transport, replies.clock)
         return replies
 
     return make
 
 
-def test_catalogue_is_printed_as_json(capsys: Captured) -> None:
-    """A list of objects that a program can read."""
-    assert main(["tasks", "--json"]) == 0
+def test_catalogue_is_printed_as_json_and_for_people(capsys: Captured) -> None:
+    assert (main(["tasks", "--json"]), main(["tasks"])) == (0, 0)
 
-    entries = json.loads(capsys.readouterr().out)
-    face_swap = next(entry for entry in entries if entry["name"] == "FaceSwap")
-    assert all({"name", "family", "model", "task_type", "price_usd", "docs"} <= entry.keys() for entry in entries)
-    assert face_swap["family"] == "faceswap"
-    assert (face_swap["model"], face_swap["task_type"]) == ("Qubico/image-toolkit", "face-swap")
-    assert face_swap["price_usd"] == 0.01
+    listed, lines = capsys.readouterr().out.split("\n]\n")
+    face_swap = next(entry for entry in json.loads(f"{listed}]") if entry["name"] == "FaceSwap")
+    assert (face_swap["family"], face_swap["model"], face_swap["price_usd"]) == (
+        "faceswap",
+        "Qubico/image-toolkit",
+        0.01,
+    )
     assert face_swap["docs"] == 'piapi.ai, Faceswap, "Image Faceswap" (2025-04-03)'
-
-
-def test_catalogue_is_printed_for_people(capsys: Captured) -> None:
-    """A line each, with its price."""
-    assert main(["tasks"]) == 0
-
-    lines = capsys.readouterr().out.splitlines()
-    assert any(line.startswith("FaceSwap ") and ", $0.01 per generation." in line for line in lines)
-    assert any(line.startswith("MmaudioVideo2Audio ") and ", $0.00005 per second of video." in line for line in lines)
-    assert any(line.startswith("KlingVideo ") and ", from $0.2 per 5 seconds." in line for line in lines)
-    assert any(line.startswith("VideoFaceSwap ") and ", price unknown." in line for line in lines)
-
-
-@pytest.mark.parametrize(
-    ("usd", "said"),
-    [(None, None), (0.0, "$0"), (0.01, "$0.01"), (0.0000001, "$0.0000001"), (0.2, "$0.2"), (1.0, "$1"), (20, "$20")],
-)
-def test_amount_is_written_whole_and_an_unknown_one_is_no_zero(usd: float | None, said: str | None) -> None:
-    """Without zeros at its end."""
-    assert dollars(usd) == said
+    for start, end in (
+        ("FaceSwap ", ", $0.01 per generation."),
+        ("MmaudioVideo2Audio ", ", $0.00005 per second of video."),
+        ("KlingVideo ", ", from $0.2 per 5 seconds."),
+        ("VideoFaceSwap ", ", price unknown."),
+    ):
+        assert any(line.startswith(start) and end in line for line in lines.splitlines())
 
 
 def test_run_prints_the_task(scripted: Scripted, capsys: Captured) -> None:
-    """The whole of it as JSON; how it goes on is told on stderr."""
     replies = scripted(seen("pending"), DONE)
 
     assert main(RUN) == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["output"] == {"image_url": OUTPUT_URL}
     assert err == f"task {TASK_ID}: pending\ntask {TASK_ID}: completed\n"
-    assert replies.body()["input"] == {
+    assert replies.requests[0].body["input"] == {
         "target_image": "https://me.test/a.png",
         "swap_image": "https://me.test/b.png",
     }
 
 
-def test_run_fetches_the_output(scripted: Scripted, capsys: Captured, tmp_path: Path) -> None:
-    """And prints its path alone."""
-    scripted(seen("pending"), DONE, httpx.Response(200, content=encoded()))
-
-    assert main([*RUN, "--to", str(tmp_path / "out.png")]) == 0
-    assert capsys.readouterr().out == f"{tmp_path / 'out.png'}\n"
-    assert (tmp_path / "out.png").read_bytes() == encoded()
-
-
-def test_picture_is_given_by_its_path(scripted: Scripted, tmp_path: Path) -> None:
-    """An equals sign may stand in it."""
-    path = tmp_path / "a=b.png"
-    path.write_bytes(encoded())
-    replies = scripted(DONE)
-
-    assert main(["run", "FaceSwap", f"target_image={path}", f"swap_image={path}"]) == 0
-    assert replies.body()["input"]["target_image"] == replies.body()["input"]["swap_image"]
-
-
-def test_wait_goes_on_with_a_task(scripted: Scripted, capsys: Captured, tmp_path: Path) -> None:
-    """By its id."""
+@pytest.mark.parametrize("command", ["run", "wait"])
+def test_output_is_fetched_and_its_path_printed(
+    command: str, scripted: Scripted, capsys: Captured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    picture = tmp_path / "a=b.png"
+    picture.write_bytes(encoded())
+    (tmp_path / f"{TASK_ID}.png").write_bytes(b"mine")
+    files = [f"target_image={picture}", f"swap_image={picture}"]
+    words = ["run", "FaceSwap", *files] if command == "run" else ["wait", TASK_ID]
     replies = scripted(seen("pending"), DONE, httpx.Response(200, content=encoded()))
 
-    assert main(["wait", TASK_ID, "--to", f"{tmp_path}/"]) == 0
+    assert main([*words, "--to=~/", "--overwrite", "--base-url", "https://given.test"]) == 0
     assert capsys.readouterr().out == f"{tmp_path / TASK_ID}.png\n"
-    assert replies.lines[0] == f"GET /api/v1/task/{TASK_ID}"
+    assert (tmp_path / f"{TASK_ID}.png").read_bytes() == encoded()
+    assert replies.requests[0].url.startswith("https://given.test/api/v1/task")
 
 
-def test_base_url_can_be_given(scripted: Scripted) -> None:
-    """Before the one of the environment."""
-    replies = scripted(DONE)
+@pytest.mark.parametrize(("timeout", "limit"), [("5", 5.0), ("0", 0.0)])
+@pytest.mark.parametrize("words", [RUN, ["wait", TASK_ID]], ids=["run", "wait"])
+def test_timeout_ends_a_command(words: list[str], timeout: str, limit: float, scripted: Scripted) -> None:
+    replies = scripted(*[seen("processing")] * 99)
 
-    assert main(["wait", TASK_ID, "--base-url", "https://given.test"]) == 0
-    assert replies.requests[0].url.host == "given.test"
+    assert main([*words, "--timeout", timeout]) == 1
+    assert replies.clock.passed == pytest.approx(limit)
 
 
 WRONG: dict[str, tuple[list[str], str]] = {
     "no such type": (["run", "FaceSwop"], "there is no task type 'FaceSwop': `unitask tasks` lists them"),
-    "no type of the catalogue": (["run", "Raw"], "there is no task type 'Raw'"),
     "no fields": (["run", "FaceSwap"], "FaceSwap needs target_image=...; FaceSwap needs swap_image=..."),
     "unknown field": ([*RUN, "target=x"], "FaceSwap has no field 'target'; it has target_image, swap_image"),
-    "no field of the wire": ([*RUN, "extra=x"], "FaceSwap has no field 'extra'"),
-    "unreadable file": ([*RUN[:3], "swap_image=missing.png"], "swap_image: 'missing.png' cannot be read"),
     "bad timeout": ([*RUN, "--timeout", "-1"], "timeout is -1.0"),
-    "bad provider": (
-        [*RUN, "--base-url", "provider.test"],
-        "--base-url is 'provider.test'",
-    ),
+    "bad provider": ([*RUN, "--base-url", "provider.test"], "--base-url is 'provider.test'"),
     "blank id": (["wait", " "], "the task id is empty"),
+    "place that is taken": ([*RUN, "--to", __file__], "exists: name another file, or pass --overwrite"),
     "empty place": ([*RUN, "--to", ""], "--to is empty"),
     "timeout that is no number": ([*RUN, "--timeout", "nan"], "--timeout is nan: give seconds, 0 to look once"),
-    "like a type": (["run", "faceswap"], "`unitask tasks` lists them (did you mean FaceSwap?)"),
     "like a field": (
         [*RUN, "swap_imgae=x"],
         "no field 'swap_imgae'; it has target_image, swap_image (did you mean swap",
@@ -168,21 +135,14 @@ WRONG: dict[str, tuple[list[str], str]] = {
         f"{kind} {word:.40}": (["run", kind, word], said)
         for kind, word, said in [
             ("Seedance2", "duration=six", "duration is 'six': a whole number is expected"),
-            ("Seedance2", "duration=6.5", "duration is '6.5': a whole number is expected"),
-            ("Seedance2", "duration=nan", "duration is 'nan': a whole number is expected"),
-            ("Seedance2", "duration=", "duration is '': a whole number is expected"),
             ("Seedance2", f"duration={'9' * 5000}", "a whole number is expected"),
             ("KlingVideo", "enable_audio=maybe", "enable_audio is 'maybe': true or false is expected"),
             ("KlingVideo", "cfg_scale=1e999", "cfg_scale is '1e999': a number is expected"),
-            ("KlingVideo", "cfg_scale=half", "cfg_scale is 'half': a number is expected"),
             ("KlingVideo", "camera_control=wide", "camera_control is 'wide': an object in JSON is expected"),
-            ("KlingVideo", "camera_control=[1]", "camera_control is '[1]': an object in JSON is expected"),
             ("KlingVideo", f"elements={'[' * 9999}", "a list in JSON is expected"),
             ("KlingVideo", "camera_control:={", "camera_control is '{': JSON is expected after :="),
             ("KlingVideo", "cfg_scale:=NaN", "cfg_scale is 'NaN': JSON is expected after :="),
-            ("KlingVideo", "elements=[", "elements is '[': a list in JSON is expected"),
             ("MidjourneyImagine", "process_mode=fats", "relax, fast, turbo is expected (did you mean fast?)"),
-            ("UdioLyrics", "prompt:=1", "input.prompt: 1 is not of type 'string'"),
         ]
     },
 }
@@ -192,7 +152,6 @@ WRONG: dict[str, tuple[list[str], str]] = {
 def test_wrong_input_is_told_and_nothing_is_sent(
     arguments: list[str], said: str, scripted: Scripted, capsys: Captured
 ) -> None:
-    """Exit code 1, nothing on stdout, no traceback."""
     scripted()
 
     assert main(arguments) == 1
@@ -202,100 +161,8 @@ def test_wrong_input_is_told_and_nothing_is_sent(
     assert said in err
 
 
-def test_missing_key_names_the_local_provider(capsys: Captured) -> None:
-    """Whoever tries it first has none."""
-    assert main(RUN) == 1
-    assert "`unitask sandbox`" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("arguments", [RUN, ["wait", TASK_ID]], ids=["run", "wait"])
-@pytest.mark.parametrize(
-    ("place", "said"),
-    [
-        ("taken.png", "exists: name another file, or pass --overwrite"),
-        ("folder.png", "is a folder: name a file, or end it with a slash"),
-        ("taken.png/", "is a file, not a folder"),
-        ("taken.png/a.png", "is a file, not a folder"),
-        ("x" * 300, "cannot be written: File name too long"),
-        ("x" * 300 + "/", "cannot be written: File name too long"),
-    ],
-)
-def test_output_that_cannot_be_written_is_told_before_anything_is_sent(
-    arguments: list[str], place: str, said: str, scripted: Scripted, capsys: Captured, tmp_path: Path
-) -> None:
-    """Nothing is paid for that could not be kept."""
-    (tmp_path / "taken.png").write_bytes(b"mine")
-    (tmp_path / "folder.png").mkdir()
-    scripted()
-
-    assert main([*arguments, "--to", f"{tmp_path}/{place}"]) == 1
-    assert said in capsys.readouterr().err
-
-
-def test_existing_output_is_replaced_when_told(scripted: Scripted, tmp_path: Path) -> None:
-    """By --overwrite."""
-    (tmp_path / "out.png").write_bytes(b"mine")
-    scripted(DONE, httpx.Response(200, content=encoded()))
-
-    assert main([*RUN, "--to", str(tmp_path / "out.png"), "--overwrite"]) == 0
-    assert (tmp_path / "out.png").read_bytes() == encoded()
-
-
-@pytest.mark.parametrize(
-    ("script", "said"),
-    [
-        ([refused(401, "failed to verify api key")], "unitask: HTTP 401: failed to verify api key. Check the key"),
-        ([seen("failed", error={"message": "no face found in the image"})], "failed: no face found in the image"),
-        ([answer(502, b"<html>")], "may have been accepted, and is not sent again"),
-    ],
-    ids=["refused", "failed", "uncertain"],
-)
-def test_error_is_told_in_a_sentence(script: list[Any], said: str, scripted: Scripted, capsys: Captured) -> None:
-    """Exit code 1 and no traceback."""
-    scripted(*script)
-
-    assert main(RUN) == 1
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert said in err
-    assert "Traceback" not in err
-
-
-def test_timeout_says_how_to_go_on(scripted: Scripted, capsys: Captured) -> None:
-    """With the id."""
-    scripted(*[seen("processing")] * 99)
-
-    assert main([*RUN, "--timeout", "5"]) == 1
-    assert f"`unitask wait {TASK_ID}`" in capsys.readouterr().err
-
-
-def test_lost_provider_says_how_to_go_on(scripted: Scripted, capsys: Captured) -> None:
-    """A wait that ends because nobody answers any more has not lost the task either."""
-    scripted(seen("processing"), *[httpx.Response(502)] * 99)
-
-    assert main(RUN) == 1
-    assert f"`unitask wait {TASK_ID}`" in capsys.readouterr().err
-
-
-def test_interruption_says_which_task_goes_on(scripted: Scripted, capsys: Captured) -> None:
-    """Ctrl-C is exit code 130."""
-
-    class Clock(FakeClock):
-        def sleep(self, seconds: float) -> None:
-            if seconds:
-                raise KeyboardInterrupt
-
-    scripted(seen("pending"), clock=Clock())
-
-    assert main(RUN) == 130
-    assert f"unitask: interrupted\nunitask: task {TASK_ID} goes on" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    "arguments", [[], ["swap"], ["wait"], ["run"], [*RUN, "--timeout", "soon"], ["tasks", "--xml"]], ids=" ".join
-)
+@pytest.mark.parametrize("arguments", [[], ["wait"], [*RUN, "--timeout", "soon"]], ids=" ".join)
 def test_wrong_use_is_exit_code_2(arguments: list[str], capsys: Captured) -> None:
-    """As argparse has it."""
     with pytest.raises(SystemExit) as caught:
         main(arguments)
 
@@ -308,26 +175,15 @@ def test_wrong_use_is_exit_code_2(arguments: list[str], capsys: Captured) -> Non
     [
         (["sandbox", "--speed", "fast"], "--speed is 'fast': instant, real, or a factor"),
         (["sandbox", "--key", "mine=much"], "--key: 'much' is no balance in USD"),
-        (["sandbox", "--speed", "-1"], "speed -1.0: give"),
         (["sandbox", "--concurrency", "0"], "concurrency 0: give a number from 1 on"),
-        (["sandbox", "--rate", "0"], "rate 0.0: give a number of requests a second"),
         (["sandbox", "--faults", "nothing.json"], "--faults: nothing.json cannot be read: No such file or directory"),
-        (["sandbox", "--faults", "."], "--faults: . cannot be read"),
-        (["sandbox", "--speed", "nan"], "speed nan: give"),
-        (["sandbox", "--speed", "0"], "speed 0.0: give"),
-        (["sandbox", "--rate", "nan"], "--rate nan: give a number of requests a second above 0, or leave it out"),
         (["sandbox", "--port", "99999"], "--port 99999: give a number from 1 to 65535, or 0 for a free one"),
-        (["sandbox", "--port", "-1"], "--port -1: give a number"),
-        (["sandbox", "--key", "a=nan"], "--key: 'nan' is no balance in USD"),
-        (["sandbox", "--key", "a=inf"], "--key: 'inf' is no balance in USD"),
         (["sandbox", "--key", "a=-1"], "--key: '-1' is no balance in USD"),
         (["sandbox", "--key", "=1"], "an API key must not be empty"),
-        (["sandbox", "--host", "127.0.0.999"], "the sandbox cannot start: "),
         (["sandbox", "--port", "0", "--data", "/dev/null"], "the sandbox cannot start: "),
     ],
 )
 def test_wrong_settings_of_the_sandbox_are_told(arguments: list[str], said: str, capsys: Captured) -> None:
-    """Before it starts, in one line that says nothing of what was sent."""
     assert main(arguments) == 1
     err = capsys.readouterr().err
     assert said in err
@@ -335,98 +191,51 @@ def test_wrong_settings_of_the_sandbox_are_told(arguments: list[str], said: str,
     assert "sent" not in err
 
 
-class FakeSandbox(ModuleType):
-    """Stands for the local provider, and remembers how it was started."""
-
-    def __init__(self) -> None:
-        super().__init__("unitask_sandbox")
-        self.started: dict[str, Any] = {}
-
-    def Settings(self, **settings: Any) -> dict[str, Any]:  # noqa: N802 - the sandbox's name
-        """What it was told."""
-        return settings
-
-    def read_faults(self, path: Path) -> str:
-        """What shall go wrong."""
-        return f"the faults in {path}"
-
-    def serve(self, settings: dict[str, Any], host: str, port: int, on_ready: Callable[[str], None]) -> None:
-        """Start, and be ready at once."""
-        self.started = {**settings, "host": host, "port": port}
-        on_ready(f"http://127.0.0.1:{port}")
-
-
 STARTED = {
-    "keys": {"sandbox": 10.0},
-    "speed": "instant",
-    "data": None,
-    "concurrency": None,
-    "rate": None,
-    "host": "127.0.0.1",
-    "port": 8042,
-    "allowed_hosts": (),
-    "private_addresses": None,
-}
+    "keys": {"sandbox": 10.0}, "speed": "instant", "data": None, "concurrency": None, "rate": None,
+    "host": "127.0.0.1", "port": 8042, "allowed_hosts": (), "private_addresses": None,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("arguments", "started"),
+    ("words", "started"),
     [
-        ([], {}),
+        ("", {}),
         (
-            ["--port", "7", "--speed", "2.5", "--data", "kept", "--key", "mine=0.5", "--key", "other"],
-            {
-                "keys": {"sandbox": 10.0, "mine": 0.5, "other": 10.0},
-                "speed": 2.5,
-                "data": Path("kept"),
-                "port": 7,
-            },
+            "--port 7 --speed 2.5 --data kept --key mine=0.5 --key other",
+            {"keys": {"sandbox": 10.0, "mine": 0.5, "other": 10.0}, "speed": 2.5, "data": Path("kept"), "port": 7},
         ),
-        (["--speed", "real"], {"speed": "real", "concurrency": 5}),
-        (["--speed", "real", "--concurrency", "9", "--rate", "2.5"], {"speed": "real", "concurrency": 9, "rate": 2.5}),
-        (["--faults", "f.json"], {"faults": "the faults in f.json"}),
+        ("--speed real", {"speed": "real", "concurrency": 5}),
+        ("--speed real --concurrency 9 --rate 2.5", {"speed": "real", "concurrency": 9, "rate": 2.5}),
+        ("--faults f.json", {"faults": "the faults in f.json"}),
         (
-            ["--host", "192.0.2.1", "--allow-host", "box.test", "--allow-host", "b", "--private-addresses", "all"],
+            "--host 192.0.2.1 --allow-host box.test --allow-host b --private-addresses all",
             {"host": "192.0.2.1", "allowed_hosts": ("box.test", "b"), "private_addresses": "all"},
         ),
     ],
-    ids=["as it is", "as told", "real speed", "limits", "with faults", "for others"],
 )
 def test_sandbox_is_started_as_told(
-    arguments: list[str], started: dict[str, Any], capsys: Captured, monkeypatch: pytest.MonkeyPatch
+    words: str, started: dict[str, Any], capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And says what to set in order to use it."""
-    sandbox = FakeSandbox()
+    found: dict[str, Any] = {}
+
+    def serve(settings: dict[str, Any], host: str, port: int, on_ready: Callable[[str], None]) -> None:
+        found.update(settings, host=host, port=port)
+        on_ready(f"http://127.0.0.1:{port}")
+
+    sandbox: Any = ModuleType("unitask_sandbox")
+    sandbox.Settings, sandbox.serve, sandbox.read_faults = dict, serve, "the faults in {}".format
     monkeypatch.setitem(sys.modules, "unitask_sandbox", sandbox)
 
-    assert main(["sandbox", *arguments]) == 0
-    assert sandbox.started == {**STARTED, **started}
-    url = f"http://127.0.0.1:{started.get('port', 8042)}"
+    assert main(["sandbox", *words.split()]) == 0
+    assert found == {**STARTED, **started}
     out, err = capsys.readouterr()
-    assert f"export UNITASK_BASE_URL={url} UNITASK_API_KEY=sandbox\n" in out
+    assert f"export UNITASK_BASE_URL=http://127.0.0.1:{found['port']} UNITASK_API_KEY=sandbox\n" in out
     assert "have the consent of the persons shown" in out
-    assert ("warning: everybody who can reach 192.0.2.1 can use this sandbox" in err) == ("--host" in arguments)
-
-
-@pytest.mark.parametrize("kind", [OSError, ValueError])
-def test_sandbox_that_cannot_start_says_why(
-    kind: type[Exception], capsys: Captured, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A port that is taken, a data folder that another one works with, or one that is damaged."""
-
-    def serve(*_: object, **__: object) -> None:
-        raise kind("the data folder is in use")
-
-    sandbox = FakeSandbox()
-    monkeypatch.setattr(sandbox, "serve", serve)
-    monkeypatch.setitem(sys.modules, "unitask_sandbox", sandbox)
-
-    assert main(["sandbox"]) == 1
-    assert "the sandbox cannot start: the data folder is in use" in capsys.readouterr().err
+    assert ("warning: everybody who can reach 192.0.2.1 can use this sandbox" in err) == ("--host" in words)
 
 
 def test_port_that_is_taken_says_what_to_do(capsys: Captured) -> None:
-    """As by a local provider that runs in another window."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert main(["sandbox", "--port", str(port)]) == 1
@@ -435,73 +244,20 @@ def test_port_that_is_taken_says_what_to_do(capsys: Captured) -> None:
     assert said in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("arguments", "folder"), [([], "out/demo"), (["--out", "elsewhere"], "elsewhere")], ids=["default", "as told"]
-)
-def test_demo_writes_where_it_is_told(
-    arguments: list[str], folder: str, capsys: Captured, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And tells on stdout what it does."""
-    fake: Any = ModuleType("unitask.demo")
-    fake.demo = lambda out, say: say(f"to {out}")
-    monkeypatch.setitem(sys.modules, "unitask.demo", fake)
-
-    assert main(["demo", *arguments]) == 0
-    assert capsys.readouterr().out == f"to {folder}\n"
-
-
-@pytest.mark.parametrize(("command", "missing"), [("sandbox", "unitask_sandbox"), ("demo", "unitask_sandbox")])
-def test_missing_sandbox_says_what_to_install(
-    command: str, missing: str, capsys: Captured, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It is an extra."""
-    monkeypatch.setitem(sys.modules, missing, None)
+@pytest.mark.parametrize("command", ["sandbox", "demo"])
+def test_missing_sandbox_says_what_to_install(command: str, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "unitask_sandbox", None)
     monkeypatch.delitem(sys.modules, "unitask.demo", raising=False)
 
     assert main([command]) == 1
     assert cli.SANDBOX_MISSING in capsys.readouterr().err
 
 
-def test_module_is_the_command() -> None:
-    """`python -m unitask` is `unitask`."""
-    done = subprocess.run(
-        [sys.executable, "-m", "unitask", "tasks", "--json"], capture_output=True, check=True, text=True
-    )
-
-    assert {entry["name"] for entry in json.loads(done.stdout)} <= set(unitask.tasks.__all__)
-
-
-def made_up(rule: dict[str, Any], name: str) -> Any:
-    """A value that the rule of a field of this name allows; a text looks like a number where it can."""
-    rule = spec.resolve(rule)
-    if name.endswith("endpoint"):
-        return "https://me.test/hook"
-    if media := rule.get("x-media"):
-        return f"https://me.test/a.{ {'image': 'png', 'video': 'mp4', 'audio': 'mp3'}.get(media['kind'], 'bin') }"
-    if "enum" in rule:
-        return rule["enum"][-1]
-    kinds = rule.get("type", "object")
-    match kinds if isinstance(kinds, str) else kinds[-1]:
-        case "object":
-            return {name: made_up(part, name) for name, part in rule.get("properties", {}).items()}
-        case "array":
-            return [made_up(rule["items"], name)] * max(1, min(2, rule.get("maxItems", 2)))
-        case "integer":
-            return rule.get("minimum", rule.get("maximum", 7))
-        case "number":
-            return rule.get("maximum", rule.get("minimum", 0.5))
-        case "boolean":
-            return False
-        case _:
-            return "7" * max(1, rule.get("minLength", 0))
-
-
-def inputs(entry: spec.TaskType) -> Iterator[dict[str, Any]]:
-    """An input with every field of a task type, and the documented ones that the library takes as they are."""
+def inputs(entry: contract.TaskType) -> Iterator[dict[str, Any]]:
+    """The documented inputs of a task type that the library takes as they are."""
     kind = getattr(tasks, entry.name)
     fields = {field.name for field in dataclasses.fields(kind)} - {"extra"}
-    yield {name: made_up(spec.field_rule(entry.input, name), name) for name in sorted(fields)}
-    for example in spec.bundle()["components"]["examples"].values():
+    for example in contract.document()["components"]["examples"].values():
         body = example["value"]
         if (example["x-operation"], example["x-part"]) != ("create_task", "request"):
             continue
@@ -513,10 +269,10 @@ def inputs(entry: spec.TaskType) -> Iterator[dict[str, Any]]:
             yield body["input"]
 
 
-def words_for(entry: spec.TaskType, values: dict[str, Any]) -> Iterator[str]:
+def words_for(entry: contract.TaskType, values: dict[str, Any]) -> Iterator[str]:
     """The words of a command line that give these values."""
     for field, value in values.items():
-        types = spec.resolve(spec.field_rule(entry.input, field)).get("type", ())
+        types = contract.resolve(contract.field_rule(entry.input, field)).get("type", ())
         if not isinstance(value, str) and "string" in types:
             yield f"{field}:={json.dumps(value)}"
             continue
@@ -524,11 +280,11 @@ def words_for(entry: spec.TaskType, values: dict[str, Any]) -> Iterator[str]:
             yield f"{field}={item if isinstance(item, str) else json.dumps(item)}"
 
 
-def test_every_task_type_can_be_run() -> None:
-    """What is sent is the input, with every field in the type that the documents give it."""
-    wrong: list[str] = []
-    for entry in spec.task_types().values():
+def test_documented_inputs_can_be_given_as_words() -> None:
+    wrong, tried = list[str](), set[str]()
+    for entry in contract.task_types().values():
         for values in inputs(entry):
+            tried.add(entry.name)
             with UnitaskProvider() as there, contextlib.redirect_stdout(io.StringIO()):
                 code = main(["run", entry.name, *words_for(entry, values)])
             sent = [task.input for task in there.tasks]
@@ -536,7 +292,7 @@ def test_every_task_type_can_be_run() -> None:
             if code or sent != [given] or [*map(repr, sorted(sent[0].items()))] != [*map(repr, sorted(given.items()))]:
                 wrong.append(f"{entry.name}: exit code {code}, sent {sent}, not {given}")
 
-    assert len(spec.task_types()) == 120
+    assert len(tried) > 50
     assert wrong == []
 
 
@@ -546,22 +302,13 @@ IMAGES = ["https://me.test/a.png", "https://me.test/b.png"]
 @pytest.mark.parametrize(
     ("kind", "words", "field", "value"),
     [
-        ("Seedance2", ["duration=6"], "duration", 6),
-        ("Seedance2", ["prompt=5"], "prompt", "5"),
         ("Seedance2", ["prompt=true"], "prompt", "true"),
         ("Seedance2", ["prompt=a=b:=c"], "prompt", "a=b:=c"),
-        ("Seedance2", [f"image_urls={IMAGES[0]}"], "image_urls", IMAGES[:1]),
         ("Seedance2", [f"image_urls={image}" for image in IMAGES], "image_urls", IMAGES),
-        ("Seedance2", [f"image_urls={json.dumps(IMAGES)}"], "image_urls", IMAGES),
         ("Seedance2", [f"image_urls:={json.dumps(IMAGES)}"], "image_urls", IMAGES),
         ("KlingVideo", ["enable_audio=true"], "enable_audio", True),
-        ("KlingVideo", ["enable_audio=Yes"], "enable_audio", True),
-        ("KlingVideo", ["enable_audio=0"], "enable_audio", False),
         ("KlingVideo", ["enable_audio:=false"], "enable_audio", False),
         ("KlingVideo", ["cfg_scale=.5"], "cfg_scale", 0.5),
-        ("KlingVideo", ["cfg_scale=5e-1"], "cfg_scale", 0.5),
-        ("KlingVideo", ["cfg_scale=1"], "cfg_scale", 1),
-        ("KlingVideo", ['camera_control={"type": "simple"}'], "camera_control", {"type": "simple"}),
         ("KlingVideo", ['camera_control:={"type": "simple"}'], "camera_control", {"type": "simple"}),
     ],
     ids=lambda value: str(value)[:60],
@@ -569,7 +316,6 @@ IMAGES = ["https://me.test/a.png", "https://me.test/b.png"]
 def test_value_is_read_by_the_type_of_its_field(
     kind: str, words: list[str], field: str, value: Any, unitask_provider: UnitaskProvider
 ) -> None:
-    """As the documents have it; a text stays one."""
     rest = [] if field == "prompt" else ["prompt=a fox"]
 
     assert main(["run", kind, *words, *rest]) == 0
@@ -577,33 +323,14 @@ def test_value_is_read_by_the_type_of_its_field(
     assert (sent, type(sent)) == (value, type(value))
 
 
-def test_files_of_a_list_are_given_by_their_paths(unitask_provider: UnitaskProvider, tmp_path: Path) -> None:
-    """Each of them is uploaded, or goes along, as one alone would."""
-    path = tmp_path / "a.png"
-    path.write_bytes(encoded())
-
-    assert main(["run", "Seedance2", "prompt=a fox", f"image_urls={path}", f"image_urls={IMAGES[0]}"]) == 0
-    first, second = unitask_provider.tasks[0].input["image_urls"]
-    assert (unitask_provider.files[first], second) == (encoded(), IMAGES[0])
-
-
-@pytest.mark.parametrize("place", range(5))
+@pytest.mark.parametrize("place", [0, 1, 3])
 def test_options_stand_anywhere(place: int, unitask_provider: UnitaskProvider, tmp_path: Path) -> None:
-    """Before, between and after the fields."""
     words = RUN[1:]
     options = ["--to", str(tmp_path / "out.png"), "--timeout", "600"]
 
     assert main(["run", *words[:place], *options, *words[place:]]) == 0
     assert unitask_provider.tasks[0].input.keys() == {"target_image", "swap_image"}
     assert (tmp_path / "out.png").exists()
-
-
-def test_advice_is_a_line_without_a_place_in_the_code(unitask_provider: UnitaskProvider, capsys: Captured) -> None:
-    """It is sent all the same, whatever Python is told to do with warnings."""
-    assert main(["run", "MidjourneyOutpaint", "origin_task_id=a", "zoom_ratio=9"]) == 0
-    err = capsys.readouterr().err
-    assert "unitask: warning: input.zoom_ratio: '9' is not one of ['1.5', '2']" in err
-    assert ".py" not in err
 
 
 LOST = answer(502, b"<html>")
@@ -613,77 +340,33 @@ MANY = seen("completed", output={"image_urls": [OUTPUT_URL, "https://out.test/b.
 GONE = [httpx.Response(403)] * 9
 
 
-class Interrupting(FakeClock):
-    """Ctrl-C comes at the first pause."""
+STOP = KeyboardInterrupt()
+TO = ["--to", "{}/o.png"]
+ENDS: list[tuple[list[Any], list[str], list[str]]] = [  # script, options, lines
+    ([PAID, *[httpx.Response(502)] * 99], TO, ["goes on; paid: $0.01", "{} --to {}/o.png` fetches"]),
+    ([FREE] * 99, ["--timeout", "5"], ["goes on; paid: unknown", "{}` waits for it"]),
+    ([seen(), seen("failed")], [], ["is failed; paid: unknown"]),
+    ([PAID, DONE, *GONE], TO, ["is completed; paid: unknown", "{} --to {}/o.png` fetches"]),
+    ([PAID, seen("completed", output={})], TO, ["has no output file", "{}` shows it"]),
+    ([PAID, seen("completed", output=[1])], TO, ["output is [1], not an object"]),
+    ([PAID, MANY], TO, ["has 2 output files: name a folder", "{} --to {}/o/` fetches"]),
+    ([PAID, MANY, httpx.Response(200, content=encoded()), *GONE], ["--to", "{}/"], ["{} --to {}/ --overwrite`"]),
+    ([PAID, DONE, STOP], TO, ["interrupted", "is completed", "{}/o.png` fetches"]),
+    ([PAID, STOP], ["--overwrite"], ["interrupted", "goes on; paid: $0.01", "{} --overwrite` waits"]),
+    ([PAID, NotImplementedError()], ["--base-url", "https://b.test"], ["{} --base-url https://b.test` waits"]),
+    ([STOP], [], ["may have been accepted", "look for it in the task history on the provider's"]),
+    ([LOST], [], ["sent between 2023-11-14 22:13:20 and", "and may be paid", "`unitask wait ID` fetches it by its id"]),
+    ([httpx.ReadTimeout("")], TO, ["look for a Qubico/image-toolkit face-swap task of that time"]),
+]
 
-    def sleep(self, seconds: float) -> None:
-        """Be interrupted."""
-        if seconds:
-            raise KeyboardInterrupt
 
-
-@pytest.mark.parametrize(
-    ("script", "options", "code", "lines"),
-    [
-        (
-            [PAID, *[httpx.Response(502)] * 99],
-            ["--to", "{}/o.png"],
-            1,
-            ["goes on; paid: $0.01", "{} --to {}/o.png` fetches"],
-        ),
-        ([FREE] * 99, ["--timeout", "5"], 1, ["goes on; paid: unknown", "{}` waits for it"]),
-        ([seen(), seen("failed")], [], 1, ["is failed; paid: unknown"]),
-        ([PAID, DONE, *GONE], ["--to", "{}/o.png"], 1, ["is completed; paid: unknown", "{} --to {}/o.png` fetches"]),
-        ([PAID, seen("completed", output={})], ["--to", "{}/o.png"], 1, ["has no output file", "{}` shows it"]),
-        ([PAID, seen("completed", output=[1])], ["--to", "{}/o.png"], 1, ["output is [1], not an object"]),
-        ([PAID, MANY], ["--to", "{}/o.png"], 1, ["has 2 output files: name a folder", "{} --to {}/o/` fetches"]),
-        ([PAID, MANY, httpx.Response(200, content=encoded()), *GONE], ["--to", "{}/"], 1, ["{} --to {}/ --overwrite`"]),
-        (
-            [PAID, DONE, KeyboardInterrupt()],
-            ["--to", "{}/o.png"],
-            130,
-            ["interrupted", "is completed", "{}/o.png` fetches"],
-        ),
-        (
-            [PAID, KeyboardInterrupt()],
-            ["--overwrite"],
-            130,
-            ["interrupted", "goes on; paid: $0.01", "{} --overwrite` waits"],
-        ),
-        ([PAID, NotImplementedError()], ["--base-url", "https://b.test"], 1, ["{} --base-url https://b.test` waits"]),
-        (
-            [KeyboardInterrupt()],
-            [],
-            130,
-            ["may have been accepted", "look for it in the task history on the provider's"],
-        ),
-        (
-            [LOST],
-            [],
-            1,
-            ["sent between 2023-11-14 22:13:20 and", "and may be paid", "`unitask wait ID` fetches it by its id"],
-        ),
-        (
-            [httpx.ReadTimeout("")],
-            ["--to", "{}/o.png"],
-            1,
-            ["look for a Qubico/image-toolkit face-swap task of that time"],
-        ),
-    ],
-)
+@pytest.mark.parametrize(("script", "options", "lines"), ENDS)
 def test_what_ends_a_paid_task_is_told_with_what_goes_on(
-    script: list[Any],
-    options: list[str],
-    code: int,
-    lines: list[str],
-    scripted: Scripted,
-    capsys: Captured,
-    tmp_path: Path,
+    script: list[Any], options: list[str], lines: list[str], scripted: Scripted, capsys: Captured, tmp_path: Path
 ) -> None:
-    """The id, what was paid, and a command that is there; never a call of Python, and never "nothing was sent"."""
     scripted(*script)
 
-    assert main([*RUN, *(word.format(tmp_path) for word in options)]) == code
+    assert main([*RUN, *(word.format(tmp_path) for word in options)]) == (130 if STOP in script else 1)
     err = capsys.readouterr().err
     for line in lines:
         assert line.replace("{}/", f"{tmp_path}/").replace("{}", f"`unitask wait {TASK_ID}") in err
@@ -703,7 +386,6 @@ def test_what_ends_a_paid_task_is_told_with_what_goes_on(
 def test_what_the_library_logs_does_not_reach_the_terminal(
     script: list[Any], scripted: Scripted, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a handler, logging writes warnings to stderr, in the words of Python. pytest has handlers."""
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
     monkeypatch.setattr(logging.getLogger("unitask"), "handlers", [])
     scripted(*script)
@@ -715,24 +397,9 @@ def test_what_the_library_logs_does_not_reach_the_terminal(
     assert not any("client." in line or "another process" in line for line in lines)
 
 
-def test_tilde_is_the_home_of_the_user(
-    scripted: Scripted, capsys: Captured, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Some shells leave it alone in --to=~/x; a folder called ~ is not what was meant."""
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.chdir(tmp_path)
-    scripted(DONE, httpx.Response(200, content=encoded()))
-
-    assert main([*RUN, "--to=~/swapped/"]) == 0
-    assert capsys.readouterr().out == f"{tmp_path}/home/swapped/{TASK_ID}.png\n"
-    assert not (tmp_path / "~").exists()
-
-
 def test_interruption_before_the_task_is_told_names_it(
     scripted: Scripted, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was accepted, and nothing is known of it but its id."""
-
     def interrupted(_: object) -> None:
         raise KeyboardInterrupt
 
@@ -747,19 +414,10 @@ def test_interruption_before_the_task_is_told_names_it(
     ]
 
 
-def test_task_that_is_not_there_is_not_waited_for(scripted: Scripted, capsys: Captured) -> None:
-    """Nothing says that it goes on, or was paid."""
-    scripted(refused(404, "task not found"))
-
-    assert main(["wait", "nope"]) == 1
-    assert capsys.readouterr().err == "unitask: HTTP 404: task not found\n"
-
-
 @pytest.mark.parametrize(
     ("message", "said"),
     [
         ("it goes on: client.wait('a-1') waits for it again", "it goes on"),
-        ("status 'x', never seen to begin; client.cancel('a') would end it", "status 'x', never seen to begin"),
         ("'a' exists: name another file, or pass overwrite=True", "'a' exists: name another file, or pass --overwrite"),
         ("Check the key: UNITASK_API_KEY, or api_key=", "Check the key: UNITASK_API_KEY"),
         (
@@ -767,20 +425,16 @@ def test_task_that_is_not_there_is_not_waited_for(scripted: Scripted, capsys: Ca
             "not sent. Check the base URL (--base-url, or UNITASK_BASE_URL) and the",
         ),
         ("it is lost; error.find(client, timeout=3) says more. So", "it is lost. So"),
-        ("(`unitask sandbox --data FOLDER` or Settings(data=...))", "(`unitask sandbox --data FOLDER`)"),
         ("'task.run(1).png' exists", "'task.run(1).png' exists"),
-        ("base_url.png and client.py", "base_url.png and client.py"),
     ],
 )
 def test_message_of_the_library_is_put_into_the_words_of_the_command_line(message: str, said: str) -> None:
-    """Calls become commands, arguments options; names of files stay."""
     assert reworded(message).startswith(said)
 
 
 def test_legacy_task_is_fetched_by_the_command_that_is_named(
     unitask_provider: UnitaskProvider, capsys: Captured, tmp_path: Path
 ) -> None:
-    """Its id alone would be looked for among those of the unified API."""
     unitask_provider.completes(tasks.LegacyFaceSwap, statuses=["pending", httpx.ReadTimeout(""), "completed"])
     run = ["run", "LegacyFaceSwap", "target_image=https://me.test/a.png", "swap_image=https://me.test/b.png"]
 
@@ -790,20 +444,6 @@ def test_legacy_task_is_fetched_by_the_command_that_is_named(
     assert (tmp_path / "o.png").exists()
 
 
-@pytest.mark.parametrize(("to", "place"), [("o.txt", "o.txt"), ("out/", f"out/{TASK_ID}.txt")])
-def test_result_that_is_text_is_written(
-    to: str, place: str, scripted: Scripted, capsys: Captured, tmp_path: Path
-) -> None:
-    """As its words, in a file of its own."""
-    pairs = [{"title": "Wind", "text": "La\nla"}, {"title": "結果", "text": "Lo"}]
-    lyrics = seen("completed", model="music-u", task_type="generate_lyrics", output={"lyrics_pairs": pairs})
-    scripted(PAID, lyrics)
-
-    assert main(["run", "UdioLyrics", "prompt=wind", "--to", f"{tmp_path}/{to}"]) == 0
-    assert (tmp_path / place).read_text(encoding="utf-8") == "Wind\n\nLa\nla\n\n結果\n\nLo\n"
-    assert capsys.readouterr().out == f"{tmp_path / place}\n"
-
-
 NASTY = "\x1b]0;t\x07\x9b31m\u202e\u2066\u200f\x7f\r\n"
 
 
@@ -811,7 +451,6 @@ NASTY = "\x1b]0;t\x07\x9b31m\u202e\u2066\u200f\x7f\r\n"
     ("script", "code"),
     [
         ([seen(NASTY), seen("failed", error={"message": f"{NASTY}\ud800"})], 1),
-        ([refused(400, NASTY)], 1),
         ([seen(output={"image_url": OUTPUT_URL, NASTY: f"{NASTY}\ud800"}, status="completed")], 0),
         ([answer(200, {"code": 200, "data": {"task_id": NASTY, "status": "completed"}, "message": ""})], 0),
         ([answer(200, {"code": 200, "data": {"task_id": NASTY, "status": "failed"}, "message": ""})], 1),
@@ -827,7 +466,6 @@ NASTY = "\x1b]0;t\x07\x9b31m\u202e\u2066\u200f\x7f\r\n"
 def test_nothing_of_the_provider_reaches_the_terminal_unescaped(
     script: list[Any], code: int, scripted: Scripted, capsys: Captured
 ) -> None:
-    """No control character, none of C1, no mark of direction, and no line of its own."""
     scripted(*script)
 
     assert main(RUN) == code
@@ -839,27 +477,9 @@ def test_nothing_of_the_provider_reaches_the_terminal_unescaped(
         assert NASTY in [*json.loads(out)["output"], json.loads(out)["task_id"]] if "output" in out else json.loads(out)
 
 
-@given(st.text())
-def test_shown_text_is_printable(text: str) -> None:
-    """What was printable stays as it is."""
-    assert shown(text).isprintable()
-    assert (shown(text) == text) == text.isprintable()
-
-
-def test_number_that_json_does_not_have_is_printed_as_text(scripted: Scripted, capsys: Captured) -> None:
-    """What is printed is JSON to every program."""
-    output = b'{"x": NaN, "y": 1e999}'
-    body = b'{"code": 200, "data": {"task_id": "a", "status": "completed", "output": %b}, "message": ""}' % output
-    scripted(answer(200, body))
-
-    assert main(RUN) == 0
-    assert json.loads(capsys.readouterr().out)["output"] == {"x": "NaN", "y": "Infinity"}
-
-
 def test_narrow_encoding_loses_nothing_that_was_paid(
     scripted: Scripted, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """What the encoding of stdout or stderr lacks is escaped."""
     scripted(seen("進行中"), DONE, httpx.Response(200, content=encoded()))
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="strict") for _ in range(2))
     monkeypatch.setattr(sys, "stdout", out)
@@ -888,47 +508,24 @@ def unread() -> Iterator[int]:
     os.close(writer)
 
 
-@pytest.mark.parametrize(
-    "arguments", [["tasks"], ["tasks", "--json"], ["--help"], ["sandbox", "--port", "0"]], ids=" ".join
-)
+@pytest.mark.parametrize("arguments", [["tasks"], ["sandbox", "--port", "0"]], ids=" ".join)
 def test_pipe_that_nobody_reads_ends_it_quietly(arguments: list[str], unread: int) -> None:
-    """As SIGPIPE would."""
     done = command_line(*arguments, stdout=unread)
 
     assert (done.returncode, done.stderr) == (cli.CLOSED_PIPE, b"")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
-@pytest.mark.parametrize("arguments", [["tasks"], ["--help"]], ids=" ".join)
-def test_output_that_cannot_be_written_is_told(arguments: list[str]) -> None:
-    """In one line."""
+def test_output_that_cannot_be_written_is_told() -> None:
     with Path("/dev/full").open("wb") as full:
-        done = command_line(*arguments, stdout=full)
+        done = command_line("tasks", stdout=full)
 
     assert (done.returncode, done.stderr) == (1, b"unitask: stdout cannot be written: No space left on device\n")
-
-
-def test_stderr_that_nobody_reads_stops_nothing(unread: int, unitask_provider: UnitaskProvider, tmp_path: Path) -> None:
-    """A paid task is waited for and fetched without it."""
-    with os.fdopen(os.dup(unread), "w") as stderr, contextlib.redirect_stderr(stderr):
-        assert main([*RUN, "--to", str(tmp_path / "o.png")]) == 0
-
-    assert (tmp_path / "o.png").exists()
-
-
-def test_demo_looks_at_its_folder_first(capsys: Captured, tmp_path: Path) -> None:
-    """Before it starts anything."""
-    (tmp_path / "taken").write_bytes(b"mine")
-
-    assert main(["demo", "--out", str(tmp_path / "taken")]) == 1
-    out, err = capsys.readouterr()
-    assert (out, err) == ("", f"unitask: {str(tmp_path / 'taken')!r} is a file, not a folder\n")
 
 
 def test_task_whose_id_looks_like_an_option_is_fetched_by_the_command_that_is_named(
     scripted: Scripted, capsys: Captured
 ) -> None:
-    """Its id stands after two hyphens."""
     created = answer(200, {"code": 200, "data": {"task_id": "--to", "status": "pending"}, "message": ""})
     done = answer(200, {"code": 200, "data": {"task_id": "--to", "status": "completed"}, "message": ""})
     replies = scripted(created, KeyboardInterrupt(), done)
@@ -937,30 +534,3 @@ def test_task_whose_id_looks_like_an_option_is_fetched_by_the_command_that_is_na
     (command,) = re.findall(r"`unitask (wait .*?)`", capsys.readouterr().err)
     assert main(shlex.split(command)) == 0
     assert replies.lines[-1] == "GET /api/v1/task/--to"
-
-
-def test_demo_says_what_the_provider_does_not(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """An unknown cost is not $0.00, an unknown time no traceback."""
-    from unitask import demo
-
-    monkeypatch.setattr(demo, "running", lambda _: contextlib.nullcontext(BASE_URL))
-    monkeypatch.setattr(demo, "write_sheet", lambda *_: None)
-    monkeypatch.setattr(demo, "Client", lambda *_: contextlib.nullcontext(FakeClient()))
-    said: list[str] = []
-
-    demo.demo(tmp_path, said.append)
-    assert "  cost        unknown" in said
-    assert "  created_at  unknown" in said
-    assert "$" not in "".join(said)
-
-
-class FakeClient:
-    """Swaps a face for a provider that says next to nothing."""
-
-    def run(self, *_: object, **__: object) -> unitask.Task[Any]:
-        """What came of it."""
-        return unitask.Task({"task_id": TASK_ID, "status": "completed"}, tasks.FaceSwapOutput)
-
-    def download(self, *_: object, **__: object) -> list[Path]:
-        """Where it lies."""
-        return [Path("swapped.png")]

@@ -116,7 +116,6 @@ TEXTS: dict[str, bytes] = {
 
 @pytest.mark.parametrize(("kind", "content"), WHOLE.values(), ids=WHOLE.keys())
 def test_cut_off_file_is_told_from_a_whole_one(kind: str, content: bytes) -> None:
-    """Wherever it is cut off, once its form is known."""
     check(content, kind, "", documented=True)
     for size in {*range(16, len(content), 17), *range(max(16, len(content) - 20), len(content))}:
         if content[:size].rstrip() != content.rstrip():
@@ -127,14 +126,12 @@ def test_cut_off_file_is_told_from_a_whole_one(kind: str, content: bytes) -> Non
 
 @pytest.mark.parametrize(("kind", "ending", "content"), KEPT.values(), ids=KEPT.keys())
 def test_file_that_may_be_right_is_kept(kind: str | None, ending: str, content: bytes) -> None:
-    """A result that is paid for must not be refused for a guess."""
     check(content, kind, ending, documented=kind != "file")
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
 @pytest.mark.parametrize("kind", ["image", "video", "audio", "model"])
 def test_text_is_no_media(kind: Any, text: bytes) -> None:
-    """Whatever the server calls it; it may be a page that says "not ready", and is asked for again."""
     with pytest.raises(Trouble, match=r"^it is no (picture|video|sound|3D model): it starts with b") as caught:
         check(text, kind, "", documented=False)
 
@@ -144,7 +141,6 @@ def test_text_is_no_media(kind: Any, text: bytes) -> None:
 @pytest.mark.parametrize("ending", ["", ".bin", ".srt"])
 @pytest.mark.parametrize("name", ["S3", "page", "page after a comment"])
 def test_page_is_no_file_of_any_kind(name: str, ending: str) -> None:
-    """Unless its name says that it is one."""
     with pytest.raises(Trouble, match=r"^it is no file: it starts with b"):
         check(TEXTS[name], None, ending, documented=False)
 
@@ -152,7 +148,6 @@ def test_page_is_no_file_of_any_kind(name: str, ending: str) -> None:
 @pytest.mark.parametrize("kind", ["image", "video", "audio"])
 @pytest.mark.parametrize("content", [b"%PDF-1.7\n\xff", archive(), b"\x1f\x8b\x08\0"], ids=["PDF", "ZIP", "gzip"])
 def test_other_kind_is_not_asked_for_again(kind: str, content: bytes) -> None:
-    """It will be the same the next time."""
     with pytest.raises(Trouble, match=r"^it is no ") as caught:
         check(content, kind, "", documented=False)
 
@@ -167,7 +162,6 @@ beginnings = st.sampled_from([content[:40] for _, content in WHOLE.values()] + [
 @example(begin=EBML[:4], rest=b"", kind="video")
 @example(begin=EBML[:4], rest=b"\0", kind="video")
 def test_no_content_raises_anything_else(begin: bytes, rest: bytes, kind: Any) -> None:
-    """Or takes long: it is the host's word."""
     try:
         check(begin + rest, kind, ".png", documented=True)
     except Trouble as trouble:

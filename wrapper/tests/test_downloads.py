@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import itertools
 import re
-import socketserver
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,10 +19,12 @@ from hypothesis import strategies as st
 from unitask import AsyncClient, DownloadFailed, InvalidInput, Output, OutputFile, Task, UnitaskError
 from unitask._core import transfer
 from unitask._core.messages import Answer
+from unitask.testing import InstantClock
 
 from .pictures import encoded
+from .raw_server import Received, raw_server, response
 from .script import TASK_ID, answer, task_data
-from .shells import BASE_URL, KEY, FakeClock, perform
+from .shells import BASE_URL, KEY, instant_clock, perform, provider
 
 CONTENT = bytes(range(256)) * 40
 PNG = encoded()
@@ -62,7 +60,7 @@ def names_in(folder: Path) -> list[str]:
 
 
 def hosts(**answers: Answer) -> Callable[[httpx.Request], httpx.Response]:
-    """Answers by the stem of the URL; every other file is there, and holds its own name behind a byte of no text."""
+    """Answer by the stem of the URL; every other file holds its own name behind a byte that no text has."""
 
     def host(request: httpx.Request) -> httpx.Response:
         name = Path(request.url.path).stem
@@ -75,8 +73,7 @@ def hosts(**answers: Answer) -> Callable[[httpx.Request], httpx.Response]:
 # ---- which files, and their names
 
 
-def test_results_are_fetched_and_no_covers(shell: str, tmp_path: Path) -> None:
-    """Nor the copy with a watermark; numbers are those of `output.files`."""
+def test_results_are_fetched_under_their_numbers_and_covers_only_on_request(shell: str, tmp_path: Path) -> None:
     paths = fetch(shell, hosts(), task(KLING), f"{tmp_path}/")
 
     assert [(path.name, path.read_bytes()) for path in paths] == [
@@ -84,41 +81,21 @@ def test_results_are_fetched_and_no_covers(shell: str, tmp_path: Path) -> None:
         (f"{TASK_ID}-2.mp4", b"\x002"),
     ]
     assert names_in(tmp_path) == [f"{TASK_ID}-1.mp4", f"{TASK_ID}-2.mp4"]
-
-
-def test_previews_are_fetched_when_asked_for(shell: str, tmp_path: Path) -> None:
-    """The numbers of the results stay as they are."""
-    host = hosts(cover=answer(200, PNG))
-    paths = fetch(shell, host, task(KLING), f"{tmp_path}/", previews=True)
-
-    assert [path.name for path in paths] == [f"{TASK_ID}-1.mp4", f"{TASK_ID}-2.mp4", f"{TASK_ID}-3.jpg"]
-
-
-def test_one_result_is_called_by_the_id_alone(shell: str, tmp_path: Path) -> None:
-    """And goes under any name, though it has a cover."""
+    with_cover = fetch(shell, hosts(cover=answer(200, PNG)), task(KLING), f"{tmp_path}/", previews=True, overwrite=True)
+    assert [path.name for path in with_cover] == [f"{TASK_ID}-1.mp4", f"{TASK_ID}-2.mp4", f"{TASK_ID}-3.jpg"]
     only = {"works": KLING["works"][:1]}
-
     assert fetch(shell, hosts(), task(only), f"{tmp_path}/") == [tmp_path / f"{TASK_ID}.mp4"]
     assert fetch(shell, hosts(), task(only), tmp_path / "mine.mp4") == [tmp_path / "mine.mp4"]
 
 
 @pytest.mark.parametrize("chosen", [slice(3, 4), slice(1, 4, 2)], ids=["one", "two"])
 def test_chosen_files_keep_their_numbers(shell: str, chosen: slice, tmp_path: Path) -> None:
-    """Any file of `output.files` can be fetched, one or several of them, each once."""
     files = task(KLING).output.files[chosen]
     paths = fetch(shell, hosts(), iter([*files, files[0]]), f"{tmp_path}/")
 
     assert [path.name for path in paths] == [f"{TASK_ID}-{file.number}.mp4" for file in files]
     assert files[-1].role == "variant"
-
-
-def test_file_is_fetched_by_itself(shell: str, tmp_path: Path) -> None:
-    """Into a folder by its number, or under any name."""
-    cover = task(KLING).output.files[2]
-
-    assert fetch(shell, hosts(cover=answer(200, PNG)), cover, tmp_path) == [tmp_path / f"{TASK_ID}-3.jpg"]
     assert fetch(shell, hosts(), OutputFile(URL), f"{tmp_path}/") == [tmp_path / "output-1.mp4"]
-    assert fetch(shell, hosts(), OutputFile(URL), tmp_path / "x.mp4") == [tmp_path / "x.mp4"]
 
 
 @pytest.mark.parametrize(
@@ -126,28 +103,16 @@ def test_file_is_fetched_by_itself(shell: str, tmp_path: Path) -> None:
     [
         ([], {}, "the list is empty"),
         (TASK_ID, {}, "'9' is no file of a task: give a task"),
-        ([7], {}, "7 is no file of a task"),
         (task({"works": [{"cover": {"resource": URL}}]}), {}, "has no output file but 1 of other roles: pass those"),
         (task(KLING), {"parallel": 0}, "parallel is 0: give a whole number from 1"),
         (task(KLING), {"parallel": 1.5}, "parallel is 1.5"),
         ([OutputFile(URL), OutputFile(f"{URL}x")], {"to": "/nowhere/a.mp4"}, "2 output files: name a folder"),
         ([OutputFile(URL), OutputFile(f"{URL}?x")], {}, "two of the files would have one name"),
     ],
-    ids=[
-        "empty",
-        "id",
-        "number",
-        "only-a-cover",
-        "none-at-once",
-        "half-at-once",
-        "two-in-one-file",
-        "two-under-one-name",
-    ],
 )
 def test_what_cannot_be_fetched_is_refused(
     shell: str, what: Any, options: dict[str, Any], reason: str, tmp_path: Path
 ) -> None:
-    """Before anything is sent."""
     call = {"to": f"{tmp_path}/", **options}
     with pytest.raises(InvalidInput, match=re.escape(reason)):
         fetch(shell, lambda _: pytest.fail("sent"), what, **call)
@@ -155,38 +120,19 @@ def test_what_cannot_be_fetched_is_refused(
     assert names_in(tmp_path) == []
 
 
-@pytest.mark.parametrize(
-    ("media_type", "ending"),
-    [
-        ("image/jpeg", ".jpg"),
-        ("video/mp4; codecs=x", ".mp4"),
-        ("application/octet-stream", ""),
-        ("model/gltf-binary", ".glb"),
-    ],
-)
+@pytest.mark.parametrize(("media_type", "ending"), [("image/jpeg", ".jpg"), ("video/mp4; codecs=x", ".mp4")])
 def test_file_without_an_ending_gets_that_of_its_type(shell: str, media_type: str, ending: str, tmp_path: Path) -> None:
-    """What the server says; a given name stays as it is."""
     host = hosts(a=answer(200, b"x", content_type=media_type))
     what = OutputFile("https://out.test/a?sig=1", task_id="t")
 
     assert fetch(shell, host, what, f"{tmp_path}/") == [tmp_path / f"t-1{ending}"]
     assert fetch(shell, host, what, f"{tmp_path}/b") == [tmp_path / "b"]
-
-
-def test_name_that_turns_out_to_be_taken_is_refused(shell: str, tmp_path: Path) -> None:
-    """As soon as the type is known."""
-    (tmp_path / "t-1.jpg").write_bytes(b"mine")
-    host, what = hosts(a=answer(200, b"x", content_type="image/jpeg")), OutputFile("https://out.test/a", task_id="t")
-    with pytest.raises(DownloadFailed, match=r"t-1\.jpg' exists: name another file, or pass overwrite=True"):
-        fetch(shell, host, what, f"{tmp_path}/")
-
-    assert names_in(tmp_path) == ["t-1.jpg"]
-    assert fetch(shell, host, what, f"{tmp_path}/", overwrite=True)[0].read_bytes() == b"x"
+    with pytest.raises(DownloadFailed, match=r"t-1.*' exists: name another file, or pass overwrite=True"):
+        fetch(shell, host, what, f"{tmp_path}/")  # the name is known only now
 
 
 @pytest.mark.parametrize("url", ["data:image/png;base64,", "data:image/png,"])
 def test_file_in_the_output_itself_is_written(shell: str, url: str, tmp_path: Path) -> None:
-    """A data URI needs no network; what is in it is checked like any other file."""
     whole = OutputFile(url + ("iVBORw0KGgo=" if "base64" in url else "%89PNG%0D%0A%1A%0A"), "image", task_id="t")
     (path,) = fetch(shell, lambda _: pytest.fail("sent"), whole, f"{tmp_path}/")
 
@@ -262,7 +208,6 @@ def whole(shell: str, host: Host, folder: Path, **settings: Any) -> bytes:
 
 @pytest.mark.parametrize("name", [{"etag": '"v1"'}, {"last-modified": "Fri, 21 Nov 2025 08:00:00 GMT"}], ids=str)
 def test_broken_connection_is_continued(shell: str, name: dict[str, str], tmp_path: Path) -> None:
-    """From where it stopped, of the same version of the file; twice, if need be."""
     host = Host(cuts=[3000, 2000], names=name)
     (version,) = name.values()
 
@@ -279,29 +224,8 @@ def test_file_whose_version_has_no_name_is_begun_again(shell: str, name: dict[st
     assert host.asked == [(None, None), (None, None)]
 
 
-def test_compressed_file_is_begun_again(shell: str, tmp_path: Path) -> None:
-    """Where it stopped cannot be told from what was unpacked."""
-    replies = [
-        httpx.Response(200, headers={"etag": '"v1"', "content-encoding": "identity"}, stream=Cut(CONTENT[:2000])),
-        httpx.Response(200, headers={"etag": '"v1"', "content-encoding": "gzip"}, stream=Cut(b"")),
-        httpx.Response(200, content=CONTENT),
-    ]
-    asked: list[str | None] = []
-
-    def host(request: httpx.Request) -> httpx.Response:
-        asked.append(request.headers.get("range"))
-        assert request.headers["accept-encoding"] == "identity"
-        return replies.pop(0)
-
-    (path,) = fetch(shell, host, task(), tmp_path / "a.mp4")
-
-    assert path.read_bytes() == CONTENT
-    assert asked == [None, "bytes=2000-", None]
-
-
 @pytest.mark.parametrize("ranges", [True, False], ids=["changed", "no-ranges"])
-def test_whole_file_in_answer_starts_again(shell: str, ranges: bool, tmp_path: Path) -> None:
-    """The file has changed meanwhile, and is shorter; or the host knows no ranges."""
+def test_whole_file_in_place_of_a_range_starts_again(shell: str, ranges: bool, tmp_path: Path) -> None:
     other = b"\0other" if ranges else CONTENT
     host = Host(cuts=[3000], versions=[CONTENT, other], ranges=ranges)
 
@@ -313,31 +237,23 @@ def test_whole_file_in_answer_starts_again(shell: str, ranges: bool, tmp_path: P
     "spoiled",
     [
         {"content-range": "bytes 2999-10239/10240"},
-        {"content-range": "bytes 3001-10239/10240"},
         {"content-range": "bytes 3000-10239/10241"},
         {"content-range": "bytes 3000-10240/10240"},
-        {"content-range": "bytes 3000-2000/10240"},
         {"content-range": "bytes */10240"},
-        {"content-range": "items 3000-10239/10240"},
-        {"content-range": ""},
         {"content-encoding": "gzip"},
+        {"etag": '"v2"'},
     ],
     ids=str,
 )
 def test_other_part_than_the_one_asked_for_is_refused(shell: str, spoiled: dict[str, str], tmp_path: Path) -> None:
-    """None of it gets into the file, which is begun again."""
     host = Host(cuts=[3000], spoil=lambda headers: headers.update(spoiled))
 
     assert whole(shell, host, tmp_path) == CONTENT
     assert host.asked == [(None, None), ("bytes=3000-", '"v1"'), (None, None)]
 
-
-def test_part_of_unknown_whole_is_taken(shell: str, tmp_path: Path) -> None:
-    """A star stands for a length that the host does not know."""
-    host = Host(cuts=[3000], spoil=lambda headers: headers.update({"content-range": "bytes 3000-10239/*"}))
-
-    assert whole(shell, host, tmp_path) == CONTENT
-    assert len(host.asked) == 2
+    unknown_length = Host(cuts=[3000], spoil=lambda headers: headers.update({"content-range": "bytes 3000-10239/*"}))
+    assert whole(shell, unknown_length, tmp_path) == CONTENT
+    assert len(unknown_length.asked) == 2
 
 
 @pytest.mark.parametrize(
@@ -346,19 +262,12 @@ def test_part_of_unknown_whole_is_taken(shell: str, tmp_path: Path) -> None:
         (203, {}),
         (206, {"content-range": f"bytes 0-{len(CONTENT) - 1}/{len(CONTENT)}"}),
         (200, {"content-encoding": "aws-chunked"}),
-        (200, {"content-encoding": "Aws-Chunked, identity"}),
-        (200, {"content-encoding": "utf-8"}),
-        (200, {"content-encoding": "binary"}),
-        (200, {"content-encoding": "none"}),
-        (200, {"content-encoding": "base64"}),
     ],
     ids=str,
 )
 def test_whole_file_is_taken_from_a_host_that_describes_it_oddly(
     shell: str, status: int, headers: dict[str, str], tmp_path: Path
 ) -> None:
-    """Stores repeat what an uploader wrote into Content-Encoding, and caches answer 203 or 206 to a plain GET."""
-
     def host(_: httpx.Request) -> httpx.Response:
         return httpx.Response(status, headers=headers, stream=Cut(CONTENT, whole=True))
 
@@ -368,7 +277,6 @@ def test_whole_file_is_taken_from_a_host_that_describes_it_oddly(
 
 
 def test_file_that_a_host_brings_in_parts_unasked_is_put_together(shell: str, tmp_path: Path) -> None:
-    """The first part names the version of the file, with which the others are asked for."""
     asked: list[tuple[str | None, str | None]] = []
 
     def host(request: httpx.Request) -> httpx.Response:
@@ -387,8 +295,6 @@ def test_file_that_a_host_brings_in_parts_unasked_is_put_together(shell: str, tm
 
 @pytest.mark.parametrize("written", ["bytes 0-99/*", "bytes 1-99/100", ""])
 def test_part_that_nobody_asked_for_is_no_file(shell: str, written: str, tmp_path: Path) -> None:
-    """It does not begin at the beginning, or does not say whether it is all."""
-
     def host(_: httpx.Request) -> httpx.Response:
         return httpx.Response(206, headers={"content-range": written}, stream=Cut(CONTENT, whole=True))
 
@@ -397,31 +303,11 @@ def test_part_that_nobody_asked_for_is_no_file(shell: str, written: str, tmp_pat
     assert names_in(tmp_path) == []
 
 
-def test_range_that_cannot_be_had_starts_again(shell: str, tmp_path: Path) -> None:
-    """HTTP 416: the file is shorter now."""
-    replies = [
-        httpx.Response(200, headers={"etag": '"v1"'}, stream=Cut(CONTENT[:2000])),
-        httpx.Response(416, headers={"content-range": "bytes */1000"}),
-        httpx.Response(200, content=CONTENT[:1000]),
-    ]
-    asked: list[str | None] = []
-
-    def host(request: httpx.Request) -> httpx.Response:
-        asked.append(request.headers.get("range"))
-        return replies.pop(0)
-
-    (path,) = fetch(shell, host, task(), tmp_path / "a.mp4")
-
-    assert path.read_bytes() == CONTENT[:1000]
-    assert asked == [None, "bytes=2000-", None]
-
-
 def test_connection_that_gets_on_may_break_any_number_of_times(
     shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only attempts in a row that bring too little are counted."""
     monkeypatch.setattr(transfer, "PROGRESS", 1000)
-    host, clock = Host(cuts=[1000] * 9), FakeClock()
+    host, clock = Host(cuts=[1000] * 9), instant_clock()
 
     assert whole(shell, host, tmp_path, clock=clock) == CONTENT
     assert len(host.asked) == 10
@@ -429,14 +315,14 @@ def test_connection_that_gets_on_may_break_any_number_of_times(
 
 
 class Slow(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """A body whose chunks come so many seconds apart."""
+    """A body whose chunks come half a second apart."""
 
-    def __init__(self, clock: FakeClock, chunk: bytes, apart: float, chunks: int = 100_000) -> None:
-        self.clock, self.chunk, self.apart, self.chunks = clock, chunk, apart, chunks
+    def __init__(self, clock: InstantClock, chunk: bytes, chunks: int = 100_000) -> None:
+        self.clock, self.chunk, self.chunks = clock, chunk, chunks
 
     def __iter__(self) -> Iterator[bytes]:
         for _ in range(self.chunks):
-            self.clock.ticks += self.apart
+            self.clock.advance(0.5)
             yield self.chunk
 
     async def __aiter__(self) -> Any:
@@ -446,15 +332,18 @@ class Slow(httpx.SyncByteStream, httpx.AsyncByteStream):
 
 @pytest.mark.parametrize(("http_timeout", "window"), [(60.0, 30.0), (2.0, 2.0)])
 @pytest.mark.parametrize("chunk", [b"\0", b"\0" * 1024], ids=len)
-def test_file_that_drips_is_given_up(
+def test_file_that_drips_is_given_up_and_a_slow_one_comes(
     shell: str, chunk: bytes, http_timeout: float, window: float, tmp_path: Path
 ) -> None:
-    """After four windows, and the pauses between them."""
-    clock, asked = FakeClock(), list[httpx.Request]()
+    clock, asked = instant_clock(), list[httpx.Request]()
+    slow = httpx.Response(200, stream=Slow(clock, bytes(10_000), chunks=200))
+    (path,) = perform(shell, lambda _: slow, lambda client: client.download(task(), tmp_path / "b.mp4"), clock=clock)
+    path.unlink()
+    clock = instant_clock()
 
     def host(request: httpx.Request) -> httpx.Response:
         asked.append(request)
-        return httpx.Response(200, stream=Slow(clock, chunk, 0.5))
+        return httpx.Response(200, stream=Slow(clock, chunk))
 
     with pytest.raises(DownloadFailed, match=f"it comes too slowly: .* bytes in {window:.0f} s"):
         perform(
@@ -466,54 +355,58 @@ def test_file_that_drips_is_given_up(
         )
 
     assert len(asked) == 4
-    assert clock.ticks < 4 * (window + 0.5) + 4  # the chunk that ends a window may come just before it does
+    assert clock.passed < 4 * (window + 0.5) + 4  # the chunk that ends a window may come just before it does
     assert names_in(tmp_path) == []
 
 
-def test_slow_line_brings_a_large_file(shell: str, tmp_path: Path) -> None:
-    """Of 20 kB a second, for as long as it takes."""
-    clock = FakeClock()
-    reply = httpx.Response(200, stream=Slow(clock, bytes(10_000), 0.5, chunks=2000))
-    (path,) = perform(shell, lambda _: reply, lambda client: client.download(task(), tmp_path / "a.mp4"), clock=clock)
-
-    assert path.stat().st_size == 20_000_000
-
-
-def test_file_of_another_version_is_never_put_together(shell: str, tmp_path: Path) -> None:
-    """Nor from a host that knows ranges, and not If-Range."""
-    host = Host(cuts=[3000], spoil=lambda headers: headers.update(etag='"v2"'))
-
-    assert whole(shell, host, tmp_path) == CONTENT
-    assert [wanted for wanted, _ in host.asked] == [None, "bytes=3000-", None]
-
-
-def test_bomb_is_given_up(shell: str, tmp_path: Path) -> None:
-    """Before it fills the disk."""
-    bomb = gzip.compress(bytes(64 << 20))
-    reply = httpx.Response(200, headers={"content-encoding": "gzip"}, stream=httpx.ByteStream(bomb))
-    with pytest.raises(DownloadFailed, match="compressed bytes unpack to more than 33554432"):
-        fetch(shell, lambda _: reply, task(), tmp_path / "a.mp4")
-
-    assert names_in(tmp_path) == []
-
-
-def test_file_that_the_disk_has_no_room_for_is_not_begun(
-    shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("second", "third"),
+    [
+        ({"status_code": 416, "headers": {"content-range": "bytes */1000"}}, CONTENT[:1000]),  # it is shorter now
+        (
+            {"status_code": 200, "headers": {"etag": '"v1"', "content-encoding": "gzip"}},
+            CONTENT,
+        ),  # its offset is unknown
+    ],
+    ids=["416", "gzip"],
+)
+def test_file_that_cannot_be_continued_is_begun_again(
+    shell: str, second: dict[str, Any], third: bytes, tmp_path: Path
 ) -> None:
-    """Its length is announced."""
-    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(total=1 << 40, free=len(CONTENT) - 1))
-    with pytest.raises(DownloadFailed, match=r"it has 10240 bytes more, and its disk has 10239 free"):
-        whole(shell, Host(), tmp_path)
+    first = httpx.Response(200, headers={"etag": '"v1"'}, stream=Cut(CONTENT[:2000]))
+    unread = httpx.Response(**second, stream=httpx.ByteStream(b""))
+    script = provider(first, unread, httpx.Response(200, content=third))
+    (path,) = fetch(shell, script, task(), tmp_path / "a.mp4")
 
-    assert names_in(tmp_path) == []
+    assert path.read_bytes() == third
+    assert [request.headers.get("range") for request in script.requests] == [None, "bytes=2000-", None]
+    assert {request.headers["accept-encoding"] for request in script.requests} == {"identity"}
 
 
-def test_file_without_an_end_is_given_up(shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No output has that size."""
-    monkeypatch.setattr(transfer, "LARGEST", 1 << 20)
-    reply = httpx.Response(200, stream=Slow(FakeClock(), bytes(1 << 18), 0))
-    with pytest.raises(DownloadFailed, match="which no output has"):
-        fetch(shell, lambda _: reply, task(), tmp_path / "a.mp4")
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (
+            {"headers": {"content-encoding": "gzip"}, "stream": httpx.ByteStream(gzip.compress(bytes(64 << 20)))},
+            "compressed bytes unpack to more than 33554432",
+        ),
+        (
+            {"headers": {"content-length": "10240"}, "content": CONTENT},
+            "it has 10240 bytes more, and its disk has 10239",
+        ),
+        ({"content": bytes(3 << 19)}, "which no output has"),
+    ],
+    ids=["bomb", "disk", "endless"],
+)
+def test_file_that_would_fill_the_disk_is_given_up(
+    shell: str, reply: dict[str, Any], reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "disk has" in reason:
+        monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(total=1 << 40, free=len(CONTENT) - 1))
+    if "no output" in reason:
+        monkeypatch.setattr(transfer, "LARGEST", 1 << 20)
+    with pytest.raises(DownloadFailed, match=reason):
+        fetch(shell, lambda _: httpx.Response(200, **reply), task(), tmp_path / "a.mp4")
 
     assert names_in(tmp_path) == []
 
@@ -522,7 +415,6 @@ def test_file_without_an_end_is_given_up(shell: str, tmp_path: Path, monkeypatch
 def test_connection_that_gets_nowhere_is_given_up(
     shell: str, ranges: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without ranges the same bytes come again and again, and are no progress."""
     monkeypatch.setattr(transfer, "PROGRESS", 1000)
     host = Host(cuts=[4000] + ([10] if ranges else [4000]) * 99, ranges=ranges)
     with pytest.raises(DownloadFailed, match="ReadError: connection reset"):
@@ -532,28 +424,11 @@ def test_connection_that_gets_nowhere_is_given_up(
     assert names_in(tmp_path) == []
 
 
-def test_file_that_grows_and_is_never_whole_is_given_up(shell: str, tmp_path: Path) -> None:
-    """More of what is of no use is no progress."""
-    sizes = itertools.count(1)
-    head = b"\0\0\0\x10ftypisom\0\0\0\0\xff\xff\xff\xffmdat"
-    asked: list[int] = []
-
-    def host(_: httpx.Request) -> httpx.Response:
-        asked.append(next(sizes))
-        return httpx.Response(200, content=head + bytes(asked[-1] << 21))
-
-    with pytest.raises(DownloadFailed, match="it is a MP4 that is cut off"):
-        fetch(shell, host, task(), tmp_path / "a.mp4")
-
-    assert asked == [1, 2, 3, 4]
-
-
 # ---- side by side
 
 
-@pytest.mark.parametrize("parallel", [2, 4])
+@pytest.mark.parametrize("parallel", [1, 4])
 def test_so_many_files_come_at_once(shell: str, parallel: int, tmp_path: Path) -> None:
-    """Each waits for the others of its group, so fewer would never end; more are counted."""
     crowd = Crowd(parallel)
     output = {"image_urls": [f"https://out.test/{number}" for number in range(8)]}
     paths = fetch(
@@ -596,7 +471,6 @@ class Crowd(httpx.SyncByteStream, httpx.AsyncByteStream):
 
 
 def test_failed_file_keeps_the_others(shell: str, tmp_path: Path) -> None:
-    """The error says which are there and which are not, and what is missing can be fetched with it."""
     output = {"images": [f"https://out.test/{name}.png" for name in "abc"], "more": "https://out.test/d"}
     unknown = Task(task_data(model="new", output=output), Output)
     host = hosts(b=answer(404), d=answer(403))
@@ -618,22 +492,27 @@ def test_failed_file_keeps_the_others(shell: str, tmp_path: Path) -> None:
     assert [path.name for path in rest] == [f"{TASK_ID}-2.png", f"{TASK_ID}-4"]
 
 
-def test_bug_among_several_files_comes_through(shell: str, tmp_path: Path) -> None:
-    """It is no failed download."""
+def test_downloads_to_one_place_do_not_disturb_each_other(shell: str, tmp_path: Path) -> None:
+    class Overtaken(httpx.SyncByteStream, httpx.AsyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            yield CONTENT[:5000]
+            (other,) = fetch("sync", hosts(), task(), tmp_path / "a.mp4")  # begins and ends meanwhile
+            assert other.read_bytes() == b"\0a"
+            yield CONTENT[5000:]
 
-    def host(request: httpx.Request) -> httpx.Response:
-        if request.url.path == "/2.mp4":
-            raise ZeroDivisionError
-        return httpx.Response(200, content=b"\0x")
+        async def __aiter__(self) -> Any:
+            for chunk in await asyncio.to_thread(list, self):
+                yield chunk
 
-    with pytest.raises(ZeroDivisionError):
-        fetch(shell, host, task(KLING), f"{tmp_path}/")
+    (path,) = fetch(
+        shell, lambda _: httpx.Response(200, stream=Overtaken()), task(), tmp_path / "a.mp4", overwrite=True
+    )
 
-    assert names_in(tmp_path) == [f"{TASK_ID}-1.mp4"]
+    assert path.read_bytes() == CONTENT
+    assert names_in(tmp_path) == ["a.mp4"]
 
 
 def test_interrupted_downloads_leave_whole_files(tmp_path: Path) -> None:
-    """Sync: Ctrl-C while one file is done and another on its way; the latter is dropped at its next bytes."""
     done = threading.Event()
     stopped = threading.Event()
 
@@ -662,8 +541,6 @@ def test_interrupted_downloads_leave_whole_files(tmp_path: Path) -> None:
 
 
 def test_cancelled_downloads_leave_whole_files(tmp_path: Path) -> None:
-    """Async: no task goes on behind the caller's back."""
-
     class Slow(httpx.AsyncByteStream):
         async def __aiter__(self) -> Any:
             yield b"x"
@@ -694,113 +571,45 @@ def test_cancelled_downloads_leave_whole_files(tmp_path: Path) -> None:
 # ---- over the wire
 
 
-@contextmanager
-def wire(answers: Callable[[str], bytes]) -> Iterator[tuple[str, list[str]]]:
-    """A server on this machine; its address, and what it was asked for: each target, with a range if there is one."""
-    targets: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def handle(self) -> None:
-            target = self.rfile.readline().split()[1].decode("ascii")
-            headers = iter(self.rfile.readline, b"\r\n")
-            asked = [line.decode("ascii").strip().lower() for line in headers if line.lower().startswith(b"range:")]
-            targets.append(" ".join([target, *asked]))
-            self.wfile.write(answers(targets[-1]))
-
-    class Server(ThreadingHTTPServer):
-        def handle_error(self, *_: Any) -> None:
-            """A client that hangs up is none."""
-
-    server: socketserver.BaseServer = Server(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", targets  # type: ignore[str-bytes-safe]
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
 def from_wire(shell: str, url: str, folder: Path) -> bytes:
-    """What a client of either kind fetches over a real connection."""
+    """Fetch a file over a real connection."""
     (path,) = perform(shell, None, lambda client: client.download(OutputFile(url), f"{folder}/"), transport=None)  # type: ignore[arg-type]
     content: bytes = path.read_bytes()
     return content
 
 
-def ok(target: str) -> bytes:
-    """An answer that holds the target, behind a byte of no text."""
-    return f"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {len(target) + 1}\r\n\r\n\0{target}".encode()
-
-
 @pytest.mark.parametrize(
-    "path",
+    ("path", "target"),
     [
-        "/cdn-cgi/image/trim=0;816;1456;0/mj/x.png",
-        "/a%2520b%20c.mp3?x=1;2&y=%2F&z=a+b&sig=%2b%2B==",
-        "/a/../b/./c.png",
-        "//x//y.png",
-        '/{a}/"b"/<c>/`d`/^e|f\\g.png?h={i}"\'j<k>[l]',
-        "/%zz%e4/~u/x.png?",
-        "?q=1",
-        "/",
+        ("/cdn-cgi/image/trim=0;816;1456;0/mj/x.png", None),
+        ("/a%2520b%20c.mp3?x=1;2&y=%2F&z=a+b&sig=%2b%2B==", None),
+        ("//a/../b/./c.png", None),
+        ('/{a}/"b"/<c>/`d`/^e|f\\g.png?h={i}"\'j<k>[l]', None),
+        ("/%zz%e4/~u/x.png?", None),
+        ("?q=1", "/?q=1"),
+        ("/a b/ü.png?ä=%C3%A4#part", "/a%20b/%C3%BC.png?%C3%A4=%C3%A4"),  # what HTTP cannot carry
     ],
 )
-def test_url_leaves_as_it_was_written(shell: str, path: str, tmp_path: Path) -> None:
-    """Nothing in it is encoded or resolved: a signature may be over every character of it."""
-    with wire(ok) as (origin, targets):
-        from_wire(shell, f"{origin}{path}", tmp_path)
+def test_url_leaves_as_it_was_written_also_before_a_redirect(
+    shell: str, path: str, target: str | None, tmp_path: Path
+) -> None:
+    def respond(request: Received) -> list[bytes]:
+        if request.path == "/there;1?x=%2520":
+            return [response(200, b"\0x")]
+        return [response(302, b"", "location: /there;1?x=%2520")]
 
-    assert targets == [path if path.startswith("/") else f"/{path}"]
+    with raw_server(respond) as server:
+        assert from_wire(shell, f"{server.url}{path}", tmp_path) == b"\0x"
 
-
-def test_what_http_cannot_carry_is_encoded(shell: str, tmp_path: Path) -> None:
-    """Blanks, letters outside ASCII; the fragment stays at home."""
-    with wire(ok) as (origin, targets):
-        from_wire(shell, f"{origin}/a b/ü.png?ä=%C3%A4#part", tmp_path)
-
-    assert targets == ["/a%20b/%C3%BC.png?%C3%A4=%C3%A4"]
+    assert [request.path for request in server.requests] == [target or path, "/there;1?x=%2520"]
 
 
-def test_redirect_leads_to_its_own_target(shell: str, tmp_path: Path) -> None:
-    """Not to that of the first request."""
-
-    def answers(target: str) -> bytes:
-        return (
-            b"HTTP/1.1 302 Found\r\nConnection: close\r\nLocation: /there;1?x=%2520\r\nContent-Length: 0\r\n\r\n"
-            if target == "/a/../b"
-            else ok(target)
-        )
-
-    with wire(answers) as (origin, targets):
-        assert from_wire(shell, f"{origin}/a/../b", tmp_path) == b"\0/there;1?x=%2520"
-
-    assert targets == ["/a/../b", "/there;1?x=%2520"]
-
-
-@pytest.mark.parametrize("url", ["http://127.0.0.1:99999/a", "http://127.0.0.1:-1/a", "http://a..b/", "http://[v1.x]/"])
+@pytest.mark.parametrize("url", ["http://127.0.0.1:99999/a", "http://a..b/"])
 def test_address_that_cannot_be_connected_to_is_a_failed_download(shell: str, url: str, tmp_path: Path) -> None:
-    """What the system and its libraries raise for it is of many kinds."""
     with pytest.raises(DownloadFailed):
         from_wire(shell, url, tmp_path)
 
     assert names_in(tmp_path) == []
-
-
-def test_server_that_hangs_up_is_asked_for_the_rest(shell: str, tmp_path: Path) -> None:
-    """What came before is not fetched twice."""
-
-    def answers(asked: str) -> bytes:
-        start = int(asked.partition("=")[2].rstrip("-") or 0)
-        status = f"206 Partial Content\r\nContent-Range: bytes {start}-10239/10240" if start else "200 OK"
-        head = f'HTTP/1.1 {status}\r\nConnection: close\r\nETag: "v1"\r\nContent-Length: {10240 - start}\r\n\r\n'
-        return head.encode() + CONTENT[start : start + 4000]
-
-    with wire(answers) as (origin, asked):
-        assert from_wire(shell, f"{origin}/a", tmp_path) == CONTENT
-
-    assert asked == ["/a", "/a range: bytes=4000-", "/a range: bytes=8000-"]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
@@ -809,7 +618,6 @@ def test_server_that_hangs_up_is_asked_for_the_rest(shell: str, tmp_path: Path) 
 )
 @example(rest="[", start="http:////")  # httpx takes it, the cookies of the standard library do not
 def test_url_of_any_kind_is_a_file_or_a_failed_download(shell: str, rest: str, start: str, tmp_path: Path) -> None:
-    """It is the provider's word; a half of a surrogate pair is in it as well."""
     for text in (start + rest, start + rest + "\ud800"):
         try:
             fetch(shell, hosts(), OutputFile(text), tmp_path / "a", overwrite=True)

@@ -16,12 +16,14 @@ import httpx
 import pytest
 from unitask import DownloadFailed, InvalidInput, Output, OutputFile, Task, files, tasks
 from unitask._core.messages import Answer
-from unitask._model import output_files, spec
+from unitask._model import output_files
 from unitask.files import check_destination
+from unitask.testing import UnitaskProvider
+from unitask_api import contract
 
 from .pictures import encoded
 from .script import TASK_ID, answer, task_data
-from .shells import FakeClock, Provider, perform, provider
+from .shells import perform, provider
 
 URL = "https://out.test/temp/swapped.png"
 PNG = encoded()
@@ -32,7 +34,7 @@ def finished(output: Any = None, **fields: Any) -> Task[Output]:
     return Task(task_data("completed", output=output or {"image_url": URL}, **fields), Output)
 
 
-def fetch(shell: str, script: Provider, task: Task[Output], to: Any, **options: Any) -> list[Path]:
+def fetch(shell: str, script: UnitaskProvider, task: Task[Output], to: Any, **options: Any) -> list[Path]:
     """Download the files of a task."""
     paths: list[Path] = perform(shell, script, lambda client: client.download(task, to, **options))
     return paths
@@ -51,37 +53,10 @@ def files_in(folder: Path) -> list[str]:
 # ---- where a file goes
 
 
-def test_file_goes_under_its_name(shell: str, tmp_path: Path) -> None:
-    """Whatever the URL says; folders are made."""
-    paths = fetch(shell, provider(arrives()), finished(), tmp_path / "new" / "a.jpg")
-
-    assert paths == [tmp_path / "new" / "a.jpg"]
-    assert paths[0].read_bytes() == PNG
-    assert files_in(tmp_path) == ["new/a.jpg"]
-
-
-@pytest.mark.parametrize("as_text", [True, False])
-def test_folder_gets_files_called_by_the_id(shell: str, as_text: bool, tmp_path: Path) -> None:
-    """A slash at its end says that it is one, and so does its being there."""
-    paths = fetch(shell, provider(arrives()), finished(), f"{tmp_path}/new/" if as_text else tmp_path)
-
-    assert files_in(tmp_path) == [f"new/{TASK_ID}.png" if as_text else f"{TASK_ID}.png"]
-    assert [path.read_bytes() for path in paths] == [PNG]
-
-
 @pytest.mark.parametrize(
-    ("task_id", "name"),
-    [
-        ("../../x", "______x.png"),
-        ("/etc/passwd", "_etc_passwd.png"),
-        ("a\0b\nc", "a_b_c.png"),
-        ("..", "__.png"),
-        ("C:\\x", "C__x.png"),
-    ],
-    ids=repr,
+    ("task_id", "name"), [("../../x", "______x.png"), ("/etc/passwd", "_etc_passwd.png"), ("..", "__.png")], ids=repr
 )
 def test_id_cannot_leave_the_folder(shell: str, task_id: str, name: str, tmp_path: Path) -> None:
-    """It is the provider's word, and becomes a file name."""
     folder = tmp_path / "a" / "b"
     fetch(shell, provider(arrives()), finished(task_id=task_id), f"{folder}/")
 
@@ -90,24 +65,15 @@ def test_id_cannot_leave_the_folder(shell: str, task_id: str, name: str, tmp_pat
 
 @pytest.mark.parametrize(
     ("url", "ending"),
-    [
-        ("https://out.test/a.PNG", ".png"),
-        ("https://out.test/a.webp?signature=1.2.exe", ".webp"),
-        ("https://out.test/a", ""),
-        ("https://out.test/a.tar.gz", ".gz"),
-        ("https://out.test/a.longest", ""),
-        ("https://out.test", ""),
-    ],
+    [("https://out.test/a.PNG", ".png"), ("https://out.test/a", ""), ("https://out.test/a.longest", "")],
 )
 def test_ending_is_the_one_of_the_url(shell: str, url: str, ending: str, tmp_path: Path) -> None:
-    """In lower case; without one the name has none."""
     (path,) = fetch(shell, provider(arrives()), finished({"image_url": url}), f"{tmp_path}/")
 
     assert path.name == TASK_ID + ending
 
 
 def test_several_files_are_numbered(shell: str, tmp_path: Path) -> None:
-    """Every URL of the output once, in its order, however deep; other text is no file."""
     output = {
         "image_url": URL,
         "again": URL,
@@ -118,19 +84,11 @@ def test_several_files_are_numbered(shell: str, tmp_path: Path) -> None:
     paths = fetch(shell, script, finished(output), f"{tmp_path}/", parallel=1)
 
     assert [path.name for path in paths] == [f"{TASK_ID}-1.png", f"{TASK_ID}-2.mp3", f"{TASK_ID}-3.jpg"]
-    assert [str(request.url) for request in script.requests] == [URL, "https://out.test/a.mp3", "http://out.test/c.JPG"]
+    assert [request.url for request in script.requests] == [URL, "https://out.test/a.mp3", "http://out.test/c.JPG"]
 
 
-def test_several_files_need_a_folder(shell: str, tmp_path: Path) -> None:
-    """One name is not enough."""
-    task = finished({"image_urls": [URL, "https://out.test/b.png"]})
-    with pytest.raises(InvalidInput, match="has 2 output files: name a folder"):
-        fetch(shell, provider(), task, tmp_path / "a.png")
-
-
-@pytest.mark.parametrize("output", [{}, {"image_url": None}, {"image_url": ""}, {"image_url": "ftp://out.test/a"}])
+@pytest.mark.parametrize("output", [{}, {"image_url": None}, {"image_url": "ftp://out.test/a"}])
 def test_task_without_a_file_is_refused(shell: str, output: dict[str, Any], tmp_path: Path) -> None:
-    """There is nothing to fetch, and nothing is sent."""
     task = Task(task_data("failed", output=output), Output)
     with pytest.raises(InvalidInput, match=r"has no output file \(status 'failed'\)"):
         fetch(shell, provider(), task, f"{tmp_path}/")
@@ -139,39 +97,21 @@ def test_task_without_a_file_is_refused(shell: str, output: dict[str, Any], tmp_
 # ---- what is there already
 
 
-def test_existing_file_is_not_replaced(shell: str, tmp_path: Path) -> None:
-    """Nothing is fetched either."""
-    (tmp_path / "a.png").write_bytes(b"mine")
-    with pytest.raises(InvalidInput, match=r"a\.png' exists: name another file, or pass overwrite=True"):
-        fetch(shell, provider(), finished(), tmp_path / "a.png")
-
-    assert (tmp_path / "a.png").read_bytes() == b"mine"
-
-
-def test_existing_file_is_replaced_when_told(shell: str, tmp_path: Path) -> None:
-    """At once, not piece by piece."""
-    (tmp_path / "a.png").write_bytes(b"mine")
-    fetch(shell, provider(arrives()), finished(), tmp_path / "a.png", overwrite=True)
-
-    assert (tmp_path / "a.png").read_bytes() == PNG
-    assert files_in(tmp_path) == ["a.png"]
-
-
-def test_existing_file_stays_when_the_new_one_fails(shell: str, tmp_path: Path) -> None:
-    """Half a file is worse than an old one."""
+def test_existing_file_is_replaced_when_the_new_one_is_whole(shell: str, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"mine")
     with pytest.raises(DownloadFailed):
         fetch(shell, provider(*[arrives(PNG[:50])] * 4), finished(), tmp_path / "a.png", overwrite=True)
 
     assert (tmp_path / "a.png").read_bytes() == b"mine"
     assert files_in(tmp_path) == ["a.png"]
+    fetch(shell, provider(arrives()), finished(), tmp_path / "a.png", overwrite=True)
+    assert (tmp_path / "a.png").read_bytes() == PNG
 
 
 @pytest.mark.parametrize("links", [True, False])
 def test_file_that_appears_meanwhile_is_not_replaced(
     shell: str, links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody else may write there; some network drives have no links."""
     if not links:
         monkeypatch.setattr("os.link", _refuse(errno.EOPNOTSUPP, "no links here"))
 
@@ -179,6 +119,8 @@ def test_file_that_appears_meanwhile_is_not_replaced(
         (tmp_path / "a.png").write_bytes(b"theirs")
         return httpx.Response(200, content=PNG)
 
+    assert fetch(shell, provider(arrives()), finished(), tmp_path / "b.png")  # without links too
+    (tmp_path / "b.png").unlink()
     with pytest.raises(DownloadFailed, match=r"a\.png' was made meanwhile"):
         perform(shell, slow, lambda client: client.download(finished(), tmp_path / "a.png"))
 
@@ -186,46 +128,7 @@ def test_file_that_appears_meanwhile_is_not_replaced(
     assert files_in(tmp_path) == ["a.png"]
 
 
-def test_file_system_without_links_gets_its_file(shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some network drives have none."""
-    monkeypatch.setattr("os.link", _refuse(errno.EOPNOTSUPP, "no links here"))
-    fetch(shell, provider(arrives()), finished(), tmp_path / "a.png")
-
-    assert files_in(tmp_path) == ["a.png"]
-
-
-@pytest.mark.parametrize("overwrite", [False, True])
-def test_folder_in_place_of_the_file_is_refused(shell: str, overwrite: bool, tmp_path: Path) -> None:
-    """A name with an ending means a file, unless a slash says otherwise."""
-    (tmp_path / "a.png").mkdir()
-    with pytest.raises(InvalidInput, match=r"a\.png' is a folder: name a file, or end it with a slash"):
-        fetch(shell, provider(), finished(), tmp_path / "a.png", overwrite=overwrite)
-
-
-@pytest.mark.parametrize("place", ["file/", "file/a.png", "file/b/c/"])
-def test_file_in_place_of_the_folder_is_refused(shell: str, place: str, tmp_path: Path) -> None:
-    """Nothing is fetched."""
-    (tmp_path / "file").write_bytes(b"mine")
-    with pytest.raises(InvalidInput, match="file' is a file, not a folder"):
-        fetch(shell, provider(), finished(), f"{tmp_path}/{place}")
-
-
-@pytest.mark.parametrize("place", ["x" * 300, "x" * 300 + "/", "x" * 300 + "/a.png", "x" * 252 + ".png", "a\0b.png"])
-def test_name_that_the_file_system_does_not_take_is_refused(shell: str, place: str, tmp_path: Path) -> None:
-    """Before anything is fetched."""
-    with pytest.raises(InvalidInput, match=r"cannot be written: (File name too long|embedded null byte)"):
-        fetch(shell, provider(), finished(), f"{tmp_path}/{place}")
-
-
-def test_id_that_makes_too_long_a_name_is_refused(shell: str, tmp_path: Path) -> None:
-    """It is the provider's word."""
-    with pytest.raises(InvalidInput, match="cannot be written: File name too long"):
-        fetch(shell, provider(), finished(task_id="x" * 300), f"{tmp_path}/")
-
-
 def test_full_disk_leaves_nothing(shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file that was begun is removed."""
-
     class Full(io.BytesIO):
         def write(self, content: Any, /) -> int:
             if content == bytes(4096):  # there is room when it is tried out
@@ -264,15 +167,10 @@ class Broken(httpx.SyncByteStream, httpx.AsyncByteStream):
 
 
 LASTING: dict[str, tuple[Any, str]] = {
-    "401": (answer(401), "HTTP 401. Task"),
     "410": (answer(410), "HTTP 410; outputs are kept for a few days only"),
-    "304": (answer(304), "HTTP 304"),
     "too long": (arrives(content_length=str(len(PNG) - 1)), f"{len(PNG)} bytes came, {len(PNG) - 1} were announced"),
-    "no picture": (arrives(b"%PDF-1.7"), "it is no picture: it starts with b'%PDF-1.7'"),
-    "noise": (arrives(b"\x8f\x11noise"), "it is no picture: it starts with b'\\x8f\\x11noise'"),
     "broken compression": (arrives(b"not gzip", content_encoding="gzip"), "its compression is broken"),
     "unknown compression": (arrives(content_encoding="br"), "came in 'br', which cannot be unpacked"),
-    "two compressions": (arrives(content_encoding="gzip, gzip"), "came in 'gzip, gzip', which cannot be unpacked"),
     "endless redirects": (httpx.TooManyRedirects("20"), "TooManyRedirects: 20"),
     "unknown charset": (LookupError("unknown encoding: x"), "LookupError: unknown encoding: x"),
     "broken TLS": (ssl.SSLError(1, "bad record"), "SSLError: "),
@@ -281,58 +179,42 @@ LATE: dict[str, tuple[Any, str]] = {
     "404": (answer(404, PNG), "HTTP 404; outputs are kept for a few days only"),
     "403": (answer(403), "HTTP 403; outputs are kept for a few days only"),
     "202": (answer(202, PNG), "HTTP 202. Task"),
-    "204": (answer(204), "HTTP 204. Task"),
-    "423": (answer(423), "HTTP 423. Task"),
     "425": (answer(425), "HTTP 425. Task"),
     "HTML": (arrives(b"<html>", content_type="text/html; charset=utf-8"), "a page of type text/html came instead"),
-    "HTML in capitals": (arrives(PNG, content_type="Text/HTML"), "a page of type text/html came instead"),
     "JSON": (arrives(b"{}", content_type="application/json"), "a page of type application/json came instead"),
-    "XML": (
-        arrives(b"<?xml version='1.0'?>\n<Error><Code>NoSuchKey</Code></Error>"),
-        "it is no picture: it starts with",
-    ),
     "HTML as a file": (arrives(b"\n<!DOCTYPE html><p>", content_type="application/octet-stream"), "it is no picture"),
-    "JSON as a picture": (arrives(b'{"error": "not ready"}', content_type="image/png"), "it is no picture"),
     "text": (arrives(b"Not Found", content_type="text/plain"), "it is no picture: it starts with b'Not Found'"),
-    "text in UTF-16": (arrives("Not Found".encode("utf-16")), "it is no picture"),
-    "text in Latin-1": (arrives("Nicht verf\xfcgbar".encode("latin-1")), "it is no picture"),
     "empty": (arrives(b""), "0 bytes came, some were announced"),
-    "empty as announced": (arrives(b"", content_length="0"), "0 bytes came, some were announced"),
     "cut off": (arrives(PNG[:50]), "it is a PNG that is cut off"),
 }
 PASSING: dict[str, tuple[Any, str]] = {
     "408": (answer(408), "HTTP 408"),
     "429": (answer(429), "HTTP 429"),
     "500": (answer(500, PNG), "HTTP 500"),
-    "503 with a page": (answer(503, b"<html>", content_type="text/html"), "HTTP 503"),
     "416": (answer(416), "HTTP 416"),
     "too short": (arrives(content_length=str(len(PNG) + 1)), f"{len(PNG)} bytes came, {len(PNG) + 1} were announced"),
-    "nothing of it": (arrives(b"", content_length="9"), "0 bytes came, 9 were announced"),
     "broken off": (Broken, "ReadError: connection reset"),
     "no connection": (httpx.ConnectError("refused"), "ConnectError: refused"),
     "compression cut off": (arrives(gzip.compress(PNG)[:-9], content_encoding="gzip"), "its compression is cut off"),
     "system error": (ConnectionResetError(104, "reset by peer"), "ConnectionResetError: [Errno 104] reset by peer"),
-    "timeout": (httpx.ReadTimeout("slow"), "ReadTimeout: slow"),
     "cut by the server": (httpx.RemoteProtocolError("peer closed"), "RemoteProtocolError: peer closed"),
 }
 
 
-def replies(reply: Any, times: int) -> Provider:
+def replies(reply: Any, times: int) -> UnitaskProvider:
     """A host that says the same so many times."""
     return provider(*(httpx.Response(200, stream=Broken()) if reply is Broken else reply for _ in range(times)))
 
 
 @pytest.mark.parametrize(("reply", "reason"), LASTING.values(), ids=LASTING.keys())
 def test_file_that_cannot_come_whole_is_asked_for_once(shell: str, reply: Any, reason: str, tmp_path: Path) -> None:
-    """The error names the URL and the task; no part of the file stays."""
-    script, clock = replies(reply, 1), FakeClock()
+    script = replies(reply, 1)
     with pytest.raises(DownloadFailed) as caught:
-        perform(shell, script, lambda client: client.download(finished(), tmp_path / "a.png"), clock=clock)
+        fetch(shell, script, finished(), tmp_path / "a.png")
 
     assert reason in str(caught.value)
-    assert caught.value.url == URL
-    assert caught.value.task_id == TASK_ID
-    assert clock.sleeps == []
+    assert (caught.value.url, caught.value.task_id) == (URL, TASK_ID)
+    assert script.clock.sleeps == []
     assert files_in(tmp_path) == []
 
 
@@ -344,79 +226,44 @@ def test_file_that_cannot_come_whole_is_asked_for_once(shell: str, reply: Any, r
 def test_file_that_may_yet_come_is_asked_for_four_times(
     shell: str, reply: Any, reason: str, first: float, tmp_path: Path
 ) -> None:
-    """With pauses that grow, longer ones where it may not be there yet; then it is given up, and no part stays."""
-    script, clock = replies(reply, 4), FakeClock()
+    script = replies(reply, 4)
     with pytest.raises(DownloadFailed) as caught:
-        perform(shell, script, lambda client: client.download(finished(), tmp_path / "a.png"), clock=clock)
+        fetch(shell, script, finished(), tmp_path / "a.png")
 
     assert reason in str(caught.value)
-    assert script.script == []
-    assert [first / 2 * 2**n <= pause <= first * 2**n for n, pause in enumerate(clock.sleeps)] == [True] * 3
+    assert len(script.requests) == 4
+    assert [first / 2 * 2**n <= pause <= first * 2**n for n, pause in enumerate(script.clock.sleeps)] == [True] * 3
     assert files_in(tmp_path) == []
 
-
-@pytest.mark.parametrize(("reply", "reason"), [*PASSING.values(), *LATE.values()], ids=[*PASSING.keys(), *LATE.keys()])
-def test_file_that_comes_at_last_is_whole(shell: str, reply: Any, reason: str, tmp_path: Path) -> None:
-    """Whatever went wrong before."""
     script = replies(reply, 3)
-    script.script.append(arrives())
-    (path,) = fetch(shell, script, finished(), tmp_path / "a.png")
+    script.answers(httpx.Response(200, content=PNG))
+    assert fetch(shell, script, finished(), tmp_path / "a.png")[0].read_bytes() == PNG
 
-    assert path.read_bytes() == PNG, reason
-    assert files_in(tmp_path) == ["a.png"]
+
+def test_url_that_cannot_be_asked_is_not_asked_again(shell: str, tmp_path: Path) -> None:
+    script = provider()
+    with pytest.raises(DownloadFailed, match="InvalidURL"):
+        fetch(shell, script, finished({"image_url": "http://[::1"}), tmp_path / "a")
+
+    assert script.clock.sleeps == []
 
 
 @pytest.mark.parametrize(("asked", "waited"), [("7", 7.0), ("0", 0.5), ("999999", 120.0)])
 def test_host_that_asks_for_time_is_given_it(shell: str, asked: str, waited: float, tmp_path: Path) -> None:
-    """Retry-After wins over the usual pause, within limits."""
-    script, clock = provider(answer(503, retry_after=asked), arrives()), FakeClock()
-    perform(shell, script, lambda client: client.download(finished(), tmp_path / "a.png"), clock=clock)
+    script = provider(answer(503, retry_after=asked), arrives(gzip.compress(PNG), content_encoding="gzip"))
+    (path,) = fetch(shell, script, finished(), tmp_path / "a.png")
 
-    assert clock.sleeps == [waited]
-
-
-def test_url_that_is_none_fails_as_a_download(shell: str, tmp_path: Path) -> None:
-    """It is the provider's word."""
-    with pytest.raises(DownloadFailed, match="InvalidURL"):
-        fetch(shell, provider(), finished({"image_url": "http://[::1"}), tmp_path / "a")
-
-
-def test_compressed_file_is_unpacked(shell: str, tmp_path: Path) -> None:
-    """Its announced length is the one of the compressed form."""
-    packed = arrives(gzip.compress(PNG), content_encoding="gzip")
-    (path,) = fetch(shell, provider(packed), finished(), tmp_path / "a.png")
-
+    assert script.clock.sleeps == [waited]
     assert path.read_bytes() == PNG
 
 
-@pytest.mark.parametrize("content", [b"\0sound", b"\x8f\x11"], ids=repr)
-def test_file_of_unknown_form_is_kept(shell: str, content: bytes, tmp_path: Path) -> None:
-    """The spec promises a picture only where it says so."""
-    (path,) = fetch(shell, provider(arrives(content)), finished({"audio_url": URL}), tmp_path / "a.mp3")
-
-    assert path.read_bytes() == content
-
-
 def test_redirect_of_an_output_is_followed_without_the_key(shell: str, tmp_path: Path) -> None:
-    """Outputs may lie behind a CDN; no host of theirs sees the key."""
     script = provider(answer(302, location="https://cdn.test/a.png"), arrives())
     (path,) = fetch(shell, script, finished(), tmp_path / "a.png")
 
     assert path.read_bytes() == PNG
-    assert [str(request.url) for request in script.requests] == [URL, "https://cdn.test/a.png"]
+    assert [request.url for request in script.requests] == [URL, "https://cdn.test/a.png"]
     assert all("x-api-key" not in request.headers for request in script.requests)
-
-
-def test_interrupted_download_leaves_nothing(shell: str, tmp_path: Path) -> None:
-    """Ctrl-C comes through as it is."""
-
-    def interrupted(_: httpx.Request) -> httpx.Response:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        perform(shell, interrupted, lambda client: client.download(finished(), tmp_path / "a.png"))
-
-    assert files_in(tmp_path) == []
 
 
 # ---- before a task is paid
@@ -426,35 +273,28 @@ def test_interrupted_download_leaves_nothing(shell: str, tmp_path: Path) -> None
     ("place", "reason"),
     [
         ("/proc/new/", r"/proc/new' cannot be written"),
-        ("/proc/a.mp4", r"/proc/a\.mp4' cannot be written"),
         ("{0}/file/a.mp4", r"file' is a file, not a folder"),
         ("{0}/new/" + "x" * 300 + ".mp4", "cannot be written: File name too long"),
-        ("{0}/new/" + "x" * 300 + "/", "cannot be written: File name too long"),
         ("{0}/a\0b.mp4", "cannot be written: embedded null"),
-        ("{0}/\ud800.mp4", "cannot be written"),
         ("{0}/file", "exists: name another file"),
         ("{0}/lost", "exists: name another file"),
         ("/dev/null", "exists: name another file"),
+        ("{0}/folder.mp4", "folder.mp4' is a folder: name a file, or end it with a slash"),
     ],
 )
 def test_place_that_cannot_be_written_is_found_before_paying(place: str, reason: str, tmp_path: Path) -> None:
-    """Whatever is wrong with it; nothing is left there."""
     (tmp_path / "file").write_bytes(b"mine")
+    (tmp_path / "folder.mp4").mkdir()
     (tmp_path / "lost").symlink_to(tmp_path / "nowhere")
     with pytest.raises(InvalidInput, match=f"^nothing was sent: .*{reason}"):
         check_destination(place.format(tmp_path))
 
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "lost"]
-
-
-def test_device_is_not_replaced() -> None:
-    """It is no file that was made before."""
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.mp4", "lost"]
     with pytest.raises(InvalidInput, match="'/dev/null' is no regular file"):
         check_destination("/dev/null", overwrite=True)
 
 
 def test_full_or_read_only_disk_is_found_before_paying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By trying; and a disk with little left on it is not filled up."""
     check_destination(tmp_path / "new" / "a.mp4")
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", _refuse(errno.EROFS, "Read-only file system"))
@@ -476,7 +316,6 @@ def _refuse(number: int, words: str) -> Any:
 
 @pytest.mark.parametrize("name", ["x" * 255, "é" * 120 + ".mp4"])
 def test_name_as_long_as_the_file_system_takes_is_written(shell: str, name: str, tmp_path: Path) -> None:
-    """The name of the file that is not whole yet is no longer than that."""
     check_destination(f"{tmp_path}/{name}")
     fetch(shell, provider(arrives()), finished(), f"{tmp_path}/{name}")
 
@@ -487,14 +326,10 @@ def test_name_as_long_as_the_file_system_takes_is_written(shell: str, name: str,
     ("to", "is_folder"),
     [
         ("new/", True),
-        ("new", False),
+        ("new/a.jpg", False),
         (PurePosixPath("new/"), True),
-        (PurePosixPath("v2.0/"), True),
-        (PurePosixPath("new.png"), False),
         ("v1.0", True),
         (PurePosixPath("v1.0"), True),
-        ("a.png", False),
-        (PurePosixPath("taken"), False),
         ("taken", False),
     ],
     ids=repr,
@@ -502,31 +337,24 @@ def test_name_as_long_as_the_file_system_takes_is_written(shell: str, name: str,
 def test_folder_is_told_from_a_file(
     to: Any, is_folder: bool, shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Pathlib drops the slash of `Path("new/")`, so a path object without an ending is a folder."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "v1.0").mkdir()
     (tmp_path / "taken").write_bytes(b"mine")
     (path,) = fetch(shell, provider(arrives()), finished(), to, overwrite=True)
 
-    assert path == Path(to) / f"{TASK_ID}.png" if is_folder else Path(to)
+    assert path == (Path(to) / f"{TASK_ID}.png" if is_folder else Path(to))
+    assert path.read_bytes() == PNG
 
 
 # ---- after a task is paid
 
 
 @pytest.mark.parametrize(
-    ("to", "options", "reply"),
-    [
-        ("a.png", {}, None),
-        ("a.png", {"parallel": 0}, None),
-        ("a.png/", {}, None),
-        ("b.png", {}, answer(410)),
-    ],
+    ("to", "options", "reply"), [("a.png", {}, None), ("a.png", {"parallel": 0}, None), ("b.png", {}, answer(410))]
 )
 def test_error_of_a_download_says_what_is_paid(
     shell: str, to: str, options: dict[str, Any], reply: Any, tmp_path: Path
 ) -> None:
-    """And how to fetch it; that nothing was sent would be no more than half of the truth."""
     (tmp_path / "a.png").write_bytes(b"mine")
     task = finished(meta={"usage": {"consume": 100_000}})
     with pytest.raises((InvalidInput, DownloadFailed)) as caught:
@@ -538,6 +366,9 @@ def test_error_of_a_download_says_what_is_paid(
     )
     assert caught.value.task_id == TASK_ID
     assert "nothing was sent" not in str(caught.value)
+    legacy = Task(task_data("completed", output={"image": URL}), tasks.LegacyFaceSwapOutput)
+    with pytest.raises(DownloadFailed, match=re.escape(f"client.download(client.get('{legacy.token}'), ")):
+        fetch(shell, provider(answer(410)), legacy, f"{tmp_path}/")
 
 
 @pytest.mark.parametrize(
@@ -545,22 +376,11 @@ def test_error_of_a_download_says_what_is_paid(
     [
         (Task(task_data("processing"), Output), f"Task '{TASK_ID}' is not done: client.wait('{TASK_ID}') waits for it"),
         (Task(task_data("failed"), Output), "(status 'failed')"),
-        ([], "the list is empty"),
     ],
 )
-def test_task_that_is_not_paid_is_not_called_so(shell: str, what: Any, words: str, tmp_path: Path) -> None:
-    """Nothing is fetched in any case."""
-    with pytest.raises(InvalidInput, match=r"^nothing was fetched: ") as caught:
+def test_unpaid_task_is_not_called_paid(shell: str, what: Any, words: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=rf"^nothing was fetched: .*{re.escape(words)}$"):
         fetch(shell, provider(), what, f"{tmp_path}/")
-
-    assert str(caught.value).endswith(words)
-
-
-def test_legacy_task_is_found_by_its_token(shell: str, tmp_path: Path) -> None:
-    """Its id alone does not say where it is."""
-    task = Task(task_data("completed", output={"image": URL}), tasks.LegacyFaceSwapOutput)
-    with pytest.raises(DownloadFailed, match=re.escape(f"client.download(client.get('{task.token}'), ")):
-        fetch(shell, provider(answer(410)), task, f"{tmp_path}/")
 
 
 # ---- text that is all a task made
@@ -578,7 +398,6 @@ TEXTS: list[tuple[Any, dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("kind", "output", "text"), TEXTS)
 def test_text_of_a_task_is_written(shell: str, kind: Any, output: dict[str, Any], text: str, tmp_path: Path) -> None:
-    """In UTF-8, under any name or that of the task."""
     task = Task(task_data("completed", output=output), kind)
 
     assert fetch(shell, provider(), task, f"{tmp_path}/o.txt")[0].read_text("utf-8") == text
@@ -590,21 +409,18 @@ def test_text_of_a_task_is_written(shell: str, kind: Any, output: dict[str, Any]
     [
         (tasks.UdioLyricsOutput, LYRICS, "failed"),
         (tasks.UdioLyricsOutput, {"lyrics_pairs": [{"text": " "}, 7, {}]}, "completed"),
-        (tasks.UdioLyricsOutput, {"error": "none"}, "completed"),
         (tasks.KlingOutput, {"status": "text"}, "completed"),
         (Output, {"text": "text"}, "completed"),
     ],
 )
 def test_other_text_is_no_result(shell: str, kind: Any, output: dict[str, Any], status: str, tmp_path: Path) -> None:
-    """Only documented text of a task that makes nothing else."""
     with pytest.raises(InvalidInput, match="has no output file"):
         fetch(shell, provider(), Task(task_data(status, model="new", output=output), kind), f"{tmp_path}/o.txt")
 
 
 def test_every_task_type_that_makes_text_alone_is_known() -> None:
-    """A new one in the spec is to be tried here."""
-    schemas = spec.catalogue()["components"]["schemas"]
-    filled = {entry.output: _filled(schemas[entry.output]) for entry in spec.task_types().values()}
+    schemas = contract.components()
+    filled = {entry.output: _filled(schemas[entry.output]) for entry in contract.task_types().values()}
 
     assert {name for name, output in filled.items() if output_files.text_of(output, name)} == {
         kind.__name__ for kind, _, _ in TEXTS
@@ -613,7 +429,7 @@ def test_every_task_type_that_makes_text_alone_is_known() -> None:
 
 def _filled(rule: dict[str, Any]) -> Any:
     """A value with a text wherever one may be."""
-    rule = spec.resolve(rule)
+    rule = contract.resolve(rule)
     if "properties" in rule:
         return {name: _filled(part) for name, part in rule["properties"].items()}
     return [_filled(rule["items"])] if "items" in rule else "text"
@@ -622,7 +438,6 @@ def _filled(rule: dict[str, Any]) -> Any:
 def test_file_system_that_cannot_map_files_gets_its_file(
     shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And what came is checked there as well; one that does not tell its size is not called full."""
     monkeypatch.setattr("mmap.mmap", _refuse(errno.ENODEV, "No such device"))
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(total=0, free=0))
     check_destination(f"{tmp_path}/")
@@ -634,7 +449,6 @@ def test_file_system_that_cannot_map_files_gets_its_file(
 
 
 def test_files_of_several_tasks_name_each_of_them(shell: str, tmp_path: Path) -> None:
-    """Each is paid for."""
     given = [OutputFile(URL, task_id="a"), OutputFile(URL, task_id="b", number=2)]
     with pytest.raises(InvalidInput, match=r"The tasks 'a', 'b' are done and paid for: client\.get finds each"):
         fetch(shell, provider(), given, tmp_path / "a.png")  # type: ignore[arg-type]

@@ -19,10 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from unitask import AdvisoryWarning, InvalidInput, Output, inputs, tasks
-from unitask._model import spec
 from unitask.inputs import request_body
 from unitask.tasks import FaceSwap, FaceSwapOutput, Raw
 from unitask.webhooks import Receiver
+from unitask_api import contract
 
 from .pictures import encoded, picture
 
@@ -47,24 +47,7 @@ def problems(task: Any, validate: bool = True, **options: Any) -> tuple[str, ...
 # ---- what is sent
 
 
-def test_body_names_the_operation_and_holds_the_input() -> None:
-    """Nothing is sent that was not given."""
-    assert request_body(swap()) == {
-        "model": "Qubico/image-toolkit",
-        "task_type": "face-swap",
-        "input": {"target_image": URL, "swap_image": URL},
-    }
-
-
-def test_pictures_are_sent_in_their_wire_form() -> None:
-    """Each as media.py has it."""
-    body = request_body(swap(PNG, swap_image=io.BytesIO(PNG)))
-
-    assert body["input"] == dict.fromkeys(["target_image", "swap_image"], base64.b64encode(PNG).decode())
-
-
 def test_extra_fields_are_sent_and_may_replace_known_ones() -> None:
-    """The provider changes monthly: the user can always go past us."""
     body = request_body(swap(extra={"strength": 0.5, "swap_image": "https://me.test/b.png", "nested": [{"a": None}]}))
 
     assert body["input"] == {
@@ -76,7 +59,6 @@ def test_extra_fields_are_sent_and_may_replace_known_ones() -> None:
 
 
 def test_files_are_found_wherever_the_rules_say() -> None:
-    """In lists and in objects; each problem names its place."""
     image: dict[str, Any] = {"type": "string", "x-media": {"kind": "image", "formats": ["png"]}}
     rule = {"type": "array", "items": {"type": "object", "properties": {"image": image, "n": {"type": "integer"}}}}
     found: list[str] = []
@@ -84,32 +66,20 @@ def test_files_are_found_wherever_the_rules_say() -> None:
     value = ({"image": PNG, "n": 1, "new": [PNG]}, {"image": encoded(form="GIF")}, "no object")
     sent = inputs._wire("shots", value, rule, inputs._Checks(True, False, found))
 
+    referred = inputs._wire(
+        "swap", {"swap_image": PNG}, {"$ref": "#/components/schemas/FaceSwapInput"}, inputs._Checks(True, False, [])
+    )
+
+    may_be_empty = {"x-media": {"kind": "image", "may_be_empty": True}}
+
+    assert inputs._wire("mask", "", may_be_empty, inputs._Checks(True, False, found)) == ""
+    assert referred == {"swap_image": text}
     assert sent[0] == {"image": text, "n": 1, "new": [PNG]}
     assert sent[2] == "no object"
     assert found == ["shots[1].image: it is a gif picture by its content; png are taken: convert it"]
 
 
-def test_files_are_found_behind_a_reference() -> None:
-    """A component may be used in several places."""
-    sent = inputs._wire(
-        "swap", {"swap_image": PNG}, {"$ref": "#/components/schemas/FaceSwapInput"}, inputs._Checks(True, False, [])
-    )
-
-    assert sent == {"swap_image": base64.b64encode(PNG).decode()}
-
-
-@pytest.mark.parametrize(("may_be_empty", "problem"), [(True, []), (False, ["mask: it is empty (0 bytes)"])])
-def test_empty_text_is_a_file_only_where_the_rules_say_so(may_be_empty: bool, problem: list[str]) -> None:
-    """Some fields are sent empty in the page's own samples."""
-    found: list[str] = []
-    rule = {"x-media": {"kind": "image", "may_be_empty": may_be_empty}}
-
-    assert inputs._wire("mask", "", rule, inputs._Checks(True, False, found)) == ""
-    assert found == problem
-
-
 def test_raw_task_is_sent_as_it_is() -> None:
-    """Also under a name that the catalogue has: nothing in it is looked at."""
     given = {"target_image": "not a file", "n": [1, None]}
 
     assert request_body(Raw("Qubico/image-toolkit", "face-swap", given)) == {
@@ -124,47 +94,36 @@ def test_raw_task_is_sent_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("options", "config"),
     [
-        ({"webhook_url": "https://me.test"}, {"webhook_config": {"endpoint": "https://me.test"}}),
+        *(
+            ({"webhook_url": url}, {"webhook_config": {"endpoint": url}})
+            for url in ("", "http://[::1]:8080/hook?a=b#c", "HTTPS://user:word@me.test/h")
+        ),
         (
             {"webhook_url": "https://me.test", "webhook_secret": SECRET},
             {"webhook_config": {"endpoint": "https://me.test", "secret": SECRET}},
         ),
-        ({"service_mode": "private"}, {"service_mode": "private"}),
         ({"service_mode": ""}, {"service_mode": ""}),
         ({"webhook_url": None, "service_mode": "public"}, {"service_mode": "public"}),
     ],
-    ids=["webhook", "webhook with a secret", "service mode", "empty service mode", "None is absent"],
+    ids=str,
 )
 def test_options_go_into_the_config(options: Any, config: dict[str, Any]) -> None:
-    """And what is not given is not sent."""
-    assert request_body(swap(), options)["config"] == config
+    body = request_body(swap(PNG, swap_image=io.BytesIO(PNG)), options)
 
-
-def test_no_options_make_no_config() -> None:
-    """An absent config is not an empty one."""
-    assert "config" not in request_body(swap(), {})
-
-
-def test_secret_of_the_webhook_is_sent_and_not_shown() -> None:
-    """Crash reports show the variables of every frame, and a body is one of them."""
-    options: Any = {"webhook_secret": SECRET}
-    body = request_body(swap(), options)
-
-    assert body["config"]["webhook_config"]["secret"] == SECRET
+    assert body == {
+        "model": "Qubico/image-toolkit",
+        "task_type": "face-swap",
+        "input": dict.fromkeys(["target_image", "swap_image"], base64.b64encode(PNG).decode()),
+        "config": config,
+    }
     assert SECRET not in repr(body)
     assert SECRET not in repr(options)
-
-
-def test_odd_service_mode_is_sent_with_a_warning() -> None:
-    """The page lists two words, its own samples have a third: advice, no refusal."""
+    assert "config" not in request_body(swap(), {})
     with pytest.warns(AdvisoryWarning, match=r"config.service_mode: 'ppu' is not one of \['public', 'private', ''\]"):
-        body = request_body(swap(), {"service_mode": "ppu"})
-
-    assert body["config"] == {"service_mode": "ppu"}
+        assert request_body(swap(), {"service_mode": "ppu"})["config"] == {"service_mode": "ppu"}
 
 
 def test_what_was_given_is_not_changed() -> None:
-    """Not the pictures, not their places, not the extra fields, not the task."""
     file, array, content, extra = io.BytesIO(PNG), np.zeros((2, 3), np.uint8), bytearray(PNG), {"deep": {"list": [1]}}
     file.seek(3)
     file.seek(0)
@@ -183,24 +142,22 @@ def test_what_was_given_is_not_changed() -> None:
 
 UNUSABLE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "unreadable file": (lambda _: "missing.png", "'missing.png' cannot be read: No such file or directory"),
-    "folder": (lambda folder: folder, "cannot be read: Is a directory"),
     "too large": (lambda _: picture(4096, 100), "it is 4096 x 100 pixels; both sides must be under 2048: shrink it"),
     "at the limit": (lambda _: Image.new("L", (2048, 9)), "it is 2048 x 9 pixels"),
     "no bytes": (lambda _: b"", "it is empty (0 bytes)"),
-    "no text": (lambda _: "", "it is empty (0 bytes)"),
     "broken base64": (lambda _: "A" * 257, "its base64 is broken"),
-    "data URI without base64": (lambda _: "data:image/png,abc", "not of the form data:image/png;base64"),
     "empty data URI": (lambda _: "data:image/png;base64,", "it is empty (0 bytes)"),
     "URL without an ending": (lambda _: "https://me.test/a", "must end in .jpg, .jpeg, .png, .webp"),
     "number": (lambda _: 7, "a int is no picture"),
-    "list": (lambda _: [PNG], "a list is no picture"),
     "text file": (lambda _: io.StringIO("x"), "gives text; open it in binary mode"),
     "cut off": (lambda _: PNG[:-9], "it is a PNG that is cut off"),
+    "GIF under another name": (
+        lambda _: encoded(form="GIF"),
+        "it is a gif picture by its content; jpeg, png, webp are",
+    ),
     "no picture": (lambda _: b"%PDF-1.7", "it is no picture: it starts with b'%PDF-1.7'"),
     "5 MB of nonsense": (lambda _: "!" * 5_000_000, "cannot be read: File name too long"),
-    "5 MB of base64": (lambda _: base64.b64encode(bytes(5_000_000)).decode(), "it is no picture"),
     "5 MB of URL": (lambda _: "https://me.test/" + "x" * 5_000_000, "must end in"),
-    "5 MB of file": (lambda _: bytes(5_000_000), "it is no picture"),
 }
 
 
@@ -208,35 +165,18 @@ UNUSABLE: dict[str, tuple[Callable[[Path], Any], str]] = {
 def test_unusable_picture_is_refused_under_its_name(
     unusable: Callable[[Path], Any], reason: str, tmp_path: Path
 ) -> None:
-    """One sentence, short whatever was given, for the field that it is about."""
     problem, *others = problems(swap(unusable(tmp_path)))
 
     assert problem.startswith("target_image: ")
-    assert others in ([], ["input.target_image: <file of 0 bytes> should be non-empty"])
+    assert others in ([], ["input.target_image: <file of 0 bytes> is shorter than 1 character"])
     assert reason in problem
     assert len(problem) < 2000
 
 
-def test_gif_is_refused_whatever_its_name(tmp_path: Path) -> None:
-    """The content decides."""
-    path = tmp_path / "picture.png"
-    path.write_bytes(encoded(form="GIF"))
-
-    assert problems(swap(path)) == (
-        "target_image: it is a gif picture by its content; jpeg, png, webp are taken: convert it",
-    )
-
-
-@pytest.mark.parametrize("side", [1, 2047])
-def test_picture_under_the_limit_is_taken(side: int) -> None:
-    """2047 is the longest side."""
-    assert request_body(swap(Image.new("L", (side, 2047))))
-
-
 def test_every_problem_is_told_at_once() -> None:
-    """Nobody wants to hear them one after another."""
     task = FaceSwap(target_image="missing.png", swap_image=Image.new("L", (2048, 1)))
-    found = problems(task, webhook_url=7, webhook_secret=8, timeout=60)
+    found = problems(task, webhook_url=7, webhook_secret=[SECRET], timeout=60)
+    nothing: Any = None
 
     assert [problem.partition(": ")[0] for problem in found] == [
         "target_image",
@@ -245,23 +185,12 @@ def test_every_problem_is_told_at_once() -> None:
         "config.webhook_config.endpoint",
         "config.webhook_config.secret",
     ]
-
-
-def test_missing_pictures_are_named() -> None:
-    """None is as good as absent."""
-    nothing: Any = None
-
+    assert SECRET not in "".join(found)
     assert problems(FaceSwap(target_image=nothing, swap_image=nothing)) == (
         "input: 'target_image' is a required property",
         "input: 'swap_image' is a required property",
     )
-
-
-def test_option_that_is_none_of_them_is_refused() -> None:
-    """A misspelt keyword must not be swallowed, and the task be paid for without it; not even unchecked."""
-    assert problems(swap(), validate=False, webhook="https://me.test") == (
-        "there is no option 'webhook'; there are service_mode, webhook_secret, webhook_url",
-    )
+    assert request_body(swap(Image.new("L", (1, 2047))))
 
 
 @pytest.mark.parametrize("validate", [True, False])
@@ -270,15 +199,11 @@ def test_option_that_is_none_of_them_is_refused() -> None:
     [
         ("https://[bad/hook", "is malformed"),
         ("https://me.test:x/hook", "is malformed"),
-        ("https:///hook", "names no host"),
         ("https://me.test/a\nb", r"has '\n' in it"),
-        ("https://me.test/a b", "has ' ' in it"),
         ("me.test/hook", "is not a URL of http:// or https://"),
-        ("ftp://me.test/hook", "is not a URL of http:// or https://"),
     ],
 )
 def test_webhook_that_cannot_be_called_is_refused(validate: bool, url: str, reason: str) -> None:
-    """Before the task is paid; the provider would accept it, and call nobody."""
     found = problems(swap(), validate, webhook_url=url)
 
     assert len(found) == 1
@@ -286,17 +211,8 @@ def test_webhook_that_cannot_be_called_is_refused(validate: bool, url: str, reas
     assert reason in found[0]
 
 
-@pytest.mark.parametrize("url", ["", "https://me.test", "http://[::1]:8080/hook?a=b#c", "HTTPS://user:word@me.test/h"])
-def test_webhook_that_can_be_called_is_sent_as_given(url: str) -> None:
-    """Empty means none (Image Faceswap, 2025-04-03)."""
-    assert request_body(swap(), {"webhook_url": url})["config"]["webhook_config"] == {"endpoint": url}
-
-
-@pytest.mark.parametrize(
-    "secret", ["", "a\nb", " s3cr3t", "s3cr3t\t", "a\x7f", "\ud800", "a", "a b", "schlüssel"], ids=ascii
-)
+@pytest.mark.parametrize("secret", ["", "a\nb", " s3cr3t", "\ud800", "a b", "schlüssel"], ids=ascii)
 def test_secret_is_judged_as_its_receiver_judges_it(secret: str) -> None:
-    """What no header can carry is refused before the task is paid, and is not shown."""
     try:
         Receiver(secret)
     except InvalidInput:
@@ -315,52 +231,34 @@ def test_secret_is_judged_as_its_receiver_judges_it(secret: str) -> None:
     ],
 )
 def test_secret_of_a_legacy_task_is_judged_too(task: Any) -> None:
-    """It stands in the input there."""
     assert "which no header can carry" in problems(task)[0]
 
 
-@pytest.mark.parametrize("secret", [SECRET.encode(), [SECRET], {"a": SECRET}], ids=["bytes", "list", "dict"])
-def test_secret_of_another_type_is_refused_and_not_shown(secret: Any) -> None:
-    """A refusal goes into logs."""
-    assert SECRET not in "".join(problems(swap(), webhook_secret=secret))
+LOOP: list[Any] = []
+LOOP.append(LOOP)
 
 
 @pytest.mark.parametrize(
-    "value",
-    [object(), b"bytes", {1, 2}, math.nan, math.inf, "\ud800", {1: 2, "a": 3}, {(1, 2): 3}],
-    ids=["object", "bytes", "set", "nan", "inf", "half a character", "mixed keys", "tuple key"],
+    "value", [object(), math.nan, "\ud800", {(1, 2): 3}, LOOP], ids=["object", "nan", "surrogate", "tuple key", "loop"]
 )
 @pytest.mark.parametrize("validate", [True, False])
 def test_value_that_json_has_no_form_for_is_refused(value: Any, validate: bool) -> None:
-    """Before the request is begun, so that nobody needs to ask whether it was sent."""
     (problem,) = problems(swap(extra={"field": value}), validate=validate)
 
     assert problem.startswith("input: it cannot be written as JSON: ")
 
 
-def test_value_that_holds_itself_is_refused() -> None:
-    """JSON has no form for that either."""
-    loop: list[Any] = []
-    loop.append(loop)
-
-    assert problems(Raw("m", "t", {"loop": loop})) == (
-        "input: it cannot be written as JSON: Circular reference detected",
-    )
-
-
 @pytest.mark.parametrize(
     ("task", "field"),
     [(Raw("", "t"), "model"), (Raw("m", ""), "task_type"), (Raw(7, "t"), "model")],  # type: ignore[arg-type]
-    ids=["no model", "no task type", "number for the model"],
 )
 def test_raw_task_must_name_its_operation(task: Raw, field: str) -> None:
-    """Model and task type are all that is known of it."""
     (problem,) = problems(task)
 
     assert problem.startswith(f"{field}: ")
 
 
-WITH_AREA = next(name for name, schema in spec.bundle()["components"]["schemas"].items() if "x-max-product" in schema)
+WITH_AREA = next(name for name, schema in contract.components().items() if "x-max-product" in schema)
 
 
 @pytest.mark.parametrize(
@@ -375,8 +273,8 @@ WITH_AREA = next(name for name, schema in spec.bundle()["components"]["schemas"]
 )
 @pytest.mark.filterwarnings("ignore::unitask.inputs.AdvisoryWarning")
 def test_area_is_limited_when_both_sides_are_given(sides: dict[str, Any], problem: str | None) -> None:
-    """Each side may be fine, and the picture too large."""
-    found = [each for each in inputs._check(WITH_AREA, {"prompt": "x", **sides}, "") if " x " in each]
+    value = {"prompt": "x", **sides}
+    found = [each for each in inputs._check(WITH_AREA, value, value, "") if " x " in each]
 
     assert found == ([problem] if problem else [])
 
@@ -384,24 +282,18 @@ def test_area_is_limited_when_both_sides_are_given(sides: dict[str, Any], proble
 # ---- past us
 
 
-@pytest.mark.parametrize("given_picture", [encoded(form="GIF"), encoded(2048, 1), b"%PDF", b"", PNG[:-9]], ids=len)
+@pytest.mark.parametrize("given_picture", [encoded(2048, 1), b"%PDF"], ids=len)
 def test_unchecked_content_goes_out_as_it_is(given_picture: bytes) -> None:
-    """validate=False lets size and format through."""
     body = request_body(swap(given_picture), validate=False)
 
-    assert base64.b64decode(body["input"]["target_image"]) == given_picture
-
-
-def test_unchecked_task_may_lack_a_picture() -> None:
-    """What is required may have changed."""
     nothing: Any = None
 
+    assert base64.b64decode(body["input"]["target_image"]) == given_picture
     assert request_body(swap(swap_image=nothing), validate=False)["input"] == {"target_image": URL}
 
 
-@pytest.mark.parametrize("given_picture", ["missing.png", 7, "data:image/png,x", "A" * 257])
+@pytest.mark.parametrize("given_picture", ["missing.png", 7])
 def test_unchecked_picture_must_still_be_readable(given_picture: Any) -> None:
-    """There is nothing that could be sent."""
     (problem,) = problems(swap(given_picture), validate=False)
 
     assert problem.startswith("target_image: ")
@@ -411,7 +303,6 @@ def test_unchecked_picture_must_still_be_readable(given_picture: Any) -> None:
 
 
 def test_task_shows_no_picture() -> None:
-    """A repr goes into logs: kinds and sizes say enough."""
     array, content = np.full((50, 60, 3), 219, np.uint8), encoded(64, 64)
     text = base64.b64encode(content).decode()
     shown = repr([swap(content), swap(bytearray(content)), swap(text), swap(array), swap(extra={"more": [content]})])
@@ -420,33 +311,23 @@ def test_task_shows_no_picture() -> None:
     assert "\\x" not in shown
     assert "219" not in shown
     assert shown.count(f"<{len(content)} bytes>") == 3
+    assert repr(swap("a.png", extra={"n": 1})) == f"FaceSwap(target_image='a.png', swap_image={URL!r}, n=1)"
+    assert repr(Raw("m", "t", {"prompt": "x"})) == "Raw(prompt='x')"
     assert "<array of shape (50, 60, 3)>" in shown
     assert f"... ({len(text) + 2} characters)" in shown
 
 
-def test_task_shows_what_it_is() -> None:
-    """Short values are shown as they are."""
-    assert repr(swap("a.png", extra={"n": 1})) == f"FaceSwap(target_image='a.png', swap_image={URL!r}, n=1)"
-    assert repr(Raw("m", "t", {"prompt": "x"})) == "Raw(prompt='x')"
-
-
 def test_task_is_a_plain_value() -> None:
-    """Equal, frozen, and good for a queue."""
     task = swap(extra={"a": 1})
 
     assert pickle.loads(pickle.dumps(task)) == task == swap(extra={"a": 1})
     assert task.operation() == ("Qubico/image-toolkit", "face-swap")
     assert task.output_type() is FaceSwapOutput
-    with pytest.raises(AttributeError):
-        task.target_image = "b"  # type: ignore[misc]
-
-
-def test_task_types_are_found_by_name() -> None:
-    """And a misspelt one is no attribute."""
-    assert tasks.FaceSwap is FaceSwap
     assert dir(tasks) == sorted(tasks.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'FaceSwop'"):
         _ = tasks.FaceSwop  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError):
+        task.target_image = "b"  # type: ignore[misc]
 
 
 # ---- whatever object is given
@@ -515,11 +396,10 @@ FIELDS: list[Callable[[Any], Any]] = [
 ]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(value=VALUES, make=st.sampled_from(FIELDS), validate=st.booleans(), uploads=st.booleans())
 @pytest.mark.filterwarnings("ignore::unitask.AdvisoryWarning")
 def test_any_object_makes_a_body_or_is_refused(value: Any, make: Any, validate: bool, uploads: bool) -> None:
-    """No other error: what is raised before a submission says that nothing was sent."""
     task = make(Hostile(value) if isinstance(value, Exception) else value)
     task.estimate_usd()
     with contextlib.suppress(InvalidInput):

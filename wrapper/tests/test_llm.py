@@ -63,7 +63,6 @@ def chat(shell: str, handler: Callable[[httpx2.Request], httpx2.Response], **opt
 
 
 def test_request_goes_to_the_provider_with_the_key(shell: str) -> None:
-    """As a bearer, which these endpoints want."""
     requests: list[httpx2.Request] = []
 
     def handler(request: httpx2.Request) -> httpx2.Response:
@@ -76,66 +75,30 @@ def test_request_goes_to_the_provider_with_the_key(shell: str) -> None:
     assert request.headers["authorization"] == f"Bearer {KEY}"
 
 
-@pytest.mark.parametrize("trouble", [408, 409, 429, 500, 502, 520])
-def test_request_is_sent_once(shell: str, trouble: int) -> None:
-    """It is paid for; the library's default is three times."""
-    sent: list[int] = []
+@pytest.mark.parametrize("trouble", [409, 429, 502, None])
+def test_request_is_sent_once(shell: str, trouble: int | None) -> None:
+    sent: list[int | None] = []
 
     def handler(_: httpx2.Request) -> httpx2.Response:
         sent.append(trouble)
+        if trouble is None:
+            raise httpx2.ReadTimeout("slow")
         return httpx2.Response(trouble, content=b"<html>")
 
-    with pytest.raises(openai.APIStatusError):
+    with pytest.raises((openai.APIStatusError, openai.APITimeoutError)):
         chat(shell, handler)
     assert sent == [trouble]
 
 
-def test_request_is_sent_once_when_the_answer_is_lost(shell: str) -> None:
-    """The same for a read timeout."""
-    sent: list[str] = []
-
-    def handler(request: httpx2.Request) -> httpx2.Response:
-        sent.append(request.method)
-        raise httpx2.ReadTimeout("slow")
-
-    with pytest.raises(openai.APITimeoutError):
-        chat(shell, handler)
-    assert sent == ["POST"]
-
-
 def test_stream_is_read_with_its_quirks(shell: str) -> None:
-    """Keep-alive lines are no events; an empty usage is no usage."""
     events = chat(shell, streamed, stream=True)
 
     assert [event.choices[0].delta.content for event in events if event.choices] == ["he", "llo"]
     assert [event.usage for event in events] == [None, None, None]
 
 
-def test_usage_of_a_stream_is_kept(shell: str) -> None:
-    """When there is one."""
-    usage = {"completion_tokens": 1, "prompt_tokens": 2, "total_tokens": 3}
-    content = event(choices=[], usage=usage) + b"data: [DONE]\n\n"
-    events = chat(
-        shell,
-        lambda _: httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=content),
-        stream=True,
-    )
-
-    assert events[0].usage.total_tokens == 3
-
-
-def test_key_is_in_no_repr(shell: str) -> None:
-    """The library keeps it as an attribute."""
-    client = (Client if shell == "sync" else AsyncClient)(KEY, BASE_URL)
-    library = client.openai()
-
-    assert library.api_key == KEY
-    assert KEY not in repr(library) + repr(vars(library)) + repr(library.api_key)
-
-
 @pytest.mark.parametrize("status", [200, 401])
 def test_library_logs_and_raises_no_key(shell: str, status: int, caplog: pytest.LogCaptureFixture) -> None:
-    """At DEBUG it tells its requests, and an error has its request."""
     caplog.set_level(logging.NOTSET)
     body = {**CHUNK, "object": "chat.completion", "choices": [], "error": {"message": "no"}}
     shown = ""
@@ -144,6 +107,11 @@ def test_library_logs_and_raises_no_key(shell: str, status: int, caplog: pytest.
     except openai.AuthenticationError as error:
         shown = repr(error) + str(error) + repr(vars(error))
 
+    client = (Client if shell == "sync" else AsyncClient)(KEY, BASE_URL)
+    library = client.openai()
+
+    assert library.api_key == KEY
+    shown += repr(library) + repr(vars(library)) + repr(library.api_key)
     assert "chat/completions" in caplog.text
     assert KEY not in caplog.text + shown
 
@@ -157,14 +125,12 @@ def test_library_logs_and_raises_no_key(shell: str, status: int, caplog: pytest.
     ],
 )
 def test_long_answers_come_from_their_own_host(shell: str, base_url: str | None, long_answers: bool, used: str) -> None:
-    """PiAPI's; a sandbox has one host."""
     client = (Client if shell == "sync" else AsyncClient)(KEY, base_url)
 
     assert str(client.openai(long_answers=long_answers).base_url) == used
 
 
 def test_missing_library_is_named(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the extra that brings it."""
     monkeypatch.setitem(sys.modules, "openai", None)
     client = (Client if shell == "sync" else AsyncClient)(KEY, BASE_URL)
 

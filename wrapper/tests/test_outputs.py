@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unitask import Output, OutputFile, Task, tasks
 from unitask._model.output_files import content_of, ending_of, ending_of_type, files_of
-from unitask._model.spec import bundle
+from unitask_api.contract import document
 
 from .pictures import encoded
 from .script import TASK_ID, task_data
@@ -19,7 +19,7 @@ from .script import TASK_ID, task_data
 A, B, C, D = (f"https://out.test/{name}" for name in ("a.mp4", "b.png", "c.mp3", "d"))
 PNG = encoded()
 PNG64 = base64.b64encode(PNG).decode()
-OUTPUTS = sorted({task["output"] for task in bundle()["x-tasks"]})
+OUTPUTS = sorted({task["output"] for task in document()["x-tasks"]})
 
 
 def files(output: Any, kind: type[Output] = Output) -> list[OutputFile]:

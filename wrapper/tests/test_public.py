@@ -103,7 +103,7 @@ def test_public_name_has_a_docstring(name: str) -> None:
 FRESH = """
 import json, sys
 {0}
-heavy = {{"httpx", "attrs", "attr", "jsonschema", "unitask_api.models", "asyncio", "PIL", "numpy"}}
+heavy = {{"httpx", "attrs", "attr", "unitask_api.models", "asyncio", "PIL", "numpy"}}
 print(json.dumps(sorted(heavy & set(sys.modules))))
 """
 
@@ -126,7 +126,7 @@ def imported_by(statement: str) -> list[str]:
     ],
 )
 def test_import_is_light(statement: str) -> None:
-    """Whoever only names a task, checks a plain one, or catches an error, pays for no HTTP client and no validator."""
+    """Whoever only names a task, checks a plain one, or catches an error, pays for no HTTP client."""
     assert imported_by(statement) == []
 
 
@@ -140,10 +140,10 @@ import sys
 sys.path.insert(0, {archive!r})
 import unitask
 from unitask import Client, tasks
-from unitask._model import spec
-assert spec.__file__.startswith({archive!r})
+from unitask_api import contract
+assert contract.__file__.startswith({archive!r})
 assert tasks.FaceSwap(target_image="https://a.test/a.png", swap_image="https://a.test/b.png").estimate_usd()
-assert spec.bundle()["openapi"]
+assert contract.document()["openapi"]
 with Client("key", "http://127.0.0.1:1") as client:
     print(unitask.__version__)
 """

@@ -20,9 +20,9 @@ from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from unitask import AsyncClient, Client, State, TaskInput, errors, tasks, webhooks
-from unitask._model import spec
 from unitask._model.state import state_of
 from unitask.testing import InstantClock, UnitaskProvider, documented_example, task_bodies
+from unitask_api import contract
 
 from .pictures import encoded
 from .shells import FACE_SWAP, all_of
@@ -77,21 +77,21 @@ def test_task_is_completed_unless_told_otherwise(provider: UnitaskProvider, shel
     assert talk(shell, lambda client: client.submit(FACE_SWAP)).state is State.PENDING
 
 
-@pytest.mark.parametrize("name", spec.task_types())
+@pytest.mark.parametrize("name", contract.task_types())
 def test_every_task_type_is_answered_as_the_spec_says(provider: UnitaskProvider, name: str) -> None:
     """With an output of its own type that its class can read, and its kind is recognised on the wire."""
     with Client() as client:
         task = client.run(any_task(name), validate=False)
 
-    entry = spec.task_types()[name]
+    entry = contract.task_types()[name]
     envelope, output = ({"$ref": f"#/components/schemas/{part}"} for part in ("TaskEnvelope", entry.output))
     shown = {"code": 200, "data": task.raw, "message": "success"}
     assert provider.tasks[0].kind is getattr(tasks, name)
     for schema, value in ((envelope, shown), (output, task.raw["output"])):
-        Draft202012Validator({**schema, "components": spec.bundle()["components"]}).validate(value)
+        Draft202012Validator({**schema, "components": contract.document()["components"]}).validate(value)
 
 
-@pytest.mark.parametrize("name", spec.task_types())
+@pytest.mark.parametrize("name", contract.task_types())
 def test_every_file_of_an_output_can_be_fetched(provider: UnitaskProvider, tmp_path: Path, name: str) -> None:
     """Documented addresses and made-up ones; two tasks never share one."""
     with Client() as client:
@@ -423,9 +423,9 @@ def test_wrong_script_is_told_at_once(provider: UnitaskProvider, script: Any, sa
 def test_no_output_has_a_field_called_like_an_argument() -> None:
     """Else `completes` could not set it."""
     arguments = set(inspect.signature(UnitaskProvider.completes).parameters) - {"output"}
-    schemas = spec.bundle()["components"]["schemas"]
+    schemas = contract.components()
 
-    for entry in spec.task_types().values():
+    for entry in contract.task_types().values():
         assert not arguments & set(schemas[entry.output]["properties"])
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from unitask._core import waiting
-from unitask._model import spec
+from unitask_api import contract
 
 TYPICALS = [1.0, 2.0, 8.0, 30.0, 60.0, 120.0, 300.0, 600.0]  # seconds
 SHARES = [(number + 0.5) / 1000 for number in range(1000)]
@@ -67,7 +67,7 @@ def test_early_looks_are_few(typical: float, count: int) -> None:
 
 def test_task_that_is_done_at_once_is_noticed_within_a_second() -> None:
     """Of every type, while nothing is known of the provider: a local one may be far faster than the catalogue says."""
-    first = {name: waiting.next_look(0.0, waiting.Experience().usual(name)) for name in spec.task_types()}
+    first = {name: waiting.next_look(0.0, waiting.Experience().usual(name)) for name in contract.task_types()}
 
     assert [name for name, age in first.items() if age > 0.9] == []
 
@@ -159,4 +159,6 @@ def test_default_timeout_is_twenty_times_the_usual_but_ten_minutes_at_least(typi
 
 def test_every_catalogued_duration_has_a_plan() -> None:
     """No figure of the catalogue is one that the formula cannot take."""
-    assert all(waiting.next_look(0.0, waiting.Usual(entry.typical_seconds)) > 0 for entry in spec.task_types().values())
+    assert all(
+        waiting.next_look(0.0, waiting.Usual(entry.typical_seconds)) > 0 for entry in contract.task_types().values()
+    )

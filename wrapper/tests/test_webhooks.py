@@ -25,9 +25,9 @@ from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 from unitask import State, _news, errors, webhooks
 from unitask._core.messages import Wanted
-from unitask._model import spec
 from unitask.tasks import FaceSwapOutput
 from unitask.webhooks import AccountNotification, AccountType, Notification, Receiver, TaskNotification, parse
+from unitask_api import contract
 
 from .script import TASK_ID, UNIX, task_data
 
@@ -124,7 +124,7 @@ def test_account_notification_is_read() -> None:
 
 def test_known_words_are_those_of_the_spec() -> None:
     """None is missing, none is invented."""
-    notification = spec.bundle()["components"]["schemas"]["AccountNotification"]
+    notification = contract.components()["AccountNotification"]
 
     assert set(AccountType) == set(notification["properties"]["type"]["x-advisory"]["enum"])
 

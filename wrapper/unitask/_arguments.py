@@ -18,8 +18,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
+from unitask_api import contract
+
 from . import tasks
-from ._model import spec
 from ._model._json import is_list, is_object
 from .errors import InvalidInput
 
@@ -46,10 +47,10 @@ def task_of(name: str, words: Sequence[str]) -> Any:
     Raises:
         InvalidInput: With all problems found.
     """
-    entry = spec.task_types().get(name)
+    entry = contract.task_types().get(name)
     if entry is None:
         raise InvalidInput(
-            f"there is no task type {_short(name)}: `unitask tasks` lists them{_meant(name, spec.task_types())}"
+            f"there is no task type {_short(name)}: `unitask tasks` lists them{_meant(name, contract.task_types())}"
         )
     kind = getattr(tasks, name)
     known = {field.name: field for field in dataclasses.fields(kind) if field.name != "extra"}
@@ -71,7 +72,7 @@ def task_of(name: str, words: Sequence[str]) -> Any:
     values: dict[str, Any] = {}
     for field, parts in given.items():
         try:
-            values[field] = _value(field, parts, spec.field_rule(entry.input, field))
+            values[field] = _value(field, parts, contract.field_rule(entry.input, field))
         except ValueError as error:
             problems.append(str(error))
     if problems:
@@ -98,7 +99,7 @@ def _value(field: str, given: Sequence[_Given], rule: Rule) -> Any:
         return _json(
             field, first.text, f'a list in JSON is expected; {field}:=["..."] gives an item that begins with ['
         )
-    items: Rule = spec.resolve(dict(rule)).get("items", {})
+    items: Rule = contract.resolve(dict(rule)).get("items", {})
     return [_converted(field, part.text, items) for part in given]
 
 
@@ -114,7 +115,7 @@ def _converted(field: str, text: str, rule: Rule) -> Any:
                 break
         else:
             raise ValueError(f"{field} is {_short(text)}: {' or '.join(what for _, what in readers)} is expected")
-    listed: Sequence[Any] = spec.resolve(dict(rule)).get("enum", ())
+    listed: Sequence[Any] = contract.resolve(dict(rule)).get("enum", ())
     if listed and value not in listed:
         choices = ", ".join(str(choice) for choice in listed)
         raise ValueError(f"{field} is {_short(text)}: one of {choices} is expected{_meant(text, listed)}")
@@ -127,7 +128,7 @@ def _types(rule: Rule) -> set[str]:
 
 
 def _named_types(rule: Rule) -> Iterator[str]:
-    resolved: Rule = spec.resolve(dict(rule))
+    resolved: Rule = contract.resolve(dict(rule))
     named = resolved.get("type", ())
     yield from [named] if isinstance(named, str) else named
     for branch in resolved.get("anyOf", ()):

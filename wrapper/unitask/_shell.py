@@ -18,6 +18,7 @@ from typing import Any, Generic, TypeVar, cast
 from uuid import UUID
 
 import httpx
+from unitask_api import contract
 
 from . import _telemetry, llm
 from ._connections import ENCODINGS, SLOWEST_SENDING, AnswerError, Body
@@ -28,7 +29,7 @@ from ._core.messages import Answer, Delivery, Failure, Flow, Progress, Reply, Se
 from ._core.transfer import target
 from ._core.waiting import Experience
 from ._environment import DEFAULT_BASE_URL, checked_base_url
-from ._model import spec, task_token
+from ._model import task_token
 from ._model._json import as_object, is_id
 from ._model.account import Account, ActiveTasks
 from ._model.secret import Hider, Secret
@@ -203,7 +204,7 @@ class Shell:
         self._clock, self._resend = clock, Resend(random.random)
         self.budget = budget
         self._experience, self._mark_webhooks = Experience(), mark_webhooks
-        origin = spec.upload_server() if self.base_url == DEFAULT_BASE_URL else self.base_url
+        origin = (self.base_url == DEFAULT_BASE_URL and contract.operation("upload_file").server) or self.base_url
         self._uploads = attaching.Uploads(origin, wanted=uploads)
         self._webhooks = webhooks
         self._own_ids: OrderedDict[str, str] = OrderedDict()  # ids of tasks, and the submission that each is of
@@ -287,7 +288,7 @@ class Shell:
         self, body: dict[str, Any], task: TaskInput[OutputT], limits: Limits, submission: Submission
     ) -> Flow[Task[OutputT]]:
         created = yield from self._submit_flow(body, task, submission)
-        kind = type(task).__name__ if type(task).__name__ in spec.task_types() else None
+        kind = type(task).__name__ if type(task).__name__ in contract.task_types() else None
         wait = flows.wait(created.id, task.output_type(), kind, limits, seen=created)
         return (yield from watched(wait, "wait", task_id=created.id))
 
@@ -457,7 +458,7 @@ def _target(task: Task[Any] | str) -> tuple[str, type[Any], str | None]:
     if isinstance(task, Task):
         if not is_id(task.raw.get("task_id")):
             raise InvalidInput(f"the task has no id by which it could be asked for: {task.raw.get('task_id')!r:.80}")
-        is_known = task.output_type is not Output and len(spec.named(task.model, task.task_type)) <= 1
+        is_known = task.output_type is not Output and len(contract.named(task.model, task.task_type)) <= 1
         return task.id, task.output_type, waiting.kind_of(task) if is_known else None
     given = cast("object", str(task) if isinstance(cast("object", task), UUID) else task)
     if not isinstance(given, str):
@@ -465,7 +466,7 @@ def _target(task: Task[Any] | str) -> tuple[str, type[Any], str | None]:
     resumed = task_token.read(given)
     if wrong := _id_problem(resumed.task_id):
         raise InvalidInput(wrong)
-    named = spec.named(resumed.model, resumed.task_type)  # of several, the first look tells which it is
+    named = contract.named(resumed.model, resumed.task_type)  # of several, the first look tells which it is
     return resumed.task_id, output_named(resumed.output), named[0].name if len(named) == 1 else None
 
 

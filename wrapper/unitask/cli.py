@@ -25,9 +25,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from unitask_api import contract
+
 from . import errors
 from ._arguments import task_of
-from ._model import spec
 from ._model.output_files import text_of
 from ._model.task import Output, Task, output_named
 from ._paths import from_home
@@ -165,7 +166,7 @@ def _path(text: str) -> Path:
 
 
 def _tasks(options: argparse.Namespace) -> int:
-    entries = [dataclasses.asdict(entry) for entry in spec.task_types().values()]
+    entries = [dataclasses.asdict(entry) for entry in contract.task_types().values()]
     if options.json:
         put(json.dumps(entries, indent=2))
         return 0
@@ -402,7 +403,7 @@ def _handle(options: argparse.Namespace, task_id: str) -> str:
     if options.command is _wait:
         given: str = options.task_id
         return given
-    entry = spec.task_types()[options.name]
+    entry = contract.task_types()[options.name]
     if entry.protocol == "unified":
         return task_id
     known = {"task_id": task_id, "model": entry.model, "task_type": entry.task_type}

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import inspect
 import json
-import math
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, TypedDict, TypeVar, cast
 
+from unitask_api import contract
+
 from . import media
-from ._core import fitting, pricing
-from ._model import spec
+from ._core import pricing
+from ._core.validation import problems
 from ._model._json import as_object
 from ._model.secret import Secret, fits_a_header
 from ._model.task import Output
@@ -163,14 +163,14 @@ def request_body(
     if not isinstance(cast("object", task), TaskInput):
         raise InvalidInput(f"{task!r:.80} is no task: give one of unitask.tasks, such as tasks.FaceSwap(...)")
     model, task_type = task.operation()
-    entry = spec.task_types().get(type(task).__name__)
+    entry = contract.task_types().get(type(task).__name__)
     found: list[str] = []
     if options and entry and entry.protocol != "unified":
         found.append(f"{entry.name} takes no {', '.join(options)}: its endpoint has no config; see its own fields")
     values = task.values()
     if entry:
         values = {
-            name: _field(name, value, spec.field_rule(entry.input, name), _Checks(validate, uploads, found))
+            name: _field(name, value, contract.field_rule(entry.input, name), _Checks(validate, uploads, found))
             for name, value in values.items()
         }
     body = {"model": model, "task_type": task_type, "input": values}
@@ -179,10 +179,8 @@ def request_body(
         unknown = sorted(options.keys() - OPTIONS)
         found += (f"there is no option {name!r}; there are {', '.join(OPTIONS)}" for name in unknown)
     found += _webhook_problems(body)
-    unwritable = list(_json_problems(body))
-    if validate and not unwritable:  # a schema speaks of JSON; comparing other objects may raise anything
-        found += _schema_problems(body, entry.input if entry else None, called_by or caller())
-    found += unwritable
+    schemas = (("TaskRequest", ""), *([(entry.input, "input")] if entry else [])) if validate else ()
+    found += _body_problems(body, schemas, called_by or caller())
     if found:
         raise InvalidInput(*found)
     return body
@@ -241,7 +239,7 @@ def _field(name: str, value: Any, rule: dict[str, Any], checks: _Checks) -> Any:
 
 def _wire(name: str, value: Any, rule: dict[str, Any], checks: _Checks) -> Any:
     """What to send for a value: files become attachments, wherever in it they are."""
-    rule = spec.resolve(rule)
+    rule = contract.resolve(rule)
     if media_rule := rule.get("x-media"):
         return _media(name, value, media_rule, checks)
     if isinstance(value, list | tuple) and "items" in rule:
@@ -269,31 +267,54 @@ def _media(name: str, value: Any, rule: Mapping[str, Any], checks: _Checks) -> A
     return sent if content is None else media.attachment(sent, content, rule)
 
 
-def _schema_problems(body: dict[str, Any], input_schema: str | None, called_by: _Caller | None) -> Iterator[str]:
-    yield from _check("TaskRequest", body, "", called_by)
-    if input_schema:
-        yield from _check(input_schema, body["input"], "input.", called_by)
+def _body_problems(
+    body: dict[str, Any], schemas: Iterable[tuple[str, str]], called_by: _Caller | None
+) -> Iterator[str]:
+    """Yield what is wrong with a body: it has no form in JSON, or it breaks a schema.
 
+    No frame of the error that follows holds the text, which has the webhook secret.
 
-def _json_problems(body: dict[str, Any]) -> Iterator[str]:
+    Args:
+        body: The body of a create request.
+        schemas: Pairs of a component and the field that it describes; "" is the whole body.
+        called_by: The frame that warnings name.
+    """
     try:
-        json.dumps(body, allow_nan=False, ensure_ascii=False, sort_keys=True).encode()
+        text = json.dumps(body, allow_nan=False, ensure_ascii=False, sort_keys=True)
+        text.encode()
     except Exception as error:  # mostly TypeError or ValueError, but an object of the caller's may raise anything
         yield f"input: it cannot be written as JSON: {error!s:.200}"
-
-
-def _check(schema: str, value: Any, prefix: str, called_by: _Caller | None = None) -> Iterator[str]:
-    schemas = spec.catalogue()["components"]["schemas"]
-    if fitting.surely_fits(schemas[schema], value, schemas):
         return
-    for error in validator(schema).iter_errors(value):
-        where = prefix + ".".join(str(part) for part in error.absolute_path)
-        message = "it is not text" if where.endswith(".secret") else f"{error.message:.200}"
-        sentence = f"{where.rstrip('.') or 'input'}: {message}"
-        if error.validator == "x-advisory":
+    plain = json.loads(text)
+    for schema, name in schemas:
+        value, given = (plain[name], body[name]) if name else (plain, body)
+        yield from _check(schema, value, given, f"{name}." if name else "", called_by)
+
+
+def _check(schema: str, value: object, given: object, prefix: str, called_by: _Caller | None = None) -> Iterator[str]:
+    """What is wrong with a value; the messages show it as it was given, since a file is shown by its size."""
+    try:
+        found = list(problems(schema, value))
+    except ValueError as error:
+        yield f"input: it cannot be checked: {error!s:.200}"
+        return
+    for problem in found:
+        where = prefix + ".".join(map(str, problem.path))
+        message = "it is not text" if where.endswith(".secret") else problem.about(_shown(given, problem.path))
+        sentence = f"{where.rstrip('.') or 'input'}: {message:.200}"
+        if problem.advisory:
             _advise(sentence, called_by)
         else:
             yield sentence
+
+
+def _shown(given: Any, path: Sequence[str | int]) -> str:
+    try:
+        for step in path:
+            given = given[step]
+    except LookupError:  # a key that is no text becomes one in JSON
+        return "the value"
+    return _short(given)
 
 
 def _advise(sentence: str, called_by: _Caller | None) -> None:
@@ -302,37 +323,6 @@ def _advise(sentence: str, called_by: _Caller | None) -> None:
     else:
         filename, lineno, module, registry = called_by
         warnings.warn_explicit(sentence, AdvisoryWarning, filename, lineno, module, registry)
-
-
-@cache
-def validator(schema: str) -> Any:
-    """A JSON Schema validator for a component of the bundle; `x-advisory` errors are advice, not refusals."""
-    # here: importing it is half of ours
-    from jsonschema import Draft202012Validator, FormatChecker, ValidationError, validators
-
-    def advisory(_: Any, advice: Mapping[str, Any], value: Any, __: Any) -> Iterator[ValidationError]:
-        checker: Any = Draft202012Validator(advice)
-        for error in checker.iter_errors(value):
-            yield ValidationError(f"{error.message} (one source says so; sent all the same)")
-
-    def product(_: Any, limit: Mapping[str, Any], value: Any, __: Any) -> Iterator[ValidationError]:
-        given = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
-        sides: list[Any] = [given.get(name) for name in limit["fields"]]
-        if all(isinstance(side, int | float) for side in sides) and math.prod(sides) > limit["maximum"]:
-            names = " x ".join(limit["fields"])
-            yield ValidationError(f"{names} is {math.prod(sides)}, at most {limit['maximum']} is allowed")
-
-    formats: Any = FormatChecker(formats=())
-    formats.checks("int64")(_is_int64)
-    rules = {"x-advisory": advisory, "x-max-product": product}
-    kind = cast("Any", validators).extend(Draft202012Validator, rules)
-    components = spec.catalogue()["components"]
-    root = {**components["schemas"][schema], "components": components}  # a $ref at the top would cost half the time
-    return kind(root, format_checker=formats)
-
-
-def _is_int64(value: object) -> bool:
-    return not isinstance(value, int) or -(2**63) <= value < 2**63
 
 
 def _short(value: Any) -> str:

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, cast
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
+from jsonschema_rs import Draft202012Validator, ValidationError
 from unitask_contract import bundle
 from unitask_contract.bundle import fields
 from unitask_contract.places import BRANCHING, Path, Place, Placed, Schemas, below, is_named, parts, rules, target
@@ -85,8 +84,9 @@ def _with_part(place: str, output: str, schemas: Schemas) -> dict[str, Any]:
 
 def findings(body: Any, schema: dict[str, Any], schemas: Schemas) -> list[Finding]:
     """Every difference, what is not allowed first; of each kind the first MOST."""
-    holder: Any = Draft202012Validator({**schema, "components": {"schemas": schemas}})
-    broken = (found for error in holder.iter_errors(body) for found in _of_error(error, schema, schemas))
+    held = bundle.whole(body)
+    validator = Draft202012Validator({**schema, "components": {"schemas": schemas}})
+    broken = (found for error in validator.iter_errors(held) for found in _of_error(error, held, schema, schemas))
     news = _news(body, rules(schema, Place(""), body, schemas), schemas)
     return [*islice(broken, MOST), *islice(news, MOST)]
 
@@ -94,61 +94,46 @@ def findings(body: Any, schema: dict[str, Any], schemas: Schemas) -> list[Findin
 # --- what is not allowed
 
 
-def _of_error(error: ValidationError, schema: dict[str, Any], schemas: Schemas) -> Iterator[Finding]:
-    keyword = str(error.validator)
+def _of_error(error: ValidationError, body: Any, schema: dict[str, Any], schemas: Schemas) -> Iterator[Finding]:
+    keyword = str(error.evaluation_path[-1])
     if keyword in BRANCHING and (nearest := _nearest(error)):
         for inner in nearest:
-            yield from _of_error(inner, schema, schemas)
+            yield from _of_error(inner, body, schema, schemas)
         return
-    steps: list[str | int] = list(error.absolute_schema_path)
-    place, reference = located([*steps[:-1]], schema, schemas)
-    value: Any = error.instance
+    node, place, reference = located(error.evaluation_path[:-1], schema, schemas)
+    value = body
+    for step in error.instance_path:
+        value = value[step]
     names: list[str] = []
     if keyword == "required":
-        names = [name for name in cast("list[str]", error.validator_value) if name not in value]
-        names = [name for name in names if f"{name!r} is a required property" == error.message]
+        names = [cast("Any", error.kind).property]
     elif keyword == "additionalProperties":
-        named: dict[str, Any] = cast("dict[str, Any]", error.schema).get("properties", {})
-        names = [name for name in value if name not in named]
-    rule: Any = error.validator_value
-    yield Finding(tuple(error.absolute_path), place, keyword, rule, value, tuple(names), reference)
+        names = [name for name in value if name not in node.get("properties", {})]
+    yield Finding(tuple(error.instance_path), place, keyword, node[keyword], value, tuple(names), reference)
 
 
 def _nearest(error: ValidationError) -> list[ValidationError]:
     """The errors of the branch that was meant; none when no branch is of the value's type."""
-    branches: dict[object, list[ValidationError]] = {}
-    for inner in error.context or ():
-        branches.setdefault(inner.relative_schema_path[0], []).append(inner)
-    fitting = [errors for errors in branches.values() if not any(_is_of_another_type(inner) for inner in errors)]
+    branches: list[list[ValidationError]] = cast("Any", error.kind).context
+    fitting = [errors for errors in branches if errors and not any(_is_of_another_type(one, error) for one in errors)]
     return min(fitting, key=len) if fitting else []
 
 
-def _is_of_another_type(error: ValidationError) -> bool:
-    return error.validator == "type" and not error.relative_path
+def _is_of_another_type(inner: ValidationError, error: ValidationError) -> bool:
+    return inner.kind.name == "type" and inner.instance_path == error.instance_path
 
 
-def located(steps: list[str | int], schema: dict[str, Any], schemas: Schemas) -> tuple[Place, Place | None]:
-    """Where the steps of a validator lead, and the place of the last reference if they lead to a component itself."""
-    node: Any = schema
-    place, reference = Place(""), None
-    for number, step in enumerate(steps):
-        node, place, reference = _followed(node, place, reference, step, schemas)
-        if step == "if" and number + 1 < len(steps) and steps[number + 1] in ("then", "else"):
-            continue  # the validator says that a conclusion follows from a condition
-        node, place, reference = node[step], place.below(step), None
-    return _followed(node, place, reference, None, schemas)[1:]
-
-
-def _followed(
-    node: Any, place: Place, reference: Place | None, step: object, schemas: Schemas
-) -> tuple[Any, Place, Place | None]:
-    while isinstance(node, dict) and isinstance(named := cast("dict[str, Any]", node).get("$ref"), str):
-        if step in node:
-            break  # it stands beside the reference
-        before = place
-        place, node = target(named, schemas)
-        reference = None if place.steps else before
-    return cast("Any", node), place, reference
+def located(steps: list[str | int], schema: Any, schemas: Schemas) -> tuple[Any, Place, Place | None]:
+    """What the steps of a validator lead to, its place, and that of the last reference if it is a whole component."""
+    node, place, reference = schema, Place(""), None
+    for step in steps:
+        if step == "$ref":
+            before = place
+            place, node = target(node["$ref"], schemas)
+            reference = None if place.steps else before
+        else:
+            node, place, reference = node[step], place.below(step), None
+    return node, place, reference
 
 
 # --- what is not named

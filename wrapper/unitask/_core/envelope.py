@@ -209,11 +209,16 @@ def date_of(answer: Answer) -> float | None:
     if answer.headers.get("age", "0").strip() != "0":
         return None
     try:
-        read = parsedate_to_datetime(answer.headers.get("date", ""))
-        date = read.replace(tzinfo=read.tzinfo or UTC).timestamp()
+        date = _unix_of(answer.headers.get("date", ""))
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
     return date if date > BEFORE_THE_API else None
+
+
+def _unix_of(date: str) -> float:
+    """Unix seconds of an HTTP date; one without a zone is in UTC, not in the local zone."""
+    read = parsedate_to_datetime(date)
+    return read.replace(tzinfo=read.tzinfo or UTC).timestamp()
 
 
 def _count(value: object) -> int | None:
@@ -285,7 +290,7 @@ def retry_after(answer: Answer) -> float | None:
     if re.fullmatch(r"\d{1,9}(\.\d{1,6})?", value, re.ASCII):
         return float(value)
     try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - answer.at.unix)
+        return max(0.0, _unix_of(value) - answer.at.unix)
     except (ValueError, OverflowError):
         return None
 

@@ -28,8 +28,9 @@ from functools import cache
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
+from unitask_api import contract
+
 from .. import errors
-from .._model import spec
 from .._model._json import as_object, is_list, is_object, printable
 from .._model.account import HistoryRow
 from .._model.fingerprint import Sent, Traces
@@ -410,7 +411,7 @@ def _plain_name(name: str) -> str:
 def _names() -> frozenset[str]:
     """The models and task types of the catalogue."""
     return frozenset(
-        _plain_name(name) for entry in spec.task_types().values() for name in (entry.model, entry.task_type)
+        _plain_name(name) for entry in contract.task_types().values() for name in (entry.model, entry.task_type)
     )
 
 

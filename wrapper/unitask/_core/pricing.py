@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 from typing import Any, TypeAlias
 
-from .._model import spec
+from unitask_api import contract
+
 from .._model._json import is_list, is_object, same
 from .._model.task import CREDITS_PER_USD as CREDITS_PER_USD
 
@@ -30,7 +31,7 @@ def estimate(body: Mapping[str, Any], measure: Measure) -> int | None:
         measure: Reads a quantity off a file.
     """
     given = {name: value for name, value in body["input"].items() if value is not None}
-    entry = spec.find_task_type(body["model"], body["task_type"], given)
+    entry = contract.find(body["model"], body["task_type"], given)
     price = entry.price if entry else None
     if entry is None or price is None or any(name in given for name in price.get("unless", ())):
         return None
@@ -74,7 +75,7 @@ def _units(count: Any, known: Mapping[str, Any], schema: str, measure: Measure) 
         amount = _READERS[kind]([known.get(name) for name in field])
     elif items := known.get(count.get("items")):
         amount = _sum(items, field, known.get(f"{count['items']}.{field}"))
-    elif "x-media" in spec.field_rule(schema, field):
+    elif "x-media" in contract.field_rule(schema, field):
         amount = measure(kind, known[field]) if field in known else None
     else:
         amount = _READERS[kind](known.get(field))

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from .._model import spec
+from unitask_api import contract
+
 from .._model._json import as_object, is_list
 from .messages import Send
 
@@ -19,19 +20,20 @@ LEGACY = "legacy"  # the model that the catalogue gives to all of them
 
 def create(body: dict[str, Any]) -> Send:
     """Create a task of another protocol: its input is the whole body."""
-    entry = spec.find_task_type(body["model"], body["task_type"])
+    entry = contract.find(body["model"], body["task_type"])
     if entry is None:
         raise LookupError(f"the catalogue has no {body['model']} {body['task_type']}")
-    method, path = spec.operation(entry.create)
-    return Send(method, path, body["input"])
+    operation = contract.operation(entry.create)
+    return Send(operation.method, operation.path, body["input"])
 
 
 def look(task_id: str, protocol: str, timeout: float | None) -> Send:
     """Look at a task of another protocol, by its path or with its id in a body."""
-    method, path = spec.operation(_rules(protocol)["look"])
-    if "{task_id}" in path:
-        return Send(method, path.replace("{task_id}", quote(task_id, safe="")), timeout=timeout)
-    return Send(method, path, {"task_id": task_id}, timeout=timeout)
+    operation = contract.operation(_rules(protocol)["look"])
+    if "{task_id}" in operation.path:
+        path = operation.path.replace("{task_id}", quote(task_id, safe=""))
+        return Send(operation.method, path, timeout=timeout)
+    return Send(operation.method, operation.path, {"task_id": task_id}, timeout=timeout)
 
 
 def unified(body: dict[str, Any] | None, protocol: str, *, created: bool) -> dict[str, Any] | None:
@@ -57,7 +59,7 @@ def unified(body: dict[str, Any] | None, protocol: str, *, created: bool) -> dic
 
 
 def _rules(protocol: str) -> dict[str, Any]:
-    rules: dict[str, Any] = spec.catalogue()["x-protocols"][protocol]
+    rules: dict[str, Any] = contract.document()["x-protocols"][protocol]
     return rules
 
 

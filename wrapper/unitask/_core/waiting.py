@@ -26,7 +26,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from .._model import spec
+from unitask_api import contract
+
 from .._model._json import as_object
 from .._model.task import Task
 
@@ -108,12 +109,12 @@ def kind_of(task: Task[Any] | None) -> str:
     """What a task is in the catalogue, as its answer says, the echo of its input included."""
     if task is None:
         return ""
-    entry = spec.find_task_type(task.model, task.task_type, as_object(task.raw.get("input")))
+    entry = contract.find(task.model, task.task_type, as_object(task.raw.get("input")))
     return entry.name if entry else f"{task.model} {task.task_type}"
 
 
 def _catalogued(kind: str) -> float:
-    entry = spec.task_types().get(kind)
+    entry = contract.task_types().get(kind)
     return entry.typical_seconds if entry else UNKNOWN_TYPE
 
 

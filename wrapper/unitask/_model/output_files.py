@@ -17,7 +17,8 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 from urllib.parse import unquote_to_bytes
 
-from . import spec
+from unitask_api import contract
+
 from ._json import as_object, is_list, is_object
 
 Kind = Literal["image", "video", "audio", "model", "file"]
@@ -110,7 +111,7 @@ def files_of(output: Mapping[str, Any], schema: str, task_id: str) -> list[Outpu
         schema: The component that describes it; one that the spec does not have describes nothing.
         task_id: Its task.
     """
-    rule = spec.catalogue()["components"]["schemas"].get(schema)
+    rule = contract.components().get(schema)
     found: dict[str, OutputFile] = {}
     for file in _inside(dict(output), rule, _Around()):
         found[file.url] = _together(found[file.url], file) if file.url in found else file
@@ -132,7 +133,7 @@ def text_of(output: Mapping[str, Any], schema: str) -> str:
         output: As the provider sent it.
         schema: The component that describes it.
     """
-    rule = spec.catalogue()["components"]["schemas"].get(schema)
+    rule = contract.components().get(schema)
     if rule is None or _promises_files(rule):
         return ""
     return "".join(f"{text}\n\n" for text in _texts(dict(output), rule)).strip()
@@ -192,7 +193,7 @@ def _inside(value: object, rule: object, around: _Around) -> Iterator[OutputFile
     around = replace(around, role=role)
     if around.depth > DEEPEST:
         return
-    rules = spec.resolve(rules)
+    rules = contract.resolve(rules)
     if isinstance(value, str):
         yield from _here(value, rules, media, around)
     elif is_list(value):
@@ -210,14 +211,14 @@ def _promises_files(rule: object, depth: int = 0) -> bool:
     rules = as_object(rule)
     if "kind" in as_object(rules.get("x-media")):
         return True
-    rules = spec.resolve(rules)
+    rules = contract.resolve(rules)
     below = (rules.get("items"), rules.get("additionalProperties"), *as_object(rules.get("properties")).values())
     return depth <= _DEEPEST_SCHEMA and any(_promises_files(part, depth + 1) for part in below)
 
 
 def _texts(value: object, rule: object) -> Iterator[str]:
     """The documented texts in a value, in the order of its schema."""
-    rules = spec.resolve(as_object(rule))
+    rules = contract.resolve(as_object(rule))
     if isinstance(value, str):
         if "string" in rules.get("type", ()) and value.strip():
             yield value

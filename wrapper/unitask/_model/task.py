@@ -13,7 +13,9 @@ from enum import StrEnum
 from importlib import import_module
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
-from . import spec, task_token
+from unitask_api import contract
+
+from . import task_token
 from ._json import as_object
 from .exceptions import ProviderBroken
 from .output_files import OutputFile, files_of
@@ -190,7 +192,7 @@ class Task(Generic[OutputT_co]):
         """The class of the output; for a task found by its id alone, what the catalogue says of its type."""
         if self.output_type is not Output:
             return self.output_type
-        return cast("type[OutputT_co]", output_type(self.model, self.task_type))
+        return cast("type[OutputT_co]", output_type(self.model, self.task_type, self.raw.get("input")))
 
     def _text(self, key: str) -> str:
         value = self.raw.get(key)
@@ -200,20 +202,20 @@ class Task(Generic[OutputT_co]):
         return moment(as_object(self.raw.get("meta")).get(key))
 
 
-def output_type(model: str, task_type: str) -> type[Output]:
-    """Return the class that reads the output of such a task; `Output` itself for one that is not in the catalogue."""
-    entries = spec.named(model, task_type)
-    return _loaded(entries[-1]) if entries else Output
+def output_type(model: str, task_type: str, given: object = None) -> type[Output]:
+    """Return the class that reads the output of a task with this input; `Output` itself for an unknown task type."""
+    entry = contract.find(model, task_type, given)
+    return _loaded(entry) if entry else Output
 
 
 def output_named(name: str) -> type[Output]:
     """Return the class of an output by its name; `Output` itself when no task type has one of that name."""
-    entries = (entry for entry in spec.task_types().values() if entry.output == name)
+    entries = (entry for entry in contract.task_types().values() if entry.output == name)
     entry = next(entries, None)
     return _loaded(entry) if entry else Output
 
 
-def _loaded(entry: spec.TaskType) -> type[Output]:
+def _loaded(entry: contract.TaskType) -> type[Output]:
     """Load the generated module of a family, by its name: its classes derive from `Output`."""
     found: type[Output] = getattr(import_module(f"unitask.tasks.{entry.family}"), entry.output)
     return found

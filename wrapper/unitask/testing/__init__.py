@@ -10,9 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .bodies import documented_example, task_bodies
     from .clock import InstantClock
     from .provider import ReceivedRequest, ReceivedTask, UnitaskProvider
+    from .strategies import documented_example, task_bodies
 
 __all__ = [
     "InstantClock",
@@ -23,7 +23,7 @@ __all__ = [
     "task_bodies",
 ]
 
-_WHERE = {"InstantClock": "clock", "documented_example": "bodies", "task_bodies": "bodies"}
+_WHERE = {"InstantClock": "clock", "documented_example": "strategies", "task_bodies": "strategies"}
 
 
 def __getattr__(name: str) -> Any:

@@ -36,7 +36,7 @@ def unitask_sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         from unitask_sandbox import Settings, running
     except ImportError as error:
         raise pytest.fail.Exception(SANDBOX_MISSING.format(error), pytrace=False) from None
-    from .defaults import look_often, set_environment
+    from .patching import look_often, set_environment
 
     with running(Settings()) as url:
         set_environment(monkeypatch, url, "sandbox")

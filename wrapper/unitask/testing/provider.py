@@ -19,15 +19,15 @@ from typing import Any, Self, cast
 
 import httpx
 import pytest
+from unitask_api import contract
 
-from .._model import spec
 from .._model._json import as_object
 from .._model.state import State, state_of
 from ..inputs import TaskInput
-from . import defaults, samples
+from . import patching, samples
 from .clock import InstantClock
-from .described import NOT_YET, KnownTask, Plan, Reply, described, row, text_of
-from .received import Kind, ReceivedRequest, ReceivedTask, create_of, entry_of, looks, operation_of
+from .recorded import Kind, ReceivedRequest, ReceivedTask, create_of, entry_of, looks, operation_of
+from .responses import NOT_YET, KnownTask, Plan, Reply, described, row, text_of
 
 __all__ = ["ReceivedRequest", "ReceivedTask", "UnitaskProvider"]
 
@@ -58,14 +58,21 @@ class UnitaskProvider:
         files: What lies at each address: files of outputs, and uploads. Take one out, and it is not found (HTTP 404).
         down: Set it to True, and nobody gets a connection.
         clock: Its time, and that of the clients; `clock.sleeps` are their pauses.
+        transport: For a client that is made with `transport=`, `clock=` and `sleep=` of its own: it needs no `with`.
+
+    Args:
+        strict: Whether a request that `answers` does not cover fails the test with an AssertionError.
+        clock: Its time; None for a new clock.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, strict: bool = False, clock: InstantClock | None = None) -> None:
         self.tasks: list[ReceivedTask] = []
         self.requests: list[ReceivedRequest] = []
         self.files: dict[str, bytes] = {}
         self.down: bool = False
-        self.clock: InstantClock = InstantClock()
+        self.clock: InstantClock = clock or InstantClock()
+        self.transport: httpx.MockTransport = httpx.MockTransport(self._answer)
+        self._strict = strict
         self._known: dict[str, KnownTask] = {}
         self._next: list[Plan] = []
         self._lasting: dict[Kind | None, Plan] = {}
@@ -74,12 +81,17 @@ class UnitaskProvider:
         self._patch = pytest.MonkeyPatch()
 
     def __enter__(self) -> Self:
-        defaults.set_environment(self._patch, URL, KEY)
-        defaults.talk_to(self._patch, httpx.MockTransport(self._answer), self.clock)
+        patching.set_environment(self._patch, URL, KEY)
+        patching.talk_to(self._patch, self.transport, self.clock)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._patch.undo()
+
+    @property
+    def lines(self) -> list[str]:
+        """Method and path of each request that arrived, with its query, such as "POST /api/v1/task"."""
+        return [f"{each.method} {httpx.URL(each.url).raw_path.decode()}" for each in self.requests]
 
     def completes(
         self,
@@ -161,8 +173,8 @@ class UnitaskProvider:
         """The next requests, whatever they ask for, are answered with these, one each; then all is as before.
 
         Args:
-            *replies: A JSON object or bytes for HTTP 200 with that body; an `httpx.Response`; or an exception of httpx,
-                for no answer.
+            *replies: A JSON object or bytes for HTTP 200 with that body; an `httpx.Response`, which goes out as it is;
+                or an exception that the transport raises, such as `httpx.ReadTimeout`.
         """
         self._replies.extend(replies)
 
@@ -171,23 +183,23 @@ class UnitaskProvider:
     def _answer(self, request: httpx.Request) -> httpx.Response:
         body = _json(request.content)
         with self._lock:
-            self.requests.append(ReceivedRequest(request.method, str(request.url), body))
+            self.requests.append(ReceivedRequest(request.method, str(request.url), body, request.headers))
             if self.down:
                 raise httpx.ConnectError("the provider is down")
             reply = self._reply(request, body)
-        if isinstance(reply, Exception):
+        if isinstance(reply, BaseException):
             raise reply.with_traceback(None)  # it may be raised again
-        headers = httpx.Headers({"date": formatdate(self.clock().unix, usegmt=True)})  # `find` compares times with it
-        if isinstance(reply, httpx.Response):  # a copy, since it may be given again
-            headers.update(reply.headers)
-            return httpx.Response(reply.status_code, headers=headers, content=reply.content)
+        if isinstance(reply, httpx.Response):
+            if not reply.is_stream_consumed:
+                return reply
+            return httpx.Response(reply.status_code, headers=reply.headers, content=reply.content)  # to give it again
         content = reply if isinstance(reply, bytes) else json.dumps(reply).encode()
-        headers["content-type"] = "application/json"
-        return httpx.Response(200, headers=headers, content=content)
+        date = formatdate(self.clock().unix, usegmt=True)  # `find` compares times with it
+        return httpx.Response(200, headers={"date": date, "content-type": "application/json"}, content=content)
 
     def _reply(self, request: httpx.Request, body: Any) -> Reply:
         url = str(request.url)
-        if request.method == "GET" and url in self.files:
+        if request.method == "GET" and url in self.files and not self._replies:
             kind = mimetypes.guess_type(request.url.path)[0] or "application/octet-stream"
             return httpx.Response(200, headers={"content-type": kind}, content=self.files[url])
         operation, task_id = operation_of(request.method, request.url.path)
@@ -199,6 +211,7 @@ class UnitaskProvider:
             if isinstance(reply, Mapping):
                 samples.with_files(reply, "", FILES, self.files, renamed=False)
             return reply
+        assert not self._strict, f"{request.method} {url} is not in the script"
         if created:
             return self._create(created, as_object(body))
         look_id = str(as_object(body).get("task_id", task_id))
@@ -296,7 +309,7 @@ def _check_fields(kind: Kind | None, output: Mapping[str, Any]) -> None:
     entry = entry_of(kind) if kind else None
     if not entry:
         return
-    known: dict[str, Any] = spec.bundle()["components"]["schemas"][entry.output].get("properties", {})
+    known: dict[str, Any] = contract.components()[entry.output].get("properties", {})
     if unknown := sorted(output.keys() - known.keys()):
         raise TypeError(f"the output of {entry.name} has no {', '.join(unknown)}; it has {', '.join(known)}")
 
@@ -313,7 +326,7 @@ def _refusal(status: int, message: str, headers: Mapping[str, str] | None = None
 
 def _documented_answer(operation: str) -> Reply:
     """What the documents show for an operation that nobody has scripted."""
-    for example in spec.bundle()["components"]["examples"].values():
+    for example in contract.document()["components"]["examples"].values():
         if (example["x-operation"], example["x-part"]) == (operation, "200"):
             body: dict[str, Any] = example["value"]
             return body

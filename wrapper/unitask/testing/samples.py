@@ -7,7 +7,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
-from .._model import spec
+from unitask_api import contract
+
 from .._model.output_files import files_of
 from .._model.state import State, state_of
 from .._model.upload import upload_ending
@@ -23,14 +24,14 @@ _DEEPEST = 8
 
 def output_of(component: str) -> dict[str, Any]:
     """An output of this component: one of a documented task that has ended, else one made up."""
-    for example in spec.bundle()["components"]["examples"].values():
+    for example in contract.document()["components"]["examples"].values():
         if (example["x-operation"], example["x-part"]) != ("get_task", "200"):
             continue
         task: dict[str, Any] = example["value"]["data"]
-        entry = spec.find_task_type(task.get("model", ""), task.get("task_type", ""))
+        entry = contract.find(task.get("model", ""), task.get("task_type", ""))
         if entry and entry.output == component and task.get("output") and state_of(task["status"]) is State.COMPLETED:
             return cast("dict[str, Any]", task["output"])
-    return cast("dict[str, Any]", _made_up(spec.bundle()["components"]["schemas"][component]))
+    return cast("dict[str, Any]", _made_up(contract.components()[component]))
 
 
 def with_files(
@@ -83,7 +84,7 @@ def _mapped(value: object, change: Callable[[object], object]) -> object:
 
 def _made_up(rule: dict[str, Any], depth: int = 0) -> object:
     """The plainest value that a schema allows, with the address of a file wherever it promises one."""
-    rule = spec.resolve(rule)
+    rule = contract.resolve(rule)
     if "kind" in rule.get("x-media", {}):
         return SOMEWHERE
     if "const" in rule or "enum" in rule:

@@ -113,7 +113,7 @@ def _resolved(rule: Rule) -> Rule:
 
 @cache
 def _samples() -> dict[str, dict[str, Any]]:
-    """The outputs of documented finished tasks, by model and task type, and by component."""
+    """The outputs of documented finished tasks, by task type, and by component."""
     found: dict[str, dict[str, Any]] = {}
     examples: dict[str, Any] = bundle.document()["components"]["examples"]
     for name, example in examples.items():
@@ -125,17 +125,16 @@ def _samples() -> dict[str, dict[str, Any]]:
         if task.get("status") not in _ENDED or not task.get("output"):
             continue
         found[name] = task["output"]
-        for entry in bundle.task_types():
-            if (entry.model, entry.task_type) == (task.get("model"), task.get("task_type")):
-                found.setdefault(f"{entry.model} {entry.task_type}", task["output"])
-                found.setdefault(entry.output, task["output"])
+        if entry := bundle.find(task.get("model"), task.get("task_type"), task.get("input")):
+            found.setdefault(entry.name, task["output"])
+            found.setdefault(entry.output, task["output"])
     return found
 
 
 def _sample(task_type: TaskType) -> Any:
     if (task_type.model, task_type.task_type) == ("midjourney", "upscale"):
         return {"image_url": "https://a.test/one.png"}  # one picture of the four
-    names = (_SAMPLES.get(task_type.input), f"{task_type.model} {task_type.task_type}", task_type.output)
+    names = (_SAMPLES.get(task_type.input), task_type.name, task_type.output)
     return next((_samples()[name] for name in names if name in _samples()), _NOTHING)
 
 

@@ -1,7 +1,7 @@
-"""A data folder belongs to one sandbox at a time: two would do each task twice. And what is damaged is not used.
+"""Checks of a data folder at the start.
 
-Rules of this file: whatever is wrong with a data folder at the start is a `CannotStart` that names the file, says what
-is wrong with it, and what to do; a database that cannot be read as it was written is never begun anew without a word.
+A folder belongs to one sandbox at a time, because two would do each task twice. Every problem is a `CannotStart` that
+names the file, the problem and what to do. A database that cannot be read is refused, never replaced by an empty one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _UNUSABLE = frozenset(
 BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 
-class FolderInUse(CannotStart):
+class DataDirInUse(CannotStart):
     """Another sandbox, of this or of another process, works with the data folder."""
 
 
@@ -111,7 +111,7 @@ def held(path: Path) -> sqlite3.Connection:
     process that was killed leaves nothing that had to be cleared away.
 
     Raises:
-        FolderInUse: Somebody else holds it.
+        DataDirInUse: Another sandbox holds it.
     """
     holder = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
@@ -120,7 +120,7 @@ def held(path: Path) -> sqlite3.Connection:
         holder.close()
         if code_of(error) != sqlite3.SQLITE_BUSY:
             raise
-        raise FolderInUse(
+        raise DataDirInUse(
             f"the data folder {path.parent} is in use by another sandbox: stop that one, or give this one a folder of "
             "its own"
         ) from None

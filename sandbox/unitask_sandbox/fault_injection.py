@@ -1,8 +1,4 @@
-"""What a fault does to an answer: it is another, changed, late, slow, cut, or none.
-
-Rules of this file: what a fault means is said in faults.py; what is done before the answer is spoilt is the
-operation's, and it is done in full or not at all.
-"""
+"""Apply a fault to an answer: replace it, change it, delay it, cut it, or send none."""
 
 from __future__ import annotations
 
@@ -12,11 +8,11 @@ from collections.abc import Awaitable, Callable
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from unitask_sandbox.connection import Cut, Lost, Short, Sleep, Slow
+from unitask_sandbox.broken_responses import Cut, Lost, Short, Sleep, Slow
 from unitask_sandbox.faults import Fault
 
 
-async def spoilt(fault: Fault, perform: Callable[[], Awaitable[Response]], sleep: Sleep) -> Response:
+async def injected(fault: Fault, perform: Callable[[], Awaitable[Response]], sleep: Sleep) -> Response:
     """The answer to a request that a fault happens to.
 
     Args:

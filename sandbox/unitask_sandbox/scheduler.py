@@ -1,13 +1,13 @@
-"""A task's way from pending to its end, as time goes by.
+"""Move tasks from pending to their end when they are due.
 
     staged -> pending -> processing -> completed | failed
 
-A task without an engine is simulated at once. With autorun, one that has an engine goes to the crew and stays
+A task without an engine is simulated at once. With autorun, a task with an engine goes to the worker pool and stays
 processing until an engine is free; its input is read then. Without autorun everything is done in `advance`, in order.
 
-Rules of this file: whatever goes wrong with one task is that task's failure alone; what is wrong with the database or
-the disk is nobody's: it raises, the task stays as it is, and is done when it is tried again; nothing starts once
-`closing` is set, and what was begun then is done after the restart; `storing` is never held while an engine works.
+An error of one task fails that task only. An error of the database or the disk raises: the task stays as it is, and is
+done at the next try. Nothing starts once `closing` is set; a task that was begun then is done after the restart.
+`storing` is never held while an engine works.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ import sqlite3
 import threading
 from collections.abc import Callable
 
-from unitask_sandbox import bundle, defects
-from unitask_sandbox.creation import QUEUE_SECONDS
-from unitask_sandbox.crew import Crew
+from unitask_sandbox import bundle
+from unitask_sandbox.create_request import QUEUE_SECONDS
 from unitask_sandbox.engines import ENGINES, EngineResult, run, simulate
 from unitask_sandbox.failures import OrderedFailure, TaskFailure
 from unitask_sandbox.faults import WORK, Script
@@ -32,6 +31,7 @@ from unitask_sandbox.store import Ending, Store
 from unitask_sandbox.task import Task
 from unitask_sandbox.timing import Jumps
 from unitask_sandbox.worker import Worker
+from unitask_sandbox.worker_pool import WorkerPool
 
 MAY_PASS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
 """What the machine has too little of: no fault of a task."""
@@ -39,7 +39,7 @@ MAY_PASS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, er
 _log = logging.getLogger("unitask_sandbox")
 
 
-class Life:
+class Scheduler:
     """Moves tasks when they are due.
 
     Args:
@@ -64,7 +64,7 @@ class Life:
     ) -> None:
         self.storing = threading.Lock()
         self.workers = [Worker() for _ in range(settings.workers)]
-        self.crew = Crew(self.workers, self._process)
+        self.pool = WorkerPool(self.workers, self._process)
         self._advancing = threading.Lock()
         self._settings = settings
         self._store = store
@@ -75,9 +75,9 @@ class Life:
         self._jumps = jumps
 
     def advance(self) -> float | None:
-        """Do everything that is due now, or let the crew do it, and return when a task moves next.
+        """Do everything that is due now, or let the worker pool do it, and return when a task moves next.
 
-        None when all have ended, or are with the crew.
+        None when all have ended, or are with the worker pool.
 
         Raises:
             sqlite3.Error, OSError: The database or the disk could not be used; whatever else is due was done.
@@ -112,19 +112,19 @@ class Life:
             return None if self._closing.is_set() else self._store.next_expiry()
 
     def _due(self, now: float) -> list[str]:
-        """Begin what is due to begin, and return what is due to be done and in nobody's hands."""
+        """Start the pending tasks that are due; return the processing ones that are due and not in the worker pool."""
         with self.storing:
             if self._closing.is_set():
                 return []
             self._jumps.heed(self._store.move_due)
             for task_id in self._store.due("pending", now):
                 self._store.start(task_id, now)
-            return [task_id for task_id in self._store.due("processing", now) if task_id not in self.crew]
+            return [task_id for task_id in self._store.due("processing", now) if task_id not in self.pool]
 
     def _hand_out(self, task_id: str) -> None:
         task = self._begun(task_id)
         if task and self._settings.autorun and (task.model, task.task_type) in ENGINES:
-            self.crew.add(task_id)
+            self.pool.add(task_id)
         elif task:
             self._process(task_id, self.workers[0])
 
@@ -149,8 +149,7 @@ class Life:
             if _may_pass(error):
                 raise
             failure = error if isinstance(error, TaskFailure) else _broken(task, error)
-            paid_back = defects.rules(self._settings.defects).pays_back_failed
-            ending = Ending(status="failed", at=self._settings.clock(), error=failure.error(), paid_back=paid_back)
+            ending = Ending(status="failed", at=self._settings.clock(), error=failure.error())
         with self.storing:
             ended = not self._closing.is_set() and self._store.end(task_id, ending, before={"processing"})
         if ended:

@@ -1,8 +1,8 @@
-"""Tasks that need an engine: several at once, each in a thread that has a worker process to itself.
+"""Runs tasks that need an engine, several at once, each in a thread with a worker process of its own.
 
-Rules of this file: a task is in hand from `add` until it was done, and is not taken twice while it is; one that raises
-is done again, after those that wait; a thread exists only while something waits, and does not keep the program alive;
-what waits is an id, so that a long queue costs little.
+A task is in the pool from `add` until it is done, and is not added twice. A task that raises is done again after those
+that wait. A thread exists only while tasks wait, and does not keep the program alive. The queue stores task ids, so a
+long queue needs little memory.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ PATIENCE = 2.0  # seconds that `close` waits for threads; one that reads from a 
 _log = logging.getLogger("unitask_sandbox")
 
 
-class Crew:
+class WorkerPool:
     """Does tasks, as many at once as there are workers, in the order in which they were added.
 
     Args:
-        workers: Whom the tasks are given to; they are closed with the crew.
+        workers: Run the tasks; they are closed with the pool.
         do: Does one task; raises when it could not be ended, and is called again.
     """
 

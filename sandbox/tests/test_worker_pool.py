@@ -53,13 +53,13 @@ class Engines:
 
     def watch(self, sandbox: Sandbox) -> None:
         """Release `ending` whenever a task has ended."""
-        ended = sandbox._life._on_end
+        ended = sandbox._scheduler._on_end
 
         def on_end(task: Task) -> None:
             ended(task)
             self.ending.release()
 
-        sandbox._life._on_end = on_end
+        sandbox._scheduler._on_end = on_end
 
 
 @pytest.fixture
@@ -77,7 +77,6 @@ def swap(sandbox: Sandbox, name: str) -> str:
 
 
 def test_simulated_tasks_pass_those_that_need_an_engine(sandbox_with: SandboxWith, engines: Engines) -> None:
-    """While every engine is busy a simulated task is done at once, and a swap waits in processing, unread."""
     sandbox = sandbox_with(autorun=True, workers=2, fetch=engines.fetch)
     engines.watch(sandbox)
     swaps = [swap(sandbox, "a"), swap(sandbox, "b")]
@@ -96,7 +95,6 @@ def test_simulated_tasks_pass_those_that_need_an_engine(sandbox_with: SandboxWit
 
 
 def test_each_task_is_done_once_and_in_order(sandbox_with: SandboxWith, engines: Engines) -> None:
-    """A task in hand is due at every step, and is not taken again; with one worker the oldest is next."""
     sandbox = sandbox_with(autorun=True, workers=1, fetch=engines.fetch)
     engines.watch(sandbox)
     names = [f"{number}" for number in range(8)]
@@ -113,7 +111,6 @@ def test_each_task_is_done_once_and_in_order(sandbox_with: SandboxWith, engines:
 def test_task_that_could_not_be_ended_is_done_again(
     sandbox_with: SandboxWith, engines: Engines, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    """While the database is locked for an engine's task alone, it stays in hand; it needs no other request."""
     monkeypatch.setattr(timing, "FIRST_PAUSE", 0.001)
     sandbox = sandbox_with(autorun=True, workers=1, fetch=engines.fetch)
     engines.watch(sandbox)
@@ -137,7 +134,6 @@ def test_task_that_could_not_be_ended_is_done_again(
 def test_thread_that_cannot_be_started_loses_no_task(
     sandbox_with: SandboxWith, engines: Engines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A machine without threads to spare refuses no create, and does the task when it has one."""
     monkeypatch.setattr(timing, "FIRST_PAUSE", 0.001)
     start, failing = threading.Thread.start, ["unitask-sandbox", "unitask-sandbox-engine"]
 
@@ -161,7 +157,6 @@ def test_thread_that_cannot_be_started_loses_no_task(
 def test_close_while_engines_work_leaves_their_tasks_for_the_restart(
     sandbox_with: SandboxWith, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`close` ends worker processes in the middle of their work, and the next sandbox does it from the start."""
     (tmp_path / "hanging.py").write_text(HANGING)
     monkeypatch.syspath_prepend(tmp_path)
     quick, ENGINES[MODEL, TASK_TYPE] = ENGINES[MODEL, TASK_TYPE], importlib.import_module("hanging").hang
@@ -192,7 +187,6 @@ sandbox.advance()
 
 
 def test_worker_ends_when_its_sandbox_is_killed(tmp_path: Path) -> None:
-    """A killed server leaves no process behind that goes on to work for nobody, nor a traceback of one."""
     (tmp_path / "hanging.py").write_text(HANGING)
     command = [sys.executable, "-c", KILLED]
     environment = {"PYTHONPATH": str(tmp_path), "TMPDIR": str(tmp_path)}

@@ -1,4 +1,4 @@
-"""What becomes of a create, and how the provider describes it, in the form of its protocol."""
+"""The responses of the provider: a task in the form of its protocol, and a row of the history."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 import httpx
+from unitask_api import contract
 
 from .._core import protocols
-from .._model import spec
 from .._model.state import State, state_of
 from .._model.task import CREDITS_PER_USD
 from .._model.timestamp import Moment
-from .bodies import documented_example
-from .received import Kind, ReceivedTask, entry_of
+from .recorded import Kind, ReceivedTask, entry_of
+from .strategies import documented_example
 
 NOT_YET = "0001-01-01T00:00:00Z"
 
-Reply: TypeAlias = Mapping[str, Any] | bytes | httpx.Response | Exception
+Reply: TypeAlias = Mapping[str, Any] | bytes | httpx.Response | BaseException
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def described(task: KnownTask) -> dict[str, Any]:
     failed = state is State.FAILED
     entry = entry_of(received.kind)
     if entry and entry.protocol != protocols.UNIFIED:
-        return _described_by(spec.bundle()["x-protocols"][entry.protocol], task, output, failed=failed)
+        return _described_by(contract.document()["x-protocols"][entry.protocol], task, output, failed=failed)
     price = round((entry.price_usd or 0) * CREDITS_PER_USD) if entry and not failed else 0
     data: dict[str, Any] = {
         "task_id": received.id,

@@ -1,7 +1,7 @@
 """Answers that do not arrive as they should: late, slowly, cut off, or not at all.
 
-ASGI cannot say "close the connection", so the server (server.py) puts a function that does it into the scope. Where no
-connection is, in-process, the application raises `AnswerLost` instead.
+ASGI cannot close a connection, so connections.py puts a function that does it into the scope. In-process there is no
+connection, and the application raises `AnswerLost` instead.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Slow(_Another):
         self._sleep = sleep
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Wait and send; nobody is waited for who has gone."""
+        """Wait and send; a client that disconnects ends the wait."""
 
         async def send_slowly(message: Message) -> None:
             body: bytes = message.get("body", b"")

@@ -7,7 +7,8 @@ from difflib import get_close_matches
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from .._model import spec
+from unitask_api import contract
+
 from .._model.state import STATES, State, state_of
 from ..inputs import TaskInput
 
@@ -26,7 +27,7 @@ def documented_example(name: str) -> Any:
     Raises:
         LookupError: There is none of that name; names like it are listed.
     """
-    examples: dict[str, Any] = spec.bundle()["components"]["examples"]
+    examples: dict[str, Any] = contract.document()["components"]["examples"]
     if name not in examples:
         close = get_close_matches(name, examples, n=5, cutoff=0.5)
         family = [other for other in examples if other.partition(".")[0] == name.partition(".")[0]]
@@ -55,12 +56,12 @@ def task_bodies(kind: type[TaskInput[Any]] | None = None) -> SearchStrategy[dict
     of_a_state = [[word for word in STATES if STATES[word] is state] for state in dict.fromkeys(STATES.values())]
     words = st.sampled_from(of_a_state).flatmap(st.sampled_from)
     statuses = words | words.map(str.upper) | words.map(str.capitalize) | st.text(max_size=12)
-    entries = [spec.task_types()[kind.__name__]] if kind else list(spec.task_types().values())
+    entries = [contract.task_types()[kind.__name__]] if kind else list(contract.task_types().values())
     unified = [entry for entry in entries if entry.protocol == "unified"]
     if not unified:
         raise ValueError(f"{entries[0].name} is a legacy task type: its answers have another form")
 
-    def body(entry: spec.TaskType) -> SearchStrategy[dict[str, Any]]:
+    def body(entry: contract.TaskType) -> SearchStrategy[dict[str, Any]]:
         output = component(entry.output)
         names = {"task_id": st.uuids().map(str), "model": st.just(entry.model), "task_type": st.just(entry.task_type)}
 
@@ -87,7 +88,7 @@ def component(name: str) -> SearchStrategy[Any]:
     content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}
     described = {"requestBody": {"required": True, "content": content}, "responses": {"200": {"description": ""}}}
     # a document of one operation, so that the public interface of schemathesis gives the strategy of its body
-    document: dict[str, Any] = {**spec.bundle(), "paths": {"/": {"post": described}}, "x-tasks": []}
+    document: dict[str, Any] = {**contract.document(), "paths": {"/": {"post": described}}, "x-tasks": []}
     schema: Any = schemathesis.openapi.from_dict(document)
     cases: SearchStrategy[Any] = schema["/"]["POST"].as_strategy()
     return cases.map(lambda case: case.body)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from unitask_sandbox import bundle, pricing
 from unitask_sandbox.bundle import TaskType
-from unitask_sandbox.defects import Rules
 from unitask_sandbox.failures import GENERAL_FAILURE, NO_CREDIT, PREPARING_FAILED, Refusal
 from unitask_sandbox.inputs import decoded
 from unitask_sandbox.task import Task, task_error
@@ -32,7 +31,7 @@ Json: TypeAlias = "dict[str, Json] | list[Json] | str | float | bool | None"
 
 
 @dataclass(frozen=True, slots=True)
-class Creation:
+class CreateRequest:
     """What a valid create asks for."""
 
     task_type: TaskType
@@ -62,7 +61,7 @@ class Creation:
         return endpoint
 
 
-def read_creation(body: bytes) -> Creation:
+def read_create_request(body: bytes) -> CreateRequest:
     """What the body of a create asks for.
 
     Raises:
@@ -72,23 +71,16 @@ def read_creation(body: bytes) -> Creation:
     bundle.check("TaskRequest", value)
     task_type = bundle.task_type(value["model"], value["task_type"], value["input"])
     bundle.check(task_type.input, value["input"], at="input")
-    return Creation(task_type, value["input"], value.get("config", {}))
+    return CreateRequest(task_type, value["input"], value.get("config", {}))
 
 
-def stand_in() -> Creation:
-    """The documented face swap: what a defect makes of an invalid create."""
-    example = bundle.document()["components"]["examples"]["faceswap.face-swap.request"]["value"]
-    return read_creation(json.dumps(example).encode())
-
-
-def new_task(creation: Creation, account: str, settings: Settings, rules: Rules, read: pricing.Read) -> Task:
+def new_task(creation: CreateRequest, account: str, settings: Settings, read: pricing.Read) -> Task:
     """The task that a create asks for, as it begins.
 
     Args:
         creation: What was asked for.
         account: Whose task it is.
         settings: The clock and the speed.
-        rules: The promises that are kept.
         read: Gets the bytes of a medium that is at hand, for the price.
     """
     task_id = str(uuid.uuid4())
@@ -99,7 +91,7 @@ def new_task(creation: Creation, account: str, settings: Settings, rules: Rules,
         for typical in (QUEUE_SECONDS, creation.task_type.typical_seconds)
     )
     in_points = creation.task_type.model in pricing.POINT_MODELS
-    credits_ = creation.credits(read) * rules.charges * (rules.point_charges if in_points else 1)
+    credits_ = creation.credits(read)
     return Task(
         task_id=task_id,
         account=account,
@@ -109,7 +101,7 @@ def new_task(creation: Creation, account: str, settings: Settings, rules: Rules,
         config=creation.echoed_config(),
         logs=creation.logs(),
         created_at=now,
-        due_at=now + queued if rules.tasks_start else None,
+        due_at=now + queued,
         seconds=seconds,
         usage_type="point" if in_points else "llm",
         frozen=credits_ if in_points else 0,

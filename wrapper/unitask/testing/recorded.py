@@ -1,4 +1,4 @@
-"""What arrived: requests, and the creates among them, read off the wire."""
+"""Requests that arrived, and the submissions among them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 from urllib.parse import unquote
 
+from unitask_api import contract
+
 from .. import tasks
 from .._core.finding import MARK
-from .._model import spec
 from .._model._json import as_object
 from ..inputs import TaskInput
 
@@ -25,11 +26,13 @@ class ReceivedRequest:
         method: GET, POST ...
         url: The whole address.
         body: The JSON that came along, None when there was none.
+        headers: Its headers; their names have no case.
     """
 
     method: str
     url: str
     body: Any = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ class ReceivedTask:
 
 def operation_of(method: str, path: str) -> tuple[str, str]:
     """The operation of the spec that a request is of, empty if there is none, and the task id in its path."""
-    for template, item in sorted(spec.bundle()["paths"].items()):  # "{" comes after every letter
+    for template, item in sorted(contract.document()["paths"].items()):  # "{" comes after every letter
         found = re.fullmatch(re.sub(r"\{.*?\}", "([^/]+)", template), path)
         if found and method.lower() in item:
             return item[method.lower()]["operationId"], unquote(found.group(1)) if found.groups() else ""
@@ -64,7 +67,7 @@ def operation_of(method: str, path: str) -> tuple[str, str]:
 
 def looks() -> set[str]:
     """The operations that look at a task."""
-    return {"get_task", *(rules["look"] for rules in spec.bundle()["x-protocols"].values())}
+    return {"get_task", *(rules["look"] for rules in contract.document()["x-protocols"].values())}
 
 
 def create_of(operation: str, body: Any) -> ReceivedTask | None:
@@ -73,7 +76,7 @@ def create_of(operation: str, body: Any) -> ReceivedTask | None:
     if operation == "create_task":
         model, task_type, given = sent["model"], sent["task_type"], sent["input"]
         return ReceivedTask("", _kind(model, task_type, given), model, task_type, given, _options(sent))
-    entry = next((entry for entry in spec.task_types().values() if entry.create == operation), None)
+    entry = next((entry for entry in contract.task_types().values() if entry.create == operation), None)
     if entry is None:
         return None
     return ReceivedTask("", getattr(tasks, entry.name), entry.model, entry.task_type, sent, {})
@@ -81,7 +84,7 @@ def create_of(operation: str, body: Any) -> ReceivedTask | None:
 
 def _kind(model: str, task_type: str, given: Mapping[str, Any]) -> Kind:
     """The class of `unitask.tasks` that a create of the unified protocol is of; the one with the most fixed fields."""
-    entry = spec.find_task_type(model, task_type, given)
+    entry = contract.find(model, task_type, given)
     return getattr(tasks, entry.name) if entry else tasks.Raw
 
 
@@ -98,6 +101,6 @@ def _options(sent: dict[str, Any]) -> dict[str, str]:
     return {name: value for name, value in given.items() if value}
 
 
-def entry_of(kind: Kind) -> spec.TaskType | None:
+def entry_of(kind: Kind) -> contract.TaskType | None:
     """What the catalogue says of a task type, None for one that it does not know."""
-    return spec.task_types().get(kind.__name__)
+    return contract.task_types().get(kind.__name__)

@@ -1,7 +1,4 @@
-"""What arrived: every request to the API, refused ones included, so that a test can see it from the provider's side.
-
-Rules of this file: no key is kept, only what tells two apart.
-"""
+"""Log of the requests to the API, refused ones included. It holds no keys, only fingerprints of them."""
 
 from __future__ import annotations
 
@@ -31,7 +28,7 @@ class Arrival:
     status: int | None
 
 
-class Arrivals:
+class RequestLog:
     """The requests so far, in the order of their answers; the latest 100,000 of them."""
 
     def __init__(self) -> None:

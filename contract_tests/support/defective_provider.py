@@ -1,0 +1,675 @@
+"""Sandboxes with planted defects: each breaks one promise of the provider, to prove that a contract check finds it.
+
+`defective("no-auth")` returns a drop-in replacement of `unitask_sandbox.create_app`. Most defects change requests and
+answers, in an ASGI middleware. A defect that cannot be made there replaces a method of one `Sandbox` instance.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import re
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, TypeAlias
+from urllib.parse import quote
+
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from unitask_sandbox import Sandbox, Settings, bundle, create_app
+from unitask_sandbox.failures import Refusal
+from unitask_sandbox.http_client import HttpClient
+from unitask_sandbox.store import Ending
+from unitask_sandbox.task import Task
+
+Json: TypeAlias = dict[str, Any]
+Post: TypeAlias = Callable[[str, bytes, Mapping[str, str]], int]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request: the operation of the spec that it is for (None: another path), its ASGI scope and its body."""
+
+    operation: str | None
+    scope: Scope
+    body: bytes
+    receive: Receive  # what comes after the body
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An answer."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+Perform: TypeAlias = Callable[[Asked], Awaitable[Answered]]
+
+
+@dataclass(frozen=True)
+class Defect:
+    """A planted bug: a sentence, and what it replaces.
+
+    Attributes:
+        what: What a client sees of it.
+        body: Changes the JSON body of an answer (with its operation) or of a webhook (with None) in place.
+        refusal: Changes the body of a refusal in place and returns the HTTP status to send.
+        exchange: Answers a request in place of the provider, which it may ask.
+        inside: Replaces methods of a sandbox.
+        webhook: Sends a webhook in place of the provider.
+    """
+
+    what: str
+    body: Callable[[str | None, Json], object] | None = None
+    refusal: Callable[[str | None, int, Json], int] | None = None
+    exchange: Callable[[Asked, Perform], Awaitable[Answered]] | None = None
+    inside: Callable[[Sandbox], object] | None = None
+    webhook: Callable[[Post, str, bytes, dict[str, str]], int] | None = None
+
+
+def defective(*names: str) -> Callable[[Settings], Starlette]:
+    """Return a function that makes a sandbox application with these defects."""
+    planted = [DEFECTS[name] for name in names]
+    if not planted:
+        return create_app
+
+    def make(settings: Settings) -> Starlette:
+        post = settings.send_webhook or HttpClient(settings.private_addresses or "loopback").post
+        app = create_app(replace(settings, send_webhook=partial(_send, planted, post)))
+        for defect in planted:
+            if defect.inside:
+                defect.inside(app.state.sandbox)
+        app.add_middleware(_Spoiling, planted)
+        return app
+
+    return make
+
+
+def _send(planted: list[Defect], post: Post, url: str, content: bytes, headers: Mapping[str, str]) -> int:
+    body = json.loads(content)
+    for defect in planted:
+        if defect.body:
+            defect.body(None, body)
+        if defect.webhook:
+            post = partial(defect.webhook, post)
+    return post(url, json.dumps(body).encode(), dict(headers))
+
+
+class _Spoiling:
+    """Passes whole requests and answers through the defects."""
+
+    def __init__(self, app: ASGIApp, planted: list[Defect]) -> None:
+        self._app = app
+        self._planted = planted
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"].startswith("/_sandbox"):
+            await self._app(scope, receive, send)
+            return
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message.get("body", b""), message.get("more_body", False)
+        perform: Perform = self._perform
+        for defect in self._planted:
+            perform = partial(_altered, defect, perform)
+        answer = await perform(Asked(_operation(scope), scope, body, receive))
+        headers = [header for header in answer.headers if header[0] != b"content-length"]
+        headers.append((b"content-length", str(len(answer.body)).encode()))
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})
+
+    async def _perform(self, asked: Asked) -> Answered:
+        start: MutableMapping[str, Any] = {}
+        content = bytearray()
+
+        coming: list[Message] = [{"type": "http.request", "body": asked.body, "more_body": False}]
+
+        async def receive() -> Message:
+            return coming.pop() if coming else await asked.receive()
+
+        async def gather(message: Message) -> None:
+            start.update(message if message["type"] == "http.response.start" else {})
+            content.extend(message.get("body", b""))
+
+        headers = [header for header in asked.scope["headers"] if header[0] != b"content-length"]
+        headers.append((b"content-length", str(len(asked.body)).encode()))
+        await self._app({**asked.scope, "headers": headers}, receive, gather)
+        return Answered(start["status"], start["headers"], bytes(content))
+
+
+async def _altered(defect: Defect, perform: Perform, asked: Asked) -> Answered:
+    answer = await (defect.exchange(asked, perform) if defect.exchange else perform(asked))
+    if not (defect.body or defect.refusal):
+        return answer
+    try:
+        body = json.loads(answer.body)
+    except ValueError:
+        return answer
+    status = answer.status
+    if defect.body:
+        defect.body(asked.operation, body)
+    if defect.refusal and status >= 400:
+        status = defect.refusal(asked.operation, status, body)
+    return Answered(status, answer.headers, json.dumps(body, ensure_ascii=False).encode())
+
+
+def _operation(scope: Scope) -> str | None:
+    method = "GET" if scope["method"] == "HEAD" else scope["method"]
+    for operation in bundle.operations().values():
+        pattern = re.sub(r"\{\w+\}", "[^/]+", operation.path)
+        if operation.method == method and re.fullmatch(pattern, scope["path"]):
+            return operation.name
+    return None
+
+
+def _with_header(answer: Answered, name: str, value: str) -> Answered:
+    headers = [*answer.headers]
+    MutableHeaders(raw=headers)[name] = value
+    return replace(answer, headers=headers)
+
+
+def _page(status: int, text: str, media_type: str = "text/html") -> Answered:
+    return Answered(status, [(b"content-type", media_type.encode())], text.encode())
+
+
+# Bodies of answers and webhooks.
+
+
+def _task(body: Json) -> Json:
+    """The unified task in a body; an empty one, which nobody sends, if there is none."""
+    data = body.get("data")
+    found: Json = data if isinstance(data, dict) and "meta" in data else {"meta": {"usage": {}}}
+    return found
+
+
+def _of(name: str, change: Callable[[Json], object]) -> Callable[[str | None, Json], object]:
+    """Change the `data` of the answers of one operation."""
+
+    def body(operation: str | None, body: Json) -> None:
+        if operation == name and body.get("data"):
+            change(body["data"])
+
+    return body
+
+
+def _of_task(change: Callable[[Json], object], status: str | None = None) -> Callable[[str | None, Json], object]:
+    """Change the task in every answer and webhook; only one of a status, if one is given."""
+
+    def body(_operation: str | None, body: Json) -> None:
+        task = _task(body)
+        if "task_id" in task and status in (None, task["status"]):
+            change(task)
+
+    return body
+
+
+def _of_output(change: Callable[[Json], object]) -> Callable[[str | None, Json], object]:
+    return _of_task(lambda task: change(task["output"]) if task.get("output") else None)
+
+
+def _lost(ending: str) -> Callable[[Json], None]:
+    def change(output: Json) -> None:
+        output |= {name: f"{url}x" for name, url in output.items() if isinstance(url, str) and url.endswith(ending)}
+
+    return change
+
+
+def _code_as_text(_operation: str | None, body: Json) -> None:
+    if "code" in body:
+        body["code"] = str(body["code"])
+
+
+def _missing_id(operation: str | None, body: Json) -> None:
+    if operation == "create_task":
+        _task(body).pop("task_id", None)
+
+
+def _unlisted(page: Json) -> None:
+    if page["page"] == 1:
+        page["data"] = page["data"][1:]
+
+
+def _bare_lack_of_credit(operation: str | None, body: Json) -> None:
+    if operation == "create_task" and body["code"] == 500:
+        body["data"] = None
+
+
+def _exchanged(task: Json) -> None:
+    if task["meta"]["usage"]["type"] == "point":
+        task["error"] = {**task["error"], "code": 10000, "message": "auto exchange point quota"}
+
+
+def _in_words(output: Json) -> None:
+    if "image_base64" in output:
+        output |= {"image_url": None, "image_base64": "iVBORw0KGgo="}
+
+
+def _balance_less(times_spent: int) -> Callable[[Json], None]:
+    def change(account: Json) -> None:
+        pack = account["credit_pack_info"]
+        spent = pack["total_credits"] - pack["available_credits"]
+        account["equivalent_in_usd"] = (pack["total_credits"] - times_spent * spent) / 1e7
+
+    return change
+
+
+def _rows(change: Callable[[list[Json]], list[Json]]) -> Callable[[str | None, Json], object]:
+    return _of("list_task_history", lambda page: page.update(data=change(page["data"])))
+
+
+def _chat(operation: str | None, body: Json) -> None:
+    for choice in body.get("choices", []) if operation == "create_chat_completion" else []:
+        choice["message"]["content"] = ""
+
+
+def _no_picture(operation: str | None, body: Json) -> None:
+    if operation == "create_image" and "data" in body:
+        body["data"] = []
+
+
+def _broken_picture(operation: str | None, body: Json) -> None:
+    for picture in body.get("data", []) if operation == "create_image" else []:
+        picture["b64_json"] = "bm8gcGljdHVyZQ=="
+
+
+def _silent_cancel(operation: str | None, body: Json) -> None:
+    if operation == "cancel_task" and body["code"] == 200:
+        body["message"] = None
+
+
+NO_ERROR = {"code": 0, "raw_message": "", "message": "", "detail": None}
+NO_CONFIG = {"service_mode": "", "webhook_config": {"endpoint": "", "secret": ""}}
+
+# Refusals.
+
+
+def _with_code(status: int) -> Callable[[str | None, int, Json], int]:
+    def refusal(_operation: str | None, _status: int, body: Json) -> int:
+        body["code"] = status
+        return status
+
+    return refusal
+
+
+def _saying(**words: Any) -> Callable[[str | None, int, Json], int]:
+    def refusal(_operation: str | None, status: int, body: Json) -> int:
+        body |= words
+        return status
+
+    return refusal
+
+
+def _timeless_cancel(operation: str | None, status: int, body: Json) -> int:
+    if (operation, status) != ("cancel_tasks", 400):
+        return status
+    body |= {"code": 200, "message": "success"}
+    return 200
+
+
+# Exchanges.
+
+
+async def _crash_on_get(asked: Asked, perform: Perform) -> Answered:
+    answer = await perform(asked)
+    return CRASH if asked.operation == "get_task" else answer
+
+
+async def _crash_on_emoji(asked: Asked, perform: Perform) -> Answered:
+    answer = await perform(asked)
+    return CRASH if asked.operation == "create_chat_completion" and max(answer.body.decode()) > "\uffff" else answer
+
+
+async def _bare_error(asked: Asked, perform: Perform) -> Answered:
+    answer = await perform(asked)
+    if answer.status < 400:
+        return answer
+    body = json.loads(answer.body)
+    return _page(answer.status, body.get("message") or body["error"]["message"], "text/plain")
+
+
+def _overlooking(words: str) -> Callable[[Asked, Perform], Awaitable[Answered]]:
+    """Accept a create that is refused in such words as if it were the documented face swap."""
+
+    async def exchange(asked: Asked, perform: Perform) -> Answered:
+        answer = await perform(asked)
+        if asked.operation != "create_task" or answer.status != 400 or words not in answer.body.decode():
+            return answer
+        swap = bundle.document()["components"]["examples"]["faceswap.face-swap.request"]["value"]
+        return await perform(replace(asked, body=json.dumps(swap).encode()))
+
+    return exchange
+
+
+async def _withdrawn(asked: Asked, perform: Perform) -> Answered:
+    other = asked.body.replace(b'"hailuo"', b'"withdrawn"') if asked.operation == "create_task" else asked.body
+    return await perform(replace(asked, body=other))
+
+
+async def _endless_stream(asked: Asked, perform: Perform) -> Answered:
+    answer = await perform(asked)
+    return replace(answer, body=answer.body.replace(b"data: [DONE]\n\n", b""))
+
+
+async def _lost_task(asked: Asked, perform: Perform) -> Answered:
+    if asked.operation in ("get_task", "cancel_task"):
+        path = "/api/v1/task/00000000-0000-0000-0000-000000000000"
+        asked = replace(asked, scope={**asked.scope, "path": path, "raw_path": quote(path).encode()})
+    return await perform(asked)
+
+
+async def _locked_files(asked: Asked, perform: Perform) -> Answered:
+    if asked.scope["path"].startswith("/files/"):
+        return _page(401, '{"code": 401, "message": "failed to verify api key", "data": null}', "application/json")
+    return await perform(asked)
+
+
+async def _file_as_page(asked: Asked, perform: Perform) -> Answered:
+    answer = await perform(asked)
+    return _with_header(answer, "content-type", "text/html") if asked.scope["path"].startswith("/files/") else answer
+
+
+def _upload(change: Callable[[Json], Json]) -> Callable[[Asked, Perform], Awaitable[Answered]]:
+    """Change the body of an upload before it arrives."""
+
+    async def exchange(asked: Asked, perform: Perform) -> Answered:
+        try:
+            body = json.loads(asked.body) if asked.operation == "upload_file" else None
+            changed = json.dumps(change(body)).encode() if isinstance(body, dict) else asked.body
+        except (ValueError, TypeError, KeyError):
+            changed = asked.body
+        return await perform(replace(asked, body=changed))
+
+    return exchange
+
+
+def _without_last_byte(upload: Json) -> Json:
+    head, comma, data = upload["file_data"].rpartition(",")
+    return {**upload, "file_data": head + comma + base64.b64encode(base64.b64decode(data)[:-1]).decode()}
+
+
+CRASH = _page(500, "<html><body><h1>Internal Server Error</h1></body></html>")
+
+# Inside a sandbox.
+
+
+def _replaced(holder: str, name: str, make: Callable[[Callable[..., Any]], Any]) -> Callable[[Sandbox], object]:
+    """Replace a method of the sandbox ("") or of one of its parts by what `make` makes of it."""
+
+    def inside(sandbox: Sandbox) -> None:
+        owner = getattr(sandbox, holder) if holder else sandbox
+        setattr(owner, name, make(getattr(owner, name)))
+
+    return inside
+
+
+def _charging_twice(wanted: Callable[[Task], bool]) -> Callable[[Sandbox], object]:
+    def make(accept: Callable[..., Any]) -> Any:
+        def accept_twice(task: Task, *args: Any, **limits: Any) -> Any:
+            twice = replace(task, frozen=2 * task.frozen, consume=2 * task.consume) if wanted(task) else task
+            return accept(twice, *args, **limits)
+
+        return accept_twice
+
+    return _replaced("_store", "accept", make)
+
+
+def _keeping_money(status: str) -> Callable[[Sandbox], object]:
+    """Take the money of a task that ended with a status again."""
+
+    def inside(sandbox: Sandbox) -> None:
+        store = sandbox._store
+        end = store.end
+
+        def end_and_keep(task_id: str, ending: Ending, *, before: Any) -> bool:
+            task = store.task(task_id)
+            ended = end(task_id, ending, before=before)
+            if ended and task and ending.status == status and (taken := task.frozen + task.consume):
+                with store._transaction() as db:
+                    values = {"taken": taken, "account": task.account, "task_id": task_id, "at": ending.at}
+                    db.execute("UPDATE accounts SET balance = balance - :taken WHERE account = :account", values)
+                    db.execute("UPDATE tasks SET consume = :taken WHERE task_id = :task_id", values)
+                    entry = "(account, task_id, at, reason, credits) VALUES (:account, :task_id, :at, 'kept', -:taken)"
+                    db.execute(f"INSERT INTO ledger {entry}", values)
+            return ended
+
+        store.end = end_and_keep  # type: ignore[method-assign]
+
+    return inside
+
+
+def _late_cancel(end: Callable[..., bool]) -> Any:
+    ever = {"staged", "pending", "processing", "completed", "failed", "cancelled"}
+    return lambda task_id, ending, *, before: end(
+        task_id, ending, before=ever if ending.status == "cancelled" else before
+    )
+
+
+def _idle_cancel(end: Callable[..., bool]) -> Any:
+    return lambda task_id, ending, *, before: ending.status == "cancelled" or end(task_id, ending, before=before)
+
+
+def _idle_cancel_many(cancel: Callable[..., int]) -> Any:
+    return lambda key, _before, _model=None: cancel(key, -math.inf)
+
+
+def _open_accounts(sandbox: Sandbox) -> None:
+    get = sandbox.get
+
+    def get_of_anybody(key: str | None, task_id: str, protocol: str | None = None) -> Task:
+        try:
+            return get(key, task_id, protocol)
+        except Refusal as refusal:
+            task = sandbox._store.task(task_id)
+            if refusal.status != 404 or task is None or protocol is not None:
+                raise
+            return task
+
+    sandbox.get = get_of_anybody  # type: ignore[method-assign]
+
+
+def _active(statuses: set[str]) -> Callable[[Sandbox], object]:
+    """Let the list of active tasks show other statuses."""
+
+    def make(of_account: Callable[..., Any]) -> Any:
+        return lambda account, wanted, before: of_account(account, statuses if "staged" in wanted else wanted, before)
+
+    return _replaced("_store", "of_account", make)
+
+
+def _ignoring(*names: str) -> Callable[[Sandbox], object]:
+    """Ignore some parameters of the history."""
+
+    def make(history: Callable[..., Any]) -> Any:
+        return lambda key, **query: history(key, **{name: query[name] for name in query if name not in names})
+
+    return _replaced("", "history", make)
+
+
+# Webhooks.
+
+
+def _without_secret(post: Post, url: str, body: bytes, headers: dict[str, str]) -> int:
+    return post(url, body, {name: value for name, value in headers.items() if name != "x-webhook-secret"})
+
+
+def _too_soon(post: Post, url: str, body: bytes, headers: dict[str, str]) -> int:
+    told = json.loads(body)
+    told["data"] |= {"status": "processing", "output": None}
+    return post(url, json.dumps(told).encode(), headers)
+
+
+def _at_the_root(post: Post, url: str, body: bytes, headers: dict[str, str]) -> int:
+    return post(url, json.dumps(json.loads(body)["data"]).encode(), headers)
+
+
+def _unsent(_post: Post, _url: str, _body: bytes, _headers: dict[str, str]) -> int:
+    return 200
+
+
+def _once(post: Post, url: str, body: bytes, headers: dict[str, str]) -> int:
+    with suppress(OSError):
+        post(url, body, headers)
+    return 200
+
+
+def _again(post: Post, url: str, body: bytes, headers: dict[str, str]) -> int:
+    post(url, body, headers)
+    return 500
+
+
+ACTIVE = {"staged", "pending", "processing"}
+DEFECTS: Mapping[str, Defect] = {
+    "no-auth": Defect(
+        "any key is accepted, and none too", inside=_replaced("", "_is_known", lambda _: lambda _key: True)
+    ),
+    "status-number": Defect(
+        "the status of a task is sent as a number", body=_of_task(lambda task: task.update(status=1))
+    ),
+    "missing-id": Defect("a create answers without task_id", body=_missing_id),
+    "accepts-anything": Defect(
+        "an invalid create is accepted as if it were the documented face swap", exchange=_overlooking("")
+    ),
+    "lost-task": Defect("a created task is not found", exchange=_lost_task),
+    "bare-error": Defect("a refusal is plain text instead of the envelope", exchange=_bare_error),
+    "undocumented-crash": Defect("a poll of a task answers HTTP 500 with an HTML page", exchange=_crash_on_get),
+    "code-as-text": Defect("code is sent as text", body=_code_as_text),
+    "output-missing": Defect("a completed task has an empty output", body=_of_output(dict.clear)),
+    "double-charge": Defect("a create is charged twice", inside=_charging_twice(lambda _: True)),
+    "late-cancel": Defect(
+        "a task can be cancelled at any time, even when it is done", inside=_replaced("_store", "end", _late_cancel)
+    ),
+    "stuck": Defect("a task never leaves pending", inside=_replaced("", "advance", lambda _: lambda: False)),
+    "free-of-charge": Defect(
+        "the account is shown as if nothing had been spent", body=_of("get_account_info", _balance_less(0))
+    ),
+    "unlisted": Defect("the newest task is not in the history", body=_of("list_task_history", _unlisted)),
+    "lost-upload": Defect(
+        "the address of an uploaded file leads nowhere",
+        body=_of("upload_file", lambda file: file.update(url=f"{file['url']}x")),
+    ),
+    "endless-stream": Defect("a streamed completion ends without [DONE]", exchange=_endless_stream),
+    "open-accounts": Defect("a task is shown to any key", inside=_open_accounts),
+    "wrong-model": Defect(
+        "a task is shown with another model",
+        body=_of_task(
+            lambda task: task.update(model="hailuo" if "toolkit" in task["model"] else "Qubico/image-toolkit")
+        ),
+    ),
+    "other-task": Defect(
+        "a poll answers with the id of another task",
+        body=_of("get_task", lambda task: task.update(task_id=task["task_id"][::-1])),
+    ),
+    "config-lost": Defect(
+        "the config of a create is not echoed", body=_of_task(lambda task: task.update(config=NO_CONFIG))
+    ),
+    "times-reversed": Defect(
+        "a task has ended before it was created",
+        body=_of_task(lambda task: task["meta"].update(ended_at="2020-01-01T00:00:00Z"), "completed"),
+    ),
+    "error-on-success": Defect(
+        "a completed task has an error",
+        body=_of_task(lambda task: task.update(error={**task["error"], "code": 10000}), "completed"),
+    ),
+    "reason-hidden": Defect(
+        "the error of a failed task says that there is none",
+        body=_of_task(lambda task: task.update(error=NO_ERROR), "failed"),
+    ),
+    "lost-output": Defect("the address of an output leads nowhere", body=_of_output(_lost(""))),
+    "file-as-page": Defect("a file is served as an HTML page", exchange=_file_as_page),
+    "locked-files": Defect("a file is served to nobody", exchange=_locked_files),
+    "bill-hidden": Defect(
+        "a completed task shows no bill", body=_of_task(lambda task: task["meta"]["usage"].update(consume=0))
+    ),
+    "kept-after-cancel": Defect("a cancelled task is not paid back", inside=_keeping_money("cancelled")),
+    "kept-after-failure": Defect("a failed task is not paid back", inside=_keeping_money("failed")),
+    "bare-lack-of-credit": Defect("a refusal for lack of credit has no task in it", body=_bare_lack_of_credit),
+    "refused-with-200": Defect("a refusal is sent with HTTP 200", refusal=lambda _operation, _status, _body: 200),
+    "refused-with-500": Defect("every refusal is sent with HTTP 500", refusal=_with_code(500)),
+    "code-of-its-own": Defect("the code of a refusal is not its HTTP status", refusal=_saying(code=10000)),
+    "silent-refusal": Defect("a refusal has an empty message", refusal=_saying(message="")),
+    "idle-cancel": Defect(
+        "a cancel is answered as done, and nothing is done", inside=_replaced("_store", "end", _idle_cancel)
+    ),
+    "idle-cancel-many": Defect(
+        "cancelling many is answered as done, and nothing is done",
+        inside=_replaced("", "cancel_many", _idle_cancel_many),
+    ),
+    "cancel-any-model": Defect(
+        "cancelling many ignores the model",
+        inside=_replaced("", "cancel_many", lambda cancel: lambda key, before, _model=None: cancel(key, before)),
+    ),
+    "cancel-any-time": Defect(
+        "cancelling many ignores the time",
+        inside=_replaced(
+            "", "cancel_many", lambda cancel: lambda key, _before, model=None: cancel(key, math.inf, model)
+        ),
+    ),
+    "oldest-first": Defect("a page of the history begins with the oldest task", body=_rows(lambda rows: rows[::-1])),
+    "same-page": Defect("every page of the history is the first", inside=_ignoring("page")),
+    "any-size": Defect("a page of the history has ten rows, whatever is asked", inside=_ignoring("page_size")),
+    "any-time": Defect("the history ignores the time", inside=_ignoring("start_time", "end_time")),
+    "any-group": Defect("the history ignores the model", inside=_ignoring("model")),
+    "total-of-the-page": Defect(
+        "the history says that it has as many rows as the page",
+        body=_of("list_task_history", lambda page: page.update(total=len(page["data"]))),
+    ),
+    "row-without-bill": Defect(
+        "a row of the history has no usage", body=_rows(lambda rows: [{**row, "usage": 0} for row in rows])
+    ),
+    "never-active": Defect("the list of active tasks is empty", inside=_active(set())),
+    "ever-active": Defect(
+        "a task that has ended is in the list of active tasks", inside=_active({*ACTIVE, "completed", "cancelled"})
+    ),
+    "any-upload": Defect(
+        "a file of a kind that is not allowed can be uploaded",
+        exchange=_upload(lambda upload: {**upload, "file_name": "any.png"}),
+    ),
+    "shortened-upload": Defect("an uploaded file lacks its last byte", exchange=_upload(_without_last_byte)),
+    "wordless-chat": Defect("a completion is empty", body=_chat),
+    "no-picture": Defect("an image request is answered without a picture", body=_no_picture),
+    "broken-picture": Defect("the picture of an image request is none", body=_broken_picture),
+    "webhook-unsent": Defect("no webhook is sent", webhook=_unsent),
+    "webhook-without-secret": Defect("a webhook lacks the secret", webhook=_without_secret),
+    "webhook-at-the-root": Defect("the task is at the root of a webhook", webhook=_at_the_root),
+    "webhook-too-soon": Defect("a webhook shows the task as it was before its end", webhook=_too_soon),
+    "webhook-once": Defect("a webhook that was refused is not sent again", webhook=_once),
+    "webhook-again": Defect("a webhook that was accepted is sent again", webhook=_again),
+    "prompt-not-needed": Defect(
+        "a create that lacks its prompt is accepted as if it were the documented face swap",
+        exchange=_overlooking("'prompt' is a required property of input"),
+    ),
+    "old-names": Defect(
+        "a task type is shown by its name before the unified API, with underscores",
+        body=_of_task(lambda task: task.update(task_type=task["task_type"].replace("-", "_"))),
+    ),
+    "double-points": Defect(
+        "a task that is paid in points takes them twice",
+        inside=_charging_twice(lambda task: task.usage_type == "point"),
+    ),
+    "points-unlisted": Defect(
+        "what is paid in points is not in the history",
+        body=_rows(lambda rows: [row for row in rows if row["usage_type"] != "point"]),
+    ),
+    "points-exchanged": Defect(
+        "a completed task that is paid in points has an error: they were exchanged",
+        body=_of_task(_exchanged, "completed"),
+    ),
+    "lost-film": Defect("the address of a film leads nowhere", body=_of_output(_lost(".mp4"))),
+    "picture-in-words": Defect(
+        "an output that may hold a picture as base64 has no address of it", body=_of_output(_in_words)
+    ),
+    "hidden-fee": Defect("the account pays twice what its tasks show", body=_of("get_account_info", _balance_less(2))),
+    "timeless-cancel": Defect("cancelling many without a time is answered as done", refusal=_timeless_cancel),
+    "silent-cancel": Defect("the message of a successful cancel is null", body=_silent_cancel),
+    "withdrawn": Defect("a task type of the catalogue (Hailuo) is refused as if there were none", exchange=_withdrawn),
+    "emoji-crash": Defect(
+        "a chat with a character outside the BMP is answered with HTTP 500 and an HTML page", exchange=_crash_on_emoji
+    ),
+}

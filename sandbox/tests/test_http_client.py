@@ -1,0 +1,302 @@
+"""Requests to other servers: which addresses, how much and how long.
+
+Names are resolved by a table. Most answers come from a transport in memory; what only a connection shows comes from a
+server on 127.0.0.1 that sends its whole answer at once.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address
+from typing import Any
+
+import httpx
+import pytest
+from unitask_sandbox import http_client
+from unitask_sandbox.http_client import ERRORS, LARGEST, HttpClient, NotFetched, kind_of
+
+PUBLIC = "93.184.215.14"
+NAMES = {
+    "pictures.test": [PUBLIC],
+    "both.test": [PUBLIC, "10.0.0.5"],
+    "inside.test": ["10.0.0.5"],
+    "me.test": ["127.0.0.1"],
+    "nowhere.test": [],
+}
+
+
+class Internet(httpx.AsyncBaseTransport):
+    """Gives each request the next of its answers, and keeps it; an exception is raised."""
+
+    def __init__(self, *answers: httpx.Response | Exception) -> None:
+        self.answers = list(answers)
+        self.asked: list[httpx.Request] = []
+        self.sent: list[bytes] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request)
+        self.sent.append(await request.aread())
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def client(self, private: Any = "loopback") -> HttpClient:
+        return HttpClient(private, resolved, self)
+
+
+def resolved(host: str, _port: int) -> list[str]:
+    return NAMES.get(host, [host])
+
+
+def ok(body: bytes = b"picture", **headers: str) -> httpx.Response:
+    return httpx.Response(200, headers=headers, stream=httpx.ByteStream(body))
+
+
+def moved(to: str, status: int = 302) -> httpx.Response:
+    return httpx.Response(status, headers={"location": to})
+
+
+def test_request_goes_to_the_checked_address_and_names_the_host() -> None:
+    internet = Internet(ok())
+    fetched = internet.client().get("https://pictures.test:81/a.png?x=1#top")
+    (request,) = internet.asked
+
+    assert fetched == b"picture"
+    assert (request.url.host, request.url.port, request.url.raw_path) == (PUBLIC, 81, b"/a.png?x=1")
+    assert request.headers["host"] == "pictures.test:81"
+    assert request.extensions["sni_hostname"] == "pictures.test"  # the certificate is checked against it
+    assert request.headers["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize(
+    ("private", "url", "rule"),
+    [
+        ("loopback", "http://inside.test/", "10.0.0.5 is an address of a private network"),
+        ("loopback", "http://both.test/", "10.0.0.5 is an address of a private network"),
+        ("loopback", "http://169.254.169.254/latest/meta-data/", "169.254.169.254 is an address of a private network"),
+        ("loopback", "http://[fd00::1]/", "fd00::1 is an address of a private network"),
+        ("loopback", "http://[fec0::1]/", "fec0::1 is an address of a private network"),
+        ("loopback", "http://[64:ff9b::7f00:1]/", "64:ff9b::7f00:1 is an address of a private network"),
+        ("loopback", "http://[::ffff:0:7f00:1]/", "::ffff:0:7f00:1 is an address of a private network"),
+        ("loopback", "http://168.63.129.16/machine", "168.63.129.16 is an address of a private network"),
+        ("none", "http://me.test/", "127.0.0.1 is an address of this machine"),
+        ("none", "http://0.0.0.0/", "0.0.0.0 is an address of this machine"),
+        ("none", "http://[::ffff:127.0.0.1]/", "is an address of this machine"),
+        ("all", "http://nowhere.test/", "its name stands for no address"),
+        ("all", "http://me@pictures.test/", "a user name or a password"),
+        ("all", "http://me:secret@pictures.test/", "a user name or a password"),
+        ("all", "ftp://pictures.test/", "the scheme 'ftp' is not fetched"),
+        ("all", "file:///etc/passwd", ""),
+        ("all", "http:///a.png", ""),
+    ],
+)
+def test_address_that_is_not_allowed_is_not_asked(private: Any, url: str, rule: str) -> None:
+    internet = Internet()
+    for ask in (internet.client(private).get, lambda url: internet.client(private).post(url, b"", {})):
+        with pytest.raises(ERRORS) as caught:
+            ask(url)
+        assert rule in str(caught.value)
+
+    assert internet.asked == []
+
+
+@pytest.mark.parametrize(("private", "url"), [("loopback", "http://me.test/"), ("all", "http://inside.test/")])
+def test_private_address_is_asked_when_allowed(private: Any, url: str) -> None:
+    assert Internet(ok()).client(private).get(url) == b"picture"
+
+
+@pytest.mark.parametrize(
+    ("private", "url", "option"), [("none", "http://me.test/", "loopback"), ("loopback", "http://inside.test/", "all")]
+)
+def test_refusal_says_how_to_allow(private: Any, url: str, option: str) -> None:
+    words = rf"--private-addresses {option}` or Settings\(private_addresses='{option}'\)"
+    with pytest.raises(NotFetched, match=words):
+        Internet().client(private).get(url)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        (PUBLIC, "public"),
+        ("2606:4700::1111", "public"),
+        ("127.9.9.9", "loopback"),
+        ("::1", "loopback"),
+        ("0.0.0.0", "loopback"),
+        ("::", "loopback"),
+        ("::ffff:127.0.0.1", "loopback"),
+        ("10.0.0.1", "all"),
+        ("172.16.0.1", "all"),
+        ("192.168.1.1", "all"),
+        ("100.64.0.1", "all"),
+        ("169.254.169.254", "all"),
+        ("192.0.2.1", "all"),
+        ("224.0.0.1", "all"),
+        ("255.255.255.255", "all"),
+        ("fe80::1", "all"),
+        ("fd12::1", "all"),
+        ("ff02::1", "all"),
+        ("::ffff:10.0.0.1", "all"),
+        ("64:ff9b::a00:1", "all"),
+        ("64:ff9b::5db8:d70e", "public"),
+        ("2002:5db8:d70e::1", "public"),
+        ("::ffff:93.184.215.14", "public"),
+        # A gateway's 127.0.0.1 is not this machine.
+        ("64:ff9b::7f00:1", "all"),
+        ("2002:7f00:1::", "all"),
+        ("::ffff:0:7f00:1", "all"),
+        ("::ffff:0:a00:1", "all"),
+        ("64:ff9b::a9fe:a9fe", "all"),
+        ("64:ff9b:1::1", "all"),
+        ("64:ff9b:1::5db8:d70e", "all"),
+        ("2002:a9fe:a9fe::1", "all"),
+        ("2001:0:4136:e378:8000:63bf:3fff:fdd2", "all"),
+        ("2606:4700::5efe:10.0.0.1", "all"),
+        ("2606:4700::200:5efe:a9fe:a9fe", "all"),
+        ("::10.0.0.1", "all"),
+        ("fec0::1", "all"),
+        ("feff::1", "all"),
+        ("fd00:ec2::254", "all"),
+        ("100::1", "all"),
+        ("3fff::1", "all"),
+        ("192.0.0.192", "all"),
+        ("192.0.0.9", "all"),
+        ("192.88.99.1", "all"),
+        ("168.63.129.16", "all"),
+        ("168.63.129.17", "public"),
+        ("100.100.100.200", "all"),
+        ("0.0.0.1", "all"),
+        ("ff0e::1", "all"),
+    ],
+)
+def test_kind_of_an_address(text: str, kind: str) -> None:
+    assert kind_of(ip_address(text)) == kind
+
+
+@pytest.mark.parametrize(
+    ("to", "rule"),
+    [
+        ("http://10.0.0.5/", "a private network"),
+        ("//inside.test/", "a private network"),
+        ("http://a:b@pictures.test/", "a user name"),
+        ("ftp://pictures.test/", "the scheme 'ftp'"),
+    ],
+)
+@pytest.mark.parametrize("status", [301, 307])
+def test_redirect_is_checked_like_the_first_address(status: int, to: str, rule: str) -> None:
+    internet = Internet(moved(to, status))
+    with pytest.raises(NotFetched, match=rule):
+        internet.client().get("http://pictures.test/")
+
+    assert len(internet.asked) == 1
+
+
+def test_five_redirects_are_followed_and_no_sixth() -> None:
+    assert Internet(*[moved("/next")] * 5, ok()).client().get("http://pictures.test/") == b"picture"
+    with pytest.raises(NotFetched, match="redirects more than 5 times"):
+        Internet(*[moved("/next")] * 6).client().get("http://pictures.test/")
+
+
+@pytest.mark.parametrize("status", [199, 300, 302, 404, 500])
+def test_answer_without_success_is_an_error(status: int) -> None:
+    with pytest.raises(NotFetched, match=f"it answers HTTP {status}"):
+        Internet(httpx.Response(status)).client().get("http://pictures.test/")
+
+
+def test_announced_length_over_the_limit_is_not_read() -> None:
+    with pytest.raises(NotFetched, match="larger than"):
+        Internet(ok(**{"content-length": str(LARGEST + 1)})).client().get("http://pictures.test/")
+    assert Internet(ok(**{"content-length": str(LARGEST)})).client().get("http://pictures.test/") == b"picture"
+
+
+def test_next_address_is_tried() -> None:
+    internet = Internet(httpx.ConnectError("refused"), ok())
+
+    assert internet.client("all").get("http://both.test/") == b"picture"
+    assert [request.url.host for request in internet.asked] == NAMES["both.test"]
+
+
+def test_post_sends_the_body_and_follows_no_redirect() -> None:
+    internet = Internet(moved("http://inside.test/", 307))
+    status = internet.client().post("http://pictures.test/hook", b"{}", {"x-webhook-secret": "s"})
+    (request,) = internet.asked
+
+    assert status == 307
+    assert (request.method, request.url.path, internet.sent[0]) == ("POST", "/hook", b"{}")
+    assert request.headers["x-webhook-secret"] == "s"
+
+
+@contextmanager
+def answering(answer: bytes, *, stays: bool = False) -> Iterator[str]:
+    """A server for one request: its address."""
+    done = threading.Event()
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(answer)
+            if stays:
+                done.wait(30)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://me.test:{listener.getsockname()[1]}/"
+        done.set()
+        thread.join()
+
+
+def fetched_from(url: str) -> bytes:
+    return HttpClient(resolve=resolved).get(url)
+
+
+def test_name_is_fetched_over_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    with answering(b"HTTP/1.0 200 OK\r\ncontent-encoding: gzip\r\n\r\npicture") as url:
+        assert fetched_from(url) == b"picture"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"nothing of HTTP",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\npicture",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nffff\r\npic",
+    ],
+)
+def test_broken_answer_is_an_error_of_a_known_kind(answer: bytes) -> None:
+    with answering(answer) as url, pytest.raises(ERRORS):
+        fetched_from(url)
+
+
+def test_large_answer_without_a_length_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_client, "LARGEST", 1000)
+    with (
+        answering(b"HTTP/1.0 200 OK\r\n\r\n" + bytes(1001)) as url,
+        pytest.raises(NotFetched, match="larger than 1000"),
+    ):
+        fetched_from(url)
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nx: 1", b"HTTP/1.0 200 OK\r\n\r\npic"])
+def test_whole_transfer_has_a_limit(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_client, "SECONDS", 0.05)
+    monkeypatch.setattr(http_client.HttpClient, "_client", lambda self: untimed(self))
+    with answering(answer, stays=True) as url, pytest.raises(NotFetched, match="took longer than"):
+        fetched_from(url)
+
+
+def untimed(client: HttpClient) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        transport=http_client._Checked(httpx.AsyncHTTPTransport(), "loopback", resolved), timeout=60
+    )
+
+
+def test_server_without_tls_is_an_error() -> None:
+    with answering(b"HTTP/1.1 200 OK\r\n\r\n") as url, pytest.raises(ERRORS):
+        fetched_from(url.replace("http://", "https://"))

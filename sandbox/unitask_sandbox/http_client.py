@@ -1,0 +1,267 @@
+"""What the sandbox asks of other servers: the media behind an input's address, and webhooks.
+
+Every client that may create a task chooses these addresses, so they are limited:
+
+- Only http and https, without a user name, and without a proxy: a proxy would connect to unchecked addresses.
+- Every address that a name resolves to is checked, and the connection goes to one of these addresses: the name is not
+  resolved again. Each redirect is checked like the first address.
+- A whole transfer has `SECONDS` and `LARGEST` bytes. Nothing is decompressed.
+- This machine (127.0.0.0/8, ::1) may be asked by default, because the app under development runs there. Other
+  addresses that the internet does not have, such as the metadata services of clouds (169.254.169.254), are refused
+  unless the settings allow them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any, Final, Literal, TypeVar
+
+import httpx
+
+Private = Literal["none", "loopback", "all"]
+Address = IPv4Address | IPv6Address
+T = TypeVar("T")
+
+LARGEST = 10 * 1024 * 1024
+"""Bytes of one medium; the figure that clients give for uploads and videos (facts of public clients, 2025)."""
+
+SECONDS = 10.0
+REDIRECTS = 5
+HOW_TO_ALLOW: Final = "allow it with `unitask sandbox --private-addresses {}` or Settings(private_addresses={!r})"
+
+# What no public server has, by IANA's registries of special-purpose addresses; Python's own table (`is_global`) lacks
+# some of these and differs between releases of Python, so it only adds to this one.
+_NOT_PUBLIC: Final[tuple[IPv4Network | IPv6Network, ...]] = tuple(
+    map(
+        ip_network,
+        (
+            "0.0.0.0/8",  # this network, RFC 791
+            "10.0.0.0/8",  # private, RFC 1918
+            "100.64.0.0/10",  # behind a carrier's NAT, RFC 6598; Alibaba's metadata is 100.100.100.200
+            "127.0.0.0/8",  # this machine
+            "168.63.129.16/32",  # Azure's platform services; inside Azure alone, though it looks public
+            "169.254.0.0/16",  # link-local, RFC 3927; most clouds' metadata is 169.254.169.254
+            "172.16.0.0/12",  # private, RFC 1918
+            "192.0.0.0/24",  # IETF protocol assignments, RFC 6890; Oracle's metadata is 192.0.0.192
+            "192.0.2.0/24",  # documentation, RFC 5737
+            "192.88.99.0/24",  # 6to4 relays, withdrawn by RFC 7526
+            "192.168.0.0/16",  # private, RFC 1918
+            "198.18.0.0/15",  # benchmarks, RFC 2544
+            "198.51.100.0/24",  # documentation, RFC 5737
+            "203.0.113.0/24",  # documentation, RFC 5737
+            "224.0.0.0/4",  # multicast, RFC 5771
+            "240.0.0.0/4",  # reserved, RFC 1112, and broadcast
+            "::/96",  # unspecified, this machine, and IPv4-compatible addresses, withdrawn by RFC 4291
+            "64:ff9b:1::/48",  # NAT64 within one network, RFC 8215
+            "100::/64",  # discard, RFC 6666
+            "2001::/23",  # IETF protocol assignments, RFC 2928: Teredo (2001::/32), ORCHID, benchmarks
+            "2001:db8::/32",  # documentation, RFC 3849
+            "3fff::/20",  # documentation, RFC 9637
+            "5f00::/16",  # segment routing, RFC 9602
+            "fc00::/7",  # private (unique local), RFC 4193; AWS's metadata is fd00:ec2::254
+            "fe80::/10",  # link-local, RFC 4291
+            "fec0::/10",  # site-local, withdrawn by RFC 3879 and still routed by some systems
+            "ff00::/8",  # multicast, RFC 4291
+        ),
+    )
+)
+# What leads to an IPv4 address that stands inside: the network, and how many bits stand after the IPv4 address.
+_IPV4_INSIDE: Final = (
+    (IPv6Network("::ffff:0:0/96"), 0),  # IPv4-mapped, RFC 4291
+    (IPv6Network("::ffff:0:0:0/96"), 0),  # IPv4-translated, RFC 2765
+    (IPv6Network("64:ff9b::/96"), 0),  # NAT64, RFC 6052
+    (IPv6Network("2002::/16"), 80),  # 6to4, RFC 3056
+)
+_MAPPED: Final = _IPV4_INSIDE[0][0]
+_ISATAP: Final = (0x00005EFE, 0x02005EFE)  # RFC 5214: the third quarter of an address that ends in an IPv4 address
+
+
+class NotFetched(OSError):
+    """The request was not sent, or its answer is of no use; the message is for the author of the address."""
+
+
+ERRORS: Final = (OSError, ValueError, OverflowError, httpx.HTTPError, httpx.InvalidURL)
+"""What a request to another server can raise."""
+
+
+def resolve(host: str, port: int) -> list[str]:
+    """Return every address of a host.
+
+    Raises:
+        OSError: There is none.
+    """
+    return list(dict.fromkeys(str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
+
+
+class HttpClient:
+    """Sends requests to other servers.
+
+    Args:
+        private: Which addresses that the internet does not have may be asked: "none", "loopback" (this machine) or
+            "all".
+        resolve: Returns every address of a host.
+        transport: Carries requests out, each to an address that was checked. None: httpx's, over the network.
+    """
+
+    def __init__(
+        self,
+        private: Private = "loopback",
+        resolve: Callable[[str, int], list[str]] = resolve,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._private: Private = private
+        self._resolve = resolve
+        self._transport = transport
+
+    def get(self, url: str) -> bytes:
+        """Return what is behind an address.
+
+        Raises:
+            ERRORS: It cannot be reached, is not allowed, answers with an error, is too large or too slow.
+        """
+        return _finished(self._get(url))
+
+    def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
+        """POST to an address, and return the status of the answer; redirects are not followed.
+
+        Raises:
+            ERRORS: It cannot be reached, is not allowed, or does not answer in time.
+        """
+        return _finished(self._post(url, body, headers))
+
+    async def _get(self, url: str) -> bytes:
+        try:
+            async with self._client() as client, client.stream("GET", url, follow_redirects=True) as answer:
+                return await _whole(answer)
+        except httpx.TooManyRedirects:
+            raise NotFetched(f"it redirects more than {REDIRECTS} times") from None
+
+    async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
+        async with self._client() as client, client.stream("POST", url, content=body, headers=dict(headers)) as answer:
+            return answer.status_code
+
+    def _client(self) -> httpx.AsyncClient:
+        transport = self._transport or httpx.AsyncHTTPTransport(verify=_tls(), trust_env=False)
+        return httpx.AsyncClient(
+            transport=_Checked(transport, self._private, self._resolve),
+            headers={"user-agent": "unitask-sandbox", "accept-encoding": "identity", "connection": "close"},
+            max_redirects=REDIRECTS,
+            timeout=SECONDS,
+            trust_env=False,
+        )
+
+
+class _Checked(httpx.AsyncBaseTransport):
+    """Sends each request to an address that was checked; certificates are still held against the name."""
+
+    def __init__(
+        self, transport: httpx.AsyncBaseTransport, private: Private, resolve: Callable[[str, int], list[str]]
+    ) -> None:
+        self._transport = transport
+        self._private = private
+        self._resolve = resolve
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        url = request.url
+        if url.scheme not in ("http", "https"):
+            raise NotFetched(f"the scheme {url.scheme[:20]!r} is not fetched, only http and https")
+        if url.userinfo:
+            raise NotFetched("an address with a user name or a password is not fetched")
+        host = url.raw_host.decode()
+        found = self._resolve(host, url.port or (443 if url.scheme == "https" else 80))
+        for text in found:
+            self._check(text)
+        extensions = {**request.extensions, "sni_hostname": host}
+        failure: Exception = NotFetched("its name stands for no address")
+        for text in found:
+            to = url.copy_with(host=text.partition("%")[0])
+            try:
+                sent = httpx.Request(
+                    request.method, to, headers=request.headers, stream=request.stream, extensions=extensions
+                )
+                return await self._transport.handle_async_request(sent)
+            except httpx.ConnectError as error:
+                failure = error
+        raise failure
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+
+    def _check(self, text: str) -> None:
+        """Refuse an address that may not be asked."""
+        kind = kind_of(ip_address(text.partition("%")[0]))
+        if kind == "public" or self._private == "all" or kind == self._private:
+            return
+        what = "this machine" if kind == "loopback" else "a private network or of none"
+        raise NotFetched(f"{text} is an address of {what}, which is not allowed; {HOW_TO_ALLOW.format(kind, kind)}")
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    return ssl.create_default_context()
+
+
+def _finished(transfer: Coroutine[Any, Any, T]) -> T:
+    """Run a transfer to its end within `SECONDS`, which httpx's timeouts (each for one read) cannot limit.
+
+    The event loop has a thread of its own, because the caller may have one that runs.
+    """
+
+    async def limited() -> T:
+        try:
+            async with asyncio.timeout(SECONDS):
+                return await transfer
+        except TimeoutError:
+            raise NotFetched(f"it took longer than {SECONDS:g} s") from None
+
+    with ThreadPoolExecutor(1, "unitask-sandbox-http-client") as thread:
+        return thread.submit(asyncio.run, limited()).result()
+
+
+async def _whole(answer: httpx.Response) -> bytes:
+    if not answer.is_success:
+        raise NotFetched(f"it answers HTTP {answer.status_code}")
+    read = bytearray()
+    if int(answer.headers.get("content-length", "0")[:20]) <= LARGEST:
+        async for chunk in answer.aiter_raw():
+            read += chunk
+            if len(read) > LARGEST:
+                break
+        else:
+            return bytes(read)
+    raise NotFetched(f"it is larger than {LARGEST} bytes")
+
+
+def kind_of(address: Address) -> Literal["public", "loopback", "all"]:
+    """Where an address leads: to the internet, to this machine, or to what only "all" allows.
+
+    An IPv6 address that leads to an IPv4 address is judged by that one. The system itself connects an IPv4-mapped
+    address to the IPv4 address; every other form goes over a gateway, so there 127.0.0.1 is not this machine.
+    """
+    inside = _ipv4_inside(address)
+    if isinstance(address, IPv6Address) and inside is not None and address in _MAPPED:
+        return kind_of(inside)
+    if address.is_loopback or address.is_unspecified:  # 0.0.0.0 connects to this machine
+        return "loopback"
+    if any(address in network for network in _NOT_PUBLIC):
+        return "all"
+    if inside is not None:
+        return "public" if kind_of(inside) == "public" else "all"
+    return "public" if address.is_global else "all"
+
+
+def _ipv4_inside(address: Address) -> IPv4Address | None:
+    """The IPv4 address that an IPv6 address leads to, if its form says so."""
+    if isinstance(address, IPv4Address):
+        return None
+    bits = int(address)
+    for network, after in _IPV4_INSIDE:
+        if address in network:
+            return IPv4Address(bits >> after & 0xFFFFFFFF)
+    return IPv4Address(bits & 0xFFFFFFFF) if bits >> 32 & 0xFFFFFFFF in _ISATAP else None

@@ -1,0 +1,99 @@
+"""The reader of openapi.json that ships with the generated client."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from unitask_api import contract
+
+
+def test_task_type_has_what_the_spec_says() -> None:
+    (written,) = (entry for entry in contract.document()["x-tasks"] if entry["name"] == "FaceSwap")
+    read = contract.task_types()["FaceSwap"]
+
+    assert (read.name, read.family) == ("FaceSwap", "faceswap")
+    assert (read.model, read.task_type) == ("Qubico/image-toolkit", "face-swap")
+    assert (read.input, read.output) == (written["input"], written["output"])
+    assert (read.price_usd, read.price_per) == (0.01, "generation")
+    assert read.price == {key: value for key, value in written["price"].items() if key != "x-source"}
+    assert read.typical_seconds == 8.0
+    assert read.docs == f"{written['docs']['page']} ({written['docs']['date']})"
+    assert (read.protocol, read.create) == ("unified", "create_task")
+    assert read.media == {"target_image": "image", "swap_image": "image"}
+
+
+def test_task_type_without_a_price_has_none() -> None:
+    unpriced = next(entry["name"] for entry in contract.document()["x-tasks"] if not entry.get("price"))
+    read = contract.task_types()[unpriced]
+
+    assert (read.price, read.price_usd, read.price_per) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({"version": "3.0"}, "Kling3Video"),
+        ({"version": "2.6"}, "KlingVideo"),
+        ({"version": None}, "KlingVideo"),
+        ({"version": 3.0}, "KlingVideo"),
+        ({}, "KlingVideo"),
+        (None, "KlingVideo"),
+        ("3.0", "KlingVideo"),
+    ],
+    ids=str,
+)
+def test_match_of_the_input_chooses_between_task_types_of_one_name(given: Any, name: str) -> None:
+    found = contract.find("kling", "video_generation", given)
+
+    assert found is contract.task_types()[name]
+    assert [one.name for one in contract.named("kling", "video_generation")] == ["KlingVideo", "Kling3Video"]
+
+
+@pytest.mark.parametrize("names", [("kling", "dance"), ("dance", "video_generation"), (["kling"], {}), (None, None)])
+def test_unknown_names_find_nothing(names: tuple[Any, Any]) -> None:
+    assert contract.find(*names) is None
+    assert contract.named(*names) == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "chosen"),
+    [({"a": True, "b": 2}, 2), ({"a": True}, 1), ({"a": 1}, 0), ({"b": 2}, 0), ({"a": True, "b": 2.0}, 2)],
+    ids=str,
+)
+def test_match_with_most_fields_wins_and_true_is_not_1(given: dict[str, Any], chosen: int) -> None:
+    matches: list[dict[str, Any]] = [{}, {"a": True}, {"a": True, "b": 2}]
+    entries = [{"model": "m", "task_type": "t", "match": match} for match in matches]
+
+    assert contract.choose(entries, "m", "t", given) is entries[chosen]
+
+
+def test_null_is_no_absent_field() -> None:
+    assert contract.choose([{"model": "m", "task_type": "t", "match": {"a": None}}], "m", "t", {}) is None
+
+
+def test_operation_has_what_the_spec_says() -> None:
+    get_task, edit, upload = map(contract.operation, ("get_task", "edit_image", "upload_file"))
+
+    assert (get_task.method, get_task.path, get_task.tag) == ("GET", "/api/v1/task/{task_id}", "task")
+    assert get_task.components == {"200": "TaskEnvelope", "default": "ErrorEnvelope"}
+    assert [parameter["name"] for parameter in get_task.parameters] == ["task_id"]
+    assert (get_task.bearer, edit.bearer) == (False, True)
+    assert (get_task.server, upload.server) == (None, "https://upload.theapi.app")
+    assert upload.components["request"] == "UploadRequest"
+    assert contract.operation("receive_task") is contract.webhooks()["receive_task"]
+    assert "receive_task" not in contract.operations()
+
+
+def test_unknown_operation_is_named() -> None:
+    with pytest.raises(LookupError, match="the contract has no operation dance"):
+        contract.operation("dance")
+
+
+def test_reference_is_resolved_also_where_null_may_stand_instead() -> None:
+    reference = {"$ref": "#/components/schemas/TaskStatus"}
+
+    for rule in (reference, {"anyOf": [{"type": "null"}, reference]}):
+        assert contract.resolve(rule) is contract.component("TaskStatus")
+    assert contract.resolve({"type": "string"}) == {"type": "string"}
+    assert contract.field_rule("FaceSwapInput", "dance") == {}

@@ -1,0 +1,111 @@
+"""Check a value against a component of the contract, with messages for the people who wrote the value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any, NamedTuple, cast
+
+import jsonschema_rs
+from jsonschema_rs import Draft202012Validator, ValidationErrorKind
+from unitask_api import contract
+
+_CONTRACT = "urn:contract"
+_VALUE = "\0"  # stands for the value in the library's messages, which would quote all of it
+
+
+class Problem(NamedTuple):
+    """One way in which a value breaks a schema.
+
+    Attributes:
+        path: Where in the value.
+        message: What is wrong; `shown` stands for the value in it.
+        advisory: Whether only some of the sources say so.
+    """
+
+    path: tuple[str | int, ...]
+    message: str
+    advisory: bool
+
+    def about(self, shown: str) -> str:
+        """Return the message with the value in it."""
+        return self.message.replace(_VALUE, shown)
+
+
+def problems(component: str, value: Any) -> Iterator[Problem]:
+    """Yield everything that is wrong with a value.
+
+    Args:
+        component: The name of the component that the value must fit.
+        value: As `json.loads` returns it; the library takes no subclasses of str, int, float or tuple.
+
+    Raises:
+        ValueError: The value is nested too deep to be checked.
+    """
+    for error in _validator(component).iter_errors(value):
+        yield Problem(tuple(error.instance_path), _message(error), error.kind.name == "x-advisory")
+
+
+@cache
+def _validator(component: str) -> Draft202012Validator:
+    reference = {"$ref": f"{_CONTRACT}#/components/schemas/{component}"}
+    return Draft202012Validator(reference, registry=_registry(), mask=_VALUE, keywords=_KEYWORDS)
+
+
+@cache
+def _registry() -> jsonschema_rs.Registry:
+    return jsonschema_rs.Registry([(_CONTRACT, {"components": {"schemas": contract.components()}})])
+
+
+def _message(error: jsonschema_rs.ValidationError) -> str:
+    match error.kind:
+        case ValidationErrorKind.Enum(options):  # the library names two of them
+            return f"{_VALUE} is not one of {options}"
+        case ValidationErrorKind.Custom(_, message):
+            return message
+        case _:
+            return error.message.replace('"', "'")
+
+
+class _Advisory:
+    """x-advisory: a schema that contradicts another source, so that breaking it is no error."""
+
+    def __init__(self, _parent: Any, advice: dict[str, Any], _path: Any) -> None:
+        self._advice = Draft202012Validator(advice, mask=_VALUE)
+
+    def iter_errors(self, value: Any) -> Iterator[ValueError]:
+        for error in self._advice.iter_errors(value):
+            yield ValueError(f"{_message(error)} (one source says so; sent all the same)")
+
+    def validate(self, value: Any) -> None:
+        for error in self.iter_errors(value):
+            raise error
+
+
+class _MaxProduct:
+    """x-max-product: a limit on the product of several fields, such as the pixels of a picture."""
+
+    def __init__(self, _parent: Any, limit: Mapping[str, Any], _path: Any) -> None:
+        self._fields, self._maximum = limit["fields"], limit["maximum"]
+
+    def validate(self, value: Any) -> None:
+        given = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+        sides: list[Any] = [given.get(name) for name in self._fields]
+        if all(isinstance(side, int | float) for side in sides) and math.prod(sides) > self._maximum:
+            names = " x ".join(self._fields)
+            raise ValueError(f"{names} is {math.prod(sides)}, at most {self._maximum} is allowed")
+
+
+class _Format:
+    """format: int64 is checked; the library checks formats of text alone."""
+
+    def __init__(self, _parent: Any, name: str, _path: Any) -> None:
+        self._is_int64 = name == "int64"
+
+    def validate(self, value: Any) -> None:
+        if self._is_int64 and isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise ValueError(f"{_VALUE} is not a 64-bit integer")
+
+
+_KEYWORDS: dict[str, type[Any]] = {"x-advisory": _Advisory, "x-max-product": _MaxProduct, "format": _Format}
