@@ -150,7 +150,8 @@ class Coverage:
 
     def _add_task_type(self, operation: str, asked: Any) -> None:
         if operation == "create_task":
-            entry = _entry(fields(asked), fields(asked).get("input"))
+            given = fields(asked)
+            entry = bundle.entry_of(given.get("model"), given.get("task_type"), given.get("input"))
             if entry and self._use(entry["input"], asked["input"]):
                 self._done.add(("operations", entry["name"]))
         for entry in bundle.entries().values():
@@ -294,16 +295,6 @@ def _rows(operation: str, status: int, answer: Any, content: bytes) -> Iterator[
             yield name
 
 
-def _entry(task: Mapping[str, Any], given: Any) -> dict[str, Any] | None:
-    """Return the task type of a task: by its names and, where task types share them, by its input."""
-    named = [
-        entry
-        for entry in bundle.entries_of(task.get("model"), task.get("task_type"))
-        if all(fields(given).get(key) == value for key, value in entry.get("match", {}).items())
-    ]
-    return max(named, key=lambda entry: len(entry.get("match", {})), default=None)
-
-
 def _outputs(operation: str, asked: Any, answer: Any) -> Iterator[tuple[Iterable[str], Any]]:
     """Yield the output of the task in an answer or a notification, and the components that it may be valid for."""
     for protocol, rule in bundle.document()["x-protocols"].items():
@@ -314,7 +305,7 @@ def _outputs(operation: str, asked: Any, answer: Any) -> Iterator[tuple[Iterable
             return
     task = fields(fields(asked if operation == "receive_task" else answer).get("data"))
     if task.get("output") is not None:
-        entry = _entry(task, task.get("input"))
+        entry = bundle.entry_of(task.get("model"), task.get("task_type"), task.get("input"))
         named = bundle.outputs_of(task.get("model"), task.get("task_type"))
         yield [entry["output"]] if entry else named, task["output"]
 

@@ -68,7 +68,7 @@ def check(component: str, value: Any, at: str = "") -> None:
 @cache
 def _validator(component: str) -> Draft202012Validator:
     reference = {"$ref": f"{_CONTRACT}#/components/schemas/{component}"}
-    return Draft202012Validator(reference, registry=_registry(), keywords={"format": _Format})
+    return Draft202012Validator(reference, registry=_registry(), keywords=_KEYWORDS)
 
 
 @cache
@@ -85,6 +85,9 @@ class _Format:
     def validate(self, value: Any) -> None:
         if self._is_int64 and isinstance(value, int) and not -_INT64 - 1 <= value <= _INT64:
             raise ValueError("int64")
+
+
+_KEYWORDS: dict[str, type[Any]] = {"format": _Format}
 
 
 def query(operation: str, given: Mapping[str, str]) -> dict[str, Any]:

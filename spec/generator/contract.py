@@ -89,8 +89,8 @@ class Operation:
 def document() -> Node:
     """Return the whole OpenAPI document."""
     # through the loader, because the package may be in a zip file
-    loader: Any = cast("Any", __spec__).loader
-    loaded: Node = json.loads(loader.get_data(str(Path(__file__).with_name("openapi.json"))))
+    spec: Any = __spec__
+    loaded: Node = json.loads(spec.loader.get_data(str(Path(__file__).with_name("openapi.json"))))
     return loaded
 
 

@@ -23,6 +23,13 @@ def test_task_type_has_what_the_spec_says() -> None:
     assert read.media == {"target_image": "image", "swap_image": "image"}
 
 
+def test_task_type_of_another_protocol_or_with_a_match_says_so() -> None:
+    swap, kling = (contract.task_types()[name] for name in ("LegacyFaceSwap", "Kling3Video"))
+
+    assert (swap.protocol, swap.create, swap.match) == ("face_swap_v1", "legacy_create_face_swap", {})
+    assert kling.match == {"version": "3.0"}
+
+
 def test_task_type_without_a_price_has_none() -> None:
     unpriced = next(entry["name"] for entry in contract.document()["x-tasks"] if not entry.get("price"))
     read = contract.task_types()[unpriced]
@@ -39,7 +46,7 @@ def test_task_type_without_a_price_has_none() -> None:
         ({"version": 3.0}, "KlingVideo"),
         ({}, "KlingVideo"),
         (None, "KlingVideo"),
-        ("3.0", "KlingVideo"),
+        ("version", "KlingVideo"),
     ],
     ids=str,
 )

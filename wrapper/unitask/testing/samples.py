@@ -28,7 +28,7 @@ def output_of(component: str) -> dict[str, Any]:
         if (example["x-operation"], example["x-part"]) != ("get_task", "200"):
             continue
         task: dict[str, Any] = example["value"]["data"]
-        entry = contract.find(task.get("model", ""), task.get("task_type", ""))
+        entry = contract.find(task.get("model"), task.get("task_type"), task.get("input"))
         if entry and entry.output == component and task.get("output") and state_of(task["status"]) is State.COMPLETED:
             return cast("dict[str, Any]", task["output"])
     return cast("dict[str, Any]", _made_up(contract.components()[component]))
