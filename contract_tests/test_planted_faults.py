@@ -244,11 +244,11 @@ CASES: dict[str, tuple[Plant, Check]] = {
         lambda: test_requests.test_every_other_call_is_documented("sync", "cancel_many"),
     ),
     "requests: a documented limit is not checked": (
-        replaced(inputs, "_schema_problems", lambda *_: iter(())),
+        replaced(inputs, "problems", lambda *_: iter(())),
         test_limits.test_documented_limits_are_checked_before_sending,
     ),
     "requests: advice is not given": (
-        replaced(inputs, "_schema_problems", lambda *_: iter(())),
+        replaced(inputs, "problems", lambda *_: iter(())),
         test_limits.test_advised_limit_is_a_warning_and_is_sent,
     ),
     "requests: a legacy task is created like any other": (
