@@ -21,7 +21,7 @@ from sandbox.tests.hostile import PICTURES
 
 from .support import ENTRIES, make
 
-pytestmark = [pytest.mark.contract("provider"), pytest.mark.filterwarnings("ignore::unitask.AdvisoryWarning")]
+pytestmark = pytest.mark.filterwarnings("ignore::unitask.AdvisoryWarning")
 
 KEY = "contract"
 OF_ENGINES = [

@@ -15,8 +15,6 @@ from unitask_sandbox.bundle import CREDITS_PER_USD
 
 from .support import answer, bundle, component_of, examples, perform, rows, validator
 
-pytestmark = pytest.mark.contract("examples")
-
 
 def model_of(example: dict[str, Any]) -> Any:
     """The generated model of the component that an example is one of."""

@@ -17,7 +17,7 @@ from unitask_contract.inputs import least
 
 from .support import ENTRIES, address, make, required
 
-pytestmark = [pytest.mark.contract("requests"), pytest.mark.filterwarnings("ignore::unitask.AdvisoryWarning")]
+pytestmark = pytest.mark.filterwarnings("ignore::unitask.AdvisoryWarning")
 
 Broken = tuple[str, str, str, Any]  # class, field, rule, a value that breaks it
 

@@ -34,7 +34,7 @@ from . import (
 from .support import Plant, replaced
 from .support.simulated_network import World
 
-pytestmark = [pytest.mark.contract("planted"), pytest.mark.filterwarnings("ignore::unitask.AdvisoryWarning")]
+pytestmark = pytest.mark.filterwarnings("ignore::unitask.AdvisoryWarning")
 
 Check = Callable[[], object]
 

@@ -32,7 +32,7 @@ from unitask_sandbox.pricing import credits_of as charged_by_sandbox
 from .support import ENTRIES, bundle, examples, make
 from .test_drift import LEDGER
 
-pytestmark = [pytest.mark.contract("prices"), pytest.mark.filterwarnings("ignore::unitask.AdvisoryWarning")]
+pytestmark = pytest.mark.filterwarnings("ignore::unitask.AdvisoryWarning")
 
 ABSENT = object()
 TRIED = 80  # inputs of each task type

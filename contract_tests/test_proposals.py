@@ -28,8 +28,6 @@ from unitask_contract.schema_paths import Path as Steps
 from .support import examples
 from .test_drift import accepts, seen_value
 
-pytestmark = pytest.mark.contract("drift")
-
 SPEC = Path(__file__).resolve().parents[1] / "spec"
 SWAP, SUNO, KLING = (
     f"{name}.completed.200" for name in ("faceswap.face-swap", "suno.generate_music", "kling.video_generation")

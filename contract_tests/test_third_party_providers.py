@@ -23,8 +23,6 @@ from unitask_contract.reports.files import FORMS
 from unitask_contract.reports.report import Report
 from unitask_contract.runner import Outcome, Result
 
-pytestmark = pytest.mark.contract("provider")
-
 Captured = pytest.CaptureFixture[str]
 Change = Callable[[httpx.Response], httpx.Response]
 KEY = "a-key-that-nobody-may-see-0123456789"
