@@ -16,7 +16,11 @@ BLANK = base64.b64decode(  # a grey picture of 64 x 64 pixels
 HISTORY = "/api/open/tasks/histories"
 UPLOAD = "/api/ephemeral_resource"
 CHAT = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Say one word."}]}
-DRAWING = {"model": "Qubico/flux1-schnell", "task_type": "txt2img", "input": {"prompt": "a fox"}}  # next to no cost
+DRAWING: dict[str, Any] = {
+    "model": "Qubico/flux1-schnell",
+    "task_type": "txt2img",
+    "input": {"prompt": "a fox"},
+}  # next to no cost
 ENDPOINT, SECRET = "https://me.test/hook", "the secret of the creates"
 WITH_WEBHOOK = {**DRAWING, "config": {"webhook_config": {"endpoint": ENDPOINT, "secret": SECRET}}}
 MOST_STUCK = 3  # tasks that are waited for to the end of --timeout
