@@ -100,7 +100,7 @@ page-picture: $(VENV)/.checks ## docs/sandbox-page.png, from the running page; n
 	PAGE_PICTURE=$(CURDIR)/docs/sandbox-page.png $(VENV)/bin/python -m pytest -q sandbox/tests/test_page.py -k picture_of
 
 vendor: $(VENV)/.checks ## fetch weights and sample pictures again from the packages they are from
-	$(VENV)/bin/python sandbox/vendor.py
+	$(VENV)/bin/python scripts/vendor.py
 
 clean: ## remove everything that was made here
 	rm -rf $(VENV) $(CLIENTS_VENV) out dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -17,7 +17,10 @@ from statistics import median
 
 import cv2
 import numpy as np
-from unitask_sandbox import faces, samples
+from unitask_sandbox import samples
+from unitask_sandbox.faces.detect import find_faces
+from unitask_sandbox.faces.pictures import decode
+from unitask_sandbox.faces.swap import SourceFace, swap_face, warm_up
 
 THREADS = 2
 
@@ -28,9 +31,9 @@ def main() -> None:
     parser.add_argument("--prototype", type=Path, metavar="DIR", help="folder of the engine to compare with")
     parser.add_argument("--rounds", type=int, default=15, help="runs of each (default: %(default)s)")
     options = parser.parse_args()
-    faces.warm_up(threads=THREADS)
-    target = faces.decode(samples.ASTRONAUT.read_bytes(), "target_image")
-    source = faces.decode(samples.GRACE_HOPPER.read_bytes(), "swap_image")
+    warm_up(threads=THREADS)
+    target = decode(samples.ASTRONAUT.read_bytes(), "target_image")
+    source = decode(samples.GRACE_HOPPER.read_bytes(), "swap_image")
     reference = other_engine(options.prototype, target, source) if options.prototype else yardstick()
     engine_time, reference_time = interleaved([lambda: swap(target, source), reference], options.rounds)
     megapixels = target.shape[0] * target.shape[1] / 1e6
@@ -41,8 +44,8 @@ def main() -> None:
 
 def swap(target: np.ndarray, source: np.ndarray) -> None:
     """Do what a task does between decoding and encoding."""
-    face = faces.find_faces(target)[0]
-    faces.swap_face(target, face, faces.SourceFace(source, faces.find_faces(source)[0]))
+    face = find_faces(target)[0]
+    swap_face(target, face, SourceFace(source, find_faces(source)[0]))
 
 
 def yardstick() -> Callable[[], object]:

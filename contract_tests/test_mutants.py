@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 from unitask_contract.bundle import outputs_of
-from unitask_contract.mutation import BAD, BODIES, VALUES, judged, mutants, tolerances
+from unitask_contract.mutation import BAD, BODIES, VALUES, ask_generated, judged, mutants, tolerances
 
 
 def test_every_wrong_answer_is_told_or_tolerated_by_name() -> None:
@@ -17,6 +17,12 @@ def test_every_wrong_answer_is_told_or_tolerated_by_name() -> None:
     used = Counter(words for _, verdict, words in found if verdict == "tolerated")
     assert {one.name for one in tolerances()} == used.keys()  # none that nothing needs
     assert len(VALUES) + len(BODIES) >= 13
+
+
+def test_generated_client_alone_reports_every_wrong_answer() -> None:
+    found = [(str(mutant), *judged(mutant, ask_generated)) for mutant in mutants()]
+
+    assert [finding for finding in found if finding[1] in BAD] == []
 
 
 def test_wrong_answers_are_found_to_be_wrong(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -169,7 +169,7 @@ MADE = {
     ".jpg": lambda: pictures.picture(SCENE, (64, 48), "jpg"),
     ".webp": lambda: pictures.picture(SCENE, (64, 48), "webp"),
     ".mp4": lambda: film.film(SCENE, (64, 48), 1.0),
-    ".wav": lambda: sound.wav(7, 0.5, "SIMULATED by a test"),
+    ".wav": lambda: sound.sound(7, 0.5, "wav", "SIMULATED by a test"),
     ".glb": lambda: mesh.plaque(SCENE),
 }
 

@@ -30,6 +30,7 @@ from unitask_sandbox.create_request import read_create_request
 from unitask_sandbox.pricing import credits_of as charged_by_sandbox
 
 from .support import ENTRIES, bundle, examples, make
+from .support.defective_provider import defective
 from .test_drift import LEDGER
 
 pytestmark = pytest.mark.filterwarnings("ignore::unitask.AdvisoryWarning")
@@ -211,7 +212,7 @@ def test_wrong_price_of_the_client_changes_no_judgement(monkeypatch: pytest.Monk
     checks = runner.chosen(["charged", "face_swap"])
     with provider.sandbox() as right:
         kept = [result.outcome for result in runner.run(right, ("general", "hailuo"), checks)]
-    with provider.sandbox(frozenset({"double-charge", "double-points"})) as wrong:
+    with provider.sandbox(defective("double-charge", "double-points")) as wrong:
         broken = [result.outcome for result in runner.run(wrong, ("general", "hailuo"), checks)]
 
     assert kept == [runner.Outcome.KEPT] * 2

@@ -1,7 +1,6 @@
 """How strong the checks are: `make score` prints it, writes out/score.json and .md, and fails when a gate is missed.
 
-wrong answers     every documented answer changed in one step, read by the wrapper, and beside it by the generated
-                  client as it comes from the generator, without the wrapper
+wrong answers     every documented answer changed in one step, read by the wrapper, and by the generated client alone
 named faults      what goes wrong on the way (docs/faults.md), met by both clients
 planted faults    a client that is wrong in one place
 defects           a provider that is wrong in one place: which check of a provider finds it, and which alone does;
@@ -27,10 +26,9 @@ from typing import Any
 from xml.etree import ElementTree
 
 from generator.changes import changes, verdict
-from unitask_api import models
-from unitask_contract import bundle, runner
+from unitask_contract import runner
 from unitask_contract.counter import ALL, Coverage
-from unitask_contract.mutation import BAD, Mutant, Verdict, judged, mutants
+from unitask_contract.mutation import BAD, Mutant, Verdict, ask, ask_generated, judged, mutants
 
 from contract_tests.support.defective_provider import DEFECTS
 from contract_tests.support.exerciser import exercise
@@ -79,7 +77,7 @@ def main() -> int:
     by_defect = kills()
     exercised = exercise()
     alarms = Measure("runs with other seeds without a false alarm", quiet(SEEDS), len(SEEDS))
-    measures = [*_measures(answers["wrapper"]), _defects(by_defect), alarms, *_coverage(exercised.coverage)]
+    measures = [*_wrong(answers), *_measures(), _defects(by_defect), alarms, *_coverage(exercised.coverage)]
     idle = [check.id for check in runner.chosen() if not any(check.id in found for found in by_defect.values())]
     text = "\n\n".join([_page(measures), _answers_page(answers), _checks_page(by_defect)])
     wrong = [f"{name} finds no defect" for name in idle] + [f"disagreement: {one}" for one in exercised.disagreements]
@@ -97,13 +95,19 @@ def main() -> int:
     return int(bool(wrong) or not all(one.met for one in measures))
 
 
-def _measures(wrapper: Mapping[str, int]) -> list[Measure]:
-    whole = sum(wrapper.values())
+def _wrong(answers: Mapping[str, Mapping[str, int]]) -> list[Measure]:
+    name = "wrong answers reported, or tolerated by name"
+    return [
+        Measure(f"{name}: {client}", sum(counts.values()) - sum(counts[bad] for bad in BAD), sum(counts.values()))
+        for client, counts in answers.items()
+    ]
+
+
+def _measures() -> list[Measure]:
     levels = [(level, _level(change)) for level, _, change in MUTANTS]
     breaking = [told == level for level, told in levels if level == "major"]
     named, planted = _passed(NAMED), _passed(PLANTED)
     return [
-        Measure("wrong answers told, or tolerated by name", whole - sum(wrapper[bad] for bad in BAD), whole),
         Measure("named faults that end as they must, with both clients", *named),
         Measure("planted faults of a client found", *planted),
         Measure("breaking changes of the spec called so", sum(breaking), len(breaking), least=60),
@@ -124,23 +128,12 @@ def _coverage(coverage: Coverage) -> list[Measure]:
 
 def _answers() -> dict[str, dict[str, int]]:
     found = mutants()
-    return {"wrapper": _counted(found, lambda one: judged(one)[0]), "generated client": _counted(found, _plain)}
+    return {"wrapper": _counted(found, ask), "generated client": _counted(found, ask_generated)}
 
 
-def _counted(found: tuple[Mutant, ...], judge: Callable[[Mutant], Verdict]) -> dict[str, int]:
-    counts = Counter(map(judge, found))
+def _counted(found: tuple[Mutant, ...], call: Callable[[Mutant], Any]) -> dict[str, int]:
+    counts = Counter(judged(one, call)[0] for one in found)
     return {verdict.value: counts[verdict] for verdict in Verdict}
-
-
-def _plain(mutant: Mutant) -> Verdict:
-    """What the generated model makes of it: it raises what Python raises, or takes it."""
-    part = bundle.examples()[mutant.example]["x-part"]
-    model: Any = getattr(models, bundle.component_of(mutant.operation, part))
-    try:
-        model.from_dict(json.loads(mutant.content))
-    except Exception:  # the point of it
-        return Verdict.REFUSED if mutant.valid else Verdict.UNTYPED
-    return Verdict.UNDERSTOOD if mutant.valid else Verdict.SILENT
 
 
 def _level(change: Callable[[dict[str, Any]], object]) -> str:

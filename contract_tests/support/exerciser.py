@@ -107,7 +107,7 @@ def _give_answers(made: Exercise) -> None:
             about = f"{operation} {part} {value}"
             try:
                 if operation not in calls:
-                    read(getattr(models, bundle.component_of(operation, part)).from_dict(value))
+                    read(getattr(models, bundle.component_of(operation, part))(value))
                     method, path = bundle.route_of(operation)
                     made.coverage.add(Exchange(method, path, b"", status, content))
                     continue

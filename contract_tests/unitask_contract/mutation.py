@@ -18,8 +18,13 @@ from importlib.resources import files
 from typing import Any, cast
 
 import httpx
+import unitask_api
+import unitask_api.errors
 import yaml
 from unitask import Client, errors, tasks
+from unitask_api.api.account import get_account_info, list_active_tasks, list_task_history
+from unitask_api.api.task import cancel_task, create_task, get_task
+from unitask_api.api.upload import upload_file
 from unitask_contract import bundle
 from unitask_contract.bundle import fields
 from unitask_contract.scenario_runner import BASE_URL, KEY, Time
@@ -218,22 +223,60 @@ CALLS: Mapping[str, Callable[[Client, str], Any]] = {
 }
 
 
-def judged(mutant: Mutant) -> tuple[Verdict, str]:
-    """What becomes of a mutant, and the words of the error or the name of the tolerance."""
-    value: dict[str, Any] = bundle.examples()[mutant.example]["value"]
-    task_id: str = fields(value.get("data")).get("task_id") or "some-task"
-    status = value["code"] if mutant.refusal else 200
-    answer = httpx.Response(status, content=mutant.content, headers={"content-type": "application/json"})
-    transport = httpx.MockTransport(lambda _: answer)
-    time = Time([])
+# The same with the generated client alone.
+GENERATED_CALLS: Mapping[str, Callable[[unitask_api.Client, str], Any]] = {
+    "create_task": lambda client, _: create_task.sync(
+        client=client, body={"model": "m", "task_type": "t", "input": {}}
+    ),
+    "get_task": lambda client, task_id: get_task.sync(task_id, client=client),
+    "cancel_task": lambda client, task_id: cancel_task.sync(task_id, client=client),
+    "get_account_info": lambda client, _: get_account_info.sync(client=client),
+    "list_active_tasks": lambda client, _: list_active_tasks.sync(client=client),
+    "list_task_history": lambda client, _: list_task_history.sync(client=client),
+    "upload_file": lambda client, _: upload_file.sync(client=client, body={"file_name": "a.mp3", "file_data": "SUQz"}),
+}
+
+
+def ask(mutant: Mutant) -> Any:
+    """Make the call that a mutant answers, with the wrapper."""
+    time, transport = Time([]), httpx.MockTransport(lambda _: _answer(mutant))
     with Client(KEY, BASE_URL, transport=transport, clock=time.clock, sleep=time.sleep, poll_patience=1.0) as client:
-        try:
-            read(CALLS[mutant.operation](client, task_id))
-        except errors.UnitaskError as error:
-            expected = mutant.refusal or not mutant.valid
-            return (Verdict.TYPED if expected else Verdict.REFUSED), f"{type(error).__name__}: {error}"
-        except Exception as error:  # the point of it
-            return Verdict.UNTYPED, f"{type(error).__name__}: {error}"
+        return CALLS[mutant.operation](client, _task_id(mutant))
+
+
+def ask_generated(mutant: Mutant) -> Any:
+    """Make the call that a mutant answers, with the generated client alone."""
+    transport = httpx.MockTransport(lambda _: _answer(mutant))
+    with httpx.Client(base_url=BASE_URL, transport=transport) as http:
+        client = unitask_api.Client(BASE_URL).set_httpx_client(http)
+        return GENERATED_CALLS[mutant.operation](client, _task_id(mutant))
+
+
+def _answer(mutant: Mutant) -> httpx.Response:
+    status = bundle.examples()[mutant.example]["value"]["code"] if mutant.refusal else 200
+    return httpx.Response(status, content=mutant.content, headers={"content-type": "application/json"})
+
+
+def _task_id(mutant: Mutant) -> str:
+    task_id: str = fields(bundle.examples()[mutant.example]["value"].get("data")).get("task_id") or "some-task"
+    return task_id
+
+
+def judged(mutant: Mutant, call: Callable[[Mutant], Any] = ask) -> tuple[Verdict, str]:
+    """What becomes of a mutant, and the words of the error or the name of the tolerance.
+
+    Args:
+        mutant: The answer.
+        call: Makes the call that it answers: `ask` or `ask_generated`.
+    """
+    typed = errors.UnitaskError if call is ask else unitask_api.errors.ApiError
+    try:
+        read(call(mutant))
+    except typed as error:
+        expected = mutant.refusal or not mutant.valid
+        return (Verdict.TYPED if expected else Verdict.REFUSED), f"{type(error).__name__}: {error}"
+    except Exception as error:  # the point of it
+        return Verdict.UNTYPED, f"{type(error).__name__}: {error}"
     if mutant.valid:
         return Verdict.UNDERSTOOD, ""
     name = tolerance(mutant)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import av
@@ -39,18 +40,20 @@ def moving(picture: Picture, frames: int) -> list[Picture]:
 
 def clip(
     pictures: Sequence[Picture],
-    times: Iterable[int] | None = None,
+    times: Sequence[int] | None = None,
     shape: Callable[[Any], object] = lambda _stream: None,
     colours: int = 2,
 ) -> bytes:
-    """An MP4 of the pictures with a tone as long as they are.
+    """An MP4 of the pictures with two tracks of sound, tones of other heights, as long as the pictures.
 
     Args:
         pictures: The frames.
-        times: When each is shown, in `SECOND`s; None: `RATE` a second.
+        times: When each is shown, and last when the last one ends, in units of 1 / `SECOND`; None: `RATE` a second.
         shape: Is given the stream of pictures before the first one.
         colours: The colour space; 2 is none that is named.
     """
+    times = times or range(0, (len(pictures) + 1) * SECOND // RATE, SECOND // RATE)
+    ends = dict(pairwise(times))
     target = io.BytesIO()
     with av.open(target, "w", format="mp4") as made:
         stream: Any = made.add_stream("libx264", rate=RATE, options={"preset": "ultrafast", "crf": "12"})
@@ -58,20 +61,27 @@ def clip(
         stream.codec_context.time_base = Fraction(1, SECOND)
         stream.codec_context.colorspace = colours
         shape(stream)
-        sound: Any = made.add_stream("aac", rate=44_100, layout="mono")
-        for picture, time in zip(pictures, times or range(0, 2**40, SECOND // RATE), strict=False):
+        tracks: list[Any] = [made.add_stream("aac", rate=44_100, layout="mono") for _ in range(2)]
+        for picture, time in zip(pictures, times, strict=False):
             frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
             frame = frame.reformat(format="yuv420p", dst_colorspace=colours, interpolation=EXACT)
-            frame.pts, frame.time_base, frame.duration = time, Fraction(1, SECOND), SECOND // RATE
-            made.mux(stream.encode(frame))
-        made.mux(stream.encode(None))
-        made.mux(sound.encode(_tone(len(pictures) / RATE)))
-        made.mux(sound.encode(None))
+            frame.pts, frame.time_base = time, Fraction(1, SECOND)
+            _mux(made, stream.encode(frame), ends)
+        _mux(made, stream.encode(None), ends)
+        for hertz, track in zip((440, 660), tracks, strict=True):
+            made.mux(track.encode(_tone(hertz, len(pictures) / RATE)))
+            made.mux(track.encode(None))
     return target.getvalue()
 
 
-def _tone(seconds: float) -> Any:
-    wave = 0.3 * np.sin(2 * np.pi * 440 * np.arange(int(44_100 * seconds)) / 44_100)
+def _mux(made: Any, packets: Any, ends: dict[int, int]) -> None:
+    for packet in packets:
+        packet.duration = ends[packet.pts] - packet.pts
+        made.mux(packet)
+
+
+def _tone(hertz: float, seconds: float) -> Any:
+    wave = 0.3 * np.sin(2 * np.pi * hertz * np.arange(int(44_100 * seconds)) / 44_100)
     frame = av.AudioFrame.from_ndarray(wave.astype(np.float32)[None], format="fltp", layout="mono")
     frame.sample_rate = 44_100
     return frame
@@ -83,12 +93,12 @@ class Watched:
 
     Attributes:
         times: When each frame is shown and for how long, in seconds.
-        sound: The packets of sound: time in seconds, and bytes.
+        sound: The packets of sound: track, time in seconds, and bytes.
     """
 
     pictures: list[Picture]
     times: list[tuple[Fraction, Fraction]]
-    sound: list[tuple[Fraction, bytes]]
+    sound: list[tuple[int, Fraction, bytes]]
     seconds: float
     rate: Fraction
     codec: str
@@ -101,11 +111,12 @@ def watched(data: bytes) -> Watched:
         stream: Any = source.streams.video[0]
         pictures: list[Picture] = []
         times: list[tuple[Fraction, Fraction]] = []
-        sound: list[tuple[Fraction, bytes]] = []
+        sound: list[tuple[int, Fraction, bytes]] = []
         for packet in source.demux(*source.streams.video, *source.streams.audio):
             anything: Any = packet
             if packet.stream.type == "audio":
-                sound += [(anything.pts * anything.time_base, bytes(anything))] if packet.size else []
+                track = packet.stream.index
+                sound += [(track, anything.pts * anything.time_base, bytes(anything))] if packet.size else []
                 continue
             for frame in anything.decode():
                 pictures.append(frame.to_ndarray(format="bgr24", interpolation=EXACT))
@@ -120,3 +131,15 @@ def watched(data: bytes) -> Watched:
             colours=stream.codec_context.colorspace,
             comment=source.metadata.get("comment", ""),
         )
+
+
+def packed(samples: Any, kind: str, codec: str, rate: int = 24_000) -> bytes:
+    """A recording of one channel, of samples from -1 to 1."""
+    target = io.BytesIO()
+    with av.open(target, "w", format=kind) as made:
+        stream: Any = made.add_stream(codec, rate=rate, layout="mono")
+        frame = av.AudioFrame.from_ndarray((samples * 32767).astype("<i2")[None], format="s16", layout="mono")
+        frame.sample_rate = rate
+        made.mux(stream.encode(frame))
+        made.mux(stream.encode(None))
+    return target.getvalue()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +24,19 @@ def pixels(data: bytes) -> Picture:
     return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED), np.uint8)
 
 
-def encoded(picture: Picture, kind: str = ".png") -> bytes:
-    return cv2.imencode(kind, picture)[1].tobytes()
+def encoded(picture: Picture, kind: str = ".png", *options: int) -> bytes:
+    return cv2.imencode(kind, picture, options)[1].tobytes()
 
 
 def resized(data: bytes, width: int, height: int) -> Picture:
     return np.asarray(cv2.resize(pixels(data), (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def png_of_size(width: int, height: int) -> bytes:
+    """A PNG that says that it is of this size, and has no pixels."""
+    parts = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0), b"IDAT", b"IEND"
+    chunks = (struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part)) for part in parts)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
 def side_by_side(*portraits: bytes) -> bytes:
@@ -40,7 +50,7 @@ def part(picture: bytes, number: int) -> bytes:
 
 
 def done(http: Http, task_type: str, **given: object) -> dict[str, object]:
-    """Create a task of the image toolkit, let it run, and look at it; pictures may be given as bytes."""
+    """Create a task of the image toolkit, let it run, and get it; pictures may be given as bytes."""
     fields = {name: base64_of(value) if isinstance(value, bytes) else value for name, value in given.items()}
     body = {"model": "Qubico/image-toolkit", "task_type": task_type, "input": fields}
     task_id = http("POST", "/api/v1/task", json=body).json()["data"]["task_id"]

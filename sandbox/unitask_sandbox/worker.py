@@ -166,7 +166,7 @@ def _ask(process: subprocess.Popen[bytes], order: bytes) -> EngineResult | TaskF
 def work(orders: BinaryIO, answers: BinaryIO) -> None:
     """Do every order until the other side is gone; this is what the worker process runs."""
     with suppress(ImportError):  # the engine that needs it says so
-        from unitask_sandbox.faces import warm_up
+        from unitask_sandbox.faces.swap import warm_up
 
         warm_up(threads=1)
     inbox = queue.SimpleQueue[tuple[Engine, Mapping[str, Any]]]()

@@ -14,10 +14,15 @@ from .prices import price_faults
 ROLES = ("preview", "input")  # a file without a role is a result
 SIBLINGS = frozenset({"variant_of", "width", "height", "duration_ms", "duration_s"})
 
+LONGEST_TYPICAL = 600  # seconds; the longest time that a source gives is 510
+
 
 def faults(document: Document) -> list[str]:
     """Everything that is wrong with the document; empty when it may be used."""
-    for checks in (_openapi, _catalogue), (_schemas, _media, _examples, _example_tasks, _example_files, _sources):
+    for checks in (
+        (_openapi, _catalogue),
+        (_schemas, _media, _links, _protocols, _examples, _example_tasks, _example_files, _sources),
+    ):
         if found := [fault for check in checks for fault in check(document)]:
             return found  # the second round relies on the first
     return []
@@ -57,6 +62,49 @@ def _media(document: Document) -> Iterator[str]:
                     named: str = media[key]
                     if named.partition(".")[0] not in fields.keys() - {field}:
                         yield f"{where}: {key} names {named!r}, which is no field beside it"
+
+
+def _links(document: Document) -> Iterator[str]:
+    """Each link leads to an operation, and fills its parameters from fields that are documented."""
+    by_id = {operation["operationId"]: (path, operation) for path, _, operation in operations(document)}
+    for path, method, operation in operations(document):
+        for part, response in operation["responses"].items():
+            for name, link in resolved(document, response).get("links", {}).items():
+                where = f"{method} {path} {part}: link {name}"
+                if link["operationId"] not in by_id:
+                    yield f"{where} leads to {link['operationId']!r}, which is no operation"
+                    continue
+                target, found = by_id[link["operationId"]]
+                given = [*document["paths"][target].get("parameters", []), *found.get("parameters", [])]
+                known = {resolved(document, one)["name"] for one in given}
+                for parameter, expression in link["parameters"].items():
+                    if parameter not in known:
+                        yield f"{where} fills {parameter!r}, which is no parameter of {link['operationId']}"
+                    if not _is_documented(document, response, expression.removeprefix("$response.body#")):
+                        yield f"{where} reads {expression!r}, which is no documented field"
+
+
+def _protocols(document: Document) -> Iterator[str]:
+    """What a protocol reads of an answer is a documented field of it."""
+    by_id = {operation["operationId"]: operation for _, _, operation in operations(document)}
+    for name, rules in document["x-protocols"].items():
+        response = by_id[rules["look"]]["responses"]["200"]
+        pointers = (rules["task_id"], rules["status"], *rules["output"].values(), rules.get("reasons", ""))
+        for pointer in pointers:
+            if not _is_documented(document, response, pointer):
+                yield f"x-protocols: {name} reads {pointer!r}, which is no documented field"
+
+
+def _is_documented(document: Document, response: Document, pointer: str) -> bool:
+    """Whether a pointer into the body of a response leads along documented fields."""
+    rule = resolved(document, response)["content"]["application/json"]["schema"]
+    for step in pointer.split("/")[1:]:
+        rule = next((branch for branch in rule.get("anyOf", []) if branch != {"type": "null"}), rule)
+        rule = resolved(document, rule)
+        rule = rule.get("items") if step.isdecimal() else rule.get("properties", {}).get(step)
+        if rule is None:
+            return False
+    return True
 
 
 def _examples(document: Document) -> Iterator[str]:
@@ -122,6 +170,8 @@ def _catalogue(document: Document) -> Iterator[str]:
         for side in ("input", "output"):
             if task[side] not in document["components"]["schemas"]:
                 yield f"x-tasks: {task['name']} has the {side} {task[side]!r}, which is no schema"
+        if not 0 < task.get("typical_seconds", {}).get("value", 1) <= LONGEST_TYPICAL:
+            yield f"x-tasks: {task['name']} takes {task['typical_seconds']['value']} s, and is polled late"
         yield from price_faults(document, task)
 
 

@@ -96,3 +96,33 @@ def test_bundle_refuses_an_example_of_no_operation(copied: Path) -> None:
 
     with pytest.raises(SpecError, match="no operation 'make_task'"):
         bundle(copied)
+
+
+def test_texts_are_limited_only_where_a_source_says_so(document: dict[str, Any]) -> None:
+    found = {
+        f"{name}.{field}": rule["maxLength"]
+        for name, schema in document["components"]["schemas"].items()
+        for field, rule in schema.get("properties", {}).items()
+        if "maxLength" in rule
+    }
+
+    assert found == {
+        "HailuoVideoInput.prompt": 2000,
+        "KlingExtendInput.negative_prompt": 2500,
+        "KlingExtendInput.prompt": 2500,
+        "KlingVideoInput.negative_prompt": 2500,
+        "KlingVideoInput.prompt": 2500,
+        "Seedance25Input.prompt": 4000,
+        "SunoMusicInput.negative_tags": 200,
+        "SunoMusicInput.prompt": 3000,
+        "SunoMusicInput.tags": 200,
+        "SunoMusicInput.title": 80,
+        "TtsZeroShotInput.gen_text": 10000,
+        "UploadRequest.file_name": 128,
+    }
+
+
+def test_status_words_are_those_of_the_documents(document: dict[str, Any]) -> None:
+    words = document["components"]["schemas"]["TaskStatus"]["anyOf"][0]["enum"]
+
+    assert words == ["pending", "staged", "processing", "completed", "failed"]

@@ -14,6 +14,7 @@ from generator.__main__ import PLACES, ROOT, SPEC, differences, generate
 from generator.bundle import SpecError
 from generator.catalogue import emit_catalogue
 from generator.emit import HEADER, generator_view
+from generator.models import emit_models
 
 
 @pytest.fixture(scope="module")
@@ -61,21 +62,48 @@ def test_every_generated_file_says_that_it_is(fresh: Path) -> None:
 def test_patch_fails_when_its_anchor_is_gone(
     patch: templates.Patch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A packaged template that has changed under a patch stops the generation."""
     moved = templates.Patch(patch.template, patch.why, f"gone {patch.find}", patch.put)
     monkeypatch.setattr(templates, "PATCHES", (moved,))
 
     with pytest.raises(templates.PatchError, match="0 times"):
-        templates.write_patched(tmp_path)
+        templates.write(tmp_path)
 
 
-def test_generator_view_has_no_extensions_and_no_examples(document: dict[str, Any]) -> None:
-    """The generator sees neither our extensions nor the bodies; open words are plain enums to it."""
-    view = generator_view(document)
+@pytest.mark.parametrize(
+    ("pointer", "value", "message"),
+    [
+        (("get", "parameters"), [{"in": "header", "name": "x", "schema": {}}], "parameters in header"),
+        (("get", "responses"), {"204": {"description": "x"}}, "must be 200 and default"),
+    ],
+)
+def test_operation_that_the_template_does_not_cover_stops_the_generation(
+    document: dict[str, Any], pointer: tuple[str, str], value: Any, message: str
+) -> None:
+    method, key = pointer
+    document["paths"]["/account/info"][method][key] = value
 
-    assert "x-" not in "".join(key for key in view)
-    assert "examples" not in view["components"]
-    assert view["components"]["schemas"]["TaskStatus"]["enum"]
+    with pytest.raises(SpecError, match=message):
+        generator_view(document)
+
+
+@pytest.mark.parametrize(
+    ("schema", "field", "rule", "message"),
+    [
+        ("Account", "raw", {"type": "string"}, "cannot be called 'raw'"),
+        ("Account", "class", {"type": "string"}, "cannot be called 'class'"),
+        ("FaceSwapOutput", "files", {"type": "string"}, "cannot be called 'files'"),
+        ("Account", "odd", {"type": "null"}, "no reader for"),
+        ("Account", "odd", {"enum": [1]}, "no reader for"),
+        ("UploadRequest", "odd", {"type": "file"}, "no type for"),
+    ],
+)
+def test_models_refuse_a_field_they_have_no_name_or_reader_for(
+    document: dict[str, Any], tmp_path: Path, schema: str, field: str, rule: dict[str, Any], message: str
+) -> None:
+    document["components"]["schemas"][schema]["properties"][field] = {"description": "x", **rule}
+
+    with pytest.raises(SpecError, match=message):
+        emit_models(document, tmp_path)
 
 
 @pytest.mark.parametrize(

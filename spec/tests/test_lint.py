@@ -55,6 +55,34 @@ def _price(**changes: Any) -> Callable[[Document], None]:
 
 FAULTS = {
     "no-openapi": (_set("info", "version", value=3), "/info/version: 3 is not of type"),
+    "link-to-no-operation": (
+        _set("paths", "/api/v1/task", "post", "responses", "200", "links", "look", "operationId", value="get"),
+        "link look leads to 'get'",
+    ),
+    "link-with-no-parameter": (
+        _set("paths", "/api/v1/task", "post", "responses", "200", "links", "look", "parameters", "id", value="$url"),
+        "fills 'id', which is no parameter of get_task",
+    ),
+    "link-from-no-field": (
+        _set(
+            *("paths", "/api/open/tasks/histories", "get", "responses", "200", "links", "look", "parameters"),
+            *("task_id",),
+            value="$response.body#/data/0/task_id",
+        ),
+        "which is no documented field",
+    ),
+    "protocol-reads-no-field": (
+        _set("x-protocols", "kling_v1", "output", "video_url", value="/data/video_url"),
+        "x-protocols: kling_v1 reads '/data/video_url'",
+    ),
+    "protocol-has-no-reasons": (
+        _set("x-protocols", "mj_v2", "reasons", value="/error_messages"),
+        "x-protocols: mj_v2 reads '/error_messages'",
+    ),
+    "typical-time-is-none": (
+        _set("x-tasks", 0, "typical_seconds", value={"value": 6000}),
+        "is polled late",
+    ),
     "example-breaks-its-schema": (
         _example("faceswap.face-swap.create.200", "data", "status", value=None),
         "example faceswap.face-swap.create.200 is not a post /api/v1/task 200: /data/status",

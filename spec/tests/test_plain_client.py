@@ -1,31 +1,31 @@
-"""The generated client without the wrapper: what the template patches promise to those who use it alone."""
+"""The generated client without the wrapper: what it promises to those who use it alone."""
 
 from __future__ import annotations
 
-import copy
+import asyncio
 import pickle
 import subprocess
 import sys
-from typing import Any
+from datetime import UTC, datetime
 
 import httpx
 import pytest
 import unitask_api
+from unitask_api import errors, models
+from unitask_api.api.account import get_account_info, list_task_history
+from unitask_api.api.llm import edit_image
 from unitask_api.api.task import cancel_tasks, create_task, get_task
-from unitask_api.models import ErrorEnvelope, Task, TaskEnvelope, TaskRequest, TaskRequestInput, WebhookConfig
-from unitask_api.types import UNSET, Response
+from unitask_api.outputs import output_type
+from unitask_api.reader import Output, Reader
+from unitask_api.types import Response, parse
 
 KEY = "a-key-that-must-stay-hidden"
+PENDING = b'{"code": 200, "data": {"task_id": "t", "status": "pending"}}'
 
 
-def _look(status: int, content: bytes) -> Response[Any]:
+def client_of(status: int, content: bytes) -> unitask_api.AuthenticatedClient:
+    """A client that gets one answer to everything."""
     transport = httpx.MockTransport(lambda _: httpx.Response(status, content=content))
-    client = _client(transport)
-    with client:
-        return get_task.sync_detailed("t", client=client)
-
-
-def _client(transport: httpx.BaseTransport) -> unitask_api.AuthenticatedClient:
     return unitask_api.AuthenticatedClient(
         base_url="https://provider.test",
         token=KEY,
@@ -35,97 +35,302 @@ def _client(transport: httpx.BaseTransport) -> unitask_api.AuthenticatedClient:
     )
 
 
+def get(status: int, content: bytes) -> Response[models.TaskEnvelope]:
+    with client_of(status, content) as client:
+        return get_task.sync_detailed("t", client=client)
+
+
 def test_import_loads_neither_httpx_nor_models() -> None:
-    """`import unitask_api` stays light, and so does an endpoint; a class is loaded on first use."""
     modules = "unitask_api, unitask_api.models, unitask_api.api.task.create_task"
-    program = f"import sys, {modules}; print(*sorted({{'httpx', 'attr'}} & set(sys.modules)))"
+    program = (
+        f"import sys, {modules}; print(*sorted({{'httpx', 'attr', 'unitask_api.models.task'}} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == ""
 
 
-def test_repr_shows_no_key_and_no_secret() -> None:
-    """Neither the client nor a request shows what must stay hidden."""
-    client = _client(httpx.MockTransport(lambda _: httpx.Response(200)))
+def test_every_name_of_the_models_can_be_imported() -> None:
+    assert all(isinstance(getattr(models, name), type) for name in models.__all__)
+    with pytest.raises(AttributeError):
+        _ = models.NoSuchModel
+    with pytest.raises(AttributeError):
+        _ = unitask_api.NoSuchName
+
+
+# --- secrets
+
+
+def test_repr_of_a_client_shows_no_key() -> None:
+    client = client_of(200, b"")
     client.get_httpx_client()
 
     assert KEY not in repr(client)
-    assert "hush" not in repr(WebhookConfig(endpoint="https://me.test", secret="hush"))
+
+
+@pytest.mark.parametrize("name", ["api_key", "secret", "file_data"])
+def test_repr_and_error_show_no_secret(name: str) -> None:
+    body = {"data": {"wallet": [{name: KEY}], "api_key": KEY, "notification_hook_url": {name: KEY}}, name: KEY}
+    envelope = models.AccountEnvelope(body)
+    with pytest.raises(errors.MalformedField) as caught:
+        _ = envelope.data.wallet
+    with pytest.raises(errors.MalformedField) as of_text:
+        _ = envelope.data.notification_hook_url
+    with pytest.raises(errors.MalformedField) as of_secret:
+        _ = models.Account({"api_key": [KEY]}).api_key
+
+    response = Response(200, b"", {}, envelope)
+    assert KEY not in f"{envelope!r}{envelope.data!r}{response!r}{caught.value}{of_text.value}{of_secret.value}"
+    assert envelope.raw is body
+
+
+# --- readers
+
+
+def test_field_is_none_while_absent_or_null_and_raw_keeps_everything() -> None:
+    task = models.Task({"task_id": "t", "status": "pending", "meta": None, "later": 1})
+
+    assert (task.model, task.meta, task.output, task.logs) == (None, None, None, [])
+    assert task.raw["later"] == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    [
+        (models.Task, "model", 1),
+        (models.Task, "status", True),
+        (models.Task, "status", None),
+        (models.Task, "task_id", ""),
+        (models.Task, "meta", []),
+        (models.Task, "logs", {}),
+        (models.Task, "output", "x"),
+        (models.Account, "is_enable", 1),
+        (models.Account, "max_concurrent_task_count", 1.5),
+        (models.Account, "max_concurrent_task_count", True),
+        (models.Account, "equivalent_in_usd", "1"),
+        (models.Account, "equivalent_in_usd", 10**400),
+        (models.CreditPackInfo, "credit_packs", [{}, 1]),
+        (models.CreditPackInfo, "credit_packs", {}),
+        (models.ActiveTasksEnvelope, "data", {"flux": 1}),
+        (models.GeminiImageOutput, "image_urls", ["a", 1]),
+        (models.ChatCompletion, "choices", ["a"]),
+    ],
+)
+def test_field_of_another_type_raises_with_field_and_value(kind: type[Reader], field: str, value: object) -> None:
+    reader = kind({"task_id": "t", "status": "pending", field: value})
+    with pytest.raises(errors.MalformedField) as caught:
+        getattr(reader, field)
+
+    assert caught.value.field == f"{kind.__name__}.{field}"
+    assert caught.value.expected
+    assert field in str(caught.value)
+    assert reader.raw[field] is value
+
+
+def test_error_of_a_nested_field_names_the_task() -> None:
+    task = models.Task({"task_id": "t-1", "status": "failed", "error": {"code": "x"}})
+    with pytest.raises(errors.MalformedField) as caught:
+        _ = task.error.code if task.error else None
+
+    assert caught.value.task_id == "t-1"
+    assert pickle.loads(pickle.dumps(caught.value)).task_id == "t-1"
+
+
+def test_error_of_a_field_can_be_of_the_caller() -> None:
+    def made(owner: str, name: str, value: object, expected: str, task_id: str | None) -> Exception:
+        return LookupError(owner, name, value, expected, task_id)
+
+    envelope = models.HistoryEnvelope({"data": {"data": [{"detail": {"model": 1}}]}}, "t", error=made)
+    (row,) = envelope.data.data
+    assert row.detail
+    with pytest.raises(LookupError) as caught:
+        _ = row.detail.model
+
+    assert caught.value.args == ("HistoryDetail", "model", 1, "text", "t")
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"), [("Pending", "pending"), ("STAGED", "staged"), ("retrying", "retrying"), ("", "")]
+)
+def test_status_is_folded_and_unknown_words_pass(sent: str, read: str) -> None:
+    assert models.Task({"task_id": "t", "status": sent}).status == read
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        ("2025-08-25T10:00:00.123456789Z", datetime(2025, 8, 25, 10, 0, 0, 123456, UTC)),
+        ("2025-08-25T10:00:00", datetime(2025, 8, 25, 10, tzinfo=UTC)),
+        ("2025-08-25T12:00:00+02:00", datetime(2025, 8, 25, 10, tzinfo=UTC)),
+        ("2000-01-01T00:00:00Z", datetime(2000, 1, 1, tzinfo=UTC)),
+        ("1999-12-31T23:59:59Z", None),
+        ("0001-01-01T00:00:00Z", None),
+        ("0001-01-01T00:00:00+14:00", None),
+        ("9999-12-31T23:59:59-14:00", None),
+        ("soon", None),
+        (7, None),
+    ],
+)
+def test_time_is_aware_and_zero_values_are_none(sent: object, read: datetime | None) -> None:
+    assert models.TaskMeta({"created_at": sent}).created_at == read
+
+
+def test_whole_numbers_are_exact() -> None:
+    assert models.TaskUsage({"consume": 2**63 + 1}).consume == 2**63 + 1
+    assert models.TaskUsage({"consume": 2.0}).consume == 2
+
+
+def test_output_is_read_by_the_class_of_its_task_type() -> None:
+    task = {"task_id": "t", "status": "completed", "model": "Qubico/image-toolkit", "task_type": "face-swap"}
+    output = models.Task({**task, "output": {"image_url": "https://x.test/a.png"}}).output
+
+    assert isinstance(output, models.FaceSwapOutput)
+    assert output.image_url == "https://x.test/a.png"
+    assert type(models.Task({**task, "task_type": "new", "output": {}}).output) is Output
+    assert output_type({"model": ["x"]}) is Output
+
+
+def test_readers_are_equal_by_class_and_body() -> None:
+    assert models.Wallet({"a": 1}) == models.Wallet({"a": 1})
+    assert models.Wallet({"a": 1}) != models.Wallet({"a": 2})
+    assert models.Wallet({}) != models.CreditPack({})
+    assert pickle.loads(pickle.dumps(models.Wallet({"a": 1}))) == models.Wallet({"a": 1})
+
+
+# --- responses
+
+
+def test_success_is_returned_by_every_form() -> None:
+    body = {"model": "m", "task_type": "t", "input": {}}
+    with client_of(200, PENDING) as client:
+        found = [create_task.sync(client=client, body=body), get_task.sync("t", client=client)]  # type: ignore[arg-type]
+        detailed = get_task.sync_detailed("t", client=client)
+
+    async def asked() -> list[models.TaskEnvelope]:
+        async with client_of(200, PENDING) as client:
+            again = await get_task.asyncio_detailed("t", client=client)
+            return [await get_task.asyncio("t", client=client), again.result()]
+
+    found += [detailed.result(), *asyncio.run(asked())]
+    assert [envelope.data.task_id for envelope in found] == ["t"] * 5
+    assert (detailed.status_code, detailed.content, detailed.error) == (200, PENDING, None)
 
 
 @pytest.mark.parametrize("status", [200, 302, 401, 499, 520, 599])
 @pytest.mark.parametrize(
-    "content", [b"", b"<html>", b"null", b"[]", b'{"data": 7}', b'{"data": {}}', b'{"data": [["task_id", "t"]]}']
+    "content",
+    [
+        b"",
+        b"<html>",
+        b"null",
+        b"[]",
+        b'{"data": 7}',
+        b'{"data": {}}',
+        b'{"data": null}',
+        b'{"data": {"task_id": "t", "status": "pending", "x": NaN}}',
+        b'{"data": {"task_id": "t", "status": "pending", "x": ' + b"[" * 200 + b"]" * 200 + b"}}",
+        b'{"data": {"task_id": "t", "status": "pending", "x": ' + b"[" * 99_000 + b"]" * 99_000 + b"}}",
+        b'{"code": 200, "data": ' + PENDING + b"}",
+        b'{"data": {"task_id": "t", "sta',
+    ],
 )
-def test_answer_survives_whatever_it_is(status: int, content: bytes) -> None:
-    """No status and no body raises; what cannot be decoded is kept beside the reason."""
-    answer = _look(status, content)
+def test_answer_that_is_no_success_is_one_typed_error(status: int, content: bytes) -> None:
+    answer = get(status, content)
 
-    assert (answer.status_code, answer.content) == (status, content)
-    assert (answer.parsed is None) == (answer.decode_error is not None)
-
-
-def test_refusal_is_typed_under_any_status() -> None:
-    """An envelope of a refusal is decoded under 520 as under 401."""
-    for status in (401, 520):
-        assert isinstance(_look(status, b'{"code": 1, "message": "no"}').parsed, ErrorEnvelope)
+    assert (answer.status_code, answer.content, answer.parsed) == (status, content, None)
+    assert isinstance(answer.error, errors.MalformedResponse if status == 200 else errors.UnexpectedStatus)
+    assert (answer.error.status_code, answer.error.content) == (status, content)
+    assert answer.error.task_id == ("t" if b"task_id" in content else None)
+    with pytest.raises(errors.ApiError), client_of(status, content) as client:
+        get_task.sync("t", client=client)
 
 
 @pytest.mark.parametrize(
-    ("sent", "read"), [("Pending", "pending"), ("FAILED", "failed"), ("retrying", "retrying"), ("", "")]
+    ("body", "refused"),
+    [
+        (b'{"code": 401, "message": "no", "data": {"name": "x"}}', True),
+        (b'{"code": 300, "data": {"name": "x"}}', True),
+        (b'{"code": "500", "data": {"name": "x"}}', True),
+        (b'{"code": 299, "data": {"name": "x"}}', False),
+        (b'{"code": 0, "data": {"name": "x"}}', False),
+        (b'{"data": {"name": "x"}}', False),
+        (b'{"code": [500], "data": {"name": "x"}}', False),
+    ],
 )
-def test_status_is_folded_and_unknown_words_pass(sent: str, read: str) -> None:
-    """A known word is read whatever its case; an unknown one comes back as it is."""
-    assert Task.from_dict({"task_id": "t", "status": sent}).status == read
+def test_code_of_the_envelope_refuses_an_http_success(body: bytes, refused: bool) -> None:
+    with client_of(200, body) as client:
+        error = get_account_info.sync_detailed(client=client).error
+
+    assert isinstance(error, errors.UnexpectedStatus) is refused
 
 
-def test_logs_may_hold_texts() -> None:
-    """A failed task was seen with texts where the page declares objects."""
-    body = {"task_id": "t", "status": "failed", "logs": ["status code: 500\nfailed to do request", {"x": 1}]}
+@pytest.mark.parametrize(
+    ("data", "refused"),
+    [
+        ('{"task_id": "t", "status": "Failed"}', True),
+        ('{"task_id": "", "status": "pending"}', True),
+        ("null", True),
+        ('{"task_id": "t", "status": "pending"}', False),
+    ],
+)
+def test_refused_create_is_an_error_and_an_accepted_task_is_not_lost(data: str, refused: bool) -> None:
+    body = f'{{"code": 500, "message": "insufficient", "data": {data}}}'.encode()
+    answer = get(200, body)
 
-    assert Task.from_dict(body).to_dict() == body
-
-
-def test_unknown_and_missing_fields_survive_a_round_trip() -> None:
-    """What the spec does not know is kept, and what is absent stays absent."""
-    body = {"data": {"task_id": "t", "status": "pending", "later": [1, {"x": None}]}, "also": True}
-
-    assert TaskEnvelope.from_dict(body).to_dict() == body
-
-
-@pytest.mark.parametrize("broken", [{"meta": None}, {"error": 3}, {"error": []}, {"logs": {}}, {"logs": "x"}])
-def test_broken_model_is_not_swallowed(broken: dict[str, Any]) -> None:
-    """A value of the wrong kind raises; it is not passed off as the model."""
-    with pytest.raises(TypeError):
-        Task.from_dict({"task_id": "t", "status": "pending", **broken})
-
-
-def test_broken_model_behind_null_raises_its_own_error() -> None:
-    """`anyOf: [Task, null]` does not hide why the task in it cannot be read."""
-    with pytest.raises(KeyError, match="task_id"):
-        ErrorEnvelope.from_dict({"data": {"status": "failed"}})
+    assert isinstance(answer.error, errors.UnexpectedStatus) is refused
+    if refused:
+        assert answer.error
+        assert answer.error.code == 500
+        assert "insufficient" in str(answer.error)
+        assert answer.error.task_id == ("t" if '"t"' in data else None)
 
 
-def test_unset_is_one_object_after_copy_and_pickle() -> None:
-    """A copied model sends nothing that was absent."""
-    task = Task(task_id="t", status="pending")
+def test_task_id_is_found_in_a_body_of_json_in_json_and_not_in_damaged_bytes() -> None:
+    def named(content: bytes) -> str | None:
+        return errors.ApiError("x", content=content).task_id
 
-    for twin in (copy.deepcopy(task), pickle.loads(pickle.dumps(task))):
-        assert twin.model is UNSET
-        assert twin.to_dict() == {"task_id": "t", "status": "pending"}
+    assert named(b'{"raw": "{\\"task_id\\": \\"t-1\\"}"') == "t-1"
+    assert named(b'{"task_id": "t\xff"') is None
+
+
+def test_message_of_a_refusal_shows_status_code_and_words() -> None:
+    answer = get(500, b'{"code": 10000, "message": "no credit\\ud800"}')
+
+    assert str(answer.error) == r"HTTP 500, code 10000: 'no credit\ud800'"
+    assert str(get(404, b"").error) == "HTTP 404"
+
+
+def test_rows_that_are_no_objects_are_reported_at_once_where_required() -> None:
+    with client_of(200, b'{"data": {"data": [7]}}') as client:
+        assert isinstance(list_task_history.sync_detailed(client=client).error, errors.MalformedField)
+    assert parse(200, b'{"data": {"data": null}}', models.HistoryEnvelope).data.data == []
+
+
+# --- requests
 
 
 def test_call_has_a_time_limit_by_default() -> None:
-    """A client that nobody set up does not wait for ever."""
     client = unitask_api.Client(base_url="https://provider.test")
 
     assert client.get_httpx_client().timeout == httpx.Timeout(60.0)
 
 
 def test_request_builders_are_pure_and_public() -> None:
-    """The request of a call can be had without a client."""
-    request = TaskRequest(model="m", task_type="t", input_=TaskRequestInput.from_dict({"a": 1}))
+    request: models.TaskRequest = {"model": "m", "task_type": "t", "input": {"a": 1}}
 
-    assert create_task.build_request(body=request)["json"] == {"model": "m", "task_type": "t", "input": {"a": 1}}
+    assert create_task.build_request(body=request)["json"] == request
     assert get_task.build_request("a/b")["url"] == "/api/v1/task/a%2Fb"
     assert cancel_tasks.build_request(created_before=7)["params"] == {"created_before": 7}
+    assert list_task_history.build_request()["params"] == {}
+
+
+def test_multipart_request_splits_files_from_fields() -> None:
+    request = edit_image.build_request(body={"model": "m", "prompt": "p", "image": ("a.png", b"x")})
+
+    assert (request["data"], request["files"]) == ({"model": "m", "prompt": "p"}, {"image": ("a.png", b"x")})
+
+
+def test_types_of_requests_say_what_is_required_and_which_words_there_are() -> None:
+    assert "Required[str]" in str(models.TaskRequest.__annotations__["model"])
+    assert "Required" not in str(models.TaskRequest.__annotations__["config"])
+    assert "Literal[" in str(models.WanxCameraMove.__annotations__["motion_type"])

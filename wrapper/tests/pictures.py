@@ -1,4 +1,4 @@
-"""Pictures made at test time. No faces are needed here: the wrapper looks at format and size alone."""
+"""Pictures made at test time. They show no faces: the wrapper reads format and size alone."""
 
 from __future__ import annotations
 
@@ -11,23 +11,26 @@ MIME = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "GIF": "
 
 
 def picture(width: int = 12, height: int = 8, mode: str = "RGB") -> Image.Image:
-    """A picture whose every pixel differs from its neighbours."""
+    """Draw a picture whose pixels differ; with alpha, some of them are transparent."""
     across, down = (
         Image.linear_gradient("L").resize((width, height)),
         Image.radial_gradient("L").resize((width, height)),
     )
-    return Image.merge("RGB", (across, down, across.rotate(180))).convert(mode)
+    image = Image.merge("RGB", (across, down, across.rotate(180)))
+    if mode in ("LA", "RGBA"):
+        image.putalpha(down)
+    return image.convert(mode)
 
 
 def encoded(width: int = 12, height: int = 8, form: str = "PNG", mode: str = "RGB", **options: Any) -> bytes:
-    """The same as a file of a format of Pillow's."""
+    """Encode such a picture in a format of Pillow's."""
     file = io.BytesIO()
     picture(width, height, mode).save(file, form, **options)
     return file.getvalue()
 
 
 def decoded(content: bytes, mode: str | None = None) -> Image.Image:
-    """A picture out of its file, as Pillow reads it."""
+    """Decode a picture with Pillow."""
     image = Image.open(io.BytesIO(content))
     image.load()
     return image.convert(mode) if mode else image

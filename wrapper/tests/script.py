@@ -1,11 +1,11 @@
-"""The core played by hand: replies go in, steps come out. No mocks, and no clock but the one that is kept here."""
+"""Drive the core without a client: replies go in, steps come out, and time is a number."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Any
@@ -19,7 +19,7 @@ from unitask._model.timestamp import Moment
 TASK_ID = "90efd2db-bcfc-413f-a0be-c893850c9d68"
 MODEL, TASK_TYPE = "Qubico/image-toolkit", "face-swap"
 UNIX = 1_700_000_000.0  # when every script begins
-TICKS = 4096.0  # the same on the other clock, which counts from some moment of its own
+TICKS = 4096.0  # the same on the monotonic clock
 AT_SOME_TIME = Moment(0.0, UNIX)
 RESEND = Resend(random=lambda: 0.5)  # pauses of 0.375, 0.75, 1.5, ... seconds
 
@@ -62,10 +62,10 @@ def limits(
 
 @dataclass
 class Played:
-    """What a flow did, and how it ended."""
+    """The steps of a flow, when each began, and how it ended."""
 
     steps: list[Step] = field(default_factory=list)
-    sent_at: list[float] = field(default_factory=list)
+    begun_at: list[float] = field(default_factory=list)
     ended_at: float = 0.0
     result: Any = None
     error: errors.UnitaskError | None = None
@@ -76,19 +76,53 @@ class Played:
         return [step.method for step in self.steps if isinstance(step, Send)]
 
     @property
+    def sent_at(self) -> list[float]:
+        """When each request was sent, in seconds."""
+        return [moment for step, moment in zip(self.steps, self.begun_at, strict=True) if isinstance(step, Send)]
+
+    @property
     def sleeps(self) -> list[float]:
-        """Every pause that is one, in seconds."""
+        """Every pause that is not zero, in seconds."""
         return [step.seconds for step in self.steps if isinstance(step, Sleep) and step.seconds]
 
     @property
     def changes(self) -> list[object]:
-        """The status of each change that was told."""
+        """The status of each change that was reported."""
         return [step.task.status for step in self.steps if isinstance(step, Changed)]
 
     @property
     def timeouts(self) -> list[float | None]:
         """The limit of each request, in seconds."""
         return [step.timeout for step in self.steps if isinstance(step, Send)]
+
+
+def drive(flow: Flow[Any], respond: Callable[[Step, float], tuple[Reply | BaseException | None, float]]) -> Played:
+    """Drive a flow to its end.
+
+    Args:
+        flow: What to drive.
+        respond: Gives the reply to a step at a time, and the seconds that it takes; an exception is thrown into the
+            flow, and None lets a sleep pass.
+    """
+    played, now = Played(), 0.0
+    try:
+        step = next(flow)
+        while True:
+            played.steps.append(step)
+            played.begun_at.append(now)
+            reply, seconds = respond(step, now)
+            now += seconds
+            if isinstance(reply, BaseException):
+                step = flow.throw(reply)
+            else:
+                at = Moment(TICKS + now, UNIX + now)
+                step = flow.send(Woke(at) if reply is None else dataclasses.replace(reply, at=at))
+    except StopIteration as end:
+        played.result = end.value
+    except errors.UnitaskError as error:
+        played.error = error
+    played.ended_at = now
+    return played
 
 
 def play(
@@ -107,30 +141,17 @@ def play(
         interrupted: The number of a step, counted from 0, and what is thrown into the flow there.
         dated: Whether answers have a Date header.
     """
-    played, now, script = Played(), 0.0, _then_last(replies)
-    try:
-        step = next(flow)
-        for number in itertools.count():
-            played.steps.append(step)
-            if interrupted and interrupted[0] == number:
-                flow.throw(interrupted[1])
-            reply: Reply = Woke(AT_SOME_TIME)
-            if isinstance(step, Send):
-                played.sent_at.append(now)
-                now, reply = now + took, next(script)
-                if dated and isinstance(reply, Answer):
-                    date = formatdate(UNIX + now, usegmt=True)
-                    reply = dataclasses.replace(reply, headers={"date": date, **reply.headers})
-            elif isinstance(step, Sleep):
-                now += step.seconds
-            step = flow.send(dataclasses.replace(reply, at=Moment(TICKS + now, UNIX + now)))
-    except StopIteration as end:
-        played.result = end.value
-    except errors.UnitaskError as error:
-        played.error = error
-    played.ended_at = now
-    return played
+    script, steps = itertools.chain(replies, itertools.repeat(replies[-1] if replies else None)), itertools.count()
 
+    def respond(step: Step, now: float) -> tuple[Reply | BaseException | None, float]:
+        if interrupted and next(steps) == interrupted[0]:
+            return interrupted[1], 0.0
+        if not isinstance(step, Send):
+            return None, step.seconds if isinstance(step, Sleep) else 0.0
+        reply = next(script)
+        if dated and isinstance(reply, Answer):
+            date = formatdate(UNIX + now + took, usegmt=True)
+            reply = dataclasses.replace(reply, headers={"date": date, **reply.headers})
+        return reply, took
 
-def _then_last(replies: tuple[Answer | Failure, ...]) -> Iterable[Answer | Failure]:
-    return itertools.chain(replies, itertools.repeat(replies[-1])) if replies else iter(())
+    return drive(flow, respond)

@@ -1,4 +1,4 @@
-"""Both clients over a scripted provider, on a clock that moves only while they sleep."""
+"""Both clients over a scripted provider, on a clock that moves only while they sleep; or over the network."""
 
 from __future__ import annotations
 
@@ -63,23 +63,31 @@ def empty_histories() -> list[Answer]:
 
 def perform(
     shell: str,
-    replies: UnitaskProvider | Callable[[httpx.Request], httpx.Response],
+    replies: UnitaskProvider | Callable[[httpx.Request], httpx.Response] | str,
     call: Callable[[Any], Any],
     **settings: Any,
 ) -> Any:
-    """Make a call with a client of either kind; return what it returns, raise what it raises."""
-    if isinstance(replies, UnitaskProvider):
-        transport, clock = replies.transport, replies.clock
-    else:
-        transport, clock = httpx.MockTransport(replies), instant_clock()
-    clock = settings.pop("clock", None) or clock
-    settings = {"api_key": KEY, "base_url": BASE_URL, "transport": transport, **settings}
+    """Make a call with a client of either kind; return what it returns, raise what it raises.
+
+    Args:
+        shell: sync or async.
+        replies: Answers the requests; the address of a server for a client that sends over the network in real time.
+        call: Makes the call.
+        **settings: Of the client.
+    """
+    if not isinstance(replies, str):
+        is_provider = isinstance(replies, UnitaskProvider)
+        clock = settings.get("clock") or (replies.clock if is_provider else instant_clock())
+        transport = replies.transport if is_provider else httpx.MockTransport(replies)
+        sleep = clock.sleep if shell == "sync" else clock.sleep_async
+        settings = {"transport": transport, "sleep": sleep, **settings, "clock": clock}
+    settings = {"api_key": KEY, "base_url": replies if isinstance(replies, str) else BASE_URL, **settings}
     if shell == "sync":
-        with Client(clock=clock, sleep=clock.sleep, **settings) as client:
+        with Client(**settings) as client:
             return call(client)
 
     async def main() -> Any:
-        async with AsyncClient(clock=clock, sleep=clock.sleep_async, **settings) as client:
+        async with AsyncClient(**settings) as client:
             result = call(client)
             return await result if inspect.isawaitable(result) else result
 

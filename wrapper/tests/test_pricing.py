@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import struct
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from unitask import TaskInput, tasks
 from unitask._core import mp4, pricing
@@ -26,41 +25,30 @@ ESTIMATES: dict[str, tuple[TaskInput[Any], float | None]] = {
     "pictures, usually one": (tasks.FluxSchnellTxt2Img(prompt="a"), 0.0015),
     "half a picture": (tasks.FluxSchnellTxt2Img(prompt="a", batch_size=1.5), None),
     "seconds": (tasks.Sora2Video(prompt="a", duration=4), 0.32),
-    "seconds that no page says": (tasks.Sora2Video(prompt="a"), None),
     "seconds as text": (tasks.Veo3Video(duration="8s", generate_audio=False), 0.96),
     "seconds as any text": (tasks.Veo3Video(duration="eight", generate_audio=False), None),
     "seconds below zero": (tasks.Seedance25(prompt="a", duration=-1), None),
-    "seconds beyond reason": (tasks.AceStepTxt2Audio(style_prompt="a", lyrics="", duration=1e300), None),
     "seconds as they are written": (tasks.AceStepTxt2Audio(style_prompt="a", lyrics="", duration=10.3), 0.00515),
-    "seconds of five thousand digits": (tasks.Sora2Video(prompt="a", duration=10**5000), None),
     "seconds without end": (tasks.AceStepTxt2Audio(style_prompt="a", lyrics="", duration=float("inf")), None),
     "a fraction of a credit is rounded up": (
         tasks.AceStepTxt2Audio(style_prompt="a", lyrics="", duration=10.0001),
         0.0050001,
     ),
     "five seconds at a time": (tasks.KlingVideo(version="2.1", mode="pro", duration=10), 0.92),
-    "a version in one mode": (tasks.KlingVideo(version="2.1-master", duration=5), 0.96),
     "a version without its mode": (tasks.KlingVideo(version="2.1", duration=5), None),
     "a version without a price": (tasks.KlingVideo(version="9.9", mode="std", duration=5), None),
-    "a condition that is not given": (tasks.KlingVideo(version="2.6", mode="pro", duration=5), None),
     "a later rate": (tasks.KlingVideo(version="2.6", mode="pro", duration=5, enable_audio=True), 0.66),
     "what is documented for fields that are not given": (tasks.Kling3Video(prompt="a", enable_audio=False), 0.5),
-    "what is not documented for one": (tasks.Kling3Video(prompt="a"), None),
     "shots together": (tasks.Kling3Video(multi_shots=SHOTS, enable_audio=True, duration=15), 0.75),
     "one of several words": (tasks.Wan26Txt2Video(prompt="a", duration=5, resolution="1080P"), 0.6),  # type: ignore[arg-type]
     "another field's name for it": (tasks.LumaVideo(prompt="a", model="ray-v2", duration=5), 0.2),
-    "only one length has a price": (tasks.LumaVideo(prompt="a", model="ray-v2", duration=10), None),
     "a field that no page prices": (tasks.Seedance2Preview(prompt="a", duration=5, resolution="1080p"), None),
-    "without that field": (tasks.Seedance2Preview(prompt="a", duration=5), 0.75),
-    "sides": (tasks.ZImageTxt2Img(prompt="a"), 0.004),
     "sides at a limit": (tasks.ZImageTxt2Img(prompt="a", width=1024, height=512), 0.002),
     "sides beyond it": (tasks.ZImageTxt2Img(prompt="a", width=1024, height=513), 0.004),
     "sides of which one is no number": (
         tasks.Raw("Qubico/z-image", "txt2img", {"prompt": "a", "width": "wide"}),
         None,
     ),
-    "sides beyond all": (tasks.ZImageTxt2Img(prompt="a", width=4096, height=4096), 0.008),
-    "less than a second": (tasks.AceStepTxt2Audio(style_prompt="a", lyrics="", duration=0.5), 0.00025),
     "characters": (tasks.TtsZeroShot(gen_text="ä" * 1234, ref_audio=URL), 0.03085),
     "no characters": (tasks.TtsZeroShot(gen_text="", ref_audio=URL), None),
     "pixels": (tasks.ImageSegment(image=encoded(1250, 1000), prompt="a"), 0.0125),
@@ -70,6 +58,7 @@ ESTIMATES: dict[str, tuple[TaskInput[Any], float | None]] = {
     "pixels of no picture": (tasks.ImageSegment(image=b"nothing", prompt="a"), None),
     "pixels of a format without a size": (tasks.ImageSegment(image=encoded(form="GIF"), prompt="a"), None),
     "a count that is not known": (tasks.ImageUpscale(image=encoded(), scale=2), None),
+    "more than any task": (tasks.Sora2Video(prompt="a", duration=10**13), None),
     "no price": (tasks.GeminiFlashImage(prompt="a"), None),
     "a type of no catalogue": (tasks.Raw("a", "b", {}), None),
     "a type of the catalogue in other words": (
@@ -81,37 +70,21 @@ ESTIMATES: dict[str, tuple[TaskInput[Any], float | None]] = {
         tasks.Raw("kling", "video_generation", {"version": "3.0", "enable_audio": True, "multi_shots": "two"}),
         None,
     ),
-    "shots that are a number": (
-        tasks.Raw("kling", "video_generation", {"version": "3.0", "enable_audio": True, "multi_shots": 2}),
-        None,
-    ),
     "characters of a number": (tasks.Raw("Qubico/tts", "zero-shot", {"gen_text": 7, "ref_audio": URL}), None),
     "extra fields": (tasks.KlingEffects(image_url=URL, effect="a", extra={"professional_mode": True}), 0.46),
-    "a legacy task": (tasks.LegacyFaceSwap(target_image=URL, swap_image=URL), 0.01),
 }
 
 
 @pytest.mark.parametrize(("task", "usd"), ESTIMATES.values(), ids=ESTIMATES.keys())
 def test_estimate(task: TaskInput[Any], usd: float | None) -> None:
-    """By the published price, or None."""
     assert task.estimate_usd() == usd
 
 
 def test_pixels_are_counted_from_a_list_of_sides_too() -> None:
-    """A count of the catalogue may name the sides (spec/generator/prices.py)."""
     count = {"pixels": ["width", "height"], "of": 1000}
 
     assert pricing._units(count, {"width": 40, "height": 50}, "FluxTxt2ImgInput", measured) == 2
     assert pricing._units(count, {"width": 40}, "FluxTxt2ImgInput", measured) is None
-
-
-def test_stream_that_can_be_read_once_is_not_read() -> None:
-    """It would be missing when the task is sent."""
-    once = io.BytesIO(encoded(1250, 1000))
-    once.seekable = lambda: False  # type: ignore[method-assign]
-
-    assert tasks.ImageSegment(image=once, prompt="a").estimate_usd() is None
-    assert once.tell() == 0
 
 
 # ---- videos
@@ -143,7 +116,6 @@ TRACKS = (track(b"soun", 999), track(b"vide", 240))
 @pytest.mark.parametrize("header", [SHORT, LONG])
 @pytest.mark.parametrize("wide", [False, True])
 def test_length_of_a_video(header: bytes, wide: bool, tmp_path: Path) -> None:
-    """Its seconds exactly, and the pictures of its video track, in whatever form it is given."""
     content = movie(header, *TRACKS, wide=wide)
     path = tmp_path / "a.mp4"
     path.write_bytes(content)
@@ -157,7 +129,6 @@ def test_length_of_a_video(header: bytes, wide: bool, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [0, 2**32 - 1, 3 * 10**9], ids=["to the end", "the longest", "cut off"])
 def test_box_that_goes_on_to_the_end_of_the_file_is_read(size: int) -> None:
-    """Because it says so, or because the rest of the file is missing."""
     inner = box(b"mvhd", SHORT) + TRACKS[1]
     heads = [struct.pack(">I4s", size, b"moov"), struct.pack(">I4sQ", 1, b"moov", size << 32 or 2**64 - 1)]
 
@@ -165,31 +136,22 @@ def test_box_that_goes_on_to_the_end_of_the_file_is_read(size: int) -> None:
     assert [mp4.frames(head + inner) for head in heads] == [240, 240]
 
 
-@pytest.mark.parametrize(
-    ("header", "length"),
-    [
-        (struct.pack(">IIIII", 0, 0, 0, 3 * 10**9, 4 * 10**9), Fraction(4, 3)),
-        (struct.pack(">IQQIQ", 1 << 24, 0, 0, 3 * 10**9, 4 * 10**9), Fraction(4, 3)),
-    ],
-)
-def test_numbers_of_a_video_have_no_sign(header: bytes, length: Fraction) -> None:
-    """All 32 bits count."""
-    assert mp4.seconds(movie(header)) == length
-    assert mp4.frames(movie(header, track(b"vide", 3 * 10**9))) == 3 * 10**9
+@pytest.mark.parametrize(("form", "version"), [(">IIIII", 0), (">IQQIQ", 1 << 24)])
+def test_numbers_of_a_video_have_no_sign(form: str, version: int) -> None:
+    content = movie(struct.pack(form, version, 0, 0, 3 * 10**9, 4 * 10**9))
+
+    assert mp4.seconds(content) == Fraction(4, 3)
+    assert mp4.frames(movie(SHORT, track(b"vide", 3 * 10**9))) == 3 * 10**9
 
 
-@pytest.mark.parametrize(
-    ("seconds", "usd"), [(0.4, 0.00005), (1, 0.00005), (7.3, 0.000365), (30, 0.0015), (45, 0.0015)]
-)
+@pytest.mark.parametrize(("seconds", "usd"), [(0.4, 0.00005), (7.3, 0.000365), (45, 0.0015)])
 def test_video_is_paid_between_its_limits(seconds: float, usd: float) -> None:
-    """Sound for a video: less than a second counts as one, and no more than thirty are paid for."""
     video = movie(struct.pack(">IIIII", 0, 0, 0, 1000, round(seconds * 1000)))
 
     assert tasks.MmaudioVideo2Audio(video=video).estimate_usd() == usd
 
 
 def test_motion_is_paid_in_whole_seconds() -> None:
-    """As the page's bill shows: 8.766 s are nine."""
     video = movie(struct.pack(">IIIII", 0, 0, 0, 1000, 8766))
 
     assert tasks.KlingMotionControl(image_url=URL, video_url=video).estimate_usd() == 0.585
@@ -204,20 +166,15 @@ FOUR, TEN = (movie(struct.pack(">IIIII", 0, 0, 0, 1000, seconds * 1000)) for sec
     ("task", "usd"),
     [
         (tasks.Seedance2Fast(prompt="a", resolution="480p", duration=4, video_urls=[FOUR]), 0.384),
-        (tasks.Seedance2Fast(prompt="a", resolution="480p", duration=10, video_urls=(TEN,)), 0.96),
         (tasks.Seedance2Fast(prompt="a", resolution="480p", duration=10, video_urls=[TEN, FOUR]), 1.152),
         (tasks.Seedance2Fast(prompt="a", resolution="480p", duration=10, video_urls=[]), 0.48),
         (tasks.Seedance25(prompt="a", video_urls=[FOUR]), 3.15),
-        (tasks.Seedance2Fast(prompt="a", resolution="480p", duration=4, video_urls=[URL]), None),
         (tasks.Seedance2Fast(prompt="a", resolution="480p", duration=4, video_urls=[FOUR, URL]), None),
         (tasks.Seedance2Fast(prompt="a", resolution="480p", duration=4, video_urls=URL), None),
-        (tasks.Seedance2Fast(prompt="a", resolution="480p", duration=4, video_urls=["asset://asset-1"]), None),
         (tasks.Seedance25(prompt="a", duration=-1, video_urls=[TEN]), None),
-        (tasks.Seedance2Preview(prompt="a", duration=5, video_urls=[FOUR]), None),
     ],
 )
 def test_reference_videos_are_paid_too(task: TaskInput[Any], usd: float | None) -> None:
-    """Bills show both lengths at one rate: 4 + 4 s are 3,840,000 credits, 10 + 10 s 9,600,000 (2026)."""
     assert task.estimate_usd() == usd
 
 
@@ -236,16 +193,13 @@ OF_NO_LENGTH = {
 
 @pytest.mark.parametrize("content", OF_NO_LENGTH.values(), ids=OF_NO_LENGTH.keys())
 def test_video_that_does_not_say_its_length(content: bytes) -> None:
-    """Has none, and no price."""
     assert mp4.seconds(content) is None
     assert mp4.frames(content) is None
     assert tasks.VideoUpscale(video=content).estimate_usd() is None
 
 
-@settings(max_examples=300, deadline=None, database=None, derandomize=True)
 @given(place=st.integers(0, 400), change=st.binary(min_size=1, max_size=8))
 def test_broken_video_raises_nothing(place: int, change: bytes) -> None:
-    """Whatever bytes are in it."""
     content = movie(LONG, *TRACKS)
     content = content[:place] + change + content[place + len(change) :]
 

@@ -9,7 +9,6 @@ import logging
 import pickle
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import quote
 
 import httpcore
 import httpx
@@ -23,12 +22,6 @@ from .script import TASK_ID, answer, seen, task_data
 from .shells import FACE_SWAP, KEY, perform, provider
 
 
-def test_secret_is_a_text_that_no_repr_shows() -> None:
-    """It compares and is sent as what it is."""
-    assert Secret("hush") == "hush"
-    assert repr(Secret("hush")) == repr({"key": Secret("hush")})[8:-1] == "'***'"
-
-
 def in_unicode_escapes(text: str) -> str:
     return "".join(f"\\u{unit:04x}" for unit in memoryview(text.encode("utf-16-le")).cast("H"))
 
@@ -36,16 +29,11 @@ def in_unicode_escapes(text: str) -> str:
 # Each writes a text in another way. None leaves it as it is, so that the next is applied to it alone.
 WRITTEN: dict[str, Callable[[str], str]] = {
     "JSON": lambda text: json.dumps(text)[1:-1],
-    "JSON of PHP": lambda text: json.dumps(text)[1:-1].replace("/", "\\/"),
     "unicode escapes": in_unicode_escapes,
-    "unicode escapes in capitals": lambda text: in_unicode_escapes(text).upper().replace("\\U", "\\u"),
-    "some of it escaped": lambda text: text[:4] + in_unicode_escapes(text[4:9]) + text[9:],
     "repr of bytes": lambda text: "".join(f"\\x{byte:02x}" for byte in text.encode()),
-    "a query": lambda text: quote(text, safe=""),
     "all of it percent-encoded": lambda text: "".join(f"%{byte:02X}" for byte in text.encode()),
     "a page": html.escape,
     "decimal references": lambda text: "".join(f"&#{ord(letter)};" for letter in text),
-    "hexadecimal references": lambda text: "".join(f"&#X{ord(letter):x};" for letter in text),
 }
 PACKED: dict[str, Callable[[str], str]] = {  # applied first
     "as it is": str,
@@ -65,7 +53,6 @@ KEYS = st.sampled_from([KEY, "a/b+c-d_e.f~g!h&i<j>k'l%m;n", "ein-schlüssel-für
     around=st.sampled_from(["", '{"code": 401, "message": "', "é \u2028 ", "https://a.test/?q="]),
 )
 def test_secret_is_hidden_in_any_escaping(key: str, packed: str, written: list[str], around: str) -> None:
-    """And nothing beside it, so that what an answer says of a paid task stays."""
     echo = PACKED[packed](key)
     for way in written:
         echo = WRITTEN[way](echo)
@@ -83,7 +70,6 @@ def test_secret_is_hidden_in_any_escaping(key: str, packed: str, written: list[s
 
 @pytest.mark.parametrize("before", [b"", b"a", b"ab", b"user:"])
 def test_secret_in_base64_is_hidden_wherever_it_begins(before: bytes) -> None:
-    """As in an echoed Authorization; with lines, as a mail has it; in the alphabet of URLs."""
     for encode in (base64.b64encode, base64.urlsafe_b64encode, base64.encodebytes):
         hidden = Hider(KEY).content(b"<" + encode(before + KEY.encode() + b" and more") + b">")
         assert b"***" in hidden
@@ -92,17 +78,9 @@ def test_secret_in_base64_is_hidden_wherever_it_begins(before: bytes) -> None:
 
 @given(key=KEYS, text=st.text() | st.text("\\u0041%&#;x\r\n\"'/abc"))
 def test_text_without_the_secret_stays(key: str, text: str) -> None:
-    """To the last byte, whatever escapes are in it."""
     content = text.encode("utf-8", "surrogatepass")
 
     assert Hider(key).content(content) == content or key.lower() in text.lower()
-
-
-def test_secret_with_a_backslash_is_hidden() -> None:
-    """In JSON it is written as two."""
-    secret = r"hush\nobody\u0041-knows"
-
-    assert Hider(secret).text(json.dumps({"secret": secret})) == '{"secret": "***"}'
 
 
 @pytest.mark.parametrize(
@@ -114,18 +92,18 @@ def test_secret_with_a_backslash_is_hidden() -> None:
         ("k3y-1234", "the key k3y-1234 is wrong", "the key *** is wrong"),
         ("k3y-1234", "task k3y-12345", "task k3y-12345"),
         ("k3y-1234", '"k3y\\u002d1234"', '"***"'),
+        (r"hush\nobody\u0041-knows", json.dumps(r"hush\nobody\u0041-knows"), '"***"'),
     ],
 )
 def test_short_secret_is_hidden_where_it_is_a_word_of_its_own(secret: str, text: str, hidden: str) -> None:
-    """Of letters and digits, from eight characters on; others could be any word of an answer."""
     assert Hider(secret).text(text) == hidden
+    assert repr({"key": Secret(secret)}) == "{'key': '***'}"
 
 
 SECRET = "5ecret/" * 5
 BODIES: dict[str, Callable[[str], bytes]] = {
-    "slash": lambda text: json.dumps(text).replace("/", "\\/").encode(),
-    "unicode escapes": lambda text: f'"{in_unicode_escapes(text)}"'.encode(),
     "JSON in JSON": lambda text: json.dumps(json.dumps(text).replace("/", "\\/")).encode(),
+    "unicode escapes": lambda text: f'"{in_unicode_escapes(text)}"'.encode(),
     "base64": lambda text: json.dumps(base64.b64encode(text.encode()).decode()).encode(),
 }
 
@@ -148,7 +126,6 @@ def decodes_to(secret: str, text: str) -> bool:
 @pytest.mark.parametrize("form", BODIES)
 @pytest.mark.parametrize("secret", [SECRET, "k/" * 16])
 def test_echo_is_hidden_wherever_it_could_surface(shell: str, secret: str, form: str, status: int) -> None:
-    """Text, body and headers of errors, raw and repr of tasks; the key and the webhook secret."""
     data = (
         json.dumps(task_data("failed" if status == 401 else "pending", detail=0))
         .encode()
@@ -174,16 +151,14 @@ def test_echo_is_hidden_wherever_it_could_surface(shell: str, secret: str, form:
 
 
 def test_webhook_secret_is_hidden_in_later_answers_too(shell: str) -> None:
-    """A look sends no secret, and the provider echoes it all the same."""
     script = provider(seen(), seen("completed", detail={"hook": SECRET}))
     task = perform(shell, script, lambda client: client.run(FACE_SWAP, webhook_secret=SECRET))
 
     assert task.raw["detail"] == {"hook": "***"}
 
 
-@pytest.mark.parametrize("echo", [KEY, in_unicode_escapes(KEY), base64.b64encode(KEY.encode()).decode(), SECRET])
+@pytest.mark.parametrize("echo", [in_unicode_escapes(KEY), SECRET])
 def test_httpcore_logs_no_echo_in_a_header(echo: str, caplog: pytest.LogCaptureFixture) -> None:
-    """At DEBUG it tells all headers of an answer; the filter is on its loggers for as long as a client lives."""
     caplog.set_level(logging.NOTSET)
     content = seen("completed").body
     head = f"HTTP/1.1 200 OK\r\nx-echo: {echo}\r\nlocation: /{echo}\r\ncontent-length: {len(content)}\r\n\r\n"
@@ -199,7 +174,6 @@ def test_httpcore_logs_no_echo_in_a_header(echo: str, caplog: pytest.LogCaptureF
 
 
 def test_log_of_a_library_stays_as_it_is_without_a_secret(caplog: pytest.LogCaptureFixture) -> None:
-    """Its arguments too, which handlers may read; a record that cannot be written is left to logging."""
     caplog.set_level(logging.NOTSET)
     with Client(KEY, "http://provider.test"):
         logging.getLogger("httpx").info("%s of %s", "a", "b")

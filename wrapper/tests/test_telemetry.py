@@ -1,4 +1,4 @@
-"""Spans and logs: what is told of a task, and what never is."""
+"""Spans and logs: what they hold of a task, and what never."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DONE = seen("completed", meta={"usage": {"consume": 100_000}}, output={"image_ur
 
 @pytest.fixture
 def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
-    """What was exported by a tracer of our own."""
+    """Collect what a tracer of our own exports."""
     exporter, tracers = InMemorySpanExporter(), TracerProvider()
     tracers.add_span_processor(SimpleSpanProcessor(exporter))
     monkeypatch.setattr(_telemetry, "_tracer", lambda: tracers.get_tracer("test"))
@@ -35,46 +35,38 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
     tracers.shutdown()
 
 
+@pytest.fixture
+def no_tracer_yet() -> Iterator[None]:
+    _telemetry._tracer.cache_clear()
+    yield
+    _telemetry._tracer.cache_clear()
+
+
 def facts(exporter: InMemorySpanExporter) -> list[tuple[str, dict[str, Any]]]:
     return [(span.name, dict(span.attributes or {})) for span in exporter.get_finished_spans()]
 
 
 def test_run_has_a_span_for_the_create_and_one_for_the_wait(shell: str, spans: InMemorySpanExporter) -> None:
-    """With model, task type, polls and cost."""
     perform(shell, provider(seen(), seen("processing"), DONE), lambda client: client.run(FACE_SWAP))
 
-    create, wait = facts(spans)
-    assert create == (
-        "unitask.create",
-        {**SWAP, "unitask.task_id": TASK_ID, "unitask.status": "pending", "unitask.polls": 1},
-    )
-    assert wait == (
-        "unitask.wait",
-        {
-            **SWAP,
-            "unitask.task_id": TASK_ID,
-            "unitask.status": "completed",
-            "unitask.polls": 2,
-            "unitask.cost_usd": pytest.approx(0.01),
-        },
-    )
+    task = {**SWAP, "unitask.task_id": TASK_ID}
+    end = {"unitask.status": "completed", "unitask.polls": 2, "unitask.cost_usd": pytest.approx(0.01)}
+    assert facts(spans) == [
+        ("unitask.create", {**task, "unitask.status": "pending", "unitask.polls": 1}),
+        ("unitask.wait", {**task, **end}),
+    ]
 
 
 def test_each_of_many_waits_has_its_span(shell: str, spans: InMemorySpanExporter) -> None:
-    """One fails, one does not."""
     failed = answer(200, {"data": {**task_data("failed"), "task_id": "b"}})
     perform(shell, provider(DONE, failed), lambda client: client.wait_all([TASK_ID, "b"]))
 
-    told = {
-        fact["unitask.task_id"]: span.status.is_ok
-        for span, (_, fact) in zip(spans.get_finished_spans(), facts(spans), strict=True)
-    }
-    assert told == {TASK_ID: True, "b": False}
+    ends = [span.status.is_ok for span in spans.get_finished_spans()]
+    ids = [fact["unitask.task_id"] for _, fact in facts(spans)]
+    assert dict(zip(ids, ends, strict=True)) == {TASK_ID: True, "b": False}
 
 
 def test_download_has_a_span(shell: str, spans: InMemorySpanExporter, tmp_path: Path) -> None:
-    """With the task and how many files."""
-
     def fetch(client: Any) -> Any:
         return client.download(Task(json.loads(DONE.body)["data"], Output), tmp_path)
 
@@ -84,7 +76,6 @@ def test_download_has_a_span(shell: str, spans: InMemorySpanExporter, tmp_path: 
 
 
 def test_error_ends_its_span(shell: str, spans: InMemorySpanExporter) -> None:
-    """With its kind; the attempts are the polls."""
     with pytest.raises(errors.SubmissionUncertain):
         perform(shell, provider(GATEWAY), lambda client: client.submit(FACE_SWAP))
 
@@ -94,9 +85,9 @@ def test_error_ends_its_span(shell: str, spans: InMemorySpanExporter) -> None:
     assert dict(span.attributes or {}) == {**SWAP, "unitask.polls": 1}
 
 
-def test_interrupted_wait_ends_its_span_and_says_which_task_goes_on(shell: str, spans: InMemorySpanExporter) -> None:
-    """Watching changes nothing."""
-
+def test_interrupted_wait_ends_its_span_and_names_the_task_that_goes_on(
+    shell: str, spans: InMemorySpanExporter
+) -> None:
     def stop(_: object) -> None:
         raise KeyboardInterrupt
 
@@ -107,56 +98,37 @@ def test_interrupted_wait_ends_its_span_and_says_which_task_goes_on(shell: str, 
     assert [span.status.description for span in spans.get_finished_spans()] == ["KeyboardInterrupt"]
 
 
-def test_spans_hold_no_content(shell: str, spans: InMemorySpanExporter) -> None:
-    """No key, no input, no output."""
-    perform(shell, provider(seen(), DONE), lambda client: client.run(FACE_SWAP))
+def test_spans_and_logs_hold_ids_and_no_content(
+    shell: str, spans: InMemorySpanExporter, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    perform(shell, provider(seen(), seen("odd"), DONE), lambda client: client.run(FACE_SWAP))
+    records = [record for record in caplog.records if record.name.startswith("unitask")]
     with pytest.raises(errors.AuthenticationFailed):
         perform(shell, provider(refused(401, f"bad key {KEY}")), lambda client: client.run(FACE_SWAP))
 
-    shown = "".join(span.to_json() for span in spans.get_finished_spans())
-    assert TASK_ID in shown
-    for content in (KEY, "me.test", "secret.png"):
-        assert content not in shown
+    assert [record.levelname for record in records] == ["INFO", "INFO", "WARNING", "INFO"]
+    assert all(TASK_ID in record.getMessage() for record in records)
+    for text in ("".join(span.to_json() for span in spans.get_finished_spans()), caplog.text):
+        assert TASK_ID in text
+        assert not [content for content in (KEY, "me.test", "secret.png") if content in text]
 
 
-def test_nobody_watches_without_the_library(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is no dependency."""
+@pytest.mark.usefixtures("no_tracer_yet")
+def test_client_works_without_opentelemetry(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.trace", None)
-    _telemetry._tracer.cache_clear()
-    try:
-        assert perform(shell, provider(DONE), lambda client: client.wait(TASK_ID)).id == TASK_ID
-        assert _telemetry._tracer() is None
-    finally:
-        _telemetry._tracer.cache_clear()
+
+    assert perform(shell, provider(DONE), lambda client: client.wait(TASK_ID)).id == TASK_ID
+    assert _telemetry._tracer() is None
 
 
-def test_spans_go_to_the_tracer_of_the_program() -> None:
-    """Under the name of this library; nothing is set up here."""
-    _telemetry._tracer.cache_clear()
-
-    assert _telemetry._tracer() is not None
-
-
-def test_spans_need_no_installed_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A zip or a copy of the source has no metadata."""
-
+@pytest.mark.usefixtures("no_tracer_yet")
+def test_spans_go_to_the_tracer_of_the_program_without_an_installed_distribution(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def missing(name: str) -> None:
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(importlib.metadata, "version", missing)
-    _telemetry._tracer.cache_clear()
 
     assert _telemetry._tracer() is not None
-
-
-def test_log_has_ids_and_no_bodies(shell: str, caplog: pytest.LogCaptureFixture) -> None:
-    """At INFO, each change by its task; an unknown word is a warning."""
-    script = provider(seen(), seen("odd"), DONE)
-    with caplog.at_level(logging.INFO):
-        perform(shell, script, lambda client: client.run(FACE_SWAP))
-
-    ours = [record for record in caplog.records if record.name.startswith("unitask")]
-    assert [record.levelname for record in ours] == ["INFO", "INFO", "WARNING", "INFO"]
-    assert all(TASK_ID in record.getMessage() for record in ours)
-    for content in (KEY, "me.test", "secret.png"):
-        assert content not in caplog.text.replace("https://provider.test", "")

@@ -1,4 +1,4 @@
-"""Many waits in one: each is looked at as it would be alone, and the end of one is not the end of another."""
+"""Many waits in one flow: each is polled as it would be alone, and the end of one is not the end of another."""
 
 from __future__ import annotations
 
@@ -12,17 +12,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unitask import Output, Task, errors
 from unitask._core import asking, envelope, flows, requests
-from unitask._core.messages import Answer, Changed, Failure, Flow, Reply, Send, Sleep, Woke
-from unitask._model.timestamp import Moment
+from unitask._core.messages import Answer, Changed, Failure, Flow, Reply, Send, Sleep, Step, Woke
 
-from .script import AT_SOME_TIME, CUT_OFF, UNIX, answer, limits, refused
+from .script import AT_SOME_TIME, CUT_OFF, Played, answer, drive, limits, refused
 
-Looks = list[Answer | Failure]
+Found = Answer | Failure | BaseException
 
 
-def look(task_id: str, status: str, **fields: Any) -> Answer:
+def shown(task_id: str, status: str, **fields: Any) -> Answer:
     data = {"task_id": task_id, "model": "m", "task_type": "t", "status": status, **fields}
     return answer(200, {"code": 200, "data": data, "message": "success"})
+
+
+def done_after(**seconds: float) -> Callable[[str, float], Answer]:
+    """A provider whose tasks are completed after this many seconds."""
+    return lambda task_id, now: shown(task_id, "completed" if now >= seconds[task_id] else "processing")
 
 
 def waits(*task_ids: str, **changes: Any) -> Flow[list[Task[Output] | errors.UnitaskError]]:
@@ -32,163 +36,87 @@ def waits(*task_ids: str, **changes: Any) -> Flow[list[Task[Output] | errors.Uni
 
 
 @dataclasses.dataclass
-class Trace:
-    """What was done with each task, and when."""
+class Trace(Played):
+    """What a flow did, by its tasks."""
 
-    looks: list[tuple[str, float]] = dataclasses.field(default_factory=list[tuple[str, float]])
-    sleeps: list[Sleep] = dataclasses.field(default_factory=list[Sleep])
-    changes: list[tuple[str, object]] = dataclasses.field(default_factory=list[tuple[str, object]])
-    ended_at: float = 0.0
-    result: Any = None
+    news_of: list[tuple[str, ...]] = dataclasses.field(default_factory=list[tuple[str, ...]])
 
     def of(self, task_id: str) -> list[float]:
-        """When a task was looked at."""
-        return [moment for looked, moment in self.looks if looked == task_id]
+        """When a task was polled."""
+        steps = zip(self.steps, self.begun_at, strict=True)
+        return [moment for step, moment in steps if isinstance(step, Send) and step.path.endswith(f"/{task_id}")]
 
 
-def drive(
+def run(
     flow: Flow[Any],
-    answers: Callable[[str, float], Answer | Failure | Exception],
+    answers: Callable[[str, float], Found],
     took: float | Callable[[str, float], float] = 0.0,
-    news: Any = None,
+    news: Callable[[Sleep, float], tuple[str, float] | None] = lambda *_: None,
 ) -> Trace:
     """Drive a flow over a provider whose answers depend on the task and the time."""
-    trace, now = Trace(), 0.0
-    try:
-        step = next(flow)
-        while True:
-            reply: Reply = Woke(AT_SOME_TIME)
-            if isinstance(step, Send):
-                task_id = step.path.rpartition("/")[2]
-                trace.looks.append((task_id, now))
-                found = answers(task_id, now)
-                now += took(task_id, step.timeout or 0.0) if callable(took) else took
-                if isinstance(found, Exception):
-                    step = flow.throw(found)
-                    continue
-                reply = found
-            elif isinstance(step, Sleep):
-                trace.sleeps.append(dataclasses.replace(step, news_of=tuple(step.news_of)))  # as it is now: it changes
-                heard = news(step, now) if news else None
-                now += step.seconds if heard is None else heard[1]
-                reply = Woke(AT_SOME_TIME, None if heard is None else heard[0])
-            elif isinstance(step, Changed):
-                trace.changes.append((step.task.id, step.task.status))
-            step = flow.send(dataclasses.replace(reply, at=Moment(now, UNIX + now)))
-    except StopIteration as end:
-        trace.result = end.value
-    trace.ended_at = now
-    return trace
+    news_of: list[tuple[str, ...]] = []
 
+    def respond(step: Step, now: float) -> tuple[Reply | BaseException | None, float]:
+        if isinstance(step, Send):
+            task_id = step.path.rpartition("/")[2]
+            return answers(task_id, now), took(task_id, step.timeout or 0.0) if callable(took) else took
+        if not isinstance(step, Sleep):
+            return None, 0.0
+        news_of.extend([tuple(step.news_of)] if step.seconds else [])  # as it is now: it changes
+        heard = news(step, now) if step.seconds else None
+        return (Woke(AT_SOME_TIME, heard[0]), heard[1]) if heard else (None, step.seconds)
 
-def done_after(**seconds: float) -> Callable[[str, float], Answer]:
-    """A provider whose tasks are completed after this many seconds."""
-    return lambda task_id, now: look(task_id, "completed" if now >= seconds[task_id] else "processing")
+    return Trace(**vars(drive(flow, respond)), news_of=news_of)
 
 
 def test_results_are_in_the_order_given() -> None:
-    """Whoever ends first."""
-    trace = drive(waits("a", "b", "c"), done_after(a=30, b=3, c=9))
+    trace = run(waits("a", "b", "c"), done_after(a=30, b=3, c=9))
 
-    assert [task.id for task in trace.result] == ["a", "b", "c"]
-    assert {task.status for task in trace.result} == {"completed"}
-
-
-def test_nothing_to_wait_for_is_an_empty_list() -> None:
-    """And no request."""
-    trace = drive(waits(), done_after())
-
-    assert trace.result == []
-    assert trace.looks == []
+    assert [(task.id, task.status) for task in trace.result] == [(name, "completed") for name in "abc"]
+    assert run(waits(), done_after()).result == []
 
 
-def test_each_task_is_looked_at_as_if_alone() -> None:
-    """At the same ages; side by side they take no longer than the slowest."""
+def test_each_task_is_polled_and_reported_as_if_alone() -> None:
     ends = {"a": 30.0, "b": 3.0, "c": 9.0}
-    trace = drive(waits(*ends), done_after(**ends))
+    trace = run(waits(*ends), done_after(**ends))
 
     for task_id in ends:
-        assert trace.of(task_id) == pytest.approx(drive(waits(task_id), done_after(**ends)).of(task_id))
+        assert trace.of(task_id) == pytest.approx(run(waits(task_id), done_after(**ends)).of(task_id))
     assert trace.ended_at == pytest.approx(max(trace.of("a")))
+    changes = [(step.task.id, step.task.status) for step in trace.steps if isinstance(step, Changed)]
+    assert changes == [*((name, "processing") for name in "abc"), *((name, "completed") for name in "bca")]
 
 
 def test_failure_of_one_is_its_result() -> None:
-    """The others go on."""
-
-    def answers(task_id: str, now: float) -> Answer | Failure:
+    def answers(task_id: str, _: float) -> Found:
         return {
-            "failed": look("failed", "failed", error={"message": "no face found"}),
+            "failed": shown("failed", "failed", error={"message": "no face found"}),
             "gone": refused(404),
             "silent": CUT_OFF,
-            "slow": look("slow", "processing"),
-        }.get(task_id) or look(task_id, "completed")
+            "slow": shown("slow", "processing"),
+        }.get(task_id) or shown(task_id, "completed")
 
-    found = drive(waits("failed", "gone", "silent", "slow", "good", timeout=60.0), answers).result
+    found = run(waits("failed", "gone", "silent", "slow", "good", timeout=60.0), answers).result
 
     kinds = [errors.NoFaceFound, errors.NotFound, errors.Unreachable, errors.WaitTimeout, Task]
     assert [isinstance(end, kind) for end, kind in zip(found, kinds, strict=True)] == [True] * 5
     assert [error.task_id for error in found[:4]] == ["failed", "gone", "silent", "slow"]
 
 
-def test_error_that_names_no_task_is_given_its_own() -> None:
-    """Whatever went wrong, it is known which task it was about."""
+def test_error_that_names_no_task_gets_its_own() -> None:
     flow = flows.together([("a", asking.ask(requests.account(), envelope.read_account, limits()))])
-    (error,) = drive(flow, lambda *_: refused(401)).result
+    (error,) = run(flow, lambda *_: refused(401)).result
 
     assert error.task_id == "a"
 
 
-def test_changes_of_each_are_told() -> None:
-    """As they are seen."""
-    trace = drive(waits("a", "b"), done_after(a=0, b=5))
-
-    assert trace.changes[:2] == [("a", "completed"), ("b", "processing")]
-    assert trace.changes[-1] == ("b", "completed")
-
-
-def test_time_that_requests_take_delays_no_deadline() -> None:
-    """Each wait has its own; a look at the deadline is its last."""
-    trace = drive(waits("a", "b", timeout=10.0), done_after(a=99, b=99), took=0.5)
-
-    assert trace.ended_at <= 10.0 + 3 * 0.5
-    assert all(isinstance(error, errors.WaitTimeout) for error in trace.result)
-
-
-@pytest.mark.parametrize("count", [2, 40])
-def test_requests_that_bring_nothing_take_the_time_of_no_other_wait(count: int) -> None:
-    """One after another they would take a second each after the deadline; the good one among them is found."""
-    names = [f"drips-{number}" for number in range(count)]
-    flows_ = [(each, flows.wait(each, Output, f"kind {each}", limits(timeout=2.0))) for each in [*names, "good"]]
-
-    def answers(task_id: str, _: float) -> Answer | Failure:
-        return look("good", "completed") if task_id == "good" else CUT_OFF
-
-    def took(task_id: str, allowed: float) -> float:
-        return 0.05 if task_id == "good" else allowed
-
-    trace = drive(flows.together(flows_, 2.0), answers, took=took)
-
-    assert trace.ended_at <= 2.0 + 2.0 + 0.1 * (count + 1)
-    assert trace.result[-1].id == "good"
-    assert {type(end) for end in trace.result[:-1]} == {errors.WaitTimeout}
-
-
-def test_many_requests_that_bring_nothing_end_without_a_deadline_too() -> None:
-    """Each wait ends when its patience does, and not after the full time of every request of the others."""
-    trace = drive(waits(*map(str, range(20)), timeout=None), lambda *_: CUT_OFF, took=lambda _, allowed: allowed)
-
-    assert trace.ended_at <= 20 + 10 + 2 * 20 * flows.SLOW_CALL + 10
-    assert {type(end) for end in trace.result} == {errors.Unreachable}
-
-
 def test_untyped_error_of_one_is_its_result() -> None:
-    """With the error as its cause; the others go on, and what is read wrong is no different."""
     broken = MemoryError("too large")
 
-    def answers(task_id: str, now: float) -> Answer | Failure | Exception:
-        return broken if task_id == "b" else look(task_id, "completed" if now > 1 else "processing")
+    def answers(task_id: str, now: float) -> Found:
+        return broken if task_id == "b" else shown(task_id, "completed" if now > 1 else "processing")
 
-    found = drive(waits("a", "b", "c"), answers).result
+    found = run(waits("a", "b", "c"), answers).result
 
     assert [type(end) for end in found] == [Task, errors.Unreachable, Task]
     assert (found[1].task_id, found[1].__cause__) == ("b", broken)
@@ -196,8 +124,40 @@ def test_untyped_error_of_one_is_its_result() -> None:
     assert "client.wait('b')" in str(found[1])
 
 
+def test_time_of_requests_delays_no_deadline() -> None:
+    trace = run(waits("a", "b", timeout=10.0), done_after(a=99, b=99), took=0.5)
+
+    assert trace.ended_at <= 10.0 + 3 * 0.5
+    assert all(isinstance(error, errors.WaitTimeout) for error in trace.result)
+
+
+@pytest.mark.parametrize("count", [2, 40])
+def test_requests_without_an_answer_take_the_time_of_no_other_wait(count: int) -> None:
+    names = [*(f"drips-{number}" for number in range(count)), "good"]
+    flow = flows.together(
+        [(each, flows.wait(each, Output, f"kind {each}", limits(timeout=2.0))) for each in names], 2.0
+    )
+
+    trace = run(
+        flow,
+        lambda task_id, _: shown("good", "completed") if task_id == "good" else CUT_OFF,
+        took=lambda task_id, allowed: 0.05 if task_id == "good" else allowed,
+    )
+
+    assert trace.ended_at <= 2.0 + 2.0 + 0.1 * (count + 1)
+    assert trace.result[-1].id == "good"
+    assert {type(end) for end in trace.result[:-1]} == {errors.WaitTimeout}
+
+
+def test_requests_without_an_answer_end_without_a_deadline_too() -> None:
+    trace = run(waits(*map(str, range(20)), timeout=None), lambda *_: CUT_OFF, took=lambda _, allowed: allowed)
+
+    assert trace.ended_at <= 20 + 10 + 2 * 20 * flows.SLOW_CALL + 10
+    assert {type(end) for end in trace.result} == {errors.Unreachable}
+
+
 def calls_of(count: int) -> int:
-    """How many functions are called for so many waits that end one after another."""
+    """Count the functions that are called for so many waits that end one after another."""
     names = [f"task-{number}" for number in range(count)]
     flow, answers = waits(*names, timeout=None), done_after(**{name: 5.0 + at % 20 for at, name in enumerate(names)})
     called = 0
@@ -208,86 +168,62 @@ def calls_of(count: int) -> int:
 
     sys.setprofile(count_call)
     try:
-        drive(flow, answers)
+        drive(flow, lambda step, now: _plain(step, now, answers))
     finally:
         sys.setprofile(None)
     return called
 
 
+def _plain(step: Step, now: float, answers: Callable[[str, float], Answer]) -> tuple[Reply | None, float]:
+    if isinstance(step, Send):
+        return answers(step.path.rpartition("/")[2], now), 0.0
+    return None, step.seconds if isinstance(step, Sleep) else 0.0
+
+
 def test_step_of_many_waits_does_not_read_all_of_them() -> None:
-    """Twice as many waits, which each take as many looks, are about twice as much work."""
     calls_of(4)  # what is read once
 
-    assert calls_of(400) < 2.5 * calls_of(200)
+    assert calls_of(160) < 2.5 * calls_of(80)
 
 
-def test_many_waits_give_one_set_of_ids_in_every_step() -> None:
-    """The set changes; it is not made anew for each sleep."""
-    flow, sets = waits("a", "b"), list[Collection[str]]()
-
-    def news(step: Sleep, _: float) -> None:
-        sets.extend([step.news_of] if step.seconds else [])
-
-    drive(flow, done_after(a=5, b=50), news=news)
+def test_sleep_waits_for_news_of_all_that_still_run_in_one_set() -> None:
+    sets: list[Collection[str]] = []
+    trace = run(waits("a", "b"), done_after(a=5, b=50), news=lambda step, _: sets.append(step.news_of))  # type: ignore[func-returns-value]
 
     assert len(sets) > 4
     assert all(each is sets[0] for each in sets)
+    assert (set(trace.news_of[0]), trace.news_of[-1]) == ({"a", "b"}, ("b",))
 
 
-def test_sleep_waits_for_news_of_everyone() -> None:
-    """News of any of them ends it."""
-    trace = drive(waits("a", "b"), done_after(a=5, b=50))
-
-    long = [step.news_of for step in trace.sleeps if step.seconds]
-    assert set(long[0]) == {"a", "b"}
-    assert long[-1] == ("b",)
-
-
-def test_news_of_one_looks_at_that_one_now() -> None:
-    """The other is looked at when it is due."""
-
-    def news(step: Sleep, now: float) -> tuple[str, float] | None:
-        return ("b", 0.25) if now == 0 and step.seconds else None
-
-    alone = drive(waits("a"), done_after(a=20.0))
-    trace = drive(waits("a", "b"), done_after(a=20.0, b=0.2), news=news)
+def test_news_of_one_polls_that_one_now() -> None:
+    trace = run(waits("a", "b"), done_after(a=20.0, b=0.2), news=lambda _, now: ("b", 0.25) if now == 0 else None)
 
     assert trace.of("b") == [0.0, 0.25]
-    assert trace.of("a") == pytest.approx(alone.of("a"))
+    assert trace.of("a") == pytest.approx(run(waits("a"), done_after(a=20.0)).of("a"))
 
 
 def test_pause_after_trouble_is_not_cut_by_news() -> None:
-    """A server in trouble is left alone; the others still hear."""
+    def answers(task_id: str, now: float) -> Found:
+        return CUT_OFF if task_id == "a" and now < 1 else shown(task_id, "completed" if now > 1 else "processing")
 
-    def answers(task_id: str, now: float) -> Answer | Failure:
-        return CUT_OFF if task_id == "a" and now < 1 else look(task_id, "completed" if now > 1 else "processing")
-
-    trace = drive(waits("a", "b"), answers)
-
-    assert next(step.news_of for step in trace.sleeps if step.seconds) == ("b",)
+    assert run(waits("a", "b"), answers).news_of[0] == ("b",)
 
 
-def test_news_of_somebody_else_changes_nothing() -> None:
-    """Whoever is due is looked at; nobody earlier."""
-    trace = drive(
-        waits("a"), done_after(a=2.0), news=lambda step, _: ("stranger", step.seconds) if step.seconds else None
-    )
+def test_news_of_another_task_changes_nothing() -> None:
+    trace = run(waits("a"), done_after(a=2.0), news=lambda step, _: ("stranger", step.seconds))
 
-    assert trace.of("a") == pytest.approx(drive(waits("a"), done_after(a=2.0)).of("a"))
+    assert trace.of("a") == pytest.approx(run(waits("a"), done_after(a=2.0)).of("a"))
 
 
 @pytest.mark.parametrize("at", range(1, 8))
 def test_interruption_names_every_task_that_goes_on(at: int) -> None:
-    """Wherever it strikes."""
-    flow, stop, now = waits("a", "b"), KeyboardInterrupt(), 0.0
-    step = next(flow)
-    for _ in range(at):
-        now += step.seconds if isinstance(step, Sleep) else 0.0
-        moment = Moment(now, UNIX + now)
-        sent = isinstance(step, Send) and look(step.path.rpartition("/")[2], "processing")
-        step = flow.send(dataclasses.replace(sent, at=moment) if sent else Woke(moment))
+    stop, steps = KeyboardInterrupt(), iter(range(100))
+
+    def respond(step: Step, now: float) -> tuple[Reply | BaseException | None, float]:
+        return (stop, 0.0) if next(steps) == at else _plain(step, now, done_after(a=1000, b=1000))
+
     with pytest.raises(KeyboardInterrupt):
-        flow.throw(stop)
+        drive(waits("a", "b"), respond)
 
     notes = "".join(stop.__notes__)
     assert "client.wait('a')" in notes
@@ -296,8 +232,7 @@ def test_interruption_names_every_task_that_goes_on(at: int) -> None:
 
 @given(st.dictionaries(st.sampled_from("abcdefgh"), st.floats(0, 100), min_size=1), st.floats(0, 2))
 def test_every_task_ends_once(ends: dict[str, float], took: float) -> None:
-    """No look after the end, and none is forgotten."""
-    trace = drive(waits(*ends, timeout=None), done_after(**ends), took=took)
+    trace = run(waits(*ends, timeout=None), done_after(**ends), took=took)
 
     assert [task.id for task in trace.result] == list(ends)
     for task_id, end in ends.items():

@@ -35,13 +35,11 @@ def part(written: str | None = None, **headers: str) -> Answer:
     ],
 )
 def test_part_that_goes_on_where_we_stopped_is_taken(begun: Part, written: str, total: int | None) -> None:
-    """Down to the last byte; how long the whole is may be learned from it."""
     assert begun.answered(part(written)) == Part(begun.size, total, '"v1"')
 
 
 @pytest.mark.parametrize("written", ["bytes 4-9/10", "bytes 5-10/10", "bytes 5-9/11", "bytes 5-4/10", "5-9/10", ""])
 def test_part_that_is_another_is_refused_with_what_came(written: str) -> None:
-    """It may be right the next time, but what is there is of no use."""
     with pytest.raises(Trouble, match=r"^bytes from 5 on were asked for, ") as caught:
         BEGUN.answered(part(written))
 
@@ -50,7 +48,6 @@ def test_part_that_is_another_is_refused_with_what_came(written: str) -> None:
 
 
 def test_part_that_does_not_say_which_it_is_is_refused() -> None:
-    """Or that is compressed, so that its place in the file cannot be told."""
     with pytest.raises(Trouble, match="were asked for, '' came"):
         BEGUN.answered(part())
     with pytest.raises(Trouble, match="were asked for, 'bytes 5-9/10' came"):
@@ -67,7 +64,6 @@ def test_part_that_does_not_say_which_it_is_is_refused() -> None:
     ],
 )
 def test_part_of_another_version_is_refused(begun: Part, headers: dict[str, str]) -> None:
-    """Some hosts know ranges, and not If-Range; what is there already belongs to another file."""
     with pytest.raises(Trouble, match="was changed while it was fetched") as caught:
         begun.answered(part("bytes 5-9/10", **headers))
 
@@ -75,7 +71,6 @@ def test_part_of_another_version_is_refused(begun: Part, headers: dict[str, str]
 
 
 def test_part_that_names_its_version_again_is_taken() -> None:
-    """Or another kind of name, which was not known before."""
     named = {"etag": '"v1"', "last_modified": "Fri"}
     begun = Part().answered(answer(200, content_length="10", **named))
 
@@ -84,7 +79,6 @@ def test_part_that_names_its_version_again_is_taken() -> None:
 
 
 def test_page_instead_of_a_part_is_refused() -> None:
-    """Its type says it, unless such a file is wanted."""
     with pytest.raises(Trouble, match="a page of type text/html came instead"):
         BEGUN.answered(part("bytes 5-9/10", content_type="text/html"))
     for media_type, ending in (("text/html", ".html"), ("application/json", ".gltf")):
@@ -98,7 +92,6 @@ def test_page_instead_of_a_part_is_refused() -> None:
 
 @pytest.mark.parametrize(("size", "pause", "ends"), [(1, 0.5, True), (0, 0.5, True), (10_000, 0.5, False)])
 def test_transfer_that_drips_ends(size: int, pause: float, ends: bool) -> None:
-    """20 kB a second is slow and honest; a window ends with the bytes that come after it."""
     pace = Pace(30.0, since=100.0)
     seen = (pace.see(size, 100.0 + pause * number) for number in range(1, 600))
     if not ends:
@@ -110,7 +103,6 @@ def test_transfer_that_drips_ends(size: int, pause: float, ends: bool) -> None:
 
 
 def test_burst_does_not_pay_for_later() -> None:
-    """What came in one window does not count in the next."""
     pace = Pace(30.0, since=0.0)
     pace.see(1 << 30, 31.0)
     with pytest.raises(Trouble, match="1 bytes in 30 s"):
@@ -137,7 +129,6 @@ def packed(coding: str, content: bytes) -> bytes:
 def test_compressed_answer_is_unpacked_in_small_pieces(
     content: bytes, coding: str, cuts: list[int], padding: bytes
 ) -> None:
-    """However it is cut; and whether its end has come is known."""
     unpacking, pieces = Unpacking(coding.replace("bare", "deflate")), list[bytes]()
     stream = packed(coding, content)
     places = sorted({0, len(stream) - 1, *(min(cut, len(stream) - 1) for cut in cuts)})
@@ -153,7 +144,6 @@ def test_compressed_answer_is_unpacked_in_small_pieces(
 
 
 def test_gzip_of_several_members_is_one_file() -> None:
-    """As RFC 1952 has it."""
     unpacking = Unpacking("gzip")
 
     assert b"".join(unpacking.feed(gzip.compress(b"one") + gzip.compress(b" two"))) == b"one two"
@@ -162,7 +152,6 @@ def test_gzip_of_several_members_is_one_file() -> None:
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
 def test_answer_that_unpacks_to_far_too_much_is_given_up(coding: str) -> None:
-    """1 MB may become 100 MB, and a small answer 32 MB."""
     bomb = packed(coding, bytes(64 << 20))
     pieces = Unpacking(coding).feed(bomb)
     sizes = [len(next(pieces)) for _ in range(128)]

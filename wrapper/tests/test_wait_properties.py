@@ -1,156 +1,112 @@
-"""A wait, whatever the task and the provider do: no look after the deadline, none too soon, and no end missed for long.
+"""A wait, whatever the task and the provider do: it polls neither late nor hastily, and misses no end for long.
 
-The clock is injected: a wait of hours takes no time.
+The figures here are written out, not read from the modules under test.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from unitask import Output, Task, errors
-from unitask._core import delivery, flows, waiting
+from unitask._core import flows
 from unitask._core.delivery import Limits
-from unitask._core.messages import Answer, Failure, Flow, Reply, Send, Sleep, Woke
+from unitask._core.messages import Answer, Failure, Reply, Send, Sleep, Step
 from unitask._core.waiting import Experience
 from unitask._model.timestamp import Moment
 
-from .script import AT_SOME_TIME, CUT_OFF, GATEWAY, RESEND, TASK_ID, UNIX, play, refused, seen
+from .script import CUT_OFF, GATEWAY, RESEND, TASK_ID, Played, drive, play, refused, seen
 
 EPSILON = 1e-6
+SHORTEST_GAP, LONGEST_GAP, LONGEST_PAUSE, LONGEST_RETRY_AFTER = 0.5, 30.0, 8.0, 120.0  # seconds
 kinds = st.sampled_from(["FaceSwap", "KlingVideo", "UdioMusic", "WanxTxt2Video14b", "no such type"])
-durations = st.floats(0, 20_000)
+durations = st.floats(0, 4000)
 latencies = st.floats(0, 3)
 troubles = st.lists(st.sampled_from([CUT_OFF, GATEWAY, refused(429), refused(500)]), max_size=4)
 
 
-@dataclass
-class Provider:
-    """A task that is done after a while; looks may meet trouble, each only once."""
+@dataclasses.dataclass
+class Case:
+    """A wait for a task of a kind, and a provider; each trouble happens once."""
 
+    kind: str
     done_at: float
     took: float
-    troubles: list[Answer | Failure]
+    fresh: bool
+    taught: list[float]
+    troubles: list[Answer | Failure] = dataclasses.field(default_factory=list[Answer | Failure])
     retry_after: float | None = None
 
-    def answer(self, now: float) -> Answer | Failure:
-        if self.troubles:
-            return self.troubles.pop(0)
-        found = seen("completed" if now >= self.done_at else "processing")
-        headers = {} if self.retry_after is None else {"retry-after": f"{self.retry_after:.3f}"}
-        return dataclasses.replace(found, headers=headers)
+    def wait(self, timeout: float) -> Played:
+        experience = Experience()
+        for seconds in self.taught:
+            experience.learn(self.kind, Task({"task_id": "1", "status": "completed"}, Output), seconds)
+        task = Task({"task_id": TASK_ID, "model": "m", "task_type": "t", "status": "pending"}, Output)
+        limits = Limits(timeout, 1e9, 20.0, RESEND, experience)
+        return drive(flows.wait(TASK_ID, Output, self.kind, limits, seen=task if self.fresh else None), self._respond())
+
+    def _respond(self):  # type: ignore[no-untyped-def]
+        troubles = list(self.troubles)
+
+        def respond(step: Step, now: float) -> tuple[Reply | None, float]:
+            if not isinstance(step, Send):
+                return None, step.seconds if isinstance(step, Sleep) else 0.0
+            if troubles:
+                return troubles.pop(0), self.took
+            found = seen("completed" if now + self.took >= self.done_at else "processing")
+            headers = {} if self.retry_after is None else {"retry-after": f"{self.retry_after:.3f}"}
+            return dataclasses.replace(found, headers=headers), self.took
+
+        return respond
 
 
-@dataclass
-class Watched:
-    """When looks were sent, and how the wait ended."""
-
-    looks: list[float]
-    ended_at: float
-    result: Task[Output] | errors.UnitaskError
+quiet = st.builds(Case, kinds, durations, latencies, st.booleans(), st.lists(st.floats(0.1, 2000), max_size=6))
+troubled = st.builds(dataclasses.replace, quiet, troubles=troubles)
 
 
-def watch(flow: Flow[Task[Output]], provider: Provider) -> Watched:
-    looks, now = list[float](), 0.0
-    try:
-        step = next(flow)
-        while True:
-            reply: Reply = Woke(AT_SOME_TIME)
-            if isinstance(step, Send):
-                looks.append(now)
-                now += provider.took
-                reply = provider.answer(now)
-            elif isinstance(step, Sleep):
-                now += step.seconds
-            step = flow.send(dataclasses.replace(reply, at=Moment(now, UNIX + now)))
-    except StopIteration as end:
-        return Watched(looks, now, end.value)
-    except errors.UnitaskError as error:
-        return Watched(looks, now, error)
+@given(troubled, st.floats(0, 5_000))
+def test_no_poll_begins_after_the_deadline(case: Case, timeout: float) -> None:
+    played = case.wait(timeout)
+
+    assert max(played.sent_at) <= timeout + EPSILON
+    assert played.ended_at <= timeout + case.took + EPSILON
+    if played.error:
+        assert isinstance(played.error, errors.WaitTimeout)
+        assert played.error.looks == len(played.sent_at)
 
 
-def wait(kind: str, timeout: float | None, *, fresh: bool, taught: list[float]) -> Flow[Task[Output]]:
-    experience = Experience()
-    for seconds in taught:
-        experience.learn(kind, Task({"task_id": "1", "status": "completed"}, Output), seconds)
-    task = Task({"task_id": TASK_ID, "model": "m", "task_type": "t", "status": "pending"}, Output)
-    limits = Limits(timeout, 1e9, 20.0, RESEND, experience)
-    return flows.wait(TASK_ID, Output, kind, limits, seen=task if fresh else None)
+@given(st.builds(dataclasses.replace, quiet, retry_after=st.none() | st.floats(0, 300)))
+def test_polls_keep_a_distance_and_the_wish_of_the_provider(case: Case) -> None:
+    sent_at = case.wait(1e6).sent_at
+
+    wish = min(case.retry_after or 0.0, LONGEST_RETRY_AFTER)
+    pauses = [later - earlier - case.took for earlier, later in itertools.pairwise(sent_at)]
+    assert all(pause >= max(SHORTEST_GAP, wish) - 0.001 for pause in pauses)
+    assert all(pause <= max(LONGEST_GAP, wish) + EPSILON for pause in pauses)
+    assert sum(moment + case.took >= case.done_at for moment in sent_at) == 1
 
 
-taught_durations = st.lists(st.floats(0.1, 2000), max_size=12)
+@given(troubled)
+def test_end_is_noticed_within_the_longest_gap(case: Case) -> None:
+    played = case.wait(1e6)
 
-
-@given(kinds, durations, latencies, st.floats(0, 5_000), st.booleans(), troubles, taught_durations)
-def test_no_look_begins_after_the_deadline(
-    kind: str,
-    done_at: float,
-    took: float,
-    timeout: float,
-    fresh: bool,
-    met: list[Answer | Failure],
-    taught: list[float],
-) -> None:
-    """The last one begins at it; after that the wait has ended, one way or the other."""
-    watched = watch(wait(kind, timeout, fresh=fresh, taught=taught), Provider(done_at, took, list(met)))
-
-    assert max(watched.looks) <= timeout + EPSILON
-    assert watched.ended_at <= timeout + took + EPSILON
-    if isinstance(watched.result, errors.UnitaskError):
-        assert isinstance(watched.result, errors.WaitTimeout)
-        assert watched.result.looks == len(watched.looks)
-
-
-@given(kinds, durations, latencies, st.booleans(), st.none() | st.floats(0, 300), taught_durations)
-def test_no_look_is_too_soon(
-    kind: str, done_at: float, took: float, fresh: bool, retry_after: float | None, taught: list[float]
-) -> None:
-    """At least the floor lies between an answer and the next look, and what the provider asks for, up to a cap."""
-    provider = Provider(done_at, took, [], retry_after)
-    watched = watch(wait(kind, 1e6, fresh=fresh, taught=taught), provider)
-
-    asked = min(retry_after or 0.0, delivery.RETRY_AFTER_CAP)
-    pauses = [later - earlier - took for earlier, later in itertools.pairwise(watched.looks)]
-    assert all(pause >= max(waiting.SHORTEST, asked) - 0.001 for pause in pauses)
-
-
-@given(kinds, durations, latencies, st.booleans(), troubles, taught_durations)
-def test_end_is_found_within_the_cap(
-    kind: str, done_at: float, took: float, fresh: bool, met: list[Answer | Failure], taught: list[float]
-) -> None:
-    """However long the task takes, however wrong the expectation is, and whatever trouble looks meet."""
-    watched = watch(wait(kind, 1e6, fresh=fresh, taught=taught), Provider(done_at, took, list(met)))
-
-    late = watched.ended_at - done_at
-    assert isinstance(watched.result, Task)
-    assert late <= waiting.LONGEST + (len(met) + 1) * (RESEND.cap + took) + took + EPSILON
+    late = played.ended_at - case.done_at
+    assert isinstance(played.result, Task)
+    assert late <= LONGEST_GAP + (len(case.troubles) + 1) * (LONGEST_PAUSE + case.took) + case.took + EPSILON
 
 
 @given(st.floats())
-def test_every_clock_tells_some_moment(unix: float) -> None:
-    """The error of a paid create says when it was sent, whatever the clock says."""
+def test_every_clock_gives_some_time(unix: float) -> None:
     assert 1970 <= Moment(0.0, unix).utc.year <= 9999
 
 
 @pytest.mark.parametrize("hours", [2, 48])
-def test_outage_of_hours_ends_as_any_other(hours: int) -> None:
-    """After as many failures as that takes, with the error that says so."""
+def test_wait_through_an_outage_ends_with_the_patience(hours: int) -> None:
     limits = Limits(1e9, hours * 3600.0, 20.0, RESEND, Experience())
     played = play(flows.wait(TASK_ID, Output, "FaceSwap", limits), CUT_OFF, took=0.5)
 
     assert isinstance(played.error, errors.Unreachable)
     assert hours * 3600 <= played.ended_at <= hours * 3600 + 60
-
-
-@given(kinds, durations, latencies, st.booleans(), taught_durations)
-def test_done_task_is_not_looked_at_again(
-    kind: str, done_at: float, took: float, fresh: bool, taught: list[float]
-) -> None:
-    """One look sees the end, and it is the last."""
-    watched = watch(wait(kind, 1e6, fresh=fresh, taught=taught), Provider(done_at, took, []))
-
-    assert sum(moment + took >= done_at for moment in watched.looks) == 1

@@ -1,4 +1,4 @@
-"""Notifications: what is one, who may send it, and who is told."""
+"""Notifications: what is one, who may send it, and who is notified."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import json
 import pickle
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
@@ -40,159 +40,87 @@ ACCOUNT = json.loads((ROOT / "spec/examples/webhook/account.request.json").read_
 LONG = 100.0  # seconds that no test waits
 
 
-def read(body: Any, **settings: Any) -> Notification:
-    """What a body is for a webhook at the time UNIX; a body of bytes or text as it is, any other as JSON."""
+def read(body: Any, headers: Any = FROM_PROVIDER, **changes: Any) -> Notification:
+    """Parse a body that arrives at the time UNIX; bytes and text as they are, anything else as JSON."""
     content = body if isinstance(body, bytes | str) else json.dumps(body)
-    return parse(content, FROM_PROVIDER, **{"secret": SECRET, "now": lambda: UNIX, **settings})
+    return parse(content, headers, **{"secret": SECRET, "now": lambda: UNIX, **changes})
 
 
-def rejected(body: Any, **settings: Any) -> errors.WebhookRejected:
-    """The refusal of a body."""
+def rejected(body: Any, headers: Any = FROM_PROVIDER, **changes: Any) -> errors.WebhookRejected:
     with pytest.raises(errors.WebhookRejected) as caught:
-        read(body, **settings)
+        read(body, headers, **changes)
     return caught.value
 
 
 FORMS: dict[str, Any] = {
-    "the documented one": ENDED,
-    "the older one": ENDED["data"],
-    "the envelope around it": {"code": 200, "data": ENDED["data"], "message": "success"},
+    "documented": ENDED,
+    "older": ENDED["data"],
+    "envelope": {"code": 200, "data": ENDED["data"], "message": "success"},
     "data beside another task_id": {**ENDED, "task_id": "another"},
-    "the older one with other data": {**ENDED["data"], "data": None},
+    "older with null data": {**ENDED["data"], "data": None},
+    "null timestamp": {**ENDED, "timestamp": None},
 }
 
 
 @pytest.mark.parametrize("body", FORMS.values(), ids=FORMS)
 def test_task_is_read_in_every_form(body: Any) -> None:
-    """As a look would read it, output included."""
-    told = read(body)
+    found = read(body)
 
-    assert isinstance(told, TaskNotification)
-    assert (told.task.id, told.task.state) == (TASK_ID, State.COMPLETED)
-    assert isinstance(told.task.output, FaceSwapOutput)
-    assert told.task.output.image_url == "https://out.test/a.png"
-    assert told.timestamp == (datetime.fromtimestamp(NOW, UTC) if "timestamp" in body else None)
-
-
-def task_examples() -> Iterator[Any]:
-    """Every answer with a task that the spec holds."""
-    for path in sorted((ROOT / "spec" / "examples").glob("*/*.json")):
-        value = json.loads(path.read_text())["value"]
-        if "task_id" in (value.get("data") or {}):
-            yield pytest.param(value, id=f"{path.parent.name}.{path.stem}")
+    assert isinstance(found, TaskNotification)
+    assert (found.task.id, found.task.state) == (TASK_ID, State.COMPLETED)
+    assert isinstance(found.task.output, FaceSwapOutput)
+    assert found.task.output.image_url == "https://out.test/a.png"
+    assert found.timestamp == (datetime.fromtimestamp(NOW, UTC) if body.get("timestamp") else None)
 
 
-@pytest.mark.parametrize("body", list(task_examples()))
-def test_every_documented_task_can_be_told(body: dict[str, Any]) -> None:
-    """A webhook's data is the task as in a look; some of the samples are webhook bodies."""
-    told = read(body, tolerance=None)
+def test_every_documented_task_is_read() -> None:
+    values = [json.loads(path.read_text())["value"] for path in (ROOT / "spec" / "examples").glob("*/*.json")]
+    bodies = [value for value in values if "task_id" in (value.get("data") or {})]
 
-    assert isinstance(told, TaskNotification)
-    assert told.task.id == body["data"]["task_id"]
-    assert (told.timestamp is None) is ("timestamp" not in body)
+    assert len(bodies) > 30
+    for body in bodies:
+        found = read(body, tolerance=None)
+        assert isinstance(found, TaskNotification)
+        assert found.task.id == body["data"]["task_id"]
 
 
 def test_webhook_secret_is_not_in_the_task() -> None:
-    """The provider repeats it in the body."""
     config = {"webhook_config": {"endpoint": "https://me.test", "secret": SECRET}}
 
     for body in ({"data": task_data(config=config)}, task_data(config=config)):
         assert SECRET.encode() not in pickle.dumps(read(body))
 
 
-def test_older_form_may_have_text_for_an_error() -> None:
-    """The reason is told all the same."""
-    told = read({"task_id": TASK_ID, "status": "failed", "output": None, "error": "no face found"})
-
-    assert isinstance(told, TaskNotification)
-    assert told.task.failure == "no face found"
-
-
 def test_account_notification_is_read() -> None:
-    """The documented sample."""
-    told = read(ACCOUNT)
+    time = datetime(2024, 2, 27, 12, 2, 41, tzinfo=UTC)
+    odd = {"type": "new_word", "time": "noon", "message": 7, "detail": ["x"]}
 
-    assert told == AccountNotification(
-        type="go_api_quota_exchange_failed",
-        time=datetime(2024, 2, 27, 12, 2, 41, tzinfo=UTC),
-        message="Test",
-        detail={},
-        raw=ACCOUNT,
-    )
-    assert told.type is AccountType.GO_API_QUOTA_EXCHANGE_FAILED
+    assert read(ACCOUNT) == AccountNotification("go_api_quota_exchange_failed", time, "Test", {}, ACCOUNT)
+    assert read(odd) == AccountNotification("new_word", None, "", {}, odd)
+    assert isinstance(read(ACCOUNT).type, AccountType)  # type: ignore[union-attr]
 
 
-def test_known_words_are_those_of_the_spec() -> None:
-    """None is missing, none is invented."""
+def test_known_account_words_are_those_of_the_spec() -> None:
     notification = contract.components()["AccountNotification"]
 
     assert set(AccountType) == set(notification["properties"]["type"]["x-advisory"]["enum"])
 
 
-def test_unknown_word_and_odd_fields_pass() -> None:
-    """Nothing but a webhook tells of the account, so it is not lost for a field of another kind."""
-    body = {"type": "new_word", "time": "noon", "message": 7, "detail": ["x"]}
-
-    assert read(body) == AccountNotification("new_word", None, "", {}, body)
-
-
-# Who may send.
-
-
-@pytest.mark.parametrize("name", ["x-webhook-secret", "X-Webhook-Secret", "X-WEBHOOK-SECRET"])
-@pytest.mark.parametrize("body", [json.dumps(ENDED), json.dumps(ENDED).encode(), b'\xef\xbb\xbf{"type": "a"}'])
-def test_secret_is_found_under_any_spelling_and_for_any_body(name: str, body: bytes | str) -> None:
-    """Frameworks differ in both."""
-    assert parse(body, {"host": "me.test", name: SECRET}, secret=SECRET, now=lambda: UNIX)
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {},
-        {"x-webhook-secret": ""},
-        {"x-webhook-secret": SECRET[:-1]},
-        {"x-webhook-secret": SECRET + "x"},
-        {"x-webhook-secret": SECRET.upper()},
-        {"x-webhook-secret": "gehéim"},
-        {"x-webhook-secret": "€\ud800"},
-        {"x-api-key": SECRET},
-    ],
-    ids=repr,
-)
-def test_another_secret_is_rejected(headers: dict[str, str]) -> None:
-    """Without a word about the right one."""
-    with pytest.raises(errors.WebhookRejected) as caught:
-        parse(json.dumps(ENDED), headers, secret=SECRET, now=lambda: UNIX)
-
-    assert (caught.value.kind, caught.value.status, caught.value.task_id) == ("secret", 403, None)
-    assert SECRET not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "given", ["gehéim€", "gehéim€".encode().decode("latin-1")], ids=["text", "as servers decode it"]
-)
-def test_secret_may_have_any_letters(given: str) -> None:
-    """A header is bytes; servers decode them as Latin-1."""
-    headers = {"x-webhook-secret": given}
-
-    assert parse(json.dumps(ENDED), headers, secret="gehéim€", now=lambda: UNIX)
-    with pytest.raises(errors.WebhookRejected):
-        parse(json.dumps(ENDED), headers, secret="gehéim$", now=lambda: UNIX)
+# ---- who may send
 
 
 class Items:
-    """Headers that are no mapping, as frameworks have them."""
+    """Headers that are no mapping, as some frameworks have them."""
 
     def __init__(self, *pairs: tuple[str, str]) -> None:
         self.items = lambda: iter(pairs)
 
 
-FORMS_OF_HEADERS: dict[str, Any] = {
+HEADERS: dict[str, Any] = {
+    "capitals": {"host": "me.test", "X-WEBHOOK-SECRET": SECRET},
     "a list of pairs": [("host", "me.test"), ("X-Webhook-Secret", SECRET)],
     "ASGI": [(b"host", b"me.test"), (b"x-webhook-secret", SECRET.encode())],
-    "pairs once": iter([["x-webhook-secret", SECRET]]),
-    "bytes": {b"X-Webhook-Secret": SECRET.encode()},
+    "an iterator of lists": lambda: iter([["x-webhook-secret", SECRET]]),
     "a bytearray": {"x-webhook-secret": bytearray(SECRET.encode())},
     "several values": {"Cookie": ["a=1", "b=2"], "X-Webhook-Secret": [SECRET]},
     "the same twice": [("x-webhook-secret", SECRET), ("X-WEBHOOK-SECRET", SECRET)],
@@ -202,59 +130,63 @@ FORMS_OF_HEADERS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("headers", FORMS_OF_HEADERS.values(), ids=FORMS_OF_HEADERS)
-def test_headers_are_read_in_the_form_of_any_framework(headers: Any) -> None:
-    """The secret is found in it."""
-    assert parse(json.dumps(ENDED), headers, secret=SECRET, now=lambda: UNIX)
+@pytest.mark.parametrize("headers", HEADERS.values(), ids=HEADERS)
+def test_secret_is_found_in_the_headers_of_any_framework(headers: Any) -> None:
+    for body in (json.dumps(ENDED), json.dumps(ENDED).encode(), b"\xef\xbb\xbf" + json.dumps(ENDED).encode()):
+        assert read(body, headers() if callable(headers) else headers)
 
 
 @pytest.mark.parametrize(
     "headers",
     [
+        {},
+        {"x-webhook-secret": ""},
+        {"x-webhook-secret": SECRET[:-1]},
+        {"x-webhook-secret": SECRET.upper()},
+        {"x-webhook-secret": "€\ud800"},
+        {"x-api-key": SECRET},
         [("x-webhook-secret", SECRET), ("x-webhook-secret", "another")],
         {"x-webhook-secret": ["another", SECRET]},
         {"x-webhook-secret": []},
-        {"x-webhook-secret": None},
         {"x-webhook-secret": 7},
         {"x-webhook-secret": b"\xff"},
-        [],
     ],
     ids=repr,
 )
-def test_header_that_is_not_the_secret_is_rejected_in_any_form(headers: Any) -> None:
-    """Of several, each must be the secret."""
-    with pytest.raises(errors.WebhookRejected):
-        parse(json.dumps(ENDED), headers, secret=SECRET, now=lambda: UNIX)
+def test_another_secret_is_rejected(headers: Any) -> None:
+    found = rejected(ENDED, headers)
+
+    assert (found.kind, found.status, found.task_id) == ("secret", 403, None)
+    assert SECRET not in str(found)
 
 
-@pytest.mark.parametrize(
-    "headers", [None, 7, "x-webhook-secret: a", b"x", [1], [("a",)], ["ab"], {"a"}, dict], ids=repr
-)
-def test_headers_that_are_none_are_told(headers: Any) -> None:
-    """As a mistake of the program, which no notification can be."""
+@pytest.mark.parametrize("given_secret", ["gehéim€", "gehéim€".encode().decode("latin-1")], ids=["text", "Latin-1"])
+def test_secret_may_have_any_letters(given_secret: str) -> None:
+    headers = {"x-webhook-secret": given_secret}
+
+    assert read(ENDED, headers, secret="gehéim€")
+    assert rejected(ENDED, headers, secret="gehéim$")
+
+
+@pytest.mark.parametrize("headers", [None, 7, "x-webhook-secret: a", [1], [("a",)], ["ab"], dict], ids=repr)
+def test_value_that_is_no_headers_is_a_mistake_of_the_program(headers: Any) -> None:
     with pytest.raises(errors.InvalidInput, match="give those of the request"):
-        parse(json.dumps(ENDED), headers, secret=SECRET, now=lambda: UNIX)
+        read(ENDED, headers)
 
 
-def test_secrets_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As bytes, since compare_digest takes no text outside ASCII."""
+def test_secrets_are_compared_in_constant_time_as_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     compared: list[tuple[bytes, bytes]] = []
-
-    def compare(given: bytes, expected: bytes) -> bool:
-        compared.append((given, expected))
-        return False
-
-    monkeypatch.setattr(hmac, "compare_digest", compare)
+    monkeypatch.setattr(hmac, "compare_digest", lambda *pair: compared.append(pair) or False)
 
     assert rejected(ENDED).kind == "secret"
     assert set(compared) == {(SECRET.encode(), SECRET.encode())}
 
 
-def test_no_secret_must_be_said() -> None:
-    """None means that anybody may send; leaving it out is no choice."""
-    assert parse(json.dumps(ENDED), {}, secret=None, now=lambda: UNIX)
-    assert Receiver(None)
-    assert Receiver(secret=None)
+def test_any_sender_is_accepted_only_with_an_explicit_none() -> None:
+    made = Receiver(secret=None, clock=lambda: UNIX)
+
+    assert read(ENDED, {}, secret=None)
+    assert asyncio.run(Exchange(ENDED, headers={}).run(made)) == 204
     with pytest.raises(TypeError, match="secret"):
         Receiver()  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="secret"):
@@ -262,14 +194,12 @@ def test_no_secret_must_be_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given_settings", "reason"),
     [
         ({"secret": ""}, "the webhook secret is empty"),
-        ({"secret": f"{SECRET}\n"}, "the webhook secret has a space at an end or a line break"),
         ({"secret": f" {SECRET}"}, "the webhook secret has a space at an end or a line break"),
         ({"secret": "two\r\nlines"}, "the webhook secret has a space at an end or a line break"),
         ({"secret": SECRET.encode()}, "the webhook secret is of type bytes"),
-        ({"secret": False}, "the webhook secret is of type bool"),
         ({"secret": SECRET, "tolerance": -1}, "tolerance is -1"),
         ({"secret": SECRET, "tolerance": float("nan")}, "tolerance is nan"),
         ({"secret": SECRET, "tolerance": "300"}, "tolerance is '300'"),
@@ -277,46 +207,38 @@ def test_no_secret_must_be_said() -> None:
     ],
 )
 @pytest.mark.parametrize("call", [Receiver, partial(parse, "{}", {})], ids=["Receiver", "parse"])
-def test_setting_that_cannot_be_used_is_told(call: Callable[..., object], given: dict[str, Any], said: str) -> None:
-    """At once; an empty secret would let everybody in who sends an empty header."""
-    with pytest.raises(errors.InvalidInput, match=re.escape(said)) as caught:
-        call(**given)
+def test_unusable_setting_is_refused(call: Callable[..., object], given_settings: Any, reason: str) -> None:
+    with pytest.raises(errors.InvalidInput, match=re.escape(reason)) as caught:
+        call(**given_settings)
 
     assert SECRET not in str(caught.value)
 
 
-def test_other_misuse_is_told() -> None:
-    """A body that a framework has decoded already, and a handler that is none."""
+def test_decoded_body_and_uncallable_handler_are_refused() -> None:
     with pytest.raises(errors.InvalidInput, match="the body is of type dict: give the bytes or the text that came"):
         parse(ENDED, FROM_PROVIDER, secret=SECRET)  # type: ignore[arg-type]
     with pytest.raises(errors.InvalidInput, match="on_notification cannot be called"):
         Receiver(SECRET, on_notification="print")  # type: ignore[arg-type]
 
 
-# How old it may be.
+# ---- how old it may be
 
 
 @pytest.mark.parametrize("body", [ENDED, {**ACCOUNT, "timestamp": NOW}], ids=["task", "account"])
 @pytest.mark.parametrize(
     ("age", "tolerance", "passes"),
     [
-        (0, 300.0, True),
         (300, 300.0, True),
         (301, 300.0, False),
         (-300, 300.0, True),
         (-301, 300.0, False),
-        (365 * 86_400, 300.0, False),
-        (-365 * 86_400, 300.0, False),
         (0, 0, True),
         (1, 0, False),
-        (1, 1.5, True),
         (10**9, None, True),
-        (-(10**9), None, True),
-        (10**9, float("inf"), True),
+        (-(10**9), float("inf"), True),
     ],
 )
-def test_timestamp_is_near_now_on_both_sides(body: Any, age: int, tolerance: float | None, passes: bool) -> None:
-    """What is from the future is as odd as what is old."""
+def test_timestamp_must_be_near_now_on_both_sides(body: Any, age: int, tolerance: float | None, passes: bool) -> None:
     if passes:
         assert read(body, tolerance=tolerance, now=lambda: NOW + age)
     else:
@@ -326,111 +248,73 @@ def test_timestamp_is_near_now_on_both_sides(body: Any, age: int, tolerance: flo
         assert f"2023-11-14 22:13:20 UTC is {abs(age)} s {'before' if age > 0 else 'after'} now" in str(found)
 
 
-@pytest.mark.parametrize("value", ["1700000000", True, [], {}, 10**13, -(10**13), 10**400, 1e300])
+@pytest.mark.parametrize("value", ["1700000000", True, [], 10**13, 10**400, 1e300])
 @pytest.mark.parametrize("tolerance", [300.0, None])
-def test_timestamp_that_is_none_is_rejected(value: Any, tolerance: float | None) -> None:
-    """Not compared with the clock, and not let through."""
+def test_timestamp_of_another_form_is_rejected(value: Any, tolerance: float | None) -> None:
     found = rejected({**ENDED, "timestamp": value}, tolerance=tolerance)
 
     assert (found.kind, found.status, found.task_id) == ("form", 400, TASK_ID)
     assert len(str(found)) < 200
 
 
-def test_null_timestamp_is_none() -> None:
-    """As in the older form, which has none."""
-    told = read({**ENDED, "timestamp": None})
+# ---- what is no notification
 
-    assert isinstance(told, TaskNotification)
-    assert told.timestamp is None
-
-
-# What is no notification.
-
-NONE: dict[str, Any] = {
-    "nothing": b"",
-    "HTML": b"<html>",
-    "truncated JSON": json.dumps(ENDED)[:-1],
-    "not UTF-8": b'{"data": {"task_id": "\xff"}}',
-    "a surrogate as UTF-8": b'{"data": {"task_id": "\xed\xa0\x80"}}',
-    "UTF-16": json.dumps(ENDED).encode("utf-16"),
-    "deep nesting": '{"data":' * 100_000,
-    "deep lists": b"[" * 100_000,
-    "an integer too long to read": b'{"type": "a", "time": ' + b"9" * 5000 + b"}",
-    "NaN": '{"type": "a", "time": NaN}',
-    "Infinity": '{"type": "a", "time": -Infinity}',
-    "a key twice": '{"type": "a", "type": "b"}',
-    "an inner key twice": '{"data": {"task_id": "a", "task_id": "b"}}',
-    "two values": "{} {}",
-    "null": "null",
-    "a list": [ENDED],
-    "a string": '"completed"',
-    "an empty object": {},
-    "no id": {"timestamp": NOW, "data": {"status": "completed"}},
-    "the older form without an id": {"status": "completed", "output": {}},
-    "a blank id": {"data": {"task_id": " "}},
-    "a number for the id": {"data": {"task_id": 7}},
-    "a list for data": {"data": [ENDED["data"]]},
-    "an empty type": {"type": "", "message": "x"},
-    "a number for the type": {"type": 7},
+NO_ID = "the body has no task_id, in data or at the root, and no type"
+NONE: dict[str, tuple[Any, str]] = {
+    "nothing": (b"", "the body is not JSON: "),
+    "truncated JSON": (json.dumps(ENDED)[:-1], "the body is not JSON: "),
+    "not UTF-8": (b'{"data": {"task_id": "\xff"}}', "the body is not JSON: "),
+    "UTF-16": (json.dumps(ENDED).encode("utf-16"), "the body is not JSON: "),
+    "deep nesting": ('{"data":' * 100_000, "the body is nested too deeply"),
+    "a long integer": (b'{"type": "a", "time": ' + b"9" * 5000 + b"}", "the body is not JSON: "),
+    "NaN": ('{"type": "a", "time": NaN}', "the body is not JSON: it has NaN"),
+    "a key twice": ('{"data": {"task_id": "a", "task_id": "b"}}', "the body is not JSON: an object has a key twice"),
+    "a list": ([ENDED], "the body is no JSON object"),
+    "an empty object": ({}, NO_ID),
+    "no id": ({"timestamp": NOW, "data": {"status": "completed"}}, NO_ID),
+    "the older form without an id": ({"status": "completed", "output": {}}, NO_ID),
+    "a blank id": ({"data": {"task_id": " "}}, NO_ID),
+    "a list for data": ({"data": [ENDED["data"]]}, NO_ID),
+    "an empty type": ({"type": "", "message": "x"}, NO_ID),
+    "a number for the type": ({"type": 7}, NO_ID),
 }
 
 
-@pytest.mark.parametrize("body", NONE.values(), ids=NONE)
-def test_other_body_is_rejected(body: Any) -> None:
-    """With one error, and nothing of the body in it or behind it."""
+@pytest.mark.parametrize(("body", "reason"), NONE.values(), ids=NONE)
+def test_other_body_is_rejected_without_its_content(body: Any, reason: str) -> None:
     found = rejected(body)
 
     assert (found.kind, found.status, found.task_id) == ("form", 400, None)
+    assert str(found).startswith(f"webhook rejected: {reason}")
     assert len(str(found)) < 250
     assert found.__context__ is None
 
 
-def test_rejection_says_what_is_wrong() -> None:
-    """Whoever sets up a webhook reads it."""
-    assert str(rejected("{")).startswith("webhook rejected: the body is not JSON: ")
-    assert str(rejected("[" * 100_000)) == "webhook rejected: the body is nested too deeply"
-    assert str(rejected('{"a": NaN}')) == "webhook rejected: the body is not JSON: it has NaN"
-    assert str(rejected({})) == "webhook rejected: the body has no task_id, in data or at the root, and no type"
-
-
 words = st.sampled_from(["", "a", SECRET, TASK_ID, "completed", "\ud800"])
+keys = st.sampled_from(["timestamp", "data", "task_id", "type", "time", "detail", SECRET])
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | words,
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["timestamp", "data", "task_id", "type", "time", "detail", SECRET]), inner)
-    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner),
     max_leaves=8,
 )
 
 
-@settings(max_examples=500, deadline=None)
-@given(
-    body=values.map(json.dumps) | st.text(max_size=60) | st.binary(max_size=60), tolerance=st.none() | st.just(300.0)
-)
+@given(values.map(json.dumps) | st.text(max_size=60) | st.binary(max_size=60), st.none() | st.just(300.0))
 def test_every_body_is_a_notification_or_rejected(body: bytes | str, tolerance: float | None) -> None:
-    """No bare exception, and no secret in what is told of it."""
     try:
         found: object = read(body, tolerance=tolerance)
     except errors.WebhookRejected as refusal:
-        found = refusal
+        found = f"{refusal}"
 
-    assert isinstance(found, TaskNotification | AccountNotification | errors.WebhookRejected)
-    assert SECRET not in (str(found) if isinstance(found, Exception) else "")
+    assert isinstance(found, TaskNotification | AccountNotification) or SECRET not in str(found)
 
 
-# The receiver.
+# ---- the receiver
 
 
 @dataclass
 class Exchange:
-    """One request to an ASGI application, played by hand.
-
-    Attributes:
-        body: What arrives, in parts; None for a sender that goes away.
-        headers: As they come.
-        method: As it comes.
-    """
+    """One request to an ASGI application: a body in parts, where None is a sender that goes away."""
 
     body: Any = None
     headers: dict[str, str] = field(default_factory=lambda: FROM_PROVIDER)
@@ -452,80 +336,55 @@ class Exchange:
     async def run(self, receiver: Receiver) -> int:
         headers = [(name.encode(), value.encode()) for name, value in self.headers.items()]
         await receiver({"type": "http", "method": self.method, "headers": headers}, self.receive, self.send)
-        return self.status
-
-    @property
-    def status(self) -> int:
         return int(self.sent[0]["status"]) if self.sent else 0
-
-    @property
-    def text(self) -> str:
-        return bytes(self.sent[1]["body"]).decode()
-
-    @property
-    def answer_headers(self) -> dict[str, str]:
-        return {name.decode(): value.decode() for name, value in self.sent[0]["headers"]}
 
 
 def deliver(receiver: Receiver, *bodies: Any) -> list[int]:
-    """The status of the answer to each."""
+    """Return the status of the answer to each."""
     return [asyncio.run(Exchange(body).run(receiver)) for body in bodies]
 
 
-def receiver(**settings: Any) -> Receiver:
-    """One whose clock stands still."""
-    return Receiver(SECRET, clock=lambda: UNIX, **settings)
+def receiver(**changes: Any) -> Receiver:
+    return Receiver(SECRET, clock=lambda: UNIX, **changes)
 
 
-def changed(status: str, task_id: str = TASK_ID) -> dict[str, Any]:
+def changed(status: Any, task_id: str = TASK_ID) -> dict[str, Any]:
     """A notification of a task in this status."""
     return {"timestamp": NOW, "data": {**task_data(status), "task_id": task_id}}
 
 
-def ids(told: list[Notification]) -> list[tuple[str, str]]:
-    """Task and state of each."""
-    return [(each.task.id, each.task.state) for each in told if isinstance(each, TaskNotification)]
+def handled(*bodies: Any) -> list[Any]:
+    """Task and status of each notification that a handler gets; each is answered 204."""
+    calls: list[Any] = []
+    assert deliver(receiver(on_notification=calls.append), *bodies) == [204] * len(bodies)
+    return [(call.task.id, str(call.task.status)) if hasattr(call, "task") else call.raw for call in calls]
 
 
-def test_notification_is_answered_204_and_told() -> None:
-    """Empty, as HTTP has it; the body may come in parts."""
-    told: list[Notification] = []
+def test_notification_is_answered_with_an_empty_204() -> None:
     body = json.dumps(ENDED).encode()
     exchange = Exchange([body[:10], b"", body[10:]])
 
-    assert asyncio.run(exchange.run(receiver(on_notification=told.append))) == 204
-    assert exchange.text == ""
-    assert exchange.answer_headers == {}
-    assert ids(told) == [(TASK_ID, "completed")]
+    assert asyncio.run(exchange.run(receiver())) == 204
+    assert exchange.sent[0]["headers"] == []
+    assert exchange.sent[1]["body"] == b""
 
 
-def test_each_state_of_a_task_is_told_once() -> None:
-    """The provider sends again what it thinks was lost; letter case and timestamp may differ."""
-    told: list[Notification] = []
+def test_each_state_of_a_task_is_handled_once() -> None:
     bodies = [changed("processing"), changed("completed"), changed("Completed"), {"data": task_data("completed")}]
-
-    assert deliver(receiver(on_notification=told.append), *bodies, changed("completed", "another")) == [204] * 5
-    assert ids(told) == [(TASK_ID, "processing"), (TASK_ID, "completed"), ("another", "completed")]
-
-
-def test_account_notification_is_told_once() -> None:
-    """The same again is the same; another one is another."""
-    told: list[Notification] = []
     other = {**ACCOUNT, "time": ACCOUNT["time"] + 1}
 
-    assert deliver(receiver(on_notification=told.append), ACCOUNT, ACCOUNT, other) == [204] * 3
-    assert [each.raw for each in told if isinstance(each, AccountNotification)] == [ACCOUNT, other]
+    assert handled(*bodies, changed("completed", "another")) == [
+        (TASK_ID, "processing"),
+        (TASK_ID, "completed"),
+        ("another", "completed"),
+    ]
+    assert handled(ACCOUNT, ACCOUNT, other) == [ACCOUNT, other]
 
 
-def test_each_unknown_status_word_is_told() -> None:
-    """They may be different states; the same word again is the same."""
-    told: list[Notification] = []
-    made = receiver(on_notification=told.append)
-    changes = [changed(word, "a") for word in ("rendering", "uploading", "Rendering", "muxing", None, 7, "uploading")]
+def test_each_unknown_status_word_is_a_state() -> None:
+    given_words = ("rendering", "uploading", "Rendering", "muxing", None, 7, "uploading")
 
-    assert deliver(made, *changes) == [204] * 7
-    assert [word for _, word in ids(told)] == ["unknown"] * 5
-    assert [str(each.task.status) for each in told if isinstance(each, TaskNotification)] == [
+    assert [word for _, word in handled(*map(changed, given_words))] == [
         "rendering",
         "uploading",
         "muxing",
@@ -534,100 +393,58 @@ def test_each_unknown_status_word_is_told() -> None:
     ]
 
 
-def test_oldest_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory has a limit; a duplicate that comes after ten thousand others is told again."""
+def test_oldest_notifications_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_news, "REMEMBERED", 2)
-    told: list[Notification] = []
-    made = receiver(on_notification=told.append)
 
-    deliver(made, *(changed("completed", name) for name in ("a", "b", "c", "c", "b", "a")))
-
-    assert [task_id for task_id, _ in ids(told)] == ["a", "b", "c", "a"]
+    assert [name for name, _ in handled(*(changed("completed", name) for name in "abccba"))] == ["a", "b", "c", "a"]
 
 
 @pytest.mark.parametrize(
-    ("exchange", "status", "text"),
+    ("body", "headers", "method", "status", "text"),
     [
-        (Exchange(ENDED, headers={}), 403, "webhook rejected: there is no header x-webhook-secret"),
-        (Exchange({}), 400, "webhook rejected: the body has no task_id, in data or at the root, and no type"),
-        (Exchange({**ENDED, "timestamp": NOW - 301}), 400, "webhook rejected: its timestamp 2023-11-14 22:08:19 UTC"),
-        (Exchange([b"x" * 2**22] * 3), 413, "webhook rejected: the body is larger than 5242880 bytes"),
-        (Exchange(ENDED, method="GET"), 405, "notifications are sent by POST"),
-        (Exchange(ENDED, method="HEAD"), 405, "notifications are sent by POST"),
-        (Exchange(ENDED, method="PUT"), 405, "notifications are sent by POST"),
+        (ENDED, {}, "POST", 403, "webhook rejected: there is no header x-webhook-secret"),
+        ({}, FROM_PROVIDER, "POST", 400, f"webhook rejected: {NO_ID}"),
+        ([b"x" * 2**22] * 3, FROM_PROVIDER, "POST", 413, "webhook rejected: the body is larger than 5242880 bytes"),
+        (ENDED, FROM_PROVIDER, "GET", 405, "notifications are sent by POST"),
     ],
-    ids=["secret", "form", "time", "size", "GET", "HEAD", "PUT"],
+    ids=["secret", "form", "size", "GET"],
 )
-def test_anything_else_is_answered_with_a_short_text(exchange: Exchange, status: int, text: str) -> None:
-    """And told to nobody."""
-    told: list[Notification] = []
-    exchange = Exchange(exchange.body, exchange.headers, exchange.method)
-    made = receiver(on_notification=told.append)
+def test_anything_else_is_answered_with_a_short_text(
+    body: Any, headers: Any, method: str, status: int, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls: list[Notification] = []
+    made, exchange = receiver(on_notification=calls.append), Exchange(body, headers, method)
 
     assert asyncio.run(exchange.run(made)) == status
-    assert exchange.text.startswith(text)
-    assert exchange.answer_headers["content-length"] == str(len(exchange.text))
-    assert exchange.answer_headers.get("allow") == ("POST" if status == 405 else None)
-    assert told == []
+    assert exchange.sent[1]["body"] == text.encode()
+    answer_headers = dict(exchange.sent[0]["headers"])
+    assert answer_headers[b"content-length"] == str(len(text)).encode()
+    assert answer_headers.get(b"allow") == (b"POST" if status == 405 else None)
+    assert calls == []
     assert not made.until_news(TASK_ID, 0)
+    assert caplog.messages == ([] if status == 405 else [text])
 
 
-def test_large_body_is_not_read_to_its_end() -> None:
-    """Five megabytes are all that a sender can make it hold."""
-    largest = json.dumps(ENDED).encode().ljust(webhooks.LARGEST_BODY)
-    endless = Exchange([b"x" * 2**20] * 1000)
+def test_body_is_read_up_to_five_mebibytes_and_only_after_the_secret() -> None:
+    largest = json.dumps(ENDED).encode().ljust(5 * 2**20)
+    endless, stranger = Exchange([b"x" * 2**20] * 1000), Exchange(ENDED, {"x-webhook-secret": "another"})
 
-    assert deliver(receiver(), largest) == [204]
-    assert deliver(receiver(), largest + b" ") == [413]
+    assert deliver(receiver(), largest, largest + b" ") == [204, 413]
     assert asyncio.run(endless.run(receiver())) == 413
     assert endless.parts_read == 6
-
-
-def test_body_of_a_stranger_is_not_read_at_all() -> None:
-    """The secret comes first."""
-    exchange = Exchange(ENDED, headers={"x-webhook-secret": "another"})
-
-    assert asyncio.run(exchange.run(receiver())) == 403
-    assert exchange.parts_read == 0
+    assert asyncio.run(stranger.run(receiver())) == 403
+    assert stranger.parts_read == 0
 
 
 def test_sender_that_goes_away_is_not_answered() -> None:
-    """There is nobody to answer, and half a body is none."""
-    exchange = Exchange([b'{"type":', None])
-
-    assert asyncio.run(exchange.run(receiver())) == 0
-    assert exchange.sent == []
+    assert deliver(receiver(), [b'{"type":', None]) == [0]
 
 
-def test_rejection_is_logged_without_the_secret(caplog: pytest.LogCaptureFixture) -> None:
-    """Whoever runs the webhook sees why nothing comes."""
-    asyncio.run(Exchange(ENDED, headers={"x-webhook-secret": "guess"}).run(receiver()))
+def handlers(calls: list[Any]) -> dict[str, Callable[[Notification], Any]]:
+    """Each kind of function; it keeps the thread that calls it."""
 
-    assert caplog.messages == ["webhook rejected: the header x-webhook-secret holds another secret"]
-
-
-def test_no_secret_lets_anybody_send() -> None:
-    """When that is said."""
-    made = Receiver(secret=None, clock=lambda: UNIX)
-
-    assert asyncio.run(Exchange(ENDED, headers={}).run(made)) == 204
-
-
-class AsyncHandler:
-    """A handler that is an object."""
-
-    def __init__(self, told: list[Any]) -> None:
-        self.told = told
-
-    async def __call__(self, notification: Notification) -> None:
-        self.told.append((notification, threading.current_thread()))
-
-
-def handlers(told: list[Any]) -> dict[str, Callable[[Notification], Any]]:
-    """Each kind of function, keeping what it is told and the thread that tells it."""
-
-    def sync(notification: Notification) -> None:
-        told.append((notification, threading.current_thread()))
+    def sync(_: Notification) -> None:
+        calls.append(threading.current_thread())
 
     async def asynchronous(notification: Notification) -> None:
         sync(notification)
@@ -635,34 +452,27 @@ def handlers(told: list[Any]) -> dict[str, Callable[[Notification], Any]]:
     return {
         "sync": sync,
         "async": asynchronous,
-        "async object": AsyncHandler(told),
-        "async partial": partial(asynchronous),
         "lambda around async": lambda notification: asynchronous(notification),
     }
 
 
 @pytest.mark.parametrize("kind", handlers([]))
-def test_handler_may_be_sync_or_async(kind: str) -> None:
-    """A sync one may block: it is called in a thread, so that the server goes on."""
-    told: list[Any] = []
+def test_sync_handler_runs_in_a_thread_and_async_one_in_the_loop(kind: str) -> None:
+    calls: list[Any] = []
 
-    assert deliver(receiver(on_notification=handlers(told)[kind]), ENDED) == [204]
-    assert len(told) == 1
-    assert (told[0][1] is threading.main_thread()) is (kind != "sync")
+    assert deliver(receiver(on_notification=handlers(calls)[kind]), ENDED) == [204]
+    assert [call is threading.main_thread() for call in calls] == [kind != "sync"]
 
 
-@pytest.mark.parametrize("failure", [ValueError("no room"), StopIteration(), errors.DownloadFailed("x", url="u")])
+@pytest.mark.parametrize("failure", [ValueError("no room"), StopIteration()], ids=repr)
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
 @pytest.mark.parametrize("body", [ENDED, ACCOUNT], ids=["task", "account"])
-def test_handler_that_fails_is_told_again(
+def test_notification_whose_handler_fails_is_handled_again(
     failure: Exception, asynchronous: bool, body: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """HTTP 500 makes the provider send again; the failure is in the log."""
     outcomes: list[Exception | None] = [failure, None]
-    told: list[Notification] = []
 
     def handle(notification: Notification) -> None:
-        told.append(notification)
         if outcome := outcomes.pop(0):
             raise outcome
 
@@ -672,61 +482,40 @@ def test_handler_that_fails_is_told_again(
     made = receiver(on_notification=handle_async if asynchronous else handle)
 
     assert deliver(made, body, body, body) == [500, 204, 204]
-    assert len(told) == 2
+    assert outcomes == []
     assert caplog.messages == ["on_notification failed; the provider is asked to send the notification again"]
+    assert (made.until_news(TASK_ID, 0) == TASK_ID) is (body is ENDED)
 
 
-def test_handler_that_is_interrupted_is_told_again() -> None:
-    """A server that stops cancels what it is doing."""
-    told: list[Notification] = []
-
-    async def handle(notification: Notification) -> None:
-        told.append(notification)
-        if len(told) == 1:
-            await asyncio.Future()
-
-    async def main() -> int:
-        made = receiver(on_notification=handle)
-        first = asyncio.create_task(Exchange(ENDED).run(made))
-        while not told:
-            await asyncio.sleep(0)
-        first.cancel()
-        await asyncio.gather(first, return_exceptions=True)
-        return await Exchange(ENDED).run(made)
-
-    assert asyncio.run(main()) == 204
-    assert len(told) == 2
-
-
-@pytest.mark.parametrize("fails", [False, True])
-def test_duplicate_during_the_telling_is_sent_for_again(fails: bool) -> None:
-    """Whether the telling works out is not known yet, so 204 could lose it."""
-    told: list[Notification] = []
+@pytest.mark.parametrize("end", ["done", "fails", "cancelled"])
+def test_duplicate_that_comes_while_the_handler_runs_is_answered_503(end: str) -> None:
+    calls: list[Notification] = []
 
     async def main() -> list[int]:
         release = asyncio.Event()
 
         async def handle(notification: Notification) -> None:
-            told.append(notification)
+            calls.append(notification)
             await release.wait()
-            if fails and len(told) == 1:
+            if end == "fails" and len(calls) == 1:
                 raise ValueError
 
         made = receiver(on_notification=handle)
         first = asyncio.create_task(Exchange(ENDED).run(made))
-        while not told:
+        while not calls:
             await asyncio.sleep(0)
         during = await Exchange(ENDED).run(made)
+        if end == "cancelled":
+            first.cancel()
+            await asyncio.gather(first, return_exceptions=True)
         release.set()
-        return [during, await first, await Exchange(ENDED).run(made)]
+        return [during, 0 if end == "cancelled" else await first, await Exchange(ENDED).run(made)]
 
-    assert asyncio.run(main()) == [503, 500 if fails else 204, 204]
-    assert len(told) == (2 if fails else 1)
+    assert asyncio.run(main()) == [503, {"done": 204, "fails": 500, "cancelled": 0}[end], 204]
+    assert len(calls) == (1 if end == "done" else 2)
 
 
-def test_server_may_start_and_stop_it() -> None:
-    """It can be served alone; a WebSocket is refused."""
-
+def test_lifespan_is_answered_and_a_websocket_is_closed() -> None:
     async def messages(scope_type: str, *arriving: str) -> list[str]:
         arrivals, sent = iter(arriving), list[Any]()
 
@@ -745,110 +534,69 @@ def test_server_may_start_and_stop_it() -> None:
     assert asyncio.run(messages("websocket", "websocket.connect")) == ["websocket.close"]
 
 
-# News for those who wait.
+# ---- waiting for notifications
 
 
-def until_news(shell: str, made: Receiver, task_id: str | Wanted = TASK_ID, seconds: float = LONG) -> str | None:
+def until_news(shell: str, made: Receiver, task_ids: Any = TASK_ID, seconds: float = 0) -> str | None:
     """Wait in the way of either client."""
     if shell == "sync":
-        return made.until_news(task_id, seconds)
-    return asyncio.run(made.until_news_async(task_id, seconds))
+        return made.until_news(task_ids, seconds)
+    return asyncio.run(made.until_news_async(task_ids, seconds))
 
 
-def test_news_that_came_before_anyone_waited_counts(shell: str) -> None:
-    """Once: the next wait is for the next news."""
+def test_earlier_notification_ends_one_wait(shell: str) -> None:
     made = receiver()
     deliver(made, changed("processing"), changed("completed"))
 
-    assert until_news(shell, made)
-    assert not until_news(shell, made, seconds=0)
+    assert until_news(shell, made, seconds=LONG) == TASK_ID
+    deliver(made, changed("completed"))  # a duplicate
+    assert [until_news(shell, made, seconds=seconds) for seconds in (0, -1.0)] == [None, None]
     deliver(made, changed("failed"))
-    assert until_news(shell, made)
-
-
-@pytest.mark.parametrize("seconds", [0, -1.0])
-def test_wait_ends_without_news(shell: str, seconds: float) -> None:
-    """False says that the time is up."""
-    made = receiver()
-
-    assert not until_news(shell, made, seconds=seconds)
+    assert until_news(shell, made, seconds=LONG) == TASK_ID
     assert made._news._waiting == {}
 
 
-def test_news_is_of_one_task(shell: str) -> None:
-    """Account notifications are news of none."""
+def test_notification_of_another_task_or_of_the_account_ends_no_wait(shell: str) -> None:
     made = receiver()
     deliver(made, changed("completed", "another"), ACCOUNT)
 
-    assert not until_news(shell, made, seconds=0)
-    assert until_news(shell, made, "another")
+    assert until_news(shell, made) is None
+    assert until_news(shell, made, "another") == "another"
 
 
-def test_duplicate_is_no_news(shell: str) -> None:
-    """It tells nothing that a look has not seen."""
-    made = receiver()
-    deliver(made, ENDED)
-    assert until_news(shell, made)
-    deliver(made, ENDED)
-
-    assert not until_news(shell, made, seconds=0)
-
-
-def test_news_comes_also_when_the_handler_fails(shell: str) -> None:
-    """Whoever waits does not depend on it."""
-
-    def fail(_: Notification) -> None:
-        raise ValueError
-
-    made = receiver(on_notification=fail)
-    assert deliver(made, ENDED) == [500]
-
-    assert until_news(shell, made)
-
-
-def test_news_that_nobody_hears_is_bounded(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The oldest is dropped; who waits for that looks a little later."""
+def test_undelivered_notifications_are_bounded(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_news, "REMEMBERED", 2)
     made = receiver()
-    deliver(made, *(changed("completed", name) for name in ("a", "b", "c")))
+    deliver(made, *(changed("completed", name) for name in "abc"))
 
-    assert [until_news(shell, made, name, 0) for name in ("a", "b", "c")] == [None, "b", "c"]
+    assert [until_news(shell, made, name) for name in "abc"] == [None, "b", "c"]
 
 
-def test_news_of_one_of_several_names_it(shell: str) -> None:
-    """News of another one is kept for the next call."""
-    made = receiver()
+def test_wait_for_several_tasks_returns_one_at_a_time_and_keeps_the_others(shell: str) -> None:
+    made, names = receiver(), ["a", "b", "c"]
     deliver(made, changed("completed", "b"), changed("completed", "c"))
-    wanted: Any = ["a", "b", "c"]
+    assert [until_news(shell, made, names) for _ in range(3)] == ["b", "c", None]
 
-    assert [until_news(shell, made, wanted, 0) for _ in range(3)] == ["b", "c", None]
+    async def main() -> str | None:  # both during one wait
+        waiting = asyncio.create_task(made.until_news_async(names, LONG))
+        await asyncio.sleep(0)
+        await Exchange(changed("failed", "c")).run(made)
+        await Exchange(changed("failed", "b")).run(made)
+        return await waiting
+
+    assert asyncio.run(main()) == "b"
+    assert [until_news(shell, made, names) for _ in range(2)] == ["c", None]
     assert made._news._waiting == {}
 
 
-def test_news_of_two_at_once_is_heard_one_after_the_other() -> None:
-    """The waiter is woken once, and nothing is lost."""
-    made = receiver()
-
-    async def main() -> list[str | None]:
-        waiting = asyncio.create_task(made.until_news_async(["a", "b", "c"], LONG))
-        await asyncio.sleep(0)
-        await Exchange(changed("completed", "c")).run(made)
-        await Exchange(changed("completed", "b")).run(made)
-        return [await waiting, *[await made.until_news_async(["a", "b", "c"], 0) for _ in range(2)]]
-
-    assert asyncio.run(main()) == ["b", "c", None]
-
-
 def wanting(*task_ids: str) -> Wanted:
-    """A set of tasks that may change."""
     wanted = Wanted()
     for task_id in task_ids:
         wanted.add(task_id)
     return wanted
 
 
-def test_changing_set_hears_as_a_fixed_one(shell: str) -> None:
-    """Before, between and during calls, each news once; what is not wanted is kept for others."""
+def test_changing_set_gets_each_notification_once(shell: str) -> None:
     made, wanted = receiver(), wanting("a", "b", "c")
 
     def heard(seconds: float = 0) -> str | None:
@@ -857,7 +605,7 @@ def test_changing_set_hears_as_a_fixed_one(shell: str) -> None:
     deliver(made, changed("completed", "a"))
     assert [heard(), heard()] == ["a", None]
     wanted.discard("a")
-    deliver(made, changed("completed", "a"), changed("completed", "b"), changed("completed", "c"))
+    deliver(made, *(changed("completed", name) for name in "abc"))
     wanted.discard("c")
     assert [heard(), heard()] == ["b", None]
     wanted.add("c")
@@ -869,33 +617,31 @@ def test_changing_set_hears_as_a_fixed_one(shell: str) -> None:
     timer.join()
 
 
-def test_what_a_set_did_not_hear_is_kept_when_it_is_gone(shell: str) -> None:
-    """A wait that has ended takes no news with it, and leaves nothing behind."""
+def test_set_that_is_gone_leaves_its_notifications_and_nothing_else(shell: str) -> None:
     made, wanted = receiver(), wanting("a", "b", "c")
-    assert until_news(shell, made, wanted, 0) is None
+    assert until_news(shell, made, wanted) is None
     deliver(made, changed("completed", "a"), changed("completed", "b"))
     del wanted
 
-    assert [until_news(shell, made, name, 0) for name in ("a", "b", "c")] == ["a", "b", None]
+    assert [until_news(shell, made, name) for name in "abc"] == ["a", "b", None]
     assert made._news._waiting == {}
 
 
-def test_a_call_for_a_large_set_costs_what_has_changed(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thousand waits in one ask thousands of times."""
+def test_call_for_a_large_set_reads_only_its_changes(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
     digests: list[str] = []
     digest = _news.digest
     monkeypatch.setattr(_news, "digest", lambda *words: (digests.append(words[0]), digest(*words))[1])
-    made, wanted = receiver(), wanting(*map(str, range(1000)))
-    for name in map(str, range(200)):
-        assert until_news(shell, made, wanted, 0) is None
+    made, wanted = receiver(), wanting(*map(str, range(200)))
+    for name in map(str, range(100)):
+        assert until_news(shell, made, wanted) is None
         wanted.discard(name)
         wanted.add(name)
 
-    assert len(digests) < 1000 + 2 * 200
+    assert len(digests) < 200 + 2 * 100
 
 
 class Announced(threading.Event):
-    """An event that says when somebody is about to wait for it."""
+    """An event that reports when a thread is about to wait for it."""
 
     waits = threading.Semaphore(0)
 
@@ -904,14 +650,15 @@ class Announced(threading.Event):
         return super().wait(timeout)
 
 
-def test_threads_that_wait_are_woken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two for the same task, one for another; any length of time is taken."""
+WAITS = [(TASK_ID, LONG), (TASK_ID, float("inf")), ("another", LONG)]
+
+
+def test_waiting_threads_are_woken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhooks, "Event", Announced)
     made = receiver()
-    waits = [(TASK_ID, LONG), (TASK_ID, float("inf")), ("another", LONG)]
-    with ThreadPoolExecutor(len(waits)) as pool:
-        woken = [pool.submit(made.until_news, *wait) for wait in waits]
-        for _ in waits:
+    with ThreadPoolExecutor(len(WAITS)) as pool:
+        woken = [pool.submit(made.until_news, *wait) for wait in WAITS]
+        for _ in WAITS:
             Announced.waits.acquire()
         deliver(made, ENDED, changed("completed", "another"))
 
@@ -920,40 +667,30 @@ def test_threads_that_wait_are_woken(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not made.until_news(TASK_ID, 0)
 
 
-def test_coroutines_that_wait_are_woken() -> None:
-    """By a notification in the same loop; the loop goes on meanwhile."""
+@pytest.mark.parametrize("loop", ["same", "another"])
+def test_waiting_coroutines_are_woken_from_any_event_loop(loop: str) -> None:
     made = receiver()
+    bodies = (ENDED, changed("failed", "another"))
+    application = threading.Thread(target=deliver, args=(made, *bodies))
 
     async def main() -> list[str | None]:
-        waits = [(TASK_ID, LONG), (TASK_ID, float("inf")), ("another", LONG)]
-        waiting = [asyncio.create_task(made.until_news_async(*wait)) for wait in waits]
+        waiting = [asyncio.create_task(made.until_news_async(*wait)) for wait in WAITS]
         await asyncio.sleep(0)
-        await Exchange(ENDED).run(made)
-        await Exchange(changed("failed", "another")).run(made)
-        return await asyncio.gather(*waiting)
+        if loop == "same":
+            for body in bodies:
+                await Exchange(body).run(made)
+        else:
+            application.start()
+        async with asyncio.timeout(LONG / 2):  # less than the waits, which would end by themselves
+            return await asyncio.gather(*waiting)
 
     assert asyncio.run(main()) == [TASK_ID, TASK_ID, "another"]
     assert made._news._waiting == {}
+    if loop == "another":
+        application.join()
 
 
-def test_coroutine_is_woken_from_another_loop() -> None:
-    """The application may run in a thread of its own; a loop that sleeps hears of it."""
-    made = receiver()
-    application = threading.Thread(target=deliver, args=(made, ENDED))
-
-    async def main() -> bool:
-        waiting = asyncio.create_task(made.until_news_async(TASK_ID, LONG))
-        await asyncio.sleep(0)
-        application.start()
-        async with asyncio.timeout(LONG / 2):  # else it ends by itself
-            return await waiting
-
-    assert asyncio.run(main())
-    application.join()
-
-
-def test_wait_that_is_cancelled_leaves_nothing_behind() -> None:
-    """And takes no news from those who wait later."""
+def test_cancelled_wait_takes_no_notification() -> None:
     made = receiver()
 
     async def main() -> None:
@@ -968,8 +705,7 @@ def test_wait_that_is_cancelled_leaves_nothing_behind() -> None:
     assert made.until_news(TASK_ID, 0)
 
 
-def test_loop_that_was_closed_during_a_wait_stops_nobody_else() -> None:
-    """The notification is still answered."""
+def test_notification_for_a_closed_loop_is_still_answered() -> None:
     made = receiver()
     loop = asyncio.new_event_loop()
     waiting = made.until_news_async(TASK_ID, LONG)
@@ -984,71 +720,59 @@ def test_loop_that_was_closed_during_a_wait_stops_nobody_else() -> None:
     waiting.close()
 
 
-def test_many_threads_hear_all_news() -> None:
-    """Eight waiters with tasks of their own, four senders: no news is lost between them."""
+def test_no_notification_is_lost_between_threads() -> None:
     made = receiver()
-    names = [f"task {number}" for number in range(200)]
+    names = [f"task {number}" for number in range(100)]
     statuses = ("pending", "processing", "completed")
-    heard: dict[str, str | None] = {}
 
-    def wait(name: str) -> None:
-        heard[name] = made.until_news(name, LONG)
+    def wait(name: str) -> str | None:
+        return made.until_news(name, LONG)
 
     def send(name: str) -> None:
         deliver(made, *(changed(status, name) for status in statuses))
 
     with ThreadPoolExecutor(8) as waiters, ThreadPoolExecutor(4) as senders:
-        list(itertools.chain(waiters.map(wait, names), senders.map(send, names)))
-
-    assert heard == {name: name for name in names}
+        heard, _ = waiters.map(wait, names), list(itertools.chain(senders.map(send, names)))
+        assert list(heard) == names
     assert made._news._waiting == {}
 
 
-# In a framework.
+# ---- in a framework
 
 
-def post(app: Any, path: str, body: Any, **headers: str) -> httpx.Response:
-    """Send a notification to an application in this process."""
+def post(app: Any, path: str, body: Any, **headers: str) -> int:
+    """Send a notification to an application in this process; return the status."""
 
     async def main() -> httpx.Response:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://me.test") as client:
             return await client.post(path, json=body, headers={**FROM_PROVIDER, **headers})
 
-    return asyncio.run(main())
+    return asyncio.run(main()).status_code
 
 
-@pytest.mark.parametrize(
-    ("route", "path"), [(Mount, "/hook/"), (Mount, "/hook/any/path"), (Route, "/hook")], ids=["Mount", "below", "Route"]
-)
+@pytest.mark.parametrize(("route", "path"), [(Mount, "/hook/"), (Mount, "/hook/a/b"), (Route, "/hook")])
 def test_receiver_can_be_mounted_in_starlette(route: Any, path: str) -> None:
-    """As an application below a path, or at exactly one."""
-    made = receiver()
-    app = Starlette(routes=[route("/hook", made)])
+    app = Starlette(routes=[route("/hook", made := receiver())])
 
-    assert post(app, path, ENDED).status_code == 204
+    assert post(app, path, ENDED) == 204
     assert made.until_news(TASK_ID, 0)
-    assert post(app, path, ENDED, **{"x-webhook-secret": "x"}).status_code == 403
-
-
-def test_mount_redirects_without_its_slash() -> None:
-    """As the page says: a provider need not follow."""
-    assert post(Starlette(routes=[Mount("/hook", receiver())]), "/hook", ENDED).status_code == 307
+    assert post(app, path, ENDED, **{"x-webhook-secret": "x"}) == 403
+    assert route is Route or post(app, "/hook", ENDED) == 307  # docs/webhooks.md: a provider need not follow it
 
 
 PAGE = (ROOT / "docs" / "webhooks.md").read_text(encoding="utf-8")
 EXAMPLES = {code.partition("\n")[0].removeprefix("# "): code for code in re.findall(r"```python\n(.*?)```", PAGE, re.S)}
 
 
-@pytest.mark.parametrize(("name", "path"), [("hook.py", "/piapi"), ("view.py", "/piapi")])
+@pytest.mark.parametrize("name", ["hook.py", "view.py"])
 def test_example_of_the_page_runs(
-    name: str, path: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It takes a notification with the secret and prints it, and refuses one without."""
     monkeypatch.setenv("WEBHOOK_SECRET", SECRET)
     names: dict[str, Any] = {}
     exec(compile(EXAMPLES[name], name, "exec"), names)
-    body = {"data": task_data("completed", output={"image_url": "https://out.test/a.png"})}
+    body = {"data": ENDED["data"]}
 
-    assert post(names["app"], path, body).status_code == 204
+    assert post(names["app"], "/piapi", body) == 204
     assert capsys.readouterr().out == f"{TASK_ID} completed\n"
-    assert post(names["app"], path, body, **{"x-webhook-secret": "x"}).status_code == 403
+    assert post(names["app"], "/piapi", body, **{"x-webhook-secret": "x"}) == 403

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import gc
 import gzip
-import inspect
 import json
 import logging
 import subprocess
@@ -23,27 +22,14 @@ from unitask import AsyncClient, Budget, Client, errors, tasks
 from unitask._connections import IN_FLIGHT
 
 from .raw_server import Hangup, RawServer, Received, raw_server, response, shown
-from .shells import FACE_SWAP, KEY, SHELLS
+from .shells import FACE_SWAP, KEY, perform
 
-# A loop that is closed cannot close the connections that were made in it; Python closes their sockets, with a warning.
+# A closed loop cannot close the connections that were made in it; Python closes their sockets, with a warning.
 leaves_sockets = pytest.mark.filterwarnings(
     "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
 )
 TASK = {"code": 200, "data": {"task_id": "id-1234", "status": "completed"}, "message": "success"}
-
-
-def perform(shell: str, url: str, call: Callable[[Any], Any], **settings: Any) -> Any:
-    """Make a call with a client of either kind, which sends over the network."""
-    if shell == "sync":
-        with Client(KEY, url, **settings) as client:
-            return call(client)
-
-    async def main() -> Any:
-        async with AsyncClient(KEY, url, **settings) as client:
-            result = call(client)
-            return await result if inspect.isawaitable(result) else result
-
-    return asyncio.run(main())
+WHOLE = json.dumps(TASK).encode()
 
 
 def submit(client: Any) -> Any:
@@ -58,38 +44,57 @@ def wait(client: Any) -> Any:
     return client.wait("id-1234", timeout=0.1)
 
 
+def twice(call: Callable[[Any], Any], between: Callable[[], object] = lambda: None) -> Callable[[Any], Any]:
+    """Make a call with a client of either kind twice."""
+
+    async def later(client: Any, first: Any) -> Any:
+        return await first, between(), await call(client)
+
+    def both(client: Any) -> Any:
+        first = call(client)
+        return later(client, first) if hasattr(first, "__await__") else (first, between(), call(client))
+
+    return both
+
+
+def program(code: str, *arguments: str) -> str:
+    """Run a program in a fresh interpreter; return what it prints."""
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
 # ---- limits of time
 
 
 def dripping(server: RawServer, head: bytes) -> Iterator[bytes]:
-    """An answer of which a little comes again and again, without an end."""
+    """An answer that arrives byte by byte without an end."""
     yield head
     while not server.stopped.wait(0.02):
         yield b"x"
 
 
-DRIPS = {
-    "chunks": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + b"1\r\n \r\n" * 3 + b"ffffff\r\n",
-    "body": b"HTTP/1.1 200 OK\r\ncontent-length: 99999999\r\n\r\n",
-    "head": b"HTTP/1.1 200 OK\r\nx-slow: ",
-    "status line": b"HTTP/1.1 200 O",
-}
+BODY = b"HTTP/1.1 200 OK\r\ncontent-length: 99999999\r\n\r\n"
+CHUNKS = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + b"1\r\n \r\n" * 3 + b"ffffff\r\n"
 
 
-@pytest.mark.parametrize("shell", SHELLS)
-@pytest.mark.parametrize("head", DRIPS.values(), ids=DRIPS.keys())
 @pytest.mark.parametrize(
-    ("call", "kind"),
-    [(submit, errors.SubmissionUncertain), (get, errors.Unreachable), (wait, errors.WaitTimeout)],
-    ids=["submit", "get", "wait"],
+    ("call", "head", "kind"),
+    [
+        (submit, BODY, errors.SubmissionUncertain),
+        (submit, CHUNKS, errors.SubmissionUncertain),
+        (submit, b"HTTP/1.1 200 OK\r\nx-slow: ", errors.SubmissionUncertain),
+        (submit, b"HTTP/1.1 200 O", errors.SubmissionUncertain),
+        (get, BODY, errors.Unreachable),
+        (wait, BODY, errors.WaitTimeout),
+    ],
+    ids=["body", "chunks", "head", "status line", "get", "wait"],
 )
-def test_call_whose_answer_drips_ends(shell: str, head: bytes, call: Callable[[Any], Any], kind: type) -> None:
+def test_call_whose_answer_drips_ends(shell: str, call: Callable[[Any], Any], head: bytes, kind: type) -> None:
     with raw_server(lambda _: dripping(server, head)) as server, pytest.raises(kind):
         perform(shell, server.url, call, http_timeout=0.2, poll_patience=0.1 if call is get else 60)
 
 
-@pytest.mark.parametrize("shell", SHELLS)
-def test_large_body_is_given_the_time_to_be_sent(shell: str) -> None:
+def test_large_body_gets_the_time_to_be_sent(shell: str) -> None:
     task = tasks.Raw("m", "t", {"picture": "x" * (8 << 20)})
     with raw_server(lambda request: [shown(request)], pause=0.005) as server:
         perform(shell, server.url, lambda client: client.submit(task), http_timeout=0.3)
@@ -97,17 +102,14 @@ def test_large_body_is_given_the_time_to_be_sent(shell: str) -> None:
     assert len(server.creates) == 1
 
 
-@pytest.mark.parametrize("shell", SHELLS)
-def test_wait_all_bounds_each_wait_that_gets_no_answer(shell: str) -> None:
-    with raw_server(lambda _: dripping(server, DRIPS["body"])) as server:
-        ends = perform(
-            shell, server.url, lambda client: client.wait_all(["a", "b", "c"], timeout=0.1), http_timeout=0.2
-        )
+def test_wait_all_bounds_each_wait_without_an_answer(shell: str) -> None:
+    with raw_server(lambda _: dripping(server, BODY)) as server:
+        ends = perform(shell, server.url, lambda client: client.wait_all(["a", "b"], timeout=0.1), http_timeout=0.2)
 
-    assert [type(end) for end in ends] == [errors.WaitTimeout] * 3
+    assert [type(end) for end in ends] == [errors.WaitTimeout] * 2
 
 
-# ---- limits of size, and answers that are broken
+# ---- limits of size, and broken answers
 
 
 def bomb(megabytes: int) -> bytes:
@@ -117,23 +119,20 @@ def bomb(megabytes: int) -> bytes:
 
 BROKEN: dict[str, tuple[bytes, str | None]] = {
     "cut off after the id": (response(200, b'{"code":200,"data":{"task_id":"id-1234","sta', length=500), "id-1234"),
-    "cut off before the id": (response(200, b'{"code":200,"data":{"task_', length=500), None),
     "shorter than announced": (response(200, TASK, length=1000), "id-1234"),
     "too large when unpacked": (response(200, bomb(64), "content-encoding: gzip"), "id-1234"),
     "packed twice": (response(200, gzip.compress(bomb(1)), "content-encoding: gzip, gzip"), None),
-    "packed, cut off": (response(200, gzip.compress(json.dumps(TASK).encode())[:-9], "content-encoding: gzip"), None),
+    "packed, cut off": (response(200, gzip.compress(WHOLE)[:-9], "content-encoding: gzip"), None),
     "not packed": (response(200, TASK, "content-encoding: gzip"), "id-1234"),
     "JSON in a JSON text": (response(200, json.dumps(TASK)), "id-1234"),
-    "encoding that was not asked for": (response(200, b"\x8b\x01", "content-encoding: br"), None),
     "head that is none": (b"HTTP/1.1 200\0 OK\r\n\r\n", None),
     "nothing": (b"", None),
 }
 
 
-@pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize(("answer", "task_id"), BROKEN.values(), ids=BROKEN.keys())
-def test_submission_whose_answer_is_broken_is_uncertain_with_what_arrived(
-    shell: str, answer: bytes, task_id: str | None
+def test_submission_with_a_broken_answer_is_uncertain_and_logged_with_what_find_needs(
+    shell: str, answer: bytes, task_id: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     def respond(_: Received) -> Iterable[bytes]:
         yield answer
@@ -143,13 +142,13 @@ def test_submission_whose_answer_is_broken_is_uncertain_with_what_arrived(
         perform(shell, server.url, submit)
 
     assert len(server.creates) == 1
-    if task_id:
-        assert caught.value.task_id == task_id
+    assert task_id in (None, caught.value.task_id)
+    (record,) = (record for record in caplog.records if record.name == "unitask")
+    assert record.uncertain is caught.value  # type: ignore[attr-defined]
+    assert caught.value.token in record.getMessage()
 
 
-WHOLE = json.dumps(TASK).encode()
 PACKED = {
-    "gzip": gzip.compress(WHOLE),
     "x-gzip": gzip.compress(WHOLE[:9]) + gzip.compress(WHOLE[9:]),
     "deflate": zlib.compress(WHOLE),
     "Deflate": zlib.compress(WHOLE, wbits=-zlib.MAX_WBITS),  # without the header, as some servers do
@@ -157,7 +156,6 @@ PACKED = {
 }
 
 
-@pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize(("coding", "body"), PACKED.items(), ids=PACKED.keys())
 def test_packed_answer_is_unpacked(shell: str, coding: str, body: bytes) -> None:
     packed = response(200, body, f"content-encoding: {coding}")
@@ -165,24 +163,17 @@ def test_packed_answer_is_unpacked(shell: str, coding: str, body: bytes) -> None
         assert perform(shell, server.url, get).id == "id-1234"
 
 
-@pytest.mark.parametrize("shell", SHELLS)
 def test_cookies_are_not_kept(shell: str) -> None:
     cookies = ("set-cookie: session=caf\xe9; Path=/", "set-cookie: a=b")
     with raw_server(lambda _: [response(200, TASK, *cookies)]) as server:
+        perform(shell, server.url, twice(get))
 
-        async def twice(client: Any) -> Any:
-            return await client.get("id-1234"), await client.get("id-1234")
-
-        perform(shell, server.url, twice if shell == "async" else lambda client: (get(client), get(client)))
-
-    assert len(server.requests) == 2
-    assert not any("cookie" in request.headers for request in server.requests)
+    assert ["cookie" in request.headers for request in server.requests] == [False, False]
 
 
-@pytest.mark.parametrize("shell", SHELLS)
-@pytest.mark.parametrize("error", [RuntimeError("loop"), MemoryError(), OSError("no"), UnicodeError("x")], ids=repr)
+@pytest.mark.parametrize("error", [RuntimeError("loop"), MemoryError(), UnicodeError("x")], ids=repr)
 def test_whatever_a_send_raises_is_a_typed_outcome(
-    shell: str, error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    shell: str, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: Any, **__: Any) -> Any:
         raise error
@@ -192,7 +183,6 @@ def test_whatever_a_send_raises_is_a_typed_outcome(
         perform(shell, server.url, submit)
 
     assert type(error).__name__ in str(caught.value)
-    assert str(caught.value) in caplog.text
     assert len(server.creates) <= 1
 
 
@@ -207,33 +197,30 @@ def task(number):
 client = Client("a-key-of-a-test-0123456789", url)
 client.submit(task("parent"))
 start_read, start_write = os.pipe()
-told = []
+pipes = []
 for number in range(children):
     read, write = os.pipe()
-    told.append(read)
+    pipes.append(read)
     if os.fork() == 0:
         os.close(start_write)
         os.read(start_read, 1)
         try:
-            said = [client.submit(task(f"{number}x{turn}")).id for turn in range(2)]
+            ids = [client.submit(task(f"{number}x{turn}")).id for turn in range(2)]
         except BaseException as error:
-            said = [repr(error)]
-        os.write(write, json.dumps(said).encode())
+            ids = [repr(error)]
+        os.write(write, json.dumps(ids).encode())
         os._exit(0)
     os.close(write)
 os.close(start_write)
-print(json.dumps([json.loads(os.read(read, 65536)) for read in told]))
+print(json.dumps([json.loads(os.read(read, 65536)) for read in pipes]))
 print(client.submit(task("parent-again")).id)
 """
 
 
 def test_each_of_many_forked_children_gets_its_own_task() -> None:
-    children = 200
+    children = 40
     with raw_server(lambda request: [shown(request)]) as server:
-        done = subprocess.run(
-            [sys.executable, "-c", FORKS, server.url, str(children)], capture_output=True, text=True, check=True
-        )
-    ids, again = done.stdout.splitlines()
+        ids, again = program(FORKS, server.url, str(children)).splitlines()
 
     assert len(server.creates) == 2 + 2 * children
     for number, got in enumerate(json.loads(ids)):
@@ -258,29 +245,28 @@ else:
 """
 
 
-def test_transport_that_has_connections_of_another_process_is_refused() -> None:
+def test_transport_with_connections_of_another_process_is_refused() -> None:
     with raw_server(lambda request: [shown(request)]) as server:
-        code = [sys.executable, "-c", FORKED_WITH_A_TRANSPORT, server.url]
-        done = subprocess.run(code, capture_output=True, text=True, check=True)
+        printed = program(FORKED_WITH_A_TRANSPORT, server.url)
 
-    assert done.stdout.startswith("InvalidInput the request was not sent: the transport that was given")
+    assert printed.startswith("InvalidInput the request was not sent: the transport that was given")
     assert len(server.creates) == 1
 
 
 @leaves_sockets
-def test_client_works_in_one_event_loop_after_another() -> None:
+def test_client_works_in_one_event_loop_after_another_and_keeps_one_pool() -> None:
     with raw_server(lambda request: [shown(request)]) as server:
         client = AsyncClient(KEY, server.url)
-        ids = [asyncio.run(client.submit(FACE_SWAP)).id for _ in range(20)]
+        for _ in range(5):
+            asyncio.run(client.submit(FACE_SWAP))
         kept = len(client._pools)
         asyncio.run(client.close())
 
-    assert len(ids) == len(server.creates) == 20
+    assert len(server.creates) == 5
     assert kept == 1
     gc.collect()
 
 
-@pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize(("call", "connections"), [(submit, 2), (get, 1)], ids=["submit", "get"])
 def test_submission_is_not_sent_on_a_connection_that_was_idle(
     shell: str, call: Callable[[Any], Any], connections: int, monkeypatch: pytest.MonkeyPatch
@@ -291,27 +277,22 @@ def test_submission_is_not_sent_on_a_connection_that_was_idle(
         monkeypatch.setattr(httpcore._sync.http11, "time", later)
         monkeypatch.setattr(httpcore._async.http11, "time", later)
 
-    async def twice(client: Any) -> None:
-        await call(client)
-        idle()
-        await call(client)
-
     with raw_server(lambda request: [shown(request)]) as server:
-        perform(shell, server.url, twice if shell == "async" else lambda client: (call(client), idle(), call(client)))
+        perform(shell, server.url, twice(call, idle))
 
     assert server.connections == connections
 
 
-def test_a_thousand_runs_at_once_are_done() -> None:
+def test_hundreds_of_runs_at_once_share_the_connections() -> None:
     async def main(url: str) -> list[Any]:
         async with AsyncClient(KEY, url) as client:
-            return await asyncio.gather(*(client.run(FACE_SWAP) for _ in range(1000)))
+            return await asyncio.gather(*(client.run(FACE_SWAP) for _ in range(300)))
 
     with raw_server(lambda request: [shown(request)]) as server:
         done = asyncio.run(main(server.url))
 
-    assert len(done) == len(server.creates) == 1000
-    assert server.connections <= 64
+    assert len(done) == len(server.creates) == 300
+    assert server.connections < 200  # of 600 requests; a connection that idles for a second is replaced
 
 
 # ---- calls that are stopped
@@ -323,8 +304,7 @@ def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     return caplog
 
 
-@pytest.mark.parametrize("shell", SHELLS)
-def test_call_that_is_under_way_when_its_client_is_closed_ends_and_names_its_task(shell: str) -> None:
+def test_call_whose_client_is_closed_ends_and_names_its_task(shell: str) -> None:
     clients: list[Any] = []
 
     def call(client: Any) -> Any:
@@ -345,7 +325,7 @@ def test_call_that_is_under_way_when_its_client_is_closed_ends_and_names_its_tas
     assert server.connections == 1
 
 
-def test_submissions_that_are_cancelled_before_their_turn_are_not_in_doubt(log: pytest.LogCaptureFixture) -> None:
+def test_submission_that_is_cancelled_before_its_turn_is_not_in_doubt(log: pytest.LogCaptureFixture) -> None:
     budget = Budget(100)
 
     async def main(url: str) -> None:
@@ -360,14 +340,15 @@ def test_submissions_that_are_cancelled_before_their_turn_are_not_in_doubt(log: 
     with raw_server(lambda _: dripping(server, b"HTTP/1.1 200 OK\r\n")) as server:
         asyncio.run(main(server.url))
 
-    assert len(log.records) == IN_FLIGHT
+    assert [record.levelname for record in log.records] == ["WARNING"] * IN_FLIGHT
+    assert all("may have been accepted" in record.getMessage() for record in log.records)
     assert budget.held_usd == pytest.approx(IN_FLIGHT * 0.01)
 
 
-def is_told(error: BaseException, log: pytest.LogCaptureFixture) -> bool:
+def is_reported(error: BaseException, log: pytest.LogCaptureFixture) -> bool:
     """Whether an exception and the log say which task goes on, or that one may have been accepted."""
-    said = "\n".join(getattr(error, "__notes__", ()))
-    return all("goes on" in text or "may have been accepted" in text for text in (said, log.text))
+    notes = "\n".join(getattr(error, "__notes__", ()))
+    return all("goes on" in text or "may have been accepted" in text for text in (notes, log.text))
 
 
 class Interruption:
@@ -404,39 +385,37 @@ class Interruption:
 @pytest.mark.parametrize(
     ("packages", "step"), [(("unitask",), 1), (("unitask", "httpx", "httpcore", "h11"), 29)], ids=["ours", "all"]
 )
-def test_submission_that_is_interrupted_before_any_line_is_told_of(
+def test_submission_that_is_interrupted_before_any_line_is_reported(
     packages: tuple[str, ...], step: int, log: pytest.LogCaptureFixture
 ) -> None:
     with raw_server(lambda request: [shown(request)]) as server:
-        with Client(KEY, server.url) as client:  # so that what is loaded and cached at the first call is there
+        with Client(KEY, server.url) as client:  # loads and caches what the first call needs
             client.submit(FACE_SWAP)
         for at in range(0, 1_000_000, step):
             log.clear()
             before = len(server.creates)
-            client = Client(KEY, server.url)
+            client, reported = Client(KEY, server.url), False
             interruption = Interruption(packages, at)
             try:
                 with interruption:
                     client.submit(FACE_SWAP)
             except KeyboardInterrupt as error:  # its traceback holds connections
-                told = is_told(error, log)
-            else:
-                told = False
+                reported = is_reported(error, log)
             client.close()
             server.settle()
             arrived = len(server.creates) - before
             assert arrived <= 1
             if not interruption.happened:
                 break
-            assert told or not arrived, f"line {at}"
+            assert reported or not arrived, f"line {at}"
     assert at > 100
 
 
 @leaves_sockets
-def test_client_works_after_a_call_that_was_interrupted_before_any_line() -> None:
+def test_client_works_after_an_interruption_before_any_line() -> None:
     with raw_server(lambda request: [shown(request)]) as server, Client(KEY, server.url) as client:
         for at in range(0, 1_000_000, 7):
-            client.get("id-1234")  # so that a connection is there
+            client.get("id-1234")  # makes a connection
             interruption = Interruption(("httpcore",), at)
             with contextlib.suppress(KeyboardInterrupt), interruption:
                 client.get("id-1234")
@@ -474,22 +453,21 @@ class Cancelled:
 
 
 @leaves_sockets
-def test_submission_that_is_cancelled_at_any_step_is_told_of(log: pytest.LogCaptureFixture) -> None:
+def test_submission_that_is_cancelled_at_any_step_is_reported(log: pytest.LogCaptureFixture) -> None:
     async def main(url: str, at: int) -> tuple[BaseException | None, int]:
-        client, work = AsyncClient(KEY, url), None
+        client, work = AsyncClient(KEY, url), list[Cancelled]()
 
         async def cancelled() -> None:
-            nonlocal work
-            work = Cancelled(client.submit(FACE_SWAP), at)
-            await work
+            work.append(Cancelled(client.submit(FACE_SWAP), at))
+            await work[0]
 
+        end: BaseException | None = None
         try:
             await asyncio.create_task(cancelled())
-        except asyncio.CancelledError as error:
-            return error, work.waits if work else 0
-        finally:
-            await client.close()
-        return None, work.waits if work else 0
+        except asyncio.CancelledError as error:  # with its notes, which `gather` would not return
+            end = error
+        await client.close()
+        return end, work[0].waits
 
     with raw_server(lambda request: [shown(request)]) as server:
         for at in range(1000):
@@ -501,57 +479,24 @@ def test_submission_that_is_cancelled_at_any_step_is_told_of(log: pytest.LogCapt
             assert arrived <= 1
             if waits <= at:
                 break
-            assert not arrived or error is None or is_told(error, log), f"step {at}"
+            assert not arrived or error is None or is_reported(error, log), f"step {at}"
     assert at > 3
     gc.collect()
 
 
-def test_submissions_that_a_task_group_cancels_are_logged(log: pytest.LogCaptureFixture) -> None:
-    async def fail() -> None:
-        while len(server.creates) < 5:
-            await asyncio.sleep(0)
-        raise ValueError("stop")
-
-    async def main(url: str) -> None:
-        async with AsyncClient(KEY, url) as client, asyncio.TaskGroup() as group:
-            for _ in range(5):
-                group.create_task(client.submit(FACE_SWAP))
-            group.create_task(fail())
-
-    with raw_server(lambda _: dripping(server, b"HTTP/1.1 200 OK\r\n")) as server, pytest.raises(ExceptionGroup):
-        asyncio.run(main(server.url))
-
-    assert [record.levelname for record in log.records] == ["WARNING"] * 5
-    assert all("may have been accepted" in record.getMessage() for record in log.records)
-
-
-@pytest.mark.parametrize("shell", SHELLS)
-def test_uncertain_submission_is_logged_with_what_find_needs(shell: str, log: pytest.LogCaptureFixture) -> None:
-    def respond(_: Received) -> Iterable[bytes]:
-        raise Hangup
-        yield b""
-
-    with raw_server(respond) as server, pytest.raises(errors.SubmissionUncertain) as caught:
-        perform(shell, server.url, submit)
-
-    (record,) = log.records
-    assert record.uncertain is caught.value
-    assert caught.value.token in record.getMessage()
-
-
 def test_change_is_awaited_where_it_can_be() -> None:
-    heard: list[str] = []
+    changes: list[str] = []
 
     async def on_change(task: Any) -> None:
         await asyncio.sleep(0)
-        heard.append(str(task.status))
+        changes.append(str(task.status))
 
     with raw_server(lambda request: [shown(request)]) as server:
         perform("async", server.url, lambda client: client.run(FACE_SWAP, on_change=on_change))
         with pytest.raises(errors.InvalidInput, match="on_change is a coroutine function: give AsyncClient"):
             perform("sync", server.url, lambda client: client.run(FACE_SWAP, on_change=on_change))
 
-    assert heard == ["completed"]
+    assert changes == ["completed"]
 
 
 IMPORTS = """
@@ -575,16 +520,8 @@ asyncio.run(main({"sync": Client, "async": AsyncClient}[sys.argv[2]]))
 """
 
 
-@pytest.mark.parametrize("shell", SHELLS)
 def test_calls_of_a_client_import_nothing(shell: str) -> None:
-    """An interruption inside an import can leave a lock of Python locked, for which other threads wait for ever."""
-
-    def answer(request: Received) -> Iterable[bytes]:
-        yield shown(request) if request.method == "GET" else response(504, b"")
-
-    with raw_server(answer) as server:
-        command = [sys.executable, "-c", IMPORTS, server.url, shell]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    with raw_server(lambda request: [shown(request) if request.method == "GET" else response(504, b"")]) as server:
+        assert program(IMPORTS, server.url, shell) == "[]\n"
 
     assert [request.method for request in server.requests] == ["POST", "GET"]
-    assert done.stdout == "[]\n"

@@ -1,15 +1,12 @@
-"""The tools for pictures, done for real on the CPU: enlarge, remove the background, cut out what a word names.
+"""The picture tools, done on the CPU: enlarge, remove the background, cut out what a word names.
 
-The task's `meta` says what did it ("method"), and what was done in another way than asked ("notes").
+The task's `meta` names the method, and in "notes" what was done in another way than asked.
 """
-
-from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
 from unitask_sandbox.engines.registry import EngineResult, engine
-from unitask_sandbox.engines.wording import told
 
 MODEL = "Qubico/image-toolkit"
 DEFAULT_SCALE = 2  # of the official MCP server, 2025; whole numbers may come as 2.0, which JSON Schema calls an integer
@@ -18,12 +15,10 @@ DEFAULT_SCALE = 2  # of the official MCP server, 2025; whole numbers may come as
 @engine(MODEL, "upscale")
 def upscale(given: Mapping[str, Any]) -> EngineResult:
     """Enlarge image by scale."""
-    from unitask_sandbox.pictures.upscaling import enlarge  # loads OpenCV, which only the worker needs
+    from unitask_sandbox.pictures.upscaling import enlarge  # lazy: OpenCV, which only the worker needs
 
-    with told():
-        picture, method = enlarge(given["image"], int(given.get("scale", DEFAULT_SCALE)))
-    notes = ["face_enhance is not done here"] if given.get("face_enhance") else []
-    return _result(picture, method, notes)
+    picture, method = enlarge(given["image"], int(given.get("scale", DEFAULT_SCALE)))
+    return _result(picture, method, ["face_enhance is not done here"] if given.get("face_enhance") else [])
 
 
 @engine(MODEL, "background-remove")
@@ -31,11 +26,9 @@ def background_remove(given: Mapping[str, Any]) -> EngineResult:
     """Make the background of image transparent."""
     from unitask_sandbox.pictures.matting import remove_background
 
-    with told():
-        picture = remove_background(given["image"])
     wanted = given.get("rmbg_model")
     notes = [f"rmbg_model {wanted[:40]!r} is not here: u2netp was taken"] if wanted else []
-    return _result(picture, "u2netp, guided filter", notes)
+    return _result(remove_background(given["image"]), "u2netp, guided filter", notes)
 
 
 @engine(MODEL, "segment")
@@ -44,9 +37,8 @@ def segment(given: Mapping[str, Any]) -> EngineResult:
     from unitask_sandbox.pictures import segmenting
 
     named = given["prompt"], given.get("negative_prompt", ""), int(given.get("segment_factor", 0))
-    with told(segmenting.NothingFound):
-        found = segmenting.segment(given["image"], *named)
-    return _result(found.picture, "face mesh, u2netp", found.notes)
+    picture, notes = segmenting.segment(given["image"], *named)
+    return _result(picture, "face mesh, u2netp", notes)
 
 
 def _result(picture: bytes, method: str, notes: list[str]) -> EngineResult:

@@ -1,34 +1,29 @@
-"""The video toolkit, done for real on the CPU: the face swap, and the enlargement without a network.
+"""The video tools, done on the CPU: the face swap, and the enlargement without a network.
 
-The removal of a video's background is simulated: no page says what its result looks like (MP4 has no transparency), and
-the network that cuts out pictures would take half a second a frame.
+Removing a video's background is simulated: no page says what its result looks like (MP4 has no transparency), and the
+network that cuts out pictures would take half a second a frame.
 """
-
-from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
 from unitask_sandbox.engines.registry import EngineResult, Needs, engine
-from unitask_sandbox.engines.wording import told
-from unitask_sandbox.video.errors import VideoError
 
-SWAP_FRAMES = 600  # piapi.ai, "Video Faceswap", 2025
+SWAP_FRAMES = 1, 600  # piapi.ai, "Video Faceswap", 2025
 UPSCALE_FRAMES = 10, 240  # piapi.ai, product page of the video upscaler, 2025
 
-_NEEDS = Needs(extra="sandbox-video", seconds=900.0)
+_NEEDS = Needs(seconds=900.0)
 
 
 @engine("Qubico/video-toolkit", "face-swap", _NEEDS)
 def video_face_swap(given: Mapping[str, Any]) -> EngineResult:
     """Put faces of swap_image onto faces of target_video."""
-    from unitask_sandbox.video.clip import read_clip  # loads OpenCV and FFmpeg, which only the worker needs
+    from unitask_sandbox.video.clip import read_clip  # lazy: OpenCV and FFmpeg, which only the worker needs
     from unitask_sandbox.video.swap import swap_in_video
 
-    with told(VideoError):
-        clip = read_clip(given["target_video"], "target_video", 1, SWAP_FRAMES)
-        indexes = given.get("swap_faces_index", ""), given.get("target_faces_index", "")
-        video, swapped = swap_in_video(clip, given["swap_image"], *indexes)
+    clip = read_clip(given["target_video"], "target_video", *SWAP_FRAMES)
+    indexes = given.get("swap_faces_index", ""), given.get("target_faces_index", "")
+    video, swapped = swap_in_video(clip, given["swap_image"], *indexes)
     return EngineResult({"video_url": (video, "mp4")}, {"frames": clip.frames, "frames_swapped": swapped})
 
 
@@ -38,7 +33,7 @@ def video_upscale(given: Mapping[str, Any]) -> EngineResult:
     from unitask_sandbox.video.clip import read_clip
     from unitask_sandbox.video.enlarge import enlarged
 
-    with told(VideoError):
-        clip = read_clip(given["video"], "video", *UPSCALE_FRAMES)
-        video = enlarged(clip)
-    return EngineResult({"video_url": (video, "mp4")}, {"frames": clip.frames, "method": "Lanczos and sharpening"})
+    clip = read_clip(given["video"], "video", *UPSCALE_FRAMES)
+    return EngineResult(
+        {"video_url": (enlarged(clip), "mp4")}, {"frames": clip.frames, "method": "Lanczos and sharpening"}
+    )

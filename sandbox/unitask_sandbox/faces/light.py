@@ -150,7 +150,7 @@ def _fine_detail(picture: Floats, skin: Flags) -> float:
 def _soften(picture: Floats, wanted: float, skin: Flags, strongest: float) -> Floats:
     """Return the least blurred picture that has no more detail than wanted, by bisection on the radius."""
     low, high = 0.0, strongest
-    for _ in range(5):  # to a thirty-second of the strongest blur, which no eye tells apart
+    for _ in range(5):  # to 1/32 of the strongest blur, which is invisible
         middle = (low + high) / 2
         if _fine_detail(blur(picture, middle), skin) > wanted:
             low = middle

@@ -7,11 +7,11 @@ toward the viewer, origin inside the head. "Right" and "left" in names are the s
 
 import struct
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache
-from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -68,11 +68,11 @@ class CanonicalMesh:
 @cache
 def canonical_mesh() -> CanonicalMesh:
     """Return the canonical mesh; the file is read once per process."""
-    metadata = _Message.parse((WEIGHTS / "geometry_pipeline_metadata_landmarks.binarypb").read_bytes())
-    mesh = _Message.parse(metadata.parts[1][0])
-    vertices = np.array(mesh.floats[3], np.float32).reshape(-1, 5)[:, :3].copy()  # x, y, z, and a texture's u, v
-    triangles = np.array(mesh.varints[4], np.int32).reshape(-1, 3)
-    anchors, weights = _anchors(map(_Message.parse, metadata.parts[2]))
+    metadata = _fields((WEIGHTS / "geometry_pipeline_metadata_landmarks.binarypb").read_bytes())
+    mesh = _fields(metadata[1][0])
+    vertices = np.array(mesh[3], np.float32).reshape(-1, 5)[:, :3].copy()  # x, y, z, and a texture's u, v
+    triangles = np.array(mesh[4], np.int32).reshape(-1, 3)
+    anchors, weights = _anchors(metadata[2])
     to_edge = _distances(vertices, _edge_vertices(triangles), axes=2)
     return CanonicalMesh(
         vertices=vertices,
@@ -88,10 +88,10 @@ def canonical_mesh() -> CanonicalMesh:
     )
 
 
-def _anchors(entries: Iterable["_Message"]) -> tuple[Indices, Doubles]:
+def _anchors(entries: Iterable[bytes]) -> tuple[Indices, Doubles]:
     """Return the vertex numbers of the Procrustes basis in order, and their weights scaled to a sum of 1."""
     # Vertex 0 would be left out of the message, as protobuf leaves out every default value.
-    weight_of = {(entry.varints[1] or [0])[0]: entry.floats[2][0] for entry in entries}
+    weight_of = {(entry[1] or [0])[0]: entry[2][0] for entry in map(_fields, entries)}
     numbers = sorted(weight_of)
     weights = np.array([weight_of[number] for number in numbers])
     return np.array(numbers, np.int32), weights / weights.sum()
@@ -127,53 +127,35 @@ def _forehead(vertices: Floats) -> Floats:
     return as_floats(np.clip((vertices[:, 1] - brow_height + 0.5) / 1.5, 0, 1))
 
 
-def _lists() -> defaultdict[int, list[int]]:
-    return defaultdict(list)
+def _fields(data: bytes) -> defaultdict[int, list[Any]]:
+    """Return the values of each field of a protobuf message, in the order of the file.
+
+    Raises:
+        ValueError: A wire type does not occur in the file of the mesh.
+    """
+    found: defaultdict[int, list[Any]] = defaultdict(list)
+    at = 0
+    while at < len(data):
+        key, at = _varint(data, at)
+        number, wire_type = divmod(key, 8)
+        if wire_type == 0:
+            value, at = _varint(data, at)
+        elif wire_type == 2:
+            length, at = _varint(data, at)
+            value, at = data[at : at + length], at + length
+        elif wire_type == 5:
+            (value,), at = struct.unpack_from("<f", data, at), at + 4
+        else:
+            raise ValueError(f"unexpected protobuf wire type {wire_type} of field {number}")
+        found[number].append(value)
+    return found
 
 
-def _float_lists() -> defaultdict[int, list[float]]:
-    return defaultdict(list)
-
-
-def _byte_lists() -> defaultdict[int, list[bytes]]:
-    return defaultdict(list)
-
-
-@dataclass(frozen=True)
-class _Message:
-    """A protobuf message taken apart: the values of each field number, by wire type, in file order."""
-
-    varints: defaultdict[int, list[int]] = field(default_factory=_lists)
-    floats: defaultdict[int, list[float]] = field(default_factory=_float_lists)
-    parts: defaultdict[int, list[bytes]] = field(default_factory=_byte_lists)
-
-    @classmethod
-    def parse(cls, data: bytes) -> "_Message":
-        message = cls()
-        stream = iter(data)
-        for first in stream:
-            number, wire_type = divmod(_varint(stream, first), 8)
-            if wire_type == 0:
-                message.varints[number].append(_varint(stream, next(stream)))
-            elif wire_type == 2:
-                message.parts[number].append(_take(stream, _varint(stream, next(stream))))
-            elif wire_type == 5:
-                message.floats[number].append(struct.unpack("<f", _take(stream, 4))[0])
-            else:
-                error = f"unexpected protobuf wire type {wire_type} of field {number}"
-                raise ValueError(error)
-        return message
-
-
-def _varint(stream: Iterator[int], byte: int) -> int:
-    """Return a base-128 number: seven bits a byte, lowest first, the high bit set on all but the last."""
-    value, shift = byte & 0x7F, 7
-    while byte & 0x80:
-        byte = next(stream)
-        value |= (byte & 0x7F) << shift
-        shift += 7
-    return value
-
-
-def _take(stream: Iterator[int], length: int) -> bytes:
-    return bytes(islice(stream, length))
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """Return a number (seven bits a byte, lowest first, the high bit set on all but the last), and where it ends."""
+    value = shift = 0
+    while True:
+        value |= (data[at] & 0x7F) << shift
+        if data[at] < 0x80:
+            return value, at + 1
+        at, shift = at + 1, shift + 7

@@ -1,19 +1,19 @@
 """Which face a number means, and which faces two lists of numbers pair.
 
 The pages (piapi.ai, Faceswap, "Multi Faceswap" and "Video Faceswap", 2025) say: faces are numbered from 0, mostly from
-left to right; of two on a diagonal the lower one is 0, whichever side it is on. From that the rule here is made: faces
-side by side, at least in part, are a row; rows are counted from the lowest, faces from left to right in their row.
+left to right; of two on a diagonal the lower one is 0, whichever side it is on. The rule made from that: faces side by
+side, at least in part, are a row; rows are counted from the lowest, faces from left to right in their row.
 
-What the pages leave open is decided here. A list that is absent counts from 0, over as many faces as the other list
-names, or as both pictures show. A face that does not exist, lists of two lengths and a target named twice fail the
-task: nothing is left out silently.
+The pages leave open: an absent list counts from 0, over as many faces as the other list names, or as both pictures
+show. A face that does not exist, lists of two lengths and a target named twice fail the task.
 """
 
 import re
 from collections.abc import Sequence
 
 from unitask_sandbox.faces.detect import Face
-from unitask_sandbox.faces.errors import FaceIndexError, NoSuchFace
+from unitask_sandbox.failures import TaskFailure
+from unitask_sandbox.media_failures import no_such_face
 
 
 def in_order(faces: Sequence[Face]) -> list[Face]:
@@ -46,31 +46,25 @@ def pairs(swap_index: str, target_index: str, givers: int, takers: int) -> list[
         takers: How many the target (``target_image``) shows.
 
     Raises:
-        FaceIndexError: A list holds something else than numbers, the lists are not of one length, or the target's
-            names a face twice.
-        NoSuchFace: A list names a face that its picture does not show.
+        TaskFailure: A list cannot be read, names a face that its picture does not show, does not have the length of
+            the other, or names a target twice.
     """
     named, wanted = _numbers("swap_faces_index", swap_index), _numbers("target_faces_index", target_index)
     count = len(named) or len(wanted) or min(givers, takers)
     named, wanted = named or list(range(count)), wanted or list(range(count))
     if len(named) != len(wanted):
-        message = f"swap_faces_index {swap_index!r} names {len(named)} faces and target_faces_index {target_index!r} "
-        raise FaceIndexError(f"{message}{len(wanted)}: give as many of both")
+        words = f"swap_faces_index {swap_index!r} names {len(named)} faces and target_faces_index {target_index!r} "
+        raise TaskFailure(f"{words}{len(wanted)}: give as many of both")
     if len(set(wanted)) < len(wanted):
-        raise FaceIndexError(f"target_faces_index {target_index!r} names a face twice")
-    _require("swap_image", named, givers)
-    _require("target_image", wanted, takers)
+        raise TaskFailure(f"target_faces_index {target_index!r} names a face twice")
+    for field, numbers, shown in (("swap_image", named, givers), ("target_image", wanted, takers)):
+        if (highest := max(numbers, default=-1)) >= shown:
+            raise no_such_face(field, highest, shown)
     return list(zip(named, wanted, strict=True))
 
 
 def _numbers(field: str, text: str) -> list[int]:
     parts = [part for part in re.split(r"[\s,]+", text) if part]
     if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
-        raise FaceIndexError(f'{field} {text[:40]!r}: give the numbers of faces, from 0, as in "0,1"')
+        raise TaskFailure(f'{field} {text[:40]!r}: give the numbers of faces, from 0, as in "0,1"')
     return [int(part) for part in parts]
-
-
-def _require(role: str, numbers: list[int], count: int) -> None:
-    for number in numbers:
-        if number >= count:
-            raise NoSuchFace(role, number, count)

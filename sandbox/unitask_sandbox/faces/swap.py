@@ -20,13 +20,13 @@ import numpy as np
 from unitask_sandbox.faces.arrays import Doubles, Flags, Floats, Pixels, as_floats, as_pixels
 from unitask_sandbox.faces.blend import compose, depth_inside, face_weight, feature_mask
 from unitask_sandbox.faces.detect import Face, find_faces, load_models, outline_area
-from unitask_sandbox.faces.errors import NoFaceFound, Role
 from unitask_sandbox.faces.geometry import facing, smoothstep, transfer_shape
 from unitask_sandbox.faces.light import Relight, blur, evidence, kept_hair, match_grain, skin_likelihood, to_lab
 from unitask_sandbox.faces.mesh import INNER_LIPS, LOWER_LIP, UPPER_LIP, VERTICES, canonical_mesh
 from unitask_sandbox.faces.numbering import in_order, pairs
-from unitask_sandbox.faces.pictures import decode, encode
+from unitask_sandbox.faces.pictures import SWAPPED, decode, encode
 from unitask_sandbox.faces.raster import Region, fill_outline, interpolate, rasterise
+from unitask_sandbox.media_failures import no_face
 
 
 def warm_up(threads: int | None = None) -> None:
@@ -52,15 +52,12 @@ def swap_largest(target: bytes, source: bytes) -> bytes:
         A PNG of the target's size, marked as synthetic in its metadata.
 
     Raises:
-        UnreadablePicture: One of them is no readable picture.
-        PictureTooLarge: One of them has a side of ``MAX_SIDE`` pixels or more.
-        NoFaceFound: One of them shows no face.
+        TaskFailure: One of them is no readable picture, has a side of ``MAX_SIDE`` pixels or more, or shows no face.
     """
     target_picture, source_picture = decode(target, "target_image"), decode(source, "swap_image")
-    face = _largest(target_picture, "target_image")
-    source_face = SourceFace(source_picture, _largest(source_picture, "swap_image"))
-    swapped, _ = swap_face(target_picture, face, source_face)
-    return encode(swapped)
+    face, giver = _faces(target_picture, "target_image")[0], _faces(source_picture, "swap_image")[0]
+    swapped, _ = swap_face(target_picture, face, SourceFace(source_picture, giver))
+    return encode(swapped, SWAPPED)
 
 
 def swap_numbered(target: bytes, source: bytes, swap_index: str = "", target_index: str = "") -> bytes:
@@ -73,31 +70,21 @@ def swap_numbered(target: bytes, source: bytes, swap_index: str = "", target_ind
         target_index: Numbers of the target's faces that get them, in the same order (``target_faces_index``).
 
     Raises:
-        UnreadablePicture: One of them is no readable picture.
-        PictureTooLarge: One of them has a side of ``MAX_SIDE`` pixels or more.
-        NoFaceFound: One of them shows no face, or none of a number.
-        FaceIndexError: The numbers cannot be read, or do not fit together.
+        TaskFailure: As for `swap_largest`, or the numbers cannot be read or do not fit together.
     """
     target_picture, source_picture = decode(target, "target_image"), decode(source, "swap_image")
-    takers, givers = _numbered(target_picture, "target_image"), _numbered(source_picture, "swap_image")
-    sources = [SourceFace(source_picture, face) for face in givers]
-    for giver, taker in pairs(swap_index, target_index, len(givers), len(takers)):
+    takers = in_order(_faces(target_picture, "target_image"))
+    sources = [SourceFace(source_picture, face) for face in in_order(_faces(source_picture, "swap_image"))]
+    for giver, taker in pairs(swap_index, target_index, len(sources), len(takers)):
         target_picture, _ = swap_face(target_picture, takers[taker], sources[giver])
-    return encode(target_picture)
+    return encode(target_picture, SWAPPED)
 
 
-def _numbered(picture: Pixels, role: Role) -> list[Face]:
+def _faces(picture: Pixels, field: str) -> list[Face]:
     faces = find_faces(picture)
     if not faces:
-        raise NoFaceFound(role)
-    return in_order(faces)
-
-
-def _largest(picture: Pixels, role: Role) -> Face:
-    faces = find_faces(picture)
-    if not faces:
-        raise NoFaceFound(role)
-    return faces[0]
+        raise no_face(field)
+    return faces
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ import numpy as np
 from unitask_sandbox.faces.arrays import Floats, Pixels, as_floats, as_pixels
 from unitask_sandbox.faces.pictures import decode, encode
 
-ROLE: Final = "image"
+FIELD: Final = "image"
 MARK: Final = "synthetic: background removed by the unitask sandbox"
 
 LIMIT: Final = 4097
@@ -39,10 +39,9 @@ def remove_background(data: bytes) -> bytes:
         data: An encoded PNG, JPEG or WebP picture; transparency of its own is dropped.
 
     Raises:
-        UnreadablePicture: It is no readable picture.
-        PictureTooLarge: A side is ``LIMIT`` pixels or more.
+        TaskFailure: It is no readable picture, or a side is ``LIMIT`` pixels or more.
     """
-    picture = decode(data, ROLE, LIMIT)
+    picture = decode(data, FIELD, LIMIT)
     return encode(cut_out(picture, salient(picture)), MARK)
 
 

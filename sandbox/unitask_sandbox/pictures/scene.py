@@ -15,7 +15,6 @@ import numpy as np
 
 from unitask_sandbox.faces.arrays import Flags, Pixels, as_floats, as_pixels
 from unitask_sandbox.faces.detect import Face, find_faces
-from unitask_sandbox.faces.errors import NoFaceFound
 from unitask_sandbox.faces.mesh import (
     INNER_LIPS,
     LEFT_BROW,
@@ -26,6 +25,7 @@ from unitask_sandbox.faces.mesh import (
     VERTICES,
 )
 from unitask_sandbox.faces.raster import Region, fill_outline
+from unitask_sandbox.media_failures import no_face
 from unitask_sandbox.pictures.matting import salient
 
 _FOREHEAD, _CHIN = 10, 152  # vertices at the middle of the face's upper and lower end
@@ -36,15 +36,15 @@ _TOOTH_SATURATION: Final = 110  # of 255, most: gums and tongue have more
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A picture, and what is found in it; each thing is looked for when it is first needed.
+    """A picture, and what is found in it; each thing is searched when it is first needed.
 
     Attributes:
         picture: ``(height, width, 3)`` BGR picture.
-        role: The task's name for the picture, for errors.
+        field: The field of the input that holds the picture, for errors.
     """
 
     picture: Pixels
-    role: str
+    field: str
 
     @cached_property
     def faces(self) -> list[Face]:
@@ -63,7 +63,7 @@ class Scene:
             word: A key of ``WORDS``.
 
         Raises:
-            NoFaceFound: It is a part of a face, and there is no face.
+            TaskFailure: It is a part of a face, and there is no face.
         """
         return WORDS[word](self)
 
@@ -71,10 +71,10 @@ class Scene:
         """Return the masks of a part of each face, united.
 
         Raises:
-            NoFaceFound: There is no face.
+            TaskFailure: There is no face.
         """
         if not self.faces:
-            raise NoFaceFound(self.role)
+            raise no_face(self.field)
         return united([part(face) for face in self.faces], self.picture)
 
     @property

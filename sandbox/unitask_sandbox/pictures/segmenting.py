@@ -1,10 +1,9 @@
 """Cutting out of a picture what a text names.
 
-For a word that is not known (``scene.WORDS``) the salient object is taken, and the notes of the result say so: the
-sample of the provider's page, "clothes,shoes", gives a picture as it does there, and nobody need take it for shoes.
+For a word that is not known (``scene.WORDS``) the salient object is taken, and the notes of the result say so. The
+sample of the provider's page, "clothes,shoes", thus gives a picture, as it does there.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
 import cv2
@@ -12,10 +11,11 @@ import numpy as np
 
 from unitask_sandbox.faces.arrays import Pixels, as_pixels
 from unitask_sandbox.faces.pictures import decode, encode
+from unitask_sandbox.failures import TaskFailure
 from unitask_sandbox.pictures.matting import cut_out
 from unitask_sandbox.pictures.scene import WORDS, Scene, united
 
-ROLE: Final = "image"
+FIELD: Final = "image"
 MARK: Final = "synthetic: cut out by the unitask sandbox"
 
 LIMIT: Final = 3073
@@ -34,27 +34,7 @@ _SAME_AS: Final = {
 }
 
 
-class NothingFound(ValueError):
-    """Nothing that the prompt, the argument, names is in the picture."""
-
-    def __str__(self) -> str:
-        return f"nothing found in the image ({ROLE}) for the prompt {self.args[0]!r}"
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """What was cut out.
-
-    Attributes:
-        picture: A PNG: the picture, transparent where nothing was named.
-        notes: What was done in another way than asked.
-    """
-
-    picture: bytes
-    notes: list[str]
-
-
-def segment(data: bytes, prompt: str, negative_prompt: str = "", factor: int = 0) -> Segment:
+def segment(data: bytes, prompt: str, negative_prompt: str = "", factor: int = 0) -> tuple[bytes, list[str]]:
     """Cut out of a picture what is named.
 
     Args:
@@ -63,20 +43,21 @@ def segment(data: bytes, prompt: str, negative_prompt: str = "", factor: int = 0
         negative_prompt: What to leave out of that, in the same form.
         factor: By how many pixels the mask then grows, or with a negative number shrinks.
 
+    Returns:
+        A PNG that is transparent where nothing was named, and notes on what was done in another way than asked.
+
     Raises:
-        UnreadablePicture: It is no readable picture.
-        PictureTooLarge: A side is ``LIMIT`` pixels or more.
-        NoFaceFound: A part of a face is named, and there is no face.
-        NothingFound: Nothing is where the prompt says.
+        TaskFailure: It is no readable picture, a side is ``LIMIT`` pixels or more, a part of a face is named and there
+            is no face, or nothing in the picture is what the prompt names.
     """
-    scene = Scene(decode(data, ROLE, LIMIT), ROLE)
+    scene = Scene(decode(data, FIELD, LIMIT), FIELD)
     wanted, unwanted = _words(prompt), _words(negative_prompt)
     mask = united([scene.mask(word) if word in WORDS else scene.salient for word in wanted], scene.picture)
     if not mask.any():
-        raise NothingFound(prompt[:100])
+        raise TaskFailure(f"nothing found in the image ({FIELD}) for the prompt {prompt[:100]!r}")
     taken_away = united([scene.mask(word) for word in unwanted if word in WORDS], scene.picture)
     mask = _grown(np.minimum(mask, 255 - taken_away), factor)
-    return Segment(encode(cut_out(scene.picture, mask), MARK), _notes(scene, wanted, unwanted, mask))
+    return encode(cut_out(scene.picture, mask), MARK), _notes(scene, wanted, unwanted, mask)
 
 
 def _words(prompt: str) -> list[str]:

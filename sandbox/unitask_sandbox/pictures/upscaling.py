@@ -5,11 +5,11 @@ from typing import Final
 import cv2
 
 from unitask_sandbox.faces.arrays import as_pixels
-from unitask_sandbox.faces.errors import PictureTooLarge
 from unitask_sandbox.faces.pictures import decode, encode
+from unitask_sandbox.media_failures import picture_too_large
 from unitask_sandbox.pictures.waifu2x import doubled
 
-ROLE: Final = "image"
+FIELD: Final = "image"
 MARK: Final = "synthetic: enlarged by the unitask sandbox"
 
 LIMIT: Final = 2049
@@ -30,15 +30,14 @@ def enlarge(data: bytes, scale: int) -> tuple[bytes, str]:
         scale: By how much, from 2.
 
     Raises:
-        UnreadablePicture: It is no readable picture.
-        PictureTooLarge: It is too large, or would be.
+        TaskFailure: It is no readable picture, or is too large, or would be.
     """
-    picture = decode(data, ROLE, LIMIT)
+    picture = decode(data, FIELD, LIMIT)
     height, width = picture.shape[:2]
     scale = min(scale, LARGEST_SIDE + 1)  # which no picture may be enlarged by: a longer number need not be said
     size = (width * scale, height * scale)
     if max(size) > LARGEST_SIDE:
-        raise PictureTooLarge(f"{ROLE}, enlarged {scale} times", *size, LARGEST_SIDE + 1)
+        raise picture_too_large(f"{FIELD}, enlarged {scale} times", *size, LARGEST_SIDE + 1)
     factor = 1
     while 2 * factor <= scale and picture.shape[0] * picture.shape[1] <= MOST_FOR_NETWORK:
         picture = doubled(picture)

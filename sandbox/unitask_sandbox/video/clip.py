@@ -1,12 +1,12 @@
-"""A video read and made anew by PyAV (FFmpeg): limits before decoding, frames changed one by one, sound copied.
+"""Read a video, change its frames and write it again, with PyAV (FFmpeg).
 
-Rules of this file: only MP4 is opened, since other formats (playlists) can name further files, which FFmpeg would
-read. Each frame keeps its time, and so does each packet of sound, which is copied and not decoded. PyAV's containers
-and streams are `Any` here: its type stubs leave out many types.
+Only MP4 is opened: other formats (playlists) can name further files, which FFmpeg would read. Each frame keeps its
+time and duration; sound is copied packet by packet. PyAV's containers and streams are `Any` here: its type stubs leave
+out many types.
 """
 
 import io
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,13 +19,15 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation
 
 from unitask_sandbox.faces.arrays import Pixels, as_pixels
-from unitask_sandbox.video.errors import FrameCount, UnreadableVideo, VideoTooLarge
+from unitask_sandbox.failures import TaskFailure
+from unitask_sandbox.media_failures import unreadable_video
 
 SIDES: Final = (1280, 720)
 """Pixels that a video may have, either way around; "max 720x1280" is the provider's refusal (a public client, 2025)."""
 
-ENCODER: Final = {"crf": "18", "preset": "veryfast"}
-"""x264's quality (18 is hardly told from the original) and how hard it tries to make the file small."""
+ENCODER: Final = {"crf": "18", "preset": "veryfast", "bf": "0"}
+"""x264's quality (18 is nearly lossless to the eye), how hard it tries to make the file small, and no B-frames: MP4
+stores durations in the order of decoding, so only without them each frame keeps its own."""
 
 EXACT: Final = (
     Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
@@ -66,21 +68,23 @@ def read_clip(data: bytes, field: str, least: int, most: int) -> Clip:
         most: Frames that it may have.
 
     Raises:
-        UnreadableVideo: The bytes are something else, or damaged.
-        VideoTooLarge: It does not fit into ``SIDES``.
-        FrameCount: It has too few frames, or too many.
+        TaskFailure: The bytes are something else or damaged, the video does not fit into ``SIDES``, or it has too few
+            frames or too many.
     """
     with _opened(data, field) as source:
         pictures = source.streams.video[0]
         width, height = pictures.codec_context.width, pictures.codec_context.height
         if max(width, height) > max(SIDES) or min(width, height) > min(SIDES):
-            raise VideoTooLarge(field, width, height, SIDES)
+            low, high = sorted(SIDES)
+            raise TaskFailure(f"video resolution {width}x{height} is too large (max {low}x{high}) ({field})")
         frames = _count(source, pictures, most, field)
         if not least <= frames <= most:
-            raise FrameCount(field, frames, least, most)
-        first = next(_frames(source, field), None)
+            found = f"more than {most}" if frames > most else frames
+            raise TaskFailure(f"the video has {found} frames ({field}): give one of {least} to {most}")
+        decoded = (frame for packet in source.demux(pictures) for frame in _decoded(packet, field))
+        first = next(decoded, None)
         if first is None:
-            raise UnreadableVideo(field, "none of its frames can be decoded")
+            raise unreadable_video(field, "none of its frames can be decoded")
         if first.rotation % 180:
             width, height = height, width
         return Clip(data, field, width, height, frames, pictures.average_rate or Fraction(25))
@@ -96,23 +100,32 @@ def remade(clip: Clip, change: Change, mark: str, scale: int = 1) -> bytes:
         scale: By how much larger ``change`` makes a frame. An odd side loses its last pixel, as H.264 demands.
 
     Raises:
-        UnreadableVideo: A frame is damaged.
+        TaskFailure: A frame is damaged.
     """
     target = io.BytesIO()
-    with _opened(clip.data, clip.field) as source, _mp4(target) as made:
-        made.metadata["comment"] = mark
-        pictures = _encoder(made, clip, source.streams.video[0], scale)
-        sounds = {sound.index: made.add_stream_from_template(sound) for sound in source.streams.audio}
+    output: Any = av.open(target, "w", format="mp4")
+    with _opened(clip.data, clip.field) as source, output:
+        output.metadata["comment"] = mark
+        pictures = _encoder(output, clip, source.streams.video[0], scale)
+        sounds = {sound.index: output.add_stream_from_template(sound) for sound in source.streams.audio}
+        durations: dict[int | None, int] = {}  # the encoder drops that of the last frame
         for packet in source.demux(source.streams.video[0], *source.streams.audio):
             if packet.stream.index in sounds:
                 if packet.dts is not None:  # the last one is empty
                     packet.stream = sounds[packet.stream.index]
-                    made.mux(packet)
+                    output.mux(packet)
                 continue
             for frame in _decoded(packet, clip.field):
-                made.mux(pictures.encode(_changed(frame, change, pictures)))
-        made.mux(pictures.encode(None))
+                durations[frame.pts] = frame.duration
+                _mux(output, pictures.encode(_changed(frame, change, pictures)), durations)
+        _mux(output, pictures.encode(None), durations)
     return target.getvalue()
+
+
+def _mux(output: Any, packets: Any, durations: Mapping[int | None, int]) -> None:
+    for packet in packets:
+        packet.duration = durations[packet.pts]
+        output.mux(packet)
 
 
 @contextmanager
@@ -120,15 +133,11 @@ def _opened(data: bytes, field: str) -> Generator[Any]:
     try:
         source = av.open(io.BytesIO(data), "r", format="mp4", metadata_errors="replace")
     except FFmpegError as error:
-        raise UnreadableVideo(field, f"not a readable MP4 ({error.strerror})") from error
+        raise unreadable_video(field, f"not a readable MP4 ({error.strerror})") from error
     with source:
         if not source.streams.video:
-            raise UnreadableVideo(field, "there are no pictures in it")
+            raise unreadable_video(field, "there are no pictures in it")
         yield source
-
-
-def _mp4(target: io.BytesIO) -> Any:
-    return av.open(target, "w", format="mp4")
 
 
 def _count(source: Any, pictures: Any, most: int, field: str) -> int:
@@ -141,20 +150,15 @@ def _count(source: Any, pictures: Any, most: int, field: str) -> int:
                 break
         source.seek(0)
     except FFmpegError as error:
-        raise UnreadableVideo(field, f"it is damaged ({error.strerror})") from error
+        raise unreadable_video(field, f"it is damaged ({error.strerror})") from error
     return frames
-
-
-def _frames(source: Any, field: str) -> Iterator[VideoFrame]:
-    for packet in source.demux(source.streams.video[0]):
-        yield from _decoded(packet, field)
 
 
 def _decoded(packet: Any, field: str) -> list[VideoFrame]:
     try:
         frames: list[VideoFrame] = packet.decode()
     except FFmpegError as error:
-        raise UnreadableVideo(field, f"it is damaged ({error.strerror})") from error
+        raise unreadable_video(field, f"it is damaged ({error.strerror})") from error
     return frames
 
 

@@ -17,7 +17,7 @@ def enlarged(clip: Clip) -> bytes:
     """Return an MP4 of the video with twice the width and height.
 
     Raises:
-        UnreadableVideo: A frame is damaged.
+        TaskFailure: A frame is damaged.
     """
     return remade(clip, _larger, MARK, SCALE)
 

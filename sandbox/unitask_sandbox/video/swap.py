@@ -5,17 +5,14 @@ from typing import Final
 
 from unitask_sandbox.faces.arrays import Pixels
 from unitask_sandbox.faces.detect import Face, find_faces
-from unitask_sandbox.faces.errors import NoFaceFound
 from unitask_sandbox.faces.numbering import in_order, pairs
-from unitask_sandbox.faces.pictures import MAX_SIDE, decode
+from unitask_sandbox.faces.pictures import MAX_SIDE, SWAPPED, decode
 from unitask_sandbox.faces.swap import SourceFace, swap_face
+from unitask_sandbox.media_failures import no_face, no_face_in_video
 from unitask_sandbox.video.clip import Clip, remade
-from unitask_sandbox.video.errors import NoFaceInVideo
 from unitask_sandbox.video.track import Tracks
 
-MARK: Final = "synthetic: face swapped by the unitask sandbox"
-
-_ANY_NUMBER: Final = 10**9  # how many faces a video may show that nobody has looked at yet
+_ANY_NUMBER: Final = 10**9  # faces of a video whose frames are not decoded yet
 
 
 def swap_in_video(clip: Clip, picture: bytes, swap_index: str = "", target_index: str = "") -> tuple[bytes, int]:
@@ -31,17 +28,13 @@ def swap_in_video(clip: Clip, picture: bytes, swap_index: str = "", target_index
         target_index: Numbers of the video's faces that get them, in the same order (``target_faces_index``).
 
     Raises:
-        UnreadablePicture: The picture is none.
-        PictureTooLarge: A side of it is above ``MAX_SIDE``.
-        NoFaceFound: It shows no face, or none of a number.
-        FaceIndexError: The numbers cannot be read, or do not fit together.
-        UnreadableVideo: A frame is damaged.
-        NoFaceInVideo: No frame shows a face, or as many as the numbers need.
+        TaskFailure: The picture or a frame cannot be read, the picture or every frame lacks a face that is needed, or
+            the numbers cannot be read or do not fit together.
     """
     pixels = decode(picture, "swap_image", MAX_SIDE + 1)  # up to 2048 pixels; piapi.ai, "Video Faceswap", 2025
     givers = find_faces(pixels)
     if not givers:
-        raise NoFaceFound("swap_image")
+        raise no_face("swap_image")
     takers: list[int] = []
     if swap_index or target_index:
         numbers = pairs(swap_index, target_index, len(givers), _ANY_NUMBER)
@@ -50,9 +43,9 @@ def swap_in_video(clip: Clip, picture: bytes, swap_index: str = "", target_index
     else:
         givers = givers[:1]
     swapping = _Swapping([SourceFace(pixels, face) for face in givers], takers, float(clip.rate))
-    made = remade(clip, swapping, MARK)
+    made = remade(clip, swapping, SWAPPED)
     if not swapping.frames:
-        raise NoFaceInVideo(clip.field, max(takers, default=None))
+        raise no_face_in_video(clip.field, max(takers, default=None))
     return made, swapping.frames
 
 

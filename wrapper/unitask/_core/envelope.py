@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, TypeAlias
 from .. import errors
 from .._model._json import as_object, is_id, is_list, is_object
 from .._model.account import Account, ActiveTasks, HistoryRow
+from .._model.exceptions import broken_field
 from .._model.state import State, state_of
 from .._model.task import Output, OutputT, Task
 from .._model.timestamp import Moment
@@ -171,7 +172,7 @@ def read_active_tasks(answer: Answer) -> dict[str, ActiveTasks] | errors.ApiErro
         return data
     if not all(counts is None or is_object(counts) for counts in data.values()):
         return _broken(answer, "no counts of tasks")
-    return {group: ActiveTasks(as_object(counts)) for group, counts in data.items()}
+    return {group: ActiveTasks(as_object(counts), error=broken_field) for group, counts in data.items()}
 
 
 def read_history(answer: Answer) -> HistoryPage | errors.ApiError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from unitask_api.api.account import get_account_info, list_active_tasks, list_task_history
 from unitask_api.api.task import cancel_task, cancel_tasks, create_task, get_task
@@ -12,12 +12,8 @@ from unitask_api.api.upload import upload_file
 from . import protocols
 from .messages import Send
 
-
-class _Written(dict[str, Any]):
-    """A body that is written already, in place of a model, which would have to be read from it first."""
-
-    def to_dict(self) -> dict[str, Any]:
-        return dict(self)
+if TYPE_CHECKING:
+    from unitask_api.models import TaskRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +39,7 @@ def create(body: dict[str, Any]) -> Send:
     """Create a task from a request body (TaskRequest), over the endpoint of its protocol."""
     if body["model"] == protocols.LEGACY:
         return replace(protocols.create(body), submission=True)
-    written: Any = _Written(body)
-    return replace(_send(create_task.build_request(body=written)), submission=True)
+    return replace(_send(create_task.build_request(body=cast("TaskRequest", body))), submission=True)
 
 
 def look(task_id: str, timeout: float | None = None, protocol: str = protocols.UNIFIED) -> Send:
@@ -61,8 +56,7 @@ def cancel(task_id: str) -> Send:
 
 def cancel_many(created_before: int, model: str | None) -> Send:
     """Cancel the pending tasks created before a unix time in seconds, of one model group or of all."""
-    filters: dict[str, Any] = {} if model is None else {"model": model}
-    return _send(cancel_tasks.build_request(created_before=created_before, **filters))
+    return _send(cancel_tasks.build_request(created_before=created_before, model=model))
 
 
 def account() -> Send:
@@ -84,8 +78,7 @@ def history(query: Query) -> Send:
 
 def upload(origin: str, file_name: str, file_data: str) -> Send:
     """Upload a file, in base64; `origin` is scheme and host of the server that takes uploads."""
-    written: Any = _Written(file_name=file_name, file_data=file_data)
-    send = _send(upload_file.build_request(body=written))
+    send = _send(upload_file.build_request(body={"file_name": file_name, "file_data": file_data}))
     return replace(send, path=origin + send.path)
 
 

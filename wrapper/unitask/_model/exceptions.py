@@ -10,6 +10,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, ClassVar
 
+from unitask_api.reader import malformed_field
+
 from ._json import printable
 
 
@@ -122,6 +124,12 @@ class ProviderBroken(ApiError):
         if self.task_id:
             return Advice.RESUME
         return Advice.FIX if 300 <= self.status < 400 else Advice.LATER
+
+
+def broken_field(owner: str, name: str, value: object, expected: str, task_id: str | None) -> ProviderBroken:
+    """Make the error for a field that is not as documented; readers of the generated client take it (`error=`)."""
+    message = str(malformed_field(owner, name, value, expected, task_id))
+    return ProviderBroken(message, status=200, task_id=task_id)
 
 
 _COMBINED: dict[tuple[type[UnitaskError], ...], Any] = {}

@@ -7,145 +7,113 @@ if TYPE_CHECKING:
     import httpx
 
     from ...client import AuthenticatedClient, Client
-    from ...models.account_envelope import AccountEnvelope
-    from ...models.error_envelope import ErrorEnvelope
+    from ...models import AccountEnvelope
     from ...types import Response
 
 
 def build_request() -> dict[str, Any]:
+    """Build the request; send nothing.
 
-    _kwargs: dict[str, Any] = {
+    Returns:
+        The arguments of `httpx.Client.request`.
+    """
+    request: dict[str, Any] = {
         "method": "get",
         "url": "/account/info",
     }
-
-    return _kwargs
-
-
-def _parse_response(
-    *, client: AuthenticatedClient | Client, response: httpx.Response
-) -> AccountEnvelope | ErrorEnvelope:
-
-    from ...models.account_envelope import AccountEnvelope
-    from ...models.error_envelope import ErrorEnvelope
-
-    if response.status_code == 200:
-        response_200 = AccountEnvelope.from_dict(response.json())
-
-        return response_200
-
-    response_default = ErrorEnvelope.from_dict(response.json())
-
-    return response_default
+    return request
 
 
-def _build_response(
-    *, client: AuthenticatedClient | Client, response: httpx.Response
-) -> Response[AccountEnvelope | ErrorEnvelope]:
-    from ...types import Response
+def _read(response: httpx.Response) -> Response[AccountEnvelope]:
+    from ...models import AccountEnvelope
+    from ...types import read_response
 
-    parsed = None
-    decode_error: Exception | None = None
-    try:
-        parsed = _parse_response(client=client, response=response)
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        decode_error = error
-    return Response(
-        status_code=response.status_code,
-        content=response.content,
-        headers=response.headers,
-        parsed=parsed,
-        decode_error=decode_error,
-    )
+    return read_response(response.status_code, response.content, response.headers, AccountEnvelope)
 
 
 def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
-) -> Response[AccountEnvelope | ErrorEnvelope]:
-    """Account, balance and limits
+) -> Response[AccountEnvelope]:
+    """Account, balance and limits.
 
-     The answer contains the API key in clear; do not log it.
+    The answer contains the API key in clear; do not log it.
 
-    Raises:
-        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+    Args:
+        client: Sends the request.
 
     Returns:
-        Response[AccountEnvelope | ErrorEnvelope]
+        The response, whatever it is: with `parsed`, or with `error`.
+
+    Raises:
+        httpx.HTTPError: No response came.
     """
 
-    kwargs = build_request()
-
-    response = client.get_httpx_client().request(
-        **kwargs,
-    )
-
-    return _build_response(client=client, response=response)
+    return _read(client.get_httpx_client().request(**build_request()))
 
 
 def sync(
     *,
     client: AuthenticatedClient | Client,
-) -> AccountEnvelope | ErrorEnvelope | None:
-    """Account, balance and limits
+) -> AccountEnvelope:
+    """Account, balance and limits.
 
-     The answer contains the API key in clear; do not log it.
+    The answer contains the API key in clear; do not log it.
 
-    Raises:
-        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+    Args:
+        client: Sends the request.
 
     Returns:
-        AccountEnvelope | ErrorEnvelope
+        The body of the documented success.
+
+    Raises:
+        httpx.HTTPError: No response came.
+        UnexpectedStatus: The HTTP status or the code of the envelope is that of a refusal.
+        MalformedResponse: The body is not as documented.
     """
 
-    return sync_detailed(
-        client=client,
-    ).parsed
+    return sync_detailed(client=client).result()
 
 
 async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
-) -> Response[AccountEnvelope | ErrorEnvelope]:
-    """Account, balance and limits
+) -> Response[AccountEnvelope]:
+    """Account, balance and limits.
 
-     The answer contains the API key in clear; do not log it.
+    The answer contains the API key in clear; do not log it.
 
-    Raises:
-        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+    Args:
+        client: Sends the request.
 
     Returns:
-        Response[AccountEnvelope | ErrorEnvelope]
+        The response, whatever it is: with `parsed`, or with `error`.
+
+    Raises:
+        httpx.HTTPError: No response came.
     """
 
-    kwargs = build_request()
-
-    response = await client.get_async_httpx_client().request(**kwargs)
-
-    return _build_response(client=client, response=response)
+    return _read(await client.get_async_httpx_client().request(**build_request()))
 
 
 async def asyncio(
     *,
     client: AuthenticatedClient | Client,
-) -> AccountEnvelope | ErrorEnvelope | None:
-    """Account, balance and limits
+) -> AccountEnvelope:
+    """Account, balance and limits.
 
-     The answer contains the API key in clear; do not log it.
+    The answer contains the API key in clear; do not log it.
 
-    Raises:
-        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+    Args:
+        client: Sends the request.
 
     Returns:
-        AccountEnvelope | ErrorEnvelope
+        The body of the documented success.
+
+    Raises:
+        httpx.HTTPError: No response came.
+        UnexpectedStatus: The HTTP status or the code of the envelope is that of a refusal.
+        MalformedResponse: The body is not as documented.
     """
 
-    return (
-        await asyncio_detailed(
-            client=client,
-        )
-    ).parsed
+    return (await asyncio_detailed(client=client)).result()

@@ -3,235 +3,185 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ...types import UNSET, Unset
-
 if TYPE_CHECKING:
     import httpx
 
     from ...client import AuthenticatedClient, Client
-    from ...models.error_envelope import ErrorEnvelope
-    from ...models.history_envelope import HistoryEnvelope
+    from ...models import HistoryEnvelope
     from ...types import Response
 
 
 def build_request(
     *,
-    page: int | Unset = UNSET,
-    page_size: int | Unset = UNSET,
-    model: str | Unset = UNSET,
-    start_time: int | Unset = UNSET,
-    end_time: int | Unset = UNSET,
+    page: int | None = None,
+    page_size: int | None = None,
+    model: str | None = None,
+    start_time: int | None = None,
+    end_time: int | None = None,
 ) -> dict[str, Any]:
+    """Build the request; send nothing.
 
-    params: dict[str, Any] = {}
+    Args:
+        page: Which page, from 1; 1 if absent.
+        page_size: Rows a page; 10 if absent.
+        model: Only rows of this group.
+        start_time: Only tasks created from this time on; unix time in seconds.
+        end_time: Only tasks created up to this time; unix time in seconds.
 
-    params["page"] = page
-
-    params["page_size"] = page_size
-
-    params["model"] = model
-
-    params["start_time"] = start_time
-
-    params["end_time"] = end_time
-
-    params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
-
-    _kwargs: dict[str, Any] = {
+    Returns:
+        The arguments of `httpx.Client.request`.
+    """
+    request: dict[str, Any] = {
         "method": "get",
         "url": "/api/open/tasks/histories",
-        "params": params,
     }
-
-    return _kwargs
-
-
-def _parse_response(
-    *, client: AuthenticatedClient | Client, response: httpx.Response
-) -> ErrorEnvelope | HistoryEnvelope:
-
-    from ...models.error_envelope import ErrorEnvelope
-    from ...models.history_envelope import HistoryEnvelope
-
-    if response.status_code == 200:
-        response_200 = HistoryEnvelope.from_dict(response.json())
-
-        return response_200
-
-    response_default = ErrorEnvelope.from_dict(response.json())
-
-    return response_default
+    params: dict[str, object] = {
+        "page": page,
+        "page_size": page_size,
+        "model": model,
+        "start_time": start_time,
+        "end_time": end_time,
+    }
+    request["params"] = {name: value for name, value in params.items() if value is not None}
+    return request
 
 
-def _build_response(
-    *, client: AuthenticatedClient | Client, response: httpx.Response
-) -> Response[ErrorEnvelope | HistoryEnvelope]:
-    from ...types import Response
+def _read(response: httpx.Response) -> Response[HistoryEnvelope]:
+    from ...models import HistoryEnvelope
+    from ...types import read_response
 
-    parsed = None
-    decode_error: Exception | None = None
-    try:
-        parsed = _parse_response(client=client, response=response)
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        decode_error = error
-    return Response(
-        status_code=response.status_code,
-        content=response.content,
-        headers=response.headers,
-        parsed=parsed,
-        decode_error=decode_error,
-    )
+    return read_response(response.status_code, response.content, response.headers, HistoryEnvelope)
 
 
 def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
-    page: int | Unset = UNSET,
-    page_size: int | Unset = UNSET,
-    model: str | Unset = UNSET,
-    start_time: int | Unset = UNSET,
-    end_time: int | Unset = UNSET,
-) -> Response[ErrorEnvelope | HistoryEnvelope]:
-    """Past tasks, newest page by page
+    page: int | None = None,
+    page_size: int | None = None,
+    model: str | None = None,
+    start_time: int | None = None,
+    end_time: int | None = None,
+) -> Response[HistoryEnvelope]:
+    """Past tasks, newest page by page.
 
     Args:
-        page (int | Unset):
-        page_size (int | Unset):
-        model (str | Unset):
-        start_time (int | Unset):
-        end_time (int | Unset):
-
-    Raises:
-        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        client: Sends the request.
+        page: Which page, from 1; 1 if absent.
+        page_size: Rows a page; 10 if absent.
+        model: Only rows of this group.
+        start_time: Only tasks created from this time on; unix time in seconds.
+        end_time: Only tasks created up to this time; unix time in seconds.
 
     Returns:
-        Response[ErrorEnvelope | HistoryEnvelope]
+        The response, whatever it is: with `parsed`, or with `error`.
+
+    Raises:
+        httpx.HTTPError: No response came.
     """
 
-    kwargs = build_request(
-        page=page,
-        page_size=page_size,
-        model=model,
-        start_time=start_time,
-        end_time=end_time,
+    return _read(
+        client.get_httpx_client().request(
+            **build_request(page=page, page_size=page_size, model=model, start_time=start_time, end_time=end_time)
+        )
     )
-
-    response = client.get_httpx_client().request(
-        **kwargs,
-    )
-
-    return _build_response(client=client, response=response)
 
 
 def sync(
     *,
     client: AuthenticatedClient | Client,
-    page: int | Unset = UNSET,
-    page_size: int | Unset = UNSET,
-    model: str | Unset = UNSET,
-    start_time: int | Unset = UNSET,
-    end_time: int | Unset = UNSET,
-) -> ErrorEnvelope | HistoryEnvelope | None:
-    """Past tasks, newest page by page
+    page: int | None = None,
+    page_size: int | None = None,
+    model: str | None = None,
+    start_time: int | None = None,
+    end_time: int | None = None,
+) -> HistoryEnvelope:
+    """Past tasks, newest page by page.
 
     Args:
-        page (int | Unset):
-        page_size (int | Unset):
-        model (str | Unset):
-        start_time (int | Unset):
-        end_time (int | Unset):
-
-    Raises:
-        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        client: Sends the request.
+        page: Which page, from 1; 1 if absent.
+        page_size: Rows a page; 10 if absent.
+        model: Only rows of this group.
+        start_time: Only tasks created from this time on; unix time in seconds.
+        end_time: Only tasks created up to this time; unix time in seconds.
 
     Returns:
-        ErrorEnvelope | HistoryEnvelope
+        The body of the documented success.
+
+    Raises:
+        httpx.HTTPError: No response came.
+        UnexpectedStatus: The HTTP status or the code of the envelope is that of a refusal.
+        MalformedResponse: The body is not as documented.
     """
 
     return sync_detailed(
-        client=client,
-        page=page,
-        page_size=page_size,
-        model=model,
-        start_time=start_time,
-        end_time=end_time,
-    ).parsed
+        client=client, page=page, page_size=page_size, model=model, start_time=start_time, end_time=end_time
+    ).result()
 
 
 async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
-    page: int | Unset = UNSET,
-    page_size: int | Unset = UNSET,
-    model: str | Unset = UNSET,
-    start_time: int | Unset = UNSET,
-    end_time: int | Unset = UNSET,
-) -> Response[ErrorEnvelope | HistoryEnvelope]:
-    """Past tasks, newest page by page
+    page: int | None = None,
+    page_size: int | None = None,
+    model: str | None = None,
+    start_time: int | None = None,
+    end_time: int | None = None,
+) -> Response[HistoryEnvelope]:
+    """Past tasks, newest page by page.
 
     Args:
-        page (int | Unset):
-        page_size (int | Unset):
-        model (str | Unset):
-        start_time (int | Unset):
-        end_time (int | Unset):
-
-    Raises:
-        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        client: Sends the request.
+        page: Which page, from 1; 1 if absent.
+        page_size: Rows a page; 10 if absent.
+        model: Only rows of this group.
+        start_time: Only tasks created from this time on; unix time in seconds.
+        end_time: Only tasks created up to this time; unix time in seconds.
 
     Returns:
-        Response[ErrorEnvelope | HistoryEnvelope]
+        The response, whatever it is: with `parsed`, or with `error`.
+
+    Raises:
+        httpx.HTTPError: No response came.
     """
 
-    kwargs = build_request(
-        page=page,
-        page_size=page_size,
-        model=model,
-        start_time=start_time,
-        end_time=end_time,
+    return _read(
+        await client.get_async_httpx_client().request(
+            **build_request(page=page, page_size=page_size, model=model, start_time=start_time, end_time=end_time)
+        )
     )
-
-    response = await client.get_async_httpx_client().request(**kwargs)
-
-    return _build_response(client=client, response=response)
 
 
 async def asyncio(
     *,
     client: AuthenticatedClient | Client,
-    page: int | Unset = UNSET,
-    page_size: int | Unset = UNSET,
-    model: str | Unset = UNSET,
-    start_time: int | Unset = UNSET,
-    end_time: int | Unset = UNSET,
-) -> ErrorEnvelope | HistoryEnvelope | None:
-    """Past tasks, newest page by page
+    page: int | None = None,
+    page_size: int | None = None,
+    model: str | None = None,
+    start_time: int | None = None,
+    end_time: int | None = None,
+) -> HistoryEnvelope:
+    """Past tasks, newest page by page.
 
     Args:
-        page (int | Unset):
-        page_size (int | Unset):
-        model (str | Unset):
-        start_time (int | Unset):
-        end_time (int | Unset):
-
-    Raises:
-        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        client: Sends the request.
+        page: Which page, from 1; 1 if absent.
+        page_size: Rows a page; 10 if absent.
+        model: Only rows of this group.
+        start_time: Only tasks created from this time on; unix time in seconds.
+        end_time: Only tasks created up to this time; unix time in seconds.
 
     Returns:
-        ErrorEnvelope | HistoryEnvelope
+        The body of the documented success.
+
+    Raises:
+        httpx.HTTPError: No response came.
+        UnexpectedStatus: The HTTP status or the code of the envelope is that of a refusal.
+        MalformedResponse: The body is not as documented.
     """
 
     return (
         await asyncio_detailed(
-            client=client,
-            page=page,
-            page_size=page_size,
-            model=model,
-            start_time=start_time,
-            end_time=end_time,
+            client=client, page=page, page_size=page_size, model=model, start_time=start_time, end_time=end_time
         )
-    ).parsed
+    ).result()

@@ -7,9 +7,7 @@ if TYPE_CHECKING:
     import httpx
 
     from ...client import AuthenticatedClient, Client
-    from ...models.error_envelope import ErrorEnvelope
-    from ...models.legacy_face_swap_envelope import LegacyFaceSwapEnvelope
-    from ...models.legacy_look import LegacyLook
+    from ...models import LegacyFaceSwapEnvelope, LegacyLook
     from ...types import Response
 
 
@@ -17,159 +15,112 @@ def build_request(
     *,
     body: LegacyLook,
 ) -> dict[str, Any]:
-    headers: dict[str, Any] = {}
+    """Build the request; send nothing.
 
-    _kwargs: dict[str, Any] = {
+    Args:
+        body: The body of the request.
+
+    Returns:
+        The arguments of `httpx.Client.request`.
+    """
+    request: dict[str, Any] = {
         "method": "post",
         "url": "/api/face_swap/v1/fetch",
     }
-
-    _kwargs["json"] = body.to_dict()
-
-    headers["Content-Type"] = "application/json"
-
-    _kwargs["headers"] = headers
-    return _kwargs
+    request["json"] = dict(body)
+    return request
 
 
-def _parse_response(
-    *, client: AuthenticatedClient | Client, response: httpx.Response
-) -> ErrorEnvelope | LegacyFaceSwapEnvelope:
+def _read(response: httpx.Response) -> Response[LegacyFaceSwapEnvelope]:
+    from ...models import LegacyFaceSwapEnvelope
+    from ...types import read_response
 
-    from ...models.error_envelope import ErrorEnvelope
-    from ...models.legacy_face_swap_envelope import LegacyFaceSwapEnvelope
-
-    if response.status_code == 200:
-        response_200 = LegacyFaceSwapEnvelope.from_dict(response.json())
-
-        return response_200
-
-    response_default = ErrorEnvelope.from_dict(response.json())
-
-    return response_default
-
-
-def _build_response(
-    *, client: AuthenticatedClient | Client, response: httpx.Response
-) -> Response[ErrorEnvelope | LegacyFaceSwapEnvelope]:
-    from ...types import Response
-
-    parsed = None
-    decode_error: Exception | None = None
-    try:
-        parsed = _parse_response(client=client, response=response)
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        decode_error = error
-    return Response(
-        status_code=response.status_code,
-        content=response.content,
-        headers=response.headers,
-        parsed=parsed,
-        decode_error=decode_error,
-    )
+    return read_response(response.status_code, response.content, response.headers, LegacyFaceSwapEnvelope)
 
 
 def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
     body: LegacyLook,
-) -> Response[ErrorEnvelope | LegacyFaceSwapEnvelope]:
-    """Look at a face swap
+) -> Response[LegacyFaceSwapEnvelope]:
+    """Look at a face swap.
 
     Args:
-        body (LegacyLook): Which task.
-
-    Raises:
-        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        client: Sends the request.
+        body: The body of the request.
 
     Returns:
-        Response[ErrorEnvelope | LegacyFaceSwapEnvelope]
+        The response, whatever it is: with `parsed`, or with `error`.
+
+    Raises:
+        httpx.HTTPError: No response came.
     """
 
-    kwargs = build_request(
-        body=body,
-    )
-
-    response = client.get_httpx_client().request(
-        **kwargs,
-    )
-
-    return _build_response(client=client, response=response)
+    return _read(client.get_httpx_client().request(**build_request(body=body)))
 
 
 def sync(
     *,
     client: AuthenticatedClient | Client,
     body: LegacyLook,
-) -> ErrorEnvelope | LegacyFaceSwapEnvelope | None:
-    """Look at a face swap
+) -> LegacyFaceSwapEnvelope:
+    """Look at a face swap.
 
     Args:
-        body (LegacyLook): Which task.
-
-    Raises:
-        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        client: Sends the request.
+        body: The body of the request.
 
     Returns:
-        ErrorEnvelope | LegacyFaceSwapEnvelope
+        The body of the documented success.
+
+    Raises:
+        httpx.HTTPError: No response came.
+        UnexpectedStatus: The HTTP status or the code of the envelope is that of a refusal.
+        MalformedResponse: The body is not as documented.
     """
 
-    return sync_detailed(
-        client=client,
-        body=body,
-    ).parsed
+    return sync_detailed(client=client, body=body).result()
 
 
 async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
     body: LegacyLook,
-) -> Response[ErrorEnvelope | LegacyFaceSwapEnvelope]:
-    """Look at a face swap
+) -> Response[LegacyFaceSwapEnvelope]:
+    """Look at a face swap.
 
     Args:
-        body (LegacyLook): Which task.
-
-    Raises:
-        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        client: Sends the request.
+        body: The body of the request.
 
     Returns:
-        Response[ErrorEnvelope | LegacyFaceSwapEnvelope]
+        The response, whatever it is: with `parsed`, or with `error`.
+
+    Raises:
+        httpx.HTTPError: No response came.
     """
 
-    kwargs = build_request(
-        body=body,
-    )
-
-    response = await client.get_async_httpx_client().request(**kwargs)
-
-    return _build_response(client=client, response=response)
+    return _read(await client.get_async_httpx_client().request(**build_request(body=body)))
 
 
 async def asyncio(
     *,
     client: AuthenticatedClient | Client,
     body: LegacyLook,
-) -> ErrorEnvelope | LegacyFaceSwapEnvelope | None:
-    """Look at a face swap
+) -> LegacyFaceSwapEnvelope:
+    """Look at a face swap.
 
     Args:
-        body (LegacyLook): Which task.
-
-    Raises:
-        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        client: Sends the request.
+        body: The body of the request.
 
     Returns:
-        ErrorEnvelope | LegacyFaceSwapEnvelope
+        The body of the documented success.
+
+    Raises:
+        httpx.HTTPError: No response came.
+        UnexpectedStatus: The HTTP status or the code of the envelope is that of a refusal.
+        MalformedResponse: The body is not as documented.
     """
 
-    return (
-        await asyncio_detailed(
-            client=client,
-            body=body,
-        )
-    ).parsed
+    return (await asyncio_detailed(client=client, body=body)).result()

@@ -8,163 +8,118 @@ if TYPE_CHECKING:
     import httpx
 
     from ...client import AuthenticatedClient, Client
-    from ...models.error_envelope import ErrorEnvelope
-    from ...models.legacy_kling_envelope import LegacyKlingEnvelope
+    from ...models import LegacyKlingEnvelope
     from ...types import Response
 
 
 def build_request(
     task_id: str,
 ) -> dict[str, Any]:
+    """Build the request; send nothing.
 
-    _kwargs: dict[str, Any] = {
+    Args:
+        task_id: The id that the create answered with.
+
+    Returns:
+        The arguments of `httpx.Client.request`.
+    """
+    request: dict[str, Any] = {
         "method": "get",
-        "url": "/api/kling/v1/video/{task_id}".format(
-            task_id=quote(str(task_id), safe=""),
-        ),
+        "url": "/api/kling/v1/video/{task_id}".format(task_id=quote(str(task_id), safe="")),
     }
-
-    return _kwargs
-
-
-def _parse_response(
-    *, client: AuthenticatedClient | Client, response: httpx.Response
-) -> ErrorEnvelope | LegacyKlingEnvelope:
-
-    from ...models.error_envelope import ErrorEnvelope
-    from ...models.legacy_kling_envelope import LegacyKlingEnvelope
-
-    if response.status_code == 200:
-        response_200 = LegacyKlingEnvelope.from_dict(response.json())
-
-        return response_200
-
-    response_default = ErrorEnvelope.from_dict(response.json())
-
-    return response_default
+    return request
 
 
-def _build_response(
-    *, client: AuthenticatedClient | Client, response: httpx.Response
-) -> Response[ErrorEnvelope | LegacyKlingEnvelope]:
-    from ...types import Response
+def _read(response: httpx.Response) -> Response[LegacyKlingEnvelope]:
+    from ...models import LegacyKlingEnvelope
+    from ...types import read_response
 
-    parsed = None
-    decode_error: Exception | None = None
-    try:
-        parsed = _parse_response(client=client, response=response)
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        decode_error = error
-    return Response(
-        status_code=response.status_code,
-        content=response.content,
-        headers=response.headers,
-        parsed=parsed,
-        decode_error=decode_error,
-    )
+    return read_response(response.status_code, response.content, response.headers, LegacyKlingEnvelope)
 
 
 def sync_detailed(
     task_id: str,
     *,
     client: AuthenticatedClient | Client,
-) -> Response[ErrorEnvelope | LegacyKlingEnvelope]:
-    """Look at a Kling video
+) -> Response[LegacyKlingEnvelope]:
+    """Look at a Kling video.
 
     Args:
-        task_id (str):
-
-    Raises:
-        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        task_id: The id that the create answered with.
+        client: Sends the request.
 
     Returns:
-        Response[ErrorEnvelope | LegacyKlingEnvelope]
+        The response, whatever it is: with `parsed`, or with `error`.
+
+    Raises:
+        httpx.HTTPError: No response came.
     """
 
-    kwargs = build_request(
-        task_id=task_id,
-    )
-
-    response = client.get_httpx_client().request(
-        **kwargs,
-    )
-
-    return _build_response(client=client, response=response)
+    return _read(client.get_httpx_client().request(**build_request(task_id)))
 
 
 def sync(
     task_id: str,
     *,
     client: AuthenticatedClient | Client,
-) -> ErrorEnvelope | LegacyKlingEnvelope | None:
-    """Look at a Kling video
+) -> LegacyKlingEnvelope:
+    """Look at a Kling video.
 
     Args:
-        task_id (str):
-
-    Raises:
-        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        task_id: The id that the create answered with.
+        client: Sends the request.
 
     Returns:
-        ErrorEnvelope | LegacyKlingEnvelope
+        The body of the documented success.
+
+    Raises:
+        httpx.HTTPError: No response came.
+        UnexpectedStatus: The HTTP status or the code of the envelope is that of a refusal.
+        MalformedResponse: The body is not as documented.
     """
 
-    return sync_detailed(
-        task_id=task_id,
-        client=client,
-    ).parsed
+    return sync_detailed(task_id, client=client).result()
 
 
 async def asyncio_detailed(
     task_id: str,
     *,
     client: AuthenticatedClient | Client,
-) -> Response[ErrorEnvelope | LegacyKlingEnvelope]:
-    """Look at a Kling video
+) -> Response[LegacyKlingEnvelope]:
+    """Look at a Kling video.
 
     Args:
-        task_id (str):
-
-    Raises:
-        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        task_id: The id that the create answered with.
+        client: Sends the request.
 
     Returns:
-        Response[ErrorEnvelope | LegacyKlingEnvelope]
+        The response, whatever it is: with `parsed`, or with `error`.
+
+    Raises:
+        httpx.HTTPError: No response came.
     """
 
-    kwargs = build_request(
-        task_id=task_id,
-    )
-
-    response = await client.get_async_httpx_client().request(**kwargs)
-
-    return _build_response(client=client, response=response)
+    return _read(await client.get_async_httpx_client().request(**build_request(task_id)))
 
 
 async def asyncio(
     task_id: str,
     *,
     client: AuthenticatedClient | Client,
-) -> ErrorEnvelope | LegacyKlingEnvelope | None:
-    """Look at a Kling video
+) -> LegacyKlingEnvelope:
+    """Look at a Kling video.
 
     Args:
-        task_id (str):
-
-    Raises:
-        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        task_id: The id that the create answered with.
+        client: Sends the request.
 
     Returns:
-        ErrorEnvelope | LegacyKlingEnvelope
+        The body of the documented success.
+
+    Raises:
+        httpx.HTTPError: No response came.
+        UnexpectedStatus: The HTTP status or the code of the envelope is that of a refusal.
+        MalformedResponse: The body is not as documented.
     """
 
-    return (
-        await asyncio_detailed(
-            task_id=task_id,
-            client=client,
-        )
-    ).parsed
+    return (await asyncio_detailed(task_id, client=client)).result()

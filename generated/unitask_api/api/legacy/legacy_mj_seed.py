@@ -7,9 +7,7 @@ if TYPE_CHECKING:
     import httpx
 
     from ...client import AuthenticatedClient, Client
-    from ...models.error_envelope import ErrorEnvelope
-    from ...models.mj_accepted import MjAccepted
-    from ...models.mj_open_request import MjOpenRequest
+    from ...models import MjAccepted, MjOpenRequest
     from ...types import Response
 
 
@@ -17,161 +15,112 @@ def build_request(
     *,
     body: MjOpenRequest,
 ) -> dict[str, Any]:
-    headers: dict[str, Any] = {}
+    """Build the request; send nothing.
 
-    _kwargs: dict[str, Any] = {
+    Args:
+        body: The body of the request.
+
+    Returns:
+        The arguments of `httpx.Client.request`.
+    """
+    request: dict[str, Any] = {
         "method": "post",
         "url": "/mj/v2/seed",
     }
-
-    _kwargs["json"] = body.to_dict()
-
-    headers["Content-Type"] = "application/json"
-
-    _kwargs["headers"] = headers
-    return _kwargs
+    request["json"] = dict(body)
+    return request
 
 
-def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> ErrorEnvelope | MjAccepted:
+def _read(response: httpx.Response) -> Response[MjAccepted]:
+    from ...models import MjAccepted
+    from ...types import read_response
 
-    from ...models.error_envelope import ErrorEnvelope
-    from ...models.mj_accepted import MjAccepted
-
-    if response.status_code == 200:
-        response_200 = MjAccepted.from_dict(response.json())
-
-        return response_200
-
-    response_default = ErrorEnvelope.from_dict(response.json())
-
-    return response_default
-
-
-def _build_response(
-    *, client: AuthenticatedClient | Client, response: httpx.Response
-) -> Response[ErrorEnvelope | MjAccepted]:
-    from ...types import Response
-
-    parsed = None
-    decode_error: Exception | None = None
-    try:
-        parsed = _parse_response(client=client, response=response)
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        decode_error = error
-    return Response(
-        status_code=response.status_code,
-        content=response.content,
-        headers=response.headers,
-        parsed=parsed,
-        decode_error=decode_error,
-    )
+    return read_response(response.status_code, response.content, response.headers, MjAccepted)
 
 
 def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
     body: MjOpenRequest,
-) -> Response[ErrorEnvelope | MjAccepted]:
-    """The seed of a picture
+) -> Response[MjAccepted]:
+    """The seed of a picture.
 
     Args:
-        body (MjOpenRequest): The page exists and its body is not stored, so nothing is known of
-            the fields.
-
-    Raises:
-        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        client: Sends the request.
+        body: The body of the request.
 
     Returns:
-        Response[ErrorEnvelope | MjAccepted]
+        The response, whatever it is: with `parsed`, or with `error`.
+
+    Raises:
+        httpx.HTTPError: No response came.
     """
 
-    kwargs = build_request(
-        body=body,
-    )
-
-    response = client.get_httpx_client().request(
-        **kwargs,
-    )
-
-    return _build_response(client=client, response=response)
+    return _read(client.get_httpx_client().request(**build_request(body=body)))
 
 
 def sync(
     *,
     client: AuthenticatedClient | Client,
     body: MjOpenRequest,
-) -> ErrorEnvelope | MjAccepted | None:
-    """The seed of a picture
+) -> MjAccepted:
+    """The seed of a picture.
 
     Args:
-        body (MjOpenRequest): The page exists and its body is not stored, so nothing is known of
-            the fields.
-
-    Raises:
-        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        client: Sends the request.
+        body: The body of the request.
 
     Returns:
-        ErrorEnvelope | MjAccepted
+        The body of the documented success.
+
+    Raises:
+        httpx.HTTPError: No response came.
+        UnexpectedStatus: The HTTP status or the code of the envelope is that of a refusal.
+        MalformedResponse: The body is not as documented.
     """
 
-    return sync_detailed(
-        client=client,
-        body=body,
-    ).parsed
+    return sync_detailed(client=client, body=body).result()
 
 
 async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
     body: MjOpenRequest,
-) -> Response[ErrorEnvelope | MjAccepted]:
-    """The seed of a picture
+) -> Response[MjAccepted]:
+    """The seed of a picture.
 
     Args:
-        body (MjOpenRequest): The page exists and its body is not stored, so nothing is known of
-            the fields.
-
-    Raises:
-        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        client: Sends the request.
+        body: The body of the request.
 
     Returns:
-        Response[ErrorEnvelope | MjAccepted]
+        The response, whatever it is: with `parsed`, or with `error`.
+
+    Raises:
+        httpx.HTTPError: No response came.
     """
 
-    kwargs = build_request(
-        body=body,
-    )
-
-    response = await client.get_async_httpx_client().request(**kwargs)
-
-    return _build_response(client=client, response=response)
+    return _read(await client.get_async_httpx_client().request(**build_request(body=body)))
 
 
 async def asyncio(
     *,
     client: AuthenticatedClient | Client,
     body: MjOpenRequest,
-) -> ErrorEnvelope | MjAccepted | None:
-    """The seed of a picture
+) -> MjAccepted:
+    """The seed of a picture.
 
     Args:
-        body (MjOpenRequest): The page exists and its body is not stored, so nothing is known of
-            the fields.
-
-    Raises:
-        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        client: Sends the request.
+        body: The body of the request.
 
     Returns:
-        ErrorEnvelope | MjAccepted
+        The body of the documented success.
+
+    Raises:
+        httpx.HTTPError: No response came.
+        UnexpectedStatus: The HTTP status or the code of the envelope is that of a refusal.
+        MalformedResponse: The body is not as documented.
     """
 
-    return (
-        await asyncio_detailed(
-            client=client,
-            body=body,
-        )
-    ).parsed
+    return (await asyncio_detailed(client=client, body=body)).result()

@@ -7,9 +7,7 @@ if TYPE_CHECKING:
     import httpx
 
     from ...client import AuthenticatedClient, Client
-    from ...models.chat_completion import ChatCompletion
-    from ...models.chat_request import ChatRequest
-    from ...models.llm_error import LlmError
+    from ...models import ChatCompletion, ChatRequest
     from ...types import Response
 
 
@@ -17,177 +15,124 @@ def build_request(
     *,
     body: ChatRequest,
 ) -> dict[str, Any]:
-    headers: dict[str, Any] = {}
+    """Build the request; send nothing.
 
-    _kwargs: dict[str, Any] = {
+    Args:
+        body: The body of the request.
+
+    Returns:
+        The arguments of `httpx.Client.request`.
+    """
+    request: dict[str, Any] = {
         "method": "post",
         "url": "/v1/chat/completions",
     }
-
-    _kwargs["json"] = body.to_dict()
-
-    headers["Content-Type"] = "application/json"
-
-    _kwargs["headers"] = headers
-    return _kwargs
+    request["json"] = dict(body)
+    return request
 
 
-def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> ChatCompletion | LlmError:
+def _read(response: httpx.Response) -> Response[ChatCompletion]:
+    from ...models import ChatCompletion
+    from ...types import read_response
 
-    from ...models.chat_completion import ChatCompletion
-    from ...models.llm_error import LlmError
-
-    if response.status_code == 200:
-        response_200 = ChatCompletion.from_dict(response.json())
-
-        return response_200
-
-    response_default = LlmError.from_dict(response.json())
-
-    return response_default
-
-
-def _build_response(
-    *, client: AuthenticatedClient | Client, response: httpx.Response
-) -> Response[ChatCompletion | LlmError]:
-    from ...types import Response
-
-    parsed = None
-    decode_error: Exception | None = None
-    try:
-        parsed = _parse_response(client=client, response=response)
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        decode_error = error
-    return Response(
-        status_code=response.status_code,
-        content=response.content,
-        headers=response.headers,
-        parsed=parsed,
-        decode_error=decode_error,
-    )
+    return read_response(response.status_code, response.content, response.headers, ChatCompletion)
 
 
 def sync_detailed(
     *,
-    client: AuthenticatedClient,
+    client: AuthenticatedClient | Client,
     body: ChatRequest,
-) -> Response[ChatCompletion | LlmError]:
-    """Chat completion, plain or streamed
+) -> Response[ChatCompletion]:
+    """Chat completion, plain or streamed.
 
-     The OpenAI form, without the task envelope. Connections are cut after 120 seconds: use a stream, or
-    the host proxy.piapi.ai. A stream has keep-alive lines that are blank, and may end with an empty
-    usage.
+    The OpenAI form, without the task envelope. Connections are cut after 120 seconds: use a stream, or the host
+    proxy.piapi.ai. A stream has keep-alive lines that are blank, and may end with an empty usage.
 
     Args:
-        body (ChatRequest): A chat in the OpenAI form. Fields that are not listed here are sent on
-            to the model's maker.
-
-    Raises:
-        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        client: Sends the request.
+        body: The body of the request.
 
     Returns:
-        Response[ChatCompletion | LlmError]
+        The response, whatever it is: with `parsed`, or with `error`.
+
+    Raises:
+        httpx.HTTPError: No response came.
     """
 
-    kwargs = build_request(
-        body=body,
-    )
-
-    response = client.get_httpx_client().request(
-        **kwargs,
-    )
-
-    return _build_response(client=client, response=response)
+    return _read(client.get_httpx_client().request(**build_request(body=body)))
 
 
 def sync(
     *,
-    client: AuthenticatedClient,
+    client: AuthenticatedClient | Client,
     body: ChatRequest,
-) -> ChatCompletion | LlmError | None:
-    """Chat completion, plain or streamed
+) -> ChatCompletion:
+    """Chat completion, plain or streamed.
 
-     The OpenAI form, without the task envelope. Connections are cut after 120 seconds: use a stream, or
-    the host proxy.piapi.ai. A stream has keep-alive lines that are blank, and may end with an empty
-    usage.
+    The OpenAI form, without the task envelope. Connections are cut after 120 seconds: use a stream, or the host
+    proxy.piapi.ai. A stream has keep-alive lines that are blank, and may end with an empty usage.
 
     Args:
-        body (ChatRequest): A chat in the OpenAI form. Fields that are not listed here are sent on
-            to the model's maker.
-
-    Raises:
-        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        client: Sends the request.
+        body: The body of the request.
 
     Returns:
-        ChatCompletion | LlmError
+        The body of the documented success.
+
+    Raises:
+        httpx.HTTPError: No response came.
+        UnexpectedStatus: The HTTP status or the code of the envelope is that of a refusal.
+        MalformedResponse: The body is not as documented.
     """
 
-    return sync_detailed(
-        client=client,
-        body=body,
-    ).parsed
+    return sync_detailed(client=client, body=body).result()
 
 
 async def asyncio_detailed(
     *,
-    client: AuthenticatedClient,
+    client: AuthenticatedClient | Client,
     body: ChatRequest,
-) -> Response[ChatCompletion | LlmError]:
-    """Chat completion, plain or streamed
+) -> Response[ChatCompletion]:
+    """Chat completion, plain or streamed.
 
-     The OpenAI form, without the task envelope. Connections are cut after 120 seconds: use a stream, or
-    the host proxy.piapi.ai. A stream has keep-alive lines that are blank, and may end with an empty
-    usage.
+    The OpenAI form, without the task envelope. Connections are cut after 120 seconds: use a stream, or the host
+    proxy.piapi.ai. A stream has keep-alive lines that are blank, and may end with an empty usage.
 
     Args:
-        body (ChatRequest): A chat in the OpenAI form. Fields that are not listed here are sent on
-            to the model's maker.
-
-    Raises:
-        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        client: Sends the request.
+        body: The body of the request.
 
     Returns:
-        Response[ChatCompletion | LlmError]
+        The response, whatever it is: with `parsed`, or with `error`.
+
+    Raises:
+        httpx.HTTPError: No response came.
     """
 
-    kwargs = build_request(
-        body=body,
-    )
-
-    response = await client.get_async_httpx_client().request(**kwargs)
-
-    return _build_response(client=client, response=response)
+    return _read(await client.get_async_httpx_client().request(**build_request(body=body)))
 
 
 async def asyncio(
     *,
-    client: AuthenticatedClient,
+    client: AuthenticatedClient | Client,
     body: ChatRequest,
-) -> ChatCompletion | LlmError | None:
-    """Chat completion, plain or streamed
+) -> ChatCompletion:
+    """Chat completion, plain or streamed.
 
-     The OpenAI form, without the task envelope. Connections are cut after 120 seconds: use a stream, or
-    the host proxy.piapi.ai. A stream has keep-alive lines that are blank, and may end with an empty
-    usage.
+    The OpenAI form, without the task envelope. Connections are cut after 120 seconds: use a stream, or the host
+    proxy.piapi.ai. A stream has keep-alive lines that are blank, and may end with an empty usage.
 
     Args:
-        body (ChatRequest): A chat in the OpenAI form. Fields that are not listed here are sent on
-            to the model's maker.
-
-    Raises:
-        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        client: Sends the request.
+        body: The body of the request.
 
     Returns:
-        ChatCompletion | LlmError
+        The body of the documented success.
+
+    Raises:
+        httpx.HTTPError: No response came.
+        UnexpectedStatus: The HTTP status or the code of the envelope is that of a refusal.
+        MalformedResponse: The body is not as documented.
     """
 
-    return (
-        await asyncio_detailed(
-            client=client,
-            body=body,
-        )
-    ).parsed
+    return (await asyncio_detailed(client=client, body=body)).result()

@@ -7,9 +7,7 @@ if TYPE_CHECKING:
     import httpx
 
     from ...client import AuthenticatedClient, Client
-    from ...models.image_answer import ImageAnswer
-    from ...models.image_request import ImageRequest
-    from ...models.llm_error import LlmError
+    from ...models import ImageAnswer, ImageRequest
     from ...types import Response
 
 
@@ -17,157 +15,112 @@ def build_request(
     *,
     body: ImageRequest,
 ) -> dict[str, Any]:
-    headers: dict[str, Any] = {}
+    """Build the request; send nothing.
 
-    _kwargs: dict[str, Any] = {
+    Args:
+        body: The body of the request.
+
+    Returns:
+        The arguments of `httpx.Client.request`.
+    """
+    request: dict[str, Any] = {
         "method": "post",
         "url": "/v1/images/generations",
     }
-
-    _kwargs["json"] = body.to_dict()
-
-    headers["Content-Type"] = "application/json"
-
-    _kwargs["headers"] = headers
-    return _kwargs
+    request["json"] = dict(body)
+    return request
 
 
-def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> ImageAnswer | LlmError:
+def _read(response: httpx.Response) -> Response[ImageAnswer]:
+    from ...models import ImageAnswer
+    from ...types import read_response
 
-    from ...models.image_answer import ImageAnswer
-    from ...models.llm_error import LlmError
-
-    if response.status_code == 200:
-        response_200 = ImageAnswer.from_dict(response.json())
-
-        return response_200
-
-    response_default = LlmError.from_dict(response.json())
-
-    return response_default
-
-
-def _build_response(
-    *, client: AuthenticatedClient | Client, response: httpx.Response
-) -> Response[ImageAnswer | LlmError]:
-    from ...types import Response
-
-    parsed = None
-    decode_error: Exception | None = None
-    try:
-        parsed = _parse_response(client=client, response=response)
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        decode_error = error
-    return Response(
-        status_code=response.status_code,
-        content=response.content,
-        headers=response.headers,
-        parsed=parsed,
-        decode_error=decode_error,
-    )
+    return read_response(response.status_code, response.content, response.headers, ImageAnswer)
 
 
 def sync_detailed(
     *,
-    client: AuthenticatedClient,
+    client: AuthenticatedClient | Client,
     body: ImageRequest,
-) -> Response[ImageAnswer | LlmError]:
-    """Image from a prompt
+) -> Response[ImageAnswer]:
+    """Image from a prompt.
 
     Args:
-        body (ImageRequest): An image to make.
-
-    Raises:
-        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        client: Sends the request.
+        body: The body of the request.
 
     Returns:
-        Response[ImageAnswer | LlmError]
+        The response, whatever it is: with `parsed`, or with `error`.
+
+    Raises:
+        httpx.HTTPError: No response came.
     """
 
-    kwargs = build_request(
-        body=body,
-    )
-
-    response = client.get_httpx_client().request(
-        **kwargs,
-    )
-
-    return _build_response(client=client, response=response)
+    return _read(client.get_httpx_client().request(**build_request(body=body)))
 
 
 def sync(
     *,
-    client: AuthenticatedClient,
+    client: AuthenticatedClient | Client,
     body: ImageRequest,
-) -> ImageAnswer | LlmError | None:
-    """Image from a prompt
+) -> ImageAnswer:
+    """Image from a prompt.
 
     Args:
-        body (ImageRequest): An image to make.
-
-    Raises:
-        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        client: Sends the request.
+        body: The body of the request.
 
     Returns:
-        ImageAnswer | LlmError
+        The body of the documented success.
+
+    Raises:
+        httpx.HTTPError: No response came.
+        UnexpectedStatus: The HTTP status or the code of the envelope is that of a refusal.
+        MalformedResponse: The body is not as documented.
     """
 
-    return sync_detailed(
-        client=client,
-        body=body,
-    ).parsed
+    return sync_detailed(client=client, body=body).result()
 
 
 async def asyncio_detailed(
     *,
-    client: AuthenticatedClient,
+    client: AuthenticatedClient | Client,
     body: ImageRequest,
-) -> Response[ImageAnswer | LlmError]:
-    """Image from a prompt
+) -> Response[ImageAnswer]:
+    """Image from a prompt.
 
     Args:
-        body (ImageRequest): An image to make.
-
-    Raises:
-        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        client: Sends the request.
+        body: The body of the request.
 
     Returns:
-        Response[ImageAnswer | LlmError]
+        The response, whatever it is: with `parsed`, or with `error`.
+
+    Raises:
+        httpx.HTTPError: No response came.
     """
 
-    kwargs = build_request(
-        body=body,
-    )
-
-    response = await client.get_async_httpx_client().request(**kwargs)
-
-    return _build_response(client=client, response=response)
+    return _read(await client.get_async_httpx_client().request(**build_request(body=body)))
 
 
 async def asyncio(
     *,
-    client: AuthenticatedClient,
+    client: AuthenticatedClient | Client,
     body: ImageRequest,
-) -> ImageAnswer | LlmError | None:
-    """Image from a prompt
+) -> ImageAnswer:
+    """Image from a prompt.
 
     Args:
-        body (ImageRequest): An image to make.
-
-    Raises:
-        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        client: Sends the request.
+        body: The body of the request.
 
     Returns:
-        ImageAnswer | LlmError
+        The body of the documented success.
+
+    Raises:
+        httpx.HTTPError: No response came.
+        UnexpectedStatus: The HTTP status or the code of the envelope is that of a refusal.
+        MalformedResponse: The body is not as documented.
     """
 
-    return (
-        await asyncio_detailed(
-            client=client,
-            body=body,
-        )
-    ).parsed
+    return (await asyncio_detailed(client=client, body=body)).result()

@@ -8,171 +8,126 @@ if TYPE_CHECKING:
     import httpx
 
     from ...client import AuthenticatedClient, Client
-    from ...models.acknowledgement import Acknowledgement
-    from ...models.error_envelope import ErrorEnvelope
+    from ...models import Acknowledgement
     from ...types import Response
 
 
 def build_request(
     task_id: str,
 ) -> dict[str, Any]:
+    """Build the request; send nothing.
 
-    _kwargs: dict[str, Any] = {
+    Args:
+        task_id: The id that the create answered with.
+
+    Returns:
+        The arguments of `httpx.Client.request`.
+    """
+    request: dict[str, Any] = {
         "method": "delete",
-        "url": "/api/v1/task/{task_id}".format(
-            task_id=quote(str(task_id), safe=""),
-        ),
+        "url": "/api/v1/task/{task_id}".format(task_id=quote(str(task_id), safe="")),
     }
-
-    return _kwargs
-
-
-def _parse_response(
-    *, client: AuthenticatedClient | Client, response: httpx.Response
-) -> Acknowledgement | ErrorEnvelope:
-
-    from ...models.acknowledgement import Acknowledgement
-    from ...models.error_envelope import ErrorEnvelope
-
-    if response.status_code == 200:
-        response_200 = Acknowledgement.from_dict(response.json())
-
-        return response_200
-
-    response_default = ErrorEnvelope.from_dict(response.json())
-
-    return response_default
+    return request
 
 
-def _build_response(
-    *, client: AuthenticatedClient | Client, response: httpx.Response
-) -> Response[Acknowledgement | ErrorEnvelope]:
-    from ...types import Response
+def _read(response: httpx.Response) -> Response[Acknowledgement]:
+    from ...models import Acknowledgement
+    from ...types import read_response
 
-    parsed = None
-    decode_error: Exception | None = None
-    try:
-        parsed = _parse_response(client=client, response=response)
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        decode_error = error
-    return Response(
-        status_code=response.status_code,
-        content=response.content,
-        headers=response.headers,
-        parsed=parsed,
-        decode_error=decode_error,
-    )
+    return read_response(response.status_code, response.content, response.headers, Acknowledgement)
 
 
 def sync_detailed(
     task_id: str,
     *,
     client: AuthenticatedClient | Client,
-) -> Response[Acknowledgement | ErrorEnvelope]:
-    """Cancel a pending task
+) -> Response[Acknowledgement]:
+    """Cancel a pending task.
 
-     Only a task that is still pending can be cancelled.
+    Only a task that is still pending can be cancelled.
 
     Args:
-        task_id (str):
-
-    Raises:
-        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        task_id: The id that the create answered with.
+        client: Sends the request.
 
     Returns:
-        Response[Acknowledgement | ErrorEnvelope]
+        The response, whatever it is: with `parsed`, or with `error`.
+
+    Raises:
+        httpx.HTTPError: No response came.
     """
 
-    kwargs = build_request(
-        task_id=task_id,
-    )
-
-    response = client.get_httpx_client().request(
-        **kwargs,
-    )
-
-    return _build_response(client=client, response=response)
+    return _read(client.get_httpx_client().request(**build_request(task_id)))
 
 
 def sync(
     task_id: str,
     *,
     client: AuthenticatedClient | Client,
-) -> Acknowledgement | ErrorEnvelope | None:
-    """Cancel a pending task
+) -> Acknowledgement:
+    """Cancel a pending task.
 
-     Only a task that is still pending can be cancelled.
+    Only a task that is still pending can be cancelled.
 
     Args:
-        task_id (str):
-
-    Raises:
-        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        task_id: The id that the create answered with.
+        client: Sends the request.
 
     Returns:
-        Acknowledgement | ErrorEnvelope
+        The body of the documented success.
+
+    Raises:
+        httpx.HTTPError: No response came.
+        UnexpectedStatus: The HTTP status or the code of the envelope is that of a refusal.
+        MalformedResponse: The body is not as documented.
     """
 
-    return sync_detailed(
-        task_id=task_id,
-        client=client,
-    ).parsed
+    return sync_detailed(task_id, client=client).result()
 
 
 async def asyncio_detailed(
     task_id: str,
     *,
     client: AuthenticatedClient | Client,
-) -> Response[Acknowledgement | ErrorEnvelope]:
-    """Cancel a pending task
+) -> Response[Acknowledgement]:
+    """Cancel a pending task.
 
-     Only a task that is still pending can be cancelled.
+    Only a task that is still pending can be cancelled.
 
     Args:
-        task_id (str):
-
-    Raises:
-        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        task_id: The id that the create answered with.
+        client: Sends the request.
 
     Returns:
-        Response[Acknowledgement | ErrorEnvelope]
+        The response, whatever it is: with `parsed`, or with `error`.
+
+    Raises:
+        httpx.HTTPError: No response came.
     """
 
-    kwargs = build_request(
-        task_id=task_id,
-    )
-
-    response = await client.get_async_httpx_client().request(**kwargs)
-
-    return _build_response(client=client, response=response)
+    return _read(await client.get_async_httpx_client().request(**build_request(task_id)))
 
 
 async def asyncio(
     task_id: str,
     *,
     client: AuthenticatedClient | Client,
-) -> Acknowledgement | ErrorEnvelope | None:
-    """Cancel a pending task
+) -> Acknowledgement:
+    """Cancel a pending task.
 
-     Only a task that is still pending can be cancelled.
+    Only a task that is still pending can be cancelled.
 
     Args:
-        task_id (str):
-
-    Raises:
-        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        task_id: The id that the create answered with.
+        client: Sends the request.
 
     Returns:
-        Acknowledgement | ErrorEnvelope
+        The body of the documented success.
+
+    Raises:
+        httpx.HTTPError: No response came.
+        UnexpectedStatus: The HTTP status or the code of the envelope is that of a refusal.
+        MalformedResponse: The body is not as documented.
     """
 
-    return (
-        await asyncio_detailed(
-            task_id=task_id,
-            client=client,
-        )
-    ).parsed
+    return (await asyncio_detailed(task_id, client=client)).result()

@@ -3,190 +3,140 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ...types import UNSET, Unset
-
 if TYPE_CHECKING:
     import httpx
 
     from ...client import AuthenticatedClient, Client
-    from ...models.acknowledgement import Acknowledgement
-    from ...models.error_envelope import ErrorEnvelope
+    from ...models import Acknowledgement
     from ...types import Response
 
 
 def build_request(
     *,
     created_before: int,
-    model: str | Unset = UNSET,
+    model: str | None = None,
 ) -> dict[str, Any]:
+    """Build the request; send nothing.
 
-    params: dict[str, Any] = {}
+    Args:
+        created_before: Tasks created before this time are cancelled; unix time in seconds.
+        model: Only tasks of this model group (kling, midjourney, suno, luma or all).
 
-    params["created_before"] = created_before
-
-    params["model"] = model
-
-    params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
-
-    _kwargs: dict[str, Any] = {
+    Returns:
+        The arguments of `httpx.Client.request`.
+    """
+    request: dict[str, Any] = {
         "method": "delete",
         "url": "/api/v1/tasks",
-        "params": params,
     }
-
-    return _kwargs
-
-
-def _parse_response(
-    *, client: AuthenticatedClient | Client, response: httpx.Response
-) -> Acknowledgement | ErrorEnvelope:
-
-    from ...models.acknowledgement import Acknowledgement
-    from ...models.error_envelope import ErrorEnvelope
-
-    if response.status_code == 200:
-        response_200 = Acknowledgement.from_dict(response.json())
-
-        return response_200
-
-    response_default = ErrorEnvelope.from_dict(response.json())
-
-    return response_default
+    params: dict[str, object] = {
+        "created_before": created_before,
+        "model": model,
+    }
+    request["params"] = {name: value for name, value in params.items() if value is not None}
+    return request
 
 
-def _build_response(
-    *, client: AuthenticatedClient | Client, response: httpx.Response
-) -> Response[Acknowledgement | ErrorEnvelope]:
-    from ...types import Response
+def _read(response: httpx.Response) -> Response[Acknowledgement]:
+    from ...models import Acknowledgement
+    from ...types import read_response
 
-    parsed = None
-    decode_error: Exception | None = None
-    try:
-        parsed = _parse_response(client=client, response=response)
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        decode_error = error
-    return Response(
-        status_code=response.status_code,
-        content=response.content,
-        headers=response.headers,
-        parsed=parsed,
-        decode_error=decode_error,
-    )
+    return read_response(response.status_code, response.content, response.headers, Acknowledgement)
 
 
 def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
     created_before: int,
-    model: str | Unset = UNSET,
-) -> Response[Acknowledgement | ErrorEnvelope]:
-    """Cancel many pending tasks
+    model: str | None = None,
+) -> Response[Acknowledgement]:
+    """Cancel many pending tasks.
 
     Args:
-        created_before (int):
-        model (str | Unset):
-
-    Raises:
-        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        client: Sends the request.
+        created_before: Tasks created before this time are cancelled; unix time in seconds.
+        model: Only tasks of this model group (kling, midjourney, suno, luma or all).
 
     Returns:
-        Response[Acknowledgement | ErrorEnvelope]
+        The response, whatever it is: with `parsed`, or with `error`.
+
+    Raises:
+        httpx.HTTPError: No response came.
     """
 
-    kwargs = build_request(
-        created_before=created_before,
-        model=model,
-    )
-
-    response = client.get_httpx_client().request(
-        **kwargs,
-    )
-
-    return _build_response(client=client, response=response)
+    return _read(client.get_httpx_client().request(**build_request(created_before=created_before, model=model)))
 
 
 def sync(
     *,
     client: AuthenticatedClient | Client,
     created_before: int,
-    model: str | Unset = UNSET,
-) -> Acknowledgement | ErrorEnvelope | None:
-    """Cancel many pending tasks
+    model: str | None = None,
+) -> Acknowledgement:
+    """Cancel many pending tasks.
 
     Args:
-        created_before (int):
-        model (str | Unset):
-
-    Raises:
-        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        client: Sends the request.
+        created_before: Tasks created before this time are cancelled; unix time in seconds.
+        model: Only tasks of this model group (kling, midjourney, suno, luma or all).
 
     Returns:
-        Acknowledgement | ErrorEnvelope
+        The body of the documented success.
+
+    Raises:
+        httpx.HTTPError: No response came.
+        UnexpectedStatus: The HTTP status or the code of the envelope is that of a refusal.
+        MalformedResponse: The body is not as documented.
     """
 
-    return sync_detailed(
-        client=client,
-        created_before=created_before,
-        model=model,
-    ).parsed
+    return sync_detailed(client=client, created_before=created_before, model=model).result()
 
 
 async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
     created_before: int,
-    model: str | Unset = UNSET,
-) -> Response[Acknowledgement | ErrorEnvelope]:
-    """Cancel many pending tasks
+    model: str | None = None,
+) -> Response[Acknowledgement]:
+    """Cancel many pending tasks.
 
     Args:
-        created_before (int):
-        model (str | Unset):
-
-    Raises:
-        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        client: Sends the request.
+        created_before: Tasks created before this time are cancelled; unix time in seconds.
+        model: Only tasks of this model group (kling, midjourney, suno, luma or all).
 
     Returns:
-        Response[Acknowledgement | ErrorEnvelope]
+        The response, whatever it is: with `parsed`, or with `error`.
+
+    Raises:
+        httpx.HTTPError: No response came.
     """
 
-    kwargs = build_request(
-        created_before=created_before,
-        model=model,
+    return _read(
+        await client.get_async_httpx_client().request(**build_request(created_before=created_before, model=model))
     )
-
-    response = await client.get_async_httpx_client().request(**kwargs)
-
-    return _build_response(client=client, response=response)
 
 
 async def asyncio(
     *,
     client: AuthenticatedClient | Client,
     created_before: int,
-    model: str | Unset = UNSET,
-) -> Acknowledgement | ErrorEnvelope | None:
-    """Cancel many pending tasks
+    model: str | None = None,
+) -> Acknowledgement:
+    """Cancel many pending tasks.
 
     Args:
-        created_before (int):
-        model (str | Unset):
-
-    Raises:
-        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        client: Sends the request.
+        created_before: Tasks created before this time are cancelled; unix time in seconds.
+        model: Only tasks of this model group (kling, midjourney, suno, luma or all).
 
     Returns:
-        Acknowledgement | ErrorEnvelope
+        The body of the documented success.
+
+    Raises:
+        httpx.HTTPError: No response came.
+        UnexpectedStatus: The HTTP status or the code of the envelope is that of a refusal.
+        MalformedResponse: The body is not as documented.
     """
 
-    return (
-        await asyncio_detailed(
-            client=client,
-            created_before=created_before,
-            model=model,
-        )
-    ).parsed
+    return (await asyncio_detailed(client=client, created_before=created_before, model=model)).result()

@@ -1,20 +1,19 @@
-"""The shape of a simulated output: that of a documented finished task where there is one, else that of its schema.
+"""Fill an output like that of a documented finished task where there is one, else by its schema.
 
-Rules of this file: an output of a type that has a sample has the fields of the sample, and what is empty there stays
-empty; a field of x-media holds a file; sizes and lengths beside a file are the file's own.
+What is empty in the sample stays empty; a field of x-media gets a file; sizes and lengths beside a file are its own.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 from unitask_sandbox import bundle
 from unitask_sandbox.bundle import TaskType
-from unitask_sandbox.engines.simulated.asked import Asked
+from unitask_sandbox.engines.simulated.requested_media import RequestedMedia, Size
 
 DEEPEST = 8
 
@@ -35,7 +34,6 @@ _SAMPLES = {
 _ENDED = ("completed", "success")
 _SEVERAL = {"clips": 2, "lyrics_pairs": 2, "songs": 2}  # as many as the documents show
 _DONE: Mapping[str, Any] = {"finished": True, "percent": 100, "progress": 100, "task_progress": 100}
-_FILE_FACTS = ("width", "height", "duration_s", "duration_ms")  # of x-media
 _NOTHING: Final = object()
 
 Rule = Mapping[str, Any]
@@ -43,32 +41,37 @@ Rule = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A file, and what an output says of it.
-
-    Attributes:
-        facts: width and height in pixels, duration_s and duration_ms; those that its kind has.
-    """
+    """A file, its size in pixels and its length in seconds; None where its kind has none."""
 
     data: bytes
     extension: str
-    facts: Mapping[str, float]
+    size: Size | None = None
+    seconds: float | None = None
+
+    @property
+    def facts(self) -> dict[str, float]:
+        """What an output says of the file, by the names of x-media."""
+        facts: dict[str, float] = {}
+        if self.size is not None:
+            facts |= {"width": self.size[0], "height": self.size[1]}
+        if self.seconds is not None:
+            facts |= {"duration_s": self.seconds, "duration_ms": round(self.seconds * 1000)}
+        return facts
 
 
-@dataclass(frozen=True, slots=True)
-class Maker:
-    """What fills an output.
+class Maker(Protocol):
+    """Makes what fills an output; ``identity`` decides the ids."""
 
-    Attributes:
-        asked: How many results there are.
-        file: Makes a file of a kind with an extension, for the result of an index; "grid" is a picture of four.
-        text: Makes the value of a field of text.
-        identity: Decides the ids.
-    """
-
-    asked: Asked
-    file: Callable[[str, str, int], Made]
-    text: Callable[[str, int], str]
     identity: str
+    requested: RequestedMedia
+
+    def file(self, kind: str, extension: str, index: int) -> Made:
+        """Return a file for the result of an index; the kind "grid" is a picture of four."""
+        ...
+
+    def text(self, name: str, index: int) -> str:
+        """Return a text for a field."""
+        ...
 
 
 def output(task_type: TaskType, maker: Maker) -> dict[str, Any]:
@@ -175,7 +178,7 @@ def _value(place: _Place) -> Any:
 
 
 def _file(maker: Maker, kind: str, extension: str, index: int) -> tuple[bytes, str]:
-    made = maker.file(kind, maker.asked.extension(kind, extension), index)
+    made = maker.file(kind, maker.requested.extension(kind, extension), index)
     return made.data, made.extension
 
 
@@ -196,7 +199,7 @@ def _object(place: _Place) -> dict[str, Any]:
     sample = cast("dict[str, Any] | None", place.sample if isinstance(place.sample, dict) else None)
     filled = dict(sample or {})
     for name, rule in rules.items():
-        if sample is None or name in sample or (place.maker.asked.count > 1 and _is_list_of_files(rule)):
+        if sample is None or name in sample or (place.maker.requested.count > 1 and _is_list_of_files(rule)):
             given = _NOTHING if sample is None else sample.get(name, _NOTHING)
             filled[name] = _value(place.part(rule, given, name))
     _one_or_several(place, rules, filled)
@@ -219,8 +222,8 @@ def _array(place: _Place) -> list[Any]:
     rule = place.rule.get("items", {})
     samples = cast("list[object]", place.sample if isinstance(place.sample, list) else [])
     count = len(samples) or _SEVERAL.get(place.name, 1)
-    if _first_kind(rule, DEEPEST) and place.maker.asked.count > 1:
-        count = place.maker.asked.count
+    if _first_kind(rule, DEEPEST) and place.maker.requested.count > 1:
+        count = place.maker.requested.count
     shown: list[Any] = samples or [_NOTHING]
     return [_value(place.part(rule, shown[min(at, len(shown) - 1)], place.name, at)) for at in range(count)]
 
@@ -231,7 +234,7 @@ def _one_or_several(place: _Place, rules: Mapping[str, Rule], filled: dict[str, 
     ones = [name for name in rules if isinstance(filled.get(name), tuple)]
     if not lists or not ones:
         return
-    if place.maker.asked.count > 1:
+    if place.maker.requested.count > 1:
         filled.update(dict.fromkeys(ones))
     elif place.sample is _NOTHING:
         filled.update(dict.fromkeys(lists))
@@ -247,7 +250,7 @@ def _state_facts(place: _Place, media: Mapping[str, Any], filled: dict[str, Any]
         return
     extension = cast("tuple[bytes, str]", filled[name])[1]
     facts = place.maker.file(media["kind"], extension, place.index).facts
-    for fact in facts.keys() & media.keys() & set(_FILE_FACTS):
+    for fact in facts.keys() & media.keys():
         *way, last = media[fact].split(".")
         target: Any = filled
         for step in way:

@@ -6,7 +6,6 @@ The pattern follows from the seed alone. The mark also stands in the metadata of
 from __future__ import annotations
 
 import random
-import struct
 import textwrap
 import unicodedata
 from dataclasses import dataclass, field, replace
@@ -14,20 +13,16 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 
-from unitask_sandbox.engines.simulated.asked import Size
+from unitask_sandbox.engines.simulated.requested_media import Size
 from unitask_sandbox.faces.arrays import Pixels, as_pixels
 from unitask_sandbox.faces.headers import picture_size
-from unitask_sandbox.faces.pictures import with_comment
+from unitask_sandbox.faces.pictures import decoded, encode
 
 LARGEST_DECODED = 2048  # pixels a side; of a larger one the size alone is taken
 
 _FONT = cv2.FONT_HERSHEY_DUPLEX
 _WHITE, _PALE, _INK = (255, 255, 255), (205, 205, 205), (24, 20, 18)
-_TILES = 8  # along the longer side
-_JPEG_COMMENT = 0xFFFE  # ITU-T T.81, B.2.4.5
-_HAS_XMP = 0x04  # RFC 9649, 2.7
-
-Colour = tuple[int, int, int]
+_DISCS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +50,7 @@ class Scene:
 
 def picture(scene: Scene, size: Size, extension: str) -> bytes:
     """A picture as a file: PNG, JPEG or WebP by its extension."""
-    return encoded(drawn(scene, size), extension, scene.mark)
+    return encode(drawn(scene, size), scene.mark, extension)
 
 
 def grid(scene: Scene, size: Size, extension: str) -> bytes:
@@ -63,7 +58,7 @@ def grid(scene: Scene, size: Size, extension: str) -> bytes:
     width, height = size[0] // 2, size[1] // 2
     four = [drawn(scene.another(index), (width, height)) for index in range(4)]
     rows = [np.hstack(four[:2]), np.hstack(four[2:])]
-    return encoded(as_pixels(np.vstack(rows)), extension, scene.mark)
+    return encode(as_pixels(np.vstack(rows)), scene.mark, extension)
 
 
 def drawn(scene: Scene, size: Size) -> Pixels:
@@ -73,8 +68,8 @@ def drawn(scene: Scene, size: Size) -> Pixels:
     return canvas
 
 
-def decoded(data: bytes) -> tuple[Size, Pixels | None]:
-    """The size of an encoded picture, and the picture itself, made smaller, unless it is very large.
+def input_picture(data: bytes) -> tuple[Size, Pixels | None]:
+    """Return the size of an encoded picture, and the picture itself unless it is very large.
 
     Raises:
         ValueError: It is no PNG, JPEG or WebP, or is damaged.
@@ -84,80 +79,25 @@ def decoded(data: bytes) -> tuple[Size, Pixels | None]:
         raise ValueError("it is no PNG, JPEG or WebP")
     if max(size) > LARGEST_DECODED:
         return size, None
-    try:
-        read = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:
-        read = None
-    if read is None:
+    picture = decoded(data)
+    if picture is None:
         raise ValueError("it is damaged")
-    return (read.shape[1], read.shape[0]), as_pixels(read)
-
-
-def encoded(canvas: Pixels, extension: str, mark: str) -> bytes:
-    """BGR pixels as a file with a mark in its metadata."""
-    if extension == "webp":
-        return _webp(canvas, mark)
-    if extension in ("jpeg", "jpg"):
-        plain = cv2.imencode(".jpg", canvas)[1].tobytes()
-        text = mark.encode()
-        return plain[:2] + struct.pack(">HH", _JPEG_COMMENT, 2 + len(text)) + text + plain[2:]
-    return with_comment(cv2.imencode(".png", canvas)[1].tobytes(), mark)
-
-
-def _webp(canvas: Pixels, mark: str) -> bytes:
-    """An extended WebP, whose XMP chunk is the mark (RFC 9649, 2.7)."""
-    height, width = canvas.shape[:2]
-    simple = cv2.imencode(".webp", canvas, [cv2.IMWRITE_WEBP_QUALITY, 80])[1].tobytes()
-    head = struct.pack("<I", _HAS_XMP) + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
-    text = (
-        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-        '<rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/" '
-        f'dc:source="{mark}"/></rdf:RDF></x:xmpmeta>'
-    ).encode()
-    chunks = _chunk(b"VP8X", head) + simple[12:] + _chunk(b"XMP ", text)
-    return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WEBP" + chunks
-
-
-def _chunk(name: bytes, content: bytes) -> bytes:
-    return name + struct.pack("<I", len(content)) + content + bytes(len(content) % 2)
+    return (picture.shape[1], picture.shape[0]), picture
 
 
 def _pattern(seed: int, size: Size) -> Pixels:
-    """Tiles with quarter circles, rings and dots, in five colours that belong together."""
+    """Return discs in colours that belong together; the same seed gives the same ones at every size."""
     draw = random.Random(seed)  # noqa: S311 - the same seed draws the same picture
-    hue = draw.randrange(180)
-    dark, deep, warm = _colour(hue, 140, 70), _colour(hue, 150, 110), _colour(hue + 12, 140, 150)
-    other, light = _colour(hue + 90, 120, 170), _colour(hue, 60, 215)
-    width, height = size
-    canvas = np.full((height, width, 3), dark, np.uint8)
-    side = max(4, -(-max(size) // _TILES))
-    for top in range(0, height, side):
-        for left in range(0, width, side):
-            under = draw.choice((dark, dark, deep, deep, warm))
-            over = draw.choice((deep, warm, warm, other, light))
-            _tile(canvas, (left, top), side, (under, over), draw.randrange(6), draw.randrange(4))
+    hue, (width, height) = draw.randrange(180), size
+    tones = [(hue, 140, 70), (hue, 150, 110), (hue + 12, 140, 150), (hue + 90, 120, 170), (hue, 60, 215)]
+    shades = np.array([[(tone % 180, saturation, value) for tone, saturation, value in tones]], np.uint8)
+    colours: list[list[int]] = cv2.cvtColor(shades, cv2.COLOR_HSV2BGR)[0].tolist()
+    canvas = np.full((height, width, 3), colours[0], np.uint8)
+    for _ in range(_DISCS):
+        middle = round(draw.random() * width), round(draw.random() * height)
+        radius = max(1, round(max(size) * draw.uniform(0.03, 0.15)))
+        cv2.circle(canvas, middle, radius, draw.choice(colours), cv2.FILLED, cv2.LINE_AA)
     return canvas
-
-
-def _tile(canvas: Pixels, at: tuple[int, int], side: int, colours: tuple[Colour, Colour], form: int, turn: int) -> None:
-    """One tile: forms 0 to 2 are a quarter of a disc, 3 is a dot, 4 a quarter of a ring, 5 is plain."""
-    left, top, end = *at, side - 1
-    under, over = colours
-    corner = ((left, top), (left + end, top), (left + end, top + end), (left, top + end))[turn]
-    cv2.rectangle(canvas, at, (left + end, top + end), under, cv2.FILLED)
-    if form == 3:
-        cv2.circle(canvas, (left + side // 2, top + side // 2), side // 3, over, cv2.FILLED, cv2.LINE_AA)
-    elif form < 5:
-        cv2.ellipse(canvas, corner, (end, end), 0, turn * 90, turn * 90 + 90, over, cv2.FILLED, cv2.LINE_AA)
-    if form == 4:
-        half = (side // 2, side // 2)
-        cv2.ellipse(canvas, corner, half, 0, turn * 90, turn * 90 + 90, under, cv2.FILLED, cv2.LINE_AA)
-
-
-def _colour(hue: int, saturation: int, value: int) -> Colour:
-    pixel = np.array([[[hue % 180, saturation, value]]], np.uint8)
-    blue, green, red = cv2.cvtColor(pixel, cv2.COLOR_HSV2BGR)[0, 0].tolist()
-    return blue, green, red
 
 
 def _dimmed(backdrop: Pixels, size: Size) -> Pixels:

@@ -1,0 +1,170 @@
+"""What the input of a task asks of the files: size, shape, length, number and format.
+
+The fields are read by their names; an absent one has the value of ``x-default`` in the spec, if any, so a new task type
+needs nothing here. No value that JSON can hold raises, or makes anything large; what is made in another way than asked
+is said in `notes`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from unitask_sandbox import bundle
+from unitask_sandbox.bundle import TaskType
+
+LARGEST_SIDE = 1024  # pixels of a picture
+LARGEST_FILM_SIDE = 320
+SMALLEST_SIDE = 16
+LONGEST = {"video": 60.0, "audio": 300.0}  # seconds
+USUAL_SECONDS = {"audio": 30.0}  # where the result is first of all a sound, and neither the input nor a page says
+USUAL_FILM = 5.0  # seconds
+MOST_FILES = 8
+WORDS_A_SECOND = 2.5  # of speech
+
+READ = frozenset({"aspect_ratio", "batch_size", "duration", "height", "output_format", "resolution", "size", "width"})
+"""The fields that decide what is made."""
+
+_RATIO = re.compile(r"\s*([0-9]{1,5})\s*[:/]\s*([0-9]{1,5})\s*")
+_SIZE = re.compile(r"\s*([0-9]{1,9})\s*[x*]\s*([0-9]{1,9})\s*", re.IGNORECASE)
+_NUMBER = re.compile(r"\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*(s|seconds?|p|k)?\s*", re.IGNORECASE)
+_FORMATS = {"image": ("png", "jpeg", "jpg", "webp"), "audio": ("wav", "mp3")}
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestedMedia:
+    """What is asked of the files of a task.
+
+    Attributes:
+        size: Width and height of a picture, in pixels, within the limits; of a film's frame, `film_size`.
+        seconds: The length of a film ("video") and of a sound ("audio"), within the limits.
+        count: How many results.
+        format: The extension of the results; None: what is usual for their kind.
+        notes: What is made in another way than asked, by what it is about.
+    """
+
+    size: Size
+    film_size: Size
+    seconds: Mapping[str, float]
+    count: int
+    format: str | None
+    notes: Mapping[str, str]
+
+    def extension(self, kind: str, usual: str) -> str:
+        """Return the extension of a file of this kind."""
+        return self.format if self.format and self.format in _FORMATS.get(kind, ()) else usual
+
+
+def read_request(
+    task_type: TaskType, given: Mapping[str, Any], kind: str = "image", picture: Size | None = None
+) -> RequestedMedia:
+    """Return what an input asks for.
+
+    Args:
+        task_type: The task type of the input.
+        given: The input.
+        kind: What the result is first of all; films are wide where nothing is asked, pictures square.
+        picture: The size of a picture in the input: that of the results, where the input asks for none.
+    """
+    fields = {**_defaults(task_type.input), **{name: value for name, value in given.items() if value is not None}}
+    notes: dict[str, str] = {}
+    wanted = _wanted_size(fields, given, picture, (16, 9) if kind == "video" else (1, 1))
+    film_width, film_height = within(wanted, LARGEST_FILM_SIDE)
+    if max(wanted) > LARGEST_SIDE:
+        notes["size"] = f"a picture has at most {LARGEST_SIDE} pixels a side, a film {LARGEST_FILM_SIDE}"
+    count = max(1, int(_number(fields.get("batch_size")) or 1))
+    if count > MOST_FILES:
+        notes["count"] = f"at most {MOST_FILES} results are made"
+    wanted_format = str(fields.get("output_format", "")).lower()
+    known = any(wanted_format in formats for formats in _FORMATS.values())
+    if wanted_format and not known:
+        notes["format"] = "the output_format that was asked for is not made here"
+    return RequestedMedia(
+        size=within(wanted, LARGEST_SIDE),
+        film_size=(film_width // 2 * 2, film_height // 2 * 2),  # H.264 demands even sides
+        seconds=_lengths(task_type, fields, kind, notes),
+        count=min(count, MOST_FILES),
+        format=wanted_format if known else None,
+        notes=notes,
+    )
+
+
+def _defaults(component: str) -> dict[str, Any]:
+    fields = bundle.component(component).get("properties", {})
+    return {name: rule["x-default"] for name, rule in fields.items() if name in READ and "x-default" in rule}
+
+
+def _number(value: object) -> float | None:
+    """Return the number that a value is or spells ("8s", "720p"); None when it is none, or is negative."""
+    if isinstance(value, str):
+        found = _NUMBER.fullmatch(value)
+        return float(found[1]) if found else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        return None
+    return float(min(value, 10**9))
+
+
+def _wanted_size(fields: Mapping[str, Any], given: Mapping[str, Any], picture: Size | None, usual: Size) -> Size:
+    for name in ("size", "resolution"):
+        if (pair := _SIZE.fullmatch(str(fields.get(name)))) is not None:
+            return int(pair[1]), int(pair[2])
+    if _number(given.get("width")) or _number(given.get("height")):
+        width, height = (int(_number(fields.get(name)) or LARGEST_SIDE) for name in ("width", "height"))
+        return width, height
+    shape = _ratio(given.get("aspect_ratio"))
+    if picture and not shape and given.keys().isdisjoint(("size", "resolution")):
+        return picture
+    across, down = shape or picture or _ratio(fields.get("aspect_ratio")) or usual
+    return _of_ratio(across, down, fields.get("resolution", fields.get("size")))
+
+
+def _ratio(value: object) -> Size | None:
+    """Return the shape that a text such as "16:9" says; None for words such as "auto"."""
+    found = _RATIO.fullmatch(value) if isinstance(value, str) else None
+    return (int(found[1]), int(found[2])) if found and int(found[1]) and int(found[2]) else None
+
+
+def _of_ratio(across: int, down: int, resolution: object) -> Size:
+    """Return a size of a shape: "2K" is 2048 pixels of its longer side, "720p" and 720 are those of its shorter one."""
+    pixels = _number(resolution)
+    if pixels and str(resolution).strip().lower().endswith("k"):
+        scale = pixels * 1024 / max(across, down)
+    elif pixels:
+        scale = pixels / min(across, down)
+    else:
+        scale = LARGEST_SIDE / max(across, down)
+    return round(across * scale), round(down * scale)
+
+
+def within(size: Size, largest: int) -> Size:
+    """Return the nearest size of the same shape that is neither too large nor too small."""
+    scale = min(1.0, largest / max(1, *size))
+    width, height = (min(largest, max(SMALLEST_SIDE, round(side * scale))) for side in size)
+    return width, height
+
+
+def _lengths(task_type: TaskType, fields: Mapping[str, Any], kind: str, notes: dict[str, str]) -> dict[str, float]:
+    shots = list(_shots(task_type, fields))
+    wanted = sum(shots) if shots else _number(fields.get("duration"))
+    if wanted is None and isinstance(text := fields.get("gen_text"), str):
+        wanted = len(text.split()) / WORDS_A_SECOND
+    if wanted is None:
+        notes["length"] = "the input asks for no length; a real result may be longer"
+        wanted = USUAL_SECONDS.get(kind, USUAL_FILM)
+    if wanted > LONGEST.get(kind, wanted):
+        notes["length"] = "a film lasts at most {video:g} s, a sound {audio:g} s".format(**LONGEST)
+    return {name: min(longest, max(1.0, wanted)) for name, longest in LONGEST.items()}
+
+
+def _shots(task_type: TaskType, fields: Mapping[str, Any]) -> Iterator[float]:
+    """Yield the lengths of the parts that a film is put together from, where the input lists such."""
+    for name, rule in bundle.component(task_type.input).get("properties", {}).items():
+        part = rule.get("items", {}).get("$ref", "").rpartition("/")[2]
+        if part and "duration" in bundle.component(part).get("properties", {}):
+            usual = _defaults(part).get("duration")
+            for shot in cast("list[dict[str, Any]]", fields.get(name, [])):
+                yield _number(shot.get("duration", usual)) or 0.0

@@ -1,0 +1,348 @@
+"""Write `unitask_api.models`: a reader for each object of an answer, a TypedDict for each object of a request.
+
+A shape that is not known here stops the generation, so no field is left out by accident. A module holds what belongs
+to one family or tag, and imports from modules before it only.
+"""
+
+from __future__ import annotations
+
+import json
+import keyword
+import re
+import textwrap
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from .bundle import Document, SpecError, operations, resolved
+
+TAGS = ("task", "account", "upload", "llm", "legacy")  # modules, in the order in which they may import each other
+_SCALARS = {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}
+_READERS = {
+    "string": ("str", "_text"),
+    "integer": ("int", "_int"),
+    "number": ("float", "_float"),
+    "boolean": ("bool", "_bool"),
+}
+_EXPECTED = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false"}
+_OF_READERS = {"check", "field_error", "raw"}
+_OF_OUTPUTS = {*_OF_READERS, "files"}
+
+
+def emit_models(document: Document, package: Path) -> None:
+    """Write the folder `models` and the module `outputs` of the generated package.
+
+    Raises:
+        SpecError: A schema has a shape or a name for which there is no reader or type.
+    """
+    texts = _Models(document).texts()
+    folder = package / "models"
+    folder.mkdir()
+    for module, text in texts.items():
+        (folder / f"{module}.py").write_text(text, encoding="utf-8")
+    outputs: dict[tuple[str, str], str] = {}
+    for task in document["x-tasks"]:
+        outputs.setdefault((task["model"], task["task_type"]), task["output"])
+    (package / "outputs.py").write_text(_OUTPUTS.format(outputs=outputs), encoding="utf-8")
+
+
+def used_by_answers(document: Document) -> set[str]:
+    """The schemas of answers, notifications and outputs."""
+    parts = [
+        part
+        for name, _, operation in operations(document)
+        for part in (
+            *(resolved(document, response) for response in operation["responses"].values()),
+            operation.get("requestBody", {}) if name in document["webhooks"] else {},
+        )
+    ]
+    return reachable(document, [*_references(parts), *(task["output"] for task in document["x-tasks"])])
+
+
+def used_by_requests(document: Document) -> set[str]:
+    """The schemas of request bodies and inputs."""
+    bodies = [
+        operation.get("requestBody", {})
+        for name, _, operation in operations(document)
+        if name not in document["webhooks"]
+    ]
+    return reachable(document, [*_references(bodies), *(task["input"] for task in document["x-tasks"])])
+
+
+def reachable(document: Document, names: Iterable[str]) -> set[str]:
+    """The named schemas and those that they refer to."""
+    schemas, found, new = document["components"]["schemas"], set[str](), set(names)
+    while new:
+        found |= new
+        new = _references([schemas[name] for name in new]) - found
+    return found
+
+
+class _Models:
+    """The models of a document, by module."""
+
+    def __init__(self, document: Document) -> None:
+        self._schemas: dict[str, Document] = document["components"]["schemas"]
+        self._answers, self._requests = used_by_answers(document), used_by_requests(document)
+        self._outputs = reachable(document, (task["output"] for task in document["x-tasks"]))
+        self._module_of = _modules(document)
+
+    def texts(self) -> dict[str, str]:
+        """The source of each module, and of the package."""
+        classes: dict[str, dict[str, str]] = {}
+        for name, module in self._module_of.items():
+            made = classes.setdefault(module, {})
+            if name in self._answers and "properties" in self._schemas[name]:
+                made[name] = self._reader(name)
+            if name in self._requests and "properties" in self._schemas[name]:
+                made[self._params_name(name)] = self._params(name)
+        where = {name: module for module, made in classes.items() for name in made}
+        texts = {module: self._module(module, made, where) for module, made in classes.items()}
+        return {**texts, "__init__": _package(where)}
+
+    def _module(self, module: str, classes: Mapping[str, str], where: Mapping[str, str]) -> str:
+        body = "".join(classes.values())
+        used = {name for name in re.findall(r"\b[A-Z]\w+", body) if where.get(name, module) != module}
+        imports = "\n".join(f"from .{where[name]} import {name}" for name in sorted(used))
+        return f'''"""Readers for answers and types for requests: {module}."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, ClassVar, Literal, Required, TypedDict
+
+from ..outputs import output_type
+from ..reader import Output, Reader
+from ..types import FileTypes
+{imports}
+
+__all__ = {sorted(classes)!r}
+{body}'''
+
+    # --- answers
+
+    def _reader(self, name: str) -> str:
+        schema = self._schemas[name]
+        is_output = name in self._outputs
+        required = schema.get("required", [])
+        taken = _OF_OUTPUTS if is_output else _OF_READERS
+        fields = "".join(
+            self._field(name, field, rule, field in required, taken) for field, rule in schema["properties"].items()
+        )
+        needed = f"\n    REQUIRED: ClassVar[tuple[str, ...]] = {tuple(required)!r}\n" if required else ""
+        base = "Output" if is_output else "Reader"
+        return f'\n\nclass {name}({base}):\n    """{wrapped(schema["description"], 4)}"""\n{needed}{fields}'
+
+    def _field(self, owner: str, name: str, rule: Document, required: bool, taken: set[str]) -> str:
+        check_name(owner, name, taken)
+        kind, call, expected = self._read(f"{owner}.{name}", name, rule)
+        if required and kind.endswith(" | None"):
+            kind, call = kind.removesuffix(" | None"), f"_given({name!r}, self.{call}, {expected!r})"
+        return f'''
+    @property
+    def {name}(self) -> {kind}:
+        """{wrapped(self.description(rule), 8)}"""
+        return self.{call}
+'''
+
+    def _read(self, where: str, name: str, rule: Document) -> tuple[str, str, str]:
+        """The type of a field, the call that reads it, and what is expected, in words."""
+        if rule.get("x-catalogue") == "output":
+            return "Output | None", f"_reader({name!r}, output_type(self.raw))", "an object"
+        if rule.get("x-time"):
+            return "datetime | None", f"_time({name!r})", "a time"
+        rule = self._followed(not_null(rule))
+        if words := open_words(rule):
+            return "str | None", f"_word({name!r}, {words!r})", "text"
+        if "$ref" in rule:
+            kind = rule["$ref"].rpartition("/")[2]
+            return f"{kind} | None", f"_reader({name!r}, {kind})", "an object"
+        if rule.get("type") == "array":
+            return self._read_list(name, self._followed(rule["items"]))
+        if rule.get("type") == "object":
+            return self._read_object(name, rule.get("additionalProperties"))
+        if str(rule.get("type")) in _READERS:
+            kind, reader = _READERS[rule["type"]]
+            least = f", {rule['minLength']}" if rule.get("minLength") else ""
+            return f"{kind} | None", f"{reader}({name!r}{least})", _EXPECTED[kind]
+        if isinstance(rule.get("type"), list) or "anyOf" in rule or set(rule) <= {"description", "x-source"}:
+            return "Any", f"raw.get({name!r})", "a value"
+        raise SpecError(f"{where}: no reader for {rule!r:.80}; teach spec/generator/models.py")
+
+    def _read_object(self, name: str, values: object) -> tuple[str, str, str]:
+        if isinstance(values, dict) and "$ref" in values:
+            kind = values["$ref"].rpartition("/")[2]
+            return f"dict[str, {kind}]", f"_reader_map({name!r}, {kind})", "an object"
+        return "dict[str, Any] | None", f"_object({name!r})", "an object"
+
+    def _read_list(self, name: str, items: Document) -> tuple[str, str, str]:
+        if "$ref" in items:
+            kind = items["$ref"].rpartition("/")[2]
+            return f"list[{kind}]", f"_readers({name!r}, {kind})", "a list"
+        if items.get("type") == "string":
+            return "list[str]", f"_texts({name!r})", "a list"
+        if items.get("type") == "object":
+            return "list[dict[str, Any]]", f"_objects({name!r})", "a list"
+        return "list[Any]", f"_list({name!r})", "a list"
+
+    def _followed(self, rule: Document) -> Document:
+        """The rule itself; for a reference to a schema that is no object, that schema."""
+        named = self._schemas[rule["$ref"].rpartition("/")[2]] if "$ref" in rule else rule
+        return rule if named.get("type") == "object" else named
+
+    # --- requests
+
+    def _params_name(self, name: str) -> str:
+        return f"{name}Params" if name in self._answers else name
+
+    def _params(self, name: str) -> str:
+        schema = self._schemas[name]
+        required = schema.get("required", [])
+        lines: list[str] = []
+        for field, rule in schema["properties"].items():
+            check_name(name, field, set())
+            kind = self._type(f"{name}.{field}", rule)
+            lines.append(f"    {field}: {f'Required[{kind}]' if field in required else kind}")
+            lines.append(f'    """{wrapped(self.description(rule), 4)}"""')
+        head = (
+            f'class {self._params_name(name)}(TypedDict, total=False):\n    """{wrapped(schema["description"], 4)}"""'
+        )
+        return f"\n\n{head}\n\n{chr(10).join(lines)}\n"
+
+    def _type(self, where: str, rule: Document) -> str:
+        """The type of a field of a request."""
+        if "anyOf" in rule:
+            kinds = [self._type(where, branch) for branch in rule["anyOf"]]
+            return " | ".join(
+                dict.fromkeys("str" if "str" in kinds and kind.startswith("Literal") else kind for kind in kinds)
+            )
+        if "$ref" in rule:
+            name = rule["$ref"].rpartition("/")[2]
+            return (
+                self._params_name(name)
+                if "properties" in self._schemas[name]
+                else self._type(name, self._schemas[name])
+            )
+        if "enum" in rule or "const" in rule:
+            return f"Literal[{', '.join(map(repr, rule.get('enum') or [rule['const']]))}]"
+        if isinstance(rule.get("type"), list):
+            return " | ".join(self._type(where, {**rule, "type": kind}) for kind in rule["type"])
+        if rule.get("format") == "binary":
+            return "FileTypes"
+        if rule.get("type") == "array":
+            return f"Sequence[{self._type(where, rule['items'])}]"
+        known = {**_SCALARS, "null": "None", "object": "Mapping[str, Any]", "None": "Any"}
+        if str(rule.get("type")) not in known:
+            raise SpecError(f"{where}: no type for {rule!r:.80}; teach spec/generator/models.py")
+        return known[str(rule.get("type"))]
+
+    def description(self, rule: Document) -> str:
+        """The description of a field, or of what it refers to."""
+        rule = not_null(rule)
+        if "description" in rule or "$ref" not in rule:
+            return str(rule.get("description", "The items."))
+        return str(self._schemas[rule["$ref"].rpartition("/")[2]]["description"])
+
+
+def check_name(owner: str, name: str, taken: set[str]) -> None:
+    """Check that a field can be an attribute in Python.
+
+    Raises:
+        SpecError: It cannot.
+    """
+    if keyword.iskeyword(name) or not name.isidentifier() or name in taken or name.startswith("_"):
+        raise SpecError(f"{owner}: a field cannot be called {name!r}; teach the generator another name")
+
+
+def open_words(rule: Document) -> tuple[str, ...]:
+    """The known words of a list of words that is open, that is, of `anyOf: [an enum, any text]`."""
+    branches = rule.get("anyOf", [])
+    is_open = [branch.get("type") for branch in branches] == ["string", "string"]
+    return tuple(branches[0].get("enum", ())) if is_open else ()
+
+
+def not_null(rule: Document) -> Document:
+    """The rule without the possibility of null."""
+    if "anyOf" in rule:
+        branches = [branch for branch in rule["anyOf"] if branch != {"type": "null"}]
+        rest = {key: value for key, value in rule.items() if key != "anyOf"}
+        return rest | branches[0] if len(branches) == 1 else rule
+    if isinstance(rule.get("type"), list):
+        kinds = [kind for kind in rule["type"] if kind != "null"]
+        return {**rule, "type": kinds[0]} if len(kinds) == 1 else rule
+    return rule
+
+
+def wrapped(text: str, indent: int) -> str:
+    """A text as lines of a docstring."""
+    text = " ".join(text.replace("\\", "\\\\").split())
+    return textwrap.fill(text, 108, subsequent_indent=" " * indent, break_on_hyphens=False, break_long_words=False)
+
+
+def _references(node: object) -> set[str]:
+    return set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(node)))
+
+
+def _modules(document: Document) -> dict[str, str]:
+    """The module of each schema: of the first tag or family that uses it."""
+    roots: dict[str, list[Any]] = {tag: [] for tag in TAGS}
+    for name, _, operation in operations(document):
+        bodies = [resolved(document, response) for response in operation["responses"].values()]
+        tag = "webhook" if name in document["webhooks"] else operation["tags"][0]
+        roots.setdefault(tag, []).extend(_references([*bodies, operation.get("requestBody", {})]))
+    for task in document["x-tasks"]:
+        roots.setdefault(task["family"], []).extend([task["input"], task["output"]])
+    found: dict[str, str] = {}
+    for module, names in roots.items():
+        found |= dict.fromkeys(sorted(reachable(document, names) - found.keys()), module)
+    return found
+
+
+def _package(where: Mapping[str, str]) -> str:
+    imports = "\n".join(f"    from .{module} import {name}" for name, module in sorted(where.items()))
+    return f'''"""Readers for answers and types for requests. Modules load on first use (PEP 562)."""
+
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING, Any as _Any
+
+if _TYPE_CHECKING:
+{imports}
+
+_MODULES = {dict(sorted(where.items()))!r}
+
+__all__ = {sorted(where)!r}
+
+
+def __getattr__(name: str) -> _Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {{__name__!r}} has no attribute {{name!r}}")
+    return getattr(_import_module(f".{{_MODULES[name]}}", __name__), name)
+'''
+
+
+_OUTPUTS = '''"""Which class reads the output of a task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+from . import models
+from .reader import Output
+
+_NAMES = {outputs!r}
+
+
+def output_type(task: Mapping[str, object]) -> type[Output]:
+    """Return the class that reads the output of a task.
+
+    Args:
+        task: The task as it came, with its `model` and `task_type`.
+
+    Returns:
+        The class, `Output` itself for a task type that is not in the catalogue.
+    """
+    name = _NAMES.get((str(task.get("model")), str(task.get("task_type"))))
+    return cast("type[Output]", getattr(models, name)) if name else Output
+'''
