@@ -165,7 +165,7 @@ def _operation(scope: Scope) -> str | None:
     for operation in bundle.operations().values():
         pattern = re.sub(r"\{\w+\}", "[^/]+", operation.path)
         if operation.method == method and re.fullmatch(pattern, scope["path"]):
-            return operation.name
+            return operation.id
     return None
 
 
