@@ -42,7 +42,7 @@ BREAKING: dict[str, Callable[[Any, Rule], Any]] = {
     "anyOf": lambda _, __: 0,  # which no alternative of any field is
     "type": lambda kind, _: {} if kind not in ("object", ["object"]) else 7,
 }
-NO_LIMITS = {"description", "x-source", "x-advisory", "x-media", "items", "$ref", "const"}
+NO_LIMITS = {"description", "x-default", "x-source", "x-advisory", "x-media", "items", "$ref", "const"}
 
 
 def breaking(rule: Rule) -> Iterator[tuple[str, Any]]:
