@@ -53,7 +53,7 @@ bump: $(VENV)/.checks # once a version is tagged: does ours say how much the con
 	@last=$$(git describe --tags --abbrev=0 --match 'v*' 2>/dev/null) || exit 0; \
 	cd spec && $(CURDIR)/$(VENV)/bin/python -m generator.changes --base "$$last" --require-bump
 
-contract: $(VENV)/.checks ## the contract tests alone, with their table; those of hypothesis at length with PROFILE=nightly
+contract: $(VENV)/.checks ## the contract tests alone; those of hypothesis at length with PROFILE=nightly
 	$(VENV)/bin/python -m pytest contract_tests --numprocesses auto --dist worksteal $(if $(PROFILE),-m hypothesis --hypothesis-profile $(PROFILE))
 
 contract-fuzz: $(VENV)/.checks ## schemathesis' own run against the sandbox on a port: thousands of cases (CASES=100 an operation)

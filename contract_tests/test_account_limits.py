@@ -17,8 +17,6 @@ from unitask_contract.sandbox_runner import InProcess
 from unitask_sandbox import Sandbox, Settings, bundle, create_app
 from unitask_sandbox.engines import simulate
 
-pytestmark = pytest.mark.contract("provider")
-
 SWAP = tasks.FaceSwap(target_image="https://me.test/a.jpg", swap_image="https://me.test/b.png")
 
 

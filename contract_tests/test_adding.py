@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.contract("provider")
-
 ROOT = Path(__file__).resolve().parents[1]
 GUIDE = (ROOT / "docs" / "adding-a-task-type.md").read_text(encoding="utf-8")
 

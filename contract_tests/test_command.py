@@ -24,8 +24,6 @@ from unitask_sandbox import Settings, running, server
 
 from .support.defective_provider import defective
 
-pytestmark = pytest.mark.contract("provider")
-
 KEY = "a-key-that-nobody-may-see-0123456789"
 Captured = pytest.CaptureFixture[str]
 

@@ -19,8 +19,6 @@ from unitask_sandbox import Settings, running
 
 from .test_third_party_providers import KEY, serving
 
-pytestmark = pytest.mark.contract("provider")
-
 Captured = pytest.CaptureFixture[str]
 Answers = Callable[[httpx.Request], httpx.Response]
 HTML = {"content-type": "text/html"}

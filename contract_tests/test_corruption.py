@@ -14,7 +14,7 @@ from unitask_contract.mutation import BODIES, changes, read
 
 from .support import FACE_SWAP, SHELLS, TASK_ID, Trace, answer, component, envelope, perform, tries
 
-pytestmark = [pytest.mark.contract("mutants"), pytest.mark.parametrize("shell", SHELLS)]
+pytestmark = pytest.mark.parametrize("shell", SHELLS)
 
 
 @st.composite

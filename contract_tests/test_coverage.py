@@ -18,8 +18,6 @@ from scripts.coverage_page import PAGE, page
 
 from .support import exerciser
 
-pytestmark = pytest.mark.contract("coverage")
-
 SWAP = {"model": "Qubico/image-toolkit", "task_type": "face-swap"}
 PICTURES = {"target_image": "https://me.test/a.jpg", "swap_image": "https://me.test/b.jpg"}
 SWAP_FIELDS = "faceswap: fields #/components/schemas/FaceSwap"

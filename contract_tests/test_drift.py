@@ -5,13 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
 from generator.bundle import at, load_yaml
 from jsonschema import Draft202012Validator
 
 from .support import bundle
-
-pytestmark = pytest.mark.contract("drift")
 
 LEDGER: list[dict[str, Any]] = load_yaml(Path(__file__).resolve().parents[1] / "spec" / "drift.yaml")
 

@@ -19,8 +19,6 @@ from sandbox.tests.recogniser import judge
 
 from .support import quick_client
 
-pytestmark = pytest.mark.contract("provider")
-
 README = Path(__file__).resolve().parents[1] / "README.md"
 SNIPPETS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
 

@@ -25,7 +25,7 @@ from .support import (
     tries,
 )
 
-pytestmark = [pytest.mark.contract("errors"), pytest.mark.parametrize("shell", SHELLS)]
+pytestmark = pytest.mark.parametrize("shell", SHELLS)
 
 RECORDED = examples("default")["core.no-credit.create.500"]["value"]
 # body of a refusal -> the words that the error must show. Sources: facts of 2026-11, section 3.

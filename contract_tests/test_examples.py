@@ -17,8 +17,6 @@ from unitask_sandbox.bundle import CREDITS_PER_USD
 
 from .support import answer, bundle, component_of, examples, perform, rows, validator
 
-pytestmark = pytest.mark.contract("examples")
-
 
 def entry_of(example: dict[str, Any]) -> dict[str, Any] | None:
     """The entry of the catalogue for the task that an answer carries, if it carries one."""

@@ -23,8 +23,6 @@ from unitask_sandbox.library import EVIDENCE, library
 from .support import BASE_URL, FACE_SWAP, KEY, rows
 from .support.simulated_network import WEBHOOK, InstantReceiver, Wire, World, at_once, quick_swap
 
-pytestmark = pytest.mark.contract("errors")
-
 OUTCOMES = {(name, operation): end for name, fault in library().items() for operation, end in fault.outcome.items()}
 # Both clients take the decisions of the same core: the async one meets one fault for each operation and outcome.
 BOTH = {(operation, end): name for (name, operation), end in OUTCOMES.items()}

@@ -14,8 +14,6 @@ from unitask_contract.hiding import HIDDEN, hidden, hidden_in, visible
 
 from .support import tries
 
-pytestmark = pytest.mark.contract("provider")
-
 LONG_KEY = "ab/cd-ef+12\"3é&<s>'😀xyz"
 SPELLINGS = {
     "as it is": str,

@@ -19,8 +19,6 @@ from sandbox.tests.recogniser import judge
 
 from .support import BASE_URL, KEY, bundle, examples, quick_client
 
-pytestmark = pytest.mark.contract("requests")
-
 SWAP = tasks.LegacyFaceSwap(target_image="https://me.test/a.jpg", swap_image="https://me.test/b.jpg", result_type="url")
 ACCEPTED = examples()["legacy.face-swap.goapi.create.200"]["value"]
 DONE = examples()["legacy.face-swap.fetch.200"]["value"]
@@ -153,7 +151,6 @@ def base_url() -> Iterator[str]:
         yield url
 
 
-@pytest.mark.contract("provider")
 @pytest.mark.parametrize("name", LEGACY)
 def test_legacy_task_type_runs_in_the_sandbox(name: str, base_url: str) -> None:
     """Created, waited for and read, and paid what was estimated; what it says of itself is true of its raw answer."""
@@ -169,7 +166,6 @@ def test_legacy_task_type_runs_in_the_sandbox(name: str, base_url: str) -> None:
     assert unified.model != "legacy"
 
 
-@pytest.mark.contract("provider")
 def test_legacy_swap_is_judged_a_swap(base_url: str) -> None:
     """The picture that the asynchronous client gets shows the source's face, in the form of old."""
 
@@ -184,7 +180,6 @@ def test_legacy_swap_is_judged_a_swap(base_url: str) -> None:
     assert verdict.accepted, verdict
 
 
-@pytest.mark.contract("provider")
 @pytest.mark.parametrize(
     ("name", "kind"),
     [("LegacyFaceSwap", "image"), ("LegacyKlingVideo", "video"), ("LegacyMidjourneyImagine", "image")],
@@ -200,7 +195,6 @@ def test_legacy_output_can_be_downloaded(name: str, kind: str, base_url: str, tm
     assert path.stat().st_size > 500
 
 
-@pytest.mark.contract("provider")
 def test_lost_legacy_create_is_not_taken_for_absent() -> None:
     """It was accepted; the history lists it under the names of today, and a client that saw none would pay twice."""
     with running(Settings(faults=(Fault("legacy_mj_imagine", "lose"),))) as url, quick_client(url) as client:
@@ -211,7 +205,6 @@ def test_lost_legacy_create_is_not_taken_for_absent() -> None:
         assert [row.model for row in client.history()] == ["midjourney"]
 
 
-@pytest.mark.contract("provider")
 def test_legacy_failure_of_the_sandbox_is_no_face(base_url: str) -> None:
     """The wrapper knows the reason by the old words, too."""
     blank = base64.b64encode(BLANK).decode()

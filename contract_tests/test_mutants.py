@@ -8,8 +8,6 @@ import pytest
 from unitask_contract.bundle import outputs_of
 from unitask_contract.mutation import BAD, BODIES, VALUES, ask_generated, judged, mutants, tolerances
 
-pytestmark = pytest.mark.contract("mutants")
-
 
 def test_every_wrong_answer_is_told_or_tolerated_by_name() -> None:
     """What the spec allows is understood; what it does not is a typed error, or a tolerance with a reason."""

@@ -14,8 +14,6 @@ from unitask_sandbox.engines.simulated.pictures import Scene
 
 from .support import examples
 
-pytestmark = pytest.mark.contract("examples")
-
 TEMP = "https://img.theapi.app/temp"
 NOBODY = "00000000-0000-0000-0000-000000000000"
 KLING_COVER = (

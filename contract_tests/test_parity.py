@@ -13,8 +13,6 @@ from unitask import OutputFile
 
 from .support import BASE_URL, FACE_SWAP, SHELLS, TASK_ID, Call, Reply, Trace, answer, envelope, perform, tries
 
-pytestmark = pytest.mark.contract("parity")
-
 LOST = perform("sync", lambda client: client.submit(FACE_SWAP), [httpx.ReadTimeout("slow")]).error
 replies = st.one_of(
     st.sampled_from(["pending", "processing", "odd", "completed", "failed", None]).map(

@@ -34,7 +34,7 @@ from . import (
 from .support import Plant, replaced
 from .support.simulated_network import World
 
-pytestmark = [pytest.mark.contract("planted"), pytest.mark.filterwarnings("ignore::unitask.AdvisoryWarning")]
+pytestmark = pytest.mark.filterwarnings("ignore::unitask.AdvisoryWarning")
 
 Check = Callable[[], object]
 
@@ -246,11 +246,11 @@ CASES: dict[str, tuple[Plant, Check]] = {
         lambda: test_requests.test_every_other_call_is_documented("sync", "cancel_many"),
     ),
     "requests: a documented limit is not checked": (
-        replaced(inputs, "_schema_problems", lambda *_: iter(())),
+        replaced(inputs, "problems", lambda *_: iter(())),
         test_limits.test_documented_limits_are_checked_before_sending,
     ),
     "requests: advice is not given": (
-        replaced(inputs, "_schema_problems", lambda *_: iter(())),
+        replaced(inputs, "problems", lambda *_: iter(())),
         test_limits.test_advised_limit_is_a_warning_and_is_sent,
     ),
     "requests: a legacy task is created like any other": (

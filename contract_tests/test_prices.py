@@ -33,7 +33,7 @@ from .support import ENTRIES, bundle, examples, make
 from .support.defective_provider import defective
 from .test_drift import LEDGER
 
-pytestmark = [pytest.mark.contract("prices"), pytest.mark.filterwarnings("ignore::unitask.AdvisoryWarning")]
+pytestmark = pytest.mark.filterwarnings("ignore::unitask.AdvisoryWarning")
 
 ABSENT = object()
 TRIED = 80  # inputs of each task type

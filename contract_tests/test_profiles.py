@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
-import pytest
 from hypothesis import settings
 
 from .support import tries
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_nightly_profile_tries_many_more() -> None:
@@ -35,19 +30,3 @@ def test_every_test_heeds_the_profile() -> None:
     """A number of its own would be the same at night."""
     own = re.compile(r"^(@settings|Test\w+\.settings = settings)\(max_examples=\d", re.MULTILINE)
     assert not [path.name for path in Path(__file__).parent.glob("test_*.py") if own.search(path.read_text("utf-8"))]
-
-
-@pytest.mark.parametrize("folder", ["wrapper/tests", "sandbox/tests", "spec/tests"])
-def test_every_folder_of_tests_has_the_profiles(folder: str) -> None:
-    """Each folder alone runs without a deadline: a busy machine fails no property."""
-    code = f"""
-import pytest
-class Seen:
-    def pytest_sessionfinish(self):
-        from hypothesis import settings
-        print("deadline", settings.default.deadline, "profile", settings.get_current_profile_name())
-pytest.main(["-q", "-p", "no:cacheprovider", "--ignore-glob=*", {folder!r}], plugins=[Seen()])
-"""
-    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-
-    assert "deadline None profile " in run.stdout, run.stdout + run.stderr

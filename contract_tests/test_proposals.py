@@ -23,12 +23,10 @@ from unitask_contract.exchange import Exchange
 from unitask_contract.patches.contradictions import findings, schema_of
 from unitask_contract.patches.proposals import Kind, differences, proposal, spec_folder
 from unitask_contract.patches.yaml_edit import read
-from unitask_contract.places import Path as Steps
+from unitask_contract.schema_paths import Path as Steps
 
 from .support import examples
 from .test_drift import accepts, seen_value
-
-pytestmark = pytest.mark.contract("drift")
 
 SPEC = Path(__file__).resolve().parents[1] / "spec"
 SWAP, SUNO, KLING = (

@@ -21,8 +21,6 @@ from .support import ENTRIES
 from .support.defective_provider import DEFECTS, defective
 from .support.media_metadata import unmarked
 
-pytestmark = pytest.mark.contract("provider")
-
 FAILED = (runner.Outcome.BROKEN, runner.Outcome.NOT_RUN)
 
 

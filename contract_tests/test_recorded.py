@@ -14,8 +14,6 @@ from unitask_contract import recorded
 
 from .support import bundle, envelope, examples
 
-pytestmark = pytest.mark.contract("drift")
-
 Captured = pytest.CaptureFixture[str]
 CONTRADICTION = envelope("completed", output={"image_url": 17})
 TASK = '{"data": {"task_id": "a", "status": "pending"}}'

@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import pytest
 from unitask_contract import bundle
 from unitask_contract.exchange import Exchange
 from unitask_contract.patches.proposals import differences, proposal
@@ -16,8 +15,6 @@ from unitask_contract.scenarios import TASK_ID
 
 from .support import component_of, examples
 from .test_proposals import SWAP, answer_of, answered
-
-pytestmark = pytest.mark.contract("drift")
 
 SECRETS = (
     "sk-live-4f9aZQ81hhtR", "0123456789abcdef" * 4, "whsec_9f8e7d6c5b4a", "Alice Example", "alice@example.com",

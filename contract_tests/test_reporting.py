@@ -13,8 +13,6 @@ from unitask_contract import command, runner
 from unitask_contract.reports.report import Report
 from unitask_contract.reports.terminal import text
 
-pytestmark = pytest.mark.contract("provider")
-
 Captured = pytest.CaptureFixture[str]
 QUICK = ("contract", "--checks", "keys")
 

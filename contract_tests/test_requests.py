@@ -13,7 +13,7 @@ from unitask_contract.bundle import components_of, entries_of, operation_of, ope
 
 from .support import KEY, SHELLS, TASK_ID, Call, Trace, answer, envelope, perform, rows, tries, validator
 
-pytestmark = [pytest.mark.contract("requests"), pytest.mark.parametrize("shell", SHELLS)]
+pytestmark = pytest.mark.parametrize("shell", SHELLS)
 
 PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==")
 names = st.from_regex(r"[a-z0-9]{1,12}", fullmatch=True)

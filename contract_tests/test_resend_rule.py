@@ -26,7 +26,7 @@ from unitask import errors
 
 from .support import FACE_SWAP, SHELLS, Trace, perform, tries
 
-pytestmark = [pytest.mark.contract("errors"), pytest.mark.parametrize("shell", SHELLS)]
+pytestmark = pytest.mark.parametrize("shell", SHELLS)
 
 MOST = 4  # times that a create is sent in all
 GATEWAYS = (408, 499, 502, 503, 504, *range(520, 528))

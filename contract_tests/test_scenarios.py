@@ -14,8 +14,6 @@ from unitask_contract.scenarios import Scenario, scenarios
 
 from scripts.scenarios_page import PAGE, page
 
-pytestmark = pytest.mark.contract("scenarios")
-
 
 def code_path(scenario: Scenario) -> object:
     """What a client does and decides in a scenario."""

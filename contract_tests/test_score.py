@@ -10,8 +10,6 @@ import pytest
 from scripts.core_mutants import measured, record
 from scripts.score import Measure, core
 
-pytestmark = pytest.mark.contract("mutants")
-
 
 def test_result_of_mutants_is_that_of_the_core_as_it_is(tmp_path: Path) -> None:
     """Without a whole run on this very core nothing is measured."""

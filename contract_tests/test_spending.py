@@ -21,8 +21,6 @@ from unitask_contract.reports.terminal import text
 
 from .support import tries
 
-pytestmark = pytest.mark.contract("provider")
-
 PRICE = 0.01  # of a face swap, by the provider's page
 SWAP = face_swap(target_image="https://me.test/a.png", swap_image="https://me.test/b.png")
 UNPRICED = {"model": "Qubico/image-toolkit", "task_type": "background-remove", "input": {"image": "https://me.test/a"}}

@@ -17,8 +17,6 @@ from unitask_sandbox import Fault, Settings, running
 
 from .support import FACE_SWAP, SHELLS
 
-pytestmark = pytest.mark.contract("errors")
-
 HTML = {"content-type": "text/html"}
 REFUSAL = b'{"code": 429, "message": "too many requests"}'
 # What happens to the create, how the call ends, how often it arrives, how many tasks there are then.

@@ -22,8 +22,6 @@ from .support import Plant, replaced, restartable_provider, tries
 from .support.defective_provider import defective
 from .support.task_state_machine import LATE_HISTORY, WELL, LifeCycle
 
-pytestmark = pytest.mark.contract("errors")
-
 TestLifeCycle = LifeCycle.TestCase
 TestLifeCycle.settings = settings(max_examples=tries(10), stateful_step_count=25)
 
@@ -110,7 +108,6 @@ def _hold(**changes: Any) -> None:
     run_state_machine_as_test(type("Planted", (LifeCycle,), changes), settings=few)
 
 
-@pytest.mark.contract("planted")
 @pytest.mark.parametrize(("plant", "promise", "happens"), PLANTS.values(), ids=PLANTS.keys())
 def test_fault_of_a_client_is_found(
     plant: Plant, promise: str, happens: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
@@ -122,7 +119,6 @@ def test_fault_of_a_client_is_found(
         _hold(happens=happens)
 
 
-@pytest.mark.contract("planted")
 @pytest.mark.parametrize(("defect", "promise"), DEFECTS.items())
 def test_defect_of_a_provider_is_found(defect: str, promise: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It contradicts what the user was told."""

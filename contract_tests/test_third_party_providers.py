@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,16 +16,17 @@ import pytest
 import requests
 from hypothesis.errors import FlakyStrategyDefinition
 from unitask.cli import main
-from unitask_contract import connecting, provider, runner
+from unitask_contract import bundle, connecting, provider, runner
+from unitask_contract.exchange import read_json
 from unitask_contract.provider import Limited
 from unitask_contract.reports.files import FORMS
+from unitask_contract.reports.report import Report
 from unitask_contract.runner import Outcome, Result
-
-pytestmark = pytest.mark.contract("provider")
 
 Captured = pytest.CaptureFixture[str]
 Change = Callable[[httpx.Response], httpx.Response]
 KEY = "a-key-that-nobody-may-see-0123456789"
+JSON = {"content-type": "application/json"}
 PAGE = (200, {"content-type": "text/html"}, b"<html>welcome</html>")
 
 
@@ -42,6 +44,7 @@ def checked(check: str, change: Change, *, faster: bool = False) -> Result:
         def handle(request: httpx.Request) -> httpx.Response:
             answer = over.handle_request(request)
             answer.read()
+            answer.request = request
             if faster:
                 subject.advance(0)
             return change(answer)
@@ -109,10 +112,10 @@ def run(base_url: str, *more: str) -> int:
 
 def test_page_instead_of_an_answer_is_shown() -> None:
     """Whoever reads the report sees what came, and to which request."""
-    page = checked("account", lambda _: httpx.Response(*PAGE[:1], headers=PAGE[1], content=PAGE[2]))
+    page = checked("account", lambda _: httpx.Response(200, headers=JSON, content=PAGE[2]))
     refusals = checked("bad_requests", lambda _: httpx.Response(*PAGE[:1], headers=PAGE[1], content=PAGE[2]))
 
-    assert "the last answer, to GET /account/info: HTTP 200, text/html: <html>welcome</html>" in page.detail
+    assert "the last answer, to GET /account/info: HTTP 200, application/json: <html>welcome</html>" in page.detail
     assert "assert 400 <= answer.status_code < 500" in refusals.detail
     assert "HTTP 200 to POST http://sandbox.test/api/v1/task of {}: <html>" in refusals.detail
 
@@ -222,7 +225,7 @@ def test_refusal_for_the_rate_is_waited_for() -> None:
     limited = checked("echo", refusing(lambda number: number % 2 == 0, answers))
 
     assert limited.outcome is Outcome.KEPT
-    assert answers == [429, 200, 429, 200]
+    assert answers == [429, 200] * 4
 
 
 def test_refusal_for_the_rate_without_an_end_could_not_run() -> None:
@@ -296,6 +299,92 @@ def test_unknown_status_word_is_broken() -> None:
 def test_task_that_is_done_at_once_is_not_missed_in_hand() -> None:
     """A provider that is faster than we can look does not break a promise."""
     assert checked("tasks_in_hand", lambda answer: answer, faster=True).outcome is Outcome.LEFT_OUT
+
+
+def altered(change: Callable[[str, dict[str, Any], list[dict[str, Any]]], None]) -> Change:
+    """Change the task in each answer: `change` gets the operation, the task, and all tasks before it."""
+    before: list[dict[str, Any]] = []
+
+    def alter(answer: httpx.Response) -> httpx.Response:
+        request, body = answer.request, bundle.fields(read_json(answer.content))
+        task = bundle.fields(body.get("data"))
+        if "task_id" not in task:
+            return answer
+        whole = copy.deepcopy(task)
+        change(request.method, task, before)
+        before.append(whole)
+        return httpx.Response(answer.status_code, json=body)
+
+    return alter
+
+
+def exchange_outputs(method: str, task: dict[str, Any], before: list[dict[str, Any]]) -> None:
+    others = [one["output"] for one in before if one["output"] and one["task_id"] != task["task_id"]]
+    task["output"] = others[-1] if others and task["output"] else task["output"]
+
+
+def echo_the_first(part: str) -> Callable[[str, dict[str, Any], list[dict[str, Any]]], None]:
+    def echo(method: str, task: dict[str, Any], before: list[dict[str, Any]]) -> None:
+        task[part] = before[0][part] if before else task[part]
+
+    return echo
+
+
+def echo_the_first_input(method: str, task: dict[str, Any], before: list[dict[str, Any]]) -> None:
+    task["input"] = {"prompt": "fox number 0"}
+
+
+def go_back(method: str, task: dict[str, Any], before: list[dict[str, Any]]) -> None:
+    looks = sum(one["task_id"] == task["task_id"] for one in before)
+    if method == "GET" and looks < 4:
+        task["status"] = ("pending", "processing", "pending")[(looks - 1) % 3]
+
+
+def forget(answer: httpx.Response) -> httpx.Response:
+    """Answer 404 once a task was shown as ended."""
+    task = bundle.fields(bundle.fields(read_json(answer.content)).get("data"))
+    if answer.request.method != "GET" or task.get("status") != "completed":
+        return answer
+    if task["task_id"] not in ENDED:
+        ENDED.append(task["task_id"])
+        return answer
+    return httpx.Response(404, json={"code": 404, "message": "task not found", "data": None})
+
+
+def keep_processing_in_history(answer: httpx.Response) -> httpx.Response:
+    text = answer.text.replace('"finished"', '"processing"')
+    return httpx.Response(answer.status_code, content=text, headers=answer.headers) if "total" in text else answer
+
+
+def with_content_type(**headers: str) -> Change:
+    return lambda answer: httpx.Response(answer.status_code, content=answer.content, headers=headers)
+
+
+ENDED: list[str] = []
+ALTERATIONS: dict[str, tuple[str, Change, str]] = {
+    "outputs of two tasks exchanged": ("own_output", altered(exchange_outputs), "the output of another task"),
+    "input of another task": ("echo", altered(echo_the_first_input), "the input of another task"),
+    "webhook secret of another task": ("echo", altered(echo_the_first("config")), "the secret of another task"),
+    "task gone after its end": ("end", forget, "HTTP 404"),
+    "status back to pending": ("end", altered(go_back), "was processing, and is pending now"),
+    "history still shows processing": ("rows", keep_processing_in_history, "its row says processing"),
+    "HTML content type": ("account", with_content_type(**{"content-type": "text/html"}), "the answer is text/html"),
+    "no content type": ("account", with_content_type(), "no content type"),
+}
+
+
+@pytest.mark.parametrize("name", ALTERATIONS)
+def test_altered_answer_is_found(name: str) -> None:
+    check, change, words = ALTERATIONS[name]
+    result = checked(check, change)
+
+    assert result.outcome is Outcome.BROKEN, result.detail
+    assert words in result.detail
+
+
+def test_slow_answers_are_reported() -> None:
+    assert "slow" not in Report("x", None).verdict
+    assert "slow: half of the answers took 3.0 s or more" in Report("x", None, seconds=3.0).verdict
 
 
 @pytest.mark.parametrize(

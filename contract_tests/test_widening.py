@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 from unitask_contract.patches.proposals import Difference, Kind, proposal, spec_folder
 
-pytestmark = pytest.mark.contract("drift")
-
 # Rules as they may be written, a value that breaks each, and what becomes of the rule.
 RULES: dict[str, tuple[str, Any, str]] = {
     "enum": ("{type: string, enum: [fast, slow]}", "medium", "{type: string, enum: [fast, slow, medium]}"),

@@ -14,6 +14,7 @@ import sys
 import traceback
 from contextlib import AbstractContextManager
 from pathlib import Path
+from statistics import median
 
 from unitask_contract import bundle, recorded, runner
 from unitask_contract.connecting import CannotRun
@@ -152,6 +153,7 @@ def _of_provider(options: argparse.Namespace) -> Report:
             money.unpriced,
             interrupted=interrupted,
             cause=cause,
+            seconds=median(provider.seconds or [0.0]),
         )
 
 

@@ -30,8 +30,8 @@ import yaml
 from unitask_contract import bundle
 from unitask_contract.bundle import fields
 from unitask_contract.exchange import Exchange, read_json
-from unitask_contract.places import Place, Placed, below, parts, rules
 from unitask_contract.scenarios import scenarios
+from unitask_contract.schema_paths import Place, Placed, below, parts, rules
 
 ALL = "all"  # the row of all families
 KINDS = ("operations", "statuses", "fields", "words", "examples", "errors", "scenarios")

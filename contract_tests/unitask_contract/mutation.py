@@ -27,8 +27,8 @@ from unitask_api.api.task import cancel_task, create_task, get_task
 from unitask_api.api.upload import upload_file
 from unitask_contract import bundle
 from unitask_contract.bundle import fields
-from unitask_contract.places import Path, pointer
 from unitask_contract.scenario_runner import BASE_URL, KEY, Time
+from unitask_contract.schema_paths import Path, pointer
 
 HUGE = 10**400
 DEEP = 20_000  # beyond what json reads: a thousand levels in Python 3.11, ten thousand in 3.13

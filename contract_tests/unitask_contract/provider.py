@@ -144,6 +144,7 @@ class Provider:
         stuck: The tasks that were waited for as long as a task may take, and did not end.
         refused: Whether the last request was refused for the rate to the end.
         memo: What checks share: the tasks that they have made, the files that they have uploaded.
+        seconds: How long each answer took.
     """
 
     http: httpx.Client
@@ -161,6 +162,7 @@ class Provider:
     stuck: list[str] = field(default_factory=list[str])
     refused: bool = False
     memo: dict[Any, Any] = field(default_factory=dict[Any, Any])
+    seconds: list[float] = field(default_factory=list[float])
 
     def request(self, method: str, path: str, key: str | None = "", **more: Any) -> httpx.Response:
         """One call, with the right key unless another or none is given.
@@ -176,6 +178,7 @@ class Provider:
         def send() -> httpx.Response:
             if is_ours:
                 self.money.hold(what, usd)
+            started = time.monotonic()
             try:
                 answer = self.http.request(method, path, headers=headers, **more)
             except NEVER_LEFT:
@@ -185,6 +188,7 @@ class Provider:
             if is_refused(answer) == is_ours:
                 self.money.count(usd, -1 if is_ours else 1)
             self.exchanges.append(self.exchange(answer.request, answer))
+            self.seconds.append(time.monotonic() - started)
             return answer
 
         answer: httpx.Response = self.patiently(send)

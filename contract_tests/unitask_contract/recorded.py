@@ -19,8 +19,8 @@ from unitask_contract.connecting import CannotRun
 from unitask_contract.exchange import DEEPEST, Exchange, depth_and_size, shortened, strictly
 from unitask_contract.patches.contradictions import findings, schema_of
 from unitask_contract.patches.proposals import Difference, differences, proposal
-from unitask_contract.places import kind_of
 from unitask_contract.reports.report import Report
+from unitask_contract.schema_paths import kind_of
 
 LOOK, CREATE, CHAT = "get_task", "create_task", "create_chat_completion"
 NOTIFIED, NOTIFIED_OF_ACCOUNT = "receive_task", "receive_account_notification"

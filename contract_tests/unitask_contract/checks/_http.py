@@ -16,12 +16,18 @@ BLANK = base64.b64decode(  # a grey picture of 64 x 64 pixels
 HISTORY = "/api/open/tasks/histories"
 UPLOAD = "/api/ephemeral_resource"
 CHAT = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Say one word."}]}
-DRAWING = {"model": "Qubico/flux1-schnell", "task_type": "txt2img", "input": {"prompt": "a fox"}}  # next to no cost
+DRAWING: dict[str, Any] = {
+    "model": "Qubico/flux1-schnell",
+    "task_type": "txt2img",
+    "input": {"prompt": "a fox"},
+}  # next to no cost
 ENDPOINT, SECRET = "https://me.test/hook", "the secret of the creates"
 WITH_WEBHOOK = {**DRAWING, "config": {"webhook_config": {"endpoint": ENDPOINT, "secret": SECRET}}}
 MOST_STUCK = 3  # tasks that are waited for to the end of --timeout
 SENT = 200  # letters of a request that are shown
+OPEN = {"pending": 0, "staged": 0, "processing": 1}  # in this order, and never back
 DONE = ("completed", "failed", "cancelled", "canceled")
+ENDED = 2
 
 
 def inside_of(provider: Provider) -> Inside:
@@ -51,6 +57,8 @@ def answered(provider: Provider, method: str, path: str, **request: Any) -> dict
     """The data of an answer, which must be one of success."""
     answer = provider.request(method, path, **request)
     assert answer.status_code == 200, shown(answer)
+    kind = answer.headers.get("content-type", "no content type")
+    assert kind.partition(";")[0].strip() == "application/json", f"the answer is {kind}: {shown(answer)}"
     data: dict[str, Any] = answer.json()["data"]
     return data
 
@@ -73,8 +81,15 @@ def create(provider: Provider, body: dict[str, Any] = DRAWING) -> dict[str, Any]
 
 
 def look(provider: Provider, task_id: str) -> dict[str, Any]:
-    """A task as it stands."""
-    return answered(provider, "GET", f"/api/v1/task/{task_id}")
+    """Get a task. Its status never goes back: to pending once it is processed, to either once it has ended."""
+    task = answered(provider, "GET", f"/api/v1/task/{task_id}")
+    status = status_of(task)
+    rank, before = ENDED if status in DONE else OPEN.get(status), provider.memo.get(("status", task_id), status)
+    if rank is not None:
+        known = ENDED if before in DONE else OPEN[before]
+        assert rank >= known, f"task {task_id} was {before}, and is {status} now"
+        provider.memo["status", task_id] = status
+    return task
 
 
 def is_done(task: dict[str, Any]) -> bool:
@@ -92,6 +107,8 @@ def until_done(provider: Provider, task_id: str) -> dict[str, Any]:
     for number in range(min(provider.looks, EARLY_LOOKS) if is_last else provider.looks):
         task = look(provider, task_id)
         if is_done(task):
+            again = look(provider, task_id)  # it stays after its end
+            assert status_of(again) == status_of(task), (task, again)
             return task
         if number == EARLY_LOOKS:
             provider.say(f"waits for task {task_id}, which is {status_of(task)}")

@@ -11,6 +11,7 @@ from unitask_contract.checks._http import (
     CHAT,
     DRAWING,
     HISTORY,
+    OPEN,
     UPLOAD,
     answered,
     cancel,
@@ -23,6 +24,7 @@ from unitask_contract.checks._http import (
     look,
     rows,
     shown,
+    status_of,
     until_done,
 )
 from unitask_contract.prices import credits_per_usd
@@ -140,10 +142,11 @@ def check_groups(provider: Provider) -> None:
 
 
 def check_rows(provider: Provider) -> None:
-    """A row of the history names the model, and what the task has cost."""
+    """A row of the history names the model and what the task has cost, and shows that the task has ended."""
     task = until_done(provider, create(provider)["task_id"])
     (row,) = [row for row in history(provider)["data"] if row["task_id"] == task["task_id"]]
     assert row["detail"]["model"] == task["model"], row
+    assert status_of(row) not in OPEN, f"the task has ended, and its row says {row['status']}"
     assert row["usage"] == task["meta"]["usage"]["consume"] > 0, row
 
 

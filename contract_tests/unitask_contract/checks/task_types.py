@@ -16,9 +16,9 @@ from typing import Any
 from unitask_contract import bundle
 from unitask_contract.checks._http import UPLOAD, create, look, rows, shown, status_of, until_done
 from unitask_contract.inputs import NAMES, file_of, least_input
-from unitask_contract.places import Place, Placed, below, parts, rules
 from unitask_contract.prices import credits_of
 from unitask_contract.provider import LeftOut, Provider
+from unitask_contract.schema_paths import Place, Placed, below, parts, rules
 
 MISSING_EXTRA = "pip install"  # what the sandbox says of an engine that is not installed
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from unitask_contract import bundle
+from unitask_contract.bundle import fields
 from unitask_contract.checks._http import (
     BLANK,
     DRAWING,
@@ -54,12 +55,46 @@ def check_no_face(provider: Provider) -> None:
 
 
 def check_echo(provider: Provider) -> None:
-    """A create and each look show the same task, with the model, the task type and the config that were sent."""
-    created = create(provider, WITH_WEBHOOK)
-    for task in (created, look(provider, created["task_id"])):
-        assert task["task_id"] == created["task_id"], task
-        assert (task["model"], task["task_type"]) == (DRAWING["model"], DRAWING["task_type"]), task
-        assert task["config"]["webhook_config"]["endpoint"] == ENDPOINT, task
+    """A create and each look show the task that was created: its id, model, task type, config and input."""
+    sent = [_with_webhook(number) for number in range(2)]
+    created = [create(provider, body) for body in sent]
+    looked = [look(provider, task["task_id"]) for task in created]
+    for body, task, made in (*zip(sent, created, created, strict=True), *zip(sent, looked, created, strict=True)):
+        assert task["task_id"] == made["task_id"], task
+        assert (task["model"], task["task_type"]) == (body["model"], body["task_type"]), task
+        webhook, wanted = task["config"]["webhook_config"], body["config"]["webhook_config"]
+        assert webhook["endpoint"] == wanted["endpoint"], task
+        others = [other["config"]["webhook_config"]["secret"] for other in sent if other is not body]
+        assert webhook.get("secret") not in others, f"the secret of another task: {task}"
+        prompt = fields(task.get("input")).get("prompt")
+        assert prompt in (None, "", body["input"]["prompt"]), f"the input of another task: {task}"
+
+
+def _with_webhook(number: int) -> dict[str, Any]:
+    webhook = {"endpoint": ENDPOINT, "secret": f"{SECRET}, {number}"}
+    drawing = {**DRAWING, "input": {"prompt": f"fox number {number}"}}
+    return {**drawing, "config": {"webhook_config": webhook}}
+
+
+def check_own_output(provider: Provider) -> None:
+    """A task has its own output: of two drawings, one upright and one broad, each picture is as it was asked for."""
+    sizes = ((256, 384), (384, 256))
+    bodies = [{**DRAWING, "input": {**DRAWING["input"], "width": width, "height": height}} for width, height in sizes]
+    ids = [create(provider, body)["task_id"] for body in bodies]
+    for task_id, (width, height) in zip(ids, sizes, strict=True):
+        seen = _size(provider, until_done(provider, task_id))
+        assert (seen[0] < seen[1]) == (width < height), f"task {task_id} has the output of another task: {seen}"
+
+
+def _size(provider: Provider, task: dict[str, Any]) -> tuple[int, int]:
+    import cv2  # lazy: the extra of the sandbox
+    import numpy as np
+
+    assert status_of(task) == "completed", task
+    content = provider.fetch(task["output"]["image_url"]).content
+    picture: Any = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None, f"the output of task {task['task_id']} is no picture"
+    return picture.shape[1], picture.shape[0]
 
 
 def check_end(provider: Provider) -> None:
@@ -159,6 +194,7 @@ CHECKS: tuple[Callable[[Provider], None], ...] = (
     check_face_swap,
     check_no_face,
     check_echo,
+    check_own_output,
     check_end,
     check_bad_requests,
     check_refusals,

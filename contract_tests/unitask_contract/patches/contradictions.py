@@ -16,7 +16,7 @@ from typing import Any, cast
 from jsonschema_rs import Draft202012Validator, ValidationError
 from unitask_contract import bundle
 from unitask_contract.bundle import fields
-from unitask_contract.places import BRANCHING, Path, Place, Placed, Schemas, below, is_named, parts, rules, target
+from unitask_contract.schema_paths import BRANCHING, Path, Place, Placed, Schemas, below, is_named, parts, rules, target
 
 NEWS = "properties"
 MOST = 100  # differences of a kind that are told of one body: the work grows with the square of their number

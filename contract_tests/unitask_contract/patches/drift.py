@@ -11,7 +11,7 @@ from typing import Any
 
 from unitask_contract.patches.contradictions import Finding
 from unitask_contract.patches.yaml_edit import block, flow
-from unitask_contract.places import Path
+from unitask_contract.schema_paths import Path
 
 LEDGER = "drift.yaml"
 SHOWN = 200  # letters of what the source says

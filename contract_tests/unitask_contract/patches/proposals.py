@@ -26,7 +26,7 @@ from unitask_contract.exchange import Exchange
 from unitask_contract.patches.contradictions import NEWS, Finding, findings, schema_of
 from unitask_contract.patches.redaction import key_of, redacted, redacted_path
 from unitask_contract.patches.widening import OBSERVED, Spec, Unchangeable, widen
-from unitask_contract.places import kind_of, pointer
+from unitask_contract.schema_paths import kind_of, pointer
 
 MOST_EDITS = 100  # for one body
 SHOWN = 200  # characters of what came, and of what the spec says

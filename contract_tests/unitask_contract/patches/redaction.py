@@ -17,8 +17,8 @@ from typing import Any, cast
 from unitask_contract import bundle
 from unitask_contract.bundle import fields, items
 from unitask_contract.patches.contradictions import NEWS, Finding, findings, schema_of
-from unitask_contract.places import Path, Place, Placed, Schemas, below, is_named, parts, pointer, rules
 from unitask_contract.scenarios import TASK_ID
+from unitask_contract.schema_paths import Path, Place, Placed, Schemas, below, is_named, parts, pointer, rules
 
 REMOVED = "removed"
 LONGEST_WORD = 40

@@ -17,7 +17,7 @@ from unitask_contract.patches import yaml_edit
 from unitask_contract.patches.contradictions import NEWS, Finding
 from unitask_contract.patches.drift import LEDGER, entry
 from unitask_contract.patches.yaml_edit import Node
-from unitask_contract.places import BRANCHING, Place, kind_of
+from unitask_contract.schema_paths import BRANCHING, Place, kind_of
 
 OBSERVED = "observed"
 SOURCES = "sources.yaml"

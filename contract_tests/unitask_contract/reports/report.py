@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from unitask_contract.patches.proposals import Difference, Kind
 from unitask_contract.runner import OF_TASK_TYPES, Check, Outcome, Result
 
+SLOW = 1.0  # seconds
 FAILED = (Outcome.BROKEN, Outcome.NOT_RUN)
 
 
@@ -31,6 +32,7 @@ class Report:
         files: The differences of each file with a recorded body.
         notes: How a file was read, of each for which that needs a word.
         unread: Why a file could not be checked, of each such.
+        seconds: The median of the times that answers took.
     """
 
     subject: str
@@ -50,6 +52,7 @@ class Report:
     files: Mapping[str, Sequence[Difference]] = field(default_factory=dict[str, Sequence[Difference]])
     notes: Mapping[str, str] = field(default_factory=dict[str, str])
     unread: Mapping[str, str] = field(default_factory=dict[str, str])
+    seconds: float = 0.0
 
     def files_of(self, difference: Difference) -> list[str]:
         """The files whose bodies show a difference."""
@@ -82,6 +85,7 @@ class Report:
         told += ["interrupted"] if self.interrupted else []
         told += [f"{len(self.unread)} not read"] if self.unread else []
         told += [f"differs from the spec in {len(self.contradictions)}"] if self.contradictions else []
+        told += [f"slow: half of the answers took {self.seconds:.1f} s or more"] if self.seconds >= SLOW else []
         word = ("kept", "broken", "not run whole")[self.exit_code]
         return f"contract {word}: {', '.join(told) or 'nothing differs'}"
 
