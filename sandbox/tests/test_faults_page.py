@@ -9,7 +9,7 @@ from typing import get_args
 from unitask_sandbox.faults import Kind
 from unitask_sandbox.library import EVIDENCE, library, read_orders
 
-from sandbox.faults_page import EVIDENCE_WORDS, KIND_WORDS, PAGE, page
+from scripts.faults_page import EVIDENCE_WORDS, KIND_WORDS, PAGE, page
 
 TEXT = PAGE.read_text(encoding="utf-8")
 
