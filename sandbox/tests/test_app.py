@@ -14,7 +14,8 @@ import anyio
 import httpx
 import pytest
 from jsonschema.exceptions import ValidationError
-from unitask_sandbox import Fault, bundle
+from unitask_api import contract
+from unitask_sandbox import Fault
 from unitask_sandbox.engines import ENGINES, simulated_picture
 from unitask_sandbox.middleware import LARGEST_BODY
 
@@ -257,7 +258,7 @@ def test_pages_say_what_this_is(http_with: HttpWith, path: str) -> None:
     response = http_with()("GET", path, headers={})
 
     assert response.status_code == 200
-    assert "does not imitate" in response.text or json.loads(response.text) == bundle.document()
+    assert "does not imitate" in response.text or json.loads(response.text) == contract.document()
 
 
 @pytest.mark.parametrize(("path", "value"), [("data.status", 1), ("data.task_id", None), ("code", "200")])

@@ -30,8 +30,9 @@ ENDED = {"completed", "failed", "cancelled"}
 SERVERS = """
 import os, sys
 from pathlib import Path
-from unitask_sandbox import Settings, bundle, serve
-bundle.document()
+from unitask_api import contract
+from unitask_sandbox import Settings, serve
+contract.document()
 settings = Settings(data=Path(sys.argv[1]), speed=20, keys={"sandbox": 1000.0})
 for _ in sys.stdin:
     pid = os.fork()

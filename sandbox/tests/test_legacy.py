@@ -7,7 +7,8 @@ import json
 from typing import Any
 
 import pytest
-from unitask_sandbox import Sandbox, bundle, legacy
+from unitask_api import contract
+from unitask_sandbox import Sandbox, legacy
 from unitask_sandbox.engines import ENGINES
 
 from .local import BASE_URL, MODEL, NO_FACE, PRICE, TASK_TYPE, Clock, Http, HttpWith, base64_of, fake_swap
@@ -16,7 +17,7 @@ SWAP, LOOK = "/api/face_swap/v1/async", "/api/face_swap/v1/fetch"
 TOOLKIT, TOOLKIT_LOOK = "/api/image_toolkit/v2/create", "/api/image_toolkit/v2/fetch"
 LUMA, KLING = "/api/luma/v1/video", "/api/kling/v1/video"
 IMAGINE, MJ_LOOK = "/mj/v2/imagine", "/mj/v2/fetch"
-EXAMPLES = bundle.document()["components"]["examples"]
+EXAMPLES = contract.document()["components"]["examples"]
 
 
 def pictures(target: bytes = b"target", **more: str) -> dict[str, str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from unitask_sandbox import Sandbox, bundle
+from unitask_api import contract
+from unitask_sandbox import Sandbox
 from unitask_sandbox.failures import Refusal
 from unitask_sandbox.rate import Rate
 
@@ -176,5 +177,5 @@ def test_free_plan_is_refused_uploads(http_with: HttpWith) -> None:
     answer = http("POST", "/api/ephemeral_resource", json={"file_name": "a.png", "file_data": "YQ=="})
 
     assert answer.status_code == 403
-    assert answer.json() == bundle.document()["components"]["examples"]["upload.plan.403"]["value"]
+    assert answer.json() == contract.document()["components"]["examples"]["upload.plan.403"]["value"]
     assert http("GET", "/account/info").json()["data"]["plan"] == "Free"

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
-from unitask_sandbox import Sandbox, Settings, bundle
+from unitask_api import contract
+from unitask_sandbox import Sandbox, Settings
 from unitask_sandbox.engines import ENGINES, EngineResult, simulated_picture
 from unitask_sandbox.failures import Refusal, TaskFailure
 from unitask_sandbox.pricing import POINT_MODELS
@@ -34,7 +35,7 @@ from .local import (
 )
 
 ACCOUNT = hashlib.sha256(b"sandbox").hexdigest()
-RECORDED = bundle.document()["components"]["examples"]["core.no-credit.create.500"]["value"]["data"]
+RECORDED = contract.document()["components"]["examples"]["core.no-credit.create.500"]["value"]["data"]
 
 
 SONG = ("music-u", "generate_music")
@@ -100,7 +101,7 @@ def test_points_of_a_task_that_has_ended_are_not_released_again(
 
 
 def test_documented_bodies_are_paid_as_here() -> None:
-    bodies = [example["value"].get("data") for example in bundle.document()["components"]["examples"].values()]
+    bodies = [example["value"].get("data") for example in contract.document()["components"]["examples"].values()]
     shown = {
         (task["model"], usage["type"])
         for task in bodies

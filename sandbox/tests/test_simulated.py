@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
+from unitask_api import contract
+from unitask_api.contract import TaskType
 from unitask_sandbox import bundle
-from unitask_sandbox.bundle import TaskType
 from unitask_sandbox.engines import simulate, simulated_picture
 from unitask_sandbox.engines.simulated import MARK
 from unitask_sandbox.engines.simulated import requested_media as requested
@@ -55,12 +56,12 @@ def simulated(model: str, task_type: str, **given: Any) -> Any:
 
 
 def test_result_has_the_shape_of_its_schema(monkeypatch: pytest.MonkeyPatch) -> None:
-    component = bundle.component
-    monkeypatch.setattr(bundle, "component", lambda name: OUTPUT if name == "Everything" else component(name))
+    component = contract.component
+    monkeypatch.setattr(contract, "component", lambda name: OUTPUT if name == "Everything" else component(name))
     everything = dataclasses.replace(FLUX, model="x", task_type="y", output="Everything")
     result = simulate(everything, {"width": 300, "height": 400}).output
     shown = {name: "https://x.test" if isinstance(value, tuple) else value for name, value in result.items()}
-    schema = {**OUTPUT, "components": bundle.document()["components"]}
+    schema = {**OUTPUT, "components": contract.document()["components"]}
 
     assert list(Draft202012Validator(schema).iter_errors(shown)) == []
     assert shown.keys() == OUTPUT["properties"].keys()  # type: ignore[attr-defined]
@@ -139,7 +140,7 @@ def _unusual(name: str, rule: dict[str, Any]) -> Any:
 
 @pytest.mark.parametrize("entry", bundle.task_types(), ids=named)
 def test_files_have_the_requested_size_length_number_and_format(entry: TaskType) -> None:
-    rules = bundle.component(entry.input).get("properties", {})
+    rules = contract.component(entry.input).get("properties", {})
     given = {name: _unusual(name, rule) for name, rule in rules.items() if name in requested.READ}
     result = simulate(entry, given)
     files = list(files_of(result.output))
@@ -183,7 +184,7 @@ def test_no_field_that_decides_what_is_made_is_forgotten() -> None:
     fields = {
         name
         for entry in bundle.task_types()
-        for name in bundle.component(entry.input).get("properties", {})
+        for name in contract.component(entry.input).get("properties", {})
         if telling.search(name)
     }
 
@@ -193,14 +194,14 @@ def test_no_field_that_decides_what_is_made_is_forgotten() -> None:
 def test_defaults_are_those_that_the_price_counts_by() -> None:
     priced = {
         (task["input"], name): value
-        for task in bundle.document()["x-tasks"]
+        for task in contract.document()["x-tasks"]
         for name, value in task.get("price", {}).get("absent", {}).items()
         if name in requested.READ
     }
 
     assert len(priced) > 5
     for (component, name), value in priced.items():
-        assert bundle.component(component)["properties"][name]["x-default"] == value, (component, name)
+        assert contract.component(component)["properties"][name]["x-default"] == value, (component, name)
 
 
 def test_absent_length_is_the_documented_one() -> None:

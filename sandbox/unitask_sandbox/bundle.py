@@ -10,14 +10,8 @@ from typing import Any
 
 import jsonschema_rs
 from jsonschema_rs import Draft202012Validator, ValidationErrorKind
-from unitask_api.contract import Operation as Operation
-from unitask_api.contract import TaskType as TaskType
-from unitask_api.contract import component as component
-from unitask_api.contract import components
-from unitask_api.contract import document as document
-from unitask_api.contract import find as find
-from unitask_api.contract import operations as operations
-from unitask_api.contract import task_types as all_task_types
+from unitask_api import contract
+from unitask_api.contract import TaskType
 
 from unitask_sandbox.failures import Refusal
 
@@ -31,7 +25,7 @@ UNIFIED = "unified"
 @cache
 def task_types() -> tuple[TaskType, ...]:
     """Return the task types of the unified protocol."""
-    return tuple(one for one in all_task_types().values() if one.protocol == UNIFIED)
+    return tuple(one for one in contract.task_types().values() if one.protocol == UNIFIED)
 
 
 def task_type(model: str, task_type: str, given: Mapping[str, Any]) -> TaskType:
@@ -40,7 +34,7 @@ def task_type(model: str, task_type: str, given: Mapping[str, Any]) -> TaskType:
     Raises:
         Refusal: 400, there is none.
     """
-    found = find(model, task_type, given)
+    found = contract.find(model, task_type, given)
     if found and found.protocol == UNIFIED:
         return found
     raise no_such_task(model, task_type)
@@ -53,7 +47,7 @@ def no_such_task(model: str, task_type: str) -> Refusal:
 
 def legacy_task_type(operation: str) -> TaskType:
     """Return the task type that a legacy operation creates."""
-    return next(one for one in all_task_types().values() if one.create == operation)
+    return next(one for one in contract.task_types().values() if one.create == operation)
 
 
 def check(component: str, value: Any, at: str = "") -> None:
@@ -73,7 +67,7 @@ def _validator(component: str) -> Draft202012Validator:
 
 @cache
 def _registry() -> jsonschema_rs.Registry:
-    return jsonschema_rs.Registry([(_CONTRACT, {"components": {"schemas": components()}})])
+    return jsonschema_rs.Registry([(_CONTRACT, {"components": {"schemas": contract.components()}})])
 
 
 class _Format:
@@ -96,7 +90,7 @@ def query(operation: str, given: Mapping[str, str]) -> dict[str, Any]:
     Raises:
         Refusal: 400, one is missing or malformed.
     """
-    declared = [part for part in operations()[operation].parameters if part["in"] == "query"]
+    declared = [part for part in contract.operations()[operation].parameters if part["in"] == "query"]
     read = {part["name"]: _typed(given[part["name"]], part["schema"]) for part in declared if part["name"] in given}
     schema = {
         "required": [part["name"] for part in declared if part.get("required")],

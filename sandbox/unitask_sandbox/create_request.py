@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from unitask_api.contract import TaskType
+
 from unitask_sandbox import bundle, pricing
-from unitask_sandbox.bundle import TaskType
 from unitask_sandbox.failures import GENERAL_FAILURE, NO_CREDIT, PREPARING_FAILED, Refusal
 from unitask_sandbox.inputs import decoded
 from unitask_sandbox.task import Task, task_error

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, Final, Literal, cast, get_args
 
-from unitask_sandbox import bundle
+from unitask_api import contract
+
 from unitask_sandbox.request_log import is_of_key
 
 Kind = Literal["refuse", "replace", "edit", "slow", "cut", "short", "lose", "drop", "repeat", "fail"]
@@ -92,9 +93,9 @@ class Fault:
     task_type: str | None = None
 
     def __post_init__(self) -> None:
-        if self.operation not in bundle.operations() and self.operation not in PLACES:
+        if self.operation not in contract.operations() and self.operation not in PLACES:
             raise ValueError(
-                f"no operation {self.operation!r}; there are {', '.join(bundle.operations())}, {', '.join(PLACES)}"
+                f"no operation {self.operation!r}; there are {', '.join(contract.operations())}, {', '.join(PLACES)}"
             )
         if self.kind not in get_args(Kind):
             raise ValueError(f"no fault of kind {self.kind!r}; there are {', '.join(get_args(Kind))}")

@@ -14,6 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+from unitask_api import contract
+
 from unitask_sandbox import bundle
 from unitask_sandbox.create_request import CreateRequest, read_json
 from unitask_sandbox.task import FILE, Task, rfc3339
@@ -101,7 +103,7 @@ def read_look(operation: str, body: bytes) -> str:
 
 def _checked(operation: str, body: bytes) -> dict[str, Any]:
     value = read_json(body)
-    bundle.check(bundle.operations()[operation].components["request"], value)
+    bundle.check(contract.operations()[operation].components["request"], value)
     return cast("dict[str, Any]", value)
 
 

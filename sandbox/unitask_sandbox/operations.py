@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
+from unitask_api import contract
 
 from unitask_sandbox import bundle, legacy
 from unitask_sandbox.failures import Refusal
@@ -32,7 +33,7 @@ def sandbox_of(request: Request) -> Sandbox:
 
 def key_of(request: Request) -> str | None:
     """The API key of a request, from the header that its operation takes it from; None when there is none."""
-    operation = bundle.operations().get(operation_of(request))
+    operation = contract.operations().get(operation_of(request))
     if operation is None or not operation.bearer:
         return request.headers.get(KEY_HEADER)
     scheme, _, key = request.headers.get("authorization", "").partition(" ")

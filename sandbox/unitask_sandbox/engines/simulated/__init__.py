@@ -13,8 +13,9 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from unitask_sandbox import bundle
-from unitask_sandbox.bundle import TaskType
+from unitask_api import contract
+from unitask_api.contract import TaskType
+
 from unitask_sandbox.engines.registry import EngineResult, naming_extra
 from unitask_sandbox.engines.simulated.outputs import UNDOCUMENTED, Made, main_kind, output
 from unitask_sandbox.engines.simulated.requested_media import (
@@ -173,7 +174,7 @@ def _picture_of(task_type: TaskType, given: Mapping[str, Any], own: Own) -> tupl
 
 def _pictures(task_type: TaskType, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the pictures of an input, each with its field."""
-    for name, rule in bundle.component(task_type.input).get("properties", {}).items():
+    for name, rule in contract.component(task_type.input).get("properties", {}).items():
         kinds = [each.get("x-media", {}).get("kind") for each in (rule, rule.get("items", {}))]
         if "image" in kinds and given.get(name):
             value: Any = given[name]

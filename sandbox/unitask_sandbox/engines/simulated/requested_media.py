@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from unitask_sandbox import bundle
-from unitask_sandbox.bundle import TaskType
+from unitask_api import contract
+from unitask_api.contract import TaskType
 
 LARGEST_SIDE = 1024  # pixels of a picture
 LARGEST_FILM_SIDE = 320
@@ -94,7 +94,7 @@ def read_request(
 
 
 def _defaults(component: str) -> dict[str, Any]:
-    fields = bundle.component(component).get("properties", {})
+    fields = contract.component(component).get("properties", {})
     return {name: rule["x-default"] for name, rule in fields.items() if name in READ and "x-default" in rule}
 
 
@@ -162,9 +162,9 @@ def _lengths(task_type: TaskType, fields: Mapping[str, Any], kind: str, notes: d
 
 def _shots(task_type: TaskType, fields: Mapping[str, Any]) -> Iterator[float]:
     """Yield the lengths of the parts that a film is put together from, where the input lists such."""
-    for name, rule in bundle.component(task_type.input).get("properties", {}).items():
+    for name, rule in contract.component(task_type.input).get("properties", {}).items():
         part = rule.get("items", {}).get("$ref", "").rpartition("/")[2]
-        if part and "duration" in bundle.component(part).get("properties", {}):
+        if part and "duration" in contract.component(part).get("properties", {}):
             usual = _defaults(part).get("duration")
             for shot in cast("list[dict[str, Any]]", fields.get(name, [])):
                 yield _number(shot.get("duration", usual)) or 0.0
