@@ -12,8 +12,7 @@ from collections.abc import Awaitable, Callable
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-CLOSE = "unitask.close"
-"""The ASGI extension: a function that closes the connection after what was written to it."""
+CLOSE = "unitask.close"  # The ASGI extension: a function that closes the connection after what was written to it
 
 Sleep = Callable[[float], Awaitable[object]]
 PIECES = 10  # of a body that comes slowly
@@ -79,14 +78,7 @@ class Short(_Another):
 
 
 class Slow(_Another):
-    """Another answer, after a while, and piece by piece.
-
-    Args:
-        whole: The answer.
-        delay: Seconds until it begins.
-        drip: Seconds that its body takes.
-        sleep: Waits so many seconds.
-    """
+    """Another answer, after a while, and piece by piece."""
 
     def __init__(self, whole: Response, delay: float, drip: float, sleep: Sleep) -> None:
         super().__init__(whole)

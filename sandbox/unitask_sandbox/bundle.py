@@ -29,11 +29,7 @@ def task_types() -> tuple[TaskType, ...]:
 
 
 def task_type(model: str, task_type: str, given: Mapping[str, Any]) -> TaskType:
-    """The entry of the catalogue that a create is of.
-
-    Raises:
-        Refusal: 400, there is none.
-    """
+    """The entry of the catalogue that a create is of."""
     found = contract.find(model, task_type, given)
     if found and found.protocol == UNIFIED:
         return found
@@ -51,11 +47,7 @@ def legacy_task_type(operation: str) -> TaskType:
 
 
 def check(component: str, value: Any, at: str = "") -> None:
-    """Refuse a value that does not match a component schema.
-
-    Raises:
-        Refusal: 400, with the path (below `at`) and the reason of each of the first three faults.
-    """
+    """Refuse a value that does not match a component schema."""
     _refuse_faults(_validator(component), value, at)
 
 
@@ -85,11 +77,7 @@ _KEYWORDS: dict[str, type[Any]] = {"format": _Format}
 
 
 def query(operation: str, given: Mapping[str, str]) -> dict[str, Any]:
-    """The query parameters of an operation, as their schemas say.
-
-    Raises:
-        Refusal: 400, one is missing or malformed.
-    """
+    """The query parameters of an operation, as their schemas say."""
     declared = [part for part in contract.operations()[operation].parameters if part["in"] == "query"]
     read = {part["name"]: _typed(given[part["name"]], part["schema"]) for part in declared if part["name"] in given}
     schema = {

@@ -13,13 +13,7 @@ from unitask_sandbox.faults import Fault
 
 
 async def injected(fault: Fault, perform: Callable[[], Awaitable[Response]], sleep: Sleep) -> Response:
-    """The answer to a request that a fault happens to.
-
-    Args:
-        fault: What goes wrong.
-        perform: Does what was asked, and returns the true answer.
-        sleep: Waits so many seconds.
-    """
+    """The answer to a request that a fault happens to."""
     if fault.kind in ("refuse", "drop"):
         answer = Lost() if fault.kind == "drop" else _ordered(fault)
     else:

@@ -21,6 +21,7 @@ Kind = Literal["refuse", "replace", "edit", "slow", "cut", "short", "lose", "dro
 
 NEXT = "next"
 FILE, WEBHOOK, WORK = "get_file", "send_webhook", "run_task"
+# Where something can go wrong besides the operations of the spec, and the kinds of faults that can
 PLACES: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         FILE: frozenset({"refuse", "replace", "slow", "cut", "short", "lose", "drop"}),
@@ -28,7 +29,6 @@ PLACES: Mapping[str, frozenset[str]] = MappingProxyType(
         WORK: frozenset({"fail"}),
     }
 )
-"""Where something can go wrong besides the operations of the spec, and the kinds of faults that can."""
 
 _ANSWER_KINDS: Final = frozenset({"refuse", "replace", "edit", "slow", "cut", "short", "lose", "drop"})
 _OF_A_TASK: Final = frozenset({"get_task", "cancel_task", WEBHOOK, WORK})
@@ -195,14 +195,7 @@ class Script:
             self._coming.clear()
 
     def accepted(self, key: str | None, task_id: str, model: str, task_type: str) -> None:
-        """Say which task the next one is: what was ordered for it is for this one.
-
-        Args:
-            key: The fingerprint of the key that created it.
-            task_id: Its id.
-            model: Its model.
-            task_type: Its task type.
-        """
+        """Say which task the next one is: what was ordered for it is for this one."""
         with self._lock:
             for place, fault in enumerate(self._coming):
                 fits = fault.model in (None, model) and fault.task_type in (None, task_type)
@@ -210,13 +203,7 @@ class Script:
                     self._coming[place] = replace(fault, task=task_id, model=None, task_type=None)
 
     def take(self, operation: str, key: str | None = None, task_id: str | None = None) -> Fault | None:
-        """The fault that happens now; None when all goes well.
-
-        Args:
-            operation: Of the spec, or one of `PLACES`.
-            key: The fingerprint of the API key.
-            task_id: The task that it is about, if it is about one.
-        """
+        """The fault that happens now; None when all goes well."""
         with self._lock:
             for place, fault in enumerate(self._coming):
                 if fault.operation == operation and fault.task in (None, task_id) and is_of_key(key, fault.key):

@@ -28,8 +28,8 @@ Private = Literal["none", "loopback", "all"]
 Address = IPv4Address | IPv6Address
 T = TypeVar("T")
 
+# Bytes of one medium; the figure that clients give for uploads and videos (facts of public clients, 2025)
 LARGEST = 10 * 1024 * 1024
-"""Bytes of one medium; the figure that clients give for uploads and videos (facts of public clients, 2025)."""
 
 SECONDS = 10.0
 REDIRECTS = 5
@@ -86,27 +86,19 @@ class NotFetched(OSError):
     """The request was not sent, or its answer is of no use; the message is for the author of the address."""
 
 
+# What a request to another server can raise
 ERRORS: Final = (OSError, ValueError, OverflowError, httpx.HTTPError, httpx.InvalidURL)
-"""What a request to another server can raise."""
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """Return every address of a host.
-
-    Raises:
-        OSError: There is none.
-    """
+    """Return every address of a host."""
     return list(dict.fromkeys(str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
 
 
 class HttpClient:
     """Sends requests to other servers.
 
-    Args:
-        private: Which addresses that the internet does not have may be asked: "none", "loopback" (this machine) or
-            "all".
-        resolve: Returns every address of a host.
-        transport: Carries requests out, each to an address that was checked. None: httpx's, over the network.
+    `private` is "none", "loopback" or "all". A transport carries requests out, each to an address that was checked.
     """
 
     def __init__(
@@ -120,19 +112,11 @@ class HttpClient:
         self._transport = transport
 
     def get(self, url: str) -> bytes:
-        """Return what is behind an address.
-
-        Raises:
-            ERRORS: It cannot be reached, is not allowed, answers with an error, is too large or too slow.
-        """
+        """Return what is behind an address."""
         return _finished(self._get(url))
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
-        """POST to an address, and return the status of the answer; redirects are not followed.
-
-        Raises:
-            ERRORS: It cannot be reached, is not allowed, or does not answer in time.
-        """
+        """POST to an address, and return the status of the answer; redirects are not followed."""
         return _finished(self._post(url, body, headers))
 
     async def _get(self, url: str) -> bytes:

@@ -60,11 +60,7 @@ def protocol_of(task: Task) -> str | None:
 
 
 def read_create_request(operation: str, body: bytes) -> CreateRequest:
-    """What the body of a legacy create asks for.
-
-    Raises:
-        Refusal: 400: not JSON, or not what the spec says.
-    """
+    """What the body of a legacy create asks for."""
     protocol, model, task_type = CREATES[operation]
     asked = _checked(operation, body)
     shown = {"protocol": protocol, "result_type": asked.get("result_type", "base64")}
@@ -92,11 +88,7 @@ def _toolkit_creation(asked: dict[str, Any], shown: dict[str, Any]) -> CreateReq
 
 
 def read_look(operation: str, body: bytes) -> str:
-    """The id of the task that a look asks for.
-
-    Raises:
-        Refusal: 400: not JSON, or not what the spec says.
-    """
+    """The id of the task that a look asks for."""
     task_id: str = _checked(operation, body)["task_id"]
     return task_id
 
@@ -134,13 +126,7 @@ def accepted(task: Task) -> dict[str, Any]:
 
 
 def answer(task: Task, base_url: str, file: Callable[[str], Path]) -> dict[str, Any]:
-    """The answer to a look at a legacy task, and what its webhook is told.
-
-    Args:
-        task: As it stands.
-        base_url: Of the addresses of its files.
-        file: Where a file lies, for a result that is shown as base64.
-    """
+    """The answer to a look at a legacy task, and what its webhook is told."""
     protocol = task.legacy["protocol"]
     shown = {"task_id": task.task_id, "status": _WORDS.get(protocol, {}).get(task.status, task.status)}
     if protocol == MIDJOURNEY:

@@ -157,11 +157,7 @@ def _envelope(data: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _read_form(request: Request) -> dict[str, str]:
-    """Read a form; the content of its files is not kept.
-
-    Raises:
-        Refusal: 400, it is no form, or a broken one, or ended early.
-    """
+    """Read a form; the content of its files is not kept."""
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise Refusal(400, "invalid request: the body is no form: send multipart/form-data")
     try:
@@ -174,11 +170,7 @@ async def _read_form(request: Request) -> dict[str, str]:
 
 
 async def read_body(request: Request) -> bytes:
-    """The body of a request.
-
-    Raises:
-        Refusal: 413, it is too large; 400, it ended early.
-    """
+    """The body of a request."""
     chunks = bytearray()
     try:
         async for chunk in request.stream():

@@ -17,14 +17,7 @@ from unitask_sandbox.webhooks import ATTEMPTS
 
 
 class Overview:
-    """The tasks of one account.
-
-    Args:
-        store: Where they are.
-        account: Whose they are.
-        base_url: What the addresses of their files begin with.
-        told_url: What they begin with in the answers of the API.
-    """
+    """The tasks of one account."""
 
     def __init__(self, store: Store, account: str, base_url: str, told_url: str) -> None:
         self._store = store
@@ -44,11 +37,7 @@ class Overview:
         }
 
     def task(self, task_id: str) -> dict[str, Any]:
-        """One task: its row, what a look answers, the movements of money and the attempts to tell its webhook.
-
-        Raises:
-            Refusal: 404, the account has no such task.
-        """
+        """One task: its row, what a look answers, the movements of money and the attempts to tell its webhook."""
         task = self._found(task_id)
         return {
             "task": _row(task, self._base_url),
@@ -64,11 +53,7 @@ class Overview:
         }
 
     def given(self, task_id: str) -> dict[str, Any]:
-        """The input of a task as it was sent; None once the task has ended.
-
-        Raises:
-            Refusal: 404, the account has no such task.
-        """
+        """The input of a task as it was sent; None once the task has ended."""
         return {"input": self._store.given(task_id) if self._found(task_id).ended_at is None else None}
 
     def _found(self, task_id: str) -> Task:

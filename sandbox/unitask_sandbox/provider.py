@@ -433,11 +433,7 @@ def _is_of_model(task: Task, model: str | None) -> bool:
 
 
 def _release(
-    closing: threading.Event,
-    scheduler: Scheduler,
-    delivering: threading.Lock,
-    store: Store,
-    folder: Path | None,
+    closing: threading.Event, scheduler: Scheduler, delivering: threading.Lock, store: Store, folder: Path | None
 ) -> None:
     """Close a sandbox; also at the end of the program."""
     closing.set()

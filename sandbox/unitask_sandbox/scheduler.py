@@ -33,24 +33,14 @@ from unitask_sandbox.timing import Jumps
 from unitask_sandbox.worker import Worker
 from unitask_sandbox.worker_pool import WorkerPool
 
+# What the machine has too little of: no fault of a task
 MAY_PASS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
-"""What the machine has too little of: no fault of a task."""
 
 _log = logging.getLogger("unitask_sandbox")
 
 
 class Scheduler:
-    """Moves tasks when they are due.
-
-    Args:
-        settings: The clock, and where engines run.
-        store: Knows which tasks are due.
-        files: Keeps what engines make.
-        closing: Set when the store is about to be closed; `storing` is held while it is used.
-        on_end: Called with every task that has ended, as it was before.
-        faults: Knows which tasks shall fail.
-        jumps: Notices that the clock was set.
-    """
+    """Moves tasks when they are due; `on_end` is called with every task that has ended, as it was before."""
 
     def __init__(
         self,
@@ -78,9 +68,6 @@ class Scheduler:
         """Do everything that is due now, or let the worker pool do it, and return when a task moves next.
 
         None when all have ended, or are with the worker pool.
-
-        Raises:
-            sqlite3.Error, OSError: The database or the disk could not be used; whatever else is due was done.
         """
         with self._advancing:
             now = self._settings.clock()

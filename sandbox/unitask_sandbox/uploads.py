@@ -34,11 +34,7 @@ class Upload:
 
 
 def read_upload(body: bytes) -> Upload:
-    """The file in the body of an upload.
-
-    Raises:
-        Refusal: 400, in the words of the upload service.
-    """
+    """The file in the body of an upload."""
     try:
         value = read_json(body)
         bundle.check("UploadRequest", value)

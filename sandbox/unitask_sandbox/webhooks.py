@@ -35,16 +35,7 @@ _log = logging.getLogger("unitask_sandbox")
 
 
 class Courier:
-    """Delivers the webhooks that are due.
-
-    Args:
-        store: Lists them.
-        clock: Returns the time: unix seconds.
-        send: Posts one, and returns the HTTP status of the answer.
-        closing: Set when the store is about to be closed; `storing` is held while it is used.
-        faults: Knows what goes wrong with which.
-        jumps: Notices that the clock was set.
-    """
+    """Delivers the webhooks that are due."""
 
     def __init__(
         self,
@@ -75,8 +66,7 @@ class Courier:
     def start(self, on_end: Callable[[], object]) -> float | None:
         """Begin to send what is due now, each in a thread of its own, and return when more will be.
 
-        Args:
-            on_end: Called when a delivery is over: more may be begun then.
+        `on_end` is called when a delivery is over: more may be begun then.
         """
         with self._lock:  # before the look: what ends in between is done, though the look may still show it as due
             before = frozenset(self._in_hand)

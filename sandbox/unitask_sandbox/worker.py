@@ -41,11 +41,7 @@ class Worker:
         self._closed = False
 
     def run(self, engine: Engine, given: Mapping[str, Any]) -> EngineResult:
-        """Run an engine, and wait for what it makes.
-
-        Raises:
-            TaskFailure: The engine failed, crashed, took too long or too much memory.
-        """
+        """Run an engine, and wait for what it makes."""
         order = pickle.dumps((engine, given))
         with self._one_at_a_time:
             process = self._ready()

@@ -16,25 +16,18 @@ import numpy as np
 from unitask_sandbox.faces.arrays import Floats, Pixels, as_floats, as_pixels
 from unitask_sandbox.faces.mesh import LEFT_EYE_CORNER, RIGHT_EYE_CORNER, VERTICES, WEIGHTS
 
+# Meshes that the landmark model is less sure of are not faces, or are turned too far away to be swapped
 MIN_SCORE: Final = 0.9
-"""Meshes that the landmark model is less sure of are not faces, or are turned too far away to be swapped."""
 
 
 @dataclass(frozen=True, eq=False)
 class Face:
-    """One face of a picture; all coordinates are pixels of that picture.
+    """One face of a picture; all coordinates are pixels of that picture."""
 
-    Attributes:
-        box: ``(4,)``: x, y, width, height.
-        points: ``(5, 2)``: the subject's right eye, left eye, tip of the nose, right and left corner of the mouth.
-        landmarks: ``(478, 3)``: the mesh; z grows away from the viewer, in pixels as well.
-        score: How sure the landmark model is that this is a face, 0 to 1.
-    """
-
-    box: Floats
-    points: Floats
-    landmarks: Floats
-    score: float
+    box: Floats  # ``(4,)``: x, y, width, height
+    points: Floats  # ``(5, 2)``: the subject's right eye, left eye, tip of the nose, right and left corner of the mouth
+    landmarks: Floats  # ``(478, 3)``: the mesh; z grows away from the viewer, in pixels as well
+    score: float  # how sure the landmark model is that this is a face, 0 to 1
 
     @property
     def area(self) -> float:

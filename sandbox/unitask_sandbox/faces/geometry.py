@@ -85,12 +85,7 @@ def transfer_shape(source: Floats, source_facing: Doubles, target: Floats) -> Fl
     """Return the target's vertices moved to the source's proportions.
 
     Brows, eyes, nose, cheeks and lips take the source's places; the face's outline, pose, blink and mouth
-    opening stay the target's.
-
-    Args:
-        source: ``(468, 3)`` vertices of the face whose proportions are wanted.
-        source_facing: ``facing(source)``.
-        target: ``(468, 3)`` vertices of the face that is changed.
+    opening stay the target's. Both are the ``(468, 3)`` vertices of a mesh.
     """
     source_shape = Pose.fit(source).to_canonical(source)
     target_pose = Pose.fit(target)

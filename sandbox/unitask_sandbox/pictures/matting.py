@@ -18,8 +18,7 @@ from unitask_sandbox.faces.pictures import decode, encode
 FIELD: Final = "image"
 MARK: Final = "synthetic: background removed by the unitask sandbox"
 
-LIMIT: Final = 4097
-"""No side of the picture may reach this: larger than a telephone's pictures. No page names a limit."""
+LIMIT: Final = 4097  # No side of the picture may reach this: larger than a telephone's pictures. No page names a limit
 
 # How u2netp was trained to be shown a picture: sides, and mean and deviation of red, green and blue.
 _SIDE: Final = 320
@@ -33,14 +32,7 @@ _SMOOTHNESS: Final = 1e-3  # variance of colour, of 1, below which there is no e
 
 
 def remove_background(data: bytes) -> bytes:
-    """Return what stands in front of a picture, as PNG whose alpha is 0 where the background was.
-
-    Args:
-        data: An encoded PNG, JPEG or WebP picture; transparency of its own is dropped.
-
-    Raises:
-        TaskFailure: It is no readable picture, or a side is ``LIMIT`` pixels or more.
-    """
+    """Return what stands in front of a picture, as PNG whose alpha is 0 where the background was."""
     picture = decode(data, FIELD, LIMIT)
     return encode(cut_out(picture, salient(picture)), MARK)
 

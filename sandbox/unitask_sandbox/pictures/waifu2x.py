@@ -21,12 +21,11 @@ from unitask_sandbox.faces.arrays import Floats, Pixels, as_floats, as_pixels
 
 WEIGHTS: Final = Path(__file__).with_name("weights") / "waifu2x_upconv_7_photo_scale2.0x.bin"
 
-MARGIN: Final = 7
-"""Pixels around a picture that the network reads and does not enlarge."""
+MARGIN: Final = 7  # Pixels around a picture that the network reads and does not enlarge
 
+# Side of what is enlarged at once, in pixels. One layer holds 256 numbers for each: larger tiles leave the processor's
+# cache, and take twice as long (measured with 256)
 TILE: Final = 128
-"""Side of what is enlarged at once, in pixels. One layer holds 256 numbers for each: larger tiles leave the processor's
-cache, and take twice as long (measured with 256)."""
 
 # Output channels, input channels, height and width of each layer's kernel; the last one enlarges.
 _LAYERS: Final = (
@@ -80,11 +79,7 @@ def _network() -> _Network:
 
 
 def _weights(data: bytes) -> Iterator[tuple[Floats, Floats]]:
-    """Yield kernel and bias of each layer.
-
-    Raises:
-        ValueError: The file is not the one that the table describes.
-    """
+    """Yield kernel and bias of each layer."""
     at = 0
     for shape in _LAYERS:
         (tag,) = struct.unpack_from("<I", data, at)

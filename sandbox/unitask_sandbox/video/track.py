@@ -23,9 +23,6 @@ class OneEuro:
     """Smooths a set of points over time: still ones much, moving ones little, so that they do not lag.
 
     Casiez, Roussel and Vogel, "1 € Filter" (CHI 2012), with one speed a point.
-
-    Args:
-        rate: Frames a second.
     """
 
     STILL: Final = 1.2  # Hz: the cutoff for a point that does not move
@@ -54,12 +51,7 @@ class OneEuro:
 
 
 class Tracks:
-    """Several faces of a video, followed together.
-
-    Args:
-        faces: The faces as a frame shows them; that frame is the first to be given to ``follow``.
-        rate: Frames a second.
-    """
+    """Several faces of a video, followed together."""
 
     def __init__(self, faces: Sequence[Face], rate: float) -> None:
         self._rate = rate

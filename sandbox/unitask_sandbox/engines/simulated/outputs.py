@@ -18,15 +18,14 @@ from unitask_sandbox.engines.simulated.requested_media import RequestedMedia, Si
 
 DEEPEST = 8
 
-KINDS = {"image": "png", "video": "mp4", "audio": "wav", "model": "glb"}
-"""The usual extension of each kind of file."""
+KINDS = {"image": "png", "video": "mp4", "audio": "wav", "model": "glb"}  # The usual extension of each kind of file
 
+# Outputs of which no page shows a field: under which name the sandbox gives a file of which kind
 UNDOCUMENTED = {
     "KlingSoundOutput": ("audio_url", "audio"),
     "OmniHumanOutput": ("video", "video"),
     "VeoVideoOutput": ("video", "video"),
 }
-"""Outputs of which no page shows a field: under which name the sandbox gives a file of which kind."""
 
 _SAMPLES = {
     "Kling3VideoInput": "kling.video_generation_3.completed.200",  # what it echoes does not tell which version it is of

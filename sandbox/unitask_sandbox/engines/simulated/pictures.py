@@ -27,20 +27,13 @@ _DISCS = 40
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What a file shows.
+    """What a file shows."""
 
-    Attributes:
-        seed: Decides colours and pattern.
-        title: Model and task type.
-        prompt: What was asked for, in words.
-        mark: What the metadata says.
-        backdrop: A picture of the input to show instead of the pattern.
-    """
-
-    seed: int
-    title: str
-    prompt: str
-    mark: str
+    seed: int  # decides colours and pattern
+    title: str  # model and task type
+    prompt: str  # what was asked for, in words
+    mark: str  # what the metadata says
+    # A picture of the input to show instead of the pattern
     backdrop: Pixels | None = field(default=None, compare=False)
 
     def another(self, index: int) -> Scene:
@@ -69,11 +62,7 @@ def drawn(scene: Scene, size: Size) -> Pixels:
 
 
 def input_picture(data: bytes) -> tuple[Size, Pixels | None]:
-    """Return the size of an encoded picture, and the picture itself unless it is very large.
-
-    Raises:
-        ValueError: It is no PNG, JPEG or WebP, or is damaged.
-    """
+    """Return the size of an encoded picture, and the picture itself unless it is very large."""
     size = picture_size(data)
     if size is None:
         raise ValueError("it is no PNG, JPEG or WebP")

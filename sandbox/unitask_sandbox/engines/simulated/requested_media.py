@@ -24,8 +24,8 @@ USUAL_FILM = 5.0  # seconds
 MOST_FILES = 8
 WORDS_A_SECOND = 2.5  # of speech
 
+# The fields that decide what is made
 READ = frozenset({"aspect_ratio", "batch_size", "duration", "height", "output_format", "resolution", "size", "width"})
-"""The fields that decide what is made."""
 
 _RATIO = re.compile(r"\s*([0-9]{1,5})\s*[:/]\s*([0-9]{1,5})\s*")
 _SIZE = re.compile(r"\s*([0-9]{1,9})\s*[x*]\s*([0-9]{1,9})\s*", re.IGNORECASE)
@@ -37,22 +37,14 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class RequestedMedia:
-    """What is asked of the files of a task.
+    """What is asked of the files of a task."""
 
-    Attributes:
-        size: Width and height of a picture, in pixels, within the limits; of a film's frame, `film_size`.
-        seconds: The length of a film ("video") and of a sound ("audio"), within the limits.
-        count: How many results.
-        format: The extension of the results; None: what is usual for their kind.
-        notes: What is made in another way than asked, by what it is about.
-    """
-
-    size: Size
+    size: Size  # width and height of a picture, in pixels, within the limits; of a film's frame, `film_size`
     film_size: Size
-    seconds: Mapping[str, float]
-    count: int
-    format: str | None
-    notes: Mapping[str, str]
+    seconds: Mapping[str, float]  # the length of a film ("video") and of a sound ("audio"), within the limits
+    count: int  # how many results
+    format: str | None  # the extension of the results; None: what is usual for their kind
+    notes: Mapping[str, str]  # what is made in another way than asked, by what it is about
 
     def extension(self, kind: str, usual: str) -> str:
         """Return the extension of a file of this kind."""
@@ -62,14 +54,7 @@ class RequestedMedia:
 def read_request(
     task_type: TaskType, given: Mapping[str, Any], kind: str = "image", picture: Size | None = None
 ) -> RequestedMedia:
-    """Return what an input asks for.
-
-    Args:
-        task_type: The task type of the input.
-        given: The input.
-        kind: What the result is first of all; films are wide where nothing is asked, pictures square.
-        picture: The size of a picture in the input: that of the results, where the input asks for none.
-    """
+    """Return what an input asks for; without a size in it, that of a `picture` in it is taken."""
     fields = {**_defaults(task_type.input), **{name: value for name, value in given.items() if value is not None}}
     notes: dict[str, str] = {}
     wanted = _wanted_size(fields, given, picture, (16, 9) if kind == "video" else (1, 1))
