@@ -16,10 +16,9 @@ import pytest
 from jsonschema.exceptions import ValidationError
 from unitask_api import contract
 from unitask_sandbox import Fault
-from unitask_sandbox.engines import ENGINES, simulated_picture
 from unitask_sandbox.middleware import LARGEST_BODY
 
-from .local import BASE_URL, MODEL, NOW, TASK_TYPE, Clock, HttpWith, base64_of, encoded, face_swap
+from .local import BASE_URL, NOW, Clock, HttpWith, base64_of, encoded, face_swap
 
 CREATE = "/api/v1/task"
 TASKS = "/api/v1/tasks"
@@ -135,15 +134,6 @@ def test_wrong_method_is_told_the_right_ones(http_with: HttpWith, path: str, all
     assert set(response.headers["allow"].split(", ")) == allowed
 
 
-def test_task_of_another_key_is_not_found(http_with: HttpWith) -> None:
-    http = http_with(any_key=True)
-    task_id = http.create()
-
-    assert http("GET", f"/api/v1/task/{task_id}", headers={"x-api-key": "another"}).status_code == 404
-    assert http("DELETE", f"/api/v1/task/{task_id}", headers={"x-api-key": "another"}).status_code == 404
-    assert http.task(task_id)["status"] == "pending"
-
-
 def test_body_over_the_limit_is_refused(http_with: HttpWith) -> None:
     http = http_with()
     sent = 0
@@ -158,19 +148,6 @@ def test_body_over_the_limit_is_refused(http_with: HttpWith) -> None:
 
     assert response.status_code == 413
     assert sent <= LARGEST_BODY + (1 << 20)
-
-
-def test_task_type_without_an_engine_is_simulated(http_with: HttpWith, monkeypatch: pytest.MonkeyPatch) -> None:
-    http = http_with()
-    monkeypatch.delitem(ENGINES, (MODEL, TASK_TYPE))
-    picture = simulated_picture()
-    task_id = http.create(input={"target_image": base64_of(picture), "swap_image": base64_of(picture)})
-    http.sandbox.advance()
-    task = http.task(task_id)
-
-    assert task["status"] == "completed"
-    assert "SIMULATED" in task["meta"]["simulated"]
-    assert b"SIMULATED" in http.unchecked("GET", task["output"]["image_url"]).content
 
 
 def test_look_waits_neither_for_a_thread_nor_for_a_write(http_with: HttpWith) -> None:

@@ -113,7 +113,6 @@ def test_threads_share_the_models_but_no_computation() -> None:
 def test_swap_looks_as_recorded_and_changes_only_the_face(
     target: bytes, source: bytes, changed: int, mean: tuple[float, float, float]
 ) -> None:
-    """Other OpenCV builds move size and mean colour of the changed part by a little."""
     before = pixels(target)
     outline = cv2.convexHull(find_faces(before)[0].landmarks[:468, :2].astype(np.int32))
     face = cv2.dilate(cv2.fillConvexPoly(np.zeros(before.shape[:2], np.uint8), outline, 255), np.ones((7, 7)))
@@ -196,7 +195,6 @@ def test_faces_of_all_sizes_are_replaced_up_to_the_border_of_the_picture(
 
 @pytest.mark.parametrize("shape", [(32, 239), (92, 525), (1, 2047)], ids=str)
 def test_detector_is_not_shown_narrow_pictures(monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int]) -> None:
-    """OpenCV's detector makes up faces, other ones each time, where a side is 32 pixels or less."""
     shown: list[tuple[int, int]] = []
 
     class Network:

@@ -182,10 +182,6 @@ def test_fault_of_nobody_is_refused(operation: str, more: dict[str, Any], words:
 
 
 def test_connection_can_be_closed_before_anything_is_done(served: Any, capfd: pytest.CaptureFixture[str]) -> None:
-    """The caller sees what a lost answer looks like, and there is no task.
-
-    The body may lie unread when the connection is closed: the system says reset then, in place of an end.
-    """
     with served(Fault("create_task", "drop")) as client:
         with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError), match=r"without sending a resp|reset"):
             client.post(CREATE, json=face_swap())

@@ -73,7 +73,6 @@ class Answers:
 
 
 def test_killed_server_loses_nothing_that_it_answered(tmp_path: Path) -> None:
-    """No task is lost or done twice, no file is incomplete, and the money adds up."""
     draw, answers = random.Random(20261129), Answers()
     command = [sys.executable, "-c", SERVERS, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as servers:

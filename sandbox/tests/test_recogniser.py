@@ -50,7 +50,6 @@ def one_pixel_changed() -> bytes:
     ids=["hopper", "astronaut"],
 )
 def test_swap_of_the_engine_is_accepted_and_as_good_as_recorded(target: bytes, source: bytes, distance: float) -> None:
-    """Other OpenCV builds move the likeness by some hundredths."""
     verdict = judge(target, swapped(target, source), source, exact=True)
 
     assert verdict.accepted, verdict.reason

@@ -116,7 +116,6 @@ def test_speech_that_cannot_be_made_fails_in_words(text: str, data: bytes, words
 
 
 def test_task_makes_speech(sandbox_with: SandboxWith) -> None:
-    """Through the worker process; the documented sample, with config and an empty ref_text."""
     sandbox = sandbox_with(engine_process=True)
     given = {"gen_text": TEXT, "ref_text": "", "ref_audio": base64_of(recording(160))}
     body = {"model": "Qubico/tts", "task_type": "zero-shot", "input": given, "config": {"service_mode": "public"}}

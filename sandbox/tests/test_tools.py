@@ -99,7 +99,6 @@ def test_tiles_do_not_show(monkeypatch: pytest.MonkeyPatch, width: int, height: 
 
 
 def test_background_is_removed() -> None:
-    """The astronaut is opaque, the wall and the flag behind her are transparent, and no colour is left of them."""
     data, meta = made(background_remove, image=ASTRONAUT, rmbg_model="BEN2")
     alpha = pixels(data)[..., 3]
 
@@ -220,7 +219,6 @@ def test_prompt_that_names_nothing_fails(picture: bytes, prompt: str, words: str
 
 
 def test_same_picture_gives_the_same_bytes() -> None:
-    """Nothing depends on time, on earlier pictures or on chance: GrabCut begins with a clustering by chance."""
     hair = segment(ASTRONAUT, "hair")
     cv2.setRNGSeed(77)
     again = segment(ASTRONAUT, "hair") == hair  # outside of the assert: pytest would compare them for minutes

@@ -118,17 +118,3 @@ def test_uploaded_file_can_be_an_input(http_with: HttpWith) -> None:
 
     assert http("GET", http.task(task_id)["output"]["image_url"]).content == b"<content>"
     assert fetched == [other]
-
-
-def test_expired_upload_fails_the_task(http_with: HttpWith, clock: Clock) -> None:
-    def fetch(url: str) -> bytes:
-        raise OSError(url)
-
-    http = http_with(fetch=fetch)
-    url = upload(http)
-    clock.now += 86400
-    task_id = http.create(input={"target_image": url, "swap_image": url})
-    http.sandbox.advance()
-
-    assert http.task(task_id)["status"] == "failed"
-    assert "failed to get valid image (target_image)" in http.task(task_id)["error"]["raw_message"]

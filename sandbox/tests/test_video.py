@@ -64,7 +64,6 @@ def test_swapped_video_shows_the_source() -> None:
     ids=["swap", "upscale"],
 )
 def test_times_durations_and_both_tracks_of_sound_are_kept(make: Any, mark: str) -> None:
-    """Also where frames are shown for unequal times, the last one too; the metadata say that it is synthetic."""
     uneven = clip(moving(portrait(), 12), times=[number * number * SECOND // 100 for number in range(13)])
     before, after = watched(uneven), make(uneven)
 
@@ -77,7 +76,6 @@ def test_times_durations_and_both_tracks_of_sound_are_kept(make: Any, mark: str)
 
 
 def test_video_that_is_stored_turned_comes_back_upright() -> None:
-    """As a phone stores what was filmed upright: the result needs no turning, and the face in it is replaced."""
     upright = moving(portrait()[:, 20:236], 2)
     lying = [np.ascontiguousarray(np.rot90(picture, -1)) for picture in upright]
     after, _ = swap(clip(lying, shape=lambda stream: stream.set_display_rotation(90)))
@@ -88,7 +86,6 @@ def test_video_that_is_stored_turned_comes_back_upright() -> None:
 
 @pytest.mark.parametrize("colours", [1, 2, 5], ids=["BT.709", "unnamed", "BT.601"])
 def test_colours_are_kept(colours: int) -> None:
-    """The colour space is that of the given video, and the orange of the suit beside the face is no other."""
     given = clip(moving(portrait(), 2), colours=colours)
     before, (after, _) = watched(given), swap(given)
 
@@ -126,7 +123,6 @@ def test_face_that_leaves_and_comes_back_is_swapped_again() -> None:
 
 
 def test_swapped_face_does_not_tremble() -> None:
-    """The noise of a camera moves the points of a still face; the new face hardly follows that."""
     noise = np.random.default_rng(1)
     still = [np.clip(portrait() + noise.normal(0, 3, (256, 256, 3)), 0, 255).astype(np.uint8) for _ in range(10)]
     given = clip(still)
@@ -140,7 +136,6 @@ def test_swapped_face_does_not_tremble() -> None:
 
 
 def test_one_euro_filter_steadies_what_is_still_and_follows_what_moves() -> None:
-    """Jitter of a still point shrinks to less than half; a point that crosses half a face a second is hardly late."""
     jitter = np.random.default_rng(1).normal(0, 1, (60, 1, 2)).astype(np.float32)
     way = np.linspace(0, 100, 50, dtype=np.float32)[:, None, None].repeat(2, axis=2)
     still, follow = OneEuro(25), OneEuro(25)
