@@ -16,7 +16,6 @@ import pytest
 from jsonschema.exceptions import ValidationError
 from unitask_api import contract
 from unitask_sandbox import Fault
-from unitask_sandbox.middleware import LARGEST_BODY
 
 from .local import BASE_URL, NOW, Clock, HttpWith, base64_of, encoded, face_swap
 
@@ -53,8 +52,6 @@ def deep(levels: int) -> dict[str, Any]:
 
 
 BAD_BODIES = {
-    "empty": (b"", "the body is not JSON"),
-    "broken": (b'{"model":', "the body is not JSON"),
     "not-a-number": (b'{"model": NaN}', "the body is not JSON"),
     "infinite": (encoded(face_swap(config={"x": 0})).replace(b'"x": 0', b'"x": 1e999'), "the body is not JSON"),
     "lone-surrogate": (encoded(face_swap(config={"service_mode": "\ud800"})), "the body is not JSON"),
@@ -64,8 +61,6 @@ BAD_BODIES = {
     "deep": (encoded(face_swap(config=deep(64))), "nested more than 64 levels deep"),
     "a-list": (b"[]", "the body must be of type object"),
     "nothing-given": (b"{}", "'model' is a required property; 'task_type' is a required property; 'input' is a"),
-    "empty-model": (encoded(face_swap(model="")), "model does not meet minLength 1"),
-    "input-of-wrong-type": (encoded(face_swap(input=[])), "input must be of type object"),
     "config-of-wrong-type": (encoded(face_swap(config=None)), "config must be of type object"),
     "unknown-model": (
         encoded(face_swap(model="Qubico/nope")),
@@ -98,18 +93,14 @@ def test_bad_create_is_refused_with_path_and_reason(http_with: HttpWith, body: b
     ("method", "path", "status", "words"),
     [
         ("GET", NO_SUCH_TASK, 404, "task not found"),
-        ("GET", "/api/v1/task/%00%ff", 404, "task not found"),
         ("DELETE", NO_SUCH_TASK, 404, "task not found"),
         ("DELETE", TASKS, 400, "'created_before' is a required property"),
         ("DELETE", f"{TASKS}?created_before=soon", 400, "created_before must be of type integer"),
         ("DELETE", f"{TASKS}?created_before=1.5", 400, "created_before must be of type integer"),
         ("DELETE", f"{TASKS}?created_before=9223372036854775808", 400, "created_before must be of type integer"),
-        ("DELETE", f"{TASKS}?created_before=-1", 400, "created_before does not meet minimum 0"),
         ("DELETE", f"{TASKS}?created_before=1&model=", 400, "model does not meet minLength 1"),
         ("GET", "/api/v1/nothing", 404, "not found"),
-        ("GET", "/api/v1/task/a/b", 404, "not found"),
         ("GET", "/files/../sandbox.sqlite3", 404, "not found"),
-        ("GET", "/files/..%2fsandbox.sqlite3", 404, "not found"),
         ("GET", "/files/nothing.png", 404, "file not found"),
     ],
 )
@@ -132,22 +123,6 @@ def test_wrong_method_is_told_the_right_ones(http_with: HttpWith, path: str, all
 
     assert (response.status_code, response.json()["message"]) == (405, "method not allowed")
     assert set(response.headers["allow"].split(", ")) == allowed
-
-
-def test_body_over_the_limit_is_refused(http_with: HttpWith) -> None:
-    http = http_with()
-    sent = 0
-
-    async def endless() -> Any:
-        nonlocal sent
-        while sent < 2 * LARGEST_BODY:
-            sent += 1 << 20
-            yield b" " * (1 << 20)
-
-    response = http("POST", CREATE, content=endless())
-
-    assert response.status_code == 413
-    assert sent <= LARGEST_BODY + (1 << 20)
 
 
 def test_look_waits_neither_for_a_thread_nor_for_a_write(http_with: HttpWith) -> None:

@@ -69,15 +69,6 @@ def test_midjourney_is_staged_instead(sandbox_with: SandboxWith) -> None:
     assert statuses(sandbox, first, second, third) == ["completed"] * 3
 
 
-def test_cancelled_task_lets_a_staged_one_go_on(sandbox_with: SandboxWith) -> None:
-    sandbox = sandbox_with(concurrency=1, speed="real")
-    first, second = (sandbox.accept("sandbox", IMAGINE).task_id for _ in range(2))
-    sandbox.cancel("sandbox", first)
-    sandbox.advance()
-
-    assert statuses(sandbox, first, second) == ["cancelled", "pending"]
-
-
 def test_fifty_may_be_staged(sandbox_with: SandboxWith) -> None:
     sandbox = sandbox_with(concurrency=1)
     accepted = [sandbox.accept("sandbox", IMAGINE).status for _ in range(51)]
@@ -91,10 +82,11 @@ def test_staged_tasks_survive_a_restart(sandbox_with: SandboxWith, tmp_path: Any
     tasks = [first.accept("sandbox", IMAGINE).task_id for _ in range(3)]
     first.close()
     second = sandbox_with(data=tmp_path)
+    second.cancel("sandbox", tasks[0])
     while second.advance():
         pass
 
-    assert statuses(second, *tasks) == ["completed"] * 3
+    assert statuses(second, *tasks) == ["cancelled", "completed", "completed"]
 
 
 def test_limit_is_shown(http_with: HttpWith) -> None:
@@ -134,20 +126,14 @@ def test_rate_lets_pass_what_it_may(clock: Clock) -> None:
     assert rate.take("b") == 0
 
 
-def test_slow_rate_lets_the_first_request_pass(clock: Clock) -> None:
+def test_slow_rate_lets_the_first_request_pass_whatever_the_clock_does(clock: Clock) -> None:
     rate = Rate(0.1, clock)
-    first, second = rate.take("a"), rate.take("a")
+    first = rate.take("a")
+    clock.now -= 100
+    second = rate.take("a")
     clock.now += 10
 
     assert (first, second, rate.take("a")) == (0, 10, 0)
-
-
-def test_clock_that_goes_back_takes_nothing_away(clock: Clock) -> None:
-    rate = Rate(2, clock)
-    rate.take("a")
-    clock.now -= 100
-
-    assert [rate.take("a"), rate.take("a")] == [0, 0.5]
 
 
 def test_request_over_the_rate_does_nothing(http_with: HttpWith, clock: Clock) -> None:
@@ -158,18 +144,13 @@ def test_request_over_the_rate_does_nothing(http_with: HttpWith, clock: Clock) -
     again = http("POST", "/api/v1/task", json=face_swap())
 
     assert [answer.status_code for answer in (accepted, refused, again)] == [200, 429, 200]
+    assert {http("GET", "/account/info", headers={"x-api-key": "bad"}).status_code for _ in range(3)} == {401}
     assert (refused.headers["retry-after"], refused.json()) == (
         "3",
         {"code": 429, "message": "too many requests", "data": None},
     )
     assert http.sandbox.balance("sandbox") == 9.98
-    assert [arrival.status for arrival in http.sandbox.arrivals] == [200, 429, 200]
-
-
-def test_bad_key_has_no_rate(http_with: HttpWith) -> None:
-    http: Http = http_with(rate=1)
-
-    assert {http("GET", "/account/info", headers={"x-api-key": "bad"}).status_code for _ in range(3)} == {401}
+    assert [arrival.status for arrival in http.sandbox.arrivals][:3] == [200, 429, 200]
 
 
 def test_free_plan_is_refused_uploads(http_with: HttpWith) -> None:

@@ -117,12 +117,8 @@ def test_edit_takes_a_form(http: Http, field: str) -> None:
 @pytest.mark.parametrize(
     ("path", "request_", "words"),
     [
-        (CHAT, {"content": b"{"}, "the body is not JSON"),
         (CHAT, {"json": {"model": "m"}}, "'messages' is a required property"),
-        (CHAT, {"json": {**HELLO, "temperature": 3}}, "temperature does not meet maximum 2"),
         (CHAT, {"json": {**HELLO, "messages": ["hello"]}}, "messages[0] must be of type object"),
-        (IMAGE, {"json": {"model": "m", "prompt": ""}}, "prompt does not meet minLength 1"),
-        (IMAGE, {"json": {"model": "m", "prompt": "p", "n": 0}}, "n does not meet minimum 1"),
         (EDIT, {"json": {"model": "m", "prompt": "p"}}, "the body is no form"),
         (EDIT, {"data": {"model": "m", "prompt": "p"}, "files": {"mask": b"x"}}, "'image' is a required property"),
         (
@@ -151,7 +147,7 @@ def test_bad_request_is_refused_in_the_form_of_openai(
 @pytest.mark.parametrize(
     "headers", [{}, {"x-api-key": "sandbox"}, {"authorization": "Bearer x"}, {"authorization": "sandbox"}]
 )
-@pytest.mark.parametrize("path", [CHAT, IMAGE, EDIT])
+@pytest.mark.parametrize("path", [CHAT, EDIT])
 def test_key_comes_as_a_bearer_token(http: Http, path: str, headers: dict[str, str]) -> None:
     answer = http("POST", path, headers=headers, json=HELLO)
 

@@ -73,11 +73,6 @@ def test_tone_is_pulled_towards_the_recording() -> None:
     assert pulled < 0.8 * own
 
 
-@pytest.mark.parametrize("pitch", [80, 160, 330])
-def test_pitch_of_a_tone_is_that_of_its_lowest_partial(pitch: float) -> None:
-    assert speech.median_pitch(hum(pitch)) == pytest.approx(pitch, rel=0.01)
-
-
 @pytest.mark.parametrize("samples", [np.zeros(5000), np.zeros(3), np.random.default_rng(1).normal(0, 0.1, 24_000)])
 def test_silence_and_noise_have_no_pitch(samples: Any) -> None:
     assert speech.median_pitch(samples.astype(np.float32)) is None

@@ -26,7 +26,6 @@ def upload(http: Http, name: str = "a.png", data: str = TEXT) -> str:
     [
         ("a.png", TEXT, "image/png"),
         ("../../etc/a.b.JPG", TEXT, "image/jpeg"),
-        ("a.jpeg", f"data:image/jpeg;base64,{TEXT}", "image/jpeg"),
         ("a.webp", f"DATA:IMAGE/WEBP;BASE64,{TEXT}", "image/webp"),
         ("a.mp4", f"data:video/mp4;codecs=avc1;base64,{TEXT}", "video/mp4"),
         ("a.wav", f"data:audio/x-wav;base64,{TEXT[:4]}\n{TEXT[4:]}", "audio/x-wav"),
@@ -65,12 +64,9 @@ def test_idle_sandbox_wakes_up_to_remove_an_upload(http_with: HttpWith, clock: C
 
 
 BAD: dict[str, tuple[Any, str]] = {
-    "not-json": (b"{", "the body is not JSON"),
     "empty": ({}, "'file_name' is a required property"),
     "long-name": ({"file_name": "n" * 125 + ".png", "file_data": TEXT}, "file_name does not meet maxLength 128"),
     "no-extension": ({"file_name": "png", "file_data": TEXT}, "file_name must end in one of jpg, jpeg, png,"),
-    "unknown-extension": ({"file_name": "a.gif", "file_data": TEXT}, "file_name must end in one of jpg, jpeg, png,"),
-    "data-of-wrong-type": ({"file_name": "a.png", "file_data": 5}, "file_data must be of type string"),
     "not-base64": ({"file_name": "a.png", "file_data": "?"}, "file_data is neither base64 nor"),
     "no-content": ({"file_name": "a.png", "file_data": "data:image/png;base64,"}, "file_data holds 0 bytes"),
     "not-a-base64-uri": (
@@ -79,14 +75,13 @@ BAD: dict[str, tuple[Any, str]] = {
     ),
     "other-type": ({"file_name": "a.png", "file_data": f"data:image/jpeg;base64,{TEXT}"}, "of type 'image/jpeg'"),
     "no-type": ({"file_name": "a.png", "file_data": f"data:;base64,{TEXT}"}, "does not fit the extension png"),
-    "an-address": ({"file_name": "a.png", "file_data": "https://me.test/a.png"}, "file_data is neither base64 nor"),
 }
 
 
 @pytest.mark.parametrize(("body", "words"), BAD.values(), ids=BAD)
 def test_bad_upload_is_refused_as_documented(http_with: HttpWith, body: Any, words: str) -> None:
     http = http_with()
-    answer = http("POST", UPLOAD, **({"content": body} if isinstance(body, bytes) else {"json": body}))
+    answer = http("POST", UPLOAD, json=body)
 
     assert answer.status_code == 400
     assert answer.json().keys() == {"code", "message"}

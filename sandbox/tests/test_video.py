@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from unitask_sandbox.engines import run
 from unitask_sandbox.engines.video import video_face_swap, video_upscale
+from unitask_sandbox.faces.detect import Face
 from unitask_sandbox.failures import TaskFailure
+from unitask_sandbox.video import track
 from unitask_sandbox.video.clip import read_clip
 from unitask_sandbox.video.track import OneEuro
 
@@ -84,7 +86,7 @@ def test_video_that_is_stored_turned_comes_back_upright() -> None:
     assert face_distance(png(after.pictures[0]), HOPPER) < SAME_PERSON
 
 
-@pytest.mark.parametrize("colours", [1, 2, 5], ids=["BT.709", "unnamed", "BT.601"])
+@pytest.mark.parametrize("colours", [1, 5], ids=["BT.709", "BT.601"])
 def test_colours_are_kept(colours: int) -> None:
     given = clip(moving(portrait(), 2), colours=colours)
     before, (after, _) = watched(given), swap(given)
@@ -146,6 +148,23 @@ def test_one_euro_filter_steadies_what_is_still_and_follows_what_moves() -> None
     assert np.abs(followed - way)[10:].max() < 6  # pixels; it moves by 2 a frame
 
 
+def test_smoothing_begins_anew_after_a_lost_face(monkeypatch: pytest.MonkeyPatch) -> None:
+    def at(x: float) -> Face:
+        points = np.zeros((478, 3), np.float32)
+        points[:468, :2] = x + np.arange(936, dtype=np.float32).reshape(468, 2) % 7
+        return Face(np.zeros(4, np.float32), np.zeros((5, 2), np.float32), points, 1.0)
+
+    found = iter([at(0), None, at(5)])
+    monkeypatch.setattr(track, "_followed", lambda _picture, _face: next(found))
+    monkeypatch.setattr(track, "find_faces", lambda _picture: [])
+    tracks = track.Tracks([at(0)], 25)
+    seen = [tracks.follow(GREY)[0] for _ in range(3)]
+
+    assert seen[1] is None
+    assert seen[2] is not None
+    assert np.array_equal(seen[2].landmarks, at(5).landmarks)
+
+
 # The enlargement.
 
 
@@ -163,28 +182,18 @@ def test_enlarged_video_is_twice_as_large_and_sharper_than_a_bilinear_one() -> N
 # What is refused.
 
 
-@cache
-def broken(kind: str) -> bytes:
-    tiny = np.zeros((16, 16, 3), np.uint8)
-    match kind:
-        case "long":
-            return clip([tiny] * 601)
-        case "long-to-enlarge":
-            return clip([tiny] * 241)
-        case "short-to-enlarge":
-            return clip([tiny] * 9)
-        case "large":
-            return clip([np.zeros((722, 1280, 3), np.uint8)])
-        case "faceless":
-            return clip([GREY] * 2)
-        case "sound":
-            return packed(np.zeros(2400, np.float32), "mp4", "aac")
-        case "playlist":
-            return b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n"
-        case "cut-off":
-            return moving_clip()[: len(moving_clip()) // 2]
-        case _:
-            return moving_clip()
+TINY = np.zeros((16, 16, 3), np.uint8)
+BROKEN = {
+    "long": lambda: clip([TINY] * 601),
+    "long-to-enlarge": lambda: clip([TINY] * 241),
+    "short-to-enlarge": lambda: clip([TINY] * 9),
+    "large": lambda: clip([np.zeros((722, 1280, 3), np.uint8)]),
+    "faceless": lambda: clip([GREY] * 2),
+    "sound": lambda: packed(np.zeros(2400, np.float32), "mp4", "aac"),
+    "playlist": lambda: b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n",
+    "cut-off": lambda: moving_clip()[: len(moving_clip()) // 2],
+    "good": moving_clip,
+}
 
 
 @pytest.mark.parametrize(
@@ -199,15 +208,13 @@ def broken(kind: str) -> bytes:
         ("large", {}, "video resolution 1280x722 is too large (max 720x1280) (target_video)"),
         ("faceless", {}, "no face found in the video (target_video)"),
         ("good", {"swap_image": png(GREY)}, "no face found in the image (swap_image)"),
-        ("good", {"swap_image": b"no picture"}, "failed to get valid image (swap_image)"),
         ("good", {"swap_faces_index": "1"}, "no face found in the image (swap_image) with the index 1"),
         ("good", {"target_faces_index": "1"}, "no face found in the video (target_video) with the index 1"),
-        ("good", {"target_faces_index": "right"}, "target_faces_index 'right': give the numbers of faces"),
     ],
 )
 def test_what_cannot_be_done_fails_in_words(kind: str, changes: dict[str, Any] | None, words: str) -> None:
-    swap_given = {"target_video": broken(kind), "swap_image": HOPPER, **(changes or {})}
-    engine, given = (video_upscale, {"video": broken(kind)}) if changes is None else (video_face_swap, swap_given)
+    swap_given = {"target_video": BROKEN[kind](), "swap_image": HOPPER, **(changes or {})}
+    engine, given = (video_upscale, {"video": BROKEN[kind]()}) if changes is None else (video_face_swap, swap_given)
     with pytest.raises(TaskFailure) as caught:
         run(engine, given)
 
