@@ -24,7 +24,6 @@ ARGUMENTS = [
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
-    "--disable-component-update",
     "--disable-sync",
 ]
 PATIENCE = 60_000  # milliseconds: a real swap on a busy machine

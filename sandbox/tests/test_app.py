@@ -115,8 +115,7 @@ def test_bad_request_is_refused_in_the_envelope(
 
 
 @pytest.mark.parametrize(
-    ("path", "allowed"),
-    [(CREATE, {"POST"}), (NO_SUCH_TASK, {"GET", "HEAD", "DELETE"}), (TASKS, {"DELETE"})],
+    ("path", "allowed"), [(CREATE, {"POST"}), (NO_SUCH_TASK, {"GET", "HEAD", "DELETE"}), (TASKS, {"DELETE"})]
 )
 def test_wrong_method_is_told_the_right_ones(http_with: HttpWith, path: str, allowed: set[str]) -> None:
     response = http_with()("PUT", path)

@@ -79,7 +79,7 @@ DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 def used(sandbox_with: SandboxWith, tmp_path: Path) -> Path:
     """A data folder with tasks in it."""
     sandbox = sandbox_with(data=tmp_path / "data")
-    for number in range(60):
+    for number in range(20):
         config = {"webhook_config": {"endpoint": f"an endpoint {number} " * 10}}
         sandbox.accept("sandbox", encoded(face_swap(config=config)))
     sandbox.advance()
@@ -105,7 +105,7 @@ def test_damaged_database_is_refused_and_left_as_it_is(sandbox_with: SandboxWith
     assert "\n" not in str(caught.value)
     assert path.read_bytes() == damaged
     path.write_bytes(whole)
-    assert sandbox_with(data=used).history("sandbox")["total"] == 60
+    assert sandbox_with(data=used).history("sandbox")["total"] == 20
 
 
 @pytest.mark.parametrize("log", [None, b"\xa5" * 50_000], ids=["gone", "garbage"])

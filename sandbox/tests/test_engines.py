@@ -11,19 +11,9 @@ from typing import Any
 
 import pytest
 from unitask_sandbox import bundle
-from unitask_sandbox.engines import (
-    ENGINES,
-    Engine,
-    EngineResult,
-    Needs,
-    engine,
-    name_of,
-    registry,
-    simulate,
-)
+from unitask_sandbox.engines import ENGINES, Engine, EngineResult, Needs, engine, name_of, registry, simulate
 from unitask_sandbox.engines.faceswap import face_swap as face_swap_engine
 from unitask_sandbox.engines.speech import zero_shot
-from unitask_sandbox.engines.video import video_upscale
 from unitask_sandbox.failures import TaskFailure
 from unitask_sandbox.http_client import HttpClient
 from unitask_sandbox.inputs import LARGEST, read_media
@@ -50,11 +40,7 @@ def test_missing_extra_fails_the_task_and_is_named(
     monkeypatch.syspath_prepend(tmp_path)  # the worker process looks there first
     worker = worker_with()
 
-    for function, extra, module in (
-        (face_swap_engine, "sandbox", "cv2"),
-        (video_upscale, "sandbox", "av"),
-        (zero_shot, "sandbox-tts", "av"),
-    ):
+    for function, extra, module in ((face_swap_engine, "sandbox", "cv2"), (zero_shot, "sandbox-tts", "av")):
         assert failure_of(worker, function) == (
             f"the engine {name_of(function)} needs the extra {extra!r}: "
             f"pip install 'unitask[{extra}]' (No module named {module})"

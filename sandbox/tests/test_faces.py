@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import runpy
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,15 @@ def test_grain_is_limited() -> None:
     noise = np.random.default_rng(1).choice([0.0, 255.0], smooth.shape).astype(np.float32)
 
     assert float((light.match_grain(smooth, noise, np.ones((64, 64), bool), 64) - smooth).std()) < 25
+
+
+def test_threads_share_the_models_but_no_computation() -> None:
+    pictures = [resized(ASTRONAUT, 170, 170), resized(HOPPER, 160, 187)] * 5
+    alone = [find_faces(picture)[0].landmarks for picture in pictures[:2]]
+    with ThreadPoolExecutor(4) as pool:
+        together = [found[0].landmarks for found in pool.map(find_faces, pictures)]
+
+    assert all(np.array_equal(found, alone[number % 2]) for number, found in enumerate(together))
 
 
 @pytest.mark.parametrize(

@@ -75,37 +75,31 @@ def test_failed_face_swap_tells_the_documented_reason(http_with: HttpWith) -> No
 def test_legacy_task_is_a_task_like_any_other(http_with: HttpWith) -> None:
     http = http_with()
     task_id = create(http, SWAP, pictures())
-    left = http.sandbox.balance("sandbox")
     task = http.task(task_id)
-    (row,) = http("GET", "/api/open/tasks/histories").json()["data"]["data"]
     http("DELETE", f"/api/v1/task/{task_id}")
 
     assert (task["model"], task["task_type"], task["meta"]["usage"]["consume"]) == (MODEL, TASK_TYPE, PRICE)
-    assert (row["task_id"], row["task_model"], left) == (task_id, "image_toolkit", 9.99)
     assert look(http, LOOK, task_id)["data"]["status"] == "failed"
     assert http.sandbox.balance("sandbox") == 10.0
 
 
-def test_toolkit_answers_as_documented(http_with: HttpWith, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+def test_toolkit_answers_as_documented(http_with: HttpWith, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ENGINES, (MODEL, "upscale"), lambda given: fake_swap({"target_image": given["image"]}))
     http = http_with(fetch=lambda _url: b"cat")
     request = EXAMPLES["legacy.toolkit-upscale.request"]["value"]
-    documented = EXAMPLES["legacy.toolkit-upscale.200"]["value"]
+    documented = EXAMPLES["legacy.toolkit-upscale.200"]["value"]["data"]
     by_address = create(http, TOOLKIT, request)
     by_content = create(http, TOOLKIT, {"task_type": "upscale", "task_input": {"image": base64_of(b"cat"), "scale": 2}})
-    clock.now += 5
     http.sandbox.advance()
     one, other = (look(http, TOOLKIT_LOOK, task_id)["data"] for task_id in (by_address, by_content))
 
-    assert one.keys() == documented["data"].keys()
-    assert one["task_info"].keys() == documented["data"]["task_info"].keys()
-    assert one["task_result"].keys() == documented["data"]["task_result"].keys()
+    for part in ("task_info", "task_result"):
+        assert one[part].keys() == documented[part].keys()
     assert (one["status"], one["task_type"]) == ("success", "upscale")
     assert one["task_info"]["task_input"] == request["task_input"]
     assert http("GET", one["task_result"]["task_output"]["image_url"]).content == b"<cat>"
     assert other["task_info"]["task_input"] == {"scale": 2}
-    assert base64.b64decode(other["task_result"]["task_output"]["image_base64"]) == b"<cat>"
-    assert other["task_result"]["task_output"]["image_url"] == ""
+    assert other["task_result"]["task_output"] == {"image_base64": base64_of(b"<cat>"), "image_url": ""}
 
 
 @pytest.mark.parametrize(
@@ -131,13 +125,10 @@ def test_luma_answers_as_documented(http_with: HttpWith) -> None:
     done = look(http, LUMA, task_id)["data"]
     documented = EXAMPLES["legacy.luma.200"]["value"]["data"]
 
-    assert before.keys() == documented.keys()
-    assert before["metadata"].keys() == documented["metadata"].keys()
-    assert before["generation"].keys() == documented["generation"].keys()
+    for part in ("metadata", "generation"):
+        assert before[part].keys() == documented[part].keys()
     assert json.loads(before["input"]) == {"user_prompt": "a cat", "expand_prompt": True}
-    assert (before["status"], before["generation"]["state"], before["generation"]["video"]) == ("pending",) * 2 + (
-        None,
-    )
+    assert [before["status"], *(before["generation"][name] for name in ("state", "video"))] == ["pending"] * 2 + [None]
     assert (done["status"], done["generation"]["prompt"]) == ("completed", "a cat")
     assert b"SIMULATED" in http("GET", done["generation"]["video"]).content
 

@@ -173,10 +173,7 @@ class Money(RuleBasedStateMachine):
         self.engines.stop()
         self.ids.stop()
 
-    @rule(
-        target=tasks,
-        body=st.sampled_from([face_swap(b"a face"), face_swap(NO_FACE), song(), song(BAD_SONG)]),
-    )
+    @rule(target=tasks, body=st.sampled_from([face_swap(b"a face"), face_swap(NO_FACE), song(), song(BAD_SONG)]))
     def create(self, body: dict[str, Any]) -> object:
         try:
             return self.sandbox.accept("sandbox", encoded(body)).task_id

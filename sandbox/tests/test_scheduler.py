@@ -125,8 +125,7 @@ def test_cancel_takes_a_pending_task_only(sandbox_with: SandboxWith) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "cancelled"),
-    [(None, 2), ("all", 2), ("faceswap", 2), ("Qubico/image-toolkit", 2), ("kling", 0)],
+    ("model", "cancelled"), [(None, 2), ("all", 2), ("faceswap", 2), ("Qubico/image-toolkit", 2), ("kling", 0)]
 )
 def test_cancel_many_takes_older_pending_tasks_of_the_model(
     sandbox_with: SandboxWith, clock: Clock, model: str | None, cancelled: int
@@ -202,7 +201,7 @@ def fail_at_first(monkeypatch: pytest.MonkeyPatch, place: Any, name: str, error:
 
 def all_completed(sandbox: Sandbox, count: int) -> threading.Event:
     """Set when so many tasks have ended."""
-    ended, told, left = threading.Event(), sandbox._scheduler._on_end, [None] * count
+    ended, told, left = threading.Event(), sandbox._scheduler.on_end, [None] * count
 
     def on_end(task: Any) -> None:
         told(task)
@@ -210,7 +209,7 @@ def all_completed(sandbox: Sandbox, count: int) -> threading.Event:
         if not left:
             ended.set()
 
-    sandbox._scheduler._on_end = on_end
+    sandbox._scheduler.on_end = on_end
     return ended
 
 

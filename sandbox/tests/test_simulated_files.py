@@ -28,8 +28,7 @@ LETTERS = {"...": "S", "..": "I", "--": "M", "..-": "U", ".-..": "L", ".-": "A",
 
 
 @pytest.mark.parametrize(
-    ("extension", "form", "key"),
-    [("png", "PNG", "Comment"), ("jpg", "JPEG", "comment"), ("webp", "WEBP", "xmp")],
+    ("extension", "form", "key"), [("png", "PNG", "Comment"), ("jpg", "JPEG", "comment"), ("webp", "WEBP", "xmp")]
 )
 def test_mark_is_in_the_metadata_of_a_picture(extension: str, form: str, key: str) -> None:
     shown: Any = Image.open(io.BytesIO(picture(SCENE, (320, 200), extension)))

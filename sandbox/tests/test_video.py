@@ -61,9 +61,7 @@ def test_swapped_video_shows_the_source() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "mark"),
-    [(lambda video: swap(video)[0], "face swapped"), (enlarge, "enlarged")],
-    ids=["swap", "upscale"],
+    ("make", "mark"), [(lambda video: swap(video)[0], "face swapped"), (enlarge, "enlarged")], ids=["swap", "upscale"]
 )
 def test_times_durations_and_both_tracks_of_sound_are_kept(make: Any, mark: str) -> None:
     uneven = clip(moving(portrait(), 12), times=[number * number * SECOND // 100 for number in range(13)])

@@ -113,7 +113,6 @@ def _dispatch(names: Mapping[str, str]) -> Endpoint:
 async def _injected(
     name: str, request: Request, perform: Callable[[], Awaitable[Response]], task_id: str | None = None
 ) -> Response:
-    """The answer, or what the script of faults makes of it."""
     sandbox = sandbox_of(request)
     fault = sandbox.faults.take(name, key_fingerprint(key_of(request)), task_id)
     return await injected(fault, perform, sandbox.settings.sleep) if fault else await perform()

@@ -33,12 +33,7 @@ def task_type(model: str, task_type: str, given: Mapping[str, Any]) -> TaskType:
     found = contract.find(model, task_type, given)
     if found and found.protocol == UNIFIED:
         return found
-    raise no_such_task(model, task_type)
-
-
-def no_such_task(model: str, task_type: str) -> Refusal:
-    """The refusal of a create of what is not in the catalogue."""
-    return Refusal(400, f"invalid request: no such task: model {model[:100]!r}, task_type {task_type[:100]!r}")
+    raise Refusal(400, f"invalid request: no such task: model {model[:100]!r}, task_type {task_type[:100]!r}")
 
 
 def legacy_task_type(operation: str) -> TaskType:

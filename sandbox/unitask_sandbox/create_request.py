@@ -49,17 +49,17 @@ class CreateRequest:
         webhook = {"endpoint": "", "secret": "", **self.config.get("webhook_config", {})}
         return {"service_mode": "", **self.config, "webhook_config": webhook}
 
+    @property
+    def _endpoint(self) -> str:
+        return str(self.config.get("webhook_config", {}).get("endpoint", ""))
+
     def has_webhook(self) -> bool:
         """Whether an endpoint that can be reached shall be told of the end."""
-        return self._endpoint().lower().startswith(("http://", "https://"))
+        return self._endpoint.lower().startswith(("http://", "https://"))
 
     def logs(self) -> list[dict[str, Any]]:
         """The first lines of the task's logs."""
-        return [{"message": NO_WEBHOOK}] if self._endpoint() and not self.has_webhook() else []
-
-    def _endpoint(self) -> str:
-        endpoint: str = self.config.get("webhook_config", {}).get("endpoint", "")
-        return endpoint
+        return [{"message": NO_WEBHOOK}] if self._endpoint and not self.has_webhook() else []
 
 
 def read_create_request(body: bytes) -> CreateRequest:

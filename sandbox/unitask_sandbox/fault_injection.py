@@ -50,7 +50,6 @@ class _Edited(Response):
         self._fault = fault
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it, once it is whole."""
         status, content = 200, bytearray()
         headers: dict[str, str] = {}
 

@@ -164,7 +164,6 @@ DEFAULTS: Final[Mapping[str, Any]] = {
 
 
 def _holder(body: Any, path: str) -> tuple[dict[str, Any] | None, str]:
-    """The object that a path leads into, if there is one, and the name of the field in it."""
     *parents, name = path.split(".")
     node = body
     for parent in parents:

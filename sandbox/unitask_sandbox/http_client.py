@@ -161,7 +161,6 @@ class _Checked(httpx.AsyncBaseTransport):
         await self._transport.aclose()
 
     def _check(self, text: str) -> None:
-        """Refuse an address that may not be asked."""
         kind = kind_of(ip_address(text.partition("%")[0]))
         if kind == "public" or self._private == "all" or kind == self._private:
             return

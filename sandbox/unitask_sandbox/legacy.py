@@ -80,7 +80,6 @@ def read_create_request(operation: str, body: bytes) -> CreateRequest:
 
 
 def _toolkit_creation(asked: dict[str, Any], shown: dict[str, Any]) -> CreateRequest:
-    """The input has another form for each task type; it is the one of today."""
     given = asked["task_input"]
     kind = bundle.task_type(IMAGE_TOOLKIT, asked["task_type"].replace("_", "-"), given)
     bundle.check(kind.input, given, at="task_input")

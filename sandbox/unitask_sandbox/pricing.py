@@ -139,7 +139,6 @@ def _number(value: Any) -> Decimal:
 
 
 def _measured(kind: str, text: Any, read: Read) -> Decimal:
-    """The pixels of a picture, or the length of an MP4 video, if the file is at hand."""
     try:
         data = read(text)
         if kind == "pixels":

@@ -47,8 +47,8 @@ def serve(
         app = create_app(_for_host(settings or Settings(), host))
         server = _server(app)
         try:
-            on_ready(_url(listener))  # the system accepts connections from here on, and they wait for the server
             with _sigterm_as_ctrl_c():
+                on_ready(_url(listener))  # the system accepts connections from here on, and they wait for the server
                 server.run([listener])
         except KeyboardInterrupt:  # uvicorn has shut down, and raises the signal again
             pass

@@ -143,7 +143,6 @@ class Store:
             self._writing.release()
 
     def _rows(self, query: str, *values: object) -> list[Any]:
-        """What a query gives outside of any transaction."""
         with self._reading:
             return self._reader.execute(query, values).fetchall()
 

@@ -83,7 +83,6 @@ class Task:
 
 
 def _with_addresses(node: Any, base_url: str) -> Any:
-    """The output with the address of each file in the file's place."""
     if isinstance(node, list):
         return [_with_addresses(item, base_url) for item in cast("list[object]", node)]
     if not isinstance(node, dict):

@@ -122,7 +122,6 @@ class _Guard(threading.Thread):
 
 
 def _mebibytes_of(process: subprocess.Popen[bytes]) -> float:
-    """What a process holds in memory; 0 where that cannot be read."""
     try:
         resident = int(Path(f"/proc/{process.pid}/statm").read_bytes().split()[1])  # in pages; see proc(5)
         return resident * os.sysconf("SC_PAGE_SIZE") / 2**20

@@ -38,7 +38,6 @@ class WorkerPool:
         self._closed = threading.Event()
 
     def __contains__(self, task_id: str) -> bool:
-        """Whether a task is in hand."""
         return task_id in self._in_hand
 
     def add(self, task_id: str) -> None:

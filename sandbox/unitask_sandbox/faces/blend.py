@@ -62,7 +62,6 @@ def multiband(over: Floats, under: Floats, mask: Floats) -> Floats:
 
 
 def _reductions(picture: Floats, levels: int) -> list[Floats]:
-    """Return the picture and its copies of half, a quarter, ... the size."""
     pyramid = [picture]
     for _ in range(levels):
         pyramid.append(as_floats(cv2.pyrDown(pyramid[-1])))

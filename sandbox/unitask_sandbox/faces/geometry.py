@@ -98,12 +98,10 @@ def transfer_shape(source: Floats, source_facing: Doubles, target: Floats) -> Fl
 
 
 def _flip(points: NDArray[Real]) -> NDArray[Real]:
-    """Turn picture axes into canonical ones, and back."""
     return np.asarray(points * np.array([1, -1, -1], points.dtype), points.dtype)
 
 
 def _from_the_visible_side(offsets: Doubles, source_facing: Doubles) -> Doubles:
-    """Replace what a turned source hides by the mirrored offset of its visible side."""
     visible = smoothstep(source_facing, 0.0, 0.35)[:, None]
     mirrored = offsets[canonical_mesh().mirror] * [-1, 1, 1]
     return visible * offsets + (1 - visible) * mirrored

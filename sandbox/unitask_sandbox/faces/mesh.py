@@ -115,7 +115,6 @@ def _forehead(vertices: Floats) -> Floats:
 
 
 def _fields(data: bytes) -> defaultdict[int, list[Any]]:
-    """Return the values of each field of a protobuf message, in the order of the file."""
     found: defaultdict[int, list[Any]] = defaultdict(list)
     at = 0
     while at < len(data):
@@ -136,7 +135,6 @@ def _fields(data: bytes) -> defaultdict[int, list[Any]]:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """Return a number (seven bits a byte, lowest first, the high bit set on all but the last), and where it ends."""
     value = shift = 0
     while True:
         value |= (data[at] & 0x7F) << shift

@@ -156,7 +156,6 @@ def _mirrored_share(visible: Floats, visible_mirrored: Floats, size: float) -> F
 
 
 def _features(vertices: Floats, moulded: Floats, region: Region, size: float) -> Pixels:
-    """Return the mask of both faces' features, which say nothing about the light on the skin."""
     margin = max(1, int(0.03 * size))
     return feature_mask(vertices, region, margin) | feature_mask(moulded, region, margin)
 

@@ -77,8 +77,6 @@ def _face(scene: Scene) -> Pixels:
 
 
 def _loops(*loops: Sequence[int]) -> Callable[[Scene], Pixels]:
-    """What lies inside closed loops of the mesh."""
-
     def find(scene: Scene) -> Pixels:
         def part(face: Face) -> Pixels:
             outlines = [fill_outline(face.landmarks[list(loop), :2], scene.whole) for loop in loops]

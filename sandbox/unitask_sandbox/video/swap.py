@@ -50,7 +50,6 @@ class _Swapping:
         self._tracks: Tracks | None = None
 
     def __call__(self, picture: Pixels) -> Pixels:
-        """Return the frame with the faces replaced that show in it."""
         self._tracks = self._tracks or self._begun(picture)
         if self._tracks is None:
             return picture

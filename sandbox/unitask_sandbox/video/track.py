@@ -46,7 +46,6 @@ class OneEuro:
         return self._points
 
     def _share(self, cutoff: Floats | float) -> Floats:
-        """Return how much of the new value is taken."""
         return as_floats(1 / (1 + self._rate / (2 * math.pi * cutoff)))
 
 
@@ -94,5 +93,4 @@ def _followed(picture: Pixels, face: Face) -> Face | None:
 
 
 def _apart(one: Face, other: Face) -> float:
-    """Return the distance between two faces' middles, in pixels."""
     return float(np.linalg.norm(one.landmarks[:, :2].mean(0) - other.landmarks[:, :2].mean(0)))

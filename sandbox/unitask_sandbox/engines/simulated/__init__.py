@@ -150,7 +150,6 @@ def _picture_of(task_type: TaskType, given: Mapping[str, Any], own: Own) -> tupl
 
 
 def _pictures(task_type: TaskType, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the pictures of an input, each with its field."""
     for name, rule in contract.component(task_type.input).get("properties", {}).items():
         kinds = [each.get("x-media", {}).get("kind") for each in (rule, rule.get("items", {}))]
         if "image" in kinds and given.get(name):

@@ -101,7 +101,6 @@ def _dimmed(backdrop: Pixels, size: Size) -> Pixels:
 
 
 def _write(canvas: Pixels, scene: Scene) -> None:
-    """Write the words on a dark band in the lower part."""
     height, width = canvas.shape[:2]
     margin = max(2, min(width, height) // 24)
     room = width - 2 * margin
@@ -134,7 +133,6 @@ def _drawable(text: str) -> str:
 
 
 def _scale(text: str, width: float, height: float) -> float:
-    """The font scale at which a text just fits."""
     (across, down), _ = cv2.getTextSize(text, _FONT, 1, 1)
     return min(width / across, height / down)
 
