@@ -1,8 +1,4 @@
-"""Hostile inputs as data: what is sent, and which answers are right. `test_hostile.py` sends them to a real server.
-
-A `Request` is refused at once; a `Medium` is accepted as the input of a task, which then ends failed. The pictures are
-written here byte by byte, since no library would write them.
-"""
+"""Hostile inputs as data: requests with the answers that are right, and pictures, which no library would write."""
 
 from __future__ import annotations
 
@@ -227,14 +223,4 @@ PICTURES: dict[str, tuple[bytes, str | tuple[str, ...]]] = {
     "gif": (b"GIF89a\xff\xff\xff\xff\x80\0\0" + bytes(20), UNREADABLE),
     "svg-that-reads": (b'<!DOCTYPE s [<!ENTITY a SYSTEM "file:///etc/passwd">]><svg>&a;</svg>', UNREADABLE),
     "noise": (bytes(range(256)) * 1000, UNREADABLE),
-}
-
-
-LINKS: dict[str, tuple[str, str]] = {
-    "metadata": ("http://169.254.169.254/latest/meta-data/", "which is not allowed"),
-    "nobody-there": ("http://127.0.0.1:1/", "the address cannot be fetched"),
-    "user-name": ("http://me:secret@127.0.0.1/", "a user name or a password"),
-    "data-without-an-end": ("data:" + ";a=b" * 100_000, "not base64"),
-    "base64-of-blanks": ("\t" * (9 * MB), "0 bytes"),
-    "words-of-20-mb": ("ab? " * (5 * MB), "neither an address nor base64"),
 }

@@ -6,7 +6,6 @@ The client of these tests holds each answer against the bundle.
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -204,18 +203,13 @@ def test_input_is_forgotten_when_the_task_has_ended(http_with: HttpWith, tmp_pat
     assert rows == [(0,)]
 
 
-@pytest.mark.parametrize("path", ["/", "/openapi.json"])
-def test_pages_say_what_this_is(http_with: HttpWith, path: str) -> None:
-    response = http_with()("GET", path, headers={})
-
-    assert response.status_code == 200
-    assert "does not imitate" in response.text or json.loads(response.text) == contract.document()
+def test_spec_is_served(http_with: HttpWith) -> None:
+    assert http_with()("GET", "/openapi.json", headers={}).json() == contract.document()
 
 
-@pytest.mark.parametrize(("path", "value"), [("data.status", 1), ("data.task_id", None), ("code", "200")])
-def test_http_fixture_rejects_an_answer_that_the_spec_forbids(http_with: HttpWith, path: str, value: object) -> None:
+def test_http_fixture_rejects_an_answer_that_the_spec_forbids(http_with: HttpWith) -> None:
     http = http_with()
-    http.sandbox.fault(Fault("create_task", "edit", changes={path: value}))
+    http.sandbox.fault(Fault("create_task", "edit", changes={"data.status": 1}))
 
     with pytest.raises(ValidationError):
         http("POST", CREATE, json=face_swap())

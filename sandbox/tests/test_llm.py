@@ -116,7 +116,6 @@ def test_edit_takes_a_form(http: Http, field: str) -> None:
     ("path", "request_", "words"),
     [
         (CHAT, {"json": {"model": "m"}}, "'messages' is a required property"),
-        (CHAT, {"json": {**HELLO, "messages": ["hello"]}}, "messages[0] must be of type object"),
         (EDIT, {"json": {"model": "m", "prompt": "p"}}, "the body is no form"),
         (EDIT, {"data": {"model": "m", "prompt": "p"}, "files": {"mask": b"x"}}, "'image' is a required property"),
         (
@@ -143,9 +142,9 @@ def test_bad_request_is_refused_in_the_form_of_openai(
 
 
 @pytest.mark.parametrize(
-    "headers", [{}, {"x-api-key": "sandbox"}, {"authorization": "Bearer x"}, {"authorization": "sandbox"}]
+    ("path", "headers"),
+    [(CHAT, {"x-api-key": "sandbox"}), (CHAT, {"authorization": "sandbox"}), (EDIT, {"authorization": "Bearer x"})],
 )
-@pytest.mark.parametrize("path", [CHAT, EDIT])
 def test_key_comes_as_a_bearer_token(http: Http, path: str, headers: dict[str, str]) -> None:
     answer = http("POST", path, headers=headers, json=HELLO)
 

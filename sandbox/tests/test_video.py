@@ -55,6 +55,7 @@ def test_swapped_video_shows_the_source() -> None:
     before, (after, meta) = watched(moving_clip()), swap(moving_clip())
 
     assert meta == {"frames": 16, "frames_swapped": 16}
+    assert read_clip(moving_clip(), "video", 16, 16).frames == 16
     for number in (0, 4, 9, 15):
         verdict = judge(png(before.pictures[number]), png(after.pictures[number]), HOPPER)
         assert verdict.accepted, f"frame {number}: {verdict.reason}"
@@ -217,13 +218,6 @@ def test_what_cannot_be_done_fails_in_words(kind: str, changes: dict[str, Any] |
         run(engine, given)
 
     assert caught.value.raw_message.startswith(words)
-
-
-def test_as_many_frames_as_the_limits_are_taken() -> None:
-    assert read_clip(clip([GREY] * 3), "video", 3, 3).frames == 3
-
-
-# The whole way.
 
 
 def test_task_makes_a_video(sandbox_with: SandboxWith) -> None:

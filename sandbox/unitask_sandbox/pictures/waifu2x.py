@@ -61,7 +61,7 @@ def _doubled(tile: Pixels) -> Pixels:
     """Return a tile without its margins at twice its size."""
     (output,) = _network()(cv2.dnn.blobFromImage(tile, 1 / 255, swapRB=True), "enlarged")
     picture = output[0].transpose(1, 2, 0)[..., ::-1] * 255
-    return np.rint(np.clip(picture, 0, 255)).astype(np.uint8)
+    return as_pixels(np.rint(np.clip(picture, 0, 255)).astype(np.uint8))
 
 
 @cache
