@@ -1,7 +1,5 @@
 """A headless Chromium for the tests of the page: the system's, driven by playwright; skipped where there is none."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 from collections.abc import Iterator

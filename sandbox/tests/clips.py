@@ -1,7 +1,5 @@
 """Videos for the tests, made of the two portraits that come with the sandbox: they zoom and turn, with a tone."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Fixtures of the sandbox tests: factories, so that each test says which provider it talks to."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any

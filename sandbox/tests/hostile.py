@@ -1,7 +1,5 @@
 """Hostile inputs as data: requests with the answers that are right, and pictures, which no library would write."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import struct

@@ -1,7 +1,5 @@
 """What the tests of the sandbox share: a clock, a create, and a client that holds every answer against the spec."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import json

@@ -1,7 +1,5 @@
 """Account, tasks in hand and history: what was done can be seen, by the key that did it alone."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from .local import NOW, PRICE, Clock, Http, HttpWith

@@ -1,7 +1,5 @@
 """Ordering faults over HTTP, by name and in full; the report of arrivals; and who may ask for either."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any
@@ -20,16 +18,9 @@ def order(http: Http, what: object) -> httpx.Response:
     return http.unchecked("POST", FAULTS, content=what if isinstance(what, bytes) else json.dumps(what), headers={})
 
 
-def test_library_is_shown(http_with: HttpWith) -> None:
-    listed = {fault["name"]: fault for fault in http_with().unchecked("GET", "/_sandbox/library").json()["faults"]}
-
-    assert len(listed) >= 40
-    assert listed["insufficient-credit"]["evidence"] == "recorded"
-    assert all(fault["evidence"] in EVIDENCE and fault["source"] and fault["steps"] for fault in listed.values())
-
-
 @pytest.mark.parametrize("name", library())
 def test_named_fault_can_be_ordered_for_each_of_its_operations(name: str) -> None:
+    assert library()[name].evidence in EVIDENCE
     for operation in library()[name].outcome:
         faults = named(name, operation=operation)
 
@@ -116,6 +107,7 @@ def test_faults_are_read_from_a_file(tmp_path: Path) -> None:
 
 def test_arrivals_are_narrowed_and_forgotten(http_with: HttpWith, clock: Clock) -> None:
     http = http_with(keys={"one": 1.0, "two": 1.0})
+    assert len(http.unchecked("GET", "/_sandbox/library").json()["faults"]) == len(library())
     for key in ("one", "two", "three"):
         http.unchecked("GET", INFO, headers={"x-api-key": key})
         clock.now += 1

@@ -3,8 +3,6 @@
 The client of these tests holds each answer against the bundle.
 """
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """What the sandbox takes from the contract, and how it refuses what does not fit."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """What outlives the process, and who may use what it left."""
 
-from __future__ import annotations
-
 import errno
 import shutil
 import sqlite3
@@ -68,7 +66,6 @@ PAGE = 4096
 DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "emptied": (lambda _: b"", "it is empty, and it was not"),
     "cut-in-its-head": (lambda data: data[:50], "it is cut off after 50 bytes"),
-    "cut-after-a-page": (lambda data: data[:PAGE], "is damaged"),
     "text": (lambda _: b"{}\n", "it does not begin as a database"),
     "no-json": (lambda data: data.replace(b'"raw_message"', b'!raw_message"'), "of the table tasks is no JSON"),
     "no-utf-8": (lambda data: data.replace(b"an endpoint", b"an \xff\xfe\xfd\xfcoint"), "is damaged"),

@@ -1,7 +1,5 @@
 """Engines: the registry, the media they are given, and the process they run in."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 import threading

@@ -1,7 +1,5 @@
 """The face engine: which faces it takes, which pictures it refuses, and what it may change."""
 
-from __future__ import annotations
-
 import io
 import runpy
 import struct
@@ -22,7 +20,6 @@ from unitask_sandbox.faces.swap import SourceFace, swap_face, swap_largest
 from unitask_sandbox.failures import IMAGE_TOO_LARGE, TaskFailure
 
 from .portraits import ASTRONAUT, HOPPER, Picture, encoded, pixels, png_of_size, resized
-from .recogniser import judge
 
 PACKAGE = Path(unitask_sandbox.__file__).parent
 VENDOR = runpy.run_path(str(PACKAGE.parents[1] / "scripts/vendor.py"))
@@ -73,20 +70,18 @@ def test_smooth_source_gets_the_grain_of_the_target_the_same_each_time() -> None
     assert fine_detail(first, cv2.erode(mask, np.ones((31, 31))) > 0) > 8  # 6.8 without the grain
 
 
-@pytest.mark.parametrize(("striped", "most"), [(False, 1.3), (True, 1.5)], ids=["black", "striped"])
-def test_bar_over_the_eyes_is_not_taken_for_grain(striped: bool, most: float) -> None:
+def test_bar_over_the_eyes_is_not_taken_for_grain() -> None:
     picture = pixels(ASTRONAUT)
     points = find_faces(picture)[0].landmarks[:468]
     (left, top), (right, bottom) = points[:, :2].min(0).astype(int), points[:, :2].max(0).astype(int)
     eyes, half = int(points[[33, 263], 1].mean()), int(0.18 * (bottom - top) / 2)
     picture[eyes - half : eyes + half, left - 10 : right + 10] = 0
-    if striped:
-        picture[eyes - half : eyes + half : 6, left - 10 : right + 10] = 255
+    picture[eyes - half : eyes + half : 6, left - 10 : right + 10] = 255
     (barred, mask), (plain, _) = swapped(picture), swapped(pixels(ASTRONAUT))
     below = cv2.erode(mask, np.ones((9, 9))) > 0
     below[: eyes + half + 5] = False
 
-    assert fine_detail(barred, below) < most * fine_detail(plain, below)
+    assert fine_detail(barred, below) < 1.5 * fine_detail(plain, below)
 
 
 def test_grain_is_limited() -> None:
@@ -151,12 +146,6 @@ def test_largest_face_is_first_and_is_the_one_replaced(big_side: str) -> None:
     assert found[0].area > found[1].area
     assert (found[0].box[0] < 512) == (big_side == "left")
     assert [changed[:, :512].any(), changed[:, 512:].any()] == [big_side == "left", big_side == "right"]
-
-
-def test_swap_takes_the_largest_face_of_the_source() -> None:
-    source = encoded(montage(resized(ASTRONAUT, 128, 128), resized(HOPPER, 437, 512)))
-
-    assert judge(ASTRONAUT, swap_largest(ASTRONAUT, source), HOPPER, exact=True).accepted
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])

@@ -1,7 +1,5 @@
 """Scripted faults: what a client meets, what was done all the same, and what the report of arrivals says of it."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import Iterator
@@ -248,7 +246,10 @@ def test_fault_can_be_of_one_key(http_with: HttpWith) -> None:
 
 
 def test_fault_can_be_of_the_next_task(http_with: HttpWith) -> None:
-    http = http_with(faults=(Fault("get_task", "refuse", 404, task="next", model="Qubico/image-toolkit", times=2),))
+    of_another = Fault("get_task", "refuse", 500, task="next", key="another")
+    http = http_with(
+        faults=(of_another, Fault("get_task", "refuse", 404, task="next", model="Qubico/image-toolkit", times=2))
+    )
     other = http(
         "POST", CREATE, json={"model": "Qubico/flux1-schnell", "task_type": "txt2img", "input": {"prompt": "x"}}
     )
@@ -256,6 +257,7 @@ def test_fault_can_be_of_the_next_task(http_with: HttpWith) -> None:
     ids = [other.json()["data"]["task_id"], second, first, first, first]
 
     assert [http.unchecked("GET", f"{CREATE}/{task_id}").status_code for task_id in ids] == [200, 200, 404, 404, 200]
+    assert [fault.task for fault in http.sandbox.coming_faults()] == ["next"]
 
 
 def test_task_can_be_let_fail_in_given_words(http_with: HttpWith) -> None:

@@ -1,7 +1,5 @@
 """docs/faults.md is what the library gives, whole, and what it shows can be ordered."""
 
-from __future__ import annotations
-
 import json
 import re
 from typing import get_args

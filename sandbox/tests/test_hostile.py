@@ -3,8 +3,6 @@
 The contract tests give the hostile media to every engine.
 """
 
-from __future__ import annotations
-
 import select
 import socket
 import subprocess

@@ -1,7 +1,5 @@
 """Requests to other servers: which addresses, how much and how long. Names are resolved by a table."""
 
-from __future__ import annotations
-
 import socket
 import threading
 from collections.abc import Iterator

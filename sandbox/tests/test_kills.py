@@ -1,7 +1,5 @@
 """A server that is killed again and again over one data folder: what it answered stays true."""
 
-from __future__ import annotations
-
 import json
 import random
 import re

@@ -1,7 +1,5 @@
 """The API before the unified one: the same tasks, shown in each protocol's own form."""
 
-from __future__ import annotations
-
 import base64
 import json
 from typing import Any

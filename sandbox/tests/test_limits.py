@@ -1,7 +1,5 @@
 """Limits of an account: tasks at once, requests a second, and what its plan allows."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

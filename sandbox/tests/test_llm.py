@@ -1,7 +1,5 @@
 """The OpenAI-shaped endpoints: simulated answers in the documented form, with the quirks that clients met."""
 
-from __future__ import annotations
-
 import base64
 import io
 import json

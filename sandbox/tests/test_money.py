@@ -1,7 +1,5 @@
 """Balance and ledger: they always add up, and only what was made is paid."""
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import uuid

@@ -1,7 +1,5 @@
 """The swap of several faces: which number means which face, judged by the independent recogniser."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from unitask_sandbox.faces.detect import Face

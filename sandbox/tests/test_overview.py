@@ -1,7 +1,5 @@
 """What the page reads beside the API: tasks, inputs while they are kept, money and attempts to tell webhooks."""
 
-from __future__ import annotations
-
 from typing import Any
 from urllib.error import URLError
 

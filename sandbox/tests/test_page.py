@@ -1,7 +1,5 @@
 """The page at /, in a headless Chromium: tasks as a person sees and handles them."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The page at /, in a headless Chromium: forms and the reference, made from the spec."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess

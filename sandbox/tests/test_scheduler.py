@@ -1,7 +1,5 @@
 """From accepted to ended: states, times and what a restart leaves."""
 
-from __future__ import annotations
-
 import errno
 import math
 import sqlite3
@@ -257,7 +255,9 @@ def test_clock_that_is_set_back_delays_no_task(sandbox_with: SandboxWith, clock:
     seen = []
     for waits in ((task.due_at or 0) - task.created_at, task.seconds):
         clock.now -= 3600
+        other = accept(sandbox)
         sandbox.advance()
+        assert sandbox.get("sandbox", other).status == "pending"
         clock.now += waits + 0.01
         sandbox.advance()
         seen.append(sandbox.get("sandbox", task.task_id).status)

@@ -1,7 +1,5 @@
 """Simulated results: what is asked is what comes, for every task type of the catalogue, and the same each time."""
 
-from __future__ import annotations
-
 import base64
 import dataclasses
 import re

@@ -1,7 +1,5 @@
 """The files of simulated results: other libraries read them, and find the word SIMULATED in content and metadata."""
 
-from __future__ import annotations
-
 import base64
 import io
 import json

@@ -1,7 +1,5 @@
 """Speech: what comes out, how it is pulled towards a recording, and which recordings are refused."""
 
-from __future__ import annotations
-
 import io
 import re
 import wave
@@ -55,7 +53,7 @@ def test_speech_is_a_wav_that_says_that_it_is_synthetic() -> None:
     assert same
 
 
-@pytest.mark.parametrize(("wanted", "lowest", "highest"), [(160, 150, 175), (230, 215, 245), (80, 130, 165)])
+@pytest.mark.parametrize(("wanted", "lowest", "highest"), [(230, 215, 245), (80, 130, 165)])
 def test_pitch_is_pulled_towards_the_recording_as_far_as_a_voice_can_go(
     wanted: float, lowest: float, highest: float
 ) -> None:

@@ -1,7 +1,5 @@
 """The tools for pictures: they really enlarge, cut out and find, and say how."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import cv2

@@ -1,7 +1,5 @@
 """Uploads: a file goes in as base64, can be fetched and used as an input for a day, and is gone then."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

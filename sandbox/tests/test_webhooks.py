@@ -1,7 +1,5 @@
 """Webhooks: who is told what and how often, and what is left of the secret afterwards."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
 import threading

@@ -1,7 +1,5 @@
 """Several tasks at once: what waits for an engine, what does not, and what is left when the sandbox ends meanwhile."""
 
-from __future__ import annotations
-
 import importlib
 import sqlite3
 import subprocess

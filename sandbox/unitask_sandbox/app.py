@@ -5,8 +5,6 @@ and says so. Rules of this file: no decision is taken here (provider.py decides)
 place, and nothing needs a lifespan or an event loop that stays: the app also runs in-process, one loop a call.
 """
 
-from __future__ import annotations
-
 import errno
 import json
 import logging

@@ -4,8 +4,6 @@ ASGI cannot close a connection, so connections.py puts a function that does it i
 connection, and the application raises `AnswerLost` instead.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable
 

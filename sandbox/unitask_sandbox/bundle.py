@@ -1,7 +1,5 @@
 """Read the contract as the sandbox needs it, and refuse what does not fit it."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from functools import cache

@@ -4,8 +4,6 @@ A folder belongs to one sandbox at a time, because two would do each task twice.
 names the file, the problem and what to do. A database that cannot be read is refused, never replaced by an empty one.
 """
 
-from __future__ import annotations
-
 import sqlite3
 from collections.abc import Generator
 from contextlib import contextmanager

@@ -3,8 +3,6 @@
 Messages never hold a key, and never repeat long inputs, which may be megabytes of base64.
 """
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Apply a fault to an answer: replace it, change it, delay it, cut it, or send none."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Awaitable, Callable
 

@@ -4,8 +4,6 @@ This module says what can be ordered. fault_injection.py applies it to an answer
 scheduler.py to a task. Faults with a name, and orders in JSON, are in library.py.
 """
 
-from __future__ import annotations
-
 import json
 import threading
 from collections.abc import Iterable, Mapping

@@ -4,8 +4,6 @@ A file gets its name when it is complete and synced to the disk, and is listed a
 that were not listed before the process was killed.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import re

@@ -11,8 +11,6 @@ Every client that may create a task chooses these addresses, so they are limited
   unless the settings allow them.
 """
 
-from __future__ import annotations
-
 import asyncio
 import socket
 import ssl

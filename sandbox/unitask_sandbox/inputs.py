@@ -4,8 +4,6 @@ The provider takes a URL, plain base64 or a data URI in the same field. A medium
 the provider's words, "failed to get valid image". http_client.py decides which addresses may be fetched.
 """
 
-from __future__ import annotations
-
 import base64
 import string
 from collections.abc import Callable, Mapping

@@ -5,8 +5,6 @@ holds what its old form shows besides. Requests are checked against the bundle. 
 answer, it has the form of the unified one.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Callable, Collection, Mapping

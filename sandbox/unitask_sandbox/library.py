@@ -11,8 +11,6 @@ Its body is text, or JSON that is sent as such. Rules of this file: a mistake is
 field and the value, before anything is ordered.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Mapping

@@ -4,8 +4,6 @@ A stream has the quirks that clients met: blank lines that keep the connection a
 whose usage is empty. A chat model that makes pictures answers with a picture in Markdown. Nothing is charged.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

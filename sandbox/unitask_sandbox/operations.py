@@ -3,8 +3,6 @@
 A handler takes its values out of the request, calls the provider, and wraps the result. provider.py decides.
 """
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 

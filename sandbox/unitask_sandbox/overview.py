@@ -4,8 +4,6 @@ It only reads. Equal states give equal bytes, so a digest can stand for an answe
 the task ends.
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from typing import Any
 

@@ -4,8 +4,6 @@ Credits are whole numbers and rounded up; a cost that the spec does not settle i
 same rules with code of its own, and a test compares both.
 """
 
-from __future__ import annotations
-
 import re
 import struct
 from collections.abc import Callable, Iterable, Mapping

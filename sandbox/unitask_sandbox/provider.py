@@ -3,8 +3,6 @@
 A task is accepted and cancelled here, and moved in scheduler.py. All times come from `Settings.clock`.
 """
 
-from __future__ import annotations
-
 import base64
 import math
 import shutil

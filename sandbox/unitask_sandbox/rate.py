@@ -1,7 +1,5 @@
 """A limit on requests, account by account: a bucket of tokens that fills with time."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable
 

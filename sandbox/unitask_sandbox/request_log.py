@@ -1,7 +1,5 @@
 """Log of the requests to the API, refused ones included. It holds no keys, only fingerprints of them."""
 
-from __future__ import annotations
-
 import hashlib
 from collections import deque
 from dataclasses import dataclass

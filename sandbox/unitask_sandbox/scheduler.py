@@ -10,8 +10,6 @@ done at the next try. Nothing starts once `closing` is set; a task that was begu
 `storing` is never held while an engine works.
 """
 
-from __future__ import annotations
-
 import errno
 import logging
 import math

@@ -3,8 +3,6 @@
 A file of another version is refused: there are no migrations before the first release.
 """
 
-from __future__ import annotations
-
 import sqlite3
 
 VERSION = 1

@@ -1,7 +1,5 @@
 """The sandbox as a server: in the foreground (`serve`), or in a thread while a `with` block lasts (`running`)."""
 
-from __future__ import annotations
-
 import errno
 import signal
 import socket

@@ -1,7 +1,5 @@
 """Everything about a sandbox that can be chosen."""
 
-from __future__ import annotations
-
 import asyncio
 import math
 import os

@@ -8,8 +8,6 @@ moment balance = starting balance + sum of the ledger, and balance + frozen + co
 changes only from one that the caller names, so of two changes that race one wins.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import sqlite3

@@ -1,7 +1,5 @@
 """A task as the sandbox keeps it, and as the provider shows it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, cast

@@ -1,7 +1,5 @@
 """Pauses between retries, and planned times when the clock of the machine is set."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable

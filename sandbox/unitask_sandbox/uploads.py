@@ -4,8 +4,6 @@ The service has a form of refusal of its own: {code, message} without data, and 
 ephemeral-resource page, 2025). The sandbox adds the reason.
 """
 
-from __future__ import annotations
-
 from unitask_sandbox import bundle
 from unitask_sandbox.create_request import read_json
 from unitask_sandbox.failures import Refusal

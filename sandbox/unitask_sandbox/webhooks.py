@@ -8,8 +8,6 @@ No lock is held while a receiver answers, so a slow receiver delays no task. Wit
 its own, at most `AT_ONCE_A_HOST` for one host. The secret is kept until the last attempt.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import sqlite3

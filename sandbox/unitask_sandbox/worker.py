@@ -10,8 +10,6 @@ thread of a library reserves gigabytes that it never touches, and OpenCV, FFmpeg
 there. Without /proc (macOS, Windows) there is no limit on memory.
 """
 
-from __future__ import annotations
-
 import os
 import pickle
 import queue

@@ -5,8 +5,6 @@ that wait. A thread exists only while tasks wait, and does not keep the program 
 long queue needs little memory.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

@@ -6,8 +6,6 @@ a fresh process would lack. What only an optional extra brings is imported insid
 import into a failed task that names the extra.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field

@@ -5,8 +5,6 @@ needs nothing here. No value that JSON can hold raises, or makes anything large;
 is said in `notes`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
