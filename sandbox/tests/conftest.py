@@ -62,6 +62,16 @@ def http_with(settings_with: Any) -> Iterator[HttpWith]:
         yield make
 
 
+@pytest.fixture
+def sandbox(sandbox_with: SandboxWith) -> Sandbox:
+    return sandbox_with()
+
+
+@pytest.fixture
+def http(http_with: HttpWith) -> Http:
+    return http_with()
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with started() as found:

@@ -49,8 +49,7 @@ def test_active_tasks_are_counted_in_the_groups_that_were_seen(http_with: HttpWi
     assert sum(len(group["active_tasks"]) for group in before.values()) == 2
 
 
-def test_history_row_says_what_became_of_a_task(http_with: HttpWith, clock: Clock) -> None:
-    http = http_with()
+def test_history_row_says_what_became_of_a_task(http: Http, clock: Clock) -> None:
     task_id = http.create(config={"service_mode": "public"})
     clock.now += 2
     http.sandbox.advance()
@@ -77,3 +76,13 @@ def test_history_row_says_what_became_of_a_task(http_with: HttpWith, clock: Cloc
             "deleted_at": None,
         }
     ]
+
+
+def test_history_is_of_a_time_both_ends_included(http: Http, clock: Clock) -> None:
+    tasks = []
+    for clock.now in (1_800_000_000.0, 1_800_000_010.0):
+        tasks.append(http.create())
+    query = ((0, 10, [1, 0]), (1, 10, [1]), (0, 9, [0]), (1, 9, []))
+    for start, end, found in query:
+        rows = history(http, start_time=1_800_000_000 + start, end_time=1_800_000_000 + end)["data"]
+        assert [row["task_id"] for row in rows] == [tasks[number] for number in found]

@@ -27,8 +27,7 @@ def test_named_fault_can_be_ordered_for_each_of_its_operations(name: str) -> Non
         assert [each for fault in faults for each in read_orders(json.loads(json.dumps(as_order(fault))))] == faults
 
 
-def test_faults_are_ordered_listed_and_cleared(http_with: HttpWith) -> None:
-    http = http_with()
+def test_faults_are_ordered_listed_and_cleared(http: Http) -> None:
     full = {"operation": "get_account_info", "kind": "edit", "changes": {"data.name": None}, "delay": 0}
     ordered = order(http, ["bad-key", {"fault": "internal-error", "operation": "get_account_info", "times": 2}, full])
     coming = ordered.json()["coming"]
@@ -80,8 +79,7 @@ def test_key_of_a_fault_is_not_shown(http_with: HttpWith) -> None:
         ({"operation": "get_task", "kind": "refuse", "status": 99}, "status 99: give one from 200 to 599"),
     ],
 )
-def test_wrong_order_is_refused_with_words_and_orders_nothing(http_with: HttpWith, wrong: Any, words: str) -> None:
-    http = http_with()
+def test_wrong_order_is_refused_with_words_and_orders_nothing(http: Http, wrong: Any, words: str) -> None:
     answer = order(http, wrong)
 
     assert (answer.status_code, answer.json()["code"]) == (400, 400)

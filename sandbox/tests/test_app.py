@@ -14,7 +14,7 @@ from jsonschema.exceptions import ValidationError
 from unitask_api import contract
 from unitask_sandbox import Fault
 
-from .local import BASE_URL, NOW, Clock, HttpWith, base64_of, encoded, face_swap
+from .local import BASE_URL, NOW, Clock, Http, HttpWith, base64_of, encoded, face_swap
 
 CREATE = "/api/v1/task"
 TASKS = "/api/v1/tasks"
@@ -76,8 +76,7 @@ BAD_BODIES = {
 
 
 @pytest.mark.parametrize(("body", "words"), BAD_BODIES.values(), ids=BAD_BODIES)
-def test_bad_create_is_refused_with_path_and_reason(http_with: HttpWith, body: bytes, words: str) -> None:
-    http = http_with()
+def test_bad_create_is_refused_with_path_and_reason(http: Http, body: bytes, words: str) -> None:
     response = http("POST", CREATE, content=body)
 
     assert response.status_code == 400
@@ -101,10 +100,8 @@ def test_bad_create_is_refused_with_path_and_reason(http_with: HttpWith, body: b
         ("GET", "/files/nothing.png", 404, "file not found"),
     ],
 )
-def test_bad_request_is_refused_in_the_envelope(
-    http_with: HttpWith, method: str, path: str, status: int, words: str
-) -> None:
-    response = http_with()(method, path)
+def test_bad_request_is_refused_in_the_envelope(http: Http, method: str, path: str, status: int, words: str) -> None:
+    response = http(method, path)
     body = response.json()
 
     assert (response.status_code, body["code"], body["data"]) == (status, status, None)
@@ -114,15 +111,14 @@ def test_bad_request_is_refused_in_the_envelope(
 @pytest.mark.parametrize(
     ("path", "allowed"), [(CREATE, {"POST"}), (NO_SUCH_TASK, {"GET", "HEAD", "DELETE"}), (TASKS, {"DELETE"})]
 )
-def test_wrong_method_is_told_the_right_ones(http_with: HttpWith, path: str, allowed: set[str]) -> None:
-    response = http_with()("PUT", path)
+def test_wrong_method_is_told_the_right_ones(http: Http, path: str, allowed: set[str]) -> None:
+    response = http("PUT", path)
 
     assert (response.status_code, response.json()["message"]) == (405, "method not allowed")
     assert set(response.headers["allow"].split(", ")) == allowed
 
 
-def test_look_waits_neither_for_a_thread_nor_for_a_write(http_with: HttpWith) -> None:
-    http = http_with()
+def test_look_waits_neither_for_a_thread_nor_for_a_write(http: Http) -> None:
     task_id = http.create()
 
     async def look() -> int:
@@ -201,12 +197,11 @@ def test_input_is_forgotten_when_the_task_has_ended(http_with: HttpWith, tmp_pat
     assert rows == [(0,)]
 
 
-def test_spec_is_served(http_with: HttpWith) -> None:
-    assert http_with()("GET", "/openapi.json", headers={}).json() == contract.document()
+def test_spec_is_served(http: Http) -> None:
+    assert http("GET", "/openapi.json", headers={}).json() == contract.document()
 
 
-def test_http_fixture_rejects_an_answer_that_the_spec_forbids(http_with: HttpWith) -> None:
-    http = http_with()
+def test_http_fixture_rejects_an_answer_that_the_spec_forbids(http: Http) -> None:
     http.sandbox.fault(Fault("create_task", "edit", changes={"data.status": 1}))
 
     with pytest.raises(ValidationError):

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unitask_sandbox import store
+from unitask_sandbox import Sandbox, store
 from unitask_sandbox.data_dir import DataDirInUse
 from unitask_sandbox.failures import CannotStart
 
-from .local import HttpWith, SandboxWith, encoded, face_swap
+from .local import Http, HttpWith, SandboxWith, encoded, face_swap
 
 FACE_SWAP = encoded(face_swap())
 LEFT_BEHIND = "00000000-0000-4000-8000-000000000000.png"
@@ -235,10 +235,8 @@ def test_look_waits_for_no_other_process(http_with: HttpWith, tmp_path: Path, lo
     ],
 )
 def test_trouble_of_the_disk_is_said_with_503(
-    http_with: HttpWith, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
+    http: Http, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
 ) -> None:
-    http = http_with()
-
     def fail(*_: object) -> None:
         raise error
 
@@ -249,8 +247,7 @@ def test_trouble_of_the_disk_is_said_with_503(
     assert words in answer.json()["message"]
 
 
-def test_transaction_that_could_not_end_is_no_burden_of_the_next(sandbox_with: SandboxWith) -> None:
-    sandbox = sandbox_with()
+def test_transaction_that_could_not_end_is_no_burden_of_the_next(sandbox: Sandbox) -> None:
     pages = sandbox._store._writer.execute("PRAGMA page_count").fetchone()[0]
     sandbox._store._writer.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(sqlite3.OperationalError, match="full"):  # noqa: PT012 - which one it is, is the file's choice

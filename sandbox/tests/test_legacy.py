@@ -38,8 +38,7 @@ def look(http: Http, path: str, task_id: str) -> dict[str, Any]:
     return body
 
 
-def test_face_swap_as_an_address(http_with: HttpWith) -> None:
-    http = http_with()
+def test_face_swap_as_an_address(http: Http) -> None:
     task_id = create(http, SWAP, pictures(result_type="url"))
     before = look(http, LOOK, task_id)
     http.sandbox.advance()
@@ -52,16 +51,14 @@ def test_face_swap_as_an_address(http_with: HttpWith) -> None:
     assert EXAMPLES["legacy.face-swap.fetch.200"]["value"]["data"].keys() <= done["data"].keys()
 
 
-def test_face_swap_is_base64_by_default(http_with: HttpWith) -> None:
-    http = http_with()
+def test_face_swap_is_base64_by_default(http: Http) -> None:
     task_id = create(http, SWAP, pictures())
     http.sandbox.advance()
 
     assert base64.b64decode(look(http, LOOK, task_id)["data"]["image"]) == b"<target>"
 
 
-def test_failed_face_swap_tells_the_documented_reason(http_with: HttpWith) -> None:
-    http = http_with()
+def test_failed_face_swap_tells_the_documented_reason(http: Http) -> None:
     task_id = create(http, SWAP, pictures(NO_FACE, result_type="url"))
     http.sandbox.advance()
     documented = EXAMPLES["legacy.face-swap.fetch.failed.200"]["value"]
@@ -70,8 +67,7 @@ def test_failed_face_swap_tells_the_documented_reason(http_with: HttpWith) -> No
     assert http.sandbox.balance("sandbox") == 10.0
 
 
-def test_legacy_task_is_a_task_like_any_other(http_with: HttpWith) -> None:
-    http = http_with()
+def test_legacy_task_is_a_task_like_any_other(http: Http) -> None:
     task_id = create(http, SWAP, pictures())
     task = http.task(task_id)
     http("DELETE", f"/api/v1/task/{task_id}")
@@ -108,15 +104,14 @@ def test_toolkit_answers_as_documented(http_with: HttpWith, monkeypatch: pytest.
         ({"task_type": "dance"}, "'task_input' is a required property; task_type does not meet enum"),
     ],
 )
-def test_wrong_toolkit_task_is_refused(http_with: HttpWith, asked: dict[str, Any], words: str) -> None:
-    answer = http_with()("POST", TOOLKIT, json=asked)
+def test_wrong_toolkit_task_is_refused(http: Http, asked: dict[str, Any], words: str) -> None:
+    answer = http("POST", TOOLKIT, json=asked)
 
     assert answer.status_code == 400
     assert words in answer.json()["message"]
 
 
-def test_luma_answers_as_documented(http_with: HttpWith) -> None:
-    http = http_with()
+def test_luma_answers_as_documented(http: Http) -> None:
     task_id = create(http, LUMA, {"prompt": "a cat", "expand_prompt": True})
     before = look(http, LUMA, task_id)["data"]
     http.sandbox.advance()
@@ -131,8 +126,7 @@ def test_luma_answers_as_documented(http_with: HttpWith) -> None:
     assert b"SIMULATED" in http("GET", done["generation"]["video"]).content
 
 
-def test_kling_has_its_video_where_clients_look(http_with: HttpWith) -> None:
-    http = http_with()
+def test_kling_has_its_video_where_clients_look(http: Http) -> None:
     task_id = create(http, KLING, EXAMPLES["legacy.kling.request"]["value"])
     before = look(http, KLING, task_id)["data"]
     http.sandbox.advance()
@@ -214,24 +208,22 @@ def test_webhook_tells_what_a_look_tells(http_with: HttpWith, path: str, asked: 
 
 @pytest.mark.parametrize("odd", [5, None])
 @pytest.mark.parametrize("name", ["webhook_endpoint", "webhook_secret"])
-def test_odd_webhook_of_an_open_input_is_refused(http_with: HttpWith, name: str, odd: object) -> None:
-    answer = http_with()("POST", "/mj/v2/blend", json={name: odd})
+def test_odd_webhook_of_an_open_input_is_refused(http: Http, name: str, odd: object) -> None:
+    answer = http("POST", "/mj/v2/blend", json={name: odd})
 
     assert answer.status_code == 400
     assert f"webhook_config.{name.removeprefix('webhook_')} must be of type string" in answer.json()["message"]
 
 
 @pytest.mark.parametrize("field", ["webhook_config", "result_type"])
-def test_fields_of_other_protocols_mean_nothing(http_with: HttpWith, field: str) -> None:
-    http = http_with()
+def test_fields_of_other_protocols_mean_nothing(http: Http, field: str) -> None:
     task_id = create(http, "/mj/v2/seed", {field: "x"})
     http.sandbox.advance()
 
     assert look(http, MJ_LOOK, task_id)["status"] == "finished"
 
 
-def test_pictures_of_a_legacy_task_do_not_stay(sandbox_with: Any) -> None:
-    sandbox: Sandbox = sandbox_with()
+def test_pictures_of_a_legacy_task_do_not_stay(sandbox: Sandbox) -> None:
     picture = base64_of(b"the picture")
     for operation, body in (
         ("legacy_create_face_swap", pictures(b"the picture")),

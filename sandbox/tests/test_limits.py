@@ -100,8 +100,7 @@ def test_limit_is_shown(http_with: HttpWith) -> None:
     assert unlimited["max_concurrent_task_count"] == 1000
 
 
-def test_account_shows_what_is_frozen(http_with: HttpWith) -> None:
-    http: Http = http_with()
+def test_account_shows_what_is_frozen(http: Http) -> None:
     http.create()
     song = {"gpt_description_prompt": "a song", "lyrics_type": "instrumental"}
     http("POST", "/api/v1/task", json={"model": "music-u", "task_type": "generate_music", "input": song})

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from unitask_sandbox import Settings, middleware, server
 
-from .local import BASE_URL, HttpWith, encoded, face_swap
+from .local import BASE_URL, Http, HttpWith, encoded, face_swap
 
 CREATE = "/api/v1/task"
 KEY = {"x-api-key": "sandbox"}
@@ -46,8 +46,8 @@ BAD_HOSTS = ("evil.example:8042", "localhost.evil.example", "evillocalhost", "12
         *(("evil.example", path) for path in ("/", "/openapi.json", "/files/x", "/_sandbox/arrivals", "/v1/models")),
     ],
 )
-def test_request_to_another_host_is_refused(http_with: HttpWith, host: str, path: str) -> None:
-    answer = http_with()("GET", path, headers={**KEY, "host": host})
+def test_request_to_another_host_is_refused(http: Http, host: str, path: str) -> None:
+    answer = http("GET", path, headers={**KEY, "host": host})
     words = answer.json()["error"]["message"] if path.startswith("/v1/") else answer.json()["message"]
 
     assert answer.status_code == 421
@@ -79,10 +79,7 @@ OTHERS: tuple[dict[str, str], ...] = (
 @pytest.mark.parametrize(
     ("method", "path"), [("POST", CREATE), ("DELETE", "/api/v1/tasks?created_before=1"), ("GET", "/_sandbox/arrivals")]
 )
-def test_page_of_another_origin_drives_nothing(
-    http_with: HttpWith, method: str, path: str, headers: dict[str, str]
-) -> None:
-    http = http_with()
+def test_page_of_another_origin_drives_nothing(http: Http, method: str, path: str, headers: dict[str, str]) -> None:
     answer = http(method, path, headers={**KEY, **headers}, content=encoded(face_swap()))
 
     assert answer.status_code == 403
@@ -94,16 +91,14 @@ def test_page_of_another_origin_drives_nothing(
 @pytest.mark.parametrize(
     "headers", [{}, {"origin": BASE_URL, "sec-fetch-site": "same-origin"}, {"sec-fetch-site": "none"}], ids=str
 )
-def test_programs_and_own_pages_drive_it(http_with: HttpWith, headers: dict[str, str]) -> None:
-    http = http_with()
-
+def test_programs_and_own_pages_drive_it(http: Http, headers: dict[str, str]) -> None:
     assert http("POST", CREATE, headers={**KEY, **headers}, json=face_swap()).status_code == 200
     assert http("GET", "/_sandbox/arrivals", headers=headers).status_code == 200
 
 
-def test_no_answer_can_be_read_by_another_page(http_with: HttpWith) -> None:
+def test_no_answer_can_be_read_by_another_page(http: Http) -> None:
     headers = {**KEY, "origin": "https://evil.example", "access-control-request-method": "POST"}
-    answer = http_with()("OPTIONS", CREATE, headers=headers)
+    answer = http("OPTIONS", CREATE, headers=headers)
 
     assert answer.status_code == 405
     assert not [name for name in answer.headers if name.startswith("access-control-")]
@@ -121,26 +116,26 @@ def test_no_answer_can_be_read_by_another_page(http_with: HttpWith) -> None:
     ],
     ids=str,
 )
-def test_body_that_cannot_be_taken_is_refused_unread(http_with: HttpWith, headers: dict[str, str], status: int) -> None:
+def test_body_that_cannot_be_taken_is_refused_unread(http: Http, headers: dict[str, str], status: int) -> None:
     read: list[bytes] = []
 
     async def body() -> AsyncIterator[bytes]:
         read.append(b"x")
         yield b"x"
 
-    answer = http_with()("POST", CREATE, headers={**KEY, **headers}, content=body())
+    answer = http("POST", CREATE, headers={**KEY, **headers}, content=body())
 
     assert (answer.status_code, answer.json()["code"], read) == (status, status, [])
 
 
-def test_slow_body_is_given_up(http_with: HttpWith, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_body_is_given_up(http: Http, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(middleware, "BODY_SECONDS", 0.01)
 
     async def endless() -> AsyncIterator[bytes]:
         yield b"{"
         await asyncio.Event().wait()
 
-    answer = http_with()("POST", CREATE, content=endless())
+    answer = http("POST", CREATE, content=endless())
 
     assert (answer.status_code, answer.json()["message"][:28]) == (408, "the body took longer than 0.")
 
@@ -241,24 +236,22 @@ def test_broken_uploads_keep_no_place(http_with: HttpWith, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("path", ["/", "/account/info", "/files/x"])
-def test_answers_are_neither_guessed_nor_framed(http_with: HttpWith, path: str) -> None:
-    headers = http_with()("GET", path).headers
+def test_answers_are_neither_guessed_nor_framed(http: Http, path: str) -> None:
+    headers = http("GET", path).headers
 
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["x-frame-options"] == "DENY"
 
 
 @pytest.mark.parametrize("extension", ["html", "svg", "unknown"])
-def test_what_is_no_picture_film_or_sound_is_saved_and_not_shown(http_with: HttpWith, extension: str) -> None:
-    http = http_with()
+def test_what_is_no_picture_film_or_sound_is_saved_and_not_shown(http: Http, extension: str) -> None:
     headers = http("GET", f"/files/{http.sandbox._keep_file(b'<script>', extension)}").headers
 
     assert headers["content-disposition"].startswith("attachment")
     assert headers["content-type"] != "image/svg+xml" or "sandbox" in headers["content-security-policy"]
 
 
-def test_long_path_is_not_kept(http_with: HttpWith) -> None:
-    http = http_with()
+def test_long_path_is_not_kept(http: Http) -> None:
     http("GET", f"/api/{'x' * 10_000}")
 
     assert len(http.sandbox.arrivals[-1].path) == 200

@@ -6,7 +6,7 @@ from unitask_sandbox.faces.detect import Face
 from unitask_sandbox.faces.numbering import in_order, pairs
 from unitask_sandbox.failures import TaskFailure
 
-from .local import HttpWith
+from .local import Http
 from .portraits import ASTRONAUT, HOPPER, done, part, pixels, result, side_by_side
 from .recogniser import judge
 
@@ -22,9 +22,8 @@ TWO = side_by_side(ASTRONAUT, HOPPER)  # 0 is the astronaut, 1 is Grace Hopper
     ],
 )
 def test_faces_go_where_the_indexes_say_and_others_keep_every_pixel(
-    http_with: HttpWith, source: bytes, indexes: tuple[str, str] | None, shown: tuple[bytes | None, ...]
+    http: Http, source: bytes, indexes: tuple[str, str] | None, shown: tuple[bytes | None, ...]
 ) -> None:
-    http = http_with()
     given = dict(zip(("swap_faces_index", "target_faces_index"), indexes or (), strict=False))
     swapped = result(http, done(http, "multi-face-swap", target_image=TWO, swap_image=source, **given))
 

@@ -7,15 +7,15 @@ import pytest
 from unitask_sandbox import Fault
 from unitask_sandbox.page import _PARTS
 
-from .local import BASE_URL, NO_FACE, NOW, PRICE, Clock, HttpWith, base64_of
+from .local import BASE_URL, NO_FACE, NOW, PRICE, Clock, Http, HttpWith, base64_of
 
 USD = PRICE / 10_000_000
 WEBHOOK = {"webhook_config": {"endpoint": "https://me:password@me.test/done?token=1#x", "secret": "s"}}
 
 
 @pytest.mark.parametrize(("accept", "kind"), [("text/html,*/*;q=0.8", "text/html"), ("*/*", "text/plain")])
-def test_page_is_for_browsers(http_with: HttpWith, accept: str, kind: str) -> None:
-    answer = http_with()("GET", "/", headers={"accept": accept})
+def test_page_is_for_browsers(http: Http, accept: str, kind: str) -> None:
+    answer = http("GET", "/", headers={"accept": accept})
 
     assert answer.headers["content-type"].startswith(kind)
     assert answer.headers["vary"] == "accept"
@@ -23,8 +23,7 @@ def test_page_is_for_browsers(http_with: HttpWith, accept: str, kind: str) -> No
     assert "sandbox" in answer.text
 
 
-def test_parts_of_the_page_are_served_and_nothing_beside_them(http_with: HttpWith) -> None:
-    http = http_with()
+def test_parts_of_the_page_are_served_and_nothing_beside_them(http: Http) -> None:
     types = {name: http("GET", f"/_sandbox/page/{name}").headers["content-type"] for name in _PARTS}
 
     assert types["app.js"] == "text/javascript; charset=utf-8"
@@ -55,8 +54,7 @@ def test_tasks_are_those_of_the_key(http_with: HttpWith, clock: Clock) -> None:
     assert http("GET", "/_sandbox/tasks?limit=1").json()["tasks"][0]["cost_usd"] is None
 
 
-def test_same_answer_is_not_sent_again(http_with: HttpWith) -> None:
-    http = http_with()
+def test_same_answer_is_not_sent_again(http: Http) -> None:
     task_id = http.create()
     for path in ("/_sandbox/tasks", f"/_sandbox/tasks/{task_id}"):
         known = {**http.headers, "if-none-match": http("GET", path).headers["etag"]}
@@ -67,15 +65,14 @@ def test_same_answer_is_not_sent_again(http_with: HttpWith) -> None:
 
 
 @pytest.mark.parametrize("limit", ["0", "1001", "x"])
-def test_limit_that_cannot_be_is_refused(http_with: HttpWith, limit: str) -> None:
-    answer = http_with()("GET", f"/_sandbox/tasks?limit={limit}")
+def test_limit_that_cannot_be_is_refused(http: Http, limit: str) -> None:
+    answer = http("GET", f"/_sandbox/tasks?limit={limit}")
 
     assert answer.status_code == 400
     assert "from 1 to 1000" in answer.json()["message"]
 
 
-def test_input_is_shown_until_the_task_ends(http_with: HttpWith) -> None:
-    http = http_with()
+def test_input_is_shown_until_the_task_ends(http: Http) -> None:
     task_id = http.create(target=b"a face")
     before = http("GET", f"/_sandbox/tasks/{task_id}/input").json()["input"]
     http.sandbox.advance()
@@ -135,8 +132,7 @@ def test_looking_disturbs_nothing(http_with: HttpWith) -> None:
     assert http.unchecked("GET", f"/api/v1/task/{task_id}").status_code == 503
 
 
-def test_page_knows_what_is_really_done(http_with: HttpWith) -> None:
-    http = http_with()
+def test_page_knows_what_is_really_done(http: Http) -> None:
     about = http("GET", "/_sandbox/about").json()
 
     assert {"model": "Qubico/image-toolkit", "task_type": "face-swap"} in about["engines"]

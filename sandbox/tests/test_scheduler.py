@@ -84,8 +84,7 @@ def test_bug_of_an_engine_or_of_the_sandbox_fails_its_task_alone(
     ],
     ids=str,
 )
-def test_echo_holds_config_and_an_empty_input(sandbox_with: SandboxWith, config: dict[str, Any], lines: int) -> None:
-    sandbox = sandbox_with()
+def test_echo_holds_config_and_an_empty_input(sandbox: Sandbox, config: dict[str, Any], lines: int) -> None:
     body = sandbox.get("sandbox", accept(sandbox, config=config)).body("")
     webhook = {"endpoint": "", "secret": "", **config.get("webhook_config", {})}
 
@@ -101,7 +100,7 @@ def test_cancel_takes_a_pending_task_only(sandbox_with: SandboxWith) -> None:
     sandbox = sandbox_with(speed="real")
     cancelled, processing = accept(sandbox), accept(sandbox)
     sandbox.cancel("sandbox", cancelled)
-    sandbox._store.start(processing, NOW)
+    assert [sandbox._store.start(task_id, NOW) for task_id in (cancelled, processing)] == [False, True]
     refused = {}
     for task_id in (cancelled, processing):
         with pytest.raises(Refusal) as caught:

@@ -13,7 +13,7 @@ from unitask_sandbox.pictures import scene, upscaling, waifu2x
 from unitask_sandbox.pictures.matting import remove_background
 from unitask_sandbox.pictures.segmenting import segment
 
-from .local import HttpWith
+from .local import Http
 from .portraits import ASTRONAUT, HOPPER, Picture, done, encoded, pixels, png_of_size, resized
 
 BLANK = encoded(np.full((64, 96, 3), 200, np.uint8))
@@ -35,8 +35,7 @@ def signal_to_noise(picture: Picture, wanted: Picture) -> float:
 @pytest.mark.parametrize(
     ("task_type", "side"), [("upscale", 2049), ("background-remove", 4097), ("segment", 3073)]
 )  # fmt: skip
-def test_too_large_picture_fails_the_task_which_is_paid_back(http_with: HttpWith, task_type: str, side: int) -> None:
-    http = http_with()
+def test_too_large_picture_fails_the_task_which_is_paid_back(http: Http, task_type: str, side: int) -> None:
     prompt = {"prompt": "face"} if task_type == "segment" else {}
     task = done(http, task_type, image=png_of_size(side, 70), **prompt)
     error: Any = task["error"]

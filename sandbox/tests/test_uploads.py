@@ -30,8 +30,7 @@ def upload(http: Http, name: str = "a.png", data: str = TEXT) -> str:
         (f"{'n' * 124}.mp3", f"data:audio/mpeg;base64,{TEXT}", "audio/mpeg"),
     ],
 )
-def test_uploaded_file_is_served_without_a_key(http_with: HttpWith, name: str, data: str, media_type: str) -> None:
-    http = http_with()
+def test_uploaded_file_is_served_without_a_key(http: Http, name: str, data: str, media_type: str) -> None:
     url = upload(http, name, data)
     file = http("GET", url, headers={})
 
@@ -77,8 +76,7 @@ BAD: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize(("body", "words"), BAD.values(), ids=BAD)
-def test_bad_upload_is_refused_as_documented(http_with: HttpWith, body: Any, words: str) -> None:
-    http = http_with()
+def test_bad_upload_is_refused_as_documented(http: Http, body: Any, words: str) -> None:
     answer = http("POST", UPLOAD, json=body)
 
     assert answer.status_code == 400
@@ -87,8 +85,7 @@ def test_bad_upload_is_refused_as_documented(http_with: HttpWith, body: Any, wor
     assert words in answer.json()["message"]
 
 
-def test_upload_is_at_most_10_mb(http_with: HttpWith) -> None:
-    http = http_with()
+def test_upload_is_at_most_10_mb(http: Http) -> None:
     url = upload(http, data=base64_of(bytes(LARGEST)))
     answer = http("POST", UPLOAD, json={"file_name": "a.png", "file_data": base64_of(bytes(LARGEST + 1))})
 

@@ -168,7 +168,7 @@ class Hanging:
 @pytest.mark.parametrize(
     ("hanging", "good"),
     [
-        (["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"], "127.0.0.1:4"),
+        ([f"127.0.0.1:{port}" for port in range(1, AT_ONCE_A_HOST + 2)], "127.0.0.1:99"),
         (["a.test"] * (AT_ONCE_A_HOST + 5), "good.test"),
         ([f"{number}.test" for number in range(20)], "good.test"),
     ],
