@@ -109,7 +109,7 @@ def test_task_of_unknown_cost_needs_an_assumption(shell: str) -> None:
     assert amounts(budget) == (0.0, 0.3, 0.7)
 
 
-@pytest.mark.parametrize("call", ["get", "wait", "events", "wait_all", "find"])
+@pytest.mark.parametrize("call", ["get", "wait", "watch", "wait_all", "find"])
 @pytest.mark.parametrize("status", ["completed", "failed", "cancelled"])
 def test_each_call_that_sees_the_end_settles(shell: str, call: str, status: str) -> None:
     budget, lost = Budget(1), None
