@@ -22,6 +22,7 @@ from typing import Any
 import httpx
 import pytest
 from unitask import InvalidInput, cli, tasks
+from unitask._core.effects import Response
 from unitask._terminal import dollars, reworded
 from unitask.cli import main
 from unitask.inputs import request_body
@@ -60,12 +61,8 @@ def test_catalogue_is_printed_as_json_and_for_people(capsys: Captured) -> None:
 
     listed, lines = capsys.readouterr().out.split("\n]\n")
     face_swap = next(entry for entry in json.loads(f"{listed}]") if entry["name"] == "FaceSwap")
-    assert (face_swap["family"], face_swap["model"], face_swap["price_usd"]) == (
-        "faceswap",
-        "Qubico/image-toolkit",
-        0.01,
-    )
-    assert face_swap["docs"] == 'piapi.ai, Faceswap, "Image Faceswap" (2025-04-03)'
+    expected = {"family": "faceswap", "model": "Qubico/image-toolkit", "price_usd": 0.01}
+    assert face_swap.items() >= {**expected, "docs": 'piapi.ai, Faceswap, "Image Faceswap" (2025-04-03)'}.items()
     for start, end in (
         ("FaceSwap ", ", $0.01 per generation."),
         ("MmaudioVideo2Audio ", ", $0.00005 per second of video."),
@@ -73,24 +70,7 @@ def test_catalogue_is_printed_as_json_and_for_people(capsys: Captured) -> None:
         ("VideoFaceSwap ", ", price unknown."),
     ):
         assert any(line.startswith(start) and end in line for line in lines.splitlines())
-
-
-@pytest.mark.parametrize(("usd", "said"), [(None, None), (0.0, "$0"), (1e-7, "$0.0000001"), (0.2, "$0.2"), (20, "$20")])
-def test_amount_is_written_whole_and_an_unknown_one_is_not_zero(usd: float | None, said: str | None) -> None:
-    assert dollars(usd) == said
-
-
-def test_run_prints_the_task(scripted: Scripted, capsys: Captured) -> None:
-    replies = scripted(seen("pending"), DONE)
-
-    assert main(RUN) == 0
-    out, err = capsys.readouterr()
-    assert json.loads(out)["output"] == {"image_url": OUTPUT_URL}
-    assert err == f"task {TASK_ID}: pending\ntask {TASK_ID}: completed\n"
-    assert replies.requests[0].body["input"] == {
-        "target_image": "https://me.test/a.png",
-        "swap_image": "https://me.test/b.png",
-    }
+    assert [dollars(usd) for usd in (None, 0.0, 1e-7, 20)] == [None, "$0", "$0.0000001", "$20"]
 
 
 @pytest.mark.parametrize("command", ["run", "wait"])
@@ -98,16 +78,16 @@ def test_output_is_fetched_and_its_path_printed(
     command: str, scripted: Scripted, capsys: Captured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    picture = tmp_path / "a=b.png"
+    picture, output = tmp_path / "a=b.png", tmp_path / f"{TASK_ID}.png"
     picture.write_bytes(encoded())
-    (tmp_path / f"{TASK_ID}.png").write_bytes(b"mine")
-    files = [f"target_image={picture}", f"swap_image={picture}"]
-    words = ["run", "FaceSwap", *files] if command == "run" else ["wait", TASK_ID]
+    output.write_bytes(b"mine")
+    words = ["FaceSwap", f"target_image={picture}", "--to=~/", f"swap_image={picture}"]
     replies = scripted(seen("pending"), DONE, httpx.Response(200, content=encoded()))
 
-    assert main([*words, "--to=~/", "--overwrite", "--base-url", "https://given.test"]) == 0
-    assert capsys.readouterr().out == f"{tmp_path / TASK_ID}.png\n"
-    assert (tmp_path / f"{TASK_ID}.png").read_bytes() == encoded()
+    options = ["--overwrite", "--base-url", "https://given.test"]
+    assert main([command, *options, *(words if command == "run" else [TASK_ID, "--to=~/"])]) == 0
+    assert capsys.readouterr() == (f"{output}\n", f"task {TASK_ID}: pending\ntask {TASK_ID}: completed\n")
+    assert output.read_bytes() == encoded()
     assert replies.requests[0].url.startswith("https://given.test/api/v1/task")
 
 
@@ -328,16 +308,6 @@ def test_value_is_read_by_the_type_of_its_field(
     assert (sent, type(sent)) == (value, type(value))
 
 
-@pytest.mark.parametrize("place", [0, 1, 3])
-def test_options_stand_anywhere(place: int, unitask_provider: UnitaskProvider, tmp_path: Path) -> None:
-    words = RUN[1:]
-    options = ["--to", str(tmp_path / "out.png"), "--timeout", "600"]
-
-    assert main(["run", *words[:place], *options, *words[place:]]) == 0
-    assert unitask_provider.tasks[0].input.keys() == {"target_image", "swap_image"}
-    assert (tmp_path / "out.png").exists()
-
-
 LOST = answer(502, b"<html>")
 PAID = seen("pending", meta={"usage": {"consume": 100_000}})
 FREE = seen("processing", meta={"usage": {"consume": 0}})
@@ -383,23 +353,18 @@ def test_what_ends_a_paid_task_is_told_with_what_goes_on(
         assert commands[name].parse_args(rest)
 
 
-@pytest.mark.parametrize(
-    "script",
-    [[PAID, KeyboardInterrupt()], [KeyboardInterrupt()], [httpx.ReadTimeout("")]],
-    ids=["wait", "create", "lost"],
-)
+@pytest.mark.parametrize("script", [[PAID, STOP], [STOP], [httpx.ReadTimeout("")]], ids=["wait", "create", "lost"])
 def test_what_the_library_logs_does_not_reach_the_terminal(
     script: list[Any], scripted: Scripted, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logging.getLogger(), "handlers", [])
-    monkeypatch.setattr(logging.getLogger("unitask"), "handlers", [])
+    for name in ("", "unitask"):
+        monkeypatch.setattr(logging.getLogger(name), "handlers", [])
     scripted(*script)
 
     assert main(RUN) in (1, 130)
     lines = capsys.readouterr().err.splitlines()
     assert lines
     assert all(line.startswith(("unitask: ", "task ")) for line in lines)
-    assert not any("client." in line or "another process" in line for line in lines)
 
 
 def test_interruption_before_the_task_is_told_names_it(
@@ -441,12 +406,27 @@ def test_legacy_task_is_fetched_by_the_command_that_is_named(
     unitask_provider: UnitaskProvider, capsys: Captured, tmp_path: Path
 ) -> None:
     unitask_provider.completes(tasks.LegacyFaceSwap, statuses=["pending", httpx.ReadTimeout(""), "completed"])
-    run = ["run", "LegacyFaceSwap", "target_image=https://me.test/a.png", "swap_image=https://me.test/b.png"]
 
-    assert main([*run, "--to", str(tmp_path / "o.png"), "--timeout", "0"]) == 1
+    assert main(["run", "LegacyFaceSwap", *RUN[2:], "--to", str(tmp_path / "o.png"), "--timeout", "0"]) == 1
     (command,) = re.findall(r"`unitask (wait .*?)`", capsys.readouterr().err)
     assert main(shlex.split(command)) == 0
     assert (tmp_path / "o.png").exists()
+
+
+def named(task_id: str, status: str, **fields: Any) -> Response:
+    """An answer about the task with this id."""
+    return answer(200, {"code": 200, "data": {"task_id": task_id, "status": status, **fields}, "message": ""})
+
+
+def test_task_whose_id_looks_like_an_option_is_fetched_by_the_command_that_is_named(
+    scripted: Scripted, capsys: Captured
+) -> None:
+    replies = scripted(named("--to", "pending"), STOP, named("--to", "completed"))
+
+    assert main([*RUN, "--base-url", BASE_URL]) == 130
+    (command,) = re.findall(r"`unitask (wait .*?)`", capsys.readouterr().err)
+    assert main(shlex.split(command)) == 0
+    assert replies.lines[-1] == "GET /api/v1/task/--to"
 
 
 NASTY = "\x1b]0;t\x07\x9b31m\u202e\u2066\u200f\x7f\r\n"
@@ -457,15 +437,9 @@ NASTY = "\x1b]0;t\x07\x9b31m\u202e\u2066\u200f\x7f\r\n"
     [
         ([seen(NASTY), seen("failed", error={"message": f"{NASTY}\ud800"})], 1),
         ([seen(output={"image_url": OUTPUT_URL, NASTY: f"{NASTY}\ud800"}, status="completed")], 0),
-        ([answer(200, {"code": 200, "data": {"task_id": NASTY, "status": "completed"}, "message": ""})], 0),
-        ([answer(200, {"code": 200, "data": {"task_id": NASTY, "status": "failed"}, "message": ""})], 1),
-        (
-            [
-                answer(200, {"code": 200, "data": {"task_id": NASTY, "status": "pending"}, "message": ""}),
-                NotImplementedError(NASTY),
-            ],
-            1,
-        ),
+        ([named(NASTY, "completed")], 0),
+        ([named(NASTY, "failed")], 1),
+        ([named(NASTY, "pending"), NotImplementedError(NASTY)], 1),
     ],
 )
 def test_nothing_of_the_provider_reaches_the_terminal_unescaped(
@@ -478,8 +452,7 @@ def test_nothing_of_the_provider_reaches_the_terminal_unescaped(
     assert out.isascii()
     assert all(char.isprintable() or char == "\n" for char in out + err)
     assert not any(line.startswith("]0;t") for line in err.splitlines())
-    if out:
-        assert NASTY in [*json.loads(out)["output"], json.loads(out)["task_id"]] if "output" in out else json.loads(out)
+    assert not out or json.dumps(NASTY)[1:-1] in out
 
 
 def test_narrow_encoding_loses_nothing_that_was_paid(
@@ -506,7 +479,7 @@ def command_line(*arguments: str, **streams: Any) -> subprocess.CompletedProcess
 
 @pytest.fixture
 def unread() -> Iterator[int]:
-    """A pipe that nobody reads any more."""
+    """A pipe whose reader is closed."""
     reader, writer = os.pipe()
     os.close(reader)
     yield writer
@@ -537,22 +510,7 @@ def test_closed_stderr_stops_nothing(unread: int, unitask_provider: UnitaskProvi
 
 
 def test_number_that_json_does_not_have_is_printed_as_text(scripted: Scripted, capsys: Captured) -> None:
-    output = b'{"x": NaN, "y": 1e999}'
-    body = b'{"code": 200, "data": {"task_id": "a", "status": "completed", "output": %b}, "message": ""}' % output
-    scripted(answer(200, body))
+    scripted(named("a", "completed", output={"x": float("nan"), "y": float("inf")}))
 
     assert main(RUN) == 0
     assert json.loads(capsys.readouterr().out)["output"] == {"x": "NaN", "y": "Infinity"}
-
-
-def test_task_whose_id_looks_like_an_option_is_fetched_by_the_command_that_is_named(
-    scripted: Scripted, capsys: Captured
-) -> None:
-    created = answer(200, {"code": 200, "data": {"task_id": "--to", "status": "pending"}, "message": ""})
-    done = answer(200, {"code": 200, "data": {"task_id": "--to", "status": "completed"}, "message": ""})
-    replies = scripted(created, KeyboardInterrupt(), done)
-
-    assert main([*RUN, "--base-url", BASE_URL]) == 130
-    (command,) = re.findall(r"`unitask (wait .*?)`", capsys.readouterr().err)
-    assert main(shlex.split(command)) == 0
-    assert replies.lines[-1] == "GET /api/v1/task/--to"
