@@ -7,7 +7,6 @@ import gzip
 import io
 import re
 import ssl
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +21,7 @@ from unitask_api import contract, output_files
 
 from .pictures import encoded
 from .script import TASK_ID, answer, task_data
-from .shells import perform, provider
+from .shells import cut_off, perform, provider
 
 URL = "https://out.test/temp/swapped.png"
 PNG = encoded()
@@ -131,18 +130,6 @@ def test_full_disk_leaves_nothing(shell: str, tmp_path: Path, monkeypatch: pytes
 # ---- what came
 
 
-class Broken(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """A body that breaks off in the middle."""
-
-    def __iter__(self) -> Iterator[bytes]:
-        yield PNG[:20]
-        raise httpx.ReadError("connection reset")
-
-    async def __aiter__(self) -> Any:
-        for chunk in self:
-            yield chunk
-
-
 LASTING: dict[str, tuple[Any, str]] = {
     "410": (answer(410), "HTTP 410; outputs are kept for a few days only"),
     "too long": (arrives(content_length=str(len(PNG) - 1)), f"{len(PNG)} bytes came, {len(PNG) - 1} were announced"),
@@ -170,7 +157,7 @@ PASSING: dict[str, tuple[Any, str]] = {
     "500": (answer(500, PNG), "HTTP 500"),
     "416": (answer(416), "HTTP 416"),
     "too short": (arrives(content_length=str(len(PNG) + 1)), f"{len(PNG)} bytes came, {len(PNG) + 1} were announced"),
-    "broken off": (Broken, "ReadError: connection reset"),
+    "broken off": (PNG[:20], "ReadError: connection reset"),
     "no connection": (httpx.ConnectError("refused"), "ConnectError: refused"),
     "compression cut off": (arrives(gzip.compress(PNG)[:-9], content_encoding="gzip"), "its compression is cut off"),
     "system error": (ConnectionResetError(104, "reset by peer"), "ConnectionResetError: [Errno 104] reset by peer"),
@@ -180,7 +167,8 @@ PASSING: dict[str, tuple[Any, str]] = {
 
 def replies(reply: Any, times: int) -> UnitaskProvider:
     """A host that says the same so many times."""
-    return provider(*(httpx.Response(200, stream=Broken()) if reply is Broken else reply for _ in range(times)))
+    breaks = isinstance(reply, bytes)
+    return provider(*(httpx.Response(200, stream=cut_off(reply)) if breaks else reply for _ in range(times)))
 
 
 @pytest.mark.parametrize(("reply", "reason"), LASTING.values(), ids=LASTING.keys())

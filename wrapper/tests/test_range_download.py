@@ -26,7 +26,7 @@ from unitask.testing import InstantClock
 from .pictures import encoded
 from .raw_server import Received, raw_server, response
 from .script import TASK_ID, answer, task_data
-from .shells import BASE_URL, KEY, instant_clock, perform, provider
+from .shells import BASE_URL, KEY, Body, cut_off, instant_clock, perform, provider
 
 CONTENT = bytes(range(256)) * 40
 PNG = encoded()
@@ -142,22 +142,6 @@ def test_file_in_the_output_itself_is_written(shell: str, url: str, tmp_path: Pa
 # ---- in pieces
 
 
-class Cut(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """A body that breaks off at its end, unless it is whole."""
-
-    def __init__(self, content: bytes, *, whole: bool = False) -> None:
-        self.content, self.whole = content, whole
-
-    def __iter__(self) -> Iterator[bytes]:
-        yield from (self.content[start : start + 1000] for start in range(0, len(self.content), 1000))
-        if not self.whole:
-            raise httpx.ReadError("connection reset")
-
-    async def __aiter__(self) -> Any:
-        for chunk in self:
-            yield chunk
-
-
 @dataclass
 class Host:
     """A host of one file that knows ranges (RFC 9110, 14) and breaks off as it is told.
@@ -189,9 +173,8 @@ class Host:
             content = content[start:]
             headers["content-length"] = str(len(content))
             headers |= self.spoil
-        if self.cuts:
-            return httpx.Response(status, headers=headers, stream=Cut(content[: self.cuts.pop(0)]))
-        return httpx.Response(status, headers=headers, stream=Cut(content, whole=True))
+        body = cut_off(content[: self.cuts.pop(0)]) if self.cuts else Body([content])
+        return httpx.Response(status, headers=headers, stream=body)
 
 
 def whole(shell: str, host: Host, folder: Path, **settings: Any) -> bytes:
@@ -251,7 +234,7 @@ def test_first_answer_is_taken_if_it_is_the_whole_file(
     shell: str, status: int, headers: dict[str, str], is_whole: bool, tmp_path: Path
 ) -> None:
     def host(_: httpx.Request) -> httpx.Response:
-        return httpx.Response(status, headers=headers, stream=Cut(CONTENT, whole=True))
+        return httpx.Response(status, headers=headers, stream=Body([CONTENT]))
 
     refused = pytest.raises(DownloadFailed, match="bytes from 0 on were asked for")
     with contextlib.nullcontext() if is_whole else refused:
@@ -267,12 +250,10 @@ def test_file_that_a_host_brings_in_parts_unasked_is_put_together(shell: str, tm
         asked.append((wanted, request.headers.get("if-range")))
         start = int(wanted[6:-1]) if wanted else 0
         part = CONTENT[start : start + 4096]
-        headers = {"etag": '"v1"', "content-range": f"bytes {start}-{start + len(part) - 1}/{len(CONTENT)}"}
-        return httpx.Response(206, headers=headers, stream=Cut(part, whole=True))
+        place = f"bytes {start}-{start + len(part) - 1}/{len(CONTENT)}"
+        return httpx.Response(206, headers={"etag": '"v1"', "content-range": place}, stream=Body([part]))
 
-    (path,) = fetch(shell, host, task(), tmp_path / "a.mp4")
-
-    assert path.read_bytes() == CONTENT
+    assert fetch(shell, host, task(), tmp_path / "a.mp4")[0].read_bytes() == CONTENT
     assert asked == [(None, None), ("bytes=4096-", '"v1"'), ("bytes=8192-", '"v1"')]
 
 
@@ -293,20 +274,9 @@ def test_connection_may_break_as_long_as_it_gets_on(
         assert names_in(tmp_path) == []
 
 
-class Slow(httpx.SyncByteStream, httpx.AsyncByteStream):
+def slow(clock: InstantClock, chunk: bytes, chunks: int = 100_000) -> Body:
     """A body whose chunks come half a second apart."""
-
-    def __init__(self, clock: InstantClock, chunk: bytes, chunks: int = 100_000) -> None:
-        self.clock, self.chunk, self.chunks = clock, chunk, chunks
-
-    def __iter__(self) -> Iterator[bytes]:
-        for _ in range(self.chunks):
-            self.clock.advance(0.5)
-            yield self.chunk
-
-    async def __aiter__(self) -> Any:
-        for chunk in self:
-            yield chunk
+    return Body((clock.advance(0.5), chunk)[1] for _ in range(chunks))
 
 
 @pytest.mark.parametrize(("http_timeout", "window"), [(60.0, 30.0), (2.0, 2.0)])
@@ -318,8 +288,8 @@ def test_file_that_drips_is_given_up_and_a_slow_one_comes(
 
     def host(request: httpx.Request) -> httpx.Response:
         asked.append(request)
-        slow = "slow" in request.url.path
-        return httpx.Response(200, stream=Slow(clock, bytes(10_000), 200) if slow else Slow(clock, chunk))
+        is_slow = "slow" in request.url.path
+        return httpx.Response(200, stream=slow(clock, bytes(10_000), 200) if is_slow else slow(clock, chunk))
 
     def call(url: str) -> Any:
         what = OutputFile(url, "video")
@@ -348,7 +318,7 @@ def test_file_that_drips_is_given_up_and_a_slow_one_comes(
 def test_file_that_cannot_be_continued_is_begun_again(
     shell: str, status: int, headers: dict[str, str], third: bytes, tmp_path: Path
 ) -> None:
-    first = httpx.Response(200, headers={"etag": '"v1"'}, stream=Cut(CONTENT[:2000]))
+    first = httpx.Response(200, headers={"etag": '"v1"'}, stream=cut_off(CONTENT[:2000]))
     unread = httpx.Response(status, headers=headers, stream=httpx.ByteStream(b""))
     script = provider(first, unread, httpx.Response(200, content=third))
 
@@ -424,75 +394,61 @@ class Crowd(httpx.SyncByteStream, httpx.AsyncByteStream):
 
 def test_failed_file_keeps_the_others(shell: str, tmp_path: Path) -> None:
     output = {"images": [f"https://out.test/{name}.png" for name in "abc"], "more": "https://out.test/d"}
-    unknown = Task(task_data(model="new", output=output), Output)
-    host = hosts(b=answer(404), d=answer(403))
     with pytest.raises(DownloadFailed) as caught:
-        fetch(shell, host, unknown, f"{tmp_path}/")
-    there = (tmp_path / f"{TASK_ID}-1.png", tmp_path / f"{TASK_ID}-3.png")
+        fetch(shell, hosts(b=answer(404), d=answer(403)), task(output, model="new"), f"{tmp_path}/")
+    error, there = caught.value, (tmp_path / f"{TASK_ID}-1.png", tmp_path / f"{TASK_ID}-3.png")
 
-    assert caught.value.fetched == there
-    assert [(file.url, file.number) for file in caught.value.missing] == [
-        ("https://out.test/b.png", 2),
-        ("https://out.test/d", 4),
-    ]
-    assert (caught.value.url, caught.value.task_id) == ("https://out.test/b.png", TASK_ID)
-    assert str(caught.value).startswith("2 of 4 files are missing: https://out.test/b.png was not fetched: HTTP 404; ")
-    assert all(repr(str(path)) in str(caught.value) for path in there)
+    assert error.fetched == there
+    assert [(file.url, file.number) for file in error.missing] == [(output["images"][1], 2), (output["more"], 4)]
+    assert (error.url, error.task_id) == (output["images"][1], TASK_ID)
+    assert str(error).startswith("2 of 4 files are missing: https://out.test/b.png was not fetched: HTTP 404; ")
+    assert all(repr(str(path)) in str(error) for path in there)
     assert names_in(tmp_path) == [path.name for path in there]
-
-    rest = fetch(shell, hosts(), caught.value.missing, f"{tmp_path}/")
+    rest = fetch(shell, hosts(), error.missing, f"{tmp_path}/")
     assert [path.name for path in rest] == [f"{TASK_ID}-2.png", f"{TASK_ID}-4"]
 
 
 def test_downloads_to_one_place_do_not_disturb_each_other(shell: str, tmp_path: Path) -> None:
-    class Overtaken(httpx.SyncByteStream, httpx.AsyncByteStream):
-        def __iter__(self) -> Iterator[bytes]:
-            yield CONTENT[:5000]
-            (other,) = fetch("sync", hosts(), task(), tmp_path / "a.mp4")  # begins and ends meanwhile
-            assert other.read_bytes() == b"\0a"
-            yield CONTENT[5000:]
+    def overtaken() -> Iterator[bytes]:
+        yield CONTENT[:5000]
+        (other,) = fetch("sync", hosts(), task(), tmp_path / "a.mp4")  # begins and ends meanwhile
+        assert other.read_bytes() == b"\0a"
+        yield CONTENT[5000:]
 
-        async def __aiter__(self) -> Any:
-            for chunk in await asyncio.to_thread(list, self):
-                yield chunk
-
-    (path,) = fetch(
-        shell, lambda _: httpx.Response(200, stream=Overtaken()), task(), tmp_path / "a.mp4", overwrite=True
-    )
+    reply = httpx.Response(200, stream=Body(overtaken()))
+    (path,) = fetch(shell, lambda _: reply, task(), tmp_path / "a.mp4", overwrite=True)
 
     assert path.read_bytes() == CONTENT
     assert names_in(tmp_path) == ["a.mp4"]
 
 
 def test_interrupted_downloads_leave_whole_files(tmp_path: Path) -> None:
-    done = threading.Event()
-    stopped = threading.Event()
+    done, stopped = threading.Event(), threading.Event()
 
-    class Endless(httpx.SyncByteStream):
-        def __iter__(self) -> Iterator[bytes]:
-            while True:
-                if done.is_set():
-                    stopped.set()
-                yield bytes(1 << 16)
+    def endless() -> Iterator[bytes]:
+        while True:
+            if done.is_set():
+                stopped.set()
+            yield bytes(1 << 16)
 
     def host(request: httpx.Request) -> httpx.Response:
         name = request.url.path.strip("/")
-        if name == "endless":
-            return httpx.Response(200, stream=Endless())
-        if name == "whole":
-            return httpx.Response(200, content=b"\0x")
+        if name != "interrupt":
+            return httpx.Response(200, stream=Body(endless() if name == "endless" else [b"\0x"]))
         done.set()
         assert stopped.wait(30)
         raise KeyboardInterrupt
 
     output = {"files": [f"https://out.test/{name}" for name in ("whole", "interrupt", "endless")]}
     with pytest.raises(KeyboardInterrupt):
-        fetch("sync", host, Task(task_data(model="new", output=output), Output), f"{tmp_path}/")
+        fetch("sync", host, task(output, model="new"), f"{tmp_path}/")
 
     assert names_in(tmp_path) == [f"{TASK_ID}-1"]
 
 
 def test_cancelled_downloads_leave_whole_files(tmp_path: Path) -> None:
+    begun = asyncio.Event()
+
     class Slow(httpx.AsyncByteStream):
         async def __aiter__(self) -> Any:
             yield b"x"
@@ -500,9 +456,7 @@ def test_cancelled_downloads_leave_whole_files(tmp_path: Path) -> None:
             await asyncio.Event().wait()
 
     def host(request: httpx.Request) -> httpx.Response:
-        return (
-            httpx.Response(200, content=b"\0x") if request.url.path == "/1.mp4" else httpx.Response(200, stream=Slow())
-        )
+        return httpx.Response(200, stream=Body([b"\0x"]) if request.url.path == "/1.mp4" else Slow())
 
     async def main() -> int:
         async with AsyncClient(KEY, BASE_URL, transport=httpx.MockTransport(host)) as client:
@@ -515,7 +469,6 @@ def test_cancelled_downloads_leave_whole_files(tmp_path: Path) -> None:
                 await work
             return len(asyncio.all_tasks())
 
-    begun = asyncio.Event()
     assert asyncio.run(main()) == 1
     assert names_in(tmp_path) == [f"{TASK_ID}-1.mp4"]
 
