@@ -233,7 +233,10 @@ IMAGES = ["https://me.test/a.png", "https://me.test/b.png"]
         ("Seedance2", [f"image_urls:={json.dumps(IMAGES)}"], "image_urls", IMAGES),
         ("KlingVideo", ["enable_audio=true"], "enable_audio", True),
         ("KlingVideo", ["enable_audio:=false"], "enable_audio", False),
+        ("Seedance2", ["duration=5"], "duration", 5),
         ("KlingVideo", ["cfg_scale=.5"], "cfg_scale", 0.5),
+        ("KlingVideo", ["cfg_scale=1"], "cfg_scale", 1),
+        ("KlingVideo", ['camera_control={"type": "simple"}'], "camera_control", {"type": "simple"}),
         ("KlingVideo", ['camera_control:={"type": "simple"}'], "camera_control", {"type": "simple"}),
     ],
     ids=lambda value: str(value)[:60],
@@ -246,6 +249,12 @@ def test_value_is_read_by_the_type_of_its_field(
     assert main(["run", kind, *words, *rest]) == 0
     sent = unitask_provider.tasks[0].input[field]
     assert (sent, type(sent)) == (value, type(value))
+
+
+@pytest.mark.usefixtures("unitask_provider")
+def test_advice_about_an_input_is_told(capsys: Captured) -> None:
+    assert main(["run", "TrellisTextTo3d", "prompt=a bear", "ss_sampling_steps=7"]) == 0
+    assert "unitask: warning: input.ss_sampling_steps: 7 is less than the minimum of 10" in capsys.readouterr().err
 
 
 LOST = answer(502, b"<html>")
