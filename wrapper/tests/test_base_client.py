@@ -244,13 +244,11 @@ WORDS: dict[str, tuple[list[Any], Callable[[Any], Any]]] = {
         lambda client: client.run(FACE_SWAP),
     ),
     "a status": ([seen(ODD_WORDS)] * 9, lambda client: client.wait(TASK_ID, timeout=0)),
-    "a page": ([answer(502, f"<html>{ODD_WORDS}".encode())], lambda client: client.submit(FACE_SWAP)),
     "another task": (
         [answer(200, {"data": {**task_data(), "task_id": ODD_WORDS}})] * 99,
         lambda client: client.wait(TASK_ID, timeout=0),
     ),
     "an output": ([seen("completed", output=ODD_WORDS)], lambda client: client.run(FACE_SWAP).output),
-    "a redirect": ([answer(302, b"", location="/\x1b[2J")], lambda client: client.submit(FACE_SWAP)),
 }
 
 
