@@ -23,7 +23,6 @@ from unitask.webhooks import Receiver
 from .script import TASK_ID, answer, refused, seen, task_data
 from .shells import BASE_URL, FACE_SWAP, KEY, all_of, perform, provider
 
-CLASSES: dict[str, Any] = {"sync": Client, "async": AsyncClient}
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NAN, HUGE = float("nan"), 10**400
 A_TASK: list[Any] = [None, 5, b"x", tasks.FaceSwap, FACE_SWAP, Task({}, Output), "", ".", "a\nb"]
@@ -141,7 +140,7 @@ def test_each_setting_is_tried() -> None:
 )
 def test_wrong_setting_is_told_by_its_name(shell: str, name: str, value: Any) -> None:
     with pytest.raises(errors.InvalidInput, match=name.removeprefix("http_")):
-        CLASSES[shell](**{"api_key": KEY, "base_url": BASE_URL, name: value})
+        (Client if shell == "sync" else AsyncClient)(**{"api_key": KEY, "base_url": BASE_URL, name: value})
 
 
 # ---- ids
@@ -191,7 +190,7 @@ def test_no_id_reaches_another_resource(task_id: str) -> None:
     assert last not in ("", ".", "..")
 
 
-@pytest.mark.parametrize("task_id", ["..", "a/../b", "\ud800", "a" * 5000], ids=lambda task_id: ascii(task_id)[:20])
+@pytest.mark.parametrize("task_id", ["a/../b", "\ud800", "a" * 5000], ids=lambda task_id: ascii(task_id)[:20])
 def test_answer_whose_id_cannot_be_asked_for_names_no_task(shell: str, task_id: str) -> None:
     script = provider(answer(200, {"data": {**task_data(), "task_id": task_id}}))
     with pytest.raises(errors.SubmissionUncertain) as caught:
@@ -260,7 +259,7 @@ def test_error_holds_nothing_that_a_terminal_obeys(case: str, caplog: pytest.Log
         perform("sync", provider(*script), call, poll_patience=1)
 
     assert obeyed(str(caught.value)) == []
-    assert "".join(map(str, obeyed("".join(record.getMessage() for record in caplog.records)))) == ""
+    assert obeyed("".join(record.getMessage() for record in caplog.records)) == []
 
 
 @given(word=st.text())
