@@ -31,18 +31,15 @@ class Provider:
         self.client = Client("sandbox", "http://sandbox.test", transport=InProcess(app), sleep=self.sleep)
 
     def sleep(self, seconds: float) -> None:
-        """Let so many seconds go by."""
         self.slept += [seconds] if seconds else []
         self.now += seconds
 
     def answers(self, operation: str) -> list[int | None]:
-        """The HTTP status of each answer of an operation so far."""
         return [arrival.status for arrival in self.sandbox.arrivals if arrival.operation == operation]
 
 
 @contextmanager
 def provider(**settings: Any) -> Iterator[Provider]:
-    """Such a pair, closed at the end."""
     made = Provider(**settings)
     try:
         with made.client:
@@ -52,7 +49,6 @@ def provider(**settings: Any) -> Iterator[Provider]:
 
 
 def test_client_waits_as_long_as_the_rate_wants() -> None:
-    """A create that is one too many is sent again after Retry-After, and there is one task then."""
     with provider(rate=0.5) as made:
         for _ in range(2):
             made.client.submit(SWAP)
@@ -63,7 +59,6 @@ def test_client_waits_as_long_as_the_rate_wants() -> None:
 
 
 def test_full_account_is_a_full_queue() -> None:
-    """After some attempts the error says that tasks have to end first; nothing was accepted, and nothing paid."""
     with provider(concurrency=1) as made:
         made.client.submit(SWAP)
         with pytest.raises(errors.QueueFull, match="Wait for some tasks to end"):
@@ -75,7 +70,6 @@ def test_full_account_is_a_full_queue() -> None:
 
 
 def test_staged_task_is_waited_for() -> None:
-    """It is not done, is counted apart, and comes to its end."""
     imagine = tasks.MidjourneyImagine(prompt="a cat")
     with provider(concurrency=1) as made:
         made.client.submit(imagine)
@@ -89,7 +83,6 @@ def test_staged_task_is_waited_for() -> None:
 
 
 def test_points_show_as_cost_when_they_are_taken() -> None:
-    """What is frozen is no cost yet; the balance is without it from the start."""
     song = tasks.UdioMusic(gpt_description_prompt="a song", lyrics_type="instrumental")
     with provider() as made:
         task = made.client.submit(song)
@@ -104,7 +97,6 @@ def test_points_show_as_cost_when_they_are_taken() -> None:
 
 
 def test_uploaded_film_is_billed_as_estimated() -> None:
-    """A large one reaches the provider as an address, and is paid by its frames all the same."""
     film: bytes = simulate(bundle.task_type("Qubico/video-toolkit", "upscale", {}), {}).output["video_url"][0]
     padding = bytes(uploads.LARGE)
     task = tasks.VideoUpscale(video=film + struct.pack(">I4s", 8 + len(padding), b"free") + padding)
@@ -117,7 +109,6 @@ def test_uploaded_film_is_billed_as_estimated() -> None:
 
 
 def test_plan_without_uploads_sends_pictures_along() -> None:
-    """The refusal of the free plan is the documented one, and is taken for what it is."""
     noise = np.random.default_rng(1).integers(0, 256, (1000, 1000, 3), np.uint8)
     Image.fromarray(noise).save(picture := io.BytesIO(), "PNG")
     task = tasks.ImageSegment(image=picture.getvalue(), prompt="hat", negative_prompt="", segment_factor=0)

@@ -19,7 +19,6 @@ pytestmark = pytest.mark.parametrize("shell", SHELLS)
 
 @st.composite
 def corrupted(draw: st.DrawFn) -> tuple[Any, bool]:
-    """A body with one part changed, and whether the id of our task still stands where it belongs."""
     body = draw(component("TaskEnvelope"))
     body["data"]["task_id"] = TASK_ID
     _, _, changed = draw(st.sampled_from(list(changes(body))))
@@ -28,7 +27,6 @@ def corrupted(draw: st.DrawFn) -> tuple[Any, bool]:
 
 
 def assert_typed(trace: Trace, *, named: bool) -> None:
-    """What is returned can be read, or raises our own error; the id is there when the answer named it."""
     if trace.error is None:
         assert not named or trace.result.id == TASK_ID
         with contextlib.suppress(errors.UnitaskError):
@@ -40,7 +38,6 @@ def assert_typed(trace: Trace, *, named: bool) -> None:
 @settings(max_examples=tries(60))
 @given(answered=corrupted())
 def test_corrupted_answer_to_a_create_costs_one_request(shell: str, answered: tuple[Any, bool]) -> None:
-    """Whatever is wrong with it, it is not sent again, and the id is kept."""
     body, named = answered
     trace = perform(shell, lambda client: client.submit(FACE_SWAP), creates=[answer(200, body)])
 
@@ -51,7 +48,6 @@ def test_corrupted_answer_to_a_create_costs_one_request(shell: str, answered: tu
 @settings(max_examples=tries(60))
 @given(answered=corrupted())
 def test_corrupted_answer_to_a_look_keeps_the_id(shell: str, answered: tuple[Any, bool]) -> None:
-    """A wait goes on, ends or fails by our own error; which task it was for is never lost."""
     trace = perform(
         shell, lambda client: client.wait(TASK_ID, timeout=20), looks=[answer(200, answered[0])], poll_patience=5
     )
@@ -63,7 +59,6 @@ def test_corrupted_answer_to_a_look_keeps_the_id(shell: str, answered: tuple[Any
 @settings(max_examples=tries(50))
 @given(body=component("TaskEnvelope"), operator=st.sampled_from(sorted(BODIES)))
 def test_garbled_answer_to_a_create_costs_one_request(shell: str, body: Any, operator: str) -> None:
-    """Cut, empty, in another encoding, in another envelope: it is uncertain, or it is read."""
     body["data"]["task_id"] = TASK_ID
     garbled = BODIES[operator](json.dumps(body).encode())
     trace = perform(shell, lambda client: client.submit(FACE_SWAP), creates=[answer(200, garbled)])

@@ -25,13 +25,11 @@ SNIPPETS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8")
 
 @pytest.fixture(scope="module")
 def base_url() -> Iterator[str]:
-    """A sandbox on a free port."""
     with running(Settings()) as url:
         yield url
 
 
 def test_swap_is_judged_a_swap_by_an_independent_recogniser(base_url: str, tmp_path: Path) -> None:
-    """The downloaded picture shows the source's face, and everything outside the face is as it was."""
     target, source = samples.ASTRONAUT, samples.GRACE_HOPPER
     with quick_client(base_url) as client:
         task = client.run(tasks.FaceSwap(target_image=target, swap_image=source))
@@ -54,8 +52,6 @@ def test_picture_without_a_face_fails_as_a_task_with_its_id(base_url: str) -> No
 
 
 def test_sandbox_saw_each_create_once(base_url: str) -> None:
-    """Seen from the server's side, a run is one create and some looks."""
-
     def arrived() -> list[dict[str, Any]]:
         return list(httpx.get(f"{base_url}/_sandbox/arrivals").json()["arrivals"])
 
@@ -69,7 +65,6 @@ def test_sandbox_saw_each_create_once(base_url: str) -> None:
 
 
 def test_readme_code_runs(base_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every piece of Python in the README does what it shows, against the local provider; all at once: they wait."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("UNITASK_BASE_URL", base_url)
     monkeypatch.setenv("UNITASK_API_KEY", "sandbox")
@@ -84,7 +79,6 @@ def test_readme_code_runs(base_url: str, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_readme_lists_every_error() -> None:
-    """The table of errors names each class that can be raised."""
     raised = set(errors.__all__) - {"UnitaskError", "ApiError"}
 
     assert {name for name in raised if f"`{name}`" not in README.read_text(encoding="utf-8")} == set()

@@ -73,7 +73,6 @@ GATEWAYS = (408, 499, 502, 503, 504, *range(520, 528))
 
 
 def named_task(body: Any) -> tuple[str | None, bool]:
-    """The id of the task that a body names, and whether that task failed."""
     data = body.get("data") if isinstance(body, dict) else None
     task = data if isinstance(data, dict) else {}
     named, status = task.get("task_id"), task.get("status")
@@ -82,14 +81,12 @@ def named_task(body: Any) -> tuple[str | None, bool]:
 
 
 def is_envelope(body: Any) -> bool:
-    """Whether the API itself wrote this body."""
     known = isinstance(body, dict) and isinstance(body.get("code"), int)
     return known and ("data" in body or "message" in body)
 
 
 @pytest.mark.parametrize(("body", "words"), SHAPES.values(), ids=SHAPES.keys())
 def test_refused_create_is_decided_or_uncertain_and_sent_once(shell: str, body: Any, words: str) -> None:
-    """A refusal is typed and shows the provider's words; what a gateway says, in whatever form, leaves it open."""
     for status in (301, 400, 401, 404, 500, 502, 504, 520, 522):
         trace = perform(shell, lambda client: client.submit(FACE_SWAP), creates=[answer(status, body)])
 
@@ -126,7 +123,6 @@ def test_lack_of_credit_is_told_by_its_words(shell: str, words: str) -> None:
 @settings(max_examples=tries(100))
 @given(status=st.integers(300, 599), body=st.one_of(json_values, st.binary(max_size=60), component("ErrorEnvelope")))
 def test_any_refusal_of_a_create_ends_typed_and_is_never_sent_twice(shell: str, status: int, body: Any) -> None:
-    """No body and no status makes a bare exception or a second paid request; a task that is named is not lost."""
     trace = perform(shell, lambda client: client.submit(FACE_SWAP), creates=[answer(status, body)])
     named, has_failed = named_task(body)
 
@@ -142,7 +138,6 @@ def test_any_refusal_of_a_create_ends_typed_and_is_never_sent_twice(shell: str, 
 @settings(max_examples=tries(100))
 @given(body=st.one_of(json_values, st.binary(max_size=60)))
 def test_success_without_a_task_id_is_uncertain(shell: str, body: Any) -> None:
-    """HTTP 200 that names no task may still have made one."""
     trace = perform(shell, lambda client: client.submit(FACE_SWAP), creates=[answer(200, body)])
 
     if trace.error is None:
@@ -155,7 +150,6 @@ def test_success_without_a_task_id_is_uncertain(shell: str, body: Any) -> None:
 @settings(max_examples=tries(100))
 @given(status=st.integers(200, 599), body=st.one_of(json_values, st.binary(max_size=60), component("ErrorEnvelope")))
 def test_any_answer_to_a_look_ends_typed_with_the_id(shell: str, status: int, body: Any) -> None:
-    """However a look is answered, the id of the paid task is not lost."""
     trace = perform(
         shell, lambda client: client.wait(TASK_ID, timeout=30), looks=[answer(status, body)], poll_patience=5
     )
@@ -166,7 +160,6 @@ def test_any_answer_to_a_look_ends_typed_with_the_id(shell: str, status: int, bo
 
 @pytest.mark.parametrize("failure", MAY_HAVE_ARRIVED, ids=lambda failure: type(failure).__name__)
 def test_create_that_may_have_arrived_is_uncertain(shell: str, failure: httpx.RequestError) -> None:
-    """Once it may have left, it is never sent again."""
     trace = perform(shell, lambda client: client.submit(FACE_SWAP), creates=[failure])
 
     assert type(trace.error) is errors.SubmissionUncertain
@@ -175,7 +168,6 @@ def test_create_that_may_have_arrived_is_uncertain(shell: str, failure: httpx.Re
 
 @pytest.mark.parametrize("failure", NEVER_ARRIVED, ids=lambda failure: type(failure).__name__)
 def test_create_that_never_left_is_sent_again(shell: str, failure: httpx.RequestError) -> None:
-    """A create that provably never arrived costs nothing to repeat."""
     replies: list[Reply] = [failure, failure, answer(200, envelope("pending"))]
     trace = perform(shell, lambda client: client.submit(FACE_SWAP), creates=replies)
 
@@ -188,7 +180,6 @@ def test_create_that_never_left_is_sent_again(shell: str, failure: httpx.Request
     ("asked", "slept"), [("7", 7.0), ("0", 0.5), ("9999", 120.0)], ids=["as asked", "floor", "cap"]
 )
 def test_rate_limited_create_waits_as_asked(shell: str, asked: str, slept: float) -> None:
-    """After a 429 the create is sent again, when the provider says."""
     limited = answer(429, {"code": 429, "message": "too many requests"}, **{"retry-after": asked})
     trace = perform(shell, lambda client: client.submit(FACE_SWAP), creates=[limited, answer(200, envelope("pending"))])
 
@@ -199,7 +190,6 @@ def test_rate_limited_create_waits_as_asked(shell: str, asked: str, slept: float
 @settings(max_examples=tries(40))
 @given(troubles=st.lists(st.sampled_from([502, 503, 520, 429, "cut"]), max_size=4))
 def test_troubled_looks_do_not_end_a_wait(shell: str, troubles: list[int | str]) -> None:
-    """A wait bears with a server in trouble, and still finds the end."""
     replies: list[Reply] = [
         httpx.ReadError("cut") if trouble == "cut" else answer(int(trouble), b"<html>") for trouble in troubles
     ]

@@ -25,7 +25,6 @@ CLIP = "clips.a43c955a-3474-47f3-a550-57bf7c395c48"
 
 
 def file(url: str, kind: Any, place: str, role: Any = "result", **known: Any) -> OutputFile:
-    """A file that is documented."""
     return OutputFile(url, kind, role, place, documented=True, **known)
 
 
@@ -135,7 +134,6 @@ READ_BY: dict[str, type[Output]] = {
 
 
 def answers() -> dict[str, Task[Output]]:
-    """The task in each example of an answer to a look or a create, refusals included."""
     found: dict[str, Task[Output]] = {}
     for name, example in examples().items():
         kind = READ_BY.get(name, Output)
@@ -149,7 +147,6 @@ def answers() -> dict[str, Task[Output]]:
 
 @pytest.mark.parametrize("name", answers())
 def test_files_of_an_example_are_these(name: str) -> None:
-    """An answer that is not in the table has none: it is not done, or it is text."""
     task = answers()[name]
     expected = EXPECTED.get(name, [])
     numbers = range(1, len(expected) + 1)
@@ -159,7 +156,6 @@ def test_files_of_an_example_are_these(name: str) -> None:
 
 
 def test_table_names_examples() -> None:
-    """Each of its rows is tried."""
     assert EXPECTED.keys() <= answers().keys()
 
 
@@ -176,7 +172,6 @@ MADE = {
 
 @pytest.mark.parametrize("ending", MADE)
 def test_file_of_the_local_provider_is_whole(ending: str) -> None:
-    """By its content, as a download looks at it; half of it is not."""
     content, kind = MADE[ending](), output_files.kind_of_ending(ending)
     contents.check(content, kind, ending, documented=True)
     with pytest.raises(DownloadAttemptError, match="that is cut off"):

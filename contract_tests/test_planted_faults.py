@@ -128,12 +128,10 @@ def _async_looks_twice(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _named(name: str, operation: str) -> Check:
-    """The check of a fault of the library."""
     return lambda: test_fault_library.hold(World(), name, operation, "sync", Path("nothing"))
 
 
 def _quick(test: Any, **arguments: Any) -> None:
-    """Run a hypothesis test until its first failure, which need not be made small here."""
     usual = test._hypothesis_internal_use_settings
     test._hypothesis_internal_use_settings = settings(usual, phases=[Phase.generate], report_multiple_bugs=False)
     try:
@@ -302,7 +300,6 @@ FOUND_OTHERWISE: dict[str, tuple[type[Exception], ...]] = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_planted_fault_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The check passes as things are, and its assertion fails once the fault is there."""
     plant, check = CASES[name]
     check()
     plant(monkeypatch)

@@ -36,7 +36,6 @@ options = st.fixed_dictionaries(
 
 
 def assert_documented(trace: Trace) -> None:
-    """Every request of the trace is an operation of the spec, with its key, parameters and body."""
     for (method, target, body), headers in zip(trace.requests, trace.headers, strict=True):
         parts = urlsplit(target)
         operation = operation_of(method, parts.path)
@@ -57,7 +56,6 @@ def assert_documented(trace: Trace) -> None:
 @settings(max_examples=tries(60))
 @given(task=face_swaps, given_options=options)
 def test_create_is_documented_and_complete(shell: str, task: tasks.FaceSwap, given_options: dict[str, str]) -> None:
-    """Whatever picture is given in whatever form, the body is a face swap of the spec and holds what was given."""
     trace = perform(
         shell, lambda client: client.submit(task, **given_options), creates=[answer(200, envelope("pending"))]
     )
@@ -94,7 +92,6 @@ ANSWERS = {
 
 @pytest.mark.parametrize("name", CALLS)
 def test_every_other_call_is_documented(shell: str, name: str) -> None:
-    """Each is an operation of the spec, with parameters that are declared."""
     reply = answer(200, ANSWERS.get(name) or {**envelope("completed"), "message": "done"})
     trace = perform(shell, CALLS[name], creates=[reply], looks=[reply])
 
@@ -104,7 +101,6 @@ def test_every_other_call_is_documented(shell: str, name: str) -> None:
 
 
 def test_odd_id_is_escaped(shell: str) -> None:
-    """An id that holds signs of a URL stays one part of the path."""
     odd = "a/b c?d#e"
     trace = perform(
         shell, lambda client: client.get(odd), looks=[answer(200, {"data": {"task_id": odd, "status": ""}})]

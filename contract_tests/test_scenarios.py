@@ -16,7 +16,6 @@ from scripts.scenarios_page import PAGE, page
 
 
 def code_path(scenario: Scenario) -> object:
-    """What a client does and decides in a scenario."""
     answers = tuple((answer.operation, answer.status, answer.fails) for answer in scenario.answers)
     return scenario.call, answers, str(scenario.expect.get("raises")), bool(scenario.expect.get("output"))
 
@@ -55,12 +54,10 @@ def test_scenario_ends_so_over_a_connection(scenario: Scenario, served: Server) 
 
 
 def test_page_is_what_the_scenarios_say() -> None:
-    """`make generate` writes it."""
     assert PAGE.read_text(encoding="utf-8") == page()
 
 
 def test_each_source_of_a_scenario_is_known() -> None:
-    """By its short name, as in spec/sources.yaml."""
     known = bundle.document()["x-sources"].keys()
 
     assert {source for scenario in scenarios() for source in scenario.source} <= known

@@ -12,7 +12,6 @@ from scripts.score import Measure, core
 
 
 def test_result_of_mutants_is_that_of_the_core_as_it_is(tmp_path: Path) -> None:
-    """Without a whole run on this very core nothing is measured."""
     code, stats, result = tmp_path / "core", tmp_path / "stats.json", tmp_path / "out" / "mutants.json"
     code.mkdir()
     (code / "a.py").write_text("x = 1\n")
@@ -28,7 +27,6 @@ def test_result_of_mutants_is_that_of_the_core_as_it_is(tmp_path: Path) -> None:
 
 
 def test_gate_that_was_not_measured_is_not_met(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It says so, and what to run; a page with figures changes nothing."""
     monkeypatch.setattr("scripts.score.measured", lambda: None)
     unknown = core()
     monkeypatch.setattr("scripts.score.measured", lambda: (96, 100))
@@ -40,7 +38,6 @@ def test_gate_that_was_not_measured_is_not_met(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_no_gate_reads_a_page() -> None:
-    """docs/ is for people."""
     here = Path(__file__).parents[1] / "scripts"
     assert not [
         name for name in ("score.py", "mutation_score.py", "core_mutants.py") if '"docs"' in (here / name).read_text()

@@ -34,7 +34,6 @@ ENDS = {word for word, state in MEANINGS.items() if state in (State.COMPLETED, S
 
 
 def spelled(word: str) -> st.SearchStrategy[str]:
-    """The word in any letter case."""
     return st.tuples(*(st.sampled_from([sign.lower(), sign.upper()]) for sign in word)).map("".join)
 
 
@@ -47,7 +46,6 @@ no_words = json_values.filter(lambda value: not isinstance(value, str))
 @settings(max_examples=tries(60))
 @given(data=st.data())
 def test_documented_word_is_understood_in_any_case(shell: str, data: st.DataObject) -> None:
-    """pending, Pending and PENDING are one state, and it is the documented one."""
     word = data.draw(st.sampled_from(WORDS))
     sent = data.draw(spelled(word))
     trace = perform(shell, lambda client: client.get(TASK_ID), looks=[answer(200, envelope(sent))])
@@ -59,7 +57,6 @@ def test_documented_word_is_understood_in_any_case(shell: str, data: st.DataObje
 @settings(max_examples=tries(60))
 @given(data=st.data())
 def test_word_means_what_its_sources_say(shell: str, data: st.DataObject) -> None:
-    """And it ends a wait exactly if it is an end."""
     word = data.draw(st.sampled_from(sorted(MEANINGS)))
     looks = [answer(200, envelope(data.draw(spelled(word)))), answer(200, envelope("completed"))]
     trace = perform(shell, lambda client: client.wait(TASK_ID), looks=looks)
@@ -77,7 +74,6 @@ def test_every_word_that_the_client_knows_has_a_source(shell: str) -> None:
 @settings(max_examples=tries(60))
 @given(status=unknown_words | no_words)
 def test_unknown_status_keeps_waiting(shell: str, status: object) -> None:
-    """A status that nobody knows ends no wait: the task may be running, and it is paid for."""
     end = envelope("completed", output={"image_url": "https://out.test/x.png"})
     trace = perform(shell, lambda client: client.wait(TASK_ID), looks=[answer(200, envelope(status)), answer(200, end)])
 
@@ -89,7 +85,6 @@ def test_unknown_status_keeps_waiting(shell: str, status: object) -> None:
 @settings(max_examples=tries(40))
 @given(status=unknown_words | no_words)
 def test_unknown_status_at_the_deadline_loses_nothing(shell: str, status: object) -> None:
-    """When time is up the error has the id and the task with its raw status."""
     trace = perform(shell, lambda client: client.wait(TASK_ID, timeout=0), looks=[answer(200, envelope(status))])
 
     assert isinstance(trace.error, errors.WaitTimeout)
@@ -113,7 +108,6 @@ def test_failed_task_raises_with_the_task(shell: str, sent: str, said: str) -> N
 @settings(max_examples=tries(60))
 @given(body=component("TaskEnvelope"))
 def test_any_documented_answer_is_understood(shell: str, body: dict[str, Any]) -> None:
-    """Whatever the spec allows is read: the task comes back whole, apart from its webhook secret."""
     body["data"]["task_id"] = TASK_ID
     trace = perform(shell, lambda client: client.get(TASK_ID), looks=[answer(200, body)])
 
@@ -124,7 +118,6 @@ def test_any_documented_answer_is_understood(shell: str, body: dict[str, Any]) -
 @settings(max_examples=tries(30))
 @given(status=st.sampled_from(["completed", "Completed"]))
 def test_create_that_is_answered_completed_needs_no_look(shell: str, status: str) -> None:
-    """A task that is done when it is accepted is returned at once."""
     trace = perform(shell, lambda client: client.run(FACE_SWAP), creates=[answer(200, envelope(status))])
 
     assert trace.error is None

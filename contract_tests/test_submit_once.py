@@ -42,8 +42,6 @@ CASES: dict[str, tuple[Fault, type[errors.UnitaskError] | None, int, int]] = {
 
 
 def submit(shell: str, base_url: str) -> None:
-    """One call of a client of either kind."""
-
     async def asleep(_seconds: float) -> None: ...
 
     async def main() -> None:
@@ -60,7 +58,6 @@ def submit(shell: str, base_url: str) -> None:
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("case", CASES)
 def test_call_makes_at_most_one_task(case: str, shell: str) -> None:
-    """What the caller cannot know, the provider's history and its report of arrivals tell."""
     fault, ending, arrivals, made = CASES[case]
     settings = Settings(speed="real", faults=(fault,))
     with running(settings) as url, httpx.Client(base_url=url, headers={"x-api-key": "sandbox"}) as seen:
@@ -81,15 +78,12 @@ MARKED = {"webhook_url": "https://me.test/hook?user=7"}
 
 @pytest.fixture
 def quick_history(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the sandbox accepts is in its history at once."""
     monkeypatch.setattr(recovery, "SETTLED", -2.0)  # the Date of an answer has whole seconds
 
 
 def submit_and_find(
     shell: str, base_url: str, ahead: float = 0.0, times: int = 1, **options: str
 ) -> list[tuple[errors.SubmissionUncertain, Recovery]]:
-    """So many calls of a client of either kind, whose wall clock is ahead, and what it finds out about them then."""
-
     def clock() -> Timestamp:
         return Timestamp(time.monotonic(), time.time() + ahead)
 
@@ -116,7 +110,6 @@ def submit_and_find(
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("case", UNCERTAIN)
 def test_uncertain_create_with_a_webhook_is_found_or_absent(case: str, shell: str) -> None:
-    """The mark in the endpoint comes back: there is no doubt, although a face swap echoes no input."""
     fault, _, _, made = CASES[case]
     with running(Settings(speed="real", faults=(fault,))) as url:
         ((_, found),) = submit_and_find(shell, url, **MARKED)
@@ -131,7 +124,6 @@ def test_uncertain_create_with_a_webhook_is_found_or_absent(case: str, shell: st
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("case", UNCERTAIN)
 def test_uncertain_create_without_a_webhook_is_unclear_or_absent(case: str, shell: str) -> None:
-    """What may be the task is shown, and nothing is claimed, unless what arrived of an answer names it."""
     fault, _, _, made = CASES[case]
     with running(Settings(speed="real", faults=(fault,))) as url:
         ((_, found),) = submit_and_find(shell, url)
@@ -145,7 +137,6 @@ def test_uncertain_create_without_a_webhook_is_unclear_or_absent(case: str, shel
 @pytest.mark.parametrize("ahead", [-400.0, 3600.0, -86_400.0, 86_400.0])
 @pytest.mark.parametrize("options", [MARKED, {}], ids=["marked", "unmarked"])
 def test_wall_clock_of_the_client_plays_no_part(options: dict[str, str], ahead: float) -> None:
-    """An accepted create is found, or shown, however far it is from the provider's."""
     fault, *_ = CASES["the answer is lost"]
     with running(Settings(speed="real", faults=(fault,))) as url:
         ((_, found),) = submit_and_find("sync", url, ahead, **options)
@@ -157,7 +148,6 @@ def test_wall_clock_of_the_client_plays_no_part(options: dict[str, str], ahead: 
 @pytest.mark.usefixtures("quick_history")
 @pytest.mark.parametrize("options", [MARKED, {}], ids=["marked", "unmarked"])
 def test_two_uncertain_creates_with_one_input_are_told_apart_or_unclear(options: dict[str, str]) -> None:
-    """One was accepted, the other was not; only the mark can say which is which."""
     faults = (CASES["the answer is lost"][0], CASES["a gateway refuses"][0])
     with running(Settings(speed="real", faults=faults)) as url:
         found = [recovery.outcome for _, recovery in submit_and_find("sync", url, times=2, **options)]
@@ -167,7 +157,6 @@ def test_two_uncertain_creates_with_one_input_are_told_apart_or_unclear(options:
 
 @pytest.mark.usefixtures("quick_history")
 def test_task_of_another_program_with_the_same_input_is_not_found() -> None:
-    """It was created by another client with the same key; ours was not accepted."""
     fault, *_ = CASES["a gateway refuses"]
     with running(Settings(speed="real", faults=(fault,))) as url, Client("sandbox", url) as client:
         with pytest.raises(errors.SubmissionUncertain) as caught:
@@ -182,7 +171,6 @@ def test_task_of_another_program_with_the_same_input_is_not_found() -> None:
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_create_that_never_leaves_makes_no_task(shell: str) -> None:
-    """Nobody listens: it is tried again, and then it is certain that nothing was paid."""
     with socket.socket() as taken:  # bound, and not listening
         taken.bind(("127.0.0.1", 0))
         with pytest.raises(errors.Unreachable) as caught:
@@ -194,7 +182,6 @@ def test_create_that_never_leaves_makes_no_task(shell: str) -> None:
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_create_whose_connection_breaks_is_not_sent_again(shell: str) -> None:
-    """Somebody took the connection and closed it: what was read before that is not known."""
     hung_up: list[bool] = []
 
     def hang_up() -> None:
@@ -218,7 +205,6 @@ def test_create_whose_connection_breaks_is_not_sent_again(shell: str) -> None:
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_openai_library_speaks_with_the_provider(shell: str) -> None:
-    """A chat, plain and as a stream with its quirks."""
     messages: Any = [{"role": "user", "content": "hello"}]
 
     async def main(url: str) -> tuple[str, str, list[Any]]:
@@ -249,7 +235,6 @@ def _text(events: list[Any]) -> str:
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_task_whose_looks_are_lost_is_made_once(shell: str) -> None:
-    """After acceptance nothing creates again: neither a lost look, nor one that breaks off, nor a gateway."""
     faults = (
         Fault("get_task", "lose"),
         Fault("get_task", "cut"),
@@ -268,8 +253,6 @@ def test_task_whose_looks_are_lost_is_made_once(shell: str) -> None:
 
 
 def run(shell: str, base_url: str, swap: tasks.Raw) -> Task[Output]:
-    """One run with a client of either kind that does not sleep."""
-
     async def asleep(_seconds: float) -> None: ...
 
     async def main() -> Task[Output]:

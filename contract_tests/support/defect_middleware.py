@@ -67,7 +67,6 @@ class Defect:
 
 
 def with_defects(planted: list[Defect], settings: Settings) -> Starlette:
-    """Make a sandbox application with defects."""
     post = settings.send_webhook or HttpClient(settings.private_addresses or "loopback").post
     app = create_app(replace(settings, send_webhook=partial(_send, planted, post)))
     for defect in planted:

@@ -33,7 +33,6 @@ from .defects_inside import (
 
 
 def defective(*names: str) -> Callable[[Settings], Starlette]:
-    """Return a function that makes a sandbox application with these defects."""
     return partial(with_defects, [DEFECTS[name] for name in names]) if names else create_app
 
 
@@ -41,15 +40,12 @@ def defective(*names: str) -> Callable[[Settings], Starlette]:
 
 
 def _task(body: Json) -> Json:
-    """The unified task in a body; an empty one, which nobody sends, if there is none."""
     data = body.get("data")
     found: Json = data if isinstance(data, dict) and "meta" in data else {"meta": {"usage": {}}}
     return found
 
 
 def _of(name: str, change: Callable[[Json], object]) -> Callable[[str | None, Json], object]:
-    """Change the `data` of the answers of one operation."""
-
     def body(operation: str | None, body: Json) -> None:
         if operation == name and body.get("data"):
             change(body["data"])
@@ -58,8 +54,6 @@ def _of(name: str, change: Callable[[Json], object]) -> Callable[[str | None, Js
 
 
 def _of_task(change: Callable[[Json], object], status: str | None = None) -> Callable[[str | None, Json], object]:
-    """Change the task in every answer and webhook; only one of a status, if one is given."""
-
     def body(_operation: str | None, body: Json) -> None:
         task = _task(body)
         if "task_id" in task and status in (None, task["status"]):
@@ -193,8 +187,6 @@ async def _bare_error(asked: Asked, perform: Perform) -> Answered:
 
 
 def _overlooking(words: str) -> Callable[[Asked, Perform], Awaitable[Answered]]:
-    """Accept a create that is refused in such words as if it were the documented face swap."""
-
     async def exchange(asked: Asked, perform: Perform) -> Answered:
         answer = await perform(asked)
         if asked.operation != "create_task" or answer.status != 400 or words not in answer.body.decode():
@@ -234,8 +226,6 @@ async def _file_as_page(asked: Asked, perform: Perform) -> Answered:
 
 
 def _upload(change: Callable[[Json], Json]) -> Callable[[Asked, Perform], Awaitable[Answered]]:
-    """Change the body of an upload before it arrives."""
-
     async def exchange(asked: Asked, perform: Perform) -> Answered:
         try:
             body = json.loads(asked.body) if asked.operation == "upload_file" else None
@@ -360,8 +350,7 @@ DEFECTS: Mapping[str, Defect] = {
         "a cancel is answered as done, and nothing is done", inside=replaced("_store", "end", idle_cancel)
     ),
     "idle-cancel-many": Defect(
-        "cancelling many is answered as done, and nothing is done",
-        inside=replaced("", "cancel_many", idle_cancel_many),
+        "cancelling many is answered as done, and nothing is done", inside=replaced("", "cancel_many", idle_cancel_many)
     ),
     "cancel-any-model": Defect(
         "cancelling many ignores the model",
@@ -412,8 +401,7 @@ DEFECTS: Mapping[str, Defect] = {
         body=_of_task(lambda task: task.update(task_type=task["task_type"].replace("-", "_"))),
     ),
     "double-points": Defect(
-        "a task that is paid in points takes them twice",
-        inside=charging_twice(lambda task: task.usage_type == "point"),
+        "a task that is paid in points takes them twice", inside=charging_twice(lambda task: task.usage_type == "point")
     ),
     "points-unlisted": Defect(
         "what is paid in points is not in the history",
