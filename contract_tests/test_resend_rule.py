@@ -58,7 +58,14 @@ NOT_FAILED = (
     "finished", "cancelled", "canceled", "queued", "error", "insufficient_credits", "accepted", "baking", "", None, 7,
 )  # fmt: skip
 NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
-MAY_HAVE_LEFT = (httpx.ReadTimeout, httpx.ReadError, httpx.WriteTimeout, httpx.WriteError, httpx.RemoteProtocolError)
+MAY_HAVE_LEFT = (
+    httpx.ReadTimeout,
+    httpx.ReadError,
+    httpx.WriteTimeout,
+    httpx.WriteError,
+    httpx.RemoteProtocolError,
+    httpx.DecodingError,
+)
 HEADERS: tuple[dict[str, str], ...] = (
     {}, {"retry-after": "0"}, {"retry-after": "7"}, {"retry-after": "86400"}, {"retry-after": "soon"},
     {"server": "cloudflare", "cf-ray": "1"}, {"via": "1.1 proxy"}, {"x-request-id": "r"}, {"connection": "close"},
