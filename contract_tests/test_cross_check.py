@@ -42,14 +42,6 @@ def test_dissent_of_the_validator_is_a_failure(monkeypatch: pytest.MonkeyPatch) 
     assert failure == "wrong, as FaceSwapInput: allowed by jsonschema-rs, refused by jsonschema"
 
 
-def test_body_that_is_no_json_is_counted_apart_and_half_a_character_is_judged() -> None:
-    half = {"code": 200, "data": {"task_id": "t", "status": "\ud800"}, "message": ""}
-    line = cross_check.compared("", [("cut", "TaskEnvelope", b"{"), ("half", "TaskEnvelope", half)])
-
-    assert line.otherwise == {cross_check.NO_JSON: 1}
-    assert line.failures == []
-
-
 def test_dissent_of_the_mock_server_is_a_failure() -> None:
     right, wrong = cross_check.Line(""), cross_check.Line("", count=2)
     cross_check.judged_right(right, [mock_server.seen(event("/typed/FaceSwap/least/api/v1/task", "Missing: x"))])
