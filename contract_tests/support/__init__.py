@@ -12,7 +12,6 @@ from typing import Any
 
 import httpx
 import pytest
-import respx
 import schemathesis
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -134,45 +133,48 @@ def envelope(status: object, **fields: Any) -> dict[str, Any]:
     return {"code": 200, "data": data, "message": "success"}
 
 
-class Provider:
-    """A scripted provider, and time that passes only while the client sleeps and a second with each request."""
+def _script(trace: Trace, time: Time, creates: list[Reply], looks: list[Reply]) -> httpx.MockTransport:
+    """A scripted provider; the last answer of a script repeats."""
 
-    def __init__(self, creates: Iterable[Reply], looks: Iterable[Reply]) -> None:
-        self.trace = Trace()
-        self.time = Time(self.trace.sleeps)
-        self.router = respx.mock(base_url=BASE_URL, assert_all_called=False)
-        for route, replies in (
-            (self.router.route(method="POST"), list(creates)),
-            (self.router.route(method__in=["GET", "DELETE"]), list(looks)),
-        ):
-            route.mock(side_effect=self._script(replies))
+    def reply(request: httpx.Request) -> httpx.Response:
+        time.tick()
+        body = json.loads(request.content) if request.content else None
+        trace.requests.append((request.method, request.url.raw_path.decode(), body))
+        trace.headers.append(request.headers)
+        replies = creates if request.method == "POST" else looks
+        scripted = replies.pop(0) if len(replies) > 1 else replies[0]
+        if isinstance(scripted, httpx.RequestError):
+            raise scripted
+        if not scripted.is_stream_consumed and isinstance(scripted.stream, httpx.SyncByteStream):
+            return httpx.Response(scripted.status_code, headers=scripted.headers, stream=scripted.stream)
+        return httpx.Response(scripted.status_code, headers=scripted.headers, content=scripted.content)
 
-    def _script(self, replies: list[Reply]) -> Callable[[httpx.Request], httpx.Response]:
-        def reply(request: httpx.Request) -> httpx.Response:
-            self.time.tick()
-            body = json.loads(request.content) if request.content else None
-            self.trace.requests.append((request.method, request.url.raw_path.decode(), body))
-            self.trace.headers.append(request.headers)
-            scripted = replies.pop(0) if len(replies) > 1 else replies[0]
-            if isinstance(scripted, httpx.RequestError):
-                raise scripted
-            if not scripted.is_stream_consumed and isinstance(scripted.stream, httpx.SyncByteStream):
-                return httpx.Response(scripted.status_code, headers=scripted.headers, stream=scripted.stream)
-            return httpx.Response(scripted.status_code, headers=scripted.headers, content=scripted.content)
-
-        return reply
+    return httpx.MockTransport(reply)
 
 
 def perform(
     shell: str, call: Call, creates: Iterable[Reply] = (), looks: Iterable[Reply] = (), **settings: Any
 ) -> Trace:
-    provider = Provider(creates, looks)
-    work = _sync if shell == "sync" else _async
+    """Make a call with a client of either kind over scripted answers, on time that passes only while it sleeps."""
+    trace = Trace()
+    time = Time(trace.sleeps)
+    settings = {"transport": _script(trace, time, [*creates], [*looks]), "clock": time.clock, **settings}
+
+    async def main() -> Any:
+        async with AsyncClient(KEY, BASE_URL, sleep=time.sleep_async, **settings) as client:
+            client._retry_policy = RetryPolicy(lambda: 0.5)
+            return await call(client)
+
     try:
-        provider.trace.result = work(provider, call, {"clock": provider.time.clock, **settings})
+        if shell == "async":
+            trace.result = asyncio.run(main())
+        else:
+            with Client(KEY, BASE_URL, sleep=time.sleep, **settings) as client:
+                client._retry_policy = RetryPolicy(lambda: 0.5)
+                trace.result = call(client)
     except errors.UnitaskError as error:
-        provider.trace.error = error
-    return provider.trace
+        trace.error = error
+    return trace
 
 
 def replaced(place: Any, name: str, value: Any) -> Plant:
@@ -191,22 +193,3 @@ def rows(history: Any) -> Any:
         return [row async for row in history]
 
     return gather()
-
-
-def _sync(provider: Provider, call: Call, settings: dict[str, Any]) -> Any:
-    transport = httpx.MockTransport(provider.router.handler)
-    with Client(KEY, BASE_URL, transport=transport, sleep=provider.time.sleep, **settings) as client:
-        client._retry_policy = RetryPolicy(lambda: 0.5)
-        return call(client)
-
-
-def _async(provider: Provider, call: Call, settings: dict[str, Any]) -> Any:
-    async def main() -> Any:
-        transport = httpx.MockTransport(provider.router.async_handler)
-        async with AsyncClient(
-            KEY, BASE_URL, transport=transport, sleep=provider.time.sleep_async, **settings
-        ) as client:
-            client._retry_policy = RetryPolicy(lambda: 0.5)
-            return await call(client)
-
-    return asyncio.run(main())

@@ -28,7 +28,7 @@ from unitask_contract.counter import Coverage
 from unitask_contract.exchange import Exchange
 from unitask_contract.mutation import CALLS, read
 from unitask_contract.sandbox_runner import IN_PROCESS, no_network
-from unitask_contract.scenario_runner import KEY, Time, observed, problems
+from unitask_contract.scenario_runner import KEY, Time, problems, scripted
 from unitask_contract.scenarios import TASK_ID, scenarios
 from unitask_sandbox import Settings, create_app
 
@@ -76,7 +76,7 @@ def exercise(coverage: Coverage | None = None) -> Exercise:
 
 def _play_scenarios(made: Exercise) -> None:
     for scenario in scenarios():
-        for problem in problems(scenario, observed(scenario, made.coverage.add)):
+        for problem in problems(scenario, scripted(scenario, "sync", made.coverage.add)):
             made.differ(scenario.name, problem)
         made.coverage.add_scenario(scenario.name)
 

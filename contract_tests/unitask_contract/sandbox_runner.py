@@ -39,10 +39,11 @@ def no_network(url: str) -> bytes:
 
 
 class InProcess(httpx.BaseTransport):
-    """Calls an ASGI application, one event loop a request."""
+    """Calls an ASGI application."""
 
     def __init__(self, app: Any) -> None:
         self._app = httpx.ASGITransport(app, raise_app_exceptions=False)
+        self._runner = asyncio.Runner()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and read its whole answer."""
@@ -51,7 +52,11 @@ class InProcess(httpx.BaseTransport):
             answer = await self._app.handle_async_request(request)
             return httpx.Response(answer.status_code, headers=answer.headers, content=await answer.aread())
 
-        return asyncio.run(call())
+        return self._runner.run(call())
+
+    def close(self) -> None:
+        """Close the event loop."""
+        self._runner.close()
 
 
 def in_process(scenario: Scenario, shell: str) -> Played:
