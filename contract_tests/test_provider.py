@@ -64,89 +64,9 @@ def test_quick_provider_is_not_called_broken(check: runner.Check) -> None:
     assert result.outcome in (runner.Outcome.KEPT, runner.Outcome.LEFT_OUT), result.detail
 
 
-# A check that finds each defect, the quickest of those, and the task type if it is made for one; `make score` tells
-# which do.
-FOUND_BY: dict[str, str] = {
-    "no-auth": "keys",
-    "status-number": "cancel",
-    "missing-id": "echo",
-    "accepts-anything": "bad_requests",
-    "lost-task": "face_swap",
-    "bare-error": "every_sequence",
-    "undocumented-crash": "face_swap",
-    "code-as-text": "every_answer",
-    "output-missing": "face_swap",
-    "double-charge": "face_swap",
-    "late-cancel": "cancel",
-    "stuck": "face_swap",
-    "free-of-charge": "account",
-    "unlisted": "history",
-    "lost-upload": "upload",
-    "endless-stream": "chat",
-    "open-accounts": "accounts_are_apart",
-    "wrong-model": "echo",
-    "other-task": "echo",
-    "config-lost": "echo",
-    "times-reversed": "face_swap",
-    "error-on-success": "end",
-    "reason-hidden": "no_face",
-    "lost-output": "end",
-    "file-as-page": "face_swap",
-    "locked-files": "end",
-    "bill-hidden": "face_swap",
-    "kept-after-cancel": "cancelled_is_paid_back",
-    "kept-after-failure": "no_face",
-    "bare-lack-of-credit": "lack_of_credit",
-    "refused-with-200": "bad_requests",
-    "refused-with-500": "bad_requests",
-    "code-of-its-own": "refusals",
-    "silent-refusal": "refusals",
-    "idle-cancel": "cancel",
-    "idle-cancel-many": "cancel_many",
-    "cancel-any-model": "cancel_many",
-    "cancel-any-time": "cancel_many",
-    "oldest-first": "history",
-    "same-page": "history",
-    "any-size": "pages",
-    "any-time": "history",
-    "any-group": "groups",
-    "total-of-the-page": "pages",
-    "row-without-bill": "rows",
-    "never-active": "tasks_in_hand",
-    "ever-active": "tasks_in_hand",
-    "any-upload": "bad_requests",
-    "shortened-upload": "upload",
-    "wordless-chat": "chat",
-    "no-picture": "images",
-    "broken-picture": "images",
-    "webhook-unsent": "webhook",
-    "webhook-without-secret": "webhook",
-    "webhook-at-the-root": "webhook",
-    "webhook-too-soon": "webhook",
-    "webhook-once": "webhook_that_is_not_taken",
-    "webhook-again": "webhook",
-    "prompt-not-needed": "refused FluxSchnellTxt2Img",
-    "old-names": "echoed FaceSwap",
-    "double-points": "charged HailuoVideo",
-    "points-unlisted": "listed HailuoVideo",
-    "points-exchanged": "ended HailuoVideo",
-    "lost-film": "output HailuoVideo",
-    "picture-in-words": "end",
-    "hidden-fee": "account",
-    "timeless-cancel": "bad_requests",
-    "silent-cancel": "every_sequence",
-    "withdrawn": "accepted HailuoVideo",
-    "emoji-crash": "every_answer",
-}
-
-
-def test_every_defect_has_a_check() -> None:
-    assert FOUND_BY.keys() == DEFECTS.keys()
-
-
 @pytest.mark.parametrize("defect", DEFECTS)
 def test_defect_is_found(defect: str) -> None:
-    name, _, task_type = FOUND_BY[defect].partition(" ")
+    name, _, task_type = DEFECTS[defect].found_by.partition(" ")
     (check,) = runner.chosen([name])
     with provider.sandbox(defective(defect), seed=1) as broken:
         assert runner.made(broken, check, task_type).outcome is runner.Outcome.BROKEN

@@ -141,24 +141,7 @@ def test_what_could_answer_several_operations_is_asked_for(name: str, capsys: Ca
         (b"{", "it is no JSON"),
         (b"{}", "--operation"),
     ],
-    ids=[
-        "empty",
-        "blank",
-        "page",
-        "curl",
-        "stream",
-        "lines",
-        "list",
-        "text",
-        "null",
-        "har",
-        "request",
-        "nan",
-        "deep",
-        "other-encoding",
-        "cut",
-        "nothing",
-    ],
+    ids=range(16),
 )
 def test_what_is_no_body_is_2_and_said(content: bytes, words: str, capsys: Captured, tmp_path: Path) -> None:
     place = tmp_path / "body.json"

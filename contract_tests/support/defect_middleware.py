@@ -51,6 +51,7 @@ class Defect:
 
     Attributes:
         what: What a client sees of it.
+        found_by: The quickest check that finds it, and the task type if it is made for one; `make score` has them all.
         body: Changes the JSON body of an answer (with its operation) or of a webhook (with None) in place.
         refusal: Changes the body of a refusal in place and returns the HTTP status to send.
         exchange: Answers a request in place of the provider, which it may ask.
@@ -59,6 +60,7 @@ class Defect:
     """
 
     what: str
+    found_by: str
     body: Callable[[str | None, Json], object] | None = None
     refusal: Callable[[str | None, int, Json], int] | None = None
     exchange: Callable[[Asked, Perform], Awaitable[Answered]] | None = None
