@@ -1,7 +1,6 @@
 """A scenario played: by either client, over scripted answers, or over a sandbox that gives them.
 
     ways    scripted    a transport gives the answers; no server
-            in-process  the sandbox gives them, without a socket
             socket      the sandbox gives them over a real connection
 
 Time passes only while the client sleeps, and a second with each request.
