@@ -52,6 +52,7 @@ class Defect:
 
     Attributes:
         what: What a client sees of it.
+        found_by: The quickest check that finds it, and the task type if it is made for one; `make score` has them all.
         body: Changes the JSON body of an answer (with its operation) or of a webhook (with None) in place.
         refusal: Changes the body of a refusal in place and returns the HTTP status to send.
         exchange: Answers a request in place of the provider, which it may ask.
@@ -60,6 +61,7 @@ class Defect:
     """
 
     what: str
+    found_by: str
     body: Callable[[str | None, Json], object] | None = None
     refusal: Callable[[str | None, int, Json], int] | None = None
     exchange: Callable[[Asked, Perform], Awaitable[Answered]] | None = None
@@ -68,7 +70,6 @@ class Defect:
 
 
 def with_defects(planted: list[Defect], settings: Settings) -> Starlette:
-    """Make a sandbox application with defects."""
     post = settings.send_webhook or HttpClient(settings.private_addresses or "loopback").post
     app = create_app(replace(settings, send_webhook=partial(_send, planted, post)))
     for defect in planted:
