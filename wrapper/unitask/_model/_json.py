@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any, TypeGuard
+from typing import TypeGuard
 from unicodedata import category
+
+from unitask_api.json_types import as_object, is_list, is_object, same
+
+__all__ = ["as_object", "is_id", "is_list", "is_object", "printable", "same"]
 
 # Controls, marks that turn the direction of writing or are not seen, halves of characters, and ends of lines.
 _UNSEEN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 LONGEST_ID = 512  # characters; a provider's have 36
-
-
-def is_object(value: object) -> TypeGuard[dict[str, Any]]:
-    """Whether the value is a JSON object."""
-    return isinstance(value, dict)
-
-
-def is_list(value: object) -> TypeGuard[Sequence[object]]:
-    """Whether the value is a JSON list; a tuple becomes one."""
-    return isinstance(value, list | tuple)
-
-
-def as_object(value: object) -> dict[str, Any]:
-    """The value if it is a JSON object, and an empty one if it is anything else."""
-    return value if is_object(value) else {}
 
 
 def is_id(value: object) -> TypeGuard[str]:
@@ -42,8 +30,3 @@ def printable(text: str) -> str:
     return "".join(
         letter.encode("unicode_escape").decode("ascii") if category(letter) in _UNSEEN else letter for letter in text
     )
-
-
-def same(value: object, wanted: object) -> bool:
-    """Whether two values are equal as JSON: true is not 1."""
-    return isinstance(value, bool) == isinstance(wanted, bool) and value == wanted
