@@ -1,4 +1,4 @@
-"""The whole way over real HTTP: wrapper, generated requests, sandbox, engine, download; and the README's own code."""
+"""The whole way over real HTTP: wrapper, generated requests, sandbox, engine, download; and the code of the pages."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from sandbox.tests.recogniser import judge
 
 from .support import quick_client
 
-README = Path(__file__).resolve().parents[1] / "README.md"
-SNIPPETS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = "\n".join((ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "docs/client.md"))
+SNIPPETS = re.findall(r"```python\n(.*?)```", PAGES, re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +69,8 @@ def test_sandbox_saw_each_create_once(base_url: str) -> None:
     assert {arrival["status"] for arrival in arrivals} == {200}
 
 
-def test_readme_code_runs(base_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every piece of Python in the README does what it shows, against the local provider; all at once: they wait."""
+def test_code_of_the_pages_runs(base_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every piece of Python in README.md and docs/client.md runs against the local provider; all at once: they wait."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("UNITASK_BASE_URL", base_url)
     monkeypatch.setenv("UNITASK_API_KEY", "sandbox")
@@ -77,14 +78,13 @@ def test_readme_code_runs(base_url: str, tmp_path: Path, monkeypatch: pytest.Mon
     shutil.copy(samples.ASTRONAUT, "me.png")
 
     def run(snippet: str) -> None:
-        exec(compile(snippet, str(README), "exec"), {"__name__": "readme"})
+        exec(compile(snippet, "a page", "exec"), {"__name__": "page"})
 
     with ThreadPoolExecutor(len(SNIPPETS)) as pool:
         assert len(list(pool.map(run, SNIPPETS))) > 2
 
 
-def test_readme_lists_every_error() -> None:
-    """The table of errors names each class that can be raised."""
+def test_pages_list_every_error() -> None:
     raised = set(errors.__all__) - {"UnitaskError", "ApiError"}
 
-    assert {name for name in raised if f"`{name}`" not in README.read_text(encoding="utf-8")} == set()
+    assert {name for name in raised if f"`{name}`" not in PAGES} == set()
