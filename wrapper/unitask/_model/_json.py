@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from typing import Any, TypeGuard
-from unicodedata import category
 
-# Controls, marks that turn the direction of writing or are not seen, halves of characters, and ends of lines.
-_UNSEEN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
+from unitask_api.reader import malformed_field
+
+from ..errors import ProviderBroken
+
 LONGEST_ID = 512  # characters; a provider's have 36
 
 
@@ -35,15 +36,12 @@ def is_id(value: object) -> TypeGuard[str]:
     return is_whole and not {".", ".."}.intersection(re.split(r"[/\\]", value))
 
 
-def printable(text: str) -> str:
-    """The text with each character escaped that a terminal or a log would obey and not show."""
-    if text.isprintable():
-        return text
-    return "".join(
-        letter.encode("unicode_escape").decode("ascii") if category(letter) in _UNSEEN else letter for letter in text
-    )
-
-
 def same(value: object, wanted: object) -> bool:
     """Whether two values are equal as JSON: true is not 1."""
     return isinstance(value, bool) == isinstance(wanted, bool) and value == wanted
+
+
+def broken_field(owner: str, name: str, value: object, expected: str, task_id: str | None) -> ProviderBroken:
+    """Make the error for a field that is not as documented; readers of the generated client take it (`error=`)."""
+    message = str(malformed_field(owner, name, value, expected, task_id))
+    return ProviderBroken(message, status=200, task_id=task_id)
