@@ -1,13 +1,15 @@
 """The life of a task: every status word, and what it means for someone who waits.
 
-Rules of this file: all knowledge of status words lives here. The page lists them capitalised (Image Faceswap,
-2025-04-03), every recorded body has them in lower case, so letter case is folded. A word that is not here never ends a
-wait: the task may be running, and it is paid for.
+The words stand in the contract (`x-states` of TaskStatus). The page lists them capitalised (Image Faceswap, 2025-04-03),
+every recorded body has them in lower case, so letter case is folded. A word that is not listed never ends a wait: the
+task may be running, and it is paid for.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
+
+from unitask_api import contract
 
 
 class State(StrEnum):
@@ -22,23 +24,7 @@ class State(StrEnum):
     UNKNOWN = "unknown"
 
 
-STATES = {
-    # documented: the unified schema page, 2025
-    "pending": State.PENDING,
-    "staged": State.STAGED,
-    "processing": State.PROCESSING,
-    "completed": State.COMPLETED,
-    "failed": State.FAILED,
-    # used by public clients; the word that the provider gives a cancelled task is not documented
-    "cancelled": State.CANCELLED,
-    "canceled": State.CANCELLED,
-    "running": State.PROCESSING,
-    "in_progress": State.PROCESSING,
-    # legacy face swap, and rows of the task history
-    "starting": State.PROCESSING,
-    "success": State.COMPLETED,
-    "finished": State.COMPLETED,
-}
+STATES = {word: State(state) for word, state in contract.component("TaskStatus")["x-states"].items()}
 TERMINAL = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
 
 
