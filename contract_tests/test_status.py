@@ -74,6 +74,10 @@ def test_word_means_what_its_sources_say(shell: str, data: st.DataObject) -> Non
     assert seen.state is (MEANINGS[word] if word in ENDS else State.COMPLETED)
 
 
+def test_table_of_the_client_agrees_with_the_sources(shell: str) -> None:
+    assert {word: STATES.get(word, State.UNKNOWN) for word in MEANINGS} == MEANINGS
+
+
 @settings(max_examples=tries(60))
 @given(status=unknown_words | no_words)
 def test_unknown_status_keeps_waiting(shell: str, status: object) -> None:

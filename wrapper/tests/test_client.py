@@ -22,7 +22,7 @@ from unitask import AsyncClient, Client, Output, Task, errors, tasks
 from unitask._base_client import NEVER_LEFT, BaseClient
 from unitask._core import polling
 from unitask._core.effects import Response
-from unitask._model.fingerprint import Fingerprint
+from unitask._model.task_token import Fingerprint
 from unitask.tasks import FaceSwapOutput
 from unitask_api import contract
 

@@ -6,14 +6,13 @@ import builtins
 import copy
 import inspect
 import pickle
-import re
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
 import unitask
 from unitask import Output, Task, errors
-from unitask._model.fingerprint import Fingerprint
+from unitask._core import refusals
+from unitask._model.task_token import Fingerprint
 from unitask.errors import Advice
 
 from .script import TASK_ID, task_data
@@ -37,13 +36,8 @@ API_ERRORS = [
     errors.QueueFull,
     errors.RateLimited,
 ]
-REASONS = [errors.BadInputMedia, errors.ContentRejected, errors.InsufficientCredit, errors.NoFaceFound]
-WORDS = {
-    errors.BadInputMedia: "failed to get valid image",
-    errors.ContentRejected: "prompt rejected by moderation",
-    errors.InsufficientCredit: "account credit not enough",
-    errors.NoFaceFound: "no face found in the image",
-}
+REASONS = [kind for _, kind in errors.REASONS if not issubclass(kind, errors.ApiError)]
+WORDS = {kind: words[0] for words, kind in errors.REASONS if kind in REASONS}
 EXAMPLES: list[errors.UnitaskError] = [
     errors.UnitaskError("it went wrong", task_id=TASK_ID),
     errors.InvalidInput("a: too large", "b: missing"),
@@ -62,19 +56,9 @@ EXAMPLES: list[errors.UnitaskError] = [
     errors.BudgetExceeded("a task", estimate_usd=0.5, limit_usd=1.0, spent_usd=0.25, held_usd=0.5),
     *(kind("refused", **API_FACTS) for kind in API_ERRORS),  # type: ignore[arg-type]
     *(reason("it went wrong", task_id=TASK_ID) for reason in REASONS),
-    *(errors.refusal_kind(500, None, words)("refused", **API_FACTS) for words in WORDS.values()),  # type: ignore[arg-type]
-    *(errors.task_failed(Task(task_data("failed", error={"message": words}), Output)) for words in WORDS.values()),
+    *(refusals.refusal_kind(500, None, words)("refused", **API_FACTS) for words in WORDS.values()),  # type: ignore[arg-type]
+    *(refusals.task_failed(Task(task_data("failed", error={"message": words}), Output)) for words in WORDS.values()),
 ]
-
-
-def drawn() -> Iterator[tuple[str, str]]:
-    """Each class of the tree in the module's docstring, with the one above it."""
-    above: list[str] = []
-    for line in (errors.__doc__ or "").splitlines():
-        if found := re.match(r"([│├└─ ]*)([A-Z]\w+) {2,}", line):
-            depth = len(found[1]) // 4
-            above[depth:] = [found[2]]
-            yield found[2], above[depth - 1] if depth else "Exception"
 
 
 @pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: f"{type(error).__name__}-{EXAMPLES.index(error)}")
@@ -90,20 +74,39 @@ def test_error_survives_a_queue(error: errors.UnitaskError, twin: object) -> Non
     assert vars(other) == vars(error)
 
 
-def test_tree_is_as_drawn() -> None:
-    tree = dict(drawn())
-    classes = {
-        name: kind
+def test_every_error_is_public() -> None:
+    tree = [
+        name
         for name, kind in vars(errors).items()
         if inspect.isclass(kind) and issubclass(kind, Exception) and kind.__module__ == errors.__name__
-    }
+    ]
 
-    assert tree == {name: kind.__bases__[0].__name__ for name, kind in classes.items()}
     assert sorted([*tree, "Advice"]) == errors.__all__
     assert {type(error).__name__ for error in EXAMPLES} == set(tree)
     assert all(getattr(unitask, name) is getattr(errors, name) for name in errors.__all__)
     assert issubclass(errors.InvalidInput, ValueError)
     assert issubclass(errors.WaitTimeout, builtins.TimeoutError)
+
+
+def test_http_status_decides_where_words_and_codes_do_not() -> None:
+    kinds = {
+        errors.InvalidRequest: [400, 409, 413, 415, 422],
+        errors.AuthenticationFailed: [401, 403],
+        errors.InsufficientCredit: [402],
+        errors.NotFound: [404, 410],
+        errors.RateLimited: [429],
+        errors.ProviderBroken: [405, 418, 500, 503],
+    }
+
+    assert [
+        (kind, status)
+        for kind in kinds
+        for status in kinds[kind]
+        if not issubclass(refusals.refusal_kind(status, None, ""), kind)
+    ] == []
+    assert sorted(errors.KIND_BY_STATUS) == sorted(
+        status for kind in kinds for status in kinds[kind] if kind is not errors.ProviderBroken
+    )
 
 
 @pytest.mark.parametrize(
@@ -132,8 +135,8 @@ def test_message_says_what_happened_and_what_to_do(error: errors.UnitaskError, m
 
 @pytest.mark.parametrize("reason", REASONS)
 def test_reason_is_caught_however_it_comes(reason: type[errors.UnitaskError]) -> None:
-    refused = errors.refusal_kind(400, None, f"Oh: {WORDS[reason].upper()}!")("refused", status=400, code=7)
-    failed = errors.task_failed(Task(task_data("failed", error={"raw_message": WORDS[reason]}), Output))
+    refused = refusals.refusal_kind(400, None, f"Oh: {WORDS[reason].upper()}!")("refused", status=400, code=7)
+    failed = refusals.task_failed(Task(task_data("failed", error={"raw_message": WORDS[reason]}), Output))
 
     assert isinstance(refused, reason)
     assert isinstance(refused, errors.ApiError)
@@ -148,19 +151,14 @@ def test_code_tells_what_words_do_not() -> None:
     task = Task(task_data("failed", error={"code": 10003, "message": "failed to process task"}), Output)
     other = Task(task_data("failed", error={"code": 10000, "message": "failed to process task"}), Output)
 
-    assert isinstance(errors.task_failed(task), errors.BadInputMedia)
-    assert type(errors.task_failed(other)) is errors.TaskFailed
+    assert isinstance(refusals.task_failed(task), errors.BadInputMedia)
+    assert type(refusals.task_failed(other)) is errors.TaskFailed
     # 10003 was recorded with the words of moderation (2026-08-25): words tell more
-    assert issubclass(errors.refusal_kind(400, 10003, "content violated community guidelines"), errors.ContentRejected)
+    assert issubclass(
+        refusals.refusal_kind(400, 10003, "content violated community guidelines"), errors.ContentRejected
+    )
     for words, reason in errors.REASONS:
-        assert all(issubclass(errors.refusal_kind(500, None, word), reason) for word in words)
-
-
-def test_docstring_has_the_table() -> None:
-    rows = re.findall(r"^((?:\d{3} ?)+) +any +any +(\w+)$", errors.__doc__ or "", re.MULTILINE)
-    told = {int(status): name for statuses, name in rows for status in statuses.split()}
-
-    assert told == {status: kind.__name__ for status, kind in errors.KIND_BY_STATUS.items()}
+        assert all(issubclass(refusals.refusal_kind(500, None, word), reason) for word in words)
 
 
 @pytest.mark.parametrize(
@@ -179,8 +177,8 @@ def test_docstring_has_the_table() -> None:
         (errors.ProviderBroken("no", status=500, task_id=TASK_ID), Advice.RESUME),
         (errors.TaskFailed(TASK), Advice.AGAIN),
         (EXAMPLES[5], Advice.RESUME),
-        (errors.refusal_kind(500, None, "credit not enough")("no", status=500), Advice.PAY),
-        (errors.task_failed(TASK), Advice.FIX),
+        (refusals.refusal_kind(500, None, "credit not enough")("no", status=500), Advice.PAY),
+        (refusals.task_failed(TASK), Advice.FIX),
         (errors.WebhookRejected("no", kind="form"), Advice.FIX),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),

@@ -274,7 +274,7 @@ class BaseClient:
 
     def _find_flow(self, uncertain: SubmissionUncertain | str, timeout: float | None) -> Flow[Recovery]:
         if isinstance(uncertain, str):
-            uncertain = SubmissionUncertain.from_token(uncertain)
+            uncertain = task_token.read_uncertain(uncertain)
         if not isinstance(cast("object", uncertain), SubmissionUncertain):
             raise InvalidInput(
                 f"{uncertain!r:.80} is no SubmissionUncertain: give the error of the create, or its token"

@@ -14,28 +14,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple, TypeAlias
 
 from .. import errors
-from .._model._json import as_object, is_id, is_list, is_object
+from .._model._json import as_object, broken_field, is_id, is_list, is_object
 from .._model.account import Account, ActiveTasks, HistoryRow
-from .._model.exceptions import REQUEST_IDS, broken_field
 from .._model.state import State, state_of
 from .._model.task import Output, OutputT, Task
 from .._model.timestamp import Timestamp
-from . import protocols
+from . import protocols, refusals
 from .effects import Response
 
-TRACE_HEADERS = (*REQUEST_IDS, "date", "server")  # what a provider's support asks for
-_HINTS: Mapping[type[errors.UnitaskError], str] = {
-    errors.AuthenticationFailed: ". Check the key: UNITASK_API_KEY, or api_key=",
-    errors.InsufficientCredit: ". Top up the account; nothing was made",
-    errors.QueueFull: ". Wait for some tasks to end",
-}
+TRACE_HEADERS = (*errors.REQUEST_IDS, "date", "server")  # what a provider's support asks for
 # "secret": "..." in JSON, and in JSON inside a JSON string, where each quote has backslashes before it
 _SECRET = re.compile(
     r'((\\{0,7})"(?:[\w-]{0,40}secret|(?:x-)?api[_-]?key)\2"\s*:\s*)\2"(?:[^"\\]|(?!\2")\\++"?)*+(?:\2")?',
@@ -259,11 +252,10 @@ def refusal(answer: Response, *, by_words: bool = True) -> errors.ApiError:
     said = "; ".join(dict.fromkeys(words))
     found = error.get("code") or body.get("code")
     code = found if isinstance(found, int) and not isinstance(found, bool) else None
-    kind = errors.refusal_kind(answer.status, code, said) if by_words else errors.poll_kind(answer.status)
-    hint = next((hint for reason, hint in _HINTS.items() if issubclass(kind, reason)), "")
+    kind = refusals.refusal_kind(answer.status, code, said) if by_words else refusals.poll_kind(answer.status)
     task_id = data.get("task_id")
     return kind(
-        f"HTTP {answer.status}: {_hide(said or _excerpt(answer)):.{LONGEST_REASON}}{hint}{_redirect_hint(answer)}",
+        f"HTTP {answer.status}: {_hide(said or _excerpt(answer)):.{LONGEST_REASON}}{kind.hint}{_redirect_hint(answer)}",
         code=code,
         task_id=task_id if is_id(task_id) else None,
         **_facts(answer),

@@ -16,12 +16,11 @@ from heapq import heappop, heappush
 from typing import Any, Generic, TypeVar
 
 from .. import errors
-from .._model import fingerprint
-from .._model._json import printable
 from .._model.state import State
 from .._model.task import OutputT, Task
+from .._model.task_token import SubmissionTime
 from .._model.timestamp import Timestamp
-from . import envelope, polling, recovery, requests
+from . import envelope, polling, recovery, refusals, requests
 from .effects import (
     Delivery,
     Flow,
@@ -68,7 +67,7 @@ class Submission:
 
     def uncertain(self, reason: str, at: Timestamp) -> errors.SubmissionUncertain:
         """The error for a submission that may have been accepted up to this moment."""
-        sent = fingerprint.SubmissionTime(self.started or at, at)
+        sent = SubmissionTime(self.started or at, at)
         identity = recovery.with_client(
             recovery.fingerprint_of(self.body, sent), self.token, recovery.ClientIdentity(*self.client), self.dated()
         )
@@ -140,7 +139,7 @@ def wait(
     poller = _Poller(task_id, output_type, limits, exists=exists)
     task = yield from _watch(poller, kind, seen)
     if task.state is not State.COMPLETED:
-        raise poller.with_polls(errors.task_failed(task))
+        raise poller.with_polls(refusals.task_failed(task))
     return task
 
 
@@ -204,7 +203,7 @@ def _going_on(task_id: str) -> Generator[None]:
 
 def goes_on(task_id: str) -> str:
     """The note of an exception that stops the wait for a task."""
-    return f"unitask: task {printable(task_id)} goes on; client.wait({task_id!r}) waits for it again"
+    return f"unitask: task {errors.printable(task_id)} goes on; client.wait({task_id!r}) waits for it again"
 
 
 def get(task_id: str, output_type: type[OutputT], limits: Timeouts, *, exists: bool = False) -> Flow[Task[OutputT]]:

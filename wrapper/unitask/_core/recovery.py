@@ -27,17 +27,17 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from unitask_api import contract
 from unitask_api.outputs import output_type as output_type_of
 
 from .. import errors
-from .._model._json import as_object, is_list, is_object, printable
+from .._model._json import as_object, is_list, is_object
 from .._model.account import HistoryRow
-from .._model.fingerprint import Fingerprint, SubmissionTime
 from .._model.task import Outcome, Output, Recovery, Task
+from .._model.task_token import Fingerprint, SubmissionTime
 from .._model.timestamp import Timestamp
 from . import pagination, protocols, requests, retry
 from .effects import Flow, Sleep
@@ -186,7 +186,8 @@ class _Search:
         client: ClientIdentity,
         deadline: float,
     ) -> None:
-        self._uncertain, self._wanted, self._own = uncertain, uncertain.identity, own
+        self._uncertain, self._own = uncertain, own
+        self._wanted = cast("Fingerprint", uncertain.identity)
         self._limits, self._client, self._deadline = limits, client, deadline
         self._window: tuple[float, float] | None = None  # of the submission, on the provider's clock
         self._known: dict[str, tuple[_Match, Task[Output]]] = {}
@@ -224,7 +225,9 @@ class _Search:
                 continue
             likeness, task = seen
             if likeness is _Match.SAME:
-                return Recovery(Outcome.FOUND, f"task {printable(task.id)} carries the mark of this create", task)
+                return Recovery(
+                    Outcome.FOUND, f"task {errors.printable(task.id)} carries the mark of this create", task
+                )
             if likeness is not _Match.OTHER:
                 (alike if likeness is _Match.ALIKE else unsaid).append(task)
         still_alike, still_unsaid = ([task for task in tasks if task.id not in self._own] for tasks in (alike, unsaid))
@@ -240,7 +243,7 @@ class _Search:
         task = yield from retry.get_task(task_id, self._limits, output_type, self._deadline)
         if task is None or (not is_legacy and _match(task, self._wanted) is _Match.OTHER):
             return None
-        return Recovery(Outcome.FOUND, f"an answer to the create named task {printable(task_id)}", task)
+        return Recovery(Outcome.FOUND, f"an answer to the create named task {errors.printable(task_id)}", task)
 
     def _rows(self) -> Flow[tuple[list[HistoryRow], str]]:
         """The rows of that time, and why it is not certain that the task would be among them; empty if it is."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from typing import TypeGuard
-from unicodedata import category
 
 from unitask_api.json_types import as_object, is_list, is_object, same
+from unitask_api.reader import malformed_field
 
-__all__ = ["as_object", "is_id", "is_list", "is_object", "printable", "same"]
+from ..errors import ProviderBroken
 
-# Controls, marks that turn the direction of writing or are not seen, halves of characters, and ends of lines.
-_UNSEEN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
+__all__ = ["as_object", "broken_field", "is_id", "is_list", "is_object", "same"]
+
 LONGEST_ID = 512  # characters; a provider's have 36
 
 
@@ -23,10 +23,7 @@ def is_id(value: object) -> TypeGuard[str]:
     return is_whole and not {".", ".."}.intersection(re.split(r"[/\\]", value))
 
 
-def printable(text: str) -> str:
-    """The text with each character escaped that a terminal or a log would obey and not show."""
-    if text.isprintable():
-        return text
-    return "".join(
-        letter.encode("unicode_escape").decode("ascii") if category(letter) in _UNSEEN else letter for letter in text
-    )
+def broken_field(owner: str, name: str, value: object, expected: str, task_id: str | None) -> ProviderBroken:
+    """Make the error for a field that is not as documented; readers of the generated client take it (`error=`)."""
+    message = str(malformed_field(owner, name, value, expected, task_id))
+    return ProviderBroken(message, status=200, task_id=task_id)
