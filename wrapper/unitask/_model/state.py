@@ -1,8 +1,8 @@
-"""The life of a task: every status word, and what it means for someone who waits.
+"""The states of a task, and the status words that stand for them.
 
-The words stand in the contract (`x-states` of TaskStatus). The page lists them capitalised (Image Faceswap, 2025-04-03),
-every recorded body has them in lower case, so letter case is folded. A word that is not listed never ends a wait: the
-task may be running, and it is paid for.
+The words come from the contract (`x-states` of TaskStatus). The page lists them capitalised (Image Faceswap,
+2025-04-03), recorded bodies have them in lower case, so letter case is folded. A word that is not listed never ends a
+wait: the task may be running, and it is paid for.
 """
 
 from __future__ import annotations
