@@ -40,7 +40,6 @@ from ._core.uploads import Uploads, upload, with_uploads
 from ._environment import DEFAULT_BASE_URL, checked_base_url
 from ._model import task_token
 from ._model._json import as_object, is_id
-from ._model.account import Account, ActiveTasks
 from ._model.secret import Hider, Secret
 from ._model.state import State
 from ._model.task import Output, OutputT, Recovery, Task
@@ -304,12 +303,6 @@ class BaseClient:
         if len(content) > LARGEST_FILE:
             raise InvalidInput(f"it has {len(content) / 1e6:.1f} MB; an upload takes at most 10 MB")
         return upload(content, ending, self._uploads, self._limits())
-
-    def _account_flow(self) -> Flow[Account]:
-        return retry.send_with_retry(requests.account(), envelope.read_account, self._limits())
-
-    def _active_tasks_flow(self) -> Flow[dict[str, ActiveTasks]]:
-        return retry.send_with_retry(requests.active_tasks(), envelope.read_active_tasks, self._limits())
 
     def _history_flow(
         self, group: str | None, start: datetime | float | None, end: datetime | float | None, page_size: int

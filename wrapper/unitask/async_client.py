@@ -29,6 +29,7 @@ from ._base_client import (
     system_clock,
 )
 from ._connections import IDLE, IDLE_FOR_SUBMISSIONS, IN_FLIGHT, AsyncRouting, Body, Pools, common, watching_async
+from ._core import calls
 from ._core.effects import Flow, Reply, RowYielded, SendRequest, Sleep, Step, TaskUpdated
 from ._core.flows import Submission
 from ._core.range_download import DownloadAttemptError
@@ -212,10 +213,10 @@ class AsyncClient(BaseClient):
         await self._drive(self._cancel_many_flow(created_before, model))
 
     async def account(self) -> Account:
-        return await self._drive(self._account_flow())
+        return await self._drive(calls.account(self._limits()))
 
     async def active_tasks(self) -> dict[str, ActiveTasks]:
-        return await self._drive(self._active_tasks_flow())
+        return await self._drive(calls.active_tasks(self._limits()))
 
     async def history(
         self,

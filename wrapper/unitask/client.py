@@ -30,6 +30,7 @@ from ._base_client import (
 )
 from ._bounded import bounded
 from ._connections import IDLE, IDLE_FOR_SUBMISSIONS, Body, Pools, SyncRouting, common, watching
+from ._core import calls
 from ._core.effects import Flow, Reply, RowYielded, SendRequest, Sleep, Step, TaskUpdated
 from ._core.flows import Submission
 from ._core.range_download import DownloadAttemptError
@@ -258,11 +259,11 @@ class Client(BaseClient):
 
     def account(self) -> Account:
         """Account, balance and limits. Raises what `get` raises."""
-        return self._drive(self._account_flow())
+        return self._drive(calls.account(self._limits()))
 
     def active_tasks(self) -> dict[str, ActiveTasks]:
         """How many tasks are not done, by group of models (flux, kling, luma, midjourney, music-s, music-u)."""
-        return self._drive(self._active_tasks_flow())
+        return self._drive(calls.active_tasks(self._limits()))
 
     def history(
         self,

@@ -20,8 +20,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple, TypeAlias
 
 from .. import errors
-from .._model._json import as_object, broken_field, is_id, is_list, is_object
-from .._model.account import Account, ActiveTasks, HistoryRow
+from .._model._json import as_object, is_id, is_list, is_object
+from .._model.account import HistoryRow
 from .._model.state import State, state_of
 from .._model.task import Output, OutputT, Task
 from .._model.timestamp import Timestamp
@@ -143,29 +143,9 @@ def read_acknowledgement(answer: Response) -> str | errors.ApiError:
         return refusal(answer)
     body = _json_object(answer.body)
     if body is None and answer.body.strip():
-        return _broken(answer, "no acknowledgement")
+        return broken(answer, "no acknowledgement")
     message = (body or {}).get("message")
     return message if isinstance(message, str) else ""
-
-
-def read_account(answer: Response) -> Account | errors.ApiError:
-    """The account, without the key that is in the answer."""
-    data = _data(answer)
-    if isinstance(data, errors.ApiError):
-        return data
-    if is_object(data.get("data")):  # an envelope in another one
-        return _broken(answer, "no account")
-    return Account({**data, "api_key": "***"})
-
-
-def read_active_tasks(answer: Response) -> dict[str, ActiveTasks] | errors.ApiError:
-    """What each group of models has in hand."""
-    data = _data(answer)
-    if isinstance(data, errors.ApiError):
-        return data
-    if not all(counts is None or is_object(counts) for counts in data.values()):
-        return _broken(answer, "no counts of tasks")
-    return {group: ActiveTasks(as_object(counts), error=broken_field) for group, counts in data.items()}
 
 
 def read_history(answer: Response) -> HistoryPage | errors.ApiError:
@@ -184,7 +164,7 @@ def read_history(answer: Response) -> HistoryPage | errors.ApiError:
     found = [HistoryRow(row) for row in rows if is_object(row)] if is_list(rows) else []
     is_empty_page = rows is None and named
     if not is_empty_page and not (is_list(rows) and len(found) == len(rows)):
-        return _broken(answer, "no page of the history")
+        return broken(answer, "no page of the history")
     is_success = not isinstance(code, int) or code == 0 or 200 <= code < 300
     doubt = "" if is_success else f"code {code} came in place of a page of the history"
     date = date_of(answer)
@@ -222,18 +202,19 @@ def read_upload(answer: Response) -> str | errors.ApiError:
         return refusal(answer)
     body = _json_object(answer.body) or {}
     url = as_object(body.get("data")).get("url") or body.get("url")
-    return url if isinstance(url, str) and url else _broken(answer, "no address of the uploaded file")
+    return url if isinstance(url, str) and url else broken(answer, "no address of the uploaded file")
 
 
-def _data(answer: Response) -> dict[str, Any] | errors.ApiError:
-    """The `data` of an answer, which must be an object."""
+def read_data(answer: Response) -> dict[str, Any] | errors.ApiError:
+    """Return the `data` of an answer, which must be an object."""
     if not _succeeded(answer):
         return refusal(answer)
     data = (_json_object(answer.body) or {}).get("data")
-    return data if is_object(data) else _broken(answer, "no data")
+    return data if is_object(data) else broken(answer, "no data")
 
 
-def _broken(answer: Response, what: str) -> errors.ProviderBroken:
+def broken(answer: Response, what: str) -> errors.ProviderBroken:
+    """Return the error of an answer that is a success and has not what was asked for."""
     return _unreadable(answer, f"HTTP {answer.status} with {what}").error
 
 
