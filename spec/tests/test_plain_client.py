@@ -15,7 +15,7 @@ from unitask_api import errors, models
 from unitask_api.api.account import get_account_info, list_task_history
 from unitask_api.api.llm import edit_image
 from unitask_api.api.task import cancel_tasks, create_task, get_task
-from unitask_api.outputs import output_type
+from unitask_api.outputs import output_named, output_type
 from unitask_api.reader import Output, Reader
 from unitask_api.types import Response, parse
 
@@ -62,12 +62,14 @@ def test_every_name_of_the_models_can_be_imported() -> None:
 
 
 def test_repr_of_a_client_shows_no_key() -> None:
-    client = unitask_api.AuthenticatedClient(
-        base_url="https://provider.test", token=KEY, httpx_args={"proxy": f"http://me:{KEY}@127.0.0.1:9"}
-    )
-    client.get_httpx_client()
+    url, proxy = "https://provider.test", {"proxy": f"http://me:{KEY}@127.0.0.1:9"}
+    for client in (
+        unitask_api.AuthenticatedClient(base_url=url, token=KEY, httpx_args=proxy),
+        unitask_api.Client(base_url=url, httpx_args=proxy),
+    ):
+        client.get_httpx_client()
 
-    assert KEY not in repr(client)
+        assert KEY not in repr(client)
 
 
 @pytest.mark.parametrize("name", ["api_key", "secret", "file_data"])
@@ -189,7 +191,7 @@ def test_output_is_read_by_the_class_of_its_task_type() -> None:
     assert isinstance(output, models.FaceSwapOutput)
     assert output.image_url == "https://x.test/a.png"
     assert type(models.Task({**task, "task_type": "new", "output": {}}).output) is Output
-    assert output_type(["x"], {}) is Output
+    assert output_type(["x"], {}) is output_named("NoSuchOutput") is Output
 
 
 def test_readers_are_equal_by_class_and_body() -> None:
