@@ -58,7 +58,7 @@ def emit_client(document: Document, package: Path) -> None:
 
 
 def add_headers(folder: Path) -> None:
-    """Say in every Python file that it is generated."""
+    """Begin every Python file with the line that says it is generated."""
     for path in folder.rglob("*.py"):
         path.write_text(HEADER + path.read_text(encoding="utf-8"), encoding="utf-8")
 
@@ -71,7 +71,7 @@ def tidy(folder: Path) -> None:
 
 
 def generator_view(document: Document) -> Document:
-    """The document as openapi-python-client shall see it: operations, and schemas by their names alone.
+    """Return the document as openapi-python-client shall see it: operations, and schemas by their names alone.
 
     Raises:
         SpecError: An operation has something that the template of a module leaves out.

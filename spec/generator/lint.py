@@ -1,4 +1,4 @@
-"""What has to hold of the bundle before anything is generated from it. Each check yields sentences, one per fault."""
+"""Check the bundle before anything is generated from it. Each check yields a sentence for each fault."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def own_faults(document: Document) -> list[str]:
 
 
 def errors_of(document: Document, schema: Document, value: Any) -> Iterator[str]:
-    """How a value breaks a schema of this document, as "/path: what"."""
+    """Yield how a value breaks a schema of this document, as "/path: what"."""
     validator = Draft202012Validator({**schema, "components": document["components"]})
     for error in validator.iter_errors(value):
         yield f"/{'/'.join(map(str, error.absolute_path))}: {error.message}"
