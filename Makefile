@@ -36,7 +36,7 @@ types: $(VENV)/.checks ## mypy strict and pyright strict; every public name of t
 
 generate: $(VENV)/.checks ## bundle, lint, generate the client, the task classes and the pages
 	cd spec && $(CURDIR)/$(VENV)/bin/python -m generator
-	$(VENV)/bin/python sandbox/faults_page.py
+	PYTHONPATH=. $(VENV)/bin/python -m scripts.faults_page
 	PYTHONPATH=. $(VENV)/bin/python -m scripts.scenarios_page
 	PYTHONPATH=. $(VENV)/bin/python -m scripts.coverage_page
 

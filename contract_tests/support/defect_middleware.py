@@ -16,7 +16,8 @@ from typing import Any, TypeAlias
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from unitask_sandbox import Sandbox, Settings, bundle, create_app
+from unitask_api import contract
+from unitask_sandbox import Sandbox, Settings, create_app
 from unitask_sandbox.http_client import HttpClient
 
 Json: TypeAlias = dict[str, Any]
@@ -149,7 +150,7 @@ async def _altered(defect: Defect, perform: Perform, asked: Asked) -> Answered:
 
 def _operation(scope: Scope) -> str | None:
     method = "GET" if scope["method"] == "HEAD" else scope["method"]
-    for operation in bundle.operations().values():
+    for operation in contract.operations().values():
         pattern = re.sub(r"\{\w+\}", "[^/]+", operation.path)
         if operation.method == method and re.fullmatch(pattern, scope["path"]):
             return operation.id

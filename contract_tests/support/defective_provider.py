@@ -16,7 +16,8 @@ from typing import Any
 from urllib.parse import quote
 
 from starlette.applications import Starlette
-from unitask_sandbox import Settings, bundle, create_app
+from unitask_api import contract
+from unitask_sandbox import Settings, create_app
 
 from .defect_middleware import Answered, Asked, Defect, Json, Perform, Post, page, with_defects, with_header
 from .defects_inside import (
@@ -191,7 +192,7 @@ def _overlooking(words: str) -> Callable[[Asked, Perform], Awaitable[Answered]]:
         answer = await perform(asked)
         if asked.operation != "create_task" or answer.status != 400 or words not in answer.body.decode():
             return answer
-        swap = bundle.document()["components"]["examples"]["faceswap.face-swap.request"]["value"]
+        swap = contract.document()["components"]["examples"]["faceswap.face-swap.request"]["value"]
         return await perform(replace(asked, body=json.dumps(swap).encode()))
 
     return exchange
