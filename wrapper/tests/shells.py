@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from email.utils import formatdate
 from typing import Any
@@ -103,3 +103,27 @@ def all_of(events: Any) -> Any:
         return [event async for event in events]
 
     return gather()
+
+
+class Body(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """The body of a response for either client, in these chunks; it breaks off where they raise."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self.chunks = chunks
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.chunks)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for chunk in self.chunks:
+            yield chunk
+
+
+def cut_off(content: bytes) -> Body:
+    """A body that breaks off behind this content."""
+
+    def chunks() -> Iterator[bytes]:
+        yield content
+        raise httpx.ReadError("connection reset")
+
+    return Body(chunks())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import io
 import json
 import logging
@@ -13,7 +12,6 @@ import shlex
 import socket
 import subprocess
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -21,13 +19,12 @@ from typing import Any
 
 import httpx
 import pytest
-from unitask import InvalidInput, cli, tasks
+from unitask import cli, tasks
+from unitask._core.effects import Response
 from unitask._terminal import dollars, reworded
 from unitask.cli import main
-from unitask.inputs import request_body
 from unitask.testing import UnitaskProvider
 from unitask.testing.patching import talk_to
-from unitask_api import contract
 
 from .pictures import encoded
 from .script import TASK_ID, answer, seen
@@ -60,12 +57,8 @@ def test_catalogue_is_printed_as_json_and_for_people(capsys: Captured) -> None:
 
     listed, lines = capsys.readouterr().out.split("\n]\n")
     face_swap = next(entry for entry in json.loads(f"{listed}]") if entry["name"] == "FaceSwap")
-    assert (face_swap["family"], face_swap["model"], face_swap["price_usd"]) == (
-        "faceswap",
-        "Qubico/image-toolkit",
-        0.01,
-    )
-    assert face_swap["docs"] == 'piapi.ai, Faceswap, "Image Faceswap" (2025-04-03)'
+    expected = {"family": "faceswap", "model": "Qubico/image-toolkit", "price_usd": 0.01}
+    assert face_swap.items() >= {**expected, "docs": 'piapi.ai, Faceswap, "Image Faceswap" (2025-04-03)'}.items()
     for start, end in (
         ("FaceSwap ", ", $0.01 per generation."),
         ("MmaudioVideo2Audio ", ", $0.00005 per second of video."),
@@ -73,24 +66,7 @@ def test_catalogue_is_printed_as_json_and_for_people(capsys: Captured) -> None:
         ("VideoFaceSwap ", ", price unknown."),
     ):
         assert any(line.startswith(start) and end in line for line in lines.splitlines())
-
-
-@pytest.mark.parametrize(("usd", "said"), [(None, None), (0.0, "$0"), (1e-7, "$0.0000001"), (0.2, "$0.2"), (20, "$20")])
-def test_amount_is_written_whole_and_an_unknown_one_is_not_zero(usd: float | None, said: str | None) -> None:
-    assert dollars(usd) == said
-
-
-def test_run_prints_the_task(scripted: Scripted, capsys: Captured) -> None:
-    replies = scripted(seen("pending"), DONE)
-
-    assert main(RUN) == 0
-    out, err = capsys.readouterr()
-    assert json.loads(out)["output"] == {"image_url": OUTPUT_URL}
-    assert err == f"task {TASK_ID}: pending\ntask {TASK_ID}: completed\n"
-    assert replies.requests[0].body["input"] == {
-        "target_image": "https://me.test/a.png",
-        "swap_image": "https://me.test/b.png",
-    }
+    assert [dollars(usd) for usd in (None, 0.0, 1e-7, 20)] == [None, "$0", "$0.0000001", "$20"]
 
 
 @pytest.mark.parametrize("command", ["run", "wait"])
@@ -98,16 +74,16 @@ def test_output_is_fetched_and_its_path_printed(
     command: str, scripted: Scripted, capsys: Captured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    picture = tmp_path / "a=b.png"
+    picture, output = tmp_path / "a=b.png", tmp_path / f"{TASK_ID}.png"
     picture.write_bytes(encoded())
-    (tmp_path / f"{TASK_ID}.png").write_bytes(b"mine")
-    files = [f"target_image={picture}", f"swap_image={picture}"]
-    words = ["run", "FaceSwap", *files] if command == "run" else ["wait", TASK_ID]
+    output.write_bytes(b"mine")
+    words = ["FaceSwap", f"target_image={picture}", "--to=~/", f"swap_image={picture}"]
     replies = scripted(seen("pending"), DONE, httpx.Response(200, content=encoded()))
 
-    assert main([*words, "--to=~/", "--overwrite", "--base-url", "https://given.test"]) == 0
-    assert capsys.readouterr().out == f"{tmp_path / TASK_ID}.png\n"
-    assert (tmp_path / f"{TASK_ID}.png").read_bytes() == encoded()
+    options = ["--overwrite", "--base-url", "https://given.test"]
+    assert main([command, *options, *(words if command == "run" else [TASK_ID, "--to=~/"])]) == 0
+    assert capsys.readouterr() == (f"{output}\n", f"task {TASK_ID}: pending\ntask {TASK_ID}: completed\n")
+    assert output.read_bytes() == encoded()
     assert replies.requests[0].url.startswith("https://given.test/api/v1/task")
 
 
@@ -120,40 +96,32 @@ def test_timeout_ends_a_command(words: list[str], timeout: str, limit: float, sc
     assert replies.clock.passed == pytest.approx(limit)
 
 
-WRONG: dict[str, tuple[list[str], str]] = {
-    "no such type": (["run", "FaceSwop"], "there is no task type 'FaceSwop': `unitask tasks` lists them"),
-    "no fields": (["run", "FaceSwap"], "FaceSwap needs target_image=...; FaceSwap needs swap_image=..."),
-    "unknown field": ([*RUN, "target=x"], "FaceSwap has no field 'target'; it has target_image, swap_image"),
-    "bad timeout": ([*RUN, "--timeout", "-1"], "timeout is -1.0"),
-    "bad provider": ([*RUN, "--base-url", "provider.test"], "--base-url is 'provider.test'"),
-    "blank id": (["wait", " "], "the task id is empty"),
-    "place that is taken": ([*RUN, "--to", __file__], "exists: name another file, or pass --overwrite"),
-    "empty place": ([*RUN, "--to", ""], "--to is empty"),
-    "timeout that is no number": ([*RUN, "--timeout", "nan"], "--timeout is nan: give seconds, 0 to look once"),
-    "like a field": (
-        [*RUN, "swap_imgae=x"],
-        "no field 'swap_imgae'; it has target_image, swap_image (did you mean swap",
-    ),
-    "no value": ([*RUN, "swap_image"], "'swap_image' is not of the form FIELD=VALUE"),
-    "given twice": ([*RUN, "swap_image=x.png"], "swap_image is given 2 times ('https://me.test/b.png', 'x.png')"),
-    **{
-        f"{kind} {word:.40}": (["run", kind, word], said)
-        for kind, word, said in [
-            ("Seedance2", "duration=six", "duration is 'six': a whole number is expected"),
-            ("Seedance2", f"duration={'9' * 5000}", "a whole number is expected"),
-            ("KlingVideo", "enable_audio=maybe", "enable_audio is 'maybe': true or false is expected"),
-            ("KlingVideo", "cfg_scale=1e999", "cfg_scale is '1e999': a number is expected"),
-            ("KlingVideo", "camera_control=wide", "camera_control is 'wide': an object in JSON is expected"),
-            ("KlingVideo", f"elements={'[' * 9999}", "a list in JSON is expected"),
-            ("KlingVideo", "camera_control:={", "camera_control is '{': JSON is expected after :="),
-            ("KlingVideo", "cfg_scale:=NaN", "cfg_scale is 'NaN': JSON is expected after :="),
-            ("MidjourneyImagine", "process_mode=fats", "relax, fast, turbo is expected (did you mean fast?)"),
-        ]
-    },
-}
+WRONG: list[tuple[list[str], str]] = [
+    (["run", "FaceSwop"], "there is no task type 'FaceSwop': `unitask tasks` lists them"),
+    (["run", "FaceSwap"], "FaceSwap needs target_image=...; FaceSwap needs swap_image=..."),
+    ([*RUN, "target=x"], "FaceSwap has no field 'target'; it has target_image, swap_image"),
+    ([*RUN, "--timeout", "-1"], "timeout is -1.0"),
+    ([*RUN, "--timeout", "nan"], "--timeout is nan: give seconds, 0 to look once"),
+    ([*RUN, "--base-url", "provider.test"], "--base-url is 'provider.test'"),
+    (["wait", " "], "the task id is empty"),
+    ([*RUN, "--to", __file__], "exists: name another file, or pass --overwrite"),
+    ([*RUN, "--to", ""], "--to is empty"),
+    ([*RUN, "swap_imgae=x"], "no field 'swap_imgae'; it has target_image, swap_image (did you mean swap"),
+    ([*RUN, "swap_image"], "'swap_image' is not of the form FIELD=VALUE"),
+    ([*RUN, "swap_image=x.png"], "swap_image is given 2 times ('https://me.test/b.png', 'x.png')"),
+    (["run", "Seedance2", "duration=six"], "duration is 'six': a whole number is expected"),
+    (["run", "Seedance2", f"duration={'9' * 5000}"], "a whole number is expected"),
+    (["run", "KlingVideo", "enable_audio=maybe"], "enable_audio is 'maybe': true or false is expected"),
+    (["run", "KlingVideo", "cfg_scale=1e999"], "cfg_scale is '1e999': a number is expected"),
+    (["run", "KlingVideo", "camera_control=wide"], "camera_control is 'wide': an object in JSON is expected"),
+    (["run", "KlingVideo", f"elements={'[' * 9999}"], "a list in JSON is expected"),
+    (["run", "KlingVideo", "camera_control:={"], "camera_control is '{': JSON is expected after :="),
+    (["run", "KlingVideo", "cfg_scale:=NaN"], "cfg_scale is 'NaN': JSON is expected after :="),
+    (["run", "MidjourneyImagine", "process_mode=fats"], "relax, fast, turbo is expected (did you mean fast?)"),
+]
 
 
-@pytest.mark.parametrize(("arguments", "said"), WRONG.values(), ids=WRONG.keys())
+@pytest.mark.parametrize(("arguments", "said"), WRONG, ids=[said for _, said in WRONG])
 def test_wrong_input_is_told_and_nothing_is_sent(
     arguments: list[str], said: str, scripted: Scripted, capsys: Captured
 ) -> None:
@@ -178,20 +146,24 @@ def test_wrong_use_is_exit_code_2(arguments: list[str], capsys: Captured) -> Non
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["sandbox", "--speed", "fast"], "--speed is 'fast': instant, real, or a factor"),
-        (["sandbox", "--key", "mine=much"], "--key: 'much' is no balance in USD"),
-        (["sandbox", "--concurrency", "0"], "concurrency 0: give a number from 1 on"),
-        (["sandbox", "--faults", "nothing.json"], "--faults: nothing.json cannot be read: No such file or directory"),
-        (["sandbox", "--port", "99999"], "--port 99999: give a number from 1 to 65535, or 0 for a free one"),
-        (["sandbox", "--key", "a=-1"], "--key: '-1' is no balance in USD"),
-        (["sandbox", "--key", "=1"], "an API key must not be empty"),
-        (["sandbox", "--port", "0", "--data", "/dev/null"], "the sandbox cannot start: "),
+        ("--speed fast", "--speed is 'fast': instant, real, or a factor"),
+        ("--key mine=much", "--key: 'much' is no balance in USD"),
+        ("--key a=-1", "--key: '-1' is no balance in USD"),
+        ("--key =1", "an API key must not be empty"),
+        ("--concurrency 0", "concurrency 0: give a number from 1 on"),
+        ("--faults nothing.json", "--faults: nothing.json cannot be read: No such file or directory"),
+        ("--port 99999", "--port 99999: give a number from 1 to 65535, or 0 for a free one"),
+        ("--port 0 --data /dev/null", "the sandbox cannot start: "),
+        ("--port {taken}", "port {taken} is taken: give another one with --port, or 0 for a free one"),
     ],
 )
-def test_wrong_settings_of_the_sandbox_are_told(arguments: list[str], said: str, capsys: Captured) -> None:
-    assert main(arguments) == 1
+def test_wrong_settings_of_the_sandbox_are_told(arguments: str, said: str, capsys: Captured) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = server.getsockname()[1]
+        assert main(["sandbox", *arguments.format(taken=taken).split()]) == 1
+
     err = capsys.readouterr().err
-    assert said in err
+    assert said.format(taken=taken) in err
     assert err.count("\n") == 1
     assert "sent" not in err
 
@@ -240,15 +212,6 @@ def test_sandbox_is_started_as_told(
     assert ("warning: everybody who can reach 192.0.2.1 can use this sandbox" in err) == ("--host" in words)
 
 
-def test_port_that_is_taken_says_what_to_do(capsys: Captured) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        assert main(["sandbox", "--port", str(port)]) == 1
-
-    said = f"the sandbox cannot start: port {port} is taken: give another one with --port, or 0 for a free one"
-    assert said in capsys.readouterr().err
-
-
 @pytest.mark.parametrize("command", ["sandbox", "demo"])
 def test_missing_sandbox_says_what_to_install(command: str, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "unitask_sandbox", None)
@@ -256,49 +219,6 @@ def test_missing_sandbox_says_what_to_install(command: str, capsys: Captured, mo
 
     assert main([command]) == 1
     assert cli.SANDBOX_MISSING in capsys.readouterr().err
-
-
-def inputs(entry: contract.TaskType) -> Iterator[dict[str, Any]]:
-    """The documented inputs of a task type that the library takes as they are."""
-    kind = getattr(tasks, entry.name)
-    fields = {field.name for field in dataclasses.fields(kind)} - {"extra"}
-    for example in contract.document()["components"]["examples"].values():
-        body = example["value"]
-        if (example["x-operation"], example["x-part"]) != ("create_task", "request"):
-            continue
-        if (body["model"], body["task_type"]) != (entry.model, entry.task_type) or body["input"].keys() - fields:
-            continue
-        # "YOUR_IMAGE_URL" is no file; a field may be required now
-        with contextlib.suppress(InvalidInput, TypeError), warnings.catch_warnings(action="ignore"):
-            request_body(kind(**body["input"]))
-            yield body["input"]
-
-
-def words_for(entry: contract.TaskType, values: dict[str, Any]) -> Iterator[str]:
-    """The words of a command line that give these values."""
-    for field, value in values.items():
-        types = contract.resolve(contract.field_rule(entry.input, field)).get("type", ())
-        if not isinstance(value, str) and "string" in types:
-            yield f"{field}:={json.dumps(value)}"
-            continue
-        for item in value if isinstance(value, list) and value else [value]:
-            yield f"{field}={item if isinstance(item, str) else json.dumps(item)}"
-
-
-def test_documented_inputs_can_be_given_as_words() -> None:
-    wrong, tried = list[str](), set[str]()
-    for entry in contract.task_types().values():
-        for values in inputs(entry):
-            tried.add(entry.name)
-            with UnitaskProvider() as there, contextlib.redirect_stdout(io.StringIO()):
-                code = main(["run", entry.name, *words_for(entry, values)])
-            sent = [task.input for task in there.tasks]
-            given = {**getattr(tasks, entry.name).FIXED, **values}
-            if code or sent != [given] or [*map(repr, sorted(sent[0].items()))] != [*map(repr, sorted(given.items()))]:
-                wrong.append(f"{entry.name}: exit code {code}, sent {sent}, not {given}")
-
-    assert len(tried) > 50
-    assert wrong == []
 
 
 IMAGES = ["https://me.test/a.png", "https://me.test/b.png"]
@@ -313,7 +233,10 @@ IMAGES = ["https://me.test/a.png", "https://me.test/b.png"]
         ("Seedance2", [f"image_urls:={json.dumps(IMAGES)}"], "image_urls", IMAGES),
         ("KlingVideo", ["enable_audio=true"], "enable_audio", True),
         ("KlingVideo", ["enable_audio:=false"], "enable_audio", False),
+        ("Seedance2", ["duration=5"], "duration", 5),
         ("KlingVideo", ["cfg_scale=.5"], "cfg_scale", 0.5),
+        ("KlingVideo", ["cfg_scale=1"], "cfg_scale", 1),
+        ("KlingVideo", ['camera_control={"type": "simple"}'], "camera_control", {"type": "simple"}),
         ("KlingVideo", ['camera_control:={"type": "simple"}'], "camera_control", {"type": "simple"}),
     ],
     ids=lambda value: str(value)[:60],
@@ -328,14 +251,10 @@ def test_value_is_read_by_the_type_of_its_field(
     assert (sent, type(sent)) == (value, type(value))
 
 
-@pytest.mark.parametrize("place", [0, 1, 3])
-def test_options_stand_anywhere(place: int, unitask_provider: UnitaskProvider, tmp_path: Path) -> None:
-    words = RUN[1:]
-    options = ["--to", str(tmp_path / "out.png"), "--timeout", "600"]
-
-    assert main(["run", *words[:place], *options, *words[place:]]) == 0
-    assert unitask_provider.tasks[0].input.keys() == {"target_image", "swap_image"}
-    assert (tmp_path / "out.png").exists()
+@pytest.mark.usefixtures("unitask_provider")
+def test_advice_about_an_input_is_told(capsys: Captured) -> None:
+    assert main(["run", "TrellisTextTo3d", "prompt=a bear", "ss_sampling_steps=7"]) == 0
+    assert "unitask: warning: input.ss_sampling_steps: 7 is less than the minimum of 10" in capsys.readouterr().err
 
 
 LOST = answer(502, b"<html>")
@@ -383,23 +302,18 @@ def test_what_ends_a_paid_task_is_told_with_what_goes_on(
         assert commands[name].parse_args(rest)
 
 
-@pytest.mark.parametrize(
-    "script",
-    [[PAID, KeyboardInterrupt()], [KeyboardInterrupt()], [httpx.ReadTimeout("")]],
-    ids=["wait", "create", "lost"],
-)
+@pytest.mark.parametrize("script", [[PAID, STOP], [STOP], [httpx.ReadTimeout("")]], ids=["wait", "create", "lost"])
 def test_what_the_library_logs_does_not_reach_the_terminal(
     script: list[Any], scripted: Scripted, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logging.getLogger(), "handlers", [])
-    monkeypatch.setattr(logging.getLogger("unitask"), "handlers", [])
+    for name in ("", "unitask"):
+        monkeypatch.setattr(logging.getLogger(name), "handlers", [])
     scripted(*script)
 
     assert main(RUN) in (1, 130)
     lines = capsys.readouterr().err.splitlines()
     assert lines
     assert all(line.startswith(("unitask: ", "task ")) for line in lines)
-    assert not any("client." in line or "another process" in line for line in lines)
 
 
 def test_interruption_before_the_task_is_told_names_it(
@@ -425,10 +339,7 @@ def test_interruption_before_the_task_is_told_names_it(
         ("it goes on: client.wait('a-1') waits for it again", "it goes on"),
         ("'a' exists: name another file, or pass overwrite=True", "'a' exists: name another file, or pass --overwrite"),
         ("Check the key: UNITASK_API_KEY, or api_key=", "Check the key: UNITASK_API_KEY"),
-        (
-            "not sent. Check base_url and the network",
-            "not sent. Check the base URL (--base-url, or UNITASK_BASE_URL) and the",
-        ),
+        ("not sent. Check base_url and", "not sent. Check the base URL (--base-url, or UNITASK_BASE_URL) and"),
         ("it is lost; error.find(client, timeout=3) says more. So", "it is lost. So"),
         ("'task.run(1).png' exists", "'task.run(1).png' exists"),
     ],
@@ -441,12 +352,27 @@ def test_legacy_task_is_fetched_by_the_command_that_is_named(
     unitask_provider: UnitaskProvider, capsys: Captured, tmp_path: Path
 ) -> None:
     unitask_provider.completes(tasks.LegacyFaceSwap, statuses=["pending", httpx.ReadTimeout(""), "completed"])
-    run = ["run", "LegacyFaceSwap", "target_image=https://me.test/a.png", "swap_image=https://me.test/b.png"]
 
-    assert main([*run, "--to", str(tmp_path / "o.png"), "--timeout", "0"]) == 1
+    assert main(["run", "LegacyFaceSwap", *RUN[2:], "--to", str(tmp_path / "o.png"), "--timeout", "0"]) == 1
     (command,) = re.findall(r"`unitask (wait .*?)`", capsys.readouterr().err)
     assert main(shlex.split(command)) == 0
     assert (tmp_path / "o.png").exists()
+
+
+def named(task_id: str, status: str, **fields: Any) -> Response:
+    """An answer about the task with this id."""
+    return answer(200, {"code": 200, "data": {"task_id": task_id, "status": status, **fields}, "message": ""})
+
+
+def test_task_whose_id_looks_like_an_option_is_fetched_by_the_command_that_is_named(
+    scripted: Scripted, capsys: Captured
+) -> None:
+    replies = scripted(named("--to", "pending"), STOP, named("--to", "completed"))
+
+    assert main([*RUN, "--base-url", BASE_URL]) == 130
+    (command,) = re.findall(r"`unitask (wait .*?)`", capsys.readouterr().err)
+    assert main(shlex.split(command)) == 0
+    assert replies.lines[-1] == "GET /api/v1/task/--to"
 
 
 NASTY = "\x1b]0;t\x07\x9b31m\u202e\u2066\u200f\x7f\r\n"
@@ -457,15 +383,9 @@ NASTY = "\x1b]0;t\x07\x9b31m\u202e\u2066\u200f\x7f\r\n"
     [
         ([seen(NASTY), seen("failed", error={"message": f"{NASTY}\ud800"})], 1),
         ([seen(output={"image_url": OUTPUT_URL, NASTY: f"{NASTY}\ud800"}, status="completed")], 0),
-        ([answer(200, {"code": 200, "data": {"task_id": NASTY, "status": "completed"}, "message": ""})], 0),
-        ([answer(200, {"code": 200, "data": {"task_id": NASTY, "status": "failed"}, "message": ""})], 1),
-        (
-            [
-                answer(200, {"code": 200, "data": {"task_id": NASTY, "status": "pending"}, "message": ""}),
-                NotImplementedError(NASTY),
-            ],
-            1,
-        ),
+        ([named(NASTY, "completed")], 0),
+        ([named(NASTY, "failed")], 1),
+        ([named(NASTY, "pending"), NotImplementedError(NASTY)], 1),
     ],
 )
 def test_nothing_of_the_provider_reaches_the_terminal_unescaped(
@@ -478,8 +398,7 @@ def test_nothing_of_the_provider_reaches_the_terminal_unescaped(
     assert out.isascii()
     assert all(char.isprintable() or char == "\n" for char in out + err)
     assert not any(line.startswith("]0;t") for line in err.splitlines())
-    if out:
-        assert NASTY in [*json.loads(out)["output"], json.loads(out)["task_id"]] if "output" in out else json.loads(out)
+    assert not out or json.dumps(NASTY)[1:-1] in out
 
 
 def test_narrow_encoding_loses_nothing_that_was_paid(
@@ -506,7 +425,7 @@ def command_line(*arguments: str, **streams: Any) -> subprocess.CompletedProcess
 
 @pytest.fixture
 def unread() -> Iterator[int]:
-    """A pipe that nobody reads any more."""
+    """A pipe whose reader is closed."""
     reader, writer = os.pipe()
     os.close(reader)
     yield writer
@@ -537,22 +456,7 @@ def test_closed_stderr_stops_nothing(unread: int, unitask_provider: UnitaskProvi
 
 
 def test_number_that_json_does_not_have_is_printed_as_text(scripted: Scripted, capsys: Captured) -> None:
-    output = b'{"x": NaN, "y": 1e999}'
-    body = b'{"code": 200, "data": {"task_id": "a", "status": "completed", "output": %b}, "message": ""}' % output
-    scripted(answer(200, body))
+    scripted(named("a", "completed", output={"x": float("nan"), "y": float("inf")}))
 
     assert main(RUN) == 0
     assert json.loads(capsys.readouterr().out)["output"] == {"x": "NaN", "y": "Infinity"}
-
-
-def test_task_whose_id_looks_like_an_option_is_fetched_by_the_command_that_is_named(
-    scripted: Scripted, capsys: Captured
-) -> None:
-    created = answer(200, {"code": 200, "data": {"task_id": "--to", "status": "pending"}, "message": ""})
-    done = answer(200, {"code": 200, "data": {"task_id": "--to", "status": "completed"}, "message": ""})
-    replies = scripted(created, KeyboardInterrupt(), done)
-
-    assert main([*RUN, "--base-url", BASE_URL]) == 130
-    (command,) = re.findall(r"`unitask (wait .*?)`", capsys.readouterr().err)
-    assert main(shlex.split(command)) == 0
-    assert replies.lines[-1] == "GET /api/v1/task/--to"

@@ -27,34 +27,29 @@ LOST_CREATE = errors.SubmissionUncertain(
 )
 
 
-async def awaited(value: Any) -> Any:
-    """What a call of either client brings."""
-    return await value if inspect.isawaitable(value) else value
-
-
 def in_turn(*calls: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Several calls with one client; errors are results here."""
-
-    def sync(client: Any) -> list[Any]:
-        return [_caught(call, client) for call in calls]
 
     async def asynchronous(client: Any) -> list[Any]:
         results: list[Any] = []
         for call in calls:
             try:
-                results.append(await awaited(call(client)))
+                result = call(client)
+                results.append(await result if inspect.isawaitable(result) else result)
             except errors.UnitaskError as error:
                 results.append(error)
         return results
 
-    return lambda client: asynchronous(client) if inspect.iscoroutinefunction(client.run) else sync(client)
+    def either(client: Any) -> Any:
+        steps = asynchronous(client)
+        if inspect.iscoroutinefunction(client.run):
+            return steps
+        try:  # without anything to wait for, it ends at its first step
+            steps.send(None)
+        except StopIteration as end:
+            return end.value
 
-
-def _caught(call: Callable[[Any], Any], client: Any) -> Any:
-    try:
-        return call(client)
-    except errors.UnitaskError as error:
-        return error
+    return either
 
 
 def page(*task_ids: str) -> Response:
@@ -66,35 +61,42 @@ def page(*task_ids: str) -> Response:
 
 
 def test_webhook_gets_a_mark_by_which_its_task_is_found(shell: str) -> None:
-    script = provider(LOST, LOST)
+    script, plain = provider(LOST, LOST), provider(seen())
     calls = [lambda client: client.submit(FACE_SWAP, webhook_url="https://me.test/h")] * 2
     uncertain, *_ = perform(shell, script, in_turn(*calls))
-    assert script.requests[0].body != script.requests[1].body  # each has a mark of its own
-    endpoint = script.requests[0].body["config"]["webhook_config"]["endpoint"]
-    assert re.fullmatch(r"https://me\.test/h\?unitask=[0-9a-f]{16}", endpoint)
+    perform(shell, plain, calls[0], mark_webhooks=False)
+    endpoints = [each.body["config"]["webhook_config"]["endpoint"] for each in (*script.requests, *plain.requests)]
 
-    echo = {"webhook_config": {"endpoint": endpoint}}
+    assert re.fullmatch(r"https://me\.test/h\?unitask=[0-9a-f]{16}", endpoints[0])
+    assert endpoints[0] != endpoints[1]
+    assert endpoints[2] == "https://me.test/h"
+    echo = {"webhook_config": {"endpoint": endpoints[0]}}
     script = provider(page("other", TASK_ID), refused(404), seen("processing", config=echo))
     found = perform(shell, script, lambda client: uncertain.find(client, timeout=0))
-
-    assert found.outcome is Outcome.FOUND
-    assert found.task.id == TASK_ID
+    assert (found.outcome, found.task.id) == (Outcome.FOUND, TASK_ID)
     assert script.lines[0].startswith(HISTORIES)
 
 
-def test_webhook_stays_as_given_when_no_mark_is_wanted(shell: str) -> None:
-    script = provider(seen())
-    perform(shell, script, lambda client: client.submit(FACE_SWAP, webhook_url="https://me.test"), mark_webhooks=False)
-
-    assert script.requests[0].body["config"]["webhook_config"] == {"endpoint": "https://me.test"}
+OTHER = "this client has another key or base_url than the one that sent it"
 
 
-def test_find_goes_on_until_it_can_be_told(shell: str) -> None:
+@pytest.mark.parametrize(
+    ("settings", "outcome"),
+    [
+        ({}, Outcome.ABSENT),
+        ({"api_key": "f" * 64}, Outcome.UNCLEAR),
+        ({"base_url": "https://other.test"}, Outcome.UNCLEAR),
+    ],
+)
+def test_find_goes_on_until_the_history_of_its_account_can_tell(
+    shell: str, settings: dict[str, str], outcome: Outcome
+) -> None:
     uncertain = perform(shell, provider(LOST), in_turn(lambda client: client.submit(FACE_SWAP)))[0]
     script = provider(*empty_histories())
-    found = perform(shell, script, lambda client: client.find(uncertain))
+    found = perform(shell, script, lambda client: client.find(uncertain), **settings)
 
-    assert found.outcome is Outcome.ABSENT
+    assert found.outcome is outcome
+    assert (found.reason == OTHER) is bool(settings)
     assert script.clock.passed == pytest.approx(61.0)
 
 
@@ -112,30 +114,29 @@ def test_task_is_given_to_one_submission(shell: str) -> None:
     assert found[1].candidates == ()
 
 
-@pytest.mark.parametrize("other", [{"api_key": "f" * 64}, {"base_url": "https://other.test"}])
-def test_history_of_another_account_says_nothing(shell: str, other: dict[str, str]) -> None:
-    uncertain = perform(shell, provider(LOST), in_turn(lambda client: client.submit(FACE_SWAP)))[0]
-    found = perform(shell, provider(*empty_histories()), lambda client: client.find(uncertain), **other)
-
-    assert found.outcome is Outcome.UNCLEAR
-    assert found.reason == "this client has another key or base_url than the one that sent it"
-
-
 # ---- wait for many, and by token
 
 
 def test_wait_all_returns_tasks_and_errors_in_their_order(shell: str) -> None:
-    failed = answer(200, {"data": {**task_data("failed"), "task_id": "b"}})
     told: list[object] = []
-    results = perform(
-        shell,
-        provider(DONE, failed),
-        lambda client: client.wait_all([TASK_ID, "b"], on_change=lambda task: told.append(task.id)),
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        name = request.url.path.rpartition("/")[2]
+        if name == "untyped":
+            raise MemoryError("as a transport may")
+        status = "failed" if name == "failed" else "completed"
+        return httpx.Response(200, json={"code": 200, "data": {"task_id": name, "status": status}})
+
+    names = ["a", "failed", "untyped", "b"]
+    first, failed, untyped, last = perform(
+        shell, handler, lambda client: client.wait_all(names, timeout=5, on_change=lambda task: told.append(task.id))
     )
 
-    assert results[0].id == TASK_ID
-    assert isinstance(results[1], errors.TaskFailed)
-    assert told == [TASK_ID, "b"]
+    assert (first.id, last.id) == ("a", "b")
+    assert isinstance(failed, errors.TaskFailed)
+    assert isinstance(untyped, errors.UnitaskError)
+    assert (untyped.task_id, untyped.retry_advice) == ("untyped", errors.Advice.RESUME)
+    assert sorted(told) == ["a", "b", "failed"]
 
 
 def test_token_of_a_legacy_task_finds_it(shell: str) -> None:
@@ -192,20 +193,6 @@ def test_clock_that_stands_still_makes_nothing_endless(
     assert sum(clock.sleeps) >= 2
 
 
-def test_untyped_error_of_one_leaves_the_others_their_results(shell: str) -> None:
-    def handler(request: httpx.Request) -> httpx.Response:
-        if request.url.path.endswith("/b"):
-            raise MemoryError("as a transport may")
-        task = {"task_id": request.url.path.rpartition("/")[2], "status": "completed"}
-        return httpx.Response(200, json={"code": 200, "data": task})
-
-    found = perform(shell, handler, lambda client: client.wait_all(["a", "b", "c"], timeout=5))
-
-    assert [type(each) for each in found[::2]] == [Task, Task]
-    assert isinstance(found[1], errors.UnitaskError)
-    assert (found[1].task_id, found[1].retry_advice) == ("b", errors.Advice.RESUME)
-
-
 def test_error_of_the_callers_function_ends_all_waits(shell: str) -> None:
     def fail(task: Any) -> None:
         raise ValueError("the caller's")
@@ -223,31 +210,28 @@ class News:
     """A receiver at which news arrives as written down: (which task, after how many seconds)."""
 
     def __init__(self, clock: InstantClock, *news: tuple[str, float]) -> None:
-        self.clock, self.news, self.asked = clock, list(news), list[tuple[Any, float]]()
+        self.clock, self.news, self.asked = clock, list(news), list[Any]()
 
     def wait_for_notification(self, task_ids: Any, seconds: float) -> str | None:
         """Let time pass until the next news, or all of it."""
-        self.asked.append((task_ids, seconds))
+        self.asked.append(task_ids)
         task_id, after = self.news.pop(0) if self.news else (None, seconds)
         self.clock.advance(after)
         return task_id
 
     async def wait_for_notification_async(self, task_ids: Any, seconds: float) -> str | None:
-        """The same."""
         return self.wait_for_notification(task_ids, seconds)
 
 
 def test_news_of_a_task_makes_its_wait_look_at_once(shell: str) -> None:
     script = provider(seen(), seen("processing"), DONE)
     news, clock = News(script.clock, (TASK_ID, 0.3)), script.clock
-    task = perform(shell, script, lambda client: client.run(FACE_SWAP), webhooks=news)
+    perform(shell, script, lambda client: client.run(FACE_SWAP), webhooks=news)
 
-    assert task.output.image_url
-    assert clock.passed == pytest.approx(
-        0.3 + polling.next_poll_delay(0.3, polling.DurationEstimate(8.0))
-    )  # without news, as planned
+    without_news = polling.next_poll_delay(0.3, polling.DurationEstimate(8.0))
+    assert clock.passed == pytest.approx(0.3 + without_news)
     assert clock.sleeps == []
-    assert news.asked[0][0] == (TASK_ID,)
+    assert news.asked[0] == (TASK_ID,)
 
 
 def test_news_of_one_of_many_looks_at_that_one(shell: str) -> None:
@@ -272,106 +256,73 @@ def test_pauses_after_trouble_are_not_cut_by_news(shell: str) -> None:
 # ---- account
 
 
-@pytest.mark.parametrize(
-    ("call", "data", "line", "read", "expected"),
-    [
-        ("account", {"equivalent_in_usd": 2, "name": "me"}, "GET /account/info", lambda it: it.balance_usd, 2.0),
-        (
-            "active_tasks",
-            {"kling": {"pending_count": 3}},
-            "GET /account/active_tasks",
-            lambda it: it["kling"].pending_count,
-            3,
-        ),
-    ],
-)
-def test_account_and_active_tasks_are_read(
-    shell: str, call: str, data: Any, line: str, read: Callable[[Any], Any], expected: object
-) -> None:
-    script = provider(answer(200, {"data": data}))
-
-    assert read(perform(shell, script, lambda client: getattr(client, call)())) == expected
-    assert script.lines == [line]
-
-
-def test_history_is_iterated_page_by_page(shell: str) -> None:
+def test_account_active_tasks_and_history_are_read(shell: str) -> None:
     pages = [answer(200, {"data": {"data": [{"task_id": name}], "total": 2}}) for name in "ab"]
-    script = provider(*pages)
-    rows = perform(
+    counts = answer(200, {"data": {"kling": {"pending_count": 3}}})
+    script = provider(answer(200, {"data": {"equivalent_in_usd": 2, "name": "me"}}), counts, *pages)
+    query: dict[str, Any] = {"start": datetime(2026, 1, 1, tzinfo=UTC), "end": 1.8e9, "page_size": 1}
+    account, active, rows = perform(
         shell,
         script,
-        lambda client: all_of(
-            client.history(model="kling", start=datetime(2026, 1, 1, tzinfo=UTC), end=1.8e9, page_size=1)
+        in_turn(
+            lambda client: client.account(),
+            lambda client: client.active_tasks(),
+            lambda client: all_of(client.history(model="kling", **query)),
         ),
     )
 
+    assert (account.balance_usd, active["kling"].pending_count) == (2.0, 3)
     assert [row.task_id for row in rows] == ["a", "b"]
-    query = "model=kling&start_time=1767225600&end_time=1800000000"
-    assert script.lines == [f"{HISTORIES}?page={page}&page_size=1&{query}" for page in (1, 2)]
+    asked = "model=kling&start_time=1767225600&end_time=1800000000"
+    pages_asked = [f"{HISTORIES}?page={page}&page_size=1&{asked}" for page in (1, 2)]
+    assert script.lines == ["GET /account/info", "GET /account/active_tasks", *pages_asked]
 
 
-@pytest.mark.parametrize(
-    ("call", "problem"),
-    [
-        (lambda client: all_of(client.history(page_size=101)), "page_size is 101: give 1 to 100 rows"),
-        (lambda client: all_of(client.history(page_size=0)), "page_size is 0"),
-        (lambda client: all_of(client.history(start=-1.0)), r"start is -1\.0: give a datetime, or unix seconds"),
-        (lambda client: all_of(client.history(end=float("nan"))), "end is nan"),
-        (lambda client: all_of(client.history(end="now")), "end is 'now'"),
-        (lambda client: client.cancel_many(created_before="today"), "created_before is 'today'"),
-        (lambda client: client.wait("ut1.###"), "is damaged"),
-        (lambda client: client.wait_all([TASK_ID, ""]), "the task id is empty"),
-        (lambda client: client.find(LOST_CREATE, timeout=-1), "timeout is -1"),
-        (lambda client: client.upload(b"GIF89a"), "an upload takes jpg, png, webp, mp4, wav and mp3; this starts with"),
-        (
-            lambda client: client.upload(encoded() + bytes(11_000_000)),
-            r"it has 11\.0 MB; an upload takes at most 10 MB",
-        ),
-        (lambda client: client.upload("https://me.test/a.png"), "has an address already"),
-        (lambda client: client.run(FACE_SWAP, webhook="https://me.test"), "there is no option 'webhook'"),
-        (
-            lambda client: client.submit(tasks.FaceSwap(target_image="missing.png", swap_image=encoded())),
-            "target_image: 'missing.png'",
-        ),
-    ],
-)
+PNG = encoded()
+HUGE = PNG + bytes(11_000_000)
+REFUSED: list[tuple[Callable[[Any], Any], str]] = [
+    (lambda client: all_of(client.history(page_size=101)), "page_size is 101: give 1 to 100 rows"),
+    (lambda client: all_of(client.history(page_size=0)), "page_size is 0"),
+    (lambda client: all_of(client.history(start=-1.0)), r"start is -1\.0: give a datetime, or unix seconds"),
+    (lambda client: all_of(client.history(end=float("nan"))), "end is nan"),
+    (lambda client: all_of(client.history(end="now")), "end is 'now'"),
+    (lambda client: client.cancel_many(created_before="today"), "created_before is 'today'"),
+    (lambda client: client.wait("ut1.###"), "is damaged"),
+    (lambda client: client.wait_all([TASK_ID, ""]), "the task id is empty"),
+    (lambda client: client.find(LOST_CREATE, timeout=-1), "timeout is -1"),
+    (lambda client: client.upload(b"GIF89a"), "an upload takes jpg, png, webp, mp4, wav and mp3; this starts with"),
+    (lambda client: client.upload(HUGE), r"it has 11\.0 MB; an upload takes at most 10 MB"),
+    (lambda client: client.upload("https://me.test/a.png"), "has an address already"),
+    (lambda client: client.run(FACE_SWAP, webhook="https://me.test"), "there is no option 'webhook'"),
+    (
+        lambda client: client.submit(tasks.FaceSwap(target_image="missing.png", swap_image=PNG)),
+        "target_image: 'missing.png'",
+    ),
+    (lambda client: client.submit(tasks.Hug(image_url=PNG)), "only a URL is taken here"),
+]
+
+
+@pytest.mark.parametrize(("call", "problem"), REFUSED, ids=lambda value: value if isinstance(value, str) else "")
 def test_what_cannot_be_asked_is_refused_before_anything_is_sent(
     shell: str, call: Callable[[Any], Any], problem: str
 ) -> None:
     with pytest.raises(InvalidInput, match=problem):
-        perform(shell, provider(), call)
+        perform(shell, provider(), call, uploads=False)
 
 
 # ---- upload
 
 
-def stored() -> Response:
-    return answer(200, {"code": 200, "data": {"url": "https://img.test/1.png"}})
-
-
-def test_uploads_of_piapi_go_to_their_own_server(shell: str) -> None:
-    script = provider(stored())
-    perform(shell, script, lambda client: client.upload(encoded()), base_url=None)
-
-    assert script.requests[0].url == "https://upload.theapi.app/api/ephemeral_resource"
-    assert script.requests[0].headers["x-api-key"] == KEY
-
-
 def test_file_for_a_url_field_is_uploaded_first(shell: str) -> None:
-    script = provider(stored(), seen())
+    stored = answer(200, {"code": 200, "data": {"url": "https://img.test/1.png"}})
+    script, piapi = provider(stored, seen()), provider(stored)
     perform(shell, script, lambda client: client.submit(tasks.Hug(image_url=encoded())))
+    perform(shell, piapi, lambda client: client.upload(encoded()), base_url=None)
 
     assert script.lines == ["POST /api/ephemeral_resource", "POST /api/v1/task"]
-    assert script.requests[0].headers["x-api-key"] == KEY
-    with pytest.raises(InvalidInput, match="only a URL is taken here"):
-        perform(shell, provider(), lambda client: client.submit(tasks.Hug(image_url=encoded())), uploads=False)
-    with pytest.raises(errors.AuthenticationFailed, match="Insufficient plan level"):
-        perform(
-            shell,
-            provider(refused(403, "Insufficient plan level")),
-            lambda client: client.submit(tasks.Hug(image_url=encoded())),
-        )
     assert script.requests[1].body["input"] == {"image_url": "https://img.test/1.png"}
+    assert piapi.requests[0].url == "https://upload.theapi.app/api/ephemeral_resource"
+    assert {each.headers["x-api-key"] for each in (*script.requests, *piapi.requests)} == {KEY}
 
 
 # ---- progress

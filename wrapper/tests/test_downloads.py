@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import copy
 import gzip
 import re
 import threading
@@ -24,7 +26,7 @@ from unitask.testing import InstantClock
 from .pictures import encoded
 from .raw_server import Received, raw_server, response
 from .script import TASK_ID, answer, task_data
-from .shells import BASE_URL, KEY, instant_clock, perform, provider
+from .shells import BASE_URL, KEY, Body, cut_off, instant_clock, perform, provider
 
 CONTENT = bytes(range(256)) * 40
 PNG = encoded()
@@ -74,28 +76,22 @@ def hosts(**answers: Response) -> Callable[[httpx.Request], httpx.Response]:
 
 
 def test_results_are_fetched_under_their_numbers_and_covers_only_on_request(shell: str, tmp_path: Path) -> None:
-    paths = fetch(shell, hosts(), task(KLING), f"{tmp_path}/")
+    first, second, cover = (tmp_path / f"{TASK_ID}-{ending}" for ending in ("1.mp4", "2.mp4", "3.jpg"))
+    files = task(KLING).output.files
+    to = f"{tmp_path}/"
 
-    assert [(path.name, path.read_bytes()) for path in paths] == [
-        (f"{TASK_ID}-1.mp4", b"\x001"),
-        (f"{TASK_ID}-2.mp4", b"\x002"),
-    ]
-    assert names_in(tmp_path) == [f"{TASK_ID}-1.mp4", f"{TASK_ID}-2.mp4"]
-    with_cover = fetch(shell, hosts(cover=answer(200, PNG)), task(KLING), f"{tmp_path}/", previews=True, overwrite=True)
-    assert [path.name for path in with_cover] == [f"{TASK_ID}-1.mp4", f"{TASK_ID}-2.mp4", f"{TASK_ID}-3.jpg"]
+    assert fetch(shell, hosts(), task(KLING), to) == [first, second]
+    assert [first.read_bytes(), second.read_bytes()] == [b"\x001", b"\x002"]
+    assert names_in(tmp_path) == [first.name, second.name]
+    host = hosts(cover=answer(200, PNG))
+    assert fetch(shell, host, task(KLING), to, previews=True, overwrite=True) == [first, second, cover]
+    for chosen in (files[3:4], files[1:4:2]):
+        paths = fetch(shell, hosts(), iter([*chosen, chosen[0]]), to, overwrite=True)
+        assert [path.name for path in paths] == [f"{TASK_ID}-{file.number}.mp4" for file in chosen]
     only = {"works": KLING["works"][:1]}
-    assert fetch(shell, hosts(), task(only), f"{tmp_path}/") == [tmp_path / f"{TASK_ID}.mp4"]
+    assert fetch(shell, hosts(), task(only), to) == [tmp_path / f"{TASK_ID}.mp4"]
     assert fetch(shell, hosts(), task(only), tmp_path / "mine.mp4") == [tmp_path / "mine.mp4"]
-
-
-@pytest.mark.parametrize("chosen", [slice(3, 4), slice(1, 4, 2)], ids=["one", "two"])
-def test_chosen_files_keep_their_numbers(shell: str, chosen: slice, tmp_path: Path) -> None:
-    files = task(KLING).output.files[chosen]
-    paths = fetch(shell, hosts(), iter([*files, files[0]]), f"{tmp_path}/")
-
-    assert [path.name for path in paths] == [f"{TASK_ID}-{file.number}.mp4" for file in files]
-    assert files[-1].role == "variant"
-    assert fetch(shell, hosts(), OutputFile(URL), f"{tmp_path}/") == [tmp_path / "output-1.mp4"]
+    assert fetch(shell, hosts(), OutputFile(URL), to) == [tmp_path / "output-1.mp4"]
 
 
 @pytest.mark.parametrize(
@@ -146,22 +142,6 @@ def test_file_in_the_output_itself_is_written(shell: str, url: str, tmp_path: Pa
 # ---- in pieces
 
 
-class Cut(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """A body that breaks off at its end, unless it is whole."""
-
-    def __init__(self, content: bytes, *, whole: bool = False) -> None:
-        self.content, self.whole = content, whole
-
-    def __iter__(self) -> Iterator[bytes]:
-        yield from (self.content[start : start + 1000] for start in range(0, len(self.content), 1000))
-        if not self.whole:
-            raise httpx.ReadError("connection reset")
-
-    async def __aiter__(self) -> Any:
-        for chunk in self:
-            yield chunk
-
-
 @dataclass
 class Host:
     """A host of one file that knows ranges (RFC 9110, 14) and breaks off as it is told.
@@ -171,14 +151,14 @@ class Host:
         names: The headers that name this version of the file.
         versions: What the file holds at each request, the last one from then on.
         ranges: Whether it knows them.
-        spoil: Changes an answer to a range.
+        spoil: Headers that an answer to a range has instead.
     """
 
     cuts: list[int] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=lambda: {"etag": '"v1"'})
     versions: list[bytes] = field(default_factory=lambda: [CONTENT])
     ranges: bool = True
-    spoil: Callable[[dict[str, str]], object] = dict
+    spoil: dict[str, str] = field(default_factory=dict)
     asked: list[tuple[str | None, str | None]] = field(default_factory=list)
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
@@ -192,10 +172,9 @@ class Host:
             status, headers["content-range"] = 206, f"bytes {start}-{len(content) - 1}/{len(content)}"
             content = content[start:]
             headers["content-length"] = str(len(content))
-            self.spoil(headers)
-        if self.cuts:
-            return httpx.Response(status, headers=headers, stream=Cut(content[: self.cuts.pop(0)]))
-        return httpx.Response(status, headers=headers, stream=Cut(content, whole=True))
+            headers |= self.spoil
+        body = cut_off(content[: self.cuts.pop(0)]) if self.cuts else Body([content])
+        return httpx.Response(status, headers=headers, stream=body)
 
 
 def whole(shell: str, host: Host, folder: Path, **settings: Any) -> bytes:
@@ -206,74 +185,61 @@ def whole(shell: str, host: Host, folder: Path, **settings: Any) -> bytes:
     return content
 
 
-@pytest.mark.parametrize("name", [{"etag": '"v1"'}, {"last-modified": "Fri, 21 Nov 2025 08:00:00 GMT"}], ids=str)
-def test_broken_connection_is_continued(shell: str, name: dict[str, str], tmp_path: Path) -> None:
-    host = Host(cuts=[3000, 2000], names=name)
-    (version,) = name.values()
-
-    assert whole(shell, host, tmp_path) == CONTENT
-    assert host.asked == [(None, None), ("bytes=3000-", version), ("bytes=5000-", version)]
-
-
-@pytest.mark.parametrize("name", [{}, {"etag": 'W/"v1"'}, {"etag": "v1"}], ids=str)
-def test_file_whose_version_has_no_name_is_begun_again(shell: str, name: dict[str, str], tmp_path: Path) -> None:
-    """Two versions are never put together; a weak ETag names none (RFC 9110, 13.1.5)."""
-    host = Host(cuts=[3000], names=name)
-
-    assert whole(shell, host, tmp_path) == CONTENT
-    assert host.asked == [(None, None), (None, None)]
-
-
-@pytest.mark.parametrize("ranges", [True, False], ids=["changed", "no-ranges"])
-def test_whole_file_in_place_of_a_range_starts_again(shell: str, ranges: bool, tmp_path: Path) -> None:
-    other = b"\0other" if ranges else CONTENT
-    host = Host(cuts=[3000], versions=[CONTENT, other], ranges=ranges)
-
-    assert whole(shell, host, tmp_path) == other
-    assert host.asked == [(None, None), ("bytes=3000-", '"v1"')]
+DATE = "Fri, 21 Nov 2025 08:00:00 GMT"
+AGAIN, ON = (None, None), ("bytes=3000-", '"v1"')
+BROKEN: list[tuple[dict[str, Any], list[tuple[str | None, str | None]]]] = [  # the host, and what it is asked then
+    ({}, [ON]),
+    ({"names": {"last-modified": DATE}}, [("bytes=3000-", DATE)]),
+    ({"spoil": {"content-range": "bytes 3000-10239/*"}}, [ON]),
+    # Without a strong name, it may be another version (RFC 9110, 13.1.5).
+    *(({"names": names}, [AGAIN]) for names in ({}, {"etag": 'W/"v1"'}, {"etag": "v1"})),
+    ({"ranges": False}, [ON]),  # and the whole file comes
+    ({"versions": [CONTENT, b"\0other"]}, [ON]),
+    *(
+        ({"spoil": {name: value}}, [ON, AGAIN])
+        for name, value in (
+            ("content-range", "bytes 2999-10239/10240"),
+            ("content-range", "bytes 3000-10239/10241"),
+            ("content-range", "bytes 3000-10240/10240"),
+            ("content-range", "bytes */10240"),
+            ("content-encoding", "gzip"),
+            ("etag", '"v2"'),
+        )
+    ),
+]
 
 
-@pytest.mark.parametrize(
-    "spoiled",
-    [
-        {"content-range": "bytes 2999-10239/10240"},
-        {"content-range": "bytes 3000-10239/10241"},
-        {"content-range": "bytes 3000-10240/10240"},
-        {"content-range": "bytes */10240"},
-        {"content-encoding": "gzip"},
-        {"etag": '"v2"'},
-    ],
-    ids=str,
-)
-def test_other_part_than_the_one_asked_for_is_refused(shell: str, spoiled: dict[str, str], tmp_path: Path) -> None:
-    host = Host(cuts=[3000], spoil=lambda headers: headers.update(spoiled))
+@pytest.mark.parametrize(("kind", "then"), BROKEN, ids=str)
+def test_file_that_breaks_off_is_continued_only_with_the_rest_of_its_version(
+    shell: str, kind: dict[str, Any], then: list[Any], tmp_path: Path
+) -> None:
+    host = Host(cuts=[3000], **copy.deepcopy(kind))
+    content = whole(shell, host, tmp_path)
 
-    assert whole(shell, host, tmp_path) == CONTENT
-    assert host.asked == [(None, None), ("bytes=3000-", '"v1"'), (None, None)]
-
-    unknown_length = Host(cuts=[3000], spoil=lambda headers: headers.update({"content-range": "bytes 3000-10239/*"}))
-    assert whole(shell, unknown_length, tmp_path) == CONTENT
-    assert len(unknown_length.asked) == 2
+    assert content == host.versions[-1]
+    assert host.asked == [AGAIN, *then]
 
 
 @pytest.mark.parametrize(
-    ("status", "headers"),
+    ("status", "headers", "is_whole"),
     [
-        (203, {}),
-        (206, {"content-range": f"bytes 0-{len(CONTENT) - 1}/{len(CONTENT)}"}),
-        (200, {"content-encoding": "aws-chunked"}),
+        (203, {}, True),
+        (206, {"content-range": f"bytes 0-{len(CONTENT) - 1}/{len(CONTENT)}"}, True),
+        (200, {"content-encoding": "aws-chunked"}, True),
+        *((206, {"content-range": written}, False) for written in ("bytes 0-99/*", "bytes 1-99/100", "")),
     ],
     ids=str,
 )
-def test_whole_file_is_taken_from_a_host_that_describes_it_oddly(
-    shell: str, status: int, headers: dict[str, str], tmp_path: Path
+def test_first_answer_is_taken_if_it_is_the_whole_file(
+    shell: str, status: int, headers: dict[str, str], is_whole: bool, tmp_path: Path
 ) -> None:
     def host(_: httpx.Request) -> httpx.Response:
-        return httpx.Response(status, headers=headers, stream=Cut(CONTENT, whole=True))
+        return httpx.Response(status, headers=headers, stream=Body([CONTENT]))
 
-    (path,) = fetch(shell, host, task(), tmp_path / "a.mp4")
-
-    assert path.read_bytes() == CONTENT
+    refused = pytest.raises(DownloadFailed, match="bytes from 0 on were asked for")
+    with contextlib.nullcontext() if is_whole else refused:
+        assert fetch(shell, host, task(), tmp_path / "a.mp4")[0].read_bytes() == CONTENT
+    assert names_in(tmp_path) == ["a.mp4"] * is_whole
 
 
 def test_file_that_a_host_brings_in_parts_unasked_is_put_together(shell: str, tmp_path: Path) -> None:
@@ -284,50 +250,33 @@ def test_file_that_a_host_brings_in_parts_unasked_is_put_together(shell: str, tm
         asked.append((wanted, request.headers.get("if-range")))
         start = int(wanted[6:-1]) if wanted else 0
         part = CONTENT[start : start + 4096]
-        headers = {"etag": '"v1"', "content-range": f"bytes {start}-{start + len(part) - 1}/{len(CONTENT)}"}
-        return httpx.Response(206, headers=headers, stream=Cut(part, whole=True))
+        place = f"bytes {start}-{start + len(part) - 1}/{len(CONTENT)}"
+        return httpx.Response(206, headers={"etag": '"v1"', "content-range": place}, stream=Body([part]))
 
-    (path,) = fetch(shell, host, task(), tmp_path / "a.mp4")
-
-    assert path.read_bytes() == CONTENT
+    assert fetch(shell, host, task(), tmp_path / "a.mp4")[0].read_bytes() == CONTENT
     assert asked == [(None, None), ("bytes=4096-", '"v1"'), ("bytes=8192-", '"v1"')]
 
 
-@pytest.mark.parametrize("written", ["bytes 0-99/*", "bytes 1-99/100", ""])
-def test_part_that_nobody_asked_for_is_no_file(shell: str, written: str, tmp_path: Path) -> None:
-    def host(_: httpx.Request) -> httpx.Response:
-        return httpx.Response(206, headers={"content-range": written}, stream=Cut(CONTENT, whole=True))
-
-    with pytest.raises(DownloadFailed, match="bytes from 0 on were asked for"):
-        fetch(shell, host, task(), tmp_path / "a.mp4")
-    assert names_in(tmp_path) == []
-
-
-def test_connection_that_gets_on_may_break_any_number_of_times(
+def test_connection_may_break_as_long_as_it_gets_on(
     shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(range_download, "PROGRESS", 1000)
     host, clock = Host(cuts=[1000] * 9), instant_clock()
 
     assert whole(shell, host, tmp_path, clock=clock) == CONTENT
-    assert len(host.asked) == 10
+    assert [start for start, _ in host.asked] == [None, *(f"bytes={number}000-" for number in range(1, 10))]
     assert max(clock.sleeps) <= 0.5
+    for stuck in (Host(cuts=[4000] + [10] * 99), Host(cuts=[4000] * 100, ranges=False)):
+        (tmp_path / "a.mp4").unlink(missing_ok=True)
+        with pytest.raises(DownloadFailed, match="ReadError: connection reset"):
+            whole(shell, stuck, tmp_path)
+        assert len(stuck.asked) == 4
+        assert names_in(tmp_path) == []
 
 
-class Slow(httpx.SyncByteStream, httpx.AsyncByteStream):
+def slow(clock: InstantClock, chunk: bytes, chunks: int = 100_000) -> Body:
     """A body whose chunks come half a second apart."""
-
-    def __init__(self, clock: InstantClock, chunk: bytes, chunks: int = 100_000) -> None:
-        self.clock, self.chunk, self.chunks = clock, chunk, chunks
-
-    def __iter__(self) -> Iterator[bytes]:
-        for _ in range(self.chunks):
-            self.clock.advance(0.5)
-            yield self.chunk
-
-    async def __aiter__(self) -> Any:
-        for chunk in self:
-            yield chunk
+    return Body((clock.advance(0.5), chunk)[1] for _ in range(chunks))
 
 
 @pytest.mark.parametrize(("http_timeout", "window"), [(60.0, 30.0), (2.0, 2.0)])
@@ -336,64 +285,56 @@ def test_file_that_drips_is_given_up_and_a_slow_one_comes(
     shell: str, chunk: bytes, http_timeout: float, window: float, tmp_path: Path
 ) -> None:
     clock, asked = instant_clock(), list[httpx.Request]()
-    slow = httpx.Response(200, stream=Slow(clock, bytes(10_000), chunks=200))
-    (path,) = perform(shell, lambda _: slow, lambda client: client.download(task(), tmp_path / "b.mp4"), clock=clock)
-    path.unlink()
-    clock = instant_clock()
 
     def host(request: httpx.Request) -> httpx.Response:
         asked.append(request)
-        return httpx.Response(200, stream=Slow(clock, chunk))
+        is_slow = "slow" in request.url.path
+        return httpx.Response(200, stream=slow(clock, bytes(10_000), 200) if is_slow else slow(clock, chunk))
 
-    with pytest.raises(DownloadFailed, match=f"it comes too slowly: .* bytes in {window:.0f} s"):
-        perform(
-            shell,
-            host,
-            lambda client: client.download(task(), tmp_path / "a.mp4"),
-            clock=clock,
-            http_timeout=http_timeout,
+    def call(url: str) -> Any:
+        what = OutputFile(url, "video")
+        return perform(
+            shell, host, lambda client: client.download(what, f"{tmp_path}/"), clock=clock, http_timeout=http_timeout
         )
 
-    assert len(asked) == 4
-    assert clock.passed < 4 * (window + 0.5) + 4  # the chunk that ends a window may come just before it does
+    call("https://out.test/slow.mp4")[0].unlink()
+    before = clock.passed
+    with pytest.raises(DownloadFailed, match=f"it comes too slowly: .* bytes in {window:.0f} s"):
+        call(URL)
+
+    assert len(asked) == 5
+    # the chunk that ends a window may come just before it does
+    assert clock.passed - before < 4 * (window + 0.5) + 4
     assert names_in(tmp_path) == []
 
 
 @pytest.mark.parametrize(
-    ("second", "third"),
+    ("status", "headers", "third"),
     [
-        ({"status_code": 416, "headers": {"content-range": "bytes */1000"}}, CONTENT[:1000]),  # it is shorter now
-        (
-            {"status_code": 200, "headers": {"etag": '"v1"', "content-encoding": "gzip"}},
-            CONTENT,
-        ),  # its offset is unknown
+        (416, {"content-range": "bytes */1000"}, CONTENT[:1000]),  # it is shorter now
+        (200, {"etag": '"v1"', "content-encoding": "gzip"}, CONTENT),  # its offset is unknown
     ],
-    ids=["416", "gzip"],
 )
 def test_file_that_cannot_be_continued_is_begun_again(
-    shell: str, second: dict[str, Any], third: bytes, tmp_path: Path
+    shell: str, status: int, headers: dict[str, str], third: bytes, tmp_path: Path
 ) -> None:
-    first = httpx.Response(200, headers={"etag": '"v1"'}, stream=Cut(CONTENT[:2000]))
-    unread = httpx.Response(**second, stream=httpx.ByteStream(b""))
+    first = httpx.Response(200, headers={"etag": '"v1"'}, stream=cut_off(CONTENT[:2000]))
+    unread = httpx.Response(status, headers=headers, stream=httpx.ByteStream(b""))
     script = provider(first, unread, httpx.Response(200, content=third))
-    (path,) = fetch(shell, script, task(), tmp_path / "a.mp4")
 
-    assert path.read_bytes() == third
+    assert fetch(shell, script, task(), tmp_path / "a.mp4")[0].read_bytes() == third
     assert [request.headers.get("range") for request in script.requests] == [None, "bytes=2000-", None]
     assert {request.headers["accept-encoding"] for request in script.requests} == {"identity"}
+
+
+BOMB = httpx.ByteStream(gzip.compress(bytes(64 << 20)))
 
 
 @pytest.mark.parametrize(
     ("reply", "reason"),
     [
-        (
-            {"headers": {"content-encoding": "gzip"}, "stream": httpx.ByteStream(gzip.compress(bytes(64 << 20)))},
-            "compressed bytes unpack to more than 33554432",
-        ),
-        (
-            {"headers": {"content-length": "10240"}, "content": CONTENT},
-            "it has 10240 bytes more, and its disk has 10239",
-        ),
+        ({"headers": {"content-encoding": "gzip"}, "stream": BOMB}, "compressed bytes unpack to more than 33554432"),
+        ({"headers": {"content-length": "10240"}, "content": CONTENT}, "has 10240 bytes more, and its disk has 10239"),
         ({"content": bytes(3 << 19)}, "which no output has"),
     ],
     ids=["bomb", "disk", "endless"],
@@ -411,33 +352,14 @@ def test_file_that_would_fill_the_disk_is_given_up(
     assert names_in(tmp_path) == []
 
 
-@pytest.mark.parametrize("ranges", [True, False], ids=["too-little", "the-same-again"])
-def test_connection_that_gets_nowhere_is_given_up(
-    shell: str, ranges: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(range_download, "PROGRESS", 1000)
-    host = Host(cuts=[4000] + ([10] if ranges else [4000]) * 99, ranges=ranges)
-    with pytest.raises(DownloadFailed, match="ReadError: connection reset"):
-        whole(shell, host, tmp_path)
-
-    assert len(host.asked) == 4
-    assert names_in(tmp_path) == []
-
-
 # ---- side by side
 
 
 @pytest.mark.parametrize("parallel", [1, 4])
 def test_so_many_files_come_at_once(shell: str, parallel: int, tmp_path: Path) -> None:
     crowd = Crowd(parallel)
-    output = {"image_urls": [f"https://out.test/{number}" for number in range(8)]}
-    paths = fetch(
-        shell,
-        lambda _: httpx.Response(200, stream=crowd),
-        Task(task_data(output=output), Output),
-        f"{tmp_path}/",
-        parallel=parallel,
-    )
+    what = task({"image_urls": [f"https://out.test/{number}" for number in range(8)]}, model="new")
+    paths = fetch(shell, lambda _: httpx.Response(200, stream=crowd), what, f"{tmp_path}/", parallel=parallel)
 
     assert len(paths) == 8
     assert crowd.most == parallel
@@ -472,75 +394,61 @@ class Crowd(httpx.SyncByteStream, httpx.AsyncByteStream):
 
 def test_failed_file_keeps_the_others(shell: str, tmp_path: Path) -> None:
     output = {"images": [f"https://out.test/{name}.png" for name in "abc"], "more": "https://out.test/d"}
-    unknown = Task(task_data(model="new", output=output), Output)
-    host = hosts(b=answer(404), d=answer(403))
     with pytest.raises(DownloadFailed) as caught:
-        fetch(shell, host, unknown, f"{tmp_path}/")
-    there = (tmp_path / f"{TASK_ID}-1.png", tmp_path / f"{TASK_ID}-3.png")
+        fetch(shell, hosts(b=answer(404), d=answer(403)), task(output, model="new"), f"{tmp_path}/")
+    error, there = caught.value, (tmp_path / f"{TASK_ID}-1.png", tmp_path / f"{TASK_ID}-3.png")
 
-    assert caught.value.fetched == there
-    assert [(file.url, file.number) for file in caught.value.missing] == [
-        ("https://out.test/b.png", 2),
-        ("https://out.test/d", 4),
-    ]
-    assert (caught.value.url, caught.value.task_id) == ("https://out.test/b.png", TASK_ID)
-    assert str(caught.value).startswith("2 of 4 files are missing: https://out.test/b.png was not fetched: HTTP 404; ")
-    assert all(repr(str(path)) in str(caught.value) for path in there)
+    assert error.fetched == there
+    assert [(file.url, file.number) for file in error.missing] == [(output["images"][1], 2), (output["more"], 4)]
+    assert (error.url, error.task_id) == (output["images"][1], TASK_ID)
+    assert str(error).startswith("2 of 4 files are missing: https://out.test/b.png was not fetched: HTTP 404; ")
+    assert all(repr(str(path)) in str(error) for path in there)
     assert names_in(tmp_path) == [path.name for path in there]
-
-    rest = fetch(shell, hosts(), caught.value.missing, f"{tmp_path}/")
+    rest = fetch(shell, hosts(), error.missing, f"{tmp_path}/")
     assert [path.name for path in rest] == [f"{TASK_ID}-2.png", f"{TASK_ID}-4"]
 
 
 def test_downloads_to_one_place_do_not_disturb_each_other(shell: str, tmp_path: Path) -> None:
-    class Overtaken(httpx.SyncByteStream, httpx.AsyncByteStream):
-        def __iter__(self) -> Iterator[bytes]:
-            yield CONTENT[:5000]
-            (other,) = fetch("sync", hosts(), task(), tmp_path / "a.mp4")  # begins and ends meanwhile
-            assert other.read_bytes() == b"\0a"
-            yield CONTENT[5000:]
+    def overtaken() -> Iterator[bytes]:
+        yield CONTENT[:5000]
+        (other,) = fetch("sync", hosts(), task(), tmp_path / "a.mp4")  # begins and ends meanwhile
+        assert other.read_bytes() == b"\0a"
+        yield CONTENT[5000:]
 
-        async def __aiter__(self) -> Any:
-            for chunk in await asyncio.to_thread(list, self):
-                yield chunk
-
-    (path,) = fetch(
-        shell, lambda _: httpx.Response(200, stream=Overtaken()), task(), tmp_path / "a.mp4", overwrite=True
-    )
+    reply = httpx.Response(200, stream=Body(overtaken()))
+    (path,) = fetch(shell, lambda _: reply, task(), tmp_path / "a.mp4", overwrite=True)
 
     assert path.read_bytes() == CONTENT
     assert names_in(tmp_path) == ["a.mp4"]
 
 
 def test_interrupted_downloads_leave_whole_files(tmp_path: Path) -> None:
-    done = threading.Event()
-    stopped = threading.Event()
+    done, stopped = threading.Event(), threading.Event()
 
-    class Endless(httpx.SyncByteStream):
-        def __iter__(self) -> Iterator[bytes]:
-            while True:
-                if done.is_set():
-                    stopped.set()
-                yield bytes(1 << 16)
+    def endless() -> Iterator[bytes]:
+        while True:
+            if done.is_set():
+                stopped.set()
+            yield bytes(1 << 16)
 
     def host(request: httpx.Request) -> httpx.Response:
         name = request.url.path.strip("/")
-        if name == "endless":
-            return httpx.Response(200, stream=Endless())
-        if name == "whole":
-            return httpx.Response(200, content=b"\0x")
+        if name != "interrupt":
+            return httpx.Response(200, stream=Body(endless() if name == "endless" else [b"\0x"]))
         done.set()
         assert stopped.wait(30)
         raise KeyboardInterrupt
 
     output = {"files": [f"https://out.test/{name}" for name in ("whole", "interrupt", "endless")]}
     with pytest.raises(KeyboardInterrupt):
-        fetch("sync", host, Task(task_data(model="new", output=output), Output), f"{tmp_path}/")
+        fetch("sync", host, task(output, model="new"), f"{tmp_path}/")
 
     assert names_in(tmp_path) == [f"{TASK_ID}-1"]
 
 
 def test_cancelled_downloads_leave_whole_files(tmp_path: Path) -> None:
+    begun = asyncio.Event()
+
     class Slow(httpx.AsyncByteStream):
         async def __aiter__(self) -> Any:
             yield b"x"
@@ -548,9 +456,7 @@ def test_cancelled_downloads_leave_whole_files(tmp_path: Path) -> None:
             await asyncio.Event().wait()
 
     def host(request: httpx.Request) -> httpx.Response:
-        return (
-            httpx.Response(200, content=b"\0x") if request.url.path == "/1.mp4" else httpx.Response(200, stream=Slow())
-        )
+        return httpx.Response(200, stream=Body([b"\0x"]) if request.url.path == "/1.mp4" else Slow())
 
     async def main() -> int:
         async with AsyncClient(KEY, BASE_URL, transport=httpx.MockTransport(host)) as client:
@@ -563,7 +469,6 @@ def test_cancelled_downloads_leave_whole_files(tmp_path: Path) -> None:
                 await work
             return len(asyncio.all_tasks())
 
-    begun = asyncio.Event()
     assert asyncio.run(main()) == 1
     assert names_in(tmp_path) == [f"{TASK_ID}-1.mp4"]
 
@@ -572,10 +477,8 @@ def test_cancelled_downloads_leave_whole_files(tmp_path: Path) -> None:
 
 
 def from_wire(shell: str, url: str, folder: Path) -> bytes:
-    """Fetch a file over a real connection."""
     (path,) = perform(shell, None, lambda client: client.download(OutputFile(url), f"{folder}/"), transport=None)  # type: ignore[arg-type]
-    content: bytes = path.read_bytes()
-    return content
+    return bytes(path.read_bytes())
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +13,9 @@ import unitask
 from hypothesis import given
 from hypothesis import strategies as st
 from unitask import AsyncClient, Client, Output, Task, errors
+from unitask._environment import transport_settings
 
+from . import shells
 from .pictures import encoded
 from .raw_server import RawServer, Received, raw_server, response
 from .script import TASK_ID, task_data
@@ -54,32 +54,22 @@ def asked(server: RawServer) -> list[tuple[str, str | None]]:
     return [(each.path, each.headers.get("x-api-key") or each.headers.get("authorization")) for each in server.requests]
 
 
-def perform(shell: str, base_url: str | None, call: Callable[[Any], Any]) -> Any:
-    """Make a call over the network with a client of either kind."""
-    if shell == "sync":
-        with Client(KEY, base_url) as client:
-            return call(client)
+def perform(shell: str, base_url: str, call: Callable[[Any], Any]) -> Any:
+    """Make a call over the network, with what the environment says."""
+    return shells.perform(shell, base_url, call)
 
-    async def main() -> Any:
-        async with AsyncClient(KEY, base_url) as client:
-            result = call(client)
-            return await result if inspect.isawaitable(result) else result
 
-    return asyncio.run(main())
+async def models_async(client: Any) -> Any:
+    async with client.openai() as library:
+        return await library.get("/models", cast_to=object)
 
 
 def models(client: Any) -> Any:
     """A call of the openai library, and its end."""
-    library = client.openai()
-    if isinstance(client, Client):
-        with library:
-            return library.get("/models", cast_to=object)
-
-    async def main() -> Any:
-        async with library:
-            return await library.get("/models", cast_to=object)
-
-    return main()
+    if isinstance(client, AsyncClient):
+        return models_async(client)
+    with client.openai() as library:
+        return library.get("/models", cast_to=object)
 
 
 NO_FILE = f"{__file__}/nowhere"
@@ -113,10 +103,10 @@ def test_variable_that_cannot_be_used_is_named(shell: str, case: str, monkeypatc
 
 
 @pytest.mark.parametrize("address", ["socks://me:hush@proxy.test:1", "http://me:hush@proxy.test:99999", "me:hu/sh@"])
-def test_password_of_a_proxy_is_not_shown(shell: str, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_password_of_a_proxy_is_not_shown(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", address)
     with pytest.raises(errors.InvalidInput, match="HTTPS_PROXY is") as caught:
-        KINDS[shell](KEY)
+        Client(KEY)
 
     assert "sh@" not in str(caught.value)
 
@@ -144,22 +134,21 @@ def test_certificate_file_that_is_gone_is_noticed_by_the_next_client(
     ],
     ids=str,
 )
-def test_variables_that_can_be_used_are_no_error(
-    shell: str, usable: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_variables_that_can_be_used_are_no_error(usable: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in usable.items():
         monkeypatch.setenv(name, value)
 
-    KINDS[shell](KEY)
+    Client(KEY)
 
 
 CALLS: dict[str, Callable[[Any], Any]] = {"a look": lambda client: client.get(TASK_ID), "the openai library": models}
 
 
 @pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.1"])
-@pytest.mark.parametrize("variable", ["http_proxy", "ALL_PROXY"])
-def test_this_machine_is_never_asked_through_a_proxy(
+@pytest.mark.parametrize(
+    ("variable", "host"), [("http_proxy", "127.0.0.1"), ("ALL_PROXY", "127.1"), ("HTTP_PROXY", "provider.test")]
+)
+def test_all_hosts_but_this_machine_are_asked_through_the_proxy(
     shell: str,
     variable: str,
     host: str,
@@ -169,26 +158,14 @@ def test_this_machine_is_never_asked_through_a_proxy(
 ) -> None:
     provider, proxy = servers
     monkeypatch.setenv(variable, proxy.url)
+    url = provider.url.replace("127.0.0.1", host)
+    perform(shell, url, CALLS[call])
 
-    perform(shell, provider.url.replace("127.0.0.1", host), CALLS[call])
-
-    assert len(asked(provider)) == 1
-    assert asked(proxy) == []
-
-
-@pytest.mark.parametrize("call", CALLS)
-def test_other_hosts_are_asked_through_the_proxy(
-    shell: str, call: str, servers: tuple[RawServer, RawServer], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    provider, proxy = servers
-    monkeypatch.setenv("HTTP_PROXY", proxy.url)
-
-    perform(shell, "http://provider.test", CALLS[call])
-
-    ((target, key),) = asked(proxy)
-    assert target.startswith("http://provider.test/")
+    this, that = (proxy, provider) if host == "provider.test" else (provider, proxy)
+    ((target, key),) = asked(this)
+    assert target.startswith(f"{url}/" if this is proxy else "/")
     assert key in (KEY, f"Bearer {KEY}")
-    assert asked(provider) == []
+    assert asked(that) == []
 
 
 def test_downloads_choose_the_proxy_by_their_own_host(
@@ -232,8 +209,6 @@ NO_PROXY = [  # the variable, what is asked directly, what is not
 def test_no_proxy_names_who_is_asked_directly(
     variable: str, direct: list[str], proxied: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from unitask._environment import transport_settings
-
     monkeypatch.setenv("ALL_PROXY", "http://proxy.test:3128")
     monkeypatch.setenv("NO_PROXY", variable)
     settings = transport_settings("https://provider.test")
@@ -243,14 +218,12 @@ def test_no_proxy_names_who_is_asked_directly(
 
 
 def test_each_scheme_has_its_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    from unitask._environment import transport_settings
-
     monkeypatch.setenv("HTTPS_PROXY", "http://me:hush@secure.test:1")
     monkeypatch.setenv("ALL_PROXY", "other.test:2")
     settings = transport_settings("https://provider.test")
 
-    secure, other = settings.proxy_url_for("https://a.test"), settings.proxy_url_for("http://a.test")
-    assert (secure, other) == ("http://me:hush@secure.test:1", "http://other.test:2")
+    assert settings.proxy_url_for("https://a.test") == "http://me:hush@secure.test:1"
+    assert settings.proxy_url_for("http://a.test") == "http://other.test:2"
     assert "hush" not in repr(settings)
 
 

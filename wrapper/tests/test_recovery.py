@@ -37,6 +37,7 @@ INPUT = {"prompt": "a red fox", "steps": 4, "image": "https://me.test/a.jpg"}
 BODY = {"model": MODEL, "task_type": TASK_TYPE, "input": INPUT}
 WEBHOOK = {"webhook_config": {"endpoint": "https://me.test/hook?user=7"}}
 MARKED = recovery.with_correlation_id({**BODY, "config": WEBHOOK}, "abc123")
+LEGACY = {"model": "legacy", "task_type": "mj_v2_imagine", "input": {"prompt": "a red fox"}}
 LATE = recovery.SETTLED + 2.0  # seconds after the create, when a history without it means something
 
 
@@ -61,17 +62,12 @@ def look(task_id: str = TASK_ID, **fields: Any) -> Response:
 
 
 def search(
-    *replies: Response | TransportFailure,
-    body: dict[str, Any] | None = None,
-    own: tuple[str, ...] = (),
-    timeout: float | None = 0.0,
-    late: bool = True,
+    *replies: Response | TransportFailure, body: dict[str, Any] | None = None, own: tuple[str, ...] = ()
 ) -> Recovery:
-    """Look once, by default so late that the history has settled."""
+    """Look once, so late that the history has settled."""
     error = uncertain(body)
-    if late:
-        put_back(error, LATE)
-    result = play(recovery.find(error, own, limits(timeout=timeout)), *replies, dated=True).result
+    put_back(error, LATE)
+    result = play(recovery.find(error, own, limits(timeout=0.0)), *replies, dated=True).result
     assert isinstance(result, Recovery)
     return result
 
@@ -89,22 +85,21 @@ def put_back(error: errors.SubmissionUncertain, seconds: float) -> None:
 # ---- the mark
 
 
-def test_mark_is_put_into_the_query_of_the_webhook_alone() -> None:
-    body = {**BODY, "config": {**WEBHOOK, "service_mode": "public"}}
-    marked = recovery.with_correlation_id(body, "abc123")
-
-    assert marked["config"] == {
-        "webhook_config": {"endpoint": "https://me.test/hook?user=7&unitask=abc123"},
-        "service_mode": "public",
-    }
-    assert marked["input"] is INPUT
-    assert body["config"]["webhook_config"] == {"endpoint": "https://me.test/hook?user=7"}
-    for endpoint, expected in (
+@pytest.mark.parametrize(
+    ("endpoint", "expected"),
+    [
+        ("https://me.test/hook?user=7", "https://me.test/hook?user=7&unitask=m"),
         ("https://me.test", "https://me.test?unitask=m"),
         ("https://me.test/a?b=%2F#part", "https://me.test/a?b=%2F&unitask=m#part"),
-    ):
-        given = {**BODY, "config": {"webhook_config": {"endpoint": endpoint}}}
-        assert recovery.with_correlation_id(given, "m")["config"]["webhook_config"]["endpoint"] == expected
+    ],
+)
+def test_mark_is_put_into_the_query_of_the_webhook_alone(endpoint: str, expected: str) -> None:
+    body = {**BODY, "config": {"webhook_config": {"endpoint": endpoint}, "service_mode": "public"}}
+    marked = recovery.with_correlation_id(body, "m")
+
+    assert marked["config"] == {"webhook_config": {"endpoint": expected}, "service_mode": "public"}
+    assert marked["input"] is INPUT
+    assert body["config"]["webhook_config"] == {"endpoint": endpoint}
     for config in (None, {"webhook_config": {}}, {"webhook_config": {"endpoint": ""}}):
         without = {**BODY, "config": config}
         assert recovery.with_correlation_id(without, "m") is without
@@ -145,8 +140,8 @@ def test_mark_that_the_caller_put_in_the_address_is_no_proof() -> None:
 
 
 def test_named_task_is_polled_first_by_its_own_protocol() -> None:
-    error = uncertain()
-    legacy = uncertain({"model": "legacy", "task_type": "mj_v2_imagine", "input": {"prompt": "a red fox"}})
+    error, legacy = uncertain(), uncertain(LEGACY)
+    unnamed = search(body=LEGACY)
     error.task_id = legacy.task_id = TASK_ID
     played = play(recovery.find(error, (), limits(timeout=0.0)), look(input=None))
     shown = answer(200, {"task_id": TASK_ID, "status": "processing"})
@@ -156,13 +151,8 @@ def test_named_task_is_polled_first_by_its_own_protocol() -> None:
     assert played.result.reason == f"an answer to the create named task {TASK_ID}"
     assert played.sent == ["GET"]
     assert [step.path for step in legacy_played.steps if isinstance(step, SendRequest)] == ["/mj/v2/fetch"]
-
-
-def test_legacy_create_is_unclear() -> None:
-    found = search(body={"model": "legacy", "task_type": "mj_v2_imagine", "input": {"prompt": "a red fox"}})
-
-    assert found.outcome is Outcome.UNCLEAR
-    assert found.reason == "no page says how the task history lists a task of the legacy endpoints"
+    assert unnamed.outcome is Outcome.UNCLEAR
+    assert unnamed.reason == "no page says how the task history lists a task of the legacy endpoints"
 
 
 # ---- absent
@@ -178,16 +168,12 @@ def test_legacy_create_is_unclear() -> None:
 )
 def test_task_of_another_model_or_task_type_is_another(fields: dict[str, Any], outcome: Outcome) -> None:
     others = [look(task_id, input=INPUT, **fields) for task_id in ("x", "y", "z")]
-    found = search(history("x", "y", total=3), history("z", total=3), *others, history())
+    found = search(history("x", "y", "own", total=4), history("z", total=4), *others, history(), own=("own",))
 
     assert found.outcome is outcome
     assert found.task is None
-    assert outcome is Outcome.UNCLEAR or found.reason == "none of the 3 tasks of that time is the one"
-
-
-def test_history_with_nothing_but_the_clients_own_tasks_says_absent() -> None:
+    assert outcome is Outcome.UNCLEAR or found.reason == "none of the 4 tasks of that time is the one"
     assert search(history()).outcome is Outcome.ABSENT
-    assert search(history(TASK_ID), history(), own=(TASK_ID,)).outcome is Outcome.ABSENT
 
 
 @pytest.mark.parametrize(
@@ -223,28 +209,20 @@ def test_task_with_this_input_is_unclear() -> None:
     )
 
 
-@pytest.mark.parametrize("trouble", [refused(404), look("another id"), GATEWAY])
-def test_task_that_cannot_be_looked_at_is_unclear(trouble: Response) -> None:
-    found = search(history(TASK_ID), trouble)
-
-    assert found.outcome is Outcome.UNCLEAR
-    assert found.reason == "of the tasks of that time, model and task type, there are 1 that could not be looked at"
-
-
-@pytest.mark.parametrize("trouble", [refused(401), CUT_OFF, answer(200, b"<html>")])
-def test_history_that_cannot_be_read_is_unclear(trouble: Response | TransportFailure) -> None:
-    found = search(trouble)
-
-    assert found.outcome is Outcome.UNCLEAR
-    assert "the task history cannot be read" in found.reason
-
-
 FULL = [f"t{number}" for number in range(100)]
 
 
 @pytest.mark.parametrize(
-    ("pages", "words"),
+    ("replies", "words"),
     [
+        *(
+            ([history("x"), trouble], "of that time, model and task type, there are 1 that could not be looked at")
+            for trouble in (refused(404), look("another id"), GATEWAY)
+        ),
+        *(
+            ([trouble], "the task history cannot be read")
+            for trouble in (refused(401), CUT_OFF, answer(200, b"<html>"))
+        ),
         ([history(total=7)], "the history has 7 tasks of that time, and its pages bring 0"),
         ([history(*FULL, total=100), history("late", total=100)], "the history has 100 tasks of that time"),
         ([history(*FULL, total=100), history("late", total=1)], "could not be looked at"),
@@ -257,8 +235,8 @@ FULL = [f"t{number}" for number in range(100)]
         ([history(*FULL, total=300)], "and page after page brings the same 100"),
     ],
 )
-def test_history_that_does_not_add_up_is_unclear(pages: list[Response], words: str) -> None:
-    found = search(*pages, own=("a", "b", *FULL), timeout=0.0)
+def test_history_that_does_not_add_up_is_unclear(replies: list[Response | TransportFailure], words: str) -> None:
+    found = search(*replies, own=("a", "b", *FULL))
 
     assert found.outcome is Outcome.UNCLEAR
     assert words in found.reason
@@ -280,20 +258,17 @@ def test_row_that_only_the_history_of_all_times_lists_counts_if_its_clock_is_tha
 
 
 @pytest.mark.parametrize(
-    ("headers", "words"),
-    [
-        ({}, "does not tell its time"),
-        ({"date": "Thu, 01 Jan 1970 00:00:00 GMT"}, "does not tell its time"),
-        ({"date": formatdate(UNIX, usegmt=True), "age": "90"}, "does not tell its time"),
-    ],
+    "headers",
+    [{}, {"date": "Thu, 01 Jan 1970 00:00:00 GMT"}, {"date": formatdate(UNIX, usegmt=True), "age": "90"}],
+    ids=str,
 )
-def test_history_without_a_time_is_unclear(headers: dict[str, str], words: str) -> None:
+def test_history_without_a_time_is_unclear(headers: dict[str, str]) -> None:
     error = uncertain()
     put_back(error, LATE)
     found = play(recovery.find(error, (), limits(timeout=0.0)), replace(history(), headers=headers)).result
 
     assert found.outcome is Outcome.UNCLEAR
-    assert words in found.reason
+    assert "does not tell its time" in found.reason
 
 
 # ---- how it is asked
@@ -305,8 +280,9 @@ def played(*replies: Response | TransportFailure, timeout: float | None, took: f
     return play(recovery.find(error, (), limits(timeout=timeout)), *replies, took=took, dated=True)
 
 
-def test_history_is_read_again_until_it_has_settled() -> None:
+def test_history_is_read_again_until_the_task_is_there_or_it_has_settled() -> None:
     search = played(history(), timeout=None)
+    found = played(history(), history(TASK_ID), look(config=MARKED["config"]), timeout=None)
     send = next(step for step in search.steps if isinstance(step, SendRequest))
 
     assert (send.method, send.path) == ("GET", "/api/open/tasks/histories")
@@ -314,13 +290,7 @@ def test_history_is_read_again_until_it_has_settled() -> None:
     assert search.result.outcome is Outcome.ABSENT
     assert search.ended_at == pytest.approx(recovery.SETTLED + 1)
     assert search.sleeps == [recovery.PAUSE] * 6 + [1.0]
-
-
-def test_search_ends_as_soon_as_the_task_is_there() -> None:
-    search = played(history(), history(TASK_ID), look(config=MARKED["config"]), timeout=None)
-
-    assert search.result.outcome is Outcome.FOUND
-    assert search.sleeps == [recovery.PAUSE]
+    assert (found.result.outcome, found.sleeps) == (Outcome.FOUND, [recovery.PAUSE])
 
 
 def test_search_ends_when_time_is_up() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
@@ -62,14 +63,6 @@ def test_file_for_a_field_that_takes_a_url_is_uploaded() -> None:
     assert played.result == body(image=STORED, prompt="fox")
 
 
-@pytest.mark.parametrize(("size", "uploaded"), [(LARGE, False), (LARGE + 1, True)])
-def test_large_file_is_uploaded(size: int, uploaded: bool) -> None:
-    content = PNG + bytes(size - len(PNG))
-    played = attach(body(image=file(content)), stored())
-
-    assert (played.result["input"]["image"] == STORED) is uploaded
-
-
 def test_files_are_found_in_lists_and_objects() -> None:
     sent = body(
         images=[file(SMALL, URL_ONLY), "https://me.test/b.png"], shots=[{"image": file(SMALL, URL_ONLY), "n": 1}]
@@ -82,9 +75,10 @@ def test_files_are_found_in_lists_and_objects() -> None:
 
 def test_files_that_go_along_stay_beside_those_that_are_uploaded() -> None:
     small, unknown, url_only = file(SMALL), file(b"GIF89a" + bytes(LARGE)), file(PNG + b"\0", URL_ONLY)
-    played = attach(body(a=small, b=unknown, c=url_only), stored())
+    large, larger = (file(PNG + bytes(size - len(PNG))) for size in (LARGE, LARGE + 1))
+    played = attach(body(a=small, b=unknown, c=url_only, d=large, e=larger), stored())
 
-    assert played.result == body(a=small, b=unknown, c=STORED)
+    assert played.result == body(a=small, b=unknown, c=STORED, d=large, e=STORED)
     for sent, wanted in (
         (body(image=small, prompt="fox"), None),
         (body(data=unknown), None),
@@ -108,18 +102,13 @@ def test_same_file_is_uploaded_once() -> None:
 
 @pytest.mark.parametrize(("age", "again"), [(23 * 3600 - 1, False), (23 * 3600, True)])  # kept for 24 hours
 def test_upload_is_used_while_it_is_kept(age: float, again: bool) -> None:
-    digest = hashlib.sha256(SMALL).hexdigest()
-    made = Upload("https://old.test", datetime.fromtimestamp(UNIX - age + KEPT, UTC), digest)
-    played = attach(body(a=file(SMALL, URL_ONLY)), stored(), uploads=Uploads("", known={digest: made}))
+    made = play(upload(SMALL, "png", Uploads(""), limits()), stored()).result
+    assert made == Upload(STORED, datetime.fromtimestamp(UNIX + 86_400, UTC), hashlib.sha256(SMALL).hexdigest())
 
+    old = dataclasses.replace(made, url="https://old.test", expires_at=datetime.fromtimestamp(UNIX - age + KEPT, UTC))
+    played = attach(body(a=file(SMALL, URL_ONLY)), stored(), uploads=Uploads("", known={made.sha256: old}))
     assert len(played.sent) == again
     assert played.result["input"]["a"] == (STORED if again else "https://old.test")
-
-
-def test_upload_says_when_it_ends() -> None:
-    found = play(upload(SMALL, "png", Uploads(""), limits()), stored()).result
-
-    assert found == Upload(STORED, datetime.fromtimestamp(UNIX + 86_400, UTC), hashlib.sha256(SMALL).hexdigest())
 
 
 # ---- trouble
