@@ -60,7 +60,7 @@ OnChange = Callable[[Task[Output]], object]
 LONGEST_CALL = 86_400.0  # seconds; what a socket takes ends at some 1e10
 LATEST_TIME = 2.0**53  # unix seconds
 OWN_IDS_KEPT = 10_000  # ids of created and found tasks, so that `find` does not take one of them for another
-PROCESS = secrets.token_hex(8)  # tells the clocks of this process from those of another one
+PROCESS = secrets.token_hex(8)  # the clocks of this process are compared only with each other
 # The request provably never left. Whatever else goes wrong may have happened after it arrived.
 NEVER_LEFT = (
     httpx.ConnectError,
@@ -372,7 +372,7 @@ class BaseClient:
         return Resumed(self._clock(), notification_of)
 
     def _notice(self, task: Task[Output]) -> None:
-        """Log a change, and tell the budget; an unknown status word is a warning, once a client and word."""
+        """Log a change, and report it to the budget. Warn of an unknown status word once for each client and word."""
         if self.budget is not None:
             self.budget.see(task)
         log.info("task %s: %s", _plain(task.id), _plain(task.status))
@@ -415,12 +415,12 @@ def _target(task: Task[Any] | str) -> tuple[str, type[Any], str | None]:
     resumed = task_token.read(given)
     if wrong := _id_problem(resumed.task_id):
         raise InvalidInput(wrong)
-    named = contract.named(resumed.model, resumed.task_type)  # of several, the first poll tells which it is
+    named = contract.named(resumed.model, resumed.task_type)  # of several, the first poll decides
     return resumed.task_id, output_named(resumed.output), named[0].name if len(named) == 1 else None
 
 
 def _id_problem(task_id: str) -> str | None:
-    """Why a text that somebody gave is no id; None when it can be one."""
+    """Return why a text cannot be a task id; None when it can be one."""
     if not task_id.strip():
         return "the task id is empty"
     if is_id(task_id) and task_id.isprintable() and task_id == task_id.strip():

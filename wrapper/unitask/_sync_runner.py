@@ -56,7 +56,7 @@ class SyncRunner(BaseClient):
         return drive.result
 
     def _told(self, flow: Flow[Any]) -> Iterator[Step]:
-        """Each step that tells something, as it comes."""
+        """Yield each step that reports a change or a row."""
         self._check_open()
         drive = Drive(flow)
         while (step := drive.step) is not None:

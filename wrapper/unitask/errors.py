@@ -27,29 +27,17 @@ if TYPE_CHECKING:
     from unitask_api.output_files import OutputFile
     from unitask_api.reader import Output
 
-__all__ = [
+__all__: list[str] = [
     "Advice",
     "ApiError",
     "AuthenticationFailed",
     "BadInputMedia",
     "BudgetExceeded",
     "ContentRejected",
-    "DownloadFailed",
-    "InsufficientCredit",
-    "InvalidInput",
-    "InvalidRequest",
-    "NoFaceFound",
-    "NotFound",
-    "ProviderBroken",
-    "QueueFull",
-    "RateLimited",
-    "SubmissionUncertain",
-    "TaskFailed",
-    "UnitaskError",
-    "Unreachable",
-    "WaitTimeout",
-    "WebhookRejected",
 ]
+__all__ += ["DownloadFailed", "InsufficientCredit", "InvalidInput", "InvalidRequest", "NoFaceFound", "NotFound"]
+__all__ += ["ProviderBroken", "QueueFull", "RateLimited", "SubmissionUncertain", "TaskFailed", "UnitaskError"]
+__all__ += ["Unreachable", "WaitTimeout", "WebhookRejected"]
 
 FoundT = TypeVar("FoundT", covariant=True)
 REQUEST_IDS = ("x-request-id", "x-trace-id", "cf-ray")  # headers, the most telling one first
@@ -350,7 +338,7 @@ class WaitTimeout(UnitaskError, TimeoutError):
     """The task is not done when your time is up. It goes on, and it is paid for.
 
     Attributes:
-        task: The task as it was last seen; None when no look brought an answer.
+        task: The task as it was last seen; None when no poll brought an answer.
         waited: Seconds waited.
         polls: How often it was polled.
         statuses: Each status word that was seen, after how many seconds of the wait it was seen first.
@@ -377,7 +365,7 @@ class WaitTimeout(UnitaskError, TimeoutError):
 
     @property
     def started(self) -> bool | None:
-        """Whether work on it was seen to have begun; None when no look brought an answer.
+        """Whether work on it was seen to have begun; None when no poll brought an answer.
 
         False is a queue that is too long, and such a task can still be cancelled; True is work that takes too long.
         """

@@ -41,7 +41,7 @@ LONGEST_INTEGER = 4000  # digits; int() refuses more than 4,300
 GATEWAY_STATUSES = frozenset({408, 499, 502, 503, 504, *range(520, 528)})
 _TASK_ID = re.compile(r'"task_id\\*"\s*:\s*\\*"([^"\\]{1,200})\\*"')  # in JSON, and in JSON inside a JSON string
 _TASK_PATH = re.compile(r"/task/([^/?#\s]{1,200})")
-BEFORE_THE_API = 1.5e9  # unix seconds, in 2017; a clock that tells less is not set
+BEFORE_THE_API = 1.5e9  # unix seconds, in 2017; a clock before that is not set
 
 Dated: TypeAlias = tuple[float, Timestamp]  # the provider's unix time in an answer, and when it came on our clocks
 
@@ -128,7 +128,7 @@ def named_task(answer: Response) -> str | None:
 
 
 def read_notification(body: dict[str, Any]) -> Task[Output] | None:
-    """The task that the body of a webhook tells of; None when it tells of none.
+    """Return the task in the body of a webhook; None when it has none.
 
     It is in `data`, with or without the envelope; one client met an older form that has it at the root (2025).
     """
@@ -151,8 +151,8 @@ def read_acknowledgement(answer: Response) -> str | errors.ApiError:
 def read_history(answer: Response) -> HistoryPage | errors.ApiError:
     """A page of the history.
 
-    Rows are in `data.data`; clients (2025) also look for them in `data`, `data.items` and `data.list`. With a row that
-    cannot be read it is no page: that row may be the one that somebody looks for.
+    Rows are in `data.data`; clients (2025) also look for them in `data`, `data.items` and `data.list`. A page with
+    a row that cannot be read is an error: that row may be the one that `find` needs.
     """
     if not _succeeded(answer):
         return refusal(answer)
