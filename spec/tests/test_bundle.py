@@ -21,7 +21,6 @@ def copied(tmp_path: Path) -> Path:
 
 
 def test_bundle_holds_every_operation_and_every_task_type(document: dict[str, Any]) -> None:
-    """The operations on tasks are in the document, and each entry of each file of task types."""
     names = {operation["operationId"] for _, _, operation in operations(document)}
     entries = [
         (task["name"], path.stem)
@@ -35,7 +34,6 @@ def test_bundle_holds_every_operation_and_every_task_type(document: dict[str, An
 
 
 def test_what_is_left_out_is_not_in_the_catalogue_and_has_a_reason(document: dict[str, Any]) -> None:
-    """Each pair of spec/left-out.yaml is named once, is no entry of the catalogue, and says why."""
     left_out = load_yaml(SPEC / "left-out.yaml")
     pairs = [(entry["model"], entry["task_type"]) for entry in left_out]
 
@@ -48,7 +46,6 @@ def test_what_is_left_out_is_not_in_the_catalogue_and_has_a_reason(document: dic
     ("given", "name"), [({"version": "3.0"}, "Kling3Video"), ({"version": "2.1"}, "KlingVideo"), (None, "KlingVideo")]
 )
 def test_task_is_found_by_what_its_input_matches(document: dict[str, Any], given: Any, name: str) -> None:
-    """Of two entries with one name on the wire, the one whose `match` fits; the plain one when the echo is empty."""
     found = task_of(document, {"model": "kling", "task_type": "video_generation", "input": given})
 
     assert found
@@ -57,7 +54,6 @@ def test_task_is_found_by_what_its_input_matches(document: dict[str, Any], given
 
 
 def test_bundle_attaches_each_example_to_its_operation(document: dict[str, Any]) -> None:
-    """A body stands beside the request or answer that it is an example of."""
     content = at(document, "#/paths/~1api~1v1~1task/post/requestBody/content/application~1json")
 
     assert "faceswap.face-swap.request" in content["examples"]
@@ -68,21 +64,18 @@ def test_bundle_attaches_each_example_to_its_operation(document: dict[str, Any])
 
 
 def test_bundle_goes_round_through_an_independent_reader(document: dict[str, Any]) -> None:
-    """Another implementation of OpenAPI reads the document and writes it again, and nothing is different."""
     read = OpenAPI.model_validate(document)
 
     assert json.loads(read.model_dump_json(by_alias=True, exclude_unset=True)) == document
 
 
 def test_bundle_keeps_dates_as_text(tmp_path: Path) -> None:
-    """YAML is read with JSON's types only, so that an example stays what it is on the wire."""
     (tmp_path / "x.yaml").write_text("day: 2025-04-03\n")
 
     assert load_yaml(tmp_path / "x.yaml") == {"day": "2025-04-03"}
 
 
 def test_bundle_refuses_a_name_that_two_files_define(copied: Path) -> None:
-    """Two schemas of one name are an error that names the second file."""
     (copied / "schemas" / "zz.yaml").write_text("Task: {type: object}\n")
 
     with pytest.raises(SpecError, match=r"zz\.yaml.*'Task' is already defined"):
@@ -90,7 +83,6 @@ def test_bundle_refuses_a_name_that_two_files_define(copied: Path) -> None:
 
 
 def test_bundle_refuses_an_example_of_no_operation(copied: Path) -> None:
-    """An example that names an unknown operation is an error."""
     path = copied / "examples" / "core" / "webhook.request.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "x-operation": "make_task"}))
 

@@ -160,13 +160,11 @@ MUTANTS = [*_of_operations(), *_of_parameters(), *_of_requests(), *_of_answers()
 
 
 def test_there_are_enough_mutants() -> None:
-    """At least sixty changes that break a caller are tried."""
     assert sum(level == "major" for level, _, _ in MUTANTS) >= 60
 
 
 @pytest.mark.parametrize(("level", "change"), [(m[0], m[2]) for m in MUTANTS], ids=[m[1] for m in MUTANTS])
 def test_verdict_of_one_change(level: str, change: Callable[[Document], None]) -> None:
-    """The level is the one that a caller meets, neither lower nor higher."""
     new = copy.deepcopy(BASE)
     change(new)
     found = changes(BASE, new)
@@ -175,12 +173,10 @@ def test_verdict_of_one_change(level: str, change: Callable[[Document], None]) -
 
 
 def test_verdict_of_no_change_is_none() -> None:
-    """The same document twice is no change."""
     assert changes(BASE, copy.deepcopy(BASE)) == []
 
 
 def test_break_comes_with_a_value_that_shows_it() -> None:
-    """A counterexample is printed where one can be drawn."""
     new = copy.deepcopy(BASE)
     at(new, "#/components/schemas/TaskRequest/properties/model")["maxLength"] = 3
     (change,) = [change for change in changes(BASE, new) if change.level == "major"]
@@ -189,7 +185,6 @@ def test_break_comes_with_a_value_that_shows_it() -> None:
 
 
 def test_webhook_bodies_go_the_other_way_round() -> None:
-    """What the provider sends to us may become less, not more."""
     body = {"type": "object", "required": ["a"], "properties": {"a": {"type": "string"}}}
     post = {
         "requestBody": {"content": {"application/json": {"schema": body}}},
@@ -206,7 +201,6 @@ def test_webhook_bodies_go_the_other_way_round() -> None:
 
 
 def test_waiver_lowers_one_break_and_says_why() -> None:
-    """What cannot be proven harmless can be explained, once and by name."""
     found = [Change("major", "a", "x"), Change("major", "b", "y")]
 
     after = waived(found, [{"where": "a", "why": "nobody sends it"}])
@@ -231,7 +225,6 @@ def test_waiver_lowers_one_break_and_says_why() -> None:
     ],
 )
 def test_bump_is_enough_for_its_level(old: str, new: str, level: str, enough: bool) -> None:
-    """A version says as much as the contract changed."""
     assert bump_is_enough(old, new, level) is enough
 
 
@@ -246,5 +239,4 @@ def test_bump_is_enough_for_its_level(old: str, new: str, level: str, enough: bo
     ],
 )
 def test_covers_is_proven_or_no(wide: Document, narrow: Document, expected: bool) -> None:
-    """What cannot be decided (the last row) counts as not covered: the safe side."""
     assert covers(wide, narrow) is expected
