@@ -21,6 +21,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 from unicodedata import category
 
+from unitask_api.states import QUEUED
+
 if TYPE_CHECKING:
     from unitask_api.output_files import OutputFile
     from unitask_api.reader import Output
@@ -361,7 +363,7 @@ class WaitTimeout(UnitaskError, TimeoutError):
 
         False is a queue that is too long, and such a task can still be cancelled; True is work that takes too long.
         """
-        return None if self.task is None else self.task.state not in ("pending", "staged")
+        return None if self.task is None else self.task.state not in QUEUED
 
     def _story(self) -> str:
         if self.task is None:
