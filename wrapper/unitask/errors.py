@@ -27,17 +27,11 @@ if TYPE_CHECKING:
     from unitask_api.output_files import OutputFile
     from unitask_api.reader import Output
 
-__all__: list[str] = [
-    "Advice",
-    "ApiError",
-    "AuthenticationFailed",
-    "BadInputMedia",
-    "BudgetExceeded",
-    "ContentRejected",
-]
-__all__ += ["DownloadFailed", "InsufficientCredit", "InvalidInput", "InvalidRequest", "NoFaceFound", "NotFound"]
-__all__ += ["ProviderBroken", "QueueFull", "RateLimited", "SubmissionUncertain", "TaskFailed", "UnitaskError"]
-__all__ += ["Unreachable", "WaitTimeout", "WebhookRejected"]
+__all__: list[str] = ["Advice", "ApiError", "AuthenticationFailed", "BadInputMedia", "BudgetExceeded"]
+__all__ += ["ContentRejected", "DownloadFailed", "InsufficientCredit", "InvalidInput"]
+__all__ += ["InvalidRequest", "NoFaceFound", "NotFound", "ProviderBroken", "QueueFull"]
+__all__ += ["RateLimited", "SubmissionUncertain", "TaskFailed", "UnitaskError", "Unreachable"]
+__all__ += ["WaitTimeout", "WebhookRejected"]
 
 FoundT = TypeVar("FoundT", covariant=True)
 REQUEST_IDS = ("x-request-id", "x-trace-id", "cf-ray")  # headers, the most telling one first
