@@ -36,7 +36,7 @@ types: $(VENV)/.checks ## mypy strict and pyright strict; every public name of t
 
 generate: $(VENV)/.checks ## bundle, lint, generate the client, the task classes and the pages
 	cd spec && $(CURDIR)/$(VENV)/bin/python -m generator
-	$(VENV)/bin/python sandbox/faults_page.py
+	PYTHONPATH=. $(VENV)/bin/python -m scripts.faults_page
 	PYTHONPATH=. $(VENV)/bin/python -m scripts.scenarios_page
 	PYTHONPATH=. $(VENV)/bin/python -m scripts.coverage_page
 
@@ -83,7 +83,7 @@ bench-clients: ## published clients and ours against one server that fails (WRIT
 	  --requirement benchmarks/clients/requirements.txt .
 	$(CLIENTS_VENV)/bin/python -m benchmarks.clients.collect $(if $(WRITE),--write)
 
-mutants: $(VENV)/.checks ## do the unit tests notice when the core is changed? half an hour; MUTANTS='unitask._core.mp4*' tries these again
+mutants: $(VENV)/.checks ## do the unit tests notice when the wrapper is changed? an hour or more; MUTANTS='unitask._core.mp4*' tries these again
 	$(PIP) mutmut
 	@mkdir -p out/mutmut/spec
 	$(if $(MUTANTS),,rm -rf out/mutmut/mutants)

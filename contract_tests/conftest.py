@@ -9,12 +9,10 @@ MONEY = pytest.StashKey[Money]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Say which provider to test; without it, the sandbox in-process."""
     parser.addoption("--base-url", help="run the provider checks against this URL instead of the sandbox")
     parser.addoption("--key", default="sandbox", help="the API key for --base-url")
     parser.addoption("--max-usd", type=float, default=0.05, help="what --base-url may cost in all (default: 0.05)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Share the money limit among the checks."""
     config.stash[MONEY] = Money(config.getoption("--max-usd"))

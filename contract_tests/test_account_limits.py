@@ -25,24 +25,19 @@ class Provider:
 
     def __init__(self, **settings: Any) -> None:
         self.now = 1_800_000_000.0
-        self.slept: list[float] = []
         app = create_app(Settings(autorun=False, engine_process=False, clock=lambda: self.now, **settings))
         self.sandbox: Sandbox = app.state.sandbox
-        self.client = Client("sandbox", "http://sandbox.test", transport=InProcess(app), sleep=self.sleep)
+        self.client = Client("sandbox", "http://sandbox.test", transport=InProcess(app), sleep=self._sleep)
 
-    def sleep(self, seconds: float) -> None:
-        """Let so many seconds go by."""
-        self.slept += [seconds] if seconds else []
+    def _sleep(self, seconds: float) -> None:
         self.now += seconds
 
     def answers(self, operation: str) -> list[int | None]:
-        """The HTTP status of each answer of an operation so far."""
         return [arrival.status for arrival in self.sandbox.arrivals if arrival.operation == operation]
 
 
 @contextmanager
 def provider(**settings: Any) -> Iterator[Provider]:
-    """Such a pair, closed at the end."""
     made = Provider(**settings)
     try:
         with made.client:
@@ -51,19 +46,7 @@ def provider(**settings: Any) -> Iterator[Provider]:
         made.sandbox.close()
 
 
-def test_client_waits_as_long_as_the_rate_wants() -> None:
-    """A create that is one too many is sent again after Retry-After, and there is one task then."""
-    with provider(rate=0.5) as made:
-        for _ in range(2):
-            made.client.submit(SWAP)
-
-        assert made.answers("create_task") == [200, 429, 200]
-        assert made.slept == [2.0]
-        assert made.sandbox.balance("sandbox") == 9.98
-
-
 def test_full_account_is_a_full_queue() -> None:
-    """After some attempts the error says that tasks have to end first; nothing was accepted, and nothing paid."""
     with provider(concurrency=1) as made:
         made.client.submit(SWAP)
         with pytest.raises(errors.QueueFull, match="Wait for some tasks to end"):
@@ -74,22 +57,7 @@ def test_full_account_is_a_full_queue() -> None:
         assert made.sandbox.balance("sandbox") == 9.99
 
 
-def test_staged_task_is_waited_for() -> None:
-    """It is not done, is counted apart, and comes to its end."""
-    imagine = tasks.MidjourneyImagine(prompt="a cat")
-    with provider(concurrency=1) as made:
-        made.client.submit(imagine)
-        task = made.client.submit(imagine)
-        staged = made.client.active_tasks()["midjourney"].staged_count
-        while made.sandbox.advance():
-            pass
-
-        assert (task.status, task.done, staged) == ("staged", False, 1)
-        assert made.client.wait(task).done
-
-
 def test_points_show_as_cost_when_they_are_taken() -> None:
-    """What is frozen is no cost yet; the balance is without it from the start."""
     song = tasks.UdioMusic(gpt_description_prompt="a song", lyrics_type="instrumental")
     with provider() as made:
         task = made.client.submit(song)
@@ -104,7 +72,6 @@ def test_points_show_as_cost_when_they_are_taken() -> None:
 
 
 def test_uploaded_film_is_billed_as_estimated() -> None:
-    """A large one reaches the provider as an address, and is paid by its frames all the same."""
     film: bytes = simulate(bundle.task_type("Qubico/video-toolkit", "upscale", {}), {}).output["video_url"][0]
     padding = bytes(uploads.LARGE)
     task = tasks.VideoUpscale(video=film + struct.pack(">I4s", 8 + len(padding), b"free") + padding)
@@ -117,7 +84,6 @@ def test_uploaded_film_is_billed_as_estimated() -> None:
 
 
 def test_plan_without_uploads_sends_pictures_along() -> None:
-    """The refusal of the free plan is the documented one, and is taken for what it is."""
     noise = np.random.default_rng(1).integers(0, 256, (1000, 1000, 3), np.uint8)
     Image.fromarray(noise).save(picture := io.BytesIO(), "PNG")
     task = tasks.ImageSegment(image=picture.getvalue(), prompt="hat", negative_prompt="", segment_factor=0)

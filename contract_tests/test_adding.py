@@ -32,7 +32,6 @@ print(task.output.audio_url, task.raw["meta"]["simulated"], wave.open(str(sound)
 
 @pytest.fixture
 def copied(tmp_path: Path) -> Path:
-    """A copy of the project with what the guide adds, generated anew."""
     for name in ("spec", "wrapper", "sandbox", "contract_tests"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "tests"))
     entry, schemas, scenarios = re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL)
@@ -46,7 +45,6 @@ def copied(tmp_path: Path) -> Path:
 
 
 def test_guide_makes_a_task_type_that_runs(copied: Path) -> None:
-    """Its entry, schemas, example and scenarios are enough: class, checks and a simulated result are there."""
     path = os.pathsep.join(str(copied / name) for name in ("generated", "wrapper", "sandbox", "contract_tests"))
     command = [sys.executable, "-c", PROGRAM, str(copied / "out")]
     environment = {**os.environ, "PYTHONPATH": path}

@@ -16,10 +16,7 @@ import httpx
 import pytest
 from unitask.cli import main
 from unitask_contract import provider, runner
-from unitask_contract.checks._http import answered
-from unitask_contract.provider import Money
 from unitask_contract.reports.files import FORMS
-from unitask_contract.reports.report import Report
 from unitask_sandbox import Settings, running, server
 
 from .support.defective_provider import defective
@@ -30,7 +27,6 @@ Captured = pytest.CaptureFixture[str]
 
 @contextmanager
 def somewhere(*defects: str, **settings: Any) -> Iterator[str]:
-    """A sandbox on a port, with a key of its own and with planted defects."""
     with (
         patch.object(server, "create_app", defective(*defects)),
         running(Settings(keys={KEY: 100.0}, **{"engine_process": False, **settings})) as base_url,
@@ -39,19 +35,16 @@ def somewhere(*defects: str, **settings: Any) -> Iterator[str]:
 
 
 def arrivals(base_url: str, operation: str) -> list[dict[str, Any]]:
-    """What the sandbox saw arriving."""
     found = httpx.get(f"{base_url}/_sandbox/arrivals", params={"operation": operation}).json()["arrivals"]
     return list(found)
 
 
 @pytest.fixture(autouse=True)
 def key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The key is in the environment, where it belongs."""
     monkeypatch.setenv("UNITASK_API_KEY", KEY)
 
 
 def test_provider_that_keeps_the_contract_is_0(capsys: Captured) -> None:
-    """A table of the families that were asked for, and a verdict."""
     code = main(["contract", "--families", "flux,udio", "--checks", "accepted,echoed,ended,output"])
 
     said = capsys.readouterr().out
@@ -62,7 +55,6 @@ def test_provider_that_keeps_the_contract_is_0(capsys: Captured) -> None:
 
 
 def test_provider_that_breaks_the_contract_is_1(capsys: Captured, tmp_path: Path) -> None:
-    """The broken promise is named with what was seen, in every form of report; the key is in none."""
     places = [tmp_path / f"out{ending}" for ending in FORMS]
     with somewhere("wrong-model", "output-missing") as base_url:
         arguments = [
@@ -106,10 +98,8 @@ def test_answer_that_contradicts_the_spec_is_a_proposed_change(capsys: Captured,
     [
         (["--base-url", "http://127.0.0.1:1"], "nobody answers at http://127.0.0.1:1"),
         (["--base-url", "127.0.0.1"], "no address"),
-        (["--base-url", ""], "no address"),
         (["--base-url", "http://127.0.0.1:1", "--max-usd", "-1"], "0 or more"),
         (["--base-url", "http://127.0.0.1:1", "--timeout", "0"], "more than 0"),
-        (["--base-url", "http://127.0.0.1:1", "--timeout", "inf"], "more than 0"),
         (["--base-url", "http://127.0.0.1:1", "--timeout", "nan"], "more than 0"),
         (["--base-url", "http://127.0.0.1:1", "--key", "a\nb"], "no header can hold"),
         (["--base-url", "http://127.0.0.1:1", "--key", "schl\u00fcssel"], "no header can hold"),
@@ -121,20 +111,17 @@ def test_answer_that_contradicts_the_spec_is_a_proposed_change(capsys: Captured,
     ],
 )
 def test_what_cannot_be_run_is_2(arguments: list[str], words: str, capsys: Captured) -> None:
-    """It is told apart from a broken contract, and says what to do."""
     assert main(["contract", *arguments]) == 2
     assert words in capsys.readouterr().err
 
 
 def test_refused_key_is_2(capsys: Captured) -> None:
-    """With a wrong key nothing is checked."""
     with somewhere() as base_url:
         assert main(["contract", "--base-url", base_url, "--key", "another"]) == 2
     assert "refuses the key" in capsys.readouterr().err
 
 
 def test_no_key_is_2(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is never guessed."""
     monkeypatch.delenv("UNITASK_API_KEY")
 
     assert main(["contract", "--base-url", "http://127.0.0.1:1"]) == 2
@@ -154,33 +141,7 @@ def test_no_money_sends_no_create(capsys: Captured) -> None:
     assert "left out: refused FaceSwap and 6 more: " in said
 
 
-def test_money_limit_is_kept() -> None:
-    """Creates stop where the next one would be beyond it; what was refused is not counted."""
-    with somewhere() as base_url, provider.remote(base_url, KEY, Money(0.025)) as subject:
-        results = list(runner.run(subject, ("faceswap",), runner.chosen(["refused", "accepted"])))
-        before = answered(subject, "GET", "/account/info")["equivalent_in_usd"]
-
-    assert [(one.check.id, one.subject, one.outcome.value) for one in results if one.check.id == "accepted"] == [
-        ("accepted", "FaceSwap", "kept"),
-        ("accepted", "MultiFaceSwap", "kept"),
-        ("accepted", "VideoFaceSwap", "left out"),
-    ]
-    assert subject.money.held_usd == pytest.approx(0.025)
-    assert before == pytest.approx(100.0 - 0.025)
-
-
-def test_connection_that_breaks_is_no_broken_contract() -> None:
-    """What could not be asked is not known to be broken."""
-    with provider.sandbox() as subject, httpx.Client(base_url="http://127.0.0.1:1") as nobody:
-        subject.http = nobody
-        result = runner.made(subject, *runner.chosen(["keys"]))
-
-    assert result.outcome is runner.Outcome.NOT_RUN
-    assert Report("somewhere", 1, [result]).exit_code == 2
-
-
 def test_run_that_is_interrupted_says_what_it_saw(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
-    """What was checked until then is told, and that it is not the whole."""
     made = runner.made
 
     def interrupted(subject: provider.Provider, check: runner.Check, name: str = "") -> runner.Result:
@@ -197,14 +158,12 @@ def test_run_that_is_interrupted_says_what_it_saw(monkeypatch: pytest.MonkeyPatc
 
 
 def test_run_that_leaves_out_everything_is_2(capsys: Captured) -> None:
-    """Nothing that was checked is nothing that is kept."""
     with somewhere() as base_url:
         assert main(["contract", "--base-url", base_url, "--max-usd", "0", "--checks", "face_swap,no_face"]) == 2
     assert "contract not run whole" in capsys.readouterr().out
 
 
 def test_every_check_has_a_promise(capsys: Captured) -> None:
-    """`--list` says what each check is for."""
     assert main(["contract", "--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == [check.id for check in runner.chosen()]
@@ -212,7 +171,6 @@ def test_every_check_has_a_promise(capsys: Captured) -> None:
 
 
 def test_details_are_without_key_and_personal_data() -> None:
-    """What a check saw is shown without what could tell whose it is."""
     told = f"{KEY} of jane.doe@example.test at https://me:pass-word@files.test/a.png?Expires=1&Signature=abc"
 
     def check(_: provider.Provider) -> None:

@@ -12,14 +12,11 @@ from hypothesis import strategies as st
 from unitask import errors
 from unitask_contract.mutation import BODIES, changes, read
 
-from .support import FACE_SWAP, SHELLS, TASK_ID, Trace, answer, component, envelope, perform, tries
-
-pytestmark = pytest.mark.parametrize("shell", SHELLS)
+from .support import FACE_SWAP, TASK_ID, Trace, answer, component, envelope, perform, tries
 
 
 @st.composite
 def corrupted(draw: st.DrawFn) -> tuple[Any, bool]:
-    """A body with one part changed, and whether the id of our task still stands where it belongs."""
     body = draw(component("TaskEnvelope"))
     body["data"]["task_id"] = TASK_ID
     _, _, changed = draw(st.sampled_from(list(changes(body))))
@@ -28,7 +25,6 @@ def corrupted(draw: st.DrawFn) -> tuple[Any, bool]:
 
 
 def assert_typed(trace: Trace, *, named: bool) -> None:
-    """What is returned can be read, or raises our own error; the id is there when the answer named it."""
     if trace.error is None:
         assert not named or trace.result.id == TASK_ID
         with contextlib.suppress(errors.UnitaskError):
@@ -39,45 +35,31 @@ def assert_typed(trace: Trace, *, named: bool) -> None:
 
 @settings(max_examples=tries(60))
 @given(answered=corrupted())
-def test_corrupted_answer_to_a_create_costs_one_request(shell: str, answered: tuple[Any, bool]) -> None:
-    """Whatever is wrong with it, it is not sent again, and the id is kept."""
+def test_corrupted_answer_to_a_create_costs_one_request(answered: tuple[Any, bool]) -> None:
     body, named = answered
-    trace = perform(shell, lambda client: client.submit(FACE_SWAP), creates=[answer(200, body)])
+    trace = perform("sync", lambda client: client.submit(FACE_SWAP), creates=[answer(200, body)])
 
     assert trace.creates() == 1
     assert_typed(trace, named=named)
 
 
-@settings(max_examples=tries(60))
-@given(answered=corrupted())
-def test_corrupted_answer_to_a_look_keeps_the_id(shell: str, answered: tuple[Any, bool]) -> None:
-    """A wait goes on, ends or fails by our own error; which task it was for is never lost."""
-    trace = perform(
-        shell, lambda client: client.wait(TASK_ID, timeout=20), looks=[answer(200, answered[0])], poll_patience=5
-    )
-
-    assert trace.creates() == 0
-    assert_typed(trace, named=True)
-
-
 @settings(max_examples=tries(50))
 @given(body=component("TaskEnvelope"), operator=st.sampled_from(sorted(BODIES)))
-def test_garbled_answer_to_a_create_costs_one_request(shell: str, body: Any, operator: str) -> None:
-    """Cut, empty, in another encoding, in another envelope: it is uncertain, or it is read."""
+def test_garbled_answer_to_a_create_costs_one_request(body: Any, operator: str) -> None:
     body["data"]["task_id"] = TASK_ID
     garbled = BODIES[operator](json.dumps(body).encode())
-    trace = perform(shell, lambda client: client.submit(FACE_SWAP), creates=[answer(200, garbled)])
+    trace = perform("sync", lambda client: client.submit(FACE_SWAP), creates=[answer(200, garbled)])
 
     assert trace.creates() == 1
     assert trace.error is None or isinstance(trace.error, errors.SubmissionUncertain | errors.ApiError)
     assert_typed(trace, named=False)
 
 
-def test_corruption_is_found_to_be_harmful(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_corruption_is_found_to_be_harmful(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that trusts a body would raise whatever Python raises."""
     monkeypatch.setattr("unitask._core.envelope.as_object", lambda value: value)
 
     with pytest.raises((AttributeError, TypeError)):
         perform(
-            shell, lambda client: client.submit(FACE_SWAP), creates=[answer(200, {**envelope("pending"), "data": 7})]
+            "sync", lambda client: client.submit(FACE_SWAP), creates=[answer(200, {**envelope("pending"), "data": 7})]
         )

@@ -157,7 +157,6 @@ def test_sources_of_error_rows_are_in_the_spec() -> None:
 
 
 def test_disagreement_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An answer that the client cannot read, an input that it does not send, and an input that is refused."""
     made, entry = exerciser.Exercise(), bundle.entries()["FaceSwap"]
     task = {**SWAP, "task_id": "1", "status": "completed", "output": {"image_url": [7]}}
     monkeypatch.setattr(exerciser, "_each_answer", lambda: [("get_task", "200", {"data": task})])

@@ -27,14 +27,12 @@ PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors of a page's headings."""
     titles = re.findall(r"^#+ (.*)", re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL), re.M)
     return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page: Path) -> None:
-    """Each file is there, and each anchor is that of a heading."""
     links = re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", page.read_text(encoding="utf-8"))
     to = [(page.parent / path if path else page, anchor) for path, anchor in links]
 
@@ -44,7 +42,6 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_make_has_the_targets(page: Path) -> None:
-    """Each that a page tells to make."""
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
     told = re.findall(r"(?:^ *|`)make ([a-z-]+)", page.read_text(encoding="utf-8"), re.M)
 
@@ -52,7 +49,6 @@ def test_make_has_the_targets(page: Path) -> None:
 
 
 def test_architecture_names_what_is_there() -> None:
-    """The map, its second block, line by line: each file and folder, below those that it stands under."""
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
     folders: list[str] = []
     missing = []
@@ -66,7 +62,6 @@ def test_architecture_names_what_is_there() -> None:
 
 
 def texts(node: Any) -> Iterator[str]:
-    """Every text in a YAML document."""
     if isinstance(node, str):
         yield node
     for value in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
@@ -74,21 +69,18 @@ def texts(node: Any) -> Iterator[str]:
 
 
 def commands(node: Any) -> list[list[str]]:
-    """The arguments of each `unitask contract` in a document; files follow one that ends in --body."""
     found = [shlex.split(said) for text in texts(node) for said in re.findall(r"unitask contract([^\n|;&]*)", text)]
     return [[*said, "a.json"] if said[-1] == "--body" else said for said in found]
 
 
 @pytest.mark.parametrize("said", commands([DOCUMENTS, HOOKS]), ids=" ".join)
 def test_command_is_taken(said: list[str]) -> None:
-    """Its options exist, and its reports have endings that are written."""
     options = parser().parse_args(said)
 
     assert {path.suffix for path in options.report} <= FORMS.keys()
 
 
 def test_options_in_prose_exist() -> None:
-    """What the sentences name, and what the test of pytest users passes."""
     known = {option for action in parser()._actions for option in action.option_strings}
     named = re.findall(r"`(?:unitask contract )?(--[a-z-]+)", PROSE)
     named += re.findall(r'"(--[a-z-]+)"', "".join(block for kind, block in BLOCKS if kind == "python"))
@@ -98,7 +90,6 @@ def test_options_in_prose_exist() -> None:
 
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_workflow_is_whole(name: str) -> None:
-    """It says when it runs, each step does one thing, and the reports are uploaded however the run ends."""
     assert WORKFLOWS[name][True]  # YAML 1.1 reads `on` so
     for job in WORKFLOWS[name]["jobs"].values():
         upload = job["steps"][-1]
@@ -111,7 +102,6 @@ def test_workflow_is_whole(name: str) -> None:
 
 
 def test_live_run_is_limited_and_its_key_is_no_argument() -> None:
-    """The live API is asked for by its address, for five cents, with a key from the environment."""
     (job,) = WORKFLOWS["contract, live"]["jobs"].values()
     (said,) = commands(job)
     options = parser().parse_args(said)
@@ -121,7 +111,6 @@ def test_live_run_is_limited_and_its_key_is_no_argument() -> None:
 
 
 def test_hooks_of_the_docs_exist() -> None:
-    """Each is one that this repository offers, and none looks at a file unless it is told which."""
     named = {hook["id"] for document in DOCUMENTS for repo in document.get("repos", []) for hook in repo["hooks"]}
 
     assert named == {hook["id"] for hook in HOOKS}

@@ -14,13 +14,11 @@ LEDGER: list[dict[str, Any]] = load_yaml(Path(__file__).resolve().parents[1] / "
 
 
 def seen_value(entry: dict[str, Any], document: dict[str, Any] | None = None) -> Any:
-    """What was shown or recorded, from the example it stands in or from the entry itself."""
     seen, examples = entry["seen"], (document or bundle())["components"]["examples"]
     return at(examples[seen["example"]]["value"], seen["at"]) if "example" in seen else seen["value"]
 
 
 def accepts(schema: dict[str, Any], value: Any, document: dict[str, Any] | None = None) -> bool:
-    """Whether a schema, which may refer to the bundle's components, accepts a value."""
     return Draft202012Validator({**schema, "components": (document or bundle())["components"]}).is_valid(value)
 
 

@@ -49,7 +49,6 @@ MEDIA = {
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[tuple[Sandbox, dict[str, bytes]]]:
-    """A sandbox whose worker is really another process, and what lies behind the address of each kind of medium."""
     media: dict[str, bytes] = {}
     settings = Settings(keys={KEY: 1e9}, autorun=False, fetch=lambda url: media[url.rpartition("/")[2]])
     made = Sandbox(settings)
@@ -58,7 +57,6 @@ def sandbox() -> Iterator[tuple[Sandbox, dict[str, bytes]]]:
 
 
 def end_of(sandbox: Sandbox, name: str) -> Any:
-    """The task of a type, once it has ended."""
     body = json.loads(json.dumps(request_body(make(name))))
     media = bundle.task_type(body["model"], body["task_type"], body["input"]).media
     for field, kind in media.items():
@@ -71,7 +69,6 @@ def end_of(sandbox: Sandbox, name: str) -> Any:
 
 @pytest.mark.parametrize("name", OF_ENGINES)
 def test_hostile_media_break_no_engine(sandbox: Any, name: str) -> None:
-    """A task with a bomb, half a file or none at all fails in words, or is done; no engine crashes or hangs."""
     made, media = sandbox
     broken: dict[str, str] = {}
     for title, data in MEDIA.items():

@@ -13,7 +13,6 @@ from unitask import errors
 
 from .support import (
     FACE_SWAP,
-    SHELLS,
     TASK_ID,
     Reply,
     answer,
@@ -24,8 +23,6 @@ from .support import (
     perform,
     tries,
 )
-
-pytestmark = pytest.mark.parametrize("shell", SHELLS)
 
 RECORDED = examples("default")["core.no-credit.create.500"]["value"]
 # body of a refusal -> the words that the error must show. Sources: facts of 2026-11, section 3.
@@ -58,22 +55,10 @@ KINDS = {
     422: errors.InvalidRequest,
     429: errors.RateLimited,
 }
-NEVER_ARRIVED = (httpx.ConnectError("refused"), httpx.ConnectTimeout("slow"), httpx.PoolTimeout("busy"))
-MAY_HAVE_ARRIVED = (
-    httpx.ReadTimeout("slow"),
-    httpx.ReadError("reset"),
-    httpx.WriteError("reset"),
-    httpx.WriteTimeout("slow"),
-    httpx.RemoteProtocolError("cut off"),
-    httpx.DecodingError("bad gzip"),
-)
-
-
 GATEWAYS = (408, 499, 502, 503, 504, *range(520, 528))
 
 
 def named_task(body: Any) -> tuple[str | None, bool]:
-    """The id of the task that a body names, and whether that task failed."""
     data = body.get("data") if isinstance(body, dict) else None
     task = data if isinstance(data, dict) else {}
     named, status = task.get("task_id"), task.get("status")
@@ -82,16 +67,14 @@ def named_task(body: Any) -> tuple[str | None, bool]:
 
 
 def is_envelope(body: Any) -> bool:
-    """Whether the API itself wrote this body."""
     known = isinstance(body, dict) and isinstance(body.get("code"), int)
     return known and ("data" in body or "message" in body)
 
 
 @pytest.mark.parametrize(("body", "words"), SHAPES.values(), ids=SHAPES.keys())
-def test_refused_create_is_decided_or_uncertain_and_sent_once(shell: str, body: Any, words: str) -> None:
-    """A refusal is typed and shows the provider's words; what a gateway says, in whatever form, leaves it open."""
+def test_refused_create_is_decided_or_uncertain_and_sent_once(body: Any, words: str) -> None:
     for status in (301, 400, 401, 404, 500, 502, 504, 520, 522):
-        trace = perform(shell, lambda client: client.submit(FACE_SWAP), creates=[answer(status, body)])
+        trace = perform("sync", lambda client: client.submit(FACE_SWAP), creates=[answer(status, body)])
 
         assert trace.creates() == 1
         if status in GATEWAYS or (status >= 500 and not is_envelope(body)):
@@ -104,10 +87,10 @@ def test_refused_create_is_decided_or_uncertain_and_sent_once(shell: str, body: 
 
 
 @pytest.mark.parametrize(("status", "kind"), KINDS.items())
-def test_refusal_has_the_kind_of_its_status(shell: str, status: int, kind: type[errors.ApiError]) -> None:
+def test_refusal_has_the_kind_of_its_status(status: int, kind: type[errors.ApiError]) -> None:
     """What a program would do differently is a class of its own."""
     trace = perform(
-        shell, lambda client: client.cancel("t"), looks=[answer(status, {"message": "no"})], poll_patience=1
+        "sync", lambda client: client.cancel("t"), looks=[answer(status, {"message": "no"})], poll_patience=1
     )
 
     assert type(trace.error).__name__ == kind.__name__
@@ -115,19 +98,18 @@ def test_refusal_has_the_kind_of_its_status(shell: str, status: int, kind: type[
 
 
 @pytest.mark.parametrize("words", ["account credit not enough", "failed to freeze credit", "failed to freeze point"])
-def test_lack_of_credit_is_told_by_its_words(shell: str, words: str) -> None:
+def test_lack_of_credit_is_told_by_its_words(words: str) -> None:
     """It is recorded as HTTP 500, so the status does not tell it."""
     body = {"code": 500, "message": "failed to pre-process task runtime", "data": {"error": {"raw_message": words}}}
-    trace = perform(shell, lambda client: client.submit(FACE_SWAP), creates=[answer(500, body)])
+    trace = perform("sync", lambda client: client.submit(FACE_SWAP), creates=[answer(500, body)])
 
     assert isinstance(trace.error, errors.InsufficientCredit)
 
 
 @settings(max_examples=tries(100))
 @given(status=st.integers(300, 599), body=st.one_of(json_values, st.binary(max_size=60), component("ErrorEnvelope")))
-def test_any_refusal_of_a_create_ends_typed_and_is_never_sent_twice(shell: str, status: int, body: Any) -> None:
-    """No body and no status makes a bare exception or a second paid request; a task that is named is not lost."""
-    trace = perform(shell, lambda client: client.submit(FACE_SWAP), creates=[answer(status, body)])
+def test_any_refusal_of_a_create_ends_typed_and_is_never_sent_twice(status: int, body: Any) -> None:
+    trace = perform("sync", lambda client: client.submit(FACE_SWAP), creates=[answer(status, body)])
     named, has_failed = named_task(body)
 
     assert trace.creates() == (4 if status == 429 and named is None else 1)
@@ -140,57 +122,24 @@ def test_any_refusal_of_a_create_ends_typed_and_is_never_sent_twice(shell: str, 
 
 
 @settings(max_examples=tries(100))
-@given(body=st.one_of(json_values, st.binary(max_size=60)))
-def test_success_without_a_task_id_is_uncertain(shell: str, body: Any) -> None:
-    """HTTP 200 that names no task may still have made one."""
-    trace = perform(shell, lambda client: client.submit(FACE_SWAP), creates=[answer(200, body)])
-
-    if trace.error is None:
-        assert trace.result.id == body["data"]["task_id"]
-    else:
-        assert type(trace.error) is errors.SubmissionUncertain
-    assert trace.creates() == 1
-
-
-@settings(max_examples=tries(100))
 @given(status=st.integers(200, 599), body=st.one_of(json_values, st.binary(max_size=60), component("ErrorEnvelope")))
-def test_any_answer_to_a_look_ends_typed_with_the_id(shell: str, status: int, body: Any) -> None:
-    """However a look is answered, the id of the paid task is not lost."""
+def test_any_answer_to_a_look_ends_typed_with_the_id(status: int, body: Any) -> None:
     trace = perform(
-        shell, lambda client: client.wait(TASK_ID, timeout=30), looks=[answer(status, body)], poll_patience=5
+        "sync", lambda client: client.wait(TASK_ID, timeout=30), looks=[answer(status, body)], poll_patience=5
     )
 
     assert trace.error is not None
     assert trace.error.task_id == TASK_ID
 
 
-@pytest.mark.parametrize("failure", MAY_HAVE_ARRIVED, ids=lambda failure: type(failure).__name__)
-def test_create_that_may_have_arrived_is_uncertain(shell: str, failure: httpx.RequestError) -> None:
-    """Once it may have left, it is never sent again."""
-    trace = perform(shell, lambda client: client.submit(FACE_SWAP), creates=[failure])
-
-    assert type(trace.error) is errors.SubmissionUncertain
-    assert trace.creates() == 1
-
-
-@pytest.mark.parametrize("failure", NEVER_ARRIVED, ids=lambda failure: type(failure).__name__)
-def test_create_that_never_left_is_sent_again(shell: str, failure: httpx.RequestError) -> None:
-    """A create that provably never arrived costs nothing to repeat."""
-    replies: list[Reply] = [failure, failure, answer(200, envelope("pending"))]
-    trace = perform(shell, lambda client: client.submit(FACE_SWAP), creates=replies)
-
-    assert trace.error is None
-    assert trace.result.id == TASK_ID
-    assert trace.creates() == 3
-
-
 @pytest.mark.parametrize(
     ("asked", "slept"), [("7", 7.0), ("0", 0.5), ("9999", 120.0)], ids=["as asked", "floor", "cap"]
 )
-def test_rate_limited_create_waits_as_asked(shell: str, asked: str, slept: float) -> None:
-    """After a 429 the create is sent again, when the provider says."""
+def test_rate_limited_create_waits_as_asked(asked: str, slept: float) -> None:
     limited = answer(429, {"code": 429, "message": "too many requests"}, **{"retry-after": asked})
-    trace = perform(shell, lambda client: client.submit(FACE_SWAP), creates=[limited, answer(200, envelope("pending"))])
+    trace = perform(
+        "sync", lambda client: client.submit(FACE_SWAP), creates=[limited, answer(200, envelope("pending"))]
+    )
 
     assert trace.error is None
     assert trace.sleeps == [slept]
@@ -198,12 +147,11 @@ def test_rate_limited_create_waits_as_asked(shell: str, asked: str, slept: float
 
 @settings(max_examples=tries(40))
 @given(troubles=st.lists(st.sampled_from([502, 503, 520, 429, "cut"]), max_size=4))
-def test_troubled_looks_do_not_end_a_wait(shell: str, troubles: list[int | str]) -> None:
-    """A wait bears with a server in trouble, and still finds the end."""
+def test_troubled_looks_do_not_end_a_wait(troubles: list[int | str]) -> None:
     replies: list[Reply] = [
         httpx.ReadError("cut") if trouble == "cut" else answer(int(trouble), b"<html>") for trouble in troubles
     ]
-    trace = perform(shell, lambda client: client.wait(TASK_ID), looks=[*replies, answer(200, envelope("completed"))])
+    trace = perform("sync", lambda client: client.wait(TASK_ID), looks=[*replies, answer(200, envelope("completed"))])
 
     assert trace.error is None
     assert trace.result.done

@@ -19,7 +19,6 @@ from .support import answer, bundle, component_of, examples, perform, rows, vali
 
 
 def entry_of(example: dict[str, Any]) -> dict[str, Any] | None:
-    """The entry of the catalogue for the task that an answer carries, if it carries one."""
     data = example["value"].get("data")
     return task_of(bundle(), data) if isinstance(data, dict) else None
 
@@ -36,7 +35,6 @@ def test_example_answers_are_read_by_the_generated_client() -> None:
 
 @pytest.mark.filterwarnings("ignore::unitask.inputs.AdvisoryWarning")  # what one page shows, another may advise against
 def test_wrapper_sends_the_documented_requests() -> None:
-    """Apart from config and stand-ins for files."""
     for name, example in examples("request", of_tasks=True).items():
         files = dict.fromkeys(example.get("x-placeholder", []), "https://me.test/file.png")
         documented = {**example["value"], "input": {**example["value"]["input"], **files}}
@@ -62,8 +60,6 @@ def test_wrapper_returns_the_documented_answers() -> None:
 
 
 def test_output_class_reads_every_field_of_an_example() -> None:
-    """Each field of the body is one that the catalogue names, nested ones too, and can be read."""
-
     def read(output: Output) -> int:
         fields = [key for key, value in vars(type(output)).items() if isinstance(value, property)]
         values = [getattr(output, key) for key in fields]
@@ -77,7 +73,6 @@ def test_output_class_reads_every_field_of_an_example() -> None:
 
 
 def test_map_in_an_output_is_read_by_its_class() -> None:
-    """Suno's songs, by their ids; one of them is empty. What is no object is told as such."""
     output = examples()["suno.generate_music.completed.200"]["value"]["data"]["output"]
     clips = tasks.SunoMusicOutput(output, "t").clips
 
@@ -92,7 +87,6 @@ def test_map_in_an_output_is_read_by_its_class() -> None:
 
 @pytest.mark.parametrize("shell", ["sync", "async"])
 def test_example_answers_about_the_account_are_read(shell: str) -> None:
-    """Account, active tasks, a page of the history, an upload: each documented body, whole but for the key."""
     info, active, history, upload = (
         examples("200")[name]["value"]
         for name in ("account.info.200", "account.active-tasks.200", "account.history.200", "upload.upload.200")
@@ -122,7 +116,6 @@ def test_documented_refusal_is_a_typed_error_with_the_task_id() -> None:
 
 
 def _without_secret(task: dict[str, Any]) -> dict[str, Any]:
-    """The task as the wrapper keeps it: a webhook secret that is not empty is masked."""
     config = task.get("config") or {}
     webhook = config.get("webhook_config") or {}
     if not webhook.get("secret"):
@@ -135,7 +128,6 @@ def _without_config(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_credit_is_worth_what_the_spec_says() -> None:
-    """The wrapper and the sandbox count in the spec's unit."""
     worth = bundle()["x-resources"]["credit_usd"]["value"]
 
     assert pytest.approx(worth) == 1 / CREDITS_OF_THE_WRAPPER == 1 / CREDITS_PER_USD

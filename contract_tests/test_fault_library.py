@@ -50,7 +50,6 @@ class Ending:
 
 
 async def act(client: Any, operation: str, folder: Path) -> Any:
-    """A call that has to do with an operation; of either kind of client."""
     if operation == "upload_file":
         return await of_either(client.upload(BLANK))
     if operation == "get_account_info":
@@ -66,7 +65,6 @@ async def act(client: Any, operation: str, folder: Path) -> Any:
 
 
 async def ending_of(client: Any, operation: str, folder: Path) -> Ending:
-    """The end of that call; when it is not certain what it did, what is found out."""
     try:
         return Ending(await act(client, operation, folder))
     except errors.SubmissionUncertain as error:
@@ -76,13 +74,10 @@ async def ending_of(client: Any, operation: str, folder: Path) -> Ending:
 
 
 async def of_either(result: Any) -> Any:
-    """What a call of either kind of client returns."""
     return await result if inspect.isawaitable(result) else result
 
 
 def perform(world: World, receiver: Receiver, shell: str, operation: str, folder: Path) -> Ending:
-    """The call, with a client of either kind."""
-
     async def main() -> Ending:
         async with AsyncClient(KEY, BASE_URL, sleep=world.sleep_async, **settings) as client:
             return await ending_of(client, operation, folder)
@@ -97,7 +92,6 @@ def perform(world: World, receiver: Receiver, shell: str, operation: str, folder
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    """A world without a provider yet, whose engine is quick."""
     monkeypatch.setitem(ENGINES, ("Qubico/image-toolkit", "face-swap"), quick_swap)
     return World()
 
@@ -106,12 +100,10 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 def test_named_fault_ends_as_the_library_says(
     name: str, operation: str, shell: str, world: World, tmp_path: Path
 ) -> None:
-    """One typed end, one task at most, and its id is known or found."""
     hold(world, name, operation, shell, tmp_path)
 
 
 def hold(world: World, name: str, operation: str, shell: str, folder: Path) -> None:
-    """Let it happen, and hold what comes of it against the library."""
     faults = tuple(library()[name].faults(operation=operation))
     receiver = InstantReceiver(world)
     world.app = create_app(

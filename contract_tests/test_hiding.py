@@ -32,7 +32,6 @@ SPELLINGS = {
 
 @pytest.mark.parametrize("name", SPELLINGS)
 def test_key_is_hidden_however_it_is_spelled(name: str) -> None:
-    """A reader who decodes the report does not find it either."""
     text = f"before {SPELLINGS[name](LONG_KEY)} after"
 
     assert hidden(text, LONG_KEY) == f"before {HIDDEN} after"
@@ -45,7 +44,6 @@ keys = st.text(string.ascii_letters + string.digits + "-_/+=.", min_size=16, max
 @settings(max_examples=tries(60))
 @given(key=keys, data=st.data())
 def test_no_mix_of_spellings_shows_the_key(key: str, data: st.DataObject) -> None:
-    """Each character in a spelling of its own."""
     forms = ["{0}", "\\{0}", "\\u{1:04x}", "\\\\u{1:04X}", "%{1:02X}", "&#{1};", "&#x{1:x};", "\\x{1:02x}"]
     spelled = "".join(data.draw(st.sampled_from(forms)).format(letter, ord(letter)) for letter in key)
 
@@ -71,5 +69,4 @@ def test_key_is_hidden_only_where_it_is_the_key(key: str, text: str, shown: str)
 
 
 def test_what_would_control_a_terminal_is_shown_by_its_number() -> None:
-    """Escape sequences, in both forms, and what turns the direction of the text around."""
     assert visible("a\x1b[2J\x9b2J\r\u202eb\tc\nd\u7d50") == "a\\x1b[2J\\x9b2J\\x0d\\u202eb\tc\nd\u7d50"

@@ -23,7 +23,6 @@ Broken = tuple[str, str, str, Any]  # class, field, rule, a value that breaks it
 
 
 def several(rule: Rule, number: int) -> list[Any]:
-    """So many items that a rule, its advice included, allows."""
     return [least(rule["items"], address)] * number
 
 
@@ -46,14 +45,12 @@ NO_LIMITS = {"description", "x-default", "x-source", "x-advisory", "x-media", "i
 
 
 def breaking(rule: Rule) -> Iterator[tuple[str, Any]]:
-    """For each rule of a field, its name and a value that breaks it."""
     for key, broken in BREAKING.items():
         if key in rule and not (key == "minItems" and rule[key] < 1) and not (key == "type" and "x-media" in rule):
             yield key, broken(rule[key], rule)
 
 
 def cases(advised: bool) -> Iterator[Broken]:
-    """Every rule of every field of every task type, strict ones or advised ones."""
     for name, entry in ENTRIES.items():
         for field, rule in component(entry["input"])["properties"].items():
             if "const" not in rule:
@@ -78,7 +75,6 @@ def test_least_input_of_every_task_type_is_accepted() -> None:
 
 
 def test_documented_limits_are_checked_before_sending() -> None:
-    """The refusal names the field; validate=False sends the value."""
     for name, field, _, value in cases(advised=False):
         task = make(name, **{field: value})
         with pytest.raises(errors.InvalidInput) as refused:

@@ -10,7 +10,6 @@ from unitask_contract.mutation import BAD, BODIES, VALUES, ask_generated, judged
 
 
 def test_every_wrong_answer_is_told_or_tolerated_by_name() -> None:
-    """What the spec allows is understood; what it does not is a typed error, or a tolerance with a reason."""
     found = [(str(mutant), *judged(mutant)) for mutant in mutants()]
 
     assert [finding for finding in found if finding[1] in BAD] == []
@@ -26,7 +25,6 @@ def test_generated_client_alone_reports_every_wrong_answer() -> None:
 
 
 def test_wrong_answers_are_found_to_be_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that reads anything is found out."""
     monkeypatch.setattr("unitask_api.reader.Reader._fail", lambda *_: None)
     found = {judged(mutant)[0] for mutant in mutants() if mutant.operator == "list" and "image_url" in mutant.path}
 
@@ -34,6 +32,5 @@ def test_wrong_answers_are_found_to_be_wrong(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_task_with_names_that_are_none_has_no_output_of_its_own() -> None:
-    """What a provider answers can be anything, a list for a model too."""
     assert outputs_of("Qubico/image-toolkit", "face-swap") == ("FaceSwapOutput",)
     assert outputs_of(["Qubico/image-toolkit"], {}) == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -14,116 +15,49 @@ from unitask_sandbox.engines.simulated.pictures import Scene
 
 from .support import examples
 
-TEMP = "https://img.theapi.app/temp"
-NOBODY = "00000000-0000-0000-0000-000000000000"
-KLING_COVER = (
-    "EMXN1y8qYwoGdXBsb2FkEg55bGFiLXN0dW50LXNncBpJNTU3YTEzNTktY2I1MC00NzkxLWEzZWItODg3MThhNTNkNDIzLXhacEdFUGFQaHlOdjhC"
-    "ODRqUE1wZGctb3V0cHV0X2ZmLmpwZw.origin?x-kcdn-pid=112372"
-)
-CROPS = ("trim=0;816;1456;0", "trim=0;0;1456;816", "trim=816;816;0;0", "trim=816;0;0;1456")
 CLIP = "clips.a43c955a-3474-47f3-a550-57bf7c395c48"
-
-
-def file(url: str, kind: Any, place: str, role: Any = "result", **known: Any) -> OutputFile:
-    """A file that is documented."""
-    return OutputFile(url, kind, role, place, documented=True, **known)
-
-
-EXPECTED: dict[str, list[OutputFile]] = {
-    "faceswap.face-swap.completed.200": [file(f"{TEMP}/{NOBODY}.png", "image", "image_url")],
-    "faceswap.video-face-swap.completed.200": [file(f"{TEMP}/{NOBODY}.mp4", "video", "video_url")],
-    "flux.kontext.200": [file(f"{TEMP}/10f0a646-6155-4938-bf50-76934c953e9c.png", "image", "image_url")],
-    "flux.txt2img.200": [file("https://ixxxxe3f.png", "image", "image_url")],
+BIG = "1440x1440 5.1s"
+TALL = "720x1280"
+# Of each file: its place in the output, kind and role, then what is known of its size, length and watermark.
+EXPECTED: dict[str, list[str]] = {
+    "faceswap.face-swap.completed.200": ["image_url image result"],
+    "faceswap.video-face-swap.completed.200": ["video_url video result"],
+    "flux.kontext.200": ["image_url image result"],
+    "flux.txt2img.200": ["image_url image result"],
     "kling.ai_try_on.completed.200": [
-        file("https://example.com/clean.png", "image", "works[0].image.resource_without_watermark", watermark=False),
-        file("https://example.com/wm.png", "image", "works[0].image.resource", "variant", watermark=True),
+        "works[0].image.resource_without_watermark image result clean",
+        "works[0].image.resource image variant marked",
     ],
     "kling.motion_control.completed.200": [
-        file(
-            "https://storage.theapi.app/videos/299676610318135.mp4",
-            "video",
-            "video_url",
-            width=720,
-            height=1280,
-            duration_s=8.766,
-            watermark=False,
-        ),
-        file(
-            f"https://s15-kling.klingai.com/kimg/{KLING_COVER}",
-            "image",
-            "works[0].cover.resource",
-            "preview",
-            width=720,
-            height=1280,
-            watermark=True,
-        ),
-        file(
-            "https://v15-kling.klingai.com/bs2/upload-ylab-stunt-sgp/557a1359-cb50-4791-a3eb-88718a53d423-"
-            "xZpGEPaPhyNv8B84jPMpdg-output.mp4?x-kcdn-pid=112372",
-            "video",
-            "works[0].video.resource",
-            "variant",
-            width=720,
-            height=1280,
-            duration_s=8.766,
-            watermark=True,
-        ),
+        f"video_url video result {TALL} 8.766s clean",
+        f"works[0].cover.resource image preview {TALL} marked",
+        f"works[0].video.resource video variant {TALL} 8.766s marked",
     ],
-    "kling.omni_video_generation.completed.200": [
-        file("https://storage.theapi.app/videos/302394780311449.mp4", "video", "video")
-    ],
-    "kling.turbo.completed.200": [
-        file("https://img.theapi.app/ephemeral/fe08dad8-f79b-44ce-9fe5-c1e7fd14d45a.mp4", "video", "video")
-    ],
+    "kling.omni_video_generation.completed.200": ["video video result"],
+    "kling.turbo.completed.200": ["video video result"],
     "kling.video_generation.completed.200": [
-        file(
-            "https://storage.goapi.ai/xxx.mp4",
-            "video",
-            "works[0].video.resource_without_watermark",
-            width=1440,
-            height=1440,
-            duration_s=5.1,
-            watermark=False,
-        ),
-        file("https://xxx.png", "image", "works[0].cover.resource", "preview", width=1440, height=1440, watermark=True),
-        file(
-            "https://xxx.mp4",
-            "video",
-            "works[0].video.resource",
-            "variant",
-            width=1440,
-            height=1440,
-            duration_s=5.1,
-            watermark=True,
-        ),
+        f"works[0].video.resource_without_watermark video result {BIG} clean",
+        "works[0].cover.resource image preview 1440x1440 marked",
+        f"works[0].video.resource video variant {BIG} marked",
     ],
-    "kling.video_generation_3.completed.200": [
-        file("https://storage.theapi.app/videos/302924319317897.mp4", "video", "video")
-    ],
-    "legacy.face-swap.fetch.200": [file(f"{TEMP}/{NOBODY}.png", "image", "image")],
+    "kling.video_generation_3.completed.200": ["video video result"],
+    "legacy.face-swap.fetch.200": ["image image result"],
     # the sample has one address for the video and the raw one, and one for both pictures
     "luma.video_generation.completed.200": [
-        file("https://xxx.mp4", "video", "video.url", width=1360, height=752),
-        file("https://xxx.jpg", "image", "thumbnail.url", "preview", width=1360, height=752),
+        "video.url video result 1360x752",
+        "thumbnail.url image preview 1360x752",
     ],
     "midjourney.imagine.completed.200": [
-        file("https://img.theapi.app/mj/x.png", "image", "image_url"),
-        *(
-            file(f"https://img.theapi.app/cdn-cgi/image/{crop}/mj/x.png", "image", f"temporary_image_urls[{number}]")
-            for number, crop in enumerate(CROPS)
-        ),
+        "image_url image result",
+        *(f"temporary_image_urls[{number}] image result" for number in range(4)),
     ],
-    "sora.sora2-video.completed.200": [
-        file("https://img.theapi.app/ephemeral/6147ebfc-fe47-4184-8ce4-66ffe37049eb.mp4", "video", "video")
-    ],
+    "sora.sora2-video.completed.200": ["video video result"],
     "suno.generate_music.completed.200": [
-        file("https://xxx.mp3", "audio", f"{CLIP}.audio_url", duration_s=102.0),
-        file("https://xxx.jpeg", "image", f"{CLIP}.image_url", "preview"),
-        file("https://xxx.mp4", "video", f"{CLIP}.video_url", "variant", duration_s=102.0),
+        f"{CLIP}.audio_url audio result 102.0s",
+        f"{CLIP}.image_url image preview",
+        f"{CLIP}.video_url video variant 102.0s",
     ],
-    "trellis.pixal3d-image-to-3d.200": [
-        file(f"{TEMP}/b8c351a5-3895-491d-a9de-5c886b2e8c8b.glb", "model", "model_file")
-    ],
+    "trellis.pixal3d-image-to-3d.200": ["model_file model result"],
 }
 # Answers whose task does not say what reads it: Suno's page echoes another model, legacy ones echo none.
 READ_BY: dict[str, type[Output]] = {
@@ -135,7 +69,6 @@ READ_BY: dict[str, type[Output]] = {
 
 
 def answers() -> dict[str, Task[Output]]:
-    """The task in each example of an answer to a look or a create, refusals included."""
     found: dict[str, Task[Output]] = {}
     for name, example in examples().items():
         kind = READ_BY.get(name, Output)
@@ -149,17 +82,29 @@ def answers() -> dict[str, Task[Output]]:
 
 @pytest.mark.parametrize("name", answers())
 def test_files_of_an_example_are_these(name: str) -> None:
-    """An answer that is not in the table has none: it is not done, or it is text."""
     task = answers()[name]
     expected = EXPECTED.get(name, [])
-    numbers = range(1, len(expected) + 1)
 
-    assert [(found.task_id, found.number) for found in task.output.files] == [(task.id, number) for number in numbers]
-    assert [_without_task(found) for found in task.output.files] == expected
+    assert [described(found) for found in task.output.files] == expected
+    for number, found in enumerate(task.output.files, start=1):
+        assert (found.task_id, found.number, found.documented) == (task.id, number, True)
+        assert found.url == value_at(task.output.raw, found.place)
+
+
+def described(found: OutputFile) -> str:
+    size = [f"{found.width}x{found.height}"] if found.width or found.height else []
+    length = [f"{found.duration_s}s"] if found.duration_s else []
+    mark = [] if found.watermark is None else ["marked" if found.watermark else "clean"]
+    return " ".join([found.place, str(found.kind), str(found.role), *size, *length, *mark])
+
+
+def value_at(output: Any, place: str) -> Any:
+    for step in re.findall(r"[^.\[\]]+", place):
+        output = output[int(step)] if isinstance(output, list) else output[step]
+    return output
 
 
 def test_table_names_examples() -> None:
-    """Each of its rows is tried."""
     assert EXPECTED.keys() <= answers().keys()
 
 
@@ -176,13 +121,7 @@ MADE = {
 
 @pytest.mark.parametrize("ending", MADE)
 def test_file_of_the_local_provider_is_whole(ending: str) -> None:
-    """By its content, as a download looks at it; half of it is not."""
     content, kind = MADE[ending](), output_files.kind_of_ending(ending)
     contents.check(content, kind, ending, documented=True)
     with pytest.raises(DownloadAttemptError, match="that is cut off"):
         contents.check(content[: len(content) // 2], kind, ending, documented=True)
-
-
-def _without_task(found: OutputFile) -> OutputFile:
-    values = {name: getattr(found, name) for name in OutputFile.__slots__}
-    return OutputFile(**{**values, "task_id": "", "number": 1})

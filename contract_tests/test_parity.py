@@ -44,7 +44,6 @@ CALLS: dict[str, Call] = {
 @settings(max_examples=tries(40))
 @given(creates=st.lists(replies, min_size=1, max_size=4), looks=st.lists(replies, min_size=1, max_size=6))
 def test_both_clients_give_one_trace(call: Call, creates: list[Reply], looks: list[Reply]) -> None:
-    """The same requests in the same order, the same pauses between them, the same result or error."""
     sync, other = (perform(shell, call, creates, looks, poll_patience=10) for shell in SHELLS)
 
     assert sync.requests == other.requests
@@ -94,7 +93,6 @@ parts = st.one_of(
 @settings(max_examples=tries(80), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(looks=st.lists(parts, min_size=1, max_size=6))
 def test_both_clients_fetch_alike(looks: list[Reply], tmp_path: Path) -> None:
-    """The same ranges asked for, the same pauses, the same file or error; nothing but the whole file is there."""
     traces: list[Trace] = []
     for shell in SHELLS:
         traces.append(perform(shell, lambda client: client.download(FILE, f"{tmp_path}/"), looks=looks))

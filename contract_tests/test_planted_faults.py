@@ -28,6 +28,7 @@ from . import (
     test_parity,
     test_prices,
     test_requests,
+    test_resend_rule,
     test_status,
     test_submit_once,
 )
@@ -128,12 +129,10 @@ def _async_looks_twice(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _named(name: str, operation: str) -> Check:
-    """The check of a fault of the library."""
     return lambda: test_fault_library.hold(World(), name, operation, "sync", Path("nothing"))
 
 
 def _quick(test: Any, **arguments: Any) -> None:
-    """Run a hypothesis test until its first failure, which need not be made small here."""
     usual = test._hypothesis_internal_use_settings
     test._hypothesis_internal_use_settings = settings(usual, phases=[Phase.generate], report_multiple_bugs=False)
     try:
@@ -157,37 +156,31 @@ CASES: dict[str, tuple[Plant, Check]] = {
     ),
     "status: an unknown word is a failure": (
         _unknown_is_failed,
-        lambda: _quick(test_status.test_unknown_status_keeps_waiting, shell="sync"),
-    ),
-    "status: an unknown word is a failure at the deadline": (
-        _unknown_is_failed,
-        lambda: _quick(test_status.test_unknown_status_at_the_deadline_loses_nothing, shell="sync"),
+        lambda: _quick(test_status.test_unknown_status_keeps_waiting),
     ),
     "status: letter case matters": (
         _case_matters,
-        lambda: _quick(test_status.test_documented_word_is_understood_in_any_case, shell="sync"),
+        lambda: _quick(test_status.test_word_means_what_its_sources_say),
     ),
     "status: a failed task is returned as if it were fine": (
         _failed_is_returned,
-        lambda: _quick(test_status.test_failed_task_raises_with_the_task, shell="sync"),
+        lambda: _quick(test_status.test_failed_task_raises_with_the_task),
     ),
     "status: unknown fields are dropped": (
         _unknown_fields_of_an_answer_are_dropped,
-        lambda: _quick(test_status.test_any_documented_answer_is_understood, shell="sync"),
+        lambda: _quick(test_status.test_any_documented_answer_is_understood),
     ),
     "errors: a body that is not JSON raises": (
         _body_must_be_json,
-        lambda: _quick(test_errors.test_any_refusal_of_a_create_ends_typed_and_is_never_sent_twice, shell="sync"),
+        lambda: _quick(test_errors.test_any_refusal_of_a_create_ends_typed_and_is_never_sent_twice),
     ),
     "errors: a page with HTTP 500 is taken for the API's": (
         _every_5xx_is_decided,
-        lambda: test_errors.test_refused_create_is_decided_or_uncertain_and_sent_once(
-            "sync", *test_errors.SHAPES["html"]
-        ),
+        lambda: test_errors.test_refused_create_is_decided_or_uncertain_and_sent_once(*test_errors.SHAPES["html"]),
     ),
     "errors: a create is sent again after a read timeout": (
         _read_timeout_is_sent_again,
-        lambda: test_errors.test_create_that_may_have_arrived_is_uncertain("sync", httpx.ReadTimeout("slow")),
+        lambda: test_resend_rule.check("sync", [test_resend_rule.Plan(fails=httpx.ReadTimeout)]),
     ),
     "errors: a create whose answer was lost makes another task": (
         replaced(client, "watching", lambda progress: lambda *_: setattr(progress, "left", False)),
@@ -195,19 +188,19 @@ CASES: dict[str, tuple[Plant, Check]] = {
     ),
     "errors: a refused connection is not tried again": (
         _refused_connection_is_uncertain,
-        lambda: test_errors.test_create_that_never_left_is_sent_again("sync", httpx.ConnectError("refused")),
+        lambda: test_resend_rule.check("sync", [test_resend_rule.Plan(fails=httpx.ConnectError)]),
     ),
     "errors: Retry-After is ignored": (
         _retry_after_is_ignored,
-        lambda: test_errors.test_rate_limited_create_waits_as_asked("sync", "7", 7.0),
+        lambda: test_errors.test_rate_limited_create_waits_as_asked("7", 7.0),
     ),
     "errors: one bad look ends a wait": (
         _one_bad_look_ends_the_wait,
-        lambda: _quick(test_errors.test_troubled_looks_do_not_end_a_wait, shell="sync"),
+        lambda: _quick(test_errors.test_troubled_looks_do_not_end_a_wait),
     ),
     "errors: the id of a failed look is lost": (
         _id_of_a_failed_look_is_lost,
-        lambda: _quick(test_errors.test_any_answer_to_a_look_ends_typed_with_the_id, shell="sync"),
+        lambda: _quick(test_errors.test_any_answer_to_a_look_ends_typed_with_the_id),
     ),
     "errors: a create whose answer is cut is sent again": (
         _read_timeout_is_sent_again,
@@ -223,27 +216,27 @@ CASES: dict[str, tuple[Plant, Check]] = {
     ),
     "errors: HTTP 200 without an id is taken for a refusal": (
         replaced(envelope, "_unreadable", lambda answer, _: envelope.refusal(answer)),
-        lambda: _quick(test_errors.test_success_without_a_task_id_is_uncertain, shell="sync"),
+        lambda: test_resend_rule.check("sync", [test_resend_rule.Plan(200)]),
     ),
     "errors: every refusal is of one kind": (
         replaced(errors, "KIND_BY_STATUS", {}),
-        lambda: test_errors.test_refusal_has_the_kind_of_its_status("sync", 404, errors.NotFound),
+        lambda: test_errors.test_refusal_has_the_kind_of_its_status(404, errors.NotFound),
     ),
     "errors: lack of credit is not told apart": (
         replaced(errors, "REASONS", ()),
-        lambda: test_errors.test_lack_of_credit_is_told_by_its_words("sync", "failed to freeze point"),
+        lambda: test_errors.test_lack_of_credit_is_told_by_its_words("failed to freeze point"),
     ),
     "requests: a field of another type is sent": (
         _body_has_a_misspelt_field,
-        lambda: _quick(test_requests.test_create_is_documented_and_complete, shell="sync"),
+        lambda: _quick(test_requests.test_create_is_documented_and_complete),
     ),
     "requests: a look goes to a path that is not documented": (
         _unknown_path,
-        lambda: test_requests.test_every_other_call_is_documented("sync", "get"),
+        lambda: test_requests.test_every_other_call_is_documented("get"),
     ),
     "requests: a required parameter is missing": (
         _required_parameter_is_missing,
-        lambda: test_requests.test_every_other_call_is_documented("sync", "cancel_many"),
+        lambda: test_requests.test_every_other_call_is_documented("cancel_many"),
     ),
     "requests: a documented limit is not checked": (
         replaced(inputs, "problems", lambda *_: iter(())),
@@ -259,7 +252,7 @@ CASES: dict[str, tuple[Plant, Check]] = {
     ),
     "requests: an id is not escaped": (
         replaced(requests, "get_task", lambda task_id, *_: effects.SendRequest("GET", f"/api/v1/task/{task_id}")),
-        lambda: test_requests.test_odd_id_is_escaped("sync"),
+        lambda: test_requests.test_odd_id_is_escaped(),
     ),
     "prices: the provider charges for what the price does not count": (
         replaced(provider_pricing, "_units", lambda *_: Decimal(1)),
@@ -302,7 +295,6 @@ FOUND_OTHERWISE: dict[str, tuple[type[Exception], ...]] = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_planted_fault_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The check passes as things are, and its assertion fails once the fault is there."""
     plant, check = CASES[name]
     check()
     plant(monkeypatch)

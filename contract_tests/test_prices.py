@@ -46,7 +46,6 @@ BILLS_OF_UNKNOWN_COST = {
 
 
 def png(width: int, height: int) -> bytes:
-    """A black picture."""
     chunks = [
         (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)),
         (b"IDAT", zlib.compress(bytes((width + 1) * height), 1)),
@@ -58,14 +57,11 @@ def png(width: int, height: int) -> bytes:
 
 
 def box(name: str, *parts: bytes) -> bytes:
-    """A box of an MP4 file."""
     content = b"".join(parts)
     return struct.pack(">I4s", 8 + len(content), name.encode()) + content
 
 
 def mp4(seconds: float, frames: int, version: int = 0) -> bytes:
-    """The headers of a video with a sound track before the pictures."""
-
     def track(kind: bytes, samples: int) -> bytes:
         sizes = box("stsz", struct.pack(">III", 0, 0, samples))
         return box("trak", box("mdia", box("hdlr", bytes(8), kind, bytes(13)), box("minf", box("stbl", sizes))))
@@ -94,7 +90,6 @@ NUMBERS = [1, 2, 5, 8, 10, 15, 4.5, 10.3, -1, 512, 700, 1024, 1536, 2000]
 
 
 def values_of(rule: Rule) -> list[Any]:
-    """Values that a field of the input may be tried with."""
     if media := rule.get("x-media"):
         return FILES[media["kind"]]
     if "x-media" in rule.get("items", {}):
@@ -109,7 +104,6 @@ def values_of(rule: Rule) -> list[Any]:
 
 
 def inputs_of(name: str) -> Iterator[dict[str, Any]]:
-    """Inputs of a task type, with all that its price asks for tried in many ways, and absent."""
     entry = ENTRIES[name]
     properties, price = component(entry["input"])["properties"], json.dumps(entry["price"])
     fields = {field: rule for field, rule in properties.items() if f'"{field}"' in price or field in price}
@@ -126,7 +120,6 @@ def inputs_of(name: str) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("name", PRICED)
 def test_estimate_is_what_the_sandbox_charges(name: str) -> None:
-    """For every input that may be sent; a cost that the client cannot know is not charged."""
     known = 0
     for given in inputs_of(name):
         task = make(name, **given)
@@ -145,7 +138,6 @@ def test_estimate_is_what_the_sandbox_charges(name: str) -> None:
 
 
 def test_sandbox_bills_the_estimate() -> None:
-    """Put aside in the balance at once, and taken in the task that is done."""
     task = tasks.Kling3Video(prompt="a bear", mode="pro", enable_audio=True, duration=7)
     sandbox = Sandbox(Settings(keys={"sandbox": 10.0}, autorun=False))
     try:
@@ -161,7 +153,6 @@ def test_sandbox_bills_the_estimate() -> None:
 
 
 def bills() -> Iterator[tuple[str, dict[str, Any], int]]:
-    """The documented tasks that show both an input and what was taken, or frozen, for it."""
     for name, example in examples("200").items():
         task = example["value"].get("data")
         usage = task.get("meta", {}).get("usage", {}) if isinstance(task, dict) else {}
@@ -172,7 +163,6 @@ def bills() -> Iterator[tuple[str, dict[str, Any], int]]:
 
 @pytest.mark.parametrize(("name", "task", "bill"), [*bills()], ids=[name for name, *_ in bills()])
 def test_estimate_is_the_documented_bill(name: str, task: dict[str, Any], bill: int) -> None:
-    """Or the ledger of contradictions has the bill; it holds each of them as long as it is one."""
     seen = [(entry["seen"].get("example"), entry["seen"].get("at", "")) for entry in LEDGER]
     contradicted = any(example == name and at.startswith("/data/meta/usage/") for example, at in seen)
     estimate = pricing.estimate(task, measured_as_sent)
@@ -196,7 +186,6 @@ def _id(row: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("row", DOCUMENTED, ids=_id)
 def test_price_is_the_documented_one(row: dict[str, Any]) -> None:
-    """In the client, in the local provider and in the harness, each with code of its own."""
     body = {name: row[name] for name in ("model", "task_type", "input")}
     entry = sandbox_entry(row["model"], row["task_type"], row["input"])
 
@@ -206,7 +195,6 @@ def test_price_is_the_documented_one(row: dict[str, Any]) -> None:
 
 
 def test_wrong_price_of_the_client_changes_no_judgement(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A provider that charges the right price keeps the contract, one that charges the client's wrong one breaks it."""
     monkeypatch.setattr(pricing, "CREDITS_PER_USD", 2 * pricing.CREDITS_PER_USD)
     monkeypatch.setattr(pricing, "_units", lambda *_: 1)
     checks = runner.chosen(["charged", "face_swap"])
@@ -230,7 +218,6 @@ def test_wrong_price_of_the_client_changes_no_judgement(monkeypatch: pytest.Monk
     ids=["price", "kind", "count", "condition"],
 )
 def test_price_in_a_form_that_is_not_known_is_unknown(price: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The harness says that it does not know, and never a price that is too low."""
     monkeypatch.setitem(ENTRIES["FaceSwap"], "price", price)
 
     assert prices.credits_of({"model": "Qubico/image-toolkit", "task_type": "face-swap", "input": {"x": 5}}) is None

@@ -11,7 +11,6 @@ from .support import tries
 
 
 def test_nightly_profile_tries_many_more() -> None:
-    """Twenty times what a test usually tries, never the same, and a failure says how to play it again."""
     usual, nightly = settings.get_profile("ci"), settings.get_profile("nightly")
     name = settings.get_current_profile_name()
     try:

@@ -36,7 +36,6 @@ INFO, UPLOAD, REFUSED = "account.info.200", "upload.upload.200", "upload.bad-req
 
 
 def answered(name: str, *path: str | int, value: Any = ..., absent: bool = False) -> Exchange:
-    """An example as an answer, with one part of it replaced, or taken out."""
     example = examples()[name]
     body = copy.deepcopy(example["value"])
     if path:
@@ -48,14 +47,12 @@ def answered(name: str, *path: str | int, value: Any = ..., absent: bool = False
 
 
 def answer_of(example: dict[str, Any], body: Any) -> Exchange:
-    """A body as an answer to the operation of an example."""
     method, path = bundle.route_of(example["x-operation"])
     status = 200 if example["x-part"] == "200" else 400
     return Exchange(method, path.replace("{task_id}", "x"), b"", status, json.dumps(body).encode())
 
 
 def at(value: Any, path: Steps) -> Any:
-    """A part of a value."""
     for step in path:
         value = value[step]
     return value
@@ -63,19 +60,16 @@ def at(value: Any, path: Steps) -> Any:
 
 @cache
 def before() -> dict[str, Any]:
-    """The bundle without a patch."""
     return bundled(SPEC)
 
 
 @cache
 def loaded(text: str) -> Any:
-    """A fragment of the spec, read once."""
     return read(text)
 
 
 @pytest.fixture
 def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the spec without its examples, in a folder of its own, to apply a patch to."""
     left = shutil.ignore_patterns("tests", "generator", "examples", ".hypothesis")
     shutil.copytree(SPEC, tmp_path / "spec", ignore=left)
     monkeypatch.setattr("generator.bundle.load_yaml", lambda path: copy.deepcopy(loaded(path.read_text())))
@@ -83,13 +77,11 @@ def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def applied(patch: str, folder: Path) -> dict[str, Any]:
-    """The bundle with a patch."""
     subprocess.run(["git", "apply", "-"], input=patch, cwd=folder, text=True, check=True)
     return bundled(folder / "spec")
 
 
 def allows(document: dict[str, Any], exchange: Exchange, output: str | None = None) -> bool:
-    """Whether a bundle allows an answer, and the output of the task in it."""
     component = bundle.component_of(exchange.operation, exchange.part)
     parts = [(component, exchange.answer), *([(output, exchange.answer["data"]["output"])] if output else [])]
     return all(
@@ -114,12 +106,7 @@ CASES: dict[str, tuple[Exchange, str | None, list[str], str]] = {
         ["    point_remain: {type: [number, 'null'], description: Points left., x-source: [mindcloud, observed]}"],
         "major",
     ),
-    "fraction": (
-        answered(SWAP, "code", value=200.5),
-        None,
-        ["      type: number"],
-        "major",
-    ),
+    "fraction": (answered(SWAP, "code", value=200.5), None, ["      type: number"], "major"),
     "list": (
         answered(SWAP, "data", "output", "image_url", value=["https://a.test/a.png"]),
         "FaceSwapOutput",
@@ -144,30 +131,15 @@ CASES: dict[str, tuple[Exchange, str | None, list[str], str]] = {
         ["        items: {anyOf: [{$ref: '#/components/schemas/KlingWork'}, {type: 'null'}]}"],
         "major",
     ),
-    "no-branch": (
-        answered(SWAP, "data", "error", value="no face"),
-        None,
-        ["        - type: string"],
-        "major",
-    ),
+    "no-branch": (answered(SWAP, "data", "error", value="no face"), None, ["        - type: string"], "major"),
     "inside-a-branch": (
         answered(SWAP, "data", "error", "code", value="E1"),
         None,
         ["      type: [integer, string]"],
         "major",
     ),
-    "no-branch-of-a-component": (
-        answered(SWAP, "data", "status", value=3),
-        None,
-        ["    - type: integer"],
-        "major",
-    ),
-    "missing": (
-        answered(SWAP, "data", "task_id", absent=True),
-        None,
-        ["  required: [status]"],
-        "major",
-    ),
+    "no-branch-of-a-component": (answered(SWAP, "data", "status", value=3), None, ["    - type: integer"], "major"),
+    "missing": (answered(SWAP, "data", "task_id", absent=True), None, ["  required: [status]"], "major"),
     "missing-and-alone": (answered(UPLOAD, "data", absent=True), None, [], "major"),
     "too-short": (answered(UPLOAD, "data", "url", value=""), None, [], "major"),
     "refusal": (answered(REFUSED, "data", value="a.exe"), None, ["        - type: string"], "major"),
@@ -205,7 +177,6 @@ CASES: dict[str, tuple[Exchange, str | None, list[str], str]] = {
 def test_body_ends_in_a_patch_that_makes_the_spec_allow_it(
     exchange: Exchange, output: str | None, lines: list[str], level: str, copied: Path
 ) -> None:
-    """The patch applies, the body as it came is allowed then, and what it means for a caller is said right."""
     found = differences([exchange])
     kind = Kind.NEWS if level == "minor" else Kind.BROKEN
 
@@ -221,16 +192,11 @@ def test_body_ends_in_a_patch_that_makes_the_spec_allow_it(
 
 
 def differences_left(document: dict[str, Any], exchange: Exchange) -> list[object]:
-    """What is still different to a bundle."""
     component, schemas = bundle.component_of(exchange.operation, exchange.part), document["components"]["schemas"]
     return list(findings(exchange.answer, schema_of(component, exchange.answer, schemas), schemas))
 
 
 def test_everything_at_once_is_one_patch_that_the_lint_takes(copied: Path) -> None:
-    """All differences together: no fault, each body an example with its source, and not one comment is lost.
-
-    Each contradiction is in the drift ledger, which says what refused the body, and what allows it now.
-    """
     shutil.copytree(SPEC / "examples", copied / "spec/examples")
     found = differences([exchange for exchange, *_ in CASES.values()])
     comments, known = comments_of(copied), len(ledger_of(copied))
@@ -252,13 +218,11 @@ def test_everything_at_once_is_one_patch_that_the_lint_takes(copied: Path) -> No
 
 
 def ledger_of(folder: Path) -> list[dict[str, Any]]:
-    """The drift ledger."""
     entries: list[dict[str, Any]] = read((folder / "spec/drift.yaml").read_text())
     return entries
 
 
 def comments_of(folder: Path) -> list[str]:
-    """Every line of the spec that is a comment."""
     lines = [line for path in sorted(folder.rglob("*.yaml")) for line in path.read_text().splitlines()]
     return [line for line in lines if line.lstrip().startswith("#")]
 
@@ -286,7 +250,6 @@ def comments_of(folder: Path) -> list[str]:
 def test_output_of_a_task_before_today_is_held_to_its_component(
     method: str, path: str, wrong: Any, right: Any, component: str, copied: Path
 ) -> None:
-    """Where its protocol says that it is, and nothing beside it."""
     fits, exchange = (Exchange(method, path, b"", 200, json.dumps(body).encode()) for body in (right, wrong))
     found = differences([fits, exchange])
 
@@ -304,7 +267,6 @@ def test_output_of_a_task_before_today_is_held_to_its_component(
 
 
 def test_documented_bodies_are_no_difference() -> None:
-    """Nothing is proposed for what the pages show."""
     exchanges = [
         answer_of(example, example["value"]) for example in [*examples("200").values(), *examples("default").values()]
     ]
@@ -319,7 +281,6 @@ def test_documented_bodies_are_no_difference() -> None:
 
 
 def test_what_has_no_schema_is_told_and_nothing_is_proposed() -> None:
-    """A page instead of JSON; a stream that was asked for, a file and a body that is nested too deep are no news."""
     page = Exchange("GET", "/api/v1/task/x", b"", 502, b"<html>", "text/html; charset=x")
     stream = Exchange("POST", "/v1/chat/completions", b'{"stream": true}', 200, b"data: [DONE]", "text/event-stream")
     file = Exchange("GET", "/files/a.png", b"", 200, b"\x89PNG", "image/png")
@@ -336,7 +297,6 @@ def test_what_has_no_schema_is_told_and_nothing_is_proposed() -> None:
 
 
 def test_difference_is_told_once_however_often_it_came() -> None:
-    """With its count, its place in the spec, and what the spec says."""
     exchange = answered(SWAP, "data", "meta", "usage", "consume", value="12.5")
     (found,) = differences([exchange, exchange, answered(KLING, "data", "meta", value={"usage": {"consume": "a"}})])
 
@@ -349,7 +309,6 @@ def test_difference_is_told_once_however_often_it_came() -> None:
 
 
 def test_notification_is_held_to_the_spec(copied: Path) -> None:
-    """What was told to a webhook is a body like any other."""
     body = {"timestamp": "soon", "data": examples()[SWAP]["value"]["data"]}
     document = applied(proposal(differences([], [("receive_task", body)])), copied)
     (name,) = [name for name in document["components"]["examples"] if "observed-" in name]
@@ -361,7 +320,6 @@ def test_notification_is_held_to_the_spec(copied: Path) -> None:
 
 
 def wrong_answers(number: int) -> list[tuple[str, Exchange]]:
-    """Documented answers with one thing changed, a sample of them all."""
     documented = [*examples("200").items(), *examples("default").items()]
     made = [
         (f"{name} {path} {operator}", example, body)
@@ -372,7 +330,6 @@ def wrong_answers(number: int) -> list[tuple[str, Exchange]]:
 
 
 def test_any_wrong_answer_ends_in_a_patch_or_says_why_not() -> None:
-    """Whatever is changed in a documented answer: what the spec does not allow can be made allowed."""
     without: list[str] = []
     wrong = 0
     for name, exchange in wrong_answers(120):
@@ -388,5 +345,4 @@ def test_any_wrong_answer_ends_in_a_patch_or_says_why_not() -> None:
 
 
 def test_spec_folder_is_that_of_the_checkout() -> None:
-    """A patch is for the files that lie beside the tests."""
     assert spec_folder() == SPEC

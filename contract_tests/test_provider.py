@@ -25,7 +25,6 @@ FAILED = (runner.Outcome.BROKEN, runner.Outcome.NOT_RUN)
 
 
 def under_test(request: pytest.FixtureRequest) -> Iterator[provider.Provider]:
-    """The provider under test: `--base-url`, or the sandbox in-process."""
     base_url, key = (request.config.getoption(name) for name in ("--base-url", "--key"))
     with provider.remote(base_url, key, request.config.stash[MONEY]) if base_url else provider.sandbox() as made:
         yield made
@@ -33,13 +32,11 @@ def under_test(request: pytest.FixtureRequest) -> Iterator[provider.Provider]:
 
 @pytest.fixture
 def subject(request: pytest.FixtureRequest) -> Iterator[provider.Provider]:
-    """A provider of its own for each check."""
     yield from under_test(request)
 
 
 @pytest.mark.parametrize("check", runner.OF_PROVIDER, ids=lambda check: check.id)
 def test_provider_keeps_its_promise(check: runner.Check, subject: provider.Provider) -> None:
-    """Each named check passes."""
     try:
         check.run(subject)
     except provider.LeftOut as reason:
@@ -47,7 +44,6 @@ def test_provider_keeps_its_promise(check: runner.Check, subject: provider.Provi
 
 
 def test_price_is_found_in_any_balance() -> None:
-    """What was spent is read off two balances as they are written; as floats they differ by another last digit here."""
     (check,) = runner.chosen(["account"])
     with provider.sandbox() as rich:
         for _ in range(5):
@@ -60,7 +56,6 @@ IN_TIME = [check for check in runner.OF_PROVIDER if check.run not in fuzz.CHECKS
 
 @pytest.mark.parametrize("check", IN_TIME, ids=lambda check: check.id)
 def test_quick_provider_is_not_called_broken(check: runner.Check) -> None:
-    """One elsewhere that has done each task before the next request: what came too late for a check is left out."""
     with provider.sandbox() as quick:
         quick.inside = None
         quick.http.event_hooks = {"response": [quick.advance]}
@@ -69,91 +64,9 @@ def test_quick_provider_is_not_called_broken(check: runner.Check) -> None:
     assert result.outcome in (runner.Outcome.KEPT, runner.Outcome.LEFT_OUT), result.detail
 
 
-# A check that finds each defect, the quickest of those, and the task type if it is made for one; `make score` tells
-# which do.
-FOUND_BY: dict[str, str] = {
-    "no-auth": "keys",
-    "status-number": "cancel",
-    "missing-id": "echo",
-    "accepts-anything": "bad_requests",
-    "lost-task": "face_swap",
-    "bare-error": "every_sequence",
-    "undocumented-crash": "face_swap",
-    "code-as-text": "every_answer",
-    "output-missing": "face_swap",
-    "double-charge": "face_swap",
-    "late-cancel": "cancel",
-    "stuck": "face_swap",
-    "free-of-charge": "account",
-    "unlisted": "history",
-    "lost-upload": "upload",
-    "endless-stream": "chat",
-    "open-accounts": "accounts_are_apart",
-    "wrong-model": "echo",
-    "other-task": "echo",
-    "config-lost": "echo",
-    "times-reversed": "face_swap",
-    "error-on-success": "end",
-    "reason-hidden": "no_face",
-    "lost-output": "end",
-    "file-as-page": "face_swap",
-    "locked-files": "end",
-    "bill-hidden": "face_swap",
-    "kept-after-cancel": "cancelled_is_paid_back",
-    "kept-after-failure": "no_face",
-    "bare-lack-of-credit": "lack_of_credit",
-    "refused-with-200": "bad_requests",
-    "refused-with-500": "bad_requests",
-    "code-of-its-own": "refusals",
-    "silent-refusal": "refusals",
-    "idle-cancel": "cancel",
-    "idle-cancel-many": "cancel_many",
-    "cancel-any-model": "cancel_many",
-    "cancel-any-time": "cancel_many",
-    "oldest-first": "history",
-    "same-page": "history",
-    "any-size": "pages",
-    "any-time": "history",
-    "any-group": "groups",
-    "total-of-the-page": "pages",
-    "row-without-bill": "rows",
-    "never-active": "tasks_in_hand",
-    "ever-active": "tasks_in_hand",
-    "any-upload": "bad_requests",
-    "shortened-upload": "upload",
-    "wordless-chat": "chat",
-    "no-picture": "images",
-    "broken-picture": "images",
-    "webhook-unsent": "webhook",
-    "webhook-without-secret": "webhook",
-    "webhook-at-the-root": "webhook",
-    "webhook-too-soon": "webhook",
-    "webhook-once": "webhook_that_is_not_taken",
-    "webhook-again": "webhook",
-    "prompt-not-needed": "refused FluxSchnellTxt2Img",
-    "old-names": "echoed FaceSwap",
-    "double-points": "charged HailuoVideo",
-    "points-unlisted": "listed HailuoVideo",
-    "points-exchanged": "ended HailuoVideo",
-    "lost-film": "output HailuoVideo",
-    "picture-in-words": "end",
-    "hidden-fee": "account",
-    "timeless-cancel": "bad_requests",
-    "silent-cancel": "every_sequence",
-    "withdrawn": "accepted HailuoVideo",
-    "emoji-crash": "every_answer",
-}
-
-
-def test_every_defect_has_a_check() -> None:
-    """No defect of the sandbox is without a check that finds it."""
-    assert FOUND_BY.keys() == DEFECTS.keys()
-
-
 @pytest.mark.parametrize("defect", DEFECTS)
 def test_defect_is_found(defect: str) -> None:
-    """A sandbox with one planted defect fails the check that is for it."""
-    name, _, task_type = FOUND_BY[defect].partition(" ")
+    name, _, task_type = DEFECTS[defect].found_by.partition(" ")
     (check,) = runner.chosen([name])
     with provider.sandbox(defective(defect), seed=1) as broken:
         assert runner.made(broken, check, task_type).outcome is runner.Outcome.BROKEN
@@ -161,16 +74,11 @@ def test_defect_is_found(defect: str) -> None:
 
 @pytest.fixture(scope="module")
 def shared(request: pytest.FixtureRequest) -> Iterator[provider.Provider]:
-    """One provider for all task types."""
     yield from under_test(request)
 
 
 @pytest.mark.parametrize("name", task_types.task_types())
 def test_task_type_is_as_the_catalogue_says(name: str, shared: provider.Provider) -> None:
-    """Refused when something is missing, accepted, echoed, ended, with its output, at its price, in the history.
-
-    Each file that the sandbox makes says in its metadata that it is synthetic.
-    """
     results = [runner.made(shared, check, name) for check in runner.OF_TASK_TYPES]
 
     assert [(result.check.id, result.detail) for result in results if result.outcome in FAILED] == []
@@ -185,13 +93,11 @@ def test_task_type_is_as_the_catalogue_says(name: str, shared: provider.Provider
 
 
 def files_of(subject: provider.Provider, output: Any) -> list[tuple[str, bytes]]:
-    """The files that an output leads to: extension and content."""
     urls = re.findall(r'"(http[^"]*)"', json.dumps(output))
     return [(urlsplit(url).path.rpartition(".")[2], subject.http.get(url).content) for url in urls]
 
 
 def test_unmarked_file_is_noticed() -> None:
-    """What every file of the sandbox is held to is seen to fail: on the samples, which are real."""
     files = [("png", samples.ASTRONAUT.read_bytes()), ("jpg", samples.GRACE_HOPPER.read_bytes())]
     files += [("mp4", file_of("video"))]
 

@@ -26,7 +26,6 @@ NUMBERS = (4711815, 4711.815)
 
 
 def filled(value: Any, texts: Iterator[str], numbers: Iterator[float]) -> Any:
-    """A body with a secret in the place of every text and number, but for what says which task it is."""
     if isinstance(value, dict):
         return {
             key: part
@@ -42,7 +41,6 @@ def filled(value: Any, texts: Iterator[str], numbers: Iterator[float]) -> Any:
 
 
 def test_nothing_of_a_body_is_told_but_its_difference() -> None:
-    """Keys, names, addresses, files, prompts, balances and ids: neither in the patch nor in the words about it."""
     texts, numbers = itertools.cycle(SECRETS), itertools.cycle(NUMBERS)
     exchanges: list[Exchange] = []
     for example in examples("200").values():
@@ -51,11 +49,7 @@ def test_nothing_of_a_body_is_told_but_its_difference() -> None:
         data = body.get("data")
         target = data if isinstance(data, dict) else body
         target |= {"a_new_field": secret, "another": {"a": [secret], secret: {"b": secret}}, "items": [secret] * 3}
-        exchanges += [
-            answer_of(example, body),
-            answer_of(example, filled_wrongly(body, texts)),
-            answered_map(secret),
-        ]
+        exchanges += [answer_of(example, body), answer_of(example, filled_wrongly(body, texts)), answered_map(secret)]
     found = differences(exchanges)
     shown = [redacted(one.answer, bundle.component_of(one.operation, one.part)) for one in exchanges]
     told = proposal(found) + "".join(map(str, found)) + repr(found) + json.dumps(shown)
@@ -67,7 +61,6 @@ def test_nothing_of_a_body_is_told_but_its_difference() -> None:
 
 
 def filled_wrongly(value: Any, texts: Iterator[str]) -> Any:
-    """A body with a secret in the place of every number and flag, too."""
     if isinstance(value, dict):
         return {key: filled_wrongly(part, texts) for key, part in value.items()}
     if isinstance(value, list):
@@ -76,12 +69,10 @@ def filled_wrongly(value: Any, texts: Iterator[str]) -> Any:
 
 
 def answered_map(secret: str) -> Exchange:
-    """A map with a secret for a key."""
     return answered("account.active-tasks.200", "data", value={secret: {"staged_count": secret}})
 
 
 def test_secret_as_the_difference_is_no_evidence() -> None:
-    """A key where a word was expected: it is neither shown nor proposed, and that is said."""
     body = {"data": {**examples()[SWAP]["value"]["data"], "0123456789abcdef0123": 1}, "code": 200}
     (found,) = differences([Exchange("GET", "/api/v1/task/x", b"", 200, json.dumps(body).encode())])
 
@@ -91,7 +82,6 @@ def test_secret_as_the_difference_is_no_evidence() -> None:
 
 
 def test_redacted_body_is_one_of_its_component() -> None:
-    """What is not different stays right: dummy values are of the form that the spec wants."""
     for name, example in examples("200").items():
         shown = redacted(example["value"], component_of(example))
         assert bundle.allows(component_of(example), shown), name

@@ -18,7 +18,6 @@ QUICK = ("contract", "--checks", "keys")
 
 
 def nothing_is_asked(*_: Any, **__: Any) -> Any:
-    """In the place of a run."""
     raise AssertionError("something was asked")
 
 
@@ -26,7 +25,6 @@ def nothing_is_asked(*_: Any, **__: Any) -> Any:
 def test_report_that_cannot_be_written_is_2_before_anything_is_asked(
     place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
-    """A missing folder, a folder of that name, and a folder that cannot be written to."""
     monkeypatch.chdir(tmp_path)
     Path("a-folder.html").mkdir()
     Path("read-only").mkdir()
@@ -48,7 +46,6 @@ def test_report_that_cannot_be_written_is_2_before_anything_is_asked(
 def test_report_that_cannot_be_written_at_the_end_loses_no_result(
     outcome: runner.Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
-    """The table is printed, the other reports are written, and the exit code is that of the run."""
     full, fine = tmp_path / "full.json", tmp_path / "fine.json"
     result = runner.Result(runner.chosen(["echo"])[0], "general", "", outcome, "seen")
     write = Path.write_text
@@ -69,7 +66,6 @@ def test_report_that_cannot_be_written_at_the_end_loses_no_result(
 
 
 def test_place_that_was_tried_is_left_as_it_was(tmp_path: Path) -> None:
-    """Trying makes no file, and empties none."""
     there, new = tmp_path / "there.json", tmp_path / "new.json"
     there.write_text("before")
     for place in (there, new):
@@ -110,8 +106,6 @@ def test_characters_that_a_file_or_a_terminal_cannot_hold_lose_no_result(
 def test_fault_of_ours_after_the_checks_loses_no_result(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
-    """What was seen, and paid for, is told; the run is not called whole."""
-
     def broken(*_: Any) -> Any:
         raise ZeroDivisionError
 
@@ -124,7 +118,6 @@ def test_fault_of_ours_after_the_checks_loses_no_result(
 
 
 def test_patch_is_counted_and_not_printed() -> None:
-    """The verdict is not below pages of patch; a file has it."""
     patch = "diff --git a/x b/x\n--- a/x\n+++ b/x\ndiff --git a/y b/y\n+z\n"
     said = text(Report("here", 1, patch=patch)).splitlines()
 

@@ -11,9 +11,7 @@ from hypothesis import strategies as st
 from unitask import tasks
 from unitask_contract.bundle import components_of, entries_of, operation_of, operations
 
-from .support import KEY, SHELLS, TASK_ID, Call, Trace, answer, envelope, perform, rows, tries, validator
-
-pytestmark = pytest.mark.parametrize("shell", SHELLS)
+from .support import KEY, TASK_ID, Call, Trace, answer, envelope, perform, rows, tries, validator
 
 PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==")
 names = st.from_regex(r"[a-z0-9]{1,12}", fullmatch=True)
@@ -36,7 +34,6 @@ options = st.fixed_dictionaries(
 
 
 def assert_documented(trace: Trace) -> None:
-    """Every request of the trace is an operation of the spec, with its key, parameters and body."""
     for (method, target, body), headers in zip(trace.requests, trace.headers, strict=True):
         parts = urlsplit(target)
         operation = operation_of(method, parts.path)
@@ -56,10 +53,9 @@ def assert_documented(trace: Trace) -> None:
 
 @settings(max_examples=tries(60))
 @given(task=face_swaps, given_options=options)
-def test_create_is_documented_and_complete(shell: str, task: tasks.FaceSwap, given_options: dict[str, str]) -> None:
-    """Whatever picture is given in whatever form, the body is a face swap of the spec and holds what was given."""
+def test_create_is_documented_and_complete(task: tasks.FaceSwap, given_options: dict[str, str]) -> None:
     trace = perform(
-        shell, lambda client: client.submit(task, **given_options), creates=[answer(200, envelope("pending"))]
+        "sync", lambda client: client.submit(task, **given_options), creates=[answer(200, envelope("pending"))]
     )
 
     assert_documented(trace)
@@ -93,21 +89,19 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_every_other_call_is_documented(shell: str, name: str) -> None:
-    """Each is an operation of the spec, with parameters that are declared."""
+def test_every_other_call_is_documented(name: str) -> None:
     reply = answer(200, ANSWERS.get(name) or {**envelope("completed"), "message": "done"})
-    trace = perform(shell, CALLS[name], creates=[reply], looks=[reply])
+    trace = perform("sync", CALLS[name], creates=[reply], looks=[reply])
 
     assert trace.error is None
     assert len(trace.requests) == 1
     assert_documented(trace)
 
 
-def test_odd_id_is_escaped(shell: str) -> None:
-    """An id that holds signs of a URL stays one part of the path."""
+def test_odd_id_is_escaped() -> None:
     odd = "a/b c?d#e"
     trace = perform(
-        shell, lambda client: client.get(odd), looks=[answer(200, {"data": {"task_id": odd, "status": ""}})]
+        "sync", lambda client: client.get(odd), looks=[answer(200, {"data": {"task_id": odd, "status": ""}})]
     )
 
     assert trace.requests == [("GET", "/api/v1/task/a%2Fb%20c%3Fd%23e", None)]

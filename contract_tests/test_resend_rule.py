@@ -58,7 +58,14 @@ NOT_FAILED = (
     "finished", "cancelled", "canceled", "queued", "error", "insufficient_credits", "accepted", "baking", "", None, 7,
 )  # fmt: skip
 NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
-MAY_HAVE_LEFT = (httpx.ReadTimeout, httpx.ReadError, httpx.WriteTimeout, httpx.WriteError, httpx.RemoteProtocolError)
+MAY_HAVE_LEFT = (
+    httpx.ReadTimeout,
+    httpx.ReadError,
+    httpx.WriteTimeout,
+    httpx.WriteError,
+    httpx.RemoteProtocolError,
+    httpx.DecodingError,
+)
 HEADERS: tuple[dict[str, str], ...] = (
     {}, {"retry-after": "0"}, {"retry-after": "7"}, {"retry-after": "86400"}, {"retry-after": "soon"},
     {"server": "cloudflare", "cf-ray": "1"}, {"via": "1.1 proxy"}, {"x-request-id": "r"}, {"connection": "close"},
@@ -103,7 +110,6 @@ class Plan:
         return f"HTTP {self.status} {what!r} {self.headers}"
 
     def step(self) -> Step:
-        """The same for a scripted provider."""
         if self.fails:
             return self.fails("failed")
         content = json.dumps(self.body).encode() if self.page is None else self.page
@@ -112,14 +118,12 @@ class Plan:
 
 
 def is_sent_again(plan: Plan) -> bool:
-    """The first sentence of the rule."""
     if plan.fails:
         return plan.fails in NEVER_LEFT
     return plan.status == 429 and plan.named is None
 
 
 def endings(plan: Plan) -> Iterator[Seen]:
-    """How a call may end that ends with this; the other sentences of the rule."""
     if plan.fails:
         yield ("never left" if plan.fails in NEVER_LEFT else "uncertain"), None
         return
@@ -144,7 +148,6 @@ def endings(plan: Plan) -> Iterator[Seen]:
 
 
 def expected(plans: Sequence[Plan]) -> tuple[int, set[Seen]]:
-    """How often a create is sent, and how the call may end; the last answer repeats."""
     script = [*plans, *plans[-1:] * MOST][:MOST]
     for number, plan in enumerate(script, start=1):
         if not is_sent_again(plan) or number == MOST:
@@ -153,7 +156,6 @@ def expected(plans: Sequence[Plan]) -> tuple[int, set[Seen]]:
 
 
 def seen(trace: Trace) -> Seen:
-    """How a call ended."""
     error = trace.error
     if error is None:
         return "accepted", trace.result.id
@@ -166,7 +168,6 @@ def seen(trace: Trace) -> Seen:
 
 
 def check(shell: str, plans: Sequence[Plan]) -> None:
-    """Submit over a script, and hold what was done to the rule."""
     trace = perform(shell, lambda client: client.submit(FACE_SWAP), creates=[plan.step() for plan in plans])
     creates, allowed = expected(plans)
 
@@ -217,14 +218,12 @@ sent_again = st.sampled_from(NEVER_LEFT).map(lambda kind: Plan(fails=kind)) | st
 @example(plan=Plan(429, word="too many requests", named="first", state="failed"))
 @example(plan=Plan(500, word="account credit not enough", code=10000, named="t-1", state="failed"))
 def test_one_answer_ends_as_the_rule_says(shell: str, plan: Plan) -> None:
-    """Whatever words, codes and headers it has."""
     check(shell, [plan])
 
 
 @settings(max_examples=tries(200))
 @given(before=st.lists(sent_again, max_size=MOST), last=answers | pages | failures)
 def test_many_answers_end_as_the_rule_says(shell: str, before: list[Plan], last: Plan) -> None:
-    """After what is sent again, the next answer is read like the first; the first that names a task is the last."""
     check(shell, [*before, last])
 
 
@@ -236,7 +235,6 @@ def test_many_answers_end_as_the_rule_says(shell: str, before: list[Plan], last:
     code=st.sampled_from(CODES),
 )
 def test_no_word_decides_how_often_a_create_is_sent(shell: str, status: int, word: str, other: str, code: int) -> None:
-    """Two answers that differ in their words alone are sent equally often, and are equally certain."""
     ended = []
     for words in (word, other):
         step = Plan(status, word=words, code=code).step()
@@ -247,7 +245,6 @@ def test_no_word_decides_how_often_a_create_is_sent(shell: str, status: int, wor
 
 
 def test_every_word_that_the_client_branches_on_is_drawn(shell: str) -> None:
-    """A word that is new in the client has to be drawn here, too."""
     tables = [value for name, value in vars(errors).items() if name.endswith("_WORDS") and isinstance(value, tuple)]
     known = {word for table in tables for word in table}
 

@@ -28,7 +28,6 @@ Step = tuple[int | type[httpx.TransportError], Any]  # a status and a body, or w
 
 
 def answering(money: Money, steps: Callable[[int], Step]) -> tuple[Provider, list[Step]]:
-    """A provider that answers each request as a script says, and what it has answered."""
     done: list[Step] = []
 
     def handle(request: httpx.Request) -> httpx.Response:
@@ -43,7 +42,6 @@ def answering(money: Money, steps: Callable[[int], Step]) -> tuple[Provider, lis
 
 
 def may_have_accepted(step: Step) -> bool:
-    """By the rules of HTTP and of this API alone: it left, and no refusal that names no task came back."""
     status, body = step
     if not isinstance(status, int):
         return not issubclass(status, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
@@ -51,7 +49,6 @@ def may_have_accepted(step: Step) -> bool:
 
 
 def test_create_that_is_sent_again_after_a_refusal_for_the_rate_is_held_again() -> None:
-    """429, 200, 429, 200 and so on: no more creates are accepted than the limit pays for."""
     money = Money(0.05)
     subject, done = answering(
         money, lambda n: (429, {"code": 429}) if n % 2 == 0 else (200, {"data": {"task_id": str(n)}})
@@ -75,7 +72,6 @@ failures = st.sampled_from(
 @settings(max_examples=tries(100))
 @given(script=st.lists(st.tuples(st.sampled_from([200, 400, 401, 404, 408, 429, 499, 500, 502]) | failures, bodies)))
 def test_whatever_is_answered_the_limit_holds(script: list[Step]) -> None:
-    """What is held is the price of every create that may have been accepted, and never more than the limit."""
     money = Money(0.05)
     subject, done = answering(money, lambda n: script[n] if n < len(script) else (200, {"data": {"task_id": "x"}}))
     for _ in range(12):
@@ -90,7 +86,6 @@ def test_whatever_is_answered_the_limit_holds(script: list[Step]) -> None:
 
 
 def test_accepted_create_that_shows_a_refusal_is_not_sent_again() -> None:
-    """HTTP 429 that names a task has made one."""
     subject, done = answering(Money(1.0), lambda _: (429, {"data": {"task_id": "a", "status": "pending"}}))
     subject.request("POST", "/api/v1/task", json=SWAP)
 
@@ -98,7 +93,6 @@ def test_accepted_create_that_shows_a_refusal_is_not_sent_again() -> None:
 
 
 def test_create_with_a_wrong_key_that_is_accepted_counts() -> None:
-    """It is sent to see a refusal; a provider that heeds no key takes it all the same."""
     money = Money(0.05)
     subject, _ = answering(money, lambda _: (200, {"data": {"task_id": "a"}}))
     subject.request("POST", "/api/v1/task", "wrong", json=SWAP)
@@ -107,7 +101,6 @@ def test_create_with_a_wrong_key_that_is_accepted_counts() -> None:
 
 
 def test_unknown_price_is_never_shown_as_nothing() -> None:
-    """Where there is no limit, what was spent is told, and how many creates have a price that nobody knows."""
     money = Money()
     subject, _ = answering(money, lambda _: (200, {"data": {"task_id": "a"}}))
     subject.request("POST", "/api/v1/task", json=UNPRICED)

@@ -102,7 +102,6 @@ DEFECTS = {
 
 
 def _hold(**changes: Any) -> None:
-    """Play until the first failure, which need not be made small."""
     phases = [Phase.generate]
     few = settings(max_examples=60, stateful_step_count=25, derandomize=True, phases=phases)
     run_state_machine_as_test(type("Planted", (LifeCycle,), changes), settings=few)
@@ -112,7 +111,6 @@ def _hold(**changes: Any) -> None:
 def test_fault_of_a_client_is_found(
     plant: Plant, promise: str, happens: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The promise that it breaks is the one that fails."""
     plant(monkeypatch)
 
     with pytest.raises(AssertionError, match=promise):
@@ -121,7 +119,6 @@ def test_fault_of_a_client_is_found(
 
 @pytest.mark.parametrize(("defect", "promise"), DEFECTS.items())
 def test_defect_of_a_provider_is_found(defect: str, promise: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It contradicts what the user was told."""
     monkeypatch.setattr(restartable_provider, "create_app", defective(defect))
 
     with pytest.raises(AssertionError, match=promise):

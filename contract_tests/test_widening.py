@@ -70,7 +70,6 @@ RULES: dict[str, tuple[str, Any, str]] = {
 
 @pytest.fixture
 def ruled(tmp_path: Path) -> Path:
-    """A copy of the spec with a field of an acknowledgement for each rule."""
     rules = "".join(
         f"    field{number}:{'' if rule.startswith(chr(10)) else ' '}{rule}\n"
         for number, (rule, _, _) in enumerate(RULES.values())
@@ -82,13 +81,11 @@ def ruled(tmp_path: Path) -> Path:
 
 
 def seen(body: Any) -> Difference:
-    """A difference that a body shows, as a provider of such a spec would have made it."""
     return Difference(Kind.BROKEN, "cancel_task", "200", "", "/", "", "", "", "", body)
 
 
 @pytest.mark.parametrize("name", RULES)
 def test_rule_is_widened_where_it_stands_and_no_further(name: str, ruled: Path) -> None:
-    """In its own form; what stands around it stays, to the letter."""
     _, value, expected = RULES[name]
     patch = proposal([seen({f"field{list(RULES).index(name)}": value})], ruled)
     lines = patch.partition("+++ b/spec/schemas/error.yaml\n")[2].partition("diff --git")[0].splitlines()
@@ -99,5 +96,4 @@ def test_rule_is_widened_where_it_stands_and_no_further(name: str, ruled: Path) 
 
 
 def _after(patch: str) -> str:
-    """What a patch leaves and adds, as text."""
     return "\n".join(line[1:] for line in patch.splitlines() if line[:1] in ("+", " ") and not line.startswith("+++"))

@@ -6,7 +6,7 @@ planted faults    a client that is wrong in one place
 defects           a provider that is wrong in one place: which check of a provider finds it, and which alone does;
                       and one that is right, asked with other seeds
 spec              one-change mutants of the real spec, and the semver level that each is given
-core              changes of the wrapper's core: the last whole `make mutants`, as it wrote it; else not measured
+wrapper           changes of the wrapper: the last whole `make mutants`, as it wrote it; else not measured
 coverage          what of the contract is exercised
 """
 
@@ -112,7 +112,7 @@ def _measures() -> list[Measure]:
         Measure("planted faults of a client found", *planted),
         Measure("breaking changes of the spec called so", sum(breaking), len(breaking), least=60),
         Measure("changes of the spec given the right level", sum(a == b for a, b in levels), len(levels)),
-        core(),
+        wrapper(),
     ]
 
 
@@ -153,10 +153,10 @@ def _passed(tests: str) -> tuple[int, int]:
     return number - sum(int(suite.attrib[name]) for name in ("failures", "errors", "skipped")), number
 
 
-def core() -> Measure:
-    """The share of changes of the core that are noticed; not measured when `make mutants` did not run on this core."""
+def wrapper() -> Measure:
+    """The share of changes of the wrapper that are noticed; not measured unless `make mutants` ran on these sources."""
     found = measured()
-    name = "changes of the core noticed"
+    name = "changes of the wrapper noticed"
     if found is None:
         return Measure(f"{name} (run make mutants first)", 0, 0, wanted=0.95)
     return Measure(name, *found, wanted=0.95)

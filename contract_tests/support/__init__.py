@@ -12,7 +12,6 @@ from typing import Any
 
 import httpx
 import pytest
-import respx
 import schemathesis
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -52,18 +51,15 @@ def examples(part: str | None = None, *, of_tasks: bool = False) -> dict[str, di
 
 
 def tries(number: int) -> int:
-    """How many examples a test tries that usually tries so many: hypothesis' profile multiplies it."""
     return number * settings().max_examples // USUAL
 
 
 def component_of(example: dict[str, Any]) -> str:
-    """The component that an example is one of."""
     return contract.component_of(example["x-operation"], example["x-part"])
 
 
 @cache
 def _components() -> Any:
-    """One pseudo-operation a component, so that schemathesis' public API gives a strategy for each."""
     content = {
         name: {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}
         for name in bundle()["components"]["schemas"]
@@ -78,24 +74,20 @@ def _components() -> Any:
 
 
 def component(name: str) -> st.SearchStrategy[Any]:
-    """Bodies that a component of the bundle allows."""
     return _components()[f"/{name}"]["POST"].as_strategy().map(lambda case: case.body)
 
 
 def address(kind: str) -> str:
-    """Where a file of a kind is."""
     return f"https://me.test/a.{'jpg' if kind == 'image' else 'bin'}"
 
 
 def required(name: str) -> dict[str, Any]:
-    """The fields that a task of a type must be given, each with a value."""
     schema = contract.component(ENTRIES[name]["input"])
     least_fields = least_object(schema, address).items()
     return {field: value for field, value in least_fields if "const" not in schema["properties"][field]}
 
 
 def make(name: str, **changes: Any) -> TaskInput[Any]:
-    """A valid task of a type, with some fields changed."""
     task: TaskInput[Any] = getattr(tasks, name)(**{**required(name), **changes})
     return task
 
@@ -123,82 +115,77 @@ class Trace:
     error: errors.UnitaskError | None = None
 
     def creates(self) -> int:
-        """How many creates were sent."""
         return sum(method == "POST" for method, _, _ in self.requests)
 
     def outcome(self) -> object:
-        """How it ended, in values that can be compared."""
         if self.error is not None:
             return type(self.error), str(self.error), self.error.task_id
         return getattr(self.result, "raw", None) or repr(self.result)
 
 
 def answer(status: int, body: Any, **headers: str) -> httpx.Response:
-    """A scripted answer: bytes as they are, anything else as JSON."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     return httpx.Response(status, content=content, headers={"content-type": "application/json", **headers})
 
 
 def envelope(status: object, **fields: Any) -> dict[str, Any]:
-    """A whole answer about our task, with this status."""
     data = {"task_id": TASK_ID, "model": FACE_SWAP.MODEL, "task_type": FACE_SWAP.TASK_TYPE, "status": status, **fields}
     return {"code": 200, "data": data, "message": "success"}
 
 
-class Provider:
-    """A scripted provider, and time that passes only while the client sleeps and a second with each request."""
+def _script(trace: Trace, time: Time, creates: list[Reply], looks: list[Reply]) -> httpx.MockTransport:
+    """A scripted provider; the last answer of a script repeats."""
 
-    def __init__(self, creates: Iterable[Reply], looks: Iterable[Reply]) -> None:
-        self.trace = Trace()
-        self.time = Time(self.trace.sleeps)
-        self.router = respx.mock(base_url=BASE_URL, assert_all_called=False)
-        for route, replies in (
-            (self.router.route(method="POST"), list(creates)),
-            (self.router.route(method__in=["GET", "DELETE"]), list(looks)),
-        ):
-            route.mock(side_effect=self._script(replies))
+    def reply(request: httpx.Request) -> httpx.Response:
+        time.tick()
+        body = json.loads(request.content) if request.content else None
+        trace.requests.append((request.method, request.url.raw_path.decode(), body))
+        trace.headers.append(request.headers)
+        replies = creates if request.method == "POST" else looks
+        scripted = replies.pop(0) if len(replies) > 1 else replies[0]
+        if isinstance(scripted, httpx.RequestError):
+            raise scripted
+        if not scripted.is_stream_consumed and isinstance(scripted.stream, httpx.SyncByteStream):
+            return httpx.Response(scripted.status_code, headers=scripted.headers, stream=scripted.stream)
+        return httpx.Response(scripted.status_code, headers=scripted.headers, content=scripted.content)
 
-    def _script(self, replies: list[Reply]) -> Callable[[httpx.Request], httpx.Response]:
-        def reply(request: httpx.Request) -> httpx.Response:
-            self.time.tick()
-            body = json.loads(request.content) if request.content else None
-            self.trace.requests.append((request.method, request.url.raw_path.decode(), body))
-            self.trace.headers.append(request.headers)
-            scripted = replies.pop(0) if len(replies) > 1 else replies[0]
-            if isinstance(scripted, httpx.RequestError):
-                raise scripted
-            if not scripted.is_stream_consumed and isinstance(scripted.stream, httpx.SyncByteStream):
-                return httpx.Response(scripted.status_code, headers=scripted.headers, stream=scripted.stream)
-            return httpx.Response(scripted.status_code, headers=scripted.headers, content=scripted.content)
-
-        return reply
+    return httpx.MockTransport(reply)
 
 
 def perform(
     shell: str, call: Call, creates: Iterable[Reply] = (), looks: Iterable[Reply] = (), **settings: Any
 ) -> Trace:
-    """Make a call with a client of either kind over scripted answers; the last answer of a script repeats."""
-    provider = Provider(creates, looks)
-    work = _sync if shell == "sync" else _async
+    """Make a call with a client of either kind over scripted answers, on time that passes only while it sleeps."""
+    trace = Trace()
+    time = Time(trace.sleeps)
+    settings = {"transport": _script(trace, time, [*creates], [*looks]), "clock": time.clock, **settings}
+
+    async def main() -> Any:
+        async with AsyncClient(KEY, BASE_URL, sleep=time.sleep_async, **settings) as client:
+            client._retry_policy = RetryPolicy(lambda: 0.5)
+            return await call(client)
+
     try:
-        provider.trace.result = work(provider, call, {"clock": provider.time.clock, **settings})
+        if shell == "async":
+            trace.result = asyncio.run(main())
+        else:
+            with Client(KEY, BASE_URL, sleep=time.sleep, **settings) as client:
+                client._retry_policy = RetryPolicy(lambda: 0.5)
+                trace.result = call(client)
     except errors.UnitaskError as error:
-        provider.trace.error = error
-    return provider.trace
+        trace.error = error
+    return trace
 
 
 def replaced(place: Any, name: str, value: Any) -> Plant:
-    """A fault to plant: another value in the place of one of ours."""
     return lambda monkeypatch: monkeypatch.setattr(place, name, value)
 
 
 def quick_client(base_url: str) -> Client:
-    """A client of the sandbox that looks sooner than a real provider is worth looking at."""
     return Client("sandbox", base_url, sleep=lambda seconds: time.sleep(min(seconds, 0.05)))
 
 
 def rows(history: Any) -> Any:
-    """Every row of either kind of iterator, as a list; to be awaited if the iterator is async."""
     if not hasattr(history, "__aiter__"):
         return list(history)
 
@@ -206,22 +193,3 @@ def rows(history: Any) -> Any:
         return [row async for row in history]
 
     return gather()
-
-
-def _sync(provider: Provider, call: Call, settings: dict[str, Any]) -> Any:
-    transport = httpx.MockTransport(provider.router.handler)
-    with Client(KEY, BASE_URL, transport=transport, sleep=provider.time.sleep, **settings) as client:
-        client._retry_policy = RetryPolicy(lambda: 0.5)
-        return call(client)
-
-
-def _async(provider: Provider, call: Call, settings: dict[str, Any]) -> Any:
-    async def main() -> Any:
-        transport = httpx.MockTransport(provider.router.async_handler)
-        async with AsyncClient(
-            KEY, BASE_URL, transport=transport, sleep=provider.time.sleep_async, **settings
-        ) as client:
-            client._retry_policy = RetryPolicy(lambda: 0.5)
-            return await call(client)
-
-    return asyncio.run(main())

@@ -16,7 +16,8 @@ from typing import Any, TypeAlias
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from unitask_sandbox import Sandbox, Settings, bundle, create_app
+from unitask_api import contract
+from unitask_sandbox import Sandbox, Settings, create_app
 from unitask_sandbox.http_client import HttpClient
 
 Json: TypeAlias = dict[str, Any]
@@ -51,6 +52,7 @@ class Defect:
 
     Attributes:
         what: What a client sees of it.
+        found_by: The quickest check that finds it, and the task type if it is made for one; `make score` has them all.
         body: Changes the JSON body of an answer (with its operation) or of a webhook (with None) in place.
         refusal: Changes the body of a refusal in place and returns the HTTP status to send.
         exchange: Answers a request in place of the provider, which it may ask.
@@ -59,6 +61,7 @@ class Defect:
     """
 
     what: str
+    found_by: str
     body: Callable[[str | None, Json], object] | None = None
     refusal: Callable[[str | None, int, Json], int] | None = None
     exchange: Callable[[Asked, Perform], Awaitable[Answered]] | None = None
@@ -67,7 +70,6 @@ class Defect:
 
 
 def with_defects(planted: list[Defect], settings: Settings) -> Starlette:
-    """Make a sandbox application with defects."""
     post = settings.send_webhook or HttpClient(settings.private_addresses or "loopback").post
     app = create_app(replace(settings, send_webhook=partial(_send, planted, post)))
     for defect in planted:
@@ -148,7 +150,7 @@ async def _altered(defect: Defect, perform: Perform, asked: Asked) -> Answered:
 
 def _operation(scope: Scope) -> str | None:
     method = "GET" if scope["method"] == "HEAD" else scope["method"]
-    for operation in bundle.operations().values():
+    for operation in contract.operations().values():
         pattern = re.sub(r"\{\w+\}", "[^/]+", operation.path)
         if operation.method == method and re.fullmatch(pattern, scope["path"]):
             return operation.id

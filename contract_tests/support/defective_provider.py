@@ -16,7 +16,8 @@ from typing import Any
 from urllib.parse import quote
 
 from starlette.applications import Starlette
-from unitask_sandbox import Settings, bundle, create_app
+from unitask_api import contract
+from unitask_sandbox import Settings, create_app
 
 from .defect_middleware import Answered, Asked, Defect, Json, Perform, Post, page, with_defects, with_header
 from .defects_inside import (
@@ -33,7 +34,6 @@ from .defects_inside import (
 
 
 def defective(*names: str) -> Callable[[Settings], Starlette]:
-    """Return a function that makes a sandbox application with these defects."""
     return partial(with_defects, [DEFECTS[name] for name in names]) if names else create_app
 
 
@@ -41,15 +41,12 @@ def defective(*names: str) -> Callable[[Settings], Starlette]:
 
 
 def _task(body: Json) -> Json:
-    """The unified task in a body; an empty one, which nobody sends, if there is none."""
     data = body.get("data")
     found: Json = data if isinstance(data, dict) and "meta" in data else {"meta": {"usage": {}}}
     return found
 
 
 def _of(name: str, change: Callable[[Json], object]) -> Callable[[str | None, Json], object]:
-    """Change the `data` of the answers of one operation."""
-
     def body(operation: str | None, body: Json) -> None:
         if operation == name and body.get("data"):
             change(body["data"])
@@ -58,8 +55,6 @@ def _of(name: str, change: Callable[[Json], object]) -> Callable[[str | None, Js
 
 
 def _of_task(change: Callable[[Json], object], status: str | None = None) -> Callable[[str | None, Json], object]:
-    """Change the task in every answer and webhook; only one of a status, if one is given."""
-
     def body(_operation: str | None, body: Json) -> None:
         task = _task(body)
         if "task_id" in task and status in (None, task["status"]):
@@ -193,13 +188,11 @@ async def _bare_error(asked: Asked, perform: Perform) -> Answered:
 
 
 def _overlooking(words: str) -> Callable[[Asked, Perform], Awaitable[Answered]]:
-    """Accept a create that is refused in such words as if it were the documented face swap."""
-
     async def exchange(asked: Asked, perform: Perform) -> Answered:
         answer = await perform(asked)
         if asked.operation != "create_task" or answer.status != 400 or words not in answer.body.decode():
             return answer
-        swap = bundle.document()["components"]["examples"]["faceswap.face-swap.request"]["value"]
+        swap = contract.document()["components"]["examples"]["faceswap.face-swap.request"]["value"]
         return await perform(replace(asked, body=json.dumps(swap).encode()))
 
     return exchange
@@ -234,8 +227,6 @@ async def _file_as_page(asked: Asked, perform: Perform) -> Answered:
 
 
 def _upload(change: Callable[[Json], Json]) -> Callable[[Asked, Perform], Awaitable[Answered]]:
-    """Change the body of an upload before it arrives."""
-
     async def exchange(asked: Asked, perform: Perform) -> Answered:
         try:
             body = json.loads(asked.body) if asked.operation == "upload_file" else None
@@ -289,149 +280,195 @@ def _again(post: Post, url: str, body: bytes, headers: dict[str, str]) -> int:
 ACTIVE = {"staged", "pending", "processing"}
 DEFECTS: Mapping[str, Defect] = {
     "no-auth": Defect(
-        "any key is accepted, and none too", inside=replaced("", "_is_known", lambda _: lambda _key: True)
+        "any key is accepted, and none too", "keys", inside=replaced("", "_is_known", lambda _: lambda _key: True)
     ),
     "status-number": Defect(
-        "the status of a task is sent as a number", body=_of_task(lambda task: task.update(status=1))
+        "the status of a task is sent as a number", "cancel", body=_of_task(lambda task: task.update(status=1))
     ),
-    "missing-id": Defect("a create answers without task_id", body=_missing_id),
+    "missing-id": Defect("a create answers without task_id", "echo", body=_missing_id),
     "accepts-anything": Defect(
-        "an invalid create is accepted as if it were the documented face swap", exchange=_overlooking("")
+        "an invalid create is accepted as if it were the documented face swap",
+        "bad_requests",
+        exchange=_overlooking(""),
     ),
-    "lost-task": Defect("a created task is not found", exchange=_lost_task),
-    "bare-error": Defect("a refusal is plain text instead of the envelope", exchange=_bare_error),
-    "undocumented-crash": Defect("a poll of a task answers HTTP 500 with an HTML page", exchange=_crash_on_get),
-    "code-as-text": Defect("code is sent as text", body=_code_as_text),
-    "output-missing": Defect("a completed task has an empty output", body=_of_output(dict.clear)),
-    "double-charge": Defect("a create is charged twice", inside=charging_twice(lambda _: True)),
+    "lost-task": Defect("a created task is not found", "face_swap", exchange=_lost_task),
+    "bare-error": Defect("a refusal is plain text instead of the envelope", "every_sequence", exchange=_bare_error),
+    "undocumented-crash": Defect(
+        "a poll of a task answers HTTP 500 with an HTML page", "face_swap", exchange=_crash_on_get
+    ),
+    "code-as-text": Defect("code is sent as text", "every_answer", body=_code_as_text),
+    "output-missing": Defect("a completed task has an empty output", "face_swap", body=_of_output(dict.clear)),
+    "double-charge": Defect("a create is charged twice", "face_swap", inside=charging_twice(lambda _: True)),
     "late-cancel": Defect(
-        "a task can be cancelled at any time, even when it is done", inside=replaced("_store", "end", late_cancel)
+        "a task can be cancelled at any time, even when it is done",
+        "cancel",
+        inside=replaced("_store", "end", late_cancel),
     ),
-    "stuck": Defect("a task never leaves pending", inside=replaced("", "advance", lambda _: lambda: False)),
+    "stuck": Defect(
+        "a task never leaves pending", "face_swap", inside=replaced("", "advance", lambda _: lambda: False)
+    ),
     "free-of-charge": Defect(
-        "the account is shown as if nothing had been spent", body=_of("get_account_info", _balance_less(0))
+        "the account is shown as if nothing had been spent", "account", body=_of("get_account_info", _balance_less(0))
     ),
-    "unlisted": Defect("the newest task is not in the history", body=_of("list_task_history", _unlisted)),
+    "unlisted": Defect("the newest task is not in the history", "history", body=_of("list_task_history", _unlisted)),
     "lost-upload": Defect(
         "the address of an uploaded file leads nowhere",
+        "upload",
         body=_of("upload_file", lambda file: file.update(url=f"{file['url']}x")),
     ),
-    "endless-stream": Defect("a streamed completion ends without [DONE]", exchange=_endless_stream),
-    "open-accounts": Defect("a task is shown to any key", inside=open_accounts),
+    "endless-stream": Defect("a streamed completion ends without [DONE]", "chat", exchange=_endless_stream),
+    "open-accounts": Defect("a task is shown to any key", "accounts_are_apart", inside=open_accounts),
     "wrong-model": Defect(
         "a task is shown with another model",
+        "echo",
         body=_of_task(
             lambda task: task.update(model="hailuo" if "toolkit" in task["model"] else "Qubico/image-toolkit")
         ),
     ),
     "other-task": Defect(
         "a poll answers with the id of another task",
+        "echo",
         body=_of("get_task", lambda task: task.update(task_id=task["task_id"][::-1])),
     ),
     "config-lost": Defect(
-        "the config of a create is not echoed", body=_of_task(lambda task: task.update(config=NO_CONFIG))
+        "the config of a create is not echoed", "echo", body=_of_task(lambda task: task.update(config=NO_CONFIG))
     ),
     "times-reversed": Defect(
         "a task has ended before it was created",
+        "face_swap",
         body=_of_task(lambda task: task["meta"].update(ended_at="2020-01-01T00:00:00Z"), "completed"),
     ),
     "error-on-success": Defect(
         "a completed task has an error",
+        "end",
         body=_of_task(lambda task: task.update(error={**task["error"], "code": 10000}), "completed"),
     ),
     "reason-hidden": Defect(
         "the error of a failed task says that there is none",
+        "no_face",
         body=_of_task(lambda task: task.update(error=NO_ERROR), "failed"),
     ),
-    "lost-output": Defect("the address of an output leads nowhere", body=_of_output(_lost(""))),
-    "file-as-page": Defect("a file is served as an HTML page", exchange=_file_as_page),
-    "locked-files": Defect("a file is served to nobody", exchange=_locked_files),
+    "lost-output": Defect("the address of an output leads nowhere", "end", body=_of_output(_lost(""))),
+    "file-as-page": Defect("a file is served as an HTML page", "face_swap", exchange=_file_as_page),
+    "locked-files": Defect("a file is served to nobody", "end", exchange=_locked_files),
     "bill-hidden": Defect(
-        "a completed task shows no bill", body=_of_task(lambda task: task["meta"]["usage"].update(consume=0))
+        "a completed task shows no bill",
+        "face_swap",
+        body=_of_task(lambda task: task["meta"]["usage"].update(consume=0)),
     ),
-    "kept-after-cancel": Defect("a cancelled task is not paid back", inside=keeping_money("cancelled")),
-    "kept-after-failure": Defect("a failed task is not paid back", inside=keeping_money("failed")),
-    "bare-lack-of-credit": Defect("a refusal for lack of credit has no task in it", body=_bare_lack_of_credit),
-    "refused-with-200": Defect("a refusal is sent with HTTP 200", refusal=lambda _operation, _status, _body: 200),
-    "refused-with-500": Defect("every refusal is sent with HTTP 500", refusal=_with_code(500)),
-    "code-of-its-own": Defect("the code of a refusal is not its HTTP status", refusal=_saying(code=10000)),
-    "silent-refusal": Defect("a refusal has an empty message", refusal=_saying(message="")),
+    "kept-after-cancel": Defect(
+        "a cancelled task is not paid back", "cancelled_is_paid_back", inside=keeping_money("cancelled")
+    ),
+    "kept-after-failure": Defect("a failed task is not paid back", "no_face", inside=keeping_money("failed")),
+    "bare-lack-of-credit": Defect(
+        "a refusal for lack of credit has no task in it", "lack_of_credit", body=_bare_lack_of_credit
+    ),
+    "refused-with-200": Defect(
+        "a refusal is sent with HTTP 200", "bad_requests", refusal=lambda _operation, _status, _body: 200
+    ),
+    "refused-with-500": Defect("every refusal is sent with HTTP 500", "bad_requests", refusal=_with_code(500)),
+    "code-of-its-own": Defect("the code of a refusal is not its HTTP status", "refusals", refusal=_saying(code=10000)),
+    "silent-refusal": Defect("a refusal has an empty message", "refusals", refusal=_saying(message="")),
     "idle-cancel": Defect(
-        "a cancel is answered as done, and nothing is done", inside=replaced("_store", "end", idle_cancel)
+        "a cancel is answered as done, and nothing is done", "cancel", inside=replaced("_store", "end", idle_cancel)
     ),
     "idle-cancel-many": Defect(
         "cancelling many is answered as done, and nothing is done",
+        "cancel_many",
         inside=replaced("", "cancel_many", idle_cancel_many),
     ),
     "cancel-any-model": Defect(
         "cancelling many ignores the model",
+        "cancel_many",
         inside=replaced("", "cancel_many", lambda cancel: lambda key, before, _model=None: cancel(key, before)),
     ),
     "cancel-any-time": Defect(
         "cancelling many ignores the time",
+        "cancel_many",
         inside=replaced(
             "", "cancel_many", lambda cancel: lambda key, _before, model=None: cancel(key, math.inf, model)
         ),
     ),
-    "oldest-first": Defect("a page of the history begins with the oldest task", body=_rows(lambda rows: rows[::-1])),
-    "same-page": Defect("every page of the history is the first", inside=ignoring("page")),
-    "any-size": Defect("a page of the history has ten rows, whatever is asked", inside=ignoring("page_size")),
-    "any-time": Defect("the history ignores the time", inside=ignoring("start_time", "end_time")),
-    "any-group": Defect("the history ignores the model", inside=ignoring("model")),
+    "oldest-first": Defect(
+        "a page of the history begins with the oldest task", "history", body=_rows(lambda rows: rows[::-1])
+    ),
+    "same-page": Defect("every page of the history is the first", "history", inside=ignoring("page")),
+    "any-size": Defect("a page of the history has ten rows, whatever is asked", "pages", inside=ignoring("page_size")),
+    "any-time": Defect("the history ignores the time", "history", inside=ignoring("start_time", "end_time")),
+    "any-group": Defect("the history ignores the model", "groups", inside=ignoring("model")),
     "total-of-the-page": Defect(
         "the history says that it has as many rows as the page",
+        "pages",
         body=_of("list_task_history", lambda page: page.update(total=len(page["data"]))),
     ),
     "row-without-bill": Defect(
-        "a row of the history has no usage", body=_rows(lambda rows: [{**row, "usage": 0} for row in rows])
+        "a row of the history has no usage", "rows", body=_rows(lambda rows: [{**row, "usage": 0} for row in rows])
     ),
-    "never-active": Defect("the list of active tasks is empty", inside=active(set())),
+    "never-active": Defect("the list of active tasks is empty", "tasks_in_hand", inside=active(set())),
     "ever-active": Defect(
-        "a task that has ended is in the list of active tasks", inside=active({*ACTIVE, "completed", "cancelled"})
+        "a task that has ended is in the list of active tasks",
+        "tasks_in_hand",
+        inside=active({*ACTIVE, "completed", "cancelled"}),
     ),
     "any-upload": Defect(
         "a file of a kind that is not allowed can be uploaded",
+        "bad_requests",
         exchange=_upload(lambda upload: {**upload, "file_name": "any.png"}),
     ),
-    "shortened-upload": Defect("an uploaded file lacks its last byte", exchange=_upload(_without_last_byte)),
-    "wordless-chat": Defect("a completion is empty", body=_chat),
-    "no-picture": Defect("an image request is answered without a picture", body=_no_picture),
-    "broken-picture": Defect("the picture of an image request is none", body=_broken_picture),
-    "webhook-unsent": Defect("no webhook is sent", webhook=_unsent),
-    "webhook-without-secret": Defect("a webhook lacks the secret", webhook=_without_secret),
-    "webhook-at-the-root": Defect("the task is at the root of a webhook", webhook=_at_the_root),
-    "webhook-too-soon": Defect("a webhook shows the task as it was before its end", webhook=_too_soon),
-    "webhook-once": Defect("a webhook that was refused is not sent again", webhook=_once),
-    "webhook-again": Defect("a webhook that was accepted is sent again", webhook=_again),
+    "shortened-upload": Defect("an uploaded file lacks its last byte", "upload", exchange=_upload(_without_last_byte)),
+    "wordless-chat": Defect("a completion is empty", "chat", body=_chat),
+    "no-picture": Defect("an image request is answered without a picture", "images", body=_no_picture),
+    "broken-picture": Defect("the picture of an image request is none", "images", body=_broken_picture),
+    "webhook-unsent": Defect("no webhook is sent", "webhook", webhook=_unsent),
+    "webhook-without-secret": Defect("a webhook lacks the secret", "webhook", webhook=_without_secret),
+    "webhook-at-the-root": Defect("the task is at the root of a webhook", "webhook", webhook=_at_the_root),
+    "webhook-too-soon": Defect("a webhook shows the task as it was before its end", "webhook", webhook=_too_soon),
+    "webhook-once": Defect("a webhook that was refused is not sent again", "webhook_that_is_not_taken", webhook=_once),
+    "webhook-again": Defect("a webhook that was accepted is sent again", "webhook", webhook=_again),
     "prompt-not-needed": Defect(
         "a create that lacks its prompt is accepted as if it were the documented face swap",
+        "refused FluxSchnellTxt2Img",
         exchange=_overlooking("'prompt' is a required property of input"),
     ),
     "old-names": Defect(
         "a task type is shown by its name before the unified API, with underscores",
+        "echoed FaceSwap",
         body=_of_task(lambda task: task.update(task_type=task["task_type"].replace("-", "_"))),
     ),
     "double-points": Defect(
         "a task that is paid in points takes them twice",
+        "charged HailuoVideo",
         inside=charging_twice(lambda task: task.usage_type == "point"),
     ),
     "points-unlisted": Defect(
         "what is paid in points is not in the history",
+        "listed HailuoVideo",
         body=_rows(lambda rows: [row for row in rows if row["usage_type"] != "point"]),
     ),
     "points-exchanged": Defect(
         "a completed task that is paid in points has an error: they were exchanged",
+        "ended HailuoVideo",
         body=_of_task(_exchanged, "completed"),
     ),
-    "lost-film": Defect("the address of a film leads nowhere", body=_of_output(_lost(".mp4"))),
+    "lost-film": Defect("the address of a film leads nowhere", "output HailuoVideo", body=_of_output(_lost(".mp4"))),
     "picture-in-words": Defect(
-        "an output that may hold a picture as base64 has no address of it", body=_of_output(_in_words)
+        "an output that may hold a picture as base64 has no address of it", "end", body=_of_output(_in_words)
     ),
-    "hidden-fee": Defect("the account pays twice what its tasks show", body=_of("get_account_info", _balance_less(2))),
-    "timeless-cancel": Defect("cancelling many without a time is answered as done", refusal=_timeless_cancel),
-    "silent-cancel": Defect("the message of a successful cancel is null", body=_silent_cancel),
-    "withdrawn": Defect("a task type of the catalogue (Hailuo) is refused as if there were none", exchange=_withdrawn),
+    "hidden-fee": Defect(
+        "the account pays twice what its tasks show", "account", body=_of("get_account_info", _balance_less(2))
+    ),
+    "timeless-cancel": Defect(
+        "cancelling many without a time is answered as done", "bad_requests", refusal=_timeless_cancel
+    ),
+    "silent-cancel": Defect("the message of a successful cancel is null", "every_sequence", body=_silent_cancel),
+    "withdrawn": Defect(
+        "a task type of the catalogue (Hailuo) is refused as if there were none",
+        "accepted HailuoVideo",
+        exchange=_withdrawn,
+    ),
     "emoji-crash": Defect(
-        "a chat with a character outside the BMP is answered with HTTP 500 and an HTML page", exchange=_crash_on_emoji
+        "a chat with a character outside the BMP is answered with HTTP 500 and an HTML page",
+        "every_answer",
+        exchange=_crash_on_emoji,
     ),
 }

@@ -14,8 +14,6 @@ from unitask_sandbox.task import Task
 
 
 def replaced(holder: str, name: str, make: Callable[[Callable[..., Any]], Any]) -> Callable[[Sandbox], object]:
-    """Replace a method of the sandbox ("") or of one of its parts by what `make` makes of it."""
-
     def inside(sandbox: Sandbox) -> None:
         owner = getattr(sandbox, holder) if holder else sandbox
         setattr(owner, name, make(getattr(owner, name)))
@@ -35,8 +33,6 @@ def charging_twice(wanted: Callable[[Task], bool]) -> Callable[[Sandbox], object
 
 
 def keeping_money(status: str) -> Callable[[Sandbox], object]:
-    """Take the money of a task that ended with a status again."""
-
     def inside(sandbox: Sandbox) -> None:
         store = sandbox._store
         end = store.end
@@ -89,8 +85,6 @@ def open_accounts(sandbox: Sandbox) -> None:
 
 
 def active(statuses: set[str]) -> Callable[[Sandbox], object]:
-    """Let the list of active tasks show other statuses."""
-
     def make(of_account: Callable[..., Any]) -> Any:
         return lambda account, wanted, before: of_account(account, statuses if "staged" in wanted else wanted, before)
 
@@ -98,8 +92,6 @@ def active(statuses: set[str]) -> Callable[[Sandbox], object]:
 
 
 def ignoring(*names: str) -> Callable[[Sandbox], object]:
-    """Ignore some parameters of the history."""
-
     def make(history: Callable[..., Any]) -> Any:
         return lambda key, **query: history(key, **{name: query[name] for name in query if name not in names})
 

@@ -28,7 +28,7 @@ from unitask_contract.counter import Coverage
 from unitask_contract.exchange import Exchange
 from unitask_contract.mutation import CALLS, read
 from unitask_contract.sandbox_runner import IN_PROCESS, no_network
-from unitask_contract.scenario_runner import KEY, Time, observed, problems
+from unitask_contract.scenario_runner import KEY, Time, problems, scripted
 from unitask_contract.scenarios import TASK_ID, scenarios
 from unitask_sandbox import Settings, create_app
 
@@ -56,12 +56,10 @@ class Exercise:
     disagreements: list[str] = field(default_factory=list[str])
 
     def differ(self, about: object, how: object) -> None:
-        """Record a disagreement."""
         self.disagreements.append(f"{about}: {how}")
 
 
 def exercise(coverage: Coverage | None = None) -> Exercise:
-    """Exercise everything, and count it in `coverage` or in a new one."""
     made = Exercise(coverage or Coverage())
     logging.disable(logging.WARNING)  # an unknown status is a warning, and there are many
     try:
@@ -78,7 +76,7 @@ def exercise(coverage: Coverage | None = None) -> Exercise:
 
 def _play_scenarios(made: Exercise) -> None:
     for scenario in scenarios():
-        for problem in problems(scenario, observed(scenario, made.coverage.add)):
+        for problem in problems(scenario, scripted(scenario, "sync", made.coverage.add)):
             made.differ(scenario.name, problem)
         made.coverage.add_scenario(scenario.name)
 
@@ -123,7 +121,6 @@ def _give_answers(made: Exercise) -> None:
 
 
 def _each_answer() -> Iterator[tuple[str, str, Any]]:
-    """Yield operation, part and value: of every response component, every output in a task, and every example."""
     for operation in bundle.operations():
         for part, component in bundle.components_of(operation).items():
             if part != "request":
@@ -142,7 +139,6 @@ def _each_answer() -> Iterator[tuple[str, str, Any]]:
 
 
 def _each(part: str) -> Iterator[tuple[dict[str, Any], Any]]:
-    """Yield every task type with values of its input or output; a shared component is used whole only once."""
     seen: set[str] = set()
     for entry in bundle.entries().values():
         component = entry[part]
@@ -151,7 +147,6 @@ def _each(part: str) -> Iterator[tuple[dict[str, Any], Any]]:
 
 
 def _placed(parts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an object with values at JSON pointers."""
     made: dict[str, Any] = {}
     for pointer, part in parts.items():
         holder, steps = made, pointer.split("/")[1:]
@@ -234,7 +229,6 @@ async def _create(
 
 
 def _task(entry: Mapping[str, Any], value: Mapping[str, Any]) -> TaskInput[Any]:
-    """Return the task of an input; null and what the class has no field for go into `extra`."""
     kind = getattr(tasks, entry["name"])
     names = {one.name for one in fields(kind)} - {"extra"}
     given = {name: item for name, item in value.items() if name in names and item is not None}
@@ -244,7 +238,6 @@ def _task(entry: Mapping[str, Any], value: Mapping[str, Any]) -> TaskInput[Any]:
 
 
 async def _call_operations(made: Exercise, http: httpx.AsyncClient) -> None:
-    """Call every operation with a wrong key, with each documented request, and with generated values."""
     examples = bundle.examples().values()
     for operation in bundle.routes():
         await _send(http, operation, {}, key="wrong")
@@ -264,7 +257,6 @@ async def _call_operations(made: Exercise, http: httpx.AsyncClient) -> None:
 
 
 def _requests(operation: str) -> Iterator[dict[str, Any]]:
-    """Yield bodies or queries of an operation; nothing for one that is about a task."""
     if operation in _looks():
         return
     if operation == "create_task":
@@ -281,7 +273,6 @@ def _requests(operation: str) -> Iterator[dict[str, Any]]:
 
 @cache
 def _creates() -> Mapping[str, dict[str, Any]]:
-    """Return a valid body for every create operation."""
     legacy = {entry["create"]: instances(entry["input"])[0] for entry in bundle.entries().values() if "create" in entry}
     toolkit = "legacy_create_image_toolkit"
     swap: dict[str, Any] = bundle.examples()["faceswap.face-swap.request"]["value"]
@@ -290,7 +281,6 @@ def _creates() -> Mapping[str, dict[str, Any]]:
 
 @cache
 def _looks() -> Mapping[str, str]:
-    """Return the operations that are about one task, and the operation that creates such a task."""
     protocols = bundle.document()["x-protocols"]
     entries = (entry for entry in bundle.entries().values() if "create" in entry)
     found: dict[str, str] = {protocols[entry["protocol"]]["look"]: entry["create"] for entry in entries}

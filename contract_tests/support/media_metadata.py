@@ -33,7 +33,6 @@ def jpeg_segments(data: bytes) -> bytes:
 
 
 def riff_chunks(data: bytes) -> bytes:
-    """WebP's EXIF and XMP, WAV's LIST and id3."""
     at, found = 12, b""
     while at + 8 <= len(data):
         name, length = struct.unpack_from("<4sI", data, at)
@@ -44,7 +43,6 @@ def riff_chunks(data: bytes) -> bytes:
 
 
 def mp4_boxes(data: bytes) -> bytes:
-    """Every box but the one with the samples."""
     at, found = 0, b""
     while at + 8 <= len(data):
         length, name = struct.unpack_from(">I4s", data, at)
@@ -66,7 +64,6 @@ def gif_comments(data: bytes) -> bytes:
 
 
 def first_kilobytes(data: bytes) -> bytes:
-    """ID3 and EBML say it at their beginning; a text says it anywhere."""
     return data[:8192]
 
 
@@ -91,5 +88,4 @@ METADATA: dict[str, Callable[[bytes], bytes]] = {
 
 
 def unmarked(files: list[tuple[str, bytes]]) -> list[str]:
-    """The extensions of the files that do not say what they are."""
     return [extension for extension, data in files if not MARK.search(METADATA[extension](data))]

@@ -83,7 +83,6 @@ class LastingWorld(World):
 
     @property
     def is_up(self) -> bool:
-        """Whether it takes requests."""
         return self.app is not None
 
     @property
@@ -91,7 +90,6 @@ class LastingWorld(World):
         return self.now - self.behind
 
     def start(self) -> None:
-        """Let it begin, or go on where it stopped."""
         settings: dict[str, Any] = {
             "keys": {KEY: START / CREDITS_PER_USD},
             "speed": 0.2,  # slow enough to be waited for in vain, and to be cancelled
@@ -109,14 +107,12 @@ class LastingWorld(World):
         assert self.records() == self._kept, "a restart changes no task"
 
     def stop(self, seconds: float) -> None:
-        """Let it be down for so long."""
         self._creates, self._kept = self.creates(), self.records()
         self.sandbox.close()
         self.app, self.back_at = None, self.now + seconds
         self.sleep(0)
 
     def sleep(self, seconds: float) -> None:
-        """Let time pass, and the provider do what is due then."""
         self.now += seconds
         if not self.is_up and self.now >= self.back_at:
             self.start()
@@ -124,7 +120,6 @@ class LastingWorld(World):
             self.sandbox.advance()
 
     def order(self, operation: str, what: str) -> None:
-        """Do what is due, and let something happen to the next requests of an operation."""
         self.sleep(0)
         if what == UNCONNECTED:
             self.unconnected = 2
@@ -134,26 +129,21 @@ class LastingWorld(World):
     # The provider's own records; while it is down, those that it had.
 
     def creates(self) -> list[int | None]:
-        """How each create that arrived was answered."""
         arrived = self.sandbox.arrived.listed("create_task") if self.is_up else []
         return [*self._creates, *(arrival.status for arrival in arrived)]
 
     def records(self) -> dict[str, Any]:
-        """Every task of the account by its id."""
         if not self.is_up:
             return self._kept
         return {task.task_id: task for task in self.sandbox._store.of_account(ACCOUNT, RANK, math.inf)}
 
     def record(self, task_id: str | None) -> Any:
-        """One of them."""
         return self.sandbox._store.task(str(task_id)) if self.is_up else self._kept[str(task_id)]
 
     def purse(self) -> Any:
-        """The money of the account."""
         return self.sandbox._store.account(ACCOUNT)
 
     def moved(self) -> int:
-        """Credits that came to the account, less those that went."""
         return sum(credits_ for _, _, credits_ in self.sandbox._store.ledger(ACCOUNT))
 
 

@@ -15,7 +15,6 @@ OTHER_MEDIA = "https://me.test/a.bin"
 
 @cache
 def instances(component: str) -> tuple[Any, ...]:
-    """Return valid values of a component or of the query of an operation, the smallest first. Do not change them."""
     operation = _operations()[f"/{component}"]["POST"]
     cases = operation.schema.iter_coverage_cases(
         operation,
@@ -29,7 +28,6 @@ def instances(component: str) -> tuple[Any, ...]:
 
 @cache
 def _operations() -> Any:
-    """Return a schema with one operation a component, whose request body is the component."""
     schemas = {name: _advised(rule) for name, rule in bundle.schemas().items()}
     bodies = {name: {"$ref": f"#/components/schemas/{name}"} for name in schemas}
     queries = filter(None, map(bundle.query_of, bundle.operations()))
@@ -48,7 +46,6 @@ def _operations() -> Any:
 
 
 def _advised(node: Any) -> Any:
-    """Turn advice into rules, and media fields into addresses of files."""
     if isinstance(node, list):
         return [_advised(part) for part in node]
     if not isinstance(node, dict):

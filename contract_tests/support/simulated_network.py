@@ -20,7 +20,6 @@ WEBHOOK = {"webhook_url": ENDPOINT, "webhook_secret": SECRET}
 
 
 def at_once(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """The result of a coroutine that waits for nothing."""
     try:
         coroutine.send(None)
     except StopIteration as end:
@@ -43,7 +42,6 @@ class World:
 
     @property
     def provider_now(self) -> float:
-        """The time on the provider's clock, in unix seconds."""
         return self.now
 
     def clock(self) -> Timestamp:
@@ -60,7 +58,6 @@ class World:
         self.pauses.append(seconds)
 
     def deliver(self, receiver: Receiver, body: bytes, headers: Mapping[str, str]) -> int:
-        """Hand a webhook to the client's receiver, and return its answer."""
         sent = [(name.encode(), value.encode()) for name, value in headers.items()]
         answers: list[Any] = []
 
@@ -120,5 +117,4 @@ class Wire(httpx.BaseTransport, httpx.AsyncBaseTransport):
 
 
 def quick_swap(_given: object) -> EngineResult:
-    """Stands in for the face swap."""
     return EngineResult({"image_url": (BLANK, "png")})

@@ -135,7 +135,6 @@ class LifeCycle(RuleBasedStateMachine):
     @precondition(lambda machine: machine.has_acted)
     @rule(shell=st.sampled_from(SHELLS))
     def forget(self, shell: str) -> None:
-        """The program ends, and another begins with what the first one has written down."""
         self.world.receiver = InstantReceiver(self.world, self._hear)
         settings: dict[str, Any] = {"transport": Line(self.world), "clock": self.world.clock, "http_timeout": CALL}
         settings["webhooks"] = self.world.receiver
@@ -256,7 +255,6 @@ class LifeCycle(RuleBasedStateMachine):
         trouble=TROUBLES_OF_A_SEARCH,
     )
     def find(self, order: Order, timeout: float | None, operation: str, trouble: str) -> None:
-        """What became of an uncertain create. The history may be behind as long as the client takes it to be."""
         assert order.uncertain
         is_down, is_fresh = not self.world.is_up, self.world.now < order.uncertain.sent_between[1].timestamp() + 30
         self.world.order(operation, trouble)
@@ -292,7 +290,6 @@ class LifeCycle(RuleBasedStateMachine):
 
     @invariant()
     def money_adds_up(self) -> None:
-        """What is gone was taken for tasks, and only completed ones cost anything in the end."""
         if not self.world.is_up:
             return
         records, purse = self.world.records(), self.world.purse()
@@ -305,13 +302,11 @@ class LifeCycle(RuleBasedStateMachine):
 
     @invariant()
     def every_task_is_known(self) -> None:
-        """By its id, or by an error that can find it."""
         known = {order.told or (order.uncertain and order.made) for order in self.memory.orders}
         assert not self.world.records().keys() - known, "every task is known to the user"
 
     @invariant()
     def news_is_true(self) -> None:
-        """A notification told of an end, which stays, and told it once to one program."""
         ended = [(task.id, task.status) for task in self.memory.heard]
         for task in self.memory.heard:
             self._saw(task)
@@ -321,11 +316,9 @@ class LifeCycle(RuleBasedStateMachine):
     # How it is held.
 
     def open_orders(self) -> list[Order]:
-        """The orders of which the user knows no task."""
         return [order for order in self.memory.orders if order.uncertain and not order.told]
 
     def _call(self, name: str, *arguments: Any, **options: Any) -> Any:
-        """What a call returns, or the error of ours that it ends with."""
         arrived = len(self.world.creates())
         try:
             result = getattr(self.client, name)(*arguments, **options)
@@ -348,7 +341,6 @@ class LifeCycle(RuleBasedStateMachine):
         assert told == {task_id: task.consume for task_id, task in self.world.records().items()}, "the bills are told"
 
     def _ended(self, told: Any, task_id: str | None, *, waited: bool) -> None:
-        """A task that was returned, or the end of a wait for it."""
         if isinstance(told, Task):
             assert told.id == task_id, "it is the task that was asked for"
             assert not waited or told.state == "completed", "a wait returns what is completed"
@@ -362,7 +354,6 @@ class LifeCycle(RuleBasedStateMachine):
             self._saw(told.task)
 
     def _saw(self, task: Task[Any]) -> None:
-        """A task as the user was told: not ahead of the provider, not behind what was told before."""
         record, said = self.world.record(task.id), str(task.status)
         before = self.memory.seen.get(task.id, "pending")
         assert RANK[before] <= RANK[said] <= RANK[record.status], "a status goes one way, and the provider goes ahead"

@@ -8,17 +8,14 @@ in time, head and body together, and an answer holds no more than it may, howeve
 from __future__ import annotations
 
 import os
-import ssl
 import uuid
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from importlib.util import find_spec
 from io import BytesIO
 from ipaddress import ip_address
-from pathlib import Path
 from threading import Thread
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -35,10 +32,8 @@ Ask = Callable[..., httpx.Response]  # method and path
 
 CERTIFICATES, KEY_LOG = ("SSL_CERT_FILE", "SSL_CERT_DIR"), "SSLKEYLOGFILE"
 PROXIES, NO_PROXY = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), "NO_PROXY"
-PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 USUAL_PREFIXES = ("/api/v1", "/api", "/v1")
 SHOWN = 80  # letters of an answer
-SHOWN_VALUE = 100  # letters of a variable
 NO_ROUTE = (404, 405)
 LARGEST_ANSWER = 8 * 2**20  # bytes, unpacked; documented answers have some thousand
 LARGEST_FILE = 256 * 2**20
@@ -63,8 +58,6 @@ def open_http(base_url: str, within: float, **more: Any) -> httpx.Client:
     host = httpx.URL(base_url).host
     here = {"localhost", "127.0.0.1", "[::1]", *([_bracketed(host)] if is_loopback(host) else [])}
     direct: Mapping[str, None] = {f"all://{name}": None for name in here}
-    if wrong := next(_wrong_settings(), None):
-        raise CannotRun(wrong)
     settings: dict[str, Any] = {
         "timeout": within,
         "mounts": direct,
@@ -76,7 +69,8 @@ def open_http(base_url: str, within: float, **more: Any) -> httpx.Client:
         return _Client(within, base_url=base_url, **settings, **more)
     except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
         names = ", ".join(name for name, _ in _settings((*PROXIES, NO_PROXY, *CERTIFICATES, KEY_LOG)))
-        raise CannotRun(f"the environment ({names}) cannot be used: {error}; mend it, or unset it") from None
+        why = scrubbed(str(error), "")
+        raise CannotRun(f"the environment ({names}) cannot be used: {why}; mend it, or unset it") from None
 
 
 class _Client(httpx.Client):
@@ -214,61 +208,6 @@ def _settings(names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
         for spelled in (name, name.lower()):
             if value := os.environ.get(spelled):
                 yield spelled, value
-
-
-def _wrong_settings() -> Iterator[str]:
-    """What is wrong with the variables that httpx reads, in a sentence each."""
-    for name, value in _settings((KEY_LOG, *CERTIFICATES)):
-        if name.isupper() and (problem := _problem(_try_tls, name, value)):
-            yield _sentence(name, value, problem)
-    for name, value in _settings(PROXIES):
-        if problem := _problem(_try_proxy, name, value):
-            yield _sentence(name, value, problem)
-    for name, value in _settings((NO_PROXY,)):
-        for part in filter(None, map(str.strip, value.split(","))):
-            if problem := _problem(_try_host, name, part):
-                yield _sentence(name, value, problem)
-
-
-def _problem(attempt: Callable[[str, str], object], name: str, value: str) -> str:
-    """Why a setting cannot be used; empty when it can."""
-    try:
-        attempt(name, value)
-    except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
-        return getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return ""
-
-
-def _sentence(name: str, value: str, problem: str) -> str:
-    shown = shortened(f"...{value[value.rindex('@') :]}" if "@" in value else value, SHOWN_VALUE)
-    return f"the environment variable {name}={shown!r} cannot be used ({problem}); mend it, or unset it"
-
-
-def _try_tls(name: str, value: str) -> None:
-    if name == KEY_LOG:
-        with Path(value).open("ab"):
-            return
-    if not Path(value).exists():
-        raise FileNotFoundError(f"there is no {value}")
-    ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(
-        **{"cafile" if name == "SSL_CERT_FILE" else "capath": value}
-    )
-
-
-def _try_proxy(_name: str, value: str) -> None:
-    url = urlsplit(value if "://" in value else f"http://{value}")
-    httpx.URL(url.geturl())
-    if url.scheme not in PROXY_SCHEMES or not url.hostname or url.port == 0:
-        raise ValueError(f"a proxy is an address with one of {', '.join(f'{one}://' for one in PROXY_SCHEMES)}")
-    if url.scheme.startswith("socks") and find_spec("socksio") is None:
-        raise ImportError("SOCKS needs socksio: pip install 'httpx[socks]'")
-
-
-def _try_host(_name: str, value: str) -> None:
-    if value != "*" and "[" in value:
-        raise ValueError("an IPv6 address is written without brackets, such as ::1")
-    if "://" not in value and ":" not in value:
-        httpx.URL(f"all://*{value}")
 
 
 # --- what answers there

@@ -315,7 +315,6 @@ def _body(sent: bytes, component: str | None) -> Any:
 
 
 def _form_fields(sent: bytes, component: str) -> dict[str, Any]:
-    """Read the fields of a multipart form."""
     boundary = sent.partition(b"\r\n")[0].removeprefix(b"--")
     message: Any = message_from_bytes(b'content-type: multipart/form-data; boundary="' + boundary + b'"\r\n\r\n' + sent)
     found: dict[str, Any] = {}
@@ -330,7 +329,6 @@ def _query_fields(query: str, component: str) -> dict[str, Any]:
 
 
 def _typed(name: str, text: str, component: str) -> int | str:
-    """Convert a text of a form or a query to the type of its schema."""
     rule = bundle.component(component)["properties"].get(name, {})
     is_number = rule.get("type") == "integer" and text.isdecimal() and len(text) <= MAX_DIGITS
     return int(text) if is_number else text

@@ -22,15 +22,7 @@ import requests
 import schemathesis
 from unitask_contract import bundle, prices
 from unitask_contract.bundle import fields
-from unitask_contract.connecting import (
-    LARGEST,
-    LARGEST_FILE,
-    CannotRun,
-    OverHttpx,
-    greet,
-    open_http,
-    proxies_to,
-)
+from unitask_contract.connecting import LARGEST, LARGEST_FILE, CannotRun, OverHttpx, greet, open_http, proxies_to
 from unitask_contract.exchange import Exchange
 from unitask_contract.hiding import hidden_in, scrubbed
 from unitask_contract.provider_schema import provider_schema

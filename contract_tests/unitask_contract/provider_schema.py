@@ -55,7 +55,6 @@ def _create(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _toolkit_request(view: dict[str, Any]) -> dict[str, Any]:
-    """The toolkit's create with the input that each of its tasks has today."""
     request = view["components"]["schemas"]["LegacyToolkitRequest"]
     inputs = {
         entry["task_type"].replace("-", "_"): {"$ref": f"#/components/schemas/{entry['input']}"}

@@ -168,7 +168,6 @@ def _asked(error: BaseException) -> str:
 
 
 def _told(error: BaseException) -> str:
-    """What was asserted and what was seen."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _CHECKS in Path(frame.filename).parents]
     line = str(frames[-1].line) if frames else ""
     if type(error) is AssertionError:

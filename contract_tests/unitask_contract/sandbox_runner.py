@@ -1,4 +1,4 @@
-"""A scenario played over a sandbox that answers as it says: without a socket, and over a real connection.
+"""A scenario played over a real connection to a sandbox that answers as it says; the sandbox without a connection.
 
 The answers are ordered as faults of the sandbox, so what was sent is what the sandbox saw arriving. Failures of a
 connection can be had only where there is one, and only those of a server: it hangs up without doing anything.
@@ -14,18 +14,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-from unitask_contract.scenario_runner import KEY, Played, Time, perform
+from unitask_contract.scenario_runner import Played, Time, perform
 from unitask_contract.scenarios import Answer, Scenario
-from unitask_sandbox import Fault, Settings, create_app, running
+from unitask_sandbox import Fault, Settings, running
 from unitask_sandbox.library import as_order
 
 HANGS_UP = ("ReadError", "RemoteProtocolError")
 IN_PROCESS = "http://sandbox.test"
-
-
-def needs_no_socket(scenario: Scenario) -> bool:
-    """Whether a scenario can be played without one."""
-    return not any(answer.fails for answer in scenario.answers)
 
 
 def needs_no_more_than_a_server(scenario: Scenario) -> bool:
@@ -39,10 +34,11 @@ def no_network(url: str) -> bytes:
 
 
 class InProcess(httpx.BaseTransport):
-    """Calls an ASGI application, one event loop a request."""
+    """Calls an ASGI application."""
 
     def __init__(self, app: Any) -> None:
         self._app = httpx.ASGITransport(app, raise_app_exceptions=False)
+        self._runner = asyncio.Runner()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and read its whole answer."""
@@ -51,22 +47,11 @@ class InProcess(httpx.BaseTransport):
             answer = await self._app.handle_async_request(request)
             return httpx.Response(answer.status_code, headers=answer.headers, content=await answer.aread())
 
-        return asyncio.run(call())
+        return self._runner.run(call())
 
-
-def in_process(scenario: Scenario, shell: str) -> Played:
-    """Play a scenario over a sandbox of its own, without a socket."""
-    played = Played()
-    app = create_app(
-        Settings(keys={KEY: 1.0}, autorun=False, engine_process=False, faults=tuple(_faults(scenario, None)))
-    )
-    transport = InProcess(app) if shell == "sync" else httpx.ASGITransport(app)
-    try:
-        perform(scenario, shell, played, Time(played.slept), IN_PROCESS, transport=transport)
-        played.sent = [str(arrival.operation) for arrival in app.state.sandbox.arrivals]
-    finally:
-        app.state.sandbox.close()
-    return played
+    def close(self) -> None:
+        """Close the event loop."""
+        self._runner.close()
 
 
 @dataclass
@@ -96,14 +81,14 @@ def server() -> Generator[Server]:
         yield Server(base_url, admin)
 
 
-def _faults(scenario: Scenario, key: str | None) -> Iterator[Fault]:
+def _faults(scenario: Scenario, key: str) -> Iterator[Fault]:
     """The answers of a scenario as faults: the last one of each operation happens again and again."""
     last = {answer.operation: number for number, answer in enumerate(scenario.answers)}
     for number, answer in enumerate(scenario.answers):
         yield _fault(answer, None if last[answer.operation] == number else 1, key)
 
 
-def _fault(answer: Answer, times: int | None, key: str | None) -> Fault:
+def _fault(answer: Answer, times: int | None, key: str) -> Fault:
     if answer.fails:
         return Fault(answer.operation, "drop", times=times, key=key)
     return Fault(answer.operation, "refuse", answer.status, answer.content, answer.headers, times, key=key)

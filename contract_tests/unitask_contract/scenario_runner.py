@@ -1,7 +1,6 @@
 """A scenario played: by either client, over scripted answers, or over a sandbox that gives them.
 
-    ways    scripted    respx gives the answers; no server
-            in-process  the sandbox gives them, without a socket
+    ways    scripted    a transport gives the answers; no server
             socket      the sandbox gives them over a real connection
 
 Time passes only while the client sleeps, and a second with each request.
@@ -17,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-import respx
 from unitask import AsyncClient, Client, Output, errors, tasks
 from unitask._model.timestamp import Timestamp
 from unitask_contract import bundle
@@ -77,22 +75,8 @@ class Time:
         self._now += 1.0
 
 
-def scripted(scenario: Scenario, shell: str) -> Played:
-    """Play a scenario over scripted answers with a client of either kind."""
-    played = Played()
-    time = Time(played.slept)
-    router = respx.Router(assert_all_called=False)  # as a transport: to patch httpx for each scenario takes a third
-    router.route().mock(side_effect=_script(scenario, played, time))
-    handler: Any = router.handler if shell == "sync" else router.async_handler
-    perform(scenario, shell, played, time, BASE_URL, transport=httpx.MockTransport(handler))
-    return played
-
-
-def observed(scenario: Scenario, tell: Callable[[Exchange], object]) -> Played:
-    """Play a scenario over scripted answers with the blocking client, and tell each exchange.
-
-    Without respx, which takes half of the time.
-    """
+def scripted(scenario: Scenario, shell: str, tell: Callable[[Exchange], object] = lambda _: None) -> Played:
+    """Play a scenario over scripted answers with a client of either kind, and tell each exchange."""
     played = Played()
     time = Time(played.slept)
     reply = _script(scenario, played, time)
@@ -102,7 +86,7 @@ def observed(scenario: Scenario, tell: Callable[[Exchange], object]) -> Played:
         tell(Exchange.of(request, answer.status_code, answer.content))
         return answer
 
-    perform(scenario, "sync", played, time, BASE_URL, transport=httpx.MockTransport(told))
+    perform(scenario, shell, played, time, BASE_URL, transport=httpx.MockTransport(told))
     return played
 
 

@@ -107,7 +107,6 @@ def _of_file(file: dict[str, Any]) -> Iterator[Scenario]:
 
 
 def _each(written: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """A scenario for every combination of the values of `each`."""
     choices = written.get("each", {})
     for values in itertools.product(*choices.values()):
         plain = {key: value for key, value in written.items() if key != "each"}

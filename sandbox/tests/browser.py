@@ -1,7 +1,5 @@
 """A headless Chromium for the tests of the page: the system's, driven by playwright; skipped where there is none."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -24,7 +22,6 @@ ARGUMENTS = [
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
-    "--disable-component-update",
     "--disable-sync",
 ]
 PATIENCE = 60_000  # milliseconds: a real swap on a busy machine

@@ -1,7 +1,5 @@
 """Videos for the tests, made of the two portraits that come with the sandbox: they zoom and turn, with a tone."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -44,14 +42,7 @@ def clip(
     shape: Callable[[Any], object] = lambda _stream: None,
     colours: int = 2,
 ) -> bytes:
-    """An MP4 of the pictures with two tracks of sound, tones of other heights, as long as the pictures.
-
-    Args:
-        pictures: The frames.
-        times: When each is shown, and last when the last one ends, in units of 1 / `SECOND`; None: `RATE` a second.
-        shape: Is given the stream of pictures before the first one.
-        colours: The colour space; 2 is none that is named.
-    """
+    """An MP4 of the pictures with two tracks of sound; `times` (of `SECOND`) are when each is shown, and the end."""
     times = times or range(0, (len(pictures) + 1) * SECOND // RATE, SECOND // RATE)
     ends = dict(pairwise(times))
     target = io.BytesIO()
@@ -89,16 +80,11 @@ def _tone(hertz: float, seconds: float) -> Any:
 
 @dataclass(frozen=True)
 class Watched:
-    """What is in an MP4 file.
-
-    Attributes:
-        times: When each frame is shown and for how long, in seconds.
-        sound: The packets of sound: track, time in seconds, and bytes.
-    """
+    """What is in an MP4 file."""
 
     pictures: list[Picture]
-    times: list[tuple[Fraction, Fraction]]
-    sound: list[tuple[int, Fraction, bytes]]
+    times: list[tuple[Fraction, Fraction]]  # when each frame is shown and for how long, in seconds
+    sound: list[tuple[int, Fraction, bytes]]  # the packets: track, time in seconds, bytes
     seconds: float
     rate: Fraction
     codec: str

@@ -1,7 +1,5 @@
 """Fixtures of the sandbox tests: factories, so that each test says which provider it talks to."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -62,6 +60,16 @@ def http_with(settings_with: Any) -> Iterator[HttpWith]:
             return Http(app)
 
         yield make
+
+
+@pytest.fixture
+def sandbox(sandbox_with: SandboxWith) -> Sandbox:
+    return sandbox_with()
+
+
+@pytest.fixture
+def http(http_with: HttpWith) -> Http:
+    return http_with()
 
 
 @pytest.fixture(scope="module")

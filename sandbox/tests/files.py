@@ -1,7 +1,5 @@
 """Read the files that the sandbox makes, with Pillow and PyAV."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterator
 from typing import Any

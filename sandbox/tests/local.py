@@ -1,7 +1,5 @@
 """What the tests of the sandbox share: a clock, a create, and a client that holds every answer against the spec."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import json
@@ -13,7 +11,8 @@ import httpx
 from jsonschema import Draft202012Validator
 from starlette.applications import Starlette
 from starlette.routing import Match
-from unitask_sandbox import Sandbox, bundle
+from unitask_api import contract
+from unitask_sandbox import Sandbox
 from unitask_sandbox.engines import EngineResult
 from unitask_sandbox.failures import TaskFailure
 
@@ -97,7 +96,7 @@ def hold_against_spec(app: Starlette, response: httpx.Response) -> None:
         return
     operation = _operation(app, response.request)
     schema = _answer_schema(operation, response.status_code)
-    Draft202012Validator({**schema, "components": bundle.document()["components"]}).validate(response.json())
+    Draft202012Validator({**schema, "components": contract.document()["components"]}).validate(response.json())
     assert response.headers["content-type"] == "application/json"
     if not response.request.url.path.startswith("/v1/") and "code" in response.json():  # mj/v2 is flat, without one
         assert response.json()["code"] == response.status_code
@@ -106,8 +105,8 @@ def hold_against_spec(app: Starlette, response: httpx.Response) -> None:
 def _operation(app: Starlette, request: httpx.Request) -> dict[str, Any]:
     scope = {"type": "http", "path": request.url.path, "method": request.method}
     for route in app.router.routes:
-        if route.matches(scope)[0] is Match.FULL and route.path in bundle.document()["paths"]:
-            found: dict[str, Any] = bundle.document()["paths"][route.path][request.method.lower()]
+        if route.matches(scope)[0] is Match.FULL and route.path in contract.document()["paths"]:
+            found: dict[str, Any] = contract.document()["paths"][route.path][request.method.lower()]
             return found
     return {"responses": {"default": {"$ref": "#/components/responses/Refusal"}}}
 
@@ -115,7 +114,7 @@ def _operation(app: Starlette, request: httpx.Request) -> dict[str, Any]:
 def _answer_schema(operation: dict[str, Any], status: int) -> dict[str, Any]:
     answer = operation["responses"].get(str(status)) or operation["responses"]["default"]
     if "$ref" in answer:
-        answer = bundle.document()["components"]["responses"][answer["$ref"].rpartition("/")[2]]
+        answer = contract.document()["components"]["responses"][answer["$ref"].rpartition("/")[2]]
     schema: dict[str, Any] = answer["content"]["application/json"]["schema"]
     return schema
 

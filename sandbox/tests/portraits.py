@@ -1,7 +1,5 @@
 """Pictures for the tests, made of the two portraits that come with the sandbox."""
 
-from __future__ import annotations
-
 import struct
 import zlib
 

@@ -28,17 +28,11 @@ Row = NDArray[np.float32]  # YuNet's: box, five points, score
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a picture shows the swap that was asked for, and the figures behind it.
+    """Whether a picture shows the swap that was asked for, and the figures behind it."""
 
-    Attributes:
-        reason: What is wrong; empty when the swap is accepted.
-        distance_to_source: Of the face in the result; infinite if there is none.
-        distance_before: Of the target's own face.
-    """
-
-    reason: str
-    distance_to_source: float
-    distance_before: float
+    reason: str  # what is wrong; empty when the swap is accepted
+    distance_to_source: float  # of the face in the result; infinite if there is none
+    distance_before: float  # of the target's own face
 
     @property
     def accepted(self) -> bool:
@@ -48,11 +42,7 @@ class Verdict:
 def judge(target: bytes, result: bytes, source: bytes, *, exact: bool = False) -> Verdict:
     """Return whether ``result`` is ``target`` with the face of ``source`` on its largest face.
 
-    Args:
-        target: Encoded picture whose largest face was to be replaced.
-        result: Encoded picture to judge.
-        source: Encoded picture whose largest face was wanted.
-        exact: Also demand identical pixels outside the face, as a lossless result can give.
+    `exact` also demands identical pixels outside the face, as a lossless result can give.
     """
     before, after, giver = (_decoded(data) for data in (target, result, source))
     face, wanted = _largest(before), _largest(giver)

@@ -3,10 +3,7 @@
 The client of these tests holds each answer against the bundle.
 """
 
-from __future__ import annotations
-
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +11,10 @@ import anyio
 import httpx
 import pytest
 from jsonschema.exceptions import ValidationError
-from unitask_sandbox import Fault, bundle
-from unitask_sandbox.engines import ENGINES, simulated_picture
-from unitask_sandbox.middleware import LARGEST_BODY
+from unitask_api import contract
+from unitask_sandbox import Fault
 
-from .local import BASE_URL, MODEL, NOW, TASK_TYPE, Clock, HttpWith, base64_of, encoded, face_swap
+from .local import BASE_URL, NOW, Clock, Http, HttpWith, base64_of, encoded, face_swap
 
 CREATE = "/api/v1/task"
 TASKS = "/api/v1/tasks"
@@ -53,8 +49,6 @@ def deep(levels: int) -> dict[str, Any]:
 
 
 BAD_BODIES = {
-    "empty": (b"", "the body is not JSON"),
-    "broken": (b'{"model":', "the body is not JSON"),
     "not-a-number": (b'{"model": NaN}', "the body is not JSON"),
     "infinite": (encoded(face_swap(config={"x": 0})).replace(b'"x": 0', b'"x": 1e999'), "the body is not JSON"),
     "lone-surrogate": (encoded(face_swap(config={"service_mode": "\ud800"})), "the body is not JSON"),
@@ -64,8 +58,6 @@ BAD_BODIES = {
     "deep": (encoded(face_swap(config=deep(64))), "nested more than 64 levels deep"),
     "a-list": (b"[]", "the body must be of type object"),
     "nothing-given": (b"{}", "'model' is a required property; 'task_type' is a required property; 'input' is a"),
-    "empty-model": (encoded(face_swap(model="")), "model does not meet minLength 1"),
-    "input-of-wrong-type": (encoded(face_swap(input=[])), "input must be of type object"),
     "config-of-wrong-type": (encoded(face_swap(config=None)), "config must be of type object"),
     "unknown-model": (
         encoded(face_swap(model="Qubico/nope")),
@@ -84,8 +76,7 @@ BAD_BODIES = {
 
 
 @pytest.mark.parametrize(("body", "words"), BAD_BODIES.values(), ids=BAD_BODIES)
-def test_bad_create_is_refused_with_path_and_reason(http_with: HttpWith, body: bytes, words: str) -> None:
-    http = http_with()
+def test_bad_create_is_refused_with_path_and_reason(http: Http, body: bytes, words: str) -> None:
     response = http("POST", CREATE, content=body)
 
     assert response.status_code == 400
@@ -98,25 +89,19 @@ def test_bad_create_is_refused_with_path_and_reason(http_with: HttpWith, body: b
     ("method", "path", "status", "words"),
     [
         ("GET", NO_SUCH_TASK, 404, "task not found"),
-        ("GET", "/api/v1/task/%00%ff", 404, "task not found"),
         ("DELETE", NO_SUCH_TASK, 404, "task not found"),
         ("DELETE", TASKS, 400, "'created_before' is a required property"),
         ("DELETE", f"{TASKS}?created_before=soon", 400, "created_before must be of type integer"),
         ("DELETE", f"{TASKS}?created_before=1.5", 400, "created_before must be of type integer"),
         ("DELETE", f"{TASKS}?created_before=9223372036854775808", 400, "created_before must be of type integer"),
-        ("DELETE", f"{TASKS}?created_before=-1", 400, "created_before does not meet minimum 0"),
         ("DELETE", f"{TASKS}?created_before=1&model=", 400, "model does not meet minLength 1"),
         ("GET", "/api/v1/nothing", 404, "not found"),
-        ("GET", "/api/v1/task/a/b", 404, "not found"),
         ("GET", "/files/../sandbox.sqlite3", 404, "not found"),
-        ("GET", "/files/..%2fsandbox.sqlite3", 404, "not found"),
         ("GET", "/files/nothing.png", 404, "file not found"),
     ],
 )
-def test_bad_request_is_refused_in_the_envelope(
-    http_with: HttpWith, method: str, path: str, status: int, words: str
-) -> None:
-    response = http_with()(method, path)
+def test_bad_request_is_refused_in_the_envelope(http: Http, method: str, path: str, status: int, words: str) -> None:
+    response = http(method, path)
     body = response.json()
 
     assert (response.status_code, body["code"], body["data"]) == (status, status, None)
@@ -124,56 +109,16 @@ def test_bad_request_is_refused_in_the_envelope(
 
 
 @pytest.mark.parametrize(
-    ("path", "allowed"),
-    [(CREATE, {"POST"}), (NO_SUCH_TASK, {"GET", "HEAD", "DELETE"}), (TASKS, {"DELETE"})],
+    ("path", "allowed"), [(CREATE, {"POST"}), (NO_SUCH_TASK, {"GET", "HEAD", "DELETE"}), (TASKS, {"DELETE"})]
 )
-def test_wrong_method_is_told_the_right_ones(http_with: HttpWith, path: str, allowed: set[str]) -> None:
-    response = http_with()("PUT", path)
+def test_wrong_method_is_told_the_right_ones(http: Http, path: str, allowed: set[str]) -> None:
+    response = http("PUT", path)
 
     assert (response.status_code, response.json()["message"]) == (405, "method not allowed")
     assert set(response.headers["allow"].split(", ")) == allowed
 
 
-def test_task_of_another_key_is_not_found(http_with: HttpWith) -> None:
-    http = http_with(any_key=True)
-    task_id = http.create()
-
-    assert http("GET", f"/api/v1/task/{task_id}", headers={"x-api-key": "another"}).status_code == 404
-    assert http("DELETE", f"/api/v1/task/{task_id}", headers={"x-api-key": "another"}).status_code == 404
-    assert http.task(task_id)["status"] == "pending"
-
-
-def test_body_over_the_limit_is_refused(http_with: HttpWith) -> None:
-    http = http_with()
-    sent = 0
-
-    async def endless() -> Any:
-        nonlocal sent
-        while sent < 2 * LARGEST_BODY:
-            sent += 1 << 20
-            yield b" " * (1 << 20)
-
-    response = http("POST", CREATE, content=endless())
-
-    assert response.status_code == 413
-    assert sent <= LARGEST_BODY + (1 << 20)
-
-
-def test_task_type_without_an_engine_is_simulated(http_with: HttpWith, monkeypatch: pytest.MonkeyPatch) -> None:
-    http = http_with()
-    monkeypatch.delitem(ENGINES, (MODEL, TASK_TYPE))
-    picture = simulated_picture()
-    task_id = http.create(input={"target_image": base64_of(picture), "swap_image": base64_of(picture)})
-    http.sandbox.advance()
-    task = http.task(task_id)
-
-    assert task["status"] == "completed"
-    assert "SIMULATED" in task["meta"]["simulated"]
-    assert b"SIMULATED" in http.unchecked("GET", task["output"]["image_url"]).content
-
-
-def test_look_waits_neither_for_a_thread_nor_for_a_write(http_with: HttpWith) -> None:
-    http = http_with()
+def test_look_waits_neither_for_a_thread_nor_for_a_write(http: Http) -> None:
     task_id = http.create()
 
     async def look() -> int:
@@ -252,18 +197,12 @@ def test_input_is_forgotten_when_the_task_has_ended(http_with: HttpWith, tmp_pat
     assert rows == [(0,)]
 
 
-@pytest.mark.parametrize("path", ["/", "/openapi.json"])
-def test_pages_say_what_this_is(http_with: HttpWith, path: str) -> None:
-    response = http_with()("GET", path, headers={})
-
-    assert response.status_code == 200
-    assert "does not imitate" in response.text or json.loads(response.text) == bundle.document()
+def test_spec_is_served(http: Http) -> None:
+    assert http("GET", "/openapi.json", headers={}).json() == contract.document()
 
 
-@pytest.mark.parametrize(("path", "value"), [("data.status", 1), ("data.task_id", None), ("code", "200")])
-def test_http_fixture_rejects_an_answer_that_the_spec_forbids(http_with: HttpWith, path: str, value: object) -> None:
-    http = http_with()
-    http.sandbox.fault(Fault("create_task", "edit", changes={path: value}))
+def test_http_fixture_rejects_an_answer_that_the_spec_forbids(http: Http) -> None:
+    http.sandbox.fault(Fault("create_task", "edit", changes={"data.status": 1}))
 
     with pytest.raises(ValidationError):
         http("POST", CREATE, json=face_swap())

@@ -1,17 +1,16 @@
 """What the sandbox takes from the contract, and how it refuses what does not fit."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
+from unitask_api import contract
 from unitask_sandbox import bundle
 from unitask_sandbox.engines.simulated import outputs
 from unitask_sandbox.failures import Refusal
 
 
 def test_sample_of_a_task_type_is_of_an_input_that_matches_it() -> None:
-    examples = bundle.document()["components"]["examples"]
+    examples = contract.document()["components"]["examples"]
 
     for name, example in (("KlingVideo", "video_generation"), ("Kling3Video", "video_generation_3")):
         kind = next(one for one in bundle.task_types() if one.name == name)

@@ -1,7 +1,5 @@
 """Limits on connections, over real sockets: slow clients are closed, and keep no other client out."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 import threading

@@ -1,7 +1,5 @@
 """What outlives the process, and who may use what it left."""
 
-from __future__ import annotations
-
 import errno
 import shutil
 import sqlite3
@@ -11,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unitask_sandbox import store
+from unitask_sandbox import Sandbox, store
 from unitask_sandbox.data_dir import DataDirInUse
 from unitask_sandbox.failures import CannotStart
 
-from .local import HttpWith, SandboxWith, encoded, face_swap
+from .local import Http, HttpWith, SandboxWith, encoded, face_swap
 
 FACE_SWAP = encoded(face_swap())
 LEFT_BEHIND = "00000000-0000-4000-8000-000000000000.png"
@@ -68,8 +66,6 @@ PAGE = 4096
 DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "emptied": (lambda _: b"", "it is empty, and it was not"),
     "cut-in-its-head": (lambda data: data[:50], "it is cut off after 50 bytes"),
-    "cut-after-a-page": (lambda data: data[:PAGE], "is damaged"),
-    "garbage-head": (lambda data: b"\xa5" * 100 + data[100:], "it does not begin as a database"),
     "text": (lambda _: b"{}\n", "it does not begin as a database"),
     "no-json": (lambda data: data.replace(b'"raw_message"', b'!raw_message"'), "of the table tasks is no JSON"),
     "no-utf-8": (lambda data: data.replace(b"an endpoint", b"an \xff\xfe\xfd\xfcoint"), "is damaged"),
@@ -80,7 +76,7 @@ DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 def used(sandbox_with: SandboxWith, tmp_path: Path) -> Path:
     """A data folder with tasks in it."""
     sandbox = sandbox_with(data=tmp_path / "data")
-    for number in range(60):
+    for number in range(20):
         config = {"webhook_config": {"endpoint": f"an endpoint {number} " * 10}}
         sandbox.accept("sandbox", encoded(face_swap(config=config)))
     sandbox.advance()
@@ -106,7 +102,7 @@ def test_damaged_database_is_refused_and_left_as_it_is(sandbox_with: SandboxWith
     assert "\n" not in str(caught.value)
     assert path.read_bytes() == damaged
     path.write_bytes(whole)
-    assert sandbox_with(data=used).history("sandbox")["total"] == 60
+    assert sandbox_with(data=used).history("sandbox")["total"] == 20
 
 
 @pytest.mark.parametrize("log", [None, b"\xa5" * 50_000], ids=["gone", "garbage"])
@@ -200,7 +196,6 @@ def locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
         ("POST", "/api/v1/task", face_swap(), "sandbox"),
         ("POST", "/api/ephemeral_resource", {"file_name": "a.png", "file_data": "PHA+"}, "sandbox"),
         ("GET", "/account/info", None, "a new key"),
-        ("GET", "/_sandbox/tasks", None, "a new key"),
     ],
 )
 def test_database_held_by_another_process_is_said_with_503(
@@ -240,10 +235,8 @@ def test_look_waits_for_no_other_process(http_with: HttpWith, tmp_path: Path, lo
     ],
 )
 def test_trouble_of_the_disk_is_said_with_503(
-    http_with: HttpWith, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
+    http: Http, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
 ) -> None:
-    http = http_with()
-
     def fail(*_: object) -> None:
         raise error
 
@@ -254,8 +247,7 @@ def test_trouble_of_the_disk_is_said_with_503(
     assert words in answer.json()["message"]
 
 
-def test_transaction_that_could_not_end_is_no_burden_of_the_next(sandbox_with: SandboxWith) -> None:
-    sandbox = sandbox_with()
+def test_transaction_that_could_not_end_is_no_burden_of_the_next(sandbox: Sandbox) -> None:
     pages = sandbox._store._writer.execute("PRAGMA page_count").fetchone()[0]
     sandbox._store._writer.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(sqlite3.OperationalError, match="full"):  # noqa: PT012 - which one it is, is the file's choice

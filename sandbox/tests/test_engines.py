@@ -1,7 +1,5 @@
 """Engines: the registry, the media they are given, and the process they run in."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 import threading
@@ -11,19 +9,9 @@ from typing import Any
 
 import pytest
 from unitask_sandbox import bundle
-from unitask_sandbox.engines import (
-    ENGINES,
-    Engine,
-    EngineResult,
-    Needs,
-    engine,
-    name_of,
-    registry,
-    simulate,
-)
+from unitask_sandbox.engines import ENGINES, Engine, EngineResult, Needs, engine, name_of, registry, simulate
 from unitask_sandbox.engines.faceswap import face_swap as face_swap_engine
 from unitask_sandbox.engines.speech import zero_shot
-from unitask_sandbox.engines.video import video_upscale
 from unitask_sandbox.failures import TaskFailure
 from unitask_sandbox.http_client import HttpClient
 from unitask_sandbox.inputs import LARGEST, read_media
@@ -50,11 +38,7 @@ def test_missing_extra_fails_the_task_and_is_named(
     monkeypatch.syspath_prepend(tmp_path)  # the worker process looks there first
     worker = worker_with()
 
-    for function, extra, module in (
-        (face_swap_engine, "sandbox", "cv2"),
-        (video_upscale, "sandbox", "av"),
-        (zero_shot, "sandbox-tts", "av"),
-    ):
+    for function, extra, module in ((face_swap_engine, "sandbox", "cv2"), (zero_shot, "sandbox-tts", "av")):
         assert failure_of(worker, function) == (
             f"the engine {name_of(function)} needs the extra {extra!r}: "
             f"pip install 'unitask[{extra}]' (No module named {module})"
@@ -79,12 +63,10 @@ def read(text: str, fetch: Any = None) -> object:
 @pytest.mark.parametrize(
     "text",
     [
-        pytest.param("cGljdHVyZQ==", id="base64"),
-        pytest.param("cGlj\r\ndHVy\nZQ==\n", id="base64-in-lines"),
-        pytest.param("data:image/png;base64,cGljdHVyZQ==", id="data-uri"),
-        pytest.param("DATA:image/png;charset=x;BASE64,cGljdHVyZQ==", id="data-uri-in-capitals"),
-        pytest.param("https://pictures.test/a.png", id="address"),
-        pytest.param("HTTP://pictures.test/a.png", id="address-in-capitals"),
+        "cGlj\r\ndHVy\nZQ==\n",
+        "DATA:image/png;charset=x;BASE64,cGljdHVyZQ==",
+        "https://pictures.test/a.png",
+        "HTTP://pictures.test/a.png",
     ],
 )
 def test_medium_is_read_from_every_form(text: str) -> None:
@@ -98,11 +80,8 @@ def fail(_url: str) -> bytes:
 @pytest.mark.parametrize(
     ("text", "fetch", "reason"),
     [
-        pytest.param("not base64!", fail, "neither an address nor base64", id="no-base64"),
-        pytest.param("cGljdHVy!ZQ==", fail, "neither an address nor base64", id="one-wrong-letter"),
         pytest.param("cGljdHVyZQ", fail, "neither an address nor base64", id="no-padding"),
         pytest.param("bild ü", fail, "neither an address nor base64", id="not-ascii"),
-        pytest.param("file:///etc/passwd", fail, "neither an address nor base64", id="file-address"),
         pytest.param("data:image/png,abc", fail, "the data URI is not base64", id="plain-data-uri"),
         pytest.param("data:image/png;base64,", fail, "0 bytes", id="empty"),
         pytest.param("https://pictures.test/a.png", fail, "the address cannot be fetched", id="unreachable"),

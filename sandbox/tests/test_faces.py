@@ -1,7 +1,6 @@
 """The face engine: which faces it takes, which pictures it refuses, and what it may change."""
 
-from __future__ import annotations
-
+import io
 import runpy
 import struct
 from concurrent.futures import ThreadPoolExecutor
@@ -17,11 +16,10 @@ from unitask_sandbox.faces import detect, light
 from unitask_sandbox.faces.detect import find_faces
 from unitask_sandbox.faces.headers import picture_size
 from unitask_sandbox.faces.pictures import decode
-from unitask_sandbox.faces.swap import SourceFace, swap_face, swap_largest, warm_up
+from unitask_sandbox.faces.swap import SourceFace, swap_face, swap_largest
 from unitask_sandbox.failures import IMAGE_TOO_LARGE, TaskFailure
 
 from .portraits import ASTRONAUT, HOPPER, Picture, encoded, pixels, png_of_size, resized
-from .recogniser import judge
 
 PACKAGE = Path(unitask_sandbox.__file__).parent
 VENDOR = runpy.run_path(str(PACKAGE.parents[1] / "scripts/vendor.py"))
@@ -72,20 +70,18 @@ def test_smooth_source_gets_the_grain_of_the_target_the_same_each_time() -> None
     assert fine_detail(first, cv2.erode(mask, np.ones((31, 31))) > 0) > 8  # 6.8 without the grain
 
 
-@pytest.mark.parametrize(("striped", "most"), [(False, 1.3), (True, 1.5)], ids=["black", "striped"])
-def test_bar_over_the_eyes_is_not_taken_for_grain(striped: bool, most: float) -> None:
+def test_bar_over_the_eyes_is_not_taken_for_grain() -> None:
     picture = pixels(ASTRONAUT)
     points = find_faces(picture)[0].landmarks[:468]
     (left, top), (right, bottom) = points[:, :2].min(0).astype(int), points[:, :2].max(0).astype(int)
     eyes, half = int(points[[33, 263], 1].mean()), int(0.18 * (bottom - top) / 2)
     picture[eyes - half : eyes + half, left - 10 : right + 10] = 0
-    if striped:
-        picture[eyes - half : eyes + half : 6, left - 10 : right + 10] = 255
+    picture[eyes - half : eyes + half : 6, left - 10 : right + 10] = 255
     (barred, mask), (plain, _) = swapped(picture), swapped(pixels(ASTRONAUT))
     below = cv2.erode(mask, np.ones((9, 9))) > 0
     below[: eyes + half + 5] = False
 
-    assert fine_detail(barred, below) < most * fine_detail(plain, below)
+    assert fine_detail(barred, below) < 1.5 * fine_detail(plain, below)
 
 
 def test_grain_is_limited() -> None:
@@ -96,9 +92,8 @@ def test_grain_is_limited() -> None:
 
 
 def test_threads_share_the_models_but_no_computation() -> None:
-    pictures = [resized(ASTRONAUT, 170, 170), resized(HOPPER, 160, 187)] * 10
+    pictures = [resized(ASTRONAUT, 170, 170), resized(HOPPER, 160, 187)] * 5
     alone = [find_faces(picture)[0].landmarks for picture in pictures[:2]]
-
     with ThreadPoolExecutor(4) as pool:
         together = [found[0].landmarks for found in pool.map(find_faces, pictures)]
 
@@ -113,7 +108,6 @@ def test_threads_share_the_models_but_no_computation() -> None:
 def test_swap_looks_as_recorded_and_changes_only_the_face(
     target: bytes, source: bytes, changed: int, mean: tuple[float, float, float]
 ) -> None:
-    """Other OpenCV builds move size and mean colour of the changed part by a little."""
     before = pixels(target)
     outline = cv2.convexHull(find_faces(before)[0].landmarks[:468, :2].astype(np.int32))
     face = cv2.dilate(cv2.fillConvexPoly(np.zeros(before.shape[:2], np.uint8), outline, 255), np.ones((7, 7)))
@@ -154,12 +148,6 @@ def test_largest_face_is_first_and_is_the_one_replaced(big_side: str) -> None:
     assert [changed[:, :512].any(), changed[:, 512:].any()] == [big_side == "left", big_side == "right"]
 
 
-def test_swap_takes_the_largest_face_of_the_source() -> None:
-    source = encoded(montage(resized(ASTRONAUT, 128, 128), resized(HOPPER, 437, 512)))
-
-    assert judge(ASTRONAUT, swap_largest(ASTRONAUT, source), HOPPER, exact=True).accepted
-
-
 @pytest.mark.parametrize("turns", [1, 2, 3])
 def test_face_of_a_turned_picture_is_found_where_the_turn_has_put_it(turns: int) -> None:
     picture = pixels(ASTRONAUT)
@@ -196,7 +184,6 @@ def test_faces_of_all_sizes_are_replaced_up_to_the_border_of_the_picture(
 
 @pytest.mark.parametrize("shape", [(32, 239), (92, 525), (1, 2047)], ids=str)
 def test_detector_is_not_shown_narrow_pictures(monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int]) -> None:
-    """OpenCV's detector makes up faces, other ones each time, where a side is 32 pixels or less."""
     shown: list[tuple[int, int]] = []
 
     class Network:
@@ -217,27 +204,23 @@ def test_detector_is_not_shown_narrow_pictures(monkeypatch: pytest.MonkeyPatch, 
 @pytest.mark.parametrize(
     ("picture", "code", "words"),
     [
-        pytest.param(BLANK, 10000, "no face found in the image ({})", id="no-face"),
-        pytest.param(b"no picture", 10000, "failed to get valid image ({})", id="unreadable"),
-        pytest.param(b"", 10000, "failed to get valid image ({})", id="empty"),
-        pytest.param(b"GIF89a\x01\0\x01\0", 10000, "failed to get valid image ({})", id="gif"),
-        pytest.param(encoded(pixels(HOPPER), ".bmp"), 10000, "failed to get valid image ({})", id="bmp"),
-        pytest.param(HOPPER[:200], 10000, "failed to get valid image ({})", id="cut-off"),
-        pytest.param(HOPPER + b"\xff\xda" * 100, 10000, "failed to get valid image ({})", id="too-many-scans"),
-        pytest.param(png_of_size(40, 40), 10000, "failed to get valid image ({})", id="without-pixels"),
-        pytest.param(png_of_size(2048, 8), IMAGE_TOO_LARGE, "image size too large ({}): 2048x8, each side", id="wide"),
-        pytest.param(png_of_size(8, 2048), IMAGE_TOO_LARGE, "image size too large ({}): 8x2048, each side", id="high"),
+        (BLANK, 10000, "no face found in the image ({})"),
+        (b"", 10000, "failed to get valid image ({})"),
+        (encoded(pixels(HOPPER), ".bmp"), 10000, "failed to get valid image ({})"),
+        (HOPPER[:200], 10000, "failed to get valid image ({})"),
+        (HOPPER + b"\xff\xda" * 100, 10000, "failed to get valid image ({})"),  # too many scans
+        (png_of_size(40, 40), 10000, "failed to get valid image ({})"),  # without pixels
+        (png_of_size(8, 2048), IMAGE_TOO_LARGE, "image size too large ({}): 8x2048, each side"),
     ],
+    ids=range(7),
 )
-@pytest.mark.parametrize("field", ["target_image", "swap_image"])
-def test_picture_that_cannot_be_used_is_named(field: str, picture: bytes, code: int, words: str) -> None:
-    given = (picture, HOPPER) if field == "target_image" else (ASTRONAUT, picture)
+def test_picture_that_cannot_be_used_is_named(picture: bytes, code: int, words: str) -> None:
+    for field, given in (("target_image", (picture, HOPPER)), ("swap_image", (ASTRONAUT, picture))):
+        with pytest.raises(TaskFailure) as caught:
+            swap_largest(*given)
 
-    with pytest.raises(TaskFailure) as caught:
-        swap_largest(*given)
-
-    assert caught.value.raw_message.startswith(words.format(field))
-    assert caught.value.code == code
+        assert caught.value.raw_message.startswith(words.format(field))
+        assert caught.value.code == code
 
 
 def test_huge_picture_is_refused_before_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,10 +233,6 @@ def test_huge_picture_is_refused_before_decoding(monkeypatch: pytest.MonkeyPatch
     for data in files:
         with pytest.raises(TaskFailure, match=r"image size too large \(image\): (30000x30000|16000x2),"):
             decode(data, "image")
-
-
-def test_picture_below_the_limit_is_decoded() -> None:
-    assert decode(encoded(np.zeros((2047, 8, 3), np.uint8)), "image").shape == (2047, 8, 3)
 
 
 @pytest.mark.parametrize(
@@ -281,33 +260,19 @@ def test_webp_that_pillow_refuses_to_measure_is_too_large() -> None:
     assert picture_size(enormous) == (16_383, 16_383)
 
 
-def test_decode_drops_transparency_and_reduces_sixteen_bits() -> None:
+def test_decode_drops_transparency_reduces_sixteen_bits_and_turns() -> None:
     opaque = pixels(ASTRONAUT)
     with_alpha = np.dstack([opaque, np.full(opaque.shape[:2], 77, np.uint8)])
     deep: Any = opaque.astype(np.uint16) * 256 + 77
+    exif = Image.Exif()
+    exif[0x0112] = 6  # "turn right"
+    turned = io.BytesIO()
+    Image.new("RGB", (50, 30)).save(turned, "JPEG", exif=exif)
 
     assert np.array_equal(decode(encoded(with_alpha), "image"), opaque)
     assert np.array_equal(decode(encoded(deep), "image"), opaque)
-
-
-def test_decode_applies_the_orientation_of_a_camera() -> None:
-    orientation = struct.pack("<HHII", 0x0112, 3, 1, 6)  # tag, type short, one value, "turn right"
-    exif = b"Exif\x00\x00II*\x00\x08\x00\x00\x00\x01\x00" + orientation + b"\x00\x00\x00\x00"
-    jpeg = encoded(np.zeros((30, 50, 3), np.uint8), ".jpg")
-    data = jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
-
-    assert picture_size(data) == (50, 30)
-    assert decode(data, "image").shape == (50, 30, 3)
-
-
-def test_warm_up_sets_the_threads_of_opencv() -> None:
-    before = cv2.getNumThreads()
-    warm_up(threads=1)
-    warm_up()
-    during = cv2.getNumThreads()
-    cv2.setNumThreads(before)
-
-    assert during == 1
+    assert decode(turned.getvalue(), "image").shape == (50, 30, 3)
+    assert decode(encoded(np.zeros((2047, 8, 3), np.uint8)), "image").shape == (2047, 8, 3)
 
 
 # The vendored files.
@@ -319,14 +284,3 @@ def test_vendored_files_are_those_of_the_table_and_no_others() -> None:
 
     assert list(VENDOR["problems"]()) == []
     assert {path for path in there if not path.endswith(".py")} == {item.destination for item in VENDOR["TABLE"]}
-
-
-def test_vendored_file_that_is_missing_or_changed_is_reported(tmp_path: Path) -> None:
-    (tmp_path / "samples").mkdir()
-    (tmp_path / "samples/astronaut.png").write_bytes(ASTRONAUT + b"\x00")
-
-    found = list(VENDOR["problems"](tmp_path))
-
-    assert len(found) == len(VENDOR["TABLE"])
-    assert "samples/astronaut.png: other bytes than those of scikit-image==0.26.0" in found
-    assert "samples/grace_hopper.jpg: missing" in found

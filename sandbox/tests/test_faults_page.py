@@ -1,7 +1,5 @@
 """docs/faults.md is what the library gives, whole, and what it shows can be ordered."""
 
-from __future__ import annotations
-
 import json
 import re
 from typing import get_args
@@ -9,25 +7,22 @@ from typing import get_args
 from unitask_sandbox.faults import Kind
 from unitask_sandbox.library import EVIDENCE, library, read_orders
 
-from sandbox.faults_page import EVIDENCE_WORDS, KIND_WORDS, PAGE, page
+from scripts.faults_page import EVIDENCE_WORDS, KIND_WORDS, PAGE, page
 
 TEXT = PAGE.read_text(encoding="utf-8")
 
 
 def test_page_is_current() -> None:
-    """`make generate` writes it."""
     assert page() == TEXT
 
 
 def test_page_has_every_name() -> None:
-    """One row each; and a line for each kind, and each way to know."""
     assert sorted(re.findall(r"^\| `([a-z0-9-]+)` \|", TEXT, re.MULTILINE)) == sorted(library())
     assert EVIDENCE_WORDS.keys() == set(EVIDENCE)
     assert KIND_WORDS.keys() == set(get_args(Kind))
 
 
 def test_orders_of_the_page_are_good() -> None:
-    """The JSON that it shows can be sent as it stands."""
     (shown,) = re.findall(r"```json\n(.*?)```", TEXT, re.DOTALL)
 
     assert len(read_orders(json.loads(shown))) == 3

@@ -1,7 +1,5 @@
 """A server that is killed again and again over one data folder: what it answered stays true."""
 
-from __future__ import annotations
-
 import json
 import random
 import re
@@ -30,8 +28,9 @@ ENDED = {"completed", "failed", "cancelled"}
 SERVERS = """
 import os, sys
 from pathlib import Path
-from unitask_sandbox import Settings, bundle, serve
-bundle.document()
+from unitask_api import contract
+from unitask_sandbox import Settings, serve
+contract.document()
 settings = Settings(data=Path(sys.argv[1]), speed=20, keys={"sandbox": 1000.0})
 for _ in sys.stdin:
     pid = os.fork()
@@ -72,7 +71,6 @@ class Answers:
 
 
 def test_killed_server_loses_nothing_that_it_answered(tmp_path: Path) -> None:
-    """No task is lost or done twice, no file is incomplete, and the money adds up."""
     draw, answers = random.Random(20261129), Answers()
     command = [sys.executable, "-c", SERVERS, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as servers:

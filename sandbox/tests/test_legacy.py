@@ -1,13 +1,12 @@
 """The API before the unified one: the same tasks, shown in each protocol's own form."""
 
-from __future__ import annotations
-
 import base64
 import json
 from typing import Any
 
 import pytest
-from unitask_sandbox import Sandbox, bundle, legacy
+from unitask_api import contract
+from unitask_sandbox import Sandbox, legacy
 from unitask_sandbox.engines import ENGINES
 
 from .local import BASE_URL, MODEL, NO_FACE, PRICE, TASK_TYPE, Clock, Http, HttpWith, base64_of, fake_swap
@@ -16,7 +15,7 @@ SWAP, LOOK = "/api/face_swap/v1/async", "/api/face_swap/v1/fetch"
 TOOLKIT, TOOLKIT_LOOK = "/api/image_toolkit/v2/create", "/api/image_toolkit/v2/fetch"
 LUMA, KLING = "/api/luma/v1/video", "/api/kling/v1/video"
 IMAGINE, MJ_LOOK = "/mj/v2/imagine", "/mj/v2/fetch"
-EXAMPLES = bundle.document()["components"]["examples"]
+EXAMPLES = contract.document()["components"]["examples"]
 
 
 def pictures(target: bytes = b"target", **more: str) -> dict[str, str]:
@@ -39,8 +38,7 @@ def look(http: Http, path: str, task_id: str) -> dict[str, Any]:
     return body
 
 
-def test_face_swap_as_an_address(http_with: HttpWith) -> None:
-    http = http_with()
+def test_face_swap_as_an_address(http: Http) -> None:
     task_id = create(http, SWAP, pictures(result_type="url"))
     before = look(http, LOOK, task_id)
     http.sandbox.advance()
@@ -53,17 +51,14 @@ def test_face_swap_as_an_address(http_with: HttpWith) -> None:
     assert EXAMPLES["legacy.face-swap.fetch.200"]["value"]["data"].keys() <= done["data"].keys()
 
 
-@pytest.mark.parametrize("more", [{}, {"result_type": "base64"}])
-def test_face_swap_as_base64(http_with: HttpWith, more: dict[str, str]) -> None:
-    http = http_with()
-    task_id = create(http, SWAP, pictures(**more))
+def test_face_swap_is_base64_by_default(http: Http) -> None:
+    task_id = create(http, SWAP, pictures())
     http.sandbox.advance()
 
     assert base64.b64decode(look(http, LOOK, task_id)["data"]["image"]) == b"<target>"
 
 
-def test_failed_face_swap_tells_the_documented_reason(http_with: HttpWith) -> None:
-    http = http_with()
+def test_failed_face_swap_tells_the_documented_reason(http: Http) -> None:
     task_id = create(http, SWAP, pictures(NO_FACE, result_type="url"))
     http.sandbox.advance()
     documented = EXAMPLES["legacy.face-swap.fetch.failed.200"]["value"]
@@ -72,40 +67,33 @@ def test_failed_face_swap_tells_the_documented_reason(http_with: HttpWith) -> No
     assert http.sandbox.balance("sandbox") == 10.0
 
 
-def test_legacy_task_is_a_task_like_any_other(http_with: HttpWith) -> None:
-    http = http_with()
+def test_legacy_task_is_a_task_like_any_other(http: Http) -> None:
     task_id = create(http, SWAP, pictures())
-    left = http.sandbox.balance("sandbox")
     task = http.task(task_id)
-    (row,) = http("GET", "/api/open/tasks/histories").json()["data"]["data"]
     http("DELETE", f"/api/v1/task/{task_id}")
 
     assert (task["model"], task["task_type"], task["meta"]["usage"]["consume"]) == (MODEL, TASK_TYPE, PRICE)
-    assert (row["task_id"], row["task_model"], left) == (task_id, "image_toolkit", 9.99)
     assert look(http, LOOK, task_id)["data"]["status"] == "failed"
     assert http.sandbox.balance("sandbox") == 10.0
 
 
-def test_toolkit_answers_as_documented(http_with: HttpWith, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+def test_toolkit_answers_as_documented(http_with: HttpWith, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ENGINES, (MODEL, "upscale"), lambda given: fake_swap({"target_image": given["image"]}))
     http = http_with(fetch=lambda _url: b"cat")
     request = EXAMPLES["legacy.toolkit-upscale.request"]["value"]
-    documented = EXAMPLES["legacy.toolkit-upscale.200"]["value"]
+    documented = EXAMPLES["legacy.toolkit-upscale.200"]["value"]["data"]
     by_address = create(http, TOOLKIT, request)
     by_content = create(http, TOOLKIT, {"task_type": "upscale", "task_input": {"image": base64_of(b"cat"), "scale": 2}})
-    clock.now += 5
     http.sandbox.advance()
     one, other = (look(http, TOOLKIT_LOOK, task_id)["data"] for task_id in (by_address, by_content))
 
-    assert one.keys() == documented["data"].keys()
-    assert one["task_info"].keys() == documented["data"]["task_info"].keys()
-    assert one["task_result"].keys() == documented["data"]["task_result"].keys()
+    for part in ("task_info", "task_result"):
+        assert one[part].keys() == documented[part].keys()
     assert (one["status"], one["task_type"]) == ("success", "upscale")
     assert one["task_info"]["task_input"] == request["task_input"]
     assert http("GET", one["task_result"]["task_output"]["image_url"]).content == b"<cat>"
     assert other["task_info"]["task_input"] == {"scale": 2}
-    assert base64.b64decode(other["task_result"]["task_output"]["image_base64"]) == b"<cat>"
-    assert other["task_result"]["task_output"]["image_url"] == ""
+    assert other["task_result"]["task_output"] == {"image_base64": base64_of(b"<cat>"), "image_url": ""}
 
 
 @pytest.mark.parametrize(
@@ -113,38 +101,32 @@ def test_toolkit_answers_as_documented(http_with: HttpWith, monkeypatch: pytest.
     [
         ({"task_type": "face_swap", "task_input": {}}, "'target_image' is a required property of task_input"),
         ({"task_type": "upscale", "task_input": {"image": 5}}, "task_input.image must be of type string"),
-        ({"task_type": "dance", "task_input": {}}, "task_type does not meet enum"),
-        ({"task_type": "upscale"}, "'task_input' is a required property"),
+        ({"task_type": "dance"}, "'task_input' is a required property; task_type does not meet enum"),
     ],
 )
-def test_wrong_toolkit_task_is_refused(http_with: HttpWith, asked: dict[str, Any], words: str) -> None:
-    answer = http_with()("POST", TOOLKIT, json=asked)
+def test_wrong_toolkit_task_is_refused(http: Http, asked: dict[str, Any], words: str) -> None:
+    answer = http("POST", TOOLKIT, json=asked)
 
     assert answer.status_code == 400
     assert words in answer.json()["message"]
 
 
-def test_luma_answers_as_documented(http_with: HttpWith) -> None:
-    http = http_with()
+def test_luma_answers_as_documented(http: Http) -> None:
     task_id = create(http, LUMA, {"prompt": "a cat", "expand_prompt": True})
     before = look(http, LUMA, task_id)["data"]
     http.sandbox.advance()
     done = look(http, LUMA, task_id)["data"]
     documented = EXAMPLES["legacy.luma.200"]["value"]["data"]
 
-    assert before.keys() == documented.keys()
-    assert before["metadata"].keys() == documented["metadata"].keys()
-    assert before["generation"].keys() == documented["generation"].keys()
+    for part in ("metadata", "generation"):
+        assert before[part].keys() == documented[part].keys()
     assert json.loads(before["input"]) == {"user_prompt": "a cat", "expand_prompt": True}
-    assert (before["status"], before["generation"]["state"], before["generation"]["video"]) == ("pending",) * 2 + (
-        None,
-    )
+    assert [before["status"], *(before["generation"][name] for name in ("state", "video"))] == ["pending"] * 2 + [None]
     assert (done["status"], done["generation"]["prompt"]) == ("completed", "a cat")
     assert b"SIMULATED" in http("GET", done["generation"]["video"]).content
 
 
-def test_kling_has_its_video_where_clients_look(http_with: HttpWith) -> None:
-    http = http_with()
+def test_kling_has_its_video_where_clients_look(http: Http) -> None:
     task_id = create(http, KLING, EXAMPLES["legacy.kling.request"]["value"])
     before = look(http, KLING, task_id)["data"]
     http.sandbox.advance()
@@ -224,26 +206,24 @@ def test_webhook_tells_what_a_look_tells(http_with: HttpWith, path: str, asked: 
     assert told == [("http://me.test/hook", seen, "s")]
 
 
-@pytest.mark.parametrize("odd", [5, None, ["http://me.test"], {}])
+@pytest.mark.parametrize("odd", [5, None])
 @pytest.mark.parametrize("name", ["webhook_endpoint", "webhook_secret"])
-def test_odd_webhook_of_an_open_input_is_refused(http_with: HttpWith, name: str, odd: object) -> None:
-    answer = http_with()("POST", "/mj/v2/blend", json={name: odd})
+def test_odd_webhook_of_an_open_input_is_refused(http: Http, name: str, odd: object) -> None:
+    answer = http("POST", "/mj/v2/blend", json={name: odd})
 
     assert answer.status_code == 400
     assert f"webhook_config.{name.removeprefix('webhook_')} must be of type string" in answer.json()["message"]
 
 
-@pytest.mark.parametrize("field", ["webhook_config", "result_type", "input", "version"])
-def test_fields_of_other_protocols_mean_nothing(http_with: HttpWith, field: str) -> None:
-    http = http_with()
+@pytest.mark.parametrize("field", ["webhook_config", "result_type"])
+def test_fields_of_other_protocols_mean_nothing(http: Http, field: str) -> None:
     task_id = create(http, "/mj/v2/seed", {field: "x"})
     http.sandbox.advance()
 
     assert look(http, MJ_LOOK, task_id)["status"] == "finished"
 
 
-def test_pictures_of_a_legacy_task_do_not_stay(sandbox_with: Any) -> None:
-    sandbox: Sandbox = sandbox_with()
+def test_pictures_of_a_legacy_task_do_not_stay(sandbox: Sandbox) -> None:
     picture = base64_of(b"the picture")
     for operation, body in (
         ("legacy_create_face_swap", pictures(b"the picture")),

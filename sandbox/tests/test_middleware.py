@@ -1,7 +1,5 @@
 """Who may ask the sandbox, what may be sent to it, and what a browser may do with its answers."""
 
-from __future__ import annotations
-
 import ast
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,52 +10,44 @@ import httpx
 import pytest
 from unitask_sandbox import Settings, middleware, server
 
-from .local import BASE_URL, HttpWith, encoded, face_swap
+from .local import BASE_URL, Http, HttpWith, encoded, face_swap
 
 CREATE = "/api/v1/task"
 KEY = {"x-api-key": "sandbox"}
+SCOPE = {
+    "type": "http",
+    "method": "POST",
+    "path": CREATE,
+    "headers": [(b"host", b"localhost"), (b"x-api-key", b"sandbox")],
+    "query_string": b"",
+    "server": ("localhost", 80),
+}
 
 
 # The host.
 
 
 @pytest.mark.parametrize(
-    "host",
-    [
-        "127.0.0.1:8042",
-        "localhost:8042",
-        "LOCALHOST",
-        "me.localhost",
-        "localhost.",
-        "[::1]:8042",
-        "192.168.1.5:8042",
-        "sandbox.test",  # what the client of this test calls it
-        "box.example:8042",  # allowed
-    ],
+    "host", ["127.0.0.1:8042", "LOCALHOST", "me.localhost", "localhost.", "[::1]:8042", "sandbox.test", "box.example:1"]
 )
 def test_request_to_a_host_of_the_sandbox_is_answered(http_with: HttpWith, host: str) -> None:
-    http = http_with(allowed_hosts=("Box.example",))
+    http = http_with(allowed_hosts=("Box.example",))  # the client of this test calls it sandbox.test
 
     assert http("GET", "/account/info", headers={**KEY, "host": host}).status_code == 200
 
 
+BAD_HOSTS = ("evil.example:8042", "localhost.evil.example", "evillocalhost", "127.0.0.1.evil.example", "[x", "")
+
+
 @pytest.mark.parametrize(
-    "host",
+    ("host", "path"),
     [
-        "evil.example",
-        "evil.example:8042",
-        "localhost.evil.example",
-        "evillocalhost",
-        "127.0.0.1.evil.example",
-        "[x",
-        "",
+        *((host, "/account/info") for host in BAD_HOSTS),
+        *(("evil.example", path) for path in ("/", "/openapi.json", "/files/x", "/_sandbox/arrivals", "/v1/models")),
     ],
 )
-@pytest.mark.parametrize(
-    "path", ["/account/info", "/", "/openapi.json", "/files/x", "/_sandbox/arrivals", "/v1/models"]
-)
-def test_request_to_another_host_is_refused(http_with: HttpWith, host: str, path: str) -> None:
-    answer = http_with()("GET", path, headers={**KEY, "host": host})
+def test_request_to_another_host_is_refused(http: Http, host: str, path: str) -> None:
+    answer = http("GET", path, headers={**KEY, "host": host})
     words = answer.json()["error"]["message"] if path.startswith("/v1/") else answer.json()["message"]
 
     assert answer.status_code == 421
@@ -65,113 +55,87 @@ def test_request_to_another_host_is_refused(http_with: HttpWith, host: str, path
     assert "--allow-host" in words
 
 
-def test_server_is_called_by_the_name_it_listens_on(settings_with: Any) -> None:
-    local, other = (server._for_host(settings_with(allowed_hosts=("a",)), host) for host in ("127.0.0.1", "box"))
-
-    assert local.allowed_hosts == ("a", "127.0.0.1")
-    assert other.allowed_hosts == ("a", "box")
-
-
 @pytest.mark.parametrize(
     ("host", "given", "private"),
-    [
-        ("127.0.0.1", None, "loopback"),
-        ("::1", None, "loopback"),
-        ("localhost", None, "loopback"),
-        ("0.0.0.0", None, "none"),
-        ("192.168.1.5", None, "none"),
-        ("192.168.1.5", "all", "all"),
-        ("127.0.0.1", "none", "none"),
-    ],
+    [("::1", None, "loopback"), ("localhost", None, "loopback"), ("0.0.0.0", None, "none"), ("box", "all", "all")],
 )
-def test_others_cannot_ask_this_machine_through_the_sandbox(host: str, given: Any, private: str) -> None:
-    assert server._for_host(Settings(private_addresses=given), host).private_addresses == private
+def test_host_that_is_listened_on_decides_who_may_ask_what(host: str, given: Any, private: str) -> None:
+    settings = server._for_host(Settings(private_addresses=given, allowed_hosts=("a",)), host)
+
+    assert (settings.private_addresses, settings.allowed_hosts) == (private, ("a", host))
 
 
 # The origin.
 
-OTHERS: dict[str, dict[str, str]] = {
-    "origin": {"origin": "https://evil.example"},
-    "other-port": {"origin": f"{BASE_URL}:3000"},
-    "no-origin-of-its-own": {"origin": "null"},
-    "cross-site": {"sec-fetch-site": "cross-site"},
-    "same-site": {"sec-fetch-site": "same-site"},
-    "said-twice": {"origin": BASE_URL, "sec-fetch-site": "cross-site"},
-}
-OURS: dict[str, dict[str, str]] = {
-    "program": {},
-    "page-of-the-sandbox": {"origin": BASE_URL, "sec-fetch-site": "same-origin"},
-    "old-browser": {"origin": BASE_URL},
-    "typed": {"sec-fetch-site": "none"},
-}
+OTHERS: tuple[dict[str, str], ...] = (
+    {"origin": f"{BASE_URL}:3000"},
+    {"origin": "null"},
+    {"sec-fetch-site": "same-site"},
+    {"origin": BASE_URL, "sec-fetch-site": "cross-site"},
+)
 
 
-@pytest.mark.parametrize("headers", OTHERS.values(), ids=OTHERS)
+@pytest.mark.parametrize("headers", OTHERS, ids=str)
 @pytest.mark.parametrize(
     ("method", "path"), [("POST", CREATE), ("DELETE", "/api/v1/tasks?created_before=1"), ("GET", "/_sandbox/arrivals")]
 )
-def test_page_of_another_origin_drives_nothing(
-    http_with: HttpWith, method: str, path: str, headers: dict[str, str]
-) -> None:
-    http = http_with()
+def test_page_of_another_origin_drives_nothing(http: Http, method: str, path: str, headers: dict[str, str]) -> None:
     answer = http(method, path, headers={**KEY, **headers}, content=encoded(face_swap()))
 
     assert answer.status_code == 403
     assert "web page of another origin" in answer.json()["message"]
     assert http.sandbox.balance("sandbox") == 10.0
+    assert http("GET", "/", headers=headers).status_code == 200
 
 
-@pytest.mark.parametrize("headers", OURS.values(), ids=OURS)
-def test_programs_and_own_pages_drive_it(http_with: HttpWith, headers: dict[str, str]) -> None:
-    http = http_with()
-
+@pytest.mark.parametrize(
+    "headers", [{}, {"origin": BASE_URL, "sec-fetch-site": "same-origin"}, {"sec-fetch-site": "none"}], ids=str
+)
+def test_programs_and_own_pages_drive_it(http: Http, headers: dict[str, str]) -> None:
     assert http("POST", CREATE, headers={**KEY, **headers}, json=face_swap()).status_code == 200
     assert http("GET", "/_sandbox/arrivals", headers=headers).status_code == 200
 
 
-def test_other_pages_may_link_here(http_with: HttpWith) -> None:
-    assert http_with()("GET", "/", headers={"sec-fetch-site": "cross-site"}).status_code == 200
-
-
-@pytest.mark.parametrize("method", ["GET", "OPTIONS", "POST"])
-def test_no_answer_can_be_read_by_another_page(http_with: HttpWith, method: str) -> None:
+def test_no_answer_can_be_read_by_another_page(http: Http) -> None:
     headers = {**KEY, "origin": "https://evil.example", "access-control-request-method": "POST"}
-    answer = http_with()(method, CREATE, headers=headers)
+    answer = http("OPTIONS", CREATE, headers=headers)
 
-    assert answer.status_code in (403, 405)
+    assert answer.status_code == 405
     assert not [name for name in answer.headers if name.startswith("access-control-")]
 
 
 # The body.
 
 
-def test_compressed_body_is_refused(http_with: HttpWith) -> None:
-    answer = http_with()("POST", CREATE, headers={**KEY, "content-encoding": "gzip"}, content=b"\x1f\x8b")
-
-    assert (answer.status_code, answer.json()["code"]) == (415, 415)
-
-
-def test_length_over_the_limit_is_refused_unread(http_with: HttpWith) -> None:
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"content-encoding": "gzip"}, 415),
+        ({"content-length": str(middleware.LARGEST_BODY + 1)}, 413),
+        ({"content-length": "x"}, 413),
+    ],
+    ids=str,
+)
+def test_body_that_cannot_be_taken_is_refused_unread(http: Http, headers: dict[str, str], status: int) -> None:
     read: list[bytes] = []
 
     async def body() -> AsyncIterator[bytes]:
         read.append(b"x")
         yield b"x"
 
-    headers = {**KEY, "content-length": str(middleware.LARGEST_BODY + 1)}
-    answer = http_with()("POST", CREATE, headers=headers, content=body())
+    answer = http("POST", CREATE, headers={**KEY, **headers}, content=body())
 
-    assert (answer.status_code, read) == (413, [])
+    assert (answer.status_code, answer.json()["code"], read) == (status, status, [])
 
 
-def test_slow_body_is_given_up(http_with: HttpWith, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_body_is_given_up(http: Http, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(middleware, "BODY_SECONDS", 0.01)
 
     async def endless() -> AsyncIterator[bytes]:
         yield b"{"
         await asyncio.Event().wait()
 
-    answer = http_with()("POST", CREATE, content=endless())
+    answer = http("POST", CREATE, content=endless())
 
     assert (answer.status_code, answer.json()["message"][:28]) == (408, "the body took longer than 0.")
 
@@ -187,7 +151,6 @@ def test_large_bodies_wait_for_each_other(http_with: HttpWith, monkeypatch: pyte
 
 
 def test_slowest_body_gives_way_when_all_hold_too_much(http_with: HttpWith, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two bodies lack their last byte; the one with fewer bytes is refused when an ordinary one needs its room."""
     monkeypatch.setattr(middleware, "BUFFERED", 1_500_000)
     monkeypatch.setattr(middleware, "FAIR_SECONDS", 0.0)
     http = http_with()
@@ -237,9 +200,7 @@ def test_place_is_kept_until_the_work_is_done_and_no_longer(
                 begun.set()
                 await unread.wait()
 
-        headers = [(b"host", b"localhost"), (b"x-api-key", b"sandbox")]
-        scope = {"type": "http", "method": "POST", "path": CREATE, "headers": headers, "query_string": b""}
-        slow = asyncio.ensure_future(http.app({**scope, "server": ("localhost", 80)}, receive, send))
+        slow = asyncio.ensure_future(http.app(SCOPE, receive, send))
         await begun.wait()
         async with httpx.AsyncClient(transport=httpx.ASGITransport(http.app), base_url=BASE_URL) as client:
             started.append((await client.post(CREATE, content=large, headers=KEY)).status_code)
@@ -248,15 +209,6 @@ def test_place_is_kept_until_the_work_is_done_and_no_longer(
         return started
 
     assert asyncio.run(create_beside()) == [200, 200]
-
-
-def test_place_is_given_back(http_with: HttpWith, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(middleware, "LARGE_AT_ONCE", 1)
-    http = http_with()
-    large = face_swap(target=bytes(middleware.SMALL_BODY))
-    answers = [http("POST", CREATE, json=body).status_code for body in (large, {**large, "model": 1}, large)]
-
-    assert answers == [200, 400, 200]
 
 
 @pytest.mark.parametrize("last", [{"type": "http.disconnect"}, {"type": "http.request", "body": b"{"}])
@@ -272,9 +224,7 @@ def test_broken_uploads_keep_no_place(http_with: HttpWith, monkeypatch: pytest.M
 
         async def send(_message: Any) -> None: ...
 
-        headers = [(b"host", b"localhost"), (b"x-api-key", b"sandbox")]
-        scope = {"type": "http", "method": "POST", "path": CREATE, "headers": headers, "query_string": b""}
-        await http.app({**scope, "server": ("localhost", 80)}, receive, send)
+        await http.app(SCOPE, receive, send)
 
     for _ in range(middleware.LARGE_AT_ONCE + 1):
         asyncio.run(broken())
@@ -285,58 +235,29 @@ def test_broken_uploads_keep_no_place(http_with: HttpWith, monkeypatch: pytest.M
 # What a browser does with the answers.
 
 
-@pytest.mark.parametrize("path", ["/", "/account/info", "/openapi.json", "/files/x", "/nothing"])
-def test_answers_are_neither_guessed_nor_framed(http_with: HttpWith, path: str) -> None:
-    headers = http_with()("GET", path).headers
+@pytest.mark.parametrize("path", ["/", "/account/info", "/files/x"])
+def test_answers_are_neither_guessed_nor_framed(http: Http, path: str) -> None:
+    headers = http("GET", path).headers
 
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["x-frame-options"] == "DENY"
 
 
-@pytest.mark.parametrize("extension", ["html", "svg", "js", "txt", "glb", "unknown"])
-def test_what_is_no_picture_film_or_sound_is_saved_and_not_shown(http_with: HttpWith, extension: str) -> None:
-    http = http_with()
+@pytest.mark.parametrize("extension", ["html", "svg", "unknown"])
+def test_what_is_no_picture_film_or_sound_is_saved_and_not_shown(http: Http, extension: str) -> None:
     headers = http("GET", f"/files/{http.sandbox._keep_file(b'<script>', extension)}").headers
 
     assert headers["content-disposition"].startswith("attachment")
     assert headers["content-type"] != "image/svg+xml" or "sandbox" in headers["content-security-policy"]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "../sandbox.sqlite3",
-        "..%2fsandbox.sqlite3",
-        "%2e%2e/sandbox.sqlite3",
-        "ephemeral/../../sandbox.sqlite3",
-        "/etc/passwd",
-        "%2fetc%2fpasswd",
-        "..\\sandbox.sqlite3",
-        "%00",
-        "a.png%00.txt",
-        "C:%5Cwindows%5Cwin.ini",
-        "ephemeral",
-        ".",
-    ],
-)
-def test_no_file_outside_of_the_folder_is_served(http_with: HttpWith, tmp_path: Path, name: str) -> None:
-    answer = http_with(data=tmp_path)("GET", f"/files/{name}")
-
-    assert answer.status_code == 404
-    assert answer.json()["code"] == 404
-
-
-def test_long_path_is_not_kept(http_with: HttpWith) -> None:
-    http = http_with()
+def test_long_path_is_not_kept(http: Http) -> None:
     http("GET", f"/api/{'x' * 10_000}")
 
     assert len(http.sandbox.arrivals[-1].path) == 200
 
 
-# The source.
-
 UNSAFE = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "pickle", "marshal", "shelve", "yaml.load"}
-TRUSTED = {"worker.py": {"pickle"}}  # over the private pipes of its own child
 
 
 def unsafe_names(path: Path) -> set[str]:
@@ -354,7 +275,8 @@ def unsafe_names(path: Path) -> set[str]:
 
 
 def test_nothing_from_outside_becomes_code() -> None:
-    folder = Path(middleware.__file__).parent
-    found = {path.name: names for path in folder.rglob("*.py") if (names := unsafe_names(path))}
+    found = {
+        path.name: names for path in Path(middleware.__file__).parent.rglob("*.py") if (names := unsafe_names(path))
+    }
 
-    assert found == TRUSTED
+    assert found == {"worker.py": {"pickle"}}  # over the private pipes of its own child

@@ -1,7 +1,5 @@
 """The page at /, in a headless Chromium: forms and the reference, made from the spec."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess
@@ -10,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from unitask_sandbox import bundle
+from unitask_api import contract
 from unitask_sandbox.samples import ASTRONAUT, GRACE_HOPPER
 
 from .browser import HOSTILE, chooser, is_loaded, part, put_portraits, rows
@@ -63,10 +61,10 @@ def test_every_task_type_has_a_form_whose_controls_have_names(page: Any, expect:
     site = serve()
     page.goto(f"{site.url}/#/new")
     expect(page.get_by_role("heading", name="New task")).to_be_visible()
-    for entry in bundle.document()["x-tasks"]:
+    for entry in contract.document()["x-tasks"]:
         page.evaluate("(hash) => { location.hash = hash; }", f"#/new/{entry['name']}")
         expect(page.get_by_role("form", name=entry["name"], exact=True)).to_be_attached()
-        fields = bundle.component(entry["input"]).get("properties", {})
+        fields = contract.component(entry["input"]).get("properties", {})
         shown = page.locator(".task-form [data-field]").evaluate_all("(all) => all.map((one) => one.dataset.field)")
         nameless = page.evaluate(
             """() => [...document.querySelectorAll("input, select, textarea, button, summary, a")]
@@ -139,10 +137,10 @@ def test_reference_has_every_operation(page: Any, expect: Any, serve: Any) -> No
     expect(page.get_by_role("heading", name="Create a task")).to_be_visible()
     expect(page.locator(".reference .property").first).to_have_text("model")
     name = "faceswap.face-swap.request"
-    words = bundle.document()["components"]["examples"][name]["summary"]
+    words = contract.document()["components"]["examples"][name]["summary"]
     page.locator(".examples select").first.select_option(label=f"{words} ({name})")
     expect(page.locator(".examples .json").first).to_contain_text('"face-swap"')
-    for operation in bundle.operations().values():
+    for operation in contract.operations().values():
         page.evaluate("(hash) => { location.hash = hash; }", f"#/reference/{operation.id}")
         expect(page.locator(".endpoint code")).to_have_text(operation.path)
         expect(page.locator(".endpoint .method")).to_have_text(operation.method)

@@ -1,7 +1,5 @@
 """The sandbox as a server on a real port, and what importing it costs."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal
@@ -60,14 +58,12 @@ def test_taken_port_is_refused_before_anything_starts(settings_with: Any) -> Non
 @pytest.mark.parametrize(
     ("place", "words"),
     [
-        ({"port": 99999}, "port 99999: give a number from 0 to 65535"),
-        ({"port": 65536}, "port 65536"),
+        ({"port": 65536}, "port 65536: give a number from 0 to 65535"),
         ({"port": -1}, "port -1"),
         ({"port": 80.5}, "port 80.5"),
         ({"port": "80"}, "port '80'"),
         ({"host": "nowhere"}, "host 'nowhere' is not known"),
         ({"host": "http://localhost"}, "host 'http://localhost': give the name"),
-        ({"host": "localhost:8042"}, "host 'localhost:8042'"),
         ({"host": ""}, "host ''"),
         ({"host": "a" * 70 + ".test"}, "is not known"),
         ({"host": "192.0.2.1"}, "host '192.0.2.1' is no address of this machine"),

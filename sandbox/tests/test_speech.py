@@ -1,7 +1,5 @@
 """Speech: what comes out, how it is pulled towards a recording, and which recordings are refused."""
 
-from __future__ import annotations
-
 import io
 import re
 import wave
@@ -55,7 +53,7 @@ def test_speech_is_a_wav_that_says_that_it_is_synthetic() -> None:
     assert same
 
 
-@pytest.mark.parametrize(("wanted", "lowest", "highest"), [(160, 150, 175), (230, 215, 245), (80, 130, 165)])
+@pytest.mark.parametrize(("wanted", "lowest", "highest"), [(230, 215, 245), (80, 130, 165)])
 def test_pitch_is_pulled_towards_the_recording_as_far_as_a_voice_can_go(
     wanted: float, lowest: float, highest: float
 ) -> None:
@@ -71,11 +69,6 @@ def test_tone_is_pulled_towards_the_recording() -> None:
     pulled, own = (np.sqrt(np.mean((speech.spectrum(one) - wanted) ** 2)) for one in (spoken(190), silent))
 
     assert pulled < 0.8 * own
-
-
-@pytest.mark.parametrize("pitch", [80, 160, 330])
-def test_pitch_of_a_tone_is_that_of_its_lowest_partial(pitch: float) -> None:
-    assert speech.median_pitch(hum(pitch)) == pytest.approx(pitch, rel=0.01)
 
 
 @pytest.mark.parametrize("samples", [np.zeros(5000), np.zeros(3), np.random.default_rng(1).normal(0, 0.1, 24_000)])
@@ -116,7 +109,6 @@ def test_speech_that_cannot_be_made_fails_in_words(text: str, data: bytes, words
 
 
 def test_task_makes_speech(sandbox_with: SandboxWith) -> None:
-    """Through the worker process; the documented sample, with config and an empty ref_text."""
     sandbox = sandbox_with(engine_process=True)
     given = {"gen_text": TEXT, "ref_text": "", "ref_audio": base64_of(recording(160))}
     body = {"model": "Qubico/tts", "task_type": "zero-shot", "input": given, "config": {"service_mode": "public"}}

@@ -1,7 +1,5 @@
 """Uploads: a file goes in as base64, can be fetched and used as an input for a day, and is gone then."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +24,13 @@ def upload(http: Http, name: str = "a.png", data: str = TEXT) -> str:
     [
         ("a.png", TEXT, "image/png"),
         ("../../etc/a.b.JPG", TEXT, "image/jpeg"),
-        ("a.jpeg", f"data:image/jpeg;base64,{TEXT}", "image/jpeg"),
         ("a.webp", f"DATA:IMAGE/WEBP;BASE64,{TEXT}", "image/webp"),
         ("a.mp4", f"data:video/mp4;codecs=avc1;base64,{TEXT}", "video/mp4"),
         ("a.wav", f"data:audio/x-wav;base64,{TEXT[:4]}\n{TEXT[4:]}", "audio/x-wav"),
         (f"{'n' * 124}.mp3", f"data:audio/mpeg;base64,{TEXT}", "audio/mpeg"),
     ],
 )
-def test_uploaded_file_is_served_without_a_key(http_with: HttpWith, name: str, data: str, media_type: str) -> None:
-    http = http_with()
+def test_uploaded_file_is_served_without_a_key(http: Http, name: str, data: str, media_type: str) -> None:
     url = upload(http, name, data)
     file = http("GET", url, headers={})
 
@@ -65,12 +61,9 @@ def test_idle_sandbox_wakes_up_to_remove_an_upload(http_with: HttpWith, clock: C
 
 
 BAD: dict[str, tuple[Any, str]] = {
-    "not-json": (b"{", "the body is not JSON"),
     "empty": ({}, "'file_name' is a required property"),
     "long-name": ({"file_name": "n" * 125 + ".png", "file_data": TEXT}, "file_name does not meet maxLength 128"),
     "no-extension": ({"file_name": "png", "file_data": TEXT}, "file_name must end in one of jpg, jpeg, png,"),
-    "unknown-extension": ({"file_name": "a.gif", "file_data": TEXT}, "file_name must end in one of jpg, jpeg, png,"),
-    "data-of-wrong-type": ({"file_name": "a.png", "file_data": 5}, "file_data must be of type string"),
     "not-base64": ({"file_name": "a.png", "file_data": "?"}, "file_data is neither base64 nor"),
     "no-content": ({"file_name": "a.png", "file_data": "data:image/png;base64,"}, "file_data holds 0 bytes"),
     "not-a-base64-uri": (
@@ -79,14 +72,12 @@ BAD: dict[str, tuple[Any, str]] = {
     ),
     "other-type": ({"file_name": "a.png", "file_data": f"data:image/jpeg;base64,{TEXT}"}, "of type 'image/jpeg'"),
     "no-type": ({"file_name": "a.png", "file_data": f"data:;base64,{TEXT}"}, "does not fit the extension png"),
-    "an-address": ({"file_name": "a.png", "file_data": "https://me.test/a.png"}, "file_data is neither base64 nor"),
 }
 
 
 @pytest.mark.parametrize(("body", "words"), BAD.values(), ids=BAD)
-def test_bad_upload_is_refused_as_documented(http_with: HttpWith, body: Any, words: str) -> None:
-    http = http_with()
-    answer = http("POST", UPLOAD, **({"content": body} if isinstance(body, bytes) else {"json": body}))
+def test_bad_upload_is_refused_as_documented(http: Http, body: Any, words: str) -> None:
+    answer = http("POST", UPLOAD, json=body)
 
     assert answer.status_code == 400
     assert answer.json().keys() == {"code", "message"}
@@ -94,8 +85,7 @@ def test_bad_upload_is_refused_as_documented(http_with: HttpWith, body: Any, wor
     assert words in answer.json()["message"]
 
 
-def test_upload_is_at_most_10_mb(http_with: HttpWith) -> None:
-    http = http_with()
+def test_upload_is_at_most_10_mb(http: Http) -> None:
     url = upload(http, data=base64_of(bytes(LARGEST)))
     answer = http("POST", UPLOAD, json={"file_name": "a.png", "file_data": base64_of(bytes(LARGEST + 1))})
 
@@ -118,17 +108,3 @@ def test_uploaded_file_can_be_an_input(http_with: HttpWith) -> None:
 
     assert http("GET", http.task(task_id)["output"]["image_url"]).content == b"<content>"
     assert fetched == [other]
-
-
-def test_expired_upload_fails_the_task(http_with: HttpWith, clock: Clock) -> None:
-    def fetch(url: str) -> bytes:
-        raise OSError(url)
-
-    http = http_with(fetch=fetch)
-    url = upload(http)
-    clock.now += 86400
-    task_id = http.create(input={"target_image": url, "swap_image": url})
-    http.sandbox.advance()
-
-    assert http.task(task_id)["status"] == "failed"
-    assert "failed to get valid image (target_image)" in http.task(task_id)["error"]["raw_message"]

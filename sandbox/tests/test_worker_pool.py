@@ -1,7 +1,5 @@
 """Several tasks at once: what waits for an engine, what does not, and what is left when the sandbox ends meanwhile."""
 
-from __future__ import annotations
-
 import importlib
 import sqlite3
 import subprocess
@@ -53,13 +51,13 @@ class Engines:
 
     def watch(self, sandbox: Sandbox) -> None:
         """Release `ending` whenever a task has ended."""
-        ended = sandbox._scheduler._on_end
+        ended = sandbox._scheduler.on_end
 
         def on_end(task: Task) -> None:
             ended(task)
             self.ending.release()
 
-        sandbox._scheduler._on_end = on_end
+        sandbox._scheduler.on_end = on_end
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 The keys are those of the connector reference (MindCloud, 2025). Where no value was ever seen, it is a guess.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

@@ -10,8 +10,6 @@
 Everything is JSON, and a refusal has the form of the API's own. middleware.py decides who may ask.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any

@@ -5,8 +5,6 @@ and says so. Rules of this file: no decision is taken here (provider.py decides)
 place, and nothing needs a lifespan or an event loop that stays: the app also runs in-process, one loop a call.
 """
 
-from __future__ import annotations
-
 import errno
 import json
 import logging
@@ -24,8 +22,9 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from unitask_api import contract
 
-from unitask_sandbox import admin, bundle, page
+from unitask_sandbox import admin, page
 from unitask_sandbox.broken_responses import CLOSE, AnswerLost
 from unitask_sandbox.data_dir import BUSY, code_of
 from unitask_sandbox.failures import Refusal
@@ -94,7 +93,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
 def _api_routes() -> list[Route]:
     """One route a path, so that a wrong method is answered with every right one in Allow."""
     paths: dict[str, dict[str, str]] = {}
-    for operation in bundle.operations().values():
+    for operation in contract.operations().values():
         paths.setdefault(operation.path, {})[operation.method] = operation.id
     return [Route(path, _dispatch(names), methods=list(names)) for path, names in paths.items()]
 
@@ -112,7 +111,6 @@ def _dispatch(names: Mapping[str, str]) -> Endpoint:
 async def _injected(
     name: str, request: Request, perform: Callable[[], Awaitable[Response]], task_id: str | None = None
 ) -> Response:
-    """The answer, or what the script of faults makes of it."""
     sandbox = sandbox_of(request)
     fault = sandbox.faults.take(name, key_fingerprint(key_of(request)), task_id)
     return await injected(fault, perform, sandbox.settings.sleep) if fault else await perform()
@@ -183,7 +181,7 @@ def _is_of_the_api(path: str) -> bool:
 
 @cache
 def _roots() -> frozenset[str]:
-    return frozenset(_root(operation.path) for operation in bundle.operations().values())
+    return frozenset(_root(operation.path) for operation in contract.operations().values())
 
 
 def _root(path: str) -> str:
@@ -260,7 +258,7 @@ async def _file(request: Request) -> Response:
 
 
 async def _openapi(_request: Request) -> Response:
-    return JSONResponse(bundle.document())
+    return JSONResponse(contract.document())
 
 
 async def _about(request: Request) -> Response:

@@ -15,14 +15,7 @@ CODECS: Final[dict[str, tuple[str, str, dict[str, str]]]] = {
 
 
 def encode_audio(samples: Floats, rate: int, extension: str, mark: str) -> bytes:
-    """Encode one channel of sound; the same samples give the same bytes.
-
-    Args:
-        samples: From -1 to 1.
-        rate: Samples a second.
-        extension: "wav" or "mp3".
-        mark: Title and comment in the metadata.
-    """
+    """Encode one channel of samples from -1 to 1, `rate` a second, as "wav" or "mp3"; the bytes follow from them."""
     codec, layout, options = CODECS[extension]
     target = io.BytesIO()
     file: Any = av.open(target, "w", format=extension, options={"fflags": "+bitexact"})  # without FFmpeg's version

@@ -1,7 +1,5 @@
 """A thread that moves tasks when they are due."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Callable

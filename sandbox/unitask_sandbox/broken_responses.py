@@ -4,16 +4,13 @@ ASGI cannot close a connection, so connections.py puts a function that does it i
 connection, and the application raises `AnswerLost` instead.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-CLOSE = "unitask.close"
-"""The ASGI extension: a function that closes the connection after what was written to it."""
+CLOSE = "unitask.close"  # The ASGI extension: a function that closes the connection after what was written to it
 
 Sleep = Callable[[float], Awaitable[object]]
 PIECES = 10  # of a body that comes slowly
@@ -79,14 +76,7 @@ class Short(_Another):
 
 
 class Slow(_Another):
-    """Another answer, after a while, and piece by piece.
-
-    Args:
-        whole: The answer.
-        delay: Seconds until it begins.
-        drip: Seconds that its body takes.
-        sleep: Waits so many seconds.
-    """
+    """Another answer, after a while, and piece by piece."""
 
     def __init__(self, whole: Response, delay: float, drip: float, sleep: Sleep) -> None:
         super().__init__(whole)

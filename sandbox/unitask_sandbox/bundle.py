@@ -1,7 +1,5 @@
 """Read the contract as the sandbox needs it, and refuse what does not fit it."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -10,14 +8,8 @@ from typing import Any
 
 import jsonschema_rs
 from jsonschema_rs import Draft202012Validator, ValidationErrorKind
-from unitask_api.contract import Operation as Operation
-from unitask_api.contract import TaskType as TaskType
-from unitask_api.contract import component as component
-from unitask_api.contract import components
-from unitask_api.contract import document as document
-from unitask_api.contract import find as find
-from unitask_api.contract import operations as operations
-from unitask_api.contract import task_types as all_task_types
+from unitask_api import contract
+from unitask_api.contract import TaskType
 
 from unitask_sandbox.failures import Refusal
 
@@ -31,37 +23,24 @@ UNIFIED = "unified"
 @cache
 def task_types() -> tuple[TaskType, ...]:
     """Return the task types of the unified protocol."""
-    return tuple(one for one in all_task_types().values() if one.protocol == UNIFIED)
+    return tuple(one for one in contract.task_types().values() if one.protocol == UNIFIED)
 
 
 def task_type(model: str, task_type: str, given: Mapping[str, Any]) -> TaskType:
-    """The entry of the catalogue that a create is of.
-
-    Raises:
-        Refusal: 400, there is none.
-    """
-    found = find(model, task_type, given)
+    """The entry of the catalogue that a create is of."""
+    found = contract.find(model, task_type, given)
     if found and found.protocol == UNIFIED:
         return found
-    raise no_such_task(model, task_type)
-
-
-def no_such_task(model: str, task_type: str) -> Refusal:
-    """The refusal of a create of what is not in the catalogue."""
-    return Refusal(400, f"invalid request: no such task: model {model[:100]!r}, task_type {task_type[:100]!r}")
+    raise Refusal(400, f"invalid request: no such task: model {model[:100]!r}, task_type {task_type[:100]!r}")
 
 
 def legacy_task_type(operation: str) -> TaskType:
     """Return the task type that a legacy operation creates."""
-    return next(one for one in all_task_types().values() if one.create == operation)
+    return next(one for one in contract.task_types().values() if one.create == operation)
 
 
 def check(component: str, value: Any, at: str = "") -> None:
-    """Refuse a value that does not match a component schema.
-
-    Raises:
-        Refusal: 400, with the path (below `at`) and the reason of each of the first three faults.
-    """
+    """Refuse a value that does not match a component schema."""
     _refuse_faults(_validator(component), value, at)
 
 
@@ -73,7 +52,7 @@ def _validator(component: str) -> Draft202012Validator:
 
 @cache
 def _registry() -> jsonschema_rs.Registry:
-    return jsonschema_rs.Registry([(_CONTRACT, {"components": {"schemas": components()}})])
+    return jsonschema_rs.Registry([(_CONTRACT, {"components": {"schemas": contract.components()}})])
 
 
 class _Format:
@@ -91,12 +70,8 @@ _KEYWORDS: dict[str, type[Any]] = {"format": _Format}
 
 
 def query(operation: str, given: Mapping[str, str]) -> dict[str, Any]:
-    """The query parameters of an operation, as their schemas say.
-
-    Raises:
-        Refusal: 400, one is missing or malformed.
-    """
-    declared = [part for part in operations()[operation].parameters if part["in"] == "query"]
+    """The query parameters of an operation, as their schemas say."""
+    declared = [part for part in contract.operations()[operation].parameters if part["in"] == "query"]
     read = {part["name"]: _typed(given[part["name"]], part["schema"]) for part in declared if part["name"] in given}
     schema = {
         "required": [part["name"] for part in declared if part.get("required")],

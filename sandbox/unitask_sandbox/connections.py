@@ -7,8 +7,6 @@ A connection waits for its client while a request head, a request body, or the r
 waits too long is closed, and when too many are open, the one that has waited longest is closed.
 """
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any, cast
 

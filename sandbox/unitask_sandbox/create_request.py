@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from unitask_api.contract import TaskType
+
 from unitask_sandbox import bundle, pricing
-from unitask_sandbox.bundle import TaskType
 from unitask_sandbox.failures import GENERAL_FAILURE, NO_CREDIT, PREPARING_FAILED, Refusal
 from unitask_sandbox.inputs import decoded
 from unitask_sandbox.task import Task, task_error
@@ -48,25 +49,21 @@ class CreateRequest:
         webhook = {"endpoint": "", "secret": "", **self.config.get("webhook_config", {})}
         return {"service_mode": "", **self.config, "webhook_config": webhook}
 
+    @property
+    def _endpoint(self) -> str:
+        return str(self.config.get("webhook_config", {}).get("endpoint", ""))
+
     def has_webhook(self) -> bool:
         """Whether an endpoint that can be reached shall be told of the end."""
-        return self._endpoint().lower().startswith(("http://", "https://"))
+        return self._endpoint.lower().startswith(("http://", "https://"))
 
     def logs(self) -> list[dict[str, Any]]:
         """The first lines of the task's logs."""
-        return [{"message": NO_WEBHOOK}] if self._endpoint() and not self.has_webhook() else []
-
-    def _endpoint(self) -> str:
-        endpoint: str = self.config.get("webhook_config", {}).get("endpoint", "")
-        return endpoint
+        return [{"message": NO_WEBHOOK}] if self._endpoint and not self.has_webhook() else []
 
 
 def read_create_request(body: bytes) -> CreateRequest:
-    """What the body of a create asks for.
-
-    Raises:
-        Refusal: 400: not JSON, not what the spec says, or not in the catalogue.
-    """
+    """What the body of a create asks for."""
     value = read_json(body)
     bundle.check("TaskRequest", value)
     task_type = bundle.task_type(value["model"], value["task_type"], value["input"])
@@ -75,14 +72,7 @@ def read_create_request(body: bytes) -> CreateRequest:
 
 
 def new_task(creation: CreateRequest, account: str, settings: Settings, read: pricing.Read) -> Task:
-    """The task that a create asks for, as it begins.
-
-    Args:
-        creation: What was asked for.
-        account: Whose task it is.
-        settings: The clock and the speed.
-        read: Gets the bytes of a medium that is at hand, for the price.
-    """
+    """The task that a create asks for, as it begins."""
     task_id = str(uuid.uuid4())
     draw = random.Random(task_id)  # noqa: S311 - the same task takes the same time
     now = settings.clock()
@@ -130,9 +120,6 @@ def read_json(body: bytes) -> Any:
     """The JSON value of a body: as strict as RFC 8259, and free of what could not be written again.
 
     A whole number that is written as 7.0 is an integer, as it is to JSON Schema.
-
-    Raises:
-        Refusal: 400, it is none, or has too many parts or levels.
     """
     if sum(1 for _ in islice(_PART.finditer(body), MAX_PARTS)) == MAX_PARTS:
         raise Refusal(400, f"invalid request: the body has more than {MAX_PARTS} parts")

@@ -4,8 +4,6 @@ A folder belongs to one sandbox at a time, because two would do each task twice.
 names the file, the problem and what to do. A database that cannot be read is refused, never replaced by an empty one.
 """
 
-from __future__ import annotations
-
 import sqlite3
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -35,12 +33,7 @@ class DataDirInUse(CannotStart):
 
 
 class Damaged(CannotStart):
-    """A file of the data folder is not what a sandbox wrote.
-
-    Args:
-        path: The file.
-        what: What is wrong with it.
-    """
+    """A file of the data folder is not what a sandbox wrote."""
 
     def __init__(self, path: Path, what: str) -> None:
         super().__init__(
@@ -74,11 +67,7 @@ def code_of(error: sqlite3.Error) -> int:
 
 
 def check_head(path: Path) -> None:
-    """Refuse a database that SQLite would take for an empty one, or for none, although it was one.
-
-    Raises:
-        Damaged: It is.
-    """
+    """Refuse a database that SQLite would take for an empty one, or for none, although it was one."""
     if not path.exists():
         return
     with path.open("rb") as file:
@@ -95,11 +84,7 @@ def check_head(path: Path) -> None:
 
 
 def check_tables(db: sqlite3.Connection, path: Path) -> None:
-    """Refuse a database without a table in a folder that was used: after a crash, its log of changes (-wal) was lost.
-
-    Raises:
-        Damaged: It is.
-    """
+    """Refuse a database without a table in a folder that was used: its log of changes (-wal) was lost in a crash."""
     if (path.parent / "files").exists() and not db.execute("SELECT 1 FROM sqlite_master").fetchone():
         raise Damaged(path, "it has no tables, and it had when the folder was used before")
 
@@ -109,9 +94,6 @@ def held(path: Path) -> sqlite3.Connection:
 
     It is locked by SQLite, whose locks are the system's own: so this is the same on Linux, macOS and Windows, and a
     process that was killed leaves nothing that had to be cleared away.
-
-    Raises:
-        DataDirInUse: Another sandbox holds it.
     """
     holder = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:

@@ -3,8 +3,6 @@
 Messages never hold a key, and never repeat long inputs, which may be megabytes of base64.
 """
 
-from __future__ import annotations
-
 import json
 from typing import Any
 
@@ -24,14 +22,7 @@ IMAGE_TOO_LARGE = 10003  # one public client's table, 2025
 
 
 class Refusal(Exception):
-    """A request that is turned down; app.py alone makes an answer of it.
-
-    Attributes:
-        status: The HTTP status, repeated as `code` in the body.
-        message: What went wrong.
-        task: The failed task that a refusal for lack of credit carries; None elsewhere.
-        retry_after: Seconds until the same request may succeed; None when that is not known.
-    """
+    """A request that is turned down; app.py alone makes an answer of it."""
 
     def __init__(self, status: int, message: str, task: Task | None = None, *, retry_after: int | None = None) -> None:
         super().__init__(status, message)
@@ -46,12 +37,7 @@ class CannotStart(OSError, ValueError):
 
 
 class TaskFailure(Exception):
-    """An accepted task that ends failed; it is paid back.
-
-    Attributes:
-        raw_message: The cause, in the words of the engine.
-        code: The task's error.code.
-    """
+    """An accepted task that ends failed; it is paid back."""
 
     def __init__(self, raw_message: str, code: int = GENERAL_FAILURE) -> None:
         super().__init__(raw_message, code)  # both, so that it survives the way out of a worker process

@@ -1,7 +1,5 @@
 """Apply a fault to an answer: replace it, change it, delay it, cut it, or send none."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Awaitable, Callable
 
@@ -13,13 +11,7 @@ from unitask_sandbox.faults import Fault
 
 
 async def injected(fault: Fault, perform: Callable[[], Awaitable[Response]], sleep: Sleep) -> Response:
-    """The answer to a request that a fault happens to.
-
-    Args:
-        fault: What goes wrong.
-        perform: Does what was asked, and returns the true answer.
-        sleep: Waits so many seconds.
-    """
+    """The answer to a request that a fault happens to."""
     if fault.kind in ("refuse", "drop"):
         answer = Lost() if fault.kind == "drop" else _ordered(fault)
     else:
@@ -56,7 +48,6 @@ class _Edited(Response):
         self._fault = fault
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it, once it is whole."""
         status, content = 200, bytearray()
         headers: dict[str, str] = {}
 

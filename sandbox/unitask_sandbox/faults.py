@@ -4,8 +4,6 @@ This module says what can be ordered. fault_injection.py applies it to an answer
 scheduler.py to a task. Faults with a name, and orders in JSON, are in library.py.
 """
 
-from __future__ import annotations
-
 import json
 import threading
 from collections.abc import Iterable, Mapping
@@ -13,13 +11,15 @@ from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, Final, Literal, cast, get_args
 
-from unitask_sandbox import bundle
+from unitask_api import contract
+
 from unitask_sandbox.request_log import is_of_key
 
 Kind = Literal["refuse", "replace", "edit", "slow", "cut", "short", "lose", "drop", "repeat", "fail"]
 
 NEXT = "next"
 FILE, WEBHOOK, WORK = "get_file", "send_webhook", "run_task"
+# Where something can go wrong besides the operations of the spec, and the kinds of faults that can
 PLACES: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         FILE: frozenset({"refuse", "replace", "slow", "cut", "short", "lose", "drop"}),
@@ -27,7 +27,6 @@ PLACES: Mapping[str, frozenset[str]] = MappingProxyType(
         WORK: frozenset({"fail"}),
     }
 )
-"""Where something can go wrong besides the operations of the spec, and the kinds of faults that can."""
 
 _ANSWER_KINDS: Final = frozenset({"refuse", "replace", "edit", "slow", "cut", "short", "lose", "drop"})
 _OF_A_TASK: Final = frozenset({"get_task", "cancel_task", WEBHOOK, WORK})
@@ -92,9 +91,9 @@ class Fault:
     task_type: str | None = None
 
     def __post_init__(self) -> None:
-        if self.operation not in bundle.operations() and self.operation not in PLACES:
+        if self.operation not in contract.operations() and self.operation not in PLACES:
             raise ValueError(
-                f"no operation {self.operation!r}; there are {', '.join(bundle.operations())}, {', '.join(PLACES)}"
+                f"no operation {self.operation!r}; there are {', '.join(contract.operations())}, {', '.join(PLACES)}"
             )
         if self.kind not in get_args(Kind):
             raise ValueError(f"no fault of kind {self.kind!r}; there are {', '.join(get_args(Kind))}")
@@ -163,7 +162,6 @@ DEFAULTS: Final[Mapping[str, Any]] = {
 
 
 def _holder(body: Any, path: str) -> tuple[dict[str, Any] | None, str]:
-    """The object that a path leads into, if there is one, and the name of the field in it."""
     *parents, name = path.split(".")
     node = body
     for parent in parents:
@@ -194,14 +192,7 @@ class Script:
             self._coming.clear()
 
     def accepted(self, key: str | None, task_id: str, model: str, task_type: str) -> None:
-        """Say which task the next one is: what was ordered for it is for this one.
-
-        Args:
-            key: The fingerprint of the key that created it.
-            task_id: Its id.
-            model: Its model.
-            task_type: Its task type.
-        """
+        """Say which task the next one is: what was ordered for it is for this one."""
         with self._lock:
             for place, fault in enumerate(self._coming):
                 fits = fault.model in (None, model) and fault.task_type in (None, task_type)
@@ -209,13 +200,7 @@ class Script:
                     self._coming[place] = replace(fault, task=task_id, model=None, task_type=None)
 
     def take(self, operation: str, key: str | None = None, task_id: str | None = None) -> Fault | None:
-        """The fault that happens now; None when all goes well.
-
-        Args:
-            operation: Of the spec, or one of `PLACES`.
-            key: The fingerprint of the API key.
-            task_id: The task that it is about, if it is about one.
-        """
+        """The fault that happens now; None when all goes well."""
         with self._lock:
             for place, fault in enumerate(self._coming):
                 if fault.operation == operation and fault.task in (None, task_id) and is_of_key(key, fault.key):

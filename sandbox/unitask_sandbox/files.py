@@ -4,8 +4,6 @@ A file gets its name when it is complete and synced to the disk, and is listed a
 that were not listed before the process was killed.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import re
@@ -27,15 +25,7 @@ _OURS = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.\w+(\.part)?")
 
 
 class Files:
-    """The files of a sandbox.
-
-    Args:
-        folder: Where they lie; it is made.
-        store: Lists them.
-        clock: Returns the time: unix seconds.
-        fetch: Gets what is behind an address that is none of ours.
-        durable: Whether a file that is listed shall survive a failure of the power, too.
-    """
+    """The files of a sandbox."""
 
     def __init__(
         self,
@@ -55,11 +45,7 @@ class Files:
         self._forget_unlisted()
 
     def path(self, name: str) -> Path:
-        """Where a file lies.
-
-        Raises:
-            Refusal: 404, there is none, or it has expired.
-        """
+        """Where a file lies."""
         if not self._store.file_is_kept(name, self._clock()):
             raise Refusal(404, "file not found; outputs are kept for 3 days, uploads for 24 hours")
         return self._folder / name
@@ -77,12 +63,7 @@ class Files:
         return None
 
     def at_hand(self, medium: str) -> bytes:
-        """Return the bytes of a medium that needs no request: base64, or a file of our own.
-
-        Raises:
-            ValueError: It is neither.
-            OSError: The file has just gone.
-        """
+        """Return the bytes of a medium that needs no request: base64, or a file of our own."""
         kept = self.own(medium)
         return decoded(medium) if kept is None else kept
 

@@ -4,8 +4,6 @@ The provider takes a URL, plain base64 or a data URI in the same field. A medium
 the provider's words, "failed to get valid image". http_client.py decides which addresses may be fetched.
 """
 
-from __future__ import annotations
-
 import base64
 import string
 from collections.abc import Callable, Mapping
@@ -17,16 +15,7 @@ from unitask_sandbox.http_client import LARGEST as LARGEST
 
 
 def read_media(given: Mapping[str, Any], media: Mapping[str, str], fetch: Callable[[str], bytes]) -> dict[str, Any]:
-    """The input with every medium as bytes.
-
-    Args:
-        given: The task's input as it was sent.
-        media: The fields that hold media, with their kind ("image", "video", "audio").
-        fetch: Gets what is behind an address.
-
-    Raises:
-        TaskFailure: One of the media cannot be read.
-    """
+    """The input with every medium as bytes."""
     read = {field: _read(field, given[field], kind, fetch) for field, kind in media.items() if field in given}
     return {**given, **read}
 
@@ -45,11 +34,7 @@ def _read(field: str, text: str, kind: str, fetch: Callable[[str], bytes]) -> by
 
 
 def decoded(text: str) -> bytes:
-    """The bytes that base64, or a data URI of base64, stands for.
-
-    Raises:
-        ValueError: It is neither.
-    """
+    """The bytes that base64, or a data URI of base64, stands for."""
     if text[:5].lower() == "data:":
         head, _, text = text.partition(",")
         if not head.lower().endswith(";base64"):

@@ -5,14 +5,14 @@ holds what its old form shows besides. Requests are checked against the bundle. 
 answer, it has the form of the unified one.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
+
+from unitask_api import contract
 
 from unitask_sandbox import bundle
 from unitask_sandbox.create_request import CreateRequest, read_json
@@ -58,11 +58,7 @@ def protocol_of(task: Task) -> str | None:
 
 
 def read_create_request(operation: str, body: bytes) -> CreateRequest:
-    """What the body of a legacy create asks for.
-
-    Raises:
-        Refusal: 400: not JSON, or not what the spec says.
-    """
+    """What the body of a legacy create asks for."""
     protocol, model, task_type = CREATES[operation]
     asked = _checked(operation, body)
     shown = {"protocol": protocol, "result_type": asked.get("result_type", "base64")}
@@ -82,7 +78,6 @@ def read_create_request(operation: str, body: bytes) -> CreateRequest:
 
 
 def _toolkit_creation(asked: dict[str, Any], shown: dict[str, Any]) -> CreateRequest:
-    """The input has another form for each task type; it is the one of today."""
     given = asked["task_input"]
     kind = bundle.task_type(IMAGE_TOOLKIT, asked["task_type"].replace("_", "-"), given)
     bundle.check(kind.input, given, at="task_input")
@@ -90,18 +85,14 @@ def _toolkit_creation(asked: dict[str, Any], shown: dict[str, Any]) -> CreateReq
 
 
 def read_look(operation: str, body: bytes) -> str:
-    """The id of the task that a look asks for.
-
-    Raises:
-        Refusal: 400: not JSON, or not what the spec says.
-    """
+    """The id of the task that a look asks for."""
     task_id: str = _checked(operation, body)["task_id"]
     return task_id
 
 
 def _checked(operation: str, body: bytes) -> dict[str, Any]:
     value = read_json(body)
-    bundle.check(bundle.operations()[operation].components["request"], value)
+    bundle.check(contract.operations()[operation].components["request"], value)
     return cast("dict[str, Any]", value)
 
 
@@ -132,13 +123,7 @@ def accepted(task: Task) -> dict[str, Any]:
 
 
 def answer(task: Task, base_url: str, file: Callable[[str], Path]) -> dict[str, Any]:
-    """The answer to a look at a legacy task, and what its webhook is told.
-
-    Args:
-        task: As it stands.
-        base_url: Of the addresses of its files.
-        file: Where a file lies, for a result that is shown as base64.
-    """
+    """The answer to a look at a legacy task, and what its webhook is told."""
     protocol = task.legacy["protocol"]
     shown = {"task_id": task.task_id, "status": _WORDS.get(protocol, {}).get(task.status, task.status)}
     if protocol == MIDJOURNEY:

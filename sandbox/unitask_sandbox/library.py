@@ -11,8 +11,6 @@ Its body is text, or JSON that is sent as such. Rules of this file: a mistake is
 field and the value, before anything is ordered.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -26,42 +24,27 @@ from typing import Any, Final, cast
 from unitask_sandbox.faults import DEFAULTS, Fault
 from unitask_sandbox.request_log import key_fingerprint
 
+# How surely a fault happens: a page says so; a real body was recorded; a public client handles it; a public thread
+# reports it; other clients were measured against it; or there is no report, and it is plausible
 EVIDENCE = ("documented", "recorded", "client", "thread", "measured", "plausible")
-"""How surely a fault happens: a page says so; a real body was recorded; a public client handles it; a public thread
-reports it; other clients were measured against it; or there is no report, and it is plausible."""
 
 _OWN: Final = ("operation", "times", "delay", "key", "task", "model", "task_type")  # of an order by name
 
 
 @dataclass(frozen=True, slots=True)
 class NamedFault:
-    """An entry of the library.
+    """An entry of the library."""
 
-    Attributes:
-        name: Its name.
-        what: What happens, in a sentence.
-        source: Who has reported it.
-        evidence: How surely: one of `EVIDENCE`.
-        outcome: By operation what a client should make of it: "done", or the name of an error of unitask.
-        steps: The faults that it is made of, as orders.
-    """
-
-    name: str
-    what: str
-    source: str
-    evidence: str
+    name: str  # its name
+    what: str  # what happens, in a sentence
+    source: str  # who has reported it
+    evidence: str  # how surely: one of `EVIDENCE`
+    # by operation what a client should make of it: "done", or the name of an error of unitask
     outcome: Mapping[str, str]
-    steps: tuple[Mapping[str, Any], ...]
+    steps: tuple[Mapping[str, Any], ...]  # the faults that it is made of, as orders
 
     def faults(self, **own: Any) -> list[Fault]:
-        """Its faults, for its first operation unless another is given.
-
-        Args:
-            **own: `operation`, and what each step shall have otherwise: times, delay, key, task, model, task_type.
-
-        Raises:
-            ValueError: It does not happen to that operation, or a step cannot have that.
-        """
+        """Its faults, for its first operation unless another is given."""
         operation = own.pop("operation", next(iter(self.outcome)))
         if operation not in self.outcome:
             raise ValueError(f"{self.name} does not happen to {operation!r}; it does to {', '.join(self.outcome)}")
@@ -76,22 +59,14 @@ def library() -> Mapping[str, NamedFault]:
 
 
 def named(name: str, **own: Any) -> list[Fault]:
-    """The faults of a name; see `NamedFault.faults`.
-
-    Raises:
-        ValueError: There is none of that name, or what it shall have otherwise does not fit.
-    """
+    """The faults of a name; see `NamedFault.faults`."""
     if name not in library():
         raise ValueError(f"no fault is named {name!r}; there are {', '.join(library())}")
     return library()[name].faults(**own)
 
 
 def read_orders(value: object) -> list[Fault]:
-    """The faults of an order, or of a list of orders.
-
-    Raises:
-        ValueError: One of them is none; which one, and why.
-    """
+    """The faults of an order, or of a list of orders."""
     orders = cast("list[object]", value) if isinstance(value, list) else [value]
     found: list[Fault] = []
     for number, order in enumerate(orders, start=1):

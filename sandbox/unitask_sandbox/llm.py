@@ -4,8 +4,6 @@ A stream has the quirks that clients met: blank lines that keep the connection a
 whose usage is empty. A chat model that makes pictures answers with a picture in Markdown. Nothing is charged.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re
@@ -22,29 +20,17 @@ QUOTED = 200  # characters of a question that are repeated in its answer
 
 
 def read_chat(body: bytes) -> dict[str, Any]:
-    """The request for a completion.
-
-    Raises:
-        Refusal: 400, it is none.
-    """
+    """The request for a completion."""
     return _checked("ChatRequest", read_json(body))
 
 
 def read_image(body: bytes) -> dict[str, Any]:
-    """The request for a picture.
-
-    Raises:
-        Refusal: 400, it is none.
-    """
+    """The request for a picture."""
     return _checked("ImageRequest", read_json(body))
 
 
 def read_edit(fields: Mapping[str, str]) -> dict[str, Any]:
-    """Return the request for another picture, from the fields of a form.
-
-    Raises:
-        Refusal: 400, it is none.
-    """
+    """Return the request for another picture, from the fields of a form."""
     pictures = fields.keys() & {"image", "image[]"}
     read = {name: _typed(name, value) for name, value in fields.items() if name not in pictures}
     return _checked("ImageEditRequest", {**read, **({"image": "a picture"} if pictures else {})})

@@ -46,13 +46,7 @@ Refuse = Callable[[Request, Refusal, dict[str, str]], Response]
 
 
 class Guard:
-    """Refuses requests that may not come in; an ASGI middleware.
-
-    Args:
-        app: What is guarded.
-        refuse: Makes an answer of a refusal.
-        allowed_hosts: Host names of this sandbox, besides those of the machine itself.
-    """
+    """Refuses requests that may not come in; an ASGI middleware."""
 
     def __init__(self, app: ASGIApp, refuse: Refuse, allowed_hosts: Iterable[str] = ()) -> None:
         self._app = app
@@ -111,11 +105,6 @@ def is_ours(host: str, server: tuple[str, int | None] | None, allowed: Iterable[
 
     An IP address always does: DNS has no part in it. A name does when it is localhost or below it (RFC 6761), the name
     that the connection was made to (in-process that is what the client calls it), or allowed.
-
-    Args:
-        host: The header, with or without a port.
-        server: What the connection was made to, as ASGI says it.
-        allowed: More names, in small letters.
     """
     try:
         name = (urlsplit(f"//{host}").hostname or "").removesuffix(".")
@@ -162,11 +151,7 @@ class _Body:
         self.has_ended = False
 
     async def receive(self) -> Message:
-        """Return the next piece.
-
-        Raises:
-            Refusal: 408, 413 or 503.
-        """
+        """Return the next piece."""
         if self.has_ended:
             return await self._receive()
         self._begun = self._begun or time.monotonic()

@@ -3,8 +3,6 @@
 A handler takes its values out of the request, calls the provider, and wraps the result. provider.py decides.
 """
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -12,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
+from unitask_api import contract
 
 from unitask_sandbox import bundle, legacy
 from unitask_sandbox.failures import Refusal
@@ -32,7 +31,7 @@ def sandbox_of(request: Request) -> Sandbox:
 
 def key_of(request: Request) -> str | None:
     """The API key of a request, from the header that its operation takes it from; None when there is none."""
-    operation = bundle.operations().get(operation_of(request))
+    operation = contract.operations().get(operation_of(request))
     if operation is None or not operation.bearer:
         return request.headers.get(KEY_HEADER)
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
@@ -156,11 +155,7 @@ def _envelope(data: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _read_form(request: Request) -> dict[str, str]:
-    """Read a form; the content of its files is not kept.
-
-    Raises:
-        Refusal: 400, it is no form, or a broken one, or ended early.
-    """
+    """Read a form; the content of its files is not kept."""
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise Refusal(400, "invalid request: the body is no form: send multipart/form-data")
     try:
@@ -173,11 +168,7 @@ async def _read_form(request: Request) -> dict[str, str]:
 
 
 async def read_body(request: Request) -> bytes:
-    """The body of a request.
-
-    Raises:
-        Refusal: 413, it is too large; 400, it ended early.
-    """
+    """The body of a request."""
     chunks = bytearray()
     try:
         async for chunk in request.stream():

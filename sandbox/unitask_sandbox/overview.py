@@ -4,9 +4,7 @@ It only reads. Equal states give equal bytes, so a digest can stand for an answe
 the task ends.
 """
 
-from __future__ import annotations
-
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from unitask_sandbox.bundle import CREDITS_PER_USD
@@ -16,64 +14,46 @@ from unitask_sandbox.task import Task
 from unitask_sandbox.webhooks import ATTEMPTS
 
 
+@dataclass(frozen=True, slots=True)
 class Overview:
-    """The tasks of one account.
+    """The tasks of one account."""
 
-    Args:
-        store: Where they are.
-        account: Whose they are.
-        base_url: What the addresses of their files begin with.
-        told_url: What they begin with in the answers of the API.
-    """
-
-    def __init__(self, store: Store, account: str, base_url: str, told_url: str) -> None:
-        self._store = store
-        self._account = account
-        self._base_url = base_url
-        self._told_url = told_url
+    store: Store
+    account: str
+    base_url: str  # of files, as the page loads them
+    told_url: str  # of files, in the answers of the API
 
     def tasks(self, limit: int) -> dict[str, Any]:
         """The newest tasks, how many there are in all, and the money of the account in USD."""
-        total, found = self._store.history(self._account, float("-inf"), float("inf"), None, limit, 0)
-        account = self._store.account(self._account)
+        total, found = self.store.history(self.account, float("-inf"), float("inf"), None, limit, 0)
+        account = self.store.account(self.account)
         return {
-            "tasks": [_row(task, self._base_url) for _, task in found],
+            "tasks": [_row(task, self.base_url) for _, task in found],
             "total": total,
             "balance_usd": _usd(account.balance),
             "spent_usd": _usd(account.starting - account.balance),
         }
 
     def task(self, task_id: str) -> dict[str, Any]:
-        """One task: its row, what a look answers, the movements of money and the attempts to tell its webhook.
-
-        Raises:
-            Refusal: 404, the account has no such task.
-        """
+        """One task: its row, what a look answers, the movements of money and the attempts to tell its webhook."""
         task = self._found(task_id)
         return {
-            "task": _row(task, self._base_url),
-            "data": task.body(self._told_url),
+            "task": _row(task, self.base_url),
+            "data": task.body(self.told_url),
             "ledger": [
                 {"at": at, "reason": reason, "usd": _usd(credits_)}
-                for at, reason, credits_ in self._store.movements(task_id)
+                for at, reason, credits_ in self.store.movements(task_id)
             ],
-            "webhook": {
-                "attempts": [asdict(attempt) for attempt in self._store.attempts(task_id)],
-                "at_most": ATTEMPTS,
-            },
+            "webhook": {"attempts": [asdict(attempt) for attempt in self.store.attempts(task_id)], "at_most": ATTEMPTS},
         }
 
     def given(self, task_id: str) -> dict[str, Any]:
-        """The input of a task as it was sent; None once the task has ended.
-
-        Raises:
-            Refusal: 404, the account has no such task.
-        """
-        return {"input": self._store.given(task_id) if self._found(task_id).ended_at is None else None}
+        """The input of a task as it was sent; None once the task has ended."""
+        return {"input": self.store.given(task_id) if self._found(task_id).ended_at is None else None}
 
     def _found(self, task_id: str) -> Task:
-        task = self._store.task(task_id)
-        if task is None or task.account != self._account:
+        task = self.store.task(task_id)
+        if task is None or task.account != self.account:
             raise Refusal(404, TASK_NOT_FOUND)
         return task
 

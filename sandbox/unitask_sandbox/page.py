@@ -5,8 +5,6 @@ endpoints here change nothing, need the key of the account, and neither appear i
 so that the page does not disturb the client under test.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from pathlib import Path

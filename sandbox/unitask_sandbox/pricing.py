@@ -4,8 +4,6 @@ Credits are whole numbers and rounded up; a cost that the spec does not settle i
 same rules with code of its own, and a test compares both.
 """
 
-from __future__ import annotations
-
 import re
 import struct
 from collections.abc import Callable, Iterable, Mapping
@@ -18,12 +16,10 @@ from unitask_sandbox.inputs import decoded
 
 LARGEST = 10**12  # of any unit
 
+# Models whose tasks are paid in points: frozen when they are accepted, taken when they are completed. Documented for
+# hailuo, kling, luma and pixal3d, recorded for music-u, read by clients for midjourney, and told of music-s. Tasks of
+# every other model show "llm": taken when they are accepted, and nothing is frozen
 POINT_MODELS = frozenset({"hailuo", "kling", "luma", "midjourney", "music-s", "music-u", "Qubico/pixal3d"})
-"""Models whose tasks are paid in points: frozen when they are accepted, taken when they are completed.
-
-Documented for hailuo, kling, luma and pixal3d, recorded for music-u, read by clients for midjourney, and told of
-music-s. Tasks of every other model show "llm": taken when they are accepted, and nothing is frozen.
-"""
 
 Read = Callable[[str], bytes]
 
@@ -37,11 +33,7 @@ def credits_of(
 ) -> int:
     """The credits of a create; 0 when the spec does not say.
 
-    Args:
-        price: The `price` of the task type; None when it has none.
-        given: The input.
-        media: The fields of the input that hold files.
-        read: Gets the bytes of such a file; raises ValueError or OSError when they are not at hand.
+    `read` gets the bytes of a file, and raises ValueError or OSError when they are not at hand.
     """
     fields = {name: value for name, value in given.items() if value is not None}
     if not price or not fields.keys().isdisjoint(price.get("unless", [])):
@@ -58,11 +50,7 @@ def credits_of(
 
 
 def _applies(when: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
-    """Whether the conditions of a rate are met.
-
-    Raises:
-        _Unsettled: They would be if a field had some value that is not known.
-    """
+    """Whether the conditions of a rate are met."""
     open_questions = 0
     for key, wanted in when.items():
         try:
@@ -149,7 +137,6 @@ def _number(value: Any) -> Decimal:
 
 
 def _measured(kind: str, text: Any, read: Read) -> Decimal:
-    """The pixels of a picture, or the length of an MP4 video, if the file is at hand."""
     try:
         data = read(text)
         if kind == "pixels":

@@ -3,8 +3,6 @@
 A task is accepted and cancelled here, and moved in scheduler.py. All times come from `Settings.clock`.
 """
 
-from __future__ import annotations
-
 import base64
 import math
 import shutil
@@ -56,6 +54,9 @@ STAGES = 50  # the longest queue of staged tasks, Midjourney's alone; unified sc
 class Sandbox:
     """A provider of its own, with its accounts, tasks and files. Any thread may call any method.
 
+    An operation raises `failures.Refusal` with the HTTP status of the answer: 401 for a bad key, 400 for a
+    request that is not what the spec says, and others as its description names them. Times are unix seconds.
+
     Args:
         settings: How it behaves.
 
@@ -77,14 +78,8 @@ class Sandbox:
         self._scheduler = Scheduler(
             self.settings, self._store, self._files, self._closing, self._ended, self.faults, self._jumps
         )
-        self._courier = Courier(
-            self._store,
-            self.settings.clock,
-            self.settings.send_webhook or http.post,
-            self._closing,
-            self.faults,
-            self._jumps,
-        )
+        send = self.settings.send_webhook or http.post
+        self._courier = Courier(self._store, self.settings.clock, send, self._closing, self.faults, self._jumps)
         self._autorun = Autorun(self._step) if self.settings.autorun else None
         self._delivery = Autorun(self._deliver) if self.settings.autorun else None
         forgotten = None if self.settings.data else self._folder
@@ -123,34 +118,22 @@ class Sandbox:
     # The operations.
 
     def authenticate(self, key: str | None) -> None:
-        """Refuse a key that is not accepted.
-
-        Raises:
-            Refusal: 401.
-        """
+        """Refuse a key that is not accepted."""
         self._account(key)
 
     def admit(self, key: str | None) -> None:
         """Count a request of an account, before anything is done for it.
 
-        Raises:
-            Refusal: 429, the account sends more requests than it may.
+        Refused with 429, the account sends more requests than it may.
         """
         if self._is_known(key) and (wait := self._rate.take(hashed(key or ""))):
             raise Refusal(429, TOO_MANY_REQUESTS, retry_after=math.ceil(wait))
 
     def accept(self, key: str | None, body: bytes, base_url: str = "", operation: str = "create_task") -> Task:
-        """Create a task from the body of a create, and take or freeze its price.
+        """Create a task from the body of a create (`operation`), and take or freeze its price.
 
-        Args:
-            key: The API key.
-            body: What was sent.
-            base_url: Of the addresses of files in its webhook.
-            operation: Which create: the unified one, or a legacy one.
-
-        Raises:
-            Refusal: 401, 400, 429 when too many tasks are under way, or 500 with a failed task when the balance is too
-                low.
+        Refused with 429 when too many tasks are under way, and with 500 and a failed task when the balance is too low.
+        Addresses of files in its webhook begin with `base_url`.
         """
         account = self._account(key)
         request = (
@@ -174,8 +157,7 @@ class Sandbox:
     def get(self, key: str | None, task_id: str, protocol: str | None = None) -> Task:
         """A task as it stands; of a legacy protocol alone, if one is given.
 
-        Raises:
-            Refusal: 401, or 404 when this key has no such task.
+        Refused with 401, or 404 when this key has no such task.
         """
         account = self._accepted(key)
         task = self._store.task(task_id)
@@ -184,44 +166,26 @@ class Sandbox:
         return task
 
     def cancel(self, key: str | None, task_id: str) -> None:
-        """Cancel a pending task and pay it back.
-
-        Raises:
-            Refusal: 401, 404, or 400 when the task is not pending.
-        """
+        """Cancel a pending task and pay it back; refuse with 401, 404, or 400 when the task is not pending."""
         task = self.get(key, task_id)
         if not self._cancel(task):
             status = self.get(key, task_id).status
             raise Refusal(400, f"task {task_id} is {status}; only a pending task can be cancelled")
 
     def cancel_many(self, key: str | None, created_before: float, model: str | None = None) -> int:
-        """Cancel pending tasks, pay them back, and return how many they were.
+        """Cancel pending tasks, pay them back, and return how many they were. Tasks created at that time or later stay.
 
-        Args:
-            key: The API key.
-            created_before: Unix seconds; tasks created then or later stay.
-            model: Only tasks of this model or family; None or "all" for every one.
-
-        Raises:
-            Refusal: 401.
+        A model is one, or a family; None or "all" for every one.
         """
         found = self._store.of_account(self._account(key), CANCELLABLE, created_before)
         return sum(self._cancel(task) for task in found if _is_of_model(task, model))
 
     def account_info(self, key: str | None) -> dict[str, Any]:
-        """The account with its balance, and with the key in clear, as the live answer has it.
-
-        Raises:
-            Refusal: 401.
-        """
+        """The account with its balance, and with the key in clear, as the live answer has it."""
         return account_info(self._store.account(self._account(key)), key or "", self.settings)
 
     def active_tasks(self, key: str | None) -> dict[str, Any]:
-        """The tasks that have not ended, by group.
-
-        Raises:
-            Refusal: 401.
-        """
+        """The tasks that have not ended, by group."""
         account = self._account(key)
         return active_tasks(self._store.of_account(account, ACTIVE, math.inf))
 
@@ -234,18 +198,9 @@ class Sandbox:
         start_time: float = 0,
         end_time: float = math.inf,
     ) -> dict[str, Any]:
-        """A page of the tasks that were created in a time, newest first.
+        """A page of the tasks of a group (image_toolkit, mj, ...) that were created in a time, newest first.
 
-        Args:
-            key: The API key.
-            page: Which page, from 1.
-            page_size: Rows a page.
-            model: Only of this group (image_toolkit, flux, mj, ...).
-            start_time: Unix seconds, included.
-            end_time: Unix seconds, included.
-
-        Raises:
-            Refusal: 401.
+        Pages count from 1. Both ends of the time are included.
         """
         account = self._account(key)
         models = None if model is None else models_of(model)
@@ -258,21 +213,15 @@ class Sandbox:
     def upload(self, key: str | None, body: bytes) -> str:
         """Keep a file for 24 hours, and return its name.
 
-        Raises:
-            Refusal: 401, or 400 or 403 in the words of the upload service.
+        Refused with 401, or 400 or 403 in the words of the upload service.
         """
         self._account(key)
         if self.settings.plan == "Free":
             raise Refusal(403, PLAN_TOO_LOW)
-        upload = read_upload(body)
-        return self._keep_file(upload.content, upload.extension)
+        return self._keep_file(*read_upload(body))
 
     def chat(self, key: str | None, body: bytes, base_url: str) -> dict[str, Any] | Iterator[str]:
-        """A simulated completion, or the events that stream it.
-
-        Raises:
-            Refusal: 401 or 400.
-        """
+        """A simulated completion, or the events that stream it; refuse with 401 or 400."""
         self._account(key)
         request = llm.read_chat(body)
         picture = None
@@ -285,16 +234,7 @@ class Sandbox:
         return llm.stream(whole) if request.get("stream") else whole
 
     def images(self, key: str | None, body: bytes | Mapping[str, str], base_url: str) -> dict[str, Any]:
-        """Simulated pictures.
-
-        Args:
-            key: The API key.
-            body: What was sent: JSON, or the fields of a form with a picture to change.
-            base_url: Of the addresses of pictures, if it asks for such.
-
-        Raises:
-            Refusal: 401 or 400.
-        """
+        """Simulated pictures, for a body of JSON or for the fields of a form with a picture to change."""
         self._account(key)
         request = llm.read_image(body) if isinstance(body, bytes) else llm.read_edit(body)
         extension = "jpeg" if request.get("output_format") in ("jpeg", "jpg") else "png"
@@ -308,11 +248,7 @@ class Sandbox:
         return llm.image_answer(request, self.settings.clock(), pictures)
 
     def file(self, name: str) -> Path:
-        """Where an output file, or an uploaded one, lies.
-
-        Raises:
-            Refusal: 404, there is none, or it has expired.
-        """
+        """Where an output file, or an uploaded one, lies; refuse with 404 when there is none, or it has expired."""
         return self._files.path(name)
 
     def balance(self, key: str) -> float:
@@ -322,13 +258,7 @@ class Sandbox:
     def overview(self, key: str | None, base_url: str, told_url: str) -> Overview:
         """What the page shows of the account of a key.
 
-        Args:
-            key: The API key.
-            base_url: What the addresses of files begin with.
-            told_url: What they begin with in the answers of the API.
-
-        Raises:
-            Refusal: 401.
+        Addresses of files begin with `base_url`, and in the answers of the API with `told_url`.
         """
         return Overview(self._store, self._account(key), base_url, told_url)
 
@@ -385,7 +315,6 @@ class Sandbox:
         return self._pause(self._courier.start(self._delivery.wake))
 
     def _pause(self, *due: float | None) -> float | None:
-        """The seconds until the first of several times; None when there is none."""
         first = min((time for time in due if time is not None), default=None)
         return None if first is None else max(0.0, first - self.settings.clock())
 
@@ -433,13 +362,8 @@ def _is_of_model(task: Task, model: str | None) -> bool:
 
 
 def _release(
-    closing: threading.Event,
-    scheduler: Scheduler,
-    delivering: threading.Lock,
-    store: Store,
-    folder: Path | None,
+    closing: threading.Event, scheduler: Scheduler, delivering: threading.Lock, store: Store, folder: Path | None
 ) -> None:
-    """Close a sandbox; also at the end of the program."""
     closing.set()
     scheduler.pool.close()
     with scheduler.storing, delivering:

@@ -1,18 +1,11 @@
 """A limit on requests, account by account: a bucket of tokens that fills with time."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable
 
 
 class Rate:
-    """Lets so many requests a second pass, and as many at once; any thread may call any method.
-
-    Args:
-        limit: Requests a second; None for no limit.
-        clock: Returns the time: unix seconds.
-    """
+    """Lets so many requests a second pass, and as many at once; any thread may call any method."""
 
     def __init__(self, limit: float | None, clock: Callable[[], float]) -> None:
         self._limit = limit

@@ -1,7 +1,5 @@
 """Log of the requests to the API, refused ones included. It holds no keys, only fingerprints of them."""
 
-from __future__ import annotations
-
 import hashlib
 from collections import deque
 from dataclasses import dataclass
@@ -11,21 +9,14 @@ KEPT = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One request to the API, as it was answered.
+    """One request to the API, as it was answered."""
 
-    Attributes:
-        operation: The operation of the spec; None when the path or the method is none of it.
-        key: The beginning of the SHA-256 of the API key; None when there was none.
-        time: When it arrived: unix seconds.
-        status: The HTTP status that it was answered with; None when the answer was lost.
-    """
-
-    operation: str | None
+    operation: str | None  # the operation of the spec; None when the path or the method is none of it
     method: str
     path: str
-    key: str | None
-    time: float
-    status: int | None
+    key: str | None  # the beginning of the SHA-256 of the API key; None when there was none
+    time: float  # when it arrived: unix seconds
+    status: int | None  # the HTTP status that it was answered with; None when the answer was lost
 
 
 class RequestLog:
@@ -49,14 +40,7 @@ class RequestLog:
         status: int | None = None,
         since: float | None = None,
     ) -> list[Arrival]:
-        """Those that fit everything that is given.
-
-        Args:
-            operation: Of this operation of the spec.
-            key: With this API key, or with one of this fingerprint.
-            status: Answered with this HTTP status.
-            since: That arrived then or later: unix seconds.
-        """
+        """Those that fit everything that is given."""
         return [
             arrival
             for arrival in list(self._kept)

@@ -10,14 +10,13 @@ done at the next try. Nothing starts once `closing` is set; a task that was begu
 `storing` is never held while an engine works.
 """
 
-from __future__ import annotations
-
 import errno
 import logging
 import math
 import sqlite3
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from unitask_sandbox import bundle
 from unitask_sandbox.create_request import QUEUE_SECONDS
@@ -33,57 +32,37 @@ from unitask_sandbox.timing import Jumps
 from unitask_sandbox.worker import Worker
 from unitask_sandbox.worker_pool import WorkerPool
 
+# What the machine has too little of: no fault of a task
 MAY_PASS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
-"""What the machine has too little of: no fault of a task."""
 
 _log = logging.getLogger("unitask_sandbox")
 
 
+@dataclass(eq=False)
 class Scheduler:
-    """Moves tasks when they are due.
+    """Moves tasks when they are due; `on_end` is called with every task that has ended, as it was before."""
 
-    Args:
-        settings: The clock, and where engines run.
-        store: Knows which tasks are due.
-        files: Keeps what engines make.
-        closing: Set when the store is about to be closed; `storing` is held while it is used.
-        on_end: Called with every task that has ended, as it was before.
-        faults: Knows which tasks shall fail.
-        jumps: Notices that the clock was set.
-    """
+    settings: Settings
+    store: Store
+    files: Files
+    closing: threading.Event  # set when the store is about to be closed; `storing` is held while it is used
+    on_end: Callable[[Task], None]
+    faults: Script
+    jumps: Jumps
 
-    def __init__(
-        self,
-        settings: Settings,
-        store: Store,
-        files: Files,
-        closing: threading.Event,
-        on_end: Callable[[Task], None],
-        faults: Script,
-        jumps: Jumps,
-    ) -> None:
+    def __post_init__(self) -> None:
         self.storing = threading.Lock()
-        self.workers = [Worker() for _ in range(settings.workers)]
+        self.workers = [Worker() for _ in range(self.settings.workers)]
         self.pool = WorkerPool(self.workers, self._process)
         self._advancing = threading.Lock()
-        self._settings = settings
-        self._store = store
-        self._files = files
-        self._closing = closing
-        self._on_end = on_end
-        self._faults = faults
-        self._jumps = jumps
 
     def advance(self) -> float | None:
         """Do everything that is due now, or let the worker pool do it, and return when a task moves next.
 
         None when all have ended, or are with the worker pool.
-
-        Raises:
-            sqlite3.Error, OSError: The database or the disk could not be used; whatever else is due was done.
         """
         with self._advancing:
-            now = self._settings.clock()
+            now = self.settings.clock()
             failures: list[Exception] = []
             for task_id in self._due(now):
                 try:
@@ -98,32 +77,32 @@ class Scheduler:
     def _next_due(self, now: float) -> float | None:
         """Let staged tasks move up, remove what has expired, and return when a task moves next."""
         with self.storing:
-            if self._closing.is_set():
+            if self.closing.is_set():
                 return None
-            self._files.forget_expired()
-            pending_until = now + self._settings.seconds(QUEUE_SECONDS)
-            unstaged = self._store.unstage(self._settings.concurrency, pending_until)
-            next_due = self._store.next_due(now if self._settings.autorun else -math.inf)
+            self.files.forget_expired()
+            pending_until = now + self.settings.seconds(QUEUE_SECONDS)
+            unstaged = self.store.unstage(self.settings.concurrency, pending_until)
+            next_due = self.store.next_due(now if self.settings.autorun else -math.inf)
             return min(pending_until, next_due or pending_until) if unstaged else next_due
 
     def next_expiry(self) -> float | None:
         """When the next file expires; None when there is none."""
         with self.storing:
-            return None if self._closing.is_set() else self._store.next_expiry()
+            return None if self.closing.is_set() else self.store.next_expiry()
 
     def _due(self, now: float) -> list[str]:
         """Start the pending tasks that are due; return the processing ones that are due and not in the worker pool."""
         with self.storing:
-            if self._closing.is_set():
+            if self.closing.is_set():
                 return []
-            self._jumps.heed(self._store.move_due)
-            for task_id in self._store.due("pending", now):
-                self._store.start(task_id, now)
-            return [task_id for task_id in self._store.due("processing", now) if task_id not in self.pool]
+            self.jumps.heed(self.store.move_due)
+            for task_id in self.store.due("pending", now):
+                self.store.start(task_id, now)
+            return [task_id for task_id in self.store.due("processing", now) if task_id not in self.pool]
 
     def _hand_out(self, task_id: str) -> None:
         task = self._begun(task_id)
-        if task and self._settings.autorun and (task.model, task.task_type) in ENGINES:
+        if task and self.settings.autorun and (task.model, task.task_type) in ENGINES:
             self.pool.add(task_id)
         elif task:
             self._process(task_id, self.workers[0])
@@ -131,7 +110,7 @@ class Scheduler:
     def _begun(self, task_id: str) -> Task | None:
         """A task that is being processed; None when it has ended, or is to be left for the restart."""
         with self.storing:
-            task = None if self._closing.is_set() else self._store.task(task_id)
+            task = None if self.closing.is_set() else self.store.task(task_id)
         return task if task and task.status == "processing" else None
 
     def _process(self, task_id: str, worker: Worker) -> None:
@@ -140,36 +119,36 @@ class Scheduler:
         try:
             result = self._make(task, worker)
             with self.storing:
-                if self._closing.is_set():
+                if self.closing.is_set():
                     return
                 ending = self._completed(result)
         except Exception as error:  # whatever it is, it is this task's failure alone
-            if self._closing.is_set():
+            if self.closing.is_set():
                 return  # the worker was stopped
             if _may_pass(error):
                 raise
             failure = error if isinstance(error, TaskFailure) else _broken(task, error)
-            ending = Ending(status="failed", at=self._settings.clock(), error=failure.error())
+            ending = Ending(status="failed", at=self.settings.clock(), error=failure.error())
         with self.storing:
-            ended = not self._closing.is_set() and self._store.end(task_id, ending, before={"processing"})
+            ended = not self.closing.is_set() and self.store.end(task_id, ending, before={"processing"})
         if ended:
-            self._on_end(task)
+            self.on_end(task)
 
     def _make(self, task: Task, worker: Worker) -> EngineResult:
-        if fault := self._faults.take(WORK, task.fingerprint, task.task_id):
+        if fault := self.faults.take(WORK, task.fingerprint, task.task_id):
             raise OrderedFailure(fault.body)
-        given = self._store.given(task.task_id)
+        given = self.store.given(task.task_id)
         task_type = bundle.task_type(task.model, task.task_type, given)
         engine = ENGINES.get((task.model, task.task_type))
         if engine is None:
-            return simulate(task_type, given, self._files.own)
-        given = read_media(given, task_type.media, self._files.fetch)
-        return (worker.run if self._settings.engine_process else run)(engine, given)
+            return simulate(task_type, given, self.files.own)
+        given = read_media(given, task_type.media, self.files.fetch)
+        return (worker.run if self.settings.engine_process else run)(engine, given)
 
     def _completed(self, result: EngineResult) -> Ending:
         names: list[str] = []
-        output = self._files.written(dict(result.output), names)
-        now = self._settings.clock()
+        output = self.files.written(dict(result.output), names)
+        now = self.settings.clock()
         return Ending(
             status="completed",
             at=now,

@@ -3,8 +3,6 @@
 A file of another version is refused: there are no migrations before the first release.
 """
 
-from __future__ import annotations
-
 import sqlite3
 
 VERSION = 1
@@ -81,12 +79,7 @@ CREATE INDEX webhook_attempts_task ON webhook_attempts (task_id);
 
 
 def prepare(db: sqlite3.Connection) -> None:
-    """Create the tables in a new database, or check the version of one that exists; call it inside a transaction.
-
-    Raises:
-        RuntimeError: The database is of another version.
-        sqlite3.DatabaseError: It is of another program.
-    """
+    """Create the tables in a new database, or check the version of one that exists; call it inside a transaction."""
     (version,) = db.execute("PRAGMA user_version").fetchone()
     tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if not tables:

@@ -1,7 +1,5 @@
 """The sandbox as a server: in the foreground (`serve`), or in a thread while a `with` block lasts (`running`)."""
 
-from __future__ import annotations
-
 import errno
 import signal
 import socket
@@ -47,8 +45,8 @@ def serve(
         app = create_app(_for_host(settings or Settings(), host))
         server = _server(app)
         try:
-            on_ready(_url(listener))  # the system accepts connections from here on, and they wait for the server
             with _sigterm_as_ctrl_c():
+                on_ready(_url(listener))  # the system accepts connections from here on, and they wait for the server
                 server.run([listener])
         except KeyboardInterrupt:  # uvicorn has shut down, and raises the signal again
             pass

@@ -1,7 +1,5 @@
 """Everything about a sandbox that can be chosen."""
 
-from __future__ import annotations
-
 import asyncio
 import math
 import os
@@ -24,7 +22,6 @@ Plan = Literal["Free", "Creator", "Pro"]
 
 
 def _cores() -> int:
-    """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
@@ -103,44 +100,38 @@ class Settings:
     faults: tuple[Fault, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.speed not in ("instant", "real") and not (_is_number(self.speed) and float(self.speed) > 0):
-            raise ValueError(f"speed {self.speed!r}: give 'instant', 'real' or a number above 0")
-        if not is_whole(self.workers) or self.workers < 1:
-            raise ValueError(f"workers {self.workers!r}: give a number from 1 on, a whole one")
-        self._check_access()
-        self._check_limits()
         if self.data is not None:
             object.__setattr__(self, "data", Path(self.data))  # a text is as good
-
-    def _check_access(self) -> None:
-        if self.private_addresses not in (None, *get_args(Private)):
-            raise ValueError(
-                f"private_addresses {self.private_addresses!r}: give one of {', '.join(get_args(Private))}"
-            )
         if isinstance(self.allowed_hosts, str):
             raise ValueError(
                 f"allowed_hosts {self.allowed_hosts!r}: give a tuple of names, as in ({self.allowed_hosts!r},)"
             )
+        if "" in self.keys:
+            raise ValueError("an API key must not be empty")
+        url, rate, private = self.public_url, self.rate, get_args(Private)
+        speed = self.speed in ("instant", "real") or (_is_number(self.speed) and float(self.speed) > 0)
+        self._demand("speed", speed, "give 'instant', 'real' or a number above 0")
+        self._demand("workers", is_whole(self.workers) and self.workers > 0, "give a number from 1 on, a whole one")
+        self._demand(
+            "private_addresses", self.private_addresses in (None, *private), f"give one of {', '.join(private)}"
+        )
         for name in self.allowed_hosts:
             if not is_host(name):
                 raise ValueError(f"allowed_hosts {name!r}: give a host's name without scheme, port and path")
-        if self.public_url is not None and not self.public_url.lower().startswith(("http://", "https://")):
-            raise ValueError(f"public_url {self.public_url!r}: give an address that begins with http:// or https://")
-
-    def _check_limits(self) -> None:
-        for key, usd in self.keys.items():
-            if not key:
-                raise ValueError("an API key must not be empty")
+        for usd in self.keys.values():
             if not _is_number(usd) or not 0 <= usd <= MOST_USD:
                 raise ValueError(f"the balance {usd!r} of a key: give a number of USD from 0 to {MOST_USD:,.0f}")
-        if self.concurrency is not None and (not is_whole(self.concurrency) or self.concurrency < 1):
-            raise ValueError(
-                f"concurrency {self.concurrency!r}: give a number from 1 on, a whole one, or None for no limit"
-            )
-        if self.rate is not None and not (_is_number(self.rate) and 0 < self.rate < math.inf):
-            raise ValueError(f"rate {self.rate!r}: give a number of requests a second above 0, or None for no limit")
-        if self.plan not in get_args(Plan):
-            raise ValueError(f"plan {self.plan!r}: there are {', '.join(get_args(Plan))}")
+        fits = url is None or url.lower().startswith(("http://", "https://"))
+        self._demand("public_url", fits, "give an address that begins with http:// or https://")
+        fits = self.concurrency is None or (is_whole(self.concurrency) and self.concurrency > 0)
+        self._demand("concurrency", fits, "give a number from 1 on, a whole one, or None for no limit")
+        fits = rate is None or (_is_number(rate) and 0 < rate < math.inf)
+        self._demand("rate", fits, "give a number of requests a second above 0, or None for no limit")
+        self._demand("plan", self.plan in get_args(Plan), f"there are {', '.join(get_args(Plan))}")
+
+    def _demand(self, name: str, fits: bool, words: str) -> None:
+        if not fits:
+            raise ValueError(f"{name} {getattr(self, name)!r}: {words}")
 
     def seconds(self, typical: float) -> float:
         """How long something that typically takes so many seconds takes here."""

@@ -51,9 +51,6 @@ def speak(text: str, recording: Floats) -> Floats:
     """Return a text as speech, pulled towards a recording: samples from -1 to 1, ``RATE`` a second.
 
     A recording without a voice changes nothing.
-
-    Raises:
-        TaskFailure: The text has no word that the voice can read.
     """
     wanted = median_pitch(recording)
     parts = list(_read(text, 1.0)) if wanted is None else list(_pulled(text, wanted, spectrum(recording)))
@@ -71,15 +68,7 @@ def _pulled(text: str, pitch: float, tone: Doubles) -> Iterator[Floats]:
 
 
 def read_recording(data: bytes, field: str) -> Floats:
-    """Return the first half minute of a WAV, FLAC, Ogg, MP3 or MP4 file: samples, ``RATE`` a second.
-
-    Args:
-        data: The bytes of the file.
-        field: The task's name for it, for the error.
-
-    Raises:
-        TaskFailure: It is none of them, damaged, or without sound.
-    """
+    """Return the first half minute of a WAV, FLAC, Ogg, MP3 or MP4 file: samples, ``RATE`` a second."""
     kind = next((name for magic, at, name in _FORMATS if data.startswith(magic, at)), None)
     if kind is None:
         raise unreadable_sound(field, "not a WAV, FLAC, Ogg, MP3 or MP4 file")

@@ -8,8 +8,6 @@ moment balance = starting balance + sum of the ledger, and balance + frozen + co
 changes only from one that the caller names, so of two changes that race one wins.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import sqlite3
@@ -65,19 +63,12 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt to tell a webhook.
+    """One attempt to tell a webhook."""
 
-    Attributes:
-        at: When it was over: unix seconds.
-        endpoint: The address it was sent to, without query and user.
-        status: The HTTP status of the answer; None when none came.
-        error: Why none came; empty when one did.
-    """
-
-    at: float
-    endpoint: str
-    status: int | None
-    error: str = ""
+    at: float  # when it was over: unix seconds
+    endpoint: str  # the address it was sent to, without query and user
+    status: int | None  # the HTTP status of the answer; None when none came
+    error: str = ""  # why none came; empty when one did
 
     @property
     def delivered(self) -> bool:
@@ -86,15 +77,9 @@ class Attempt:
 
 
 class Store:
-    """The database; any thread may call any method.
+    """The database; any thread may call any method. A file beside it is held, so that no second sandbox uses it.
 
-    Args:
-        path: The file; another beside it is held, so that no second sandbox uses it.
-        durable: Whether what is written shall survive a failure of the power, too; it costs some milliseconds each
-            time.
-
-    Raises:
-        CannotStart: Another sandbox uses the file, it was written by a later version, is damaged, or cannot be used.
+    What is written outlives a failure of the power if `durable`; that costs some milliseconds each time.
     """
 
     def __init__(self, path: Path, *, durable: bool = True) -> None:
@@ -156,7 +141,6 @@ class Store:
             self._writing.release()
 
     def _rows(self, query: str, *values: object) -> list[Any]:
-        """What a query gives outside of any transaction."""
         with self._reading:
             return self._reader.execute(query, values).fetchall()
 
@@ -188,18 +172,7 @@ class Store:
         limit: int | None = None,
         stages: int = 0,
     ) -> Task | None:
-        """Add a task and its input, and take or freeze its price; None, and nothing happens, when that is not there.
-
-        Args:
-            task: As it is to begin; it is returned as it does.
-            given: Its input.
-            webhook: When its endpoint shall be told of the end, the base of the addresses that it is told.
-            limit: How many tasks of the account may be under way; None for no limit.
-            stages: How many may be staged, if this one may.
-
-        Raises:
-            NoRoom: As many are under way, and staged, as may be; nothing happened.
-        """
+        """Add a task and its input, and take or freeze its price; None, and nothing happens, when that is not there."""
         with self._transaction() as db:
             if limit is not None and _count(db, _UNDER_WAY, task.account) >= limit:
                 if _count(db, _STAGED, task.account) >= stages:
@@ -265,13 +238,7 @@ class Store:
                 db.execute(f"UPDATE {table} SET {column} = {column} + ?", (seconds,))  # noqa: S608 - names of ours
 
     def limit_due(self, now: float, webhook: float, kept: float) -> None:
-        """Plan nothing later than its whole duration from now: the clock may have been set since it was planned.
-
-        Args:
-            now: Unix seconds.
-            webhook: Seconds between two attempts to tell a webhook.
-            kept: Seconds for which files are kept at most.
-        """
+        """Plan nothing later than its whole duration in seconds from now: the clock may have been set since."""
         with self._transaction() as db:
             query = """UPDATE tasks SET due_at = :now + CASE status WHEN 'processing' THEN seconds
                        ELSE MAX(0, due_at - created_at) END WHERE due_at - :now > CASE status
@@ -318,14 +285,7 @@ class Store:
         return None if time is None else float(time)
 
     def keep_attempt(self, task_id: str, attempt: Attempt | None, until: float | None, attempts: int) -> None:
-        """Keep what came of an attempt to tell a webhook.
-
-        Args:
-            task_id: Whose webhook it is.
-            attempt: The attempt; None when none was made.
-            until: When the next one is to be; None for no more, and then its secret is forgotten.
-            attempts: How many there were.
-        """
+        """Keep what came of an attempt to tell a webhook, if one was made; after the last one, forget its secret."""
         with self._transaction() as db:
             if attempt is not None:
                 row = (task_id, attempt.at, attempt.endpoint, attempt.status, attempt.error)

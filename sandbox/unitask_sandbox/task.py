@@ -1,7 +1,5 @@
 """A task as the sandbox keeps it, and as the provider shows it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -18,44 +16,33 @@ def task_error(code: int = 0, message: str = "", raw_message: str = "") -> dict[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One task.
-
-    Attributes:
-        account: Whose it is: the SHA-256 of the API key.
-        status: "pending", "processing", "completed", "failed" or "cancelled"; "staged" for one of Midjourney that waits
-            until its account may have another task under way.
-        config: As sent, with the provider's defaults.
-        input: What is echoed of the input: an empty object, or None when the create failed.
-        output: As JSON, with {"$file": name} where the address of a file shall be; None while there is none.
-        meta: What the engine has to say, joined to the provider's own meta.
-        due_at: When it moves next; None when it has ended.
-        seconds: How long processing takes.
-        created_at: Unix seconds; so are started_at and ended_at, None while that has not happened.
-        usage_type: "llm", "point", or "" when the credits could not be taken.
-        frozen: Credits that were put aside, or were to be; they still are while the task has not ended.
-        consume: Credits taken.
-        legacy: For a task of the API before the unified one, how it is shown there (legacy.py); empty for any other.
-    """
+    """One task."""
 
     task_id: str
-    account: str
+    account: str  # whose it is: the SHA-256 of the API key
     model: str
     task_type: str
+    # "pending", "processing", "completed", "failed" or "cancelled"; "staged" for one of Midjourney that waits until its
+    # account may have another task under way
     status: str
-    config: dict[str, Any]
+    config: dict[str, Any]  # as sent, with the provider's defaults
+    # what is echoed of the input: an empty object, or None when the create failed
     input: dict[str, Any] | None = field(default_factory=dict[str, Any])
+    # as JSON, with {"$file": name} where the address of a file shall be; None while there is none
     output: dict[str, Any] | None = None
+    # what the engine has to say, joined to the provider's own meta
     meta: dict[str, Any] = field(default_factory=dict[str, Any])
     logs: list[dict[str, Any]] | None = field(default_factory=list[dict[str, Any]])
     error: dict[str, Any] = field(default_factory=task_error)
-    created_at: float
+    created_at: float  # unix seconds; so are started_at and ended_at, None while that has not happened
     started_at: float | None = None
     ended_at: float | None = None
-    due_at: float | None = None
-    seconds: float = 0.0
-    usage_type: str = "llm"
-    frozen: int = 0
-    consume: int = 0
+    due_at: float | None = None  # when it moves next; None when it has ended
+    seconds: float = 0.0  # how long processing takes
+    usage_type: str = "llm"  # "llm", "point", or "" when the credits could not be taken
+    frozen: int = 0  # credits that were put aside, or were to be; they still are while the task has not ended
+    consume: int = 0  # credits taken
+    # for a task of the API before the unified one, how it is shown there (legacy.py); empty for any other
     legacy: dict[str, Any] = field(default_factory=dict[str, Any])
 
     @property
@@ -94,7 +81,6 @@ class Task:
 
 
 def _with_addresses(node: Any, base_url: str) -> Any:
-    """The output with the address of each file in the file's place."""
     if isinstance(node, list):
         return [_with_addresses(item, base_url) for item in cast("list[object]", node)]
     if not isinstance(node, dict):

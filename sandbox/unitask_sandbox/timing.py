@@ -1,7 +1,5 @@
 """Pauses between retries, and planned times when the clock of the machine is set."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable
@@ -19,11 +17,7 @@ def pause_after(failures: int) -> float:
 class Jumps:
     """Notices that a clock was set, and moves what is planned by it, so that each plan keeps its duration.
 
-    The clock of the machine is held against the monotonic one. Any other clock can only be seen to go back.
-
-    Args:
-        clock: Returns the time: unix seconds.
-        steady: Returns seconds that only grow; None: made of the clock, whose steps back are left out.
+    The clock of the machine is held against `steady`, the monotonic one. Any other clock can only be seen to go back.
     """
 
     def __init__(self, clock: Callable[[], float], steady: Callable[[], float] | None = None) -> None:

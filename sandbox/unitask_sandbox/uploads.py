@@ -4,10 +4,6 @@ The service has a form of refusal of its own: {code, message} without data, and 
 ephemeral-resource page, 2025). The sandbox adds the reason.
 """
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-
 from unitask_sandbox import bundle
 from unitask_sandbox.create_request import read_json
 from unitask_sandbox.failures import Refusal
@@ -25,20 +21,8 @@ TYPES = {  # extension: the media types that fit it; the first is the registered
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """A file as it was uploaded."""
-
-    extension: str
-    content: bytes
-
-
-def read_upload(body: bytes) -> Upload:
-    """The file in the body of an upload.
-
-    Raises:
-        Refusal: 400, in the words of the upload service.
-    """
+def read_upload(body: bytes) -> tuple[bytes, str]:
+    """The content and the extension of an uploaded file; a refusal is in the words of the upload service."""
     try:
         value = read_json(body)
         bundle.check("UploadRequest", value)
@@ -48,7 +32,7 @@ def read_upload(body: bytes) -> Upload:
         raise Refusal(400, f"{INVALID}: {reason}") from None
 
 
-def _file(name: str, data: str) -> Upload:
+def _file(name: str, data: str) -> tuple[bytes, str]:
     extension = name.rpartition(".")[2].lower() if "." in name else ""
     if extension not in TYPES:
         raise ValueError(f"file_name must end in one of {', '.join(TYPES)}")
@@ -61,4 +45,4 @@ def _file(name: str, data: str) -> Upload:
         raise ValueError("file_data is neither base64 nor a data URI of base64") from None
     if not content or len(content) > LARGEST:
         raise ValueError(f"file_data holds {len(content)} bytes, the limit is {LARGEST}")
-    return Upload(extension, content)
+    return content, extension

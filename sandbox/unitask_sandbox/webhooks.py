@@ -8,14 +8,13 @@ No lock is held while a receiver answers, so a slow receiver delays no task. Wit
 its own, at most `AT_ONCE_A_HOST` for one host. The secret is kept until the last attempt.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -34,49 +33,33 @@ AT_ONCE_A_HOST = 8
 _log = logging.getLogger("unitask_sandbox")
 
 
+@dataclass(eq=False)
 class Courier:
-    """Delivers the webhooks that are due.
+    """Delivers the webhooks that are due."""
 
-    Args:
-        store: Lists them.
-        clock: Returns the time: unix seconds.
-        send: Posts one, and returns the HTTP status of the answer.
-        closing: Set when the store is about to be closed; `storing` is held while it is used.
-        faults: Knows what goes wrong with which.
-        jumps: Notices that the clock was set.
-    """
+    store: Store
+    clock: Callable[[], float]  # unix seconds
+    send: Callable[[str, bytes, Mapping[str, str]], int]
+    closing: threading.Event  # set when the store is about to be closed; `storing` is held while it is used
+    faults: Script
+    jumps: Jumps
 
-    def __init__(
-        self,
-        store: Store,
-        clock: Callable[[], float],
-        send: Callable[[str, bytes, Mapping[str, str]], int],
-        closing: threading.Event,
-        faults: Script,
-        jumps: Jumps,
-    ) -> None:
+    def __post_init__(self) -> None:
         self.storing = threading.Lock()
-        self._store = store
-        self._clock = clock
-        self._send = send
-        self._closing = closing
-        self._faults = faults
-        self._jumps = jumps
         self._lock = threading.Lock()
         self._in_hand: dict[str, str] = {}  # by task id, the host that is told
 
     def deliver(self) -> float | None:
         """Send what is due now, one after the other, and return when more will be; None when nothing is left."""
         for task, base_url, attempts in self._due():
-            self._tell(task, base_url, attempts, self._faults.take(WEBHOOK, task.fingerprint, task.task_id))
+            self._tell(task, base_url, attempts, self.faults.take(WEBHOOK, task.fingerprint, task.task_id))
         with self.storing:
-            return None if self._closing.is_set() else self._store.next_webhook()
+            return None if self.closing.is_set() else self.store.next_webhook()
 
     def start(self, on_end: Callable[[], object]) -> float | None:
         """Begin to send what is due now, each in a thread of its own, and return when more will be.
 
-        Args:
-            on_end: Called when a delivery is over: more may be begun then.
+        `on_end` is called when a delivery is over: more may be begun then.
         """
         with self._lock:  # before the look: what ends in between is done, though the look may still show it as due
             before = frozenset(self._in_hand)
@@ -88,7 +71,7 @@ class Courier:
                     continue
                 self._in_hand[task.task_id] = host
             try:
-                fault = self._faults.take(WEBHOOK, task.fingerprint, task.task_id)
+                fault = self.faults.take(WEBHOOK, task.fingerprint, task.task_id)
                 order = (task, base_url, attempts, fault)
                 threading.Thread(
                     target=self._tell_alone, args=(order, on_end), name="unitask-sandbox-webhook", daemon=True
@@ -97,14 +80,14 @@ class Courier:
                 self._put_down(task.task_id)
                 raise
         with self.storing:
-            return None if self._closing.is_set() else self._store.next_webhook(self._clock())
+            return None if self.closing.is_set() else self.store.next_webhook(self.clock())
 
     def _due(self) -> list[tuple[Task, str, int]]:
         with self.storing:
-            if self._closing.is_set():
+            if self.closing.is_set():
                 return []
-            self._jumps.heed(self._store.move_due)
-            return self._store.due_webhooks(self._clock())
+            self.jumps.heed(self.store.move_due)
+            return self.store.due_webhooks(self.clock())
 
     def _tell_alone(self, order: tuple[Task, str, int, Fault | None], on_end: Callable[[], object]) -> None:
         try:
@@ -124,24 +107,24 @@ class Courier:
         late = fault.delay if fault else 0.0
         attempt = None if late or self._is_dropped(fault) else self._attempt(task, base_url, fault)
         failures = 0
-        while not self._closing.is_set():
+        while not self.closing.is_set():
             try:
                 self._keep(task, attempts, attempt, late)
             except sqlite3.OperationalError as error:
                 failures += 1
                 _log.warning("what came of the webhook of task %s is not kept yet: %s", task.task_id, error)
-                self._closing.wait(pause_after(failures))
+                self.closing.wait(pause_after(failures))
             else:
                 return
 
     def _keep(self, task: Task, attempts: int, attempt: Attempt | None, late: float) -> None:
         with self.storing:
-            if self._closing.is_set():
+            if self.closing.is_set():
                 return
             until: float | None = None
             if late or not self._is_done(attempt, attempts + 1):
-                until = self._clock() + (late or PAUSE)
-            self._store.keep_attempt(task.task_id, attempt, until, attempts if late else attempts + 1)
+                until = self.clock() + (late or PAUSE)
+            self.store.keep_attempt(task.task_id, attempt, until, attempts if late else attempts + 1)
 
     def _is_done(self, attempt: Attempt | None, attempts: int) -> bool:
         return attempt is None or attempt.delivered or attempts >= ATTEMPTS
@@ -164,17 +147,16 @@ class Courier:
         return self._posted(task, notification, headers)
 
     def _posted(self, task: Task, notification: object, headers: Mapping[str, str]) -> Attempt:
-        """What came of it."""
         endpoint: str = task.config["webhook_config"]["endpoint"]
         told = _without_query(endpoint)
         try:
-            status = self._send(endpoint, json.dumps(notification).encode(), headers)
+            status = self.send(endpoint, json.dumps(notification).encode(), headers)
         except Exception as error:  # whatever it is, it is this webhook's failure alone
             why = f"its address was not asked: {error}" if isinstance(error, NotFetched) else type(error).__name__
             _log.warning("the webhook of task %s was not delivered: %s", task.task_id, why)
             cause = getattr(error, "reason", None)  # of a URLError; its text could hold the address
-            return Attempt(self._clock(), told, None, type(cause if isinstance(cause, Exception) else error).__name__)
-        attempt = Attempt(self._clock(), told, status)
+            return Attempt(self.clock(), told, None, type(cause if isinstance(cause, Exception) else error).__name__)
+        attempt = Attempt(self.clock(), told, status)
         if not attempt.delivered:
             _log.warning("the webhook of task %s was answered with HTTP %d", task.task_id, status)
         return attempt

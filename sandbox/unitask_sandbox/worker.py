@@ -10,8 +10,6 @@ thread of a library reserves gigabytes that it never touches, and OpenCV, FFmpeg
 there. Without /proc (macOS, Windows) there is no limit on memory.
 """
 
-from __future__ import annotations
-
 import os
 import pickle
 import queue
@@ -41,11 +39,7 @@ class Worker:
         self._closed = False
 
     def run(self, engine: Engine, given: Mapping[str, Any]) -> EngineResult:
-        """Run an engine, and wait for what it makes.
-
-        Raises:
-            TaskFailure: The engine failed, crashed, took too long or too much memory.
-        """
+        """Run an engine, and wait for what it makes."""
         order = pickle.dumps((engine, given))
         with self._one_at_a_time:
             process = self._ready()
@@ -126,7 +120,6 @@ class _Guard(threading.Thread):
 
 
 def _mebibytes_of(process: subprocess.Popen[bytes]) -> float:
-    """What a process holds in memory; 0 where that cannot be read."""
     try:
         resident = int(Path(f"/proc/{process.pid}/statm").read_bytes().split()[1])  # in pages; see proc(5)
         return resident * os.sysconf("SC_PAGE_SIZE") / 2**20

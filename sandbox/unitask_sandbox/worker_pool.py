@@ -5,8 +5,6 @@ that wait. A thread exists only while tasks wait, and does not keep the program 
 long queue needs little memory.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 import time
@@ -24,9 +22,7 @@ _log = logging.getLogger("unitask_sandbox")
 class WorkerPool:
     """Does tasks, as many at once as there are workers, in the order in which they were added.
 
-    Args:
-        workers: Run the tasks; they are closed with the pool.
-        do: Does one task; raises when it could not be ended, and is called again.
+    A task of which `do` raises is done again.
     """
 
     def __init__(self, workers: Sequence[Worker], do: Callable[[str, Worker], None]) -> None:
@@ -40,15 +36,10 @@ class WorkerPool:
         self._closed = threading.Event()
 
     def __contains__(self, task_id: str) -> bool:
-        """Whether a task is in hand."""
         return task_id in self._in_hand
 
     def add(self, task_id: str) -> None:
-        """Have a task done, unless it is in hand.
-
-        Raises:
-            RuntimeError: The machine has no thread left; the task is not in hand.
-        """
+        """Have a task done, unless it is in hand."""
         with self._lock:
             if self._closed.is_set() or task_id in self._in_hand:
                 return

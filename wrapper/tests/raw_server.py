@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import select
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -39,6 +40,8 @@ class RawServer:
         pause: Seconds between two pieces of a body that is read.
         requests: All requests, the first one first.
         stopped: Set at the end; an answer that drips waits for it.
+        connections: How many were made.
+        most_open: The most that clients held open at once.
     """
 
     respond: Respond
@@ -47,6 +50,8 @@ class RawServer:
     stopped: threading.Event = field(default_factory=threading.Event)
     url: str = ""
     connections: int = 0
+    most_open: int = 0
+    _sockets: list[socket.socket] = field(default_factory=list)
     _threads: list[threading.Thread] = field(default_factory=list)
 
     @property
@@ -71,6 +76,8 @@ class RawServer:
             while True:
                 connection, _ = listener.accept()
                 self.connections += 1
+                self._sockets = [*(each for each in self._sockets if not _closed_by_peer(each)), connection]
+                self.most_open = max(self.most_open, len(self._sockets))
                 thread = threading.Thread(target=self._serve, args=(connection, self.connections), daemon=True)
                 thread.start()
                 self._threads.append(thread)
@@ -130,6 +137,14 @@ def shown(request: Received, status: str = "completed") -> bytes:
     else:
         task_id = request.path.rpartition("/")[2]
     return response(200, {"code": 200, "data": {"task_id": task_id, "status": status}, "message": "success"})
+
+
+def _closed_by_peer(connection: socket.socket) -> bool:
+    with contextlib.suppress(OSError, ValueError):  # closed here, too
+        watch = select.poll()
+        watch.register(connection, select.POLLRDHUP)
+        return bool(watch.poll(0))
+    return True
 
 
 def _header(line: bytes) -> tuple[str, str]:

@@ -24,7 +24,7 @@ from unitask._core.effects import Response
 from unitask._terminal import dollars, reworded
 from unitask.cli import main
 from unitask.testing import UnitaskProvider
-from unitask.testing.patching import talk_to
+from unitask.testing.patching import use_transport
 
 from .pictures import encoded
 from .script import TASK_ID, answer, seen
@@ -46,7 +46,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Scripted:
         replies = provider(*script)
         monkeypatch.setenv("UNITASK_API_KEY", KEY)
         monkeypatch.setenv("UNITASK_BASE_URL", BASE_URL)
-        talk_to(monkeypatch, replies.transport, replies.clock)
+        use_transport(monkeypatch, replies.transport, replies.clock)
         return replies
 
     return make

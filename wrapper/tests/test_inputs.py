@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from unitask import AdvisoryWarning, InvalidInput, Output, inputs, tasks
@@ -91,22 +91,17 @@ def test_raw_task_is_sent_as_it_is() -> None:
     assert Raw("new", "thing").output_type() is Output
 
 
-@pytest.mark.parametrize(
-    ("options", "config"),
-    [
-        *(
-            ({"webhook_url": url}, {"webhook_config": {"endpoint": url}})
-            for url in ("", "http://[::1]:8080/hook?a=b#c", "HTTPS://user:word@me.test/h")
-        ),
-        (
-            {"webhook_url": "https://me.test", "webhook_secret": SECRET},
-            {"webhook_config": {"endpoint": "https://me.test", "secret": SECRET}},
-        ),
-        ({"service_mode": ""}, {"service_mode": ""}),
-        ({"webhook_url": None, "service_mode": "public"}, {"service_mode": "public"}),
-    ],
-    ids=str,
-)
+CONFIGS: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"webhook_url": ""}, {"webhook_config": {"endpoint": ""}}),
+    ({"webhook_url": "http://[::1]:80/h?a=b#c"}, {"webhook_config": {"endpoint": "http://[::1]:80/h?a=b#c"}}),
+    ({"webhook_url": "HTTPS://u:w@me.test/h"}, {"webhook_config": {"endpoint": "HTTPS://u:w@me.test/h"}}),
+    ({"webhook_url": URL, "webhook_secret": SECRET}, {"webhook_config": {"endpoint": URL, "secret": SECRET}}),
+    ({"service_mode": ""}, {"service_mode": ""}),
+    ({"webhook_url": None, "service_mode": "public"}, {"service_mode": "public"}),
+]
+
+
+@pytest.mark.parametrize(("options", "config"), CONFIGS, ids=str)
 def test_options_go_into_the_config(options: Any, config: dict[str, Any]) -> None:
     body = request_body(swap(PNG, swap_image=io.BytesIO(PNG)), options)
 
@@ -116,8 +111,7 @@ def test_options_go_into_the_config(options: Any, config: dict[str, Any]) -> Non
         "input": dict.fromkeys(["target_image", "swap_image"], base64.b64encode(PNG).decode()),
         "config": config,
     }
-    assert SECRET not in repr(body)
-    assert SECRET not in repr(options)
+    assert SECRET not in repr(body) + repr(options)
     assert "config" not in request_body(swap(), {})
     with pytest.warns(AdvisoryWarning, match=r"config.service_mode: 'ppu' is not one of \['public', 'private', ''\]"):
         assert request_body(swap(), {"service_mode": "ppu"})["config"] == {"service_mode": "ppu"}
@@ -143,20 +137,16 @@ def test_what_was_given_is_not_changed() -> None:
 UNUSABLE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "unreadable file": (lambda _: "missing.png", "'missing.png' cannot be read: No such file or directory"),
     "too large": (lambda _: picture(4096, 100), "it is 4096 x 100 pixels; both sides must be under 2048: shrink it"),
-    "at the limit": (lambda _: Image.new("L", (2048, 9)), "it is 2048 x 9 pixels"),
     "no bytes": (lambda _: b"", "it is empty (0 bytes)"),
     "broken base64": (lambda _: "A" * 257, "its base64 is broken"),
     "empty data URI": (lambda _: "data:image/png;base64,", "it is empty (0 bytes)"),
     "URL without an ending": (lambda _: "https://me.test/a", "must end in .jpg, .jpeg, .png, .webp"),
     "number": (lambda _: 7, "a int is no picture"),
-    "text file": (lambda _: io.StringIO("x"), "gives text; open it in binary mode"),
     "cut off": (lambda _: PNG[:-9], "it is a PNG that is cut off"),
     "GIF under another name": (
         lambda _: encoded(form="GIF"),
         "it is a gif picture by its content; jpeg, png, webp are",
     ),
-    "no picture": (lambda _: b"%PDF-1.7", "it is no picture: it starts with b'%PDF-1.7'"),
-    "5 MB of nonsense": (lambda _: "!" * 5_000_000, "cannot be read: File name too long"),
     "5 MB of URL": (lambda _: "https://me.test/" + "x" * 5_000_000, "must end in"),
 }
 
@@ -186,10 +176,8 @@ def test_every_problem_is_told_at_once() -> None:
         "config.webhook_config.secret",
     ]
     assert SECRET not in "".join(found)
-    assert problems(FaceSwap(target_image=nothing, swap_image=nothing)) == (
-        "input: 'target_image' is a required property",
-        "input: 'swap_image' is a required property",
-    )
+    absent = problems(FaceSwap(target_image=nothing, swap_image=nothing))
+    assert absent == tuple(f"input: '{name}' is a required property" for name in ("target_image", "swap_image"))
     assert request_body(swap(Image.new("L", (1, 2047))))
 
 
@@ -198,17 +186,15 @@ def test_every_problem_is_told_at_once() -> None:
     ("url", "reason"),
     [
         ("https://[bad/hook", "is malformed"),
-        ("https://me.test:x/hook", "is malformed"),
         ("https://me.test/a\nb", r"has '\n' in it"),
         ("me.test/hook", "is not a URL of http:// or https://"),
     ],
 )
 def test_webhook_that_cannot_be_called_is_refused(validate: bool, url: str, reason: str) -> None:
-    found = problems(swap(), validate, webhook_url=url)
+    (problem,) = problems(swap(), validate, webhook_url=url)
 
-    assert len(found) == 1
-    assert found[0].startswith("webhook_url: ")
-    assert reason in found[0]
+    assert problem.startswith("webhook_url: ")
+    assert reason in problem
 
 
 @pytest.mark.parametrize("secret", ["", "a\nb", " s3cr3t", "\ud800", "a b", "schlüssel"], ids=ascii)
@@ -253,9 +239,7 @@ def test_value_that_json_has_no_form_for_is_refused(value: Any, validate: bool) 
     [(Raw("", "t"), "model"), (Raw("m", ""), "task_type"), (Raw(7, "t"), "model")],  # type: ignore[arg-type]
 )
 def test_raw_task_must_name_its_operation(task: Raw, field: str) -> None:
-    (problem,) = problems(task)
-
-    assert problem.startswith(f"{field}: ")
+    assert problems(task)[0].startswith(f"{field}: ")
 
 
 WITH_AREA = next(name for name, schema in contract.components().items() if "x-max-product" in schema)
@@ -282,21 +266,14 @@ def test_area_is_limited_when_both_sides_are_given(sides: dict[str, Any], proble
 # ---- past us
 
 
-@pytest.mark.parametrize("given_picture", [encoded(2048, 1), b"%PDF"], ids=len)
-def test_unchecked_content_goes_out_as_it_is(given_picture: bytes) -> None:
-    body = request_body(swap(given_picture), validate=False)
-
+def test_unchecked_content_goes_out_as_it_is_if_it_can_be_read() -> None:
     nothing: Any = None
-
-    assert base64.b64decode(body["input"]["target_image"]) == given_picture
+    for content in (encoded(2048, 1), b"%PDF"):
+        body = request_body(swap(content), validate=False)
+        assert base64.b64decode(body["input"]["target_image"]) == content
     assert request_body(swap(swap_image=nothing), validate=False)["input"] == {"target_image": URL}
-
-
-@pytest.mark.parametrize("given_picture", ["missing.png", 7])
-def test_unchecked_picture_must_still_be_readable(given_picture: Any) -> None:
-    (problem,) = problems(swap(given_picture), validate=False)
-
-    assert problem.startswith("target_image: ")
+    for unreadable in ("missing.png", 7):
+        assert problems(swap(unreadable), validate=False)[0].startswith("target_image: ")
 
 
 # ---- the task as a value
@@ -333,26 +310,17 @@ def test_task_is_a_plain_value() -> None:
 # ---- whatever object is given
 
 
-class Hostile:
-    """An object that raises for everything that is asked of it."""
-
-    def __init__(self, error: Exception) -> None:
-        object.__setattr__(self, "error", error)
-
-    def __getattribute__(self, name: str) -> Any:
-        raise object.__getattribute__(self, "error")
-
-    def __eq__(self, other: object) -> bool:
-        raise object.__getattribute__(self, "error")
-
-    __hash__ = None  # type: ignore[assignment]
-
-
 def raising(error: Exception) -> Callable[..., Any]:
     def method(*_: object) -> Any:
         raise error
 
     return method
+
+
+def hostile(error: Exception) -> Any:
+    """Make an object that raises for everything that is asked of it."""
+    names = {"__getattribute__": raising(error), "__eq__": raising(error), "__hash__": None}
+    return type("Hostile", (), names)()
 
 
 ERRORS = st.sampled_from(
@@ -375,7 +343,7 @@ def objects(draw: st.DrawFn) -> Any:
 
 VALUES: st.SearchStrategy[Any] = st.one_of(
     objects(),
-    ERRORS,  # stands for Hostile of it, which hypothesis itself cannot hold
+    ERRORS,  # stands for a hostile object with it, which hypothesis itself cannot hold
     RETURNED,
     st.floats(),
     st.sampled_from(["\ud800", "\0", "file:///\0", "data:,", b"\xff\xd8\xff", object, len, np.zeros(3), np.int64(3)]),
@@ -386,7 +354,6 @@ VALUES: st.SearchStrategy[Any] = st.one_of(
 FIELDS: list[Callable[[Any], Any]] = [
     swap,
     lambda value: tasks.Seedance2(prompt="a", image_urls=[value]),
-    lambda value: tasks.Seedance2(prompt="a", duration=5, resolution="480p", video_urls=value),
     lambda value: tasks.Seedance2(prompt="a", duration=value, resolution=value, video_urls=[value]),
     lambda value: tasks.ImageSegment(image=value, prompt=value),
     lambda value: tasks.Kling3Video(prompt="a", multi_shots=[value]),
@@ -396,11 +363,10 @@ FIELDS: list[Callable[[Any], Any]] = [
 ]
 
 
-@settings(max_examples=200, deadline=None)
 @given(value=VALUES, make=st.sampled_from(FIELDS), validate=st.booleans(), uploads=st.booleans())
 @pytest.mark.filterwarnings("ignore::unitask.AdvisoryWarning")
 def test_any_object_makes_a_body_or_is_refused(value: Any, make: Any, validate: bool, uploads: bool) -> None:
-    task = make(Hostile(value) if isinstance(value, Exception) else value)
+    task = make(hostile(value) if isinstance(value, Exception) else value)
     task.estimate_usd()
     with contextlib.suppress(InvalidInput):
         assert json.dumps(request_body(task, validate=validate, uploads=uploads), allow_nan=False)

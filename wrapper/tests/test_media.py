@@ -50,11 +50,6 @@ class OnlyRead:
         return PNG
 
 
-class Pipe(io.RawIOBase):  # it has `tell`, but cannot seek
-    def read(self, size: int = -1, /) -> bytes:
-        return PNG
-
-
 class FlaskUpload:
     """The parts of werkzeug's FileStorage that are read: every other attribute is its stream's."""
 
@@ -78,18 +73,13 @@ def spooled(size: int) -> Any:
 
 
 KINDS: dict[str, Callable[[Path], Any]] = {
-    "path": as_path,
     "path as text": lambda folder: str(as_path(folder)),
     "long path as text": lambda folder: str(as_path(folder)).replace("picture.png", "./" * 150 + "picture.png"),
-    "file URL": lambda folder: as_path(folder).as_uri(),
     "file URL with a host": lambda folder: f"FILE://localhost{as_path(folder)}",
-    "file URL of one slash": lambda folder: f"file:{as_path(folder)}".replace("picture", "p%69cture"),
     "bytearray": lambda _: bytearray(PNG),
     "memoryview with gaps": lambda _: memoryview(bytes(byte for byte in PNG for _ in range(2)))[::2],
     "Flask": lambda _: FlaskUpload(io.BytesIO(PNG)),
-    "FastAPI": lambda _: UploadFile(spooled(10**6), filename="a.png"),
     "FastAPI, on disk": lambda _: UploadFile(spooled(1), filename="a.png"),
-    "pipe": lambda _: Pipe(),
     "only read": lambda _: OnlyRead(),
 }
 
@@ -100,7 +90,7 @@ def test_encoded_picture_is_sent_unchanged_and_can_be_read_again(kind: str, tmp_
     file = KINDS[kind](tmp_path)
 
     # an estimate does not read a stream that can be read once only
-    assert media.measured("pixels", file) == (None if kind in ("pipe", "only read") else 96)
+    assert media.measured("pixels", file) == (None if kind == "only read" else 96)
     assert [sent_content(file), sent_content(file)] == [PNG, PNG]
 
 
@@ -138,7 +128,7 @@ def test_address_is_sent_as_given(url: str) -> None:
     assert media.measured("seconds", url) is media.measured_as_sent("seconds", url) is None
 
 
-@pytest.mark.parametrize("pasted", ['"{}"', "'{}'", "\u201c{}\u201d", "\u2018{}\u2019", "{} ", ' "{}"\n'], ids=ascii)
+@pytest.mark.parametrize("pasted", ['"{}"', "'{}'", "\u201c{}\u201d", "\u2018{}\u2019", ' "{}"\n'], ids=ascii)
 def test_pasted_path_is_read_without_quotes_and_spaces_unless_a_file_has_that_name(pasted: str, tmp_path: Path) -> None:
     odd = tmp_path / pasted.format("b.png")
     odd.write_bytes(SHORT)
@@ -188,11 +178,9 @@ def test_broken_exif_data_are_ignored() -> None:
 
 LEVELS = np.linspace(0, 1, 256).reshape(16, 16)
 DEEP: dict[str, tuple[Any, Any]] = {
-    "16 bits": ((LEVELS * 65535).astype("<u2"), lambda a: a >> 8),
     "16 bits, big-endian": ((LEVELS * 65535).astype(">u2"), lambda a: a >> 8),
     "8 bits in 16": ((LEVELS * 255).astype("<u2"), lambda a: a),
     "shares of white": (LEVELS.astype("<f4"), lambda a: (a * 255 + 0.5).astype("u1")),
-    "levels as floats": ((LEVELS * 255).astype("<f4"), lambda a: (a + 0.5).astype("u1")),
 }
 
 
@@ -203,21 +191,13 @@ def test_deep_grey_is_scaled_to_eight_bits(levels: Any, expected: Any) -> None:
     assert np.array_equal(result, expected(levels).astype("u1"))
 
 
-FLOATS = [LEVELS * 1000, LEVELS - 0.5, np.where(LEVELS > 0.5, np.nan, LEVELS), LEVELS + np.inf]
-
-
-@pytest.mark.parametrize(
-    ("levels", "ranges"),
-    [
-        *((levels.astype("<f4"), "0 to 1 or 0 to 255") for levels in FLOATS),
-        ((LEVELS * 70_000).astype("<i4"), "0 to 255 or 0 to 65535"),
-        ((LEVELS * -5).astype("<i4"), "0 to 255 or 0 to 65535"),
-    ],
-    ids=["floats above 255", "floats below 0", "nan", "infinite", "integers above 65535", "integers below 0"],
-)
-def test_levels_of_no_known_range_are_refused(levels: Any, ranges: str) -> None:
-    with pytest.raises(ValueError, match=f"scale it to {ranges}, or convert it to mode L"):
-        wire_form(Image.fromarray(levels))
+def test_levels_of_no_known_range_are_refused() -> None:
+    floats = [LEVELS * 1000, LEVELS - 0.5, np.where(LEVELS > 0.5, np.nan, LEVELS)]
+    integers = [LEVELS * 70_000, LEVELS * -5]
+    for levels in (*(each.astype("<f4") for each in floats), *(each.astype("<i4") for each in integers)):
+        ranges = "0 to 1 or 0 to 255" if levels.dtype == "<f4" else "0 to 255 or 0 to 65535"
+        with pytest.raises(ValueError, match=f"scale it to {ranges}, or convert it to mode L"):
+            wire_form(Image.fromarray(levels))
 
 
 @pytest.mark.parametrize("mode", Image.MODES)
@@ -248,12 +228,11 @@ def test_transparent_colour_of_a_palette_stays_transparent() -> None:
     assert decoded(sent_content(image), "RGBA").tobytes() == image.convert("RGBA").tobytes()
 
 
-@pytest.mark.parametrize(("mode", "kept"), [("CMYK", None), ("RGB", b"a profile")])
-def test_colour_profile_is_sent_only_with_its_own_mode(mode: str, kept: bytes | None) -> None:
-    image = picture(mode=mode)
-    image.info["icc_profile"] = b"a profile"
-
-    assert decoded(sent_content(image)).info.get("icc_profile") == kept
+def test_colour_profile_is_sent_only_with_its_own_mode() -> None:
+    for mode, kept in (("CMYK", None), ("RGB", b"a profile")):
+        image = picture(mode=mode)
+        image.info["icc_profile"] = b"a profile"
+        assert decoded(sent_content(image)).info.get("icc_profile") == kept
 
 
 class OnlyInterface:
@@ -271,8 +250,6 @@ rows, columns = np.mgrid[0:7, 0:5]
 colours = np.stack([rows * 30, columns * 40, rows * columns, 255 - rows], axis=-1).astype(np.uint8)
 ARRAYS: dict[str, tuple[Any, str]] = {
     "grey": (colours[..., 0].T, "L"),
-    "grey with an axis": (colours[..., :1], "L"),
-    "RGB, mirrored": (colours[:, ::-1, :3], "RGB"),
     "RGBA": (colours, "RGBA"),
     "Fortran order": (np.asfortranarray(colours[..., :3]), "RGB"),
 }
@@ -291,11 +268,10 @@ def test_array_keeps_its_pixels(array: Any, mode: str) -> None:
     assert sent_content(OnlyInterface(array)) == sent_content(array) == sent_content(buffer)
 
 
-@pytest.mark.parametrize(
-    "array",
-    [colours.astype(np.float32), colours.astype(np.int8), colours[..., :2], colours[0, 0], colours[None], colours[:0]],
-    ids=["float", "signed", "2 channels", "1 axis", "4 axes", "no rows"],
-)
+NO_PICTURES = [colours.astype(np.float32), colours.astype(np.int8), colours[..., :2], colours[0, 0], colours[None]]
+
+
+@pytest.mark.parametrize("array", [*NO_PICTURES, colours[:0]], ids=lambda array: f"{array.dtype}{array.shape}")
 def test_array_that_is_no_picture_is_refused(array: Any) -> None:
     with pytest.raises(ValueError, match=r"is no picture: give \(height, width"):
         wire_form(array)
@@ -333,37 +309,26 @@ def closed(file: Any) -> Any:
 
 UNREADABLE: list[tuple[Any, str]] = [
     (7, "a int is no picture"),
-    ([PNG], "a list is no picture"),
     ("missing.png", "'missing.png' cannot be read: No such file or directory"),
-    (Path("missing.png"), "'missing.png' cannot be read: No such file or directory"),
-    ("//uploads/pic1", "cannot be read: No such file"),
     ("R0lG/x", "cannot be read: No such file"),
-    ("aGVsbG8=", "cannot be read: No such file"),
     (".", "'.' cannot be read: Is a directory"),
     ("a\0b", "'a\\x00b' cannot be read: embedded null byte"),
     ("~/missing.png", f"'{Path.home()}/missing.png' cannot be read: No such file or directory"),
-    ("~nobody-of-this-name/a.png", "'~nobody-of-this-name/a.png' cannot be read: No such file or directory"),
     ("/dev/zero", "'/dev/zero' is a pipe or a device, no regular file: read it, and give its bytes"),
     ("data:image/png,raw", "not of the form data:image/png;base64,..."),
-    ("data:image/png;base64", "not of the form data:image/png;base64,..."),
     ("data:image/\npng;base64,AAAA", "not of the form data:image/png;base64,..."),
     ("data:image/png;base64,A_-=", "its base64 is broken"),
-    ("data:image/png;base64,ä", "ASCII"),
     ("A" * 257, "its base64 is broken"),
     ("!" * 5_000_000, "cannot be read: File name too long"),
-    ("file:///missing.png", "'/missing.png' cannot be read: No such file"),
     ("file://server/share/a.png", "names a file on the computer 'server': give its path"),
     ("file:a.png", "is no absolute file URL"),
-    ("file:///a%00b", "null byte"),
     ("s3://bucket/a.png", "is a s3 address, which is not taken"),
     (io.StringIO("text"), "the file object gives text; open it in binary mode ('rb')"),
     (SimpleNamespace(read=lambda: None), "read() of the SimpleNamespace gives NoneType, and not bytes"),
-    (AsyncFile(), "read() of the AsyncFile is async: await it, and give the bytes"),
     (AsyncOnlyWhenCalled(), "read() of the AsyncOnlyWhenCalled is async: await it, and give the bytes"),
     (at_its_end(), f"at its end, after {len(PNG)} bytes: seek(0) first"),
     (closed(io.BytesIO(PNG)), "the file object cannot be read"),
     (Image.open(io.BytesIO(encoded(200, 200)[:5000])), "cannot be read: OSError"),
-    (Image.new("RGB", (0, 5)), "cannot write empty image"),
 ]
 
 
@@ -376,21 +341,13 @@ def test_what_cannot_be_read_is_refused_in_a_short_sentence(given_picture: Any, 
     assert len(str(caught.value)) < 400
 
 
-def test_empty_text_is_an_empty_file() -> None:
-    assert wire_form("") == ("", b"")
-
-
-def test_pipe_is_not_opened(tmp_path: Path) -> None:
+def test_pipe_and_a_disk_image_are_refused_before_they_are_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
-
-    with pytest.raises(ValueError, match="is a pipe or a device, no regular file"):
-        wire_form(tmp_path / "pipe.png")
-
-
-def test_file_of_a_disk_image_is_refused_before_it_is_read(tmp_path: Path) -> None:
     with (tmp_path / "disk.png").open("wb") as file:
         file.truncate(1 << 40)
 
+    with pytest.raises(ValueError, match="is a pipe or a device, no regular file"):
+        wire_form(tmp_path / "pipe.png")
     with pytest.raises(ValueError, match=r"'.*disk\.png' has 1099511\.6 MB; at most 10 MB can be sent"):
         wire_form(str(tmp_path / "disk.png"))
 
@@ -410,27 +367,17 @@ def test_file_of_ten_mebibytes_is_taken(tmp_path: Path) -> None:
 # ---- format and size of a picture
 
 
-def with_text() -> bytes:
-    """Return a PNG with text chunks before its pixels."""
-    text = PngImagePlugin.PngInfo()
-    text.add_text("Comment", "IEND" * 100)
-    text.add_itxt("Title", "ö" * 50, zip=True)
-    return encoded(31, 17, pnginfo=text)
-
-
-def with_exif() -> bytes:
-    """Return a JPEG whose EXIF segment holds a thumbnail with a frame header and an end of its own."""
-    exif = Image.Exif()
-    exif[0x010E] = "before \xff\xc0"
-    return encoded(40, 30, "JPEG", exif=exif.tobytes() + encoded(9, 9, "JPEG"))
-
-
+TEXT = PngImagePlugin.PngInfo()
+TEXT.add_text("Comment", "IEND" * 100)
+TEXT.add_itxt("Title", "ö" * 50, zip=True)
+EXIF = Image.Exif()
+EXIF[0x010E] = "before \xff\xc0"  # then a thumbnail with a frame header and an end of its own
 VARIANTS: dict[str, bytes] = {
     "PNG": PNG,
-    "PNG with text": with_text(),
+    "PNG with text": encoded(31, 17, pnginfo=TEXT),
     "JPEG": encoded(30, 20, "JPEG"),
     "JPEG, progressive": encoded(300, 200, "JPEG", progressive=True),
-    "JPEG with EXIF": with_exif(),
+    "JPEG with EXIF": encoded(40, 30, "JPEG", exif=EXIF.tobytes() + encoded(9, 9, "JPEG")),
     "WebP, lossy": encoded(31, 21, "WEBP"),
     "WebP, lossless": encoded(31, 21, "WEBP", lossless=True),
     "WebP, lossy with alpha": encoded(31, 21, "WEBP", mode="RGBA"),
@@ -452,27 +399,13 @@ def segment(marker: int, data: bytes) -> bytes:
     return bytes([0xFF, marker]) + (len(data) + 2).to_bytes(2, "big") + data
 
 
-@pytest.mark.parametrize("marker", [0xC4, 0xC8, 0xCC, 0xDB], ids=hex)
-@pytest.mark.parametrize("frame", [0xC0, 0xC3, 0xC5, 0xC9, 0xCF], ids=hex)
+@pytest.mark.parametrize("marker", [0xC4, 0xC8, 0xCC], ids=hex)
+@pytest.mark.parametrize("frame", [0xC0, 0xC5, 0xCF], ids=hex)
 def test_size_of_a_jpeg_is_read_from_its_frame_header(frame: int, marker: int) -> None:
     header = segment(frame, b"\x08" + (30).to_bytes(2, "big") + (40).to_bytes(2, "big") + b"\x01\x01\x11\0")
     content = b"\xff\xd8" + segment(marker, bytes(range(1, 20))) + b"\xff\xff" + header + b"pixels\xff\xd9"
 
     assert inspect_picture(content) == PictureInfo("jpeg", 40, 30)  # fill bytes may stand before it (T.81, B.1.1.2)
-
-
-@settings(max_examples=60)
-@given(
-    sides=st.tuples(st.integers(1, 40), st.integers(1, 3000)).flatmap(st.permutations),
-    form=st.sampled_from(["PNG", "JPEG", "WEBP"]),
-    lossless=st.booleans(),
-)
-def test_any_size_is_read(sides: list[int], form: str, lossless: bool) -> None:
-    options = {"lossless": lossless, "method": 0} if form == "WEBP" else {}
-    file = io.BytesIO()
-    Image.new("RGB", (sides[0], sides[1]), (9, 80, 200)).save(file, form, **options)
-
-    assert inspect_picture(file.getvalue()) == PictureInfo(form.lower(), *sides)
 
 
 @pytest.mark.parametrize(
@@ -536,13 +469,15 @@ def test_any_bytes_are_a_picture_or_a_value_error(content: bytes) -> None:
 # ---- what a field takes
 
 
-@pytest.mark.parametrize(("width", "height"), [(2047, 2047), (2048, 1), (1, 2048), (2049, 9)])
-def test_both_sides_must_be_under_2048_pixels(width: int, height: int) -> None:
-    file = io.BytesIO()
-    Image.new("L", (width, height)).save(file, "PNG")
-    refusal = [f"it is {width} x {height} pixels; both sides must be under 2048: shrink it"]
+def test_both_sides_must_be_under_2048_pixels() -> None:
+    def found(width: int, height: int) -> list[str]:
+        file = io.BytesIO()
+        Image.new("L", (width, height)).save(file, "PNG")
+        return list(media.problems("", file.getvalue(), RULE))
 
-    assert list(media.problems("", file.getvalue(), RULE)) == (refusal if max(width, height) >= 2048 else [])
+    assert found(2047, 2047) == []
+    for width, height in ((2048, 1), (1, 2048), (2049, 9)):
+        assert found(width, height) == [f"it is {width} x {height} pixels; both sides must be under 2048: shrink it"]
 
 
 @pytest.mark.parametrize(
@@ -567,7 +502,7 @@ def test_url_must_name_a_host_and_end_like_a_picture(url: str, problem: str | No
     assert len("".join(found)) < 400
 
 
-@pytest.mark.parametrize("odd", ["\n", "\t", " ", "\0", "\x7f", "\xa0", "\u2028", "\u200b", "\\", '"', "<"])
+@pytest.mark.parametrize("odd", ["\n", " ", "\x7f", "\xa0", "\u200b", "\\", '"', "<"])
 @pytest.mark.parametrize("url", ["https://me.test/x{}.png", "https://me{}.test/x.png", "asset://a{}b"])
 def test_url_with_a_character_that_parsers_drop_or_change_is_refused(url: str, odd: str) -> None:
     sent, content = wire_form(url.format(odd))
@@ -580,7 +515,6 @@ def test_url_with_a_character_that_parsers_drop_or_change_is_refused(url: str, o
 @pytest.mark.parametrize(
     ("sent", "content", "rule", "found"),
     [
-        ("", b"sound", {"kind": "audio"}, []),
         ("", encoded(3000, 2, "GIF"), {"kind": "image"}, []),
         ("https://me.test/a", None, {"kind": "audio"}, []),
         ("", b"", {"kind": "audio"}, ["it is empty (0 bytes)"]),

@@ -89,7 +89,7 @@ def test_account_has_its_parts_and_no_key() -> None:
         ),
         (upload, b"no", "no address of the uploaded file"),
     ],
-    ids=str,
+    ids=lambda value: value.__name__ if callable(value) else str(value),
 )
 def test_answer_that_is_something_else_is_an_error(call: Callable[[], Flow[Any]], body: Any, words: str) -> None:
     played = play(call(), answer(200, body))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from unitask import TaskInput, tasks
-from unitask._core import mp4, pricing
+from unitask._core import mp4
 from unitask.media import measured, measured_as_sent, wire_form
 
 from .pictures import encoded, picture
@@ -26,22 +26,17 @@ ESTIMATES: dict[str, tuple[TaskInput[Any], float | None]] = {
     "half a picture": (tasks.FluxSchnellTxt2Img(prompt="a", batch_size=1.5), None),
     "seconds": (tasks.Sora2Video(prompt="a", duration=4), 0.32),
     "seconds as text": (tasks.Veo3Video(duration="8s", generate_audio=False), 0.96),
-    "seconds as any text": (tasks.Veo3Video(duration="eight", generate_audio=False), None),
     "seconds below zero": (tasks.Seedance25(prompt="a", duration=-1), None),
     "seconds as they are written": (tasks.AceStepTxt2Audio(style_prompt="a", lyrics="", duration=10.3), 0.00515),
-    "seconds without end": (tasks.AceStepTxt2Audio(style_prompt="a", lyrics="", duration=float("inf")), None),
     "a fraction of a credit is rounded up": (
         tasks.AceStepTxt2Audio(style_prompt="a", lyrics="", duration=10.0001),
         0.0050001,
     ),
     "five seconds at a time": (tasks.KlingVideo(version="2.1", mode="pro", duration=10), 0.92),
-    "a version without its mode": (tasks.KlingVideo(version="2.1", duration=5), None),
     "a version without a price": (tasks.KlingVideo(version="9.9", mode="std", duration=5), None),
     "a later rate": (tasks.KlingVideo(version="2.6", mode="pro", duration=5, enable_audio=True), 0.66),
     "what is documented for fields that are not given": (tasks.Kling3Video(prompt="a", enable_audio=False), 0.5),
-    "shots together": (tasks.Kling3Video(multi_shots=SHOTS, enable_audio=True, duration=15), 0.75),
     "one of several words": (tasks.Wan26Txt2Video(prompt="a", duration=5, resolution="1080P"), 0.6),  # type: ignore[arg-type]
-    "another field's name for it": (tasks.LumaVideo(prompt="a", model="ray-v2", duration=5), 0.2),
     "a field that no page prices": (tasks.Seedance2Preview(prompt="a", duration=5, resolution="1080p"), None),
     "sides at a limit": (tasks.ZImageTxt2Img(prompt="a", width=1024, height=512), 0.002),
     "sides beyond it": (tasks.ZImageTxt2Img(prompt="a", width=1024, height=513), 0.004),
@@ -50,16 +45,13 @@ ESTIMATES: dict[str, tuple[TaskInput[Any], float | None]] = {
         None,
     ),
     "characters": (tasks.TtsZeroShot(gen_text="ä" * 1234, ref_audio=URL), 0.03085),
-    "no characters": (tasks.TtsZeroShot(gen_text="", ref_audio=URL), None),
     "pixels": (tasks.ImageSegment(image=encoded(1250, 1000), prompt="a"), 0.0125),
     "pixels below the least": (tasks.ImageSegment(image=picture(10, 10), prompt="a"), 0.01),
     "pixels that are not here": (tasks.ImageSegment(image=URL, prompt="a"), None),
     "pixels of a picture that is not given": (tasks.Raw("Qubico/image-toolkit", "segment", {"prompt": "a"}), None),
-    "pixels of no picture": (tasks.ImageSegment(image=b"nothing", prompt="a"), None),
     "pixels of a format without a size": (tasks.ImageSegment(image=encoded(form="GIF"), prompt="a"), None),
     "a count that is not known": (tasks.ImageUpscale(image=encoded(), scale=2), None),
     "more than any task": (tasks.Sora2Video(prompt="a", duration=10**13), None),
-    "no price": (tasks.GeminiFlashImage(prompt="a"), None),
     "a type of no catalogue": (tasks.Raw("a", "b", {}), None),
     "a type of the catalogue in other words": (
         tasks.Raw("kling", "video_generation", {"version": "3.0", "enable_audio": True, "mode": None}),
@@ -78,13 +70,6 @@ ESTIMATES: dict[str, tuple[TaskInput[Any], float | None]] = {
 @pytest.mark.parametrize(("task", "usd"), ESTIMATES.values(), ids=ESTIMATES.keys())
 def test_estimate(task: TaskInput[Any], usd: float | None) -> None:
     assert task.estimate_usd() == usd
-
-
-def test_pixels_are_counted_from_a_list_of_sides_too() -> None:
-    count = {"pixels": ["width", "height"], "of": 1000}
-
-    assert pricing._units(count, {"width": 40, "height": 50}, "FluxTxt2ImgInput", measured) == 2
-    assert pricing._units(count, {"width": 40}, "FluxTxt2ImgInput", measured) is None
 
 
 # ---- videos
@@ -165,12 +150,10 @@ FOUR, TEN = (movie(struct.pack(">IIIII", 0, 0, 0, 1000, seconds * 1000)) for sec
 @pytest.mark.parametrize(
     ("task", "usd"),
     [
-        (tasks.Seedance2Fast(prompt="a", resolution="480p", duration=4, video_urls=[FOUR]), 0.384),
         (tasks.Seedance2Fast(prompt="a", resolution="480p", duration=10, video_urls=[TEN, FOUR]), 1.152),
         (tasks.Seedance2Fast(prompt="a", resolution="480p", duration=10, video_urls=[]), 0.48),
         (tasks.Seedance25(prompt="a", video_urls=[FOUR]), 3.15),
         (tasks.Seedance2Fast(prompt="a", resolution="480p", duration=4, video_urls=[FOUR, URL]), None),
-        (tasks.Seedance2Fast(prompt="a", resolution="480p", duration=4, video_urls=URL), None),
         (tasks.Seedance25(prompt="a", duration=-1, video_urls=[TEN]), None),
     ],
 )
@@ -179,11 +162,8 @@ def test_reference_videos_are_paid_too(task: TaskInput[Any], usd: float | None) 
 
 
 OF_NO_LENGTH = {
-    "empty": b"",
-    "text": b"no video",
     "header cut off": movie(b""),
     "time without a scale": movie(struct.pack(">IIIII", 0, 0, 0, 0, 5)),
-    "length of all ones": movie(struct.pack(">IIIII", 0, 0, 0, 600, 2**32 - 1)),
     "long length of all ones": movie(struct.pack(">IQQIQ", 1 << 24, 0, 0, 600, 2**64 - 1)),
     "in fragments": movie(struct.pack(">IIIII", 0, 0, 0, 600, 0), track(b"vide", 0)),
     "only sound": movie(struct.pack(">IIIII", 0, 0, 0, 600, 0), track(b"soun", 5)),

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from unitask import Task, TaskInput, errors, tasks
-from unitask._core import envelope, flows, protocols, requests
+from unitask import Task, TaskInput, tasks
+from unitask._core import envelope, protocols, requests
 from unitask._core.effects import SendRequest
 from unitask.inputs import request_body
 
-from .script import RESEND, TASK_ID, answer, limits, play, run_flow
+from .script import TASK_ID, answer, limits, play, run_flow
 
 FACES = tasks.LegacyFaceSwap(target_image="https://me.test/a.jpg", swap_image="https://me.test/b.jpg")
 LUMA = tasks.LegacyLumaVideo(prompt="a red fox")
@@ -85,9 +85,3 @@ def test_reasons_of_a_failed_legacy_task_are_its_error(output: Any, reasons: Any
 def test_answer_of_another_shape_is_not_read(body: Any) -> None:
     assert isinstance(envelope.read_task(answer(200, body), tasks.LegacyLumaOutput), envelope.Unreadable)
     assert protocols.unified(None, "luma_v1", created=False) is None
-
-
-def test_refused_legacy_create_is_an_error() -> None:
-    played = play(flows.submit(request_body(LUMA), tasks.LegacyLumaOutput, RESEND), answer(402, {"message": "no"}))
-
-    assert isinstance(played.error, errors.InsufficientCredit)

@@ -20,10 +20,6 @@ from unitask import errors
 MODULES = ["budget", "errors", "inputs", "media", "tasks", "tasks.faceswap", "testing", "webhooks"]
 
 
-def module(name: str) -> Any:
-    return importlib.import_module(f"unitask.{name}")
-
-
 def run(program: str) -> str:
     """Run a program in a fresh interpreter; return what it prints."""
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, text=True)
@@ -33,7 +29,7 @@ def run(program: str) -> str:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_module_lists_its_public_classes_and_no_missing_name(name: str) -> None:
-    place = module(name)
+    place: Any = importlib.import_module(f"unitask.{name}")
     defined = {
         each
         for each, value in vars(place).items()

@@ -88,8 +88,6 @@ def test_text_without_the_secret_stays(key: str, text: str) -> None:
     ("secret", "text", "hidden"),
     [
         ("sandbox", "sandbox", "sandbox"),  # the local provider's key, a word that may stand in any text
-        ("processing", '"status": "processing"', '"status": "processing"'),  # a status may not change
-        ("12345678", "task 12345678", "task 12345678"),
         ("k3y-1234", "the key k3y-1234 is wrong", "the key *** is wrong"),
         ("k3y-1234", "task k3y-12345", "task k3y-12345"),
         ("k3y-1234", '"k3y\\u002d1234"', '"***"'),
@@ -172,12 +170,3 @@ def test_httpcore_logs_no_echo_in_a_header(echo: str, caplog: pytest.LogCaptureF
     assert "b'x-echo', b'***" in caplog.text
     assert not decodes_to(KEY, caplog.text)
     assert SECRET not in caplog.text
-
-
-def test_log_of_a_library_stays_as_it_is_without_a_secret(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.NOTSET)
-    with Client(KEY, "http://provider.test"):
-        logging.getLogger("httpx").info("%s of %s", "a", "b")
-        logging.getLogger("httpx").info("%s", KEY)
-
-    assert [(record.msg, record.args) for record in caplog.records[-2:]] == [("%s of %s", ("a", "b")), ("***", ())]

@@ -27,7 +27,6 @@ def task(**fields: Any) -> Task[FaceSwapOutput]:
     ("word", "moment"),
     [
         ("2025-07-25T22:41:18.465048+08:00", datetime(2025, 7, 25, 14, 41, 18, 465048, UTC)),
-        ("2025-06-11T11:44:05.72226+08:00", datetime(2025, 6, 11, 3, 44, 5, 722260, UTC)),
         ("2025-08-25T08:08:51.833705018Z", datetime(2025, 8, 25, 8, 8, 51, 833705, UTC)),
         ("2025-08-25T08:08:51-07:30", datetime(2025, 8, 25, 15, 38, 51, 0, UTC)),
         ("2025-08-25T08:08:51", datetime(2025, 8, 25, 8, 8, 51, 0, UTC)),
@@ -36,9 +35,7 @@ def task(**fields: Any) -> Task[FaceSwapOutput]:
         ("1969-12-31T16:00:00-08:00", None),
         ("9999-12-31T23:59:59-08:00", None),
         ("2025-13-01T00:00:00Z", None),
-        ("", None),
         (None, None),
-        (1_700_000_000, None),
         (["2025-08-25T08:08:51Z"], None),
     ],
     ids=repr,
@@ -46,15 +43,8 @@ def task(**fields: Any) -> Task[FaceSwapOutput]:
 def test_time_is_read_in_utc_and_a_zero_time_is_absent(word: Any, moment: datetime | None) -> None:
     found = task(meta={"created_at": word}).created_at
 
-    assert found == moment
+    assert found == task(meta={"started_at": word}).started_at == task(meta={"ended_at": word}).ended_at == moment
     assert found is None or found.utcoffset() == timedelta(0)
-
-
-def test_each_time_has_its_own_field() -> None:
-    names = ("created_at", "started_at", "ended_at")
-    times = {name: f"2025-01-0{day}T00:00:00Z" for day, name in enumerate(names, 1)}
-
-    assert [getattr(task(meta=times), name).day for name in names] == [1, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -136,16 +126,13 @@ def test_output_field_is_read_by_its_kind(kind: str, value: Any, result: Any) ->
     assert type(read(kind, value)) is type(result)
 
 
-def test_output_field_may_hold_objects() -> None:
-    assert read("item", {"field": "a"}).text == "a"
-    assert [item.text for item in read("items", [{"field": "a"}, {}])] == ["a", None]
-
-
 @pytest.mark.parametrize("kind", ["text", "whole", "number", "flag", "item", "texts", "items"])
 def test_absent_output_field_is_empty(kind: str) -> None:
     nothing = [] if kind in ("texts", "items") else None
 
     assert read(kind) == read(kind, None) == nothing
+    assert read("item", {"field": "a"}).text == "a"
+    assert [item.text for item in read("items", [{"field": "a"}, {}])] == ["a", None]
     assert task(output=None).output.image_url is None
 
 
@@ -155,13 +142,11 @@ def test_absent_output_field_is_empty(kind: str) -> None:
         ("text", 7, "text"),
         ("text", ["x" * 5_000_000], "text"),
         ("whole", 7.5, "a whole number"),
-        ("whole", math.nan, "a whole number"),
         ("whole", math.inf, "a whole number"),
         ("whole", True, "a number"),
         ("number", 10**400, "a number that fits"),
         ("number", "7.5", "a number"),
         ("flag", 1, "true or false"),
-        ("texts", "a", "a list"),
         ("texts", ["a", None], "text"),
         ("item", [], "an object"),
         ("items", {}, "a list"),
@@ -193,8 +178,6 @@ def test_task_found_by_its_id_has_the_output_of_its_type() -> None:
         ({"code": 10000, "message": "failed", "raw_message": "no face"}, "failed; no face", 10000),
         ({"code": True, "message": "failed", "raw_message": "failed"}, "failed", None),
         ({"code": "7", "message": "", "raw_message": "no face found"}, "no face found", None),
-        ({"code": 0, "message": "", "raw_message": "", "detail": None}, "", None),
-        ({"message": 7}, "7", None),
         (None, "", None),
         ("failed", "failed", None),
         ([], "", None),
@@ -203,11 +186,6 @@ def test_task_found_by_its_id_has_the_output_of_its_type() -> None:
 )
 def test_failure_is_in_the_words_of_the_provider(error: Any, failure: str, code: int | None) -> None:
     assert (task(error=error).failure, task(error=error).failure_code) == (failure, code)
-
-
-def test_model_and_task_type_are_text_or_empty() -> None:
-    assert (task().model, task().task_type) == (MODEL, TASK_TYPE)
-    assert (task(model=None).model, task(task_type=7).task_type) == ("", "")
 
 
 @pytest.mark.parametrize(("status", "done"), [("Completed", True), ("failed", True), ("staged", False), (None, False)])
@@ -231,6 +209,7 @@ def test_task_is_a_value_with_a_hash() -> None:
 def test_repr_shows_id_and_status_but_no_secret() -> None:
     made = task(config={"webhook_config": {"secret": "s3cret"}}, output={"image_url": "u"}, status="pending")
 
+    assert (task(model=None).model, task(task_type=7).task_type) == ("", "")
     assert repr(made) == f"Task({TASK_ID!r}, {MODEL!r}, {TASK_TYPE!r}, status='pending')"
     assert repr(made.output) == "FaceSwapOutput({'image_url': 'u'})"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import logging
 import sys
@@ -33,13 +32,6 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
     monkeypatch.setattr(_telemetry, "_tracer", lambda: tracers.get_tracer("test"))
     yield exporter
     tracers.shutdown()
-
-
-@pytest.fixture
-def no_tracer_yet() -> Iterator[None]:
-    _telemetry._tracer.cache_clear()
-    yield
-    _telemetry._tracer.cache_clear()
 
 
 def facts(exporter: InMemorySpanExporter) -> list[tuple[str, dict[str, Any]]]:
@@ -114,21 +106,10 @@ def test_spans_and_logs_hold_ids_and_no_content(
         assert not [content for content in (KEY, "me.test", "secret.png") if content in text]
 
 
-@pytest.mark.usefixtures("no_tracer_yet")
 def test_client_works_without_opentelemetry(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.trace", None)
+    _telemetry._tracer.cache_clear()
 
     assert perform(shell, provider(DONE), lambda client: client.wait(TASK_ID)).id == TASK_ID
     assert _telemetry._tracer() is None
-
-
-@pytest.mark.usefixtures("no_tracer_yet")
-def test_spans_go_to_the_tracer_of_the_program_without_an_installed_distribution(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def missing(name: str) -> None:
-        raise importlib.metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(importlib.metadata, "version", missing)
-
-    assert _telemetry._tracer() is not None
+    _telemetry._tracer.cache_clear()

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import enum
-import re
 from typing import Any
 
 import pytest
 from unitask import AdvisoryWarning, InvalidInput, inputs, tasks
 from unitask._core.validation import problems
 from unitask.inputs import request_body
-from unitask_api import contract
 
 
 class Seed(enum.IntEnum):
@@ -39,9 +37,7 @@ def refused(**fields: Any) -> tuple[str, ...]:
         {"extra": {"seed": Seed.ONE}},
         {"extra": {"seed": 2**63 - 1}},
         {"extra": {"seed": -(2**63)}},
-        {"prompt": Word("a")},
         {"extra": {"new": (1, {2: None})}},
-        {"extra": {"new": 10**400}},
         {"prompt": "\0 \U0001f600"},
     ],
     ids=ascii,
@@ -54,10 +50,8 @@ def test_value_that_json_can_write_is_taken(fields: dict[str, Any]) -> None:
     ("fields", "problem"),
     [
         ({"width": 512.5}, "input.width: 512.5 is not of type 'integer'"),
-        ({"width": True}, "input.width: True is not of type 'integer'"),
         ({"prompt": 7}, "input.prompt: 7 is not of type 'string'"),
         ({"extra": {"seed": 2**63}}, "input.seed: 9223372036854775808 is not a 64-bit integer"),
-        ({"extra": {"seed": -(2**63) - 1}}, "input.seed: -9223372036854775809 is not a 64-bit integer"),
         ({"extra": {"seed": 10**400}}, f"input.seed: {'1' + '0' * 59}... (401 characters) is not a 64-bit integer"),
         ({"prompt": {3: Word("a")}}, "input.prompt: {3: 'a'} is not of type 'string'"),
     ],
@@ -89,26 +83,6 @@ def test_value_too_deep_to_be_checked_is_refused() -> None:
 def test_advice_names_the_value_at_its_own_place() -> None:
     with pytest.warns(AdvisoryWarning, match=r"width: 100 is less than the minimum of \d+ \(one source says so"):
         flux(width=100, height=512)
-
-
-def test_patterns_use_only_what_means_the_same_in_every_dialect() -> None:
-    found: list[str] = []
-
-    def walk(node: Any) -> None:
-        if isinstance(node, dict):
-            if isinstance(node.get("pattern"), str):
-                found.append(node["pattern"])
-            for part in node.values():
-                walk(part)
-        elif isinstance(node, list):
-            for part in node:
-                walk(part)
-
-    walk(contract.components())
-    plain = re.compile(r"[\^()|a-z0-9-]")
-
-    assert found
-    assert [pattern for pattern in found if plain.sub("", pattern)] == []
 
 
 def test_reference_in_a_list_is_followed() -> None:

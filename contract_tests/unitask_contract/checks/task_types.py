@@ -190,6 +190,5 @@ def _media(value: Any, found: list[Placed]) -> Iterator[str]:
 
 @cache
 def _has_media(component: str) -> bool:
-    """Whether an output of this component is made of files."""
     text = json.dumps(bundle.component(component))
     return '"x-media"' in text or any(map(_has_media, re.findall(r'"#/components/schemas/(\w+)"', text)))

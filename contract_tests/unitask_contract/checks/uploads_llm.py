@@ -45,8 +45,4 @@ def check_images(provider: Provider) -> None:
     assert base64.b64decode(answer["data"][0]["b64_json"]).startswith(PICTURES), answer
 
 
-CHECKS: tuple[Callable[[Provider], None], ...] = (
-    check_upload,
-    check_chat,
-    check_images,
-)
+CHECKS: tuple[Callable[[Provider], None], ...] = (check_upload, check_chat, check_images)

@@ -220,7 +220,6 @@ def proposal(found: Iterable[Difference], spec: Path | None = None) -> str:
 
 
 def _each_body(found: Iterable[Difference]) -> Iterator[Difference]:
-    """The first difference of each body that is evidence."""
     seen: set[str] = set()
     for difference in found:
         body = json.dumps([difference.operation, difference.part, difference.evidence])
@@ -273,7 +272,6 @@ def _free_name(difference: Difference, taken: set[str]) -> str:
 
 
 def _name_of(path: str) -> str:
-    """The name that the bundle gives to an example."""
     return path.removeprefix("examples/").removesuffix(".json").replace("/", ".")
 
 

@@ -45,7 +45,6 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9]*([_.-][A-Za-z0-9]+)*_?")
 
 @cache
 def _names() -> frozenset[str]:
-    """Every field that the spec names."""
     return frozenset(_fields(bundle.schemas()))
 
 

@@ -181,7 +181,6 @@ def remove_item(text: str, items: Node, number: int) -> str:
 
 
 def _cut(text: str, spans: list[tuple[int, int]], number: int) -> str:
-    """The text without one of several parts that commas divide."""
     start, stop = spans[number]
     if number + 1 < len(spans):
         return text[:start] + text[spans[number + 1][0] :]

@@ -104,7 +104,6 @@ def _case(suite: Xml.Element, result: Result) -> None:
 
 
 def _printable(text: str) -> str:
-    """A text without the characters that XML does not have."""
     return "".join(
         letter for letter in text if letter in "\n\t" or 0x20 <= ord(letter) < 0xD800 or ord(letter) > 0xDFFF
     )

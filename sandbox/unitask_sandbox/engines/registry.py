@@ -6,8 +6,6 @@ a fresh process would lack. What only an optional extra brings is imported insid
 import into a failed task that names the extra.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,31 +16,21 @@ from unitask_sandbox.failures import TaskFailure
 
 @dataclass(frozen=True, slots=True)
 class EngineResult:
-    """What an engine made.
+    """What an engine made."""
 
-    Attributes:
-        output: The task's output as JSON, in which a tuple of bytes and file name extension ("png") stands where the
-            address of that file shall be.
-        meta: Joined to the task's meta.
-    """
-
+    # the task's output as JSON, in which a tuple of bytes and file name extension ("png") stands where the address of
+    # that file shall be
     output: Mapping[str, Any]
-    meta: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    meta: Mapping[str, Any] = field(default_factory=dict[str, Any])  # joined to the task's meta
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What an engine needs and may take.
+    """What an engine needs and may take."""
 
-    Attributes:
-        extra: The extra of the package that brings what it imports.
-        seconds: How long one task may take in the worker process.
-        mebibytes: By how much one task may make the worker process grow; not checked where there is no /proc (it is
-            there on Linux).
-    """
-
-    extra: str = "sandbox"
-    seconds: float = 120.0
+    extra: str = "sandbox"  # the extra of the package that brings what it imports
+    seconds: float = 120.0  # how long one task may take in the worker process
+    # by how much one task may make the worker process grow; not checked where there is no /proc (it is there on Linux)
     mebibytes: float = 2048.0
 
 
@@ -52,11 +40,7 @@ _NEEDS: dict[Engine, Needs] = {}
 
 
 def engine(model: str, task_type: str, needs: Needs | None = None) -> Callable[[Engine], Engine]:
-    """Register the decorated function as the engine of a task type.
-
-    Raises:
-        ValueError: The task type has an engine already.
-    """
+    """Register the decorated function as the engine of a task type."""
 
     def register(function: Engine) -> Engine:
         taken = ENGINES.setdefault((model, task_type), function)
@@ -75,11 +59,7 @@ def needs_of(function: Engine) -> Needs:
 
 
 def run(function: Engine, given: Mapping[str, Any]) -> EngineResult:
-    """Run an engine here.
-
-    Raises:
-        TaskFailure: Whatever the engine raised.
-    """
+    """Run an engine here."""
     name = name_of(function)
     try:
         with naming_extra(needs_of(function).extra, f"the engine {name}"):
@@ -92,11 +72,7 @@ def run(function: Engine, given: Mapping[str, Any]) -> EngineResult:
 
 @contextmanager
 def naming_extra(extra: str, who: str) -> Generator[None]:
-    """Turn a failing import into the failure of a task that says what to install.
-
-    Raises:
-        TaskFailure: A module could not be imported.
-    """
+    """Turn a failing import into the failure of a task that says what to install."""
     try:
         yield
     except ImportError as error:

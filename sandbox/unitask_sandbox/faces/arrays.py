@@ -9,14 +9,12 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Pixels: TypeAlias = NDArray[np.uint8]
-"""A picture ``(height, width, 3)`` or a mask ``(height, width)``, 0 to 255."""
+Pixels: TypeAlias = NDArray[np.uint8]  # A picture ``(height, width, 3)`` or a mask ``(height, width)``, 0 to 255
 
-Floats: TypeAlias = NDArray[np.float32]
-"""Points, maps and pictures in the course of a computation."""
+Floats: TypeAlias = NDArray[np.float32]  # Points, maps and pictures in the course of a computation
 
+# Intermediate results whose rounding would show in the picture (matrix inverses, fits)
 Doubles: TypeAlias = NDArray[np.float64]
-"""Intermediate results whose rounding would show in the picture (matrix inverses, fits)."""
 
 Indices: TypeAlias = NDArray[np.int32]
 Flags: TypeAlias = NDArray[np.bool_]

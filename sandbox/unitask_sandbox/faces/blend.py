@@ -17,11 +17,9 @@ from unitask_sandbox.faces.mesh import (
 )
 from unitask_sandbox.faces.raster import Region, fill_outline
 
-LEVELS = 4
-"""Bands of the blend; the coarsest mixes over some 16 pixels."""
+LEVELS = 4  # Bands of the blend; the coarsest mixes over some 16 pixels
 
-VISIBLE = 1 / 255
-"""Weights up to this one cannot change a pixel."""
+VISIBLE = 1 / 255  # Weights up to this one cannot change a pixel
 
 
 def depth_inside(covered: Flags) -> Floats:
@@ -64,7 +62,6 @@ def multiband(over: Floats, under: Floats, mask: Floats) -> Floats:
 
 
 def _reductions(picture: Floats, levels: int) -> list[Floats]:
-    """Return the picture and its copies of half, a quarter, ... the size."""
     pyramid = [picture]
     for _ in range(levels):
         pyramid.append(as_floats(cv2.pyrDown(pyramid[-1])))

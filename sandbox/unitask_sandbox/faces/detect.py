@@ -15,26 +15,20 @@ import numpy as np
 
 from unitask_sandbox.faces.arrays import Floats, Pixels, as_floats, as_pixels
 from unitask_sandbox.faces.mesh import LEFT_EYE_CORNER, RIGHT_EYE_CORNER, VERTICES, WEIGHTS
+from unitask_sandbox.faces.network import Network
 
+# Meshes that the landmark model is less sure of are not faces, or are turned too far away to be swapped
 MIN_SCORE: Final = 0.9
-"""Meshes that the landmark model is less sure of are not faces, or are turned too far away to be swapped."""
 
 
 @dataclass(frozen=True, eq=False)
 class Face:
-    """One face of a picture; all coordinates are pixels of that picture.
+    """One face of a picture; all coordinates are pixels of that picture."""
 
-    Attributes:
-        box: ``(4,)``: x, y, width, height.
-        points: ``(5, 2)``: the subject's right eye, left eye, tip of the nose, right and left corner of the mouth.
-        landmarks: ``(478, 3)``: the mesh; z grows away from the viewer, in pixels as well.
-        score: How sure the landmark model is that this is a face, 0 to 1.
-    """
-
-    box: Floats
-    points: Floats
-    landmarks: Floats
-    score: float
+    box: Floats  # ``(4,)``: x, y, width, height
+    points: Floats  # ``(5, 2)``: the subject's right eye, left eye, tip of the nose, right and left corner of the mouth
+    landmarks: Floats  # ``(478, 3)``: the mesh; z grows away from the viewer, in pixels as well
+    score: float  # how sure the landmark model is that this is a face, 0 to 1
 
     @property
     def area(self) -> float:
@@ -162,8 +156,7 @@ class _LandmarkModel:
     OUTPUTS: Final = ("Identity", "Identity_1")  # points, score
 
     def __init__(self) -> None:
-        self._lock = Lock()
-        self._network = cv2.dnn.readNetFromTFLite(str(WEIGHTS / "face_landmarks_detector.tflite"))
+        self._network = Network(cv2.dnn.readNetFromTFLite(str(WEIGHTS / "face_landmarks_detector.tflite")))
 
     def face(self, picture: Pixels, row: Floats) -> Face:
         """Return the face of one detector row; a second look, centred on the first's mesh, steadies it."""
@@ -189,10 +182,7 @@ class _LandmarkModel:
         crop_to_picture = _placement(centre, scale, eye_line, self.INPUT_SIDE)
         crop = self._crop(picture, crop_to_picture, scale)
         blob = cv2.dnn.blobFromImage(crop, 1 / 255.0, (self.INPUT_SIDE, self.INPUT_SIDE), swapRB=True)
-        with self._lock:
-            self._network.setInput(blob)
-            # Copied under the lock: the outputs may be the network's own memory.
-            points, logit = (np.array(output, np.float32) for output in self._network.forward(self.OUTPUTS))
+        points, logit = self._network(blob, *self.OUTPUTS)
         points = points.reshape(-1, 3)
         flat = np.column_stack([points[:, :2], np.ones(len(points))]) @ crop_to_picture.T
         score = 1 / (1 + np.exp(-float(logit.ravel()[0])))
@@ -209,7 +199,6 @@ class _LandmarkModel:
 
 
 def _direction(line: Floats) -> tuple[np.float32, np.float32]:
-    """Return cosine and sine of the angle of a line to the x axis."""
     angle = np.arctan2(line[1], line[0])
     return np.cos(angle), np.sin(angle)
 

@@ -85,12 +85,7 @@ def transfer_shape(source: Floats, source_facing: Doubles, target: Floats) -> Fl
     """Return the target's vertices moved to the source's proportions.
 
     Brows, eyes, nose, cheeks and lips take the source's places; the face's outline, pose, blink and mouth
-    opening stay the target's.
-
-    Args:
-        source: ``(468, 3)`` vertices of the face whose proportions are wanted.
-        source_facing: ``facing(source)``.
-        target: ``(468, 3)`` vertices of the face that is changed.
+    opening stay the target's. Both are the ``(468, 3)`` vertices of a mesh.
     """
     source_shape = Pose.fit(source).to_canonical(source)
     target_pose = Pose.fit(target)
@@ -103,12 +98,10 @@ def transfer_shape(source: Floats, source_facing: Doubles, target: Floats) -> Fl
 
 
 def _flip(points: NDArray[Real]) -> NDArray[Real]:
-    """Turn picture axes into canonical ones, and back."""
     return np.asarray(points * np.array([1, -1, -1], points.dtype), points.dtype)
 
 
 def _from_the_visible_side(offsets: Doubles, source_facing: Doubles) -> Doubles:
-    """Replace what a turned source hides by the mirrored offset of its visible side."""
     visible = smoothstep(source_facing, 0.0, 0.35)[:, None]
     mirrored = offsets[canonical_mesh().mirror] * [-1, 1, 1]
     return visible * offsets + (1 - visible) * mirrored

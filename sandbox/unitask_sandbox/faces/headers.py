@@ -9,8 +9,8 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+# Scans of a progressive JPEG: encoders write about ten, and 100,000 keep a decoder busy for minutes
 MOST_SCANS: Final = 100
-"""Scans of a progressive JPEG: encoders write about ten, and 100,000 keep a decoder busy for minutes."""
 
 _READERS: Final[dict[bytes, type[ImageFile]]] = {
     b"\x89PNG": PngImageFile,

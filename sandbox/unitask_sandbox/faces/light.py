@@ -13,11 +13,10 @@ import numpy as np
 
 from unitask_sandbox.faces.arrays import Flags, Floats, Pixels, as_floats
 
-FEWEST_SKIN_PIXELS = 200
-"""Below this many, statistics of the skin are left alone."""
+FEWEST_SKIN_PIXELS = 200  # Below this many, statistics of the skin are left alone
 
+# The largest deviation of the noise that a face gets, of 255; stronger noise would hide the face
 STRONGEST_GRAIN = 24.0
-"""The largest deviation of the noise that a face gets, of 255; stronger noise would hide the face."""
 
 
 def to_lab(picture: Floats) -> Floats:
@@ -167,13 +166,9 @@ def _grain(shape: tuple[int, ...], deviation: float) -> Floats:
 
 
 def kept_hair(skin: Floats, forehead: Floats, size: float) -> Floats:
-    """Return where the forehead must stay the target's, 0 to 1.
+    """Return where the forehead must stay the target's, 0 to 1: where a face shows hair or a hat.
 
-    Args:
-        skin: Likelihood that a pixel is skin in both faces. What is not is hair or a hat: the target's is
-            kept, and the source's is not brought along.
-        forehead: The mesh's forehead weight at each pixel.
-        size: Size of the face in pixels.
+    The target's hair is kept, and the source's is not brought along. ``skin`` is the likelihood in both faces.
     """
     covered = (1 - skin) * np.clip(forehead * 1.3, 0, 1)
     return blur(as_floats(cv2.dilate(covered, np.ones((3, 3)))), 0.015 * size)

@@ -19,8 +19,8 @@ from unitask_sandbox.faces.arrays import Doubles, Floats, Indices, as_floats
 
 WEIGHTS = Path(__file__).with_name("weights")
 
+# Vertices of the canonical mesh. A landmark set has ten more points, the irises, which have no triangles
 VERTICES = 468
-"""Vertices of the canonical mesh. A landmark set has ten more points, the irises, which have no triangles."""
 
 # Closed loops of vertex numbers, from MediaPipe's face mesh connections.
 INNER_LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
@@ -38,31 +38,18 @@ RIGHT_NOSTRIL, LEFT_NOSTRIL, NOSE_BASE = 98, 327, 2
 
 @dataclass(frozen=True, eq=False)
 class CanonicalMesh:
-    """The mesh, and weights of its vertices that say which rule applies where on a face.
+    """The mesh, and weights of its vertices that say which rule applies where on a face."""
 
-    Attributes:
-        vertices: ``(468, 3)``, centimetres.
-        triangles: ``(898, 3)`` vertex numbers.
-        mirror: ``(468,)``: the vertex at the same place on the other half of the face.
-        anchors: Vertices that move little with the expression, to fit the head's pose with.
-        anchor_weights: Their weights in the fit; the sum is 1.
-        inside: 0 on the edge of the face, 1 from 3 cm inside it.
-        mouth: 1 on the lips, 0 from 1.6 cm beside them.
-        right_eye: 1 on the lids, 0 from 1 cm beside them.
-        left_eye: The same for the other eye.
-        forehead: 0 up to half a centimetre below the highest point of the brows, 1 from a centimetre above it.
-    """
-
-    vertices: Floats
-    triangles: Indices
-    mirror: Indices
-    anchors: Indices
-    anchor_weights: Doubles
-    inside: Floats
-    mouth: Floats
-    right_eye: Floats
-    left_eye: Floats
-    forehead: Floats
+    vertices: Floats  # ``(468, 3)``, centimetres
+    triangles: Indices  # ``(898, 3)`` vertex numbers
+    mirror: Indices  # ``(468,)``: the vertex at the same place on the other half of the face
+    anchors: Indices  # vertices that move little with the expression, to fit the head's pose with
+    anchor_weights: Doubles  # their weights in the fit; the sum is 1
+    inside: Floats  # 0 on the edge of the face, 1 from 3 cm inside it
+    mouth: Floats  # 1 on the lips, 0 from 1.6 cm beside them
+    right_eye: Floats  # 1 on the lids, 0 from 1 cm beside them
+    left_eye: Floats  # the same for the other eye
+    forehead: Floats  # 0 up to half a centimetre below the highest point of the brows, 1 from a centimetre above it
 
 
 @cache
@@ -128,11 +115,6 @@ def _forehead(vertices: Floats) -> Floats:
 
 
 def _fields(data: bytes) -> defaultdict[int, list[Any]]:
-    """Return the values of each field of a protobuf message, in the order of the file.
-
-    Raises:
-        ValueError: A wire type does not occur in the file of the mesh.
-    """
     found: defaultdict[int, list[Any]] = defaultdict(list)
     at = 0
     while at < len(data):
@@ -153,7 +135,6 @@ def _fields(data: bytes) -> defaultdict[int, list[Any]]:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """Return a number (seven bits a byte, lowest first, the high bit set on all but the last), and where it ends."""
     value = shift = 0
     while True:
         value |= (data[at] & 0x7F) << shift

@@ -37,18 +37,7 @@ def _beside(one: Face, other: Face) -> bool:
 
 
 def pairs(swap_index: str, target_index: str, givers: int, takers: int) -> list[tuple[int, int]]:
-    """Return which face of the source goes onto which face of the target, by number.
-
-    Args:
-        swap_index: ``swap_faces_index``: numbers with commas or spaces between; empty when absent.
-        target_index: ``target_faces_index``, in the same form.
-        givers: How many faces the source (``swap_image``) shows.
-        takers: How many the target (``target_image``) shows.
-
-    Raises:
-        TaskFailure: A list cannot be read, names a face that its picture does not show, does not have the length of
-            the other, or names a target twice.
-    """
+    """Return which face of the source goes onto which of the target; an index is numbers, with commas or spaces."""
     named, wanted = _numbers("swap_faces_index", swap_index), _numbers("target_faces_index", target_index)
     count = len(named) or len(wanted) or min(givers, takers)
     named, wanted = named or list(range(count)), wanted or list(range(count))

@@ -13,8 +13,7 @@ from unitask_sandbox.faces.arrays import Pixels, as_pixels
 from unitask_sandbox.faces.headers import picture_size
 from unitask_sandbox.media_failures import picture_too_large, unreadable_picture
 
-MAX_SIDE: Final = 2048
-"""A face swap refuses pictures with a side of this many pixels or more."""
+MAX_SIDE: Final = 2048  # A face swap refuses pictures with a side of this many pixels or more
 
 SWAPPED: Final = "synthetic: face swapped by the unitask sandbox"
 
@@ -28,15 +27,8 @@ _XMP: Final = (
 def decode(data: bytes, field: str, limit: int = MAX_SIDE) -> Pixels:
     """Return an encoded picture as ``(height, width, 3)`` BGR.
 
-    Grey becomes BGR, sixteen bits become eight, transparency is dropped, an EXIF orientation is applied.
-
-    Args:
-        data: The bytes of a PNG, JPEG or WebP file.
-        field: The field of the input that holds the picture, for the error.
-        limit: Pixels that no side may reach.
-
-    Raises:
-        TaskFailure: The bytes are something else or damaged, or a side is too long; then nothing was decoded.
+    Grey becomes BGR, sixteen bits become eight, transparency is dropped, an EXIF orientation is applied. A side of
+    ``limit`` pixels or more fails before anything is decoded.
     """
     size = picture_size(data)
     if size is None:
@@ -60,13 +52,7 @@ def decoded(data: bytes) -> Pixels | None:
 
 
 def encode(picture: Pixels, mark: str, extension: str = "png") -> bytes:
-    """Return a BGR picture as a PNG, JPEG or WebP file, a BGRA one as PNG.
-
-    Args:
-        picture: The pixels.
-        mark: What the metadata says: comment of a PNG or JPEG, ``dc:source`` in the XMP of a WebP.
-        extension: "png", "jpg", "jpeg" or "webp".
-    """
+    """Return a BGR picture as a PNG, JPEG or WebP file, a BGRA one as PNG, with a mark in its metadata."""
     if extension == "png":  # by OpenCV, which takes half the time of Pillow and writes no comment
         return _with_comment(cv2.imencode(".png", picture)[1].tobytes(), mark)
     target = io.BytesIO()

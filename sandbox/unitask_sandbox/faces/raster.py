@@ -12,8 +12,7 @@ import numpy as np
 from unitask_sandbox.faces.arrays import Doubles, Flags, Floats, Indices, Pixels, as_floats, as_pixels
 from unitask_sandbox.faces.mesh import VERTICES, canonical_mesh
 
-SUBPIXEL_BITS = 4
-"""OpenCV draws polygons with fixed-point corners; four bits are sixteenths of a pixel."""
+SUBPIXEL_BITS = 4  # OpenCV draws polygons with fixed-point corners; four bits are sixteenths of a pixel
 
 NO_TRIANGLE = -1
 
@@ -88,17 +87,7 @@ def _without_pinholes(seen: Indices) -> Indices:
 
 
 def interpolate(values: Floats, seen: Indices, landmarks: Floats, region: Region) -> Floats:
-    """Return per-vertex values spread linearly over the triangles of a raster.
-
-    Args:
-        values: ``(468, channels)``.
-        seen: The raster, from ``rasterise`` with the same mesh and region.
-        landmarks: The mesh that was rasterised.
-        region: Where it was rasterised.
-
-    Returns:
-        ``(height, width, channels)``, 0 beside the face.
-    """
+    """Return ``(468, channels)`` values spread linearly over the triangles of a raster; 0 beside the face."""
     triangles = canonical_mesh().triangles
     rows, columns = np.nonzero(seen >= 0)
     number = seen[rows, columns]

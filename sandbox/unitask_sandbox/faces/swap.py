@@ -30,11 +30,7 @@ from unitask_sandbox.media_failures import no_face
 
 
 def warm_up(threads: int | None = None) -> None:
-    """Load models and tables, so that the first picture does not pay for it. Call it where a worker starts.
-
-    Args:
-        threads: OpenCV's threads in this process; None leaves OpenCV's own choice, one a core.
-    """
+    """Load models and tables, so that the first picture does not pay for it. Call it where a worker starts."""
     if threads is not None:
         cv2.setNumThreads(threads)
     load_models()
@@ -42,18 +38,7 @@ def warm_up(threads: int | None = None) -> None:
 
 
 def swap_largest(target: bytes, source: bytes) -> bytes:
-    """Return the target picture with the source's largest face on its largest face.
-
-    Args:
-        target: Encoded PNG, JPEG or WebP picture that is changed (``target_image``).
-        source: Encoded picture that gives the face (``swap_image``).
-
-    Returns:
-        A PNG of the target's size, marked as synthetic in its metadata.
-
-    Raises:
-        TaskFailure: One of them is no readable picture, has a side of ``MAX_SIDE`` pixels or more, or shows no face.
-    """
+    """Return the target picture with the source's largest face on its largest face, as a marked PNG."""
     target_picture, source_picture = decode(target, "target_image"), decode(source, "swap_image")
     face, giver = _faces(target_picture, "target_image")[0], _faces(source_picture, "swap_image")[0]
     swapped, _ = swap_face(target_picture, face, SourceFace(source_picture, giver))
@@ -61,17 +46,7 @@ def swap_largest(target: bytes, source: bytes) -> bytes:
 
 
 def swap_numbered(target: bytes, source: bytes, swap_index: str = "", target_index: str = "") -> bytes:
-    """Return the target picture with faces of the source on those of its faces that are named by number.
-
-    Args:
-        target: Encoded picture that is changed (``target_image``).
-        source: Encoded picture that gives the faces (``swap_image``).
-        swap_index: Numbers of the source's faces (``swap_faces_index``), as in "0,1"; see ``numbering``.
-        target_index: Numbers of the target's faces that get them, in the same order (``target_faces_index``).
-
-    Raises:
-        TaskFailure: As for `swap_largest`, or the numbers cannot be read or do not fit together.
-    """
+    """Return the target picture with faces of the source on those of its faces that are named by number."""
     target_picture, source_picture = decode(target, "target_image"), decode(source, "swap_image")
     takers = in_order(_faces(target_picture, "target_image"))
     sources = [SourceFace(source_picture, face) for face in in_order(_faces(source_picture, "swap_image"))]
@@ -89,15 +64,10 @@ def _faces(picture: Pixels, field: str) -> list[Face]:
 
 @dataclass(frozen=True, eq=False)
 class SourceFace:
-    """The face that is put onto others; what is derived from it is kept for the next target.
+    """The face that is put onto others; what is derived from it is kept for the next target."""
 
-    Attributes:
-        picture: ``(height, width, 3)`` BGR picture.
-        face: The face of that picture, from ``find_faces``.
-    """
-
-    picture: Pixels
-    face: Face
+    picture: Pixels  # ``(height, width, 3)`` BGR picture
+    face: Face  # the face of that picture, from ``find_faces``
     _reduced: dict[int, Pixels] = field(default_factory=dict[int, Pixels], init=False, repr=False)
 
     @cached_property
@@ -133,31 +103,15 @@ class SourceFace:
 
 @dataclass(frozen=True, eq=False)
 class _Warp:
-    """The source's face in the target's place, over the target's region.
+    """The source's face in the target's place, over the target's region."""
 
-    Attributes:
-        pixels: BGR; meaningless where not covered.
-        covered: Where the mesh is.
-        forehead: The mesh's forehead weight, 0 to 1.
-    """
-
-    pixels: Floats
-    covered: Flags
-    forehead: Floats
+    pixels: Floats  # BGR; meaningless where not covered
+    covered: Flags  # where the mesh is
+    forehead: Floats  # the mesh's forehead weight, 0 to 1
 
 
 def swap_face(target: Pixels, face: Face, source: SourceFace) -> tuple[Pixels, Pixels]:
-    """Return a copy of a BGR picture with one of its faces replaced, and the mask of what changed.
-
-    Args:
-        target: ``(height, width, 3)`` BGR picture; it is not modified.
-        face: A face of that picture, from ``find_faces`` or tracked.
-        source: The face to put there.
-
-    Returns:
-        The new picture, and a ``(height, width)`` mask: 255 where it may differ from the target, 0 where
-        every pixel is the target's.
-    """
+    """Return a copy of a BGR picture with one of its faces replaced, and a mask: 255 where it may differ."""
     vertices = face.landmarks[:VERTICES]
     size = math.sqrt(outline_area(vertices))
     region = Region.around(vertices, int(0.35 * size) + 4, target)
@@ -202,7 +156,6 @@ def _mirrored_share(visible: Floats, visible_mirrored: Floats, size: float) -> F
 
 
 def _features(vertices: Floats, moulded: Floats, region: Region, size: float) -> Pixels:
-    """Return the mask of both faces' features, which say nothing about the light on the skin."""
     margin = max(1, int(0.03 * size))
     return feature_mask(vertices, region, margin) | feature_mask(moulded, region, margin)
 

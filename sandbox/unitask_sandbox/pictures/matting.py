@@ -6,20 +6,19 @@ brings that to the picture's own edges.
 
 from functools import cache
 from pathlib import Path
-from threading import Lock
 from typing import Final
 
 import cv2
 import numpy as np
 
 from unitask_sandbox.faces.arrays import Floats, Pixels, as_floats, as_pixels
+from unitask_sandbox.faces.network import Network
 from unitask_sandbox.faces.pictures import decode, encode
 
 FIELD: Final = "image"
 MARK: Final = "synthetic: background removed by the unitask sandbox"
 
-LIMIT: Final = 4097
-"""No side of the picture may reach this: larger than a telephone's pictures. No page names a limit."""
+LIMIT: Final = 4097  # No side of the picture may reach this: larger than a telephone's pictures. No page names a limit
 
 # How u2netp was trained to be shown a picture: sides, and mean and deviation of red, green and blue.
 _SIDE: Final = 320
@@ -33,14 +32,7 @@ _SMOOTHNESS: Final = 1e-3  # variance of colour, of 1, below which there is no e
 
 
 def remove_background(data: bytes) -> bytes:
-    """Return what stands in front of a picture, as PNG whose alpha is 0 where the background was.
-
-    Args:
-        data: An encoded PNG, JPEG or WebP picture; transparency of its own is dropped.
-
-    Raises:
-        TaskFailure: It is no readable picture, or a side is ``LIMIT`` pixels or more.
-    """
+    """Return what stands in front of a picture, as PNG whose alpha is 0 where the background was."""
     picture = decode(data, FIELD, LIMIT)
     return encode(cut_out(picture, salient(picture)), MARK)
 
@@ -56,7 +48,7 @@ def salient(picture: Pixels) -> Pixels:
     reduction = min(1.0, _GUIDE_SIDE / max(height, width))
     size = (max(1, round(width * reduction)), max(1, round(height * reduction)))
     guide = as_floats(cv2.resize(picture, size, interpolation=cv2.INTER_AREA)) / np.float32(255)
-    slope, offset = _guided(guide, as_floats(cv2.resize(_network().salience(picture), size)))
+    slope, offset = _guided(guide, as_floats(cv2.resize(_salience(picture), size)))
     slope, offset = (as_floats(cv2.resize(values, (width, height))) for values in (slope, offset))
     alpha = np.einsum("ijk,ijk->ij", slope, picture) / np.float32(255) + offset
     # The ends of the scale are drawn in: a faint veil over the background, or a hole in the object, is the filter's.
@@ -83,24 +75,17 @@ def _mean(values: Floats) -> Floats:
     return as_floats(cv2.blur(values, (side, side)))
 
 
-class _Network:
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._network = cv2.dnn.readNetFromONNX(str(Path(__file__).with_name("weights") / "u2netp.onnx"))
-
-    def salience(self, picture: Pixels) -> Floats:
-        """Return a ``(320, 320)`` map, 0 to 1, of a picture of any size."""
-        # Means of areas for what is larger; what is smaller must stay sharp, or little of it is found.
-        way = cv2.INTER_AREA if min(picture.shape[:2]) > _SIDE else cv2.INTER_CUBIC
-        small = as_floats(cv2.resize(picture, (_SIDE, _SIDE), interpolation=way))[..., ::-1]
-        shown = (small / max(float(small.max()), 1.0) - as_floats(_MEAN)) / as_floats(_DEVIATION)
-        with self._lock:
-            self._network.setInput(np.ascontiguousarray(shown.transpose(2, 0, 1)[None], np.float32))
-            found = np.array(self._network.forward(_OUTPUT)[0, 0], np.float32)
-        lowest, highest = float(found.min()), float(found.max())
-        return as_floats((found - lowest) / max(highest - lowest, 1e-6))
+def _salience(picture: Pixels) -> Floats:
+    """Return a ``(320, 320)`` map, 0 to 1, of a picture of any size."""
+    # Means of areas for what is larger; what is smaller must stay sharp, or little of it is found.
+    way = cv2.INTER_AREA if min(picture.shape[:2]) > _SIDE else cv2.INTER_CUBIC
+    small = as_floats(cv2.resize(picture, (_SIDE, _SIDE), interpolation=way))[..., ::-1]
+    shown = (small / max(float(small.max()), 1.0) - as_floats(_MEAN)) / as_floats(_DEVIATION)
+    (((found,),),) = _network()(np.ascontiguousarray(shown.transpose(2, 0, 1)[None], np.float32), _OUTPUT)
+    lowest, highest = float(found.min()), float(found.max())
+    return as_floats((found - lowest) / max(highest - lowest, 1e-6))
 
 
 @cache
-def _network() -> _Network:
-    return _Network()
+def _network() -> Network:
+    return Network(cv2.dnn.readNetFromONNX(str(Path(__file__).with_name("weights") / "u2netp.onnx")))

@@ -15,15 +15,7 @@ import numpy as np
 
 from unitask_sandbox.faces.arrays import Flags, Pixels, as_floats, as_pixels
 from unitask_sandbox.faces.detect import Face, find_faces
-from unitask_sandbox.faces.mesh import (
-    INNER_LIPS,
-    LEFT_BROW,
-    LEFT_EYE,
-    OUTER_LIPS,
-    RIGHT_BROW,
-    RIGHT_EYE,
-    VERTICES,
-)
+from unitask_sandbox.faces.mesh import INNER_LIPS, LEFT_BROW, LEFT_EYE, OUTER_LIPS, RIGHT_BROW, RIGHT_EYE, VERTICES
 from unitask_sandbox.faces.raster import Region, fill_outline
 from unitask_sandbox.media_failures import no_face
 from unitask_sandbox.pictures.matting import salient
@@ -36,15 +28,10 @@ _TOOTH_SATURATION: Final = 110  # of 255, most: gums and tongue have more
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A picture, and what is found in it; each thing is searched when it is first needed.
+    """A picture, and what is found in it; each thing is searched when it is first needed."""
 
-    Attributes:
-        picture: ``(height, width, 3)`` BGR picture.
-        field: The field of the input that holds the picture, for errors.
-    """
-
-    picture: Pixels
-    field: str
+    picture: Pixels  # ``(height, width, 3)`` BGR picture
+    field: str  # the field of the input that holds the picture, for errors
 
     @cached_property
     def faces(self) -> list[Face]:
@@ -57,22 +44,11 @@ class Scene:
         return salient(self.picture)
 
     def mask(self, word: str) -> Pixels:
-        """Return where something is, 0 to 255.
-
-        Args:
-            word: A key of ``WORDS``.
-
-        Raises:
-            TaskFailure: It is a part of a face, and there is no face.
-        """
+        """Return where something is, 0 to 255."""
         return WORDS[word](self)
 
     def on_faces(self, part: Callable[[Face], Pixels]) -> Pixels:
-        """Return the masks of a part of each face, united.
-
-        Raises:
-            TaskFailure: There is no face.
-        """
+        """Return the masks of a part of each face, united."""
         if not self.faces:
             raise no_face(self.field)
         return united([part(face) for face in self.faces], self.picture)
@@ -101,8 +77,6 @@ def _face(scene: Scene) -> Pixels:
 
 
 def _loops(*loops: Sequence[int]) -> Callable[[Scene], Pixels]:
-    """What lies inside closed loops of the mesh."""
-
     def find(scene: Scene) -> Pixels:
         def part(face: Face) -> Pixels:
             outlines = [fill_outline(face.landmarks[list(loop), :2], scene.whole) for loop in loops]
@@ -199,6 +173,7 @@ def _cap(face: Face, region: Region, size: tuple[int, int], inside: Pixels) -> F
     return np.asarray((height > 0.85 * long) & (distance > 0.04 * long) & (distance < 0.25 * long))
 
 
+# The words that are known, and what finds each
 WORDS: Final[dict[str, Callable[[Scene], Pixels]]] = {
     "face": _face,
     "eyes": _loops(RIGHT_EYE, LEFT_EYE),
@@ -209,4 +184,3 @@ WORDS: Final[dict[str, Callable[[Scene], Pixels]]] = {
     "person": _person,
     "background": _background,
 }
-"""The words that are known, and what finds each."""

@@ -18,8 +18,8 @@ from unitask_sandbox.pictures.scene import WORDS, Scene, united
 FIELD: Final = "image"
 MARK: Final = "synthetic: cut out by the unitask sandbox"
 
+# No side of the picture may reach this: up to 3072 pixels, says the page of the predecessor (goapi.ai, 2024-03)
 LIMIT: Final = 3073
-"""No side of the picture may reach this: up to 3072 pixels, says the page of the predecessor (goapi.ai, 2024-03)."""
 
 _SAME_AS: Final = {
     "eye": "eyes",
@@ -35,20 +35,9 @@ _SAME_AS: Final = {
 
 
 def segment(data: bytes, prompt: str, negative_prompt: str = "", factor: int = 0) -> tuple[bytes, list[str]]:
-    """Cut out of a picture what is named.
+    """Return a PNG that is transparent where nothing is named, and notes on what was done in another way than asked.
 
-    Args:
-        data: An encoded PNG, JPEG or WebP picture; transparency of its own is dropped.
-        prompt: What to cut out, with commas between.
-        negative_prompt: What to leave out of that, in the same form.
-        factor: By how many pixels the mask then grows, or with a negative number shrinks.
-
-    Returns:
-        A PNG that is transparent where nothing was named, and notes on what was done in another way than asked.
-
-    Raises:
-        TaskFailure: It is no readable picture, a side is ``LIMIT`` pixels or more, a part of a face is named and there
-            is no face, or nothing in the picture is what the prompt names.
+    Both prompts are words with commas between. The mask grows by ``factor`` pixels, or shrinks.
     """
     scene = Scene(decode(data, FIELD, LIMIT), FIELD)
     wanted, unwanted = _words(prompt), _words(negative_prompt)

@@ -12,26 +12,17 @@ from unitask_sandbox.pictures.waifu2x import doubled
 FIELD: Final = "image"
 MARK: Final = "synthetic: enlarged by the unitask sandbox"
 
-LIMIT: Final = 2049
-"""No side of the picture may reach this: up to 2048 pixels, says one client (n8n, 2025)."""
+LIMIT: Final = 2049  # No side of the picture may reach this: up to 2048 pixels, says one client (n8n, 2025)
 
+# Pixels of the longest side that the sandbox makes: four times the largest picture. No page names a limit
 LARGEST_SIDE: Final = 8192
-"""Pixels of the longest side that the sandbox makes: four times the largest picture. No page names a limit."""
 
+# Pixels of the largest picture that the network doubles, in some five seconds on one core
 MOST_FOR_NETWORK: Final = 512 * 1024
-"""Pixels of the largest picture that the network doubles, in some five seconds on one core."""
 
 
 def enlarge(data: bytes, scale: int) -> tuple[bytes, str]:
-    """Return a picture enlarged, as PNG, and by what.
-
-    Args:
-        data: An encoded PNG, JPEG or WebP picture; transparency is dropped.
-        scale: By how much, from 2.
-
-    Raises:
-        TaskFailure: It is no readable picture, or is too large, or would be.
-    """
+    """Return a picture enlarged by a scale from 2, as PNG, and by what."""
     picture = decode(data, FIELD, LIMIT)
     height, width = picture.shape[:2]
     scale = min(scale, LARGEST_SIDE + 1)  # which no picture may be enlarged by: a longer number need not be said

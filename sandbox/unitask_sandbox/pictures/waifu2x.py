@@ -10,7 +10,6 @@ import struct
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from threading import Lock
 from typing import Any, Final
 
 import cv2
@@ -18,15 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unitask_sandbox.faces.arrays import Floats, Pixels, as_floats, as_pixels
+from unitask_sandbox.faces.network import Network
 
 WEIGHTS: Final = Path(__file__).with_name("weights") / "waifu2x_upconv_7_photo_scale2.0x.bin"
 
-MARGIN: Final = 7
-"""Pixels around a picture that the network reads and does not enlarge."""
+MARGIN: Final = 7  # Pixels around a picture that the network reads and does not enlarge
 
+# Side of what is enlarged at once, in pixels. One layer holds 256 numbers for each: larger tiles leave the processor's
+# cache, and take twice as long (measured with 256)
 TILE: Final = 128
-"""Side of what is enlarged at once, in pixels. One layer holds 256 numbers for each: larger tiles leave the processor's
-cache, and take twice as long (measured with 256)."""
 
 # Output channels, input channels, height and width of each layer's kernel; the last one enlarges.
 _LAYERS: Final = (
@@ -50,41 +49,27 @@ def doubled(picture: Pixels) -> Pixels:
     for top, bottom in _spans(height):
         for left, right in _spans(width):
             tile = as_pixels(around[top : bottom + 2 * MARGIN, left : right + 2 * MARGIN])
-            enlarged[2 * top : 2 * bottom, 2 * left : 2 * right] = _network().doubled(tile)
+            enlarged[2 * top : 2 * bottom, 2 * left : 2 * right] = _doubled(tile)
     return enlarged
 
 
 def _spans(length: int) -> list[tuple[int, int]]:
-    """Return where the tiles of a length begin and end."""
     return [(start, min(start + TILE, length)) for start in range(0, length, TILE)]
 
 
-class _Network:
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._network = cv2.dnn.readNetFromONNX(np.frombuffer(_onnx(WEIGHTS.read_bytes()), np.uint8))
-
-    def doubled(self, tile: Pixels) -> Pixels:
-        """Return a tile without its margins at twice its size."""
-        blob = cv2.dnn.blobFromImage(tile, 1 / 255, swapRB=True)
-        with self._lock:
-            self._network.setInput(blob)
-            output = np.array(self._network.forward()[0], np.float32)  # copied: it may be the network's own memory
-        picture = output.transpose(1, 2, 0)[..., ::-1] * 255
-        return np.rint(np.clip(picture, 0, 255)).astype(np.uint8)
+def _doubled(tile: Pixels) -> Pixels:
+    """Return a tile without its margins at twice its size."""
+    (output,) = _network()(cv2.dnn.blobFromImage(tile, 1 / 255, swapRB=True), "enlarged")
+    picture = output[0].transpose(1, 2, 0)[..., ::-1] * 255
+    return as_pixels(np.rint(np.clip(picture, 0, 255)).astype(np.uint8))
 
 
 @cache
-def _network() -> _Network:
-    return _Network()
+def _network() -> Network:
+    return Network(cv2.dnn.readNetFromONNX(np.frombuffer(_onnx(WEIGHTS.read_bytes()), np.uint8)))
 
 
 def _weights(data: bytes) -> Iterator[tuple[Floats, Floats]]:
-    """Yield kernel and bias of each layer.
-
-    Raises:
-        ValueError: The file is not the one that the table describes.
-    """
     at = 0
     for shape in _LAYERS:
         (tag,) = struct.unpack_from("<I", data, at)
@@ -100,7 +85,6 @@ def _weights(data: bytes) -> Iterator[tuple[Floats, Floats]]:
 
 
 def _onnx(weights: bytes) -> bytes:
-    """Return the network as an ONNX model."""
     nodes, tensors, current = b"", b"", "picture"
     *convolutions, (kernel, bias) = _weights(weights)
     for number, layer in enumerate(convolutions):
@@ -147,6 +131,5 @@ def _part(field: int, data: bytes) -> bytes:
 
 
 def _varint(value: int) -> bytes:
-    """A protobuf number: seven bits a byte, lowest first, the high bit set on all but the last."""
     high, low = divmod(value, 128)
     return bytes([low | 128]) + _varint(high) if high else bytes([low])

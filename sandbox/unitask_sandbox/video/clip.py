@@ -22,55 +22,35 @@ from unitask_sandbox.faces.arrays import Pixels, as_pixels
 from unitask_sandbox.failures import TaskFailure
 from unitask_sandbox.media_failures import unreadable_video
 
+# Pixels that a video may have, either way around; "max 720x1280" is the provider's refusal (a public client, 2025)
 SIDES: Final = (1280, 720)
-"""Pixels that a video may have, either way around; "max 720x1280" is the provider's refusal (a public client, 2025)."""
 
+# x264's quality (18 is nearly lossless to the eye), how hard it tries to make the file small, and no B-frames: MP4
+# stores durations in the order of decoding, so only without them each frame keeps its own
 ENCODER: Final = {"crf": "18", "preset": "veryfast", "bf": "0"}
-"""x264's quality (18 is nearly lossless to the eye), how hard it tries to make the file small, and no B-frames: MP4
-stores durations in the order of decoding, so only without them each frame keeps its own."""
 
+# How FFmpeg turns a frame into BGR and back; as it does by default, every pixel comes back darker by two or three
 EXACT: Final = (
     Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
 )
-"""How FFmpeg turns a frame into BGR and back; as it does by default, every pixel comes back darker by two or three."""
 
-Change = Callable[[Pixels], Pixels]
-"""What is done to each frame: BGR in, BGR out; called in the order of the frames."""
+Change = Callable[[Pixels], Pixels]  # What is done to each frame: BGR in, BGR out; called in the order of the frames
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A video that keeps the limits.
+    """A video that keeps the limits."""
 
-    Attributes:
-        data: The MP4 file.
-        field: The task's name for it.
-        width: As it is shown, in pixels; so is the height.
-        frames: How many it has.
-        rate: Frames a second, on average.
-    """
-
-    data: bytes
-    field: str
-    width: int
+    data: bytes  # the MP4 file
+    field: str  # the task's name for it
+    width: int  # as it is shown, in pixels; so is the height
     height: int
-    frames: int
-    rate: Fraction
+    frames: int  # how many it has
+    rate: Fraction  # frames a second, on average
 
 
 def read_clip(data: bytes, field: str, least: int, most: int) -> Clip:
-    """Return a video with what its header says; its packets are counted, and nothing is decoded.
-
-    Args:
-        data: The bytes of an MP4 file.
-        field: The task's name for it, for the errors.
-        least: Frames that it must have.
-        most: Frames that it may have.
-
-    Raises:
-        TaskFailure: The bytes are something else or damaged, the video does not fit into ``SIDES``, or it has too few
-            frames or too many.
-    """
+    """Return a video with what its header says; its packets are counted, and nothing is decoded."""
     with _opened(data, field) as source:
         pictures = source.streams.video[0]
         width, height = pictures.codec_context.width, pictures.codec_context.height
@@ -93,14 +73,8 @@ def read_clip(data: bytes, field: str, least: int, most: int) -> Clip:
 def remade(clip: Clip, change: Change, mark: str, scale: int = 1) -> bytes:
     """Return an MP4 (H.264) of the video with every frame changed, and with the sound as it was.
 
-    Args:
-        clip: The video.
-        change: What is done to each frame. A frame that is stored turned is turned upright before.
-        mark: The comment in the metadata of the result.
-        scale: By how much larger ``change`` makes a frame. An odd side loses its last pixel, as H.264 demands.
-
-    Raises:
-        TaskFailure: A frame is damaged.
+    A frame that is stored turned is turned upright before. ``change`` makes it ``scale`` times larger. An odd side
+    loses its last pixel, as H.264 demands.
     """
     target = io.BytesIO()
     output: Any = av.open(target, "w", format="mp4")
@@ -178,10 +152,7 @@ def _changed(frame: VideoFrame, change: Change, encoder: Any) -> VideoFrame:
     changed = change(upright)[: encoder.height, : encoder.width]
     made = VideoFrame.from_ndarray(np.ascontiguousarray(changed), format="bgr24")
     made = made.reformat(
-        format="yuv420p",
-        interpolation=EXACT,
-        dst_colorspace=frame.colorspace,
-        dst_color_range=frame.color_range,
+        format="yuv420p", interpolation=EXACT, dst_colorspace=frame.colorspace, dst_color_range=frame.color_range
     )
     made.pts, made.time_base, made.duration = frame.pts, frame.time_base, frame.duration
     return made

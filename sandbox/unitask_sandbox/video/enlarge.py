@@ -14,11 +14,7 @@ MARK: Final = "synthetic: enlarged by the unitask sandbox"
 
 
 def enlarged(clip: Clip) -> bytes:
-    """Return an MP4 of the video with twice the width and height.
-
-    Raises:
-        TaskFailure: A frame is damaged.
-    """
+    """Return an MP4 of the video with twice the width and height."""
     return remade(clip, _larger, MARK, SCALE)
 
 

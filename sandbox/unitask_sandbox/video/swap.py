@@ -20,16 +20,6 @@ def swap_in_video(clip: Clip, picture: bytes, swap_index: str = "", target_index
 
     Without numbers the largest face of the picture goes onto the largest one of the first frame that shows any. Numbers
     count the faces of the first frame that shows as many as they need; earlier frames stay as they are.
-
-    Args:
-        clip: The video (``target_video``).
-        picture: Encoded PNG, JPEG or WebP picture that gives the faces (``swap_image``).
-        swap_index: Numbers of the picture's faces (``swap_faces_index``), as in "0,1"; see ``faces.numbering``.
-        target_index: Numbers of the video's faces that get them, in the same order (``target_faces_index``).
-
-    Raises:
-        TaskFailure: The picture or a frame cannot be read, the picture or every frame lacks a face that is needed, or
-            the numbers cannot be read or do not fit together.
     """
     pixels = decode(picture, "swap_image", MAX_SIDE + 1)  # up to 2048 pixels; piapi.ai, "Video Faceswap", 2025
     givers = find_faces(pixels)
@@ -50,13 +40,7 @@ def swap_in_video(clip: Clip, picture: bytes, swap_index: str = "", target_index
 
 
 class _Swapping:
-    """What is done to each frame.
-
-    Args:
-        sources: The faces that are put there.
-        takers: The number of the face that gets each; empty for the largest.
-        rate: Frames a second.
-    """
+    """What is done to each frame."""
 
     def __init__(self, sources: Sequence[SourceFace], takers: Sequence[int], rate: float) -> None:
         self.frames = 0
@@ -66,7 +50,6 @@ class _Swapping:
         self._tracks: Tracks | None = None
 
     def __call__(self, picture: Pixels) -> Pixels:
-        """Return the frame with the faces replaced that show in it."""
         self._tracks = self._tracks or self._begun(picture)
         if self._tracks is None:
             return picture

@@ -23,9 +23,6 @@ class OneEuro:
     """Smooths a set of points over time: still ones much, moving ones little, so that they do not lag.
 
     Casiez, Roussel and Vogel, "1 € Filter" (CHI 2012), with one speed a point.
-
-    Args:
-        rate: Frames a second.
     """
 
     STILL: Final = 1.2  # Hz: the cutoff for a point that does not move
@@ -49,17 +46,11 @@ class OneEuro:
         return self._points
 
     def _share(self, cutoff: Floats | float) -> Floats:
-        """Return how much of the new value is taken."""
         return as_floats(1 / (1 + self._rate / (2 * math.pi * cutoff)))
 
 
 class Tracks:
-    """Several faces of a video, followed together.
-
-    Args:
-        faces: The faces as a frame shows them; that frame is the first to be given to ``follow``.
-        rate: Frames a second.
-    """
+    """Several faces of a video, followed together."""
 
     def __init__(self, faces: Sequence[Face], rate: float) -> None:
         self._rate = rate
@@ -102,5 +93,4 @@ def _followed(picture: Pixels, face: Face) -> Face | None:
 
 
 def _apart(one: Face, other: Face) -> float:
-    """Return the distance between two faces' middles, in pixels."""
     return float(np.linalg.norm(one.landmarks[:, :2].mean(0) - other.landmarks[:, :2].mean(0)))

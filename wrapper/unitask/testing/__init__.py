@@ -1,9 +1,9 @@
-"""For tests of programs that use unitask: a provider in memory, time that takes no time, documented bodies.
+"""Test programs that use unitask: a provider in memory, a clock whose sleeps return at once, documented bodies.
 
-With pytest the fixtures `unitask_provider` and `unitask_sandbox` are there once unitask is installed; everywhere else
+pytest finds the fixtures `unitask_provider` and `unitask_sandbox` once unitask is installed; outside of pytest
 `UnitaskProvider` is a context manager. docs/testing.md shows both.
 
-pytest loads this package at each start, so importing it imports nothing heavy: each name is loaded when it is used.
+pytest imports this package at each start, so its names are imported when they are first used.
 """
 
 from importlib import import_module
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .clock import InstantClock
+    from .patching import running_sandbox as running_sandbox  # for the plugin
     from .provider import ReceivedRequest, ReceivedTask, UnitaskProvider
     from .strategies import documented_example, task_bodies
 
@@ -23,13 +24,21 @@ __all__ = [
     "task_bodies",
 ]
 
-_WHERE = {"InstantClock": "clock", "documented_example": "strategies", "task_bodies": "strategies"}
+_MODULES = {
+    "InstantClock": "clock",
+    "ReceivedRequest": "provider",
+    "ReceivedTask": "provider",
+    "UnitaskProvider": "provider",
+    "documented_example": "strategies",
+    "running_sandbox": "patching",
+    "task_bodies": "strategies",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_WHERE.get(name, 'provider')}"), name)
+    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     globals()[name] = value
     return value
 

@@ -1,7 +1,8 @@
-"""A clock for tests: sleeping takes no time."""
+"""A clock for tests, whose sleeps return at once."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from contextvars import ContextVar
 from datetime import datetime
@@ -12,15 +13,14 @@ from .._model.timestamp import Timestamp
 class InstantClock:
     """A clock for tests: `Client(clock=clock, sleep=clock.sleep)`, `AsyncClient(clock=clock, sleep=clock.sleep_async)`.
 
-    Time passes only for the thread, or the asyncio task, that sleeps: of many waits side by side none uses up the time
-    of another.
+    Each thread and each asyncio task has its own time, so concurrent waits do not use up each other's timeouts.
 
     Args:
-        start: The time that it shows first, with a time zone; None for the present.
+        start: The first time, with a time zone; None for now.
 
     Attributes:
         sleeps: Each pause, in seconds, in the order in which they began.
-        passed: Seconds that have passed where the most have.
+        passed: The longest time that has passed in any thread or task, in seconds.
     """
 
     def __init__(self, start: datetime | None = None) -> None:
@@ -35,19 +35,17 @@ class InstantClock:
         return Timestamp(self._start.monotonic + passed, self._start.unix + passed)
 
     def advance(self, seconds: float) -> None:
-        """Let time pass that is no pause of a client, such as the time that an answer takes."""
+        """Advance the time by seconds that are not a sleep, such as the duration of a request."""
         self._here.set(self._here.get() + seconds)
         self.passed = max(self.passed, self._here.get())
 
     def sleep(self, seconds: float) -> None:
-        """Let seconds pass."""
+        """Advance the time by seconds, and record them."""
         self.advance(seconds)
         if seconds:
             self.sleeps.append(seconds)
 
     async def sleep_async(self, seconds: float) -> None:
-        """Let seconds pass, and let other asyncio tasks have a turn."""
-        import asyncio  # lazy: a plain `sleep` needs none
-
+        """Advance the time by seconds after other asyncio tasks have run."""
         await asyncio.sleep(0)
         self.sleep(seconds)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -19,6 +20,9 @@ from ..client import Client
 from ..webhooks import Receiver
 from .clock import InstantClock
 
+SANDBOX_MISSING = "the fixture unitask_sandbox needs the local provider: pip install 'unitask[sandbox]' ({})"
+LONGEST_SLEEP = 0.02  # seconds
+
 
 def set_environment(patch: pytest.MonkeyPatch, url: str, key: str) -> None:
     """Set base URL and key of the provider."""
@@ -26,42 +30,47 @@ def set_environment(patch: pytest.MonkeyPatch, url: str, key: str) -> None:
     patch.setenv("UNITASK_API_KEY", key)
 
 
-def talk_to(patch: pytest.MonkeyPatch, transport: httpx.MockTransport, clock: InstantClock) -> None:
-    """Make clients use this transport and this clock, also while they wait for a notification."""
+def use_transport(patch: pytest.MonkeyPatch, transport: httpx.MockTransport, clock: InstantClock) -> None:
+    """Make the clients and the webhook receivers use this transport and this clock."""
     _replace(patch, Client, transport=transport, clock=clock, sleep=clock.sleep)
     _replace(patch, AsyncClient, transport=transport, clock=clock, sleep=clock.sleep_async)
-    wait_for_notification, wait_for_notification_async = (
-        Receiver.wait_for_notification,
-        Receiver.wait_for_notification_async,
-    )
+    poll, poll_async = Receiver.wait_for_notification, Receiver.wait_for_notification_async
 
-    def news(receiver: Receiver, task_ids: str | Collection[str], seconds: float) -> str | None:
-        heard = wait_for_notification(receiver, task_ids, 0)
-        if heard is None:
+    def wait(receiver: Receiver, task_ids: str | Collection[str], seconds: float) -> str | None:
+        task_id = poll(receiver, task_ids, 0)
+        if task_id is None:
             clock.sleep(seconds)
-        return heard
+        return task_id
 
-    async def news_async(receiver: Receiver, task_ids: str | Collection[str], seconds: float) -> str | None:
-        heard = await wait_for_notification_async(receiver, task_ids, 0)
-        if heard is None:
+    async def wait_async(receiver: Receiver, task_ids: str | Collection[str], seconds: float) -> str | None:
+        task_id = await poll_async(receiver, task_ids, 0)
+        if task_id is None:
             await clock.sleep_async(seconds)
-        return heard
+        return task_id
 
-    patch.setattr(Receiver, "wait_for_notification", news)
-    patch.setattr(Receiver, "wait_for_notification_async", news_async)
+    patch.setattr(Receiver, "wait_for_notification", wait)
+    patch.setattr(Receiver, "wait_for_notification_async", wait_async)
 
 
-def look_often(patch: pytest.MonkeyPatch, longest: float) -> None:
-    """Limit each pause of the clients to `longest` seconds."""
+@contextmanager
+def running_sandbox() -> Iterator[str]:
+    """Run the local provider, and make it the default of all clients."""
+    try:
+        from unitask_sandbox import Settings, running
+    except ImportError as error:
+        raise pytest.fail.Exception(SANDBOX_MISSING.format(error), pytrace=False) from None
 
-    def nap(seconds: float) -> None:
-        time.sleep(min(seconds, longest))
+    def sleep(seconds: float) -> None:
+        time.sleep(min(seconds, LONGEST_SLEEP))
 
-    async def nap_async(seconds: float) -> None:
-        await asyncio.sleep(min(seconds, longest))
+    async def sleep_async(seconds: float) -> None:
+        await asyncio.sleep(min(seconds, LONGEST_SLEEP))
 
-    _replace(patch, Client, sleep=nap)
-    _replace(patch, AsyncClient, sleep=nap_async)
+    with running(Settings()) as url, pytest.MonkeyPatch.context() as patch:
+        set_environment(patch, url, "sandbox")
+        _replace(patch, Client, sleep=sleep)
+        _replace(patch, AsyncClient, sleep=sleep_async)
+        yield url
 
 
 def _replace(patch: pytest.MonkeyPatch, client: type[Client | AsyncClient], **defaults: Any) -> None:

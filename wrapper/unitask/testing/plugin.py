@@ -1,44 +1,29 @@
-"""The pytest plugin: two fixtures. What they need is imported when a test uses one of them."""
+"""The pytest plugin: two fixtures, whose modules are imported when a test uses one of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import pytest
 
-if TYPE_CHECKING:
-    from .provider import UnitaskProvider
-
-SANDBOX_MISSING = "the fixture unitask_sandbox needs the local provider: pip install 'unitask[sandbox]' ({})"
-LONGEST_PAUSE = 0.02  # seconds
+from unitask import testing
 
 
 @pytest.fixture
-def unitask_provider() -> Iterator[UnitaskProvider]:
+def unitask_provider() -> Iterator[testing.UnitaskProvider]:
     """A provider in memory for every unitask client of the test: no network, no waiting, scripted answers.
 
     By default each task is completed at the first poll. See `unitask.testing.UnitaskProvider`.
     """
-    from .provider import UnitaskProvider
-
-    with UnitaskProvider() as provider:
+    with testing.UnitaskProvider() as provider:
         yield provider
 
 
 @pytest.fixture
-def unitask_sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def unitask_sandbox() -> Iterator[str]:
     """The local provider on a free port, empty, and UNITASK_BASE_URL and UNITASK_API_KEY set for it; yields its URL.
 
     It really swaps faces; other tasks end with a small file marked SIMULATED. Clients poll every 20 ms.
     """
-    try:
-        from unitask_sandbox import Settings, running
-    except ImportError as error:
-        raise pytest.fail.Exception(SANDBOX_MISSING.format(error), pytrace=False) from None
-    from .patching import look_often, set_environment
-
-    with running(Settings()) as url:
-        set_environment(monkeypatch, url, "sandbox")
-        look_often(monkeypatch, LONGEST_PAUSE)
+    with testing.running_sandbox() as url:
         yield url

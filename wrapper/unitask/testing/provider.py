@@ -1,7 +1,7 @@
-"""A provider in memory: it answers the clients as a test scripts it, and records what arrived.
+"""A provider in memory: it answers the clients as a test scripts it, and records the requests.
 
-It validates no request, since the client does that before it sends. What is not scripted succeeds, with the documented
-answers.
+It validates no request, since the client does that before it sends. Requests that are not scripted succeed with the
+documented responses.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from .._model.state import State, state_of
 from ..inputs import TaskInput
 from . import patching, samples
 from .clock import InstantClock
-from .recorded import Kind, ReceivedRequest, ReceivedTask, create_of, entry_of, looks, operation_of
-from .responses import NOT_YET, KnownTask, Plan, Reply, described, row, text_of
+from .recorded import Kind, ReceivedRequest, ReceivedTask, create_of, entry_of, operation_of, poll_operations
+from .responses import NOT_YET, KnownTask, Plan, Reply, format_time, history_row, task_response
 
 __all__ = ["ReceivedRequest", "ReceivedTask", "UnitaskProvider"]
 
@@ -82,7 +82,7 @@ class UnitaskProvider:
 
     def __enter__(self) -> Self:
         patching.set_environment(self._patch, URL, KEY)
-        patching.talk_to(self._patch, self.transport, self.clock)
+        patching.use_transport(self._patch, self.transport, self.clock)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -113,7 +113,7 @@ class UnitaskProvider:
         """
         _check_kind(kind)
         _check_fields(kind, output)
-        self._script(Plan(kind, _words(statuses), output or None), times)
+        self._script(Plan(kind, _check_statuses(statuses), output or None), times)
 
     def fails(
         self,
@@ -134,7 +134,7 @@ class UnitaskProvider:
             times: The number of submissions; None for all later ones.
         """
         _check_kind(kind)
-        self._script(Plan(kind, _words(statuses), failure=message, code=code), times)
+        self._script(Plan(kind, _check_statuses(statuses), failure=message, code=code), times)
 
     def refuses(
         self,
@@ -214,12 +214,14 @@ class UnitaskProvider:
         assert not self._strict, f"{request.method} {url} is not in the script"
         if created:
             return self._create(created, as_object(body))
-        look_id = str(as_object(body).get("task_id", task_id))
-        return self._other(operation, look_id, body, request.url.params)
+        sent_id = str(as_object(body).get("task_id", task_id))  # legacy polls name it in the body
+        return self._reply_to(operation, sent_id, body, request.url.params)
 
-    def _other(self, operation: str, task_id: str, body: Any, params: httpx.QueryParams) -> Reply:
-        if operation in looks():
-            return self._shown(self._known[task_id]) if task_id in self._known else _refusal(404, "task not found")
+    def _reply_to(self, operation: str, task_id: str, body: Any, params: httpx.QueryParams) -> Reply:
+        if operation in poll_operations():
+            return (
+                self._task_response(self._known[task_id]) if task_id in self._known else _refusal(404, "task not found")
+            )
         match operation:
             case "cancel_task":
                 return self._cancel(task_id)
@@ -246,22 +248,22 @@ class UnitaskProvider:
         self.tasks.append(received)
         task = KnownTask(received, plan, self.clock(), self._output(received, plan), as_object(body.get("config")))
         self._known[received.id] = task
-        shown = self._shown(task)
-        return plan.instead or shown
+        response = self._task_response(task)
+        return plan.instead or response
 
-    def _shown(self, task: KnownTask) -> Reply:
-        """The task as the next look at it shows it."""
+    def _task_response(self, task: KnownTask) -> Reply:
+        """Return the answer to the next poll of a task."""
         due = task.plan.statuses[min(task.polls, len(task.plan.statuses) - 1)]
         task.polls += 1
         if not isinstance(due, str):
             return due
         task.status = due
         if state_of(due) in (State.COMPLETED, State.FAILED, State.CANCELLED) and task.ended_at == NOT_YET:
-            task.ended_at = text_of(self.clock())
-        return described(task)
+            task.ended_at = format_time(self.clock())
+        return task_response(task)
 
     def _output(self, received: ReceivedTask, plan: Plan) -> dict[str, Any]:
-        """The output of a new task, with its files in their places."""
+        """Return the output of a new task, and store its files."""
         entry = entry_of(received.kind)
         component = entry.output if entry else ""
         made = plan.output or (samples.output_of(component) if entry else {})
@@ -278,12 +280,14 @@ class UnitaskProvider:
         return {"code": 200, "message": f"task {task_id} canceled"}
 
     def _history(self, params: httpx.QueryParams) -> Reply:
-        """A page of the tasks, the newest first; the group of models is not looked at."""
+        """Return a page of the tasks, the newest first; the filter by model is ignored."""
         first, last = (float(params.get(name, usual)) for name, usual in (("start_time", 0), ("end_time", "inf")))
-        rows = [row(task) for task in self._known.values() if first <= task.created.unix <= last][::-1]
+        rows = [history_row(task) for task in self._known.values() if first <= task.created.unix <= last][::-1]
         page, size = int(params.get("page", 1)), int(params.get("page_size", 10))
-        shown = rows[(page - 1) * size : page * size]
-        return {"code": 200, "data": {"data": shown, "page": page, "size": size, "total": len(rows)}}
+        return {
+            "code": 200,
+            "data": {"data": rows[(page - 1) * size : page * size], "page": page, "size": size, "total": len(rows)},
+        }
 
     # The script.
 
@@ -314,7 +318,7 @@ def _check_fields(kind: Kind | None, output: Mapping[str, Any]) -> None:
         raise TypeError(f"the output of {entry.name} has no {', '.join(unknown)}; it has {', '.join(known)}")
 
 
-def _words(statuses: Sequence[str | Reply]) -> tuple[str | Reply, ...]:
+def _check_statuses(statuses: Sequence[str | Reply]) -> tuple[str | Reply, ...]:
     if isinstance(statuses, str | bytes) or not statuses:
         raise TypeError(f"statuses is {statuses!r}: give a list of words, such as ['pending', 'completed']")
     return tuple(statuses)
@@ -325,7 +329,7 @@ def _refusal(status: int, message: str, headers: Mapping[str, str] | None = None
 
 
 def _documented_answer(operation: str) -> Reply:
-    """What the documents show for an operation that nobody has scripted."""
+    """Return the documented response of an operation that is not scripted."""
     for example in contract.document()["components"]["examples"].values():
         if (example["x-operation"], example["x-part"]) == (operation, "200"):
             body: dict[str, Any] = example["value"]

@@ -24,9 +24,9 @@ class ReceivedRequest:
 
     Attributes:
         method: GET, POST ...
-        url: The whole address.
-        body: The JSON that came along, None when there was none.
-        headers: Its headers; their names have no case.
+        url: The complete URL.
+        body: The JSON body, None without one.
+        headers: The headers; names are case-insensitive.
     """
 
     method: str
@@ -57,7 +57,7 @@ class ReceivedTask:
 
 
 def operation_of(method: str, path: str) -> tuple[str, str]:
-    """The operation of the spec that a request is of, empty if there is none, and the task id in its path."""
+    """Return the operationId of a request, empty if the spec has none, and the task id in its path."""
     for template, item in sorted(contract.document()["paths"].items()):  # "{" comes after every letter
         found = re.fullmatch(re.sub(r"\{.*?\}", "([^/]+)", template), path)
         if found and method.lower() in item:
@@ -65,8 +65,8 @@ def operation_of(method: str, path: str) -> tuple[str, str]:
     return "", ""
 
 
-def looks() -> set[str]:
-    """The operations that poll a task."""
+def poll_operations() -> set[str]:
+    """Return the operationIds that poll a task."""
     return {"get_task", *(rules["look"] for rules in contract.document()["x-protocols"].values())}
 
 
@@ -83,13 +83,13 @@ def create_of(operation: str, body: Any) -> ReceivedTask | None:
 
 
 def _kind(model: str, task_type: str, given: Mapping[str, Any]) -> Kind:
-    """The class of `unitask.tasks` that a create of the unified protocol is of; the one with the most fixed fields."""
+    """Return the class of `unitask.tasks` of a submission."""
     entry = contract.find(model, task_type, given)
     return getattr(tasks, entry.name) if entry else tasks.Raw
 
 
 def _options(sent: dict[str, Any]) -> dict[str, str]:
-    """The options in the words of the client, without the mark that it puts into the webhook's address."""
+    """Return the options as given to the client, without the correlation id that it adds to the webhook URL."""
     config = as_object(sent.get("config"))
     webhook = as_object(config.get("webhook_config"))
     url = re.sub(rf"[?&]{CORRELATION_PARAMETER}=[0-9a-f]+(?=#|$)", "", str(webhook.get("endpoint", "")))
@@ -102,5 +102,5 @@ def _options(sent: dict[str, Any]) -> dict[str, str]:
 
 
 def entry_of(kind: Kind) -> contract.TaskType | None:
-    """What the catalogue says of a task type, None for one that it does not know."""
+    """Return the catalogue entry of a task type, None for an unknown one."""
     return contract.task_types().get(kind.__name__)

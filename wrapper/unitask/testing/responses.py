@@ -49,14 +49,14 @@ class KnownTask:
     ended_at: str = NOT_YET
 
 
-def described(task: KnownTask) -> dict[str, Any]:
-    """A task as the provider describes it, in the form of its protocol."""
+def task_response(task: KnownTask) -> dict[str, Any]:
+    """Return the answer to a poll of a task, in the form of its protocol."""
     state, received, plan = state_of(task.status), task.received, task.plan
     output = task.output if state is State.COMPLETED else None
     failed = state is State.FAILED
     entry = entry_of(received.kind)
     if entry and entry.protocol != protocols.UNIFIED:
-        return _described_by(contract.document()["x-protocols"][entry.protocol], task, output, failed=failed)
+        return _legacy_response(contract.document()["x-protocols"][entry.protocol], task, output, failed=failed)
     price = round((entry.price_usd or 0) * CREDITS_PER_USD) if entry and not failed else 0
     data: dict[str, Any] = {
         "task_id": received.id,
@@ -67,8 +67,8 @@ def described(task: KnownTask) -> dict[str, Any]:
         "input": received.input,
         "output": output,
         "meta": {
-            "created_at": text_of(task.created),
-            "started_at": NOT_YET if state in (State.PENDING, State.STAGED) else text_of(task.created),
+            "created_at": format_time(task.created),
+            "started_at": NOT_YET if state in (State.PENDING, State.STAGED) else format_time(task.created),
             "ended_at": task.ended_at,
             "usage": {"type": "point", "frozen": 0, "consume": price},
         },
@@ -79,10 +79,10 @@ def described(task: KnownTask) -> dict[str, Any]:
     return {"code": 200, "data": data, "message": "success"}
 
 
-def _described_by(
+def _legacy_response(
     rules: Mapping[str, Any], task: KnownTask, output: Mapping[str, Any] | None, *, failed: bool
 ) -> dict[str, Any]:
-    """A task of another protocol: each part stands where x-protocols says that it is read."""
+    """Return the answer for a legacy protocol: x-protocols gives the place of each field."""
     body: dict[str, Any] = {}
     _put(body, rules["task_id"], task.received.id)
     _put(body, rules["status"], task.status)
@@ -100,15 +100,15 @@ def _put(body: dict[str, Any], pointer: str, value: Any) -> None:
     body[last] = value
 
 
-def row(task: KnownTask) -> dict[str, Any]:
-    """A task as the history lists it."""
+def history_row(task: KnownTask) -> dict[str, Any]:
+    """Return the row of a task in the history."""
     (documented,) = documented_example("account.history.200")["data"]["data"]
     received = task.received
     detail = {"model": received.model, "task_id": received.id, "workflow_type": received.task_type}
-    known = {"task_id": received.id, "status": task.status, "created_at": text_of(task.created), "detail": detail}
+    known = {"task_id": received.id, "status": task.status, "created_at": format_time(task.created), "detail": detail}
     return {**documented, **known}
 
 
-def text_of(moment: Timestamp) -> str:
-    """A time as the provider writes it."""
+def format_time(moment: Timestamp) -> str:
+    """Format a time as the provider does."""
     return datetime.isoformat(moment.utc)

@@ -1,4 +1,4 @@
-"""What a task makes in memory: a documented output, or one made up from the schema, and small files."""
+"""The output of a task in memory: a documented output, or one generated from the schema, and small files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DEEPEST = 8
 
 
 def output_of(component: str) -> dict[str, Any]:
-    """An output of this component: one of a documented task that has ended, else one made up."""
+    """Return an output of this component: that of a documented completed task, else a generated one."""
     for example in contract.document()["components"]["examples"].values():
         if (example["x-operation"], example["x-part"]) != ("get_task", "200"):
             continue
@@ -31,21 +31,21 @@ def output_of(component: str) -> dict[str, Any]:
         entry = contract.find(task.get("model"), task.get("task_type"), task.get("input"))
         if entry and entry.output == component and task.get("output") and state_of(task["status"]) is State.COMPLETED:
             return cast("dict[str, Any]", task["output"])
-    return cast("dict[str, Any]", _made_up(contract.components()[component]))
+    return cast("dict[str, Any]", _generated(contract.components()[component]))
 
 
 def with_files(
     output: Mapping[str, Any], component: str, folder: str, files: dict[str, bytes], *, renamed: bool
 ) -> dict[str, Any]:
-    """The output with an address for every file in it, and the files put there.
+    """Return the output with a URL for every file in it, and store the files under these URLs.
 
     Args:
         output: Bytes stand for a file.
-        component: Its schema, by which the kind of each file is known; empty for none.
-        folder: The address of a folder of the task's own.
-        files: Takes what lies at each address.
-        renamed: Whether addresses that are there get ones in the folder instead: those of the documents are on real
-            hosts, and the same for every task.
+        component: The name of its schema, which tells the kind of each file; empty for none.
+        folder: The URL under which the files of this task get their URLs.
+        files: Receives the content of each URL.
+        renamed: Whether existing URLs are replaced: those of the documents are on real hosts, and the same for every
+            task.
     """
     given: dict[str, object] = {}
 
@@ -56,7 +56,7 @@ def with_files(
         given[address] = part
         return address
 
-    shaped = cast("dict[str, Any]", _mapped(output, numbered))
+    shaped = cast("dict[str, Any]", _map_leaves(output, numbered))
     kinds = {file.url: file.kind or "" for file in files_of(shaped, component, "")}
     final: dict[object, str] = {}
     for address, part in given.items():
@@ -66,24 +66,24 @@ def with_files(
         files[final[address]] = content
     for address in kinds.keys() - given.keys():
         files.setdefault(address, _file(kinds[address]))
-    return cast("dict[str, Any]", _mapped(shaped, lambda part: final.get(part, part)))
+    return cast("dict[str, Any]", _map_leaves(shaped, lambda part: final.get(part, part)))
 
 
 def _file(kind: str) -> bytes:
     return PICTURE if kind == "image" else OTHER_FILE
 
 
-def _mapped(value: object, change: Callable[[object], object]) -> object:
-    """The value with everything in it changed that is neither an object nor a list."""
+def _map_leaves(value: object, change: Callable[[object], object]) -> object:
+    """Return the value with `change` applied to everything in it that is neither an object nor a list."""
     if isinstance(value, Mapping):
-        return {name: _mapped(item, change) for name, item in cast("Mapping[str, object]", value).items()}
+        return {name: _map_leaves(item, change) for name, item in cast("Mapping[str, object]", value).items()}
     if isinstance(value, list | tuple):
-        return [_mapped(item, change) for item in cast("Sequence[object]", value)]
+        return [_map_leaves(item, change) for item in cast("Sequence[object]", value)]
     return change(value)
 
 
-def _made_up(rule: dict[str, Any], depth: int = 0) -> object:
-    """The plainest value that a schema allows, with the address of a file wherever it promises one."""
+def _generated(rule: dict[str, Any], depth: int = 0) -> object:
+    """Return the smallest value that a schema allows, with a URL in each field of a file."""
     rule = contract.resolve(rule)
     if "kind" in rule.get("x-media", {}):
         return SOMEWHERE
@@ -92,9 +92,9 @@ def _made_up(rule: dict[str, Any], depth: int = 0) -> object:
     types = rule.get("type", "null")
     match types if isinstance(types, str) else types[0]:
         case "object" if depth < _DEEPEST:
-            return {name: _made_up(part, depth + 1) for name, part in rule.get("properties", {}).items()}
+            return {name: _generated(part, depth + 1) for name, part in rule.get("properties", {}).items()}
         case "array":
-            return [_made_up(rule.get("items", {}), depth + 1)]
+            return [_generated(rule.get("items", {}), depth + 1)]
         case "string":
             return "sample"
         case "integer" | "number":

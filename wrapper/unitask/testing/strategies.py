@@ -1,4 +1,4 @@
-"""Bodies to test with: the documented ones, and any that the spec allows."""
+"""Bodies for tests: the documented ones, and a hypothesis strategy of all that the spec allows."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def documented_example(name: str) -> Any:
 
 
 def task_bodies(kind: type[TaskInput[Any]] | None = None) -> SearchStrategy[dict[str, Any]]:
-    """A hypothesis strategy: whole answers to a look at a task, as the spec allows them.
+    """Return a hypothesis strategy of answers to a poll, as the spec allows them.
 
-    Among them are all statuses, known words in several spellings and unknown ones. A completed task has an output;
-    whatever was ever seen null or absent, fields of the output too, may be so.
+    Statuses are the known words in several spellings, and unknown ones. A completed task has an output. Fields that
+    were ever seen null or absent, those of the output too, may be null or absent.
 
     Args:
         kind: A class of `unitask.tasks`, whose model, task type and output the bodies have; None for any.

@@ -13,17 +13,12 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from unitask_sandbox import bundle
-from unitask_sandbox.bundle import TaskType
+from unitask_api import contract
+from unitask_api.contract import TaskType
+
 from unitask_sandbox.engines.registry import EngineResult, naming_extra
 from unitask_sandbox.engines.simulated.outputs import UNDOCUMENTED, Made, main_kind, output
-from unitask_sandbox.engines.simulated.requested_media import (
-    LARGEST_SIDE,
-    RequestedMedia,
-    Size,
-    read_request,
-    within,
-)
+from unitask_sandbox.engines.simulated.requested_media import LARGEST_SIDE, RequestedMedia, Size, read_request, within
 from unitask_sandbox.failures import TaskFailure
 from unitask_sandbox.inputs import read_media
 
@@ -35,8 +30,8 @@ MARK = "SIMULATED by the unitask sandbox"
 NO_ENGINE = "SIMULATED: the sandbox has no engine for this task type"
 SIDE = 512
 
+# The fields whose words are shown, the first that has any
 PROMPTS = ("prompt", "gen_text", "tts_text", "gpt_description_prompt", "style_prompt", "lyrics", "title")
-"""The fields whose words are shown, the first that has any."""
 
 LONGEST_PROMPT = 1000  # letters that are used of it
 
@@ -44,16 +39,7 @@ Own = Callable[[str], bytes | None]
 
 
 def simulate(task_type: TaskType, given: Mapping[str, Any], own: Own = lambda _url: None) -> EngineResult:
-    """Return a result of the shape of a task type's output, of the size, length and number that its input asks for.
-
-    Args:
-        task_type: The task type.
-        given: The input, as it was sent.
-        own: Returns the file behind an address of this sandbox; None for other addresses.
-
-    Raises:
-        TaskFailure: A picture in the input cannot be read, or the extra that draws is not installed.
-    """
+    """Return a result of the shape of a task type's output, of the size, length and number that its input asks for."""
     with naming_extra("sandbox", "a simulated result"):
         size, backdrop = _picture_of(task_type, given, own)
         requested = read_request(task_type, given, main_kind(task_type.output), size)
@@ -64,15 +50,7 @@ def simulate(task_type: TaskType, given: Mapping[str, Any], own: Own = lambda _u
 def simulated_picture(
     width: int = SIDE, height: int = SIDE, extension: str = "png", title: str = "", prompt: str = ""
 ) -> bytes:
-    """Return a picture that shows a title and a prompt; a size that is too large or too small becomes the nearest one.
-
-    Args:
-        width: In pixels.
-        height: In pixels.
-        extension: "png", "jpeg" or "webp".
-        title: What stands below the mark.
-        prompt: What stands below the title.
-    """
+    """Return a picture that shows a title and a prompt, of the nearest size that is neither too large nor too small."""
     from unitask_sandbox.engines.simulated.pictures import Scene, picture  # lazy: OpenCV
 
     seed = int(hashlib.sha256(f"{title}\n{prompt}".encode()).hexdigest()[:16], 16)
@@ -172,8 +150,7 @@ def _picture_of(task_type: TaskType, given: Mapping[str, Any], own: Own) -> tupl
 
 
 def _pictures(task_type: TaskType, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the pictures of an input, each with its field."""
-    for name, rule in bundle.component(task_type.input).get("properties", {}).items():
+    for name, rule in contract.component(task_type.input).get("properties", {}).items():
         kinds = [each.get("x-media", {}).get("kind") for each in (rule, rule.get("items", {}))]
         if "image" in kinds and given.get(name):
             value: Any = given[name]

@@ -23,13 +23,7 @@ _SMALLEST_WITH_TIME = 96  # pixels a side
 
 
 def film(scene: Scene, size: Size, seconds: float) -> bytes:
-    """Return an MP4 (H.264); the same arguments give the same bytes.
-
-    Args:
-        scene: What the film shows, and the comment in its metadata.
-        size: Width and height in pixels, both even.
-        seconds: Length, exact to the millisecond.
-    """
+    """Return an MP4 (H.264) of an even size, exact to the millisecond; the same arguments give the same bytes."""
     count = min(MOST_FRAMES, max(2, round(seconds * FRAMES_A_SECOND)))
     starts = [round(seconds * number / count / _TICK) for number in range(count + 1)]
     target = io.BytesIO()

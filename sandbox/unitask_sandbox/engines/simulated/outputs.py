@@ -11,21 +11,21 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, Protocol, cast
 
-from unitask_sandbox import bundle
-from unitask_sandbox.bundle import TaskType
+from unitask_api import contract
+from unitask_api.contract import TaskType
+
 from unitask_sandbox.engines.simulated.requested_media import RequestedMedia, Size
 
 DEEPEST = 8
 
-KINDS = {"image": "png", "video": "mp4", "audio": "wav", "model": "glb"}
-"""The usual extension of each kind of file."""
+KINDS = {"image": "png", "video": "mp4", "audio": "wav", "model": "glb"}  # The usual extension of each kind of file
 
+# Outputs of which no page shows a field: under which name the sandbox gives a file of which kind
 UNDOCUMENTED = {
     "KlingSoundOutput": ("audio_url", "audio"),
     "OmniHumanOutput": ("video", "video"),
     "VeoVideoOutput": ("video", "video"),
 }
-"""Outputs of which no page shows a field: under which name the sandbox gives a file of which kind."""
 
 _SAMPLES = {
     "Kling3VideoInput": "kling.video_generation_3.completed.200",  # what it echoes does not tell which version it is of
@@ -107,7 +107,7 @@ def _resolved(rule: Rule) -> Rule:
     """The rule that a reference or the first of several branches stands for."""
     while True:
         if "$ref" in rule:
-            rule = bundle.component(rule["$ref"].rpartition("/")[2])
+            rule = contract.component(rule["$ref"].rpartition("/")[2])
         elif branches := rule.get("anyOf") or rule.get("oneOf"):
             rule = branches[0]
         else:
@@ -118,7 +118,7 @@ def _resolved(rule: Rule) -> Rule:
 def _samples() -> dict[str, dict[str, Any]]:
     """The outputs of documented finished tasks, by task type, and by component."""
     found: dict[str, dict[str, Any]] = {}
-    examples: dict[str, Any] = bundle.document()["components"]["examples"]
+    examples: dict[str, Any] = contract.document()["components"]["examples"]
     for name, example in examples.items():
         value: Any = example["value"]
         task: Any = cast("dict[str, Any]", value).get("data") if isinstance(value, dict) else None
@@ -128,7 +128,7 @@ def _samples() -> dict[str, dict[str, Any]]:
         if task.get("status") not in _ENDED or not task.get("output"):
             continue
         found[name] = task["output"]
-        if entry := bundle.find(task.get("model"), task.get("task_type"), task.get("input")):
+        if entry := contract.find(task.get("model"), task.get("task_type"), task.get("input")):
             found.setdefault(entry.name, task["output"])
             found.setdefault(entry.output, task["output"])
     return found

@@ -27,20 +27,13 @@ _DISCS = 40
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What a file shows.
+    """What a file shows."""
 
-    Attributes:
-        seed: Decides colours and pattern.
-        title: Model and task type.
-        prompt: What was asked for, in words.
-        mark: What the metadata says.
-        backdrop: A picture of the input to show instead of the pattern.
-    """
-
-    seed: int
-    title: str
-    prompt: str
-    mark: str
+    seed: int  # decides colours and pattern
+    title: str  # model and task type
+    prompt: str  # what was asked for, in words
+    mark: str  # what the metadata says
+    # A picture of the input to show instead of the pattern
     backdrop: Pixels | None = field(default=None, compare=False)
 
     def another(self, index: int) -> Scene:
@@ -69,11 +62,7 @@ def drawn(scene: Scene, size: Size) -> Pixels:
 
 
 def input_picture(data: bytes) -> tuple[Size, Pixels | None]:
-    """Return the size of an encoded picture, and the picture itself unless it is very large.
-
-    Raises:
-        ValueError: It is no PNG, JPEG or WebP, or is damaged.
-    """
+    """Return the size of an encoded picture, and the picture itself unless it is very large."""
     size = picture_size(data)
     if size is None:
         raise ValueError("it is no PNG, JPEG or WebP")
@@ -112,7 +101,6 @@ def _dimmed(backdrop: Pixels, size: Size) -> Pixels:
 
 
 def _write(canvas: Pixels, scene: Scene) -> None:
-    """Write the words on a dark band in the lower part."""
     height, width = canvas.shape[:2]
     margin = max(2, min(width, height) // 24)
     room = width - 2 * margin
@@ -145,7 +133,6 @@ def _drawable(text: str) -> str:
 
 
 def _scale(text: str, width: float, height: float) -> float:
-    """The font scale at which a text just fits."""
     (across, down), _ = cv2.getTextSize(text, _FONT, 1, 1)
     return min(width / across, height / down)
 

@@ -5,15 +5,13 @@ needs nothing here. No value that JSON can hold raises, or makes anything large;
 is said in `notes`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from unitask_sandbox import bundle
-from unitask_sandbox.bundle import TaskType
+from unitask_api import contract
+from unitask_api.contract import TaskType
 
 LARGEST_SIDE = 1024  # pixels of a picture
 LARGEST_FILM_SIDE = 320
@@ -24,8 +22,8 @@ USUAL_FILM = 5.0  # seconds
 MOST_FILES = 8
 WORDS_A_SECOND = 2.5  # of speech
 
+# The fields that decide what is made
 READ = frozenset({"aspect_ratio", "batch_size", "duration", "height", "output_format", "resolution", "size", "width"})
-"""The fields that decide what is made."""
 
 _RATIO = re.compile(r"\s*([0-9]{1,5})\s*[:/]\s*([0-9]{1,5})\s*")
 _SIZE = re.compile(r"\s*([0-9]{1,9})\s*[x*]\s*([0-9]{1,9})\s*", re.IGNORECASE)
@@ -37,22 +35,14 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class RequestedMedia:
-    """What is asked of the files of a task.
+    """What is asked of the files of a task."""
 
-    Attributes:
-        size: Width and height of a picture, in pixels, within the limits; of a film's frame, `film_size`.
-        seconds: The length of a film ("video") and of a sound ("audio"), within the limits.
-        count: How many results.
-        format: The extension of the results; None: what is usual for their kind.
-        notes: What is made in another way than asked, by what it is about.
-    """
-
-    size: Size
+    size: Size  # width and height of a picture, in pixels, within the limits; of a film's frame, `film_size`
     film_size: Size
-    seconds: Mapping[str, float]
-    count: int
-    format: str | None
-    notes: Mapping[str, str]
+    seconds: Mapping[str, float]  # the length of a film ("video") and of a sound ("audio"), within the limits
+    count: int  # how many results
+    format: str | None  # the extension of the results; None: what is usual for their kind
+    notes: Mapping[str, str]  # what is made in another way than asked, by what it is about
 
     def extension(self, kind: str, usual: str) -> str:
         """Return the extension of a file of this kind."""
@@ -62,14 +52,7 @@ class RequestedMedia:
 def read_request(
     task_type: TaskType, given: Mapping[str, Any], kind: str = "image", picture: Size | None = None
 ) -> RequestedMedia:
-    """Return what an input asks for.
-
-    Args:
-        task_type: The task type of the input.
-        given: The input.
-        kind: What the result is first of all; films are wide where nothing is asked, pictures square.
-        picture: The size of a picture in the input: that of the results, where the input asks for none.
-    """
+    """Return what an input asks for; without a size in it, that of a `picture` in it is taken."""
     fields = {**_defaults(task_type.input), **{name: value for name, value in given.items() if value is not None}}
     notes: dict[str, str] = {}
     wanted = _wanted_size(fields, given, picture, (16, 9) if kind == "video" else (1, 1))
@@ -94,7 +77,7 @@ def read_request(
 
 
 def _defaults(component: str) -> dict[str, Any]:
-    fields = bundle.component(component).get("properties", {})
+    fields = contract.component(component).get("properties", {})
     return {name: rule["x-default"] for name, rule in fields.items() if name in READ and "x-default" in rule}
 
 
@@ -162,9 +145,9 @@ def _lengths(task_type: TaskType, fields: Mapping[str, Any], kind: str, notes: d
 
 def _shots(task_type: TaskType, fields: Mapping[str, Any]) -> Iterator[float]:
     """Yield the lengths of the parts that a film is put together from, where the input lists such."""
-    for name, rule in bundle.component(task_type.input).get("properties", {}).items():
+    for name, rule in contract.component(task_type.input).get("properties", {}).items():
         part = rule.get("items", {}).get("$ref", "").rpartition("/")[2]
-        if part and "duration" in bundle.component(part).get("properties", {}):
+        if part and "duration" in contract.component(part).get("properties", {}):
             usual = _defaults(part).get("duration")
             for shot in cast("list[dict[str, Any]]", fields.get(name, [])):
                 yield _number(shot.get("duration", usual)) or 0.0

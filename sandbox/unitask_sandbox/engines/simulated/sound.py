@@ -14,14 +14,7 @@ _TONES = (361, 375, 611, 625, 861)  # hertz
 
 
 def sound(seed: int, seconds: float, extension: str, mark: str) -> bytes:
-    """Return a sound as a file.
-
-    Args:
-        seed: Selects the tone.
-        seconds: Length.
-        extension: "wav" or "mp3".
-        mark: Title and comment in the metadata.
-    """
+    """Return a sound as a file."""
     hard = np.repeat(np.array(_units(), np.float64), round(UNIT * RATE))
     loudness = np.convolve(hard, np.hanning(80) / np.hanning(80).sum(), "same")  # soft edges do not click
     phase = np.arange(len(loudness)) * (2 * np.pi * _TONES[seed % len(_TONES)] / RATE)

@@ -27,23 +27,16 @@ def packed(content: object) -> str:
     return base64.urlsafe_b64encode(json.dumps(content, separators=(",", ":")).encode()).decode().rstrip("=")
 
 
-def test_token_says_which_task_and_what_it_is() -> None:
-    token = Task(task_data(), FaceSwapOutput).token
-
-    assert token == f"ut1.{packed([TASK_ID, MODEL, TASK_TYPE, 'FaceSwapOutput'])}"
-    assert "=" not in token
-    assert task_token.read(token) == TaskToken(TASK_ID, MODEL, TASK_TYPE, "FaceSwapOutput")
-
-
 @pytest.mark.parametrize(
     ("task", "token"),
     [
+        (Task(task_data(), FaceSwapOutput), TaskToken(TASK_ID, MODEL, TASK_TYPE, "FaceSwapOutput")),
         (Task(task_data(), LegacyFaceSwapOutput), TaskToken(TASK_ID, MODEL, TASK_TYPE, "LegacyFaceSwapOutput")),
         (Task(task_data(model=None), Output), TaskToken(TASK_ID, "", TASK_TYPE, "")),
-        (Task(task_data(input={"prompt": "fox"}), Output), TaskToken(TASK_ID, MODEL, TASK_TYPE, "")),
     ],
 )
-def test_token_names_the_reader_of_a_known_output(task: Task[Any], token: TaskToken) -> None:
+def test_token_names_the_task_and_the_reader_of_a_known_output(task: Task[Any], token: TaskToken) -> None:
+    assert task.token == f"ut1.{packed(list(dataclasses.astuple(token)))}"
     assert task_token.read(task.token) == token
 
 
@@ -60,14 +53,10 @@ def test_token_of_a_later_version_asks_for_an_update() -> None:
 @pytest.mark.parametrize(
     "token",
     [
-        "ut1.",
         "ut1.%%%",
         "ut1.abc",
-        "ut1.abc.abc",
         f"ut1.%%%%{packed(['a', 'b', 'c', 'd'])}",
-        f"ut1.{packed('text')}",
         f"ut1.{packed([])}",
-        f"ut1.{packed(['a'])}",
         f"ut1.{packed(['a', 'b', 'c', 'd', 'e'])}",
         f"ut1.{packed(['', 'b', 'c', 'd'])}",
         f"ut1.{packed([7, 'b', 'c', 'd'])}",
@@ -120,12 +109,9 @@ def test_token_of_an_uncertain_submission_says_what_find_needs(changes: dict[str
     [
         ((3,), None),
         ((4,), 1),
-        ((8,), None),
         ((2, 0, 0), "x"),
         ((2, 0, 1), math.nan),
-        ((2, 1, 0), math.inf),
         ((2, 1), [None, None]),
-        ((2, 3), {}),
         ((2, 3), [1, "x"]),
     ],
     ids=repr,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from unitask import Output, Task, errors
@@ -104,10 +103,9 @@ def test_every_clock_gives_some_time(unix: float) -> None:
     assert 1970 <= Timestamp(0.0, unix).utc.year <= 9999
 
 
-@pytest.mark.parametrize("hours", [2, 48])
-def test_wait_through_an_outage_ends_with_the_patience(hours: int) -> None:
-    limits = Timeouts(1e9, hours * 3600.0, 20.0, RESEND, DurationTracker())
+def test_wait_through_an_outage_ends_with_the_patience() -> None:
+    limits = Timeouts(1e9, 7200.0, 20.0, RESEND, DurationTracker())
     played = play(flows.wait(TASK_ID, Output, "FaceSwap", limits), CUT_OFF, took=0.5)
 
     assert isinstance(played.error, errors.Unreachable)
-    assert hours * 3600 <= played.ended_at <= hours * 3600 + 60
+    assert 7200 <= played.ended_at <= 7260

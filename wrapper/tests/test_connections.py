@@ -74,20 +74,18 @@ def dripping(server: RawServer, head: bytes) -> Iterator[bytes]:
 
 
 BODY = b"HTTP/1.1 200 OK\r\ncontent-length: 99999999\r\n\r\n"
-CHUNKS = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + b"1\r\n \r\n" * 3 + b"ffffff\r\n"
 
 
 @pytest.mark.parametrize(
     ("call", "head", "kind"),
     [
         (submit, BODY, errors.SubmissionUncertain),
-        (submit, CHUNKS, errors.SubmissionUncertain),
         (submit, b"HTTP/1.1 200 OK\r\nx-slow: ", errors.SubmissionUncertain),
         (submit, b"HTTP/1.1 200 O", errors.SubmissionUncertain),
         (get, BODY, errors.Unreachable),
         (wait, BODY, errors.WaitTimeout),
     ],
-    ids=["body", "chunks", "head", "status line", "get", "wait"],
+    ids=["body", "head", "status line", "get", "wait"],
 )
 def test_call_whose_answer_drips_ends(shell: str, call: Callable[[Any], Any], head: bytes, kind: type) -> None:
     with raw_server(lambda _: dripping(server, head)) as server, pytest.raises(kind):
@@ -102,13 +100,6 @@ def test_large_body_gets_the_time_to_be_sent(shell: str) -> None:
     assert len(server.creates) == 1
 
 
-def test_wait_all_bounds_each_wait_without_an_answer(shell: str) -> None:
-    with raw_server(lambda _: dripping(server, BODY)) as server:
-        ends = perform(shell, server.url, lambda client: client.wait_all(["a", "b"], timeout=0.1), http_timeout=0.2)
-
-    assert [type(end) for end in ends] == [errors.WaitTimeout] * 2
-
-
 # ---- limits of size, and broken answers
 
 
@@ -120,7 +111,7 @@ def bomb(megabytes: int) -> bytes:
 BROKEN: dict[str, tuple[bytes, str | None]] = {
     "cut off after the id": (response(200, b'{"code":200,"data":{"task_id":"id-1234","sta', length=500), "id-1234"),
     "shorter than announced": (response(200, TASK, length=1000), "id-1234"),
-    "too large when unpacked": (response(200, bomb(64), "content-encoding: gzip"), "id-1234"),
+    "too large when unpacked": (response(200, bomb(33), "content-encoding: gzip"), "id-1234"),
     "packed twice": (response(200, gzip.compress(bomb(1)), "content-encoding: gzip, gzip"), None),
     "packed, cut off": (response(200, gzip.compress(WHOLE)[:-9], "content-encoding: gzip"), None),
     "not packed": (response(200, TASK, "content-encoding: gzip"), "id-1234"),
@@ -188,57 +179,53 @@ def test_whatever_a_send_raises_is_a_typed_outcome(
 
 # ---- processes, loops, connections
 
-FORKS = """
-import json, os, sys
+SUBMIT = """
+import os, sys, httpx
 from unitask import Client, tasks
-url, children = sys.argv[1], int(sys.argv[2])
-def task(number):
-    return tasks.FaceSwap(target_image=f"https://me.test/{number}.jpg", swap_image="https://me.test/b.png")
-client = Client("a-key-of-a-test-0123456789", url)
-client.submit(task("parent"))
-start_read, start_write = os.pipe()
-pipes = []
-for number in range(children):
-    read, write = os.pipe()
-    pipes.append(read)
-    if os.fork() == 0:
-        os.close(start_write)
-        os.read(start_read, 1)
-        try:
-            ids = [client.submit(task(f"{number}x{turn}")).id for turn in range(2)]
-        except BaseException as error:
-            ids = [repr(error)]
-        os.write(write, json.dumps(ids).encode())
-        os._exit(0)
-    os.close(write)
-os.close(start_write)
-print(json.dumps([json.loads(os.read(read, 65536)) for read in pipes]))
-print(client.submit(task("parent-again")).id)
+def submit(name):
+    return client.submit(tasks.FaceSwap(target_image=f"https://me.test/{name}.jpg", swap_image="https://me.test/b.png")).id
+"""
+FORKS = f"""{SUBMIT}
+client, (start, go) = Client("a-key-of-a-test-0123456789", sys.argv[1]), os.pipe()
+submit("parent")
+children = []
+for number in range(40):
+    if child := os.fork():
+        children.append(child)
+        continue
+    os.close(go)
+    os.read(start, 1)
+    try:
+        line = f"{{number}} {{submit(f'{{number}}x0')}} {{submit(f'{{number}}x1')}}"
+    except BaseException as error:
+        line = repr(error)
+    os.write(1, f"{{line}}\\n".encode())
+    os._exit(0)
+os.close(go)
+[os.waitpid(child, 0) for child in children]
+os.write(1, f"parent {{submit('parent-again')}}\\n".encode())
 """
 
 
 def test_each_of_many_forked_children_gets_its_own_task() -> None:
-    children = 40
     with raw_server(lambda request: [shown(request)]) as server:
-        ids, again = program(FORKS, server.url, str(children)).splitlines()
+        *children, parent = program(FORKS, server.url).splitlines()
 
-    assert len(server.creates) == 2 + 2 * children
-    for number, got in enumerate(json.loads(ids)):
-        assert [f"{number}x{turn}" in task_id for turn, task_id in enumerate(got)] == [True, True], got
-    assert "parentagain" in again
+    assert len(server.creates) == 2 + 2 * len(children) == 82
+    for line in children:
+        number, *ids = line.split(" ")
+        assert [f"{number}x{turn}" in task_id for turn, task_id in enumerate(ids)] == [True, True], line
+    assert "parentagain" in parent
 
 
-FORKED_WITH_A_TRANSPORT = """
-import os, sys, httpx
-from unitask import Client, tasks
-task = tasks.FaceSwap(target_image="https://me.test/a.jpg", swap_image="https://me.test/b.png")
+FORKED_WITH_A_TRANSPORT = f"""{SUBMIT}
 client = Client("key", sys.argv[1], transport=httpx.HTTPTransport())
-client.submit(task)
+submit("a")
 if os.fork():
     os.wait()
 else:
     try:
-        client.submit(task)
+        submit("b")
     except Exception as error:
         print(type(error).__name__, error, flush=True)
     os._exit(0)
@@ -283,16 +270,16 @@ def test_submission_is_not_sent_on_a_connection_that_was_idle(
     assert server.connections == connections
 
 
-def test_hundreds_of_runs_at_once_share_the_connections() -> None:
+def test_a_thousand_runs_at_once_share_a_bounded_number_of_connections() -> None:
     async def main(url: str) -> list[Any]:
         async with AsyncClient(KEY, url) as client:
-            return await asyncio.gather(*(client.run(FACE_SWAP) for _ in range(300)))
+            return await asyncio.gather(*(client.run(FACE_SWAP) for _ in range(1000)))
 
     with raw_server(lambda request: [shown(request)]) as server:
         done = asyncio.run(main(server.url))
 
-    assert len(done) == len(server.creates) == 300
-    assert server.connections < 200  # of 600 requests; a connection that idles for a second is replaced
+    assert len(done) == len(server.creates) == 1000
+    assert server.most_open <= 2 * IN_FLIGHT  # the pools of submissions and of polls
 
 
 # ---- calls that are stopped
@@ -497,31 +484,3 @@ def test_change_is_awaited_where_it_can_be() -> None:
             perform("sync", server.url, lambda client: client.run(FACE_SWAP, on_change=on_change))
 
     assert changes == ["completed"]
-
-
-IMPORTS = """
-import asyncio, inspect, sys
-from unitask import AsyncClient, Client, SubmissionUncertain, tasks
-
-async def main(kind):
-    client = kind("key", sys.argv[1])
-    task = tasks.FaceSwap(target_image="https://me.test/a.jpg", swap_image="https://me.test/b.png")
-    before = set(sys.modules)
-    for call in (lambda: client.run(task), lambda: client.wait("id-1234")):
-        try:
-            called = call()
-            await called if inspect.isawaitable(called) else None
-        except SubmissionUncertain:
-            pass
-    names = ("unitask", "httpx", "httpcore", "opentelemetry")
-    print([name for name in set(sys.modules) - before if name.startswith(names)])
-
-asyncio.run(main({"sync": Client, "async": AsyncClient}[sys.argv[2]]))
-"""
-
-
-def test_calls_of_a_client_import_nothing(shell: str) -> None:
-    with raw_server(lambda request: [shown(request) if request.method == "GET" else response(504, b"")]) as server:
-        assert program(IMPORTS, server.url, shell) == "[]\n"
-
-    assert [request.method for request in server.requests] == ["POST", "GET"]

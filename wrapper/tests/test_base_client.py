@@ -23,7 +23,6 @@ from unitask.webhooks import Receiver
 from .script import TASK_ID, answer, refused, seen, task_data
 from .shells import BASE_URL, FACE_SWAP, KEY, all_of, perform, provider
 
-CLASSES: dict[str, Any] = {"sync": Client, "async": AsyncClient}
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NAN, HUGE = float("nan"), 10**400
 A_TASK: list[Any] = [None, 5, b"x", tasks.FaceSwap, FACE_SWAP, Task({}, Output), "", ".", "a\nb"]
@@ -44,7 +43,7 @@ WRONG: dict[str, dict[str, list[Any]]] = {
         "on_change": A_CALLBACK,
     },
     "find": {"uncertain": [None, "x", ValueError("x")], "timeout": A_LIMIT},
-    "events": {"task": A_TASK, "timeout": A_LIMIT},
+    "watch": {"task": A_TASK, "timeout": A_LIMIT},
     "get": {"task": A_TASK},
     "cancel": {"task": A_TASK},
     "cancel_many": {"created_before": A_TIME, "model": NO_TEXT},
@@ -71,7 +70,7 @@ RIGHT: dict[str, dict[str, Any]] = {
     "run": {"task": FACE_SWAP},
     "wait": {"task": TASK_ID},
     "wait_all": {"tasks": [TASK_ID]},
-    "events": {"task": TASK_ID},
+    "watch": {"task": TASK_ID},
     "get": {"task": TASK_ID},
     "cancel": {"task": TASK_ID},
     "cancel_many": {"created_before": 1},
@@ -141,7 +140,7 @@ def test_each_setting_is_tried() -> None:
 )
 def test_wrong_setting_is_told_by_its_name(shell: str, name: str, value: Any) -> None:
     with pytest.raises(errors.InvalidInput, match=name.removeprefix("http_")):
-        CLASSES[shell](**{"api_key": KEY, "base_url": BASE_URL, name: value})
+        (Client if shell == "sync" else AsyncClient)(**{"api_key": KEY, "base_url": BASE_URL, name: value})
 
 
 # ---- ids
@@ -191,7 +190,7 @@ def test_no_id_reaches_another_resource(task_id: str) -> None:
     assert last not in ("", ".", "..")
 
 
-@pytest.mark.parametrize("task_id", ["..", "a/../b", "\ud800", "a" * 5000], ids=lambda task_id: ascii(task_id)[:20])
+@pytest.mark.parametrize("task_id", ["a/../b", "\ud800", "a" * 5000], ids=lambda task_id: ascii(task_id)[:20])
 def test_answer_whose_id_cannot_be_asked_for_names_no_task(shell: str, task_id: str) -> None:
     script = provider(answer(200, {"data": {**task_data(), "task_id": task_id}}))
     with pytest.raises(errors.SubmissionUncertain) as caught:
@@ -244,13 +243,11 @@ WORDS: dict[str, tuple[list[Any], Callable[[Any], Any]]] = {
         lambda client: client.run(FACE_SWAP),
     ),
     "a status": ([seen(ODD_WORDS)] * 9, lambda client: client.wait(TASK_ID, timeout=0)),
-    "a page": ([answer(502, f"<html>{ODD_WORDS}".encode())], lambda client: client.submit(FACE_SWAP)),
     "another task": (
         [answer(200, {"data": {**task_data(), "task_id": ODD_WORDS}})] * 99,
         lambda client: client.wait(TASK_ID, timeout=0),
     ),
     "an output": ([seen("completed", output=ODD_WORDS)], lambda client: client.run(FACE_SWAP).output),
-    "a redirect": ([answer(302, b"", location="/\x1b[2J")], lambda client: client.submit(FACE_SWAP)),
 }
 
 
@@ -262,7 +259,7 @@ def test_error_holds_nothing_that_a_terminal_obeys(case: str, caplog: pytest.Log
         perform("sync", provider(*script), call, poll_patience=1)
 
     assert obeyed(str(caught.value)) == []
-    assert "".join(map(str, obeyed("".join(record.getMessage() for record in caplog.records)))) == ""
+    assert obeyed("".join(record.getMessage() for record in caplog.records)) == []
 
 
 @given(word=st.text())

@@ -68,15 +68,12 @@ def test_seconds_stand_beside_the_file_or_in_an_object_beside_it() -> None:
     clip = {"audio_url": C, "video_url": A, "image_url": B, "metadata": {"duration": 12.5}}
     clips = files({"clips": {"x": {}, "y": clip}}, tasks.SunoMusicOutput)
 
-    assert [(file.url, file.role, file.duration_s) for file in songs] == [
-        (song["song_path"], "result", 32.768),
-        (C, "result", None),
-        (B, "preview", None),
-    ]
-    assert [(file.url, file.role, file.duration_s, file.place) for file in clips] == [
-        (C, "result", 12.5, "clips.y.audio_url"),
-        (B, "preview", None, "clips.y.image_url"),
-        (A, "variant", 12.5, "clips.y.video_url"),
+    durations = [(song["song_path"], "result", 32.768), (C, "result", None), (B, "preview", None)]
+    assert [(file.url, file.role, file.duration_s) for file in songs] == durations
+    assert [(file.place, file.role, file.duration_s) for file in clips] == [
+        ("clips.y.audio_url", "result", 12.5),
+        ("clips.y.image_url", "preview", None),
+        ("clips.y.video_url", "variant", 12.5),
     ]
 
 
@@ -145,11 +142,9 @@ def test_unknown_shape_is_searched() -> None:
         ("HTTPS://OUT.TEST/A", None),
         ("https:///a", ""),
         ("https://out.test/a b.png is nice", ""),
-        ("ftp://out.test/a.png", ""),
         ("data:model/gltf-binary,abc", "model"),
         ("data:Audio/mpeg;base64,AAAA", "audio"),
         ("data:,hello", ""),
-        ("data:text/plain,hello", ""),
     ],
 )
 def test_text_of_unknown_meaning_is_a_file_only_if_it_is_a_url(text: str, kind: str | None) -> None:
@@ -231,9 +226,7 @@ def test_repr_shows_what_is_known_and_cuts_a_long_url() -> None:
         ("https://out.test/a.MP4", ".mp4"),
         ("https://out.test/a.png?x=.exe#y.zip", ".png"),
         ("https://out.test/a.jpg.origin?x-kcdn-pid=1", ""),
-        ("https://out.test", ""),
         ("https://out.test/a.png\n", ""),
-        ("data:image/png;base64,AA.png", ""),
     ],
 )
 def test_ending_is_that_of_the_path(url: str, ending: str) -> None:
