@@ -338,34 +338,27 @@ def is_reported(error: BaseException, log: pytest.LogCaptureFixture) -> bool:
     return all("goes on" in text or "may have been accepted" in text for text in (notes, log.text))
 
 
-class Interruption:
-    """Raises KeyboardInterrupt before the n-th line that is run in the given packages."""
+@contextlib.contextmanager
+def interruption(packages: tuple[str, ...], at: int) -> Iterator[list[int]]:
+    """Raise KeyboardInterrupt before the n-th line that is run in the packages; yield the lines so far."""
+    lines: list[int] = []
 
-    def __init__(self, packages: tuple[str, ...], at: int) -> None:
-        self._packages, self._left = packages, at
-
-    def __enter__(self) -> Interruption:
-        sys.settrace(self._called)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        sys.settrace(None)
-
-    @property
-    def happened(self) -> bool:
-        return self._left < 0
-
-    def _called(self, frame: types.FrameType, event: str, _: Any) -> Any:
-        name = frame.f_globals.get("__name__", "")
-        return self._line if name.partition(".")[0] in self._packages else None
-
-    def _line(self, frame: types.FrameType, event: str, _: Any) -> Any:
+    def in_function(frame: types.FrameType, event: str, _: Any) -> Any:
         if event == "line":
-            self._left -= 1
-            if self._left < 0:
+            lines.append(frame.f_lineno)
+            if len(lines) > at:
                 sys.settrace(None)
                 raise KeyboardInterrupt
-        return self._line
+        return in_function
+
+    def called(frame: types.FrameType, event: str, _: Any) -> Any:
+        return in_function if frame.f_globals.get("__name__", "").partition(".")[0] in packages else None
+
+    sys.settrace(called)
+    try:
+        yield lines
+    finally:
+        sys.settrace(None)
 
 
 @leaves_sockets
@@ -382,9 +375,8 @@ def test_submission_that_is_interrupted_before_any_line_is_reported(
             log.clear()
             before = len(server.creates)
             client, reported = Client(KEY, server.url), False
-            interruption = Interruption(packages, at)
             try:
-                with interruption:
+                with interruption(packages, at) as lines:
                     client.submit(FACE_SWAP)
             except KeyboardInterrupt as error:  # its traceback holds connections
                 reported = is_reported(error, log)
@@ -392,7 +384,7 @@ def test_submission_that_is_interrupted_before_any_line_is_reported(
             server.settle()
             arrived = len(server.creates) - before
             assert arrived <= 1
-            if not interruption.happened:
+            if len(lines) <= at:
                 break
             assert reported or not arrived, f"line {at}"
     assert at > 100
@@ -403,10 +395,9 @@ def test_client_works_after_an_interruption_before_any_line() -> None:
     with raw_server(lambda request: [shown(request)]) as server, Client(KEY, server.url) as client:
         for at in range(0, 1_000_000, 7):
             client.get("id-1234")  # makes a connection
-            interruption = Interruption(("httpcore",), at)
-            with contextlib.suppress(KeyboardInterrupt), interruption:
+            with contextlib.suppress(KeyboardInterrupt), interruption(("httpcore",), at) as lines:
                 client.get("id-1234")
-            if not interruption.happened:
+            if len(lines) <= at:
                 break
             assert client.get("id-1234").id == "id-1234"
     assert at > 100

@@ -164,6 +164,7 @@ def test_reference_videos_are_paid_too(task: TaskInput[Any], usd: float | None) 
 OF_NO_LENGTH = {
     "header cut off": movie(b""),
     "time without a scale": movie(struct.pack(">IIIII", 0, 0, 0, 0, 5)),
+    "length of all ones": movie(struct.pack(">IIIII", 0, 0, 0, 600, 2**32 - 1)),
     "long length of all ones": movie(struct.pack(">IQQIQ", 1 << 24, 0, 0, 600, 2**64 - 1)),
     "in fragments": movie(struct.pack(">IIIII", 0, 0, 0, 600, 0), track(b"vide", 0)),
     "only sound": movie(struct.pack(">IIIII", 0, 0, 0, 600, 0), track(b"soun", 5)),

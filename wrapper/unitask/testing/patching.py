@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -53,7 +53,7 @@ def use_transport(patch: pytest.MonkeyPatch, transport: httpx.MockTransport, clo
 
 
 @contextmanager
-def running_sandbox() -> Iterator[str]:
+def running_sandbox() -> Generator[str]:
     """Run the local provider, and make it the default of all clients."""
     try:
         from unitask_sandbox import Settings, running
