@@ -94,22 +94,6 @@ def test_cancel_many_says_before_when(shell: str, given: dict[str, Any], query: 
     assert script.lines == [f"DELETE /api/v1/tasks?{query}"]
 
 
-@pytest.mark.parametrize("method", ["get", "cancel", "wait", "watch"])
-def test_empty_task_id_is_refused(shell: str, method: str) -> None:
-    read = all_of if method == "watch" else lambda result: result
-    with pytest.raises(errors.InvalidInput, match="the task id is empty"):
-        perform(shell, provider(), lambda client: read(getattr(client, method)(" ")))
-
-
-@pytest.mark.parametrize("timeout", [-0.1, float("nan"), "60"])
-@pytest.mark.parametrize(("method", "given"), [("run", FACE_SWAP), ("wait", TASK_ID)])
-def test_timeout_that_is_none_is_refused_before_anything_is_sent(
-    shell: str, method: str, given: Any, timeout: Any
-) -> None:
-    with pytest.raises(errors.InvalidInput, match="timeout is"):
-        perform(shell, provider(), lambda client: getattr(client, method)(given, timeout=timeout))
-
-
 @pytest.mark.parametrize(("asked", "limit"), [({}, 60.0), ({"http_timeout": 7}, 7)], ids=["default", "given"])
 def test_each_call_has_the_limit_of_the_client(shell: str, asked: dict[str, Any], limit: float) -> None:
     requests: list[httpx.Request] = []

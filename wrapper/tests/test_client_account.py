@@ -289,6 +289,13 @@ REFUSED: list[tuple[Callable[[Any], Any], str]] = [
     (lambda client: client.cancel_many(created_before="today"), "created_before is 'today'"),
     (lambda client: client.wait("ut1.###"), "is damaged"),
     (lambda client: client.wait_all([TASK_ID, ""]), "the task id is empty"),
+    (lambda client: client.get(" "), "the task id is empty"),
+    (lambda client: client.cancel(" "), "the task id is empty"),
+    (lambda client: all_of(client.watch(" ")), "the task id is empty"),
+    (lambda client: client.wait(" "), "the task id is empty"),
+    (lambda client: client.wait(TASK_ID, timeout="60"), "timeout is '60'"),
+    (lambda client: client.wait(TASK_ID, timeout=float("nan")), "timeout is nan"),
+    (lambda client: client.run(FACE_SWAP, timeout=-0.1), r"timeout is -0\.1"),
     (lambda client: client.find(LOST_CREATE, timeout=-1), "timeout is -1"),
     (lambda client: client.upload(b"GIF89a"), "an upload takes jpg, png, webp, mp4, wav and mp3; this starts with"),
     (lambda client: client.upload(HUGE), r"it has 11\.0 MB; an upload takes at most 10 MB"),
@@ -302,7 +309,9 @@ REFUSED: list[tuple[Callable[[Any], Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("call", "problem"), REFUSED, ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("call", "problem"), REFUSED, ids=[f"{number}: {problem}" for number, (_, problem) in enumerate(REFUSED)]
+)
 def test_what_cannot_be_asked_is_refused_before_anything_is_sent(
     shell: str, call: Callable[[Any], Any], problem: str
 ) -> None:

@@ -192,7 +192,9 @@ BROKEN: list[tuple[dict[str, Any], list[tuple[str | None, str | None]]]] = [  # 
     ({"names": {"last-modified": DATE}}, [("bytes=3000-", DATE)]),
     ({"spoil": {"content-range": "bytes 3000-10239/*"}}, [ON]),
     # Without a strong name, it may be another version (RFC 9110, 13.1.5).
-    *(({"names": names}, [AGAIN]) for names in ({}, {"etag": 'W/"v1"'}, {"etag": "v1"})),
+    ({"names": {}}, [AGAIN]),
+    ({"names": {"etag": 'W/"v1"'}}, [AGAIN]),
+    ({"names": {"etag": "v1"}}, [AGAIN]),
     ({"ranges": False}, [ON]),  # and the whole file comes
     ({"versions": [CONTENT, b"\0other"]}, [ON]),
     *(
@@ -276,7 +278,13 @@ def test_connection_may_break_as_long_as_it_gets_on(
 
 def slow(clock: InstantClock, chunk: bytes, chunks: int = 100_000) -> Body:
     """A body whose chunks come half a second apart."""
-    return Body((clock.advance(0.5), chunk)[1] for _ in range(chunks))
+
+    def made() -> Iterator[bytes]:
+        for _ in range(chunks):
+            clock.advance(0.5)
+            yield chunk
+
+    return Body(made())
 
 
 @pytest.mark.parametrize(("http_timeout", "window"), [(60.0, 30.0), (2.0, 2.0)])

@@ -15,11 +15,10 @@ from hypothesis import strategies as st
 from unitask import AsyncClient, Client, Output, Task, errors
 from unitask._environment import transport_settings
 
-from . import shells
 from .pictures import encoded
 from .raw_server import RawServer, Received, raw_server, response
 from .script import TASK_ID, task_data
-from .shells import KEY
+from .shells import KEY, perform
 
 DONE = {"code": 200, "message": "success", "data": task_data("completed", output={})}
 KINDS = {"sync": Client, "async": AsyncClient}
@@ -52,11 +51,6 @@ def servers() -> Iterator[tuple[RawServer, RawServer]]:
 def asked(server: RawServer) -> list[tuple[str, str | None]]:
     """The target of each request, and the key that it carried."""
     return [(each.path, each.headers.get("x-api-key") or each.headers.get("authorization")) for each in server.requests]
-
-
-def perform(shell: str, base_url: str, call: Callable[[Any], Any]) -> Any:
-    """Make a call over the network, with what the environment says."""
-    return shells.perform(shell, base_url, call)
 
 
 async def models_async(client: Any) -> Any:
