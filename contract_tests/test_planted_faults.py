@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from hypothesis import Phase, settings
-from unitask import AsyncClient, _base_client, client, errors, inputs, tasks
+from unitask import AsyncClient, _base_client, _sync_runner, errors, inputs, tasks
 from unitask._core import effects, envelope, flows, polling, pricing, protocols, requests, retry_policy
 from unitask._model.state import State, state_of
 from unitask._model.task import Task
@@ -183,7 +183,7 @@ CASES: dict[str, tuple[Plant, Check]] = {
         lambda: test_resend_rule.check("sync", [test_resend_rule.Plan(fails=httpx.ReadTimeout)]),
     ),
     "errors: a create whose answer was lost makes another task": (
-        replaced(client, "watching", lambda progress: lambda *_: setattr(progress, "left", False)),
+        replaced(_sync_runner, "watching", lambda progress: lambda *_: setattr(progress, "left", False)),
         lambda: test_submit_once.test_call_makes_at_most_one_task("the answer is lost", "sync"),
     ),
     "errors: a refused connection is not tried again": (

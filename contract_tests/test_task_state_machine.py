@@ -16,7 +16,6 @@ from unitask import _base_client, errors
 from unitask._core import envelope, flows, recovery, requests, retry
 from unitask._core.effects import Flow
 from unitask._core.retry_policy import Timeouts
-from unitask._model import exceptions
 
 from .support import Plant, replaced, restartable_provider, tries
 from .support.defective_provider import defective
@@ -59,7 +58,7 @@ PLANTS: dict[str, tuple[Plant, str, tuple[str, ...]]] = {
         (),
     ),
     "an error loses its facts in a pickle": (
-        replaced(exceptions, "_rebuild", _facts_lost),
+        replaced(errors, "_rebuild", _facts_lost),
         "an error survives pickle",
         (),
     ),

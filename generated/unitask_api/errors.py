@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, cast
+from typing import Any
+
+from .json_types import as_object
 
 __all__ = ["ApiError", "MalformedField", "MalformedResponse", "UnexpectedStatus"]
 
@@ -32,10 +34,9 @@ class ApiError(Exception):
     def body(self) -> dict[str, Any]:
         """The body as a JSON object; empty when it is none."""
         try:
-            value = json.loads(self.content)
+            return as_object(json.loads(self.content))
         except (ValueError, RecursionError):
             return {}
-        return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
     @property
     def code(self) -> int | None:

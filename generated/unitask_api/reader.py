@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar, NoReturn, TypeVar, cast
 
 from .errors import MalformedField
+from .json_types import is_list, is_object
 from .output_files import OutputFile, files_of
 
 __all__ = ["Output", "Reader", "parse_time", "redacted"]
@@ -111,8 +112,8 @@ class Reader:
 
     def _object(self, name: str) -> dict[str, Any] | None:
         value = self.raw.get(name)
-        if value is None or isinstance(value, dict):
-            return cast("dict[str, Any] | None", value)
+        if value is None or is_object(value):
+            return value
         return self._fail(name, value, "an object")
 
     def _list(self, name: str) -> list[Any]:
@@ -174,11 +175,10 @@ def redacted(value: object, depth: int = 0) -> object:
     """Return a copy of a JSON value in which secrets are "***"."""
     if depth > DEEPEST:
         return "..."
-    if isinstance(value, Mapping):
-        items = cast("Mapping[str, object]", value).items()
-        return {key: "***" if key in SECRETS and part else redacted(part, depth + 1) for key, part in items}
-    if isinstance(value, list):
-        return [redacted(part, depth + 1) for part in cast("list[object]", value)]
+    if is_object(value):
+        return {key: "***" if key in SECRETS and part else redacted(part, depth + 1) for key, part in value.items()}
+    if is_list(value):
+        return [redacted(part, depth + 1) for part in value]
     return value
 
 
@@ -190,9 +190,7 @@ def parse_time(value: object) -> datetime | None:
     """
     try:
         read = datetime.fromisoformat(value) if isinstance(value, str) else None
-        if read is None or read.year == 1:  # in UTC, that can be in the year 0, which is an error
-            return None
-        read = read.replace(tzinfo=read.tzinfo or UTC).astimezone(UTC)
-        return read if read.year >= EARLIEST_YEAR else None
-    except (ValueError, OverflowError):  # no time, or one that is after the year 9999 in UTC
+        read = read and read.replace(tzinfo=read.tzinfo or UTC).astimezone(UTC)
+        return read if read and read.year >= EARLIEST_YEAR else None
+    except (ValueError, OverflowError):  # no time, or one that is in the year 0 or 10000 in UTC
         return None

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import IO, Any, Generic, NoReturn, TypeAlias, TypeVar, cast
 
 from .errors import ApiError, MalformedField, MalformedResponse, UnexpectedStatus
+from .json_types import as_object, is_list, is_object
 from .reader import DEEPEST, Reader
 
 __all__ = ["FileTypes", "Response", "multipart", "parse", "read_response"]
@@ -130,8 +131,7 @@ def _malformed(status_code: int, content: bytes, what: str) -> MalformedResponse
 
 
 def _is_envelope(value: object) -> bool:
-    fields = cast("dict[str, object]", value) if isinstance(value, dict) else {}
-    return isinstance(fields.get("data"), dict) and "code" in fields
+    return is_object(value) and is_object(value.get("data")) and "code" in value
 
 
 def _is_refused(body: Mapping[str, Any]) -> bool:
@@ -140,8 +140,7 @@ def _is_refused(body: Mapping[str, Any]) -> bool:
         refused = float(body.get("code") or 0) >= LOWEST_REFUSAL
     except (TypeError, ValueError, OverflowError):
         return False
-    data = body.get("data")
-    task = cast("dict[str, object]", data) if isinstance(data, dict) else {}
+    task = as_object(body.get("data"))
     accepted = bool(task.get("task_id")) and str(task.get("status")).casefold() != "failed"
     return refused and not accepted
 
@@ -151,8 +150,7 @@ def _json_object(content: bytes) -> dict[str, Any] | None:
         value = json.loads(content, parse_constant=_no_number)
     except (ValueError, RecursionError):
         return None
-    body = cast("dict[str, Any]", value) if isinstance(value, dict) else None
-    return body if _depth(body) <= DEEPEST else None
+    return value if is_object(value) and _depth(value) <= DEEPEST else None
 
 
 def _no_number(name: str) -> NoReturn:
@@ -161,15 +159,10 @@ def _no_number(name: str) -> NoReturn:
 
 def _depth(value: object) -> int:
     """Count the levels of objects and lists, up to one more than `DEEPEST`."""
-    level, depth = [value], 0
+    level: list[object] = [value]
+    depth = 0
     while level and depth <= DEEPEST:
-        level = [
-            part
-            for item in level
-            if isinstance(item, dict | list)
-            for part in (
-                cast("dict[str, object]", item).values() if isinstance(item, dict) else cast("list[object]", item)
-            )
-        ]
+        objects, lists = filter(is_object, level), filter(is_list, level)
+        level = [part for values in (*(each.values() for each in objects), *lists) for part in values]
         depth += 1
     return depth

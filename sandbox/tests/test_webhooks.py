@@ -3,13 +3,14 @@
 import json
 import sqlite3
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from unitask_sandbox import Sandbox, timing
+from unitask_sandbox import Sandbox, timing, webhooks
 from unitask_sandbox.failures import Refusal
 from unitask_sandbox.webhooks import AT_ONCE_A_HOST
 
@@ -146,6 +147,19 @@ def test_slow_receiver_holds_up_no_task_and_no_end(sandbox_with: SandboxWith) ->
     sandbox.close()
     assert not answered.is_set()
     answered.set()
+
+
+def test_failed_delivery_is_repeated_by_itself(sandbox_with: SandboxWith, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhooks, "PAUSE", 0.01)
+    told = threading.Semaphore(0)
+
+    def send(*_sent: object) -> int:
+        told.release()
+        return 500
+
+    accept(sandbox_with(autorun=True, clock=time.time, send_webhook=send))
+
+    assert all(told.acquire(timeout=30) for _ in range(3))
 
 
 class Hanging:

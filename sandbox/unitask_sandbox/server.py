@@ -45,11 +45,9 @@ def serve(
         app = create_app(_for_host(settings or Settings(), host))
         server = _server(app)
         try:
-            with _sigterm_as_ctrl_c():
+            with _signals_end(server):
                 on_ready(_url(listener))  # the system accepts connections from here on, and they wait for the server
-                server.run([listener])
-        except KeyboardInterrupt:  # uvicorn has shut down, and raises the signal again
-            pass
+                server.run([listener])  # raises the signal again when it has shut down
         finally:
             app.state.sandbox.close()
 
@@ -85,16 +83,19 @@ def _for_host(settings: Settings, host: str) -> Settings:
 
 
 @contextmanager
-def _sigterm_as_ctrl_c() -> Generator[None]:
-    """Let SIGTERM end in a KeyboardInterrupt; it would end the process before the sandbox is closed."""
+def _signals_end(server: uvicorn.Server) -> Generator[None]:
+    """Let Ctrl-C and SIGTERM end the server, also before it has set its own handlers."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # No exception: Python drops one that is raised while it runs a finalizer, and SIGTERM would end the process.
+    ends = (signal.SIGINT, signal.SIGTERM)
+    previous = [signal.signal(one, lambda *_: setattr(server, "should_exit", True)) for one in ends]
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for one, handler in zip(ends, previous, strict=True):
+            signal.signal(one, handler)
 
 
 def _listening(host: str, port: int) -> socket.socket:

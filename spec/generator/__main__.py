@@ -1,4 +1,4 @@
-"""`python -m generator [--check]`, in the folder spec/: generate, or say whether what is checked in is current."""
+"""Run `python -m generator [--check]` in the folder spec/: generate, or compare with what is checked in."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def generate(root: Path, spec: Path = SPEC) -> None:
 
 
 def differences(root: Path, other: Path) -> list[str]:
-    """Generated files that differ between two root folders, or are in one only."""
+    """Return the generated files that differ between two root folders, or are in one only."""
     found: set[str] = set()
     for place in PLACES:
         names = {

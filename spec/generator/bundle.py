@@ -33,13 +33,13 @@ _Loader.yaml_implicit_resolvers = {
 
 
 def load_yaml(path: Path) -> Any:
-    """The content of a YAML file, with JSON's types only."""
+    """Return the content of a YAML file, with JSON's types only."""
     with path.open(encoding="utf-8") as file:
         return yaml.load(file, _Loader)  # noqa: S506 - a safe loader, less its timestamps
 
 
 def bundle(spec: Path) -> Document:
-    """The whole document of the spec folder, in one order whatever the file system's is.
+    """Return the whole document of the spec folder, in one order whatever the file system's is.
 
     Raises:
         SpecError: A name is defined twice, or an example names an operation that is not there.
@@ -64,12 +64,12 @@ def bundle(spec: Path) -> Document:
 
 
 def as_text(document: Document) -> str:
-    """The document as it is checked in."""
+    """Return the document as it is checked in."""
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
 def operations(document: Document) -> Iterator[tuple[str, str, Document]]:
-    """Each operation as (path or name of the webhook, method, operation)."""
+    """Yield each operation as (path or name of the webhook, method, operation)."""
     for path, item in [*document["paths"].items(), *document.get("webhooks", {}).items()]:
         for method in ("get", "post", "put", "patch", "delete"):
             if method in item:
@@ -77,12 +77,12 @@ def operations(document: Document) -> Iterator[tuple[str, str, Document]]:
 
 
 def task_of(document: Document, body: Document) -> Document | None:
-    """The entry of the catalogue for a request or a task: of several, the one whose `match` its input fits."""
+    """Return the entry of the catalogue for a request or a task: of several, the one whose `match` its input fits."""
     return choose(document["x-tasks"], body.get("model"), body.get("task_type"), body.get("input"))
 
 
 def at(document: Document, pointer: str) -> Any:
-    """What stands at a reference of this document, such as ``#/components/schemas/Task``."""
+    """Return what a reference of this document leads to, such as ``#/components/schemas/Task``."""
     node: Any = document
     for part in pointer.removeprefix("#").split("/")[1:]:
         key = part.replace("~1", "/").replace("~0", "~")
@@ -91,7 +91,7 @@ def at(document: Document, pointer: str) -> Any:
 
 
 def resolved(document: Document, part: Document) -> Document:
-    """A part of the document, or what it refers to."""
+    """Return a part of the document, or what it refers to."""
     found: Document = at(document, part["$ref"]) if "$ref" in part else part
     return found
 

@@ -1,7 +1,7 @@
 """Write `unitask.tasks`: a class for each task type of the catalogue, and one for its output; a module a family.
 
 Inputs become dataclasses, objects inside them TypedDicts, outputs readers over the raw body. A shape that is not known
-here stops the generation: nothing is left out quietly.
+here stops the generation, so no field is left out by accident.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def emit_catalogue(document: Document, folder: Path) -> None:
 def _package(modules: dict[str, _Module]) -> str:
     where = {name: family for family, module in modules.items() for name in module.names}
     imports = "\n".join(f"    from .{family} import {name}" for name, family in where.items())
-    return f'''"""What can be made: a class for each task type. Modules load on first use (PEP 562)."""
+    return f'''"""A class for each task type. Modules load on first use (PEP 562)."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -130,7 +130,7 @@ class {name}(TaskInput[{task["output"]}]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[{task["output"]}]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return {task["output"]}
 ''',
         )
@@ -184,7 +184,7 @@ class {name}(TaskInput[{task["output"]}]):
 
 
 def _limits(rule: Document) -> str:
-    """What a rule allows, in words, with a space before it."""
+    """Return what a rule allows, in words, with a space before it."""
     media = rule.get("x-media", {})
     words = [
         ", ".join(media.get("formats", [])),

@@ -43,7 +43,7 @@ class Change:
     schemas: tuple[Schema, Schema] | None = None
 
     def example(self) -> Any:
-        """A value that shows the break: it was allowed and is not, or it comes and did not; None if none is found."""
+        """Return a value that shows the break: it was allowed and is not, or it comes and did not; None without one."""
         return counterexample(self.schemas[1], self.schemas[0]) if self.schemas else None
 
 
@@ -51,7 +51,7 @@ Compare = Callable[[Document, Any, Document, Any, str], Iterator[Change]]
 
 
 def changes(old: Document, new: Document) -> list[Change]:
-    """Every change between two bundles, the gravest first."""
+    """Return every change between two bundles, the gravest first."""
     found = [*_operations(old, new), *_task_types(old, new), *_open_words(old, new)]
     if not found and old != new:
         found = [Change("patch", "the document", "text, examples or advice only")]
@@ -59,12 +59,12 @@ def changes(old: Document, new: Document) -> list[Change]:
 
 
 def verdict(found: Iterable[Change]) -> str:
-    """The semver level of all changes together."""
+    """Return the semver level of all changes together."""
     return max((change.level for change in found), key=LEVELS.index, default="none")
 
 
 def waived(found: list[Change], waivers: list[dict[str, str]]) -> list[Change]:
-    """The changes, those that a waiver explains as minor ones."""
+    """Return the changes, those that a waiver explains as minor ones."""
     reasons = {waiver["where"]: waiver["why"] for waiver in waivers}
     return [
         Change("minor", change.where, f"{change.what} (waived: {reasons[change.where]})")
@@ -75,7 +75,7 @@ def waived(found: list[Change], waivers: list[dict[str, str]]) -> list[Change]:
 
 
 def bump_is_enough(old: str, new: str, level: str) -> bool:
-    """Whether a version was raised far enough. Before 1.0 a break raises the second number (semver, 4)."""
+    """Return whether a version was raised far enough. Before 1.0 a break raises the second number (semver, 4)."""
     before, after = ([int(part) for part in version.split(".")] for version in (old, new))
     needed = {"major": 0, "minor": 1, "patch": 2} if before[0] else {"major": 1, "minor": 2, "patch": 2}
     place = needed.get(level)

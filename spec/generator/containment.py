@@ -24,7 +24,7 @@ _YES = jsonschema_rs.canonical.Containment.YES
 
 
 def written_out(document: Document, schema: Schema, *, closed: bool = False, within: tuple[str, ...] = ()) -> Schema:
-    """The schema without references and without what only readers need.
+    """Return the schema without references and without what only readers need.
 
     Args:
         document: Where its references point to.
@@ -60,7 +60,7 @@ def _each(key: str, value: Any, inner: Callable[[Any], Any]) -> Any:
 
 
 def covers(wide: Schema, narrow: Schema) -> bool:
-    """Whether it is proven that `wide` allows every value that `narrow` allows."""
+    """Return whether it is proven that `wide` allows every value that `narrow` allows."""
     if wide == narrow:
         return True
     try:
@@ -71,7 +71,7 @@ def covers(wide: Schema, narrow: Schema) -> bool:
 
 
 def counterexample(wide: Schema, narrow: Schema, tries: int = 200) -> Any:
-    """A value that `narrow` allows and `wide` does not; None when none was drawn, which proves nothing."""
+    """Return a value that `narrow` allows and `wide` does not; None when none was drawn, which proves nothing."""
     refuses = jsonschema_rs.Draft202012Validator(wide)
     for value in _drawn(narrow, tries):
         if not refuses.is_valid(value):
@@ -80,7 +80,7 @@ def counterexample(wide: Schema, narrow: Schema, tries: int = 200) -> Any:
 
 
 def field_paths(schema: Schema, path: str = "") -> Iterator[str]:
-    """Every field that is documented somewhere in a schema, such as ``/data/meta/usage``."""
+    """Yield every field that is documented somewhere in a schema, such as ``/data/meta/usage``."""
     if isinstance(schema, bool):
         return
     for name, part in schema.get("properties", {}).items():

@@ -1,4 +1,4 @@
-"""What has to hold of the bundle before anything is generated from it. Each check yields sentences, one per fault."""
+"""Check the bundle before anything is generated from it. Each check yields a sentence for each fault."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from .bundle import Document, at, operations, resolved, task_of
 from .prices import price_faults
+from .states import PHASES
 
 ROLES = ("preview", "input")  # a file without a role is a result
 SIBLINGS = frozenset({"variant_of", "width", "height", "duration_ms", "duration_s"})
@@ -18,18 +19,18 @@ LONGEST_TYPICAL = 600  # seconds; the longest time that a source gives is 510
 
 
 def faults(document: Document) -> list[str]:
-    """Everything that is wrong with the document; empty when it may be used."""
-    for checks in (
-        (_openapi, _catalogue),
-        (_schemas, _media, _links, _protocols, _examples, _example_tasks, _example_files, _sources),
-    ):
-        if found := [fault for check in checks for fault in check(document)]:
-            return found  # the second round relies on the first
-    return []
+    """Return everything that is wrong with the document; nothing when it may be used."""
+    return list(_openapi(document)) or own_faults(document)
+
+
+def own_faults(document: Document) -> list[str]:
+    """Return what is wrong with a valid OpenAPI document by the rules of this project."""
+    checks = (_schemas, _states, _media, _links, _protocols, _examples, _example_tasks, _example_files, _sources)
+    return list(_catalogue(document)) or [fault for check in checks for fault in check(document)]
 
 
 def errors_of(document: Document, schema: Document, value: Any) -> Iterator[str]:
-    """How a value breaks a schema of this document, as "/path: what"."""
+    """Yield how a value breaks a schema of this document, as "/path: what"."""
     validator = Draft202012Validator({**schema, "components": document["components"]})
     for error in validator.iter_errors(value):
         yield f"/{'/'.join(map(str, error.absolute_path))}: {error.message}"
@@ -46,6 +47,24 @@ def _schemas(document: Document) -> Iterator[str]:
             yield f"{pointer}: a default would be sent; say it in the description"
         if "title" in node and not pointer.endswith("/properties"):
             yield f"{pointer}: a title would rename the class; remove it"
+
+
+def _states(document: Document) -> Iterator[str]:
+    """Each status word has a source and stands for one state, and the words of the enum are among them."""
+    status = document["components"]["schemas"]["TaskStatus"]
+    found = [item for rule in status["x-states"].values() for item in rule["words"].items()]
+    words = [word for word, _ in found]
+    for word, sources in found:
+        if word != word.casefold() or words.count(word) > 1:
+            yield f"x-states: {word!r} must be in lower case, and stand for one state"
+        if not sources or set(sources) - document["x-sources"].keys():
+            yield f"x-states: say where {word!r} is from, with names of spec/sources.yaml"
+    for name, rule in status["x-states"].items():
+        if rule["phase"] not in PHASES:
+            yield f"x-states: the phase of {name} is none of {', '.join(PHASES)}"
+    for word in status["anyOf"][0]["enum"]:
+        if word not in words:
+            yield f"x-states: {word!r} of the enum stands for no state"
 
 
 def _media(document: Document) -> Iterator[str]:

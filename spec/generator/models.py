@@ -43,7 +43,7 @@ def emit_models(document: Document, package: Path) -> None:
 
 
 def used_by_answers(document: Document) -> set[str]:
-    """The schemas of answers, notifications and outputs."""
+    """Return the schemas of answers, notifications and outputs."""
     parts = [
         part
         for name, _, operation in operations(document)
@@ -56,7 +56,7 @@ def used_by_answers(document: Document) -> set[str]:
 
 
 def used_by_requests(document: Document) -> set[str]:
-    """The schemas of request bodies and inputs."""
+    """Return the schemas of request bodies and inputs."""
     bodies = [
         operation.get("requestBody", {})
         for name, _, operation in operations(document)
@@ -66,7 +66,7 @@ def used_by_requests(document: Document) -> set[str]:
 
 
 def reachable(document: Document, names: Iterable[str]) -> set[str]:
-    """The named schemas and those that they refer to."""
+    """Return the named schemas and those that they refer to."""
     schemas, found, new = document["components"]["schemas"], set[str](), set(names)
     while new:
         found |= new
@@ -85,7 +85,7 @@ class _Models:
         self._protocols = {task["output"]: task["protocol"] for task in document["x-tasks"]}
 
     def texts(self) -> dict[str, str]:
-        """The source of each module, and of the package."""
+        """Return the source of each module, and of the package."""
         classes: dict[str, dict[str, str]] = {}
         for name, module in self._module_of.items():
             made = classes.setdefault(module, {})
@@ -238,7 +238,7 @@ __all__ = {sorted(classes)!r}
         return known[str(rule.get("type"))]
 
     def description(self, rule: Document) -> str:
-        """The description of a field, or of what it refers to."""
+        """Return the description of a field, or of what it refers to."""
         rule = not_null(rule)
         if "description" in rule or "$ref" not in rule:
             return str(rule.get("description", "The items."))
@@ -256,14 +256,14 @@ def check_name(owner: str, name: str, taken: set[str]) -> None:
 
 
 def open_words(rule: Document) -> tuple[str, ...]:
-    """The known words of a list of words that is open, that is, of `anyOf: [an enum, any text]`."""
+    """Return the known words of a list of words that is open, that is, of `anyOf: [an enum, any text]`."""
     branches = rule.get("anyOf", [])
     is_open = [branch.get("type") for branch in branches] == ["string", "string"]
     return tuple(branches[0].get("enum", ())) if is_open else ()
 
 
 def not_null(rule: Document) -> Document:
-    """The rule without the possibility of null."""
+    """Return the rule without the possibility of null."""
     if "anyOf" in rule:
         branches = [branch for branch in rule["anyOf"] if branch != {"type": "null"}]
         rest = {key: value for key, value in rule.items() if key != "anyOf"}
@@ -275,7 +275,7 @@ def not_null(rule: Document) -> Document:
 
 
 def wrapped(text: str, indent: int) -> str:
-    """A text as lines of a docstring."""
+    """Return a text as lines of a docstring."""
     text = " ".join(text.replace("\\", "\\\\").split())
     return textwrap.fill(text, 108, subsequent_indent=" " * indent, break_on_hyphens=False, break_long_words=False)
 

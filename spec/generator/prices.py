@@ -72,7 +72,7 @@ _PRICE: Document = {
 
 
 def price_faults(document: Document, task: Document) -> Iterator[str]:
-    """What is wrong with the price of a task type."""
+    """Yield what is wrong with the price of a task type."""
     price, schemas = task.get("price"), document["components"]["schemas"]
     if price is None or task["input"] not in schemas:
         return
@@ -147,7 +147,7 @@ def _fields(count: Document) -> list[str]:
 
 
 def price_words(task: Document) -> str:
-    """The rates: "$0.1 per second (mode std); $0.15 (mode pro)"."""
+    """Return the rates: "$0.1 per second (mode std); $0.15 (mode pro)"."""
     price = task.get("price")
     if not price:
         return "not published"
@@ -156,7 +156,7 @@ def price_words(task: Document) -> str:
 
 
 def count_words(task: Document) -> str:
-    """How the units of a task are counted, and what is not known: whole sentences, or nothing."""
+    """Return how the units of a task are counted and what is not known, in sentences; empty without a price."""
     price = task.get("price") or {}
     sentences = [_counted(price["count"]) if "count" in price else ""]
     if absent := price.get("absent"):

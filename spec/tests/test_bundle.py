@@ -120,9 +120,3 @@ def test_texts_are_limited_only_where_a_source_says_so(document: dict[str, Any])
         "TtsZeroShotInput.gen_text": 10000,
         "UploadRequest.file_name": 128,
     }
-
-
-def test_status_words_are_those_of_the_documents(document: dict[str, Any]) -> None:
-    words = document["components"]["schemas"]["TaskStatus"]["anyOf"][0]["enum"]
-
-    assert words == ["pending", "staged", "processing", "completed", "failed"]

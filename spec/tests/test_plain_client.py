@@ -15,7 +15,7 @@ from unitask_api import errors, models
 from unitask_api.api.account import get_account_info, list_task_history
 from unitask_api.api.llm import edit_image
 from unitask_api.api.task import cancel_tasks, create_task, get_task
-from unitask_api.outputs import output_type
+from unitask_api.outputs import output_named, output_type
 from unitask_api.reader import Output, Reader
 from unitask_api.types import Response, parse
 
@@ -62,10 +62,14 @@ def test_every_name_of_the_models_can_be_imported() -> None:
 
 
 def test_repr_of_a_client_shows_no_key() -> None:
-    client = client_of(200, b"")
-    client.get_httpx_client()
+    url, proxy = "https://provider.test", {"proxy": f"http://me:{KEY}@127.0.0.1:9"}
+    for client in (
+        unitask_api.AuthenticatedClient(base_url=url, token=KEY, httpx_args=proxy),
+        unitask_api.Client(base_url=url, httpx_args=proxy),
+    ):
+        client.get_httpx_client()
 
-    assert KEY not in repr(client)
+        assert KEY not in repr(client)
 
 
 @pytest.mark.parametrize("name", ["api_key", "secret", "file_data"])
@@ -187,7 +191,7 @@ def test_output_is_read_by_the_class_of_its_task_type() -> None:
     assert isinstance(output, models.FaceSwapOutput)
     assert output.image_url == "https://x.test/a.png"
     assert type(models.Task({**task, "task_type": "new", "output": {}}).output) is Output
-    assert output_type(["x"], {}) is Output
+    assert output_type(["x"], {}) is output_named("NoSuchOutput") is Output
 
 
 def test_readers_are_equal_by_class_and_body() -> None:
@@ -195,6 +199,14 @@ def test_readers_are_equal_by_class_and_body() -> None:
     assert models.Wallet({"a": 1}) != models.Wallet({"a": 2})
     assert models.Wallet({}) != models.CreditPack({})
     assert pickle.loads(pickle.dumps(models.Wallet({"a": 1}))) == models.Wallet({"a": 1})
+
+
+def test_body_that_is_nested_too_deep_has_a_repr() -> None:
+    body: dict[str, object] = {}
+    for _ in range(5000):
+        body = {"secret": "", "deeper": [body]}
+
+    assert "..." in repr(models.Wallet(body))
 
 
 # --- responses
@@ -255,6 +267,7 @@ def test_answer_that_is_no_success_is_one_typed_error(status: int, content: byte
         (b'{"code": 0, "data": {"name": "x"}}', False),
         (b'{"data": {"name": "x"}}', False),
         (b'{"code": [500], "data": {"name": "x"}}', False),
+        (b'{"code": 1' + b"0" * 400 + b', "data": {"name": "x"}}', False),
     ],
 )
 def test_code_of_the_envelope_refuses_an_http_success(body: bytes, refused: bool) -> None:
@@ -283,6 +296,16 @@ def test_refused_create_is_an_error_and_an_accepted_task_is_not_lost(data: str, 
         assert answer.error.code == 500
         assert "insufficient" in str(answer.error)
         assert answer.error.task_id == ("t" if '"t"' in data else None)
+
+
+def test_envelope_in_an_envelope_is_no_account() -> None:
+    answer = b'{"code": 200, "data": {"code": 200, "data": {"name": "x"}}}'
+    with client_of(200, answer) as client:
+        assert isinstance(get_account_info.sync_detailed(client=client).error, errors.MalformedResponse)
+
+
+def test_code_that_is_true_is_none() -> None:
+    assert errors.ApiError("x", content=b'{"code": true}').code is None
 
 
 def test_task_id_is_found_in_a_body_of_json_in_json_and_not_in_damaged_bytes() -> None:

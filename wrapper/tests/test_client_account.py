@@ -13,7 +13,7 @@ import pytest
 from unitask import InvalidInput, Outcome, Output, Task, errors, tasks
 from unitask._core import polling
 from unitask._core.effects import Response
-from unitask._model.fingerprint import Fingerprint
+from unitask._model.task_token import Fingerprint
 
 from .pictures import encoded
 from .script import GATEWAY, TASK_ID, answer, refused, seen, task_data

@@ -6,14 +6,14 @@ import builtins
 import copy
 import inspect
 import pickle
-import re
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import unitask
 from unitask import Output, Task, errors
-from unitask._model.fingerprint import Fingerprint
+from unitask._core import refusals
+from unitask._model.task_token import Fingerprint
 from unitask.errors import Advice
 
 from .script import TASK_ID, task_data
@@ -24,12 +24,7 @@ API_FACTS: dict[str, Any] = {"status": 418, "code": 10000, "retry_after": 1.5, "
 API_FACTS["task_id"] = TASK_ID
 API_ERRORS = [errors.ApiError, errors.AuthenticationFailed, errors.InvalidRequest, errors.NotFound]
 API_ERRORS += [errors.ProviderBroken, errors.QueueFull, errors.RateLimited]
-WORDS = {
-    errors.BadInputMedia: "failed to get valid image",
-    errors.ContentRejected: "prompt rejected by moderation",
-    errors.InsufficientCredit: "account credit not enough",
-    errors.NoFaceFound: "no face found in the image",
-}
+WORDS = {kind: words[0] for words, kind in errors.REASONS if not issubclass(kind, errors.ApiError)}
 EXAMPLES: list[errors.UnitaskError] = [
     errors.UnitaskError("it went wrong", task_id=TASK_ID),
     errors.InvalidInput("a: too large", "b: missing"),
@@ -48,8 +43,8 @@ EXAMPLES: list[errors.UnitaskError] = [
     errors.BudgetExceeded("a task", estimate_usd=0.5, limit_usd=1.0, spent_usd=0.25, held_usd=0.5),
     *(kind("refused", **API_FACTS) for kind in API_ERRORS),
     *(reason("it went wrong", task_id=TASK_ID) for reason in WORDS),
-    *(errors.refusal_kind(500, None, words)("refused", **API_FACTS) for words in WORDS.values()),
-    *(errors.task_failed(Task(task_data("failed", error={"message": words}), Output)) for words in WORDS.values()),
+    *(refusals.refusal_kind(500, None, words)("refused", **API_FACTS) for words in WORDS.values()),
+    *(refusals.task_failed(Task(task_data("failed", error={"message": words}), Output)) for words in WORDS.values()),
 ]
 
 
@@ -66,29 +61,33 @@ def test_error_survives_a_queue(error: errors.UnitaskError, twin: object) -> Non
     assert vars(other) == vars(error)
 
 
-def test_tree_is_as_drawn() -> None:
-    classes = {
-        name: kind
+def test_every_error_is_public() -> None:
+    tree = [
+        name
         for name, kind in vars(errors).items()
         if inspect.isclass(kind) and issubclass(kind, Exception) and kind.__module__ == errors.__name__
-    }
-    drawn, above = dict[str, str](), list[str]()
-    for line in (errors.__doc__ or "").splitlines():
-        if found := re.match(r"([│├└─ ]*)([A-Z]\w+) {2,}", line):
-            depth = len(found[1]) // 4
-            above[depth:] = [found[2]]
-            drawn[found[2]] = above[depth - 1] if depth else "Exception"
-    rows = re.findall(r"^((?:\d{3} ?)+) +any +any +(\w+)$", errors.__doc__ or "", re.MULTILINE)
+    ]
 
-    assert drawn == {name: kind.__bases__[0].__name__ for name, kind in classes.items()}
-    assert sorted([*drawn, "Advice"]) == errors.__all__
-    assert {type(error).__name__ for error in EXAMPLES} == set(drawn)
+    assert sorted([*tree, "Advice"]) == errors.__all__
+    assert {type(error).__name__ for error in EXAMPLES} == set(tree)
     assert all(getattr(unitask, name) is getattr(errors, name) for name in errors.__all__)
     assert issubclass(errors.InvalidInput, ValueError)
     assert issubclass(errors.WaitTimeout, builtins.TimeoutError)
-    assert {int(status): name for statuses, name in rows for status in statuses.split()} == {
-        status: kind.__name__ for status, kind in errors.KIND_BY_STATUS.items()
+
+
+def test_http_status_decides_where_words_and_codes_do_not() -> None:
+    statuses = {
+        errors.InvalidRequest: [400, 409, 413, 415, 422],
+        errors.AuthenticationFailed: [401, 403],
+        errors.InsufficientCredit: [402],
+        errors.NotFound: [404, 410],
+        errors.RateLimited: [429],
     }
+    expected = {status: kind for kind in statuses for status in statuses[kind]}
+
+    assert expected == errors.KIND_BY_STATUS
+    assert all(issubclass(refusals.refusal_kind(status, None, ""), kind) for status, kind in expected.items())
+    assert refusals.refusal_kind(418, None, "") is errors.ProviderBroken
 
 
 @pytest.mark.parametrize(
@@ -117,8 +116,8 @@ def test_message_says_what_happened_and_what_to_do(error: errors.UnitaskError, m
 
 @pytest.mark.parametrize("reason", WORDS)
 def test_reason_is_caught_however_it_comes(reason: type[errors.UnitaskError]) -> None:
-    refused = errors.refusal_kind(400, None, f"Oh: {WORDS[reason].upper()}!")("refused", status=400, code=7)
-    failed = errors.task_failed(Task(task_data("failed", error={"raw_message": WORDS[reason]}), Output))
+    refused = refusals.refusal_kind(400, None, f"Oh: {WORDS[reason].upper()}!")("refused", status=400, code=7)
+    failed = refusals.task_failed(Task(task_data("failed", error={"raw_message": WORDS[reason]}), Output))
 
     for error, kind in ((refused, errors.ApiError), (failed, errors.TaskFailed)):
         assert isinstance(error, reason)
@@ -131,12 +130,12 @@ def test_code_tells_what_words_do_not() -> None:
     task = Task(task_data("failed", error={"code": 10003, "message": "failed to process task"}), Output)
     other = Task(task_data("failed", error={"code": 10000, "message": "failed to process task"}), Output)
 
-    assert isinstance(errors.task_failed(task), errors.BadInputMedia)
-    assert type(errors.task_failed(other)) is errors.TaskFailed
+    assert isinstance(refusals.task_failed(task), errors.BadInputMedia)
+    assert type(refusals.task_failed(other)) is errors.TaskFailed
     # 10003 was recorded with the words of moderation (2026-08-25): words tell more
-    assert issubclass(errors.refusal_kind(400, 10003, "content violated community guidelines"), errors.ContentRejected)
+    assert issubclass(refusals.refusal_kind(400, 10003, "violated community guidelines"), errors.ContentRejected)
     for words, reason in errors.REASONS:
-        assert all(issubclass(errors.refusal_kind(500, None, word), reason) for word in words)
+        assert all(issubclass(refusals.refusal_kind(500, None, word), reason) for word in words)
 
 
 @pytest.mark.parametrize(
@@ -155,8 +154,8 @@ def test_code_tells_what_words_do_not() -> None:
         (errors.ProviderBroken("no", status=500, task_id=TASK_ID), Advice.RESUME),
         (errors.TaskFailed(TASK), Advice.AGAIN),
         (EXAMPLES[5], Advice.RESUME),
-        (errors.refusal_kind(500, None, "credit not enough")("no", status=500), Advice.PAY),
-        (errors.task_failed(TASK), Advice.FIX),
+        (refusals.refusal_kind(500, None, "credit not enough")("no", status=500), Advice.PAY),
+        (refusals.task_failed(TASK), Advice.FIX),
         (errors.WebhookRejected("no", kind="form"), Advice.FIX),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),

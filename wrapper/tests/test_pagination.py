@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from unitask import Account, ActiveTasks, HistoryRow, State, errors
-from unitask._core import envelope, pagination, requests, retry
+from unitask._core import calls, envelope, pagination, requests, retry
 from unitask._core.effects import Flow, Response, RowYielded, SendRequest, TransportFailure
 from unitask._core.requests import HistoryQuery
 
@@ -18,7 +18,7 @@ KEY = "0123456789abcdef" * 4
 
 
 def account() -> Flow[Account]:
-    return retry.send_with_retry(requests.account(), envelope.read_account, limits())
+    return calls.account(limits())
 
 
 def page(*rows: Any, total: Any = None) -> Response:
@@ -38,7 +38,7 @@ def told(*replies: Response | TransportFailure, **query: Any) -> tuple[list[str 
 
 
 def active_tasks() -> Flow[Any]:
-    return retry.send_with_retry(requests.active_tasks(), envelope.read_active_tasks, limits())
+    return calls.active_tasks(limits())
 
 
 def upload() -> Flow[str]:
@@ -126,7 +126,7 @@ def test_refusal_ends_at_once_and_silence_with_patience(
 
 @pytest.mark.parametrize(("patience", "sent"), [(0.374, 1), (0.375, 2), (1.2, 3)])
 def test_failures_are_borne_with_up_to_the_patience(patience: float, sent: int) -> None:
-    played = play(retry.send_with_retry(requests.account(), envelope.read_account, limits(patience=patience)), CUT_OFF)
+    played = play(calls.account(limits(patience=patience)), CUT_OFF)
 
     assert played.error is not None
     assert len(played.sent) == sent + 1
@@ -194,8 +194,6 @@ def test_row_is_known_again_on_any_later_page() -> None:
 def test_absent_filters_are_not_sent() -> None:
     full = HistoryQuery(start=5, end=9, group="kling", page_size=7, page=3)
 
-    assert requests.account().params == {}
-    assert requests.active_tasks().path == "/account/active_tasks"
     assert requests.cancel_many(5, "kling").params == {"created_before": 5, "model": "kling"}
     assert requests.cancel_many(5, None).params == {"created_before": 5}
     assert requests.history(HistoryQuery()).params == {"page": 1, "page_size": 100}

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from unitask import Output, ProviderBroken, Task
-from unitask._model.exceptions import broken_field
+from unitask._model._json import broken_field
 from unitask.tasks import FaceSwapOutput
 
 from .script import MODEL, TASK_ID, TASK_TYPE, task_data

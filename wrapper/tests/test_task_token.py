@@ -15,8 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unitask import Output, Task, errors
 from unitask._model import task_token
-from unitask._model.fingerprint import Fingerprint, SubmissionTime
-from unitask._model.task_token import TaskToken
+from unitask._model.task_token import Fingerprint, SubmissionTime, TaskToken
 from unitask._model.timestamp import Timestamp
 from unitask.tasks import FaceSwapOutput, LegacyFaceSwapOutput
 
@@ -98,7 +97,7 @@ def uncertain(**changes: object) -> errors.SubmissionUncertain:
 )
 def test_token_of_an_uncertain_submission_says_what_find_needs(changes: dict[str, object]) -> None:
     error = uncertain(**changes)
-    found = errors.SubmissionUncertain.from_token(error.token)
+    found = task_token.read_uncertain(error.token)
 
     assert found.identity == dataclasses.replace(error.identity, fields={})
     assert (found.task_id, found.sent_between) == (error.task_id, error.sent_between)

@@ -121,7 +121,7 @@ def failures(client: Client) -> None:
         client.run(SWAP)
     except WaitTimeout as error:
         assert_type(error.task_id, str | None)
-        assert_type(error.task, Task[Output] | None)
+        assert_type(error.task.output if error.task else None, Output | None)
     except DownloadFailed as error:
         assert_type(error.fetched, tuple[Path, ...])
         assert_type(error.missing, tuple[OutputFile, ...])

@@ -12,10 +12,12 @@ Importing this package imports neither httpx nor the models: each name is loaded
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from . import errors
 from ._version import __version__
+from .errors import *  # noqa: F403
 
 if TYPE_CHECKING:
-    from . import errors, tasks, webhooks
+    from . import tasks, webhooks
     from ._model.account import Account, ActiveTasks, CreditPack, HistoryRow, Wallet
     from ._model.state import State
     from ._model.task import Outcome, Output, OutputFile, Recovery, Task
@@ -23,29 +25,6 @@ if TYPE_CHECKING:
     from .async_client import AsyncClient
     from .budget import Budget
     from .client import Client
-    from .errors import (
-        Advice,
-        ApiError,
-        AuthenticationFailed,
-        BadInputMedia,
-        BudgetExceeded,
-        ContentRejected,
-        DownloadFailed,
-        InsufficientCredit,
-        InvalidInput,
-        InvalidRequest,
-        NoFaceFound,
-        NotFound,
-        ProviderBroken,
-        QueueFull,
-        RateLimited,
-        SubmissionUncertain,
-        TaskFailed,
-        UnitaskError,
-        Unreachable,
-        WaitTimeout,
-        WebhookRejected,
-    )
     from .inputs import AdvisoryWarning, Options, TaskInput
     from .media import Media, Picture
 
@@ -53,50 +32,30 @@ if TYPE_CHECKING:
 __all__ = [
     "Account",
     "ActiveTasks",
-    "Advice",
     "AdvisoryWarning",
-    "ApiError",
     "AsyncClient",
-    "AuthenticationFailed",
-    "BadInputMedia",
     "Budget",
-    "BudgetExceeded",
     "Client",
-    "ContentRejected",
     "CreditPack",
-    "DownloadFailed",
     "HistoryRow",
-    "InsufficientCredit",
-    "InvalidInput",
-    "InvalidRequest",
     "Media",
-    "NoFaceFound",
-    "NotFound",
     "Options",
     "Outcome",
     "Output",
     "OutputFile",
     "Picture",
-    "ProviderBroken",
-    "QueueFull",
-    "RateLimited",
     "Recovery",
     "State",
-    "SubmissionUncertain",
     "Task",
-    "TaskFailed",
     "TaskInput",
-    "UnitaskError",
-    "Unreachable",
     "Upload",
-    "WaitTimeout",
     "Wallet",
-    "WebhookRejected",
     "__version__",
     "errors",
     "tasks",
     "webhooks",
 ]
+__all__ += errors.__all__
 
 _WHERE = {
     "Account": "_model.account",
@@ -123,11 +82,11 @@ _WHERE = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in (*_WHERE, "tasks", "webhooks"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name in ("errors", "tasks", "webhooks"):
+    if name in ("tasks", "webhooks"):
         return import_module(f"{__name__}.{name}")
-    value = getattr(import_module(f"{__name__}.{_WHERE.get(name, 'errors')}"), name)
+    value = getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
     globals()[name] = value
     return value
 

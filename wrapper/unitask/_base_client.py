@@ -40,7 +40,6 @@ from ._core.uploads import Uploads, upload, with_uploads
 from ._environment import DEFAULT_BASE_URL, checked_base_url
 from ._model import task_token
 from ._model._json import as_object, is_id
-from ._model.account import Account, ActiveTasks
 from ._model.secret import Hider, Secret
 from ._model.state import State
 from ._model.task import Output, OutputT, Recovery, Task
@@ -61,7 +60,7 @@ OnChange = Callable[[Task[Output]], object]
 LONGEST_CALL = 86_400.0  # seconds; what a socket takes ends at some 1e10
 LATEST_TIME = 2.0**53  # unix seconds
 OWN_IDS_KEPT = 10_000  # ids of created and found tasks, so that `find` does not take one of them for another
-PROCESS = secrets.token_hex(8)  # tells the clocks of this process from those of another one
+PROCESS = secrets.token_hex(8)  # the clocks of this process are compared only with each other
 # The request provably never left. Whatever else goes wrong may have happened after it arrived.
 NEVER_LEFT = (
     httpx.ConnectError,
@@ -274,7 +273,7 @@ class BaseClient:
 
     def _find_flow(self, uncertain: SubmissionUncertain | str, timeout: float | None) -> Flow[Recovery]:
         if isinstance(uncertain, str):
-            uncertain = SubmissionUncertain.from_token(uncertain)
+            uncertain = task_token.read_uncertain(uncertain)
         if not isinstance(cast("object", uncertain), SubmissionUncertain):
             raise InvalidInput(
                 f"{uncertain!r:.80} is no SubmissionUncertain: give the error of the create, or its token"
@@ -304,12 +303,6 @@ class BaseClient:
         if len(content) > LARGEST_FILE:
             raise InvalidInput(f"it has {len(content) / 1e6:.1f} MB; an upload takes at most 10 MB")
         return upload(content, ending, self._uploads, self._limits())
-
-    def _account_flow(self) -> Flow[Account]:
-        return retry.send_with_retry(requests.account(), envelope.read_account, self._limits())
-
-    def _active_tasks_flow(self) -> Flow[dict[str, ActiveTasks]]:
-        return retry.send_with_retry(requests.active_tasks(), envelope.read_active_tasks, self._limits())
 
     def _history_flow(
         self, group: str | None, start: datetime | float | None, end: datetime | float | None, page_size: int
@@ -379,7 +372,7 @@ class BaseClient:
         return Resumed(self._clock(), notification_of)
 
     def _notice(self, task: Task[Output]) -> None:
-        """Log a change, and tell the budget; an unknown status word is a warning, once a client and word."""
+        """Log a change, and report it to the budget. Warn of an unknown status word once for each client and word."""
         if self.budget is not None:
             self.budget.see(task)
         log.info("task %s: %s", _plain(task.id), _plain(task.status))
@@ -422,12 +415,12 @@ def _target(task: Task[Any] | str) -> tuple[str, type[Any], str | None]:
     resumed = task_token.read(given)
     if wrong := _id_problem(resumed.task_id):
         raise InvalidInput(wrong)
-    named = contract.named(resumed.model, resumed.task_type)  # of several, the first poll tells which it is
+    named = contract.named(resumed.model, resumed.task_type)  # of several, the first poll decides
     return resumed.task_id, output_named(resumed.output), named[0].name if len(named) == 1 else None
 
 
 def _id_problem(task_id: str) -> str | None:
-    """Why a text that somebody gave is no id; None when it can be one."""
+    """Return why a text cannot be a task id; None when it can be one."""
     if not task_id.strip():
         return "the task id is empty"
     if is_id(task_id) and task_id.isprintable() and task_id == task_id.strip():

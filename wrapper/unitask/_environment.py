@@ -1,4 +1,4 @@
-"""What the environment says of connections: the address of the provider, proxies and certificates, each checked.
+"""Read and check base URL, proxies and certificates from the environment.
 
 Rules of this file: nothing is read at import; what cannot be used raises `InvalidInput` that names the variable; a
 password in an address is not shown; this machine is never asked through a proxy.
@@ -237,7 +237,7 @@ def _is_hashed_folder(path: str) -> bool:
 
 
 def _state(path: str) -> tuple[int, int, int] | None:
-    """What tells one content of a file or folder from another; None when it is not there."""
+    """Return what changes when the content of a file or folder does; None when it does not exist."""
     try:
         found = Path(path).stat() if path else None
     except (OSError, ValueError):

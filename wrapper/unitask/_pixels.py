@@ -18,7 +18,7 @@ _WITH_ALPHA = {"La": "LA", "PA": "RGBA", "RGBa": "RGBA"}
 
 
 def is_pil_image(value: object) -> bool:
-    """Whether the value is an image of Pillow's. Attributes do not tell: file uploads have `save` and `mode` too."""
+    """Whether the value is a Pillow image. Its attributes do not decide: file uploads have `save` and `mode`."""
     module: Any = sys.modules.get("PIL.Image")  # who has such an image has loaded it
     return module is not None and isinstance(value, module.Image)
 

@@ -23,7 +23,7 @@ from ._model.secret import Hider
 from ._model.task import OutputT, Task
 from ._version import __version__
 
-_LOGGERS = (  # of the libraries that tell what came over the wire
+_LOGGERS = (  # of the libraries that log requests and answers
     *("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy", "httpcore.socks"),
     *("httpx2", "httpcore2.connection", "httpcore2.http11", "httpcore2.http2", "httpcore2.proxy", "httpcore2.socks"),
     *("openai", "openai._base_client", "openai._response", "openai._legacy_response"),
@@ -31,7 +31,7 @@ _LOGGERS = (  # of the libraries that tell what came over the wire
 
 
 class Span:
-    """A span that is under way, or nothing if nobody watches."""
+    """Start a span; do nothing when no OpenTelemetry SDK is set up."""
 
     def __init__(self, span: Any) -> None:
         self._span = span

@@ -1,7 +1,7 @@
 """What a command line writes, and where to.
 
-Rules of this file: nothing of a provider's can move the cursor or hide what is written; no next step is a call of
-Python; a stream that nobody reads, or whose encoding is narrow, costs nobody a task.
+Rules of this file: text of a provider cannot move the cursor or hide other text; no next step is a call of Python; a
+stream that is closed, or whose encoding lacks characters, ends no command.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def put(*lines: str) -> None:
     """Write to stdout what was asked for, and what is on its way already.
 
     Raises:
-        BrokenPipeError: Nobody reads it any more.
+        BrokenPipeError: stdout is closed.
         InvalidInput: It cannot be written, as to a full disk.
     """
     if sys.stdout is None:  # it was closed before the process began
@@ -94,7 +94,7 @@ def put(*lines: str) -> None:
 
 
 def say(*lines: str) -> None:
-    """Tell on stderr what happens. A stderr that nobody reads stops nothing."""
+    """Report on stderr what happens. A closed stderr is ignored."""
     if sys.stderr is None:
         return
     try:

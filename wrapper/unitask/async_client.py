@@ -1,47 +1,30 @@
-"""The async shell: it sends, it sleeps, it decides nothing. `Client` with `await`, and nothing else."""
+"""The async client: `Client` with `await`."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import functools
-import inspect
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
 import httpx
 from unitask_api.output_files import OutputFile
 
 from . import llm
-from ._base_client import (
-    BROKEN,
-    FETCH_ERRORS,
-    BaseClient,
-    Clock,
-    OnChange,
-    checked_callback,
-    hidden,
-    send_as_written,
-    system_clock,
-)
-from ._connections import IDLE, IDLE_FOR_SUBMISSIONS, IN_FLIGHT, AsyncRouting, Body, Pools, common, watching_async
-from ._core.effects import Flow, Reply, RowYielded, SendRequest, Sleep, Step, TaskUpdated
+from ._async_runner import AsyncRunner
+from ._base_client import Clock, OnChange, hidden, system_clock
+from ._core import calls
+from ._core.effects import RowYielded, TaskUpdated
 from ._core.flows import Submission
-from ._core.range_download import DownloadAttemptError
-from ._drive import Drive
-from ._environment import transport_settings
 from ._model.account import Account, ActiveTasks, HistoryRow
 from ._model.task import Output, OutputT, Recovery, Task
 from ._model.upload import Upload
 from ._telemetry import span
 from .budget import Budget
-from .client import Client
-from .download import Batch, Sink, Target, plan
-from .errors import InvalidInput, SubmissionUncertain, UnitaskError
+from .download import Target, plan
+from .errors import SubmissionUncertain, UnitaskError
 from .inputs import Options, TaskInput, caller, request_body
 from .media import Media, read_file
 from .webhooks import Receiver
@@ -49,42 +32,27 @@ from .webhooks import Receiver
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
-T = TypeVar("T")
 
-
-@dataclass(slots=True)
-class GatedPools(Pools[httpx.AsyncClient]):
-    """The HTTP clients of an event loop.
-
-    Attributes:
-        gate: Lets `IN_FLIGHT` calls pass at once.
-        file_gate: The same for output files.
-    """
-
-    gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(IN_FLIGHT))
-    file_gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(IN_FLIGHT))
-
-
-class AsyncClient(BaseClient):
+class AsyncClient(AsyncRunner):
     """`Client` for asyncio: the same methods, awaited. Files are read and written in a thread.
 
-    Use it as an async context manager, or call `close`. It may be used by several tasks at once.
+    Use it as an async context manager, or call `close`. It may be used by several asyncio tasks at once.
 
     Args:
         api_key: The key. None: UNITASK_API_KEY, then PIAPI_API_KEY, from the environment.
         base_url: The provider. None: UNITASK_BASE_URL from the environment, then PiAPI.
-        http_timeout: Seconds that one HTTP call may take in all, besides sending its body at 50 kB a second; for a
-            download, each piece of it.
-        poll_patience: Seconds that polls of a task may fail one after another before a wait gives up.
-        mark_webhooks: Whether the query of each webhook_url gets a random `unitask=...`, by which a task whose create
-            brought no answer is found again for certain.
-        uploads: Whether files are uploaded before a submission where its field takes a URL alone, or the file is large.
-            False: they go along in base64.
-        webhooks: Where notifications arrive; a notification of a task makes a wait for it look at once.
-        budget: What tasks may cost in all; None for no limit. Several clients may share one.
+        http_timeout: Seconds for one HTTP call in all, in addition to the time for its body at 50 kB a second. For a
+            download, seconds for each piece.
+        poll_patience: Seconds for which polls of a task may fail one after another before a wait gives up.
+        mark_webhooks: Whether to add a random `unitask=...` to the query of each webhook_url. `find` recognises the
+            task of a lost answer by it.
+        uploads: Whether to upload a file first where its field takes only a URL, or the file is large. False sends
+            files in base64.
+        webhooks: Where notifications arrive. A notification of a task makes a wait for it poll at once.
+        budget: The limit on what tasks may cost; None for no limit. Several clients may share one.
         transport: How requests are sent; None for the network. For tests and proxies.
-        clock: Tells the time; for tests.
-        sleep: Lets seconds pass; for tests.
+        clock: Returns the time; for tests.
+        sleep: Waits for a number of seconds; for tests.
 
     Raises:
         InvalidInput: There is no key, or a setting cannot be used.
@@ -109,18 +77,7 @@ class AsyncClient(BaseClient):
         super().__init__(
             api_key, base_url, http_timeout, poll_patience, mark_webhooks, uploads, webhooks, clock, budget
         )
-        checked_callback("sleep", sleep)
-        self._sleep = sleep
-        self._transport: Callable[
-            [float], httpx.AsyncBaseTransport
-        ]  # by the seconds for which it keeps an idle connection
-        if transport is None:
-            self._transport = functools.partial(AsyncRouting, transport_settings(self.base_url))
-        elif isinstance(cast("object", transport), httpx.AsyncBaseTransport):
-            self._transport = lambda _: transport
-        else:
-            raise InvalidInput(f"transport is {transport!r:.80}: give an httpx.AsyncBaseTransport")
-        self._pools: dict[asyncio.AbstractEventLoop, GatedPools] = {}  # connections refer to their loop: no weak keys
+        self._set_up(transport, sleep)
 
     async def __aenter__(self) -> Self:
         return self
@@ -129,6 +86,7 @@ class AsyncClient(BaseClient):
         await self.close()
 
     async def close(self) -> None:
+        """Close the connections. Tasks go on."""
         self._closed = True
         if pools := self._pools.pop(asyncio.get_running_loop(), None):
             await pools.submissions.aclose()
@@ -138,6 +96,27 @@ class AsyncClient(BaseClient):
     async def submit(
         self, task: TaskInput[OutputT], *, validate: bool = True, **options: Unpack[Options]
     ) -> Task[OutputT]:
+        """Submit a task and return at once. It is submitted at most once, whatever the network does.
+
+        Args:
+            task: The input, an object of a class in `unitask.tasks`.
+            validate: Whether to check the input against the documents first. False also sends what they do not allow.
+            **options: Options of the request: webhook_url, webhook_secret, service_mode (see `Options`).
+
+        Returns:
+            The task as the provider accepted it, usually pending.
+
+        Raises:
+            InvalidInput: The task is wrong; nothing was sent.
+            BudgetExceeded: The budget of the client does not cover it; nothing was sent.
+            SubmissionUncertain: It may have been accepted. It was not sent again; `find` looks for it.
+            Unreachable: It was not sent.
+            ApiError: The provider refused it.
+
+        Example:
+            task = await client.submit(tasks.FaceSwap(target_image="group.jpg", swap_image="me.png"))
+            print(task.token)  # enough to wait for it in another process
+        """
         submission, wanted, called_by = Submission(), self._uploads.wanted, caller()
         try:
             body = await asyncio.to_thread(
@@ -157,6 +136,31 @@ class AsyncClient(BaseClient):
         validate: bool = True,
         **options: Unpack[Options],
     ) -> Task[OutputT]:
+        """Submit a task and wait until it is completed: `submit`, then `wait`.
+
+        Args:
+            task: The input, an object of a class in `unitask.tasks`.
+            timeout: Seconds to wait in all; 0 polls once; None is the usual limit of its type (10 minutes or more).
+            on_change: Called with the task each time it has changed.
+            validate: Whether to check the input against the documents first. False also sends what they do not allow.
+            **options: Options of the request: webhook_url, webhook_secret, service_mode (see `Options`).
+
+        Returns:
+            The completed task.
+
+        Raises:
+            InvalidInput: The task is wrong; nothing was sent.
+            BudgetExceeded: The budget of the client does not cover it; nothing was sent.
+            SubmissionUncertain: It may have been accepted. It was not sent again; `find` looks for it.
+            Unreachable: It was not sent.
+            ApiError: The provider refused it.
+            TaskFailed: The task ended without a result.
+            WaitTimeout: The time is up; the task goes on.
+
+        Example:
+            task = await client.run(tasks.FaceSwap(target_image="group.jpg", swap_image="me.png"), timeout=120)
+            print(task.output.image_url, task.cost_usd)
+        """
         limits = self._limits(timeout)
         submission, wanted, called_by = Submission(), self._uploads.wanted, caller()
         try:
@@ -179,6 +183,26 @@ class AsyncClient(BaseClient):
     async def wait(
         self, task: Task[Any] | str, *, timeout: float | None = None, on_change: OnChange | None = None
     ) -> Task[Any]:
+        """Wait until a task is completed.
+
+        Args:
+            task: The task, its id, or its token.
+            timeout: Seconds to wait in all; 0 polls once; None is the usual limit of its type (10 minutes or more).
+            on_change: Called with the task each time it has changed.
+
+        Returns:
+            The completed task.
+
+        Raises:
+            InvalidInput: An argument cannot be used; nothing was sent.
+            TaskFailed: The task ended without a result.
+            WaitTimeout: The time is up; the task goes on.
+            Unreachable: Polls failed for longer than `poll_patience`; the task goes on.
+            ApiError: The provider refused to show the task.
+
+        Example:
+            task = await client.wait(task.token, timeout=60, on_change=lambda task: print(task.status))
+        """
         return await self._drive(self._wait_flow(task, self._limits(timeout)), on_change)
 
     async def wait_all(
@@ -188,12 +212,68 @@ class AsyncClient(BaseClient):
         timeout: float | None = None,
         on_change: OnChange | None = None,
     ) -> list[Task[Any] | UnitaskError]:
+        """Wait until each of several tasks is done, in one thread.
+
+        Args:
+            tasks: Tasks, their ids, or their tokens.
+            timeout: Seconds for each; 0 polls once; None is the usual limit of its type.
+            on_change: Called with a task each time it has changed.
+
+        Returns:
+            For each task, in the order given, the completed task or the error that `wait` would raise for it.
+
+        Raises:
+            InvalidInput: An argument cannot be used; nothing was sent.
+        """
         return await self._drive(self._wait_all_flow(tasks, self._limits(timeout)), on_change)
 
     async def find(self, uncertain: SubmissionUncertain | str, *, timeout: float | None = None) -> Recovery:
+        """Find out from the task history what became of a submission whose answer was lost.
+
+        Args:
+            uncertain: The error of the submission, or its token, which is in the log.
+            timeout: Seconds to go on reading the history, which may lag behind; 0 reads it once; None reads as long as
+                it may help, until about a minute after the submission.
+
+        Returns:
+            The outcome with its reason. "found": a task carries the mark of this submission, or a damaged answer named
+            its id. "absent": the whole history was read, late enough by the clock of the provider, and each task of
+            that time is another one. "unclear": anything else, with the candidates; without a webhook_url a task with
+            the same input may be of another program. An error while reading the history is "unclear", too.
+
+        Raises:
+            InvalidInput: `uncertain` is neither an error nor a token; nothing was sent.
+
+        Example:
+            try:
+                task = await client.run(swap)
+            except SubmissionUncertain as error:
+                found = await client.find(error)
+                if found.outcome == "found":
+                    task = await client.wait(found.task)
+        """
         return await self._drive(self._find_flow(uncertain, timeout))
 
     async def watch(self, task: Task[Any] | str, *, timeout: float | None = None) -> AsyncIterator[Task[Output]]:
+        """Iterate over the changes of a task until it is done, however it ends.
+
+        Args:
+            task: The task, its id, or its token.
+            timeout: Seconds to wait in all; 0 polls once; None is the usual limit of its type.
+
+        Returns:
+            An iterator over the task as it was at the first poll and after each change; the last one says how it ended.
+
+        Raises:
+            InvalidInput: An argument cannot be used; nothing was sent.
+            WaitTimeout: The time is up; the task goes on.
+            Unreachable: Polls failed for longer than `poll_patience`; the task goes on.
+            ApiError: The provider refused to show the task.
+
+        Example:
+            async for task in client.watch(task_id, timeout=300):
+                print(task.status, task.progress)
+        """
         async for step in self._told(self._watch_flow(task, self._limits(timeout))):
             if isinstance(step, TaskUpdated):
                 yield step.task
@@ -203,19 +283,81 @@ class AsyncClient(BaseClient):
     @overload
     async def get(self, task: str) -> Task[Output]: ...
     async def get(self, task: Task[Any] | str) -> Task[Any]:
+        """Poll a task once.
+
+        Args:
+            task: The task, its id, or its token.
+
+        Returns:
+            The task as it is now.
+
+        Raises:
+            InvalidInput: It cannot be the id of a task; nothing was sent.
+            Unreachable: Polls failed for longer than `poll_patience`; the task goes on.
+            ApiError: The provider refused to show the task.
+
+        Example:
+            task = await client.get(task_id)
+            print(task.state, task.output.files)
+        """
         return await self._drive(self._get_flow(task))
 
     async def cancel(self, task: Task[Any] | str) -> None:
+        """Cancel a task. Only a pending one can be cancelled.
+
+        Args:
+            task: The task, its id, or its token.
+
+        Raises:
+            InvalidInput: It cannot be the id of a task; nothing was sent.
+            ApiError: The provider refused, for example because work has begun.
+            Unreachable: No answer came for `poll_patience` seconds.
+
+        Example:
+            await client.cancel(task)
+        """
         await self._drive(self._cancel_flow(task))
 
     async def cancel_many(self, *, created_before: datetime | float, model: str | None = None) -> None:
+        """Cancel all pending tasks that were created before a time.
+
+        Args:
+            created_before: The time: a datetime, or unix seconds.
+            model: Only tasks of this group of models; None for all.
+
+        Raises:
+            InvalidInput: An argument cannot be used; nothing was sent.
+            ApiError: The provider refused.
+            Unreachable: No answer came for `poll_patience` seconds.
+        """
         await self._drive(self._cancel_many_flow(created_before, model))
 
     async def account(self) -> Account:
-        return await self._drive(self._account_flow())
+        """Get the account: balance and limits.
+
+        Returns:
+            The account. Fields that the provider leaves out are None; `raw` holds all, the key is replaced by "***".
+
+        Raises:
+            ApiError: The provider refused.
+            Unreachable: No answer came for `poll_patience` seconds.
+
+        Example:
+            print((await client.account()).balance_usd)
+        """
+        return await self._drive(calls.account(self._limits()))
 
     async def active_tasks(self) -> dict[str, ActiveTasks]:
-        return await self._drive(self._active_tasks_flow())
+        """Count the tasks that are not done.
+
+        Returns:
+            Counts by group of models (flux, kling, luma, midjourney, music-s, music-u).
+
+        Raises:
+            ApiError: The provider refused.
+            Unreachable: No answer came for `poll_patience` seconds.
+        """
+        return await self._drive(calls.active_tasks(self._limits()))
 
     async def history(
         self,
@@ -225,15 +367,64 @@ class AsyncClient(BaseClient):
         end: datetime | float | None = None,
         page_size: int = 100,
     ) -> AsyncIterator[HistoryRow]:
+        """Iterate over past tasks, the newest first. Pages are read as you go.
+
+        Args:
+            model: Only tasks of this group of models: image_toolkit, video_toolkit, flux, kling, luma, mj, music-u, tts
+                and others (history page, 2025-04-15).
+            start: Only tasks created from this time on: a datetime, or unix seconds.
+            end: Only tasks created up to this time.
+            page_size: Rows a page, 1 to 100. 100 are requested where tasks are created faster than pages are read.
+
+        Returns:
+            An iterator over the rows, each row once.
+
+        Raises:
+            InvalidInput: An argument cannot be used; nothing was sent.
+            ProviderBroken: An answer is no page, or the pages bring fewer rows than the history has.
+            ApiError: The provider refused.
+            Unreachable: No answer came for `poll_patience` seconds.
+
+        Example:
+            async for row in client.history(model="kling", start=datetime.now(UTC) - timedelta(days=1)):
+                print(row.task_id, row.state)
+        """
         async for step in self._told(self._history_flow(model, start, end, page_size)):
             if isinstance(step, RowYielded):
                 yield step.row
 
     async def upload(self, file: Media) -> Upload:
+        """Upload a file, which the provider keeps for 24 hours. Give the `Upload` wherever a file is taken.
+
+        The same file is sent once in that time. Large files of a task are uploaded by themselves.
+
+        Args:
+            file: A path, bytes, a file object or a data URI; jpg, png, webp, mp4, wav or mp3, at most 10 MB.
+
+        Returns:
+            The URL of the file, when it is deleted, and the SHA-256 of its content.
+
+        Raises:
+            InvalidInput: It cannot be read, or uploads do not take it; nothing was sent.
+            ApiError: The provider refused it; HTTP 403 is a plan without uploads.
+            Unreachable: No answer came for `poll_patience` seconds.
+        """
         content = await asyncio.to_thread(read_file, file)
         return await self._drive(self._upload_flow(content))
 
     def openai(self, *, long_answers: bool = False) -> AsyncOpenAI:
+        """Return a client of the openai library for the LLM endpoints of this provider; close it when you are done.
+
+        It is `openai.OpenAI` from a `Client` and `openai.AsyncOpenAI` from an `AsyncClient`. It sends each request once
+        (`max_retries=0`), and raises the library's own errors. Needs `pip install 'unitask[llm]'`.
+
+        Args:
+            long_answers: Whether to use PiAPI's host for answers that take longer than 120 seconds; the usual host cuts
+                them off, unless they are streamed (LLM timeout page, 2025). Other providers have one host.
+
+        Raises:
+            ModuleNotFoundError: The openai library is not installed.
+        """
         return llm.async_client(self._key.value, self._llm_url(long_answers))
 
     async def download(
@@ -245,6 +436,35 @@ class AsyncClient(BaseClient):
         overwrite: bool = False,
         parallel: int = 4,
     ) -> list[Path]:
+        """Download what a completed task made. The key is not sent.
+
+        A connection that breaks, stalls or brings less than 4 kB a second is made again, and the file is continued
+        where it stopped. A file that does not exist yet is requested again for some seconds. A file must be complete,
+        and its first bytes must fit its kind. When a file cannot be fetched, the others are fetched all the same. Where
+        a task makes only a text, such as lyrics, it is written in UTF-8.
+
+        Args:
+            task: A completed task, or some of its `output.files`. Of a task the results are fetched; covers,
+                watermarked copies and the like are not.
+            to: A folder, or the name of a file. A text is a folder if it ends in a slash. A path object is a folder if
+                it has no ending (`Path("out")`) and no file lies there. A folder that exists is a folder whatever its
+                name is, unless the name ends like a media file (``a.png``). In a folder, a file is called ``<task
+                id>-<number>`` by its place in `output.files`, and ``<task id>`` if it is the only one; the ending comes
+                from the URL or the server.
+            previews: Whether to fetch the previews of a task (covers, thumbnails) as well.
+            overwrite: Whether to replace files that exist.
+            parallel: How many files to fetch at once.
+
+        Returns:
+            The paths of the files.
+
+        Raises:
+            InvalidInput: There is nothing to fetch, or a place is taken or cannot be written; nothing was fetched.
+            DownloadFailed: A file did not arrive whole; nothing was left under its name. `fetched` lists the others.
+
+        Example:
+            paths = await client.download(task, "out/")
+        """
         self._check_open()
         batch = plan(task, to, previews=previews, overwrite=overwrite, parallel=parallel)
         limit = asyncio.Semaphore(batch.parallel)
@@ -255,133 +475,3 @@ class AsyncClient(BaseClient):
 
         with span("download", task_id=batch.targets[0].file.task_id, files=len(batch.targets)):
             return batch.paths(await asyncio.gather(*map(fetch, batch.targets), return_exceptions=True))
-
-    async def _drive(self, flow: Flow[T], on_change: OnChange | None = None) -> T:
-        self._check_open()
-        checked_callback("on_change", on_change, optional=True)
-        drive = Drive(flow)
-        while (step := drive.step) is not None:
-            with drive.guard():
-                reply = await self._take(step, on_change)
-            drive.reply(reply)
-        return drive.result
-
-    async def _told(self, flow: Flow[Any]) -> AsyncIterator[Step]:
-        self._check_open()
-        drive = Drive(flow)
-        while (step := drive.step) is not None:
-            with drive.guard():
-                reply = await self._take(step)
-            if isinstance(step, TaskUpdated | RowYielded):
-                yield step
-            drive.reply(reply)
-
-    async def _take(self, step: Step, on_change: OnChange | None = None) -> Reply:
-        match step:
-            case SendRequest():
-                return await self._send(step)
-            case Sleep(seconds, notification_of) if notification_of and seconds and self._webhooks:
-                return self._woke(await self._webhooks.wait_for_notification_async(notification_of, seconds))
-            case Sleep():
-                await self._sleep(step.seconds)
-            case TaskUpdated():
-                self._notice(step.task)
-                if on_change and inspect.isawaitable(awaited := on_change(step.task)):
-                    await awaited
-            case RowYielded():
-                pass
-        return self._woke()
-
-    async def _send(self, send: SendRequest) -> Reply:
-        pools = self._connected()
-        send.progress.left = False
-        if send.submission:  # it waits for its turn as long as it takes: nothing is lost meanwhile
-            async with pools.gate:
-                return await self._exchange(pools.submissions, send)
-        try:
-            async with asyncio.timeout(self._limit(send)), pools.gate:
-                return await self._exchange(pools.calls, send)
-        except TimeoutError as error:
-            return self._no_answer(error, send.progress, None, None)
-
-    async def _exchange(self, client: httpx.AsyncClient, send: SendRequest) -> Reply:
-        progress = send.progress
-        response = body = None
-        try:
-            request = client.build_request(**self._call(send), extensions={"trace": watching_async(progress)})
-            async with asyncio.timeout(self._allowed(request)):
-                progress.left = None
-                response = await client.send(request, stream=True)
-                try:
-                    body = Body(response)
-                    if body.chunks is None:
-                        async for chunk in response.aiter_raw():
-                            body.take(chunk)
-                    for chunk in body.chunks or ():
-                        body.take(chunk)
-                    body.end()
-                finally:
-                    await response.aclose()
-            return self._answer(response, body.content)
-        except Exception as error:  # whatever it is, it must not hide that a submission may have arrived
-            return self._no_answer(error, progress, response, body)
-
-    def _connected(self) -> GatedPools:
-        """The HTTP clients of this process and event loop."""
-        self._check_going_on()
-        loop = asyncio.get_running_loop()
-        pools = self._pools.get(loop)
-        if pools is None or pools.process != os.getpid():
-            for other in [other for other in list(self._pools) if other.is_closed()]:
-                self._pools.pop(other, None)  # their sockets are closed with it
-            pools = self._pools[loop] = self._connect()
-        return pools
-
-    def _connect(self) -> GatedPools:
-        def api(idle: float) -> httpx.AsyncClient:
-            return httpx.AsyncClient(
-                base_url=self.base_url, transport=self._transport(idle), auth=self._key, **common()
-            )
-
-        files = httpx.AsyncClient(  # it has no key
-            transport=self._transport(IDLE),
-            follow_redirects=True,
-            timeout=self.http_timeout,
-            event_hooks={"request": [_send_as_written]},
-            **common(),
-        )
-        return GatedPools(api(IDLE_FOR_SUBMISSIONS), api(IDLE), files)
-
-    async def _fetch(self, batch: Batch, target: Target) -> Path:
-        with Sink(batch, target, self._retry_policy, self.http_timeout) as sink:
-            while True:
-                try:
-                    if not await asyncio.to_thread(sink.take_inline):
-                        await self._fetch_once(sink)
-                    return await asyncio.to_thread(sink.finish)
-                except (DownloadAttemptError, *FETCH_ERRORS) as error:
-                    pause = sink.again(error, retryable=isinstance(error, BROKEN))
-                await self._sleep(pause)
-
-    async def _fetch_once(self, sink: Sink) -> None:
-        pools = self._connected()
-        async with pools.file_gate, contextlib.AsyncExitStack() as stack:
-            async with asyncio.timeout(self.http_timeout):
-                response = await stack.enter_async_context(pools.files.stream(**self._fetch_call(sink)))
-            sink.begin(self._head(response))
-            chunks = aiter(cast("httpx.AsyncByteStream", response.stream))  # the Sink unpacks them
-            while True:
-                async with asyncio.timeout(self.http_timeout):
-                    chunk = await anext(chunks, None)
-                if chunk is None:
-                    return
-                await asyncio.to_thread(sink.write, chunk, self._clock())
-
-
-async def _send_as_written(request: httpx.Request) -> None:
-    send_as_written(request)
-
-
-for _name, _method in vars(AsyncClient).items():  # one text for both: they are the same call
-    if not _name.startswith("_") and callable(_method):
-        _method.__doc__ = getattr(Client, _name).__doc__

@@ -66,10 +66,10 @@ class Budget:
     - becomes the bill when a client sees the task completed: `Task.cost_usd`, be it more or less, else the estimate;
     - comes back when the submission is refused or never left, and when a client sees the task failed or cancelled;
     - stays put aside while none of that is seen: after `SubmissionUncertain`, and after a submission that was stopped
-      from outside while its request was under way, until `Client.find` tells.
+      from outside while its request was under way, until `Client.find` decides.
 
     So a bill above its estimate is the only way to spend more than the limit. Tasks are known by their ids: any client
-    with this budget may look at them.
+    with this budget may poll them.
 
     Args:
         usd: The limit.
@@ -219,7 +219,7 @@ class Budget:
 def _moved(amounts: _Amounts, key: object, to: object) -> _Amounts:
     """The amounts with what is put aside under a key put aside under another one; a second move changes nothing.
 
-    Two uncertain creates of one input and one time have one identity. The second one stays where it is, and is held
+    Two uncertain submissions of one input and one time have one identity. The second one stays where it is, and is held
     for good: what is found out about one of them must not release both.
     """
     if key not in amounts.aside or (to in amounts.aside and not isinstance(to, str)):

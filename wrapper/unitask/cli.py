@@ -1,10 +1,10 @@
 """The command line: what you asked for goes to stdout, what happens meanwhile to stderr.
 
-Exit codes: 0 done, 1 it failed (the reason is on stderr), 2 wrong use, 130 interrupted, 141 nobody reads stdout any
-more. `contract` has its own: 0 kept, 1 broken, 2 could not be run.
+Exit codes: 0 done, 1 it failed (the reason is on stderr), 2 wrong use, 130 interrupted, 141 stdout was
+closed. `contract` has its own: 0 kept, 1 broken, 2 could not be run.
 
-Rules of this file: what a provider wrote is shown escaped; once a task was accepted, whatever ends the command is told
-together with the id, what was paid, and the command that goes on; every next step that is named is a command.
+Rules of this file: what a provider wrote is shown escaped; once a task was accepted, every message
+about an end names the id, what was paid, and the command that goes on; each next step is a command.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ REAL_CONCURRENCY = 5  # of the Creator plan, by a public client (2025); no page 
 OPEN = "warning: everybody who can reach {} can use this sandbox; its key is no secret, and nothing is encrypted"
 CONTRACT_MISSING = "the contract checks are not installed: pip install 'unitask[testing]'"
 HISTORY = "the task history on the provider's site"
-_NO_LOG = logging.NullHandler()  # what the library logs is told here, in the words of the command line
+_NO_LOG = logging.NullHandler()  # the command line reports these events itself
 CLOSED_PIPE = 141  # 128 + SIGPIPE, as a shell has it
 HIGHEST_PORT = 65_535
 SANDBOX_MISSING = "the local provider is not installed: pip install 'unitask[sandbox]'"
@@ -91,7 +91,7 @@ def _main(arguments: list[str]) -> int:
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:
-    """What a command is told, with its options anywhere between its other words."""
+    """Parse a command line, with options anywhere between the other words."""
     parser, commands = _parser()
     if arguments[:1] == ["run"]:  # of a parser with commands, argparse cannot intermix them
         return commands["run"].parse_intermixed_args(arguments[1:])

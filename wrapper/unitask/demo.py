@@ -20,7 +20,7 @@ Picture = cv2.typing.MatLike
 
 
 def demo(out: Path, say: Callable[[str], object]) -> Path:
-    """Swap a face, tell what happens, and write ``swapped.png`` and ``sheet.png``; return the latter's path."""
+    """Swap a face, report the steps, and write ``swapped.png`` and ``sheet.png``; return the latter's path."""
     for name in ("swapped.png", "sheet.png"):
         check_destination(out / name, overwrite=True)
     target, source = samples.ASTRONAUT, samples.GRACE_HOPPER

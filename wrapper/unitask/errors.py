@@ -1,85 +1,194 @@
-"""Everything unitask raises, and what each answer of the provider becomes.
+"""Everything unitask raises. `UnitaskError` is the base of all.
 
-UnitaskError                  base of all
-├── InvalidInput              your side: something is wrong with what you gave; nothing was sent
-├── BudgetExceeded            your budget does not cover the task; nothing was sent
-├── SubmissionUncertain       a submission that may have been accepted; it is never sent again by itself
-├── Unreachable               no answer came, and nothing was accepted
-├── ApiError                  the provider answered, and did not do it
-│   ├── AuthenticationFailed     the key is not accepted, or not for this
-│   ├── InvalidRequest           what was asked is not accepted
-│   ├── NotFound                 there is no such task for this key
-│   ├── RateLimited              too many requests
-│   │   └── QueueFull         too many tasks at once
-│   └── ProviderBroken        an answer that no document describes
-├── TaskFailed                the task ended without a result
-├── WaitTimeout               your patience ended first; the task goes on
-├── DownloadFailed            an output file did not arrive whole; nothing was left in its place
-├── WebhookRejected           what arrived at your webhook is not, or may not be, a notification of the provider
-│
-│   reasons; what is raised is also an ApiError if the submission was refused, and a TaskFailed if the task ended so
-├── InsufficientCredit        the balance does not cover it
-├── ContentRejected           moderation does not allow it
-├── NoFaceFound               there is no face to swap
-└── BadInputMedia             a picture, video or sound that you gave cannot be fetched, read, or is too large
+ApiError is a refusal by the provider; its subclasses say why, and ProviderBroken is an answer that no document
+describes. A reason (InsufficientCredit, ContentRejected, NoFaceFound, BadInputMedia) comes in two ways: what is raised
+is also an ApiError when the submission was refused, and a TaskFailed when the task ended so.
 
-HTTP status             envelope or task code   words in message or raw_message          class
-any                     any                     CREDIT_WORDS (recorded as HTTP 500)      InsufficientCredit
-any                     any                     CONTENT_WORDS                            ContentRejected
-any                     any                     FACE_WORDS                               NoFaceFound
-any                     10003, or any           MEDIA_WORDS                              BadInputMedia
-any                     any                     QUEUE_WORDS                              QueueFull
-402                     any                     any                                      InsufficientCredit
-400 409 413 415 422     any                     any                                      InvalidRequest
-401 403                 any                     any                                      AuthenticationFailed
-404 410                 any                     any                                      NotFound
-429                     any                     any                                      RateLimited
-any other               any                     any                                      ProviderBroken
-failed task             any other               any other                                TaskFailed
+The first lines of a class say which words of an answer, codes and HTTP statuses it stands for. Words win over codes,
+and codes over the HTTP status (_core/refusals.py). A new reason is a class here and its name in `__all__`.
 
 Rules of this file: a class for each thing that a caller would do differently; facts are attributes, never only words in
-a message; every error pickles; no error holds a key or a webhook secret.
+a message; every error pickles; no error holds a key or a webhook secret; nothing of unitask is imported.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
-from typing import Literal, Protocol, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
+from unicodedata import category
 
-from unitask_api.output_files import OutputFile
+from unitask_api.states import QUEUED
 
-from ._model import task_token
-from ._model.exceptions import Advice, ApiError, InvalidInput, ProviderBroken, UnitaskError, combined
-from ._model.fingerprint import Fingerprint
-from ._model.task import Output, Task
+if TYPE_CHECKING:
+    from unitask_api.output_files import OutputFile
+    from unitask_api.reader import Output
 
-__all__ = [
+__all__: list[str] = [
     "Advice",
     "ApiError",
     "AuthenticationFailed",
     "BadInputMedia",
     "BudgetExceeded",
     "ContentRejected",
-    "DownloadFailed",
-    "InsufficientCredit",
-    "InvalidInput",
-    "InvalidRequest",
-    "NoFaceFound",
-    "NotFound",
-    "ProviderBroken",
-    "QueueFull",
-    "RateLimited",
-    "SubmissionUncertain",
-    "TaskFailed",
-    "UnitaskError",
-    "Unreachable",
-    "WaitTimeout",
-    "WebhookRejected",
 ]
+__all__ += ["DownloadFailed", "InsufficientCredit", "InvalidInput", "InvalidRequest", "NoFaceFound", "NotFound"]
+__all__ += ["ProviderBroken", "QueueFull", "RateLimited", "SubmissionUncertain", "TaskFailed", "UnitaskError"]
+__all__ += ["Unreachable", "WaitTimeout", "WebhookRejected"]
 
 FoundT = TypeVar("FoundT", covariant=True)
+REQUEST_IDS = ("x-request-id", "x-trace-id", "cf-ray")  # headers, the most telling one first
+# Controls, marks that turn the direction of writing or are not seen, halves of characters, and ends of lines.
+_UNSEEN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
+
+
+def printable(text: str) -> str:
+    """Escape each character that a terminal or a log would obey and not show."""
+    if text.isprintable():
+        return text
+    return "".join(
+        letter.encode("unicode_escape").decode("ascii") if category(letter) in _UNSEEN else letter for letter in text
+    )
+
+
+class _TaskView(Protocol):
+    """A task as an error shows it; it is a `unitask.Task`, whose fields these are."""
+
+    @property
+    def raw(self) -> dict[str, Any]: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def status(self) -> object: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def done(self) -> bool: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def task_type(self) -> str: ...
+    @property
+    def output(self) -> Output: ...
+    @property
+    def cost_usd(self) -> float | None: ...
+    @property
+    def failure(self) -> str: ...
+    @property
+    def failure_code(self) -> int | None: ...
+    @property
+    def token(self) -> str: ...
+
+
+class _Identity(Protocol):
+    """What a submission can be recognised by; nothing of its content."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def task_type(self) -> str: ...
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def submission(self) -> str: ...
+    def token(self, task_id: str | None, sent_between: tuple[datetime, datetime], /) -> str: ...
+
+
+class _Finds(Protocol[FoundT]):
+    """A client, sync or async."""
+
+    def find(self, uncertain: SubmissionUncertain, /, *, timeout: float | None = None) -> FoundT: ...
+
+
+class Advice(StrEnum):
+    """What to do about an error."""
+
+    FIX = "fix"  # change what you gave; the same would end the same
+    PAY = "pay"  # top up the account
+    AGAIN = "again"  # the same once more may do; nothing was made
+    LATER = "later"  # the same once more, after `retry_after` if it is known
+    RESUME = "resume"  # the task goes on: wait for it by its id
+    FIND = "find"  # find out first whether it was accepted: `error.find(client)`
+
+
+# What the class lines below say, by words (looked for in lower case, in message and raw_message), code and HTTP status.
+REASONS: list[tuple[tuple[str, ...], type[UnitaskError]]] = []
+KIND_BY_CODE: dict[int, type[UnitaskError]] = {}
+KIND_BY_STATUS: dict[int, type[UnitaskError]] = {}
+
+
+class UnitaskError(Exception):
+    """Base of everything unitask raises.
+
+    Attributes:
+        task_id: The task this is about, whenever it is known, so that nothing paid for is lost.
+        attempts: How often a request was sent for it; 0 when nothing was sent.
+        elapsed: Seconds from the first attempt to the end; 0 when nothing was sent.
+        headers: Those headers of the last answer that name the request to the provider's support; empty without one.
+        body: The body of an answer that was no usable one, as text, at most 4,096 characters, without secrets.
+    """
+
+    task_id: str | None = None
+    attempts: int = 0
+    elapsed: float = 0.0
+    headers: Mapping[str, str] = MappingProxyType({})
+    body: str = ""
+    _advice: Advice = Advice.AGAIN
+    hint: ClassVar[str] = ""  # with which the message of a refusal ends
+    _parts: ClassVar[tuple[type[UnitaskError], ...]] = ()  # of a class that is made of two
+
+    def __init_subclass__(
+        cls, *, words: tuple[str, ...] = (), codes: tuple[int, ...] = (), statuses: tuple[int, ...] = ()
+    ) -> None:
+        super().__init_subclass__()
+        if words:
+            REASONS.append((words, cls))
+        KIND_BY_CODE.update(dict.fromkeys(codes, cls))
+        KIND_BY_STATUS.update(dict.fromkeys(statuses, cls))
+
+    def __init__(self, message: str, *, task_id: str | None = None) -> None:
+        super().__init__(printable(message))  # it may hold words of the provider
+        self.task_id = task_id
+
+    @property
+    def retry_advice(self) -> Advice:
+        """What to do about it."""
+        return self._advice
+
+    @property
+    def request_id(self) -> str | None:
+        """The id of the request in the provider's logs, for its support; None when no answer had one."""
+        return next((self.headers[name] for name in REQUEST_IDS if name in self.headers), None)
+
+    def about_running(self, task_id: str) -> None:
+        """Say that the task of this error goes on, for all that is known; for clients."""
+        self.task_id, self._advice = task_id, Advice.RESUME
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (self._parts or (type(self),), str(self), self.__dict__.copy())
+
+
+class InvalidInput(UnitaskError, ValueError):
+    """Something you gave cannot be used; nothing was sent and nothing was paid.
+
+    Raised by `download`, it is about a task that may be paid already: nothing was fetched, and the message says how
+    to fetch it.
+
+    Attributes:
+        problems: Every problem found, one sentence each.
+    """
+
+    _advice = Advice.FIX
+
+    def __init__(
+        self, *problems: str, undone: str = "nothing was sent", then: str = "", task_id: str | None = None
+    ) -> None:
+        self.problems = tuple(map(printable, problems))
+        message = f"{undone}: {'; '.join(self.problems)}"
+        super().__init__(f"{message}. {then}" if then else message, task_id=task_id)
 
 
 class BudgetExceeded(UnitaskError):
@@ -92,10 +201,6 @@ class BudgetExceeded(UnitaskError):
         held_usd: What is put aside for tasks that may still be billed.
     """
 
-    estimate_usd: float | None
-    limit_usd: float
-    spent_usd: float
-    held_usd: float
     _advice = Advice.FIX
 
     def __init__(
@@ -113,12 +218,6 @@ class BudgetExceeded(UnitaskError):
         super().__init__(f"nothing was sent: {reason}")
 
 
-class _Finds(Protocol[FoundT]):
-    """A client, sync or async."""
-
-    def find(self, uncertain: SubmissionUncertain, /, *, timeout: float | None = None) -> FoundT: ...
-
-
 class SubmissionUncertain(UnitaskError):
     """No usable answer came to a submission that may have been accepted, and paid for.
 
@@ -133,14 +232,9 @@ class SubmissionUncertain(UnitaskError):
         identity: What the task can be recognised by.
     """
 
-    identity: Fingerprint
-    sent_between: tuple[datetime, datetime]
-    model: str
-    task_type: str
-    fingerprint: str
     _advice = Advice.FIND
 
-    def __init__(self, reason: str, *, identity: Fingerprint, sent_between: tuple[datetime, datetime]) -> None:
+    def __init__(self, reason: str, *, identity: _Identity, sent_between: tuple[datetime, datetime]) -> None:
         self.identity, self.sent_between = identity, sent_between
         self.model, self.task_type, self.fingerprint = identity.model, identity.task_type, identity.fingerprint
         start, end = (f"{moment:%Y-%m-%d %H:%M:%S}" for moment in sent_between)
@@ -153,19 +247,7 @@ class SubmissionUncertain(UnitaskError):
     @property
     def token(self) -> str:
         """What `Client.find` takes in place of this error, also in another process; it holds no input and no secret."""
-        return task_token.uncertain_token(self.task_id, self.identity, self.sent_between)
-
-    @classmethod
-    def from_token(cls, token: str) -> SubmissionUncertain:
-        """Return the error that a token stands for.
-
-        Raises:
-            InvalidInput: It is no such token, one of another version, or it is cut off.
-        """
-        task_id, identity, sent_between = task_token.read_uncertain(token)
-        error = cls("its token was read", identity=identity, sent_between=sent_between)
-        error.task_id = task_id
-        return error
+        return self.identity.token(self.task_id, self.sent_between)
 
     def find(self, client: _Finds[FoundT], *, timeout: float | None = None) -> FoundT:
         """The same as `client.find(error, timeout=timeout)`; await it for an async client."""
@@ -181,26 +263,62 @@ class Unreachable(UnitaskError):
         return Advice.RESUME if self.task_id else self._advice
 
 
-class AuthenticationFailed(ApiError):
+class ApiError(UnitaskError):
+    """The provider answered, and did not do what was asked.
+
+    Attributes:
+        status: The HTTP status.
+        code: The `code` of the task's error, or of the envelope; None when the body has none.
+        retry_after: Seconds the provider asks to wait, from Retry-After; None when it does not.
+    """
+
+    _advice = Advice.FIX
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        code: int | None = None,
+        retry_after: float | None = None,
+        headers: dict[str, str] | None = None,
+        body: str = "",
+        task_id: str | None = None,
+    ) -> None:
+        super().__init__(message, task_id=task_id)
+        self.status, self.code, self.retry_after = status, code, retry_after
+        self.headers, self.body = headers or {}, body
+
+
+class AuthenticationFailed(ApiError, statuses=(401, 403)):
     """The key is not accepted, or not for this."""
 
+    hint = ". Check the key: UNITASK_API_KEY, or api_key="
 
-class InvalidRequest(ApiError):
+
+class InvalidRequest(ApiError, statuses=(400, 409, 413, 415, 422)):
     """The provider does not accept this request."""
 
 
-class NotFound(ApiError):
+class NotFound(ApiError, statuses=(404, 410)):
     """There is no such task for this key."""
 
 
-class RateLimited(ApiError):
+class RateLimited(ApiError, statuses=(429,)):
     """Too many requests; `retry_after` says how long to wait, when it is known."""
 
     _advice = Advice.LATER
 
 
-class QueueFull(RateLimited):
-    """Too many tasks at once: wait for some to end."""
+class ProviderBroken(ApiError):
+    """An answer that no document describes: a redirect, an error of the server, a body of another shape."""
+
+    @property
+    def retry_advice(self) -> Advice:
+        """Wait for the task if there is one; else later, unless it is a redirect."""
+        if self.task_id:
+            return Advice.RESUME
+        return Advice.FIX if 300 <= self.status < 400 else Advice.LATER
 
 
 class TaskFailed(UnitaskError):
@@ -210,9 +328,7 @@ class TaskFailed(UnitaskError):
         task: The task as it ended.
     """
 
-    task: Task[Output]
-
-    def __init__(self, task: Task[Output]) -> None:
+    def __init__(self, task: _TaskView) -> None:
         self.task = task
         reason = task.failure or "the provider gives no reason"
         super().__init__(f"task {task.id} {task.state}: {reason}", task_id=task.id)
@@ -222,25 +338,19 @@ class WaitTimeout(UnitaskError, TimeoutError):
     """The task is not done when your time is up. It goes on, and it is paid for.
 
     Attributes:
-        task: The task as it was last seen; None when no look brought an answer.
+        task: The task as it was last seen; None when no poll brought an answer.
         waited: Seconds waited.
         polls: How often it was polled.
         statuses: Each status word that was seen, after how many seconds of the wait it was seen first.
     """
 
-    task: Task[Output] | None
-    waited: float
-    polls: int
-    statuses: tuple[tuple[float, str], ...]
-    attempts: int
-    elapsed: float
     _advice = Advice.RESUME
 
     def __init__(
         self,
         task_id: str,
         *,
-        task: Task[Output] | None,
+        task: _TaskView | None,
         waited: float,
         polls: int,
         statuses: tuple[tuple[float, str], ...] = (),
@@ -255,11 +365,11 @@ class WaitTimeout(UnitaskError, TimeoutError):
 
     @property
     def started(self) -> bool | None:
-        """Whether work on it was seen to have begun; None when no look brought an answer.
+        """Whether work on it was seen to have begun; None when no poll brought an answer.
 
         False is a queue that is too long, and such a task can still be cancelled; True is work that takes too long.
         """
-        return None if self.task is None else self.task.state not in ("pending", "staged")
+        return None if self.task is None else self.task.state not in QUEUED
 
     def _story(self) -> str:
         if self.task is None:
@@ -281,11 +391,6 @@ class DownloadFailed(UnitaskError):
         fetched: The files that are there, whole.
         missing: The files that are not.
     """
-
-    url: str
-    reason: str
-    fetched: tuple[Path, ...]
-    missing: tuple[OutputFile, ...]
 
     def __init__(
         self,
@@ -310,8 +415,6 @@ class WebhookRejected(UnitaskError):
         status: The HTTP status to answer with.
     """
 
-    kind: Literal["secret", "time", "form", "size"]
-    status: int
     _advice = Advice.FIX
 
     def __init__(
@@ -322,103 +425,81 @@ class WebhookRejected(UnitaskError):
         self.status = {"secret": 403, "time": 400, "form": 400, "size": 413}[kind]
 
 
-class InsufficientCredit(UnitaskError):
+class InsufficientCredit(
+    UnitaskError,
+    # clients (2025); recorded as HTTP 500 with "account credit not enough" (2025-08-25)
+    words=("credit not enough", "quota not enough", "failed to freeze", "auto exchange point quota"),
+    statuses=(402,),
+):
     """The balance does not cover the task; nothing was made."""
 
     _advice = Advice.PAY
+    hint = ". Top up the account; nothing was made"
 
 
-class ContentRejected(UnitaskError):
+class ContentRejected(
+    UnitaskError,
+    # clients (2025); Midjourney, penalties; the last is recorded (2026-08-25), with code 10003
+    words=("rejected by moderation", "banned prompt", "banned word", "community guideline"),
+):
     """Moderation does not allow the prompt, the picture or the result."""
 
     _advice = Advice.FIX
 
 
-class NoFaceFound(UnitaskError):
+class NoFaceFound(
+    UnitaskError,
+    # clients (2025); goapi.ai, face swap (2024-03)
+    words=("no face found",),
+):
     """There is no face in a picture that needs one. The submission is accepted, and the task fails (clients, 2025)."""
 
     _advice = Advice.FIX
 
 
-class BadInputMedia(UnitaskError):
+class BadInputMedia(
+    UnitaskError,
+    # clients (2025); the last is recorded (Kling, 2025-09)
+    words=(
+        "failed to get valid image",
+        "failed to get valid video",
+        "invalid video url",
+        "video resolution",
+        "image size too large",
+        "file size too large",
+        "task input is too large",
+        "unsupported image format",
+    ),
+    codes=(10003,),  # one client's table (2025)
+):
     """A picture, video or sound that you gave cannot be fetched or read, or is too large."""
 
     _advice = Advice.FIX
 
 
-# The table at the top, as data. Words are looked for in lower case, in message and raw_message.
+class QueueFull(
+    RateLimited,
+    # inferred from the page on limits
+    words=("concurrent task", "concurrency limit", "queue is full"),
+):
+    """Too many tasks at once: wait for some to end."""
 
-CREDIT_WORDS = (  # what clients read (2025); the recorded one (2025-08-25) has "account credit not enough"
-    "credit not enough",
-    "quota not enough",
-    "failed to freeze",
-    "auto exchange point quota",
-)
-CONTENT_WORDS = (  # clients (2025); Midjourney, penalties; the last is recorded (2026-08-25), with code 10003
-    "rejected by moderation",
-    "banned prompt",
-    "banned word",
-    "community guideline",
-)
-FACE_WORDS = ("no face found",)  # clients (2025); goapi.ai, face swap (2024-03)
-MEDIA_WORDS = (  # clients (2025); the last is recorded (Kling, 2025-09)
-    "failed to get valid image",
-    "failed to get valid video",
-    "invalid video url",
-    "video resolution",
-    "image size too large",
-    "file size too large",
-    "task input is too large",
-    "unsupported image format",
-)
-QUEUE_WORDS = ("concurrent task", "concurrency limit", "queue is full")  # inferred from the page on limits
-REASONS: tuple[tuple[tuple[str, ...], type[UnitaskError]], ...] = (
-    (CREDIT_WORDS, InsufficientCredit),
-    (CONTENT_WORDS, ContentRejected),
-    (FACE_WORDS, NoFaceFound),
-    (MEDIA_WORDS, BadInputMedia),
-    (QUEUE_WORDS, QueueFull),
-)
-KIND_BY_CODE: Mapping[int, type[UnitaskError]] = {10003: BadInputMedia}  # one client's table (2025)
-KIND_BY_STATUS: Mapping[int, type[UnitaskError]] = {
-    400: InvalidRequest,
-    401: AuthenticationFailed,
-    402: InsufficientCredit,
-    403: AuthenticationFailed,
-    404: NotFound,
-    409: InvalidRequest,
-    410: NotFound,
-    413: InvalidRequest,
-    415: InvalidRequest,
-    422: InvalidRequest,
-    429: RateLimited,
-}
+    hint = ". Wait for some tasks to end"
 
 
-def refusal_kind(status: int, code: int | None, words: str) -> type[ApiError]:
-    """The class of a refused request."""
-    kind = _by_reason(code, words) or KIND_BY_STATUS.get(status, ProviderBroken)
-    return kind if issubclass(kind, ApiError) else combined(ApiError, kind)
+_COMBINED: dict[tuple[type[UnitaskError], ...], Any] = {}
 
 
-def poll_kind(status: int) -> type[ApiError]:
-    """The class of a refused poll. It says nothing of the balance or the input, which were accepted with the task."""
-    kind = KIND_BY_STATUS.get(status, ProviderBroken)
-    return kind if issubclass(kind, ApiError) else ProviderBroken
+def combined(*parts: type[UnitaskError]) -> Any:
+    """The class that is a base and a reason. It has the name of the reason, because that is what a caller catches."""
+    base, reason = parts
+    facts = {"__module__": base.__module__, "__doc__": reason.__doc__, "_parts": parts}
+    return _COMBINED.setdefault(parts, type(reason.__name__, (reason, base), facts))
 
 
-def task_failed(task: Task[Output]) -> TaskFailed:
-    """The error of a task that ended without a result."""
-    kind = _by_reason(task.failure_code, task.failure)
-    is_reason = kind is not None and not issubclass(kind, ApiError)
-    return (combined(TaskFailed, kind) if is_reason and kind else TaskFailed)(task)
-
-
-def _by_reason(code: int | None, words: str) -> type[UnitaskError] | None:
-    folded = words.casefold()
-    found = (kind for signs, kind in REASONS if any(sign in folded for sign in signs))
-    return next(found, None) or (KIND_BY_CODE.get(code) if code is not None else None)
-
-
-for _name in __all__:  # tracebacks and pickles name this module, wherever a class is written
-    globals()[_name].__module__ = __name__
+def _rebuild(parts: tuple[type[UnitaskError], ...], message: str, facts: dict[str, Any]) -> UnitaskError:
+    kind = combined(*parts) if len(parts) == 2 else parts[0]
+    error: UnitaskError = kind.__new__(kind, message)
+    error.args = (message,)  # OSError.__new__, of WaitTimeout, leaves them empty
+    error.__dict__.update(facts)
+    return error

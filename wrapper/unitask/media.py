@@ -249,7 +249,7 @@ _QUOTES = ('""', "''", "\u201c\u201d", "\u2018\u2019")
 
 
 def _without_quotes(text: str) -> str:
-    """The text as it was before somebody pasted it: file managers put quotes around a path, and terminals a space."""
+    """The text as it was before it was pasted: file managers put quotes around a path, and terminals a space."""
     stripped = text.strip()
     return stripped[1:-1] if len(stripped) > 2 and stripped[0] + stripped[-1] in _QUOTES else stripped
 
@@ -346,7 +346,7 @@ def _stream_content(stream: Any) -> bytes:
         raise ValueError(f"the file object cannot be read: {error}") from None
     if inspect.isawaitable(content):
         if inspect.iscoroutine(content):
-            content.close()  # or Python warns that nobody awaits it
+            content.close()  # or Python warns that it was never awaited
         raise ValueError(f"read() of the {type(stream).__name__} is async: await it, and give the bytes")
     if isinstance(content, str):
         raise ValueError("the file object gives text; open it in binary mode ('rb')")

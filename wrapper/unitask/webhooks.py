@@ -1,4 +1,4 @@
-"""Notifications of the provider: read one, receive them over HTTP, and wake whoever waits for one.
+"""Notifications of the provider: read one, receive them over HTTP, and wake the waits for them.
 
 The provider posts {timestamp, data: task} when a task ends, for some task types on each change too, and sends it again
 when the answer is not 2xx. The secret of the submission comes along in the header x-webhook-secret as it is: it is no
@@ -47,7 +47,7 @@ _Send: TypeAlias = Callable[[_Message], Awaitable[None]]
 
 
 class AccountType(StrEnum):
-    """What notifications about the account are known to tell (PiAPI's notion page)."""
+    """The known subjects of notifications about the account (PiAPI's notion page)."""
 
     GO_API_QUOTA_EXCHANGE_FAILED = "go_api_quota_exchange_failed"
     MJ_PENALTY_TRIGGERED = "mj_penalty_triggered"
@@ -62,7 +62,7 @@ class TaskNotification:
     """A task has ended, or has changed.
 
     Attributes:
-        task: The task as the provider tells it, without the webhook secret.
+        task: The task as the provider sent it, without the webhook secret.
         timestamp: When it was sent, in UTC; None when it does not say, as in the older form.
     """
 
@@ -110,7 +110,7 @@ def parse(
         secret: The webhook_secret of the submission. None: anybody may send.
         tolerance: Seconds that its timestamp may be before or after now; None for any. A body without a timestamp
             passes.
-        now: Tells the time, in seconds since 1970.
+        now: Returns the time, in seconds since 1970.
 
     Raises:
         WebhookRejected: It is no notification, or not with this secret; `status` is what to answer.
@@ -133,11 +133,11 @@ class Receiver:
     wakes nothing here.
 
     Args:
-        secret: The webhook_secret of the creates. None: anybody may send.
+        secret: The webhook_secret of the submissions. None accepts any sender.
         on_notification: Called with each notification; may be async. One that is not is called in a thread. When it
             raises, the answer is 500, so that the provider sends again, and the notification is reported again.
         tolerance: Seconds that a timestamp may be before or after now; None for any.
-        clock: Tells the time, in seconds since 1970.
+        clock: Returns the time, in seconds since 1970.
 
     Raises:
         InvalidInput: An argument cannot be used.
@@ -186,7 +186,7 @@ class Receiver:
         loop, event, wanted = asyncio.get_running_loop(), asyncio.Event(), _several(task_ids)
 
         def wake() -> None:
-            with contextlib.suppress(RuntimeError):  # that loop is closed, so nobody waits there
+            with contextlib.suppress(RuntimeError):  # that loop is closed, so nothing waits there
                 loop.call_soon_threadsafe(event.set)
 
         heard = self._notifications.subscribe(wanted, wake)
@@ -201,7 +201,7 @@ class Receiver:
         return heard
 
     async def _answer(self, scope: Mapping[str, Any], receive: _Receive) -> tuple[int, str] | None:
-        """Status and text of the answer; None when nobody is there any more."""
+        """Status and text of the answer; None when the client has disconnected."""
         if scope["method"] != "POST":
             return 405, "notifications are sent by POST"
         try:

@@ -6,6 +6,7 @@ import base64
 from typing import Any
 
 import httpx
+from unitask_contract.bundle import component
 from unitask_contract.exchange import shortened
 from unitask_contract.provider import EARLY_LOOKS, LOOK_EVERY, Inside, LeftOut, Provider
 from unitask_sandbox import samples
@@ -25,9 +26,15 @@ ENDPOINT, SECRET = "https://me.test/hook", "the secret of the creates"
 WITH_WEBHOOK = {**DRAWING, "config": {"webhook_config": {"endpoint": ENDPOINT, "secret": SECRET}}}
 MOST_STUCK = 3  # tasks that are waited for to the end of --timeout
 SENT = 200  # letters of a request that are shown
-OPEN = {"pending": 0, "staged": 0, "processing": 1}  # in this order, and never back
-DONE = ("completed", "failed", "cancelled", "canceled")
+_PHASES = ("queued", "started", "ended")  # in this order, and never back
+_RANKS: dict[str, int] = {
+    word: _PHASES.index(rule["phase"])
+    for rule in component("TaskStatus")["x-states"].values()
+    for word in rule["words"]
+}
 ENDED = 2
+OPEN = {word: rank for word, rank in _RANKS.items() if rank < ENDED}
+DONE = _RANKS.keys() - OPEN.keys()
 
 
 def inside_of(provider: Provider) -> Inside:

@@ -11,7 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
+
+from .json_types import as_object, same
 
 METHODS = ("get", "post", "put", "patch", "delete")
 Node = dict[str, Any]  # an object of the document
@@ -151,12 +153,12 @@ def find(model: object, task_type: object, given: object = None) -> TaskType | N
 
 def choose(entries: Iterable[Node], model: object, task_type: object, given: object = None) -> Node | None:
     """Do what `find` does with the entries of any document, such as one that is not packaged yet."""
-    fields: Mapping[str, Any] = cast("Any", given) if isinstance(given, Mapping) else {}
+    fields = as_object(given)
     fitting = [
         entry
         for entry in entries
         if (entry["model"], entry["task_type"]) == (model, task_type)
-        and all(name in fields and _same(fields[name], value) for name, value in entry.get("match", {}).items())
+        and all(name in fields and same(fields[name], value) for name, value in entry.get("match", {}).items())
     ]
     return max(fitting, key=lambda entry: len(entry.get("match", {})), default=None)
 
@@ -183,11 +185,6 @@ def operation(name: str) -> Operation:
     if found is None:
         raise LookupError(f"the contract has no operation {name}")
     return found
-
-
-def _same(value: object, wanted: object) -> bool:
-    """Return whether two values are equal as JSON, where true is not 1."""
-    return isinstance(value, bool) == isinstance(wanted, bool) and value == wanted
 
 
 def _task_type(entry: Node) -> TaskType:

@@ -12,12 +12,13 @@ from __future__ import annotations
 import base64
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, TypeGuard, get_args
+from typing import Any, Literal, get_args
 from urllib.parse import unquote_to_bytes
 
 from . import contract
+from .json_types import as_object, is_list, is_object
 
 Kind = Literal["image", "video", "audio", "model", "file"]
 Role = Literal["result", "preview", "variant", "input"]  # in the order of the list
@@ -101,23 +102,8 @@ class OutputFile:
         return f"OutputFile({', '.join(f'{name}={value!r}' for name, value in values.items() if value is not None)})"
 
 
-def is_object(value: object) -> TypeGuard[dict[str, Any]]:
-    """Whether the value is a JSON object."""
-    return isinstance(value, dict)
-
-
-def is_list(value: object) -> TypeGuard[Sequence[object]]:
-    """Whether the value is a JSON list; a tuple becomes one."""
-    return isinstance(value, list | tuple)
-
-
-def as_object(value: object) -> dict[str, Any]:
-    """Return the value if it is a JSON object, and an empty one if it is anything else."""
-    return value if is_object(value) else {}
-
-
 def files_of(output: Mapping[str, Any], schema: str, task_id: str) -> list[OutputFile]:
-    """The files in an output: results first, then previews, variants and inputs, each in the provider's order.
+    """Return the files in an output: results first, then previews, variants and inputs, each in the provider's order.
 
     Args:
         output: As the provider sent it.
@@ -133,14 +119,14 @@ def files_of(output: Mapping[str, Any], schema: str, task_id: str) -> list[Outpu
 
 
 def ending_of(url: str) -> str:
-    """The ending of a URL's path in lower case, with its dot; empty when it has none."""
+    """Return the ending of a URL's path in lower case, with its dot; empty when it has none."""
     path = re.sub(r"[?#].*", "", url.partition("://")[2], flags=re.DOTALL).partition("/")[2]  # urlsplit raises for some
     found = re.search(r"\.[A-Za-z0-9]{1,5}\Z", path)
     return found.group().lower() if found else ""
 
 
 def text_of(output: Mapping[str, Any], schema: str) -> str:
-    """The text that is all a task made; empty where its documents promise files, or no text.
+    """Return the text that is all a task made; empty where its documents promise files, or no text.
 
     Args:
         output: As the provider sent it.
@@ -153,22 +139,22 @@ def text_of(output: Mapping[str, Any], schema: str) -> str:
 
 
 def is_ending(text: str) -> bool:
-    """Whether files of a known kind have this ending (with its dot)."""
+    """Return whether files of a known kind have this ending (with its dot)."""
     return text.lower() in _ENDINGS
 
 
 def kind_of_ending(ending: str) -> Kind | None:
-    """The kind of files with this ending (with its dot); None when it is not known."""
+    """Return the kind of files with this ending (with its dot); None when it is not known."""
     return _ENDINGS.get(ending.lower(), (None, ()))[0]
 
 
 def ending_of_type(media_type: str) -> str:
-    """The usual ending of a file of this media type (Content-Type), with its dot; empty when it is not known."""
+    """Return the usual ending of a file of this media type (Content-Type), with its dot; empty when it is not known."""
     return _ENDING_OF_TYPE.get(media_type.partition(";")[0].strip().lower(), "")
 
 
 def content_of(url: str) -> tuple[str, bytes] | None:
-    """Media type and content of a data URI (RFC 2397), None when it is none, or is broken or empty."""
+    """Return media type and content of a data URI (RFC 2397); None when it is none, is broken or empty."""
     head = _DATA.match(url)
     if not head:
         return None

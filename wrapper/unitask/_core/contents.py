@@ -13,7 +13,7 @@ from typing import Protocol
 
 from .range_download import DownloadAttemptError, Unpacking
 
-HEAD = 4096  # bytes by which a text is told from anything else
+HEAD = 4096  # bytes by which a text is recognised
 _PIECE = 1 << 16  # bytes of a compressed file that are looked at together
 _NAMES = {"image": "picture", "video": "video", "audio": "sound", "model": "3D model"}
 _PAGE_ENDINGS = (".html", ".htm", ".xml")

@@ -1,6 +1,6 @@
-"""What the core and a shell say to each other: the core yields a step, the shell takes it and answers with a reply.
+"""The steps that the core yields, and the replies that a client answers them with.
 
-Rules of this file: plain frozen values only, but for a set that changes (`Wanted`) and how far a request has got
+Rules of this file: plain frozen values only, but for a set that changes (`WakeSet`) and how far a request has got
 (`Progress`); durations are in seconds; time enters the core only as `at` on a reply.
 """
 
@@ -19,9 +19,9 @@ T = TypeVar("T")
 
 
 class WakeSet(Collection[str]):
-    """Ids of tasks of which notifications is wanted: a set that one flow changes while it waits again and again.
+    """Ids of the tasks whose notifications end a sleep: a set that one flow changes between its waits.
 
-    It knows what has changed, so that whoever listens need not read all of it each time.
+    It records its changes, so that a listener need not read all of it each time.
     """
 
     def __init__(self) -> None:
@@ -29,11 +29,11 @@ class WakeSet(Collection[str]):
         self._changed: dict[str, None] = {}
 
     def add(self, task_id: str) -> None:
-        """Notifications of this task is wanted from now on."""
+        """Add a task."""
         self._ids[task_id] = self._changed[task_id] = None
 
     def discard(self, task_id: str) -> None:
-        """Notifications of this task is wanted no longer."""
+        """Remove a task."""
         if task_id in self._ids:
             del self._ids[task_id]
             self._changed[task_id] = None
@@ -66,7 +66,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class SendRequest:
-    """Do this HTTP call once; reply with an `Answer` or a `Failure`."""
+    """Do this HTTP call once; reply with a `Response` or a `TransportFailure`."""
 
     method: str
     path: str
@@ -79,7 +79,7 @@ class SendRequest:
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """Let this time pass; reply with a `Woke`.
+    """Let this time pass; reply with a `Resumed`.
 
     Attributes:
         seconds: How long.
@@ -93,14 +93,14 @@ class Sleep:
 
 @dataclass(frozen=True, slots=True)
 class TaskUpdated:
-    """Tell whoever watches that the task is not as it was; reply with a `Woke`."""
+    """Report that the task has changed; reply with a `Resumed`."""
 
     task: Task[Output]
 
 
 @dataclass(frozen=True, slots=True)
 class RowYielded:
-    """Tell whoever iterates that there is this row of the history; reply with a `Woke`."""
+    """Report a row of the history; reply with a `Resumed`."""
 
     row: HistoryRow
 
@@ -146,7 +146,7 @@ class Resumed:
 
     Attributes:
         at: When.
-        notification_of: The task of which notifications ended a sleep; None when the time has passed.
+        notification_of: The task whose notification ended the sleep; None when the time has passed.
     """
 
     at: Timestamp

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -22,20 +21,14 @@ from typing import Any, NamedTuple, TypeAlias
 
 from .. import errors
 from .._model._json import as_object, is_id, is_list, is_object
-from .._model.account import Account, ActiveTasks, HistoryRow
-from .._model.exceptions import REQUEST_IDS, broken_field
+from .._model.account import HistoryRow
 from .._model.state import State, state_of
 from .._model.task import Output, OutputT, Task
 from .._model.timestamp import Timestamp
-from . import protocols
+from . import protocols, refusals
 from .effects import Response
 
-TRACE_HEADERS = (*REQUEST_IDS, "date", "server")  # what a provider's support asks for
-_HINTS: Mapping[type[errors.UnitaskError], str] = {
-    errors.AuthenticationFailed: ". Check the key: UNITASK_API_KEY, or api_key=",
-    errors.InsufficientCredit: ". Top up the account; nothing was made",
-    errors.QueueFull: ". Wait for some tasks to end",
-}
+TRACE_HEADERS = (*errors.REQUEST_IDS, "date", "server")  # what a provider's support asks for
 # "secret": "..." in JSON, and in JSON inside a JSON string, where each quote has backslashes before it
 _SECRET = re.compile(
     r'((\\{0,7})"(?:[\w-]{0,40}secret|(?:x-)?api[_-]?key)\2"\s*:\s*)\2"(?:[^"\\]|(?!\2")\\++"?)*+(?:\2")?',
@@ -48,7 +41,7 @@ LONGEST_INTEGER = 4000  # digits; int() refuses more than 4,300
 GATEWAY_STATUSES = frozenset({408, 499, 502, 503, 504, *range(520, 528)})
 _TASK_ID = re.compile(r'"task_id\\*"\s*:\s*\\*"([^"\\]{1,200})\\*"')  # in JSON, and in JSON inside a JSON string
 _TASK_PATH = re.compile(r"/task/([^/?#\s]{1,200})")
-BEFORE_THE_API = 1.5e9  # unix seconds, in 2017; a clock that tells less is not set
+BEFORE_THE_API = 1.5e9  # unix seconds, in 2017; a clock before that is not set
 
 Dated: TypeAlias = tuple[float, Timestamp]  # the provider's unix time in an answer, and when it came on our clocks
 
@@ -135,7 +128,7 @@ def named_task(answer: Response) -> str | None:
 
 
 def read_notification(body: dict[str, Any]) -> Task[Output] | None:
-    """The task that the body of a webhook tells of; None when it tells of none.
+    """Return the task in the body of a webhook; None when it has none.
 
     It is in `data`, with or without the envelope; one client met an older form that has it at the root (2025).
     """
@@ -150,36 +143,16 @@ def read_acknowledgement(answer: Response) -> str | errors.ApiError:
         return refusal(answer)
     body = _json_object(answer.body)
     if body is None and answer.body.strip():
-        return _broken(answer, "no acknowledgement")
+        return broken(answer, "no acknowledgement")
     message = (body or {}).get("message")
     return message if isinstance(message, str) else ""
-
-
-def read_account(answer: Response) -> Account | errors.ApiError:
-    """The account, without the key that is in the answer."""
-    data = _data(answer)
-    if isinstance(data, errors.ApiError):
-        return data
-    if is_object(data.get("data")):  # an envelope in another one
-        return _broken(answer, "no account")
-    return Account({**data, "api_key": "***"})
-
-
-def read_active_tasks(answer: Response) -> dict[str, ActiveTasks] | errors.ApiError:
-    """What each group of models has in hand."""
-    data = _data(answer)
-    if isinstance(data, errors.ApiError):
-        return data
-    if not all(counts is None or is_object(counts) for counts in data.values()):
-        return _broken(answer, "no counts of tasks")
-    return {group: ActiveTasks(as_object(counts), error=broken_field) for group, counts in data.items()}
 
 
 def read_history(answer: Response) -> HistoryPage | errors.ApiError:
     """A page of the history.
 
-    Rows are in `data.data`; clients (2025) also look for them in `data`, `data.items` and `data.list`. With a row that
-    cannot be read it is no page: that row may be the one that somebody looks for.
+    Rows are in `data.data`; clients (2025) also look for them in `data`, `data.items` and `data.list`. A page with
+    a row that cannot be read is an error: that row may be the one that `find` needs.
     """
     if not _succeeded(answer):
         return refusal(answer)
@@ -191,7 +164,7 @@ def read_history(answer: Response) -> HistoryPage | errors.ApiError:
     found = [HistoryRow(row) for row in rows if is_object(row)] if is_list(rows) else []
     is_empty_page = rows is None and named
     if not is_empty_page and not (is_list(rows) and len(found) == len(rows)):
-        return _broken(answer, "no page of the history")
+        return broken(answer, "no page of the history")
     is_success = not isinstance(code, int) or code == 0 or 200 <= code < 300
     doubt = "" if is_success else f"code {code} came in place of a page of the history"
     date = date_of(answer)
@@ -229,18 +202,19 @@ def read_upload(answer: Response) -> str | errors.ApiError:
         return refusal(answer)
     body = _json_object(answer.body) or {}
     url = as_object(body.get("data")).get("url") or body.get("url")
-    return url if isinstance(url, str) and url else _broken(answer, "no address of the uploaded file")
+    return url if isinstance(url, str) and url else broken(answer, "no address of the uploaded file")
 
 
-def _data(answer: Response) -> dict[str, Any] | errors.ApiError:
-    """The `data` of an answer, which must be an object."""
+def read_data(answer: Response) -> dict[str, Any] | errors.ApiError:
+    """Return the `data` of an answer, which must be an object."""
     if not _succeeded(answer):
         return refusal(answer)
     data = (_json_object(answer.body) or {}).get("data")
-    return data if is_object(data) else _broken(answer, "no data")
+    return data if is_object(data) else broken(answer, "no data")
 
 
-def _broken(answer: Response, what: str) -> errors.ProviderBroken:
+def broken(answer: Response, what: str) -> errors.ProviderBroken:
+    """Return the error of an answer that is a success and has not what was asked for."""
     return _unreadable(answer, f"HTTP {answer.status} with {what}").error
 
 
@@ -259,11 +233,10 @@ def refusal(answer: Response, *, by_words: bool = True) -> errors.ApiError:
     said = "; ".join(dict.fromkeys(words))
     found = error.get("code") or body.get("code")
     code = found if isinstance(found, int) and not isinstance(found, bool) else None
-    kind = errors.refusal_kind(answer.status, code, said) if by_words else errors.poll_kind(answer.status)
-    hint = next((hint for reason, hint in _HINTS.items() if issubclass(kind, reason)), "")
+    kind = refusals.refusal_kind(answer.status, code, said) if by_words else refusals.poll_kind(answer.status)
     task_id = data.get("task_id")
     return kind(
-        f"HTTP {answer.status}: {_hide(said or _excerpt(answer)):.{LONGEST_REASON}}{hint}{_redirect_hint(answer)}",
+        f"HTTP {answer.status}: {_hide(said or _excerpt(answer)):.{LONGEST_REASON}}{kind.hint}{_redirect_hint(answer)}",
         code=code,
         task_id=task_id if is_id(task_id) else None,
         **_facts(answer),

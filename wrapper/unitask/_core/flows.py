@@ -1,9 +1,9 @@
-"""What is done with a task, each call written once. A flow yields steps and receives replies; both shells drive it.
+"""Each call about a task, written once. A flow yields steps and receives replies; both clients drive it.
 
 Rules of this file: a submission is sent again only after `Delivery.NEVER`, or after HTTP 429 that names no task
-(delivery.py says why); whatever else happens to it is decided or uncertain. A poll that fails is repeated for as long
-as the patience lasts, unless the provider itself refuses to show a task that it has never shown. A wait that is
-interrupted from outside says which task goes on.
+(retry_policy.py says why); any other outcome is decided or uncertain. A poll that fails is repeated while the patience
+lasts, unless the provider refuses to show a task that it has never shown. A wait that is interrupted says which task
+goes on.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from heapq import heappop, heappush
 from typing import Any, Generic, TypeVar
 
 from .. import errors
-from .._model import fingerprint
-from .._model._json import printable
 from .._model.state import State
 from .._model.task import OutputT, Task
+from .._model.task_token import SubmissionTime
 from .._model.timestamp import Timestamp
-from . import envelope, polling, recovery, requests
+from . import envelope, polling, recovery, refusals, requests
 from .effects import (
     Delivery,
     Flow,
@@ -68,7 +67,7 @@ class Submission:
 
     def uncertain(self, reason: str, at: Timestamp) -> errors.SubmissionUncertain:
         """The error for a submission that may have been accepted up to this moment."""
-        sent = fingerprint.SubmissionTime(self.started or at, at)
+        sent = SubmissionTime(self.started or at, at)
         identity = recovery.with_client(
             recovery.fingerprint_of(self.body, sent), self.token, recovery.ClientIdentity(*self.client), self.dated()
         )
@@ -136,11 +135,11 @@ def wait(
     seen: Task[OutputT] | None = None,
     exists: bool = False,
 ) -> Flow[Task[OutputT]]:
-    """Look until the task is completed. Raises `TaskFailed` when it ends in another way."""
+    """Poll until the task is completed. Raise `TaskFailed` when it ends in another way."""
     poller = _Poller(task_id, output_type, limits, exists=exists)
     task = yield from _watch(poller, kind, seen)
     if task.state is not State.COMPLETED:
-        raise poller.with_polls(errors.task_failed(task))
+        raise poller.with_polls(refusals.task_failed(task))
     return task
 
 
@@ -153,7 +152,7 @@ def watch(
     seen: Task[OutputT] | None = None,
     exists: bool = False,
 ) -> Flow[Task[OutputT]]:
-    """Look until the task is done, however it ends, and tell each change.
+    """Poll until the task is done, however it ends, and yield each change.
 
     Args:
         task_id: Which task.
@@ -180,7 +179,7 @@ def _watch(poller: _Poller[OutputT], kind: str | None, seen: Task[OutputT] | Non
                 submitted = poller.submitted(seen) if submitted is None else submitted
                 pause = max(poller.pace, polling.next_poll_delay(poller.now - submitted, usual))
             timeout = polling.default_timeout(usual) if limits.timeout is None else limits.timeout
-            before, seen = seen, (yield from poller.look(pause, poller.started.monotonic + timeout))
+            before, seen = seen, (yield from poller.poll(pause, poller.started.monotonic + timeout))
             if before is None or seen.raw != before.raw:
                 yield TaskUpdated(seen)
         watched = None if submitted is None else poller.since(submitted)
@@ -204,18 +203,18 @@ def _going_on(task_id: str) -> Generator[None]:
 
 def goes_on(task_id: str) -> str:
     """The note of an exception that stops the wait for a task."""
-    return f"unitask: task {printable(task_id)} goes on; client.wait({task_id!r}) waits for it again"
+    return f"unitask: task {errors.printable(task_id)} goes on; client.wait({task_id!r}) waits for it again"
 
 
 def get(task_id: str, output_type: type[OutputT], limits: Timeouts, *, exists: bool = False) -> Flow[Task[OutputT]]:
-    """Look once; a poll that brings no usable answer is repeated while the patience lasts."""
+    """Poll once. Repeat a poll that brings no usable answer while the patience lasts."""
     poller = _Poller(task_id, output_type, limits, exists=exists)
     yield from poller.begin()
-    return (yield from poller.look(0.0, math.inf))
+    return (yield from poller.poll(0.0, math.inf))
 
 
 def together(waits: Sequence[tuple[str, Flow[T]]], timeout: float | None = None) -> Flow[list[T | errors.UnitaskError]]:
-    """Drive several waits in one: whoever is due first goes first, and time passes only when nobody is due.
+    """Drive several waits in one: the wait that is due first goes first, and time passes only when none is due.
 
     A step costs O(log n) for n waits. Requests are sent one after another, so a slow one is bounded (`_Calls`).
 
@@ -362,7 +361,7 @@ class _Calls:
 
 @dataclass(slots=True)
 class _Poller(Generic[OutputT]):
-    """Polls one task, and bears with looks that fail."""
+    """Polls one task, and repeats polls that fail."""
 
     task_id: str
     output_type: type[OutputT]
@@ -377,12 +376,12 @@ class _Poller(Generic[OutputT]):
     statuses: list[tuple[float, str]] = field(default_factory=list[tuple[float, str]])  # when each was first seen
 
     def begin(self) -> Flow[None]:
-        """Look at the clock."""
+        """Read the clock."""
         self.started = (yield Sleep(0)).at
         self.now = self.started.monotonic
 
-    def look(self, pause: float, deadline: float) -> Flow[Task[OutputT]]:
-        """After a pause, look until there is a usable answer."""
+    def poll(self, pause: float, deadline: float) -> Flow[Task[OutputT]]:
+        """Poll after a pause, until there is a usable answer."""
         failing_since, failures = self.now + pause, 0
         while True:
             if self.polls and self.now >= deadline:

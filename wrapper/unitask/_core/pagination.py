@@ -112,7 +112,7 @@ class HistoryReader:
 
 
 def history(query: HistoryQuery, limits: Timeouts) -> Flow[None]:
-    """Tell each row of the history."""
+    """Yield each row of the history."""
     reading = HistoryReader(query, limits)
     while rows := (yield from reading.more()):
         for row in rows:

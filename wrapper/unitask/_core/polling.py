@@ -1,6 +1,6 @@
-"""When to look next: often around the usual end of such a task, rarely before and after.
+"""When to poll next: often around the usual end of such a task, rarely before and after.
 
-A look at rate r(t) costs E[looks] = integral of S r dt and finds the end late by E[delay] = integral of S h / (2 r) dt,
+Polling at rate r(t) costs E[n] = integral of S r dt polls and a delay E[d] = integral of S h / (2 r) dt,
 where S is the share of tasks that still run at age t and h their rate of completion. Their product is least when r is
 proportional to the square root of h (Barlow, Hunter and Proschan 1963): r(t) = J / (2 D) sqrt(h(t)) for a mean delay D,
 with J = integral of S sqrt(h) dt. The next poll is where the integral of r has grown by one.
@@ -10,7 +10,7 @@ counts as one, and older ones fade, because the provider's speed changes.
 
 A provider can also be far faster than the catalogue says: a local one, or one that has the result already. While little
 is known of a kind, a few early polls find that out: at 0.75, 2, 5 and 12 seconds, each only if it comes well before the
-first planned look. They cost one extra look for a task of 8 seconds, and four for one of ten minutes. They are left
+first planned poll. They cost one extra poll for a task of 8 seconds, and four for one of ten minutes. They are left
 out once a few tasks of the kind took about as long as expected.
 
 What a provider says of times is not trusted: durations are cut to what the client saw itself, where it saw it, and to
@@ -87,8 +87,8 @@ class DurationTracker:
 
         Args:
             kind: What it was.
-            task: The task; only a completed one tells how long the work takes.
-            watched: Seconds from its submission to the poll that found it, for a provider that tells no times; None
+            task: The task; only a completed one shows how long the work takes.
+            watched: Seconds from its submission to the poll that found it, for a provider that reports no times; None
                 when that is not known, since it was done before anybody looked.
             least: Seconds that it took at least, since this client saw it not yet done.
             most: Seconds that it took at most, since this client submitted it. What the provider says is cut to both.
@@ -125,12 +125,12 @@ def _prior(typical: float) -> tuple[float, float, float]:
 
 def next_poll_delay(age: float, usual: DurationEstimate) -> float:
     """Seconds from now until the next poll of a task of this age, in seconds since it was submitted."""
-    looks = poll_schedule(usual.seconds, usual.spread)
-    place = bisect_right(looks, age + SHORTEST / 2)
-    if place == len(looks):
+    polls = poll_schedule(usual.seconds, usual.spread)
+    place = bisect_right(polls, age + SHORTEST / 2)
+    if place == len(polls):
         return min(LONGEST, max(SHORTEST, TAIL * age))
-    ahead = looks[place] - age
-    return max(SHORTEST, ahead / math.ceil(ahead / LONGEST))  # equal parts: no look just before a planned one
+    ahead = polls[place] - age
+    return max(SHORTEST, ahead / math.ceil(ahead / LONGEST))  # equal parts: no poll just before a planned one
 
 
 def default_timeout(usual: DurationEstimate) -> float:
@@ -150,7 +150,7 @@ def _bounded(seconds: float) -> float:
 
 @lru_cache(maxsize=128)
 def poll_schedule(typical: float, spread: float = SPREAD) -> tuple[float, ...]:
-    """The ages at which to look, in seconds, for a log-normal duration with this median and spread.
+    """The ages at which to poll, in seconds, for a log-normal duration with this median and spread.
 
     They are at most `MOST_STEPS` and a few early ones, whatever the figures are.
     """
@@ -163,16 +163,16 @@ def poll_schedule(typical: float, spread: float = SPREAD) -> tuple[float, ...]:
     running = [_surviving(age, typical, spread) for age in ages]
     total = sum(share * root * gap for share, root, gap in zip(running, roots, gaps, strict=False))
     rate = total / (2.0 * mean_delay(typical))
-    looks: list[float] = []
+    polls: list[float] = []
     due, grown = 0.5, 0.0  # the first poll is half a step early: the end is as likely before as after it
     for age, root, gap in zip(ages, roots, gaps, strict=False):
         grown += min(1.0 / SHORTEST, rate * root) * gap
         if grown >= due:
-            looks.append(age + gap)
+            polls.append(age + gap)
             due = grown + 1.0
-    planned = looks[0] if looks else math.inf
+    planned = polls[0] if polls else math.inf
     early = (age for age in EARLY if spread >= EARLY_SPREAD and age < EARLY_SHARE * planned)
-    return (*early, *looks)
+    return (*early, *polls)
 
 
 def _surviving(age: float, median: float, spread: float) -> float:

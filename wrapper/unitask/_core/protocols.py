@@ -39,7 +39,7 @@ def get_task(task_id: str, protocol: str, timeout: float | None) -> SendRequest:
 def unified(body: dict[str, Any] | None, protocol: str, *, created: bool) -> dict[str, Any] | None:
     """An answer of another protocol in the unified form; the original stands in `legacy`.
 
-    The answer to a submission tells only that it was accepted, whatever its status word is.
+    The answer to a submission shows only that it was accepted, whatever its status word is.
     """
     if body is None or protocol == UNIFIED:
         return body

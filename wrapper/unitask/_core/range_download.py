@@ -69,7 +69,7 @@ class Part:
 
     Attributes:
         size: Bytes that are there.
-        total: Bytes that the whole file has, None when nobody has said so.
+        total: Bytes that the whole file has, None when no answer has said so.
         validator: Names this version of the file, for If-Range; None when it cannot be continued.
         modified: The time of the last change that came beside it.
         coding: How it is compressed on the way; empty when it is not.
@@ -118,7 +118,7 @@ class Part:
         if head.status == 206:  # some hosts answer so unasked, and some bring a large file in parts
             return self._continued(head) if not self.size or self.validator else Part().answered(head, ending)
         if coding := _coding(head):
-            return Part(coding=coding)  # unpacked as it comes: neither its length nor a place in it can be told
+            return Part(coding=coding)  # unpacked as it comes: its length and the places in it are not known
         length = head.headers.get("content-length", "")
         total = int(length) if re.fullmatch(r"[0-9]{1,18}", length) else None
         return Part(0, total, _validator(head), head.headers.get("last-modified"))
@@ -133,7 +133,7 @@ class Part:
                 self._check_version(head)
                 if self.size:
                     return replace(self, total=total)
-                if total is not None:  # else nobody knows whether the part is all of it
+                if total is not None:  # else it is not known whether the part is all of it
                     return Part(0, total, _validator(head), head.headers.get("last-modified"))
         raise DownloadAttemptError(
             f"bytes from {self.size} on were asked for, {written!r:.80} came", retryable=True, discard=True

@@ -12,7 +12,7 @@ correlation id. An echo of the input that differs proves nothing, since the prov
 stored elsewhere, texts are trimmed, numbers become texts, defaults are filled in. How the history lists a legacy task,
 no page says.
 
-The time of the submission is wanted on the provider's clock, which the Date headers of its answers tell. A submission
+The time of the submission is wanted on the provider's clock, which the Date headers of its answers show. A submission
 is as long ago as our monotonic clock or our wall clock says, or anything between: the first stops while a computer
 sleeps, the second may be set.
 """
@@ -27,17 +27,17 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from unitask_api import contract
 from unitask_api.outputs import output_type as output_type_of
 
 from .. import errors
-from .._model._json import as_object, is_list, is_object, printable
+from .._model._json import as_object, is_list, is_object
 from .._model.account import HistoryRow
-from .._model.fingerprint import Fingerprint, SubmissionTime
 from .._model.task import Outcome, Output, Recovery, Task
+from .._model.task_token import Fingerprint, SubmissionTime
 from .._model.timestamp import Timestamp
 from . import pagination, protocols, requests, retry
 from .effects import Flow, Sleep
@@ -52,14 +52,14 @@ PAUSE = 10.0  # seconds between readings of the history
 TIMES_READ = 3  # in one reading, while tasks come in or the time of the submission is not known yet
 LONGEST_READING = 120.0  # seconds that one reading may take beyond the time limit
 MOST_ROWS = 5000  # of the history that are read
-MOST_LOOKS = 200  # at tasks of the history
+MOST_POLLS = 200  # at tasks of the history
 
 
 class ClientIdentity(NamedTuple):
     """A client.
 
     Attributes:
-        process: Tells the clocks of this process from those of another one.
+        process: The clocks of one process are compared only with each other.
         account: A digest of its key and base_url, since another account has another history.
     """
 
@@ -80,7 +80,7 @@ class _Period(NamedTuple):
 class _Match(Enum):
     SAME = "same"
     ALIKE = "alike"  # its echoed input fits
-    OPEN = "open"  # its answer does not tell
+    OPEN = "open"  # its answer does not decide
     OTHER = "other"
 
 
@@ -149,11 +149,11 @@ def submission_of(uncertain: errors.SubmissionUncertain) -> str:
 def find(
     uncertain: errors.SubmissionUncertain, own: Container[str], limits: Timeouts, client: ClientIdentity = ANONYMOUS
 ) -> Flow[Recovery]:
-    """Look for the task of an uncertain submission until it is known what became of it, or time is up.
+    """Search the task of an uncertain submission until its outcome is known, or the time is up.
 
     Args:
         uncertain: The error of the submission.
-        own: Ids of tasks that are known to be of other creates; it may grow meanwhile.
+        own: Ids of tasks that are known to be of other submissions; it may grow meanwhile.
         limits: `timeout` is how long to go on reading the history while that may help; None as long as it may.
         client: Who asks.
     """
@@ -186,11 +186,12 @@ class _Search:
         client: ClientIdentity,
         deadline: float,
     ) -> None:
-        self._uncertain, self._wanted, self._own = uncertain, uncertain.identity, own
+        self._uncertain, self._own = uncertain, own
+        self._wanted = cast("Fingerprint", uncertain.identity)
         self._limits, self._client, self._deadline = limits, client, deadline
         self._window: tuple[float, float] | None = None  # of the submission, on the provider's clock
         self._known: dict[str, tuple[_Match, Task[Output]]] = {}
-        self._looks = 0
+        self._polls = 0
         self._now = 0.0  # on the provider's clock, when the last reading began
         self.wait = 0.0
 
@@ -210,7 +211,7 @@ class _Search:
         return finding
 
     def _compare(self, rows: Sequence[HistoryRow], doubt: str) -> Flow[Recovery]:
-        """Poll the task of each row, and tell what that means; `doubt` is why rows may be missing, if they may."""
+        """Poll the task of each row, and decide; `doubt` is why rows may be missing, if they may."""
         alike: list[Task[Output]] = []
         unsaid: list[Task[Output]] = []
         unread = 0
@@ -218,13 +219,15 @@ class _Search:
             task_id = row.task_id if _names_one_task(row) else None
             if task_id is not None and task_id in self._own:
                 continue
-            seen = None if task_id is None else (yield from self._look(task_id))
+            seen = None if task_id is None else (yield from self._poll(task_id))
             if seen is None:
                 unread += 1
                 continue
             likeness, task = seen
             if likeness is _Match.SAME:
-                return Recovery(Outcome.FOUND, f"task {printable(task.id)} carries the mark of this create", task)
+                return Recovery(
+                    Outcome.FOUND, f"task {errors.printable(task.id)} carries the mark of this create", task
+                )
             if likeness is not _Match.OTHER:
                 (alike if likeness is _Match.ALIKE else unsaid).append(task)
         still_alike, still_unsaid = ([task for task in tasks if task.id not in self._own] for tasks in (alike, unsaid))
@@ -240,7 +243,7 @@ class _Search:
         task = yield from retry.get_task(task_id, self._limits, output_type, self._deadline)
         if task is None or (not is_legacy and _match(task, self._wanted) is _Match.OTHER):
             return None
-        return Recovery(Outcome.FOUND, f"an answer to the create named task {printable(task_id)}", task)
+        return Recovery(Outcome.FOUND, f"an answer to the create named task {errors.printable(task_id)}", task)
 
     def _rows(self) -> Flow[tuple[list[HistoryRow], str]]:
         """The rows of that time, and why it is not certain that the task would be among them; empty if it is."""
@@ -322,12 +325,12 @@ class _Search:
         given = ((detail.get("model"), self._wanted.model), (detail.get("workflow_type"), self._wanted.task_type))
         return any(isinstance(said, str) and _is_another(said, wanted) for said, wanted in given)
 
-    def _look(self, task_id: str) -> Flow[tuple[_Match, Task[Output]] | None]:
+    def _poll(self, task_id: str) -> Flow[tuple[_Match, Task[Output]] | None]:
         """A task, and whether it is the one; None when that is not known."""
         known = self._known.get(task_id)
-        if (known and known[0] is _Match.OTHER) or self._looks >= MOST_LOOKS:
+        if (known and known[0] is _Match.OTHER) or self._polls >= MOST_POLLS:
             return known
-        self._looks += 1
+        self._polls += 1
         task = yield from retry.get_task(task_id, self._limits, deadline=self._deadline)
         if task is not None:
             self._known[task_id] = known = (_match(task, self._wanted), task)

@@ -1,11 +1,11 @@
-"""The only module of the wrapper that touches the generated endpoints, and only their pure request builders."""
+"""Requests, made by the request builders of the generated client."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
-from unitask_api.api.account import get_account_info, list_active_tasks, list_task_history
+from unitask_api.api.account import list_task_history
 from unitask_api.api.task import cancel_task, cancel_tasks, create_task
 from unitask_api.api.task import get_task as get_task_endpoint
 from unitask_api.api.upload import upload_file
@@ -40,50 +40,41 @@ def create(body: dict[str, Any]) -> SendRequest:
     """Create a task from a request body (TaskRequest), over the endpoint of its protocol."""
     if body["model"] == protocols.LEGACY:
         return replace(protocols.create(body), submission=True)
-    return replace(_send(create_task.build_request(body=cast("TaskRequest", body))), submission=True)
+    return replace(sent(create_task.build_request(body=cast("TaskRequest", body))), submission=True)
 
 
 def get_task(task_id: str, timeout: float | None = None, protocol: str = protocols.UNIFIED) -> SendRequest:
     """Poll a task; `timeout` in seconds, None for what the client is set to."""
     if protocol != protocols.UNIFIED:
         return protocols.get_task(task_id, protocol, timeout)
-    return _send(get_task_endpoint.build_request(task_id), timeout)
+    return sent(get_task_endpoint.build_request(task_id), timeout)
 
 
 def cancel(task_id: str) -> SendRequest:
     """Cancel a pending task."""
-    return _send(cancel_task.build_request(task_id))
+    return sent(cancel_task.build_request(task_id))
 
 
 def cancel_many(created_before: int, model: str | None) -> SendRequest:
     """Cancel the pending tasks created before a unix time in seconds, of one model group or of all."""
-    return _send(cancel_tasks.build_request(created_before=created_before, model=model))
-
-
-def account() -> SendRequest:
-    """Account, balance and limits."""
-    return _send(get_account_info.build_request())
-
-
-def active_tasks() -> SendRequest:
-    """Tasks that are not done, by group."""
-    return _send(list_active_tasks.build_request())
+    return sent(cancel_tasks.build_request(created_before=created_before, model=model))
 
 
 def history(query: HistoryQuery) -> SendRequest:
     """One page of past tasks."""
     given = {"model": query.group, "start_time": query.start, "end_time": query.end}
     filters: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    return _send(list_task_history.build_request(page=query.page, page_size=query.page_size, **filters))
+    return sent(list_task_history.build_request(page=query.page, page_size=query.page_size, **filters))
 
 
 def upload(origin: str, file_name: str, file_data: str) -> SendRequest:
     """Upload a file, in base64; `origin` is scheme and host of the server that takes uploads."""
-    send = _send(upload_file.build_request(body={"file_name": file_name, "file_data": file_data}))
+    send = sent(upload_file.build_request(body={"file_name": file_name, "file_data": file_data}))
     return replace(send, path=origin + send.path)
 
 
-def _send(request: dict[str, Any], timeout: float | None = None) -> SendRequest:
+def sent(request: dict[str, Any], timeout: float | None = None) -> SendRequest:
+    """Return the step that sends a request of the generated client; `timeout` in seconds."""
     return SendRequest(
         request["method"].upper(), request["url"], request.get("json"), request.get("params", {}), timeout
     )

@@ -60,7 +60,7 @@ def send_with_retry(
 def cancel(task_id: str, limits: Timeouts) -> Flow[str]:
     """Cancel a task; return what the provider says of it.
 
-    A cancel that is repeated may be refused because the first one did it and its answer was lost: a poll tells.
+    A cancel that is repeated may be refused because the first one did it and its answer was lost; a poll decides.
     """
     try:
         return (yield from send_with_retry(requests.cancel(task_id), envelope.read_acknowledgement, limits, task_id))

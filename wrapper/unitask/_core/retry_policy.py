@@ -54,8 +54,8 @@ class Timeouts:
         timeout: For the task to be done, from now on; None for the usual limit of its type.
         patience: For free requests that fail one after another.
         http_timeout: For one HTTP call.
-        resend: Between calls that fail.
-        experience: How long tasks take, as far as is known; waits add to it.
+        retry_policy: Between calls that fail.
+        durations: How long tasks take, as far as is known; waits add to it.
     """
 
     timeout: float | None

@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any, TypeGuard
-from unicodedata import category
+from typing import TypeGuard
 
-# Controls, marks that turn the direction of writing or are not seen, halves of characters, and ends of lines.
-_UNSEEN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
+from unitask_api.json_types import as_object, is_list, is_object, same
+from unitask_api.reader import malformed_field
+
+from ..errors import ProviderBroken
+
+__all__ = ["as_object", "broken_field", "is_id", "is_list", "is_object", "same"]
+
 LONGEST_ID = 512  # characters; a provider's have 36
-
-
-def is_object(value: object) -> TypeGuard[dict[str, Any]]:
-    """Whether the value is a JSON object."""
-    return isinstance(value, dict)
-
-
-def is_list(value: object) -> TypeGuard[Sequence[object]]:
-    """Whether the value is a JSON list; a tuple becomes one."""
-    return isinstance(value, list | tuple)
-
-
-def as_object(value: object) -> dict[str, Any]:
-    """The value if it is a JSON object, and an empty one if it is anything else."""
-    return value if is_object(value) else {}
 
 
 def is_id(value: object) -> TypeGuard[str]:
@@ -35,15 +23,7 @@ def is_id(value: object) -> TypeGuard[str]:
     return is_whole and not {".", ".."}.intersection(re.split(r"[/\\]", value))
 
 
-def printable(text: str) -> str:
-    """The text with each character escaped that a terminal or a log would obey and not show."""
-    if text.isprintable():
-        return text
-    return "".join(
-        letter.encode("unicode_escape").decode("ascii") if category(letter) in _UNSEEN else letter for letter in text
-    )
-
-
-def same(value: object, wanted: object) -> bool:
-    """Whether two values are equal as JSON: true is not 1."""
-    return isinstance(value, bool) == isinstance(wanted, bool) and value == wanted
+def broken_field(owner: str, name: str, value: object, expected: str, task_id: str | None) -> ProviderBroken:
+    """Make the error for a field that is not as documented; readers of the generated client take it (`error=`)."""
+    message = str(malformed_field(owner, name, value, expected, task_id))
+    return ProviderBroken(message, status=200, task_id=task_id)

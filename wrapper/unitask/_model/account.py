@@ -10,8 +10,7 @@ from __future__ import annotations
 from unitask_api.models import account as models
 from unitask_api.models.account import ActiveTasks, CreditPack, Wallet
 
-from ._json import as_object, is_id
-from .exceptions import broken_field
+from ._json import as_object, broken_field, is_id
 from .state import State, state_of
 
 __all__ = ["Account", "ActiveTasks", "CreditPack", "HistoryRow", "Wallet"]

@@ -16,9 +16,9 @@ from unitask_api.output_files import OutputFile
 from unitask_api.outputs import output_type
 from unitask_api.reader import Output, parse_time
 
+from ..errors import ProviderBroken
 from . import task_token
-from ._json import as_object
-from .exceptions import ProviderBroken, broken_field
+from ._json import as_object, broken_field
 from .state import TERMINAL, State, state_of
 
 __all__ = ["Outcome", "Output", "OutputFile", "Recovery", "State", "Task"]

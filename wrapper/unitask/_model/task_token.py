@@ -10,14 +10,13 @@ import base64
 import binascii
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
+from ..errors import InvalidInput, SubmissionUncertain
 from ._json import is_id, is_list
-from .exceptions import InvalidInput
-from .fingerprint import Fingerprint, SubmissionTime
 from .timestamp import Timestamp
 
 PREFIX = "ut"
@@ -43,6 +42,60 @@ class TaskToken:
     output: str = ""
 
 
+class SubmissionTime(NamedTuple):
+    """When a submission was sent.
+
+    Attributes:
+        start: Before the first byte.
+        end: When it was given up.
+        process: Whose clocks these are.
+        on_provider: The earliest and the latest unix time of it on the provider's clock; None if that was not known.
+    """
+
+    start: Timestamp
+    end: Timestamp
+    process: str = ""
+    on_provider: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What an uncertain task can be recognised by; nothing of its content.
+
+    Attributes:
+        model: Its model.
+        task_type: Its task type.
+        fingerprint: SHA-256 over model, task type and input.
+        correlation_id: The correlation id in its webhook endpoint; None when it has none.
+        fields: SHA-256 of each field of its input.
+        submission: A random text, of this submission alone; its mark too, if the client made it. Empty if not known.
+        sent: When it was sent, on several clocks; None if not known.
+        account: A digest of the key and the address of the client; empty if not known.
+    """
+
+    model: str
+    task_type: str
+    fingerprint: str
+    correlation_id: str | None = None
+    fields: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    submission: str = ""
+    sent: SubmissionTime | None = None
+    account: str = ""
+
+    def token(self, task_id: str | None, sent_between: Between) -> str:
+        """Return the token of the submission; its input is not in it."""
+        between = [moment.timestamp() for moment in sent_between]
+        names = [
+            self.model,
+            self.task_type,
+            self.fingerprint,
+            self.correlation_id,
+            self.submission,
+            self.account,
+        ]
+        return _packed(UNCERTAIN, [task_id, between, self.sent, *names])
+
+
 def token(task_id: str, model: str, task_type: str, output: str) -> str:
     """The token of a task; `output` is the name of the class that reads its output, empty when it is not known."""
     return _packed(PREFIX, [task_id, model, task_type, output])
@@ -64,22 +117,8 @@ def read(text: str) -> TaskToken:
     return TaskToken(task_id, model, task_type, output)
 
 
-def uncertain_token(task_id: str | None, identity: Fingerprint, sent_between: Between) -> str:
-    """The token of an uncertain submission. What its input was is not in it."""
-    between = [moment.timestamp() for moment in sent_between]
-    names = [
-        identity.model,
-        identity.task_type,
-        identity.fingerprint,
-        identity.correlation_id,
-        identity.submission,
-        identity.account,
-    ]
-    return _packed(UNCERTAIN, [task_id, between, identity.sent, *names])
-
-
-def read_uncertain(text: str) -> tuple[str | None, Fingerprint, Between]:
-    """The id that an answer named, the fingerprint, and the time of the submission that a token stands for.
+def read_uncertain(text: str) -> SubmissionUncertain:
+    """Return the error that a token of an uncertain submission stands for.
 
     Raises:
         InvalidInput: It is no such token, one of another version, or it is cut off.
@@ -100,7 +139,9 @@ def read_uncertain(text: str) -> tuple[str | None, Fingerprint, Between]:
         between = datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(end, UTC)
     except (TypeError, ValueError, OverflowError, OSError, AttributeError, IndexError):
         raise InvalidInput(f"the token {text!r:.80} is damaged: copy it from the log again") from None
-    return task_id if is_id(task_id) else None, traces, between
+    error = SubmissionUncertain("its token was read", identity=traces, sent_between=between)
+    error.task_id = task_id if is_id(task_id) else None
+    return error
 
 
 def _moment(pair: Any) -> Timestamp:

@@ -45,7 +45,7 @@ class AceStepTxt2Audio(TaskInput[AceStepOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[AceStepOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return AceStepOutput
 
 
@@ -79,7 +79,7 @@ class AceStepAudio2Audio(TaskInput[AceStepOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[AceStepOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return AceStepOutput
 
 
@@ -112,7 +112,7 @@ class AceStepEdit(TaskInput[AceStepOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[AceStepOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return AceStepOutput
 
 
@@ -145,5 +145,5 @@ class AceStepExtend(TaskInput[AceStepOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[AceStepOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return AceStepOutput

@@ -41,7 +41,7 @@ class DiffrhythmTxt2AudioBase(TaskInput[DiffrhythmOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[DiffrhythmOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return DiffrhythmOutput
 
 
@@ -71,5 +71,5 @@ class DiffrhythmTxt2AudioFull(TaskInput[DiffrhythmOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[DiffrhythmOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return DiffrhythmOutput

@@ -40,7 +40,7 @@ class FaceSwap(TaskInput[FaceSwapOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[FaceSwapOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return FaceSwapOutput
 
 
@@ -73,7 +73,7 @@ class MultiFaceSwap(TaskInput[FaceSwapOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[FaceSwapOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return FaceSwapOutput
 
 
@@ -106,5 +106,5 @@ class VideoFaceSwap(TaskInput[VideoFaceSwapOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[VideoFaceSwapOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return VideoFaceSwapOutput

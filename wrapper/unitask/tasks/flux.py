@@ -73,7 +73,7 @@ class FluxSchnellTxt2Img(TaskInput[FluxOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[FluxOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return FluxOutput
 
 
@@ -113,7 +113,7 @@ class FluxDevTxt2Img(TaskInput[FluxOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[FluxOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return FluxOutput
 
 
@@ -153,7 +153,7 @@ class FluxDevAdvancedTxt2Img(TaskInput[FluxOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[FluxOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return FluxOutput
 
 
@@ -195,7 +195,7 @@ class FluxSchnellImg2Img(TaskInput[FluxOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[FluxOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return FluxOutput
 
 
@@ -233,7 +233,7 @@ class FluxDevImg2Img(TaskInput[FluxOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[FluxOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return FluxOutput
 
 
@@ -271,7 +271,7 @@ class FluxDevAdvancedImg2Img(TaskInput[FluxOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[FluxOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return FluxOutput
 
 
@@ -307,7 +307,7 @@ class FluxKontext(TaskInput[FluxOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[FluxOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return FluxOutput
 
 
@@ -364,7 +364,7 @@ class FluxTxt2ImgLora(TaskInput[FluxOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[FluxOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return FluxOutput
 
 
@@ -405,7 +405,7 @@ class FluxImg2ImgLora(TaskInput[FluxOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[FluxOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return FluxOutput
 
 
@@ -465,7 +465,7 @@ class FluxControlNetLora(TaskInput[FluxOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[FluxOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return FluxOutput
 
 
@@ -500,7 +500,7 @@ class FluxFillInpaint(TaskInput[FluxOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[FluxOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return FluxOutput
 
 
@@ -555,7 +555,7 @@ class FluxFillOutpaint(TaskInput[FluxOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[FluxOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return FluxOutput
 
 
@@ -593,5 +593,5 @@ class FluxReduxVariation(TaskInput[FluxOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[FluxOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return FluxOutput

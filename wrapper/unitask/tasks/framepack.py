@@ -45,5 +45,5 @@ class FramepackImg2Video(TaskInput[FramepackOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[FramepackOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return FramepackOutput

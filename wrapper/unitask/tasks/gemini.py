@@ -47,7 +47,7 @@ class GeminiFlashImage(TaskInput[GeminiImageOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[GeminiImageOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return GeminiImageOutput
 
 
@@ -83,7 +83,7 @@ class NanoBananaPro(TaskInput[GeminiImageOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[GeminiImageOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return GeminiImageOutput
 
 
@@ -119,5 +119,5 @@ class NanoBanana2(TaskInput[GeminiImageOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[GeminiImageOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return GeminiImageOutput

@@ -50,5 +50,5 @@ class HailuoVideo(TaskInput[HailuoVideoOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[HailuoVideoOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return HailuoVideoOutput

@@ -38,5 +38,5 @@ class Hug(TaskInput[HugOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[HugOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return HugOutput

@@ -49,7 +49,7 @@ class HunyuanTxt2Video(TaskInput[HunyuanOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[HunyuanOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return HunyuanOutput
 
 
@@ -79,7 +79,7 @@ class HunyuanFastTxt2Video(TaskInput[HunyuanOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[HunyuanOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return HunyuanOutput
 
 
@@ -112,7 +112,7 @@ class HunyuanImg2VideoConcat(TaskInput[HunyuanOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[HunyuanOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return HunyuanOutput
 
 
@@ -144,7 +144,7 @@ class HunyuanImg2VideoReplace(TaskInput[HunyuanOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[HunyuanOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return HunyuanOutput
 
 
@@ -184,5 +184,5 @@ class HunyuanTxt2VideoLora(TaskInput[HunyuanOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[HunyuanOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return HunyuanOutput

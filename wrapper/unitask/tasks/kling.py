@@ -182,7 +182,7 @@ class KlingVideo(TaskInput[KlingOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[KlingOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return KlingOutput
 
 
@@ -240,7 +240,7 @@ class Kling3Video(TaskInput[KlingOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[KlingOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return KlingOutput
 
 
@@ -270,7 +270,7 @@ class KlingExtend(TaskInput[KlingOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[KlingOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return KlingOutput
 
 
@@ -304,7 +304,7 @@ class KlingLipSync(TaskInput[KlingOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[KlingOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return KlingOutput
 
 
@@ -337,7 +337,7 @@ class KlingEffects(TaskInput[KlingOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[KlingOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return KlingOutput
 
 
@@ -372,7 +372,7 @@ class KlingTryOn(TaskInput[KlingTryOnOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[KlingTryOnOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return KlingTryOnOutput
 
 
@@ -402,7 +402,7 @@ class KlingSound(TaskInput[KlingSoundOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[KlingSoundOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return KlingSoundOutput
 
 
@@ -442,7 +442,7 @@ class KlingMotionControl(TaskInput[KlingOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[KlingOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return KlingOutput
 
 
@@ -487,7 +487,7 @@ class KlingOmni(TaskInput[KlingFileOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[KlingFileOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return KlingFileOutput
 
 
@@ -512,7 +512,7 @@ class KlingAvatar(TaskInput[KlingOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[KlingOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return KlingOutput
 
 
@@ -555,5 +555,5 @@ class KlingTurboVideo(TaskInput[KlingFileOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[KlingFileOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return KlingFileOutput

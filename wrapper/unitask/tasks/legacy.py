@@ -64,7 +64,7 @@ class LegacyFaceSwap(TaskInput[LegacyFaceSwapOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[LegacyFaceSwapOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return LegacyFaceSwapOutput
 
 
@@ -98,7 +98,7 @@ class LegacyLumaVideo(TaskInput[LegacyLumaOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[LegacyLumaOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return LegacyLumaOutput
 
 
@@ -152,7 +152,7 @@ class LegacyKlingVideo(TaskInput[LegacyKlingOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[LegacyKlingOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return LegacyKlingOutput
 
 
@@ -188,7 +188,7 @@ class LegacyMidjourneyImagine(TaskInput[LegacyMidjourneyOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[LegacyMidjourneyOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return LegacyMidjourneyOutput
 
 
@@ -220,7 +220,7 @@ class LegacyMidjourneyReroll(TaskInput[LegacyMidjourneyOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[LegacyMidjourneyOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return LegacyMidjourneyOutput
 
 
@@ -250,7 +250,7 @@ class LegacyMidjourneyUpscale(TaskInput[LegacyMidjourneyOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[LegacyMidjourneyOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return LegacyMidjourneyOutput
 
 
@@ -280,7 +280,7 @@ class LegacyMidjourneyVariation(TaskInput[LegacyMidjourneyOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[LegacyMidjourneyOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return LegacyMidjourneyOutput
 
 
@@ -312,7 +312,7 @@ class LegacyMidjourneyInpaint(TaskInput[LegacyMidjourneyOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[LegacyMidjourneyOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return LegacyMidjourneyOutput
 
 
@@ -346,7 +346,7 @@ class LegacyMidjourneyOutpaint(TaskInput[LegacyMidjourneyOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[LegacyMidjourneyOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return LegacyMidjourneyOutput
 
 
@@ -378,7 +378,7 @@ class LegacyMidjourneyPan(TaskInput[LegacyMidjourneyOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[LegacyMidjourneyOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return LegacyMidjourneyOutput
 
 
@@ -400,7 +400,7 @@ class LegacyMidjourneyDescribe(TaskInput[LegacyMidjourneyOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[LegacyMidjourneyOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return LegacyMidjourneyOutput
 
 
@@ -422,7 +422,7 @@ class LegacyMidjourneyBlend(TaskInput[LegacyMidjourneyOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[LegacyMidjourneyOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return LegacyMidjourneyOutput
 
 
@@ -444,5 +444,5 @@ class LegacyMidjourneySeed(TaskInput[LegacyMidjourneyOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[LegacyMidjourneyOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return LegacyMidjourneyOutput

@@ -97,7 +97,7 @@ class LumaVideo(TaskInput[LumaOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[LumaOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return LumaOutput
 
 
@@ -141,5 +141,5 @@ class LumaExtend(TaskInput[LumaOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[LumaOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return LumaOutput

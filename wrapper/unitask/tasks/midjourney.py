@@ -65,7 +65,7 @@ class MidjourneyImagine(TaskInput[MidjourneyOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[MidjourneyOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return MidjourneyOutput
 
 
@@ -90,7 +90,7 @@ class MidjourneyBlend(TaskInput[MidjourneyOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[MidjourneyOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return MidjourneyOutput
 
 
@@ -120,7 +120,7 @@ class MidjourneyUpscale(TaskInput[MidjourneyOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[MidjourneyOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return MidjourneyOutput
 
 
@@ -155,7 +155,7 @@ class MidjourneyVariation(TaskInput[MidjourneyOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[MidjourneyOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return MidjourneyOutput
 
 
@@ -187,7 +187,7 @@ class MidjourneyReroll(TaskInput[MidjourneyOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[MidjourneyOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return MidjourneyOutput
 
 
@@ -218,7 +218,7 @@ class MidjourneyDescribe(TaskInput[MidjourneyDescribeOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[MidjourneyDescribeOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return MidjourneyDescribeOutput
 
 
@@ -244,7 +244,7 @@ class MidjourneySeed(TaskInput[MidjourneySeedOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[MidjourneySeedOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return MidjourneySeedOutput
 
 
@@ -275,7 +275,7 @@ class MidjourneyInpaint(TaskInput[MidjourneyOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[MidjourneyOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return MidjourneyOutput
 
 
@@ -308,7 +308,7 @@ class MidjourneyOutpaint(TaskInput[MidjourneyOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[MidjourneyOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return MidjourneyOutput
 
 
@@ -339,5 +339,5 @@ class MidjourneyPan(TaskInput[MidjourneyOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[MidjourneyOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return MidjourneyOutput

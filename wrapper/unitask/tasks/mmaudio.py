@@ -48,5 +48,5 @@ class MmaudioVideo2Audio(TaskInput[MmaudioOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[MmaudioOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return MmaudioOutput

@@ -41,5 +41,5 @@ class OmniHuman15(TaskInput[OmniHumanOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[OmniHumanOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return OmniHumanOutput

@@ -47,7 +47,7 @@ class QwenTxt2Img(TaskInput[QwenOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[QwenOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return QwenOutput
 
 
@@ -85,5 +85,5 @@ class QwenImageEdit(TaskInput[QwenOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[QwenOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return QwenOutput

@@ -65,7 +65,7 @@ class Seedance2Preview(TaskInput[SeedanceOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[SeedanceOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return SeedanceOutput
 
 
@@ -107,7 +107,7 @@ class Seedance2FastPreview(TaskInput[SeedanceOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[SeedanceOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return SeedanceOutput
 
 
@@ -149,7 +149,7 @@ class Seedance2PreviewVip(TaskInput[SeedanceOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[SeedanceOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return SeedanceOutput
 
 
@@ -192,7 +192,7 @@ class Seedance2(TaskInput[SeedanceOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[SeedanceOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return SeedanceOutput
 
 
@@ -234,7 +234,7 @@ class Seedance2LessRestriction(TaskInput[SeedanceOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[SeedanceOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return SeedanceOutput
 
 
@@ -277,7 +277,7 @@ class Seedance2Fast(TaskInput[SeedanceOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[SeedanceOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return SeedanceOutput
 
 
@@ -319,7 +319,7 @@ class Seedance2FastLessRestriction(TaskInput[SeedanceOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[SeedanceOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return SeedanceOutput
 
 
@@ -361,7 +361,7 @@ class Seedance2Mini(TaskInput[SeedanceOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[SeedanceOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return SeedanceOutput
 
 
@@ -412,7 +412,7 @@ class Seedance25(TaskInput[SeedanceOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[SeedanceOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return SeedanceOutput
 
 
@@ -463,5 +463,5 @@ class Seedance25LessRestriction(TaskInput[SeedanceOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[SeedanceOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return SeedanceOutput

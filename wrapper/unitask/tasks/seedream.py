@@ -51,7 +51,7 @@ class Seedream5Lite(TaskInput[SeedreamOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[SeedreamOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return SeedreamOutput
 
 
@@ -85,7 +85,7 @@ class Seedream5LiteLessRestriction(TaskInput[SeedreamOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[SeedreamOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return SeedreamOutput
 
 
@@ -119,7 +119,7 @@ class Seedream5Pro(TaskInput[SeedreamOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[SeedreamOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return SeedreamOutput
 
 
@@ -153,5 +153,5 @@ class Seedream5ProLessRestriction(TaskInput[SeedreamOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[SeedreamOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return SeedreamOutput

@@ -46,5 +46,5 @@ class SkyreelsImg2Video(TaskInput[SkyreelsOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[SkyreelsOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return SkyreelsOutput

@@ -40,7 +40,7 @@ class Sora2Video(TaskInput[SoraVideoOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[SoraVideoOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return SoraVideoOutput
 
 
@@ -72,5 +72,5 @@ class Sora2ProVideo(TaskInput[SoraVideoOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[SoraVideoOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return SoraVideoOutput

@@ -44,7 +44,7 @@ class SunoMusic(TaskInput[SunoMusicOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[SunoMusicOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return SunoMusicOutput
 
 
@@ -78,5 +78,5 @@ class SunoCustomMusic(TaskInput[SunoMusicOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[SunoMusicOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return SunoMusicOutput

@@ -59,7 +59,7 @@ class ImageUpscale(TaskInput[ImageUpscaleOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[ImageUpscaleOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return ImageUpscaleOutput
 
 
@@ -87,7 +87,7 @@ class ImageBackgroundRemove(TaskInput[ImageBackgroundRemoveOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[ImageBackgroundRemoveOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return ImageBackgroundRemoveOutput
 
 
@@ -120,7 +120,7 @@ class ImageSegment(TaskInput[ImageSegmentOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[ImageSegmentOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return ImageSegmentOutput
 
 
@@ -146,7 +146,7 @@ class VideoUpscale(TaskInput[VideoUpscaleOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[VideoUpscaleOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return VideoUpscaleOutput
 
 
@@ -174,5 +174,5 @@ class VideoBackgroundRemove(TaskInput[VideoBackgroundRemoveOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[VideoBackgroundRemoveOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return VideoBackgroundRemoveOutput

@@ -61,7 +61,7 @@ class TrellisImageTo3d(TaskInput[TrellisOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[TrellisOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return TrellisOutput
 
 
@@ -97,7 +97,7 @@ class TrellisTextTo3d(TaskInput[TrellisOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[TrellisOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return TrellisOutput
 
 
@@ -125,7 +125,7 @@ class Trellis2ImageTo3d(TaskInput[Trellis2Output]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[Trellis2Output]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return Trellis2Output
 
 
@@ -153,5 +153,5 @@ class Pixal3dImageTo3d(TaskInput[Pixal3dOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[Pixal3dOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return Pixal3dOutput

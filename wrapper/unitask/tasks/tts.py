@@ -42,5 +42,5 @@ class TtsZeroShot(TaskInput[TtsZeroShotOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[TtsZeroShotOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return TtsZeroShotOutput

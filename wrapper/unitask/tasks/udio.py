@@ -57,7 +57,7 @@ class UdioMusic(TaskInput[UdioMusicOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[UdioMusicOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return UdioMusicOutput
 
 
@@ -81,5 +81,5 @@ class UdioLyrics(TaskInput[UdioLyricsOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[UdioLyricsOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return UdioLyricsOutput

@@ -51,7 +51,7 @@ class Veo3Video(TaskInput[VeoVideoOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[VeoVideoOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return VeoVideoOutput
 
 
@@ -91,7 +91,7 @@ class Veo3FastVideo(TaskInput[VeoVideoOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[VeoVideoOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return VeoVideoOutput
 
 
@@ -131,7 +131,7 @@ class Veo31Video(TaskInput[VeoVideoOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[VeoVideoOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return VeoVideoOutput
 
 
@@ -171,5 +171,5 @@ class Veo31FastVideo(TaskInput[VeoVideoOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[VeoVideoOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return VeoVideoOutput

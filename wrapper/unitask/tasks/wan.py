@@ -56,7 +56,7 @@ class Wan26Txt2Video(TaskInput[Wan26Output]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[Wan26Output]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return Wan26Output
 
 
@@ -101,5 +101,5 @@ class Wan26Img2Video(TaskInput[Wan26Output]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[Wan26Output]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return Wan26Output

@@ -54,7 +54,7 @@ class WanxTxt2VideoSmall(TaskInput[WanxOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[WanxOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return WanxOutput
 
 
@@ -85,7 +85,7 @@ class WanxTxt2Video(TaskInput[WanxOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[WanxOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return WanxOutput
 
 
@@ -117,7 +117,7 @@ class WanxImg2Video(TaskInput[WanxOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[WanxOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return WanxOutput
 
 
@@ -162,7 +162,7 @@ class WanxTxt2VideoLora(TaskInput[WanxOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[WanxOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return WanxOutput
 
 
@@ -197,7 +197,7 @@ class WanxImg2VideoLora(TaskInput[WanxOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[WanxOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return WanxOutput
 
 
@@ -231,7 +231,7 @@ class WanxKeyframe(TaskInput[WanxOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[WanxOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return WanxOutput
 
 
@@ -288,7 +288,7 @@ class WanxControlCamera(TaskInput[WanxOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[WanxOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return WanxOutput
 
 
@@ -318,7 +318,7 @@ class Wan22Txt2Video(TaskInput[WanxOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[WanxOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return WanxOutput
 
 
@@ -348,5 +348,5 @@ class Wan22Img2Video(TaskInput[WanxOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[WanxOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return WanxOutput

@@ -52,5 +52,5 @@ class ZImageTxt2Img(TaskInput[ZImageOutput]):
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[ZImageOutput]:
-        """What reads its output."""
+        """Return the output class of this task."""
         return ZImageOutput

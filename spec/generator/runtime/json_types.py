@@ -1,0 +1,28 @@
+"""Tell apart the values that JSON may have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeGuard
+
+__all__ = ["as_object", "is_list", "is_object", "same"]
+
+
+def is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    """Return whether the value is a JSON object."""
+    return isinstance(value, dict)
+
+
+def is_list(value: object) -> TypeGuard[Sequence[object]]:
+    """Return whether the value is a JSON list; a tuple becomes one."""
+    return isinstance(value, list | tuple)
+
+
+def as_object(value: object) -> dict[str, Any]:
+    """Return the value if it is a JSON object, and an empty one if it is anything else."""
+    return value if is_object(value) else {}
+
+
+def same(value: object, wanted: object) -> bool:
+    """Return whether two values are equal as JSON, where true is not 1."""
+    return isinstance(value, bool) == isinstance(wanted, bool) and value == wanted

@@ -1,0 +1,51 @@
+"""Write `unitask_api.states` from `x-states` of TaskStatus: the states of a task, and what each status word means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .bundle import Document
+
+PHASES = ("queued", "started", "ended")  # of a task's life, in order
+
+
+def emit_states(document: Document, package: Path) -> None:
+    """Write the module `states` of the generated package."""
+    states: Document = document["components"]["schemas"]["TaskStatus"]["x-states"]
+    members = "\n".join(f"    {name.upper()} = {name!r}" for name in (*states, "unknown"))
+    words = "\n".join(f"    {word!r}: State.{name.upper()}," for name, rule in states.items() for word in rule["words"])
+    text = f'''"""The states of a task, and the words for them.
+
+A word that is not listed never ends a wait: the task may be running, and it is paid for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+__all__ = ["ENDED", "QUEUED", "STATES", "State", "state_of"]
+
+
+class State(StrEnum):
+    """What a status word stands for."""
+
+{members}
+
+
+STATES: Mapping[str, State] = {{
+{words}
+}}
+QUEUED = frozenset({{{_members(states, "queued")}}})
+ENDED = frozenset({{{_members(states, "ended")}}})
+
+
+def state_of(word: object) -> State:
+    """Return the state that a status word stands for, in any letter case; UNKNOWN for anything that is not listed."""
+    return STATES.get(word.strip().casefold(), State.UNKNOWN) if isinstance(word, str) else State.UNKNOWN
+'''
+    (package / "states.py").write_text(text, encoding="utf-8")
+
+
+def _members(states: Document, phase: str) -> str:
+    return ", ".join(f"State.{name.upper()}" for name, rule in states.items() if rule["phase"] == phase)

@@ -1,0 +1,182 @@
+"""Take the steps of a flow over httpx, in an event loop: send, sleep, call back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import inspect
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import httpx
+
+from ._base_client import BROKEN, FETCH_ERRORS, BaseClient, OnChange, checked_callback, send_as_written
+from ._connections import IDLE, IDLE_FOR_SUBMISSIONS, IN_FLIGHT, AsyncRouting, Body, Pools, common, watching_async
+from ._core.effects import Flow, Reply, RowYielded, SendRequest, Sleep, Step, TaskUpdated
+from ._core.range_download import DownloadAttemptError
+from ._drive import Drive
+from ._environment import transport_settings
+from .download import Batch, Sink, Target
+from .errors import InvalidInput
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class GatedPools(Pools[httpx.AsyncClient]):
+    """The HTTP clients of an event loop.
+
+    Attributes:
+        gate: Lets `IN_FLIGHT` calls pass at once.
+        file_gate: The same for output files.
+    """
+
+    gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(IN_FLIGHT))
+    file_gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(IN_FLIGHT))
+
+
+class AsyncRunner(BaseClient):
+    """The part of `AsyncClient` that does I/O. It decides nothing."""
+
+    def _set_up(self, transport: httpx.AsyncBaseTransport | None, sleep: Callable[[float], Awaitable[object]]) -> None:
+        checked_callback("sleep", sleep)
+        self._sleep = sleep
+        self._transport: Callable[
+            [float], httpx.AsyncBaseTransport
+        ]  # by the seconds for which it keeps an idle connection
+        if transport is None:
+            self._transport = functools.partial(AsyncRouting, transport_settings(self.base_url))
+        elif isinstance(cast("object", transport), httpx.AsyncBaseTransport):
+            self._transport = lambda _: transport
+        else:
+            raise InvalidInput(f"transport is {transport!r:.80}: give an httpx.AsyncBaseTransport")
+        self._pools: dict[asyncio.AbstractEventLoop, GatedPools] = {}  # connections refer to their loop: no weak keys
+
+    async def _drive(self, flow: Flow[T], on_change: OnChange | None = None) -> T:
+        self._check_open()
+        checked_callback("on_change", on_change, optional=True)
+        drive = Drive(flow)
+        while (step := drive.step) is not None:
+            with drive.guard():
+                reply = await self._take(step, on_change)
+            drive.reply(reply)
+        return drive.result
+
+    async def _told(self, flow: Flow[Any]) -> AsyncIterator[Step]:
+        self._check_open()
+        drive = Drive(flow)
+        while (step := drive.step) is not None:
+            with drive.guard():
+                reply = await self._take(step)
+            if isinstance(step, TaskUpdated | RowYielded):
+                yield step
+            drive.reply(reply)
+
+    async def _take(self, step: Step, on_change: OnChange | None = None) -> Reply:
+        match step:
+            case SendRequest():
+                return await self._send(step)
+            case Sleep(seconds, notification_of) if notification_of and seconds and self._webhooks:
+                return self._woke(await self._webhooks.wait_for_notification_async(notification_of, seconds))
+            case Sleep():
+                await self._sleep(step.seconds)
+            case TaskUpdated():
+                self._notice(step.task)
+                if on_change and inspect.isawaitable(awaited := on_change(step.task)):
+                    await awaited
+            case RowYielded():
+                pass
+        return self._woke()
+
+    async def _send(self, send: SendRequest) -> Reply:
+        pools = self._connected()
+        send.progress.left = False
+        if send.submission:  # it waits for its turn as long as it takes: nothing is lost meanwhile
+            async with pools.gate:
+                return await self._exchange(pools.submissions, send)
+        try:
+            async with asyncio.timeout(self._limit(send)), pools.gate:
+                return await self._exchange(pools.calls, send)
+        except TimeoutError as error:
+            return self._no_answer(error, send.progress, None, None)
+
+    async def _exchange(self, client: httpx.AsyncClient, send: SendRequest) -> Reply:
+        progress = send.progress
+        response = body = None
+        try:
+            request = client.build_request(**self._call(send), extensions={"trace": watching_async(progress)})
+            async with asyncio.timeout(self._allowed(request)):
+                progress.left = None
+                response = await client.send(request, stream=True)
+                try:
+                    body = Body(response)
+                    if body.chunks is None:
+                        async for chunk in response.aiter_raw():
+                            body.take(chunk)
+                    for chunk in body.chunks or ():
+                        body.take(chunk)
+                    body.end()
+                finally:
+                    await response.aclose()
+            return self._answer(response, body.content)
+        except Exception as error:  # whatever it is, it must not hide that a submission may have arrived
+            return self._no_answer(error, progress, response, body)
+
+    def _connected(self) -> GatedPools:
+        """The HTTP clients of this process and event loop."""
+        self._check_going_on()
+        loop = asyncio.get_running_loop()
+        pools = self._pools.get(loop)
+        if pools is None or pools.process != os.getpid():
+            for other in [other for other in list(self._pools) if other.is_closed()]:
+                self._pools.pop(other, None)  # their sockets are closed with it
+            pools = self._pools[loop] = self._connect()
+        return pools
+
+    def _connect(self) -> GatedPools:
+        def api(idle: float) -> httpx.AsyncClient:
+            return httpx.AsyncClient(
+                base_url=self.base_url, transport=self._transport(idle), auth=self._key, **common()
+            )
+
+        files = httpx.AsyncClient(  # it has no key
+            transport=self._transport(IDLE),
+            follow_redirects=True,
+            timeout=self.http_timeout,
+            event_hooks={"request": [_send_as_written]},
+            **common(),
+        )
+        return GatedPools(api(IDLE_FOR_SUBMISSIONS), api(IDLE), files)
+
+    async def _fetch(self, batch: Batch, target: Target) -> Path:
+        with Sink(batch, target, self._retry_policy, self.http_timeout) as sink:
+            while True:
+                try:
+                    if not await asyncio.to_thread(sink.take_inline):
+                        await self._fetch_once(sink)
+                    return await asyncio.to_thread(sink.finish)
+                except (DownloadAttemptError, *FETCH_ERRORS) as error:
+                    pause = sink.again(error, retryable=isinstance(error, BROKEN))
+                await self._sleep(pause)
+
+    async def _fetch_once(self, sink: Sink) -> None:
+        pools = self._connected()
+        async with pools.file_gate, contextlib.AsyncExitStack() as stack:
+            async with asyncio.timeout(self.http_timeout):
+                response = await stack.enter_async_context(pools.files.stream(**self._fetch_call(sink)))
+            sink.begin(self._head(response))
+            chunks = aiter(cast("httpx.AsyncByteStream", response.stream))  # the Sink unpacks them
+            while True:
+                async with asyncio.timeout(self.http_timeout):
+                    chunk = await anext(chunks, None)
+                if chunk is None:
+                    return
+                await asyncio.to_thread(sink.write, chunk, self._clock())
+
+
+async def _send_as_written(request: httpx.Request) -> None:
+    send_as_written(request)

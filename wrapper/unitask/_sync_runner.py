@@ -1,0 +1,171 @@
+"""Take the steps of a flow over httpx: send, sleep, call back."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import httpx
+
+from ._base_client import BROKEN, FETCH_ERRORS, BaseClient, OnChange, checked_callback, send_as_written
+from ._bounded import bounded
+from ._connections import IDLE, IDLE_FOR_SUBMISSIONS, Body, Pools, SyncRouting, common, watching
+from ._core.effects import Flow, Reply, RowYielded, SendRequest, Sleep, Step, TaskUpdated
+from ._core.range_download import DownloadAttemptError
+from ._drive import Drive
+from ._environment import transport_settings
+from .download import Batch, Sink, Target
+from .errors import InvalidInput
+
+T = TypeVar("T")
+
+
+class SyncRunner(BaseClient):
+    """The part of `Client` that does I/O. It decides nothing."""
+
+    def _set_up(self, transport: httpx.BaseTransport | None, sleep: Callable[[float], object]) -> None:
+        checked_callback("sleep", sleep)
+        self._sleep = sleep
+        self._transport: Callable[[float], httpx.BaseTransport]  # by the seconds for which it keeps an idle connection
+        if transport is None:
+            self._transport = functools.partial(SyncRouting, transport_settings(self.base_url))
+        elif isinstance(cast("object", transport), httpx.BaseTransport):
+            self._transport = lambda _: transport
+        else:
+            raise InvalidInput(f"transport is {transport!r:.80}: give an httpx.BaseTransport")
+        self._is_given = isinstance(transport, httpx.HTTPTransport)  # those connections are the caller's
+        self._pools: dict[int, Pools[httpx.Client]] = {}  # by process
+        self._retired: list[Pools[httpx.Client]] = []  # no new call takes these; other threads may be using them
+
+    def _drive(self, flow: Flow[T], on_change: OnChange | None = None) -> T:
+        self._check_open()
+        checked_callback("on_change", on_change, optional=True)
+        if inspect.iscoroutinefunction(on_change):
+            raise InvalidInput("on_change is a coroutine function: give AsyncClient that, and Client a plain function")
+        drive = Drive(flow)
+        while (step := drive.step) is not None:
+            with drive.guard():
+                reply = self._take(step, on_change)
+            drive.reply(reply)
+        return drive.result
+
+    def _told(self, flow: Flow[Any]) -> Iterator[Step]:
+        """Yield each step that reports a change or a row."""
+        self._check_open()
+        drive = Drive(flow)
+        while (step := drive.step) is not None:
+            with drive.guard():
+                reply = self._take(step)
+            if isinstance(step, TaskUpdated | RowYielded):
+                yield step
+            drive.reply(reply)
+
+    def _take(self, step: Step, on_change: OnChange | None = None) -> Reply:
+        match step:
+            case SendRequest():
+                return self._send(step)
+            case Sleep(seconds, notification_of) if notification_of and seconds and self._webhooks:
+                return self._woke(self._webhooks.wait_for_notification(notification_of, seconds))
+            case Sleep():
+                self._sleep(step.seconds)
+            case TaskUpdated():
+                self._notice(step.task)
+                if on_change:
+                    on_change(step.task)
+            case RowYielded():
+                pass
+        return self._woke()
+
+    def _send(self, send: SendRequest) -> Reply:
+        pools, progress = self._connected(), send.progress
+        progress.left = False
+        client = pools.submissions if send.submission else pools.calls
+        response = body = None
+        try:
+            request = client.build_request(**self._call(send), extensions={"trace": watching(progress)})
+            with bounded(self._allowed(request)):
+                progress.left = None
+                response = client.send(request, stream=True)
+                try:
+                    body = Body(response)
+                    for chunk in body.chunks or response.iter_raw():
+                        body.take(chunk)
+                    body.end()
+                finally:
+                    response.close()
+            return self._answer(response, body.content)
+        except Exception as error:  # whatever it is, it must not hide that a submission may have arrived
+            return self._no_answer(error, progress, response, body)
+        except BaseException:  # inside httpcore, an interruption may leave a connection locked for good
+            if self._pools.pop(pools.process, None) is pools:
+                self._retired.append(pools)
+            raise
+
+    def _connected(self) -> Pools[httpx.Client]:
+        """The HTTP clients of this process."""
+        self._check_going_on()
+        process = os.getpid()
+        if self._pools and process not in self._pools and self._is_given:
+            given = "the transport that was given to this client has connections of another process"
+            raise InvalidInput(f"{given}: make a client in each process", undone="the request was not sent")
+        return self._pools.get(process) or self._pools.setdefault(process, self._connect())
+
+    def _connect(self) -> Pools[httpx.Client]:
+        def api(idle: float) -> httpx.Client:
+            return httpx.Client(base_url=self.base_url, transport=self._transport(idle), auth=self._key, **common())
+
+        files = httpx.Client(  # it has no key
+            transport=self._transport(IDLE),
+            follow_redirects=True,
+            timeout=self.http_timeout,
+            event_hooks={"request": [send_as_written]},
+            **common(),
+        )
+        return Pools(api(IDLE_FOR_SUBMISSIONS), api(IDLE), files)
+
+    def _fetch_all(self, batch: Batch) -> list[Path | Exception]:
+        fetch = functools.partial(self._fetched, batch)
+        if batch.parallel == 1:
+            return [fetch(target) for target in batch.targets]
+        with ThreadPoolExecutor(batch.parallel) as pool:
+            try:
+                return list(pool.map(fetch, batch.targets))
+            except BaseException:  # an interruption: what is on its way ends soon, and the pool waits for it
+                batch.stopped = True
+                raise
+
+    def _fetched(self, batch: Batch, target: Target) -> Path | Exception:
+        try:
+            return self._fetch(batch, target)
+        except Exception as error:
+            return error
+
+    def _fetch(self, batch: Batch, target: Target) -> Path:
+        with Sink(batch, target, self._retry_policy, self.http_timeout) as sink:
+            while True:
+                try:
+                    if not sink.take_inline():
+                        self._fetch_once(sink)
+                    return sink.finish()
+                except (DownloadAttemptError, *FETCH_ERRORS) as error:
+                    pause = sink.again(error, retryable=isinstance(error, BROKEN))
+                self._sleep(pause)
+
+    def _fetch_once(self, sink: Sink) -> None:
+        with contextlib.ExitStack() as stack:
+            with bounded(self.http_timeout):
+                response = stack.enter_context(self._connected().files.stream(**self._fetch_call(sink)))
+            sink.begin(self._head(response))
+            chunks = iter(cast("httpx.SyncByteStream", response.stream))  # the Sink unpacks them
+            while True:
+                with bounded(self.http_timeout):
+                    chunk = next(chunks, None)
+                if chunk is None:
+                    return
+                sink.write(chunk, self._clock())
