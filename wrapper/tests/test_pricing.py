@@ -37,6 +37,7 @@ ESTIMATES: dict[str, tuple[TaskInput[Any], float | None]] = {
     "a later rate": (tasks.KlingVideo(version="2.6", mode="pro", duration=5, enable_audio=True), 0.66),
     "what is documented for fields that are not given": (tasks.Kling3Video(prompt="a", enable_audio=False), 0.5),
     "one of several words": (tasks.Wan26Txt2Video(prompt="a", duration=5, resolution="1080P"), 0.6),  # type: ignore[arg-type]
+    "another field's name for it": (tasks.LumaVideo(prompt="a", model="ray-v2", duration=5), 0.2),
     "a field that no page prices": (tasks.Seedance2Preview(prompt="a", duration=5, resolution="1080p"), None),
     "sides at a limit": (tasks.ZImageTxt2Img(prompt="a", width=1024, height=512), 0.002),
     "sides beyond it": (tasks.ZImageTxt2Img(prompt="a", width=1024, height=513), 0.004),
@@ -45,6 +46,7 @@ ESTIMATES: dict[str, tuple[TaskInput[Any], float | None]] = {
         None,
     ),
     "characters": (tasks.TtsZeroShot(gen_text="ä" * 1234, ref_audio=URL), 0.03085),
+    "no characters": (tasks.TtsZeroShot(gen_text="", ref_audio=URL), None),
     "pixels": (tasks.ImageSegment(image=encoded(1250, 1000), prompt="a"), 0.0125),
     "pixels below the least": (tasks.ImageSegment(image=picture(10, 10), prompt="a"), 0.01),
     "pixels that are not here": (tasks.ImageSegment(image=URL, prompt="a"), None),

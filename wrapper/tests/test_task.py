@@ -193,6 +193,11 @@ def test_status_word_is_kept(status: Any, done: bool) -> None:
     assert (task(status=status).status, task(status=status).done) == (status, done)
 
 
+@pytest.mark.parametrize(("percent", "progress"), [(42, 42.0), ("7", 7.0), (150, 100.0), (True, None), ("soon", None)])
+def test_progress_is_a_percentage(percent: Any, progress: float | None) -> None:
+    assert task(output={"progress": percent}).progress == progress
+
+
 def test_task_is_a_value_with_a_hash() -> None:
     made = task(output={"image_url": "u"})
 
