@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
+from types import FrameType
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -88,9 +89,13 @@ def _signals_end(server: uvicorn.Server) -> Generator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+
     # No exception: Python drops one that is raised while it runs a finalizer, and SIGTERM would end the process.
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        server.should_exit = True
+
     ends = (signal.SIGINT, signal.SIGTERM)
-    previous = [signal.signal(one, lambda *_: setattr(server, "should_exit", True)) for one in ends]
+    previous = [signal.signal(one, end) for one in ends]
     try:
         yield
     finally:

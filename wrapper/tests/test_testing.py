@@ -439,7 +439,7 @@ def test_plugin_is_light() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)
 
     loaded = ["unitask", "unitask._version", "unitask.errors", "unitask.testing", "unitask.testing.plugin"]
-    assert done.stdout.strip() == str(loaded)
+    assert done.stdout.strip() == str([*loaded, "unitask_api", "unitask_api.states"])
 
 
 def test_every_example_of_the_page_runs(pytester: pytest.Pytester) -> None:
