@@ -19,8 +19,8 @@ from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
-from unicodedata import category
 
+from unitask_api.json_types import printable
 from unitask_api.states import QUEUED
 
 if TYPE_CHECKING:
@@ -35,17 +35,6 @@ __all__ += ["WaitTimeout", "WebhookRejected"]
 
 FoundT = TypeVar("FoundT", covariant=True)
 REQUEST_IDS = ("x-request-id", "x-trace-id", "cf-ray")  # headers, the most telling one first
-# Controls, marks that turn the direction of writing or are not seen, halves of characters, and ends of lines.
-_UNSEEN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
-
-
-def printable(text: str) -> str:
-    """Escape each character that a terminal or a log would obey and not show."""
-    if text.isprintable():
-        return text
-    return "".join(
-        letter.encode("unicode_escape").decode("ascii") if category(letter) in _UNSEEN else letter for letter in text
-    )
 
 
 class _TaskView(Protocol):
@@ -78,8 +67,6 @@ class _TaskView(Protocol):
 
 
 class _Identity(Protocol):
-    """What a submission can be recognised by; nothing of its content."""
-
     @property
     def model(self) -> str: ...
     @property
@@ -92,8 +79,6 @@ class _Identity(Protocol):
 
 
 class _Finds(Protocol[FoundT]):
-    """A client, sync or async."""
-
     def find(self, uncertain: SubmissionUncertain, /, *, timeout: float | None = None) -> FoundT: ...
 
 
@@ -180,7 +165,7 @@ class InvalidInput(UnitaskError, ValueError):
     def __init__(
         self, *problems: str, undone: str = "nothing was sent", then: str = "", task_id: str | None = None
     ) -> None:
-        self.problems = tuple(map(printable, problems))
+        self.problems: tuple[str, ...] = tuple(map(printable, problems))
         message = f"{undone}: {'; '.join(self.problems)}"
         super().__init__(f"{message}. {then}" if then else message, task_id=task_id)
 
@@ -200,8 +185,10 @@ class BudgetExceeded(UnitaskError):
     def __init__(
         self, task: str, *, estimate_usd: float | None, limit_usd: float, spent_usd: float, held_usd: float
     ) -> None:
-        self.estimate_usd, self.limit_usd = estimate_usd, limit_usd
-        self.spent_usd, self.held_usd = spent_usd, held_usd
+        self.estimate_usd: float | None = estimate_usd
+        self.limit_usd: float = limit_usd
+        self.spent_usd: float = spent_usd
+        self.held_usd: float = held_usd
         if estimate_usd is None:
             reason = f"what {task} costs is not known: make the budget with assume_usd= to count something for it"
         else:
@@ -229,8 +216,11 @@ class SubmissionUncertain(UnitaskError):
     _advice = Advice.FIND
 
     def __init__(self, reason: str, *, identity: _Identity, sent_between: tuple[datetime, datetime]) -> None:
-        self.identity, self.sent_between = identity, sent_between
-        self.model, self.task_type, self.fingerprint = identity.model, identity.task_type, identity.fingerprint
+        self.identity: _Identity = identity
+        self.sent_between: tuple[datetime, datetime] = sent_between
+        self.model: str = identity.model
+        self.task_type: str = identity.task_type
+        self.fingerprint: str = identity.fingerprint
         start, end = (f"{moment:%Y-%m-%d %H:%M:%S}" for moment in sent_between)
         super().__init__(
             f"the create of {self.model} {self.task_type} may have been accepted, and is not sent again: {reason}. "
@@ -280,8 +270,11 @@ class ApiError(UnitaskError):
         task_id: str | None = None,
     ) -> None:
         super().__init__(message, task_id=task_id)
-        self.status, self.code, self.retry_after = status, code, retry_after
-        self.headers, self.body = headers or {}, body
+        self.status: int = status
+        self.code: int | None = code
+        self.retry_after: float | None = retry_after
+        self.headers: Mapping[str, str] = headers or {}
+        self.body: str = body
 
 
 class AuthenticationFailed(ApiError, statuses=(401, 403)):
@@ -349,8 +342,12 @@ class WaitTimeout(UnitaskError, TimeoutError):
         polls: int,
         statuses: tuple[tuple[float, str], ...] = (),
     ) -> None:
-        self.task, self.waited, self.polls, self.statuses = task, waited, polls, statuses
-        self.attempts, self.elapsed = polls, waited
+        self.task: _TaskView | None = task
+        self.waited: float = waited
+        self.polls: int = polls
+        self.statuses: tuple[tuple[float, str], ...] = statuses
+        self.attempts: int = polls
+        self.elapsed: float = waited
         super().__init__(
             f"task {task_id} is not done after {waited:.1f} s and {polls} polls ({self._story()}). It goes on: "
             f"client.wait({task_id!r}) waits for it again",
@@ -397,7 +394,10 @@ class DownloadFailed(UnitaskError):
         missing: tuple[OutputFile, ...] = (),
     ) -> None:
         super().__init__(f"{message}. {then}" if then else message, task_id=task_id)
-        self.url, self.reason, self.fetched, self.missing = url, message, fetched, missing
+        self.url: str = url
+        self.reason: str = message
+        self.fetched: tuple[Path, ...] = fetched
+        self.missing: tuple[OutputFile, ...] = missing
 
 
 class WebhookRejected(UnitaskError):
@@ -415,8 +415,8 @@ class WebhookRejected(UnitaskError):
         self, message: str, *, kind: Literal["secret", "time", "form", "size"], task_id: str | None = None
     ) -> None:
         super().__init__(f"webhook rejected: {message}", task_id=task_id)
-        self.kind = kind
-        self.status = {"secret": 403, "time": 400, "form": 400, "size": 413}[kind]
+        self.kind: Literal["secret", "time", "form", "size"] = kind
+        self.status: int = {"secret": 403, "time": 400, "form": 400, "size": 413}[kind]
 
 
 class InsufficientCredit(

@@ -1,11 +1,15 @@
-"""Tell apart the values that JSON may have."""
+"""Tell apart the values that JSON may have, and show text."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, TypeGuard
+from unicodedata import category
 
-__all__ = ["as_object", "is_list", "is_object", "same"]
+__all__ = ["as_object", "is_list", "is_object", "printable", "same"]
+
+# Controls, marks that turn the direction of writing or are not seen, halves of characters, and ends of lines.
+_UNSEEN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 
 
 def is_object(value: object) -> TypeGuard[dict[str, Any]]:
@@ -26,3 +30,12 @@ def as_object(value: object) -> dict[str, Any]:
 def same(value: object, wanted: object) -> bool:
     """Return whether two values are equal as JSON, where true is not 1."""
     return isinstance(value, bool) == isinstance(wanted, bool) and value == wanted
+
+
+def printable(text: str) -> str:
+    """Escape each character that a terminal or a log would obey and not show."""
+    if text.isprintable():
+        return text
+    return "".join(
+        letter.encode("unicode_escape").decode("ascii") if category(letter) in _UNSEEN else letter for letter in text
+    )

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
 from typing import Any, Generic, TypeVar
 
+from unitask_api.json_types import printable
+
 from .. import errors
 from .._model.state import State
 from .._model.task import OutputT, Task
@@ -203,7 +205,7 @@ def _going_on(task_id: str) -> Generator[None]:
 
 def goes_on(task_id: str) -> str:
     """The note of an exception that stops the wait for a task."""
-    return f"unitask: task {errors.printable(task_id)} goes on; client.wait({task_id!r}) waits for it again"
+    return f"unitask: task {printable(task_id)} goes on; client.wait({task_id!r}) waits for it again"
 
 
 def get(task_id: str, output_type: type[OutputT], limits: Timeouts, *, exists: bool = False) -> Flow[Task[OutputT]]:

@@ -31,6 +31,7 @@ from typing import Any, NamedTuple, cast
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from unitask_api import contract
+from unitask_api.json_types import printable
 from unitask_api.outputs import output_type as output_type_of
 
 from .. import errors
@@ -225,9 +226,7 @@ class _Search:
                 continue
             likeness, task = seen
             if likeness is _Match.SAME:
-                return Recovery(
-                    Outcome.FOUND, f"task {errors.printable(task.id)} carries the mark of this create", task
-                )
+                return Recovery(Outcome.FOUND, f"task {printable(task.id)} carries the mark of this create", task)
             if likeness is not _Match.OTHER:
                 (alike if likeness is _Match.ALIKE else unsaid).append(task)
         still_alike, still_unsaid = ([task for task in tasks if task.id not in self._own] for tasks in (alike, unsaid))
@@ -243,7 +242,7 @@ class _Search:
         task = yield from retry.get_task(task_id, self._limits, output_type, self._deadline)
         if task is None or (not is_legacy and _match(task, self._wanted) is _Match.OTHER):
             return None
-        return Recovery(Outcome.FOUND, f"an answer to the create named task {errors.printable(task_id)}", task)
+        return Recovery(Outcome.FOUND, f"an answer to the create named task {printable(task_id)}", task)
 
     def _rows(self) -> Flow[tuple[list[HistoryRow], str]]:
         """The rows of that time, and why it is not certain that the task would be among them; empty if it is."""
