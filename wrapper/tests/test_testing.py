@@ -434,12 +434,12 @@ def test_sandbox_fixture_without_the_extra_says_what_to_install(pytester: pytest
 def test_plugin_is_light() -> None:
     program = (
         "import sys, pytest; before = set(sys.modules); import unitask.testing.plugin; "
-        "print({name.partition('.')[0] for name in set(sys.modules) - before} - {'unitask', 'unitask_api'} - sys.stdlib_module_names, "
-        "{'unitask.client', 'unitask.tasks', 'unitask_api.models'} & set(sys.modules))"
+        "packages = {name.partition('.')[0] for name in set(sys.modules) - before} - sys.stdlib_module_names; "
+        "print(sorted(packages), {'unitask.client', 'unitask.tasks', 'unitask_api.models'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)
 
-    assert done.stdout == "set() set()\n"
+    assert done.stdout == "['unitask', 'unitask_api'] set()\n"
 
 
 def test_every_example_of_the_page_runs(pytester: pytest.Pytester) -> None:
