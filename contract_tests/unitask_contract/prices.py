@@ -101,7 +101,9 @@ def _units(count: Any, known: Mapping[str, Any], properties: Mapping[str, Any]) 
     if count is None:
         return Fraction(1)
     counted = set(fields(count)) - _OF_COUNT
-    if len(counted) != 1 or known.get(str(count.get("plus"))):  # the length of a file that is added is not known here
+    if len(counted) != 1 or (
+        "plus" in count and known.get(count["plus"])
+    ):  # the length of a file that is added is not known here
         raise _Unknown
     (kind,) = counted
     amount = _amount(kind, count, known, properties)

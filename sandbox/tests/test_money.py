@@ -124,6 +124,15 @@ def test_uploaded_file_has_a_price_and_a_foreign_one_has_not(http_with: HttpWith
     assert bills == [104_858, 104_858, 0]
 
 
+def test_field_without_a_name_changes_no_price(sandbox_with: SandboxWith) -> None:
+    given = {"prompt": "a fox", "duration": 5, "version": "2.5", "mode": "std"}
+    body = {"model": "kling", "task_type": "video_generation"}
+    sandbox = sandbox_with()
+    tasks = [sandbox.accept("sandbox", encoded({**body, "input": {**given, **more}})) for more in ({}, {"": 7})]
+
+    assert tasks[0].frozen == tasks[1].frozen > 0
+
+
 def test_create_without_credit_fails_like_the_recorded_one(sandbox_with: SandboxWith) -> None:
     sandbox = sandbox_with(keys={"sandbox": 0.01})
     sandbox.accept("sandbox", encoded(face_swap()))

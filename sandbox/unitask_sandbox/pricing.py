@@ -78,8 +78,8 @@ def _units(count: Any, fields: Mapping[str, Any], media: Mapping[str, str], read
     if count == "unknown":
         raise _Unsettled
     amount = _amount(count, fields, media, read)
-    if reference := fields.get(count.get("plus", "")):
-        lengths = [amount, *(_measured("seconds", text, read) for text in reference)]
+    if "plus" in count and (references := fields.get(count["plus"])):
+        lengths = [amount, *(_measured("seconds", text, read) for text in references)]
         if min(lengths) <= 0:
             raise _Unsettled
         with localcontext(prec=60):
