@@ -7,7 +7,6 @@ one `Sandbox` instance.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -150,11 +149,10 @@ async def _altered(defect: Defect, perform: Perform, asked: Asked) -> Answered:
 
 def _operation(scope: Scope) -> str | None:
     method = "GET" if scope["method"] == "HEAD" else scope["method"]
-    for operation in contract.operations().values():
-        pattern = re.sub(r"\{\w+\}", "[^/]+", operation.path)
-        if operation.method == method and re.fullmatch(pattern, scope["path"]):
-            return operation.id
-    return None
+    try:
+        return contract.match(method, scope["path"])[0]
+    except LookupError:
+        return None
 
 
 def with_header(answer: Answered, name: str, value: str) -> Answered:

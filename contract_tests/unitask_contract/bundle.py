@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any, cast
 
 import jsonschema_rs
@@ -163,13 +163,6 @@ def routes() -> dict[str, tuple[str, str]]:
     return {name: (operation.method, operation.path) for name, operation in contract.operations().items()}
 
 
-@cache
-def _patterns() -> tuple[tuple[str, re.Pattern[str], str], ...]:
-    return tuple(
-        (method, re.compile(re.sub(r"\{[^}]*\}", "[^/]+", path)), name) for name, (method, path) in routes().items()
-    )
-
-
 def route_of(operation: str) -> tuple[str, str]:
     """The method and the path of an operation.
 
@@ -181,14 +174,10 @@ def route_of(operation: str) -> tuple[str, str]:
     return routes()[operation]
 
 
-@lru_cache(maxsize=4096)
 def operation_of(method: str, path: str) -> str:
     """The operationId of a request.
 
     Raises:
         LookupError: The contract has no such operation.
     """
-    for wanted, pattern, name in _patterns():
-        if wanted == method and pattern.fullmatch(path):
-            return name
-    raise LookupError(f"the contract has no operation {method} {path}")
+    return contract.match(method, path)[0]

@@ -7,8 +7,6 @@ from typing import Any
 
 from PIL import Image
 
-MIME = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "GIF": "image/gif"}
-
 
 def picture(width: int = 12, height: int = 8, mode: str = "RGB") -> Image.Image:
     """Draw a picture whose pixels differ; with alpha, some of them are transparent."""

@@ -16,7 +16,6 @@ from unitask.media import measured, measured_as_sent, wire_form
 
 from .pictures import encoded, picture
 
-SHOTS: list[Any] = [{"prompt": "a", "duration": 2}, {"prompt": "b"}]
 URL = "https://me.test/a.png"
 
 ESTIMATES: dict[str, tuple[TaskInput[Any], float | None]] = {

@@ -7,9 +7,10 @@ tests all read the document with it. Do not change what the functions return.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,25 @@ def operation(name: str) -> Operation:
     if found is None:
         raise LookupError(f"the contract has no operation {name}")
     return found
+
+
+@lru_cache(maxsize=4096)
+def match(method: str, path: str) -> tuple[str, tuple[str, ...]]:
+    """Return the operationId of a request, and the values in its path as they were sent.
+
+    Raises:
+        LookupError: There is no such operation.
+    """
+    for name, wanted, pattern in _routes():
+        if wanted == method and (found := pattern.fullmatch(path)):
+            return name, found.groups()
+    raise LookupError(f"the contract has no operation {method} {path}")
+
+
+@cache
+def _routes() -> tuple[tuple[str, str, re.Pattern[str]], ...]:
+    ordered = sorted(operations().values(), key=lambda operation: operation.path)  # "{" comes after every letter
+    return tuple((one.id, one.method, re.compile(re.sub(r"\{[^}]*\}", "([^/]+)", one.path))) for one in ordered)
 
 
 def _task_type(entry: Node) -> TaskType:

@@ -58,11 +58,11 @@ class ReceivedTask:
 
 def operation_of(method: str, path: str) -> tuple[str, str]:
     """Return the operationId of a request, empty if the spec has none, and the task id in its path."""
-    for template, item in sorted(contract.document()["paths"].items()):  # "{" comes after every letter
-        found = re.fullmatch(re.sub(r"\{.*?\}", "([^/]+)", template), path)
-        if found and method.lower() in item:
-            return item[method.lower()]["operationId"], unquote(found.group(1)) if found.groups() else ""
-    return "", ""
+    try:
+        operation, values = contract.match(method, path)
+    except LookupError:
+        return "", ""
+    return operation, unquote(values[0]) if values else ""
 
 
 def poll_operations() -> set[str]:
