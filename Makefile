@@ -36,9 +36,7 @@ types: $(VENV)/.checks ## mypy strict and pyright strict; every public name of t
 
 generate: $(VENV)/.checks ## bundle, lint, generate the client, the task classes and the pages
 	cd spec && $(CURDIR)/$(VENV)/bin/python -m generator
-	PYTHONPATH=. $(VENV)/bin/python -m scripts.faults_page
-	PYTHONPATH=. $(VENV)/bin/python -m scripts.scenarios_page
-	PYTHONPATH=. $(VENV)/bin/python -m scripts.coverage_page
+	PYTHONPATH=. $(VENV)/bin/python -m scripts.pages
 
 generated: $(VENV)/.checks ## is the generated code what the spec gives?
 	cd spec && $(CURDIR)/$(VENV)/bin/python -m generator --check
