@@ -50,7 +50,7 @@ KINDS = {
     400: errors.InvalidRequest,
     401: errors.AuthenticationFailed,
     402: errors.InsufficientCredit,
-    403: errors.AuthenticationFailed,
+    403: errors.PermissionDenied,
     404: errors.NotFound,
     422: errors.InvalidRequest,
     429: errors.RateLimited,
