@@ -60,7 +60,7 @@ contract-fuzz: $(VENV)/.checks ## schemathesis' own run against the sandbox on a
 score: $(VENV)/.checks ## how strong the checks are: wrong answers, faults, defects, changes of the spec, coverage; out/score.md (some minutes; make mutants first)
 	PYTHONPATH=.:spec CI=true $(VENV)/bin/python -m scripts.score
 
-cross-check: $(VENV)/.checks ## a mock server (npm) and a validator that share no code with us: do they see what we see?
+cross-check: $(VENV)/.checks ## let a mock server (npm) that shares no code with us judge our requests
 	PYTHONPATH=. $(VENV)/bin/python -m scripts.cross_check
 
 tests: $(VENV)/.checks
