@@ -117,16 +117,9 @@ class Sandbox:
 
     # The operations.
 
-    def authenticate(self, key: str | None) -> None:
-        """Refuse a key that is not accepted."""
-        self._account(key)
-
     def admit(self, key: str | None) -> None:
-        """Count a request of an account, before anything is done for it.
-
-        Refused with 429, the account sends more requests than it may.
-        """
-        if self._is_known(key) and (wait := self._rate.take(hashed(key or ""))):
+        """Count a request of an account; refuse with 401, or 429 when the account sends more than it may."""
+        if wait := self._rate.take(self._accepted(key)):
             raise Refusal(429, TOO_MANY_REQUESTS, retry_after=math.ceil(wait))
 
     def accept(self, key: str | None, body: bytes, base_url: str = "", operation: str = "create_task") -> Task:
