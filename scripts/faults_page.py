@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unitask_sandbox.faults import FILE, WEBHOOK, WORK
-from unitask_sandbox.library import EVIDENCE, NamedFault, library
+from unitask_sandbox.faults import EVIDENCE, FILE, WEBHOOK, WORK, NamedFault, library
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "faults.md"
 

@@ -24,10 +24,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from unitask_api import contract
 
 from unitask_sandbox import admin, page
-from unitask_sandbox.broken_responses import CLOSE, AnswerLost
 from unitask_sandbox.data_dir import BUSY, code_of
 from unitask_sandbox.failures import Refusal
-from unitask_sandbox.fault_injection import injected
+from unitask_sandbox.fault_injection import CLOSE, AnswerLost, injected
 from unitask_sandbox.faults import FILE
 from unitask_sandbox.middleware import Guard
 from unitask_sandbox.operations import HANDLERS, base_url, key_of, read_call, sandbox_of
