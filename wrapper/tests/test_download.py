@@ -251,7 +251,7 @@ def test_place_that_cannot_be_written_is_found_before_paying(place: str, reason:
     (tmp_path / "file").write_bytes(b"mine")
     (tmp_path / "folder.mp4").mkdir()
     (tmp_path / "lost").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(InvalidInput, match=f"^nothing was sent: .*{reason}"):
+    with pytest.raises(InvalidInput, match=reason):
         check_destination(place.format(tmp_path))
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.mp4", "lost"]
