@@ -36,9 +36,7 @@ types: $(VENV)/.checks ## mypy strict and pyright strict; every public name of t
 
 generate: $(VENV)/.checks ## bundle, lint, generate the client, the task classes and the pages
 	cd spec && $(CURDIR)/$(VENV)/bin/python -m generator
-	PYTHONPATH=. $(VENV)/bin/python -m scripts.faults_page
-	PYTHONPATH=. $(VENV)/bin/python -m scripts.scenarios_page
-	PYTHONPATH=. $(VENV)/bin/python -m scripts.coverage_page
+	PYTHONPATH=. $(VENV)/bin/python -m scripts.pages
 
 generated: $(VENV)/.checks ## is the generated code what the spec gives?
 	cd spec && $(CURDIR)/$(VENV)/bin/python -m generator --check
@@ -62,7 +60,7 @@ contract-fuzz: $(VENV)/.checks ## schemathesis' own run against the sandbox on a
 score: $(VENV)/.checks ## how strong the checks are: wrong answers, faults, defects, changes of the spec, coverage; out/score.md (some minutes; make mutants first)
 	PYTHONPATH=.:spec CI=true $(VENV)/bin/python -m scripts.score
 
-cross-check: $(VENV)/.checks ## a mock server (npm) and a validator that share no code with us: do they see what we see?
+cross-check: $(VENV)/.checks ## let a mock server (npm) that shares no code with us judge our requests
 	PYTHONPATH=. $(VENV)/bin/python -m scripts.cross_check
 
 tests: $(VENV)/.checks

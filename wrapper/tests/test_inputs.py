@@ -141,7 +141,7 @@ UNUSABLE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "broken base64": (lambda _: "A" * 257, "its base64 is broken"),
     "empty data URI": (lambda _: "data:image/png;base64,", "it is empty (0 bytes)"),
     "URL without an ending": (lambda _: "https://me.test/a", "must end in .jpg, .jpeg, .png, .webp"),
-    "number": (lambda _: 7, "a int is no picture"),
+    "number": (lambda _: 7, "a int is not a picture"),
     "cut off": (lambda _: PNG[:-9], "it is a PNG that is cut off"),
     "GIF under another name": (
         lambda _: encoded(form="GIF"),

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps, PngImagePlugin
 from starlette.datastructures import UploadFile
 from unitask import media
-from unitask.media import PictureInfo, inspect_picture, wire_form
+from unitask._core.formats import PictureInfo, inspect_picture
+from unitask.media import wire_form
 
 from .pictures import decoded, encoded, picture
 
@@ -273,7 +274,7 @@ NO_PICTURES = [colours.astype(np.float32), colours.astype(np.int8), colours[...,
 
 @pytest.mark.parametrize("array", [*NO_PICTURES, colours[:0]], ids=lambda array: f"{array.dtype}{array.shape}")
 def test_array_that_is_no_picture_is_refused(array: Any) -> None:
-    with pytest.raises(ValueError, match=r"is no picture: give \(height, width"):
+    with pytest.raises(ValueError, match=r"is not a picture: give \(height, width"):
         wire_form(array)
 
 
@@ -308,7 +309,7 @@ def closed(file: Any) -> Any:
 
 
 UNREADABLE: list[tuple[Any, str]] = [
-    (7, "a int is no picture"),
+    (7, "a int is not a picture"),
     ("missing.png", "'missing.png' cannot be read: No such file or directory"),
     ("R0lG/x", "cannot be read: No such file"),
     (".", "'.' cannot be read: Is a directory"),
@@ -390,7 +391,7 @@ def test_format_and_size_are_those_that_pillow_decodes(content: bytes) -> None:
 
     assert inspect_picture(content) == PictureInfo(str(image.format).lower(), *image.size)
     for share in (0.02, 0.3, 0.7, 0.99):
-        with pytest.raises(ValueError, match=r"is cut off|is no picture"):
+        with pytest.raises(ValueError, match=r"is cut off|is not a picture"):
             inspect_picture(content[: int(len(content) * share)])
 
 
@@ -433,10 +434,10 @@ def test_format_that_is_not_taken_is_named(content: bytes, name: str) -> None:
         (b"\x89PNG\r\n\x1a\n\0\0\0\0IEND\xaeB`\x82", "it is a PNG that is cut off"),
         (b"\xff\xd8\xff\xd9", "it is a JPEG that is cut off"),
         (b"\xff\xd8\xff\xe0\0\x02\xff\xd9", "it is a JPEG that is cut off"),
-        (b"RIFF\x1a\0\0\0WEBPABCD" + b"\0" * 20, "it is no WebP picture: its first chunk is b'ABCD'"),
-        (b"", "it is no picture: it starts with b''"),
-        (b"<html>", "it is no picture: it starts with b'<html>'"),
-        (PNG[1:], r"it is no picture: it starts with b'PNG\\r\\n"),
+        (b"RIFF\x1a\0\0\0WEBPABCD" + b"\0" * 20, "it is a WebP that is cut off"),
+        (b"", "it is not a picture: it starts with b''"),
+        (b"<html>", "it is not a picture: it starts with b'<html>'"),
+        (PNG[1:], r"it is not a picture: it starts with b'PNG\\r\\n"),
     ],
     ids=["PNG without a header", "JPEG without a frame", "JPEG of one segment", "unknown WebP", "empty", "HTML", "cut"],
 )
