@@ -69,10 +69,9 @@ tests: $(VENV)/.checks
 bench: $(VENV)/.checks ## speed, size and the cost of waiting, measured side by side
 	$(VENV)/bin/python benchmarks/bench_wrapper.py
 	$(VENV)/bin/python benchmarks/bench_waiting.py
-	$(VENV)/bin/python benchmarks/bench_first_use.py
 	$(VENV)/bin/python benchmarks/bench_swap.py $(if $(PROTOTYPE),--prototype $(PROTOTYPE))
 
-bench-sandbox: $(VENV)/.checks ## looks a second of the local provider beside a running swap, and a hundred swaps queued
+bench-sandbox: $(VENV)/.checks ## speed and memory of the local provider beside a running swap and a queue of swaps
 	$(VENV)/bin/python benchmarks/bench_sandbox.py
 
 bench-clients: ## published clients and ours against one server that fails (WRITE=1: docs/clients.md)
