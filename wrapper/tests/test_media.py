@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps, PngImagePlugin
 from starlette.datastructures import UploadFile
 from unitask import media
-from unitask.media import PictureInfo, inspect_picture, wire_form
+from unitask._core.formats import PictureInfo, inspect_picture
+from unitask.media import wire_form
 
 from .pictures import decoded, encoded, picture
 
