@@ -190,7 +190,7 @@ class BaseClient:
     def _submit_flow(
         self, body: dict[str, Any], task: TaskInput[OutputT], submission: Submission
     ) -> Flow[Task[OutputT]]:
-        submission.token, submission.client = secrets.token_hex(8), (PROCESS, self._account)
+        submission.token, submission.client = secrets.token_hex(8), recovery.ClientIdentity(PROCESS, self._account)
         submission.dated = lambda: self._dated
         if self._mark_webhooks:
             body = recovery.with_correlation_id(body, submission.token)
@@ -277,9 +277,8 @@ class BaseClient:
             raise InvalidInput(
                 f"{uncertain!r:.80} is no SubmissionUncertain: give the error of the create, or its token"
             )
-        others = recovery.OtherSubmissions(self._own_ids, uncertain)
         found = yield from recovery.find(
-            uncertain, others, self._limits(timeout), recovery.ClientIdentity(PROCESS, self._account)
+            uncertain, self._own_ids, self._limits(timeout), recovery.ClientIdentity(PROCESS, self._account)
         )
         if found.task is not None:
             self._assign(found.task.id, recovery.submission_of(uncertain))

@@ -55,7 +55,7 @@ class Submission:
         in_doubt: Whether the provider may have accepted it without naming the task to us.
         task_id: The task that it became.
         token: A random text, of this submission alone.
-        client: Digests of who sends it: the process, and the account.
+        client: The sender.
         dated: Returns the last time that the provider reported, and when that was.
     """
 
@@ -64,15 +64,13 @@ class Submission:
     in_doubt: bool = False
     task_id: str | None = None
     token: str = ""
-    client: tuple[str, str] = ("", "")
+    client: recovery.ClientIdentity = recovery.ANONYMOUS
     dated: Callable[[], envelope.Dated | None] = lambda: None
 
     def uncertain(self, reason: str, at: Timestamp) -> errors.SubmissionUncertain:
         """The error for a submission that may have been accepted up to this moment."""
         sent = SubmissionTime(self.started or at, at)
-        identity = recovery.with_client(
-            recovery.fingerprint_of(self.body, sent), self.token, recovery.ClientIdentity(*self.client), self.dated()
-        )
+        identity = recovery.fingerprint_of(self.body, sent, self.token, self.client, self.dated())
         return errors.SubmissionUncertain(reason, identity=identity, sent_between=(sent.start.utc, sent.end.utc))
 
 
@@ -325,8 +323,8 @@ def _ending(cause: Exception, task_id: str) -> errors.UnitaskError:
 class _Calls:
     """How long each request of several waits may take, so that a slow one does not take the time of the others.
 
-    While others are due, a request gets at most half of the time that is left. Each request that brings no answer in its
-    time halves what the next one gets, down to a minimum.
+    While others are due, a request gets at most half of the time that is left. Each request that brings no answer in
+    its time halves what the next one gets, down to a minimum.
 
     Attributes:
         deadline: On the monotonic clock.
