@@ -121,7 +121,7 @@ FAULTS: dict[str, tuple[Plant, Check]] = {
     ),
     "an unknown status is a failure": (
         lambda patch: patch.setattr("unitask._model.task.state_of", lambda word: WORDS.get(word, State.FAILED)),
-        scenario("the unknown status 'queued' ends no wait"),
+        scenario("the unknown status 'queued' does not end a wait"),
     ),
     "a failed task is returned": (replaced(flows, "wait", flows.watch), scenario("a task that is failed raises")),
     "every refusal has one kind": (
@@ -130,7 +130,7 @@ FAULTS: dict[str, tuple[Plant, Check]] = {
     ),
     "lack of credit is not recognised": (
         replaced(errors, "REASONS", ()),
-        scenario("a create without credit is decided"),
+        scenario("a submission without credit is refused"),
     ),
     "a field of an answer is lost": (
         replaced(envelope, "read_task", read_known_fields),
