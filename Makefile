@@ -91,7 +91,7 @@ mutants: $(VENV)/.checks ## do the unit tests notice when the wrapper is changed
 	ln -sfn ../../conftest.py out/mutmut/conftest.py
 	cd out/mutmut && CI=true $(CURDIR)/$(VENV)/bin/mutmut run --max-children 2 $(MUTANTS)
 	cd out/mutmut && $(CURDIR)/$(VENV)/bin/mutmut export-cicd-stats && $(CURDIR)/$(VENV)/bin/mutmut results
-	$(VENV)/bin/python scripts/core_mutants.py $(MUTANTS)
+	$(VENV)/bin/python scripts/mutants.py $(MUTANTS)
 
 page-picture: $(VENV)/.checks ## docs/sandbox-page.png, from the running page; needs a Chromium
 	PAGE_PICTURE=$(CURDIR)/docs/sandbox-page.png $(VENV)/bin/python -m pytest -q sandbox/tests/test_page.py -k picture_of
