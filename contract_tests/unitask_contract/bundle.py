@@ -81,7 +81,7 @@ def examples() -> dict[str, dict[str, Any]]:
 
 
 @cache
-def places_of(component: str) -> tuple[tuple[str, str], ...]:
+def legacy_outputs(component: str) -> tuple[tuple[str, str], ...]:
     """Where answers of the API before have the parts of an output: pointer and component; of other answers none."""
     return tuple(
         (pointer, output)
