@@ -34,8 +34,7 @@ IDLE = 5.0  # seconds for which an idle connection is kept
 IDLE_FOR_SUBMISSIONS = 1.0  # the same, for connections that submissions are sent on
 SLOWEST_SENDING = 50_000.0  # bytes a second; a body that is sent no slower is given the time
 LARGEST_ANSWER = 32 * 1024 * 1024  # bytes, unpacked; documented answers have some thousand
-ENCODINGS = "gzip, deflate"  # what is unpacked here, with a limit
-_PACKED = ("gzip", "deflate")
+ENCODINGS = "gzip"  # what is unpacked here, with a limit
 
 
 @dataclass(slots=True)
@@ -96,8 +95,8 @@ class Body:
         self._taken, self._wrong = bytearray(), ""
         self._unpacking: Unpacking | None = None
         coding = response.headers.get("content-encoding", "").strip().lower().removeprefix("x-")
-        if self.chunks is None and coding in _PACKED:
-            self._unpacking = Unpacking(coding)
+        if self.chunks is None and coding in ("gzip", "deflate"):
+            self._unpacking = Unpacking()
 
     @property
     def content(self) -> bytes:
