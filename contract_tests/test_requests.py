@@ -76,7 +76,7 @@ CALLS: dict[str, Call] = {
     "account": lambda client: client.account(),
     "active_tasks": lambda client: client.active_tasks(),
     "history": lambda client: rows(client.history()),
-    "history of a time": lambda client: rows(client.history(model="kling", start=1.7e9, end=1.8e9, page_size=7)),
+    "history of a time": lambda client: rows(client.history(group="kling", start=1.7e9, end=1.8e9, page_size=7)),
     "upload": lambda client: client.upload(PNG),
 }
 ANSWERS = {
