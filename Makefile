@@ -69,10 +69,9 @@ tests: $(VENV)/.checks
 bench: $(VENV)/.checks ## speed, size and the cost of waiting, measured side by side
 	$(VENV)/bin/python benchmarks/bench_wrapper.py
 	$(VENV)/bin/python benchmarks/bench_waiting.py
-	$(VENV)/bin/python benchmarks/bench_first_use.py
 	$(VENV)/bin/python benchmarks/bench_swap.py $(if $(PROTOTYPE),--prototype $(PROTOTYPE))
 
-bench-sandbox: $(VENV)/.checks ## looks a second of the local provider beside a running swap, and a hundred swaps queued
+bench-sandbox: $(VENV)/.checks ## speed and memory of the local provider beside a running swap and a queue of swaps
 	$(VENV)/bin/python benchmarks/bench_sandbox.py
 
 bench-clients: ## published clients and ours against one server that fails (WRITE=1: docs/clients.md)
@@ -92,7 +91,7 @@ mutants: $(VENV)/.checks ## do the unit tests notice when the wrapper is changed
 	ln -sfn ../../conftest.py out/mutmut/conftest.py
 	cd out/mutmut && CI=true $(CURDIR)/$(VENV)/bin/mutmut run --max-children 2 $(MUTANTS)
 	cd out/mutmut && $(CURDIR)/$(VENV)/bin/mutmut export-cicd-stats && $(CURDIR)/$(VENV)/bin/mutmut results
-	$(VENV)/bin/python scripts/core_mutants.py $(MUTANTS)
+	$(VENV)/bin/python scripts/mutants.py $(MUTANTS)
 
 page-picture: $(VENV)/.checks ## docs/sandbox-page.png, from the running page; needs a Chromium
 	PAGE_PICTURE=$(CURDIR)/docs/sandbox-page.png $(VENV)/bin/python -m pytest -q sandbox/tests/test_page.py -k picture_of

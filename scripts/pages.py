@@ -10,8 +10,7 @@ from pathlib import Path
 
 from unitask_contract.counter import Coverage
 from unitask_contract.scenarios import Scenario, scenarios
-from unitask_sandbox.faults import FILE, WEBHOOK, WORK
-from unitask_sandbox.library import NamedFault, library
+from unitask_sandbox.faults import FILE, WEBHOOK, WORK, NamedFault, library
 
 from contract_tests.support.exerciser import exercise
 

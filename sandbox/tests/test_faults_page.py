@@ -4,8 +4,7 @@ import json
 import re
 from typing import get_args
 
-from unitask_sandbox.faults import Kind
-from unitask_sandbox.library import EVIDENCE, library, read_orders
+from unitask_sandbox.faults import EVIDENCE, Kind, library, read_orders
 
 from scripts.pages import DOCS, faults, page
 
