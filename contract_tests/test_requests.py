@@ -71,7 +71,7 @@ CALLS: dict[str, Call] = {
     "get": lambda client: client.get(TASK_ID),
     "cancel": lambda client: client.cancel(TASK_ID),
     "cancel_many": lambda client: client.cancel_many(created_before=1_700_000_000),
-    "cancel_many of a model": lambda client: client.cancel_many(created_before=1_700_000_000.9, model="kling"),
+    "cancel_many of a group": lambda client: client.cancel_many(created_before=1_700_000_000.9, group="kling"),
     "wait": lambda client: client.wait(TASK_ID),
     "account": lambda client: client.account(),
     "active_tasks": lambda client: client.active_tasks(),
