@@ -122,6 +122,6 @@ MADE = {
 @pytest.mark.parametrize("ending", MADE)
 def test_file_of_the_local_provider_is_whole(ending: str) -> None:
     content, kind = MADE[ending](), output_files.kind_of_ending(ending)
-    contents.check(content, kind, ending, documented=True)
+    contents.check(content, kind, ending)
     with pytest.raises(DownloadAttemptError, match="that is cut off"):
-        contents.check(content[: len(content) // 2], kind, ending, documented=True)
+        contents.check(content[: len(content) // 2], kind, ending)

@@ -34,7 +34,6 @@ from .effects import (
     Step,
     TaskUpdated,
     TransportFailure,
-    WakeSet,
     no_answer,
 )
 from .retry_policy import RetryPolicy, Timeouts, clamp_retry_after, is_retryable
@@ -233,7 +232,7 @@ def together(waits: Sequence[tuple[str, Flow[T]]], timeout: float | None = None)
     ends: dict[int, T | errors.UnitaskError] = {}
     due = dict.fromkeys(range(len(waits)), now.monotonic)
     queue = [(ticks, place) for place, ticks in due.items()]  # a heap; an entry that differs from `due` is out of date
-    wanted, heard_by = WakeSet(), dict[str, int]()  # a notification of a task ends the sleep of this wait
+    wanted, heard_by = set[str](), dict[str, int]()  # a notification of a task ends the sleep of this wait
     for _, flow in waits:
         next(flow)  # to its first step, which is Sleep(0)
     try:
