@@ -59,7 +59,6 @@ def test_legacy_task_is_waited_for_like_any_other() -> None:
     assert played.sent == ["POST"] * 3
     assert played.changes == ["pending", "processing", "success"]
     assert (played.result.id, played.result.model, played.result.task_type) == (TASK_ID, "legacy", "face_swap_v1")
-    assert [file.url for file in played.result.output.files] == ["https://out.test/a.jpg"]
     assert played.result.raw["legacy"]["data"] == done["data"]
     assert played.result.raw["error"] == {"code": 0, "message": ""}
 
