@@ -111,26 +111,26 @@ FAULTS: dict[str, tuple[Plant, Check]] = {
     ),
     "one failed poll ends a wait": (
         replaced(flows, "is_retryable", lambda _: False),
-        scenario("looks that fail do not end a wait"),
+        scenario("failed polls do not end a wait"),
     ),
     "the id of a failed poll is lost": (replaced(errors.UnitaskError, "task_id", NOTHING), poll_of_garbage),
     "a body that is not JSON raises": (replaced(envelope, "_json_object", json.loads), poll_of_garbage),
     "letter case of a status matters": (
         lambda patch: patch.setattr("unitask._model.task.state_of", lambda word: WORDS.get(word, State.UNKNOWN)),
-        scenario("Completed is the end"),
+        scenario("status Completed ends a wait"),
     ),
     "an unknown status is a failure": (
         lambda patch: patch.setattr("unitask._model.task.state_of", lambda word: WORDS.get(word, State.FAILED)),
-        scenario("the unknown status 'queued' ends no wait"),
+        scenario("the unknown status 'queued' does not end a wait"),
     ),
-    "a failed task is returned": (replaced(flows, "wait", flows.watch), scenario("a task that is failed raises")),
+    "a failed task is returned": (replaced(flows, "wait", flows.watch), scenario("a task with status failed raises")),
     "every refusal has one kind": (
         replaced(errors, "KIND_BY_STATUS", {}),
         scenario("a task that is not found with HTTP 404"),
     ),
     "lack of credit is not recognised": (
         replaced(errors, "REASONS", ()),
-        scenario("a create without credit is decided"),
+        scenario("a submission without credit is refused"),
     ),
     "a field of an answer is lost": (
         replaced(envelope, "read_task", read_known_fields),

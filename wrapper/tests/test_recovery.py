@@ -80,7 +80,8 @@ def with_hook(endpoint: str, task_id: str = TASK_ID) -> Response:
 def search(*replies: Response | TransportFailure, own: tuple[str, ...] = (), **changes: Any) -> Recovery:
     """Read the history once, so late that it has settled."""
     error = uncertain(ago=LATE, **changes)
-    result = play(recovery.find(error, own, limits(timeout=0.0)), *replies, dated=True).result
+    others = dict.fromkeys(own, "another")
+    result = play(recovery.find(error, others, limits(timeout=0.0)), *replies, dated=True).result
     assert isinstance(result, Recovery)
     return result
 
@@ -174,13 +175,13 @@ def test_outcome_of_a_marked_submission(replies: list[Response | TransportFailur
 def test_history_without_a_date_is_unclear() -> None:
     error = uncertain(ago=LATE)
 
-    assert play(recovery.find(error, (), limits(timeout=0.0)), history()).result.outcome is UNCLEAR
+    assert play(recovery.find(error, {}, limits(timeout=0.0)), history()).result.outcome is UNCLEAR
 
 
 def test_id_that_the_caller_put_into_the_url_is_not_a_proof() -> None:
     error = uncertain()
-    error.identity = recovery.with_client(error.identity, "0123456789abcdef", recovery.ANONYMOUS, None)
-    found = play(recovery.find(error, (), limits(timeout=0.0)), history(TASK_ID), OURS, dated=True).result
+    error.identity = replace(error.identity, submission="0123456789abcdef")
+    found = play(recovery.find(error, {}, limits(timeout=0.0)), history(TASK_ID), OURS, dated=True).result
 
     assert found.outcome is UNCLEAR
     assert [each.id for each in found.candidates] == [TASK_ID]
@@ -191,15 +192,15 @@ def test_tasks_with_the_same_input_are_candidates_and_come_first() -> None:
 
     assert found.outcome is UNCLEAR
     assert [each.id for each in found.candidates] == ["b", "a"]
-    assert "1 with this input, 1 whose answer" in found.reason
+    assert "tasks with this input: 1;" in found.reason
 
 
 def test_named_task_is_polled_first_by_its_own_protocol() -> None:
     error, legacy = uncertain(BODY), uncertain(LEGACY)
     error.task_id = legacy.task_id = TASK_ID
-    played = play(recovery.find(error, (), limits(timeout=0.0)), task(input=None))
+    played = play(recovery.find(error, {}, limits(timeout=0.0)), task(input=None))
     shown = answer(200, {"task_id": TASK_ID, "status": "processing"})
-    legacy_played = play(recovery.find(legacy, (), limits(timeout=0.0)), shown)
+    legacy_played = play(recovery.find(legacy, {}, limits(timeout=0.0)), shown)
 
     assert played.result.outcome is legacy_played.result.outcome is FOUND
     assert TASK_ID in played.result.reason
@@ -213,7 +214,7 @@ def test_named_task_is_polled_first_by_its_own_protocol() -> None:
 
 def find_now(*replies: Response | TransportFailure, timeout: float | None, took: float = 0.0) -> Played:
     """A search that begins right after the submission."""
-    return play(recovery.find(uncertain(), (), limits(timeout=timeout)), *replies, took=took, dated=True)
+    return play(recovery.find(uncertain(), {}, limits(timeout=timeout)), *replies, took=took, dated=True)
 
 
 def test_history_is_read_again_until_the_task_is_there_or_it_has_settled() -> None:
@@ -240,7 +241,7 @@ def test_search_ends_when_time_is_up() -> None:
 
 
 def test_search_ends_though_the_clocks_stand_still() -> None:
-    flow, page = recovery.find(uncertain(), (), limits(timeout=None)), history()
+    flow, page = recovery.find(uncertain(), {}, limits(timeout=None)), history()
     now, step = Timestamp(TICKS, UNIX), next(flow)
     try:
         for _ in range(1000):
@@ -256,7 +257,7 @@ def test_error_holds_nothing_of_the_content_and_finds_in_another_process() -> No
     pickled = pickle.dumps(error)
     shown = repr(error) + str(error) + repr(vars(error)) + repr(pickled)
     flow: Flow[Recovery] = recovery.find(
-        pickle.loads(pickled), (), limits(timeout=0.0), recovery.ClientIdentity("another")
+        pickle.loads(pickled), {}, limits(timeout=0.0), recovery.ClientIdentity("another")
     )
 
     assert "red fox" not in shown
