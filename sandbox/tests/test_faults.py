@@ -8,9 +8,9 @@ from typing import Any
 
 import httpx
 import pytest
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from unitask_sandbox import Fault, create_app, running
-from unitask_sandbox.broken_responses import CLOSE, AnswerLost, Slow
+from unitask_sandbox.fault_injection import CLOSE, AnswerLost, injected
 from unitask_sandbox.request_log import key_fingerprint
 
 from .local import NOW, Clock, HttpWith, face_swap
@@ -147,24 +147,24 @@ def slow(operation: str, **more: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (("make_task", "lose"), "no operation 'make_task'; there are "),
-        (("create_task", "forget"), "no fault of kind 'forget'; there are refuse, replace, edit, "),
+        (("make_task", "lose"), "operation does not meet enum"),
+        (("create_task", "forget"), "kind does not meet enum"),
         (("create_task", "fail"), "create_task has no fault of kind 'fail'; it has cut, drop, "),
         (("send_webhook", "cut"), "send_webhook has no fault of kind 'cut'; it has edit, lose, repeat, slow"),
-        (("create_task", "refuse", 100), "status 100: give one from 200 to 599"),
-        (("create_task", "refuse", 500, b"", {}, 0), "times 0"),
+        (("create_task", "refuse", 100), "status does not meet minimum 200"),
+        (("create_task", "refuse", 500, b"", {}, 0), "times does not meet minimum 1"),
         (("create_task", "lose", 500), "kind 'lose' has no status: leave it out"),
         (("create_task", "cut", 200, b"x"), "kind 'cut' has no body: leave it out"),
         (("create_task", "refuse", 200, b"", {"Content-Length": "9"}), "headers: content-length is counted"),
-        (("create_task", "slow"), "'slow' needs a delay, or a drip"),
-        (("create_task", "edit"), "'edit' needs headers, changes, without, or part"),
+        (("create_task", "slow"), "'slow' needs delay or drip"),
+        (("create_task", "edit"), "'edit' needs changes or headers or part or without"),
         (("run_task", "fail", 200, b"[]"), "give the error of the failed task"),
-        (slow("create_task", task="next"), "task: create_task is of no task; cancel_task, get_task, "),
+        (slow("create_task", task="next"), "task: create_task has no task; get_task, cancel_task, "),
         (slow("get_task", model="kling"), "they need task 'next'"),
-        (slow("get_file", key="sandbox"), "key: a file is fetched without one"),
-        (slow("get_task", delay=-1), "delay -1: give seconds"),
-        (slow("get_task", delay=float("nan")), "delay nan: give seconds"),
-        (slow("send_webhook", drip=1), "drip: there is no whole body"),
+        (slow("get_file", key="sandbox"), "key: a file is downloaded without one"),
+        (slow("get_task", delay=-1), "delay does not meet minimum 0"),
+        (slow("get_task", delay=float("nan")), "delay"),
+        (slow("send_webhook", drip=1), "send_webhook of kind 'slow' has no drip"),
     ],
 )
 def test_fault_that_means_nothing_is_refused(wrong: Any, words: str) -> None:
@@ -226,9 +226,12 @@ def test_nobody_is_waited_for_who_has_gone() -> None:
     async def send(message: Any) -> None:
         sent.append(message["type"])
 
+    async def late() -> Response:
+        return PlainTextResponse("late")
+
     async def main() -> None:
-        slow = Slow(PlainTextResponse("late"), 1000.0, 0.0, lambda _seconds: asyncio.Event().wait())
-        await slow({"type": "http"}, gone, send)
+        answer = await injected(Fault("get_task", "slow", delay=1e3), late, lambda _seconds: asyncio.Event().wait())
+        await answer({"type": "http"}, gone, send)
 
     asyncio.run(main())
 

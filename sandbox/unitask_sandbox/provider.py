@@ -30,10 +30,9 @@ from unitask_sandbox.failures import (
     TOO_MANY_REQUESTS,
     Refusal,
 )
-from unitask_sandbox.faults import Fault, Script
+from unitask_sandbox.faults import Fault, Script, named
 from unitask_sandbox.files import OUTPUTS_KEPT, Files
 from unitask_sandbox.http_client import HttpClient
-from unitask_sandbox.library import named
 from unitask_sandbox.overview import Overview
 from unitask_sandbox.rate import Rate
 from unitask_sandbox.request_log import Arrival, RequestLog, hashed, key_fingerprint
@@ -117,16 +116,9 @@ class Sandbox:
 
     # The operations.
 
-    def authenticate(self, key: str | None) -> None:
-        """Refuse a key that is not accepted."""
-        self._account(key)
-
     def admit(self, key: str | None) -> None:
-        """Count a request of an account, before anything is done for it.
-
-        Refused with 429, the account sends more requests than it may.
-        """
-        if self._is_known(key) and (wait := self._rate.take(hashed(key or ""))):
+        """Count a request of an account; refuse with 401, or 429 when the account sends more than it may."""
+        if wait := self._rate.take(self._accepted(key)):
             raise Refusal(429, TOO_MANY_REQUESTS, retry_after=math.ceil(wait))
 
     def accept(self, key: str | None, body: bytes, base_url: str = "", operation: str = "create_task") -> Task:
@@ -269,25 +261,25 @@ class Sandbox:
         """Every request to the API so far, refused ones included, in the order of their answers."""
         return self.arrived.listed()
 
-    def fault(self, fault: Fault | str, **own: Any) -> None:
-        """Let something go wrong, in-process or over HTTP.
+    def fault(self, fault: Fault | str, **changes: Any) -> None:
+        """Order a fault, in-process or over HTTP.
 
         Args:
-            fault: What, or its name in the library.
-            **own: What shall differ from what the library says: operation, times, delay, key, task, model, task_type.
+            fault: The fault, or its name in faults.json.
+            **changes: Other attributes: operation, times, delay, key, task, model, task_type.
 
         Raises:
             ValueError: There is none of that name, or it cannot have that.
         """
-        for each in named(fault, **own) if isinstance(fault, str) else [replace(fault, **own)]:
+        for each in named(fault, **changes) if isinstance(fault, str) else [replace(fault, **changes)]:
             self.faults.add(each)
 
     def coming_faults(self) -> list[Fault]:
-        """What is still to go wrong, in its order; `times` says how many times."""
+        """Return the faults that are still to happen, in their order; `times` says how many times."""
         return self.faults.coming()
 
     def clear_faults(self) -> None:
-        """Let all go well from now on."""
+        """Remove all faults."""
         self.faults.clear()
 
     # Time.

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from unitask import TaskInput, tasks
-from unitask._core import mp4
+from unitask._core.formats import video_frames, video_seconds
 from unitask.media import measured, measured_as_sent, wire_form
 
 from .pictures import encoded, picture
@@ -118,16 +118,16 @@ def test_box_that_goes_on_to_the_end_of_the_file_is_read(size: int) -> None:
     inner = box(b"mvhd", SHORT) + TRACKS[1]
     heads = [struct.pack(">I4s", size, b"moov"), struct.pack(">I4sQ", 1, b"moov", size << 32 or 2**64 - 1)]
 
-    assert [mp4.seconds(box(b"ftyp", b"isom") + head + inner) for head in heads] == [Fraction(4383, 600)] * 2
-    assert [mp4.frames(head + inner) for head in heads] == [240, 240]
+    assert [video_seconds(box(b"ftyp", b"isom") + head + inner) for head in heads] == [Fraction(4383, 600)] * 2
+    assert [video_frames(head + inner) for head in heads] == [240, 240]
 
 
 @pytest.mark.parametrize(("form", "version"), [(">IIIII", 0), (">IQQIQ", 1 << 24)])
 def test_numbers_of_a_video_have_no_sign(form: str, version: int) -> None:
     content = movie(struct.pack(form, version, 0, 0, 3 * 10**9, 4 * 10**9))
 
-    assert mp4.seconds(content) == Fraction(4, 3)
-    assert mp4.frames(movie(SHORT, track(b"vide", 3 * 10**9))) == 3 * 10**9
+    assert video_seconds(content) == Fraction(4, 3)
+    assert video_frames(movie(SHORT, track(b"vide", 3 * 10**9))) == 3 * 10**9
 
 
 @pytest.mark.parametrize(("seconds", "usd"), [(0.4, 0.00005), (7.3, 0.000365), (45, 0.0015)])
@@ -175,8 +175,8 @@ OF_NO_LENGTH = {
 
 @pytest.mark.parametrize("content", OF_NO_LENGTH.values(), ids=OF_NO_LENGTH.keys())
 def test_video_that_does_not_say_its_length(content: bytes) -> None:
-    assert mp4.seconds(content) is None
-    assert mp4.frames(content) is None
+    assert video_seconds(content) is None
+    assert video_frames(content) is None
     assert tasks.VideoUpscale(video=content).estimate_usd() is None
 
 
@@ -185,5 +185,5 @@ def test_broken_video_raises_nothing(place: int, change: bytes) -> None:
     content = movie(LONG, *TRACKS)
     content = content[:place] + change + content[place + len(change) :]
 
-    assert mp4.seconds(content) is None or mp4.seconds(content)
-    assert mp4.frames(content) is None or mp4.frames(content)
+    assert video_seconds(content) is None or video_seconds(content)
+    assert video_frames(content) is None or video_frames(content)

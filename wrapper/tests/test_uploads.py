@@ -124,7 +124,7 @@ def test_plan_without_uploads_sends_large_files_along_and_fails_where_a_url_is_n
     assert second.sent == []
     for reply, needed in ((refused(403, "Insufficient plan level"), URL_ONLY), (refused(401), None)):
         error = attach(body(image=file(BIG, needed)), reply).error
-        assert isinstance(error, errors.AuthenticationFailed)
+        assert isinstance(error, errors.AuthenticationFailed | errors.PermissionDenied)
 
 
 # ---- before

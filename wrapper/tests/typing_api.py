@@ -130,7 +130,8 @@ def failures(client: Client) -> None:
         assert_type(error.find(client), Recovery)
         assert_type(client.find(error, timeout=60).task, Task[Output] | None)
     except errors.NoFaceFound as error:
-        assert_type(error.retry_advice, errors.Advice)
+        assert_type(error.retryable, bool)
+        assert_type(error.next_step, str)
     except errors.ApiError as error:
         assert_type(error.status, int)
         assert_type(error.retry_after, float | None)

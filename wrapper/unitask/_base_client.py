@@ -190,23 +190,22 @@ class BaseClient:
     def _submit_flow(
         self, body: dict[str, Any], task: TaskInput[OutputT], submission: Submission
     ) -> Flow[Task[OutputT]]:
-        submission.token, submission.client = secrets.token_hex(8), (PROCESS, self._account)
+        submission.token, submission.client = secrets.token_hex(8), recovery.ClientIdentity(PROCESS, self._account)
         submission.dated = lambda: self._dated
         if self._mark_webhooks:
             body = recovery.with_correlation_id(body, submission.token)
-        attached = with_uploads(body, self._uploads, self._limits())
         model, task_type = task.operation()
 
-        def create(body: dict[str, Any]) -> Flow[Task[OutputT]]:
-            submitted = flows.submit(body, task.output_type(), self._retry_policy, submission)
-            return watched(submitted, "create", model=model, task_type=task_type)
+        def create() -> Flow[Task[OutputT]]:
+            attached = yield from with_uploads(body, self._uploads, self._limits())
+            submitted = flows.submit(attached, task.output_type(), self._retry_policy, submission)
+            return (yield from watched(submitted, "create", model=model, task_type=task_type))
 
-        if self.budget is None:
-            created = yield from create((yield from attached))
-        else:
+        flow = create()
+        if self.budget is not None:
             estimate = pricing.estimate(body, measured_as_sent)
-            name = f"{model} {task_type}"
-            created = yield from self.budget.within(estimate, name, attached, create, submission.token)
+            flow = self.budget.within(estimate, f"{model} {task_type}", flow, submission)
+        created = yield from flow
         self._assign(created.id, submission.token)
         return created
 
@@ -278,9 +277,8 @@ class BaseClient:
             raise InvalidInput(
                 f"{uncertain!r:.80} is no SubmissionUncertain: give the error of the create, or its token"
             )
-        others = recovery.OtherSubmissions(self._own_ids, uncertain)
         found = yield from recovery.find(
-            uncertain, others, self._limits(timeout), recovery.ClientIdentity(PROCESS, self._account)
+            uncertain, self._own_ids, self._limits(timeout), recovery.ClientIdentity(PROCESS, self._account)
         )
         if found.task is not None:
             self._assign(found.task.id, recovery.submission_of(uncertain))

@@ -45,6 +45,7 @@ class Options(TypedDict, total=False):
     service_mode: str
 
 
+NOTHING_SENT = "nothing was sent"
 _UNREADABLE = "unreadable"  # stands where a problem was found, so it is never sent
 OPTIONS = sorted(Options.__optional_keys__)
 
@@ -161,7 +162,8 @@ def request_body(
         InvalidInput: With all problems found.
     """
     if not isinstance(cast("object", task), TaskInput):
-        raise InvalidInput(f"{task!r:.80} is no task: give one of unitask.tasks, such as tasks.FaceSwap(...)")
+        wrong = f"{task!r:.80} is not a task: give one of unitask.tasks, such as tasks.FaceSwap(...)"
+        raise InvalidInput(wrong, undone=NOTHING_SENT)
     model, task_type = task.operation()
     entry = contract.task_types().get(type(task).__name__)
     found: list[str] = []
@@ -182,7 +184,7 @@ def request_body(
     schemas = (("TaskRequest", ""), *([(entry.input, "input")] if entry else [])) if validate else ()
     found += _body_problems(body, schemas, called_by or caller())
     if found:
-        raise InvalidInput(*found)
+        raise InvalidInput(*found, undone=NOTHING_SENT)
     return body
 
 
