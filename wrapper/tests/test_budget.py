@@ -233,7 +233,7 @@ def test_budget_shows_its_amounts() -> None:
 
 @pytest.mark.parametrize("amount", [-0.01, float("nan"), float("inf"), "1", True])
 def test_unusable_amount_is_refused(amount: Any) -> None:
-    with pytest.raises(errors.InvalidInput, match=r"^nothing was sent: usd is"):
+    with pytest.raises(errors.InvalidInput, match=r"^usd is"):
         Budget(amount)
     with pytest.raises(errors.InvalidInput, match="assume_usd is"):
         Budget(1, assume_usd=amount)
