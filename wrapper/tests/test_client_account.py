@@ -77,7 +77,7 @@ def test_webhook_gets_a_mark_by_which_its_task_is_found(shell: str) -> None:
     assert script.lines[0].startswith(HISTORIES)
 
 
-OTHER = "this client has another key or base_url than the one that sent it"
+OTHER = "this client has another key or base_url"
 
 
 @pytest.mark.parametrize(
