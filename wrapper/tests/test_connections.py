@@ -145,7 +145,6 @@ def test_submission_with_a_broken_answer_is_uncertain_and_logged_with_what_find_
 PACKED = {
     "x-gzip": gzip.compress(WHOLE[:9]) + gzip.compress(WHOLE[9:]),
     "deflate": zlib.compress(WHOLE),
-    "Deflate": zlib.compress(WHOLE, wbits=-zlib.MAX_WBITS),  # without the header, as some servers do
     "identity": WHOLE,
 }
 
@@ -239,7 +238,7 @@ def test_transport_with_connections_of_another_process_is_refused() -> None:
     with raw_server(lambda request: [shown(request)]) as server:
         printed = program(FORKED_WITH_A_TRANSPORT, server.url)
 
-    assert printed.startswith("InvalidInput the request was not sent: the transport that was given")
+    assert printed.startswith("InvalidInput the request was not sent: the transport or http_client")
     assert len(server.creates) == 1
 
 
@@ -250,7 +249,7 @@ def test_client_works_in_one_event_loop_after_another_and_keeps_one_pool() -> No
         for _ in range(5):
             asyncio.run(client.submit(FACE_SWAP))
         kept = len(client._pools)
-        asyncio.run(client.close())
+        asyncio.run(client.aclose())
 
     assert len(server.creates) == 5
     assert kept == 1
@@ -303,7 +302,7 @@ def test_call_whose_client_is_closed_ends_and_names_its_task(shell: str) -> None
 
     async def close(seconds: float) -> None:
         if seconds:
-            await clients[0].close()
+            await clients[0].aclose()
 
     sleep = close if shell == "async" else lambda seconds: seconds and clients[0].close()
     with raw_server(lambda request: [shown(request, "pending")]) as server, pytest.raises(errors.Unreachable) as caught:
@@ -430,7 +429,7 @@ def test_submission_that_is_cancelled_at_any_step_is_reported(log: pytest.LogCap
             await asyncio.create_task(cancelled())
         except asyncio.CancelledError as error:  # with its notes, which `gather` would not return
             end = error
-        await client.close()
+        await client.aclose()
         return end, work[0].waits
 
     with raw_server(lambda request: [shown(request)]) as server:

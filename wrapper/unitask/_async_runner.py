@@ -14,10 +14,9 @@ from typing import Any, TypeVar, cast
 
 import httpx
 
-from ._base_client import BROKEN, FETCH_ERRORS, BaseClient, OnChange, checked_callback, send_as_written
+from ._base_client import BROKEN, FETCH_ERRORS, BaseClient, OnChange, checked_callback, checked_type, send_as_written
 from ._connections import IDLE, IDLE_FOR_SUBMISSIONS, IN_FLIGHT, AsyncRouting, Body, Pools, common, watching_async
 from ._core.effects import Flow, Reply, RowYielded, SendRequest, Sleep, Step, TaskUpdated
-from ._core.range_download import DownloadAttemptError
 from ._drive import Drive
 from ._environment import transport_settings
 from .download import Batch, Sink, Target
@@ -42,18 +41,24 @@ class GatedPools(Pools[httpx.AsyncClient]):
 class AsyncRunner(BaseClient):
     """The part of `AsyncClient` that does I/O. It decides nothing."""
 
-    def _set_up(self, transport: httpx.AsyncBaseTransport | None, sleep: Callable[[float], Awaitable[object]]) -> None:
-        checked_callback("sleep", sleep)
-        self._sleep = sleep
-        self._transport: Callable[
-            [float], httpx.AsyncBaseTransport
-        ]  # by the seconds for which it keeps an idle connection
-        if transport is None:
-            self._transport = functools.partial(AsyncRouting, transport_settings(self.base_url))
-        elif isinstance(cast("object", transport), httpx.AsyncBaseTransport):
+    _http_client: httpx.AsyncClient | None
+    _transport: Callable[[float], httpx.AsyncBaseTransport]  # by the seconds for which it keeps an idle connection
+
+    def _set_up(
+        self,
+        transport: httpx.AsyncBaseTransport | None,
+        http_client: httpx.AsyncClient | None,
+        sleep: Callable[[float], Awaitable[object]] | None,
+    ) -> None:
+        self._sleep = sleep or self.defaults.sleep_async
+        checked_callback("sleep", self._sleep)
+        checked_type("transport", transport, httpx.AsyncBaseTransport)
+        checked_type("http_client", http_client, httpx.AsyncClient)
+        transport = transport or self.defaults.transport
+        if transport is not None:
             self._transport = lambda _: transport
-        else:
-            raise InvalidInput(f"transport is {transport!r:.80}: give an httpx.AsyncBaseTransport")
+        elif http_client is None:
+            self._transport = functools.partial(AsyncRouting, transport_settings(self.base_url, self._proxy))
         self._pools: dict[asyncio.AbstractEventLoop, GatedPools] = {}  # connections refer to their loop: no weak keys
 
     async def _drive(self, flow: Flow[T], on_change: OnChange | None = None) -> T:
@@ -66,7 +71,7 @@ class AsyncRunner(BaseClient):
             drive.reply(reply)
         return drive.result
 
-    async def _told(self, flow: Flow[Any]) -> AsyncIterator[Step]:
+    async def _updates(self, flow: Flow[Any]) -> AsyncIterator[Step]:
         self._check_open()
         drive = Drive(flow)
         while (step := drive.step) is not None:
@@ -81,20 +86,20 @@ class AsyncRunner(BaseClient):
             case SendRequest():
                 return await self._send(step)
             case Sleep(seconds, notification_of) if notification_of and seconds and self._webhooks:
-                return self._woke(await self._webhooks.wait_for_notification_async(notification_of, seconds))
+                return self._resumed(await self._webhooks.wait_for_notification_async(notification_of, seconds))
             case Sleep():
                 await self._sleep(step.seconds)
             case TaskUpdated():
-                self._notice(step.task)
+                self._note_change(step.task)
                 if on_change and inspect.isawaitable(awaited := on_change(step.task)):
                     await awaited
             case RowYielded():
                 pass
-        return self._woke()
+        return self._resumed()
 
     async def _send(self, send: SendRequest) -> Reply:
-        pools = self._connected()
         send.progress.left = False
+        pools = self._connected()
         if send.submission:  # it waits for its turn as long as it takes: nothing is lost meanwhile
             async with pools.gate:
                 return await self._exchange(pools.submissions, send)
@@ -102,16 +107,16 @@ class AsyncRunner(BaseClient):
             async with asyncio.timeout(self._limit(send)), pools.gate:
                 return await self._exchange(pools.calls, send)
         except TimeoutError as error:
-            return self._no_answer(error, send.progress, None, None)
+            return self._failure(error, send.progress, None, None)
 
     async def _exchange(self, client: httpx.AsyncClient, send: SendRequest) -> Reply:
         progress = send.progress
         response = body = None
         try:
-            request = client.build_request(**self._call(send), extensions={"trace": watching_async(progress)})
-            async with asyncio.timeout(self._allowed(request)):
+            request = client.build_request(**self._request(send), extensions={"trace": watching_async(progress)})
+            async with asyncio.timeout(self._allowed(send, request)):
                 progress.left = None
-                response = await client.send(request, stream=True)
+                response = await client.send(request, stream=True, auth=None, follow_redirects=False)
                 try:
                     body = Body(response)
                     if body.chunks is None:
@@ -122,9 +127,9 @@ class AsyncRunner(BaseClient):
                     body.end()
                 finally:
                     await response.aclose()
-            return self._answer(response, body.content)
+            return self._response(response, body.content)
         except Exception as error:  # whatever it is, it must not hide that a submission may have arrived
-            return self._no_answer(error, progress, response, body)
+            return self._failure(error, progress, response, body)
 
     def _connected(self) -> GatedPools:
         """The HTTP clients of this process and event loop."""
@@ -132,25 +137,27 @@ class AsyncRunner(BaseClient):
         loop = asyncio.get_running_loop()
         pools = self._pools.get(loop)
         if pools is None or pools.process != os.getpid():
+            if self._http_client is not None and self._pools:
+                given = "http_client has connections of another process or event loop"
+                raise InvalidInput(f"{given}: make a client in each", undone="the request was not sent")
             for other in [other for other in list(self._pools) if other.is_closed()]:
                 self._pools.pop(other, None)  # their sockets are closed with it
             pools = self._pools[loop] = self._connect()
         return pools
 
     def _connect(self) -> GatedPools:
-        def api(idle: float) -> httpx.AsyncClient:
-            return httpx.AsyncClient(
-                base_url=self.base_url, transport=self._transport(idle), auth=self._key, **common()
-            )
-
-        files = httpx.AsyncClient(  # it has no key
+        if given := self._http_client:
+            return GatedPools(given, given, given)
+        files = httpx.AsyncClient(
             transport=self._transport(IDLE),
-            follow_redirects=True,
             timeout=self.http_timeout,
             event_hooks={"request": [_send_as_written]},
             **common(),
         )
-        return GatedPools(api(IDLE_FOR_SUBMISSIONS), api(IDLE), files)
+        submissions, calls = (
+            httpx.AsyncClient(transport=self._transport(idle), **common()) for idle in (IDLE_FOR_SUBMISSIONS, IDLE)
+        )
+        return GatedPools(submissions, calls, files)
 
     async def _fetch(self, batch: Batch, target: Target) -> Path:
         with Sink(batch, target, self._retry_policy, self.http_timeout) as sink:
@@ -159,7 +166,7 @@ class AsyncRunner(BaseClient):
                     if not await asyncio.to_thread(sink.take_inline):
                         await self._fetch_once(sink)
                     return await asyncio.to_thread(sink.finish)
-                except (DownloadAttemptError, *FETCH_ERRORS) as error:
+                except FETCH_ERRORS as error:
                     pause = sink.again(error, retryable=isinstance(error, BROKEN))
                 await self._sleep(pause)
 
@@ -167,7 +174,7 @@ class AsyncRunner(BaseClient):
         pools = self._connected()
         async with pools.file_gate, contextlib.AsyncExitStack() as stack:
             async with asyncio.timeout(self.http_timeout):
-                response = await stack.enter_async_context(pools.files.stream(**self._fetch_call(sink)))
+                response = await stack.enter_async_context(pools.files.stream(**self._file_request(sink)))
             sink.begin(self._head(response))
             chunks = aiter(cast("httpx.AsyncByteStream", response.stream))  # the Sink unpacks them
             while True:

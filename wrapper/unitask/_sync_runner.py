@@ -13,11 +13,10 @@ from typing import Any, TypeVar, cast
 
 import httpx
 
-from ._base_client import BROKEN, FETCH_ERRORS, BaseClient, OnChange, checked_callback, send_as_written
+from ._base_client import BROKEN, FETCH_ERRORS, BaseClient, OnChange, checked_callback, checked_type, send_as_written
 from ._bounded import bounded
 from ._connections import IDLE, IDLE_FOR_SUBMISSIONS, Body, Pools, SyncRouting, common, watching
 from ._core.effects import Flow, Reply, RowYielded, SendRequest, Sleep, Step, TaskUpdated
-from ._core.range_download import DownloadAttemptError
 from ._drive import Drive
 from ._environment import transport_settings
 from .download import Batch, Sink, Target
@@ -29,17 +28,25 @@ T = TypeVar("T")
 class SyncRunner(BaseClient):
     """The part of `Client` that does I/O. It decides nothing."""
 
-    def _set_up(self, transport: httpx.BaseTransport | None, sleep: Callable[[float], object]) -> None:
-        checked_callback("sleep", sleep)
-        self._sleep = sleep
-        self._transport: Callable[[float], httpx.BaseTransport]  # by the seconds for which it keeps an idle connection
-        if transport is None:
-            self._transport = functools.partial(SyncRouting, transport_settings(self.base_url))
-        elif isinstance(cast("object", transport), httpx.BaseTransport):
+    _http_client: httpx.Client | None
+    _transport: Callable[[float], httpx.BaseTransport]  # by the seconds for which it keeps an idle connection
+
+    def _set_up(
+        self,
+        transport: httpx.BaseTransport | None,
+        http_client: httpx.Client | None,
+        sleep: Callable[[float], object] | None,
+    ) -> None:
+        self._sleep = sleep or self.defaults.sleep
+        checked_callback("sleep", self._sleep)
+        checked_type("transport", transport, httpx.BaseTransport)
+        checked_type("http_client", http_client, httpx.Client)
+        transport = transport or self.defaults.transport
+        if transport is not None:
             self._transport = lambda _: transport
-        else:
-            raise InvalidInput(f"transport is {transport!r:.80}: give an httpx.BaseTransport")
-        self._is_given = isinstance(transport, httpx.HTTPTransport)  # those connections are the caller's
+        elif http_client is None:
+            self._transport = functools.partial(SyncRouting, transport_settings(self.base_url, self._proxy))
+        self._is_given = http_client is not None or isinstance(transport, httpx.HTTPTransport)
         self._pools: dict[int, Pools[httpx.Client]] = {}  # by process
         self._retired: list[Pools[httpx.Client]] = []  # no new call takes these; other threads may be using them
 
@@ -55,7 +62,7 @@ class SyncRunner(BaseClient):
             drive.reply(reply)
         return drive.result
 
-    def _told(self, flow: Flow[Any]) -> Iterator[Step]:
+    def _updates(self, flow: Flow[Any]) -> Iterator[Step]:
         """Yield each step that reports a change or a row."""
         self._check_open()
         drive = Drive(flow)
@@ -71,27 +78,28 @@ class SyncRunner(BaseClient):
             case SendRequest():
                 return self._send(step)
             case Sleep(seconds, notification_of) if notification_of and seconds and self._webhooks:
-                return self._woke(self._webhooks.wait_for_notification(notification_of, seconds))
+                return self._resumed(self._webhooks.wait_for_notification(notification_of, seconds))
             case Sleep():
                 self._sleep(step.seconds)
             case TaskUpdated():
-                self._notice(step.task)
+                self._note_change(step.task)
                 if on_change:
                     on_change(step.task)
             case RowYielded():
                 pass
-        return self._woke()
+        return self._resumed()
 
     def _send(self, send: SendRequest) -> Reply:
-        pools, progress = self._connected(), send.progress
+        progress = send.progress
         progress.left = False
+        pools = self._connected()
         client = pools.submissions if send.submission else pools.calls
         response = body = None
         try:
-            request = client.build_request(**self._call(send), extensions={"trace": watching(progress)})
-            with bounded(self._allowed(request)):
+            request = client.build_request(**self._request(send), extensions={"trace": watching(progress)})
+            with bounded(self._allowed(send, request)):
                 progress.left = None
-                response = client.send(request, stream=True)
+                response = client.send(request, stream=True, auth=None, follow_redirects=False)
                 try:
                     body = Body(response)
                     for chunk in body.chunks or response.iter_raw():
@@ -99,9 +107,9 @@ class SyncRunner(BaseClient):
                     body.end()
                 finally:
                     response.close()
-            return self._answer(response, body.content)
+            return self._response(response, body.content)
         except Exception as error:  # whatever it is, it must not hide that a submission may have arrived
-            return self._no_answer(error, progress, response, body)
+            return self._failure(error, progress, response, body)
         except BaseException:  # inside httpcore, an interruption may leave a connection locked for good
             if self._pools.pop(pools.process, None) is pools:
                 self._retired.append(pools)
@@ -112,22 +120,23 @@ class SyncRunner(BaseClient):
         self._check_going_on()
         process = os.getpid()
         if self._pools and process not in self._pools and self._is_given:
-            given = "the transport that was given to this client has connections of another process"
+            given = "the transport or http_client of this client has connections of another process"
             raise InvalidInput(f"{given}: make a client in each process", undone="the request was not sent")
         return self._pools.get(process) or self._pools.setdefault(process, self._connect())
 
     def _connect(self) -> Pools[httpx.Client]:
-        def api(idle: float) -> httpx.Client:
-            return httpx.Client(base_url=self.base_url, transport=self._transport(idle), auth=self._key, **common())
-
-        files = httpx.Client(  # it has no key
+        if given := self._http_client:
+            return Pools(given, given, given)
+        files = httpx.Client(
             transport=self._transport(IDLE),
-            follow_redirects=True,
             timeout=self.http_timeout,
             event_hooks={"request": [send_as_written]},
             **common(),
         )
-        return Pools(api(IDLE_FOR_SUBMISSIONS), api(IDLE), files)
+        submissions, calls = (
+            httpx.Client(transport=self._transport(idle), **common()) for idle in (IDLE_FOR_SUBMISSIONS, IDLE)
+        )
+        return Pools(submissions, calls, files)
 
     def _fetch_all(self, batch: Batch) -> list[Path | Exception]:
         fetch = functools.partial(self._fetched, batch)
@@ -153,14 +162,14 @@ class SyncRunner(BaseClient):
                     if not sink.take_inline():
                         self._fetch_once(sink)
                     return sink.finish()
-                except (DownloadAttemptError, *FETCH_ERRORS) as error:
+                except FETCH_ERRORS as error:
                     pause = sink.again(error, retryable=isinstance(error, BROKEN))
                 self._sleep(pause)
 
     def _fetch_once(self, sink: Sink) -> None:
         with contextlib.ExitStack() as stack:
             with bounded(self.http_timeout):
-                response = stack.enter_context(self._connected().files.stream(**self._fetch_call(sink)))
+                response = stack.enter_context(self._connected().files.stream(**self._file_request(sink)))
             sink.begin(self._head(response))
             chunks = iter(cast("httpx.SyncByteStream", response.stream))  # the Sink unpacks them
             while True:

@@ -400,7 +400,8 @@ class _Poller(Generic[OutputT]):
             failures += 1
             trouble = found.error if isinstance(found, envelope.Unreadable) else found
             passes = isinstance(found, envelope.Unreadable) or self.exists or is_retryable(found)
-            if not passes or self.now - failing_since > self.limits.patience:
+            is_last = failures >= self.limits.retry_policy.reads or self.now - failing_since > self.limits.patience
+            if is_last or not passes:
                 trouble.task_id = self.task_id
                 if self.exists:
                     trouble.about_running(self.task_id)
