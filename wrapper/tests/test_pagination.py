@@ -104,10 +104,9 @@ def test_answer_that_is_something_else_is_an_error(call: Callable[[], Flow[Any]]
 def test_refusal_ends_at_once_and_silence_with_patience(
     reply: Response | TransportFailure, error: type[errors.UnitaskError], sent: int
 ) -> None:
-    played = [play(call(), reply) for call in (account, active_tasks, upload, history)]
-
-    assert {type(each.error) for each in played} == {error}
-    assert {len(each.sent) for each in played} == {sent}
+    for call in (account, active_tasks, upload, history):
+        played = play(call(), reply)
+        assert (type(played.error), len(played.sent)) == (error, sent)
 
 
 @pytest.mark.parametrize(("patience", "sent"), [(0.374, 1), (0.375, 2), (1.2, 3)])

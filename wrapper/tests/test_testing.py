@@ -18,11 +18,9 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import Phase, given, settings
 from jsonschema import Draft202012Validator
 from unitask import AsyncClient, Client, State, errors, tasks, webhooks
 from unitask._base_client import Defaults
-from unitask._model.state import state_of
 from unitask.testing import InstantClock, UnitaskProvider, documented_example, task_bodies
 from unitask_api import contract
 
@@ -233,24 +231,6 @@ def test_unknown_example_is_refused_with_close_names() -> None:
     }.items():
         with pytest.raises(LookupError, match=hint):
             documented_example(name)
-
-
-def test_drawn_bodies_are_tasks_of_their_type_in_every_state() -> None:
-    states: set[State] = set()
-
-    @settings(max_examples=60, derandomize=True, phases=[Phase.generate])
-    @given(task_bodies(tasks.FaceSwap))
-    def draw(body: dict[str, Any]) -> None:
-        provider.answers(body)
-        task = client.get(body["data"]["task_id"])
-        states.add(state_of(body["data"]["status"]))
-        assert (task.model, task.task_type) == FACE_SWAP.operation()
-        assert task.state is not State.COMPLETED or task.raw["output"] is not None
-        assert isinstance(getattr(task.output, "image_url"), str | None)  # noqa: B009  a reader of its own type
-
-    with UnitaskProvider() as provider, Client() as client:
-        draw()
-    assert states == set(State)
 
 
 def test_bodies_that_cannot_be_drawn_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
