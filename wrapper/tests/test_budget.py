@@ -92,7 +92,7 @@ def test_create_beyond_the_limit_is_not_sent(shell: str, call: str, validate: bo
     assert (error.limit_usd, error.spent_usd, error.held_usd, error.estimate_usd) == (0.015, 0.0, 0.01, 0.01)
     assert str(error) == (
         "nothing was sent: Qubico/image-toolkit face-swap may cost $0.01, and of the budget of $0.015, $0 is spent and "
-        "$0.01 put aside for tasks that may still be billed"
+        "$0.01 is held for tasks that may still be billed"
     )
 
 
@@ -137,7 +137,7 @@ def test_budget_holds_the_estimate_of_what_is_sent(shell: str) -> None:
     perform(shell, provider(seen("pending")), lambda client: client.submit(segment(image=once)), budget=budget)
 
     assert budget.held_usd == 0.0125
-    with pytest.raises(errors.BudgetExceeded, match="segment costs is not known"):  # how large that picture is
+    with pytest.raises(errors.BudgetExceeded, match="segment is not known"):  # how large that picture is
         perform(shell, provider(), lambda client: client.submit(segment(image="https://me.test/a.png")), budget=budget)
 
 
