@@ -20,7 +20,7 @@ from jsonschema_rs import Draft202012Validator
 from unitask import Client, errors, tasks
 from unitask._core import pricing, uploads
 from unitask.inputs import request_body
-from unitask.media import measured_as_sent
+from unitask.media import measured
 from unitask_contract import prices, provider, runner
 from unitask_contract.bundle import Rule, component
 from unitask_contract.sandbox_runner import IN_PROCESS, InProcess
@@ -99,7 +99,7 @@ def test_estimate_is_what_the_sandbox_charges(name: str) -> None:
         estimate = task.estimate_usd()
         charged = read_create_request(json.dumps(body).encode()).credits()
         assert round((estimate or 0) * 1e7) == charged, given
-        assert (pricing.estimate(body, measured_as_sent) or 0) == charged, given
+        assert (pricing.estimate(body, measured) or 0) == charged, given
         assert prices.credits_of(body) in (charged, None), given
         known += estimate is not None
 
@@ -176,7 +176,7 @@ def bills() -> Iterator[tuple[str, dict[str, Any], int]]:
 def test_estimate_is_the_documented_bill() -> None:
     seen = [(entry["seen"].get("example"), entry["seen"].get("at", "")) for entry in LEDGER]
     contradicted = {example for example, at in seen if at.startswith("/data/meta/usage/")}
-    estimates = {name: (pricing.estimate(task, measured_as_sent), bill) for name, task, bill in bills()}
+    estimates = {name: (pricing.estimate(task, measured), bill) for name, task, bill in bills()}
 
     assert len(estimates) >= 15
     assert {name for name, (estimate, _) in estimates.items() if estimate is None} == BILLS_OF_UNKNOWN_COST.keys()
@@ -192,7 +192,7 @@ def test_price_is_the_documented_one(row: dict[str, Any]) -> None:
     body = {name: row[name] for name in ("model", "task_type", "input")}
     entry = sandbox_entry(row["model"], row["task_type"], row["input"])
 
-    assert pricing.estimate(body, measured_as_sent) == row["credits"]
+    assert pricing.estimate(body, measured) == row["credits"]
     assert charged_by_sandbox(entry.price, row["input"], entry.media) == row["credits"]
     assert prices.credits_of(body) == row["credits"]
 
