@@ -36,7 +36,7 @@ CALLS: dict[str, Call] = {
     "active_tasks": lambda client: client.active_tasks(),
     "upload": lambda client: client.upload(b"ID3"),
     "cancel": lambda client: client.cancel(TASK_ID),
-    "cancel_many": lambda client: client.cancel_many(created_before=7, model="all"),
+    "cancel_many": lambda client: client.cancel_many(created_before=7, group="all"),
 }
 
 

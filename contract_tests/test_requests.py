@@ -71,12 +71,12 @@ CALLS: dict[str, Call] = {
     "get": lambda client: client.get(TASK_ID),
     "cancel": lambda client: client.cancel(TASK_ID),
     "cancel_many": lambda client: client.cancel_many(created_before=1_700_000_000),
-    "cancel_many of a model": lambda client: client.cancel_many(created_before=1_700_000_000.9, model="kling"),
+    "cancel_many of a group": lambda client: client.cancel_many(created_before=1_700_000_000.9, group="kling"),
     "wait": lambda client: client.wait(TASK_ID),
     "account": lambda client: client.account(),
     "active_tasks": lambda client: client.active_tasks(),
     "history": lambda client: rows(client.history()),
-    "history of a time": lambda client: rows(client.history(model="kling", start=1.7e9, end=1.8e9, page_size=7)),
+    "history of a time": lambda client: rows(client.history(group="kling", start=1.7e9, end=1.8e9, page_size=7)),
     "upload": lambda client: client.upload(PNG),
 }
 ANSWERS = {

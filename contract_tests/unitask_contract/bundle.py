@@ -86,7 +86,7 @@ def legacy_outputs(component: str) -> tuple[tuple[str, str], ...]:
     return tuple(
         (pointer, output)
         for protocol, rules in document()["x-protocols"].items()
-        if components_of(rules["look"])["200"] == component
+        if components_of(rules["poll"])["200"] == component
         for output in sorted({entry["output"] for entry in entries().values() if entry["protocol"] == protocol})
         for pointer in rules["output"].values()
     )

@@ -1,56 +1,38 @@
 """Engines: the registry, the media they are given, and the process they run in."""
 
 import importlib
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from unitask_sandbox import bundle
-from unitask_sandbox.engines import ENGINES, Engine, EngineResult, Needs, engine, name_of, registry, simulate
-from unitask_sandbox.engines.faceswap import face_swap as face_swap_engine
-from unitask_sandbox.engines.speech import zero_shot
+from unitask_sandbox.audio import encode_audio
+from unitask_sandbox.engines import ENGINES, Engine, EngineResult, Limits, name_of, registry
+from unitask_sandbox.engines.real import face_swap as face_swap_engine
+from unitask_sandbox.engines.real import zero_shot
 from unitask_sandbox.failures import TaskFailure
 from unitask_sandbox.http_client import HttpClient
 from unitask_sandbox.inputs import LARGEST, read_media
 from unitask_sandbox.worker import Worker
 
-from .local import MODEL, TASK_TYPE, SandboxWith, base64_of, encoded, face_swap, fake_swap
+from .local import MODEL, TASK_TYPE, SandboxWith, base64_of, encoded, face_swap
 from .portraits import ASTRONAUT, HOPPER
 
 # The registry.
 
 
-def test_second_engine_for_a_task_type_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"has two engines: unitask_sandbox\S+face_swap and \S+fake_swap"):
-        engine(MODEL, TASK_TYPE)(fake_swap)
-
-    assert ENGINES[MODEL, TASK_TYPE] is face_swap_engine
-
-
 def test_missing_extra_fails_the_task_and_is_named(
     worker_with: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("cv2", "av"):
-        (tmp_path / f"{module}.py").write_text(f"raise ModuleNotFoundError('No module named {module}')")
+    (tmp_path / "hibari.py").write_text("raise ModuleNotFoundError('No module named hibari')")
     monkeypatch.syspath_prepend(tmp_path)  # the worker process looks there first
-    worker = worker_with()
 
-    for function, extra, module in ((face_swap_engine, "sandbox", "cv2"), (zero_shot, "sandbox-tts", "av")):
-        assert failure_of(worker, function) == (
-            f"the engine {name_of(function)} needs the extra {extra!r}: "
-            f"pip install 'unitask[{extra}]' (No module named {module})"
-        )
-
-
-def test_simulated_result_names_the_extra_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "unitask_sandbox.engines.simulated.pictures", raising=False)
-    monkeypatch.setitem(sys.modules, "cv2", None)  # an import of it fails
-
-    with pytest.raises(TaskFailure, match=r"a simulated result needs the extra 'sandbox': pip install"):
-        simulate(bundle.task_type("gemini", "nano-banana-2", {}), {"prompt": "a cat"})
+    assert failure_of(worker_with(), zero_shot) == (
+        f"the engine {name_of(zero_shot)} needs the extra 'sandbox-tts': "
+        "pip install 'unitask[sandbox-tts]' (No module named hibari)"
+    )
 
 
 # Inputs.
@@ -140,9 +122,13 @@ def worker_with() -> Iterator[Any]:
         worker.close()
 
 
+def silence() -> bytes:
+    return encode_audio(np.zeros(2400, np.float32), 24_000, "wav", "")
+
+
 def failure_of(worker: Worker, function: Engine) -> str:
     with pytest.raises(TaskFailure) as caught:
-        worker.run(function, {"target_image": b"", "swap_image": b"", "video": b""})
+        worker.run(function, {"target_image": b"", "swap_image": b"", "ref_audio": silence(), "gen_text": "one"})
     return caught.value.raw_message
 
 
@@ -188,7 +174,7 @@ def test_engine_that_is_stopped_fails_one_task(
 ) -> None:
     worker: Worker = worker_with()
     function = getattr(bad_engines, name)
-    monkeypatch.setitem(registry._NEEDS, function, Needs(**limits))
+    monkeypatch.setitem(registry._LIMITS, function, Limits(**limits))
 
     assert failure_of(worker, function) == f"the engine bad_engines.{name} {words}"
     assert worker.run(bad_engines.hold, {}) == EngineResult({"held": 2**26})

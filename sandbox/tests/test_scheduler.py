@@ -4,18 +4,16 @@ import errno
 import math
 import sqlite3
 import threading
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from unitask_sandbox import Sandbox, timing
-from unitask_sandbox.autorun import Autorun
+from unitask_sandbox import Sandbox, threads
 from unitask_sandbox.create_request import NO_WEBHOOK
 from unitask_sandbox.engines import ENGINES
 from unitask_sandbox.failures import CannotStart, Refusal
 from unitask_sandbox.task import NOT_YET
-from unitask_sandbox.timing import Jumps
+from unitask_sandbox.threads import Autorun
 
 from .local import NOW, Clock, SandboxWith, encoded, face_swap, fake_swap
 
@@ -213,7 +211,7 @@ def all_completed(sandbox: Sandbox, count: int) -> threading.Event:
 def test_passing_trouble_of_the_database_stops_no_task(
     sandbox_with: SandboxWith, monkeypatch: pytest.MonkeyPatch, method: str, error: Exception
 ) -> None:
-    monkeypatch.setattr(timing, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(threads, "FIRST_PAUSE", 0.001)
     sandbox = sandbox_with(autorun=True)
     ended = all_completed(sandbox, 2)
     fail_at_first(monkeypatch, sandbox._store, method, error)
@@ -229,7 +227,7 @@ def test_passing_trouble_of_the_database_stops_no_task(
 def test_full_disk_is_no_failure_of_a_task(
     sandbox_with: SandboxWith, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    monkeypatch.setattr(timing, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(threads, "FIRST_PAUSE", 0.001)
     by_hand, by_itself = sandbox_with(), sandbox_with(autorun=True)
     ended = all_completed(by_itself, 2)
     for sandbox in (by_hand, by_itself):
@@ -279,20 +277,6 @@ def test_clock_that_was_set_back_before_a_restart_delays_no_task(
 
     assert second.get("sandbox", processing.task_id).status == "completed"
     assert second.get("sandbox", pending.task_id).status == "processing"
-
-
-def test_jump_of_the_clock_is_what_the_steady_one_does_not_show() -> None:
-    now, steady = Clock(), Clock(5.0)
-    jumps = Jumps(now, steady)
-    moved: list[float] = []
-    for wall, grown in ((10, 10), (-3600, 7), (0.01, 0.0), (86400, 3)):
-        now.now += wall
-        steady.now += grown
-        with suppress(ZeroDivisionError):
-            jumps.heed(lambda by: 1 / 0)  # the database is locked
-        jumps.heed(moved.append)
-
-    assert moved == [pytest.approx(-3607), pytest.approx(86397, abs=0.1)]
 
 
 def test_close_removes_the_temporary_folder(sandbox_with: SandboxWith, tmp_path: Path) -> None:

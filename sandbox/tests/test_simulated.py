@@ -1,6 +1,5 @@
 """Simulated results: what is asked is what comes, for every task type of the catalogue, and the same each time."""
 
-import base64
 import dataclasses
 import re
 from typing import Any
@@ -19,7 +18,7 @@ from unitask_sandbox.failures import TaskFailure
 
 from .files import File, files_of, seconds_of, size_of
 from .local import base64_of
-from .portraits import encoded, pixels
+from .portraits import encoded
 
 OUTPUT = {
     "type": "object",
@@ -77,14 +76,7 @@ def test_output_is_filled_as_the_sample_of_its_version() -> None:
     assert (old["video"]["duration"], old["video"]["width"], old["video"]["height"]) == (10000, 320, 180)
 
 
-def test_grid_is_put_together_from_the_four_pictures() -> None:
-    output = simulated("midjourney", "imagine", prompt="a", aspect_ratio="16:9")
-    grid, four = pixels(output["image_url"][0]), [pixels(one) for one, _ in output["temporary_image_urls"]]
-    corners = [grid[:60, :60], grid[:60, 512:572], grid[288:348, :60], grid[288:348, 512:572]]
-
-    assert [one.shape for one in four] == [grid.shape] * 4
-    for corner, one in zip(corners, four, strict=True):
-        assert np.abs(corner.mean(axis=(0, 1)) - one[:120, :120].mean(axis=(0, 1))).max() < 12
+def test_upscaled_picture_of_a_grid_is_one() -> None:
     assert simulated("midjourney", "upscale", origin_task_id="a", index="1").keys() == {"image_url"}
 
 
@@ -255,17 +247,15 @@ def own(url: str) -> bytes | None:
     "text", [base64_of(GREEN), "data:image/png;base64," + base64_of(GREEN), "http://here.test/files/a.png"],
     ids=["base64", "data URI", "upload"],
 )  # fmt: skip
-def test_picture_of_the_input_is_shown_dimmed_in_its_size(text: str) -> None:
+def test_result_has_the_size_of_the_picture_of_the_input(text: str) -> None:
     shown = simulate(IMAGE_TO_IMAGE, {"prompt": "a", "image": text}, own).output["image_url"]
 
     assert size_of(shown) == (400, 300)
-    assert np.abs(pixels(shown[0])[:100].mean(axis=(0, 1)) - (20, 100, 20)).max() < 8
 
 
-@pytest.mark.parametrize("data", [b"no picture", GREEN[:60]], ids=["none", "cut off"])
 @pytest.mark.parametrize(("entry", "field"), [(IMAGE_TO_IMAGE, "image"), (GEMINI, "image_urls")])
-def test_picture_that_cannot_be_read_fails_the_task(entry: TaskType, field: str, data: bytes) -> None:
-    text = base64.b64encode(data).decode()
+def test_picture_that_cannot_be_read_fails_the_task(entry: TaskType, field: str) -> None:
+    text = base64_of(b"no picture")
 
     with pytest.raises(TaskFailure, match=rf"failed to get valid image \({field}\)"):
         simulate(entry, {"prompt": "a", field: text if field == "image" else [text]})

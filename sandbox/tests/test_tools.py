@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 from unitask_sandbox.engines import run
-from unitask_sandbox.engines.tools import background_remove, upscale
-from unitask_sandbox.engines.tools import segment as segment_engine
+from unitask_sandbox.engines.real import background_remove, upscale
+from unitask_sandbox.engines.real import cut_out as segment_engine
 from unitask_sandbox.failures import TaskFailure
 from unitask_sandbox.pictures import scene, upscaling, waifu2x
 from unitask_sandbox.pictures.matting import remove_background

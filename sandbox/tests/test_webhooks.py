@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unitask_sandbox import Sandbox, timing, webhooks
+from unitask_sandbox import Sandbox, threads, webhooks
 from unitask_sandbox.failures import Refusal
 from unitask_sandbox.webhooks import AT_ONCE_A_HOST
 
@@ -150,7 +150,7 @@ def test_slow_receiver_holds_up_no_task_and_no_end(sandbox_with: SandboxWith) ->
 
 
 def test_failed_delivery_is_repeated_by_itself(sandbox_with: SandboxWith, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhooks, "PAUSE", 0.01)
+    monkeypatch.setattr(webhooks, "WEBHOOK_PAUSE", 0.01)
     told = threading.Semaphore(0)
 
     def send(*_sent: object) -> int:
@@ -204,7 +204,7 @@ def test_receivers_that_hang_hold_up_no_other(sandbox_with: SandboxWith, hanging
 def test_passing_trouble_of_the_database_loses_no_webhook(
     sandbox_with: SandboxWith, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    monkeypatch.setattr(timing, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(threads, "FIRST_PAUSE", 0.001)
     receiver = Receiver()
     sandbox = sandbox_with(autorun=True, send_webhook=receiver)
     works, left = getattr(sandbox._store, method), [sqlite3.OperationalError("database is locked")] * 3

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unitask_sandbox import Sandbox, timing
+from unitask_sandbox import Sandbox, threads
 from unitask_sandbox.engines import ENGINES, EngineResult
 from unitask_sandbox.task import Task
 
@@ -109,7 +109,7 @@ def test_each_task_is_done_once_and_in_order(sandbox_with: SandboxWith, engines:
 def test_task_that_could_not_be_ended_is_done_again(
     sandbox_with: SandboxWith, engines: Engines, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    monkeypatch.setattr(timing, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(threads, "FIRST_PAUSE", 0.001)
     sandbox = sandbox_with(autorun=True, workers=1, fetch=engines.fetch)
     engines.watch(sandbox)
     works, failing = getattr(sandbox._store, method), threading.Semaphore(3)
@@ -132,7 +132,7 @@ def test_task_that_could_not_be_ended_is_done_again(
 def test_thread_that_cannot_be_started_loses_no_task(
     sandbox_with: SandboxWith, engines: Engines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(timing, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(threads, "FIRST_PAUSE", 0.001)
     start, failing = threading.Thread.start, ["unitask-sandbox", "unitask-sandbox-engine"]
 
     def no_thread(thread: threading.Thread) -> None:

@@ -17,7 +17,6 @@ from typing import Any, Final
 
 from unitask_sandbox import bundle, legacy, llm
 from unitask_sandbox.account import account_info, active_tasks, history_row, models_of
-from unitask_sandbox.autorun import Autorun
 from unitask_sandbox.create_request import new_task, read_create_request, unpaid
 from unitask_sandbox.data_dir import opening
 from unitask_sandbox.engines import simulated_picture
@@ -31,7 +30,7 @@ from unitask_sandbox.failures import (
     Refusal,
 )
 from unitask_sandbox.faults import Fault, Script, named
-from unitask_sandbox.files import OUTPUTS_KEPT, Files
+from unitask_sandbox.files import Files
 from unitask_sandbox.http_client import HttpClient
 from unitask_sandbox.overview import Overview
 from unitask_sandbox.rate import Rate
@@ -40,9 +39,9 @@ from unitask_sandbox.scheduler import Scheduler
 from unitask_sandbox.settings import STARTING_USD, Settings
 from unitask_sandbox.store import Ending, NoRoom, Store
 from unitask_sandbox.task import Task, file_url
-from unitask_sandbox.timing import Jumps
+from unitask_sandbox.threads import Autorun
 from unitask_sandbox.uploads import read_upload
-from unitask_sandbox.webhooks import PAUSE, Courier
+from unitask_sandbox.webhooks import Courier
 
 DATABASE = "sandbox.sqlite3"
 CANCELLABLE = frozenset({"pending"})
@@ -73,12 +72,9 @@ class Sandbox:
         self._rate = Rate(self.settings.rate, self.settings.clock)
         self._known: set[str] = set()
         self._closing = threading.Event()
-        self._jumps = Jumps(self.settings.clock)
-        self._scheduler = Scheduler(
-            self.settings, self._store, self._files, self._closing, self._ended, self.faults, self._jumps
-        )
+        self._scheduler = Scheduler(self.settings, self._store, self._files, self._closing, self._ended, self.faults)
         send = self.settings.send_webhook or http.post
-        self._courier = Courier(self._store, self.settings.clock, send, self._closing, self.faults, self._jumps)
+        self._courier = Courier(self._store, self.settings.clock, send, self._closing, self.faults)
         self._autorun = Autorun(self._step) if self.settings.autorun else None
         self._delivery = Autorun(self._deliver) if self.settings.autorun else None
         forgotten = None if self.settings.data else self._folder
@@ -86,7 +82,7 @@ class Sandbox:
         self._release = weakref.finalize(self, _release, *parts)
         try:
             with opening(self._folder / DATABASE):
-                self._store.limit_due(self.settings.clock(), PAUSE, OUTPUTS_KEPT)
+                self._store.heed_clock(self.settings.clock())
                 for key, usd in self.settings.keys.items():
                     self._open_account(key, usd)
         except BaseException:
@@ -131,7 +127,6 @@ class Sandbox:
         request = (
             read_create_request(body) if operation == "create_task" else legacy.read_create_request(operation, body)
         )
-        self._jumps.heed(self._store.move_due)  # before the task is planned
         task = new_task(request, account, self.settings, self._files.at_hand)
         self.faults.accepted(key_fingerprint(key), task.task_id, task.model, task.task_type)
         webhook = base_url if request.has_webhook() else None

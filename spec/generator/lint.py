@@ -99,7 +99,7 @@ def _protocols(document: Document) -> Iterator[str]:
     """The pointers of a protocol lead to documented fields of the response."""
     by_id = {operation["operationId"]: operation for _, _, operation in operations(document)}
     for name, rules in document["x-protocols"].items():
-        response = by_id[rules["look"]]["responses"]["200"]
+        response = by_id[rules["poll"]]["responses"]["200"]
         pointers = (rules["task_id"], rules["status"], *rules["output"].values(), rules.get("reasons", ""))
         for pointer in pointers:
             if not _is_documented(document, response, pointer):

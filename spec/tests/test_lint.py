@@ -68,16 +68,16 @@ FAULTS = {
     ),
     "phase": (_schema("TaskStatus", "x-states", "staged", "phase", value="late"), "the phase of staged is not one of"),
     "link-to-no-operation": (
-        _set("paths", "/api/v1/task", "post", "responses", "200", "links", "look", "operationId", value="get"),
-        "link look leads to 'get'",
+        _set("paths", "/api/v1/task", "post", "responses", "200", "links", "poll", "operationId", value="get"),
+        "link poll leads to 'get'",
     ),
     "link-with-no-parameter": (
-        _set("paths", "/api/v1/task", "post", "responses", "200", "links", "look", "parameters", "id", value="$url"),
+        _set("paths", "/api/v1/task", "post", "responses", "200", "links", "poll", "parameters", "id", value="$url"),
         "fills 'id', which is not a parameter of get_task",
     ),
     "link-from-no-field": (
         _set(
-            *("paths", "/api/open/tasks/histories", "get", "responses", "200", "links", "look", "parameters"),
+            *("paths", "/api/open/tasks/histories", "get", "responses", "200", "links", "poll", "parameters"),
             *("task_id",),
             value="$response.body#/data/0/task_id",
         ),

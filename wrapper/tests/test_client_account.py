@@ -267,7 +267,7 @@ def test_account_active_tasks_and_history_are_read(shell: str) -> None:
         in_turn(
             lambda client: client.account(),
             lambda client: client.active_tasks(),
-            lambda client: all_of(client.history(model="kling", **query)),
+            lambda client: all_of(client.history(group="kling", **query)),
         ),
     )
 

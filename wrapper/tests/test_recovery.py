@@ -67,7 +67,7 @@ def search(
     """Look once, so late that the history has settled."""
     error = uncertain(body)
     put_back(error, LATE)
-    result = play(recovery.find(error, own, limits(timeout=0.0)), *replies, dated=True).result
+    result = play(recovery.find(error, dict.fromkeys(own, "another"), limits(timeout=0.0)), *replies, dated=True).result
     assert isinstance(result, Recovery)
     return result
 
@@ -126,14 +126,14 @@ def test_only_another_whole_mark_says_that_a_task_is_another(endpoint: str, outc
     found = search(history("twin"), twin, history(), body=MARKED)
 
     assert found.outcome is outcome
-    assert outcome is not Outcome.FOUND or found.reason == "task twin carries the mark of this create"
+    assert outcome is not Outcome.FOUND or found.reason == "task twin has the correlation id of this submission"
 
 
 def test_mark_that_the_caller_put_in_the_address_is_no_proof() -> None:
     error = uncertain(MARKED)
-    error.identity = recovery.with_client(error.identity, "0123456789abcdef", recovery.ANONYMOUS, None)
+    error.identity = replace(error.identity, submission="0123456789abcdef")
     task = look(config=MARKED["config"])
-    found = play(recovery.find(error, (), limits(timeout=0.0)), history(TASK_ID), task, dated=True).result
+    found = play(recovery.find(error, {}, limits(timeout=0.0)), history(TASK_ID), task, dated=True).result
 
     assert found.outcome is Outcome.UNCLEAR
     assert [task.id for task in found.candidates] == [TASK_ID]
@@ -143,16 +143,16 @@ def test_named_task_is_polled_first_by_its_own_protocol() -> None:
     error, legacy = uncertain(), uncertain(LEGACY)
     unnamed = search(body=LEGACY)
     error.task_id = legacy.task_id = TASK_ID
-    played = play(recovery.find(error, (), limits(timeout=0.0)), look(input=None))
+    played = play(recovery.find(error, {}, limits(timeout=0.0)), look(input=None))
     shown = answer(200, {"task_id": TASK_ID, "status": "processing"})
-    legacy_played = play(recovery.find(legacy, (), limits(timeout=0.0)), shown)
+    legacy_played = play(recovery.find(legacy, {}, limits(timeout=0.0)), shown)
 
     assert played.result.outcome is legacy_played.result.outcome is Outcome.FOUND
-    assert played.result.reason == f"an answer to the create named task {TASK_ID}"
+    assert played.result.reason == f"an answer to the submission named task {TASK_ID}"
     assert played.sent == ["GET"]
     assert [step.path for step in legacy_played.steps if isinstance(step, SendRequest)] == ["/mj/v2/fetch"]
     assert unnamed.outcome is Outcome.UNCLEAR
-    assert unnamed.reason == "no page says how the task history lists a task of the legacy endpoints"
+    assert unnamed.reason == "how the task history lists a task of the legacy endpoints is not documented"
 
 
 # ---- absent
@@ -172,7 +172,7 @@ def test_task_of_another_model_or_task_type_is_another(fields: dict[str, Any], o
 
     assert found.outcome is outcome
     assert found.task is None
-    assert outcome is Outcome.UNCLEAR or found.reason == "none of the 4 tasks of that time is the one"
+    assert outcome is Outcome.UNCLEAR or found.reason == "each of the 4 tasks of that time is another one"
     assert search(history()).outcome is Outcome.ABSENT
 
 
@@ -192,7 +192,7 @@ def test_row_without_the_usual_id_is_not_passed_over(row: dict[str, Any], outcom
     found = search(page, look(config=MARKED["config"]), history(), body=MARKED)
 
     assert found.outcome is outcome
-    assert outcome is Outcome.FOUND or "1 that could not be looked at" in found.reason
+    assert outcome is Outcome.FOUND or "could not be polled: 1" in found.reason
 
 
 # ---- unclear
@@ -204,8 +204,7 @@ def test_task_with_this_input_is_unclear() -> None:
     assert found.outcome is Outcome.UNCLEAR
     assert [task.id for task in found.candidates] == ["b", "a"]
     assert found.reason == (
-        "of the tasks of that time, model and task type, there are 1 with this input, 1 whose answer does not show the "
-        "input; another create can have had the same input, and only a mark (webhook_url) would tell"
+        "tasks with this input: 1; another submission can have had it too; tasks that may or may not be the one: 1"
     )
 
 
@@ -216,7 +215,7 @@ FULL = [f"t{number}" for number in range(100)]
     ("replies", "words"),
     [
         *(
-            ([history("x"), trouble], "of that time, model and task type, there are 1 that could not be looked at")
+            ([history("x"), trouble], "could not be polled: 1")
             for trouble in (refused(404), look("another id"), GATEWAY)
         ),
         *(
@@ -225,7 +224,7 @@ FULL = [f"t{number}" for number in range(100)]
         ),
         ([history(total=7)], "the history has 7 tasks of that time, and its pages bring 0"),
         ([history(*FULL, total=100), history("late", total=100)], "the history has 100 tasks of that time"),
-        ([history(*FULL, total=100), history("late", total=1)], "could not be looked at"),
+        ([history(*FULL, total=100), history("late", total=1)], "could not be polled"),
         ([history("a", total=3), history("b", total=3), history(total=3)], "the history has 3 tasks of that time"),
         ([history("a", total=0)], "its pages bring 1"),
         ([answer(200, {"code": 200, "data": {"data": []}})], "does not say how many"),
@@ -265,10 +264,10 @@ def test_row_that_only_the_history_of_all_times_lists_counts_if_its_clock_is_tha
 def test_history_without_a_time_is_unclear(headers: dict[str, str]) -> None:
     error = uncertain()
     put_back(error, LATE)
-    found = play(recovery.find(error, (), limits(timeout=0.0)), replace(history(), headers=headers)).result
+    found = play(recovery.find(error, {}, limits(timeout=0.0)), replace(history(), headers=headers)).result
 
     assert found.outcome is Outcome.UNCLEAR
-    assert "does not tell its time" in found.reason
+    assert "have no Date header" in found.reason
 
 
 # ---- how it is asked
@@ -277,7 +276,7 @@ def test_history_without_a_time_is_unclear(headers: dict[str, str]) -> None:
 def played(*replies: Response | TransportFailure, timeout: float | None, took: float = 0.0) -> Played:
     """A search that begins right after the create."""
     error = uncertain(MARKED)
-    return play(recovery.find(error, (), limits(timeout=timeout)), *replies, took=took, dated=True)
+    return play(recovery.find(error, {}, limits(timeout=timeout)), *replies, took=took, dated=True)
 
 
 def test_history_is_read_again_until_the_task_is_there_or_it_has_settled() -> None:
@@ -299,12 +298,12 @@ def test_search_ends_when_time_is_up() -> None:
 
     assert search.result.outcome is hanging.result.outcome is Outcome.UNCLEAR
     assert search.sleeps == [10.0, 10.0, 5.0]
-    assert "look again in 36 s" in search.result.reason
+    assert "search again in 36 s" in search.result.reason
     assert hanging.ended_at < recovery.LONGEST_READING + 60.0
 
 
 def test_search_ends_though_the_clocks_stand_still() -> None:
-    flow, page = recovery.find(uncertain(), (), limits(timeout=None)), history()
+    flow, page = recovery.find(uncertain(), {}, limits(timeout=None)), history()
     now, step = Timestamp(TICKS, UNIX), next(flow)
     try:
         for _ in range(1000):
@@ -323,7 +322,7 @@ def test_error_holds_nothing_of_the_content_and_finds_in_another_process() -> No
     pickled = pickle.dumps(error)
     shown = repr(error) + str(error) + repr(vars(error)) + repr(pickled)
     flow: Flow[Recovery] = recovery.find(
-        pickle.loads(pickled), (), limits(timeout=0.0), recovery.ClientIdentity("another")
+        pickle.loads(pickled), {}, limits(timeout=0.0), recovery.ClientIdentity("another")
     )
     found = play(flow, history(TASK_ID), look(config=MARKED["config"])).result
 

@@ -42,9 +42,9 @@ def test_run_has_a_span_for_the_create_and_one_for_the_wait(shell: str, spans: I
     perform(shell, provider(seen(), seen("processing"), DONE), lambda client: client.run(FACE_SWAP))
 
     task = {**SWAP, "unitask.task_id": TASK_ID}
-    end = {"unitask.status": "completed", "unitask.polls": 2, "unitask.cost_usd": pytest.approx(0.01)}
+    end = {"unitask.status": "completed", "unitask.cost_usd": pytest.approx(0.01)}
     assert facts(spans) == [
-        ("unitask.create", {**task, "unitask.status": "pending", "unitask.polls": 1}),
+        ("unitask.create", {**task, "unitask.status": "pending"}),
         ("unitask.wait", {**task, **end}),
     ]
 
@@ -74,7 +74,7 @@ def test_error_ends_its_span(shell: str, spans: InMemorySpanExporter) -> None:
     (span,) = spans.get_finished_spans()
     assert span.status.description == "SubmissionUncertain"
     assert [event.name for event in span.events] == ["exception"]
-    assert dict(span.attributes or {}) == {**SWAP, "unitask.polls": 1}
+    assert dict(span.attributes or {}) == {**SWAP}
 
 
 def test_interrupted_wait_ends_its_span_and_names_the_task_that_goes_on(

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from jsonschema import Draft202012Validator
 from unitask import AsyncClient, Client, State, errors, tasks, webhooks
+from unitask._base_client import Defaults
 from unitask._model.state import state_of
 from unitask.testing import InstantClock, UnitaskProvider, documented_example, task_bodies
 from unitask_api import contract
@@ -272,7 +273,7 @@ def test_account_and_history_are_answered(client: Client) -> None:
 
 
 def test_unknown_path_is_answered_with_what_to_do(client: Client) -> None:
-    answer = client._connected().calls.get("/api/v2/new")
+    answer = client._connected().calls.get(f"{client.base_url}/api/v2/new")
 
     assert answer.status_code == 404
     assert "unitask_provider.answers" in answer.text
@@ -296,14 +297,13 @@ def test_waits_side_by_side_do_not_use_up_the_time_of_each_other(provider: Unita
 
 def test_settings_are_as_before_afterwards_and_explicit_ones_win(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UNITASK_API_KEY", "mine")
-    before = [dict(client.__init__.__kwdefaults__) for client in (Client, AsyncClient)]  # type: ignore[misc]
     clock = InstantClock()
     with UnitaskProvider() as provider, Client("key", "https://elsewhere.test", clock=clock) as client:
         assert client.base_url == "https://elsewhere.test"
         assert client._clock is clock
         assert client.run(FACE_SWAP).id == provider.tasks[0].id
 
-    assert [dict(client.__init__.__kwdefaults__) for client in (Client, AsyncClient)] == before  # type: ignore[misc]
+    assert Client.defaults == AsyncClient.defaults == Defaults()
     monkeypatch.setenv("UNITASK_BASE_URL", "https://mine.test")
     assert Client().base_url == "https://mine.test"
 

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar, Generic, NamedTuple, TypedDict, TypeVar, cast
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypedDict, TypeVar, cast
 
 from unitask_api import contract
 
@@ -42,7 +42,7 @@ class Options(TypedDict, total=False):
 
     webhook_url: str
     webhook_secret: str
-    service_mode: str
+    service_mode: Literal["public", "private"]
 
 
 NOTHING_SENT = "nothing was sent"
