@@ -80,9 +80,7 @@ def test_provider_on_this_machine_is_reached_without_the_proxy(local: str, monke
         for base_url in (local, local.replace("127.0.0.1", "localhost")):
             with provider.remote(base_url, KEY, Money(0.05)) as subject:
                 result = runner.made(subject, *runner.chosen(["keys"]))
-                drawn = subject.drawing["session"].get(f"{local}/account/info", headers=subject.headers())
             assert result.outcome is runner.Outcome.KEPT, result.detail
-            assert drawn.json()["code"] == 200
 
 
 def test_proxy_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
@@ -121,8 +119,8 @@ def test_what_is_no_provider_is_2(status: int, headers: Any, body: bytes, capsys
         assert main(["contract", "--base-url", base_url, "--key", KEY]) == 2
 
     (said,) = capsys.readouterr().err.splitlines()
-    assert f"what answers at {base_url} is no provider of this API" in said
-    assert f"GET /account/info is answered with HTTP {status}, " in said
+    assert f"{base_url} is not a provider of this API" in said
+    assert f"GET /account/info returns HTTP {status}, " in said
     assert "Give as --base-url what stands before /api/v1/task" in said
 
 
@@ -134,7 +132,7 @@ def test_provider_that_refuses_everything_alike_is_2(status: int, capsys: Captur
         assert main(["contract", "--base-url", url, "--key", KEY]) == 2
 
     (said,) = capsys.readouterr().err.splitlines()
-    assert f"refuses whatever it is asked with HTTP {status}: " in said
+    assert f"refuses every request with HTTP {status}: " in said
     assert "not you, (the key)" in said
 
 
@@ -144,7 +142,7 @@ def test_address_that_goes_too_far_is_2_and_the_right_one_is_named(more: str, lo
     assert f"give --base-url {local}\n" in capsys.readouterr().err
 
 
-def asking(answers: Answers, base_url: str = "https://p.test") -> connecting.Ask:
+def asking(answers: Answers, base_url: str = "https://p.test") -> connecting.Request:
     return httpx.Client(transport=httpx.MockTransport(answers), base_url=base_url).request
 
 
@@ -226,7 +224,7 @@ def test_provider_that_forgets_its_tasks_has_one_cause(
             return httpx.Response(200, json=example(f"task-{next(numbers)}"))
         return httpx.Response(404, json={"code": 404, "message": "task not found", "data": None, "new": 1})
 
-    def open_http(base_url: str, within: float, **more: Any) -> httpx.Client:
+    def open_http(base_url: str, within: float) -> httpx.Client:
         return httpx.Client(transport=httpx.MockTransport(answers), base_url=base_url)
 
     monkeypatch.setattr(provider, "open_http", open_http)
@@ -237,7 +235,7 @@ def test_provider_that_forgets_its_tasks_has_one_cause(
 
     said, (document, page, patch) = capsys.readouterr().out, (place.read_text() for place in places)
     assert code == 1
-    assert said.count("one cause explains what is broken: 4 tasks were created, and GET knows none of them") == 1
+    assert said.count("one cause explains what is broken: 4 tasks were created, and GET finds none of them") == 1
     assert "one cause explains" in page
     assert json.loads(document)["cause"]
     assert (patch, json.loads(document)["differences"]) == ("", [])

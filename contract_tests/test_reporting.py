@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from unitask.cli import main
 from unitask_contract import command, runner
-from unitask_contract.reports.report import Report
-from unitask_contract.reports.terminal import text
+from unitask_contract.report import Report, text
 
 Captured = pytest.CaptureFixture[str]
 QUICK = ("contract", "--checks", "keys")
@@ -39,7 +38,7 @@ def test_report_that_cannot_be_written_is_2_before_anything_is_asked(
     monkeypatch.setattr(command, "_of_provider", nothing_is_asked)
 
     assert main([*QUICK, "--report", place]) == 2
-    assert f"--report {place}: " in capsys.readouterr().err
+    assert f"--report {place}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("outcome", [runner.Outcome.KEPT, runner.Outcome.BROKEN])
@@ -113,7 +112,7 @@ def test_fault_of_ours_after_the_checks_loses_no_result(
 
     assert main([*QUICK]) == 2
     said = capsys.readouterr()
-    assert "by a fault of unitask" in said.err
+    assert "a bug of unitask" in said.err
     assert said.out.splitlines()[-1] == "contract not run whole: 1 kept, interrupted"
 
 

@@ -22,8 +22,9 @@ from unitask_contract import bundle, recorded, runner
 from unitask_contract.connecting import CannotRun
 from unitask_contract.counter import GENERAL, OF_A_PROVIDER, Coverage
 from unitask_contract.hiding import scrubbed, visible
+from unitask_contract.money import Money
 from unitask_contract.patches.proposals import Difference, Kind, differences, proposal
-from unitask_contract.provider import Money, Provider, remote, sandbox
+from unitask_contract.provider import Provider, remote, sandbox
 from unitask_contract.report import Report, text
 from unitask_contract.report_files import FORMS
 

@@ -1,7 +1,7 @@
 """Connect to a remote provider, and make sure that a provider answers.
 
-An obstacle (the environment, a proxy, a wrong address, a mock that keeps no tasks) ends in CannotRun, with what to do; it
-is not a broken contract. Nothing here costs money. A call has one time limit, and an answer a largest size.
+An obstacle (the environment, a proxy, a wrong address, a mock that keeps no tasks) ends in CannotRun, with what to do.
+It is not a broken contract. Nothing here costs money. A call has one time limit, and an answer a largest size.
 """
 
 from __future__ import annotations
@@ -182,9 +182,7 @@ def greet(base_url: str, request: Request, key: str) -> None:
     status = account.status_code
     if status >= 400 and status != 404 and all(one.status_code == status for one in unknown):
         said = shortened(scrubbed(account.content.decode(errors="replace"), key), SHOWN)
-        raise CannotRun(
-            f"{base_url} refuses every request with HTTP {status}: {said}; check the key, and whether the provider works"
-        )
+        raise CannotRun(f"{base_url} refuses every request with HTTP {status}: {said}; check the key and the provider")
     if all(map(_shows_a_task, unknown)):
         raise CannotRun(
             f"{base_url} keeps no tasks: GET returns a task for two ids that were never created, as mock servers such"

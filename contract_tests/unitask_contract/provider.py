@@ -23,7 +23,8 @@ from unitask_contract.connecting import LARGEST, LARGEST_FILE, CannotRun, greet,
 from unitask_contract.exchange import Exchange
 from unitask_contract.hiding import hidden_in, scrubbed
 from unitask_contract.money import LeftOut as LeftOut
-from unitask_contract.money import Money, price_of_post
+from unitask_contract.money import Money as Money
+from unitask_contract.money import price_of_post
 from unitask_contract.provider_schema import provider_schema
 from unitask_contract.sandbox_runner import IN_PROCESS, InProcess, no_network
 from unitask_sandbox import Settings, create_app

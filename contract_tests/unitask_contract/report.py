@@ -184,8 +184,8 @@ def _details(report: Report) -> Iterator[str]:
         for result in failed[:MOST_SUBJECTS]:
             yield f"\n{result.outcome.value}: {check.id} {result.subject}\n  {check.promise}"
             yield "\n".join(f"  {line}" for line in result.detail.splitlines())
-        if others := [result.subject for result in failed[MOST_SUBJECTS:]]:
-            yield f"\n{check.id} of {len(others)} more: {', '.join(others)} (details: --report FILE.html)"
+        if unseen := [result.subject for result in failed[MOST_SUBJECTS:]]:
+            yield f"\n{check.id} of {len(unseen)} more: {', '.join(unseen)} (details: --report FILE.html)"
     reasons = left_out(report)
     for reason, names in list(reasons.items())[:MOST_SUBJECTS]:
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""

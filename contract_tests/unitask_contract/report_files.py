@@ -19,8 +19,8 @@ td.kept{background:#e8f5e9}td.failed{background:#ffebee;font-weight:600}td.out{c
 pre{background:#f6f6f6;padding:.8rem;overflow:auto;white-space:pre-wrap;overflow-wrap:anywhere}
 h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem}
 """
-_MEANING = """<p><b>Broken</b>: an answer is not what the contract promises; see "What was seen". Fix the provider, or, if
-the spec is wrong, apply the proposed change. <b>Could not run</b>: there was no usable answer, so nothing is known.
+_MEANING = """<p><b>Broken</b>: an answer is not what the contract promises; see "What was seen". Fix the provider, or,
+if the spec is wrong, apply the proposed change. <b>Could not run</b>: there was no usable answer, so nothing is known.
 <b>Left out</b>: not checked, for the given reason.</p>"""
 Cell = str | tuple[str, str]  # text, or text and class
 
@@ -32,7 +32,7 @@ def as_html(report: Report) -> str:
     body = [f"<h1>{html.escape(report.verdict)}</h1><p>{title}{seed}</p>{_MEANING}"]
     body += [f"<p><b>{html.escape(report.cause)}</b></p>"] if report.cause else []
     body += [*_task_types(report), *_general(report), *_files(report), *_details(report)]
-    differences = [
+    differences: list[list[Cell]] = [
         [(one.kind.value, "out" if one.kind is Kind.NEW_FIELD else "failed"), one.family, str(one)]
         for one in report.differences
     ]
@@ -64,7 +64,7 @@ def _table(title: str, head: Iterable[str], rows: Iterable[Iterable[Cell]]) -> I
 
 
 def _task_types(report: Report) -> Iterator[str]:
-    rows = [
+    rows: list[list[Cell]] = [
         [family, *((share(*cell), "failed" if cell[1] else "kept" if cell[0] else "out") for cell in cells)]
         for family, cells in table(report)
     ]
@@ -155,6 +155,9 @@ def as_json(report: Report) -> str:
     return json.dumps(document, indent=2) + "\n"
 
 
+_TAGS = {Outcome.BROKEN: "failure", Outcome.NOT_RUN: "error", Outcome.LEFT_OUT: "skipped"}
+
+
 def as_junit(report: Report) -> str:
     """Return the report for CI services: a suite for each family, for the spec and for the files."""
     root = Xml.Element("testsuites", name="unitask contract")
@@ -163,8 +166,7 @@ def as_junit(report: Report) -> str:
         for result in report.results:
             if result.family == family:
                 name = f"{result.check.id}[{result.subject}]" if result.subject else result.check.id
-                tag = {Outcome.BROKEN: "failure", Outcome.NOT_RUN: "error", Outcome.LEFT_OUT: "skipped"}
-                case = _case(suite, name, tag.get(result.outcome, ""), result.detail)
+                case = _case(suite, name, _TAGS.get(result.outcome, ""), result.detail)
                 case.set("time", f"{result.seconds:.3f}")
     suite = Xml.SubElement(root, "testsuite", name="spec")
     for one in report.contradictions:
