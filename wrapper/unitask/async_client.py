@@ -157,7 +157,7 @@ class AsyncClient(AsyncRunner):
             )
             return await self._drive(self._submit_flow(body, task, submission))
         except BaseException as error:
-            self._explain(submission, error)
+            self._report(submission, error)
             raise
 
     async def run(
@@ -202,7 +202,7 @@ class AsyncClient(AsyncRunner):
             )
             return await self._drive(self._run_flow(body, task, limits, submission), on_change)
         except BaseException as error:
-            self._explain(submission, error)
+            self._report(submission, error)
             raise
 
     @overload
@@ -307,7 +307,7 @@ class AsyncClient(AsyncRunner):
             async for task in client.watch(task_id, timeout=300):
                 print(task.status, task.progress)
         """
-        async for step in self._told(self._watch_flow(task, self._limits(timeout))):
+        async for step in self._updates(self._watch_flow(task, self._limits(timeout))):
             if isinstance(step, TaskUpdated):
                 yield step.task
 
@@ -422,7 +422,7 @@ class AsyncClient(AsyncRunner):
             async for row in client.history(group="kling", start=datetime.now(UTC) - timedelta(days=1)):
                 print(row.task_id, row.state)
         """
-        async for step in self._told(self._history_flow(group, start, end, page_size)):
+        async for step in self._updates(self._history_flow(group, start, end, page_size)):
             if isinstance(step, RowYielded):
                 yield step.row
 
@@ -460,7 +460,7 @@ class AsyncClient(AsyncRunner):
         Raises:
             ModuleNotFoundError: The openai library is not installed.
         """
-        return llm.async_client(self._key.value, self._llm_url(long_answers), self._proxy, self._headers)
+        return llm.async_client(self._key, self._llm_url(long_answers), self._proxy, self._headers)
 
     async def download(
         self,
