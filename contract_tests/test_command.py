@@ -51,7 +51,7 @@ def test_provider_that_keeps_the_contract_is_0(capsys: Captured) -> None:
 def test_provider_that_breaks_the_contract_is_1_in_every_report(capsys: Captured, tmp_path: Path) -> None:
     places = [tmp_path / f"out{ending}" for ending in FORMS]
     with remote("wrong-model", "code-of-its-own") as base_url:
-        arguments = ("--base-url", base_url, "--checks", "keys,echo,refusals,echoed", "--families", "general,flux")
+        arguments = ("--base-url", base_url, "--checks", "keys,echo,bad_requests,echoed", "--families", "general,flux")
         assert main(["contract", *arguments, *(f"--report={place}" for place in places)]) == 1
 
     said = capsys.readouterr().out
