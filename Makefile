@@ -36,9 +36,7 @@ types: $(VENV)/.checks ## mypy strict and pyright strict; every public name of t
 
 generate: $(VENV)/.checks ## bundle, lint, generate the client, the task classes and the pages
 	cd spec && $(CURDIR)/$(VENV)/bin/python -m generator
-	PYTHONPATH=. $(VENV)/bin/python -m scripts.faults_page
-	PYTHONPATH=. $(VENV)/bin/python -m scripts.scenarios_page
-	PYTHONPATH=. $(VENV)/bin/python -m scripts.coverage_page
+	PYTHONPATH=. $(VENV)/bin/python -m scripts.pages
 
 generated: $(VENV)/.checks ## is the generated code what the spec gives?
 	cd spec && $(CURDIR)/$(VENV)/bin/python -m generator --check
@@ -62,7 +60,7 @@ contract-fuzz: $(VENV)/.checks ## schemathesis' own run against the sandbox on a
 score: $(VENV)/.checks ## how strong the checks are: wrong answers, faults, defects, changes of the spec, coverage; out/score.md (some minutes; make mutants first)
 	PYTHONPATH=.:spec CI=true $(VENV)/bin/python -m scripts.score
 
-cross-check: $(VENV)/.checks ## a mock server (npm) and a validator that share no code with us: do they see what we see?
+cross-check: $(VENV)/.checks ## let a mock server (npm) that shares no code with us judge our requests
 	PYTHONPATH=. $(VENV)/bin/python -m scripts.cross_check
 
 tests: $(VENV)/.checks
@@ -71,10 +69,9 @@ tests: $(VENV)/.checks
 bench: $(VENV)/.checks ## speed, size and the cost of waiting, measured side by side
 	$(VENV)/bin/python benchmarks/bench_wrapper.py
 	$(VENV)/bin/python benchmarks/bench_waiting.py
-	$(VENV)/bin/python benchmarks/bench_first_use.py
 	$(VENV)/bin/python benchmarks/bench_swap.py $(if $(PROTOTYPE),--prototype $(PROTOTYPE))
 
-bench-sandbox: $(VENV)/.checks ## looks a second of the local provider beside a running swap, and a hundred swaps queued
+bench-sandbox: $(VENV)/.checks ## speed and memory of the local provider beside a running swap and a queue of swaps
 	$(VENV)/bin/python benchmarks/bench_sandbox.py
 
 bench-clients: ## published clients and ours against one server that fails (WRITE=1: docs/clients.md)
@@ -94,7 +91,7 @@ mutants: $(VENV)/.checks ## do the unit tests notice when the wrapper is changed
 	ln -sfn ../../conftest.py out/mutmut/conftest.py
 	cd out/mutmut && CI=true $(CURDIR)/$(VENV)/bin/mutmut run --max-children 2 $(MUTANTS)
 	cd out/mutmut && $(CURDIR)/$(VENV)/bin/mutmut export-cicd-stats && $(CURDIR)/$(VENV)/bin/mutmut results
-	$(VENV)/bin/python scripts/core_mutants.py $(MUTANTS)
+	$(VENV)/bin/python scripts/mutants.py $(MUTANTS)
 
 page-picture: $(VENV)/.checks ## docs/sandbox-page.png, from the running page; needs a Chromium
 	PAGE_PICTURE=$(CURDIR)/docs/sandbox-page.png $(VENV)/bin/python -m pytest -q sandbox/tests/test_page.py -k picture_of

@@ -1,4 +1,4 @@
-"""Time of one face swap (detection on both pictures and the swap, on decoded 512x512 and 512x600 pictures).
+"""Time of one face swap: detection in both pictures and the swap, on decoded 512x512 and 512x600 pictures.
 
     python benchmarks/bench_swap.py                   in units of a yardstick: 20 blurs of a 512x512 float picture
     python benchmarks/bench_swap.py --prototype DIR   against another engine: DIR holds its swap.py, facekit.py, models/

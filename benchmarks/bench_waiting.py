@@ -1,8 +1,8 @@
-"""What a wait costs: looks per task and seconds until the end is noticed, beside fixed and exponential intervals.
+"""The cost of a wait: polls per task and seconds until the end is noticed, beside fixed and exponential intervals.
 
-`python benchmarks/bench_waiting.py`. All of it is simulated on the same durations, drawn once with a fixed seed; "best
-possible" is the least number of looks for the mean delay of the learned plan, found by dynamic programming over a grid
-of ages, for somebody who knows the distribution exactly. No figure depends on the machine.
+`python benchmarks/bench_waiting.py`. The durations are drawn once with a fixed seed, so no figure depends on the
+machine. "Best possible" is the least number of polls at the mean delay of the learned plan when the distribution is
+known exactly. Dynamic programming over a grid of ages finds it.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ Draw = Callable[[random.Random], float]
 Array = npt.NDArray[np.float64]
 DISTRIBUTIONS: dict[str, Draw] = {
     "as the catalogue says: median 8 s, sigma 0.5": lambda draw: 8 * math.exp(draw.gauss(0, 0.5)),
-    "as it says, and narrow: median 8 s, sigma 0.25": lambda draw: 8 * math.exp(draw.gauss(0, 0.25)),
-    "four times slower than it says: median 32 s, sigma 0.5": lambda draw: 32 * math.exp(draw.gauss(0, 0.5)),
+    "narrow: median 8 s, sigma 0.25": lambda draw: 8 * math.exp(draw.gauss(0, 0.25)),
+    "four times slower: median 32 s, sigma 0.5": lambda draw: 32 * math.exp(draw.gauss(0, 0.5)),
     "four times faster: median 2 s, sigma 0.5": lambda draw: 2 * math.exp(draw.gauss(0, 0.5)),
-    "two humps: 8 s, or one in three after a queue of 40 s": lambda draw: (
+    "one in three after a queue of 40 s": lambda draw: (
         8 * math.exp(draw.gauss(0, 0.3)) + (40 if draw.random() < 1 / 3 else 0)
     ),
 }
@@ -54,9 +54,9 @@ def main() -> None:
         }
         delay = rows[f"unitask, {LEARNED_FROM} tasks seen"][1]
         rows["best possible at that delay"] = _optimum(durations, delay)
-        print(f"\n### {name}\n\n| plan | looks a task | mean delay, s | looks x delay |\n|---|---|---|---|")
-        for plan, (looks, late) in rows.items():
-            print(f"| {plan} | {looks:.2f} | {late:.2f} | {looks * late:.2f} |")
+        print(f"\n### {name}\n\n| plan | polls a task | mean delay, s | polls x delay |\n|---|---|---|---|")
+        for plan, (polls, late) in rows.items():
+            print(f"| {plan} | {polls:.2f} | {late:.2f} | {polls * late:.2f} |")
 
 
 def _learned(durations: list[float]) -> DurationEstimate:
@@ -68,7 +68,7 @@ def _learned(durations: list[float]) -> DurationEstimate:
 
 
 def _cost(durations: list[float], pause: Callable[[float], float]) -> tuple[float, float]:
-    """Looks a task and mean delay in seconds, for a plan that gives the pause at an age."""
+    """Return polls a task and mean delay in seconds, for a plan that gives the pause at an age."""
     plan = list(_ages(pause, max(durations)))
     places = np.searchsorted(plan, durations)
     late = [plan[place] - end for place, end in zip(places, durations, strict=True)]
@@ -83,7 +83,7 @@ def _ages(pause: Callable[[float], float], until: float) -> Iterator[float]:
 
 
 def _exponential(factor: float, cap: float) -> Callable[[float], float]:
-    """Pauses that grow from a second; the pause is found from the age, since each plan has its own ages."""
+    """Return the pause at each age of a plan whose pauses grow from one second."""
     plan, pause = {0.0: 1.0}, 1.0
     age = 0.0
     while age < 1e5:
@@ -94,7 +94,7 @@ def _exponential(factor: float, cap: float) -> Callable[[float], float]:
 
 
 def _optimum(durations: list[float], delay: float) -> tuple[float, float]:
-    """The least looks for a mean delay: a price on delay is moved until the best plan for it has that delay."""
+    """Return the least polls for a mean delay: bisect the price of delay until the best plan has that delay."""
     low, high = 1e-3, 1e3
     best = (math.inf, math.inf)
     for _ in range(40):
@@ -105,7 +105,7 @@ def _optimum(durations: list[float], delay: float) -> tuple[float, float]:
 
 
 def _best_plan(durations: list[float], price: float) -> tuple[float, float]:
-    """Looks and delay of the plan that minimises looks + price * delay, with the usual floor between looks."""
+    """Return polls and delay of the plan that minimises polls + price * delay, at least `SHORTEST` between polls."""
     ends = np.sort(np.array(durations))
     ages = np.concatenate([[0.0], np.geomspace(SHORTEST, ends[-1] * 1.0001, GRID)])
     below = np.searchsorted(ends, ages, side="right").astype(float)  # how many have ended by then
@@ -122,14 +122,14 @@ def _best_plan(durations: list[float], price: float) -> tuple[float, float]:
             value = price * late  # the last stretch is shorter than the floor
         choice[place] = place + 1 + int(np.argmin(value))
         cost[place] = value.min()
-    looks = late_sum = 0.0
+    polls = late_sum = 0.0
     place = 0
     while place < len(ages) - 1:
         after = choice[place]
-        looks += len(ends) - below[place]
+        polls += len(ends) - below[place]
         late_sum += ages[after] * (below[after] - below[place]) - (total[after] - total[place])
         place = after
-    return looks / len(ends), late_sum / len(ends)
+    return polls / len(ends), late_sum / len(ends)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""What the wrapper costs, as ratios measured side by side in one run: import, validation, reading an answer, size.
+"""The cost of the wrapper as ratios: import, validation, reading a response, size of the installation.
 
-`python benchmarks/bench_wrapper.py`; the size is measured in a fresh environment, which needs the package index.
+`python benchmarks/bench_wrapper.py`. The size is measured in a fresh environment, which needs the package index.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ ROUNDS = 15
 
 def main() -> None:
     """Measure everything and print a table."""
-    report("import unitask / import httpx", paired(importing("unitask"), importing("httpx")), "at most 0.4")
-    report("import unitask, unitask.tasks / import httpx", paired(importing("unitask.tasks"), importing("httpx")), "")
+    report("import unitask / import httpx", paired(importing("unitask"), importing("httpx")), "at most 1.0")
 
     swap = {"target_image": "https://example.com/a.jpg", "swap_image": "https://example.com/b.jpg"}
     ratio = paired(timed(lambda: list(problems("FaceSwapInput", swap))), timed(lambda: json.dumps(swap)))
@@ -43,41 +42,36 @@ def main() -> None:
 
 
 def importing(module: str) -> Callable[[], float]:
-    """Seconds that importing a module takes in a fresh interpreter."""
+    """Return a measurement of the seconds that importing a module takes in a fresh interpreter."""
     program = f"import time; start = time.perf_counter(); import {module}; print(time.perf_counter() - start)"
     command = [sys.executable, "-c", program]
     return lambda: float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def timed(work: Callable[[], object], number: int = 2000) -> Callable[[], float]:
-    """Seconds that a call takes."""
+    """Return a measurement of the seconds that a call takes."""
     return lambda: timeit.timeit(work, number=number) / number
 
 
-def paired(one: Callable[[], float], other: Callable[[], float], rounds: int = ROUNDS) -> list[float]:
-    """The ratio of two measurements, taken in turn."""
+def paired(one: Callable[[], float], other: Callable[[], float]) -> list[float]:
+    """Return the ratios of two measurements, taken in turn after one run to warm up."""
     one(), other()
-    return [one() / other() for _ in range(rounds)]
+    return [one() / other() for _ in range(ROUNDS)]
 
 
 def report(what: str, ratios: list[float], promise: str) -> None:
-    """Print a ratio: its median, and the range it was seen in."""
+    """Print the median and the range of a ratio."""
     bound = f"  ({promise})" if promise else ""
     print(f"{what:<50} {statistics.median(ratios):8.2f}  [{min(ratios):.2f}, {max(ratios):.2f}]{bound}")
 
 
 def base_install_megabytes() -> float:
-    """Size of an environment that holds unitask and what it needs, and nothing else."""
+    """Return the size of an environment that holds unitask and what it needs."""
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     with tempfile.TemporaryDirectory() as folder:
-        base_install(Path(folder))
+        options = ["--target", folder, "--constraint", str(ROOT / "constraints.txt")]
+        subprocess.run([*pip, *options, str(ROOT)], check=True, stderr=subprocess.DEVNULL)
         return sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file()) / 1e6
-
-
-def base_install(folder: Path) -> None:
-    """Put unitask and what it needs into a folder."""
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--target", str(folder)]
-    constraints = ["--constraint", str(ROOT / "constraints.txt")]
-    subprocess.run([*pip, *constraints, str(ROOT)], check=True, stderr=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":

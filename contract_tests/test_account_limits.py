@@ -49,7 +49,7 @@ def provider(**settings: Any) -> Iterator[Provider]:
 def test_full_account_is_a_full_queue() -> None:
     with provider(concurrency=1) as made:
         made.client.submit(SWAP)
-        with pytest.raises(errors.QueueFull, match="Wait for some tasks to end"):
+        with pytest.raises(errors.QueueFull, match="Wait until some tasks have ended"):
             made.client.submit(SWAP)
 
         assert made.answers("create_task") == [200, 429, 429, 429, 429]

@@ -36,13 +36,13 @@ import httpx
 from unitask import AsyncClient, Client, errors, tasks
 from unitask_contract import provider, runner
 from unitask_sandbox import Settings, running
-from unitask_sandbox.library import library
+from unitask_sandbox.faults import named
 throttled = httpx.MockTransport(lambda _: httpx.Response(200, json={"data": {"task_id": "t", "status": "Throttled"}}))
 print(Client("key", "https://a.test", transport=throttled).get("t").state)
 async def notices():
     async with AsyncClient("sandbox", url) as client:
         return (await client.notices()).text
-faults = tuple(library()["no-hand"].faults())
+faults = tuple(named("no-hand"))
 with running(Settings(faults=faults)) as url, Client("sandbox", url, sleep=lambda _: time.sleep(0.02)) as client:
     print(client.notices().text, asyncio.run(notices()))
     try:

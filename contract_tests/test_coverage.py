@@ -14,7 +14,7 @@ from unitask_contract.exchange import Exchange
 from unitask_sandbox.create_request import CreateRequest, read_create_request
 from unitask_sandbox.failures import Refusal
 
-from scripts.coverage_page import PAGE, page
+from scripts.pages import DOCS, coverage_table, page
 
 from .support import exerciser
 
@@ -50,7 +50,7 @@ def test_whole_contract_is_exercised(exercise: exerciser.Exercise) -> None:
 
 
 def test_page_is_current(exercise: exerciser.Exercise) -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(exercise.coverage)
+    assert (DOCS / "coverage.md").read_text(encoding="utf-8") == page("coverage.md", coverage_table(exercise.coverage))
 
 
 WITHOUT: dict[str, tuple[Callable[[Exchange], bool], set[str]]] = {

@@ -18,7 +18,7 @@ from unitask.webhooks import Receiver
 from unitask_contract.checks._http import BLANK
 from unitask_sandbox import Settings, create_app
 from unitask_sandbox.engines import ENGINES
-from unitask_sandbox.library import EVIDENCE, library
+from unitask_sandbox.faults import EVIDENCE, library, named
 
 from .support import BASE_URL, FACE_SWAP, KEY, rows
 from .support.simulated_network import WEBHOOK, InstantReceiver, Wire, World, at_once, quick_swap
@@ -104,7 +104,7 @@ def test_named_fault_ends_as_the_library_says(
 
 
 def hold(world: World, name: str, operation: str, shell: str, folder: Path) -> None:
-    faults = tuple(library()[name].faults(operation=operation))
+    faults = tuple(named(name, operation=operation))
     receiver = InstantReceiver(world)
     world.app = create_app(
         Settings(

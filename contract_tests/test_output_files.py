@@ -10,8 +10,7 @@ from unitask import Output, OutputFile, Task, tasks
 from unitask._core import contents, protocols
 from unitask._core.range_download import DownloadAttemptError
 from unitask_api import output_files
-from unitask_sandbox.engines.simulated import film, mesh, pictures, sound
-from unitask_sandbox.engines.simulated.pictures import Scene
+from unitask_sandbox.engines.simulated.files import Scene, film, picture, plaque, sound
 
 from .support import examples
 
@@ -110,18 +109,18 @@ def test_table_names_examples() -> None:
 
 SCENE = Scene(7, "a model", "A cat", "SIMULATED by a test")
 MADE = {
-    ".png": lambda: pictures.picture(SCENE, (64, 48), "png"),
-    ".jpg": lambda: pictures.picture(SCENE, (64, 48), "jpg"),
-    ".webp": lambda: pictures.picture(SCENE, (64, 48), "webp"),
-    ".mp4": lambda: film.film(SCENE, (64, 48), 1.0),
-    ".wav": lambda: sound.sound(7, 0.5, "wav", "SIMULATED by a test"),
-    ".glb": lambda: mesh.plaque(SCENE),
+    ".png": lambda: picture(SCENE, (64, 48), "png"),
+    ".jpg": lambda: picture(SCENE, (64, 48), "jpg"),
+    ".webp": lambda: picture(SCENE, (64, 48), "webp"),
+    ".mp4": lambda: film(SCENE, (64, 48), 1.0),
+    ".wav": lambda: sound(7, 0.5, "wav", "SIMULATED by a test"),
+    ".glb": lambda: plaque(SCENE),
 }
 
 
 @pytest.mark.parametrize("ending", MADE)
 def test_file_of_the_local_provider_is_whole(ending: str) -> None:
     content, kind = MADE[ending](), output_files.kind_of_ending(ending)
-    contents.check(content, kind, ending, documented=True)
+    contents.check(content, kind, ending)
     with pytest.raises(DownloadAttemptError, match="that is cut off"):
-        contents.check(content[: len(content) // 2], kind, ending, documented=True)
+        contents.check(content[: len(content) // 2], kind, ending)

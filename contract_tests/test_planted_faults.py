@@ -1,326 +1,181 @@
-"""Every check has been seen red: each fault planted here is one that a client like ours could have, and is found."""
+"""Each fault planted here is one that a client could have; the contract test beside it finds it.
+
+`make score` counts them.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from hypothesis import Phase, settings
 from unitask import AsyncClient, _base_client, _sync_runner, errors, inputs, tasks
-from unitask._core import effects, envelope, flows, polling, pricing, protocols, requests, retry_policy
-from unitask._model.state import State, state_of
+from unitask._core import effects, envelope, flows, pricing, protocols, requests
+from unitask._model.state import State
 from unitask._model.task import Task
+from unitask_contract.scenario_runner import problems, scripted
+from unitask_contract.scenarios import scenarios
 from unitask_sandbox import pricing as provider_pricing
 
 from . import (
-    support,
-    test_drift,
-    test_errors,
     test_examples,
     test_fault_library,
-    test_legacy,
     test_limits,
     test_parity,
     test_prices,
     test_requests,
     test_resend_rule,
-    test_status,
     test_submit_once,
 )
-from .support import Plant, replaced
+from .support import FACE_SWAP, TASK_ID, Plant, answer, perform, replaced
+from .support import envelope as body_of
 from .support.simulated_network import World
+from .test_resend_rule import Plan
 
 pytestmark = pytest.mark.filterwarnings("ignore::unitask.AdvisoryWarning")
 
 Check = Callable[[], object]
-
-_failed_is_returned = replaced(flows, "wait", flows.watch)
-_body_must_be_json = replaced(envelope, "_json_object", json.loads)
-_every_5xx_is_decided = replaced(envelope, "_is_envelope", lambda _: True)
-_read_timeout_is_sent_again = replaced(_base_client, "NEVER_LEFT", (httpx.RequestError,))
-_refused_connection_is_uncertain = replaced(_base_client, "NEVER_LEFT", ())
-_retry_after_is_ignored = replaced(retry_policy, "clamp_retry_after", lambda _: 1.0)
-_one_bad_look_ends_the_wait = replaced(flows, "is_retryable", lambda _: False)
-_id_of_a_failed_look_is_lost = replaced(errors.UnitaskError, "task_id", property(lambda _: None, lambda _, __: None))
-_unknown_path = replaced(
-    requests, "get_task", lambda task_id, *_: effects.SendRequest("GET", f"/api/v1/tasks/{task_id}")
-)
-_required_parameter_is_missing = replaced(
-    requests, "cancel_many", lambda _, __: effects.SendRequest("DELETE", "/api/v1/tasks")
-)
+WORDS = {state.value: state for state in State}
+NOTHING = property(lambda _: None, lambda _, __: None)
+send = AsyncClient._send
 
 
-def _unknown_is_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def planted(word: object) -> State:
-        state = state_of(word)
-        return State.FAILED if state is State.UNKNOWN else state
-
-    monkeypatch.setattr("unitask._model.task.state_of", planted)
+async def send_twice(self: AsyncClient, step: effects.SendRequest) -> effects.Reply:
+    await send(self, step)
+    return await send(self, step)
 
 
-def _case_matters(monkeypatch: pytest.MonkeyPatch) -> None:
-    words = {state.value: state for state in State}
-    monkeypatch.setattr("unitask._model.task.state_of", lambda word: words.get(word, State.UNKNOWN))
+def read_known_fields(*arguments: Any, **options: Any) -> Any:
+    found = READ_TASK(*arguments, **options)
+    return Task({"task_id": found.id, "status": found.status}, found.output_type) if isinstance(found, Task) else found
 
 
-def _id_of_a_refusal_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    refusal = envelope.refusal
-
-    def without_id(answer: effects.Response, **options: Any) -> errors.ApiError:
-        error = refusal(answer, **options)
-        error.task_id = None
-        return error
-
-    monkeypatch.setattr(envelope, "refusal", without_id)
+READ_TASK = envelope.read_task
+refused_as_decided = replaced(envelope, "_unreadable", lambda reply, _: envelope.refusal(reply))
+sent_again_after_a_read_timeout = replaced(_base_client, "NEVER_LEFT", (httpx.RequestError,))
+no_limits = replaced(inputs, "problems", lambda *_: iter(()))
 
 
-def _body_has_a_misspelt_field(monkeypatch: pytest.MonkeyPatch) -> None:
-    create = requests.create
+def scenario(name: str) -> Check:
+    def check() -> None:
+        (found,) = [one for one in scenarios() if one.name.endswith(f": {name}")]
+        assert list(problems(found, scripted(found, "sync"))) == []
 
-    def misspelt(body: dict[str, Any]) -> effects.SendRequest:
-        sent = create(body)
-        return effects.SendRequest(sent.method, sent.path, {**sent.json, "task_type": 7})
-
-    monkeypatch.setattr(requests, "create", misspelt)
+    return check
 
 
-def _field_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    def values(self: tasks.FaceSwap) -> dict[str, Any]:
-        return {"target_image": self.target_image}
-
-    monkeypatch.setattr(tasks.FaceSwap, "values", values)
+def resent(plan: Plan) -> Check:
+    return lambda: test_resend_rule.check("sync", [plan])
 
 
-def _unknown_fields_of_an_answer_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    read = envelope.read_task
-
-    def narrow(*arguments: Any, **options: Any) -> Any:
-        found = read(*arguments, **options)
-        if isinstance(found, Task):
-            return Task({"task_id": found.id, "status": found.status}, found.output_type)
-        return found
-
-    monkeypatch.setattr(envelope, "read_task", narrow)
-
-
-def _async_sleeps_longer(monkeypatch: pytest.MonkeyPatch) -> None:
-    take = AsyncClient._take
-
-    async def longer(self: AsyncClient, step: effects.Step, *rest: Any) -> effects.Reply:
-        is_sleep = isinstance(step, effects.Sleep) and step.seconds
-        return await take(self, effects.Sleep(step.seconds * 2) if is_sleep else step, *rest)
-
-    monkeypatch.setattr(AsyncClient, "_take", longer)
-
-
-def _async_looks_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    send = AsyncClient._send
-
-    async def twice(self: AsyncClient, step: effects.SendRequest) -> effects.Reply:
-        await send(self, step)
-        return await send(self, step)
-
-    monkeypatch.setattr(AsyncClient, "_send", twice)
-
-
-def _named(name: str, operation: str) -> Check:
+def fault(name: str, operation: str) -> Check:
     return lambda: test_fault_library.hold(World(), name, operation, "sync", Path("nothing"))
 
 
-def _quick(test: Any, **arguments: Any) -> None:
-    usual = test._hypothesis_internal_use_settings
-    test._hypothesis_internal_use_settings = settings(usual, phases=[Phase.generate], report_multiple_bugs=False)
-    try:
-        test(**arguments)
-    finally:
-        test._hypothesis_internal_use_settings = usual
+def alike(call: str) -> Check:
+    still, end = answer(200, body_of("processing")), answer(200, body_of("completed"))
+    return lambda: test_parity.check(test_parity.CALLS[call], [end], [still, end])
 
 
-CASES: dict[str, tuple[Plant, Check]] = {
-    "examples: a field of an answer is lost": (
-        _unknown_fields_of_an_answer_are_dropped,
-        test_examples.test_wrapper_returns_the_documented_answers,
+def poll_of_garbage() -> None:
+    trace = perform("sync", lambda client: client.wait(TASK_ID, timeout=9), looks=[answer(200, b"[")], poll_patience=1)
+    assert trace.error is not None
+    assert trace.error.task_id == TASK_ID
+
+
+FAULTS: dict[str, tuple[Plant, Check]] = {
+    "a submission is sent again after a read timeout": (
+        sent_again_after_a_read_timeout,
+        resent(Plan(fails=httpx.ReadTimeout)),
     ),
-    "examples: a field of a request is lost": (
-        _field_is_dropped,
-        test_examples.test_wrapper_sends_the_documented_requests,
+    "a submission is sent again after a cut answer": (
+        sent_again_after_a_read_timeout,
+        fault("answer-cut", "create_task"),
     ),
-    "examples: the id of a refusal is lost": (
-        _id_of_a_refusal_is_lost,
-        test_examples.test_documented_refusal_is_a_typed_error_with_the_task_id,
-    ),
-    "status: an unknown word is a failure": (
-        _unknown_is_failed,
-        lambda: _quick(test_status.test_unknown_status_keeps_waiting),
-    ),
-    "status: letter case matters": (
-        _case_matters,
-        lambda: _quick(test_status.test_word_means_what_its_sources_say),
-    ),
-    "status: a failed task is returned as if it were fine": (
-        _failed_is_returned,
-        lambda: _quick(test_status.test_failed_task_raises_with_the_task),
-    ),
-    "status: unknown fields are dropped": (
-        _unknown_fields_of_an_answer_are_dropped,
-        lambda: _quick(test_status.test_any_documented_answer_is_understood),
-    ),
-    "errors: a body that is not JSON raises": (
-        _body_must_be_json,
-        lambda: _quick(test_errors.test_any_refusal_of_a_create_ends_typed_and_is_never_sent_twice),
-    ),
-    "errors: a page with HTTP 500 is taken for the API's": (
-        _every_5xx_is_decided,
-        lambda: test_errors.test_refused_create_is_decided_or_uncertain_and_sent_once(*test_errors.SHAPES["html"]),
-    ),
-    "errors: a create is sent again after a read timeout": (
-        _read_timeout_is_sent_again,
-        lambda: test_resend_rule.check("sync", [test_resend_rule.Plan(fails=httpx.ReadTimeout)]),
-    ),
-    "errors: a create whose answer was lost makes another task": (
+    "a submission whose answer was lost makes another task": (
         replaced(_sync_runner, "watching", lambda progress: lambda *_: setattr(progress, "left", False)),
         lambda: test_submit_once.test_call_makes_at_most_one_task("the answer is lost", "sync"),
     ),
-    "errors: a refused connection is not tried again": (
-        _refused_connection_is_uncertain,
-        lambda: test_resend_rule.check("sync", [test_resend_rule.Plan(fails=httpx.ConnectError)]),
+    "a refused connection is not tried again": (
+        replaced(_base_client, "NEVER_LEFT", ()),
+        resent(Plan(fails=httpx.ConnectError)),
     ),
-    "errors: Retry-After is ignored": (
-        _retry_after_is_ignored,
-        lambda: test_errors.test_rate_limited_create_waits_as_asked("7", 7.0),
+    "HTTP 200 without an id is taken for a refusal": (refused_as_decided, resent(Plan(200))),
+    "a gateway's page is taken for a refusal": (refused_as_decided, fault("bad-gateway", "create_task")),
+    "a page with HTTP 500 is taken for the API's": (
+        replaced(envelope, "_is_envelope", lambda _: True),
+        resent(Plan(500, page=b"<html>")),
     ),
-    "errors: one bad look ends a wait": (
-        _one_bad_look_ends_the_wait,
-        lambda: _quick(test_errors.test_troubled_looks_do_not_end_a_wait),
+    "one failed poll ends a wait": (
+        replaced(flows, "is_retryable", lambda _: False),
+        scenario("failed polls do not end a wait"),
     ),
-    "errors: the id of a failed look is lost": (
-        _id_of_a_failed_look_is_lost,
-        lambda: _quick(test_errors.test_any_answer_to_a_look_ends_typed_with_the_id),
+    "the id of a failed poll is lost": (replaced(errors.UnitaskError, "task_id", NOTHING), poll_of_garbage),
+    "a body that is not JSON raises": (replaced(envelope, "_json_object", json.loads), poll_of_garbage),
+    "letter case of a status matters": (
+        lambda patch: patch.setattr("unitask._model.task.state_of", lambda word: WORDS.get(word, State.UNKNOWN)),
+        scenario("status Completed ends a wait"),
     ),
-    "errors: a create whose answer is cut is sent again": (
-        _read_timeout_is_sent_again,
-        _named("answer-cut", "create_task"),
+    "an unknown status is a failure": (
+        lambda patch: patch.setattr("unitask._model.task.state_of", lambda word: WORDS.get(word, State.FAILED)),
+        scenario("the unknown status 'queued' does not end a wait"),
     ),
-    "errors: a gateway's page is taken for a refusal": (
-        replaced(envelope, "_unreadable", lambda answer, _: envelope.refusal(answer)),
-        _named("bad-gateway", "create_task"),
-    ),
-    "errors: the id is lost where every look is refused": (
-        _id_of_a_failed_look_is_lost,
-        _named("rate-limited-for-good", "get_task"),
-    ),
-    "errors: HTTP 200 without an id is taken for a refusal": (
-        replaced(envelope, "_unreadable", lambda answer, _: envelope.refusal(answer)),
-        lambda: test_resend_rule.check("sync", [test_resend_rule.Plan(200)]),
-    ),
-    "errors: every refusal is of one kind": (
+    "a failed task is returned": (replaced(flows, "wait", flows.watch), scenario("a task with status failed raises")),
+    "every refusal has one kind": (
         replaced(errors, "KIND_BY_STATUS", {}),
-        lambda: test_errors.test_refusal_has_the_kind_of_its_status(404, errors.NotFound),
+        scenario("a task that is not found with HTTP 404"),
     ),
-    "errors: lack of credit is not told apart": (
+    "lack of credit is not recognised": (
         replaced(errors, "REASONS", ()),
-        lambda: test_errors.test_lack_of_credit_is_told_by_its_words("failed to freeze point"),
+        scenario("a submission without credit is refused"),
     ),
-    "requests: a field of another type is sent": (
-        _body_has_a_misspelt_field,
-        lambda: _quick(test_requests.test_create_is_documented_and_complete),
+    "a field of an answer is lost": (
+        replaced(envelope, "read_task", read_known_fields),
+        test_examples.test_wrapper_returns_the_documented_answers,
     ),
-    "requests: a look goes to a path that is not documented": (
-        _unknown_path,
+    "a field of a request is lost": (
+        replaced(tasks.FaceSwap, "values", lambda self: {"target_image": self.target_image}),
+        test_examples.test_wrapper_sends_the_documented_requests,
+    ),
+    "a poll goes to a path that is not documented": (
+        replaced(requests, "get_task", lambda task_id, *_: effects.SendRequest("GET", f"/api/v1/tasks/{task_id}")),
         lambda: test_requests.test_every_other_call_is_documented("get"),
     ),
-    "requests: a required parameter is missing": (
-        _required_parameter_is_missing,
+    "a required parameter is missing": (
+        replaced(requests, "cancel_many", lambda *_: effects.SendRequest("DELETE", "/api/v1/tasks")),
         lambda: test_requests.test_every_other_call_is_documented("cancel_many"),
     ),
-    "requests: a documented limit is not checked": (
-        replaced(inputs, "problems", lambda *_: iter(())),
-        test_limits.test_documented_limits_are_checked_before_sending,
+    "a field of another type is sent": (
+        replaced(requests, "create", lambda body: effects.SendRequest("POST", "/api/v1/task", {**body, "model": 7})),
+        lambda: test_requests.check_submission(FACE_SWAP, {}),
     ),
-    "requests: advice is not given": (
-        replaced(inputs, "problems", lambda *_: iter(())),
-        test_limits.test_advised_limit_is_a_warning_and_is_sent,
-    ),
-    "requests: a legacy task is created like any other": (
+    "a documented limit is not checked": (no_limits, test_limits.test_documented_limits_are_checked_before_sending),
+    "advice is not given": (no_limits, test_limits.test_advised_limit_is_a_warning_and_is_sent),
+    "a legacy task is submitted like any other": (
         replaced(protocols, "LEGACY", "nothing"),
-        test_legacy.test_legacy_face_swap_runs_over_its_own_endpoints,
+        scenario("a face swap of the first version"),
     ),
-    "requests: an id is not escaped": (
-        replaced(requests, "get_task", lambda task_id, *_: effects.SendRequest("GET", f"/api/v1/task/{task_id}")),
-        lambda: test_requests.test_odd_id_is_escaped(),
-    ),
-    "prices: the provider charges for what the price does not count": (
-        replaced(provider_pricing, "_units", lambda *_: Decimal(1)),
-        lambda: test_prices.test_estimate_is_what_the_sandbox_charges("Sora2Video"),
-    ),
-    "prices: the first rate is taken whatever is asked for": (
+    "the first rate is taken for every input": (
         replaced(pricing, "_rate", lambda rates, _: rates[0]),
         lambda: test_prices.test_estimate_is_what_the_sandbox_charges("Veo3Video"),
     ),
-    "prices: a bill is estimated wrong": (
-        replaced(pricing, "CREDITS_PER_USD", 1_000_000),
-        lambda: test_prices.test_estimate_is_the_documented_bill(*next(test_prices.bills())),
-    ),
-    "prices: the client and the provider share a wrong price": (
-        lambda monkeypatch: [
-            monkeypatch.setattr(place, name, 1_000_000)
-            for place, name in ((pricing, "CREDITS_PER_USD"), (provider_pricing, "CREDITS_PER_USD"))
-        ],
+    "client and provider share a wrong price": (
+        lambda patch: [patch.setattr(one, "CREDITS_PER_USD", 1_000_000) for one in (pricing, provider_pricing)],
         lambda: test_prices.test_price_is_the_documented_one(test_prices.DOCUMENTED[0]),
     ),
-    "parity: the async client sleeps longer": (
-        _async_sleeps_longer,
-        lambda: _quick(test_parity.test_both_clients_give_one_trace, call=test_parity.CALLS["wait"]),
-    ),
-    "parity: the async client sends everything twice": (
-        _async_looks_twice,
-        lambda: _quick(test_parity.test_both_clients_give_one_trace, call=test_parity.CALLS["submit"]),
-    ),
+    "the async client sends everything twice": (replaced(AsyncClient, "_send", send_twice), alike("wait")),
 }
+FOUND = (AssertionError, pytest.fail.Exception, LookupError, ValueError, AttributeError, errors.UnitaskError)
 
 
-# What ends a check that is not its own assertion: any other error would be one of the plant.
-FOUND_OTHERWISE: dict[str, tuple[type[Exception], ...]] = {
-    "examples: a field of a request is lost": (errors.InvalidInput,),
-    "errors: a body that is not JSON raises": (ValueError, AttributeError),  # no JSON or no UTF-8, and no object
-    "requests: a look goes to a path that is not documented": (LookupError,),
-    "requests: a legacy task is created like any other": (errors.SubmissionUncertain,),  # its address is not mocked
-}
-
-
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", FAULTS)
 def test_planted_fault_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    plant, check = CASES[name]
+    plant, check = FAULTS[name]
     check()
     plant(monkeypatch)
 
-    with pytest.raises(FOUND_OTHERWISE.get(name, (AssertionError, pytest.fail.Exception))):
+    with pytest.raises(FOUND):
         check()
-
-
-@pytest.mark.parametrize(
-    ("changed", "check"),
-    [
-        ({"documented": {"schema": {"type": "string"}}}, test_drift.test_documented_schema_rejects_what_was_seen),
-        ({"ours": "#/components/schemas/TaskMeta"}, test_drift.test_our_schema_accepts_what_was_seen),
-    ],
-)
-def test_stale_drift_entry_is_found(changed: dict[str, Any], check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(test_drift, "LEDGER", [{**test_drift.LEDGER[0], **changed}])
-
-    with pytest.raises(AssertionError):
-        check()
-
-
-def test_wait_that_looks_too_often_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The trace shows every pause, so a hot loop cannot hide."""
-    monkeypatch.setattr(polling, "next_poll_delay", lambda *_: 0.0)
-    still = support.answer(200, support.envelope("processing"))
-    trace = support.perform("sync", lambda client: client.wait(support.TASK_ID, timeout=30), looks=[still])
-
-    assert len(trace.requests) > 20

@@ -111,7 +111,7 @@ CASES: dict[str, tuple[Exchange, list[str]]] = {
     ),
     "null-for-a-component": (
         answered(SWAP, "data", "config", value=None),
-        ["      anyOf:", "        - $ref: '#/components/schemas/TaskConfig'", "        - type: 'null'"],
+        ["      anyOf:", "        - {$ref: '#/components/schemas/TaskConfig'}", "        - {type: 'null'}"],
     ),
     "null-in-a-map": (
         answered("account.active-tasks.200", "data", value={"a private group": None}),
@@ -121,13 +121,13 @@ CASES: dict[str, tuple[Exchange, list[str]]] = {
         answered(KLING, "data", "output", "works", 0, value=None),
         ["        items: {anyOf: [{$ref: '#/components/schemas/KlingWork'}, {type: 'null'}]}"],
     ),
-    "no-branch": (answered(SWAP, "data", "error", value="no face"), ["        - type: string"]),
+    "no-branch": (answered(SWAP, "data", "error", value="no face"), ["        - {type: string}"]),
     "inside-a-branch": (answered(SWAP, "data", "error", "code", value="E1"), ["      type: [integer, string]"]),
-    "no-branch-of-a-component": (answered(SWAP, "data", "status", value=3), ["    - type: integer"]),
+    "no-branch-of-a-component": (answered(SWAP, "data", "status", value=3), ["    - {type: integer}"]),
     "missing": (answered(SWAP, "data", "task_id", absent=True), ["  required: [status]"]),
     "missing-and-alone": (answered(UPLOAD, "data", absent=True), []),
     "too-short": (answered(UPLOAD, "data", "url", value=""), []),
-    "refusal": (answered(REFUSED, "data", value="a.exe"), ["        - type: string"]),
+    "refusal": (answered(REFUSED, "data", value="a.exe"), ["        - {type: string}"]),
     "new-field": (
         answered(SWAP, "data", "meta", "queue_position", value=17),
         ["    queue_position:", "      type: integer", "      x-source: [observed]"],
@@ -154,16 +154,16 @@ CASES: dict[str, tuple[Exchange, list[str]]] = {
 def test_body_ends_in_a_patch_that_makes_the_spec_allow_it(name: str, copied: Path) -> None:
     exchange, lines = CASES[name]
     found = differences([exchange])
-    kind = Kind.NEWS if name.startswith("new-") else Kind.BROKEN
+    kind = Kind.NEW_FIELD if name.startswith("new-") else Kind.BROKEN
 
     patch = proposal(found)
     after = applied(patch, copied)
 
     assert {one.kind for one in found} == {kind}
-    assert allows(before(), exchange) == (kind is Kind.NEWS)
+    assert allows(before(), exchange) == (kind is Kind.NEW_FIELD)
     assert allows(after, exchange)
     assert [line for line in lines if f"+{line}" not in patch.splitlines()] == []
-    assert verdict(changed(before(), after)) == ("minor" if kind is Kind.NEWS else "major")
+    assert verdict(changed(before(), after)) == ("minor" if kind is Kind.NEW_FIELD else "major")
     assert differences_left(after, exchange) == []
 
 

@@ -12,7 +12,7 @@ from unitask_contract.sandbox_runner import Server, needs_no_more_than_a_server,
 from unitask_contract.scenario_runner import SHELLS, problems, scripted
 from unitask_contract.scenarios import Scenario, scenarios
 
-from scripts.scenarios_page import PAGE, page
+from scripts.pages import DOCS, page, scenario_tables
 
 
 def code_path(scenario: Scenario) -> object:
@@ -49,7 +49,7 @@ def test_scenario_ends_so_over_a_connection(scenario: Scenario, served: Server) 
 
 
 def test_page_is_what_the_scenarios_say() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page()
+    assert (DOCS / "scenarios.md").read_text(encoding="utf-8") == page("scenarios.md", scenario_tables())
 
 
 def test_each_source_of_a_scenario_is_known() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import gzip
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,8 +15,7 @@ import pytest
 import requests
 from hypothesis.errors import FlakyStrategyDefinition
 from unitask.cli import main
-from unitask_contract import bundle, connecting, provider, runner
-from unitask_contract.exchange import read_json
+from unitask_contract import connecting, provider, runner
 from unitask_contract.provider import Limited
 from unitask_contract.reports.files import FORMS
 from unitask_contract.reports.report import Report
@@ -264,85 +262,6 @@ def test_unknown_status_word_is_broken() -> None:
 
 def test_task_that_is_done_at_once_is_not_missed_in_hand() -> None:
     assert checked("tasks_in_hand", lambda answer: answer, faster=True).outcome is Outcome.LEFT_OUT
-
-
-def altered(change: Callable[[str, dict[str, Any], list[dict[str, Any]]], None]) -> Change:
-    before: list[dict[str, Any]] = []
-
-    def alter(answer: httpx.Response) -> httpx.Response:
-        request, body = answer.request, bundle.fields(read_json(answer.content))
-        task = bundle.fields(body.get("data"))
-        if "task_id" not in task:
-            return answer
-        whole = copy.deepcopy(task)
-        change(request.method, task, before)
-        before.append(whole)
-        return httpx.Response(answer.status_code, json=body)
-
-    return alter
-
-
-def exchange_outputs(method: str, task: dict[str, Any], before: list[dict[str, Any]]) -> None:
-    others = [one["output"] for one in before if one["output"] and one["task_id"] != task["task_id"]]
-    task["output"] = others[-1] if others and task["output"] else task["output"]
-
-
-def echo_the_first(part: str) -> Callable[[str, dict[str, Any], list[dict[str, Any]]], None]:
-    def echo(method: str, task: dict[str, Any], before: list[dict[str, Any]]) -> None:
-        task[part] = before[0][part] if before else task[part]
-
-    return echo
-
-
-def echo_the_first_input(method: str, task: dict[str, Any], before: list[dict[str, Any]]) -> None:
-    task["input"] = {"prompt": "fox number 0"}
-
-
-def go_back(method: str, task: dict[str, Any], before: list[dict[str, Any]]) -> None:
-    looks = sum(one["task_id"] == task["task_id"] for one in before)
-    if method == "GET" and looks < 4:
-        task["status"] = ("pending", "processing", "pending")[(looks - 1) % 3]
-
-
-def forget(answer: httpx.Response) -> httpx.Response:
-    task = bundle.fields(bundle.fields(read_json(answer.content)).get("data"))
-    if answer.request.method != "GET" or task.get("status") != "completed":
-        return answer
-    if task["task_id"] not in ENDED:
-        ENDED.append(task["task_id"])
-        return answer
-    return httpx.Response(404, json={"code": 404, "message": "task not found", "data": None})
-
-
-def keep_processing_in_history(answer: httpx.Response) -> httpx.Response:
-    text = answer.text.replace('"finished"', '"processing"')
-    return httpx.Response(answer.status_code, content=text, headers=answer.headers) if "total" in text else answer
-
-
-def with_content_type(**headers: str) -> Change:
-    return lambda answer: httpx.Response(answer.status_code, content=answer.content, headers=headers)
-
-
-ENDED: list[str] = []
-ALTERATIONS: dict[str, tuple[str, Change, str]] = {
-    "outputs of two tasks exchanged": ("own_output", altered(exchange_outputs), "the output of another task"),
-    "input of another task": ("echo", altered(echo_the_first_input), "the input of another task"),
-    "webhook secret of another task": ("echo", altered(echo_the_first("config")), "the secret of another task"),
-    "task gone after its end": ("end", forget, "HTTP 404"),
-    "status back to pending": ("end", altered(go_back), "was processing, and is pending now"),
-    "history still shows processing": ("rows", keep_processing_in_history, "its row says processing"),
-    "HTML content type": ("account", with_content_type(**{"content-type": "text/html"}), "the answer is text/html"),
-    "no content type": ("account", with_content_type(), "no content type"),
-}
-
-
-@pytest.mark.parametrize("name", ALTERATIONS)
-def test_altered_answer_is_found(name: str) -> None:
-    check, change, words = ALTERATIONS[name]
-    result = checked(check, change)
-
-    assert result.outcome is Outcome.BROKEN, result.detail
-    assert words in result.detail
 
 
 def test_slow_answers_are_reported() -> None:

@@ -1,56 +1,62 @@
-"""How strong the checks are: `make score` prints it, writes out/score.json and .md, and fails when a gate is missed.
+"""Measure how strong the checks are: `make score` prints a table, writes out/score.md, and fails when a gate is missed.
 
-wrong answers     every documented answer changed in one step, read by the wrapper, and by the generated client alone
-named faults      what goes wrong on the way (docs/faults.md), met by both clients
-planted faults    a client that is wrong in one place
-defects           a provider that is wrong in one place: which check of a provider finds it, and which alone does;
-                      and one that is right, asked with other seeds
-spec              one-change mutants of the real spec, and the semver level that each is given
-wrapper           changes of the wrapper: the last whole `make mutants`, as it wrote it; else not measured
-coverage          what of the contract is exercised
+wrong answers     every documented answer changed in one step, read by the wrapper and by the generated client
+named faults      docs/faults.md, with both clients
+planted faults    clients that are wrong in one place
+defects           providers that are wrong in one place: which checks find each; and correct ones, with other seeds
+spec              one-change mutants of the spec, and the semver level that each is given
+wrapper           the last whole `make mutants`
+coverage          docs/coverage.md
 """
 
 from __future__ import annotations
 
 import copy
-import json
 import logging
+import os
 import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 from generator.changes import changes, verdict
-from unitask_contract import runner
+from unitask_contract import bundle, provider, runner
+from unitask_contract.checks import fuzz
 from unitask_contract.counter import ALL, Coverage
-from unitask_contract.mutation import BAD, Mutant, Verdict, ask, ask_generated, judged, mutants
+from unitask_contract.mutation import BAD, Verdict, ask, ask_generated, judged, mutants
+from unitask_contract.runner import Check, Outcome
 
-from contract_tests.support.defective_provider import DEFECTS
+from contract_tests.support.defective_provider import DEFECTS, defective
 from contract_tests.support.exerciser import exercise
 from spec.tests.test_changes import BASE, MUTANTS
 
-from .core_mutants import measured
-from .mutation_score import kills, quiet
+from .mutants import measured
 
 ROOT = Path(__file__).resolve().parents[1]
-OUT = ROOT / "out"
 SEEDS = range(20)
+EXAMPLES = 10  # generated requests for each operation; the defects are coarse
+TASK_TYPES = ("FaceSwap", "FluxSchnellTxt2Img", "HailuoVideo")
+GENERATED = {check.__name__.removeprefix("check_"): check for check in fuzz.CHECKS}
+NOTICED_MUTANTS = 0.95  # some mutants are equivalent: no test can notice them
 PLANTED = "contract_tests/test_planted_faults.py::test_planted_fault_is_found"
 NAMED = "contract_tests/test_fault_library.py::test_named_fault_ends_as_the_library_says"
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """How many of how many were found, and how many have to be.
+    """A measure and its gate.
 
     Attributes:
-        wanted: The least share, from 0 to 1.
-        least: How many there have to be at all.
+        wanted: The least share that has to be found, from 0 to 1.
+        least: The least number of cases.
     """
 
     name: str
@@ -61,89 +67,55 @@ class Measure:
 
     @property
     def met(self) -> bool:
-        """Whether the gate is met."""
         return self.of >= self.least and self.found >= self.wanted * self.of
 
     @property
     def verdict(self) -> str:
-        """The gate in a word."""
         return "yes" if self.met else "NO" if self.of else "not measured"
 
 
 def main() -> int:
-    """Count, print and write; 1 when a gate is missed."""
-    logging.disable()  # an unknown status is a warning, and there are thousands
-    answers = _answers()
-    by_defect = kills()
+    """Take all measures, and print and write the tables; return 1 when a gate is missed."""
+    logging.disable()
+    answers = wrong_answers()
+    defects = found_defects()
     exercised = exercise()
-    alarms = Measure("runs with other seeds without a false alarm", quiet(SEEDS), len(SEEDS))
-    measures = [*_wrong(answers), *_measures(), _defects(by_defect), alarms, *_coverage(exercised.coverage)]
-    idle = [check.id for check in runner.chosen() if not any(check.id in found for found in by_defect.values())]
-    text = "\n\n".join([_page(measures), _answers_page(answers), _checks_page(by_defect)])
-    wrong = [f"{name} finds no defect" for name in idle] + [f"disagreement: {one}" for one in exercised.disagreements]
-    text = "\n".join([text, *wrong])
+    measures = [*of_answers(answers), *of_tests(), *of_spec(), wrapper(), *of_provider(defects)]
+    measures += of_coverage(exercised.coverage)
+    idle = [check.id for check in runner.chosen() if not any(check.id in found for found in defects.values())]
+    problems = [f"{name} finds no defect" for name in idle] + [
+        f"disagreement: {one}" for one in exercised.disagreements
+    ]
+    text = "\n\n".join([_measures_table(measures), _answers_table(answers), _checks_table(defects), *problems])
     print(text)
-    OUT.mkdir(exist_ok=True)
-    (OUT / "score.md").write_text(f"# Score\n\n{text}\n", encoding="utf-8")
-    document = {
-        "measures": [{**asdict(one), "met": one.met, "verdict": one.verdict} for one in measures],
-        "wrong_answers": answers,
-        "defects": {defect: sorted(found) for defect, found in by_defect.items()},
-        "wrong": wrong,
-    }
-    (OUT / "score.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    return int(bool(wrong) or not all(one.met for one in measures))
+    (ROOT / "out").mkdir(exist_ok=True)
+    (ROOT / "out" / "score.md").write_text(f"# Score\n\n{text}\n", encoding="utf-8")
+    return int(bool(problems) or not all(one.met for one in measures))
 
 
-def _wrong(answers: Mapping[str, Mapping[str, int]]) -> list[Measure]:
+def wrong_answers() -> dict[str, Counter[Verdict]]:
+    """Return the verdicts on every mutant of a documented answer, for each client."""
+    calls = {"wrapper": ask, "generated client": ask_generated}
+    return {client: Counter(judged(one, call)[0] for one in mutants()) for client, call in calls.items()}
+
+
+def of_answers(answers: Mapping[str, Counter[Verdict]]) -> list[Measure]:
     name = "wrong answers reported, or tolerated by name"
     return [
-        Measure(f"{name}: {client}", sum(counts.values()) - sum(counts[bad] for bad in BAD), sum(counts.values()))
+        Measure(f"{name}: {client}", counts.total() - sum(counts[bad] for bad in BAD), counts.total())
         for client, counts in answers.items()
     ]
 
 
-def _measures() -> list[Measure]:
-    levels = [(level, _level(change)) for level, _, change in MUTANTS]
-    breaking = [told == level for level, told in levels if level == "major"]
-    named, planted = _passed(NAMED), _passed(PLANTED)
+def of_tests() -> list[Measure]:
     return [
-        Measure("named faults that end as they must, with both clients", *named),
-        Measure("planted faults of a client found", *planted),
-        Measure("breaking changes of the spec called so", sum(breaking), len(breaking), least=60),
-        Measure("changes of the spec given the right level", sum(a == b for a, b in levels), len(levels)),
-        wrapper(),
+        Measure("named faults that end as documented, with both clients", *_passed(NAMED)),
+        Measure("planted faults of a client found", *_passed(PLANTED)),
     ]
 
 
-def _defects(by_defect: Mapping[str, frozenset[str]]) -> Measure:
-    return Measure("defects of a provider found", sum(map(bool, by_defect.values())), len(DEFECTS), least=40)
-
-
-def _coverage(coverage: Coverage) -> list[Measure]:
-    wanted = {"fields": 0.95, "words": 0.95}
-    rows = coverage.numbers()[ALL].items()
-    return [Measure(f"{kind} of the contract exercised", *row, wanted=wanted.get(kind, 1.0)) for kind, row in rows]
-
-
-def _answers() -> dict[str, dict[str, int]]:
-    found = mutants()
-    return {"wrapper": _counted(found, ask), "generated client": _counted(found, ask_generated)}
-
-
-def _counted(found: tuple[Mutant, ...], call: Callable[[Mutant], Any]) -> dict[str, int]:
-    counts = Counter(judged(one, call)[0] for one in found)
-    return {verdict.value: counts[verdict] for verdict in Verdict}
-
-
-def _level(change: Callable[[dict[str, Any]], object]) -> str:
-    changed = copy.deepcopy(BASE)
-    change(changed)
-    return verdict(changes(BASE, changed))
-
-
 def _passed(tests: str) -> tuple[int, int]:
-    """How many of some tests pass, of how many."""
+    """Run some tests; return how many pass, and how many there are."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "junit.xml")
         command = [sys.executable, "-m", "pytest", "--quiet", tests, f"--junit-xml={report}"]
@@ -153,34 +125,95 @@ def _passed(tests: str) -> tuple[int, int]:
     return number - sum(int(suite.attrib[name]) for name in ("failures", "errors", "skipped")), number
 
 
+def of_spec() -> list[Measure]:
+    """Measure the semver levels; each operation has to have two breaking changes: of its request and of its answer."""
+    levels = [(level, _level(change)) for level, _, change in MUTANTS]
+    breaking = [given == level for level, given in levels if level == "major"]
+    least = 2 * len(bundle.operations())
+    return [
+        Measure("breaking changes of the spec called so", sum(breaking), len(breaking), least=least),
+        Measure("changes of the spec given the right level", sum(a == b for a, b in levels), len(levels)),
+    ]
+
+
+def _level(change: Callable[[dict[str, Any]], object]) -> str:
+    changed = copy.deepcopy(BASE)
+    change(changed)
+    return verdict(changes(BASE, changed))
+
+
 def wrapper() -> Measure:
-    """The share of changes of the wrapper that are noticed; not measured unless `make mutants` ran on these sources."""
+    """Measure the share of noticed mutants of the wrapper; not measured unless `make mutants` ran on these sources."""
     found = measured()
     name = "changes of the wrapper noticed"
     if found is None:
-        return Measure(f"{name} (run make mutants first)", 0, 0, wanted=0.95)
-    return Measure(name, *found, wanted=0.95)
+        return Measure(f"{name} (run make mutants first)", 0, 0, wanted=NOTICED_MUTANTS)
+    return Measure(name, *found, wanted=NOTICED_MUTANTS)
 
 
-def _page(measures: list[Measure]) -> str:
+def of_provider(defects: Mapping[str, frozenset[str]]) -> list[Measure]:
+    """Measure the checks of a provider; there have to be as many defects as checks."""
+    found = sum(map(bool, defects.values()))
+    return [
+        Measure("defects of a provider found", found, len(DEFECTS), least=len(runner.chosen())),
+        Measure("runs with other seeds without a false alarm", sum(_each(_is_quiet, SEEDS)), len(SEEDS)),
+    ]
+
+
+def found_defects() -> dict[str, frozenset[str]]:
+    """Return the ids of the checks that find each defect."""
+    return dict(zip(DEFECTS, _each(found_by, DEFECTS), strict=True))
+
+
+def _each(function: Callable[[Any], Any], values: Iterable[Any]) -> list[Any]:
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        return list(pool.map(function, values))
+
+
+def _is_quiet(seed: int) -> bool:
+    logging.disable()
+    with provider.sandbox(seed=seed) as sound:
+        return all(runner.made(sound, check).outcome is Outcome.KEPT for check in runner.chosen(GENERATED))
+
+
+def found_by(defect: str) -> frozenset[str]:
+    """Return the checks that find a defect; each has a sandbox of its own, those of task types share one."""
+    logging.disable()
+    alone = {check.id for check in runner.OF_PROVIDER if _finds(check, defect)}
+    with provider.sandbox(defective(defect), seed=1) as broken:
+        results = [runner.made(broken, check, name) for check in runner.OF_TASK_TYPES for name in TASK_TYPES]
+    return frozenset(alone | {result.check.id for result in results if result.outcome is Outcome.BROKEN})
+
+
+def _finds(check: Check, defect: str) -> bool:
+    run = partial(GENERATED[check.id], examples=EXAMPLES) if check.id in GENERATED else check.run
+    with provider.sandbox(defective(defect), seed=1) as broken:
+        return runner.made(broken, replace(check, run=run)).outcome is Outcome.BROKEN
+
+
+def of_coverage(coverage: Coverage) -> list[Measure]:
+    return [Measure(f"{kind} of the contract exercised", *row) for kind, row in coverage.numbers()[ALL].items()]
+
+
+def _measures_table(measures: list[Measure]) -> str:
     rows = [(one.name, f"{one.found:,}", f"{one.of:,}", f"{one.wanted:.0%}", one.verdict) for one in measures]
     return _table(("measure", "found", "of", "wanted", "met"), rows)
 
 
-def _answers_page(answers: Mapping[str, Mapping[str, int]]) -> str:
-    number = sum(answers["wrapper"].values())
-    head = f"{number:,} documented answers, each changed in one step:\n\n"
-    return head + _table(("", *Verdict), [(name, *map(str, row.values())) for name, row in answers.items()])
+def _answers_table(answers: Mapping[str, Counter[Verdict]]) -> str:
+    rows = [(client, *(str(counts[verdict]) for verdict in Verdict)) for client, counts in answers.items()]
+    head = f"{answers['wrapper'].total():,} documented answers, each changed in one step:\n\n"
+    return head + _table(("", *Verdict), rows)
 
 
-def _checks_page(by_defect: Mapping[str, frozenset[str]]) -> str:
-    """Check by check: what it finds of the planted defects, and what no other check finds."""
+def _checks_table(defects: Mapping[str, frozenset[str]]) -> str:
+    """Return for each check how many defects it finds, and which ones no other check finds."""
     rows = []
     for check in runner.chosen():
-        found = [defect for defect, ids in by_defect.items() if check.id in ids]
-        alone = [defect for defect in found if len(by_defect[defect]) == 1]
+        found = [defect for defect, ids in defects.items() if check.id in ids]
+        alone = [defect for defect in found if len(defects[defect]) == 1]
         rows.append((check.id, str(len(found)), ", ".join(alone) or "-"))
-    head = f"Of {len(by_defect)} defects planted in a provider, one at a time:\n\n"
+    head = f"Of {len(defects)} defects planted in a provider, one at a time:\n\n"
     return head + _table(("check", "finds", "alone"), sorted(rows, key=lambda row: -int(row[1])))
 
 

@@ -1,1 +1,1 @@
-"""Published clients of such services, and unitask, against one server that fails: `make bench-clients`."""
+"""Published clients of such services, and unitask, against one local server that plays failures."""

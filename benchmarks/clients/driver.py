@@ -1,7 +1,7 @@
-"""`python -m benchmarks.clients.driver CLIENT URL`: play every scenario with one client; print what it did, as JSON.
+"""`python -m benchmarks.clients.driver CLIENT URL`: play every scenario with one client; print the results as JSON.
 
-Sleeps cost no time: they move the clocks of this process instead. So a client that waits ten minutes is seen to do so
-at once, with its own pauses. Only threads that a client starts do sleep: whoever waits for them goes by the real clock.
+A sleep costs no time: it moves the clocks of this process. Threads that a client starts do sleep, because the code that
+waits for them uses the real clock.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ import warnings
 from importlib.metadata import version
 from typing import Any
 
-from .server import CREATES, SCENARIOS, TASK_ID
+from .server import SCENARIOS, SUBMISSIONS, TASK_ID
 from .subjects import KEY, SUBJECTS, Subject
 
-SHORT, LONG = 0.4, 30.0  # seconds that one HTTP call may take: the short one is waited for
+SHORT, LONG = 0.4, 30.0  # timeouts of one HTTP call, in seconds; the short one passes
 MOST_SLEEPS = 300
 
 
 class Endless(BaseException):
-    """It went on sleeping for longer than anyone looks on."""
+    """The client slept more than `MOST_SLEEPS` times."""
 
 
 class Clock:
-    """The clocks of this process, which sleeps move."""
+    """Clocks of this process that sleeps move forward."""
 
     def __init__(self) -> None:
         self.skipped, self.sleeps = 0.0, 0
@@ -47,28 +47,28 @@ class Clock:
 
 
 def main() -> None:
-    """Play, and print."""
+    """Play every scenario."""
     name, url = sys.argv[1:]
-    clock = Clock()  # before anything takes hold of time.sleep
+    clock = Clock()  # before any library imports time.sleep
     warnings.simplefilter("ignore")
     seen: dict[str, Any] = {}
     for scenario in SCENARIOS:
         subject = SUBJECTS[name](f"{url}/{name}/{scenario}", SHORT if scenario == "lost-answer" else LONG)
-        if scenario in CREATES or subject.run is not None:
+        if scenario in SUBMISSIONS or subject.run is not None:
             seen[scenario] = play(subject, scenario, clock)
     print(json.dumps({"version": version(name), "limit": SUBJECTS[name].LIMIT, "seen": seen}))
     sys.stdout.flush()
-    os._exit(0)  # threads that still wait for a task would keep this process
+    os._exit(0)  # threads that still wait for a task would keep the process alive
 
 
 def play(subject: Subject, scenario: str, clock: Clock) -> dict[str, Any]:
-    """How one scenario ended, after how many seconds, and what is told of the task and of the key."""
+    """Return how a scenario ended, after how many seconds, and where the task id and the key are shown."""
     limit = subject.LIMIT if scenario == "endless" else None
     clock.sleeps, start = 0, time.monotonic()
     found: dict[str, Any] = {"end": "returned"}
     caught: BaseException | None = None
     try:
-        subject.create() if scenario in CREATES else subject.run(limit)
+        subject.submit() if scenario in SUBMISSIONS else subject.run(limit)
     except Endless:
         found["end"] = "endless"
     except Exception as error:
@@ -80,14 +80,14 @@ def play(subject: Subject, scenario: str, clock: Clock) -> dict[str, Any]:
 
 
 def where(word: str, error: BaseException) -> str:
-    """Where an error has a word: its message, an attribute, or nowhere."""
+    """Return where an error has a word: "message", the name of an attribute, or ""."""
     if word in str(error):
         return "message"
     return next((name.lstrip("_") for name, value in vars(error).items() if word in repr(value)), "")
 
 
 def shown(what: str, thing: Any) -> list[str]:
-    """Where the key is to be read: in the repr of a thing, in its words, or in the repr of one of its variables."""
+    """Return where the key is readable: in the repr of an object, its text, or the repr of an attribute."""
     texts = {f"repr({what})": repr(thing), f"str({what})": str(thing)}
     texts |= {f"{what}.{name}": repr(value) for name, value in getattr(thing, "__dict__", {}).items()}
     return [place for place, text in texts.items() if KEY in text]

@@ -1,7 +1,7 @@
-"""One server that speaks to each client in its own words, plays failures, and counts what arrives.
+"""A server that speaks the dialect of each client, plays failures, and counts requests.
 
-The first two parts of a path say who asks and what is played: /openai/lost-answer/videos. A POST is a create, which
-would be paid for; a GET is a look at the task, unless its path ends in "result". Every scenario counts for itself.
+The first two parts of a path name the client and the scenario: /openai/lost-answer/videos. A POST is a submission,
+which would be paid for. A GET is a poll, unless its path ends in "result". Each scenario has its own counts.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ PENDING, DONE, UNKNOWN = "pending", "done", "unknown"  # a status
 SILENCE, CLOSE, PAGE = "silence", "close", "page"  # instead of an answer
 UNKNOWN_WORD = "warming_up"
 HTML = b"<!DOCTYPE html><html><title>520: Web server is returning an unknown error</title></html>"
-LONGEST_SILENCE = 10.0  # seconds, should a client not hang up
+LONGEST_SILENCE = 10.0  # seconds, for a client that does not hang up
 
-# Per scenario: what a create is answered with; what looks are answered with, one after another, the last for ever.
+# Per scenario: the response to a submission, and the responses to polls in turn; the last one repeats.
 SCENARIOS: dict[str, tuple[str, tuple[str, ...]]] = {
     "plain": (PENDING, (PENDING, DONE)),
     "lost-answer": (SILENCE, (DONE,)),
     "closed": (CLOSE, (DONE,)),
     "page": (PAGE, (DONE,)),
     "unknown-word": (PENDING, (UNKNOWN, UNKNOWN, UNKNOWN, DONE)),
-    "look-page": (PENDING, (PAGE, PAGE, DONE)),
-    "look-closed": (PENDING, (CLOSE, CLOSE, DONE)),
+    "poll-page": (PENDING, (PAGE, PAGE, DONE)),
+    "poll-closed": (PENDING, (CLOSE, CLOSE, DONE)),
     "outage": (PENDING, (CLOSE,)),
     "endless": (PENDING, (PENDING,)),
 }
-CREATES = tuple(name for name, (create, _) in SCENARIOS.items() if create != PENDING)  # these play with the create
+SUBMISSIONS = tuple(name for name, (reply, _) in SCENARIOS.items() if reply != PENDING)  # the submission fails
 
 
 def _fal(word: str, url: str) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def _piapi(word: str, _: str) -> dict[str, Any]:
     return {"code": 200, "message": "success", "data": {"task_id": TASK_ID, "status": word, "output": {}}}
 
 
-# Per client: the words for PENDING and DONE, and the body that an answer has.
+# Per client: the words for PENDING and DONE, and the body of a response.
 DIALECTS: dict[str, tuple[str, str, Callable[[str, str], dict[str, Any]]]] = {
     "fal-client": ("IN_PROGRESS", "COMPLETED", _fal),
     "replicate": ("processing", "succeeded", _replicate),
@@ -86,11 +86,11 @@ DIALECTS: dict[str, tuple[str, str, Callable[[str, str], dict[str, Any]]]] = {
 }
 
 
-class Arrivals:
-    """What arrived: by client, scenario and kind of request ("create", "look").
+class RequestCounts:
+    """How many requests arrived, by client, scenario and kind ("submission" or "poll").
 
     Attributes:
-        idempotency_keys: Of the creates, by client and scenario.
+        idempotency_keys: The idempotency keys of the requests, by client and scenario.
     """
 
     def __init__(self) -> None:
@@ -98,46 +98,46 @@ class Arrivals:
         self._counts: Counter[tuple[str, str, str]] = Counter()
         self._lock = Lock()
 
-    def note(self, client: str, scenario: str, kind: str) -> int:
-        """Count a request; return how many there are now."""
+    def add(self, client: str, scenario: str, kind: str) -> int:
+        """Count a request and return the new count."""
         with self._lock:
             self._counts[client, scenario, kind] += 1
             return self._counts[client, scenario, kind]
 
     def count(self, client: str, scenario: str, kind: str) -> int:
-        """How many there were."""
+        """Return how many arrived."""
         return self._counts[client, scenario, kind]
 
     def last_status(self, client: str, scenario: str) -> str:
-        """What the last look was answered with."""
-        looks = SCENARIOS[scenario][1]
-        return looks[min(self.count(client, scenario, "look"), len(looks)) - 1]
+        """Return the response to the last poll."""
+        replies = SCENARIOS[scenario][1]
+        return replies[min(self.count(client, scenario, "poll"), len(replies)) - 1]
 
 
 class _Handler(BaseHTTPRequestHandler):
-    arrivals: Arrivals
+    counts: RequestCounts
     disable_nagle_algorithm = True
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers.get("content-length") or 0))
-        self._play("create")
+        self._play("submission")
 
     def do_GET(self) -> None:
         if self.path.endswith("result"):
             self._json({"ok": True})
         else:
-            self._play("look")
+            self._play("poll")
 
-    def do_PUT(self) -> None:  # fal cancels what took too long
+    def do_PUT(self) -> None:  # fal cancels a task after its time limit
         self._json({})
 
     def _play(self, kind: str) -> None:
         client, scenario = self.path.split("/")[1:3]
-        number = self.arrivals.note(client, scenario, kind)
+        number = self.counts.add(client, scenario, kind)
         keys = [value for name, value in self.headers.items() if "idempotency" in name.lower()]
-        self.arrivals.idempotency_keys.setdefault((client, scenario), []).extend(keys)
-        create, looks = SCENARIOS[scenario]
-        reply = create if kind == "create" else looks[min(number, len(looks)) - 1]
+        self.counts.idempotency_keys.setdefault((client, scenario), []).extend(keys)
+        first, polls = SCENARIOS[scenario]
+        reply = first if kind == "submission" else polls[min(number, len(polls)) - 1]
         if reply == SILENCE:
             self._wait_until_gone()
         elif reply == PAGE:
@@ -170,11 +170,11 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving() -> Generator[tuple[str, Arrivals]]:
-    """The address of a server of its own, and what arrives there."""
-    arrivals = Arrivals()
-    handler = type("Handler", (_Handler,), {"arrivals": arrivals})
+def serving() -> Generator[tuple[str, RequestCounts]]:
+    """Run a server; yield its address and its counts."""
+    counts = RequestCounts()
+    handler = type("Handler", (_Handler,), {"counts": counts})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}", arrivals
+        yield f"http://127.0.0.1:{server.server_port}", counts
         server.shutdown()

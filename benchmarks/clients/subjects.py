@@ -1,8 +1,4 @@
-"""How each client is used: as its own documents say, with its own settings for retries and pauses.
-
-A subject makes a client for a base URL, whose calls take so many seconds at most; it creates one task, and creates and
-waits for one.
-"""
+"""How each client is used: as its own documents say, with its own settings for retries and pauses."""
 
 from __future__ import annotations
 
@@ -12,13 +8,13 @@ KEY = "key-8d1f4c0b7a6e59321f0e"
 
 
 class Subject:
-    """One client.
+    """One client, for a base URL and a timeout of each call in seconds.
 
     Attributes:
-        IMPORT: What its documents import.
-        LIMIT: Seconds to wait for a task that does not end; None where its wait takes no limit of time.
+        IMPORT: The import of its documentation.
+        LIMIT: Seconds to wait for a task that does not end; None when its wait takes no time limit.
         client: The client object.
-        run: Creates a task and waits for it, at most some seconds; None where the package has nothing that waits.
+        run: Submit a task and wait for it, at most so many seconds; None when the package has no wait.
     """
 
     IMPORT: ClassVar[str]
@@ -26,8 +22,8 @@ class Subject:
     client: Any
     run: Any = None
 
-    def create(self) -> Any:
-        """Create a task and return what the client returns."""
+    def submit(self) -> Any:
+        """Submit a task and return what the client returns."""
         raise NotImplementedError
 
 
@@ -35,7 +31,7 @@ class Fal(Subject):
     """fal-client: submit; subscribe waits."""
 
     IMPORT = "import fal_client"
-    LIMIT = 1.1  # more than 1 is asked for; kept by the real clock, between threads
+    LIMIT = 1.1  # it requires more than 1, and measures it with the real clock, between threads
 
     def __init__(self, url: str, http_timeout: float) -> None:
         import fal_client.client
@@ -43,7 +39,7 @@ class Fal(Subject):
         fal_client.client.QUEUE_URL_FORMAT = f"{url}/"  # it has no setting for a host without TLS
         self.client = fal_client.SyncClient(key=KEY, default_timeout=http_timeout)
 
-    def create(self) -> Any:
+    def submit(self) -> Any:
         return self.client.submit("fal-ai/flux/dev", {"prompt": "a"})
 
     def run(self, limit: float | None) -> Any:
@@ -61,12 +57,12 @@ class Replicate(Subject):
 
         self.client = replicate.Client(api_token=KEY, base_url=url, timeout=httpx.Timeout(http_timeout))
 
-    def create(self) -> Any:
-        # `wait` is what sets a read timeout of a create (1.5 s here); without it there is none, whatever the client has
+    def submit(self) -> Any:
+        # `wait` sets the read timeout of a submission (1.5 s here); without it there is none, whatever the client has
         return self.client.predictions.create(version="0" * 64, input={"prompt": "a"}, wait=1)
 
     def run(self, _: float | None) -> Any:
-        return self.create().wait()
+        return self.submit().wait()
 
 
 class Runway(Subject):
@@ -80,17 +76,17 @@ class Runway(Subject):
 
         self.client = RunwayML(api_key=KEY, base_url=url, timeout=http_timeout)
 
-    def create(self) -> Any:
+    def submit(self) -> Any:
         picture = "https://example.com/a.jpg"
         return self.client.image_to_video.create(model="gen4_turbo", prompt_image=picture, ratio="1280:720")
 
     def run(self, limit: float | None) -> Any:
         given = {} if limit is None else {"timeout": limit}
-        return self.create().wait_for_task_output(**given)
+        return self.submit().wait_for_task_output(**given)
 
 
 class Luma(Subject):
-    """lumaai: generations.create; its documents wait with a loop of the reader's own."""
+    """lumaai: generations.create; its documents wait with a loop in user code."""
 
     IMPORT = "from lumaai import LumaAI"
 
@@ -99,7 +95,7 @@ class Luma(Subject):
 
         self.client = LumaAI(auth_token=KEY, base_url=url, timeout=http_timeout)
 
-    def create(self) -> Any:
+    def submit(self) -> Any:
         return self.client.generations.create(model="ray-2", prompt="a")
 
 
@@ -113,7 +109,7 @@ class OpenAI(Subject):
 
         self.client = OpenAI(api_key=KEY, base_url=url, timeout=http_timeout)
 
-    def create(self) -> Any:
+    def submit(self) -> Any:
         return self.client.videos.create(model="sora-2", prompt="a")
 
     def run(self, _: float | None) -> Any:
@@ -121,7 +117,7 @@ class OpenAI(Subject):
 
 
 class Together(Subject):
-    """together: videos.create; its documents wait with a loop of the reader's own."""
+    """together: videos.create; its documents wait with a loop in user code."""
 
     IMPORT = "from together import Together"
 
@@ -130,7 +126,7 @@ class Together(Subject):
 
         self.client = Together(api_key=KEY, base_url=url, timeout=http_timeout)
 
-    def create(self) -> Any:
+    def submit(self) -> Any:
         return self.client.videos.create(model="a/b", prompt="a")
 
 
@@ -146,7 +142,7 @@ class Unitask(Subject):
         self.task = tasks.FluxSchnellTxt2Img(prompt="a")
         self.client = Client(KEY, url, http_timeout=http_timeout)
 
-    def create(self) -> Any:
+    def submit(self) -> Any:
         return self.client.submit(self.task)
 
     def run(self, limit: float | None) -> Any:

@@ -10,465 +10,490 @@ import json
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
-from urllib.parse import quote
+from typing import Any, TypeAlias
 
+import httpx
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
 from unitask_api import contract
-from unitask_sandbox import Settings, create_app
+from unitask_sandbox import Sandbox, Settings, create_app
 
-from .defect_middleware import Answered, Asked, Defect, Json, Perform, Post, page, with_defects, with_header
-from .defects_inside import (
-    active,
-    charging_twice,
-    idle_cancel,
-    idle_cancel_many,
-    ignoring,
-    keeping_money,
-    late_cancel,
-    open_accounts,
-    replaced,
-)
+Json: TypeAlias = dict[str, Any]
+Perform: TypeAlias = Callable[[httpx.Request], Awaitable[httpx.Response]]
+Exchange: TypeAlias = Callable[[httpx.Request, Perform], Awaitable[httpx.Response]]
+Change: TypeAlias = Callable[[str, Json, list[Json]], object]
+Inside: TypeAlias = Callable[[Sandbox], object]
+Post: TypeAlias = Callable[[Json, dict[str, str]], int]
+
+
+@dataclass(frozen=True)
+class Defect:
+    """A planted bug, made in one of four ways.
+
+    Attributes:
+        found_by: The quickest check that finds it, and the task type if it is made for one.
+        body: Changes the JSON body of an answer in place, or of a webhook, whose operation is "". The third argument is
+            every task that was shown before.
+        exchange: Answers a request in place of the provider, which it may call.
+        inside: Replaces methods of a sandbox, where no change of a request or an answer can make the defect.
+        webhook: Sends a webhook in place of the provider.
+    """
+
+    found_by: str
+    body: Change | None = None
+    exchange: Exchange | None = None
+    inside: Inside | None = None
+    webhook: Callable[[Post, Json, dict[str, str]], int] | None = None
 
 
 def defective(*names: str) -> Callable[[Settings], Starlette]:
     return partial(with_defects, [DEFECTS[name] for name in names]) if names else create_app
 
 
-# Bodies of answers and webhooks.
+def with_defects(planted: list[Defect], settings: Settings) -> Starlette:
+    if settings.send_webhook:
+        settings = replace(settings, send_webhook=partial(send_webhook, planted, settings.send_webhook))
+    app = create_app(settings)
+    for defect in planted:
+        if defect.inside:
+            defect.inside(app.state.sandbox)
+    app.add_middleware(Middleware, planted)
+    return app
 
 
-def _task(body: Json) -> Json:
+def send_webhook(planted: list[Defect], send: Any, url: str, content: bytes, headers: Mapping[str, str]) -> int:
+    def post(body: Json, headers: dict[str, str]) -> int:
+        status: int = send(url, json.dumps(body).encode(), headers)
+        return status
+
+    body = json.loads(content)
+    for defect in planted:
+        if defect.body:
+            defect.body("", body, [])
+        if defect.webhook:
+            post = partial(defect.webhook, post)
+    return post(body, dict(headers))
+
+
+class Middleware:
+    """Passes whole requests and answers through the defects."""
+
+    def __init__(self, app: ASGIApp, planted: list[Defect]) -> None:
+        self.app = app
+        self.planted = planted
+        self.shown: list[Json] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"].startswith("/_sandbox"):
+            await self.app(scope, receive, send)
+            return
+
+        async def provider(inner: Scope, receive: Receive, send: Send) -> None:
+            changed = {name: inner[name] for name in ("headers", "path", "raw_path")}
+            await self.app({**scope, **changed}, receive, send)
+
+        target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
+        url = httpx.URL(scheme="http", host="sandbox.test", raw_path=target)
+        request = httpx.Request(scope["method"], url, headers=scope["headers"])
+        perform: Perform = httpx.ASGITransport(provider).handle_async_request
+        for defect in self.planted:
+            perform = partial(self.altered, defect, perform)
+        answer = await perform(with_content(request, await Request(scope, receive).body()))
+        content = await answer.aread()
+        headers = with_content(answer, content).headers.raw
+        await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
+
+    async def altered(self, defect: Defect, perform: Perform, request: httpx.Request) -> httpx.Response:
+        answer = await (defect.exchange(request, perform) if defect.exchange else perform(request))
+        body = read(await answer.aread())
+        if not defect.body or not isinstance(body, dict):
+            return answer
+        task = json.loads(json.dumps(task_of(body)))
+        defect.body(operation_of(request), body, self.shown)
+        self.shown += [task] if "task_id" in task else []
+        return with_content(answer, json.dumps(body).encode())
+
+
+def read(content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except ValueError:
+        return None
+
+
+def operation_of(request: httpx.Request) -> str:
+    try:
+        return contract.match("GET" if request.method == "HEAD" else request.method, request.url.path)[0]
+    except LookupError:
+        return ""
+
+
+def with_content(message: Any, content: bytes) -> Any:
+    headers = httpx.Headers(message.headers)
+    for name in ("content-length", "transfer-encoding"):
+        headers.pop(name, None)
+    if isinstance(message, httpx.Request):
+        return httpx.Request(message.method, message.url, headers=headers, content=content)
+    return httpx.Response(message.status_code, headers=headers, content=content)
+
+
+def task_of(body: Json) -> Json:
     data = body.get("data")
-    found: Json = data if isinstance(data, dict) and "meta" in data else {"meta": {"usage": {}}}
+    found: Json = data if isinstance(data, dict) and "meta" in data else {}
     return found
 
 
-def _of(name: str, change: Callable[[Json], object]) -> Callable[[str | None, Json], object]:
-    def body(operation: str | None, body: Json) -> None:
-        if operation == name and body.get("data"):
-            change(body["data"])
-
-    return body
+# Changes of a body.
 
 
-def _of_task(change: Callable[[Json], object], status: str | None = None) -> Callable[[str | None, Json], object]:
-    def body(_operation: str | None, body: Json) -> None:
-        task = _task(body)
-        if "task_id" in task and status in (None, task["status"]):
-            change(task)
-
-    return body
+def data_of(name: str, change: Callable[[Any], object]) -> Change:
+    return lambda operation, body, _: operation == name and body.get("data") and change(body["data"])
 
 
-def _of_output(change: Callable[[Json], object]) -> Callable[[str | None, Json], object]:
-    return _of_task(lambda task: change(task["output"]) if task.get("output") else None)
+def history(change: Callable[[Json], object]) -> Change:
+    return data_of("list_task_history", change)
 
 
-def _lost(ending: str) -> Callable[[Json], None]:
-    def change(output: Json) -> None:
-        output |= {name: f"{url}x" for name, url in output.items() if isinstance(url, str) and url.endswith(ending)}
-
-    return change
+def rows(**changed: Any) -> Change:
+    return history(lambda page: page.update(data=[{**row, **changed} for row in page["data"]]))
 
 
-def _code_as_text(_operation: str | None, body: Json) -> None:
-    if "code" in body:
-        body["code"] = str(body["code"])
+def task(change: Callable[[Json], object], status: str = "") -> Change:
+    return task_and_shown(lambda it, _: status in ("", it["status"]) and change(it))
 
 
-def _missing_id(operation: str | None, body: Json) -> None:
-    if operation == "create_task":
-        _task(body).pop("task_id", None)
+def task_and_shown(change: Callable[[Json, list[Json]], object]) -> Change:
+    return lambda _, body, shown: "task_id" in task_of(body) and change(task_of(body), shown)
 
 
-def _unlisted(page: Json) -> None:
-    if page["page"] == 1:
-        page["data"] = page["data"][1:]
+def output(change: Callable[[Json], object]) -> Change:
+    return task(lambda it: it.get("output") and change(it["output"]))
 
 
-def _bare_lack_of_credit(operation: str | None, body: Json) -> None:
+def lost(output: Json) -> None:
+    output |= {name: f"{url}x" for name, url in output.items() if isinstance(url, str)}
+
+
+def another_model(it: Json) -> None:
+    it["model"] = "hailuo" if "toolkit" in it["model"] else "Qubico/image-toolkit"
+
+
+def first_config(it: Json, shown: list[Json]) -> None:
+    it["config"] = shown[0]["config"] if shown else it["config"]
+
+
+def exchanged_output(it: Json, shown: list[Json]) -> None:
+    others = [one["output"] for one in shown if one["output"] and one["task_id"] != it["task_id"]]
+    it["output"] = others[-1] if others and it["output"] else it["output"]
+
+
+def going_back(it: Json, shown: list[Json]) -> None:
+    polls = sum(one["task_id"] == it["task_id"] for one in shown)
+    if 0 < polls < 4:
+        it["status"] = ("pending", "processing", "pending")[polls - 1]
+
+
+def unspent(account: Json) -> None:
+    account["equivalent_in_usd"] = account["credit_pack_info"]["total_credits"] / 1e7
+
+
+def credit_refusal_without_task(operation: str, body: Json, _: list[Json]) -> None:
     if operation == "create_task" and body["code"] == 500:
         body["data"] = None
 
 
-def _exchanged(task: Json) -> None:
-    if task["meta"]["usage"]["type"] == "point":
-        task["error"] = {**task["error"], "code": 10000, "message": "auto exchange point quota"}
-
-
-def _in_words(output: Json) -> None:
-    if "image_base64" in output:
-        output |= {"image_url": None, "image_base64": "iVBORw0KGgo="}
-
-
-def _balance_less(times_spent: int) -> Callable[[Json], None]:
-    def change(account: Json) -> None:
-        pack = account["credit_pack_info"]
-        spent = pack["total_credits"] - pack["available_credits"]
-        account["equivalent_in_usd"] = (pack["total_credits"] - times_spent * spent) / 1e7
-
-    return change
-
-
-def _rows(change: Callable[[list[Json]], list[Json]]) -> Callable[[str | None, Json], object]:
-    return _of("list_task_history", lambda page: page.update(data=change(page["data"])))
-
-
-def _chat(operation: str | None, body: Json) -> None:
+def without_words(operation: str, body: Json, _: list[Json]) -> None:
     for choice in body.get("choices", []) if operation == "create_chat_completion" else []:
         choice["message"]["content"] = ""
-
-
-def _no_picture(operation: str | None, body: Json) -> None:
-    if operation == "create_image" and "data" in body:
-        body["data"] = []
-
-
-def _broken_picture(operation: str | None, body: Json) -> None:
-    for picture in body.get("data", []) if operation == "create_image" else []:
-        picture["b64_json"] = "bm8gcGljdHVyZQ=="
-
-
-def _silent_cancel(operation: str | None, body: Json) -> None:
-    if operation == "cancel_task" and body["code"] == 200:
-        body["message"] = None
-
-
-NO_ERROR = {"code": 0, "raw_message": "", "message": "", "detail": None}
-NO_CONFIG = {"service_mode": "", "webhook_config": {"endpoint": "", "secret": ""}}
-
-# Refusals.
-
-
-def _with_code(status: int) -> Callable[[str | None, int, Json], int]:
-    def refusal(_operation: str | None, _status: int, body: Json) -> int:
-        body["code"] = status
-        return status
-
-    return refusal
-
-
-def _saying(**words: Any) -> Callable[[str | None, int, Json], int]:
-    def refusal(_operation: str | None, status: int, body: Json) -> int:
-        body |= words
-        return status
-
-    return refusal
-
-
-def _timeless_cancel(operation: str | None, status: int, body: Json) -> int:
-    if (operation, status) != ("cancel_tasks", 400):
-        return status
-    body |= {"code": 200, "message": "success"}
-    return 200
 
 
 # Exchanges.
 
 
-async def _crash_on_get(asked: Asked, perform: Perform) -> Answered:
-    answer = await perform(asked)
-    return CRASH if asked.operation == "get_task" else answer
+def answering(change: Callable[[str, httpx.Response], httpx.Response | None]) -> Exchange:
+    """Replace the answers for which `change`, given the operation or the path of a file, returns another one."""
+
+    async def exchange(request: httpx.Request, perform: Perform) -> httpx.Response:
+        answer = await perform(request)
+        await answer.aread()
+        return change(operation_of(request) or request.url.path, answer) or answer
+
+    return exchange
 
 
-async def _crash_on_emoji(asked: Asked, perform: Perform) -> Answered:
-    answer = await perform(asked)
-    return CRASH if asked.operation == "create_chat_completion" and max(answer.body.decode()) > "\uffff" else answer
+def refusing(change: Callable[[int, Json], httpx.Response]) -> Exchange:
+    def refusal(_operation: str, answer: httpx.Response) -> httpx.Response | None:
+        body = read(answer.content) if answer.status_code >= 400 else None
+        return change(answer.status_code, body) if isinstance(body, dict) else None
+
+    return answering(refusal)
 
 
-async def _bare_error(asked: Asked, perform: Perform) -> Answered:
-    answer = await perform(asked)
-    if answer.status < 400:
-        return answer
-    body = json.loads(answer.body)
-    return page(answer.status, body.get("message") or body["error"]["message"], "text/plain")
+def saying(status: int = 0, **words: Any) -> Exchange:
+    return refusing(lambda refused, body: httpx.Response(status or refused, json={**body, **words}))
 
 
-def _overlooking(words: str) -> Callable[[Asked, Perform], Awaitable[Answered]]:
-    async def exchange(asked: Asked, perform: Perform) -> Answered:
-        answer = await perform(asked)
-        if asked.operation != "create_task" or answer.status != 400 or words not in answer.body.decode():
+def retyped(place: str, headers: dict[str, str]) -> Exchange:
+    def change(name: str, answer: httpx.Response) -> httpx.Response | None:
+        found = httpx.Response(answer.status_code, headers=headers, content=answer.content)
+        return found if name.startswith(place) else None
+
+    return answering(change)
+
+
+def crash_of(operation: str, above: str = "") -> Exchange:
+    return answering(lambda name, answer: CRASH if name == operation and max(answer.text) > above else None)
+
+
+def endless(_operation: str, answer: httpx.Response) -> httpx.Response:
+    return httpx.Response(200, headers=answer.headers, content=answer.content.replace(b"data: [DONE]\n\n", b""))
+
+
+def forget(operation: str, answer: httpx.Response) -> httpx.Response | None:
+    it = task_of(read(answer.content)) if operation == "get_task" else {}
+    if it.get("status") != "completed":
+        return None
+    was_shown = it["task_id"] in ENDED
+    ENDED.add(it["task_id"])
+    return httpx.Response(404, json={"code": 404, "message": "task not found", "data": None}) if was_shown else None
+
+
+def overlooking(words: str) -> Exchange:
+    async def exchange(request: httpx.Request, perform: Perform) -> httpx.Response:
+        answer = await perform(request)
+        await answer.aread()
+        if operation_of(request) != "create_task" or answer.status_code != 400 or words not in answer.text:
             return answer
         swap = contract.document()["components"]["examples"]["faceswap.face-swap.request"]["value"]
-        return await perform(replace(asked, body=json.dumps(swap).encode()))
+        return await perform(with_content(request, json.dumps(swap).encode()))
 
     return exchange
 
 
-async def _withdrawn(asked: Asked, perform: Perform) -> Answered:
-    other = asked.body.replace(b'"hailuo"', b'"withdrawn"') if asked.operation == "create_task" else asked.body
-    return await perform(replace(asked, body=other))
-
-
-async def _endless_stream(asked: Asked, perform: Perform) -> Answered:
-    answer = await perform(asked)
-    return replace(answer, body=answer.body.replace(b"data: [DONE]\n\n", b""))
-
-
-async def _lost_task(asked: Asked, perform: Perform) -> Answered:
-    if asked.operation in ("get_task", "cancel_task"):
-        path = "/api/v1/task/00000000-0000-0000-0000-000000000000"
-        asked = replace(asked, scope={**asked.scope, "path": path, "raw_path": quote(path).encode()})
-    return await perform(asked)
-
-
-async def _locked_files(asked: Asked, perform: Perform) -> Answered:
-    if asked.scope["path"].startswith("/files/"):
-        return page(401, '{"code": 401, "message": "failed to verify api key", "data": null}', "application/json")
-    return await perform(asked)
-
-
-async def _file_as_page(asked: Asked, perform: Perform) -> Answered:
-    answer = await perform(asked)
-    return with_header(answer, "content-type", "text/html") if asked.scope["path"].startswith("/files/") else answer
-
-
-def _upload(change: Callable[[Json], Json]) -> Callable[[Asked, Perform], Awaitable[Answered]]:
-    async def exchange(asked: Asked, perform: Perform) -> Answered:
-        try:
-            body = json.loads(asked.body) if asked.operation == "upload_file" else None
-            changed = json.dumps(change(body)).encode() if isinstance(body, dict) else asked.body
-        except (ValueError, TypeError, KeyError):
-            changed = asked.body
-        return await perform(replace(asked, body=changed))
+def sending(operation: str, change: Callable[[bytes], bytes]) -> Exchange:
+    async def exchange(request: httpx.Request, perform: Perform) -> httpx.Response:
+        if operation_of(request) == operation:
+            request = with_content(request, change(request.content))
+        return await perform(request)
 
     return exchange
 
 
-def _without_last_byte(upload: Json) -> Json:
-    head, comma, data = upload["file_data"].rpartition(",")
-    return {**upload, "file_data": head + comma + base64.b64encode(base64.b64decode(data)[:-1]).decode()}
+def without_last_byte(content: bytes) -> bytes:
+    with suppress(ValueError, TypeError, KeyError):
+        upload = json.loads(content)
+        head, comma, data = upload["file_data"].rpartition(",")
+        upload["file_data"] = head + comma + base64.b64encode(base64.b64decode(data)[:-1]).decode()
+        return json.dumps(upload).encode()
+    return content
 
 
-CRASH = page(500, "<html><body><h1>Internal Server Error</h1></body></html>")
+def with_the_key_after(status: int) -> Exchange:
+    async def exchange(request: httpx.Request, perform: Perform) -> httpx.Response:
+        answer = await perform(request)
+        if answer.status_code != status:
+            return answer
+        headers = {**request.headers, "x-api-key": CHECKED_KEY}
+        return await perform(httpx.Request(request.method, request.url, headers=headers, content=request.content))
+
+    return exchange
+
+
+async def lost_task(request: httpx.Request, perform: Perform) -> httpx.Response:
+    if operation_of(request) in ("get_task", "cancel_task"):
+        nowhere = request.url.copy_with(path="/api/v1/task/00000000-0000-0000-0000-000000000000")
+        request = httpx.Request(request.method, nowhere, headers=request.headers)
+    return await perform(request)
+
+
+# What replaces methods.
+
+
+def replaced(holder: str, name: str, make: Callable[[Callable[..., Any]], Any]) -> Inside:
+    def inside(sandbox: Sandbox) -> None:
+        owner = getattr(sandbox, holder) if holder else sandbox
+        setattr(owner, name, make(getattr(owner, name)))
+
+    return inside
+
+
+def charging_twice(wanted: Callable[[Any], bool]) -> Inside:
+    def twice(task: Any) -> Any:
+        return replace(task, frozen=2 * task.frozen, consume=2 * task.consume) if wanted(task) else task
+
+    return replaced(
+        "_store", "accept", lambda accept: lambda task, *more, **limits: accept(twice(task), *more, **limits)
+    )
+
+
+def keeping_money(status: str) -> Inside:
+    def inside(sandbox: Sandbox) -> None:
+        store = sandbox._store
+        end = store.end
+
+        def end_and_keep(task_id: str, ending: Any, *, before: Any) -> bool:
+            task = store.task(task_id)
+            ended = end(task_id, ending, before=before)
+            if ended and task and ending.status == status and (taken := task.frozen + task.consume):
+                with store._transaction() as db:
+                    values = {"taken": taken, "account": task.account, "task_id": task_id, "at": ending.at}
+                    db.execute("UPDATE accounts SET balance = balance - :taken WHERE account = :account", values)
+                    db.execute("UPDATE tasks SET consume = :taken WHERE task_id = :task_id", values)
+                    entry = "(account, task_id, at, reason, credits) VALUES (:account, :task_id, :at, 'kept', -:taken)"
+                    db.execute(f"INSERT INTO ledger {entry}", values)
+            return ended
+
+        store.end = end_and_keep  # type: ignore[method-assign]
+
+    return inside
+
+
+def late_cancel(end: Callable[..., bool]) -> Any:
+    return lambda task_id, ending, *, before: end(
+        task_id, ending, before=EVER if ending.status == "cancelled" else before
+    )
+
+
+def idle_cancel(end: Callable[..., bool]) -> Any:
+    return lambda task_id, ending, *, before: ending.status == "cancelled" or end(task_id, ending, before=before)
+
+
+def active(*statuses: str) -> Inside:
+    def make(of_account: Callable[..., Any]) -> Any:
+        return lambda account, wanted, before: of_account(account, statuses if "staged" in wanted else wanted, before)
+
+    return replaced("_store", "of_account", make)
+
+
+def ignoring(*names: str) -> Inside:
+    def make(history: Callable[..., Any]) -> Any:
+        return lambda key, **query: history(key, **{name: query[name] for name in query if name not in names})
+
+    return replaced("", "history", make)
+
+
+def cancelling(**given: Any) -> Inside:
+    def make(cancel: Callable[..., int]) -> Any:
+        return lambda key, before, model=None: cancel(key, **{"created_before": before, "model": model, **given})
+
+    return replaced("", "cancel_many", make)
+
 
 # Webhooks.
 
 
-def _without_secret(post: Post, url: str, body: bytes, headers: dict[str, str]) -> int:
-    return post(url, body, {name: value for name, value in headers.items() if name != "x-webhook-secret"})
-
-
-def _too_soon(post: Post, url: str, body: bytes, headers: dict[str, str]) -> int:
-    told = json.loads(body)
-    told["data"] |= {"status": "processing", "output": None}
-    return post(url, json.dumps(told).encode(), headers)
-
-
-def _at_the_root(post: Post, url: str, body: bytes, headers: dict[str, str]) -> int:
-    return post(url, json.dumps(json.loads(body)["data"]).encode(), headers)
-
-
-def _unsent(_post: Post, _url: str, _body: bytes, _headers: dict[str, str]) -> int:
-    return 200
-
-
-def _once(post: Post, url: str, body: bytes, headers: dict[str, str]) -> int:
+def post_once(post: Post, body: Json, headers: dict[str, str]) -> int:
     with suppress(OSError):
-        post(url, body, headers)
+        post(body, headers)
     return 200
 
 
-def _again(post: Post, url: str, body: bytes, headers: dict[str, str]) -> int:
-    post(url, body, headers)
-    return 500
+def without_secret(post: Post, body: Json, headers: dict[str, str]) -> int:
+    return post(body, {name: value for name, value in headers.items() if name != "x-webhook-secret"})
 
 
-ACTIVE = {"staged", "pending", "processing"}
+def too_soon(post: Post, body: Json, headers: dict[str, str]) -> int:
+    return post({**body, "data": {**body["data"], "status": "processing", "output": None}}, headers)
+
+
+CRASH = httpx.Response(500, html="<html><body><h1>Internal Server Error</h1></body></html>")
+CHECKED_KEY = "key-of-the-contract-checks"
+NO_CONFIG = {"service_mode": "", "webhook_config": {"endpoint": "", "secret": ""}}
+NO_ERROR = {"code": 0, "raw_message": "", "message": "", "detail": None}
+LONG_AGO = "2020-01-01T00:00:00Z"
+ENDED: set[str] = set()  # ids of tasks
+EVER = ("staged", "pending", "processing", "completed", "failed", "cancelled")
+HTML = {"content-type": "text/html"}
+NO_PROMPT = "'prompt' is a required property of input"
+OF_HAILUO, WITHDRAWN = b'"hailuo"', b'"withdrawn"'
 DEFECTS: Mapping[str, Defect] = {
-    "no-auth": Defect(
-        "any key is accepted, and none too", "keys", inside=replaced("", "_is_known", lambda _: lambda _key: True)
+    # The task that is shown.
+    "status-number": Defect("cancel", task(lambda it: it.update(status=1))),
+    "missing-id": Defect("echo", data_of("create_task", lambda it: it.pop("task_id", None))),
+    "output-missing": Defect("face_swap", output(dict.clear)),
+    "wrong-model": Defect("echo", task(another_model)),
+    "other-task": Defect("echo", data_of("get_task", lambda it: it.update(task_id=it["task_id"][::-1]))),
+    "config-lost": Defect("echo", task(lambda it: it.update(config=NO_CONFIG))),
+    "config-of-another-task": Defect("echo", task_and_shown(first_config)),
+    "input-of-another-task": Defect("echo", task(lambda it: it.update(input={"prompt": "fox number 0"}))),
+    "output-of-another-task": Defect("own_output", task_and_shown(exchanged_output)),
+    "old-names": Defect("echoed FaceSwap", task(lambda it: it.update(task_type=it["task_type"].replace("-", "_")))),
+    "times-reversed": Defect("face_swap", task(lambda it: it["meta"].update(ended_at=LONG_AGO), "completed")),
+    "error-on-success": Defect("end", task(lambda it: it["error"].update(code=10000), "completed")),
+    "reason-hidden": Defect("no_face", task(lambda it: it.update(error=NO_ERROR), "failed")),
+    "bill-hidden": Defect("face_swap", task(lambda it: it["meta"]["usage"].update(consume=0))),
+    "going-back": Defect("end", task_and_shown(going_back)),
+    "gone-after-its-end": Defect("end", exchange=answering(forget)),
+    "lost-task": Defect("face_swap", exchange=lost_task),
+    "stuck": Defect("face_swap", inside=replaced("", "advance", lambda _: lambda: False)),
+    # Files.
+    "lost-output": Defect("end", output(lost)),
+    "file-as-page": Defect("face_swap", exchange=retyped("/files/", HTML)),
+    "lost-upload": Defect("upload", data_of("upload_file", lambda file: file.update(url=f"{file['url']}x"))),
+    "shortened-upload": Defect("upload", exchange=sending("upload_file", without_last_byte)),
+    # Submissions and refusals.
+    "accepts-anything": Defect("bad_requests", exchange=overlooking("")),
+    "prompt-not-needed": Defect("refused FluxSchnellTxt2Img", exchange=overlooking(NO_PROMPT)),
+    "hailuo-withdrawn": Defect(
+        "accepted HailuoVideo", exchange=sending("create_task", lambda body: body.replace(OF_HAILUO, WITHDRAWN))
     ),
-    "status-number": Defect(
-        "the status of a task is sent as a number", "cancel", body=_of_task(lambda task: task.update(status=1))
+    "bare-error": Defect(
+        "every_sequence", exchange=refusing(lambda status, body: httpx.Response(status, text=str(body)))
     ),
-    "missing-id": Defect("a create answers without task_id", "echo", body=_missing_id),
-    "accepts-anything": Defect(
-        "an invalid create is accepted as if it were the documented face swap",
-        "bad_requests",
-        exchange=_overlooking(""),
-    ),
-    "lost-task": Defect("a created task is not found", "face_swap", exchange=_lost_task),
-    "bare-error": Defect("a refusal is plain text instead of the envelope", "every_sequence", exchange=_bare_error),
-    "undocumented-crash": Defect(
-        "a poll of a task answers HTTP 500 with an HTML page", "face_swap", exchange=_crash_on_get
-    ),
-    "code-as-text": Defect("code is sent as text", "every_answer", body=_code_as_text),
-    "output-missing": Defect("a completed task has an empty output", "face_swap", body=_of_output(dict.clear)),
-    "double-charge": Defect("a create is charged twice", "face_swap", inside=charging_twice(lambda _: True)),
-    "late-cancel": Defect(
-        "a task can be cancelled at any time, even when it is done",
-        "cancel",
-        inside=replaced("_store", "end", late_cancel),
-    ),
-    "stuck": Defect(
-        "a task never leaves pending", "face_swap", inside=replaced("", "advance", lambda _: lambda: False)
-    ),
-    "free-of-charge": Defect(
-        "the account is shown as if nothing had been spent", "account", body=_of("get_account_info", _balance_less(0))
-    ),
-    "unlisted": Defect("the newest task is not in the history", "history", body=_of("list_task_history", _unlisted)),
-    "lost-upload": Defect(
-        "the address of an uploaded file leads nowhere",
-        "upload",
-        body=_of("upload_file", lambda file: file.update(url=f"{file['url']}x")),
-    ),
-    "endless-stream": Defect("a streamed completion ends without [DONE]", "chat", exchange=_endless_stream),
-    "open-accounts": Defect("a task is shown to any key", "accounts_are_apart", inside=open_accounts),
-    "wrong-model": Defect(
-        "a task is shown with another model",
-        "echo",
-        body=_of_task(
-            lambda task: task.update(model="hailuo" if "toolkit" in task["model"] else "Qubico/image-toolkit")
-        ),
-    ),
-    "other-task": Defect(
-        "a poll answers with the id of another task",
-        "echo",
-        body=_of("get_task", lambda task: task.update(task_id=task["task_id"][::-1])),
-    ),
-    "config-lost": Defect(
-        "the config of a create is not echoed", "echo", body=_of_task(lambda task: task.update(config=NO_CONFIG))
-    ),
-    "times-reversed": Defect(
-        "a task has ended before it was created",
-        "face_swap",
-        body=_of_task(lambda task: task["meta"].update(ended_at="2020-01-01T00:00:00Z"), "completed"),
-    ),
-    "error-on-success": Defect(
-        "a completed task has an error",
-        "end",
-        body=_of_task(lambda task: task.update(error={**task["error"], "code": 10000}), "completed"),
-    ),
-    "reason-hidden": Defect(
-        "the error of a failed task says that there is none",
-        "no_face",
-        body=_of_task(lambda task: task.update(error=NO_ERROR), "failed"),
-    ),
-    "lost-output": Defect("the address of an output leads nowhere", "end", body=_of_output(_lost(""))),
-    "file-as-page": Defect("a file is served as an HTML page", "face_swap", exchange=_file_as_page),
-    "locked-files": Defect("a file is served to nobody", "end", exchange=_locked_files),
-    "bill-hidden": Defect(
-        "a completed task shows no bill",
-        "face_swap",
-        body=_of_task(lambda task: task["meta"]["usage"].update(consume=0)),
-    ),
-    "kept-after-cancel": Defect(
-        "a cancelled task is not paid back", "cancelled_is_paid_back", inside=keeping_money("cancelled")
-    ),
-    "kept-after-failure": Defect("a failed task is not paid back", "no_face", inside=keeping_money("failed")),
-    "bare-lack-of-credit": Defect(
-        "a refusal for lack of credit has no task in it", "lack_of_credit", body=_bare_lack_of_credit
-    ),
-    "refused-with-200": Defect(
-        "a refusal is sent with HTTP 200", "bad_requests", refusal=lambda _operation, _status, _body: 200
-    ),
-    "refused-with-500": Defect("every refusal is sent with HTTP 500", "bad_requests", refusal=_with_code(500)),
-    "code-of-its-own": Defect("the code of a refusal is not its HTTP status", "refusals", refusal=_saying(code=10000)),
-    "silent-refusal": Defect("a refusal has an empty message", "refusals", refusal=_saying(message="")),
-    "idle-cancel": Defect(
-        "a cancel is answered as done, and nothing is done", "cancel", inside=replaced("_store", "end", idle_cancel)
-    ),
-    "idle-cancel-many": Defect(
-        "cancelling many is answered as done, and nothing is done",
-        "cancel_many",
-        inside=replaced("", "cancel_many", idle_cancel_many),
-    ),
-    "cancel-any-model": Defect(
-        "cancelling many ignores the model",
-        "cancel_many",
-        inside=replaced("", "cancel_many", lambda cancel: lambda key, before, _model=None: cancel(key, before)),
-    ),
-    "cancel-any-time": Defect(
-        "cancelling many ignores the time",
-        "cancel_many",
-        inside=replaced(
-            "", "cancel_many", lambda cancel: lambda key, _before, model=None: cancel(key, math.inf, model)
-        ),
-    ),
-    "oldest-first": Defect(
-        "a page of the history begins with the oldest task", "history", body=_rows(lambda rows: rows[::-1])
-    ),
-    "same-page": Defect("every page of the history is the first", "history", inside=ignoring("page")),
-    "any-size": Defect("a page of the history has ten rows, whatever is asked", "pages", inside=ignoring("page_size")),
-    "any-time": Defect("the history ignores the time", "history", inside=ignoring("start_time", "end_time")),
-    "any-group": Defect("the history ignores the model", "groups", inside=ignoring("model")),
-    "total-of-the-page": Defect(
-        "the history says that it has as many rows as the page",
-        "pages",
-        body=_of("list_task_history", lambda page: page.update(total=len(page["data"]))),
-    ),
-    "row-without-bill": Defect(
-        "a row of the history has no usage", "rows", body=_rows(lambda rows: [{**row, "usage": 0} for row in rows])
-    ),
-    "never-active": Defect("the list of active tasks is empty", "tasks_in_hand", inside=active(set())),
-    "ever-active": Defect(
-        "a task that has ended is in the list of active tasks",
-        "tasks_in_hand",
-        inside=active({*ACTIVE, "completed", "cancelled"}),
-    ),
-    "any-upload": Defect(
-        "a file of a kind that is not allowed can be uploaded",
-        "bad_requests",
-        exchange=_upload(lambda upload: {**upload, "file_name": "any.png"}),
-    ),
-    "shortened-upload": Defect("an uploaded file lacks its last byte", "upload", exchange=_upload(_without_last_byte)),
-    "wordless-chat": Defect("a completion is empty", "chat", body=_chat),
-    "no-picture": Defect("an image request is answered without a picture", "images", body=_no_picture),
-    "broken-picture": Defect("the picture of an image request is none", "images", body=_broken_picture),
-    "webhook-unsent": Defect("no webhook is sent", "webhook", webhook=_unsent),
-    "webhook-without-secret": Defect("a webhook lacks the secret", "webhook", webhook=_without_secret),
-    "webhook-at-the-root": Defect("the task is at the root of a webhook", "webhook", webhook=_at_the_root),
-    "webhook-too-soon": Defect("a webhook shows the task as it was before its end", "webhook", webhook=_too_soon),
-    "webhook-once": Defect("a webhook that was refused is not sent again", "webhook_that_is_not_taken", webhook=_once),
-    "webhook-again": Defect("a webhook that was accepted is sent again", "webhook", webhook=_again),
-    "prompt-not-needed": Defect(
-        "a create that lacks its prompt is accepted as if it were the documented face swap",
-        "refused FluxSchnellTxt2Img",
-        exchange=_overlooking("'prompt' is a required property of input"),
-    ),
-    "old-names": Defect(
-        "a task type is shown by its name before the unified API, with underscores",
-        "echoed FaceSwap",
-        body=_of_task(lambda task: task.update(task_type=task["task_type"].replace("-", "_"))),
-    ),
-    "double-points": Defect(
-        "a task that is paid in points takes them twice",
-        "charged HailuoVideo",
-        inside=charging_twice(lambda task: task.usage_type == "point"),
-    ),
+    "bare-lack-of-credit": Defect("lack_of_credit", credit_refusal_without_task),
+    "refused-with-200": Defect("bad_requests", exchange=saying(200)),
+    "refused-with-500": Defect("bad_requests", exchange=saying(500, code=500)),
+    "code-of-its-own": Defect("refusals", exchange=saying(code=10000)),
+    "silent-refusal": Defect("refusals", exchange=saying(message="")),
+    "code-as-text": Defect("every_answer", lambda _operation, body, _: body.update(code=str(body.get("code")))),
+    "undocumented-crash": Defect("face_swap", exchange=crash_of("get_task")),
+    "emoji-crash": Defect("every_answer", exchange=crash_of("create_chat_completion", above="\uffff")),
+    # Keys and money.
+    "no-auth": Defect("keys", exchange=with_the_key_after(401)),
+    "open-accounts": Defect("accounts_are_apart", exchange=with_the_key_after(404)),
+    "free-of-charge": Defect("account", data_of("get_account_info", unspent)),
+    "double-charge": Defect("face_swap", inside=charging_twice(lambda _: True)),
+    "double-points": Defect("charged HailuoVideo", inside=charging_twice(lambda task: task.usage_type == "point")),
+    "kept-after-cancel": Defect("cancelled_is_paid_back", inside=keeping_money("cancelled")),
+    "kept-after-failure": Defect("no_face", inside=keeping_money("failed")),
+    "account-as-page": Defect("account", exchange=retyped("get_account_info", HTML)),
+    "account-without-type": Defect("account", exchange=retyped("get_account_info", {})),
+    # Cancelling.
+    "late-cancel": Defect("cancel", inside=replaced("_store", "end", late_cancel)),
+    "idle-cancel": Defect("cancel", inside=replaced("_store", "end", idle_cancel)),
+    "idle-cancel-many": Defect("cancel_many", inside=cancelling(created_before=-math.inf)),
+    "cancel-any-model": Defect("cancel_many", inside=cancelling(model=None)),
+    "cancel-any-time": Defect("cancel_many", inside=cancelling(created_before=math.inf)),
+    # The history and the list of active tasks.
+    "unlisted": Defect("history", history(lambda page: page.update(data=page["data"][page["page"] == 1 :]))),
     "points-unlisted": Defect(
-        "what is paid in points is not in the history",
         "listed HailuoVideo",
-        body=_rows(lambda rows: [row for row in rows if row["usage_type"] != "point"]),
+        history(lambda page: page.update(data=[row for row in page["data"] if row["usage_type"] != "point"])),
     ),
-    "points-exchanged": Defect(
-        "a completed task that is paid in points has an error: they were exchanged",
-        "ended HailuoVideo",
-        body=_of_task(_exchanged, "completed"),
-    ),
-    "lost-film": Defect("the address of a film leads nowhere", "output HailuoVideo", body=_of_output(_lost(".mp4"))),
-    "picture-in-words": Defect(
-        "an output that may hold a picture as base64 has no address of it", "end", body=_of_output(_in_words)
-    ),
-    "hidden-fee": Defect(
-        "the account pays twice what its tasks show", "account", body=_of("get_account_info", _balance_less(2))
-    ),
-    "timeless-cancel": Defect(
-        "cancelling many without a time is answered as done", "bad_requests", refusal=_timeless_cancel
-    ),
-    "silent-cancel": Defect("the message of a successful cancel is null", "every_sequence", body=_silent_cancel),
-    "withdrawn": Defect(
-        "a task type of the catalogue (Hailuo) is refused as if there were none",
-        "accepted HailuoVideo",
-        exchange=_withdrawn,
-    ),
-    "emoji-crash": Defect(
-        "a chat with a character outside the BMP is answered with HTTP 500 and an HTML page",
-        "every_answer",
-        exchange=_crash_on_emoji,
-    ),
+    "oldest-first": Defect("history", history(lambda page: page["data"].reverse())),
+    "row-without-bill": Defect("rows", rows(usage=0)),
+    "row-in-processing": Defect("rows", rows(status="processing")),
+    "same-page": Defect("history", inside=ignoring("page")),
+    "any-size": Defect("pages", inside=ignoring("page_size")),
+    "any-time": Defect("history", inside=ignoring("start_time", "end_time")),
+    "any-group": Defect("groups", inside=ignoring("model")),
+    "total-of-the-page": Defect("pages", history(lambda page: page.update(total=len(page["data"])))),
+    "never-active": Defect("tasks_in_hand", inside=active()),
+    "ever-active": Defect("tasks_in_hand", inside=active(*EVER)),
+    # Language models.
+    "endless-stream": Defect("chat", exchange=answering(endless)),
+    "wordless-chat": Defect("chat", without_words),
+    "no-picture": Defect("images", data_of("create_image", list.clear)),
+    "broken-picture": Defect("images", data_of("create_image", lambda pictures: pictures[0].update(b64_json="bm8="))),
+    # Webhooks.
+    "webhook-unsent": Defect("webhook", webhook=lambda *_: 200),
+    "webhook-without-secret": Defect("webhook", webhook=without_secret),
+    "webhook-at-the-root": Defect("webhook", webhook=lambda post, body, headers: post(body["data"], headers)),
+    "webhook-too-soon": Defect("webhook", webhook=too_soon),
+    "webhook-once": Defect("webhook_that_is_not_taken", webhook=post_once),
+    "webhook-again": Defect("webhook", webhook=lambda post, body, headers: max(500, post(body, headers))),
 }

@@ -128,7 +128,7 @@ def _each_answer() -> Iterator[tuple[str, str, Any]]:
     for entry, value in _each("output"):
         if rules := bundle.document()["x-protocols"].get(entry["protocol"]):
             placed = {rules["output"][name]: part for name, part in value.items() if name in rules["output"]}
-            yield rules["look"], "200", _placed({rules["status"]: "completed", rules["task_id"]: TASK_ID, **placed})
+            yield rules["poll"], "200", _placed({rules["status"]: "completed", rules["task_id"]: TASK_ID, **placed})
         else:
             named = {"model": entry["model"], "task_type": entry["task_type"], "input": entry.get("match", {})}
             task = {"task_id": TASK_ID, **named, "status": "completed", "output": value}
@@ -283,7 +283,7 @@ def _creates() -> Mapping[str, dict[str, Any]]:
 def _looks() -> Mapping[str, str]:
     protocols = bundle.document()["x-protocols"]
     entries = (entry for entry in bundle.entries().values() if "create" in entry)
-    found: dict[str, str] = {protocols[entry["protocol"]]["look"]: entry["create"] for entry in entries}
+    found: dict[str, str] = {protocols[entry["protocol"]]["poll"]: entry["create"] for entry in entries}
     toolkit = {"legacy_fetch_image_toolkit": "legacy_create_image_toolkit"}
     return {**found, **toolkit, "get_task": "create_task", "cancel_task": "create_task"}
 

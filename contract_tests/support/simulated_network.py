@@ -13,8 +13,8 @@ from unitask._model.timestamp import Timestamp
 from unitask.webhooks import Notification, Receiver
 from unitask_contract.checks._http import BLANK, ENDPOINT, SECRET
 from unitask_sandbox import Sandbox
-from unitask_sandbox.broken_responses import AnswerLost
 from unitask_sandbox.engines import EngineResult
+from unitask_sandbox.fault_injection import AnswerLost
 
 WEBHOOK = {"webhook_url": ENDPOINT, "webhook_secret": SECRET}
 

@@ -81,12 +81,12 @@ def examples() -> dict[str, dict[str, Any]]:
 
 
 @cache
-def places_of(component: str) -> tuple[tuple[str, str], ...]:
+def legacy_outputs(component: str) -> tuple[tuple[str, str], ...]:
     """Where answers of the API before have the parts of an output: pointer and component; of other answers none."""
     return tuple(
         (pointer, output)
         for protocol, rules in document()["x-protocols"].items()
-        if components_of(rules["look"])["200"] == component
+        if components_of(rules["poll"])["200"] == component
         for output in sorted({entry["output"] for entry in entries().values() if entry["protocol"] == protocol})
         for pointer in rules["output"].values()
     )

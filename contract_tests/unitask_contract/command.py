@@ -174,9 +174,9 @@ def _results(
 def _differences(provider: Provider) -> list[Difference]:
     """What differs from the spec; new is only what a provider of somebody else says without being asked."""
     every = differences([*provider.exchanges, *provider.drawn])
-    found = [one for one in every if one.kind is not Kind.NEWS]
+    found = [one for one in every if one.kind is not Kind.NEW_FIELD]
     if provider.inside is None:
-        found += [one for one in differences(provider.exchanges) if one.kind is Kind.NEWS]
+        found += [one for one in differences(provider.exchanges) if one.kind is Kind.NEW_FIELD]
     return found
 
 

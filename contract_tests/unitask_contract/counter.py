@@ -298,7 +298,7 @@ def _rows(operation: str, status: int, answer: Any, content: bytes) -> Iterator[
 def _outputs(operation: str, asked: Any, answer: Any) -> Iterator[tuple[Iterable[str], Any]]:
     """Yield the output of the task in an answer or a notification, and the components that it may be valid for."""
     for protocol, rule in bundle.document()["x-protocols"].items():
-        if rule["look"] == operation:
+        if rule["poll"] == operation:
             found = {name: bundle.at(answer, pointer, ...) for name, pointer in rule["output"].items()}
             output = {name: value for name, value in found.items() if value is not ...}
             yield sorted({one["output"] for one in bundle.entries().values() if one["protocol"] == protocol}), output

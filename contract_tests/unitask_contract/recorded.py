@@ -20,7 +20,7 @@ from unitask_contract.exchange import DEEPEST, Exchange, depth_and_size, shorten
 from unitask_contract.patches.contradictions import findings, schema_of
 from unitask_contract.patches.proposals import Difference, differences, proposal
 from unitask_contract.reports.report import Report
-from unitask_contract.schema_paths import kind_of
+from unitask_contract.schema_paths import type_of
 
 LOOK, CREATE, CHAT = "get_task", "create_task", "create_chat_completion"
 NOTIFIED, NOTIFIED_OF_ACCOUNT = "receive_task", "receive_account_notification"
@@ -144,8 +144,8 @@ def _json(content: bytes) -> Any:
 
 
 def _guessed(body: Any) -> str:
-    if kind_of(body) != "object":
-        raise Unread(f"it is JSON of type {kind_of(body)}; each answer of the API is an object")
+    if type_of(body) != "object":
+        raise Unread(f"it is JSON of type {type_of(body)}; each answer of the API is an object")
     named, data = fields(body), fields(fields(body).get("data"))
     if items(fields(named.get("log")).get("entries")):
         raise Unread("it is a HAR export; give the body of each answer a file of its own")

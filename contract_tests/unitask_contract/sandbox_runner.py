@@ -17,7 +17,7 @@ import httpx
 from unitask_contract.scenario_runner import Played, Time, perform
 from unitask_contract.scenarios import Answer, Scenario
 from unitask_sandbox import Fault, Settings, running
-from unitask_sandbox.library import as_order
+from unitask_sandbox.faults import as_order
 
 HANGS_UP = ("ReadError", "RemoteProtocolError")
 IN_PROCESS = "http://sandbox.test"

@@ -172,8 +172,8 @@ def _wrong_error(scenario: Scenario, error: errors.UnitaskError) -> Iterator[str
     wanted = scenario.task_id if expect.get("task_id", True) is True else expect["task_id"] or None
     if error.task_id != wanted:
         yield f"the error has the task id {error.task_id!r}, not {wanted!r}"
-    if "advice" in expect and error.retry_advice != expect["advice"]:
-        yield f"the error advises {error.retry_advice!r}, not {expect['advice']!r}"
+    if expect.get("next_step", "") not in error.next_step:
+        yield f"the next step of the error is {error.next_step!r}, not {expect['next_step']!r}"
 
 
 def _differences(expect: Mapping[str, Any], result: Any) -> Iterator[str]:

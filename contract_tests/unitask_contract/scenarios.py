@@ -33,7 +33,7 @@ FAILURES = (
 _FILE = {"family", "task", "scenarios"}
 _SCENARIO = {"name", "about", "source", "each", "task", "id", "call", "with", "answers", "expect"}
 _ANSWER = {"status", "headers", "task", "body", "text", "example", "fails", "times"}
-_OF_A_RESULT, _OF_AN_ERROR = {"returns", "output"}, {"says", "task_id", "advice"}
+_OF_A_RESULT, _OF_AN_ERROR = {"returns", "output"}, {"says", "task_id", "next_step"}
 _EXPECT = {"sent", "raises", *_OF_A_RESULT, *_OF_AN_ERROR}
 
 
@@ -65,8 +65,8 @@ class Scenario:
         call: The method of the client.
         options: Its keyword arguments.
         expect: How the call ends. `raises`: classes of unitask.errors; beside it `says` (words of the message),
-            `task_id` (false: none; absent: that of the scenario) and `advice`. Otherwise `returns` and `output`:
-            attributes of what is returned, and of its output. `sent`: the operations, in order.
+            `task_id` (false: none; absent: that of the scenario) and `next_step` (words of it). Otherwise `returns`
+            and `output`: attributes of what is returned, and of its output. `sent`: the operations, in order.
     """
 
     name: str

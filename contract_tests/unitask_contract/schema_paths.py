@@ -1,6 +1,6 @@
-"""Places in the components of the spec, and the rules that speak of a value: value and schema, walked side by side.
+"""Places in the components of the spec, and the schemas that apply to a value.
 
-Rules of this file: a place is a component and the steps in it, references followed: it can be edited there.
+A place is a component and the steps in it, with references followed: the text of the spec can be edited there.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from unitask_contract.bundle import items
 Path = tuple[str | int, ...]
 Schemas = Mapping[str, Any]
 BRANCHING = ("anyOf", "oneOf")
-_KINDS: Mapping[type, str] = {
+_TYPES: Mapping[type, str] = {
     bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object", type(None): "null"
 }  # fmt: skip
 
@@ -24,8 +24,8 @@ class Place:
     """A place in the components of the spec.
 
     Attributes:
-        component: Its name; empty: outside of all components.
-        steps: The keys that lead there.
+        component: The name of the component; empty outside of all components.
+        steps: The keys that lead to the place.
     """
 
     component: str
@@ -35,20 +35,19 @@ class Place:
         return f"#/components/schemas/{self.component}{pointer(self.steps)}"
 
     def below(self, *steps: str | int) -> Place:
-        """A place further down."""
         return Place(self.component, (*self.steps, *steps))
 
 
-Placed = tuple[Place, dict[str, Any]]  # a rule, and where it stands
+Placed = tuple[Place, dict[str, Any]]  # a schema and its place
 
 
 def pointer(path: Path) -> str:
-    """A path as text; the numbers in lists are stars."""
+    """Return a path as text, with a star for each index of a list."""
     return "".join(f"/{'*' if isinstance(step, int) else step}" for step in path)
 
 
 def target(reference: str, schemas: Schemas) -> tuple[Place, Any]:
-    """The place that a reference names, and what stands there: a component, or a part of one."""
+    """Return the place that a reference names, a component or a part of one, and the schema there."""
     component, *steps = reference.removeprefix("#/components/schemas/").split("/")
     node: Any = schemas[component]
     for step in steps:
@@ -57,11 +56,11 @@ def target(reference: str, schemas: Schemas) -> tuple[Place, Any]:
 
 
 def rules(schema: Any, place: Place, value: Any, schemas: Schemas) -> list[Placed]:
-    """The schemas that speak of a value: references followed, every part of it, every branch of the value's type."""
+    """Return the schemas that apply to a value: references, every part, and each branch of the value's type."""
     if not isinstance(schema, dict):
         return []
     node = cast("dict[str, Any]", schema)
-    found: list[Placed] = [(place, node)] if _is_for(node, value) else []
+    found: list[Placed] = [(place, node)] if _is_of_type(node, value) else []
     if "$ref" in node:
         there, referred = target(node["$ref"], schemas)
         found += rules(referred, there, value, schemas)
@@ -71,14 +70,21 @@ def rules(schema: Any, place: Place, value: Any, schemas: Schemas) -> list[Place
     return found
 
 
-def _is_for(schema: dict[str, Any], value: Any) -> bool:
-    allowed, kind = schema.get("type"), kind_of(value)
+def _is_of_type(schema: dict[str, Any], value: Any) -> bool:
+    allowed, kind = schema.get("type"), type_of(value)
     listed = items(allowed) or [allowed]
     return allowed is None or kind in listed or (kind == "integer" and "number" in listed)
 
 
 def below(found: list[Placed], value: Any, step: str | int, schemas: Schemas) -> list[Placed]:
-    """The schemas that speak of a part of a value."""
+    """Return the schemas that apply to one part of a value.
+
+    Args:
+        found: The schemas that apply to the whole value.
+        value: The part.
+        step: Its key or index.
+        schemas: The components of the spec.
+    """
     inner: list[Placed] = []
     for place, schema in found:
         if isinstance(step, int):
@@ -92,7 +98,7 @@ def below(found: list[Placed], value: Any, step: str | int, schemas: Schemas) ->
 
 
 def parts(value: Any) -> Iterator[tuple[str | int, Any]]:
-    """The parts of an object or a list."""
+    """Yield the parts of an object or a list, with their keys or indexes."""
     if isinstance(value, dict):
         yield from cast("dict[str, Any]", value).items()
     else:
@@ -100,10 +106,10 @@ def parts(value: Any) -> Iterator[tuple[str | int, Any]]:
 
 
 def is_named(found: list[Placed], name: str) -> bool:
-    """Whether a schema names a field."""
+    """Return whether one of the schemas names a field."""
     return any(name in schema.get("properties", {}) for _, schema in found)
 
 
-def kind_of(value: Any) -> str:
-    """The type of a value, in the words of JSON Schema."""
-    return "integer" if isinstance(value, float) and value.is_integer() else _KINDS[type(value)]
+def type_of(value: Any) -> str:
+    """Return the JSON Schema type of a value."""
+    return "integer" if isinstance(value, float) and value.is_integer() else _TYPES[type(value)]

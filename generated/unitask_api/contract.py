@@ -2,7 +2,7 @@
 """Read openapi.json: its components, operations and task types.
 
 The generator copies this module into the package, beside openapi.json. The client, the local provider and the contract
-tests all read the document with it. Do not change what the functions return.
+tests all read the document with it. Callers must not change the returned objects.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class TaskType:
         docs: The page that describes it, with its date.
         protocol: "unified", or a key of x-protocols.
         create: The operation that creates such a task.
-        match: Input fields, with their values, that tell it from other task types with the same model and task_type.
+        match: Input fields and values that distinguish it from task types with the same model and task_type.
     """
 
     name: str
@@ -99,7 +99,7 @@ def document() -> Node:
 
 
 def components() -> dict[str, Node]:
-    """Return every component schema by its name."""
+    """Return every component schema, by name."""
     found: dict[str, Node] = document()["components"]["schemas"]
     return found
 
@@ -114,7 +114,7 @@ def component(name: str) -> Node:
 
 
 def field_rule(name: str, field: str) -> Node:
-    """Return the schema of a field of a component; empty when it has no such field."""
+    """Return the schema of a field of a component; empty without such a field."""
     rule: Node = component(name)["properties"].get(field, {})
     return rule
 
@@ -133,7 +133,7 @@ def task_types() -> Mapping[str, TaskType]:
 
 
 def named(model: object, task_type: object) -> tuple[TaskType, ...]:
-    """Return the task types with this model and task_type; usually one, none when they are unknown."""
+    """Return the task types with this model and task_type: usually one, none when unknown."""
     return tuple(one for one in task_types().values() if (one.model, one.task_type) == (model, task_type))
 
 
@@ -143,10 +143,10 @@ def find(model: object, task_type: object, given: object = None) -> TaskType | N
     Args:
         model: Its `model`.
         task_type: Its `task_type`.
-        given: Its `input`, as far as it is known.
+        given: Its `input`, if known.
 
     Returns:
-        Of several task types with the same names, the one whose `match` holds and has the most fields; None when
+        The task type; of several with the same names, the one whose `match` holds and has the most fields. None when
         nothing fits.
     """
     entry = choose(document()["x-tasks"], model, task_type, given)
@@ -154,7 +154,7 @@ def find(model: object, task_type: object, given: object = None) -> TaskType | N
 
 
 def choose(entries: Iterable[Node], model: object, task_type: object, given: object = None) -> Node | None:
-    """Do what `find` does with the entries of any document, such as one that is not packaged yet."""
+    """Do the same as `find` for the entries of another document."""
     fields = as_object(given)
     fitting = [
         entry

@@ -2,7 +2,7 @@
 """Read the JSON objects of answers field by field.
 
 A reader is a plain value over the raw object. A field is None while it is absent or null. A field of another type than
-documented raises when it is read, and `raw` still has it. So nothing is lost, and nothing fails before the broken field
+documented raises when it is read, and `raw` still has it. Nothing is lost, and nothing fails before the broken field
 itself is read.
 """
 
@@ -19,12 +19,12 @@ from .output_files import OutputFile, files_of
 __all__ = ["Output", "Reader", "parse_time", "redacted"]
 
 SECRETS = frozenset({"api_key", "file_data", "secret"})  # fields that no repr shows
-DEEPEST = 100  # levels of objects and lists that are looked at; documented bodies have fewer than 10
-EARLIEST_YEAR = 2000  # a time before it is a zero value, which means "not set"
+DEEPEST = 100  # levels of objects and lists; documented bodies have fewer than 10
+EARLIEST_YEAR = 2000  # an earlier time is a zero value, which means "not set"
 
 T = TypeVar("T")
 ReaderT = TypeVar("ReaderT", bound="Reader")
-# Makes the error for a field, from: the class, the field, its value, what is documented, and the id of the task.
+# Makes the error for a field from the class, the field, its value, the documented type and the task id.
 FieldError = Callable[[str, str, object, str, str | None], Exception]
 
 
@@ -32,7 +32,7 @@ def malformed_field(owner: str, name: str, value: object, expected: str, task_id
     """Make the error for a field that is not as documented."""
     shown = "***" if name in SECRETS else f"{redacted(value)!r:.80}"
     about = "" if task_id is None else f"task {task_id!r}: "
-    message = f"{about}{owner}.{name} is {shown}, not {expected}; `raw` holds all that was sent"
+    message = f"{about}{owner}.{name} is {shown}, not {expected}; `raw` holds the whole object"
     return MalformedField(message, field=f"{owner}.{name}", value=value, expected=expected, task_id=task_id)
 
 
@@ -40,9 +40,9 @@ class Reader:
     """A JSON object of an answer. Subclasses name the documented fields.
 
     Args:
-        raw: The object, as it came.
-        task_id: The task that it is about, for errors.
-        error: Makes the error that is raised for a field; `field_error` of the class if absent.
+        raw: The object.
+        task_id: The task id for errors; the `task_id` of the object by default.
+        error: Makes the error for a field; `field_error` of the class by default.
 
     Attributes:
         raw: The object, unknown fields included.
@@ -62,7 +62,7 @@ class Reader:
         return malformed_field(owner, name, value, expected, task_id)
 
     def check(self) -> None:
-        """Read every required field, those of readers in it too.
+        """Read every required field, also of the readers inside it.
 
         Raises:
             MalformedField: One is missing, or is not as documented.
@@ -82,7 +82,7 @@ class Reader:
         return self._fail(name, value, "text that is not empty" if min_length else "text")
 
     def _word(self, name: str, known: tuple[str, ...]) -> str | None:
-        """Read a word of an open list: a known one as it is listed, whatever its letter case, any other as it came."""
+        """Read a word of an open list: a known word as it is listed, in any letter case; any other word unchanged."""
         text = self._text(name)
         return next((word for word in known if text is not None and word.casefold() == text.casefold()), text)
 
@@ -158,15 +158,15 @@ class Reader:
 
 
 class Output(Reader):
-    """What a task made. Subclasses name the documented fields."""
+    """The output of a task. Subclasses name the documented fields."""
 
     PROTOCOL: ClassVar[str] = "unified"  # how such a task is polled (x-protocols of the spec)
 
     @property
     def files(self) -> list[OutputFile]:
-        """Every file in it, wherever it stands: results first, then previews, then variants; no URL twice.
+        """Every file in the output: results first, then previews, variants and inputs; no URL twice.
 
-        A value of an unexpected shape is left out and never raises; `raw` has it.
+        A value of an unexpected shape is left out and never raises; `raw` keeps it.
         """
         return files_of(self.raw, type(self).__name__, self._task_id or "")
 
@@ -183,14 +183,14 @@ def redacted(value: object, depth: int = 0) -> object:
 
 
 def parse_time(value: object) -> datetime | None:
-    """Read a time as an aware datetime in UTC; None for anything that is no time.
+    """Read a time as an aware datetime in UTC; None for anything else.
 
-    Times are RFC 3339 with up to nine fraction digits; year 1 is "not yet" (recorded 2025-08-25). So is every time
-    before 2000: the zero values of other clocks (1970-01-01, 1900, 1601) lie there, and no task does.
+    Times are RFC 3339 with up to nine fraction digits. The provider writes year 1 for "not yet" (recorded 2025-08-25).
+    Every time before 2000 is treated the same, because zero values of other clocks (1970, 1900, 1601) lie there.
     """
     try:
         read = datetime.fromisoformat(value) if isinstance(value, str) else None
         read = read and read.replace(tzinfo=read.tzinfo or UTC).astimezone(UTC)
         return read if read and read.year >= EARLIEST_YEAR else None
-    except (ValueError, OverflowError):  # no time, or one that is in the year 0 or 10000 in UTC
+    except (ValueError, OverflowError):  # not a time, or in the year 0 or 10000 in UTC
         return None

@@ -9,21 +9,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from unitask_sandbox import Sandbox, bundle, timing
-from unitask_sandbox.engines import ENGINES, Engine, EngineResult, Needs, engine, name_of, registry, simulate
-from unitask_sandbox.engines.faceswap import face_swap as face_swap_engine
-from unitask_sandbox.engines.speech import zero_shot
+from unitask_sandbox import Sandbox, threads
+from unitask_sandbox.engines import ENGINES, Engine, EngineResult, Limits, registry
+from unitask_sandbox.engines.real import face_swap as face_swap_engine
+from unitask_sandbox.engines.real import zero_shot
 from unitask_sandbox.failures import TaskFailure
 from unitask_sandbox.http_client import HttpClient
 from unitask_sandbox.inputs import LARGEST, read_media
 from unitask_sandbox.task import Task
 from unitask_sandbox.worker import Worker
 
-from .local import MODEL, TASK_TYPE, SandboxWith, base64_of, encoded, face_swap, fake_swap, simulated
-from .media import ASTRONAUT, HOPPER
+from .local import MODEL, TASK_TYPE, SandboxWith, base64_of, encoded, face_swap, simulated
+from .media import ASTRONAUT, HOPPER, recorded
 
 PATIENCE = 30  # seconds until a test that hangs fails
+SILENCE = recorded(np.zeros(2400))
 BAD_ENGINES = """
 import ctypes, os, sys, threading, time
 from pathlib import Path
@@ -63,33 +65,19 @@ def worker(request: pytest.FixtureRequest) -> Iterator[Worker]:
 
 def failure_of(worker: Worker, function: Engine) -> str:
     with pytest.raises(TaskFailure) as caught:
-        worker.run(function, {"target_image": b"", "swap_image": b"", "video": b""})
+        worker.run(function, {"target_image": b"", "swap_image": b"", "ref_audio": SILENCE, "gen_text": "one"})
     return caught.value.raw_message
-
-
-def test_second_engine_for_a_task_type_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"has two engines: unitask_sandbox\S+face_swap and \S+fake_swap"):
-        engine(MODEL, TASK_TYPE)(fake_swap)
-
-    assert ENGINES[MODEL, TASK_TYPE] is face_swap_engine
 
 
 def test_missing_extra_fails_the_task_and_is_named(
     worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("cv2", "av"):
-        (tmp_path / f"{module}.py").write_text(f"raise ModuleNotFoundError('No module named {module}')")
+    (tmp_path / "hibari.py").write_text("raise ModuleNotFoundError('No module named hibari')")
     monkeypatch.syspath_prepend(tmp_path)  # the worker process looks there first
-    monkeypatch.delitem(sys.modules, "unitask_sandbox.engines.simulated.pictures", raising=False)
-    monkeypatch.setitem(sys.modules, "cv2", None)  # an import of it fails
 
-    for function, extra, module in ((face_swap_engine, "sandbox", "cv2"), (zero_shot, "sandbox-tts", "av")):
-        assert failure_of(worker, function) == (
-            f"the engine {name_of(function)} needs the extra {extra!r}: "
-            f"pip install 'unitask[{extra}]' (No module named {module})"
-        )
-    with pytest.raises(TaskFailure, match=r"a simulated result needs the extra 'sandbox': pip install"):
-        simulate(bundle.task_type("gemini", "nano-banana-2", {}), {"prompt": "a cat"})
+    assert failure_of(worker, zero_shot).endswith(
+        "needs the extra 'sandbox-tts': pip install 'unitask[sandbox-tts]' (No module named hibari)"
+    )
 
 
 # Inputs.
@@ -167,7 +155,7 @@ def test_engine_that_is_stopped_fails_one_task(
     worker: Worker, bad_engines: Any, monkeypatch: pytest.MonkeyPatch, name: str, limits: Any, words: str
 ) -> None:
     function = getattr(bad_engines, name)
-    monkeypatch.setitem(registry._NEEDS, function, Needs(**limits))
+    monkeypatch.setitem(registry._LIMITS, function, Limits(**limits))
 
     assert failure_of(worker, function) == f"the engine bad_engines.{name} {words}"
     assert worker.run(bad_engines.hold, {}) == EngineResult({"held": 2**26})
@@ -229,7 +217,7 @@ class Engines:
 
 @pytest.fixture
 def engines(fake_engine: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engines]:
-    monkeypatch.setattr(timing, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(threads, "FIRST_PAUSE", 0.001)
     made = Engines()
     ENGINES[MODEL, TASK_TYPE] = made  # the fixture puts it back
     yield made

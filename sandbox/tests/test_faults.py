@@ -11,14 +11,13 @@ from typing import Any, get_args
 
 import httpx
 import pytest
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from unitask_sandbox import Fault, running
-from unitask_sandbox.broken_responses import AnswerLost, Slow
-from unitask_sandbox.faults import Kind
-from unitask_sandbox.library import EVIDENCE, as_order, library, named, read_faults, read_orders
+from unitask_sandbox.fault_injection import AnswerLost, injected
+from unitask_sandbox.faults import EVIDENCE, Kind, as_order, library, named, read_faults, read_orders
 from unitask_sandbox.request_log import key_fingerprint
 
-from scripts.faults_page import EVIDENCE_WORDS, KIND_WORDS, PAGE, page
+from scripts.pages import DOCS, faults, page
 
 from .local import CREATE, KEY, NOW, Clock, Http, HttpWith, face_swap, simulated
 
@@ -95,8 +94,14 @@ def test_slow_answer_waits_for_no_client_that_has_gone() -> None:
     async def send(message: Any) -> None:
         sent.append(message["type"])
 
-    slow = Slow(PlainTextResponse("late"), 1000.0, 0.0, lambda _seconds: asyncio.Event().wait())
-    asyncio.run(slow({"type": "http"}, gone, send))  # type: ignore[arg-type]
+    async def late() -> Response:
+        return PlainTextResponse("late")
+
+    async def main() -> None:
+        answer = await injected(Fault("get_task", "slow", delay=1e3), late, lambda _seconds: asyncio.Event().wait())
+        await answer({"type": "http"}, gone, send)
+
+    asyncio.run(main())
 
     assert sent == ["http.response.start", "http.response.body"]
 
@@ -252,29 +257,27 @@ SLOW = {"operation": "create_task", "kind": "slow", "delay": 1}
     [
         (b"{", "the body is not JSON"),
         (["bad-key", "bad-luck"], "fault 2 of 2: no fault is named 'bad-luck'; there are rate-limited, "),
-        ([7], "fault 1 of 1: 7 is no order"),
-        ({"fault": "bad-key", "status": 3}, "no field 'status'; there are fault, operation, times, "),
+        ([7], "fault 1 of 1: the body must be of type object"),
+        ({"fault": "bad-key", "status": 300}, "no field 'status' beside a name; there are fault, operation, times, "),
         ({"fault": "bad-key", "operation": "get_file"}, "bad-key does not happen to 'get_file'"),
-        ({"kind": "lose"}, "it has no operation"),
-        ({**LOOK, "tiems": 2}, "no field 'tiems'; there are operation, kind, "),
-        ({**LOOK, "times": "2"}, "times is '2': give a number, or null"),
-        ({**LOOK, "times": 0}, "times 0"),
-        ({**LOOK, "status": True}, "status is True: give an HTTP status"),
-        ({**LOOK, "status": 199}, "status 199: give one from 200 to 599"),
-        ({**LOOK, "headers": {"a": 1}}, "headers is {'a': 1}: give an object of text"),
+        ({"kind": "lose"}, "the field 'operation' is missing"),
+        ({**LOOK, "tiems": 2}, "the body has no field 'tiems'"),
+        ({**LOOK, "times": "2"}, "times must be of type null or integer"),
+        ({**LOOK, "status": True}, "status must be of type integer"),
+        ({**LOOK, "status": 199}, "status does not meet minimum 200"),
+        ({**LOOK, "headers": {"a": 1}}, "headers.a must be of type string"),
         ({**LOOK, "headers": {"Content-Length": "9"}}, "headers: content-length is counted"),
-        ({**LOOK, "operation": "make_task"}, "no operation 'make_task'; there are "),
-        ({**LOOK, "kind": "forget"}, "no fault of kind 'forget'; there are refuse, replace, edit, "),
+        ({**LOOK, "operation": "make_task"}, "operation does not meet enum"),
         ({**LOOK, "kind": "fail"}, "get_task has no fault of kind 'fail'; it has cut, drop, "),
         ({**LOOK, "kind": "lose", "status": 500}, "kind 'lose' has no status"),
-        ({**LOOK, "kind": "edit"}, "'edit' needs headers, changes, without, or part"),
-        ({**LOOK, "kind": "slow"}, "'slow' needs a delay, or a drip"),
+        ({**LOOK, "kind": "edit"}, "'edit' needs changes or headers or part or without"),
+        ({**LOOK, "kind": "slow"}, "'slow' needs delay or drip"),
         ({"operation": "run_task", "kind": "fail", "body": "[]"}, "give the error of the failed task"),
-        ({**SLOW, "task": "next"}, "task: create_task is of no task; cancel_task, get_task, "),
+        ({**SLOW, "task": "next"}, "task: create_task has no task; get_task, cancel_task, "),
         ({**SLOW, "model": "kling"}, "they need task 'next'"),
-        ({**SLOW, "operation": "get_file", "key": "k"}, "key: a file is fetched without one"),
-        ({**SLOW, "delay": -1}, "delay -1: give seconds"),
-        ({**SLOW, "operation": "send_webhook", "drip": 1}, "drip: there is no whole body"),
+        ({**SLOW, "operation": "get_file", "key": "k"}, "key: a file is downloaded without one"),
+        ({**SLOW, "delay": -1}, "delay does not meet minimum 0"),
+        ({**SLOW, "operation": "send_webhook", "drip": 1}, "send_webhook of kind 'slow' has no drip"),
     ],
 )
 def test_wrong_order_is_refused_and_orders_nothing(http: Http, wrong: Any, words: str) -> None:
@@ -319,11 +322,10 @@ def test_arrivals_are_filtered_and_cleared(http_with: HttpWith, clock: Clock) ->
 
 
 def test_page_of_faults_is_current_and_its_orders_are_good() -> None:
-    text = PAGE.read_text(encoding="utf-8")
+    text = (DOCS / "faults.md").read_text(encoding="utf-8")
     (shown,) = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
 
-    assert page() == text
+    assert page("faults.md", faults()) == text
     assert sorted(re.findall(r"^\| `([a-z0-9-]+)` \|", text, re.MULTILINE)) == sorted(library())
-    assert EVIDENCE_WORDS.keys() == set(EVIDENCE)
-    assert KIND_WORDS.keys() == set(get_args(Kind))
+    assert set(re.findall(r"^- `([a-z]+)`: ", text, re.MULTILINE)) == {*EVIDENCE, *get_args(Kind)}
     assert len(read_orders(json.loads(shown))) == 3

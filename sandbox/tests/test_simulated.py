@@ -1,13 +1,9 @@
 """Simulated results: every task type gives what was requested, the same each time, marked so that nobody is misled."""
 
-import base64
 import dataclasses
 import io
-import json
 import re
-import struct
 from itertools import groupby, pairwise
-from pathlib import Path
 from typing import Any
 
 import av
@@ -21,10 +17,7 @@ from unitask_sandbox import bundle
 from unitask_sandbox.engines import simulate
 from unitask_sandbox.engines.simulated import MARK
 from unitask_sandbox.engines.simulated import requested_media as requested
-from unitask_sandbox.engines.simulated.film import film
-from unitask_sandbox.engines.simulated.mesh import plaque
-from unitask_sandbox.engines.simulated.pictures import Scene, drawn, picture
-from unitask_sandbox.engines.simulated.sound import RATE, UNIT, sound
+from unitask_sandbox.engines.simulated.files import RATE, UNIT, Scene, drawn, film, picture, sound
 from unitask_sandbox.failures import TaskFailure
 
 from .local import base64_of
@@ -80,17 +73,6 @@ def test_output_is_filled_as_the_sample_of_its_version() -> None:
     assert simulated("kling", "video_generation", version="3.0").keys() == {"video"}
     assert (old["status"], old["cover"]["resource_without_watermark"]) == (99, "")
     assert (old["video"]["duration"], old["video"]["width"], old["video"]["height"]) == (10000, 320, 180)
-
-
-def test_grid_is_put_together_from_the_four_pictures() -> None:
-    output = simulated("midjourney", "imagine", prompt="a", aspect_ratio="16:9")
-    grid, four = pixels(output["image_url"][0]), [pixels(one) for one, _ in output["temporary_image_urls"]]
-    corners = [grid[:60, :60], grid[:60, 512:572], grid[288:348, :60], grid[288:348, 512:572]]
-
-    assert [one.shape for one in four] == [grid.shape] * 4
-    for corner, one in zip(corners, four, strict=True):
-        assert np.abs(corner.mean(axis=(0, 1)) - one[:120, :120].mean(axis=(0, 1))).max() < 12
-    assert simulated("midjourney", "upscale", origin_task_id="a", index="1").keys() == {"image_url"}
 
 
 def test_songs_are_two_with_the_lengths_of_their_files() -> None:
@@ -236,19 +218,16 @@ def test_same_input_gives_the_same_bytes_and_another_input_others(entry: TaskTyp
     assert not {data for data, _ in files_of(first)} & {data for data, _ in files_of(other)}
 
 
-@pytest.mark.parametrize(
-    "text", [base64_of(GREEN), "data:image/png;base64," + base64_of(GREEN), "http://here.test/files/a.png"]
-)
-def test_picture_of_the_input_is_shown_dimmed_in_its_size(text: str) -> None:
-    shown = simulate(IMAGE_TO_IMAGE, {"image": text}, lambda url: GREEN if url.startswith("http:") else None).output
+@pytest.mark.parametrize("text", [base64_of(GREEN), "http://here.test/files/a.png"])
+def test_result_has_the_size_of_the_picture_of_the_input(text: str) -> None:
+    result = simulate(IMAGE_TO_IMAGE, {"image": text}, lambda url: GREEN if url.startswith("http:") else None)
 
-    assert size_of(shown["image_url"]) == (400, 300)
-    assert np.abs(pixels(shown["image_url"][0])[:100].mean(axis=(0, 1)) - (20, 100, 20)).max() < 8
+    assert size_of(result.output["image_url"]) == (400, 300)
 
 
 @pytest.mark.parametrize(
     ("entry", "field", "value"),
-    [(IMAGE_TO_IMAGE, "image", base64_of(b"no picture")), (GEMINI, "image_urls", [base64_of(GREEN[:60])])],
+    [(IMAGE_TO_IMAGE, "image", base64_of(b"no picture")), (GEMINI, "image_urls", [base64_of(GREEN[:20])])],
 )
 def test_picture_that_cannot_be_read_fails_the_task(entry: TaskType, field: str, value: object) -> None:
     with pytest.raises(TaskFailure, match=rf"failed to get valid image \({field}\)"):
@@ -263,11 +242,20 @@ def test_very_large_picture_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> N
     assert size_of(result.output["image_url"]) == (1024, 512)
 
 
-# The files: other libraries read them, and find the mark in content and metadata.
+# The files.
 
 WORD = "SIMULATED by a test"
 SCENE = Scene(7, "a model", "A cat on a mat", WORD)
-LETTERS = {"...": "S", "..": "I", "--": "M", "..-": "U", ".-..": "L", ".-": "A", "-": "T", ".": "E", "-..": "D"}
+
+
+@pytest.mark.parametrize("size", [(1024, 300), (200, 1024), (64, 64)], ids=str)
+def test_word_is_drawn_in_full_at_every_shape(size: tuple[int, int]) -> None:
+    white = (np.asarray(drawn(SCENE, size)) > 150).all(axis=2)
+    columns = np.flatnonzero(white.any(axis=0))
+
+    assert white.sum() > size[0] * 0.5
+    assert 0 < columns[0] < columns[-1] < size[0] - 1
+    assert not white[[0, -1]].any()
 
 
 @pytest.mark.parametrize("extension", ["png", "jpg", "webp"])
@@ -275,37 +263,23 @@ def test_picture_is_the_drawn_one_with_a_mark(extension: str) -> None:
     data = picture(SCENE, (320, 200), extension)
 
     assert WORD.encode() in data
-    assert np.abs(pixels(data).astype(int) - drawn(SCENE, (320, 200))).mean() < 5
-
-
-@pytest.mark.parametrize("size", [(1024, 300), (200, 1024), (64, 64)], ids=str)
-def test_word_is_drawn_in_full_at_every_shape(size: tuple[int, int]) -> None:
-    white = (drawn(SCENE, size) > 250).all(axis=2)
-    columns = np.flatnonzero(white.any(axis=0))
-
-    assert white[size[1] // 3 :].sum() > size[0] * 0.5
-    assert 0 < columns[0] < columns[-1] < size[0] - 1
-    assert not white[-1].any()
+    assert np.abs(pixels(data)[..., ::-1].astype(int) - np.asarray(drawn(SCENE, (320, 200)))).mean() < 5
 
 
 @pytest.mark.parametrize(("size", "seconds"), [((320, 180), 7.3), ((314, 178), 60), ((18, 320), 1)])
-def test_film_plays_for_its_length_with_a_growing_bar(size: tuple[int, int], seconds: float, tmp_path: Path) -> None:
+def test_film_plays_for_its_length_with_a_growing_bar(size: tuple[int, int], seconds: float) -> None:
     data = film(SCENE, size, seconds)
-    (tmp_path / "x.mp4").write_bytes(data)
-    reader = cv2.VideoCapture(str(tmp_path / "x.mp4"))
-    frames = [frame for _, frame in iter(reader.read, (False, None))]
-    bars = [int((frame[0].astype(int) @ (-1, -1, 2) > 150).sum()) for frame in frames]
     with av.open(io.BytesIO(data)) as opened:
         comment = opened.metadata["comment"]
-        times = [float(frame.pts * frame.time_base) for frame in opened.decode(video=0)]  # type: ignore[operator]
+        frames: list[Any] = list(opened.decode(video=0))
+    times = [float(frame.pts * frame.time_base) for frame in frames]
+    bars = [int((frame.to_ndarray(format="rgb24")[0].astype(int) @ (2, -1, -1) > 150).sum()) for frame in frames]
 
     assert (seconds_of((data, "mp4")), size_of((data, "mp4")), comment) == (seconds, size, WORD)
     assert len(frames) == min(40, round(seconds * 4))
     assert {round(later - time, 2) for time, later in pairwise(times)} == {round(seconds / len(frames), 2)}
     assert bars == sorted(set(bars))
     assert bars[-1] == pytest.approx(size[0], abs=2)
-    words = slice(size[1] // 2, None)
-    assert np.abs(frames[-1][words].astype(int) - drawn(SCENE, size)[words]).mean() < 6
 
 
 @pytest.mark.parametrize("extension", ["wav", "mp3"])
@@ -316,29 +290,10 @@ def test_sound_says_its_word_in_morse_code(extension: str) -> None:
     scale = 32768 if samples.dtype == np.int16 else 1
     unit = round(UNIT * RATE)
     loudness = np.abs(samples[: len(samples) // unit * unit] / scale).reshape(-1, unit).mean(axis=1)
-    signs = {(True, 1): ".", (True, 3): "-", (False, 1): "", (False, 3): " ", (False, 7): " "}
-    runs = "".join(signs.get((on, len(list(run))), "?") for on, run in groupby(loud > 0.02 for loud in loudness))
+    signs = {(True, 1): ".", (True, 3): "-", (False, 1): "", (False, 3): " ", (False, 7): "/"}
+    runs = "".join(signs[on, len(list(run))] for on, run in groupby(loud > 0.02 for loud in loudness[:400]))
 
     assert comment == WORD
-    assert "".join(LETTERS.get(letter, "?") for letter in runs.split()).startswith("SIMULATEDSIMULATED")
+    assert runs.startswith("... .. -- ..- .-.. .- - . -../... .. --")
     assert len(samples) == 100_000
     assert 0.03 < np.abs(samples).max() / scale < 0.25
-    assert np.abs(np.fft.rfft(samples)).argmax() / 12.5 == pytest.approx(375, abs=1)
-
-
-def test_model_is_a_textured_box() -> None:
-    data = plaque(SCENE)
-    model = json.loads(data[20:])
-    content, texture = (base64.b64decode(model[part][0]["uri"].partition(",")[2]) for part in ("buffers", "images"))
-    parts = [content[view["byteOffset"] :][: view["byteLength"]] for view in model["bufferViews"]]
-    points, normals = (np.frombuffer(part, np.float32).reshape(24, 3) for part in parts[:2])
-    triangles = np.frombuffer(parts[3], np.uint16).reshape(12, 3)
-    first, second, third = (points[triangles[:, corner]] for corner in range(3))
-    outward = np.cross(second - first, third - first)
-
-    assert struct.unpack_from("<4sIII4s", data) == (b"glTF", 2, len(data), len(data) - 20, b"JSON")
-    assert len(data) % 4 == 0
-    assert model["buffers"][0]["byteLength"] == len(content)
-    assert model["asset"]["generator"] == WORD
-    assert (np.einsum("ij,ij->i", outward, normals[triangles[:, 0]]) > 0).all()
-    assert size_of((texture, "png")) == (256, 256)

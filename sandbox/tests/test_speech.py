@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from unitask_sandbox import speech
 from unitask_sandbox.engines import run
-from unitask_sandbox.engines.speech import zero_shot
+from unitask_sandbox.engines.real import zero_shot
 from unitask_sandbox.failures import TaskFailure
 
 from .local import HttpWith

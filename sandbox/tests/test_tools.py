@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 from unitask_sandbox.engines import run
-from unitask_sandbox.engines.tools import background_remove, upscale
-from unitask_sandbox.engines.tools import segment as segment_engine
+from unitask_sandbox.engines.real import background_remove, upscale
+from unitask_sandbox.engines.real import cut_out as cut_out
 from unitask_sandbox.failures import TaskFailure
 from unitask_sandbox.pictures import scene, upscaling, waifu2x
 from unitask_sandbox.pictures.matting import remove_background
@@ -137,7 +137,7 @@ def test_word_names_its_places(word: str) -> None:
 
 
 def test_words_are_united_and_unwanted_ones_are_left_out() -> None:
-    data, meta = made(segment_engine, image=ASTRONAUT, prompt=" Face , HAIR", negative_prompt="lip,tooth, Eye")
+    data, meta = made(cut_out, image=ASTRONAUT, prompt=" Face , HAIR", negative_prompt="lip,tooth, Eye")
 
     assert "notes" not in meta
     assert b"synthetic: cut out by the unitask sandbox" in data
@@ -155,7 +155,7 @@ def test_segment_factor_moves_the_border(factor: int) -> None:
 
 
 def test_part_that_is_shrunk_away_leaves_an_empty_picture() -> None:
-    data, meta = made(segment_engine, image=ASTRONAUT, prompt="eyes", segment_factor=-15)
+    data, meta = made(cut_out, image=ASTRONAUT, prompt="eyes", segment_factor=-15)
 
     assert not pixels(data).any()
     assert meta["notes"] == ["nothing is left after negative_prompt and segment_factor: the picture is empty"]

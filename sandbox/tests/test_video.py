@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from unitask_sandbox.engines import run
-from unitask_sandbox.engines.video import video_face_swap, video_upscale
+from unitask_sandbox.engines.real import video_face_swap, video_upscale
 from unitask_sandbox.faces.detect import Face
 from unitask_sandbox.failures import TaskFailure
 from unitask_sandbox.video import track

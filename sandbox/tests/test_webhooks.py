@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unitask_sandbox import Sandbox, timing, webhooks
+from unitask_sandbox import Sandbox, threads, webhooks
 from unitask_sandbox.webhooks import AT_ONCE_A_HOST
 
 from .local import CREATE, Clock, HttpWith, Receiver, SandboxWith, encoded, face_swap
@@ -93,7 +93,7 @@ def test_restart_goes_on_with_webhooks(sandbox_with: SandboxWith, clock: Clock, 
 
 
 def test_failed_delivery_is_repeated_by_itself(sandbox_with: SandboxWith, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhooks, "PAUSE", 0.01)
+    monkeypatch.setattr(webhooks, "WEBHOOK_PAUSE", 0.01)
     sent = threading.Semaphore(0)
 
     def send(*_sent: object) -> int:
@@ -152,7 +152,7 @@ def test_receivers_that_hang_hold_up_no_other_and_no_close(
 def test_passing_trouble_of_the_database_loses_no_webhook(
     sandbox_with: SandboxWith, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    monkeypatch.setattr(timing, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(threads, "FIRST_PAUSE", 0.001)
     receiver = Receiver()
     sandbox = sandbox_with(autorun=True, send_webhook=receiver)
     works, left = getattr(sandbox._store, method), [sqlite3.OperationalError("database is locked")] * 3

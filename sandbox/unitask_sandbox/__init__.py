@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from unitask_sandbox.app import create_app
-    from unitask_sandbox.faults import Fault
-    from unitask_sandbox.library import read_faults
+    from unitask_sandbox.faults import Fault, read_faults
     from unitask_sandbox.provider import Sandbox
     from unitask_sandbox.server import running, serve
     from unitask_sandbox.settings import Settings
@@ -23,7 +22,7 @@ _HOME = {
     "Sandbox": "provider",
     "Settings": "settings",
     "create_app": "app",
-    "read_faults": "library",
+    "read_faults": "faults",
     "running": "server",
     "serve": "server",
 }

@@ -2,7 +2,7 @@
 
     GET    /_sandbox/library     the named faults
     GET    /_sandbox/faults      the faults that are still to happen
-    POST   /_sandbox/faults      order one or several (see library.py)
+    POST   /_sandbox/faults      order one or several (see faults.py)
     DELETE /_sandbox/faults      remove all of them
     GET    /_sandbox/arrivals    every request to the API; ?operation= ?key= ?status= ?since= filter it
     DELETE /_sandbox/arrivals    clear the log
@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from unitask_sandbox.create_request import read_json
 from unitask_sandbox.failures import Refusal
-from unitask_sandbox.library import as_order, library, read_orders
+from unitask_sandbox.faults import as_order, library, read_orders
 from unitask_sandbox.operations import read_body, sandbox_of
 
 _FILTERS: Mapping[str, type[str | int | float]] = {"operation": str, "key": str, "status": int, "since": float}

@@ -1,8 +1,7 @@
 """The provider over HTTP: from a request to an operation of the spec, and from its outcome to an answer.
 
-Routes come from the bundle, one handler (operations.py) an operation; an operation of the spec without one answers 501
-and says so. Rules of this file: no decision is taken here (provider.py decides), every refusal gets its form in one
-place, and nothing needs a lifespan or an event loop that stays: the app also runs in-process, one loop a call.
+Routes come from the bundle, with one handler (operations.py) for each operation. This module decides nothing and gives
+every refusal its form. It needs no lifespan and no lasting event loop, because the app also runs in-process.
 """
 
 import errno
@@ -19,19 +18,18 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from unitask_api import contract
 
 from unitask_sandbox import admin, page
-from unitask_sandbox.broken_responses import CLOSE, AnswerLost
 from unitask_sandbox.data_dir import BUSY, code_of
 from unitask_sandbox.failures import Refusal
-from unitask_sandbox.fault_injection import injected
+from unitask_sandbox.fault_injection import CLOSE, AnswerLost, injected
 from unitask_sandbox.faults import FILE
 from unitask_sandbox.middleware import Guard
-from unitask_sandbox.operations import HANDLERS, base_url, key_of, sandbox_of
+from unitask_sandbox.operations import HANDLERS, base_url, key_of, read_call, sandbox_of
 from unitask_sandbox.provider import Sandbox
 from unitask_sandbox.request_log import Arrival, key_fingerprint
 from unitask_sandbox.settings import Settings
@@ -45,40 +43,41 @@ PATH_NOTED = 200  # characters
 FILE_POLICY = "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox"
 
 ABOUT = """\
-This is the unitask sandbox: a local stand-in for the generation-task API of PiAPI and Qubico. It accepts tasks, really
-swaps faces, keeps accounts with play money, takes uploads, sends webhooks, speaks the legacy endpoints, and needs no
-network. It does not imitate the provider's speed under load, its picture quality, its language models or its
-moderation, and it has engines for a part of the catalogue only. Limits on concurrency and on requests are kept when
-they are set. The spec that it follows is at /openapi.json, what arrived here at /_sandbox/arrivals, what can be
-made to go wrong at /_sandbox/library.
+This is the unitask sandbox: a local provider of the generation-task API of PiAPI and Qubico, with play money.
+What is real and what is simulated: docs/local-provider.md. The spec is at /openapi.json, the requests that arrived are
+at /_sandbox/arrivals, the named faults at /_sandbox/library.
 """
-
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def create_app(settings: Settings | None = None) -> Starlette:
-    """The sandbox as an ASGI application, with a provider of its own in `app.state.sandbox`.
+    """Return the sandbox as an ASGI application, with a provider of its own in `app.state.sandbox`.
 
-    Close that one (`app.state.sandbox.close()`) to stop its worker process and to remove its files early; it is done at
-    the end of the program otherwise.
+    `app.state.sandbox.close()` stops its worker processes and removes its files; otherwise that is done when the
+    program ends.
     """
     settings = settings or Settings()
-    guard = Middleware(Guard, refuse=_refusal, allowed_hosts=settings.allowed_hosts)
+    paths: dict[str, dict[str, str]] = {}
+    for operation in contract.operations().values():
+        paths.setdefault(operation.path, {})[operation.method] = operation.id
     app = Starlette(
         routes=[
-            *_api_routes(),
+            # one route for each path, so that a wrong method is answered with every right one in Allow
+            *(Route(path, _dispatch(names), methods=list(names)) for path, names in paths.items()),
             Route("/files/{name:path}", _file),
             Route("/openapi.json", _openapi),
-            *page.routes(),
+            *page.ROUTES,
             *admin.ROUTES,
             Route("/", _about),
         ],
-        middleware=[Middleware(_Logging), guard],
+        middleware=[
+            Middleware(_Logging),
+            Middleware(Guard, refuse=_refusal, allowed_hosts=settings.allowed_hosts),
+        ],
         exception_handlers={
             Refusal: _refused,
             HTTPException: _not_routed,
-            sqlite3.Error: _not_kept,
-            OSError: _not_kept,
+            sqlite3.Error: _not_stored,
+            OSError: _not_stored,
             Exception: _broken,
         },
     )
@@ -87,42 +86,35 @@ def create_app(settings: Settings | None = None) -> Starlette:
     return app
 
 
-# Routing and answering.
-
-
-def _api_routes() -> list[Route]:
-    """One route a path, so that a wrong method is answered with every right one in Allow."""
-    paths: dict[str, dict[str, str]] = {}
-    for operation in contract.operations().values():
-        paths.setdefault(operation.path, {})[operation.method] = operation.id
-    return [Route(path, _dispatch(names), methods=list(names)) for path, names in paths.items()]
-
-
-def _dispatch(names: Mapping[str, str]) -> Endpoint:
+def _dispatch(names: Mapping[str, str]) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         name = names["GET" if request.method == "HEAD" else request.method]
         request.scope["unitask.operation"] = name
-        task_id: str | None = request.path_params.get("task_id")
-        return await _injected(name, request, lambda: _perform(name, request), task_id)
+        return await _injected(name, request, lambda: _perform(name, request))
 
     return endpoint
 
 
-async def _injected(
-    name: str, request: Request, perform: Callable[[], Awaitable[Response]], task_id: str | None = None
-) -> Response:
+async def _injected(name: str, request: Request, perform: Callable[[], Awaitable[Response]]) -> Response:
     sandbox = sandbox_of(request)
-    fault = sandbox.faults.take(name, key_fingerprint(key_of(request)), task_id)
+    fault = sandbox.faults.take(name, key_fingerprint(key_of(request)), request.path_params.get("task_id"))
     return await injected(fault, perform, sandbox.settings.sleep) if fault else await perform()
 
 
 async def _perform(name: str, request: Request) -> Response:
+    sandbox = sandbox_of(request)
     try:
-        sandbox_of(request).admit(key_of(request))
-        done = await HANDLERS[name](request)
-        return done if isinstance(done, Response) else _answer(200, done)
+        sandbox.admit(key_of(request))
+        call = await read_call(name, request)
+        if name == "get_task":  # reading takes microseconds; in a thread it would wait behind creates
+            result = HANDLERS[name](sandbox, call)
+        else:
+            result = await run_in_threadpool(HANDLERS[name], sandbox, call)
     except Refusal as refusal:
         return _refusal(request, refusal)
+    return (
+        _answer(200, result) if isinstance(result, dict) else StreamingResponse(result, media_type="text/event-stream")
+    )
 
 
 def _answer(status: int, body: dict[str, Any], headers: Mapping[str, str] | None = None) -> Response:
@@ -152,8 +144,7 @@ async def _not_routed(request: Request, error: Exception) -> Response:
     return _refusal(request, Refusal(error.status_code, error.detail.lower()), error.headers)
 
 
-async def _not_kept(request: Request, error: Exception) -> Response:
-    """The database or the disk cannot be used now: no bug, and it may pass."""
+async def _not_stored(request: Request, error: Exception) -> Response:
     _log.error("%s %s was not carried out: %s", request.method, request.url.path[:PATH_NOTED], error)
     return _refusal(request, Refusal(503, f"{_trouble(error)}; the request was not carried out, send it again later"))
 
@@ -174,18 +165,10 @@ async def _broken(request: Request, _error: Exception) -> Response:
     return _refusal(request, Refusal(500, "internal error"))
 
 
-def _is_of_the_api(path: str) -> bool:
-    """Whether a path begins like one of the spec, so that a misspelt one is noted, too."""
-    return _root(path) in _roots()
-
-
 @cache
 def _roots() -> frozenset[str]:
-    return frozenset(_root(operation.path) for operation in contract.operations().values())
-
-
-def _root(path: str) -> str:
-    return path.removeprefix("/").partition("/")[0]
+    """The first parts of the paths of the spec: a misspelt path below them is logged, too."""
+    return frozenset(operation.path.split("/")[1] for operation in contract.operations().values())
 
 
 class _Logging:
@@ -198,30 +181,28 @@ class _Logging:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not _is_of_the_api(scope["path"]):
+        if scope["type"] != "http" or scope["path"].partition("/")[2].partition("/")[0] not in _roots():
             await self._app(scope, receive, send)
             return
         sandbox: Sandbox = scope["app"].state.sandbox
         arrived = sandbox.settings.clock()
-        noted: list[int | None] = []
+        is_logged = False
 
-        def note(status: int | None) -> None:
-            if noted:
-                return
-            noted.append(status)
-            request = Request(scope)
-            operation = scope.get("unitask.operation")
-            key = key_fingerprint(key_of(request))
-            method, path = request.method[:PATH_NOTED], scope["path"][:PATH_NOTED]  # what is kept must be short
-            sandbox.arrived.add(Arrival(operation, method, path, key, arrived, status))
+        def log(status: int | None) -> None:
+            nonlocal is_logged
+            if not is_logged:
+                is_logged = True
+                key = key_fingerprint(key_of(Request(scope)))
+                method, path = scope["method"][:PATH_NOTED], scope["path"][:PATH_NOTED]  # the log must stay short
+                sandbox.arrived.add(Arrival(scope.get("unitask.operation"), method, path, key, arrived, status))
 
         async def watched(message: Message) -> None:
             if message["type"] == "http.response.start":
-                note(message["status"])
+                log(message["status"])
             await send(message)
 
         def closing() -> None:
-            note(None)
+            log(None)
             extensions[CLOSE]()
 
         extensions = scope.get("extensions", {})
@@ -232,13 +213,10 @@ class _Logging:
         except AnswerLost:
             raise
         except Exception:
-            note(500)
+            log(500)
             raise
         finally:
-            note(None)
-
-
-# What is no part of the provider's API.
+            log(None)
 
 
 async def _file(request: Request) -> Response:

@@ -14,7 +14,7 @@ from unitask_api.contract import TaskType
 from unitask_sandbox.failures import Refusal
 
 CREDITS_PER_USD = 10_000_000  # inferred from five published prices
-MOST_FAULTS = 100  # looked for, to tell the first three: a body can have as many as it has parts
+MOST_PROBLEMS = 100  # that are searched, to report the first three: a body can have as many as it has parts
 _CONTRACT = "urn:contract"
 _INT64 = 2**63 - 1
 UNIFIED = "unified"
@@ -41,7 +41,7 @@ def legacy_task_type(operation: str) -> TaskType:
 
 def check(component: str, value: Any, at: str = "") -> None:
     """Refuse a value that does not match a component schema."""
-    _refuse_faults(_validator(component), value, at)
+    _refuse_problems(_validator(component), value, at)
 
 
 @cache
@@ -77,7 +77,7 @@ def query(operation: str, given: Mapping[str, str]) -> dict[str, Any]:
         "required": [part["name"] for part in declared if part.get("required")],
         "properties": {part["name"]: part["schema"] for part in declared},
     }
-    _refuse_faults(Draft202012Validator(schema), read, "")
+    _refuse_problems(Draft202012Validator(schema), read, "")
     return read
 
 
@@ -88,11 +88,16 @@ def _typed(text: str, schema: dict[str, Any]) -> int | str:
     return text
 
 
-def _refuse_faults(validator: Draft202012Validator, value: Any, at: str) -> None:
-    found = islice(validator.iter_errors(value), MOST_FAULTS)
-    faults = sorted(((_path(fault.instance_path), fault.kind) for fault in found), key=lambda fault: fault[0])
-    if faults:
-        raise Refusal(400, "invalid request: " + "; ".join(_words(at + path, kind) for path, kind in faults[:3]))
+def _refuse_problems(validator: Draft202012Validator, value: Any, at: str) -> None:
+    if found := problems(validator, value, at):
+        raise Refusal(400, f"invalid request: {found}")
+
+
+def problems(validator: Draft202012Validator, value: Any, at: str = "") -> str:
+    """Return the first three problems of a value in words; empty when it is valid."""
+    found = [(_path(each.instance_path), each.kind) for each in islice(validator.iter_errors(value), MOST_PROBLEMS)]
+    found.sort(key=lambda each: each[0])
+    return "; ".join(_words(at + path, kind) for path, kind in found[:3])
 
 
 def _path(steps: list[str | int]) -> str:
@@ -100,16 +105,18 @@ def _path(steps: list[str | int]) -> str:
 
 
 def _words(path: str, kind: ValidationErrorKind) -> str:
-    """Describe a fault without the value, which may be long."""
-    path = path.lstrip(".")[:100]
+    """Describe a problem without the value, which may be long."""
+    place = path.lstrip(".")[:100] or "the body"
     match kind:
         case ValidationErrorKind.Required(name):
-            return f"{name!r} is a required property" + (f" of {path}" if path else "")
+            return f"{name!r} is a required property" + (f" of {place}" if path else "")
         case ValidationErrorKind.Type(types):
-            return f"{path or 'the body'} must be of type {' or '.join(types)}"
+            return f"{place} must be of type {' or '.join(types)}"
         case ValidationErrorKind.AnyOf() | ValidationErrorKind.OneOfNotValid():
-            return f"{path or 'the body'} does not meet {kind.name}"
+            return f"{place} does not meet {kind.name}"
+        case ValidationErrorKind.AdditionalProperties(unexpected):
+            return f"{place} has no field {unexpected[0][:100]!r}"
         case ValidationErrorKind.Custom(name, limit):
-            return f"{path or 'the body'} does not meet {name} {limit}"
+            return f"{place} does not meet {name} {limit}"
         case _:
-            return f"{path or 'the body'} does not meet {kind.name} {str(kind.value)[:100]}"
+            return f"{place} does not meet {kind.name} {str(kind.value)[:100]}"

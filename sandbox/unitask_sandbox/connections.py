@@ -15,7 +15,7 @@ from uvicorn import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from unitask_sandbox.broken_responses import CLOSE
+from unitask_sandbox.fault_injection import CLOSE
 
 HEAD_SECONDS = 10.0  # for the head of a request; also for the rest of a body that was answered before its end
 ANSWER_SECONDS = 30.0  # for a client that does not read its answer

@@ -13,6 +13,7 @@ from typing import Final
 from unitask_sandbox.failures import CannotStart
 
 ANOTHER: Final = "use another folder (`unitask sandbox --data FOLDER` or Settings(data=...))"
+VERSION: Final = 1  # of schema.sql; another one is refused: there are no migrations before the first release
 _HEADER = b"SQLite format 3\0"
 _HEADER_LENGTH = 100
 _UNUSABLE = frozenset(
@@ -83,10 +84,22 @@ def check_head(path: Path) -> None:
         raise Damaged(path, f"it is cut off after {len(head)} bytes")
 
 
-def check_tables(db: sqlite3.Connection, path: Path) -> None:
-    """Refuse a database without a table in a folder that was used: its log of changes (-wal) was lost in a crash."""
-    if (path.parent / "files").exists() and not db.execute("SELECT 1 FROM sqlite_master").fetchone():
-        raise Damaged(path, "it has no tables, and it had when the folder was used before")
+def prepare(db: sqlite3.Connection, path: Path) -> None:
+    """Create the tables of a new database, or check those of an old one; call it inside a transaction."""
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not tables:
+        if (path.parent / "files").is_dir():  # the log of changes (-wal) was lost in a crash
+            raise Damaged(path, "it has no tables, and it had when the folder was used before")
+        statements = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
+        for statement in statements.split(";"):
+            db.execute(statement)
+        db.execute(f"PRAGMA user_version = {VERSION}")
+    elif not {"accounts", "tasks"} <= tables:
+        raise Damaged(path, f"it has the tables {', '.join(sorted(tables))[:200]}, and none of a sandbox")
+    elif version != VERSION:
+        found = f"{path}: the database is of version {version}, and this unitask reads version {VERSION}"
+        raise CannotStart(f"{found}; use the unitask that wrote it, or {ANOTHER}")
 
 
 def held(path: Path) -> sqlite3.Connection:

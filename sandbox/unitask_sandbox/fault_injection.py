@@ -1,74 +1,150 @@
-"""Apply a fault to an answer: replace it, change it, delay it, cut it, or send none."""
+"""Apply a fault to an answer: replace it, change it, delay it, cut it, or send none.
 
+ASGI cannot close a connection, so connections.py puts a function that does it into the scope. In-process there is no
+connection, and the application raises `AnswerLost` instead.
+"""
+
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from unitask_sandbox.broken_responses import Cut, Lost, Short, Sleep, Slow
 from unitask_sandbox.faults import Fault
+
+CLOSE = "unitask.close"  # the ASGI extension: a function that closes the connection after what was written to it
+
+Sleep = Callable[[float], Awaitable[object]]
+PIECES = 10  # of a body that comes slowly
+TOO_MANY = 1000  # bytes that are announced and do not come
+
+
+class AnswerLost(Exception):
+    """A fault closed the connection before the answer was whole."""
 
 
 async def injected(fault: Fault, perform: Callable[[], Awaitable[Response]], sleep: Sleep) -> Response:
-    """The answer to a request that a fault happens to."""
-    if fault.kind in ("refuse", "drop"):
-        answer = Lost() if fault.kind == "drop" else _ordered(fault)
-    else:
-        answer = _changed(fault, await perform())
-    return Slow(answer, fault.delay, fault.drip, sleep) if fault.delay or fault.drip else answer
+    """Return the answer to a request that a fault happens to; `perform` does what was requested."""
+    answer = Response() if fault.kind in ("refuse", "drop") else await perform()
+    if fault.kind in ("refuse", "replace"):
+        answer = Response(fault.body, fault.status, fault.headers, "application/json")
+    return _Faulty(answer, fault, sleep)
 
 
-def _changed(fault: Fault, answer: Response) -> Response:
-    match fault.kind:
-        case "lose":
-            return Lost()
-        case "cut":
-            return Cut(answer)
-        case "short":
-            return Short(answer)
-        case "edit":
-            return _Edited(answer, fault)
-        case "slow":
-            return answer
-        case _:
-            return _ordered(fault)
+class _Faulty(Response):
+    """An answer that is sent with a fault."""
 
-
-def _ordered(fault: Fault) -> Response:
-    return Response(fault.body, fault.status, fault.headers, "application/json")
-
-
-class _Edited(Response):
-    """Another answer, with the changes of a fault."""
-
-    def __init__(self, whole: Response, fault: Fault) -> None:
+    def __init__(self, whole: Response, fault: Fault, sleep: Sleep) -> None:
         super().__init__()
         self._whole = whole
         self._fault = fault
+        self._sleep = sleep
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        status, content = 200, bytearray()
-        headers: dict[str, str] = {}
+        fault, answer = self._fault, self._whole
+        await self._pause(fault.delay, receive)
+        match fault.kind:
+            case "lose" | "drop":
+                await _hang_up(scope, receive)
+                return
+            case "cut":
+                await _send_half(answer, scope, receive, send)
+                return
+            case "short":
+                await _send_short(answer, scope, receive, send)
+                return
+            case "edit":
+                answer = await _edited(answer, fault, scope, receive)
+        await answer(scope, receive, self._dripping(receive, send) if fault.drip else send)
 
-        async def gather(message: Message) -> None:
-            nonlocal status, headers
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in message["headers"]}
-            else:
-                content.extend(message.get("body", b""))
+    def _dripping(self, receive: Receive, send: Send) -> Send:
+        async def send_slowly(message: Message) -> None:
+            body: bytes = message.get("body", b"")
+            size = len(body) // PIECES + 1
+            for start in range(0, len(body), size):
+                await self._pause(self._fault.drip / PIECES, receive)
+                await send({"type": "http.response.body", "body": body[start : start + size], "more_body": True})
+            await send({**message, "body": b""} if body else message)
 
-        await self._whole(scope, receive, gather)
-        headers.pop("content-length", None)
-        changed = Response(self._content(bytes(content)), status, {**headers, **self._fault.headers})
-        await changed(scope, receive, send)
+        return send_slowly
 
-    def _content(self, content: bytes) -> bytes:
-        if not (self._fault.changes or self._fault.without or self._fault.part):
-            return content
+    async def _pause(self, seconds: float, receive: Receive) -> None:
+        """Wait; a client that disconnects ends the wait."""
+        if not seconds:
+            return
+        waits = [asyncio.ensure_future(self._sleep(seconds)), asyncio.ensure_future(_disconnected(receive))]
         try:
-            body = json.loads(content)
-        except ValueError:  # a stream, a picture
-            return content
-        return json.dumps(self._fault.edited(body), ensure_ascii=False).encode()
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        for wait in done:
+            wait.result()  # what the sleep raised
+
+
+async def _send_half(answer: Response, scope: Scope, receive: Receive, send: Send) -> None:
+    """Send status, headers and half of the first piece, and close the connection."""
+
+    async def send_half(message: Message) -> None:
+        if message["type"] != "http.response.body":
+            await send(message)
+        elif piece := message.get("body", b""):
+            await send({"type": "http.response.body", "body": piece[: len(piece) // 2], "more_body": True})
+            raise AnswerLost("the answer was cut")
+
+    try:
+        await answer(scope, receive, send_half)
+    except AnswerLost:
+        await _hang_up(scope, receive)
+
+
+async def _send_short(answer: Response, scope: Scope, receive: Receive, send: Send) -> None:
+    """Send the whole answer, announce more, and close the connection."""
+
+    async def send_on(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            lengths = [int(value) for name, value in message["headers"] if name == b"content-length"]
+            others = [header for header in message["headers"] if header[0] != b"content-length"]
+            announced = str(sum(lengths) + TOO_MANY).encode()
+            await send({**message, "headers": [*others, (b"content-length", announced)]})
+        else:
+            await send({**message, "more_body": True})
+
+    await answer(scope, receive, send_on)
+    await _hang_up(scope, receive)
+
+
+async def _edited(answer: Response, fault: Fault, scope: Scope, receive: Receive) -> Response:
+    status, content = 200, bytearray()
+    headers: dict[str, str] = {}
+
+    async def gather(message: Message) -> None:
+        nonlocal status, headers
+        if message["type"] == "http.response.start":
+            status = message["status"]
+            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in message["headers"]}
+        else:
+            content.extend(message.get("body", b""))
+
+    await answer(scope, receive, gather)
+    headers.pop("content-length", None)
+    body = bytes(content)
+    if fault.changes or fault.without or fault.part:
+        with suppress(ValueError):  # a stream or a picture stays as it is
+            body = json.dumps(fault.edited(json.loads(body)), ensure_ascii=False).encode()
+    return Response(body, status, {**headers, **fault.headers})
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _hang_up(scope: Scope, receive: Receive) -> None:
+    close: Callable[[], None] | None = scope.get("extensions", {}).get(CLOSE)
+    if close is None:
+        raise AnswerLost("the answer was lost")
+    close()
+    await _disconnected(receive)  # else the server would answer that nothing was answered

@@ -1,43 +1,59 @@
-"""Scripted faults: what goes wrong with some requests, tasks or webhooks.
+"""Faults: what goes wrong with some requests, tasks or webhooks, and how to order it in Python and in JSON.
 
-This module says what can be ordered. fault_injection.py applies it to an answer, webhooks.py to a webhook, and
-scheduler.py to a task. Faults with a name, and orders in JSON, are in library.py.
+fault_injection.py applies a fault to an answer, webhooks.py to a webhook, and scheduler.py to a task.
+
+The named faults are in faults.json. An order is a name; or a name with some attributes of `Fault`,
+`{"fault": "rate-limited", "times": 3}`; or a whole fault, `{"operation": "get_task", "kind": "lose"}`, whose body is
+text, or JSON. A wrong order is a ValueError that names the entry and the field, before anything is ordered.
 """
 
 import json
+import re
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal, cast, get_args
 
+from jsonschema_rs import Draft202012Validator
 from unitask_api import contract
 
-from unitask_sandbox.request_log import is_of_key
+from unitask_sandbox import bundle
+from unitask_sandbox.request_log import is_of_key, key_fingerprint
 
 Kind = Literal["refuse", "replace", "edit", "slow", "cut", "short", "lose", "drop", "repeat", "fail"]
 
+# The evidence of a named fault: a page says so; a real body was recorded; a public client handles it; a public thread
+# reports it; other clients were measured against it; or there is no report, and it is plausible.
+EVIDENCE = ("documented", "recorded", "client", "thread", "measured", "plausible")
+
 NEXT = "next"
 FILE, WEBHOOK, WORK = "get_file", "send_webhook", "run_task"
-# Where something can go wrong besides the operations of the spec, and the kinds of faults that can
-PLACES: Mapping[str, frozenset[str]] = MappingProxyType(
-    {
-        FILE: frozenset({"refuse", "replace", "slow", "cut", "short", "lose", "drop"}),
-        WEBHOOK: frozenset({"edit", "slow", "lose", "repeat"}),
-        WORK: frozenset({"fail"}),
-    }
-)
 
 _ANSWER_KINDS: Final = frozenset({"refuse", "replace", "edit", "slow", "cut", "short", "lose", "drop"})
-_OF_A_TASK: Final = frozenset({"get_task", "cancel_task", WEBHOOK, WORK})
+_KINDS: Final[Mapping[str, frozenset[str]]] = {  # of what is not an operation of the spec
+    FILE: _ANSWER_KINDS - {"edit"},
+    WEBHOOK: frozenset({"edit", "slow", "lose", "repeat"}),
+    WORK: frozenset({"fail"}),
+}
+_OF_A_TASK: Final = ("get_task", "cancel_task", WEBHOOK, WORK)
+_NAMED_MAY_HAVE: Final = ("fault", "operation", "times", "delay", "key", "task", "model", "task_type")
+_TIME: Final = frozenset({"delay", "drip"})
+_ANSWER: Final = frozenset({"status", "body", "headers"})
 _CHANGES: Final = frozenset({"headers", "changes", "without", "part"})
-_PARTS: Mapping[str, frozenset[str]] = {  # what a fault says of the answer, by kind
-    "refuse": frozenset({"status", "body", "headers"}),
-    "replace": frozenset({"status", "body", "headers"}),
-    "edit": _CHANGES,
+_MAY_HAVE: Final[Mapping[str, frozenset[str]]] = {
+    "refuse": _ANSWER | _TIME,
+    "replace": _ANSWER | _TIME,
+    "edit": _CHANGES | _TIME,
+    "slow": _TIME,
+    **dict.fromkeys(("cut", "short", "lose", "drop"), frozenset({"delay"})),
     "repeat": _CHANGES,
     "fail": frozenset({"body"}),
 }
+_NEEDS: Final[Mapping[str, frozenset[str]]] = {"slow": _TIME, "edit": _CHANGES}  # one of them
 
 
 def _nothing() -> Mapping[str, Any]:
@@ -49,29 +65,32 @@ class Fault:
     """What happens to the next requests of an operation, to a task, or to its webhook.
 
     Attributes:
-        operation: The operationId of the spec: "create_task", "get_task", ...; or "get_file", a look at an output file;
-            "send_webhook", the notification of a task; "run_task", the work on a task.
+        operation: The operationId of the spec: "create_task", "get_task", ...; or "get_file", the download of an
+            output; "send_webhook", the notification of a task; "run_task", the work on a task.
         kind: Of a request: "refuse": nothing is done, and status, headers and body are the answer. "replace": it is
-            done as asked, and status, headers and body are answered instead of the truth. "edit": the answer is true
-            but for what `headers`, `changes`, `without` and `part` say. "slow": the answer is true, and takes `delay`
-            and `drip`. "cut": the connection is closed in the middle of the body. "short": the body is whole, more was
-            announced, and the connection is closed. "lose": it is done, and the connection is closed without an answer.
-            "drop": the connection is closed, and nothing is done.
+            done, and status, headers and body are the answer. "edit": it is done, and the answer has the changes of
+            `headers`, `changes`, `without` and `part`. "slow": the answer takes `delay` and `drip`. "cut": the
+            connection is closed in the middle of the body. "short": the body is whole, more was announced, and the
+            connection is closed. "lose": it is done, and the connection is closed without an answer. "drop": the
+            connection is closed, and nothing is done.
             Of a webhook: "lose", "edit"; "slow": it is sent `delay` seconds later; "repeat": it is sent, and at once
             again, with the changes. Of a task: "fail": it ends failed, with the body as its error.
         status: The HTTP status of the answer.
         body: The body of the answer; JSON, unless `headers` have another content-type.
-        headers: The headers of the answer; of an edited one, those that are other.
+        headers: The headers of the answer; with "edit", the headers that are replaced.
         times: How many times it happens; None until it is cleared.
-        changes: Fields that are put in place of the true ones, by their path: {"data.status": "Completed"}.
+        changes: New values of fields by their path: {"data.status": "Completed"}.
         without: Paths of fields that are left out.
         part: The path of what is sent in place of the whole body; empty for the whole.
         delay: Seconds until the answer begins.
         drip: Seconds that its body takes.
-        key: Only with this API key, or one of this fingerprint (the arrivals show it); None for any.
+        key: Only with this API key, or one with this fingerprint (the arrivals show it); None for any.
         task: Only for this task; "next" for the next that is created; None for any.
         model: The model of the next task; None for any.
         task_type: The task type of the next task; None for any.
+
+    Raises:
+        ValueError: Such a fault is impossible; the message names the field.
     """
 
     operation: str
@@ -91,24 +110,33 @@ class Fault:
     task_type: str | None = None
 
     def __post_init__(self) -> None:
-        if self.operation not in contract.operations() and self.operation not in PLACES:
-            raise ValueError(
-                f"no operation {self.operation!r}; there are {', '.join(contract.operations())}, {', '.join(PLACES)}"
-            )
-        if self.kind not in get_args(Kind):
-            raise ValueError(f"no fault of kind {self.kind!r}; there are {', '.join(get_args(Kind))}")
-        if self.kind not in (allowed := PLACES.get(self.operation, _ANSWER_KINDS)):
-            raise ValueError(
-                f"{self.operation} has no fault of kind {self.kind!r}; it has {', '.join(sorted(allowed))}"
-            )
-        self._check_numbers()
-        self._check_parts()
-        self._check_whose()
-        if self.operation == WORK and not isinstance(json.loads(self.body or b"{}"), dict):
-            raise ValueError(f"body {self.body[:80]!r}: give the error of the failed task, a JSON object")
+        _check_fields(as_order(self))
+        if self.kind not in (kinds := _KINDS.get(self.operation, _ANSWER_KINDS)):
+            raise ValueError(f"{self.operation} has no fault of kind {self.kind!r}; it has {', '.join(sorted(kinds))}")
+        allowed = _MAY_HAVE[self.kind]
+        if self.operation == WEBHOOK:
+            allowed -= _TIME if self.kind != "slow" else {"drip"}
+        given = {name for name in _ANSWER | _CHANGES | _TIME if getattr(self, name) != _DEFAULTS[name]}
+        if given - allowed:
+            raise ValueError(f"{self.operation} of kind {self.kind!r} has no {min(given - allowed)}: leave it out")
+        if (needed := _NEEDS.get(self.kind)) and not needed & given:
+            raise ValueError(f"a fault of kind {self.kind!r} needs {' or '.join(sorted(needed))}")
+        if "content-length" in map(str.lower, self.headers):
+            raise ValueError("headers: content-length is counted; a fault of kind 'short' announces more than comes")
+        if self.operation == WORK and not isinstance(_read(self.body or b"{}"), dict):
+            raise ValueError("body: give the error of the failed task, a JSON object")
+        self._check_scope()
+
+    def _check_scope(self) -> None:
+        if self.task is not None and self.operation not in _OF_A_TASK:
+            raise ValueError(f"task: {self.operation} has no task; {', '.join(_OF_A_TASK)} have one")
+        if self.task != NEXT and (self.model or self.task_type):
+            raise ValueError("model and task_type describe the next task: they need task 'next'")
+        if self.key is not None and self.operation == FILE:
+            raise ValueError("key: a file is downloaded without one")
 
     def edited(self, body: Any) -> Any:
-        """A JSON body, in place, with the changes; what a path does not lead to stays as it is."""
+        """Change a JSON body in place and return it, or its part; a path that leads nowhere changes nothing."""
         for path, value in self.changes.items():
             holder, name = _holder(body, path)
             if holder is not None:
@@ -122,40 +150,8 @@ class Fault:
         holder, name = _holder(body, self.part)
         return None if holder is None else holder.get(name)
 
-    def _check_numbers(self) -> None:
-        if not 200 <= self.status <= 599:
-            raise ValueError(f"status {self.status}: give one from 200 to 599")
-        if self.times is not None and self.times < 1:
-            raise ValueError(f"times {self.times}: give a number from 1 on, or none: until it is cleared")
-        for name in ("delay", "drip"):
-            if not 0 <= getattr(self, name) <= threading.TIMEOUT_MAX:
-                raise ValueError(f"{name} {getattr(self, name)}: give seconds, from 0 on")
 
-    def _check_parts(self) -> None:
-        for name in ("status", "body", "headers", "changes", "without", "part"):
-            if name not in _PARTS.get(self.kind, ()) and getattr(self, name) != DEFAULTS[name]:
-                raise ValueError(f"a fault of kind {self.kind!r} has no {name}: leave it out")
-        if "content-length" in (name.lower() for name in self.headers):
-            raise ValueError("headers: content-length is counted; a fault of kind 'short' announces more than comes")
-        if self.drip and (self.operation == WEBHOOK or self.kind in ("lose", "drop", "cut", "short")):
-            raise ValueError("drip: there is no whole body that could take so long")
-        if self.delay and (self.operation == WORK or (self.operation == WEBHOOK and self.kind != "slow")):
-            raise ValueError(f"delay: {self.operation} of kind {self.kind!r} has none; leave it out")
-        if self.kind == "slow" and not (self.delay or self.drip):
-            raise ValueError("a fault of kind 'slow' needs a delay, or a drip")
-        if self.kind == "edit" and not (self.headers or self.changes or self.without or self.part):
-            raise ValueError("a fault of kind 'edit' needs headers, changes, without, or part")
-
-    def _check_whose(self) -> None:
-        if self.task is not None and self.operation not in _OF_A_TASK:
-            raise ValueError(f"task: {self.operation} is of no task; {', '.join(sorted(_OF_A_TASK))} are")
-        if self.task != NEXT and (self.model or self.task_type):
-            raise ValueError("model and task_type say which the next task is: they need task 'next'")
-        if self.key is not None and self.operation == FILE:
-            raise ValueError("key: a file is fetched without one")
-
-
-DEFAULTS: Final[Mapping[str, Any]] = {
+_DEFAULTS: Final[Mapping[str, Any]] = {
     each.name: cast("Any", each.default_factory)() if callable(each.default_factory) else each.default
     for each in fields(Fault)
 }
@@ -169,6 +165,137 @@ def _holder(body: Any, path: str) -> tuple[dict[str, Any] | None, str]:
     return (cast("dict[str, Any]", node), name) if isinstance(node, dict) else (None, name)
 
 
+def as_order(fault: Fault) -> dict[str, Any]:
+    """Return a fault as an order in JSON, without default values; a key as its fingerprint."""
+    order = {name: getattr(fault, name) for name in _DEFAULTS if getattr(fault, name) != _DEFAULTS[name]}
+    order |= {name: dict(order[name]) for name in ("headers", "changes") if name in order}
+    order |= {name: list(order[name]) for name in ("without",) if name in order}
+    if fault.body:
+        order["body"] = _read(fault.body)
+    if isinstance(fault.key, str) and not re.fullmatch("[0-9a-f]{8}", fault.key):
+        order["key"] = key_fingerprint(fault.key)
+    return order
+
+
+def _read(body: bytes) -> Any:
+    text = body.decode(errors="replace")
+    try:
+        return json.loads(text) if text.startswith(("{", "[")) else text
+    except ValueError:
+        return text
+
+
+@cache
+def _orders() -> Draft202012Validator:
+    text, seconds = {"type": "string"}, {"type": "number", "minimum": 0, "maximum": threading.TIMEOUT_MAX}
+    optional_text = {"type": ["string", "null"]}
+    properties: dict[str, dict[str, Any]] = {
+        "operation": {"enum": [*contract.operations(), *_KINDS]},
+        "kind": {"enum": list(get_args(Kind))},
+        "status": {"type": "integer", "minimum": 200, "maximum": 599},
+        "body": {},
+        "headers": {"type": "object", "additionalProperties": text},
+        "times": {"type": ["integer", "null"], "minimum": 1},
+        "changes": {"type": "object"},
+        "without": {"type": "array", "items": text},
+        "part": text,
+        "delay": seconds,
+        "drip": seconds,
+        "fault": text,
+        **dict.fromkeys(("key", "task", "model", "task_type"), optional_text),
+    }
+    return Draft202012Validator({"type": "object", "properties": properties, "additionalProperties": False})
+
+
+def _check_fields(order: object) -> None:
+    if problems := bundle.problems(_orders(), order):
+        raise ValueError(problems)
+
+
+@dataclass(frozen=True, slots=True)
+class NamedFault:
+    """A fault of faults.json.
+
+    Attributes:
+        name: Its name.
+        what: What happens, in a sentence.
+        source: Who has reported it.
+        evidence: How certain it is: one of `EVIDENCE`.
+        outcome: How a client's call ends, for each operation that it can happen to: "done", or an error of unitask.
+        steps: The orders that it consists of; one without an operation is for the operation that is chosen.
+    """
+
+    name: str
+    what: str
+    source: str
+    evidence: str
+    outcome: Mapping[str, str]
+    steps: tuple[Mapping[str, Any], ...]
+
+
+@cache
+def library() -> Mapping[str, NamedFault]:
+    """Return the named faults by their names."""
+    written = json.loads(files("unitask_sandbox").joinpath("faults.json").read_text(encoding="utf-8"))
+    return {name: NamedFault(name=name, **entry) for name, entry in written.items()}
+
+
+def named(name: str, **changes: Any) -> list[Fault]:
+    """Return the faults of a name, with changed attributes; for its first operation unless `operation` is given."""
+    if name not in library():
+        raise ValueError(f"no fault is named {name!r}; there are {', '.join(library())}")
+    outcome = library()[name].outcome
+    operation = changes.pop("operation", next(iter(outcome)))
+    if operation not in outcome:
+        raise ValueError(f"{name} does not happen to {operation!r}; it does to {', '.join(outcome)}")
+    return [_fault({"operation": operation, **step, **changes}) for step in library()[name].steps]
+
+
+def read_orders(value: object) -> list[Fault]:
+    """Return the faults of an order, or of a list of orders."""
+    orders = cast("list[object]", value) if isinstance(value, list) else [value]
+    found: list[Fault] = []
+    for number, order in enumerate(orders, start=1):
+        try:
+            found += _ordered({"fault": order} if isinstance(order, str) else order)
+        except ValueError as error:
+            raise ValueError(f"fault {number} of {len(orders)}: {error}") from None
+    return found
+
+
+def read_faults(path: Path) -> tuple[Fault, ...]:
+    """Return the faults that a JSON file orders.
+
+    Raises:
+        ValueError: The file cannot be read, or an entry is wrong; the message says which.
+    """
+    try:
+        return tuple(read_orders(json.loads(path.read_bytes())))
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _ordered(order: object) -> list[Fault]:
+    _check_fields(order)
+    given = dict(cast("dict[str, Any]", order))
+    if "fault" not in given:
+        return [_fault(given)]
+    if unknown := given.keys() - {*_NAMED_MAY_HAVE}:
+        raise ValueError(f"no field {min(unknown)!r} beside a name; there are {', '.join(_NAMED_MAY_HAVE)}")
+    return named(given.pop("fault"), **given)
+
+
+def _fault(given: dict[str, Any]) -> Fault:
+    if missing := {"operation", "kind"} - given.keys():
+        raise ValueError(f"the field {min(missing)!r} is missing")
+    body: object = given.get("body", "")
+    content = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
+    values: dict[str, Any] = {**given, "body": content.encode(), "without": tuple(given.get("without", ()))}
+    return Fault(**values)
+
+
 class Script:
     """The faults that are still to happen, in their order; any thread may call any method."""
 
@@ -177,22 +304,22 @@ class Script:
         self._coming = list(faults)
 
     def add(self, fault: Fault) -> None:
-        """Let a fault happen after those that were ordered before."""
+        """Add a fault after those that were ordered before."""
         with self._lock:
             self._coming.append(fault)
 
     def coming(self) -> list[Fault]:
-        """What is still to happen; `times` says how many times."""
+        """Return what is still to happen; `times` says how many times."""
         with self._lock:
             return list(self._coming)
 
     def clear(self) -> None:
-        """Let all go well from now on."""
+        """Remove all faults."""
         with self._lock:
             self._coming.clear()
 
     def accepted(self, key: str | None, task_id: str, model: str, task_type: str) -> None:
-        """Say which task the next one is: what was ordered for it is for this one."""
+        """Bind the faults that were ordered for the next task to this one."""
         with self._lock:
             for place, fault in enumerate(self._coming):
                 fits = fault.model in (None, model) and fault.task_type in (None, task_type)
@@ -200,16 +327,13 @@ class Script:
                     self._coming[place] = replace(fault, task=task_id, model=None, task_type=None)
 
     def take(self, operation: str, key: str | None = None, task_id: str | None = None) -> Fault | None:
-        """The fault that happens now; None when all goes well."""
+        """Return the fault that happens now, and count it; None when there is none."""
         with self._lock:
             for place, fault in enumerate(self._coming):
                 if fault.operation == operation and fault.task in (None, task_id) and is_of_key(key, fault.key):
-                    self._count(place, fault)
+                    if fault.times == 1:
+                        del self._coming[place]
+                    elif fault.times is not None:
+                        self._coming[place] = replace(fault, times=fault.times - 1)
                     return fault
         return None
-
-    def _count(self, place: int, fault: Fault) -> None:
-        if fault.times == 1:
-            del self._coming[place]
-        elif fault.times is not None:
-            self._coming[place] = replace(fault, times=fault.times - 1)

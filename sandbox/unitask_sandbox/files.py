@@ -14,11 +14,8 @@ from typing import Any, cast
 
 from unitask_sandbox.failures import Refusal
 from unitask_sandbox.inputs import decoded
-from unitask_sandbox.store import Store
+from unitask_sandbox.store import UPLOADS_KEPT, Store
 from unitask_sandbox.task import FILE, file_name
-
-OUTPUTS_KEPT = 3 * 86400.0  # seconds; doc.qubico.ai/output-storage, 2025-08-31
-UPLOADS_KEPT = 86400.0  # seconds; piapi.ai, ephemeral-resource page, 2025
 
 _log = logging.getLogger("unitask_sandbox")
 _OURS = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.\w+(\.part)?")

@@ -29,7 +29,7 @@ CREATES: Mapping[str, tuple[str, str, str]] = {  # operation: protocol, and the 
     "legacy_create_luma_video": (LUMA, "luma", "video_generation"),
     **{f"legacy_mj_{name}": (MIDJOURNEY, "midjourney", name) for name in _PICTURES},
 }
-LOOKS: Mapping[str, str] = {  # operation: protocol
+POLLS: Mapping[str, str] = {  # operation: protocol
     "legacy_fetch_face_swap": FACE_SWAP,
     "legacy_fetch_image_toolkit": TOOLKIT,
     "legacy_get_kling_video": KLING,
@@ -84,8 +84,8 @@ def _toolkit_creation(asked: dict[str, Any], shown: dict[str, Any]) -> CreateReq
     return CreateRequest(kind, given, {}, {**shown, "task_type": asked["task_type"], "input": _echo(given, kind.media)})
 
 
-def read_look(operation: str, body: bytes) -> str:
-    """The id of the task that a look asks for."""
+def read_poll(operation: str, body: bytes) -> str:
+    """Return the id of the task that a poll names in its body."""
     task_id: str = _checked(operation, body)["task_id"]
     return task_id
 

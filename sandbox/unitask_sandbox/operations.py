@@ -1,15 +1,14 @@
 """Handlers of the operations of the spec, by operationId.
 
-A handler takes its values out of the request, calls the provider, and wraps the result. provider.py decides.
+A handler passes what a request says to the provider, which decides, and wraps the result.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response, StreamingResponse
 from unitask_api import contract
 
 from unitask_sandbox import bundle, legacy
@@ -20,117 +19,103 @@ from unitask_sandbox.task import file_url
 KEY_HEADER = "x-api-key"
 MOST_FIELDS = 100  # of a form
 
-Handler = Callable[[Request], Awaitable[dict[str, Any] | Response]]
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request for an operation."""
+
+    operation: str
+    key: str | None
+    base_url: str  # what the addresses of files begin with
+    task_id: str | None  # from the path
+    query: Mapping[str, str]
+    body: bytes = b""
+    form: Mapping[str, str] = field(default_factory=dict[str, str])  # a multipart body, in place of JSON
+
+
+Handler = Callable[[Sandbox, Call], dict[str, Any] | Iterator[str]]  # returns a JSON body, or the events of a stream
 
 
 def sandbox_of(request: Request) -> Sandbox:
-    """The provider that a request is for."""
+    """Return the provider that a request is for."""
     sandbox: Sandbox = request.app.state.sandbox
     return sandbox
 
 
 def key_of(request: Request) -> str | None:
-    """The API key of a request, from the header that its operation takes it from; None when there is none."""
-    operation = contract.operations().get(operation_of(request))
+    """Return the API key of a request, from the header that its operation takes it from; None when there is none."""
+    operation = contract.operations().get(request.scope.get("unitask.operation", ""))
     if operation is None or not operation.bearer:
         return request.headers.get(KEY_HEADER)
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     return key.strip() if scheme.lower() == "bearer" else None
 
 
-def operation_of(request: Request) -> str:
-    """The operation of the spec that a request asks for; empty when it is none."""
-    name: str = request.scope.get("unitask.operation", "")
-    return name
-
-
 def base_url(request: Request) -> str:
-    """What the addresses of files begin with."""
+    """Return what the addresses of files begin with."""
     return sandbox_of(request).settings.public_url or str(request.base_url)
 
 
-async def _create_task(request: Request) -> dict[str, Any]:
-    body = await read_body(request)
-    task = await run_in_threadpool(sandbox_of(request).accept, key_of(request), body, base_url(request))
-    return _envelope(task.body(base_url(request)))
+async def read_call(operation: str, request: Request) -> Call:
+    """Read a request for an operation, with its body."""
+    path = request.path_params
+    call = Call(operation, key_of(request), base_url(request), path.get("task_id"), request.query_params)
+    if operation == "edit_image":
+        return replace(call, form=await _read_form(request))
+    return replace(call, body=await read_body(request)) if request.method == "POST" else call
 
 
-async def _get_task(request: Request) -> dict[str, Any]:
-    # Not in a thread: a look takes microseconds, and there it would wait behind creates.
-    task = sandbox_of(request).get(key_of(request), request.path_params["task_id"])
-    return _envelope(task.body(base_url(request)))
+def _create_task(sandbox: Sandbox, call: Call) -> dict[str, Any]:
+    return _envelope(sandbox.accept(call.key, call.body, call.base_url).body(call.base_url))
 
 
-async def _cancel_task(request: Request) -> dict[str, Any]:
-    task_id = request.path_params["task_id"]
-    await run_in_threadpool(sandbox_of(request).cancel, key_of(request), task_id)
-    return {"code": 200, "message": f"task {task_id} canceled"}
+def _get_task(sandbox: Sandbox, call: Call) -> dict[str, Any]:
+    return _envelope(sandbox.get(call.key, str(call.task_id)).body(call.base_url))
 
 
-async def _cancel_tasks(request: Request) -> dict[str, Any]:
-    def cancel() -> int:
-        query = bundle.query("cancel_tasks", request.query_params)
-        return sandbox_of(request).cancel_many(key_of(request), query["created_before"], query.get("model"))
+def _cancel_task(sandbox: Sandbox, call: Call) -> dict[str, Any]:
+    sandbox.cancel(call.key, str(call.task_id))
+    return {"code": 200, "message": f"task {call.task_id} canceled"}
 
-    await run_in_threadpool(cancel)
+
+def _cancel_tasks(sandbox: Sandbox, call: Call) -> dict[str, Any]:
+    query = bundle.query(call.operation, call.query)
+    sandbox.cancel_many(call.key, query["created_before"], query.get("model"))
     return {"code": 200, "message": "success"}
 
 
-async def _get_account_info(request: Request) -> dict[str, Any]:
-    return _envelope(await run_in_threadpool(sandbox_of(request).account_info, key_of(request)))
+def _get_account_info(sandbox: Sandbox, call: Call) -> dict[str, Any]:
+    return _envelope(sandbox.account_info(call.key))
 
 
-async def _list_active_tasks(request: Request) -> dict[str, Any]:
-    return _envelope(await run_in_threadpool(sandbox_of(request).active_tasks, key_of(request)))
+def _list_active_tasks(sandbox: Sandbox, call: Call) -> dict[str, Any]:
+    return _envelope(sandbox.active_tasks(call.key))
 
 
-async def _list_task_history(request: Request) -> dict[str, Any]:
-    def page() -> dict[str, Any]:
-        return sandbox_of(request).history(key_of(request), **bundle.query("list_task_history", request.query_params))
-
-    return _envelope(await run_in_threadpool(page))
+def _list_task_history(sandbox: Sandbox, call: Call) -> dict[str, Any]:
+    return _envelope(sandbox.history(call.key, **bundle.query(call.operation, call.query)))
 
 
-async def _upload_file(request: Request) -> dict[str, Any]:
-    body = await read_body(request)
-    name = await run_in_threadpool(sandbox_of(request).upload, key_of(request), body)
-    return _envelope({"url": file_url(base_url(request), name)})
+def _upload_file(sandbox: Sandbox, call: Call) -> dict[str, Any]:
+    return _envelope({"url": file_url(call.base_url, sandbox.upload(call.key, call.body))})
 
 
-async def _create_chat_completion(request: Request) -> dict[str, Any] | Response:
-    chat, given = sandbox_of(request).chat, (key_of(request), await read_body(request), base_url(request))
-    answer = await run_in_threadpool(chat, *given)
-    return answer if isinstance(answer, dict) else StreamingResponse(answer, media_type="text/event-stream")
+def _create_chat_completion(sandbox: Sandbox, call: Call) -> dict[str, Any] | Iterator[str]:
+    return sandbox.chat(call.key, call.body, call.base_url)
 
 
-async def _create_image(request: Request) -> dict[str, Any]:
-    given = key_of(request), await read_body(request), base_url(request)
-    return await run_in_threadpool(sandbox_of(request).images, *given)
+def _make_image(sandbox: Sandbox, call: Call) -> dict[str, Any]:
+    return sandbox.images(call.key, call.form if call.operation == "edit_image" else call.body, call.base_url)
 
 
-async def _edit_image(request: Request) -> dict[str, Any]:
-    sandbox_of(request).authenticate(key_of(request))
-    given = key_of(request), await _read_form(request), base_url(request)
-    return await run_in_threadpool(sandbox_of(request).images, *given)
+def _create_legacy_task(sandbox: Sandbox, call: Call) -> dict[str, Any]:
+    return legacy.accepted(sandbox.accept(call.key, call.body, call.base_url, call.operation))
 
 
-async def _create_legacy_task(request: Request) -> dict[str, Any]:
-    given = key_of(request), await read_body(request), base_url(request), operation_of(request)
-    return legacy.accepted(await run_in_threadpool(sandbox_of(request).accept, *given))
-
-
-async def _get_legacy_task(request: Request) -> dict[str, Any]:
-    operation, body, sandbox = operation_of(request), await read_body(request), sandbox_of(request)
-
-    def look() -> dict[str, Any]:
-        task_id = request.path_params.get("task_id")
-        if task_id is None:
-            sandbox.authenticate(key_of(request))  # a bad key is told so before a bad body
-            task_id = legacy.read_look(operation, body)
-        task = sandbox.get(key_of(request), task_id, legacy.LOOKS[operation])
-        return legacy.answer(task, base_url(request), sandbox.file)
-
-    return await run_in_threadpool(look)
+def _get_legacy_task(sandbox: Sandbox, call: Call) -> dict[str, Any]:
+    task_id = call.task_id or legacy.read_poll(call.operation, call.body)
+    task = sandbox.get(call.key, task_id, legacy.POLLS[call.operation])
+    return legacy.answer(task, call.base_url, sandbox.file)
 
 
 HANDLERS: Mapping[str, Handler] = {
@@ -143,10 +128,10 @@ HANDLERS: Mapping[str, Handler] = {
     "list_task_history": _list_task_history,
     "upload_file": _upload_file,
     "create_chat_completion": _create_chat_completion,
-    "create_image": _create_image,
-    "edit_image": _edit_image,
+    "create_image": _make_image,
+    "edit_image": _make_image,
     **dict.fromkeys(legacy.CREATES, _create_legacy_task),
-    **dict.fromkeys(legacy.LOOKS, _get_legacy_task),
+    **dict.fromkeys(legacy.POLLS, _get_legacy_task),
 }
 
 
@@ -155,7 +140,7 @@ def _envelope(data: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _read_form(request: Request) -> dict[str, str]:
-    """Read a form; the content of its files is not kept."""
+    """Read a form; the content of its files is not stored."""
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise Refusal(400, "invalid request: the body is no form: send multipart/form-data")
     try:
@@ -168,11 +153,8 @@ async def _read_form(request: Request) -> dict[str, str]:
 
 
 async def read_body(request: Request) -> bytes:
-    """The body of a request."""
-    chunks = bytearray()
+    """Read the body of a request."""
     try:
-        async for chunk in request.stream():
-            chunks += chunk
+        return await request.body()
     except ClientDisconnect:
         raise Refusal(400, "the request ended early") from None
-    return bytes(chunks)

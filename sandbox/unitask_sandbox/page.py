@@ -10,7 +10,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
@@ -34,25 +33,13 @@ _SAMPLES = {path.name: path for path in (samples.ASTRONAUT, samples.GRACE_HOPPER
 
 
 def is_wanted(request: Request) -> bool:
-    """Whether it is a browser that asks."""
+    """Return whether a browser sent the request."""
     return "text/html" in request.headers.get("accept", "")
 
 
 def page() -> Response:
-    """The page itself; its parts come from /_sandbox/page/."""
+    """Return the page; its parts come from /_sandbox/page/."""
     return _file(_PARTS["index.html"], {"content-security-policy": POLICY, "referrer-policy": "no-referrer"})
-
-
-def routes() -> list[Route]:
-    """What the page reads, besides the API and /openapi.json."""
-    return [
-        Route("/_sandbox/page/{name}", _part),
-        Route("/_sandbox/samples/{name}", _sample),
-        Route("/_sandbox/about", _about),
-        Route("/_sandbox/tasks", _tasks),
-        Route("/_sandbox/tasks/{task_id}", _task),
-        Route("/_sandbox/tasks/{task_id}/input", _input),
-    ]
 
 
 async def _part(request: Request) -> Response:
@@ -74,25 +61,25 @@ async def _about(request: Request) -> Response:
     )
 
 
-async def _tasks(request: Request) -> Response:
+# Not async: Starlette calls these in threads. The account of a new key is written.
+
+
+def _tasks(request: Request) -> Response:
     limit = request.query_params.get("limit", "100")
     if not (limit.isascii() and limit.isdecimal() and 1 <= int(limit[:5]) <= MOST_TASKS):
         raise Refusal(400, f"limit {limit[:20]!r}: give a number from 1 to {MOST_TASKS}")
-    return _if_changed(request, await run_in_threadpool(lambda: _overview(request).tasks(int(limit))))
+    return _if_changed(request, _overview(request).tasks(int(limit)))
 
 
-async def _task(request: Request) -> Response:
-    seen = await run_in_threadpool(lambda: _overview(request).task(request.path_params["task_id"]))
-    return _if_changed(request, seen)
+def _task(request: Request) -> Response:
+    return _if_changed(request, _overview(request).task(request.path_params["task_id"]))
 
 
-async def _input(request: Request) -> Response:
-    given = await run_in_threadpool(lambda: _overview(request).given(request.path_params["task_id"]))
-    return JSONResponse(given)
+def _input(request: Request) -> Response:
+    return JSONResponse(_overview(request).given(request.path_params["task_id"]))
 
 
 def _overview(request: Request) -> Overview:
-    """To be called in a thread: the account of a new key is written."""
     here = str(request.base_url)  # what the page may load, whatever others are told
     return sandbox_of(request).overview(request.headers.get(KEY_HEADER), here, base_url(request))
 
@@ -117,3 +104,13 @@ def _named(files: dict[str, Path], request: Request) -> Path:
 def _file(path: Path, headers: dict[str, str] | None = None) -> Response:
     kept = {"cache-control": "no-cache", "vary": "accept", "x-content-type-options": "nosniff", **(headers or {})}
     return FileResponse(path, headers=kept, media_type=_TYPES[path.suffix])
+
+
+ROUTES = (  # what the page reads, besides the API and /openapi.json
+    Route("/_sandbox/page/{name}", _part),
+    Route("/_sandbox/samples/{name}", _sample),
+    Route("/_sandbox/about", _about),
+    Route("/_sandbox/tasks", _tasks),
+    Route("/_sandbox/tasks/{task_id}", _task),
+    Route("/_sandbox/tasks/{task_id}/input", _input),
+)

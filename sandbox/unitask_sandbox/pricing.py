@@ -11,7 +11,7 @@ from decimal import ROUND_CEILING, Decimal, localcontext
 from typing import Any, cast
 
 from unitask_sandbox.bundle import CREDITS_PER_USD
-from unitask_sandbox.faces.headers import picture_size
+from unitask_sandbox.faces.pictures import picture_size
 from unitask_sandbox.inputs import decoded
 
 LARGEST = 10**12  # of any unit

@@ -17,7 +17,6 @@ from typing import Any, Final
 
 from unitask_sandbox import bundle, legacy, llm
 from unitask_sandbox.account import account_info, active_tasks, history_row, models_of
-from unitask_sandbox.autorun import Autorun
 from unitask_sandbox.create_request import new_task, read_create_request, unpaid
 from unitask_sandbox.data_dir import opening
 from unitask_sandbox.engines import simulated_picture
@@ -30,10 +29,9 @@ from unitask_sandbox.failures import (
     TOO_MANY_REQUESTS,
     Refusal,
 )
-from unitask_sandbox.faults import Fault, Script
-from unitask_sandbox.files import OUTPUTS_KEPT, Files
+from unitask_sandbox.faults import Fault, Script, named
+from unitask_sandbox.files import Files
 from unitask_sandbox.http_client import HttpClient
-from unitask_sandbox.library import named
 from unitask_sandbox.overview import Overview
 from unitask_sandbox.rate import Rate
 from unitask_sandbox.request_log import Arrival, RequestLog, hashed, key_fingerprint
@@ -41,9 +39,9 @@ from unitask_sandbox.scheduler import Scheduler
 from unitask_sandbox.settings import STARTING_USD, Settings
 from unitask_sandbox.store import Ending, NoRoom, Store
 from unitask_sandbox.task import Task, file_url
-from unitask_sandbox.timing import Jumps
+from unitask_sandbox.threads import Autorun
 from unitask_sandbox.uploads import read_upload
-from unitask_sandbox.webhooks import PAUSE, Courier
+from unitask_sandbox.webhooks import Courier
 
 DATABASE = "sandbox.sqlite3"
 CANCELLABLE = frozenset({"pending"})
@@ -74,12 +72,9 @@ class Sandbox:
         self._rate = Rate(self.settings.rate, self.settings.clock)
         self._known: set[str] = set()
         self._closing = threading.Event()
-        self._jumps = Jumps(self.settings.clock)
-        self._scheduler = Scheduler(
-            self.settings, self._store, self._files, self._closing, self._ended, self.faults, self._jumps
-        )
+        self._scheduler = Scheduler(self.settings, self._store, self._files, self._closing, self._ended, self.faults)
         send = self.settings.send_webhook or http.post
-        self._courier = Courier(self._store, self.settings.clock, send, self._closing, self.faults, self._jumps)
+        self._courier = Courier(self._store, self.settings.clock, send, self._closing, self.faults)
         self._autorun = Autorun(self._step) if self.settings.autorun else None
         self._delivery = Autorun(self._deliver) if self.settings.autorun else None
         forgotten = None if self.settings.data else self._folder
@@ -87,7 +82,7 @@ class Sandbox:
         self._release = weakref.finalize(self, _release, *parts)
         try:
             with opening(self._folder / DATABASE):
-                self._store.limit_due(self.settings.clock(), PAUSE, OUTPUTS_KEPT)
+                self._store.heed_clock(self.settings.clock())
                 for key, usd in self.settings.keys.items():
                     self._open_account(key, usd)
         except BaseException:
@@ -117,16 +112,9 @@ class Sandbox:
 
     # The operations.
 
-    def authenticate(self, key: str | None) -> None:
-        """Refuse a key that is not accepted."""
-        self._account(key)
-
     def admit(self, key: str | None) -> None:
-        """Count a request of an account, before anything is done for it.
-
-        Refused with 429, the account sends more requests than it may.
-        """
-        if self._is_known(key) and (wait := self._rate.take(hashed(key or ""))):
+        """Count a request of an account; refuse with 401, or 429 when the account sends more than it may."""
+        if wait := self._rate.take(self._accepted(key)):
             raise Refusal(429, TOO_MANY_REQUESTS, retry_after=math.ceil(wait))
 
     def accept(self, key: str | None, body: bytes, base_url: str = "", operation: str = "create_task") -> Task:
@@ -139,7 +127,6 @@ class Sandbox:
         request = (
             read_create_request(body) if operation == "create_task" else legacy.read_create_request(operation, body)
         )
-        self._jumps.heed(self._store.move_due)  # before the task is planned
         task = new_task(request, account, self.settings, self._files.at_hand)
         self.faults.accepted(key_fingerprint(key), task.task_id, task.model, task.task_type)
         webhook = base_url if request.has_webhook() else None
@@ -269,25 +256,25 @@ class Sandbox:
         """Every request to the API so far, refused ones included, in the order of their answers."""
         return self.arrived.listed()
 
-    def fault(self, fault: Fault | str, **own: Any) -> None:
-        """Let something go wrong, in-process or over HTTP.
+    def fault(self, fault: Fault | str, **changes: Any) -> None:
+        """Order a fault, in-process or over HTTP.
 
         Args:
-            fault: What, or its name in the library.
-            **own: What shall differ from what the library says: operation, times, delay, key, task, model, task_type.
+            fault: The fault, or its name in faults.json.
+            **changes: Other attributes: operation, times, delay, key, task, model, task_type.
 
         Raises:
             ValueError: There is none of that name, or it cannot have that.
         """
-        for each in named(fault, **own) if isinstance(fault, str) else [replace(fault, **own)]:
+        for each in named(fault, **changes) if isinstance(fault, str) else [replace(fault, **changes)]:
             self.faults.add(each)
 
     def coming_faults(self) -> list[Fault]:
-        """What is still to go wrong, in its order; `times` says how many times."""
+        """Return the faults that are still to happen, in their order; `times` says how many times."""
         return self.faults.coming()
 
     def clear_faults(self) -> None:
-        """Let all go well from now on."""
+        """Remove all faults."""
         self.faults.clear()
 
     # Time.

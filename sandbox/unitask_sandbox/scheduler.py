@@ -23,14 +23,13 @@ from unitask_sandbox.create_request import QUEUE_SECONDS
 from unitask_sandbox.engines import ENGINES, EngineResult, run, simulate
 from unitask_sandbox.failures import OrderedFailure, TaskFailure
 from unitask_sandbox.faults import WORK, Script
-from unitask_sandbox.files import OUTPUTS_KEPT, Files
+from unitask_sandbox.files import Files
 from unitask_sandbox.inputs import read_media
 from unitask_sandbox.settings import Settings
-from unitask_sandbox.store import Ending, Store
+from unitask_sandbox.store import OUTPUTS_KEPT, Ending, Store
 from unitask_sandbox.task import Task
-from unitask_sandbox.timing import Jumps
+from unitask_sandbox.threads import WorkerPool
 from unitask_sandbox.worker import Worker
-from unitask_sandbox.worker_pool import WorkerPool
 
 # What the machine has too little of: no fault of a task
 MAY_PASS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
@@ -48,7 +47,6 @@ class Scheduler:
     closing: threading.Event  # set when the store is about to be closed; `storing` is held while it is used
     on_end: Callable[[Task], None]
     faults: Script
-    jumps: Jumps
 
     def __post_init__(self) -> None:
         self.storing = threading.Lock()
@@ -95,7 +93,7 @@ class Scheduler:
         with self.storing:
             if self.closing.is_set():
                 return []
-            self.jumps.heed(self.store.move_due)
+            self.store.heed_clock(now)
             for task_id in self.store.due("pending", now):
                 self.store.start(task_id, now)
             return [task_id for task_id in self.store.due("processing", now) if task_id not in self.pool]

@@ -23,7 +23,6 @@ from av.error import FFmpegError
 
 from unitask_sandbox.faces.arrays import Doubles, Floats, as_floats
 from unitask_sandbox.failures import TaskFailure
-from unitask_sandbox.media_failures import unreadable_sound
 
 RATE: Final = 24_000  # samples a second, of the voice
 LONGEST_RECORDING: Final = 30  # seconds; what comes after is not looked at
@@ -71,14 +70,18 @@ def read_recording(data: bytes, field: str) -> Floats:
     """Return the first half minute of a WAV, FLAC, Ogg, MP3 or MP4 file: samples, ``RATE`` a second."""
     kind = next((name for magic, at, name in _FORMATS if data.startswith(magic, at)), None)
     if kind is None:
-        raise unreadable_sound(field, "not a WAV, FLAC, Ogg, MP3 or MP4 file")
+        raise _unreadable(field, "not a WAV, FLAC, Ogg, MP3 or MP4 file")
     try:
         parts = list(_decoded(data, kind))
     except (FFmpegError, IndexError) as error:  # IndexError: no stream of sound
-        raise unreadable_sound(field, f"it cannot be decoded as {kind}") from error
+        raise _unreadable(field, f"it cannot be decoded as {kind}") from error
     if not parts:
-        raise unreadable_sound(field, "there is no sound in it")
+        raise _unreadable(field, "there is no sound in it")
     return np.concatenate(parts)[: LONGEST_RECORDING * RATE]
+
+
+def _unreadable(field: str, reason: str) -> TaskFailure:
+    return TaskFailure(f"failed to get valid audio ({field}): {reason}")
 
 
 def _decoded(data: bytes, kind: str) -> Iterator[Floats]:

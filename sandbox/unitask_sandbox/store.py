@@ -18,9 +18,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from unitask_sandbox.data_dir import ANOTHER, Damaged, check_head, check_tables, held, opening
-from unitask_sandbox.failures import CannotStart
-from unitask_sandbox.schema import prepare
+from unitask_sandbox.data_dir import Damaged, check_head, held, opening, prepare
 from unitask_sandbox.task import Task
 
 _COLUMNS = tuple(field.name for field in fields(Task))
@@ -30,7 +28,11 @@ _UNDER_WAY = "SELECT COUNT(*) FROM tasks WHERE account = ? AND status IN ('pendi
 _STAGED = "SELECT COUNT(*) FROM tasks WHERE account = ? AND status = 'staged'"
 _SELECT_TASK = f"SELECT {', '.join(_COLUMNS)} FROM tasks"  # noqa: S608 - column names, from the class
 _SELECT_ONE = f"{_SELECT_TASK} WHERE task_id = ?"
-_PLANS = (("tasks", "due_at"), ("webhooks", "due_at"), ("files", "expires_at"))
+
+OUTPUTS_KEPT = 3 * 86400.0  # seconds; doc.qubico.ai/output-storage, 2025-08-31
+UPLOADS_KEPT = 86400.0  # seconds; piapi.ai, ephemeral-resource page, 2025
+WEBHOOK_PAUSE = 5.0  # seconds between two attempts to send a webhook
+LEAST_JUMP = 1.0  # seconds by which a clock is set back; less may be two threads that read it
 BUSY_SECONDS = 5.0  # that a request waits for the database while another one, or another process, writes to it
 
 
@@ -84,21 +86,16 @@ class Store:
 
     def __init__(self, path: Path, *, durable: bool = True) -> None:
         self._writing, self._reading = threading.Lock(), threading.Lock()
+        self._latest = math.inf  # time that `heed_clock` was given
         with ExitStack() as opened, opening(path):
             lock = path.with_suffix(".lock")
             with opening(lock):
                 opened.enter_context(closing(held(lock)))
             check_head(path)
-            is_new = not path.exists()
             self._writer = opened.enter_context(closing(_connection(path, durable=durable)))
             self._check_pages(path)
-            if not is_new:
-                check_tables(self._writer, path)
             with self._transaction() as db:
-                try:
-                    prepare(db)
-                except RuntimeError as error:
-                    raise CannotStart(f"{path}: {error}; use the unitask that wrote it, or {ANOTHER}") from error
+                prepare(db, path)
             self._check_values(path)
             self._reader = opened.enter_context(closing(_connection(path, durable=durable)))
             self._opened = opened.pop_all()
@@ -231,22 +228,19 @@ class Store:
         ((time,),) = self._rows("SELECT MIN(due_at) FROM tasks WHERE due_at > ?", after)
         return None if time is None else float(time)
 
-    def move_due(self, seconds: float) -> None:
-        """Plan everything that is to come so many seconds later: the clock was set by them."""
-        with self._transaction() as db:
-            for table, column in _PLANS:
-                db.execute(f"UPDATE {table} SET {column} = {column} + ?", (seconds,))  # noqa: S608 - names of ours
-
-    def limit_due(self, now: float, webhook: float, kept: float) -> None:
-        """Plan nothing later than its whole duration in seconds from now: the clock may have been set since."""
-        with self._transaction() as db:
-            query = """UPDATE tasks SET due_at = :now + CASE status WHEN 'processing' THEN seconds
-                       ELSE MAX(0, due_at - created_at) END WHERE due_at - :now > CASE status
-                       WHEN 'processing' THEN seconds ELSE MAX(0, due_at - created_at) END"""
-            db.execute(query, {"now": now})
-            for (table, column), most in zip(_PLANS[1:], (webhook, kept), strict=True):
-                query = f"UPDATE {table} SET {column} = MIN({column}, ?)"  # noqa: S608 - names of ours
-                db.execute(f"{query} WHERE {column} IS NOT NULL", (now + most,))
+    def heed_clock(self, now: float) -> None:
+        """Plan nothing later than its whole duration from now: at the first call, and when the clock was set back."""
+        if now < self._latest - LEAST_JUMP:
+            with self._transaction() as db:
+                query = """UPDATE tasks SET due_at = :now + CASE status WHEN 'processing' THEN seconds
+                           ELSE MAX(0, due_at - created_at) END WHERE due_at - :now > CASE status
+                           WHEN 'processing' THEN seconds ELSE MAX(0, due_at - created_at) END"""
+                db.execute(query, {"now": now})
+                query = "UPDATE webhooks SET due_at = MIN(due_at, ?) WHERE due_at IS NOT NULL"
+                db.execute(query, (now + WEBHOOK_PAUSE,))
+                db.execute("UPDATE files SET expires_at = MIN(expires_at, ?)", (now + OUTPUTS_KEPT,))
+            self._latest = now
+        self._latest = max(self._latest, now)
 
     def start(self, task_id: str, now: float) -> bool:
         """Begin processing a pending task; False when it is not pending any more."""

@@ -21,12 +21,11 @@ from urllib.parse import urlsplit
 from unitask_sandbox import legacy
 from unitask_sandbox.faults import WEBHOOK, Fault, Script
 from unitask_sandbox.http_client import NotFetched
-from unitask_sandbox.store import Attempt, Store
+from unitask_sandbox.store import WEBHOOK_PAUSE, Attempt, Store
 from unitask_sandbox.task import Task
-from unitask_sandbox.timing import Jumps, pause_after
+from unitask_sandbox.threads import pause_after
 
 ATTEMPTS = 3
-PAUSE = 5.0  # seconds between two attempts
 AT_ONCE = 64  # deliveries under way
 AT_ONCE_A_HOST = 8
 
@@ -42,7 +41,6 @@ class Courier:
     send: Callable[[str, bytes, Mapping[str, str]], int]
     closing: threading.Event  # set when the store is about to be closed; `storing` is held while it is used
     faults: Script
-    jumps: Jumps
 
     def __post_init__(self) -> None:
         self.storing = threading.Lock()
@@ -86,8 +84,9 @@ class Courier:
         with self.storing:
             if self.closing.is_set():
                 return []
-            self.jumps.heed(self.store.move_due)
-            return self.store.due_webhooks(self.clock())
+            now = self.clock()
+            self.store.heed_clock(now)
+            return self.store.due_webhooks(now)
 
     def _tell_alone(self, order: tuple[Task, str, int, Fault | None], on_end: Callable[[], object]) -> None:
         try:
@@ -123,7 +122,7 @@ class Courier:
                 return
             until: float | None = None
             if late or not self._is_done(attempt, attempts + 1):
-                until = self.clock() + (late or PAUSE)
+                until = self.clock() + (late or WEBHOOK_PAUSE)
             self.store.keep_attempt(task.task_id, attempt, until, attempts if late else attempts + 1)
 
     def _is_done(self, attempt: Attempt | None, attempts: int) -> bool:

@@ -24,7 +24,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from unitask_sandbox.engines import Engine, EngineResult, Needs, name_of, needs_of, run
+from unitask_sandbox.engines import Engine, EngineResult, Limits, limits_of, name_of, run
 from unitask_sandbox.failures import TaskFailure
 
 LOOK_EVERY = 0.05  # seconds between two looks at a process's memory
@@ -46,7 +46,7 @@ class Worker:
             if self._closed:  # after the process is known: whichever comes later, this or `close`, ends it
                 self._dispose()
                 raise TaskFailure(f"the engine {name_of(engine)} was stopped")
-            guard = _Guard(process, needs_of(engine))
+            guard = _Guard(process, limits_of(engine))
             try:
                 answer = _ask(process, order)
             except (OSError, EOFError, pickle.UnpicklingError):
@@ -87,7 +87,7 @@ class Worker:
 class _Guard(threading.Thread):
     """Kills a process that exceeds what a task may take, until it is dismissed."""
 
-    def __init__(self, process: subprocess.Popen[bytes], allowed: Needs) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], allowed: Limits) -> None:
         super().__init__(name="unitask-sandbox-guard", daemon=True)
         self._process = process
         self._allowed = allowed

@@ -21,7 +21,7 @@ from .reference import emit_reference
 
 SPEC = Path(__file__).resolve().parents[1]
 ROOT = SPEC.parent
-# Each holds nothing but generated files.
+# These folders hold generated files only.
 PLACES = (Path("generated"), Path("wrapper/unitask/tasks"), Path("docs/reference"))
 
 
@@ -32,7 +32,7 @@ def generate(root: Path, spec: Path = SPEC) -> None:
         raise SpecError("\n".join(wrong))
     package = root / "generated" / "unitask_api"
     package.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.redirect_stdout(io.StringIO()):  # the generator announces a temporary folder
+    with contextlib.redirect_stdout(io.StringIO()):  # the generator prints the name of a temporary folder
         emit_client(document, package)
     emit_catalogue(document, root / "wrapper/unitask/tasks")
     emit_reference(document, root / "docs/reference")
@@ -59,7 +59,7 @@ def differences(root: Path, other: Path) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Generate, or check. Exit code 1: the spec is wrong, or what is checked in is not current."""
+    """Generate, or check. Exit code 1: the spec has a fault, or the checked-in files are not current."""
     parser = argparse.ArgumentParser(prog="generator", description=__doc__)
     parser.add_argument("--check", action="store_true", help="compare with what is checked in; write nothing")
     check = parser.parse_args(arguments).check
@@ -74,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     for name in stale:
-        print(f"{name} is not what the spec gives: run `make generate`", file=sys.stderr)
+        print(f"{name} differs from what the spec generates: run `make generate`", file=sys.stderr)
     return 1 if stale else 0
 
 

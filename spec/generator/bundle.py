@@ -1,7 +1,7 @@
 """Merge the files under spec/ into one OpenAPI document.
 
-Each file is a fragment of that document and its references already name their place in it, so merging is all there is:
-nothing is resolved, renamed or inlined. A name that two files define is an error.
+Each file is a fragment of that document, and its references already name their place in it. So nothing is resolved,
+renamed or inlined. A name that two files define is an error.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class SpecError(Exception):
 
 
 class _Loader(yaml.CSafeLoader):
-    """YAML as JSON: a date stays the string it is written as."""
+    """YAML with the types of JSON: a date stays a string."""
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -39,10 +39,10 @@ def load_yaml(path: Path) -> Any:
 
 
 def bundle(spec: Path) -> Document:
-    """Return the whole document of the spec folder, in one order whatever the file system's is.
+    """Return the document of the spec folder, in an order that does not depend on the file system.
 
     Raises:
-        SpecError: A name is defined twice, or an example names an operation that is not there.
+        SpecError: A name is defined twice, or an example names an unknown operation.
     """
     document: Document = load_yaml(spec / "openapi.yaml")
     for path in [*_files(spec / "paths"), *_files(spec / "legacy")]:
@@ -64,7 +64,7 @@ def bundle(spec: Path) -> Document:
 
 
 def as_text(document: Document) -> str:
-    """Return the document as it is checked in."""
+    """Return the document as JSON text."""
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
@@ -77,12 +77,12 @@ def operations(document: Document) -> Iterator[tuple[str, str, Document]]:
 
 
 def task_of(document: Document, body: Document) -> Document | None:
-    """Return the entry of the catalogue for a request or a task: of several, the one whose `match` its input fits."""
+    """Return the catalogue entry of a request or a task; of several, the one whose `match` fits the input."""
     return choose(document["x-tasks"], body.get("model"), body.get("task_type"), body.get("input"))
 
 
 def at(document: Document, pointer: str) -> Any:
-    """Return what a reference of this document leads to, such as ``#/components/schemas/Task``."""
+    """Return the target of a reference, such as ``#/components/schemas/Task``."""
     node: Any = document
     for part in pointer.removeprefix("#").split("/")[1:]:
         key = part.replace("~1", "/").replace("~0", "~")
@@ -91,7 +91,7 @@ def at(document: Document, pointer: str) -> Any:
 
 
 def resolved(document: Document, part: Document) -> Document:
-    """Return a part of the document, or what it refers to."""
+    """Return a part of the document, or the target of its reference."""
     found: Document = at(document, part["$ref"]) if "$ref" in part else part
     return found
 
@@ -108,7 +108,7 @@ def _add(whole: Document, part: Document, path: Path) -> None:
 
 
 def _attach_examples(document: Document, folder: Path) -> None:
-    """Put every body under examples/ beside the request or answer that it says it is one of."""
+    """Attach every body under examples/ to its request or response."""
     by_id = {operation["operationId"]: operation for _, _, operation in operations(document)}
     examples: Document = {}
     for path in _files(folder, "*.json"):
@@ -116,7 +116,7 @@ def _attach_examples(document: Document, folder: Path) -> None:
         example = examples[name] = json.loads(path.read_text(encoding="utf-8"))
         operation, part = by_id.get(example["x-operation"]), example["x-part"]
         if operation is None:
-            raise SpecError(f"{path}: there is no operation {example['x-operation']!r}")
+            raise SpecError(f"{path}: unknown operation {example['x-operation']!r}")
         holder = operation["requestBody"] if part == "request" else operation["responses"][part]
         media = resolved(document, holder)["content"]["application/json"]
         media.setdefault("examples", {})[name] = {"$ref": f"#/components/examples/{name}"}

@@ -1,7 +1,7 @@
-"""Write `unitask.tasks`: a class for each task type of the catalogue, and one for its output; a module a family.
+"""Write `unitask.tasks`: a module for each family, with a class for each task type and one for its output.
 
-Inputs become dataclasses, objects inside them TypedDicts, outputs readers over the raw body. A shape that is not known
-here stops the generation, so no field is left out by accident.
+Inputs become dataclasses, objects inside them TypedDicts, outputs readers over the raw body. An unknown shape stops the
+generation, so no field is left out by accident.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _RESERVED = {"MODEL", "TASK_TYPE", "extra", "fixed", "operation", "output_type",
 
 
 def emit_catalogue(document: Document, folder: Path) -> None:
-    """Write the package of task classes anew."""
+    """Replace the package of task classes."""
     families: dict[str, list[Document]] = {}
     for task in document["x-tasks"]:
         families.setdefault(task["family"], []).append(task)
@@ -77,7 +77,7 @@ class _Module:
         self._classes: list[str] = []
 
     def text(self) -> str:
-        """The source of the module."""
+        """Return the source of the module."""
         for task in self._tasks:
             self._outputs |= reachable(self._document, [task["output"]])
             self._task(task)
@@ -101,8 +101,6 @@ __all__ = {sorted(self.names)!r}
     def _add(self, name: str, text: str) -> None:
         self.names.append(name)
         self._classes.append(text)
-
-    # --- what to make
 
     def _task(self, task: Document) -> None:
         schema, name = self._schemas[task["input"]], task["name"]
@@ -137,13 +135,15 @@ class {name}(TaskInput[{task["output"]}]):
 
     def _field(self, task: str, name: str, rule: Document, required: bool) -> str:
         if keyword.iskeyword(name) or not name.isidentifier() or name in _RESERVED:
-            raise SpecError(f"{task}: an input field cannot be called {name!r}; teach spec/generator/catalogue.py")
+            raise SpecError(
+                f"{task}: an input field cannot be called {name!r}; add a rule to spec/generator/catalogue.py"
+            )
         kind = self._type(f"{task}.{name}", rule)
         return f"    {name}: {kind}" if required else f"    {name}: {kind} | None = None"
 
     def _type(self, where: str, rule: Document) -> str:
-        """The Python type of an input field."""
-        rule = not_null(rule)  # None means that it is not sent
+        """Return the Python type of an input field."""
+        rule = not_null(rule)  # None: the field is not sent
         if "$ref" in rule:
             return self._typed_dict(rule["$ref"].rpartition("/")[2])
         if media := rule.get("x-media"):
@@ -160,7 +160,7 @@ class {name}(TaskInput[{task["output"]}]):
         kinds, known = (rule["type"], _OF_SEVERAL) if several else ([rule.get("type")], _SCALARS)
         kinds = [kind for kind in kinds if kind != "null" or not several]
         if not all(kind in known for kind in kinds):
-            raise SpecError(f"{where}: no Python type for {rule!r:.80}; teach spec/generator/catalogue.py")
+            raise SpecError(f"{where}: no Python type for {rule!r:.80}; add a rule to spec/generator/catalogue.py")
         return " | ".join(known[str(kind)] for kind in kinds)
 
     def _typed_dict(self, name: str) -> str:
@@ -184,7 +184,7 @@ class {name}(TaskInput[{task["output"]}]):
 
 
 def _limits(rule: Document) -> str:
-    """Return what a rule allows, in words, with a space before it."""
+    """Return the limits of a rule as a sentence after a space."""
     media = rule.get("x-media", {})
     words = [
         ", ".join(media.get("formats", [])),

@@ -1,8 +1,8 @@
-"""`python -m generator.changes --base REF`: what changed in the contract for a caller, and the semver level of it.
+"""`python -m generator.changes --base REF`: list the changes of the contract for a caller, with their semver level.
 
-Requests must go on being accepted: the new schema has to cover what old clients send. Answers must go on being
-understood: the old schema has to cover what new answers hold. Webhook bodies go the other way round. Containment is
-proven (containment.py); where it cannot be, it counts as a break, unless spec/waivers.yaml says why it is none.
+Requests: the new schema must cover what old clients send. Responses: the old schema must cover what new responses hold.
+Webhook bodies: the other way round. containment.py proves whether a schema covers another. What is not proven counts as
+a break, unless spec/waivers.yaml explains why it is not one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from .bundle import Document, load_yaml, resolved
-from .containment import Schema, counterexample, covers, field_paths, written_out
+from .containment import Schema, counterexample, covers, field_paths, inlined
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLE = "generated/unitask_api/openapi.json"
@@ -28,10 +28,10 @@ METHODS = ("get", "put", "post", "delete", "patch", "head", "options")
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One difference, as a caller meets it.
+    """One difference for a caller.
 
     Attributes:
-        level: major (a caller can break), minor (there is more), patch (words only).
+        level: major (a caller can break), minor (an addition), patch (text only).
         where: The operation or task type, and the part of it.
         what: What is different.
         schemas: For a break that a value could show: a schema that allows the value, and one that does not.
@@ -43,7 +43,7 @@ class Change:
     schemas: tuple[Schema, Schema] | None = None
 
     def example(self) -> Any:
-        """Return a value that shows the break: it was allowed and is not, or it comes and did not; None without one."""
+        """Return a value that shows the break: no longer allowed, or new in a response; None without one."""
         return counterexample(self.schemas[1], self.schemas[0]) if self.schemas else None
 
 
@@ -51,7 +51,7 @@ Compare = Callable[[Document, Any, Document, Any, str], Iterator[Change]]
 
 
 def changes(old: Document, new: Document) -> list[Change]:
-    """Return every change between two bundles, the gravest first."""
+    """Return every change between two bundles, major ones first."""
     found = [*_operations(old, new), *_task_types(old, new), *_open_words(old, new)]
     if not found and old != new:
         found = [Change("patch", "the document", "text, examples or advice only")]
@@ -64,7 +64,7 @@ def verdict(found: Iterable[Change]) -> str:
 
 
 def waived(found: list[Change], waivers: list[dict[str, str]]) -> list[Change]:
-    """Return the changes, those that a waiver explains as minor ones."""
+    """Return the changes; a break that a waiver explains becomes a minor change."""
     reasons = {waiver["where"]: waiver["why"] for waiver in waivers}
     return [
         Change("minor", change.where, f"{change.what} (waived: {reasons[change.where]})")
@@ -75,7 +75,7 @@ def waived(found: list[Change], waivers: list[dict[str, str]]) -> list[Change]:
 
 
 def bump_is_enough(old: str, new: str, level: str) -> bool:
-    """Return whether a version was raised far enough. Before 1.0 a break raises the second number (semver, 4)."""
+    """Return whether a version was raised enough. Before 1.0 a break raises the second number (semver, 4)."""
     before, after = ([int(part) for part in version.split(".")] for version in (old, new))
     needed = {"major": 0, "minor": 1, "patch": 2} if before[0] else {"major": 1, "minor": 2, "patch": 2}
     place = needed.get(level)
@@ -165,7 +165,7 @@ def _set(before: Iterable[str], after: Iterable[str], name: Callable[[str], str]
         yield Change("minor", name(key), f"{kind} is new")
 
 
-# --- task types: a caller of `unitask.tasks` meets these
+# --- task types: the classes of `unitask.tasks`
 
 
 def _task_types(old: Document, new: Document) -> Iterator[Change]:
@@ -191,11 +191,11 @@ def _component(document: Document, name: str) -> Document:
 
 
 def _request(old: Document, before: Any, new: Document, after: Any, where: str) -> Iterator[Change]:
-    """The caller sends it: what was allowed must stay so."""
-    one, other = written_out(old, before), written_out(new, after)
+    """The caller sends it: allowed values must stay allowed."""
+    one, other = inlined(old, before), inlined(new, after)
     if one == other:
         return
-    sent = written_out(old, before, closed=True)
+    sent = inlined(old, before, closed=True)
     gone = sorted(set(field_paths(one)) - set(field_paths(other)))
     if not covers(other, sent):
         yield Change("major", where, "a value that was allowed is refused", (sent, other))
@@ -206,22 +206,22 @@ def _request(old: Document, before: Any, new: Document, after: Any, where: str) 
 
 
 def _answer(old: Document, before: Any, new: Document, after: Any, where: str) -> Iterator[Change]:
-    """The caller receives it: what comes must have been allowed before."""
-    one, other = written_out(old, before), written_out(new, after)
+    """The caller receives it: new values must have been allowed before."""
+    one, other = inlined(old, before), inlined(new, after)
     if one == other:
         return
-    received = written_out(new, after, closed=True)
+    received = inlined(new, after, closed=True)
     gone = sorted(set(field_paths(one)) - set(field_paths(other)))
     if gone:
         yield Change("major", where, f"no longer documented: {', '.join(gone)}")
     elif not covers(one, received):
-        yield Change("major", where, "a value comes that was excluded", (received, one))
+        yield Change("major", where, "a value can come that was excluded", (received, one))
     else:
-        yield Change("minor", where, "less comes, or more is documented")
+        yield Change("minor", where, "fewer values can come, or more is documented")
 
 
 def _open_words(old: Document, new: Document) -> Iterator[Change]:
-    """Words of an open enumeration are advice: more of them is more, and fewer is no break."""
+    """Compare the words of open enumerations: they are advice, so no change of them is a break."""
     before, after = (document["components"].get("schemas", {}) for document in (old, new))
     for name in sorted(before.keys() & after.keys()):
         one, other = _words(before[name]), _words(after[name])
@@ -242,7 +242,7 @@ def _content(document: Document, part: Document) -> Document:
 
 def _security(document: Document, operation: Document) -> list[Any]:
     schemes: Document = document["components"].get("securitySchemes", {})
-    owner = operation if "security" in operation else document  # an empty list of its own means: none is needed
+    owner = operation if "security" in operation else document  # an empty list of its own: no key is needed
     asked: list[Document] = owner.get("security", [])
     return [
         [{key: value for key, value in schemes.get(name, {}).items() if key != "description"} for name in needed]
@@ -254,11 +254,11 @@ def _security(document: Document, operation: Document) -> list[Any]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print the changes since a git ref. Exit code 1: the version was not raised far enough; 2: it cannot be told."""
+    """Print the changes since a git ref. Exit code 1: the version was not raised enough; 2: nothing to compare with."""
     parser = argparse.ArgumentParser(prog="generator.changes", description=__doc__)
     parser.add_argument("--base", required=True, help="a git ref")
     parser.add_argument("--json", action="store_true", help="as JSON")
-    parser.add_argument("--require-bump", action="store_true", help="fail if the version was not raised far enough")
+    parser.add_argument("--require-bump", action="store_true", help="fail if the version was not raised enough")
     options = parser.parse_args(arguments)
     try:
         old = json.loads(_at_ref(options.base, BUNDLE))
@@ -279,7 +279,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{change.level:<6} {change.where}: {change.what}{shown}")
         print(f"verdict: {level} (version {old_version} -> {new_version})")
     if options.require_bump and not bump_is_enough(old_version, new_version, level):
-        print(f"{new_version} does not say that the contract changed: {level} since {old_version}", file=sys.stderr)
+        print(f"raise version {new_version}: the contract has a {level} change since {old_version}", file=sys.stderr)
         return 1
     return 0
 

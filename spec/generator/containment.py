@@ -1,7 +1,7 @@
-"""Does one schema allow everything that another one allows? Proven, not guessed: what is not proven counts as "no".
+"""Prove whether a schema allows every value of another one. What is not proven counts as "no".
 
-The proof is jsonschema-rs' canonical form; a counterexample, where one can be drawn, is looked for with schemathesis'
-strategies. Both need schemas without references, so those are written out first.
+The proof uses the canonical form of jsonschema-rs; the strategies of schemathesis draw a counterexample. Both need
+schemas without references, so those are inlined first.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ _SINGLES = ("items", "not", "additionalProperties")
 _YES = jsonschema_rs.canonical.Containment.YES
 
 
-def written_out(document: Document, schema: Schema, *, closed: bool = False, within: tuple[str, ...] = ()) -> Schema:
-    """Return the schema without references and without what only readers need.
+def inlined(document: Document, schema: Schema, *, closed: bool = False, within: tuple[str, ...] = ()) -> Schema:
+    """Return the schema without references and without descriptive keywords.
 
     Args:
-        document: Where its references point to.
+        document: The document of its references.
         schema: The schema.
-        closed: Whether objects hold nothing but what is documented: clients send nothing else, and a new optional
-            field of an answer is no break.
-        within: The references that led here; one that comes again stands for anything.
+        closed: Whether to allow documented fields only: clients send no others, and a new optional field of a response
+            is not a break.
+        within: The references that led here; a recursive one becomes a schema that allows anything.
     """
     if isinstance(schema, bool):
         return schema
     if reference := schema.get("$ref"):
         if reference in within:
             return {}
-        return written_out(document, at(document, reference), closed=closed, within=(*within, reference))
+        return inlined(document, at(document, reference), closed=closed, within=(*within, reference))
 
     def inner(part: Any) -> Any:
-        return written_out(document, part, closed=closed, within=within)
+        return inlined(document, part, closed=closed, within=within)
 
     kept = {key: value for key, value in schema.items() if key not in _TEXT and not key.startswith("x-")}
     out = {key: _each(key, value, inner) for key, value in kept.items()}
@@ -51,7 +51,7 @@ def written_out(document: Document, schema: Schema, *, closed: bool = False, wit
 
 
 def _each(key: str, value: Any, inner: Callable[[Any], Any]) -> Any:
-    """A keyword's value, each schema in it written out."""
+    """Return the value of a keyword with each schema in it inlined."""
     if key in _MAPS:
         return {name: inner(part) for name, part in value.items()}
     if key in _LISTS:
@@ -60,7 +60,7 @@ def _each(key: str, value: Any, inner: Callable[[Any], Any]) -> Any:
 
 
 def covers(wide: Schema, narrow: Schema) -> bool:
-    """Return whether it is proven that `wide` allows every value that `narrow` allows."""
+    """Return whether `wide` provably allows every value that `narrow` allows."""
     if wide == narrow:
         return True
     try:
@@ -71,7 +71,7 @@ def covers(wide: Schema, narrow: Schema) -> bool:
 
 
 def counterexample(wide: Schema, narrow: Schema, tries: int = 200) -> Any:
-    """Return a value that `narrow` allows and `wide` does not; None when none was drawn, which proves nothing."""
+    """Return a value that `narrow` allows and `wide` does not; None if none was drawn, which is not a proof."""
     refuses = jsonschema_rs.Draft202012Validator(wide)
     for value in _drawn(narrow, tries):
         if not refuses.is_valid(value):
@@ -80,7 +80,7 @@ def counterexample(wide: Schema, narrow: Schema, tries: int = 200) -> Any:
 
 
 def field_paths(schema: Schema, path: str = "") -> Iterator[str]:
-    """Yield every field that is documented somewhere in a schema, such as ``/data/meta/usage``."""
+    """Yield every documented field of a schema, such as ``/data/meta/usage``."""
     if isinstance(schema, bool):
         return
     for name, part in schema.get("properties", {}).items():

@@ -1,7 +1,7 @@
 """Generate the client package from the bundle.
 
-The pinned openapi-python-client makes the client and the modules of the operations, from our templates; models.py makes
-the models, states.py the status words; what needs no generation is copied from runtime/; the pinned ruff formats all.
+The pinned openapi-python-client makes the client and the modules of the operations, from our templates. models.py makes
+the models, states.py the status words. The modules of runtime/ are copied. The pinned ruff formats the code.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _RUFF = ("--isolated", "--no-cache", "--quiet")  # the settings of the project m
 
 
 def emit_client(document: Document, package: Path) -> None:
-    """Write the package anew: client, models, request builders, the bundle itself as ``openapi.json``, and its reader.
+    """Replace the package: client, models, request builders, the bundle as ``openapi.json``, and its reader.
 
     Raises:
-        SpecError: openapi-python-client warned, or the document has something that the templates leave out.
+        SpecError: openapi-python-client warned, or the templates do not cover a part of the document.
     """
     with tempfile.TemporaryDirectory() as scratch:
         view, jinja, made = (Path(scratch, name) for name in ("view.json", "jinja", package.name))
@@ -58,7 +58,7 @@ def emit_client(document: Document, package: Path) -> None:
 
 
 def add_headers(folder: Path) -> None:
-    """Begin every Python file with the line that says it is generated."""
+    """Put `HEADER` at the top of every Python file."""
     for path in folder.rglob("*.py"):
         path.write_text(HEADER + path.read_text(encoding="utf-8"), encoding="utf-8")
 
@@ -71,10 +71,10 @@ def tidy(folder: Path) -> None:
 
 
 def generator_view(document: Document) -> Document:
-    """Return the document as openapi-python-client shall see it: operations, and schemas by their names alone.
+    """Return the document for openapi-python-client: operations, and schemas by name only.
 
     Raises:
-        SpecError: An operation has something that the template of a module leaves out.
+        SpecError: The template of a module does not cover a part of an operation.
     """
     view: Document = _without_extensions(copy.deepcopy(document))
     del view["webhooks"]
@@ -82,7 +82,7 @@ def generator_view(document: Document) -> Document:
         given = [*view["paths"][path].get("parameters", []), *operation.get("parameters", [])]
         parameters = [resolved(view, one) for one in given]
         _check(path, parameters, operation)
-        for parameter in parameters:  # the generator shows the description of the schema alone
+        for parameter in parameters:  # the generator shows the description of the schema only
             parameter["schema"]["description"] = parameter["description"]
     for schema in view["components"]["schemas"].values():
         files = {name: rule for name, rule in schema.get("properties", {}).items() if rule.get("format") == "binary"}

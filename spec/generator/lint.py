@@ -1,39 +1,31 @@
-"""Check the bundle before anything is generated from it. Each check yields a sentence for each fault."""
+"""Check the bundle before code is generated from it. Each check yields a sentence for each fault."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-from jsonschema import Draft202012Validator
+from jsonschema_rs import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from .bundle import Document, at, operations, resolved, task_of
+from .bundle import Document, operations, resolved, task_of
 from .prices import price_faults
 from .states import PHASES
 
 ROLES = ("preview", "input")  # a file without a role is a result
 SIBLINGS = frozenset({"variant_of", "width", "height", "duration_ms", "duration_s"})
-
 LONGEST_TYPICAL = 600  # seconds; the longest time that a source gives is 510
 
 
 def faults(document: Document) -> list[str]:
-    """Return everything that is wrong with the document; nothing when it may be used."""
+    """Return every fault of the document."""
     return list(_openapi(document)) or own_faults(document)
 
 
 def own_faults(document: Document) -> list[str]:
-    """Return what is wrong with a valid OpenAPI document by the rules of this project."""
-    checks = (_schemas, _states, _media, _links, _protocols, _examples, _example_tasks, _example_files, _sources)
+    """Return the faults of a valid OpenAPI document by the rules of this project."""
+    checks = (_schemas, _states, _media, _links, _protocols, _examples, _example_files, _sources)
     return list(_catalogue(document)) or [fault for check in checks for fault in check(document)]
-
-
-def errors_of(document: Document, schema: Document, value: Any) -> Iterator[str]:
-    """Yield how a value breaks a schema of this document, as "/path: what"."""
-    validator = Draft202012Validator({**schema, "components": document["components"]})
-    for error in validator.iter_errors(value):
-        yield f"/{'/'.join(map(str, error.absolute_path))}: {error.message}"
 
 
 def _openapi(document: Document) -> Iterator[str]:
@@ -56,19 +48,19 @@ def _states(document: Document) -> Iterator[str]:
     words = [word for word, _ in found]
     for word, sources in found:
         if word != word.casefold() or words.count(word) > 1:
-            yield f"x-states: {word!r} must be in lower case, and stand for one state"
+            yield f"x-states: {word!r} must be in lower case and belong to one state"
         if not sources or set(sources) - document["x-sources"].keys():
-            yield f"x-states: say where {word!r} is from, with names of spec/sources.yaml"
+            yield f"x-states: name the sources of {word!r}, from spec/sources.yaml"
     for name, rule in status["x-states"].items():
         if rule["phase"] not in PHASES:
-            yield f"x-states: the phase of {name} is none of {', '.join(PHASES)}"
+            yield f"x-states: the phase of {name} is not one of {', '.join(PHASES)}"
     for word in status["anyOf"][0]["enum"]:
         if word not in words:
-            yield f"x-states: {word!r} of the enum stands for no state"
+            yield f"x-states: {word!r} of the enum belongs to no state"
 
 
 def _media(document: Document) -> Iterator[str]:
-    """What x-media says of a field names its siblings right, and in the words of the page on adding a task type."""
+    """x-media uses known roles and names fields that exist (docs/adding-a-task-type.md)."""
     for name, schema in document["components"]["schemas"].items():
         fields = schema.get("properties", {})
         for field, rule in fields.items():
@@ -76,46 +68,46 @@ def _media(document: Document) -> Iterator[str]:
             for media in each:
                 where = f"#/components/schemas/{name}/properties/{field}: x-media"
                 if (role := media.get("role", ROLES[0])) not in ROLES:
-                    yield f"{where}: the role {role!r} is none of {', '.join(ROLES)}"
+                    yield f"{where}: the role {role!r} is not one of {', '.join(ROLES)}"
                 for key in sorted(SIBLINGS & media.keys()):
                     named: str = media[key]
                     if named.partition(".")[0] not in fields.keys() - {field}:
-                        yield f"{where}: {key} names {named!r}, which is no field beside it"
+                        yield f"{where}: {key} names {named!r}, which is not a field beside it"
 
 
 def _links(document: Document) -> Iterator[str]:
-    """Each link leads to an operation, and fills its parameters from fields that are documented."""
+    """Each link leads to an operation and fills its parameters from documented fields."""
     by_id = {operation["operationId"]: (path, operation) for path, _, operation in operations(document)}
     for path, method, operation in operations(document):
         for part, response in operation["responses"].items():
             for name, link in resolved(document, response).get("links", {}).items():
                 where = f"{method} {path} {part}: link {name}"
                 if link["operationId"] not in by_id:
-                    yield f"{where} leads to {link['operationId']!r}, which is no operation"
+                    yield f"{where} leads to {link['operationId']!r}, which is not an operation"
                     continue
                 target, found = by_id[link["operationId"]]
                 given = [*document["paths"][target].get("parameters", []), *found.get("parameters", [])]
                 known = {resolved(document, one)["name"] for one in given}
                 for parameter, expression in link["parameters"].items():
                     if parameter not in known:
-                        yield f"{where} fills {parameter!r}, which is no parameter of {link['operationId']}"
+                        yield f"{where} fills {parameter!r}, which is not a parameter of {link['operationId']}"
                     if not _is_documented(document, response, expression.removeprefix("$response.body#")):
-                        yield f"{where} reads {expression!r}, which is no documented field"
+                        yield f"{where} reads {expression!r}, which is not a documented field"
 
 
 def _protocols(document: Document) -> Iterator[str]:
-    """What a protocol reads of an answer is a documented field of it."""
+    """The pointers of a protocol lead to documented fields of the response."""
     by_id = {operation["operationId"]: operation for _, _, operation in operations(document)}
     for name, rules in document["x-protocols"].items():
-        response = by_id[rules["look"]]["responses"]["200"]
+        response = by_id[rules["poll"]]["responses"]["200"]
         pointers = (rules["task_id"], rules["status"], *rules["output"].values(), rules.get("reasons", ""))
         for pointer in pointers:
             if not _is_documented(document, response, pointer):
-                yield f"x-protocols: {name} reads {pointer!r}, which is no documented field"
+                yield f"x-protocols: {name} reads {pointer!r}, which is not a documented field"
 
 
 def _is_documented(document: Document, response: Document, pointer: str) -> bool:
-    """Whether a pointer into the body of a response leads along documented fields."""
+    """Return whether a pointer into the body of a response leads to a documented field."""
     rule = resolved(document, response)["content"]["application/json"]["schema"]
     for step in pointer.split("/")[1:]:
         rule = next((branch for branch in rule.get("anyOf", []) if branch != {"type": "null"}), rule)
@@ -127,43 +119,49 @@ def _is_documented(document: Document, response: Document, pointer: str) -> bool
 
 
 def _examples(document: Document) -> Iterator[str]:
-    used: set[str] = set()
-    for path, method, operation in operations(document):
-        for part, content in _contents(document, operation):
-            for name, reference in content.get("examples", {}).items():
-                used.add(name)
-                value = at(document, reference["$ref"])["value"]
-                for error in errors_of(document, content["schema"], value):
-                    yield f"example {name} is not a {method} {path} {part}: {error}"
-    for name in document["components"]["examples"].keys() - used:
+    """Each example fits its operation, and the input or output of its task type."""
+    examples = document["components"]["examples"]
+    attached = [
+        (f"example {name} does not fit {method} {path} {part}", content["schema"], name)
+        for path, method, operation in operations(document)
+        for part, content in _contents(document, operation)
+        for name in content.get("examples", {})
+    ]
+    for name in examples.keys() - {name for _, _, name in attached}:
         yield f"example {name} belongs to no operation"
+    schemas, validators = {"schemas": document["components"]["schemas"]}, dict[str, Draft202012Validator]()
+    bodies = [(label, schema, examples[name]["value"]) for label, schema, name in attached]
+    for label, schema, value in [*bodies, *_inputs_and_outputs(document)]:
+        if str(schema) not in validators:
+            validators[str(schema)] = Draft202012Validator({**schema, "components": schemas})
+        for error in validators[str(schema)].iter_errors(value):
+            yield f"{label}: /{'/'.join(map(str, error.instance_path))}: {error.message}"
 
 
-def _example_tasks(document: Document) -> Iterator[str]:
-    """Requests and finished tasks fit the input and output that the catalogue names for them."""
+def _inputs_and_outputs(document: Document) -> Iterator[tuple[str, Document, Any]]:
+    """Yield the input or output of each example: a label, its schema and its value."""
     for name, example in document["components"]["examples"].items():
         value = example["value"]
         body = value if example["x-part"] == "request" else value.get("data")
         task = task_of(document, body) if isinstance(body, dict) else None
         side = "input" if example["x-part"] == "request" else "output"
-        if task is None or body.get(side) is None:
-            continue
-        for error in errors_of(document, {"$ref": f"#/components/schemas/{task[side]}"}, body[side]):
-            yield f"example {name}: its {side} is not a {task[side]}: {error}"
+        if task and body.get(side) is not None:
+            schema = {"$ref": f"#/components/schemas/{task[side]}"}
+            yield f"example {name}: its {side} does not fit {task[side]}", schema, body[side]
 
 
 def _example_files(document: Document) -> Iterator[str]:
-    """Each field whose examples hold a URL says what lies there, or it would not be among the files of a task."""
+    """Each field whose examples hold a URL has an x-media, so that it is among the files of a task."""
     for name, example in document["components"]["examples"].items():
         body: Any = example["value"].get("data") if example["x-part"] != "request" else None
         if isinstance(body, dict) and (task := task_of(document, body)):
             rule = {"$ref": f"#/components/schemas/{task['output']}"}
             for place in _unclassified(document, body.get("output"), rule, task["output"]):
-                yield f"example {name}: {place} holds a URL: say what lies there (x-media)"
+                yield f"example {name}: {place} holds a URL: give it an x-media"
 
 
 def _unclassified(document: Document, value: Any, rule: Document, place: str) -> Iterator[str]:
-    """Where in a value a URL stands in a field that has no x-media with a kind."""
+    """Yield the places of URLs in fields that have no x-media with a kind."""
     rule = next((branch for branch in rule.get("anyOf", []) if "$ref" in branch), rule)
     rule = resolved(document, rule)
     if isinstance(value, str):
@@ -188,9 +186,9 @@ def _catalogue(document: Document) -> Iterator[str]:
         seen[key] = task["name"]
         for side in ("input", "output"):
             if task[side] not in document["components"]["schemas"]:
-                yield f"x-tasks: {task['name']} has the {side} {task[side]!r}, which is no schema"
+                yield f"x-tasks: {task['name']} has the {side} {task[side]!r}, which is not a schema"
         if not 0 < task.get("typical_seconds", {}).get("value", 1) <= LONGEST_TYPICAL:
-            yield f"x-tasks: {task['name']} takes {task['typical_seconds']['value']} s, and is polled late"
+            yield f"x-tasks: {task['name']} takes {task['typical_seconds']['value']} s: the first poll would be late"
         yield from price_faults(document, task)
 
 
@@ -204,7 +202,7 @@ def _sources(document: Document) -> Iterator[str]:
     for name, schema in document["components"]["schemas"].items():
         for field, rule in schema.get("properties", {}).items():
             if "$ref" not in rule and "anyOf" not in rule and "x-source" not in rule:
-                yield f"#/components/schemas/{name}/properties/{field}: say where it is from (x-source)"
+                yield f"#/components/schemas/{name}/properties/{field}: name its sources (x-source)"
 
 
 def _contents(document: Document, operation: Document) -> Iterator[tuple[str, Document]]:

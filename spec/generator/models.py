@@ -1,7 +1,7 @@
 """Write `unitask_api.models`: a reader for each object of an answer, a TypedDict for each object of a request.
 
-A shape that is not known here stops the generation, so no field is left out by accident. A module holds what belongs
-to one family or tag, and imports from modules before it only.
+An unknown shape stops the generation, so no field is left out by accident. A module holds the models of one family or
+tag, and imports from earlier modules only.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def emit_models(document: Document, package: Path) -> None:
     """Write the folder `models` of the generated package.
 
     Raises:
-        SpecError: A schema has a shape or a name for which there is no reader or type.
+        SpecError: There is no reader or type for a shape, or a name cannot be used.
     """
     texts = _Models(document).texts()
     folder = package / "models"
@@ -75,7 +75,7 @@ def reachable(document: Document, names: Iterable[str]) -> set[str]:
 
 
 class _Models:
-    """The models of a document, by module."""
+    """Makes the models of a document, by module."""
 
     def __init__(self, document: Document) -> None:
         self._schemas: dict[str, Document] = document["components"]["schemas"]
@@ -146,7 +146,7 @@ __all__ = {sorted(classes)!r}
 '''
 
     def _read(self, where: str, name: str, rule: Document) -> tuple[str, str, str]:
-        """The type of a field, the call that reads it, and what is expected, in words."""
+        """Return the type of a field, the call that reads it, and the expected type in words."""
         if rule.get("x-catalogue") == "output":
             named = ", ".join(f"self.raw.get({key!r})" for key in ("model", "task_type", "input"))
             return "Output | None", f"_reader({name!r}, output_type({named}))", "an object"
@@ -168,7 +168,7 @@ __all__ = {sorted(classes)!r}
             return f"{kind} | None", f"{reader}({name!r}{least})", _EXPECTED[kind]
         if isinstance(rule.get("type"), list) or "anyOf" in rule or set(rule) <= {"description", "x-source"}:
             return "Any", f"raw.get({name!r})", "a value"
-        raise SpecError(f"{where}: no reader for {rule!r:.80}; teach spec/generator/models.py")
+        raise SpecError(f"{where}: no reader for {rule!r:.80}; add a rule to spec/generator/models.py")
 
     def _read_object(self, name: str, values: object) -> tuple[str, str, str]:
         if isinstance(values, dict) and "$ref" in values:
@@ -187,7 +187,7 @@ __all__ = {sorted(classes)!r}
         return "list[Any]", f"_list({name!r})", "a list"
 
     def _followed(self, rule: Document) -> Document:
-        """The rule itself; for a reference to a schema that is no object, that schema."""
+        """Return the rule, or the schema that it refers to if that is not an object."""
         named = self._schemas[rule["$ref"].rpartition("/")[2]] if "$ref" in rule else rule
         return rule if named.get("type") == "object" else named
 
@@ -211,7 +211,7 @@ __all__ = {sorted(classes)!r}
         return f"\n\n{head}\n\n{chr(10).join(lines)}\n"
 
     def _type(self, where: str, rule: Document) -> str:
-        """The type of a field of a request."""
+        """Return the type of a field of a request."""
         if "anyOf" in rule:
             kinds = [self._type(where, branch) for branch in rule["anyOf"]]
             return " | ".join(
@@ -234,11 +234,11 @@ __all__ = {sorted(classes)!r}
             return f"Sequence[{self._type(where, rule['items'])}]"
         known = {**_SCALARS, "null": "None", "object": "Mapping[str, Any]", "None": "Any"}
         if str(rule.get("type")) not in known:
-            raise SpecError(f"{where}: no type for {rule!r:.80}; teach spec/generator/models.py")
+            raise SpecError(f"{where}: no type for {rule!r:.80}; add a rule to spec/generator/models.py")
         return known[str(rule.get("type"))]
 
     def description(self, rule: Document) -> str:
-        """Return the description of a field, or of what it refers to."""
+        """Return the description of a field, or of the schema that it refers to."""
         rule = not_null(rule)
         if "description" in rule or "$ref" not in rule:
             return str(rule.get("description", "The items."))
@@ -246,24 +246,20 @@ __all__ = {sorted(classes)!r}
 
 
 def check_name(owner: str, name: str, taken: set[str]) -> None:
-    """Check that a field can be an attribute in Python.
-
-    Raises:
-        SpecError: It cannot.
-    """
+    """Raise SpecError if a field cannot be an attribute in Python."""
     if keyword.iskeyword(name) or not name.isidentifier() or name in taken or name.startswith("_"):
-        raise SpecError(f"{owner}: a field cannot be called {name!r}; teach the generator another name")
+        raise SpecError(f"{owner}: a field cannot be called {name!r}; give it another name in the generator")
 
 
 def open_words(rule: Document) -> tuple[str, ...]:
-    """Return the known words of a list of words that is open, that is, of `anyOf: [an enum, any text]`."""
+    """Return the known words of an open enumeration, `anyOf: [an enum, any text]`; else nothing."""
     branches = rule.get("anyOf", [])
     is_open = [branch.get("type") for branch in branches] == ["string", "string"]
     return tuple(branches[0].get("enum", ())) if is_open else ()
 
 
 def not_null(rule: Document) -> Document:
-    """Return the rule without the possibility of null."""
+    """Return the rule without null."""
     if "anyOf" in rule:
         branches = [branch for branch in rule["anyOf"] if branch != {"type": "null"}]
         rest = {key: value for key, value in rule.items() if key != "anyOf"}
@@ -285,7 +281,7 @@ def _references(node: object) -> set[str]:
 
 
 def _modules(document: Document) -> dict[str, str]:
-    """The module of each schema: of the first tag or family that uses it."""
+    """Return the module of each schema: the first tag or family that uses it."""
     roots: dict[str, list[Any]] = {tag: [] for tag in TAGS}
     for name, _, operation in operations(document):
         bodies = [resolved(document, response) for response in operation["responses"].values()]

@@ -1,74 +1,34 @@
-"""The price of a task type as data: checked here, and put into words for people.
+"""The price of a task type as data: checked here, and described for people.
 
     usd: 0.1                                     for one unit
-    per: second                                  what a unit is, in words
+    per: second                                  the unit, in words
     count: {seconds: duration}                   how many units a task takes: a key of KINDS and the field that says it
     when: {mode: std}                            for which inputs; the first rate whose `when` holds is taken
     more: [{usd: 0.15, when: {mode: pro}}]       further rates
-    absent: {mode: std}                          what the documents say is taken for a field that is not given
-    unless: [preset_motion]                      fields with which the cost is in no document
+    absent: {mode: std}                          documented values of fields that are not given
+    unless: [preset_motion]                      fields that make the cost unknown
 
-Without `count` a task is one unit; `count: unknown` says that no field tells. It may have `of` (a unit is so many),
-`items` (a list of objects that have the field, which goes before it), `plus` (a list of videos that count as well),
-`whole` (rounded up), `at_least` and `at_most` (units). `pixels` takes a picture or a list of sides, `seconds` a text
-such as "8s" too, both it and `frames` a video. A condition is a value, a list of values or {at_most: number}, for a
-field, a product of fields ("width * height") or the first of several names that is given ("model or model_name").
+Without `count` a task is one unit. `count: unknown` says that no field gives the number. `count` may have `of` (units
+in one price unit), `items` (a list of objects that have the field, counted before the field itself), `plus` (a list of
+videos that also count), `whole` (rounded up), `at_least` and `at_most` (units). `pixels` takes a picture or a list of
+sides; `seconds` also takes a text such as "8s"; `seconds` and `frames` also take a video. A condition is a value, a
+list of values or {at_most: number}, for a field, a product of fields ("width * height") or the first of several names
+that is given ("model or model_name").
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from jsonschema import Draft202012Validator
+from jsonschema_rs import Draft202012Validator
 
-from .bundle import Document
+from .bundle import Document, load_yaml
 
 KINDS = ("pictures", "seconds", "characters", "pixels", "frames")
-
-_TEXTS = {"type": "array", "minItems": 1, "items": {"type": "string"}}
-_NUMBER = {"type": "number", "exclusiveMinimum": 0}
-_WHEN: Document = {
-    "type": "object",
-    "minProperties": 1,
-    "additionalProperties": {
-        "if": {"type": "object"},
-        "then": {"required": ["at_most"], "properties": {"at_most": _NUMBER}, "additionalProperties": False},
-    },
-}
-_COUNT: Document = {
-    "type": "object",
-    "oneOf": [{"required": [kind]} for kind in KINDS],
-    "properties": {
-        **{kind: {"type": "string"} for kind in KINDS},
-        "pixels": {"anyOf": [{"type": "string"}, _TEXTS]},
-        "items": {"type": "string"},
-        "plus": {"type": "string"},
-        "whole": {"const": True},
-        "of": _NUMBER,
-        "at_least": _NUMBER,
-        "at_most": _NUMBER,
-    },
-    "additionalProperties": False,
-}
-_RATE: Document = {"required": ["usd", "when"], "properties": {"usd": _NUMBER, "when": _WHEN}}
-_PRICE: Document = {
-    "type": "object",
-    "required": ["usd", "per", "x-source"],
-    "properties": {
-        "usd": _NUMBER,
-        "per": {"type": "string"},
-        "count": {"if": {"type": "string"}, "then": {"const": "unknown"}, "else": _COUNT},
-        "when": _WHEN,
-        "more": {"type": "array", "minItems": 1, "items": {**_RATE, "additionalProperties": False}},
-        "absent": {"type": "object", "minProperties": 1},
-        "unless": _TEXTS,
-        "x-source": _TEXTS,
-    },
-    "dependentRequired": {"more": ["when"]},
-    "additionalProperties": False,
-}
+_SCHEMA = Draft202012Validator(load_yaml(Path(__file__).parents[1] / "price.schema.yaml"))
 
 
 def price_faults(document: Document, task: Document) -> Iterator[str]:
@@ -76,14 +36,13 @@ def price_faults(document: Document, task: Document) -> Iterator[str]:
     price, schemas = task.get("price"), document["components"]["schemas"]
     if price is None or task["input"] not in schemas:
         return
-    errors = Draft202012Validator(_PRICE).iter_errors(price)
-    faults = [f"/{'/'.join(map(str, error.absolute_path))}: {error.message}" for error in errors]
+    faults = [f"/{'/'.join(map(str, error.instance_path))}: {error.message}" for error in _SCHEMA.iter_errors(price)]
     for fault in faults or _field_faults(price, schemas[task["input"]].get("properties", {}), schemas):
         yield f"x-tasks: the price of {task['name']}: {fault}"
 
 
 def _field_faults(price: Document, properties: Document, schemas: Document) -> Iterator[str]:
-    """Fields that the input does not have, or that cannot have the value that is asked for."""
+    """Yield fields that the input does not have, or that cannot have the value of a condition."""
     conditions = [item for rate in (price, *price.get("more", [])) for item in rate.get("when", {}).items()]
     used = {name for key, _ in conditions for name in _names(key)} | _counted_fields(price.get("count"))
     for name in sorted({*price.get("unless", []), *used}):
@@ -92,10 +51,10 @@ def _field_faults(price: Document, properties: Document, schemas: Document) -> I
     for kind in ("pixels", "frames"):
         name = price["count"].get(kind) if isinstance(price.get("count"), dict) else None
         if isinstance(name, str) and "x-media" not in properties.get(name, {}):
-            yield f"count: {name!r} is no file, and has no {kind}"
+            yield f"count: {name!r} is not a file and has no {kind}"
     plus = price["count"].get("plus") if isinstance(price.get("count"), dict) else None
     if plus and properties.get(plus, {}).get("items", {}).get("x-media", {}).get("kind") != "video":
-        yield f"count: {plus!r} is no list of videos"
+        yield f"count: {plus!r} is not a list of videos"
     values = [
         (name, value)
         for key, wanted in conditions
@@ -107,7 +66,7 @@ def _field_faults(price: Document, properties: Document, schemas: Document) -> I
         if rule is not None and not isinstance(value, dict) and not _fits(rule, value):
             yield f"{name} cannot be {value!r}"
     for name in price.get("absent", {}).keys() - used:
-        yield f"absent: nothing asks for {name!r}"
+        yield f"absent: no condition or count uses {name!r}"
 
 
 def _names(key: str) -> list[str]:
@@ -122,7 +81,7 @@ def _counted_fields(count: Any) -> set[str]:
 
 
 def _rule(name: str, properties: Document, schemas: Document) -> Document | None:
-    """The rule of a field, or of one of the objects in a list ("multi_shots.duration")."""
+    """Return the rule of a field, also of the objects in a list ("multi_shots.duration")."""
     outer, dot, inner = name.partition(".")
     rule: Document | None = properties.get(outer)
     if rule is None or not dot:
@@ -133,9 +92,9 @@ def _rule(name: str, properties: Document, schemas: Document) -> Document | None
 
 
 def _fits(rule: Document, value: Any) -> bool:
-    """Whether a field may have a value; what is only advice may be gone against."""
-    plain = {key: rule[key] for key in ("type", "enum", "const") if key in rule}
-    return bool(Draft202012Validator(plain).is_valid(value))
+    """Return whether a field may have a value; limits that are advice do not count."""
+    plain: Document = {key: rule[key] for key in ("type", "enum", "const") if key in rule}
+    return Draft202012Validator(plain).is_valid(value)
 
 
 def _fields(count: Document) -> list[str]:
@@ -156,7 +115,7 @@ def price_words(task: Document) -> str:
 
 
 def count_words(task: Document) -> str:
-    """Return how the units of a task are counted and what is not known, in sentences; empty without a price."""
+    """Return sentences on how units are counted and what is not known; empty without a price."""
     price = task.get("price") or {}
     sentences = [_counted(price["count"]) if "count" in price else ""]
     if absent := price.get("absent"):

@@ -1,4 +1,4 @@
-"""`python -m generator.report`: how surely each family is known, counted over the fields of its inputs and outputs."""
+"""`python -m generator.report`: count the fields of each family by the evidence for them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COMMON = ("TaskEnvelope", "TaskRequest", "ErrorEnvelope", "Acknowledgement")
 
 
 def evidence(document: Document) -> dict[str, Counter[str]]:
-    """For each family, how many fields are known by which evidence, the surest that any source of a field gives."""
+    """Return, for each family, the number of fields by their surest evidence."""
     counts = {"(every family)": _count(document, COMMON)}
     families: dict[str, list[str]] = {}
     for task in document["x-tasks"]:

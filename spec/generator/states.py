@@ -1,4 +1,4 @@
-"""Write `unitask_api.states` from `x-states` of TaskStatus: the states of a task, and what each status word means."""
+"""Write `unitask_api.states`, the states of a task and their status words, from `x-states` of TaskStatus."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def emit_states(document: Document, package: Path) -> None:
     words = "\n".join(f"    {word!r}: State.{name.upper()}," for name, rule in states.items() for word in rule["words"])
     text = f'''"""The states of a task, and the words for them.
 
-A word that is not listed never ends a wait: the task may be running, and it is paid for.
+An unlisted word never ends a wait: the task may be running, and it is paid for.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["ENDED", "QUEUED", "STATES", "State", "state_of"]
 
 
 class State(StrEnum):
-    """What a status word stands for."""
+    """The state that a status word stands for."""
 
 {members}
 
@@ -41,7 +41,7 @@ ENDED = frozenset({{{_members(states, "ended")}}})
 
 
 def state_of(word: object) -> State:
-    """Return the state that a status word stands for, in any letter case; UNKNOWN for anything that is not listed."""
+    """Return the state that a status word stands for, in any letter case; UNKNOWN for anything else."""
     return STATES.get(word.strip().casefold(), State.UNKNOWN) if isinstance(word, str) else State.UNKNOWN
 '''
     (package / "states.py").write_text(text, encoding="utf-8")

@@ -1,7 +1,7 @@
 """Our templates, and changes to those of openapi-python-client.
 
-A template of jinja/ takes the place of the packaged one. A patch replaces a piece of a packaged template. A piece that
-is not there exactly once is an error: the package has changed, and the patch must be looked at again.
+A template in jinja/ replaces the packaged one. A patch replaces a piece of a packaged template. The piece must be there
+exactly once; otherwise the package has changed, and the patch must be reviewed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ OWN = Path(__file__).with_name("jinja")
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """In `template`, put `put` where `find` stands, because of `why`."""
+    """Replace `find` by `put` in `template`, because of `why`."""
 
     template: str
     why: str
@@ -25,7 +25,7 @@ class Patch:
 
 
 class PatchError(Exception):
-    """A packaged template is not what its patch was made for."""
+    """A packaged template does not have the piece of its patch."""
 
 
 PATCHES = (
@@ -72,7 +72,7 @@ def write(folder: Path) -> None:
     """Write our templates and the patched ones into a folder.
 
     Raises:
-        PatchError: A piece is not where its patch expects it.
+        PatchError: A piece is not there exactly once.
     """
     shutil.copytree(OWN, folder, dirs_exist_ok=True)
     packaged = files("openapi_python_client").joinpath("templates")

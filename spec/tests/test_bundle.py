@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from generator.bundle import SpecError, at, bundle, load_yaml, operations, task_of
+from generator.bundle import SpecError, at, bundle, load_yaml, operations
 from openapi_pydantic import OpenAPI
 
 SPEC = Path(__file__).resolve().parents[1]
@@ -33,24 +33,13 @@ def test_bundle_holds_every_operation_and_every_task_type(document: dict[str, An
     assert ("FaceSwap", "faceswap") in entries
 
 
-def test_what_is_left_out_is_not_in_the_catalogue_and_has_a_reason(document: dict[str, Any]) -> None:
+def test_left_out_task_types_are_not_in_the_catalogue_and_have_a_reason(document: dict[str, Any]) -> None:
     left_out = load_yaml(SPEC / "left-out.yaml")
     pairs = [(entry["model"], entry["task_type"]) for entry in left_out]
 
     assert len(set(pairs)) == len(pairs)
     assert not {(task["model"], task["task_type"]) for task in document["x-tasks"]} & set(pairs)
     assert all(len(entry["why"]) > 20 for entry in left_out)
-
-
-@pytest.mark.parametrize(
-    ("given", "name"), [({"version": "3.0"}, "Kling3Video"), ({"version": "2.1"}, "KlingVideo"), (None, "KlingVideo")]
-)
-def test_task_is_found_by_what_its_input_matches(document: dict[str, Any], given: Any, name: str) -> None:
-    found = task_of(document, {"model": "kling", "task_type": "video_generation", "input": given})
-
-    assert found
-    assert found["name"] == name
-    assert task_of(document, {"model": "kling", "task_type": "nothing"}) is None
 
 
 def test_bundle_attaches_each_example_to_its_operation(document: dict[str, Any]) -> None:
@@ -63,7 +52,7 @@ def test_bundle_attaches_each_example_to_its_operation(document: dict[str, Any])
     )
 
 
-def test_bundle_goes_round_through_an_independent_reader(document: dict[str, Any]) -> None:
+def test_independent_reader_round_trips_the_bundle(document: dict[str, Any]) -> None:
     read = OpenAPI.model_validate(document)
 
     assert json.loads(read.model_dump_json(by_alias=True, exclude_unset=True)) == document
@@ -82,11 +71,11 @@ def test_bundle_refuses_a_name_that_two_files_define(copied: Path) -> None:
         bundle(copied)
 
 
-def test_bundle_refuses_an_example_of_no_operation(copied: Path) -> None:
+def test_bundle_refuses_an_example_of_an_unknown_operation(copied: Path) -> None:
     path = copied / "examples" / "core" / "webhook.request.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "x-operation": "make_task"}))
 
-    with pytest.raises(SpecError, match="no operation 'make_task'"):
+    with pytest.raises(SpecError, match="unknown operation 'make_task'"):
         bundle(copied)
 
 

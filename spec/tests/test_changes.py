@@ -1,4 +1,4 @@
-"""The semver verdict, on one-change mutants of the real spec: each has the level that a caller would give it."""
+"""The semver verdict on mutants of the real spec with one change each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Document = dict[str, Any]
 Mutant = tuple[str, str, Callable[[Document], None]]  # level, what, the change
 
 BASE = bundled()
-# Where an object is sent, and where one is received: (what it is called here, where it stands).
+# Objects that are sent, and objects that are received: (name here, pointer).
 SENT = [("request", "#/components/schemas/TaskRequest"), ("config", "#/components/schemas/TaskConfig")]
 RECEIVED = [
     ("envelope", "#/components/schemas/TaskEnvelope"),
@@ -176,7 +176,7 @@ def test_verdict_of_no_change_is_none() -> None:
     assert changes(BASE, copy.deepcopy(BASE)) == []
 
 
-def test_break_comes_with_a_value_that_shows_it() -> None:
+def test_break_has_a_value_that_shows_it() -> None:
     new = copy.deepcopy(BASE)
     at(new, "#/components/schemas/TaskRequest/properties/model")["maxLength"] = 3
     (change,) = [change for change in changes(BASE, new) if change.level == "major"]
@@ -184,7 +184,7 @@ def test_break_comes_with_a_value_that_shows_it() -> None:
     assert len(change.example()["model"]) > 3
 
 
-def test_webhook_bodies_go_the_other_way_round() -> None:
+def test_webhook_body_is_compared_like_a_response() -> None:
     body = {"type": "object", "required": ["a"], "properties": {"a": {"type": "string"}}}
     post = {
         "requestBody": {"content": {"application/json": {"schema": body}}},
@@ -203,10 +203,10 @@ def test_webhook_bodies_go_the_other_way_round() -> None:
 def test_waiver_lowers_one_break_and_says_why() -> None:
     found = [Change("major", "a", "x"), Change("major", "b", "y")]
 
-    after = waived(found, [{"where": "a", "why": "nobody sends it"}])
+    after = waived(found, [{"where": "a", "why": "no client sends it"}])
 
     assert [change.level for change in after] == ["minor", "major"]
-    assert "nobody sends it" in after[0].what
+    assert "no client sends it" in after[0].what
 
 
 @pytest.mark.parametrize(

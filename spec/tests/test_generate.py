@@ -42,7 +42,7 @@ def test_differences_names_changed_missing_and_extra_files(fresh: Path, tmp_path
     assert differences(fresh, tmp_path) == [f"generated/unitask_api/{name}.py" for name in ("errors", "stray", "types")]
 
 
-def test_every_generated_file_says_that_it_is(fresh: Path) -> None:
+def test_every_generated_file_has_the_header(fresh: Path) -> None:
     files = [path for place in PLACES for path in (fresh / place).rglob("*.py")]
 
     assert files
@@ -67,7 +67,7 @@ def test_patch_fails_when_its_anchor_is_gone(
         (("get", "responses"), {"204": {"description": "x"}}, "must be 200 and default"),
     ],
 )
-def test_operation_that_the_template_does_not_cover_stops_the_generation(
+def test_uncovered_part_of_an_operation_stops_the_generation(
     document: dict[str, Any], pointer: tuple[str, str], value: Any, message: str
 ) -> None:
     method, key = pointer
@@ -88,7 +88,7 @@ def test_operation_that_the_template_does_not_cover_stops_the_generation(
         ("UploadRequest", "odd", {"type": "file"}, "no type for"),
     ],
 )
-def test_models_refuse_a_field_they_have_no_name_or_reader_for(
+def test_models_refuse_a_field_without_a_usable_name_or_reader(
     document: dict[str, Any], tmp_path: Path, schema: str, field: str, rule: dict[str, Any], message: str
 ) -> None:
     document["components"]["schemas"][schema]["properties"][field] = {"description": "x", **rule}
@@ -100,12 +100,12 @@ def test_models_refuse_a_field_they_have_no_name_or_reader_for(
 @pytest.mark.parametrize(
     ("field", "rule"), [("class", {"type": "string"}), ("extra", {"type": "string"}), ("x", {"type": "null"})]
 )
-def test_catalogue_refuses_a_field_it_has_no_name_or_type_for(
+def test_catalogue_refuses_a_field_without_a_usable_name_or_type(
     document: dict[str, Any], tmp_path: Path, field: str, rule: dict[str, Any]
 ) -> None:
     document["components"]["schemas"]["FaceSwapInput"]["properties"][field] = {"description": "x", **rule}
 
-    with pytest.raises(SpecError, match=r"teach spec/generator/catalogue\.py"):
+    with pytest.raises(SpecError, match=r"add a rule to spec/generator/catalogue\.py"):
         emit_catalogue(document, tmp_path / "tasks")
 
 
@@ -116,7 +116,7 @@ def test_catalogue_refuses_a_field_it_has_no_name_or_type_for(
         {"anyOf": [{"$ref": "#/components/schemas/TaskError"}, {"type": "string"}]},
     ],
 )
-def test_models_give_a_field_of_several_kinds_as_it_came(
+def test_models_return_a_field_of_several_types_unchanged(
     document: dict[str, Any], tmp_path: Path, rule: dict[str, Any]
 ) -> None:
     document["components"]["schemas"]["FaceSwapOutput"]["properties"]["odd"] = {"description": "Odd.", **rule}
@@ -126,7 +126,7 @@ def test_models_give_a_field_of_several_kinds_as_it_came(
     assert 'def odd(self) -> Any:\n        """Odd."""\n        return self.raw.get(\'odd\')' in text
 
 
-def test_catalogue_names_each_type_of_an_input_field_of_several_kinds(document: dict[str, Any], tmp_path: Path) -> None:
+def test_catalogue_names_each_type_of_an_input_field(document: dict[str, Any], tmp_path: Path) -> None:
     rule = {"description": "x", "type": ["string", "object", "array", "null"], "items": {}}
     document["components"]["schemas"]["FaceSwapInput"]["properties"]["odd"] = rule
     emit_catalogue(document, tmp_path / "tasks")

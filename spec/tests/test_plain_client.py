@@ -1,4 +1,4 @@
-"""The generated client without the wrapper: what it promises to those who use it alone."""
+"""The generated client without the wrapper."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_import_loads_neither_httpx_nor_models() -> None:
     assert done.stdout.strip() == ""
 
 
-def test_every_name_of_the_models_can_be_imported() -> None:
+def test_every_model_can_be_imported() -> None:
     assert all(isinstance(getattr(models, name), type) for name in models.__all__)
     with pytest.raises(AttributeError):
         _ = models.NoSuchModel
@@ -140,7 +140,7 @@ def test_error_of_a_nested_field_names_the_task() -> None:
     assert pickle.loads(pickle.dumps(caught.value)).task_id == "t-1"
 
 
-def test_error_of_a_field_can_be_of_the_caller() -> None:
+def test_caller_can_choose_the_error_of_a_field() -> None:
     def made(owner: str, name: str, value: object, expected: str, task_id: str | None) -> Exception:
         return LookupError(owner, name, value, expected, task_id)
 
@@ -184,7 +184,7 @@ def test_whole_numbers_are_exact() -> None:
     assert models.TaskUsage({"consume": 2.0}).consume == 2
 
 
-def test_output_is_read_by_the_class_of_its_task_type() -> None:
+def test_output_has_the_class_of_its_task_type() -> None:
     task = {"task_id": "t", "status": "completed", "model": "Qubico/image-toolkit", "task_type": "face-swap"}
     output = models.Task({**task, "output": {"image_url": "https://x.test/a.png"}}).output
 
@@ -201,7 +201,7 @@ def test_readers_are_equal_by_class_and_body() -> None:
     assert pickle.loads(pickle.dumps(models.Wallet({"a": 1}))) == models.Wallet({"a": 1})
 
 
-def test_body_that_is_nested_too_deep_has_a_repr() -> None:
+def test_deeply_nested_body_has_a_repr() -> None:
     body: dict[str, object] = {}
     for _ in range(5000):
         body = {"secret": "", "deeper": [body]}
@@ -246,7 +246,7 @@ def test_success_is_returned_by_every_form() -> None:
         b'{"data": {"task_id": "t", "sta',
     ],
 )
-def test_answer_that_is_no_success_is_one_typed_error(status: int, content: bytes) -> None:
+def test_any_other_response_is_one_typed_error(status: int, content: bytes) -> None:
     answer = get(status, content)
 
     assert (answer.status_code, answer.content, answer.parsed) == (status, content, None)
@@ -286,7 +286,7 @@ def test_code_of_the_envelope_refuses_an_http_success(body: bytes, refused: bool
         ('{"task_id": "t", "status": "pending"}', False),
     ],
 )
-def test_refused_create_is_an_error_and_an_accepted_task_is_not_lost(data: str, refused: bool) -> None:
+def test_refused_submission_is_an_error_and_an_accepted_task_is_returned(data: str, refused: bool) -> None:
     body = f'{{"code": 500, "message": "insufficient", "data": {data}}}'.encode()
     answer = get(200, body)
 
@@ -298,17 +298,17 @@ def test_refused_create_is_an_error_and_an_accepted_task_is_not_lost(data: str, 
         assert answer.error.task_id == ("t" if '"t"' in data else None)
 
 
-def test_envelope_in_an_envelope_is_no_account() -> None:
+def test_envelope_in_an_envelope_is_malformed() -> None:
     answer = b'{"code": 200, "data": {"code": 200, "data": {"name": "x"}}}'
     with client_of(200, answer) as client:
         assert isinstance(get_account_info.sync_detailed(client=client).error, errors.MalformedResponse)
 
 
-def test_code_that_is_true_is_none() -> None:
+def test_boolean_code_is_none() -> None:
     assert errors.ApiError("x", content=b'{"code": true}').code is None
 
 
-def test_task_id_is_found_in_a_body_of_json_in_json_and_not_in_damaged_bytes() -> None:
+def test_task_id_is_found_in_nested_json_but_not_in_damaged_bytes() -> None:
     def named(content: bytes) -> str | None:
         return errors.ApiError("x", content=content).task_id
 
@@ -316,14 +316,14 @@ def test_task_id_is_found_in_a_body_of_json_in_json_and_not_in_damaged_bytes() -
     assert named(b'{"task_id": "t\xff"') is None
 
 
-def test_message_of_a_refusal_shows_status_code_and_words() -> None:
+def test_message_of_a_refusal_has_status_code_and_message() -> None:
     answer = get(500, b'{"code": 10000, "message": "no credit\\ud800"}')
 
     assert str(answer.error) == r"HTTP 500, code 10000: 'no credit\ud800'"
     assert str(get(404, b"").error) == "HTTP 404"
 
 
-def test_rows_that_are_no_objects_are_reported_at_once_where_required() -> None:
+def test_malformed_rows_of_a_required_list_are_reported_at_once() -> None:
     with client_of(200, b'{"data": {"data": [7]}}') as client:
         assert isinstance(list_task_history.sync_detailed(client=client).error, errors.MalformedField)
     assert parse(200, b'{"data": {"data": null}}', models.HistoryEnvelope).data.data == []
@@ -355,7 +355,7 @@ def test_multipart_request_splits_files_from_fields() -> None:
     assert (request["data"], request["files"]) == ({"model": "m", "prompt": "p"}, {"image": ("a.png", b"x")})
 
 
-def test_types_of_requests_say_what_is_required_and_which_words_there_are() -> None:
+def test_request_types_have_required_fields_and_literals() -> None:
     assert "Required[str]" in str(models.TaskRequest.__annotations__["model"])
     assert "Required" not in str(models.TaskRequest.__annotations__["config"])
     assert "Literal[" in str(models.WanxCameraMove.__annotations__["motion_type"])

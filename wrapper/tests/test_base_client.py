@@ -47,11 +47,11 @@ WRONG: dict[str, dict[str, list[Any]]] = {
     "watch": {"task": A_TASK, "timeout": A_LIMIT},
     "get": {"task": A_TASK},
     "cancel": {"task": A_TASK},
-    "cancel_many": {"created_before": A_TIME, "model": NO_TEXT},
+    "cancel_many": {"created_before": A_TIME, "group": NO_TEXT},
     "account": {},
     "active_tasks": {},
     "history": {
-        "model": NO_TEXT,
+        "group": NO_TEXT,
         "start": A_TIME[1:],
         "end": A_TIME[1:],
         "page_size": [None, "10", 0, 101, 1.5, True, NAN],
@@ -121,8 +121,12 @@ SETTINGS: dict[str, list[Any]] = {
     "webhooks": ["x", Receiver],
     "budget": [0.5, 0],
     "transport": ["x", httpx.Client],
-    "clock": [None, "x"],
-    "sleep": [None, "x"],
+    "max_retries": [-1, 1.5, True, "3"],
+    "default_headers": ["x", {5: "x"}, {"a b": "c"}, {"x-a": 5}, {"x-a": "b\nc"}, {"x-a": "b "}, {"x-a": "é"}],
+    "proxy": [5, "ftp://proxy.test", "http://", "http://proxy.test:0"],
+    "http_client": ["x", httpx.Client, httpx.MockTransport(print)],
+    "clock": ["x", lambda: 1.0],
+    "sleep": ["x"],
 }
 
 

@@ -21,7 +21,7 @@ import httpx
 import pytest
 from unitask import cli, tasks
 from unitask._core.effects import Response
-from unitask._terminal import dollars, reworded
+from unitask._terminal import dollars
 from unitask.cli import main
 from unitask.testing import UnitaskProvider
 from unitask.testing.patching import use_transport
@@ -99,25 +99,20 @@ def test_timeout_ends_a_command(words: list[str], timeout: str, limit: float, sc
 WRONG: list[tuple[list[str], str]] = [
     (["run", "FaceSwop"], "there is no task type 'FaceSwop': `unitask tasks` lists them"),
     (["run", "FaceSwap"], "FaceSwap needs target_image=...; FaceSwap needs swap_image=..."),
-    ([*RUN, "target=x"], "FaceSwap has no field 'target'; it has target_image, swap_image"),
+    ([*RUN, "target=x"], "'target=x' is not FIELD=VALUE: the fields of FaceSwap are target_image, swap_image"),
     ([*RUN, "--timeout", "-1"], "timeout is -1.0"),
-    ([*RUN, "--timeout", "nan"], "--timeout is nan: give seconds, 0 to look once"),
-    ([*RUN, "--base-url", "provider.test"], "--base-url is 'provider.test'"),
+    ([*RUN, "--base-url", "provider.test"], "base_url is 'provider.test'"),
     (["wait", " "], "the task id is empty"),
-    ([*RUN, "--to", __file__], "exists: name another file, or pass --overwrite"),
+    ([*RUN, "--to", __file__], "exists: name another file"),
     ([*RUN, "--to", ""], "--to is empty"),
-    ([*RUN, "swap_imgae=x"], "no field 'swap_imgae'; it has target_image, swap_image (did you mean swap"),
-    ([*RUN, "swap_image"], "'swap_image' is not of the form FIELD=VALUE"),
-    ([*RUN, "swap_image=x.png"], "swap_image is given 2 times ('https://me.test/b.png', 'x.png')"),
-    (["run", "Seedance2", "duration=six"], "duration is 'six': a whole number is expected"),
-    (["run", "Seedance2", f"duration={'9' * 5000}"], "a whole number is expected"),
-    (["run", "KlingVideo", "enable_audio=maybe"], "enable_audio is 'maybe': true or false is expected"),
-    (["run", "KlingVideo", "cfg_scale=1e999"], "cfg_scale is '1e999': a number is expected"),
-    (["run", "KlingVideo", "camera_control=wide"], "camera_control is 'wide': an object in JSON is expected"),
-    (["run", "KlingVideo", f"elements={'[' * 9999}"], "a list in JSON is expected"),
-    (["run", "KlingVideo", "camera_control:={"], "camera_control is '{': JSON is expected after :="),
-    (["run", "KlingVideo", "cfg_scale:=NaN"], "cfg_scale is 'NaN': JSON is expected after :="),
-    (["run", "MidjourneyImagine", "process_mode=fats"], "relax, fast, turbo is expected (did you mean fast?)"),
+    ([*RUN, "swap_image"], "'swap_image' is not FIELD=VALUE"),
+    ([*RUN, "swap_image=x.png"], "swap_image is 'x.png': the field is given twice"),
+    (["run", "Seedance2", "duration=six"], "duration is 'six': JSON is expected, such as 6 or true"),
+    (["run", "KlingVideo", "enable_audio=3", "prompt=a"], "input.enable_audio: 3 is not"),
+    (["run", "KlingVideo", f"elements={'[' * 9999}"], "JSON is expected"),
+    (["run", "KlingVideo", "elements:=3", "elements=3"], "elements is '3': the field is given twice"),
+    (["run", "KlingVideo", "camera_control:={"], "camera_control is '{': JSON is expected"),
+    (["run", "KlingVideo", "cfg_scale:=NaN"], "cfg_scale is 'NaN': JSON is expected"),
 ]
 
 
@@ -130,11 +125,15 @@ def test_wrong_input_is_told_and_nothing_is_sent(
     assert main(arguments) == 1
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith("unitask: nothing was sent: ")
+    assert err.startswith("unitask: ")
     assert said in err
 
 
-@pytest.mark.parametrize("arguments", [[], ["wait"], [*RUN, "--timeout", "soon"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["wait"], [*RUN, "--timeout", "soon"], ["sandbox", "--speed", "fast"], ["sandbox", "--key", "a=much"]],
+    ids=" ".join,
+)
 def test_wrong_use_is_exit_code_2(arguments: list[str], capsys: Captured) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)
@@ -146,13 +145,12 @@ def test_wrong_use_is_exit_code_2(arguments: list[str], capsys: Captured) -> Non
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("--speed fast", "--speed is 'fast': instant, real, or a factor"),
-        ("--key mine=much", "--key: 'much' is no balance in USD"),
-        ("--key a=-1", "--key: '-1' is no balance in USD"),
+        ("--speed -1", "speed -1.0: give"),
+        ("--key a=-1", "the balance -1.0 of a key"),
         ("--key =1", "an API key must not be empty"),
-        ("--concurrency 0", "concurrency 0: give a number from 1 on"),
-        ("--faults nothing.json", "--faults: nothing.json cannot be read: No such file or directory"),
-        ("--port 99999", "--port 99999: give a number from 1 to 65535, or 0 for a free one"),
+        ("--concurrency 0", "concurrency 0: give an integer from 1"),
+        ("--faults nothing.json", "nothing.json cannot be read: No such file or directory"),
+        ("--port 99999", "port 99999: give a number from 0 to 65535"),
         ("--port 0 --data /dev/null", "the sandbox cannot start: "),
         ("--port {taken}", "port {taken} is taken: give another one with --port, or 0 for a free one"),
     ],
@@ -170,7 +168,7 @@ def test_wrong_settings_of_the_sandbox_are_told(arguments: str, said: str, capsy
 
 STARTED = {
     "keys": {"sandbox": 10.0}, "speed": "instant", "data": None, "concurrency": None, "rate": None,
-    "host": "127.0.0.1", "port": 8042, "allowed_hosts": (), "private_addresses": None,
+    "host": "127.0.0.1", "port": 8042, "allowed_hosts": (), "private_addresses": None, "faults": (),
 }  # fmt: skip
 
 
@@ -209,7 +207,7 @@ def test_sandbox_is_started_as_told(
     out, err = capsys.readouterr()
     assert f"export UNITASK_BASE_URL=http://127.0.0.1:{found['port']} UNITASK_API_KEY=sandbox\n" in out
     assert "have the consent of the persons shown" in out
-    assert ("warning: everybody who can reach 192.0.2.1 can use this sandbox" in err) == ("--host" in words)
+    assert ("warning: everyone who can reach 192.0.2.1 can use this sandbox" in err) == ("--host" in words)
 
 
 @pytest.mark.parametrize("command", ["sandbox", "demo"])
@@ -234,7 +232,7 @@ IMAGES = ["https://me.test/a.png", "https://me.test/b.png"]
         ("KlingVideo", ["enable_audio=true"], "enable_audio", True),
         ("KlingVideo", ["enable_audio:=false"], "enable_audio", False),
         ("Seedance2", ["duration=5"], "duration", 5),
-        ("KlingVideo", ["cfg_scale=.5"], "cfg_scale", 0.5),
+        ("KlingVideo", ["cfg_scale=0.5"], "cfg_scale", 0.5),
         ("KlingVideo", ["cfg_scale=1"], "cfg_scale", 1),
         ("KlingVideo", ['camera_control={"type": "simple"}'], "camera_control", {"type": "simple"}),
         ("KlingVideo", ['camera_control:={"type": "simple"}'], "camera_control", {"type": "simple"}),
@@ -267,20 +265,23 @@ GONE = [httpx.Response(403)] * 9
 STOP = KeyboardInterrupt()
 TO = ["--to", "{}/o.png"]
 ENDS: list[tuple[list[Any], list[str], list[str]]] = [  # script, options, lines
-    ([PAID, *[httpx.Response(502)] * 99], TO, ["goes on; paid: $0.01", "{} --to {}/o.png` fetches"]),
-    ([FREE] * 99, ["--timeout", "5"], ["goes on; paid: unknown", "{}` waits for it"]),
+    ([PAID, *[httpx.Response(502)] * 99], TO, ["is pending; paid: $0.01", "{} --to {}/o.png` continues"]),
+    ([FREE] * 99, ["--timeout", "5"], ["is processing; paid: unknown", "{}` continues"]),
     ([seen(), seen("failed")], [], ["is failed; paid: unknown"]),
-    ([PAID, DONE, *GONE], TO, ["is completed; paid: unknown", "{} --to {}/o.png` fetches"]),
-    ([PAID, seen("completed", output={})], TO, ["has no output file", "{}` shows it"]),
+    ([PAID, DONE, *GONE], TO, ["is completed; paid: unknown", "{} --to {}/o.png` continues"]),
+    ([PAID, seen("completed", output={})], TO, ["has no output file"]),
     ([PAID, seen("completed", output=[1])], TO, ["output is [1], not an object"]),
-    ([PAID, MANY], TO, ["has 2 output files: name a folder", "{} --to {}/o/` fetches"]),
     ([PAID, MANY, httpx.Response(200, content=encoded()), *GONE], ["--to", "{}/"], ["{} --to {}/ --overwrite`"]),
-    ([PAID, DONE, STOP], TO, ["interrupted", "is completed", "{}/o.png` fetches"]),
-    ([PAID, STOP], ["--overwrite"], ["interrupted", "goes on; paid: $0.01", "{} --overwrite` waits"]),
-    ([PAID, NotImplementedError()], ["--base-url", "https://b.test"], ["{} --base-url https://b.test` waits"]),
-    ([STOP], [], ["may have been accepted", "look for it in the task history on the provider's"]),
-    ([LOST], [], ["sent between 2023-11-14 22:13:20 and", "and may be paid", "`unitask wait ID` fetches it by its id"]),
-    ([httpx.ReadTimeout("")], TO, ["look for a Qubico/image-toolkit face-swap task of that time"]),
+    ([PAID, DONE, STOP], TO, ["interrupted", "is completed", "{}/o.png` continues"]),
+    ([PAID, STOP], ["--overwrite"], ["interrupted", "is pending; paid: $0.01", "{} --overwrite` continues"]),
+    ([PAID, NotImplementedError()], ["--base-url", "https://b.test"], ["{} --base-url https://b.test` continues"]),
+    ([STOP], [], ["may have been accepted", "search the task history on the provider's"]),
+    ([LOST], [], ["sent between 2023-11-14 22:13:20 and", "`unitask wait ID` fetches the result"]),
+    (
+        [httpx.ReadTimeout("")],
+        TO,
+        ["of Qubico/image-toolkit face-swap may have been accepted", "search the task history"],
+    ),
 ]
 
 
@@ -288,6 +289,7 @@ ENDS: list[tuple[list[Any], list[str], list[str]]] = [  # script, options, lines
 def test_what_ends_a_paid_task_is_told_with_what_goes_on(
     script: list[Any], options: list[str], lines: list[str], scripted: Scripted, capsys: Captured, tmp_path: Path
 ) -> None:
+    STOP.__dict__.pop("__notes__", None)
     scripted(*script)
 
     assert main([*RUN, *(word.format(tmp_path) for word in options)]) == (130 if STOP in script else 1)
@@ -295,11 +297,9 @@ def test_what_ends_a_paid_task_is_told_with_what_goes_on(
     for line in lines:
         assert line.replace("{}/", f"{tmp_path}/").replace("{}", f"`unitask wait {TASK_ID}") in err
     assert "nothing was sent" not in err
-    assert not re.search(r"client\.\w+\(|error\.\w+|task\.raw|overwrite=|None", err)
-    _, commands = cli._parser()
+    parser, _ = cli._parser()
     for command in re.findall(r"`unitask (.*?)`", err):
-        name, *rest = shlex.split(command)
-        assert commands[name].parse_args(rest)
+        assert parser.parse_args(shlex.split(command))
 
 
 @pytest.mark.parametrize("script", [[PAID, STOP], [STOP], [httpx.ReadTimeout("")]], ids=["wait", "create", "lost"])
@@ -328,24 +328,9 @@ def test_interruption_before_the_task_is_told_names_it(
     assert main([*RUN, "--to", "o.png"]) == 130
     assert capsys.readouterr().err.splitlines() == [
         "unitask: interrupted",
-        f"unitask: task {TASK_ID} may go on; paid: unknown",
-        f"unitask: `unitask wait {TASK_ID} --to o.png` fetches its result",
+        f"unitask: task {TASK_ID} is accepted; paid: unknown",
+        f"unitask: `unitask wait {TASK_ID} --to o.png` continues with it",
     ]
-
-
-@pytest.mark.parametrize(
-    ("message", "said"),
-    [
-        ("it goes on: client.wait('a-1') waits for it again", "it goes on"),
-        ("'a' exists: name another file, or pass overwrite=True", "'a' exists: name another file, or pass --overwrite"),
-        ("Check the key: UNITASK_API_KEY, or api_key=", "Check the key: UNITASK_API_KEY"),
-        ("not sent. Check base_url and", "not sent. Check the base URL (--base-url, or UNITASK_BASE_URL) and"),
-        ("it is lost; error.find(client, timeout=3) says more. So", "it is lost. So"),
-        ("'task.run(1).png' exists", "'task.run(1).png' exists"),
-    ],
-)
-def test_message_of_the_library_is_put_into_the_words_of_the_command_line(message: str, said: str) -> None:
-    assert reworded(message).startswith(said)
 
 
 def test_legacy_task_is_fetched_by_the_command_that_is_named(

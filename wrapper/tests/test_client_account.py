@@ -135,7 +135,7 @@ def test_wait_all_returns_tasks_and_errors_in_their_order(shell: str) -> None:
     assert (first.id, last.id) == ("a", "b")
     assert isinstance(failed, errors.TaskFailed)
     assert isinstance(untyped, errors.UnitaskError)
-    assert (untyped.task_id, untyped.retry_advice) == ("untyped", errors.Advice.RESUME)
+    assert (untyped.task_id, untyped.retryable) == ("untyped", False)
     assert sorted(told) == ["a", "b", "failed"]
 
 
@@ -267,7 +267,7 @@ def test_account_active_tasks_and_history_are_read(shell: str) -> None:
         in_turn(
             lambda client: client.account(),
             lambda client: client.active_tasks(),
-            lambda client: all_of(client.history(model="kling", **query)),
+            lambda client: all_of(client.history(group="kling", **query)),
         ),
     )
 

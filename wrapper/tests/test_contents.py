@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import struct
 import wave
@@ -54,22 +53,22 @@ WHOLE: dict[str, tuple[str, bytes]] = {
     "lossless WebP": ("image", encoded(form="WEBP", lossless=True)),
     "GIF": ("image", encoded(form="GIF", mode="P")),
     "AVIF": ("image", box(b"ftyp", b"avif\0\0\0\0avif") + box(b"meta", bytes(40)) + box(b"mdat", bytes(40))),
-    "SVG": ("image", b'<?xml version="1.0"?>\n<!-- <html> -->\n<svg xmlns="http://www.w3.org/2000/svg"><g/></svg>\n'),
     "film with its index first": ("video", FTYP + MOOV + box(b"free") + MDAT),
     "film with its index last": ("video", FTYP + box(b"mdat", bytes(99), wide=True) + MOOV),
     "film in fragments": ("video", FTYP + MOOV + box(b"moof", bytes(9)) + MDAT),
-    "WebM": ("video", EBML + b"\x40\x64" + bytes(100)),
     "GIF as a video": ("video", encoded(form="GIF", mode="P")),
     "WAV": ("audio", WAV),
     "M4A": ("audio", box(b"ftyp", b"M4A \0\0\0\0") + MOOV + MDAT),
-    "Ogg": ("audio", b"OggS\0\2" + bytes(20) + b"\2\x64\x20" + bytes(132)),
     "GLB": ("model", GLB),
-    "USDZ": ("model", archive()),
-    "ZIP": ("file", archive()),
-    "gzip": ("file", gzip.compress(bytes(range(256)))),
 }
 # Nothing in them says where they end, or says it wrongly as it is known to happen.
 KEPT: dict[str, tuple[str | None, str, bytes]] = {
+    "SVG": (
+        "image",
+        ".svg",
+        b'<?xml version="1.0"?>\n<!-- <html> -->\n<svg xmlns="http://www.w3.org/2000/svg"></svg>\n',
+    ),
+    "ZIP": ("file", ".zip", archive()),
     "MP3": ("audio", ".mp3", b"ID3\3\0\0\0\0\0\0" + b"\xff\xfb\x90\0" + bytes(413)),
     "WAV from a pipe": ("audio", ".wav", WAV[:4] + b"\xff\xff\xff\xff" + WAV[8:]),
     "WAV of zero": ("audio", ".wav", WAV[:4] + bytes(4) + WAV[8:]),
@@ -88,7 +87,6 @@ KEPT: dict[str, tuple[str | None, str, bytes]] = {
     "large glTF": ("model", ".gltf", b'{"accessors": [' + b"0, " * 2000 + b'0], "asset": {}}'),
     "COLLADA": ("model", ".dae", b'<?xml version="1.0"?><COLLADA version="1.4.1"></COLLADA>'),
     "HLS": ("video", ".m3u8", b"#EXTM3U\n#EXT-X-VERSION:3\n"),
-    "Radiance HDR": ("image", ".hdr", b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n"),
     "subtitles": ("file", ".srt", b"1\n00:00:01,000 --> 00:00:02,000\nHello\n"),
     "JSON": (None, ".json", b'{"faces": []}'),
     "JSON of unknown kind": (None, "", b"[1, 2]"),
@@ -116,26 +114,28 @@ TEXTS: dict[str, bytes] = {
 
 @pytest.mark.parametrize(("kind", "content"), WHOLE.values(), ids=WHOLE.keys())
 def test_cut_off_file_is_told_from_a_whole_one(kind: str, content: bytes) -> None:
-    check(content, kind, "", documented=True)
+    check(content, kind, "")
     for size in {*range(16, len(content), 17), *range(max(16, len(content) - 20), len(content))}:
         if content[:size].rstrip() != content.rstrip():
-            with pytest.raises(DownloadAttemptError, match=r"^it is (a|an) \w+ that is cut off$|^it is no ") as caught:
-                check(content[:size], kind, "", documented=True)
+            with pytest.raises(
+                DownloadAttemptError, match=r"^it is (a|an) \w+ that is cut off$|^it is not a "
+            ) as caught:
+                check(content[:size], kind, "")
             assert (caught.value.retryable, caught.value.discard, caught.value.late) == (True, True, True)
 
 
 @pytest.mark.parametrize(("kind", "ending", "content"), KEPT.values(), ids=KEPT.keys())
 def test_file_that_may_be_right_is_kept(kind: str | None, ending: str, content: bytes) -> None:
-    check(content, kind, ending, documented=kind != "file")
+    check(content, kind, ending)
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
 @pytest.mark.parametrize("kind", ["image", "video", "audio", "model"])
 def test_text_is_no_media(kind: Any, text: bytes) -> None:
     with pytest.raises(
-        DownloadAttemptError, match=r"^it is no (picture|video|sound|3D model): it starts with b"
+        DownloadAttemptError, match=r"^it is not a (picture|video|sound|3D model): it starts with b"
     ) as caught:
-        check(text, kind, "", documented=False)
+        check(text, kind, "")
 
     assert (caught.value.retryable, caught.value.late) == (True, True)
 
@@ -143,15 +143,15 @@ def test_text_is_no_media(kind: Any, text: bytes) -> None:
 @pytest.mark.parametrize("ending", ["", ".bin", ".srt"])
 @pytest.mark.parametrize("name", ["S3", "page", "page after a comment"])
 def test_page_is_no_file_of_any_kind(name: str, ending: str) -> None:
-    with pytest.raises(DownloadAttemptError, match=r"^it is no file: it starts with b"):
-        check(TEXTS[name], None, ending, documented=False)
+    with pytest.raises(DownloadAttemptError, match=r"^it is not a file: it starts with b"):
+        check(TEXTS[name], None, ending)
 
 
 @pytest.mark.parametrize("kind", ["image", "video", "audio"])
 @pytest.mark.parametrize("content", [b"%PDF-1.7\n\xff", archive(), b"\x1f\x8b\x08\0"], ids=["PDF", "ZIP", "gzip"])
 def test_other_kind_is_not_asked_for_again(kind: str, content: bytes) -> None:
-    with pytest.raises(DownloadAttemptError, match=r"^it is no ") as caught:
-        check(content, kind, "", documented=False)
+    with pytest.raises(DownloadAttemptError, match=r"^it is not a ") as caught:
+        check(content, kind, "")
 
     assert not caught.value.retryable
 
@@ -165,6 +165,6 @@ beginnings = st.sampled_from([content[:40] for _, content in WHOLE.values()] + [
 @example(begin=EBML[:4], rest=b"\0", kind="video")
 def test_no_content_raises_anything_else(begin: bytes, rest: bytes, kind: Any) -> None:
     try:
-        check(begin + rest, kind, ".png", documented=True)
+        check(begin + rest, kind, ".png")
     except DownloadAttemptError as trouble:
         assert str(trouble).startswith("it is ")  # noqa: PT017 - either is right

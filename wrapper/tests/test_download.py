@@ -146,8 +146,8 @@ LATE: dict[str, tuple[Any, str]] = {
     "425": (answer(425), "HTTP 425. Task"),
     "HTML": (arrives(b"<html>", content_type="text/html; charset=utf-8"), "a page of type text/html came instead"),
     "JSON": (arrives(b"{}", content_type="application/json"), "a page of type application/json came instead"),
-    "HTML as a file": (arrives(b"\n<!DOCTYPE html><p>", content_type="application/octet-stream"), "it is no picture"),
-    "text": (arrives(b"Not Found", content_type="text/plain"), "it is no picture: it starts with b'Not Found'"),
+    "HTML as a file": (arrives(b"\n<!DOCTYPE html><p>", content_type="application/octet-stream"), "is not a picture"),
+    "text": (arrives(b"Not Found", content_type="text/plain"), "it is not a picture: it starts with b'Not Found'"),
     "empty": (arrives(b""), "0 bytes came, some were announced"),
     "cut off": (arrives(PNG[:50]), "it is a PNG that is cut off"),
 }
@@ -251,7 +251,7 @@ def test_place_that_cannot_be_written_is_found_before_paying(place: str, reason:
     (tmp_path / "file").write_bytes(b"mine")
     (tmp_path / "folder.mp4").mkdir()
     (tmp_path / "lost").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(InvalidInput, match=f"^nothing was sent: .*{reason}"):
+    with pytest.raises(InvalidInput, match=reason):
         check_destination(place.format(tmp_path))
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.mp4", "lost"]
@@ -402,7 +402,7 @@ def test_file_system_that_cannot_map_files_gets_its_file(
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(total=0, free=0))
     check_destination(f"{tmp_path}/")
     fetch(shell, provider(arrives(content_length=str(len(PNG)))), finished(), tmp_path / "a.png")
-    with pytest.raises(DownloadFailed, match="it is no picture"):
+    with pytest.raises(DownloadFailed, match="it is not a picture"):
         fetch(shell, provider(arrives(b"%PDF-1.7")), finished(), tmp_path / "b.png")
 
     assert files_in(tmp_path) == ["a.png"]

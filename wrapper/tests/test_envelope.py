@@ -140,7 +140,8 @@ def test_server_error_is_a_refusal_only_in_the_apis_own_envelope(body: bytes, ow
 
 KINDS = {
     **dict.fromkeys([400, 413, 422], errors.InvalidRequest),
-    **dict.fromkeys([401, 403], errors.AuthenticationFailed),
+    401: errors.AuthenticationFailed,
+    403: errors.PermissionDenied,
     402: errors.InsufficientCredit,
     **dict.fromkeys([404, 410], errors.NotFound),
     429: errors.RateLimited,
@@ -157,7 +158,7 @@ def test_refusal_has_the_kind_of_its_status(status: int, kind: type[errors.ApiEr
     assert found.status == status
     assert found.code == status
     assert str(found).startswith(f"HTTP {status}: because")
-    assert ("Check the key: UNITASK_API_KEY, or api_key=" in str(found)) == (status in (401, 403))
+    assert ("Check the key: UNITASK_API_KEY, or api_key=" in str(found)) == (status == 401)
 
 
 @pytest.mark.parametrize(
@@ -196,8 +197,9 @@ def test_message_shows_every_reason_once(message: Any, data: Any, said: str) -> 
 
     page, long = read(answer(400, b"x" * 9000)), read(refused(400, "y" * 9000))
 
-    assert str(found) == f"HTTP 400: {said}"
-    assert str(page) == f"HTTP 400: {'x' * 120!r}"
+    next_step = errors.InvalidRequest.usual_next_step
+    assert str(found) == f"HTTP 400: {said}. {next_step}"
+    assert str(page) == f"HTTP 400: {'x' * 120!r}. {next_step}"
     assert len(str(long)) < 2000
     assert (len(page.body), len(long.body)) == (4096, 4096)
 

@@ -14,7 +14,6 @@ import unitask
 from unitask import Output, Task, errors
 from unitask._core import refusals
 from unitask._model.task_token import Fingerprint
-from unitask.errors import Advice
 
 from .script import TASK_ID, task_data
 
@@ -23,6 +22,7 @@ RUNNING = Task(task_data("processing"), Output)
 API_FACTS: dict[str, Any] = {"status": 418, "code": 10000, "retry_after": 1.5, "headers": {"cf-ray": "1"}, "body": "{}"}
 API_FACTS["task_id"] = TASK_ID
 API_ERRORS = [errors.ApiError, errors.AuthenticationFailed, errors.InvalidRequest, errors.NotFound]
+API_ERRORS += [errors.PermissionDenied]
 API_ERRORS += [errors.ProviderBroken, errors.QueueFull, errors.RateLimited]
 WORDS = {kind: words[0] for words, kind in errors.REASONS if not issubclass(kind, errors.ApiError)}
 EXAMPLES: list[errors.UnitaskError] = [
@@ -68,7 +68,7 @@ def test_every_error_is_public() -> None:
         if inspect.isclass(kind) and issubclass(kind, Exception) and kind.__module__ == errors.__name__
     ]
 
-    assert sorted([*tree, "Advice"]) == errors.__all__
+    assert sorted(tree) == errors.__all__
     assert {type(error).__name__ for error in EXAMPLES} == set(tree)
     assert all(getattr(unitask, name) is getattr(errors, name) for name in errors.__all__)
     assert issubclass(errors.InvalidInput, ValueError)
@@ -78,7 +78,8 @@ def test_every_error_is_public() -> None:
 def test_http_status_decides_where_words_and_codes_do_not() -> None:
     statuses = {
         errors.InvalidRequest: [400, 409, 413, 415, 422],
-        errors.AuthenticationFailed: [401, 403],
+        errors.AuthenticationFailed: [401],
+        errors.PermissionDenied: [403],
         errors.InsufficientCredit: [402],
         errors.NotFound: [404, 410],
         errors.RateLimited: [429],
@@ -95,9 +96,9 @@ def test_http_status_decides_where_words_and_codes_do_not() -> None:
     [
         (
             EXAMPLES[2],
-            "the create of m t may have been accepted, and is not sent again: no answer. It was sent between "
-            "2026-01-01 00:00:00 and 2026-01-02 00:00:00 UTC; error.find(client) looks for it in the task history, and "
-            "do that before you create it again",
+            "the submission of m t may have been accepted, and is not sent again: no answer. It was sent between "
+            "2026-01-01 00:00:00 and 2026-01-02 00:00:00 UTC. Call error.find(client) before you submit the task "
+            "again: it reads the task history",
         ),
         (
             errors.TaskFailed(Task(task_data("canceled"), Output)),
@@ -139,29 +140,32 @@ def test_code_tells_what_words_do_not() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "advice"),
+    ("error", "retryable", "next_step"),
     [
-        (errors.InvalidInput("a"), Advice.FIX),
-        (EXAMPLES[8], Advice.FIX),
-        (EXAMPLES[2], Advice.FIND),
-        (errors.Unreachable("no answer"), Advice.AGAIN),
-        (errors.Unreachable("no answer", task_id=TASK_ID), Advice.RESUME),
-        (errors.RateLimited("slow", status=429), Advice.LATER),
-        (errors.QueueFull("full", status=429), Advice.LATER),
-        (errors.AuthenticationFailed("no", status=401), Advice.FIX),
-        (errors.ProviderBroken("no", status=302), Advice.FIX),
-        (errors.ProviderBroken("no", status=500), Advice.LATER),
-        (errors.ProviderBroken("no", status=500, task_id=TASK_ID), Advice.RESUME),
-        (errors.TaskFailed(TASK), Advice.AGAIN),
-        (EXAMPLES[5], Advice.RESUME),
-        (refusals.refusal_kind(500, None, "credit not enough")("no", status=500), Advice.PAY),
-        (refusals.task_failed(TASK), Advice.FIX),
-        (errors.WebhookRejected("no", kind="form"), Advice.FIX),
+        (errors.InvalidInput("a"), False, "Correct"),
+        (EXAMPLES[8], False, "Raise the limit"),
+        (EXAMPLES[2], False, "error.find(client)"),
+        (errors.Unreachable("no answer"), True, "Try again"),
+        (errors.Unreachable("no answer", task_id=TASK_ID), False, f"client.wait({TASK_ID!r})"),
+        (errors.RateLimited("slow", status=429), True, "Try again"),
+        (errors.QueueFull("full", status=429), True, "tasks have ended"),
+        (errors.InvalidRequest("no", status=400), False, "Change the request"),
+        (errors.AuthenticationFailed("no", status=401), False, "Check the key"),
+        (errors.PermissionDenied("no", status=403), False, "Check the plan"),
+        (errors.ProviderBroken("no", status=302), False, "base_url"),
+        (errors.ProviderBroken("no", status=500), True, "Try again"),
+        (errors.ProviderBroken("no", status=500, task_id=TASK_ID), False, "client.wait"),
+        (errors.TaskFailed(TASK), True, "Submit the task again"),
+        (EXAMPLES[5], False, "client.wait"),
+        (refusals.refusal_kind(500, None, "credit not enough")("no", status=500), False, "Top up"),
+        (refusals.task_failed(TASK), False, "shows a face"),
+        (errors.WebhookRejected("no", kind="form"), False, "error.status"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
 )
-def test_error_says_what_to_do(error: errors.UnitaskError, advice: Advice) -> None:
-    assert error.retry_advice is advice
+def test_error_says_what_to_do(error: errors.UnitaskError, retryable: bool, next_step: str) -> None:
+    assert error.retryable is retryable
+    assert next_step in error.next_step
 
 
 @pytest.mark.parametrize(

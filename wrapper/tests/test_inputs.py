@@ -1,16 +1,16 @@
-"""From what to make to what is sent: every problem at once, before anything is paid for."""
+"""Request bodies: what is sent for a task, and every problem at once before anything is paid for."""
 
 from __future__ import annotations
 
 import base64
 import contextlib
 import copy
+import enum
 import io
 import json
 import math
 import pickle
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,16 +18,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from unitask import AdvisoryWarning, InvalidInput, Output, inputs, tasks
+from unitask import AdvisoryWarning, InvalidInput, Output, tasks
 from unitask.inputs import request_body
 from unitask.tasks import FaceSwap, FaceSwapOutput, Raw
 from unitask.webhooks import Receiver
-from unitask_api import contract
 
-from .pictures import encoded, picture
+from .pictures import encoded
 
 URL = "https://me.test/a.png"
 PNG = encoded()
+PNG64 = base64.b64encode(PNG).decode()
 SECRET = "a webhook secret, in clear"
 
 
@@ -36,11 +36,15 @@ def swap(target: Any = URL, **changes: Any) -> FaceSwap:
     return FaceSwap(target_image=target, **{"swap_image": URL, **changes})
 
 
+def flux(**fields: Any) -> Any:
+    return tasks.FluxDevTxt2Img(**{"prompt": "a", **fields})
+
+
 def problems(task: Any, validate: bool = True, **options: Any) -> tuple[str, ...]:
     """What is wrong with a task."""
     with pytest.raises(InvalidInput) as caught:
         request_body(task, options, validate=validate)  # type: ignore[arg-type]
-    assert str(caught.value) == "nothing was sent: " + "; ".join(caught.value.problems)
+    assert all(problem in str(caught.value) for problem in caught.value.problems)
     return caught.value.problems
 
 
@@ -48,45 +52,28 @@ def problems(task: Any, validate: bool = True, **options: Any) -> tuple[str, ...
 
 
 def test_extra_fields_are_sent_and_may_replace_known_ones() -> None:
-    body = request_body(swap(extra={"strength": 0.5, "swap_image": "https://me.test/b.png", "nested": [{"a": None}]}))
+    extra = {"strength": 0.5, "swap_image": "https://me.test/b.png", "nested": [{"a": None}]}
 
-    assert body["input"] == {
-        "target_image": URL,
-        "swap_image": "https://me.test/b.png",
-        "strength": 0.5,
-        "nested": [{"a": None}],
-    }
+    assert request_body(swap(extra=extra))["input"] == {"target_image": URL, **extra}
 
 
-def test_files_are_found_wherever_the_rules_say() -> None:
-    image: dict[str, Any] = {"type": "string", "x-media": {"kind": "image", "formats": ["png"]}}
-    rule = {"type": "array", "items": {"type": "object", "properties": {"image": image, "n": {"type": "integer"}}}}
-    found: list[str] = []
-    text = base64.b64encode(PNG).decode()
-    value = ({"image": PNG, "n": 1, "new": [PNG]}, {"image": encoded(form="GIF")}, "no object")
-    sent = inputs._wire("shots", value, rule, inputs._Checks(True, False, found))
+def test_files_are_found_in_lists_and_objects() -> None:
+    elements = ({"image": PNG, "n": 1, "new": [1]}, {"image": URL}, "not an object")
+    task = tasks.KlingVideo(prompt="a", elements=elements, motion_brush={"mask_url": PNG, "x": 1})  # type: ignore[arg-type]
+    gif = tasks.KlingVideo(prompt="a", motion_brush={"mask_url": encoded(form="GIF")})
 
-    referred = inputs._wire(
-        "swap", {"swap_image": PNG}, {"$ref": "#/components/schemas/FaceSwapInput"}, inputs._Checks(True, False, [])
-    )
-
-    may_be_empty = {"x-media": {"kind": "image", "may_be_empty": True}}
-
-    assert inputs._wire("mask", "", may_be_empty, inputs._Checks(True, False, found)) == ""
-    assert referred == {"swap_image": text}
-    assert sent[0] == {"image": text, "n": 1, "new": [PNG]}
-    assert sent[2] == "no object"
-    assert found == ["shots[1].image: it is a gif picture by its content; png are taken: convert it"]
+    sent = request_body(task, validate=False)["input"]
+    assert sent["elements"] == [{"image": PNG64, "n": 1, "new": [1]}, {"image": URL}, "not an object"]
+    assert sent["motion_brush"] == {"mask_url": PNG64, "x": 1}
+    assert problems(gif)[0].startswith("motion_brush.mask_url: it is a gif picture")
+    assert request_body(tasks.KlingMotionControl(image_url=URL, video_url="", preset_motion="Running"))  # may be empty
 
 
 def test_raw_task_is_sent_as_it_is() -> None:
     given = {"target_image": "not a file", "n": [1, None]}
+    body = request_body(Raw("Qubico/image-toolkit", "face-swap", given))
 
-    assert request_body(Raw("Qubico/image-toolkit", "face-swap", given)) == {
-        "model": "Qubico/image-toolkit",
-        "task_type": "face-swap",
-        "input": given,
-    }
+    assert body == {"model": "Qubico/image-toolkit", "task_type": "face-swap", "input": given}
     assert request_body(Raw("new", "thing"))["input"] == {}
     assert Raw("new", "thing").output_type() is Output
 
@@ -96,7 +83,6 @@ CONFIGS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"webhook_url": "http://[::1]:80/h?a=b#c"}, {"webhook_config": {"endpoint": "http://[::1]:80/h?a=b#c"}}),
     ({"webhook_url": "HTTPS://u:w@me.test/h"}, {"webhook_config": {"endpoint": "HTTPS://u:w@me.test/h"}}),
     ({"webhook_url": URL, "webhook_secret": SECRET}, {"webhook_config": {"endpoint": URL, "secret": SECRET}}),
-    ({"service_mode": ""}, {"service_mode": ""}),
     ({"webhook_url": None, "service_mode": "public"}, {"service_mode": "public"}),
 ]
 
@@ -105,68 +91,81 @@ CONFIGS: list[tuple[dict[str, Any], dict[str, Any]]] = [
 def test_options_go_into_the_config(options: Any, config: dict[str, Any]) -> None:
     body = request_body(swap(PNG, swap_image=io.BytesIO(PNG)), options)
 
-    assert body == {
-        "model": "Qubico/image-toolkit",
-        "task_type": "face-swap",
-        "input": dict.fromkeys(["target_image", "swap_image"], base64.b64encode(PNG).decode()),
-        "config": config,
-    }
+    assert (body["model"], body["task_type"]) == ("Qubico/image-toolkit", "face-swap")
+    assert body["input"] == {"target_image": PNG64, "swap_image": PNG64}
+    assert body["config"] == config
     assert SECRET not in repr(body) + repr(options)
     assert "config" not in request_body(swap(), {})
+
+
+def test_value_that_one_source_rules_out_is_sent_with_a_warning() -> None:
     with pytest.warns(AdvisoryWarning, match=r"config.service_mode: 'ppu' is not one of \['public', 'private', ''\]"):
         assert request_body(swap(), {"service_mode": "ppu"})["config"] == {"service_mode": "ppu"}
+    with pytest.warns(AdvisoryWarning, match=r"width: 100 is less than the minimum of \d+"):
+        assert request_body(flux(width=100, height=512))["input"]["width"] == 100
 
 
 def test_what_was_given_is_not_changed() -> None:
     file, array, content, extra = io.BytesIO(PNG), np.zeros((2, 3), np.uint8), bytearray(PNG), {"deep": {"list": [1]}}
-    file.seek(3)
-    file.seek(0)
     before = copy.deepcopy((array.tolist(), content, extra))
     task = swap(file, swap_image=array, extra={**extra, "more": 1})
     request_body(task)
     request_body(swap(content, extra=extra))
 
     assert (array.tolist(), content, extra) == before
-    assert file.tell() == 0
-    assert task.target_image is file
-    assert task.swap_image is array
+    assert (file.tell(), task.target_image, task.swap_image) == (0, file, array)
+
+
+class Seed(enum.IntEnum):
+    ONE = 1
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"width": 512.0},
+        {"extra": {"seed": Seed.ONE}},
+        {"extra": {"seed": 2**63 - 1}},
+        {"extra": {"seed": -(2**63)}},
+        {"extra": {"new": (1, {2: None})}},
+        {"prompt": "\0 \U0001f600"},
+        {"width": 1024, "height": 1024},
+        {"width": 10**9, "height": None},
+    ],
+    ids=ascii,
+)
+@pytest.mark.filterwarnings("ignore::unitask.AdvisoryWarning")
+def test_value_that_json_can_write_is_taken(fields: dict[str, Any]) -> None:
+    assert request_body(flux(**fields))
 
 
 # ---- what is refused
 
-UNUSABLE: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "unreadable file": (lambda _: "missing.png", "'missing.png' cannot be read: No such file or directory"),
-    "too large": (lambda _: picture(4096, 100), "it is 4096 x 100 pixels; both sides must be under 2048: shrink it"),
-    "no bytes": (lambda _: b"", "it is empty (0 bytes)"),
-    "broken base64": (lambda _: "A" * 257, "its base64 is broken"),
-    "empty data URI": (lambda _: "data:image/png;base64,", "it is empty (0 bytes)"),
-    "URL without an ending": (lambda _: "https://me.test/a", "must end in .jpg, .jpeg, .png, .webp"),
-    "number": (lambda _: 7, "a int is no picture"),
-    "cut off": (lambda _: PNG[:-9], "it is a PNG that is cut off"),
-    "GIF under another name": (
-        lambda _: encoded(form="GIF"),
-        "it is a gif picture by its content; jpeg, png, webp are",
-    ),
-    "5 MB of URL": (lambda _: "https://me.test/" + "x" * 5_000_000, "must end in"),
-}
+
+@pytest.mark.parametrize(
+    ("task", "problem"),
+    [
+        (flux(width=512.5), "input.width: 512.5 is not of type 'integer'"),
+        (flux(extra={"seed": 2**63}), "input.seed: 9223372036854775808 is not a 64-bit integer"),
+        (flux(extra={"seed": 10**400}), f"input.seed: {'1' + '0' * 59}... (401 characters) is not a 64-bit integer"),
+        (flux(prompt={3: "a"}), "input.prompt: {3: 'a'} is not of type 'string'"),
+        (flux(width=1024, height=1025), "input: width x height is 1049600, at most 1048576 is allowed"),
+        (tasks.KlingVideo(prompt="a", mode="fast"), "input.mode: 'fast' is not one of ['std', 'pro']"),  # type: ignore[arg-type]
+        (swap(None), "input: 'target_image' is a required property"),
+        (swap(b""), "target_image: it is empty (0 bytes)"),
+        (swap("missing.png"), "target_image: 'missing.png' cannot be read: No such file or directory"),
+        (tasks.Kling3Video(multi_shots=[{"prompt": 1}]), "input.multi_shots.0.prompt: 1 is not of type 'string'"),
+    ],
+    ids=lambda value: ascii(value)[:50],
+)
+@pytest.mark.filterwarnings("ignore::unitask.AdvisoryWarning")
+def test_message_names_path_value_and_limit(task: Any, problem: str) -> None:
+    assert problem in problems(task)
 
 
-@pytest.mark.parametrize(("unusable", "reason"), UNUSABLE.values(), ids=UNUSABLE.keys())
-def test_unusable_picture_is_refused_under_its_name(
-    unusable: Callable[[Path], Any], reason: str, tmp_path: Path
-) -> None:
-    problem, *others = problems(swap(unusable(tmp_path)))
-
-    assert problem.startswith("target_image: ")
-    assert others in ([], ["input.target_image: <file of 0 bytes> is shorter than 1 character"])
-    assert reason in problem
-    assert len(problem) < 2000
-
-
-def test_every_problem_is_told_at_once() -> None:
+def test_every_problem_is_reported_at_once() -> None:
     task = FaceSwap(target_image="missing.png", swap_image=Image.new("L", (2048, 1)))
     found = problems(task, webhook_url=7, webhook_secret=[SECRET], timeout=60)
-    nothing: Any = None
 
     assert [problem.partition(": ")[0] for problem in found] == [
         "target_image",
@@ -176,25 +175,14 @@ def test_every_problem_is_told_at_once() -> None:
         "config.webhook_config.secret",
     ]
     assert SECRET not in "".join(found)
-    absent = problems(FaceSwap(target_image=nothing, swap_image=nothing))
-    assert absent == tuple(f"input: '{name}' is a required property" for name in ("target_image", "swap_image"))
-    assert request_body(swap(Image.new("L", (1, 2047))))
 
 
 @pytest.mark.parametrize("validate", [True, False])
-@pytest.mark.parametrize(
-    ("url", "reason"),
-    [
-        ("https://[bad/hook", "is malformed"),
-        ("https://me.test/a\nb", r"has '\n' in it"),
-        ("me.test/hook", "is not a URL of http:// or https://"),
-    ],
-)
-def test_webhook_that_cannot_be_called_is_refused(validate: bool, url: str, reason: str) -> None:
+@pytest.mark.parametrize("url", ["https://[bad/hook", "https://me.test/a\nb", "me.test/hook"])
+def test_webhook_that_cannot_be_called_is_refused(validate: bool, url: str) -> None:
     (problem,) = problems(swap(), validate, webhook_url=url)
 
     assert problem.startswith("webhook_url: ")
-    assert reason in problem
 
 
 @pytest.mark.parametrize("secret", ["", "a\nb", " s3cr3t", "\ud800", "a b", "schlüssel"], ids=ascii)
@@ -217,21 +205,28 @@ def test_secret_is_judged_as_its_receiver_judges_it(secret: str) -> None:
     ],
 )
 def test_secret_of_a_legacy_task_is_judged_too(task: Any) -> None:
-    assert "which no header can carry" in problems(task)[0]
+    assert "secret: the webhook secret " in problems(task)[0]
 
 
 LOOP: list[Any] = []
 LOOP.append(LOOP)
 
 
-@pytest.mark.parametrize(
-    "value", [object(), math.nan, "\ud800", {(1, 2): 3}, LOOP], ids=["object", "nan", "surrogate", "tuple key", "loop"]
-)
+@pytest.mark.parametrize("value", [object(), math.nan, "\ud800", {(1, 2): 3}, LOOP], ids=range(5))
 @pytest.mark.parametrize("validate", [True, False])
 def test_value_that_json_has_no_form_for_is_refused(value: Any, validate: bool) -> None:
     (problem,) = problems(swap(extra={"field": value}), validate=validate)
 
     assert problem.startswith("input: it cannot be written as JSON: ")
+
+
+def test_value_too_deep_to_be_checked_is_refused() -> None:
+    deep: Any = "a"
+    for _ in range(500):
+        deep = [deep]
+
+    (problem,) = problems(flux(prompt=deep))
+    assert problem.startswith("input: it cannot be checked: ")
 
 
 @pytest.mark.parametrize(
@@ -242,31 +237,7 @@ def test_raw_task_must_name_its_operation(task: Raw, field: str) -> None:
     assert problems(task)[0].startswith(f"{field}: ")
 
 
-WITH_AREA = next(name for name, schema in contract.components().items() if "x-max-product" in schema)
-
-
-@pytest.mark.parametrize(
-    ("sides", "problem"),
-    [
-        ({"width": 1024, "height": 1024}, None),
-        ({"width": 1024, "height": 1025}, "input: width x height is 1049600, at most 1048576 is allowed"),
-        ({"width": 10**9}, None),
-        ({"width": 10**9, "height": None}, None),
-    ],
-    ids=["at the limit", "above it", "one side", "no height"],
-)
-@pytest.mark.filterwarnings("ignore::unitask.inputs.AdvisoryWarning")
-def test_area_is_limited_when_both_sides_are_given(sides: dict[str, Any], problem: str | None) -> None:
-    value = {"prompt": "x", **sides}
-    found = [each for each in inputs._check(WITH_AREA, value, value, "") if " x " in each]
-
-    assert found == ([problem] if problem else [])
-
-
-# ---- past us
-
-
-def test_unchecked_content_goes_out_as_it_is_if_it_can_be_read() -> None:
+def test_unchecked_content_is_sent_as_it_is_if_it_can_be_read() -> None:
     nothing: Any = None
     for content in (encoded(2048, 1), b"%PDF"):
         body = request_body(swap(content), validate=False)
@@ -318,7 +289,7 @@ def raising(error: Exception) -> Callable[..., Any]:
 
 
 def hostile(error: Exception) -> Any:
-    """Make an object that raises for everything that is asked of it."""
+    """Make an object whose every attribute raises."""
     names = {"__getattribute__": raising(error), "__eq__": raising(error), "__hash__": None}
     return type("Hostile", (), names)()
 

@@ -16,38 +16,26 @@ from unitask import AsyncClient, Client
 
 from .shells import BASE_URL, KEY
 
-CHUNK = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "gpt-4o-mini"}
+COMPLETION = {"id": "1", "object": "chat.completion", "created": 1, "model": "gpt-4o-mini", "choices": []}
 MESSAGES: Any = [{"role": "user", "content": "hello"}]
 
 
-def event(**fields: Any) -> bytes:
-    return b"data: " + json.dumps({**CHUNK, **fields}).encode() + b"\n\n"
+def client_of(shell: str, base_url: str | None = BASE_URL) -> Client | AsyncClient:
+    return (Client if shell == "sync" else AsyncClient)(KEY, base_url)
 
 
-# Blank keep-alive lines, a last event with an empty usage (one client, 2025), and the end.
-PIECES = [event(choices=[{"index": 0, "delta": {"content": text}, "finish_reason": None}]) for text in ("he", "llo")]
-STREAM = b"\n\n" + b"\n\n\n".join(PIECES) + event(choices=[], usage={}) + b"data: [DONE]\n\n"
-
-
-def streamed(request: httpx2.Request) -> httpx2.Response:
-    assert json.loads(request.content)["stream"] is True
-    return httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=STREAM)
-
-
-def chat(shell: str, handler: Callable[[httpx2.Request], httpx2.Response], **options: Any) -> Any:
-    """A chat with a client of either kind: the completion, or the events of the stream."""
+def chat(shell: str, handler: Callable[[httpx2.Request], httpx2.Response]) -> Any:
+    """The completion that a chat with a client of either kind returns."""
     transport = httpx2.MockTransport(handler)
     if shell == "sync":
         with Client(KEY, BASE_URL) as client, client.openai() as library:
             over = library.with_options(http_client=httpx2.Client(transport=transport))
-            found = over.chat.completions.create(model="gpt-4o-mini", messages=MESSAGES, **options)
-            return list(found) if options.get("stream") else found
+            return over.chat.completions.create(model="gpt-4o-mini", messages=MESSAGES)
 
     async def main() -> Any:
         async with AsyncClient(KEY, BASE_URL) as client, client.openai() as library:
             over = library.with_options(http_client=httpx2.AsyncClient(transport=transport))
-            found = await over.chat.completions.create(model="gpt-4o-mini", messages=MESSAGES, **options)
-            return [event async for event in found] if options.get("stream") else found
+            return await over.chat.completions.create(model="gpt-4o-mini", messages=MESSAGES)
 
     return asyncio.run(main())
 
@@ -57,7 +45,7 @@ def test_request_goes_to_the_provider_with_the_key(shell: str) -> None:
 
     def handler(request: httpx2.Request) -> httpx2.Response:
         requests.append(request)
-        return httpx2.Response(200, json={**CHUNK, "object": "chat.completion", "choices": [], "usage": None})
+        return httpx2.Response(200, json=COMPLETION)
 
     assert chat(shell, handler).model == "gpt-4o-mini"
     (request,) = requests
@@ -80,36 +68,36 @@ def test_request_is_sent_once(shell: str, trouble: int | None) -> None:
     assert sent == [trouble]
 
 
-def test_stream_is_read_with_its_quirks(shell: str) -> None:
-    events = chat(shell, streamed, stream=True)
-
-    assert [event.choices[0].delta.content for event in events if event.choices] == ["he", "llo"]
-    assert [event.usage for event in events] == [None, None, None]
-
-
 @pytest.mark.parametrize("status", [200, 401])
 def test_library_logs_and_raises_no_key(shell: str, status: int, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.NOTSET)
-    body = {**CHUNK, "object": "chat.completion", "choices": [], "error": {"message": "no"}}
-    shown = ""
+    library = client_of(shell).openai()
+    shown = repr(library) + repr(vars(library)) + repr(library.api_key)
     try:
-        chat(shell, lambda _: httpx2.Response(status, json=body))
+        chat(shell, lambda _: httpx2.Response(status, json=COMPLETION))
     except openai.AuthenticationError as error:
-        shown = repr(error) + str(error) + repr(vars(error))
-
-    client = (Client if shell == "sync" else AsyncClient)(KEY, BASE_URL)
-    library = client.openai()
+        shown += repr(error) + str(error) + repr(vars(error))
 
     assert library.api_key == KEY
-    shown += repr(library) + repr(vars(library)) + repr(library.api_key)
     assert "chat/completions" in caplog.text
     assert KEY not in caplog.text + shown
 
 
+def test_empty_usage_at_the_end_of_a_stream_is_absent() -> None:
+    chunk = {**COMPLETION, "object": "chat.completion.chunk"}
+    content = "".join(f"data: {json.dumps(event)}\n\n" for event in (chunk, {**chunk, "usage": {}}))
+    head = {"content-type": "text/event-stream"}
+    http = httpx2.Client(transport=httpx2.MockTransport(lambda _: httpx2.Response(200, headers=head, text=content)))
+    with Client(KEY, BASE_URL) as client:
+        over = client.openai().with_options(http_client=http)
+        events = list(over.chat.completions.create(model="gpt-4o-mini", messages=MESSAGES, stream=True))
+
+    assert [event.usage for event in events] == [None, None]
+
+
 def test_long_answers_come_from_their_own_host(shell: str) -> None:
     def used(base_url: str | None, long_answers: bool) -> str:
-        client = (Client if shell == "sync" else AsyncClient)(KEY, base_url)
-        return str(client.openai(long_answers=long_answers).base_url)
+        return str(client_of(shell, base_url).openai(long_answers=long_answers).base_url)
 
     assert used(None, False) == "https://api.piapi.ai/v1/"
     assert used(None, True) == "https://proxy.piapi.ai/v1/"
@@ -118,7 +106,6 @@ def test_long_answers_come_from_their_own_host(shell: str) -> None:
 
 def test_missing_library_is_named(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openai", None)
-    client = (Client if shell == "sync" else AsyncClient)(KEY, BASE_URL)
 
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'unitask\[llm\]'"):
-        client.openai()
+        client_of(shell).openai()

@@ -1,4 +1,4 @@
-"""Pictures and other files: what is sent for each kind, what is read of it, and what is refused."""
+"""Pictures and other files: what is sent for each kind of object, what is read from it, and what is refused."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps, PngImagePlugin
 from starlette.datastructures import UploadFile
 from unitask import media
-from unitask.media import PictureInfo, inspect_picture, wire_form
+from unitask._core.formats import PictureInfo, inspect_picture
+from unitask.media import wire_form
 
 from .pictures import decoded, encoded, picture
 
 PNG = encoded()
 SHORT = encoded(2, 2)
 RULE = {"kind": "image", "formats": ["jpeg", "png", "webp"], "exclusive_max_side": 2048}
-TEN_MIB = 10 * 2**20
 
 
 def sent_content(given_picture: Any) -> bytes:
@@ -34,6 +34,10 @@ def sent_content(given_picture: Any) -> bytes:
 
     assert content == base64.b64decode(sent, validate=True)
     return content
+
+
+def problems(sent: str, content: bytes | None = None, rule: Any = RULE) -> list[str]:
+    return list(media.problems(sent, content, rule))
 
 
 def as_path(folder: Path) -> Path:
@@ -45,31 +49,22 @@ def as_path(folder: Path) -> Path:
 # ---- what is sent
 
 
-class OnlyRead:
-    def read(self, size: int = -1, /) -> bytes:
-        return PNG
+async def read_async(size: int = -1) -> bytes:
+    return PNG
 
 
-class FlaskUpload:
-    """The parts of werkzeug's FileStorage that are read: every other attribute is its stream's."""
-
-    mode = "rb"
-
-    def __init__(self, stream: Any) -> None:
-        self.stream = stream
-
-    def save(self, target: Any, buffer_size: int = 16384) -> None:
-        raise AssertionError("this is not the save of a PIL image")
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
+def flask_upload() -> Any:
+    """The parts of werkzeug's FileStorage that are read; it has `save` and `mode`, as a PIL image has."""
+    stream = io.BytesIO(PNG)
+    parts = {name: getattr(stream, name) for name in ("read", "seek", "seekable", "tell")}
+    return SimpleNamespace(mode="rb", save=None, **parts)
 
 
-def spooled(size: int) -> Any:
-    file = tempfile.SpooledTemporaryFile(max_size=size)  # noqa: SIM115 - the test reads it
+def fastapi_upload() -> UploadFile:
+    file = tempfile.SpooledTemporaryFile(max_size=1)  # noqa: SIM115 - the test reads it
     file.write(PNG)
     file.seek(0)
-    return file
+    return UploadFile(file, filename="a.png")
 
 
 KINDS: dict[str, Callable[[Path], Any]] = {
@@ -78,9 +73,9 @@ KINDS: dict[str, Callable[[Path], Any]] = {
     "file URL with a host": lambda folder: f"FILE://localhost{as_path(folder)}",
     "bytearray": lambda _: bytearray(PNG),
     "memoryview with gaps": lambda _: memoryview(bytes(byte for byte in PNG for _ in range(2)))[::2],
-    "Flask": lambda _: FlaskUpload(io.BytesIO(PNG)),
-    "FastAPI, on disk": lambda _: UploadFile(spooled(1), filename="a.png"),
-    "only read": lambda _: OnlyRead(),
+    "Flask": lambda _: flask_upload(),
+    "FastAPI, on disk": lambda _: fastapi_upload(),
+    "only read": lambda _: SimpleNamespace(read=lambda: PNG),
 }
 
 
@@ -119,12 +114,10 @@ def test_short_base64_of_a_known_file_kind_is_content(content: bytes) -> None:
     assert wire_form(text) == (text, content)
 
 
-@pytest.mark.parametrize(
-    "url", ["https://me.test/a.png", "HTTP://me.test/a.png", "asset://asset-2026-abc", "ASSET://a"]
-)
+@pytest.mark.parametrize("url", ["HTTP://me.test/a.png", "asset://asset-2026-abc", "ASSET://a"])
 def test_address_is_sent_as_given(url: str) -> None:
     assert wire_form(url) == (url, None)
-    assert list(media.problems(url, None, RULE)) == []
+    assert problems(url) == []
     assert media.measured("seconds", url) is media.measured_as_sent("seconds", url) is None
 
 
@@ -132,8 +125,6 @@ def test_address_is_sent_as_given(url: str) -> None:
 def test_pasted_path_is_read_without_quotes_and_spaces_unless_a_file_has_that_name(pasted: str, tmp_path: Path) -> None:
     odd = tmp_path / pasted.format("b.png")
     odd.write_bytes(SHORT)
-    with pytest.raises(ValueError, match=r"'/missing.png' cannot be read"):
-        wire_form(pasted.format("/missing.png"))
 
     assert sent_content(pasted.format(as_path(tmp_path))) == PNG
     assert wire_form(pasted.format("https://me.test/a.png")) == ("https://me.test/a.png", None)
@@ -156,47 +147,42 @@ def test_tilde_is_the_home_folder_unless_a_folder_has_that_name(
 # ---- PIL images and arrays
 
 
-@pytest.mark.parametrize("orientation", [1, 3, 6])
-@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+@pytest.mark.parametrize(("form", "orientation"), [("JPEG", 6), ("PNG", 3)])
 def test_pil_image_is_sent_upright(form: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     image = Image.open(io.BytesIO(encoded(30, 20, form, exif=exif.tobytes())))
     result = decoded(sent_content(image))
 
-    assert result.size == ((30, 20) if orientation < 5 else (20, 30))
     assert result.tobytes() == ImageOps.exif_transpose(image).convert(result.mode).tobytes()
     assert result.getexif().get(0x0112, 1) == 1
-
-
-def test_broken_exif_data_are_ignored() -> None:
-    image = Image.open(io.BytesIO(encoded(30, 20, "JPEG")))
-    image.info["exif"] = b"Exif\0\0II*\0\xff\xff\xff\x7f"
-
+    image.info["exif"] = b"Exif\0\0II*\0\xff\xff\xff\x7f"  # broken
     assert decoded(sent_content(image)).size == (30, 20)
 
 
 LEVELS = np.linspace(0, 1, 256).reshape(16, 16)
-DEEP: dict[str, tuple[Any, Any]] = {
-    "16 bits, big-endian": ((LEVELS * 65535).astype(">u2"), lambda a: a >> 8),
-    "8 bits in 16": ((LEVELS * 255).astype("<u2"), lambda a: a),
-    "shares of white": (LEVELS.astype("<f4"), lambda a: (a * 255 + 0.5).astype("u1")),
-}
 
 
-@pytest.mark.parametrize(("levels", "expected"), DEEP.values(), ids=DEEP.keys())
+@pytest.mark.parametrize(
+    ("levels", "expected"),
+    [
+        ((LEVELS * 65535).astype(">u2"), (LEVELS * 65535).astype("u2") >> 8),
+        ((LEVELS * 255).astype("<u2"), LEVELS * 255),
+        (LEVELS.astype("<f4"), LEVELS.astype("<f4") * 255 + 0.5),
+    ],
+    ids=["16 bits, big-endian", "8 bits in 16", "shares of white"],
+)
 def test_deep_grey_is_scaled_to_eight_bits(levels: Any, expected: Any) -> None:
     result = np.asarray(decoded(sent_content(Image.fromarray(levels)), "L"))
 
-    assert np.array_equal(result, expected(levels).astype("u1"))
+    assert np.array_equal(result, expected.astype("u1"))
 
 
-def test_levels_of_no_known_range_are_refused() -> None:
+def test_levels_of_an_unknown_range_are_refused() -> None:
     floats = [LEVELS * 1000, LEVELS - 0.5, np.where(LEVELS > 0.5, np.nan, LEVELS)]
     integers = [LEVELS * 70_000, LEVELS * -5]
     for levels in (*(each.astype("<f4") for each in floats), *(each.astype("<i4") for each in integers)):
-        ranges = "0 to 1 or 0 to 255" if levels.dtype == "<f4" else "0 to 255 or 0 to 65535"
-        with pytest.raises(ValueError, match=f"scale it to {ranges}, or convert it to mode L"):
+        with pytest.raises(ValueError, match="0 to 1 or" if levels.dtype == "<f4" else "or 0 to 65535"):
             wire_form(Image.fromarray(levels))
 
 
@@ -217,19 +203,14 @@ def test_image_of_any_mode_keeps_colours_and_transparency(mode: str) -> None:
     assert decoded(content, "RGBA").tobytes() == expected.convert("RGBA").tobytes()
     assert decoded(content).mode == (mode if mode in ("1", "L", "LA", "P", "RGB", "RGBA") else decoded(content).mode)
     assert (image.mode, image.size, image.tobytes()) == before
-    has_alpha = mode in ("LA", "La", "PA", "RGBA", "RGBa")
-    assert (decoded(content, "RGBA").getextrema()[3][0] < 255) is has_alpha
 
 
-def test_transparent_colour_of_a_palette_stays_transparent() -> None:
-    image = picture(mode="P")
-    image.info["transparency"] = image.getpixel((0, 0))
+def test_transparency_and_colour_profile_are_kept() -> None:
+    palette = picture(mode="P")
+    palette.info["transparency"] = palette.getpixel((0, 0))
+    assert decoded(sent_content(palette), "RGBA").tobytes() == palette.convert("RGBA").tobytes()
 
-    assert decoded(sent_content(image), "RGBA").tobytes() == image.convert("RGBA").tobytes()
-
-
-def test_colour_profile_is_sent_only_with_its_own_mode() -> None:
-    for mode, kept in (("CMYK", None), ("RGB", b"a profile")):
+    for mode, kept in (("CMYK", None), ("RGB", b"a profile")):  # a profile describes one mode
         image = picture(mode=mode)
         image.info["icc_profile"] = b"a profile"
         assert decoded(sent_content(image)).info.get("icc_profile") == kept
@@ -248,128 +229,93 @@ class OnlyInterface:
 
 rows, columns = np.mgrid[0:7, 0:5]
 colours = np.stack([rows * 30, columns * 40, rows * columns, 255 - rows], axis=-1).astype(np.uint8)
-ARRAYS: dict[str, tuple[Any, str]] = {
-    "grey": (colours[..., 0].T, "L"),
-    "RGBA": (colours, "RGBA"),
-    "Fortran order": (np.asfortranarray(colours[..., :3]), "RGB"),
-}
 
 
-@pytest.mark.parametrize(("array", "mode"), ARRAYS.values(), ids=ARRAYS.keys())
+@pytest.mark.parametrize(
+    ("array", "mode"), [(colours[..., 0].T, "L"), (colours, "RGBA"), (np.asfortranarray(colours[..., :3]), "RGB")]
+)
 def test_array_keeps_its_pixels(array: Any, mode: str) -> None:
-    before = array.copy()
     plain = np.ascontiguousarray(array)
     buffer = OnlyInterface(plain, data=b"front" + plain.tobytes(), strides=None, offset=5)
     result = decoded(sent_content(array))
 
     assert result.mode == mode
-    assert np.array_equal(np.asarray(result), array.squeeze(-1) if array.shape[2:] == (1,) else array)
-    assert np.array_equal(array, before)
+    assert np.array_equal(np.asarray(result), array)
     assert sent_content(OnlyInterface(array)) == sent_content(array) == sent_content(buffer)
 
 
-NO_PICTURES = [colours.astype(np.float32), colours.astype(np.int8), colours[..., :2], colours[0, 0], colours[None]]
+NO_PICTURES: list[Any] = [
+    *(colours.astype(np.float32), colours.astype(np.int8), colours[..., :2], colours[0, 0], colours[None], colours[:0]),
+    *(OnlyInterface(colours, data=data, strides=None) for data in (b"123", memoryview(bytes(10_000)))),
+]
 
 
-@pytest.mark.parametrize("array", [*NO_PICTURES, colours[:0]], ids=lambda array: f"{array.dtype}{array.shape}")
-def test_array_that_is_no_picture_is_refused(array: Any) -> None:
-    with pytest.raises(ValueError, match=r"is no picture: give \(height, width"):
+@pytest.mark.parametrize("array", NO_PICTURES, ids=range(len(NO_PICTURES)))
+def test_array_that_is_not_a_picture_is_refused(array: Any) -> None:
+    with pytest.raises(ValueError, match="an array of shape"):
         wire_form(array)
-
-
-@pytest.mark.parametrize("data", [b"123", memoryview(bytes(10_000))], ids=["short", "long"])
-def test_array_of_another_length_than_its_shape_is_refused(data: Any) -> None:
-    with pytest.raises(ValueError, match="bytes, not"):
-        wire_form(OnlyInterface(colours, data=data, strides=None))
 
 
 # ---- what cannot be read
 
 
-class AsyncFile:
-    async def read(self, size: int = -1) -> bytes:
-        return PNG
-
-
-class AsyncOnlyWhenCalled:
-    def read(self) -> Any:
-        return AsyncFile().read()
-
-
-def at_its_end() -> Any:
-    file = io.BytesIO(PNG)
-    file.read()
-    return file
-
-
-def closed(file: Any) -> Any:
-    file.close()
-    return file
-
-
+AT_ITS_END, CLOSED = io.BytesIO(PNG), io.BytesIO(PNG)
+AT_ITS_END.seek(0, os.SEEK_END)
+CLOSED.close()
 UNREADABLE: list[tuple[Any, str]] = [
-    (7, "a int is no picture"),
-    ("missing.png", "'missing.png' cannot be read: No such file or directory"),
-    ("R0lG/x", "cannot be read: No such file"),
-    (".", "'.' cannot be read: Is a directory"),
-    ("a\0b", "'a\\x00b' cannot be read: "),
-    ("~/missing.png", f"'{Path.home()}/missing.png' cannot be read: No such file or directory"),
-    ("/dev/zero", "'/dev/zero' is a pipe or a device, no regular file: read it, and give its bytes"),
-    ("data:image/png,raw", "not of the form data:image/png;base64,..."),
-    ("data:image/\npng;base64,AAAA", "not of the form data:image/png;base64,..."),
-    ("data:image/png;base64,A_-=", "its base64 is broken"),
-    ("A" * 257, "its base64 is broken"),
-    ("!" * 5_000_000, "cannot be read: File name too long"),
-    ("file://server/share/a.png", "names a file on the computer 'server': give its path"),
-    ("file:a.png", "is no absolute file URL"),
-    ("s3://bucket/a.png", "is a s3 address, which is not taken"),
-    (io.StringIO("text"), "the file object gives text; open it in binary mode ('rb')"),
-    (SimpleNamespace(read=lambda: None), "read() of the SimpleNamespace gives NoneType, and not bytes"),
-    (AsyncOnlyWhenCalled(), "read() of the AsyncOnlyWhenCalled is async: await it, and give the bytes"),
-    (at_its_end(), f"at its end, after {len(PNG)} bytes: seek(0) first"),
-    (closed(io.BytesIO(PNG)), "the file object cannot be read"),
-    (Image.open(io.BytesIO(encoded(200, 200)[:5000])), "cannot be read: OSError"),
+    (7, "int"),
+    ("missing.png", "'missing.png' cannot be read"),
+    ("R0lG/x", "cannot be read"),
+    (".", "Is a directory"),
+    ("a\0b", r"'a\x00b' cannot be read"),
+    ("~/missing.png", f"'{Path.home()}/missing.png' cannot be read"),
+    ("/dev/zero", "a device"),
+    ("data:image/png,raw", "data:image/png;base64,"),
+    ("data:image/\npng;base64,AAAA", "data:image/png;base64,"),
+    ("data:image/png;base64,A_-=", "base64 is broken"),
+    ("A" * 257, "base64 is broken"),
+    ("!" * 5_000_000, "too long"),
+    ("file://server/share/a.png", "'server'"),
+    ("file:a.png", "file URL"),
+    ("s3://bucket/a.png", "s3"),
+    (io.StringIO("text"), "'rb'"),
+    (SimpleNamespace(read=lambda: None), "NoneType"),
+    (SimpleNamespace(read=read_async), "await it"),
+    (SimpleNamespace(read=lambda: read_async()), "await it"),
+    (AT_ITS_END, f"{len(PNG)} bytes: seek(0) first"),
+    (CLOSED, "cannot be read"),
+    (Image.open(io.BytesIO(encoded(200, 200)[:5000])), "OSError"),
 ]
 
 
-@pytest.mark.parametrize(("given_picture", "reason"), UNREADABLE, ids=range(len(UNREADABLE)))
-def test_what_cannot_be_read_is_refused_in_a_short_sentence(given_picture: Any, reason: str) -> None:
+@pytest.mark.parametrize(("unreadable", "reason"), UNREADABLE, ids=range(len(UNREADABLE)))
+def test_what_cannot_be_read_is_refused_in_a_short_sentence(unreadable: Any, reason: str) -> None:
     with pytest.raises(ValueError, match=r".") as caught:
-        wire_form(given_picture)
+        wire_form(unreadable)
 
     assert reason in str(caught.value)
     assert len(str(caught.value)) < 400
 
 
-def test_pipe_and_a_disk_image_are_refused_before_they_are_read(tmp_path: Path) -> None:
+def test_pipe_and_a_file_over_ten_mebibytes_are_refused_before_they_are_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
-    with (tmp_path / "disk.png").open("wb") as file:
-        file.truncate(1 << 40)
-
-    with pytest.raises(ValueError, match="is a pipe or a device, no regular file"):
-        wire_form(tmp_path / "pipe.png")
-    with pytest.raises(ValueError, match=r"'.*disk\.png' has 1099511\.6 MB; at most 10 MB can be sent"):
-        wire_form(str(tmp_path / "disk.png"))
-
-
-def test_file_of_ten_mebibytes_is_taken(tmp_path: Path) -> None:
-    with (tmp_path / "sound").open("wb") as file:
-        file.truncate(TEN_MIB)
-
+    for name, size in (("disk.png", 1 << 40), ("sound", 10 * 2**20)):
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(size)
     content = sent_content(tmp_path / "sound")
-    assert len(content) == TEN_MIB
-    assert list(media.problems("", content, {"kind": "audio"})) == []
-    assert list(media.problems("", content + b"x", {"kind": "audio"})) == [
-        "it has 10.5 MB; at most 10 MB can be sent: shrink it, or give a URL"
-    ]
+
+    with pytest.raises(ValueError, match="a pipe"):
+        wire_form(tmp_path / "pipe.png")
+    with pytest.raises(ValueError, match=r"disk\.png' has 1099511\.6 MB; at most 10 MB"):
+        wire_form(str(tmp_path / "disk.png"))
+    assert problems("", content, {"kind": "audio"}) == []
+    assert "10.5 MB" in problems("", content + b"x", {"kind": "audio"})[0]
 
 
 # ---- format and size of a picture
 
-
 TEXT = PngImagePlugin.PngInfo()
 TEXT.add_text("Comment", "IEND" * 100)
-TEXT.add_itxt("Title", "ö" * 50, zip=True)
 EXIF = Image.Exif()
 EXIF[0x010E] = "before \xff\xc0"  # then a thumbnail with a frame header and an end of its own
 VARIANTS: dict[str, bytes] = {
@@ -390,7 +336,7 @@ def test_format_and_size_are_those_that_pillow_decodes(content: bytes) -> None:
 
     assert inspect_picture(content) == PictureInfo(str(image.format).lower(), *image.size)
     for share in (0.02, 0.3, 0.7, 0.99):
-        with pytest.raises(ValueError, match=r"is cut off|is no picture"):
+        with pytest.raises(ValueError, match=r"is cut off|picture"):
             inspect_picture(content[: int(len(content) * share)])
 
 
@@ -399,8 +345,7 @@ def segment(marker: int, data: bytes) -> bytes:
     return bytes([0xFF, marker]) + (len(data) + 2).to_bytes(2, "big") + data
 
 
-@pytest.mark.parametrize("marker", [0xC4, 0xC8, 0xCC], ids=hex)
-@pytest.mark.parametrize("frame", [0xC0, 0xC5, 0xCF], ids=hex)
+@pytest.mark.parametrize(("frame", "marker"), [(0xC0, 0xC4), (0xCF, 0xC8), (0xC0, 0xCC)])
 def test_size_of_a_jpeg_is_read_from_its_frame_header(frame: int, marker: int) -> None:
     header = segment(frame, b"\x08" + (30).to_bytes(2, "big") + (40).to_bytes(2, "big") + b"\x01\x01\x11\0")
     content = b"\xff\xd8" + segment(marker, bytes(range(1, 20))) + b"\xff\xff" + header + b"pixels\xff\xd9"
@@ -408,41 +353,20 @@ def test_size_of_a_jpeg_is_read_from_its_frame_header(frame: int, marker: int) -
     assert inspect_picture(content) == PictureInfo("jpeg", 40, 30)  # fill bytes may stand before it (T.81, B.1.1.2)
 
 
-@pytest.mark.parametrize(
-    ("content", "name"),
-    [
-        (encoded(form="GIF"), "gif"),
-        (encoded(form="BMP"), "bmp"),
-        (encoded(form="TIFF"), "tiff"),
-        (b"MM\0*\0\0\0\x08", "tiff"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0", "heif"),
-        (b"\0\0\0\x1cftypavif\0\0\0\0", "heif"),
-    ],
-    ids=["gif", "bmp", "tiff", "tiff, big-endian", "heic", "avif"],
-)
-def test_format_that_is_not_taken_is_named(content: bytes, name: str) -> None:
-    assert inspect_picture(content) == PictureInfo(name)
-    assert list(media.problems("", content, RULE)) == [
-        f"it is a {name} picture by its content; jpeg, png, webp are taken: convert it"
-    ]
+OTHER_FORMATS = {
+    "gif": [encoded(form="GIF")],
+    "bmp": [encoded(form="BMP")],
+    "tiff": [encoded(form="TIFF"), b"MM\0*\0\0\0\x08"],
+    "heif": [b"\0\0\0\x18ftypheic\0\0\0\0", b"\0\0\0\x1cftypavif\0\0\0\0"],
+}
 
 
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (b"\x89PNG\r\n\x1a\n\0\0\0\0IEND\xaeB`\x82", "it is a PNG that is cut off"),
-        (b"\xff\xd8\xff\xd9", "it is a JPEG that is cut off"),
-        (b"\xff\xd8\xff\xe0\0\x02\xff\xd9", "it is a JPEG that is cut off"),
-        (b"RIFF\x1a\0\0\0WEBPABCD" + b"\0" * 20, "it is no WebP picture: its first chunk is b'ABCD'"),
-        (b"", "it is no picture: it starts with b''"),
-        (b"<html>", "it is no picture: it starts with b'<html>'"),
-        (PNG[1:], r"it is no picture: it starts with b'PNG\\r\\n"),
-    ],
-    ids=["PNG without a header", "JPEG without a frame", "JPEG of one segment", "unknown WebP", "empty", "HTML", "cut"],
-)
-def test_picture_whose_size_cannot_be_read_is_refused(content: bytes, reason: str) -> None:
-    with pytest.raises(ValueError, match=reason):
-        inspect_picture(content)
+@pytest.mark.parametrize("name", OTHER_FORMATS)
+def test_format_that_is_not_taken_is_named(name: str) -> None:
+    for content in OTHER_FORMATS[name]:
+        (problem,) = problems("", content)
+        assert inspect_picture(content) == PictureInfo(name)
+        assert f" {name} " in problem
 
 
 heads = st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF\x10\0\0\0WEBPVP8 ", b"GIF89a", b"BM"])
@@ -469,15 +393,11 @@ def test_any_bytes_are_a_picture_or_a_value_error(content: bytes) -> None:
 # ---- what a field takes
 
 
-def test_both_sides_must_be_under_2048_pixels() -> None:
-    def found(width: int, height: int) -> list[str]:
-        file = io.BytesIO()
-        Image.new("L", (width, height)).save(file, "PNG")
-        return list(media.problems("", file.getvalue(), RULE))
-
-    assert found(2047, 2047) == []
-    for width, height in ((2048, 1), (1, 2048), (2049, 9)):
-        assert found(width, height) == [f"it is {width} x {height} pixels; both sides must be under 2048: shrink it"]
+@pytest.mark.parametrize(
+    ("width", "height", "is_taken"), [(2047, 2047, True), (2048, 1, False), (1, 2048, False), (2049, 9, False)]
+)
+def test_both_sides_must_be_under_2048_pixels(width: int, height: int, is_taken: bool) -> None:
+    assert (problems("", encoded(width, height, mode="L")) == []) == is_taken
 
 
 @pytest.mark.parametrize(
@@ -485,41 +405,36 @@ def test_both_sides_must_be_under_2048_pixels() -> None:
     [
         ("https://me.test/a.JPEG", None),
         ("https://me.test/a.webp?size=1#top", None),
-        ("https://me.test/a.gif", "must end in .jpg, .jpeg, .png, .webp; give the content instead"),
+        ("https://me.test/a.gif", "must end in .jpg, .jpeg, .png, .webp"),
         ("https://me.test/?file=a.png", "must end in"),
-        ("https:///a.png", "names no host"),
+        ("https:///a.png", "host"),
         ("https://[::1/a.png", "is malformed"),
         ("https://me.test:99999/a.png", "is malformed"),
         ("https://me.test/" + "a" * 5_000_000, "must end in"),
+        *(
+            (url.format(odd), f"{odd!r} in it")
+            for odd in ("\n", " ", "\x7f", "\xa0", "\u200b", "\\", '"', "<")
+            for url in ("https://me.test/x{}.png", "https://me{}.test/x.png", "asset://a{}b")
+        ),
     ],
-    ids=lambda value: str(value)[:40],
+    ids=lambda value: ascii(value)[:40],
 )
 def test_url_must_name_a_host_and_end_like_a_picture(url: str, problem: str | None) -> None:
-    found = list(media.problems(url, None, RULE))
+    found = problems(*wire_form(url))
 
-    assert (problem is None) == (not found)
+    assert len(found) == (0 if problem is None else 1)
     assert (problem or "") in "".join(found)
     assert len("".join(found)) < 400
 
 
-@pytest.mark.parametrize("odd", ["\n", " ", "\x7f", "\xa0", "\u200b", "\\", '"', "<"])
-@pytest.mark.parametrize("url", ["https://me.test/x{}.png", "https://me{}.test/x.png", "asset://a{}b"])
-def test_url_with_a_character_that_parsers_drop_or_change_is_refused(url: str, odd: str) -> None:
-    sent, content = wire_form(url.format(odd))
-
-    assert list(media.problems(sent, content, RULE)) == [
-        f"the URL {sent!r} has {odd!r} in it: take it out, or write it in percent form"
-    ]
-
-
 @pytest.mark.parametrize(
-    ("sent", "content", "rule", "found"),
+    ("sent", "content", "rule", "is_taken"),
     [
-        ("", encoded(3000, 2, "GIF"), {"kind": "image"}, []),
-        ("https://me.test/a", None, {"kind": "audio"}, []),
-        ("", b"", {"kind": "audio"}, ["it is empty (0 bytes)"]),
-        ("", PNG, {**RULE, "accepts": ["url"]}, ["only a URL is taken here: upload the file first"]),
+        ("", encoded(3000, 2, "GIF"), {"kind": "image"}, True),
+        ("https://me.test/a", None, {"kind": "audio"}, True),
+        ("", b"", {"kind": "audio"}, False),
+        ("", PNG, {**RULE, "accepts": ["url"]}, False),
     ],
 )
-def test_file_is_checked_by_the_kind_of_its_field(sent: str, content: Any, rule: Any, found: list[str]) -> None:
-    assert list(media.problems(sent, content, rule)) == found
+def test_file_is_checked_by_the_kind_of_its_field(sent: str, content: Any, rule: Any, is_taken: bool) -> None:
+    assert (problems(sent, content, rule) == []) == is_taken

@@ -1,4 +1,7 @@
-"""The files in an output: every shape that a provider uses, or may use, becomes one list."""
+"""The files in an output: every shape that a provider uses, or may use, becomes one list.
+
+contract_tests/test_output_files.py has the files of every documented output.
+"""
 
 from __future__ import annotations
 
@@ -34,32 +37,14 @@ def shown(output: Any, kind: type[Output] = Output) -> list[tuple[object, ...]]:
 # ---- documented fields
 
 
-def test_kling_has_the_clean_video_its_cover_and_the_marked_copy() -> None:
-    sizes = {"height": 1440, "width": 1080, "duration": 5100}
-    work = {
-        "cover": {"resource": B, "resource_without_watermark": "", "height": 144, "width": 108, "duration": 0},
-        "video": {"resource": D, "resource_without_watermark": A, **sizes},
-    }
-    result, cover, marked = files({"works": [work]}, tasks.KlingOutput)
-    known = {"width": 1080, "height": 1440, "duration_s": 5.1, "documented": True, "task_id": TASK_ID}
-
-    assert result == OutputFile(
-        A, "video", place="works[0].video.resource_without_watermark", watermark=False, number=1, **known
-    )
-    assert (cover.role, cover.kind, cover.width, cover.duration_s, cover.number) == ("preview", "image", 108, None, 2)
-    assert marked == OutputFile(D, "video", "variant", "works[0].video.resource", watermark=True, number=3, **known)
-
-
 def test_url_in_two_places_is_one_file_of_the_better_role_with_what_both_say() -> None:
     work = {"cover": {"resource": A}, "video": {"resource_without_watermark": A, "width": 720, "duration": 1500}}
-    (named,) = files({"video_url": A, "works": [work]}, tasks.KlingOutput)
+    (named,) = files({"video_url": A, "new_field": A, "works": [work]}, tasks.KlingOutput)
     (cover,) = files({"works": [work]}, tasks.KlingOutput)
-    (new,) = files({"new_field": A, "video_url": A}, tasks.KlingOutput)
 
-    assert (named.place, named.role, named.width, named.duration_s) == ("video_url", "result", 720, 1.5)
-    assert named.watermark is False
+    assert (named.place, named.documented, named.role) == ("video_url", True, "result")
+    assert (named.width, named.duration_s, named.watermark) == (720, 1.5, False)
     assert (cover.place, cover.kind, cover.role) == ("works[0].video.resource_without_watermark", "video", "result")
-    assert (new.place, new.documented) == ("new_field", True)
 
 
 def test_seconds_stand_beside_the_file_or_in_an_object_beside_it() -> None:
@@ -68,13 +53,8 @@ def test_seconds_stand_beside_the_file_or_in_an_object_beside_it() -> None:
     clip = {"audio_url": C, "video_url": A, "image_url": B, "metadata": {"duration": 12.5}}
     clips = files({"clips": {"x": {}, "y": clip}}, tasks.SunoMusicOutput)
 
-    durations = [(song["song_path"], "result", 32.768), (C, "result", None), (B, "preview", None)]
-    assert [(file.url, file.role, file.duration_s) for file in songs] == durations
-    assert [(file.place, file.role, file.duration_s) for file in clips] == [
-        ("clips.y.audio_url", "result", 12.5),
-        ("clips.y.image_url", "preview", None),
-        ("clips.y.video_url", "variant", 12.5),
-    ]
+    assert [(file.url, file.duration_s) for file in songs] == [(song["song_path"], 32.768), (C, None), (B, None)]
+    assert [file.duration_s for file in clips] == [12.5, None, 12.5]
 
 
 def test_copy_is_a_variant_only_beside_the_result() -> None:
@@ -86,12 +66,10 @@ def test_copy_is_a_variant_only_beside_the_result() -> None:
         (D, "video", "variant"),
     ]
     assert shown({**raw, "video": None, "thumbnail": None}, tasks.LumaOutput) == [(D, "video", "result")]
-    assert files(raw, tasks.LumaOutput)[0].width == 1360
     assert [role for *_, role in shown({"image_base64": PNG64, "image_url": B}, tasks.FluxOutput)] == [
         "result",
         "variant",
     ]
-    assert [role for *_, role in shown({"image_base64": PNG64}, tasks.FluxOutput)] == ["result"]
 
 
 def test_picture_that_was_given_is_an_input_and_a_url_in_a_text_field_is_no_file() -> None:
@@ -207,33 +185,10 @@ def test_no_shape_raises(output: dict[str, Any], schema: str) -> None:
     assert isinstance(text_of(output, schema), str)
 
 
-def test_repr_shows_what_is_known_and_cuts_a_long_url() -> None:
-    address = "https://out.test/".ljust(300, "a")
-    long = repr(OutputFile(f"{address}b", width=5))
-
-    assert repr(OutputFile(address, "video")) == (
-        f"OutputFile(url={address!r}, kind='video', role='result', place='', documented=False, task_id='', number=1)"
-    )
-    assert long.startswith(f"OutputFile(url='{address[:100]}... (301 characters)', role='result', place='', width=5, ")
-
-
-# ---- endings and texts
-
-
-@pytest.mark.parametrize(
-    ("url", "ending"),
-    [
-        ("https://out.test/a.MP4", ".mp4"),
-        ("https://out.test/a.png?x=.exe#y.zip", ".png"),
-        ("https://out.test/a.jpg.origin?x-kcdn-pid=1", ""),
-        ("https://out.test/a.png\n", ""),
-    ],
-)
-def test_ending_is_that_of_the_path(url: str, ending: str) -> None:
-    assert ending_of(url) == ending
-
-
-def test_ending_of_a_media_type() -> None:
+def test_ending_is_that_of_the_path_or_of_the_media_type() -> None:
+    assert ending_of("https://out.test/a.MP4") == ".mp4"
+    assert ending_of("https://out.test/a.png?x=.exe#y.zip") == ".png"
+    assert ending_of("https://out.test/a.jpg.origin?x-kcdn-pid=1") == ending_of("https://out.test/a.png\n") == ""
     assert ending_of_type("Image/JPEG; charset=x") == ".jpg"
     assert ending_of_type("application/octet-stream") == ending_of_type("") == ""
     assert (is_ending(".GLB"), is_ending(".exe")) == (True, False)

@@ -1,4 +1,4 @@
-"""Tasks of the API before the unified one: how they are created, polled and read."""
+"""Legacy tasks: how they are submitted, polled and read."""
 
 from __future__ import annotations
 
@@ -13,23 +13,22 @@ from unitask.inputs import request_body
 from .script import TASK_ID, answer, limits, play, run_flow
 
 FACES = tasks.LegacyFaceSwap(target_image="https://me.test/a.jpg", swap_image="https://me.test/b.jpg")
-LUMA = tasks.LegacyLumaVideo(prompt="a red fox")
 IMAGINE = tasks.LegacyMidjourneyImagine(prompt="a red fox")
 
 
 @pytest.mark.parametrize(
     ("task", "path"),
-    [(FACES, "/api/face_swap/v1/async"), (LUMA, "/api/luma/v1/video"), (IMAGINE, "/mj/v2/imagine")],
+    [(FACES, "/api/face_swap/v1/async"), (IMAGINE, "/mj/v2/imagine")],
 )
-def test_input_is_the_whole_body_of_a_create(task: TaskInput[Any], path: str) -> None:
+def test_input_is_the_whole_body_of_a_submission(task: TaskInput[Any], path: str) -> None:
     body = request_body(task)
     send = requests.create(body)
 
     assert (send.method, send.path, send.json) == ("POST", path, body["input"])
 
 
-def test_task_type_of_no_catalogue_has_no_endpoint() -> None:
-    with pytest.raises(LookupError, match="the catalogue has no legacy nonsense"):
+def test_unknown_task_type_has_no_endpoint() -> None:
+    with pytest.raises(LookupError, match="legacy nonsense"):
         requests.create({"model": "legacy", "task_type": "nonsense", "input": {}})
 
 
@@ -60,7 +59,6 @@ def test_legacy_task_is_waited_for_like_any_other() -> None:
     assert played.sent == ["POST"] * 3
     assert played.changes == ["pending", "processing", "success"]
     assert (played.result.id, played.result.model, played.result.task_type) == (TASK_ID, "legacy", "face_swap_v1")
-    assert [file.url for file in played.result.output.files] == ["https://out.test/a.jpg"]
     assert played.result.raw["legacy"]["data"] == done["data"]
     assert played.result.raw["error"] == {"code": 0, "message": ""}
 

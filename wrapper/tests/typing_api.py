@@ -68,7 +68,7 @@ def sync(client: Client) -> None:
     assert_type(client.wait_all([task, "id"], timeout=5), list[Task[Any] | UnitaskError])
     assert_type(client.account(), Account)
     assert_type(client.active_tasks(), dict[str, ActiveTasks])
-    assert_type(client.history(model="kling", start=1.7e9, end=datetime.now(UTC), page_size=5), Iterator[HistoryRow])
+    assert_type(client.history(group="kling", start=1.7e9, end=datetime.now(UTC), page_size=5), Iterator[HistoryRow])
     assert_type(client.upload("a.png"), Upload)
     assert_type(client.wait(task.token), Task[Output])
     assert_type(client.download(done.output.files, "out/", previews=True, parallel=2), list[Path])
@@ -90,7 +90,7 @@ async def asynchronous(client: AsyncClient) -> None:
     assert_type(await client.wait(task, timeout=0, on_change=on_change), Task[FaceSwapOutput])
     assert_type(await client.get("id"), Task[Output])
     assert_type(client.watch("id"), AsyncIterator[Task[Output]])
-    assert_type(client.history(model="kling"), AsyncIterator[HistoryRow])
+    assert_type(client.history(group="kling"), AsyncIterator[HistoryRow])
     assert_type(await client.wait_all([task, "id"], timeout=5), list[Task[Any] | UnitaskError])
     assert_type(await client.active_tasks(), dict[str, ActiveTasks])
     assert_type(await client.download(task.output.files, "out/", previews=True, parallel=2), list[Path])
@@ -130,7 +130,8 @@ def failures(client: Client) -> None:
         assert_type(error.find(client), Recovery)
         assert_type(client.find(error, timeout=60).task, Task[Output] | None)
     except errors.NoFaceFound as error:
-        assert_type(error.retry_advice, errors.Advice)
+        assert_type(error.retryable, bool)
+        assert_type(error.next_step, str)
     except errors.ApiError as error:
         assert_type(error.status, int)
         assert_type(error.retry_after, float | None)

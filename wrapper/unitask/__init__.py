@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ._model.account import Account, ActiveTasks, CreditPack, HistoryRow, Wallet
     from ._model.state import State
     from ._model.task import Outcome, Output, OutputFile, Recovery, Task
+    from ._model.timestamp import Timestamp
     from ._model.upload import Upload
     from .async_client import AsyncClient
     from .budget import Budget
@@ -48,6 +49,7 @@ __all__ = [
     "State",
     "Task",
     "TaskInput",
+    "Timestamp",
     "Upload",
     "Wallet",
     "__version__",
@@ -78,6 +80,7 @@ _WHERE = {
     "OutputFile": "_model.task",
     "State": "_model.state",
     "Task": "_model.task",
+    "Timestamp": "_model.timestamp",
 }
 
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 
 import httpx
 
-from ._base_client import BROKEN, FETCH_ERRORS, BaseClient, OnChange, checked_callback, send_as_written
+from ._base_client import BROKEN, FETCH_ERRORS, BaseClient, OnChange, checked_callback, checked_type, send_as_written
 from ._connections import IDLE, IDLE_FOR_SUBMISSIONS, IN_FLIGHT, AsyncRouting, Body, Pools, common, watching_async
 from ._core.effects import Flow, Reply, RowYielded, SendRequest, Sleep, Step, TaskUpdated
 from ._core.range_download import DownloadAttemptError
@@ -42,18 +42,24 @@ class GatedPools(Pools[httpx.AsyncClient]):
 class AsyncRunner(BaseClient):
     """The part of `AsyncClient` that does I/O. It decides nothing."""
 
-    def _set_up(self, transport: httpx.AsyncBaseTransport | None, sleep: Callable[[float], Awaitable[object]]) -> None:
-        checked_callback("sleep", sleep)
-        self._sleep = sleep
-        self._transport: Callable[
-            [float], httpx.AsyncBaseTransport
-        ]  # by the seconds for which it keeps an idle connection
-        if transport is None:
-            self._transport = functools.partial(AsyncRouting, transport_settings(self.base_url))
-        elif isinstance(cast("object", transport), httpx.AsyncBaseTransport):
+    _http_client: httpx.AsyncClient | None
+    _transport: Callable[[float], httpx.AsyncBaseTransport]  # by the seconds for which it keeps an idle connection
+
+    def _set_up(
+        self,
+        transport: httpx.AsyncBaseTransport | None,
+        http_client: httpx.AsyncClient | None,
+        sleep: Callable[[float], Awaitable[object]] | None,
+    ) -> None:
+        self._sleep = sleep or self.defaults.sleep_async
+        checked_callback("sleep", self._sleep)
+        checked_type("transport", transport, httpx.AsyncBaseTransport)
+        checked_type("http_client", http_client, httpx.AsyncClient)
+        transport = transport or self.defaults.transport
+        if transport is not None:
             self._transport = lambda _: transport
-        else:
-            raise InvalidInput(f"transport is {transport!r:.80}: give an httpx.AsyncBaseTransport")
+        elif http_client is None:
+            self._transport = functools.partial(AsyncRouting, transport_settings(self.base_url, self._proxy))
         self._pools: dict[asyncio.AbstractEventLoop, GatedPools] = {}  # connections refer to their loop: no weak keys
 
     async def _drive(self, flow: Flow[T], on_change: OnChange | None = None) -> T:
@@ -93,8 +99,8 @@ class AsyncRunner(BaseClient):
         return self._woke()
 
     async def _send(self, send: SendRequest) -> Reply:
-        pools = self._connected()
         send.progress.left = False
+        pools = self._connected()
         if send.submission:  # it waits for its turn as long as it takes: nothing is lost meanwhile
             async with pools.gate:
                 return await self._exchange(pools.submissions, send)
@@ -109,9 +115,9 @@ class AsyncRunner(BaseClient):
         response = body = None
         try:
             request = client.build_request(**self._call(send), extensions={"trace": watching_async(progress)})
-            async with asyncio.timeout(self._allowed(request)):
+            async with asyncio.timeout(self._allowed(send, request)):
                 progress.left = None
-                response = await client.send(request, stream=True)
+                response = await client.send(request, stream=True, auth=self._key, follow_redirects=False)
                 try:
                     body = Body(response)
                     if body.chunks is None:
@@ -132,25 +138,27 @@ class AsyncRunner(BaseClient):
         loop = asyncio.get_running_loop()
         pools = self._pools.get(loop)
         if pools is None or pools.process != os.getpid():
+            if self._http_client is not None and self._pools:
+                given = "http_client has connections of another process or event loop"
+                raise InvalidInput(f"{given}: make a client in each", undone="the request was not sent")
             for other in [other for other in list(self._pools) if other.is_closed()]:
                 self._pools.pop(other, None)  # their sockets are closed with it
             pools = self._pools[loop] = self._connect()
         return pools
 
     def _connect(self) -> GatedPools:
-        def api(idle: float) -> httpx.AsyncClient:
-            return httpx.AsyncClient(
-                base_url=self.base_url, transport=self._transport(idle), auth=self._key, **common()
-            )
-
-        files = httpx.AsyncClient(  # it has no key
+        if given := self._http_client:
+            return GatedPools(given, given, given)
+        files = httpx.AsyncClient(
             transport=self._transport(IDLE),
-            follow_redirects=True,
             timeout=self.http_timeout,
             event_hooks={"request": [_send_as_written]},
             **common(),
         )
-        return GatedPools(api(IDLE_FOR_SUBMISSIONS), api(IDLE), files)
+        submissions, calls = (
+            httpx.AsyncClient(transport=self._transport(idle), **common()) for idle in (IDLE_FOR_SUBMISSIONS, IDLE)
+        )
+        return GatedPools(submissions, calls, files)
 
     async def _fetch(self, batch: Batch, target: Target) -> Path:
         with Sink(batch, target, self._retry_policy, self.http_timeout) as sink:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import math
@@ -10,9 +11,10 @@ import random
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 from uuid import UUID
 
 import httpx
@@ -20,7 +22,7 @@ from unitask_api import contract
 from unitask_api.outputs import output_named
 
 from . import _telemetry, llm
-from ._connections import ENCODINGS, SLOWEST_SENDING, AnswerError, Body
+from ._connections import ENCODINGS, SLOWEST_SENDING, AnswerError, Body, checked_headers
 from ._core import envelope, flows, pagination, polling, pricing, recovery, requests, retry
 from ._core.effects import (
     Delivery,
@@ -37,7 +39,7 @@ from ._core.polling import DurationTracker
 from ._core.range_download import target
 from ._core.retry_policy import RetryPolicy, Timeouts
 from ._core.uploads import Uploads, upload, with_uploads
-from ._environment import DEFAULT_BASE_URL, checked_base_url
+from ._environment import DEFAULT_BASE_URL, USER_AGENT, checked_base_url
 from ._model import task_token
 from ._model._json import as_object, is_id
 from ._model.secret import Hider, Secret
@@ -98,6 +100,19 @@ def system_clock() -> Timestamp:
     return Timestamp(time.monotonic(), time.time())
 
 
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What a client uses for arguments that are not given.
+
+    `unitask.testing` replaces `BaseClient.defaults` during a test.
+    """
+
+    transport: httpx.MockTransport | None = None  # None: the network
+    clock: Clock = system_clock
+    sleep: Callable[[float], object] = time.sleep
+    sleep_async: Callable[[float], Awaitable[object]] = asyncio.sleep
+
+
 class Key(httpx.Auth):
     """Puts the key on a request as it leaves, and takes it out of what comes back."""
 
@@ -125,6 +140,7 @@ class Key(httpx.Auth):
 class BaseClient:
     """Settings of a client, and each of its calls as a flow."""
 
+    defaults: ClassVar[Defaults] = Defaults()
     base_url: str = ""  # until it is known: a traceback with variables shows a half-made client too
     http_timeout: float
     poll_patience: float
@@ -133,13 +149,19 @@ class BaseClient:
         self,
         api_key: str | None,
         base_url: str | None,
+        *,
         http_timeout: float,
         poll_patience: float,
+        max_retries: int | None,
         mark_webhooks: bool,
         uploads: bool,
         webhooks: Receiver | None,
-        clock: Clock,
         budget: Budget | None,
+        default_headers: Mapping[str, str] | None,
+        proxy: str | None,
+        http_client: httpx.Client | httpx.AsyncClient | None,
+        transport: httpx.BaseTransport | httpx.AsyncBaseTransport | None,
+        clock: Clock | None,
     ) -> None:
         self._key = Key(api_key)
         self.base_url = checked_base_url(base_url)
@@ -152,9 +174,21 @@ class BaseClient:
             raise InvalidInput(f"budget is {budget!r:.80}: give a Budget, such as Budget(5)")
         if webhooks is not None and not _has(webhooks, "wait_for_notification"):
             raise InvalidInput(f"webhooks is {webhooks!r:.80}: give a webhooks.Receiver")
-        checked_callback("clock", clock)
+        if max_retries is not None and not (_is_whole(max_retries) and max_retries >= 0):
+            raise InvalidInput(f"max_retries is {max_retries!r:.80}: give a whole number from 0, or None")
+        senders = {"transport": transport, "http_client": http_client, "proxy": proxy}
+        given = [name for name, value in senders.items() if value is not None]
+        if len(given) > 1:
+            raise InvalidInput(f"{' and '.join(given)} exclude each other: give one of them")
+        clock = clock or self.defaults.clock
+        if not (callable(clock) and isinstance(clock(), Timestamp)):
+            raise InvalidInput(f"clock is {clock!r:.80}: give a function that returns a unitask.Timestamp")
         self.http_timeout, self.poll_patience = http_timeout, poll_patience
         self._clock, self._retry_policy = clock, RetryPolicy(random.random)
+        if max_retries is not None:
+            self._retry_policy = RetryPolicy(random.random, attempts=max_retries + 1, reads=max_retries + 1)
+        self._headers, self._proxy = checked_headers(default_headers), proxy
+        self._http_client = http_client
         self.budget = budget
         self._durations, self._mark_webhooks = DurationTracker(), mark_webhooks
         origin = (self.base_url == DEFAULT_BASE_URL and contract.operation("upload_file").server) or self.base_url
@@ -173,13 +207,16 @@ class BaseClient:
     def __reduce__(self) -> str:
         raise TypeError(f"a {type(self).__name__} holds a key and connections: make one in each process")
 
+    def _is_closed(self) -> bool:
+        return self._closed or (self._http_client is not None and self._http_client.is_closed)
+
     def _check_open(self) -> None:
-        if self._closed:
+        if self._is_closed():
             raise InvalidInput("this client is closed: make a new one")
 
     def _check_going_on(self) -> None:
         """Before a request of a call that is under way: `close` makes no new connections."""
-        if self._closed:
+        if self._is_closed():
             raise Unreachable("this client was closed meanwhile, so the request was not sent: go on with a new client")
 
     def _limits(self, timeout: float | None = None) -> Timeouts:
@@ -190,23 +227,22 @@ class BaseClient:
     def _submit_flow(
         self, body: dict[str, Any], task: TaskInput[OutputT], submission: Submission
     ) -> Flow[Task[OutputT]]:
-        submission.token, submission.client = secrets.token_hex(8), (PROCESS, self._account)
+        submission.token, submission.client = secrets.token_hex(8), recovery.ClientIdentity(PROCESS, self._account)
         submission.dated = lambda: self._dated
         if self._mark_webhooks:
             body = recovery.with_correlation_id(body, submission.token)
-        attached = with_uploads(body, self._uploads, self._limits())
         model, task_type = task.operation()
 
-        def create(body: dict[str, Any]) -> Flow[Task[OutputT]]:
-            submitted = flows.submit(body, task.output_type(), self._retry_policy, submission)
-            return watched(submitted, "create", model=model, task_type=task_type)
+        def create() -> Flow[Task[OutputT]]:
+            attached = yield from with_uploads(body, self._uploads, self._limits())
+            submitted = flows.submit(attached, task.output_type(), self._retry_policy, submission)
+            return (yield from watched(submitted, "create", model=model, task_type=task_type))
 
-        if self.budget is None:
-            created = yield from create((yield from attached))
-        else:
+        flow = create()
+        if self.budget is not None:
             estimate = pricing.estimate(body, measured_as_sent)
-            name = f"{model} {task_type}"
-            created = yield from self.budget.within(estimate, name, attached, create, submission.token)
+            flow = self.budget.within(estimate, f"{model} {task_type}", flow, submission)
+        created = yield from flow
         self._assign(created.id, submission.token)
         return created
 
@@ -278,9 +314,8 @@ class BaseClient:
             raise InvalidInput(
                 f"{uncertain!r:.80} is no SubmissionUncertain: give the error of the create, or its token"
             )
-        others = recovery.OtherSubmissions(self._own_ids, uncertain)
         found = yield from recovery.find(
-            uncertain, others, self._limits(timeout), recovery.ClientIdentity(PROCESS, self._account)
+            uncertain, self._own_ids, self._limits(timeout), recovery.ClientIdentity(PROCESS, self._account)
         )
         if found.task is not None:
             self._assign(found.task.id, recovery.submission_of(uncertain))
@@ -292,8 +327,8 @@ class BaseClient:
         task_id, _, _ = _target(task)
         return retry.cancel(task_id, self._limits())
 
-    def _cancel_many_flow(self, created_before: datetime | float, model: str | None) -> Flow[str]:
-        send = requests.cancel_many(_unix("created_before", created_before), _group(model))
+    def _cancel_many_flow(self, created_before: datetime | float, group: str | None) -> Flow[str]:
+        send = requests.cancel_many(_unix("created_before", created_before), _group(group))
         return retry.send_with_retry(send, envelope.read_acknowledgement, self._limits())
 
     def _upload_flow(self, content: bytes) -> Flow[Upload]:
@@ -307,8 +342,7 @@ class BaseClient:
     def _history_flow(
         self, group: str | None, start: datetime | float | None, end: datetime | float | None, page_size: int
     ) -> Flow[None]:
-        is_count = isinstance(cast("object", page_size), int) and not isinstance(page_size, bool)
-        if not (is_count and 1 <= page_size <= pagination.LARGEST_PAGE):
+        if not (_is_whole(page_size) and 1 <= page_size <= pagination.LARGEST_PAGE):
             raise InvalidInput(f"page_size is {page_size!r}: give 1 to {pagination.LARGEST_PAGE} rows")
         first, last = (None if time is None else _unix(name, time) for name, time in (("start", start), ("end", end)))
         return pagination.history(requests.HistoryQuery(first, last, _group(group), page_size), self._limits())
@@ -339,30 +373,39 @@ class BaseClient:
         """Seconds that a call may take, besides sending its body."""
         return self.http_timeout if send.timeout is None else send.timeout
 
-    def _allowed(self, request: httpx.Request) -> float:
-        """Seconds that a call may take in all. A large body is given the time to be sent."""
-        timeouts: dict[str, float] = request.extensions["timeout"]
-        allowed = timeouts["write"] + int(request.headers.get("content-length", 0)) / SLOWEST_SENDING
-        timeouts["write"] = timeouts["read"] = allowed  # what was written may still be on its way when reading begins
+    def _allowed(self, send: SendRequest, request: httpx.Request) -> float:
+        """Return the seconds that a call may take in all, with the time to send a large body."""
+        allowed = self._limit(send) + int(request.headers.get("content-length", 0)) / SLOWEST_SENDING
+        if self._http_client is None:  # what was written may still be on its way when reading begins
+            request.extensions["timeout"].update(write=allowed, read=allowed)
         return allowed
 
     def _call(self, send: SendRequest) -> dict[str, Any]:
-        """A request in httpx's words. A webhook secret in it is hidden in whatever comes back from now on."""
+        """Return the arguments of `httpx.Client.build_request`. Its webhook secret is hidden in all later answers."""
         self._key.hider.remember(_webhook_secret(send))
-        content = {} if send.json is None else {"json": send.json}
-        return {
+        call: dict[str, Any] = {
             "method": send.method,
-            "url": send.path,
+            "url": f"{self.base_url}{send.path}" if send.path.startswith("/") else send.path,
             "params": send.params,
-            "timeout": self._limit(send),
-            "headers": {"accept-encoding": ENCODINGS},
-            **content,
+            "headers": {"user-agent": USER_AGENT, **self._headers, "accept-encoding": ENCODINGS},
         }
+        if send.json is not None:
+            call["json"] = send.json
+        if self._http_client is None:  # it has timeouts of its own
+            call["timeout"] = self._limit(send)
+        return call
 
     def _fetch_call(self, sink: Sink) -> dict[str, Any]:
-        """The request of the next attempt to fetch a file, in httpx's words."""
+        """Return the arguments of `httpx.Client.stream` for the next attempt to fetch a file; it gets no key."""
         url = sink.target.file.url
-        return {"method": "GET", "url": url, "headers": sink.headers(), "extensions": {"written": url}}
+        return {
+            "method": "GET",
+            "url": url,
+            "headers": sink.headers(),
+            "extensions": {"written": url},
+            "follow_redirects": True,
+            "auth": None,
+        }
 
     def _head(self, response: httpx.Response) -> Response:
         """An answer whose body is still to come."""
@@ -445,16 +488,20 @@ def _unix(name: str, time: datetime | float) -> int:
     return int(seconds)
 
 
-def _group(model: str | None) -> str | None:
-    """A group of models, None for all."""
-    if not isinstance(cast("object", model), str | None):
-        raise InvalidInput(f"model is {model!r:.80}: give a group of models as text, such as 'image_toolkit'")
-    return model
+def _group(group: str | None) -> str | None:
+    if not isinstance(cast("object", group), str | None):
+        raise InvalidInput(f"group is {group!r:.80}: give a group of models as text, such as 'image_toolkit'")
+    return group
 
 
 def _has(given: object, method: str) -> bool:
     """Whether a thing, and not its class, has a method."""
     return not isinstance(given, type) and callable(getattr(given, method, None))
+
+
+def checked_type(name: str, given: object, kind: type) -> None:
+    if given is not None and not isinstance(given, kind):
+        raise InvalidInput(f"{name} is {given!r:.80}: give an httpx.{kind.__name__}")
 
 
 def checked_callback(name: str, given: object, *, optional: bool = False) -> None:
@@ -473,6 +520,10 @@ def _webhook_secret(send: SendRequest) -> str:
 def _plain(value: object) -> str:
     """What the provider said, as it may stand in a line of a log: a line break in it makes no second line."""
     return repr(value)[1:-1] if isinstance(value, str) else repr(value)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _is_number(value: object) -> bool:

@@ -15,10 +15,11 @@ Rules of this file:
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import httpx
 
@@ -26,6 +27,7 @@ from ._bounded import BoundedTransport
 from ._core.effects import Progress
 from ._core.range_download import DownloadAttemptError, Unpacking
 from ._environment import USER_AGENT, Settings, through_proxy
+from .errors import InvalidInput
 
 ClientT = TypeVar("ClientT", httpx.Client, httpx.AsyncClient)
 
@@ -35,6 +37,9 @@ IDLE_FOR_SUBMISSIONS = 1.0  # the same, for connections that submissions are sen
 SLOWEST_SENDING = 50_000.0  # bytes a second; a body that is sent no slower is given the time
 LARGEST_ANSWER = 32 * 1024 * 1024  # bytes, unpacked; documented answers have some thousand
 ENCODINGS = "gzip, deflate"  # what is unpacked here, with a limit
+OWN_HEADERS = {"accept-encoding", "authorization", "connection", "host", "transfer-encoding", "x-api-key"}
+OWN_HEADERS |= {"content-encoding", "content-length", "content-type"}
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}", re.ASCII)
 _PACKED = ("gzip", "deflate")
 
 
@@ -129,6 +134,30 @@ class Body:
             raise AnswerError(self._wrong)
         if self._unpacking is not None and self._taken and not self._unpacking.is_whole:
             raise AnswerError("its packed body is cut off")
+
+
+def checked_headers(given: Mapping[str, str] | None) -> dict[str, str]:
+    """Check `default_headers`: a value that HTTP cannot carry would fail while a submission is sent.
+
+    Raises:
+        InvalidInput: A header cannot be sent, or the client sets it itself.
+    """
+    if not isinstance(cast("object", given), Mapping | None):
+        raise InvalidInput(f"default_headers is of type {type(given).__name__}: give a dictionary of names and values")
+    headers: dict[str, str] = {}
+    for name, value in (given or {}).items():
+        if not (isinstance(cast("object", name), str) and _HEADER.fullmatch(name)):
+            raise InvalidInput(f"default_headers has the name {name!r:.80}: give the name of an HTTP header")
+        if name.lower() in OWN_HEADERS:
+            raise InvalidInput(f"default_headers has {name}, which the client sets itself: leave it out")
+        is_text = isinstance(cast("object", value), str) and value.isascii() and value.isprintable()
+        if not is_text or value != value.strip():
+            raise InvalidInput(
+                f"the value of {name} in default_headers has a line break, a space at an end or a character outside "
+                "ASCII: give plain text"
+            )
+        headers[name.lower()] = value
+    return headers
 
 
 def common() -> dict[str, Any]:

@@ -45,11 +45,14 @@ class Settings:
 
     base_url: str
     verify: ssl.SSLContext = field(repr=False)
-    _proxies: dict[str, str] = field(repr=False)  # by scheme; they may hold passwords
-    _direct: tuple[_Direct, ...] = field(repr=False)
+    _proxies: dict[str, str] = field(default_factory=dict[str, str], repr=False)  # by scheme; may have passwords
+    _direct: tuple[_Direct, ...] = field(default=(), repr=False)
+    _given: str | None = field(default=None, repr=False)  # as `proxy` of a client
 
     def proxy_url_for(self, url: str | httpx.URL) -> str | None:
-        """The address of the proxy for a URL, with its password; None for a direct connection."""
+        """Return the URL of the proxy for a URL, with its password; None for a direct connection."""
+        if self._given:
+            return self._given
         if not self._proxies:
             return None
         target = httpx.URL(url)
@@ -59,15 +62,18 @@ class Settings:
         return proxy
 
 
-def transport_settings(base_url: str) -> Settings:
-    """How connections are made, as the environment says: HTTP_PROXY and its kin, SSL_CERT_FILE and its kin.
+def transport_settings(base_url: str, proxy: str | None = None) -> Settings:
+    """Read proxies and certificates from the environment.
 
     Args:
         base_url: The provider.
+        proxy: A proxy for all requests, in place of those of the environment.
 
     Raises:
-        InvalidInput: The address, or a variable of the environment, cannot be used.
+        InvalidInput: The base URL, the proxy, or a variable of the environment cannot be used.
     """
+    if proxy is not None:
+        return Settings(checked_base_url(base_url), _certificates(), _given=_checked_proxy("http", proxy, "proxy"))
     found = getproxies()
     excepted = re.split(r"[\s,]+", found.get("no", ""))
     proxies = (
@@ -168,8 +174,10 @@ def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
         return None
 
 
-def _checked_proxy(scheme: str, address: str) -> str:
+def _checked_proxy(scheme: str, address: str, name: str = "") -> str:
     """The address of a proxy, with its scheme."""
+    if not isinstance(cast("object", address), str):
+        raise InvalidInput(f"proxy is {address!r:.80}: give a URL as text, such as http://proxy.example:3128")
     url = address if "://" in address else f"http://{address}"
     wrong = (
         f"give http, https or socks5, and a host, such as {scheme if scheme != 'all' else 'http'}://proxy.example:3128"
@@ -184,9 +192,9 @@ def _checked_proxy(scheme: str, address: str) -> str:
             return url
     except (httpx.InvalidURL, ValueError) as error:
         wrong = wrong if "@" in address else f"{error}; {wrong}"
-    names = [name for name in (f"{scheme}_proxy", f"{scheme}_proxy".upper()) if os.environ.get(name)]
-    name = names[0] if names else f"the {scheme} proxy of the system"
-    raise InvalidInput(f"{name} is {_shown(address)}: {wrong}, or unset it")
+    names = [each for each in (f"{scheme}_proxy", f"{scheme}_proxy".upper()) if os.environ.get(each)]
+    name = name or (names[0] if names else f"the {scheme} proxy of the system")
+    raise InvalidInput(f"{name} is {_shown(address)}: {wrong}, or leave it out")
 
 
 def _certificates() -> ssl.SSLContext:

@@ -104,7 +104,7 @@ def array_png(array: Any) -> bytes:
     channels = shape[2] if len(shape) == 3 else 1
     if interface["typestr"][1:] != "u1" or len(shape) not in (2, 3) or channels not in (1, 3, 4) or 0 in shape:
         raise ValueError(
-            f"an array of shape {shape} and type {interface['typestr']} is no picture: "
+            f"an array of shape {shape} and type {interface['typestr']} is not a picture: "
             "give (height, width[, 3 or 4]) of uint8, channels in RGB order"
         )
     height, width = shape[:2]

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 
 import httpx
 
-from ._base_client import BROKEN, FETCH_ERRORS, BaseClient, OnChange, checked_callback, send_as_written
+from ._base_client import BROKEN, FETCH_ERRORS, BaseClient, OnChange, checked_callback, checked_type, send_as_written
 from ._bounded import bounded
 from ._connections import IDLE, IDLE_FOR_SUBMISSIONS, Body, Pools, SyncRouting, common, watching
 from ._core.effects import Flow, Reply, RowYielded, SendRequest, Sleep, Step, TaskUpdated
@@ -29,17 +29,25 @@ T = TypeVar("T")
 class SyncRunner(BaseClient):
     """The part of `Client` that does I/O. It decides nothing."""
 
-    def _set_up(self, transport: httpx.BaseTransport | None, sleep: Callable[[float], object]) -> None:
-        checked_callback("sleep", sleep)
-        self._sleep = sleep
-        self._transport: Callable[[float], httpx.BaseTransport]  # by the seconds for which it keeps an idle connection
-        if transport is None:
-            self._transport = functools.partial(SyncRouting, transport_settings(self.base_url))
-        elif isinstance(cast("object", transport), httpx.BaseTransport):
+    _http_client: httpx.Client | None
+    _transport: Callable[[float], httpx.BaseTransport]  # by the seconds for which it keeps an idle connection
+
+    def _set_up(
+        self,
+        transport: httpx.BaseTransport | None,
+        http_client: httpx.Client | None,
+        sleep: Callable[[float], object] | None,
+    ) -> None:
+        self._sleep = sleep or self.defaults.sleep
+        checked_callback("sleep", self._sleep)
+        checked_type("transport", transport, httpx.BaseTransport)
+        checked_type("http_client", http_client, httpx.Client)
+        transport = transport or self.defaults.transport
+        if transport is not None:
             self._transport = lambda _: transport
-        else:
-            raise InvalidInput(f"transport is {transport!r:.80}: give an httpx.BaseTransport")
-        self._is_given = isinstance(transport, httpx.HTTPTransport)  # those connections are the caller's
+        elif http_client is None:
+            self._transport = functools.partial(SyncRouting, transport_settings(self.base_url, self._proxy))
+        self._is_given = http_client is not None or isinstance(transport, httpx.HTTPTransport)
         self._pools: dict[int, Pools[httpx.Client]] = {}  # by process
         self._retired: list[Pools[httpx.Client]] = []  # no new call takes these; other threads may be using them
 
@@ -83,15 +91,16 @@ class SyncRunner(BaseClient):
         return self._woke()
 
     def _send(self, send: SendRequest) -> Reply:
-        pools, progress = self._connected(), send.progress
+        progress = send.progress
         progress.left = False
+        pools = self._connected()
         client = pools.submissions if send.submission else pools.calls
         response = body = None
         try:
             request = client.build_request(**self._call(send), extensions={"trace": watching(progress)})
-            with bounded(self._allowed(request)):
+            with bounded(self._allowed(send, request)):
                 progress.left = None
-                response = client.send(request, stream=True)
+                response = client.send(request, stream=True, auth=self._key, follow_redirects=False)
                 try:
                     body = Body(response)
                     for chunk in body.chunks or response.iter_raw():
@@ -112,22 +121,23 @@ class SyncRunner(BaseClient):
         self._check_going_on()
         process = os.getpid()
         if self._pools and process not in self._pools and self._is_given:
-            given = "the transport that was given to this client has connections of another process"
+            given = "the transport or http_client of this client has connections of another process"
             raise InvalidInput(f"{given}: make a client in each process", undone="the request was not sent")
         return self._pools.get(process) or self._pools.setdefault(process, self._connect())
 
     def _connect(self) -> Pools[httpx.Client]:
-        def api(idle: float) -> httpx.Client:
-            return httpx.Client(base_url=self.base_url, transport=self._transport(idle), auth=self._key, **common())
-
-        files = httpx.Client(  # it has no key
+        if given := self._http_client:
+            return Pools(given, given, given)
+        files = httpx.Client(
             transport=self._transport(IDLE),
-            follow_redirects=True,
             timeout=self.http_timeout,
             event_hooks={"request": [send_as_written]},
             **common(),
         )
-        return Pools(api(IDLE_FOR_SUBMISSIONS), api(IDLE), files)
+        submissions, calls = (
+            httpx.Client(transport=self._transport(idle), **common()) for idle in (IDLE_FOR_SUBMISSIONS, IDLE)
+        )
+        return Pools(submissions, calls, files)
 
     def _fetch_all(self, batch: Batch) -> list[Path | Exception]:
         fetch = functools.partial(self._fetched, batch)

@@ -1,11 +1,10 @@
-"""What others may watch: OpenTelemetry spans, when its API is installed, and nothing when it is not.
+"""OpenTelemetry spans, when its API is installed, and a filter that hides secrets in the logs of other libraries.
 
     unitask.create     model, task type, task id
-    unitask.wait       task id, polls, status, cost; model and task type as the answer says
+    unitask.wait       task id, status, cost; model and task type as the answer says
     unitask.download   task id, files
 
-Spans hold ids and figures, never an input, an output or a key. What httpx, httpcore and openai log passes a filter that
-hides keys and webhook secrets.
+Spans hold ids and figures, never an input, an output or a key.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from ._core.effects import Flow, SendRequest
+from ._core.effects import Flow
 from ._model.secret import Hider
 from ._model.task import OutputT, Task
 from ._version import __version__
@@ -31,36 +30,36 @@ _LOGGERS = (  # of the libraries that log requests and answers
 
 
 class Span:
-    """Start a span; do nothing when no OpenTelemetry SDK is set up."""
+    """A span, or nothing when OpenTelemetry is not installed."""
 
     def __init__(self, span: Any) -> None:
         self._span = span
 
     def note(self, **facts: str | float | None) -> None:
-        """Add what is known by now; None is left out."""
+        """Add attributes; None is left out."""
         if self._span is not None:
             self._span.set_attributes({f"unitask.{name}": fact for name, fact in facts.items() if fact is not None})
 
     def note_task(self, task: Task[Any]) -> None:
-        """Add what a task says of itself."""
+        """Add the attributes of a task."""
         names = {"task_id": task.id, "model": task.model, "task_type": task.task_type, "status": str(task.state)}
         self.note(cost_usd=task.cost_usd, **{name: word for name, word in names.items() if word})
 
 
 @contextmanager
 def span(name: str, **facts: str | float | None) -> Generator[Span]:
-    """Around something that is watched; an error that leaves it is noted, with its task id."""
+    """Put a span around a block; an error that leaves it is recorded, with its task id."""
     tracer = _tracer()
     if tracer is None:
         yield Span(None)
         return
     started = tracer.start_span(f"unitask.{name}")
-    under_way = Span(started)
-    under_way.note(**facts)
+    running = Span(started)
+    running.note(**facts)
     try:
-        yield under_way
+        yield running
     except BaseException as error:
-        under_way.note(task_id=getattr(error, "task_id", None))
+        running.note(task_id=getattr(error, "task_id", None))
         started.record_exception(error)
         started.set_status(import_module("opentelemetry.trace").StatusCode.ERROR, type(error).__name__)
         raise
@@ -69,29 +68,15 @@ def span(name: str, **facts: str | float | None) -> Generator[Span]:
 
 
 def watched(flow: Flow[Task[OutputT]], name: str, **facts: str | float | None) -> Flow[Task[OutputT]]:
-    """A flow that ends with a task, with a span around it."""
-    with span(name, **facts) as under_way:
-        polls = 0
-        try:
-            step = next(flow)
-            while True:
-                polls += isinstance(step, SendRequest)
-                try:
-                    reply = yield step
-                except BaseException as interruption:
-                    flow.throw(interruption)
-                    raise
-                step = flow.send(reply)
-        except StopIteration as end:
-            task: Task[OutputT] = end.value
-        finally:
-            under_way.note(polls=polls)
-        under_way.note_task(task)
+    """Put a span around a flow that ends with a task."""
+    with span(name, **facts) as started:
+        task = yield from flow
+        started.note_task(task)
         return task
 
 
 def load() -> None:
-    """Load OpenTelemetry, if it is there, before any call needs it (see `requests.load`)."""
+    """Load OpenTelemetry, if it is installed, before any call needs it."""
     _tracer()
 
 
@@ -118,13 +103,13 @@ class _LogFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         try:
-            told = text = record.getMessage()
+            message = text = record.getMessage()
         except (TypeError, ValueError):  # as logging itself says when the record is written
             return True
         for reference in list(self._hiders):
             hider = reference()
             text = text if hider is None else hider.text(text)
-        if text != told:
+        if text != message:
             record.msg, record.args = text, ()
         return True
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack, overload
@@ -14,12 +14,13 @@ from unitask_api.output_files import OutputFile
 
 from . import llm
 from ._async_runner import AsyncRunner
-from ._base_client import Clock, OnChange, hidden, system_clock
+from ._base_client import OnChange, hidden
 from ._core import calls
 from ._core.effects import RowYielded, TaskUpdated
 from ._core.flows import Submission
 from ._model.account import Account, ActiveTasks, HistoryRow
 from ._model.task import Output, OutputT, Recovery, Task
+from ._model.timestamp import Timestamp
 from ._model.upload import Upload
 from ._telemetry import span
 from .budget import Budget
@@ -36,13 +37,16 @@ if TYPE_CHECKING:
 class AsyncClient(AsyncRunner):
     """`Client` for asyncio: the same methods, awaited. Files are read and written in a thread.
 
-    Use it as an async context manager, or call `close`. It may be used by several asyncio tasks at once.
+    Use it as an async context manager, or call `aclose`. It may be used by several asyncio tasks at once.
 
     Args:
         api_key: The key. None: UNITASK_API_KEY, then PIAPI_API_KEY, from the environment.
         base_url: The provider. None: UNITASK_BASE_URL from the environment, then PiAPI.
         http_timeout: Seconds for one HTTP call in all, in addition to the time for its body at 50 kB a second. For a
             download, seconds for each piece.
+        max_retries: How often a request is repeated: one that only reads, after a failure; a submission, only if it
+            provably never left or was answered HTTP 429 without a task id. 0 repeats nothing. None repeats reads for
+            `poll_patience` seconds and a submission 3 times.
         poll_patience: Seconds for which polls of a task may fail one after another before a wait gives up.
         mark_webhooks: Whether to add a random `unitask=...` to the query of each webhook_url. `find` recognises the
             task of a lost answer by it.
@@ -50,12 +54,23 @@ class AsyncClient(AsyncRunner):
             files in base64.
         webhooks: Where notifications arrive. A notification of a task makes a wait for it poll at once.
         budget: The limit on what tasks may cost; None for no limit. Several clients may share one.
-        transport: How requests are sent; None for the network. For tests and proxies.
-        clock: Returns the time; for tests.
+        default_headers: Headers for each request to the provider, such as those of a gateway. They may replace
+            User-Agent, but not the key. Downloads do not send them.
+        proxy: The URL of a proxy (http, https or socks5) for all requests. None: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY
+            and NO_PROXY from the environment.
+        http_client: Your own `httpx.AsyncClient` for all requests, downloads included; you close it. Its timeouts,
+            proxies, certificates, headers and hooks apply. What only own connections have is lost: a separate pool for
+            submissions, new connections after a fork and in another event loop, and exact URLs of files.
+        transport: How requests are sent; None for the network. Excludes `http_client` and `proxy`.
+        clock: Returns the time as a `Timestamp`; for tests.
         sleep: Waits for a number of seconds; for tests.
 
     Raises:
         InvalidInput: There is no key, or a setting cannot be used.
+
+    Example:
+        async with AsyncClient(max_retries=0, proxy="http://proxy.example:3128") as client:
+            print((await client.account()).balance_usd)
     """
 
     def __init__(
@@ -64,31 +79,49 @@ class AsyncClient(AsyncRunner):
         base_url: str | None = None,
         *,
         http_timeout: float = 60.0,
+        max_retries: int | None = None,
         poll_patience: float = 60.0,
         mark_webhooks: bool = True,
         uploads: bool = True,
         webhooks: Receiver | None = None,
         budget: Budget | None = None,
+        default_headers: Mapping[str, str] | None = None,
+        proxy: str | None = None,
+        http_client: httpx.AsyncClient | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
-        clock: Clock = system_clock,
-        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        clock: Callable[[], Timestamp] | None = None,
+        sleep: Callable[[float], Awaitable[object]] | None = None,
     ) -> None:
         api_key = hidden(api_key)
         super().__init__(
-            api_key, base_url, http_timeout, poll_patience, mark_webhooks, uploads, webhooks, clock, budget
+            api_key,
+            base_url,
+            http_timeout=http_timeout,
+            max_retries=max_retries,
+            poll_patience=poll_patience,
+            mark_webhooks=mark_webhooks,
+            uploads=uploads,
+            webhooks=webhooks,
+            budget=budget,
+            default_headers=default_headers,
+            proxy=proxy,
+            http_client=http_client,
+            transport=transport,
+            clock=clock,
         )
-        self._set_up(transport, sleep)
+        self._set_up(transport, http_client, sleep)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.close()
+        await self.aclose()
 
-    async def close(self) -> None:
-        """Close the connections. Tasks go on."""
+    async def aclose(self) -> None:
+        """Close the connections of this event loop, but not those of your `http_client`. Tasks go on."""
         self._closed = True
-        if pools := self._pools.pop(asyncio.get_running_loop(), None):
+        pools = self._pools.pop(asyncio.get_running_loop(), None)
+        if pools and self._http_client is None:
             await pools.submissions.aclose()
             await pools.calls.aclose()
             await pools.files.aclose()
@@ -194,7 +227,7 @@ class AsyncClient(AsyncRunner):
             The completed task.
 
         Raises:
-            InvalidInput: An argument cannot be used; nothing was sent.
+            InvalidInput: An argument cannot be used.
             TaskFailed: The task ended without a result.
             WaitTimeout: The time is up; the task goes on.
             Unreachable: Polls failed for longer than `poll_patience`; the task goes on.
@@ -223,7 +256,7 @@ class AsyncClient(AsyncRunner):
             For each task, in the order given, the completed task or the error that `wait` would raise for it.
 
         Raises:
-            InvalidInput: An argument cannot be used; nothing was sent.
+            InvalidInput: An argument cannot be used.
         """
         return await self._drive(self._wait_all_flow(tasks, self._limits(timeout)), on_change)
 
@@ -242,7 +275,7 @@ class AsyncClient(AsyncRunner):
             the same input may be of another program. An error while reading the history is "unclear", too.
 
         Raises:
-            InvalidInput: `uncertain` is neither an error nor a token; nothing was sent.
+            InvalidInput: `uncertain` is neither an error nor a token.
 
         Example:
             try:
@@ -265,7 +298,7 @@ class AsyncClient(AsyncRunner):
             An iterator over the task as it was at the first poll and after each change; the last one says how it ended.
 
         Raises:
-            InvalidInput: An argument cannot be used; nothing was sent.
+            InvalidInput: An argument cannot be used.
             WaitTimeout: The time is up; the task goes on.
             Unreachable: Polls failed for longer than `poll_patience`; the task goes on.
             ApiError: The provider refused to show the task.
@@ -292,7 +325,7 @@ class AsyncClient(AsyncRunner):
             The task as it is now.
 
         Raises:
-            InvalidInput: It cannot be the id of a task; nothing was sent.
+            InvalidInput: It cannot be the id of a task.
             Unreachable: Polls failed for longer than `poll_patience`; the task goes on.
             ApiError: The provider refused to show the task.
 
@@ -309,7 +342,7 @@ class AsyncClient(AsyncRunner):
             task: The task, its id, or its token.
 
         Raises:
-            InvalidInput: It cannot be the id of a task; nothing was sent.
+            InvalidInput: It cannot be the id of a task.
             ApiError: The provider refused, for example because work has begun.
             Unreachable: No answer came for `poll_patience` seconds.
 
@@ -318,19 +351,19 @@ class AsyncClient(AsyncRunner):
         """
         await self._drive(self._cancel_flow(task))
 
-    async def cancel_many(self, *, created_before: datetime | float, model: str | None = None) -> None:
+    async def cancel_many(self, *, created_before: datetime | float, group: str | None = None) -> None:
         """Cancel all pending tasks that were created before a time.
 
         Args:
             created_before: The time: a datetime, or unix seconds.
-            model: Only tasks of this group of models; None for all.
+            group: Only tasks of this group of models; None for all.
 
         Raises:
-            InvalidInput: An argument cannot be used; nothing was sent.
+            InvalidInput: An argument cannot be used.
             ApiError: The provider refused.
             Unreachable: No answer came for `poll_patience` seconds.
         """
-        await self._drive(self._cancel_many_flow(created_before, model))
+        await self._drive(self._cancel_many_flow(created_before, group))
 
     async def account(self) -> Account:
         """Get the account: balance and limits.
@@ -362,7 +395,7 @@ class AsyncClient(AsyncRunner):
     async def history(
         self,
         *,
-        model: str | None = None,
+        group: str | None = None,
         start: datetime | float | None = None,
         end: datetime | float | None = None,
         page_size: int = 100,
@@ -370,7 +403,7 @@ class AsyncClient(AsyncRunner):
         """Iterate over past tasks, the newest first. Pages are read as you go.
 
         Args:
-            model: Only tasks of this group of models: image_toolkit, video_toolkit, flux, kling, luma, mj, music-u, tts
+            group: Only tasks of this group of models: image_toolkit, video_toolkit, flux, kling, luma, mj, music-u, tts
                 and others (history page, 2025-04-15).
             start: Only tasks created from this time on: a datetime, or unix seconds.
             end: Only tasks created up to this time.
@@ -380,16 +413,16 @@ class AsyncClient(AsyncRunner):
             An iterator over the rows, each row once.
 
         Raises:
-            InvalidInput: An argument cannot be used; nothing was sent.
+            InvalidInput: An argument cannot be used.
             ProviderBroken: An answer is no page, or the pages bring fewer rows than the history has.
             ApiError: The provider refused.
             Unreachable: No answer came for `poll_patience` seconds.
 
         Example:
-            async for row in client.history(model="kling", start=datetime.now(UTC) - timedelta(days=1)):
+            async for row in client.history(group="kling", start=datetime.now(UTC) - timedelta(days=1)):
                 print(row.task_id, row.state)
         """
-        async for step in self._told(self._history_flow(model, start, end, page_size)):
+        async for step in self._told(self._history_flow(group, start, end, page_size)):
             if isinstance(step, RowYielded):
                 yield step.row
 
@@ -405,8 +438,9 @@ class AsyncClient(AsyncRunner):
             The URL of the file, when it is deleted, and the SHA-256 of its content.
 
         Raises:
-            InvalidInput: It cannot be read, or uploads do not take it; nothing was sent.
-            ApiError: The provider refused it; HTTP 403 is a plan without uploads.
+            InvalidInput: It cannot be read, or uploads do not take it.
+            PermissionDenied: The plan of the account has no uploads.
+            ApiError: The provider refused it.
             Unreachable: No answer came for `poll_patience` seconds.
         """
         content = await asyncio.to_thread(read_file, file)
@@ -416,7 +450,8 @@ class AsyncClient(AsyncRunner):
         """Return a client of the openai library for the LLM endpoints of this provider; close it when you are done.
 
         It is `openai.OpenAI` from a `Client` and `openai.AsyncOpenAI` from an `AsyncClient`. It sends each request once
-        (`max_retries=0`), and raises the library's own errors. Needs `pip install 'unitask[llm]'`.
+        (`max_retries=0`) and raises the library's own errors. It uses `proxy` and `default_headers`, but connections of
+        its own. Needs `pip install 'unitask[llm]'`.
 
         Args:
             long_answers: Whether to use PiAPI's host for answers that take longer than 120 seconds; the usual host cuts
@@ -425,7 +460,7 @@ class AsyncClient(AsyncRunner):
         Raises:
             ModuleNotFoundError: The openai library is not installed.
         """
-        return llm.async_client(self._key.value, self._llm_url(long_answers))
+        return llm.async_client(self._key.value, self._llm_url(long_answers), self._proxy, self._headers)
 
     async def download(
         self,

@@ -15,9 +15,10 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, TypeVar
+from typing import Any
 
-from ._core.effects import Flow, SendRequest, TaskUpdated
+from ._core.effects import Flow
+from ._core.flows import Submission
 from ._core.pricing import CREDITS_PER_USD
 from ._model.state import State
 from ._model.task import Outcome, OutputT, Recovery, Task
@@ -25,7 +26,6 @@ from .errors import BudgetExceeded, InvalidInput, SubmissionUncertain, UnitaskEr
 
 __all__ = ["Budget"]
 
-P = TypeVar("P")
 MOST_USD = 1e12  # of any amount: beyond it is a mistake
 
 
@@ -36,25 +36,30 @@ class _Amounts:
     Attributes:
         spent: The bills so far.
         held: The sum of `aside`.
-        aside: What is put aside, by the id of the task, the identity of an uncertain submission, or a key of its own
-            for a submission that is under way.
+        aside: What is put aside, by the id of the task, or by the token of a submission without one.
         successor: The amounts that replaced these, under the key 0; empty while these are the current ones.
     """
 
     spent: int = 0
     held: int = 0
-    aside: Mapping[object, int] = field(default_factory=dict[object, int])
+    aside: Mapping[str, int] = field(default_factory=dict[str, int])
     successor: dict[int, _Amounts] = field(default_factory=dict[int, "_Amounts"])
 
-    def put_aside(self, key: object, credits_: int) -> _Amounts:
-        """The amounts with so much more put aside under a key."""
+    def put_aside(self, key: str, credits_: int) -> _Amounts:
+        """Return the amounts with so much more put aside under a key."""
         aside = {**self.aside, key: self.aside.get(key, 0) + credits_}
         return _Amounts(self.spent, self.held + credits_, aside)
 
-    def take_out(self, key: object, *, spend: int = 0) -> _Amounts:
-        """The amounts without what is put aside under a key, and with so much more spent."""
+    def take_out(self, key: str, *, spend: int = 0) -> _Amounts:
+        """Return the amounts without what is put aside under a key, and with so much more spent."""
+        if key not in self.aside:
+            return self
         aside = {other: credits_ for other, credits_ in self.aside.items() if other != key}
         return _Amounts(self.spent + spend, self.held - self.aside[key], aside)
+
+    def move(self, key: str, to: str) -> _Amounts:
+        """Return the amounts with what is put aside under a key put aside under another one."""
+        return self.take_out(key).put_aside(to, self.aside[key]) if key in self.aside else self
 
 
 class Budget:
@@ -106,69 +111,48 @@ class Budget:
         return (self._limit - amounts.spent - amounts.held) / CREDITS_PER_USD
 
     def see(self, task: Task[Any]) -> None:
-        """Note how a task stands. Clients do so at every poll; do it for one that comes another way, as by webhook.
+        """Record the state of a task. Clients do so at every poll; call it for a task that you read elsewhere.
 
-        A task that has not ended, or is none of this budget's, changes nothing.
+        A task that has not ended, or that this budget does not hold, changes nothing.
         """
         self._change(lambda amounts: _settled(amounts, task))
 
     def see_finding(self, uncertain: SubmissionUncertain, finding: Recovery) -> None:
-        """Note what became of an uncertain submission. Clients do so at the end of `find`."""
-        key = _identity(uncertain)
-
-        def noted(amounts: _Amounts) -> _Amounts:
-            if finding.outcome is Outcome.UNCLEAR or key not in amounts.aside:
-                return amounts
-            if finding.task is None:
-                return amounts.take_out(key)
-            return _settled(_moved(amounts, key, finding.task.id), finding.task)
-
-        self._change(noted)
+        """Record the outcome of an uncertain submission. Clients do so at the end of `find`."""
+        key = uncertain.identity.submission
+        if finding.task is not None:
+            self._accept(key, finding.task)
+        elif finding.outcome is Outcome.ABSENT:
+            self._change(lambda amounts: amounts.take_out(key))
 
     def within(
-        self,
-        estimate: int | None,
-        name: str,
-        prepared: Flow[P],
-        create: Callable[[P], Flow[Task[OutputT]]],
-        submission: str = "",
+        self, estimate: int | None, name: str, flow: Flow[Task[OutputT]], submission: Submission
     ) -> Flow[Task[OutputT]]:
-        """A submission that is kept within this budget; for clients.
+        """Keep a submission within this budget; for clients.
 
         Args:
             estimate: What the task will cost in credits of 1e-7 USD; None when that cannot be known.
-            name: What is created, for the refusal.
-            prepared: The steps before the submission, which cost nothing.
-            create: The steps of the submission, from what they returned.
-            submission: A random text, of this submission alone.
+            name: What is submitted, for the error.
+            flow: The steps of the submission.
+            submission: How far they got. Its token is the key of the amount until the task has an id.
 
         Raises:
             BudgetExceeded: Before the first step; nothing was sent.
         """
-        sent, key = None, _key(submission) if submission else object()
+        key = submission.token
         try:
             self._hold(key, estimate, name)
-            flow = create((yield from prepared))
-            step = next(flow)
-            while True:
-                if isinstance(step, TaskUpdated):  # the first change is the acceptance; later ones move nothing
-                    self._move(key, step.task.id)
-                sent = step if isinstance(step, SendRequest) else None
-                try:
-                    reply = yield step
-                except BaseException as interruption:
-                    flow.throw(interruption)
-                    raise
-                step = flow.send(reply)
-        except StopIteration as end:
-            result: Task[OutputT] = end.value
-            return result
-        except SubmissionUncertain as error:
-            self._move(key, _identity(error))
+            task = yield from flow
+            self._accept(key, task)
+            return task
+        except SubmissionUncertain:
             raise
         except BaseException as error:
-            if isinstance(error, UnitaskError) or sent is None or sent.progress.left is False:
-                self._change(lambda amounts: amounts.take_out(key) if key in amounts.aside else amounts)
+            if submission.task_id is not None:
+                task_id = submission.task_id
+                self._change(lambda amounts: amounts.move(key, task_id))
+            elif isinstance(error, UnitaskError) or not submission.in_doubt:
+                self._change(lambda amounts: amounts.take_out(key))
             raise
 
     def __repr__(self) -> str:
@@ -195,7 +179,7 @@ class Budget:
                 self._amounts = after
                 return
 
-    def _hold(self, key: object, estimate: int | None, name: str) -> None:
+    def _hold(self, key: str, estimate: int | None, name: str) -> None:
         """Put the estimate of a task aside.
 
         Raises:
@@ -212,40 +196,21 @@ class Budget:
 
         self._change(held)
 
-    def _move(self, key: object, to: object) -> None:
-        self._change(lambda amounts: _moved(amounts, key, to))
-
-
-def _moved(amounts: _Amounts, key: object, to: object) -> _Amounts:
-    """The amounts with what is put aside under a key put aside under another one; a second move changes nothing.
-
-    Two uncertain submissions of one input and one time have one identity. The second one stays where it is, and is held
-    for good: what is found out about one of them must not release both.
-    """
-    if key not in amounts.aside or (to in amounts.aside and not isinstance(to, str)):
-        return amounts
-    return amounts.take_out(key).put_aside(to, amounts.aside[key])
+    def _accept(self, key: str, task: Task[Any]) -> None:
+        """Bind the amount of a submission to its task, which may have ended already."""
+        self._change(lambda amounts: _settled(amounts.move(key, task.id), task))
 
 
 def _settled(amounts: _Amounts, task: Task[Any]) -> _Amounts:
-    """The amounts after a task was seen: at its end, what is put aside for it becomes its bill, or comes back."""
+    """Return the amounts after a poll: at its end, what is put aside for a task becomes its bill, or is released."""
     if not task.done or task.id not in amounts.aside:
         return amounts
     bill = _bill(task, amounts.aside[task.id]) if task.state is State.COMPLETED else 0
     return amounts.take_out(task.id, spend=bill)
 
 
-def _identity(error: SubmissionUncertain) -> object:
-    submission = error.identity.submission
-    return _key(submission) if submission else (error.fingerprint, error.sent_between)
-
-
-def _key(submission: str) -> object:
-    return "submission", submission
-
-
 def _bill(task: Task[Any], estimate: int) -> int:
-    """What a completed task cost, in credits; a part of a credit counts as one."""
+    """Return what a completed task cost, in credits, rounded up."""
     cost = task.cost_usd
     if cost is None or cost < 0:
         return estimate

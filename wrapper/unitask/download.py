@@ -432,7 +432,7 @@ class Sink:
         except (OSError, ValueError):  # a file system that cannot map files
             mapped = None
         with mapped or contextlib.nullcontext(self._part_path.read_bytes()) as content:
-            contents.check(content, self._kind, self._ending, documented=self.target.file.documented)
+            contents.check(content, self._kind, self._ending)
 
     def _check_room(self, size: int) -> None:
         free = _free(self.target.path.parent)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
@@ -27,9 +26,9 @@ if TYPE_CHECKING:
     from unitask_api.output_files import OutputFile
     from unitask_api.reader import Output
 
-__all__: list[str] = ["Advice", "ApiError", "AuthenticationFailed", "BadInputMedia", "BudgetExceeded"]
+__all__: list[str] = ["ApiError", "AuthenticationFailed", "BadInputMedia", "BudgetExceeded"]
 __all__ += ["ContentRejected", "DownloadFailed", "InsufficientCredit", "InvalidInput"]
-__all__ += ["InvalidRequest", "NoFaceFound", "NotFound", "ProviderBroken", "QueueFull"]
+__all__ += ["InvalidRequest", "NoFaceFound", "NotFound", "PermissionDenied", "ProviderBroken", "QueueFull"]
 __all__ += ["RateLimited", "SubmissionUncertain", "TaskFailed", "UnitaskError", "Unreachable"]
 __all__ += ["WaitTimeout", "WebhookRejected"]
 
@@ -82,17 +81,6 @@ class _Finds(Protocol[FoundT]):
     def find(self, uncertain: SubmissionUncertain, /, *, timeout: float | None = None) -> FoundT: ...
 
 
-class Advice(StrEnum):
-    """What to do about an error."""
-
-    FIX = "fix"  # change what you gave; the same would end the same
-    PAY = "pay"  # top up the account
-    AGAIN = "again"  # the same once more may do; nothing was made
-    LATER = "later"  # the same once more, after `retry_after` if it is known
-    RESUME = "resume"  # the task goes on: wait for it by its id
-    FIND = "find"  # find out first whether it was accepted: `error.find(client)`
-
-
 # What the class lines below say, by words (looked for in lower case, in message and raw_message), code and HTTP status.
 REASONS: list[tuple[tuple[str, ...], type[UnitaskError]]] = []
 KIND_BY_CODE: dict[int, type[UnitaskError]] = {}
@@ -103,11 +91,11 @@ class UnitaskError(Exception):
     """Base of everything unitask raises.
 
     Attributes:
-        task_id: The task this is about, whenever it is known, so that nothing paid for is lost.
-        attempts: How often a request was sent for it; 0 when nothing was sent.
-        elapsed: Seconds from the first attempt to the end; 0 when nothing was sent.
-        headers: Those headers of the last answer that name the request to the provider's support; empty without one.
-        body: The body of an answer that was no usable one, as text, at most 4,096 characters, without secrets.
+        task_id: The task, whenever its id is known.
+        attempts: How often a request was sent; 0 if none was.
+        elapsed: Seconds from the first attempt to the end; 0 if nothing was sent.
+        headers: The headers of the last answer that identify the request to the provider's support; empty without one.
+        body: The body of an unusable answer, as text, at most 4,096 characters, without secrets.
     """
 
     task_id: str | None = None
@@ -115,62 +103,77 @@ class UnitaskError(Exception):
     elapsed: float = 0.0
     headers: Mapping[str, str] = MappingProxyType({})
     body: str = ""
-    _advice: Advice = Advice.AGAIN
-    hint: ClassVar[str] = ""  # with which the message of a refusal ends
+    usual_next_step: str = "Correct what the message names"
+    usually_retryable: bool = False
+    _task_goes_on: bool = False  # if there is one
     _parts: ClassVar[tuple[type[UnitaskError], ...]] = ()  # of a class that is made of two
 
     def __init_subclass__(
-        cls, *, words: tuple[str, ...] = (), codes: tuple[int, ...] = (), statuses: tuple[int, ...] = ()
+        cls,
+        *,
+        words: tuple[str, ...] = (),
+        codes: tuple[int, ...] = (),
+        statuses: tuple[int, ...] = (),
+        next_step: str = "",
+        retryable: bool = False,
     ) -> None:
         super().__init_subclass__()
         if words:
             REASONS.append((words, cls))
         KIND_BY_CODE.update(dict.fromkeys(codes, cls))
         KIND_BY_STATUS.update(dict.fromkeys(statuses, cls))
+        if next_step:
+            cls.usual_next_step, cls.usually_retryable = next_step, retryable
 
     def __init__(self, message: str, *, task_id: str | None = None) -> None:
-        super().__init__(printable(message))  # it may hold words of the provider
+        super().__init__(printable(message))  # it may contain words of the provider
         self.task_id = task_id
 
     @property
-    def retry_advice(self) -> Advice:
-        """What to do about it."""
-        return self._advice
+    def retryable(self) -> bool:
+        """Whether the same call may succeed later, without a task that is paid twice."""
+        return self.usually_retryable and not (self._task_goes_on and self.task_id)
+
+    @property
+    def next_step(self) -> str:
+        """What to do next, in a sentence."""
+        if self._task_goes_on and self.task_id:
+            return f"Wait for the task, which goes on: client.wait({self.task_id!r})"
+        return self.usual_next_step
 
     @property
     def request_id(self) -> str | None:
-        """The id of the request in the provider's logs, for its support; None when no answer had one."""
+        """The id of the request in the provider's logs, for its support; None if no answer had one."""
         return next((self.headers[name] for name in REQUEST_IDS if name in self.headers), None)
 
     def about_running(self, task_id: str) -> None:
-        """Say that the task of this error goes on, for all that is known; for clients."""
-        self.task_id, self._advice = task_id, Advice.RESUME
+        """Record that the task of this error goes on; for clients."""
+        self.task_id, self._task_goes_on = task_id, True
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (self._parts or (type(self),), str(self), self.__dict__.copy())
 
 
 class InvalidInput(UnitaskError, ValueError):
-    """Something you gave cannot be used; nothing was sent and nothing was paid.
+    """A value that you gave cannot be used.
 
-    Raised by `download`, it is about a task that may be paid already: nothing was fetched, and the message says how
-    to fetch it.
+    Raised by `submit` and `run`, it says that nothing was sent; nothing was paid. Raised by `download`, it is about a
+    task that may be paid already: nothing was fetched, and the message says how to fetch it.
 
     Attributes:
         problems: Every problem found, one sentence each.
     """
 
-    _advice = Advice.FIX
-
-    def __init__(
-        self, *problems: str, undone: str = "nothing was sent", then: str = "", task_id: str | None = None
-    ) -> None:
+    def __init__(self, *problems: str, undone: str = "", then: str = "", task_id: str | None = None) -> None:
         self.problems: tuple[str, ...] = tuple(map(printable, problems))
-        message = f"{undone}: {'; '.join(self.problems)}"
+        message = "; ".join(self.problems)
+        message = f"{undone}: {message}" if undone else message
         super().__init__(f"{message}. {then}" if then else message, task_id=task_id)
 
 
-class BudgetExceeded(UnitaskError):
+class BudgetExceeded(
+    UnitaskError, next_step="Raise the limit of the budget, or wait until some of its tasks have ended"
+):
     """The task could cost more than its budget has left, or what it costs is not known. Nothing was sent.
 
     Attributes:
@@ -179,8 +182,6 @@ class BudgetExceeded(UnitaskError):
         spent_usd: The bills so far.
         held_usd: What is put aside for tasks that may still be billed.
     """
-
-    _advice = Advice.FIX
 
     def __init__(
         self, task: str, *, estimate_usd: float | None, limit_usd: float, spent_usd: float, held_usd: float
@@ -199,11 +200,10 @@ class BudgetExceeded(UnitaskError):
         super().__init__(f"nothing was sent: {reason}")
 
 
-class SubmissionUncertain(UnitaskError):
-    """No usable answer came to a submission that may have been accepted, and paid for.
+class SubmissionUncertain(UnitaskError, next_step="Call error.find(client) before you submit the task again"):
+    """A submission brought no usable answer, and may have been accepted and paid.
 
-    It is not sent again by itself, because this API has no idempotency key. `find` looks for the task in your task
-    history; do that before you create it again.
+    It is not sent again, because this API has no idempotency key. `find` looks for the task in your task history.
 
     Attributes:
         model: The model of the task.
@@ -213,8 +213,6 @@ class SubmissionUncertain(UnitaskError):
         identity: What the task can be recognised by.
     """
 
-    _advice = Advice.FIND
-
     def __init__(self, reason: str, *, identity: _Identity, sent_between: tuple[datetime, datetime]) -> None:
         self.identity: _Identity = identity
         self.sent_between: tuple[datetime, datetime] = sent_between
@@ -223,9 +221,8 @@ class SubmissionUncertain(UnitaskError):
         self.fingerprint: str = identity.fingerprint
         start, end = (f"{moment:%Y-%m-%d %H:%M:%S}" for moment in sent_between)
         super().__init__(
-            f"the create of {self.model} {self.task_type} may have been accepted, and is not sent again: {reason}. "
-            f"It was sent between {start} and {end} UTC; error.find(client) looks for it in the task history, and do "
-            "that before you create it again"
+            f"the submission of {self.model} {self.task_type} may have been accepted, and is not sent again: {reason}. "
+            f"It was sent between {start} and {end} UTC. {self.usual_next_step}: it reads the task history"
         )
 
     @property
@@ -238,25 +235,20 @@ class SubmissionUncertain(UnitaskError):
         return client.find(self, timeout=timeout)
 
 
-class Unreachable(UnitaskError):
-    """No answer came, and nothing was accepted."""
+class Unreachable(UnitaskError, next_step="Try again later", retryable=True):
+    """No answer came. A submission that ends so provably never left."""
 
-    @property
-    def retry_advice(self) -> Advice:
-        """Wait for the task if there is one, else try again."""
-        return Advice.RESUME if self.task_id else self._advice
+    _task_goes_on = True
 
 
-class ApiError(UnitaskError):
-    """The provider answered, and did not do what was asked.
+class ApiError(UnitaskError, next_step="Change the request: the same one is refused again"):
+    """The provider answered, and refused the request.
 
     Attributes:
         status: The HTTP status.
         code: The `code` of the task's error, or of the envelope; None when the body has none.
         retry_after: Seconds the provider asks to wait, from Retry-After; None when it does not.
     """
-
-    _advice = Advice.FIX
 
     def __init__(
         self,
@@ -275,41 +267,38 @@ class ApiError(UnitaskError):
         self.retry_after: float | None = retry_after
         self.headers: Mapping[str, str] = headers or {}
         self.body: str = body
+        if 300 <= status < 400:
+            self.usual_next_step, self.usually_retryable = "Check base_url: a redirect is not followed", False
 
 
-class AuthenticationFailed(ApiError, statuses=(401, 403)):
-    """The key is not accepted, or not for this."""
+class AuthenticationFailed(ApiError, statuses=(401,), next_step="Check the key: UNITASK_API_KEY, or api_key="):
+    """The provider does not accept the key."""
 
-    hint = ". Check the key: UNITASK_API_KEY, or api_key="
+
+class PermissionDenied(ApiError, statuses=(403,), next_step="Check the plan and the state of the account"):
+    """The account is not allowed to do this: its plan lacks it, or it is disabled."""
 
 
 class InvalidRequest(ApiError, statuses=(400, 409, 413, 415, 422)):
     """The provider does not accept this request."""
 
 
-class NotFound(ApiError, statuses=(404, 410)):
-    """There is no such task for this key."""
+class NotFound(ApiError, statuses=(404, 410), next_step="Check the id of the task, and the key"):
+    """The key has no such task."""
 
 
-class RateLimited(ApiError, statuses=(429,)):
-    """Too many requests; `retry_after` says how long to wait, when it is known."""
-
-    _advice = Advice.LATER
+class RateLimited(ApiError, statuses=(429,), next_step="Try again later", retryable=True):
+    """Too many requests; `retry_after` says how long to wait, if the provider does."""
 
 
-class ProviderBroken(ApiError):
-    """An answer that no document describes: a redirect, an error of the server, a body of another shape."""
+class ProviderBroken(ApiError, next_step="Try again later", retryable=True):
+    """An answer that no document describes: a redirect, an error of the server, a body of another form."""
 
-    @property
-    def retry_advice(self) -> Advice:
-        """Wait for the task if there is one; else later, unless it is a redirect."""
-        if self.task_id:
-            return Advice.RESUME
-        return Advice.FIX if 300 <= self.status < 400 else Advice.LATER
+    _task_goes_on = True
 
 
-class TaskFailed(UnitaskError):
-    """The task ended without a result. Only successes are charged, say third parties.
+class TaskFailed(UnitaskError, next_step="Submit the task again", retryable=True):
+    """The task ended without a result. According to third parties, only successes are charged.
 
     Attributes:
         task: The task as it ended.
@@ -322,7 +311,7 @@ class TaskFailed(UnitaskError):
 
 
 class WaitTimeout(UnitaskError, TimeoutError):
-    """The task is not done when your time is up. It goes on, and it is paid for.
+    """The task did not end in time. It goes on, and it is paid.
 
     Attributes:
         task: The task as it was last seen; None when no poll brought an answer.
@@ -331,7 +320,7 @@ class WaitTimeout(UnitaskError, TimeoutError):
         statuses: Each status word that was seen, after how many seconds of the wait it was seen first.
     """
 
-    _advice = Advice.RESUME
+    _task_goes_on = True
 
     def __init__(
         self,
@@ -370,7 +359,9 @@ class WaitTimeout(UnitaskError, TimeoutError):
         return words if self.started else f"{words}, never seen to begin; client.cancel({self.task.id!r}) would end it"
 
 
-class DownloadFailed(UnitaskError):
+class DownloadFailed(
+    UnitaskError, next_step="Download the rest: client.download(error.missing, folder)", retryable=True
+):
     """An output file could not be fetched whole, after all attempts. Nothing was left under its name.
 
     Of several files the others were fetched all the same; `client.download(error.missing, folder)` fetches the rest, as
@@ -400,16 +391,14 @@ class DownloadFailed(UnitaskError):
         self.missing: tuple[OutputFile, ...] = missing
 
 
-class WebhookRejected(UnitaskError):
-    """What arrived at your webhook is not, or may not be, a notification of the provider.
+class WebhookRejected(UnitaskError, next_step="Answer the request with the HTTP status error.status"):
+    """A request to your webhook is not, or may not be, a notification of the provider.
 
     Attributes:
         kind: What is wrong: "secret" (none, or another), "time" (its timestamp is too far from now), "form" (it is no
             notification) or "size" (it is larger than a receiver reads).
         status: The HTTP status to answer with.
     """
-
-    _advice = Advice.FIX
 
     def __init__(
         self, message: str, *, kind: Literal["secret", "time", "form", "size"], task_id: str | None = None
@@ -424,31 +413,27 @@ class InsufficientCredit(
     # clients (2025); recorded as HTTP 500 with "account credit not enough" (2025-08-25)
     words=("credit not enough", "quota not enough", "failed to freeze", "auto exchange point quota"),
     statuses=(402,),
+    next_step="Top up the account",
 ):
-    """The balance does not cover the task; nothing was made."""
-
-    _advice = Advice.PAY
-    hint = ". Top up the account; nothing was made"
+    """The balance does not cover the task; no task was made."""
 
 
 class ContentRejected(
     UnitaskError,
     # clients (2025); Midjourney, penalties; the last is recorded (2026-08-25), with code 10003
     words=("rejected by moderation", "banned prompt", "banned word", "community guideline"),
+    next_step="Change the prompt or the media",
 ):
     """Moderation does not allow the prompt, the picture or the result."""
-
-    _advice = Advice.FIX
 
 
 class NoFaceFound(
     UnitaskError,
     # clients (2025); goapi.ai, face swap (2024-03)
     words=("no face found",),
+    next_step="Give a picture that shows a face",
 ):
     """There is no face in a picture that needs one. The submission is accepted, and the task fails (clients, 2025)."""
-
-    _advice = Advice.FIX
 
 
 class BadInputMedia(
@@ -465,20 +450,19 @@ class BadInputMedia(
         "unsupported image format",
     ),
     codes=(10003,),  # one client's table (2025)
+    next_step="Give another file",
 ):
     """A picture, video or sound that you gave cannot be fetched or read, or is too large."""
-
-    _advice = Advice.FIX
 
 
 class QueueFull(
     RateLimited,
     # inferred from the page on limits
     words=("concurrent task", "concurrency limit", "queue is full"),
+    next_step="Wait until some tasks have ended",
+    retryable=True,
 ):
-    """Too many tasks at once: wait for some to end."""
-
-    hint = ". Wait for some tasks to end"
+    """Too many tasks at once."""
 
 
 _COMBINED: dict[tuple[type[UnitaskError], ...], Any] = {}

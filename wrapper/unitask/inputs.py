@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar, Generic, NamedTuple, TypedDict, TypeVar, cast
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypedDict, TypeVar, cast
 
 from unitask_api import contract
 
@@ -42,9 +42,10 @@ class Options(TypedDict, total=False):
 
     webhook_url: str
     webhook_secret: str
-    service_mode: str
+    service_mode: Literal["public", "private"]
 
 
+NOTHING_SENT = "nothing was sent"
 _UNREADABLE = "unreadable"  # stands where a problem was found, so it is never sent
 OPTIONS = sorted(Options.__optional_keys__)
 
@@ -161,7 +162,8 @@ def request_body(
         InvalidInput: With all problems found.
     """
     if not isinstance(cast("object", task), TaskInput):
-        raise InvalidInput(f"{task!r:.80} is no task: give one of unitask.tasks, such as tasks.FaceSwap(...)")
+        wrong = f"{task!r:.80} is not a task: give one of unitask.tasks, such as tasks.FaceSwap(...)"
+        raise InvalidInput(wrong, undone=NOTHING_SENT)
     model, task_type = task.operation()
     entry = contract.task_types().get(type(task).__name__)
     found: list[str] = []
@@ -182,7 +184,7 @@ def request_body(
     schemas = (("TaskRequest", ""), *([(entry.input, "input")] if entry else [])) if validate else ()
     found += _body_problems(body, schemas, called_by or caller())
     if found:
-        raise InvalidInput(*found)
+        raise InvalidInput(*found, undone=NOTHING_SENT)
     return body
 
 

@@ -36,29 +36,36 @@ class _Streams:
         return read._process_response_data(data=tidy, **about)  # noqa: SLF001 - where the library reads each event
 
 
-def sync_client(key: str, base_url: str) -> OpenAI:
+def sync_client(key: str, base_url: str, proxy: str | None, headers: dict[str, str]) -> OpenAI:
     """The sync client of the openai library."""
-    client: OpenAI = _client("OpenAI", "DefaultHttpxClient", key, base_url)
+    client: OpenAI = _client("OpenAI", "DefaultHttpxClient", key, base_url, proxy, headers)
     return client
 
 
-def async_client(key: str, base_url: str) -> AsyncOpenAI:
+def async_client(key: str, base_url: str, proxy: str | None, headers: dict[str, str]) -> AsyncOpenAI:
     """The async client of the openai library."""
-    client: AsyncOpenAI = _client("AsyncOpenAI", "DefaultAsyncHttpxClient", key, base_url)
+    client: AsyncOpenAI = _client("AsyncOpenAI", "DefaultAsyncHttpxClient", key, base_url, proxy, headers)
     return client
 
 
-def _client(name: str, http_name: str, key: str, base_url: str) -> Any:
+def _client(name: str, http_name: str, key: str, base_url: str, proxy: str | None, headers: dict[str, str]) -> Any:
     try:
         library = import_module("openai")
     except ImportError:
         raise ModuleNotFoundError("the openai library is not installed: pip install 'unitask[llm]'") from None
     kind: Any = type(name, (_Streams, getattr(library, name)), {})
-    settings = transport_settings(base_url)
+    settings = transport_settings(base_url, proxy)
     proxy = settings.proxy_url_for(base_url)
     http = getattr(library, http_name)(verify=settings.verify, proxy=proxy, trust_env=False)
     where = f"{base_url}/v1"
-    made = kind(api_key=Secret(key), base_url=where, timeout=ANSWER_TIMEOUT, max_retries=0, http_client=http)
+    made = kind(
+        api_key=Secret(key),
+        base_url=where,
+        timeout=ANSWER_TIMEOUT,
+        max_retries=0,
+        default_headers=headers,
+        http_client=http,
+    )
     made.unitask_hider = Hider(key)
     keep_out_of_logs(made.unitask_hider)
     return made

@@ -15,9 +15,7 @@ import binascii
 import inspect
 import os
 import re
-import struct
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, cast
@@ -25,13 +23,13 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
 from . import _pixels
-from ._core import mp4
+from ._core.formats import format_of, inspect_picture, video_frames, video_seconds
 from ._model.upload import UPLOADABLE, Attachment, Upload, upload_ending
 from ._paths import LARGEST_FILE as LARGEST_FILE
 from ._paths import content_of, from_home, too_large
 from .errors import InvalidInput
 
-__all__ = ["Media", "Picture", "PictureInfo", "inspect_picture"]
+__all__ = ["Media", "Picture"]
 
 
 class _ReadableFile(Protocol):
@@ -60,18 +58,6 @@ class _FileUpload(Protocol):
 Media: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | _ReadableFile | _FileUpload | Upload"
 Picture: TypeAlias = "Media | _PilImage | _Array"
 EXTENSIONS = {"jpeg": (".jpg", ".jpeg"), "png": (".png",), "webp": (".webp",)}
-
-
-@dataclass(frozen=True, slots=True)
-class PictureInfo:
-    """What a picture's first bytes say: its format (jpeg, png, webp, gif, bmp, tiff) and its size in pixels.
-
-    The size is None for a format that the API does not take.
-    """
-
-    format: str
-    width: int | None = None
-    height: int | None = None
 
 
 def wire_form(picture: Picture) -> tuple[str, bytes | None]:
@@ -195,21 +181,9 @@ def measured_as_sent(what: str, text: object) -> Fraction | None:
 
 def _measured(what: str, content: bytes) -> Fraction | None:
     if what != "pixels":
-        return mp4.seconds(content) if what == "seconds" else mp4.frames(content)
+        return video_seconds(content) if what == "seconds" else video_frames(content)
     info = inspect_picture(content)
     return Fraction(info.width * info.height) if info.width and info.height else None
-
-
-def inspect_picture(content: bytes) -> PictureInfo:
-    """Format and size of an encoded picture, from its structure; pixels are not decoded.
-
-    Raises:
-        ValueError: It is no picture, or it is cut off.
-    """
-    for magic, read in _READERS:
-        if re.match(magic, content, re.DOTALL):
-            return read(content)
-    raise ValueError(f"it is no picture: it starts with {content[:12]!r}")
 
 
 def _from_text(text: str) -> tuple[str, bytes | None]:
@@ -279,8 +253,7 @@ def _small_file(text: str) -> bytes | None:
         content = _decode(text)
     except ValueError:
         return None
-    known = (*(magic for magic, _ in _READERS), *(magic for magic, ending in UPLOADABLE if ending != "mp3"), rb"ID3")
-    return content if any(re.match(magic, content, re.DOTALL) for magic in known) else None
+    return content if format_of(content) or content.startswith(b"ID3") else None
 
 
 def _exists(text: str) -> bool:
@@ -312,7 +285,7 @@ def _content(picture: Any) -> bytes:
     if (stream := _stream(picture)) is not None:
         return _stream_content(stream)
     raise ValueError(
-        f"a {type(picture).__name__} is no picture: give a path, bytes, a file object, a PIL image, a numpy array, "
+        f"a {type(picture).__name__} is not a picture: give a path, bytes, a file object, a PIL image, a numpy array, "
         "a data URI or a URL"
     )
 
@@ -383,67 +356,3 @@ def _url_problems(url: str, formats: list[str]) -> Iterator[str]:
     is_asset = url[:8].lower() == "asset://"  # the id of a file, which has no ending
     if endings and not is_asset and not urlsplit(url).path.lower().endswith(tuple(endings)):
         yield f"the URL {url!r:.120} must end in {', '.join(endings)}; give the content instead, or validate=False"
-
-
-def _png(content: bytes) -> PictureInfo:
-    """PNG (W3C, 5.2 and 11.2): a signature, then chunks of length, name, data, checksum, from IHDR up to IEND."""
-    place = 8
-    while content[12:16] == b"IHDR" and place + 12 <= len(content):
-        length, name = struct.unpack_from(">I4s", content, place)
-        place += 12 + length
-        if name == b"IEND" and place <= len(content):
-            return PictureInfo("png", *struct.unpack_from(">II", content, 16))
-    raise ValueError("it is a PNG that is cut off")
-
-
-def _jpeg(content: bytes) -> PictureInfo:
-    """JPEG (ITU-T T.81, annex B): segments of marker and length; the frame header SOFn holds the size."""
-    place = 2
-    while place + 9 <= len(content) and content[place] == 0xFF:
-        marker = content[place + 1]
-        if marker == 0xFF:  # fill byte
-            place += 1
-        elif marker in (0xC4, 0xC8, 0xCC) or not 0xC0 <= marker <= 0xCF:
-            place += 2 + int.from_bytes(content[place + 2 : place + 4], "big")
-        else:
-            height, width = struct.unpack_from(">HH", content, place + 5)
-            if b"\xff\xd9" not in content[place:]:
-                break
-            return PictureInfo("jpeg", width, height)
-    raise ValueError("it is a JPEG that is cut off")
-
-
-def _webp(content: bytes) -> PictureInfo:
-    """WebP (RFC 9649, 2.3 to 2.7): a RIFF container whose first chunk is VP8, VP8L or VP8X."""
-    if len(content) < 30 or len(content) < 8 + int.from_bytes(content[4:8], "little"):
-        raise ValueError("it is a WebP that is cut off")
-    match content[12:16]:
-        case b"VP8X":
-            sides = (
-                1 + int.from_bytes(content[24:27], "little"),
-                1 + int.from_bytes(content[27:30], "little"),
-            )
-        case b"VP8L":
-            bits = int.from_bytes(content[21:25], "little")
-            sides = (1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF))
-        case b"VP8 ":
-            sides = tuple(side & 0x3FFF for side in struct.unpack_from("<HH", content, 26))
-        case chunk:
-            raise ValueError(f"it is no WebP picture: its first chunk is {chunk!r}")
-    return PictureInfo("webp", *sides)
-
-
-def _named(name: str) -> Callable[[bytes], PictureInfo]:
-    """For a format that is known only in order to be called by its name when it is refused."""
-    return lambda _: PictureInfo(name)
-
-
-_READERS: tuple[tuple[bytes, Callable[[bytes], PictureInfo]], ...] = (
-    (rb"\x89PNG\r\n\x1a\n", _png),
-    (rb"\xff\xd8\xff", _jpeg),
-    (rb"RIFF....WEBP", _webp),
-    (rb"GIF8[79]a", _named("gif")),
-    (rb"BM....\0\0\0\0", _named("bmp")),
-    (rb"II\*\0|MM\0\*", _named("tiff")),
-    (rb"....ftyp(heic|heix|mif1|avif)", _named("heif")),
-)

@@ -19,7 +19,7 @@ import inspect
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -31,7 +31,7 @@ from ._model._json import as_object, is_list
 from ._model.secret import Secret, fits_a_header
 from ._model.state import State
 from ._model.task import Output, Task
-from ._notifications import Delivered, Notifications, Once, digest
+from ._notifications import Notifications, Once
 from .errors import InvalidInput, WebhookRejected
 
 __all__ = ["AccountNotification", "AccountType", "Notification", "Receiver", "TaskNotification", "parse"]
@@ -171,34 +171,34 @@ class Receiver:
 
         A notification ends every call that waits for it at that moment. When there is none, it ends the next at once.
         """
-        event, wanted = Event(), _several(task_ids)
-        heard = self._notifications.subscribe(wanted, event.set)
-        if heard is not None:
-            return heard
+        event, wanted = Event(), _set_of(task_ids)
+        notified = self._notifications.subscribe(wanted, event.set)
+        if notified is not None:
+            return notified
         try:
             event.wait(min(seconds, TIMEOUT_MAX))
         finally:
-            heard = self._notifications.unsubscribe(wanted, event.set)
-        return heard
+            notified = self._notifications.unsubscribe(event.set)
+        return notified
 
     async def wait_for_notification_async(self, task_ids: str | Collection[str], seconds: float) -> str | None:
         """`wait_for_notification` for asyncio; the notification may arrive in another event loop."""
-        loop, event, wanted = asyncio.get_running_loop(), asyncio.Event(), _several(task_ids)
+        loop, event, wanted = asyncio.get_running_loop(), asyncio.Event(), _set_of(task_ids)
 
         def wake() -> None:
             with contextlib.suppress(RuntimeError):  # that loop is closed, so nothing waits there
                 loop.call_soon_threadsafe(event.set)
 
-        heard = self._notifications.subscribe(wanted, wake)
-        if heard is not None:
-            return heard
+        notified = self._notifications.subscribe(wanted, wake)
+        if notified is not None:
+            return notified
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await event.wait()
         finally:
-            heard = self._notifications.unsubscribe(wanted, wake)
-        return heard
+            notified = self._notifications.unsubscribe(wake)
+        return notified
 
     async def _answer(self, scope: Mapping[str, Any], receive: _Receive) -> tuple[int, str] | None:
         """Status and text of the answer; None when the client has disconnected."""
@@ -216,11 +216,11 @@ class Receiver:
         notification = _notification(body, self._tolerance, self._clock)
         key = _identity(notification, body)
         match self._once.begin(key):
-            case Delivered.BEFORE:
+            case True:
                 return 204, ""
-            case Delivered.JUST_NOW:  # whether that works out is not known: it must come again if it does not
+            case False:  # handling it may still fail: it must come again then
                 return 503, "this notification is being handled; send it again later"
-            case Delivered.NEVER:
+            case None:
                 if isinstance(notification, TaskNotification):
                     self._notifications.deliver(notification.task.id)
         done = False
@@ -249,17 +249,17 @@ class Receiver:
             await result
 
 
-def _several(task_ids: str | Collection[str]) -> Collection[str]:
-    return (task_ids,) if isinstance(task_ids, str) else task_ids
+def _set_of(task_ids: str | Collection[str]) -> Set[str]:
+    if isinstance(task_ids, str):
+        return {task_ids}
+    return task_ids if isinstance(task_ids, Set) else frozenset(task_ids)
 
 
 def _identity(notification: Notification, body: bytes) -> bytes:
     if isinstance(notification, TaskNotification):
         task = notification.task
-        word = (
-            repr(task.status).casefold() if task.state is State.UNKNOWN else ""
-        )  # each such word is a state of its own
-        return digest(task.id, task.state, word)
+        word = repr(task.status).casefold() if task.state is State.UNKNOWN else ""  # each unknown word is a state
+        body = _utf8("\0".join((task.id, task.state, word)))
     return hashlib.sha256(body).digest()
 
 

@@ -19,7 +19,7 @@ from unitask_contract.provider import LeftOut, Provider
 LEFT_OUT = {"use_after_free": "a cancelled task can still be looked at: cancelling is not deleting"}
 LEFT_OUT_OF_SEQUENCES = {
     **LEFT_OUT,
-    "positive_data_acceptance": "a cancel that comes too late is refused, though nothing is wrong with the request",
+    "positive_data_acceptance": "a late cancellation is refused, though nothing is wrong with the request",
 }
 
 

@@ -1,9 +1,8 @@
-"""Where a body is not what the spec says, and which schema says so.
+"""Where a body differs from the spec, and which schema says so.
 
-Two kinds: what the spec does not allow, and fields that it does not name ("news"), which it allows, since answers are
-open. The validator names the first; for the second, value and schema are walked side by side. Of several branches the
-nearest one counts: whoever sent null where an object or a text may be meant none of them, whoever sent an object with
-one wrong field meant the object.
+A body has two kinds of differences: what the spec does not allow, which the validator reports, and fields that the spec
+does not name. Answers are open, so a field that is not named is allowed. Of several branches the nearest one counts: an
+object with one wrong field was meant as the object, not as null.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ from unitask_contract import bundle
 from unitask_contract.bundle import fields
 from unitask_contract.schema_paths import BRANCHING, Path, Place, Placed, Schemas, below, is_named, parts, rules, target
 
-NEWS = "properties"
-MOST = 100  # differences of a kind that are told of one body: the work grows with the square of their number
+NEW_FIELD = "properties"  # the keyword of a field that is not named
+MOST = 100  # findings of each kind; the work grows with the square of their number
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +26,13 @@ class Finding:
     """One difference between a body and the schemas.
 
     Attributes:
-        where: In the body.
+        where: The path in the body.
         place: The schema that has the keyword.
-        keyword: What is not kept; NEWS for a field that is not named.
-        rule: The keyword's value.
-        value: What stands in the body.
-        names: The fields that are missing, or that are not named.
-        reference: Where the reference stands that leads to the schema, when the schema is a component of its own.
+        keyword: The keyword that is violated; NEW_FIELD for a field that is not named.
+        rule: The value of the keyword.
+        value: The value in the body.
+        names: The fields that are missing, or not named.
+        reference: The place of the reference to the schema, if the schema is a whole component.
     """
 
     where: Path
@@ -46,16 +45,16 @@ class Finding:
 
     @property
     def edited(self) -> Place:
-        """Where the spec is to be changed: another type at the reference, so that the component stays what it is."""
+        """The place to edit: another type is allowed at the reference, so that the component stays what it is."""
         if self.keyword == "type" and self.reference and self.reference.component:
             return self.reference
-        return self.place  # the catalogue refers to outputs by their names
+        return self.place  # the catalogue names outputs; there is no reference to edit
 
 
 def schema_of(component: str, body: Any, schemas: Schemas) -> dict[str, Any]:
-    """What a body has to keep: the component, and of the task in it the output that the catalogue names."""
+    """Return the schema of a body: the component, with the output of its task as the catalogue names it."""
     envelope: dict[str, Any] = {"$ref": f"#/components/schemas/{component}"}
-    if places := bundle.places_of(component):
+    if places := bundle.legacy_outputs(component):
         return {"allOf": [*(_with_part(*place, schemas) for place in places), envelope]}
     task = fields(fields(body).get("data"))
     if task.get("output") is None:
@@ -73,25 +72,23 @@ def _with_output(envelope: dict[str, Any], output: str) -> dict[str, Any]:
 
 
 def _with_part(place: str, output: str, schemas: Schemas) -> dict[str, Any]:
-    """The rule for one part of an output; what stands beside it in the answer is none of the output's."""
+    """Return the schema of one part of a legacy output; its parts lie apart in the answer."""
     *above, name = place.split("/")[1:]
-    known = name in schemas.get(output, {}).get("properties", {})
-    rule: dict[str, Any] = {"$ref": f"#/components/schemas/{output}/properties/{name}"} if known else {}
+    is_known = name in schemas.get(output, {}).get("properties", {})
+    rule: dict[str, Any] = {"$ref": f"#/components/schemas/{output}/properties/{name}"} if is_known else {}
     for step in (name, *reversed(above)):
         rule = {"properties": {step: rule}}
     return rule
 
 
 def findings(body: Any, schema: dict[str, Any], schemas: Schemas) -> list[Finding]:
-    """Every difference, what is not allowed first; of each kind the first MOST."""
-    held = bundle.whole(body)
+    """Return the differences of a body, at most MOST of each kind; what is not allowed comes first."""
+    checked = bundle.whole(body)
     validator = Draft202012Validator({**schema, "components": {"schemas": schemas}})
-    broken = (found for error in validator.iter_errors(held) for found in _of_error(error, held, schema, schemas))
-    news = _news(body, rules(schema, Place(""), body, schemas), schemas)
-    return [*islice(broken, MOST), *islice(news, MOST)]
-
-
-# --- what is not allowed
+    errors = validator.iter_errors(checked)
+    broken = (found for error in errors for found in _of_error(error, checked, schema, schemas))
+    new = _new_fields(body, rules(schema, Place(""), body, schemas), schemas)
+    return [*islice(broken, MOST), *islice(new, MOST)]
 
 
 def _of_error(error: ValidationError, body: Any, schema: dict[str, Any], schemas: Schemas) -> Iterator[Finding]:
@@ -100,20 +97,16 @@ def _of_error(error: ValidationError, body: Any, schema: dict[str, Any], schemas
         for inner in nearest:
             yield from _of_error(inner, body, schema, schemas)
         return
-    node, place, reference = located(error.evaluation_path[:-1], schema, schemas)
+    node, place, reference = _located(error.evaluation_path[:-1], schema, schemas)
     value = body
     for step in error.instance_path:
         value = value[step]
-    names: list[str] = []
-    if keyword == "required":
-        names = [cast("Any", error.kind).property]
-    elif keyword == "additionalProperties":
-        names = [name for name in value if name not in node.get("properties", {})]
-    yield Finding(tuple(error.instance_path), place, keyword, node[keyword], value, tuple(names), reference)
+    names = (cast("Any", error.kind).property,) if keyword == "required" else ()
+    yield Finding(tuple(error.instance_path), place, keyword, node[keyword], value, names, reference)
 
 
 def _nearest(error: ValidationError) -> list[ValidationError]:
-    """The errors of the branch that was meant; none when no branch is of the value's type."""
+    """Return the errors of the nearest branch; none when no branch has the type of the value."""
     branches: list[list[ValidationError]] = cast("Any", error.kind).context
     fitting = [errors for errors in branches if errors and not any(_is_of_another_type(one, error) for one in errors)]
     return min(fitting, key=len) if fitting else []
@@ -123,8 +116,8 @@ def _is_of_another_type(inner: ValidationError, error: ValidationError) -> bool:
     return inner.kind.name == "type" and inner.instance_path == error.instance_path
 
 
-def located(steps: list[str | int], schema: Any, schemas: Schemas) -> tuple[Any, Place, Place | None]:
-    """What the steps of a validator lead to, its place, and that of the last reference if it is a whole component."""
+def _located(steps: list[str | int], schema: Any, schemas: Schemas) -> tuple[Any, Place, Place | None]:
+    """Return the schema that the steps of the validator lead to, its place, and that of the last reference."""
     node, place, reference = schema, Place(""), None
     for step in steps:
         if step == "$ref":
@@ -136,19 +129,16 @@ def located(steps: list[str | int], schema: Any, schemas: Schemas) -> tuple[Any,
     return node, place, reference
 
 
-# --- what is not named
-
-
-def _news(value: Any, found: list[Placed], schemas: Schemas, where: Path = ()) -> Iterator[Finding]:
+def _new_fields(value: Any, found: list[Placed], schemas: Schemas, where: Path = ()) -> Iterator[Finding]:
     if not found:
         return
-    closed = [
+    naming = [
         place
         for place, schema in found
         if place.component and schema.get("properties") and "additionalProperties" not in schema
     ]
     for step, part in parts(value):
-        if closed and isinstance(step, str) and not is_named(found, step):
-            yield Finding((*where, step), closed[-1], NEWS, None, part, (step,))
+        if naming and isinstance(step, str) and not is_named(found, step):
+            yield Finding((*where, step), naming[-1], NEW_FIELD, None, part, (step,))
         else:
-            yield from _news(part, below(found, part, step, schemas), schemas, (*where, step))
+            yield from _new_fields(part, below(found, part, step, schemas), schemas, (*where, step))

@@ -1,10 +1,9 @@
-"""What a provider answered against the spec, as proposed changes to the spec: a patch, with the bodies as evidence.
+"""Differences between answers and the spec, and a patch of the spec that would allow them.
 
     found = differences(exchanges)
-    patch = proposal(found)          # for `git apply`, in a checkout of the project
+    patch = proposal(found)          # for `git apply` in a checkout
 
-A body is evidence only once nothing in it could tell whose it is (redaction.py). What it shows is then made allowed in
-the hand-written files, one edit a difference (widening.py), until the body as it is shown is accepted.
+The redacted body is the evidence, and becomes an example of the spec. The patch allows what the example shows.
 """
 
 from __future__ import annotations
@@ -22,39 +21,39 @@ from typing import Any
 
 from unitask_contract import bundle
 from unitask_contract.bundle import fields
-from unitask_contract.exchange import Exchange
-from unitask_contract.patches.contradictions import NEWS, Finding, findings, schema_of
+from unitask_contract.exchange import Exchange, shortened
+from unitask_contract.patches.contradictions import NEW_FIELD, Finding, findings, schema_of
 from unitask_contract.patches.redaction import key_of, redacted, redacted_path
 from unitask_contract.patches.widening import OBSERVED, Spec, Unchangeable, widen
-from unitask_contract.schema_paths import kind_of, pointer
+from unitask_contract.schema_paths import pointer, type_of
 
 MOST_EDITS = 100  # for one body
 SHOWN = 200  # characters of what came, and of what the spec says
 
 
 class Kind(StrEnum):
-    """What sort of difference it is."""
+    """The kind of a difference."""
 
     BROKEN = "broken"  # the spec does not allow it
-    NEWS = "news"  # a field that the spec does not name: allowed, since answers are open
-    UNDOCUMENTED = "undocumented"  # an answer that the spec has no schema for
+    NEW_FIELD = "new field"  # the spec does not name the field; it allows it, since answers are open
+    UNDOCUMENTED = "undocumented"  # the spec has no schema for the answer
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One difference between what came and the spec, however often it came.
+    """One difference between answers and the spec.
 
     Attributes:
         operation: The operationId of the first answer that shows it.
         part: "200" or "default"; "request" for a notification.
-        family: Of the task that it is about; empty: of none.
-        where: In the body; the numbers in lists are stars.
-        place: The schema that says otherwise; empty when none speaks of it.
-        keyword: What is not kept; "properties" for a field that is not named.
+        family: The family of the task; empty for none.
+        where: The path in the body, with a star for each index.
+        place: The schema that says otherwise; empty when there is none.
+        keyword: The keyword that is violated; "properties" for a field that is not named.
         says: What the spec says.
-        came: What came, without anything that could tell whose it is.
-        evidence: The body, redacted; None when no redacted body would show the difference, and there is no proposal.
-        count: How many bodies show it.
+        came: What came, redacted.
+        evidence: The redacted body; None when no redacted body would show the difference, so nothing is proposed.
+        count: The number of bodies that show it.
     """
 
     kind: Kind
@@ -70,7 +69,7 @@ class Difference:
     count: int = 1
 
     def is_same(self, other: Difference) -> bool:
-        """Whether it is the same difference, seen elsewhere: one change of the spec would do for both."""
+        """Return whether one change of the spec would allow both."""
         if self.place or other.place:
             return (self.place, self.keyword) == (other.place, other.keyword)
         return (self.operation, self.part) == (other.operation, other.part)
@@ -80,61 +79,62 @@ class Difference:
         return f"{self.operation} {self.part} {self.where or '/'}: {self.says}; came {self.came}{seen}"
 
 
-def spec_folder() -> Path:
-    """The hand-written spec: of the checkout that this module lies in, else the copy in the wheel."""
-    package = Path(__file__).resolve().parents[1]
-    beside = package.parents[1] / "spec"
-    return beside if (beside / "sources.yaml").is_file() else package / "spec"
-
-
 def differences(exchanges: Iterable[Exchange], notifications: Iterable[tuple[str, Any]] = ()) -> list[Difference]:
-    """Every difference between answers and the spec, each once: what is not allowed before what is not named.
+    """Return each difference once: what is not allowed before what is not named.
 
     Args:
-        exchanges: What went over the wire; those of no operation of the spec are passed over.
-        notifications: The operation of each webhook that came, and its body, read as JSON.
+        exchanges: What went over the wire; requests that the contract does not have are ignored.
+        notifications: The operation of each webhook, and its body, read as JSON.
     """
-    ledger = _Ledger()
+    collected = _Collected()
     for exchange in exchanges:
-        if exchange.operation and not _is_a_stream(exchange):
-            ledger.add(exchange.operation, exchange.part, exchange.family, exchange.answer, exchange.content_type)
+        if exchange.operation and not _is_stream(exchange):
+            collected.add(exchange.operation, exchange.part, exchange.family, exchange.answer, exchange.content_type)
     for operation, body in notifications:
-        told = Exchange("POST", "", b"", 200, json.dumps(body).encode())
-        ledger.add(operation, "request", told.family, body, told.content_type)
-    return sorted(ledger.found.values(), key=lambda one: (list(Kind).index(one.kind), one.operation, one.where))
+        as_answer = Exchange("POST", "", b"", 200, json.dumps(body).encode())
+        collected.add(operation, "request", as_answer.family, body, as_answer.content_type)
+    return sorted(collected.found.values(), key=lambda one: (list(Kind).index(one.kind), one.operation, one.where))
 
 
-def _is_a_stream(exchange: Exchange) -> bool:
-    """Whether it is in another form than JSON, which the spec has for it."""
-    asked = fields(exchange.asked)
-    return exchange.content_type.startswith("text/event-stream") and asked.get("stream") is True
+def _is_stream(exchange: Exchange) -> bool:
+    return exchange.content_type.startswith("text/event-stream") and fields(exchange.asked).get("stream") is True
 
 
-class _Ledger:
-    """The differences that were found so far, by what makes each of them one."""
+class _Collected:
+    """The differences so far, by identity."""
 
     def __init__(self) -> None:
         self.found: dict[tuple[object, ...], Difference] = {}
 
     def add(self, operation: str, part: str, family: str, body: Any, content_type: str) -> None:
-        """Look at one body."""
-        try:
-            component = bundle.component_of(operation, part)
-        except LookupError:
-            self._note((operation, part), _undocumented(operation, part, family, "no such answer", "one"))
-            return
-        if body is None:
-            said = _undocumented(operation, part, family, "JSON", f"something else, as {_media(content_type)}")
-            self._note((operation, part, None), said)
+        component = bundle.components_of(operation).get(part)
+        if component is None or body is None:
+            media = re.match(r"[a-z]+/[a-z0-9.+-]{1,40}", content_type.lower())
+            says, came = "JSON", f"something else, as {media[0] if media else 'no known type'}"
+            if component is None:
+                says, came = "no such answer", "one"
+            said = Difference(Kind.UNDOCUMENTED, operation, part, family, "", "", "", says, came)
+            self._note((operation, part, says), said)
             return
         schemas = bundle.schemas()
-        found = findings(body, schema_of(component, body, schemas), schemas)
-        evidence = redacted(body, component) if any(_identity(one) not in self.found for one in found) else None
-        shown = (
-            {} if evidence is None else _by_key(findings(evidence, schema_of(component, evidence, schemas), schemas))
-        )
-        for identity, one in {_identity(one): one for one in found}.items():
-            self._note(identity, _difference(one, shown.get(key_of(one)), operation, part, family, evidence))
+        found = {_identity(one): one for one in findings(body, schema_of(component, body, schemas), schemas)}
+        evidence = None if found.keys() <= self.found.keys() else redacted(body, component)
+        shown: dict[object, Finding] = {}
+        if evidence is not None:
+            shown = {key_of(one): one for one in findings(evidence, schema_of(component, evidence, schemas), schemas)}
+        for identity, one in found.items():
+            redacted_one = shown.get(key_of(one))
+            where, came = pointer(redacted_path(one.where)), type_of(one.value)
+            if redacted_one:
+                where, came = pointer(redacted_one.where), shortened(json.dumps(redacted_one.value), SHOWN)
+            kind, says = Kind.BROKEN, f"{one.keyword}: {shortened(json.dumps(one.rule), SHOWN)}"
+            if one.keyword == NEW_FIELD:
+                kind, says = Kind.NEW_FIELD, "no field of this name"
+            elif one.keyword == "required":
+                came = f"none of {', '.join(one.names)}"
+            place = str(one.place)
+            difference = Difference(kind, operation, part, family, where, place, one.keyword, says, came)
+            self._note(identity, replace(difference, evidence=evidence if redacted_one else None))
 
     def _note(self, identity: tuple[object, ...], difference: Difference) -> None:
         known = self.found.get(identity)
@@ -145,78 +145,50 @@ class _Ledger:
             self.found[identity] = replace(better, count=known.count + 1)
 
 
-def _by_key(found: list[Finding]) -> dict[object, Finding]:
-    return {key_of(one): one for one in found}
-
-
 def _identity(found: Finding) -> tuple[object, ...]:
-    """What two findings share that ask for the same change: the schema, the keyword, what it would have to allow."""
-    listed = found.keyword in ("enum", "const")
-    return str(found.place), found.keyword, found.names, repr(found.value) if listed else kind_of(found.value)
+    """Return what findings share that ask for the same change: schema, keyword, and the value or type to allow."""
+    is_listed = found.keyword in ("enum", "const")
+    return str(found.place), found.keyword, found.names, repr(found.value) if is_listed else type_of(found.value)
 
 
-def _difference(
-    found: Finding, shown: Finding | None, operation: str, part: str, family: str, evidence: Any
-) -> Difference:
-    kind = Kind.NEWS if found.keyword == NEWS else Kind.BROKEN
-    came = f"{kind_of(found.value)}" if shown is None else _short(shown.value)
-    if found.keyword == "required":
-        came = f"none of {', '.join(found.names)}"
-    where = pointer(redacted_path(found.where) if shown is None else shown.where)
-    return Difference(
-        kind, operation, part, family, where, str(found.place), found.keyword, _said(found), came,
-        None if shown is None else evidence,
-    )  # fmt: skip
+# The patch.
 
 
-def _said(found: Finding) -> str:
-    if found.keyword == NEWS:
-        return "no field of this name"
-    return f"{found.keyword}: {_short(found.rule)}"
+def spec_folder() -> Path:
+    """Return the hand-written spec: of the checkout around this module, else the copy in the wheel."""
+    package = Path(__file__).resolve().parents[1]
+    beside = package.parents[1] / "spec"
+    return beside if (beside / "sources.yaml").is_file() else package / "spec"
 
 
-def _undocumented(operation: str, part: str, family: str, says: str, came: str) -> Difference:
-    return Difference(Kind.UNDOCUMENTED, operation, part, family, "", "", "", says, came)
+def proposal(found: Iterable[Difference], folder: Path | None = None) -> str:
+    """Return a patch that makes the spec allow, and name, what the differences show; empty when there is none.
 
-
-def _media(content_type: str) -> str:
-    found = re.match(r"[a-z]+/[a-z0-9.+-]{1,40}", content_type.lower())
-    return found[0] if found else "no known type"
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
-
-
-# --- the patch
-
-
-def proposal(found: Iterable[Difference], spec: Path | None = None) -> str:
-    """A patch that makes the spec allow, and name, what the differences show; empty when there is nothing to propose.
-
-    It is a unified diff for `git apply` in the root of a checkout, and adds each body as an example.
+    It is a unified diff for the root of a checkout, and adds each body as an example.
 
     Args:
-        found: The differences; those without evidence are passed over.
-        spec: The spec folder that it is for; `spec_folder()` unless it is given.
+        found: The differences; those without evidence are ignored.
+        folder: The folder of the spec; by default `spec_folder()`.
     """
-    files = Spec(spec or spec_folder())
-    before = dict(files.texts)
+    folder = folder or spec_folder()
+    spec = Spec(folder)
+    before = dict(spec.texts)
+    taken = {path.relative_to(folder).as_posix() for path in folder.glob("examples/*/observed-*.json")}
     added: dict[str, str] = {}
     for difference in _each_body(found):
-        contradictions = _accept(files, difference)
+        contradictions = _accept(spec, difference)
         if contradictions is None:
             continue
-        name = _free_name(difference, {*added, *_taken(spec or spec_folder())})
+        path = _free_path(difference, {*added, *taken})
+        name = path.removeprefix("examples/").removesuffix(".json").replace("/", ".")
         for number, one in enumerate(contradictions, start=1):
-            files.add_contradiction(one, _name_of(name), number)
-        added[name] = json.dumps(_example(difference), indent=2, ensure_ascii=False) + "\n"
+            spec.add_contradiction(one, name, number)
+        added[path] = json.dumps(_example(difference), indent=2, ensure_ascii=False) + "\n"
     if not added:
         return ""
-    files.add_source(datetime.now(UTC).date().isoformat())
-    changed = [_diff(name, before[name], text) for name, text in files.texts.items() if text != before[name]]
-    return "".join([*changed, *(_diff(name, None, text) for name, text in sorted(added.items()))])
+    spec.add_source(datetime.now(UTC).date().isoformat())
+    changed = [_diff(path, before[path], text) for path, text in spec.texts.items() if text != before[path]]
+    return "".join([*changed, *(_diff(path, None, text) for path, text in sorted(added.items()))])
 
 
 def _each_body(found: Iterable[Difference]) -> Iterator[Difference]:
@@ -228,24 +200,24 @@ def _each_body(found: Iterable[Difference]) -> Iterator[Difference]:
             yield difference
 
 
-def _accept(files: Spec, difference: Difference) -> list[Finding] | None:
-    """Edit until the body is accepted; what it contradicted. None: it cannot be done, and nothing of it is kept."""
+def _accept(spec: Spec, difference: Difference) -> list[Finding] | None:
+    """Edit until the body is accepted; return what it contradicted, or None, with the spec as it was."""
     contradictions: list[Finding] = []
-    before, component = dict(files.texts), bundle.component_of(difference.operation, difference.part)
+    before, component = dict(spec.texts), bundle.components_of(difference.operation)[difference.part]
     with contextlib.suppress(Unchangeable):
         for _ in range(MOST_EDITS):
-            schemas = files.schemas()
+            schemas = spec.schemas()
             left = findings(difference.evidence, schema_of(component, difference.evidence, schemas), schemas)
             if not left:
                 return contradictions
-            widen(files, left[0])
-            contradictions += left[:1] if left[0].keyword != NEWS else []
-    files.texts.update(before)
+            widen(spec, left[0])
+            contradictions += [one for one in left[:1] if one.keyword != NEW_FIELD]
+    spec.texts.update(before)
     return None
 
 
 def _example(difference: Difference) -> dict[str, Any]:
-    what = "A field that no page names" if difference.kind is Kind.NEWS else "What the pages do not allow"
+    what = "A field that no page names" if difference.kind is Kind.NEW_FIELD else "What the pages do not allow"
     return {
         "summary": f"{what}, as it came at {difference.where or '/'}; everything else is replaced by dummy values",
         "x-source": [OBSERVED],
@@ -256,27 +228,19 @@ def _example(difference: Difference) -> dict[str, Any]:
     }
 
 
-def _taken(spec: Path) -> set[str]:
-    return {path.relative_to(spec).as_posix() for path in spec.glob("examples/*/observed-*.json")}
-
-
-def _free_name(difference: Difference, taken: set[str]) -> str:
+def _free_path(difference: Difference, taken: set[str]) -> str:
     family = difference.family or bundle.family_of(difference.operation)
     last = re.sub(r"[^a-z0-9]+", "-", difference.where.replace("*", "").lower()).strip("-") or "body"
     number = 1
     while True:
-        name = f"examples/{family}/observed-{last}{'' if number == 1 else f'-{number}'}.{difference.part}.json"
-        if name not in taken:
-            return name
+        path = f"examples/{family}/observed-{last}{'' if number == 1 else f'-{number}'}.{difference.part}.json"
+        if path not in taken:
+            return path
         number += 1
 
 
-def _name_of(path: str) -> str:
-    return path.removeprefix("examples/").removesuffix(".json").replace("/", ".")
-
-
-def _diff(name: str, before: str | None, after: str) -> str:
-    path = f"spec/{name}"
+def _diff(path: str, before: str | None, after: str) -> str:
+    path = f"spec/{path}"
     lines = difflib.unified_diff(
         [] if before is None else before.splitlines(keepends=True),
         after.splitlines(keepends=True),

@@ -1,190 +1,155 @@
-"""Small changes to YAML text at the places of its nodes: comments, order and form of everything else stay as they are.
+"""Small edits of YAML text at the positions of its nodes: comments and the order of everything else stay.
 
-A function takes the text and nodes that were composed from it, and gives the new text; after that the nodes are stale.
-Rules of this file: nothing is dumped. What is written is written in the form of what stands beside it.
+A function takes the text and a mapping that was composed from it, and returns the new text; the nodes are stale then.
 """
 
 from __future__ import annotations
 
-import json
+import math
 import re
 from typing import Any, cast
 
 import yaml
 
 Node = Any  # of PyYAML: its stubs leave the pairs of a mapping open
-_PLAIN = re.compile(r"[A-Za-z$][A-Za-z0-9_ ;.-]*")
 
 
-class Loader(yaml.CSafeLoader):
-    """YAML as JSON: a date stays the text that it is written as."""
+class _Loader(yaml.CSafeLoader):
+    """Reads YAML as JSON: a date stays text."""
 
 
-Loader.yaml_implicit_resolvers = {
+_Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in cast("dict[str, list[tuple[str, Any]]]", yaml.CSafeLoader.yaml_implicit_resolvers).items()
 }
 
 
+class _Dumper(yaml.SafeDumper):
+    """Indents lists, as the files of the spec do."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, indentless=False)
+
+
 def read(text: str) -> Any:
-    """What a text says, with JSON's types only."""
-    return yaml.load(text, Loader)
+    """Return the content of a text, with types of JSON only."""
+    return yaml.load(text, _Loader)
 
 
 def compose(text: str) -> Node:
-    """The nodes of a text, each with the place where it stands."""
-    return cast("Any", yaml).compose(text, Loader)
+    """Return the nodes of a text, with their positions."""
+    return cast("Any", yaml).compose(text, _Loader)
 
 
-def flow(value: Any) -> str:
-    """A value on one line."""
-    if isinstance(value, dict):
-        pairs = cast("dict[str, Any]", value).items()
-        return "{" + ", ".join(f"{flow(key)}: {flow(part)}" for key, part in pairs) + "}"
-    if isinstance(value, list):
-        return f"[{', '.join(map(flow, cast('list[object]', value)))}]"
-    if not isinstance(value, str):
-        return json.dumps(value)
-    if _PLAIN.fullmatch(value) and read(value) == value:
-        return value
-    if not value.isprintable():
-        return json.dumps(value)
-    return "'" + value.replace("'", "''") + "'"
+def dump(value: Any, *, one_line: bool) -> str:
+    """Return a value as YAML; in blocks only lists and objects that hold others have lines of their own."""
+    text: str = yaml.dump(
+        value,
+        Dumper=_Dumper,
+        default_flow_style=True if one_line else None,
+        width=math.inf,
+        sort_keys=False,
+        allow_unicode=True,
+    )
+    return text.removesuffix("...\n").rstrip("\n")
 
 
-def block(value: Any, indent: int) -> str:
-    """A value below its key: objects and lists of objects on lines of their own, anything else on one line."""
-    margin = "\n" + " " * indent
-    if isinstance(value, dict) and value:
-        pairs = cast("dict[str, Any]", value).items()
-        return "".join(f"{margin}{flow(key)}:{_after(part, indent)}" for key, part in pairs)
-    listed = cast("list[object]", value) if isinstance(value, list) else []
-    if any(isinstance(part, dict) for part in listed):
-        return "".join(f"{margin}- {block(part, indent + 2).lstrip()}" for part in listed)
-    return flow(value)
-
-
-def _is_small(value: Any) -> bool:
-    """Whether it is an object without objects and lists in it: these stand on one line."""
-    parts = cast("dict[str, object]", value).values() if isinstance(value, dict) else [value]
-    return isinstance(value, dict) and not any(isinstance(part, dict | list) for part in parts)
-
-
-def _after(value: Any, indent: int) -> str:
-    text = flow(value) if _is_small(value) else block(value, indent + 2)
-    return text if text.startswith("\n") else f" {text}"
+def dump_pair(key: str, value: Any, column: int, *, one_line: bool) -> str:
+    """Return a key and its value, as they stand in a mapping at a column."""
+    text = dump(value, one_line=one_line)
+    if one_line or text[0] in "{[" or not isinstance(value, dict | list):
+        return f"{key}: {text}"
+    return f"{key}:" + "".join(f"\n{' ' * (column + 2)}{line}" for line in text.splitlines())
 
 
 def is_mapping(node: Node) -> bool:
-    """Whether a node is an object."""
     return isinstance(node, yaml.MappingNode)
 
 
 def is_list(node: Node) -> bool:
-    """Whether a node is a list."""
     return isinstance(node, yaml.SequenceNode)
 
 
-def holder(mapping: Node, key: str) -> Node:
-    """The mapping that has a key: this one, or one that is merged into it; None when none has it."""
+def find(mapping: Node, key: str) -> tuple[Node, int] | None:
+    """Return the mapping that has a key, this one or one merged into it, and the number of the key there."""
     merged: list[Node] = []
-    for name, value in mapping.value:
+    for number, (name, value) in enumerate(mapping.value):
         if name.value == key:
-            return mapping
+            return mapping, number
         if name.tag == "tag:yaml.org,2002:merge":
             merged += value.value if is_list(value) else [value]
-    return next((found for part in merged if (found := holder(part, key))), None)
+    return next((found for one in merged if (found := find(one, key))), None)
 
 
-def pair(mapping: Node, key: str) -> tuple[Node, Node] | None:
-    """A key of a mapping and its value, what is merged into it included; None when it has none."""
-    owner = holder(mapping, key)
-    return next((both for both in owner.value if both[0].value == key), None) if owner else None
+def get(mapping: Node, key: str) -> Node:
+    """Return the value of a key, merged ones included; None when there is none."""
+    found = find(mapping, key)
+    return found[0].value[found[1]][1] if found else None
 
 
-def replace(text: str, node: Node, new: str) -> str:
-    """The text with another one in the place of a scalar, or of a list or an object on one line."""
-    return text[: node.start_mark.index] + new + text[node.end_mark.index :]
+def set_key(text: str, mapping: Node, key: str, value: Any, *, instead_of: str | None = None) -> str:
+    """Write a key in the place of itself or of another one, or at the end of the mapping."""
+    found = find(mapping, instead_of or key)
+    if found is None:
+        return _add_key(text, mapping, key, value)
+    owner, number = found
+    name, old = owner.value[number]
+    one_line = owner.flow_style or (is_list(old) and old.flow_style)
+    pair = dump_pair(key, value, name.start_mark.column, one_line=one_line)
+    return text[: name.start_mark.index] + pair + text[_end(text, name, old) :]
 
 
-def replace_key(text: str, key: Node, new: str) -> str:
-    """The text with another key."""
-    return text[: key.start_mark.index] + new + text[key.end_mark.index :]
+def _add_key(text: str, mapping: Node, key: str, value: Any) -> str:
+    if mapping.flow_style or not mapping.value:
+        at = _end(text, *mapping.value[-1]) if mapping.value else mapping.end_mark.index - 1
+        return f"{text[:at]}{', ' if mapping.value else ''}{dump_pair(key, value, 0, one_line=True)}{text[at:]}"
+    name, last = mapping.value[-1]
+    column = mapping.value[0][0].start_mark.column
+    at = _end_of_line(text, _end(text, name, last))
+    pair = dump_pair(key, value, column, one_line=is_mapping(last) and last.flow_style)
+    return f"{text[:at]}\n{' ' * column}{pair}{text[at:]}"
 
 
-def end(text: str, name: Node | None, value: Node) -> int:
-    """Where what stands at a key, or in a list, ends; a reference to an anchor ends with its name."""
+def remove_key(text: str, mapping: Node, key: str) -> str:
+    """Remove a key and its value; in a block with its lines, and the comment on them.
+
+    Raises:
+        KeyError: There is no such key.
+    """
+    found = find(mapping, key)
+    if found is None:
+        raise KeyError(key)
+    owner, number = found
+    pairs = owner.value
+    start, stop = pairs[number][0].start_mark.index, _end(text, *pairs[number])
+    if owner.flow_style and number:
+        return text[: _end(text, *pairs[number - 1])] + text[stop:]
+    if len(pairs) == 1:
+        return f"{text[:start]}{'' if owner.flow_style else '{}'}{text[stop:]}"
+    line = text.rfind("\n", 0, start) + 1
+    if owner.flow_style or text[line:start].strip():  # beside a brace, or the dash of a list
+        return text[:start] + text[pairs[1][0].start_mark.index :]
+    return text[:line] + text[_end_of_line(text, stop) + 1 :]
+
+
+def add_item(text: str, items: Node, value: Any) -> str:
+    """Add an item at the end of a list."""
+    if items.flow_style or not items.value:
+        at = _end(text, None, items.value[-1]) if items.value else items.end_mark.index - 1
+        return f"{text[:at]}{', ' if items.value else ''}{dump(value, one_line=True)}{text[at:]}"
+    at = _end_of_line(text, _end(text, None, items.value[-1]))
+    return f"{text[:at]}\n{' ' * items.start_mark.column}- {dump(value, one_line=True)}{text[at:]}"
+
+
+def _end(text: str, name: Node | None, value: Node) -> int:
+    """Return where a value ends; an alias ends with its name, since its node is that of the anchor."""
     if name is not None and value.start_mark.index < name.start_mark.index:
         alias = re.compile(r"\s*:\s*\*[\w-]+").match(text, name.end_mark.index)
         assert alias
         return alias.end()
     if not (is_mapping(value) or is_list(value)) or value.flow_style or not value.value:
         return len(text[: value.end_mark.index].rstrip())
-    return end(text, *value.value[-1]) if is_mapping(value) else end(text, None, value.value[-1])
-
-
-def add_key(text: str, mapping: Node, key: str, value: Any) -> str:
-    """The text with one more key at the end of a mapping."""
-    if not mapping.value or mapping.flow_style:
-        at = end(text, *mapping.value[-1]) if mapping.value else mapping.end_mark.index - 1
-        return f"{text[:at]}{', ' if mapping.value else ''}{flow(key)}: {flow(value)}{text[at:]}"
-    name, last = mapping.value[-1]
-    indent = mapping.value[0][0].start_mark.column
-    on_one_line = is_mapping(last) and last.flow_style
-    said = f" {flow(value)}" if on_one_line else _after(value, indent)
-    at = _end_of_line(text, end(text, name, last))
-    return f"{text[:at]}\n{' ' * indent}{flow(key)}:{said}{text[at:]}"
-
-
-def replace_pair(text: str, mapping: Node, key: str, new: str, value: Any) -> str:
-    """The text with another key and value in the place of a key and its value."""
-    mapping = holder(mapping, key)
-    name, old = next(both for both in mapping.value if both[0].value == key)
-    said = f" {flow(value)}" if mapping.flow_style else _after(value, name.start_mark.column)
-    return f"{text[: name.start_mark.index]}{new}:{said}{text[end(text, name, old) :]}"
-
-
-def remove_key(text: str, mapping: Node, key: str) -> str:
-    """The text without a key and its value."""
-    mapping = holder(mapping, key)
-    number = next(number for number, (name, _) in enumerate(mapping.value) if name.value == key)
-    name, value = mapping.value[number]
-    start, stop = name.start_mark.index, end(text, name, value)
-    if mapping.flow_style:
-        return _cut(text, [(one.start_mark.index, end(text, one, other)) for one, other in mapping.value], number)
-    line = text.rfind("\n", 0, start) + 1
-    if len(mapping.value) == 1:
-        return f"{text[:start]}{{}}{text[stop:]}"
-    if text[line:start].strip():  # it stands beside the dash of a list
-        return text[:start] + text[mapping.value[1][0].start_mark.index :]
-    return text[:line] + text[_end_of_line(text, stop) + 1 :]
-
-
-def add_item(text: str, items: Node, value: Any) -> str:
-    """The text with one more item at the end of a list."""
-    if not items.value or items.flow_style:
-        at = end(text, None, items.value[-1]) if items.value else items.end_mark.index - 1
-        return f"{text[:at]}{', ' if items.value else ''}{flow(value)}{text[at:]}"
-    last = items.value[-1]
-    at = _end_of_line(text, end(text, None, last))
-    column = items.start_mark.column
-    return f"{text[:at]}\n{' ' * column}- {block(value, column + 2).lstrip()}{text[at:]}"
-
-
-def remove_item(text: str, items: Node, number: int) -> str:
-    """The text without an item of a list."""
-    spans = [(item.start_mark.index, end(text, None, item)) for item in items.value]
-    if items.flow_style:
-        return _cut(text, spans, number)
-    start, stop = spans[number]
-    return text[: text.rfind("\n", 0, start) + 1] + text[_end_of_line(text, stop) + 1 :]
-
-
-def _cut(text: str, spans: list[tuple[int, int]], number: int) -> str:
-    start, stop = spans[number]
-    if number + 1 < len(spans):
-        return text[:start] + text[spans[number + 1][0] :]
-    return text[: spans[number - 1][1] if number else start] + text[stop:]
+    return _end(text, *value.value[-1]) if is_mapping(value) else _end(text, None, value.value[-1])
 
 
 def _end_of_line(text: str, index: int) -> int:

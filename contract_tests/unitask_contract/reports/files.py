@@ -81,7 +81,9 @@ def _bodies(root: Xml.Element, report: Report) -> None:
     """A suite of the recorded bodies, a case a file; a field that is new is no failure."""
     if not report.files and not report.unread:
         return
-    broken = {name: [str(one) for one in shown if one.kind is not Kind.NEWS] for name, shown in report.files.items()}
+    broken = {
+        name: [str(one) for one in shown if one.kind is not Kind.NEW_FIELD] for name, shown in report.files.items()
+    }
     suite = Xml.SubElement(root, "testsuite", name="bodies", tests=str(len(broken) + len(report.unread)))
     suite.set("failures", str(sum(map(bool, broken.values()))))
     suite.set("errors", str(len(report.unread)))

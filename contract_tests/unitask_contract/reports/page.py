@@ -85,7 +85,7 @@ def _files(report: Report) -> Iterator[str]:
     if report.files or report.unread:
         yield "<h2>Recorded bodies</h2><table><tr><th>file<th>outcome<th>what it is about"
         for name, shown in report.files.items():
-            forbidden = [one for one in shown if one.kind is not Kind.NEWS]
+            forbidden = [one for one in shown if one.kind is not Kind.NEW_FIELD]
             kind, word = ("failed", "broken") if forbidden else ("kept", "fits")
             notes = [report.notes[name]] if name in report.notes else []
             told = "<br>".join(html.escape(str(one)) for one in (*notes, *shown))
@@ -118,7 +118,7 @@ def _differences(report: Report) -> Iterator[str]:
     if report.differences:
         yield "<h2>Differences to the spec</h2><table><tr><th>kind<th>family<th>difference"
         for one in report.differences:
-            kind = "out" if one.kind is Kind.NEWS else "failed"
+            kind = "out" if one.kind is Kind.NEW_FIELD else "failed"
             yield f"<tr><td class={kind}>{one.kind.value}<td>{html.escape(one.family)}<td>{html.escape(str(one))}"
         yield "</table>"
     if report.patch:

@@ -61,7 +61,7 @@ class Report:
     @property
     def contradictions(self) -> list[Difference]:
         """The differences that the spec forbids; the others are new fields."""
-        return [difference for difference in self.differences if difference.kind is not Kind.NEWS]
+        return [difference for difference in self.differences if difference.kind is not Kind.NEW_FIELD]
 
     @property
     def exit_code(self) -> int:

@@ -70,7 +70,7 @@ def _unread(report: Report) -> Iterator[str]:
 
 def _differences(report: Report) -> Iterator[str]:
     for one in report.differences[:MOST]:
-        yield f"\n{'new' if one.kind is Kind.NEWS else 'differs from the spec'}: {one}"
+        yield f"\n{'new' if one.kind is Kind.NEW_FIELD else 'differs from the spec'}: {one}"
         if files := report.files_of(one):
             yield f"  in {', '.join(files)}"
     if more := len(report.differences[MOST:]):

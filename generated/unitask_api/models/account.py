@@ -345,12 +345,12 @@ class HistoryPage(Reader):
 
 
 class HistoryRow(Reader):
-    """A past task. Its status words differ from a task's: a client recorded "finished" for what a look calls
-    completed."""
+    """A past task. Its status words differ from a task's: a client recorded "finished" for a task that a poll
+    calls completed."""
 
     @property
     def task_id(self) -> str | None:
-        """The id to look at it with."""
+        """The id for polls."""
         return self._text("task_id")
 
     @property

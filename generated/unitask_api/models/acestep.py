@@ -17,16 +17,16 @@ __all__ = [
 
 
 class AceStepAudio2AudioInput(TypedDict, total=False):
-    """A recording, how the music shall sound, and the lyrics."""
+    """A recording, the style of the music, and the lyrics."""
 
     style_prompt: Required[str]
-    """How it shall sound."""
+    """The style of the music."""
     lyrics: Required[str]
     """What is sung; "[inst]" or "[instrumental]" for no voice, and it may be empty."""
     style_audio: Required[str]
     """The recording."""
     negative_style_prompt: str
-    """How it shall not sound."""
+    """Styles to avoid."""
     duration: float
     """Seconds; clients say 10 to 240."""
 
@@ -35,11 +35,11 @@ class AceStepEditInput(TypedDict, total=False):
     """Fields of the other Ace Step tasks; which ones this task takes is not known."""
 
     style_prompt: str
-    """How it shall sound."""
+    """The style of the music."""
     lyrics: str
     """What is sung; "[inst]" or "[instrumental]" for no voice, and it may be empty."""
     negative_style_prompt: str
-    """How it shall not sound."""
+    """Styles to avoid."""
     duration: float
     """Seconds; clients say 10 to 240."""
 
@@ -48,11 +48,11 @@ class AceStepExtendInput(TypedDict, total=False):
     """Fields of the other Ace Step tasks; which ones this task takes is not known."""
 
     style_prompt: str
-    """How it shall sound."""
+    """The style of the music."""
     lyrics: str
     """What is sung; "[inst]" or "[instrumental]" for no voice, and it may be empty."""
     negative_style_prompt: str
-    """How it shall not sound."""
+    """Styles to avoid."""
     duration: float
     """Seconds; clients say 10 to 240."""
 
@@ -67,14 +67,14 @@ class AceStepOutput(Output):
 
 
 class AceStepTxt2AudioInput(TypedDict, total=False):
-    """How it shall sound, and the lyrics."""
+    """The style of the music, and the lyrics."""
 
     style_prompt: Required[str]
-    """How it shall sound."""
+    """The style of the music."""
     lyrics: Required[str]
     """What is sung; "[inst]" or "[instrumental]" for no voice, and it may be empty."""
     negative_style_prompt: str
-    """How it shall not sound."""
+    """Styles to avoid."""
     duration: float
     """Seconds; clients say 10 to 240."""
     infer_step: int

@@ -20,11 +20,11 @@ class DiffrhythmOutput(Output):
 
 
 class DiffrhythmTxt2AudioInput(TypedDict, total=False):
-    """Lyrics, and how they shall sound."""
+    """Lyrics, and the style of the music."""
 
     lyrics: str
     """Lines with their times, as in "[00:10.00] text"; empty by default."""
     style_prompt: str
-    """How it shall sound, for example "pop"."""
+    """The style of the music, for example "pop"."""
     style_audio: str
-    """A recording that it shall sound like."""
+    """A recording with the style of the music."""

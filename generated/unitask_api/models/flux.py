@@ -70,7 +70,7 @@ class FluxFillInpaintInput(TypedDict, total=False):
     prompt: Required[str]
     """What to show."""
     image: Required[str]
-    """The picture; what shall be painted anew is white in it."""
+    """The picture; the area to repaint is white."""
     negative_prompt: str
     """What not to show."""
     steps: int

@@ -11,12 +11,12 @@ __all__ = ["FramepackImg2VideoInput", "FramepackOutput"]
 
 
 class FramepackImg2VideoInput(TypedDict, total=False):
-    """A picture, what shall happen, and perhaps a picture to end with."""
+    """A picture, a description of the action, and optionally a last picture."""
 
     start_image: Required[str]
     """The picture to begin with."""
     prompt: Required[str]
-    """What shall happen."""
+    """The action."""
     end_image: str
     """The picture to end with."""
     duration: int

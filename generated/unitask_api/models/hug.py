@@ -22,5 +22,5 @@ class HugOutput(Output):
 
     @property
     def video_url(self) -> str | None:
-        """Where the video lies; clients look for it under this name among others."""
+        """The URL of the video; clients read it under this name among others."""
         return self._text("video_url")

@@ -18,7 +18,7 @@ __all__ = [
 
 
 class HunyuanImg2VideoInput(TypedDict, total=False):
-    """A picture, and what shall happen in it."""
+    """A picture, and a description of the action."""
 
     prompt: Required[str]
     """What to show."""

@@ -57,7 +57,7 @@ class Kling3VideoInput(TypedDict, total=False):
     enable_audio: bool
     """Whether to make sound too, which costs more."""
     prefer_multi_shots: bool
-    """Whether the video shall rather consist of several shots."""
+    """Whether to prefer several shots."""
     multi_shots: Sequence[KlingShot]
     """The shots, together at most 15 s; the prompt is then ignored."""
 
@@ -106,7 +106,7 @@ class KlingEffectsInput(TypedDict, total=False):
 
 
 class KlingElement(TypedDict, total=False):
-    """A thing that shall appear. Clients disagree on the name of the field, and the page is not stored."""
+    """A thing to show. Clients disagree on the name of the field, and the page is not stored."""
 
     image_url: str
     """Its picture, as one client sends it."""
@@ -399,7 +399,7 @@ class KlingVideoInput(TypedDict, total=False):
     image_tail_url: str
     """Last picture, with the same limits; only together with image_url."""
     elements: Sequence[KlingElement]
-    """Pictures of things that shall appear, instead of image_url; for version 1.6 only."""
+    """Pictures of things to show, instead of image_url; for version 1.6 only."""
     motion_brush: KlingMotionBrush
     """Which parts of the picture move, and along which paths."""
     enable_audio: bool

@@ -41,7 +41,7 @@ __all__ = [
 
 
 class LegacyAccepted(Reader):
-    """The answer to a create of the version 1 endpoints."""
+    """The response to a submission at the version 1 endpoints."""
 
     @property
     def code(self) -> int | None:
@@ -158,9 +158,9 @@ class LegacyKlingRequest(TypedDict, total=False):
     """A video, with the fields that clients send."""
 
     prompt: str
-    """What it shall show."""
+    """What the result shows."""
     negative_prompt: str
-    """What it shall not show."""
+    """What the result must not show."""
     image_url: str
     """The first picture."""
     aspect_ratio: str
@@ -181,7 +181,7 @@ class LegacyLook(TypedDict, total=False):
     """Which task."""
 
     task_id: Required[str]
-    """The id that the create answered with."""
+    """The id in the response to the submission."""
 
 
 class LegacyLuma(Reader):
@@ -247,7 +247,7 @@ class LegacyLumaRequest(TypedDict, total=False):
     """A video."""
 
     prompt: Required[str]
-    """What it shall show."""
+    """What the result shows."""
     expand_prompt: bool
     """Whether the prompt is enriched; required by the page."""
     image_url: str
@@ -331,9 +331,9 @@ class MjImagineRequest(TypedDict, total=False):
     """A picture from a prompt."""
 
     prompt: Required[str]
-    """What it shall show."""
+    """What the result shows."""
     skip_prompt_check: bool
-    """Whether banned words are not looked for."""
+    """Whether to skip the check for banned words."""
     process_mode: str
     """relax, fast or turbo."""
     aspect_ratio: str
@@ -352,7 +352,7 @@ class MjInpaintRequest(TypedDict, total=False):
     origin_task_id: Required[str]
     """The task to start from."""
     prompt: str
-    """What shall be there."""
+    """What the result shows."""
     mask: Required[str]
     """The mask as base64."""
     webhook_endpoint: str
@@ -375,7 +375,7 @@ class MjOutpaintRequest(TypedDict, total=False):
     aspect_ratio: str
     """For example 4:3."""
     prompt: str
-    """What shall be there."""
+    """What the result shows."""
     webhook_endpoint: str
     """Where the end is reported."""
     webhook_secret: str
@@ -390,7 +390,7 @@ class MjPanRequest(TypedDict, total=False):
     direction: Required[Literal["up", "down", "left", "right"]]
     """At which side."""
     prompt: str
-    """What shall be there."""
+    """What the result shows."""
     webhook_endpoint: str
     """Where the end is reported."""
     webhook_secret: str

@@ -136,7 +136,7 @@ class ImageRequest(TypedDict, total=False):
     model: Required[str]
     """The model, for example gpt-image-1."""
     prompt: Required[str]
-    """What it shall show."""
+    """What the result shows."""
     n: int
     """How many."""
     size: str

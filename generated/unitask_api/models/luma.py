@@ -157,7 +157,7 @@ class LumaVideoInput(TypedDict, total=False):
     expand_prompt: bool
     """Whether the prompt is elaborated first; documented default false, not in the page since 2026."""
     loop: bool
-    """Whether the end shall fit the beginning; documented default false."""
+    """Whether the end fits the beginning; documented default false."""
     key_frames: LumaKeyFrames | None
     """The first and the last picture, under their names until 2026-01."""
     model_name: str

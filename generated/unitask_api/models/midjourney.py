@@ -196,12 +196,12 @@ class MidjourneyUpscaleInput(TypedDict, total=False):
 
 
 class MidjourneyVariationInput(TypedDict, total=False):
-    """Which picture, and how it shall vary."""
+    """The picture, and the kind of variation."""
 
     origin_task_id: Required[str]
     """The task that made the picture."""
     index: Required[Literal["1", "2", "3", "4", "high_variation", "low_variation"]]
-    """Which of the four, as text, or how much a single one shall vary."""
+    """Which of the four, as text, or how much a single one varies."""
     prompt: str
     """What to show; optional in an older version of the page."""
     aspect_ratio: str

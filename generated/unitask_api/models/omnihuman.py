@@ -18,7 +18,7 @@ class OmniHuman15Input(TypedDict, total=False):
     audio_url: str
     """The recording."""
     prompt: str
-    """What shall happen."""
+    """The action."""
 
 
 class OmniHumanOutput(Output):

@@ -12,14 +12,14 @@ __all__ = ["Seedance25Input", "Seedance2Input", "SeedanceOutput"]
 
 
 class Seedance25Input(TypedDict, total=False):
-    """A text, perhaps pictures, videos and sounds, and what the video shall be like."""
+    """A text, optional pictures, videos and sounds, and the format of the video."""
 
     prompt: Required[str]
     """What to show; it refers to what else is given as @image1, @video1 and @audio1."""
     mode: str
     """How what is given is used; omni_reference to edit and extend. The official command line has no mode here."""
     omni_reference_task_type: Literal["auto", "reference", "edit", "extend"]
-    """What omni_reference shall do."""
+    """The purpose of omni_reference."""
     duration: int
     """Seconds; the model page says 4 to 30, and 5 by default, older ones 4 to 15 and 1 to 30. To edit it must be
     -1."""
@@ -40,7 +40,7 @@ class Seedance25Input(TypedDict, total=False):
 
 
 class Seedance2Input(TypedDict, total=False):
-    """A text, perhaps pictures, videos and sounds, and what the video shall be like."""
+    """A text, optional pictures, videos and sounds, and the format of the video."""
 
     prompt: Required[str]
     """What to show; it refers to what else is given as @image1, @video1 and @audio1."""

@@ -11,10 +11,10 @@ __all__ = ["SkyreelsImg2VideoInput", "SkyreelsOutput"]
 
 
 class SkyreelsImg2VideoInput(TypedDict, total=False):
-    """A picture, and what shall happen in it."""
+    """A picture, and a description of the action."""
 
     prompt: Required[str]
-    """What shall happen; the page advises to begin with "FPS-24, "."""
+    """The action; the page advises to begin with "FPS-24, "."""
     image: Required[str]
     """The picture to begin with."""
     negative_prompt: str

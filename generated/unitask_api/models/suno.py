@@ -200,7 +200,7 @@ class SunoMusicInput(TypedDict, total=False):
     negative_tags: str
     """Words for what not to hear."""
     make_instrumental: bool
-    """Whether nothing shall be sung."""
+    """Whether the music has no vocals."""
 
 
 class SunoMusicOutput(Output):

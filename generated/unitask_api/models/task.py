@@ -90,7 +90,7 @@ class Task(Reader):
 
     @property
     def config(self) -> TaskConfig | None:
-        """How the provider shall treat the task. Echoed in every answer."""
+        """How the provider treats the task. Echoed in every response."""
         return self._reader("config", TaskConfig)
 
     @property
@@ -128,7 +128,7 @@ class Task(Reader):
 
 
 class TaskConfig(Reader):
-    """How the provider shall treat the task. Echoed in every answer."""
+    """How the provider treats the task. Echoed in every response."""
 
     @property
     def webhook_config(self) -> WebhookConfig | None:
@@ -143,7 +143,7 @@ class TaskConfig(Reader):
 
 
 class TaskConfigParams(TypedDict, total=False):
-    """How the provider shall treat the task. Echoed in every answer."""
+    """How the provider treats the task. Echoed in every response."""
 
     webhook_config: WebhookConfigParams
     """Where the provider reports the end of the task."""
@@ -153,8 +153,8 @@ class TaskConfigParams(TypedDict, total=False):
 
 
 class TaskEnvelope(Reader):
-    """The answer to a create and to a look. code repeats the HTTP status; webhook bodies, and some documented
-    samples, have neither code nor message."""
+    """The response to a submission and to a poll. code repeats the HTTP status; webhook bodies, and some
+    documented samples, have neither code nor message."""
 
     REQUIRED: ClassVar[tuple[str, ...]] = ("data",)
 
@@ -254,11 +254,11 @@ class TaskRequest(TypedDict, total=False):
     model: Required[str]
     """The model group, for example "Qubico/image-toolkit"."""
     task_type: Required[str]
-    """What the model shall do, for example "face-swap"."""
+    """The task of the model, for example "face-swap"."""
     input: Required[Mapping[str, Any]]
     """The input of this operation; its schema is the one that x-tasks names."""
     config: TaskConfigParams
-    """How the provider shall treat the task. Echoed in every answer."""
+    """How the provider treats the task. Echoed in every response."""
 
 
 class TaskUsage(Reader):

@@ -67,7 +67,7 @@ class ImageSegmentOutput(Output):
 
 
 class ImageUpscaleInput(TypedDict, total=False):
-    """A picture, and how much larger it shall be."""
+    """A picture, and the factor of enlargement."""
 
     image: Required[str]
     """The picture to enlarge."""

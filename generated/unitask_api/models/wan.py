@@ -11,7 +11,7 @@ __all__ = ["Wan26Img2VideoInput", "Wan26Output", "Wan26Txt2VideoInput"]
 
 
 class Wan26Img2VideoInput(TypedDict, total=False):
-    """A picture, what shall happen in it, and what the video shall be like."""
+    """A picture, a description of the action, and the format of the video."""
 
     negative_prompt: str
     """What not to show."""
@@ -45,7 +45,7 @@ class Wan26Output(Output):
 
 
 class Wan26Txt2VideoInput(TypedDict, total=False):
-    """A text, and what the video shall be like."""
+    """A text, and the format of the video."""
 
     negative_prompt: str
     """What not to show."""

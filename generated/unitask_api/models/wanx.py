@@ -24,12 +24,12 @@ __all__ = [
 
 
 class Wan22Img2VideoInput(TypedDict, total=False):
-    """A picture, and what shall happen in it."""
+    """A picture, and a description of the action."""
 
     image: Required[str]
     """The picture to begin with."""
     prompt: str
-    """What shall happen."""
+    """The action."""
     negative_prompt: str
     """What not to show."""
 
@@ -75,18 +75,18 @@ class WanxControlCameraInput(TypedDict, total=False):
     control_camera_settings: Required[Sequence[WanxCameraMove]]
     """How the camera moves."""
     prompt: str
-    """What shall happen."""
+    """The action."""
     negative_prompt: str
     """What not to show."""
 
 
 class WanxImg2VideoInput(TypedDict, total=False):
-    """A picture, and what shall happen in it."""
+    """A picture, and a description of the action."""
 
     image: Required[str]
     """The picture to begin with."""
     prompt: str
-    """What shall happen."""
+    """The action."""
     negative_prompt: str
     """What not to show."""
     aspect_ratio: str
@@ -94,10 +94,10 @@ class WanxImg2VideoInput(TypedDict, total=False):
 
 
 class WanxImg2VideoLoraInput(TypedDict, total=False):
-    """A picture, what shall happen in it, and LoRAs."""
+    """A picture, a description of the action, and LoRAs."""
 
     prompt: Required[str]
-    """What shall happen."""
+    """The action."""
     image: Required[str]
     """The picture to begin with."""
     lora_settings: Required[Sequence[WanxLora]]
@@ -116,7 +116,7 @@ class WanxKeyframeInput(TypedDict, total=False):
     end_image: str
     """The picture to end with."""
     prompt: str
-    """What shall happen in between."""
+    """The action in between."""
     negative_prompt: str
     """What not to show."""
     aspect_ratio: str

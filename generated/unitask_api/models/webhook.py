@@ -44,7 +44,7 @@ class TaskNotification(Reader):
 
     @property
     def timestamp(self) -> int | None:
-        """Unix time in seconds; helps to tell duplicates."""
+        """Unix time in seconds; helps to recognise duplicates."""
         return self._int("timestamp")
 
     @property

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 
 from unitask_sandbox.faces.detect import Face
 from unitask_sandbox.failures import TaskFailure
-from unitask_sandbox.media_failures import no_such_face
 
 
 def in_order(faces: Sequence[Face]) -> list[Face]:
@@ -48,7 +47,8 @@ def pairs(swap_index: str, target_index: str, givers: int, takers: int) -> list[
         raise TaskFailure(f"target_faces_index {target_index!r} names a face twice")
     for field, numbers, shown in (("swap_image", named, givers), ("target_image", wanted, takers)):
         if (highest := max(numbers, default=-1)) >= shown:
-            raise no_such_face(field, highest, shown)
+            words = f"with the index {highest}: it shows {shown}, numbered from 0"
+            raise TaskFailure(f"no face found in the image ({field}) {words}")
     return list(zip(named, wanted, strict=True))
 
 

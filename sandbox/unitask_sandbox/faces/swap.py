@@ -24,9 +24,8 @@ from unitask_sandbox.faces.geometry import facing, smoothstep, transfer_shape
 from unitask_sandbox.faces.light import Relight, blur, evidence, kept_hair, match_grain, skin_likelihood, to_lab
 from unitask_sandbox.faces.mesh import INNER_LIPS, LOWER_LIP, UPPER_LIP, VERTICES, canonical_mesh
 from unitask_sandbox.faces.numbering import in_order, pairs
-from unitask_sandbox.faces.pictures import SWAPPED, decode, encode
+from unitask_sandbox.faces.pictures import SWAPPED, decode, encode, no_face
 from unitask_sandbox.faces.raster import Region, fill_outline, interpolate, rasterise
-from unitask_sandbox.media_failures import no_face
 
 
 def warm_up(threads: int | None = None) -> None:

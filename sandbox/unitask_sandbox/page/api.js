@@ -1,7 +1,7 @@
-// The API as any client sees it (`call`), and what the sandbox tells beside it (`watch`, `look`): looking there is no
-// arrival and takes no fault from the script.
+// The API for any client (`call`), and the sandbox's own endpoints (`watch`, `fetchState`), which are not logged as
+// requests and trigger no faults.
 
-const PAUSE = 700; // milliseconds between two looks
+const PAUSE = 700; // milliseconds between two requests
 const PAUSE_HIDDEN = 5000;
 const PAUSE_TROUBLE = 2000;
 const changed = new EventTarget();
@@ -13,7 +13,7 @@ export const key = {
     changed.dispatchEvent(new Event("key"));
   },
   onChange: (tell) => changed.addEventListener("key", tell),
-  // As it may be seen by whoever looks over a shoulder.
+  // The key, shortened for display.
   shown: () => (key.get() === "sandbox" ? "sandbox" : `${key.get().slice(0, 3)}…`),
 };
 
@@ -34,7 +34,7 @@ export async function call(method, path, body) {
   }
 }
 
-export async function look(path) {
+export async function fetchState(path) {
   const answer = await fetch(`_sandbox/${path}`, { headers: { "x-api-key": key.get() }, cache: "no-store" });
   const body = await answer.json();
   if (!answer.ok) throw new Refused(answer.status, body.message);
@@ -64,8 +64,8 @@ export function dataUri(file) {
   });
 }
 
-// Look again and again; `tell` hears {body} when it has changed and {error} when no look succeeds. An answer that is
-// the same costs a 304. Nothing stays open between two looks, so the server can close at any time.
+// Request a state repeatedly; `tell` receives {body} when it has changed and {error} when no request succeeds. An unchanged
+// state costs a 304. No connection stays open between two requests, so the server can close at any time.
 export function watch(path, tell) {
   let [stopped, tag, timer, round, asking] = [false, "", 0, 0, null];
   const ask = async (mine, signal) => {
@@ -81,7 +81,7 @@ export function watch(path, tell) {
     const mine = ++round;
     let pause = document.hidden ? PAUSE_HIDDEN : PAUSE;
     clearTimeout(timer);
-    asking?.abort(); // only the answer to the latest look counts
+    asking?.abort(); // only the response to the latest request counts
     asking = new AbortController();
     try {
       await ask(mine, asking.signal);
@@ -113,5 +113,5 @@ export function watch(path, tell) {
   };
 }
 
-// Something was just done: look now.
+// Request the state now, because an action was just taken.
 export const poke = () => changed.dispatchEvent(new Event("poke"));

@@ -1,6 +1,6 @@
-// The frame: which view the address asks for, the key, the colours, the balance.
+// The frame of the page: the view of the address, the key, the colours, the balance.
 
-import { key, look, poke } from "./api.js";
+import { key, fetchState, poke } from "./api.js";
 import { h } from "./dom.js";
 import { showForm } from "./form.js";
 import { showReference } from "./reference.js";
@@ -23,7 +23,7 @@ let [view, shown, round] = [null, null, 0];
 
 function route(event) {
   if (location.hash && !location.hash.startsWith("#/")) return;
-  const mine = ++round; // an answer to what an earlier view asked, or another key, is not for this one
+  const mine = ++round; // a response to an earlier view, or for another key, is ignored
   const [word, ...rest] = location.hash.slice(2).split("/").map(decode);
   const [show, name] = VIEWS[word] ?? VIEWS.tasks;
   if (name !== shown) {
@@ -38,10 +38,10 @@ function route(event) {
   }
   document.title = `${[rest[0] && name !== "tasks" && rest[0], TITLES[name]].filter(Boolean).join(" · ")} · unitask sandbox`;
   view.open(...(word === "tasks" ? [] : rest));
-  if (event && document.activeElement === document.body) main.focus({ preventScroll: true }); // what had it is gone
+  if (event && document.activeElement === document.body) main.focus({ preventScroll: true }); // the focused element was removed
   if (name === "tasks") return;
   const tell = (body, error) => mine === round && onOverview(body, error);
-  look("tasks?limit=1").then(tell, (error) => tell(null, error));
+  fetchState("tasks?limit=1").then(tell, (error) => tell(null, error));
 }
 
 function decode(part) {
@@ -73,7 +73,7 @@ function setUpKey() {
     field.value = key.get();
   };
   show();
-  // A busy browser says late that the box was opened or closed: what was typed meanwhile stays.
+  // A busy browser reports late that the box was opened or closed; text typed meanwhile is kept.
   box.addEventListener("toggle", () => {
     if (!box.open) field.value = key.get();
     else if (field.value === key.get()) field.select();

@@ -1,4 +1,4 @@
-// A request as code that can be copied and run. A file stands in it by its name.
+// A request as code to copy and run. A file is written as its name.
 
 import { base, key } from "./api.js";
 
@@ -12,7 +12,7 @@ export class FileValue {
 const KEY = () => (key.get() === "sandbox" ? "sandbox" : "YOUR_KEY");
 const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
 
-// Text as it must stand in an unquoted here-document.
+// Text escaped for an unquoted here-document.
 const inHereDocument = (text) => text.replace(/[\\$`]/g, "\\$&");
 
 export function asJson(value) {
@@ -54,7 +54,7 @@ export function asPython(entry, input, config = {}) {
     webhook.secret !== undefined && `webhook_secret=${python(webhook.secret)}`,
     config.service_mode !== undefined && `service_mode=${python(config.service_mode)}`,
   ].filter(Boolean);
-  const given = Object.entries(input).filter(([name]) => !(name in (entry.match ?? {}))); // the class sets those
+  const given = Object.entries(input).filter(([name]) => !(name in (entry.match ?? {}))); // the class sets these
   const fields = given.map(([name, value]) => `            ${name}=${python(value, "            ")},\n`);
   const made = `tasks.${entry.name}(\n${fields.join("")}        )`;
   return [

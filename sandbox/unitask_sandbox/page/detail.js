@@ -1,6 +1,6 @@
-// One task: what it made, what it was given, its times, its money, its webhook and its JSON.
+// One task: output, input, times, cost, webhook and JSON.
 
-import { call, look, poke, watch } from "./api.js";
+import { call, fetchState, poke, watch } from "./api.js";
 import { badge, copyButton, h, json, uniqueId } from "./dom.js";
 import { held } from "./held.js";
 import { addresses, figure, inValue, kindOf } from "./media.js";
@@ -50,7 +50,7 @@ export function showTask(side, id) {
 
   const fill = (name, values, make) => part(name, body.querySelector(`[data-part=${name}]`), values, make);
 
-  // A part is made anew only when its values are others: what plays goes on playing.
+  // A part is rebuilt only when its values change, so that a playing film continues.
   function part(name, element, values, make) {
     const now = JSON.stringify(values);
     if (parts.get(name) === now) return;
@@ -63,10 +63,10 @@ export function showTask(side, id) {
   async function askInput() {
     asked = undefined;
     try {
-      asked = (await look(`tasks/${encodeURIComponent(id)}/input`)).input ?? undefined;
+      asked = (await fetchState(`tasks/${encodeURIComponent(id)}/input`)).input ?? undefined;
       update(last);
     } catch {
-      asked = null; // asked again with the next change; the task view says what is wrong
+      asked = null; // requested again at the next change; the task view shows the error
     }
   }
 
@@ -308,7 +308,7 @@ function raw(id, data) {
       class: "quiet",
       title: "A request as your client sends it: it is noted among the arrivals, and meets faults.",
       onclick: async () => {
-        ask.disabled = true; // one answer at a time, so that none overwrites a later one
+        ask.disabled = true; // one request at a time, so that no response overwrites a later one
         try {
           const { status, body, text, took } = await call("GET", path);
           place.replaceChildren(

@@ -1,5 +1,5 @@
-// Elements from values. Rule of the page: text from anywhere enters through `h`, as text; an address that is neither
-// http, https, blob nor a picture, film or sound of its own becomes no link and no source.
+// Elements from values. All text enters the page through `h`, as text. A URL becomes a link or a source only if it is
+// http, https, blob, or a data URI of a picture, film or sound.
 
 const MEDIA_DATA = /^data:(image|video|audio)\//i;
 
@@ -59,7 +59,7 @@ export function copyButton(text, what) {
   return button;
 }
 
-// JSON with its parts told apart by colour. A text that is too long to read is cut; copying takes it whole.
+// JSON in colours. Long text is shortened; copying takes all of it.
 export function json(value, { cut = 240 } = {}) {
   const block = h("pre", { class: "json", tabindex: "0" });
   const put = (kind, text) => block.append(kind ? h("span", { class: kind }, text) : text);

@@ -1,4 +1,4 @@
-// A field for media: a place to drop files, a button to choose them, and an address instead.
+// A field for media: an area to drop files, a button to choose them, or a URL.
 
 import { about } from "./spec.js";
 import { dataUri, upload } from "./api.js";
@@ -6,14 +6,14 @@ import { FileValue } from "./code.js";
 import { h } from "./dom.js";
 import { bytes } from "./words.js";
 
-const IN_BODY = 4 * 1024 * 1024; // a larger file is uploaded, and its address sent
+const IN_BODY = 4 * 1024 * 1024; // a larger file is uploaded, and its URL is sent
 const WORDS = { image: ["picture", "image/*"], video: ["video", "video/*"], audio: ["sound", "audio/*"] };
 
 export function mediaField(parts, rule, onChange) {
   const [word, accept] = WORDS[rule.kind] ?? ["file", ""];
   const items = [];
   const most = rule.many ? Infinity : 1;
-  let chosen = 0; // counts choices: a sample that comes after a later choice is not put
+  let chosen = 0; // counts choices, so that a late sample does not replace a later choice
   const shown = h("ul", { class: "chosen" });
   const chooser = h("input", {
     type: "file",
@@ -84,7 +84,7 @@ export function mediaField(parts, rule, onChange) {
     );
   }
 
-  // Files beyond the number that the field takes are for the next field that is empty.
+  // Surplus files go to the next empty field.
   function take(files) {
     const room = most === 1 ? 1 : files.length;
     put(files.slice(0, room));
@@ -114,7 +114,7 @@ export function mediaField(parts, rule, onChange) {
     draw();
   }
 
-  // Whether it was still there: it may have been removed, or another chosen, while it was uploaded.
+  // Returns whether the file was still chosen when its upload ended.
   function drop(item) {
     const index = items.indexOf(item);
     if (index >= 0) items.splice(index, 1);
@@ -215,7 +215,7 @@ function preview(item) {
   return null;
 }
 
-// The value with every file in it as a data URI.
+// Returns the value with every file as a data URI.
 export async function written(value) {
   if (value instanceof FileValue) return dataUri(value.file);
   if (Array.isArray(value)) return Promise.all(value.map(written));

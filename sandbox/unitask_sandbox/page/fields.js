@@ -1,5 +1,5 @@
-// A field of a form for each part of an input's schema. Each has {element, name, read, write, complain}; read gives
-// undefined when nothing was entered, and raises an Error whose message is for the field.
+// A field of a form for each part of an input's schema. Each has {element, name, read, write, complain}; read returns
+// undefined for an empty field, and throws an Error with a message for the field.
 
 import { h, uniqueId } from "./dom.js";
 import { mediaField } from "./drop.js";
@@ -64,7 +64,7 @@ function constant(parts, rule) {
   return { read: () => rule.const, write() {} };
 }
 
-// A checkbox cannot say "not given", and what a provider takes an absent field for is not known here.
+// Not a checkbox, because it cannot leave the field out, and the provider's default is unknown.
 function choice(parts, values, onChange) {
   const control = h(
     "select",
@@ -164,7 +164,7 @@ function jsonText(parts, rule, onChange) {
   };
 }
 
-// What such a value looks like.
+// An example of such a value.
 function skeleton(rule, depth = 0) {
   const kind = asked(rule);
   if (kind.type === "array") return `[${skeleton(kind.items ?? {}, depth + 1)}]`;

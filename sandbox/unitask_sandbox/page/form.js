@@ -1,4 +1,4 @@
-// A form for each task type of the spec, and beside it the request that it makes.
+// A form for each task type of the spec, with the request that it makes.
 
 import { call } from "./api.js";
 import { asCurl, asJson, asPython } from "./code.js";
@@ -151,7 +151,7 @@ function makeForm(entry, again) {
   refresh();
   return h("div", { class: "form-split" }, form, preview.element);
 
-  // Files without a field of their own go, one each, to the fields that are empty and take such a file.
+  // Dropped files go, one each, to the empty fields that take such a file.
   function spread(files) {
     for (const file of files) fields.find((one) => one.takes?.(file))?.take([file]);
   }
@@ -205,14 +205,14 @@ function makeForm(entry, again) {
     if (answer.status === 200 && id) {
       hold(id, entry, input);
       say(`${entry.name} created`);
-      if (form.isConnected) location.hash = `#/task/${encodeURIComponent(id)}`; // else another view was chosen meanwhile
+      if (form.isConnected) location.hash = `#/task/${encodeURIComponent(id)}`; // otherwise another view was chosen meanwhile
       return;
     }
     const message = answer.body?.message ?? answer.body?.error?.message ?? answer.text ?? "";
     complain(message.replace(/^invalid request: /, "").split("; "), `The API answered HTTP ${answer.status}`);
   }
 
-  // What the API says of a field stands at the field; the rest above the form.
+  // Errors about a field are shown at the field, others above the form.
   function complain(faults, title) {
     const left = faults.filter((fault) => {
       const name =

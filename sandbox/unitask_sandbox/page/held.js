@@ -1,4 +1,4 @@
-// What this tab remembers of the tasks that were created in it: the sandbox forgets an input when its task ends.
+// The inputs of the tasks submitted in this tab, because the sandbox deletes an input when its task ends.
 
 const MOST = 50;
 const kept = new Map();

@@ -1,4 +1,4 @@
-// Pictures, films and sounds as they are shown. Only what is of this origin, or in the value itself, is loaded.
+// Pictures, films and sounds. Only files of this origin and data URIs are loaded.
 
 import { FileValue } from "./code.js";
 import { h, isOurs, isSafe } from "./dom.js";
@@ -19,7 +19,7 @@ export function kindOf(address) {
   return Object.keys(KINDS).find((kind) => KINDS[kind].includes(extension)) ?? "file";
 }
 
-// Every address in a value, with the path to it; one that stands there twice is named once.
+// Every URL in a value with its path, each URL once.
 export function addresses(value, path = "", found = []) {
   if (typeof value === "string" && /^https?:\/\//i.test(value)) {
     if (!found.some((one) => one.address === value)) found.push({ path, address: value });
@@ -31,7 +31,7 @@ export function addresses(value, path = "", found = []) {
   return found;
 }
 
-// A medium in an input, if the text is one.
+// The media in an input field, if the text is a URL, a data URI or base64.
 export function inValue(value) {
   if (value instanceof FileValue)
     return { source: value.preview, kind: value.file.type.split("/", 1)[0], note: value.file.name };

@@ -1,4 +1,4 @@
-// The reference of the API, from the spec: what each operation takes and answers, with its examples and sources.
+// The reference of the API from the spec: operations with parameters, responses, examples and sources.
 
 import { base, key } from "./api.js";
 import { copyButton, h, json, uniqueId } from "./dom.js";
@@ -53,7 +53,7 @@ export function showReference(main) {
   };
 }
 
-// A long name may break after its underscores.
+// Long names break after underscores.
 const breakable = (name) => name.split(/(?<=_)/).flatMap((part) => [part, h("wbr")]);
 
 function overview(name) {

@@ -1,4 +1,4 @@
-// The spec, as /openapi.json has it: task types, schemas, prices, operations.
+// The spec from /openapi.json: task types, schemas, prices, operations.
 
 import { usd } from "./words.js";
 
@@ -24,7 +24,7 @@ export function resolved(node) {
   return node ?? {};
 }
 
-// A value that may be null is asked for like one that may not: leaving the field empty leaves it out.
+// A nullable field has the same form as any other: an empty field is left out.
 export function asked(schema) {
   const rule = resolved(schema);
   const kinds = (rule.anyOf ?? rule.oneOf ?? []).filter((kind) => kind.type !== "null");
@@ -36,7 +36,7 @@ export const taskTypes = () => spec["x-tasks"];
 export const taskType = (name) => taskTypes().find((entry) => entry.name === name);
 export const inputOf = (entry) => resolved({ $ref: `#/components/schemas/${entry.input}` });
 
-// Of several task types with one name on the wire, the one that matches any input.
+// Of several task types with the same model and task_type, the one without a `match`.
 export function nameOf({ model, task_type }) {
   const named = taskTypes().filter((entry) => entry.model === model && entry.task_type === task_type);
   return (named.find((entry) => !entry.match) ?? named[0])?.name ?? task_type;
@@ -67,7 +67,7 @@ export function sources(ids = []) {
   });
 }
 
-// What a task type costs, as lines; the first is all of it when nothing else decides.
+// The price of a task type as lines.
 export function prices(entry) {
   const price = entry.price;
   if (!price) return ["No page says what it costs."];
@@ -91,7 +91,7 @@ export function media(schema) {
   return found["x-media"] ? { ...found["x-media"], many } : null;
 }
 
-// What a value must be, in words.
+// The limits of a value in words.
 export function limits(schema) {
   const rule = { ...resolved(schema), ...asked(schema) };
   const say = (part, soft) => [

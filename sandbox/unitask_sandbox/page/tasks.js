@@ -1,4 +1,4 @@
-// The list of tasks, and beside it the one that was chosen.
+// The list of tasks with the selected task.
 
 import { key, watch } from "./api.js";
 import { showTask } from "./detail.js";

@@ -1,2 +1,2 @@
-// Before anything is painted: the colours that were chosen, if any were; else those of the system.
+// Set the chosen colours, or those of the system, before the first paint.
 document.documentElement.dataset.theme = localStorage.getItem("theme") ?? "";

@@ -1,4 +1,4 @@
-// Numbers and times as people read them.
+// Numbers and times for display.
 
 const CLOCK = new Intl.DateTimeFormat(undefined, {
   hour: "2-digit",

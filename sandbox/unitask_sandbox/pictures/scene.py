@@ -16,8 +16,8 @@ import numpy as np
 from unitask_sandbox.faces.arrays import Flags, Pixels, as_floats, as_pixels
 from unitask_sandbox.faces.detect import Face, find_faces
 from unitask_sandbox.faces.mesh import INNER_LIPS, LEFT_BROW, LEFT_EYE, OUTER_LIPS, RIGHT_BROW, RIGHT_EYE, VERTICES
+from unitask_sandbox.faces.pictures import no_face
 from unitask_sandbox.faces.raster import Region, fill_outline
-from unitask_sandbox.media_failures import no_face
 from unitask_sandbox.pictures.matting import salient
 
 _FOREHEAD, _CHIN = 10, 152  # vertices at the middle of the face's upper and lower end

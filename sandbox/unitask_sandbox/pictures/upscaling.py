@@ -5,8 +5,7 @@ from typing import Final
 import cv2
 
 from unitask_sandbox.faces.arrays import as_pixels
-from unitask_sandbox.faces.pictures import decode, encode
-from unitask_sandbox.media_failures import picture_too_large
+from unitask_sandbox.faces.pictures import decode, encode, too_large
 from unitask_sandbox.pictures.waifu2x import doubled
 
 FIELD: Final = "image"
@@ -28,7 +27,7 @@ def enlarge(data: bytes, scale: int) -> tuple[bytes, str]:
     scale = min(scale, LARGEST_SIDE + 1)  # which no picture may be enlarged by: a longer number need not be said
     size = (width * scale, height * scale)
     if max(size) > LARGEST_SIDE:
-        raise picture_too_large(f"{FIELD}, enlarged {scale} times", *size, LARGEST_SIDE + 1)
+        raise too_large(f"{FIELD}, enlarged {scale} times", *size, LARGEST_SIDE + 1)
     factor = 1
     while 2 * factor <= scale and picture.shape[0] * picture.shape[1] <= MOST_FOR_NETWORK:
         picture = doubled(picture)

@@ -6,9 +6,9 @@ from typing import Final
 from unitask_sandbox.faces.arrays import Pixels
 from unitask_sandbox.faces.detect import Face, find_faces
 from unitask_sandbox.faces.numbering import in_order, pairs
-from unitask_sandbox.faces.pictures import MAX_SIDE, SWAPPED, decode
+from unitask_sandbox.faces.pictures import MAX_SIDE, SWAPPED, decode, no_face
 from unitask_sandbox.faces.swap import SourceFace, swap_face
-from unitask_sandbox.media_failures import no_face, no_face_in_video
+from unitask_sandbox.failures import TaskFailure
 from unitask_sandbox.video.clip import Clip, remade
 from unitask_sandbox.video.track import Tracks
 
@@ -35,7 +35,8 @@ def swap_in_video(clip: Clip, picture: bytes, swap_index: str = "", target_index
     swapping = _Swapping([SourceFace(pixels, face) for face in givers], takers, float(clip.rate))
     made = remade(clip, swapping, SWAPPED)
     if not swapping.frames:
-        raise no_face_in_video(clip.field, max(takers, default=None))
+        numbered = f" with the index {max(takers)}, numbered from 0 in any one frame" if takers else ""
+        raise TaskFailure(f"no face found in the video ({clip.field}){numbered}")
     return made, swapping.frames
 
 

@@ -1,4 +1,4 @@
-"""What is raised for an answer that is not the documented success."""
+"""Errors for responses that are not the documented success."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _TASK_ID = re.compile(r'"task_id\\*"\s*:\s*\\*"([^"\\]{1,200})\\*"')  # in JSON,
 
 
 class ApiError(Exception):
-    """An answer that is not the documented success. Every error of this package is one.
+    """A response that is not the documented success. Every error of this package is one.
 
     Attributes:
-        status_code: The HTTP status, None when a reader was made from a body alone.
-        content: The body as it came. It may hold a key or a webhook secret.
+        status_code: The HTTP status; None when a reader was made from a body alone.
+        content: The body. It may hold a key or a webhook secret.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class ApiError(Exception):
 
     @property
     def body(self) -> dict[str, Any]:
-        """The body as a JSON object; empty when it is none."""
+        """The body as a JSON object; empty when it is not one."""
         try:
             return as_object(json.loads(self.content))
         except (ValueError, RecursionError):
@@ -39,13 +39,13 @@ class ApiError(Exception):
 
     @property
     def code(self) -> int | None:
-        """The code of the envelope; None when there is none."""
+        """The code of the envelope; None without one."""
         code = self.body.get("code")
         return code if isinstance(code, int) and not isinstance(code, bool) else None
 
     @property
     def task_id(self) -> str | None:
-        """The id of the task that the answer names, also in a damaged body; None when it names none."""
+        """The task id in the response, also in a damaged body; None without one."""
         if self._task_id is not None:
             return self._task_id
         found = _TASK_ID.search(self.content.decode(errors="replace"))
@@ -53,11 +53,11 @@ class ApiError(Exception):
 
 
 class UnexpectedStatus(ApiError):
-    """A refusal: the HTTP status, or the code of the envelope, is not that of a success."""
+    """The HTTP status or the code of the envelope says that the request was refused."""
 
 
 class MalformedResponse(ApiError):
-    """The answer has the status of a success, and its body is not as documented."""
+    """The status is that of a success, but the body is not as documented."""
 
 
 class MalformedField(MalformedResponse):
@@ -65,8 +65,8 @@ class MalformedField(MalformedResponse):
 
     Attributes:
         field: The class and the name, such as "Task.status".
-        value: The value that came.
-        expected: What is documented, in words.
+        value: The value in the response.
+        expected: The documented type, in words.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Tell apart the values that JSON may have, and show text."""
+"""Types of JSON values, and printable text."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from unicodedata import category
 
 __all__ = ["as_object", "is_list", "is_object", "printable", "same"]
 
-# Controls, marks that turn the direction of writing or are not seen, halves of characters, and ends of lines.
-_UNSEEN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
+# Controls, invisible marks, surrogates, and ends of lines.
+_INVISIBLE = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 
 
 def is_object(value: object) -> TypeGuard[dict[str, Any]]:
@@ -23,7 +23,7 @@ def is_list(value: object) -> TypeGuard[Sequence[object]]:
 
 
 def as_object(value: object) -> dict[str, Any]:
-    """Return the value if it is a JSON object, and an empty one if it is anything else."""
+    """Return the value if it is a JSON object, else an empty object."""
     return value if is_object(value) else {}
 
 
@@ -33,9 +33,9 @@ def same(value: object, wanted: object) -> bool:
 
 
 def printable(text: str) -> str:
-    """Escape each character that a terminal or a log would obey and not show."""
+    """Escape the characters that a terminal or a log would interpret or hide."""
     if text.isprintable():
         return text
     return "".join(
-        letter.encode("unicode_escape").decode("ascii") if category(letter) in _UNSEEN else letter for letter in text
+        letter.encode("unicode_escape").decode("ascii") if category(letter) in _INVISIBLE else letter for letter in text
     )

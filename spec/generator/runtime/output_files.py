@@ -1,10 +1,10 @@
-"""The files in an output, whatever shape it has, as one list.
+"""List the files in the output of a task.
 
-What a field holds is written in the spec, as x-media in the schemas of outputs (docs/adding-a-task-type.md). Where no
-schema speaks, every URL is a file, and its kind is guessed from its ending.
+x-media in the schemas of outputs says which fields hold a file (docs/adding-a-task-type.md). In an output without a
+schema every URL is a file, and its ending gives its kind.
 
-Rules of this file: nothing that a provider sends raises. A value of another shape than expected is no file; `raw` has
-it. A URL is handed on as it was written.
+Nothing that a provider sends raises here. A value of an unexpected shape is not a file; `raw` keeps it. URLs are never
+changed.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from .json_types import as_object, is_list, is_object
 Kind = Literal["image", "video", "audio", "model", "file"]
 Role = Literal["result", "preview", "variant", "input"]  # in the order of the list
 
-DEEPEST = 40  # levels of an output that are looked at; the deepest known has 5
-_DEEPEST_SCHEMA = 8  # levels of a schema that are looked at; the deepest has 4
+DEEPEST = 40  # levels of an output that are searched; the deepest known has 5
+_DEEPEST_SCHEMA = 8  # levels of a schema that are searched; the deepest has 4
 _HTTP = re.compile(r"https?://[^/?#]", re.IGNORECASE)
 _DATA = re.compile(r"data:([^;,]*)[^,]*,", re.IGNORECASE)
 
-# By the ending of a URL: the kind of file, and the media type of such a file. The first of a type is its usual ending.
+# By ending: the kind of file and its media types. The first ending of a media type is its usual one.
 _ENDINGS: Mapping[str, tuple[Kind, tuple[str, ...]]] = {
     ".png": ("image", ("image/png",)),
     ".jpg": ("image", ("image/jpeg", "image/jpg")),
@@ -56,8 +56,8 @@ _ENDINGS: Mapping[str, tuple[Kind, tuple[str, ...]]] = {
     ".txt": ("file", ("text/plain",)),
 }
 _ENDING_OF_TYPE = {media: ending for ending, (_, types) in _ENDINGS.items() for media in types}
-_KINDS_OF_MEDIA: tuple[Kind, ...] = ("image", "video", "audio", "model")  # as media types begin
-_BASE64_BEGINS: Mapping[str, str] = {  # magic bytes, as base64 shows them
+_KINDS_OF_MEDIA: tuple[Kind, ...] = ("image", "video", "audio", "model")  # the main types of media types
+_BASE64_BEGINS: Mapping[str, str] = {  # magic bytes in base64
     "iVBORw0KGgo": "image/png",
     "/9j/": "image/jpeg",
     "UklGR": "image/webp",
@@ -70,18 +70,18 @@ class OutputFile:
     """A file that a task made.
 
     Attributes:
-        url: Where it lies, exactly as the provider wrote it. A file that stands in the output itself is a data URI.
-        kind: image, video, audio, model (3D) or file (something else); None when it is not known.
-        role: result; preview (a cover, a thumbnail, a by-product); variant (a result again in another form, such as one
-            with a watermark); input (a file that you gave). A file of which nothing is known is a result.
-        place: Where it stands in the output, such as ``works[0].video.resource``.
-        width: In pixels, None when it is not known.
-        height: In pixels, None when it is not known.
-        duration_s: Length in seconds, None when it is not known. Kling's milliseconds are converted.
-        watermark: Whether it has a watermark; None when it is not known.
-        documented: Whether the documents say that such a file stands there. If not, its kind is guessed.
-        task_id: The task that made it; empty when that is not known.
-        number: Its place in the list of the task's files, from 1.
+        url: The URL, exactly as the provider wrote it. A file inside the output is a data URI.
+        kind: image, video, audio, model (3D) or file (something else); None when unknown.
+        role: result; preview (a cover, a thumbnail, a by-product); variant (a result in another form, such as with a
+            watermark); input (a file that you gave). An undocumented file is a result.
+        place: The place in the output, such as ``works[0].video.resource``.
+        width: In pixels; None when unknown.
+        height: In pixels; None when unknown.
+        duration_s: Length in seconds; None when unknown. Kling's milliseconds are converted.
+        watermark: Whether it has a watermark; None when unknown.
+        documented: Whether the documents name this file. If not, its kind is guessed.
+        task_id: The task that made it; empty when unknown.
+        number: The position in the list of the task's files, from 1.
     """
 
     url: str
@@ -106,30 +106,30 @@ def files_of(output: Mapping[str, Any], schema: str, task_id: str) -> list[Outpu
     """Return the files in an output: results first, then previews, variants and inputs, each in the provider's order.
 
     Args:
-        output: As the provider sent it.
-        schema: The component that describes it; one that the spec does not have describes nothing.
-        task_id: Its task.
+        output: The output, as the provider sent it.
+        schema: The component that describes it, also one that the spec does not have.
+        task_id: The id of the task.
     """
     rule = contract.components().get(schema)
     found: dict[str, OutputFile] = {}
-    for file in _inside(dict(output), rule, _Around()):
-        found[file.url] = _together(found[file.url], file) if file.url in found else file
+    for file in _inside(dict(output), rule, _Context()):
+        found[file.url] = _merged(found[file.url], file) if file.url in found else file
     ordered = sorted(found.values(), key=lambda file: _rank(file.role))
     return [replace(file, task_id=task_id, number=number) for number, file in enumerate(ordered, 1)]
 
 
 def ending_of(url: str) -> str:
-    """Return the ending of a URL's path in lower case, with its dot; empty when it has none."""
+    """Return the ending of a URL's path in lower case, with its dot; "" without one."""
     path = re.sub(r"[?#].*", "", url.partition("://")[2], flags=re.DOTALL).partition("/")[2]  # urlsplit raises for some
     found = re.search(r"\.[A-Za-z0-9]{1,5}\Z", path)
     return found.group().lower() if found else ""
 
 
 def text_of(output: Mapping[str, Any], schema: str) -> str:
-    """Return the text that is all a task made; empty where its documents promise files, or no text.
+    """Return the text of a task whose output is documented as text only; "" for any other task.
 
     Args:
-        output: As the provider sent it.
+        output: The output, as the provider sent it.
         schema: The component that describes it.
     """
     rule = contract.components().get(schema)
@@ -144,17 +144,17 @@ def is_ending(text: str) -> bool:
 
 
 def kind_of_ending(ending: str) -> Kind | None:
-    """Return the kind of files with this ending (with its dot); None when it is not known."""
+    """Return the kind of files with this ending (with its dot); None when unknown."""
     return _ENDINGS.get(ending.lower(), (None, ()))[0]
 
 
 def ending_of_type(media_type: str) -> str:
-    """Return the usual ending of a file of this media type (Content-Type), with its dot; empty when it is not known."""
+    """Return the usual ending of a media type (Content-Type), with its dot; "" when unknown."""
     return _ENDING_OF_TYPE.get(media_type.partition(";")[0].strip().lower(), "")
 
 
 def content_of(url: str) -> tuple[str, bytes] | None:
-    """Return media type and content of a data URI (RFC 2397); None when it is none, is broken or empty."""
+    """Return media type and content of a data URI (RFC 2397); None when it is not one, or is broken or empty."""
     head = _DATA.match(url)
     if not head:
         return None
@@ -170,43 +170,43 @@ def content_of(url: str) -> tuple[str, bytes] | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Around:
-    """What is known of a place in an output from what is around it."""
+class _Context:
+    """A place in an output, and what surrounds it."""
 
     place: str = ""
     role: Role = "result"
     beside: Mapping[str, Any] = field(default_factory=dict[str, Any])  # the object that the place is in
     depth: int = 0
 
-    def into(self, step: str, **changes: Any) -> _Around:
+    def into(self, step: str, **changes: Any) -> _Context:
         return replace(self, place=self.place + step, depth=self.depth + 1, **changes)
 
 
-def _inside(value: object, rule: object, around: _Around) -> Iterator[OutputFile]:
-    """The files in a value, by its schema; by their looks where there is none."""
+def _inside(value: object, rule: object, context: _Context) -> Iterator[OutputFile]:
+    """Yield the files in a value by its schema, or by their URLs when there is none."""
     rules = as_object(rule)
     media = as_object(rules.get("x-media"))
-    role = media.get("role", around.role)
-    if _holds_url(around.beside.get(media.get("variant_of", ""))):
+    role = media.get("role", context.role)
+    if _holds_url(context.beside.get(media.get("variant_of", ""))):
         role = "variant"
-    around = replace(around, role=role)
-    if around.depth > DEEPEST:
+    context = replace(context, role=role)
+    if context.depth > DEEPEST:
         return
     rules = contract.resolve(rules)
     if isinstance(value, str):
-        yield from _here(value, rules, media, around)
+        yield from _file_at(value, rules, media, context)
     elif is_list(value):
         for number, item in enumerate(value):
-            yield from _inside(item, rules.get("items"), around.into(f"[{number}]"))
+            yield from _inside(item, rules.get("items"), context.into(f"[{number}]"))
     elif is_object(value):
         known, other = as_object(rules.get("properties")), rules.get("additionalProperties")
         for name, part in value.items():
-            step = f".{name}" if around.place else name
-            yield from _inside(part, known.get(name, other), around.into(step, beside=value))
+            step = f".{name}" if context.place else name
+            yield from _inside(part, known.get(name, other), context.into(step, beside=value))
 
 
 def _promises_files(rule: object, depth: int = 0) -> bool:
-    """Whether a schema has a field that holds a file."""
+    """Return whether a schema has a field that holds a file."""
     rules = as_object(rule)
     if "kind" in as_object(rules.get("x-media")):
         return True
@@ -216,7 +216,7 @@ def _promises_files(rule: object, depth: int = 0) -> bool:
 
 
 def _texts(value: object, rule: object) -> Iterator[str]:
-    """The documented texts in a value, in the order of its schema."""
+    """Yield the documented texts in a value, in the order of its schema."""
     rules = contract.resolve(as_object(rule))
     if isinstance(value, str):
         if "string" in rules.get("type", ()) and value.strip():
@@ -229,8 +229,8 @@ def _texts(value: object, rule: object) -> Iterator[str]:
             yield from _texts(value.get(name), part)
 
 
-def _here(text: str, rule: Mapping[str, Any], media: Mapping[str, Any], around: _Around) -> Iterator[OutputFile]:
-    """The file that a text is, if it is one. A text of which the documents say that it is something else is none."""
+def _file_at(text: str, rule: Mapping[str, Any], media: Mapping[str, Any], context: _Context) -> Iterator[OutputFile]:
+    """Yield the file that a text is, unless the schema says that the text is something else."""
     is_documented = "kind" in media
     if not is_documented and "string" in rule.get("type", ()):
         return
@@ -240,18 +240,18 @@ def _here(text: str, rule: Mapping[str, Any], media: Mapping[str, Any], around: 
     yield OutputFile(
         url,
         kind=media["kind"] if is_documented else _guessed(url),
-        role=around.role,
-        place=around.place,
-        width=_pixels(around.beside, media.get("width")),
-        height=_pixels(around.beside, media.get("height")),
-        duration_s=_seconds(around.beside, media),
+        role=context.role,
+        place=context.place,
+        width=_pixels(context.beside, media.get("width")),
+        height=_pixels(context.beside, media.get("height")),
+        duration_s=_seconds(context.beside, media),
         watermark=media.get("watermark"),
         documented=is_documented,
     )
 
 
 def _as_documented(text: str, media: Mapping[str, Any]) -> str | None:
-    """The URL that the text of a file's field is; for a file in base64, a data URI of it."""
+    """Return the URL in a field that holds a file; a data URI for a file in base64."""
     if _HTTP.match(text):
         return text
     url = text
@@ -263,7 +263,7 @@ def _as_documented(text: str, media: Mapping[str, Any]) -> str | None:
 
 
 def _as_guessed(text: str) -> str | None:
-    """The URL that a text of unknown meaning is, if it is nothing but one; a data URI of a media type counts."""
+    """Return a text of unknown meaning if it is a URL or a data URI of a known kind."""
     if re.search(r"\s", text) or not (_HTTP.match(text) or (_DATA.match(text) and _guessed(text) and content_of(text))):
         return None
     return text
@@ -286,7 +286,7 @@ def _guessed(url: str) -> Kind | None:
 
 
 def _number(beside: Mapping[str, Any], path: str | None) -> float | None:
-    """The positive number at a path beside a file; zero stands for "not known" (Kling's covers)."""
+    """Return the positive number at a path beside a file. Zero means unknown (Kling's covers)."""
     *steps, name = (path or "").split(".")
     for step in steps:
         beside = as_object(beside.get(step))
@@ -314,8 +314,8 @@ def _rank(role: Role) -> int:
     return get_args(Role).index(role)
 
 
-def _together(first: OutputFile, second: OutputFile) -> OutputFile:
-    """One file that stands in two places: as it is in the place of the better role, and all that the other says."""
+def _merged(first: OutputFile, second: OutputFile) -> OutputFile:
+    """Merge two entries of one URL: the entry of the better role, completed from the other."""
     best, other = (second, first) if _rank(second.role) < _rank(first.role) else (first, second)
     missing = [name for name in ("kind", "width", "height", "duration_s", "watermark") if getattr(best, name) is None]
     return replace(

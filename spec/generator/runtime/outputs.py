@@ -1,4 +1,4 @@
-"""Find the class that reads the output of a task."""
+"""The output class of a task."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from .reader import Output
 
 
 def output_type(model: object, task_type: object, given: object = None) -> type[Output]:
-    """Return the class that reads the output of a task.
+    """Return the output class of a task.
 
     Args:
         model: Its `model`.
         task_type: Its `task_type`.
-        given: Its `input`, as far as it is known.
+        given: Its `input`, if known.
 
     Returns:
         The class; `Output` itself for a task type that is not in the catalogue.
@@ -22,7 +22,7 @@ def output_type(model: object, task_type: object, given: object = None) -> type[
 
 
 def output_named(name: str) -> type[Output]:
-    """Return the class of an output by its name; `Output` itself when there is none of that name."""
+    """Return an output class by its name; `Output` itself for an unknown name."""
     known = {entry.output for entry in contract.task_types().values()}
     found: type[Output] = getattr(models, name) if name in known else Output
     return found

@@ -1,4 +1,4 @@
-"""What requests are made of, and how a response is read."""
+"""Types of requests, and the reading of responses."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ FileTypes: TypeAlias = FileContent | tuple[str | None, FileContent] | tuple[str 
 
 @dataclass(frozen=True, slots=True)
 class Response(Generic[ReaderT]):
-    """A response, whatever it is.
+    """A response, of success or not.
 
     Attributes:
         status_code: The HTTP status.
-        content: The body as it came.
-        headers: The headers as they came.
-        parsed: The body as documented; None when it cannot be read so.
-        error: Why it is not the documented success; None when it is.
+        content: The body.
+        headers: The headers.
+        parsed: The reader of the body; None when the response is not the documented success.
+        error: The error that `result` raises; None for the documented success.
     """
 
     status_code: int
@@ -41,10 +41,10 @@ class Response(Generic[ReaderT]):
     error: ApiError | None = None
 
     def result(self) -> ReaderT:
-        """Return the body of the documented success.
+        """Return the reader of the body.
 
         Raises:
-            UnexpectedStatus: The HTTP status or the code of the envelope is that of a refusal.
+            UnexpectedStatus: The HTTP status or the code of the envelope says that the request was refused.
             MalformedResponse: The body is not as documented.
         """
         if self.error is not None:
@@ -58,16 +58,16 @@ class Response(Generic[ReaderT]):
 def read_response(
     status_code: int, content: bytes, headers: Mapping[str, str], kind: type[ReaderT]
 ) -> Response[ReaderT]:
-    """Read a response; never raise for what is in it.
+    """Read a response; never raise.
 
     Args:
         status_code: The HTTP status.
         content: The body.
         headers: The headers.
-        kind: What reads the body of the documented success.
+        kind: The reader of the documented success.
 
     Returns:
-        The response, with the body as documented or with an error.
+        The response, with a reader or with an error.
     """
     try:
         return Response(status_code, content, headers, parse(status_code, content, kind))
@@ -81,20 +81,20 @@ def parse(status_code: int, content: bytes, kind: type[ReaderT]) -> ReaderT:
     Args:
         status_code: The HTTP status.
         content: The body.
-        kind: What reads it.
+        kind: Its reader.
 
     Returns:
-        The reader. Its required fields were read already.
+        The reader, whose required fields are present and of the documented type.
 
     Raises:
-        UnexpectedStatus: The HTTP status or the code of the envelope is that of a refusal.
-        MalformedResponse: The body is no JSON object, or a required field is missing or of the wrong type.
+        UnexpectedStatus: The HTTP status or the code of the envelope says that the request was refused.
+        MalformedResponse: The body is not a JSON object, or a required field is missing or of the wrong type.
     """
     if not 200 <= status_code < 300:
         raise _refusal(status_code, content)
     body = _json_object(content)
     if body is None:
-        raise _malformed(status_code, content, f"a body of {len(content)} bytes that is no JSON object")
+        raise _malformed(status_code, content, f"a body of {len(content)} bytes that is not a JSON object")
     if _is_refused(body):
         raise _refusal(status_code, content)
     if _is_envelope(body.get("data")):
@@ -134,7 +134,7 @@ def _is_envelope(value: object) -> bool:
 
 
 def _is_refused(body: Mapping[str, Any]) -> bool:
-    """Whether the envelope in an HTTP success is that of a refusal: its code says so, and it names no accepted task."""
+    """Return whether an envelope in an HTTP success is a refusal: its code says so, and it names no accepted task."""
     try:
         refused = float(body.get("code") or 0) >= LOWEST_REFUSAL
     except (TypeError, ValueError, OverflowError):
@@ -153,7 +153,7 @@ def _json_object(content: bytes) -> dict[str, Any] | None:
 
 
 def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def _depth(value: object) -> int:

@@ -1,12 +1,12 @@
 """The steps that the core yields, and the replies that a client answers them with.
 
-Rules of this file: plain frozen values only, but for a set that changes (`WakeSet`) and how far a request has got
-(`Progress`); durations are in seconds; time enters the core only as `at` on a reply.
+Rules of this file: plain frozen values, except for `Progress`; durations are in seconds; time enters the core only as
+`at` of a reply.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Iterator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, TypeAlias, TypeVar
@@ -16,41 +16,6 @@ from .._model.task import Output, Task
 from .._model.timestamp import Timestamp
 
 T = TypeVar("T")
-
-
-class WakeSet(Collection[str]):
-    """Ids of the tasks whose notifications end a sleep: a set that one flow changes between its waits.
-
-    It records its changes, so that a listener need not read all of it each time.
-    """
-
-    def __init__(self) -> None:
-        self._ids: dict[str, None] = {}
-        self._changed: dict[str, None] = {}
-
-    def add(self, task_id: str) -> None:
-        """Add a task."""
-        self._ids[task_id] = self._changed[task_id] = None
-
-    def discard(self, task_id: str) -> None:
-        """Remove a task."""
-        if task_id in self._ids:
-            del self._ids[task_id]
-            self._changed[task_id] = None
-
-    def changes(self) -> list[str]:
-        """The ids that were added or discarded since the last call."""
-        changed, self._changed = list(self._changed), {}
-        return changed
-
-    def __contains__(self, task_id: object) -> bool:
-        return task_id in self._ids
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._ids)
-
-    def __len__(self) -> int:
-        return len(self._ids)
 
 
 @dataclass(slots=True)
@@ -83,8 +48,8 @@ class Sleep:
 
     Attributes:
         seconds: How long.
-        notification_of: Ids of tasks; a notification of one of them ends the sleep early. Many waits in one flow give
-            one `WakeSet`, the same in each step.
+        notification_of: Ids of tasks; a notification of one of them ends the sleep early. A flow may change the set
+            between its steps.
     """
 
     seconds: float

@@ -235,8 +235,12 @@ def refusal(answer: Response, *, by_words: bool = True) -> errors.ApiError:
     code = found if isinstance(found, int) and not isinstance(found, bool) else None
     kind = refusals.refusal_kind(answer.status, code, said) if by_words else refusals.poll_kind(answer.status)
     task_id = data.get("task_id")
+    # the next step after a poll depends on whether the task goes on
+    has_step = by_words or issubclass(kind, errors.AuthenticationFailed | errors.PermissionDenied)
+    next_step = f". {kind.usual_next_step}" if has_step else ""
     return kind(
-        f"HTTP {answer.status}: {_hide(said or _excerpt(answer)):.{LONGEST_REASON}}{kind.hint}{_redirect_hint(answer)}",
+        f"HTTP {answer.status}: {_hide(said or _excerpt(answer)):.{LONGEST_REASON}}"
+        f"{_redirect_hint(answer) or next_step}",
         code=code,
         task_id=task_id if is_id(task_id) else None,
         **_facts(answer),

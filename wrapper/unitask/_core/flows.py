@@ -34,7 +34,6 @@ from .effects import (
     Step,
     TaskUpdated,
     TransportFailure,
-    WakeSet,
     no_answer,
 )
 from .retry_policy import RetryPolicy, Timeouts, clamp_retry_after, is_retryable
@@ -42,7 +41,8 @@ from .retry_policy import RetryPolicy, Timeouts, clamp_retry_after, is_retryable
 T = TypeVar("T")
 ErrorT = TypeVar("ErrorT", bound=errors.UnitaskError)
 SHORTEST_CALL = 0.1  # seconds that a request gets at least, after the deadline of many waits
-SLOW_CALL = 5.0  # seconds that it gets at least before that; a poll that takes longer is not well
+SLOW_CALL = 5.0  # seconds that it gets at least before that
+MOST_HALVINGS = 10  # of the time of a request
 
 
 @dataclass(slots=True, eq=False)
@@ -55,7 +55,7 @@ class Submission:
         in_doubt: Whether the provider may have accepted it without naming the task to us.
         task_id: The task that it became.
         token: A random text, of this submission alone.
-        client: Digests of who sends it: the process, and the account.
+        client: The sender.
         dated: Returns the last time that the provider reported, and when that was.
     """
 
@@ -64,15 +64,13 @@ class Submission:
     in_doubt: bool = False
     task_id: str | None = None
     token: str = ""
-    client: tuple[str, str] = ("", "")
+    client: recovery.ClientIdentity = recovery.ANONYMOUS
     dated: Callable[[], envelope.Dated | None] = lambda: None
 
     def uncertain(self, reason: str, at: Timestamp) -> errors.SubmissionUncertain:
         """The error for a submission that may have been accepted up to this moment."""
         sent = SubmissionTime(self.started or at, at)
-        identity = recovery.with_client(
-            recovery.fingerprint_of(self.body, sent), self.token, recovery.ClientIdentity(*self.client), self.dated()
-        )
+        identity = recovery.fingerprint_of(self.body, sent, self.token, self.client, self.dated())
         return errors.SubmissionUncertain(reason, identity=identity, sent_between=(sent.start.utc, sent.end.utc))
 
 
@@ -233,7 +231,7 @@ def together(waits: Sequence[tuple[str, Flow[T]]], timeout: float | None = None)
     ends: dict[int, T | errors.UnitaskError] = {}
     due = dict.fromkeys(range(len(waits)), now.monotonic)
     queue = [(ticks, place) for place, ticks in due.items()]  # a heap; an entry that differs from `due` is out of date
-    wanted, heard_by = WakeSet(), dict[str, int]()  # a notification of a task ends the sleep of this wait
+    wanted, heard_by = set[str](), dict[str, int]()  # a notification of a task ends the sleep of this wait
     for _, flow in waits:
         next(flow)  # to its first step, which is Sleep(0)
     try:
@@ -289,7 +287,7 @@ def _turn(task_id: str, flow: Flow[T], now: Timestamp, calls: _Calls) -> Flow[tu
                     raise
                 step = flow.throw(error)
             else:
-                calls.note(step, reply, reply.at.monotonic - now.monotonic, now)
+                calls.note(step, reply, reply.at.monotonic - now.monotonic)
                 now = reply.at  # before the wait goes on: it may end
                 step = flow.send(reply)
     except StopIteration as end:
@@ -325,40 +323,36 @@ def _ending(cause: Exception, task_id: str) -> errors.UnitaskError:
 class _Calls:
     """How long each request of several waits may take, so that a slow one does not take the time of the others.
 
-    While others are due, a request gets at most half of the time that is left; and each that brings no answer in its
-    time halves what the next one gets, as after the deadline.
+    While others are due, a request gets at most half of the time that is left. Each request that brings no answer in
+    its time halves what the next one gets, down to a minimum.
 
     Attributes:
         deadline: On the monotonic clock.
-        most: Seconds for a request while others are due.
-        last: Seconds for a request after the deadline.
+        slow: Requests without an answer in time, less those with one.
         others_due: Whether other waits are due.
     """
 
     deadline: float
-    most: float = math.inf
-    last: float = 1.0
+    slow: int = 0
     others_due: bool = False
 
     def bounded(self, step: Step, now: Timestamp) -> Step:
-        """The step, with less time if it is a request that must be short."""
+        """Return the step, with less time if it is a request that must be short."""
         left = self.deadline - now.monotonic
-        limit = self.last if left <= 0 else min(self.most, max(1.0, left / 2)) if self.others_due else math.inf
-        if not isinstance(step, SendRequest) or limit >= (math.inf if step.timeout is None else step.timeout):
+        if not isinstance(step, SendRequest) or step.timeout is None or not (self.others_due or left <= 0):
             return step
-        return replace(step, timeout=limit)
-
-    def note(self, step: Step, reply: Reply, took: float, now: Timestamp) -> None:
-        """Remember that a request, sent at `now`, brought no answer in its time, or took long to bring one."""
-        allowed = step.timeout if isinstance(step, SendRequest) else None
-        if allowed is None or took < allowed / 2:
-            return
-        if isinstance(reply, Response) and not reply.broken:
-            self.most *= 2
-        elif now.monotonic >= self.deadline:
-            self.last = max(SHORTEST_CALL, took / 2)
+        if left <= 0:
+            limit = max(SHORTEST_CALL, 1.0 / 2**self.slow)
         else:
-            self.most = max(SLOW_CALL, took / 2)
+            limit = max(1.0, min(left / 2, max(SLOW_CALL, step.timeout / 2**self.slow)))
+        return replace(step, timeout=min(step.timeout, limit))
+
+    def note(self, step: Step, reply: Reply, took: float) -> None:
+        """Record whether a request brought an answer in its time."""
+        if isinstance(reply, Response) and not reply.broken:
+            self.slow = max(0, self.slow - 1)
+        elif isinstance(step, SendRequest) and step.timeout is not None and took >= step.timeout / 2:
+            self.slow = min(MOST_HALVINGS, self.slow + 1)
 
 
 @dataclass(slots=True)
@@ -406,7 +400,8 @@ class _Poller(Generic[OutputT]):
             failures += 1
             trouble = found.error if isinstance(found, envelope.Unreadable) else found
             passes = isinstance(found, envelope.Unreadable) or self.exists or is_retryable(found)
-            if not passes or self.now - failing_since > self.limits.patience:
+            is_last = failures >= self.limits.retry_policy.reads or self.now - failing_since > self.limits.patience
+            if is_last or not passes:
                 trouble.task_id = self.task_id
                 if self.exists:
                     trouble.about_running(self.task_id)

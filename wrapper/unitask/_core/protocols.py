@@ -29,7 +29,7 @@ def create(body: dict[str, Any]) -> SendRequest:
 
 def get_task(task_id: str, protocol: str, timeout: float | None) -> SendRequest:
     """Poll a task of another protocol, by its path or with its id in a body."""
-    operation = contract.operation(_rules(protocol)["look"])
+    operation = contract.operation(_rules(protocol)["poll"])
     if "{task_id}" in operation.path:
         path = operation.path.replace("{task_id}", quote(task_id, safe=""))
         return SendRequest(operation.method, path, timeout=timeout)

@@ -1,19 +1,19 @@
-"""What became of an uncertain submission: the task history of that time is read, and each task in it is polled.
+"""Search the task of an uncertain submission: read the task history of that time, and poll each task in it.
 
 "Found" and "absent" need a proof each; everything else is "unclear", with the tasks that may be the one.
 
-Found: a task carries the mark of this submission (in its webhook endpoint, which the API echoes in `config`), or a
-damaged answer to the submission named its id. The echo of the input is no proof: another submission may have had the
-same input.
+Found: a task has the correlation id of this submission (in its webhook endpoint, which the API echoes in `config`), or
+a damaged answer to the submission named its id. The echo of the input proves nothing: another submission may have had
+the same input.
 
-Absent: the history was read whole (`HistoryReader.shortfall`), for a time that certainly has the submission in it,
-late enough; and each task in it is known to be of another submission, is of another model or task type, or has another
+Absent: the history was read whole (`HistoryReader.shortfall`), for a time that certainly contains the submission, late
+enough; and each task in it is of another submission of this client, of another model or task type, or has another
 correlation id. An echo of the input that differs proves nothing, since the provider rewrites what it echoes: files are
-stored elsewhere, texts are trimmed, numbers become texts, defaults are filled in. How the history lists a legacy task,
-no page says.
+stored elsewhere, texts are trimmed, numbers become texts, defaults are filled in. How the history lists a legacy task
+is not documented.
 
-The time of the submission is wanted on the provider's clock, which the Date headers of its answers show. A submission
-is as long ago as our monotonic clock or our wall clock says, or anything between: the first stops while a computer
+The time of the submission is needed on the provider's clock, which the Date headers of its answers show. The age of a
+submission is what our monotonic clock or our wall clock says, or anything between: the first stops while a computer
 sleeps, the second may be set.
 """
 
@@ -23,8 +23,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Container, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from functools import cache
 from typing import Any, NamedTuple, cast
@@ -35,7 +34,7 @@ from unitask_api.json_types import printable
 from unitask_api.outputs import output_type as output_type_of
 
 from .. import errors
-from .._model._json import as_object, is_list, is_object
+from .._model._json import as_object
 from .._model.account import HistoryRow
 from .._model.task import Outcome, Output, Recovery, Task
 from .._model.task_token import Fingerprint, SubmissionTime
@@ -45,22 +44,22 @@ from .effects import Flow, Sleep
 from .envelope import Dated
 from .retry_policy import Timeouts
 
-CORRELATION_PARAMETER = "unitask"  # the query parameter of a webhook endpoint that holds the mark
-CLOCKS_APART = 300.0  # seconds between the provider's Date and the times in its history, and on the way there
-MORE_ROOM = 60.0  # seconds more that are asked for, so that a small difference of clocks needs no second reading
-SETTLED = 60.0  # seconds after which an accepted task is taken to be in the history; how fast it is, no page says
+CORRELATION_PARAMETER = "unitask"  # the query parameter of a webhook endpoint that holds the correlation id
+CLOCKS_APART = 300.0  # seconds by which the provider's Date and the times in its history may differ
+MORE_ROOM = 60.0  # seconds requested in addition, so that a small difference of clocks needs no second reading
+SETTLED = 60.0  # seconds after which an accepted task is assumed to be in the history; no page states it
 PAUSE = 10.0  # seconds between readings of the history
-TIMES_READ = 3  # in one reading, while tasks come in or the time of the submission is not known yet
+TIMES_READ = 3  # within one reading, while tasks come in or the time of the submission is unknown
 LONGEST_READING = 120.0  # seconds that one reading may take beyond the time limit
-MOST_ROWS = 5000  # of the history that are read
-MOST_POLLS = 200  # at tasks of the history
+MOST_ROWS = 5000  # of the history
+MOST_POLLS = 200  # of tasks of the history
 
 
 class ClientIdentity(NamedTuple):
-    """A client.
+    """The client that submits or searches.
 
     Attributes:
-        process: The clocks of one process are compared only with each other.
+        process: Clocks are compared only within one process.
         account: A digest of its key and base_url, since another account has another history.
     """
 
@@ -85,8 +84,22 @@ class _Match(Enum):
     OTHER = "other"
 
 
-def fingerprint_of(body: Mapping[str, Any], sent: SubmissionTime | None = None) -> Fingerprint:
-    """What the task of a submission can be recognised by."""
+def fingerprint_of(
+    body: Mapping[str, Any],
+    sent: SubmissionTime,
+    submission: str = "",
+    client: ClientIdentity = ANONYMOUS,
+    dated: Dated | None = None,
+) -> Fingerprint:
+    """Return what the task of a submission can be recognised by.
+
+    Args:
+        body: The request body.
+        sent: When it was sent.
+        submission: A random text, of this submission alone; its correlation id if the client made one.
+        client: The sender.
+        dated: The last time that the provider reported, and when that was.
+    """
     model, task_type, given = body["model"], body["task_type"], body["input"]
     identity = json.dumps([model, task_type, given], sort_keys=True)
     return Fingerprint(
@@ -95,27 +108,14 @@ def fingerprint_of(body: Mapping[str, Any], sent: SubmissionTime | None = None) 
         hashlib.sha256(identity.encode()).hexdigest(),
         next(reversed(_marks_in(body)), None),
         {name: _digest(value) for name, value in given.items()},
-        sent=sent,
+        submission,
+        sent._replace(process=client.process, on_provider=None if dated is None else _placed(dated, sent)),
+        client.account,
     )
 
 
-def with_client(found: Fingerprint, submission: str, client: ClientIdentity, dated: Dated | None) -> Fingerprint:
-    """The fingerprint with what the client knows of the submission.
-
-    Args:
-        found: The fingerprint.
-        submission: A random text, of this submission alone; its mark if the client made one.
-        client: Who sent it.
-        dated: The last time that the provider reported, and when that was.
-    """
-    sent = found.sent
-    if sent is not None:
-        sent = sent._replace(process=client.process, on_provider=None if dated is None else _placed(dated, sent))
-    return replace(found, submission=submission, sent=sent, account=client.account)
-
-
 def with_correlation_id(body: dict[str, Any], mark: str) -> dict[str, Any]:
-    """The body with a mark in the query of its webhook endpoint, if it has one; else the body itself."""
+    """Return the body with a correlation id in the query of its webhook endpoint, if it has one."""
     config = as_object(body.get("config"))
     webhook = as_object(config.get("webhook_config"))
     endpoint = webhook.get("endpoint")
@@ -127,36 +127,24 @@ def with_correlation_id(body: dict[str, Any], mark: str) -> dict[str, Any]:
     return {**body, "config": {**config, "webhook_config": changed}}
 
 
-class OtherSubmissions(Container[str]):
-    """The ids of tasks that are known to be of another submission than this one.
-
-    Args:
-        submissions: Of which submission a task is, by its id; it may grow meanwhile.
-        uncertain: The error of this submission.
-    """
-
-    def __init__(self, submissions: Mapping[str, str], uncertain: errors.SubmissionUncertain) -> None:
-        self._submissions, self._own = submissions, submission_of(uncertain)
-
-    def __contains__(self, task_id: object) -> bool:
-        return isinstance(task_id, str) and self._submissions.get(task_id, self._own) != self._own
-
-
 def submission_of(uncertain: errors.SubmissionUncertain) -> str:
-    """A text that this submission has, and no other."""
+    """Return a text that identifies this submission."""
     return uncertain.identity.submission or f"{uncertain.fingerprint} {uncertain.sent_between}"
 
 
 def find(
-    uncertain: errors.SubmissionUncertain, own: Container[str], limits: Timeouts, client: ClientIdentity = ANONYMOUS
+    uncertain: errors.SubmissionUncertain,
+    own: Mapping[str, str],
+    limits: Timeouts,
+    client: ClientIdentity = ANONYMOUS,
 ) -> Flow[Recovery]:
     """Search the task of an uncertain submission until its outcome is known, or the time is up.
 
     Args:
         uncertain: The error of the submission.
-        own: Ids of tasks that are known to be of other submissions; it may grow meanwhile.
-        limits: `timeout` is how long to go on reading the history while that may help; None as long as it may.
-        client: Who asks.
+        own: Tasks of this client by id, with the submission of each (`submission_of`); it may grow meanwhile.
+        limits: `timeout` limits how long the history is read again while that may help; None: as long as it may.
+        client: The client that searches.
     """
     begun = (yield Sleep(0)).at
     patience = SETTLED + PAUSE if limits.timeout is None else limits.timeout
@@ -173,21 +161,21 @@ def find(
 
 
 class _Search:
-    """Reads the history, as often as is wanted, and remembers what it learned.
+    """Reads the history, several times if need be, and keeps what it learned.
 
     Attributes:
-        wait: Seconds until another reading is of no more use; 0 when it is of none now.
+        wait: Seconds for which another reading may help.
     """
 
     def __init__(
         self,
         uncertain: errors.SubmissionUncertain,
-        own: Container[str],
+        own: Mapping[str, str],
         limits: Timeouts,
         client: ClientIdentity,
         deadline: float,
     ) -> None:
-        self._uncertain, self._own = uncertain, own
+        self._uncertain, self._own, self._submission = uncertain, own, submission_of(uncertain)
         self._wanted = cast("Fingerprint", uncertain.identity)
         self._limits, self._client, self._deadline = limits, client, deadline
         self._window: tuple[float, float] | None = None  # of the submission, on the provider's clock
@@ -197,13 +185,15 @@ class _Search:
         self.wait = 0.0
 
     def read(self) -> Flow[Recovery]:
-        """What is known now."""
+        """Read the history once; return what is known then."""
         is_legacy = self._wanted.model == protocols.LEGACY
         named = yield from self._named(is_legacy=is_legacy)
         if named is not None:
             return named
         if is_legacy:
-            return Recovery(Outcome.UNCLEAR, "no page says how the task history lists a task of the legacy endpoints")
+            return Recovery(
+                Outcome.UNCLEAR, "how the task history lists a task of the legacy endpoints is not documented"
+            )
         rows, doubt = yield from self._rows()
         finding = yield from self._compare(rows, doubt)
         if finding.outcome is Outcome.ABSENT:
@@ -212,13 +202,13 @@ class _Search:
         return finding
 
     def _compare(self, rows: Sequence[HistoryRow], doubt: str) -> Flow[Recovery]:
-        """Poll the task of each row, and decide; `doubt` is why rows may be missing, if they may."""
+        """Poll the task of each row, and decide; `doubt` says why rows may be missing, if they may."""
         alike: list[Task[Output]] = []
         unsaid: list[Task[Output]] = []
         unread = 0
         for row in sorted(rows, key=self._is_other_kind):
             task_id = row.task_id if _names_one_task(row) else None
-            if task_id is not None and task_id in self._own:
+            if task_id is not None and self._is_of_another(task_id):
                 continue
             seen = None if task_id is None else (yield from self._poll(task_id))
             if seen is None:
@@ -226,26 +216,32 @@ class _Search:
                 continue
             likeness, task = seen
             if likeness is _Match.SAME:
-                return Recovery(Outcome.FOUND, f"task {printable(task.id)} carries the mark of this create", task)
+                return Recovery(
+                    Outcome.FOUND, f"task {printable(task.id)} has the correlation id of this submission", task
+                )
             if likeness is not _Match.OTHER:
                 (alike if likeness is _Match.ALIKE else unsaid).append(task)
-        still_alike, still_unsaid = ([task for task in tasks if task.id not in self._own] for tasks in (alike, unsaid))
-        return self._verdict(still_alike, still_unsaid, unread, doubt, len(rows))
+        alike, unsaid = ([task for task in tasks if not self._is_of_another(task.id)] for tasks in (alike, unsaid))
+        return self._verdict(alike, unsaid, unread, doubt, len(rows))
+
+    def _is_of_another(self, task_id: str) -> bool:
+        """Whether a task is known to be of another submission of this client."""
+        return self._own.get(task_id, self._submission) != self._submission
 
     def _named(self, *, is_legacy: bool) -> Flow[Recovery | None]:
-        """The task that an answer to the submission named, if it can be polled."""
+        """Return the task that an answer to the submission named, if it can be polled."""
         task_id, output_type = self._uncertain.task_id, Output
-        if not task_id or task_id in self._own:
+        if not task_id or self._is_of_another(task_id):
             return None
         if is_legacy:
             output_type = output_type_of(self._wanted.model, self._wanted.task_type)
         task = yield from retry.get_task(task_id, self._limits, output_type, self._deadline)
         if task is None or (not is_legacy and _match(task, self._wanted) is _Match.OTHER):
             return None
-        return Recovery(Outcome.FOUND, f"an answer to the create named task {printable(task_id)}", task)
+        return Recovery(Outcome.FOUND, f"an answer to the submission named task {printable(task_id)}", task)
 
     def _rows(self) -> Flow[tuple[list[HistoryRow], str]]:
-        """The rows of that time, and why it is not certain that the task would be among them; empty if it is."""
+        """Return the rows of that time, and why the task may be missing among them; empty if it cannot."""
         rows: list[HistoryRow] = []
         doubt = ""
         for _ in range(TIMES_READ):
@@ -262,16 +258,16 @@ class _Search:
                 is_covered = asked.start <= needed.start and asked.end >= needed.end
                 if self._window is None or (is_covered and not doubt) or len(rows) >= MOST_ROWS:
                     break
-                doubt = doubt or "the provider's clock leaps"
+                doubt = doubt or "the provider's clock jumps"
             except errors.UnitaskError as error:
                 doubt, self.wait = f"the task history cannot be read: {error}", 0.0
                 break
         return rows, doubt
 
     def _add_newest(self, rows: list[HistoryRow]) -> Flow[str]:
-        """Add rows of that time that the history lists only when it is asked for no time; return what is wrong with it.
+        """Add rows of that time that the history lists only without a filter; return what is wrong with it.
 
-        So a filter that is read in another way, and times of another clock than that of the Date, are no proof.
+        This detects a filter that works in another way, and times of another clock than that of the Date header.
         """
         try:
             newest = yield from pagination.HistoryReader(requests.HistoryQuery(), self._limits, self._deadline).more()
@@ -287,12 +283,11 @@ class _Search:
         return ""
 
     def _period(self, room: float) -> _Period:
-        """The rows of that time."""
         start, end = self._window or (moment.timestamp() for moment in self._uncertain.sent_between)
         return _Period(max(0, math.floor(start - room)), max(0, math.ceil(end + room)))
 
     def _learn(self, dates: Sequence[Dated], began: Timestamp) -> str:
-        """Learn from the times of a reading when the submission was; return why that is not known, if it is not.
+        """Learn from the times of a reading when the submission was sent; return why that is unknown, if it is.
 
         Args:
             dates: The provider's times in the answers.
@@ -301,17 +296,17 @@ class _Search:
         sent = self._wanted.sent
         self.wait = SETTLED - (began.unix - self._uncertain.sent_between[1].timestamp())  # as far as is known
         if not dates:
-            return "the provider does not tell its time (no Date header), which is needed to compare times"
+            return "the answers of the provider have no Date header, which is needed to compare times"
         self._now = dates[0][0]
         spans = [] if sent is None or sent.on_provider is None else [sent.on_provider]
         if sent is not None and sent.process == self._client.process:
             ours = [_placed(dated, sent) for dated in dates]
             spans.append((min(start for start, _ in ours), max(end for _, end in ours)))
         if not spans:
-            return "when the create was sent is not known on the provider's clock, since another process sent it"
+            return "another process sent the submission, and when that was is unknown on the provider's clock"
         start, end = max(start for start, _ in spans), min(end for _, end in spans)
         if start > end:
-            return "the clocks contradict each other, so it is not known when the create was sent"
+            return "the clocks contradict each other, so it is unknown when the submission was sent"
         self._window = (
             (start, end) if self._window is None else (min(start, self._window[0]), max(end, self._window[1]))
         )
@@ -319,13 +314,13 @@ class _Search:
         return ""
 
     def _is_other_kind(self, row: HistoryRow) -> bool:
-        """Whether the row says another model or task type; it is polled last, since a row has words of its own."""
+        """Whether the row names another model or task type; such a row is polled last."""
         detail = as_object(row.raw.get("detail"))
         given = ((detail.get("model"), self._wanted.model), (detail.get("workflow_type"), self._wanted.task_type))
         return any(isinstance(said, str) and _is_another(said, wanted) for said, wanted in given)
 
     def _poll(self, task_id: str) -> Flow[tuple[_Match, Task[Output]] | None]:
-        """A task, and whether it is the one; None when that is not known."""
+        """Poll a task; return whether it is the one, and the task; None when that is unknown."""
         known = self._known.get(task_id)
         if (known and known[0] is _Match.OTHER) or self._polls >= MOST_POLLS:
             return known
@@ -335,39 +330,26 @@ class _Search:
             self._known[task_id] = known = (_match(task, self._wanted), task)
         return known
 
-    def _is_stranger(self) -> bool:
-        return bool(self._wanted.account) and self._wanted.account != self._client.account
-
     def _verdict(
         self, alike: Sequence[Task[Output]], unsaid: Sequence[Task[Output]], unread: int, doubt: str, rows: int
     ) -> Recovery:
-        parts = (
-            (len(alike), "with this input"),
-            (len(unsaid), "whose answer does not show the input"),
-            (unread, "that could not be looked at"),
-        )
-        said = ", ".join(f"{number} {words}" for number, words in parts if number)
+        named, account = self._uncertain.task_id, self._wanted.account
         doubts = [
-            f"of the tasks of that time, model and task type, there are {said}" if said else "",
-            "another create can have had the same input, and only a mark (webhook_url) would tell" if alike else "",
+            f"tasks with this input: {len(alike)}; another submission can have had it too" if alike else "",
+            f"tasks that may or may not be the one: {len(unsaid)}" if unsaid else "",
+            f"tasks that could not be polled: {unread}" if unread else "",
             doubt,
-            "this client has another key or base_url than the one that sent it" if self._is_stranger() else "",
-            f"an answer to the create named task {self._uncertain.task_id}" if self._uncertain.task_id else "",
-            f"it may come into the history later: look again in {self.wait:.0f} s" if self.wait > 0 else "",
+            "this client has another key or base_url" if account and account != self._client.account else "",
+            f"an answer to the submission named task {named}" if named else "",
+            f"it may enter the history later: search again in {self.wait:.0f} s" if self.wait > 0 else "",
         ]
-        reason = "; ".join(filter(None, doubts))
-        if reason:
+        if reason := "; ".join(filter(None, doubts)):
             return Recovery(Outcome.UNCLEAR, reason, candidates=(*alike, *unsaid))
-        return Recovery(Outcome.ABSENT, f"none of the {rows} tasks of that time is the one")
+        return Recovery(Outcome.ABSENT, f"each of the {rows} tasks of that time is another one")
 
 
 def _placed(dated: Dated, sent: SubmissionTime) -> tuple[float, float]:
-    """The earliest and the latest time of a submission on the provider's clock.
-
-    Args:
-        dated: A time that the provider reported, which has whole seconds, and when that was.
-        sent: When the submission was sent, on the same clocks.
-    """
+    """Return the earliest and the latest time of a submission on the provider's clock, which shows whole seconds."""
     date, at = dated
     spans = [(moment.monotonic - at.monotonic, moment.unix - at.unix) for moment in (sent.start, sent.end)]
     return date + min(map(min, spans)), date + 1.0 + max(map(max, spans))
@@ -388,15 +370,9 @@ def _match(task: Task[Output], wanted: Fingerprint) -> _Match:
         return _Match.OTHER
     if _is_another(task.model, wanted.model) or _is_another(task.task_type, wanted.task_type):
         return _Match.OTHER
-    echo = {name: value for name, value in as_object(task.raw.get("input")).items() if value not in _ZERO}
-    try:
-        known = [_digest(value) == wanted.fields[name] for name, value in echo.items() if name in wanted.fields]
-    except RecursionError:
-        return _Match.OPEN
+    echo = as_object(task.raw.get("input"))
+    known = [_digest(value) == wanted.fields[name] for name, value in echo.items() if name in wanted.fields]
     return _Match.ALIKE if known and all(known) else _Match.OPEN
-
-
-_ZERO: tuple[Any, ...] = (None, "", 0, False, [], {})  # what the echo shows for a field that was not sent
 
 
 def _is_another(said: str, wanted: str) -> bool:
@@ -415,14 +391,13 @@ def _plain_name(name: str) -> str:
 
 @cache
 def _names() -> frozenset[str]:
-    """The models and task types of the catalogue."""
     return frozenset(
         _plain_name(name) for entry in contract.task_types().values() for name in (entry.model, entry.task_type)
     )
 
 
 def _is_another_mark(mark: str, wanted: str | None) -> bool:
-    """Whether a mark is of another submission, and not ours cut short or hidden."""
+    """Whether a correlation id is of another submission, and not ours cut short or hidden."""
     return mark.isalnum() and not (wanted or "").casefold().startswith(mark.casefold())
 
 
@@ -435,15 +410,4 @@ def _marks_in(task: Mapping[str, Any]) -> list[str]:
 
 
 def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(_plain(value), sort_keys=True).encode()).hexdigest()
-
-
-def _plain(value: object) -> object:
-    """The value with whole numbers in one form, since 1 may come back as 1.0."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if is_list(value):
-        return [_plain(item) for item in value]
-    if is_object(value):
-        return {name: _plain(item) for name, item in value.items()}
-    return value
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

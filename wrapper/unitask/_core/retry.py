@@ -50,7 +50,7 @@ def send_with_retry(
         failures += 1
         pause = limits.retry_policy.pause(failures, getattr(trouble, "retry_after", None))
         is_late = reply.at.monotonic - begun > limits.patience or reply.at.monotonic + pause > deadline
-        if is_late or not is_retryable(trouble):
+        if is_late or failures >= limits.retry_policy.reads or not is_retryable(trouble):
             trouble.task_id = trouble.task_id or task_id
             trouble.attempts, trouble.elapsed = failures, reply.at.monotonic - begun
             raise trouble

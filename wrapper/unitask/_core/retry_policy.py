@@ -7,6 +7,7 @@ and that is for flows.py to say. A poll, a cancel and an upload cost nothing, an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -26,7 +27,8 @@ class RetryPolicy:
     What the provider asks for in Retry-After wins over it.
 
     Attributes:
-        attempts: How often a request is sent in all.
+        attempts: How often a submission, or the request for a file, is sent in all.
+        reads: The same for a request that only reads; its failures also end with the patience.
         first: The longest first pause, in seconds.
         cap: The longest pause, in seconds.
         random: Draws from 0 to 1.
@@ -34,6 +36,7 @@ class RetryPolicy:
 
     random: Callable[[], float]
     attempts: int = 4
+    reads: float = math.inf
     first: float = 0.5
     cap: float = 8.0
 

@@ -53,8 +53,8 @@ def with_uploads(body: dict[str, Any], uploads: Uploads, limits: Timeouts) -> Fl
             continue
         try:
             sent = yield from upload(file.content, ending, uploads, limits)
-        except errors.AuthenticationFailed as refusal:
-            if file.only_url or refusal.status != 403:
+        except errors.PermissionDenied:
+            if file.only_url:
                 raise
             uploads.refused = True
         else:

@@ -1,8 +1,8 @@
-"""Keys and webhook secrets: as values that no repr shows, and kept out of what a provider echoes.
+"""Keys and webhook secrets: as values that no repr shows, and removed from what a provider echoes.
 
-An echo is looked for in the text as it is and as what it decodes to, several times over, so it makes no difference in
-which escaping it stands: JSON in JSON, percent-encoding, character references of HTML, base64, hexadecimal digits. What
-stood for it, and only that, becomes `***`.
+An echo is searched in the text as it is and as what it decodes to, several times over, so it can stand in any escaping:
+JSON in JSON, percent-encoding, character references of HTML, base64, hexadecimal digits. What stood for the secret, and
+only that, becomes `***`.
 """
 
 from __future__ import annotations
@@ -11,15 +11,22 @@ import base64
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
-from functools import cache, lru_cache
+from functools import lru_cache
 from html import unescape
+from operator import itemgetter
 
 SHORTEST_SEARCHED = 16  # shorter words may stand in any text; a provider's key has 64 characters
 SHORTEST_WORD = 8  # from here on a secret of letters and digits is hidden where it stands as a word of its own
 DECODINGS = 4  # times that a text is decoded
 REMEMBERED = 32  # webhook secrets
 _Mark = tuple[int, int, int, int]  # start and end of an escape in the decoded text, then in the original
-_WORD = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
+_ESCAPE = re.compile(
+    # Several backslashes before a character are one escape, as in JSON inside JSON.
+    rb"\\\\*+(?:u[dD][89abAB][0-9a-fA-F]{2}\\+u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|[rn]|[!-~])"
+    rb"|%(?:u[0-9a-fA-F]{4}|[0-9a-fA-F]{2})"
+    rb"|&(?:#[0-9]{1,7}+|#[xX][0-9a-fA-F]{1,6}+|[A-Za-z]{2,24}+(?=;))(?:;|(?![\\%]))"
+    rb"|\r|\n"  # base64 is broken into lines
+)
 
 
 class Secret(str):
@@ -32,14 +39,12 @@ class Secret(str):
 
 
 class Hider:
-    """Takes secrets out of what comes from outside."""
+    """Removes secrets from what others send."""
 
     def __init__(self, secret: str) -> None:
         self._secrets: list[Secret] = []
-        self._folded: tuple[bytes, ...] = ()  # looked for in lower case
-        self._exact: tuple[bytes, ...] = ()
-        self._words: tuple[bytes, ...] = ()
-        self._escapes = _escapes(ascii_only=True, single=False)
+        self._folded: tuple[bytes, ...] = ()  # searched in lower case
+        self._patterns: tuple[re.Pattern[bytes], ...] = ()
         self.remember(secret)
 
     def remember(self, secret: str) -> None:
@@ -47,95 +52,67 @@ class Hider:
         if secret in self._secrets or len(secret) < SHORTEST_WORD:
             return
         self._secrets = [*self._secrets[:1], *self._secrets[1:][1 - REMEMBERED :], Secret(secret)]
-        ascii_only, single = all(map(str.isascii, self._secrets)), any("\\" in each for each in self._secrets)
-        self._escapes = _escapes(ascii_only=ascii_only, single=single)
-        searched = [each.encode("utf-8", "surrogatepass") for each in self._secrets if len(each) >= SHORTEST_SEARCHED]
-        self._folded = tuple(form for each in searched for form in (each.lower(), each.hex().encode()))
-        self._exact = tuple(form for each in searched for form in _in_base64(each))
-        words = [each for each in self._secrets if len(each) < SHORTEST_SEARCHED and _is_no_word(each)]
-        self._words = tuple(each.encode("utf-8", "surrogatepass") for each in words)
+        folded: list[bytes] = []
+        patterns: list[bytes] = []
+        for each in self._secrets:
+            content = each.encode("utf-8", "surrogatepass")
+            decoded, _ = _decoded(content)  # a backslash of its own is lost when the text around it is decoded
+            if len(each) >= SHORTEST_SEARCHED:
+                folded += {content.lower(), decoded.lower(), content.hex().encode()}
+                patterns += _in_base64(content)
+            elif any(map(str.isdigit, each)) and not each.isdigit():  # a word could be a status, or a name
+                for form in {content, decoded}:
+                    patterns.append(rb"(?<![A-Za-z0-9])" + re.escape(form) + rb"(?![A-Za-z0-9])")
+        self._folded, self._patterns = tuple(folded), tuple(map(re.compile, patterns))
 
     def text(self, text: str) -> str:
-        """The text without the secrets."""
+        """Return the text without the secrets."""
         return self.content(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
 
     def content(self, content: bytes) -> bytes:
-        """An encoded text without the secrets."""
+        """Return an encoded text without the secrets."""
         if not self._secrets:
             return content
         spans: list[tuple[int, int]] = []
         levels: list[list[_Mark]] = []
         text = content
         for _ in range(DECODINGS + 1):
-            spans += (_original(span, levels) for span in self._found(text))
-            text, marks = _decoded(text, self._escapes)
+            for first, last in self._found(text):
+                for marks in reversed(levels):
+                    first, last = _before(first, marks)[0], _before(last, marks)[1]
+                spans.append((first, last + 1))
+            text, marks = _decoded(text)
             if not marks:
                 break
             levels.append(marks)
         return _without(content, spans) if spans else content
 
     def _found(self, text: bytes) -> Iterator[tuple[int, int]]:
+        """Yield the places of the first and the last byte of each secret in a text."""
         lowered = text.lower() if self._folded else b""
-        yield from (span for form in self._folded for span in _places(form, lowered))
-        yield from (span for form in self._exact for span in _places(form, text))
-        for start, end in (span for form in self._words for span in _places(form, text)):
-            if not (_WORD.intersection(text[max(0, start - 1) : start]) or _WORD.intersection(text[end : end + 1])):
-                yield start, end
-
-
-def _is_no_word(secret: str) -> bool:
-    """Whether it has a digit beside other characters: a word could be a status, or a name."""
-    return any(map(str.isdigit, secret)) and not secret.isdigit()
+        for form in self._folded:
+            place = lowered.find(form)
+            while place >= 0:
+                yield place, place + len(form) - 1
+                place = lowered.find(form, place + len(form))
+        for pattern in self._patterns:
+            for found in pattern.finditer(text):
+                yield found.start(), found.end() - 1
 
 
 def _in_base64(secret: bytes) -> Iterator[bytes]:
-    """The characters of base64 that a secret decides, wherever it begins in what is encoded; in both alphabets."""
+    """Yield the characters of base64 that a secret decides, wherever it begins in what is encoded."""
     for before, undecided in ((0, 0), (1, 2), (2, 3)):
         decided = base64.b64encode(bytes(before) + secret)[undecided : (before + len(secret)) * 8 // 6]
-        yield decided
-        if (other := decided.translate(bytes.maketrans(b"+/", b"-_"))) != decided:
-            yield other
+        yield re.escape(decided).replace(b"\\+", b"[+-]").replace(b"/", b"[/_]")
 
 
-def _places(form: bytes, text: bytes) -> Iterator[tuple[int, int]]:
-    place = text.find(form)
-    while place >= 0:
-        yield place, place + len(form)
-        place = text.find(form, place + len(form))
-
-
-@cache
-def _escapes(*, ascii_only: bool, single: bool) -> re.Pattern[bytes]:
-    """What is decoded.
-
-    Args:
-        ascii_only: Whether only characters of ASCII matter, which is quicker for texts of others.
-        single: Whether each backslash counts, because a secret has one; else several before a character are one escape,
-            as in JSON inside JSON.
-    """
-    backslashes, character = (rb"\\", rb"[!-~]") if single else (rb"\\\\*+", rb"[!-$'-/:-@\[\]-`{-~]")
-    code = rb"u00[0-7][0-9a-fA-F]"
-    if not ascii_only:  # two halves may be of one character
-        halves = rb"u[dD][89abAB][0-9a-fA-F]{2}", rb"u[dD][c-fC-F][0-9a-fA-F]{2}"
-        code = backslashes.join(halves) + rb"|u[0-9a-fA-F]{4}"
-    return re.compile(
-        rb"|".join(
-            (
-                backslashes + rb"(?:" + code + rb"|x[0-9a-fA-F]{2}|[rn]|" + character + rb")",
-                rb"%(?:u[0-9a-fA-F]{4}|[0-9a-fA-F]{2})",
-                rb"&(?:#[0-9]{1,7}+|#[xX][0-9a-fA-F]{1,6}+|[A-Za-z]{2,24}+(?=;))(?:;|(?![\\%]))",
-                rb"\r|\n",  # base64 is broken into lines
-            )
-        )
-    )
-
-
-def _decoded(text: bytes, escapes: re.Pattern[bytes]) -> tuple[bytes, list[_Mark]]:
-    """The text with its escapes decoded, and where each of them was."""
+def _decoded(text: bytes) -> tuple[bytes, list[_Mark]]:
+    """Decode the escapes of a text; return where each of them was, too."""
     pieces: list[bytes] = []
     marks: list[_Mark] = []
     read = written = 0
-    for escape in escapes.finditer(text):
+    for escape in _ESCAPE.finditer(text):
         before, meant = text[read : escape.start()], _meant(escape.group())
         start = written + len(before)
         read, written = escape.end(), start + len(meant)
@@ -158,17 +135,9 @@ def _meant(escape: bytes) -> bytes:
     return b"" if kind in b"\r\n" or code in (b"r", b"n") else code
 
 
-def _original(span: tuple[int, int], levels: list[list[_Mark]]) -> tuple[int, int]:
-    """Where something that was found after some decodings stands in the original."""
-    first, last = span[0], span[1] - 1
-    for marks in reversed(levels):
-        first, last = _before(first, marks)[0], _before(last, marks)[1]
-    return first, last + 1
-
-
 def _before(place: int, marks: list[_Mark]) -> tuple[int, int]:
-    """First and last place in the text before a decoding, for a place after it."""
-    number = bisect_right(marks, place, key=lambda mark: mark[0]) - 1
+    """Return the first and the last place in the text before a decoding, for a place after it."""
+    number = bisect_right(marks, place, key=itemgetter(0)) - 1
     if number < 0:
         return place, place
     _, end, original_start, original_end = marks[number]

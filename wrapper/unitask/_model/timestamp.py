@@ -9,13 +9,21 @@ LATEST = 253_402_300_799.0  # unix seconds; the last second of the year 9999
 
 
 class Timestamp(NamedTuple):
-    """One moment on two clocks."""
+    """One moment on two clocks, as the `clock` of a client returns it.
 
-    monotonic: float  # monotonic seconds, for durations
-    unix: float  # seconds since 1970, for people
+    Attributes:
+        monotonic: Seconds on a clock that never goes back, for durations.
+        unix: Seconds since 1970, for dates.
+
+    Example:
+        client = Client(clock=lambda: Timestamp(time.monotonic(), time.time()))  # the default
+    """
+
+    monotonic: float
+    unix: float
 
     @property
     def utc(self) -> datetime:
-        """The same for people, in UTC."""
+        """The date and time in UTC."""
         unix = min(LATEST, self.unix) if self.unix > 0 else 0.0  # whatever the clock says, it is some moment
         return datetime.fromtimestamp(unix, UTC)

@@ -26,9 +26,9 @@ class AceStepTxt2Audio(TaskInput[AceStepOutput]):
     Source: piapi.ai, Ace Step, "Text to Audio" (2026).
 
     Attributes:
-        style_prompt: How it shall sound.
+        style_prompt: The style of the music.
         lyrics: What is sung; "[inst]" or "[instrumental]" for no voice, and it may be empty.
-        negative_style_prompt: How it shall not sound. Optional.
+        negative_style_prompt: Styles to avoid. Optional.
         duration: Seconds; clients say 10 to 240. Optional.
         infer_step: Sampling steps. In one client only. Optional.
         extra: Fields that are not listed here; sent as they are.
@@ -60,10 +60,10 @@ class AceStepAudio2Audio(TaskInput[AceStepOutput]):
     Source: piapi.ai, Ace Step, "Audio to Audio" (2026).
 
     Attributes:
-        style_prompt: How it shall sound.
+        style_prompt: The style of the music.
         lyrics: What is sung; "[inst]" or "[instrumental]" for no voice, and it may be empty.
         style_audio: The recording. A URL.
-        negative_style_prompt: How it shall not sound. Optional.
+        negative_style_prompt: Styles to avoid. Optional.
         duration: Seconds; clients say 10 to 240. Optional.
         extra: Fields that are not listed here; sent as they are.
     """
@@ -95,9 +95,9 @@ class AceStepEdit(TaskInput[AceStepOutput]):
     Source: piapi.ai, Ace Step, "Audio Edit" (2026).
 
     Attributes:
-        style_prompt: How it shall sound. Optional.
+        style_prompt: The style of the music. Optional.
         lyrics: What is sung; "[inst]" or "[instrumental]" for no voice, and it may be empty. Optional.
-        negative_style_prompt: How it shall not sound. Optional.
+        negative_style_prompt: Styles to avoid. Optional.
         duration: Seconds; clients say 10 to 240. Optional.
         extra: Fields that are not listed here; sent as they are.
     """
@@ -128,9 +128,9 @@ class AceStepExtend(TaskInput[AceStepOutput]):
     Source: piapi.ai, Ace Step, "Audio Extend" (2026).
 
     Attributes:
-        style_prompt: How it shall sound. Optional.
+        style_prompt: The style of the music. Optional.
         lyrics: What is sung; "[inst]" or "[instrumental]" for no voice, and it may be empty. Optional.
-        negative_style_prompt: How it shall not sound. Optional.
+        negative_style_prompt: Styles to avoid. Optional.
         duration: Seconds; clients say 10 to 240. Optional.
         extra: Fields that are not listed here; sent as they are.
     """

@@ -27,8 +27,8 @@ class DiffrhythmTxt2AudioBase(TaskInput[DiffrhythmOutput]):
 
     Attributes:
         lyrics: Lines with their times, as in "[00:10.00] text"; empty by default. Optional.
-        style_prompt: How it shall sound, for example "pop". Optional.
-        style_audio: A recording that it shall sound like. Optional.
+        style_prompt: The style of the music, for example "pop". Optional.
+        style_audio: A recording with the style of the music. Optional.
         extra: Fields that are not listed here; sent as they are.
     """
 
@@ -57,8 +57,8 @@ class DiffrhythmTxt2AudioFull(TaskInput[DiffrhythmOutput]):
 
     Attributes:
         lyrics: Lines with their times, as in "[00:10.00] text"; empty by default. Optional.
-        style_prompt: How it shall sound, for example "pop". Optional.
-        style_audio: A recording that it shall sound like. Optional.
+        style_prompt: The style of the music, for example "pop". Optional.
+        style_audio: A recording with the style of the music. Optional.
         extra: Fields that are not listed here; sent as they are.
     """
 

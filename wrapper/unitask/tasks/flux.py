@@ -473,8 +473,8 @@ class FluxControlNetLora(TaskInput[FluxOutput]):
 class FluxFillInpaint(TaskInput[FluxOutput]):
     """Paint a part of a picture anew.
 
-    There is no mask: what shall be painted anew is white in the picture that is given. Needs the Creator plan
-    or higher. The picture is kept for 3 days.
+    There is no mask: the area to repaint is white in the given picture. Needs the Creator plan or higher. The
+    picture is kept for 3 days.
 
     Price: $0.02 per image.
 
@@ -482,7 +482,7 @@ class FluxFillInpaint(TaskInput[FluxOutput]):
 
     Attributes:
         prompt: What to show.
-        image: The picture; what shall be painted anew is white in it.
+        image: The picture; the area to repaint is white.
         negative_prompt: What not to show. Optional.
         steps: Sampling steps. Pages use it without declaring it; one client says 25 is usual. Optional.
         seed: Start of the random numbers. Clients send it; the page does not declare it here. Optional.

@@ -27,7 +27,7 @@ class FramepackImg2Video(TaskInput[FramepackOutput]):
 
     Attributes:
         start_image: The picture to begin with. A URL.
-        prompt: What shall happen.
+        prompt: The action.
         end_image: The picture to end with. A URL. Optional.
         duration: Seconds; a client says 10 to 30. Optional.
         negative_prompt: What not to show. Optional.

@@ -82,7 +82,7 @@ class KlingCameraControl(TypedDict, total=False):
 
 
 class KlingElement(TypedDict, total=False):
-    """A thing that shall appear. Clients disagree on the name of the field, and the page is not stored.
+    """A thing to show. Clients disagree on the name of the field, and the page is not stored.
 
     Attributes:
         image_url: Its picture, as one client sends it. Optional.
@@ -156,8 +156,8 @@ class KlingVideo(TaskInput[KlingOutput]):
         version: Version of the model. For "3.0" use the class for it. Optional.
         image_url: First picture; up to 10 MB, both sides over 300 pixels. Optional.
         image_tail_url: Last picture, with the same limits; only together with image_url. Optional.
-        elements: Pictures of things that shall appear, instead of image_url; for version 1.6 only. At least 1; at most 4 of
-            them. Optional.
+        elements: Pictures of things to show, instead of image_url; for version 1.6 only. At least 1; at most 4 of them.
+            Optional.
         motion_brush: Which parts of the picture move, and along which paths. Optional.
         enable_audio: Whether to make sound too; for version 2.6 in mode "pro" only. Optional.
         extra: Fields that are not listed here; sent as they are.
@@ -219,7 +219,7 @@ class Kling3Video(TaskInput[KlingOutput]):
         duration: Length in seconds; documented default 5. At least 3; at most 15. Optional.
         aspect_ratio: Shape of the video; documented default 16:9, ignored with a picture. Optional.
         enable_audio: Whether to make sound too, which costs more. Optional.
-        prefer_multi_shots: Whether the video shall rather consist of several shots. Optional.
+        prefer_multi_shots: Whether to prefer several shots. Optional.
         multi_shots: The shots, together at most 15 s; the prompt is then ignored. At most 6 of them. Optional.
         extra: Fields that are not listed here; sent as they are.
     """
@@ -380,7 +380,7 @@ class KlingTryOn(TaskInput[KlingTryOnOutput]):
 class KlingSound(TaskInput[KlingSoundOutput]):
     """Make sounds.
 
-    One generation gives four results. What its output looks like is in no page; `output.raw` has it.
+    One generation gives four results. Its output is not documented; `output.raw` has it.
 
     Price: $0.07 per generation of four results.
 

@@ -79,7 +79,7 @@ class LegacyLumaVideo(TaskInput[LegacyLumaOutput]):
     Source: piapi.ai, Legacy Documentation, Dream Machine (2024-06).
 
     Attributes:
-        prompt: What it shall show.
+        prompt: What the result shows.
         expand_prompt: Whether the prompt is enriched; required by the page. Optional.
         image_url: The first picture. Optional.
         image_end_url: The last picture. Optional.
@@ -125,8 +125,8 @@ class LegacyKlingVideo(TaskInput[LegacyKlingOutput]):
     Source: piapi.ai, Legacy Documentation, Kling (undated).
 
     Attributes:
-        prompt: What it shall show. Optional.
-        negative_prompt: What it shall not show. Optional.
+        prompt: What the result shows. Optional.
+        negative_prompt: What the result must not show. Optional.
         image_url: The first picture. Optional.
         aspect_ratio: For example 16:9. Optional.
         duration: Seconds. Optional.
@@ -165,8 +165,8 @@ class LegacyMidjourneyImagine(TaskInput[LegacyMidjourneyOutput]):
     Source: piapi.ai, Legacy Documentation, Midjourney (2024-10-23).
 
     Attributes:
-        prompt: What it shall show.
-        skip_prompt_check: Whether banned words are not looked for. Optional.
+        prompt: What the result shows.
+        skip_prompt_check: Whether to skip the check for banned words. Optional.
         process_mode: relax, fast or turbo. Optional.
         aspect_ratio: For example 4:3. Optional.
         bot_id: Which of your own accounts. Optional.
@@ -295,7 +295,7 @@ class LegacyMidjourneyInpaint(TaskInput[LegacyMidjourneyOutput]):
     Attributes:
         origin_task_id: The task to start from.
         mask: The mask as base64.
-        prompt: What shall be there. Optional.
+        prompt: What the result shows. Optional.
         webhook_endpoint: Where the end is reported. Optional.
         webhook_secret: Sent along with the report. Optional.
         extra: Fields that are not listed here; sent as they are.
@@ -328,7 +328,7 @@ class LegacyMidjourneyOutpaint(TaskInput[LegacyMidjourneyOutput]):
         origin_task_id: The task to start from.
         zoom_ratio: How far; text and not a number.
         aspect_ratio: For example 4:3. Optional.
-        prompt: What shall be there. Optional.
+        prompt: What the result shows. Optional.
         webhook_endpoint: Where the end is reported. Optional.
         webhook_secret: Sent along with the report. Optional.
         extra: Fields that are not listed here; sent as they are.
@@ -361,7 +361,7 @@ class LegacyMidjourneyPan(TaskInput[LegacyMidjourneyOutput]):
     Attributes:
         origin_task_id: The task to start from.
         direction: At which side.
-        prompt: What shall be there. Optional.
+        prompt: What the result shows. Optional.
         webhook_endpoint: Where the end is reported. Optional.
         webhook_secret: Sent along with the report. Optional.
         extra: Fields that are not listed here; sent as they are.

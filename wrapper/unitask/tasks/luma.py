@@ -70,7 +70,7 @@ class LumaVideo(TaskInput[LumaOutput]):
     Attributes:
         prompt: What to show.
         expand_prompt: Whether the prompt is elaborated first; documented default false, not in the page since 2026. Optional.
-        loop: Whether the end shall fit the beginning; documented default false. Optional.
+        loop: Whether the end fits the beginning; documented default false. Optional.
         key_frames: The first and the last picture, under their names until 2026-01. Optional.
         model_name: The model, ray-v1 or ray-v2, under its name until 2026-01. Optional.
         model: The model, for example ray-v2, under its name since 2026-02. Optional.
@@ -114,7 +114,7 @@ class LumaExtend(TaskInput[LumaOutput]):
     Attributes:
         prompt: What to show.
         expand_prompt: Whether the prompt is elaborated first; documented default false, not in the page since 2026. Optional.
-        loop: Whether the end shall fit the beginning; documented default false. Optional.
+        loop: Whether the end fits the beginning; documented default false. Optional.
         key_frames: The first and the last picture, under their names until 2026-01. Optional.
         model_name: The model, ray-v1 or ray-v2, under its name until 2026-01. Optional.
         model: The model, for example ray-v2, under its name since 2026-02. Optional.

@@ -137,7 +137,7 @@ class MidjourneyVariation(TaskInput[MidjourneyOutput]):
 
     Attributes:
         origin_task_id: The task that made the picture.
-        index: Which of the four, as text, or how much a single one shall vary.
+        index: Which of the four, as text, or how much a single one varies.
         prompt: What to show; optional in an older version of the page. Optional.
         aspect_ratio: Shape of the pictures, for example 16:9; documented default 1:1. Optional.
         skip_prompt_check: Whether the provider's check of the prompt is skipped; documented default false. Optional.

@@ -28,7 +28,7 @@ class OmniHuman15(TaskInput[OmniHumanOutput]):
     Attributes:
         image_url: The picture. A URL. Optional.
         audio_url: The recording. A URL. Optional.
-        prompt: What shall happen. Optional.
+        prompt: The action. Optional.
         extra: Fields that are not listed here; sent as they are.
     """
 

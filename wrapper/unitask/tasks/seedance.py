@@ -382,7 +382,7 @@ class Seedance25(TaskInput[SeedanceOutput]):
         prompt: What to show; it refers to what else is given as @image1, @video1 and @audio1. At most 4,000 characters.
         mode: How what is given is used; omni_reference to edit and extend. The official command line has no mode here.
             Optional.
-        omni_reference_task_type: What omni_reference shall do. Optional.
+        omni_reference_task_type: The purpose of omni_reference. Optional.
         duration: Seconds; the model page says 4 to 30, and 5 by default, older ones 4 to 15 and 1 to 30. To edit it must be
             -1. Optional.
         aspect_ratio: The form of the video; adaptive to edit and extend. Optional.
@@ -433,7 +433,7 @@ class Seedance25LessRestriction(TaskInput[SeedanceOutput]):
         prompt: What to show; it refers to what else is given as @image1, @video1 and @audio1. At most 4,000 characters.
         mode: How what is given is used; omni_reference to edit and extend. The official command line has no mode here.
             Optional.
-        omni_reference_task_type: What omni_reference shall do. Optional.
+        omni_reference_task_type: The purpose of omni_reference. Optional.
         duration: Seconds; the model page says 4 to 30, and 5 by default, older ones 4 to 15 and 1 to 30. To edit it must be
             -1. Optional.
         aspect_ratio: The form of the video; adaptive to edit and extend. Optional.

@@ -27,7 +27,7 @@ class SkyreelsImg2Video(TaskInput[SkyreelsOutput]):
     Source: piapi.ai, Skyreels, "Create Task" (2025).
 
     Attributes:
-        prompt: What shall happen; the page advises to begin with "FPS-24, ".
+        prompt: The action; the page advises to begin with "FPS-24, ".
         image: The picture to begin with.
         negative_prompt: What not to show. Optional.
         aspect_ratio: The form of the video; 16:9 is the default. Optional.

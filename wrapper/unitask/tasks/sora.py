@@ -18,7 +18,7 @@ __all__ = ["Sora2ProVideo", "Sora2Video", "SoraVideoOutput"]
 class Sora2Video(TaskInput[SoraVideoOutput]):
     """Make a short video from a text, with Sora 2.
 
-    The cost is told at once.
+    The cost is in the response to the submission.
 
     Price: $0.08 per second. Seconds are counted by duration.
 
@@ -48,7 +48,7 @@ class Sora2Video(TaskInput[SoraVideoOutput]):
 class Sora2ProVideo(TaskInput[SoraVideoOutput]):
     """Make a short video from a text, with Sora 2 Pro.
 
-    The cost is told at once.
+    The cost is in the response to the submission.
 
     Price: $0.24 per second. Seconds are counted by duration.
 

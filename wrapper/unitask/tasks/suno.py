@@ -29,7 +29,7 @@ class SunoMusic(TaskInput[SunoMusicOutput]):
         title: Title of the song. At most 80 characters. Optional.
         tags: Words for the style. At most 200 characters. Optional.
         negative_tags: Words for what not to hear. At most 200 characters. Optional.
-        make_instrumental: Whether nothing shall be sung. Optional.
+        make_instrumental: Whether the music has no vocals. Optional.
         extra: Fields that are not listed here; sent as they are.
     """
 
@@ -63,7 +63,7 @@ class SunoCustomMusic(TaskInput[SunoMusicOutput]):
         title: Title of the song. At most 80 characters. Optional.
         tags: Words for the style. At most 200 characters. Optional.
         negative_tags: Words for what not to hear. At most 200 characters. Optional.
-        make_instrumental: Whether nothing shall be sung. Optional.
+        make_instrumental: Whether the music has no vocals. Optional.
         extra: Fields that are not listed here; sent as they are.
     """
 

@@ -19,8 +19,7 @@ __all__ = ["Veo31FastVideo", "Veo31Video", "Veo3FastVideo", "Veo3Video", "VeoVid
 class Veo3Video(TaskInput[VeoVideoOutput]):
     """Make a short video, with or without sound, from a text or from a first picture, with Veo 3.
 
-    The length is a text such as "8s". What a finished output looks like is in no stored page; `output.raw` has
-    it.
+    The length is a text such as "8s". The finished output is not documented; `output.raw` has it.
 
     Price: $0.24 per second (generate_audio true); $0.12 (generate_audio false). Seconds are counted by
     duration.
@@ -59,8 +58,7 @@ class Veo3Video(TaskInput[VeoVideoOutput]):
 class Veo3FastVideo(TaskInput[VeoVideoOutput]):
     """Make a short video, with or without sound, from a text or from a first picture, with Veo 3 Fast.
 
-    The length is a text such as "8s". What a finished output looks like is in no stored page; `output.raw` has
-    it.
+    The length is a text such as "8s". The finished output is not documented; `output.raw` has it.
 
     Price: $0.09 per second (generate_audio true); $0.06 (generate_audio false). Seconds are counted by
     duration.
@@ -99,8 +97,7 @@ class Veo3FastVideo(TaskInput[VeoVideoOutput]):
 class Veo31Video(TaskInput[VeoVideoOutput]):
     """Make a short video, with or without sound, from a text or from a first picture, with Veo 3.1.
 
-    The length is a text such as "8s". What a finished output looks like is in no stored page; `output.raw` has
-    it.
+    The length is a text such as "8s". The finished output is not documented; `output.raw` has it.
 
     Price: $0.24 per second (generate_audio true); $0.12 (generate_audio false). Seconds are counted by
     duration.
@@ -139,8 +136,7 @@ class Veo31Video(TaskInput[VeoVideoOutput]):
 class Veo31FastVideo(TaskInput[VeoVideoOutput]):
     """Make a short video, with or without sound, from a text or from a first picture, with Veo 3.1 Fast.
 
-    The length is a text such as "8s". What a finished output looks like is in no stored page; `output.raw` has
-    it.
+    The length is a text such as "8s". The finished output is not documented; `output.raw` has it.
 
     Price: $0.09 per second (generate_audio true); $0.06 (generate_audio false). Seconds are counted by
     duration.

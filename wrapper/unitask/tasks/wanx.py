@@ -101,7 +101,7 @@ class WanxImg2Video(TaskInput[WanxOutput]):
 
     Attributes:
         image: The picture to begin with.
-        prompt: What shall happen. Optional.
+        prompt: The action. Optional.
         negative_prompt: What not to show. Optional.
         aspect_ratio: The form of the video; 16:9 is the default. Clients list 1:1 too. Optional.
         extra: Fields that are not listed here; sent as they are.
@@ -178,7 +178,7 @@ class WanxImg2VideoLora(TaskInput[WanxOutput]):
     Source: piapi.ai, WanX, "LoRA" (2026).
 
     Attributes:
-        prompt: What shall happen.
+        prompt: The action.
         image: The picture to begin with.
         lora_settings: The LoRAs.
         negative_prompt: What not to show. Optional.
@@ -214,7 +214,7 @@ class WanxKeyframe(TaskInput[WanxOutput]):
     Attributes:
         start_image: The picture to begin with. Optional.
         end_image: The picture to end with. Optional.
-        prompt: What shall happen in between. Optional.
+        prompt: The action in between. Optional.
         negative_prompt: What not to show. Optional.
         aspect_ratio: The form of the video; 16:9 is the default. Clients list 1:1 too. Optional.
         extra: Fields that are not listed here; sent as they are.
@@ -273,7 +273,7 @@ class WanxControlCamera(TaskInput[WanxOutput]):
     Attributes:
         image: The picture to begin with.
         control_camera_settings: How the camera moves.
-        prompt: What shall happen. Optional.
+        prompt: The action. Optional.
         negative_prompt: What not to show. Optional.
         extra: Fields that are not listed here; sent as they are.
     """
@@ -334,7 +334,7 @@ class Wan22Img2Video(TaskInput[WanxOutput]):
 
     Attributes:
         image: The picture to begin with.
-        prompt: What shall happen. Optional.
+        prompt: The action. Optional.
         negative_prompt: What not to show. Optional.
         extra: Fields that are not listed here; sent as they are.
     """

@@ -1,7 +1,6 @@
 """Replace the defaults of the clients during a test: environment, transport, clock and sleep.
 
-They are replaced in `__kwdefaults__` of both clients' `__init__`. So every client that is made during the test gets
-them, however its class was imported, and explicit arguments still win.
+Every client that is made during the test uses them; explicit arguments still win.
 """
 
 from __future__ import annotations
@@ -10,13 +9,11 @@ import asyncio
 import time
 from collections.abc import Collection, Generator
 from contextlib import contextmanager
-from typing import Any
 
 import httpx
 import pytest
 
-from ..async_client import AsyncClient
-from ..client import Client
+from .._base_client import BaseClient, Defaults
 from ..webhooks import Receiver
 from .clock import InstantClock
 
@@ -32,8 +29,7 @@ def set_environment(patch: pytest.MonkeyPatch, url: str, key: str) -> None:
 
 def use_transport(patch: pytest.MonkeyPatch, transport: httpx.MockTransport, clock: InstantClock) -> None:
     """Make the clients and the webhook receivers use this transport and this clock."""
-    _replace(patch, Client, transport=transport, clock=clock, sleep=clock.sleep)
-    _replace(patch, AsyncClient, transport=transport, clock=clock, sleep=clock.sleep_async)
+    patch.setattr(BaseClient, "defaults", Defaults(transport, clock, clock.sleep, clock.sleep_async))
     poll, poll_async = Receiver.wait_for_notification, Receiver.wait_for_notification_async
 
     def wait(receiver: Receiver, task_ids: str | Collection[str], seconds: float) -> str | None:
@@ -68,12 +64,5 @@ def running_sandbox() -> Generator[str]:
 
     with running(Settings()) as url, pytest.MonkeyPatch.context() as patch:
         set_environment(patch, url, "sandbox")
-        _replace(patch, Client, sleep=sleep)
-        _replace(patch, AsyncClient, sleep=sleep_async)
+        patch.setattr(BaseClient, "defaults", Defaults(sleep=sleep, sleep_async=sleep_async))
         yield url
-
-
-def _replace(patch: pytest.MonkeyPatch, client: type[Client | AsyncClient], **defaults: Any) -> None:
-    init: Any = vars(client)["__init__"]
-    for name, value in defaults.items():
-        patch.setitem(init.__kwdefaults__, name, value)

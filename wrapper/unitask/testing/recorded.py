@@ -67,7 +67,7 @@ def operation_of(method: str, path: str) -> tuple[str, str]:
 
 def poll_operations() -> set[str]:
     """Return the operationIds that poll a task."""
-    return {"get_task", *(rules["look"] for rules in contract.document()["x-protocols"].values())}
+    return {"get_task", *(rules["poll"] for rules in contract.document()["x-protocols"].values())}
 
 
 def create_of(operation: str, body: Any) -> ReceivedTask | None:

@@ -18,7 +18,7 @@ def build_request(
     """Build the request; send nothing.
 
     Args:
-        task_id: The id that the create answered with.
+        task_id: The id in the response to the submission.
 
     Returns:
         The arguments of `httpx.Client.request`.
@@ -47,7 +47,7 @@ def sync_detailed(
     Only a task that is still pending can be cancelled.
 
     Args:
-        task_id: The id that the create answered with.
+        task_id: The id in the response to the submission.
         client: Sends the request.
 
     Returns:
@@ -70,7 +70,7 @@ def sync(
     Only a task that is still pending can be cancelled.
 
     Args:
-        task_id: The id that the create answered with.
+        task_id: The id in the response to the submission.
         client: Sends the request.
 
     Returns:
@@ -95,7 +95,7 @@ async def asyncio_detailed(
     Only a task that is still pending can be cancelled.
 
     Args:
-        task_id: The id that the create answered with.
+        task_id: The id in the response to the submission.
         client: Sends the request.
 
     Returns:
@@ -118,7 +118,7 @@ async def asyncio(
     Only a task that is still pending can be cancelled.
 
     Args:
-        task_id: The id that the create answered with.
+        task_id: The id in the response to the submission.
         client: Sends the request.
 
     Returns:

@@ -18,7 +18,7 @@ def build_request(
     """Build the request; send nothing.
 
     Args:
-        task_id: The id that the create answered with.
+        task_id: The id in the response to the submission.
 
     Returns:
         The arguments of `httpx.Client.request`.
@@ -45,7 +45,7 @@ def sync_detailed(
     """Look at a task.
 
     Args:
-        task_id: The id that the create answered with.
+        task_id: The id in the response to the submission.
         client: Sends the request.
 
     Returns:
@@ -66,7 +66,7 @@ def sync(
     """Look at a task.
 
     Args:
-        task_id: The id that the create answered with.
+        task_id: The id in the response to the submission.
         client: Sends the request.
 
     Returns:
@@ -89,7 +89,7 @@ async def asyncio_detailed(
     """Look at a task.
 
     Args:
-        task_id: The id that the create answered with.
+        task_id: The id in the response to the submission.
         client: Sends the request.
 
     Returns:
@@ -110,7 +110,7 @@ async def asyncio(
     """Look at a task.
 
     Args:
-        task_id: The id that the create answered with.
+        task_id: The id in the response to the submission.
         client: Sends the request.
 
     Returns:

@@ -3,8 +3,6 @@
 What is empty in the sample stays empty; a field of x-media gets a file; sizes and lengths beside a file are its own.
 """
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,11 +14,9 @@ from unitask_api.contract import TaskType
 
 from unitask_sandbox.engines.simulated.requested_media import RequestedMedia, Size
 
-DEEPEST = 8
+KINDS = {"image": "png", "video": "mp4", "audio": "wav", "model": "glb"}  # the usual extension of each kind of file
 
-KINDS = {"image": "png", "video": "mp4", "audio": "wav", "model": "glb"}  # The usual extension of each kind of file
-
-# Outputs of which no page shows a field: under which name the sandbox gives a file of which kind
+# Outputs without a documented field: under which name the sandbox gives a file of which kind
 UNDOCUMENTED = {
     "KlingSoundOutput": ("audio_url", "audio"),
     "OmniHumanOutput": ("video", "video"),
@@ -28,13 +24,13 @@ UNDOCUMENTED = {
 }
 
 _SAMPLES = {
-    "Kling3VideoInput": "kling.video_generation_3.completed.200",  # what it echoes does not tell which version it is of
+    "Kling3VideoInput": "kling.video_generation_3.completed.200",  # its echo does not say which version it is of
     "SunoMusicInput": "suno.generate_music.completed.200",  # it names the model otherwise than the page does
 }
 _ENDED = ("completed", "success")
 _SEVERAL = {"clips": 2, "lyrics_pairs": 2, "songs": 2}  # as many as the documents show
 _DONE: Mapping[str, Any] = {"finished": True, "percent": 100, "progress": 100, "task_progress": 100}
-_NOTHING: Final = object()
+_NOTHING: Final = object()  # in place of a sample
 
 Rule = Mapping[str, Any]
 
@@ -66,7 +62,7 @@ class Maker(Protocol):
     requested: RequestedMedia
 
     def file(self, kind: str, extension: str, index: int) -> Made:
-        """Return a file for the result of an index; the kind "grid" is a picture of four."""
+        """Return a file for the result of an index."""
         ...
 
     def text(self, name: str, index: int) -> str:
@@ -75,36 +71,34 @@ class Maker(Protocol):
 
 
 def output(task_type: TaskType, maker: Maker) -> dict[str, Any]:
-    """The output of a task, in which a tuple of bytes and extension stands where a file's address shall be."""
+    """Return the output of a task, with a tuple of bytes and extension in the place of each file's address."""
     if task_type.output in UNDOCUMENTED:
         name, kind = UNDOCUMENTED[task_type.output]
-        return {name: _file(maker, kind, KINDS[kind], 0)}
-    rule = _resolved({"$ref": f"#/components/schemas/{task_type.output}"})
-    filled: dict[str, Any] = _value(_Place(maker, rule, _sample(task_type), "", 0, DEEPEST))
+        made = maker.file(kind, maker.requested.extension(kind, KINDS[kind]), 0)
+        return {name: (made.data, made.extension)}
+    filled: dict[str, Any] = _Filler(maker).value(contract.component(task_type.output), _sample(task_type), "", 0)
     return filled
 
 
 @cache
 def main_kind(component: str) -> str:
-    """The kind of the first file of an output; "text" when it has none."""
+    """Return the kind of the first file of an output; "text" when it has none."""
     if component in UNDOCUMENTED:
         return UNDOCUMENTED[component][1]
-    return _first_kind({"$ref": f"#/components/schemas/{component}"}, DEEPEST) or "text"
+    return _first_kind(contract.component(component)) or "text"
 
 
-def _first_kind(rule: Rule, depth: int) -> str | None:
+def _first_kind(rule: Rule) -> str | None:
     rule = _resolved(rule)
-    kind: str | None = rule.get("x-media", {}).get("kind")
-    if kind or not depth:
-        return kind
     parts = [*rule.get("properties", {}).values(), rule.get("items", {})]
     if isinstance(rule.get("additionalProperties"), dict):
         parts.append(rule["additionalProperties"])
-    return next((found for part in parts if (found := _first_kind(part, depth - 1))), None)
+    kind: str | None = rule.get("x-media", {}).get("kind")
+    return kind or next((found for part in parts if part and (found := _first_kind(part))), None)
 
 
 def _resolved(rule: Rule) -> Rule:
-    """The rule that a reference or the first of several branches stands for."""
+    """Return the rule that a reference or the first of several branches stands for."""
     while True:
         if "$ref" in rule:
             rule = contract.component(rule["$ref"].rpartition("/")[2])
@@ -116,7 +110,7 @@ def _resolved(rule: Rule) -> Rule:
 
 @cache
 def _samples() -> dict[str, dict[str, Any]]:
-    """The outputs of documented finished tasks, by task type, and by component."""
+    """Return the outputs of documented finished tasks, by example, by task type and by component."""
     found: dict[str, dict[str, Any]] = {}
     examples: dict[str, Any] = contract.document()["components"]["examples"]
     for name, example in examples.items():
@@ -142,48 +136,105 @@ def _sample(task_type: TaskType) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """A place of an output: its rule, the sample's value (or _NOTHING), its name, the index of its result."""
+class _Filler:
+    """Fills places of an output: a rule, the sample's value or _NOTHING, the name, the index of the result."""
 
     maker: Maker
-    rule: Rule
-    sample: Any
-    name: str
-    index: int
-    depth: int
 
-    def part(self, rule: Rule, sample: Any, name: str, index: int | None = None) -> _Place:
-        index = self.index if index is None else index
-        return _Place(self.maker, _resolved(rule), sample, name, index, self.depth - 1)
+    def value(self, rule: Rule, sample: Any, name: str, index: int) -> Any:
+        rule = _resolved(rule)
+        if sample is None or sample == "":
+            return sample
+        media = rule.get("x-media", {})
+        if kind := media.get("kind"):
+            if "url" not in media.get("holds", ["url"]):
+                return ""
+            made = self.maker.file(kind, self.maker.requested.extension(kind, _extension(rule, kind, sample)), index)
+            return made.data, made.extension
+        types = rule.get("type", "null")
+        match types if isinstance(types, str) else types[0]:
+            case "object":
+                return self._object(rule, sample, name, index)
+            case "array":
+                return self._array(rule.get("items", {}), sample, name)
+            case one:
+                return self._scalar(rule, sample, name, index, one)
 
+    def _object(self, rule: Rule, sample: Any, place: str, index: int) -> dict[str, Any]:
+        rules: dict[str, Rule] = rule.get("properties", {})
+        if isinstance(more := rule.get("additionalProperties"), dict):
+            return self._map(cast("Rule", more), sample, place)
+        samples = cast("dict[str, Any] | None", sample if isinstance(sample, dict) else None)
+        filled = dict(samples or {})
+        for name, part in rules.items():
+            if samples is None or name in samples or (self.maker.requested.count > 1 and _is_list_of_files(part)):
+                given = _NOTHING if samples is None else samples.get(name, _NOTHING)
+                filled[name] = self.value(part, given, name, index)
+        self._leave_one_or_several(rules, filled, has_sample=sample is not _NOTHING)
+        for name, part in rules.items():
+            if isinstance(filled.get(name), tuple):
+                self._state_facts(part["x-media"], filled, cast("tuple[bytes, str]", filled[name])[1], index)
+        return filled
 
-def _value(place: _Place) -> Any:
-    rule, sample = place.rule, place.sample
-    if sample is None or sample == "":
-        return sample
-    media = rule.get("x-media", {})
-    if kind := media.get("kind"):
-        if "url" not in media.get("holds", ["url"]):
-            return ""
-        shown = "grid" if kind == "image" and "grid" in rule.get("description", "") else kind
-        return _file(place.maker, shown, _extension(rule, kind, sample), place.index)
-    types = rule.get("type", "null")
-    match types if isinstance(types, str) else types[0]:
-        case "object" if place.depth:
-            return _object(place)
-        case "array":
-            return _array(place)
-        case one:
-            return _scalar(place, one)
+    def _map(self, rule: Rule, sample: Any, place: str) -> dict[str, Any]:
+        """Return results by ids of their own; the fullest of the sample is that of each."""
+        samples = cast("dict[str, dict[str, Any]]", sample if isinstance(sample, dict) else {})
+        fullest = max(samples.values(), key=len, default=_NOTHING)
+        count = _SEVERAL.get(place, 1)
+        return {self._id(f"{place} {index}"): self.value(rule, fullest, place, index) for index in range(count)}
 
+    def _array(self, rule: Rule, sample: Any, place: str) -> list[Any]:
+        samples: list[Any] = cast("list[object]", sample if isinstance(sample, list) else [])
+        count = len(samples) or _SEVERAL.get(place, 1)
+        if _first_kind(rule) and self.maker.requested.count > 1:
+            count = self.maker.requested.count
+        shown = samples or [_NOTHING]
+        return [self.value(rule, shown[min(at, len(shown) - 1)], place, at) for at in range(count)]
 
-def _file(maker: Maker, kind: str, extension: str, index: int) -> tuple[bytes, str]:
-    made = maker.file(kind, maker.requested.extension(kind, extension), index)
-    return made.data, made.extension
+    def _leave_one_or_several(self, rules: Mapping[str, Rule], filled: dict[str, Any], *, has_sample: bool) -> None:
+        """Where a picture has a field for one and a list for several, leave one of both filled."""
+        lists = [name for name, rule in rules.items() if _is_list_of_files(rule) and filled.get(name)]
+        ones = [name for name in rules if isinstance(filled.get(name), tuple)]
+        if lists and ones and self.maker.requested.count > 1:
+            filled.update(dict.fromkeys(ones))
+        elif lists and ones and not has_sample:
+            filled.update(dict.fromkeys(lists))
+
+    def _state_facts(self, media: Mapping[str, Any], filled: dict[str, Any], extension: str, index: int) -> None:
+        """Write the size and the length of a file where its x-media says that they stand."""
+        facts = self.maker.file(media["kind"], extension, index).facts
+        for fact in facts.keys() & media.keys():
+            *way, last = media[fact].split(".")
+            target: Any = filled
+            for step in way:
+                target = cast("dict[str, Any]", target).get(step) if isinstance(target, dict) else None
+            if isinstance(target, dict):
+                cast("dict[str, Any]", target)[last] = facts[fact]
+
+    def _scalar(self, rule: Rule, sample: Any, name: str, index: int, kind: str) -> Any:
+        if "const" in rule or "enum" in rule:
+            return rule["const"] if "const" in rule else rule["enum"][0]
+        if sample is not _NOTHING:
+            return sample
+        if name in _DONE:
+            return _DONE[name]
+        match kind:
+            case "string":
+                is_id = name == "id" or name.endswith("_id")
+                return self._id(f"{name} {index}") if is_id else self.maker.text(name, index)
+            case "integer" | "number":
+                return rule.get("minimum", 0)
+            case "boolean":
+                return False
+            case _:
+                return None
+
+    def _id(self, of: str) -> str:
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.maker.identity} {of}"))
 
 
 def _extension(rule: Rule, kind: str, sample: Any) -> str:
-    """As the sample's address ends, or as the description says, or as is usual."""
+    """Return the extension of the sample's address, or of the description, or the usual one."""
     if isinstance(sample, str):
         ending = sample.partition("?")[0].rpartition(".")[2]
         if ending in ("png", "jpg", "jpeg", "webp", "mp4", "mp3", "wav", "glb"):
@@ -191,93 +242,5 @@ def _extension(rule: Rule, kind: str, sample: Any) -> str:
     return "mp3" if "MP3" in rule.get("description", "") else KINDS.get(kind, "txt")
 
 
-def _object(place: _Place) -> dict[str, Any]:
-    rules: dict[str, Rule] = place.rule.get("properties", {})
-    more = place.rule.get("additionalProperties")
-    if isinstance(more, dict):
-        return _map(place, cast("Rule", more))
-    sample = cast("dict[str, Any] | None", place.sample if isinstance(place.sample, dict) else None)
-    filled = dict(sample or {})
-    for name, rule in rules.items():
-        if sample is None or name in sample or (place.maker.requested.count > 1 and _is_list_of_files(rule)):
-            given = _NOTHING if sample is None else sample.get(name, _NOTHING)
-            filled[name] = _value(place.part(rule, given, name))
-    _one_or_several(place, rules, filled)
-    for name, rule in rules.items():
-        _state_facts(place, rule.get("x-media", {}), filled, name)
-    return filled
-
-
-def _map(place: _Place, rule: Rule) -> dict[str, Any]:
-    """Results by ids of their own; the fullest of the sample is that of each."""
-    samples = cast("dict[str, dict[str, Any]]", place.sample if isinstance(place.sample, dict) else {})
-    sample = max(samples.values(), key=len, default=_NOTHING)
-    return {
-        _id(place.maker, f"{place.name} {index}"): _value(place.part(rule, sample, place.name, index))
-        for index in range(_SEVERAL.get(place.name, 1))
-    }
-
-
-def _array(place: _Place) -> list[Any]:
-    rule = place.rule.get("items", {})
-    samples = cast("list[object]", place.sample if isinstance(place.sample, list) else [])
-    count = len(samples) or _SEVERAL.get(place.name, 1)
-    if _first_kind(rule, DEEPEST) and place.maker.requested.count > 1:
-        count = place.maker.requested.count
-    shown: list[Any] = samples or [_NOTHING]
-    return [_value(place.part(rule, shown[min(at, len(shown) - 1)], place.name, at)) for at in range(count)]
-
-
-def _one_or_several(place: _Place, rules: Mapping[str, Rule], filled: dict[str, Any]) -> None:
-    """Where a picture has a field for one and a list for several, only one of both is filled."""
-    lists = [name for name, rule in rules.items() if _is_list_of_files(rule) and filled.get(name)]
-    ones = [name for name in rules if isinstance(filled.get(name), tuple)]
-    if not lists or not ones:
-        return
-    if place.maker.requested.count > 1:
-        filled.update(dict.fromkeys(ones))
-    elif place.sample is _NOTHING:
-        filled.update(dict.fromkeys(lists))
-
-
 def _is_list_of_files(rule: Rule) -> bool:
     return "kind" in rule.get("items", {}).get("x-media", {})
-
-
-def _state_facts(place: _Place, media: Mapping[str, Any], filled: dict[str, Any], name: str) -> None:
-    """Write the size and the length of a file where its x-media says that they stand."""
-    if not isinstance(filled.get(name), tuple):
-        return
-    extension = cast("tuple[bytes, str]", filled[name])[1]
-    facts = place.maker.file(media["kind"], extension, place.index).facts
-    for fact in facts.keys() & media.keys():
-        *way, last = media[fact].split(".")
-        target: Any = filled
-        for step in way:
-            target = cast("dict[str, Any]", target).get(step) if isinstance(target, dict) else None
-        if isinstance(target, dict):
-            cast("dict[str, Any]", target)[last] = facts[fact]
-
-
-def _scalar(place: _Place, kind: str) -> Any:
-    rule, name = place.rule, place.name
-    if "const" in rule or "enum" in rule:
-        return rule["const"] if "const" in rule else rule["enum"][0]
-    if place.sample is not _NOTHING:
-        return place.sample
-    if name in _DONE:
-        return _DONE[name]
-    match kind:
-        case "string":
-            is_id = name == "id" or name.endswith("_id")
-            return _id(place.maker, f"{name} {place.index}") if is_id else place.maker.text(name, place.index)
-        case "integer" | "number":
-            return rule.get("minimum", 0)
-        case "boolean":
-            return False
-        case _:
-            return None
-
-
-def _id(maker: Maker, of: str) -> str:
-    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{maker.identity} {of}"))

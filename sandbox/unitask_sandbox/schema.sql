@@ -1,15 +1,6 @@
-"""The schema of the database.
-
-A file of another version is refused: there are no migrations before the first release.
-"""
-
-import sqlite3
-
-VERSION = 1
-# Accounts are kept by the SHA-256 of their key. Money is in credits of 1e-7 USD, and every movement is in the ledger.
-# The input of a task is kept only until the task ends. A file is served only while it has a row in `files`; an uploaded
-# one has no task. An endpoint in `webhook_attempts` has no query, because that may hold a secret.
-STATEMENTS = """
+-- Accounts are stored by the SHA-256 of their key. Money is in credits of 1e-7 USD, and every movement is in the ledger.
+-- The input of a task is stored until the task ends. A file is served while it has a row in `files`, and an uploaded file
+-- has no task. An endpoint in `webhook_attempts` has no query, because that may hold a secret.
 CREATE TABLE accounts (
     account  TEXT PRIMARY KEY,
     starting INTEGER NOT NULL,
@@ -75,18 +66,3 @@ CREATE TABLE webhook_attempts (
     error    TEXT NOT NULL
 ) STRICT;
 CREATE INDEX webhook_attempts_task ON webhook_attempts (task_id);
-"""
-
-
-def prepare(db: sqlite3.Connection) -> None:
-    """Create the tables in a new database, or check the version of one that exists; call it inside a transaction."""
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if not tables:
-        for statement in STATEMENTS.split(";"):
-            db.execute(statement)
-        db.execute(f"PRAGMA user_version = {VERSION}")
-    elif not {"accounts", "tasks"} <= tables:
-        raise sqlite3.DatabaseError(f"it has the tables {', '.join(sorted(tables))[:200]}, and none of a sandbox")
-    elif version != VERSION:
-        raise RuntimeError(f"the database is of version {version}, and this unitask reads version {VERSION}")

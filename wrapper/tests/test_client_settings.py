@@ -1,0 +1,178 @@
+"""The arguments of the clients that are about HTTP: repeats, headers, proxy, an own httpx client, the clock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from unitask import AsyncClient, Client, Output, Task, errors
+from unitask._environment import USER_AGENT, transport_settings
+
+from .pictures import encoded
+from .raw_server import Received, raw_server, response
+from .script import TASK_ID, refused, seen, task_data
+from .shells import FACE_SWAP, KEY, perform, provider
+
+CLIENTS: dict[str, Any] = {"sync": httpx.Client, "async": httpx.AsyncClient}
+OURS: dict[str, Any] = {"sync": Client, "async": AsyncClient}
+FILE = Task(task_data("completed", output={"image_url": "http://127.0.0.1/file.png"}), Output)
+BUSY, LIMITED, LOST, UNSENT = refused(500), refused(429), httpx.ReadTimeout("lost"), httpx.ConnectError("refused")
+
+
+def submit(client: Any) -> Any:
+    return client.submit(FACE_SWAP)
+
+
+def get(client: Any) -> Any:
+    return client.get(TASK_ID)
+
+
+def account(client: Any) -> Any:
+    return client.account()
+
+
+REPEATS: dict[str, tuple[Callable[[Any], Any], list[Any], int | None, int]] = {
+    "a submission after 429, by default": (submit, [LIMITED] * 4, None, 4),
+    "a submission after 429": (submit, [LIMITED] * 2, 1, 2),
+    "a submission after 429, never": (submit, [LIMITED], 0, 1),
+    "a submission that never left": (submit, [UNSENT] * 3, 2, 3),
+    "a submission that may have arrived": (submit, [LOST], 9, 1),
+    "a poll": (get, [BUSY] * 3, 2, 3),
+    "a poll, never": (get, [BUSY], 0, 1),
+    "a poll of a wait": (lambda client: client.wait(TASK_ID), [seen("processing"), BUSY, LOST], 1, 3),
+    "another call": (account, [BUSY, LOST], 1, 2),
+    "another call, never": (account, [BUSY], 0, 1),
+}
+
+
+@pytest.mark.parametrize(("call", "script", "max_retries", "sent"), REPEATS.values(), ids=REPEATS)
+def test_max_retries_limits_what_is_sent_again(
+    call: Callable[[Any], Any], script: list[Any], max_retries: int | None, sent: int
+) -> None:
+    answers = provider(*script)
+    with pytest.raises(errors.UnitaskError) as caught:
+        perform("sync", answers, call, max_retries=max_retries)
+
+    assert len(answers.requests) == sent
+    assert not isinstance(caught.value, AssertionError)
+
+
+@pytest.mark.parametrize(("max_retries", "sent"), [(None, 4), (1, 2), (0, 1)])
+def test_max_retries_limits_downloads(shell: str, max_retries: int | None, sent: int, tmp_path: Path) -> None:
+    answers = provider(*[httpx.Response(500)] * sent)
+    with pytest.raises(errors.DownloadFailed):
+        perform(shell, answers, lambda client: client.download(FILE, tmp_path), max_retries=max_retries)
+
+    assert len(answers.requests) == sent
+
+
+@pytest.mark.parametrize(
+    ("given", "user_agent"), [({"X-Team": "a"}, USER_AGENT), ({"X-Team": "a", "User-Agent": "mine/1"}, "mine/1")]
+)
+def test_default_headers_go_to_the_provider_only(
+    shell: str, given: Mapping[str, str], user_agent: str, tmp_path: Path
+) -> None:
+    answers = provider(seen(), httpx.Response(200, content=encoded()))
+    perform(shell, answers, submit, default_headers=given)
+    perform(shell, answers, lambda client: client.download(FILE, tmp_path), default_headers=given)
+
+    api, file = (request.headers for request in answers.requests)
+    assert (api["x-team"], api["user-agent"], api["x-api-key"]) == ("a", user_agent, KEY)
+    assert not {"x-team", "x-api-key"} & file.keys()
+    assert file["user-agent"] == USER_AGENT
+
+
+@pytest.mark.parametrize("name", ["Authorization", "X-API-Key", "Content-Length", "Host"])
+def test_default_headers_cannot_replace_what_the_client_sets(name: str) -> None:
+    with pytest.raises(errors.InvalidInput, match=f"{name}, which the client sets itself"):
+        Client(KEY, default_headers={name: "x"})
+
+
+def test_own_http_client_sends_every_request_as_it_is_set_and_stays_open(shell: str, tmp_path: Path) -> None:
+    requests: list[httpx.Request] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        requests.append(request)
+        if "file" in str(request.url):
+            return httpx.Response(200, content=encoded())
+        return httpx.Response(200, content=seen("completed").body)
+
+    given = CLIENTS[shell](
+        transport=httpx.MockTransport(handler),
+        timeout=httpx.Timeout(1.0, read=2.0),
+        headers={"x-mine": "1", "x-api-key": "another"},
+        auth=("me", "word"),
+    )
+    perform(shell, provider(), submit, transport=None, http_client=given)
+    given_again = CLIENTS[shell](transport=httpx.MockTransport(handler), auth=("me", "word"))
+    perform(shell, provider(), lambda client: client.download(FILE, tmp_path), transport=None, http_client=given_again)
+
+    assert not given.is_closed
+    api, file = requests
+    assert (api.headers["x-mine"], api.headers["x-api-key"], api.headers["user-agent"]) == ("1", KEY, USER_AGENT)
+    assert "authorization" not in api.headers
+    assert api.extensions["timeout"] == {"connect": 1.0, "read": 2.0, "write": 1.0, "pool": 1.0}
+    assert not {"x-api-key", "authorization"} & file.headers.keys()
+
+
+def test_own_http_client_does_not_follow_the_redirect_of_a_submission(shell: str) -> None:
+    requests: list[httpx.Request] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        requests.append(request)
+        return httpx.Response(307, headers={"location": "https://else.test/"})
+
+    given = CLIENTS[shell](transport=httpx.MockTransport(handler), follow_redirects=True)
+    with pytest.raises(errors.ProviderBroken, match="not followed"):
+        perform(shell, provider(), submit, transport=None, http_client=given)
+
+    assert len(requests) == 1
+
+
+def test_closed_http_client_sends_nothing() -> None:
+    given = httpx.Client()
+    client = Client(KEY, http_client=given)
+    given.close()
+    with pytest.raises(errors.InvalidInput, match="closed"):
+        client.submit(FACE_SWAP)
+
+
+def test_http_client_of_another_event_loop_is_refused() -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=seen().body))
+    client = AsyncClient(KEY, http_client=httpx.AsyncClient(transport=transport))
+    asyncio.run(client.submit(FACE_SWAP))
+    with pytest.raises(errors.InvalidInput, match="event loop"):
+        asyncio.run(client.submit(FACE_SWAP))
+
+
+@pytest.mark.parametrize("other", [{"proxy": "http://proxy.test"}, {"transport": httpx.MockTransport(print)}])
+def test_http_client_excludes_what_it_replaces(shell: str, other: dict[str, Any]) -> None:
+    with pytest.raises(errors.InvalidInput, match="exclude each other"):
+        OURS[shell](KEY, http_client=CLIENTS[shell](), **other)
+
+
+def test_given_proxy_is_used_for_every_request(shell: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def served(request: Received) -> list[bytes]:
+        return [response(200, encoded() if "file" in request.path else seen("completed").body)]
+
+    monkeypatch.setenv("NO_PROXY", "*")
+    with raw_server(served) as server:
+        for call in (get, lambda client: client.download(FILE, tmp_path)):
+            perform(shell, "http://127.0.0.1:9", call, proxy=server.url)
+
+    assert [request.path for request in server.requests] == [
+        f"http://127.0.0.1:9/api/v1/task/{TASK_ID}",
+        "http://127.0.0.1/file.png",
+    ]
+
+
+def test_password_of_a_proxy_is_shown_nowhere() -> None:
+    with pytest.raises(errors.InvalidInput) as caught:
+        Client(KEY, proxy="ftp://me:hush@proxy.test")
+
+    assert "hush" not in str(caught.value)
+    assert "hush" not in repr(transport_settings("https://a.test", "http://me:hush@proxy.test"))
