@@ -128,9 +128,10 @@ class OverHttpx(HTTPAdapter):
         )
         asked.headers["accept-encoding"] = self._http.headers["accept-encoding"]
         answer = self._http.send(asked)
+        # content-length counts the packed body; the content is unpacked
         raw = HTTPResponse(
             BytesIO(answer.content),
-            HTTPHeaderDict(answer.headers.multi_items()),
+            HTTPHeaderDict(item for item in answer.headers.multi_items() if item[0] != "content-length"),
             answer.status_code,
             10 if answer.http_version == "HTTP/1.0" else 11,
             reason=answer.reason_phrase,

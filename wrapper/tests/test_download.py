@@ -97,7 +97,7 @@ def test_file_that_appears_meanwhile_is_not_replaced(
 
     assert fetch(shell, provider(arrives()), finished(), tmp_path / "b.png")  # without links too
     (tmp_path / "b.png").unlink()
-    with pytest.raises(DownloadFailed, match=r"a\.png' was made meanwhile"):
+    with pytest.raises(DownloadFailed, match=r"a\.png' was created meanwhile"):
         perform(shell, slow, lambda client: client.download(finished(), tmp_path / "a.png"))
 
     assert (tmp_path / "a.png").read_bytes() == b"theirs"
@@ -131,7 +131,7 @@ def test_full_disk_leaves_nothing(shell: str, tmp_path: Path, monkeypatch: pytes
 
 
 LASTING: dict[str, tuple[Any, str]] = {
-    "410": (answer(410), "HTTP 410; outputs are kept for a few days only"),
+    "410": (answer(410), "HTTP 410; outputs are stored for a few days only"),
     "too long": (arrives(content_length=str(len(PNG) - 1)), f"{len(PNG)} bytes came, {len(PNG) - 1} were announced"),
     "broken compression": (arrives(b"not gzip", content_encoding="gzip"), "its compression is broken"),
     "unknown compression": (arrives(content_encoding="br"), "came in 'br', which cannot be unpacked"),
@@ -140,8 +140,8 @@ LASTING: dict[str, tuple[Any, str]] = {
     "broken TLS": (ssl.SSLError(1, "bad record"), "SSLError: "),
 }
 LATE: dict[str, tuple[Any, str]] = {
-    "404": (answer(404, PNG), "HTTP 404; outputs are kept for a few days only"),
-    "403": (answer(403), "HTTP 403; outputs are kept for a few days only"),
+    "404": (answer(404, PNG), "HTTP 404; outputs are stored for a few days only"),
+    "403": (answer(403), "HTTP 403; outputs are stored for a few days only"),
     "202": (answer(202, PNG), "HTTP 202. Task"),
     "425": (answer(425), "HTTP 425. Task"),
     "HTML": (arrives(b"<html>", content_type="text/html; charset=utf-8"), "a page of type text/html came instead"),
@@ -255,14 +255,14 @@ def test_place_that_cannot_be_written_is_found_before_paying(place: str, reason:
         check_destination(place.format(tmp_path))
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.mp4", "lost"]
-    with pytest.raises(InvalidInput, match="'/dev/null' is no regular file"):
+    with pytest.raises(InvalidInput, match="'/dev/null' is not a regular file"):
         check_destination("/dev/null", overwrite=True)
 
 
 def test_full_or_read_only_disk_is_found_before_paying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check_destination(tmp_path / "new" / "a.mp4")
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "open", _refuse(errno.EROFS, "Read-only file system"))
+        patch.setattr("tempfile.NamedTemporaryFile", _refuse(errno.EROFS, "Read-only file system"))
         with pytest.raises(InvalidInput, match="cannot be written: Read-only file system"):
             check_destination(f"{tmp_path}/new/")
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(total=1 << 40, free=download.LEAST_FREE - 1))
@@ -319,8 +319,7 @@ def test_error_of_a_download_says_what_is_paid(
         fetch(shell, provider(*filter(None, [reply])), task, f"{tmp_path}/{to}", **options)
 
     assert str(caught.value).endswith(
-        f". Task '{TASK_ID}' is done and paid for ($0.01): client.download(client.get('{TASK_ID}'), 'out/') fetches "
-        "what it made"
+        f". Task '{TASK_ID}' is done and paid: client.download(client.get('{TASK_ID}'), 'out/') fetches its files"
     )
     assert caught.value.task_id == TASK_ID
     assert "nothing was sent" not in str(caught.value)
@@ -410,7 +409,7 @@ def test_file_system_that_cannot_map_files_gets_its_file(
 
 def test_files_of_several_tasks_name_each_of_them(shell: str, tmp_path: Path) -> None:
     given = [OutputFile(URL, task_id="a"), OutputFile(URL, task_id="b", number=2)]
-    with pytest.raises(InvalidInput, match=r"The tasks 'a', 'b' are done and paid for: client\.get finds each"):
+    with pytest.raises(InvalidInput, match=r"Task 'a' is done and paid: .* Task 'b' is done and paid: "):
         fetch(shell, provider(), given, tmp_path / "a.png")  # type: ignore[arg-type]
     with pytest.raises(DownloadFailed, match=r"^1 of 2 files are missing: .* HTTP 410; .* Task 'b' is done and paid"):
         fetch(shell, provider(arrives(), answer(410)), given, f"{tmp_path}/", parallel=1)  # type: ignore[arg-type]

@@ -98,7 +98,7 @@ def test_results_are_fetched_under_their_numbers_and_covers_only_on_request(shel
     ("what", "options", "reason"),
     [
         ([], {}, "the list is empty"),
-        (TASK_ID, {}, "'9' is no file of a task: give a task"),
+        (TASK_ID, {}, "'9' is not a file of a task: give a task"),
         (task({"works": [{"cover": {"resource": URL}}]}), {}, "has no output file but 1 of other roles: pass those"),
         (task(KLING), {"parallel": 0}, "parallel is 0: give a whole number from 1"),
         (task(KLING), {"parallel": 1.5}, "parallel is 1.5"),
@@ -123,7 +123,7 @@ def test_file_without_an_ending_gets_that_of_its_type(shell: str, media_type: st
 
     assert fetch(shell, host, what, f"{tmp_path}/") == [tmp_path / f"t-1{ending}"]
     assert fetch(shell, host, what, f"{tmp_path}/b") == [tmp_path / "b"]
-    with pytest.raises(DownloadFailed, match=r"t-1.*' exists: name another file, or pass overwrite=True"):
+    with pytest.raises(DownloadFailed, match=r"t-1.*' exists: name another file, or allow"):
         fetch(shell, host, what, f"{tmp_path}/")  # the name is known only now
 
 
@@ -238,7 +238,7 @@ def test_first_answer_is_taken_if_it_is_the_whole_file(
     def host(_: httpx.Request) -> httpx.Response:
         return httpx.Response(status, headers=headers, stream=Body([CONTENT]))
 
-    refused = pytest.raises(DownloadFailed, match="bytes from 0 on were asked for")
+    refused = pytest.raises(DownloadFailed, match="bytes from 0 on were requested")
     with contextlib.nullcontext() if is_whole else refused:
         assert fetch(shell, host, task(), tmp_path / "a.mp4")[0].read_bytes() == CONTENT
     assert names_in(tmp_path) == ["a.mp4"] * is_whole

@@ -26,7 +26,7 @@ from ._telemetry import span
 from .budget import Budget
 from .download import Target, plan
 from .errors import SubmissionUncertain, UnitaskError
-from .inputs import Options, TaskInput, caller, request_body
+from .inputs import Options, TaskInput, request_body, warner
 from .media import Media, read_file
 from .webhooks import Receiver
 
@@ -150,14 +150,12 @@ class AsyncClient(AsyncRunner):
             task = await client.submit(tasks.FaceSwap(target_image="group.jpg", swap_image="me.png"))
             print(task.token)  # enough to wait for it in another process
         """
-        submission, wanted, called_by = Submission(), self._uploads.wanted, caller()
+        submission, wanted, warn = Submission(), self._uploads.wanted, warner()
         try:
-            body = await asyncio.to_thread(
-                request_body, task, options, validate=validate, uploads=wanted, called_by=called_by
-            )
+            body = await asyncio.to_thread(request_body, task, options, validate=validate, uploads=wanted, warn=warn)
             return await self._drive(self._submit_flow(body, task, submission))
         except BaseException as error:
-            self._explain(submission, error)
+            self._report(submission, error)
             raise
 
     async def run(
@@ -195,14 +193,12 @@ class AsyncClient(AsyncRunner):
             print(task.output.image_url, task.cost_usd)
         """
         limits = self._limits(timeout)
-        submission, wanted, called_by = Submission(), self._uploads.wanted, caller()
+        submission, wanted, warn = Submission(), self._uploads.wanted, warner()
         try:
-            body = await asyncio.to_thread(
-                request_body, task, options, validate=validate, uploads=wanted, called_by=called_by
-            )
+            body = await asyncio.to_thread(request_body, task, options, validate=validate, uploads=wanted, warn=warn)
             return await self._drive(self._run_flow(body, task, limits, submission), on_change)
         except BaseException as error:
-            self._explain(submission, error)
+            self._report(submission, error)
             raise
 
     @overload
@@ -307,7 +303,7 @@ class AsyncClient(AsyncRunner):
             async for task in client.watch(task_id, timeout=300):
                 print(task.status, task.progress)
         """
-        async for step in self._told(self._watch_flow(task, self._limits(timeout))):
+        async for step in self._updates(self._watch_flow(task, self._limits(timeout))):
             if isinstance(step, TaskUpdated):
                 yield step.task
 
@@ -422,7 +418,7 @@ class AsyncClient(AsyncRunner):
             async for row in client.history(group="kling", start=datetime.now(UTC) - timedelta(days=1)):
                 print(row.task_id, row.state)
         """
-        async for step in self._told(self._history_flow(group, start, end, page_size)):
+        async for step in self._updates(self._history_flow(group, start, end, page_size)):
             if isinstance(step, RowYielded):
                 yield step.row
 
@@ -460,7 +456,7 @@ class AsyncClient(AsyncRunner):
         Raises:
             ModuleNotFoundError: The openai library is not installed.
         """
-        return llm.async_client(self._key.value, self._llm_url(long_answers), self._proxy, self._headers)
+        return llm.async_client(self._key, self._llm_url(long_answers), self._proxy, self._headers)
 
     async def download(
         self,

@@ -159,7 +159,7 @@ class Client(SyncRunner):
             body = request_body(task, options, validate=validate, uploads=self._uploads.wanted)
             return self._drive(self._submit_flow(body, task, submission))
         except BaseException as error:
-            self._explain(submission, error)
+            self._report(submission, error)
             raise
 
     def run(
@@ -201,7 +201,7 @@ class Client(SyncRunner):
             body = request_body(task, options, validate=validate, uploads=self._uploads.wanted)
             return self._drive(self._run_flow(body, task, limits, submission), on_change)
         except BaseException as error:
-            self._explain(submission, error)
+            self._report(submission, error)
             raise
 
     @overload
@@ -304,7 +304,7 @@ class Client(SyncRunner):
             for task in client.watch(task_id, timeout=300):
                 print(task.status, task.progress)
         """
-        for step in self._told(self._watch_flow(task, self._limits(timeout))):
+        for step in self._updates(self._watch_flow(task, self._limits(timeout))):
             if isinstance(step, TaskUpdated):
                 yield step.task
 
@@ -419,7 +419,7 @@ class Client(SyncRunner):
             for row in client.history(group="kling", start=datetime.now(UTC) - timedelta(days=1)):
                 print(row.task_id, row.state)
         """
-        for step in self._told(self._history_flow(group, start, end, page_size)):
+        for step in self._updates(self._history_flow(group, start, end, page_size)):
             if isinstance(step, RowYielded):
                 yield step.row
 
@@ -456,7 +456,7 @@ class Client(SyncRunner):
         Raises:
             ModuleNotFoundError: The openai library is not installed.
         """
-        return llm.sync_client(self._key.value, self._llm_url(long_answers), self._proxy, self._headers)
+        return llm.sync_client(self._key, self._llm_url(long_answers), self._proxy, self._headers)
 
     def download(
         self,
