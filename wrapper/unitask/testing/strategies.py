@@ -21,7 +21,7 @@ TESTING_MISSING = "task_bodies needs hypothesis and schemathesis: pip install 'u
 def documented_example(name: str) -> Any:
     """Return a documented or recorded body by its name, such as faceswap.face-swap.completed.200.
 
-    Names are family, task type and part. They are in `components.examples` of `unitask_api`'s openapi.json, with sources.
+    Names are family, task type and part. They are the `components.examples` of `unitask_api`'s openapi.json.
 
     Raises:
         LookupError: There is none of that name; the message lists similar ones.
