@@ -15,7 +15,7 @@ from unitask_api.output_files import OutputFile
 from . import llm
 from ._async_runner import AsyncRunner
 from ._base_client import OnChange, hidden
-from ._core import calls
+from ._core import retry
 from ._core.effects import RowYielded, TaskUpdated
 from ._core.flows import Submission
 from ._model.account import Account, ActiveTasks, HistoryRow
@@ -369,7 +369,7 @@ class AsyncClient(AsyncRunner):
         Example:
             print((await client.account()).balance_usd)
         """
-        return await self._drive(calls.account(self._limits()))
+        return await self._drive(retry.account(self._limits()))
 
     async def active_tasks(self) -> dict[str, ActiveTasks]:
         """Count the tasks that are not done.
@@ -381,7 +381,7 @@ class AsyncClient(AsyncRunner):
             ApiError: The provider refused.
             Unreachable: No answer came for `poll_patience` seconds.
         """
-        return await self._drive(calls.active_tasks(self._limits()))
+        return await self._drive(retry.active_tasks(self._limits()))
 
     async def history(
         self,

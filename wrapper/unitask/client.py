@@ -13,7 +13,7 @@ from unitask_api.output_files import OutputFile
 
 from . import llm
 from ._base_client import OnChange, hidden
-from ._core import calls
+from ._core import retry
 from ._core.effects import RowYielded, TaskUpdated
 from ._core.flows import Submission
 from ._model.account import Account, ActiveTasks, HistoryRow
@@ -370,7 +370,7 @@ class Client(SyncRunner):
         Example:
             print(client.account().balance_usd)
         """
-        return self._drive(calls.account(self._limits()))
+        return self._drive(retry.account(self._limits()))
 
     def active_tasks(self) -> dict[str, ActiveTasks]:
         """Count the tasks that are not done.
@@ -382,7 +382,7 @@ class Client(SyncRunner):
             ApiError: The provider refused.
             Unreachable: No answer came for `poll_patience` seconds.
         """
-        return self._drive(calls.active_tasks(self._limits()))
+        return self._drive(retry.active_tasks(self._limits()))
 
     def history(
         self,
