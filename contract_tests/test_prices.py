@@ -22,7 +22,7 @@ from PIL import Image
 from unitask import errors, tasks
 from unitask._core import pricing
 from unitask.inputs import request_body
-from unitask.media import measured_as_sent
+from unitask.media import measured
 from unitask_contract import prices, provider, runner
 from unitask_contract.bundle import Rule, component
 from unitask_sandbox import Sandbox, Settings
@@ -125,7 +125,7 @@ def test_estimate_is_what_the_sandbox_charges(name: str) -> None:
         estimate = task.estimate_usd()
         charged = read_create_request(json.dumps(body).encode()).credits()
         assert round((estimate or 0) * 1e7) == charged, given
-        assert (pricing.estimate(body, measured_as_sent) or 0) == charged, given
+        assert (pricing.estimate(body, measured) or 0) == charged, given
         assert prices.credits_of(body) in (charged, None), given
         known += estimate is not None
 
@@ -160,7 +160,7 @@ def bills() -> Iterator[tuple[str, dict[str, Any], int]]:
 def test_estimate_is_the_documented_bill(name: str, task: dict[str, Any], bill: int) -> None:
     seen = [(entry["seen"].get("example"), entry["seen"].get("at", "")) for entry in LEDGER]
     contradicted = any(example == name and at.startswith("/data/meta/usage/") for example, at in seen)
-    estimate = pricing.estimate(task, measured_as_sent)
+    estimate = pricing.estimate(task, measured)
 
     if name in BILLS_OF_UNKNOWN_COST:
         assert estimate is None
@@ -184,7 +184,7 @@ def test_price_is_the_documented_one(row: dict[str, Any]) -> None:
     body = {name: row[name] for name in ("model", "task_type", "input")}
     entry = sandbox_entry(row["model"], row["task_type"], row["input"])
 
-    assert pricing.estimate(body, measured_as_sent) == row["credits"]
+    assert pricing.estimate(body, measured) == row["credits"]
     assert charged_by_sandbox(entry.price, row["input"], entry.media) == row["credits"]
     assert prices.credits_of(body) == row["credits"]
 

@@ -46,7 +46,7 @@ def test_example_of_an_operation_that_is_none_is_not_read(named: Any, capsys: Ca
     place.write_text(json.dumps({"x-operation": named, "value": {"code": 200}}), encoding="utf-8")
 
     assert main(["contract", "--body", str(place)]) == 2
-    assert "is no operation of the contract" in capsys.readouterr().out
+    assert "is not an operation of the contract" in capsys.readouterr().out
 
 
 def test_recorded_body_that_contradicts_the_spec_is_1(capsys: Captured, tmp_path: Path) -> None:
@@ -135,10 +135,10 @@ def test_what_could_answer_several_operations_is_asked_for(name: str, capsys: Ca
         (b"null", "of type null"),
         (b'{"log": {"entries": [{"response": {}}]}}', "HAR export"),
         (b'{"model": "kling", "task_type": "effects", "input": {}}', "it is a request"),
-        (b'{"code": NaN}', "NaN is no JSON"),
+        (b'{"code": NaN}', "NaN is not JSON"),
         (b"[" * 99_999, "nested too deep"),
-        (b'{"code": \xff}', "it is no JSON"),
-        (b"{", "it is no JSON"),
+        (b'{"code": \xff}', "it is not JSON"),
+        (b"{", "it is not JSON"),
         (b"{}", "--operation"),
     ],
     ids=range(16),
@@ -215,12 +215,12 @@ def test_file_that_is_hostile_is_bounded_and_keeps_no_other_from_being_checked(
     assert main(["contract", f"--report={document}", "--body", *(str(tmp_path / name) for name in names)]) == 1
     files = {Path(name).name: told for name, told in json.loads(document.read_text())["files"].items()}
     assert {name: told.get("not_read") for name, told in files.items() if "not_read" in told} == {
-        "deep": "it is nested too deep to be read: at most 100 levels are",
-        "pipe": "it is a pipe or a device and no file; write the body to a file first",
+        "deep": "it is nested too deep: at most 100 levels are read",
+        "pipe": "it is a pipe or a device; write the body to a file first",
         "folder": "it is a folder; give the files in it",
         "many": "it holds 60,009 values; at most 50,000 are checked",
         "large": f"it has {(tmp_path / 'large').stat().st_size:,} bytes; at most 2,000,000 are read",
-        "fault": "a fault of unitask, which says nothing of the body: ZeroDivisionError: ",
+        "fault": "a bug of unitask, not of the body: ZeroDivisionError: ",
     }
     assert files["good"] == {"read_as": None, "differences": []}
     assert len(files["wide"]["differences"]) == 100

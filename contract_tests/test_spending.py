@@ -14,10 +14,8 @@ from hypothesis import strategies as st
 from unitask_contract import runner
 from unitask_contract.checks._http import face_swap
 from unitask_contract.provider import LeftOut, Limited, Money, Provider
-from unitask_contract.reports.files import as_json
-from unitask_contract.reports.page import as_html
-from unitask_contract.reports.report import Report
-from unitask_contract.reports.terminal import text
+from unitask_contract.report import Report, text
+from unitask_contract.report_files import as_html, as_json
 
 from .support import tries
 
@@ -110,7 +108,7 @@ def test_unknown_price_is_never_shown_as_nothing() -> None:
 
     for shown in (text(report), as_html(report)):
         assert "at most $0.01 spent, by the prices of the catalogue, and the unknown price of 1 more" in shown
-    assert json.loads(as_json(report))["creates_of_unknown_price"] == 1
+    assert json.loads(as_json(report))["submissions_of_unknown_price"] == 1
     nothing = Report("here", 1, [result])
     assert "$" not in text(nothing)
     assert json.loads(as_json(nothing))["held_usd"] is None

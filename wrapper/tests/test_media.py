@@ -104,7 +104,7 @@ def test_base64_is_sent_without_line_breaks() -> None:
 def test_address_is_sent_as_given(url: str) -> None:
     assert wire_form(url) == (url, None)
     assert problems(url) == []
-    assert media.measured("seconds", url) is media.measured_as_sent("seconds", url) is None
+    assert media.measured("seconds", url) is None
 
 
 @pytest.mark.parametrize("pasted", ['"{}"', "'{}'", "\u201c{}\u201d", ' "{}"\n'], ids=ascii)
@@ -132,34 +132,15 @@ def test_pil_image_is_sent_upright(form: str, orientation: int) -> None:
     assert decoded(sent_content(image)).size == (30, 20)
 
 
-LEVELS = np.linspace(0, 1, 256).reshape(16, 16)
+@pytest.mark.parametrize("mode", ["F", "I", "I;16", "I;16B"])
+def test_levels_of_more_than_eight_bits_are_refused(mode: str) -> None:
+    with pytest.raises(ValueError, match="has no known white"):
+        wire_form(picture(mode="L").convert(mode))
 
 
-def test_deep_grey_is_scaled_to_eight_bits_by_its_range() -> None:
-    deep = (LEVELS * 65535).astype(">u2")
-    shares = LEVELS.astype("<f4")
-    for levels, expected in (
-        (deep, deep >> 8),
-        ((LEVELS * 255).astype("<u2"), LEVELS * 255),
-        (shares, shares * 255 + 0.5),
-    ):
-        result = np.asarray(decoded(sent_content(Image.fromarray(levels)), "L"))
-        assert np.array_equal(result, expected.astype("u1"))
-    for unknown in (
-        shares * 1000,
-        shares - 0.5,
-        np.where(shares > 0.5, np.nan, shares),
-        (LEVELS * 70_000).astype("<i4"),
-    ):
-        with pytest.raises(ValueError, match="0 to 255"):
-            wire_form(Image.fromarray(unknown))
-
-
-@pytest.mark.parametrize("mode", Image.MODES)
+@pytest.mark.parametrize("mode", [mode for mode in Image.MODES if mode[0] not in "FI"])
 def test_image_of_any_mode_keeps_colours_and_transparency(mode: str) -> None:
-    if mode in ("F", "I") or mode.startswith("I;"):
-        image, expected = picture(mode="L").convert(mode), picture(mode="L")
-    elif mode == "PA":
+    if mode == "PA":
         image = picture(mode="P").convert("PA")
         image.putalpha(picture(mode="LA").getchannel("A"))
         expected = image.convert("RGBA")
@@ -200,11 +181,8 @@ colours = np.stack([rows * 30, columns * 40, rows * columns, 255 - rows], axis=-
     "array", [colours[..., 0].T, colours, np.asfortranarray(colours[..., :3])], ids=["L", "RGBA", "RGB"]
 )
 def test_array_keeps_its_pixels(array: Any) -> None:
-    plain = np.ascontiguousarray(array)
-    buffer = OnlyInterface(plain, data=b"front" + plain.tobytes(), strides=None, offset=5)
-
     assert np.array_equal(np.asarray(decoded(sent_content(array))), array)
-    assert sent_content(OnlyInterface(array)) == sent_content(array) == sent_content(buffer)
+    assert sent_content(OnlyInterface(array)) == sent_content(array)
 
 
 NO_PICTURES: list[Any] = [
@@ -238,7 +216,7 @@ UNREADABLE: list[tuple[Any, str]] = [
     ("data:image/png;base64,A_-=", "base64 is broken"),
     ("A" * 257, "base64 is broken"),
     ("!" * 5_000_000, "too long"),
-    ("file://server/share/a.png", "'server'"),
+    ("file://server/share/a.png", "file URL"),
     ("file:a.png", "file URL"),
     ("s3://bucket/a.png", "s3"),
     (io.StringIO("text"), "'rb'"),
