@@ -58,7 +58,7 @@ class AsyncRunner(BaseClient):
         if transport is not None:
             self._transport = lambda _: transport
         elif http_client is None:
-            self._transport = functools.partial(AsyncRouting, transport_settings(self.base_url, self._proxy))
+            self._transport = functools.partial(AsyncRouting, transport_settings(self._proxy))
         self._pools: dict[asyncio.AbstractEventLoop, GatedPools] = {}  # connections refer to their loop: no weak keys
 
     async def _drive(self, flow: Flow[T], on_change: OnChange | None = None) -> T:

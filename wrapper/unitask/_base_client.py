@@ -46,7 +46,7 @@ from .budget import Budget
 from .download import Sink
 from .errors import InvalidInput, SubmissionUncertain, UnitaskError, Unreachable
 from .inputs import TaskInput
-from .media import LARGEST_FILE, measured_as_sent
+from .media import LARGEST_FILE, measured
 from .webhooks import Receiver
 
 T = TypeVar("T")
@@ -205,7 +205,7 @@ class BaseClient:
 
         flow = create()
         if self.budget is not None:
-            estimate = pricing.estimate(body, measured_as_sent)
+            estimate = pricing.estimate(body, measured)
             flow = self.budget.within(estimate, f"{model} {task_type}", flow, submission)
         created = yield from flow
         self._remember_own(created.id, submission.token)

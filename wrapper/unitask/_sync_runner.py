@@ -45,7 +45,7 @@ class SyncRunner(BaseClient):
         if transport is not None:
             self._transport = lambda _: transport
         elif http_client is None:
-            self._transport = functools.partial(SyncRouting, transport_settings(self.base_url, self._proxy))
+            self._transport = functools.partial(SyncRouting, transport_settings(self._proxy))
         self._is_given = http_client is not None or isinstance(transport, httpx.HTTPTransport)
         self._pools: dict[int, Pools[httpx.Client]] = {}  # by process
         self._retired: list[Pools[httpx.Client]] = []  # no new call takes these; other threads may be using them

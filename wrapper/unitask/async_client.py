@@ -26,7 +26,7 @@ from ._telemetry import span
 from .budget import Budget
 from .download import Target, plan
 from .errors import SubmissionUncertain, UnitaskError
-from .inputs import Options, TaskInput, caller, request_body
+from .inputs import Options, TaskInput, request_body, warner
 from .media import Media, read_file
 from .webhooks import Receiver
 
@@ -150,11 +150,9 @@ class AsyncClient(AsyncRunner):
             task = await client.submit(tasks.FaceSwap(target_image="group.jpg", swap_image="me.png"))
             print(task.token)  # enough to wait for it in another process
         """
-        submission, wanted, called_by = Submission(), self._uploads.wanted, caller()
+        submission, wanted, warn = Submission(), self._uploads.wanted, warner()
         try:
-            body = await asyncio.to_thread(
-                request_body, task, options, validate=validate, uploads=wanted, called_by=called_by
-            )
+            body = await asyncio.to_thread(request_body, task, options, validate=validate, uploads=wanted, warn=warn)
             return await self._drive(self._submit_flow(body, task, submission))
         except BaseException as error:
             self._report(submission, error)
@@ -195,11 +193,9 @@ class AsyncClient(AsyncRunner):
             print(task.output.image_url, task.cost_usd)
         """
         limits = self._limits(timeout)
-        submission, wanted, called_by = Submission(), self._uploads.wanted, caller()
+        submission, wanted, warn = Submission(), self._uploads.wanted, warner()
         try:
-            body = await asyncio.to_thread(
-                request_body, task, options, validate=validate, uploads=wanted, called_by=called_by
-            )
+            body = await asyncio.to_thread(request_body, task, options, validate=validate, uploads=wanted, warn=warn)
             return await self._drive(self._run_flow(body, task, limits, submission), on_change)
         except BaseException as error:
             self._report(submission, error)

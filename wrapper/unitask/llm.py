@@ -54,7 +54,7 @@ def _client(name: str, http_name: str, key: str, base_url: str, proxy: str | Non
     except ImportError:
         raise ModuleNotFoundError("the openai library is not installed: pip install 'unitask[llm]'") from None
     kind: Any = type(name, (_Streams, getattr(library, name)), {})
-    settings = transport_settings(base_url, proxy)
+    settings = transport_settings(proxy)
     proxy = settings.proxy_url_for(base_url)
     http = getattr(library, http_name)(verify=settings.verify, proxy=proxy, trust_env=False)
     where = f"{base_url}/v1"
