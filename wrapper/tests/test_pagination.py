@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from unitask import Account, HistoryRow, State, errors
-from unitask._core import calls, envelope, pagination, requests, retry
+from unitask._core import envelope, pagination, requests, retry
 from unitask._core.effects import Flow, Response, RowYielded, SendRequest, TransportFailure
 from unitask._core.requests import HistoryQuery
 
@@ -18,11 +18,11 @@ KEY = "0123456789abcdef" * 4
 
 
 def account() -> Flow[Account]:
-    return calls.account(limits())
+    return retry.account(limits())
 
 
 def active_tasks() -> Flow[Any]:
-    return calls.active_tasks(limits())
+    return retry.active_tasks(limits())
 
 
 def upload() -> Flow[str]:
@@ -111,7 +111,7 @@ def test_refusal_ends_at_once_and_silence_with_patience(
 
 @pytest.mark.parametrize(("patience", "sent"), [(0.374, 1), (0.375, 2), (1.2, 3)])
 def test_failures_are_tolerated_up_to_the_patience(patience: float, sent: int) -> None:
-    played = play(calls.account(limits(patience=patience)), CUT_OFF)
+    played = play(retry.account(limits(patience=patience)), CUT_OFF)
 
     assert played.error is not None
     assert len(played.sent) == sent + 1
