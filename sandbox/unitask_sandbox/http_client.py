@@ -1,4 +1,4 @@
-"""What the sandbox asks of other servers: the media behind an input's address, and webhooks.
+"""Requests of the sandbox to other servers: the media behind an input's address, and webhooks.
 
 Every client that may create a task chooses these addresses, so they are limited:
 
@@ -6,9 +6,9 @@ Every client that may create a task chooses these addresses, so they are limited
 - Every address that a name resolves to is checked, and the connection goes to one of these addresses: the name is not
   resolved again. Each redirect is checked like the first address.
 - A whole transfer has `SECONDS` and `LARGEST` bytes. Nothing is decompressed.
-- This machine (127.0.0.0/8, ::1) may be asked by default, because the app under development runs there. Other
-  addresses that the internet does not have, such as the metadata services of clouds (169.254.169.254), are refused
-  unless the settings allow them.
+- This machine (127.0.0.0/8, ::1) is allowed by default, because the app under development runs there. Other addresses
+  that the internet does not have, such as the metadata services of clouds (169.254.169.254), are refused unless the
+  settings allow them.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ SECONDS = 10.0
 REDIRECTS = 5
 HOW_TO_ALLOW: Final = "allow it with `unitask sandbox --private-addresses {}` or Settings(private_addresses={!r})"
 
-# What no public server has, though some release of Python says `is_global` of it.
+# Addresses that no public server has, though some release of Python says `is_global` of them
 _NOT_PUBLIC: Final = tuple(
     map(
         ip_network,
@@ -42,24 +42,14 @@ _NOT_PUBLIC: Final = tuple(
             "192.0.0.0/24",  # IETF protocol assignments, RFC 6890; Oracle's metadata is 192.0.0.192
             "192.88.99.0/24",  # 6to4 relays, withdrawn by RFC 7526
             "224.0.0.0/4",  # multicast, RFC 5771
-            "::/96",  # unspecified, this machine, and IPv4-compatible addresses, withdrawn by RFC 4291
-            "64:ff9b:1::/48",  # NAT64 within one network, RFC 8215
             "2001::/23",  # IETF protocol assignments, RFC 2928: Teredo (2001::/32), ORCHID, benchmarks
+            "2002::/16",  # 6to4, withdrawn by RFC 7526
             "3fff::/20",  # documentation, RFC 9637
-            "5f00::/16",  # segment routing, RFC 9602
-            "fec0::/10",  # site-local, withdrawn by RFC 3879 and still routed by some systems
-            "ff00::/8",  # multicast, RFC 4291
         ),
     )
 )
-# What leads to an IPv4 address that stands inside: the network, and how many bits stand after the IPv4 address.
-_IPV4_INSIDE: Final = (
-    (IPv6Network("::ffff:0:0/96"), 0),  # IPv4-mapped, RFC 4291
-    (IPv6Network("::ffff:0:0:0/96"), 0),  # IPv4-translated, RFC 2765
-    (IPv6Network("64:ff9b::/96"), 0),  # NAT64, RFC 6052
-    (IPv6Network("2002::/16"), 80),  # 6to4, RFC 3056
-)
-_MAPPED: Final = _IPV4_INSIDE[0][0]
+_UNICAST: Final = IPv6Network("2000::/3")  # the only part of IPv6 that public servers are in, RFC 4291
+_NAT64: Final = IPv6Network("64:ff9b::/96")  # ends in an IPv4 address that a gateway connects to, RFC 6052
 _ISATAP: Final = (0x00005EFE, 0x02005EFE)  # RFC 5214: the third quarter of an address that ends in an IPv4 address
 
 
@@ -203,29 +193,15 @@ async def _whole(answer: httpx.Response) -> bytes:
 
 
 def kind_of(address: Address) -> Literal["public", "loopback", "all"]:
-    """Where an address leads: to the internet, to this machine, or to what only "all" allows.
-
-    An IPv6 address that leads to an IPv4 address is judged by that one. The system itself connects an IPv4-mapped
-    address to the IPv4 address; every other form goes over a gateway, so there 127.0.0.1 is not this machine.
-    """
-    inside = _ipv4_inside(address)
-    if isinstance(address, IPv6Address) and inside is not None and address in _MAPPED:
-        return kind_of(inside)
+    """Return where an address leads: to the internet, to this machine, or to what only "all" allows."""
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped:  # the system itself connects to the IPv4 address
+            return kind_of(address.ipv4_mapped)
+        if address in _NAT64:  # 127.0.0.1 of the gateway is not this machine
+            return "public" if kind_of(IPv4Address(int(address) & 0xFFFFFFFF)) == "public" else "all"
     if address.is_loopback or address.is_unspecified:  # 0.0.0.0 connects to this machine
         return "loopback"
-    if any(address in network for network in _NOT_PUBLIC):
-        return "all"
-    if inside is not None:
-        return "public" if kind_of(inside) == "public" else "all"
-    return "public" if address.is_global else "all"
-
-
-def _ipv4_inside(address: Address) -> IPv4Address | None:
-    """The IPv4 address that an IPv6 address leads to, if its form says so."""
-    if isinstance(address, IPv4Address):
-        return None
-    bits = int(address)
-    for network, after in _IPV4_INSIDE:
-        if address in network:
-            return IPv4Address(bits >> after & 0xFFFFFFFF)
-    return IPv4Address(bits & 0xFFFFFFFF) if bits >> 32 & 0xFFFFFFFF in _ISATAP else None
+    is_public = address.is_global and not any(address in network for network in _NOT_PUBLIC)
+    if isinstance(address, IPv6Address):
+        is_public = is_public and address in _UNICAST and int(address) >> 32 & 0xFFFFFFFF not in _ISATAP
+    return "public" if is_public else "all"

@@ -1,4 +1,4 @@
-"""Middleware before every operation: who may ask, and how much may be sent.
+"""Middleware before every operation: who may send requests, and how much.
 
 A web page that a user has open must not be able to drive a server on the same machine. Two rules prevent that:
 
@@ -7,7 +7,7 @@ A web page that a user has open must not be able to drive a server on the same m
 - A request from a page of another origin is refused, unless it only reads what the API shows (`is_from_elsewhere`).
   CORSMiddleware adds headers but carries such a request out. No answer allows another origin to read it.
 
-Three rules limit bodies: at most `LARGEST_BODY` bytes, within `BODY_SECONDS`, and never compressed. Bodies of more than
+A body has at most `LARGEST_BODY` bytes, arrives within `BODY_SECONDS`, and is not compressed. Bodies of more than
 `SMALL_BODY` bytes hold at most `BUFFERED` bytes together while they arrive, and `LARGE_AT_ONCE` of them are worked on
 at once, because each costs several times its size then.
 """
@@ -35,7 +35,6 @@ DRAIN_SECONDS = 10.0
 SMALL_BODY = 256 * 1024
 LARGE_AT_ONCE = 4
 BUFFERED = 8 * LARGEST_BODY
-FAIR_SECONDS = 2.0  # after which a body that arrives may have to give way to another one
 
 INNER_PATHS = "/_sandbox"
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -137,16 +136,14 @@ def is_from_elsewhere(headers: Headers) -> bool:
 
 
 class _Body:
-    """The body of one request while it is read: counted, timed, and within what all large bodies may hold."""
+    """The body of one request while it is read."""
 
     def __init__(self, receive: Receive, arriving: dict[_Body, int], places: threading.BoundedSemaphore) -> None:
         self._receive = receive
         self._arriving = arriving  # bytes of each large body
         self._places = places  # no asyncio.Semaphore: in-process, each request has an event loop of its own
         self._has_place = False
-        self._gives_way = False
-        self._stop: Callable[[], object] = lambda: None
-        self._begun: float | None = None
+        self._end: float | None = None
         self._length = 0
         self.has_ended = False
 
@@ -154,69 +151,34 @@ class _Body:
         """Return the next piece."""
         if self.has_ended:
             return await self._receive()
-        self._begun = self._begun or time.monotonic()
-        loop = asyncio.get_running_loop()
+        self._end = self._end or time.monotonic() + BODY_SECONDS
         try:
-            async with asyncio.timeout(self._begun + BODY_SECONDS - time.monotonic()) as limit:
-                self._stop = lambda: loop.call_soon_threadsafe(limit.reschedule, 0.0)
+            async with asyncio.timeout(self._end - time.monotonic()):
                 message = await self._receive()
         except TimeoutError:
-            self._check()
             raise Refusal(408, f"the body took longer than {BODY_SECONDS:g} seconds; send it again") from None
-        finally:
-            self._stop = lambda: None
-        has_ended = message["type"] != "http.request" or not message.get("more_body", False)
         self._length += len(message.get("body", b""))
-        if self._length > LARGEST_BODY:
-            self.has_ended = has_ended
-            raise _too_large()
-        self._check()
         if self._length > SMALL_BODY:
-            self._hold()
-        self.has_ended = has_ended
-        if has_ended and self._length > SMALL_BODY:
+            self._arriving[self] = self._length
+        self.has_ended = message["type"] != "http.request" or not message.get("more_body", False)
+        if self._length > LARGEST_BODY:
+            raise _too_large()
+        if sum([*self._arriving.values()]) > BUFFERED and self in self._arriving:
+            raise _busy()
+        if self.has_ended and self._length > SMALL_BODY:
             await self._take_place()
         return message
-
-    def _hold(self) -> None:
-        """Count this body among those that arrive; let the slowest of them give way when they hold too much."""
-        self._arriving[self] = self._length
-        now = time.monotonic()
-        while sum([*self._arriving.values()]) > BUFFERED:
-            slow = [other for other in [*self._arriving] if other is not self and other.may_give_way(now)]
-            if not slow:
-                raise Refusal(503, "the sandbox is busy with other large bodies; send it again later")
-            slowest = min(slow, key=lambda other: other.speed(now))
-            self._arriving.pop(slowest, None)
-            slowest.give_way()
-
-    def may_give_way(self, now: float) -> bool:
-        """Return whether it has been arriving for so long that a quicker one may have its room."""
-        return not self.has_ended and now - (self._begun or now) >= FAIR_SECONDS
-
-    def speed(self, now: float) -> float:
-        """Return the bytes a second so far."""
-        return self._length / max(now - (self._begun or now), 0.001)
-
-    def give_way(self) -> None:
-        """End the reading; any thread may call it."""
-        self._gives_way = True
-        self._stop()
-
-    def _check(self) -> None:
-        if self._gives_way:
-            raise Refusal(503, "the body came slowly while others waited; send it again later")
 
     async def _take_place(self) -> None:
         end = time.monotonic() + BODY_SECONDS
         while not self._places.acquire(blocking=False):
             if time.monotonic() > end:
-                raise Refusal(503, "the sandbox is busy with other large bodies; send it again later")
+                raise _busy()
             await asyncio.sleep(0.01)
         self._has_place = True
 
     async def drain(self) -> None:
-        """Read on for a while without keeping anything."""
+        """Read on for a while without storing anything."""
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
                 while not self.has_ended:
@@ -229,6 +191,10 @@ class _Body:
         if self._has_place:
             self._places.release()
             self._has_place = False
+
+
+def _busy() -> Refusal:
+    return Refusal(503, "the sandbox is busy with other large bodies; send it again later")
 
 
 def _too_large() -> Refusal:

@@ -1,4 +1,4 @@
-"""Everything about a sandbox that can be chosen."""
+"""The settings of a sandbox."""
 
 import asyncio
 import math
@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 from urllib.parse import urlsplit
 
 from unitask_sandbox.faults import Fault
@@ -29,13 +29,25 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
 
 
+def _is_above_0(value: object) -> bool:
+    return _is_number(value) and float(cast("float", value)) > 0
+
+
+def _is_count(value: object) -> bool:
+    return is_whole(value) and cast("int", value) > 0
+
+
+def _is_http(url: str) -> bool:
+    return url.lower().startswith(("http://", "https://"))
+
+
 def is_whole(value: object) -> bool:
-    """Whether a value is a whole number, and no truth value."""
+    """Return whether a value is an integer, and not a boolean."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_host(name: str) -> bool:
-    """Whether a text can be the name of a host, or an address without a port."""
+    """Return whether a text can be the name of a host, or an address without a port."""
     try:
         parts = urlsplit(f"//[{name}]" if ":" in name else f"//{name}")
         return bool(name) and parts.hostname == name.lower() and not re.search(r"\s", name)
@@ -48,36 +60,36 @@ class Settings:
     """How a sandbox behaves.
 
     Attributes:
-        keys: The API keys that are accepted, with their starting balance in USD. An account that the data folder knows
-            keeps the balance that it has.
+        keys: The accepted API keys, with their starting balance in USD. An account that exists in the data folder keeps
+            its balance.
         any_key: Whether every other key is accepted too, with 10 USD each.
         data: Folder of the database and of the output files, of one sandbox at a time; what was answered from it
             survives a crash. None: a temporary one, removed at close.
-        speed: "instant": a task is done as soon as it can be; "real": it takes its typical time; a number: that many
-            times faster than real.
-        autorun: Whether tasks move by themselves; if not, they move in `Sandbox.advance()` alone.
-        engine_process: Whether engines run in processes of their own; if not, in threads of this one.
-        workers: How many engines run at once: by default one a core, at most 4. Without autorun it is one.
+        speed: "instant": a task completes as soon as possible; "real": in its typical time; a number: that many times
+            faster than real.
+        autorun: Whether tasks move by themselves, or only in `Sandbox.advance()`.
+        engine_process: Whether engines run in processes of their own, or in threads of this one.
+        workers: How many engines run at once: by default one for each core, at most 4. Without autorun it is one.
         clock: Returns the time: unix seconds.
         sleep: Waits so many seconds; for answers that are late or slow.
-        fetch: Gets the bytes behind the address of an input; raises OSError when it cannot. None: over the network, by
-            the rules of `unitask_sandbox.http_client`.
+        fetch: Returns the bytes behind the address of an input; raises OSError when it cannot. None: over the network,
+            by the rules of `unitask_sandbox.http_client`.
         send_webhook: Posts a body with headers to an address and returns the HTTP status of the answer; raises OSError
             when none comes. None: over the network, by the same rules.
-        private_addresses: Which addresses that the internet does not have inputs and webhooks may name: "none",
+        private_addresses: Which addresses that the internet does not have are allowed in inputs and webhooks: "none",
             "loopback" (this machine) or "all". None: "loopback" while the server listens there, else "none".
-        allowed_hosts: Names that the sandbox is called by (the Host of a request), besides localhost, what the server
-            was told to listen on, and addresses that are written out.
-        concurrency: How many tasks an account may have pending or processing at once; a create beyond it is refused
-            with HTTP 429, or staged if it is of Midjourney. None: as many as it likes.
-        rate: How many requests a second an account may send; one beyond it is HTTP 429 with Retry-After. None: as many
-            as it likes.
-        plan: The plan of the accounts: "Free" is refused uploads with HTTP 403.
+        allowed_hosts: Names in the Host header that are accepted besides localhost, the host that the server listens
+            on, and IP addresses.
+        concurrency: How many tasks an account may have pending or processing at once; a create request beyond it is
+            refused with HTTP 429, or staged if it is for Midjourney. None: no limit.
+        rate: How many requests a second an account may send; one beyond it is HTTP 429 with Retry-After. None: no
+            limit.
+        plan: The plan of the accounts: uploads are refused to "Free" with HTTP 403.
         public_url: Base of the addresses of output files; None: the address that the request came to.
-        faults: What goes wrong from the beginning on; `Sandbox.fault` and /_sandbox/faults add more.
+        faults: What goes wrong from the start; `Sandbox.fault` and /_sandbox/faults add more.
 
     Raises:
-        ValueError: One of them cannot be; the message says which, and what can.
+        ValueError: A value is impossible; the message says which, and what is accepted.
     """
 
     keys: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({"sandbox": STARTING_USD}), repr=False)
@@ -101,40 +113,37 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.data is not None:
-            object.__setattr__(self, "data", Path(self.data))  # a text is as good
+            object.__setattr__(self, "data", Path(self.data))  # a str is accepted
         if isinstance(self.allowed_hosts, str):
-            raise ValueError(
-                f"allowed_hosts {self.allowed_hosts!r}: give a tuple of names, as in ({self.allowed_hosts!r},)"
-            )
+            raise ValueError(f"allowed_hosts {self.allowed_hosts!r}: give a tuple of names")
         if "" in self.keys:
             raise ValueError("an API key must not be empty")
-        url, rate, private = self.public_url, self.rate, get_args(Private)
-        speed = self.speed in ("instant", "real") or (_is_number(self.speed) and float(self.speed) > 0)
-        self._demand("speed", speed, "give 'instant', 'real' or a number above 0")
-        self._demand("workers", is_whole(self.workers) and self.workers > 0, "give a number from 1 on, a whole one")
-        self._demand(
-            "private_addresses", self.private_addresses in (None, *private), f"give one of {', '.join(private)}"
-        )
-        for name in self.allowed_hosts:
-            if not is_host(name):
-                raise ValueError(f"allowed_hosts {name!r}: give a host's name without scheme, port and path")
         for usd in self.keys.values():
             if not _is_number(usd) or not 0 <= usd <= MOST_USD:
                 raise ValueError(f"the balance {usd!r} of a key: give a number of USD from 0 to {MOST_USD:,.0f}")
-        fits = url is None or url.lower().startswith(("http://", "https://"))
-        self._demand("public_url", fits, "give an address that begins with http:// or https://")
-        fits = self.concurrency is None or (is_whole(self.concurrency) and self.concurrency > 0)
-        self._demand("concurrency", fits, "give a number from 1 on, a whole one, or None for no limit")
-        fits = rate is None or (_is_number(rate) and 0 < rate < math.inf)
-        self._demand("rate", fits, "give a number of requests a second above 0, or None for no limit")
-        self._demand("plan", self.plan in get_args(Plan), f"there are {', '.join(get_args(Plan))}")
+        for name in self.allowed_hosts:
+            if not is_host(name):
+                raise ValueError(f"allowed_hosts {name!r}: give a host's name without scheme, port and path")
+        url, rate, private = self.public_url, self.rate, get_args(Private)
+        above_0 = "give a number above 0"
+        self._check(
+            "speed", self.speed in ("instant", "real") or _is_above_0(self.speed), f"{above_0}, instant or real"
+        )
+        self._check("workers", _is_count(self.workers), "give an integer from 1")
+        self._check(
+            "private_addresses", self.private_addresses in (None, *private), f"give one of {', '.join(private)}"
+        )
+        self._check("public_url", url is None or _is_http(url), "give an address that begins with http:// or https://")
+        self._check("concurrency", self.concurrency is None or _is_count(self.concurrency), "give an integer from 1")
+        self._check("rate", rate is None or (_is_above_0(rate) and rate < math.inf), f"{above_0}: requests a second")
+        self._check("plan", self.plan in get_args(Plan), f"give one of {', '.join(get_args(Plan))}")
 
-    def _demand(self, name: str, fits: bool, words: str) -> None:
+    def _check(self, name: str, fits: bool, words: str) -> None:
         if not fits:
             raise ValueError(f"{name} {getattr(self, name)!r}: {words}")
 
     def seconds(self, typical: float) -> float:
-        """How long something that typically takes so many seconds takes here."""
+        """Return how many seconds something takes here that typically takes so many."""
         if self.speed == "instant":
             return 0.0
         return typical / (1.0 if self.speed == "real" else float(self.speed))

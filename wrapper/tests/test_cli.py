@@ -148,7 +148,7 @@ def test_wrong_use_is_exit_code_2(arguments: list[str], capsys: Captured) -> Non
         ("--speed -1", "speed -1.0: give"),
         ("--key a=-1", "the balance -1.0 of a key"),
         ("--key =1", "an API key must not be empty"),
-        ("--concurrency 0", "concurrency 0: give a number from 1 on"),
+        ("--concurrency 0", "concurrency 0: give an integer from 1"),
         ("--faults nothing.json", "nothing.json cannot be read: No such file or directory"),
         ("--port 99999", "port 99999: give a number from 0 to 65535"),
         ("--port 0 --data /dev/null", "the sandbox cannot start: "),

@@ -217,7 +217,7 @@ def test_changes_are_logged_and_an_unknown_word_warns_once(shell: str, caplog: p
     assert [line for line in lines if line[0] == "INFO"] == [
         ("INFO", f"task {TASK_ID}: {word}") for word in (first, first, "odder", "completed")
     ]
-    assert [words.partition(" and is")[0] for level, words in lines if level == "WARNING"] == [
+    assert [words.partition("; the wait")[0] for level, words in lines if level == "WARNING"] == [
         f"task {TASK_ID} has the unknown status {word!r}" for word in ("odd\nCRITICAL \ud800", "odder")
     ]
 

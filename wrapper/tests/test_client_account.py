@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from unitask import InvalidInput, Outcome, Output, Task, errors, tasks
+from unitask import InvalidInput, Outcome, Output, Task, errors, tasks, webhooks
 from unitask._core import polling
 from unitask._core.effects import Response
 from unitask._model.task_token import Fingerprint
@@ -77,7 +77,7 @@ def test_webhook_gets_a_mark_by_which_its_task_is_found(shell: str) -> None:
     assert script.lines[0].startswith(HISTORIES)
 
 
-OTHER = "this client has another key or base_url than the one that sent it"
+OTHER = "this client has another key or base_url"
 
 
 @pytest.mark.parametrize(
@@ -206,10 +206,11 @@ def test_error_of_the_callers_function_ends_all_waits(shell: str) -> None:
 # ---- news
 
 
-class News:
+class News(webhooks.Receiver):
     """A receiver at which news arrives as written down: (which task, after how many seconds)."""
 
     def __init__(self, clock: InstantClock, *news: tuple[str, float]) -> None:
+        super().__init__(None)
         self.clock, self.news, self.asked = clock, list(news), list[Any]()
 
     def wait_for_notification(self, task_ids: Any, seconds: float) -> str | None:
@@ -299,7 +300,7 @@ REFUSED: list[tuple[Callable[[Any], Any], str]] = [
     (lambda client: client.find(LOST_CREATE, timeout=-1), "timeout is -1"),
     (lambda client: client.upload(b"GIF89a"), "an upload takes jpg, png, webp, mp4, wav and mp3; this starts with"),
     (lambda client: client.upload(HUGE), r"it has 11\.0 MB; an upload takes at most 10 MB"),
-    (lambda client: client.upload("https://me.test/a.png"), "has an address already"),
+    (lambda client: client.upload("https://me.test/a.png"), "is an address already"),
     (lambda client: client.run(FACE_SWAP, webhook="https://me.test"), "there is no option 'webhook'"),
     (
         lambda client: client.submit(tasks.FaceSwap(target_image="missing.png", swap_image=PNG)),

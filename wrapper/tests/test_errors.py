@@ -171,8 +171,8 @@ def test_error_says_what_to_do(error: errors.UnitaskError, retryable: bool, next
 @pytest.mark.parametrize(
     ("status", "started", "words"),
     [
-        ("pending", False, "never seen to begin; client.cancel"),
-        ("Staged", False, "never seen to begin; client.cancel"),
+        ("pending", False, "not begun; client.cancel"),
+        ("Staged", False, "not begun; client.cancel"),
         ("processing", True, "(status 'processing' for 60.0 s). It goes on: client.wait"),
         (None, None, "its status is unknown"),
     ],

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
-import inspect
 import subprocess
 import sys
 import zipfile
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import pytest
 import unitask
 from unitask import errors
-
-# users may import from them
-MODULES = ["budget", "errors", "inputs", "media", "tasks", "tasks.faceswap", "testing", "webhooks"]
 
 
 def run(program: str) -> str:
@@ -25,20 +19,6 @@ def run(program: str) -> str:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, text=True)
     assert done.stderr == ""
     return done.stdout.strip()
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_module_lists_its_public_classes_and_no_missing_name(name: str) -> None:
-    place: Any = importlib.import_module(f"unitask.{name}")
-    defined = {
-        each
-        for each, value in vars(place).items()
-        if inspect.isclass(value) and value.__module__ == place.__name__ and not each.startswith("_")
-    }
-
-    assert place.__all__ == sorted(set(place.__all__))
-    assert all(hasattr(place, each) for each in place.__all__)
-    assert defined <= set(place.__all__)
 
 
 def test_package_lists_its_names() -> None:

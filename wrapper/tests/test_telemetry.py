@@ -1,4 +1,4 @@
-"""Spans and logs: what they hold of a task, and what never."""
+"""Spans and logs: ids and facts of a task, and no content."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ DONE = seen("completed", meta={"usage": {"consume": 100_000}}, output={"image_ur
 
 @pytest.fixture
 def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
-    """Collect what a tracer of our own exports."""
     exporter, tracers = InMemorySpanExporter(), TracerProvider()
     tracers.add_span_processor(SimpleSpanProcessor(exporter))
     monkeypatch.setattr(_telemetry, "_tracer", lambda: tracers.get_tracer("test"))
@@ -49,22 +48,20 @@ def test_run_has_a_span_for_the_create_and_one_for_the_wait(shell: str, spans: I
     ]
 
 
-def test_each_of_many_waits_has_its_span(shell: str, spans: InMemorySpanExporter) -> None:
+def test_each_of_many_waits_and_a_download_has_its_span(
+    shell: str, spans: InMemorySpanExporter, tmp_path: Path
+) -> None:
     failed = answer(200, {"data": {**task_data("failed"), "task_id": "b"}})
     perform(shell, provider(DONE, failed), lambda client: client.wait_all([TASK_ID, "b"]))
+    done = Task(json.loads(DONE.body)["data"], Output)
+    perform(shell, provider(httpx.Response(200, content=encoded())), lambda client: client.download(done, tmp_path))
 
-    ends = [span.status.is_ok for span in spans.get_finished_spans()]
-    ids = [fact["unitask.task_id"] for _, fact in facts(spans)]
-    assert dict(zip(ids, ends, strict=True)) == {TASK_ID: True, "b": False}
-
-
-def test_download_has_a_span(shell: str, spans: InMemorySpanExporter, tmp_path: Path) -> None:
-    def fetch(client: Any) -> Any:
-        return client.download(Task(json.loads(DONE.body)["data"], Output), tmp_path)
-
-    perform(shell, provider(httpx.Response(200, content=encoded())), fetch)
-
-    assert facts(spans) == [("unitask.download", {"unitask.task_id": TASK_ID, "unitask.files": 1})]
+    ended = {
+        fact["unitask.task_id"]: span.status.is_ok
+        for span, (_, fact) in zip(spans.get_finished_spans(), facts(spans), strict=True)
+    }
+    assert ended == {TASK_ID: True, "b": False}
+    assert facts(spans)[-1] == ("unitask.download", {"unitask.task_id": TASK_ID, "unitask.files": 1})
 
 
 def test_error_ends_its_span(shell: str, spans: InMemorySpanExporter) -> None:
@@ -75,19 +72,6 @@ def test_error_ends_its_span(shell: str, spans: InMemorySpanExporter) -> None:
     assert span.status.description == "SubmissionUncertain"
     assert [event.name for event in span.events] == ["exception"]
     assert dict(span.attributes or {}) == {**SWAP}
-
-
-def test_interrupted_wait_ends_its_span_and_names_the_task_that_goes_on(
-    shell: str, spans: InMemorySpanExporter
-) -> None:
-    def stop(_: object) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt) as interruption:
-        perform(shell, provider(seen("processing")), lambda client: client.wait(TASK_ID, on_change=stop))
-
-    assert f"client.wait({TASK_ID!r})" in interruption.value.__notes__[0]
-    assert [span.status.description for span in spans.get_finished_spans()] == ["KeyboardInterrupt"]
 
 
 def test_spans_and_logs_hold_ids_and_no_content(
