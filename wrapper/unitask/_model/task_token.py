@@ -35,44 +35,27 @@ class TaskToken(NamedTuple):
 
 
 class SubmissionTime(NamedTuple):
-    """When a submission was sent.
+    """When a submission was sent."""
 
-    Attributes:
-        start: Before the first byte.
-        end: When it was given up.
-        process: The process whose clocks these are.
-        on_provider: The earliest and the latest unix time of it on the provider's clock; None if unknown.
-    """
-
-    start: Timestamp
-    end: Timestamp
-    process: str = ""
+    start: Timestamp  # before the first byte
+    end: Timestamp  # when it was given up
+    process: str = ""  # the process whose clocks these are
+    # The earliest and the latest unix time of it on the provider's clock; None if unknown.
     on_provider: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """What the task of an uncertain submission can be recognised by; nothing of its content.
-
-    Attributes:
-        model: Its model.
-        task_type: Its task type.
-        fingerprint: SHA-256 over model, task type and input.
-        correlation_id: The correlation id in its webhook endpoint; None when it has none.
-        fields: SHA-256 of each field of its input.
-        submission: A random text, of this submission alone; its correlation id too, if the client made it.
-        sent: When it was sent; None if unknown.
-        account: A digest of the key and the address of the client; empty if unknown.
-    """
+    """What the task of an uncertain submission can be recognised by; nothing of its content."""
 
     model: str
     task_type: str
-    fingerprint: str
-    correlation_id: str | None = None
-    fields: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
-    submission: str = ""
-    sent: SubmissionTime | None = None
-    account: str = ""
+    fingerprint: str  # SHA-256 over model, task type and input
+    correlation_id: str | None = None  # the correlation id in its webhook endpoint; None when it has none
+    fields: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)  # SHA-256 of each field of its input
+    submission: str = ""  # a random text, of this submission alone; its correlation id too, if the client made it
+    sent: SubmissionTime | None = None  # when it was sent; None if unknown
+    account: str = ""  # a digest of the key and the address of the client; empty if unknown
 
     def token(self, task_id: str | None, sent_between: Between) -> str:
         """Return the token of the submission; its input is not in it."""
