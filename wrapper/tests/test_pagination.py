@@ -107,9 +107,8 @@ def test_failures_are_tolerated_up_to_the_patience(patience: float, sent: int) -
     played = play(retry.account(limits(patience=patience)), CUT_OFF)
 
     assert played.error is not None
-    assert (
-        (played.error.attempts, played.error.elapsed) == (len(played.sent), played.ended_at) == (sent, played.ended_at)
-    )
+    assert played.error.attempts == len(played.sent) == sent
+    assert played.error.elapsed == played.ended_at
     assert play(account(), refused(429, retry_after="7"), answer(200, {"data": {"name": "me"}})).sleeps == [7.0]
 
 
