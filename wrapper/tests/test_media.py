@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -60,13 +59,6 @@ def flask_upload() -> Any:
     return SimpleNamespace(mode="rb", save=None, **parts)
 
 
-def fastapi_upload() -> UploadFile:
-    file = tempfile.SpooledTemporaryFile(max_size=1)  # noqa: SIM115 - the test reads it
-    file.write(PNG)
-    file.seek(0)
-    return UploadFile(file, filename="a.png")
-
-
 KINDS: dict[str, Callable[[Path], Any]] = {
     "path as text": lambda folder: str(as_path(folder)),
     "long path as text": lambda folder: str(as_path(folder)).replace("picture.png", "./" * 150 + "picture.png"),
@@ -74,13 +66,12 @@ KINDS: dict[str, Callable[[Path], Any]] = {
     "bytearray": lambda _: bytearray(PNG),
     "memoryview with gaps": lambda _: memoryview(bytes(byte for byte in PNG for _ in range(2)))[::2],
     "Flask": lambda _: flask_upload(),
-    "FastAPI, on disk": lambda _: fastapi_upload(),
+    "FastAPI": lambda _: UploadFile(io.BytesIO(PNG), filename="a.png"),
     "only read": lambda _: SimpleNamespace(read=lambda: PNG),
 }
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_encoded_picture_is_sent_unchanged_and_can_be_read_again(kind: str, tmp_path: Path) -> None:
     file = KINDS[kind](tmp_path)
 
@@ -97,19 +88,16 @@ def test_file_object_is_read_from_its_position_and_left_there() -> None:
     assert file.tell() == 5
 
 
-@pytest.mark.parametrize("head", ["", "data:image/png;base64,", "DATA:image/png;BASE64,", "data:;base64,"])
-def test_base64_is_sent_without_line_breaks(head: str) -> None:
+def test_base64_is_sent_without_line_breaks() -> None:
     content = encoded(64, 64)
     text = base64.b64encode(content).decode()
     lines = "\r\n".join(text[at : at + 76] for at in range(0, len(text), 76))
 
-    assert wire_form(head + text) == wire_form(head + lines) == (head + text, content)
-
-
-def test_short_base64_of_a_known_file_kind_is_content() -> None:
-    for content in (SHORT, encoded(1, 1, "GIF"), b"RIFF\x24\0\0\0WAVEfmt ", b"ID3\x04\0\0\0\0\0\0"):
-        text = base64.b64encode(content).decode()
-        assert wire_form(text) == (text, content)
+    for head in ("", "data:image/png;base64,", "DATA:image/png;BASE64,", "data:;base64,"):
+        assert wire_form(head + text) == wire_form(head + lines) == (head + text, content)
+    for short in (SHORT, encoded(1, 1, "GIF"), b"RIFF\x24\0\0\0WAVEfmt ", b"ID3\x04\0\0\0\0\0\0"):
+        text = base64.b64encode(short).decode()
+        assert wire_form(text) == (text, short)
 
 
 @pytest.mark.parametrize("url", ["HTTP://me.test/a.png", "asset://asset-2026-abc", "ASSET://a"])
@@ -190,13 +178,10 @@ colours = np.stack([rows * 30, columns * 40, rows * columns, 255 - rows], axis=-
 
 
 @pytest.mark.parametrize(
-    ("array", "mode"), [(colours[..., 0].T, "L"), (colours, "RGBA"), (np.asfortranarray(colours[..., :3]), "RGB")]
+    "array", [colours[..., 0].T, colours, np.asfortranarray(colours[..., :3])], ids=["L", "RGBA", "RGB"]
 )
-def test_array_keeps_its_pixels(array: Any, mode: str) -> None:
-    result = decoded(sent_content(array))
-
-    assert result.mode == mode
-    assert np.array_equal(np.asarray(result), array)
+def test_array_keeps_its_pixels(array: Any) -> None:
+    assert np.array_equal(np.asarray(decoded(sent_content(array))), array)
     assert sent_content(OnlyInterface(array)) == sent_content(array)
 
 
@@ -231,7 +216,7 @@ UNREADABLE: list[tuple[Any, str]] = [
     ("data:image/png;base64,A_-=", "base64 is broken"),
     ("A" * 257, "base64 is broken"),
     ("!" * 5_000_000, "too long"),
-    ("file://server/share/a.png", "is not a file URL of this computer"),
+    ("file://server/share/a.png", "file URL"),
     ("file:a.png", "file URL"),
     ("s3://bucket/a.png", "s3"),
     (io.StringIO("text"), "'rb'"),
