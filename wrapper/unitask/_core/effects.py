@@ -1,4 +1,4 @@
-"""The steps that the core yields, and the replies that a client answers them with.
+"""The steps that the core yields, and the replies of a client.
 
 Rules of this file: plain frozen values, except for `Progress`; durations are in seconds; time enters the core only as
 `at` of a reply.
@@ -20,13 +20,9 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Progress:
-    """How far a request has got.
+    """How far a request has got."""
 
-    Attributes:
-        left: Whether bytes of it may have left; None while that is not known.
-    """
-
-    left: bool | None = None
+    left: bool | None = None  # whether bytes of it may have left; None while that is unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +33,9 @@ class SendRequest:
     path: str
     json: Any = field(default=None, repr=False)
     params: Mapping[str, str | int] = field(default_factory=dict[str, str | int])
-    timeout: float | None = None  # None: what the client is set to
-    submission: bool = False  # it is paid for when it arrives
-    progress: Progress = field(default_factory=Progress, repr=False, compare=False)  # the shell keeps it up to date
+    timeout: float | None = None  # None: the client's
+    submission: bool = False  # it is paid when it arrives
+    progress: Progress = field(default_factory=Progress, repr=False, compare=False)  # updated by the client
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +68,12 @@ class RowYielded:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """The server answered, whatever it said.
+    """An answer of the server.
 
     Attributes:
         status: The HTTP status.
         headers: With names in lower case.
-        body: The body, or what arrived of it.
+        body: The body, or the part of it that arrived.
         at: When.
         broken: Why the body did not arrive whole; empty when it did.
     """
@@ -124,7 +120,7 @@ Flow: TypeAlias = Generator[Step, Reply, T]
 
 
 def no_answer(reply: Reply) -> str:
-    """Why a request brought no answer, or none that is whole."""
+    """Return why a request brought no whole answer."""
     if isinstance(reply, Response) and reply.broken:
         return f"HTTP {reply.status}, and {reply.broken}"
     return reply.reason if isinstance(reply, TransportFailure) else repr(reply)
