@@ -38,6 +38,10 @@ from .inputs import AdvisoryWarning
 REAL_CONCURRENCY = 5  # of the Creator plan, by a public client (2025); no page gives a rate
 OPEN = "warning: everyone who can reach {} can use this sandbox; its key is not a secret, and nothing is encrypted"
 CONTRACT_MISSING = "the contract checks are not installed: pip install 'unitask[testing]'"
+SEARCH = (
+    "unitask: search the task history on the provider's site before you run this again, since it may be paid; "
+    "`unitask wait ID` fetches the result of a task by its id"
+)
 SANDBOX_MISSING = "the local provider is not installed: pip install 'unitask[sandbox]'"
 CLOSED_PIPE = 141  # 128 + SIGPIPE, as a shell has it
 _NO_LOG = logging.NullHandler()  # the command line reports these events itself
@@ -78,8 +82,9 @@ def _main(arguments: list[str]) -> int:
         if options.seen is None:
             raise
         place = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{Path(place.filename).name}, line {place.lineno}"
-        say(f"unitask: {type(error).__name__}: {error} ({where}); please report it")
+        say(
+            f"unitask: {type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno}); please report it"
+        )
         say(*_continue(options, options.seen.id))
     return 1
 
@@ -317,22 +322,18 @@ def _report(error: errors.UnitaskError, options: argparse.Namespace) -> Iterator
     if task_id and not isinstance(error, errors.NotFound):
         yield from _continue(options, task_id, error)
     elif isinstance(error, errors.SubmissionUncertain):
-        yield from _search()
+        yield SEARCH
 
 
 def _report_interruption(interruption: KeyboardInterrupt, options: argparse.Namespace) -> Iterator[str]:
     notes: list[str] = getattr(interruption, "__notes__", [])
     accepted = re.search(r"client\.wait\((['\"])(.+?)\1\)", " ".join(notes))
-    if options.seen or accepted:
-        yield from _continue(options, options.seen.id if options.seen else accepted[2] if accepted else "")
+    if options.seen:
+        yield from _continue(options, options.seen.id)
+    elif accepted:
+        yield from _continue(options, accepted[2])
     elif notes:
-        yield from notes
-        yield from _search()
-
-
-def _search() -> Iterator[str]:
-    yield "unitask: search the task history on the provider's site before you run this again; it may be paid"
-    yield "unitask: `unitask wait ID` fetches the result of a task by its id"
+        yield from (*notes, SEARCH)
 
 
 def _continue(options: argparse.Namespace, task_id: str, error: Exception | None = None) -> Iterator[str]:

@@ -35,7 +35,7 @@ def check(content: Content, kind: str | None, ending: str) -> None:
     if text is not None and not _fits(text, kind, ending):
         raise DownloadAttemptError(other, retryable=True, discard=True, late=True)  # as a page that says "not ready"
     found = format_of(content)
-    if found and not found.is_whole(content):
+    if found and not found.read(content)[0]:
         raise DownloadAttemptError(f"it is a {found.name} that is cut off", retryable=True, discard=True, late=True)
 
 

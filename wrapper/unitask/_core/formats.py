@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from fractions import Fraction
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 _UNKNOWN_LENGTH = 0x7FFFF000  # of a sound that was written to a pipe: its length is 2 or 4 GB, or zero
 
@@ -19,6 +18,9 @@ class Content(Protocol):
     def rfind(self, sub: bytes, start: int = 0, /) -> int: ...
 
 
+Sides: TypeAlias = tuple[int, int] | None  # width and height in pixels
+
+
 class PictureInfo(NamedTuple):
     """Format and size of a picture."""
 
@@ -27,15 +29,12 @@ class PictureInfo(NamedTuple):
     height: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
+class Format(NamedTuple):
     """A format of files."""
 
     name: str
     magic: bytes  # a pattern of its first bytes
-    is_whole: Callable[[Content], bool] = lambda _: True  # whether the end of a file is there
-    # Width and height of a picture that the API takes; None where they are not readable.
-    sides: Callable[[Content], tuple[int, int] | None] | None = None
+    read: Callable[[Content], tuple[bool, Sides]]  # whether the end of a file is there, and the size of a picture
 
 
 def format_of(content: Content) -> Format | None:
@@ -51,12 +50,12 @@ def inspect_picture(content: bytes) -> PictureInfo:
         ValueError: It is not a picture, or it is cut off.
     """
     found = format_of(content)
-    if found is None or found.name not in _PICTURES:
+    if found is None or found.name not in (*_MEASURED, *_OTHER_PICTURES):
         raise ValueError(f"it is not a picture: it starts with {content[:12]!r}")
-    if found.sides is None:
+    if found.name in _OTHER_PICTURES:
         return PictureInfo(found.name.lower())
-    sides = found.sides(content)
-    if sides is None or not found.is_whole(content):
+    is_whole, sides = found.read(content)
+    if sides is None or not is_whole:
         raise ValueError(f"it is a {found.name} that is cut off")
     return PictureInfo(found.name.lower(), *sides)
 
@@ -88,26 +87,13 @@ def _little(content: Content, place: int, length: int) -> int:
     return int.from_bytes(content[place : place + length], "little")
 
 
-def _png_is_whole(content: Content) -> bool:
-    return content.rfind(b"\0\0\0\0IEND\xaeB\x60\x82") > 0
+def _png(content: Content) -> tuple[bool, Sides]:
+    sides = (_number(content, 16, 4), _number(content, 20, 4)) if content[12:16] == b"IHDR" else None
+    return content.rfind(b"\0\0\0\0IEND\xaeB\x60\x82") > 0, sides
 
 
-def _png_sides(content: Content) -> tuple[int, int] | None:
-    return (_number(content, 16, 4), _number(content, 20, 4)) if content[12:16] == b"IHDR" else None
-
-
-def _jpeg_sides(content: Content) -> tuple[int, int] | None:
-    return _jpeg_head(content)[0]
-
-
-def _jpeg_is_whole(content: Content) -> bool:
-    """Whether the scan has its end; a thumbnail inside a segment has an end of its own."""
-    _, place = _jpeg_head(content)
-    return content.rfind(b"\xff\xd9", min(place, len(content))) > 0
-
-
-def _jpeg_head(content: Content) -> tuple[tuple[int, int] | None, int]:
-    """Return the size, and where the scan begins (ITU-T T.81, annex B): SOFn holds the size."""
+def _jpeg(content: Content) -> tuple[bool, Sides]:
+    """ITU-T T.81, annex B: segments up to the scan; SOFn has the size. A thumbnail in a segment has its own end."""
     sides, place = None, 2
     while content[place : place + 1] == b"\xff" and (marker := _number(content, place + 1, 1)) != 0xDA:
         if marker == 0xFF:  # fill byte
@@ -116,40 +102,34 @@ def _jpeg_head(content: Content) -> tuple[tuple[int, int] | None, int]:
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             sides = _number(content, place + 7, 2), _number(content, place + 5, 2)
         place += 2 + _number(content, place + 2, 2)
-    return sides, place
+    return content.rfind(b"\xff\xd9", min(place, len(content))) > 0, sides
 
 
-def _gif_is_whole(content: Content) -> bool:
-    return content[-64:].rstrip(b"\0\r\n").endswith(b";")
+def _gif(content: Content) -> tuple[bool, Sides]:
+    return content[-64:].rstrip(b"\0\r\n").endswith(b";"), None
 
 
-def _riff_is_whole(content: Content) -> bool:
-    """Whether a WebP, WAV or AVI has its length, which does not count the first eight bytes."""
-    length = _little(content, 4, 4)
+def _riff(content: Content) -> tuple[bool, Sides]:
+    """Read a WebP (RFC 9649), WAV or AVI: the length does not count the first eight bytes."""
+    length, sides = _little(content, 4, 4), None
     is_known = length < _UNKNOWN_LENGTH and (length > 0 or content[8:12] == b"WEBP")
-    return not is_known or len(content) >= 8 + length - (length % 2)
-
-
-def _webp_sides(content: Content) -> tuple[int, int] | None:
-    """RFC 9649, 2.3 to 2.7: the first chunk is VP8, VP8L or VP8X."""
     match content[12:16]:
         case b"VP8X":
-            return 1 + _little(content, 24, 3), 1 + _little(content, 27, 3)
+            sides = 1 + _little(content, 24, 3), 1 + _little(content, 27, 3)
         case b"VP8L":
             bits = _little(content, 21, 4)
-            return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+            sides = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
         case b"VP8 ":
-            return _little(content, 26, 2) & 0x3FFF, _little(content, 28, 2) & 0x3FFF
-        case _:
-            return None
+            sides = _little(content, 26, 2) & 0x3FFF, _little(content, 28, 2) & 0x3FFF
+    return not is_known or len(content) >= 8 + length - (length % 2), sides
 
 
-def _heif_is_whole(content: Content) -> bool:
-    return _has_boxes(content, {b"meta", b"mdat"})
+def _heif(content: Content) -> tuple[bool, Sides]:
+    return _has_boxes(content, {b"meta", b"mdat"}), None
 
 
-def _mp4_is_whole(content: Content) -> bool:
-    return _has_boxes(content, {b"moov", b"mdat"})
+def _mp4(content: Content) -> tuple[bool, Sides]:
+    return _has_boxes(content, {b"moov", b"mdat"}), None
 
 
 def _has_boxes(content: Content, needed: set[bytes]) -> bool:
@@ -180,21 +160,25 @@ def _inside(content: bytes, name: bytes, *rest: bytes) -> Iterator[bytes]:
             yield from _inside(inner, *rest) if rest else (inner,)
 
 
-def _glb_is_whole(content: Content) -> bool:
-    return len(content) >= 12 and len(content) >= _little(content, 8, 4)
+def _glb(content: Content) -> tuple[bool, Sides]:
+    return len(content) >= 12 and len(content) >= _little(content, 8, 4), None
 
 
-_PICTURES = ("PNG", "JPEG", "WebP", "GIF", "BMP", "TIFF", "HEIF")
+def _unknown(_: Content) -> tuple[bool, Sides]:
+    return True, None
+
+
+_MEASURED = ("PNG", "JPEG", "WebP")
+_OTHER_PICTURES = ("GIF", "BMP", "TIFF", "HEIF")
 _FORMATS = (
-    Format("PNG", rb"\x89PNG\r\n\x1a\n", _png_is_whole, _png_sides),
-    Format("JPEG", rb"\xff\xd8\xff", _jpeg_is_whole, _jpeg_sides),
-    Format("WebP", rb"RIFF....WEBP", _riff_is_whole, _webp_sides),
-    Format("GIF", rb"GIF8[79]a", _gif_is_whole),
-    Format("BMP", rb"BM....\0\0\0\0"),
-    Format("TIFF", rb"II\*\0|MM\0\*"),
-    Format("HEIF", rb"....ftyp(avif|avis|heic|heix|hevc|mif1|msf1)", _heif_is_whole),
-    Format("WAV", rb"RIFF....WAVE", _riff_is_whole),
-    Format("AVI", rb"RIFF....AVI ", _riff_is_whole),
-    Format("MP4", rb"....(ftyp|moov|wide)", _mp4_is_whole),
-    Format("GLB", rb"glTF", _glb_is_whole),
+    Format("PNG", rb"\x89PNG\r\n\x1a\n", _png),
+    Format("JPEG", rb"\xff\xd8\xff", _jpeg),
+    Format("WebP", rb"RIFF....WEBP", _riff),
+    Format("GIF", rb"GIF8[79]a", _gif),
+    Format("BMP", rb"BM....\0\0\0\0", _unknown),
+    Format("TIFF", rb"II\*\0|MM\0\*", _unknown),
+    Format("HEIF", rb"....ftyp(avif|avis|heic|heix|hevc|mif1|msf1)", _heif),
+    Format("WAV", rb"RIFF....WAVE", _riff),
+    Format("MP4", rb"....(ftyp|moov|wide)", _mp4),
+    Format("GLB", rb"glTF", _glb),
 )
