@@ -65,6 +65,14 @@ def test_secret_is_hidden_in_any_escaping(key: str, packed: str, escapes: list[s
     assert len(hidden) <= len(f"{around}***|task id-1234") + room
 
 
+@pytest.mark.parametrize("before", [b"", b"a", b"ab", b"user:"])
+def test_secret_in_base64_is_hidden_wherever_it_begins(before: bytes) -> None:
+    for encode in (base64.b64encode, base64.urlsafe_b64encode, base64.encodebytes):
+        hidden = Hider(KEY).content(b"<" + encode(before + KEY.encode() + b" and more") + b">")
+        assert b"***" in hidden
+        assert len(hidden) < 50
+
+
 @given(key=KEYS, text=st.text() | st.text("\\u0041%&#;x\r\n\"'/abc"))
 def test_text_without_the_secret_stays(key: str, text: str) -> None:
     content = text.encode("utf-8", "surrogatepass")
