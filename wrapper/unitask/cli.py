@@ -31,10 +31,10 @@ from unitask_api.json_types import printable
 
 from . import errors, tasks
 from ._model.task import Output, Task
-from ._paths import from_home
 from .client import Client
 from .download import check_destination
 from .inputs import AdvisoryWarning
+from .media import from_home
 
 REAL_CONCURRENCY = 5  # of the Creator plan, by a public client (2025); no page gives a rate
 OPEN = "warning: everyone who can reach {} can use this sandbox; its key is not a secret, and nothing is encrypted"
