@@ -1,7 +1,6 @@
 """Engines: their media, the processes in which they run, several at once, and what a crash leaves."""
 
 import importlib
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -259,29 +258,6 @@ def test_each_task_is_done_once_and_in_order(sandbox_with: SandboxWith, engines:
     assert all(engines.ending.acquire(timeout=PATIENCE) for _ in names)
 
     assert engines.begun == [f"http://me.test/{name}" for name in names]
-
-
-@pytest.mark.parametrize("method", ["task", "given", "end"])
-def test_task_that_could_not_be_ended_is_done_again(
-    sandbox_with: SandboxWith, engines: Engines, monkeypatch: pytest.MonkeyPatch, method: str
-) -> None:
-    sandbox = sandbox_with(autorun=True, workers=1, fetch=engines.fetch)
-    engines.watch(sandbox)
-    works, failing = getattr(sandbox._store, method), threading.Semaphore(3)
-
-    def locked(*args: Any, **kwargs: Any) -> Any:
-        if threading.current_thread().name == "unitask-sandbox-engine" and failing.acquire(blocking=False):
-            raise sqlite3.OperationalError("database is locked")
-        return works(*args, **kwargs)
-
-    monkeypatch.setattr(sandbox._store, method, locked)
-    for _ in range(4):
-        engines.may_end.release()
-    task_id = swap(sandbox, "a")
-
-    assert engines.ending.acquire(timeout=PATIENCE)
-    assert sandbox.get("sandbox", task_id).status == "completed"
-    assert not failing.acquire(blocking=False)
 
 
 def test_thread_that_cannot_be_started_loses_no_task(

@@ -13,7 +13,7 @@ from unitask_sandbox.engines import ENGINES
 from unitask_sandbox.task import Task
 from unitask_sandbox.threads import Autorun
 
-from .local import CREATE, MODEL, NOW, TASK_TYPE, Clock, Http, HttpWith, SandboxWith, encoded, face_swap, fake_swap
+from .local import CREATE, MODEL, NOW, TASK_TYPE, Clock, HttpWith, SandboxWith, encoded, face_swap, fake_swap
 from .local import simulated as drawing
 
 FACE_SWAP = encoded(face_swap())
@@ -66,15 +66,6 @@ def test_bug_fails_its_task_alone(
     assert http.task(tasks[0])["error"]["raw_message"].endswith("broken raised KeyError: 'target'")
     assert http.task(tasks[1])["error"]["raw_message"] == "the sandbox broke: RuntimeError: a bug in fetch"
     assert "a bug in fetch" in caplog.text
-
-
-def test_webhook_without_a_scheme_is_noted_in_the_logs(http: Http) -> None:
-    configs = ({"service_mode": "public", "new": 1}, {"webhook_config": {"endpoint": "me.test/done"}})
-    with_none, with_a_wrong_one = (http.task(http.create(config=config)) for config in configs)
-
-    assert with_none["config"] == {**configs[0], "webhook_config": {"endpoint": "", "secret": ""}}
-    assert with_none["logs"] == []
-    assert "must begin with http:// or https://" in with_a_wrong_one["logs"][0]["message"]
 
 
 def test_cancel_takes_pending_tasks_only(http_with: HttpWith, clock: Clock) -> None:
@@ -219,7 +210,7 @@ def all_completed(sandbox: Sandbox, count: int) -> threading.Event:
 @pytest.mark.parametrize(
     ("method", "error"),
     [
-        *((name, PASSING[0]) for name in ("due", "start", "task", "end", "unstage", "next_due")),
+        *((name, PASSING[0]) for name in ("due", "start", "task", "end", "unstage", "next_due", "given")),
         *(("forget_expired_files", error) for error in (*PASSING, *BROKEN)),
     ],
 )
