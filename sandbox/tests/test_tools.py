@@ -169,14 +169,6 @@ def test_unknown_words_name_the_salient_object() -> None:
     assert [note.partition(" ")[0] for note in notes] == ["'clothes'", "'shoes'", "'pants'"]
 
 
-def test_person_without_a_face_is_the_salient_object() -> None:
-    disc = cv2.circle(np.full((200, 200, 3), 30, np.uint8), (100, 100), 60, (60, 160, 230), -1)
-    data, notes = segment(png(disc), "person")
-
-    assert pixels(data)[100, 100, 3] > 128
-    assert notes == ["there is no face: the salient object was taken for the person"]
-
-
 def test_person_is_only_what_has_a_face(monkeypatch: pytest.MonkeyPatch) -> None:
     elsewhere = np.zeros((512, 512), np.uint8)
     elsewhere[300:400, 20:60] = 255
