@@ -16,8 +16,8 @@ import httpx
 import pytest
 from unitask.cli import main
 from unitask_contract import command, provider, runner
-from unitask_contract.reports.files import FORMS
-from unitask_contract.reports.report import Report
+from unitask_contract.report import Report
+from unitask_contract.report_files import FORMS
 from unitask_sandbox import Settings, running, server
 
 from wrapper.tests.raw_server import raw_server, response
@@ -51,13 +51,13 @@ def test_provider_that_keeps_the_contract_is_0(capsys: Captured) -> None:
 def test_provider_that_breaks_the_contract_is_1_in_every_report(capsys: Captured, tmp_path: Path) -> None:
     places = [tmp_path / f"out{ending}" for ending in FORMS]
     with remote("wrong-model", "code-of-its-own") as base_url:
-        arguments = ("--base-url", base_url, "--checks", "keys,echo,refusals,echoed", "--families", "general,flux")
+        arguments = ("--base-url", base_url, "--checks", "keys,echo,bad_requests,echoed", "--families", "general,flux")
         assert main(["contract", *arguments, *(f"--report={place}" for place in places)]) == 1
 
     said = capsys.readouterr().out
     page, junit, document, patch = (place.read_text() for place in places)
     assert "broken: echo" in said
-    assert "<h3 id='echo'>broken: echo</h3>" in page
+    assert "<h3>broken: echo </h3>" in page
     assert json.loads(document)["exit_code"] == 1
     (case,) = [case for case in Xml.fromstring(junit).iter("testcase") if case.get("name") == "echo"]
     assert case.find("failure") is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import sys
 from collections.abc import Callable
@@ -81,18 +80,6 @@ def test_library_logs_and_raises_no_key(shell: str, status: int, caplog: pytest.
     assert library.api_key == KEY
     assert "chat/completions" in caplog.text
     assert KEY not in caplog.text + shown
-
-
-def test_empty_usage_at_the_end_of_a_stream_is_absent() -> None:
-    chunk = {**COMPLETION, "object": "chat.completion.chunk"}
-    content = "".join(f"data: {json.dumps(event)}\n\n" for event in (chunk, {**chunk, "usage": {}}))
-    head = {"content-type": "text/event-stream"}
-    http = httpx2.Client(transport=httpx2.MockTransport(lambda _: httpx2.Response(200, headers=head, text=content)))
-    with Client(KEY, BASE_URL) as client:
-        over = client.openai().with_options(http_client=http)
-        events = list(over.chat.completions.create(model="gpt-4o-mini", messages=MESSAGES, stream=True))
-
-    assert [event.usage for event in events] == [None, None]
 
 
 def test_long_answers_come_from_their_own_host(shell: str) -> None:

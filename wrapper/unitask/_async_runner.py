@@ -86,7 +86,12 @@ class AsyncRunner(BaseClient):
             case SendRequest():
                 return await self._send(step)
             case Sleep(seconds, notification_of) if notification_of and seconds and self._webhooks:
-                return self._resumed(await self._webhooks.wait_for_notification_async(notification_of, seconds))
+                is_real = self._sleep is asyncio.sleep  # a test clock does not wait for what may never come
+                waited = seconds if is_real else 0
+                notified = await self._webhooks.wait_for_notification_async(notification_of, waited)
+                if notified is None and not is_real:
+                    await self._sleep(seconds)
+                return self._resumed(notified)
             case Sleep():
                 await self._sleep(step.seconds)
             case TaskUpdated():

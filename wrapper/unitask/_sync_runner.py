@@ -6,6 +6,7 @@ import contextlib
 import functools
 import inspect
 import os
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -78,7 +79,11 @@ class SyncRunner(BaseClient):
             case SendRequest():
                 return self._send(step)
             case Sleep(seconds, notification_of) if notification_of and seconds and self._webhooks:
-                return self._resumed(self._webhooks.wait_for_notification(notification_of, seconds))
+                is_real = self._sleep is time.sleep  # a test clock does not wait for what may never come
+                notified = self._webhooks.wait_for_notification(notification_of, seconds if is_real else 0)
+                if notified is None and not is_real:
+                    self._sleep(seconds)
+                return self._resumed(notified)
             case Sleep():
                 self._sleep(step.seconds)
             case TaskUpdated():
