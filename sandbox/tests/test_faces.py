@@ -1,6 +1,7 @@
 """The face engine: which faces it takes, which pictures it refuses, and what it may change, judged independently."""
 
 import io
+import re
 import runpy
 import struct
 from collections.abc import Callable
@@ -118,16 +119,6 @@ def fine_detail(picture: Any, where: Any) -> float:
     return float((floats - cv2.GaussianBlur(floats, (0, 0), 1.2))[where].std())
 
 
-def test_smooth_source_gets_the_grain_of_the_target() -> None:
-    noise = np.random.default_rng(1).normal(0, 12, pixels(ASTRONAUT).shape)
-    grainy = np.clip(pixels(ASTRONAUT) + noise, 0, 255).astype(np.uint8)
-    smooth = png(cv2.GaussianBlur(pixels(HOPPER), (0, 0), 4))
-    (first, mask), (second, _) = swapped(grainy, smooth), swapped(grainy, smooth)
-
-    assert np.array_equal(first, second)
-    assert fine_detail(first, cv2.erode(mask, np.ones((31, 31))) > 0) > 8  # 6.8 without the grain
-
-
 def test_bar_over_the_eyes_is_not_taken_for_grain() -> None:
     picture = pixels(ASTRONAUT)
     points = find_faces(picture)[0].landmarks[:468, :2]
@@ -162,16 +153,14 @@ def test_threads_share_the_models_but_no_computation() -> None:
     assert all(np.array_equal(found, alone[number % 2]) for number, found in enumerate(together))
 
 
-@pytest.mark.parametrize("big_side", ["left", "right"])
-def test_largest_face_is_replaced(big_side: str) -> None:
+def test_largest_face_is_replaced() -> None:
     target = np.full((SIDE, 2 * SIDE, 3), 128, np.uint8)
-    big, small = np.s_[:, 38:475], np.s_[:256, 512:768]
-    target[big], target[small] = resized(pixels(HOPPER), 437, 512), resized(pixels(ASTRONAUT), 256, 256)
-    target = target if big_side == "left" else np.ascontiguousarray(np.roll(target, SIDE, axis=1))
-    changed = np.any(pixels(swap_largest(png(target), ASTRONAUT)) != target, axis=2)
-
-    assert len(find_faces(target)) == 2
-    assert [changed[:, :SIDE].any(), changed[:, SIDE:].any()] == [big_side == "left", big_side == "right"]
+    target[:, 38:475] = resized(pixels(HOPPER), 437, 512)
+    target[:256, 512:768] = resized(pixels(ASTRONAUT), 256, 256)
+    for one, shown in ((target, [True, False]), (np.roll(target, SIDE, axis=1), [False, True])):
+        changed = np.any(pixels(swap_largest(png(one), ASTRONAUT)) != one, axis=2)
+        assert [changed[:, :SIDE].any(), changed[:, SIDE:].any()] == shown
+        assert len(find_faces(np.ascontiguousarray(one))) == 2
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
@@ -298,22 +287,21 @@ def test_indexes_are_paired_or_named(swap: str, target: str, expected: Any) -> N
         (BLANK, 10000, "no face found in the image ({})"),
         (b"", 10000, "failed to get valid image ({})"),
         (png(pixels(HOPPER), ".bmp"), 10000, "failed to get valid image ({})"),
-        (HOPPER[:200], 10000, "failed to get valid image ({})"),
         (hostile.PICTURES["jpeg-of-100000-scans"], 10000, "failed to get valid image ({})"),
         (hostile.png(40, 40, data=b""), 10000, "failed to get valid image ({})"),
         (hostile.png(8, 2048), IMAGE_TOO_LARGE, "image size too large ({}): 8x2048, each side"),
     ],
-    ids=range(7),
+    ids=range(6),
 )
 def test_picture_that_cannot_be_used_is_named(picture: bytes, code: int, words: str) -> None:
     for field, given in (("target_image", (picture, HOPPER)), ("swap_image", (ASTRONAUT, picture))):
-        with pytest.raises(TaskFailure) as caught:
+        with pytest.raises(TaskFailure, match=re.escape(words.format(field))) as caught:
             swap_largest(*given)
-        assert caught.value.raw_message.startswith(words.format(field))
         assert caught.value.code == code
 
 
-LOSSLESS_WEBP = png(np.full((37, 53, 3), 90, np.uint8), ".webp", cv2.IMWRITE_WEBP_QUALITY, 101)
+SMALL = np.full((37, 53, 3), 90, np.uint8)
+LOSSLESS_WEBP = png(SMALL, ".webp", cv2.IMWRITE_WEBP_QUALITY, 101)
 
 
 def test_huge_picture_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -326,20 +314,12 @@ def test_huge_picture_is_refused_before_it_is_decoded(monkeypatch: pytest.Monkey
             decode(data, "image")
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        png(np.full((37, 53, 3), 90, np.uint8)),
-        png(np.full((37, 53, 3), 90, np.uint8), ".jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
-        png(np.full((37, 53, 3), 90, np.uint8), ".webp", cv2.IMWRITE_WEBP_QUALITY, 80),
-        LOSSLESS_WEBP,
-    ],
-    ids=["png", "progressive-jpeg", "webp", "lossless-webp"],
-)
-def test_every_kind_of_picture_is_measured_and_read(data: bytes) -> None:
-    assert picture_size(data) == (53, 37)
-    assert decode(data, "image").shape == (37, 53, 3)
-    assert {picture_size(data[:end]) for end in range(24)} == {None}
+def test_every_kind_of_picture_is_measured_and_read() -> None:
+    progressive = png(SMALL, ".jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
+    for data in (png(SMALL), progressive, png(SMALL, ".webp", cv2.IMWRITE_WEBP_QUALITY, 80), LOSSLESS_WEBP):
+        assert picture_size(data) == (53, 37)
+        assert decode(data, "image").shape == SMALL.shape
+        assert {picture_size(data[:end]) for end in range(24)} == {None}
 
 
 def test_decode_drops_transparency_reduces_sixteen_bits_and_turns() -> None:
