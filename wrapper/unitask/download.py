@@ -54,11 +54,7 @@ class Batch:
     stopped: bool = False
 
     def paths(self, outcomes: Sequence[Path | BaseException]) -> list[Path]:
-        """Return the paths of the files, from the path or the error of each target.
-
-        Raises:
-            DownloadFailed: Some are missing. It names those that were fetched.
-        """
+        """Return the paths of the files, from the path or the error of each; raise `DownloadFailed` if one is missing."""
         paths = [outcome for outcome in outcomes if isinstance(outcome, Path)]
         errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
         failures = [error for error in errors if isinstance(error, DownloadFailed)]
@@ -127,11 +123,7 @@ def plan(
     overwrite: bool,
     parallel: int,
 ) -> Batch:
-    """Decide which files to fetch, and where they go; the arguments are those of `Client.download`.
-
-    Raises:
-        InvalidInput: There is nothing to fetch, or a place is taken or cannot be written.
-    """
+    """Decide which files to fetch, and where they go; the arguments are those of `Client.download`."""
     what = task if isinstance(task, Task) else [task] if isinstance(task, OutputFile) else list(task)
     try:
         if not isinstance(parallel, int) or parallel < 1:
@@ -306,11 +298,7 @@ class Sink:
         return self._part.headers()
 
     def begin(self, head: Response) -> None:
-        """Check the head of an answer before any of it is taken.
-
-        Raises:
-            DownloadAttemptError: It brings nothing of the file.
-        """
+        """Check the head of an answer; raise `DownloadAttemptError` if it brings nothing of the file."""
         self._part = self._part.answered(head, self._ending)
         self._unpacking = range_download.Unpacking() if self._part.is_packed else None
         self._pace = range_download.Pace(self._window, head.at.monotonic)
@@ -325,11 +313,7 @@ class Sink:
                 raise self.failed(problem)
 
     def write(self, chunk: bytes, now: Timestamp) -> None:
-        """Take the next bytes of the answer, as they went over the wire.
-
-        Raises:
-            DownloadAttemptError: They come too slowly, or cannot be unpacked.
-        """
+        """Take the next bytes of the answer, as they went over the wire."""
         if self._batch.stopped:
             raise self.failed("the download was stopped")
         for piece in self._unpacking.feed(chunk) if self._unpacking else (chunk,):
@@ -341,11 +325,7 @@ class Sink:
         self._pace.see(len(chunk), now.monotonic)
 
     def finish(self) -> Path:
-        """Check what came, and move it to its place.
-
-        Raises:
-            DownloadAttemptError: It is cut off, or something else came.
-        """
+        """Check what came, and move it to its place; raise `DownloadAttemptError` if it is cut off or of another kind."""
         with self._storing():
             self._file.flush()
         if self._unpacking:
@@ -372,11 +352,7 @@ class Sink:
             raise self.failed(f"it has {size} bytes more, and its disk has {free} free")
 
     def again(self, error: Exception, *, retryable: bool) -> float:
-        """Return the seconds until the next attempt, which continues with what is stored as far as it is useful.
-
-        Raises:
-            DownloadFailed: There is no further one.
-        """
+        """Return the seconds until the next attempt; raise `DownloadFailed` if there is none."""
         if not isinstance(error, DownloadAttemptError):
             error = DownloadAttemptError(f"{type(error).__name__}: {error}", retryable=retryable)
         pause = self._attempts.pause(error, self._part.size)

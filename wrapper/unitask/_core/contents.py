@@ -116,11 +116,7 @@ def format_of(content: Content) -> Format | None:
 
 
 def inspect_picture(content: bytes) -> PictureInfo:
-    """Return format and size of an encoded picture; pixels are not decoded.
-
-    Raises:
-        ValueError: It is not a picture, or it is cut off.
-    """
+    """Return format and size of an encoded picture, without decoding pixels; raise ValueError for anything else."""
     found = format_of(content)
     if found is None or found.name not in (*_MEASURED, *_OTHER_PICTURES):
         raise ValueError(f"it is not a picture: it starts with {content[:12]!r}")

@@ -80,11 +80,7 @@ class Part:
         return headers
 
     def answered(self, head: Response, ending: str = "") -> Part:
-        """Return what is stored when this answer begins: this part if the answer continues it, else an empty one.
-
-        Raises:
-            DownloadAttemptError: The answer brings nothing of the file.
-        """
+        """Return what is stored when this answer begins: this part if the answer continues it, else an empty one."""
         kind = head.headers.get("content-type", "").partition(";")[0].strip().lower()
         if head.status == 416:
             raise DownloadAttemptError("HTTP 416", retryable=True, discard=True)
@@ -149,11 +145,7 @@ class Pace:
     brought: int = 0  # bytes that came in it, as they went over the wire
 
     def see(self, size: int, now: float) -> None:
-        """Count bytes.
-
-        Raises:
-            DownloadAttemptError: Too few came in this window.
-        """
+        """Count bytes; raise `DownloadAttemptError` if too few came in this window."""
         self.brought += size
         passed = now - self.since
         if passed < self.window:
@@ -171,11 +163,7 @@ class Unpacking:
         self._unpack = zlib.decompressobj(zlib.MAX_WBITS | 32)  # 32: either header
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """Yield what the next bytes unpack to.
-
-        Raises:
-            DownloadAttemptError: It is another compression, or it unpacks to far too much.
-        """
+        """Yield what the next bytes unpack to; raise `DownloadAttemptError` for another compression or far too much."""
         self._packed += len(chunk)
         rest = chunk
         while True:
@@ -237,11 +225,7 @@ def target(url: str) -> bytes:
 
 
 def _codings(head: Response) -> list[str]:
-    """Return how the body is compressed: empty if it is not.
-
-    Raises:
-        DownloadAttemptError: In a way that cannot be unpacked.
-    """
+    """Return how the body is compressed, empty if it is not; raise for a compression that cannot be unpacked."""
     written = head.headers.get("content-encoding", "").lower()
     codings = [coding for part in written.split(",") if (coding := part.strip()) not in _NO_CODINGS]
     if len(codings) > 1 or (codings and codings[0] not in _PACKED):
