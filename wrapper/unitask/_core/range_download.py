@@ -109,7 +109,9 @@ class Part:
             start, end = int(found[1]), int(found[2])
             total = self.total if found[3] == "*" else int(found[3])
             if start == self.size <= end and (total is None or end < total) and self.total in (None, total):
-                self._check_version(head)
+                if self._is_another_version(head):
+                    reason = "the file was changed while it was fetched"
+                    raise DownloadAttemptError(reason, retryable=True, discard=True)
                 if self.size:
                     return replace(self, total=total)
                 if total is not None:  # else it is not known whether the part is all of it
@@ -117,13 +119,12 @@ class Part:
         reason = f"bytes from {self.size} on were requested, {written!r:.80} came"
         raise DownloadAttemptError(reason, retryable=True, discard=True)
 
-    def _check_version(self, head: Response) -> None:
-        """Raise if the answer names another version; the server compared If-Range for one that names none."""
+    def _is_another_version(self, head: Response) -> bool:
+        """Whether the answer names another version; the server compared If-Range for one that names none."""
         etag, modified = head.headers.get("etag"), head.headers.get("last-modified")
         had_etag = self.validator is not None and self.validator.startswith('"')
-        is_other = bool(had_etag and etag and etag.strip() != self.validator)
-        if is_other or (modified and self.modified and modified.strip() != self.modified.strip()):
-            raise DownloadAttemptError("the file was changed while it was fetched", retryable=True, discard=True)
+        is_other_date = bool(modified and self.modified and modified.strip() != self.modified.strip())
+        return is_other_date or bool(had_etag and etag and etag.strip() != self.validator)
 
     def check_whole(self) -> None:
         """Raise `DownloadAttemptError` unless this is the whole file."""
