@@ -112,21 +112,12 @@ class Seed(enum.IntEnum):
     ONE = 1
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"width": 512.0},
-        {"extra": {"seed": Seed.ONE}},
-        {"extra": {"seed": -(2**63)}},
-        {"extra": {"new": (1, {2: None})}},
-        {"prompt": "\0 \U0001f600"},
-        {"width": 1024, "height": 1024},
-    ],
-    ids=ascii,
-)
 @pytest.mark.filterwarnings("ignore::unitask.AdvisoryWarning")
-def test_value_that_json_can_write_is_taken(fields: dict[str, Any]) -> None:
-    assert request_body(flux(**fields))
+def test_value_that_json_can_write_is_taken() -> None:
+    for extra in ({"seed": Seed.ONE}, {"seed": -(2**63)}, {"new": (1, {2: None})}):
+        assert request_body(flux(extra=extra))
+    for fields in ({"width": 512.0}, {"prompt": "\0 \U0001f600"}, {"width": 1024, "height": 1024}):
+        assert request_body(flux(**fields))
 
 
 # ---- what is refused

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from unitask import Account, HistoryRow, State, errors
 from unitask._core import envelope, pagination, requests, retry
-from unitask._core.effects import Flow, Response, RowYielded, SendRequest, TransportFailure
+from unitask._core.effects import Flow, Response, RowYielded, SendRequest
 from unitask._core.requests import HistoryQuery
 
 from .script import CUT_OFF, NEVER_LEFT, Played, answer, limits, play, refused
@@ -75,47 +75,39 @@ def test_upload_returns_a_url() -> None:
         assert play(upload(), answer(200, body)).result == "https://img.test/1"
 
 
-OTHER_BODIES: dict[Callable[[], Flow[Any]], list[Any]] = {
-    account: [b"<html>", {"data": []}, [1], {"data": {"data": {"equivalent_in_usd": 1.0}}}],
-    active_tasks: [{"data": {"flux": {}, "kling": 3}}],
-    history: [{"data": data} for data in (None, {}, {"data": "x"}, {"data": {"data": []}}, [row("a"), None])],
-    upload: [{}, {"data": {"url": ""}}, {"data": {"url": 7}}, b"no"],
-}
+OTHER_BODIES: list[tuple[Callable[[], Flow[Any]], Any]] = [
+    *((account, body) for body in (b"<html>", {"data": []}, [1], {"data": {"data": {"equivalent_in_usd": 1.0}}})),
+    (active_tasks, {"data": {"flux": {}, "kling": 3}}),
+    *((history, {"data": data}) for data in (None, {}, {"data": "x"}, {"data": {"data": []}}, [row("a"), None])),
+    *((upload, body) for body in ({}, {"data": {"url": ""}}, {"data": {"url": 7}}, b"no")),
+]
 
 
-@pytest.mark.parametrize("call", OTHER_BODIES, ids=lambda call: call.__name__)
-def test_answer_that_is_something_else_is_an_error(call: Callable[[], Flow[Any]]) -> None:
-    for body in OTHER_BODIES[call]:
-        played = play(call(), answer(200, body))
-        assert isinstance(played.error, errors.ProviderBroken)
-        assert played.error.attempts == len(played.sent) > 1
-        assert played.error.elapsed == pytest.approx(played.ended_at)
-        assert "HTTP 200" in str(played.error)
+@pytest.mark.parametrize(("call", "body"), OTHER_BODIES, ids=range(len(OTHER_BODIES)))
+def test_answer_that_is_something_else_is_an_error(call: Callable[[], Flow[Any]], body: Any) -> None:
+    played = play(call(), answer(200, body))
+
+    assert isinstance(played.error, errors.ProviderBroken)
+    assert played.error.attempts == len(played.sent) > 1
+    assert played.error.elapsed == pytest.approx(played.ended_at)
 
 
-@pytest.mark.parametrize(
-    ("reply", "error", "sent"),
-    [
-        (refused(401), errors.AuthenticationFailed, 1),
-        (refused(400), errors.InvalidRequest, 1),
-        (CUT_OFF, errors.Unreachable, 10),
-    ],
-)
-def test_refusal_ends_at_once_and_silence_with_patience(
-    reply: Response | TransportFailure, error: type[errors.UnitaskError], sent: int
-) -> None:
-    for call in (account, active_tasks, upload, history):
-        played = play(call(), reply)
-        assert (type(played.error), len(played.sent)) == (error, sent)
+@pytest.mark.parametrize("call", [account, active_tasks, upload, history])
+def test_refusal_ends_at_once_and_silence_with_patience(call: Callable[[], Flow[Any]]) -> None:
+    for status, error in ((401, errors.AuthenticationFailed), (400, errors.InvalidRequest)):
+        played = play(call(), refused(status))
+        assert (type(played.error), len(played.sent)) == (error, 1)
+    silent = play(call(), CUT_OFF)
+    assert (type(silent.error), len(silent.sent)) == (errors.Unreachable, 10)
 
 
-@pytest.mark.parametrize(("patience", "sent"), [(0.374, 1), (0.375, 2), (1.2, 3)])
+@pytest.mark.parametrize(("patience", "sent"), [(0.374, 2), (0.375, 3), (1.2, 4)])
 def test_failures_are_tolerated_up_to_the_patience(patience: float, sent: int) -> None:
     played = play(retry.account(limits(patience=patience)), CUT_OFF)
 
     assert played.error is not None
-    assert len(played.sent) == sent + 1
-    assert (played.error.attempts, played.error.elapsed) == (sent + 1, played.ended_at)
+    assert played.error.attempts == len(played.sent) == sent
+    assert played.error.elapsed == played.ended_at
     assert play(account(), refused(429, retry_after="7"), answer(200, {"data": {"name": "me"}})).sleeps == [7.0]
 
 

@@ -9,8 +9,6 @@ import asyncio
 import base64
 import dataclasses
 import json
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -96,26 +94,15 @@ def test_scripts_for_a_number_of_submissions_come_first_in_their_order(
     assert [bool(task.id) for task in provider.tasks] == [True, True, False, True, False]
 
 
-@pytest.mark.parametrize(
-    ("accepted", "options", "outcome"),
-    [
-        (True, {"webhook_url": "https://me.test/hook"}, "found"),
-        (True, {}, "unclear"),
-        (False, {"webhook_url": "https://me.test/hook"}, "absent"),
-    ],
-)
-def test_lost_answer_can_be_found(
-    provider: UnitaskProvider, client: Client, accepted: bool, options: dict[str, Any], outcome: str
-) -> None:
-    provider.loses_the_answer(accepted=accepted)
-    with pytest.raises(errors.SubmissionUncertain) as lost:
-        client.submit(FACE_SWAP, **options)
-    found = client.find(lost.value)
+def test_lost_answer_can_be_found(provider: UnitaskProvider, client: Client) -> None:
+    for accepted in (True, False):
+        provider.loses_the_answer(accepted=accepted)
+        with pytest.raises(errors.SubmissionUncertain) as lost:
+            client.submit(FACE_SWAP, webhook_url="https://me.test/hook")
+        found = client.find(lost.value)
 
-    assert found.outcome == outcome
-    assert [task.id for task in (found.task, *found.candidates) if task] == [
-        task.id for task in provider.tasks if accepted
-    ]
+        assert found.outcome == ("found" if accepted else "absent")
+        assert (found.task.id if found.task else "") == provider.tasks[-1].id
 
 
 def test_wait_for_a_notification_takes_no_time(provider: UnitaskProvider, shell: str) -> None:
@@ -221,24 +208,10 @@ def test_wrong_script_is_refused_at_once(provider: UnitaskProvider) -> None:
 
 
 def test_unknown_example_is_refused_with_close_names() -> None:
-    documented_example("faceswap.face-swap.request")["input"].clear()
-    assert documented_example("faceswap.face-swap.request")["input"]  # each is a copy
-
-    for name, hint in {
-        "faceswap.face-swap.complete.200": "faceswap.face-swap.completed.200",
-        "hug": "hug.image_to_video.request",
-        "nothing like it": "names begin with a family",
-    }.items():
-        with pytest.raises(LookupError, match=hint):
-            documented_example(name)
-
-
-def test_bodies_that_cannot_be_drawn_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(LookupError, match=r"faceswap\.face-swap\.completed\.200"):
+        documented_example("faceswap.face-swap.complete.200")
     with pytest.raises(ValueError, match="LegacyFaceSwap"):
         task_bodies(tasks.LegacyFaceSwap)
-    monkeypatch.setitem(sys.modules, "hypothesis", None)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'unitask\[testing\]'"):
-        task_bodies()
 
 
 # ---- the plugin in a run of pytest
@@ -257,17 +230,6 @@ def test_sandbox_fixture_without_the_extra_says_what_to_install(pytester: pytest
 
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*pip install 'unitask[[]sandbox[]]'*uvicorn*"])
-
-
-def test_plugin_is_light() -> None:
-    program = (
-        "import sys, pytest; before = set(sys.modules); import unitask.testing.plugin; "
-        "packages = {name.partition('.')[0] for name in set(sys.modules) - before} - sys.stdlib_module_names; "
-        "print(sorted(packages), {'unitask.client', 'unitask.tasks', 'unitask_api.models'} & set(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)
-
-    assert done.stdout == "['unitask', 'unitask_api'] set()\n"
 
 
 def test_every_example_of_the_page_runs(pytester: pytest.Pytester) -> None:

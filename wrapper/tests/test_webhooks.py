@@ -285,6 +285,7 @@ REQUESTS: dict[str, tuple[Exchange, int, int]] = {  # status (0: no answer), and
     "endless": (Exchange([b"x" * 2**20] * 1000), 413, 6),
     "another secret": (Exchange(ENDED, {"x-webhook-secret": "another"}), 403, 0),
     "not a notification": (Exchange({}), 400, 1),
+    "too old": (Exchange({**ENDED, "timestamp": NOW - 301}), 400, 1),
     "GET": (Exchange(ENDED, method="GET"), 405, 0),
     "sender that disconnects": (Exchange([b'{"type":', None]), 0, 2),
 }

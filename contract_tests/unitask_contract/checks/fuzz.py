@@ -6,7 +6,7 @@ They send thousands of submissions, so they run only without a money limit.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 import hypothesis
@@ -14,6 +14,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import checks
 from unitask_contract.provider import LeftOut, Provider
+from unitask_contract.provider_schema import provider_schema
 
 # Checks of schemathesis for what this API does not promise.
 LEFT_OUT = {"use_after_free": "a cancelled task can still be polled: cancelling does not delete it"}
@@ -26,10 +27,11 @@ LEFT_OUT_OF_SEQUENCES = {
 def check_every_answer(provider: Provider, examples: int = 20) -> None:
     """Every request, valid or not, gets an answer of the spec, for each operation."""
     _require_no_limit(provider)
-    for result in provider.schema.get_all_operations():
-        operation = result.ok()
-        number = examples // 4 if operation.definition.raw.get("deprecated") else examples  # many operations, alike
+    for operation, number in _operations(provider.schema, examples):
         _check_answers(provider, operation.as_strategy(), number)
+    # A duration beyond the bound of `provider.schema` is valid, so invalid requests have none.
+    unbounded = schemathesis.openapi.from_dict(provider_schema(legacy=provider.inside is not None, bounded=False))
+    for operation, number in _operations(unbounded, examples):
         # Without a JSON body an invalid request mostly has one more parameter, and in a form every value is a text.
         if any(body.media_type == "application/json" for body in operation.body):
             invalid = operation.as_strategy(generation_mode=schemathesis.GenerationMode.NEGATIVE)
@@ -57,6 +59,13 @@ CHECKS: tuple[Callable[[Provider], None], ...] = (check_every_answer, check_ever
 def _require_no_limit(provider: Provider) -> None:
     if not math.isinf(provider.money.limit_usd):
         raise LeftOut("it sends thousands of submissions; --max-usd inf allows them to cost any amount")
+
+
+def _operations(schema: Any, examples: int) -> Iterator[tuple[Any, int]]:
+    """Yield each operation, and how many requests to generate; deprecated ones are many, and alike."""
+    for result in schema.get_all_operations():
+        operation = result.ok()
+        yield operation, examples // 4 if operation.definition.raw.get("deprecated") else examples
 
 
 def _check_answers(provider: Provider, strategy: Any, examples: int) -> None:
