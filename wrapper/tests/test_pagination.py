@@ -75,22 +75,21 @@ def test_upload_returns_a_url() -> None:
         assert play(upload(), answer(200, body)).result == "https://img.test/1"
 
 
-OTHER_BODIES: dict[Callable[[], Flow[Any]], list[Any]] = {
-    account: [b"<html>", {"data": []}, [1], {"data": {"data": {"equivalent_in_usd": 1.0}}}],
-    active_tasks: [{"data": {"flux": {}, "kling": 3}}],
-    history: [{"data": data} for data in (None, {}, {"data": "x"}, {"data": {"data": []}}, [row("a"), None])],
-    upload: [{}, {"data": {"url": ""}}, {"data": {"url": 7}}, b"no"],
-}
+OTHER_BODIES: list[tuple[Callable[[], Flow[Any]], Any]] = [
+    *((account, body) for body in (b"<html>", {"data": []}, [1], {"data": {"data": {"equivalent_in_usd": 1.0}}})),
+    (active_tasks, {"data": {"flux": {}, "kling": 3}}),
+    *((history, {"data": data}) for data in (None, {}, {"data": "x"}, {"data": {"data": []}}, [row("a"), None])),
+    *((upload, body) for body in ({}, {"data": {"url": ""}}, {"data": {"url": 7}}, b"no")),
+]
 
 
-@pytest.mark.parametrize("call", OTHER_BODIES, ids=lambda call: call.__name__)
-def test_answer_that_is_something_else_is_an_error(call: Callable[[], Flow[Any]]) -> None:
-    for body in OTHER_BODIES[call]:
-        played = play(call(), answer(200, body))
-        assert isinstance(played.error, errors.ProviderBroken)
-        assert played.error.attempts == len(played.sent) > 1
-        assert played.error.elapsed == pytest.approx(played.ended_at)
-        assert "HTTP 200" in str(played.error)
+@pytest.mark.parametrize(("call", "body"), OTHER_BODIES, ids=range(len(OTHER_BODIES)))
+def test_answer_that_is_something_else_is_an_error(call: Callable[[], Flow[Any]], body: Any) -> None:
+    played = play(call(), answer(200, body))
+
+    assert isinstance(played.error, errors.ProviderBroken)
+    assert played.error.attempts == len(played.sent) > 1
+    assert played.error.elapsed == pytest.approx(played.ended_at)
 
 
 @pytest.mark.parametrize("call", [account, active_tasks, upload, history])

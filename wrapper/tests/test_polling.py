@@ -105,13 +105,12 @@ def taught(*seconds: float) -> DurationTracker:
 
 def test_estimate_before_any_completed_task_is_that_of_the_catalogue() -> None:
     tracker = taught(100.0, 100.0)
-    assert tracker.estimate("MultiFaceSwap") == DurationTracker().estimate("MultiFaceSwap")
-
-    tracker = DurationTracker()
     for status in ("failed", "cancelled", "processing"):
-        tracker.learn("FaceSwap", ended(0.2, status), 0.2)
-    assert tracker.estimate("FaceSwap") == DurationEstimate(8.0, 0.8)
-    assert tracker.estimate("no such type") == DurationEstimate(30.0, 0.8)
+        tracker.learn("MultiFaceSwap", ended(0.2, status), 0.2)
+
+    assert tracker.estimate("MultiFaceSwap") == DurationTracker().estimate("MultiFaceSwap")
+    assert DurationTracker().estimate("FaceSwap") == DurationEstimate(8.0, 0.8)
+    assert DurationTracker().estimate("an unknown type") == DurationEstimate(30.0, 0.8)
 
 
 def test_completed_tasks_are_weighed_against_three_of_the_catalogue_and_older_ones_fade() -> None:
@@ -164,9 +163,7 @@ def test_what_was_seen_here_bounds_what_the_provider_reports(
 
 
 def test_kind_is_read_from_the_echo_of_the_input() -> None:
-    def kind(model: str, echo: Any) -> str:
-        return kind_of(Task(task_data(model=model, task_type="video_generation", input=echo), Output))
+    tasks = [task_data(model="kling", task_type="video_generation", input=echo) for echo in ({"version": "3.0"}, None)]
+    new = task_data(model="new", task_type="thing")
 
-    assert kind("kling", {"version": "3.0", "prompt": "x"}) == "Kling3Video"
-    assert kind("kling", None) == kind("kling", {"version": "2.6"}) == "KlingVideo"
-    assert kind("new", {}) == "new video_generation"
+    assert [kind_of(Task(task, Output)) for task in (*tasks, new)] == ["Kling3Video", "KlingVideo", "new thing"]

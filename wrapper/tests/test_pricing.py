@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from unitask import TaskInput, tasks
 from unitask._core.formats import video_frames, video_seconds
 from unitask.media import measured, wire_form
@@ -161,12 +159,3 @@ def test_video_without_a_length_has_no_estimate(content: bytes) -> None:
     assert video_seconds(content) is None
     assert video_frames(content) is None
     assert tasks.VideoUpscale(video=content).estimate_usd() is None
-
-
-@given(place=st.integers(0, 400), change=st.binary(min_size=1, max_size=8))
-def test_broken_video_raises_nothing(place: int, change: bytes) -> None:
-    content = movie(LONG, *TRACKS)
-    content = content[:place] + change + content[place + len(change) :]
-
-    assert video_seconds(content) is None or video_seconds(content)
-    assert video_frames(content) is None or video_frames(content)

@@ -210,24 +210,10 @@ def test_wrong_script_is_refused_at_once(provider: UnitaskProvider) -> None:
 
 
 def test_unknown_example_is_refused_with_close_names() -> None:
-    documented_example("faceswap.face-swap.request")["input"].clear()
-    assert documented_example("faceswap.face-swap.request")["input"]  # each is a copy
-
-    for name, hint in {
-        "faceswap.face-swap.complete.200": "faceswap.face-swap.completed.200",
-        "hug": "hug.image_to_video.request",
-        "nothing like it": "names begin with a family",
-    }.items():
-        with pytest.raises(LookupError, match=hint):
-            documented_example(name)
-
-
-def test_bodies_that_cannot_be_drawn_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(LookupError, match=r"faceswap\.face-swap\.completed\.200"):
+        documented_example("faceswap.face-swap.complete.200")
     with pytest.raises(ValueError, match="LegacyFaceSwap"):
         task_bodies(tasks.LegacyFaceSwap)
-    monkeypatch.setitem(sys.modules, "hypothesis", None)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'unitask\[testing\]'"):
-        task_bodies()
 
 
 # ---- the plugin in a run of pytest

@@ -54,10 +54,7 @@ class Batch:
     stopped: bool = False
 
     def paths(self, outcomes: Sequence[Path | BaseException]) -> list[Path]:
-        """Return the paths of the files.
-
-        Args:
-            outcomes: For each target, its path or its error.
+        """Return the paths of the files, from the path or the error of each target.
 
         Raises:
             DownloadFailed: Some are missing. It names those that were fetched.
@@ -130,14 +127,7 @@ def plan(
     overwrite: bool,
     parallel: int,
 ) -> Batch:
-    """Decide which files to fetch, and where they go.
-
-    Args:
-        task: A completed task, or files of one or of several tasks.
-        to: A folder or the name of a file, as `download` takes it.
-        previews: Whether to fetch a task's previews as well as its results.
-        overwrite: Whether existing files may be replaced.
-        parallel: How many files to fetch at once.
+    """Decide which files to fetch, and where they go; the arguments are those of `Client.download`.
 
     Raises:
         InvalidInput: There is nothing to fetch, or a place is taken or cannot be written.
@@ -383,10 +373,6 @@ class Sink:
 
     def again(self, error: Exception, *, retryable: bool) -> float:
         """Return the seconds until the next attempt, which continues with what is stored as far as it is useful.
-
-        Args:
-            error: What ended the last one.
-            retryable: Whether the next one may succeed; a `DownloadAttemptError` says that itself.
 
         Raises:
             DownloadFailed: There is no further one.

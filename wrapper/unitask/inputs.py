@@ -149,12 +149,9 @@ def request_body(
 ) -> dict[str, Any]:
     """Return the body of the submission of a task. Files are read; they stand in it as `Attachment`s.
 
-    Args:
-        task: The input.
-        options: How the provider handles it. The secret in it is replaced by one that no repr shows.
-        validate: Whether to check it; what cannot be read, or sent, is a problem in any case.
-        uploads: Whether files can be uploaded before it is sent.
-        warn: Called with each warning; None warns at the line that called into this package. Another thread needs it.
+    The secret in `options` is replaced by one that no repr shows. Without `validate`, a problem is only what cannot be
+    read or sent. `uploads`: files can be uploaded first. `warn` is called with each warning; None warns at the line
+    that called into this package, which another thread does not see.
 
     Raises:
         InvalidInput: With all problems found.
@@ -214,17 +211,11 @@ def _webhook_problems(body: dict[str, Any]) -> Iterator[str]:
 
 @dataclass(slots=True)
 class _Reader:
-    """Turn values into what is sent: files become attachments, wherever in a value they are.
+    """Turn values into what is sent: files become attachments, wherever in a value they are."""
 
-    Attributes:
-        validate: Whether files are checked.
-        uploads: Whether they can be uploaded first.
-        found: What is wrong.
-    """
-
-    validate: bool
-    uploads: bool
-    found: list[str] = field(default_factory=list[str])
+    validate: bool  # whether files are checked
+    uploads: bool  # whether they can be uploaded first
+    found: list[str] = field(default_factory=list[str])  # what is wrong
 
     def read(self, name: str, value: Any, rule: dict[str, Any]) -> Any:
         """Return what is sent for a field; an object of the caller's that raises is a problem of the field."""
@@ -267,12 +258,8 @@ def _body_problems(
 ) -> Iterator[str]:
     """Yield what is wrong with a body: it has no form in JSON, or it breaks a schema.
 
-    No frame of the error that follows holds the text, which has the webhook secret.
-
-    Args:
-        body: The request body.
-        schemas: Pairs of a component and the field that it describes; "" is the whole body.
-        warn: Called with what is only advised against.
+    Each component comes with the field that it describes; "" is the whole body. No frame of the error that follows
+    holds the text, which has the webhook secret.
     """
     try:
         text = json.dumps(body, allow_nan=False, ensure_ascii=False, sort_keys=True)

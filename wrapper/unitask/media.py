@@ -107,14 +107,7 @@ def attachment(sent: str, content: bytes, rule: Mapping[str, Any]) -> Attachment
 
 
 def problems(sent: str, content: bytes | None, rule: Mapping[str, Any], *, uploads: bool = False) -> Iterator[str]:
-    """Yield what is wrong with a file for a field with this `x-media` rule.
-
-    Args:
-        sent: The form in which it is sent.
-        content: The content, if it is known.
-        rule: Of the field.
-        uploads: Whether it can be uploaded first.
-    """
+    """Yield what is wrong with a file for a field with this `x-media` rule; `uploads`: it can be uploaded first."""
     formats: list[str] = rule.get("formats", [])
     is_picture, takes_base64 = rule["kind"] == "image", "base64" in rule.get("accepts", ("base64",))
     if content is None:

@@ -40,15 +40,10 @@ class SendRequest:
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """Let this time pass; reply with a `Resumed`.
-
-    Attributes:
-        seconds: How long.
-        notification_of: Ids of tasks; a notification of one of them ends the sleep early. A flow may change the set
-            between its steps.
-    """
+    """Let this time pass; reply with a `Resumed`."""
 
     seconds: float
+    # Ids of tasks; a notification of one of them ends the sleep early. A flow may change the set between its steps.
     notification_of: Collection[str] = ()
 
 
@@ -68,21 +63,13 @@ class RowYielded:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer of the server.
-
-    Attributes:
-        status: The HTTP status.
-        headers: With names in lower case.
-        body: The body, or the part of it that arrived.
-        at: When.
-        broken: Why the body did not arrive whole; empty when it did.
-    """
+    """An answer of the server."""
 
     status: int
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)  # with names in lower case
+    body: bytes = field(repr=False)  # the body, or the part of it that arrived
     at: Timestamp
-    broken: str = ""
+    broken: str = ""  # why the body did not arrive whole; empty when it did
 
 
 class Delivery(Enum):
@@ -103,15 +90,10 @@ class TransportFailure:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """The time has passed, or a notification came.
-
-    Attributes:
-        at: When.
-        notification_of: The task whose notification ended the sleep; None when the time has passed.
-    """
+    """The time has passed, or a notification came."""
 
     at: Timestamp
-    notification_of: str | None = None
+    notification_of: str | None = None  # the task whose notification ended the sleep; None when the time has passed
 
 
 Step: TypeAlias = SendRequest | Sleep | TaskUpdated | RowYielded

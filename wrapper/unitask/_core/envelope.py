@@ -47,46 +47,27 @@ Dated: TypeAlias = tuple[float, Timestamp]  # the provider's unix time in an ans
 
 
 class HistoryPage(NamedTuple):
-    """One page of the history.
-
-    Attributes:
-        rows: Its rows.
-        total: How many rows there are in all, where that is stated.
-        size: How many rows a full page has, where that is stated.
-        dated: When the provider answered.
-        doubt: Why it may not be a page; empty if there is no reason.
-    """
+    """One page of the history."""
 
     rows: list[HistoryRow]
-    total: int | None
-    size: int | None
-    dated: Dated | None
-    doubt: str
+    total: int | None  # how many rows there are in all, where that is stated
+    size: int | None  # how many rows a full page has, where that is stated
+    dated: Dated | None  # when the provider answered
+    doubt: str  # why it may not be a page; empty if there is no reason
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """An answer that does not show what the provider did.
-
-    Attributes:
-        reason: Why.
-        error: The same as an error. Its `task_id` is the task that the answer names, if any.
-    """
+    """An answer that does not show what the provider did."""
 
     reason: str
-    error: errors.ProviderBroken
+    error: errors.ProviderBroken  # the same as an error. Its `task_id` is the task that the answer names, if any
 
 
 def read_task(
     answer: Response, output_type: type[OutputT], *, created: bool = False
 ) -> Task[OutputT] | errors.ApiError | Unreadable:
-    """Read the task in an answer, or the refusal.
-
-    Args:
-        answer: To a submission or to a poll.
-        output_type: The class of the output.
-        created: Whether it is the answer to a submission.
-    """
+    """Read the task in an answer, or the refusal; `created`: it is the answer to a submission."""
     if answer.broken:
         return _unreadable(answer, f"HTTP {answer.status}, and {answer.broken}")
     if answer.status in GATEWAY_STATUSES:
@@ -213,9 +194,7 @@ def broken(answer: Response, what: str) -> errors.ProviderBroken:
 def refusal(answer: Response, *, by_words: bool = True) -> errors.ApiError:
     """Convert an answer with an error status to an error.
 
-    Args:
-        answer: The answer.
-        by_words: Whether its words and codes may name the reason. Those of a poll are not about the task.
+    Without `by_words`, its words and codes do not name the reason: those of a poll are not about the task.
     """
     body = _json_object(answer.body) or {}
     data = as_object(body.get("data"))

@@ -46,24 +46,15 @@ MOST_HALVINGS = 10  # of the time of a request
 
 @dataclass(slots=True, eq=False)
 class Submission:
-    """How far a submission has got. It stays readable when the flow is interrupted at any point.
-
-    Attributes:
-        body: The request body.
-        started: When it was first sent; None before that.
-        in_doubt: Whether the provider may have accepted it without an answer that names the task.
-        task_id: The accepted task.
-        token: A random text, of this submission alone.
-        client: The sender.
-        dated: Returns the last time that the provider reported, and when that was.
-    """
+    """How far a submission has got. It stays readable when the flow is interrupted at any point."""
 
     body: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
-    started: Timestamp | None = None
-    in_doubt: bool = False
-    task_id: str | None = None
-    token: str = ""
+    started: Timestamp | None = None  # when it was first sent; None before that
+    in_doubt: bool = False  # whether the provider may have accepted it without an answer that names the task
+    task_id: str | None = None  # the accepted task
+    token: str = ""  # a random text, of this submission alone
     client: recovery.ClientIdentity = recovery.ANONYMOUS
+    # Returns the last time that the provider reported, and when that was.
     dated: Callable[[], envelope.Dated | None] = lambda: None
 
     def uncertain(self, reason: str, at: Timestamp) -> errors.SubmissionUncertain:
@@ -76,14 +67,7 @@ class Submission:
 def submit(
     body: dict[str, Any], output_type: type[OutputT], retry_policy: RetryPolicy, submission: Submission | None = None
 ) -> Flow[Task[OutputT]]:
-    """Submit a task, at most once; return it as accepted.
-
-    Args:
-        body: The request body.
-        output_type: The class of its output.
-        retry_policy: How often, and how far apart, it may be sent again when it provably was not accepted.
-        submission: Updated at each step.
-    """
+    """Submit a task, at most once; return it as accepted. `submission` is updated at each step."""
     submission = submission or Submission()
     started, attempt = (yield Sleep(0)).at, 0
     submission.body, submission.started = body, started
@@ -154,13 +138,8 @@ def watch(
 ) -> Flow[Task[OutputT]]:
     """Poll until the task is done, however it ends, and yield each change.
 
-    Args:
-        task_id: Its id.
-        output_type: The class of its output.
-        kind: Its name in the catalogue; None takes it from the first poll.
-        limits: How long to wait, and the known durations.
-        seen: The task as it was accepted just now. Without it the first poll is immediate.
-        exists: Whether the provider is known to have the task.
+    `kind` is its name in the catalogue; None takes it from the first poll. Without `seen`, the task as it was accepted
+    just now, the first poll is immediate. `exists`: the provider is known to have the task.
     """
     return _watch(_Poller(task_id, output_type, limits, exists=exists), kind, seen)
 
@@ -216,15 +195,9 @@ def get(task_id: str, output_type: type[OutputT], limits: Timeouts, *, exists: b
 def together(waits: Sequence[tuple[str, Flow[T]]], timeout: float | None = None) -> Flow[list[T | errors.UnitaskError]]:
     """Drive several waits in one: the one that is due first is next, and time passes only when none is due.
 
-    A step costs O(log n) for n waits. Requests are sent one after another, so a slow one is limited (`_Calls`).
-
-    Args:
-        waits: Each with the id of its task.
-        timeout: Seconds for each; None when that differs between them.
-
-    Returns:
-        The result or the error of each, in the order given. An error that is not one of unitask's becomes the cause of
-        an `Unreachable`.
+    Each wait comes with the id of its task; `timeout` is that of each, None when it differs. Return the result or the
+    error of each, in the order given; an error that is not one of unitask's becomes the cause of an `Unreachable`. A
+    step costs O(log n) for n waits. Requests are sent one after another, so a slow one is limited (`_Calls`).
     """
     now = (yield Sleep(0)).at
     calls = _Calls(math.inf if timeout is None else now.monotonic + timeout)
@@ -321,16 +294,11 @@ class _Calls:
 
     While others are due, a request gets at most half of the time that is left. Each request that brings no answer in
     its time halves what the next one gets, down to a minimum.
-
-    Attributes:
-        deadline: On the monotonic clock.
-        slow: Requests without an answer in time, less those with one.
-        others_due: Whether other waits are due.
     """
 
-    deadline: float
-    slow: int = 0
-    others_due: bool = False
+    deadline: float  # on the monotonic clock
+    slow: int = 0  # requests without an answer in time, less those with one
+    others_due: bool = False  # whether other waits are due
 
     def bounded(self, step: Step, now: Timestamp) -> Step:
         """Return the step, with less time if it is a request that must be short."""

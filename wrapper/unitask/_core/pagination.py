@@ -23,16 +23,7 @@ class HistoryReader:
     Tasks that are submitted meanwhile come to the front and move the other rows to later pages. So a page may bring
     known rows, and a full page of nothing else is not the end; larger pages are requested then. A total ends the
     reading after a full page only if it counts more than that page, and is not a round number at which counting may
-    have stopped.
-
-    Args:
-        query: Which rows.
-        limits: How long requests may fail.
-        deadline: Nothing is sent after this time, in monotonic seconds.
-        is_proof: Whether to request one page more where it is uncertain that a page was the last.
-
-    Attributes:
-        dates: The provider's time of each page, and when it came.
+    have stopped. `is_proof` requests one page more where it is uncertain that a page was the last.
     """
 
     def __init__(

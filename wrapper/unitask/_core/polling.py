@@ -73,13 +73,9 @@ class DurationTracker:
     ) -> None:
         """Add a task that has ended; only a completed one counts.
 
-        Args:
-            kind: Its name in the catalogue, or model and task type.
-            task: The task.
-            watched: Seconds from its submission to the poll that found its end, for a provider that reports no times;
-                None when it had ended before the first poll.
-            least: Seconds that it took at least, since a poll found it unfinished.
-            most: Seconds that it took at most, since this client submitted it.
+        `watched` is the time from its submission to the poll that found its end, for a provider that reports no times;
+        None if it had ended before the first poll. `least` and `most` limit what the provider reports. All are in
+        seconds.
         """
         if task.state != "completed":
             return

@@ -23,12 +23,7 @@ Measure: TypeAlias = Callable[[str, Any], Fraction | None]  # reads pixels, seco
 
 
 def estimate(body: Mapping[str, Any], measure: Measure) -> int | None:
-    """Return the cost of a task in credits; None when it cannot be known.
-
-    Args:
-        body: The request body; files in its input may be in any form that `measure` takes.
-        measure: Reads a quantity of a file.
-    """
+    """Return the cost of a task in credits; None when it cannot be known. Files may be in any form of `measure`."""
     given = {name: value for name, value in body["input"].items() if value is not None}
     entry = contract.find(body["model"], body["task_type"], given)
     price = entry.price if entry else None

@@ -64,21 +64,13 @@ class DownloadAttemptError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The part of a file that is stored.
+    """The part of a file that is stored."""
 
-    Attributes:
-        size: Bytes that are stored.
-        total: Bytes of the whole file, None when no answer has said so.
-        validator: Names this version of the file, for If-Range; None when it cannot be continued.
-        modified: Its Last-Modified.
-        is_packed: Whether it is compressed on the way.
-    """
-
-    size: int = 0
-    total: int | None = None
-    validator: str | None = None
-    modified: str | None = None
-    is_packed: bool = False
+    size: int = 0  # bytes that are stored
+    total: int | None = None  # bytes of the whole file, None when no answer has said so
+    validator: str | None = None  # names this version of the file, for If-Range; None when it cannot be continued
+    modified: str | None = None  # its Last-Modified
+    is_packed: bool = False  # whether it is compressed on the way
 
     def headers(self) -> dict[str, str]:
         """Return the request headers for the rest of the file. Bytes are counted, so no compression is requested."""
@@ -89,10 +81,6 @@ class Part:
 
     def answered(self, head: Response, ending: str = "") -> Part:
         """Return what is stored when this answer begins: this part if the answer continues it, else an empty one.
-
-        Args:
-            head: The answer, whose body is still to come.
-            ending: Of the file, with its dot.
 
         Raises:
             DownloadAttemptError: The answer brings nothing of the file.
@@ -154,17 +142,11 @@ class Part:
 
 @dataclass(slots=True)
 class Pace:
-    """Check that a file comes at `SLOWEST` bytes a second, measured over windows.
+    """Check that a file comes at `SLOWEST` bytes a second, measured over windows."""
 
-    Attributes:
-        window: Length of a window in seconds.
-        since: When this one began, in monotonic seconds.
-        brought: Bytes that came in it, as they went over the wire.
-    """
-
-    window: float
-    since: float
-    brought: int = 0
+    window: float  # length of a window in seconds
+    since: float  # when this one began, in monotonic seconds
+    brought: int = 0  # bytes that came in it, as they went over the wire
 
     def see(self, size: int, now: float) -> None:
         """Count bytes.
@@ -229,25 +211,14 @@ class Unpacking:
 
 @dataclass(slots=True)
 class Attempts:
-    """Count attempts: at most `retry_policy.attempts` in a row without progress.
+    """Count attempts: at most `retry_policy.attempts` in a row without progress."""
 
-    Attributes:
-        retry_policy: How often, and how far apart.
-        failures: Attempts in a row that brought less than `PROGRESS` bytes, or useless ones.
-        furthest: The most bytes that were stored when a failure was counted.
-    """
-
-    retry_policy: RetryPolicy
-    failures: int = 0
-    furthest: int = 0
+    retry_policy: RetryPolicy  # how often, and how far apart
+    failures: int = 0  # attempts in a row that brought less than `PROGRESS` bytes, or useless ones
+    furthest: int = 0  # the most bytes that were stored when a failure was counted
 
     def pause(self, error: DownloadAttemptError, size: int) -> float | None:
-        """Return the seconds until the next attempt; None for no further one.
-
-        Args:
-            error: How this one ended.
-            size: Bytes of the file that were stored then.
-        """
+        """Return the seconds until the next attempt, None for no further one; `size` bytes are stored."""
         if size >= self.furthest + PROGRESS and not error.discard:
             self.failures, self.furthest = 0, size
         self.failures += 1

@@ -31,15 +31,7 @@ def send_with_retry(
     task_id: str | None = None,
     deadline: float = math.inf,
 ) -> Flow[T]:
-    """Send a request until it is answered.
-
-    Args:
-        send: The request.
-        read: Returns the result of an answer, or its error.
-        limits: How long requests may fail.
-        task_id: The task that the request is about, if any.
-        deadline: Nothing is sent after this time, in monotonic seconds.
-    """
+    """Send a request until it is answered, or the patience or the deadline (monotonic) ends; return what is read."""
     begun, failures = (yield Sleep(0)).at.monotonic, 0
     if begun > deadline:
         raise errors.Unreachable(f"no time was left for {send.method} {send.path}")

@@ -25,20 +25,13 @@ class RetryPolicy:
 
     The pause after attempt n (1, 2, ...) is drawn from 0.5 to 1 times first * 2 ** (n - 1), at most `cap` seconds.
     Retry-After wins over it.
-
-    Attributes:
-        random: Draws from 0 to 1.
-        attempts: How often a submission, or the request for a file, is sent in all.
-        reads: The same for a request that only reads; its failures also end with the patience.
-        first: The longest first pause, in seconds.
-        cap: The longest pause, in seconds.
     """
 
-    random: Callable[[], float]
-    attempts: int = 4
-    reads: float = math.inf
-    first: float = 0.5
-    cap: float = 8.0
+    random: Callable[[], float]  # draws from 0 to 1
+    attempts: int = 4  # how often a submission, or the request for a file, is sent in all
+    reads: float = math.inf  # the same for a request that only reads; its failures also end with the patience
+    first: float = 0.5  # the longest first pause, in seconds
+    cap: float = 8.0  # the longest pause, in seconds
 
     def pause(self, attempt: int, retry_after: float | None = None) -> float:
         """Return the seconds until the attempt after this one."""
@@ -50,21 +43,13 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long to wait, in seconds.
+    """How long to wait, in seconds."""
 
-    Attributes:
-        timeout: For the end of the task; None for the usual limit of its type.
-        patience: For free requests that fail one after another.
-        http_timeout: For one HTTP call.
-        retry_policy: Between calls that fail.
-        durations: How long tasks take; waits add to it.
-    """
-
-    timeout: float | None
-    patience: float
-    http_timeout: float
-    retry_policy: RetryPolicy
-    durations: DurationTracker
+    timeout: float | None  # for the end of the task; None for the usual limit of its type
+    patience: float  # for free requests that fail one after another
+    http_timeout: float  # for one HTTP call
+    retry_policy: RetryPolicy  # between calls that fail
+    durations: DurationTracker  # how long tasks take; waits add to it
 
 
 def clamp_retry_after(retry_after: float) -> float:

@@ -27,19 +27,12 @@ LARGE = 1_500_000  # bytes, which are 2 MB of base64
 
 @dataclass(slots=True)
 class Uploads:
-    """The uploads of a client.
+    """The uploads of a client."""
 
-    Attributes:
-        origin: Scheme and host of the server that takes them.
-        wanted: Whether files of a submission may be uploaded.
-        known: By the SHA-256 of the content.
-        refused: Whether the provider refuses uploads to this account.
-    """
-
-    origin: str
-    wanted: bool = True
-    known: dict[str, Upload] = field(default_factory=dict[str, Upload])
-    refused: bool = False
+    origin: str  # scheme and host of the server that takes them
+    wanted: bool = True  # whether files of a submission may be uploaded
+    known: dict[str, Upload] = field(default_factory=dict[str, Upload])  # by the SHA-256 of the content
+    refused: bool = False  # whether the provider refuses uploads to this account
 
 
 def with_uploads(body: dict[str, Any], uploads: Uploads, limits: Timeouts) -> Flow[dict[str, Any]]:
