@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps, PngImagePlugin
 from starlette.datastructures import UploadFile
 from unitask import media
-from unitask._core.formats import PictureInfo, inspect_picture
+from unitask._core.contents import PictureInfo, inspect_picture
 from unitask.media import wire_form
 
 from .pictures import decoded, encoded, picture

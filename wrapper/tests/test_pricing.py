@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from unitask import TaskInput, tasks
-from unitask._core.formats import video_frames, video_seconds
+from unitask._core.contents import video_frames, video_seconds
 from unitask.media import measured, wire_form
 
 from .pictures import encoded, picture
