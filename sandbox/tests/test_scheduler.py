@@ -313,7 +313,6 @@ WRONG: dict[str, tuple[list[Any], str]] = {
         [(name,) for name in ("", "http://box", "box:8042", "box/", "me@box", "a box", "box\n", "[::1]", "[x")],
         "allowed_hosts .*: give a host's name",
     ),
-    "public_url": (["box.example"], "public_url 'box.example': give an address"),
     "plan": (["Gold"], "plan 'Gold': give one of Free, "),
     "private_addresses": (["some"], "private_addresses 'some': give one of none, "),
 }

@@ -51,15 +51,10 @@ def key_of(request: Request) -> str | None:
     return key.strip() if scheme.lower() == "bearer" else None
 
 
-def base_url(request: Request) -> str:
-    """Return what the addresses of files begin with."""
-    return sandbox_of(request).settings.public_url or str(request.base_url)
-
-
 async def read_call(operation: str, request: Request) -> Call:
     """Read a request for an operation, with its body."""
     path = request.path_params
-    call = Call(operation, key_of(request), base_url(request), path.get("task_id"), request.query_params)
+    call = Call(operation, key_of(request), str(request.base_url), path.get("task_id"), request.query_params)
     if operation == "edit_image":
         return replace(call, form=await _read_form(request))
     return replace(call, body=await read_body(request)) if request.method == "POST" else call

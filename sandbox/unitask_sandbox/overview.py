@@ -20,8 +20,7 @@ class Overview:
 
     store: Store
     account: str
-    base_url: str  # of files, as the page loads them
-    told_url: str  # of files, in the answers of the API
+    base_url: str  # of files
 
     def tasks(self, limit: int) -> dict[str, Any]:
         """The newest tasks, how many there are in all, and the money of the account in USD."""
@@ -39,7 +38,7 @@ class Overview:
         task = self._found(task_id)
         return {
             "task": _row(task, self.base_url),
-            "data": task.body(self.told_url),
+            "data": task.body(self.base_url),
             "ledger": [
                 {"at": at, "reason": reason, "usd": _usd(credits_)}
                 for at, reason, credits_ in self.store.movements(task_id)

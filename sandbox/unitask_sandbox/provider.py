@@ -242,12 +242,9 @@ class Sandbox:
         """The USD that a key has left."""
         return self._store.account(self._account(key)).balance / bundle.CREDITS_PER_USD
 
-    def overview(self, key: str | None, base_url: str, told_url: str) -> Overview:
-        """What the page shows of the account of a key.
-
-        Addresses of files begin with `base_url`, and in the answers of the API with `told_url`.
-        """
-        return Overview(self._store, self._account(key), base_url, told_url)
+    def overview(self, key: str | None, base_url: str) -> Overview:
+        """Return what the page shows of the account of a key; addresses of files begin with `base_url`."""
+        return Overview(self._store, self._account(key), base_url)
 
     # What arrived, and what goes wrong on the way.
 

@@ -11,7 +11,7 @@ KEPT = 100_000
 class Arrival:
     """One request to the API, as it was answered."""
 
-    operation: str | None  # the operation of the spec; None when the path or the method is none of it
+    operation: str | None  # the operation of the spec; None for another path or method
     method: str
     path: str
     key: str | None  # the beginning of the SHA-256 of the API key; None when there was none
@@ -26,41 +26,28 @@ class RequestLog:
         self._kept: deque[Arrival] = deque(maxlen=KEPT)
 
     def add(self, arrival: Arrival) -> None:
-        """Note a request."""
+        """Add a request."""
         self._kept.append(arrival)
 
     def clear(self) -> None:
-        """Forget all of them."""
+        """Remove all requests."""
         self._kept.clear()
 
-    def listed(
-        self,
-        operation: str | None = None,
-        key: str | None = None,
-        status: int | None = None,
-        since: float | None = None,
-    ) -> list[Arrival]:
-        """Those that fit everything that is given."""
-        return [
-            arrival
-            for arrival in list(self._kept)
-            if operation in (None, arrival.operation)
-            and is_of_key(arrival.key, key)
-            and status in (None, arrival.status)
-            and (since is None or arrival.time >= since)
-        ]
+    def listed(self, operation: str | None = None) -> list[Arrival]:
+        """Return the requests for an operation, or all."""
+        return [arrival for arrival in list(self._kept) if operation in (None, arrival.operation)]
 
 
 def key_fingerprint(key: str | None) -> str | None:
-    """What is shown of a key: enough to tell two apart, nothing to use."""
+    """Return what is shown of a key: enough to distinguish keys, and of no use."""
     return hashed(key)[:8] if key else None
 
 
 def hashed(key: str) -> str:
-    """A key as accounts are filed by it."""
+    """Return the id of the account of a key."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 
 def is_of_key(fingerprint: str | None, wanted: str | None) -> bool:
-    """Whether a fingerprint is of the wanted key, which may be a fingerprint itself; of any, when it is None."""
+    """Return whether a fingerprint is of a key, or of a fingerprint; always when `wanted` is None."""
     return wanted is None or fingerprint in (wanted, key_fingerprint(wanted))
