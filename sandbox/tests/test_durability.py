@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from unitask_sandbox import Sandbox, store
-from unitask_sandbox.data_dir import DataDirInUse
 from unitask_sandbox.failures import CannotStart
 
 from .local import Http, HttpWith, SandboxWith, encoded, face_swap
@@ -21,7 +20,7 @@ LEFT_BEHIND = "00000000-0000-4000-8000-000000000000.png"
 
 def test_folder_in_use_is_refused_until_it_is_free(sandbox_with: SandboxWith, tmp_path: Path) -> None:
     first = sandbox_with(data=tmp_path)
-    with pytest.raises(DataDirInUse, match=r"in use by another sandbox: stop that one, or give"):
+    with pytest.raises(CannotStart, match=r"in use by another sandbox: stop that one, or give"):
         sandbox_with(data=tmp_path)
     first.close()
 

@@ -204,7 +204,7 @@ def all_completed(sandbox: Sandbox, count: int) -> threading.Event:
 @pytest.mark.parametrize(
     ("method", "error"),
     [
-        *((name, PASSING[0]) for name in ("due", "start", "task", "end", "unstage", "next_due")),
+        *((name, PASSING[0]) for name in ("due", "start", "task", "end", "unstage", "next_time")),
         *(("forget_expired_files", error) for error in (*PASSING, *BROKEN)),
     ],
 )

@@ -1,4 +1,4 @@
-"""Media inputs: from the text in a task's input to its bytes.
+"""Media of inputs and uploads: from text to bytes.
 
 The provider takes a URL, plain base64 or a data URI in the same field. A medium that cannot be read fails the task with
 the provider's words, "failed to get valid image". http_client.py decides which addresses may be fetched.

@@ -80,13 +80,13 @@ class Scheduler:
             self.files.forget_expired()
             pending_until = now + self.settings.seconds(QUEUE_SECONDS)
             unstaged = self.store.unstage(self.settings.concurrency, pending_until)
-            next_due = self.store.next_due(now if self.settings.autorun else -math.inf)
+            next_due = self.store.next_time("tasks", now if self.settings.autorun else -math.inf)
             return min(pending_until, next_due or pending_until) if unstaged else next_due
 
     def next_expiry(self) -> float | None:
-        """When the next file expires; None when there is none."""
+        """Return when the next file expires; None when there is none."""
         with self.storing:
-            return None if self.closing.is_set() else self.store.next_expiry()
+            return None if self.closing.is_set() else self.store.next_time("files")
 
     def _due(self, now: float) -> list[str]:
         """Start the pending tasks that are due; return the processing ones that are due and not in the worker pool."""
@@ -106,7 +106,7 @@ class Scheduler:
             self._process(task_id, self.workers[0])
 
     def _begun(self, task_id: str) -> Task | None:
-        """A task that is being processed; None when it has ended, or is to be left for the restart."""
+        """Return a task that is being processed; None when it has ended, or is to be left for the restart."""
         with self.storing:
             task = None if self.closing.is_set() else self.store.task(task_id)
         return task if task and task.status == "processing" else None
