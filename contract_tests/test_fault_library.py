@@ -122,7 +122,7 @@ def hold(world: World, name: str, operation: str, shell: str, folder: Path) -> N
     try:
         ending = perform(world, receiver, shell, operation, folder)
         made = [row["task_id"] for row in world.sandbox.history(KEY)["data"]]
-        creates = [arrival.status for arrival in world.sandbox.arrived.listed("create_task")]
+        creates = [arrival.status for arrival in world.sandbox.arrivals if arrival.operation == "create_task"]
         untouched = [fault for fault in world.sandbox.coming_faults() if fault.times and fault in faults]
     finally:
         world.sandbox.close()

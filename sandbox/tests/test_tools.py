@@ -10,7 +10,7 @@ from unitask_sandbox.engines import run
 from unitask_sandbox.engines.real import background_remove, upscale
 from unitask_sandbox.engines.real import cut_out as segment_engine
 from unitask_sandbox.failures import TaskFailure
-from unitask_sandbox.pictures import scene, upscaling, waifu2x
+from unitask_sandbox.pictures import segmenting, upscaling
 from unitask_sandbox.pictures.matting import remove_background
 from unitask_sandbox.pictures.segmenting import segment
 
@@ -87,10 +87,10 @@ def test_picture_that_would_become_too_large_fails() -> None:
 @pytest.mark.parametrize(("width", "height"), [(33, 16), (9, 1)])
 def test_tiles_do_not_show(monkeypatch: pytest.MonkeyPatch, width: int, height: int) -> None:
     picture = resized(ASTRONAUT, width, height)
-    at_once = waifu2x.doubled(picture)
-    monkeypatch.setattr(waifu2x, "TILE", 16)
+    at_once = upscaling.doubled(picture)
+    monkeypatch.setattr(upscaling, "TILE", 16)
 
-    assert np.abs(waifu2x.doubled(picture).astype(int) - at_once).max() <= 1
+    assert np.abs(upscaling.doubled(picture).astype(int) - at_once).max() <= 1
 
 
 # The background.
@@ -137,11 +137,11 @@ def places(data: bytes) -> set[tuple[int, int]]:
 
 
 @cache
-def astronaut() -> scene.Scene:
-    return scene.Scene(pixels(ASTRONAUT), "image")
+def astronaut() -> segmenting.Scene:
+    return segmenting.Scene(pixels(ASTRONAUT), "image")
 
 
-@pytest.mark.parametrize("word", scene.WORDS)
+@pytest.mark.parametrize("word", segmenting.WORDS)
 def test_word_names_its_places(word: str) -> None:
     mask = astronaut().mask(word)
 
@@ -196,7 +196,7 @@ def test_person_without_a_face_is_the_salient_object() -> None:
 def test_person_is_only_what_has_a_face(monkeypatch: pytest.MonkeyPatch) -> None:
     elsewhere = np.zeros((512, 512), np.uint8)
     elsewhere[300:400, 20:60] = 255
-    monkeypatch.setattr(scene, "salient", lambda _: elsewhere)
+    monkeypatch.setattr(segmenting, "salient", lambda _: elsewhere)
 
     alpha = pixels(segment(ASTRONAUT, "person")[0])[..., 3]
 

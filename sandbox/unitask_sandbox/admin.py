@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from unitask_sandbox.create_request import read_json
+from unitask_sandbox import bundle
 from unitask_sandbox.failures import Refusal
 from unitask_sandbox.faults import as_order, library, read_orders
 from unitask_sandbox.operations import read_body, sandbox_of
@@ -32,7 +32,7 @@ async def _faults(request: Request) -> Response:
         sandbox.clear_faults()
     if request.method == "POST":
         try:
-            ordered = read_orders(read_json(await read_body(request)))
+            ordered = read_orders(bundle.read_json(await read_body(request)))
         except ValueError as error:
             raise Refusal(400, str(error)) from None
         for fault in ordered:
@@ -41,10 +41,11 @@ async def _faults(request: Request) -> Response:
 
 
 async def _arrivals(request: Request) -> Response:
-    arrivals = sandbox_of(request).arrived
+    arrivals = sandbox_of(request).arrivals
     if request.method == "DELETE":
         arrivals.clear()
-    return JSONResponse({"arrivals": [asdict(each) for each in arrivals.listed(request.query_params.get("operation"))]})
+    operation = request.query_params.get("operation")
+    return JSONResponse({"arrivals": [asdict(each) for each in [*arrivals] if operation in (None, each.operation)]})
 
 
 ROUTES = (

@@ -194,7 +194,7 @@ class _Logging:
                 is_logged = True
                 key = key_fingerprint(key_of(Request(scope)))
                 method, path = scope["method"][:PATH_NOTED], scope["path"][:PATH_NOTED]  # the log must stay short
-                sandbox.arrived.add(Arrival(scope.get("unitask.operation"), method, path, key, arrived, status))
+                sandbox.arrivals.append(Arrival(scope.get("unitask.operation"), method, path, key, arrived, status))
 
         async def watched(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -1,30 +1,21 @@
 """Read a create request: from the bytes of its body to a task, or to a refusal."""
 
-import json
 import random
-import re
 import uuid
 from dataclasses import dataclass, field, replace
-from itertools import islice
-from typing import Any, TypeAlias
+from typing import Any
 
 from unitask_api.contract import TaskType
 
 from unitask_sandbox import bundle, pricing
-from unitask_sandbox.failures import GENERAL_FAILURE, NO_CREDIT, PREPARING_FAILED, Refusal
+from unitask_sandbox.failures import GENERAL_FAILURE, NO_CREDIT, PREPARING_FAILED
 from unitask_sandbox.inputs import decoded
 from unitask_sandbox.settings import Settings
 from unitask_sandbox.task import Task, task_error
 
-MAX_NESTING = 64
-LARGEST_EXACT = 2**53  # what a float holds to the unit
-MAX_PARTS = 100_000  # refusing each can cost a kilobyte, and no request has so many
-_PART = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[,:\[{]', re.DOTALL)
 QUEUE_SECONDS = 1.0  # a guess: how long a task typically stays pending
 SPREAD = 0.5  # sigma of the log-normal factor on a typical time; a guess
 NO_WEBHOOK = "no webhook will be sent: its endpoint must begin with http:// or https://"
-
-Json: TypeAlias = "dict[str, Json] | list[Json] | str | float | bool | None"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +71,7 @@ class CreateRequest:
 
 def read_create_request(body: bytes) -> CreateRequest:
     """Read the body of a create request."""
-    value = read_json(body)
+    value = bundle.read_json(body)
     bundle.check("TaskRequest", value)
     task_type = bundle.task_type(value["model"], value["task_type"], value["input"])
     bundle.check(task_type.input, value["input"], at="input")
@@ -101,32 +92,3 @@ def unpaid(task: Task) -> Task:
         frozen=task.frozen + task.consume,
         consume=0,
     )
-
-
-def read_json(body: bytes) -> Any:
-    """Return the JSON value of a body: as strict as RFC 8259, and free of what could not be written again.
-
-    A whole number that is written as 7.0 is an integer, as it is to JSON Schema.
-    """
-    if sum(1 for _ in islice(_PART.finditer(body), MAX_PARTS)) == MAX_PARTS:
-        raise Refusal(400, f"invalid request: the body has more than {MAX_PARTS} parts")
-    try:
-        # json would guess other encodings, in which parts cannot be counted
-        value = json.loads(body.decode(), parse_float=_number)
-        # Python reads NaN and infinite numbers, which are no JSON, and lone surrogates, which are no text.
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
-    except (ValueError, RecursionError):
-        raise Refusal(400, "invalid request: the body is not JSON") from None
-    if _is_deeper(value, MAX_NESTING):
-        raise Refusal(400, f"invalid request: the body is nested more than {MAX_NESTING} levels deep")
-    return value
-
-
-def _number(text: str) -> float:
-    number = float(text)
-    return int(number) if number.is_integer() and abs(number) < LARGEST_EXACT else number
-
-
-def _is_deeper(value: Json, levels: int) -> bool:
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return any(not levels or _is_deeper(part, levels - 1) for part in parts)

@@ -15,7 +15,7 @@ from typing import Any, cast
 from unitask_api import contract
 
 from unitask_sandbox import bundle
-from unitask_sandbox.create_request import CreateRequest, read_json
+from unitask_sandbox.create_request import CreateRequest
 from unitask_sandbox.task import FILE, Task, rfc3339
 
 IMAGE_TOOLKIT = "Qubico/image-toolkit"
@@ -85,7 +85,7 @@ def read_poll(operation: str, body: bytes) -> str:
 
 
 def _checked(operation: str, body: bytes) -> dict[str, Any]:
-    value = read_json(body)
+    value = bundle.read_json(body)
     bundle.check(contract.operations()[operation].components["request"], value)
     return cast("dict[str, Any]", value)
 

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from unitask_sandbox import bundle
-from unitask_sandbox.create_request import read_json
 from unitask_sandbox.engines.simulated import MARK
 
 MOST_ANSWERS = 10  # whatever n asks for
@@ -21,12 +20,12 @@ QUOTED = 200  # characters of a question that are repeated in its answer
 
 def read_chat(body: bytes) -> dict[str, Any]:
     """Read the request for a completion."""
-    return _checked("ChatRequest", read_json(body))
+    return _checked("ChatRequest", bundle.read_json(body))
 
 
 def read_image(body: bytes) -> dict[str, Any]:
     """Read the request for a picture."""
-    return _checked("ImageRequest", read_json(body))
+    return _checked("ImageRequest", bundle.read_json(body))
 
 
 def read_edit(fields: Mapping[str, str]) -> dict[str, Any]:

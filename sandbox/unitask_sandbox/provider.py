@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -34,15 +35,15 @@ from unitask_sandbox.failures import (
 from unitask_sandbox.faults import Fault, Script, named
 from unitask_sandbox.files import Files
 from unitask_sandbox.http_client import HttpClient
+from unitask_sandbox.inputs import read_upload
 from unitask_sandbox.overview import Overview
 from unitask_sandbox.rate import Rate
-from unitask_sandbox.request_log import Arrival, RequestLog, hashed, key_fingerprint
+from unitask_sandbox.request_log import KEPT, Arrival, hashed, key_fingerprint
 from unitask_sandbox.scheduler import Scheduler
 from unitask_sandbox.settings import STARTING_USD, Settings
 from unitask_sandbox.store import Ending, NoRoom, Store
 from unitask_sandbox.task import Task, file_url
 from unitask_sandbox.threads import Autorun
-from unitask_sandbox.uploads import read_upload
 from unitask_sandbox.webhooks import Courier
 
 DATABASE = "sandbox.sqlite3"
@@ -67,7 +68,7 @@ class Sandbox:
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings: Final = settings or Settings()
         self.faults: Final = Script(self.settings.faults)
-        self.arrived: Final = RequestLog()
+        self.arrivals: Final = deque[Arrival](maxlen=KEPT)  # every request to the API, in the order of the answers
         http = HttpClient(self.settings.private_addresses or "loopback")
         self._folder = self.settings.data or Path(tempfile.mkdtemp(prefix="unitask-sandbox-"))
         self._store, self._files = self._opened(self.settings.fetch or http.get)
@@ -100,7 +101,7 @@ class Sandbox:
         if self._autorun:
             self._autorun.close()
         if self._delivery:
-            self._delivery.close(wait=False)  # for a receiver that does not answer
+            self._delivery.close(wait=0.0)
 
     def _opened(self, fetch: Callable[[str], bytes]) -> tuple[Store, Files]:
         path, durable = self._folder / DATABASE, self.settings.data is not None
@@ -245,11 +246,6 @@ class Sandbox:
         """Return what the page shows of the account of a key; addresses of files begin with `base_url`."""
         return Overview(self._store, self._account(key), base_url)
 
-    @property
-    def arrivals(self) -> list[Arrival]:
-        """Every request to the API so far, refused ones included, in the order of their answers."""
-        return self.arrived.listed()
-
     def fault(self, fault: Fault | str, **changes: Any) -> None:
         """Order a fault, in-process or over HTTP.
 
@@ -334,7 +330,7 @@ def _release(
     closing: threading.Event, scheduler: Scheduler, delivering: threading.Lock, store: Store, folder: Path | None
 ) -> None:
     closing.set()
-    scheduler.pool.close()
+    scheduler.close()
     with scheduler.storing, delivering:
         store.close()
     if folder is not None:

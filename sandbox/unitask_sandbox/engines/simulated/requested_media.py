@@ -1,8 +1,7 @@
-"""What the input of a task asks of the files: size, shape, length, number and format.
+"""What the input of a task requests of the files: size, shape, length, number and format.
 
-The fields are read by their names; an absent one has the value of ``x-default`` in the spec, if any, so a new task type
-needs nothing here. No value that JSON can hold raises, or makes anything large; what is made in another way than asked
-is said in `notes`.
+The fields are read by their names; an absent one has the value of ``x-default`` in the spec, if any. No value that JSON
+can hold raises, or makes anything large; what is made in another way than requested is in `notes`.
 """
 
 import re
@@ -25,7 +24,7 @@ WORDS_A_SECOND = 2.5  # of speech
 # The fields that decide what is made
 READ = frozenset({"aspect_ratio", "batch_size", "duration", "height", "output_format", "resolution", "size", "width"})
 
-_RATIO = re.compile(r"\s*([0-9]{1,5})\s*[:/]\s*([0-9]{1,5})\s*")
+_RATIO = re.compile(r"\s*([1-9][0-9]{0,4})\s*[:/]\s*([1-9][0-9]{0,4})\s*")
 _SIZE = re.compile(r"\s*([0-9]{1,9})\s*[x*]\s*([0-9]{1,9})\s*", re.IGNORECASE)
 _NUMBER = re.compile(r"\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*(s|seconds?|p|k)?\s*", re.IGNORECASE)
 _FORMATS = {"image": ("png", "jpeg", "jpg", "webp"), "audio": ("wav", "mp3")}
@@ -106,9 +105,8 @@ def _wanted_size(fields: Mapping[str, Any], given: Mapping[str, Any], picture: S
 
 
 def _ratio(value: object) -> Size | None:
-    """Return the shape that a text such as "16:9" says; None for words such as "auto"."""
-    found = _RATIO.fullmatch(value) if isinstance(value, str) else None
-    return (int(found[1]), int(found[2])) if found and int(found[1]) and int(found[2]) else None
+    found = _RATIO.fullmatch(str(value))  # "16:9"; there are words such as "auto"
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def _of_ratio(across: int, down: int, resolution: object) -> Size:
