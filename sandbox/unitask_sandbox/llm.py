@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from unitask_sandbox import bundle
-from unitask_sandbox.engines.simulated import MARK
+from unitask_sandbox.engines.simulated.outputs import MARK
 
 MOST_ANSWERS = 10  # whatever n asks for
 PIECE = 65536

@@ -88,17 +88,7 @@ def _loops(*loops: Sequence[int]) -> Callable[[Scene], Pixels]:
     return find
 
 
-def _brows(scene: Scene) -> Pixels:
-    return scene.on_faces(
-        lambda face: as_pixels(_hull(face, RIGHT_BROW, scene.whole) | _hull(face, LEFT_BROW, scene.whole))
-    )
-
-
 _mouth, _mouth_opening = _loops(OUTER_LIPS), _loops(INNER_LIPS)
-
-
-def _lips(scene: Scene) -> Pixels:
-    return as_pixels(_mouth(scene) & ~_mouth_opening(scene))
 
 
 def _teeth(scene: Scene) -> Pixels:
@@ -122,10 +112,6 @@ def _touched(area: Flags, seed: Flags) -> Flags:
     """Return those of an area's connected parts that the seed touches."""
     parts = np.asarray(cv2.connectedComponents(area.astype(np.uint8))[1], np.int32)
     return np.asarray(np.isin(parts, np.unique(parts[seed & area])))
-
-
-def _background(scene: Scene) -> Pixels:
-    return as_pixels(255 - scene.salient)
 
 
 def _hair(scene: Scene) -> Pixels:
@@ -178,12 +164,14 @@ def _cap(face: Face, region: Region, size: tuple[int, int], inside: Pixels) -> F
 WORDS: Final[dict[str, Callable[[Scene], Pixels]]] = {
     "face": _face,
     "eyes": _loops(RIGHT_EYE, LEFT_EYE),
-    "brows": _brows,
-    "lips": _lips,
+    "brows": lambda scene: scene.on_faces(
+        lambda face: as_pixels(_hull(face, RIGHT_BROW, scene.whole) | _hull(face, LEFT_BROW, scene.whole))
+    ),
+    "lips": lambda scene: as_pixels(_mouth(scene) & ~_mouth_opening(scene)),
     "teeth": _teeth,
     "hair": _hair,
     "person": _person,
-    "background": _background,
+    "background": lambda scene: as_pixels(255 - scene.salient),
 }
 
 

@@ -154,10 +154,5 @@ class _Swapping:
         faces = find_faces(picture)
         if len(faces) <= max(self._takers, default=0):
             return None
-        return Tracks(self._chosen(faces), self._rate)
-
-    def _chosen(self, faces: Sequence[Face]) -> list[Face]:
-        if not self._takers:
-            return [faces[0]]
         ordered = in_order(faces)
-        return [ordered[taker] for taker in self._takers]
+        return Tracks([ordered[taker] for taker in self._takers] or faces[:1], self._rate)
