@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from unitask_contract.command import parser
-from unitask_contract.reports.files import FORMS
+from unitask_contract.report_files import FORMS
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "docs" / "ci.md").read_text(encoding="utf-8"), re.DOTALL)

@@ -30,10 +30,7 @@ OF_ENGINES = [
     if entry["protocol"] == "unified" and (entry["model"], entry["task_type"]) in ENGINES
 ]
 MEDIA = {
-    **{name: PICTURES[name][0] for name in ("png-bomb-30000", "png-with-a-bomb-inside", "png-truncated", "gif")},
-    **{name: PICTURES[name][0] for name in ("jpeg-of-100000-scans", "jpeg-of-four-colours", "svg-that-reads", "noise")},
-    "webp": PICTURES["webp-with-a-large-frame-on-a-small-canvas"][0],
-    "moving-png": PICTURES["png-that-moves-out-of-its-canvas"][0],
+    **PICTURES,
     "empty-film": b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom\0\0\0\x08moov",
     "film-of-an-exabyte": b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom\0\0\0\x01mdat" + b"\xff" * 8,
     "sound-of-4-gb": b"RIFF\xff\xff\xff\xffWAVEfmt \x10\0\0\0"

@@ -1,20 +1,18 @@
-"""Every fault that has a name, against the real client of either kind: sandbox over ASGI, and nobody really waits.
+"""Every named fault ends as the library says, with a client of either kind over the sandbox, in simulated time.
 
-The library says what a client should make of each (`outcome`). Besides that a call makes at most one task, the id of a
-task that was given is never lost, and what became of an uncertain create is found out.
+Besides that a call makes at most one task, the id of a task that was given is never lost, and what became of an
+uncertain submission is found out.
 """
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from unitask import AsyncClient, Client, Outcome, Recovery, errors
-from unitask.webhooks import Receiver
 from unitask_contract.checks._http import BLANK
 from unitask_sandbox import Settings, create_app
 from unitask_sandbox.engines import ENGINES
@@ -30,23 +28,7 @@ CASES = [
     *((name, operation, "sync") for name, operation in OUTCOMES),
     *((name, operation, "async") for (operation, _), name in BOTH.items()),
 ]
-
-
-@dataclass
-class Ending:
-    """How a call ended."""
-
-    result: Any = None
-    error: errors.UnitaskError | None = None
-    found: Recovery | None = None
-
-    @property
-    def outcome(self) -> str:
-        return "done" if self.error is None else type(self.error).__name__
-
-    @property
-    def task_id(self) -> str | None:
-        return getattr(self.result, "id", None) if self.error is None else self.error.task_id
+Ending = tuple[Any, Recovery | None]  # a result or an error, and what was found of an uncertain submission
 
 
 async def act(client: Any, operation: str, folder: Path) -> Any:
@@ -66,18 +48,18 @@ async def act(client: Any, operation: str, folder: Path) -> Any:
 
 async def ending_of(client: Any, operation: str, folder: Path) -> Ending:
     try:
-        return Ending(await act(client, operation, folder))
+        return await act(client, operation, folder), None
     except errors.SubmissionUncertain as error:
-        return Ending(error=error, found=await of_either(error.find(client)))
+        return error, await of_either(error.find(client))
     except errors.UnitaskError as error:
-        return Ending(error=error)
+        return error, None
 
 
 async def of_either(result: Any) -> Any:
     return await result if inspect.isawaitable(result) else result
 
 
-def perform(world: World, receiver: Receiver, shell: str, operation: str, folder: Path) -> Ending:
+def perform(world: World, receiver: InstantReceiver, shell: str, operation: str, folder: Path) -> Ending:
     async def main() -> Ending:
         async with AsyncClient(KEY, BASE_URL, sleep=world.sleep_async, **settings) as client:
             return await ending_of(client, operation, folder)
@@ -90,57 +72,42 @@ def perform(world: World, receiver: Receiver, shell: str, operation: str, folder
         return ending
 
 
-@pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setitem(ENGINES, ("Qubico/image-toolkit", "face-swap"), quick_swap)
-    return World()
-
-
 @pytest.mark.parametrize(("name", "operation", "shell"), CASES)
 def test_named_fault_ends_as_the_library_says(
-    name: str, operation: str, shell: str, world: World, tmp_path: Path
+    name: str, operation: str, shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hold(world, name, operation, shell, tmp_path)
+    monkeypatch.setitem(ENGINES, ("Qubico/image-toolkit", "face-swap"), quick_swap)
+    hold(World(), name, operation, shell, tmp_path)
 
 
 def hold(world: World, name: str, operation: str, shell: str, folder: Path) -> None:
     faults = tuple(named(name, operation=operation))
     receiver = InstantReceiver(world)
-    world.app = create_app(
-        Settings(
-            keys={KEY: 1.0},
-            speed=0.01 if operation == "cancel_task" else "instant",  # a cancel wants a task that is pending for long
-            autorun=False,
-            engine_process=False,
-            clock=lambda: world.now,
-            sleep=world.answer_later,
-            fetch=lambda _url: BLANK,
-            send_webhook=lambda _url, body, headers: world.deliver(receiver, body, headers),
-            faults=faults,
-        )
-    )
+    speed = 0.01 if operation == "cancel_task" else "instant"  # a task must be pending when it is cancelled
+    world.app = create_app(Settings(keys={KEY: 1.0}, speed=speed, faults=faults, **world.settings(receiver)))
     try:
-        ending = perform(world, receiver, shell, operation, folder)
+        end, found = perform(world, receiver, shell, operation, folder)
         made = [row["task_id"] for row in world.sandbox.history(KEY)["data"]]
-        creates = [arrival.status for arrival in world.sandbox.arrivals if arrival.operation == "create_task"]
-        untouched = [fault for fault in world.sandbox.coming_faults() if fault.times and fault in faults]
+        submissions = [arrival.status for arrival in world.sandbox.arrivals if arrival.operation == "create_task"]
+        left = [fault for fault in world.sandbox.coming_faults() if fault.times and fault in faults]
     finally:
         world.sandbox.close()
 
-    assert ending.outcome == library()[name].outcome[operation], ending.error
-    assert untouched == []
+    is_error = isinstance(end, errors.UnitaskError)
+    assert (type(end).__name__ if is_error else "done") == library()[name].outcome[operation], end
+    assert left == []
     assert len(made) <= 1
-    assert all(status and 400 <= status < 500 for status in creates[:-1])
-    if operation not in ("create_task", "list_task_history") or ending.outcome == "done":
-        assert [ending.task_id] == made or (made == [] and operation in ("upload_file", "get_account_info"))
-    if ending.found:
+    assert all(status and 400 <= status < 500 for status in submissions[:-1])
+    if operation not in ("create_task", "list_task_history") or not is_error:
+        task_id = end.task_id if is_error else getattr(end, "id", None)
+        assert [task_id] == made or (made == [] and operation in ("upload_file", "get_account_info"))
+    if found:
         is_listed = made and all(fault.operation != "list_task_history" for fault in faults)
-        assert ending.found.outcome is (Outcome.FOUND if is_listed else Outcome.ABSENT)
-        assert not is_listed or [ending.found.task.id if ending.found.task else None] == made
+        assert found.outcome is (Outcome.FOUND if is_listed else Outcome.ABSENT)
+        assert not is_listed or [found.task.id if found.task else None] == made
 
 
-def test_every_entry_says_where_it_is_from() -> None:
-    """What was reported, and what only can happen, are told apart; an outcome is one that there is."""
+def test_every_fault_says_where_it_is_from() -> None:
     known = {*errors.__all__, "done"}
     for name, fault in library().items():
         assert fault.evidence in EVIDENCE, name

@@ -6,31 +6,31 @@ shows here. documented_prices.yaml has prices from other sources than the spec, 
 
 from __future__ import annotations
 
-import io
-import itertools
 import json
 import random
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from jsonschema import Draft202012Validator
-from PIL import Image
-from unitask import errors, tasks
-from unitask._core import pricing
+from jsonschema_rs import Draft202012Validator
+from unitask import Client, errors, tasks
+from unitask._core import pricing, uploads
 from unitask.inputs import request_body
-from unitask.media import measured_as_sent
+from unitask.media import measured
 from unitask_contract import prices, provider, runner
 from unitask_contract.bundle import Rule, component
-from unitask_sandbox import Sandbox, Settings
+from unitask_contract.sandbox_runner import IN_PROCESS, InProcess
+from unitask_sandbox import Sandbox, Settings, create_app
 from unitask_sandbox.bundle import task_type as sandbox_entry
 from unitask_sandbox.create_request import read_create_request
+from unitask_sandbox.engines.simulated.files import Scene, film, picture
 from unitask_sandbox.pricing import credits_of as charged_by_sandbox
 
-from .support import ENTRIES, bundle, examples, make
+from .support import ENTRIES, FACE_SWAP, bundle, examples, make
 from .support.defective_provider import defective
 from .test_drift import LEDGER
 
@@ -44,54 +44,33 @@ BILLS_OF_UNKNOWN_COST = {
     "kling.motion_control.completed.200": "how long a ready-made motion is, is in no page",
     "kling.turbo.completed.200": "the echo lacks the mode",
 }
-
-
-def png(width: int, height: int) -> bytes:
-    Image.new("L", (width, height)).save(file := io.BytesIO(), "PNG")
-    return file.getvalue()
-
-
-def box(name: str, *parts: bytes) -> bytes:
-    content = b"".join(parts)
-    return struct.pack(">I4s", 8 + len(content), name.encode()) + content
-
-
-def mp4(seconds: float, frames: int, version: int = 0) -> bytes:
-    def track(kind: bytes, samples: int) -> bytes:
-        sizes = box("stsz", struct.pack(">III", 0, 0, samples))
-        return box("trak", box("mdia", box("hdlr", bytes(8), kind, bytes(13)), box("minf", box("stbl", sizes))))
-
-    length = round(seconds * 1000)
-    times = struct.pack(">QQIQ", 0, 0, 1000, length) if version else struct.pack(">IIII", 0, 0, 1000, length)
-    header = box("mvhd", bytes([version, 0, 0, 0]), times, bytes(80))
-    return (
-        box("ftyp", b"isom") + box("mdat", bytes(99)) + box("moov", header, track(b"soun", 7), track(b"vide", frames))
-    )
-
-
+SCENE = Scene(7, "a model", "a cat", "SIMULATED by a test")
 FILES = {
-    "image": ["https://me.test/a.png", png(1200, 1000), png(7, 5), b"no picture"],
+    "image": [
+        "https://me.test/a.png",
+        picture(SCENE, (1200, 1000), "png"),
+        picture(SCENE, (64, 48), "png"),
+        b"not a picture",
+    ],
     "video": [
         "https://me.test/a.mp4",
-        mp4(8.766, 240),
-        mp4(0.4, 10, version=1),
-        mp4(45, 0),
-        mp4((2**32 - 1) / 1000, 5),
-        b"no video",
+        *(film(SCENE, (64, 48), seconds) for seconds in (0.4, 8.766, 45)),
+        b"not a video",
     ],
     "audio": ["https://me.test/a.mp3"],
 }
 NUMBERS = [1, 2, 5, 8, 10, 15, 4.5, 10.3, -1, 512, 700, 1024, 1536, 2000]
+SHOTS = [[], [{"prompt": "a", "duration": 2}, {"prompt": "b"}], [{"prompt": "a", "duration": 1}]]
 
 
 def values_of(rule: Rule) -> list[Any]:
     if media := rule.get("x-media"):
         return FILES[media["kind"]]
-    if "x-media" in rule.get("items", {}):
-        files = FILES[rule["items"]["x-media"]["kind"]]
+    if media := rule.get("items", {}).get("x-media"):
+        files = FILES[media["kind"]]
         return [[], files[:2], files[1:3]]
-    if "$ref" in rule.get("items", {}):  # shots
-        return [[], [{"prompt": "a", "duration": 2}, {"prompt": "b"}], [{"prompt": "a", "duration": 1}]]
+    if "$ref" in rule.get("items", {}):
+        return SHOTS
     known = [*rule.get("enum", []), *rule.get("x-advisory", {}).get("enum", [])]
     kinds = {"integer": NUMBERS, "number": NUMBERS, "boolean": [True, False], "string": ["8s", "4.5s", "", "x" * 1234]}
     plain = Draft202012Validator({key: value for key, value in rule.items() if key != "format"})
@@ -99,18 +78,13 @@ def values_of(rule: Rule) -> list[Any]:
 
 
 def inputs_of(name: str) -> Iterator[dict[str, Any]]:
-    entry = ENTRIES[name]
-    properties, price = component(entry["input"])["properties"], json.dumps(entry["price"])
-    fields = {field: rule for field, rule in properties.items() if f'"{field}"' in price or field in price}
-    choices = [
-        [(field, value) for value in [ABSENT, *values_of(rule)]]
-        for field, rule in fields.items()
-        if "const" not in rule
-    ]
-    tried = list(itertools.islice(itertools.product(*choices), 20_000))
-    random.Random(name).shuffle(tried)
-    for fields_given in tried[:TRIED]:
-        yield {field: value for field, value in fields_given if value is not ABSENT}
+    properties, price = component(ENTRIES[name]["input"])["properties"], json.dumps(ENTRIES[name]["price"])
+    fields = [field for field, rule in properties.items() if field in price and "const" not in rule]
+    values = {field: [ABSENT, *values_of(properties[field])] for field in fields}
+    random_ = random.Random(name)
+    for _ in range(TRIED):
+        given = {field: random_.choice(choices) for field, choices in values.items()}
+        yield {field: value for field, value in given.items() if value is not ABSENT}
 
 
 @pytest.mark.parametrize("name", PRICED)
@@ -125,26 +99,69 @@ def test_estimate_is_what_the_sandbox_charges(name: str) -> None:
         estimate = task.estimate_usd()
         charged = read_create_request(json.dumps(body).encode()).credits()
         assert round((estimate or 0) * 1e7) == charged, given
-        assert (pricing.estimate(body, measured_as_sent) or 0) == charged, given
+        assert (pricing.estimate(body, measured) or 0) == charged, given
         assert prices.credits_of(body) in (charged, None), given
         known += estimate is not None
 
     assert bool(known) == (ENTRIES[name]["price"].get("count") != "unknown")
 
 
-def test_sandbox_bills_the_estimate() -> None:
-    task = tasks.Kling3Video(prompt="a bear", mode="pro", enable_audio=True, duration=7)
-    sandbox = Sandbox(Settings(keys={"sandbox": 10.0}, autorun=False))
+@contextmanager
+def account(**settings: Any) -> Iterator[tuple[Client, Sandbox]]:
+    app = create_app(Settings(autorun=False, engine_process=False, **settings))
+    sandbox: Sandbox = app.state.sandbox
     try:
-        accepted = sandbox.accept("sandbox", json.dumps(request_body(task)).encode())
-        left = sandbox.balance("sandbox")
-        sandbox.advance()
-        done = sandbox.get("sandbox", accepted.task_id)
+        with Client("sandbox", IN_PROCESS, transport=InProcess(app), sleep=lambda _: None) as client:
+            yield client, sandbox
     finally:
         sandbox.close()
 
-    assert task.estimate_usd() == accepted.frozen / 1e7 == done.consume / 1e7 == 1.4
-    assert (accepted.consume, left) == (0, 8.6)
+
+def statuses(sandbox: Sandbox, operation: str) -> list[int | None]:
+    return [arrival.status for arrival in sandbox.arrivals if arrival.operation == operation]
+
+
+def large_film() -> bytes:
+    padding = bytes(uploads.LARGE)
+    return film(SCENE, (64, 48), 2.0) + struct.pack(">I4s", 8 + len(padding), b"free") + padding
+
+
+def test_bill_is_the_estimate_and_is_frozen_until_the_end() -> None:
+    song = tasks.UdioMusic(gpt_description_prompt="a song", lyrics_type="instrumental")
+    for task, usd in (
+        (tasks.Kling3Video(prompt="a bear", mode="pro", enable_audio=True, duration=7), 1.4),
+        (song, 0.05),
+    ):
+        with account() as (client, sandbox):
+            accepted = client.submit(task)
+            shown = client.account()
+            sandbox.advance()
+            done = client.get(accepted)
+
+        assert task.estimate_usd() == done.cost_usd == pytest.approx(usd)
+        assert shown.balance_usd == pytest.approx(10 - usd)
+    assert shown.wallet
+    assert shown.wallet.point_frozen == 500_000
+
+
+def test_uploaded_film_is_billed_as_estimated() -> None:
+    task = tasks.VideoUpscale(video=large_film())
+    with account() as (client, sandbox):
+        billed = client.submit(task).cost_usd
+
+        assert statuses(sandbox, "upload_file") == [200]
+        assert billed
+        assert billed == pytest.approx(task.estimate_usd())
+
+
+def test_full_account_is_a_full_queue_and_is_paid_once() -> None:
+    with account(concurrency=1) as (client, sandbox):
+        client.submit(FACE_SWAP)
+        with pytest.raises(errors.QueueFull):
+            client.submit(FACE_SWAP)
+
+        assert statuses(sandbox, "create_task") == [200, 429, 429, 429, 429]
+        assert sandbox.balance("sandbox") == 9.99
 
 
 def bills() -> Iterator[tuple[str, dict[str, Any], int]]:
@@ -156,35 +173,26 @@ def bills() -> Iterator[tuple[str, dict[str, Any], int]]:
             yield name, task, bill
 
 
-@pytest.mark.parametrize(("name", "task", "bill"), [*bills()], ids=[name for name, *_ in bills()])
-def test_estimate_is_the_documented_bill(name: str, task: dict[str, Any], bill: int) -> None:
+def test_estimate_is_the_documented_bill() -> None:
     seen = [(entry["seen"].get("example"), entry["seen"].get("at", "")) for entry in LEDGER]
-    contradicted = any(example == name and at.startswith("/data/meta/usage/") for example, at in seen)
-    estimate = pricing.estimate(task, measured_as_sent)
+    contradicted = {example for example, at in seen if at.startswith("/data/meta/usage/")}
+    estimates = {name: (pricing.estimate(task, measured), bill) for name, task, bill in bills()}
 
-    if name in BILLS_OF_UNKNOWN_COST:
-        assert estimate is None
-    else:
-        assert (estimate == bill) != contradicted, (estimate, bill)
-
-
-def test_there_are_bills() -> None:
-    """So that the comparison is one."""
-    assert len([*bills()]) >= 15
-    assert {name for name, *_ in bills()} >= BILLS_OF_UNKNOWN_COST.keys()
+    assert len(estimates) >= 15
+    assert {name for name, (estimate, _) in estimates.items() if estimate is None} == BILLS_OF_UNKNOWN_COST.keys()
+    wrong = {name for name, (estimate, bill) in estimates.items() if estimate not in (bill, None)}
+    assert wrong == contradicted & estimates.keys()
     assert bundle()["x-resources"]["credit_usd"]["value"] * pricing.CREDITS_PER_USD == 1
 
 
-def _id(row: dict[str, Any]) -> str:
-    return " ".join([row["model"], row["task_type"], *map(str, row["input"].values())])
-
-
-@pytest.mark.parametrize("row", DOCUMENTED, ids=_id)
+@pytest.mark.parametrize(
+    "row", DOCUMENTED, ids=lambda row: " ".join([row["model"], row["task_type"], *map(str, row["input"].values())])
+)
 def test_price_is_the_documented_one(row: dict[str, Any]) -> None:
     body = {name: row[name] for name in ("model", "task_type", "input")}
     entry = sandbox_entry(row["model"], row["task_type"], row["input"])
 
-    assert pricing.estimate(body, measured_as_sent) == row["credits"]
+    assert pricing.estimate(body, measured) == row["credits"]
     assert charged_by_sandbox(entry.price, row["input"], entry.media) == row["credits"]
     assert prices.credits_of(body) == row["credits"]
 
@@ -192,14 +200,10 @@ def test_price_is_the_documented_one(row: dict[str, Any]) -> None:
 def test_wrong_price_of_the_client_changes_no_judgement(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pricing, "CREDITS_PER_USD", 2 * pricing.CREDITS_PER_USD)
     monkeypatch.setattr(pricing, "_units", lambda *_: 1)
-    checks = runner.chosen(["charged", "face_swap"])
-    with provider.sandbox() as right:
-        kept = [result.outcome for result in runner.run(right, ("general", "hailuo"), checks)]
-    with provider.sandbox(defective("double-charge", "double-points")) as wrong:
-        broken = [result.outcome for result in runner.run(wrong, ("general", "hailuo"), checks)]
-
-    assert kept == [runner.Outcome.KEPT] * 2
-    assert broken == [runner.Outcome.BROKEN] * 2
+    for defects, outcome in (((), runner.Outcome.KEPT), (("double-charge", "double-points"), runner.Outcome.BROKEN)):
+        with provider.sandbox(defective(*defects)) as subject:
+            results = runner.run(subject, ("general", "hailuo"), runner.chosen(["charged", "face_swap"]))
+            assert [result.outcome for result in results] == [outcome] * 2
 
 
 @pytest.mark.parametrize(
@@ -212,7 +216,7 @@ def test_wrong_price_of_the_client_changes_no_judgement(monkeypatch: pytest.Monk
     ],
     ids=["price", "kind", "count", "condition"],
 )
-def test_price_in_a_form_that_is_not_known_is_unknown(price: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_price_in_an_unknown_form_is_unknown(price: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ENTRIES["FaceSwap"], "price", price)
 
     assert prices.credits_of({"model": "Qubico/image-toolkit", "task_type": "face-swap", "input": {"x": 5}}) is None

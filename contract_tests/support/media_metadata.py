@@ -1,16 +1,14 @@
-"""What a file says of itself in its metadata, without its pixels and samples: that it is synthetic, or simulated."""
+"""The metadata of a file, without its pixels and samples."""
 
 from __future__ import annotations
 
 import io
 import json
-import re
 import struct
 
 import av
 from PIL import Image
 
-MARK = re.compile("synthetic|simulated", re.IGNORECASE)
 PICTURES = ("png", "jpg", "jpeg", "webp", "gif")
 FILMS_AND_SOUNDS = ("mp4", "mov", "m4a", "wav", "mp3", "webm")
 
@@ -25,8 +23,3 @@ def metadata(extension: str, data: bytes) -> str:
     if extension == "glb":
         return str(json.loads(data[20 : 20 + struct.unpack_from("<I", data, 12)[0]])["asset"])
     return data[:8192].decode(errors="replace")
-
-
-def unmarked(files: list[tuple[str, bytes]]) -> list[str]:
-    """The extensions of the files that do not say what they are."""
-    return [extension for extension, data in files if not MARK.search(metadata(extension, data))]

@@ -1,10 +1,9 @@
-"""Client and sandbox in one process and on one clock: nobody really waits, and connections break when they are to."""
+"""Client and sandbox in one process and on one clock, which moves only while the client sleeps."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Mapping
-from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Any
 
@@ -27,13 +26,28 @@ def at_once(coroutine: Coroutine[Any, Any, Any]) -> Any:
     raise AssertionError("it waits")
 
 
-@dataclass
-class World:
-    """One clock for both sides, which moves while the client sleeps; the provider works whenever it does."""
+def quick_swap(_given: object) -> EngineResult:
+    return EngineResult({"image_url": (BLANK, "png")})
 
-    now: float = 1.8e9
-    app: Any = None
-    pauses: list[float] = field(default_factory=list)  # of the answer that is under way
+
+class World:
+    """One clock for client and provider; the provider works whenever the client sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 1.8e9
+        self.app: Any = None
+        self.pauses: list[float] = []  # of the answer that is under way
+
+    def settings(self, receiver: Receiver) -> dict[str, Any]:
+        """Return settings of a sandbox that works in this time."""
+        return {
+            "autorun": False,
+            "engine_process": False,
+            "clock": lambda: self.provider_now,
+            "sleep": self.answer_later,
+            "fetch": lambda _url: BLANK,
+            "send_webhook": lambda _url, body, headers: self.deliver(receiver, body, headers),
+        }
 
     @property
     def sandbox(self) -> Sandbox:
@@ -76,7 +90,7 @@ class InstantReceiver(Receiver):
     """A receiver with which a wait takes no time."""
 
     def __init__(self, world: World, on_notification: Callable[[Notification], object] | None = None) -> None:
-        super().__init__(WEBHOOK["webhook_secret"], clock=lambda: world.now, on_notification=on_notification)
+        super().__init__(SECRET, clock=lambda: world.now, on_notification=on_notification)
         self._world = world
 
     def wait_for_notification(self, task_ids: str | Collection[str], seconds: float) -> str | None:
@@ -88,7 +102,7 @@ class InstantReceiver(Receiver):
 
 
 class Wire(httpx.BaseTransport, httpx.AsyncBaseTransport):
-    """Calls the sandbox, and breaks as a network does: a lost answer, a client that has waited enough."""
+    """Calls the sandbox, and breaks as a network does: a lost answer, a read timeout."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -111,10 +125,6 @@ class Wire(httpx.BaseTransport, httpx.AsyncBaseTransport):
         self._world.now += sum(self._world.pauses)
         assert isinstance(answer.stream, httpx.AsyncByteStream)
         raw = b"".join([piece async for piece in answer.stream])
-        date = {"date": formatdate(self._world.provider_now, usegmt=True)}  # as a server would add it
+        date = {"date": formatdate(self._world.provider_now, usegmt=True)}  # a server adds it
         headers = httpx.Headers({**date, **answer.headers})
         return httpx.Response(answer.status_code, headers=headers, stream=httpx.ByteStream(raw))
-
-
-def quick_swap(_given: object) -> EngineResult:
-    return EngineResult({"image_url": (BLANK, "png")})

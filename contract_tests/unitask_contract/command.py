@@ -1,6 +1,6 @@
-"""`unitask contract`: does a provider keep the contract, and do recorded bodies fit it?
+"""`unitask contract`: check a provider, or recorded bodies, against the contract.
 
-Exit codes: 0 it is kept, 1 it is broken, 2 it could not be run.
+Exit codes: 0 the contract is kept, 1 it is broken, 2 it could not be checked.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import os
 import random
 import sys
 import traceback
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -20,47 +22,44 @@ from unitask_contract import bundle, recorded, runner
 from unitask_contract.connecting import CannotRun
 from unitask_contract.counter import GENERAL, OF_A_PROVIDER, Coverage
 from unitask_contract.hiding import scrubbed, visible
+from unitask_contract.money import Money
 from unitask_contract.patches.proposals import Difference, Kind, differences, proposal
-from unitask_contract.provider import Money, Provider, remote, sandbox
-from unitask_contract.reports.files import FORMS
-from unitask_contract.reports.report import Report
-from unitask_contract.reports.terminal import text
-
-LOCALLY = "the sandbox in-process"
-NO_KEY = "a provider wants a key: set UNITASK_API_KEY, or give --key"
+from unitask_contract.provider import Provider, remote, sandbox
+from unitask_contract.report import Report, text
+from unitask_contract.report_files import FORMS
 
 
 def parser() -> argparse.ArgumentParser:
-    """What can be chosen."""
+    """Return the parser of the options."""
     made = argparse.ArgumentParser(
         prog="unitask contract",
-        description="Does a provider keep the contract, and do recorded bodies fit it?",
-        epilog="Exit codes: 0 kept, 1 broken, 2 could not be run.",
+        description="Check a provider, or recorded bodies, against the contract.",
+        epilog="Exit codes: 0 the contract is kept, 1 it is broken, 2 it could not be checked.",
     )
-    made.add_argument("--base-url", help="the provider (default: the sandbox in-process; it costs nothing)")
-    made.add_argument("--key", help="its API key (else UNITASK_API_KEY)")
-    made.add_argument("--max-usd", type=float, default=0.05, help="what --base-url may cost (default: 0.05)")
+    made.add_argument("--base-url", help="the provider (default: the sandbox in the same process; it costs nothing)")
+    made.add_argument("--key", help="its API key (default: UNITASK_API_KEY)")
+    made.add_argument("--max-usd", type=float, default=0.05, help="what --base-url may cost in USD (default: 0.05)")
     made.add_argument(
         "--timeout",
         type=float,
         default=600.0,
-        help="seconds that a task may take (default: 600); an answer may take as long, at most 60",
+        help="seconds that a task may take (default: 600); also the limit for an answer, up to 60",
     )
     made.add_argument("--families", default="", help="only these, with commas; general: checks of the whole provider")
-    made.add_argument("--checks", default="", help="only these, with commas; --list has them")
-    made.add_argument("--seed", type=int, help="draw the same random requests again")
+    made.add_argument("--checks", default="", help="only these, with commas; see --list")
+    made.add_argument("--seed", type=int, help="generate the same random requests again")
     made.add_argument("--report", action="append", default=[], type=Path, help=f"a file: {', '.join(FORMS)}")
-    made.add_argument("--body", nargs="+", default=[], type=Path, help="check recorded bodies; asks no provider")
+    made.add_argument("--body", nargs="+", default=[], type=Path, help="check recorded bodies, without a request")
     made.add_argument(
         "--operation",
-        help="what the bodies answer, such as get_task, or a notification, such as receive_task (else guessed)",
+        help="what the bodies answer, such as get_task, or a notification, such as receive_task (default: guessed)",
     )
-    made.add_argument("--list", action="store_true", help="what is checked")
+    made.add_argument("--list", action="store_true", help="list the checks")
     return made
 
 
 def main(arguments: list[str]) -> int:
-    """Run what is asked for, say what came of it, and return the exit code."""
+    """Run the command and return the exit code."""
     try:
         return _run(parser().parse_args(arguments))
     except CannotRun as error:
@@ -69,21 +68,21 @@ def main(arguments: list[str]) -> int:
         _say("interrupted before anything was checked")
     except Exception:
         traceback.print_exc()
-        _say("this is a fault of unitask, and says nothing of the provider")
+        _say("this is a bug of unitask, not of the provider")
     return 2
 
 
 def _run(options: argparse.Namespace) -> int:
     if not __debug__:
-        raise CannotRun("python -O leaves out the assertions that the checks are made of; run it without -O")
+        raise CannotRun("python -O removes the assertions of the checks; run it without -O")
     if options.list:
         print("\n".join(f"{check.id:<28}{check.promise}" for check in runner.chosen()))
         return 0
     for path in options.report:
         if path.resolve() in {body.resolve() for body in options.body}:
-            raise CannotRun(f"--report {path}: it is one of the bodies, and would be overwritten; give another file")
+            raise CannotRun(f"--report {path} is one of the bodies, and would be overwritten; choose another file")
         _check_place(path)
-    report = recorded.report_of(options.body, options.operation) if options.body else _of_provider(options)
+    report = _of_bodies(options) if options.body else _of_provider(options)
     for path in options.report:
         _write(path, report)
     _print(text(report))
@@ -91,9 +90,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _check_place(path: Path) -> None:
-    """Whether a report can be written, before anything is asked or paid."""
+    """Check that a report can be written, before anything is sent or paid."""
     if path.suffix not in FORMS:
-        raise CannotRun(f"--report {path}: the ending says what to write; there are {', '.join(FORMS)}")
+        raise CannotRun(f"--report {path}: the file name has to end in one of {', '.join(FORMS)}")
     if not path.parent.is_dir():
         raise CannotRun(f"--report {path}: there is no folder {path.parent}")
     try:
@@ -104,80 +103,76 @@ def _check_place(path: Path) -> None:
         if is_new:
             path.unlink()
     except OSError as error:
-        raise CannotRun(f"--report {path}: it cannot be written ({error.strerror})") from None
+        raise CannotRun(f"--report {path} cannot be written ({error.strerror})") from None
 
 
 def _write(path: Path, report: Report) -> None:
-    """Write a report; where that fails, say so: the result is on the terminal all the same."""
     try:
         path.write_text(FORMS[path.suffix](report), encoding="utf-8", errors="backslashreplace")
     except (OSError, ValueError, RecursionError) as error:
-        _say(f"--report {path} was not written ({error}); the result of the run is on the terminal alone")
+        _say(f"--report {path} was not written ({error}); the result is on the terminal only")
 
 
 def _print(text: str) -> None:
-    """Print a text on a terminal of any encoding: what it does not have is shown by its number."""
+    """Print a text; characters that the terminal does not have are shown by their numbers."""
     encoding = sys.stdout.encoding or "utf-8"
     print(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def _of_bodies(options: argparse.Namespace) -> Report:
+    report = recorded.report_of(options.body, options.operation)
+    return _with_patch(report, report.differences)
+
+
+def _with_patch(report: Report, found: Iterable[Difference]) -> Report:
+    """Return the report with a patch; a bug on the way does not lose the result."""
+    try:
+        known = list(found)
+        return replace(report, differences=known, patch=proposal(known))
+    except Exception:
+        traceback.print_exc()
+        _say("the answers were not compared with the spec, or no change is proposed, because of a bug of unitask")
+        return replace(report, interrupted=True)
 
 
 def _of_provider(options: argparse.Namespace) -> Report:
     families, only = _families(options.families), _checks(options.checks)
     seed = options.seed if options.seed is not None else random.SystemRandom().getrandbits(32)
-    logging.getLogger("unitask_sandbox").setLevel(logging.CRITICAL)  # what is done to it is its own affair
+    logging.getLogger("unitask_sandbox").setLevel(logging.CRITICAL)  # the checks provoke its errors
     with _provider(options, seed) as provider:
-        results, interrupted = _results(provider, families, only)
-        cause = runner.common_cause(provider.exchanges)
-        found: list[Difference] = []
-        patch = ""
+        results: list[runner.Result] = []
+        interrupted = False
         try:
-            found = [] if cause else _differences(provider)
-            patch = proposal(found)
-        except Exception:  # what the checks have seen, and was paid for, is told all the same
-            traceback.print_exc()
-            _say("the answers were not compared with the spec, or no change is proposed, by a fault of unitask")
+            for result in runner.run(provider, families, only):
+                results.append(result)
+                _progress(len(results), result)
+        except KeyboardInterrupt:
             interrupted = True
-        subject = LOCALLY if options.base_url is None else scrubbed(options.base_url, provider.key)
-        money = provider.money
-        counted, among = Coverage((*provider.exchanges, *provider.drawn)), _counted(families)
-        return Report(
-            subject,
+        cause, money = runner.common_cause(provider.exchanges), provider.money
+        coverage, counted = Coverage((*provider.exchanges, *provider.generated)), _counted(families)
+        report = Report(
+            "the sandbox in-process" if options.base_url is None else scrubbed(options.base_url, provider.key),
             seed,
             results,
-            found,
-            patch,
-            counted.numbers(OF_A_PROVIDER, among),
-            [str(one) for one in counted.missing(OF_A_PROVIDER, among)],
-            None if provider.inside else money.held_usd,
-            money.limit_usd,
-            money.unpriced,
+            coverage=coverage.numbers(OF_A_PROVIDER, counted),
+            missing=[str(one) for one in coverage.missing(OF_A_PROVIDER, counted)],
+            held_usd=None if provider.inside else money.held_usd,
+            limit_usd=money.limit_usd,
+            unpriced=money.unpriced,
             interrupted=interrupted,
             cause=cause,
             seconds=median(provider.seconds or [0.0]),
         )
+        return report if cause else _with_patch(report, _differences(provider))
 
 
-def _results(
-    provider: Provider, families: tuple[str, ...], only: tuple[runner.Check, ...]
-) -> tuple[list[runner.Result], bool]:
-    """What came of each check, and whether it was interrupted before the last."""
-    results: list[runner.Result] = []
-    try:
-        for result in runner.run(provider, families, only):
-            results.append(result)
-            _progress(len(results), result)
-    except KeyboardInterrupt:
-        return results, True
-    return results, False
-
-
-def _differences(provider: Provider) -> list[Difference]:
-    """What differs from the spec; new is only what a provider of somebody else says without being asked."""
-    every = differences([*provider.exchanges, *provider.drawn])
-    found = [one for one in every if one.kind is not Kind.NEW_FIELD]
+def _differences(provider: Provider) -> Iterable[Difference]:
+    """Yield the differences; new fields only of a remote provider, in answers to requests that were not generated."""
+    yield from (
+        one for one in differences([*provider.exchanges, *provider.generated]) if one.kind is not Kind.NEW_FIELD
+    )
     if provider.inside is None:
-        found += [one for one in differences(provider.exchanges) if one.kind is Kind.NEW_FIELD]
-    return found
+        yield from (one for one in differences(provider.exchanges) if one.kind is Kind.NEW_FIELD)
 
 
 def _provider(options: argparse.Namespace, seed: int) -> AbstractContextManager[Provider]:
@@ -185,9 +180,9 @@ def _provider(options: argparse.Namespace, seed: int) -> AbstractContextManager[
         return sandbox(seed=seed)
     key = options.key or os.environ.get("UNITASK_API_KEY") or os.environ.get("PIAPI_API_KEY")
     if not key:
-        raise CannotRun(NO_KEY)
+        raise CannotRun("the provider needs a key; set UNITASK_API_KEY, or give --key")
     if not (key.isascii() and key.isprintable()):
-        raise CannotRun("the key has a character that no header can hold; is there a line break or a quote around it?")
+        raise CannotRun("the key has a character that a header cannot hold; remove line breaks and quotes around it")
     if not 0 < options.timeout < math.inf:
         raise CannotRun(f"--timeout {options.timeout}: give seconds, more than 0")
     if math.isnan(options.max_usd) or options.max_usd < 0:
@@ -204,7 +199,7 @@ def _families(text: str) -> tuple[str, ...]:
 
 
 def _counted(families: tuple[str, ...]) -> tuple[str, ...]:
-    """The families that are counted: the checks of the whole provider are about several."""
+    """Return the families of the coverage; the checks of the whole provider exercise several."""
     return tuple(
         name for family in families for name in ((*GENERAL, "legacy") if family == runner.GENERAL else (family,))
     )

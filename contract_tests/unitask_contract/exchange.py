@@ -1,4 +1,4 @@
-"""What went over the wire: one request and its answer. The checks keep them; reports and proposals read them."""
+"""One request and its answer, as they went over the wire."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import httpx
 from unitask_contract import bundle
 from unitask_contract.bundle import fields, items
 
-DEEPEST = 100  # levels that a body may be nested; those of the API are 8 deep, and what reads them is recursive
+DEEPEST = 100  # levels of nesting in a body; bodies of the API have 8, and what reads them is recursive
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,13 +18,13 @@ class Exchange:
     """One request and its answer.
 
     Attributes:
-        method: In capitals.
-        path: Of the URL, without its query.
-        sent: The body of the request; empty: it had none.
+        method: The HTTP method, in capitals.
+        path: The path of the URL, without the query.
+        sent: The body of the request; empty for none.
         status: The HTTP status of the answer.
         content: The body of the answer.
-        content_type: As the answer says it; empty: it does not.
-        query: Of the URL, without its question mark.
+        content_type: The content type of the answer; empty for none.
+        query: The query of the URL, without the question mark.
     """
 
     method: str
@@ -37,13 +37,13 @@ class Exchange:
 
     @classmethod
     def of(cls, request: httpx.Request, status: int, content: bytes) -> Exchange:
-        """The exchange of a request that has been read, and its answer."""
+        """Return the exchange of a request that has been read, and its answer."""
         url = request.url
         return cls(request.method, url.path, request.content, status, content, query=url.query.decode())
 
     @property
     def operation(self) -> str:
-        """The operationId; empty when the contract has no such operation, as for a file that is fetched."""
+        """The operationId; empty when the contract has no such operation, as for a file."""
         try:
             return bundle.operation_of(self.method, self.path)
         except LookupError:
@@ -51,51 +51,54 @@ class Exchange:
 
     @property
     def part(self) -> str:
-        """The answer that the contract has for this status: "200" or "default"."""
+        """The response of the contract for this status: "200" or "default"."""
         return "200" if self.status == 200 else "default"
 
     @property
     def asked(self) -> Any:
-        """The body of the request, read as JSON; None when it is none."""
+        """The body of the request, read as JSON; None when it is not JSON."""
         return read_json(self.sent)
 
     @property
     def answer(self) -> Any:
-        """The body of the answer, read as JSON; None when it is none."""
+        """The body of the answer, read as JSON; None when it is not JSON."""
         return read_json(self.content)
 
     @property
     def family(self) -> str:
-        """The family of the task that it is about; empty when it is about none, or about one that is not known."""
-        answered: Any = fields(self.answer).get("data")
-        tasks = (fields(answered), fields(self.asked))
+        """The family of the task in the exchange; empty when there is no known one."""
+        tasks = (fields(fields(self.answer).get("data")), fields(self.asked))
         found = [entry for task in tasks for entry in bundle.entries_of(task.get("model"), task.get("task_type"))]
         return str(found[0]["family"]) if found else ""
 
 
 def read_json(body: bytes) -> Any:
-    """A body read as JSON; None when it is none, or nested too deep to be read."""
+    """Read a body as JSON; return None when it is not JSON, or nested too deep."""
     try:
-        return strictly(body)
+        return read_strictly(body)
     except (ValueError, RecursionError):
         return None
 
 
-def strictly(body: bytes) -> Any:
-    """A body read as JSON, which has neither NaN nor Infinity.
+def read_strictly(body: bytes) -> Any:
+    """Read a body as JSON, without NaN and Infinity.
 
     Raises:
-        ValueError: It is no JSON.
-        RecursionError: It is nested deeper than DEEPEST.
+        ValueError: The body is not JSON.
+        RecursionError: The body is nested deeper than DEEPEST.
     """
-    value = json.loads(body, parse_constant=_no_constant)
+    value = json.loads(body, parse_constant=_refuse_constant)
     if depth_and_size(value)[0] > DEEPEST:
-        raise RecursionError(f"it is nested deeper than {DEEPEST} levels")
+        raise RecursionError(f"the body is nested deeper than {DEEPEST} levels")
     return value
 
 
+def _refuse_constant(word: str) -> Any:
+    raise ValueError(f"{word} is not JSON")
+
+
 def depth_and_size(value: Any) -> tuple[int, int]:
-    """How deep a JSON value is nested, and how many values are in it; a plain value is 0 deep and 1 value."""
+    """Return how deep a JSON value is nested, 0 for a scalar, and how many values it holds."""
     depth, size, level = 0, 0, [value]
     while level:
         size += len(level)
@@ -104,10 +107,6 @@ def depth_and_size(value: Any) -> tuple[int, int]:
     return depth, size
 
 
-def _no_constant(word: str) -> Any:
-    raise ValueError(f"{word} is no JSON")
-
-
-def shortened(text: str, letters: int) -> str:
-    """A text of so many letters at most, with a sign that something is left out."""
-    return text if len(text) <= letters else f"{text[:letters]}..."
+def shortened(text: str, length: int) -> str:
+    """Return at most so many characters of a text, and a sign that something is left out."""
+    return text if len(text) <= length else f"{text[:length]}..."

@@ -1,8 +1,7 @@
-"""What a report must not show: the key, however it is spelled, e-mail addresses, signatures, control characters.
+"""Hide the key, in every spelling, e-mail addresses, signatures and control characters from a report.
 
-Rules of this file: a key is hidden where it is the key and nowhere else. A short one is no secret and could be any
-word, so it is hidden as the value of a field or header for keys alone; a longer one as a whole word; a long one
-everywhere.
+A key is hidden only where it is the key. A short one could be any word, so it is hidden as the value of a field or
+header for keys; one of WORD characters as a whole word; one of LONG characters everywhere.
 """
 
 from __future__ import annotations
@@ -11,8 +10,8 @@ import re
 from functools import lru_cache
 
 HIDDEN = "(the key)"
-WORD, LONG = 8, 16  # letters from which a key is hidden as a whole word, and inside of others
-_FIELD = r"(?i:api[_-]?key|authorization)"  # and what may stand between its name and its value
+WORD, LONG = 8, 16  # characters
+_FIELD = r"(?i:api[_-]?key|authorization)"
 _BEFORE = r"(?:(?<![0-9A-Za-z])|(?<=\\[nrtbf])|(?<=\\u[0-9A-Fa-f]{4})|(?<=%[0-9A-Fa-f]{2}))"  # no letter, or an escape
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;"}
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")  # bidi, too
@@ -22,22 +21,22 @@ _SIGNATURE = re.compile(r"\?[^\s'\"<>]*=[^\s'\"<>]*")
 
 
 def scrubbed(text: str, key: str) -> str:
-    """A text without the key, e-mail addresses, and what an address is signed with or has before its host."""
+    """Return a text without the key, e-mail addresses, and user names and signatures in addresses."""
     return _SIGNATURE.sub("?...", _EMAIL.sub("(e-mail)", _USER.sub("//", hidden(text, key))))
 
 
 def visible(text: str) -> str:
-    """A text for a terminal: characters that would control it are shown by their numbers."""
+    """Return a text for a terminal, with control characters as their numbers."""
     return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}" if ord(found[0]) < 256 else ascii(found[0])[1:-1], text)
 
 
 def hidden(text: str, key: str) -> str:
-    """A text without the key: as it is, or with any of its characters escaped as in JSON, URLs, HTML or Python."""
+    """Return a text without the key, as it is or escaped as in JSON, URLs, HTML or Python."""
     return _pattern(key).sub(rf"\g<before>{HIDDEN}", text) if key else text
 
 
 def hidden_in(content: bytes, key: str) -> bytes:
-    """The same for the body of an answer."""
+    """Return the body of an answer without the key."""
     return hidden(content.decode("utf-8", "surrogateescape"), key).encode("utf-8", "surrogateescape")
 
 
@@ -52,7 +51,7 @@ def _pattern(key: str) -> re.Pattern[str]:
 
 
 def _spellings(letter: str) -> str:
-    """Every spelling of a character: as it is, behind backslashes, or by its number."""
+    """Return a pattern for a character: itself, after backslashes, or its number."""
     number = ord(letter)
     units = letter.encode("utf-16-be")
     pairs = [units[at : at + 2].hex() for at in range(0, len(units), 2)]

@@ -1,4 +1,4 @@
-"""What a check sends: the least input of a task type, and small files for the fields that take one."""
+"""What the checks send: the least object of a schema, and small files for the fields that take one."""
 
 from __future__ import annotations
 
@@ -8,28 +8,24 @@ from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
-from unitask_contract import bundle
 from unitask_contract.bundle import Rule, component
 from unitask_sandbox import bundle as sandbox_bundle
 from unitask_sandbox import samples
 from unitask_sandbox.engines import simulate
 
-SIDE = 320  # pixels
+SIDE = 320  # pixels: within every documented limit, and quick
 NAMES = {"image": "portrait.png", "video": "film.mp4", "audio": "sound.wav"}
+FileOf = Callable[[str], str]  # returns the address of a file of a kind: image, video or audio
 
 
-def least_input(name: str, file: Callable[[str], str]) -> dict[str, Any]:
-    """The required fields of a task type, each with a value that the spec and its advice allow.
-
-    Args:
-        name: Of the class of the task type.
-        file: Gives the address of a file of a kind: image, video or audio.
-    """
-    return least_object(component(bundle.entries()[name]["input"]), file)
+def least_object(schema: Rule, file: FileOf) -> dict[str, Any]:
+    """Return the required fields of an object, each with a value that the spec and its advice allow."""
+    properties = schema.get("properties", {})
+    return {name: least(properties[name], file) for name in schema.get("required", []) if name in properties}
 
 
-def least(rule: Rule, file: Callable[[str], str]) -> Any:
-    """A value that a rule allows."""
+def least(rule: Rule, file: FileOf) -> Any:
+    """Return a value that a schema allows."""
     if "$ref" in rule:
         return least(component(rule["$ref"].rpartition("/")[2]), file)
     if rule.get("type") == "object":
@@ -37,21 +33,19 @@ def least(rule: Rule, file: Callable[[str], str]) -> Any:
     rule = {**rule, "x-advisory": {}, **rule.get("x-advisory", {})}
     if kind := rule.get("x-media", {}).get("kind"):
         return file(kind)
-    if "const" in rule or "enum" in rule:
-        return rule["const"] if "const" in rule else rule["enum"][0]
     if "anyOf" in rule:
         return least({key: part for key, part in {**rule, **rule["anyOf"][0]}.items() if key != "anyOf"}, file)
     kinds: Any = rule.get("type")
-    return least_of_kind(cast("list[str]", kinds)[0] if isinstance(kinds, list) else str(kinds), rule, file)
+    kind = cast("list[str]", kinds)[0] if isinstance(kinds, list) else kinds
+    if kind == "array":
+        return [least(rule["items"], file)] * max(1, rule.get("minItems", 0))
+    return least_object(rule, file) if kind == "object" else _least_scalar(kind, rule)
 
 
-def least_of_kind(kind: str, rule: Rule, file: Callable[[str], str]) -> Any:
-    """A value of one of the types that a rule allows; the rule lists no words."""
+def _least_scalar(kind: str, rule: Rule) -> Any:
+    if "const" in rule or "enum" in rule:
+        return rule["const"] if "const" in rule else rule["enum"][0]
     match kind:
-        case "array":
-            return [least(rule["items"], file)] * max(1, rule.get("minItems", 0))
-        case "object":
-            return least_object(rule, file)
         case "integer":
             return rule.get("minimum", min(1, rule.get("maximum", 1)))
         case "number":
@@ -65,53 +59,23 @@ def least_of_kind(kind: str, rule: Rule, file: Callable[[str], str]) -> Any:
             return "x" * max(1, rule.get("minLength", 0))
 
 
-def least_object(schema: Rule, file: Callable[[str], str]) -> dict[str, Any]:
-    """The least object that a schema allows."""
-    properties = schema.get("properties", {})
-    return {name: least(properties[name], file) for name in schema.get("required", []) if name in properties}
-
-
 @cache
 def file_of(kind: str) -> bytes:
-    """A portrait, a second of film of one, or a sound."""
-    match kind:
-        case "image":
-            return _encoded(_portrait(samples.ASTRONAUT))
-        case "video":
-            return film_of(samples.ASTRONAUT)
-        case _:
-            return _sound()
+    """Return a portrait, a second of film of it, or a sound."""
+    if kind == "audio":
+        output = simulate(sandbox_bundle.task_type("Qubico/tts", "zero-shot", {}), {}).output
+        return next(cast("tuple[bytes, str]", value)[0] for value in output.values() if isinstance(value, tuple))
+    import cv2  # lazy: takes long to load
 
-
-def film_of(picture: Path) -> bytes:
-    """Ten frames of a picture, as MP4."""
-    import cv2
-
-    frame = _portrait(picture)
+    image: Any = cv2.imread(str(samples.ASTRONAUT))
+    portrait: Any = cv2.resize(image, (SIDE, SIDE))
+    if kind == "image":
+        encoded: bytes = cast("Any", cv2).imencode(".png", portrait)[1].tobytes()
+        return encoded
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "film.mp4")
         writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 8, (SIDE, SIDE))
         for _ in range(10):
-            writer.write(frame)
+            writer.write(portrait)
         writer.release()
         return path.read_bytes()
-
-
-def _portrait(picture: Path) -> Any:
-    """The pixels of a picture, small enough to be quick work and as large as each documented limit asks."""
-    import cv2  # here and above: it takes a while to load
-
-    return cast("Any", cv2).resize(cast("Any", cv2).imread(str(picture)), (SIDE, SIDE))
-
-
-def _encoded(pixels: Any) -> bytes:
-    import cv2
-
-    found: bytes = cast("Any", cv2).imencode(".png", pixels)[1].tobytes()
-    return found
-
-
-def _sound() -> bytes:
-    made = simulate(sandbox_bundle.task_type("Qubico/tts", "zero-shot", {}), {}).output
-    files = (cast("tuple[bytes, str]", value)[0] for value in made.values() if isinstance(value, tuple))
-    return next(files)

@@ -1,4 +1,4 @@
-"""Every check against one provider, and what came of each."""
+"""Run the checks against one provider."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ from unitask_contract.hiding import scrubbed
 from unitask_contract.provider import LeftOut, Limited, Provider
 
 GENERAL = "general"
-LONGEST = 1200  # letters of a detail
-ANSWERED = 300  # letters of an answer in it
-FORGOTTEN = 3  # created tasks that a provider does not know, from which on that is taken for the cause
+LONGEST_DETAIL = 1200  # characters
+ANSWERED = 300  # characters of an answer in a detail
+MOST_FORGOTTEN = 2  # tasks that GET does not find after they were created; more have one cause
 ASSERTED = "assert "
+_CHECKS = Path(__file__).with_name("checks")
+# What a check raises when an answer breaks the promise; the last four come from reading an unexpected answer.
 _BROKEN = (AssertionError, LookupError, TypeError, ValueError, AttributeError)
-"""What a check raises when an answer is not what was promised; the last four come of reading one that is not."""
+# What httpx raises for an answer that cannot be decoded, and for an invalid address in an answer.
 _UNUSABLE = (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.DecodingError, httpx.TooManyRedirects)
-"""What httpx raises for an answer that cannot be decoded, and for an address in one that is none."""
-_NO_ANSWER = (httpx.TransportError, OSError, Limited)  # what the checks that draw raise is an OSError
+_NO_ANSWER = (httpx.TransportError, OSError, Limited)  # requests' exceptions, which schemathesis raises, are OSErrors
 
 
 class Outcome(StrEnum):
-    """What came of a check."""
+    """The outcome of a check."""
 
     KEPT = "kept"
     BROKEN = "broken"
@@ -45,7 +46,6 @@ class Check:
     """A named check.
 
     Attributes:
-        id: Its name.
         promise: What a provider promises.
         of_task_types: Whether it is made for every task type; else once.
     """
@@ -58,12 +58,13 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of a check.
+    """The result of a check.
 
     Attributes:
-        family: Of the task type; "general" for a check of the whole provider.
+        family: The family of the task type; "general" for a check of the whole provider.
         subject: The class of the task type; empty for a check of the whole provider.
-        detail: What was wrong, or why it was left out; empty when the promise is kept.
+        detail: What was wrong, or why the check was left out; empty when the promise is kept.
+        seconds: The duration of the check.
     """
 
     check: Check
@@ -87,7 +88,7 @@ OF_PROVIDER = tuple(
 
 
 def chosen(ids: Iterable[str] = ()) -> tuple[Check, ...]:
-    """The checks with these ids; all if none is given.
+    """Return the checks with these ids; all if none is given.
 
     Raises:
         LookupError: There is no such check.
@@ -100,31 +101,30 @@ def chosen(ids: Iterable[str] = ()) -> tuple[Check, ...]:
 
 
 def run(provider: Provider, families: tuple[str, ...] = (), only: tuple[Check, ...] = ()) -> Iterator[Result]:
-    """Make every check, first those of the whole provider; random requests come last.
+    """Run checks, first those of the whole provider; generated requests come last.
 
     Args:
-        provider: The one under test.
-        families: Only the task types of these; "general" for the checks of the whole provider. Empty: everything.
-        only: Only these checks; empty: all.
+        provider: The provider under test.
+        families: The families of the task types; "general" for the checks of the whole provider. Empty: all.
+        only: The checks to run; empty: all.
     """
     only = only or chosen()
-    names = task_types.task_types(families)
     of_provider = [check for check in only if not check.of_task_types and (not families or GENERAL in families)]
     yield from (made(provider, check) for check in of_provider if check.run not in fuzz.CHECKS)
     for check in only:
         if check.of_task_types:
-            yield from (made(provider, check, name) for name in names)
+            yield from (made(provider, check, name) for name in task_types.task_types(families))
     yield from (made(provider, check) for check in of_provider if check.run in fuzz.CHECKS)
 
 
 def made(provider: Provider, check: Check, name: str = "") -> Result:
-    """What comes of one check, for a task type or for the whole provider."""
+    """Run one check, for a task type or for the whole provider."""
     started, before = time.perf_counter(), len(provider.exchanges)
     outcome, detail = _outcome(provider, check, name)
     if outcome is Outcome.BROKEN and not detail.startswith(ASSERTED):
         detail += _last_answer(provider.exchanges[before:], provider.key)
     family = bundle.entries()[name]["family"] if name else GENERAL
-    detail = shortened(scrubbed(detail, provider.key), LONGEST)
+    detail = shortened(scrubbed(detail, provider.key), LONGEST_DETAIL)
     return Result(check, family, name, outcome, detail, time.perf_counter() - started)
 
 
@@ -134,40 +134,35 @@ def _outcome(provider: Provider, check: Check, name: str) -> tuple[Outcome, str]
     except LeftOut as reason:
         return Outcome.LEFT_OUT, str(reason)
     except (Exception, BaseExceptionGroup) as raised:
-        return _failure(_first(raised))
+        error: BaseException = raised
+        while isinstance(error, BaseExceptionGroup):  # of generated requests
+            error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+        return _failure(error)
     return Outcome.KEPT, ""
-
-
-def _first(raised: BaseException) -> BaseException:
-    """Of random requests, what came of the first that was answered wrongly."""
-    while isinstance(raised, BaseExceptionGroup):
-        raised = cast("BaseExceptionGroup[BaseException]", raised).exceptions[0]
-    return raised
 
 
 def _failure(error: BaseException) -> tuple[Outcome, str]:
     if isinstance(error, _UNUSABLE):
-        return Outcome.BROKEN, _asked(error)
+        return Outcome.BROKEN, _with_request(error)
     if isinstance(error, _NO_ANSWER):
-        return Outcome.NOT_RUN, _asked(error)
+        return Outcome.NOT_RUN, _with_request(error)
     if isinstance(error, Flaky):
-        return Outcome.NOT_RUN, "the same requests were answered otherwise the second time, so nothing can be said"
+        return Outcome.NOT_RUN, "the same requests had other answers the second time, so the result is unknown"
     if isinstance(error, _BROKEN):
-        return Outcome.BROKEN, _told(error)
-    return Outcome.NOT_RUN, f"a fault of unitask, which says nothing of the provider: {_told(error)}"
+        return Outcome.BROKEN, _with_line(error)
+    return Outcome.NOT_RUN, f"a bug of unitask, not of the provider: {_with_line(error)}"
 
 
-def _asked(error: BaseException) -> str:
-    """What was raised, and for which request."""
+def _with_request(error: BaseException) -> str:
     try:
         request: Any = getattr(error, "request", None)
-    except RuntimeError:  # httpx knows of none
+    except RuntimeError:  # httpx has none
         request = None
-    asked = f" ({request.method} {request.url})" if request is not None else ""
-    return f"{type(error).__name__}: {error}{asked}"
+    return f"{type(error).__name__}: {error}{f' ({request.method} {request.url})' if request is not None else ''}"
 
 
-def _told(error: BaseException) -> str:
+def _with_line(error: BaseException) -> str:
+    """Return the line of the check that failed, and the error."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _CHECKS in Path(frame.filename).parents]
     line = str(frames[-1].line) if frames else ""
     if type(error) is AssertionError:
@@ -176,7 +171,7 @@ def _told(error: BaseException) -> str:
 
 
 def _last_answer(exchanges: Sequence[Exchange], key: str) -> str:
-    """The last answer, since it mostly is the one that could not be read."""
+    """Return the last answer, which usually is the one that could not be read."""
     if not exchanges:
         return ""
     last = exchanges[-1]
@@ -186,24 +181,21 @@ def _last_answer(exchanges: Sequence[Exchange], key: str) -> str:
 
 
 def common_cause(exchanges: Iterable[Exchange]) -> str:
-    """What would explain everything that is broken; empty when nothing is known that would."""
+    """Return what would explain everything that is broken: the provider keeps no tasks. Empty when it keeps them."""
     created: set[str] = set()
-    asked: set[str] = set()
+    forgotten: set[str] = set()
     for exchange in exchanges:
         shown = fields(fields(exchange.answer).get("data")).get("task_id")
         if exchange.operation == "create_task" and exchange.status == 200 and isinstance(shown, str):
             created.add(shown)
         elif exchange.operation == "get_task" and (wanted := exchange.path.rpartition("/")[2]) in created:
-            asked.add(wanted)
+            forgotten.add(wanted)
             if shown == wanted:
                 return ""
-    if len(asked) < FORGOTTEN:
+    if len(forgotten) <= MOST_FORGOTTEN:
         return ""
     return (
-        f"one cause explains what is broken: {len(asked)} tasks were created, and GET knows none of them afterwards."
-        " A provider that keeps no tasks, such as a mock server that makes answers up, cannot keep the contract;"
-        " no change of the spec is proposed from what it answers"
+        f"one cause explains what is broken: {len(forgotten)} tasks were created, and GET finds none of them."
+        " A provider that keeps no tasks, such as a mock server that invents answers, cannot keep the contract."
+        " No change of the spec is proposed from its answers"
     )
-
-
-_CHECKS = Path(__file__).with_name("checks")

@@ -46,7 +46,9 @@ class InProcess(httpx.BaseTransport):
 
         async def call() -> httpx.Response:
             answer = await self._app.handle_async_request(request)
-            return httpx.Response(answer.status_code, headers=answer.headers, content=await answer.aread())
+            return httpx.Response(
+                answer.status_code, headers=answer.headers, stream=httpx.ByteStream(await answer.aread())
+            )
 
         return self._runner.run(call())
 

@@ -13,25 +13,19 @@ import pytest
 from unitask_sandbox import Sandbox
 from unitask_sandbox.samples import ASTRONAUT, GRACE_HOPPER
 
-from .local import face_swap
+from .local import CREATE, face_swap
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-sync",
-]
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 PATIENCE = 60_000  # milliseconds: a real swap on a busy machine
+HOSTILE = '"><img src=x onerror=alert(1)><script>alert(2)</script>${alert(3)}'
 
 
 @contextmanager
 def started() -> Iterator[Any]:
     """A browser with a new, empty folder of its own.
 
-    While it runs, this thread has an event loop, so that nothing else can call asyncio.run: use it a module at most.
+    While it runs, this thread has an event loop, and asyncio.run raises: use it a module at most.
     """
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
     found = next(filter(_runs, filter(None, map(shutil.which, NAMES))), None)
@@ -53,14 +47,20 @@ def _runs(path: str) -> bool:
 
 @contextmanager
 def opened(browser: Any, **options: Any) -> Iterator[Any]:
-    """A page of its own; at the end, fails if it asked anything of another host, or anything in it went wrong."""
+    """A page; at the end, fail if it sent anything to another host, or if anything in it went wrong."""
     context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
     context.set_default_timeout(PATIENCE)
     page = context.new_page()
     hosts: set[str] = set()
     wrong: list[str] = []
+
+    def on_console(message: Any) -> None:
+        refused = message.text.startswith("Failed to load resource")  # a status that a test wants
+        if message.type in ("error", "warning") and not refused:
+            wrong.append(message.text)
+
     page.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
-    page.on("console", lambda message: _note(wrong, message))
+    page.on("console", on_console)
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("dialog", lambda dialog: (wrong.append(f"dialog {dialog.message}"), dialog.dismiss()))
     try:
@@ -72,25 +72,16 @@ def opened(browser: Any, **options: Any) -> Iterator[Any]:
     assert wrong == []
 
 
-def _note(wrong: list[str], message: Any) -> None:
-    refused = message.text.startswith("Failed to load resource")  # the browser's word on a status that a test wants
-    if message.type in ("error", "warning") and not refused:
-        wrong.append(message.text)
-
-
-HOSTILE = '"><img src=x onerror=alert(1)><script>alert(2)</script>${alert(3)}'
-
-
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A sandbox that serves."""
+    """A provider on a port."""
 
     url: str
     sandbox: Sandbox
 
     def create(self, key: str = "sandbox", **changes: Any) -> str:
         """Create a face swap as another client does, and return its id."""
-        answer = httpx.post(f"{self.url}/api/v1/task", json=face_swap(**changes), headers={"x-api-key": key})
+        answer = httpx.post(f"{self.url}{CREATE}", json=face_swap(**changes), headers={"x-api-key": key})
         task_id: str = answer.json()["data"]["task_id"]
         return task_id
 

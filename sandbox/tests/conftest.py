@@ -1,4 +1,4 @@
-"""Fixtures of the sandbox tests: factories, so that each test says which provider it talks to."""
+"""Providers for the tests: by default tasks move in `advance` alone, by the test's clock, with a quick engine."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -23,19 +23,13 @@ def clock() -> Clock:
 
 @pytest.fixture
 def fake_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Replace the real face swap by a quick one."""
     monkeypatch.setitem(ENGINES, (MODEL, TASK_TYPE), fake_swap)
 
 
 @pytest.fixture
-def settings_with(clock: Clock, fake_engine: None) -> Any:
-    """Settings whose tasks move in `advance` alone, by the test's clock, with the quick engine."""
-
-    def make(**changes: Any) -> Settings:
-        by_hand = {"autorun": False, "engine_process": False, "clock": clock, "send_webhook": no_network}
-        return Settings(**{**by_hand, **changes})
-
-    return make
+def settings_with(clock: Clock, fake_engine: None) -> Callable[..., Settings]:
+    by_hand = {"autorun": False, "engine_process": False, "clock": clock, "send_webhook": no_network}
+    return lambda **changes: Settings(**{**by_hand, **changes})
 
 
 @pytest.fixture
@@ -91,7 +85,7 @@ def expect(browser: Any) -> Any:
 
 @pytest.fixture
 def serve(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Site]]:
-    """Sandboxes that serve, with a quick engine and tasks that move in `advance` alone; `real=True`: as delivered."""
+    """Providers on a real port; `real=True`: as delivered."""
     apps: list[Any] = []
     monkeypatch.setattr(server, "create_app", lambda settings: apps.append(create_app(settings)) or apps[-1])
     with ExitStack() as stack:

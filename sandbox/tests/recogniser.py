@@ -28,8 +28,6 @@ Row = NDArray[np.float32]  # YuNet's: box, five points, score
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a picture shows the swap that was asked for, and the figures behind it."""
-
     reason: str  # what is wrong; empty when the swap is accepted
     distance_to_source: float  # of the face in the result; infinite if there is none
     distance_before: float  # of the target's own face
@@ -135,8 +133,7 @@ def _model(name: str) -> str:
 
 @cache
 def _detector() -> cv2.FaceDetectorYN:
-    model = _model("face_detection_yunet_2023mar_int8bq.onnx")
-    return cv2.FaceDetectorYN.create(model, "", (320, 320), 0.7, 0.3, 5000)
+    return cv2.FaceDetectorYN.create(_model("face_detection_yunet_2023mar_int8bq.onnx"), "", (320, 320), 0.7, 0.3, 5000)
 
 
 @cache

@@ -1,41 +1,335 @@
-"""Account, tasks in hand and history: what was done can be seen, by the key that did it alone."""
+"""Money and limits: balance and ledger always add up, only what was made is paid, and an account sees its own tasks."""
 
+import hashlib
+import itertools
+import uuid
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
-from .local import NOW, PRICE, Clock, Http, HttpWith
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
+from unitask_api import contract
+from unitask_sandbox import Sandbox, Settings
+from unitask_sandbox.engines import ENGINES, EngineResult, simulated_picture
+from unitask_sandbox.failures import Refusal, TaskFailure
+from unitask_sandbox.pricing import POINT_MODELS
+from unitask_sandbox.rate import Rate
+
+from .local import (
+    CREATE,
+    MODEL,
+    NO_FACE,
+    PRICE,
+    SONG,
+    SONG_PRICE,
+    TASK_TYPE,
+    Clock,
+    Http,
+    HttpWith,
+    base64_of,
+    encoded,
+    face_swap,
+    fake_swap,
+    simulated,
+)
 
 INFO, ACTIVE, HISTORY = "/account/info", "/account/active_tasks", "/api/open/tasks/histories"
+EXAMPLES = contract.document()["components"]["examples"]
+ACCOUNT = hashlib.sha256(b"sandbox").hexdigest()
+BAD_SONG = {**SONG, "input": {**SONG["input"], "gpt_description_prompt": "a song that cannot be made"}}
+IMAGINE = simulated("midjourney", "imagine", prompt="a cat")
 
 
-def simulated(model: str, task_type: str, **given: Any) -> dict[str, Any]:
-    return {"model": model, "task_type": task_type, "input": given}
+def fake_song(given: Any) -> EngineResult:
+    if given == BAD_SONG["input"]:
+        raise TaskFailure("no song came of it")
+    return EngineResult({})
 
 
-FLUX = simulated("Qubico/flux1-dev", "txt2img", prompt="a cat")
-SONG = simulated("music-u", "generate_music", gpt_description_prompt="a song", lyrics_type="instrumental")
+def info(http: Http) -> dict[str, Any]:
+    account: dict[str, Any] = http("GET", INFO).json()["data"]
+    return account
 
 
-def create(http: Http, body: dict[str, Any]) -> str:
-    answer = http("POST", "/api/v1/task", json=body)
-    assert answer.status_code == 200, answer.text
-    task_id: str = answer.json()["data"]["task_id"]
-    return task_id
+# Money.
 
 
-def history(http: Http, **query: object) -> dict[str, Any]:
-    answer = http("GET", HISTORY, params=query)
-    assert answer.status_code == 200, answer.text
-    page: dict[str, Any] = answer.json()["data"]
-    return page
+@pytest.mark.parametrize(
+    ("ending", "paid", "reasons"),
+    [
+        ("completed", SONG_PRICE, ["freeze", "release", "charge"]),
+        ("failed", 0, ["freeze", "release"]),
+        ("cancelled", 0, ["freeze", "release"]),
+    ],
+)
+def test_points_are_frozen_and_taken_at_the_end(
+    http: Http, monkeypatch: pytest.MonkeyPatch, ending: str, paid: int, reasons: list[str]
+) -> None:
+    monkeypatch.setitem(ENGINES, (SONG["model"], SONG["task_type"]), fake_song)
+    task_id = http.create(BAD_SONG if ending == "failed" else SONG)
+    swap = http.create()
+    before = http.task(task_id)["meta"]["usage"], info(http)
+    http("DELETE", f"{CREATE}/{task_id}") if ending == "cancelled" else http.sandbox.advance()
+    task, after = http.task(task_id), info(http)
+
+    assert before[0] == {"type": "point", "frozen": SONG_PRICE, "consume": 0}
+    assert task["meta"]["usage"] == {"type": "point", "frozen": SONG_PRICE, "consume": paid}
+    assert task["status"] == ending
+    assert [(one["equivalent_in_usd"], one["wallet"]["point_frozen"]) for one in (before[1], after)] == [
+        (9.94, SONG_PRICE),
+        (9.94 if paid else 9.99, 0),
+    ]
+    assert before[1]["wallet"]["llm_used"] == PRICE
+    assert [reason for one, reason, _ in http.sandbox._store.ledger(ACCOUNT) if one != swap] == reasons
 
 
-def test_active_tasks_are_counted_in_the_groups_that_were_seen(http_with: HttpWith) -> None:
-    http = http_with(speed="real")
+def test_documented_bodies_are_paid_in_the_same_unit() -> None:
+    bodies = [example["value"].get("data") for example in EXAMPLES.values()]
+    shown = {
+        (task["model"], usage["type"])
+        for task in bodies
+        if isinstance(task, dict) and (usage := task.get("meta", {}).get("usage")) and usage["type"] in ("llm", "point")
+    }
+
+    assert len(shown) >= 12
+    assert {(model, "point" if model in POINT_MODELS else "llm") for model, _ in shown} == shown
+
+
+def test_price_of_a_file_is_known_when_it_is_at_hand(http_with: HttpWith) -> None:
+    http = http_with(fetch=lambda url: pytest.fail(f"{url} was fetched"))
+    picture = base64_of(simulated_picture(1024, 1024))
+    file = {"file_name": "a.png", "file_data": picture}
+    url = http("POST", "/api/ephemeral_resource", json=file).json()["data"]["url"]
+    tasks = [
+        http.create(simulated(MODEL, "segment", image=image, prompt="hat"))
+        for image in (picture, url, "https://elsewhere.test/files/a.png")
+    ]
+
+    assert [http.task(task_id)["meta"]["usage"]["consume"] for task_id in tasks] == [104_858, 104_858, 0]
+
+
+def test_field_without_a_name_changes_no_price(http: Http) -> None:
+    given = {"prompt": "a fox", "duration": 5, "version": "2.5", "mode": "std"}
+    tasks = [http.create(simulated("kling", "video_generation", **given, **more)) for more in ({}, {"": 7})]
+    frozen = [http.task(task_id)["meta"]["usage"]["frozen"] for task_id in tasks]
+
+    assert frozen[0] == frozen[1] > 0
+
+
+def test_create_without_credit_fails_like_the_recorded_one(http_with: HttpWith) -> None:
+    recorded = EXAMPLES["core.no-credit.create.500"]["value"]
+    http = http_with(keys={"sandbox": 0.01})
     http.create()
-    flux, song = create(http, FLUX), create(http, SONG)
-    http.sandbox._store.start(flux, NOW)
+    answer = http("POST", CREATE, json=face_swap()).json()
+    task = answer["data"]
+
+    assert (answer["code"], answer["message"]) == (500, recorded["message"])
+    assert task.keys() == recorded["data"].keys()
+    assert task["meta"].keys() == recorded["data"]["meta"].keys()
+    for name in ("status", "config", "input", "detail", "logs", "error"):
+        assert task[name] == recorded["data"][name]
+    assert task["meta"]["usage"] == {"type": "", "frozen": PRICE, "consume": 0}
+    assert http.task(task["task_id"]) == task
+    assert http.usd == 0
+
+
+class Money(RuleBasedStateMachine):
+    """Random operations on one account that can pay for a few tasks at a time, and have four of them under way."""
+
+    tasks = Bundle("tasks")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = Clock()
+        numbers = itertools.count(1)  # an id decides how long a task takes
+        ids = SimpleNamespace(uuid4=lambda: uuid.UUID(int=next(numbers), version=4))
+        engines = {(MODEL, TASK_TYPE): fake_swap, (SONG["model"], SONG["task_type"]): fake_song}
+        self.patches = [patch("unitask_sandbox.create_request.uuid", ids), patch.dict(ENGINES, engines)]
+        for one in self.patches:
+            one.start()
+        settings = {"autorun": False, "engine_process": False, "clock": self.clock, "speed": "real", "concurrency": 4}
+        self.sandbox = Sandbox(Settings(keys={"sandbox": 0.17}, **settings))
+
+    def teardown(self) -> None:
+        self.sandbox.close()
+        for one in self.patches:
+            one.stop()
+
+    @rule(target=tasks, body=st.sampled_from([face_swap(b"a face"), face_swap(NO_FACE), SONG, BAD_SONG]))
+    def create(self, body: dict[str, Any]) -> object:
+        try:
+            return self.sandbox.accept("sandbox", encoded(body)).task_id
+        except Refusal as refusal:
+            assert refusal.status in (429, 500)  # noqa: PT017
+            return multiple()
+
+    @rule(task_id=tasks)
+    def cancel(self, task_id: str) -> None:
+        try:
+            self.sandbox.cancel("sandbox", task_id)
+        except Refusal as refusal:
+            assert refusal.status == 400  # noqa: PT017
+
+    @rule(back=st.sampled_from([0, 5]))
+    def cancel_many(self, back: int) -> None:
+        self.sandbox.cancel_many("sandbox", self.clock.now - back)
+
+    @rule(seconds=st.sampled_from([0.5, 2, 30, 300]))
+    def advance(self, seconds: float) -> None:
+        self.clock.now += seconds
+        self.sandbox.advance()
+
+    @invariant()
+    def adds_up(self) -> None:
+        store = self.sandbox._store
+        account = store.account(ACCOUNT)
+        tasks = store.of_account(ACCOUNT, {"pending", "processing", "completed", "failed", "cancelled"}, 1e12)
+        under_way = [task for task in tasks if task.status in ("pending", "processing")]
+        moved = dict.fromkeys(("freeze", "release", "charge", "refund"), 0)
+        for _, reason, credits_ in store.ledger(ACCOUNT):
+            moved[reason] += credits_
+        consumed = sum(task.consume for task in tasks)
+
+        assert account.balance + account.frozen + consumed == account.starting
+        assert min(account.balance, account.frozen, consumed) >= 0
+        assert account.frozen == sum(task.frozen for task in under_way) == -moved["freeze"] - moved["release"]
+        assert consumed == -moved["charge"] - moved["refund"]
+        assert len(under_way) <= 4
+
+    @invariant()
+    def only_what_was_made_is_paid(self) -> None:
+        for task in self.sandbox._store.of_account(ACCOUNT, {"completed", "failed", "cancelled"}, 1e12):
+            price = SONG_PRICE if task.model == SONG["model"] else PRICE
+            assert task.consume == (price if task.status == "completed" and task.usage_type else 0)
+
+
+TestMoney = Money.TestCase
+TestMoney.settings = settings(max_examples=40, stateful_step_count=25, deadline=None, database=None, derandomize=True)
+
+
+# Limits.
+
+
+@pytest.mark.parametrize("ending", ["cancelled", "completed"])
+def test_create_over_the_concurrency_limit_is_refused_until_a_task_has_ended(
+    http_with: HttpWith, clock: Clock, ending: str
+) -> None:
+    http = http_with(speed="real", concurrency=2)
+    planned = [http.sandbox.get("sandbox", http.create()) for _ in range(2)]
+    first, second = sorted(planned, key=lambda task: task.due_at or 0)
+    refused = [http("POST", CREATE, json=face_swap())]
+    clock.now = first.due_at or 0
+    http.sandbox.advance()
+    refused.append(http("POST", CREATE, json=face_swap()))
+    left = http.usd
+    if ending == "cancelled":
+        http("DELETE", f"{CREATE}/{second.task_id}")
+    else:
+        clock.now += 1000
+        http.sandbox.advance()
+
+    assert [answer.status_code for answer in refused] == [429, 429]
+    assert "the concurrency limit is reached: 2 concurrent tasks" in refused[0].json()["message"]
+    assert (left, http("GET", HISTORY).json()["data"]["total"]) == (9.98, 2)
+    assert http("POST", CREATE, json=face_swap()).status_code == 200
+
+
+def test_midjourney_is_staged_instead_and_starts_in_order(http_with: HttpWith) -> None:
+    http = http_with(concurrency=1)
+    tasks = [http.create(IMAGINE) for _ in range(3)]
+    refused = http("DELETE", f"{CREATE}/{tasks[1]}")
+    account, group = info(http), http("GET", ACTIVE).json()["data"]["midjourney"]
+    seen = [http.statuses(*tasks)]
+    while http.sandbox.advance():
+        seen.append(http.statuses(*tasks))
+
+    assert "is staged; only a pending task can be cancelled" in refused.json()["message"]
+    assert [group[f"{status}_count"] for status in ("staged", "pending", "processing")] == [2, 1, 0]
+    assert account["max_concurrent_task_count"] == account["max_kling_concurrency"] == 1
+    assert seen == [
+        ["pending", "staged", "staged"],
+        ["completed", "pending", "staged"],
+        ["completed", "completed", "pending"],
+    ]
+    assert http.statuses(*tasks) == ["completed"] * 3
+
+
+def test_fifty_may_be_staged_also_over_a_restart(http_with: HttpWith, tmp_path: Path) -> None:
+    http = http_with(data=tmp_path, concurrency=1)
+    tasks = [http.create(IMAGINE) for _ in range(51)]
+    refused = [http("POST", CREATE, json=body).status_code for body in (IMAGINE, face_swap())]
+    http.sandbox.close()
+    second = http_with(data=tmp_path)
+    before = second.statuses(*tasks)
+    while second.sandbox.advance():
+        pass
+
+    assert before == ["pending", *["staged"] * 50]
+    assert refused == [429, 429]
+    assert second.statuses(*tasks) == ["completed"] * 51
+
+
+def test_rate_lets_pass_what_it_may(clock: Clock) -> None:
+    rate = Rate(4, clock)
+    at_once = [rate.take("a") for _ in range(6)]
+    clock.now += 0.25
+    later = [rate.take("a") for _ in range(2)]
+    clock.now += 100
+
+    assert at_once == [0, 0, 0, 0, 0.25, 0.25]
+    assert later == [0, 0.25]
+    assert [rate.take("a") for _ in range(5)] == [0, 0, 0, 0, 0.25]
+    assert rate.take("b") == 0
+
+
+def test_slow_rate_lets_the_first_request_pass_when_the_clock_is_set_back(clock: Clock) -> None:
+    rate = Rate(0.1, clock)
+    first = rate.take("a")
+    clock.now -= 100
+    second = rate.take("a")
+    clock.now += 10
+
+    assert (first, second, rate.take("a")) == (0, 10, 0)
+
+
+def test_request_over_the_rate_does_nothing(http_with: HttpWith, clock: Clock) -> None:
+    http = http_with(rate=0.4)
+    accepted, refused = (http("POST", CREATE, json=face_swap()) for _ in range(2))
+    clock.now += int(refused.headers["retry-after"])
+    again = http("POST", CREATE, json=face_swap())
+
+    assert [answer.status_code for answer in (accepted, refused, again)] == [200, 429, 200]
+    assert (refused.headers["retry-after"], refused.json()["message"]) == ("3", "too many requests")
+    assert {http("GET", INFO, headers={"x-api-key": "bad"}).status_code for _ in range(3)} == {401}
+    assert http.sandbox.balance("sandbox") == 9.98
+    assert [arrival.status for arrival in http.sandbox.arrivals][:3] == [200, 429, 200]
+
+
+def test_free_plan_is_refused_uploads(http_with: HttpWith) -> None:
+    http = http_with(plan="Free")
+    answer = http("POST", "/api/ephemeral_resource", json={"file_name": "a.png", "file_data": "YQ=="})
+
+    assert answer.status_code == 403
+    assert answer.json() == EXAMPLES["upload.plan.403"]["value"]
+    assert (info(http)["plan"], info(http)["max_concurrent_task_count"]) == ("Free", 1000)
+
+
+# What an account sees.
+
+
+def test_active_tasks_are_counted_by_group(http_with: HttpWith, clock: Clock) -> None:
+    http = http_with(speed="real")
+    flux = http.create(simulated("Qubico/flux1-dev", prompt="a cat"))
+    clock.now = http.sandbox.get("sandbox", flux).due_at or 0
+    http.sandbox.advance()
+    http.create()
+    song = http.create(SONG)
     before = http("GET", ACTIVE).json()["data"]
-    http("DELETE", f"/api/v1/task/{song}")
+    http("DELETE", f"{CREATE}/{song}")
     after = http("GET", ACTIVE).json()["data"]
 
     assert list(before) == ["flux", "kling", "luma", "midjourney", "music-s", "music-u"]
@@ -49,12 +343,11 @@ def test_active_tasks_are_counted_in_the_groups_that_were_seen(http_with: HttpWi
     assert sum(len(group["active_tasks"]) for group in before.values()) == 2
 
 
-def test_history_row_says_what_became_of_a_task(http: Http, clock: Clock) -> None:
+def test_row_of_the_history_says_what_became_of_a_task(http: Http, clock: Clock) -> None:
     task_id = http.create(config={"service_mode": "public"})
     clock.now += 2
     http.sandbox.advance()
-    page = history(http)
-    assert history(http, page=2**62, page_size=100)["data"] == []
+    page = http("GET", HISTORY).json()["data"]
 
     assert (page["page"], page["size"], page["total"]) == (1, 10, 1)
     assert page["data"] == [
@@ -69,7 +362,7 @@ def test_history_row_says_what_became_of_a_task(http: Http, clock: Clock) -> Non
             "usage": PRICE,
             "usage_type": "llm",
             "action": "face-swap",
-            "detail": {"model": "Qubico/image-toolkit", "task_id": task_id, "workflow_type": "face-swap"},
+            "detail": {"model": MODEL, "task_id": task_id, "workflow_type": "face-swap"},
             "fixed": False,
             "created_at": "2027-01-15T08:00:00.250000Z",
             "updated_at": "2027-01-15T08:00:02.250000Z",
@@ -78,11 +371,12 @@ def test_history_row_says_what_became_of_a_task(http: Http, clock: Clock) -> Non
     ]
 
 
-def test_history_is_of_a_time_both_ends_included(http: Http, clock: Clock) -> None:
-    tasks = []
-    for clock.now in (1_800_000_000.0, 1_800_000_010.0):
+def test_history_includes_both_ends_of_its_time(http: Http, clock: Clock) -> None:
+    start, tasks = 1_800_000_000, []
+    for clock.now in (start, start + 10):
         tasks.append(http.create())
-    query = ((0, 10, [1, 0]), (1, 10, [1]), (0, 9, [0]), (1, 9, []))
-    for start, end, found in query:
-        rows = history(http, start_time=1_800_000_000 + start, end_time=1_800_000_000 + end)["data"]
+    for first, last, found in ((0, 10, [1, 0]), (1, 10, [1]), (0, 9, [0]), (1, 9, [])):
+        times = {"start_time": start + first, "end_time": start + last}
+        rows = http("GET", HISTORY, params=times).json()["data"]["data"]
         assert [row["task_id"] for row in rows] == [tasks[number] for number in found]
+    assert http("GET", HISTORY, params={"page": 2**62, "page_size": 100}).json()["data"]["data"] == []

@@ -1,6 +1,6 @@
-"""The sandbox over HTTP: every answer as the spec has it, every refusal in the envelope, every request noted.
+"""The provider over HTTP: refusals, files and uploads, arrivals, and what is written to the disk.
 
-The client of these tests holds each answer against the bundle.
+The client of these tests checks each answer against the spec.
 """
 
 import hashlib
@@ -13,32 +13,13 @@ import pytest
 from jsonschema.exceptions import ValidationError
 from unitask_api import contract
 from unitask_sandbox import Fault
+from unitask_sandbox.inputs import LARGEST
 
-from .local import BASE_URL, NOW, Clock, Http, HttpWith, base64_of, encoded, face_swap
+from .local import BASE_URL, CREATE, NOW, Clock, Http, HttpWith, base64_of, encoded, face_swap, simulated
 
-CREATE = "/api/v1/task"
-TASKS = "/api/v1/tasks"
-NO_SUCH_TASK = "/api/v1/task/00000000-0000-4000-8000-000000000000"
-
-
-def test_file_is_gone_after_three_days(http_with: HttpWith, clock: Clock, tmp_path: Path) -> None:
-    http = http_with(data=tmp_path)
-    task_id = http.create()
-    http.sandbox.advance()
-    url = http.task(task_id)["output"]["image_url"]
-    clock.now += 3 * 86400 - 1
-    kept = http("GET", url)
-    clock.now += 1
-    expired = http("GET", url)
-    http.sandbox.advance()
-
-    assert (kept.status_code, expired.status_code) == (200, 404)
-    assert expired.json() == {
-        "code": 404,
-        "message": "file not found; outputs are kept for 3 days, uploads for 24 hours",
-        "data": None,
-    }
-    assert not list((tmp_path / "files").iterdir())
+TASKS, UPLOAD = "/api/v1/tasks", "/api/ephemeral_resource"
+NO_SUCH_TASK = f"{CREATE}/00000000-0000-4000-8000-000000000000"
+TEXT = base64_of(b"content")
 
 
 def deep(levels: int) -> dict[str, Any]:
@@ -48,41 +29,50 @@ def deep(levels: int) -> dict[str, Any]:
     return value
 
 
-BAD_BODIES = {
-    "not-a-number": (b'{"model": NaN}', "the body is not JSON"),
-    "infinite": (encoded(face_swap(config={"x": 0})).replace(b'"x": 0', b'"x": 1e999'), "the body is not JSON"),
-    "lone-surrogate": (encoded(face_swap(config={"service_mode": "\ud800"})), "the body is not JSON"),
-    "not-utf-8": (b'"\xff"', "the body is not JSON"),
-    "endless-brackets": (b"[" * 99_999, "the body is not JSON"),
-    "many-parts": (b"[" + b"0," * 100_000 + b"0]", "the body has more than 100000 parts"),
-    "deep": (encoded(face_swap(config=deep(64))), "nested more than 64 levels deep"),
-    "a-list": (b"[]", "the body must be of type object"),
-    "nothing-given": (b"{}", "'model' is a required property; 'task_type' is a required property; 'input' is a"),
-    "config-of-wrong-type": (encoded(face_swap(config=None)), "config must be of type object"),
-    "unknown-model": (
-        encoded(face_swap(model="Qubico/nope")),
-        "no such task: model 'Qubico/nope', task_type 'face-swap'",
-    ),
-    "unknown-task-type": (encoded(face_swap(task_type="face_swap")), "no such task: model 'Qubico/image-toolkit'"),
-    "missing-picture": (
-        encoded(face_swap(input={"target_image": "x"})),
-        "'swap_image' is a required property of input",
-    ),
-    "picture-of-wrong-type": (
-        encoded(face_swap(input={"target_image": ["A" * 9999], "swap_image": "x"})),
-        "input.target_image must be of type string",
-    ),
-}
+def flux(**given: object) -> bytes:
+    return encoded(simulated(**{"prompt": "a", **given}))
 
 
-@pytest.mark.parametrize(("body", "words"), BAD_BODIES.values(), ids=BAD_BODIES)
-def test_bad_create_is_refused_with_path_and_reason(http: Http, body: bytes, words: str) -> None:
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"model": NaN}', "the body is not JSON"),
+        (encoded(face_swap(config={"x": 0})).replace(b'"x": 0', b'"x": 1e999'), "the body is not JSON"),
+        (encoded(face_swap(config={"service_mode": "\ud800"})), "the body is not JSON"),
+        (b'"\xff"', "the body is not JSON"),
+        (b"[" * 99_999, "the body is not JSON"),
+        (b"[" + b"0," * 100_000 + b"0]", "the body has more than 100000 parts"),
+        (encoded(face_swap(config=deep(64))), "nested more than 64 levels deep"),
+        (b"[]", "the body must be of type object"),
+        (b"{}", "'model' is a required property; 'task_type' is a required property; 'input' is a"),
+        (encoded(face_swap(config=None)), "config must be of type object"),
+        (encoded(face_swap(model="Qubico/nope")), "no such task: model 'Qubico/nope', task_type 'face-swap'"),
+        (encoded(face_swap(task_type="face_swap")), "no such task: model 'Qubico/image-toolkit'"),
+        (encoded(simulated("legacy", "face_swap_v1")), "no such task: model 'legacy'"),
+        (encoded(face_swap(input={"target_image": "x"})), "'swap_image' is a required property of input"),
+        (
+            encoded(face_swap(input={"target_image": ["A" * 9999], "swap_image": "x"})),
+            "input.target_image must be of type string",
+        ),
+        (flux(seed=2**63), "input.seed does not meet format int64"),
+        (flux(seed=-(2**63) - 1), "input.seed does not meet format int64"),
+        (flux(seed="1"), "input.seed must be of type integer"),
+        (flux(prompt=7, steps="x", width=[], height=None), "input.height must be of type integer; "),
+    ],
+    ids=range(19),
+)
+def test_bad_create_request_is_refused_with_path_and_reason(http: Http, body: bytes, words: str) -> None:
     response = http("POST", CREATE, content=body)
 
     assert response.status_code == 400
     assert words in response.json()["message"]
     assert len(response.content) < 400
-    assert http.sandbox.balance("sandbox") == 10.0
+    assert http.usd == 10.0
+
+
+def test_numbers_at_their_limits_are_taken(http: Http) -> None:
+    for seed in (2**63 - 1, -(2**63), 7.0):
+        assert http("POST", CREATE, content=flux(seed=seed)).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -91,13 +81,14 @@ def test_bad_create_is_refused_with_path_and_reason(http: Http, body: bytes, wor
         ("GET", NO_SUCH_TASK, 404, "task not found"),
         ("DELETE", NO_SUCH_TASK, 404, "task not found"),
         ("DELETE", TASKS, 400, "'created_before' is a required property"),
-        ("DELETE", f"{TASKS}?created_before=soon", 400, "created_before must be of type integer"),
         ("DELETE", f"{TASKS}?created_before=1.5", 400, "created_before must be of type integer"),
         ("DELETE", f"{TASKS}?created_before=9223372036854775808", 400, "created_before must be of type integer"),
         ("DELETE", f"{TASKS}?created_before=1&model=", 400, "model does not meet minLength 1"),
         ("GET", "/api/v1/nothing", 404, "not found"),
         ("GET", "/files/../sandbox.sqlite3", 404, "not found"),
         ("GET", "/files/nothing.png", 404, "file not found"),
+        ("PUT", CREATE, 405, "method not allowed"),
+        ("PUT", NO_SUCH_TASK, 405, "method not allowed"),
     ],
 )
 def test_bad_request_is_refused_in_the_envelope(http: Http, method: str, path: str, status: int, words: str) -> None:
@@ -106,63 +97,53 @@ def test_bad_request_is_refused_in_the_envelope(http: Http, method: str, path: s
 
     assert (response.status_code, body["code"], body["data"]) == (status, status, None)
     assert words in body["message"]
+    if status == 405:
+        allowed = {"POST"} if path == CREATE else {"GET", "HEAD", "DELETE"}
+        assert set(response.headers["allow"].split(", ")) == allowed
 
 
-@pytest.mark.parametrize(
-    ("path", "allowed"), [(CREATE, {"POST"}), (NO_SUCH_TASK, {"GET", "HEAD", "DELETE"}), (TASKS, {"DELETE"})]
-)
-def test_wrong_method_is_told_the_right_ones(http: Http, path: str, allowed: set[str]) -> None:
-    response = http("PUT", path)
-
-    assert (response.status_code, response.json()["message"]) == (405, "method not allowed")
-    assert set(response.headers["allow"].split(", ")) == allowed
-
-
-def test_look_waits_neither_for_a_thread_nor_for_a_write(http: Http) -> None:
+def test_get_waits_neither_for_a_thread_nor_for_a_write(http: Http) -> None:
     task_id = http.create()
 
-    async def look() -> int:
+    async def get() -> int:
         threads = anyio.to_thread.current_default_thread_limiter()
         for number in range(int(threads.available_tokens)):
             threads.acquire_on_behalf_of_nowait(number)
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(http.app), base_url=BASE_URL) as client:
-            answer = await client.get(f"/api/v1/task/{task_id}", headers=http.headers, timeout=30)
-        return answer.status_code
-
-    async def in_time() -> int:
         with anyio.fail_after(30):
-            return await look()
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(http.app), base_url=BASE_URL) as client:
+                return (await client.get(f"{CREATE}/{task_id}", headers=http.headers)).status_code
 
     with http.sandbox._store._transaction():
-        assert anyio.run(in_time) == 200
+        assert anyio.run(get) == 200
 
 
-def test_arrivals_hold_every_request_to_the_api(http_with: HttpWith) -> None:
-    http = http_with(any_key=True)
+def test_arrivals_hold_every_request_to_the_api(http: Http) -> None:
     task_id = http.create()
-    for method, path in (
-        ("GET", NO_SUCH_TASK),
-        ("PUT", CREATE),
-        ("GET", "/api/v1/x"),
-        ("GET", "/"),
-        ("GET", "/files/x"),
-        ("GET", "/favicon.ico"),
-        ("GET", "/v1/models"),
-    ):
+    others = ("GET", "/"), ("GET", "/files/x"), ("GET", "/favicon.ico"), ("GET", "/v1/models")
+    for method, path in (("GET", NO_SUCH_TASK), ("PUT", CREATE), ("GET", f"/api/{'x' * 10_000}"), *others):
         http(method, path)
-    http("DELETE", f"/api/v1/task/{task_id}", headers={})
+    http("DELETE", f"{CREATE}/{task_id}", headers={})
     rows = http("GET", "/_sandbox/arrivals", headers={}).json()["arrivals"]
-    key = rows[0]["key"]
+    key = hashlib.sha256(b"sandbox").hexdigest()[:8]
 
     assert [list(row.values()) for row in rows] == [
         ["create_task", "POST", CREATE, key, NOW, 200],
         ["get_task", "GET", NO_SUCH_TASK, key, NOW, 404],
         [None, "PUT", CREATE, key, NOW, 405],
-        [None, "GET", "/api/v1/x", key, NOW, 404],
+        [None, "GET", f"/api/{'x' * 195}", key, NOW, 404],
         [None, "GET", "/v1/models", key, NOW, 404],
-        ["cancel_task", "DELETE", f"/api/v1/task/{task_id}", None, NOW, 401],
+        ["cancel_task", "DELETE", f"{CREATE}/{task_id}", None, NOW, 401],
     ]
-    assert key == hashlib.sha256(b"sandbox").hexdigest()[:8]
+
+
+def test_spec_is_served_and_the_client_of_the_tests_checks_answers(http: Http) -> None:
+    assert http("GET", "/openapi.json", headers={}).json() == contract.document()
+    http.sandbox.fault(Fault("create_task", "edit", changes={"data.status": 1}))
+    with pytest.raises(ValidationError):
+        http.create()
+
+
+# What is kept.
 
 
 def test_key_is_in_no_answer_and_no_file(http_with: HttpWith, tmp_path: Path) -> None:
@@ -173,7 +154,7 @@ def test_key_is_in_no_answer_and_no_file(http_with: HttpWith, tmp_path: Path) ->
     http.sandbox.advance()
     task_id = answers[0].json()["data"]["task_id"]
     for method, path in (
-        ("GET", f"/api/v1/task/{task_id}"),
+        ("GET", f"{CREATE}/{task_id}"),
         ("DELETE", TASKS),
         ("GET", "/_sandbox/arrivals"),
         ("GET", "/"),
@@ -185,24 +166,93 @@ def test_key_is_in_no_answer_and_no_file(http_with: HttpWith, tmp_path: Path) ->
     assert not [text for text in (*written, *(answer.content for answer in answers)) if key.encode() in text]
 
 
-def test_input_is_forgotten_when_the_task_has_ended(http_with: HttpWith, tmp_path: Path) -> None:
+def test_input_is_removed_when_the_task_has_ended(http_with: HttpWith, tmp_path: Path) -> None:
     http = http_with(data=tmp_path)
     http.create(target=b"the picture")
     picture = base64_of(b"the picture").encode()
     held = [path for path in tmp_path.iterdir() if path.is_file() and picture in path.read_bytes()]
     http.sandbox.advance()
-    rows = http.sandbox._store._rows("SELECT COUNT(*) FROM inputs")
 
     assert held
-    assert rows == [(0,)]
+    assert http.sandbox._store._rows("SELECT COUNT(*) FROM inputs") == [(0,)]
 
 
-def test_spec_is_served(http: Http) -> None:
-    assert http("GET", "/openapi.json", headers={}).json() == contract.document()
+def upload(http: Http, name: str = "a.png", data: str = TEXT) -> str:
+    answer = http("POST", UPLOAD, json={"file_name": name, "file_data": data})
+    assert answer.status_code == 200, answer.text
+    url: str = answer.json()["data"]["url"]
+    return url
 
 
-def test_http_fixture_rejects_an_answer_that_the_spec_forbids(http: Http) -> None:
-    http.sandbox.fault(Fault("create_task", "edit", changes={"data.status": 1}))
+@pytest.mark.parametrize(("days", "what"), [(3, "output"), (1, "upload")])
+def test_file_is_removed_after_its_days(
+    http_with: HttpWith, clock: Clock, tmp_path: Path, days: int, what: str
+) -> None:
+    http = http_with(data=tmp_path)
+    if what == "upload":
+        url = upload(http)
+    else:
+        task_id = http.create()
+        http.sandbox.advance()
+        url = http.task(task_id)["output"]["image_url"]
+    clock.now += days * 86400 - 1
+    waits, kept = http.sandbox._step(), http("GET", url)
+    clock.now += 1
+    expired = http("GET", url)
+    http.sandbox.advance()
 
-    with pytest.raises(ValidationError):
-        http("POST", CREATE, json=face_swap())
+    assert (kept.status_code, expired.status_code, waits) == (200, 404, 1)
+    assert "outputs are kept for 3 days, uploads for 24 hours" in expired.json()["message"]
+    assert not [path for path in (tmp_path / "files").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "media_type"),
+    [
+        ("a.png", TEXT, "image/png"),
+        ("../../etc/a.b.JPG", TEXT, "image/jpeg"),
+        ("a.webp", f"DATA:IMAGE/WEBP;BASE64,{TEXT}", "image/webp"),
+        ("a.mp4", f"data:video/mp4;codecs=avc1;base64,{TEXT}", "video/mp4"),
+        (f"{'n' * 124}.wav", f"data:audio/x-wav;base64,{TEXT[:4]}\n{TEXT[4:]}", "audio/x-wav"),
+    ],
+)
+def test_uploaded_file_is_served_without_a_key(http: Http, name: str, data: str, media_type: str) -> None:
+    url = upload(http, name, data)
+    file = http("GET", url, headers={})
+
+    assert url.startswith(f"{BASE_URL}/files/ephemeral/")
+    assert url.endswith(name[name.rindex(".") :].lower())
+    assert (file.status_code, file.content, file.headers["content-type"]) == (200, b"content", media_type)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        ("n" * 125 + ".png", TEXT, "file_name does not meet maxLength 128"),
+        ("png", TEXT, "file_name must end in one of jpg, jpeg, png,"),
+        ("a.png", "?", "file_data is neither base64 nor"),
+        ("a.png", "data:image/png;base64,", "file_data holds 0 bytes"),
+        ("a.png", f"data:image/png,{TEXT}", "neither base64 nor a data URI of base64"),
+        ("a.png", f"data:image/jpeg;base64,{TEXT}", "of type 'image/jpeg'"),
+        ("a.png", base64_of(bytes(LARGEST + 1)), f"holds {LARGEST + 1} bytes"),
+    ],
+    ids=range(7),
+)
+def test_bad_upload_is_refused_as_documented(http: Http, name: str, data: str, words: str) -> None:
+    answer = http("POST", UPLOAD, json={"file_name": name, "file_data": data})
+
+    assert answer.status_code == 400
+    assert answer.json().keys() == {"code", "message"}
+    assert answer.json()["message"].startswith("Invalid request parameters: ")
+    assert words in answer.json()["message"]
+
+
+def test_uploaded_file_of_10_mb_can_be_an_input(http_with: HttpWith) -> None:
+    fetched: list[str] = []
+    http = http_with(fetch=lambda url: fetched.append(url) or b"fetched")
+    content, other = bytes(LARGEST), f"{BASE_URL}/files/ephemeral/nothing.png"
+    task_id = http.create(input={"target_image": upload(http, data=base64_of(content)), "swap_image": other})
+    http.sandbox.advance()
+
+    assert http.file(http.task(task_id)) == b"<" + content + b">"
+    assert fetched == [other]

@@ -1,19 +1,25 @@
-"""Limits on connections, over real sockets: slow clients are closed, and keep no other client out."""
+"""The server on a real port: start and end, and limits on connections that keep slow clients from others."""
 
 import asyncio
+import os
+import re
+import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from unitask_sandbox import Fault, connections, running
+from unitask_sandbox import Fault, connections, running, serve
+from unitask_sandbox.failures import CannotStart
 
-from .local import base64_of
+from .local import KEY, base64_of, encoded, face_swap
 
-KEY = {"x-api-key": "sandbox"}
 SOON = 0.2  # seconds: a busy machine needs less from a connection to what is sent over it
 HALF_A_BODY = b"POST /api/v1/task HTTP/1.1\r\nhost: localhost\r\nx-api-key: sandbox\r\ncontent-length: 100\r\n\r\n{"
 WHOLE = b"GET /account/info HTTP/1.1\r\nhost: localhost\r\nx-api-key: sandbox\r\n\r\n"
@@ -25,9 +31,96 @@ def url(settings_with: Any) -> Iterator[str]:
         yield url
 
 
-def connected(url: str, sent: bytes = b"") -> socket.socket:
-    host, _, port = url.removeprefix("http://").partition(":")
-    connection = socket.create_connection((host, int(port)), timeout=30)
+# Start and end.
+
+
+def test_running_serves_until_the_block_ends(settings_with: Any) -> None:
+    with running(settings_with()) as url:
+        assert httpx.get(f"{url}/account/info", headers=KEY).status_code == 200
+
+    assert url.startswith("http://127.0.0.1:")
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("unitask-sandbox")]
+
+
+def test_taken_port_is_refused(settings_with: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(OSError, match="in use"):
+        serve(settings_with(), port=listener.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ({"port": 65536}, "port 65536: give a number from 0 to 65535"),
+        ({"port": -1}, "port -1"),
+        ({"port": 80.5}, "port 80.5"),
+        ({"host": "nowhere"}, "host 'nowhere' is not known"),
+        ({"host": "http://localhost"}, "host 'http://localhost': give the name"),
+        ({"host": ""}, "host ''"),
+        ({"host": "a" * 70 + ".test"}, "is not known"),
+        ({"host": "192.0.2.1"}, "host '192.0.2.1' is no address of this machine"),
+    ],
+)
+def test_wrong_host_or_port_is_refused(
+    settings_with: Any, monkeypatch: pytest.MonkeyPatch, place: dict[str, Any], words: str
+) -> None:
+    if place.get("host") == "nowhere":  # the tests need no network
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: (_ for _ in ()).throw(socket.gaierror(-2, "none")))
+    with pytest.raises(CannotStart, match=re.escape(words)):
+        serve(settings_with(), **{"port": 0, **place})
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_signal_ends_serve_and_leaves_nothing(tmp_path: Path, sent: signal.Signals) -> None:
+    code = "from unitask_sandbox import serve; serve(port=0, on_ready=lambda url: print(url, flush=True)); print('end')"
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        status = httpx.get(f"{process.stdout.readline().strip()}/openapi.json", timeout=60).status_code
+        process.send_signal(sent)
+        output, _ = process.communicate()
+
+    assert (status, output, process.returncode) == (200, "end\n", 0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_script_without_a_main_guard_can_run_engines(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "print('started')\n"
+        "from unitask_sandbox import Sandbox, Settings\n"
+        "sandbox = Sandbox(Settings(autorun=False))\n"
+        f"task_id = sandbox.accept('sandbox', {encoded(face_swap())!r}).task_id\n"
+        "sandbox.advance()\n"
+        "print(sandbox.get('sandbox', task_id).error['raw_message'][:29])\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "started\nfailed to get valid image (ta\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "absent"),
+    [
+        ("import unitask_sandbox", ("starlette", "cv2", "uvicorn", "jsonschema_rs")),
+        ("from unitask_sandbox import create_app; create_app()", ("uvicorn", "unitask", "unitask_api.client")),
+    ],
+    ids=["package", "app"],
+)
+def test_import_loads_only_what_is_needed(code: str, absent: tuple[str, ...]) -> None:
+    code += f"; import sys; print([name for name in {absent!r} if name in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert loaded.stdout.strip() == "[]"
+
+
+# Limits on connections.
+
+
+def connected(url: str, sent: bytes) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=30)
     connection.sendall(sent)
     return connection
 
@@ -61,12 +154,12 @@ def test_slow_request_is_closed(url: str, sent: bytes, answers: list[int], monke
     assert [int(part.split()[0]) for part in came.split(b"HTTP/1.1 ")[1:]] == answers
 
 
-def test_answer_that_nobody_reads_is_given_up(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answer_that_is_not_read_is_given_up(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     lost = threading.Event()
-    monkeypatch.setattr(connections, "ANSWER_SECONDS", SOON)
     losing = connections.Connection.connection_lost
     body = {"file_name": "a.png", "file_data": base64_of(bytes(9_000_000))}
     path = httpx.post(f"{url}/api/ephemeral_resource", json=body, headers=KEY).json()["data"]["url"].removeprefix(url)
+    monkeypatch.setattr(connections, "ANSWER_SECONDS", SOON)
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.connect(("127.0.0.1", int(url.rpartition(":")[2])))
@@ -100,18 +193,18 @@ def test_oldest_waiting_connection_gives_way(
     assert statuses == [200] * 3
 
 
-def test_connection_at_work_gives_way_to_nobody(settings_with: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked, answered = threading.Event(), threading.Event()
+def test_connection_at_work_does_not_give_way(settings_with: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, may_end = threading.Event(), threading.Event()
 
     async def sleep(_seconds: float) -> None:
-        asked.set()
-        await asyncio.to_thread(answered.wait, 30)
+        begun.set()
+        await asyncio.to_thread(may_end.wait, 30)
 
     monkeypatch.setattr(connections, "MOST_CONNECTIONS", 1)
     late = (Fault(operation="get_account_info", kind="slow", delay=1.0),)
     with running(settings_with(sleep=sleep, faults=late)) as url, connected(url, WHOLE) as first:
-        assert asked.wait(30)
+        assert begun.wait(30)
         second = httpx.get(f"{url}/openapi.json")
-        answered.set()
+        may_end.set()
         assert first.recv(65536).startswith(b"HTTP/1.1 200")
     assert second.status_code == 503

@@ -1,46 +1,141 @@
-"""What outlives the process, and who may use what it left."""
+"""What outlives the process, also one that is killed, and which data folders are refused."""
 
 import errno
+import json
+import random
+import re
 import shutil
 import sqlite3
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-from unitask_sandbox import Sandbox, store
+from unitask_sandbox import Sandbox, Settings, store
 from unitask_sandbox.failures import CannotStart
 
-from .local import Http, HttpWith, SandboxWith, encoded, face_swap
+from .local import CREATE, KEY, Http, HttpWith, SandboxWith, base64_of, encoded, face_swap, simulated
 
 FACE_SWAP = encoded(face_swap())
-LEFT_BEHIND = "00000000-0000-4000-8000-000000000000.png"
+UPLOAD = "/api/ephemeral_resource"
+
+# Kills.
+
+KILLS = 12
+REQUESTS = 12  # at most, between two kills
+DRAWING = simulated(prompt="a lighthouse", width=64, height=64)
+PRICE = 15_000
+ENDED = {"completed", "failed", "cancelled"}
+# Each server is forked off a process that has imported everything.
+SERVERS = """
+import os, sys
+from pathlib import Path
+from unitask_api import contract
+from unitask_sandbox import Settings, serve
+contract.document()
+settings = Settings(data=Path(sys.argv[1]), speed=20, keys={"sandbox": 1000.0})
+for _ in sys.stdin:
+    pid = os.fork()
+    if not pid:
+        serve(settings, port=0, on_ready=lambda url: print(os.getpid(), url, flush=True))
+    os.waitpid(pid, 0)
+    print("dead", flush=True)
+"""
 
 
-def test_folder_in_use_is_refused_until_it_is_free(sandbox_with: SandboxWith, tmp_path: Path) -> None:
-    first = sandbox_with(data=tmp_path)
-    with pytest.raises(CannotStart, match=r"in use by another sandbox: stop that one, or give"):
-        sandbox_with(data=tmp_path)
-    first.close()
+class Answers:
+    """What servers that were killed have answered."""
 
-    assert sandbox_with(data=tmp_path).balance("sandbox") == 10.0
+    def __init__(self) -> None:
+        self.created: list[str] = []
+        self.cancelled: set[str] = set()
+        self.ended: dict[str, Any] = {}  # status and output of tasks that were seen to have ended
+        self.files: dict[str, bytes] = {}
+
+    def send(self, http: httpx.Client, draw: random.Random) -> None:
+        task_id = draw.choice(self.created) if self.created else ""
+        kind = draw.choice(["create", "cancel", "upload", "poll"]) if task_id else "create"
+        if kind == "create":
+            self.created.append(http.post(CREATE, json=DRAWING).json()["data"]["task_id"])
+        elif kind == "upload":
+            content = draw.randbytes(20_000)
+            body = {"file_name": "a.png", "file_data": base64_of(content)}
+            self.files[http.post(UPLOAD, json=body).json()["data"]["url"].partition("/files/")[2]] = content
+        elif kind == "cancel":
+            if http.delete(f"{CREATE}/{task_id}").status_code == 200:
+                self.cancelled.add(task_id)
+        else:
+            task = http.get(f"{CREATE}/{task_id}").json()["data"]
+            if task["status"] in ENDED:
+                output = re.sub(r"http://[^/]+", "", json.dumps(task["output"]))  # each server has another port
+                assert self.ended.setdefault(task_id, (task["status"], output)) == (task["status"], output)
 
 
-def test_files_that_nothing_lists_are_removed_at_the_start(sandbox_with: SandboxWith, tmp_path: Path) -> None:
+def test_killed_server_loses_nothing_that_it_answered(tmp_path: Path) -> None:
+    draw, answers = random.Random(20261129), Answers()
+    command = [sys.executable, "-c", SERVERS, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as servers:
+        assert servers.stdin
+        assert servers.stdout
+        for _ in range(KILLS):
+            servers.stdin.write("\n")
+            servers.stdin.flush()
+            pid, url = servers.stdout.readline().split()
+            with httpx.Client(base_url=url, headers=KEY, timeout=60) as http:
+                for _ in range(draw.randint(1, REQUESTS)):
+                    answers.send(http, draw)
+                killer = subprocess.Popen(["kill", "-KILL", pid])
+                with suppress(httpx.TransportError):  # its answer may be lost; a task of it is one more
+                    http.post(CREATE, json=DRAWING)
+                killer.wait()
+            assert servers.stdout.readline() == "dead\n"
+        servers.stdin.close()
+    with closing(Sandbox(Settings(data=tmp_path, autorun=False, clock=lambda: time.time() + 1000))) as sandbox:
+        while sandbox.advance():
+            pass
+        check(sandbox, answers)
+
+
+def check(sandbox: Sandbox, answers: Answers) -> None:
+    rows = sandbox._store._rows("SELECT task_id FROM tasks")
+    tasks = {task_id: sandbox.get("sandbox", task_id) for (task_id,) in rows}
+    folder = sandbox._folder / "files"
+    moved = [(task_id, credits_) for task_id, _, credits_ in sandbox._store.ledger(next(iter(tasks.values())).account)]
+    expected = [(task_id, -PRICE) for task_id in tasks]
+    expected += [(task_id, PRICE) for task_id, task in tasks.items() if task.status != "completed"]
+
+    assert set(answers.created) <= tasks.keys()
+    assert {task.status for task in tasks.values()} <= {"completed", "cancelled"}
+    assert {tasks[task_id].status for task_id in answers.cancelled} <= {"cancelled"}
+    for task_id, (status, output) in answers.ended.items():
+        assert (tasks[task_id].status, json.dumps(tasks[task_id].body("")["output"])) == (status, output)
+    assert {name: sandbox.file(name).read_bytes() for name in answers.files} == answers.files
+    assert {path.relative_to(folder).as_posix() for path in folder.rglob("*.*")} == sandbox._store.files()
+    assert len(sandbox._store.files()) >= sum(task.status == "completed" for task in tasks.values())
+    assert sorted(moved) == sorted(expected)
+
+
+# Files.
+
+
+def test_files_that_are_not_listed_are_removed_at_the_start(sandbox_with: SandboxWith, tmp_path: Path) -> None:
     first = sandbox_with(data=tmp_path)
     task_id = first.accept("sandbox", FACE_SWAP).task_id
     first.advance()
     first.close()
-    files = tmp_path / "files"
+    files, name = tmp_path / "files", "00000000-0000-4000-8000-000000000000.png"
     (files / "ephemeral").mkdir()
-    left = [files / LEFT_BEHIND, files / f"{LEFT_BEHIND}.part", files / "ephemeral" / LEFT_BEHIND]
+    left = [files / name, files / f"{name}.part", files / "ephemeral" / name]
     for path in (*left, files / "notes.txt"):
         path.write_bytes(b"half a")
-    output = sandbox_with(data=tmp_path).get("sandbox", task_id).output
+    output: Any = sandbox_with(data=tmp_path).get("sandbox", task_id).output
 
     assert not [path for path in left if path.exists()]
-    assert output is not None
     assert {path.name for path in files.iterdir()} == {output["image_url"]["$file"], "notes.txt", "ephemeral"}
 
 
@@ -59,14 +154,14 @@ def test_file_that_could_not_be_written_whole_is_not_served(
     assert not list((tmp_path / "files").iterdir())
 
 
-# What is damaged.
+# Damage.
 
 PAGE = 4096
 DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "emptied": (lambda _: b"", "it has no tables, and it had"),
     "cut-in-its-head": (lambda data: data[:50], "malformed"),
     "text": (lambda _: b"{}\n", "file is not a database"),
-    "no-json": (lambda data: data.replace(b'"raw_message"', b'!raw_message"'), "of the table tasks is no JSON"),
+    "no-json": (lambda data: data.replace(b'"raw_message"', b'!raw_message"'), "of the table tasks is no"),
     "no-utf-8": (lambda data: data.replace(b"an endpoint", b"an \xff\xfe\xfd\xfcoint"), "is damaged"),
 }
 
@@ -88,8 +183,7 @@ def test_damaged_database_is_refused_and_left_as_it_is(sandbox_with: SandboxWith
     damage, words = DAMAGES[name]
     path = used / "sandbox.sqlite3"
     whole = path.read_bytes()
-    path.write_bytes(damage(whole))
-    damaged = path.read_bytes()
+    path.write_bytes(damaged := damage(whole))
     assert damaged != whole
     with pytest.raises(CannotStart, match=words) as caught:
         sandbox_with(data=used)
@@ -98,7 +192,6 @@ def test_damaged_database_is_refused_and_left_as_it_is(sandbox_with: SandboxWith
     assert isinstance(caught.value, ValueError)
     assert str(path) in str(caught.value)
     assert "move it away to begin anew, or use another folder" in str(caught.value)
-    assert "\n" not in str(caught.value)
     assert path.read_bytes() == damaged or not damaged  # SQLite writes a head into an empty file
     path.write_bytes(whole)
     assert sandbox_with(data=used).history("sandbox")["total"] == 20
@@ -106,11 +199,9 @@ def test_damaged_database_is_refused_and_left_as_it_is(sandbox_with: SandboxWith
 
 @pytest.mark.parametrize("log", [None, b"\xa5" * 50_000], ids=["gone", "garbage"])
 def test_lost_log_of_a_crash_is_refused(sandbox_with: SandboxWith, tmp_path: Path, log: bytes | None) -> None:
-    sandbox = sandbox_with(data=tmp_path / "data")
-    sandbox.accept("sandbox", encoded(face_swap()))
-    shutil.copytree(
-        tmp_path / "data", crashed := tmp_path / "crashed", ignore=shutil.ignore_patterns("*.lock*", "*-shm")
-    )
+    sandbox_with(data=tmp_path / "data").accept("sandbox", FACE_SWAP)
+    crashed = tmp_path / "crashed"
+    shutil.copytree(tmp_path / "data", crashed, ignore=shutil.ignore_patterns("*.lock*", "*-shm"))
     place = crashed / "sandbox.sqlite3-wal"
     whole = place.read_bytes()
     place.unlink() if log is None else place.write_bytes(log)
@@ -134,20 +225,36 @@ def test_garbage_in_any_page_is_refused(sandbox_with: SandboxWith, used: Path) -
             sandbox_with(data=used)
 
 
+@pytest.mark.parametrize("version", [0, 99])
+def test_database_of_another_version_is_refused(sandbox_with: SandboxWith, tmp_path: Path, version: int) -> None:
+    sandbox = sandbox_with(data=tmp_path)
+    sandbox._store._rows(f"PRAGMA user_version = {version}")
+    sandbox.close()
+
+    with pytest.raises(CannotStart, match=rf"sandbox.sqlite3: .* version {version}, .*; use the unitask that wrote it"):
+        sandbox_with(data=tmp_path)
+
+
 def another_database(folder: Path) -> None:
+    folder.mkdir()
     with closing(sqlite3.connect(folder / "sandbox.sqlite3")) as db:
         db.execute("CREATE TABLE notes (text)")
+
+
+def in_its_folder(path: Path) -> Path:
+    path.parent.mkdir()
+    return path
 
 
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
         (lambda folder: folder.write_bytes(b"a file"), "the data folder .* cannot be used: .* exists"),
-        (lambda folder: made(folder / "sandbox.sqlite3").mkdir(), "sandbox.sqlite3"),
-        (lambda folder: made(folder / "sandbox.lock").mkdir(), "sandbox.lock cannot be used"),
-        (lambda folder: made(folder / "sandbox.lock").write_bytes(b"x" * 5000), "sandbox.lock is damaged"),
-        (lambda folder: made(folder / "files").write_bytes(b""), "the data folder .* cannot be used: .*files"),
-        (lambda folder: another_database(made(folder / "x").parent), "it has the tables notes, and none of a sandbox"),
+        (lambda folder: in_its_folder(folder / "sandbox.sqlite3").mkdir(), "sandbox.sqlite3"),
+        (lambda folder: in_its_folder(folder / "sandbox.lock").mkdir(), "sandbox.lock cannot be used"),
+        (lambda folder: in_its_folder(folder / "sandbox.lock").write_bytes(b"x" * 5000), "sandbox.lock is damaged"),
+        (lambda folder: in_its_folder(folder / "files").write_bytes(b""), "the data folder .* cannot be used: .*files"),
+        (another_database, "it has the tables notes, and none of a sandbox"),
     ],
     ids=["file", "folder-as-database", "folder-as-lock", "lock", "file-as-folder", "of-another-program"],
 )
@@ -161,68 +268,64 @@ def test_folder_that_cannot_be_used_is_refused(
         assert "use another folder" in str(caught.value)
 
 
-def made(path: Path) -> Path:
-    path.parent.mkdir()
-    return path
-
-
 def test_folder_of_a_first_start_that_was_killed_is_used(sandbox_with: SandboxWith, tmp_path: Path) -> None:
     (tmp_path / "sandbox.sqlite3").touch()
 
     assert sandbox_with(data=tmp_path).balance("sandbox") == 10.0
 
 
-# What another process holds.
+# Other processes, and the disk.
+
+
+def test_folder_in_use_is_refused_until_it_is_free(sandbox_with: SandboxWith, tmp_path: Path) -> None:
+    first = sandbox_with(data=tmp_path)
+    with pytest.raises(CannotStart, match=r"in use by another sandbox: stop that one, or give"):
+        sandbox_with(data=tmp_path)
+    first.close()
+
+    assert sandbox_with(data=tmp_path).balance("sandbox") == 10.0
 
 
 @pytest.fixture
 def locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], sqlite3.Connection]]:
-    """Holds the database as another program would, until the test ends or the connection is closed."""
+    """Locks the database as another program would, until the test ends or the connection is closed."""
     monkeypatch.setattr(store, "BUSY_SECONDS", 0.01)
     with ExitStack() as held:
 
-        def hold() -> sqlite3.Connection:
+        def lock() -> sqlite3.Connection:
             other = held.enter_context(closing(sqlite3.connect(tmp_path / "sandbox.sqlite3", isolation_level=None)))
             other.execute("BEGIN IMMEDIATE")
             return other
 
-        yield hold
+        yield lock
 
 
 @pytest.mark.parametrize(
     ("method", "path", "body", "key"),
     [
-        ("POST", "/api/v1/task", face_swap(), "sandbox"),
-        ("POST", "/api/ephemeral_resource", {"file_name": "a.png", "file_data": "PHA+"}, "sandbox"),
+        ("POST", CREATE, face_swap(), "sandbox"),
+        ("POST", UPLOAD, {"file_name": "a.png", "file_data": "PHA+"}, "sandbox"),
         ("GET", "/account/info", None, "a new key"),
     ],
 )
-def test_database_held_by_another_process_is_said_with_503(
+def test_database_locked_by_another_process_is_503(
     http_with: HttpWith, tmp_path: Path, locked: Any, method: str, path: str, body: Any, key: str
 ) -> None:
     http = http_with(data=tmp_path, any_key=True)
+    task_id = http.create()
     other = locked()
     answer = http(method, path, headers={"x-api-key": key}, json=body)
-    arrived = [(arrival.path, arrival.status) for arrival in http.sandbox.arrivals]
+    polls = [http("GET", f"{CREATE}/{task_id}", headers={"x-api-key": one}) for one in ("sandbox", "a third key")]
     balance = http.sandbox.balance("sandbox")
     other.close()
 
     assert answer.status_code == 503
-    assert answer.json()["code"] == 503
     assert "the database of the sandbox is locked: another process holds it" in answer.json()["message"]
     assert "was not carried out, send it again later" in answer.json()["message"]
-    assert balance == 10.0
-    assert arrived == [] or arrived == [(path, 503)]
+    assert balance == 9.99
+    assert [poll.status_code for poll in polls] == [200, 404]
+    assert http.sandbox.arrivals[1].status == 503
     assert http(method, path, headers={"x-api-key": key}, json=body).status_code == 200
-
-
-def test_look_waits_for_no_other_process(http_with: HttpWith, tmp_path: Path, locked: Any) -> None:
-    http = http_with(data=tmp_path, any_key=True)
-    task_id = http.create()
-    locked()
-
-    assert http.task(task_id)["status"] == "pending"
-    assert http("GET", f"/api/v1/task/{task_id}", headers={"x-api-key": "a new key"}).status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -233,20 +336,18 @@ def test_look_waits_for_no_other_process(http_with: HttpWith, tmp_path: Path, lo
         (sqlite3.DatabaseError("database disk image is malformed"), "cannot use its database: database disk image"),
     ],
 )
-def test_trouble_of_the_disk_is_said_with_503(
-    http: Http, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
-) -> None:
+def test_trouble_of_the_disk_is_503(http: Http, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str) -> None:
     def fail(*_: object) -> None:
         raise error
 
     monkeypatch.setattr(http.sandbox._files, "_write", fail)
-    answer = http("POST", "/api/ephemeral_resource", json={"file_name": "a.png", "file_data": "PHA+"})
+    answer = http("POST", UPLOAD, json={"file_name": "a.png", "file_data": "PHA+"})
 
     assert answer.status_code == 503
     assert words in answer.json()["message"]
 
 
-def test_transaction_that_could_not_end_is_no_burden_of_the_next(sandbox: Sandbox) -> None:
+def test_transaction_that_could_not_end_does_not_break_the_next(sandbox: Sandbox) -> None:
     pages = sandbox._store._writer.execute("PRAGMA page_count").fetchone()[0]
     sandbox._store._writer.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(sqlite3.OperationalError, match="full"):  # noqa: PT012 - which one it is, is the file's choice
@@ -259,7 +360,7 @@ def test_transaction_that_could_not_end_is_no_burden_of_the_next(sandbox: Sandbo
     assert before - sandbox.balance("sandbox") == pytest.approx(0.01)
 
 
-def test_database_held_at_the_start_is_refused(sandbox_with: SandboxWith, tmp_path: Path, locked: Any) -> None:
+def test_database_locked_at_the_start_is_refused(sandbox_with: SandboxWith, tmp_path: Path, locked: Any) -> None:
     sandbox_with(data=tmp_path).close()
     other = locked()
     with pytest.raises(CannotStart, match=r"sandbox\.sqlite3 is held by another program: end that one, or use another"):

@@ -1,6 +1,9 @@
-"""Engines: the registry, the media they are given, and the process they run in."""
+"""Engines: their media, the processes in which they run, several at once, and what a crash leaves."""
 
 import importlib
+import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,87 +11,30 @@ from typing import Any
 
 import numpy as np
 import pytest
-from unitask_sandbox.audio import encode_audio
-from unitask_sandbox.engines import ENGINES, Engine, EngineResult, Limits, name_of, registry
+from unitask_sandbox import Sandbox, threads
+from unitask_sandbox.engines import ENGINES, Engine, EngineResult, Limits, registry
 from unitask_sandbox.engines.real import face_swap as face_swap_engine
 from unitask_sandbox.engines.real import zero_shot
 from unitask_sandbox.failures import TaskFailure
 from unitask_sandbox.http_client import HttpClient
 from unitask_sandbox.inputs import LARGEST, read_media
+from unitask_sandbox.task import Task
 from unitask_sandbox.worker import Worker
 
-from .local import MODEL, TASK_TYPE, SandboxWith, base64_of, encoded, face_swap
-from .portraits import ASTRONAUT, HOPPER
+from .local import MODEL, TASK_TYPE, SandboxWith, base64_of, encoded, face_swap, simulated
+from .media import ASTRONAUT, HOPPER, recorded
 
-# The registry.
-
-
-def test_missing_extra_fails_the_task_and_is_named(
-    worker_with: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "hibari.py").write_text("raise ModuleNotFoundError('No module named hibari')")
-    monkeypatch.syspath_prepend(tmp_path)  # the worker process looks there first
-
-    assert failure_of(worker_with(), zero_shot) == (
-        f"the engine {name_of(zero_shot)} needs the extra 'sandbox-tts': "
-        "pip install 'unitask[sandbox-tts]' (No module named hibari)"
-    )
-
-
-# Inputs.
-
-
-def read(text: str, fetch: Any = None) -> object:
-    return read_media({"picture": text, "prompt": "red"}, {"picture": "image", "mask": "image"}, fetch)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "cGlj\r\ndHVy\nZQ==\n",
-        "DATA:image/png;charset=x;BASE64,cGljdHVyZQ==",
-        "https://pictures.test/a.png",
-        "HTTP://pictures.test/a.png",
-    ],
-)
-def test_medium_is_read_from_every_form(text: str) -> None:
-    assert read(text, lambda _url: b"picture") == {"picture": b"picture", "prompt": "red"}
-
-
-def fail(_url: str) -> bytes:
-    raise OSError("unreachable")
-
-
-@pytest.mark.parametrize(
-    ("text", "fetch", "reason"),
-    [
-        pytest.param("cGljdHVyZQ", fail, "neither an address nor base64", id="no-padding"),
-        pytest.param("bild ü", fail, "neither an address nor base64", id="not-ascii"),
-        pytest.param("data:image/png,abc", fail, "the data URI is not base64", id="plain-data-uri"),
-        pytest.param("data:image/png;base64,", fail, "0 bytes", id="empty"),
-        pytest.param("https://pictures.test/a.png", fail, "the address cannot be fetched", id="unreachable"),
-        pytest.param("https://[pictures", HttpClient().get, "the address cannot be fetched", id="malformed-address"),
-        pytest.param("https://p.test", lambda _: bytes(LARGEST + 1), f"{LARGEST + 1} bytes, the limit", id="too-large"),
-    ],
-)
-def test_medium_that_cannot_be_read_fails_the_task(text: str, fetch: Any, reason: str) -> None:
-    with pytest.raises(TaskFailure) as caught:
-        read(text, fetch)
-
-    assert caught.value.code == 10000
-    assert caught.value.raw_message.startswith(f"failed to get valid image (picture): {reason}")
-
-
-# The worker process.
-
+PATIENCE = 30  # seconds until a test that hangs fails
+SILENCE = recorded(np.zeros(2400))
 BAD_ENGINES = """
-import ctypes, os, threading, time
+import ctypes, os, sys, threading, time
 from pathlib import Path
 from unitask_sandbox.engines import EngineResult
 def crash(given): os._exit(3)
 def segfault(given): ctypes.string_at(0)
 def hang(given):
-    Path(__file__).with_name("hanging").touch()
+    Path(__file__).with_name(f"hanging-{os.getpid()}").touch()
+    print("hanging", file=sys.stderr, flush=True)
     time.sleep(600)
 def fill(given):
     kept = []
@@ -106,30 +52,69 @@ def chat(given): print("not an answer", flush=True); os.system("echo nor this");
 def bad_engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     (tmp_path / "bad_engines.py").write_text(BAD_ENGINES)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "bad_engines", raising=False)
     return importlib.import_module("bad_engines")
 
 
 @pytest.fixture
-def worker_with() -> Iterator[Any]:
-    workers: list[Worker] = []
-
-    def make() -> Worker:
-        workers.append(Worker())
-        return workers[-1]
-
-    yield make
-    for worker in workers:
-        worker.close()
-
-
-def silence() -> bytes:
-    return encode_audio(np.zeros(2400, np.float32), 24_000, "wav", "")
+def worker(request: pytest.FixtureRequest) -> Iterator[Worker]:
+    made = Worker()
+    yield made
+    made.close()
 
 
 def failure_of(worker: Worker, function: Engine) -> str:
     with pytest.raises(TaskFailure) as caught:
-        worker.run(function, {"target_image": b"", "swap_image": b"", "ref_audio": silence(), "gen_text": "one"})
+        worker.run(function, {"target_image": b"", "swap_image": b"", "ref_audio": SILENCE, "gen_text": "one"})
     return caught.value.raw_message
+
+
+def test_missing_extra_fails_the_task_and_is_named(
+    worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "hibari.py").write_text("raise ModuleNotFoundError('No module named hibari')")
+    monkeypatch.syspath_prepend(tmp_path)  # the worker process looks there first
+
+    assert failure_of(worker, zero_shot).endswith(
+        "needs the extra 'sandbox-tts': pip install 'unitask[sandbox-tts]' (No module named hibari)"
+    )
+
+
+# Inputs.
+
+
+def fail(_url: str) -> bytes:
+    raise OSError("unreachable")
+
+
+@pytest.mark.parametrize(
+    ("text", "fetch", "reason"),
+    [
+        ("cGlj\r\ndHVy\nZQ==\n", fail, ""),
+        ("DATA:image/png;charset=x;BASE64,cGljdHVyZQ==", fail, ""),
+        ("https://pictures.test/a.png", lambda _: b"picture", ""),
+        ("HTTP://pictures.test/a.png", lambda _: b"picture", ""),
+        ("cGljdHVyZQ", fail, "neither an address nor base64"),
+        ("bild ü", fail, "neither an address nor base64"),
+        ("data:image/png,abc", fail, "the data URI is not base64"),
+        ("data:image/png;base64,", fail, "0 bytes"),
+        ("https://pictures.test/a.png", fail, "the address cannot be fetched"),
+        ("https://[pictures", HttpClient().get, "the address cannot be fetched"),
+        ("https://p.test", lambda _: bytes(LARGEST + 1), f"{LARGEST + 1} bytes, the limit"),
+    ],
+)
+def test_medium_is_read_from_every_form_or_fails_the_task(text: str, fetch: Any, reason: str) -> None:
+    given, media = {"picture": text, "prompt": "red"}, {"picture": "image", "mask": "image"}
+    if not reason:
+        assert read_media(given, media, fetch) == {"picture": b"picture", "prompt": "red"}
+        return
+    with pytest.raises(TaskFailure) as caught:
+        read_media(given, media, fetch)
+    assert caught.value.code == 10000
+    assert caught.value.raw_message.startswith(f"failed to get valid image (picture): {reason}")
+
+
+# The worker process.
 
 
 def test_crash_of_an_engine_fails_one_task(sandbox_with: SandboxWith, bad_engines: Any) -> None:
@@ -143,15 +128,12 @@ def test_crash_of_an_engine_fails_one_task(sandbox_with: SandboxWith, bad_engine
     crashed, swapped = (sandbox.get("sandbox", task_id) for task_id in tasks)
 
     assert crashed.error["raw_message"] == "the engine bad_engines.crash crashed (exit status 3)"
-    assert crashed.error["code"] == 10000
-    assert swapped.status == "completed"
+    assert (crashed.error["code"], swapped.status) == (10000, "completed")
     assert sandbox.balance("sandbox") == 9.99
 
 
-def test_worker_passes_failures_on_and_keeps_running(worker_with: Any, bad_engines: Any) -> None:
-    worker: Worker = worker_with()
-    failure = failure_of(worker, face_swap_engine)
-    process = worker._process
+def test_worker_passes_failures_on_and_keeps_running(worker: Worker, bad_engines: Any) -> None:
+    failure, process = failure_of(worker, face_swap_engine), worker._process
 
     assert failure.startswith("failed to get valid image (target_image)")
     assert worker.run(bad_engines.chat, {}) == EngineResult({})
@@ -170,9 +152,8 @@ NO_PROC = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /
     ],
 )
 def test_engine_that_is_stopped_fails_one_task(
-    worker_with: Any, bad_engines: Any, monkeypatch: pytest.MonkeyPatch, name: str, limits: Any, words: str
+    worker: Worker, bad_engines: Any, monkeypatch: pytest.MonkeyPatch, name: str, limits: Any, words: str
 ) -> None:
-    worker: Worker = worker_with()
     function = getattr(bad_engines, name)
     monkeypatch.setitem(registry._LIMITS, function, Limits(**limits))
 
@@ -180,26 +161,187 @@ def test_engine_that_is_stopped_fails_one_task(
     assert worker.run(bad_engines.hold, {}) == EngineResult({"held": 2**26})
 
 
-def test_process_that_ended_after_its_task_harms_no_other(worker_with: Any, bad_engines: Any, tmp_path: Path) -> None:
-    worker: Worker = worker_with()
+def test_process_that_ended_after_its_task_harms_no_other(worker: Worker, bad_engines: Any, tmp_path: Path) -> None:
     word = tmp_path / "die"
     worker.run(bad_engines.die_later, {"word": str(word)})
-    process = worker._process
-    assert process is not None
+    process: Any = worker._process
     word.touch()
     process.wait()
 
     assert worker.run(bad_engines.chat, {}) == EngineResult({})
 
 
-def test_close_stops_an_engine_that_runs(worker_with: Any, bad_engines: Any, tmp_path: Path) -> None:
-    worker: Worker = worker_with()
+def test_close_stops_an_engine_that_runs(worker: Worker, bad_engines: Any, tmp_path: Path) -> None:
     failures: list[str] = []
     thread = threading.Thread(target=lambda: failures.append(failure_of(worker, bad_engines.hang)))
     thread.start()
-    while not (tmp_path / "hanging").exists():
+    while not list(tmp_path.glob("hanging-*")):
         pass
     worker.close()
     thread.join()
 
     assert failures == ["the engine bad_engines.hang crashed (SIGKILL)"]
+
+
+# Several at once.
+
+
+class Engines:
+    """An engine that begins, and ends when the test lets it."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.fetched: list[str] = []
+        self.beginning, self.may_end, self.ending = (threading.Semaphore(0) for _ in range(3))
+
+    def __call__(self, given: Any) -> EngineResult:
+        self.begun.append(given["target_image"].decode())
+        self.beginning.release()
+        assert self.may_end.acquire(timeout=PATIENCE)
+        return EngineResult({"image_url": (given["target_image"], "png")})
+
+    def fetch(self, url: str) -> bytes:
+        self.fetched.append(url)
+        return url.encode()
+
+    def watch(self, sandbox: Sandbox) -> None:
+        """Release `ending` whenever a task has ended."""
+        ended = sandbox._scheduler.on_end
+
+        def on_end(task: Task) -> None:
+            ended(task)
+            self.ending.release()
+
+        sandbox._scheduler.on_end = on_end
+
+
+@pytest.fixture
+def engines(fake_engine: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engines]:
+    monkeypatch.setattr(threads, "FIRST_PAUSE", 0.001)
+    made = Engines()
+    ENGINES[MODEL, TASK_TYPE] = made  # the fixture puts it back
+    yield made
+    for _ in range(9):
+        made.may_end.release()
+
+
+def swap(sandbox: Sandbox, name: str) -> str:
+    given = {"target_image": f"http://me.test/{name}", "swap_image": "http://me.test/me"}
+    return sandbox.accept("sandbox", encoded(face_swap(input=given))).task_id
+
+
+def test_simulated_tasks_pass_those_that_need_an_engine(sandbox_with: SandboxWith, engines: Engines) -> None:
+    sandbox = sandbox_with(autorun=True, workers=2, fetch=engines.fetch)
+    engines.watch(sandbox)
+    swaps = [swap(sandbox, "a"), swap(sandbox, "b")]
+    assert all(engines.beginning.acquire(timeout=PATIENCE) for _ in swaps)
+    waiting = swap(sandbox, "c")
+    quick = sandbox.accept("sandbox", encoded(simulated())).task_id
+    assert engines.ending.acquire(timeout=PATIENCE)
+    read, seen = [*engines.fetched], [sandbox.get("sandbox", task_id).status for task_id in (quick, waiting)]
+    for _ in range(3):
+        engines.may_end.release()
+    assert all(engines.ending.acquire(timeout=PATIENCE) for _ in range(3))
+
+    assert seen == ["completed", "processing"]
+    assert not [url for url in read if url.endswith("/c")]
+    assert [sandbox.get("sandbox", task_id).status for task_id in (*swaps, waiting)] == ["completed"] * 3
+
+
+def test_each_task_is_done_once_and_in_order(sandbox_with: SandboxWith, engines: Engines) -> None:
+    sandbox = sandbox_with(autorun=True, workers=1, fetch=engines.fetch)
+    engines.watch(sandbox)
+    names = [f"{number}" for number in range(8)]
+    for name in names:
+        swap(sandbox, name)
+        sandbox.advance()
+        engines.may_end.release()
+    assert all(engines.ending.acquire(timeout=PATIENCE) for _ in names)
+
+    assert engines.begun == [f"http://me.test/{name}" for name in names]
+
+
+@pytest.mark.parametrize("method", ["task", "given", "end"])
+def test_task_that_could_not_be_ended_is_done_again(
+    sandbox_with: SandboxWith, engines: Engines, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    sandbox = sandbox_with(autorun=True, workers=1, fetch=engines.fetch)
+    engines.watch(sandbox)
+    works, failing = getattr(sandbox._store, method), threading.Semaphore(3)
+
+    def locked(*args: Any, **kwargs: Any) -> Any:
+        if threading.current_thread().name == "unitask-sandbox-engine" and failing.acquire(blocking=False):
+            raise sqlite3.OperationalError("database is locked")
+        return works(*args, **kwargs)
+
+    monkeypatch.setattr(sandbox._store, method, locked)
+    for _ in range(4):
+        engines.may_end.release()
+    task_id = swap(sandbox, "a")
+
+    assert engines.ending.acquire(timeout=PATIENCE)
+    assert sandbox.get("sandbox", task_id).status == "completed"
+    assert not failing.acquire(blocking=False)
+
+
+def test_thread_that_cannot_be_started_loses_no_task(
+    sandbox_with: SandboxWith, engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, failing = threading.Thread.start, ["unitask-sandbox", "unitask-sandbox-engine"]
+
+    def no_thread(thread: threading.Thread) -> None:
+        if thread.name in failing:
+            failing.remove(thread.name)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    sandbox = sandbox_with(autorun=True, workers=1, fetch=engines.fetch)
+    engines.watch(sandbox)
+    for _ in range(2):
+        engines.may_end.release()
+    tasks = [swap(sandbox, "a"), swap(sandbox, "b")]
+
+    assert all(engines.ending.acquire(timeout=PATIENCE) for _ in tasks)
+    assert failing == []
+
+
+def test_close_while_engines_work_leaves_their_tasks_for_the_restart(
+    sandbox_with: SandboxWith, tmp_path: Path, bad_engines: Any
+) -> None:
+    quick, ENGINES[MODEL, TASK_TYPE] = ENGINES[MODEL, TASK_TYPE], bad_engines.hang
+    first = sandbox_with(data=tmp_path / "data", autorun=True, engine_process=True, workers=2)
+    tasks = [first.accept("sandbox", encoded(face_swap())).task_id for _ in range(3)]
+    while len(list(tmp_path.glob("hanging-*"))) < 2 or first.get("sandbox", tasks[-1]).status != "processing":
+        pass
+    first.close()
+    ENGINES[MODEL, TASK_TYPE] = quick
+    second = sandbox_with(data=tmp_path / "data")
+    left = [second.get("sandbox", task_id).status for task_id in tasks]
+    second.advance()
+
+    assert left == ["processing"] * 3
+    assert [second.get("sandbox", task_id).status for task_id in tasks] == ["completed"] * 3
+
+
+KILLED = f"""
+from unitask_sandbox import Sandbox, Settings
+from unitask_sandbox.engines import ENGINES
+import bad_engines
+ENGINES[{MODEL!r}, {TASK_TYPE!r}] = bad_engines.hang
+sandbox = Sandbox(Settings(autorun=False))
+sandbox.accept("sandbox", {encoded(face_swap())!r})
+sandbox.advance()
+"""
+
+
+def test_worker_ends_when_its_sandbox_is_killed(tmp_path: Path, bad_engines: Any) -> None:
+    environment = {"PYTHONPATH": str(tmp_path), "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", KILLED]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        begun = process.stderr.readline()
+        process.kill()
+        rest = process.stderr.read()  # until no process holds the pipe any more
+
+    assert (begun, rest) == ("hanging\n", "")

@@ -1,213 +1,80 @@
-"""Scripted faults: what a client meets, what was done all the same, and what the report of arrivals says of it."""
+"""Scripted faults: how they are ordered, what a client meets, what was done all the same, and the report of arrivals.
+
+The contract tests let every named fault happen to the client.
+"""
 
 import asyncio
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+import re
+from pathlib import Path
+from typing import Any, get_args
 
 import httpx
 import pytest
 from starlette.responses import PlainTextResponse, Response
-from unitask_sandbox import Fault, create_app, running
-from unitask_sandbox.fault_injection import CLOSE, AnswerLost, injected
+from unitask_sandbox import Fault, running
+from unitask_sandbox.fault_injection import AnswerLost, injected
+from unitask_sandbox.faults import EVIDENCE, Kind, as_order, library, named, read_faults, read_orders
 from unitask_sandbox.request_log import key_fingerprint
 
-from .local import NOW, Clock, HttpWith, face_swap
+from scripts.pages import DOCS, faults, page
 
-CREATE, HISTORY, INFO = "/api/v1/task", "/api/open/tasks/histories", "/account/info"
-KEY = {"x-api-key": "sandbox"}
+from .local import CREATE, KEY, NOW, Clock, Http, HttpWith, face_swap, simulated
 
-
-@pytest.fixture
-def served(settings_with: Any) -> Any:
-    """A client of a sandbox on a real socket, with a script of faults."""
-
-    @contextmanager
-    def serve(*faults: Fault) -> Iterator[httpx.Client]:
-        with running(settings_with(faults=faults)) as url, httpx.Client(base_url=url, headers=KEY) as client:
-            yield client
-
-    return serve
+FAULTS, ARRIVALS, INFO = "/_sandbox/faults", "/_sandbox/arrivals", "/account/info"
+HISTORY = "/api/open/tasks/histories"
 
 
-def tasks(client: httpx.Client) -> int:
-    """How many tasks the provider has."""
-    total: int = client.get(HISTORY).json()["data"]["total"]
-    return total
+# Over a connection.
 
 
-def statuses(client: httpx.Client) -> list[int | None]:
-    """What the report says of each create."""
-    arrivals = client.get("/_sandbox/arrivals").json()["arrivals"]
-    return [arrival["status"] for arrival in arrivals if arrival["operation"] == "create_task"]
-
-
-def test_refusal_comes_before_anything_is_done(served: Any) -> None:
-    fault = Fault("create_task", "refuse", 429, b'{"code":429,"message":"slow down"}', {"retry-after": "7"})
-    with served(fault) as client:
-        answer = client.post(CREATE, json=face_swap(b"large" * 100_000))
-
-        assert (answer.status_code, answer.json()["message"]) == (429, "slow down")
-        assert (answer.headers["retry-after"], answer.headers["content-type"]) == ("7", "application/json")
-        assert (tasks(client), statuses(client)) == (0, [429])
-
-
-def test_answer_can_be_replaced_after_the_work(served: Any) -> None:
-    with served(Fault("create_task", "replace", 520, b"<html>", {"content-type": "text/html"})) as client:
-        answer = client.post(CREATE, json=face_swap())
-
-        assert (answer.status_code, answer.content, answer.headers["content-type"]) == (520, b"<html>", "text/html")
-        assert (tasks(client), statuses(client)) == (1, [520])
-
-
-LOST = r"without sending a resp|reset"  # reset: the body lies unread when the connection is closed
-
-
-@pytest.mark.parametrize(("kind", "made", "reported"), [("lose", 1, None), ("drop", 0, None)])
-def test_connection_can_be_closed_without_an_answer(
-    served: Any, capfd: pytest.CaptureFixture[str], kind: Any, made: int, reported: int | None
+@pytest.mark.parametrize(
+    ("fault", "end", "made", "reported"),
+    [
+        (Fault("create_task", "refuse", 429, b"{}", {"retry-after": "7"}), (429, "7", b"{}"), 0, 429),
+        (Fault("create_task", "replace", 520, b"<html>"), (520, None, b"<html>"), 1, 520),
+        (Fault("create_task", "lose"), None, 1, None),
+        (Fault("create_task", "drop"), None, 0, None),
+        (Fault("create_task", "cut"), "half", 1, 200),
+        (Fault("create_task", "short"), "whole", 1, 200),
+    ],
+    ids=lambda value: value.kind if isinstance(value, Fault) else "",
+)
+def test_answer_goes_wrong_and_the_rest_is_true(
+    settings_with: Any, capfd: pytest.CaptureFixture[str], fault: Fault, end: Any, made: int, reported: int | None
 ) -> None:
-    with served(Fault("create_task", kind)) as client:
-        with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError), match=LOST):
-            client.post(CREATE, json=face_swap())
+    with running(settings_with(faults=(fault,))) as url, httpx.Client(base_url=url, headers=KEY) as client:
+        if isinstance(end, tuple):
+            answer = client.post(CREATE, json=face_swap(b"large" * 100_000))
+            assert (answer.status_code, answer.headers.get("retry-after"), answer.content) == end
+        elif end is None:
+            # reset: the body lies unread when the connection is closed
+            with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError), match=r"without sending a resp|reset"):
+                client.post(CREATE, json=face_swap())
+        else:
+            with client.stream("POST", CREATE, json=face_swap()) as answer:
+                announced, pieces = int(answer.headers["content-length"]), answer.iter_raw()
+                received = next(pieces)
+                with pytest.raises(httpx.RemoteProtocolError, match=f"{len(received)} bytes, expected {announced}"):
+                    next(pieces)
+            assert received.startswith(b'{"code": 200, "data": {"task_id": ')
+            assert len(received) == (announced // 2 if end == "half" else announced - 1000)
+        arrivals = client.get(ARRIVALS).json()["arrivals"]
 
-        assert (tasks(client), statuses(client)) == (made, [reported])
+        assert [one["status"] for one in arrivals if one["operation"] == "create_task"] == [reported]
+        assert client.get(HISTORY).json()["data"]["total"] == made
         assert client.post(CREATE, json=face_swap()).status_code == 200
     assert capfd.readouterr().err == ""
 
 
-@pytest.mark.parametrize("kind", ["cut", "short"])
-def test_body_can_be_shorter_than_announced(served: Any, capfd: pytest.CaptureFixture[str], kind: Any) -> None:
-    with served(Fault("create_task", kind)) as client:
-        with client.stream("POST", CREATE, json=face_swap()) as answer:
-            announced, pieces = int(answer.headers["content-length"]), answer.iter_raw()
-            received = next(pieces)
-            with pytest.raises(httpx.RemoteProtocolError, match=f"{len(received)} bytes, expected {announced}"):
-                next(pieces)
-
-        assert received.startswith(b'{"code": 200, "data": {"task_id": ')
-        assert len(received) == (announced // 2 if kind == "cut" else announced - 1000)
-        assert kind == "cut" or json.loads(received)["code"] == 200
-        assert (tasks(client), statuses(client)) == (1, [200])
-    assert capfd.readouterr().err == ""
-
-
-def test_script_goes_on_in_order_and_by_operation(http_with: HttpWith) -> None:
-    twice, ever = Fault("create_task", "refuse", 503, times=2), Fault("get_account_info", "refuse", 500, times=None)
-    http = http_with(faults=(twice, ever, Fault("create_task", "refuse", 502)))
-    http.sandbox.fault(Fault("create_task", "refuse", 504))
-    seen = [http.unchecked("POST", CREATE, json=face_swap()).status_code for _ in range(5)]
-    infos = [http.unchecked("GET", INFO).status_code for _ in range(3)]
-    http.sandbox.clear_faults()
-
-    assert (seen, infos) == ([503, 503, 502, 504, 200], [500] * 3)
-    assert http.unchecked("GET", INFO).status_code == 200
-
-
-@pytest.mark.parametrize(("faults", "status"), [((), 200), ((Fault("get_account_info", "lose"),), None)])
-def test_request_is_reported_before_its_answer_goes_out(
-    settings_with: Any, faults: tuple[Fault, ...], status: int | None
-) -> None:
-    app = create_app(settings_with(faults=faults))
-    reported: list[list[int | None]] = []
-
-    def report() -> None:
-        reported.append([arrival.status for arrival in app.state.sandbox.arrivals])
-
-    async def send(message: Any) -> None:
-        if message["type"] == "http.response.start":
-            report()
-
-    async def receive() -> Any:
-        return {"type": "http.disconnect"}
-
-    headers = [(b"x-api-key", b"sandbox"), (b"host", b"127.0.0.1")]
-    scope = {"type": "http", "method": "GET", "path": INFO, "headers": headers, "query_string": b""}
-    asyncio.run(app({**scope, "client": ("127.0.0.1", 1), "extensions": {CLOSE: report}}, receive, send))
-    app.state.sandbox.close()
-
-    assert reported == [[status]]
-
-
-@pytest.mark.parametrize("kind", ["lose", "cut"])
-def test_lost_answer_is_raised_in_process(http_with: HttpWith, kind: Any) -> None:
-    http = http_with(faults=(Fault("create_task", kind),))
-    with pytest.raises(AnswerLost):
-        http.unchecked("POST", CREATE, json=face_swap())
-
-    assert http.sandbox.history("sandbox")["total"] == 1
-    assert http.sandbox.arrivals[-1].status == (None if kind == "lose" else 200)
-
-
-def slow(operation: str, **more: Any) -> dict[str, Any]:
-    return {"operation": operation, "kind": "slow", "delay": 1, **more}
-
-
-@pytest.mark.parametrize(
-    ("wrong", "words"),
-    [
-        (("make_task", "lose"), "operation does not meet enum"),
-        (("create_task", "forget"), "kind does not meet enum"),
-        (("create_task", "fail"), "create_task has no fault of kind 'fail'; it has cut, drop, "),
-        (("send_webhook", "cut"), "send_webhook has no fault of kind 'cut'; it has edit, lose, repeat, slow"),
-        (("create_task", "refuse", 100), "status does not meet minimum 200"),
-        (("create_task", "refuse", 500, b"", {}, 0), "times does not meet minimum 1"),
-        (("create_task", "lose", 500), "kind 'lose' has no status: leave it out"),
-        (("create_task", "cut", 200, b"x"), "kind 'cut' has no body: leave it out"),
-        (("create_task", "refuse", 200, b"", {"Content-Length": "9"}), "headers: content-length is counted"),
-        (("create_task", "slow"), "'slow' needs delay or drip"),
-        (("create_task", "edit"), "'edit' needs changes or headers or part or without"),
-        (("run_task", "fail", 200, b"[]"), "give the error of the failed task"),
-        (slow("create_task", task="next"), "task: create_task has no task; get_task, cancel_task, "),
-        (slow("get_task", model="kling"), "they need task 'next'"),
-        (slow("get_file", key="sandbox"), "key: a file is downloaded without one"),
-        (slow("get_task", delay=-1), "delay does not meet minimum 0"),
-        (slow("get_task", delay=float("nan")), "delay"),
-        (slow("send_webhook", drip=1), "send_webhook of kind 'slow' has no drip"),
-    ],
-)
-def test_fault_that_means_nothing_is_refused(wrong: Any, words: str) -> None:
-    with pytest.raises(ValueError, match=words):
-        Fault(**wrong) if isinstance(wrong, dict) else Fault(*wrong)
-
-
-def test_answer_can_be_true_but_for_a_few_fields(http_with: HttpWith) -> None:
-    changes = {"data.status": "Retrying", "data.meta.usage": None, "data.nothing.there": 1}
-    wrong = Fault("get_task", "edit", changes=changes, without=("message", "data.logs"), headers={"retry-after": "1"})
-    http = http_with(faults=(wrong,))
-    task_id = http.create()
-    seen = http.unchecked("GET", f"{CREATE}/{task_id}")
-    true = http("GET", f"{CREATE}/{task_id}").json()
-    expected = json.loads(json.dumps(true))
-    expected["data"] |= {"status": "Retrying", "meta": {**true["data"]["meta"], "usage": None}}
-    del expected["message"], expected["data"]["logs"]
-
-    assert seen.json() == expected
-    assert (seen.status_code, seen.headers["retry-after"], seen.headers["content-type"]) == (
-        200,
-        "1",
-        "application/json",
-    )
-
-
-def test_slow_answer_is_true_and_takes_its_time(http_with: HttpWith) -> None:
+def test_slow_answer_comes_whole_over_a_connection_that_stays(settings_with: Any) -> None:
     pauses: list[float] = []
 
     async def sleep(seconds: float) -> None:
         pauses.append(seconds)
 
-    http = http_with(sleep=sleep, faults=(Fault("create_task", "slow", delay=30.0, drip=20.0),))
-    http.create()
-
-    assert pauses == [30.0, *[2.0] * 10]
-
-
-def test_slow_answer_comes_whole_over_a_connection_that_stays(settings_with: Any) -> None:
-    async def at_once(_seconds: float) -> None: ...
-
-    slow = [Fault(operation, "slow", delay=9.0, drip=9.0) for operation in ("create_task", "get_file")]
-    settings = settings_with(faults=slow, sleep=at_once, autorun=True)
+    slow = [Fault("create_task", "slow", delay=30.0, drip=20.0), Fault("get_file", "slow", delay=9.0, drip=9.0)]
+    settings = settings_with(faults=slow, sleep=sleep, autorun=True)
     with running(settings) as url, httpx.Client(base_url=url, headers=KEY) as client:
         task_id = client.post(CREATE, json=face_swap(b"x" * 1000)).json()["data"]["task_id"]
         while (task := client.get(f"{CREATE}/{task_id}").json()["data"])["status"] != "completed":
@@ -215,9 +82,10 @@ def test_slow_answer_comes_whole_over_a_connection_that_stays(settings_with: Any
         pictures = [client.get(task["output"]["image_url"]).content for _ in range(2)]
 
     assert pictures == [b"<" + b"x" * 1000 + b">"] * 2
+    assert pauses[:11] == [30.0, *[2.0] * 10]
 
 
-def test_nobody_is_waited_for_who_has_gone() -> None:
+def test_slow_answer_waits_for_no_client_that_has_gone() -> None:
     sent: list[Any] = []
 
     async def gone() -> dict[str, str]:
@@ -238,77 +106,226 @@ def test_nobody_is_waited_for_who_has_gone() -> None:
     assert sent == ["http.response.start", "http.response.body"]
 
 
-def test_fault_can_be_of_one_key(http_with: HttpWith) -> None:
+# In this process.
+
+
+def get_infos(http: Http, *keys: str) -> list[int]:
+    return [http.unchecked("GET", INFO, headers={"x-api-key": key}).status_code for key in keys]
+
+
+def test_lost_answer_is_raised_in_process(http_with: HttpWith) -> None:
+    http = http_with(faults=(Fault("create_task", "lose"),))
+    with pytest.raises(AnswerLost):
+        http.create()
+
+    assert http.sandbox.history("sandbox")["total"] == 1
+    assert http.sandbox.arrivals[-1].status is None
+
+
+def test_faults_happen_in_order_and_by_operation(http_with: HttpWith) -> None:
+    twice, ever = Fault("create_task", "refuse", 503, times=2), Fault("get_account_info", "refuse", 500, times=None)
+    http = http_with(faults=(twice, ever, Fault("create_task", "refuse", 502)))
+    http.sandbox.fault(Fault("create_task", "refuse", 504))
+    seen = [http.unchecked("POST", CREATE, json=face_swap()).status_code for _ in range(5)]
+    infos = get_infos(http, *["sandbox"] * 3)
+    http.sandbox.clear_faults()
+
+    assert (seen, infos) == ([503, 503, 502, 504, 200], [500] * 3)
+    assert get_infos(http, "sandbox") == [200]
+
+
+def test_answer_is_true_but_for_the_changed_fields(http_with: HttpWith) -> None:
+    changes = {"data.status": "Retrying", "data.meta.usage": None, "data.nothing.there": 1}
+    wrong = Fault("get_task", "edit", changes=changes, without=("message", "data.logs"), headers={"retry-after": "1"})
+    http = http_with(faults=(wrong,))
+    task_id = http.create()
+    seen = http.unchecked("GET", f"{CREATE}/{task_id}")
+    expected = http("GET", f"{CREATE}/{task_id}").json()
+    expected["data"]["status"], expected["data"]["meta"]["usage"] = "Retrying", None
+    del expected["message"], expected["data"]["logs"]
+
+    assert seen.json() == expected
+    assert (seen.status_code, seen.headers["retry-after"]) == (200, "1")
+    assert seen.headers["content-type"] == "application/json"
+
+
+def test_fault_of_one_key_happens_to_it_alone(http_with: HttpWith) -> None:
     http = http_with(keys={"one": 1.0, "two": 1.0})
     for key in ("two", key_fingerprint("two")):
         http.sandbox.fault(Fault("get_account_info", "refuse", 500, key=key))
-    seen = [http.unchecked("GET", INFO, headers={"x-api-key": key}).status_code for key in ("one", "two", "two", "two")]
 
-    assert seen == [200, 500, 500, 200]
+    assert get_infos(http, "one", "two", "two", "two") == [200, 500, 500, 200]
     assert "two" not in repr(Fault("get_account_info", "refuse", 500, key="two"))
 
 
-def test_fault_can_be_of_the_next_task(http_with: HttpWith) -> None:
+def test_fault_of_the_next_task_happens_to_it_alone(http_with: HttpWith) -> None:
     of_another = Fault("get_task", "refuse", 500, task="next", key="another")
-    http = http_with(
-        faults=(of_another, Fault("get_task", "refuse", 404, task="next", model="Qubico/image-toolkit", times=2))
-    )
-    other = http(
-        "POST", CREATE, json={"model": "Qubico/flux1-schnell", "task_type": "txt2img", "input": {"prompt": "x"}}
-    )
-    first, second = http.create(), http.create()
-    ids = [other.json()["data"]["task_id"], second, first, first, first]
+    of_a_swap = Fault("get_task", "refuse", 404, task="next", model="Qubico/image-toolkit", times=2)
+    http = http_with(faults=(of_another, of_a_swap))
+    drawing, first, second = http.create(simulated()), http.create(), http.create()
+    ids = [drawing, second, first, first, first]
 
     assert [http.unchecked("GET", f"{CREATE}/{task_id}").status_code for task_id in ids] == [200, 200, 404, 404, 200]
     assert [fault.task for fault in http.sandbox.coming_faults()] == ["next"]
 
 
-def test_task_can_be_let_fail_in_given_words(http_with: HttpWith) -> None:
+def test_task_fails_with_the_given_error_and_costs_nothing(http_with: HttpWith) -> None:
     error = {"code": 10003, "message": "image size too large"}
     http = http_with(faults=(Fault("run_task", "fail", body=json.dumps(error).encode()),))
     unlucky, lucky = http.create(), http.create()
     http.sandbox.advance()
 
-    assert (http.task(unlucky)["status"], http.task(unlucky)["error"]) == ("failed", error)
-    assert http.task(lucky)["status"] == "completed"
-    assert http.sandbox.balance("sandbox") == pytest.approx(9.99)
-
-
-def told(http_with: HttpWith, clock: Clock, *faults: Fault) -> list[tuple[float, dict[str, Any], str]]:
-    """What the endpoint of one task is told, and when: seconds after its end, body, secret."""
-    got: list[tuple[float, dict[str, Any], str]] = []
-
-    def receive(_url: str, body: bytes, headers: Any) -> int:
-        got.append((clock.now - NOW, json.loads(body), headers["x-webhook-secret"]))
-        return 200
-
-    http = http_with(send_webhook=receive, faults=faults)
-    http.create(config={"webhook_config": {"endpoint": "https://me.test", "secret": "the secret"}})
-    for _ in range(20):
-        http.sandbox.advance()
-        clock.now += 10
-    return got
+    assert http.statuses(unlucky, lucky) == ["failed", "completed"]
+    assert http.task(unlucky)["error"] == error
+    assert http.usd == pytest.approx(9.99)
 
 
 @pytest.mark.parametrize(
     ("fault", "seen"),
     [
         (Fault("send_webhook", "lose"), []),
-        (Fault("send_webhook", "slow", delay=60.0), [(60, "completed", "the secret")]),
+        (Fault("send_webhook", "slow", delay=60.0), [(60, "completed", "s")]),
         (
-            Fault("send_webhook", "repeat", changes={"data.status": "processing"}),
-            [(0, "completed", "the secret"), (0, "processing", "the secret")],
+            Fault("send_webhook", "repeat", changes={"data.status": "pending"}),
+            [(0, "completed", "s"), (0, "pending", "s")],
         ),
-        (
-            Fault("send_webhook", "edit", part="data", headers={"x-webhook-secret": "another"}),
-            [(0, "completed", "another")],
-        ),
+        (Fault("send_webhook", "edit", part="data", headers={"x-webhook-secret": "x"}), [(0, "completed", "x")]),
     ],
-    ids=["lost", "late", "again-with-older-news", "another-form-and-secret"],
+    ids=["lost", "late", "repeated-with-an-older-status", "without-envelope-and-with-another-secret"],
 )
-def test_webhook_can_go_wrong(http_with: HttpWith, clock: Clock, fault: Fault, seen: list[Any]) -> None:
-    bodies = [
-        (when, body if fault.part else body["data"], secret) for when, body, secret in told(http_with, clock, fault)
-    ]
+def test_webhook_goes_wrong(http_with: HttpWith, clock: Clock, fault: Fault, seen: list[Any]) -> None:
+    got: list[Any] = []
 
-    assert [(when, body["status"], secret) for when, body, secret in bodies] == seen
+    def receive(_url: str, body: bytes, headers: Any) -> int:
+        told = json.loads(body)
+        got.append((clock.now - NOW, (told if fault.part else told["data"])["status"], headers["x-webhook-secret"]))
+        return 200
+
+    http = http_with(send_webhook=receive, faults=(fault,))
+    http.create(config={"webhook_config": {"endpoint": "https://me.test", "secret": "s"}})
+    for _ in range(20):
+        http.sandbox.advance()
+        clock.now += 10
+
+    assert got == seen
+
+
+# Orders over HTTP.
+
+
+def order(http: Http, what: object) -> httpx.Response:
+    return http.unchecked("POST", FAULTS, content=what if isinstance(what, bytes) else json.dumps(what), headers={})
+
+
+def test_named_faults_can_be_ordered_for_each_of_their_operations() -> None:
+    for name, entry in library().items():
+        for operation in entry.outcome:
+            faults = named(name, operation=operation)
+
+            assert [each for one in faults for each in read_orders(json.loads(json.dumps(as_order(one))))] == faults
+
+
+def test_faults_are_ordered_listed_and_cleared(http: Http) -> None:
+    full = {"operation": "get_account_info", "kind": "edit", "changes": {"data.name": None}, "delay": 0}
+    ordered = order(http, ["bad-key", {"fault": "internal-error", "operation": "get_account_info", "times": 2}, full])
+    coming = [(fault["operation"], fault.get("times", 1)) for fault in ordered.json()["coming"]]
+    seen = [http.unchecked("GET", INFO) for _ in range(3)]
+    left = http.unchecked("GET", FAULTS).json()["coming"]
+
+    assert coming == [("create_task", 1), ("get_account_info", 2), ("get_account_info", 1)]
+    assert [answer.status_code for answer in seen] == [500, 500, 200]
+    assert seen[2].json()["data"]["name"] is None
+    assert [fault["status"] for fault in left] == [401]
+    assert http.unchecked("DELETE", FAULTS).json()["coming"] == []
+    assert len(http.unchecked("GET", "/_sandbox/library").json()["faults"]) == len(library())
+
+
+def test_key_of_a_fault_is_not_shown(http_with: HttpWith) -> None:
+    http = http_with(keys={"my own key": 1.0})
+    coming = order(http, {"fault": "bad-key", "key": "my own key"}).json()["coming"]
+
+    assert coming[0]["key"] == key_fingerprint("my own key")
+    assert order(http, coming).json()["coming"] == coming * 2
+
+
+LOOK = {"operation": "get_task", "kind": "refuse"}
+SLOW = {"operation": "create_task", "kind": "slow", "delay": 1}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (b"{", "the body is not JSON"),
+        (["bad-key", "bad-luck"], "fault 2 of 2: no fault is named 'bad-luck'; there are rate-limited, "),
+        ([7], "fault 1 of 1: the body must be of type object"),
+        ({"fault": "bad-key", "status": 300}, "no field 'status' beside a name; there are fault, operation, times, "),
+        ({"fault": "bad-key", "operation": "get_file"}, "bad-key does not happen to 'get_file'"),
+        ({"kind": "lose"}, "the field 'operation' is missing"),
+        ({**LOOK, "tiems": 2}, "the body has no field 'tiems'"),
+        ({**LOOK, "times": "2"}, "times must be of type null or integer"),
+        ({**LOOK, "status": True}, "status must be of type integer"),
+        ({**LOOK, "status": 199}, "status does not meet minimum 200"),
+        ({**LOOK, "headers": {"a": 1}}, "headers.a must be of type string"),
+        ({**LOOK, "headers": {"Content-Length": "9"}}, "headers: content-length is counted"),
+        ({**LOOK, "operation": "make_task"}, "operation does not meet enum"),
+        ({**LOOK, "kind": "fail"}, "get_task has no fault of kind 'fail'; it has cut, drop, "),
+        ({**LOOK, "kind": "lose", "status": 500}, "kind 'lose' has no status"),
+        ({**LOOK, "kind": "edit"}, "'edit' needs changes or headers or part or without"),
+        ({**LOOK, "kind": "slow"}, "'slow' needs delay or drip"),
+        ({"operation": "run_task", "kind": "fail", "body": "[]"}, "give the error of the failed task"),
+        ({**SLOW, "task": "next"}, "task: create_task has no task; get_task, cancel_task, "),
+        ({**SLOW, "model": "kling"}, "they need task 'next'"),
+        ({**SLOW, "operation": "get_file", "key": "k"}, "key: a file is downloaded without one"),
+        ({**SLOW, "delay": -1}, "delay does not meet minimum 0"),
+        ({**SLOW, "operation": "send_webhook", "drip": 1}, "send_webhook of kind 'slow' has no drip"),
+    ],
+)
+def test_wrong_order_is_refused_and_orders_nothing(http: Http, wrong: Any, words: str) -> None:
+    answer = order(http, wrong)
+
+    assert (answer.status_code, answer.json()["code"]) == (400, 400)
+    assert words in answer.json()["message"]
+    assert http.sandbox.coming_faults() == []
+
+
+def test_faults_are_read_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "faults.json"
+    path.write_text('["bad-key", {"operation": "get_task", "kind": "lose"}]')
+
+    assert [fault.kind for fault in read_faults(path)] == ["refuse", "lose"]
+    path.write_text('["x"]')
+    with pytest.raises(ValueError, match=r"faults.json: fault 1 of 1: no fault is named 'x'"):
+        read_faults(path)
+    with pytest.raises(ValueError, match="cannot be read: No such file"):
+        read_faults(tmp_path / "nothing")
+
+
+def test_arrivals_are_filtered_and_cleared(http_with: HttpWith, clock: Clock) -> None:
+    http = http_with(keys={"one": 1.0, "two": 1.0})
+    for key in ("one", "two", "three"):
+        http.unchecked("GET", INFO, headers={"x-api-key": key})
+        clock.now += 1
+    http.unchecked("GET", "/account/active_tasks", headers={"x-api-key": "one"})
+
+    def times(query: str) -> list[float]:
+        return [arrival["time"] - NOW for arrival in http.unchecked("GET", ARRIVALS + query).json()["arrivals"]]
+
+    assert times("") == [0, 1, 2, 3]
+    assert times("?operation=get_account_info&status=200") == [0, 1]
+    assert times("?key=one") == times(f"?key={key_fingerprint('one')}") == [0, 3]
+    assert times(f"?since={NOW + 2}") == [2, 3]
+    for query, words in (("?status=x", "status is 'x': give a number"), ("?oper=x", "no filter 'oper'; there are ")):
+        answer = http.unchecked("GET", ARRIVALS + query)
+        assert (answer.status_code, words in answer.json()["message"]) == (400, True)
+    assert http.unchecked("DELETE", ARRIVALS).json() == {"arrivals": []}
+    assert times("") == []
+
+
+def test_page_of_faults_is_current_and_its_orders_are_good() -> None:
+    text = (DOCS / "faults.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+
+    assert page("faults.md", faults()) == text
+    assert sorted(re.findall(r"^\| `([a-z0-9-]+)` \|", text, re.MULTILINE)) == sorted(library())
+    assert set(re.findall(r"^- `([a-z]+)`: ", text, re.MULTILINE)) == {*EVIDENCE, *get_args(Kind)}
+    assert len(read_orders(json.loads(shown))) == 3

@@ -5,7 +5,6 @@ import io
 import json
 from typing import Any
 
-import httpx
 import pytest
 from PIL import Image
 
@@ -23,31 +22,19 @@ def http(http_with: HttpWith) -> Http:
     return made
 
 
-def chunks(answer: httpx.Response) -> list[dict[str, Any]]:
-    """The events of a stream, less the last."""
-    events = [line.removeprefix("data: ") for line in answer.text.splitlines() if line]
-    assert events.pop() == "[DONE]"
-    return [json.loads(event) for event in events]
-
-
-def pixels(data: bytes) -> tuple[int, int]:
-    with Image.open(io.BytesIO(data)) as picture:
-        return picture.size
-
-
-def test_chat_gives_as_many_answers_as_asked(http: Http) -> None:
-    counts = [len(http("POST", CHAT, json={**HELLO, "n": n}).json()["choices"]) for n in (-5, 3, 10**30)]
-
-    assert counts == [1, 3, 10]
+def size_of(image: dict[str, str]) -> tuple[int, int]:
+    return Image.open(io.BytesIO(base64.b64decode(image["b64_json"]))).size
 
 
 def test_stream_has_the_quirks_of_the_provider(http: Http) -> None:
     answer = http.unchecked("POST", CHAT, json={**HELLO, "stream": True})
-    *said, last = chunks(answer)
+    events = [line.removeprefix("data: ") for line in answer.text.splitlines() if line]
+    *said, last = (json.loads(event) for event in events[:-1])
     plain = http("POST", CHAT, json=HELLO).json()["choices"][0]["message"]["content"]
 
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert "\n\n\ndata: " in answer.text
+    assert events[-1] == "[DONE]"
     assert {chunk["object"] for chunk in (*said, last)} == {"chat.completion.chunk"}
     assert said[0]["choices"][0]["delta"]["role"] == "assistant"
     assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in said) == plain
@@ -57,19 +44,19 @@ def test_stream_has_the_quirks_of_the_provider(http: Http) -> None:
 
 def test_chat_model_that_makes_pictures_answers_in_markdown(http: Http) -> None:
     parts = [{"type": "text", "text": "a cat"}, {"type": "image_url", "image_url": {"url": "https://me.test/a.png"}}]
-    asked = {"model": "gpt-4o-image", "messages": [{"role": "user", "content": parts}]}
-    text = http("POST", CHAT, json=asked).json()["choices"][0]["message"]["content"]
+    body = {"model": "gpt-4o-image", "messages": [{"role": "user", "content": parts}]}
+    text = http("POST", CHAT, json=body).json()["choices"][0]["message"]["content"]
     mark, _, url = text.removesuffix(")").partition("](")
 
     assert mark == "![SIMULATED by the unitask sandbox"
     assert b"SIMULATED" in http("GET", url, headers={}).content
 
 
-@pytest.mark.parametrize("content", [None, 5, [], ["x", {"type": "image_url"}, {"text": 5}]])
-def test_odd_question_is_answered_all_the_same(http: Http, content: object) -> None:
-    answer = http("POST", CHAT, json={"model": "m", "messages": [{"content": content}]})
-
-    assert answer.json()["choices"][0]["message"]["content"].endswith("You asked: ")
+def test_odd_questions_and_numbers_are_answered(http: Http) -> None:
+    for content in (None, 5, [], ["x", {"type": "image_url"}, {"text": 5}]):
+        answer = http("POST", CHAT, json={"model": "m", "messages": [{"content": content}]})
+        assert answer.json()["choices"][0]["message"]["content"].endswith("You asked: ")
+    assert [len(http("POST", CHAT, json={**HELLO, "n": n}).json()["choices"]) for n in (-5, 3, 10**30)] == [1, 3, 10]
 
 
 @pytest.mark.parametrize(
@@ -81,24 +68,23 @@ def test_odd_question_is_answered_all_the_same(http: Http, content: object) -> N
         ({"size": "1x99999"}, (16, 1024), b"\x89PNG"),
     ],
 )
-def test_image_is_of_the_size_that_was_asked_for(
-    http: Http, more: dict[str, Any], size: tuple[int, int], magic: bytes
-) -> None:
+def test_image_has_the_requested_size(http: Http, more: dict[str, Any], size: tuple[int, int], magic: bytes) -> None:
     answer = http("POST", IMAGE, json={"model": "gpt-image-1", "prompt": "an otter", **more}).json()
-    (picture,) = [base64.b64decode(image["b64_json"]) for image in answer["data"]]
+    (image,) = answer["data"]
+    data = base64.b64decode(image["b64_json"])
 
-    assert pixels(picture) == size
-    assert picture.startswith(magic)
-    assert b"SIMULATED" in picture
+    assert size_of(image) == size
+    assert data.startswith(magic)
+    assert b"SIMULATED" in data
 
 
 def test_images_can_be_addresses(http: Http) -> None:
-    asked = {"model": "gpt-image-1", "prompt": "an otter", "n": 2.0, "response_format": "url"}
-    urls = [image["url"] for image in http("POST", IMAGE, json=asked).json()["data"]]
+    body = {"model": "gpt-image-1", "prompt": "an otter", "n": 2.0, "response_format": "url"}
+    urls = {image["url"] for image in http("POST", IMAGE, json=body).json()["data"]}
 
-    assert len(set(urls)) == 2
+    assert len(urls) == 2
     assert all(url.startswith(f"{BASE_URL}/files/ephemeral/") for url in urls)
-    assert [http("GET", url, headers={}).status_code for url in urls] == [200, 200]
+    assert {http("GET", url, headers={}).status_code for url in urls} == {200}
 
 
 @pytest.mark.parametrize("field", ["image", "image[]"])
@@ -107,52 +93,37 @@ def test_edit_takes_a_form(http: Http, field: str) -> None:
     answer = http("POST", EDIT, data=data, files={field: ("a.png", b"\r\n--\x00\xff", "image/png")})
 
     assert answer.status_code == 200, answer.text
-    assert [pixels(base64.b64decode(image["b64_json"])) for image in answer.json()["data"]] == [(64, 32)] * 2
+    assert [size_of(image) for image in answer.json()["data"]] == [(64, 32)] * 2
+
+
+FORM = "multipart/form-data"
+FIELDS = {"model": "m", "prompt": "p"}
 
 
 @pytest.mark.parametrize(
-    ("path", "request_", "words"),
+    ("path", "sent", "words"),
     [
         (CHAT, {"json": {"model": "m"}}, "'messages' is a required property"),
-        (EDIT, {"json": {"model": "m", "prompt": "p"}}, "the body is no form"),
-        (EDIT, {"data": {"model": "m", "prompt": "p"}, "files": {"mask": b"x"}}, "'image' is a required property"),
-        (
-            EDIT,
-            {"data": {"model": "m", "prompt": "p", "n": "two"}, "files": {"image": b"x"}},
-            "n must be of type integer",
-        ),
-        (EDIT, {"content": b"--b\r\n", "headers": {"content-type": "multipart/form-data"}}, "boundary"),
-        (
-            EDIT,
-            {"content": b"--b\r\n", "headers": {"content-type": "multipart/form-data; boundary=b"}},
-            "is a required property",
-        ),
+        (EDIT, {"json": FIELDS}, "the body is no form"),
+        (EDIT, {"data": FIELDS, "files": {"mask": b"x"}}, "'image' is a required property"),
+        (EDIT, {"data": {**FIELDS, "n": "two"}, "files": {"image": b"x"}}, "n must be of type integer"),
+        (EDIT, {"content": b"--b\r\n", "headers": {"content-type": FORM}}, "boundary"),
+        (EDIT, {"content": b"--b\r\n", "headers": {"content-type": f"{FORM}; boundary=b"}}, "is a required property"),
     ],
 )
-def test_bad_request_is_refused_in_the_form_of_openai(
-    http: Http, path: str, request_: dict[str, Any], words: str
-) -> None:
-    headers = {**BEARER, **request_.pop("headers", {})}
-    answer = http("POST", path, headers=headers, **request_)
+def test_bad_request_is_refused_in_the_form_of_openai(http: Http, path: str, sent: dict[str, Any], words: str) -> None:
+    answer = http("POST", path, **{**sent, "headers": {**BEARER, **sent.get("headers", {})}})
 
     assert answer.status_code == 400
     assert words in answer.json()["error"]["message"]
 
 
-@pytest.mark.parametrize(
-    ("path", "headers"),
-    [(CHAT, {"x-api-key": "sandbox"}), (CHAT, {"authorization": "sandbox"}), (EDIT, {"authorization": "Bearer x"})],
-)
-def test_key_comes_as_a_bearer_token(http: Http, path: str, headers: dict[str, str]) -> None:
-    answer = http("POST", path, headers=headers, json=HELLO)
-
-    assert answer.status_code == 401
-    assert answer.json()["error"]["message"] == "failed to verify api key"
-
-
-def test_arrivals_show_the_bearer_key_like_any_other(http: Http) -> None:
+def test_key_comes_as_a_bearer_token(http: Http) -> None:
+    for path, headers in ((CHAT, {"x-api-key": "sandbox"}), (CHAT, {"authorization": "sandbox"}), (EDIT, {})):
+        answer = http("POST", path, headers=headers, json=HELLO)
+        assert (answer.status_code, answer.json()["error"]["message"]) == (401, "failed to verify api key")
     http("POST", CHAT, json=HELLO)
     http("GET", "/account/info", headers={"x-api-key": "sandbox"})
-    chat, info = http.sandbox.arrivals
+    chat, info = http.sandbox.arrivals[-2:]
 
     assert (chat.operation, chat.key == info.key is not None) == ("create_chat_completion", True)

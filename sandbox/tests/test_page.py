@@ -1,15 +1,24 @@
-"""The page at /, in a headless Chromium: tasks as a person sees and handles them."""
+"""The page at /, in a headless Chromium: tasks as a person sees and handles them, forms, and the reference."""
 
+import json
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
+import httpx
 from PIL import Image
+from unitask_api import contract
 from unitask_sandbox.samples import ASTRONAUT, GRACE_HOPPER
 
-from .browser import HOSTILE, is_loaded, opened, part, put_portraits, rows
-from .local import NO_FACE, Clock, base64_of
+from .browser import HOSTILE, chooser, is_loaded, opened, part, put_portraits, rows
+from .local import NO_FACE, SONG, Clock, base64_of, simulated
+
+FILM = simulated("kling", "video_generation", prompt="waves")
+
+# Tasks.
 
 
 def test_list_follows_what_other_clients_do(page: Any, expect: Any, serve: Any) -> None:
@@ -29,9 +38,8 @@ def test_list_follows_what_other_clients_do(page: Any, expect: Any, serve: Any) 
 
 def test_one_click_shows_a_task(page: Any, expect: Any, serve: Any, clock: Clock) -> None:
     site = serve(send_webhook=lambda *_sent: 503)
-    task_id = site.create(
-        target=ASTRONAUT.read_bytes(), config={"webhook_config": {"endpoint": "http://me.test/?id=1"}}
-    )
+    config = {"webhook_config": {"endpoint": "http://me.test/?id=1"}}
+    task_id = site.create(target=ASTRONAUT.read_bytes(), config=config)
     page.goto(site.url)
     rows(page).click()
     given = part(page, "input").locator("img")
@@ -54,10 +62,7 @@ def test_one_click_shows_a_task(page: Any, expect: Any, serve: Any, clock: Clock
 
 def test_video_and_sound_play(page: Any, expect: Any, serve: Any) -> None:
     site = serve()
-    for task in (
-        {"model": "kling", "task_type": "video_generation", "input": {"prompt": "waves"}},
-        {"model": "music-u", "task_type": "generate_music", "input": {"lyrics_type": "instrumental"}},
-    ):
+    for task in (FILM, SONG):
         site.create(**task)
     site.sandbox.advance()
     page.goto(site.url)
@@ -86,7 +91,6 @@ def test_pending_task_is_cancelled_and_paid_back(page: Any, expect: Any, serve: 
     expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
     expect(part(page, "times")).to_contain_text("refund")
     expect(page.locator("#balance")).to_have_text("$10.00 left")
-    assert [arrival.operation for arrival in site.sandbox.arrivals][-1] == "cancel_task"
 
 
 def test_another_key_has_other_tasks(page: Any, expect: Any, serve: Any) -> None:
@@ -102,7 +106,6 @@ def test_another_key_has_other_tasks(page: Any, expect: Any, serve: Any) -> None
 
     use("other-key")
     expect(rows(page)).to_have_count(0)
-    expect(page.locator("#balance")).to_have_text("$5.00 left")
     page.reload()
     expect(page.locator("#balance")).to_have_text("$5.00 left")
     expect(page.locator("#key-shown")).to_have_text("oth…")
@@ -128,10 +131,8 @@ def test_page_goes_on_when_the_sandbox_is_back(page: Any, expect: Any, serve: An
 
 ROW = {
     **dict.fromkeys(("task_id", "model", "task_type", "status", "error"), HOSTILE),
-    "created_at": 1.0,
-    "started_at": 1.0,
+    **dict.fromkeys(("created_at", "started_at", "cost_usd"), 1.0),
     "ended_at": 2.0,
-    "cost_usd": 0.01,
     "simulated": True,
     "output": {
         "image_url": f"/files/{HOSTILE}.png",
@@ -139,70 +140,74 @@ ROW = {
         HOSTILE: "data:text/html,<script>alert(1)</script>",
     },
 }
+DETAIL = {
+    "task": ROW,
+    "data": {
+        **dict.fromkeys(("task_id", "model", "task_type"), HOSTILE),
+        "status": "failed",
+        "error": {"code": HOSTILE, "message": HOSTILE, "raw_message": HOSTILE},
+        "config": {"webhook_config": {"endpoint": "javascript:alert(1)", "secret": HOSTILE}},
+        "logs": [{"message": HOSTILE}],
+        "output": ROW["output"],
+    },
+    "ledger": [{"at": 1.0, "reason": HOSTILE, "usd": 1}],
+    "webhook": {"at_most": 3, "attempts": [{"at": 1.0, "endpoint": HOSTILE, "status": None, "error": HOSTILE}]},
+}
 
 
-def test_hostile_words_are_words(page: Any, expect: Any, serve: Any) -> None:
+def test_hostile_texts_of_the_provider_are_shown_as_text(page: Any, expect: Any, serve: Any) -> None:
     site = serve()
     overview = {"tasks": [ROW], "total": 1, "balance_usd": 1, "spent_usd": 0}
-    detail = {
-        "task": ROW,
-        "data": {
-            **dict.fromkeys(("task_id", "model", "task_type"), HOSTILE),
-            "status": "failed",
-            "error": {"code": HOSTILE, "message": HOSTILE, "raw_message": HOSTILE},
-            "config": {"webhook_config": {"endpoint": "javascript:alert(1)", "secret": HOSTILE}},
-            "logs": [{"message": HOSTILE}],
-            "output": ROW["output"],
-        },
-        "ledger": [{"at": 1.0, "reason": HOSTILE, "usd": 1}],
-        "webhook": {"at_most": 3, "attempts": [{"at": 1.0, "endpoint": HOSTILE, "status": None, "error": HOSTILE}]},
-    }
     page.route("**/_sandbox/tasks?*", lambda route: route.fulfill(json=overview))
-    page.route("**/_sandbox/tasks/*", lambda route: route.fulfill(json=detail))
+    page.route("**/_sandbox/tasks/*", lambda route: route.fulfill(json=DETAIL))
     page.goto(site.url)
     rows(page).click()
     expect(part(page, "error")).to_contain_text(HOSTILE)
     expect(part(page, "raw")).to_contain_text("<script>alert(2)</script>")
     addresses = page.locator("[href], [src]").evaluate_all("(all) => all.map((one) => one.href || one.src)")
+    made = page.evaluate(
+        """async () => {
+            const { h, isSafe } = await import("./_sandbox/page/dom.js");
+            const addresses = ["https://me.test/a.png", "#/tasks", " JavaScript:alert(1)"];
+            return addresses.map((one) => h("a", { href: one }).hasAttribute("href") && isSafe(one, "src"));
+        }"""
+    )
 
     assert [one for one in addresses if not one.startswith((f"{site.url}/", "http://", "https://"))] == []
     assert page.locator("main script, main img[onerror]").count() == 0
+    assert made == [True, True, False]
 
 
-@pytest.mark.parametrize(
-    ("address", "is_link"), [("https://me.test/a.png", True), ("#/tasks", True), (" JavaScript:alert(1)", False)]
-)
-def test_only_addresses_of_the_web_are_links(page: Any, serve: Any, address: str, is_link: bool) -> None:
-    page.goto(serve().url)
-    made = page.evaluate(
-        """async (address) => {
-            const { h, isSafe } = await import("./_sandbox/page/dom.js");
-            return [h("a", { href: address }).hasAttribute("href"), isSafe(address, "src")];
-        }""",
-        address,
-    )
-
-    assert made == [is_link, is_link]
+# Forms.
 
 
-def test_picture_of_the_page(browser: Any, expect: Any, serve: Any, tmp_path: Path) -> None:
+def create(page: Any) -> None:
+    page.get_by_role("button", name="Create task").click()
+
+
+def test_picture_of_the_page_shows_a_swap_by_the_form(browser: Any, expect: Any, serve: Any, tmp_path: Path) -> None:
     picture = Path(os.environ.get("PAGE_PICTURE") or tmp_path / "page.png")
     site = serve(real=True)
     with opened(browser, color_scheme="light", viewport={"width": 1200, "height": 720}) as page:
-        for task in (
-            {"model": "music-u", "task_type": "generate_music", "input": {"lyrics_type": "instrumental"}},
-            {"input": {"target_image": base64_of(GRACE_HOPPER.read_bytes()), "swap_image": base64_of(NO_FACE)}},
-            {"model": "kling", "task_type": "video_generation", "input": {"prompt": "waves"}},
-        ):
+        faceless = {"target_image": base64_of(GRACE_HOPPER.read_bytes()), "swap_image": base64_of(NO_FACE)}
+        for task in (SONG, {"input": faceless}, FILM):
             site.create(**task)
         page.goto(f"{site.url}/#/new/FaceSwap")
         put_portraits(page)
         expect(page.locator(".chosen li")).to_have_count(2)
-        page.get_by_role("button", name="Create task").click()
-        expect(part(page, "output").locator("img")).to_be_visible()
+        expect(page.get_by_text("512 \N{MULTIPLICATION SIGN} 600")).to_be_visible()
+        create(page)
+        image = part(page, "output").locator("img")
+        expect(image).to_be_visible()
         expect(rows(page).filter(has_text="completed")).to_have_count(3)
-        for image in page.locator("main img").all():
-            assert is_loaded(image)
+
+        assert all(is_loaded(one) for one in page.locator("main img").all())
+        assert image.evaluate("(image) => [image.naturalWidth, image.naturalHeight]") == [512, 512]
+        assert httpx.get(image.get_attribute("src")).content != ASTRONAUT.read_bytes()
+        expect(part(page, "input").locator("img")).to_have_count(2)
+        expect(rows(page).first).to_contain_text("$0.01")
+        expect(part(page, "times")).to_contain_text("charge")
+        expect(part(page, "raw")).to_contain_text('"status": "completed"')
         page.mouse.move(0, 0)
         page.screenshot(path=picture, animations="disabled")
     with Image.open(picture) as shot:  # photos make large PNG files; 256 colours do
@@ -210,3 +215,111 @@ def test_picture_of_the_page(browser: Any, expect: Any, serve: Any, tmp_path: Pa
     colours.quantize(palette=colours.quantize(256)).save(picture, optimize=True)
 
     assert picture.stat().st_size < 300_000
+
+
+def test_refusal_of_the_api_is_shown_at_the_field(page: Any, expect: Any, serve: Any) -> None:
+    site = serve()
+    page.goto(f"{site.url}/#/new/FluxSchnellTxt2Img")
+    page.get_by_role("textbox", name="prompt", exact=False).first.fill("a lighthouse")
+    page.get_by_text("optional fields").click()
+    width = page.get_by_label("width")
+    width.fill("0.5")
+    create(page)
+
+    expect(width).to_have_attribute("aria-invalid", "true")
+    expect(page.locator("[data-field=width] .field-error")).to_contain_text("input.width")
+    expect(width).to_be_focused()
+    expect(page.get_by_role("alert").filter(has_text="HTTP 400")).to_contain_text("See what is marked below.")
+    page.goto(f"{site.url}/#/new/FaceSwap")
+    create(page)
+    expect(page.locator("[data-field=swap_image] .field-error")).to_contain_text("required")
+    assert site.sandbox.history("sandbox")["total"] == 0
+
+
+def test_every_task_type_has_a_form_whose_controls_have_names(page: Any, expect: Any, serve: Any) -> None:
+    site = serve()
+    page.goto(f"{site.url}/#/new")
+    expect(page.get_by_role("heading", name="New task")).to_be_visible()
+    for entry in contract.document()["x-tasks"]:
+        page.evaluate("(hash) => { location.hash = hash; }", f"#/new/{entry['name']}")
+        expect(page.get_by_role("form", name=entry["name"], exact=True)).to_be_attached()
+        fields = contract.component(entry["input"]).get("properties", {})
+        shown = page.locator(".task-form [data-field]").evaluate_all("(all) => all.map((one) => one.dataset.field)")
+        nameless = page.evaluate(
+            """() => [...document.querySelectorAll("input, select, textarea, button, summary, a")]
+                .filter((one) => !one.labels?.length && !one.ariaLabel && !one.textContent.trim())
+                .map((one) => one.outerHTML)"""
+        )
+
+        assert set(fields) <= set(shown)
+        assert nameless == []
+
+
+def test_hostile_names_of_files_and_prompts_are_shown_as_text(page: Any, expect: Any, serve: Any) -> None:
+    site = serve()
+    page.goto(f"{site.url}/#/new/FaceSwap")
+    named = {"name": f"{HOSTILE}.png".replace("/", ":"), "mimeType": "image/png", "buffer": ASTRONAUT.read_bytes()}
+    for field in ("target_image", "swap_image"):
+        chooser(page, field).set_input_files(named)
+    expect(page.locator(".file-name").first).to_contain_text("onerror=alert(1)")
+    create(page)
+    expect(part(page, "input")).to_contain_text("onerror=alert(1)")
+    page.goto(f"{site.url}/#/new/FluxSchnellTxt2Img")
+    page.locator("[data-field=prompt] textarea").fill(HOSTILE)
+    create(page)
+
+    expect(part(page, "input")).to_contain_text("<script>alert(2)</script>")
+    assert page.locator("main script, main img[onerror]").count() == 0
+
+
+def shown_code(page: Any, form: str) -> str:
+    page.get_by_role("tab", name=form).click()
+    code: str = page.locator(".request pre").inner_text()
+    return code
+
+
+def test_file_of_a_field_that_takes_an_address_is_uploaded(page: Any, expect: Any, serve: Any) -> None:
+    site = serve()
+    page.goto(f"{site.url}/#/new/Seedance2")
+    page.get_by_text("optional fields").click()
+    chooser(page, "image_urls").set_input_files([ASTRONAUT, GRACE_HOPPER])
+    expect(page.get_by_text("uploaded")).to_have_count(2)
+    given = json.loads(shown_code(page, "JSON"))["input"]["image_urls"]
+
+    assert [httpx.get(address).content for address in given] == [ASTRONAUT.read_bytes(), GRACE_HOPPER.read_bytes()]
+    assert all(address.startswith(f"{site.url}/files/ephemeral/") for address in given)
+
+
+def test_code_that_the_form_shows_does_the_same(page: Any, expect: Any, serve: Any, tmp_path: Path) -> None:
+    site = serve(real=True)
+    shutil.copy(ASTRONAUT, tmp_path)
+    shutil.copy(GRACE_HOPPER, tmp_path)
+    page.goto(f"{site.url}/#/new/FaceSwap")
+    put_portraits(page)
+    expect(page.locator(".chosen li")).to_have_count(2)
+    ways = [[sys.executable, "-W", "error", "-c", shown_code(page, "Python")]]
+    if shutil.which("curl"):
+        ways.append(["sh", "-ec", shown_code(page, "curl")])
+    for command in ways:
+        done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    given = json.loads(shown_code(page, "JSON"))
+
+    assert (given["model"], given["task_type"]) == ("Qubico/image-toolkit", "face-swap")
+    assert site.sandbox.history("sandbox")["total"] == len(ways)
+    assert [path.suffix for path in (tmp_path / "out").iterdir()] == [".png"]
+
+
+def test_reference_has_every_operation(page: Any, expect: Any, serve: Any) -> None:
+    site = serve()
+    page.goto(f"{site.url}/#/reference/create_task")
+    expect(page.get_by_role("heading", name="Create a task")).to_be_visible()
+    expect(page.locator(".reference .property").first).to_have_text("model")
+    name = "faceswap.face-swap.request"
+    words = contract.document()["components"]["examples"][name]["summary"]
+    page.locator(".examples select").first.select_option(label=f"{words} ({name})")
+    expect(page.locator(".examples .json").first).to_contain_text('"face-swap"')
+    for operation in contract.operations().values():
+        page.evaluate("(hash) => { location.hash = hash; }", f"#/reference/{operation.id}")
+        expect(page.locator(".endpoint code")).to_have_text(operation.path)
+        expect(page.locator(".endpoint .method")).to_have_text(operation.method)

@@ -1,9 +1,12 @@
-"""Simulated results: what is asked is what comes, for every task type of the catalogue, and the same each time."""
+"""Simulated results: every task type gives what was requested, the same each time, marked so that nobody is misled."""
 
 import dataclasses
+import io
 import re
+from itertools import groupby, pairwise
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -13,14 +16,14 @@ from unitask_api.contract import TaskType
 from unitask_sandbox import bundle
 from unitask_sandbox.engines import simulate
 from unitask_sandbox.engines.simulated import requested_media as requested
+from unitask_sandbox.engines.simulated.files import RATE, UNIT, Scene, drawn, film, picture, sound
 from unitask_sandbox.engines.simulated.outputs import MARK
 from unitask_sandbox.failures import TaskFailure
 
-from .files import File, files_of, seconds_of, size_of
 from .local import base64_of
-from .portraits import encoded
+from .media import File, files_of, pixels, png, seconds_of, size_of
 
-OUTPUT = {
+OUTPUT: dict[str, Any] = {
     "type": "object",
     "properties": {
         "text": {"type": ["string", "null"]},
@@ -30,9 +33,7 @@ OUTPUT = {
         "word": {"enum": ["a", "b"]},
         "base64": {"type": "string", "x-media": {"kind": "image", "holds": ["base64"]}},
         "items": {"type": "array", "items": {"anyOf": [{"$ref": "#/components/schemas/TaskError"}, {"type": "null"}]}},
-        **{
-            kind: {"type": "string", "x-media": {"kind": kind}} for kind in ("image", "video", "audio", "model", "file")
-        },
+        **{kind: {"type": "string", "x-media": {"kind": kind}} for kind in ("image", "video", "audio", "model")},
     },
 }
 FLUX = bundle.task_type("Qubico/flux1-schnell", "txt2img", {})
@@ -41,7 +42,7 @@ GEMINI = bundle.task_type("gemini", "nano-banana-pro", {})
 FILM = bundle.task_type("seedance", "seedance-2.5", {})
 SONG = bundle.task_type("Qubico/ace-step", "txt2audio", {})
 MESH = bundle.task_type("Qubico/trellis", "text-to-3d", {})
-GREEN = encoded(np.full((300, 400, 3), (40, 200, 40), np.uint8))
+GREEN = png(np.full((300, 400, 3), (40, 200, 40), np.uint8))
 
 
 def named(entry: TaskType) -> str:
@@ -61,30 +62,23 @@ def test_result_has_the_shape_of_its_schema(monkeypatch: pytest.MonkeyPatch) -> 
     schema = {**OUTPUT, "components": contract.document()["components"]}
 
     assert list(Draft202012Validator(schema).iter_errors(shown)) == []
-    assert shown.keys() == OUTPUT["properties"].keys()  # type: ignore[attr-defined]
-    files = {name for name, value in result.items() if isinstance(value, tuple)}
-    assert files == {"image", "video", "audio", "model", "file"}
+    assert shown.keys() == OUTPUT["properties"].keys()
+    assert [name for name, value in result.items() if isinstance(value, tuple)] == ["image", "video", "audio", "model"]
     assert result["base64"] == ""  # the address stands beside it
 
 
 def test_output_is_filled_as_the_sample_of_its_version() -> None:
     (old,) = simulated("kling", "video_generation", duration=10)["works"]
-    new = simulated("kling", "video_generation", version="3.0")
 
-    assert new.keys() == {"video"}
+    assert simulated("kling", "video_generation", version="3.0").keys() == {"video"}
     assert (old["status"], old["cover"]["resource_without_watermark"]) == (99, "")
     assert (old["video"]["duration"], old["video"]["width"], old["video"]["height"]) == (10000, 320, 180)
 
 
-def test_upscaled_picture_of_a_grid_is_one() -> None:
-    assert simulated("midjourney", "upscale", origin_task_id="a", index="1").keys() == {"image_url"}
-
-
-def test_songs_are_two_with_lengths_of_their_files() -> None:
+def test_songs_are_two_with_the_lengths_of_their_files() -> None:
     clips = simulated("music-s", "generate_music")["clips"].values()
     songs = simulated("music-u", "generate_music", lyrics_type="generate")["songs"]
 
-    assert [clip["audio_url"][1] for clip in clips] == ["mp3"] * 2
     assert [seconds_of(clip["audio_url"]) for clip in clips] == [clip["metadata"]["duration"] for clip in clips]
     assert [seconds_of(song["song_path"]) for song in songs] == [song["duration"] for song in songs]
     assert [song["finished"] for song in songs] == [True] * 2
@@ -102,7 +96,7 @@ def test_texts_are_marked_and_follow_from_the_input() -> None:
     assert all(seed.isdecimal() for seed in seeds)
 
 
-# What is asked is what comes.
+# Requested sizes, lengths, numbers and formats.
 
 
 def _unusual(name: str, rule: dict[str, Any]) -> Any:
@@ -154,59 +148,48 @@ def _check_file(given: dict[str, Any], file: File) -> None:
         ({"resolution": "480p", "aspect_ratio": "16:9"}, (853, 480)),
         ({"resolution": "0.5K", "aspect_ratio": "2:1"}, (512, 256)),
         ({"size": "300x200", "aspect_ratio": "1:1"}, (300, 200)),
-        ({"width": 300}, (300, 1024)),
-        ({"width": 300, "height": -5}, (300, 1024)),  # a negative number is none
+        ({"width": 300, "height": -5}, (300, 1024)),
     ],
 )
 def test_size_is_that_of_the_fields(given: dict[str, Any], size: tuple[int, int]) -> None:
     assert requested.read_request(FLUX, given).size == size
 
 
-def test_speech_is_as_long_as_its_words_take() -> None:
-    speech = bundle.task_type("Qubico/tts", "zero-shot", {})
-
-    assert requested.read_request(speech, {"gen_text": "one two three four five"}, "audio").seconds["audio"] == 2.0
-
-
-def test_no_field_that_decides_what_is_made_is_forgotten() -> None:
-    telling = re.compile("width|height|ratio|resolution|^size|duration|seconds|length|fps|frames|count|batch|format")
-    fields = {
-        name
-        for entry in bundle.task_types()
-        for name in contract.component(entry.input).get("properties", {})
-        if telling.search(name)
-    }
+def test_every_field_that_decides_what_is_made_is_read() -> None:
+    deciding = re.compile("width|height|ratio|resolution|^size|duration|seconds|length|fps|frames|count|batch|format")
+    inputs = [contract.component(entry.input).get("properties", {}) for entry in bundle.task_types()]
+    fields = {name for rules in inputs for name in rules if deciding.search(name)}
 
     assert fields - requested.READ == {"key_frames", "zoom_ratio"}  # pictures, and how far to paint on
 
 
 def test_absent_length_is_the_documented_one() -> None:
     (sound,) = files_of(simulated("kling", "sound"))
-    shots = [{"prompt": "a", "duration": 4}, {"prompt": "b"}]  # three seconds when it is not said
+    shots = [{"prompt": "a", "duration": 4}, {"prompt": "b"}]  # the second one is three seconds long
     (film,) = files_of(simulated("kling", "omni_video_generation", multi_shots=shots))
+    speech = bundle.task_type("Qubico/tts", "zero-shot", {})
 
     assert (seconds_of(sound), seconds_of(film)) == (10, 7)
+    assert requested.read_request(speech, {"gen_text": "one two three four five"}, "audio").seconds["audio"] == 2.0
 
 
-@pytest.mark.parametrize(
-    "hostile",
-    [
-        {"width": 10**400, "height": 1},
-        {"width": 10**9, "height": 10**9, "batch_size": 10**9},
-        {"width": 0.4, "height": -5, "duration": -3, "batch_size": True},
-        {"width": 1e300, "height": True},
-        {"duration": "99999999999999999999s", "aspect_ratio": "0:0"},
-        {"aspect_ratio": "99999:1", "resolution": "999999999K"},
-        {"aspect_ratio": "adaptive", "resolution": "0p", "duration": 0},
-        {"size": "0x0", "output_format": "exe" * 1000},
-        {"prompt": "\N{SNOWMAN}" * 100_000, "duration": 1e300},
-        {"prompt": ["a"], "width": None},
-    ],
-    ids=lambda given: str(given)[:40],
-)
+HOSTILE: list[dict[str, Any]] = [
+    {"width": 10**400, "height": 1},
+    {"width": 10**9, "height": 10**9, "batch_size": 10**9},
+    {"width": 0.4, "height": True, "duration": -3, "batch_size": True},
+    {"duration": "99999999999999999999s", "aspect_ratio": "0:0"},
+    {"aspect_ratio": "99999:1", "resolution": "999999999K"},
+    {"aspect_ratio": "adaptive", "resolution": "0p", "duration": 0},
+    {"size": "0x0", "output_format": "exe" * 1000},
+    {"prompt": "\N{SNOWMAN}" * 100_000, "duration": 1e300},
+    {"prompt": ["a"], "width": None},
+]
+
+
+@pytest.mark.parametrize("given", HOSTILE, ids=range(len(HOSTILE)))
 @pytest.mark.parametrize("entry", [FLUX, FILM], ids=named)
-def test_hostile_values_are_bounded(entry: TaskType, hostile: dict[str, Any]) -> None:
-    files = list(files_of(simulate(entry, hostile).output))
+def test_hostile_values_are_bounded(entry: TaskType, given: dict[str, Any]) -> None:
+    files = list(files_of(simulate(entry, given).output))
 
     assert 1 <= len(files) <= requested.MOST_FILES
     assert all(len(data) < 6_000_000 for data, _ in files)
@@ -224,34 +207,82 @@ def test_same_input_gives_the_same_bytes_and_another_input_others(entry: TaskTyp
     assert not {data for data, _ in files_of(first)} & {data for data, _ in files_of(other)}
 
 
-# Pictures of the input.
+@pytest.mark.parametrize("text", [base64_of(GREEN), "http://here.test/files/a.png"])
+def test_result_has_the_size_of_the_picture_of_the_input(text: str) -> None:
+    result = simulate(IMAGE_TO_IMAGE, {"image": text}, lambda url: GREEN if url.startswith("http:") else None)
 
-
-def own(url: str) -> bytes | None:
-    return GREEN if url.startswith("http://here.test/") else None
+    assert size_of(result.output["image_url"]) == (400, 300)
 
 
 @pytest.mark.parametrize(
-    "text", [base64_of(GREEN), "data:image/png;base64," + base64_of(GREEN), "http://here.test/files/a.png"],
-    ids=["base64", "data URI", "upload"],
-)  # fmt: skip
-def test_result_has_the_size_of_the_picture_of_the_input(text: str) -> None:
-    shown = simulate(IMAGE_TO_IMAGE, {"prompt": "a", "image": text}, own).output["image_url"]
-
-    assert size_of(shown) == (400, 300)
-
-
-@pytest.mark.parametrize(("entry", "field"), [(IMAGE_TO_IMAGE, "image"), (GEMINI, "image_urls")])
-def test_picture_that_cannot_be_read_fails_the_task(entry: TaskType, field: str) -> None:
-    text = base64_of(b"no picture")
-
+    ("entry", "field", "value"),
+    [(IMAGE_TO_IMAGE, "image", base64_of(b"no picture")), (GEMINI, "image_urls", [base64_of(GREEN[:20])])],
+)
+def test_picture_that_cannot_be_read_fails_the_task(entry: TaskType, field: str, value: object) -> None:
     with pytest.raises(TaskFailure, match=rf"failed to get valid image \({field}\)"):
-        simulate(entry, {"prompt": "a", field: text if field == "image" else [text]})
+        simulate(entry, {"prompt": "a", field: value})
 
 
 def test_very_large_picture_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    large = encoded(np.zeros((1100, 2200, 3), np.uint8))
+    large = png(np.zeros((1100, 2200, 3), np.uint8))
     monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("the picture was decoded"))
     result = simulate(IMAGE_TO_IMAGE, {"prompt": "a", "image": base64_of(large)})
 
     assert size_of(result.output["image_url"]) == (1024, 512)
+
+
+# The files.
+
+WORD = "SIMULATED by a test"
+SCENE = Scene(7, "a model", "A cat on a mat", WORD)
+
+
+@pytest.mark.parametrize("size", [(1024, 300), (200, 1024), (64, 64)], ids=str)
+def test_word_is_drawn_in_full_at_every_shape(size: tuple[int, int]) -> None:
+    white = (np.asarray(drawn(SCENE, size)) > 150).all(axis=2)
+    columns = np.flatnonzero(white.any(axis=0))
+
+    assert white.sum() > size[0] * 0.5
+    assert 0 < columns[0] < columns[-1] < size[0] - 1
+    assert not white[[0, -1]].any()
+
+
+@pytest.mark.parametrize("extension", ["png", "jpg", "webp"])
+def test_picture_is_the_drawn_one_with_a_mark(extension: str) -> None:
+    data = picture(SCENE, (320, 200), extension)
+
+    assert WORD.encode() in data
+    assert np.abs(pixels(data)[..., ::-1].astype(int) - np.asarray(drawn(SCENE, (320, 200)))).mean() < 5
+
+
+@pytest.mark.parametrize(("size", "seconds"), [((320, 180), 7.3), ((314, 178), 60), ((18, 320), 1)])
+def test_film_plays_for_its_length_with_a_growing_bar(size: tuple[int, int], seconds: float) -> None:
+    data = film(SCENE, size, seconds)
+    with av.open(io.BytesIO(data)) as opened:
+        comment = opened.metadata["comment"]
+        frames: list[Any] = list(opened.decode(video=0))
+    times = [float(frame.pts * frame.time_base) for frame in frames]
+    bars = [int((frame.to_ndarray(format="rgb24")[0].astype(int) @ (2, -1, -1) > 150).sum()) for frame in frames]
+
+    assert (seconds_of((data, "mp4")), size_of((data, "mp4")), comment) == (seconds, size, WORD)
+    assert len(frames) == min(40, round(seconds * 4))
+    assert {round(later - time, 2) for time, later in pairwise(times)} == {round(seconds / len(frames), 2)}
+    assert bars == sorted(set(bars))
+    assert bars[-1] == pytest.approx(size[0], abs=2)
+
+
+@pytest.mark.parametrize("extension", ["wav", "mp3"])
+def test_sound_says_its_word_in_morse_code(extension: str) -> None:
+    with av.open(io.BytesIO(sound(1, 12.5, extension, WORD))) as opened:
+        comment = opened.metadata["comment"]
+        samples = np.concatenate([np.ravel(frame.to_ndarray()) for frame in opened.decode(audio=0)])
+    scale = 32768 if samples.dtype == np.int16 else 1
+    unit = round(UNIT * RATE)
+    loudness = np.abs(samples[: len(samples) // unit * unit] / scale).reshape(-1, unit).mean(axis=1)
+    signs = {(True, 1): ".", (True, 3): "-", (False, 1): "", (False, 3): " ", (False, 7): "/"}
+    runs = "".join(signs[on, len(list(run))] for on, run in groupby(loud > 0.02 for loud in loudness[:400]))
+
+    assert comment == WORD
+    assert runs.startswith("... .. -- ..- .-.. .- - . -../... .. --")
+    assert len(samples) == 100_000
+    assert 0.03 < np.abs(samples).max() / scale < 0.25

@@ -14,6 +14,7 @@ from .bundle import Document, SpecError
 from .emit import add_headers, tidy
 from .models import not_null, reachable, wrapped
 from .prices import count_words, price_words
+from .reference import limits
 
 _SCALARS = {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}
 _OF_SEVERAL = {**_SCALARS, "array": "Sequence[Any]", "object": "Mapping[str, Any]"}
@@ -185,19 +186,7 @@ class {name}(TaskInput[{task["output"]}]):
 
 def _limits(rule: Document) -> str:
     """Return the limits of a rule as a sentence after a space."""
-    media = rule.get("x-media", {})
-    words = [
-        ", ".join(media.get("formats", [])),
-        "both sides under {} pixels".format(media["exclusive_max_side"]) if "exclusive_max_side" in media else "",
-        "a URL" if media.get("accepts") == ["url"] else "",
-        f"at most {rule['maxLength']:,} characters" if "maxLength" in rule else "",
-        f"at least {rule['minimum']}" if "minimum" in rule else "",
-        f"over {rule['exclusiveMinimum']}" if "exclusiveMinimum" in rule else "",
-        f"at most {rule['maximum']}" if "maximum" in rule else "",
-        f"at least {rule['minItems']}" if "minItems" in rule else "",
-        f"at most {rule['maxItems']} of them" if "maxItems" in rule else "",
-    ]
-    said = "; ".join(word for word in words if word)
+    said = "; ".join(limits(rule))
     return f" {said[0].upper()}{said[1:]}." if said else ""
 
 

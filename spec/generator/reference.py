@@ -110,8 +110,7 @@ def _kind(rule: Document) -> str:
 
 
 _LIMITS = {
-    "maxLength": "at most {} characters",
-    "minLength": "",
+    "maxLength": "at most {:,} characters",
     "minimum": "at least {}",
     "exclusiveMinimum": "over {}",
     "maximum": "at most {}",
@@ -121,22 +120,29 @@ _LIMITS = {
 }
 
 
+def limits(rule: Document) -> list[str]:
+    """Return the limits of a field in words."""
+    media = rule.get("x-media", {})
+    words = [text.format(rule[key]) for key, text in _LIMITS.items() if key in rule]
+    words += [", ".join(media["formats"])] if "formats" in media else []
+    words += [f"both sides under {media['exclusive_max_side']} pixels"] if "exclusive_max_side" in media else []
+    words += ["a URL"] if media.get("accepts") == ["url"] else []
+    return words
+
+
 def _rules(rule: Document, required: bool) -> str:
     words = ["required"] if required else []
-    words += _limits(rule)
+    words += [*limits(rule), *_choice(rule)]
     if advice := rule.get("x-advisory"):
-        words.append("advised: " + ", ".join(_limits(advice)))
+        words.append("advised: " + ", ".join([*limits(advice), *_choice(advice)]))
     media = rule.get("x-media", {})
-    words += [", ".join(media["formats"])] if "formats" in media else []
-    words += [f"sides under {media['exclusive_max_side']}"] if "exclusive_max_side" in media else []
     words += [media["role"]] if "role" in media else []
     words += [f"another form of {media['variant_of']}"] if "variant_of" in media else []
     return "; ".join(words).replace("|", "\\|")
 
 
-def _limits(rule: Document) -> list[str]:
-    words = [text.format(rule[key]) for key, text in _LIMITS.items() if key in rule and text]
-    return [*words, "one of " + ", ".join(f"`{value}`" for value in rule["enum"])] if "enum" in rule else words
+def _choice(rule: Document) -> list[str]:
+    return ["one of " + ", ".join(f"`{value}`" for value in rule["enum"])] if "enum" in rule else []
 
 
 def _about(schemas: Document, rule: Document) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import pickle
-import subprocess
-import sys
 from datetime import UTC, datetime
 
 import httpx
@@ -40,16 +38,6 @@ def get(status: int, content: bytes) -> Response[models.TaskEnvelope]:
         return get_task.sync_detailed("t", client=client)
 
 
-def test_import_loads_neither_httpx_nor_models() -> None:
-    modules = "unitask_api, unitask_api.models, unitask_api.api.task.create_task"
-    program = (
-        f"import sys, {modules}; print(*sorted({{'httpx', 'attr', 'unitask_api.models.task'}} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-
-    assert done.stdout.strip() == ""
-
-
 def test_every_model_can_be_imported() -> None:
     assert all(isinstance(getattr(models, name), type) for name in models.__all__)
     with pytest.raises(AttributeError):
@@ -74,17 +62,15 @@ def test_repr_of_a_client_shows_no_key() -> None:
 
 @pytest.mark.parametrize("name", ["api_key", "secret", "file_data"])
 def test_repr_and_error_show_no_secret(name: str) -> None:
-    body = {"data": {"wallet": [{name: KEY}], "api_key": KEY, "notification_hook_url": {name: KEY}}, name: KEY}
+    body = {"data": {"wallet": [{name: KEY}], "api_key": [KEY], "notification_hook_url": {name: KEY}}, name: KEY}
     envelope = models.AccountEnvelope(body)
-    with pytest.raises(errors.MalformedField) as caught:
-        _ = envelope.data.wallet
-    with pytest.raises(errors.MalformedField) as of_text:
-        _ = envelope.data.notification_hook_url
-    with pytest.raises(errors.MalformedField) as of_secret:
-        _ = models.Account({"api_key": [KEY]}).api_key
+    shown = [repr(envelope), repr(envelope.data), repr(Response(200, b"", {}, envelope))]
+    for field in ("wallet", "notification_hook_url", "api_key"):
+        with pytest.raises(errors.MalformedField) as caught:
+            getattr(envelope.data, field)
+        shown.append(str(caught.value))
 
-    response = Response(200, b"", {}, envelope)
-    assert KEY not in f"{envelope!r}{envelope.data!r}{response!r}{caught.value}{of_text.value}{of_secret.value}"
+    assert KEY not in "".join(shown)
     assert envelope.raw is body
 
 
@@ -258,20 +244,11 @@ def test_any_other_response_is_one_typed_error(status: int, content: bytes) -> N
 
 
 @pytest.mark.parametrize(
-    ("body", "refused"),
-    [
-        (b'{"code": 401, "message": "no", "data": {"name": "x"}}', True),
-        (b'{"code": 300, "data": {"name": "x"}}', True),
-        (b'{"code": "500", "data": {"name": "x"}}', True),
-        (b'{"code": 299, "data": {"name": "x"}}', False),
-        (b'{"code": 0, "data": {"name": "x"}}', False),
-        (b'{"data": {"name": "x"}}', False),
-        (b'{"code": [500], "data": {"name": "x"}}', False),
-        (b'{"code": 1' + b"0" * 400 + b', "data": {"name": "x"}}', False),
-    ],
+    ("code", "refused"),
+    [("401", True), ("300", True), ('"500"', True), ("299", False), ("0", False), ("[500]", False), ("1" * 400, False)],
 )
-def test_code_of_the_envelope_refuses_an_http_success(body: bytes, refused: bool) -> None:
-    with client_of(200, body) as client:
+def test_code_of_the_envelope_refuses_an_http_success(code: str, refused: bool) -> None:
+    with client_of(200, b'{"code": ' + code.encode() + b', "data": {"name": "x"}}') as client:
         error = get_account_info.sync_detailed(client=client).error
 
     assert isinstance(error, errors.UnexpectedStatus) is refused
@@ -298,22 +275,10 @@ def test_refused_submission_is_an_error_and_an_accepted_task_is_returned(data: s
         assert answer.error.task_id == ("t" if '"t"' in data else None)
 
 
-def test_envelope_in_an_envelope_is_malformed() -> None:
-    answer = b'{"code": 200, "data": {"code": 200, "data": {"name": "x"}}}'
-    with client_of(200, answer) as client:
-        assert isinstance(get_account_info.sync_detailed(client=client).error, errors.MalformedResponse)
-
-
-def test_boolean_code_is_none() -> None:
+def test_code_and_task_id_of_an_error_are_read_from_its_body() -> None:
     assert errors.ApiError("x", content=b'{"code": true}').code is None
-
-
-def test_task_id_is_found_in_nested_json_but_not_in_damaged_bytes() -> None:
-    def named(content: bytes) -> str | None:
-        return errors.ApiError("x", content=content).task_id
-
-    assert named(b'{"raw": "{\\"task_id\\": \\"t-1\\"}"') == "t-1"
-    assert named(b'{"task_id": "t\xff"') is None
+    assert errors.ApiError("x", content=b'{"raw": "{\\"task_id\\": \\"t-1\\"}"').task_id == "t-1"
+    assert errors.ApiError("x", content=b'{"task_id": "t\xff"').task_id is None
 
 
 def test_message_of_a_refusal_has_status_code_and_message() -> None:
@@ -335,12 +300,10 @@ def test_malformed_rows_of_a_required_list_are_reported_at_once() -> None:
 
 
 def test_call_has_a_time_limit_by_default() -> None:
-    client = unitask_api.Client(base_url="https://provider.test")
-
-    assert client.get_httpx_client().timeout == httpx.Timeout(60.0)
+    assert unitask_api.Client(base_url="https://provider.test").get_httpx_client().timeout == httpx.Timeout(60.0)
 
 
-def test_request_builders_are_pure_and_public() -> None:
+def test_request_builders_need_no_client() -> None:
     request: models.TaskRequest = {"model": "m", "task_type": "t", "input": {"a": 1}}
 
     assert create_task.build_request(body=request)["json"] == request

@@ -1,4 +1,4 @@
-"""Fixtures of the wrapper tests: no setting of the machine reaches a test; shell tests run with both clients."""
+"""Fixtures of the wrapper tests: no setting of the machine reaches a test; tests with `shell` run with both clients."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from .shells import SHELLS
 
 @pytest.fixture(autouse=True)
 def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Remove what a developer's environment says about keys and providers."""
+    """Remove a developer's keys and base URLs from the environment."""
     for name in [name for name in os.environ if name.startswith(("UNITASK_", "PIAPI_"))]:
         monkeypatch.delenv(name)
 
 
 @pytest.fixture(autouse=True)
 def nothing_remembered() -> None:
-    """Empty all caches before a test of `make mutants`: what they hold may be from before the mutant."""
+    """Empty all caches before a test of `make mutants`: they may hold results from before the mutant."""
     if "MUTANT_UNDER_TEST" in os.environ:
         ours = [vars(module) for name, module in sys.modules.items() if name.startswith("unitask._core.")]
         for cached in {value for names in ours for value in names.values() if callable(value)}:
-            if hasattr(cached, "cache_clear") and cached.__name__ != "bundle":  # the spec is no code
+            if hasattr(cached, "cache_clear") and cached.__name__ != "bundle":  # the spec is not code
                 cached.cache_clear()
 
 
@@ -41,5 +41,5 @@ def local_time_of_tokyo() -> Iterator[None]:
 
 @pytest.fixture(params=SHELLS)
 def shell(request: pytest.FixtureRequest) -> str:
-    """The name of a shell: sync or async."""
+    """The kind of client: sync or async."""
     return str(request.param)

@@ -1,4 +1,4 @@
-"""Pictures made at test time. They show no faces: the wrapper reads format and size alone."""
+"""Pictures made at test time, without faces: the wrapper reads only their format and size."""
 
 from __future__ import annotations
 

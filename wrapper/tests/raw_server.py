@@ -1,4 +1,4 @@
-"""A server on a real socket that answers each request with bytes as a test gives them: what no mock can show."""
+"""A server on a real socket that answers each request with the bytes that a test gives."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class RawServer:
     """What arrived, and how it is answered.
 
     Attributes:
-        respond: Gives the bytes of an answer. When it ends, the connection is kept, unless it raises `Hangup`.
+        respond: Returns the bytes of an answer. The connection stays open after it, unless it raises `Hangup`.
         pause: Seconds between two pieces of a body that is read.
         requests: All requests, the first one first.
         stopped: Set at the end; an answer that drips waits for it.
-        connections: How many were made.
+        connections: The number that were made.
         most_open: The most that clients held open at once.
     """
 
@@ -60,10 +60,7 @@ class RawServer:
         return [request for request in list(self.requests) if request.method == "POST"]
 
     def settle(self) -> None:
-        """Wait until each connection that was closed by the client is done with.
-
-        Connections are accepted in order, so one that is made and served now comes after all that were made before.
-        """
+        """Wait until each connection that the client closed has been served: they are accepted in order."""
         host, _, port = self.url.removeprefix("http://").partition(":")
         with socket.create_connection((host, int(port)), LONGEST) as last:
             last.shutdown(socket.SHUT_WR)
@@ -108,7 +105,7 @@ class Hangup(Exception):
 
 @contextmanager
 def raw_server(respond: Respond, pause: float = 0.0) -> Iterator[RawServer]:
-    """A server on a free port of 127.0.0.1, up to the end of the block."""
+    """Serve on a free port of 127.0.0.1 until the end of the block."""
     server = RawServer(respond, pause)
     with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
         server.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -130,10 +127,9 @@ def response(status: int, body: Any, *headers: str, length: int | None = None) -
 
 
 def shown(request: Received, status: str = "completed") -> bytes:
-    """The task of a request: a create makes the next one, whose id is in its input or counted."""
+    """Return the task of a request; the id of a new task is made from its input."""
     if request.method == "POST":
-        given = json.loads(request.body)
-        task_id = "of-" + re.sub(r"\W", "", str(given["input"]))[-40:]
+        task_id = "of-" + re.sub(r"\W", "", str(json.loads(request.body)["input"]))[-40:]
     else:
         task_id = request.path.rpartition("/")[2]
     return response(200, {"code": 200, "data": {"task_id": task_id, "status": status}, "message": "success"})

@@ -1,4 +1,4 @@
-"""Drive the core without a client: replies go in, steps come out, and time is a number."""
+"""Drive the flows of the core without a client: replies go in, steps come out, and time is a number."""
 
 from __future__ import annotations
 
@@ -38,23 +38,20 @@ RESEND = RetryPolicy(random=lambda: 0.5)  # pauses of 0.375, 0.75, 1.5, ... seco
 
 
 def answer(status: int = 200, body: Any = b"", **headers: str) -> Response:
-    """An answer; a body of bytes as it is, any other as JSON. Underscores in header names stand for hyphens."""
+    """Make an answer; a body of bytes as it is, any other as JSON. Underscores in header names stand for hyphens."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     return Response(status, {name.replace("_", "-"): value for name, value in headers.items()}, content, AT_SOME_TIME)
 
 
 def task_data(status: object = "pending", **fields: Any) -> dict[str, Any]:
-    """A task as the provider describes it."""
     return {"task_id": TASK_ID, "model": MODEL, "task_type": TASK_TYPE, "status": status, **fields}
 
 
 def seen(status: object = "pending", **fields: Any) -> Response:
-    """HTTP 200 with our task in this status."""
     return answer(200, {"code": 200, "data": task_data(status, **fields), "message": "success"})
 
 
 def refused(status: int, message: str = "no", **headers: str) -> Response:
-    """A refusal in the API's own envelope."""
     return answer(status, {"code": status, "message": message, "data": None}, **headers)
 
 
@@ -69,13 +66,12 @@ def limits(
     http_timeout: float = 20.0,
     durations: DurationTracker | None = None,
 ) -> Timeouts:
-    """Limits with pauses that are known."""
     return Timeouts(timeout, patience, http_timeout, RESEND, durations or DurationTracker())
 
 
 @dataclass
 class Played:
-    """The steps of a flow, when each began, and how it ended."""
+    """The steps of a flow, when each began, and how it ended; times in seconds."""
 
     steps: list[Step] = field(default_factory=list)
     begun_at: list[float] = field(default_factory=list)
@@ -85,37 +81,30 @@ class Played:
 
     @property
     def sent(self) -> list[str]:
-        """The method of each request."""
         return [step.method for step in self.steps if isinstance(step, SendRequest)]
 
     @property
     def sent_at(self) -> list[float]:
-        """When each request was sent, in seconds."""
         return [moment for step, moment in zip(self.steps, self.begun_at, strict=True) if isinstance(step, SendRequest)]
 
     @property
     def sleeps(self) -> list[float]:
-        """Every pause that is not zero, in seconds."""
         return [step.seconds for step in self.steps if isinstance(step, Sleep) and step.seconds]
 
     @property
     def changes(self) -> list[object]:
-        """The status of each change that was reported."""
         return [step.task.status for step in self.steps if isinstance(step, TaskUpdated)]
 
     @property
     def timeouts(self) -> list[float | None]:
-        """The limit of each request, in seconds."""
         return [step.timeout for step in self.steps if isinstance(step, SendRequest)]
 
 
 def drive(flow: Flow[Any], respond: Callable[[Step, float], tuple[Reply | BaseException | None, float]]) -> Played:
     """Drive a flow to its end.
 
-    Args:
-        flow: What to drive.
-        respond: Gives the reply to a step at a time, and the seconds that it takes; an exception is thrown into the
-            flow, and None lets a sleep pass.
+    `respond` returns the reply to a step at a time, and the seconds that it takes: an exception is thrown into the
+    flow, and None lets a sleep pass.
     """
     played, now = Played(), 0.0
     try:
@@ -148,8 +137,8 @@ def play(
     """Drive a flow to its end.
 
     Args:
-        flow: What to drive.
-        *replies: What its requests bring, in order; the last one repeats.
+        flow: The flow.
+        *replies: The replies to its requests, in order; the last one repeats.
         took: Seconds that each request takes.
         interrupted: The number of a step, counted from 0, and what is thrown into the flow there.
         dated: Whether answers have a Date header.
@@ -171,6 +160,6 @@ def play(
 
 
 def run_flow(body: dict[str, Any], output_type: type[OutputT], kind: str, timeouts: Timeouts) -> Flow[Task[OutputT]]:
-    """Create a task and wait until it is completed, as the clients do."""
+    """Submit a task and wait until it is completed, as the clients do."""
     task = yield from flows.submit(body, output_type, timeouts.retry_policy)
     return (yield from flows.wait(task.id, output_type, kind, timeouts, seen=task))

@@ -1,4 +1,4 @@
-"""Both clients over a scripted provider, on a clock that moves only while they sleep; or over the network."""
+"""Both clients over `UnitaskProvider`, on a clock that moves only while they sleep; or over the network."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ FACE_SWAP = tasks.FaceSwap(target_image="https://me.test/a.jpg", swap_image="htt
 
 
 def instant_clock() -> InstantClock:
-    """A clock that starts when every script does."""
     return InstantClock(datetime.fromtimestamp(UNIX, UTC))
 
 
@@ -41,23 +40,22 @@ class StoppedClock(InstantClock):
 
 
 def provider(*script: Response | httpx.Response | BaseException) -> UnitaskProvider:
-    """A provider with these answers; a request beyond the script fails the test."""
+    """Make a provider with these answers; a request beyond them fails the test."""
     made = UnitaskProvider(strict=True, clock=instant_clock())
     made.answers(*(responded(reply) if isinstance(reply, Response) else reply for reply in script))
     return made
 
 
 def responded(reply: Response) -> httpx.Response:
-    """The response that a transport gives for an answer."""
     if "content-encoding" in reply.headers:  # as it comes from a socket: httpx has not unpacked it yet
         return httpx.Response(reply.status, headers=dict(reply.headers), stream=httpx.ByteStream(reply.body))
     return httpx.Response(reply.status, headers=dict(reply.headers), content=reply.body)
 
 
 def empty_histories() -> list[Response]:
-    """The pages of a history without a task, with their times, that `find` reads until it can tell."""
+    """Make the pages of an empty history that `find` reads until it is sure."""
     page = {"code": 200, "data": {"data": [], "total": 0}}
-    read_at = (0, 10, 20, 30, 40, 50, 60, 61, 61)  # seconds after the create; the last page is asked for no time
+    read_at = (0, 10, 20, 30, 40, 50, 60, 61, 61)  # seconds after the submission
     return [answer(200, page, date=formatdate(UNIX + seconds, usegmt=True)) for seconds in read_at]
 
 
@@ -67,13 +65,9 @@ def perform(
     call: Callable[[Any], Any],
     **settings: Any,
 ) -> Any:
-    """Make a call with a client of either kind; return what it returns, raise what it raises.
+    """Make a call with a client of either kind: "sync" or "async".
 
-    Args:
-        shell: sync or async.
-        replies: Answers the requests; the address of a server for a client that sends over the network in real time.
-        call: Makes the call.
-        **settings: Of the client.
+    `replies` answers the requests; the URL of a server makes a client that sends over the network in real time.
     """
     if not isinstance(replies, str):
         is_provider = isinstance(replies, UnitaskProvider)
@@ -95,7 +89,7 @@ def perform(
 
 
 def all_of(events: Any) -> Any:
-    """Every event of either kind of iterator, as a list; to be awaited if the iterator is async."""
+    """Return every event as a list; as a coroutine if the iterator is async."""
     if not hasattr(events, "__aiter__"):
         return list(events)
 
@@ -120,7 +114,6 @@ class Body(httpx.SyncByteStream, httpx.AsyncByteStream):
 
 
 def cut_off(content: bytes) -> Body:
-    """A body that breaks off behind this content."""
 
     def chunks() -> Iterator[bytes]:
         yield content

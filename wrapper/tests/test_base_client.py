@@ -1,10 +1,14 @@
-"""Wrong use of the clients, and words of the provider: both end in a clear error, and nothing is sent for the first."""
+"""Wrong use of the clients, words of the provider, and secrets: nothing is sent, obeyed or shown."""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import inspect
+import json
 import logging
+import pickle
+import traceback
 import unicodedata
 import warnings
 from collections.abc import Callable
@@ -19,27 +23,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unitask import AdvisoryWarning, AsyncClient, Client, Output, SubmissionUncertain, Task, errors, tasks
 from unitask._core import refusals
+from unitask._core.effects import Response
+from unitask._model.task_token import Fingerprint
 from unitask.webhooks import Receiver
 
-from .script import TASK_ID, answer, refused, seen, task_data
+from .pictures import encoded
+from .script import AT_SOME_TIME, MODEL, TASK_ID, TASK_TYPE, answer, refused, seen, task_data
 from .shells import BASE_URL, FACE_SWAP, KEY, all_of, perform, provider
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+LOST = SubmissionUncertain("no answer", identity=Fingerprint(MODEL, TASK_TYPE, "f" * 64), sent_between=(NOW, NOW))
 NAN, HUGE = float("nan"), 10**400
-A_TASK: list[Any] = [None, 5, b"x", tasks.FaceSwap, FACE_SWAP, Task({}, Output), "", ".", "a\nb"]
-FIRST = datetime.min  # noqa: DTZ901 - a local time that the system does not know
-A_LIMIT: list[Any] = ["5", NAN, -1, HUGE, True, NOW]
+FIRST = datetime.min  # noqa: DTZ901 - a local time that the system cannot convert
+A_TASK: list[Any] = [None, 5, b"x", tasks.FaceSwap, FACE_SWAP, Task({}, Output), "", " ", ".", "a\nb", "ut1.###"]
+A_LIMIT: list[Any] = ["5", NAN, -0.1, HUGE, True, NOW]
 A_CALLBACK: list[Any] = ["x", object()]
 A_TIME: list[Any] = [None, "2026-01-01", NAN, -1, HUGE, True, FIRST]
 NO_TEXT: list[Any] = [5, b"x"]
+MISSING = tasks.FaceSwap(target_image="missing.png", swap_image=encoded())
 
-# For each argument of each public method: what it cannot be. What is not named here has a test of its own.
+# Wrong values of each argument of each public method.
 WRONG: dict[str, dict[str, list[Any]]] = {
-    "submit": {"task": [None, "x", tasks.FaceSwap, Task({}, Output)]},
+    "submit": {"task": [None, "x", tasks.FaceSwap, Task({}, Output), MISSING, tasks.Hug(image_url=encoded())]},
     "run": {"task": [None], "timeout": A_LIMIT, "on_change": A_CALLBACK},
     "wait": {"task": A_TASK, "timeout": A_LIMIT, "on_change": A_CALLBACK},
     "wait_all": {
-        "tasks": [None, TASK_ID, Task(task_data(), Output), [None], ["."]],
+        "tasks": [None, TASK_ID, Task(task_data(), Output), [None], [TASK_ID, ""], ["."]],
         "timeout": A_LIMIT,
         "on_change": A_CALLBACK,
     },
@@ -56,7 +65,18 @@ WRONG: dict[str, dict[str, list[Any]]] = {
         "end": A_TIME[1:],
         "page_size": [None, "10", 0, 101, 1.5, True, NAN],
     },
-    "upload": {"file": [None, 1.5, "", f"{__file__}/nowhere", "https://a.test/a.png", b"", b"x"]},
+    "upload": {
+        "file": [
+            None,
+            1.5,
+            "",
+            f"{__file__}/nowhere",
+            "https://a.test/a.png",
+            b"",
+            b"GIF89a",
+            encoded() + bytes(11 << 20),
+        ]
+    },
     "openai": {},
     "download": {
         "task": [None, TASK_ID, [], [None], Task(task_data(), Output)],
@@ -67,56 +87,48 @@ WRONG: dict[str, dict[str, list[Any]]] = {
 }
 DONE = Task(task_data("completed", output={"image_url": "https://files.test/a.png"}), Output)
 RIGHT: dict[str, dict[str, Any]] = {
-    "submit": {"task": FACE_SWAP},
-    "run": {"task": FACE_SWAP},
-    "wait": {"task": TASK_ID},
+    **{name: {"task": FACE_SWAP} for name in ("submit", "run")},
+    **{name: {"task": TASK_ID} for name in ("wait", "watch", "get", "cancel")},
     "wait_all": {"tasks": [TASK_ID]},
-    "watch": {"task": TASK_ID},
-    "get": {"task": TASK_ID},
-    "cancel": {"task": TASK_ID},
+    "find": {"uncertain": LOST},
     "cancel_many": {"created_before": 1},
     "download": {"task": DONE, "to": f"{__file__}/nowhere/"},
 }
-METHODS = [name for name in vars(Client) if not name.startswith("_")]
 CASES = [(method, name, value) for method, names in WRONG.items() for name, values in names.items() for value in values]
 IDS = [f"{method}-{name}-{number}" for number, (method, name, _) in enumerate(CASES)]
 
 
 def test_each_argument_of_each_method_is_tried() -> None:
-    flags = {"validate", "previews", "overwrite", "long_answers", "options"}
-    for method in METHODS:
-        names = inspect.signature(getattr(Client, method)).parameters.keys() - {"self"} - flags
-        assert names == WRONG[method].keys()
+    flags = {"self", "validate", "previews", "overwrite", "long_answers", "options"}
+    methods = {name: method for name, method in vars(Client).items() if not name.startswith("_")}
+
+    assert {name: inspect.signature(method).parameters.keys() - flags for name, method in methods.items()} == {
+        name: wrong.keys() for name, wrong in WRONG.items()
+    }
 
 
 @pytest.mark.parametrize(("method", "name", "value"), CASES, ids=IDS)
-def test_wrong_argument_is_told_before_anything_is_sent(shell: str, method: str, name: str, value: Any) -> None:
-    arguments = {**RIGHT.get(method, {}), name: value}
-    if method == "find" and name == "timeout":
-        arguments["uncertain"] = uncertain(shell)
+def test_wrong_argument_is_refused_before_anything_is_sent(shell: str, method: str, name: str, value: Any) -> None:
+    def call(client: Any) -> Any:
+        result = getattr(client, method)(**{**RIGHT.get(method, {}), name: value})
+        return all_of(result) if hasattr(result, "__next__") or hasattr(result, "__anext__") else result
 
-    with pytest.raises((errors.InvalidInput, TypeError)) as caught:
-        perform(shell, provider(), lambda client: all_of_it(getattr(client, method)(**arguments)))
-
-    assert len(str(caught.value)) > len("nothing was sent: ")
+    with pytest.raises((errors.InvalidInput, TypeError), match=r"."):
+        perform(shell, provider(), call, uploads=False)
 
 
-def uncertain(shell: str) -> SubmissionUncertain:
-    """The error of a create that brought no answer."""
-    with pytest.raises(SubmissionUncertain) as caught:
-        perform(shell, provider(answer(502, b"<html>")), lambda client: client.submit(FACE_SWAP))
-    return caught.value
-
-
-def all_of_it(result: Any) -> Any:
-    """The result of a call, or all that its iterator gives."""
-    return all_of(result) if hasattr(result, "__next__") or hasattr(result, "__anext__") else result
+def test_unknown_option_is_refused(shell: str) -> None:
+    with pytest.raises(errors.InvalidInput, match="'webhook'"):
+        perform(shell, provider(), lambda client: client.run(FACE_SWAP, webhook="https://me.test"))
 
 
 SETTINGS: dict[str, list[Any]] = {
-    "api_key": [5, KEY.encode()],
-    "base_url": [5, httpx.URL(BASE_URL)],
-    "http_timeout": [None, 0, *A_LIMIT],
+    "api_key": [5, KEY.encode(), "", f"{KEY}\n", f"a {KEY}", f"ключ{KEY}"],
+    "base_url": [
+        *(5, httpx.URL(BASE_URL), "provider.test", "ftp://provider.test", "http://p.test/?a=b"),
+        *("http://user:word@p.test", "http://api..example", "http://a:0", "http://a.test/\ud800"),
+    ],
+    "http_timeout": [None, 0, 1e12, *A_LIMIT],
     "poll_patience": [None, 0, *A_LIMIT],
     "webhooks": ["x", Receiver],
     "budget": [0.5, 0],
@@ -131,30 +143,29 @@ SETTINGS: dict[str, list[Any]] = {
 
 
 def test_each_setting_is_tried() -> None:
-    names = inspect.signature(Client).parameters.keys() - {"mark_webhooks", "uploads"}
-    assert names == SETTINGS.keys() == inspect.signature(AsyncClient).parameters.keys() - {"mark_webhooks", "uploads"}
+    for kind in (Client, AsyncClient):
+        assert inspect.signature(kind).parameters.keys() - {"mark_webhooks", "uploads"} == SETTINGS.keys()
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        pytest.param(name, value, id=f"{name}-{n}")
-        for name, values in SETTINGS.items()
-        for n, value in enumerate(values)
-    ],
-)
-def test_wrong_setting_is_told_by_its_name(shell: str, name: str, value: Any) -> None:
-    with pytest.raises(errors.InvalidInput, match=name.removeprefix("http_")):
-        (Client if shell == "sync" else AsyncClient)(**{"api_key": KEY, "base_url": BASE_URL, name: value})
+@pytest.mark.parametrize("name", SETTINGS)
+def test_wrong_setting_is_refused_by_its_name_without_the_key(shell: str, name: str) -> None:
+    for value in SETTINGS[name]:
+        with pytest.raises(
+            errors.InvalidInput, match="(?i)" + name.removeprefix("http_").replace("api_", "")
+        ) as caught:
+            (Client if shell == "sync" else AsyncClient)(**{"api_key": KEY, "base_url": BASE_URL, name: value})
+
+        assert isinstance(value, bytes) or KEY not in everything_shown(caught.value)
 
 
 # ---- ids
 
 
-ODD_IDS = [" ", "..", "../x", "a/..", "a\\..\\b", "a\x00", "\x1b[2J", "\u202ea", "\ud800", " a", "a\t", "a" * 600]
-
-
-@pytest.mark.parametrize("task_id", ODD_IDS, ids=ascii)
+@pytest.mark.parametrize(
+    "task_id",
+    ["..", "../x", "a/..", "a\\..\\b", "a\x00", "\x1b[2J", "\u202ea", "\ud800", " a", "a\t", "a" * 600],
+    ids=ascii,
+)
 def test_text_that_cannot_be_an_id_is_refused(shell: str, task_id: str) -> None:
     with pytest.raises(errors.InvalidInput):
         perform(shell, provider(), lambda client: client.get(task_id))
@@ -174,7 +185,6 @@ def test_text_that_cannot_be_an_id_is_refused(shell: str, task_id: str) -> None:
 def test_id_is_quoted(shell: str, task_id: Any, path: str) -> None:
     done = answer(200, {"data": {**task_data("completed"), "task_id": str(task_id)}})
     script = provider(done, answer(200, {"code": 200, "message": "ok"}))
-
     perform(shell, script, lambda client: client.get(task_id))
     perform(shell, script, lambda client: client.cancel(task_id))
 
@@ -196,7 +206,7 @@ def test_no_id_reaches_another_resource(task_id: str) -> None:
 
 
 @pytest.mark.parametrize("task_id", ["a/../b", "\ud800", "a" * 5000], ids=lambda task_id: ascii(task_id)[:20])
-def test_answer_whose_id_cannot_be_asked_for_names_no_task(shell: str, task_id: str) -> None:
+def test_answer_with_an_unusable_id_is_uncertain(shell: str, task_id: str) -> None:
     script = provider(answer(200, {"data": {**task_data(), "task_id": task_id}}))
     with pytest.raises(errors.SubmissionUncertain) as caught:
         perform(shell, script, lambda client: client.run(FACE_SWAP))
@@ -206,47 +216,17 @@ def test_answer_whose_id_cannot_be_asked_for_names_no_task(shell: str, task_id: 
 
 # ---- words of the provider
 
-# as recorded, or as published clients read them; written out, since a lost word is a wrong branch in a program
-WORDS_OF_A_REASON = {
-    "account credit not enough": errors.InsufficientCredit,
-    "Failed to freeze point": errors.InsufficientCredit,
-    "prompt rejected by moderation": errors.ContentRejected,
-    "Banned Prompt: x": errors.ContentRejected,
-    "no face found in the image": errors.NoFaceFound,
-    "failed to get valid image": errors.BadInputMedia,
-    "Invalid Video URL": errors.BadInputMedia,
-    "video resolution 2000x2000": errors.BadInputMedia,
-    "image size too large": errors.BadInputMedia,
-    "file size too large, maximum is 10MB": errors.BadInputMedia,
-    "task input is too large": errors.BadInputMedia,
-    "unsupported image format": errors.BadInputMedia,
-}
-
-
-@pytest.mark.parametrize(("words", "kind"), WORDS_OF_A_REASON.items())
-@pytest.mark.parametrize("form", ["refused", "failed"])
-def test_reason_is_an_error_class_of_its_own(words: str, kind: type[errors.UnitaskError], form: str) -> None:
-    replies = {"refused": [refused(400, words)], "failed": [seen("failed", error={"code": 1, "message": words})]}
-    with pytest.raises(kind) as caught:
-        perform("sync", provider(*replies[form]), lambda client: client.run(FACE_SWAP))
-
-    assert isinstance(caught.value, errors.ApiError if form == "refused" else errors.TaskFailed)
-
-
 ODD_WORDS = "\x1b[2J\x1b]0;owned\x07\x9b31m\r\n\u202egnp.exe\u2066\u200b\x7f"
 
 
 def obeyed(text: str) -> list[str]:
-    """The characters that a terminal obeys, or that hide what a text says."""
+    """Return the characters that a terminal obeys, or that hide what a text says."""
     return [letter for letter in text if unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Zl", "Zp")]
 
 
 WORDS: dict[str, tuple[list[Any], Callable[[Any], Any]]] = {
     "a refusal": ([refused(400, ODD_WORDS)], lambda client: client.submit(FACE_SWAP)),
-    "a reason": (
-        [seen("failed", error={"code": 1, "message": ODD_WORDS})],
-        lambda client: client.run(FACE_SWAP),
-    ),
+    "a reason": ([seen("failed", error={"code": 1, "message": ODD_WORDS})], lambda client: client.run(FACE_SWAP)),
     "a status": ([seen(ODD_WORDS)] * 9, lambda client: client.wait(TASK_ID, timeout=0)),
     "another task": (
         [answer(200, {"data": {**task_data(), "task_id": ODD_WORDS}})] * 99,
@@ -256,10 +236,11 @@ WORDS: dict[str, tuple[list[Any], Callable[[Any], Any]]] = {
 }
 
 
-@pytest.mark.parametrize("case", WORDS)
-def test_error_holds_nothing_that_a_terminal_obeys(case: str, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(("script", "call"), WORDS.values(), ids=WORDS)
+def test_error_and_log_hold_nothing_that_a_terminal_obeys(
+    script: list[Any], call: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG, "unitask")
-    script, call = WORDS[case]
     with pytest.raises(errors.UnitaskError) as caught:
         perform("sync", provider(*script), call, poll_patience=1)
 
@@ -268,7 +249,7 @@ def test_error_holds_nothing_that_a_terminal_obeys(case: str, caplog: pytest.Log
 
 
 @given(word=st.text())
-def test_task_and_notes_hold_nothing_that_a_terminal_obeys(word: str) -> None:
+def test_task_and_errors_hold_nothing_that_a_terminal_obeys(word: str) -> None:
     task = Task({"task_id": word, "model": word, "task_type": word, "status": word}, Output)
 
     assert obeyed(repr(task)) == []
@@ -288,14 +269,108 @@ def test_note_of_an_interruption_shows_the_id_escaped(shell: str) -> None:
     assert "owned" in "".join(caught.value.__notes__)
 
 
+# ---- secrets
+
+SECRET = "5ecret-" * 5
+
+
+def leaky(status: int = 200, /, words: str = f"{KEY} is not {SECRET}", **task: Any) -> Response:
+    """An answer that repeats the key and the webhook secret wherever it can."""
+    config = {"webhook_config": {"endpoint": "https://me.test", "secret": SECRET}}
+    body = {
+        "code": status,
+        "message": words if status >= 300 else "success",
+        "data": {**task_data(**task), "config": config, "detail": words, "logs": [{"x-api-key": KEY}]},
+        "api_key": KEY,
+    }
+    headers = dict.fromkeys(("x-request-id", "cf-ray", "server", "location", "x-echo"), words)
+    return Response(status, headers, json.dumps(body).encode(), AT_SOME_TIME)
+
+
+def leaky_poll(status: int = 200, /, **task: Any) -> Response:
+    """The same for a client that sent no secret: it recognises the secret only in its documented place."""
+    return leaky(status, KEY, **task)
+
+
+def leaky_data(data: Any) -> Response:
+    return answer(200, {"data": data, "message": KEY}, server=KEY)
+
+
+def submit(client: Any, **options: Any) -> Any:
+    return client.submit(FACE_SWAP, **{"webhook_url": "https://me.test", "webhook_secret": SECRET, **options})
+
+
+def run(client: Any) -> Any:
+    return client.run(FACE_SWAP, timeout=0, webhook_url="https://me.test", webhook_secret=SECRET)
+
+
+def get(client: Any) -> Any:
+    return client.get(TASK_ID)
+
+
+UNSENDABLE = dataclasses.replace(FACE_SWAP, extra={"a": object()})
+LEAKS: dict[str, tuple[Callable[[Any], Any], list[Any]]] = {  # with an error, or a result
+    "refused submission": (submit, [leaky(400, status="failed")]),
+    "submission, broken gateway": (submit, [answer(502, f"<html>{KEY} {SECRET}".encode(), server=f"{KEY} {SECRET}")]),
+    "submission, read timeout": (submit, [httpx.ReadTimeout(KEY)]),
+    "submission without an id": (submit, [leaky(task_id="")]),
+    "bad option": (lambda client: submit(client, webhook_url=7), []),
+    "bad input": (lambda client: client.run(UNSENDABLE, webhook_secret=SECRET), []),
+    "timeout": (run, [leaky(), leaky_poll()]),
+    "failed task": (run, [leaky(status="failed", error={"message": KEY})]),
+    "poll of another task": (get, [leaky_poll(task_id="other")] * 99),
+    "refused account": (lambda client: client.account(), [leaky_poll(401)]),
+    "account": (lambda client: client.account(), [leaky_data({"api_key": KEY, "name": KEY, "wallet": {"id": KEY}})]),
+    "active_tasks": (lambda client: client.active_tasks(), [leaky_data({"flux": {"active_tasks": [KEY]}})]),
+    "history": (
+        lambda client: all_of(client.history()),
+        [leaky_data({"data": [{"task_id": "t", "api_key_id": KEY}], "total": 1})],
+    ),
+    "upload": (lambda client: client.upload(encoded()), [leaky_data({"url": f"https://img.test/{KEY}.png"})]),
+    "wait_all": (lambda client: client.wait_all([TASK_ID, "b"]), [leaky_poll(status="failed"), leaky_poll(401)]),
+    "find": (
+        lambda client: client.find(LOST, timeout=0),
+        [leaky_data({"data": [{"task_id": TASK_ID}], "total": 1}), leaky_poll()],
+    ),
+    "submit": (submit, [leaky(status="completed")]),
+    "get": (get, [leaky_poll(status="completed")]),
+}
+
+
+def everything_shown(error: BaseException) -> str:
+    """Return an error as text, with its traceback and the variables of every frame but those of the tests."""
+    frames = traceback.TracebackException.from_exception(error, capture_locals=True)
+    for frame in frames.stack:
+        if Path(frame.filename).parent == Path(__file__).parent:
+            frame.locals = None
+    return "\n".join([str(vars(error)), str(error), repr(error), *frames.format()])
+
+
+@pytest.mark.parametrize(("call", "script"), LEAKS.values(), ids=LEAKS.keys())
+def test_results_errors_and_logs_show_neither_key_nor_secret(
+    shell: str, call: Callable[[Any], Any], script: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.NOTSET)
+    result: Any
+    try:
+        result = perform(shell, provider(*script), call, poll_patience=1)
+        shown = f"{result!r} {getattr(result, 'raw', '')!r}"
+    except errors.UnitaskError as error:
+        result, shown = error, everything_shown(error)
+
+    everything = pickle.dumps(result) + shown.encode() + caplog.text.encode()
+    assert KEY.encode() not in everything
+    assert SECRET.encode() not in everything
+
+
 # ---- advisory warnings
 
 
 @pytest.mark.parametrize("method", ["submit", "run", "submit in a task"])
-def test_advice_points_once_to_the_line_of_the_program(shell: str, method: str) -> None:
+def test_advisory_warning_points_once_to_the_line_of_the_caller(shell: str, method: str) -> None:
     name = method.partition(" ")[0]
 
-    async def main() -> None:
+    async def asynchronous() -> None:
         transport = httpx.MockTransport(lambda _: httpx.Response(200, content=seen("completed").body))
         async with AsyncClient(KEY, BASE_URL, transport=transport) as client:
             for _ in range(2):
@@ -308,10 +383,7 @@ def test_advice_points_once_to_the_line_of_the_program(shell: str, method: str) 
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
-        if shell == "async":
-            asyncio.run(main())
-        else:
-            perform(shell, provider(*[seen("completed")] * 2), sync)
+        asyncio.run(asynchronous()) if shell == "async" else perform(shell, provider(*[seen("completed")] * 2), sync)
 
     (advice,) = caught
     assert advice.category is AdvisoryWarning

@@ -175,4 +175,4 @@ def test_password_of_a_proxy_is_shown_nowhere() -> None:
         Client(KEY, proxy="ftp://me:hush@proxy.test")
 
     assert "hush" not in str(caught.value)
-    assert "hush" not in repr(transport_settings("https://a.test", "http://me:hush@proxy.test"))
+    assert "hush" not in repr(transport_settings("http://me:hush@proxy.test"))

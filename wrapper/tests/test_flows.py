@@ -325,7 +325,7 @@ def test_looks_that_keep_failing_end_when_patience_does(
     assert played.sent_at[-1] > 10.0 >= played.sent_at[-2]
     assert (played.error.attempts, played.error.elapsed) == (len(played.sent), pytest.approx(played.ended_at))
     if trouble is TROUBLES["about another task"]:
-        assert str(played.error) == f"asked for task {TASK_ID!r}, the answer is about 'another'"
+        assert str(played.error) == f"task {TASK_ID!r} was requested, the answer is about 'another'"
 
 
 @pytest.mark.parametrize("status", [301, 402, 404, 422])

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from unitask import Output, Task, errors
-from unitask._core import calls, flows
+from unitask._core import flows, retry
 from unitask._core.effects import (
     Flow,
     Reply,
@@ -107,7 +107,7 @@ def test_failure_of_one_is_its_result() -> None:
 
 
 def test_error_that_names_no_task_gets_its_own() -> None:
-    flow = flows.together([("a", calls.account(limits()))])
+    flow = flows.together([("a", retry.account(limits()))])
     (error,) = run(flow, lambda *_: refused(401)).result
 
     assert error.task_id == "a"

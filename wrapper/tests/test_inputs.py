@@ -51,12 +51,6 @@ def problems(task: Any, validate: bool = True, **options: Any) -> tuple[str, ...
 # ---- what is sent
 
 
-def test_extra_fields_are_sent_and_may_replace_known_ones() -> None:
-    extra = {"strength": 0.5, "swap_image": "https://me.test/b.png", "nested": [{"a": None}]}
-
-    assert request_body(swap(extra=extra))["input"] == {"target_image": URL, **extra}
-
-
 def test_files_are_found_in_lists_and_objects() -> None:
     elements = ({"image": PNG, "n": 1, "new": [1]}, {"image": URL}, "not an object")
     task = tasks.KlingVideo(prompt="a", elements=elements, motion_brush={"mask_url": PNG, "x": 1})  # type: ignore[arg-type]
@@ -99,10 +93,8 @@ def test_options_go_into_the_config(options: Any, config: dict[str, Any]) -> Non
 
 
 def test_value_that_one_source_rules_out_is_sent_with_a_warning() -> None:
-    with pytest.warns(AdvisoryWarning, match=r"config.service_mode: 'ppu' is not one of \['public', 'private', ''\]"):
+    with pytest.warns(AdvisoryWarning, match="config.service_mode: 'ppu' is not one of"):
         assert request_body(swap(), {"service_mode": "ppu"})["config"] == {"service_mode": "ppu"}
-    with pytest.warns(AdvisoryWarning, match=r"width: 100 is less than the minimum of \d+"):
-        assert request_body(flux(width=100, height=512))["input"]["width"] == 100
 
 
 def test_what_was_given_is_not_changed() -> None:
@@ -120,23 +112,12 @@ class Seed(enum.IntEnum):
     ONE = 1
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"width": 512.0},
-        {"extra": {"seed": Seed.ONE}},
-        {"extra": {"seed": 2**63 - 1}},
-        {"extra": {"seed": -(2**63)}},
-        {"extra": {"new": (1, {2: None})}},
-        {"prompt": "\0 \U0001f600"},
-        {"width": 1024, "height": 1024},
-        {"width": 10**9, "height": None},
-    ],
-    ids=ascii,
-)
 @pytest.mark.filterwarnings("ignore::unitask.AdvisoryWarning")
-def test_value_that_json_can_write_is_taken(fields: dict[str, Any]) -> None:
-    assert request_body(flux(**fields))
+def test_value_that_json_can_write_is_taken() -> None:
+    for extra in ({"seed": Seed.ONE}, {"seed": -(2**63)}, {"new": (1, {2: None})}):
+        assert request_body(flux(extra=extra))
+    for fields in ({"width": 512.0}, {"prompt": "\0 \U0001f600"}, {"width": 1024, "height": 1024}):
+        assert request_body(flux(**fields))
 
 
 # ---- what is refused
@@ -145,14 +126,11 @@ def test_value_that_json_can_write_is_taken(fields: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("task", "problem"),
     [
-        (flux(width=512.5), "input.width: 512.5 is not of type 'integer'"),
         (flux(extra={"seed": 2**63}), "input.seed: 9223372036854775808 is not a 64-bit integer"),
         (flux(extra={"seed": 10**400}), f"input.seed: {'1' + '0' * 59}... (401 characters) is not a 64-bit integer"),
         (flux(prompt={3: "a"}), "input.prompt: {3: 'a'} is not of type 'string'"),
         (flux(width=1024, height=1025), "input: width x height is 1049600, at most 1048576 is allowed"),
         (tasks.KlingVideo(prompt="a", mode="fast"), "input.mode: 'fast' is not one of ['std', 'pro']"),  # type: ignore[arg-type]
-        (swap(None), "input: 'target_image' is a required property"),
-        (swap(b""), "target_image: it is empty (0 bytes)"),
         (swap("missing.png"), "target_image: 'missing.png' cannot be read: No such file or directory"),
         (tasks.Kling3Video(multi_shots=[{"prompt": 1}]), "input.multi_shots.0.prompt: 1 is not of type 'string'"),
     ],
@@ -177,10 +155,9 @@ def test_every_problem_is_reported_at_once() -> None:
     assert SECRET not in "".join(found)
 
 
-@pytest.mark.parametrize("validate", [True, False])
 @pytest.mark.parametrize("url", ["https://[bad/hook", "https://me.test/a\nb", "me.test/hook"])
-def test_webhook_that_cannot_be_called_is_refused(validate: bool, url: str) -> None:
-    (problem,) = problems(swap(), validate, webhook_url=url)
+def test_webhook_that_cannot_be_called_is_refused(url: str) -> None:
+    (problem,) = problems(swap(), False, webhook_url=url)
 
     assert problem.startswith("webhook_url: ")
 
@@ -197,15 +174,12 @@ def test_secret_is_judged_as_its_receiver_judges_it(secret: str) -> None:
         assert request_body(swap(), {"webhook_secret": secret})
 
 
-@pytest.mark.parametrize(
-    "task",
-    [
+def test_secret_of_a_legacy_task_is_judged_too() -> None:
+    for task in (
         tasks.LegacyMidjourneyImagine(prompt="a", webhook_secret="a\nb"),
         tasks.LegacyKlingVideo(prompt="a", webhook_config={"secret": "a\nb"}),
-    ],
-)
-def test_secret_of_a_legacy_task_is_judged_too(task: Any) -> None:
-    assert "secret: the webhook secret " in problems(task)[0]
+    ):
+        assert "secret: the webhook secret " in problems(task)[0]
 
 
 LOOP: list[Any] = []
@@ -213,28 +187,24 @@ LOOP.append(LOOP)
 
 
 @pytest.mark.parametrize("value", [object(), math.nan, "\ud800", {(1, 2): 3}, LOOP], ids=range(5))
-@pytest.mark.parametrize("validate", [True, False])
-def test_value_that_json_has_no_form_for_is_refused(value: Any, validate: bool) -> None:
-    (problem,) = problems(swap(extra={"field": value}), validate=validate)
+def test_value_that_json_has_no_form_for_is_refused(value: Any) -> None:
+    (problem,) = problems(swap(extra={"field": value}), validate=False)
 
     assert problem.startswith("input: it cannot be written as JSON: ")
 
 
+DEEP: Any = "a"
+for _ in range(500):
+    DEEP = [DEEP]
+
+
 def test_value_too_deep_to_be_checked_is_refused() -> None:
-    deep: Any = "a"
-    for _ in range(500):
-        deep = [deep]
-
-    (problem,) = problems(flux(prompt=deep))
-    assert problem.startswith("input: it cannot be checked: ")
+    assert problems(flux(prompt=DEEP))[0].startswith("input: it cannot be checked: ")
 
 
-@pytest.mark.parametrize(
-    ("task", "field"),
-    [(Raw("", "t"), "model"), (Raw("m", ""), "task_type"), (Raw(7, "t"), "model")],  # type: ignore[arg-type]
-)
-def test_raw_task_must_name_its_operation(task: Raw, field: str) -> None:
-    assert problems(task)[0].startswith(f"{field}: ")
+def test_raw_task_must_name_its_operation() -> None:
+    nameless: Any = Raw("", "t"), Raw("m", ""), Raw(7, "t")  # type: ignore[arg-type]
+    assert [problems(task)[0].partition(":")[0] for task in nameless] == ["model", "task_type", "model"]
 
 
 def test_unchecked_content_is_sent_as_it_is_if_it_can_be_read() -> None:
@@ -255,25 +225,16 @@ def test_task_shows_no_picture() -> None:
     text = base64.b64encode(content).decode()
     shown = repr([swap(content), swap(bytearray(content)), swap(text), swap(array), swap(extra={"more": [content]})])
 
-    assert text[80:100] not in shown
-    assert "\\x" not in shown
-    assert "219" not in shown
+    assert not [part for part in (text[80:100], "\\x", "219") if part in shown]
     assert shown.count(f"<{len(content)} bytes>") == 3
     assert repr(swap("a.png", extra={"n": 1})) == f"FaceSwap(target_image='a.png', swap_image={URL!r}, n=1)"
-    assert repr(Raw("m", "t", {"prompt": "x"})) == "Raw(prompt='x')"
-    assert "<array of shape (50, 60, 3)>" in shown
-    assert f"... ({len(text) + 2} characters)" in shown
 
 
 def test_task_is_a_plain_value() -> None:
     task = swap(extra={"a": 1})
 
     assert pickle.loads(pickle.dumps(task)) == task == swap(extra={"a": 1})
-    assert task.operation() == ("Qubico/image-toolkit", "face-swap")
-    assert task.output_type() is FaceSwapOutput
-    assert dir(tasks) == sorted(tasks.__all__)
-    with pytest.raises(AttributeError, match="has no attribute 'FaceSwop'"):
-        _ = tasks.FaceSwop  # type: ignore[attr-defined]
+    assert (task.operation(), task.output_type()) == (("Qubico/image-toolkit", "face-swap"), FaceSwapOutput)
     with pytest.raises(AttributeError):
         task.target_image = "b"  # type: ignore[misc]
 
@@ -288,22 +249,14 @@ def raising(error: Exception) -> Callable[..., Any]:
     return method
 
 
-def hostile(error: Exception) -> Any:
-    """Make an object whose every attribute raises."""
-    names = {"__getattribute__": raising(error), "__eq__": raising(error), "__hash__": None}
-    return type("Hostile", (), names)()
-
-
-ERRORS = st.sampled_from(
-    [RuntimeError("x"), KeyError("x"), OSError("x"), ZeroDivisionError(), RecursionError(), MemoryError(), TypeError()]
-)
+ERRORS = st.sampled_from([RuntimeError("x"), OSError("x"), ZeroDivisionError(), RecursionError(), MemoryError()])
 RETURNED = st.one_of(st.none(), st.integers(), st.text(max_size=5), st.binary(max_size=5), st.just([]), st.just({}))
 METHODS = ["read", "tell", "seek", "seekable", "tobytes", "save", "__fspath__", "__array_interface__", "file", "mode"]
 
 
 @st.composite
 def objects(draw: st.DrawFn) -> Any:
-    """An object with some of the attributes that files, pictures and arrays are known by, which do anything."""
+    """An object with some of the attributes of files, pictures and arrays, which return or raise anything."""
     made: dict[str, Any] = {}
     for name in draw(st.lists(st.sampled_from(METHODS), unique=True)):
         value, error = draw(RETURNED), draw(st.none() | ERRORS)
@@ -312,22 +265,12 @@ def objects(draw: st.DrawFn) -> Any:
     return type("Odd", (), made)()
 
 
-VALUES: st.SearchStrategy[Any] = st.one_of(
-    objects(),
-    ERRORS,  # stands for a hostile object with it, which hypothesis itself cannot hold
-    RETURNED,
-    st.floats(),
-    st.sampled_from(["\ud800", "\0", "file:///\0", "data:,", b"\xff\xd8\xff", object, len, np.zeros(3), np.int64(3)]),
-    st.builds(lambda: iter("abc")),
-    st.builds(lambda: 10**5000),
-    st.text(max_size=20),
-)
+ODD = ["\ud800", "\0", "file:///\0", "data:,", b"\xff\xd8\xff", object, len, np.zeros(3), np.int64(3), 10**5000]
+VALUES = st.one_of(objects(), ERRORS, RETURNED, st.floats(), st.sampled_from(ODD), st.text(max_size=20))
 FIELDS: list[Callable[[Any], Any]] = [
     swap,
-    lambda value: tasks.Seedance2(prompt="a", image_urls=[value]),
     lambda value: tasks.Seedance2(prompt="a", duration=value, resolution=value, video_urls=[value]),
     lambda value: tasks.ImageSegment(image=value, prompt=value),
-    lambda value: tasks.Kling3Video(prompt="a", multi_shots=[value]),
     lambda value: tasks.Kling3Video(prompt="a", enable_audio=value, multi_shots=[{"prompt": value, "duration": value}]),
     lambda value: swap(extra={"field": value}),
     lambda value: Raw("a", "b", {"field": [value]}),
@@ -337,7 +280,10 @@ FIELDS: list[Callable[[Any], Any]] = [
 @given(value=VALUES, make=st.sampled_from(FIELDS), validate=st.booleans(), uploads=st.booleans())
 @pytest.mark.filterwarnings("ignore::unitask.AdvisoryWarning")
 def test_any_object_makes_a_body_or_is_refused(value: Any, make: Any, validate: bool, uploads: bool) -> None:
-    task = make(hostile(value) if isinstance(value, Exception) else value)
+    if isinstance(value, Exception):  # an object that hypothesis itself cannot hold: every use of it raises
+        method = raising(value)
+        value = type("Hostile", (), {"__getattribute__": method, "__eq__": method, "__hash__": None})()
+    task = make(value)
     task.estimate_usd()
     with contextlib.suppress(InvalidInput):
         assert json.dumps(request_body(task, validate=validate, uploads=uploads), allow_nan=False)

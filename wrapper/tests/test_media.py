@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -60,13 +59,6 @@ def flask_upload() -> Any:
     return SimpleNamespace(mode="rb", save=None, **parts)
 
 
-def fastapi_upload() -> UploadFile:
-    file = tempfile.SpooledTemporaryFile(max_size=1)  # noqa: SIM115 - the test reads it
-    file.write(PNG)
-    file.seek(0)
-    return UploadFile(file, filename="a.png")
-
-
 KINDS: dict[str, Callable[[Path], Any]] = {
     "path as text": lambda folder: str(as_path(folder)),
     "long path as text": lambda folder: str(as_path(folder)).replace("picture.png", "./" * 150 + "picture.png"),
@@ -74,13 +66,12 @@ KINDS: dict[str, Callable[[Path], Any]] = {
     "bytearray": lambda _: bytearray(PNG),
     "memoryview with gaps": lambda _: memoryview(bytes(byte for byte in PNG for _ in range(2)))[::2],
     "Flask": lambda _: flask_upload(),
-    "FastAPI, on disk": lambda _: fastapi_upload(),
+    "FastAPI": lambda _: UploadFile(io.BytesIO(PNG), filename="a.png"),
     "only read": lambda _: SimpleNamespace(read=lambda: PNG),
 }
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_encoded_picture_is_sent_unchanged_and_can_be_read_again(kind: str, tmp_path: Path) -> None:
     file = KINDS[kind](tmp_path)
 
@@ -97,51 +88,32 @@ def test_file_object_is_read_from_its_position_and_left_there() -> None:
     assert file.tell() == 5
 
 
-@pytest.mark.parametrize("head", ["", "data:image/png;base64,", "DATA:image/png;BASE64,", "data:;base64,"])
-def test_base64_is_sent_without_line_breaks(head: str) -> None:
+def test_base64_is_sent_without_line_breaks() -> None:
     content = encoded(64, 64)
     text = base64.b64encode(content).decode()
     lines = "\r\n".join(text[at : at + 76] for at in range(0, len(text), 76))
 
-    assert wire_form(head + text) == wire_form(head + lines) == (head + text, content)
-
-
-@pytest.mark.parametrize("content", [SHORT, encoded(1, 1, "GIF"), b"RIFF\x24\0\0\0WAVEfmt ", b"ID3\x04\0\0\0\0\0\0"])
-def test_short_base64_of_a_known_file_kind_is_content(content: bytes) -> None:
-    text = base64.b64encode(content).decode()
-
-    assert len(text) < 256
-    assert wire_form(text) == (text, content)
+    for head in ("", "data:image/png;base64,", "DATA:image/png;BASE64,", "data:;base64,"):
+        assert wire_form(head + text) == wire_form(head + lines) == (head + text, content)
+    for short in (SHORT, encoded(1, 1, "GIF"), b"RIFF\x24\0\0\0WAVEfmt ", b"ID3\x04\0\0\0\0\0\0"):
+        text = base64.b64encode(short).decode()
+        assert wire_form(text) == (text, short)
 
 
 @pytest.mark.parametrize("url", ["HTTP://me.test/a.png", "asset://asset-2026-abc", "ASSET://a"])
 def test_address_is_sent_as_given(url: str) -> None:
     assert wire_form(url) == (url, None)
     assert problems(url) == []
-    assert media.measured("seconds", url) is media.measured_as_sent("seconds", url) is None
+    assert media.measured("seconds", url) is None
 
 
-@pytest.mark.parametrize("pasted", ['"{}"', "'{}'", "\u201c{}\u201d", "\u2018{}\u2019", ' "{}"\n'], ids=ascii)
+@pytest.mark.parametrize("pasted", ['"{}"', "'{}'", "\u201c{}\u201d", ' "{}"\n'], ids=ascii)
 def test_pasted_path_is_read_without_quotes_and_spaces_unless_a_file_has_that_name(pasted: str, tmp_path: Path) -> None:
     odd = tmp_path / pasted.format("b.png")
     odd.write_bytes(SHORT)
 
     assert sent_content(pasted.format(as_path(tmp_path))) == PNG
-    assert wire_form(pasted.format("https://me.test/a.png")) == ("https://me.test/a.png", None)
     assert sent_content(str(odd)) == SHORT
-
-
-def test_tilde_is_the_home_folder_unless_a_folder_has_that_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    as_path(tmp_path)
-    assert sent_content("~/picture.png") == PNG
-
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "~").mkdir()
-    (tmp_path / "~" / "picture.png").write_bytes(b"another")
-    assert sent_content("~/picture.png") == b"another"
 
 
 # ---- PIL images and arrays
@@ -160,37 +132,15 @@ def test_pil_image_is_sent_upright(form: str, orientation: int) -> None:
     assert decoded(sent_content(image)).size == (30, 20)
 
 
-LEVELS = np.linspace(0, 1, 256).reshape(16, 16)
+@pytest.mark.parametrize("mode", ["F", "I", "I;16", "I;16B"])
+def test_levels_of_more_than_eight_bits_are_refused(mode: str) -> None:
+    with pytest.raises(ValueError, match="has no known white"):
+        wire_form(picture(mode="L").convert(mode))
 
 
-@pytest.mark.parametrize(
-    ("levels", "expected"),
-    [
-        ((LEVELS * 65535).astype(">u2"), (LEVELS * 65535).astype("u2") >> 8),
-        ((LEVELS * 255).astype("<u2"), LEVELS * 255),
-        (LEVELS.astype("<f4"), LEVELS.astype("<f4") * 255 + 0.5),
-    ],
-    ids=["16 bits, big-endian", "8 bits in 16", "shares of white"],
-)
-def test_deep_grey_is_scaled_to_eight_bits(levels: Any, expected: Any) -> None:
-    result = np.asarray(decoded(sent_content(Image.fromarray(levels)), "L"))
-
-    assert np.array_equal(result, expected.astype("u1"))
-
-
-def test_levels_of_an_unknown_range_are_refused() -> None:
-    floats = [LEVELS * 1000, LEVELS - 0.5, np.where(LEVELS > 0.5, np.nan, LEVELS)]
-    integers = [LEVELS * 70_000, LEVELS * -5]
-    for levels in (*(each.astype("<f4") for each in floats), *(each.astype("<i4") for each in integers)):
-        with pytest.raises(ValueError, match="0 to 1 or" if levels.dtype == "<f4" else "or 0 to 65535"):
-            wire_form(Image.fromarray(levels))
-
-
-@pytest.mark.parametrize("mode", Image.MODES)
+@pytest.mark.parametrize("mode", [mode for mode in Image.MODES if mode[0] not in "FI"])
 def test_image_of_any_mode_keeps_colours_and_transparency(mode: str) -> None:
-    if mode in ("F", "I") or mode.startswith("I;"):
-        image, expected = picture(mode="L").convert(mode), picture(mode="L")
-    elif mode == "PA":
+    if mode == "PA":
         image = picture(mode="P").convert("PA")
         image.putalpha(picture(mode="LA").getchannel("A"))
         expected = image.convert("RGBA")
@@ -205,26 +155,16 @@ def test_image_of_any_mode_keeps_colours_and_transparency(mode: str) -> None:
     assert (image.mode, image.size, image.tobytes()) == before
 
 
-def test_transparency_and_colour_profile_are_kept() -> None:
-    palette = picture(mode="P")
-    palette.info["transparency"] = palette.getpixel((0, 0))
-    assert decoded(sent_content(palette), "RGBA").tobytes() == palette.convert("RGBA").tobytes()
+def test_transparent_colour_of_a_palette_stays_transparent() -> None:
+    image = picture(mode="P")
+    image.info["transparency"] = image.getpixel((0, 0))
 
-    for mode, kept in (("CMYK", None), ("RGB", b"a profile")):  # a profile describes one mode
-        image = picture(mode=mode)
-        image.info["icc_profile"] = b"a profile"
-        assert decoded(sent_content(image)).info.get("icc_profile") == kept
+    assert decoded(sent_content(image), "RGBA").tobytes() == image.convert("RGBA").tobytes()
 
 
-class OnlyInterface:
-    """An array that has nothing but `__array_interface__`."""
-
-    def __init__(self, array: Any, **changes: Any) -> None:
-        self.array, self.changes = array, changes
-
-    @property
-    def __array_interface__(self) -> dict[str, Any]:
-        return {**self.array.__array_interface__, **self.changes}
+def only_interface(array: Any, **changes: Any) -> Any:
+    """An object that has nothing but `__array_interface__`."""
+    return SimpleNamespace(__array_interface__={**array.__array_interface__, **changes})
 
 
 rows, columns = np.mgrid[0:7, 0:5]
@@ -232,21 +172,16 @@ colours = np.stack([rows * 30, columns * 40, rows * columns, 255 - rows], axis=-
 
 
 @pytest.mark.parametrize(
-    ("array", "mode"), [(colours[..., 0].T, "L"), (colours, "RGBA"), (np.asfortranarray(colours[..., :3]), "RGB")]
+    "array", [colours[..., 0].T, colours, np.asfortranarray(colours[..., :3])], ids=["L", "RGBA", "RGB"]
 )
-def test_array_keeps_its_pixels(array: Any, mode: str) -> None:
-    plain = np.ascontiguousarray(array)
-    buffer = OnlyInterface(plain, data=b"front" + plain.tobytes(), strides=None, offset=5)
-    result = decoded(sent_content(array))
-
-    assert result.mode == mode
-    assert np.array_equal(np.asarray(result), array)
-    assert sent_content(OnlyInterface(array)) == sent_content(array) == sent_content(buffer)
+def test_array_keeps_its_pixels(array: Any) -> None:
+    assert np.array_equal(np.asarray(decoded(sent_content(array))), array)
+    assert sent_content(only_interface(array)) == sent_content(array)
 
 
 NO_PICTURES: list[Any] = [
     *(colours.astype(np.float32), colours.astype(np.int8), colours[..., :2], colours[0, 0], colours[None], colours[:0]),
-    *(OnlyInterface(colours, data=data, strides=None) for data in (b"123", memoryview(bytes(10_000)))),
+    *(only_interface(colours, data=data, strides=None) for data in (b"123", memoryview(bytes(10_000)))),
 ]
 
 
@@ -275,7 +210,7 @@ UNREADABLE: list[tuple[Any, str]] = [
     ("data:image/png;base64,A_-=", "base64 is broken"),
     ("A" * 257, "base64 is broken"),
     ("!" * 5_000_000, "too long"),
-    ("file://server/share/a.png", "'server'"),
+    ("file://server/share/a.png", "file URL"),
     ("file:a.png", "file URL"),
     ("s3://bucket/a.png", "s3"),
     (io.StringIO("text"), "'rb'"),
@@ -340,33 +275,18 @@ def test_format_and_size_are_those_that_pillow_decodes(content: bytes) -> None:
             inspect_picture(content[: int(len(content) * share)])
 
 
-def segment(marker: int, data: bytes) -> bytes:
-    """Return a segment of a JPEG."""
-    return bytes([0xFF, marker]) + (len(data) + 2).to_bytes(2, "big") + data
-
-
-@pytest.mark.parametrize(("frame", "marker"), [(0xC0, 0xC4), (0xCF, 0xC8), (0xC0, 0xCC)])
-def test_size_of_a_jpeg_is_read_from_its_frame_header(frame: int, marker: int) -> None:
-    header = segment(frame, b"\x08" + (30).to_bytes(2, "big") + (40).to_bytes(2, "big") + b"\x01\x01\x11\0")
-    content = b"\xff\xd8" + segment(marker, bytes(range(1, 20))) + b"\xff\xff" + header + b"pixels\xff\xd9"
-
-    assert inspect_picture(content) == PictureInfo("jpeg", 40, 30)  # fill bytes may stand before it (T.81, B.1.1.2)
-
-
 OTHER_FORMATS = {
-    "gif": [encoded(form="GIF")],
-    "bmp": [encoded(form="BMP")],
-    "tiff": [encoded(form="TIFF"), b"MM\0*\0\0\0\x08"],
-    "heif": [b"\0\0\0\x18ftypheic\0\0\0\0", b"\0\0\0\x1cftypavif\0\0\0\0"],
+    "gif": encoded(form="GIF"),
+    "bmp": encoded(form="BMP"),
+    "tiff": encoded(form="TIFF"),
+    "heif": b"\0\0\0\x1cftypavif\0\0\0\0",
 }
 
 
-@pytest.mark.parametrize("name", OTHER_FORMATS)
-def test_format_that_is_not_taken_is_named(name: str) -> None:
-    for content in OTHER_FORMATS[name]:
-        (problem,) = problems("", content)
+def test_format_that_is_not_taken_is_named() -> None:
+    for name, content in OTHER_FORMATS.items():
         assert inspect_picture(content) == PictureInfo(name)
-        assert f" {name} " in problem
+        assert f" {name} " in problems("", content)[0]
 
 
 heads = st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF\x10\0\0\0WEBPVP8 ", b"GIF89a", b"BM"])
@@ -393,48 +313,35 @@ def test_any_bytes_are_a_picture_or_a_value_error(content: bytes) -> None:
 # ---- what a field takes
 
 
-@pytest.mark.parametrize(
-    ("width", "height", "is_taken"), [(2047, 2047, True), (2048, 1, False), (1, 2048, False), (2049, 9, False)]
-)
-def test_both_sides_must_be_under_2048_pixels(width: int, height: int, is_taken: bool) -> None:
-    assert (problems("", encoded(width, height, mode="L")) == []) == is_taken
+def test_both_sides_must_be_under_2048_pixels() -> None:
+    sizes = [(2047, 2047), (2048, 1), (1, 2048), (2049, 9)]
+
+    assert [len(problems("", encoded(*size, mode="L"))) for size in sizes] == [0, 1, 1, 1]
 
 
-@pytest.mark.parametrize(
-    ("url", "problem"),
-    [
-        ("https://me.test/a.JPEG", None),
-        ("https://me.test/a.webp?size=1#top", None),
-        ("https://me.test/a.gif", "must end in .jpg, .jpeg, .png, .webp"),
-        ("https://me.test/?file=a.png", "must end in"),
-        ("https:///a.png", "host"),
-        ("https://[::1/a.png", "is malformed"),
-        ("https://me.test:99999/a.png", "is malformed"),
-        ("https://me.test/" + "a" * 5_000_000, "must end in"),
-        *(
-            (url.format(odd), f"{odd!r} in it")
-            for odd in ("\n", " ", "\x7f", "\xa0", "\u200b", "\\", '"', "<")
-            for url in ("https://me.test/x{}.png", "https://me{}.test/x.png", "asset://a{}b")
-        ),
-    ],
-    ids=lambda value: ascii(value)[:40],
-)
-def test_url_must_name_a_host_and_end_like_a_picture(url: str, problem: str | None) -> None:
-    found = problems(*wire_form(url))
-
-    assert len(found) == (0 if problem is None else 1)
-    assert (problem or "") in "".join(found)
-    assert len("".join(found)) < 400
+URL_PROBLEMS: dict[str, str] = {
+    "https://me.test/a.gif": "must end in .jpg, .jpeg, .png, .webp",
+    "https://me.test/?file=a.png": "must end in",
+    "https:///a.png": "host",
+    "https://[::1/a.png": "is malformed",
+    "https://me.test:99999/a.png": "is malformed",
+    "https://me.test/" + "a" * 5_000_000: "must end in",
+}
+for odd in ("\n", " ", "\x7f", "\xa0", "\u200b", "\\", '"', "<"):  # parsers drop or change them
+    for where in ("https://me.test/x{}.png", "https://me{}.test/x.png", "asset://a{}b"):
+        URL_PROBLEMS[where.format(odd)] = f"{odd!r} in it"
 
 
-@pytest.mark.parametrize(
-    ("sent", "content", "rule", "is_taken"),
-    [
-        ("", encoded(3000, 2, "GIF"), {"kind": "image"}, True),
-        ("https://me.test/a", None, {"kind": "audio"}, True),
-        ("", b"", {"kind": "audio"}, False),
-        ("", PNG, {**RULE, "accepts": ["url"]}, False),
-    ],
-)
-def test_file_is_checked_by_the_kind_of_its_field(sent: str, content: Any, rule: Any, is_taken: bool) -> None:
-    assert (problems(sent, content, rule) == []) == is_taken
+def test_url_must_name_a_host_and_end_like_a_picture() -> None:
+    for url, problem in URL_PROBLEMS.items():
+        (found,) = problems(*wire_form(url))
+        assert problem in found
+        assert len(found) < 400
+    for url in ("https://me.test/a.JPEG", "https://me.test/a.webp?size=1#top"):
+        assert problems(url) == []
+
+
+def test_file_is_checked_by_the_kind_of_its_field() -> None:
+    assert problems("", encoded(3000, 2, "GIF"), {"kind": "image"}) == []
+    assert problems("https://me.test/a", None, {"kind": "audio"}) == []
+    assert len(problems("", b"", {"kind": "audio"})) == len(problems("", PNG, {**RULE, "accepts": ["url"]})) == 1

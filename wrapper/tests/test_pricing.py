@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from unitask import TaskInput, tasks
 from unitask._core.formats import video_frames, video_seconds
-from unitask.media import measured, measured_as_sent, wire_form
+from unitask.media import measured, wire_form
 
 from .pictures import encoded, picture
 
@@ -24,6 +22,14 @@ URL = "https://me.test/a.png"
 
 def raw(model: str, task_type: str, **given_input: Any) -> tasks.Raw:
     return tasks.Raw(model, task_type, given_input)
+
+
+def kling(**given_input: Any) -> tasks.Raw:
+    return raw("kling", "video_generation", version="3.0", **given_input)
+
+
+def seedance(duration: int, *videos: bytes | str) -> tasks.Seedance2Fast:
+    return tasks.Seedance2Fast(prompt="a", resolution="480p", duration=duration, video_urls=list(videos))
 
 
 def box(name: bytes, *parts: bytes, wide: bool = False) -> bytes:
@@ -62,17 +68,14 @@ ESTIMATES: dict[str, tuple[TaskInput[Any], float | None]] = {
     "half a picture": (tasks.FluxSchnellTxt2Img(prompt="a", batch_size=1.5), None),
     "seconds as text": (tasks.Veo3Video(duration="8s", generate_audio=False), 0.96),
     "seconds below zero": (tasks.Seedance25(prompt="a", duration=-1), None),
-    "a fraction of a credit is rounded up": (
-        tasks.AceStepTxt2Audio(style_prompt="a", lyrics="", duration=10.0001),
-        0.0050001,
-    ),
+    "a fraction of a credit": (tasks.AceStepTxt2Audio(style_prompt="a", lyrics="", duration=10.0001), 0.0050001),
     "five seconds at a time": (tasks.KlingVideo(version="2.1", mode="pro", duration=10), 0.92),
     "a version without a price": (tasks.KlingVideo(version="9.9", mode="std", duration=5), None),
     "a later rate": (tasks.KlingVideo(version="2.6", mode="pro", duration=5, enable_audio=True), 0.66),
     "what is documented for absent fields": (tasks.Kling3Video(prompt="a", enable_audio=False), 0.5),
     "one of several words": (tasks.Wan26Txt2Video(prompt="a", duration=5, resolution="1080P"), 0.6),  # type: ignore[arg-type]
     "another field's name for it": (tasks.LumaVideo(prompt="a", model="ray-v2", duration=5), 0.2),
-    "a field that no page prices": (tasks.Seedance2Preview(prompt="a", duration=5, resolution="1080p"), None),
+    "a field without a price": (tasks.Seedance2Preview(prompt="a", duration=5, resolution="1080p"), None),
     "sides at a limit": (tasks.ZImageTxt2Img(prompt="a", width=1024, height=512), 0.002),
     "sides beyond it": (tasks.ZImageTxt2Img(prompt="a", width=1024, height=513), 0.004),
     "a side that is not a number": (raw("Qubico/z-image", "txt2img", prompt="a", width="wide"), None),
@@ -87,27 +90,18 @@ ESTIMATES: dict[str, tuple[TaskInput[Any], float | None]] = {
     "an unknown count": (tasks.ImageUpscale(image=encoded(), scale=2), None),
     "more than any task": (tasks.Sora2Video(prompt="a", duration=10**13), None),
     "an unknown type": (raw("a", "b"), None),
-    "null is absent": (raw("kling", "video_generation", version="3.0", enable_audio=True, mode=None), 0.75),
-    "true is not 1": (raw("kling", "video_generation", version="3.0", enable_audio=1), None),
-    "shots that are not a list": (
-        raw("kling", "video_generation", version="3.0", enable_audio=True, multi_shots="two"),
-        None,
-    ),
+    "null is absent": (kling(enable_audio=True, mode=None), 0.75),
+    "true is not 1": (kling(enable_audio=1), None),
+    "shots that are not a list": (kling(enable_audio=True, multi_shots="two"), None),
     "extra fields": (tasks.KlingEffects(image_url=URL, effect="a", extra={"professional_mode": True}), 0.46),
     "video below the least": (tasks.MmaudioVideo2Audio(video=lasting(0.4)), 0.00005),
     "video": (tasks.MmaudioVideo2Audio(video=lasting(7.3)), 0.000365),
     "video above the most": (tasks.MmaudioVideo2Audio(video=lasting(45)), 0.0015),
     "video in whole seconds": (tasks.KlingMotionControl(image_url=URL, video_url=lasting(8.766)), 0.585),
     "video at a URL": (tasks.KlingMotionControl(image_url=URL, video_url=URL), None),
-    "reference videos": (
-        tasks.Seedance2Fast(prompt="a", resolution="480p", duration=10, video_urls=[lasting(10), lasting(4)]),
-        1.152,
-    ),
-    "no reference videos": (tasks.Seedance2Fast(prompt="a", resolution="480p", duration=10, video_urls=[]), 0.48),
-    "a reference video at a URL": (
-        tasks.Seedance2Fast(prompt="a", resolution="480p", duration=4, video_urls=[lasting(4), URL]),
-        None,
-    ),
+    "reference videos": (seedance(10, lasting(10), lasting(4)), 1.152),
+    "no reference videos": (seedance(10), 0.48),
+    "a reference video at a URL": (seedance(4, lasting(4), URL), None),
     "as long as the reference video": (tasks.Seedance25(prompt="a", duration=-1, video_urls=[lasting(10)]), None),
 }
 
@@ -123,8 +117,7 @@ SHORT, LONG = times(600, 4383), long_times(600, 4383)
 TRACKS = (track(b"soun", 999), track(b"vide", 240))
 
 
-@pytest.mark.parametrize("wide", [False, True])
-@pytest.mark.parametrize("header", [SHORT, LONG])
+@pytest.mark.parametrize(("header", "wide"), [(SHORT, False), (LONG, True)])
 def test_length_of_a_video(header: bytes, wide: bool, tmp_path: Path) -> None:
     content = movie(header, *TRACKS, wide=wide)
     path = tmp_path / "a.mp4"
@@ -133,7 +126,6 @@ def test_length_of_a_video(header: bytes, wide: bool, tmp_path: Path) -> None:
     for medium in (content, path, wire_form(path)[0]):
         assert measured("seconds", medium) == Fraction(4383, 600)
         assert measured("frames", medium) == 240
-    assert measured_as_sent("frames", wire_form(path)[0]) == 240
     assert tasks.VideoUpscale(video=path).estimate_usd() == 0.072
 
 
@@ -151,28 +143,19 @@ def test_numbers_of_a_video_have_no_sign() -> None:
     assert video_frames(movie(SHORT, track(b"vide", 3 * 10**9))) == 3 * 10**9
 
 
-OF_NO_LENGTH = {
-    "header cut off": movie(b""),
-    "time without a scale": movie(times(0, 5)),
-    "length of all ones": movie(times(600, 2**32 - 1)),
-    "long length of all ones": movie(long_times(600, 2**64 - 1)),
-    "in fragments": movie(times(600, 0), track(b"vide", 0)),
-    "only sound": movie(times(600, 0), track(b"soun", 5)),
-    "a box smaller than its head": struct.pack(">I4s", 3, b"moov"),
-}
+OF_NO_LENGTH = [
+    movie(b""),  # the header is cut off
+    movie(times(0, 5)),
+    movie(times(600, 2**32 - 1)),
+    movie(long_times(600, 2**64 - 1)),
+    movie(times(600, 0), track(b"vide", 0)),  # in fragments
+    movie(times(600, 0), track(b"soun", 5)),
+    struct.pack(">I4s", 3, b"moov"),  # smaller than its head
+]
 
 
-@pytest.mark.parametrize("content", OF_NO_LENGTH.values(), ids=OF_NO_LENGTH.keys())
+@pytest.mark.parametrize("content", OF_NO_LENGTH, ids=range(len(OF_NO_LENGTH)))
 def test_video_without_a_length_has_no_estimate(content: bytes) -> None:
     assert video_seconds(content) is None
     assert video_frames(content) is None
     assert tasks.VideoUpscale(video=content).estimate_usd() is None
-
-
-@given(place=st.integers(0, 400), change=st.binary(min_size=1, max_size=8))
-def test_broken_video_raises_nothing(place: int, change: bytes) -> None:
-    content = movie(LONG, *TRACKS)
-    content = content[:place] + change + content[place + len(change) :]
-
-    assert video_seconds(content) is None or video_seconds(content)
-    assert video_frames(content) is None or video_frames(content)

@@ -9,8 +9,6 @@ from email.utils import formatdate
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from unitask import Outcome, Output, Recovery, errors
 from unitask._core import flows, recovery
 from unitask._core.effects import Flow, Response, Resumed, SendRequest, TransportFailure
@@ -85,27 +83,6 @@ def search(*replies: Response | TransportFailure, own: tuple[str, ...] = (), **c
     assert isinstance(result, Recovery)
     return result
 
-
-@pytest.mark.parametrize(
-    ("endpoint", "expected"),
-    [
-        (HOOK, f"{HOOK}&unitask=m"),
-        ("https://me.test", "https://me.test?unitask=m"),
-        ("https://me.test/a?b=%2F#part", "https://me.test/a?b=%2F&unitask=m#part"),
-    ],
-)
-def test_correlation_id_is_put_into_the_query_of_the_webhook_alone(endpoint: str, expected: str) -> None:
-    body = {**BODY, "config": {"webhook_config": {"endpoint": endpoint}, "service_mode": "public"}}
-    marked = recovery.with_correlation_id(body, "m")
-
-    assert marked == {**BODY, "config": {"webhook_config": {"endpoint": expected}, "service_mode": "public"}}
-    assert body["config"]["webhook_config"] == {"endpoint": endpoint}
-    for config in (None, {"webhook_config": {}}, {"webhook_config": {"endpoint": ""}}):
-        without = {**BODY, "config": config}
-        assert recovery.with_correlation_id(without, "m") is without
-
-
-# ---- what a task of the history says
 
 OURS = with_hook(f"{HOOK}&unitask=abc123")
 LATER = formatdate(UNIX, usegmt=True)
@@ -209,9 +186,6 @@ def test_named_task_is_polled_first_by_its_own_protocol() -> None:
     assert search(body=LEGACY).outcome is UNCLEAR
 
 
-# ---- how long it is searched
-
-
 def find_now(*replies: Response | TransportFailure, timeout: float | None, took: float = 0.0) -> Played:
     """A search that begins right after the submission."""
     return play(recovery.find(uncertain(), {}, limits(timeout=timeout)), *replies, took=took, dated=True)
@@ -263,16 +237,3 @@ def test_error_holds_nothing_of_the_content_and_finds_in_another_process() -> No
     assert "red fox" not in shown
     assert "me.test" not in shown
     assert play(flow, history(TASK_ID), OURS).result.outcome is FOUND
-
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "prompt", "data"]), inner),
-    max_leaves=6,
-)
-
-
-@given(body=json_values, fields=st.dictionaries(st.sampled_from(["input", "config", "model", "status"]), json_values))
-def test_any_history_ends_in_an_outcome(body: Any, fields: dict[str, Any]) -> None:
-    assert isinstance(search(answer(200, {"data": body}), task(**fields)), Recovery)
-    assert isinstance(search(history(TASK_ID), task(**fields)), Recovery)

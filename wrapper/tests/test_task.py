@@ -83,12 +83,11 @@ def test_failure_is_in_the_words_of_the_provider(error: Any, failure: str, code:
     assert (task(error=error).failure, task(error=error).failure_code) == (failure, code)
 
 
-@pytest.mark.parametrize(
-    ("status", "done"),
-    [("Completed", True), ("failed", True), ("cancelled", True), ("staged", False), ("odd", False), (None, False)],
-)
-def test_status_word_is_kept(status: Any, done: bool) -> None:
-    assert (task(status=status).status, task(status=status).done) == (status, done)
+def test_status_word_is_kept() -> None:
+    ends = {"Completed": True, "failed": True, "cancelled": True, "staged": False, "odd": False, None: False}
+
+    assert {word: task(status=word).done for word in ends} == ends
+    assert [task(status=word).status for word in ends] == list(ends)
 
 
 def test_task_is_a_value_with_a_hash() -> None:
@@ -107,7 +106,6 @@ def test_repr_shows_id_and_status_but_no_secret() -> None:
     made = task(config={"webhook_config": {"secret": "s3cret"}}, output={"image_url": "u"}, status="pending")
 
     assert repr(made) == f"Task({TASK_ID!r}, {MODEL!r}, {TASK_TYPE!r}, status='pending')"
-    assert (task(model=None).model, task(task_type=7).task_type) == ("", "")
 
 
 json_values = st.recursive(

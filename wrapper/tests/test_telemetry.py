@@ -74,16 +74,6 @@ def test_error_ends_its_span(shell: str, spans: InMemorySpanExporter) -> None:
     assert dict(span.attributes or {}) == {**SWAP}
 
 
-def test_interruption_ends_its_span(shell: str, spans: InMemorySpanExporter) -> None:
-    def stop(_: object) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        perform(shell, provider(seen("processing")), lambda client: client.wait(TASK_ID, on_change=stop))
-
-    assert [span.status.description for span in spans.get_finished_spans()] == ["KeyboardInterrupt"]
-
-
 def test_spans_and_logs_hold_ids_and_no_content(
     shell: str, spans: InMemorySpanExporter, caplog: pytest.LogCaptureFixture
 ) -> None:

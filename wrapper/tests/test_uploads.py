@@ -96,23 +96,20 @@ def test_plan_without_uploads_sends_large_files_along_and_fails_where_a_url_is_n
         assert isinstance(error, errors.AuthenticationFailed | errors.PermissionDenied)
 
 
-@pytest.mark.parametrize(
-    ("content", "ending"),
-    [
-        (encoded(form="PNG"), "png"),
-        (encoded(form="JPEG"), "jpg"),
-        (encoded(form="WEBP"), "webp"),
-        (b"RIFF\0\0\0\0WAVEfmt ", "wav"),
-        (b"\0\0\0\x20ftypisom", "mp4"),
-        (b"\0\0\0\x20ftypheic", None),
-        (b"ID3\4\0", "mp3"),
-        (b"\xff\xfb\x90\x44", "mp3"),
-        (b"\xff\xd9\xff", None),
-        (b"", None),
-    ],
-)
-def test_content_decides_the_file_name_ending(content: bytes, ending: str | None) -> None:
-    assert upload_ending(content) == ending
+ENDINGS: dict[bytes, str | None] = {
+    encoded(form="PNG"): "png",
+    encoded(form="JPEG"): "jpg",
+    encoded(form="WEBP"): "webp",
+    b"RIFF\0\0\0\0WAVEfmt ": "wav",
+    b"\0\0\0\x20ftypisom": "mp4",
+    b"ID3\4\0": "mp3",
+    b"\xff\xfb\x90\x44": "mp3",
+    **dict.fromkeys((b"\0\0\0\x20ftypheic", b"\xff\xd9\xff", b"")),
+}
+
+
+def test_content_decides_the_file_name_ending() -> None:
+    assert {content: upload_ending(content) for content in ENDINGS} == ENDINGS
 
 
 def test_content_for_a_url_field_is_taken_where_uploads_are() -> None:

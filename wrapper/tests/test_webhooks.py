@@ -53,17 +53,17 @@ def rejected(body: Any, headers: Any = FROM_PROVIDER, **changes: Any) -> errors.
     return caught.value
 
 
-FORMS: dict[str, Any] = {
-    "documented": ENDED,
-    "older": ENDED["data"],
-    "envelope": {"code": 200, "data": ENDED["data"], "message": "success"},
-    "data beside another task_id": {**ENDED, "task_id": "another"},
-    "older with null data": {**ENDED["data"], "data": None},
-    "null timestamp": {**ENDED, "timestamp": None},
-}
+FORMS: list[Any] = [
+    ENDED,
+    ENDED["data"],  # the older form
+    {"code": 200, "data": ENDED["data"], "message": "success"},
+    {**ENDED, "task_id": "another"},
+    {**ENDED["data"], "data": None},
+    {**ENDED, "timestamp": None},
+]
 
 
-@pytest.mark.parametrize("body", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize("body", FORMS, ids=range(len(FORMS)))
 def test_task_is_read_in_every_form_without_the_secret(body: Any) -> None:
     found = read(body)
 
@@ -99,35 +99,25 @@ RIGHT: list[Any] = [
 ]
 WRONG: list[Any] = [
     {},
-    {"x-webhook-secret": ""},
-    {"x-webhook-secret": SECRET[:-1]},
-    {"x-webhook-secret": SECRET.upper()},
-    {"x-webhook-secret": "€\ud800"},
+    *({"x-webhook-secret": value} for value in ("", SECRET[:-1], SECRET.upper(), "€\ud800", [], 7, b"\xff")),
+    {"x-webhook-secret": ["another", SECRET]},
     {"x-api-key": SECRET},
     [("x-webhook-secret", SECRET), ("x-webhook-secret", "another")],
-    {"x-webhook-secret": ["another", SECRET]},
-    {"x-webhook-secret": []},
-    {"x-webhook-secret": 7},
-    {"x-webhook-secret": b"\xff"},
 ]
 
 
-@pytest.mark.parametrize("headers", RIGHT, ids=repr)
-def test_secret_is_found_in_the_headers_of_any_framework(headers: Any) -> None:
-    assert read(b"\xef\xbb\xbf" + json.dumps(ENDED).encode(), headers)
-
-
-@pytest.mark.parametrize("headers", WRONG, ids=repr)
-def test_another_secret_is_rejected(headers: Any) -> None:
-    found = rejected(ENDED, headers)
-
-    assert (found.kind, found.status, found.task_id) == ("secret", 403, None)
-
-
-def test_secret_may_have_any_letters() -> None:
+def test_secret_is_found_in_the_headers_of_any_framework() -> None:
+    for headers in RIGHT:
+        assert read(b"\xef\xbb\xbf" + json.dumps(ENDED).encode(), headers)
     for sent in ("gehéim€", "gehéim€".encode().decode("latin-1")):
         assert read(ENDED, {"x-webhook-secret": sent}, secret="gehéim€")
-        assert rejected(ENDED, {"x-webhook-secret": sent}, secret="gehéim$")
+
+
+def test_another_secret_is_rejected() -> None:
+    for headers in WRONG:
+        found = rejected(ENDED, headers)
+        assert (found.kind, found.status, found.task_id) == ("secret", 403, None)
+    assert rejected(ENDED, {"x-webhook-secret": "gehéim€"}, secret="gehéim$")
 
 
 def test_secrets_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,9 +130,10 @@ def test_secrets_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) 
 
 def test_any_sender_is_accepted_only_with_an_explicit_none() -> None:
     assert read(ENDED, {}, secret=None)
-    for call in (Receiver, partial(parse, "{}", {})):
-        with pytest.raises(TypeError, match="secret"):
-            call()
+    with pytest.raises(TypeError, match="secret"):
+        Receiver()  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="secret"):
+        parse("{}", {})  # type: ignore[call-arg]
 
 
 SETTINGS: list[Any] = [{"secret": text} for text in ("", f" {SECRET}", "two\r\nlines", b"bytes")]
@@ -180,8 +171,6 @@ OTHER_BODIES: list[Any] = [
     json.dumps(ENDED).encode("utf-16"),
     '{"data":' * 100_000,
     b'{"type": "a", "time": ' + b"9" * 5000 + b"}",
-    '{"type": "a", "time": NaN}',
-    '{"data": {"task_id": "a", "task_id": "b"}}',
     [ENDED],
     {},
     {"timestamp": NOW, "data": {"status": "completed", "secret": SECRET}},
@@ -245,8 +234,7 @@ class Exchange:
 
     async def run(self, app: Any, path: str = "/") -> int:
         headers = [(name.encode(), value.encode()) for name, value in self.headers.items()]
-        scope = {"type": "http", "method": self.method, "path": path, "headers": headers, "query_string": b""}
-        await app({**scope, "server": ("me.test", 80)}, self.receive, self.send)
+        await app({"type": "http", "method": self.method, "path": path, "headers": headers}, self.receive, self.send)
         return int(self.sent[0]["status"]) if self.sent else 0
 
 
@@ -275,11 +263,8 @@ def test_each_state_of_a_task_is_handled_once() -> None:
     unknown = ("rendering", "uploading", "Rendering", None, 7, "uploading")
     other = {**ACCOUNT, "time": ACCOUNT["time"] + 1}
 
-    assert handled(*bodies, changed("completed", "another")) == [
-        (TASK_ID, "processing"),
-        (TASK_ID, "completed"),
-        ("another", "completed"),
-    ]
+    assert handled(*bodies) == [(TASK_ID, "processing"), (TASK_ID, "completed")]
+    assert len(handled(changed("completed"), changed("completed", "another"))) == 2
     assert [word for _, word in handled(*map(changed, unknown))] == ["rendering", "uploading", "None", "7"]
     assert handled(ACCOUNT, ACCOUNT, other) == [ACCOUNT, other]
 
@@ -395,8 +380,6 @@ def test_earlier_notification_ends_one_wait(shell: str, made: Receiver) -> None:
 
 def test_wait_for_several_tasks_returns_one_at_a_time_and_keeps_the_others(made: Receiver) -> None:
     names = ["a", "b", "c"]
-    deliver(made, changed("completed", "b"), changed("completed", "c"))
-    assert [made.wait_for_notification(names, 0) for _ in range(3)] == ["b", "c", None]
 
     async def main() -> str | None:  # both during one wait
         waiting = asyncio.create_task(made.wait_for_notification_async(names, LONG))
@@ -407,27 +390,6 @@ def test_wait_for_several_tasks_returns_one_at_a_time_and_keeps_the_others(made:
 
     assert asyncio.run(main()) == "c"
     assert [made.wait_for_notification(names, 0) for _ in range(2)] == ["b", None]
-
-
-def test_changing_set_gets_each_notification_once_and_leaves_the_others(made: Receiver) -> None:
-    wanted = {"a", "b", "c"}
-
-    def next_two() -> list[str | None]:
-        return [made.wait_for_notification(wanted, 0) for _ in range(2)]
-
-    deliver(made, changed("completed", "a"))
-    assert next_two() == ["a", None]
-    wanted.discard("a")
-    deliver(made, *(changed("failed", name) for name in "abc"))
-    wanted.discard("c")
-    assert next_two() == ["b", None]
-    wanted |= {"c", "d"}
-    assert next_two() == ["c", None]
-    timer = threading.Timer(0, deliver, (made, changed("completed", "d")))
-    timer.start()
-    assert made.wait_for_notification(wanted, LONG) == "d"
-    timer.join()
-    assert made.wait_for_notification("a", 0) == "a"
 
 
 def test_waiting_coroutines_are_woken_from_another_event_loop(made: Receiver) -> None:
@@ -447,20 +409,6 @@ def test_waiting_coroutines_are_woken_from_another_event_loop(made: Receiver) ->
     assert asyncio.run(main()) == [TASK_ID, TASK_ID, "another"]
     application.join()
     assert made.wait_for_notification("cancelled", 0) == "cancelled"
-
-
-def test_notification_for_a_closed_loop_is_still_answered(made: Receiver) -> None:
-    loop = asyncio.new_event_loop()
-    waiting = made.wait_for_notification_async(TASK_ID, LONG)
-
-    async def begin() -> None:
-        waiting.send(None)
-
-    loop.run_until_complete(begin())
-    loop.close()
-
-    assert deliver(made, ENDED) == [204]
-    waiting.close()
 
 
 def test_no_notification_is_lost_between_threads(made: Receiver) -> None:

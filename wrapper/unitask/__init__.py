@@ -59,37 +59,27 @@ __all__ = [
 ]
 __all__ += errors.__all__
 
-_WHERE = {
-    "Account": "_model.account",
-    "ActiveTasks": "_model.account",
-    "CreditPack": "_model.account",
-    "HistoryRow": "_model.account",
-    "Wallet": "_model.account",
-    "AsyncClient": "async_client",
-    "Budget": "budget",
-    "Client": "client",
-    "AdvisoryWarning": "inputs",
-    "Options": "inputs",
-    "TaskInput": "inputs",
-    "Media": "media",
-    "Picture": "media",
-    "Upload": "_model.upload",
-    "Recovery": "_model.task",
-    "Outcome": "_model.task",
-    "Output": "_model.task",
-    "OutputFile": "_model.task",
-    "State": "_model.state",
-    "Task": "_model.task",
-    "Timestamp": "_model.timestamp",
+_NAMES = {
+    "_model.account": ("Account", "ActiveTasks", "CreditPack", "HistoryRow", "Wallet"),
+    "_model.state": ("State",),
+    "_model.task": ("Outcome", "Output", "OutputFile", "Recovery", "Task"),
+    "_model.timestamp": ("Timestamp",),
+    "_model.upload": ("Upload",),
+    "async_client": ("AsyncClient",),
+    "budget": ("Budget",),
+    "client": ("Client",),
+    "inputs": ("AdvisoryWarning", "Options", "TaskInput"),
+    "media": ("Media", "Picture"),
 }
+_MODULES = {name: module for module, names in _NAMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in (*_WHERE, "tasks", "webhooks"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name in ("tasks", "webhooks"):
         return import_module(f"{__name__}.{name}")
-    value = getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     globals()[name] = value
     return value
 

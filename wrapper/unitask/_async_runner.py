@@ -17,7 +17,6 @@ import httpx
 from ._base_client import BROKEN, FETCH_ERRORS, BaseClient, OnChange, checked_callback, checked_type, send_as_written
 from ._connections import IDLE, IDLE_FOR_SUBMISSIONS, IN_FLIGHT, AsyncRouting, Body, Pools, common, watching_async
 from ._core.effects import Flow, Reply, RowYielded, SendRequest, Sleep, Step, TaskUpdated
-from ._core.range_download import DownloadAttemptError
 from ._drive import Drive
 from ._environment import transport_settings
 from .download import Batch, Sink, Target
@@ -59,7 +58,7 @@ class AsyncRunner(BaseClient):
         if transport is not None:
             self._transport = lambda _: transport
         elif http_client is None:
-            self._transport = functools.partial(AsyncRouting, transport_settings(self.base_url, self._proxy))
+            self._transport = functools.partial(AsyncRouting, transport_settings(self._proxy))
         self._pools: dict[asyncio.AbstractEventLoop, GatedPools] = {}  # connections refer to their loop: no weak keys
 
     async def _drive(self, flow: Flow[T], on_change: OnChange | None = None) -> T:
@@ -72,7 +71,7 @@ class AsyncRunner(BaseClient):
             drive.reply(reply)
         return drive.result
 
-    async def _told(self, flow: Flow[Any]) -> AsyncIterator[Step]:
+    async def _updates(self, flow: Flow[Any]) -> AsyncIterator[Step]:
         self._check_open()
         drive = Drive(flow)
         while (step := drive.step) is not None:
@@ -87,16 +86,21 @@ class AsyncRunner(BaseClient):
             case SendRequest():
                 return await self._send(step)
             case Sleep(seconds, notification_of) if notification_of and seconds and self._webhooks:
-                return self._woke(await self._webhooks.wait_for_notification_async(notification_of, seconds))
+                is_real = self._sleep is asyncio.sleep  # a test clock does not wait for what may never come
+                waited = seconds if is_real else 0
+                notified = await self._webhooks.wait_for_notification_async(notification_of, waited)
+                if notified is None and not is_real:
+                    await self._sleep(seconds)
+                return self._resumed(notified)
             case Sleep():
                 await self._sleep(step.seconds)
             case TaskUpdated():
-                self._notice(step.task)
+                self._note_change(step.task)
                 if on_change and inspect.isawaitable(awaited := on_change(step.task)):
                     await awaited
             case RowYielded():
                 pass
-        return self._woke()
+        return self._resumed()
 
     async def _send(self, send: SendRequest) -> Reply:
         send.progress.left = False
@@ -108,16 +112,16 @@ class AsyncRunner(BaseClient):
             async with asyncio.timeout(self._limit(send)), pools.gate:
                 return await self._exchange(pools.calls, send)
         except TimeoutError as error:
-            return self._no_answer(error, send.progress, None, None)
+            return self._failure(error, send.progress, None, None)
 
     async def _exchange(self, client: httpx.AsyncClient, send: SendRequest) -> Reply:
         progress = send.progress
         response = body = None
         try:
-            request = client.build_request(**self._call(send), extensions={"trace": watching_async(progress)})
+            request = client.build_request(**self._request(send), extensions={"trace": watching_async(progress)})
             async with asyncio.timeout(self._allowed(send, request)):
                 progress.left = None
-                response = await client.send(request, stream=True, auth=self._key, follow_redirects=False)
+                response = await client.send(request, stream=True, auth=None, follow_redirects=False)
                 try:
                     body = Body(response)
                     if body.chunks is None:
@@ -128,9 +132,9 @@ class AsyncRunner(BaseClient):
                     body.end()
                 finally:
                     await response.aclose()
-            return self._answer(response, body.content)
+            return self._response(response, body.content)
         except Exception as error:  # whatever it is, it must not hide that a submission may have arrived
-            return self._no_answer(error, progress, response, body)
+            return self._failure(error, progress, response, body)
 
     def _connected(self) -> GatedPools:
         """The HTTP clients of this process and event loop."""
@@ -167,7 +171,7 @@ class AsyncRunner(BaseClient):
                     if not await asyncio.to_thread(sink.take_inline):
                         await self._fetch_once(sink)
                     return await asyncio.to_thread(sink.finish)
-                except (DownloadAttemptError, *FETCH_ERRORS) as error:
+                except FETCH_ERRORS as error:
                     pause = sink.again(error, retryable=isinstance(error, BROKEN))
                 await self._sleep(pause)
 
@@ -175,7 +179,7 @@ class AsyncRunner(BaseClient):
         pools = self._connected()
         async with pools.file_gate, contextlib.AsyncExitStack() as stack:
             async with asyncio.timeout(self.http_timeout):
-                response = await stack.enter_async_context(pools.files.stream(**self._fetch_call(sink)))
+                response = await stack.enter_async_context(pools.files.stream(**self._file_request(sink)))
             sink.begin(self._head(response))
             chunks = aiter(cast("httpx.AsyncByteStream", response.stream))  # the Sink unpacks them
             while True:

@@ -1,4 +1,7 @@
-"""What both shells share: settings, and the words of httpx put into those of the core. It does no I/O itself."""
+"""What both clients share: settings, each call as a flow, and requests and answers of httpx in the core's terms.
+
+It does no I/O.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import random
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, TypeVar, cast
@@ -24,19 +27,10 @@ from unitask_api.outputs import output_named
 from . import _telemetry, llm
 from ._connections import ENCODINGS, SLOWEST_SENDING, AnswerError, Body, checked_headers
 from ._core import envelope, flows, pagination, polling, pricing, recovery, requests, retry
-from ._core.effects import (
-    Delivery,
-    Flow,
-    Progress,
-    Reply,
-    Response,
-    Resumed,
-    SendRequest,
-    TransportFailure,
-)
+from ._core.effects import Delivery, Flow, Progress, Reply, Response, Resumed, SendRequest, TransportFailure
 from ._core.flows import Submission
 from ._core.polling import DurationTracker
-from ._core.range_download import target
+from ._core.range_download import DownloadAttemptError, target
 from ._core.retry_policy import RetryPolicy, Timeouts
 from ._core.uploads import Uploads, upload, with_uploads
 from ._environment import DEFAULT_BASE_URL, USER_AGENT, checked_base_url
@@ -52,7 +46,7 @@ from .budget import Budget
 from .download import Sink
 from .errors import InvalidInput, SubmissionUncertain, UnitaskError, Unreachable
 from .inputs import TaskInput
-from .media import LARGEST_FILE, measured_as_sent
+from .media import LARGEST_FILE, measured
 from .webhooks import Receiver
 
 T = TypeVar("T")
@@ -63,35 +57,16 @@ LONGEST_CALL = 86_400.0  # seconds; what a socket takes ends at some 1e10
 LATEST_TIME = 2.0**53  # unix seconds
 OWN_IDS_KEPT = 10_000  # ids of created and found tasks, so that `find` does not take one of them for another
 PROCESS = secrets.token_hex(8)  # the clocks of this process are compared only with each other
-# The request provably never left. Whatever else goes wrong may have happened after it arrived.
-NEVER_LEFT = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-    httpx.UnsupportedProtocol,
-)
-# What ends an attempt to fetch a file, and may be gone by the next one. The rest of it is in _core/range_download.py.
-BROKEN = (
-    httpx.TimeoutException,
-    httpx.NetworkError,
-    httpx.RemoteProtocolError,
-    httpx.ProxyError,
-    ConnectionError,  # these two: of a transport that does not put them into httpx's words
-    TimeoutError,
-)
+# The request provably never left. Any other exception may have happened after it arrived.
+NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
+# An attempt to fetch a file that ends so is repeated; _core/range_download.py has the reasons that an answer gives.
+BROKEN: tuple[type[Exception], ...] = (httpx.TimeoutException, httpx.NetworkError)
+BROKEN += (httpx.RemoteProtocolError, httpx.ProxyError)
+BROKEN += (ConnectionError, TimeoutError)  # of transports that do not convert them
 # All that a host or its URL can cause. ValueError: urllib or ssl cannot read the URL; LookupError: an unknown charset;
 # OverflowError: a port above 65535, which anyio wraps into a group.
-FETCH_ERRORS = (
-    httpx.RequestError,
-    httpx.InvalidURL,
-    httpx.StreamError,
-    ValueError,
-    LookupError,
-    OSError,
-    OverflowError,
-    ExceptionGroup,
-)
+FETCH_ERRORS: tuple[type[Exception], ...] = (DownloadAttemptError, httpx.RequestError, httpx.InvalidURL)
+FETCH_ERRORS += (httpx.StreamError, ValueError, LookupError, OSError, OverflowError, ExceptionGroup)
 log: logging.Logger = logging.getLogger("unitask")
 
 
@@ -113,28 +88,19 @@ class Defaults:
     sleep_async: Callable[[float], Awaitable[object]] = asyncio.sleep
 
 
-class Key(httpx.Auth):
-    """Puts the key on a request as it leaves, and takes it out of what comes back."""
-
-    def __init__(self, key: str | None) -> None:
-        if not isinstance(cast("object", key), str | None):
-            raise InvalidInput(f"api_key is of type {type(key).__name__}: give a text")
-        key = Secret(key or os.environ.get("UNITASK_API_KEY") or os.environ.get("PIAPI_API_KEY") or "")
-        if not key:
-            raise InvalidInput(
-                "there is no API key: set UNITASK_API_KEY or pass api_key=. Without an account, start the local "
-                "provider with `unitask sandbox`, and use the key 'sandbox' and the base_url that it prints"
-            )
-        if not (key.isascii() and key.isprintable()) or " " in key:
-            raise InvalidInput("the API key has a space, a line break or a character outside ASCII: copy it again")
-        self.value = key
-        self.hider = Hider(key)
-        keep_out_of_logs(self.hider)
-
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Add the header."""
-        request.headers["x-api-key"] = self.value
-        yield request
+def checked_key(given: str | None) -> Secret:
+    """Return the key, from the environment if it is not given."""
+    if not isinstance(cast("object", given), str | None):
+        raise InvalidInput(f"api_key is of type {type(given).__name__}: give text")
+    key = Secret(given or os.environ.get("UNITASK_API_KEY") or os.environ.get("PIAPI_API_KEY") or "")
+    if not key:
+        raise InvalidInput(
+            "there is no API key: set UNITASK_API_KEY or pass api_key=. Without an account, start the local provider "
+            "with `unitask sandbox`, and use the key 'sandbox' and the base_url that it prints"
+        )
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise InvalidInput("the API key has a space, a line break or a character outside ASCII: copy it again")
+    return key
 
 
 class BaseClient:
@@ -163,17 +129,17 @@ class BaseClient:
         transport: httpx.BaseTransport | httpx.AsyncBaseTransport | None,
         clock: Clock | None,
     ) -> None:
-        self._key = Key(api_key)
+        self._key = checked_key(api_key)
+        self._hider = Hider(self._key)
+        keep_out_of_logs(self._hider)
         self.base_url = checked_base_url(base_url)
         for name, seconds in (("http_timeout", http_timeout), ("poll_patience", poll_patience)):
             if not (_is_number(seconds) and seconds > 0):
                 raise InvalidInput(f"{name} is {seconds!r}: give a number of seconds above 0")
         if http_timeout > LONGEST_CALL:
             raise InvalidInput(f"http_timeout is {http_timeout!r}: give at most {LONGEST_CALL:.0f} seconds")
-        if budget is not None and not _has(budget, "within"):
-            raise InvalidInput(f"budget is {budget!r:.80}: give a Budget, such as Budget(5)")
-        if webhooks is not None and not _has(webhooks, "wait_for_notification"):
-            raise InvalidInput(f"webhooks is {webhooks!r:.80}: give a webhooks.Receiver")
+        checked_type("budget", budget, Budget)
+        checked_type("webhooks", webhooks, Receiver)
         if max_retries is not None and not (_is_whole(max_retries) and max_retries >= 0):
             raise InvalidInput(f"max_retries is {max_retries!r:.80}: give a whole number from 0, or None")
         senders = {"transport": transport, "http_client": http_client, "proxy": proxy}
@@ -183,23 +149,22 @@ class BaseClient:
         clock = clock or self.defaults.clock
         if not (callable(clock) and isinstance(clock(), Timestamp)):
             raise InvalidInput(f"clock is {clock!r:.80}: give a function that returns a unitask.Timestamp")
-        self.http_timeout, self.poll_patience = http_timeout, poll_patience
-        self._clock, self._retry_policy = clock, RetryPolicy(random.random)
+        self.http_timeout, self.poll_patience, self.budget = http_timeout, poll_patience, budget
+        self._headers = checked_headers(default_headers)
+        self._proxy, self._http_client, self._clock = proxy, http_client, clock
+        self._mark_webhooks, self._webhooks = mark_webhooks, webhooks
+        self._retry_policy = RetryPolicy(random.random)
         if max_retries is not None:
             self._retry_policy = RetryPolicy(random.random, attempts=max_retries + 1, reads=max_retries + 1)
-        self._headers, self._proxy = checked_headers(default_headers), proxy
-        self._http_client = http_client
-        self.budget = budget
-        self._durations, self._mark_webhooks = DurationTracker(), mark_webhooks
+        self._durations = DurationTracker()
         origin = (self.base_url == DEFAULT_BASE_URL and contract.operation("upload_file").server) or self.base_url
         self._uploads = Uploads(origin, wanted=uploads)
-        self._webhooks = webhooks
-        self._own_ids: OrderedDict[str, str] = OrderedDict()  # ids of tasks, and the submission that each is of
+        self._own_ids: OrderedDict[str, str] = OrderedDict()  # the submission of each task id
         self._dated: envelope.Dated | None = None  # the provider's time in the last answer that had it
-        self._account = hashlib.sha256(f"{self.base_url} {self._key.value}".encode()).hexdigest()[:16]
+        self._account = hashlib.sha256(f"{self.base_url} {self._key}".encode()).hexdigest()[:16]
         self._closed = False
-        _telemetry.load()
         self._unknown_words: set[str] = set()
+        _telemetry.load()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(base_url={self.base_url!r})"
@@ -215,13 +180,13 @@ class BaseClient:
             raise InvalidInput("this client is closed: make a new one")
 
     def _check_going_on(self) -> None:
-        """Before a request of a call that is under way: `close` makes no new connections."""
+        """Make no new connections in a call during which the client is closed."""
         if self._is_closed():
-            raise Unreachable("this client was closed meanwhile, so the request was not sent: go on with a new client")
+            raise Unreachable("the client was closed during the call, so the request was not sent: use a new client")
 
     def _limits(self, timeout: float | None = None) -> Timeouts:
         if timeout is not None and not (_is_number(timeout) and timeout >= 0):
-            raise InvalidInput(f"timeout is {timeout!r}: give seconds, 0 to look once, None for the usual limit")
+            raise InvalidInput(f"timeout is {timeout!r}: give seconds, 0 to poll once, None for the usual limit")
         return Timeouts(timeout, self.poll_patience, self.http_timeout, self._retry_policy, self._durations)
 
     def _submit_flow(
@@ -240,22 +205,21 @@ class BaseClient:
 
         flow = create()
         if self.budget is not None:
-            estimate = pricing.estimate(body, measured_as_sent)
+            estimate = pricing.estimate(body, measured)
             flow = self.budget.within(estimate, f"{model} {task_type}", flow, submission)
         created = yield from flow
-        self._assign(created.id, submission.token)
+        self._remember_own(created.id, submission.token)
         return created
 
-    def _assign(self, task_id: str, submission: str) -> None:
-        """Remember of which submission a task is."""
+    def _remember_own(self, task_id: str, submission: str) -> None:
         self._own_ids[task_id] = submission
         if len(self._own_ids) > OWN_IDS_KEPT:
             self._own_ids.popitem(last=False)
 
-    def _explain(self, submission: Submission, interruption: BaseException) -> None:
-        """Say what became of a submission that ends in an exception: in the log, and in a note of the exception.
+    def _report(self, submission: Submission, interruption: BaseException) -> None:
+        """Log what became of a submission that an exception ends, and add it to the exception as a note.
 
-        An error of unitask says it itself.
+        The message of a UnitaskError contains it already.
         """
         if isinstance(interruption, SubmissionUncertain):
             _log_uncertain(interruption)
@@ -265,7 +229,7 @@ class BaseClient:
             note = flows.goes_on(submission.task_id)
             log.warning("stopped by %s: %s", type(interruption).__name__, note)
         elif submission.in_doubt:
-            error = submission.uncertain(f"it was stopped by {type(interruption).__name__}", self._clock())
+            error = submission.uncertain(f"stopped by {type(interruption).__name__}", self._clock())
             note = f"unitask: {error}; or, in another process, client.find({error.token!r})"
             _log_uncertain(error)
         else:
@@ -287,17 +251,15 @@ class BaseClient:
         return watched(wait, "wait", task_id=target[0])
 
     def _wait_all_flow(self, tasks: Iterable[Task[Any] | str], limits: Timeouts) -> Flow[list[Any]]:
-        listed = _listed(tasks)
-        targets = [(_target(task), self._exists(task)) for task in listed]
-        waits = [(target[0], flows.wait(*target, limits, exists=exists)) for target, exists in targets]
-        spans = [(task_id, watched(wait, "wait", task_id=task_id)) for task_id, wait in waits]
-        return flows.together(spans, limits.timeout)
+        if isinstance(tasks, str | Task):
+            raise InvalidInput(f"{tasks!r:.80} is one task: give a list of tasks, or use wait")
+        waits = [(_target(task)[0], self._wait_flow(task, limits)) for task in list(tasks)]
+        return flows.together(waits, limits.timeout)
 
     def _watch_flow(self, task: Task[Any] | str, limits: Timeouts) -> Flow[Task[Any]]:
         return flows.watch(*_target(task), limits, exists=self._exists(task))
 
     def _exists(self, task: Task[Any] | str) -> bool:
-        """Whether the provider is known to have a task."""
         return isinstance(task, Task) or task in self._own_ids
 
     def _get_flow(self, task: Task[Any] | str) -> Flow[Task[Any]]:
@@ -311,14 +273,12 @@ class BaseClient:
         if isinstance(uncertain, str):
             uncertain = task_token.read_uncertain(uncertain)
         if not isinstance(cast("object", uncertain), SubmissionUncertain):
-            raise InvalidInput(
-                f"{uncertain!r:.80} is no SubmissionUncertain: give the error of the create, or its token"
-            )
+            raise InvalidInput(f"{uncertain!r:.80} is not a SubmissionUncertain: give the error, or its token")
         found = yield from recovery.find(
             uncertain, self._own_ids, self._limits(timeout), recovery.ClientIdentity(PROCESS, self._account)
         )
         if found.task is not None:
-            self._assign(found.task.id, recovery.submission_of(uncertain))
+            self._remember_own(found.task.id, recovery.submission_of(uncertain))
         if self.budget is not None:
             self.budget.see_finding(uncertain, found)
         return found
@@ -350,27 +310,27 @@ class BaseClient:
     def _llm_url(self, long_answers: bool) -> str:
         return llm.LONG_ANSWERS if long_answers and self.base_url == DEFAULT_BASE_URL else self.base_url
 
-    def _answer(self, response: httpx.Response, body: bytes, broken: str = "") -> Response:
-        hider = self._key.hider
+    def _response(self, response: httpx.Response, body: bytes, broken: str = "") -> Response:
+        hider = self._hider
         headers = {hider.text(name.lower()): hider.text(value) for name, value in response.headers.items()}
         answer = Response(response.status_code, headers, hider.content(body), self._clock(), broken)
         if response.is_success and (date := envelope.date_of(answer)) is not None:
             self._dated = (date, answer.at)
         return answer
 
-    def _no_answer(
+    def _failure(
         self, error: Exception, progress: Progress, response: httpx.Response | None, body: Body | None
     ) -> Reply:
-        """What came of a request that ended in an exception, whichever it is."""
+        """Return the reply to a request that ended in an exception."""
         name = "" if isinstance(error, AnswerError) else type(error).__name__
-        words = self._key.hider.text(": ".join(filter(None, (name, str(error)))))
+        words = self._hider.text(": ".join(filter(None, (name, str(error)))))
         if response is not None:
-            return self._answer(response, body.content if body else b"", words)
+            return self._response(response, body.content if body else b"", words)
         never = progress.left is False or (isinstance(error, NEVER_LEFT) and not progress.left)
         return TransportFailure(Delivery.NEVER if never else Delivery.MAYBE, words, self._clock())
 
     def _limit(self, send: SendRequest) -> float:
-        """Seconds that a call may take, besides sending its body."""
+        """Return the seconds that a call may take, besides sending its body."""
         return self.http_timeout if send.timeout is None else send.timeout
 
     def _allowed(self, send: SendRequest, request: httpx.Request) -> float:
@@ -380,14 +340,19 @@ class BaseClient:
             request.extensions["timeout"].update(write=allowed, read=allowed)
         return allowed
 
-    def _call(self, send: SendRequest) -> dict[str, Any]:
+    def _request(self, send: SendRequest) -> dict[str, Any]:
         """Return the arguments of `httpx.Client.build_request`. Its webhook secret is hidden in all later answers."""
-        self._key.hider.remember(_webhook_secret(send))
+        self._hider.remember(_webhook_secret(send))
         call: dict[str, Any] = {
             "method": send.method,
             "url": f"{self.base_url}{send.path}" if send.path.startswith("/") else send.path,
             "params": send.params,
-            "headers": {"user-agent": USER_AGENT, **self._headers, "accept-encoding": ENCODINGS},
+            "headers": {
+                "user-agent": USER_AGENT,
+                **self._headers,
+                "accept-encoding": ENCODINGS,
+                "x-api-key": self._key,
+            },
         }
         if send.json is not None:
             call["json"] = send.json
@@ -395,7 +360,7 @@ class BaseClient:
             call["timeout"] = self._limit(send)
         return call
 
-    def _fetch_call(self, sink: Sink) -> dict[str, Any]:
+    def _file_request(self, sink: Sink) -> dict[str, Any]:
         """Return the arguments of `httpx.Client.stream` for the next attempt to fetch a file; it gets no key."""
         url = sink.target.file.url
         return {
@@ -408,21 +373,21 @@ class BaseClient:
         }
 
     def _head(self, response: httpx.Response) -> Response:
-        """An answer whose body is still to come."""
+        """Return an answer without its body, which is read later."""
         return Response(response.status_code, dict(response.headers), b"", self._clock())
 
-    def _woke(self, notification_of: str | None = None) -> Resumed:
+    def _resumed(self, notification_of: str | None = None) -> Resumed:
         return Resumed(self._clock(), notification_of)
 
-    def _notice(self, task: Task[Output]) -> None:
-        """Log a change, and report it to the budget. Warn of an unknown status word once for each client and word."""
+    def _note_change(self, task: Task[Output]) -> None:
+        """Log a change, and pass it to the budget. Warn of each unknown status word once."""
         if self.budget is not None:
             self.budget.see(task)
         log.info("task %s: %s", _plain(task.id), _plain(task.status))
         if task.state is State.UNKNOWN and (word := str(task.status)) not in self._unknown_words:
             self._unknown_words.add(word)
             facts = _plain(task.id), task.status
-            log.warning("task %s has the unknown status %r and is waited for all the same", *facts)
+            log.warning("task %s has the unknown status %r; the wait goes on", *facts)
 
 
 def _log_uncertain(error: SubmissionUncertain) -> None:
@@ -430,10 +395,9 @@ def _log_uncertain(error: SubmissionUncertain) -> None:
 
 
 def send_as_written(request: httpx.Request) -> None:
-    """A hook that sends the URL of a file as the provider wrote it.
+    """Send the URL of a file as the provider wrote it; an event hook of httpx.
 
-    httpx would take dots out of its path and encode what needs no encoding, and a signature may be over all of it. What
-    a redirect says instead is left to httpx.
+    httpx would normalise its path, and a signature may cover every character of it. The URL of a redirect is httpx's.
     """
     request.extensions.pop("target", None)
     if url := request.extensions.pop("written", None):
@@ -441,47 +405,38 @@ def send_as_written(request: httpx.Request) -> None:
 
 
 def hidden(key: str | None) -> str | None:
-    """The key as a value that a traceback does not show."""
+    """Return the key as a value that a traceback does not show."""
     return Secret(key) if isinstance(cast("object", key), str) else key
 
 
 def _target(task: Task[Any] | str) -> tuple[str, type[Any], str | None]:
-    """Id, reader and kind of a task that is given by its id, by its token, or as a value."""
+    """Return id, output type and catalogue name of a task that is given by its id, by its token, or as a value."""
     if isinstance(task, Task):
         if not is_id(task.raw.get("task_id")):
-            raise InvalidInput(f"the task has no id by which it could be asked for: {task.raw.get('task_id')!r:.80}")
+            raise InvalidInput(f"the task has no usable id: {task.raw.get('task_id')!r:.80}")
         is_known = task.output_type is not Output and len(contract.named(task.model, task.task_type)) <= 1
         return task.id, task.output_type, polling.kind_of(task) if is_known else None
     given = cast("object", str(task) if isinstance(cast("object", task), UUID) else task)
     if not isinstance(given, str):
-        raise InvalidInput(f"{given!r:.80} is no task: give a task, its id, or its token")
+        raise InvalidInput(f"{given!r:.80} is not a task: give a task, its id, or its token")
     resumed = task_token.read(given)
-    if wrong := _id_problem(resumed.task_id):
-        raise InvalidInput(wrong)
+    _check_id(resumed.task_id)
     named = contract.named(resumed.model, resumed.task_type)  # of several, the first poll decides
     return resumed.task_id, output_named(resumed.output), named[0].name if len(named) == 1 else None
 
 
-def _id_problem(task_id: str) -> str | None:
-    """Return why a text cannot be a task id; None when it can be one."""
+def _check_id(task_id: str) -> None:
     if not task_id.strip():
-        return "the task id is empty"
-    if is_id(task_id) and task_id.isprintable() and task_id == task_id.strip():
-        return None
-    return f"{task_id!r:.80} cannot be the id of a task: copy it again"
-
-
-def _listed(given: Iterable[Task[Any] | str]) -> list[Task[Any] | str]:
-    if isinstance(given, str | Task):
-        raise InvalidInput(f"{given!r:.80} is one task: give a list of tasks, or use wait")
-    return list(given)
+        raise InvalidInput("the task id is empty")
+    if not (is_id(task_id) and task_id.isprintable() and task_id == task_id.strip()):
+        raise InvalidInput(f"{task_id!r:.80} cannot be the id of a task: copy it again")
 
 
 def _unix(name: str, time: datetime | float) -> int:
     """Whole unix seconds."""
     try:
         seconds = time.timestamp() if isinstance(time, datetime) else time
-    except (OverflowError, ValueError, OSError):  # a local time beyond what the system knows
+    except (OverflowError, ValueError, OSError):  # a local time beyond the range of the system
         seconds = -1
     if not (_is_number(seconds) and 0 <= seconds < LATEST_TIME):
         raise InvalidInput(f"{name} is {time!r}: give a datetime, or unix seconds")
@@ -494,14 +449,9 @@ def _group(group: str | None) -> str | None:
     return group
 
 
-def _has(given: object, method: str) -> bool:
-    """Whether a thing, and not its class, has a method."""
-    return not isinstance(given, type) and callable(getattr(given, method, None))
-
-
 def checked_type(name: str, given: object, kind: type) -> None:
     if given is not None and not isinstance(given, kind):
-        raise InvalidInput(f"{name} is {given!r:.80}: give an httpx.{kind.__name__}")
+        raise InvalidInput(f"{name} is {given!r:.80}: give an object of the class {kind.__name__}")
 
 
 def checked_callback(name: str, given: object, *, optional: bool = False) -> None:
@@ -510,15 +460,15 @@ def checked_callback(name: str, given: object, *, optional: bool = False) -> Non
 
 
 def _webhook_secret(send: SendRequest) -> str:
-    """The secret that a submission sends along, for a provider that repeats it in other words than the task's."""
+    """Return the webhook secret of a submission; empty without one."""
     body = as_object(send.json)
     webhooks = (as_object(as_object(body.get("config")).get("webhook_config")), as_object(body.get("webhook_config")))
-    given = (*(webhook.get("secret") for webhook in webhooks), body.get("webhook_secret"))  # the latter two are legacy
+    given = (*(webhook.get("secret") for webhook in webhooks), body.get("webhook_secret"))  # the last two are legacy
     return next((secret for secret in given if isinstance(secret, str) and secret), "")
 
 
 def _plain(value: object) -> str:
-    """What the provider said, as it may stand in a line of a log: a line break in it makes no second line."""
+    """Escape what the provider said for a log: a line break in it makes no second line."""
     return repr(value)[1:-1] if isinstance(value, str) else repr(value)
 
 

@@ -36,11 +36,10 @@ IDLE = 5.0  # seconds for which an idle connection is kept
 IDLE_FOR_SUBMISSIONS = 1.0  # the same, for connections that submissions are sent on
 SLOWEST_SENDING = 50_000.0  # bytes a second; a body that is sent no slower is given the time
 LARGEST_ANSWER = 32 * 1024 * 1024  # bytes, unpacked; documented answers have some thousand
-ENCODINGS = "gzip, deflate"  # what is unpacked here, with a limit
+ENCODINGS = "gzip"  # what is unpacked here, with a limit
 OWN_HEADERS = {"accept-encoding", "authorization", "connection", "host", "transfer-encoding", "x-api-key"}
 OWN_HEADERS |= {"content-encoding", "content-length", "content-type"}
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}", re.ASCII)
-_PACKED = ("gzip", "deflate")
 
 
 @dataclass(slots=True)
@@ -101,8 +100,8 @@ class Body:
         self._taken, self._wrong = bytearray(), ""
         self._unpacking: Unpacking | None = None
         coding = response.headers.get("content-encoding", "").strip().lower().removeprefix("x-")
-        if self.chunks is None and coding in _PACKED:
-            self._unpacking = Unpacking(coding)
+        if self.chunks is None and coding in ("gzip", "deflate"):
+            self._unpacking = Unpacking()
 
     @property
     def content(self) -> bytes:

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import inspect
 import os
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +18,6 @@ from ._base_client import BROKEN, FETCH_ERRORS, BaseClient, OnChange, checked_ca
 from ._bounded import bounded
 from ._connections import IDLE, IDLE_FOR_SUBMISSIONS, Body, Pools, SyncRouting, common, watching
 from ._core.effects import Flow, Reply, RowYielded, SendRequest, Sleep, Step, TaskUpdated
-from ._core.range_download import DownloadAttemptError
 from ._drive import Drive
 from ._environment import transport_settings
 from .download import Batch, Sink, Target
@@ -46,7 +46,7 @@ class SyncRunner(BaseClient):
         if transport is not None:
             self._transport = lambda _: transport
         elif http_client is None:
-            self._transport = functools.partial(SyncRouting, transport_settings(self.base_url, self._proxy))
+            self._transport = functools.partial(SyncRouting, transport_settings(self._proxy))
         self._is_given = http_client is not None or isinstance(transport, httpx.HTTPTransport)
         self._pools: dict[int, Pools[httpx.Client]] = {}  # by process
         self._retired: list[Pools[httpx.Client]] = []  # no new call takes these; other threads may be using them
@@ -63,7 +63,7 @@ class SyncRunner(BaseClient):
             drive.reply(reply)
         return drive.result
 
-    def _told(self, flow: Flow[Any]) -> Iterator[Step]:
+    def _updates(self, flow: Flow[Any]) -> Iterator[Step]:
         """Yield each step that reports a change or a row."""
         self._check_open()
         drive = Drive(flow)
@@ -79,16 +79,20 @@ class SyncRunner(BaseClient):
             case SendRequest():
                 return self._send(step)
             case Sleep(seconds, notification_of) if notification_of and seconds and self._webhooks:
-                return self._woke(self._webhooks.wait_for_notification(notification_of, seconds))
+                is_real = self._sleep is time.sleep  # a test clock does not wait for what may never come
+                notified = self._webhooks.wait_for_notification(notification_of, seconds if is_real else 0)
+                if notified is None and not is_real:
+                    self._sleep(seconds)
+                return self._resumed(notified)
             case Sleep():
                 self._sleep(step.seconds)
             case TaskUpdated():
-                self._notice(step.task)
+                self._note_change(step.task)
                 if on_change:
                     on_change(step.task)
             case RowYielded():
                 pass
-        return self._woke()
+        return self._resumed()
 
     def _send(self, send: SendRequest) -> Reply:
         progress = send.progress
@@ -97,10 +101,10 @@ class SyncRunner(BaseClient):
         client = pools.submissions if send.submission else pools.calls
         response = body = None
         try:
-            request = client.build_request(**self._call(send), extensions={"trace": watching(progress)})
+            request = client.build_request(**self._request(send), extensions={"trace": watching(progress)})
             with bounded(self._allowed(send, request)):
                 progress.left = None
-                response = client.send(request, stream=True, auth=self._key, follow_redirects=False)
+                response = client.send(request, stream=True, auth=None, follow_redirects=False)
                 try:
                     body = Body(response)
                     for chunk in body.chunks or response.iter_raw():
@@ -108,9 +112,9 @@ class SyncRunner(BaseClient):
                     body.end()
                 finally:
                     response.close()
-            return self._answer(response, body.content)
+            return self._response(response, body.content)
         except Exception as error:  # whatever it is, it must not hide that a submission may have arrived
-            return self._no_answer(error, progress, response, body)
+            return self._failure(error, progress, response, body)
         except BaseException:  # inside httpcore, an interruption may leave a connection locked for good
             if self._pools.pop(pools.process, None) is pools:
                 self._retired.append(pools)
@@ -163,14 +167,14 @@ class SyncRunner(BaseClient):
                     if not sink.take_inline():
                         self._fetch_once(sink)
                     return sink.finish()
-                except (DownloadAttemptError, *FETCH_ERRORS) as error:
+                except FETCH_ERRORS as error:
                     pause = sink.again(error, retryable=isinstance(error, BROKEN))
                 self._sleep(pause)
 
     def _fetch_once(self, sink: Sink) -> None:
         with contextlib.ExitStack() as stack:
             with bounded(self.http_timeout):
-                response = stack.enter_context(self._connected().files.stream(**self._fetch_call(sink)))
+                response = stack.enter_context(self._connected().files.stream(**self._file_request(sink)))
             sink.begin(self._head(response))
             chunks = iter(cast("httpx.SyncByteStream", response.stream))  # the Sink unpacks them
             while True:

@@ -31,18 +31,13 @@ MOST_USD = 1e12  # of any amount: beyond it is a mistake
 
 @dataclass(frozen=True, slots=True)
 class _Amounts:
-    """The amounts of a budget at one time, in credits.
+    """The amounts of a budget at one time, in credits."""
 
-    Attributes:
-        spent: The bills so far.
-        held: The sum of `aside`.
-        aside: What is put aside, by the id of the task, or by the token of a submission without one.
-        successor: The amounts that replaced these, under the key 0; empty while these are the current ones.
-    """
-
-    spent: int = 0
-    held: int = 0
+    spent: int = 0  # the bills so far
+    held: int = 0  # the sum of `aside`
+    # What is put aside, by the id of the task, or by the token of a submission without one.
     aside: Mapping[str, int] = field(default_factory=dict[str, int])
+    # The amounts that replaced these, under the key 0; empty while these are the current ones.
     successor: dict[int, _Amounts] = field(default_factory=dict[int, "_Amounts"])
 
     def put_aside(self, key: str, credits_: int) -> _Amounts:
@@ -130,11 +125,8 @@ class Budget:
     ) -> Flow[Task[OutputT]]:
         """Keep a submission within this budget; for clients.
 
-        Args:
-            estimate: What the task will cost in credits of 1e-7 USD; None when that cannot be known.
-            name: What is submitted, for the error.
-            flow: The steps of the submission.
-            submission: How far they got. Its token is the key of the amount until the task has an id.
+        The estimate is in credits, None when it cannot be known. The token of the submission is the key of the amount
+        until the task has an id.
 
         Raises:
             BudgetExceeded: Before the first step; nothing was sent.

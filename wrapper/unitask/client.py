@@ -13,7 +13,7 @@ from unitask_api.output_files import OutputFile
 
 from . import llm
 from ._base_client import OnChange, hidden
-from ._core import calls
+from ._core import retry
 from ._core.effects import RowYielded, TaskUpdated
 from ._core.flows import Submission
 from ._model.account import Account, ActiveTasks, HistoryRow
@@ -41,27 +41,26 @@ class Client(SyncRunner):
     Args:
         api_key: The key. None: UNITASK_API_KEY, then PIAPI_API_KEY, from the environment.
         base_url: The provider. None: UNITASK_BASE_URL from the environment, then PiAPI.
-        http_timeout: Seconds for one HTTP call in all, in addition to the time for its body at 50 kB a second. For a
-            download, seconds for each piece.
+        http_timeout: Seconds for a whole HTTP call, plus the time for its body at 50 kB a second. For a download,
+            seconds for each piece.
         max_retries: How often a request is repeated: one that only reads, after a failure; a submission, only if it
             provably never left or was answered HTTP 429 without a task id. 0 repeats nothing. None repeats reads for
             `poll_patience` seconds and a submission 3 times.
         poll_patience: Seconds for which polls of a task may fail one after another before a wait gives up.
-        mark_webhooks: Whether to add a random `unitask=...` to the query of each webhook_url. `find` recognises the
-            task of a lost answer by it.
-        uploads: Whether to upload a file first where its field takes only a URL, or the file is large. False sends
-            files in base64.
+        mark_webhooks: Whether to add a random `unitask=...` to the query of each webhook_url, by which `find`
+            recognises the task.
+        uploads: Whether to upload large files, and files for fields that take only a URL. False sends base64.
         webhooks: Where notifications arrive. A notification of a task makes a wait for it poll at once.
-        budget: The limit on what tasks may cost; None for no limit. Several clients may share one.
-        default_headers: Headers for each request to the provider, such as those of a gateway. They may replace
-            User-Agent, but not the key. Downloads do not send them.
+        budget: The limit of what tasks may cost. Several clients may share one.
+        default_headers: Headers for each request to the provider; they cannot replace the key. Downloads do not send
+            them.
         proxy: The URL of a proxy (http, https or socks5) for all requests. None: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY
             and NO_PROXY from the environment.
         http_client: Your own `httpx.Client` for all requests, downloads included; you close it. Its timeouts,
-            proxies, certificates, headers and hooks apply. What only own connections have is lost: a separate pool for
-            submissions, new connections after a fork, the limit of a whole call, and exact URLs of files.
-        transport: How requests are sent; None for the network. Excludes `http_client` and `proxy`.
-        clock: Returns the time as a `Timestamp`; for tests.
+            proxies, certificates, headers and hooks apply. These are lost: the separate pool for submissions, new
+            connections after a fork, the limit of a whole call, and exact URLs of files.
+        transport: A transport of httpx in place of the network.
+        clock: Returns the time; for tests.
         sleep: Waits for a number of seconds; for tests.
 
     Raises:
@@ -133,20 +132,20 @@ class Client(SyncRunner):
         validate: bool = True,
         **options: Unpack[Options],
     ) -> Task[OutputT]:
-        """Submit a task and return at once. It is submitted at most once, whatever the network does.
+        """Submit a task, at most once, and return without waiting for it.
 
         Args:
             task: The input, an object of a class in `unitask.tasks`.
-            validate: Whether to check the input against the documents first. False also sends what they do not allow.
-            **options: Options of the request: webhook_url, webhook_secret, service_mode (see `Options`).
+            validate: Whether to check the input against the documents first.
+            **options: webhook_url, webhook_secret, service_mode (see `Options`).
 
         Returns:
             The task as the provider accepted it, usually pending.
 
         Raises:
             InvalidInput: The task is wrong; nothing was sent.
-            BudgetExceeded: The budget of the client does not cover it; nothing was sent.
-            SubmissionUncertain: It may have been accepted. It was not sent again; `find` looks for it.
+            BudgetExceeded: The budget does not cover it; nothing was sent.
+            SubmissionUncertain: It may have been accepted and was not sent again; `find` looks for it.
             Unreachable: It was not sent.
             ApiError: The provider refused it.
 
@@ -159,7 +158,7 @@ class Client(SyncRunner):
             body = request_body(task, options, validate=validate, uploads=self._uploads.wanted)
             return self._drive(self._submit_flow(body, task, submission))
         except BaseException as error:
-            self._explain(submission, error)
+            self._report(submission, error)
             raise
 
     def run(
@@ -177,16 +176,16 @@ class Client(SyncRunner):
             task: The input, an object of a class in `unitask.tasks`.
             timeout: Seconds to wait in all; 0 polls once; None is the usual limit of its type (10 minutes or more).
             on_change: Called with the task each time it has changed.
-            validate: Whether to check the input against the documents first. False also sends what they do not allow.
-            **options: Options of the request: webhook_url, webhook_secret, service_mode (see `Options`).
+            validate: Whether to check the input against the documents first.
+            **options: webhook_url, webhook_secret, service_mode (see `Options`).
 
         Returns:
             The completed task.
 
         Raises:
             InvalidInput: The task is wrong; nothing was sent.
-            BudgetExceeded: The budget of the client does not cover it; nothing was sent.
-            SubmissionUncertain: It may have been accepted. It was not sent again; `find` looks for it.
+            BudgetExceeded: The budget does not cover it; nothing was sent.
+            SubmissionUncertain: It may have been accepted and was not sent again; `find` looks for it.
             Unreachable: It was not sent.
             ApiError: The provider refused it.
             TaskFailed: The task ended without a result.
@@ -201,7 +200,7 @@ class Client(SyncRunner):
             body = request_body(task, options, validate=validate, uploads=self._uploads.wanted)
             return self._drive(self._run_flow(body, task, limits, submission), on_change)
         except BaseException as error:
-            self._explain(submission, error)
+            self._report(submission, error)
             raise
 
     @overload
@@ -228,7 +227,7 @@ class Client(SyncRunner):
             TaskFailed: The task ended without a result.
             WaitTimeout: The time is up; the task goes on.
             Unreachable: Polls failed for longer than `poll_patience`; the task goes on.
-            ApiError: The provider refused to show the task.
+            ApiError: The provider refused the poll.
 
         Example:
             task = client.wait(task.token, timeout=60, on_change=lambda task: print(task.status))
@@ -242,7 +241,7 @@ class Client(SyncRunner):
         timeout: float | None = None,
         on_change: OnChange | None = None,
     ) -> list[Task[Any] | UnitaskError]:
-        """Wait until each of several tasks is done, in one thread.
+        """Wait until each of several tasks is done.
 
         Args:
             tasks: Tasks, their ids, or their tokens.
@@ -262,14 +261,13 @@ class Client(SyncRunner):
 
         Args:
             uncertain: The error of the submission, or its token, which is in the log.
-            timeout: Seconds to go on reading the history, which may lag behind; 0 reads it once; None reads as long as
-                it may help, until about a minute after the submission.
+            timeout: Seconds to go on reading the history, which may lag behind; 0 reads it once; None reads until about
+                a minute after the submission.
 
         Returns:
-            The outcome with its reason. "found": a task carries the mark of this submission, or a damaged answer named
-            its id. "absent": the whole history was read, late enough by the clock of the provider, and each task of
-            that time is another one. "unclear": anything else, with the candidates; without a webhook_url a task with
-            the same input may be of another program. An error while reading the history is "unclear", too.
+            The outcome with its reason. "found": a task has the mark of this submission, or a damaged answer named its
+            id. "absent": the whole history was read, and no task of that time can be it. "unclear": anything else,
+            errors included, with the candidates: another program may have submitted the same input.
 
         Raises:
             InvalidInput: `uncertain` is neither an error nor a token.
@@ -292,19 +290,19 @@ class Client(SyncRunner):
             timeout: Seconds to wait in all; 0 polls once; None is the usual limit of its type.
 
         Returns:
-            An iterator over the task as it was at the first poll and after each change; the last one says how it ended.
+            An iterator over the task at the first poll and after each change; the last one has ended.
 
         Raises:
             InvalidInput: An argument cannot be used.
             WaitTimeout: The time is up; the task goes on.
             Unreachable: Polls failed for longer than `poll_patience`; the task goes on.
-            ApiError: The provider refused to show the task.
+            ApiError: The provider refused the poll.
 
         Example:
             for task in client.watch(task_id, timeout=300):
                 print(task.status, task.progress)
         """
-        for step in self._told(self._watch_flow(task, self._limits(timeout))):
+        for step in self._updates(self._watch_flow(task, self._limits(timeout))):
             if isinstance(step, TaskUpdated):
                 yield step.task
 
@@ -324,7 +322,7 @@ class Client(SyncRunner):
         Raises:
             InvalidInput: It cannot be the id of a task.
             Unreachable: Polls failed for longer than `poll_patience`; the task goes on.
-            ApiError: The provider refused to show the task.
+            ApiError: The provider refused the poll.
 
         Example:
             task = client.get(task_id)
@@ -342,9 +340,6 @@ class Client(SyncRunner):
             InvalidInput: It cannot be the id of a task.
             ApiError: The provider refused, for example because work has begun.
             Unreachable: No answer came for `poll_patience` seconds.
-
-        Example:
-            client.cancel(task)
         """
         self._drive(self._cancel_flow(task))
 
@@ -375,19 +370,19 @@ class Client(SyncRunner):
         Example:
             print(client.account().balance_usd)
         """
-        return self._drive(calls.account(self._limits()))
+        return self._drive(retry.account(self._limits()))
 
     def active_tasks(self) -> dict[str, ActiveTasks]:
         """Count the tasks that are not done.
 
         Returns:
-            Counts by group of models (flux, kling, luma, midjourney, music-s, music-u).
+            The counts by group of models: flux, kling, luma, midjourney, music-s, music-u.
 
         Raises:
             ApiError: The provider refused.
             Unreachable: No answer came for `poll_patience` seconds.
         """
-        return self._drive(calls.active_tasks(self._limits()))
+        return self._drive(retry.active_tasks(self._limits()))
 
     def history(
         self,
@@ -397,21 +392,20 @@ class Client(SyncRunner):
         end: datetime | float | None = None,
         page_size: int = 100,
     ) -> Iterator[HistoryRow]:
-        """Iterate over past tasks, the newest first. Pages are read as you go.
+        """Iterate over past tasks, the newest first. A page is read when its first row is needed.
 
         Args:
-            group: Only tasks of this group of models: image_toolkit, video_toolkit, flux, kling, luma, mj, music-u, tts
-                and others (history page, 2025-04-15).
+            group: Only tasks of this group of models, such as image_toolkit, flux, kling, luma, mj, music-u or tts.
             start: Only tasks created from this time on: a datetime, or unix seconds.
             end: Only tasks created up to this time.
-            page_size: Rows a page, 1 to 100. 100 are requested where tasks are created faster than pages are read.
+            page_size: Rows a page, 1 to 100.
 
         Returns:
             An iterator over the rows, each row once.
 
         Raises:
             InvalidInput: An argument cannot be used.
-            ProviderBroken: An answer is no page, or the pages bring fewer rows than the history has.
+            ProviderBroken: An answer is not a page, or the pages have fewer rows than the history.
             ApiError: The provider refused.
             Unreachable: No answer came for `poll_patience` seconds.
 
@@ -419,20 +413,18 @@ class Client(SyncRunner):
             for row in client.history(group="kling", start=datetime.now(UTC) - timedelta(days=1)):
                 print(row.task_id, row.state)
         """
-        for step in self._told(self._history_flow(group, start, end, page_size)):
+        for step in self._updates(self._history_flow(group, start, end, page_size)):
             if isinstance(step, RowYielded):
                 yield step.row
 
     def upload(self, file: Media) -> Upload:
-        """Upload a file, which the provider keeps for 24 hours. Give the `Upload` wherever a file is taken.
-
-        The same file is sent once in that time. Large files of a task are uploaded by themselves.
+        """Upload a file. The provider keeps it for 24 hours, and the same file is sent once in that time.
 
         Args:
             file: A path, bytes, a file object or a data URI; jpg, png, webp, mp4, wav or mp3, at most 10 MB.
 
         Returns:
-            The URL of the file, when it is deleted, and the SHA-256 of its content.
+            The upload, which can be given wherever a file is taken.
 
         Raises:
             InvalidInput: It cannot be read, or uploads do not take it.
@@ -445,18 +437,17 @@ class Client(SyncRunner):
     def openai(self, *, long_answers: bool = False) -> OpenAI:
         """Return a client of the openai library for the LLM endpoints of this provider; close it when you are done.
 
-        It is `openai.OpenAI` from a `Client` and `openai.AsyncOpenAI` from an `AsyncClient`. It sends each request once
-        (`max_retries=0`) and raises the library's own errors. It uses `proxy` and `default_headers`, but connections of
-        its own. Needs `pip install 'unitask[llm]'`.
+        It sends each request once (`max_retries=0`), raises the library's own errors, and uses `proxy` and
+        `default_headers` of this client. Needs `pip install 'unitask[llm]'`.
 
         Args:
-            long_answers: Whether to use PiAPI's host for answers that take longer than 120 seconds; the usual host cuts
-                them off, unless they are streamed (LLM timeout page, 2025). Other providers have one host.
+            long_answers: Whether to use PiAPI's host for answers that take longer than 120 seconds and are not streamed
+                (LLM timeout page, 2025). Other providers have one host.
 
         Raises:
             ModuleNotFoundError: The openai library is not installed.
         """
-        return llm.sync_client(self._key.value, self._llm_url(long_answers), self._proxy, self._headers)
+        return llm.sync_client(self._key, self._llm_url(long_answers), self._proxy, self._headers)
 
     def download(
         self,
@@ -469,20 +460,16 @@ class Client(SyncRunner):
     ) -> list[Path]:
         """Download what a completed task made. The key is not sent.
 
-        A connection that breaks, stalls or brings less than 4 kB a second is made again, and the file is continued
-        where it stopped. A file that does not exist yet is requested again for some seconds. A file must be complete,
-        and its first bytes must fit its kind. When a file cannot be fetched, the others are fetched all the same. Where
-        a task makes only a text, such as lyrics, it is written in UTF-8.
+        A broken connection is made again, and the file is continued. A file that does not exist yet is requested again
+        for some seconds. A file must be complete, and its content must fit its kind. If a file fails, the others are
+        fetched nevertheless. A task that makes only text, such as lyrics, gives a text file.
 
         Args:
-            task: A completed task, or some of its `output.files`. Of a task the results are fetched; covers,
-                watermarked copies and the like are not.
-            to: A folder, or the name of a file. A text is a folder if it ends in a slash. A path object is a folder if
-                it has no ending (`Path("out")`) and no file lies there. A folder that exists is a folder whatever its
-                name is, unless the name ends like a media file (``a.png``). In a folder, a file is called ``<task
-                id>-<number>`` by its place in `output.files`, and ``<task id>`` if it is the only one; the ending comes
-                from the URL or the server.
-            previews: Whether to fetch the previews of a task (covers, thumbnails) as well.
+            task: A completed task, whose results are fetched, or some of its `output.files`.
+            to: A folder, or the name of a file. Text is a folder if it ends in a slash, a path object if it has no
+                suffix (`Path("out")`) and is not a file; an existing folder always, unless it is named like a media
+                file. In a folder, files are named ``<task id>-<number>``, or ``<task id>`` if there is one only.
+            previews: Whether to fetch previews (covers, thumbnails) as well.
             overwrite: Whether to replace files that exist.
             parallel: How many files to fetch at once.
 
@@ -490,8 +477,8 @@ class Client(SyncRunner):
             The paths of the files.
 
         Raises:
-            InvalidInput: There is nothing to fetch, or a place is taken or cannot be written; nothing was fetched.
-            DownloadFailed: A file did not arrive whole; nothing was left under its name. `fetched` lists the others.
+            InvalidInput: There is nothing to fetch, or a file exists or cannot be written; nothing was fetched.
+            DownloadFailed: A file did not arrive whole. `fetched` lists the others.
 
         Example:
             paths = client.download(task, "out/")

@@ -1,7 +1,7 @@
-"""Output files: where each one goes, and whether what came is what was promised.
+"""Output files: where each one goes, and whether it is what was promised.
 
 Rules of this file: a file appears under its name whole and checked, or not at all; an existing file is replaced only
-when that is asked for. The key plays no part in it: output hosts must never see it (PiAPI blog, 2026).
+on request. The key is not used: output hosts must never see it (PiAPI blog, 2026).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -53,13 +54,10 @@ class Batch:
     stopped: bool = False
 
     def paths(self, outcomes: Sequence[Path | BaseException]) -> list[Path]:
-        """Where the files lie.
-
-        Args:
-            outcomes: What became of each target: its path, or why it is not there.
+        """Return the paths of the files, from the path or the error of each target.
 
         Raises:
-            DownloadFailed: Some are not there. It names those that are.
+            DownloadFailed: Some are missing. It names those that were fetched.
         """
         paths = [outcome for outcome in outcomes if isinstance(outcome, Path)]
         errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
@@ -70,10 +68,10 @@ class Batch:
             return paths
         if len(self.targets) == 1:
             raise failures[0]
-        there = ", ".join(repr(str(path)) for path in paths) or "none"
+        fetched = ", ".join(repr(str(path)) for path in paths) or "none"
         raise DownloadFailed(
             f"{len(failures)} of {len(self.targets)} files are missing: "
-            f"{'; '.join(failure.reason for failure in failures)}. Fetched and whole: {there}",
+            f"{'; '.join(failure.reason for failure in failures)}. Fetched: {fetched}",
             then=self.recourse(failures[0].missing),
             url=failures[0].url,
             task_id=failures[0].task_id,
@@ -82,14 +80,14 @@ class Batch:
         ) from failures[0]
 
     def recourse(self, files: Sequence[OutputFile]) -> str:
-        """What to do when these files are not fetched, and what is paid: a sentence for the end of an error."""
+        """Return a sentence for the end of an error: what is paid, and how to fetch these files later."""
         return _recourse(self.task or files)
 
 
 def check_destination(to: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """Prove that an output can be put into a place, before its task is created and paid.
+    """Check that an output can be written to a place, before its task is submitted and paid.
 
-    A file is written and removed in the folder, or in the nearest folder above it that exists; nothing else is made.
+    A file is written and removed in the folder, or in the nearest folder above it that exists.
 
     Args:
         to: The place, as `download` takes it.
@@ -99,9 +97,9 @@ def check_destination(to: str | os.PathLike[str], *, overwrite: bool = False) ->
         InvalidInput: The place is taken or cannot be written, or its disk has less than `LEAST_FREE` bytes free.
     """
     place = Path(to)
-    if problems := list(folder_problems(place) if names_folder(to) else place_problems(place, overwrite=overwrite)):
-        raise InvalidInput(*problems)
-    folder = _existing(place)
+    if problem := _folder_problem(place) if names_folder(to) else place_problem(place, overwrite=overwrite):
+        raise InvalidInput(problem)
+    folder = next((part for part in (place, *place.parents) if part.is_dir()), Path())
     if (free := _free(folder)) is not None and free < LEAST_FREE:
         raise InvalidInput(
             f"the disk of {str(folder)!r} has {free / 1e6:.1f} MB free, and an output may need more than "
@@ -114,8 +112,9 @@ def names_folder(to: str | os.PathLike[str]) -> bool:
     place, text = Path(to), os.fspath(to)
     if text.endswith(tuple(filter(None, ("/", os.sep, os.altsep)))):
         return True
-    if _is_folder(place):
-        return not output_files.is_ending(place.suffix)
+    with contextlib.suppress(OSError, ValueError):  # a name that is too long, or that has a NUL in it
+        if place.is_dir():
+            return not output_files.is_ending(place.suffix)
     # pathlib drops the slash at the end of Path("out/"): a path object without an ending may be that
     return not isinstance(to, str) and not re.search("[A-Za-z]", place.suffix) and not os.path.lexists(place)
 
@@ -128,104 +127,77 @@ def plan(
     overwrite: bool,
     parallel: int,
 ) -> Batch:
-    """Which files to fetch, and where they go.
-
-    Args:
-        task: A completed task, or files of one or of several tasks.
-        to: A folder, if it ends in a slash or is one: files are called by the task's id, and by their number in the
-            list of its files unless a task has just one to fetch. Otherwise a file name.
-        previews: Whether to fetch a task's previews as well as its results.
-        overwrite: Whether existing files may be replaced.
-        parallel: How many files to fetch at once.
+    """Decide which files to fetch, and where they go; the arguments are those of `Client.download`.
 
     Raises:
         InvalidInput: There is nothing to fetch, or a place is taken or cannot be written.
     """
-    what = task if isinstance(task, Task | OutputFile) else list(task)
+    what = task if isinstance(task, Task) else [task] if isinstance(task, OutputFile) else list(task)
     try:
-        return _plan(what, to, previews=previews, overwrite=overwrite, parallel=parallel)
-    except InvalidInput as error:  # nothing is fetched, but the task is there and may be paid
-        files = [what] if isinstance(what, OutputFile) else what
-        task_id = what.id if isinstance(what, Task) else next(iter(_ids(files)), None)
+        if not isinstance(parallel, int) or parallel < 1:
+            raise InvalidInput(f"parallel is {parallel!r}: give a whole number from 1")
+        files = _files_of(what, previews=previews) if isinstance(what, Task) else _given(what)
+        targets = list(_targets(files, to, is_only=isinstance(what, Task) and len(files) == 1, overwrite=overwrite))
+        if len({target.path for target in targets}) < len(targets):
+            raise InvalidInput("two of the files would have one name: fetch them into different folders")
+        problems = [place_problem(target.path, overwrite=overwrite) for target in targets]
+        if any(problems):
+            raise InvalidInput(*filter(None, problems))
+    except InvalidInput as error:  # nothing is fetched, but the task exists and may be paid
+        task_id = next(iter(_ids(what)), None)
         raise InvalidInput(
-            *error.problems, undone="nothing was fetched", then=_recourse(files), task_id=task_id
+            *error.problems, undone="nothing was fetched", then=_recourse(what), task_id=task_id
         ) from None
+    return Batch(targets, min(parallel, len(targets)), what if isinstance(what, Task) else None)
 
 
-def _ids(files: Task[Any] | Sequence[object]) -> list[str]:
-    """The tasks of files, each once."""
-    if isinstance(files, Task):
-        return [files.id]
-    return list(dict.fromkeys(file.task_id for file in files if isinstance(file, OutputFile) and file.task_id))
+def _ids(what: Task[Any] | Sequence[object]) -> list[str]:
+    """Return the tasks of files, each once."""
+    if isinstance(what, Task):
+        return [what.id]
+    return list(dict.fromkeys(file.task_id for file in what if isinstance(file, OutputFile) and file.task_id))
 
 
 def _recourse(what: Task[Any] | Sequence[object]) -> str:
-    """What is paid, and how to fetch it: a sentence for the end of an error; empty when no task is known."""
-    task = what if isinstance(what, Task) else None
-    ids = _ids(what)
-    if not ids or (task and task.done and task.state is not State.COMPLETED):
-        return ""
-    names = [task.id if task.output_type.PROTOCOL == "unified" else task.token] if task else ids
-    if task and not task.done:
-        return f"Task {task.id!r} is not done: client.wait({names[0]!r}) waits for it"
-    cost = task.cost_usd if task else None
-    paid = "paid for" if cost is None else f"paid for (${cost:.7f}".rstrip("0").rstrip(".") + ")"
-    if len(names) > 1:
-        return f"The tasks {', '.join(map(repr, names))} are done and {paid}: client.get finds each of them by its id"
-    return f"Task {ids[0]!r} is done and {paid}: client.download(client.get({names[0]!r}), 'out/') fetches what it made"
+    """Return what is paid, and how to fetch it: a sentence for the end of an error; empty without a paid task."""
+    names = _ids(what)
+    if isinstance(what, Task):
+        names = [what.id if what.output_type.PROTOCOL == "unified" else what.token]
+        if not what.done:
+            return f"Task {what.id!r} is not done: client.wait({names[0]!r}) waits for it"
+        if what.state is not State.COMPLETED:
+            return ""
+    return " ".join(
+        f"Task {name!r} is done and paid: client.download(client.get({name!r}), 'out/') fetches its files."
+        for name in names
+    ).rstrip(".")
 
 
-def _plan(
-    task: Task[Any] | OutputFile | Sequence[object],
-    to: str | os.PathLike[str],
-    *,
-    previews: bool,
-    overwrite: bool,
-    parallel: int,
-) -> Batch:
-    if not _is_count(parallel):
-        raise InvalidInput(f"parallel is {parallel!r}: give a whole number from 1")
-    files = _of_task(task, previews=previews) if isinstance(task, Task) else _given(task)
-    is_only = isinstance(task, Task) and len(files) == 1
-    targets = list(_targets(files, to, is_only=is_only, overwrite=overwrite))
-    if len({target.path for target in targets}) < len(targets):
-        raise InvalidInput("two of the files would have one name: fetch them into different folders")
-    if taken := [problem for target in targets for problem in place_problems(target.path, overwrite=overwrite)]:
-        raise InvalidInput(*taken)
-    return Batch(targets, min(parallel, len(targets)), task if isinstance(task, Task) else None)
-
-
-def _of_task(task: Task[Any], *, previews: bool) -> list[OutputFile]:
+def _files_of(task: Task[Any], *, previews: bool) -> list[OutputFile]:
     files = task.output.files
     chosen = [file for file in files if file.role == "result" or (previews and file.role == "preview")]
-    if not chosen and task.state is State.COMPLETED:
-        chosen = _text_file(task)
+    if not chosen and task.state is State.COMPLETED and (text := _text_of(task)):
+        return [OutputFile(f"data:text/plain;base64,{text}", "file", task_id=task.id)]
     if not chosen:
         others = f"but {len(files)} of other roles: pass those that you want" if files else f"(status {task.status!r})"
         raise InvalidInput(f"task {task.id} has no output file {others}")
     return chosen
 
 
-def _text_file(task: Task[Any]) -> list[OutputFile]:
-    """The text that is all a task made, as a file; none where it made no text."""
+def _text_of(task: Task[Any]) -> str:
+    """Return in base64 the text that is all a task made; empty where it made no text."""
     text = output_files.text_of(task.output.raw, type(task.output).__name__)
-    packed = base64.b64encode(f"{text}\n".encode("utf-8", "replace")).decode()
-    return [OutputFile(f"data:text/plain;base64,{packed}", "file", task_id=task.id)] if text else []
+    return base64.b64encode(f"{text}\n".encode("utf-8", "replace")).decode() if text else ""
 
 
-def _given(files: OutputFile | Iterable[object]) -> list[OutputFile]:
-    listed = [files] if isinstance(files, OutputFile) else list(files)
-    chosen = [file for file in listed if isinstance(file, OutputFile)]
-    if not listed:
-        raise InvalidInput("there is no file to fetch: the list is empty")
-    if len(chosen) < len(listed):
-        wrong = next(file for file in listed if not isinstance(file, OutputFile))
-        raise InvalidInput(f"{wrong!r:.80} is no file of a task: give a task (client.get finds it by its id)")
+def _given(files: Sequence[object]) -> list[OutputFile]:
+    if not files:
+        raise InvalidInput("the list is empty: give files or a task")
+    chosen = [file for file in files if isinstance(file, OutputFile)]
+    if len(chosen) < len(files):
+        wrong = next(file for file in files if not isinstance(file, OutputFile))
+        raise InvalidInput(f"{wrong!r:.80} is not a file of a task: give a task (client.get finds it by its id)")
     return list(dict.fromkeys(chosen))
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and value > 0
 
 
 def _targets(
@@ -234,8 +206,7 @@ def _targets(
     place = Path(to)
     if not names_folder(to):
         if len(files) > 1:
-            whose = f"task {files[0].task_id} has" if len({file.task_id for file in files}) == 1 else "there are"
-            raise InvalidInput(f"{whose} {len(files)} output files: name a folder (with a slash at its end)")
+            raise InvalidInput(f"there are {len(files)} output files: name a folder (with a slash at its end)")
         yield Target(files[0], place, unnamed=False, overwrite=overwrite)
         return
     for file in files:
@@ -245,86 +216,46 @@ def _targets(
         yield Target(file, place / name, unnamed=not ending, overwrite=overwrite)
 
 
-def place_problems(path: Path, *, overwrite: bool) -> Iterator[str]:
-    """Why a file cannot be written at this path, if so."""
+def place_problem(path: Path, *, overwrite: bool) -> str | None:
+    """Return why a file cannot be written at this path; None when it can be."""
     try:
         if path.is_dir():
-            yield f"{str(path)!r} is a folder: name a file, or end it with a slash to have files put into it"
-        elif os.path.lexists(path) and not overwrite:
-            yield f"{str(path)!r} exists: name another file, or pass overwrite=True"
-        elif path.exists() and not path.is_file():
-            yield f"{str(path)!r} is no regular file, and is not replaced: name another file"
-        else:
-            path.lstat()
-    except FileNotFoundError:
-        yield from folder_problems(path.parent, path.name)
-    except NotADirectoryError:
-        yield from folder_problems(path.parent)
+            return f"{str(path)!r} is a folder: name a file, or end it with a slash to have files put into it"
+        if os.path.lexists(path) and not overwrite:
+            return f"{str(path)!r} exists: name another file, or allow to replace it (overwrite=True, --overwrite)"
+        if path.exists() and not path.is_file():
+            return f"{str(path)!r} is not a regular file, and is not replaced: name another file"
     except (OSError, ValueError) as error:  # a name that is too long, or that has a NUL in it
-        yield _unwritable(path, error)
-    else:
-        yield from folder_problems(path.parent)
+        return _unwritable(path, error)
+    return _folder_problem(path.parent, path.name)
 
 
-def folder_problems(folder: Path, *names: str) -> Iterator[str]:
-    """Why no file can be put into this folder, or why it cannot be made, if so.
-
-    Args:
-        folder: It may be missing.
-        *names: What shall be made in it.
-    """
-    missing = list(names)
+def _folder_problem(folder: Path, *names: str) -> str | None:
+    """Return why files of these names cannot be put into a folder, which may be missing; None when they can be."""
+    missing, part = list(names), folder
     try:
-        for part in (folder, *folder.parents):
-            if part.is_dir():
-                _try_out(part, missing)
-                return
+        while not part.is_dir():
             if os.path.lexists(part):
-                yield f"{str(part)!r} is a file, not a folder"
-                return
+                return f"{str(part)!r} is a file, not a folder"
             missing.append(part.name)
+            part = part.parent
+        for name in missing:
+            with contextlib.suppress(FileNotFoundError):
+                (part / name).lstat()  # raises for a name that this file system does not allow
+        with tempfile.NamedTemporaryFile(dir=part, prefix=".unitask-", suffix=".part", buffering=0) as probe:
+            probe.write(bytes(4096))
     except (OSError, ValueError) as error:
-        yield _unwritable(folder.joinpath(*names), error)
-
-
-def _try_out(folder: Path, missing: Iterable[str]) -> None:
-    """Raise what the system says when a file is written in a folder; see whether it knows such names, too."""
-    for name in missing:
-        with contextlib.suppress(FileNotFoundError):
-            (folder / name).lstat()
-    probe = _part_in(folder)
-    try:
-        with probe.open("xb") as file:
-            file.write(bytes(4096))
-    finally:
-        with contextlib.suppress(OSError):
-            probe.unlink(missing_ok=True)
-
-
-def _part_in(folder: Path) -> Path:
-    """The name of a file that is not whole yet. It is short, however long the name is that the file will have."""
-    return folder / f".unitask-{secrets.token_hex(16)}.part"
-
-
-def _existing(place: Path) -> Path:
-    """The nearest folder that exists: the place itself, or one above it."""
-    return next((part for part in (place, *place.parents) if part.is_dir()), Path())
+        return _unwritable(folder.joinpath(*names), error)
+    return None
 
 
 def _free(folder: Path) -> int | None:
-    """Bytes that are free on the disk of a folder; None where the system does not say."""
+    """Return the bytes that are free on the disk of a folder; None where the system does not say."""
     try:
         disk = shutil.disk_usage(folder)
     except OSError:
         return None
     return disk.free if disk.total else None
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):  # a name that is too long, or that has a NUL in it
-        return False
 
 
 def _unwritable(path: Path, error: Exception) -> str:
@@ -338,7 +269,8 @@ class Sink:
 
     def __init__(self, batch: Batch, target: Target, retry_policy: RetryPolicy, http_timeout: float) -> None:
         self.target, self._batch, self._path = target, batch, target.path
-        self._part_path = _part_in(target.path.parent)
+        # A short name, however long the name is that the file will have.
+        self._part_path = target.path.parent / f".unitask-{secrets.token_hex(16)}.part"
         self._part, self._attempts = range_download.Part(), range_download.Attempts(retry_policy)
         self._window, self._is_inline = min(http_timeout, range_download.LONGEST_WINDOW), False
         endings = (output_files.ending_of(target.file.url), target.path.suffix.lower())
@@ -349,7 +281,7 @@ class Sink:
         try:
             self.target.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._part_path.open("x+b")
-        except (OSError, ValueError) as error:  # it was tried out before, but that may be long ago
+        except (OSError, ValueError) as error:  # it was checked before, but that may be long ago
             raise self.failed(_unwritable(self.target.path, error)) from error
         return self
 
@@ -360,7 +292,7 @@ class Sink:
             self._part_path.unlink(missing_ok=True)
 
     def take_inline(self) -> bool:
-        """Take the file out of its URL, if that is a data URI; return whether it was one."""
+        """Read the file from its URL, if that is a data URI; return whether it was one."""
         content = output_files.content_of(self.target.file.url)
         if content is None:
             return False
@@ -377,10 +309,10 @@ class Sink:
         """Check the head of an answer before any of it is taken.
 
         Raises:
-            Trouble: It brings nothing of the file.
+            DownloadAttemptError: It brings nothing of the file.
         """
         self._part = self._part.answered(head, self._ending)
-        self._unpacking = range_download.Unpacking(self._part.coding) if self._part.coding else None
+        self._unpacking = range_download.Unpacking() if self._part.is_packed else None
         self._pace = range_download.Pace(self._window, head.at.monotonic)
         self._check_room((self._part.total or 0) - self._part.size)
         with self._storing():
@@ -389,14 +321,14 @@ class Sink:
         if self.target.unnamed:
             ending = output_files.ending_of_type(head.headers.get("content-type", ""))
             self._path = self.target.path.with_name(self.target.path.name + ending)
-            for problem in place_problems(self._path, overwrite=self.target.overwrite):
+            if problem := place_problem(self._path, overwrite=self.target.overwrite):
                 raise self.failed(problem)
 
     def write(self, chunk: bytes, now: Timestamp) -> None:
         """Take the next bytes of the answer, as they went over the wire.
 
         Raises:
-            Trouble: They come too slowly, or cannot be unpacked.
+            DownloadAttemptError: They come too slowly, or cannot be unpacked.
         """
         if self._batch.stopped:
             raise self.failed("the download was stopped")
@@ -409,10 +341,10 @@ class Sink:
         self._pace.see(len(chunk), now.monotonic)
 
     def finish(self) -> Path:
-        """Check what came, and put it in its place.
+        """Check what came, and move it to its place.
 
         Raises:
-            Trouble: It is not all of it, or something else.
+            DownloadAttemptError: It is cut off, or something else came.
         """
         with self._storing():
             self._file.flush()
@@ -440,29 +372,22 @@ class Sink:
             raise self.failed(f"it has {size} bytes more, and its disk has {free} free")
 
     def again(self, error: Exception, *, retryable: bool) -> float:
-        """Seconds until the next attempt, which goes on with what is there as far as it is of use.
-
-        Args:
-            error: What ended the last one.
-            retryable: Whether it may be gone by the next one; a `Trouble` says that itself.
+        """Return the seconds until the next attempt, which continues with what is stored as far as it is useful.
 
         Raises:
-            DownloadFailed: There shall be none.
+            DownloadFailed: There is no further one.
         """
-        trouble = (
-            error
-            if isinstance(error, DownloadAttemptError)
-            else DownloadAttemptError(f"{type(error).__name__}: {error}", retryable=retryable)
-        )
-        pause = self._attempts.pause(trouble, self._part.size)
-        if trouble.discard:
+        if not isinstance(error, DownloadAttemptError):
+            error = DownloadAttemptError(f"{type(error).__name__}: {error}", retryable=retryable)
+        pause = self._attempts.pause(error, self._part.size)
+        if error.discard:
             self._part = range_download.Part()
         if pause is None or self._batch.stopped or self._is_inline:
-            raise self.failed(str(trouble)) from trouble
+            raise self.failed(str(error)) from error
         return pause
 
     def failed(self, reason: str) -> DownloadFailed:
-        """The error for this file."""
+        """Return the error of this file."""
         file = self.target.file
         return DownloadFailed(
             f"{file.url:.300} was not fetched: {reason}",
@@ -485,9 +410,7 @@ class Sink:
             return
         try:
             os.link(self._part_path, self._path)  # unlike a rename, this fails if the name is taken meanwhile
-        except FileExistsError:
-            raise self.failed(f"{str(self._path)!r} was made meanwhile") from None
-        except OSError:  # a file system without hard links
+        except OSError:  # the name is taken, or the file system has no hard links
             if os.path.lexists(self._path):
-                raise self.failed(f"{str(self._path)!r} was made meanwhile") from None
+                raise self.failed(f"{str(self._path)!r} was created meanwhile") from None
             self._part_path.replace(self._path)

@@ -1,14 +1,13 @@
-"""Everything unitask raises. `UnitaskError` is the base of all.
+"""Everything unitask raises. `UnitaskError` is the base class.
 
-ApiError is a refusal by the provider; its subclasses say why, and ProviderBroken is an answer that no document
-describes. A reason (InsufficientCredit, ContentRejected, NoFaceFound, BadInputMedia) comes in two ways: what is raised
-is also an ApiError when the submission was refused, and a TaskFailed when the task ended so.
+ApiError is a refusal by the provider. A reason (InsufficientCredit, ContentRejected, NoFaceFound, BadInputMedia) occurs
+in two ways: the exception is also an ApiError if a submission was refused, and a TaskFailed if a task ended so.
 
-The first lines of a class say which words of an answer, codes and HTTP statuses it stands for. Words win over codes,
-and codes over the HTTP status (_core/refusals.py). A new reason is a class here and its name in `__all__`.
+The first lines of a class are the table of reasons: the words, codes and HTTP statuses of answers for which it stands,
+and the next step. Words win over codes, and codes over the HTTP status (_core/refusals.py).
 
-Rules of this file: a class for each thing that a caller would do differently; facts are attributes, never only words in
-a message; every error pickles; no error holds a key or a webhook secret; nothing of unitask is imported.
+Rules of this file: a class for each thing that a caller would do differently; facts are attributes, not only words of a
+message; every error can be pickled; no error has a key or a webhook secret; nothing of unitask is imported.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ REQUEST_IDS = ("x-request-id", "x-trace-id", "cf-ray")  # headers, the most tell
 
 
 class _TaskView(Protocol):
-    """A task as an error shows it; it is a `unitask.Task`, whose fields these are."""
+    """The fields of the `unitask.Task` of an error."""
 
     @property
     def raw(self) -> dict[str, Any]: ...
@@ -47,12 +46,6 @@ class _TaskView(Protocol):
     def status(self) -> object: ...
     @property
     def state(self) -> str: ...
-    @property
-    def done(self) -> bool: ...
-    @property
-    def model(self) -> str: ...
-    @property
-    def task_type(self) -> str: ...
     @property
     def output(self) -> Output: ...
     @property
@@ -65,23 +58,11 @@ class _TaskView(Protocol):
     def token(self) -> str: ...
 
 
-class _Identity(Protocol):
-    @property
-    def model(self) -> str: ...
-    @property
-    def task_type(self) -> str: ...
-    @property
-    def fingerprint(self) -> str: ...
-    @property
-    def submission(self) -> str: ...
-    def token(self, task_id: str | None, sent_between: tuple[datetime, datetime], /) -> str: ...
-
-
 class _Finds(Protocol[FoundT]):
     def find(self, uncertain: SubmissionUncertain, /, *, timeout: float | None = None) -> FoundT: ...
 
 
-# What the class lines below say, by words (looked for in lower case, in message and raw_message), code and HTTP status.
+# Filled by the class lines below. Words are compared in lower case, with message and raw_message of an answer.
 REASONS: list[tuple[tuple[str, ...], type[UnitaskError]]] = []
 KIND_BY_CODE: dict[int, type[UnitaskError]] = {}
 KIND_BY_STATUS: dict[int, type[UnitaskError]] = {}
@@ -174,13 +155,13 @@ class InvalidInput(UnitaskError, ValueError):
 class BudgetExceeded(
     UnitaskError, next_step="Raise the limit of the budget, or wait until some of its tasks have ended"
 ):
-    """The task could cost more than its budget has left, or what it costs is not known. Nothing was sent.
+    """The task could cost more than the budget has left, or its cost is not known. Nothing was sent.
 
     Attributes:
-        estimate_usd: What was to be put aside for it; None when its cost cannot be known.
-        limit_usd: What the budget allows in all.
+        estimate_usd: The amount to hold for it; None if its cost is not known.
+        limit_usd: The limit of the budget.
         spent_usd: The bills so far.
-        held_usd: What is put aside for tasks that may still be billed.
+        held_usd: The amount held for tasks that may still be billed.
     """
 
     def __init__(
@@ -191,11 +172,11 @@ class BudgetExceeded(
         self.spent_usd: float = spent_usd
         self.held_usd: float = held_usd
         if estimate_usd is None:
-            reason = f"what {task} costs is not known: make the budget with assume_usd= to count something for it"
+            reason = f"the cost of {task} is not known: make the budget with assume_usd= to count an amount for it"
         else:
             reason = (
                 f"{task} may cost ${estimate_usd:.7g}, and of the budget of ${limit_usd:.7g}, ${spent_usd:.7g} is "
-                f"spent and ${held_usd:.7g} put aside for tasks that may still be billed"
+                f"spent and ${held_usd:.7g} is held for tasks that may still be billed"
             )
         super().__init__(f"nothing was sent: {reason}")
 
@@ -208,13 +189,13 @@ class SubmissionUncertain(UnitaskError, next_step="Call error.find(client) befor
     Attributes:
         model: The model of the task.
         task_type: The task type.
-        sent_between: When it can have been accepted: from and to, in UTC.
+        sent_between: When it may have been accepted: from and to, in UTC.
         fingerprint: SHA-256 over model, task type and input, as hexadecimal digits: equal for equal tasks.
-        identity: What the task can be recognised by.
+        identity: The facts by which `find` recognises the task.
     """
 
-    def __init__(self, reason: str, *, identity: _Identity, sent_between: tuple[datetime, datetime]) -> None:
-        self.identity: _Identity = identity
+    def __init__(self, reason: str, *, identity: Any, sent_between: tuple[datetime, datetime]) -> None:
+        self.identity: Any = identity
         self.sent_between: tuple[datetime, datetime] = sent_between
         self.model: str = identity.model
         self.task_type: str = identity.task_type
@@ -227,11 +208,12 @@ class SubmissionUncertain(UnitaskError, next_step="Call error.find(client) befor
 
     @property
     def token(self) -> str:
-        """What `Client.find` takes in place of this error, also in another process; it holds no input and no secret."""
-        return self.identity.token(self.task_id, self.sent_between)
+        """A text that `Client.find` takes in place of this error, in any process; it has no input and no secret."""
+        token: str = self.identity.token(self.task_id, self.sent_between)
+        return token
 
     def find(self, client: _Finds[FoundT], *, timeout: float | None = None) -> FoundT:
-        """The same as `client.find(error, timeout=timeout)`; await it for an async client."""
+        """Call `client.find(error, timeout=timeout)`; await it for an async client."""
         return client.find(self, timeout=timeout)
 
 
@@ -246,8 +228,8 @@ class ApiError(UnitaskError, next_step="Change the request: the same one is refu
 
     Attributes:
         status: The HTTP status.
-        code: The `code` of the task's error, or of the envelope; None when the body has none.
-        retry_after: Seconds the provider asks to wait, from Retry-After; None when it does not.
+        code: The `code` of the task's error, or of the envelope; None if the body has none.
+        retry_after: The seconds to wait, from Retry-After; None without one.
     """
 
     def __init__(
@@ -314,10 +296,10 @@ class WaitTimeout(UnitaskError, TimeoutError):
     """The task did not end in time. It goes on, and it is paid.
 
     Attributes:
-        task: The task as it was last seen; None when no poll brought an answer.
+        task: The task at the last poll; None if no poll brought an answer.
         waited: Seconds waited.
-        polls: How often it was polled.
-        statuses: Each status word that was seen, after how many seconds of the wait it was seen first.
+        polls: The number of polls.
+        statuses: Each status word, with the seconds of the wait after which it was first seen.
     """
 
     _task_goes_on = True
@@ -345,9 +327,9 @@ class WaitTimeout(UnitaskError, TimeoutError):
 
     @property
     def started(self) -> bool | None:
-        """Whether work on it was seen to have begun; None when no poll brought an answer.
+        """Whether the provider reported that work began; None if no poll brought an answer.
 
-        False is a queue that is too long, and such a task can still be cancelled; True is work that takes too long.
+        False means a long queue: the task can still be cancelled. True means long work.
         """
         return None if self.task is None else self.task.state not in QUEUED
 
@@ -356,7 +338,7 @@ class WaitTimeout(UnitaskError, TimeoutError):
             return "its status is unknown"
         since, status = self.statuses[-1] if self.statuses else (0.0, str(self.task.status))
         words = f"status {status!r} for {self.waited - since:.1f} s"
-        return words if self.started else f"{words}, never seen to begin; client.cancel({self.task.id!r}) would end it"
+        return words if self.started else f"{words}, not begun; client.cancel({self.task.id!r}) would end it"
 
 
 class DownloadFailed(
@@ -364,13 +346,13 @@ class DownloadFailed(
 ):
     """An output file could not be fetched whole, after all attempts. Nothing was left under its name.
 
-    Of several files the others were fetched all the same; `client.download(error.missing, folder)` fetches the rest, as
-    long as its URLs live.
+    The other files of the call were fetched. `client.download(error.missing, folder)` fetches the rest, as long as the
+    provider keeps them.
 
     Attributes:
-        url: Where the file should have been; of several, the first that is missing.
-        reason: What went wrong, without the words about the task that the message ends with.
-        fetched: The files that are there, whole.
+        url: The URL of the first missing file.
+        reason: What went wrong; the message has the next step as well.
+        fetched: The files that are complete.
         missing: The files that are not.
     """
 
@@ -395,8 +377,8 @@ class WebhookRejected(UnitaskError, next_step="Answer the request with the HTTP 
     """A request to your webhook is not, or may not be, a notification of the provider.
 
     Attributes:
-        kind: What is wrong: "secret" (none, or another), "time" (its timestamp is too far from now), "form" (it is no
-            notification) or "size" (it is larger than a receiver reads).
+        kind: What is wrong: "secret" (none, or another), "time" (the timestamp is too far from now), "form" (it is not
+            a notification) or "size" (it is larger than a receiver reads).
         status: The HTTP status to answer with.
     """
 
@@ -415,7 +397,7 @@ class InsufficientCredit(
     statuses=(402,),
     next_step="Top up the account",
 ):
-    """The balance does not cover the task; no task was made."""
+    """The balance does not cover the task."""
 
 
 class ContentRejected(
@@ -469,7 +451,7 @@ _COMBINED: dict[tuple[type[UnitaskError], ...], Any] = {}
 
 
 def combined(*parts: type[UnitaskError]) -> Any:
-    """The class that is a base and a reason. It has the name of the reason, because that is what a caller catches."""
+    """Return the class that is both a base and a reason. It has the name of the reason, which a caller catches."""
     base, reason = parts
     facts = {"__module__": base.__module__, "__doc__": reason.__doc__, "_parts": parts}
     return _COMBINED.setdefault(parts, type(reason.__name__, (reason, base), facts))

@@ -6,10 +6,11 @@ import inspect
 import json
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypedDict, TypeVar, cast
+from typing import Any, ClassVar, Generic, Literal, TypedDict, TypeVar, cast
 
 from unitask_api import contract
 
@@ -28,15 +29,15 @@ OutputT_co = TypeVar("OutputT_co", bound=Output, covariant=True)
 
 
 class AdvisoryWarning(UserWarning):
-    """A value that one document rules out and another does not. It is sent all the same."""
+    """A value that one document forbids and another allows. It is sent."""
 
 
 class Options(TypedDict, total=False):
-    """How the provider shall treat a task (`config` of the request; Image Faceswap, 2025-04-03).
+    """How the provider handles a task (`config` of the request; Image Faceswap, 2025-04-03).
 
     Attributes:
-        webhook_url: Where the provider shall report the end.
-        webhook_secret: What it shall send along, in the header x-webhook-secret.
+        webhook_url: Where the provider reports the end of the task.
+        webhook_secret: What it sends in the header x-webhook-secret.
         service_mode: "public" bills by use, "private" uses your connected account; absent: as the workspace is set.
     """
 
@@ -51,39 +52,39 @@ OPTIONS = sorted(Options.__optional_keys__)
 
 
 class TaskInput(Generic[OutputT_co]):
-    """What to make: a plain value, a class a task type. `unitask.tasks` has them."""
+    """The input of a task. `unitask.tasks` has a class for each task type."""
 
     MODEL: ClassVar[str]
     TASK_TYPE: ClassVar[str]
     FIXED: ClassVar[Mapping[str, object]] = {}  # fields whose value is part of the task type
 
     def operation(self) -> tuple[str, str]:
-        """Model and task type, which together name the operation."""
+        """Return model and task type."""
         return self.MODEL, self.TASK_TYPE
 
     def output_type(self) -> type[OutputT_co]:
-        """What reads its output."""
+        """Return the class of its output."""
         raise NotImplementedError(type(self).__name__)
 
     def values(self) -> dict[str, Any]:
-        """The fields of its input that are given, as they were given."""
+        """Return the fields that were given, as they were given."""
         declared = fields(cast("Any", self))  # every subclass is a dataclass
         given = {item.name: getattr(self, item.name) for item in declared}
         extra = given.pop("extra", {})
         return {**self.FIXED, **{name: value for name, value in given.items() if value is not None}, **extra}
 
     def estimate_usd(self) -> float | None:
-        """What it will cost in USD, by the published prices; None when that cannot be known before it is sent.
+        """Estimate the cost by the published prices. Nothing is sent; a file is read when its size decides.
 
-        That is: there is no published price, or a quantity or a condition that it depends on is not given and no page
-        says what is then taken, or is inside a file that is not here (a URL). Nothing is asked of the provider; a file
-        is read when its size decides.
+        Returns:
+            The cost in USD; None without a published price, or where a quantity on which it depends is not given, has
+            no documented default, or is in a file behind a URL.
         """
         model, task_type = self.operation()
         body = {"model": model, "task_type": task_type, "input": self.values()}
         try:
             credits_ = pricing.estimate(body, media.measured)
-        except Exception:  # an object of the caller's may raise anything when it is compared; submit says what is wrong
+        except Exception:  # an object of the caller's may raise anything when it is compared; submit reports it
             return None
         return None if credits_ is None else credits_ / pricing.CREDITS_PER_USD
 
@@ -94,11 +95,11 @@ class TaskInput(Generic[OutputT_co]):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Raw(TaskInput[Output]):
-    """A task of a type that unitask does not know.
+    """A task of a type that the catalogue does not have.
 
     Attributes:
-        model: First half of its name.
-        task_type: Second half of its name.
+        model: Its model.
+        task_type: Its task type.
         input: The input, sent as it is.
     """
 
@@ -107,37 +108,35 @@ class Raw(TaskInput[Output]):
     input: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def operation(self) -> tuple[str, str]:
-        """Model and task type, which together name the operation."""
+        """Return model and task type."""
         return self.model, self.task_type
 
     def output_type(self) -> type[Output]:
-        """What reads its output."""
+        """Return the class of its output."""
         return Output
 
     def values(self) -> dict[str, Any]:
-        """The input."""
+        """Return the input."""
         return dict(self.input)
 
 
-class _Caller(NamedTuple):
-    """A line of the program that uses unitask: where a warning points to."""
-
-    filename: str
-    lineno: int
-    module: str
-    registry: dict[Any, Any]  # of its module: which warnings were shown already
-
-
-def caller() -> _Caller | None:
-    """The line that called into this package, past asyncio too; None when there is none."""
+def warner() -> Callable[[str], None]:
+    """Return a function that warns at the line that called into this package, past asyncio."""
     frame = inspect.currentframe()
     while frame is not None:
         module = str(frame.f_globals.get("__name__", ""))
         if not (frame.f_code.co_filename.startswith(_PACKAGE) or module.partition(".")[0] == "asyncio"):
             registry: dict[Any, Any] = frame.f_globals.setdefault("__warningregistry__", {})
-            return _Caller(frame.f_code.co_filename, frame.f_lineno, module, registry)
+            return partial(
+                warnings.warn_explicit,
+                category=AdvisoryWarning,
+                filename=frame.f_code.co_filename,
+                lineno=frame.f_lineno,
+                module=module,
+                registry=registry,
+            )
         frame = frame.f_back
-    return None
+    return partial(warnings.warn, category=AdvisoryWarning, stacklevel=2)
 
 
 def request_body(
@@ -146,17 +145,13 @@ def request_body(
     *,
     validate: bool = True,
     uploads: bool = False,
-    called_by: _Caller | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """The body of the submission for a task. Reads the files that it names; they stand in it as `Attachment`s.
+    """Return the body of the submission of a task. Files are read; they stand in it as `Attachment`s.
 
-    Args:
-        task: What to make.
-        options: How the provider shall treat it. The secret in it is replaced by one that no repr shows.
-        validate: Whether to check it; what cannot be read, or sent, is a problem in any case.
-        uploads: Whether files can be uploaded before it is sent.
-        called_by: Where warnings point to; None for the line that called into this package. In another thread, that
-            line cannot be seen.
+    The secret in `options` is replaced by one that no repr shows. Without `validate`, a problem is only what cannot be
+    read or sent. `uploads`: files can be uploaded first. `warn` is called with each warning; None warns at the line
+    that called into this package, which another thread does not see.
 
     Raises:
         InvalidInput: With all problems found.
@@ -166,23 +161,22 @@ def request_body(
         raise InvalidInput(wrong, undone=NOTHING_SENT)
     model, task_type = task.operation()
     entry = contract.task_types().get(type(task).__name__)
-    found: list[str] = []
-    if options and entry and entry.protocol != "unified":
-        found.append(f"{entry.name} takes no {', '.join(options)}: its endpoint has no config; see its own fields")
+    reader = _Reader(validate, uploads)
     values = task.values()
     if entry:
         values = {
-            name: _field(name, value, contract.field_rule(entry.input, name), _Checks(validate, uploads, found))
-            for name, value in values.items()
+            name: reader.read(name, value, contract.field_rule(entry.input, name)) for name, value in values.items()
         }
-    body = {"model": model, "task_type": task_type, "input": values}
+    found, body = reader.found, {"model": model, "task_type": task_type, "input": values}
     if options:
         body["config"] = _config(options)
         unknown = sorted(options.keys() - OPTIONS)
         found += (f"there is no option {name!r}; there are {', '.join(OPTIONS)}" for name in unknown)
+        if entry and entry.protocol != "unified":
+            found.append(f"{entry.name} takes no {', '.join(options)}: its endpoint has no config; see its own fields")
     found += _webhook_problems(body)
-    schemas = (("TaskRequest", ""), *([(entry.input, "input")] if entry else [])) if validate else ()
-    found += _body_problems(body, schemas, called_by or caller())
+    schemas = [("TaskRequest", ""), *([(entry.input, "input")] if entry else [])] if validate else []
+    found += _body_problems(body, schemas, warn or warner())
     if found:
         raise InvalidInput(*found, undone=NOTHING_SENT)
     return body
@@ -196,8 +190,12 @@ def _config(options: Options) -> dict[str, Any]:
     return _given(config)
 
 
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None and value != {}}
+
+
 def _webhook_problems(body: dict[str, Any]) -> Iterator[str]:
-    """What is wrong with the webhook of a submission. The input of some legacy tasks holds the secret, too."""
+    """Yield what is wrong with the webhook of a submission. The input of some legacy tasks has a secret, too."""
     config = as_object(as_object(body.get("config")).get("webhook_config"))
     url, secret = config.get("endpoint"), config.get("secret")
     if isinstance(url, str) and url and (problem := media.url_problem(url, "a URL of http:// or https://")):
@@ -205,81 +203,63 @@ def _webhook_problems(body: dict[str, Any]) -> Iterator[str]:
     if secret == "":
         yield "webhook_secret: the webhook secret is empty: leave it out to send none"
     given = as_object(body["input"])
-    legacy = as_object(given.get("webhook_config"))
-    for where, text in (
-        ("webhook_secret", secret),
-        ("webhook_config.secret", legacy.get("secret")),
-        ("webhook_secret", given.get("webhook_secret")),
-    ):
-        if isinstance(text, str) and not fits_a_header(text):
-            yield f"{where}: the webhook secret has a space at an end or a line break, which no header can carry"
+    legacy = as_object(given.get("webhook_config")).get("secret"), given.get("webhook_secret")
+    for each in (secret, *legacy):
+        if isinstance(each, str) and not fits_a_header(each):
+            yield "webhook_secret: the webhook secret has a space at an end or a line break, which no header can carry"
 
 
-def _given(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None and value != {}}
+@dataclass(slots=True)
+class _Reader:
+    """Turn values into what is sent: files become attachments, wherever in a value they are."""
 
+    validate: bool  # whether files are checked
+    uploads: bool  # whether they can be uploaded first
+    found: list[str] = field(default_factory=list[str])  # what is wrong
 
-@dataclass(frozen=True, slots=True)
-class _Checks:
-    """How files are checked, and what was found wrong with them."""
+    def read(self, name: str, value: Any, rule: dict[str, Any]) -> Any:
+        """Return what is sent for a field; an object of the caller's that raises is a problem of the field."""
+        try:
+            return self._sent(name, value, rule)
+        except Exception as error:
+            kind = type(value).__name__
+            self.found.append(f"{name}: the {kind} cannot be used: {type(error).__name__}: {error!s:.200}")
+            return _UNREADABLE
 
-    validate: bool
-    uploads: bool
-    found: list[str]
+    def _sent(self, name: str, value: Any, rule: dict[str, Any]) -> Any:
+        rule = contract.resolve(rule)
+        if media_rule := rule.get("x-media"):
+            return self._file(name, value, media_rule)
+        if isinstance(value, list | tuple) and "items" in rule:
+            items = enumerate(cast("Sequence[Any]", value))
+            return [self._sent(f"{name}[{place}]", item, rule["items"]) for place, item in items]
+        if isinstance(value, Mapping) and "properties" in rule:
+            rules = rule["properties"]
+            given = cast("Mapping[str, Any]", value).items()
+            return {key: self._sent(f"{name}.{key}", item, rules.get(key, {})) for key, item in given}
+        return cast("object", value)
 
-
-def _field(name: str, value: Any, rule: dict[str, Any], checks: _Checks) -> Any:
-    """What to send for a field; an object of the caller's that raises is a problem of the field."""
-    try:
-        return _wire(name, value, rule, checks)
-    except Exception as error:
-        checks.found.append(
-            f"{name}: the {type(value).__name__} cannot be used: {type(error).__name__}: {error!s:.200}"
-        )
-        return _UNREADABLE
-
-
-def _wire(name: str, value: Any, rule: dict[str, Any], checks: _Checks) -> Any:
-    """What to send for a value: files become attachments, wherever in it they are."""
-    rule = contract.resolve(rule)
-    if media_rule := rule.get("x-media"):
-        return _media(name, value, media_rule, checks)
-    if isinstance(value, list | tuple) and "items" in rule:
-        items = enumerate(cast("Sequence[Any]", value))
-        return [_wire(f"{name}[{place}]", item, rule["items"], checks) for place, item in items]
-    if isinstance(value, Mapping) and "properties" in rule:
-        fields_of = cast("Mapping[str, Any]", value).items()
-        rules = rule["properties"]
-        return {key: _wire(f"{name}.{key}", item, rules.get(key, {}), checks) for key, item in fields_of}
-    return cast("object", value)
-
-
-def _media(name: str, value: Any, rule: Mapping[str, Any], checks: _Checks) -> Any:
-    """What to send for a file."""
-    if isinstance(value, str) and not value and rule.get("may_be_empty"):
-        return value
-    try:
-        sent, content = media.wire_form(value)
-    except ValueError as error:
-        checks.found.append(f"{name}: {error}")
-        return _UNREADABLE
-    if checks.validate:
-        wrong = media.problems(sent, content, rule, uploads=checks.uploads)
-        checks.found.extend(f"{name}: {problem}" for problem in wrong)
-    return sent if content is None else media.attachment(sent, content, rule)
+    def _file(self, name: str, value: Any, rule: Mapping[str, Any]) -> Any:
+        if isinstance(value, str) and not value and rule.get("may_be_empty"):
+            return value
+        try:
+            sent, content = media.wire_form(value)
+        except ValueError as error:
+            self.found.append(f"{name}: {error}")
+            return _UNREADABLE
+        if self.validate:
+            wrong = media.problems(sent, content, rule, uploads=self.uploads)
+            self.found.extend(f"{name}: {problem}" for problem in wrong)
+        return sent if content is None else media.attachment(sent, content, rule)
 
 
 def _body_problems(
-    body: dict[str, Any], schemas: Iterable[tuple[str, str]], called_by: _Caller | None
+    body: dict[str, Any], schemas: Iterable[tuple[str, str]], warn: Callable[[str], None]
 ) -> Iterator[str]:
     """Yield what is wrong with a body: it has no form in JSON, or it breaks a schema.
 
-    No frame of the error that follows holds the text, which has the webhook secret.
-
-    Args:
-        body: The body of a create request.
-        schemas: Pairs of a component and the field that it describes; "" is the whole body.
-        called_by: The frame that warnings name.
+    Each component comes with the field that it describes; "" is the whole body. No frame of the error that follows
+    holds the text, which has the webhook secret.
     """
     try:
         text = json.dumps(body, allow_nan=False, ensure_ascii=False, sort_keys=True)
@@ -290,41 +270,29 @@ def _body_problems(
     plain = json.loads(text)
     for schema, name in schemas:
         value, given = (plain[name], body[name]) if name else (plain, body)
-        yield from _check(schema, value, given, f"{name}." if name else "", called_by)
-
-
-def _check(schema: str, value: object, given: object, prefix: str, called_by: _Caller | None = None) -> Iterator[str]:
-    """What is wrong with a value; the messages show it as it was given, since a file is shown by its size."""
-    try:
-        found = list(problems(schema, value))
-    except ValueError as error:
-        yield f"input: it cannot be checked: {error!s:.200}"
-        return
-    for problem in found:
-        where = prefix + ".".join(map(str, problem.path))
-        message = "it is not text" if where.endswith(".secret") else problem.about(_shown(given, problem.path))
-        sentence = f"{where.rstrip('.') or 'input'}: {message:.200}"
-        if problem.advisory:
-            _advise(sentence, called_by)
-        else:
-            yield sentence
+        try:
+            found = list(problems(schema, value))
+        except ValueError as error:
+            yield f"input: it cannot be checked: {error!s:.200}"
+            continue
+        for problem in found:
+            where = ".".join(map(str, problem.path))
+            where = f"{name}.{where}".strip(".") or "input"
+            message = "it is not text" if where.endswith(".secret") else problem.about(_shown(given, problem.path))
+            if problem.advisory:
+                warn(f"{where}: {message:.200}")
+            else:
+                yield f"{where}: {message:.200}"
 
 
 def _shown(given: Any, path: Sequence[str | int]) -> str:
+    """Return a value as it was given, since a file is shown by its size."""
     try:
         for step in path:
             given = given[step]
-    except LookupError:  # a key that is no text becomes one in JSON
+    except LookupError:  # a key that is not text becomes one in JSON
         return "the value"
     return _short(given)
-
-
-def _advise(sentence: str, called_by: _Caller | None) -> None:
-    if called_by is None:
-        warnings.warn(sentence, AdvisoryWarning, stacklevel=2)
-    else:
-        filename, lineno, module, registry = called_by
-        warnings.warn_explicit(sentence, AdvisoryWarning, filename, lineno, module, registry)
 
 
 def _short(value: Any) -> str:

@@ -1,17 +1,17 @@
-"""Pictures, videos and sounds as you have them, and what the API takes.
+"""Pictures, videos and sounds as you have them, and the form in which they are sent.
 
-A file may be given as a path, bytes, a file object (an upload of a web framework too), a PIL image, a numpy array, a
-data URI, a base64 string, a URL or an `Upload`. Addresses (http, https, and asset://, the provider's own) are sent as
-given; the content of everything else goes along in base64 (Image Faceswap, 2025-04-03), or is uploaded first where the
-field takes a URL alone or the content is large (`_core/uploads.py`). Nothing that you give is changed.
+Addresses (http, https, and asset://, the provider's own) are sent as given; the content of everything else is sent in
+base64 (Image Faceswap, 2025-04-03), or uploaded first where the field takes only a URL or the content is large
+(`_core/uploads.py`).
 
-Rules of this file: what is checked is what is sent; whatever an object that was given raises becomes a ValueError.
+Rules of this file: what is checked is what is sent; any exception of an object that was given becomes a ValueError.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import inspect
 import os
 import re
@@ -61,28 +61,31 @@ EXTENSIONS = {"jpeg": (".jpg", ".jpeg"), "png": (".png",), "webp": (".webp",)}
 
 
 def wire_form(picture: Picture) -> tuple[str, bytes | None]:
-    """What to send for a picture, and its content if it is here; that of an address is not.
+    """Return the form in which a picture is sent, and its content; None for the content of an address.
 
     Raises:
-        ValueError: It cannot be read, or is none of the kinds that are taken; the message says which and why.
+        ValueError: It cannot be read, or its type is not supported.
     """
     try:
         if isinstance(picture, Upload):
             return picture.url, None
         if isinstance(picture, str):
             return _from_text(picture)
-        content = _content(picture)
+        return _in_base64(_content(picture))
     except ValueError:
         raise
     except Exception as error:  # an object of the caller's may raise anything
         raise ValueError(
             f"the {type(picture).__name__} cannot be read: {type(error).__name__}: {error!s:.200}"
         ) from error
+
+
+def _in_base64(content: bytes) -> tuple[str, bytes]:
     return base64.b64encode(content).decode("ascii"), content
 
 
 def read_file(file: Media) -> bytes:
-    """The content of a file that is here.
+    """Return the content of a file.
 
     Raises:
         InvalidInput: It cannot be read, or it is a URL.
@@ -92,168 +95,121 @@ def read_file(file: Media) -> bytes:
     except ValueError as error:
         raise InvalidInput(str(error)) from None
     if content is None:
-        raise InvalidInput(f"{sent!r:.120} has an address already: give it as it is")
+        raise InvalidInput(f"{sent!r:.120} is an address already: give it as it is")
     return content
 
 
 def attachment(sent: str, content: bytes, rule: Mapping[str, Any]) -> Attachment:
-    """A file that goes along in a request, for a field with this `x-media` rule."""
+    """Return a file as it is sent in a field with this `x-media` rule."""
     attached = Attachment(sent)
     attached.content, attached.only_url = content, "base64" not in rule.get("accepts", ("base64",))
     return attached
 
 
 def problems(sent: str, content: bytes | None, rule: Mapping[str, Any], *, uploads: bool = False) -> Iterator[str]:
-    """What is wrong with a file for a field with this `x-media` rule, one sentence each.
-
-    Args:
-        sent: What would be sent.
-        content: The content, if it is here.
-        rule: Of the field.
-        uploads: Whether it can be uploaded first.
-    """
+    """Yield what is wrong with a file for a field with this `x-media` rule; `uploads`: it can be uploaded first."""
+    formats: list[str] = rule.get("formats", [])
+    is_picture, takes_base64 = rule["kind"] == "image", "base64" in rule.get("accepts", ("base64",))
     if content is None:
-        yield from _url_problems(sent, _formats(rule) if rule["kind"] == "image" else [])
+        yield from _url_problems(sent, formats if is_picture else [])
     elif not content:
         yield "it is empty (0 bytes)"
-    else:
-        way = list(_way_problems(content, rule, uploads))
-        yield from way
-        if rule["kind"] == "image" and not way:
-            yield from _picture_problems(content, rule)
-
-
-def _way_problems(content: bytes, rule: Mapping[str, Any], uploads: bool) -> Iterator[str]:
-    """Why the content cannot be sent, whatever it is."""
-    if len(content) > LARGEST_FILE:
+    elif len(content) > LARGEST_FILE:
         yield f"it {too_large(len(content))}"
-    if "base64" in rule.get("accepts", ("base64",)):
-        return
-    if not uploads:
+    elif not takes_base64 and not uploads:
         yield "only a URL is taken here: upload the file first"
-    elif upload_ending(content) is None:
+    elif not takes_base64 and upload_ending(content) is None:
         endings = ", ".join(ending for _, ending in UPLOADABLE)
         yield f"only a URL is taken here, and an upload takes {endings}; it starts with {content[:12]!r}"
+    elif is_picture:
+        yield from _picture_problems(content, formats, rule.get("exclusive_max_side"))
 
 
-def _picture_problems(content: bytes, rule: Mapping[str, Any]) -> Iterator[str]:
+def _picture_problems(content: bytes, formats: list[str], limit: int | None) -> Iterator[str]:
     try:
         info = inspect_picture(content)
     except ValueError as error:
         yield str(error)
         return
-    formats = _formats(rule)
     if formats and info.format not in formats:
         yield f"it is a {info.format} picture by its content; {', '.join(formats)} are taken: convert it"
-    limit = rule.get("exclusive_max_side")
     if limit and info.width and info.height and max(info.width, info.height) >= limit:
         yield f"it is {info.width} x {info.height} pixels; both sides must be under {limit}: shrink it"
 
 
-def _formats(rule: Mapping[str, Any]) -> list[str]:
-    return cast("list[str]", rule.get("formats", []))
-
-
 def measured(what: str, file: Any) -> Fraction | None:
-    """The pixels of a picture, or the seconds or frames of a video; None when it is not here, or does not say.
+    """Return the pixels of a picture, or the seconds or frames of a video; None where they are not known.
 
     A stream that can be read only once is not read.
     """
     try:
-        if (stream := _stream(file)) is not None and not _is_seekable(stream):
+        if isinstance(file, Attachment):
+            content: bytes | None = file.content
+        elif (stream := _stream(file)) is not None and not _is_seekable(stream):
             return None
-        _, content = wire_form(file)
-        return None if content is None else _measured(what, content)
+        else:
+            _, content = wire_form(file)
+        if content is None:
+            return None
+        if what != "pixels":
+            return video_seconds(content) if what == "seconds" else video_frames(content)
+        info = inspect_picture(content)
+        return Fraction(info.width * info.height) if info.width and info.height else None
     except Exception:  # an object of the caller's may raise anything
         return None
-
-
-def measured_as_sent(what: str, text: object) -> Fraction | None:
-    """The same for what stands in a request: no path is looked for."""
-    if not isinstance(text, str) or _ADDRESS.match(text):
-        return None
-    try:
-        data = text.partition(",")[2] if text[:5].lower() == "data:" else text
-        return _measured(what, text.content if isinstance(text, Attachment) else _decode(data))
-    except ValueError:
-        return None
-
-
-def _measured(what: str, content: bytes) -> Fraction | None:
-    if what != "pixels":
-        return video_seconds(content) if what == "seconds" else video_frames(content)
-    info = inspect_picture(content)
-    return Fraction(info.width * info.height) if info.width and info.height else None
 
 
 def _from_text(text: str) -> tuple[str, bytes | None]:
     pasted = _without_quotes(text)
     if pasted != text and not _exists(text):
-        return _from_text(pasted)
+        text = pasted
     if _ADDRESS.match(text):
         return text, None
+    if not text:
+        return text, b""
     if text[:5].lower() == "data:":
         head, comma, payload = text.partition(",")
         if not comma or not head.lower().endswith(";base64") or not head.isprintable():
             raise ValueError("the data URI is not of the form data:image/png;base64,...")
-        payload = "".join(payload.split())  # here and below: tools break lines, which not every decoder ignores
+        payload = "".join(payload.split())  # tools break lines, which not every decoder ignores
         return f"{head},{payload}", _decode(payload)
-    return _from_path_or_base64(text) if text else (text, b"")
+    return _from_path_or_base64(text)
 
 
 def _from_path_or_base64(text: str) -> tuple[str, bytes | None]:
-    """What there is under this name is a path; a text is base64 only when no such file exists."""
     if _exists(text):
-        return wire_form(Path(text))
+        return _in_base64(content_of(Path(text)))
     if text[:5].lower() == "file:":
-        return wire_form(_path_of(text))
+        return _in_base64(content_of(_path_of(text)))
     if scheme := re.match(r"[A-Za-z][A-Za-z0-9+.-]*(?=://)", text):
         raise ValueError(f"{text!r:.120} is a {scheme[0]} address, which is not taken: give an https URL or the file")
-    if re.fullmatch(r"[A-Za-z0-9+/=\s]+", text):
-        payload = "".join(text.split())
+    payload = "".join(text.split())
+    if re.fullmatch(r"[A-Za-z0-9+/=]+", payload):
         if len(text) >= 256:
             return payload, _decode(payload)
-        if (content := _small_file(payload)) is not None:
-            return payload, content
-    return wire_form(Path(from_home(text)))
+        with contextlib.suppress(ValueError):
+            content = _decode(payload)
+            if format_of(content) or content.startswith(b"ID3"):
+                return payload, content
+    return _in_base64(content_of(Path(from_home(text))))
 
 
-_ADDRESS = re.compile(r"(?:https?|asset)://", re.IGNORECASE)  # asset://: what the provider keeps (a client, 2026-08)
+_ADDRESS = re.compile(r"(?:https?|asset)://", re.IGNORECASE)  # asset://: stored by the provider (a client, 2026-08)
 _QUOTES = ('""', "''", "\u201c\u201d", "\u2018\u2019")
 
 
 def _without_quotes(text: str) -> str:
-    """The text as it was before it was pasted: file managers put quotes around a path, and terminals a space."""
+    """Return a text as it was before it was pasted: file managers put quotes around a path, and terminals a space."""
     stripped = text.strip()
     return stripped[1:-1] if len(stripped) > 2 and stripped[0] + stripped[-1] in _QUOTES else stripped
 
 
 def _path_of(url: str) -> Path:
-    """The path in a file URL (RFC 8089).
-
-    Raises:
-        ValueError: It is on another computer, or not absolute.
-    """
-    path, host = url[5:], ""
-    if path.startswith("//"):
-        host, slash, path = path[2:].partition("/")
-        path = slash + path
-    if unquote(host).lower() not in ("", "localhost"):
-        raise ValueError(f"{url!r:.120} names a file on the computer {host!r:.60}: give its path")
-    if not path.startswith("/"):
-        raise ValueError(f"{url!r:.120} is no absolute file URL: give file:///folder/file, or the path")
-    if os.name == "nt":  # pragma: no cover - /C:/folder/file
-        return Path(url2pathname(path))
-    return Path(unquote(path))
-
-
-def _small_file(text: str) -> bytes | None:
-    """The content of a short text that is base64 of a file of a known kind; None when it is more like a path."""
-    try:
-        content = _decode(text)
-    except ValueError:
-        return None
-    return content if format_of(content) or content.startswith(b"ID3") else None
+    """Return the path in a file URL (RFC 8089)."""
+    parts = urlsplit(url)
+    if unquote(parts.netloc).lower() not in ("", "localhost") or not parts.path.startswith("/"):
+        raise ValueError(f"{url!r:.120} is not a file URL of this computer: give file:///folder/file, or the path")
+    return Path(url2pathname(parts.path))
 
 
 def _exists(text: str) -> bool:
@@ -271,7 +227,7 @@ def _decode(payload: str) -> bytes:
 
 
 def _content(picture: Any) -> bytes:
-    """The encoded picture. The order matters: a PIL image can be read as an array too."""
+    """Return the encoded picture. The order matters: a PIL image can be read as an array too."""
     if isinstance(picture, bytes | bytearray):
         return bytes(picture)
     if isinstance(picture, memoryview):
@@ -291,9 +247,9 @@ def _content(picture: Any) -> bytes:
 
 
 def _stream(file: Any) -> Any:
-    """The object whose `read` gives the content; None when there is none.
+    """Return the object whose `read` gives the content; None when there is none.
 
-    `read` of an upload of FastAPI or Starlette is async, and its `file` is what can be read here.
+    `read` of an upload of FastAPI or Starlette is async; its `file` can be read here.
     """
     if not inspect.iscoroutinefunction(getattr(file, "read", None)):
         return file if hasattr(file, "read") else None
@@ -308,6 +264,7 @@ def _is_seekable(stream: Any) -> bool:
 
 
 def _stream_content(stream: Any) -> bytes:
+    name = type(stream).__name__
     try:
         place = stream.tell() if _is_seekable(stream) else None
         try:
@@ -317,21 +274,20 @@ def _stream_content(stream: Any) -> bytes:
                 stream.seek(place)
     except (OSError, ValueError) as error:
         raise ValueError(f"the file object cannot be read: {error}") from None
-    if inspect.isawaitable(content):
-        if inspect.iscoroutine(content):
-            content.close()  # or Python warns that it was never awaited
-        raise ValueError(f"read() of the {type(stream).__name__} is async: await it, and give the bytes")
+    if inspect.iscoroutine(content):
+        content.close()  # or Python warns that it was never awaited
     if isinstance(content, str):
         raise ValueError("the file object gives text; open it in binary mode ('rb')")
     if not isinstance(content, bytes | bytearray | memoryview):
-        raise ValueError(f"read() of the {type(stream).__name__} gives {type(content).__name__}, and not bytes")
+        kind = type(content).__name__
+        raise ValueError(f"read() of the {name} gives {kind}, not bytes: if it is async, await it and give the bytes")
     if not content and place:
         raise ValueError(f"the file object is at its end, after {place} bytes: seek(0) first")
     return bytes(cast("bytes", content))
 
 
 def url_problem(url: str, wanted: str = "") -> str | None:
-    """Why a URL cannot be used, None when it can; judged by each of its characters, and not by a cleaned copy.
+    """Return why a URL cannot be used; None when it can. Each character is checked, not a cleaned copy.
 
     With `wanted`, a name for the error, its scheme must be http or https.
     """

@@ -1,12 +1,11 @@
-"""Notifications of the provider: read one, receive them over HTTP, and wake the waits for them.
+"""Notifications of the provider: read one, receive them over HTTP, and wake the calls that wait for them.
 
 The provider posts {timestamp, data: task} when a task ends, for some task types on each change too, and sends it again
-when the answer is not 2xx. The secret of the submission comes along in the header x-webhook-secret as it is: it is no
-signature, and says nothing about the body. So webhooks only trigger a poll;
-their content is never trusted.
+when the answer is not 2xx. The secret of the submission is in the header x-webhook-secret in clear text: it is not a
+signature of the body. So webhooks only trigger a poll; their content is never trusted.
 
-Rules of this file: whatever arrives ends in a notification or in `WebhookRejected`; no message repeats what stood in a
-body, except numbers; nothing that strangers send is kept without a limit; any thread and any event loop may call.
+Rules of this file: every request ends in a notification or in `WebhookRejected`; no message repeats a body, except
+numbers; what senders can cause to be stored is bounded; any thread and any event loop may call.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from threading import TIMEOUT_MAX, Event
-from typing import Any, NoReturn, TypeAlias, TypeGuard, cast
+from typing import Any, TypeAlias, TypeGuard, cast
 
 from ._core import envelope
 from ._model._json import as_object, is_list
@@ -100,20 +99,21 @@ def parse(
     tolerance: float | None = 300.0,
     now: Callable[[], float] = time.time,
 ) -> Notification:
-    """The notification in a request that arrived at your webhook.
+    """Read the notification in a request to your webhook.
 
     Args:
         body: The body as it came.
-        headers: The headers as your framework has them: a mapping or pairs; text or bytes, their names in any letter
-            case; a list where one came several times; WSGI's environ (HTTP_X_WEBHOOK_SECRET). They are not read without
-            a secret.
-        secret: The webhook_secret of the submission. None: anybody may send.
+        headers: The headers as your framework has them: a mapping or pairs of text or bytes, or WSGI's environ.
+        secret: The webhook_secret of the submission. None accepts any sender.
         tolerance: Seconds that its timestamp may be before or after now; None for any. A body without a timestamp
             passes.
         now: Returns the time, in seconds since 1970.
 
+    Returns:
+        A `TaskNotification` or an `AccountNotification`.
+
     Raises:
-        WebhookRejected: It is no notification, or not with this secret; `status` is what to answer.
+        WebhookRejected: It is not a notification, or has another secret; `status` is the HTTP status to answer with.
         InvalidInput: An argument cannot be used.
     """
     secret = _usable(secret, tolerance)
@@ -125,17 +125,16 @@ def parse(
 
 
 class Receiver:
-    """An ASGI application that takes notifications: mount it in another one, or serve it alone.
+    """An ASGI application that receives notifications: mount it in another one, or serve it alone.
 
     It answers 204 to a notification, at once or when `on_notification` is done, and 4xx with a short text to anything
-    else. Each state of a task is reported once, as long as it is among the last 10,000; so is each status word that is
-    not known, and an account notification that is sent again. It belongs to one process: what another one receives
-    wakes nothing here.
+    else. Each state of a task is reported once, and so is each account notification, as long as they are among the last
+    10,000. It belongs to one process.
 
     Args:
         secret: The webhook_secret of the submissions. None accepts any sender.
-        on_notification: Called with each notification; may be async. One that is not is called in a thread. When it
-            raises, the answer is 500, so that the provider sends again, and the notification is reported again.
+        on_notification: Called with each notification; may be async, otherwise it is called in a thread. When it
+            raises, the answer is 500, so that the provider sends the notification again.
         tolerance: Seconds that a timestamp may be before or after now; None for any.
         clock: Returns the time, in seconds since 1970.
 
@@ -158,18 +157,24 @@ class Receiver:
         self._once, self._notifications = Once(), Notifications()
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: _Receive, send: _Send) -> None:
-        """Serve one connection, as ASGI 3 has it."""
+        """Serve one connection (ASGI 3)."""
         if scope["type"] == "lifespan":
-            await _live(receive, send)
+            while (await receive())["type"] != "lifespan.shutdown":
+                await send({"type": "lifespan.startup.complete"})
+            await send({"type": "lifespan.shutdown.complete"})
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close"})
         elif (answer := await self._answer(scope, receive)) is not None:
             await _say(send, *answer)
 
     def wait_for_notification(self, task_ids: str | Collection[str], seconds: float) -> str | None:
-        """Wait until a notification of one of these tasks comes, at most so many seconds; return that task.
+        """Wait until a notification of one of these tasks comes; return the id of that task, or None.
 
-        A notification ends every call that waits for it at that moment. When there is none, it ends the next at once.
+        A notification ends every call that waits for it at that moment. If there is none, it ends the next one at once.
+
+        Args:
+            task_ids: Ids of tasks.
+            seconds: How long to wait at most.
         """
         event, wanted = Event(), _set_of(task_ids)
         notified = self._notifications.subscribe(wanted, event.set)
@@ -182,7 +187,7 @@ class Receiver:
         return notified
 
     async def wait_for_notification_async(self, task_ids: str | Collection[str], seconds: float) -> str | None:
-        """`wait_for_notification` for asyncio; the notification may arrive in another event loop."""
+        """Do what `wait_for_notification` does, in asyncio; the notification may arrive in another event loop."""
         loop, event, wanted = asyncio.get_running_loop(), asyncio.Event(), _set_of(task_ids)
 
         def wake() -> None:
@@ -225,7 +230,7 @@ class Receiver:
                     self._notifications.deliver(notification.task.id)
         done = False
         try:
-            await self._tell(notification)
+            await self._handle(notification)
             done = True
         except Exception:
             log.exception("on_notification failed; the provider is asked to send the notification again")
@@ -234,19 +239,23 @@ class Receiver:
             self._once.end(key, done=done)
         return 204, ""
 
-    async def _tell(self, notification: Notification) -> None:
+    async def _handle(self, notification: Notification) -> None:
         handler = self._handler
         if handler is None:
             return
-        result: object
         if inspect.iscoroutinefunction(handler):
-            result = handler(notification)
-        else:
-            result, error = await asyncio.to_thread(_attempt, handler, notification)
-            if error:
-                raise error
+            await handler(notification)
+            return
+        result = await asyncio.to_thread(_call, handler, notification)
         if inspect.isawaitable(result):
             await result
+
+
+def _call(handler: Callable[[Notification], object], notification: Notification) -> object:
+    try:
+        return handler(notification)
+    except StopIteration as error:  # asyncio cannot carry it out of a thread
+        raise RuntimeError("on_notification raised StopIteration") from error
 
 
 def _set_of(task_ids: str | Collection[str]) -> Set[str]:
@@ -263,21 +272,6 @@ def _identity(notification: Notification, body: bytes) -> bytes:
     return hashlib.sha256(body).digest()
 
 
-def _attempt(handler: Callable[[Notification], object], notification: Notification) -> tuple[object, Exception | None]:
-    """What the handler returns or raises: a StopIteration that crosses from a thread would hang asyncio."""
-    try:
-        return handler(notification), None
-    except Exception as error:
-        return None, error
-
-
-async def _live(receive: _Receive, send: _Send) -> None:
-    """Nothing has to be started or stopped."""
-    while (await receive())["type"] != "lifespan.shutdown":
-        await send({"type": "lifespan.startup.complete"})
-    await send({"type": "lifespan.shutdown.complete"})
-
-
 async def _read(receive: _Receive) -> bytes | None:
     body = bytearray()
     while True:
@@ -292,11 +286,10 @@ async def _read(receive: _Receive) -> bytes | None:
 
 
 async def _say(send: _Send, status: int, text: str) -> None:
-    content = text.encode()
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(content))]
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(text.encode()))]
     allow = [(b"allow", b"POST")] if status == 405 else []
     await send({"type": "http.response.start", "status": status, "headers": [*(headers if text else ()), *allow]})
-    await send({"type": "http.response.body", "body": content})
+    await send({"type": "http.response.body", "body": text.encode()})
 
 
 def _usable(secret: str | None, tolerance: float | None) -> Secret | None:
@@ -307,7 +300,7 @@ def _usable(secret: str | None, tolerance: float | None) -> Secret | None:
     if not isinstance(cast("object", secret), str):
         raise InvalidInput(f"the webhook secret is of type {type(secret).__name__}: give text, or None to check none")
     if not secret:
-        raise InvalidInput("the webhook secret is empty: give that of the creates, or None to check none")
+        raise InvalidInput("the webhook secret is empty: give that of the submissions, or None to check none")
     if not fits_a_header(secret):
         raise InvalidInput("the webhook secret has a space at an end or a line break, which no header can carry")
     return Secret(secret)
@@ -318,13 +311,13 @@ def _check_secret(headers: object, secret: str | None) -> None:
         return
     given = [value for name, value in _pairs(headers) if _is_secret_header(name)]
     if not given:
-        raise WebhookRejected(f"there is no header {SECRET_HEADER}", kind="secret")
+        raise WebhookRejected(f"the header {SECRET_HEADER} is missing", kind="secret")
     if not all(_is_secret(value, secret) for value in given):
         raise WebhookRejected(f"the header {SECRET_HEADER} holds another secret", kind="secret")
 
 
 def _pairs(headers: Any) -> Iterator[tuple[object, object]]:
-    """Name and value of each header; one that came several times is several."""
+    """Yield name and value of each header; a list of values is several headers."""
     items: Any = getattr(headers, "items", None)
     try:
         given: Any = items() if callable(items) else headers
@@ -349,19 +342,15 @@ def _is_secret_header(name: object) -> bool:
 
 
 def _is_secret(given: object, secret: str) -> bool:
-    """Whether the value of a header is the secret; servers decode headers as Latin-1, or not at all."""
-    if isinstance(given, bytes | bytearray):
-        text = sent = bytes(given)
-    elif isinstance(given, str):
-        text = _utf8(given)
-        try:
-            sent = given.encode("latin-1")
-        except UnicodeEncodeError:
-            sent = text
+    """Whether the value of a header is the secret; servers decode headers as Latin-1, as UTF-8, or not at all."""
+    if isinstance(given, str):
+        values = _utf8(given), given.encode("latin-1", "backslashreplace")
+    elif isinstance(given, bytes | bytearray):
+        values = bytes(given), bytes(given)
     else:
         return False
     expected = _utf8(secret)
-    return hmac.compare_digest(text, expected) | hmac.compare_digest(sent, expected)
+    return hmac.compare_digest(values[0], expected) | hmac.compare_digest(values[1], expected)
 
 
 def _utf8(text: str) -> bytes:
@@ -375,7 +364,7 @@ def _notification(content: bytes | str, tolerance: float | None, now: Callable[[
         return TaskNotification(task, _timely(body.get("timestamp"), task.id, tolerance, now))
     kind = body.get("type")
     if not isinstance(kind, str) or not kind:
-        raise WebhookRejected("the body has no task_id, in data or at the root, and no type", kind="form")
+        raise WebhookRejected("the body has neither a task_id, in data or at the root, nor a type", kind="form")
     _timely(body.get("timestamp"), None, tolerance, now)
     message = body.get("message")
     return AccountNotification(
@@ -396,10 +385,10 @@ def _timely(value: object, task_id: str | None, tolerance: float | None, now: Ca
         raise WebhookRejected(f"its timestamp is {shown}, not unix time in seconds", kind="form", task_id=task_id)
     distance = now() - moment.timestamp()
     if tolerance is not None and abs(distance) > tolerance:
+        side = "before" if distance > 0 else "after"
         raise WebhookRejected(
-            f"its timestamp {moment:%Y-%m-%d %H:%M:%S} UTC is {abs(distance):.0f} s "
-            f"{'before' if distance > 0 else 'after'} now, and {tolerance:g} s are allowed: it is old, or the clock "
-            "of this machine is wrong",
+            f"its timestamp {moment:%Y-%m-%d %H:%M:%S} UTC is {abs(distance):.0f} s {side} now, {tolerance:g} s are "
+            "allowed: it is old, or the clock of this machine is wrong",
             kind="time",
             task_id=task_id,
         )
@@ -407,7 +396,7 @@ def _timely(value: object, task_id: str | None, tolerance: float | None, now: Ca
 
 
 def _moment(value: object) -> datetime | None:
-    """The time that a number of seconds since 1970 stands for; None if it stands for none."""
+    """Return the time of a number of seconds since 1970; None for anything else."""
     if not _is_number(value):
         return None
     try:
@@ -424,26 +413,14 @@ def _json_object(content: bytes | str) -> dict[str, Any]:
     value, problem = _json(content)
     if isinstance(value, dict):
         return cast("dict[str, Any]", value)
-    raise WebhookRejected(problem or "the body is no JSON object", kind="form")
+    raise WebhookRejected(problem or "the body is not a JSON object", kind="form")
 
 
 def _json(content: bytes | str) -> tuple[object, str]:
-    """The value, or what is wrong; not as an exception, because those of the decoders hold the whole body."""
+    """Return the value, or what is wrong; not as an exception, because those of the decoders hold the whole body."""
     try:
-        text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
-        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_refuse_twins), ""
+        return json.loads(content.decode("utf-8-sig") if isinstance(content, bytes) else content), ""
     except RecursionError:
         return None, "the body is nested too deeply"
     except ValueError as error:
         return None, f"the body is not JSON: {error}"
-
-
-def _refuse_constant(word: str) -> NoReturn:
-    raise ValueError(f"it has {word}")
-
-
-def _refuse_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("an object has a key twice")
-    return found

@@ -1,6 +1,6 @@
-"""The promises of a provider, a named check each, over plain HTTP.
+"""The promises of a provider: a named check for each, over plain HTTP.
 
-A check is a function `check_<id>` that raises when the provider breaks the promise in its docstring. What needs another
-account, the provider's clock or its webhooks is held in-process alone, and left out elsewhere; so is cancelling many,
-which would reach tasks that are not ours.
+A check is a function `check_<id>` that raises when the provider breaks the promise in its docstring. Checks that need
+another account, the clock of the provider or its webhooks run only in the same process; so does cancelling many tasks,
+which would reach tasks of others.
 """

@@ -1,4 +1,4 @@
-"""Whose a task is, what it costs, and where it is listed."""
+"""Checks of accounts: who sees a task, what it costs, and where it is listed."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from unitask_contract.checks._http import (
     DRAWING,
     HISTORY,
     OPEN,
+    TASK,
     UPLOAD,
-    answered,
     cancel,
     create,
+    data_of,
     face_swap,
     file,
     history,
     inside_of,
     is_done,
-    look,
+    poll,
     rows,
     shown,
     status_of,
@@ -38,11 +39,11 @@ SONG = {
 
 
 def check_keys(provider: Provider) -> None:
-    """Without a key, and with a wrong one, nothing is done and nothing is shown."""
+    """Without a key, or with a wrong one, every request is refused."""
     requests: tuple[tuple[str, str, Any], ...] = (
-        ("POST", "/api/v1/task", face_swap()),
-        ("GET", "/api/v1/task/x", None),
-        ("DELETE", "/api/v1/task/x", None),
+        ("POST", TASK, face_swap()),
+        ("GET", f"{TASK}/x", None),
+        ("DELETE", f"{TASK}/x", None),
         ("DELETE", "/api/v1/tasks?created_before=1", None),
         ("GET", "/account/info", None),
         ("GET", "/account/active_tasks", None),
@@ -57,26 +58,26 @@ def check_keys(provider: Provider) -> None:
 
 
 def check_accounts_are_apart(provider: Provider) -> None:
-    """Nobody sees, cancels or lists the task of another key."""
+    """The task of one key cannot be seen, cancelled or listed with another key."""
     other, task_id = inside_of(provider).other_key, create(provider)["task_id"]
     for method in ("GET", "DELETE"):
-        assert provider.request(method, f"/api/v1/task/{task_id}", other).status_code == 404, method
+        assert provider.request(method, f"{TASK}/{task_id}", other).status_code == 404, method
     assert provider.request("GET", HISTORY, other).json()["data"]["total"] == 0
 
 
 def check_account(provider: Provider) -> None:
-    """The account says what is left, and a task takes its price from it."""
+    """The balance of the account falls by the price of a task."""
     before = _balance(provider)
     task = until_done(provider, create(provider)["task_id"])
     after = _balance(provider)
-    spent = Decimal(str(before)) - Decimal(str(after))  # as written: floats lose the last digits of a large balance
+    spent = Decimal(str(before)) - Decimal(str(after))  # floats lose the last digits of a large balance
     assert round(spent * credits_per_usd()) == task["meta"]["usage"]["consume"], (before, after, task["meta"])
 
 
 def check_lack_of_credit(provider: Provider) -> None:
-    """A create that the balance does not cover is HTTP 500 with a failed task that says so, and is not done."""
+    """A submission that the balance does not cover is HTTP 500 with a failed task that gives the reason."""
     poor = inside_of(provider).poor_key
-    answer = provider.request("POST", "/api/v1/task", poor, json=DRAWING)
+    answer = provider.request("POST", TASK, poor, json=DRAWING)
     task = answer.json()["data"]
     assert answer.status_code == 500, answer.text
     assert task is not None, answer.text
@@ -85,36 +86,36 @@ def check_lack_of_credit(provider: Provider) -> None:
 
 
 def check_cancelled_is_paid_back(provider: Provider) -> None:
-    """A cancelled task costs nothing: the balance is what it was."""
+    """A cancelled task costs nothing: the balance is restored."""
     before = _balance(provider)
     task_id = create(provider)["task_id"]
     during = _balance(provider)
     cancel(provider, task_id)
-    assert during < before, f"{during} after the create, {before} before"
+    assert during < before, f"{during} after the submission, {before} before"
     assert _balance(provider) == before
 
 
 def check_tasks_in_hand(provider: Provider) -> None:
-    """A task is among those in hand until it ends."""
-    before = _in_hand(provider)
+    """A task is among the active tasks until it ends."""
+    before = _active(provider)
     task_id = create(provider)["task_id"]
-    during = _in_hand(provider)
-    listed = task_id in str(during)
-    if not listed and provider.inside is None and is_done(look(provider, task_id)):
-        raise LeftOut("the task was done before it could be looked for")
+    during = _active(provider)
+    is_listed = task_id in str(during)
+    if not is_listed and provider.inside is None and is_done(poll(provider, task_id)):
+        raise LeftOut("the task ended before the active tasks were listed")
     until_done(provider, task_id)
-    after = _in_hand(provider)
-    assert listed, during
+    after = _active(provider)
+    assert is_listed, during
     number = during["pending_count"] + during["processing_count"]
     if provider.inside is None:
-        assert number >= 1, during  # tasks of before may have ended meanwhile
+        assert number >= 1, during  # earlier tasks may have ended meanwhile
     else:
         assert number == before["pending_count"] + 1, during
     assert task_id not in str(after), after
 
 
 def check_history(provider: Provider) -> None:
-    """A task is in the history from its create on, newest first, in the time that it was created in."""
+    """A task is in the history from its submission on, newest first, and found by its time."""
     since = int(time.time()) - 60
     created = [create(provider)["task_id"] for _ in range(3)]
     pages = [rows(provider, page=page, page_size=2, start_time=since) for page in (1, 2)]
@@ -125,7 +126,7 @@ def check_history(provider: Provider) -> None:
 
 
 def check_pages(provider: Provider) -> None:
-    """A page of the history has as many rows as were asked for, and says how many there are in all."""
+    """A page of the history has as many rows as requested, and the total number."""
     before = history(provider, page_size=1)["total"]
     for _ in range(3):
         create(provider)
@@ -134,7 +135,7 @@ def check_pages(provider: Provider) -> None:
 
 
 def check_groups(provider: Provider) -> None:
-    """The history of a model has its tasks alone."""
+    """The history of a model has only its tasks."""
     drawing, song = create(provider)["task_id"], create(provider, SONG)["task_id"]
     listed = [row["task_id"] for row in history(provider, model="flux")["data"]]
     assert drawing in listed, listed
@@ -142,7 +143,7 @@ def check_groups(provider: Provider) -> None:
 
 
 def check_rows(provider: Provider) -> None:
-    """A row of the history names the model and what the task has cost, and shows that the task has ended."""
+    """A row of the history has the model and the price of the task, and shows that it has ended."""
     task = until_done(provider, create(provider)["task_id"])
     (row,) = [row for row in history(provider)["data"] if row["task_id"] == task["task_id"]]
     assert row["detail"]["model"] == task["model"], row
@@ -164,11 +165,11 @@ CHECKS: tuple[Callable[[Provider], None], ...] = (
 )
 
 
-def _in_hand(provider: Provider) -> dict[str, Any]:
-    group: dict[str, Any] = answered(provider, "GET", "/account/active_tasks")["flux"]
+def _active(provider: Provider) -> dict[str, Any]:
+    group: dict[str, Any] = data_of(provider, "GET", "/account/active_tasks")["flux"]
     return group
 
 
 def _balance(provider: Provider) -> float:
-    usd: float = answered(provider, "GET", "/account/info")["equivalent_in_usd"]
+    usd: float = data_of(provider, "GET", "/account/info")["equivalent_in_usd"]
     return usd

@@ -1,12 +1,12 @@
-"""The checks that draw requests at random, with schemathesis: any request, and any sequence of them.
+"""Checks with generated requests: single ones, and sequences of them.
 
-They are many creates, so they are made only where money is no matter.
+They send thousands of submissions, so they run only without a money limit.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 import hypothesis
@@ -14,42 +14,41 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import checks
 from unitask_contract.provider import LeftOut, Provider
+from unitask_contract.provider_schema import provider_schema
 
-# Checks of schemathesis that this API does not promise to keep.
-LEFT_OUT = {"use_after_free": "a cancelled task can still be looked at: cancelling is not deleting"}
+# Checks of schemathesis for what this API does not promise.
+LEFT_OUT = {"use_after_free": "a cancelled task can still be polled: cancelling does not delete it"}
 LEFT_OUT_OF_SEQUENCES = {
     **LEFT_OUT,
-    "positive_data_acceptance": "a late cancellation is refused, though nothing is wrong with the request",
+    "positive_data_acceptance": "a cancellation that comes too late is refused, though the request is valid",
 }
 
 
 def check_every_answer(provider: Provider, examples: int = 20) -> None:
-    """Any request, right or wrong, gets an answer of the spec, operation by operation."""
-    _needs_no_money(provider)
-    for result in provider.schema.get_all_operations():
-        operation = result.ok()
-        number = examples // 4 if operation.definition.raw.get("deprecated") else examples  # they are many, and alike
-        _hold(provider, operation.as_strategy(), number)
-        # Without a body a wrong request is mostly one with a parameter that nobody reads, and in a form every value is
-        # a text, so that none is of a wrong type.
+    """Every request, valid or not, gets an answer of the spec, for each operation."""
+    _require_no_limit(provider)
+    for operation, number in _operations(provider.schema, examples):
+        _check_answers(provider, operation.as_strategy(), number)
+    # A duration beyond the bound of `provider.schema` is valid, so invalid requests have none.
+    unbounded = schemathesis.openapi.from_dict(provider_schema(legacy=provider.inside is not None, bounded=False))
+    for operation, number in _operations(unbounded, examples):
+        # Without a JSON body an invalid request mostly has one more parameter, and in a form every value is a text.
         if any(body.media_type == "application/json" for body in operation.body):
-            _hold(provider, operation.as_strategy(generation_mode=schemathesis.GenerationMode.NEGATIVE), number)
+            invalid = operation.as_strategy(generation_mode=schemathesis.GenerationMode.NEGATIVE)
+            _check_answers(provider, invalid, number)
 
 
 def check_every_sequence(provider: Provider, examples: int = 15) -> None:
-    """What one operation answers can be used in the next: create, then look, then cancel (the links of the spec)."""
-    _needs_no_money(provider)
+    """What one operation answers can be used in the next one: create, get, cancel (the links of the spec)."""
+    _require_no_limit(provider)
     machine: Any = provider.schema.as_state_machine()
 
-    class Machine(machine):  # type: ignore[misc]  # made anew for each schema
-        def get_call_kwargs(self, case: Any) -> dict[str, Any]:
-            return {"headers": provider.headers(), **provider.drawing}
+    class Machine(machine):  # type: ignore[misc]  # a new class for each schema
+        def call(self, case: Any, **_: Any) -> Any:
+            return schemathesis.Response.from_httpx(provider.send_generated(case), verify=True)
 
-        def call(self, case: Any, **more: Any) -> Any:
-            return provider.draw(lambda: case.call(**more))
-
-        def validate_response(self, response: Any, case: Any, **more: Any) -> None:
-            case.validate_response(response, excluded_checks=_checks(LEFT_OUT_OF_SEQUENCES), **more)
+        def validate_response(self, response: Any, case: Any, **_: Any) -> None:
+            case.validate_response(response, excluded_checks=_checks(LEFT_OUT_OF_SEQUENCES))
 
     _seeded(provider, Machine).run(settings=_settings(examples, stateful_step_count=6))
 
@@ -57,19 +56,27 @@ def check_every_sequence(provider: Provider, examples: int = 15) -> None:
 CHECKS: tuple[Callable[[Provider], None], ...] = (check_every_answer, check_every_sequence)
 
 
-def _needs_no_money(provider: Provider) -> None:
+def _require_no_limit(provider: Provider) -> None:
     if not math.isinf(provider.money.limit_usd):
-        raise LeftOut("it sends thousands of creates; --max-usd inf says that they may cost what they cost")
+        raise LeftOut("it sends thousands of submissions; --max-usd inf allows them to cost any amount")
 
 
-def _hold(provider: Provider, strategy: Any, examples: int) -> None:
+def _operations(schema: Any, examples: int) -> Iterator[tuple[Any, int]]:
+    """Yield each operation, and how many requests to generate; deprecated ones are many, and alike."""
+    for result in schema.get_all_operations():
+        operation = result.ok()
+        yield operation, examples // 4 if operation.definition.raw.get("deprecated") else examples
+
+
+def _check_answers(provider: Provider, strategy: Any, examples: int) -> None:
     @_settings(examples)
     @given(case=strategy)
-    def hold(case: Any) -> None:
-        response = provider.draw(lambda: case.call(headers=provider.headers(), **provider.drawing))
-        case.validate_response(response, headers=provider.headers(), excluded_checks=_checks(LEFT_OUT))
+    def check(case: Any) -> None:
+        case.validate_response(
+            provider.send_generated(case), headers=provider.headers(), excluded_checks=_checks(LEFT_OUT)
+        )
 
-    _seeded(provider, hold)()
+    _seeded(provider, check)()
 
 
 def _seeded(provider: Provider, test: Any) -> Any:
@@ -88,5 +95,5 @@ def _settings(examples: int, **more: Any) -> settings:
 
 
 def _checks(names: Iterable[str]) -> list[Any]:
-    known: Any = vars(checks)["CHECKS"]  # its type is not written down
+    known: Any = vars(checks)["CHECKS"]  # without a type
     return [known.get_one(name) for name in names]

@@ -1,6 +1,6 @@
-"""The promises of a provider on every task type of the catalogue, a named check each.
+"""Checks of every task type of the catalogue.
 
-A task type is created once, with the least input that the spec allows; all checks look at that task. Files that it
+A task type is submitted once, with the least input that the spec allows, and all checks use that task. Files that it
 needs are uploaded to the provider first.
 """
 
@@ -14,17 +14,18 @@ from functools import cache
 from typing import Any
 
 from unitask_contract import bundle
-from unitask_contract.checks._http import UPLOAD, create, look, rows, shown, status_of, until_done
-from unitask_contract.inputs import NAMES, file_of, least_input
+from unitask_contract.checks._http import TASK, UPLOAD, create, poll, rows, shown, status_of, until_done
+from unitask_contract.inputs import NAMES, file_of, least_object
 from unitask_contract.prices import credits_of
 from unitask_contract.provider import LeftOut, Provider
 from unitask_contract.schema_paths import Place, Placed, below, parts, rules
 
-MISSING_EXTRA = "pip install"  # what the sandbox says of an engine that is not installed
+MISSING_EXTRA = "pip install"  # in the error of the sandbox about an engine that is not installed
+MOST_PAGES = 20  # of the history
 
 
 def task_types(families: tuple[str, ...] = ()) -> list[str]:
-    """The task types of today's API, of these families; of all if none is named."""
+    """Return the task types of the unified protocol, of these families or of all."""
     return [
         name
         for name, entry in bundle.entries().items()
@@ -33,32 +34,32 @@ def task_types(families: tuple[str, ...] = ()) -> list[str]:
 
 
 def check_refused(provider: Provider, name: str) -> None:
-    """A create without its first required field is refused, and says why."""
+    """A submission without its first required field is refused, with a reason."""
     body, entry = _body(provider, name), bundle.entries()[name]
-    needed = [field for field in body["input"] if field not in entry.get("match", {})]
-    if not needed:
+    required = [field for field in body["input"] if field not in entry.get("match", {})]
+    if not required:
         raise LeftOut("nothing is required")
-    del body["input"][needed[0]]
-    answer = provider.request("POST", "/api/v1/task", json=body)
+    del body["input"][required[0]]
+    answer = provider.request("POST", TASK, json=body)
     assert 400 <= answer.status_code < 500, shown(answer)
     assert bundle.allows("ErrorEnvelope", answer.json()), shown(answer)
 
 
 def check_accepted(provider: Provider, name: str) -> None:
-    """A create of the least input is accepted, with an id."""
+    """A submission of the least input is accepted, with an id."""
     _created(provider, name)
 
 
 def check_echoed(provider: Provider, name: str) -> None:
-    """The create and a look show the same task, of the model and task type that were sent."""
+    """The submission and a poll show the same task, with the model and task type that were sent."""
     created, body = _created(provider, name), _body(provider, name)
-    for task in (created, look(provider, created["task_id"])):
+    for task in (created, poll(provider, created["task_id"])):
         assert task["task_id"] == created["task_id"], task
         assert (task["model"], task["task_type"]) == (body["model"], body["task_type"]), task
 
 
 def check_ended(provider: Provider, name: str) -> None:
-    """The task ends: completed without an error, or failed with a reason and at no cost."""
+    """The task ends: completed without an error, or failed with a reason and without a price."""
     task = _ended(provider, name)
     error: dict[str, Any] = task["error"] or {}
     if status_of(task) == "completed":
@@ -69,23 +70,23 @@ def check_ended(provider: Provider, name: str) -> None:
 
 
 def check_output(provider: Provider, name: str) -> None:
-    """What a completed task has made has the shape of its task type, and each file of it can be fetched."""
+    """The output of a completed task has the schema of its task type, and each of its files can be fetched."""
     task = _completed(provider, name)
     component = bundle.entries()[name]["output"]
-    assert bundle.allows(component, task["output"]), f"the output is no {component}: {task['output']}"
+    assert bundle.allows(component, task["output"]), f"the output does not fit {component}: {task['output']}"
     found = list(_media(task["output"], rules({"$ref": component}, Place(component), task["output"], bundle.schemas())))
     assert found or not _has_media(component), f"there is no file in {task['output']}"
     for url in (text for text in found if text.startswith("http")):
         answer = provider.fetch(url)
         assert answer.status_code == 200, f"HTTP {answer.status_code} for {url}"
-        assert answer.content, f"nothing is behind {url}"
+        assert answer.content, f"the file at {url} is empty"
 
 
 def check_charged(provider: Provider, name: str) -> None:
-    """A completed task has cost what the catalogue says, where it says it."""
+    """A completed task costs the price of the catalogue, if that is known."""
     price = credits_of(_body(provider, name))
     if price is None:
-        raise LeftOut("the catalogue does not settle its price")
+        raise LeftOut("the catalogue does not determine its price")
     usage = _completed(provider, name)["meta"]["usage"]
     assert usage["consume"] == price, f"{usage}, and the price is {price} credits"
 
@@ -93,7 +94,7 @@ def check_charged(provider: Provider, name: str) -> None:
 def check_listed(provider: Provider, name: str) -> None:
     """The task is in the history."""
     task_id = _created(provider, name)["task_id"]
-    for page in range(1, 20):
+    for page in range(1, MOST_PAGES):
         found = rows(provider, page=page, page_size=100)
         if any(row["task_id"] == task_id for row in found):
             return
@@ -114,13 +115,13 @@ CHECKS: tuple[Callable[[Provider, str], None], ...] = (
 
 
 def _once(provider: Provider, kind: str, name: str, make: Callable[[], Any]) -> Any:
-    """What was made before, or is made now.
+    """Return what an earlier check made, or make it.
 
     Raises:
-        LeftOut: It could not be made before; the check that wanted it first has said why.
+        LeftOut: It could not be made; the first check that needed it has the reason.
     """
     if (kind, name) not in provider.memo:
-        provider.memo[kind, name] = LeftOut(f"there is no {kind} task: a check before this one says why")
+        provider.memo[kind, name] = LeftOut(f"there is no {kind} task; an earlier check has the reason")
         try:
             provider.memo[kind, name] = make()
         except LeftOut as reason:
@@ -132,17 +133,17 @@ def _once(provider: Provider, kind: str, name: str, make: Callable[[], Any]) -> 
 
 
 def _body(provider: Provider, name: str) -> dict[str, Any]:
-    def body() -> dict[str, Any]:
+    def make() -> dict[str, Any]:
         entry = bundle.entries()[name]
-        given = least_input(name, lambda kind: _uploaded(provider, kind))
+        given = least_object(bundle.component(entry["input"]), lambda kind: _uploaded(provider, kind))
         return {"model": entry["model"], "task_type": entry["task_type"], "input": {**given, **entry.get("match", {})}}
 
-    made: dict[str, Any] = _once(provider, "body", name, body)
+    made: dict[str, Any] = _once(provider, "body", name, make)
     return {**made, "input": dict(made["input"])}
 
 
 def _uploaded(provider: Provider, kind: str) -> str:
-    def upload() -> str:
+    def make() -> str:
         encoded = base64.b64encode(file_of(kind)).decode()
         answer = provider.request("POST", UPLOAD, json={"file_name": NAMES[kind], "file_data": encoded})
         if answer.status_code != 200:
@@ -150,7 +151,7 @@ def _uploaded(provider: Provider, kind: str) -> str:
         url: str = answer.json()["data"]["url"]
         return url
 
-    uploaded: str = _once(provider, "file", kind, upload)
+    uploaded: str = _once(provider, "file", kind, make)
     return uploaded
 
 
@@ -181,7 +182,7 @@ def _completed(provider: Provider, name: str) -> dict[str, Any]:
 
 
 def _media(value: Any, found: list[Placed]) -> Iterator[str]:
-    """The texts in a value that its schemas call media: addresses, or base64."""
+    """Yield the files in a value, addresses or base64, as its schemas name them."""
     if isinstance(value, str) and value and any("x-media" in schema for _, schema in found):
         yield value
     for step, part in parts(value):

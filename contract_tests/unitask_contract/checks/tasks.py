@@ -1,4 +1,4 @@
-"""What becomes of a task: created, refused, done, failed, cancelled; and what the provider tells of its end."""
+"""Checks of the life of a task, of refused requests, and of webhooks."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from unitask_contract.checks._http import (
     ENDPOINT,
     HISTORY,
     SECRET,
+    TASK,
     UPLOAD,
     WITH_WEBHOOK,
     cancel,
@@ -22,7 +23,7 @@ from unitask_contract.checks._http import (
     face_swap,
     file,
     inside_of,
-    look,
+    poll,
     shown,
     status_of,
     until_done,
@@ -32,7 +33,7 @@ from unitask_contract.provider import Provider
 
 
 def check_face_swap(provider: Provider) -> None:
-    """A face swap of two portraits is accepted, done, paid at its price, and its output is a picture."""
+    """A face swap of two portraits completes, costs its price, and its output is a picture."""
     body = face_swap()
     task = until_done(provider, create(provider, body)["task_id"])
     meta = task["meta"]
@@ -46,7 +47,7 @@ def check_face_swap(provider: Provider) -> None:
 
 
 def check_no_face(provider: Provider) -> None:
-    """A picture without a face is accepted; the task ends failed, says so, and costs nothing."""
+    """A picture without a face is accepted; the task fails with that reason, and costs nothing."""
     blank = base64.b64encode(BLANK).decode()
     task = until_done(provider, create(provider, face_swap(target_image=blank))["task_id"])
     assert status_of(task) == "failed", task
@@ -55,11 +56,11 @@ def check_no_face(provider: Provider) -> None:
 
 
 def check_echo(provider: Provider) -> None:
-    """A create and each look show the task that was created: its id, model, task type, config and input."""
-    sent = [_with_webhook(number) for number in range(2)]
+    """A submission and each poll show the id, model, task type, config and input of the task."""
+    sent = [_numbered(number) for number in range(2)]
     created = [create(provider, body) for body in sent]
-    looked = [look(provider, task["task_id"]) for task in created]
-    for body, task, made in (*zip(sent, created, created, strict=True), *zip(sent, looked, created, strict=True)):
+    polled = [poll(provider, task["task_id"]) for task in created]
+    for body, task, made in (*zip(sent, created, created, strict=True), *zip(sent, polled, created, strict=True)):
         assert task["task_id"] == made["task_id"], task
         assert (task["model"], task["task_type"]) == (body["model"], body["task_type"]), task
         webhook, wanted = task["config"]["webhook_config"], body["config"]["webhook_config"]
@@ -70,14 +71,13 @@ def check_echo(provider: Provider) -> None:
         assert prompt in (None, "", body["input"]["prompt"]), f"the input of another task: {task}"
 
 
-def _with_webhook(number: int) -> dict[str, Any]:
+def _numbered(number: int) -> dict[str, Any]:
     webhook = {"endpoint": ENDPOINT, "secret": f"{SECRET}, {number}"}
-    drawing = {**DRAWING, "input": {"prompt": f"fox number {number}"}}
-    return {**drawing, "config": {"webhook_config": webhook}}
+    return {**DRAWING, "input": {"prompt": f"fox number {number}"}, "config": {"webhook_config": webhook}}
 
 
 def check_own_output(provider: Provider) -> None:
-    """A task has its own output: of two drawings, one upright and one broad, each picture is as it was asked for."""
+    """A task has its own output: of two drawings, one upright and one wide, each has the requested form."""
     sizes = ((256, 384), (384, 256))
     bodies = [{**DRAWING, "input": {**DRAWING["input"], "width": width, "height": height}} for width, height in sizes]
     ids = [create(provider, body)["task_id"] for body in bodies]
@@ -93,7 +93,7 @@ def _size(provider: Provider, task: dict[str, Any]) -> tuple[int, int]:
     assert status_of(task) == "completed", task
     content = provider.fetch(task["output"]["image_url"]).content
     picture: Any = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-    assert picture is not None, f"the output of task {task['task_id']} is no picture"
+    assert picture is not None, f"the output of task {task['task_id']} is not a picture"
     return picture.shape[1], picture.shape[0]
 
 
@@ -108,7 +108,7 @@ def check_end(provider: Provider) -> None:
 
 
 def check_bad_requests(provider: Provider) -> None:
-    """A request that lacks something, or names something that is not there, is refused with an envelope."""
+    """An invalid request, or one about an unknown task, is refused with an envelope: the HTTP status, and a reason."""
     bodies: tuple[Any, ...] = (
         {},
         {**face_swap(), "input": {}},
@@ -116,41 +116,35 @@ def check_bad_requests(provider: Provider) -> None:
         {**face_swap(), "input": None},
         [],
     )
-    answers = [provider.request("POST", "/api/v1/task", json=body) for body in bodies]
+    answers = [provider.request("POST", TASK, json=body) for body in bodies]
     queries: tuple[dict[str, str], ...] = ({}, {"created_before": "-1"}, {"created_before": "soon"})
     answers += [provider.request("DELETE", "/api/v1/tasks", params=query) for query in queries]
-    answers += [provider.request(method, "/api/v1/task/no-such-task") for method in ("GET", "DELETE")]
+    answers += [provider.request(method, f"{TASK}/no-such-task") for method in ("GET", "DELETE")]
     answers += [provider.request("GET", HISTORY, params={"page_size": "101"})]
     answers += [provider.request("POST", UPLOAD, json=body) for body in ({}, file("a.exe"))]
     for answer in answers:
         assert 400 <= answer.status_code < 500, shown(answer)
         assert answer.headers.get("content-type", "").partition(";")[0] == "application/json", shown(answer)
-        assert bundle.allows("ErrorEnvelope", answer.json()), shown(answer)
-
-
-def check_refusals(provider: Provider) -> None:
-    """A refusal repeats its HTTP status as code, and says in words what is wrong."""
-    answers = [provider.request("POST", "/api/v1/task", json={}), provider.request("GET", "/api/v1/task/no-such-task")]
-    for answer in answers:
         body = answer.json()
+        assert bundle.allows("ErrorEnvelope", body), shown(answer)
         assert body["code"] == answer.status_code, shown(answer)
         assert body["message"].strip(), shown(answer)
 
 
 def check_cancel(provider: Provider) -> None:
-    """A pending task can be cancelled, and is done then; one that is done cannot."""
+    """A pending task can be cancelled, and has ended then; a completed one cannot."""
     pending = create(provider)["task_id"]
     cancel(provider, pending)
-    task = look(provider, pending)
+    task = poll(provider, pending)
     assert status_of(task) in ("cancelled", "canceled", "failed"), task
     done = until_done(provider, create(provider)["task_id"])["task_id"]
-    answer = provider.request("DELETE", f"/api/v1/task/{done}")
+    answer = provider.request("DELETE", f"{TASK}/{done}")
     assert 400 <= answer.status_code < 500, shown(answer)
 
 
 def check_cancel_many(provider: Provider) -> None:
-    """Cancelling many ends pending tasks of the model that were created before the time, and no others."""
-    inside_of(provider)  # elsewhere there may be tasks that are not ours
+    """Cancelling many tasks ends the pending ones of the model that were created before the time, and no others."""
+    inside_of(provider)  # a remote account may have tasks that are not ours
     task_id, now = create(provider)["task_id"], int(time.time())
     for query, status in (
         ({"created_before": now - 3600, "model": "all"}, "pending"),
@@ -158,36 +152,36 @@ def check_cancel_many(provider: Provider) -> None:
         ({"created_before": now + 3600, "model": "all"}, "cancelled"),
     ):
         assert provider.request("DELETE", "/api/v1/tasks", params=query).status_code == 200, query
-        assert look(provider, task_id)["status"] == status, query
+        assert poll(provider, task_id)["status"] == status, query
 
 
 def check_webhook(provider: Provider) -> None:
-    """The endpoint is told of the end once, as {timestamp, data}, with the secret, and data as a look shows it."""
+    """The endpoint gets one webhook at the end, {timestamp, data}, with the secret, and data as a poll shows it."""
     inside = inside_of(provider)
     task_id = create(provider, WITH_WEBHOOK)["task_id"]
     for _ in range(4):
         provider.advance(0)
         inside.later += 60
-    told = inside.told_of(task_id)
-    assert len(told) == 1, told
-    ((headers, body),) = told
-    seen = look(provider, task_id)
+    webhooks = inside.webhooks_of(task_id)
+    assert len(webhooks) == 1, webhooks
+    ((headers, body),) = webhooks
+    polled = poll(provider, task_id)
     assert body.keys() == {"timestamp", "data"}, body
-    assert (body["data"]["status"], body["data"]["output"]) == (seen["status"], seen["output"]), body
+    assert (body["data"]["status"], body["data"]["output"]) == (polled["status"], polled["output"]), body
     assert headers.get("x-webhook-secret") == SECRET, headers
 
 
 def check_webhook_that_is_not_taken(provider: Provider) -> None:
-    """It is sent again after some seconds, three times in all."""
+    """A webhook that is answered with an error is sent again after some seconds, three times in all."""
     inside = inside_of(provider)
     inside.answers = [500] * 9
     task_id = create(provider, WITH_WEBHOOK)["task_id"]
     for _ in range(9):
         provider.advance(0)
         inside.later += 5
-    told = inside.told_of(task_id)
+    webhooks = inside.webhooks_of(task_id)
     inside.answers.clear()
-    assert len(told) == 3, told
+    assert len(webhooks) == 3, webhooks
 
 
 CHECKS: tuple[Callable[[Provider], None], ...] = (
@@ -197,7 +191,6 @@ CHECKS: tuple[Callable[[Provider], None], ...] = (
     check_own_output,
     check_end,
     check_bad_requests,
-    check_refusals,
     check_cancel,
     check_cancel_many,
     check_webhook,

@@ -1,4 +1,4 @@
-"""What the provider does beside tasks: files, chat, pictures of the form that OpenAI gave them."""
+"""Checks of uploads and of the LLM endpoints."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")
 
 
 def check_upload(provider: Provider) -> None:
-    """An uploaded file comes back byte for byte, without a key, and can be the input of a task."""
+    """An uploaded file can be fetched byte for byte, without a key, and can be the input of a task."""
     portrait = samples.ASTRONAUT.read_bytes()
     uploaded = provider.request("POST", UPLOAD, json=file("a.png", portrait))
     assert uploaded.status_code == 200, shown(uploaded)

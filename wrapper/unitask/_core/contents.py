@@ -23,15 +23,9 @@ _TEXT_MODELS = (".obj", ".mtl", ".ply", ".stl", ".off", ".gltf", ".dae", ".x3d",
 
 
 def check(content: Content, kind: str | None, ending: str) -> None:
-    """Check that content may be a whole file of a kind.
+    """Raise `DownloadAttemptError` unless content may be a whole file of a kind.
 
-    Args:
-        content: All of it.
-        kind: As of an `OutputFile`.
-        ending: Of its URL or its name, with the dot; empty when there is none.
-
-    Raises:
-        DownloadAttemptError: It is of another kind, or it is cut off.
+    `kind` is that of an `OutputFile`; `ending` that of its URL or its name, with the dot; empty when there is none.
     """
     head = content[:HEAD]
     other = f"it is not a {_NAMES.get(kind or '', 'file')}: it starts with {head[:40]!r}"

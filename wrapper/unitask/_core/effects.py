@@ -1,4 +1,4 @@
-"""The steps that the core yields, and the replies that a client answers them with.
+"""The steps that the core yields, and the replies of a client.
 
 Rules of this file: plain frozen values, except for `Progress`; durations are in seconds; time enters the core only as
 `at` of a reply.
@@ -20,13 +20,9 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Progress:
-    """How far a request has got.
+    """How far a request has got."""
 
-    Attributes:
-        left: Whether bytes of it may have left; None while that is not known.
-    """
-
-    left: bool | None = None
+    left: bool | None = None  # whether bytes of it may have left; None while that is unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +33,17 @@ class SendRequest:
     path: str
     json: Any = field(default=None, repr=False)
     params: Mapping[str, str | int] = field(default_factory=dict[str, str | int])
-    timeout: float | None = None  # None: what the client is set to
-    submission: bool = False  # it is paid for when it arrives
-    progress: Progress = field(default_factory=Progress, repr=False, compare=False)  # the shell keeps it up to date
+    timeout: float | None = None  # None: the client's
+    submission: bool = False  # it is paid when it arrives
+    progress: Progress = field(default_factory=Progress, repr=False, compare=False)  # updated by the client
 
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """Let this time pass; reply with a `Resumed`.
-
-    Attributes:
-        seconds: How long.
-        notification_of: Ids of tasks; a notification of one of them ends the sleep early. A flow may change the set
-            between its steps.
-    """
+    """Let this time pass; reply with a `Resumed`."""
 
     seconds: float
+    # Ids of tasks; a notification of one of them ends the sleep early. A flow may change the set between its steps.
     notification_of: Collection[str] = ()
 
 
@@ -72,21 +63,13 @@ class RowYielded:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """The server answered, whatever it said.
-
-    Attributes:
-        status: The HTTP status.
-        headers: With names in lower case.
-        body: The body, or what arrived of it.
-        at: When.
-        broken: Why the body did not arrive whole; empty when it did.
-    """
+    """An answer of the server."""
 
     status: int
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)  # with names in lower case
+    body: bytes = field(repr=False)  # the body, or the part of it that arrived
     at: Timestamp
-    broken: str = ""
+    broken: str = ""  # why the body did not arrive whole; empty when it did
 
 
 class Delivery(Enum):
@@ -107,15 +90,10 @@ class TransportFailure:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """The time has passed, or a notification came.
-
-    Attributes:
-        at: When.
-        notification_of: The task whose notification ended the sleep; None when the time has passed.
-    """
+    """The time has passed, or a notification came."""
 
     at: Timestamp
-    notification_of: str | None = None
+    notification_of: str | None = None  # the task whose notification ended the sleep; None when the time has passed
 
 
 Step: TypeAlias = SendRequest | Sleep | TaskUpdated | RowYielded
@@ -124,7 +102,7 @@ Flow: TypeAlias = Generator[Step, Reply, T]
 
 
 def no_answer(reply: Reply) -> str:
-    """Why a request brought no answer, or none that is whole."""
+    """Return why a request brought no whole answer."""
     if isinstance(reply, Response) and reply.broken:
         return f"HTTP {reply.status}, and {reply.broken}"
     return reply.reason if isinstance(reply, TransportFailure) else repr(reply)

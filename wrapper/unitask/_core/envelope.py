@@ -1,8 +1,8 @@
-"""An HTTP answer becomes a task, an error, or "cannot be read". The only place that reads a status code.
+"""Read an HTTP answer as a task, an error, or "cannot be read". The only place that reads a status code.
 
 The provider wraps a task as {code, data, message}; some documented samples show the webhook form {timestamp, data}.
 `error` is an object on success too (code 0), and a refused submission can be HTTP 500 with a whole task in it (recorded
-2025-08-25), so neither the presence of `error` nor that of `data` decides. What decides is, in this order:
+2025-08-25), so neither `error` nor `data` decides. What decides is, in this order:
 
 - A submission that is answered by a gateway (`GATEWAY_STATUSES`, or an error without the API's envelope) is uncertain.
 - A submission whose answer names a task that has not failed was accepted, whatever the HTTP status is.
@@ -28,65 +28,46 @@ from .._model.timestamp import Timestamp
 from . import protocols, refusals
 from .effects import Response
 
-TRACE_HEADERS = (*errors.REQUEST_IDS, "date", "server")  # what a provider's support asks for
+TRACE_HEADERS = (*errors.REQUEST_IDS, "date", "server")  # for the provider's support
 # "secret": "..." in JSON, and in JSON inside a JSON string, where each quote has backslashes before it
 _SECRET = re.compile(
     r'((\\{0,7})"(?:[\w-]{0,40}secret|(?:x-)?api[_-]?key)\2"\s*:\s*)\2"(?:[^"\\]|(?!\2")\\++"?)*+(?:\2")?',
     re.IGNORECASE,
 )
-LONGEST_REASON = 1000  # characters of what a provider says; an error is to be read
+LONGEST_REASON = 1000  # characters of a provider's words in an error
 DEEPEST = 100  # levels of objects and lists in a body; documented ones have fewer than 10
 LONGEST_INTEGER = 4000  # digits; int() refuses more than 4,300
-# A gateway or a proxy answers with these. It cannot know what the API did with a submission.
+# Statuses of a gateway or a proxy, which say nothing about what the API did with a submission.
 GATEWAY_STATUSES = frozenset({408, 499, 502, 503, 504, *range(520, 528)})
 _TASK_ID = re.compile(r'"task_id\\*"\s*:\s*\\*"([^"\\]{1,200})\\*"')  # in JSON, and in JSON inside a JSON string
 _TASK_PATH = re.compile(r"/task/([^/?#\s]{1,200})")
 BEFORE_THE_API = 1.5e9  # unix seconds, in 2017; a clock before that is not set
 
-Dated: TypeAlias = tuple[float, Timestamp]  # the provider's unix time in an answer, and when it came on our clocks
+Dated: TypeAlias = tuple[float, Timestamp]  # the provider's unix time in an answer, and the time on our clocks
 
 
 class HistoryPage(NamedTuple):
-    """One page of the history.
-
-    Attributes:
-        rows: Its rows.
-        total: How many there are in all, where that is said.
-        size: How many are on a full page, where that is said.
-        dated: When the provider answered.
-        doubt: Why it may be no page in truth; empty when there is no reason to think so.
-    """
+    """One page of the history."""
 
     rows: list[HistoryRow]
-    total: int | None
-    size: int | None
-    dated: Dated | None
-    doubt: str
+    total: int | None  # how many rows there are in all, where that is stated
+    size: int | None  # how many rows a full page has, where that is stated
+    dated: Dated | None  # when the provider answered
+    doubt: str  # why it may not be a page; empty if there is no reason
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """An answer from which it is not known what the provider did.
-
-    Attributes:
-        reason: Why.
-        error: The same as an error. Its `task_id` is the task that the answer names, if it names one.
-    """
+    """An answer that does not show what the provider did."""
 
     reason: str
-    error: errors.ProviderBroken
+    error: errors.ProviderBroken  # the same as an error. Its `task_id` is the task that the answer names, if any
 
 
 def read_task(
     answer: Response, output_type: type[OutputT], *, created: bool = False
 ) -> Task[OutputT] | errors.ApiError | Unreadable:
-    """Read the task in this answer, or the refusal that it is, or the fact that it can be read as neither.
-
-    Args:
-        answer: To a submission or to a poll.
-        output_type: What reads the output; it knows the protocol of the answer.
-        created: Whether it is the answer to a submission.
-    """
+    """Read the task in an answer, or the refusal; `created`: it is the answer to a submission."""
     if answer.broken:
         return _unreadable(answer, f"HTTP {answer.status}, and {answer.broken}")
     if answer.status in GATEWAY_STATUSES:
@@ -96,8 +77,7 @@ def read_task(
     data = as_object(unified and unified.get("data"))
     if is_id(data.get("task_id")):
         failed = state_of(data.get("status")) is State.FAILED
-        tells_of_it = not failed if created else failed
-        if succeeded or tells_of_it:
+        if succeeded or failed != created:  # an accepted submission, or the end of a task
             return Task(_without_secret(data), output_type)
     elif succeeded:
         return _unreadable(answer, f"HTTP {answer.status} without a task id")
@@ -107,7 +87,7 @@ def read_task(
 
 
 def _is_refusal(answer: Response, body: dict[str, Any] | None, *, created: bool) -> bool:
-    """Whether an answer that is no success says for certain that the request was not carried out."""
+    """Whether an answer with an error status certainly means that the request was not carried out."""
     if created and body is None and named_task(answer) is not None:  # whether that task has failed is not known
         return False
     if created and 300 <= answer.status < 400:  # 303 is how a server says that it has carried a request out
@@ -116,7 +96,7 @@ def _is_refusal(answer: Response, body: dict[str, Any] | None, *, created: bool)
 
 
 def named_task(answer: Response) -> str | None:
-    """The id of the task that an answer names, also in a body that is cut off or damaged; None if it names none."""
+    """Return the id of the task that an answer names, also in a body that is cut off or damaged."""
     data = as_object((_damaged_object(answer.body) or {}).get("data"))
     text = answer.body.decode("utf-8", "replace")
     found = (
@@ -128,31 +108,28 @@ def named_task(answer: Response) -> str | None:
 
 
 def read_notification(body: dict[str, Any]) -> Task[Output] | None:
-    """Return the task in the body of a webhook; None when it has none.
-
-    It is in `data`, with or without the envelope; one client met an older form that has it at the root (2025).
-    """
+    """Return the task in the body of a webhook: in `data`, or at the root (an older form, one client, 2025)."""
     data = as_object(body.get("data"))
     task = data if is_id(data.get("task_id")) else body
     return Task(_without_secret(task), Output) if is_id(task.get("task_id")) else None
 
 
 def read_acknowledgement(answer: Response) -> str | errors.ApiError:
-    """The message of an answer that carries no task, or the refusal that it is; an empty body has none."""
+    """Read the message of an answer without a task, or the refusal; an empty body has no message."""
     if not _succeeded(answer):
         return refusal(answer)
     body = _json_object(answer.body)
     if body is None and answer.body.strip():
-        return broken(answer, "no acknowledgement")
+        return broken(answer, "without an acknowledgement")
     message = (body or {}).get("message")
     return message if isinstance(message, str) else ""
 
 
 def read_history(answer: Response) -> HistoryPage | errors.ApiError:
-    """A page of the history.
+    """Read a page of the history.
 
-    Rows are in `data.data`; clients (2025) also look for them in `data`, `data.items` and `data.list`. A page with
-    a row that cannot be read is an error: that row may be the one that `find` needs.
+    Rows are in `data.data`; clients (2025) also read `data`, `data.items` and `data.list`. A page with an unreadable
+    row is an error: that row may be the one that `find` needs.
     """
     if not _succeeded(answer):
         return refusal(answer)
@@ -164,7 +141,7 @@ def read_history(answer: Response) -> HistoryPage | errors.ApiError:
     found = [HistoryRow(row) for row in rows if is_object(row)] if is_list(rows) else []
     is_empty_page = rows is None and named
     if not is_empty_page and not (is_list(rows) and len(found) == len(rows)):
-        return broken(answer, "no page of the history")
+        return broken(answer, "without a page of the history")
     is_success = not isinstance(code, int) or code == 0 or 200 <= code < 300
     doubt = "" if is_success else f"code {code} came in place of a page of the history"
     date = date_of(answer)
@@ -173,10 +150,7 @@ def read_history(answer: Response) -> HistoryPage | errors.ApiError:
 
 
 def date_of(answer: Response) -> float | None:
-    """The time of the provider when it answered, in unix seconds, from its Date header; None where it is not known.
-
-    An answer out of a cache (RFC 9111, Age) has the date of an older one.
-    """
+    """Return the unix time of the provider, from the Date header; None where it is unknown, as behind a cache (Age)."""
     if answer.headers.get("age", "0").strip() != "0":
         return None
     try:
@@ -187,7 +161,7 @@ def date_of(answer: Response) -> float | None:
 
 
 def _unix_of(date: str) -> float:
-    """Unix seconds of an HTTP date; one without a zone is in UTC, not in the local zone."""
+    """Return unix seconds of an HTTP date; one without a zone is in UTC, not in the local zone."""
     read = parsedate_to_datetime(date)
     return read.replace(tzinfo=read.tzinfo or UTC).timestamp()
 
@@ -197,33 +171,30 @@ def _count(value: object) -> int | None:
 
 
 def read_upload(answer: Response) -> str | errors.ApiError:
-    """The address of an uploaded file; one client (2025) reads it beside `data`, not in it."""
+    """Read the URL of an uploaded file, in `data` or beside it (one client, 2025)."""
     if not _succeeded(answer):
         return refusal(answer)
     body = _json_object(answer.body) or {}
     url = as_object(body.get("data")).get("url") or body.get("url")
-    return url if isinstance(url, str) and url else broken(answer, "no address of the uploaded file")
+    return url if isinstance(url, str) and url else broken(answer, "without the URL of the uploaded file")
 
 
 def read_data(answer: Response) -> dict[str, Any] | errors.ApiError:
-    """Return the `data` of an answer, which must be an object."""
     if not _succeeded(answer):
         return refusal(answer)
     data = (_json_object(answer.body) or {}).get("data")
-    return data if is_object(data) else broken(answer, "no data")
+    return data if is_object(data) else broken(answer, "without data")
 
 
 def broken(answer: Response, what: str) -> errors.ProviderBroken:
-    """Return the error of an answer that is a success and has not what was asked for."""
-    return _unreadable(answer, f"HTTP {answer.status} with {what}").error
+    """Return the error of a success that is not as documented."""
+    return _unreadable(answer, f"HTTP {answer.status} {what}").error
 
 
 def refusal(answer: Response, *, by_words: bool = True) -> errors.ApiError:
-    """Convert an answer that is no success to an error.
+    """Convert an answer with an error status to an error.
 
-    Args:
-        answer: The answer.
-        by_words: Whether its words and codes may say the reason. Those of a poll are not about the task.
+    Without `by_words`, its words and codes do not name the reason: those of a poll are not about the task.
     """
     body = _json_object(answer.body) or {}
     data = as_object(body.get("data"))
@@ -255,12 +226,12 @@ def _redirect_hint(answer: Response) -> str:
 
 
 def another_task(answer: Response, asked: str, got: str) -> errors.ProviderBroken:
-    """The error of an answer about another task than the one that was asked for."""
-    return errors.ProviderBroken(f"asked for task {asked!r}, the answer is about {got!r}", **_facts(answer))
+    """Return the error of an answer about another task than the requested one."""
+    return errors.ProviderBroken(f"task {asked!r} was requested, the answer is about {got!r}", **_facts(answer))
 
 
 def retry_after(answer: Response) -> float | None:
-    """Seconds that the answer asks to wait, in either form of Retry-After (RFC 9110, 10.2.3), if it does."""
+    """Return the seconds of either form of Retry-After (RFC 9110, 10.2.3)."""
     value = answer.headers.get("retry-after", "").strip()
     if re.fullmatch(r"\d{1,9}(\.\d{1,6})?", value, re.ASCII):
         return float(value)
@@ -271,7 +242,6 @@ def retry_after(answer: Response) -> float | None:
 
 
 def trace_headers(answer: Response) -> dict[str, str]:
-    """Those headers that name the request to the provider's support."""
     return {name: answer.headers[name] for name in TRACE_HEADERS if name in answer.headers}
 
 
@@ -302,12 +272,12 @@ def _succeeded(answer: Response) -> bool:
 
 
 def _is_envelope(body: dict[str, Any] | None) -> bool:
-    """Whether the API itself wrote this: gateways in front of it answer with HTML, or with JSON of their own."""
+    """Whether the API wrote this: gateways answer with HTML, or with JSON of their own."""
     return body is not None and isinstance(body.get("code"), int) and ("data" in body or "message" in body)
 
 
 def _without_secret(task: dict[str, Any]) -> dict[str, Any]:
-    """The task without its webhook secret, which the provider shows in clear in every answer."""
+    """Return the task without its webhook secret, which the provider repeats in every answer."""
     config = as_object(task.get("config"))
     webhook = as_object(config.get("webhook_config"))
     if not webhook.get("secret"):
@@ -316,7 +286,6 @@ def _without_secret(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def _json_object(body: bytes) -> dict[str, Any] | None:
-    """The JSON object that a body is."""
     try:
         value = json.loads(body, parse_int=_integer)
     except (ValueError, RecursionError):
@@ -325,10 +294,9 @@ def _json_object(body: bytes) -> dict[str, Any] | None:
 
 
 def _damaged_object(body: bytes) -> dict[str, Any] | None:
-    """The JSON object that a body begins with.
+    """Read the JSON object at the beginning of a body, since it may have the id of a paid task.
 
-    What is damaged beside it does not matter, since it may hold the id of a paid task: bytes that are not UTF-8, and
-    text after the object. More JSON after it is another answer, so this is none.
+    Bytes that are not UTF-8, and text after the object, are tolerated. More JSON after it is another answer.
     """
     try:
         text = body.decode(json.detect_encoding(body), "replace").lstrip(" \t\r\n\ufeff")
@@ -344,7 +312,7 @@ def _integer(text: str) -> int | str:
 
 
 def _depth(value: object) -> int:
-    """Levels of objects and lists, counted up to one more than `DEEPEST`."""
+    """Count the levels of objects and lists, up to one more than `DEEPEST`."""
     level, depth = [value], 0
     while level and depth <= DEEPEST:
         inner = (item.values() if is_object(item) else item for item in level if is_object(item) or is_list(item))

@@ -1,9 +1,8 @@
 """Each call about a task, written once. A flow yields steps and receives replies; both clients drive it.
 
 Rules of this file: a submission is sent again only after `Delivery.NEVER`, or after HTTP 429 that names no task
-(retry_policy.py says why); any other outcome is decided or uncertain. A poll that fails is repeated while the patience
-lasts, unless the provider refuses to show a task that it has never shown. A wait that is interrupted says which task
-goes on.
+(retry_policy.py); any other outcome is decided or uncertain. A poll that fails is repeated while the patience lasts,
+unless the provider refuses a task that it has never shown. The error of an interrupted wait names the task.
 """
 
 from __future__ import annotations
@@ -47,28 +46,19 @@ MOST_HALVINGS = 10  # of the time of a request
 
 @dataclass(slots=True, eq=False)
 class Submission:
-    """How far a submission has got. It stays readable when the flow is interrupted at any point.
-
-    Attributes:
-        body: The request body.
-        started: When it was first sent; None before that.
-        in_doubt: Whether the provider may have accepted it without naming the task to us.
-        task_id: The task that it became.
-        token: A random text, of this submission alone.
-        client: The sender.
-        dated: Returns the last time that the provider reported, and when that was.
-    """
+    """How far a submission has got. It stays readable when the flow is interrupted at any point."""
 
     body: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
-    started: Timestamp | None = None
-    in_doubt: bool = False
-    task_id: str | None = None
-    token: str = ""
+    started: Timestamp | None = None  # when it was first sent; None before that
+    in_doubt: bool = False  # whether the provider may have accepted it without an answer that names the task
+    task_id: str | None = None  # the accepted task
+    token: str = ""  # a random text, of this submission alone
     client: recovery.ClientIdentity = recovery.ANONYMOUS
+    # Returns the last time that the provider reported, and when that was.
     dated: Callable[[], envelope.Dated | None] = lambda: None
 
     def uncertain(self, reason: str, at: Timestamp) -> errors.SubmissionUncertain:
-        """The error for a submission that may have been accepted up to this moment."""
+        """Return the error of a submission that may have been accepted up to this moment."""
         sent = SubmissionTime(self.started or at, at)
         identity = recovery.fingerprint_of(self.body, sent, self.token, self.client, self.dated())
         return errors.SubmissionUncertain(reason, identity=identity, sent_between=(sent.start.utc, sent.end.utc))
@@ -77,14 +67,7 @@ class Submission:
 def submit(
     body: dict[str, Any], output_type: type[OutputT], retry_policy: RetryPolicy, submission: Submission | None = None
 ) -> Flow[Task[OutputT]]:
-    """Create a task, at most once; return it as accepted.
-
-    Args:
-        body: The request body.
-        output_type: What reads the output of the task.
-        retry_policy: How often, and how far apart, it may be sent again when it provably made no task.
-        submission: Is kept up to date.
-    """
+    """Submit a task, at most once; return it as accepted. `submission` is updated at each step."""
     submission = submission or Submission()
     started, attempt = (yield Sleep(0)).at, 0
     submission.body, submission.started = body, started
@@ -101,8 +84,9 @@ def submit(
                 outcome: Task[OutputT] | errors.UnitaskError | envelope.Unreadable
                 outcome = envelope.read_task(reply, output_type, created=True)
             case TransportFailure(Delivery.NEVER):
-                unsent = f"the create was not sent, {reply.reason}. Check base_url and the network"
-                outcome = errors.Unreachable(unsent)
+                outcome = errors.Unreachable(
+                    f"the submission was not sent, {reply.reason}. Check base_url and the network"
+                )
             case _:
                 outcome = submission.uncertain(f"no answer, {no_answer(reply)}", reply.at)
         if isinstance(outcome, Task):
@@ -120,7 +104,7 @@ def submit(
 
 
 def _may_be_resent(outcome: errors.UnitaskError) -> bool:
-    """Whether a submission that ended so provably made no task, and may make one when it is sent again."""
+    """Whether a submission with this outcome provably was not accepted, and may be accepted the next time."""
     if isinstance(outcome, errors.ApiError):
         return outcome.status == 429 and outcome.task_id is None
     return isinstance(outcome, errors.Unreachable)
@@ -135,7 +119,7 @@ def wait(
     seen: Task[OutputT] | None = None,
     exists: bool = False,
 ) -> Flow[Task[OutputT]]:
-    """Poll until the task is completed. Raise `TaskFailed` when it ends in another way."""
+    """Poll until the task is completed, like `watch`. Raise `TaskFailed` when it ends in another way."""
     poller = _Poller(task_id, output_type, limits, exists=exists)
     task = yield from _watch(poller, kind, seen)
     if task.state is not State.COMPLETED:
@@ -154,13 +138,8 @@ def watch(
 ) -> Flow[Task[OutputT]]:
     """Poll until the task is done, however it ends, and yield each change.
 
-    Args:
-        task_id: Which task.
-        output_type: What reads its output.
-        kind: What it is in the catalogue; None to find it out from the first poll.
-        limits: How long to wait, and what is known of durations.
-        seen: The task as it was accepted just now. Without it the first poll is immediate.
-        exists: Whether the provider is known to have the task.
+    `kind` is its name in the catalogue; None takes it from the first poll. Without `seen`, the task as it was accepted
+    just now, the first poll is immediate. `exists`: the provider is known to have the task.
     """
     return _watch(_Poller(task_id, output_type, limits, exists=exists), kind, seen)
 
@@ -182,7 +161,7 @@ def _watch(poller: _Poller[OutputT], kind: str | None, seen: Task[OutputT] | Non
             before, seen = seen, (yield from poller.poll(pause, poller.started.monotonic + timeout))
             if before is None or seen.raw != before.raw:
                 yield TaskUpdated(seen)
-        watched = None if submitted is None else poller.since(submitted)
+        watched = None if submitted is None else poller.now - submitted
         least, most = unfinished - poller.started.monotonic, math.inf if watched is None or not is_new else watched
         limits.durations.learn(kind or polling.kind_of(seen), seen, watched, least=least, most=most)
         return seen
@@ -190,7 +169,7 @@ def _watch(poller: _Poller[OutputT], kind: str | None, seen: Task[OutputT] | Non
 
 @contextmanager
 def _going_on(task_id: str) -> Generator[None]:
-    """Around the steps after a task is accepted: whatever stops them says which task goes on."""
+    """Name the task in every exception of a block: it goes on."""
     try:
         yield
     except errors.UnitaskError as error:
@@ -202,7 +181,7 @@ def _going_on(task_id: str) -> Generator[None]:
 
 
 def goes_on(task_id: str) -> str:
-    """The note of an exception that stops the wait for a task."""
+    """Return the note of an exception that stops the wait for a task."""
     return f"unitask: task {printable(task_id)} goes on; client.wait({task_id!r}) waits for it again"
 
 
@@ -214,36 +193,30 @@ def get(task_id: str, output_type: type[OutputT], limits: Timeouts, *, exists: b
 
 
 def together(waits: Sequence[tuple[str, Flow[T]]], timeout: float | None = None) -> Flow[list[T | errors.UnitaskError]]:
-    """Drive several waits in one: the wait that is due first goes first, and time passes only when none is due.
+    """Drive several waits in one: the one that is due first is next, and time passes only when none is due.
 
-    A step costs O(log n) for n waits. Requests are sent one after another, so a slow one is bounded (`_Calls`).
-
-    Args:
-        waits: Each with the id of its task.
-        timeout: Seconds in which each shall end; None when that differs from wait to wait.
-
-    Returns:
-        What each returned, or the error that it ended with, in the order given. For an error that is not one of
-        unitask's, that is an `Unreachable` with the error as its cause.
+    Each wait comes with the id of its task; `timeout` is that of each, None when it differs. Return the result or the
+    error of each, in the order given; an error that is not one of unitask's becomes the cause of an `Unreachable`. A
+    step costs O(log n) for n waits. Requests are sent one after another, so a slow one is limited (`_Calls`).
     """
     now = (yield Sleep(0)).at
     calls = _Calls(math.inf if timeout is None else now.monotonic + timeout)
     ends: dict[int, T | errors.UnitaskError] = {}
     due = dict.fromkeys(range(len(waits)), now.monotonic)
     queue = [(ticks, place) for place, ticks in due.items()]  # a heap; an entry that differs from `due` is out of date
-    wanted, heard_by = set[str](), dict[str, int]()  # a notification of a task ends the sleep of this wait
+    wanted, place_of = set[str](), dict[str, int]()  # a notification of a task ends the sleep of this wait
     for _, flow in waits:
         next(flow)  # to its first step, which is Sleep(0)
     try:
         while due:
             ticks, place = _first(queue, due)
             if ticks > now.monotonic:
-                woke = yield Sleep(ticks - now.monotonic, notification_of=wanted)
-                now = woke.at
-                notification_of = woke.notification_of if isinstance(woke, Resumed) else None
-                place = heard_by.get(notification_of or "", place)
+                resumed = yield Sleep(ticks - now.monotonic, notification_of=wanted)
+                now = resumed.at
+                notified = resumed.notification_of if isinstance(resumed, Resumed) else None
+                place = place_of.get(notified or "", place)
             task_id, flow = waits[place]
-            heard_by.pop(task_id, None)
+            place_of.pop(task_id, None)
             wanted.discard(task_id)
             if place == queue[0][1]:
                 heappop(queue)
@@ -253,7 +226,7 @@ def together(waits: Sequence[tuple[str, Flow[T]]], timeout: float | None = None)
                 due[place] = now.monotonic + outcome.seconds
                 heappush(queue, (due[place], place))
                 for each in outcome.notification_of:
-                    heard_by[each] = place
+                    place_of[each] = place
                     wanted.add(each)
             else:
                 ends[place] = outcome.result
@@ -267,14 +240,12 @@ def together(waits: Sequence[tuple[str, Flow[T]]], timeout: float | None = None)
 
 @dataclass(slots=True)
 class _End(Generic[T]):
-    """What a wait returned, or the error that it ended with."""
-
     result: T | errors.UnitaskError
 
 
 def _turn(task_id: str, flow: Flow[T], now: Timestamp, calls: _Calls) -> Flow[tuple[Timestamp, Sleep | _End[T]]]:
-    """Drive a wait from the end of a sleep to its next sleep, or to its end; return the time as well."""
-    is_callers = False  # an error of the caller's own function ends all waits
+    """Drive a wait from the end of a sleep to its next sleep, or to its end; return the time, too."""
+    is_callers = False  # an error of the caller's function ends all waits
     try:
         step = flow.send(Resumed(now))
         while not isinstance(step, Sleep):
@@ -300,21 +271,19 @@ def _turn(task_id: str, flow: Flow[T], now: Timestamp, calls: _Calls) -> Flow[tu
 
 
 def _first(queue: list[tuple[float, int]], due: Mapping[int, float]) -> tuple[float, int]:
-    """When the next wait is due, and which one; what is out of date is taken off the heap."""
+    """Return when the next wait is due, and its place; remove entries of the heap that are out of date."""
     while due.get(queue[0][1]) != queue[0][0]:
         heappop(queue)
     return queue[0]
 
 
 def _ending(cause: Exception, task_id: str) -> errors.UnitaskError:
-    """What a wait ended with, as an error of unitask that names its task."""
+    """Return the error of a wait as an error of unitask that names its task."""
     if isinstance(cause, errors.UnitaskError):
         cause.task_id = cause.task_id or task_id
         return cause
-    reason = f"the wait for task {task_id} ended with {type(cause).__name__}, which is the cause of this error"
-    error = errors.Unreachable(
-        f"{reason}. The task is not lost: client.wait({task_id!r}) waits for it again", task_id=task_id
-    )
+    reason = f"the wait for task {task_id} ended with {type(cause).__name__}, the cause of this error"
+    error = errors.Unreachable(f"{reason}. client.wait({task_id!r}) waits for it again", task_id=task_id)
     error.__cause__ = cause
     return error
 
@@ -325,16 +294,11 @@ class _Calls:
 
     While others are due, a request gets at most half of the time that is left. Each request that brings no answer in
     its time halves what the next one gets, down to a minimum.
-
-    Attributes:
-        deadline: On the monotonic clock.
-        slow: Requests without an answer in time, less those with one.
-        others_due: Whether other waits are due.
     """
 
-    deadline: float
-    slow: int = 0
-    others_due: bool = False
+    deadline: float  # on the monotonic clock
+    slow: int = 0  # requests without an answer in time, less those with one
+    others_due: bool = False  # whether other waits are due
 
     def bounded(self, step: Step, now: Timestamp) -> Step:
         """Return the step, with less time if it is a request that must be short."""
@@ -372,7 +336,6 @@ class _Poller(Generic[OutputT]):
     statuses: list[tuple[float, str]] = field(default_factory=list[tuple[float, str]])  # when each was first seen
 
     def begin(self) -> Flow[None]:
-        """Read the clock."""
         self.started = (yield Sleep(0)).at
         self.now = self.started.monotonic
 
@@ -381,55 +344,51 @@ class _Poller(Generic[OutputT]):
         failing_since, failures = self.now + pause, 0
         while True:
             if self.polls and self.now >= deadline:
-                waited, statuses = self.since(self.started.monotonic), tuple(self.statuses)
-                timeout = errors.WaitTimeout(
-                    self.task_id, task=self.last, waited=waited, polls=self.polls, statuses=statuses
+                waited, polls, statuses = self.elapsed, self.polls, tuple(self.statuses)
+                raise self.with_polls(
+                    errors.WaitTimeout(self.task_id, task=self.last, waited=waited, polls=polls, statuses=statuses)
                 )
-                raise self.with_polls(timeout)
             seconds = max(0.0, min(pause, deadline - self.now))
             self.now = (yield Sleep(seconds, notification_of=() if failures else (self.task_id,))).at.monotonic
-            left = max(1.0, deadline - self.now)  # a last poll, at the deadline, still gets a second
-            reply = yield requests.get_task(
-                self.task_id, min(self.limits.http_timeout, left), self.output_type.PROTOCOL
-            )
+            seconds = min(self.limits.http_timeout, max(1.0, deadline - self.now))  # a second at the deadline, too
+            reply = yield requests.get_task(self.task_id, seconds, self.output_type.PROTOCOL)
             self.now, self.polls = reply.at.monotonic, self.polls + 1
             found = self._read(reply)
             if isinstance(found, Task):
                 self.note(found)
                 return found
             failures += 1
-            trouble = found.error if isinstance(found, envelope.Unreadable) else found
-            passes = isinstance(found, envelope.Unreadable) or self.exists or is_retryable(found)
+            error = found.error if isinstance(found, envelope.Unreadable) else found
+            may_pass = isinstance(found, envelope.Unreadable) or self.exists or is_retryable(found)
             is_last = failures >= self.limits.retry_policy.reads or self.now - failing_since > self.limits.patience
-            if is_last or not passes:
-                trouble.task_id = self.task_id
+            if is_last or not may_pass:
+                error.task_id = self.task_id
                 if self.exists:
-                    trouble.about_running(self.task_id)
-                trouble.attempts, trouble.elapsed = failures, self.since(self.started.monotonic)
-                raise trouble
-            pause = self.limits.retry_policy.pause(failures, getattr(trouble, "retry_after", None))
+                    error.about_running(self.task_id)
+                error.attempts, error.elapsed = failures, self.elapsed
+                raise error
+            pause = self.limits.retry_policy.pause(failures, getattr(error, "retry_after", None))
 
     def with_polls(self, error: ErrorT) -> ErrorT:
-        """The error with what is known of the polls."""
-        error.attempts, error.elapsed, error.headers = self.polls, self.since(self.started.monotonic), self.headers
+        error.attempts, error.elapsed, error.headers = self.polls, self.elapsed, self.headers
         return error
 
     def note(self, task: Task[OutputT] | None) -> None:
-        """Remember what was seen, and when a status was seen first."""
         if task is None:
             return
         self.last, self.exists, status = task, True, str(task.status)
         if not self.statuses or self.statuses[-1][1] != status:
-            self.statuses.append((self.since(self.started.monotonic), status))
+            self.statuses.append((self.elapsed, status))
 
-    def since(self, ticks: float) -> float:
-        """Seconds from then to the last answer."""
-        return self.now - ticks
+    @property
+    def elapsed(self) -> float:
+        """Seconds from the beginning to the last answer."""
+        return self.now - self.started.monotonic
 
     def submitted(self, task: Task[OutputT]) -> float:
-        """When a task that was found was submitted: as the provider says, else when the wait began.
+        """Return when a task was submitted: as the provider says, else when the wait began.
 
-        An age that is negative, or longer than any task takes, is not believed: one of the clocks is wrong.
+        An age that is negative, or longer than any task takes, is ignored: one of the clocks is wrong.
         """
         created = task.created_at
         age = 0.0 if created is None else self.started.unix - created.timestamp()
@@ -437,8 +396,7 @@ class _Poller(Generic[OutputT]):
 
     def _read(self, reply: Reply) -> Task[OutputT] | errors.ApiError | errors.Unreachable | envelope.Unreadable:
         if not isinstance(reply, Response) or reply.broken:
-            what = f"no answer to a look at task {self.task_id}, {no_answer(reply)}"
-            return errors.Unreachable(f"{what}. The task is not lost: wait for it again by its id")
+            return errors.Unreachable(f"no answer to a poll of task {self.task_id}, {no_answer(reply)}")
         self.headers = envelope.trace_headers(reply)
         found = envelope.read_task(reply, self.output_type)
         if isinstance(found, Task):

@@ -20,33 +20,21 @@ class Content(Protocol):
 
 
 class PictureInfo(NamedTuple):
-    """Format and size of a picture.
+    """Format and size of a picture."""
 
-    Attributes:
-        format: jpeg, png, webp, gif, bmp, tiff or heif.
-        width: In pixels; None for a format that the API does not take.
-        height: The same.
-    """
-
-    format: str
-    width: int | None = None
+    format: str  # jpeg, png, webp, gif, bmp, tiff or heif
+    width: int | None = None  # in pixels; None for a format that the API does not take
     height: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A format of files.
-
-    Attributes:
-        name: Its name.
-        magic: A pattern of its first bytes.
-        is_whole: Whether the end of a file is there.
-        sides: Width and height of a picture that the API takes; None where they are not readable.
-    """
+    """A format of files."""
 
     name: str
-    magic: bytes
-    is_whole: Callable[[Content], bool] = lambda _: True
+    magic: bytes  # a pattern of its first bytes
+    is_whole: Callable[[Content], bool] = lambda _: True  # whether the end of a file is there
+    # Width and height of a picture that the API takes; None where they are not readable.
     sides: Callable[[Content], tuple[int, int] | None] | None = None
 
 

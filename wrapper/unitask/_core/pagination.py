@@ -14,25 +14,16 @@ from .retry import send_with_retry
 from .retry_policy import Timeouts
 
 LARGEST_PAGE = 100  # rows of the history; more is refused (history page, 2025-04-15)
-USUAL_PAGE = 10  # rows of a page when none are asked for
+USUAL_PAGE = 10  # rows of a page by default
 
 
 class HistoryReader:
-    """Reads the history page by page, each row once.
+    """Read the history page by page, each row once.
 
-    Tasks that are created meanwhile come to the front and move the other rows to later pages. So a page may bring rows
-    that were seen already, and a full page of nothing else is not the end. Where a page is smaller than what moves
-    between two pages, larger pages are asked for. A total ends the reading behind a full page only when it counts more
-    than that page, and is no round number at which counting may have stopped.
-
-    Args:
-        query: Which rows.
-        limits: How long to bear with failures.
-        deadline: Nothing is sent after this time, in monotonic seconds.
-        is_proof: Whether to ask for one page more where it is not certain that a page was the last.
-
-    Attributes:
-        dates: The provider's time of each page, and when it came.
+    Tasks that are submitted meanwhile come to the front and move the other rows to later pages. So a page may bring
+    known rows, and a full page of nothing else is not the end; larger pages are requested then. A total ends the
+    reading after a full page only if it counts more than that page, and is not a round number at which counting may
+    have stopped. `is_proof` requests one page more where it is uncertain that a page was the last.
     """
 
     def __init__(
@@ -40,14 +31,14 @@ class HistoryReader:
     ) -> None:
         self._query, self._limits, self._deadline, self._is_proof = query, limits, deadline, is_proof
         self._seen: set[str] = set()
-        self._total: int | None = 0  # the largest that was said; None after a page that said none
+        self._total: int | None = 0  # the largest; None after a page without one
         self._repeated = 0  # pages in a row that brought nothing new
         self._ended = self._is_stuck = False
         self._doubt = ""
         self.dates: list[envelope.Dated] = []
 
     def more(self) -> Flow[list[HistoryRow]]:
-        """The rows of the next page that brings any which were not seen before; none at the end.
+        """Return the new rows of the next page that has any; none at the end.
 
         Raises:
             ProviderBroken: The history has more rows than its pages bring.
@@ -59,7 +50,7 @@ class HistoryReader:
             except (errors.InvalidRequest, errors.NotFound):
                 if not self._seen or self._total is None or len(self._seen) < self._total:
                     raise
-                break  # a page behind the last one
+                break  # a page after the last one
             new = {_identity(row): row for row in page.rows if _identity(row) not in self._seen}
             self._seen |= new.keys()
             self._doubt = self._doubt or page.doubt
@@ -73,7 +64,6 @@ class HistoryReader:
         return []
 
     def _turn(self, page: envelope.HistoryPage, *, is_new: bool) -> None:
-        """To the next page, or to the end."""
         size = self._query.page_size
         smallest = 1 if self._is_proof and page.size else USUAL_PAGE  # `size` may be the rows of this page, too
         is_full = len(page.rows) >= min(size, max(page.size or 0, smallest))
@@ -84,8 +74,8 @@ class HistoryReader:
             self._ended = True
         elif self._repeated > len(self._seen) // size + 2:  # further back than any row that was seen
             if page.total is not None and not is_all:
-                seen = f"page after page brings the same {len(self._seen)}"
-                raise errors.ProviderBroken(f"the task history has {page.total} rows, and {seen}", status=200)
+                message = f"the task history has {page.total} rows, and page after page brings the same"
+                raise errors.ProviderBroken(f"{message} {len(self._seen)}", status=200)
             self._ended = self._is_stuck = True
         elif not is_new and len(page.rows) == size < LARGEST_PAGE:
             self._query = replace(self._query, page_size=LARGEST_PAGE, page=len(self._seen) // LARGEST_PAGE + 1)
@@ -94,10 +84,7 @@ class HistoryReader:
 
     @property
     def shortfall(self) -> str:
-        """Why it is not certain that every row was seen; empty when it is.
-
-        Each page says how many rows there are. A row that was skipped, because another one went, is missing in the sum.
-        """
+        """Why rows may be missing; empty when they cannot. A skipped row is missing in the sum of the pages."""
         if self._doubt:
             return self._doubt
         if not self._ended:
@@ -112,7 +99,6 @@ class HistoryReader:
 
 
 def history(query: HistoryQuery, limits: Timeouts) -> Flow[None]:
-    """Yield each row of the history."""
     reading = HistoryReader(query, limits)
     while rows := (yield from reading.more()):
         for row in rows:
@@ -120,5 +106,5 @@ def history(query: HistoryQuery, limits: Timeouts) -> Flow[None]:
 
 
 def _identity(row: HistoryRow) -> str:
-    number = row.raw.get("id")  # it stays, whatever else changes in a row without the id of a task
+    number = row.raw.get("id")  # it does not change in a row without the id of a task
     return row.task_id or repr(row.raw if number is None else {"id": number})

@@ -5,16 +5,10 @@ where S is the share of tasks that still run at age t and h their rate of comple
 proportional to the square root of h (Barlow, Hunter and Proschan 1963): r(t) = J / (2 D) sqrt(h(t)) for a mean delay D,
 with J = integral of S sqrt(h) dt. The next poll is where the integral of r has grown by one.
 
-Durations are taken to be log-normal. What the catalogue says counts like a few tasks; each task that is seen to end
-counts as one, and older ones fade, because the provider's speed changes.
-
-A provider can also be far faster than the catalogue says: a local one, or one that has the result already. While little
-is known of a kind, a few early polls find that out: at 0.75, 2, 5 and 12 seconds, each only if it comes well before the
-first planned poll. They cost one extra poll for a task of 8 seconds, and four for one of ten minutes. They are left
-out once a few tasks of the kind took about as long as expected.
-
-What a provider says of times is not trusted: durations are cut to what the client saw itself, where it saw it, and to
-the bounds below; the number of planned polls is bounded too.
+Durations are assumed to be log-normal. The catalogue's figure counts like a few tasks; each task that ends counts as
+one, and older ones fade, because the provider's speed changes. While little is known of a kind, a few early polls
+detect a provider that is far faster than the catalogue says, such as a local one. Times of a provider are limited to
+what the client observed, and to the bounds below; the number of planned polls is bounded, too.
 """
 
 from __future__ import annotations
@@ -32,46 +26,40 @@ from .._model._json import as_object
 from .._model.task import Task
 
 SHORTEST = 0.5  # seconds between polls, at least
-LONGEST = 30.0  # seconds between polls, at most: provider speed changes, and the tail of h is not to be trusted
+LONGEST = 30.0  # seconds between polls, at most: provider speed changes, and the tail of h is unreliable
 SPREAD = 0.8  # sigma of the logarithm of durations: a rough prior for a catalogue figure that is rough itself
-UNKNOWN_TYPE = 30.0  # seconds; the usual duration of a task of which nothing is known
+UNKNOWN_TYPE = 30.0  # seconds; the usual duration of an unknown task type
 PATIENCE = 20.0  # a wait ends by default after this many times the typical duration, but not before
 LEAST_WAIT = 600.0  # seconds
-PRIOR_TASKS = 3.0  # what the catalogue says counts like this many tasks
+PRIOR_TASKS = 3.0  # the catalogue counts like this many tasks
 FADING = 0.95  # with each task that is seen, all before it count this much less
 SHORTEST_TASK = 0.1  # seconds; what ended sooner counts as this
-LONGEST_TASK = 6 * 3600.0  # seconds; what took longer counts as this, and a provider that says more is not believed
+LONGEST_TASK = 6 * 3600.0  # seconds; what took longer counts as this
 LONGEST_WAIT = 86_400.0  # seconds; no default limit is longer
 LEAST_SPREAD = 0.15
 MOST_SPREAD = 3.0  # four of them are a factor of 160,000
-EARLY = (0.75, 2.0, 5.0, 12.0)  # seconds; ages of the early polls, which find a provider far faster than expected
+EARLY = (0.75, 2.0, 5.0, 12.0)  # seconds; ages of the early polls: one more poll for a task of 8 s, four for 10 minutes
 EARLY_SPREAD = 0.7  # with a smaller spread, enough is known of a kind to leave them out
 EARLY_SHARE = 0.6  # an early poll comes before this share of the age of the first planned one
 MOST_STEPS = 4096  # of the integral, and so of the planned polls
-TAIL = 0.25  # beyond the plan, the pause is this share of the age
+TAIL = 0.25  # after the plan, the pause is this share of the age
 
 
 @dataclass(frozen=True, slots=True)
 class DurationEstimate:
-    """How long tasks of a kind take.
-
-    Attributes:
-        seconds: The median.
-        spread: Sigma of the logarithm.
-    """
+    """How long tasks of a kind take: the median in seconds, and sigma of the logarithm."""
 
     seconds: float
     spread: float = SPREAD
 
 
 class DurationTracker:
-    """How long tasks of each kind take: what the catalogue says, sharpened by what was seen."""
+    """How long tasks of each kind take: by the catalogue, and by the tasks that were seen."""
 
     def __init__(self) -> None:
         self._seen: dict[str, tuple[float, float, float]] = {}
 
     def estimate(self, kind: str) -> DurationEstimate:
-        """What is known of a kind: a name of the catalogue, or model and task type of one that is not in it."""
         if kind not in self._seen:
             return DurationEstimate(_catalogued(kind))
         count, total, squares = self._seen[kind]
@@ -83,22 +71,18 @@ class DurationTracker:
     def learn(
         self, kind: str, task: Task[Any], watched: float | None, *, least: float = 0.0, most: float = math.inf
     ) -> None:
-        """Add a task that has ended.
+        """Add a task that has ended; only a completed one counts.
 
-        Args:
-            kind: What it was.
-            task: The task; only a completed one shows how long the work takes.
-            watched: Seconds from its submission to the poll that found it, for a provider that reports no times; None
-                when that is not known, since it was done before anybody looked.
-            least: Seconds that it took at least, since this client saw it not yet done.
-            most: Seconds that it took at most, since this client submitted it. What the provider says is cut to both.
+        `watched` is the time from its submission to the poll that found its end, for a provider that reports no times;
+        None if it had ended before the first poll. `least` and `most` limit what the provider reports. All are in
+        seconds.
         """
         if task.state != "completed":
             return
         created, ended = task.created_at, task.ended_at
         reported = (ended - created).total_seconds() if created and ended else math.nan
         took = min(max(reported, least), most) if 0 <= reported <= LONGEST_TASK else watched
-        if took is None or not took >= 0:  # not a number is no duration either
+        if took is None or not took >= 0:  # NaN is not a duration
             return
         x = math.log(_bounded(took))
         count, total, squares = self._seen.get(kind) or _prior(_catalogued(kind))
@@ -106,7 +90,7 @@ class DurationTracker:
 
 
 def kind_of(task: Task[Any] | None) -> str:
-    """What a task is in the catalogue, as its answer says, the echo of its input included."""
+    """Return the name of a task in the catalogue, by its answer, including the echo of its input."""
     if task is None:
         return ""
     entry = contract.find(task.model, task.task_type, as_object(task.raw.get("input")))
@@ -124,7 +108,7 @@ def _prior(typical: float) -> tuple[float, float, float]:
 
 
 def next_poll_delay(age: float, usual: DurationEstimate) -> float:
-    """Seconds from now until the next poll of a task of this age, in seconds since it was submitted."""
+    """Return the seconds until the next poll of a task that was submitted `age` seconds ago."""
     polls = poll_schedule(usual.seconds, usual.spread)
     place = bisect_right(polls, age + SHORTEST / 2)
     if place == len(polls):
@@ -134,26 +118,21 @@ def next_poll_delay(age: float, usual: DurationEstimate) -> float:
 
 
 def default_timeout(usual: DurationEstimate) -> float:
-    """Seconds after which a wait for such a task ends, when the caller does not say."""
     return min(LONGEST_WAIT, max(LEAST_WAIT, PATIENCE * usual.seconds))
 
 
 def mean_delay(typical: float) -> float:
-    """How late, in seconds, the end may be noticed on average: a tenth of the usual duration, 0.25 to 5 s."""
+    """Return the mean delay, in seconds, with which the end is noticed."""
     return min(5.0, max(0.25, typical / 10))
 
 
 def _bounded(seconds: float) -> float:
-    """A duration within the bounds of what is learned and planned; the shortest for what is no number."""
-    return min(LONGEST_TASK, seconds) if seconds > SHORTEST_TASK else SHORTEST_TASK
+    return min(LONGEST_TASK, seconds) if seconds > SHORTEST_TASK else SHORTEST_TASK  # NaN too
 
 
 @lru_cache(maxsize=128)
 def poll_schedule(typical: float, spread: float = SPREAD) -> tuple[float, ...]:
-    """The ages at which to poll, in seconds, for a log-normal duration with this median and spread.
-
-    They are at most `MOST_STEPS` and a few early ones, whatever the figures are.
-    """
+    """Return the ages at which to poll, in seconds, for a log-normal duration with this median and spread."""
     typical, spread = _bounded(typical), min(MOST_SPREAD, spread) if spread > LEAST_SPREAD else LEAST_SPREAD
     # at the median, a step is a quarter of the delay
     steps = min(MOST_STEPS, max(400, math.ceil(32.0 * spread * typical / mean_delay(typical))))
@@ -176,12 +155,12 @@ def poll_schedule(typical: float, spread: float = SPREAD) -> tuple[float, ...]:
 
 
 def _surviving(age: float, median: float, spread: float) -> float:
-    """Share of the tasks that run longer than this."""
+    """Return the share of the tasks that run longer than this."""
     return 0.5 * math.erfc(math.log(age / median) / (spread * math.sqrt(2.0)))
 
 
 def _hazard(age: float, median: float, spread: float) -> float:
-    """Rate of completion at this age, per second, among those that still run."""
+    """Return the rate of completion at this age, per second, among those that still run."""
     z = math.log(age / median) / spread
     density = math.exp(-0.5 * z * z) / (age * spread * math.sqrt(2.0 * math.pi))
     return density / max(_surviving(age, median, spread), 1e-300)

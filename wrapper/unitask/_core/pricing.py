@@ -1,7 +1,7 @@
-"""What a task will cost before it is sent, by the prices of the catalogue.
+"""Estimate the cost of a task by the prices of the catalogue.
 
-`price` of x-tasks has them; spec/generator/prices.py says its form. Rules of this file: amounts are whole credits,
-rounded up; what no source says is not known, and an unknown cost is None, never 0; a field that is null is not given.
+spec/generator/prices.py describes the form of `price` in x-tasks. Rules of this file: amounts are whole credits,
+rounded up; an unknown cost is None, never 0; a field that is null is not given.
 """
 
 from __future__ import annotations
@@ -17,19 +17,13 @@ from unitask_api import contract
 from .._model._json import is_list, is_object, same
 from .._model.task import CREDITS_PER_USD as CREDITS_PER_USD
 
-LARGEST = 10**12  # of any unit: beyond it is a mistake, not a task
+LARGEST = 10**12  # of any unit: beyond it is a mistake
 
-Measure: TypeAlias = Callable[[str, Any], Fraction | None]
-"""Reads pixels, seconds or frames off a file that is here; None when it cannot."""
+Measure: TypeAlias = Callable[[str, Any], Fraction | None]  # reads pixels, seconds or frames of a file
 
 
 def estimate(body: Mapping[str, Any], measure: Measure) -> int | None:
-    """What the task of a submission will cost in credits; None when that cannot be known.
-
-    Args:
-        body: The body of the submission; files in its input may be in any form that `measure` takes.
-        measure: Reads a quantity off a file.
-    """
+    """Return the cost of a task in credits; None when it cannot be known. Files may be in any form of `measure`."""
     given = {name: value for name, value in body["input"].items() if value is not None}
     entry = contract.find(body["model"], body["task_type"], given)
     price = entry.price if entry else None
@@ -44,7 +38,7 @@ def estimate(body: Mapping[str, Any], measure: Measure) -> int | None:
 
 
 def _rate(rates: Iterable[dict[str, Any]], known: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The first rate whose conditions hold; None when there is none, or when it is not known which."""
+    """Return the first rate whose conditions hold; None for none, or if it is unknown which."""
     for rate in rates:
         holds = [_holds(name, wanted, known) for name, wanted in rate.get("when", {}).items()]
         if False not in holds:
@@ -63,7 +57,6 @@ def _holds(key: str, wanted: object, known: Mapping[str, Any]) -> bool | None:
 
 
 def _units(count: Any, known: Mapping[str, Any], schema: str, measure: Measure) -> Fraction | None:
-    """How many units a task takes."""
     if count is None:
         return Fraction(1)
     if count == "unknown":
@@ -89,7 +82,7 @@ def _units(count: Any, known: Mapping[str, Any], schema: str, measure: Measure) 
 
 
 def _sum(items: Any, field: str, absent: Any) -> Fraction | None:
-    """The seconds of a list of objects together."""
+    """Return the sum of the seconds in a list of objects."""
     total = Fraction(0)
     for item in items if is_list(items) else [None]:
         part = _seconds(item.get(field, absent)) if is_object(item) else None
@@ -100,7 +93,7 @@ def _sum(items: Any, field: str, absent: Any) -> Fraction | None:
 
 
 def _total(parts: Iterable[Fraction | None]) -> Fraction | None:
-    """The sum; None when a part is not known, or is no length: -1 stands for "as long as the video" in Seedance."""
+    """Return the sum; None when a part is unknown: -1 stands for "as long as the video" in Seedance."""
     total = Fraction(0)
     for part in parts:
         if part is None or part <= 0:
@@ -116,7 +109,7 @@ def _number(value: Any) -> Fraction | None:
 
 
 def _seconds(value: Any) -> Fraction | None:
-    """A number, or a text such as "8s"."""
+    """Read a number, or a text such as "8s"."""
     if isinstance(value, str):
         found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)s", value)
         return Fraction(found[1]) if found else None

@@ -1,7 +1,6 @@
-"""The API before the unified one, as data: where such a task is created and polled, and where its parts are.
+"""The older protocols, as data (`x-protocols` of the spec): how a task is submitted and polled, where its parts are.
 
-x-protocols of the spec says it. An answer of another protocol is put into the unified form as soon as it is read, so
-that nothing else needs to know of it.
+An answer of another protocol is converted to the unified form as soon as it is read.
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ from .._model._json import as_object, is_list
 from .effects import SendRequest
 
 UNIFIED = "unified"
-LEGACY = "legacy"  # the model that the catalogue gives to all of them
+LEGACY = "legacy"  # the model of all of them in the catalogue
 
 
 def create(body: dict[str, Any]) -> SendRequest:
-    """Create a task of another protocol: its input is the whole body."""
+    """Submit a task of another protocol: its input is the whole body."""
     entry = contract.find(body["model"], body["task_type"])
     if entry is None:
         raise LookupError(f"the catalogue has no {body['model']} {body['task_type']}")
@@ -37,7 +36,7 @@ def get_task(task_id: str, protocol: str, timeout: float | None) -> SendRequest:
 
 
 def unified(body: dict[str, Any] | None, protocol: str, *, created: bool) -> dict[str, Any] | None:
-    """An answer of another protocol in the unified form; the original stands in `legacy`.
+    """Convert an answer of another protocol to the unified form; `legacy` has the original.
 
     The answer to a submission shows only that it was accepted, whatever its status word is.
     """

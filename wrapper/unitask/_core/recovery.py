@@ -56,15 +56,10 @@ MOST_POLLS = 200  # of tasks of the history
 
 
 class ClientIdentity(NamedTuple):
-    """The client that submits or searches.
+    """The client that submits or searches."""
 
-    Attributes:
-        process: Clocks are compared only within one process.
-        account: A digest of its key and base_url, since another account has another history.
-    """
-
-    process: str = ""
-    account: str = ""
+    process: str = ""  # clocks are compared only within one process
+    account: str = ""  # a digest of its key and base_url, since another account has another history
 
 
 ANONYMOUS = ClientIdentity()
@@ -93,12 +88,7 @@ def fingerprint_of(
 ) -> Fingerprint:
     """Return what the task of a submission can be recognised by.
 
-    Args:
-        body: The request body.
-        sent: When it was sent.
-        submission: A random text, of this submission alone; its correlation id if the client made one.
-        client: The sender.
-        dated: The last time that the provider reported, and when that was.
+    `submission` is a random text, of this submission alone; its correlation id if the client made one.
     """
     model, task_type, given = body["model"], body["task_type"], body["input"]
     identity = json.dumps([model, task_type, given], sort_keys=True)
@@ -140,11 +130,8 @@ def find(
 ) -> Flow[Recovery]:
     """Search the task of an uncertain submission until its outcome is known, or the time is up.
 
-    Args:
-        uncertain: The error of the submission.
-        own: Tasks of this client by id, with the submission of each (`submission_of`); it may grow meanwhile.
-        limits: `timeout` limits how long the history is read again while that may help; None: as long as it may.
-        client: The client that searches.
+    `own` has tasks of this client by id, with the submission of each (`submission_of`); it may grow meanwhile. The
+    history is read again until `limits.timeout`, None: as long as that may help.
     """
     begun = (yield Sleep(0)).at
     patience = SETTLED + PAUSE if limits.timeout is None else limits.timeout
@@ -287,12 +274,7 @@ class _Search:
         return _Period(max(0, math.floor(start - room)), max(0, math.ceil(end + room)))
 
     def _learn(self, dates: Sequence[Dated], began: Timestamp) -> str:
-        """Learn from the times of a reading when the submission was sent; return why that is unknown, if it is.
-
-        Args:
-            dates: The provider's times in the answers.
-            began: When the reading began.
-        """
+        """Learn from the dates of a reading when the submission was sent; return why that is unknown, if it is."""
         sent = self._wanted.sent
         self.wait = SETTLED - (began.unix - self._uncertain.sent_between[1].timestamp())  # as far as is known
         if not dates:

@@ -19,15 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class HistoryQuery:
-    """Which rows of the history.
-
-    Attributes:
-        start: Only tasks created from this time on; unix seconds.
-        end: Only tasks created up to this time; unix seconds.
-        group: Only of this group of models, such as image_toolkit.
-        page_size: Rows a page, 1 to 100.
-        page: Which page, from 1.
-    """
+    """Which rows of the history: a time in unix seconds, a group of models, and a page (of 1 to 100 rows, from 1)."""
 
     start: int | None = None
     end: int | None = None
@@ -37,31 +29,28 @@ class HistoryQuery:
 
 
 def create(body: dict[str, Any]) -> SendRequest:
-    """Create a task from a request body (TaskRequest), over the endpoint of its protocol."""
+    """Create a task, over the endpoint of its protocol."""
     if body["model"] == protocols.LEGACY:
         return replace(protocols.create(body), submission=True)
     return replace(sent(create_task.build_request(body=cast("TaskRequest", body))), submission=True)
 
 
 def get_task(task_id: str, timeout: float | None = None, protocol: str = protocols.UNIFIED) -> SendRequest:
-    """Poll a task; `timeout` in seconds, None for what the client is set to."""
+    """Poll a task; `timeout` in seconds, None for the client's."""
     if protocol != protocols.UNIFIED:
         return protocols.get_task(task_id, protocol, timeout)
     return sent(get_task_endpoint.build_request(task_id), timeout)
 
 
 def cancel(task_id: str) -> SendRequest:
-    """Cancel a pending task."""
     return sent(cancel_task.build_request(task_id))
 
 
 def cancel_many(created_before: int, model: str | None) -> SendRequest:
-    """Cancel the pending tasks created before a unix time in seconds, of one model group or of all."""
     return sent(cancel_tasks.build_request(created_before=created_before, model=model))
 
 
 def history(query: HistoryQuery) -> SendRequest:
-    """One page of past tasks."""
     given = {"model": query.group, "start_time": query.start, "end_time": query.end}
     filters: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     return sent(list_task_history.build_request(page=query.page, page_size=query.page_size, **filters))
@@ -74,7 +63,7 @@ def upload(origin: str, file_name: str, file_data: str) -> SendRequest:
 
 
 def sent(request: dict[str, Any], timeout: float | None = None) -> SendRequest:
-    """Return the step that sends a request of the generated client; `timeout` in seconds."""
+    """Return the step that sends a request of the generated client."""
     return SendRequest(
         request["method"].upper(), request["url"], request.get("json"), request.get("params", {}), timeout
     )

@@ -1,8 +1,8 @@
-"""The files of a submission: each goes along in base64, or is uploaded first and its address is sent.
+"""The files of a submission: each is sent in base64, or uploaded first and its URL is sent.
 
-A file is uploaded where the field takes a URL alone, and where it is large: bodies with 2 to 5 MB of base64 were
-refused with "task input is too large" (one client, 2025). An upload is used again while the provider keeps it. Uploads
-need a paid plan (upload page): when the provider says no, files go along in base64 where the field takes that.
+A file is uploaded where the field takes only a URL, and where it is large: bodies with 2 to 5 MB of base64 were refused
+with "task input is too large" (one client, 2025). An upload is used again while the provider stores it. Uploads need a
+paid plan (upload page); where the provider refuses them, files are sent in base64 if the field takes that.
 """
 
 from __future__ import annotations
@@ -21,29 +21,22 @@ from .effects import Flow, Sleep
 from .retry_policy import Timeouts
 
 KEPT = 24 * 3600.0  # seconds; upload page
-MARGIN = 3600.0  # seconds; an upload that is about to be deleted is of no use to a task that has to wait
+MARGIN = 3600.0  # seconds; an upload that expires sooner is useless to a task that has to wait
 LARGE = 1_500_000  # bytes, which are 2 MB of base64
 
 
 @dataclass(slots=True)
 class Uploads:
-    """Where uploads go, and which there are.
+    """The uploads of a client."""
 
-    Attributes:
-        origin: Scheme and host of the server that takes them.
-        wanted: False: files are never uploaded by themselves.
-        known: By the SHA-256 of the content.
-        refused: Whether the provider said that this account has none.
-    """
-
-    origin: str
-    wanted: bool = True
-    known: dict[str, Upload] = field(default_factory=dict[str, Upload])
-    refused: bool = False
+    origin: str  # scheme and host of the server that takes them
+    wanted: bool = True  # whether files of a submission may be uploaded
+    known: dict[str, Upload] = field(default_factory=dict[str, Upload])  # by the SHA-256 of the content
+    refused: bool = False  # whether the provider refuses uploads to this account
 
 
 def with_uploads(body: dict[str, Any], uploads: Uploads, limits: Timeouts) -> Flow[dict[str, Any]]:
-    """The body of a submission as it is sent: addresses in place of the files that are uploaded first."""
+    """Upload files of a request body; return it with their URLs."""
     addresses: dict[str, str] = {}
     for file in _attachments(body["input"]):
         if not uploads.wanted or not (file.only_url or (len(file.content) > LARGE and not uploads.refused)):
@@ -63,7 +56,7 @@ def with_uploads(body: dict[str, Any], uploads: Uploads, limits: Timeouts) -> Fl
 
 
 def upload(content: bytes, ending: str, uploads: Uploads, limits: Timeouts) -> Flow[Upload]:
-    """Upload a file, unless it lies there already."""
+    """Upload a file, unless the provider stores it already."""
     now = (yield Sleep(0)).at
     digest = hashlib.sha256(content).hexdigest()
     known = uploads.known.get(digest)
@@ -88,7 +81,6 @@ def _attachments(node: object) -> Iterator[Attachment]:
 
 
 def _with(addresses: dict[str, str], node: Any) -> Any:
-    """The input with addresses in place of what was uploaded."""
     if isinstance(node, Attachment):
         return addresses.get(hashlib.sha256(node.content).hexdigest(), node)
     if is_object(node):

@@ -1,4 +1,4 @@
-"""Check a value against a component of the contract, with messages for the people who wrote the value."""
+"""Check a value against a component of the contract, with messages for the author of the value."""
 
 from __future__ import annotations
 
@@ -16,13 +16,7 @@ _VALUE = "\0"  # stands for the value in the library's messages, which would quo
 
 
 class Problem(NamedTuple):
-    """One way in which a value breaks a schema.
-
-    Attributes:
-        path: Where in the value.
-        message: What is wrong; `shown` stands for the value in it.
-        advisory: Whether only some of the sources say so.
-    """
+    """One way in which a value breaks a schema: where, what is wrong, and whether only some of the sources say so."""
 
     path: tuple[str | int, ...]
     message: str
@@ -34,11 +28,7 @@ class Problem(NamedTuple):
 
 
 def problems(component: str, value: Any) -> Iterator[Problem]:
-    """Yield everything that is wrong with a value.
-
-    Args:
-        component: The name of the component that the value must fit.
-        value: As `json.loads` returns it; the library takes no subclasses of str, int, float or tuple.
+    """Yield everything that is wrong with a value, as `json.loads` returns it.
 
     Raises:
         ValueError: The value is nested too deep to be checked.
@@ -69,14 +59,14 @@ def _message(error: jsonschema_rs.ValidationError) -> str:
 
 
 class _Advisory:
-    """x-advisory: a schema that contradicts another source, so that breaking it is no error."""
+    """x-advisory: a schema that contradicts another source, so that breaking it is a warning."""
 
     def __init__(self, _parent: Any, advice: dict[str, Any], _path: Any) -> None:
         self._advice = Draft202012Validator(advice, mask=_VALUE)
 
     def iter_errors(self, value: Any) -> Iterator[ValueError]:
         for error in self._advice.iter_errors(value):
-            yield ValueError(f"{_message(error)} (one source says so; sent all the same)")
+            yield ValueError(f"{_message(error)} (by one source; it is sent)")
 
     def validate(self, value: Any) -> None:
         for error in self.iter_errors(value):

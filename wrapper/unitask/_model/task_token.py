@@ -1,4 +1,4 @@
-"""What is needed to go on with a task or an uncertain submission elsewhere, as text: versioned, without secrets.
+"""A task or an uncertain submission as text, for another process: versioned, without secrets.
 
 ut1.<JSON in base64url, without padding>   a task
 us1.<the same>                             an uncertain submission
@@ -25,16 +25,8 @@ VERSION = 1
 Between: TypeAlias = tuple[datetime, datetime]
 
 
-@dataclass(frozen=True, slots=True)
-class TaskToken:
-    """What a token says.
-
-    Attributes:
-        task_id: Which task.
-        model: Its model; empty when it was not known.
-        task_type: Its task type; empty when it was not known.
-        output: The class that reads its output, by name; empty when it was not known.
-    """
+class TaskToken(NamedTuple):
+    """The content of a token of a task; what is unknown is empty. `output` is the name of the class of its output."""
 
     task_id: str
     model: str = ""
@@ -43,69 +35,44 @@ class TaskToken:
 
 
 class SubmissionTime(NamedTuple):
-    """When a submission was sent.
+    """When a submission was sent."""
 
-    Attributes:
-        start: Before the first byte.
-        end: When it was given up.
-        process: Whose clocks these are.
-        on_provider: The earliest and the latest unix time of it on the provider's clock; None if that was not known.
-    """
-
-    start: Timestamp
-    end: Timestamp
-    process: str = ""
+    start: Timestamp  # before the first byte
+    end: Timestamp  # when it was given up
+    process: str = ""  # the process whose clocks these are
+    # The earliest and the latest unix time of it on the provider's clock; None if unknown.
     on_provider: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """What an uncertain task can be recognised by; nothing of its content.
-
-    Attributes:
-        model: Its model.
-        task_type: Its task type.
-        fingerprint: SHA-256 over model, task type and input.
-        correlation_id: The correlation id in its webhook endpoint; None when it has none.
-        fields: SHA-256 of each field of its input.
-        submission: A random text, of this submission alone; its mark too, if the client made it. Empty if not known.
-        sent: When it was sent, on several clocks; None if not known.
-        account: A digest of the key and the address of the client; empty if not known.
-    """
+    """What the task of an uncertain submission can be recognised by; nothing of its content."""
 
     model: str
     task_type: str
-    fingerprint: str
-    correlation_id: str | None = None
-    fields: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
-    submission: str = ""
-    sent: SubmissionTime | None = None
-    account: str = ""
+    fingerprint: str  # SHA-256 over model, task type and input
+    correlation_id: str | None = None  # the correlation id in its webhook endpoint; None when it has none
+    fields: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)  # SHA-256 of each field of its input
+    submission: str = ""  # a random text, of this submission alone; its correlation id too, if the client made it
+    sent: SubmissionTime | None = None  # when it was sent; None if unknown
+    account: str = ""  # a digest of the key and the address of the client; empty if unknown
 
     def token(self, task_id: str | None, sent_between: Between) -> str:
         """Return the token of the submission; its input is not in it."""
         between = [moment.timestamp() for moment in sent_between]
-        names = [
-            self.model,
-            self.task_type,
-            self.fingerprint,
-            self.correlation_id,
-            self.submission,
-            self.account,
-        ]
+        names = [self.model, self.task_type, self.fingerprint, self.correlation_id, self.submission, self.account]
         return _packed(UNCERTAIN, [task_id, between, self.sent, *names])
 
 
 def token(task_id: str, model: str, task_type: str, output: str) -> str:
-    """The token of a task; `output` is the name of the class that reads its output, empty when it is not known."""
     return _packed(PREFIX, [task_id, model, task_type, output])
 
 
 def read(text: str) -> TaskToken:
-    """What a token says; any other text is the id of a task.
+    """Read the token of a task; any other text is the id of a task.
 
     Raises:
-        InvalidInput: It is a token of another version, or it is cut off.
+        InvalidInput: It is a token of another version, or it is damaged.
     """
     content = _unpacked(PREFIX, text)
     if content is None:
@@ -118,34 +85,33 @@ def read(text: str) -> TaskToken:
 
 
 def read_uncertain(text: str) -> SubmissionUncertain:
-    """Return the error that a token of an uncertain submission stands for.
+    """Return the error of the uncertain submission in a token.
 
     Raises:
-        InvalidInput: It is no such token, one of another version, or it is cut off.
+        InvalidInput: It is not such a token, of another version, or damaged.
     """
     content = _unpacked(UNCERTAIN, text)
     if content is None:
-        raise InvalidInput(f"{text!r:.80} is no token of an uncertain submission: copy it from the log again")
+        raise InvalidInput(f"{text!r:.80} is not the token of an uncertain submission: copy it from the log again")
     try:
         task_id, (start, end), sent, model, task_type, fingerprint, mark, submission, account = content
-        words, when = [model, task_type, fingerprint, mark or "", submission, account], None
+        when, process = None, ""
         if sent is not None:
             first, last, process, span = sent
-            words.append(process)
             when = SubmissionTime(_moment(first), _moment(last), process, None if span is None else _moment(span))
+        words = (model, task_type, fingerprint, mark or "", submission, account, process)
         if not all(isinstance(word, str) for word in words):
             raise TypeError
-        traces = Fingerprint(model, task_type, fingerprint, mark, {}, submission, when, account)
         between = datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(end, UTC)
     except (TypeError, ValueError, OverflowError, OSError, AttributeError, IndexError):
         raise InvalidInput(f"the token {text!r:.80} is damaged: copy it from the log again") from None
-    error = SubmissionUncertain("its token was read", identity=traces, sent_between=between)
+    identity = Fingerprint(model, task_type, fingerprint, mark, {}, submission, when, account)
+    error = SubmissionUncertain("its token was read", identity=identity, sent_between=between)
     error.task_id = task_id if is_id(task_id) else None
     return error
 
 
 def _moment(pair: Any) -> Timestamp:
-    """Two numbers of seconds. Raises TypeError or ValueError for anything else."""
     first, second = map(float, pair)
     if not (math.isfinite(first) and math.isfinite(second)):
         raise ValueError
@@ -158,7 +124,7 @@ def _packed(prefix: str, content: list[Any]) -> str:
 
 
 def _unpacked(prefix: str, text: str) -> Sequence[Any] | None:
-    """What a token holds, nothing if it is damaged; None for a text that is no token of this kind."""
+    """Return the content of a token, empty if it is damaged; None for a text that is not a token of this kind."""
     head, dot, packed = text.partition(".")
     version = head.removeprefix(prefix)
     if not dot or head == version or not version.isdecimal():

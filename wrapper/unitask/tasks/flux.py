@@ -338,7 +338,7 @@ class FluxTxt2ImgLora(TaskInput[FluxOutput]):
 
     Attributes:
         prompt: What to show.
-        lora_settings: The LoRA; exactly one. At least 1; at most 1 of them.
+        lora_settings: The LoRA; exactly one. At least 1 of them; at most 1 of them.
         negative_prompt: What not to show. Optional.
         width: Width in pixels; width times height is at most 1,048,576. One client keeps each side between 128 and 1024.
             Optional.
@@ -382,7 +382,7 @@ class FluxImg2ImgLora(TaskInput[FluxOutput]):
     Attributes:
         prompt: What to show.
         image: The picture to start from.
-        lora_settings: The LoRA; exactly one. At least 1; at most 1 of them.
+        lora_settings: The LoRA; exactly one. At least 1 of them; at most 1 of them.
         negative_prompt: What not to show. Optional.
         denoise: How far to go from the picture; 0.7 is the default. Over 0; at most 1. Optional.
         guidance_scale: How closely to follow the text. At least 1.5; at most 5. Optional.
@@ -439,7 +439,7 @@ class FluxControlNetLora(TaskInput[FluxOutput]):
 
     Attributes:
         prompt: What to show.
-        control_net_settings: The ControlNet; exactly one. At least 1; at most 1 of them.
+        control_net_settings: The ControlNet; exactly one. At least 1 of them; at most 1 of them.
         negative_prompt: What not to show. Optional.
         lora_settings: The LoRA; none or one. At most 1 of them. Optional.
         guidance_scale: How closely to follow the text. At least 1.5; at most 5. Optional.

@@ -156,8 +156,8 @@ class KlingVideo(TaskInput[KlingOutput]):
         version: Version of the model. For "3.0" use the class for it. Optional.
         image_url: First picture; up to 10 MB, both sides over 300 pixels. Optional.
         image_tail_url: Last picture, with the same limits; only together with image_url. Optional.
-        elements: Pictures of things to show, instead of image_url; for version 1.6 only. At least 1; at most 4 of them.
-            Optional.
+        elements: Pictures of things to show, instead of image_url; for version 1.6 only. At least 1 of them; at most 4 of
+            them. Optional.
         motion_brush: Which parts of the picture move, and along which paths. Optional.
         enable_audio: Whether to make sound too; for version 2.6 in mode "pro" only. Optional.
         extra: Fields that are not listed here; sent as they are.

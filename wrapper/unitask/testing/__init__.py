@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .clock import InstantClock
     from .patching import running_sandbox as running_sandbox  # for the plugin
-    from .provider import ReceivedRequest, ReceivedTask, UnitaskProvider
+    from .provider import UnitaskProvider
+    from .responses import ReceivedRequest, ReceivedTask
     from .strategies import documented_example, task_bodies
 
 __all__ = [
@@ -26,8 +27,8 @@ __all__ = [
 
 _MODULES = {
     "InstantClock": "clock",
-    "ReceivedRequest": "provider",
-    "ReceivedTask": "provider",
+    "ReceivedRequest": "responses",
+    "ReceivedTask": "responses",
     "UnitaskProvider": "provider",
     "documented_example": "strategies",
     "running_sandbox": "patching",

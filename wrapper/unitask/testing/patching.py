@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import httpx
 import pytest
 
 from .._base_client import BaseClient, Defaults
-from ..webhooks import Receiver
 from .clock import InstantClock
 
 SANDBOX_MISSING = "the fixture unitask_sandbox needs the local provider: pip install 'unitask[sandbox]' ({})"
@@ -28,24 +27,8 @@ def set_environment(patch: pytest.MonkeyPatch, url: str, key: str) -> None:
 
 
 def use_transport(patch: pytest.MonkeyPatch, transport: httpx.MockTransport, clock: InstantClock) -> None:
-    """Make the clients and the webhook receivers use this transport and this clock."""
+    """Make the clients use this transport and this clock."""
     patch.setattr(BaseClient, "defaults", Defaults(transport, clock, clock.sleep, clock.sleep_async))
-    poll, poll_async = Receiver.wait_for_notification, Receiver.wait_for_notification_async
-
-    def wait(receiver: Receiver, task_ids: str | Collection[str], seconds: float) -> str | None:
-        task_id = poll(receiver, task_ids, 0)
-        if task_id is None:
-            clock.sleep(seconds)
-        return task_id
-
-    async def wait_async(receiver: Receiver, task_ids: str | Collection[str], seconds: float) -> str | None:
-        task_id = await poll_async(receiver, task_ids, 0)
-        if task_id is None:
-            await clock.sleep_async(seconds)
-        return task_id
-
-    patch.setattr(Receiver, "wait_for_notification", wait)
-    patch.setattr(Receiver, "wait_for_notification_async", wait_async)
 
 
 @contextmanager

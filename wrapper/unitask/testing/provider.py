@@ -1,7 +1,6 @@
 """A provider in memory: it answers the clients as a test scripts it, and records the requests.
 
-It validates no request, since the client does that before it sends. Requests that are not scripted succeed with the
-documented responses.
+It validates no request, because the client does that. Requests without a script succeed with documented responses.
 """
 
 from __future__ import annotations
@@ -24,12 +23,9 @@ from unitask_api import contract
 from .._model._json import as_object
 from .._model.state import State, state_of
 from ..inputs import TaskInput
-from . import patching, samples
+from . import patching, responses, samples
 from .clock import InstantClock
-from .recorded import Kind, ReceivedRequest, ReceivedTask, create_of, entry_of, operation_of, poll_operations
-from .responses import NOT_YET, KnownTask, Plan, Reply, format_time, history_row, task_response
-
-__all__ = ["ReceivedRequest", "ReceivedTask", "UnitaskProvider"]
+from .responses import NOT_YET, Kind, KnownTask, Plan, ReceivedRequest, ReceivedTask, Reply
 
 URL = "https://provider.test"
 KEY = "a-test-key"
@@ -39,26 +35,24 @@ FILES = "https://files.test"
 class UnitaskProvider:
     """The fixture `unitask_provider`; outside of pytest a context manager.
 
-    Inside the `with` block every new `Client()` and `AsyncClient()` of the process sends its requests to this provider:
-    no request leaves the process, a wait of hours takes no time, and UNITASK_BASE_URL and UNITASK_API_KEY are set.
-    Clients that were made before are not affected.
+    Every `Client()` and `AsyncClient()` that is made inside the `with` block sends its requests to this provider. No
+    request leaves the process, a wait of hours takes no time, and UNITASK_BASE_URL and UNITASK_API_KEY are set.
 
-    By default a submission is accepted, and the first poll returns the completed task. Its output is a documented one,
-    or a minimal one made from the schema. Output files can be downloaded. Cancel, history, account and uploads are
-    answered too.
+    By default a submission is accepted, and the first poll returns the completed task with a documented output, or one
+    made from the schema. Output files can be downloaded. Cancel, history, account and uploads are answered too.
 
     Each scripting method applies to one task type, or to all types if none is given:
 
-    - with `times`, to the next so many submissions; several such scripts are used up in their order;
+    - with `times`, to so many of the next submissions; several such scripts are used in their order;
     - without it, to all later submissions. A script for a task type wins over one for all types.
 
     Attributes:
-        tasks: The submissions that arrived, in their order.
+        tasks: The submissions that arrived, in order.
         requests: All requests that arrived, downloads included.
-        files: The content of each URL: output files and uploads. A URL that is deleted here gives HTTP 404.
-        down: True makes every connection fail.
-        clock: The clock of the provider and of the clients; `clock.sleeps` are the clients' pauses.
-        transport: The transport for a client that is made with `transport=`, `clock=` and `sleep=`, without `with`.
+        files: The content of each URL, output files and uploads. A URL that is deleted here gives HTTP 404.
+        down: Whether every connection fails.
+        clock: The clock of the provider and of the clients; `clock.sleeps` are the pauses of the clients.
+        transport: For a client that is made without `with`, with `transport=`, `clock=` and `sleep=`.
 
     Args:
         strict: Whether a request that `answers` does not cover fails the test with an AssertionError.
@@ -106,10 +100,9 @@ class UnitaskProvider:
         Args:
             kind: A class of `unitask.tasks`; None for all.
             statuses: The status in the answer to the submission, then to each poll; the last one repeats. An item
-                that is not a text is the whole answer, as for `answers`.
+                that is not text is the whole answer, as for `answers`.
             times: The number of submissions; None for all later ones.
-            **output: The fields of the output; for bytes, the client gets the URL of a file with this content.
-                Without fields, the default output.
+            **output: The fields of the output; bytes become a file with a URL. Without fields, the default output.
         """
         _check_kind(kind)
         _check_fields(kind, output)
@@ -127,7 +120,7 @@ class UnitaskProvider:
         """Accept tasks, and end them without a result.
 
         Args:
-            message: Why, as the provider says it: "no face found in the image".
+            message: The reason in the provider's words, such as "no face found in the image".
             kind: A class of `unitask.tasks`; None for all.
             code: The provider's code of the failure.
             statuses: As for `completes`.
@@ -150,8 +143,8 @@ class UnitaskProvider:
         Args:
             kind: A class of `unitask.tasks`; None for all.
             status: The HTTP status. After a 429 clients send the submission again, up to four times in all.
-            message: Why, as the provider says it; by default the words of HTTP for the status.
-            headers: Of the answer, such as {"retry-after": "30"}.
+            message: The reason in the provider's words; by default that of HTTP for the status.
+            headers: Headers of the answer, such as {"retry-after": "30"}.
             times: The number of submissions; None for all later ones.
         """
         _check_kind(kind)
@@ -173,12 +166,10 @@ class UnitaskProvider:
         """Answer the next requests of any kind with these replies, one each.
 
         Args:
-            *replies: A JSON object or bytes for HTTP 200 with that body; an `httpx.Response`, which goes out as it is;
-                or an exception that the transport raises, such as `httpx.ReadTimeout`.
+            *replies: A JSON object or bytes, the body of HTTP 200; an `httpx.Response`, which is sent unchanged; or an
+                exception that the transport raises, such as `httpx.ReadTimeout`.
         """
         self._replies.extend(replies)
-
-    # Answering.
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         body = _json(request.content)
@@ -202,8 +193,8 @@ class UnitaskProvider:
         if request.method == "GET" and url in self.files and not self._replies:
             kind = mimetypes.guess_type(request.url.path)[0] or "application/octet-stream"
             return httpx.Response(200, headers={"content-type": kind}, content=self.files[url])
-        operation, task_id = operation_of(request.method, request.url.path)
-        created = create_of(operation, body)
+        operation, task_id = responses.operation_of(request.method, request.url.path)
+        created = responses.create_of(operation, body)
         if self._replies:
             reply = self._replies.popleft()
             if created:
@@ -218,10 +209,9 @@ class UnitaskProvider:
         return self._reply_to(operation, sent_id, body, request.url.params)
 
     def _reply_to(self, operation: str, task_id: str, body: Any, params: httpx.QueryParams) -> Reply:
-        if operation in poll_operations():
-            return (
-                self._task_response(self._known[task_id]) if task_id in self._known else _refusal(404, "task not found")
-            )
+        if operation in responses.poll_operations():
+            known = self._known.get(task_id)
+            return self._task_response(known) if known else _refusal(404, "task not found")
         match operation:
             case "cancel_task":
                 return self._cancel(task_id)
@@ -246,7 +236,12 @@ class UnitaskProvider:
             return cast("Reply", plan.instead)
         received = replace(received, id=str(uuid.UUID(int=len(self._known) + 1)))
         self.tasks.append(received)
-        task = KnownTask(received, plan, self.clock(), self._output(received, plan), as_object(body.get("config")))
+        entry = responses.entry_of(received.kind)
+        output = plan.output or (samples.output_of(entry.output) if entry else {})
+        output = samples.with_files(
+            output, entry.output if entry else "", f"{FILES}/{received.id}", self.files, renamed=not plan.output
+        )
+        task = KnownTask(received, plan, self.clock(), output, as_object(body.get("config")))
         self._known[received.id] = task
         response = self._task_response(task)
         return plan.instead or response
@@ -259,16 +254,8 @@ class UnitaskProvider:
             return due
         task.status = due
         if state_of(due) in (State.COMPLETED, State.FAILED, State.CANCELLED) and task.ended_at == NOT_YET:
-            task.ended_at = format_time(self.clock())
-        return task_response(task)
-
-    def _output(self, received: ReceivedTask, plan: Plan) -> dict[str, Any]:
-        """Return the output of a new task, and store its files."""
-        entry = entry_of(received.kind)
-        component = entry.output if entry else ""
-        made = plan.output or (samples.output_of(component) if entry else {})
-        folder = f"{FILES}/{received.id}"
-        return samples.with_files(made, component, folder, self.files, renamed=not plan.output)
+            task.ended_at = responses.format_time(self.clock())
+        return responses.task_response(task)
 
     def _cancel(self, task_id: str) -> Reply:
         task = self._known.get(task_id)
@@ -282,14 +269,12 @@ class UnitaskProvider:
     def _history(self, params: httpx.QueryParams) -> Reply:
         """Return a page of the tasks, the newest first; the filter by model is ignored."""
         first, last = (float(params.get(name, usual)) for name, usual in (("start_time", 0), ("end_time", "inf")))
-        rows = [history_row(task) for task in self._known.values() if first <= task.created.unix <= last][::-1]
+        rows = [responses.history_row(task) for task in self._known.values() if first <= task.created.unix <= last][
+            ::-1
+        ]
         page, size = int(params.get("page", 1)), int(params.get("page_size", 10))
-        return {
-            "code": 200,
-            "data": {"data": rows[(page - 1) * size : page * size], "page": page, "size": size, "total": len(rows)},
-        }
-
-    # The script.
+        data = {"data": rows[(page - 1) * size : page * size], "page": page, "size": size, "total": len(rows)}
+        return {"code": 200, "data": data}
 
     def _script(self, plan: Plan, times: int | None) -> None:
         if times is None:
@@ -306,11 +291,11 @@ class UnitaskProvider:
 
 def _check_kind(kind: object) -> None:
     if kind is not None and not (isinstance(kind, type) and issubclass(kind, TaskInput)):
-        raise TypeError(f"{kind!r} is no class of unitask.tasks, such as tasks.FaceSwap")
+        raise TypeError(f"{kind!r} is not a class of unitask.tasks, such as tasks.FaceSwap")
 
 
 def _check_fields(kind: Kind | None, output: Mapping[str, Any]) -> None:
-    entry = entry_of(kind) if kind else None
+    entry = responses.entry_of(kind) if kind else None
     if not entry:
         return
     known: dict[str, Any] = contract.components()[entry.output].get("properties", {})
@@ -334,7 +319,7 @@ def _documented_answer(operation: str) -> Reply:
         if (example["x-operation"], example["x-part"]) == (operation, "200"):
             body: dict[str, Any] = example["value"]
             return body
-    return _refusal(404, "unitask_provider knows no such address: script it with unitask_provider.answers(...)")
+    return _refusal(404, "unitask_provider has no answer for this address: give one with unitask_provider.answers(...)")
 
 
 def _json(content: bytes) -> Any:

@@ -1,25 +1,68 @@
-"""The responses of the provider: a task in the form of its protocol, and a row of the history."""
+"""Requests that arrived, and the responses of the provider in the form of each protocol."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
+from urllib.parse import unquote
 
 import httpx
 from unitask_api import contract
 
+from .. import tasks
 from .._core import protocols
+from .._core.recovery import CORRELATION_PARAMETER
+from .._model._json import as_object
 from .._model.state import State, state_of
 from .._model.task import CREDITS_PER_USD
 from .._model.timestamp import Timestamp
-from .recorded import Kind, ReceivedTask, entry_of
+from ..inputs import TaskInput
 from .strategies import documented_example
 
 NOT_YET = "0001-01-01T00:00:00Z"
 
+Kind: TypeAlias = type[TaskInput[Any]]
 Reply: TypeAlias = Mapping[str, Any] | bytes | httpx.Response | BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedRequest:
+    """A request that arrived.
+
+    Attributes:
+        method: GET, POST ...
+        url: The complete URL.
+        body: The JSON body, None without one.
+        headers: The headers; names are case-insensitive.
+    """
+
+    method: str
+    url: str
+    body: Any = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedTask:
+    """A submission that arrived, accepted or not.
+
+    Attributes:
+        id: The id of the task; empty when it was not accepted.
+        kind: Its class in `unitask.tasks`; `tasks.Raw` when the catalogue does not have it.
+        model: First half of its name on the wire.
+        task_type: Second half of its name on the wire.
+        input: The input as sent: a file is base64, or the URL of an upload (see `UnitaskProvider.files`).
+        options: webhook_url, webhook_secret, service_mode, those that were given; a legacy task has none.
+    """
+
+    id: str
+    kind: Kind
+    model: str
+    task_type: str
+    input: dict[str, Any] = field(repr=False)
+    options: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +92,51 @@ class KnownTask:
     ended_at: str = NOT_YET
 
 
+def operation_of(method: str, path: str) -> tuple[str, str]:
+    """Return the operationId of a request, empty if the spec has none, and the task id in its path."""
+    try:
+        operation, values = contract.match(method, path)
+    except LookupError:
+        return "", ""
+    return operation, unquote(values[0]) if values else ""
+
+
+def poll_operations() -> set[str]:
+    """Return the operationIds that poll a task."""
+    return {"get_task", *(rules["poll"] for rules in contract.document()["x-protocols"].values())}
+
+
+def create_of(operation: str, body: Any) -> ReceivedTask | None:
+    """Return the submission that a request is, None for any other request."""
+    sent = as_object(body)
+    if operation == "create_task":
+        model, task_type, given = sent["model"], sent["task_type"], sent["input"]
+        entry = contract.find(model, task_type, given)
+        kind = getattr(tasks, entry.name) if entry else tasks.Raw
+        return ReceivedTask("", kind, model, task_type, given, _options(sent))
+    entry = next((entry for entry in contract.task_types().values() if entry.create == operation), None)
+    if entry is None:
+        return None
+    return ReceivedTask("", getattr(tasks, entry.name), entry.model, entry.task_type, sent, {})
+
+
+def _options(sent: dict[str, Any]) -> dict[str, str]:
+    """Return the options as given to the client, without the correlation id that it adds to the webhook URL."""
+    config = as_object(sent.get("config"))
+    webhook = as_object(config.get("webhook_config"))
+    url = re.sub(rf"[?&]{CORRELATION_PARAMETER}=[0-9a-f]+(?=#|$)", "", str(webhook.get("endpoint", "")))
+    secret, mode = webhook.get("secret"), config.get("service_mode")
+    given = {"webhook_url": url, "webhook_secret": secret, "service_mode": mode}
+    return {name: value for name, value in given.items() if value}
+
+
+def entry_of(kind: Kind) -> contract.TaskType | None:
+    """Return the catalogue entry of a task type, None for `tasks.Raw`."""
+    return contract.task_types().get(kind.__name__)
+
+
 def task_response(task: KnownTask) -> dict[str, Any]:
-    """Return the answer to a poll of a task, in the form of its protocol."""
+    """Return the answer to a poll of a task."""
     state, received, plan = state_of(task.status), task.received, task.plan
     output = task.output if state is State.COMPLETED else None
     failed = state is State.FAILED
@@ -82,7 +168,7 @@ def task_response(task: KnownTask) -> dict[str, Any]:
 def _legacy_response(
     rules: Mapping[str, Any], task: KnownTask, output: Mapping[str, Any] | None, *, failed: bool
 ) -> dict[str, Any]:
-    """Return the answer for a legacy protocol: x-protocols gives the place of each field."""
+    """Return the answer for a legacy protocol, whose entry in x-protocols gives the place of each field."""
     body: dict[str, Any] = {}
     _put(body, rules["task_id"], task.received.id)
     _put(body, rules["status"], task.status)
@@ -94,8 +180,8 @@ def _legacy_response(
 
 
 def _put(body: dict[str, Any], pointer: str, value: Any) -> None:
-    *way, last = pointer.split("/")[1:]
-    for key in way:
+    *parents, last = pointer.split("/")[1:]
+    for key in parents:
         body = body.setdefault(key, {})
     body[last] = value
 
@@ -111,4 +197,4 @@ def history_row(task: KnownTask) -> dict[str, Any]:
 
 def format_time(moment: Timestamp) -> str:
     """Format a time as the provider does."""
-    return datetime.isoformat(moment.utc)
+    return moment.utc.isoformat()

@@ -1,4 +1,4 @@
-"""The output of a task in memory: a documented output, or one generated from the schema, and small files."""
+"""The output of a task in memory, documented or made from the schema, and small files for it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DEEPEST = 8
 
 
 def output_of(component: str) -> dict[str, Any]:
-    """Return an output of this component: that of a documented completed task, else a generated one."""
+    """Return an output of this component: that of a documented completed task, else one made from the schema."""
     for example in contract.document()["components"]["examples"].values():
         if (example["x-operation"], example["x-part"]) != ("get_task", "200"):
             continue
@@ -41,11 +41,10 @@ def with_files(
 
     Args:
         output: Bytes stand for a file.
-        component: The name of its schema, which tells the kind of each file; empty for none.
-        folder: The URL under which the files of this task get their URLs.
+        component: The name of its schema, which has the kind of each file; empty for none.
+        folder: The URL prefix of the files of this task.
         files: Receives the content of each URL.
-        renamed: Whether existing URLs are replaced: those of the documents are on real hosts, and the same for every
-            task.
+        renamed: Whether to replace existing URLs: those of the documents are real, and the same for every task.
     """
     given: dict[str, object] = {}
 
@@ -74,7 +73,7 @@ def _file(kind: str) -> bytes:
 
 
 def _map_leaves(value: object, change: Callable[[object], object]) -> object:
-    """Return the value with `change` applied to everything in it that is neither an object nor a list."""
+    """Return the value with each leaf changed."""
     if isinstance(value, Mapping):
         return {name: _map_leaves(item, change) for name, item in cast("Mapping[str, object]", value).items()}
     if isinstance(value, list | tuple):

@@ -19,13 +19,12 @@ TESTING_MISSING = "task_bodies needs hypothesis and schemathesis: pip install 'u
 
 
 def documented_example(name: str) -> Any:
-    """A body from the provider's documentation, or a recorded one, by its name.
+    """Return a documented or recorded body by its name, such as faceswap.face-swap.completed.200.
 
-    Names are like faceswap.face-swap.completed.200: family, task type, part. They are the files of spec/examples, and
-    `components.examples` of the openapi.json in `unitask_api`, which says where each is from.
+    Names are family, task type and part. They are the `components.examples` of `unitask_api`'s openapi.json.
 
     Raises:
-        LookupError: There is none of that name; names like it are listed.
+        LookupError: There is none of that name; the message lists similar ones.
     """
     examples: dict[str, Any] = contract.document()["components"]["examples"]
     if name not in examples:
@@ -37,10 +36,9 @@ def documented_example(name: str) -> Any:
 
 
 def task_bodies(kind: type[TaskInput[Any]] | None = None) -> SearchStrategy[dict[str, Any]]:
-    """Return a hypothesis strategy of answers to a poll, as the spec allows them.
+    """Return a hypothesis strategy of answers to a poll that the spec allows.
 
-    Statuses are the known words in several spellings, and unknown ones. A completed task has an output. Fields that
-    were ever seen null or absent, those of the output too, may be null or absent.
+    Statuses are the known words in several spellings, and unknown ones. A completed task has an output.
 
     Args:
         kind: A class of `unitask.tasks`, whose model, task type and output the bodies have; None for any.
@@ -80,7 +78,7 @@ def _envelope(task: dict[str, Any], shown: dict[str, Any]) -> dict[str, Any]:
 
 @cache
 def component(name: str) -> SearchStrategy[Any]:
-    """Values that a component schema of the bundle allows."""
+    """Return a strategy of the values that a component schema allows."""
     try:
         import schemathesis
     except ImportError as error:

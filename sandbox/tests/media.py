@@ -1,7 +1,7 @@
-"""Videos for the tests, made of the two portraits that come with the sandbox: they zoom and turn, with a tone."""
+"""Pictures, films and sounds for the tests, made of the two portraits that come with the sandbox, and their readers."""
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -11,12 +11,31 @@ import av
 import cv2
 import numpy as np
 from av.video.reformatter import Interpolation
+from numpy.typing import NDArray
+from PIL import Image
+from unitask_sandbox import samples
 
-from .portraits import ASTRONAUT, Picture, pixels
-
+ASTRONAUT = samples.ASTRONAUT.read_bytes()
+HOPPER = samples.GRACE_HOPPER.read_bytes()
 SECOND = 12_288  # units of time in the clips
 RATE = 12  # frames a second
 EXACT = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP | Interpolation.BICUBIC
+
+Picture = NDArray[np.uint8]
+File = tuple[bytes, str]
+
+
+def pixels(data: bytes) -> Picture:
+    """A decoded picture, with its alpha if it has one."""
+    return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED), np.uint8)
+
+
+def png(picture: Any, kind: str = ".png", *options: int) -> bytes:
+    return cv2.imencode(kind, picture, options)[1].tobytes()
+
+
+def resized(picture: Any, width: int, height: int) -> Picture:
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def portrait(data: bytes = ASTRONAUT, middle: tuple[float, float] = (223, 118), side: int = 256) -> Picture:
@@ -25,14 +44,13 @@ def portrait(data: bytes = ASTRONAUT, middle: tuple[float, float] = (223, 118), 
 
 
 def moving(picture: Picture, frames: int) -> list[Picture]:
-    """The picture over time: it comes nearer by a quarter, and tilts by ten degrees to both sides."""
+    """The picture over time: it grows by a quarter, and tilts by ten degrees to both sides."""
     height, width = picture.shape[:2]
     shown: list[Picture] = []
     for time in np.linspace(0, 1, frames).tolist():
         turn = cv2.getRotationMatrix2D((width / 2, height / 2), 10 * np.sin(2 * np.pi * time), 1 + time / 4)
-        shown.append(
-            np.asarray(cv2.warpAffine(picture, turn, (width, height), borderMode=cv2.BORDER_REFLECT), np.uint8)
-        )
+        turned = cv2.warpAffine(picture, turn, (width, height), borderMode=cv2.BORDER_REFLECT)
+        shown.append(np.asarray(turned, np.uint8))
     return shown
 
 
@@ -53,34 +71,27 @@ def clip(
         stream.codec_context.colorspace = colours
         shape(stream)
         tracks: list[Any] = [made.add_stream("aac", rate=44_100, layout="mono") for _ in range(2)]
+        packets: list[Any] = []
         for picture, time in zip(pictures, times, strict=False):
             frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
             frame = frame.reformat(format="yuv420p", dst_colorspace=colours, interpolation=EXACT)
             frame.pts, frame.time_base = time, Fraction(1, SECOND)
-            _mux(made, stream.encode(frame), ends)
-        _mux(made, stream.encode(None), ends)
+            packets += stream.encode(frame)
+        for packet in [*packets, *stream.encode(None)]:
+            packet.duration = ends[packet.pts] - packet.pts
+            made.mux(packet)
+        times_of_sound = np.arange(int(44_100 * len(pictures) / RATE)) / 44_100
         for hertz, track in zip((440, 660), tracks, strict=True):
-            made.mux(track.encode(_tone(hertz, len(pictures) / RATE)))
-            made.mux(track.encode(None))
+            wave = (0.3 * np.sin(2 * np.pi * hertz * times_of_sound)).astype(np.float32)
+            sound = av.AudioFrame.from_ndarray(wave[None], format="fltp", layout="mono")
+            sound.sample_rate = 44_100
+            made.mux([*track.encode(sound), *track.encode(None)])
     return target.getvalue()
-
-
-def _mux(made: Any, packets: Any, ends: dict[int, int]) -> None:
-    for packet in packets:
-        packet.duration = ends[packet.pts] - packet.pts
-        made.mux(packet)
-
-
-def _tone(hertz: float, seconds: float) -> Any:
-    wave = 0.3 * np.sin(2 * np.pi * hertz * np.arange(int(44_100 * seconds)) / 44_100)
-    frame = av.AudioFrame.from_ndarray(wave.astype(np.float32)[None], format="fltp", layout="mono")
-    frame.sample_rate = 44_100
-    return frame
 
 
 @dataclass(frozen=True)
 class Watched:
-    """What is in an MP4 file."""
+    """The content of an MP4 file."""
 
     pictures: list[Picture]
     times: list[tuple[Fraction, Fraction]]  # when each frame is shown and for how long, in seconds
@@ -93,20 +104,19 @@ class Watched:
 
 
 def watched(data: bytes) -> Watched:
+    pictures: list[Picture] = []
+    times: list[tuple[Fraction, Fraction]] = []
+    sound: list[tuple[int, Fraction, bytes]] = []
     with av.open(io.BytesIO(data), "r", format="mp4") as source:
         stream: Any = source.streams.video[0]
-        pictures: list[Picture] = []
-        times: list[tuple[Fraction, Fraction]] = []
-        sound: list[tuple[int, Fraction, bytes]] = []
+        packet: Any
         for packet in source.demux(*source.streams.video, *source.streams.audio):
-            anything: Any = packet
-            if packet.stream.type == "audio":
-                track = packet.stream.index
-                sound += [(track, anything.pts * anything.time_base, bytes(anything))] if packet.size else []
-                continue
-            for frame in anything.decode():
-                pictures.append(frame.to_ndarray(format="bgr24", interpolation=EXACT))
-                times.append((frame.pts * frame.time_base, frame.duration * frame.time_base))
+            if packet.stream.type == "video":
+                for frame in packet.decode():
+                    pictures.append(frame.to_ndarray(format="bgr24", interpolation=EXACT))
+                    times.append((frame.pts * frame.time_base, frame.duration * frame.time_base))
+            elif packet.size:
+                sound.append((packet.stream.index, packet.pts * packet.time_base, bytes(packet)))
         return Watched(
             pictures,
             times,
@@ -119,13 +129,36 @@ def watched(data: bytes) -> Watched:
         )
 
 
-def packed(samples: Any, kind: str, codec: str, rate: int = 24_000) -> bytes:
+def recorded(samples: Any, kind: str = "wav", codec: str = "pcm_s16le", rate: int = 24_000) -> bytes:
     """A recording of one channel, of samples from -1 to 1."""
     target = io.BytesIO()
     with av.open(target, "w", format=kind) as made:
         stream: Any = made.add_stream(codec, rate=rate, layout="mono")
         frame = av.AudioFrame.from_ndarray((samples * 32767).astype("<i2")[None], format="s16", layout="mono")
         frame.sample_rate = rate
-        made.mux(stream.encode(frame))
-        made.mux(stream.encode(None))
+        made.mux([*stream.encode(frame), *stream.encode(None)])
     return target.getvalue()
+
+
+def files_of(value: Any) -> Iterator[File]:
+    """Every file of an output."""
+    if isinstance(value, tuple):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from files_of(part)
+
+
+def size_of(file: File) -> tuple[int, int] | None:
+    """Width and height of a picture or of the frames of a film; None for other files."""
+    data, extension = file
+    if extension == "mp4":
+        with av.open(io.BytesIO(data)) as film:
+            return film.streams.video[0].width, film.streams.video[0].height
+    return Image.open(io.BytesIO(data)).size if extension in ("png", "jpg", "jpeg", "webp") else None
+
+
+def seconds_of(file: File) -> float:
+    """The length of a film or a sound."""
+    with av.open(io.BytesIO(file[0])) as opened:
+        return float((opened.duration or 0) / av.time_base)

@@ -1,0 +1,314 @@
+"""A body that contradicts the spec becomes a patch of the spec that allows it, and that shows no data of the body."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+import random
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from generator.bundle import bundle as bundled
+from generator.changes import changes, verdict
+from generator.lint import faults
+from jsonschema_rs import Draft202012Validator
+from unitask_contract import bundle, mutation
+from unitask_contract.exchange import Exchange
+from unitask_contract.patches.contradictions import findings, schema_of
+from unitask_contract.patches.proposals import Difference, Kind, differences, proposal, spec_folder
+from unitask_contract.patches.redaction import redacted
+from unitask_contract.patches.yaml_edit import read
+from unitask_contract.scenarios import TASK_ID
+
+from .support import component_of, examples
+from .test_drift import wrong_entries
+
+SPEC = Path(__file__).resolve().parents[1] / "spec"
+SWAP, KLING = "faceswap.face-swap.completed.200", "kling.video_generation.completed.200"
+INFO, UPLOAD, ACTIVE = "account.info.200", "upload.upload.200", "account.active-tasks.200"
+ABSENT = object()
+
+
+def answered(name: str, place: str, value: Any) -> Exchange:
+    """Return a documented answer with another value at a place such as "data.output.works.0"."""
+    body = copy.deepcopy(examples()[name]["value"])
+    *steps, last = (int(step) if step.isdecimal() else step for step in place.split("."))
+    holder = body
+    for step in steps:
+        holder = holder[step]
+    holder[last] = value
+    if value is ABSENT:
+        del holder[last]
+    return answer_of(examples()[name], body)
+
+
+def answer_of(example: dict[str, Any], body: Any) -> Exchange:
+    method, path = bundle.route_of(example["x-operation"])
+    status = 200 if example["x-part"] == "200" else 400
+    return Exchange(method, path.replace("{task_id}", "x"), b"", status, json.dumps(body).encode())
+
+
+def is_allowed(document: dict[str, Any], exchange: Exchange) -> bool:
+    parts = [(bundle.component_of(exchange.operation, exchange.part), exchange.answer)]
+    task = bundle.fields(bundle.fields(exchange.answer).get("data"))
+    if isinstance(task.get("output"), dict):
+        parts += [(name, task["output"]) for name in bundle.outputs_of(task.get("model"), task.get("task_type"))[:1]]
+    components = {"schemas": document["components"]["schemas"]}
+    return all(
+        Draft202012Validator({"$ref": f"#/components/schemas/{name}", "components": components}).is_valid(value)
+        for name, value in parts
+    )
+
+
+def differences_left(document: dict[str, Any], exchange: Exchange) -> list[object]:
+    component, schemas = bundle.component_of(exchange.operation, exchange.part), document["components"]["schemas"]
+    return list(findings(exchange.answer, schema_of(component, exchange.answer, schemas), schemas))
+
+
+def patched(patch: str, folder: Path, *, left_out: tuple[str, ...] = ("tests", "generator", "examples")) -> Any:
+    shutil.copytree(SPEC, folder / "spec", ignore=shutil.ignore_patterns(*left_out))
+    subprocess.run(["git", "apply", "-"], input=patch, cwd=folder, text=True, check=True)
+    return bundled(folder / "spec")
+
+
+NEW_FIELDS = [
+    answered(SWAP, "data.meta.queue_position", 17),
+    answered(INFO, "data.max_veo_concurrency", 17),
+    answered(SWAP, "data.output.preview", "https://cdn.test/p/a.webp?sign=abc"),
+    answered(SWAP, "data.output.timings", {"queue_ms": 12, "source": "https://a.test/a.png"}),
+]
+CONTRADICTIONS = [
+    answered(SWAP, "data.meta.usage.consume", "12.5"),
+    answered(INFO, "data.wallet.point_remain", None),
+    answered(SWAP, "code", 200.5),
+    answered(SWAP, "data.output.image_url", ["https://a.test/a.png"]),
+    answered(SWAP, "data.config", None),
+    answered(ACTIVE, "data", {"a private group": None}),
+    answered(KLING, "data.output.works.0", None),
+    answered(SWAP, "data.error", "no face"),
+    answered(SWAP, "data.error.code", "E1"),
+    answered(SWAP, "data.status", 3),
+    answered(SWAP, "data.task_id", ABSENT),
+    answered(UPLOAD, "data", ABSENT),
+    answered(UPLOAD, "data.url", ""),
+    answered("upload.bad-request.400", "data", "a.exe"),
+]
+OLDER = [
+    Exchange("POST", "/mj/v2/fetch", b"", 200, b'{"task_result": {"image_url": 17}}'),
+    Exchange("GET", "/api/kling/v1/video/x", b"", 200, b'{"data": {"output": {"video_url": 17}}}'),
+]
+
+
+def test_new_fields_are_a_minor_change(tmp_path: Path) -> None:
+    after = patched(proposal(differences(NEW_FIELDS)), tmp_path)
+
+    assert {one.kind for one in differences(NEW_FIELDS)} == {Kind.NEW_FIELD}
+    assert verdict(changes(bundled(SPEC), after)) == "minor"
+    assert [differences_left(after, exchange) for exchange in NEW_FIELDS] == [[]] * len(NEW_FIELDS)
+    output = after["components"]["schemas"]["FaceSwapOutput"]["properties"]
+    assert output["preview"]["x-media"] == {"kind": "image"}
+
+
+def test_contradictions_are_allowed_by_one_patch_that_the_lint_takes(tmp_path: Path) -> None:
+    every = [*CONTRADICTIONS, *NEW_FIELDS, *OLDER]
+    found = differences(every)
+    before, after = bundled(SPEC), patched(proposal(found), tmp_path, left_out=("tests", "generator"))
+
+    for exchange in CONTRADICTIONS:
+        assert {one.kind for one in differences([exchange])} == {Kind.BROKEN}, exchange
+        assert (is_allowed(before, exchange), is_allowed(after, exchange)) == (False, True), exchange
+    assert [differences_left(after, exchange) for exchange in every] == [[]] * len(every)
+    assert faults(after) == []
+    assert comments_of(tmp_path / "spec") == comments_of(SPEC)
+
+    added = {name: one for name, one in after["components"]["examples"].items() if "observed-" in name}
+    assert len(added) == len({json.dumps(one.evidence) for one in found})
+    assert all((one["x-source"], one["x-evidence"]) == (["observed"], "recorded") for one in added.values())
+    known = len(read((SPEC / "drift.yaml").read_text()))
+    entries = read((tmp_path / "spec/drift.yaml").read_text())[known:]
+    assert len(entries) == sum(one.kind is Kind.BROKEN for one in found)
+    assert wrong_entries(entries, after) == []
+    assert {entry["documented"]["source"] for entry in entries} <= after["x-sources"].keys() - {"observed"}
+
+
+def comments_of(folder: Path) -> list[str]:
+    paths = sorted(path.relative_to(folder) for path in folder.rglob("*.yaml") if "tests" not in path.parts)
+    lines = [line for path in paths for line in (folder / path).read_text().splitlines()]
+    return [line for line in lines if line.lstrip().startswith("#")]
+
+
+def test_documented_bodies_are_no_difference() -> None:
+    answers = {**examples("200"), **examples("default")}.values()
+    notifications = [(one["x-operation"], one["value"]) for one in examples("request").values()]
+    exchanges = [answer_of(example, example["value"]) for example in answers]
+
+    assert differences(exchanges, [one for one in notifications if one[0].startswith("receive_")]) == []
+    assert proposal([]) == ""
+
+
+def test_body_without_a_schema_is_reported_and_nothing_is_proposed() -> None:
+    page = Exchange("GET", "/api/v1/task/x", b"", 502, b"<html>", "text/html; charset=x")
+    stream = Exchange("POST", "/v1/chat/completions", b'{"stream": true}', 200, b"data: [DONE]", "text/event-stream")
+    file = Exchange("GET", "/files/a.png", b"", 200, b"\x89PNG", "image/png")
+    deep = Exchange("GET", "/account/info", b"", 200, b'{"data":' * 99_999)
+    found = differences([page, page, stream, file, deep])
+
+    assert [(one.kind, one.operation, one.count) for one in found] == [
+        (Kind.UNDOCUMENTED, "get_account_info", 1),
+        (Kind.UNDOCUMENTED, "get_task", 2),
+    ]
+    assert proposal(found) == ""
+
+
+def test_difference_is_counted_and_named_by_its_place() -> None:
+    exchange = CONTRADICTIONS[0]
+    (found,) = differences([exchange, exchange, answered(KLING, "data.meta", {"usage": {"consume": "a"}})])
+
+    assert (found.operation, found.part, found.family, found.count) == ("get_task", "200", "faceswap", 3)
+    assert found.where == "/data/meta/usage/consume"
+    assert found.place == "#/components/schemas/TaskUsage/properties/consume"
+
+
+def test_notification_is_held_to_the_spec() -> None:
+    body = {"timestamp": "soon", "data": examples()[SWAP]["value"]["data"]}
+
+    assert "faceswap.observed-timestamp.request" in proposal(differences([], [("receive_task", body)])).replace(
+        "/", "."
+    )
+
+
+def test_any_wrong_answer_becomes_a_patch() -> None:
+    documented = [*examples("200").values(), *examples("default").values()]
+    changed = [
+        answer_of(example, body)
+        for example in random.Random(7).sample(documented, 20)
+        for _, _, body in mutation.changes(example["value"])
+    ]
+    wrong = 0
+    for exchange in random.Random(7).sample(changed, 120):
+        found = differences([exchange])
+        is_wrong = not is_allowed(bundle.document(), exchange)
+        assert found or not is_wrong, exchange
+        assert not found or proposal(found), exchange
+        wrong += is_wrong
+
+    assert wrong > 50
+    assert spec_folder() == SPEC
+
+
+# A rule as it may be written, a value that violates it, and the rule afterwards. Answers have no other keywords; any
+# other keyword is removed.
+RULES: dict[str, tuple[str, Any, str]] = {
+    "enum": ("{type: string, enum: [fast, slow]}", "medium", "{type: string, enum: [fast, slow, medium]}"),
+    "enum with null": ("{type: [string, 'null'], enum: [fast]}", None, "{type: [string, 'null'], enum: [fast, null]}"),
+    "another keyword": ("{pattern: '^v[0-9]$', type: string}", "version", "{type: string}"),
+    "the last keyword": ("{type: array, uniqueItems: true}", [1, 1], "{type: array}"),
+    "the only keyword": ("{maximum: 3}", 4, "{}"),
+    "a branch": ("{anyOf: [{type: number}, {type: array}]}", "a", "{type: array}, {type: string}]}"),
+    "the nearest branch": (
+        "{anyOf: [{type: string, enum: [a]}, {type: integer, maximum: 3}]}",
+        4,
+        "{anyOf: [{type: string, enum: [a]}, {type: integer}]}",
+    ),
+    "a block": (
+        "\n      type: string\n      enum:\n        - fast # the best\n        - slow\n      description: a",
+        "medium",
+        "\n      enum:\n        - fast # the best\n        - slow\n        - medium\n      description: a",
+    ),
+    "required": ("{type: object, required: [a, b]}", {"a": 1}, "{type: object, required: [a]}"),
+    "a line": (
+        "\n      type: integer\n      # why\n      multipleOf: 8 # gone\n      # as well\n      description: a",
+        12,
+        "\n      type: integer\n      # why\n      # as well\n      description: a",
+    ),
+    "the only line": ("\n      multipleOf: 8", 12, "\n      {}"),
+    "beside a dash": (
+        "\n      anyOf:\n        - maximum: 3\n          type: integer",
+        4,
+        "\n      anyOf:\n        - type: integer",
+    ),
+    "an anchor": ("&kinds {type: integer, maximum: 3}", 4, "&kinds {type: integer}"),
+    "merged": ("{<<: *kinds, description: a}", "b", "&kinds {type: [integer, string], maximum: 3}"),
+    "an alias": ("*kinds", "b", "&kinds {type: [integer, string], maximum: 3}"),
+}
+
+
+def test_rule_is_widened_where_it_stands_and_no_further(tmp_path: Path) -> None:
+    spec = Path(shutil.copytree(SPEC, tmp_path / "spec", ignore=shutil.ignore_patterns("tests", "examples")))
+    path = spec / "schemas/error.yaml"
+    written = [f" {rule}" if rule[0] != "\n" else rule for rule, _, _ in RULES.values()]
+    rules = "".join(f"    field{number}:{rule}\n" for number, rule in enumerate(written))
+    path.write_text(path.read_text().replace("  properties:\n", f"  properties:\n{rules}", 1))
+    for number, (name, (_, value, expected)) in enumerate(RULES.items()):
+        body = {f"field{number}": value}
+        patch = proposal([Difference(Kind.BROKEN, "cancel_task", "200", "", "/", "", "", "", "", body)], spec)
+        lines = patch.partition("+++ b/spec/schemas/error.yaml\n")[2].partition("diff --git")[0].splitlines()
+        after = "\n".join(line[1:] for line in lines if line[:1] in ("+", " "))
+        signs = [line[0] for line in lines if line[0] in "+-" and "x-source" not in line]
+
+        assert expected.strip("\n") in after, (name, patch)
+        assert signs in (["-"], ["+"], ["-", "+"], ["-", "-", "+"]), (name, patch)
+
+
+SECRETS = (
+    "sk-live-4f9aZQ81hhtR", "0123456789abcdef" * 4, "whsec_9f8e7d6c5b4a", "Alice Example", "alice@example.com",
+    "https://alice.files.test/me.png?X-Signature=5d41402abc4b2a76b9719d911017c592", "aGVsbG8gd29ybGQsIGhlbGxv" * 9,
+    "data:image/png;base64,iVBORw0KGgo", "a portrait of my neighbour, by night", "+49 170 5551234", "10.1.2.3",
+    "7c9e6679-7425-40de-944b-e07fc1f90ae7", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI0MiJ9.c2ln", "my-secret-folder/alice.png",
+)  # fmt: skip
+NUMBERS = (4711815, 4711.815)
+
+
+def filled(value: Any, texts: Iterator[str], numbers: Iterator[Any]) -> Any:
+    """Return a body with each text and number replaced, except words that name a task type or a status."""
+    if isinstance(value, dict):
+        kept = ("model", "task_type", "status")
+        return {
+            key: one if key in kept and isinstance(one, str) else filled(one, texts, numbers)
+            for key, one in value.items()
+        }
+    if isinstance(value, list):
+        return [filled(part, texts, numbers) for part in value]
+    if isinstance(value, bool) or value is None:
+        return value
+    return next(texts) if isinstance(value, str) else next(numbers)
+
+
+def test_patch_shows_nothing_of_a_body_but_the_difference() -> None:
+    texts, numbers = itertools.cycle(SECRETS), itertools.cycle(NUMBERS)
+    exchanges: list[Exchange] = []
+    for example in examples("200").values():
+        body = filled(example["value"], texts, numbers)
+        secret = next(texts)
+        data = body.get("data")
+        target = data if isinstance(data, dict) else body
+        target |= {"a_new_field": secret, "another": {"a": [secret], secret: {"b": secret}}, "items": [secret] * 3}
+        wrong = filled(body, texts, texts)
+        exchanges += [answer_of(example, body), answer_of(example, wrong), answered(ACTIVE, "data", {secret: secret})]
+    found = differences(exchanges)
+    shown = [redacted(one.answer, bundle.component_of(one.operation, one.part)) for one in exchanges]
+    told = proposal(found) + "".join(map(str, found)) + repr(found) + json.dumps(shown)
+
+    assert len(found) > 80
+    assert [secret for secret in SECRETS if secret in told] == []
+    assert [number for number in NUMBERS if str(number) in told] == []
+
+
+def test_secret_as_a_name_is_no_evidence() -> None:
+    (found,) = differences([answered(SWAP, "data.0123456789abcdef0123", 1)])
+
+    assert (found.evidence, proposal([found])) == (None, "")
+    assert "0123456789abcdef" not in str(found)
+
+
+def test_redacted_body_fits_its_component() -> None:
+    for name, example in examples("200").items():
+        assert bundle.allows(component_of(example), redacted(example["value"], component_of(example))), name
+    swap = redacted(examples()[SWAP]["value"], "TaskEnvelope")["data"]
+
+    assert (swap["task_id"], swap["status"]) == (TASK_ID, "completed")
+    assert swap["output"] == {"image_url": "https://removed.test/file.png"}

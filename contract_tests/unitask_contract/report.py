@@ -1,0 +1,225 @@
+"""The result of a run, and its text for a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from unitask_contract.counter import ALL
+from unitask_contract.hiding import visible
+from unitask_contract.patches.proposals import Difference, Kind
+from unitask_contract.runner import OF_TASK_TYPES, Check, Outcome, Result
+
+SLOW = 1.0  # seconds
+FAILED = (Outcome.BROKEN, Outcome.NOT_RUN)
+WIDTH = 12  # of a column
+MOST_DIFFERENCES = 20
+MOST_SUBJECTS = 2  # task types that are shown for one check, and reasons for checks that were left out
+
+
+@dataclass(frozen=True, slots=True)
+class FileResult:
+    """The result for a file with a recorded body.
+
+    Attributes:
+        differences: The differences between the body and the spec.
+        note: How the file was read, if that is not as it stands.
+        unread: Why it could not be checked; empty when it was.
+    """
+
+    differences: Sequence[Difference] = ()
+    note: str = ""
+    unread: str = ""
+
+    @property
+    def contradictions(self) -> list[str]:
+        return [str(one) for one in self.differences if one.kind is not Kind.NEW_FIELD]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The result of a run.
+
+    Attributes:
+        subject: The provider, or the files.
+        seed: The seed of the generated requests; None when there were none.
+        differences: Between the answers and the spec.
+        patch: The change of the spec that would allow them; empty when there is none.
+        coverage: What of the contract was exercised, by family; empty when it was not counted.
+        missing: What was not.
+        held_usd: What the submissions that may have been accepted cost at most, in USD; None when nothing was real.
+        limit_usd: The limit of that, in USD.
+        unpriced: The number of submissions without a known price, which `held_usd` does not include.
+        interrupted: Whether the run ended before its last check.
+        cause: What would explain everything that is broken; empty when nothing is known.
+        files: The result for each file with a recorded body.
+        seconds: The median duration of an answer, in seconds.
+    """
+
+    subject: str
+    seed: int | None
+    results: Sequence[Result] = ()
+    differences: Sequence[Difference] = ()
+    patch: str = ""
+    coverage: Mapping[str, Mapping[str, tuple[int, int]]] = field(
+        default_factory=dict[str, Mapping[str, tuple[int, int]]]
+    )
+    missing: Sequence[str] = ()
+    held_usd: float | None = None
+    limit_usd: float = math.inf
+    unpriced: int = 0
+    interrupted: bool = False
+    cause: str = ""
+    files: Mapping[str, FileResult] = field(default_factory=dict[str, FileResult])
+    seconds: float = 0.0
+
+    @property
+    def contradictions(self) -> list[Difference]:
+        """The differences that the spec forbids; the others are new fields."""
+        return [difference for difference in self.differences if difference.kind is not Kind.NEW_FIELD]
+
+    @property
+    def exit_code(self) -> int:
+        """0: the contract is kept; 1: it is broken; 2: something could not be run, or everything was left out."""
+        outcomes = {result.outcome for result in self.results}
+        if self.contradictions or Outcome.BROKEN in outcomes:
+            return 1
+        is_unread = any(file.unread for file in self.files.values())
+        incomplete = self.interrupted or is_unread or Outcome.NOT_RUN in outcomes or outcomes == {Outcome.LEFT_OUT}
+        return 2 if incomplete else 0
+
+    @property
+    def verdict(self) -> str:
+        """The run in a line."""
+        counts = {outcome: sum(result.outcome is outcome for result in self.results) for outcome in Outcome}
+        said = [f"{number} {outcome.value}" for outcome, number in counts.items() if number]
+        said += ["interrupted"] if self.interrupted else []
+        unread = sum(bool(file.unread) for file in self.files.values())
+        said += [f"{unread} not read"] if unread else []
+        said += [f"differs from the spec in {len(self.contradictions)}"] if self.contradictions else []
+        said += [f"slow: half of the answers took {self.seconds:.1f} s or more"] if self.seconds >= SLOW else []
+        word = ("kept", "broken", "not run whole")[self.exit_code]
+        return f"contract {word}: {', '.join(said) or 'nothing differs'}"
+
+
+def columns(report: Report) -> list[Check]:
+    """Return the checks of task types that were run."""
+    run = {result.check.id for result in report.results}
+    return [check for check in OF_TASK_TYPES if check.id in run]
+
+
+def table(report: Report) -> Iterator[tuple[str, list[tuple[int, int, int]]]]:
+    """Yield each family, with the numbers of task types kept, failed and left out for each check."""
+    for family in sorted({result.family for result in report.results if result.subject}):
+        row: list[tuple[int, int, int]] = []
+        for check in columns(report):
+            cell = [one.outcome for one in report.results if (one.family, one.check.id) == (family, check.id)]
+            failed, kept = sum(outcome in FAILED for outcome in cell), cell.count(Outcome.KEPT)
+            row.append((kept, failed, len(cell) - kept - failed))
+        yield family, row
+
+
+def share(kept: int, failed: int, left_out: int) -> str:
+    """Return a cell of the table as text."""
+    if not kept + failed:
+        return "left out" if left_out else "-"
+    return f"{kept} of {kept + failed}"
+
+
+def left_out(report: Report) -> dict[str, list[str]]:
+    """Return the checks of task types that were left out, by reason."""
+    found: dict[str, list[str]] = {}
+    for result in report.results:
+        if result.subject and result.outcome is Outcome.LEFT_OUT:
+            found.setdefault(result.detail, []).append(f"{result.check.id} {result.subject}")
+    return found
+
+
+def money(report: Report) -> Iterator[str]:
+    """Yield what was spent, if anything was real; an unknown price is named, and never shown as nothing."""
+    if report.held_usd is None:
+        return
+    limit = "" if math.isinf(report.limit_usd) else f" of ${report.limit_usd:.4g}"
+    more = f", and the unknown price of {report.unpriced} more" if report.unpriced else ""
+    yield f"\nat most ${report.held_usd:.4g}{limit} spent, by the prices of the catalogue{more}"
+
+
+# The terminal.
+
+
+def text(report: Report) -> str:
+    """Return the report for a terminal; control characters are shown by their numbers."""
+    parts = [f"{report.subject}{'' if report.seed is None else f', seed {report.seed}'}"]
+    parts += [*_task_types(report), *_general(report)]
+    parts += [f"\n{report.cause}"] if report.cause else [*_details(report), *_differences(report)]
+    parts += [*_files(report), *_coverage(report), *money(report), *_patch(report)]
+    return visible("\n".join([*parts, "", report.verdict]))
+
+
+def _task_types(report: Report) -> Iterator[str]:
+    rows = list(table(report))
+    if rows:
+        yield ""
+        yield "".join(f"{title:>{WIDTH}}" for title in ("", *(check.id for check in columns(report))))
+        for family, cells in rows:
+            yield "".join(f"{cell:>{WIDTH}}" for cell in (family, *(share(*cell) for cell in cells)))
+
+
+def _general(report: Report) -> Iterator[str]:
+    of_provider = [result for result in report.results if not result.subject]
+    if of_provider:
+        yield ""
+        for result in of_provider:
+            said = result.detail.partition("\n")[0] if result.outcome is Outcome.LEFT_OUT else result.check.promise
+            if result.outcome is not Outcome.KEPT:
+                yield f"{result.outcome.value:>{WIDTH}}  {result.check.id}: {said}"
+        kept = sum(result.outcome is Outcome.KEPT for result in of_provider)
+        yield f"{kept:>{WIDTH}} of {len(of_provider)} checks of the whole provider kept"
+
+
+def _details(report: Report) -> Iterator[str]:
+    for check in dict.fromkeys(result.check for result in report.results):
+        failed = [result for result in report.results if result.check == check and result.outcome in FAILED]
+        for result in failed[:MOST_SUBJECTS]:
+            yield f"\n{result.outcome.value}: {check.id} {result.subject}\n  {check.promise}"
+            yield "\n".join(f"  {line}" for line in result.detail.splitlines())
+        if unseen := [result.subject for result in failed[MOST_SUBJECTS:]]:
+            yield f"\n{check.id} of {len(unseen)} more: {', '.join(unseen)} (details: --report FILE.html)"
+    reasons = left_out(report)
+    for reason, names in list(reasons.items())[:MOST_SUBJECTS]:
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        yield f"\nleft out: {names[0]}{more}: {reason}"
+    if others := sum(map(len, list(reasons.values())[MOST_SUBJECTS:])):
+        yield f"\nleft out: {others} more for other reasons (details: --report FILE.html)"
+
+
+def _differences(report: Report) -> Iterator[str]:
+    for one in report.differences[:MOST_DIFFERENCES]:
+        yield f"\n{'new' if one.kind is Kind.NEW_FIELD else 'differs from the spec'}: {one}"
+        files = [name for name, file in report.files.items() if any(shown.is_same(one) for shown in file.differences)]
+        if files:
+            yield f"  in {', '.join(files)}"
+    if more := len(report.differences[MOST_DIFFERENCES:]):
+        yield f"\n{more} more differences (all: --report FILE.html)"
+
+
+def _files(report: Report) -> Iterator[str]:
+    for name, file in report.files.items():
+        if file.note:
+            yield f"\n{name}: {file.note}"
+        if file.unread:
+            yield f"\nnot read: {name}: {file.unread}"
+
+
+def _coverage(report: Report) -> Iterator[str]:
+    if report.coverage:
+        said = ", ".join(f"{kind} {seen} of {every}" for kind, (seen, every) in report.coverage[ALL].items())
+        yield f"\nexercised of the contract: {said} (by family, and what was not: --report FILE.html)"
+
+
+def _patch(report: Report) -> Iterator[str]:
+    if report.patch:
+        files = len([line for line in report.patch.splitlines() if line.startswith("diff --git ")])
+        size = f"{report.patch.count(chr(10))} lines in {files} files"
+        yield f"\na change of the spec is proposed: {size} (--report FILE.patch writes it)"
