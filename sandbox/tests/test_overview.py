@@ -42,13 +42,6 @@ def test_parts_of_the_page_are_served_and_nothing_beside_them(http: Http, path: 
     assert words in answer.headers["content-type"]
 
 
-def test_about_names_engines_and_samples(http: Http) -> None:
-    about = http("GET", "/_sandbox/about").json()
-
-    assert {"model": "Qubico/image-toolkit", "task_type": "face-swap"} in about["engines"]
-    assert {http("GET", f"/_sandbox/samples/{name}").status_code for name in about["samples"]} == {200}
-
-
 def test_tasks_are_those_of_the_key(http_with: HttpWith, clock: Clock) -> None:
     http = http_with(keys={"sandbox": 1.0, "other": 1.0})
     first = http.create()

@@ -11,7 +11,6 @@ from unitask_sandbox.engines.real import video_face_swap, video_upscale
 from unitask_sandbox.faces.detect import Face
 from unitask_sandbox.failures import TaskFailure
 from unitask_sandbox.video import swap as video_swap
-from unitask_sandbox.video.swap import OneEuro
 
 from .local import HttpWith
 from .media import ASTRONAUT, HOPPER, SECOND, Picture, Watched, clip, moving, png, portrait, recorded, resized, watched
@@ -113,17 +112,6 @@ def test_face_that_leaves_and_comes_back_is_swapped_again() -> None:
 
     assert meta == {"frames": 11, "frames_swapped": 6}
     assert changed == [False] * 2 + [True] * 3 + [False] * 3 + [True] * 3
-
-
-def test_filter_steadies_what_is_still_and_follows_what_moves() -> None:
-    jitter = np.random.default_rng(1).normal(0, 1, (60, 1, 2)).astype(np.float32)
-    way = np.linspace(0, 100, 50, dtype=np.float32)[:, None, None].repeat(2, axis=2)
-    still, follow = OneEuro(25), OneEuro(25)
-    steadied = np.array([still(100 + points, 100) for points in jitter])
-    followed = np.array([follow(points, 100) for points in way])
-
-    assert steadied[10:].std() < jitter[10:].std() / 2
-    assert np.abs(followed - way)[10:].max() < 6  # pixels; it moves by 2 a frame
 
 
 def test_points_are_smoothed_and_anew_after_a_lost_face(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,6 @@ import asyncio
 import base64
 import dataclasses
 import json
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -232,17 +230,6 @@ def test_sandbox_fixture_without_the_extra_says_what_to_install(pytester: pytest
 
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*pip install 'unitask[[]sandbox[]]'*uvicorn*"])
-
-
-def test_plugin_is_light() -> None:
-    program = (
-        "import sys, pytest; before = set(sys.modules); import unitask.testing.plugin; "
-        "packages = {name.partition('.')[0] for name in set(sys.modules) - before} - sys.stdlib_module_names; "
-        "print(sorted(packages), {'unitask.client', 'unitask.tasks', 'unitask_api.models'} & set(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)
-
-    assert done.stdout == "['unitask', 'unitask_api'] set()\n"
 
 
 def test_every_example_of_the_page_runs(pytester: pytest.Pytester) -> None:
