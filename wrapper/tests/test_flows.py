@@ -158,16 +158,6 @@ def test_submission_that_may_have_been_accepted_is_sent_once(
     assert (error.headers, error.body) == ((TRACED, reply.body.decode()) if isinstance(reply, Response) else ({}, ""))
 
 
-def test_uncertain_submission_counts_the_attempts_before_it() -> None:
-    played = play(submit(), NEVER_LEFT, refused(429, retry_after="10"), CUT_OFF, took=2.0)
-
-    assert type(played.error) is errors.SubmissionUncertain
-    assert played.sent == ["POST"] * 3
-    assert (played.error.attempts, played.error.elapsed) == (3, played.ended_at)
-    start, end = played.error.sent_between
-    assert (end - start).total_seconds() == 3 * 2.0 + 0.375 + 10.0
-
-
 def test_fingerprint_is_equal_only_for_equal_tasks() -> None:
     def fingerprint(**changes: Any) -> str:
         played = play(flows.submit({**BODY, **changes}, Output, RESEND), CUT_OFF)
@@ -203,15 +193,6 @@ def test_each_change_is_reported_once() -> None:
     script = [seen(), seen(), seen(**half), seen(**half), seen("Pending", **half), seen("completed")]
 
     assert play(run(), *script).changes == ["pending", "pending", "Pending", "completed"]
-
-
-def test_usual_duration_is_that_of_the_sent_task_else_of_the_first_answer() -> None:
-    sent = play(run(), seen("pending", model="new"), seen("completed"))
-    known = play(wait(kind=None), seen("pending"), seen("completed"))
-    unknown = play(wait(kind=None), seen("pending", model="new"), seen("completed"))
-
-    assert sent.sleeps == known.sleeps == [polling.next_poll_delay(0.0, USUAL)]
-    assert unknown.sleeps == [polling.next_poll_delay(0.0, polling.DurationEstimate(polling.UNKNOWN_TYPE))]
 
 
 @pytest.mark.parametrize(("asked", "slept"), [("9", 9.0), ("0", None), ("9999", 60.0)])
