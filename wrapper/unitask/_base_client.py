@@ -198,12 +198,12 @@ class BaseClient:
             body = recovery.with_correlation_id(body, submission.token)
         model, task_type = task.operation()
 
-        def create() -> Flow[Task[OutputT]]:
+        def send() -> Flow[Task[OutputT]]:
             attached = yield from with_uploads(body, self._uploads, self._limits())
             submitted = flows.submit(attached, task.output_type(), self._retry_policy, submission)
             return (yield from watched(submitted, "create", model=model, task_type=task_type))
 
-        flow = create()
+        flow = send()
         if self.budget is not None:
             estimate = pricing.estimate(body, measured)
             flow = self.budget.within(estimate, f"{model} {task_type}", flow, submission)
