@@ -163,13 +163,13 @@ def test_code_is_the_one_of_the_task_or_of_the_envelope(error_code: Any, root_co
 @pytest.mark.parametrize("status", [300, 307])
 @pytest.mark.parametrize("where", ["https://else.test/", None])
 def test_redirect_is_not_followed(status: int, where: str | None) -> None:
-    kept = {"x-request-id": "1", "x-trace-id": "2", "cf-ray": "3", "date": "4", "server": "5"}
-    found = read(answer(status, b"", **kept, **({"location": where} if where else {}), set_cookie="s", x_api_key="k"))
+    traced = {"x-request-id": "1", "x-trace-id": "2", "cf-ray": "3", "date": "4", "server": "5"}
+    found = read(answer(status, b"", **traced, **({"location": where} if where else {}), set_cookie="s", x_api_key="k"))
 
     assert type(found) is errors.ProviderBroken
     assert f". It points to {where or 'nowhere'!r}, which is not followed" in str(found)
     assert "check base_url" in str(found)
-    assert found.headers == kept
+    assert found.headers == traced
 
 
 @pytest.mark.parametrize(
