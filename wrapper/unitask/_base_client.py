@@ -12,6 +12,7 @@ import math
 import os
 import random
 import secrets
+import sys
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -481,9 +482,6 @@ def _is_whole(value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    try:
-        return not math.isnan(value)
-    except OverflowError:  # a whole number beyond all floats
-        return False
+    """Return whether a value is a number that fits into a float, infinity included."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and (abs(value) <= sys.float_info.max or value == math.inf)
