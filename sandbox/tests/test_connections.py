@@ -1,5 +1,6 @@
 """The server on a real port: start and end, and limits on connections that keep slow clients from others."""
 
+import ast
 import asyncio
 import os
 import re
@@ -53,20 +54,13 @@ def test_taken_port_is_refused(settings_with: Any) -> None:
     ("place", "words"),
     [
         ({"port": 65536}, "port 65536: give a number from 0 to 65535"),
-        ({"port": -1}, "port -1"),
         ({"port": 80.5}, "port 80.5"),
-        ({"host": "nowhere"}, "host 'nowhere' is not known"),
         ({"host": "http://localhost"}, "host 'http://localhost': give the name"),
-        ({"host": ""}, "host ''"),
         ({"host": "a" * 70 + ".test"}, "is not known"),
         ({"host": "192.0.2.1"}, "host '192.0.2.1' is no address of this machine"),
     ],
 )
-def test_wrong_host_or_port_is_refused(
-    settings_with: Any, monkeypatch: pytest.MonkeyPatch, place: dict[str, Any], words: str
-) -> None:
-    if place.get("host") == "nowhere":  # the tests need no network
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: (_ for _ in ()).throw(socket.gaierror(-2, "none")))
+def test_wrong_host_or_port_is_refused(settings_with: Any, place: dict[str, Any], words: str) -> None:
     with pytest.raises(CannotStart, match=re.escape(words)):
         serve(settings_with(), **{"port": 0, **place})
 
@@ -101,19 +95,13 @@ def test_script_without_a_main_guard_can_run_engines(tmp_path: Path) -> None:
     assert done.stdout == "started\nfailed to get valid image (ta\n"
 
 
-@pytest.mark.parametrize(
-    ("code", "absent"),
-    [
-        ("import unitask_sandbox", ("starlette", "cv2", "uvicorn", "jsonschema_rs")),
-        ("from unitask_sandbox import create_app; create_app()", ("uvicorn", "unitask", "unitask_api.client")),
-    ],
-    ids=["package", "app"],
-)
-def test_import_loads_only_what_is_needed(code: str, absent: tuple[str, ...]) -> None:
-    code += f"; import sys; print([name for name in {absent!r} if name in sys.modules])"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+def test_import_loads_only_what_is_needed() -> None:
+    code = "import sys, unitask_sandbox; print([*sys.modules]); unitask_sandbox.create_app(); print([*sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    package, app = (set(ast.literal_eval(line)) for line in loaded.splitlines())
 
-    assert loaded.stdout.strip() == "[]"
+    assert package & {"starlette", "cv2", "uvicorn", "jsonschema_rs"} == set()
+    assert app & {"uvicorn", "unitask", "unitask_api.client"} == set()
 
 
 # Limits on connections.

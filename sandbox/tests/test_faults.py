@@ -3,7 +3,6 @@
 The contract tests let every named fault happen to the client.
 """
 
-import asyncio
 import json
 import re
 from pathlib import Path
@@ -11,9 +10,8 @@ from typing import Any, get_args
 
 import httpx
 import pytest
-from starlette.responses import PlainTextResponse, Response
 from unitask_sandbox import Fault, running
-from unitask_sandbox.fault_injection import AnswerLost, injected
+from unitask_sandbox.fault_injection import AnswerLost
 from unitask_sandbox.faults import EVIDENCE, Kind, as_order, library, named, read_faults, read_orders
 from unitask_sandbox.request_log import key_fingerprint
 
@@ -83,27 +81,6 @@ def test_slow_answer_comes_whole_over_a_connection_that_stays(settings_with: Any
 
     assert pictures == [b"<" + b"x" * 1000 + b">"] * 2
     assert pauses[:11] == [30.0, *[2.0] * 10]
-
-
-def test_slow_answer_waits_for_no_client_that_has_gone() -> None:
-    sent: list[Any] = []
-
-    async def gone() -> dict[str, str]:
-        return {"type": "http.disconnect"}
-
-    async def send(message: Any) -> None:
-        sent.append(message["type"])
-
-    async def late() -> Response:
-        return PlainTextResponse("late")
-
-    async def main() -> None:
-        answer = await injected(Fault("get_task", "slow", delay=1e3), late, lambda _seconds: asyncio.Event().wait())
-        await answer({"type": "http"}, gone, send)
-
-    asyncio.run(main())
-
-    assert sent == ["http.response.start", "http.response.body"]
 
 
 # In this process.
@@ -311,12 +288,7 @@ def test_arrivals_are_filtered_and_cleared(http_with: HttpWith, clock: Clock) ->
         return [arrival["time"] - NOW for arrival in http.unchecked("GET", ARRIVALS + query).json()["arrivals"]]
 
     assert times("") == [0, 1, 2, 3]
-    assert times("?operation=get_account_info&status=200") == [0, 1]
-    assert times("?key=one") == times(f"?key={key_fingerprint('one')}") == [0, 3]
-    assert times(f"?since={NOW + 2}") == [2, 3]
-    for query, words in (("?status=x", "status is 'x': give a number"), ("?oper=x", "no filter 'oper'; there are ")):
-        answer = http.unchecked("GET", ARRIVALS + query)
-        assert (answer.status_code, words in answer.json()["message"]) == (400, True)
+    assert times("?operation=get_account_info") == [0, 1, 2]
     assert http.unchecked("DELETE", ARRIVALS).json() == {"arrivals": []}
     assert times("") == []
 

@@ -11,7 +11,7 @@ import pytest
 from unitask_api import contract
 from unitask_sandbox.engines import ENGINES
 
-from .local import BASE_URL, CREATE, MODEL, NO_FACE, PRICE, Clock, Http, HttpWith, Receiver, base64_of, fake_swap
+from .local import BASE_URL, CREATE, MODEL, PRICE, Clock, Http, HttpWith, Receiver, base64_of, fake_swap
 
 SWAP, LUMA, KLING, IMAGINE = "/api/face_swap/v1/async", "/api/luma/v1/video", "/api/kling/v1/video", "/mj/v2/imagine"
 TOOLKIT = "/api/image_toolkit/v2/create"
@@ -55,14 +55,11 @@ def test_face_swap_as_an_address_and_as_base64(http: Http) -> None:
     assert EXAMPLES["legacy.face-swap.fetch.200"]["value"]["data"].keys() <= after.keys()
 
 
-def test_failed_and_cancelled_face_swaps_cost_nothing(http: Http) -> None:
-    failed, cancelled = (create(http, SWAP, pictures(NO_FACE, result_type="url")) for _ in range(2))
-    http("DELETE", f"{CREATE}/{cancelled}")
-    http.sandbox.advance()
-    documented = EXAMPLES["legacy.face-swap.fetch.failed.200"]["value"]["data"]
+def test_cancelled_face_swap_failed_and_costs_nothing(http: Http) -> None:
+    task_id = create(http, SWAP, pictures())
+    http("DELETE", f"{CREATE}/{task_id}")
 
-    assert poll(http, SWAP, failed) == {**documented, "task_id": failed}
-    assert poll(http, SWAP, cancelled)["status"] == "failed"
+    assert poll(http, SWAP, task_id)["status"] == "failed"
     assert http.usd == 10.0
 
 
@@ -88,23 +85,22 @@ def test_toolkit_answers_as_documented(http_with: HttpWith, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("path", "body", "words"),
     [
-        (TOOLKIT, {"task_type": "face_swap", "task_input": {}}, "'target_image' is a required property of task_input"),
         (TOOLKIT, {"task_type": "upscale", "task_input": {"image": 5}}, "task_input.image must be of type string"),
         (TOOLKIT, {"task_type": "dance"}, "'task_input' is a required property; task_type does not meet enum"),
-        ("/mj/v2/blend", {"webhook_endpoint": 5}, "webhook_config.endpoint must be of type string"),
         ("/mj/v2/blend", {"webhook_secret": None}, "webhook_config.secret must be of type string"),
     ],
 )
 def test_wrong_create_request_is_refused(http: Http, path: str, body: dict[str, Any], words: str) -> None:
     answer = http("POST", path, json=body)
 
-    assert answer.status_code == 400
-    assert words in answer.json()["message"]
+    assert (answer.status_code, words in answer.json()["message"]) == (400, True)
 
 
-def test_luma_and_kling_answer_as_documented(http: Http) -> None:
+def test_luma_and_kling_are_done_as_documented(http: Http) -> None:
     luma = create(http, LUMA, {"prompt": "a cat", "expand_prompt": True})
     kling = create(http, KLING, EXAMPLES["legacy.kling.request"]["value"])
+    modes = [create(http, KLING, {"prompt": "p", "professional_mode": professional}) for professional in (True, False)]
+    assert [http.sandbox._store.given(task_id)["mode"] for task_id in modes] == ["pro", "std"]
     luma_before, kling_before = poll(http, LUMA, luma), poll(http, KLING, kling)
     http.sandbox.advance()
     luma_after, kling_after = poll(http, LUMA, luma), poll(http, KLING, kling)
@@ -120,13 +116,6 @@ def test_luma_and_kling_answer_as_documented(http: Http) -> None:
     assert kling_after["output"]["works"][0]["resource"]["resource"] == kling_after["output"]["video_url"]
     for url in (luma_after["generation"]["video"], kling_after["output"]["video_url"]):
         assert b"SIMULATED" in http("GET", url).content
-
-
-@pytest.mark.parametrize(("professional", "mode"), [(True, "pro"), (False, "std")])
-def test_mode_of_kling_is_that_of_professional_mode(http: Http, professional: bool, mode: str) -> None:
-    task_id = create(http, KLING, {"prompt": "p", "professional_mode": professional})
-
-    assert http.sandbox._store.given(task_id)["mode"] == mode
 
 
 def test_midjourney_is_flat_from_staged_to_finished(http_with: HttpWith, clock: Clock) -> None:
@@ -165,23 +154,19 @@ def test_poll_shows_tasks_of_its_protocol_and_key_only(http_with: HttpWith) -> N
     assert {(answer.status_code, answer.json()["message"]) for answer in answers} == {(404, "task not found")}
 
 
-@pytest.mark.parametrize(
-    ("path", "webhook"),
-    [
-        (IMAGINE, {"webhook_endpoint": "http://me.test/hook", "webhook_secret": "s"}),
-        (KLING, {"webhook_config": {"endpoint": "http://me.test/hook", "secret": "s"}}),
-    ],
-)
-def test_webhook_has_what_a_poll_answers(http_with: HttpWith, path: str, webhook: dict[str, Any]) -> None:
+@pytest.mark.parametrize("path", [IMAGINE, KLING])
+def test_webhook_has_what_a_poll_answers(http_with: HttpWith, path: str) -> None:
     receiver = Receiver()
     http = http_with(send_webhook=receiver)
-    task_id = create(http, path, {"prompt": "a cat", **webhook})
+    config = {"webhook_endpoint": "http://me.test/hook", "webhook_secret": "s"}
+    if path == KLING:
+        config = {"webhook_config": {"endpoint": "http://me.test/hook", "secret": "s"}}
+    task_id = create(http, path, {"prompt": "a cat", **config})
     http.sandbox.advance()
     ((url, body, headers),) = receiver.got
-    sent = body if path == IMAGINE else body["data"]
-    sent.get("config", {}).get("webhook_config", {}).pop("secret", None)
-    seen = poll(http, path, task_id)
-    seen.get("config", {}).get("webhook_config", {}).pop("secret", None)  # removed when it was sent
+    sent, seen = body if path == IMAGINE else body["data"], poll(http, path, task_id)
+    for one in (sent, seen):  # the secret is removed when it was sent
+        one.get("config", {}).get("webhook_config", {}).pop("secret", None)
 
     assert (url, headers["x-webhook-secret"], sent) == ("http://me.test/hook", "s", seen)
 

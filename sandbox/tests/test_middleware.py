@@ -1,7 +1,7 @@
 """Who may send requests, how much they may send, and what a browser may do with the answers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -148,53 +148,25 @@ def test_bodies_that_arrive_hold_a_limited_amount_together(
     assert asyncio.run(create_beside()) == [503, 400, 200]
 
 
-async def sent_by_hand(http: Http, messages: list[dict[str, Any]], send: Callable[[Any], Any]) -> None:
-    """Send a create request whose messages, and what becomes of its answer, the test decides; then it disconnects."""
-    headers = [(b"host", b"localhost"), (b"x-api-key", b"sandbox")]
-    scope = {"type": "http", "method": "POST", "path": CREATE, "headers": headers, "query_string": b""}
-
-    async def receive() -> Any:
-        return messages.pop(0) if messages else {"type": "http.disconnect"}
-
-    await http.app({**scope, "server": ("localhost", 80)}, receive, send)
-
-
-def test_client_that_reads_its_answer_slowly_keeps_no_place(
-    http_with: HttpWith, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(middleware, "LARGE_AT_ONCE", 1)
-    monkeypatch.setattr(middleware, "BODY_SECONDS", 5.0)
-    http = http_with()
-
-    async def create_beside() -> int:
-        unread, begun = asyncio.Event(), asyncio.Event()
-
-        async def send(_message: Any) -> None:
-            begun.set()
-            await unread.wait()
-
-        messages = [{"type": "http.request", "body": LARGE}]
-        slow = asyncio.ensure_future(sent_by_hand(http, messages, send))
-        await begun.wait()
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(http.app), base_url=BASE_URL) as client:
-            status = (await client.post(CREATE, content=LARGE, headers=KEY)).status_code
-        unread.set()
-        await slow
-        return status
-
-    assert asyncio.run(create_beside()) == 200
-
-
 @pytest.mark.parametrize("last", [{"type": "http.disconnect"}, {"type": "http.request", "body": b"{"}])
 def test_broken_uploads_keep_no_place(http_with: HttpWith, monkeypatch: pytest.MonkeyPatch, last: Any) -> None:
     monkeypatch.setattr(middleware, "BODY_SECONDS", 0.5)
     http = http_with()
+    headers = [(b"host", b"localhost"), (b"x-api-key", b"sandbox")]
+    scope = {"type": "http", "method": "POST", "path": CREATE, "headers": headers, "query_string": b""}
 
-    async def send(_message: Any) -> None: ...
+    async def broken() -> None:
+        messages = [last, {"type": "http.request", "body": bytes(middleware.SMALL_BODY + 1), "more_body": True}]
+
+        async def receive() -> Any:
+            return messages.pop() if messages else {"type": "http.disconnect"}
+
+        async def send(_message: Any) -> None: ...
+
+        await http.app({**scope, "server": ("localhost", 80)}, receive, send)
 
     for _ in range(middleware.LARGE_AT_ONCE + 1):
-        begun = {"type": "http.request", "body": bytes(middleware.SMALL_BODY + 1), "more_body": True}
-        asyncio.run(sent_by_hand(http, [begun, last], send))
+        asyncio.run(broken())
 
     assert http("POST", CREATE, content=LARGE).status_code == 200
 
@@ -202,11 +174,10 @@ def test_broken_uploads_keep_no_place(http_with: HttpWith, monkeypatch: pytest.M
 # What a browser does with the answers.
 
 
-@pytest.mark.parametrize("path", ["/", INFO, "/files/x"])
-def test_answers_are_neither_guessed_nor_framed(http: Http, path: str) -> None:
-    headers = http("GET", path).headers
-
-    assert (headers["x-content-type-options"], headers["x-frame-options"]) == ("nosniff", "DENY")
+def test_answers_are_neither_guessed_nor_framed(http: Http) -> None:
+    for path in ("/", INFO, "/files/x"):
+        headers = http("GET", path).headers
+        assert (headers["x-content-type-options"], headers["x-frame-options"]) == ("nosniff", "DENY")
 
 
 @pytest.mark.parametrize("extension", ["html", "svg", "unknown"])

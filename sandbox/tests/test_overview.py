@@ -42,13 +42,6 @@ def test_parts_of_the_page_are_served_and_nothing_beside_them(http: Http, path: 
     assert words in answer.headers["content-type"]
 
 
-def test_about_names_engines_and_samples(http: Http) -> None:
-    about = http("GET", "/_sandbox/about").json()
-
-    assert {"model": "Qubico/image-toolkit", "task_type": "face-swap"} in about["engines"]
-    assert {http("GET", f"/_sandbox/samples/{name}").status_code for name in about["samples"]} == {200}
-
-
 def test_tasks_are_those_of_the_key(http_with: HttpWith, clock: Clock) -> None:
     http = http_with(keys={"sandbox": 1.0, "other": 1.0})
     first = http.create()
@@ -89,8 +82,7 @@ def test_input_is_shown_until_the_task_ends(http: Http) -> None:
     assert base64_of(b"a face") not in http("GET", f"/_sandbox/tasks/{task_id}").text
 
 
-def test_task_is_shown_with_its_poll_its_money_and_its_files(http_with: HttpWith, clock: Clock) -> None:
-    http = http_with(public_url="https://me.test")
+def test_task_is_shown_with_its_poll_its_money_and_its_files(http: Http, clock: Clock) -> None:
     failed, done = http.create(target=NO_FACE), http.create()
     clock.now += 2
     http.sandbox.advance()
@@ -101,8 +93,8 @@ def test_task_is_shown_with_its_poll_its_money_and_its_files(http_with: HttpWith
         {"at": NOW, "reason": "charge", "usd": -USD},
         {"at": NOW + 2, "reason": "refund", "usd": USD},
     ]
-    assert files["task"]["output"]["image_url"].startswith(f"{BASE_URL}/files/")  # where the page is
-    assert files["data"]["output"]["image_url"].startswith("https://me.test/files/")
+    assert files["task"]["output"]["image_url"].startswith(f"{BASE_URL}/files/")
+    assert files["data"]["output"] == files["task"]["output"]
 
 
 def test_attempts_to_send_a_webhook_are_shown_without_secrets(http_with: HttpWith, clock: Clock) -> None:

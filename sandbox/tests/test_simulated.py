@@ -1,6 +1,5 @@
 """Simulated results: every task type gives what was requested, the same each time, marked so that nobody is misled."""
 
-import dataclasses
 import io
 import re
 from itertools import groupby, pairwise
@@ -10,32 +9,18 @@ import av
 import cv2
 import numpy as np
 import pytest
-from jsonschema import Draft202012Validator
 from unitask_api import contract
 from unitask_api.contract import TaskType
 from unitask_sandbox import bundle
 from unitask_sandbox.engines import simulate
-from unitask_sandbox.engines.simulated import MARK
 from unitask_sandbox.engines.simulated import requested_media as requested
-from unitask_sandbox.engines.simulated.files import RATE, UNIT, Scene, drawn, film, picture, sound
+from unitask_sandbox.engines.simulated.files import RATE, UNIT, Scene, drawn, film, sound
+from unitask_sandbox.engines.simulated.outputs import MARK
 from unitask_sandbox.failures import TaskFailure
 
 from .local import base64_of
-from .media import File, files_of, pixels, png, seconds_of, size_of
+from .media import File, files_of, png, seconds_of, size_of
 
-OUTPUT: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "text": {"type": ["string", "null"]},
-        "count": {"type": "integer", "minimum": 3},
-        "good": {"type": "boolean"},
-        "nothing": {"type": "null"},
-        "word": {"enum": ["a", "b"]},
-        "base64": {"type": "string", "x-media": {"kind": "image", "holds": ["base64"]}},
-        "items": {"type": "array", "items": {"anyOf": [{"$ref": "#/components/schemas/TaskError"}, {"type": "null"}]}},
-        **{kind: {"type": "string", "x-media": {"kind": kind}} for kind in ("image", "video", "audio", "model")},
-    },
-}
 FLUX = bundle.task_type("Qubico/flux1-schnell", "txt2img", {})
 IMAGE_TO_IMAGE = bundle.task_type("Qubico/flux1-schnell", "img2img", {})
 GEMINI = bundle.task_type("gemini", "nano-banana-pro", {})
@@ -53,20 +38,6 @@ def simulated(model: str, task_type: str, **given: Any) -> Any:
     return simulate(bundle.task_type(model, task_type, given), given).output
 
 
-def test_result_has_the_shape_of_its_schema(monkeypatch: pytest.MonkeyPatch) -> None:
-    component = contract.component
-    monkeypatch.setattr(contract, "component", lambda name: OUTPUT if name == "Everything" else component(name))
-    everything = dataclasses.replace(FLUX, model="x", task_type="y", output="Everything")
-    result = simulate(everything, {"width": 300, "height": 400}).output
-    shown = {name: "https://x.test" if isinstance(value, tuple) else value for name, value in result.items()}
-    schema = {**OUTPUT, "components": contract.document()["components"]}
-
-    assert list(Draft202012Validator(schema).iter_errors(shown)) == []
-    assert shown.keys() == OUTPUT["properties"].keys()
-    assert [name for name, value in result.items() if isinstance(value, tuple)] == ["image", "video", "audio", "model"]
-    assert result["base64"] == ""  # the address stands beside it
-
-
 def test_output_is_filled_as_the_sample_of_its_version() -> None:
     (old,) = simulated("kling", "video_generation", duration=10)["works"]
 
@@ -75,25 +46,17 @@ def test_output_is_filled_as_the_sample_of_its_version() -> None:
     assert (old["video"]["duration"], old["video"]["width"], old["video"]["height"]) == (10000, 320, 180)
 
 
-def test_songs_are_two_with_the_lengths_of_their_files() -> None:
-    clips = simulated("music-s", "generate_music")["clips"].values()
-    songs = simulated("music-u", "generate_music", lyrics_type="generate")["songs"]
-
-    assert [seconds_of(clip["audio_url"]) for clip in clips] == [clip["metadata"]["duration"] for clip in clips]
-    assert [seconds_of(song["song_path"]) for song in songs] == [song["duration"] for song in songs]
-    assert [song["finished"] for song in songs] == [True] * 2
-    assert songs[0]["id"] != songs[1]["id"]
-
-
 def test_texts_are_marked_and_follow_from_the_input() -> None:
     lyrics, others = (simulated("music-u", "generate_lyrics", prompt=word)["lyrics_pairs"] for word in ("a", "b"))
-    seeds = {simulated("midjourney", "seed", origin_task_id=word)["seed"] for word in ("a", "b")}
+    seeds = [simulated("midjourney", "seed", origin_task_id=word)["seed"] for word in ("a", "b")]
+    songs = simulated("music-u", "generate_music", lyrics_type="generate")["songs"]
 
     assert all(MARK in pair["text"] for pair in lyrics)
     assert MARK in simulated("midjourney", "describe", image_url="https://a.test/a.png")["description"]
     assert lyrics != others
-    assert len(seeds) == 2
-    assert all(seed.isdecimal() for seed in seeds)
+    assert len({seed for seed in seeds if seed.isdecimal()}) == 2
+    assert [seconds_of(song["song_path"]) for song in songs] == [song["duration"] for song in songs]
+    assert songs[0]["id"] != songs[1]["id"]
 
 
 # Requested sizes, lengths, numbers and formats.
@@ -197,17 +160,6 @@ def test_hostile_values_are_bounded(entry: TaskType, given: dict[str, Any]) -> N
     assert all(max(size_of(file) or (0,)) <= requested.LARGEST_SIDE for file in files)
 
 
-def test_limits_that_were_reached_are_named() -> None:
-    kling = bundle.task_type("kling", "sound", {})
-
-    assert "1024" in simulate(FLUX, {"width": 4096, "height": 4096}).meta["simulated_size"]
-    assert simulate(FLUX, {"width": 512, "height": 512}).meta.keys() == {"simulated"}
-    assert "at most 8" in simulate(FLUX, {"batch_size": 9}).meta["simulated_count"]
-    assert "not made here" in simulate(GEMINI, {"output_format": "gif"}).meta["simulated_format"]
-    assert "300 s" in simulate(kling, {"duration": 301}).meta["simulated_length"]
-    assert simulate(kling, {"duration": 300}).meta.keys() == {"simulated", "simulated_output"}
-
-
 @pytest.mark.parametrize("entry", [FLUX, FILM, SONG, MESH], ids=named)
 def test_same_input_gives_the_same_bytes_and_another_input_others(entry: TaskType) -> None:
     first = simulate(entry, {"prompt": "a", "width": 64}).output
@@ -258,15 +210,7 @@ def test_word_is_drawn_in_full_at_every_shape(size: tuple[int, int]) -> None:
     assert not white[[0, -1]].any()
 
 
-@pytest.mark.parametrize("extension", ["png", "jpg", "webp"])
-def test_picture_is_the_drawn_one_with_a_mark(extension: str) -> None:
-    data = picture(SCENE, (320, 200), extension)
-
-    assert WORD.encode() in data
-    assert np.abs(pixels(data)[..., ::-1].astype(int) - np.asarray(drawn(SCENE, (320, 200)))).mean() < 5
-
-
-@pytest.mark.parametrize(("size", "seconds"), [((320, 180), 7.3), ((314, 178), 60), ((18, 320), 1)])
+@pytest.mark.parametrize(("size", "seconds"), [((314, 178), 60), ((18, 320), 1.3)])
 def test_film_plays_for_its_length_with_a_growing_bar(size: tuple[int, int], seconds: float) -> None:
     data = film(SCENE, size, seconds)
     with av.open(io.BytesIO(data)) as opened:

@@ -10,8 +10,7 @@ from unitask_sandbox.engines import run
 from unitask_sandbox.engines.real import video_face_swap, video_upscale
 from unitask_sandbox.faces.detect import Face
 from unitask_sandbox.failures import TaskFailure
-from unitask_sandbox.video import track
-from unitask_sandbox.video.track import OneEuro
+from unitask_sandbox.video import swap as video_swap
 
 from .local import HttpWith
 from .media import ASTRONAUT, HOPPER, SECOND, Picture, Watched, clip, moving, png, portrait, recorded, resized, watched
@@ -115,17 +114,6 @@ def test_face_that_leaves_and_comes_back_is_swapped_again() -> None:
     assert changed == [False] * 2 + [True] * 3 + [False] * 3 + [True] * 3
 
 
-def test_filter_steadies_what_is_still_and_follows_what_moves() -> None:
-    jitter = np.random.default_rng(1).normal(0, 1, (60, 1, 2)).astype(np.float32)
-    way = np.linspace(0, 100, 50, dtype=np.float32)[:, None, None].repeat(2, axis=2)
-    still, follow = OneEuro(25), OneEuro(25)
-    steadied = np.array([still(100 + points, 100) for points in jitter])
-    followed = np.array([follow(points, 100) for points in way])
-
-    assert steadied[10:].std() < jitter[10:].std() / 2
-    assert np.abs(followed - way)[10:].max() < 6  # pixels; it moves by 2 a frame
-
-
 def test_points_are_smoothed_and_anew_after_a_lost_face(monkeypatch: pytest.MonkeyPatch) -> None:
     def at(x: float) -> Face:
         points = np.zeros((478, 3), np.float32)
@@ -133,9 +121,9 @@ def test_points_are_smoothed_and_anew_after_a_lost_face(monkeypatch: pytest.Monk
         return Face(np.zeros(4, np.float32), np.zeros((5, 2), np.float32), points, 1.0)
 
     found = iter([at(0), at(1), None, at(5)])
-    monkeypatch.setattr(track, "_followed", lambda _picture, _face: next(found))
-    monkeypatch.setattr(track, "find_faces", lambda _picture: [])
-    tracks = track.Tracks([at(0)], 25)
+    monkeypatch.setattr(video_swap, "_followed", lambda _picture, _face: next(found))
+    monkeypatch.setattr(video_swap, "find_faces", lambda _picture: [])
+    tracks = video_swap.Tracks([at(0)], 25)
     follow: Any = tracks.follow
     first, moved, lost, again = (follow(GREY)[0] for _ in range(4))
 
