@@ -242,10 +242,10 @@ class Notified(webhooks.Receiver):
 
     def __init__(self, clock: InstantClock, *planned: tuple[str, float]) -> None:
         super().__init__(None)
-        self.clock, self.planned, self.asked = clock, list(planned), list[Any]()
+        self.clock, self.planned, self.waits = clock, list(planned), list[Any]()
 
     def wait_for_notification(self, task_ids: Any, seconds: float) -> str | None:
-        self.asked.append(task_ids)
+        self.waits.append(task_ids)
         task_id, after = self.planned.pop(0) if self.planned else (None, seconds)
         self.clock.advance(after)
         return task_id
@@ -260,7 +260,7 @@ def test_notification_of_a_task_makes_its_wait_poll_at_once(shell: str) -> None:
     perform(shell, script, lambda client: client.run(FACE_SWAP), webhooks=receiver)
 
     assert script.clock.passed == pytest.approx(0.3 + polling.next_poll_delay(0.3, USUAL))
-    assert receiver.asked[0] == (TASK_ID,)
+    assert receiver.waits[0] == (TASK_ID,)
 
 
 def test_pause_after_a_failed_poll_is_not_cut_by_a_notification(shell: str) -> None:
@@ -268,7 +268,7 @@ def test_pause_after_a_failed_poll_is_not_cut_by_a_notification(shell: str) -> N
     receiver = Notified(script.clock, (TASK_ID, 0.1))
     perform(shell, script, lambda client: client.wait(TASK_ID), webhooks=receiver)
 
-    assert len(receiver.asked) == 1
+    assert len(receiver.waits) == 1
 
 
 # ---- find
@@ -342,9 +342,9 @@ def test_account_active_tasks_and_history_are_read(shell: str) -> None:
 
     assert (account.balance_usd, active["kling"].pending_count) == (2.0, 3)
     assert [row.task_id for row in rows] == ["a", "b"]
-    asked = "page_size=1&model=kling&start_time=1767225600&end_time=1800000000"
-    pages_asked = [f"{HISTORIES}?page={page}&{asked}" for page in (1, 2)]
-    assert script.lines == ["GET /account/info", "GET /account/active_tasks", *pages_asked]
+    parameters = "page_size=1&model=kling&start_time=1767225600&end_time=1800000000"
+    pages_sent = [f"{HISTORIES}?page={page}&{parameters}" for page in (1, 2)]
+    assert script.lines == ["GET /account/info", "GET /account/active_tasks", *pages_sent]
 
 
 def test_file_for_a_url_field_is_uploaded_first(shell: str) -> None:
@@ -386,15 +386,15 @@ def test_key_and_base_url_are_the_given_ones_or_those_of_the_environment(
     assert contract.document()["servers"][0]["url"] == "https://api.piapi.ai"
 
 
-@pytest.mark.parametrize(("asked", "limit"), [({}, 60.0), ({"http_timeout": 7}, 7)], ids=["default", "given"])
-def test_each_call_has_the_limit_of_the_client(shell: str, asked: dict[str, Any], limit: float) -> None:
+@pytest.mark.parametrize(("given", "limit"), [({}, 60.0), ({"http_timeout": 7}, 7)], ids=["default", "given"])
+def test_each_call_has_the_limit_of_the_client(shell: str, given: dict[str, Any], limit: float) -> None:
     requests: list[httpx.Request] = []
 
     def handler(request: httpx.Request) -> httpx.Response:
         requests.append(request)
         return responded(seen("pending") if request.method == "POST" else DONE)
 
-    perform(shell, handler, lambda client: client.run(FACE_SWAP), **asked)
+    perform(shell, handler, lambda client: client.run(FACE_SWAP), **given)
 
     for request in requests:
         sending = int(request.headers.get("content-length", 0)) / 50_000  # bytes a second
@@ -404,10 +404,10 @@ def test_each_call_has_the_limit_of_the_client(shell: str, asked: dict[str, Any]
 
 @pytest.mark.parametrize("call", [submit, get, lambda client: all_of(client.history())])
 def test_closed_client_refuses_every_call_and_sends_nothing(shell: str, call: Callable[[Any], Any]) -> None:
-    script, kept = provider(seen()), list[Any]()
-    perform(shell, script, lambda client: (kept.append(client), client.get(TASK_ID))[1])
+    script, clients = provider(seen()), list[Any]()
+    perform(shell, script, lambda client: (clients.append(client), client.get(TASK_ID))[1])
     with pytest.raises(errors.InvalidInput, match="this client is closed"):
-        asyncio.run(call(kept[0])) if shell == "async" else call(kept[0])
+        asyncio.run(call(clients[0])) if shell == "async" else call(clients[0])
 
     assert len(script.requests) == 1
 

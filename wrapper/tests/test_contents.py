@@ -50,7 +50,7 @@ WHOLE: dict[str, tuple[str, bytes]] = {
     "GLB": ("model", GLB),
 }
 # Their end is unknown, or is known to be wrong in practice.
-KEPT: dict[str, tuple[str | None, str, bytes]] = {
+ACCEPTED: dict[str, tuple[str | None, str, bytes]] = {
     "SVG": ("image", ".svg", b'<?xml version="1.0"?><!-- <html> --><svg xmlns="http://www.w3.org/2000/svg"></svg>'),
     "ZIP": ("file", ".zip", ZIP),
     "MP3": ("audio", ".mp3", b"ID3\3\0\0\0\0\0\0" + b"\xff\xfb\x90\0" + bytes(413)),
@@ -100,7 +100,7 @@ def test_cut_off_file_is_distinguished_from_a_whole_one(kind: str, content: byte
             assert (caught.value.retryable, caught.value.discard, caught.value.late) == (True, True, True)
 
 
-@pytest.mark.parametrize(("kind", "ending", "content"), KEPT.values(), ids=KEPT.keys())
+@pytest.mark.parametrize(("kind", "ending", "content"), ACCEPTED.values(), ids=ACCEPTED.keys())
 def test_file_that_may_be_right_is_accepted(kind: str | None, ending: str, content: bytes) -> None:
     check(content, kind, ending)
 

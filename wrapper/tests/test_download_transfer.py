@@ -106,9 +106,9 @@ def test_answer_without_the_file_is_retried_where_that_may_help(
         assert fetch(shell, script, PICTURE, tmp_path / "a.png")[0].read_bytes() == PNG
 
 
-@pytest.mark.parametrize(("asked", "waited"), [("7", 7.0), ("0", 0.5), ("999999", 120.0)])
-def test_retry_after_of_a_host_is_followed(shell: str, asked: str, waited: float, tmp_path: Path) -> None:
-    script = provider(answer(503, retry_after=asked), file(gzip.compress(PNG), content_encoding="gzip"))
+@pytest.mark.parametrize(("seconds", "waited"), [("7", 7.0), ("0", 0.5), ("999999", 120.0)])
+def test_retry_after_of_a_host_is_followed(shell: str, seconds: str, waited: float, tmp_path: Path) -> None:
+    script = provider(answer(503, retry_after=seconds), file(gzip.compress(PNG), content_encoding="gzip"))
     (path,) = fetch(shell, script, PICTURE, tmp_path / "a.png")
 
     assert script.clock.sleeps == [waited]
@@ -184,11 +184,11 @@ class Host:
     versions: list[bytes] = field(default_factory=lambda: [CONTENT])  # at each request; the last one repeats
     ranges: bool = True
     spoil: dict[str, str] = field(default_factory=dict)  # headers that an answer to a range has instead
-    asked: list[tuple[str | None, str | None]] = field(default_factory=list)
+    requests: list[tuple[str | None, str | None]] = field(default_factory=list)
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         wanted, version = request.headers.get("range"), request.headers.get("if-range")
-        self.asked.append((wanted, version))
+        self.requests.append((wanted, version))
         content = self.versions.pop(0) if len(self.versions) > 1 else self.versions[0]
         fresh = version in self.names.values() and content == CONTENT
         status, headers = 200, {**self.names, "content-length": str(len(content))}
@@ -227,7 +227,7 @@ def test_file_that_breaks_off_is_continued_only_with_the_rest_of_its_version(
     (path,) = fetch("sync", host, FILM, tmp_path / "a.mp4")
 
     assert path.read_bytes() == host.versions[-1]
-    assert host.asked == [ANEW, *then]
+    assert host.requests == [ANEW, *then]
     assert names_in(tmp_path) == ["a.mp4"]
 
 
@@ -255,11 +255,11 @@ def test_connection_may_break_while_there_is_progress(tmp_path: Path, monkeypatc
     host = Host([1000] * 9)
 
     assert fetch("sync", host, FILM, tmp_path / "a.mp4")[0].read_bytes() == CONTENT
-    assert [start for start, _ in host.asked] == [None, *(f"bytes={number}000-" for number in range(1, 10))]
+    assert [start for start, _ in host.requests] == [None, *(f"bytes={number}000-" for number in range(1, 10))]
     for stuck in (Host([4000] + [10] * 99), Host([4000] * 100, ranges=False)):
         with pytest.raises(DownloadFailed, match="ReadError: connection reset"):
             fetch("sync", stuck, FILM, tmp_path / "b.mp4")
-        assert len(stuck.asked) == 4
+        assert len(stuck.requests) == 4
     assert names_in(tmp_path) == ["a.mp4"]
 
 

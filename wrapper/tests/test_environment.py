@@ -49,7 +49,7 @@ def servers() -> Iterator[tuple[RawServer, RawServer]]:
         yield provider, proxy
 
 
-def asked(server: RawServer) -> list[tuple[str, str | None]]:
+def received(server: RawServer) -> list[tuple[str, str | None]]:
     """The target of each request, and the key that it carried."""
     return [(each.path, each.headers.get("x-api-key") or each.headers.get("authorization")) for each in server.requests]
 
@@ -89,7 +89,7 @@ def test_unusable_variable_is_named(shell: str, case: str, monkeypatch: pytest.M
 
     assert f"{name} is {value!r}" in str(caught.value)
     monkeypatch.delenv(name)
-    KINDS[shell](KEY)  # nothing of it is kept
+    KINDS[shell](KEY)  # the failure is not cached
 
 
 @pytest.mark.parametrize("address", ["socks://me:hush@proxy.test:1", "http://me:hush@proxy.test:99999", "me:hu/sh@"])
@@ -152,10 +152,10 @@ def test_the_key_goes_through_a_proxy_except_to_this_machine(
     perform(shell, url, CALLS[call])
 
     this, that = (proxy, provider) if host == "provider.test" else (provider, proxy)
-    ((target, key),) = asked(this)
+    ((target, key),) = received(this)
     assert target.startswith(f"{url}/" if this is proxy else "/")
     assert key in (KEY, f"Bearer {KEY}")
-    assert asked(that) == []
+    assert received(that) == []
 
 
 def test_downloads_choose_the_proxy_by_their_own_host(
@@ -173,8 +173,8 @@ def test_downloads_choose_the_proxy_by_their_own_host(
     with Client(KEY, sleep=lambda _: None) as client, pytest.raises(errors.DownloadFailed):
         client.download(over_tls, tmp_path / "b.png")
 
-    assert asked(files) == [("/file-1.png", None)]
-    assert set(asked(proxy)) == {
+    assert received(files) == [("/file-1.png", None)]
+    assert set(received(proxy)) == {
         ("http://files.test/a/../file-2.png?x=%2f", None),
         ("files.test:443", None),  # a tunnel: the target itself is for the host
     }

@@ -83,15 +83,17 @@ def test_submission_that_never_left_is_sent_up_to_four_times(failures: int) -> N
     assert "ConnectError: refused" in str(hopeless.error)
 
 
-@pytest.mark.parametrize(("asked", "slept"), [("7", 7.0), ("0.1", 0.5), ("9999", 120.0), (None, 0.375)])
-def test_rate_limited_submission_is_sent_again_after_retry_after_within_limits(asked: str | None, slept: float) -> None:
-    limited = refused(429, "slow down", **({"retry_after": asked} if asked else {}))
+@pytest.mark.parametrize(("seconds", "slept"), [("7", 7.0), ("0.1", 0.5), ("9999", 120.0), (None, 0.375)])
+def test_rate_limited_submission_is_sent_again_after_retry_after_within_limits(
+    seconds: str | None, slept: float
+) -> None:
+    limited = refused(429, "slow down", **({"retry_after": seconds} if seconds else {}))
     played, lasting = play(submit(), limited, seen()), play(submit(), limited).error
 
     assert played.result.id == TASK_ID
     assert played.sleeps == [slept]
     assert isinstance(lasting, errors.RateLimited)
-    assert (lasting.attempts, lasting.retry_after) == (RESEND.attempts, asked and float(asked))
+    assert (lasting.attempts, lasting.retry_after) == (RESEND.attempts, seconds and float(seconds))
 
 
 DECIDED: dict[str, tuple[Response, type[errors.ApiError], str | None]] = {
@@ -195,10 +197,10 @@ def test_each_change_is_reported_once() -> None:
     assert play(run(), *script).changes == ["pending", "pending", "Pending", "completed"]
 
 
-@pytest.mark.parametrize(("asked", "slept"), [("9", 9.0), ("0", None), ("9999", 60.0)])
-def test_longer_retry_after_of_a_successful_poll_sets_the_next_pause(asked: str, slept: float | None) -> None:
+@pytest.mark.parametrize(("seconds", "slept"), [("9", 9.0), ("0", None), ("9999", 60.0)])
+def test_longer_retry_after_of_a_successful_poll_sets_the_next_pause(seconds: str, slept: float | None) -> None:
     planned = polling.next_poll_delay(0.0, USUAL)
-    busy = dataclasses.replace(seen("pending"), headers={"retry-after": asked})
+    busy = dataclasses.replace(seen("pending"), headers={"retry-after": seconds})
     played = play(wait(), busy, seen("pending"), seen("completed"))
 
     assert played.sleeps[0] == pytest.approx(slept or planned)
@@ -327,7 +329,7 @@ def test_patience_begins_with_the_first_failed_poll(script: list[Response | Tran
 def test_retry_after_of_a_refused_poll_is_followed() -> None:
     played = play(
         wait(patience=500.0, timeout=1000.0),
-        *(refused(429, retry_after=asked) for asked in ("7", "0", "9999")),
+        *(refused(429, retry_after=seconds) for seconds in ("7", "0", "9999")),
         seen("completed"),
     )
 

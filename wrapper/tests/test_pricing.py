@@ -109,8 +109,6 @@ def test_estimate(task: TaskInput[Any], usd: float | None) -> None:
     assert task.estimate_usd() == usd
 
 
-# ---- length of a video
-
 SHORT, LONG = times(600, 4383), long_times(600, 4383)
 TRACKS = (track(b"soun", 999), track(b"vide", 240))
 

@@ -214,9 +214,6 @@ def test_unknown_example_is_refused_with_close_names() -> None:
         task_bodies(tasks.LegacyFaceSwap)
 
 
-# ---- the plugin in a run of pytest
-
-
 def pytest_of(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
     """Run pytest as strictly as here; without the plugin that takes most of a second to load."""
     return pytester.runpytest_subprocess("-W", "error", "-p", "no:cacheprovider", "-p", "no:schemathesis", *arguments)

@@ -77,23 +77,18 @@ def _tracer() -> Any:
 
 
 class _LogFilter(logging.Filter):
-    """Takes the secrets of all hiders out of log records."""
+    """Removes the secrets of all hiders from log records."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._hiders: list[weakref.ref[Hider]] = []  # no lock: a fork could leave it held
-
-    def add(self, hider: Hider) -> None:
-        self._hiders.append(weakref.ref(hider, self._hiders.remove))
-        for name in _LOGGERS:
-            logging.getLogger(name).addFilter(self)  # once: a logger takes a filter no second time
+        self.hiders: list[weakref.ref[Hider]] = []  # no lock: a fork could leave it held
 
     def filter(self, record: logging.LogRecord) -> bool:
         try:
             message = text = record.getMessage()
         except (TypeError, ValueError):  # as logging itself says when the record is written
             return True
-        for reference in list(self._hiders):
+        for reference in list(self.hiders):
             hider = reference()
             text = text if hider is None else hider.text(text)
         if text != message:
@@ -106,4 +101,6 @@ _LOG_FILTER = _LogFilter()
 
 def keep_out_of_logs(hider: Hider) -> None:
     """While the hider lives, hide its secrets in what httpx, httpcore and openai log: headers of answers, at DEBUG."""
-    _LOG_FILTER.add(hider)
+    _LOG_FILTER.hiders.append(weakref.ref(hider, _LOG_FILTER.hiders.remove))
+    for name in _LOGGERS:
+        logging.getLogger(name).addFilter(_LOG_FILTER)  # a logger adds a filter only once

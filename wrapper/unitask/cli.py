@@ -428,12 +428,7 @@ def take_every_character() -> None:
 
 
 def put(*lines: str) -> None:
-    """Write results to stdout.
-
-    Raises:
-        BrokenPipeError: stdout is closed.
-        InvalidInput: It cannot be written, as to a full disk.
-    """
+    """Write results to stdout; raise BrokenPipeError if it is closed, InvalidInput if it cannot be written."""
     if sys.stdout is None:  # it was closed before the process began
         return
     try:

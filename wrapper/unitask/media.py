@@ -62,11 +62,7 @@ EXTENSIONS = {"jpeg": (".jpg", ".jpeg"), "png": (".png",), "webp": (".webp",)}
 
 
 def wire_form(picture: Picture) -> tuple[str, bytes | None]:
-    """Return the form in which a picture is sent, and its content; None for the content of an address.
-
-    Raises:
-        ValueError: It cannot be read, or its type is not supported.
-    """
+    """Return the form in which a picture is sent, and its content, None for an address; raise ValueError for others."""
     try:
         if isinstance(picture, Upload):
             return picture.url, None
@@ -86,11 +82,7 @@ def _in_base64(content: bytes) -> tuple[str, bytes]:
 
 
 def read_file(file: Media) -> bytes:
-    """Return the content of a file.
-
-    Raises:
-        InvalidInput: It cannot be read, or it is a URL.
-    """
+    """Return the content of a file; raise InvalidInput if it cannot be read, or is a URL."""
     try:
         sent, content = wire_form(file)
     except ValueError as error:

@@ -388,19 +388,16 @@ def _pairs(headers: Any) -> Iterator[tuple[object, object]]:
     """Yield name and value of each header; a list of values is several headers."""
     items: Any = getattr(headers, "items", None)
     try:
-        given: Any = items() if callable(items) else headers
-        pairs: list[object] = list(given)
+        for pair in items() if callable(items) else headers:
+            if not is_list(pair):
+                raise TypeError
+            name, value = pair
+            for each in value if is_list(value) else (value,):
+                yield name, each
     except (TypeError, AttributeError, ValueError):
-        pairs = [None]
-    for pair in pairs:
-        if not (is_list(pair) and len(pair) == 2):
-            raise InvalidInput(
-                f"the headers are of type {type(headers).__name__}: give those of the request, as a mapping or as "
-                "pairs of name and value"
-            )
-        name, value = pair
-        for each in value if is_list(value) else (value,):
-            yield name, each
+        raise InvalidInput(
+            f"the headers are of type {type(headers).__name__}: give those of the request, as a mapping or as pairs"
+        ) from None
 
 
 def _is_secret_header(name: object) -> bool:

@@ -21,6 +21,8 @@ _PAGE_ENDINGS = (".html", ".htm", ".xml")
 _PAGES = frozenset(
     {"!doctype", "html", "head", "body", "error", "title", "meta", "script", "style", "center", "h1", "p"}
 )
+# Comments, processing instructions, and a document type with its entities.
+_PROLOGUE = re.compile(r"(?:<!--.*?(?:-->|$)\s*|<\?.*?\?>\s*|<![^->\[]*(?:\[.*?\])?[^>]*>\s*)*", re.DOTALL)
 _TEXT_MODELS = (".obj", ".mtl", ".ply", ".stl", ".off", ".gltf", ".dae", ".x3d", ".xyz", ".usda")
 _UNKNOWN_LENGTH = 0x7FFFF000  # of a sound that was written to a pipe: its length is 2 or 4 GB, or zero
 
@@ -98,14 +100,11 @@ def _fits(text: str, kind: str | None, ending: str) -> bool:
 
 def _root(text: str) -> str:
     """Return the name of the first element of an XML or HTML document, in lower case; empty if it is not one."""
-    rest = text.lstrip("\ufeff \t\r\n")
-    while rest.startswith(("<?", "<!")):
-        if rest[:14].lower() == "<!doctype html":
-            return "!doctype"
-        inner = "]" if re.match(r"<![^>-]*\[", rest) else ""
-        end = "?>" if rest[1] == "?" else "-->" if rest.startswith("<!--") else f"{inner}>"
-        rest = rest.partition(end)[2].lstrip()
-    found = re.match(r"<(?:[\w.-]+:)?([A-Za-z][\w.-]*)", rest)
+    text = text.lstrip("\ufeff \t\r\n")
+    if text[:14].lower() == "<!doctype html":
+        return "!doctype"
+    rest = _PROLOGUE.match(text)
+    found = re.match(r"<(?:[\w.-]+:)?([A-Za-z][\w.-]*)", text[rest.end() :] if rest else text)
     return found[1].lower() if found else ""
 
 
@@ -116,11 +115,7 @@ def format_of(content: Content) -> Format | None:
 
 
 def inspect_picture(content: bytes) -> PictureInfo:
-    """Return format and size of an encoded picture; pixels are not decoded.
-
-    Raises:
-        ValueError: It is not a picture, or it is cut off.
-    """
+    """Return format and size of an encoded picture, without decoding pixels; raise ValueError for anything else."""
     found = format_of(content)
     if found is None or found.name not in (*_MEASURED, *_OTHER_PICTURES):
         raise ValueError(f"it is not a picture: it starts with {content[:12]!r}")

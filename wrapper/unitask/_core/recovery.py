@@ -344,8 +344,8 @@ def _match(task: Task[Output], wanted: Fingerprint) -> _Match:
 def _is_another(said: str, wanted: str) -> bool:
     """Whether a model or task type is certainly another.
 
-    A word that the catalogue does not have may be another name of the same. Case, separators and a vendor or version
-    beside the name prove nothing either: the multi-face-swap page shows the echo "face-swap".
+    A word that the catalogue lacks may be another name of the same. Case, separators and a vendor or version beside the
+    name prove nothing: the multi-face-swap page shows the echo "face-swap".
     """
     first, second = _plain_name(said), _plain_name(wanted)
     return {first, second} <= _names() and first not in second and second not in first
