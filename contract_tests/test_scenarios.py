@@ -1,14 +1,12 @@
-"""Every scenario ends as it says; one for each code path with both clients and over a sandbox."""
+"""Every scenario ends as it says; one for each code path with both clients."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from unitask_contract import bundle
 from unitask_contract import scenarios as scenario_files
-from unitask_contract.sandbox_runner import Server, needs_no_more_than_a_server, server
 from unitask_contract.scenario_runner import SHELLS, problems, scripted
 from unitask_contract.scenarios import Scenario, scenarios
 
@@ -33,19 +31,6 @@ def test_scenario_ends_as_it_says(scenario: Scenario) -> None:
     assert {shell: list(problems(scenario, scripted(scenario, shell))) for shell in shells} == {
         shell: [] for shell in shells
     }
-
-
-@pytest.fixture(scope="module")
-def served() -> Iterator[Server]:
-    with server() as made:
-        yield made
-
-
-@of_scenarios([one for one in REPRESENTATIVES if needs_no_more_than_a_server(one)])
-def test_scenario_ends_so_over_a_connection(scenario: Scenario, served: Server) -> None:
-    shell = SHELLS[len(scenario.name) % 2]
-
-    assert list(problems(scenario, served.play(scenario, shell))) == []
 
 
 def test_page_is_what_the_scenarios_say() -> None:
