@@ -1,14 +1,12 @@
-"""Every scenario ends as it says; one for each code path with both clients and over a connection to a sandbox."""
+"""Every scenario ends as it says; one for each code path with both clients."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from unitask_contract import bundle
 from unitask_contract import scenarios as scenario_files
-from unitask_contract.sandbox_runner import Server, needs_no_more_than_a_server, server
 from unitask_contract.scenario_runner import SHELLS, problems, scripted
 from unitask_contract.scenarios import Scenario, scenarios
 
@@ -21,24 +19,12 @@ def code_path(scenario: Scenario) -> object:
 
 
 ONE_OF_EACH = list({code_path(one): one for one in scenarios()}.values())
-OVER_A_CONNECTION = [one for one in ONE_OF_EACH if needs_no_more_than_a_server(one)]
 
 
 @pytest.mark.parametrize("scenario", scenarios(), ids=lambda scenario: scenario.name)
 def test_scenario_ends_as_it_says(scenario: Scenario) -> None:
     for shell in SHELLS if scenario in ONE_OF_EACH else SHELLS[:1]:
         assert list(problems(scenario, scripted(scenario, shell))) == [], shell
-
-
-@pytest.fixture(scope="module")
-def served() -> Iterator[Server]:
-    with server() as made:
-        yield made
-
-
-@pytest.mark.parametrize("scenario", OVER_A_CONNECTION, ids=lambda scenario: scenario.name)
-def test_scenario_ends_so_over_a_connection(scenario: Scenario, served: Server) -> None:
-    assert list(problems(scenario, served.play(scenario, SHELLS[len(scenario.name) % 2]))) == []
 
 
 def test_page_and_sources_of_scenarios_are_current() -> None:
