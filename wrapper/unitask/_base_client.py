@@ -483,5 +483,6 @@ def _is_whole(value: object) -> bool:
 
 def _is_number(value: object) -> bool:
     """Return whether a value is a number that fits into a float, infinity included."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and (abs(value) <= sys.float_info.max or value == math.inf)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= sys.float_info.max or value == math.inf
