@@ -17,8 +17,8 @@ from unittest import mock
 
 from unitask_contract.bundle import METHODS
 from unitask_contract.checks.fuzz import LEFT_OUT_OF_SEQUENCES
+from unitask_contract.in_process import no_network
 from unitask_contract.provider_schema import provider_schema
-from unitask_contract.sandbox_runner import no_network
 from unitask_sandbox import Settings, running
 from unitask_sandbox.operations import HANDLERS
 

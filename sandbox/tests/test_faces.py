@@ -200,7 +200,7 @@ def test_detector_gets_no_narrow_pictures(monkeypatch: pytest.MonkeyPatch) -> No
         def detect(self, _picture: Picture) -> tuple[int, None]:
             return 1, None
 
-    monkeypatch.setattr(detect._detector(), "_networks", [Network(), Network()])
+    monkeypatch.setattr(detect, "_detectors", lambda: [Network(), Network()])
     for shape in ((32, 239), (92, 525), (1, 2047)):
         assert find_faces(np.zeros((*shape, 3), np.uint8)) == []
 

@@ -1,8 +1,7 @@
 """The page at / for browsers, and what it reads below /_sandbox/.
 
 The page is plain files of the folder page/, without a build step. It creates, cancels and uploads through the API. The
-endpoints here change nothing, need the key of the account, and neither appear in the log of requests nor take a fault,
-so that the page does not disturb the client under test.
+endpoints here change nothing, need the key of the account, and are neither logged nor changed by a fault.
 """
 
 import hashlib
@@ -84,7 +83,7 @@ def _overview(request: Request) -> Overview:
 
 
 def _if_changed(request: Request, value: dict[str, Any]) -> Response:
-    """The value as JSON; 304 when the browser has this one already."""
+    """Return the value as JSON; 304 when the browser has it already."""
     content = json.dumps(value).encode()
     tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
     headers = {"etag": tag, "cache-control": "no-cache", "vary": KEY_HEADER}

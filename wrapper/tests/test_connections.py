@@ -385,48 +385,38 @@ def test_client_works_after_an_interruption_before_any_line() -> None:
     gc.collect()
 
 
-class Cancelled:
-    """Awaits a coroutine, and cancels it where it waits for the n-th time."""
-
-    def __init__(self, work: Any, at: int) -> None:
-        self._work, self._at, self.waits = work, at, 0
-
-    def __await__(self) -> Any:
-        steps = self._work.__await__()
-        action: Callable[[], Any] = lambda: next(steps)  # noqa: E731
-        while True:
-            try:
-                future = action()
-            except StopIteration as end:
-                return end.value
-            if self.waits == self._at:
-                task = asyncio.current_task()
-                assert task
-                task.cancel()
-            self.waits += 1
-            try:
-                value = yield future
-                action = lambda value=value: steps.send(value)  # noqa: E731
-            except BaseException as error:
-                action = lambda error=error: steps.throw(error)  # noqa: E731
+@types.coroutine
+def cancelled_at(work: Any, at: int, waits: list[Any]) -> Any:
+    """Await a coroutine, and cancel the task where it waits for the n-th time."""
+    steps = work.__await__()
+    go_on, value = steps.send, None
+    while True:
+        try:
+            future = go_on(value)
+        except StopIteration as end:
+            return end.value
+        if len(waits) == at:
+            asyncio.current_task().cancel()  # type: ignore[union-attr]
+        waits.append(future)
+        try:
+            go_on, value = steps.send, (yield future)
+        except BaseException as error:
+            go_on, value = steps.throw, error
 
 
 @leaves_sockets
 def test_submission_that_is_cancelled_at_any_step_is_reported(log: pytest.LogCaptureFixture) -> None:
+    async def cancelled(client: Any, at: int, waits: list[Any]) -> None:
+        await cancelled_at(client.submit(FACE_SWAP), at, waits)
+
     async def main(url: str, at: int) -> tuple[BaseException | None, int]:
-        client, work = AsyncClient(KEY, url), list[Cancelled]()
-
-        async def cancelled() -> None:
-            work.append(Cancelled(client.submit(FACE_SWAP), at))
-            await work[0]
-
-        end: BaseException | None = None
-        try:
-            await asyncio.create_task(cancelled())
-        except asyncio.CancelledError as error:  # with its notes, which `gather` would not return
-            end = error
-        await client.aclose()
-        return end, work[0].waits
+        waits, end = list[Any](), None
+        async with AsyncClient(KEY, url) as client:
+            try:
+                await asyncio.create_task(cancelled(client, at, waits))
+            except asyncio.CancelledError as error:  # with its notes, which `gather` would not return
+                end = error
+        return end, len(waits)
 
     with raw_server(lambda request: [shown(request)]) as server:
         for at in range(1000):

@@ -129,27 +129,13 @@ def test_server_error_is_a_refusal_only_in_the_apis_own_envelope(body: bytes, ow
         assert (found.task_id, found.code) == (NO_CREDIT["data"]["task_id"], 10000)
 
 
-KINDS = {
-    **dict.fromkeys([400, 413, 422], errors.InvalidRequest),
-    401: errors.AuthenticationFailed,
-    403: errors.PermissionDenied,
-    402: errors.InsufficientCredit,
-    **dict.fromkeys([404, 410], errors.NotFound),
-    429: errors.RateLimited,
-    **dict.fromkeys([300, 405, 500, 599], errors.ProviderBroken),
-}
-
-
-@pytest.mark.parametrize(("status", "kind"), KINDS.items())
-def test_refusal_has_the_kind_of_its_status(status: int, kind: type[errors.ApiError]) -> None:
+@pytest.mark.parametrize(("status", "kind"), [(401, errors.AuthenticationFailed), (422, errors.InvalidRequest)])
+def test_refusal_has_the_kind_the_words_and_the_code_of_its_answer(status: int, kind: type[errors.ApiError]) -> None:
     found = read(refused(status, "because"))
 
-    assert type(found).__name__ == kind.__name__
-    assert isinstance(found, kind)
-    assert found.status == status
-    assert found.code == status
+    assert type(found) is kind
+    assert (found.status, found.code) == (status, status)
     assert str(found).startswith(f"HTTP {status}: because")
-    assert ("Check the key: UNITASK_API_KEY, or api_key=" in str(found)) == (status == 401)
 
 
 @pytest.mark.parametrize(
@@ -160,11 +146,10 @@ def test_code_is_the_one_of_the_task_or_of_the_envelope(error_code: Any, root_co
     assert read(answer(400, {"code": root_code, "data": {"error": {"code": error_code}}})).code == code
 
 
-@pytest.mark.parametrize("status", [300, 307])
 @pytest.mark.parametrize("where", ["https://else.test/", None])
-def test_redirect_is_not_followed(status: int, where: str | None) -> None:
+def test_redirect_is_not_followed(where: str | None) -> None:
     traced = {"x-request-id": "1", "x-trace-id": "2", "cf-ray": "3", "date": "4", "server": "5"}
-    found = read(answer(status, b"", **traced, **({"location": where} if where else {}), set_cookie="s", x_api_key="k"))
+    found = read(answer(307, b"", **traced, **({"location": where} if where else {}), set_cookie="s", x_api_key="k"))
 
     assert type(found) is errors.ProviderBroken
     assert f". It points to {where or 'nowhere'!r}, which is not followed" in str(found)

@@ -12,6 +12,7 @@ import math
 import os
 import random
 import secrets
+import sys
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -60,13 +61,16 @@ PROCESS = secrets.token_hex(8)  # the clocks of this process are compared only w
 # The request provably never left. Any other exception may have happened after it arrived.
 NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 # An attempt to fetch a file that ends so is repeated; _core/range_download.py has the reasons that an answer gives.
-BROKEN: tuple[type[Exception], ...] = (httpx.TimeoutException, httpx.NetworkError)
-BROKEN += (httpx.RemoteProtocolError, httpx.ProxyError)
-BROKEN += (ConnectionError, TimeoutError)  # of transports that do not convert them
+BROKEN: tuple[type[Exception], ...] = (
+    *(httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError, httpx.ProxyError),
+    *(ConnectionError, TimeoutError),  # of transports that do not convert them
+)
 # All that a host or its URL can cause. ValueError: urllib or ssl cannot read the URL; LookupError: an unknown charset;
 # OverflowError: a port above 65535, which anyio wraps into a group.
-FETCH_ERRORS: tuple[type[Exception], ...] = (DownloadAttemptError, httpx.RequestError, httpx.InvalidURL)
-FETCH_ERRORS += (httpx.StreamError, ValueError, LookupError, OSError, OverflowError, ExceptionGroup)
+FETCH_ERRORS: tuple[type[Exception], ...] = (
+    *(DownloadAttemptError, httpx.RequestError, httpx.InvalidURL, httpx.StreamError),
+    *(ValueError, LookupError, OSError, OverflowError, ExceptionGroup),
+)
 log: logging.Logger = logging.getLogger("unitask")
 
 
@@ -147,9 +151,10 @@ class BaseClient:
         if len(given) > 1:
             raise InvalidInput(f"{' and '.join(given)} exclude each other: give one of them")
         clock = clock or self.defaults.clock
-        if not (callable(clock) and isinstance(clock(), Timestamp)):
+        if not (callable(clock) and isinstance(cast("object", clock()), Timestamp)):
             raise InvalidInput(f"clock is {clock!r:.80}: give a function that returns a unitask.Timestamp")
-        self.http_timeout, self.poll_patience, self.budget = http_timeout, poll_patience, budget
+        self.http_timeout, self.poll_patience = http_timeout, poll_patience
+        self.budget: Budget | None = budget
         self._headers = checked_headers(default_headers)
         self._proxy, self._http_client, self._clock = proxy, http_client, clock
         self._mark_webhooks, self._webhooks = mark_webhooks, webhooks
@@ -477,9 +482,7 @@ def _is_whole(value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
+    """Return whether a value is a number that fits into a float, infinity included."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    try:
-        return not math.isnan(value)
-    except OverflowError:  # a whole number beyond all floats
-        return False
+    return abs(value) <= sys.float_info.max or value == math.inf

@@ -32,8 +32,10 @@ IDLE_FOR_SUBMISSIONS = 1.0  # seconds
 SLOWEST_SENDING = 50_000.0  # bytes a second; the time limit of a call grows with its body at this rate
 LARGEST_ANSWER = 32 * 1024 * 1024  # bytes, unpacked; documented answers have some thousand
 ENCODINGS = "gzip"  # what is unpacked here, with a limit
-OWN_HEADERS = {"accept-encoding", "authorization", "connection", "host", "transfer-encoding", "x-api-key"}
-OWN_HEADERS |= {"content-encoding", "content-length", "content-type"}
+OWN_HEADERS = {
+    *("accept-encoding", "authorization", "connection", "host", "transfer-encoding", "x-api-key"),
+    *("content-encoding", "content-length", "content-type"),
+}
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}", re.ASCII)
 
 
