@@ -475,17 +475,13 @@ def _is_number(value: object) -> TypeGuard[int | float]:
 
 
 def _json_object(content: bytes | str) -> dict[str, Any]:
-    value, problem = _json(content)
-    if isinstance(value, dict):
-        return cast("dict[str, Any]", value)
-    raise WebhookRejected(problem or "the body is not a JSON object", kind="form")
-
-
-def _json(content: bytes | str) -> tuple[object, str]:
-    """Return the value, or what is wrong; not as an exception, because those of the decoders hold the whole body."""
+    value, problem = None, "the body is not a JSON object"
     try:
-        return json.loads(content.decode("utf-8-sig") if isinstance(content, bytes) else content), ""
+        value = json.loads(content.decode("utf-8-sig") if isinstance(content, bytes) else content)
     except RecursionError:
-        return None, "the body is nested too deeply"
+        problem = "the body is nested too deeply"
     except ValueError as error:
-        return None, f"the body is not JSON: {error}"
+        problem = f"the body is not JSON: {error}"
+    if not isinstance(value, dict):  # raised here, because exceptions of the decoders hold the whole body
+        raise WebhookRejected(problem, kind="form")
+    return cast("dict[str, Any]", value)
