@@ -26,10 +26,11 @@ from enum import StrEnum
 from threading import TIMEOUT_MAX, Event, Lock
 from typing import Any, TypeAlias, TypeGuard, TypeVar, cast
 
+from unitask_api.states import State
+
 from ._core import envelope
 from ._model._json import as_object, is_list
 from ._model.secret import Secret, fits_a_header
-from ._model.state import State
 from ._model.task import Output, Task
 from .errors import InvalidInput, WebhookRejected
 
