@@ -17,9 +17,8 @@ import unitask_sandbox
 from PIL import Image
 from unitask_sandbox.faces import detect
 from unitask_sandbox.faces.detect import Face, find_faces
-from unitask_sandbox.faces.numbering import in_order, pairs
 from unitask_sandbox.faces.pictures import decode, picture_size
-from unitask_sandbox.faces.swap import SourceFace, swap_face, swap_largest
+from unitask_sandbox.faces.swap import SourceFace, in_order, pairs, swap_face, swap_largest
 from unitask_sandbox.failures import IMAGE_TOO_LARGE, TaskFailure
 
 from . import hostile
