@@ -17,9 +17,8 @@ import unitask_sandbox
 from PIL import Image
 from unitask_sandbox.faces import detect
 from unitask_sandbox.faces.detect import Face, find_faces
-from unitask_sandbox.faces.numbering import in_order, pairs
 from unitask_sandbox.faces.pictures import decode, picture_size
-from unitask_sandbox.faces.swap import SourceFace, swap_face, swap_largest
+from unitask_sandbox.faces.swap import SourceFace, in_order, pairs, swap_face, swap_largest
 from unitask_sandbox.failures import IMAGE_TOO_LARGE, TaskFailure
 
 from . import hostile
@@ -200,7 +199,7 @@ def test_detector_gets_no_narrow_pictures(monkeypatch: pytest.MonkeyPatch) -> No
         def detect(self, _picture: Picture) -> tuple[int, None]:
             return 1, None
 
-    monkeypatch.setattr(detect._detector(), "_networks", [Network(), Network()])
+    monkeypatch.setattr(detect, "_detectors", lambda: [Network(), Network()])
     for shape in ((32, 239), (92, 525), (1, 2047)):
         assert find_faces(np.zeros((*shape, 3), np.uint8)) == []
 
