@@ -285,18 +285,3 @@ def test_code_that_the_form_shows_does_the_same(page: Any, expect: Any, serve: A
     assert (given["model"], given["task_type"]) == ("Qubico/image-toolkit", "face-swap")
     assert site.sandbox.history("sandbox")["total"] == len(ways)
     assert [path.suffix for path in (tmp_path / "out").iterdir()] == [".png"]
-
-
-def test_reference_has_every_operation(page: Any, expect: Any, serve: Any) -> None:
-    site = serve()
-    page.goto(f"{site.url}/#/reference/create_task")
-    expect(page.get_by_role("heading", name="Create a task")).to_be_visible()
-    expect(page.locator(".reference .property").first).to_have_text("model")
-    name = "faceswap.face-swap.request"
-    words = contract.document()["components"]["examples"][name]["summary"]
-    page.locator(".examples select").first.select_option(label=f"{words} ({name})")
-    expect(page.locator(".examples .json").first).to_contain_text('"face-swap"')
-    for operation in contract.operations().values():
-        page.evaluate("(hash) => { location.hash = hash; }", f"#/reference/{operation.id}")
-        expect(page.locator(".endpoint code")).to_have_text(operation.path)
-        expect(page.locator(".endpoint .method")).to_have_text(operation.method)

@@ -162,16 +162,6 @@ def test_unknown_words_name_the_salient_object() -> None:
     assert notes == ["nothing is left after negative_prompt and segment_factor: the picture is empty"]
 
 
-def test_person_is_only_what_has_a_face(monkeypatch: pytest.MonkeyPatch) -> None:
-    elsewhere = np.zeros((512, 512), np.uint8)
-    elsewhere[300:400, 20:60] = 255
-    monkeypatch.setattr(scene, "salient", lambda _: elsewhere)
-    alpha = pixels(segment(ASTRONAUT, "person")[0])[..., 3]
-
-    assert not alpha[elsewhere > 0].any()
-    assert alpha[CHEEK[1], CHEEK[0]] == 255
-
-
 @pytest.mark.parametrize(
     ("picture", "prompt", "words"),
     [
