@@ -173,8 +173,8 @@ def test_answers_are_neither_guessed_nor_framed(http: Http) -> None:
         assert (headers["x-content-type-options"], headers["x-frame-options"]) == ("nosniff", "DENY")
 
 
-def test_file_that_is_not_a_medium_is_saved_and_not_shown(http: Http) -> None:
-    for extension in ("html", "svg", "unknown"):
-        headers = http("GET", f"/files/{http.sandbox._keep_file(b'<script>', extension)}").headers
-        assert headers["content-disposition"].startswith("attachment")
+def test_file_runs_nothing_and_is_shown_if_it_is_a_medium(http: Http) -> None:
+    for extension, shown in (("png", True), ("html", False), ("svg", False), ("unknown", False)):
+        headers = http("GET", f"/files/{http.sandbox._keep_file(b'<svg>', extension)}").headers
+        assert headers["content-disposition"].startswith("inline" if shown else "attachment")
         assert "sandbox" in headers["content-security-policy"]
