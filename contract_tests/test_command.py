@@ -71,7 +71,7 @@ def test_answer_that_contradicts_the_spec_is_proposed_as_a_change(capsys: Captur
 
     said = capsys.readouterr().out
     assert "/data/status" in said
-    assert "+++ b/spec/schemas/task.yaml" in patch.read_text()
+    assert "+++ b/spec/observed.yaml" in patch.read_text()
     assert not [line for line in said.splitlines() if line.startswith("+")]
 
 

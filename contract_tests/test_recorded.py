@@ -45,7 +45,7 @@ def test_contradiction_is_1_and_a_change_is_proposed(body: Path, tmp_path: Path,
     said = capsys.readouterr().out
     assert f"in {body}\n" in said
     assert "get_task 200 /data/output/image_url" in said
-    assert "+++ b/spec/tasks/faceswap.yaml" in patch.read_text()
+    assert "+++ b/spec/observed.yaml" in patch.read_text()
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,8 @@ class LastingWorld(World):
     # The provider's own records; while it is down, those that it had.
 
     def creates(self) -> list[int | None]:
-        arrived = self.sandbox.arrived.listed("create_task") if self.is_up else []
+        arrivals = self.sandbox.arrivals if self.is_up else []
+        arrived = [arrival for arrival in arrivals if arrival.operation == "create_task"]
         return [*self._creates, *(arrival.status for arrival in arrived)]
 
     def records(self) -> dict[str, Any]:

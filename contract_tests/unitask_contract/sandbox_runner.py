@@ -18,6 +18,7 @@ from unitask_contract.scenario_runner import Played, Time, perform
 from unitask_contract.scenarios import Answer, Scenario
 from unitask_sandbox import Fault, Settings, running
 from unitask_sandbox.faults import as_order
+from unitask_sandbox.request_log import key_fingerprint
 
 HANGS_UP = ("ReadError", "RemoteProtocolError")
 IN_PROCESS = "http://sandbox.test"
@@ -70,7 +71,8 @@ class Server:
         orders: list[Mapping[str, Any]] = [as_order(fault) for fault in _faults(scenario, key)]
         self.admin.post("/_sandbox/faults", json=orders).raise_for_status()
         perform(scenario, shell, played, Time(played.slept), self.base_url, api_key=key)
-        seen = self.admin.get("/_sandbox/arrivals", params={"key": key}).json()["arrivals"]
+        arrivals = self.admin.get("/_sandbox/arrivals").json()["arrivals"]
+        seen = [arrival for arrival in arrivals if arrival["key"] == key_fingerprint(key)]
         played.sent = [arrival["operation"] for arrival in seen]
         return played
 

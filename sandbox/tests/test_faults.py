@@ -286,12 +286,7 @@ def test_arrivals_are_filtered_and_cleared(http_with: HttpWith, clock: Clock) ->
         return [arrival["time"] - NOW for arrival in http.unchecked("GET", ARRIVALS + query).json()["arrivals"]]
 
     assert times("") == [0, 1, 2, 3]
-    assert times("?operation=get_account_info&status=200") == [0, 1]
-    assert times("?key=one") == times(f"?key={key_fingerprint('one')}") == [0, 3]
-    assert times(f"?since={NOW + 2}") == [2, 3]
-    for query, words in (("?status=x", "status is 'x': give a number"), ("?oper=x", "no filter 'oper'; there are ")):
-        answer = http.unchecked("GET", ARRIVALS + query)
-        assert (answer.status_code, words in answer.json()["message"]) == (400, True)
+    assert times("?operation=get_account_info") == [0, 1, 2]
     assert http.unchecked("DELETE", ARRIVALS).json() == {"arrivals": []}
     assert times("") == []
 

@@ -108,6 +108,6 @@ def test_key_comes_as_a_bearer_token(http: Http) -> None:
         assert (answer.status_code, answer.json()["error"]["message"]) == (401, "failed to verify api key")
     http("POST", CHAT, json=HELLO)
     http("GET", "/account/info", headers={"x-api-key": "sandbox"})
-    chat, info = http.sandbox.arrivals[-2:]
+    chat, info = [*http.sandbox.arrivals][-2:]
 
     assert (chat.operation, chat.key == info.key is not None) == ("create_chat_completion", True)

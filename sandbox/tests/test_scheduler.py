@@ -161,7 +161,7 @@ BROKEN = sqlite3.DatabaseError("database disk image is malformed")
 @pytest.mark.parametrize(
     ("part", "method", "error"),
     [
-        *(("_store", name, LOCKED) for name in ("due", "start", "task", "end", "unstage", "next_due", "given")),
+        *(("_store", name, LOCKED) for name in ("due", "start", "task", "end", "unstage", "next_time", "given")),
         *(("_store", "forget_expired_files", error) for error in (FULL, BROKEN, MemoryError())),
         *(("_files", "_write", error) for error in (LOCKED, FULL)),
     ],
@@ -224,7 +224,6 @@ WRONG: dict[str, tuple[list[Any], str]] = {
         [(name,) for name in ("", "http://box", "box:8042", "box/", "me@box", "a box", "[::1]", "[x")],
         "allowed_hosts .*: give a host's name",
     ),
-    "public_url": (["box.example"], "public_url 'box.example': give an address"),
     "plan": (["Gold"], "plan 'Gold': give one of Free, "),
     "private_addresses": (["some"], "private_addresses 'some': give one of none, "),
 }

@@ -7,10 +7,9 @@ import cv2
 import numpy as np
 import pytest
 from unitask_sandbox.engines import run
-from unitask_sandbox.engines.real import background_remove, upscale
-from unitask_sandbox.engines.real import cut_out as cut_out
+from unitask_sandbox.engines.real import background_remove, cut_out, upscale
 from unitask_sandbox.failures import TaskFailure
-from unitask_sandbox.pictures import scene, waifu2x
+from unitask_sandbox.pictures import segmenting, upscaling
 from unitask_sandbox.pictures.matting import remove_background
 from unitask_sandbox.pictures.segmenting import segment
 
@@ -72,10 +71,10 @@ def test_sides_are_multiplied_exactly(side: tuple[int, int], given: dict[str, An
 
 def test_tiles_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     shapes = [resized(pixels(ASTRONAUT), *size) for size in ((33, 16), (9, 1))]
-    at_once = [waifu2x.doubled(picture).astype(int) for picture in shapes]
-    monkeypatch.setattr(waifu2x, "TILE", 16)
+    at_once = [upscaling.doubled(picture).astype(int) for picture in shapes]
+    monkeypatch.setattr(upscaling, "TILE", 16)
 
-    assert [np.abs(waifu2x.doubled(one) - whole).max() for one, whole in zip(shapes, at_once, strict=True)] <= [1, 1]
+    assert [np.abs(upscaling.doubled(one) - whole).max() for one, whole in zip(shapes, at_once, strict=True)] <= [1, 1]
 
 
 # The background.
@@ -120,11 +119,11 @@ def places(alpha: Any) -> set[tuple[int, int]]:
 
 
 @cache
-def astronaut() -> scene.Scene:
-    return scene.Scene(pixels(ASTRONAUT), "image")
+def astronaut() -> segmenting.Scene:
+    return segmenting.Scene(pixels(ASTRONAUT), "image")
 
 
-@pytest.mark.parametrize("word", scene.WORDS)
+@pytest.mark.parametrize("word", segmenting.WORDS)
 def test_word_names_its_places(word: str) -> None:
     assert places(astronaut().mask(word)) == FOUND_AT[word]
 

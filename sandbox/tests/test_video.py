@@ -10,7 +10,7 @@ from unitask_sandbox.engines import run
 from unitask_sandbox.engines.real import video_face_swap, video_upscale
 from unitask_sandbox.faces.detect import Face
 from unitask_sandbox.failures import TaskFailure
-from unitask_sandbox.video import track
+from unitask_sandbox.video import swap as video_swap
 
 from .local import HttpWith
 from .media import ASTRONAUT, HOPPER, SECOND, Picture, Watched, clip, moving, png, portrait, recorded, resized, watched
@@ -117,9 +117,9 @@ def test_points_are_smoothed_and_anew_after_a_lost_face(monkeypatch: pytest.Monk
         return Face(np.zeros(4, np.float32), np.zeros((5, 2), np.float32), points, 1.0)
 
     found = iter([at(0), at(1), None, at(5)])
-    monkeypatch.setattr(track, "_followed", lambda _picture, _face: next(found))
-    monkeypatch.setattr(track, "find_faces", lambda _picture: [])
-    tracks = track.Tracks([at(0)], 25)
+    monkeypatch.setattr(video_swap, "_followed", lambda _picture, _face: next(found))
+    monkeypatch.setattr(video_swap, "find_faces", lambda _picture: [])
+    tracks = video_swap.Tracks([at(0)], 25)
     follow: Any = tracks.follow
     first, moved, lost, again = (follow(GREY)[0] for _ in range(4))
 

@@ -139,7 +139,7 @@ def test_receivers_that_hang_hold_up_no_other_and_no_close(
     receiver.answer.set()
 
 
-@pytest.mark.parametrize("method", ["due_webhooks", "keep_attempt", "next_webhook"])
+@pytest.mark.parametrize("method", ["due_webhooks", "keep_attempt", "next_time"])
 def test_passing_trouble_of_the_database_loses_no_webhook(
     sandbox_with: SandboxWith, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:

@@ -3,8 +3,12 @@
 The keys are those of the connector reference (MindCloud, 2025). Where no value was ever seen, it is a guess.
 """
 
+import copy
 from collections.abc import Iterable
 from typing import Any
+
+from unitask_api import contract
+from unitask_api.states import State
 
 from unitask_sandbox import bundle
 from unitask_sandbox.settings import Settings
@@ -12,68 +16,50 @@ from unitask_sandbox.store import Account
 from unitask_sandbox.task import Task, rfc3339
 
 ACTIVE_GROUPS = ("flux", "kling", "luma", "midjourney", "music-s", "music-u")  # no toolkit group was seen
-UNLIMITED = 1000  # shown where there is no limit; a client that keeps to the number it reads shall not be slowed by it
+UNLIMITED = 1000  # shown where there is no limit; a client that obeys the number must not be slowed by it
 FINISHED = {"completed": "finished"}  # recorded by a client, 2025; the other words are not known to differ
 
 _GROUPS = {"midjourney": "mj", "wanx": "wan", "kling-turbo": "kling"}
-_LIMITS = ("flux", "hailuo", "image_toolkit", "internal_proxy", "kling", "luma", "suno", "trellis", "udio")
 
 
 def account_info(account: Account, key: str, settings: Settings) -> dict[str, Any]:
-    """The account, with the key in clear, as the live answer has it."""
-    used = account.starting - account.balance - account.frozen
-    limit = settings.concurrency or UNLIMITED
-    return {
+    """Return the account, with the key in clear, as the live answer has it."""
+    info: dict[str, Any] = copy.deepcopy(
+        contract.document()["components"]["examples"]["account.info.200"]["value"]["data"]
+    )
+    limits = [name for name in contract.component("Account")["properties"] if name.startswith("max_")]
+    info |= {
         "id": account.number,
         "name": "sandbox",
         "api_key": key,
         "equivalent_in_usd": account.balance / bundle.CREDITS_PER_USD,
         "plan": settings.plan,
-        "type": "user",
-        "platform": "sandbox",
-        "account_group": "",
-        "account_tags": [],
-        "is_enable": True,
-        "is_verified": True,
-        "notification_hook_url": "",
-        "max_concurrent_task_count": limit,
-        **{f"max_{name}_concurrency": limit for name in _LIMITS},
-        "credit_pack_info": {
-            "available_credits": account.balance,
-            "total_credits": account.starting,
-            "credit_packs_count": 1,
-            "credit_packs": [{"id": 1, "active": True, "capacity": account.starting, "expired_at": None}],
-        },
-        "wallet": {
-            "id": account.number,
-            "auto_recharge_enabled": False,
-            "point_remain": 0,
-            "point_frozen": account.frozen,
-            "point_used": 0,
-            "llm_remain": account.balance,
-            "llm_used": used,
-            "gpts_remain": 0,
-            "luma_remain": 0,
-            "mj_remain": 0,
-            "suno_remain": 0,
-        },
-        "created_at": None,
-        "updated_at": None,
-        "deleted_at": None,
+        **dict.fromkeys(limits, settings.concurrency or UNLIMITED),
     }
+    packs = info["credit_pack_info"]
+    packs |= {"available_credits": account.balance, "total_credits": account.starting}
+    packs["credit_packs"][0] |= {"capacity": account.starting, "expired_at": None}
+    info["wallet"] |= {
+        "id": account.number,
+        "point_frozen": account.frozen,
+        "llm_remain": account.balance,
+        "llm_used": account.starting - account.balance - account.frozen,
+    }
+    return info
 
 
 def active_tasks(tasks: Iterable[Task]) -> dict[str, Any]:
-    """The tasks that have not ended, in the groups that were seen; tasks of other groups are in none."""
+    """Return the tasks that have not ended, in the groups that were seen; tasks of other groups are in none."""
     by_group: dict[str, list[Task]] = {name: [] for name in ACTIVE_GROUPS}
     for task in tasks:
         group = "midjourney" if task.model == "midjourney" else group_of(task.model)
         by_group.get(group, []).append(task)
     return {
         group: {
-            "staged_count": sum(task.status == "staged" for task in found),
-            "pending_count": sum(task.status == "pending" for task in found),
-            "processing_count": sum(task.status == "processing" for task in found),
+            **{
+                f"{state}_count": sum(task.status == state for task in found)
+                for state in (State.STAGED, State.PENDING, State.PROCESSING)
+            },
             "active_tasks": [{"task_id": task.task_id, "status": task.status} for task in found],  # a guess
         }
         for group, found in by_group.items()
@@ -81,7 +67,7 @@ def active_tasks(tasks: Iterable[Task]) -> dict[str, Any]:
 
 
 def history_row(number: int, account: int, task: Task) -> dict[str, Any]:
-    """One row of the history; its status words are its own."""
+    """Return one row of the history; its status words are its own."""
     return {
         "id": number,
         "account_id": account,
@@ -102,7 +88,7 @@ def history_row(number: int, account: int, task: Task) -> dict[str, Any]:
 
 
 def group_of(model: str) -> str:
-    """The group that the history files a model under: image_toolkit, flux, kling, mj, music-u and so on."""
+    """Return the group of a model in the history: image_toolkit, flux, kling, mj, music-u and so on."""
     name = model.removeprefix("Qubico/")
     if name != model:
         name = name.replace("-", "_")
@@ -113,5 +99,5 @@ def group_of(model: str) -> str:
 
 
 def models_of(group: str) -> list[str]:
-    """The models of the catalogue that the history files under a group."""
+    """Return the models of the catalogue that are in a group of the history."""
     return sorted({entry.model for entry in bundle.task_types() if group_of(entry.model) == group})

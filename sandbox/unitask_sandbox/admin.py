@@ -4,26 +4,22 @@
     GET    /_sandbox/faults      the faults that are still to happen
     POST   /_sandbox/faults      order one or several (see faults.py)
     DELETE /_sandbox/faults      remove all of them
-    GET    /_sandbox/arrivals    every request to the API; ?operation= ?key= ?status= ?since= filter it
+    GET    /_sandbox/arrivals    every request to the API; ?operation= filters it
     DELETE /_sandbox/arrivals    clear the log
 
-Everything is JSON, and a refusal has the form of the API's own. middleware.py decides who may ask.
+Everything is JSON, and a refusal has the form of the API's own. middleware.py decides who may send requests.
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from unitask_sandbox.create_request import read_json
+from unitask_sandbox import bundle
 from unitask_sandbox.failures import Refusal
 from unitask_sandbox.faults import as_order, library, read_orders
 from unitask_sandbox.operations import read_body, sandbox_of
-
-_FILTERS: Mapping[str, type[str | int | float]] = {"operation": str, "key": str, "status": int, "since": float}
 
 
 async def _library(_request: Request) -> Response:
@@ -36,7 +32,7 @@ async def _faults(request: Request) -> Response:
         sandbox.clear_faults()
     if request.method == "POST":
         try:
-            ordered = read_orders(read_json(await read_body(request)))
+            ordered = read_orders(bundle.read_json(await read_body(request)))
         except ValueError as error:
             raise Refusal(400, str(error)) from None
         for fault in ordered:
@@ -45,23 +41,11 @@ async def _faults(request: Request) -> Response:
 
 
 async def _arrivals(request: Request) -> Response:
-    arrivals = sandbox_of(request).arrived
-    wanted = _wanted(request)
+    arrivals = sandbox_of(request).arrivals
     if request.method == "DELETE":
         arrivals.clear()
-    return JSONResponse({"arrivals": [asdict(arrival) for arrival in arrivals.listed(**wanted)]})
-
-
-def _wanted(request: Request) -> dict[str, Any]:
-    wanted: dict[str, Any] = {}
-    for name, text in request.query_params.items():
-        if name not in _FILTERS:
-            raise Refusal(400, f"no filter {name!r}; there are {', '.join(_FILTERS)}")
-        try:
-            wanted[name] = _FILTERS[name](text)
-        except ValueError:
-            raise Refusal(400, f"{name} is {text!r:.80}: give a number") from None
-    return wanted
+    operation = request.query_params.get("operation")
+    return JSONResponse({"arrivals": [asdict(each) for each in [*arrivals] if operation in (None, each.operation)]})
 
 
 ROUTES = (

@@ -29,7 +29,7 @@ from unitask_sandbox.failures import Refusal
 from unitask_sandbox.fault_injection import CLOSE, AnswerLost, injected
 from unitask_sandbox.faults import FILE
 from unitask_sandbox.middleware import Guard
-from unitask_sandbox.operations import HANDLERS, base_url, key_of, read_call, sandbox_of
+from unitask_sandbox.operations import HANDLERS, key_of, read_call, sandbox_of
 from unitask_sandbox.provider import Sandbox
 from unitask_sandbox.request_log import Arrival, key_fingerprint
 from unitask_sandbox.settings import Settings
@@ -128,7 +128,7 @@ def _refusal(request: Request, refusal: Refusal, headers: Mapping[str, str] | No
     if path.startswith(LLM_PATHS):  # the form of OpenAI
         body = {"error": {"message": refusal.message, "type": "invalid_request_error", "param": None, "code": None}}
     elif path != UPLOAD_PATH:  # the service for uploads leaves data out
-        body["data"] = refusal.task and refusal.task.body(base_url(request))
+        body["data"] = refusal.task and refusal.task.body(str(request.base_url))
     if refusal.retry_after is not None:
         headers = {**(headers or {}), "retry-after": str(refusal.retry_after)}
     return _answer(refusal.status, body, headers)
@@ -194,7 +194,7 @@ class _Logging:
                 is_logged = True
                 key = key_fingerprint(key_of(Request(scope)))
                 method, path = scope["method"][:PATH_NOTED], scope["path"][:PATH_NOTED]  # the log must stay short
-                sandbox.arrived.add(Arrival(scope.get("unitask.operation"), method, path, key, arrived, status))
+                sandbox.arrivals.append(Arrival(scope.get("unitask.operation"), method, path, key, arrived, status))
 
         async def watched(message: Message) -> None:
             if message["type"] == "http.response.start":

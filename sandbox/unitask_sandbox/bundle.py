@@ -1,10 +1,11 @@
 """Read the contract as the sandbox needs it, and refuse what does not fit it."""
 
+import json
 import re
 from collections.abc import Mapping
 from functools import cache
 from itertools import islice
-from typing import Any
+from typing import Any, TypeAlias
 
 import jsonschema_rs
 from jsonschema_rs import Draft202012Validator, ValidationErrorKind
@@ -15,9 +16,15 @@ from unitask_sandbox.failures import Refusal
 
 CREDITS_PER_USD = 10_000_000  # inferred from five published prices
 MOST_PROBLEMS = 100  # that are searched, to report the first three: a body can have as many as it has parts
+MAX_NESTING = 64
+LARGEST_EXACT = 2**53  # what a float holds to the unit
+MAX_PARTS = 100_000  # refusing each can cost a kilobyte, and no request has so many
+_PART = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[,:\[{]', re.DOTALL)
 _CONTRACT = "urn:contract"
 _INT64 = 2**63 - 1
 UNIFIED = "unified"
+
+Json: TypeAlias = "dict[str, Json] | list[Json] | str | float | bool | None"
 
 
 @cache
@@ -120,3 +127,32 @@ def _words(path: str, kind: ValidationErrorKind) -> str:
             return f"{place} does not meet {name} {limit}"
         case _:
             return f"{place} does not meet {kind.name} {str(kind.value)[:100]}"
+
+
+def read_json(body: bytes) -> Any:
+    """Return the JSON value of a body: as strict as RFC 8259, and free of what could not be written again.
+
+    A whole number that is written as 7.0 is an integer, as it is to JSON Schema.
+    """
+    if sum(1 for _ in islice(_PART.finditer(body), MAX_PARTS)) == MAX_PARTS:
+        raise Refusal(400, f"invalid request: the body has more than {MAX_PARTS} parts")
+    try:
+        # json would guess other encodings, in which parts cannot be counted
+        value = json.loads(body.decode(), parse_float=_number)
+        # Python reads NaN and infinite numbers, which are no JSON, and lone surrogates, which are no text.
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):
+        raise Refusal(400, "invalid request: the body is not JSON") from None
+    if _is_deeper(value, MAX_NESTING):
+        raise Refusal(400, f"invalid request: the body is nested more than {MAX_NESTING} levels deep")
+    return value
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    return int(number) if number.is_integer() and abs(number) < LARGEST_EXACT else number
+
+
+def _is_deeper(value: Json, levels: int) -> bool:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(not levels or _is_deeper(part, levels - 1) for part in parts)

@@ -1,39 +1,26 @@
-"""Reading a create: from the bytes of its body to what it asks for, or to a refusal."""
+"""Read a create request: from the bytes of its body to a task, or to a refusal."""
 
-from __future__ import annotations
-
-import json
 import random
-import re
 import uuid
 from dataclasses import dataclass, field, replace
-from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
 from unitask_api.contract import TaskType
 
 from unitask_sandbox import bundle, pricing
-from unitask_sandbox.failures import GENERAL_FAILURE, NO_CREDIT, PREPARING_FAILED, Refusal
+from unitask_sandbox.failures import GENERAL_FAILURE, NO_CREDIT, PREPARING_FAILED
 from unitask_sandbox.inputs import decoded
+from unitask_sandbox.settings import Settings
 from unitask_sandbox.task import Task, task_error
 
-if TYPE_CHECKING:
-    from unitask_sandbox.settings import Settings
-
-MAX_NESTING = 64
-LARGEST_EXACT = 2**53  # what a float holds to the unit
-MAX_PARTS = 100_000  # refusing each can cost a kilobyte, and no request has so many
-_PART = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[,:\[{]', re.DOTALL)
 QUEUE_SECONDS = 1.0  # a guess: how long a task typically stays pending
 SPREAD = 0.5  # sigma of the log-normal factor on a typical time; a guess
 NO_WEBHOOK = "no webhook will be sent: its endpoint must begin with http:// or https://"
 
-Json: TypeAlias = "dict[str, Json] | list[Json] | str | float | bool | None"
-
 
 @dataclass(frozen=True, slots=True)
 class CreateRequest:
-    """What a valid create asks for."""
+    """What a valid create request says."""
 
     task_type: TaskType
     input: dict[str, Any]
@@ -41,67 +28,58 @@ class CreateRequest:
     legacy: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def credits(self, read: pricing.Read = decoded) -> int:
-        """What it costs; nothing when no source says what, or when a file decides that `read` does not get."""
+        """Return what it costs; 0 when no source says what, or when a file decides that `read` does not return."""
         return pricing.credits_of(self.task_type.price, self.input, self.task_type.media, read)
-
-    def echoed_config(self) -> dict[str, Any]:
-        """The config as sent, with the defaults that the provider fills in."""
-        webhook = {"endpoint": "", "secret": "", **self.config.get("webhook_config", {})}
-        return {"service_mode": "", **self.config, "webhook_config": webhook}
 
     @property
     def _endpoint(self) -> str:
         return str(self.config.get("webhook_config", {}).get("endpoint", ""))
 
     def has_webhook(self) -> bool:
-        """Whether an endpoint that can be reached shall be told of the end."""
+        """Return whether a webhook is to be sent, to an endpoint that can be reached."""
         return self._endpoint.lower().startswith(("http://", "https://"))
 
-    def logs(self) -> list[dict[str, Any]]:
-        """The first lines of the task's logs."""
-        return [{"message": NO_WEBHOOK}] if self._endpoint and not self.has_webhook() else []
+    def task(self, account: str, settings: Settings, read: pricing.Read) -> Task:
+        """Return the task, as it begins."""
+        task_id = str(uuid.uuid4())
+        draw = random.Random(task_id)  # noqa: S311 - the same task takes the same time
+        now = settings.clock()
+        queued, seconds = (
+            settings.seconds(typical * draw.lognormvariate(0, SPREAD))
+            for typical in (QUEUE_SECONDS, self.task_type.typical_seconds)
+        )
+        in_points = self.task_type.model in pricing.POINT_MODELS
+        credits_ = self.credits(read)
+        webhook = {"endpoint": "", "secret": "", **self.config.get("webhook_config", {})}
+        return Task(
+            task_id=task_id,
+            account=account,
+            model=self.task_type.model,
+            task_type=self.task_type.task_type,
+            status="pending",
+            config={"service_mode": "", **self.config, "webhook_config": webhook},  # the provider fills in defaults
+            logs=[{"message": NO_WEBHOOK}] if self._endpoint and not self.has_webhook() else [],
+            created_at=now,
+            due_at=now + queued,
+            seconds=seconds,
+            usage_type="point" if in_points else "llm",
+            frozen=credits_ if in_points else 0,
+            consume=0 if in_points else credits_,
+            legacy=self.legacy,
+        )
 
 
 def read_create_request(body: bytes) -> CreateRequest:
-    """What the body of a create asks for."""
-    value = read_json(body)
+    """Read the body of a create request."""
+    value = bundle.read_json(body)
     bundle.check("TaskRequest", value)
     task_type = bundle.task_type(value["model"], value["task_type"], value["input"])
     bundle.check(task_type.input, value["input"], at="input")
     return CreateRequest(task_type, value["input"], value.get("config", {}))
 
 
-def new_task(creation: CreateRequest, account: str, settings: Settings, read: pricing.Read) -> Task:
-    """The task that a create asks for, as it begins."""
-    task_id = str(uuid.uuid4())
-    draw = random.Random(task_id)  # noqa: S311 - the same task takes the same time
-    now = settings.clock()
-    queued, seconds = (
-        settings.seconds(typical * draw.lognormvariate(0, SPREAD))
-        for typical in (QUEUE_SECONDS, creation.task_type.typical_seconds)
-    )
-    in_points = creation.task_type.model in pricing.POINT_MODELS
-    credits_ = creation.credits(read)
-    return Task(
-        task_id=task_id,
-        account=account,
-        model=creation.task_type.model,
-        task_type=creation.task_type.task_type,
-        status="pending",
-        config=creation.echoed_config(),
-        logs=creation.logs(),
-        created_at=now,
-        due_at=now + queued,
-        seconds=seconds,
-        usage_type="point" if in_points else "llm",
-        frozen=credits_ if in_points else 0,
-        consume=0 if in_points else credits_,
-        legacy=creation.legacy,
-    )
-
-
 def unpaid(task: Task) -> Task:
-    """The task as a failed one, as recorded for a create without credit."""
+    """Return the task as a failed one, as recorded for a create request without credit."""
     return replace(
         task,
         status="failed",
@@ -114,32 +92,3 @@ def unpaid(task: Task) -> Task:
         frozen=task.frozen + task.consume,
         consume=0,
     )
-
-
-def read_json(body: bytes) -> Any:
-    """The JSON value of a body: as strict as RFC 8259, and free of what could not be written again.
-
-    A whole number that is written as 7.0 is an integer, as it is to JSON Schema.
-    """
-    if sum(1 for _ in islice(_PART.finditer(body), MAX_PARTS)) == MAX_PARTS:
-        raise Refusal(400, f"invalid request: the body has more than {MAX_PARTS} parts")
-    try:
-        # json would guess other encodings, in which parts cannot be counted
-        value = json.loads(body.decode(), parse_float=_number)
-        # Python reads NaN and infinite numbers, which are no JSON, and lone surrogates, which are no text.
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
-    except (ValueError, RecursionError):
-        raise Refusal(400, "invalid request: the body is not JSON") from None
-    if _is_deeper(value, MAX_NESTING):
-        raise Refusal(400, f"invalid request: the body is nested more than {MAX_NESTING} levels deep")
-    return value
-
-
-def _number(text: str) -> float:
-    number = float(text)
-    return int(number) if number.is_integer() and abs(number) < LARGEST_EXACT else number
-
-
-def _is_deeper(value: Json, levels: int) -> bool:
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return any(not levels or _is_deeper(part, levels - 1) for part in parts)

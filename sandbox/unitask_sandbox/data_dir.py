@@ -14,8 +14,6 @@ from unitask_sandbox.failures import CannotStart
 
 ANOTHER: Final = "use another folder (`unitask sandbox --data FOLDER` or Settings(data=...))"
 VERSION: Final = 1  # of schema.sql; another one is refused: there are no migrations before the first release
-_HEADER = b"SQLite format 3\0"
-_HEADER_LENGTH = 100
 _UNUSABLE = frozenset(
     {
         sqlite3.SQLITE_CANTOPEN,
@@ -29,10 +27,6 @@ _UNUSABLE = frozenset(
 BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 
-class DataDirInUse(CannotStart):
-    """Another sandbox, of this or of another process, works with the data folder."""
-
-
 class Damaged(CannotStart):
     """A file of the data folder is not what a sandbox wrote."""
 
@@ -44,7 +38,7 @@ class Damaged(CannotStart):
 
 @contextmanager
 def opening(path: Path) -> Generator[None]:
-    """Make a `CannotStart` of whatever goes wrong with a file, or with its folder, while it is opened."""
+    """Turn what goes wrong with a file, or with its folder, while it is opened into a `CannotStart`."""
     try:
         yield
     except CannotStart:
@@ -63,25 +57,8 @@ def opening(path: Path) -> Generator[None]:
 
 
 def code_of(error: sqlite3.Error) -> int:
-    """What kind of error it is: SQLite's primary code; 0 when it is none of SQLite's own."""
+    """Return SQLite's primary code of an error; 0 when it is not one of SQLite's own."""
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
-
-
-def check_head(path: Path) -> None:
-    """Refuse a database that SQLite would take for an empty one, or for none, although it was one."""
-    if not path.exists():
-        return
-    with path.open("rb") as file:
-        head = file.read(_HEADER_LENGTH)
-    if not head:
-        # A sandbox that was killed at its first start leaves this; the folder of the files is made after the database.
-        if (path.parent / "files").exists():
-            raise Damaged(path, "it is empty, and it was not when the folder was used before")
-        return
-    if not head.startswith(_HEADER):
-        raise Damaged(path, "it does not begin as a database of SQLite does")
-    if len(head) < _HEADER_LENGTH:
-        raise Damaged(path, f"it is cut off after {len(head)} bytes")
 
 
 def prepare(db: sqlite3.Connection, path: Path) -> None:
@@ -89,7 +66,7 @@ def prepare(db: sqlite3.Connection, path: Path) -> None:
     (version,) = db.execute("PRAGMA user_version").fetchone()
     tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if not tables:
-        if (path.parent / "files").is_dir():  # the log of changes (-wal) was lost in a crash
+        if (path.parent / "files").is_dir():  # it was cut off, or its log of changes (-wal) was lost in a crash
             raise Damaged(path, "it has no tables, and it had when the folder was used before")
         statements = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
         for statement in statements.split(";"):
@@ -103,10 +80,9 @@ def prepare(db: sqlite3.Connection, path: Path) -> None:
 
 
 def held(path: Path) -> sqlite3.Connection:
-    """Hold a file, made if need be, until the connection is closed or the process ends, in whatever way.
+    """Lock a file, made if need be, until the connection is closed or the process ends, in whatever way.
 
-    It is locked by SQLite, whose locks are the system's own: so this is the same on Linux, macOS and Windows, and a
-    process that was killed leaves nothing that had to be cleared away.
+    The locks of SQLite are the system's own, so a process that was killed leaves none.
     """
     holder = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
@@ -115,7 +91,7 @@ def held(path: Path) -> sqlite3.Connection:
         holder.close()
         if code_of(error) != sqlite3.SQLITE_BUSY:
             raise
-        raise DataDirInUse(
+        raise CannotStart(
             f"the data folder {path.parent} is in use by another sandbox: stop that one, or give this one a folder of "
             "its own"
         ) from None

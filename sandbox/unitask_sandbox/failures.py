@@ -1,4 +1,4 @@
-"""What can go wrong, in the provider's words: a request is refused, or an accepted task fails.
+"""A request is refused, or an accepted task fails, in the provider's words.
 
 Messages never hold a key, and never repeat long inputs, which may be megabytes of base64.
 """
@@ -22,7 +22,7 @@ IMAGE_TOO_LARGE = 10003  # one public client's table, 2025
 
 
 class Refusal(Exception):
-    """A request that is turned down; app.py alone makes an answer of it."""
+    """A request is refused; app.py alone turns it into an answer."""
 
     def __init__(self, status: int, message: str, task: Task | None = None, *, retry_after: int | None = None) -> None:
         super().__init__(status, message)
@@ -33,11 +33,11 @@ class Refusal(Exception):
 
 
 class CannotStart(OSError, ValueError):
-    """The sandbox cannot start as it was asked to; the message says why, and what to do."""
+    """The sandbox cannot start with these settings; the message says why, and what to do."""
 
 
 class TaskFailure(Exception):
-    """An accepted task that ends failed; it is paid back."""
+    """An accepted task ends failed and is refunded."""
 
     def __init__(self, raw_message: str, code: int = GENERAL_FAILURE) -> None:
         super().__init__(raw_message, code)  # both, so that it survives the way out of a worker process
@@ -45,18 +45,18 @@ class TaskFailure(Exception):
         self.code = code
 
     def error(self) -> dict[str, Any]:
-        """The `error` of the failed task."""
+        """Return the `error` of the failed task."""
         return task_error(self.code, PROCESSING_FAILED, self.raw_message)
 
 
 class OrderedFailure(TaskFailure):
-    """A failure that a script of faults wanted, with its own words."""
+    """A failure that a fault ordered, with its own words."""
 
     def __init__(self, error: bytes) -> None:
         super().__init__("as ordered")
         self._error = error
 
     def error(self) -> dict[str, Any]:
-        """The `error` of the failed task: as ordered, else the general one."""
+        """Return the `error` of the failed task: as ordered, else the general one."""
         ordered: dict[str, Any] = json.loads(self._error or b"{}")
         return ordered or task_error(self.code, PROCESSING_FAILED)

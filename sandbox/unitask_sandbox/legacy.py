@@ -1,4 +1,4 @@
-"""The API before the unified one: from a legacy request to a create, and from a task to a legacy answer.
+"""The API before the unified one: from a legacy request to a create request, and from a task to a legacy answer.
 
 A legacy task has the model and task type that do the same today, with their engine, limits and history. `Task.legacy`
 holds what its old form shows besides. Requests are checked against the bundle. Where no page and no client shows an
@@ -15,7 +15,7 @@ from typing import Any, cast
 from unitask_api import contract
 
 from unitask_sandbox import bundle
-from unitask_sandbox.create_request import CreateRequest, read_json
+from unitask_sandbox.create_request import CreateRequest
 from unitask_sandbox.task import FILE, Task, rfc3339
 
 IMAGE_TOOLKIT = "Qubico/image-toolkit"
@@ -36,12 +36,12 @@ POLLS: Mapping[str, str] = {  # operation: protocol
     "legacy_get_luma_video": LUMA,
     "legacy_mj_fetch": MIDJOURNEY,
 }
-_WORDS: Mapping[str, Mapping[str, str]] = {  # status words that are others than today
+_WORDS: Mapping[str, Mapping[str, str]] = {  # status words that differ from today's
     FACE_SWAP: {"completed": "success", "cancelled": "failed"},  # goapi.ai, face swap, 2024-03: a closed list
     TOOLKIT: {"completed": "success", "cancelled": "failed"},
     MIDJOURNEY: {"completed": "finished"},  # public clients, 2023 to 2025
 }
-_RENAMED: Mapping[str, Mapping[str, str]] = {  # fields of the input under the names of today
+_RENAMED: Mapping[str, Mapping[str, str]] = {  # fields of the input with another name today
     KLING: {"creativity": "cfg_scale"},
     LUMA: {"image_url": "start_image", "image_end_url": "end_image"},
 }
@@ -50,20 +50,21 @@ _NO_FACE = "no face found in the image"
 
 
 def protocol_of(task: Task) -> str | None:
-    """The legacy protocol that a task was created by; None for one of the unified API."""
+    """Return the legacy protocol that a task was created by; None for the unified API."""
     return task.legacy.get("protocol")
 
 
-# From a request to a create.
-
-
 def read_create_request(operation: str, body: bytes) -> CreateRequest:
-    """What the body of a legacy create asks for."""
+    """Read the body of a legacy create request."""
     protocol, model, task_type = CREATES[operation]
     asked = _checked(operation, body)
     shown = {"protocol": protocol, "result_type": asked.get("result_type", "base64")}
     if protocol == TOOLKIT:
-        return _toolkit_creation(asked, shown)
+        given = asked["task_input"]
+        kind = bundle.task_type(IMAGE_TOOLKIT, asked["task_type"].replace("_", "-"), given)
+        bundle.check(kind.input, given, at="task_input")
+        shown |= {"task_type": asked["task_type"], "input": _echo(given, kind.media)}
+        return CreateRequest(kind, given, {}, shown)
     names = _RENAMED.get(protocol, {})
     given = {names.get(name, name): value for name, value in asked.items() if name not in _NO_INPUT and value != ""}
     if protocol == KLING:
@@ -77,13 +78,6 @@ def read_create_request(operation: str, body: bytes) -> CreateRequest:
     return CreateRequest(kind, given, _config(protocol, asked), shown)
 
 
-def _toolkit_creation(asked: dict[str, Any], shown: dict[str, Any]) -> CreateRequest:
-    given = asked["task_input"]
-    kind = bundle.task_type(IMAGE_TOOLKIT, asked["task_type"].replace("_", "-"), given)
-    bundle.check(kind.input, given, at="task_input")
-    return CreateRequest(kind, given, {}, {**shown, "task_type": asked["task_type"], "input": _echo(given, kind.media)})
-
-
 def read_poll(operation: str, body: bytes) -> str:
     """Return the id of the task that a poll names in its body."""
     task_id: str = _checked(operation, body)["task_id"]
@@ -91,13 +85,13 @@ def read_poll(operation: str, body: bytes) -> str:
 
 
 def _checked(operation: str, body: bytes) -> dict[str, Any]:
-    value = read_json(body)
+    value = bundle.read_json(body)
     bundle.check(contract.operations()[operation].components["request"], value)
     return cast("dict[str, Any]", value)
 
 
 def _config(protocol: str, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Where the end is to be told; the page says of Midjourney's open inputs nothing that could be checked before."""
+    """Return the webhook; the page says of Midjourney's open inputs nothing that could be checked before."""
     if protocol == KLING:
         return {"webhook_config": asked.get("webhook_config", {})}
     names = {"endpoint", "secret"} if protocol == MIDJOURNEY else ()
@@ -107,23 +101,20 @@ def _config(protocol: str, asked: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _echo(given: Mapping[str, Any], media: Collection[str]) -> dict[str, Any]:
-    """What is shown of an input, and kept with the task: no picture itself, which may be of a person."""
+    """Return what is shown of an input, and stored with the task: no picture itself, which may be of a person."""
     address = ("http://", "https://")
     return {name: value for name, value in given.items() if name not in media or value[:8].lower().startswith(address)}
 
 
-# From a task to an answer.
-
-
 def accepted(task: Task) -> dict[str, Any]:
-    """The answer to a create: the id, and little else."""
+    """Return the answer to a create request: the id, and little else."""
     if protocol_of(task) == MIDJOURNEY:
         return {"task_id": task.task_id, "status": "success", "message": ""}
     return {"code": 200, "data": {"task_id": task.task_id}, "message": "success"}
 
 
 def answer(task: Task, base_url: str, file: Callable[[str], Path]) -> dict[str, Any]:
-    """The answer to a look at a legacy task, and what its webhook is told."""
+    """Return the answer to a poll of a legacy task, which is also the body of its webhook."""
     protocol = task.legacy["protocol"]
     shown = {"task_id": task.task_id, "status": _WORDS.get(protocol, {}).get(task.status, task.status)}
     if protocol == MIDJOURNEY:
@@ -193,7 +184,7 @@ def _output(task: Task, base_url: str) -> dict[str, Any]:
 
 
 def _picture(task: Task, base_url: str, file: Callable[[str], Path]) -> tuple[str, str]:
-    """The address of the result, or its content as base64: one of them, as it was asked for."""
+    """Return the address of the result, or its content as base64: as it was requested, the other one empty."""
     if task.output is None:
         return "", ""
     if task.legacy["result_type"] == "url":
@@ -202,7 +193,7 @@ def _picture(task: Task, base_url: str, file: Callable[[str], Path]) -> tuple[st
 
 
 def _reasons(task: Task) -> list[str]:
-    """Why it failed, in the words of the old pages where they are known (goapi.ai, face swap, 2024-03)."""
+    """Return why it failed, in the words of the old pages where they are known (goapi.ai, face swap, 2024-03)."""
     if task.status == "cancelled":
         return ["task was cancelled"]
     reason = str(task.error["raw_message"] or task.error["message"])

@@ -11,8 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from unitask_sandbox import bundle
-from unitask_sandbox.create_request import read_json
-from unitask_sandbox.engines.simulated import MARK
+from unitask_sandbox.engines.simulated.outputs import MARK
 
 MOST_ANSWERS = 10  # whatever n asks for
 PIECE = 65536
@@ -20,24 +19,23 @@ QUOTED = 200  # characters of a question that are repeated in its answer
 
 
 def read_chat(body: bytes) -> dict[str, Any]:
-    """The request for a completion."""
-    return _checked("ChatRequest", read_json(body))
+    """Read the request for a completion."""
+    return _checked("ChatRequest", bundle.read_json(body))
 
 
 def read_image(body: bytes) -> dict[str, Any]:
-    """The request for a picture."""
-    return _checked("ImageRequest", read_json(body))
+    """Read the request for a picture."""
+    return _checked("ImageRequest", bundle.read_json(body))
 
 
 def read_edit(fields: Mapping[str, str]) -> dict[str, Any]:
-    """Return the request for another picture, from the fields of a form."""
-    pictures = fields.keys() & {"image", "image[]"}
-    read = {name: _typed(name, value) for name, value in fields.items() if name not in pictures}
-    return _checked("ImageEditRequest", {**read, **({"image": "a picture"} if pictures else {})})
-
-
-def _typed(name: str, text: str) -> str | int:
-    return int(text) if name == "n" and re.fullmatch("-?[0-9]{1,40}", text) else text
+    """Read the request for another picture, from the fields of a form."""
+    read: dict[str, Any] = {name: value for name, value in fields.items() if name not in ("image", "image[]")}
+    if read.keys() != fields.keys():
+        read["image"] = "a picture"
+    if re.fullmatch("-?[0-9]{1,40}", read.get("n", "")):
+        read["n"] = int(read["n"])
+    return _checked("ImageEditRequest", read)
 
 
 def _checked(component: str, value: Any) -> dict[str, Any]:
@@ -46,12 +44,12 @@ def _checked(component: str, value: Any) -> dict[str, Any]:
 
 
 def makes_pictures(request: Mapping[str, Any]) -> bool:
-    """Whether a chat model answers with a picture."""
+    """Return whether a chat model answers with a picture."""
     return "image" in request["model"]
 
 
 def completion(request: Mapping[str, Any], created: float, picture: str | None = None) -> dict[str, Any]:
-    """The completion of a chat; a picture is the address of one that it made."""
+    """Return the completion of a chat; `picture` is the address of one that it made."""
     asked_for = question(request)
     text = f"![{MARK}]({picture})" if picture else f"{MARK}. You asked: {asked_for[:QUOTED]}"
     count = answers(request)
@@ -72,13 +70,13 @@ def completion(request: Mapping[str, Any], created: float, picture: str | None =
 
 
 def answers(request: Mapping[str, Any]) -> int:
-    """How many answers a request gets."""
+    """Return how many answers a request gets."""
     asked: int = request.get("n", 1)
     return max(1, min(asked, MOST_ANSWERS))
 
 
 def stream(whole: Mapping[str, Any]) -> Iterator[str]:
-    """A completion as server-sent events; the last one says that it ends."""
+    """Yield a completion as server-sent events; the last one says that it ends."""
     for choices in (*_deltas(whole["choices"]), []):
         usage: dict[str, Any] = {} if choices else {"usage": {}}
         chunk = {**whole, "object": "chat.completion.chunk", "choices": choices, "usage": None, **usage}
@@ -89,15 +87,14 @@ def stream(whole: Mapping[str, Any]) -> Iterator[str]:
 
 def _deltas(choices: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
     for choice in choices:
-        words = choice["message"]["content"].split(" ")
-        pieces = [words[0], *(f" {word}" for word in words[1:])]
+        pieces = re.split("(?= )", choice["message"]["content"])
         for delta in ({"role": "assistant", "content": ""}, *({"content": piece} for piece in pieces)):
             yield [{"index": choice["index"], "delta": delta, "finish_reason": None}]
         yield [{"index": choice["index"], "delta": {}, "finish_reason": choice["finish_reason"]}]
 
 
 def question(request: Mapping[str, Any]) -> str:
-    """The text of the last message."""
+    """Return the text of the last message."""
     content: Any = request["messages"][-1].get("content")
     parts = cast("list[object]", content) if isinstance(content, list) else [{"text": content}]
     texts = [cast("dict[str, Any]", part).get("text") for part in parts if isinstance(part, dict)]
@@ -105,19 +102,19 @@ def question(request: Mapping[str, Any]) -> str:
 
 
 def _words(text: str) -> int:
-    """About how many words there are, counted a piece at a time: millions of them would fill the memory."""
+    """Count words, a piece at a time: millions of them would fill the memory."""
     return sum(len(text[at : at + PIECE].split()) for at in range(0, len(text), PIECE))
 
 
 def size_of(request: Mapping[str, Any]) -> tuple[int, int]:
-    """The width and height that a request asks for; 1024 x 1024 when it asks for none that can be read."""
+    """Return the requested width and height; 1024 for a side that cannot be read."""
     width, _, height = str(request.get("size", "")).partition("x")
     sides = [int(side) if side.isdecimal() and len(side) < 6 else 1024 for side in (width, height)]
     return sides[0], sides[1]
 
 
 def image_answer(request: Mapping[str, Any], created: float, pictures: list[dict[str, Any]]) -> dict[str, Any]:
-    """The answer with pictures: each as {b64_json}, or as {url}."""
+    """Return the answer with pictures: each as {b64_json}, or as {url}."""
     asked = _words(request["prompt"])
     usage = {"input_tokens": asked, "output_tokens": 0, "total_tokens": asked}
     return {"created": int(created), "data": pictures, "usage": usage}

@@ -27,7 +27,7 @@ class Call:
     operation: str
     key: str | None
     base_url: str  # what the addresses of files begin with
-    task_id: str | None  # from the path
+    task_id: str  # from the path; empty when there is none
     query: Mapping[str, str]
     body: bytes = b""
     form: Mapping[str, str] = field(default_factory=dict[str, str])  # a multipart body, in place of JSON
@@ -51,30 +51,21 @@ def key_of(request: Request) -> str | None:
     return key.strip() if scheme.lower() == "bearer" else None
 
 
-def base_url(request: Request) -> str:
-    """Return what the addresses of files begin with."""
-    return sandbox_of(request).settings.public_url or str(request.base_url)
-
-
 async def read_call(operation: str, request: Request) -> Call:
     """Read a request for an operation, with its body."""
-    path = request.path_params
-    call = Call(operation, key_of(request), base_url(request), path.get("task_id"), request.query_params)
+    task_id: str = request.path_params.get("task_id", "")
+    call = Call(operation, key_of(request), str(request.base_url), task_id, request.query_params)
     if operation == "edit_image":
         return replace(call, form=await _read_form(request))
     return replace(call, body=await read_body(request)) if request.method == "POST" else call
 
 
-def _create_task(sandbox: Sandbox, call: Call) -> dict[str, Any]:
-    return _envelope(sandbox.accept(call.key, call.body, call.base_url).body(call.base_url))
-
-
-def _get_task(sandbox: Sandbox, call: Call) -> dict[str, Any]:
-    return _envelope(sandbox.get(call.key, str(call.task_id)).body(call.base_url))
+def _envelope(data: dict[str, Any]) -> dict[str, Any]:
+    return {"code": 200, "data": data, "message": "success"}
 
 
 def _cancel_task(sandbox: Sandbox, call: Call) -> dict[str, Any]:
-    sandbox.cancel(call.key, str(call.task_id))
+    sandbox.cancel(call.key, call.task_id)
     return {"code": 200, "message": f"task {call.task_id} canceled"}
 
 
@@ -82,26 +73,6 @@ def _cancel_tasks(sandbox: Sandbox, call: Call) -> dict[str, Any]:
     query = bundle.query(call.operation, call.query)
     sandbox.cancel_many(call.key, query["created_before"], query.get("model"))
     return {"code": 200, "message": "success"}
-
-
-def _get_account_info(sandbox: Sandbox, call: Call) -> dict[str, Any]:
-    return _envelope(sandbox.account_info(call.key))
-
-
-def _list_active_tasks(sandbox: Sandbox, call: Call) -> dict[str, Any]:
-    return _envelope(sandbox.active_tasks(call.key))
-
-
-def _list_task_history(sandbox: Sandbox, call: Call) -> dict[str, Any]:
-    return _envelope(sandbox.history(call.key, **bundle.query(call.operation, call.query)))
-
-
-def _upload_file(sandbox: Sandbox, call: Call) -> dict[str, Any]:
-    return _envelope({"url": file_url(call.base_url, sandbox.upload(call.key, call.body))})
-
-
-def _create_chat_completion(sandbox: Sandbox, call: Call) -> dict[str, Any] | Iterator[str]:
-    return sandbox.chat(call.key, call.body, call.base_url)
 
 
 def _make_image(sandbox: Sandbox, call: Call) -> dict[str, Any]:
@@ -119,24 +90,26 @@ def _get_legacy_task(sandbox: Sandbox, call: Call) -> dict[str, Any]:
 
 
 HANDLERS: Mapping[str, Handler] = {
-    "create_task": _create_task,
-    "get_task": _get_task,
+    "create_task": lambda sandbox, call: _envelope(
+        sandbox.accept(call.key, call.body, call.base_url).body(call.base_url)
+    ),
+    "get_task": lambda sandbox, call: _envelope(sandbox.get(call.key, call.task_id).body(call.base_url)),
     "cancel_task": _cancel_task,
     "cancel_tasks": _cancel_tasks,
-    "get_account_info": _get_account_info,
-    "list_active_tasks": _list_active_tasks,
-    "list_task_history": _list_task_history,
-    "upload_file": _upload_file,
-    "create_chat_completion": _create_chat_completion,
+    "get_account_info": lambda sandbox, call: _envelope(sandbox.account_info(call.key)),
+    "list_active_tasks": lambda sandbox, call: _envelope(sandbox.active_tasks(call.key)),
+    "list_task_history": lambda sandbox, call: _envelope(
+        sandbox.history(call.key, **bundle.query(call.operation, call.query))
+    ),
+    "upload_file": lambda sandbox, call: _envelope(
+        {"url": file_url(call.base_url, sandbox.upload(call.key, call.body))}
+    ),
+    "create_chat_completion": lambda sandbox, call: sandbox.chat(call.key, call.body, call.base_url),
     "create_image": _make_image,
     "edit_image": _make_image,
     **dict.fromkeys(legacy.CREATES, _create_legacy_task),
     **dict.fromkeys(legacy.POLLS, _get_legacy_task),
 }
-
-
-def _envelope(data: dict[str, Any]) -> dict[str, Any]:
-    return {"code": 200, "data": data, "message": "success"}
 
 
 async def _read_form(request: Request) -> dict[str, str]:

@@ -1,8 +1,4 @@
-"""What the page at / shows of one account.
-
-It only reads. Equal states give equal bytes, so a digest can stand for an answer. The input of a task is shown until
-the task ends.
-"""
+"""What the page at / shows of one account. Equal states give equal bytes, so a digest can stand for an answer."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -20,11 +16,10 @@ class Overview:
 
     store: Store
     account: str
-    base_url: str  # of files, as the page loads them
-    told_url: str  # of files, in the answers of the API
+    base_url: str  # of files
 
     def tasks(self, limit: int) -> dict[str, Any]:
-        """The newest tasks, how many there are in all, and the money of the account in USD."""
+        """Return the newest tasks, how many there are in all, and the money of the account in USD."""
         total, found = self.store.history(self.account, float("-inf"), float("inf"), None, limit, 0)
         account = self.store.account(self.account)
         return {
@@ -35,11 +30,11 @@ class Overview:
         }
 
     def task(self, task_id: str) -> dict[str, Any]:
-        """One task: its row, what a look answers, the movements of money and the attempts to tell its webhook."""
+        """Return one task: its row, the answer to a poll, its movements of money and the attempts of its webhook."""
         task = self._found(task_id)
         return {
             "task": _row(task, self.base_url),
-            "data": task.body(self.told_url),
+            "data": task.body(self.base_url),
             "ledger": [
                 {"at": at, "reason": reason, "usd": _usd(credits_)}
                 for at, reason, credits_ in self.store.movements(task_id)
@@ -48,7 +43,7 @@ class Overview:
         }
 
     def given(self, task_id: str) -> dict[str, Any]:
-        """The input of a task as it was sent; None once the task has ended."""
+        """Return the input of a task as it was sent; None once the task has ended."""
         return {"input": self.store.given(task_id) if self._found(task_id).ended_at is None else None}
 
     def _found(self, task_id: str) -> Task:
@@ -59,6 +54,8 @@ class Overview:
 
 
 def _row(task: Task, base_url: str) -> dict[str, Any]:
+    # nothing is taken for a task whose price no source says
+    is_priced = bool(task.consume or task.frozen) or task.status in ("failed", "cancelled")
     return {
         "task_id": task.task_id,
         "model": task.model,
@@ -67,16 +64,11 @@ def _row(task: Task, base_url: str) -> dict[str, Any]:
         "created_at": task.created_at,
         "started_at": task.started_at,
         "ended_at": task.ended_at,
-        "cost_usd": _usd(task.consume) if _is_priced(task) else None,
+        "cost_usd": _usd(task.consume) if is_priced else None,
         "error": task.error.get("raw_message") or task.error.get("message") or "",
         "simulated": "simulated" in task.meta,
-        "output": task.body(base_url)["output"],
+        "output": task.shown_output(base_url),
     }
-
-
-def _is_priced(task: Task) -> bool:
-    """Whether it is known what a task costs: nothing is taken for one whose price no source says."""
-    return bool(task.consume or task.frozen) or task.status in ("failed", "cancelled")
 
 
 def _usd(credits_: int) -> float:

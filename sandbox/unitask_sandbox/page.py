@@ -17,7 +17,7 @@ from starlette.routing import Route
 from unitask_sandbox import samples
 from unitask_sandbox.engines import ENGINES
 from unitask_sandbox.failures import Refusal
-from unitask_sandbox.operations import KEY_HEADER, base_url, sandbox_of
+from unitask_sandbox.operations import KEY_HEADER, sandbox_of
 from unitask_sandbox.overview import Overview
 
 MOST_TASKS = 1000
@@ -80,8 +80,7 @@ def _input(request: Request) -> Response:
 
 
 def _overview(request: Request) -> Overview:
-    here = str(request.base_url)  # what the page may load, whatever others are told
-    return sandbox_of(request).overview(request.headers.get(KEY_HEADER), here, base_url(request))
+    return sandbox_of(request).overview(request.headers.get(KEY_HEADER), str(request.base_url))
 
 
 def _if_changed(request: Request, value: dict[str, Any]) -> Response:

@@ -9,15 +9,18 @@ import shutil
 import tempfile
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from unitask_api.states import ENDED, State
+
 from unitask_sandbox import bundle, legacy, llm
 from unitask_sandbox.account import account_info, active_tasks, history_row, models_of
-from unitask_sandbox.create_request import new_task, read_create_request, unpaid
+from unitask_sandbox.create_request import read_create_request, unpaid
 from unitask_sandbox.data_dir import opening
 from unitask_sandbox.engines import simulated_picture
 from unitask_sandbox.failures import (
@@ -32,20 +35,20 @@ from unitask_sandbox.failures import (
 from unitask_sandbox.faults import Fault, Script, named
 from unitask_sandbox.files import Files
 from unitask_sandbox.http_client import HttpClient
+from unitask_sandbox.inputs import read_upload
 from unitask_sandbox.overview import Overview
 from unitask_sandbox.rate import Rate
-from unitask_sandbox.request_log import Arrival, RequestLog, hashed, key_fingerprint
+from unitask_sandbox.request_log import KEPT, Arrival, hashed, key_fingerprint
 from unitask_sandbox.scheduler import Scheduler
 from unitask_sandbox.settings import STARTING_USD, Settings
 from unitask_sandbox.store import Ending, NoRoom, Store
 from unitask_sandbox.task import Task, file_url
 from unitask_sandbox.threads import Autorun
-from unitask_sandbox.uploads import read_upload
 from unitask_sandbox.webhooks import Courier
 
 DATABASE = "sandbox.sqlite3"
-CANCELLABLE = frozenset({"pending"})
-ACTIVE = frozenset({"staged", "pending", "processing"})
+CANCELLABLE = frozenset({State.PENDING})
+ACTIVE = frozenset(State) - ENDED - {State.UNKNOWN}
 STAGES = 50  # the longest queue of staged tasks, Midjourney's alone; unified schema page, 2025
 
 
@@ -65,7 +68,7 @@ class Sandbox:
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings: Final = settings or Settings()
         self.faults: Final = Script(self.settings.faults)
-        self.arrived: Final = RequestLog()
+        self.arrivals: Final = deque[Arrival](maxlen=KEPT)  # every request to the API, in the order of the answers
         http = HttpClient(self.settings.private_addresses or "loopback")
         self._folder = self.settings.data or Path(tempfile.mkdtemp(prefix="unitask-sandbox-"))
         self._store, self._files = self._opened(self.settings.fetch or http.get)
@@ -77,8 +80,8 @@ class Sandbox:
         self._courier = Courier(self._store, self.settings.clock, send, self._closing, self.faults)
         self._autorun = Autorun(self._step) if self.settings.autorun else None
         self._delivery = Autorun(self._deliver) if self.settings.autorun else None
-        forgotten = None if self.settings.data else self._folder
-        parts = (self._closing, self._scheduler, self._courier.storing, self._store, forgotten)
+        temporary = None if self.settings.data else self._folder
+        parts = (self._closing, self._scheduler, self._courier.storing, self._store, temporary)
         self._release = weakref.finalize(self, _release, *parts)
         try:
             with opening(self._folder / DATABASE):
@@ -98,7 +101,7 @@ class Sandbox:
         if self._autorun:
             self._autorun.close()
         if self._delivery:
-            self._delivery.close(wait=False)  # for a receiver that does not answer
+            self._delivery.close(wait=0.0)
 
     def _opened(self, fetch: Callable[[str], bytes]) -> tuple[Store, Files]:
         path, durable = self._folder / DATABASE, self.settings.data is not None
@@ -110,24 +113,23 @@ class Sandbox:
             opened.pop_all()
             return store, files
 
-    # The operations.
-
     def admit(self, key: str | None) -> None:
         """Count a request of an account; refuse with 401, or 429 when the account sends more than it may."""
         if wait := self._rate.take(self._accepted(key)):
             raise Refusal(429, TOO_MANY_REQUESTS, retry_after=math.ceil(wait))
 
     def accept(self, key: str | None, body: bytes, base_url: str = "", operation: str = "create_task") -> Task:
-        """Create a task from the body of a create (`operation`), and take or freeze its price.
+        """Create a task from the body of a create request (`operation`), and take or freeze its price.
 
         Refused with 429 when too many tasks are under way, and with 500 and a failed task when the balance is too low.
         Addresses of files in its webhook begin with `base_url`.
         """
         account = self._account(key)
-        request = (
-            read_create_request(body) if operation == "create_task" else legacy.read_create_request(operation, body)
-        )
-        task = new_task(request, account, self.settings, self._files.at_hand)
+        if operation == "create_task":
+            request = read_create_request(body)
+        else:
+            request = legacy.read_create_request(operation, body)
+        task = request.task(account, self.settings, self._files.at_hand)
         self.faults.accepted(key_fingerprint(key), task.task_id, task.model, task.task_type)
         webhook = base_url if request.has_webhook() else None
         limit, stages = self.settings.concurrency, STAGES if task.model == "midjourney" else 0
@@ -142,7 +144,7 @@ class Sandbox:
         return accepted
 
     def get(self, key: str | None, task_id: str, protocol: str | None = None) -> Task:
-        """A task as it stands; of a legacy protocol alone, if one is given.
+        """Return a task; of a legacy protocol alone, if one is given.
 
         Refused with 401, or 404 when this key has no such task.
         """
@@ -153,28 +155,28 @@ class Sandbox:
         return task
 
     def cancel(self, key: str | None, task_id: str) -> None:
-        """Cancel a pending task and pay it back; refuse with 401, 404, or 400 when the task is not pending."""
+        """Cancel a pending task and refund it; refuse with 401, 404, or 400 when the task is not pending."""
         task = self.get(key, task_id)
         if not self._cancel(task):
             status = self.get(key, task_id).status
             raise Refusal(400, f"task {task_id} is {status}; only a pending task can be cancelled")
 
     def cancel_many(self, key: str | None, created_before: float, model: str | None = None) -> int:
-        """Cancel pending tasks, pay them back, and return how many they were. Tasks created at that time or later stay.
+        """Cancel pending tasks, refund them, and return how many they were. Tasks created at that time or later stay.
 
         A model is one, or a family; None or "all" for every one.
         """
         found = self._store.of_account(self._account(key), CANCELLABLE, created_before)
-        return sum(self._cancel(task) for task in found if _is_of_model(task, model))
+        families = {task.task_id: bundle.task_type(task.model, task.task_type, {}).family for task in found}
+        return sum(self._cancel(task) for task in found if model in (None, "all", task.model, families[task.task_id]))
 
     def account_info(self, key: str | None) -> dict[str, Any]:
-        """The account with its balance, and with the key in clear, as the live answer has it."""
+        """Return the account with its balance, and with the key in clear, as the live answer has it."""
         return account_info(self._store.account(self._account(key)), key or "", self.settings)
 
     def active_tasks(self, key: str | None) -> dict[str, Any]:
-        """The tasks that have not ended, by group."""
-        account = self._account(key)
-        return active_tasks(self._store.of_account(account, ACTIVE, math.inf))
+        """Return the tasks that have not ended, by group."""
+        return active_tasks(self._store.of_account(self._account(key), ACTIVE, math.inf))
 
     def history(
         self,
@@ -185,7 +187,7 @@ class Sandbox:
         start_time: float = 0,
         end_time: float = math.inf,
     ) -> dict[str, Any]:
-        """A page of the tasks of a group (image_toolkit, mj, ...) that were created in a time, newest first.
+        """Return a page of the tasks of a group (image_toolkit, mj, ...) that were created in a time, newest first.
 
         Pages count from 1. Both ends of the time are included.
         """
@@ -198,7 +200,7 @@ class Sandbox:
         return {"data": rows, "page": page, "size": page_size, "total": total}
 
     def upload(self, key: str | None, body: bytes) -> str:
-        """Keep a file for 24 hours, and return its name.
+        """Store a file for 24 hours, and return its name.
 
         Refused with 401, or 400 or 403 in the words of the upload service.
         """
@@ -208,20 +210,18 @@ class Sandbox:
         return self._keep_file(*read_upload(body))
 
     def chat(self, key: str | None, body: bytes, base_url: str) -> dict[str, Any] | Iterator[str]:
-        """A simulated completion, or the events that stream it; refuse with 401 or 400."""
+        """Return a simulated completion, or the events that stream it; refuse with 401 or 400."""
         self._account(key)
         request = llm.read_chat(body)
         picture = None
         if llm.makes_pictures(request):
-            picture = file_url(
-                base_url,
-                self._keep_file(simulated_picture(title=request["model"], prompt=llm.question(request)), "png"),
-            )
+            content = simulated_picture(title=request["model"], prompt=llm.question(request))
+            picture = file_url(base_url, self._keep_file(content, "png"))
         whole = llm.completion(request, self.settings.clock(), picture)
         return llm.stream(whole) if request.get("stream") else whole
 
     def images(self, key: str | None, body: bytes | Mapping[str, str], base_url: str) -> dict[str, Any]:
-        """Simulated pictures, for a body of JSON or for the fields of a form with a picture to change."""
+        """Return simulated pictures, for a body of JSON or for the fields of a form with a picture to change."""
         self._account(key)
         request = llm.read_image(body) if isinstance(body, bytes) else llm.read_edit(body)
         extension = "jpeg" if request.get("output_format") in ("jpeg", "jpg") else "png"
@@ -235,26 +235,16 @@ class Sandbox:
         return llm.image_answer(request, self.settings.clock(), pictures)
 
     def file(self, name: str) -> Path:
-        """Where an output file, or an uploaded one, lies; refuse with 404 when there is none, or it has expired."""
+        """Return the path of an output or uploaded file; refuse with 404 when there is none, or it has expired."""
         return self._files.path(name)
 
     def balance(self, key: str) -> float:
-        """The USD that a key has left."""
+        """Return the USD that a key has left."""
         return self._store.account(self._account(key)).balance / bundle.CREDITS_PER_USD
 
-    def overview(self, key: str | None, base_url: str, told_url: str) -> Overview:
-        """What the page shows of the account of a key.
-
-        Addresses of files begin with `base_url`, and in the answers of the API with `told_url`.
-        """
-        return Overview(self._store, self._account(key), base_url, told_url)
-
-    # What arrived, and what goes wrong on the way.
-
-    @property
-    def arrivals(self) -> list[Arrival]:
-        """Every request to the API so far, refused ones included, in the order of their answers."""
-        return self.arrived.listed()
+    def overview(self, key: str | None, base_url: str) -> Overview:
+        """Return what the page shows of the account of a key; addresses of files begin with `base_url`."""
+        return Overview(self._store, self._account(key), base_url)
 
     def fault(self, fault: Fault | str, **changes: Any) -> None:
         """Order a fault, in-process or over HTTP.
@@ -277,10 +267,8 @@ class Sandbox:
         """Remove all faults."""
         self.faults.clear()
 
-    # Time.
-
     def advance(self) -> bool:
-        """Do everything that is due now; True when tasks or webhooks are left that will be due later.
+        """Do everything that is due now; return True when tasks or webhooks are left that will be due later.
 
         With autorun, engines and webhooks are left to threads of their own.
 
@@ -310,21 +298,16 @@ class Sandbox:
         if self._delivery and task.config["webhook_config"]["endpoint"]:
             self._delivery.wake()
 
-    # Parts of the operations.
-
     def _keep_file(self, content: bytes, extension: str) -> str:
         name = self._files.keep(content, extension)
         self._wake()  # it must be removed when it expires
         return name
 
-    def _is_known(self, key: str | None) -> bool:
-        return bool(key) and (self.settings.any_key or key in self.settings.keys)
-
     def _accepted(self, key: str | None) -> str:
-        """Whose key it is; the account is not made, so that a look never waits for a write."""
-        if not self._is_known(key):
+        """Return the account of a key without creating it, so that a poll never waits for a write."""
+        if not key or not (self.settings.any_key or key in self.settings.keys):
             raise Refusal(401, BAD_KEY)
-        return hashed(key or "")
+        return hashed(key)
 
     def _account(self, key: str | None) -> str:
         account = self._accepted(key)
@@ -337,22 +320,17 @@ class Sandbox:
         self._known.add(hashed(key))
 
     def _cancel(self, task: Task) -> bool:
-        ending = Ending(status="cancelled", at=self.settings.clock())
+        ending = Ending(status=State.CANCELLED, at=self.settings.clock())
         ended = self._store.end(task.task_id, ending, before=CANCELLABLE)
         self._wake()  # there may be room for a staged one
         return ended
-
-
-def _is_of_model(task: Task, model: str | None) -> bool:
-    family = bundle.task_type(task.model, task.task_type, {}).family
-    return model in (None, "all", task.model, family)
 
 
 def _release(
     closing: threading.Event, scheduler: Scheduler, delivering: threading.Lock, store: Store, folder: Path | None
 ) -> None:
     closing.set()
-    scheduler.pool.close()
+    scheduler.close()
     with scheduler.storing, delivering:
         store.close()
     if folder is not None:

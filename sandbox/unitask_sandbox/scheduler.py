@@ -2,8 +2,8 @@
 
     staged -> pending -> processing -> completed | failed
 
-A task without an engine is simulated at once. With autorun, a task with an engine goes to the worker pool and stays
-processing until an engine is free; its input is read then. Without autorun everything is done in `advance`, in order.
+A task without an engine is simulated at once. With autorun, a task with an engine waits in a queue of task ids, and
+stays processing until a worker is free; its input is read then. Without autorun everything is done in `advance`.
 
 An error of one task fails that task only. An error of the database or the disk raises: the task stays as it is, and is
 done at the next try. Nothing starts once `closing` is set; a task that was begun then is done after the restart.
@@ -15,8 +15,11 @@ import logging
 import math
 import sqlite3
 import threading
+import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from unitask_sandbox import bundle
 from unitask_sandbox.create_request import QUEUE_SECONDS
@@ -28,11 +31,13 @@ from unitask_sandbox.inputs import read_media
 from unitask_sandbox.settings import Settings
 from unitask_sandbox.store import OUTPUTS_KEPT, Ending, Store
 from unitask_sandbox.task import Task
-from unitask_sandbox.threads import WorkerPool
+from unitask_sandbox.threads import Autorun
 from unitask_sandbox.worker import Worker
 
 # What the machine has too little of: no fault of a task
 MAY_PASS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
+
+CLOSE_SECONDS = 2.0  # that `close` waits for engines; a thread that reads from a slow address is left behind
 
 _log = logging.getLogger("unitask_sandbox")
 
@@ -51,13 +56,16 @@ class Scheduler:
     def __post_init__(self) -> None:
         self.storing = threading.Lock()
         self.workers = [Worker() for _ in range(self.settings.workers)]
-        self.pool = WorkerPool(self.workers, self._process)
+        self._engines = [Autorun(partial(self._work, worker), "unitask-sandbox-engine") for worker in self.workers]
+        self._queue = threading.Lock()
+        self._waiting: deque[str] = deque()
+        self._in_hand: set[str] = set()  # those that wait, and those that are done now
         self._advancing = threading.Lock()
 
     def advance(self) -> float | None:
-        """Do everything that is due now, or let the worker pool do it, and return when a task moves next.
+        """Do everything that is due now, or queue it for the workers, and return when a task moves next.
 
-        None when all have ended, or are with the worker pool.
+        None when all have ended, or are in the queue of the workers.
         """
         with self._advancing:
             now = self.settings.clock()
@@ -80,33 +88,67 @@ class Scheduler:
             self.files.forget_expired()
             pending_until = now + self.settings.seconds(QUEUE_SECONDS)
             unstaged = self.store.unstage(self.settings.concurrency, pending_until)
-            next_due = self.store.next_due(now if self.settings.autorun else -math.inf)
+            next_due = self.store.next_time("tasks", now if self.settings.autorun else -math.inf)
             return min(pending_until, next_due or pending_until) if unstaged else next_due
 
     def next_expiry(self) -> float | None:
-        """When the next file expires; None when there is none."""
+        """Return when the next file expires; None when there is none."""
         with self.storing:
-            return None if self.closing.is_set() else self.store.next_expiry()
+            return None if self.closing.is_set() else self.store.next_time("files")
 
     def _due(self, now: float) -> list[str]:
-        """Start the pending tasks that are due; return the processing ones that are due and not in the worker pool."""
+        """Start the pending tasks that are due; return the processing ones that are due and not in the queue."""
         with self.storing:
             if self.closing.is_set():
                 return []
             self.store.heed_clock(now)
             for task_id in self.store.due("pending", now):
                 self.store.start(task_id, now)
-            return [task_id for task_id in self.store.due("processing", now) if task_id not in self.pool]
+            return [task_id for task_id in self.store.due("processing", now) if task_id not in self._in_hand]
 
     def _hand_out(self, task_id: str) -> None:
         task = self._begun(task_id)
         if task and self.settings.autorun and (task.model, task.task_type) in ENGINES:
-            self.pool.add(task_id)
+            self._enqueue(task_id)
         elif task:
             self._process(task_id, self.workers[0])
 
+    def _enqueue(self, task_id: str) -> None:
+        with self._queue:
+            if task_id not in self._in_hand:
+                self._in_hand.add(task_id)
+                self._waiting.append(task_id)
+            wanted = len(self._in_hand)
+        for engine in self._engines[:wanted]:  # the first ones may have a process already
+            engine.wake()
+
+    def _work(self, worker: Worker) -> float | None:
+        """Do the task that waits longest, and return 0; None when none waits."""
+        with self._queue:
+            if not self._waiting:
+                return None
+            task_id = self._waiting.popleft()
+        try:
+            self._process(task_id, worker)
+        except Exception:
+            with self._queue:
+                self._waiting.append(task_id)
+            raise
+        self._in_hand.discard(task_id)
+        return 0.0
+
+    def close(self) -> None:
+        """Stop the engines, whatever they are doing; `closing` is set."""
+        with self._queue:
+            self._waiting.clear()
+        for worker in self.workers:
+            worker.close()
+        until = time.monotonic() + CLOSE_SECONDS
+        for engine in self._engines:
+            engine.close(max(0.0, until - time.monotonic()))
+
     def _begun(self, task_id: str) -> Task | None:
-        """A task that is being processed; None when it has ended, or is to be left for the restart."""
+        """Return a task that is being processed; None when it has ended, or is to be left for the restart."""
         with self.storing:
             task = None if self.closing.is_set() else self.store.task(task_id)
         return task if task and task.status == "processing" else None

@@ -138,7 +138,7 @@ def _server(app: ASGIApp) -> uvicorn.Server:
             access_log=False,
             lifespan="off",
             ws="none",
-            proxy_headers=False,  # only Settings.public_url says what a request was sent to
+            proxy_headers=False,
             timeout_graceful_shutdown=2,
         )
     )

@@ -37,10 +37,6 @@ def _is_count(value: object) -> bool:
     return is_whole(value) and cast("int", value) > 0
 
 
-def _is_http(url: str) -> bool:
-    return url.lower().startswith(("http://", "https://"))
-
-
 def is_whole(value: object) -> bool:
     """Return whether a value is an integer, and not a boolean."""
     return isinstance(value, int) and not isinstance(value, bool)
@@ -85,7 +81,6 @@ class Settings:
         rate: How many requests a second an account may send; one beyond it is HTTP 429 with Retry-After. None: no
             limit.
         plan: The plan of the accounts: uploads are refused to "Free" with HTTP 403.
-        public_url: Base of the addresses of output files; None: the address that the request came to.
         faults: What goes wrong from the start; `Sandbox.fault` and /_sandbox/faults add more.
 
     Raises:
@@ -108,7 +103,6 @@ class Settings:
     concurrency: int | None = None
     rate: float | None = None
     plan: Plan = "Creator"
-    public_url: str | None = None
     faults: tuple[Fault, ...] = ()
 
     def __post_init__(self) -> None:
@@ -124,7 +118,7 @@ class Settings:
         for name in self.allowed_hosts:
             if not is_host(name):
                 raise ValueError(f"allowed_hosts {name!r}: give a host's name without scheme, port and path")
-        url, rate, private = self.public_url, self.rate, get_args(Private)
+        rate, private = self.rate, get_args(Private)
         above_0 = "give a number above 0"
         self._check(
             "speed", self.speed in ("instant", "real") or _is_above_0(self.speed), f"{above_0}, instant or real"
@@ -133,7 +127,6 @@ class Settings:
         self._check(
             "private_addresses", self.private_addresses in (None, *private), f"give one of {', '.join(private)}"
         )
-        self._check("public_url", url is None or _is_http(url), "give an address that begins with http:// or https://")
         self._check("concurrency", self.concurrency is None or _is_count(self.concurrency), "give an integer from 1")
         self._check("rate", rate is None or (_is_above_0(rate) and rate < math.inf), f"{above_0}: requests a second")
         self._check("plan", self.plan in get_args(Plan), f"give one of {', '.join(get_args(Plan))}")

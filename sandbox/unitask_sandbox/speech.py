@@ -1,4 +1,4 @@
-"""Speech: the one English voice of hibari-tts, pulled towards a recording. It is no clone of the recorded voice.
+"""Speech: the one English voice of hibari-tts, pulled towards a recording. It is not a clone of the recorded voice.
 
 1. Pitch: the text is read faster or slower, and then resampled to its right length, which moves the pitch, and the
    whole voice with it, as a larger or smaller speaker does.
@@ -11,7 +11,6 @@ that the text decides nothing of it. The same input gives the same samples.
 import io
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from typing import Any, Final
@@ -60,10 +59,13 @@ def speak(text: str, recording: Floats) -> Floats:
 
 
 def _pulled(text: str, pitch: float, tone: Doubles) -> Iterator[Floats]:
-    own = _calibration()
-    shift = float(np.clip(pitch / own.pitch, 1 / MOST_SHIFT, MOST_SHIFT))
-    taps = _taps(tone - own.spectrum)
-    return (_filtered(sentence, taps) for sentence in _read(text, shift))
+    own_pitch, own_spectrum = _own()
+    shift = float(np.clip(pitch / own_pitch, 1 / MOST_SHIFT, MOST_SHIFT))
+    taps = _taps(tone - own_spectrum)
+    for sentence in _read(text, shift):
+        length = len(sentence) + FILTER_TAPS - 1
+        filtered = np.fft.irfft(np.fft.rfft(sentence, length) * np.fft.rfft(taps, length), length)
+        yield as_floats(filtered[FILTER_TAPS // 2 :][: len(sentence)])
 
 
 def read_recording(data: bytes, field: str) -> Floats:
@@ -148,32 +150,15 @@ def _taps(gain: Doubles) -> Doubles:
     return np.asarray(np.append(response, 0.0) * np.hanning(FILTER_TAPS), np.float64)
 
 
-def _filtered(samples: Floats, taps: Doubles) -> Floats:
-    length = len(samples) + FILTER_TAPS - 1
-    filtered = np.fft.irfft(np.fft.rfft(samples, length) * np.fft.rfft(taps, length), length)
-    return as_floats(filtered[FILTER_TAPS // 2 :][: len(samples)])
-
-
 def _read(text: str, shift: float) -> Iterator[Floats]:
     """Yield each sentence of a text, with the pitch multiplied by ``shift`` and the pace as it was."""
     for sentence in _voice().stream(text, speed=1 / shift, seed=0):
-        if len(sentence):
-            yield _resampled(sentence, round(len(sentence) / shift))
-
-
-def _resampled(samples: Floats, length: int) -> Floats:
-    """Return the samples stretched to a length, by way of their spectrum."""
-    if length == len(samples):
-        return samples
-    return as_floats(np.fft.irfft(np.fft.rfft(samples)[: length // 2 + 1], length) * (length / len(samples)))
-
-
-@dataclass(frozen=True, eq=False)
-class _Calibration:
-    """What the voice itself is like, before it is pulled."""
-
-    pitch: float
-    spectrum: Doubles
+        length = round(len(sentence) / shift)
+        if length == len(sentence) and length:
+            yield sentence
+        elif length:  # stretched by way of its spectrum
+            stretched = np.fft.irfft(np.fft.rfft(sentence)[: length // 2 + 1], length)
+            yield as_floats(stretched * (length / len(sentence)))
 
 
 @cache
@@ -183,8 +168,9 @@ def _voice() -> Any:
 
 
 @cache
-def _calibration() -> _Calibration:
+def _own() -> tuple[float, Doubles]:
+    """Return pitch and spectrum of the voice itself."""
     speech = np.concatenate(list(_read(CALIBRATION, 1.0)))
     pitch = median_pitch(speech)
     assert pitch is not None
-    return _Calibration(pitch, spectrum(speech))
+    return pitch, spectrum(speech)

@@ -16,9 +16,9 @@ from collections.abc import Generator, Iterable
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from unitask_sandbox.data_dir import Damaged, check_head, held, opening, prepare
+from unitask_sandbox.data_dir import Damaged, held, opening, prepare
 from unitask_sandbox.task import Task
 
 _COLUMNS = tuple(field.name for field in fields(Task))
@@ -52,7 +52,7 @@ class NoRoom(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How a task ends; only a completed one is charged."""
+    """How a task ends; only a completed task is charged."""
 
     status: str
     at: float
@@ -65,7 +65,7 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt to tell a webhook."""
+    """One attempt to send a webhook."""
 
     at: float  # when it was over: unix seconds
     endpoint: str  # the address it was sent to, without query and user
@@ -74,14 +74,14 @@ class Attempt:
 
     @property
     def delivered(self) -> bool:
-        """Whether the answer says so."""
+        """Whether the answer is 2xx."""
         return self.status is not None and 200 <= self.status < 300
 
 
 class Store:
-    """The database; any thread may call any method. A file beside it is held, so that no second sandbox uses it.
+    """The database; any thread may call any method. A file beside it is locked, so that no second sandbox uses it.
 
-    What is written outlives a failure of the power if `durable`; that costs some milliseconds each time.
+    With `durable`, what is written outlives a power failure; that costs some milliseconds each time.
     """
 
     def __init__(self, path: Path, *, durable: bool = True) -> None:
@@ -91,9 +91,10 @@ class Store:
             lock = path.with_suffix(".lock")
             with opening(lock):
                 opened.enter_context(closing(held(lock)))
-            check_head(path)
             self._writer = opened.enter_context(closing(_connection(path, durable=durable)))
-            self._check_pages(path)
+            (found,) = self._writer.execute("PRAGMA quick_check(1)").fetchone()
+            if found != "ok":
+                raise Damaged(path, " ".join(str(found).replace("***", "").split()))
             with self._transaction() as db:
                 prepare(db, path)
             self._check_values(path)
@@ -104,11 +105,6 @@ class Store:
         """Close the file."""
         with self._writing, self._reading:
             self._opened.close()
-
-    def _check_pages(self, path: Path) -> None:
-        (found,) = self._writer.execute("PRAGMA quick_check(1)").fetchone()
-        if found != "ok":
-            raise Damaged(path, " ".join(str(found).replace("***", "").split()))
 
     def _check_values(self, path: Path) -> None:
         """Read every text that is parsed later: bytes that were changed inside of a page are no damage to SQLite."""
@@ -153,11 +149,11 @@ class Store:
         return Account(*row)
 
     def ledger(self, account: str) -> list[tuple[str, str, int]]:
-        """Every movement of an account, oldest first: task id, reason, credits."""
+        """Return every movement of an account, oldest first: task id, reason, credits."""
         return self._rows("SELECT task_id, reason, credits FROM ledger WHERE account = ? ORDER BY entry", account)
 
     def movements(self, task_id: str) -> list[tuple[float, str, int]]:
-        """Every movement of money for a task, oldest first: time, reason, credits."""
+        """Return every movement of money for a task, oldest first: time, reason, credits."""
         return self._rows("SELECT at, reason, credits FROM ledger WHERE task_id = ? ORDER BY entry", task_id)
 
     def accept(
@@ -169,7 +165,7 @@ class Store:
         limit: int | None = None,
         stages: int = 0,
     ) -> Task | None:
-        """Add a task and its input, and take or freeze its price; None, and nothing happens, when that is not there."""
+        """Add a task and its input, and take or freeze its price; None, and nothing happens, without the money."""
         with self._transaction() as db:
             if limit is not None and _count(db, _UNDER_WAY, task.account) >= limit:
                 if _count(db, _STAGED, task.account) >= stages:
@@ -191,7 +187,7 @@ class Store:
         return task
 
     def unstage(self, limit: int | None, due_at: float) -> bool:
-        """Make staged tasks pending, the oldest first, while their accounts have room; whether there were any."""
+        """Make staged tasks pending, the oldest first, while their accounts have room; return whether any did."""
         changed = False
         query = "SELECT task_id, account FROM tasks WHERE status = 'staged' ORDER BY created_at, rowid"
         for task_id, account in self._rows(query):
@@ -213,19 +209,20 @@ class Store:
         return _task(rows[0]) if rows else None
 
     def given(self, task_id: str) -> dict[str, Any]:
-        """The input of a task; empty when the task has ended."""
+        """Return the input of a task; empty when the task has ended."""
         rows = self._rows("SELECT input FROM inputs WHERE task_id = ?", task_id)
         read: dict[str, Any] = json.loads(rows[0][0]) if rows else {}
         return read
 
     def due(self, status: str, now: float) -> list[str]:
-        """The tasks of a status that are to move by now, the longest due first."""
+        """Return the tasks of a status that are to move by now, the longest due first."""
         query = "SELECT task_id FROM tasks WHERE status = ? AND due_at <= ? ORDER BY due_at, rowid"
         return [task_id for (task_id,) in self._rows(query, status, now)]
 
-    def next_due(self, after: float) -> float | None:
-        """When the next task is to move, of those that are to move after a time; None when there is none."""
-        ((time,),) = self._rows("SELECT MIN(due_at) FROM tasks WHERE due_at > ?", after)
+    def next_time(self, table: Literal["tasks", "webhooks", "files"], after: float = -math.inf) -> float | None:
+        """Return when the next task is to move, webhook to be sent, or file to expire, after a time; None for none."""
+        column = "expires_at" if table == "files" else "due_at"
+        ((time,),) = self._rows(f"SELECT MIN({column}) FROM {table} WHERE {column} > ?", after)  # noqa: S608 - ours
         return None if time is None else float(time)
 
     def heed_clock(self, now: float) -> None:
@@ -259,27 +256,22 @@ class Store:
             _write_ending(db, task, ending)
             _settle(db, task, ending)
             db.execute("DELETE FROM inputs WHERE task_id = ?", (task_id,))
-            told = db.execute("UPDATE webhooks SET due_at = ? WHERE task_id = ?", (ending.at, task_id))
-            if ending.status == "cancelled" or not told.rowcount:
+            planned = db.execute("UPDATE webhooks SET due_at = ? WHERE task_id = ?", (ending.at, task_id))
+            if ending.status == "cancelled" or not planned.rowcount:
                 _forget_webhook(db, task_id)
             for name in ending.files:
                 db.execute("INSERT INTO files VALUES (?, ?, ?)", (name, task_id, ending.files_expire_at))
         return True
 
     def due_webhooks(self, now: float) -> list[tuple[Task, str, int]]:
-        """The webhooks to send by now, the longest due first: task, base of its addresses, attempts so far."""
+        """Return the webhooks to send by now, the longest due first: task, base of its addresses, attempts so far."""
         columns = ", ".join(f"tasks.{name}" for name in _COLUMNS)
         query = f"""SELECT base_url, attempts, {columns} FROM webhooks JOIN tasks USING (task_id)
                     WHERE webhooks.due_at <= ? ORDER BY webhooks.due_at, webhooks.rowid"""  # noqa: S608
         return [(_task(row[2:]), row[0], row[1]) for row in self._rows(query, now)]
 
-    def next_webhook(self, after: float = -math.inf) -> float | None:
-        """When the next webhook is to be sent, of those that are to be after a time; None when there is none."""
-        ((time,),) = self._rows("SELECT MIN(due_at) FROM webhooks WHERE due_at > ?", after)
-        return None if time is None else float(time)
-
     def keep_attempt(self, task_id: str, attempt: Attempt | None, until: float | None, attempts: int) -> None:
-        """Keep what came of an attempt to tell a webhook, if one was made; after the last one, forget its secret."""
+        """Store an attempt to send a webhook, if one was made; after the last (`until` is None), remove the secret."""
         with self._transaction() as db:
             if attempt is not None:
                 row = (task_id, attempt.at, attempt.endpoint, attempt.status, attempt.error)
@@ -291,12 +283,12 @@ class Store:
                 db.execute(query, (attempts, until, task_id))
 
     def attempts(self, task_id: str) -> list[Attempt]:
-        """Every attempt to tell a task's webhook, oldest first."""
+        """Return every attempt to send a task's webhook, oldest first."""
         query = "SELECT at, endpoint, status, error FROM webhook_attempts WHERE task_id = ? ORDER BY rowid"
         return [Attempt(*row) for row in self._rows(query, task_id)]
 
     def of_account(self, account: str, statuses: Iterable[str], created_before: float) -> list[Task]:
-        """An account's tasks of some statuses, created before a time."""
+        """Return an account's tasks of some statuses, created before a time."""
         wanted = json.dumps(sorted(statuses))
         where = "account = ? AND created_at < ? AND status IN (SELECT value FROM json_each(?))"
         return [_task(row) for row in self._rows(f"{_SELECT_TASK} WHERE {where}", account, created_before, wanted)]
@@ -304,9 +296,9 @@ class Store:
     def history(
         self, account: str, start: float, end: float, models: Iterable[str] | None, limit: int, offset: int
     ) -> tuple[int, list[tuple[int, Task]]]:
-        """How many tasks an account created in a time (both ends included), and some of them, newest first.
+        """Return how many tasks an account created in a time (both ends included), and a page of them, newest first.
 
-        Each comes with its number. None for models: of every model.
+        Each comes with its number. None for `models`: of every model.
         """
         wanted = None if models is None else json.dumps(list(models))
         where = """account = ? AND created_at BETWEEN ? AND ?
@@ -323,17 +315,12 @@ class Store:
             db.execute("INSERT INTO files VALUES (?, NULL, ?)", (name, expires_at))
 
     def files(self) -> set[str]:
-        """The names of all files, expired ones included until they are forgotten."""
+        """Return the names of all files, expired ones included until they are removed."""
         return {name for (name,) in self._rows("SELECT name FROM files")}
 
     def file_is_kept(self, name: str, now: float) -> bool:
-        """Whether there is such a file, and it has not expired."""
+        """Return whether there is such a file that has not expired."""
         return bool(self._rows("SELECT 1 FROM files WHERE name = ? AND expires_at > ?", name, now))
-
-    def next_expiry(self) -> float | None:
-        """When the next file expires; None when there is none."""
-        ((time,),) = self._rows("SELECT MIN(expires_at) FROM files")
-        return None if time is None else float(time)
 
     def forget_expired_files(self, now: float) -> list[str]:
         """Take expired files off the list and return their names."""
@@ -382,7 +369,7 @@ def _forget_webhook(db: sqlite3.Connection, task_id: str) -> None:
 
 
 def _settle(db: sqlite3.Connection, task: Task, ending: Ending) -> None:
-    """Release what is frozen for a task, and take it if the task is completed; else pay back what was taken."""
+    """Release what is frozen for a task, and take it if the task is completed; else refund what was taken."""
     frozen = task.frozen if task.ended_at is None else 0
     taken = task.consume + frozen if ending.status == "completed" else 0
     _enter(db, task, ending.at, "release", frozen)

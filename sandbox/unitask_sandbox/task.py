@@ -1,4 +1,4 @@
-"""A task as the sandbox keeps it, and as the provider shows it."""
+"""A task as the sandbox stores it, and as the provider shows it."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ NOT_YET = "0001-01-01T00:00:00Z"  # recorded in started_at of a failed create, 2
 
 
 def task_error(code: int = 0, message: str = "", raw_message: str = "") -> dict[str, Any]:
-    """A task's `error`; without arguments the one that says there is none."""
+    """Return a task's `error`; without arguments the one that says there is none."""
     return {"code": code, "raw_message": raw_message, "message": message, "detail": None}
 
 
@@ -22,9 +22,7 @@ class Task:
     account: str  # whose it is: the SHA-256 of the API key
     model: str
     task_type: str
-    # "pending", "processing", "completed", "failed" or "cancelled"; "staged" for one of Midjourney that waits until its
-    # account may have another task under way
-    status: str
+    status: str  # a word of `unitask_api.states.State`; "staged" waits until its account may have another task
     config: dict[str, Any]  # as sent, with the provider's defaults
     # what is echoed of the input: an empty object, or None when the create failed
     input: dict[str, Any] | None = field(default_factory=dict[str, Any])
@@ -47,11 +45,11 @@ class Task:
 
     @property
     def fingerprint(self) -> str:
-        """What tells its API key from others; see `arrivals.key_fingerprint`."""
+        """The fingerprint of its API key (`request_log.key_fingerprint`)."""
         return self.account[:8]
 
     def body(self, base_url: str) -> dict[str, Any]:
-        """The `data` of an answer; the files of the output lie below `base_url`."""
+        """Return the `data` of an answer; the addresses of the files begin with `base_url`."""
         return {
             "task_id": self.task_id,
             "model": self.model,
@@ -60,24 +58,22 @@ class Task:
             "config": self.config,
             "input": self.input,
             "output": self.shown_output(base_url),
-            "meta": {**self.meta, **self._meta()},
+            "meta": {
+                **self.meta,
+                "created_at": rfc3339(self.created_at),
+                "started_at": rfc3339(self.started_at),
+                "ended_at": rfc3339(self.ended_at),
+                "usage": {"type": self.usage_type, "frozen": self.frozen, "consume": self.consume},
+                "is_using_private_pool": False,
+            },
             "detail": None,
             "logs": self.logs,
             "error": self.error,
         }
 
     def shown_output(self, base_url: str) -> Any:
-        """The output, with the addresses of its files below `base_url`."""
+        """Return the output with the addresses of its files."""
         return _with_addresses(self.output, base_url)
-
-    def _meta(self) -> dict[str, Any]:
-        return {
-            "created_at": rfc3339(self.created_at),
-            "started_at": rfc3339(self.started_at),
-            "ended_at": rfc3339(self.ended_at),
-            "usage": {"type": self.usage_type, "frozen": self.frozen, "consume": self.consume},
-            "is_using_private_pool": False,
-        }
 
 
 def _with_addresses(node: Any, base_url: str) -> Any:
@@ -92,17 +88,17 @@ def _with_addresses(node: Any, base_url: str) -> Any:
 
 
 def file_url(base_url: str, name: str) -> str:
-    """The address of a file."""
+    """Return the address of a file."""
     return f"{base_url.rstrip('/')}/files/{name}"
 
 
 def file_name(url: str) -> str:
-    """The name of the file that an address would be of, if it were one of ours; empty when it cannot be."""
+    """Return the name of the file that an address of the sandbox would be of; empty when it cannot be one."""
     return urlsplit(url).path.partition("/files/")[2]
 
 
 def rfc3339(time: float | None) -> str:
-    """Unix seconds as the provider writes a time; None is its "not yet"."""
+    """Return unix seconds as the provider writes a time; None is its "not yet"."""
     if time is None:
         return NOT_YET
     return datetime.fromtimestamp(time, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

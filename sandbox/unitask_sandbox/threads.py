@@ -1,20 +1,11 @@
-"""Threads that move tasks: one that does what is due, and a pool of workers that run engines.
-
-A thread exists only while there is something to do, and does not keep the program alive. What raises is logged and done
-again after a pause: a full disk, or a database that another process holds, may pass.
-"""
+"""Threads that do what is due."""
 
 import logging
 import threading
-import time
-from collections import deque
-from collections.abc import Callable, Sequence
-
-from unitask_sandbox.worker import Worker
+from collections.abc import Callable
 
 FIRST_PAUSE = 0.1  # seconds until something that failed is tried again; doubled each time
 LONGEST_PAUSE = 5.0
-PATIENCE = 2.0  # seconds that `WorkerPool.close` waits; a thread that reads from a slow address is left behind
 
 _log = logging.getLogger("unitask_sandbox")
 
@@ -27,11 +18,14 @@ def pause_after(failures: int) -> float:
 class Autorun:
     """Calls `step` while there is something to do.
 
-    `step` does everything that is due and returns the seconds until more is due, None when nothing is left.
+    `step` does something that is due and returns the seconds until more is due, None when nothing is left. The thread
+    exists only while something is left, and does not keep the program alive. A step that raises is logged and done
+    again after a pause: a full disk, or a database that another process holds, may pass.
     """
 
-    def __init__(self, step: Callable[[], float | None]) -> None:
+    def __init__(self, step: Callable[[], float | None], name: str = "unitask-sandbox") -> None:
         self._step = step
+        self._name = name
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._failures = 0  # in a row
@@ -44,7 +38,7 @@ class Autorun:
             self._is_woken = True
             self._changed.notify()
             if self._thread is None and not self._closed:
-                thread = threading.Thread(target=self._run, name="unitask-sandbox", daemon=True)
+                thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 try:
                     thread.start()
                 except RuntimeError as error:  # the machine has no thread left; what was accepted stays accepted
@@ -52,14 +46,14 @@ class Autorun:
                     return
                 self._thread = thread
 
-    def close(self, *, wait: bool = True) -> None:
-        """Stop after the step that is being done, and wait for its end or not."""
+    def close(self, wait: float | None = None) -> None:
+        """Stop after the step that is being done, and wait so many seconds for its end."""
         with self._changed:
             self._closed = True
             self._changed.notify()
             thread = self._thread
-        if thread is not None and wait:
-            thread.join()
+        if thread is not None:
+            thread.join(wait)
 
     def _run(self) -> None:
         try:
@@ -87,81 +81,3 @@ class Autorun:
             if not self._is_woken and pause is not None:
                 self._changed.wait(min(pause, threading.TIMEOUT_MAX))
         return True
-
-
-class WorkerPool:
-    """Does tasks, as many at once as there are workers, in the order in which they were added.
-
-    A task is in the pool from `add` until it is done, and is not added twice. A task of which `do` raises is done again
-    after those that wait. Only task ids are stored, so a long queue needs little memory.
-    """
-
-    def __init__(self, workers: Sequence[Worker], do: Callable[[str, Worker], None]) -> None:
-        self._workers = workers
-        self._do = do
-        self._lock = threading.Lock()
-        self._free = [*reversed(workers)]  # the last one is taken first: it may have a process already
-        self._waiting: deque[str] = deque()
-        self._in_hand: set[str] = set()
-        self._threads: set[threading.Thread] = set()
-        self._closed = threading.Event()
-
-    def __contains__(self, task_id: str) -> bool:
-        return task_id in self._in_hand
-
-    def add(self, task_id: str) -> None:
-        """Have a task done, unless it is in the pool."""
-        with self._lock:
-            if self._closed.is_set() or task_id in self._in_hand:
-                return
-            if self._free:
-                thread = threading.Thread(
-                    target=self._run, args=(self._free[-1],), name="unitask-sandbox-engine", daemon=True
-                )
-                thread.start()  # it waits for the lock; when it cannot start, nothing has changed
-                self._free.pop()
-                self._threads.add(thread)
-            self._in_hand.add(task_id)
-            self._waiting.append(task_id)
-
-    def close(self) -> None:
-        """Stop, whatever is being done."""
-        with self._lock:
-            self._closed.set()
-            self._waiting.clear()
-            threads = [*self._threads]
-        for worker in self._workers:
-            worker.close()
-        until = time.monotonic() + PATIENCE
-        for thread in threads:
-            thread.join(max(0.0, until - time.monotonic()))
-
-    def _run(self, worker: Worker) -> None:
-        failures = 0  # in a row
-        while task_id := self._next(worker):
-            try:
-                self._do(task_id, worker)
-            except Exception as error:
-                failures += 1
-                words = "task %s could not be ended: %s: %s; it is tried again"
-                _log.error(words, task_id, type(error).__name__, error, exc_info=failures == 1)
-                self._again(task_id)
-                self._closed.wait(pause_after(failures))
-            else:
-                failures = 0
-                self._in_hand.discard(task_id)
-
-    def _again(self, task_id: str) -> None:
-        with self._lock:
-            if self._closed.is_set():
-                self._in_hand.discard(task_id)
-            else:
-                self._waiting.append(task_id)
-
-    def _next(self, worker: Worker) -> str | None:
-        with self._lock:
-            if self._waiting:
-                return self._waiting.popleft()
-            self._free.append(worker)  # under the same lock: a later task finds it
-            self._threads.discard(threading.current_thread())
-            return None

@@ -6,8 +6,7 @@ stop one task that hangs. The two sides speak pickle over private pipes.
 
 The registry says how long a task may take, and how much memory. Memory is the resident size of the process, read from
 /proc twenty times a second, and a process above the limit is killed. RLIMIT_AS would count addresses, of which each
-thread of a library reserves gigabytes that it never touches, and OpenCV, FFmpeg and Python each fail in another way
-there. Without /proc (macOS, Windows) there is no limit on memory.
+thread of a library reserves gigabytes that it never touches. Without /proc (macOS, Windows) there is no limit.
 """
 
 import os
@@ -24,10 +23,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from unitask_sandbox.engines import Engine, EngineResult, Limits, limits_of, name_of, run
+from unitask_sandbox.engines import Engine, EngineResult, limits_of, name_of, run
+from unitask_sandbox.faces.swap import warm_up
 from unitask_sandbox.failures import TaskFailure
 
-LOOK_EVERY = 0.05  # seconds between two looks at a process's memory
+POLL_SECONDS = 0.05  # between two checks of the limits
+
+Answer = EngineResult | TaskFailure | None  # None: the process gave none
 
 
 class Worker:
@@ -39,25 +41,18 @@ class Worker:
         self._closed = False
 
     def run(self, engine: Engine, given: Mapping[str, Any]) -> EngineResult:
-        """Run an engine, and wait for what it makes."""
+        """Run an engine, and wait for its result."""
         order = pickle.dumps((engine, given))
         with self._one_at_a_time:
             process = self._ready()
             if self._closed:  # after the process is known: whichever comes later, this or `close`, ends it
                 self._dispose()
                 raise TaskFailure(f"the engine {name_of(engine)} was stopped")
-            guard = _Guard(process, limits_of(engine))
-            try:
-                answer = _ask(process, order)
-            except (OSError, EOFError, pickle.UnpicklingError):
-                answer = None
-            finally:
-                exceeded = guard.dismiss()
+            answer, exceeded = _answer(process, order, engine)
+            if answer is None or exceeded:
+                self._dispose()
             if answer is None:
-                self._dispose()
                 raise TaskFailure(f"the engine {name_of(engine)} {exceeded or _end_of(process)}")
-            if exceeded:  # killed as the answer arrived: that answer counts, the process is gone
-                self._dispose()
         if isinstance(answer, TaskFailure):
             raise answer
         return answer
@@ -84,39 +79,38 @@ class Worker:
                 process.communicate()
 
 
-class _Guard(threading.Thread):
-    """Kills a process that exceeds what a task may take, until it is dismissed."""
+def _answer(process: subprocess.Popen[bytes], order: bytes, engine: Engine) -> tuple[Answer, str]:
+    """Return the answer to an order, and the limit that was exceeded, after which the process was killed."""
+    limits = limits_of(engine)
+    end, memory = time.monotonic() + limits.seconds, _mebibytes_of(process)
+    answers = queue.SimpleQueue[Answer]()
+    threading.Thread(target=_exchange, args=(process, order, answers), name="unitask-sandbox-pipe", daemon=True).start()
+    while True:
+        try:
+            return answers.get(timeout=max(0.0, min(POLL_SECONDS, end - time.monotonic()))), ""
+        except queue.Empty:
+            exceeded = ""
+        if time.monotonic() >= end:
+            exceeded = f"took over {limits.seconds:g} s, its limit of time"
+        elif _mebibytes_of(process) - memory > limits.mebibytes:
+            exceeded = f"took over {limits.mebibytes:g} MiB, its limit of memory"
+        if exceeded:
+            process.kill()
+            return answers.get(), exceeded
 
-    def __init__(self, process: subprocess.Popen[bytes], allowed: Limits) -> None:
-        super().__init__(name="unitask-sandbox-guard", daemon=True)
-        self._process = process
-        self._allowed = allowed
-        self._deadline = time.monotonic() + allowed.seconds
-        self._memory_before = _mebibytes_of(process)
-        self._dismissed = threading.Event()
-        self._exceeded = ""
-        self.start()
 
-    def dismiss(self) -> str:
-        """Stop, and say what was exceeded and by what it is limited; empty when nothing was."""
-        self._dismissed.set()
-        self.join()
-        return self._exceeded
-
-    def run(self) -> None:
-        """Watch until a limit is exceeded or the guard is dismissed."""
-        while not self._dismissed.wait(min(LOOK_EVERY, max(0.0, self._deadline - time.monotonic()))):
-            self._exceeded = self._excess()
-            if self._exceeded:
-                self._process.kill()
-                return
-
-    def _excess(self) -> str:
-        if time.monotonic() >= self._deadline:
-            return f"took over {self._allowed.seconds:g} s, its limit of time"
-        if _mebibytes_of(self._process) - self._memory_before > self._allowed.mebibytes:
-            return f"took over {self._allowed.mebibytes:g} MiB, its limit of memory"
-        return ""
+def _exchange(process: subprocess.Popen[bytes], order: bytes, answers: queue.SimpleQueue[Answer]) -> None:
+    assert process.stdin
+    assert process.stdout
+    answer: Answer = None
+    try:
+        process.stdin.write(order)
+        process.stdin.flush()
+        answer = pickle.load(process.stdout)  # noqa: S301 - our own process
+    except (OSError, EOFError, pickle.UnpicklingError):
+        pass
+    finally:
+        answers.put(answer)
 
 
 def _mebibytes_of(process: subprocess.Popen[bytes]) -> float:
@@ -128,12 +122,9 @@ def _mebibytes_of(process: subprocess.Popen[bytes]) -> float:
 
 
 def _end_of(process: subprocess.Popen[bytes]) -> str:
-    """How a process ended that gave no answer."""
-    with suppress(subprocess.TimeoutExpired):
-        code = process.wait(1)  # it has closed its pipe, or never read it
-        name = signal.Signals(-code).name if -code in set(signal.Signals) else ""
-        return f"crashed ({name or f'exit status {code}'})"
-    return "crashed"
+    code = process.wait()
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else ""
+    return f"crashed ({name or f'exit status {code}'})"
 
 
 def _start() -> subprocess.Popen[bytes]:
@@ -147,25 +138,18 @@ def _start() -> subprocess.Popen[bytes]:
     )
 
 
-def _ask(process: subprocess.Popen[bytes], order: bytes) -> EngineResult | TaskFailure:
-    assert process.stdin
-    assert process.stdout
-    process.stdin.write(order)
-    process.stdin.flush()
-    answer: EngineResult | TaskFailure = pickle.load(process.stdout)  # noqa: S301 - our own process
-    return answer
-
-
 def work(orders: BinaryIO, answers: BinaryIO) -> None:
     """Do every order until the other side is gone; this is what the worker process runs."""
-    with suppress(ImportError):  # the engine that needs it says so
-        from unitask_sandbox.faces.swap import warm_up
-
-        warm_up(threads=1)
+    warm_up(threads=1)
     inbox = queue.SimpleQueue[tuple[Engine, Mapping[str, Any]]]()
     threading.Thread(target=_receive, args=(orders, inbox), daemon=True).start()
     while True:
-        pickle.dump(_outcome(*inbox.get()), answers)
+        engine, given = inbox.get()
+        try:
+            answer: Answer = run(engine, given)
+        except TaskFailure as failure:
+            answer = failure
+        pickle.dump(answer, answers)
         answers.flush()
 
 
@@ -178,13 +162,6 @@ def _receive(orders: BinaryIO, inbox: queue.SimpleQueue[tuple[Engine, Mapping[st
     except Exception:
         traceback.print_exc()
     os._exit(1)  # the parent is gone: nothing waits for this work
-
-
-def _outcome(engine: Engine, given: Mapping[str, Any]) -> EngineResult | TaskFailure:
-    try:
-        return run(engine, given)
-    except TaskFailure as failure:
-        return failure
 
 
 if __name__ == "__main__":

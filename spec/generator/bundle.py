@@ -56,7 +56,9 @@ def bundle(spec: Path) -> Document:
         family = load_yaml(path)
         _add(schemas, family["schemas"], path)
         tasks += [{"name": task["name"], "family": path.stem, **task} for task in family["tasks"]]
-    document["components"]["schemas"] = dict(sorted(schemas.items()))
+    document["components"]["schemas"] = json.loads(json.dumps(dict(sorted(schemas.items()))))  # no shared anchors
+    for change in load_yaml(spec / "observed.yaml") or ():
+        _apply(document, change)
     _attach_examples(document, spec / "examples")
     document["x-tasks"] = tasks
     document["x-sources"] = load_yaml(spec / "sources.yaml")
@@ -105,6 +107,19 @@ def _add(whole: Document, part: Document, path: Path) -> None:
         if name in whole:
             raise SpecError(f"{path}: {name!r} is already defined; give it another name or remove one")
         whole[name] = value
+
+
+def _apply(document: Document, change: Document) -> None:
+    """Make a change of observed.yaml."""
+    try:
+        schema = at(document, change["place"])
+    except LookupError:
+        raise SpecError(f"observed.yaml: there is no {change['place']}; remove the entry") from None
+    for keyword, value in change["merge"].items():
+        if value is None:
+            schema.pop(keyword, None)
+        else:
+            schema[keyword] = value
 
 
 def _attach_examples(document: Document, folder: Path) -> None:

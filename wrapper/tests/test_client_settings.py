@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -141,12 +142,23 @@ def test_closed_http_client_sends_nothing() -> None:
         client.submit(FACE_SWAP)
 
 
-def test_http_client_of_another_event_loop_is_refused() -> None:
+def test_http_client_of_another_process_or_event_loop_is_refused(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
     transport = httpx.MockTransport(lambda _: httpx.Response(200, content=seen().body))
-    client = AsyncClient(KEY, http_client=httpx.AsyncClient(transport=transport))
-    asyncio.run(client.submit(FACE_SWAP))
-    with pytest.raises(errors.InvalidInput, match="event loop"):
-        asyncio.run(client.submit(FACE_SWAP))
+    client = OURS[shell](KEY, http_client=CLIENTS[shell](transport=transport))
+
+    def call() -> object:
+        return client.submit(FACE_SWAP) if shell == "sync" else asyncio.run(client.submit(FACE_SWAP))
+
+    call()
+    if shell == "sync":
+        monkeypatch.setattr(os, "getpid", lambda: -1)
+    with pytest.raises(errors.InvalidInput, match="of another process"):
+        call()
+
+
+def test_openai_client_sends_default_headers(shell: str) -> None:
+    client = OURS[shell](KEY, default_headers={"X-Team": "a"})
+    assert client.openai().default_headers["x-team"] == "a"
 
 
 @pytest.mark.parametrize("other", [{"proxy": "http://proxy.test"}, {"transport": httpx.MockTransport(print)}])

@@ -1,11 +1,10 @@
-"""What the bytes of a file say: whole files of every kind pass, and cut-off ones and texts do not."""
+"""The check of the bytes of a file: whole files of every kind pass, cut-off files and texts do not."""
 
 from __future__ import annotations
 
 import io
 import struct
 import wave
-import zipfile
 from typing import Any
 
 import pytest
@@ -24,7 +23,7 @@ def box(name: bytes, content: bytes = b"", *, wide: bool = False) -> bytes:
 
 
 def sound() -> bytes:
-    """A WAV of a few samples."""
+    """Make a WAV of a few samples."""
     file = io.BytesIO()
     with wave.open(file, "wb") as wav:
         wav.setparams((1, 2, 8000, 0, "NONE", ""))
@@ -32,14 +31,7 @@ def sound() -> bytes:
     return file.getvalue()
 
 
-def archive() -> bytes:
-    """A ZIP of a file."""
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("scene.usdc", bytes(99))
-    return file.getvalue()
-
-
+ZIP = b"PK\x03\x04" + bytes(40) + b"PK\x05\x06" + bytes(18)
 FTYP = box(b"ftyp", b"isom\0\0\2\0isomiso2")
 MOOV, MDAT = box(b"moov", box(b"mvhd", bytes(100))), box(b"mdat", bytes(99))
 WAV, GLB = sound(), struct.pack("<4sIII4s", b"glTF", 2, 120, 100, b"JSON") + b" " * 100
@@ -47,53 +39,39 @@ EBML = b"\x1a\x45\xdf\xa3\x84\x42\x82\x81w" + b"\x18\x53\x80\x67"
 WHOLE: dict[str, tuple[str, bytes]] = {
     "PNG": ("image", encoded()),
     "JPEG": ("image", encoded(form="JPEG")),
-    "progressive JPEG": ("image", encoded(form="JPEG", progressive=True)),
     "JPEG with a thumbnail": ("image", encoded(form="JPEG", exif=b"Exif\0\0" + encoded(4, 4, "JPEG"))),
     "WebP": ("image", encoded(form="WEBP")),
-    "lossless WebP": ("image", encoded(form="WEBP", lossless=True)),
     "GIF": ("image", encoded(form="GIF", mode="P")),
     "AVIF": ("image", box(b"ftyp", b"avif\0\0\0\0avif") + box(b"meta", bytes(40)) + box(b"mdat", bytes(40))),
     "film with its index first": ("video", FTYP + MOOV + box(b"free") + MDAT),
     "film with its index last": ("video", FTYP + box(b"mdat", bytes(99), wide=True) + MOOV),
-    "film in fragments": ("video", FTYP + MOOV + box(b"moof", bytes(9)) + MDAT),
-    "GIF as a video": ("video", encoded(form="GIF", mode="P")),
     "WAV": ("audio", WAV),
     "M4A": ("audio", box(b"ftyp", b"M4A \0\0\0\0") + MOOV + MDAT),
     "GLB": ("model", GLB),
 }
-# Nothing in them says where they end, or says it wrongly as it is known to happen.
-KEPT: dict[str, tuple[str | None, str, bytes]] = {
-    "SVG": (
-        "image",
-        ".svg",
-        b'<?xml version="1.0"?>\n<!-- <html> -->\n<svg xmlns="http://www.w3.org/2000/svg"></svg>\n',
-    ),
-    "ZIP": ("file", ".zip", archive()),
+# Their end is unknown, or is known to be wrong in practice.
+ACCEPTED: dict[str, tuple[str | None, str, bytes]] = {
+    "SVG": ("image", ".svg", b'<?xml version="1.0"?><!-- <html> --><svg xmlns="http://www.w3.org/2000/svg"></svg>'),
+    "ZIP": ("file", ".zip", ZIP),
     "MP3": ("audio", ".mp3", b"ID3\3\0\0\0\0\0\0" + b"\xff\xfb\x90\0" + bytes(413)),
     "WAV from a pipe": ("audio", ".wav", WAV[:4] + b"\xff\xff\xff\xff" + WAV[8:]),
-    "WAV of zero": ("audio", ".wav", WAV[:4] + bytes(4) + WAV[8:]),
     "live WebM": ("video", ".webm", EBML + b"\xff" + b"\x80" * 9),
     "film up to the end": ("video", ".mp4", FTYP + MOOV + struct.pack(">I4s", 0, b"mdat") + bytes(99)),
     "film with something behind it": ("video", ".mp4", FTYP + MOOV + MDAT + b"\x7f\1\2\3\4\5\6\7\x08"),
     "WebP called PNG": ("image", ".png", encoded(form="WEBP")),
     "video where a picture is due": ("image", ".png", FTYP + MOOV + MDAT),
-    "BMP": ("image", ".bmp", encoded(form="BMP")),
     "TIFF": ("image", ".tif", encoded(form="TIFF")),
     "OBJ": ("model", ".obj", b"# made by hand\nv 0 0 0\n"),
-    "OBJ without a comment": ("model", ".obj", b"v 0.5 -1 2\nv 1 2 3\n"),
     "STL": ("model", ".stl", b"solid thing\nfacet normal 0 0 1\n"),
-    "points": ("model", ".xyz", b"0.1 0.2 0.3\n"),
     "glTF": ("model", ".gltf", b'{"asset": {"version": "2.0"}}'),
     "large glTF": ("model", ".gltf", b'{"accessors": [' + b"0, " * 2000 + b'0], "asset": {}}'),
     "COLLADA": ("model", ".dae", b'<?xml version="1.0"?><COLLADA version="1.4.1"></COLLADA>'),
     "HLS": ("video", ".m3u8", b"#EXTM3U\n#EXT-X-VERSION:3\n"),
     "subtitles": ("file", ".srt", b"1\n00:00:01,000 --> 00:00:02,000\nHello\n"),
     "JSON": (None, ".json", b'{"faces": []}'),
-    "JSON of unknown kind": (None, "", b"[1, 2]"),
     "page that is wanted": ("file", ".html", b"<!doctype html><p>"),
     "text of unknown kind": (None, "", "Übermorgen".encode()),
     "noise": ("video", ".mp4", bytes(range(256))),
-    "noise of unknown kind": (None, "", b"\x8f\x11"),
 }
 TEXTS: dict[str, bytes] = {
     "S3": b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>AccessDenied</Code></Error>',
@@ -103,8 +81,6 @@ TEXTS: dict[str, bytes] = {
     "open comment": b"<!-- <svg></svg>",
     "JSON": b'{"code": 404, "message": "not ready"}',
     "plain": b"Not Found",
-    "Go": b"404 page not found\n",
-    "one word": b"Forbidden",
     "long": b"Attention Required! | Cloudflare\n" * 400,
     "long in Latin-1": "Das Bild ist noch nicht verf\xfcgbar. ".encode("latin-1") * 400,
     "long in UTF-8": "画像はまだありません。".encode() * 400,
@@ -113,7 +89,7 @@ TEXTS: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize(("kind", "content"), WHOLE.values(), ids=WHOLE.keys())
-def test_cut_off_file_is_told_from_a_whole_one(kind: str, content: bytes) -> None:
+def test_cut_off_file_is_distinguished_from_a_whole_one(kind: str, content: bytes) -> None:
     check(content, kind, "")
     for size in {*range(16, len(content), 17), *range(max(16, len(content) - 20), len(content))}:
         if content[:size].rstrip() != content.rstrip():
@@ -124,14 +100,14 @@ def test_cut_off_file_is_told_from_a_whole_one(kind: str, content: bytes) -> Non
             assert (caught.value.retryable, caught.value.discard, caught.value.late) == (True, True, True)
 
 
-@pytest.mark.parametrize(("kind", "ending", "content"), KEPT.values(), ids=KEPT.keys())
-def test_file_that_may_be_right_is_kept(kind: str | None, ending: str, content: bytes) -> None:
+@pytest.mark.parametrize(("kind", "ending", "content"), ACCEPTED.values(), ids=ACCEPTED.keys())
+def test_file_that_may_be_right_is_accepted(kind: str | None, ending: str, content: bytes) -> None:
     check(content, kind, ending)
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
 @pytest.mark.parametrize("kind", ["image", "video", "audio", "model"])
-def test_text_is_no_media(kind: Any, text: bytes) -> None:
+def test_text_is_not_media(kind: Any, text: bytes) -> None:
     with pytest.raises(
         DownloadAttemptError, match=r"^it is not a (picture|video|sound|3D model): it starts with b"
     ) as caught:
@@ -142,14 +118,14 @@ def test_text_is_no_media(kind: Any, text: bytes) -> None:
 
 @pytest.mark.parametrize("ending", ["", ".bin", ".srt"])
 @pytest.mark.parametrize("name", ["S3", "page", "page after a comment"])
-def test_page_is_no_file_of_any_kind(name: str, ending: str) -> None:
+def test_page_is_not_a_file_of_any_kind(name: str, ending: str) -> None:
     with pytest.raises(DownloadAttemptError, match=r"^it is not a file: it starts with b"):
         check(TEXTS[name], None, ending)
 
 
 @pytest.mark.parametrize("kind", ["image", "video", "audio"])
-@pytest.mark.parametrize("content", [b"%PDF-1.7\n\xff", archive(), b"\x1f\x8b\x08\0"], ids=["PDF", "ZIP", "gzip"])
-def test_other_kind_is_not_asked_for_again(kind: str, content: bytes) -> None:
+@pytest.mark.parametrize("content", [b"%PDF-1.7\n\xff", ZIP, b"\x1f\x8b\x08\0"], ids=["PDF", "ZIP", "gzip"])
+def test_file_of_another_kind_is_not_requested_again(kind: str, content: bytes) -> None:
     with pytest.raises(DownloadAttemptError, match=r"^it is not a ") as caught:
         check(content, kind, "")
 

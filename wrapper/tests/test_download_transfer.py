@@ -8,7 +8,7 @@ import copy
 import gzip
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -80,7 +80,6 @@ ANSWERS: dict[str, tuple[Any, float | None, str]] = {
     "no connection": (httpx.ConnectError("refused"), 0.5, "ConnectError: refused"),
     "compression cut off": (file(gzip.compress(PNG)[:-9], content_encoding="gzip"), 0.5, "its compression is cut off"),
     "system error": (ConnectionResetError(104, "reset by peer"), 0.5, "ConnectionResetError"),
-    "cut by the server": (httpx.RemoteProtocolError("peer closed"), 0.5, "RemoteProtocolError: peer closed"),
 }
 
 
@@ -107,9 +106,9 @@ def test_answer_without_the_file_is_retried_where_that_may_help(
         assert fetch(shell, script, PICTURE, tmp_path / "a.png")[0].read_bytes() == PNG
 
 
-@pytest.mark.parametrize(("asked", "waited"), [("7", 7.0), ("0", 0.5), ("999999", 120.0)])
-def test_retry_after_of_a_host_is_followed(shell: str, asked: str, waited: float, tmp_path: Path) -> None:
-    script = provider(answer(503, retry_after=asked), file(gzip.compress(PNG), content_encoding="gzip"))
+@pytest.mark.parametrize(("seconds", "waited"), [("7", 7.0), ("0", 0.5), ("999999", 120.0)])
+def test_retry_after_of_a_host_is_followed(shell: str, seconds: str, waited: float, tmp_path: Path) -> None:
+    script = provider(answer(503, retry_after=seconds), file(gzip.compress(PNG), content_encoding="gzip"))
     (path,) = fetch(shell, script, PICTURE, tmp_path / "a.png")
 
     assert script.clock.sleeps == [waited]
@@ -185,11 +184,11 @@ class Host:
     versions: list[bytes] = field(default_factory=lambda: [CONTENT])  # at each request; the last one repeats
     ranges: bool = True
     spoil: dict[str, str] = field(default_factory=dict)  # headers that an answer to a range has instead
-    asked: list[tuple[str | None, str | None]] = field(default_factory=list)
+    requests: list[tuple[str | None, str | None]] = field(default_factory=list)
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         wanted, version = request.headers.get("range"), request.headers.get("if-range")
-        self.asked.append((wanted, version))
+        self.requests.append((wanted, version))
         content = self.versions.pop(0) if len(self.versions) > 1 else self.versions[0]
         fresh = version in self.names.values() and content == CONTENT
         status, headers = 200, {**self.names, "content-length": str(len(content))}
@@ -228,23 +227,8 @@ def test_file_that_breaks_off_is_continued_only_with_the_rest_of_its_version(
     (path,) = fetch("sync", host, FILM, tmp_path / "a.mp4")
 
     assert path.read_bytes() == host.versions[-1]
-    assert host.asked == [ANEW, *then]
+    assert host.requests == [ANEW, *then]
     assert names_in(tmp_path) == ["a.mp4"]
-
-
-def test_file_that_a_host_sends_in_parts_unasked_is_joined(shell: str, tmp_path: Path) -> None:
-    asked: list[tuple[str | None, str | None]] = []
-
-    def host(request: httpx.Request) -> httpx.Response:
-        wanted = request.headers.get("range")
-        asked.append((wanted, request.headers.get("if-range")))
-        start = int(wanted[6:-1]) if wanted else 0
-        part = CONTENT[start : start + 4096]
-        place = f"bytes {start}-{start + len(part) - 1}/{len(CONTENT)}"
-        return httpx.Response(206, headers={"etag": '"v1"', "content-range": place}, stream=Body([part]))
-
-    assert fetch(shell, host, FILM, tmp_path / "a.mp4")[0].read_bytes() == CONTENT
-    assert asked == [(None, None), ("bytes=4096-", '"v1"'), ("bytes=8192-", '"v1"')]
 
 
 @pytest.mark.parametrize(
@@ -271,11 +255,11 @@ def test_connection_may_break_while_there_is_progress(tmp_path: Path, monkeypatc
     host = Host([1000] * 9)
 
     assert fetch("sync", host, FILM, tmp_path / "a.mp4")[0].read_bytes() == CONTENT
-    assert [start for start, _ in host.asked] == [None, *(f"bytes={number}000-" for number in range(1, 10))]
+    assert [start for start, _ in host.requests] == [None, *(f"bytes={number}000-" for number in range(1, 10))]
     for stuck in (Host([4000] + [10] * 99), Host([4000] * 100, ranges=False)):
         with pytest.raises(DownloadFailed, match="ReadError: connection reset"):
             fetch("sync", stuck, FILM, tmp_path / "b.mp4")
-        assert len(stuck.asked) == 4
+        assert len(stuck.requests) == 4
     assert names_in(tmp_path) == ["a.mp4"]
 
 
@@ -315,36 +299,33 @@ class Crowd(httpx.SyncByteStream, httpx.AsyncByteStream):
     """A body that comes once so many others are on their way, and counts them."""
 
     def __init__(self, size: int) -> None:
-        self.size, self.now, self.most, self._lock = size, 0, 0, threading.Lock()
-        self._threads = threading.Barrier(size, timeout=30)
-        self._coroutines: asyncio.Barrier | None = None
+        self.now, self.most, self._lock, self._barrier = 0, 0, threading.Lock(), threading.Barrier(size, timeout=30)
 
-    def _count(self, change: int) -> None:
+    def _meet(self) -> None:
         with self._lock:
-            self.now += change
+            self.now += 1
             self.most = max(self.most, self.now)
+        self._barrier.wait()
+        with self._lock:
+            self.now -= 1
 
     def __iter__(self) -> Iterator[bytes]:
-        self._count(1)
-        self._threads.wait()
-        self._count(-1)
+        self._meet()
         yield PNG
 
     async def __aiter__(self) -> Any:
-        self._coroutines = self._coroutines or asyncio.Barrier(self.size)
-        self._count(1)
-        await asyncio.wait_for(self._coroutines.wait(), 30)
-        self._count(-1)
+        await asyncio.to_thread(self._meet)
         yield PNG
 
 
 @pytest.mark.parametrize("parallel", [1, 4])
 def test_as_many_files_are_fetched_at_once_as_requested(shell: str, parallel: int, tmp_path: Path) -> None:
     crowd = Crowd(parallel)
-    host: Callable[[Any], Any] = lambda _: httpx.Response(200, stream=crowd)  # noqa: E731
-    paths = fetch(shell, host, several(*"abcdefgh"), f"{tmp_path}/", parallel=parallel)
 
-    assert len(paths) == 8
+    def host(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, stream=crowd)
+
+    assert len(fetch(shell, host, several(*"abcdefgh"), f"{tmp_path}/", parallel=parallel)) == 8
     assert crowd.most == parallel
 
 
@@ -472,8 +453,6 @@ def test_url_is_sent_as_it_was_written_also_before_a_redirect(
 def test_address_that_cannot_be_connected_to_is_a_failed_download(shell: str, url: str, tmp_path: Path) -> None:
     with pytest.raises(DownloadFailed):
         over_the_wire(shell, url, tmp_path)
-
-    assert names_in(tmp_path) == []
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)

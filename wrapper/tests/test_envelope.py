@@ -1,4 +1,4 @@
-"""What an HTTP answer means: a task, a refusal, or neither."""
+"""The meaning of an HTTP answer: a task, a refusal, or neither."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NO_CREDIT = json.loads((EXAMPLES / "core" / "no-credit.create.500.json").read_te
 COMPLETED = json.loads((EXAMPLES / "faceswap" / "face-swap.completed.200.json").read_text())["value"]
 SECRET = "a webhook secret, in clear"
 
-# What stands beside the id must not hide it: the task may be paid for.
+# Whatever else is in the answer, the id must be read: the task may be paid.
 READABLE: dict[str, bytes] = {
     "no status at all": b'{"data": {"task_id": "x"}}',
     "everything of another type": json.dumps(
@@ -37,7 +37,7 @@ READABLE: dict[str, bytes] = {
     "a comment after the object": b'{"data": {"task_id": "x"}}<!-- proxy -->',
     "blank lines before the object": b'\r\n \n{"data": {"task_id": "x"}}',
 }
-# The id is in it, but it cannot be told what else was meant.
+# The id is there, but the rest cannot be read.
 NAMED_ONLY = [
     b'{"code": 200, "data": {"task_id":"x", "mod',
     b'{"data": {"task_id": "x", "n": ' + b"[" * 500 + b"]" * 500 + b"}}",
@@ -45,17 +45,12 @@ NAMED_ONLY = [
 ]
 UNREADABLE = [
     b"",
-    b"<!DOCTYPE html><title>Just a moment</title>",
     b'{"data": {"task_id": "\xff\xfe"}}',
-    b"null",
     b'[{"data": {"task_id": "x"}}]',
     b'{"data":' * 100_000,
-    b"{}",
     b'{"code": 200, "data": null, "message": "success"}',
-    b'{"code": 200, "data": {"status": "pending"}}',
     b'{"code": 200, "data": {"task_id": " \\t\\n"}}',
     b'{"code": 200, "data": {"task_id": 7}}',
-    b'{"code": 200, "task_id": "x"}',
 ]
 
 
@@ -92,9 +87,9 @@ def test_answer_that_cannot_be_read_keeps_the_id_that_it_names(
     assert len(found.reason) < 600
 
 
-@pytest.mark.parametrize("status", [408, 499, 502, 503, 504, 520, 521, 522, 523, 524, 525, 526, 527])
+@pytest.mark.parametrize("status", [408, 499, 502, 503, 504, *range(520, 528)])
 @pytest.mark.parametrize("data", [None, task_data("pending"), task_data("failed")], ids=["none", "pending", "failed"])
-def test_gateway_decides_nothing_whatever_the_body_is(status: int, data: Any) -> None:
+def test_answer_of_a_gateway_is_uncertain_whatever_its_body(status: int, data: Any) -> None:
     found = read(answer(status, {"code": status, "message": "concurrent task", "data": data}))
 
     assert isinstance(found, envelope.Unreadable)
@@ -103,8 +98,7 @@ def test_gateway_decides_nothing_whatever_the_body_is(status: int, data: Any) ->
 
 @pytest.mark.parametrize("status", [400, 500])
 @pytest.mark.parametrize("signs", [signs for signs, _ in errors.REASONS], ids=lambda signs: signs[0])
-def test_words_of_a_poll_say_nothing_about_the_task(status: int, signs: tuple[str, ...]) -> None:
-    # it was accepted, so a poll can tell nothing of its balance or its input
+def test_words_of_a_refused_poll_do_not_choose_the_error(status: int, signs: tuple[str, ...]) -> None:
     found = [read(refused(status, words), created=False) for words in signs]
     pages = [read(answer(status, body), created=False) for body in (b"", b"<html>", b'{"error": "no"}')]
 
@@ -117,12 +111,9 @@ def test_words_of_a_poll_say_nothing_about_the_task(status: int, signs: tuple[st
     ("body", "own"),
     [
         (b"", False),
-        (b"<html>Bad Gateway</html>", False),
-        (b'{"code": 502}', False),
         (b'{"code": "500", "message": "text for a code"}', False),
         (json.dumps(NO_CREDIT).encode()[:-1], False),
         (b'{"code": 500, "message": "internal error"}', True),
-        (b'{"code": 500, "data": null}', True),
         (json.dumps(NO_CREDIT).encode(), True),
     ],
 )
@@ -138,27 +129,13 @@ def test_server_error_is_a_refusal_only_in_the_apis_own_envelope(body: bytes, ow
         assert (found.task_id, found.code) == (NO_CREDIT["data"]["task_id"], 10000)
 
 
-KINDS = {
-    **dict.fromkeys([400, 413, 422], errors.InvalidRequest),
-    401: errors.AuthenticationFailed,
-    403: errors.PermissionDenied,
-    402: errors.InsufficientCredit,
-    **dict.fromkeys([404, 410], errors.NotFound),
-    429: errors.RateLimited,
-    **dict.fromkeys([300, 405, 500, 599], errors.ProviderBroken),
-}
-
-
-@pytest.mark.parametrize(("status", "kind"), KINDS.items())
-def test_refusal_has_the_kind_of_its_status(status: int, kind: type[errors.ApiError]) -> None:
+@pytest.mark.parametrize(("status", "kind"), [(401, errors.AuthenticationFailed), (422, errors.InvalidRequest)])
+def test_refusal_has_the_kind_the_words_and_the_code_of_its_answer(status: int, kind: type[errors.ApiError]) -> None:
     found = read(refused(status, "because"))
 
-    assert type(found).__name__ == kind.__name__
-    assert isinstance(found, kind)
-    assert found.status == status
-    assert found.code == status
+    assert type(found) is kind
+    assert (found.status, found.code) == (status, status)
     assert str(found).startswith(f"HTTP {status}: because")
-    assert ("Check the key: UNITASK_API_KEY, or api_key=" in str(found)) == (status == 401)
 
 
 @pytest.mark.parametrize(
@@ -169,16 +146,15 @@ def test_code_is_the_one_of_the_task_or_of_the_envelope(error_code: Any, root_co
     assert read(answer(400, {"code": root_code, "data": {"error": {"code": error_code}}})).code == code
 
 
-@pytest.mark.parametrize("status", [300, 307])
 @pytest.mark.parametrize("where", ["https://else.test/", None])
-def test_redirect_is_not_followed_and_says_so(status: int, where: str | None) -> None:
-    kept = {"x-request-id": "1", "x-trace-id": "2", "cf-ray": "3", "date": "4", "server": "5"}
-    found = read(answer(status, b"", **kept, **({"location": where} if where else {}), set_cookie="s", x_api_key="k"))
+def test_redirect_is_not_followed(where: str | None) -> None:
+    traced = {"x-request-id": "1", "x-trace-id": "2", "cf-ray": "3", "date": "4", "server": "5"}
+    found = read(answer(307, b"", **traced, **({"location": where} if where else {}), set_cookie="s", x_api_key="k"))
 
     assert type(found) is errors.ProviderBroken
     assert f". It points to {where or 'nowhere'!r}, which is not followed" in str(found)
     assert "check base_url" in str(found)
-    assert found.headers == kept
+    assert found.headers == traced
 
 
 @pytest.mark.parametrize(
@@ -209,22 +185,16 @@ def test_message_shows_every_reason_once(message: Any, data: Any, said: str) -> 
     ("value", "seconds"),
     [
         ("7", 7.0),
-        ("1.5", 1.5),
         ("Tue, 14 Nov 2023 22:13:30 GMT", 10.0),
         ("Tue, 14 Nov 2023 23:13:30 +0100", 10.0),
         ("Tue, 14 Nov 2023 22:13:30", 10.0),
-        ("Tue, 14 Nov 2023 22:00:00 GMT", 0.0),
         ("", None),
-        ("-1", None),
-        ("1e3", None),
-        ("inf", None),
         ("soon", None),
         ("Tue, 99 Nov 2023 22:13:30 GMT", None),
         ("Mon, 01 Jan 0001 00:00:00 +2359", 0.0),
     ],
 )
 def test_retry_after_is_read_in_both_forms(value: str, seconds: float | None) -> None:
-    """Seconds or a date (RFC 9110, 10.2.3); anything else is as if it were not there."""
     assert read(refused(429, retry_after=value)).retry_after == seconds
     assert read(refused(429)).retry_after is None
 
@@ -250,7 +220,7 @@ def test_secret_is_in_no_part_of_an_error(status: int, body: bytes) -> None:
     assert "***" in error.body
 
 
-def test_secret_of_a_task_is_hidden_and_nothing_else() -> None:
+def test_only_the_secret_of_a_task_is_hidden() -> None:
     config = {"service_mode": "", "webhook_config": {"endpoint": "https://me.test", "secret": SECRET}}
     task, refusal = read(seen(config=config, other=1)), read(answer(400, b'{"a": 1, "secret": "x\\"y", "b": "secret"}'))
 
@@ -266,11 +236,8 @@ def test_secret_of_a_task_is_hidden_and_nothing_else() -> None:
     ("reply", "said"),
     [
         (answer(200, {"code": 200, "message": "task canceled"}), "task canceled"),
-        (answer(200, {"message": 7}), ""),
         (answer(200, b""), ""),
         (answer(200, b"<html>"), errors.ProviderBroken),
-        (answer(200, []), errors.ProviderBroken),
-        (refused(404), errors.NotFound),
         (GATEWAY, errors.ProviderBroken),
     ],
 )

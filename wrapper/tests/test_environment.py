@@ -1,4 +1,4 @@
-"""What the environment says of connections: used where it can be, named where it cannot, and never for this machine."""
+"""Proxies and certificates from the environment: used where possible, named where not, and never for this machine."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def servers() -> Iterator[tuple[RawServer, RawServer]]:
         yield provider, proxy
 
 
-def asked(server: RawServer) -> list[tuple[str, str | None]]:
+def received(server: RawServer) -> list[tuple[str, str | None]]:
     """The target of each request, and the key that it carried."""
     return [(each.path, each.headers.get("x-api-key") or each.headers.get("authorization")) for each in server.requests]
 
@@ -69,22 +69,18 @@ def models(client: Any) -> Any:
 
 NO_FILE = f"{__file__}/nowhere"
 UNUSABLE: dict[str, dict[str, str]] = {
-    "a proxy of a kind that there is not": {"all_proxy": "socks://127.0.0.1:1080"},
+    "an unknown kind of proxy": {"all_proxy": "socks://127.0.0.1:1080"},
     "SOCKS without its package": {"ALL_PROXY": "socks5://127.0.0.1:1080"},
-    "a proxy without a host": {"HTTP_PROXY": "http://"},
     "a port beyond the last": {"HTTPS_PROXY": "http://proxy.test:99999"},
-    "a name with an empty part": {"HTTPS_PROXY": "http://proxy..test:3128"},
-    "a name that IDNA does not write": {"HTTPS_PROXY": "http://xn--a:3128"},
-    "a base URL that no name can have": {"UNITASK_BASE_URL": "http://api..example"},
-    "certificates that are not there": {"SSL_CERT_FILE": NO_FILE},
-    "certificates that are none": {"SSL_CERT_FILE": __file__},
-    "a folder that is not there": {"SSL_CERT_DIR": NO_FILE},
+    "a base URL with an empty label": {"UNITASK_BASE_URL": "http://api..example"},
+    "missing certificates": {"SSL_CERT_FILE": NO_FILE},
+    "a missing folder": {"SSL_CERT_DIR": NO_FILE},
     "a log that cannot be written": {"SSLKEYLOGFILE": f"{__file__}/log"},
 }
 
 
 @pytest.mark.parametrize("case", UNUSABLE)
-def test_variable_that_cannot_be_used_is_named(shell: str, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unusable_variable_is_named(shell: str, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ((name, value),) = UNUSABLE[case].items()
     monkeypatch.setenv(name, value)
 
@@ -93,7 +89,7 @@ def test_variable_that_cannot_be_used_is_named(shell: str, case: str, monkeypatc
 
     assert f"{name} is {value!r}" in str(caught.value)
     monkeypatch.delenv(name)
-    KINDS[shell](KEY)  # nothing of it is kept
+    KINDS[shell](KEY)  # the failure is not cached
 
 
 @pytest.mark.parametrize("address", ["socks://me:hush@proxy.test:1", "http://me:hush@proxy.test:99999", "me:hu/sh@"])
@@ -105,7 +101,7 @@ def test_password_of_a_proxy_is_not_shown(address: str, monkeypatch: pytest.Monk
     assert "sh@" not in str(caught.value)
 
 
-def test_certificate_file_that_is_gone_is_noticed_by_the_next_client(
+def test_removed_certificate_file_is_noticed_by_the_next_client(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     certificates = tmp_path / "one.pem"
@@ -128,21 +124,21 @@ def test_certificate_file_that_is_gone_is_noticed_by_the_next_client(
     ],
     ids=str,
 )
-def test_variables_that_can_be_used_are_no_error(usable: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_usable_variables_are_accepted(usable: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in usable.items():
         monkeypatch.setenv(name, value)
 
     Client(KEY)
 
 
-CALLS: dict[str, Callable[[Any], Any]] = {"a look": lambda client: client.get(TASK_ID), "the openai library": models}
+CALLS: dict[str, Callable[[Any], Any]] = {"a poll": lambda client: client.get(TASK_ID), "the openai library": models}
 
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize(
     ("variable", "host"), [("http_proxy", "127.0.0.1"), ("ALL_PROXY", "127.1"), ("HTTP_PROXY", "provider.test")]
 )
-def test_all_hosts_but_this_machine_are_asked_through_the_proxy(
+def test_the_key_goes_through_a_proxy_except_to_this_machine(
     shell: str,
     variable: str,
     host: str,
@@ -156,10 +152,10 @@ def test_all_hosts_but_this_machine_are_asked_through_the_proxy(
     perform(shell, url, CALLS[call])
 
     this, that = (proxy, provider) if host == "provider.test" else (provider, proxy)
-    ((target, key),) = asked(this)
+    ((target, key),) = received(this)
     assert target.startswith(f"{url}/" if this is proxy else "/")
     assert key in (KEY, f"Bearer {KEY}")
-    assert asked(that) == []
+    assert received(that) == []
 
 
 def test_downloads_choose_the_proxy_by_their_own_host(
@@ -177,15 +173,15 @@ def test_downloads_choose_the_proxy_by_their_own_host(
     with Client(KEY, sleep=lambda _: None) as client, pytest.raises(errors.DownloadFailed):
         client.download(over_tls, tmp_path / "b.png")
 
-    assert asked(files) == [("/file-1.png", None)]
-    assert set(asked(proxy)) == {
+    assert received(files) == [("/file-1.png", None)]
+    assert set(received(proxy)) == {
         ("http://files.test/a/../file-2.png?x=%2f", None),
         ("files.test:443", None),  # a tunnel: the target itself is for the host
     }
     assert files.requests[0].headers["user-agent"] == f"unitask/{unitask.__version__}"
 
 
-NO_PROXY = [  # the variable, what is asked directly, what is not
+NO_PROXY = [  # the variable, direct connections, connections through the proxy
     ("*", ["http://a.test", "https://b.test:1"], []),
     ("a.test", ["http://a.test", "https://x.A.test:81"], ["http://xa.test", "http://a.test.org"]),
     (".a.test , *.b.test", ["http://x.a.test", "http://a.test", "http://y.b.test"], ["http://xa.test"]),
@@ -199,7 +195,7 @@ NO_PROXY = [  # the variable, what is asked directly, what is not
 
 
 @pytest.mark.parametrize(("variable", "direct", "proxied"), NO_PROXY)
-def test_no_proxy_names_who_is_asked_directly(
+def test_no_proxy_names_hosts_with_a_direct_connection(
     variable: str, direct: list[str], proxied: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", "http://proxy.test:3128")
@@ -234,7 +230,7 @@ URLS = st.text(max_size=20) | st.builds(
 
 
 @given(url=URLS)
-def test_base_url_is_one_that_can_be_asked_or_is_refused(url: str) -> None:
+def test_base_url_is_usable_or_refused(url: str) -> None:
     try:
         client = Client(KEY, url)
     except errors.InvalidInput as error:

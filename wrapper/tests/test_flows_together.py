@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from unitask import Output, Task, errors
-from unitask._core import flows, retry
+from unitask._core import flows
 from unitask._core.effects import (
     Flow,
     Reply,
@@ -105,13 +105,6 @@ def test_failure_of_one_is_its_result() -> None:
     assert [error.task_id for error in found[:4]] == ["failed", "gone", "silent", "slow"]
 
 
-def test_error_that_names_no_task_gets_its_own() -> None:
-    flow = flows.together([("a", retry.account(limits()))])
-    (error,) = run(flow, lambda *_: refused(401)).result
-
-    assert error.task_id == "a"
-
-
 def test_untyped_error_of_one_is_its_result() -> None:
     broken = MemoryError("too large")
 
@@ -142,13 +135,6 @@ def test_requests_without_an_answer_take_the_time_of_no_other_wait(count: int) -
     assert trace.ended_at <= 2.0 + 2.0 + 0.1 * (count + 1)
     assert trace.result[-1].id == "good"
     assert {type(end) for end in trace.result[:-1]} == {errors.WaitTimeout}
-
-
-def test_requests_without_an_answer_end_without_a_deadline_too() -> None:
-    trace = run(waits(*map(str, range(20)), timeout=None), lambda *_: CUT_OFF, took=lambda _, allowed: allowed)
-
-    assert trace.ended_at <= 20 + 10 + 2 * 20 * flows.SLOW_CALL + 10
-    assert {type(end) for end in trace.result} == {errors.Unreachable}
 
 
 def _plain(step: Step, now: float, answers: Callable[[str, float], Response]) -> tuple[Reply | None, float]:

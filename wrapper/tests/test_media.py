@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps, PngImagePlugin
 from starlette.datastructures import UploadFile
 from unitask import media
-from unitask._core.formats import PictureInfo, inspect_picture
+from unitask._core.contents import PictureInfo, inspect_picture
 from unitask.media import wire_form
 
 from .pictures import decoded, encoded, picture
@@ -98,6 +98,7 @@ def test_base64_is_sent_without_line_breaks() -> None:
     for short in (SHORT, encoded(1, 1, "GIF"), b"RIFF\x24\0\0\0WAVEfmt ", b"ID3\x04\0\0\0\0\0\0"):
         text = base64.b64encode(short).decode()
         assert wire_form(text) == (text, short)
+    assert wire_form("") == ("", b"")
 
 
 @pytest.mark.parametrize("url", ["HTTP://me.test/a.png", "asset://asset-2026-abc", "ASSET://a"])

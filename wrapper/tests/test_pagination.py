@@ -51,9 +51,6 @@ def pages_of(played: Played) -> list[tuple[int, int]]:
     return [(params["page"], params["page_size"]) for params in sent]
 
 
-# ---- any call that only reads
-
-
 def test_account_has_its_parts_and_no_key() -> None:
     packs = [{"active": True, "capacity": 9, "expired_at": "2026-01-01T00:00:00Z"}]
     data = {"wallet": {"point_remain": 5}, "credit_pack_info": {"credit_packs": packs}, "name": "me", "api_key": KEY}
@@ -109,9 +106,6 @@ def test_failures_are_tolerated_up_to_the_patience(patience: float, sent: int) -
     assert played.error.attempts == len(played.sent) == sent
     assert played.error.elapsed == played.ended_at
     assert play(account(), refused(429, retry_after="7"), answer(200, {"data": {"name": "me"}})).sleeps == [7.0]
-
-
-# ---- history
 
 
 @pytest.mark.parametrize(

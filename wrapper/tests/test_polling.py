@@ -25,8 +25,6 @@ SHORTEST_GAP, LONGEST_GAP = 0.5, 30.0  # seconds between polls
 EARLY = (0.75, 2.0, 5.0, 12.0)  # seconds
 MOST_POLLS = 4100
 
-# ---- the schedule
-
 
 def delay(age: float, typical: float, spread: float = 0.8) -> float:
     return polling.next_poll_delay(age, DurationEstimate(typical, spread))
@@ -82,9 +80,6 @@ def test_default_timeout_is_twenty_times_the_typical_within_ten_minutes_and_a_da
     found = [polling.default_timeout(DurationEstimate(typical)) for typical in (30.0, 31.0, 600.0, 9999.0)]
 
     assert found == [600.0, 620.0, 12_000.0, 86_400.0]
-
-
-# ---- what is learned
 
 
 def ended(seconds: float | None, status: str = "completed") -> Task[Output]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
+import shutil
 import subprocess
 import sys
-import zipfile
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import unitask
+import unitask_api
 from unitask import errors
 
 
@@ -45,29 +45,29 @@ def test_import_is_light(statement: str) -> None:
     assert run(f"import sys; {statement}; print(sorted({HEAVY} & set(sys.modules)))") == "[]"
 
 
-FROM_A_ZIP = """
-import sys
-sys.path.insert(0, {archive!r})
-import unitask
-from unitask import Client, tasks
-from unitask_api import contract
-assert contract.__file__.startswith({archive!r})
-assert tasks.FaceSwap(target_image="https://a.test/a.png", swap_image="https://a.test/b.png").estimate_usd()
-assert contract.document()["openapi"]
-with Client("key", "http://127.0.0.1:1") as client:
-    print(unitask.__version__)
-"""
+def test_pytest_plugin_is_light() -> None:
+    program = (
+        "import sys, pytest; before = set(sys.modules); import unitask.testing.plugin; "
+        "packages = {name.partition('.')[0] for name in set(sys.modules) - before} - sys.stdlib_module_names; "
+        "print(sorted(packages), {'unitask.client', 'unitask.tasks', 'unitask_api.models'} & set(sys.modules))"
+    )
+
+    assert run(program) == "['unitask', 'unitask_api'] set()"
 
 
 def test_package_works_from_a_zip(tmp_path: Path) -> None:
-    archive = tmp_path / "app.zip"
-    generated = importlib.util.find_spec("unitask_api")
-    assert generated
-    assert generated.origin
-    with zipfile.ZipFile(archive, "w") as zipped:
-        for package in (Path(unitask.__file__).parent, Path(generated.origin).parent):
-            for file in package.rglob("*"):
-                if file.suffix in (".py", ".json"):
-                    zipped.write(file, file.relative_to(package.parent))
+    program = f"import sys; sys.path[:0] = [{str(tmp_path / 'unitask.zip')!r}, {str(tmp_path / 'unitask_api.zip')!r}]"
+    program += """
+import unitask
+from unitask import Client, tasks
+from unitask_api import contract
+assert ".zip" in unitask.__file__ and ".zip" in contract.__file__
+assert tasks.FaceSwap(target_image="https://a.test/a.png", swap_image="https://a.test/b.png").estimate_usd()
+with Client("key", "http://127.0.0.1:1") as client:
+    print(unitask.__version__)
+"""
+    for package in (unitask, unitask_api):
+        folder = Path(str(package.__file__)).parent
+        shutil.make_archive(str(tmp_path / folder.name), "zip", folder.parent, folder.name)
 
-    assert run(FROM_A_ZIP.format(archive=str(archive))) == unitask.__version__
+    assert run(program) == unitask.__version__

@@ -89,13 +89,6 @@ def test_transfer_that_drips_ends(size: int, ends: bool) -> None:
     assert caught.value.retryable
 
 
-def test_fast_start_does_not_allow_a_slow_rest() -> None:
-    pace = Pace(30.0, since=0.0)
-    pace.see(1 << 30, 31.0)
-    with pytest.raises(DownloadAttemptError, match="1 bytes in 30 s"):
-        pace.see(1, 61.0)
-
-
 def packed(coding: str, content: bytes) -> bytes:
     """The content in this coding; as gzip in two members."""
     if coding == "deflate":

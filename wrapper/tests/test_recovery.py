@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from unitask import Outcome, Output, Recovery, errors
 from unitask._core import flows, recovery
-from unitask._core.effects import Flow, Response, Resumed, SendRequest, TransportFailure
+from unitask._core.effects import Flow, Response, Resumed, SendRequest, Sleep, Step, TransportFailure
 from unitask._model.timestamp import Timestamp
 
 from .script import (
@@ -25,6 +25,7 @@ from .script import (
     UNIX,
     Played,
     answer,
+    drive,
     limits,
     play,
     refused,
@@ -75,84 +76,109 @@ def with_hook(endpoint: str, task_id: str = TASK_ID) -> Response:
     return task(task_id, input=INPUT, config={"webhook_config": {"endpoint": endpoint}})
 
 
-def search(*replies: Response | TransportFailure, own: tuple[str, ...] = (), **changes: Any) -> Recovery:
-    """Read the history once, so late that it has settled."""
-    error = uncertain(ago=LATE, **changes)
+def search(*pages: Any, newest: Any = None, polled: Any = None, own: tuple[str, ...] = (), **changes: Any) -> Recovery:
+    """Read the history once, so late that it has settled.
+
+    Args:
+        *pages: The pages of the history of that time; the last one repeats.
+        newest: The first page of the history of all times, if it is another one.
+        polled: The answer to the poll of a task, or a function of its id; None for a task of another model.
+        own: Ids of tasks of other submissions.
+        **changes: The body of the submission.
+    """
+
+    def respond(step: Step, now: float) -> tuple[Any, float]:
+        if not isinstance(step, SendRequest):
+            return None, step.seconds if isinstance(step, Sleep) else 0.0
+        if "page" in step.params:
+            page = pages[min(int(step.params["page"]), len(pages)) - 1]
+            reply = newest if newest and "start_time" not in step.params else page
+        else:
+            task_id = step.path.rpartition("/")[2]
+            reply = polled(task_id) if callable(polled) else polled or task(task_id, model="kling")
+        if isinstance(reply, Response):
+            reply = replace(reply, headers={"date": formatdate(UNIX + now, usegmt=True), **reply.headers})
+        return reply, 0.0
+
     others = dict.fromkeys(own, "another")
-    result = play(recovery.find(error, others, limits(timeout=0.0)), *replies, dated=True).result
+    result = drive(recovery.find(uncertain(ago=LATE, **changes), others, limits(timeout=0.0)), respond).result
     assert isinstance(result, Recovery)
     return result
 
 
 OURS = with_hook(f"{HOOK}&unitask=abc123")
-LATER = formatdate(UNIX, usegmt=True)
-ODD_ROWS: dict[str, tuple[dict[str, Any], Outcome]] = {
-    "row of another model": ({"task_id": TASK_ID, "detail": {"model": "b", "workflow_type": "b"}}, FOUND),
+POLLED: dict[str, tuple[Any, Outcome]] = {  # the answer to the poll of the one task in the history
+    "our id": (OURS, FOUND),
+    "another id": (with_hook(f"{HOOK}&unitask=other"), ABSENT),
+    "our id cut short": (with_hook(f"{HOOK}&unitask=abc"), UNCLEAR),
+    "a hidden id": (with_hook(f"{HOOK}&unitask=***"), UNCLEAR),
+    "our id and another": (with_hook(f"{HOOK}&unitask=abc123&unitask=other"), UNCLEAR),
+    "no id in the query": (with_hook(HOOK), UNCLEAR),
+    "another model": (task(input=INPUT, model="kling"), ABSENT),
+    "another task type": (task(input=INPUT, task_type="txt2img"), ABSENT),
+    "another spelling": (task(input=INPUT, model="QUBICO/image_toolkit"), UNCLEAR),
+    "a part of the model": (task(input=INPUT, model="toolkit"), UNCLEAR),
+    "an unknown model": (task(input=INPUT, model="a new name"), UNCLEAR),
+    "404": (refused(404), UNCLEAR),
+    "a gateway": (GATEWAY, UNCLEAR),
+    "another task": (task("another id"), UNCLEAR),
+}
+ROWS: dict[str, tuple[dict[str, Any], Outcome]] = {  # the row of our task
+    "of another model": ({"task_id": TASK_ID, "detail": {"model": "b", "workflow_type": "b"}}, FOUND),
     "id": ({"id": TASK_ID}, FOUND),
     "id in detail": ({"id": 7, "detail": {"task_id": TASK_ID}}, FOUND),
     "no id": ({"id": 7}, UNCLEAR),
     "two ids": ({"task_id": TASK_ID, "detail": {"task_id": "b"}}, UNCLEAR),
     "a blank id": ({"task_id": " "}, UNCLEAR),
 }
-CASES: dict[str, tuple[list[Response | TransportFailure], Outcome]] = {
-    "our id": ([history(TASK_ID), OURS], FOUND),
-    "another id": ([history(TASK_ID), with_hook(f"{HOOK}&unitask=other"), history()], ABSENT),
-    "our id cut short": ([history(TASK_ID), with_hook(f"{HOOK}&unitask=abc")], UNCLEAR),
-    "a hidden id": ([history(TASK_ID), with_hook(f"{HOOK}&unitask=***")], UNCLEAR),
-    "our id and another": ([history(TASK_ID), with_hook(f"{HOOK}&unitask=abc123&unitask=other")], UNCLEAR),
-    "no id in the query": ([history(TASK_ID), with_hook(HOOK)], UNCLEAR),
-    "another model": ([history(TASK_ID), task(input=INPUT, model="kling"), history()], ABSENT),
-    "another task type": ([history(TASK_ID), task(input=INPUT, task_type="txt2img"), history()], ABSENT),
-    **{
-        f"model {alias}": ([history(TASK_ID), task(input=INPUT, model=alias)], UNCLEAR)
-        for alias in ("QUBICO/image_toolkit", "toolkit", "a new name")
-    },
-    **{name: ([rows(row), OURS], outcome) for name, (row, outcome) in ODD_ROWS.items()},
+CREATED = {"task_id": TASK_ID, "created_at": Timestamp(0.0, UNIX - LATE).utc.isoformat()}
+LATER = {"task_id": TASK_ID, "created_at": Timestamp(0.0, UNIX + 3600.0).utc.isoformat()}
+PAGES: dict[str, tuple[list[Any], Outcome]] = {  # a history without our task
     "nothing": ([history()], ABSENT),
-    "own tasks": ([history("a", total=2), history("b", total=2), history()], ABSENT),
-    "only the history of all times": (
-        [history(), rows({"task_id": TASK_ID, "created_at": Timestamp(0.0, UNIX - LATE).utc.isoformat()}), OURS],
-        FOUND,
-    ),
-    "times of another clock": (
-        [history(), rows({"task_id": TASK_ID, "created_at": Timestamp(0.0, UNIX + 3600).utc.isoformat()}), OURS],
-        UNCLEAR,
-    ),
-    # a task that cannot be polled
-    "404": ([history("x"), refused(404)], UNCLEAR),
-    "another task": ([history("x"), task("another id")], UNCLEAR),
-    "a gateway": ([history("x"), GATEWAY], UNCLEAR),
-    # a history that cannot be read, or does not add up
-    **{f"page {number}": ([trouble], UNCLEAR) for number, trouble in enumerate((refused(401), CUT_OFF, GATEWAY))},
+    "own tasks": ([history("a", total=2), history("b", total=2)], ABSENT),
+    "others": ([history("x", "y", total=3), history("z", total=3)], ABSENT),
+    "401": ([refused(401)], UNCLEAR),
+    "no answer": ([CUT_OFF], UNCLEAR),
+    "a gateway": ([GATEWAY], UNCLEAR),
     "empty pages": ([history(total=7)], UNCLEAR),
-    "a round total and an id more": ([history(*FULL, total=100), history("late", total=100)], UNCLEAR),
+    "a round total and a task more": ([history(*FULL, total=100), history("late", total=100)], UNCLEAR),
     "a smaller total": ([history(*FULL, total=100), history("late", total=1)], UNCLEAR),
-    "a task that is missing": ([history("a", total=3), history("b", total=3), history(total=3)], UNCLEAR),
-    "more tasks than the total": ([history("a", total=0)], UNCLEAR),
+    "a task is missing": ([history("x", total=3), history("y", total=3), history(total=3)], UNCLEAR),
+    "more tasks than the total": ([history("x", total=0)], UNCLEAR),
     "no total": ([answer(200, {"code": 200, "data": {"data": []}})], UNCLEAR),
     "code 500": ([answer(200, {"code": 500, "data": {"data": [], "total": 0}})], UNCLEAR),
     "cut off": ([answer(200, b'{"code": 200, "data": {"data": [], "total": 0}} <!-- cut -->')], UNCLEAR),
     "the same page again": ([history(*FULL, total=100)], UNCLEAR),
-    "the same page again and a larger total": ([history(*FULL, total=300)], UNCLEAR),
-    # a page without a time of the provider that can be used
+    "the same page again, and a larger total": ([history(*FULL, total=300)], UNCLEAR),
+    "no date": ([replace(history(), headers={"date": ""})], UNCLEAR),
     "the epoch": ([replace(history(), headers={"date": "Thu, 01 Jan 1970 00:00:00 GMT"})], UNCLEAR),
-    "a cached page": ([replace(history(), headers={"date": LATER, "age": "90"})], UNCLEAR),
+    "a cached page": ([replace(history(), headers={"age": "90"})], UNCLEAR),
 }
 
 
-@pytest.mark.parametrize(("replies", "outcome"), CASES.values(), ids=CASES)
-def test_outcome_of_a_marked_submission(replies: list[Response | TransportFailure], outcome: Outcome) -> None:
-    found = search(*replies, own=("a", "b", *FULL))
+@pytest.mark.parametrize(("polled", "outcome"), POLLED.values(), ids=POLLED)
+def test_outcome_of_a_task_in_the_history(polled: Any, outcome: Outcome) -> None:
+    found = search(history(TASK_ID), polled=polled)
 
-    assert found.outcome is outcome
-    assert (found.task is not None) == (outcome is FOUND)
+    assert (found.outcome, found.task is not None) == (outcome, outcome is FOUND)
     assert found.reason
 
 
-def test_history_without_a_date_is_unclear() -> None:
-    error = uncertain(ago=LATE)
+@pytest.mark.parametrize(("row", "outcome"), ROWS.values(), ids=ROWS)
+def test_outcome_of_a_row(row: dict[str, Any], outcome: Outcome) -> None:
+    assert search(rows(row), polled=OURS).outcome is outcome
 
-    assert play(recovery.find(error, {}, limits(timeout=0.0)), history()).result.outcome is UNCLEAR
+
+@pytest.mark.parametrize(("pages", "outcome"), PAGES.values(), ids=PAGES)
+def test_outcome_of_a_history_without_the_task(pages: list[Any], outcome: Outcome) -> None:
+    found = search(*pages, own=("a", "b"))
+
+    assert (found.outcome, found.task) == (outcome, None)
+
+
+def test_history_of_all_times_is_read_too() -> None:
+    assert search(history(), newest=rows(CREATED), polled=OURS).outcome is FOUND
+    assert search(history(), newest=rows(LATER)).outcome is UNCLEAR  # of another clock
 
 
 def test_id_that_the_caller_put_into_the_url_is_not_a_proof() -> None:
@@ -165,7 +191,8 @@ def test_id_that_the_caller_put_into_the_url_is_not_a_proof() -> None:
 
 
 def test_tasks_with_the_same_input_are_candidates_and_come_first() -> None:
-    found = search(history("a", "b"), task("a", input={}), task("b", input=INPUT), body=BODY)
+    inputs = {"a": {}, "b": INPUT}
+    found = search(history("a", "b"), polled=lambda name: task(name, input=inputs[name]), body=BODY)
 
     assert found.outcome is UNCLEAR
     assert [each.id for each in found.candidates] == ["b", "a"]

@@ -37,7 +37,7 @@ def facts(exporter: InMemorySpanExporter) -> list[tuple[str, dict[str, Any]]]:
     return [(span.name, dict(span.attributes or {})) for span in exporter.get_finished_spans()]
 
 
-def test_run_has_a_span_for_the_create_and_one_for_the_wait(shell: str, spans: InMemorySpanExporter) -> None:
+def test_run_has_a_span_for_the_submission_and_one_for_the_wait(shell: str, spans: InMemorySpanExporter) -> None:
     perform(shell, provider(seen(), seen("processing"), DONE), lambda client: client.run(FACE_SWAP))
 
     task = {**SWAP, "unitask.task_id": TASK_ID}

@@ -9,8 +9,6 @@ import asyncio
 import base64
 import dataclasses
 import json
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -216,9 +214,6 @@ def test_unknown_example_is_refused_with_close_names() -> None:
         task_bodies(tasks.LegacyFaceSwap)
 
 
-# ---- the plugin in a run of pytest
-
-
 def pytest_of(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
     """Run pytest as strictly as here; without the plugin that takes most of a second to load."""
     return pytester.runpytest_subprocess("-W", "error", "-p", "no:cacheprovider", "-p", "no:schemathesis", *arguments)
@@ -232,17 +227,6 @@ def test_sandbox_fixture_without_the_extra_says_what_to_install(pytester: pytest
 
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*pip install 'unitask[[]sandbox[]]'*uvicorn*"])
-
-
-def test_plugin_is_light() -> None:
-    program = (
-        "import sys, pytest; before = set(sys.modules); import unitask.testing.plugin; "
-        "packages = {name.partition('.')[0] for name in set(sys.modules) - before} - sys.stdlib_module_names; "
-        "print(sorted(packages), {'unitask.client', 'unitask.tasks', 'unitask_api.models'} & set(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)
-
-    assert done.stdout == "['unitask', 'unitask_api'] set()\n"
 
 
 def test_every_example_of_the_page_runs(pytester: pytest.Pytester) -> None:

@@ -19,7 +19,7 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unitask import State, _notifications, errors
+from unitask import State, errors, webhooks
 from unitask.tasks import FaceSwapOutput
 from unitask.webhooks import AccountNotification, AccountType, Notification, Receiver, TaskNotification, parse
 from unitask_api import contract
@@ -270,7 +270,7 @@ def test_each_state_of_a_task_is_handled_once() -> None:
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_notifications, "REMEMBERED", 2)
+    monkeypatch.setattr(webhooks, "REMEMBERED", 2)
     made = receiver()
     deliver(made, *(changed("completed", name) for name in "abc"))
 
@@ -285,6 +285,7 @@ REQUESTS: dict[str, tuple[Exchange, int, int]] = {  # status (0: no answer), and
     "endless": (Exchange([b"x" * 2**20] * 1000), 413, 6),
     "another secret": (Exchange(ENDED, {"x-webhook-secret": "another"}), 403, 0),
     "not a notification": (Exchange({}), 400, 1),
+    "too old": (Exchange({**ENDED, "timestamp": NOW - 301}), 400, 1),
     "GET": (Exchange(ENDED, method="GET"), 405, 0),
     "sender that disconnects": (Exchange([b'{"type":', None]), 0, 2),
 }

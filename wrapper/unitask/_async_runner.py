@@ -27,19 +27,14 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class GatedPools(Pools[httpx.AsyncClient]):
-    """The HTTP clients of an event loop.
-
-    Attributes:
-        gate: Lets `IN_FLIGHT` calls pass at once.
-        file_gate: The same for output files.
-    """
+    """The HTTP clients of an event loop, with a gate for calls and one for files."""
 
     gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(IN_FLIGHT))
     file_gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(IN_FLIGHT))
 
 
 class AsyncRunner(BaseClient):
-    """The part of `AsyncClient` that does I/O. It decides nothing."""
+    """The I/O of `AsyncClient`."""
 
     _http_client: httpx.AsyncClient | None
     _transport: Callable[[float], httpx.AsyncBaseTransport]  # by the seconds for which it keeps an idle connection
@@ -105,7 +100,7 @@ class AsyncRunner(BaseClient):
     async def _send(self, send: SendRequest) -> Reply:
         send.progress.left = False
         pools = self._connected()
-        if send.submission:  # it waits for its turn as long as it takes: nothing is lost meanwhile
+        if send.submission:  # it waits for its turn without a limit
             async with pools.gate:
                 return await self._exchange(pools.submissions, send)
         try:
@@ -133,11 +128,11 @@ class AsyncRunner(BaseClient):
                 finally:
                     await response.aclose()
             return self._response(response, body.content)
-        except Exception as error:  # whatever it is, it must not hide that a submission may have arrived
+        except Exception as error:  # no exception may hide that a submission may have arrived
             return self._failure(error, progress, response, body)
 
     def _connected(self) -> GatedPools:
-        """The HTTP clients of this process and event loop."""
+        """Return the HTTP clients of this process and event loop."""
         self._check_going_on()
         loop = asyncio.get_running_loop()
         pools = self._pools.get(loop)

@@ -60,13 +60,16 @@ PROCESS = secrets.token_hex(8)  # the clocks of this process are compared only w
 # The request provably never left. Any other exception may have happened after it arrived.
 NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 # An attempt to fetch a file that ends so is repeated; _core/range_download.py has the reasons that an answer gives.
-BROKEN: tuple[type[Exception], ...] = (httpx.TimeoutException, httpx.NetworkError)
-BROKEN += (httpx.RemoteProtocolError, httpx.ProxyError)
-BROKEN += (ConnectionError, TimeoutError)  # of transports that do not convert them
+BROKEN: tuple[type[Exception], ...] = (
+    *(httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError, httpx.ProxyError),
+    *(ConnectionError, TimeoutError),  # of transports that do not convert them
+)
 # All that a host or its URL can cause. ValueError: urllib or ssl cannot read the URL; LookupError: an unknown charset;
 # OverflowError: a port above 65535, which anyio wraps into a group.
-FETCH_ERRORS: tuple[type[Exception], ...] = (DownloadAttemptError, httpx.RequestError, httpx.InvalidURL)
-FETCH_ERRORS += (httpx.StreamError, ValueError, LookupError, OSError, OverflowError, ExceptionGroup)
+FETCH_ERRORS: tuple[type[Exception], ...] = (
+    *(DownloadAttemptError, httpx.RequestError, httpx.InvalidURL, httpx.StreamError),
+    *(ValueError, LookupError, OSError, OverflowError, ExceptionGroup),
+)
 log: logging.Logger = logging.getLogger("unitask")
 
 
@@ -147,9 +150,10 @@ class BaseClient:
         if len(given) > 1:
             raise InvalidInput(f"{' and '.join(given)} exclude each other: give one of them")
         clock = clock or self.defaults.clock
-        if not (callable(clock) and isinstance(clock(), Timestamp)):
+        if not (callable(clock) and isinstance(cast("object", clock()), Timestamp)):
             raise InvalidInput(f"clock is {clock!r:.80}: give a function that returns a unitask.Timestamp")
-        self.http_timeout, self.poll_patience, self.budget = http_timeout, poll_patience, budget
+        self.http_timeout, self.poll_patience = http_timeout, poll_patience
+        self.budget: Budget | None = budget
         self._headers = checked_headers(default_headers)
         self._proxy, self._http_client, self._clock = proxy, http_client, clock
         self._mark_webhooks, self._webhooks = mark_webhooks, webhooks
@@ -198,12 +202,12 @@ class BaseClient:
             body = recovery.with_correlation_id(body, submission.token)
         model, task_type = task.operation()
 
-        def create() -> Flow[Task[OutputT]]:
+        def send() -> Flow[Task[OutputT]]:
             attached = yield from with_uploads(body, self._uploads, self._limits())
             submitted = flows.submit(attached, task.output_type(), self._retry_policy, submission)
             return (yield from watched(submitted, "create", model=model, task_type=task_type))
 
-        flow = create()
+        flow = send()
         if self.budget is not None:
             estimate = pricing.estimate(body, measured)
             flow = self.budget.within(estimate, f"{model} {task_type}", flow, submission)

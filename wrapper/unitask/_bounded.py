@@ -1,4 +1,4 @@
-"""The transport of httpx, in which all that a thread sends ends at its deadline (`bounded`)."""
+"""A transport of httpx whose calls end at a deadline: httpx limits each read, so a dripping answer would never end."""
 
 from __future__ import annotations
 
@@ -14,14 +14,12 @@ import httpcore
 import httpx
 
 WRITE_SIZE = 16 * 1024  # bytes that are written between two checks of the deadline
-_deadline: ContextVar[float] = ContextVar(
-    "deadline", default=math.inf
-)  # of what this thread sends, on the monotonic clock
+_deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)  # in monotonic seconds
 
 
 @contextmanager
 def bounded(seconds: float) -> Generator[None]:
-    """Let all that this thread does over `SyncRouting` end after so many seconds."""
+    """Limit what this thread sends and receives inside the block, in seconds."""
     token = _deadline.set(time.monotonic() + seconds)
     try:
         yield
@@ -30,15 +28,15 @@ def bounded(seconds: float) -> Generator[None]:
 
 
 class BoundedTransport(httpx.HTTPTransport):
-    """The transport of httpx, in which everything ends at the deadline of the thread."""
+    """The transport of httpx with the deadline of `bounded`."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        # httpx takes no network backend, which is httpcore's hook for this
+        # httpcore's hook for this is the network backend, which httpx does not pass on
         pool: Any = self._pool
         pool._network_backend = _BoundedBackend(pool._network_backend)  # noqa: SLF001
-        # That of httpcore is entered in Python code: an interruption there leaves it locked, and its clean-up waits
-        # for it. This one is entered in one operation of the interpreter, and its thread may enter it again.
+        # httpcore enters its lock in Python code, where an interruption leaves it locked. An RLock is entered in one
+        # operation of the interpreter.
         pool._optional_thread_lock = threading.RLock()  # noqa: SLF001
 
 
@@ -84,7 +82,7 @@ class _BoundedStream(httpcore.NetworkStream):
 
 
 def _left(timeout: float | None, too_late: type[Exception]) -> float | None:
-    """Seconds that a step may take."""
+    """Return the seconds that a step may take."""
     left = _deadline.get() - time.monotonic()
     if left <= 0:
         raise too_late("the call has taken as long as it may")

@@ -1,15 +1,10 @@
-"""The connections of a client: who may use them, how long a call may take, and how much an answer may hold.
-
-Rules of this file:
+"""Connection pools, the routing through proxies, and the limits of an answer.
 
 - Connections belong to one process and, for asyncio, to one event loop. After a fork, and in another loop, a client
-  makes new ones; the old ones are left alone, since another process or loop may be using them.
-- A submission is not sent on a connection that was idle for long: the server may be closing it, and then it cannot be
-  told whether the submission arrived.
+  makes new ones and leaves the old ones alone.
+- A submission is not sent on a connection that was idle for long: if the server is closing it, the outcome is unknown.
+- At most `IN_FLIGHT` calls are in the pool of httpx, whose cost for each grows with their number.
 - No cookies are kept: the API needs none.
-- A call has one limit for all of it. The timeouts of httpx are for each read and write, so an answer that drips would
-  never end.
-- At most `IN_FLIGHT` calls at once are in the pool of httpx: what it spends on each grows with those that wait in it.
 """
 
 from __future__ import annotations
@@ -31,27 +26,22 @@ from .errors import InvalidInput
 
 ClientT = TypeVar("ClientT", httpx.Client, httpx.AsyncClient)
 
-IN_FLIGHT = 32  # calls at once; httpx takes 0.7 ms of CPU for a call when 10 are in its pool, and 2.4 ms when 1,000 are
+IN_FLIGHT = 32  # calls; httpx takes 0.7 ms of CPU for a call when 10 are in its pool, and 2.4 ms when 1,000 are
 IDLE = 5.0  # seconds for which an idle connection is kept
-IDLE_FOR_SUBMISSIONS = 1.0  # the same, for connections that submissions are sent on
-SLOWEST_SENDING = 50_000.0  # bytes a second; a body that is sent no slower is given the time
+IDLE_FOR_SUBMISSIONS = 1.0  # seconds
+SLOWEST_SENDING = 50_000.0  # bytes a second; the time limit of a call grows with its body at this rate
 LARGEST_ANSWER = 32 * 1024 * 1024  # bytes, unpacked; documented answers have some thousand
 ENCODINGS = "gzip"  # what is unpacked here, with a limit
-OWN_HEADERS = {"accept-encoding", "authorization", "connection", "host", "transfer-encoding", "x-api-key"}
-OWN_HEADERS |= {"content-encoding", "content-length", "content-type"}
+OWN_HEADERS = {
+    *("accept-encoding", "authorization", "connection", "host", "transfer-encoding", "x-api-key"),
+    *("content-encoding", "content-length", "content-type"),
+}
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}", re.ASCII)
 
 
 @dataclass(slots=True)
 class Pools(Generic[ClientT]):
-    """The HTTP clients of one process or event loop.
-
-    Attributes:
-        submissions: For requests that are paid for.
-        calls: For all other requests to the provider.
-        files: For output files; it has no key.
-        process: The process that they belong to.
-    """
+    """The HTTP clients of one process or event loop: for submissions, other requests, and output files."""
 
     submissions: ClientT
     calls: ClientT
@@ -60,7 +50,7 @@ class Pools(Generic[ClientT]):
 
 
 def watching(progress: Progress) -> Callable[[str, Mapping[str, Any]], None]:
-    """What keeps a `Progress` up to date, as httpcore's extension `trace` wants it."""
+    """Return a function for httpcore's extension "trace" that keeps a `Progress` up to date."""
 
     def note(event: str, info: Mapping[str, Any]) -> None:
         if event.endswith("send_request_headers.started") and info["request"].method != b"CONNECT":
@@ -72,7 +62,7 @@ def watching(progress: Progress) -> Callable[[str, Mapping[str, Any]], None]:
 
 
 def watching_async(progress: Progress) -> Callable[[str, Mapping[str, Any]], Awaitable[None]]:
-    """The same, for the async pool."""
+    """Return the same for an async pool."""
     note = watching(progress)
 
     async def note_async(event: str, info: Mapping[str, Any]) -> None:
@@ -82,14 +72,14 @@ def watching_async(progress: Progress) -> Callable[[str, Mapping[str, Any]], Awa
 
 
 class AnswerError(Exception):
-    """The body of an answer cannot be taken; the message says why."""
+    """The body of an answer cannot be read; the message says why."""
 
 
 class Body:
     """The body of an answer as it arrives: it is unpacked, and its size is limited.
 
     Attributes:
-        chunks: The whole body, where a transport has read and unpacked it already, as those of tests do.
+        chunks: The whole body, if the transport has read and unpacked it already, as a mock does.
     """
 
     chunks: tuple[bytes, ...] | None = None
@@ -109,11 +99,7 @@ class Body:
         return bytes(self._taken)
 
     def take(self, chunk: bytes) -> None:
-        """Take the next bytes as they came over the wire. What is not packed as it says is taken as it is.
-
-        Raises:
-            AnswerError: It is too large.
-        """
+        """Add the next bytes from the wire. Raise AnswerError if the body is too large."""
         try:
             for piece in (chunk,) if self._unpacking is None else self._unpacking.feed(chunk):
                 self._taken += piece[: LARGEST_ANSWER + 1 - len(self._taken)]
@@ -124,11 +110,7 @@ class Body:
             self._taken += chunk
 
     def end(self) -> None:
-        """Say that nothing more comes.
-
-        Raises:
-            AnswerError: It is not all of it, or it is not packed as it says.
-        """
+        """Raise AnswerError if the packed body is cut off or damaged."""
         if self._wrong:
             raise AnswerError(self._wrong)
         if self._unpacking is not None and self._taken and not self._unpacking.is_whole:
@@ -136,11 +118,7 @@ class Body:
 
 
 def checked_headers(given: Mapping[str, str] | None) -> dict[str, str]:
-    """Check `default_headers`: a value that HTTP cannot carry would fail while a submission is sent.
-
-    Raises:
-        InvalidInput: A header cannot be sent, or the client sets it itself.
-    """
+    """Check `default_headers`: a value that HTTP cannot carry would fail while a submission is sent."""
     if not isinstance(cast("object", given), Mapping | None):
         raise InvalidInput(f"default_headers is of type {type(given).__name__}: give a dictionary of names and values")
     headers: dict[str, str] = {}
@@ -160,25 +138,19 @@ def checked_headers(given: Mapping[str, str] | None) -> dict[str, str]:
 
 
 def common() -> dict[str, Any]:
-    """What each HTTP client is made with: no cookies are kept, and the environment was read before."""
+    """Return the arguments of each HTTP client: it keeps no cookies, and the environment was read before."""
     cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
     return {"cookies": cookies, "headers": {"user-agent": USER_AGENT}, "trust_env": False}
 
 
 class SyncRouting(httpx.BaseTransport):
-    """Sends each request directly or through its proxy.
-
-    Args:
-        settings: What the environment says.
-        idle: Seconds for which an idle connection is kept.
-    """
+    """Sends each request directly or through its proxy; idle connections are kept for `idle` seconds."""
 
     def __init__(self, settings: Settings, idle: float = IDLE) -> None:
         self._settings, self._limits = settings, _limits(idle)
         self._by_proxy: dict[str | None, httpx.HTTPTransport] = {}
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send it."""
         proxy = self._settings.proxy_url_for(request.url)
         if proxy not in self._by_proxy:
             made = BoundedTransport(verify=self._settings.verify, trust_env=False, proxy=proxy, limits=self._limits)
@@ -186,20 +158,18 @@ class SyncRouting(httpx.BaseTransport):
         return self._by_proxy[proxy].handle_request(through_proxy(request) if proxy else request)
 
     def close(self) -> None:
-        """Close the connections."""
         for transport in self._by_proxy.values():
             transport.close()
 
 
 class AsyncRouting(httpx.AsyncBaseTransport):
-    """`SyncRouting` for asyncio, without the deadline: `asyncio.timeout` keeps that."""
+    """`SyncRouting` for asyncio; `asyncio.timeout` limits a whole call."""
 
     def __init__(self, settings: Settings, idle: float = IDLE) -> None:
         self._settings, self._limits = settings, _limits(idle)
         self._by_proxy: dict[str | None, httpx.AsyncHTTPTransport] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send it."""
         proxy = self._settings.proxy_url_for(request.url)
         if proxy not in self._by_proxy:
             self._by_proxy[proxy] = httpx.AsyncHTTPTransport(
@@ -208,7 +178,6 @@ class AsyncRouting(httpx.AsyncBaseTransport):
         return await self._by_proxy[proxy].handle_async_request(through_proxy(request) if proxy else request)
 
     async def aclose(self) -> None:
-        """Close the connections."""
         for transport in self._by_proxy.values():
             await transport.aclose()
 

@@ -14,19 +14,20 @@ STANDING = 1e-6  # a clock that moves by less than this share of a sleep stands 
 
 
 class Drive(Generic[T]):
-    """A flow on its way: the step that is due, or the result once there is none."""
+    """A running flow: the step that is due, or the result if there is none."""
 
     result: T
 
     def __init__(self, flow: Flow[T]) -> None:
         self._flow = flow
         self.step: Step | None = None
-        self._begun = self._went_on = False
-        self._ticks = self._ahead = 0.0  # of the clock at the last reply, and what is added to it
+        self._went_on = False
+        self._last: float | None = None  # monotonic seconds of the clock at the last reply
+        self._ahead = 0.0  # seconds to add to the clock
         self._advance(None)
 
     def reply(self, reply: Reply) -> None:
-        """Answer the step that is due; when the flow has gone on without an answer, that is done."""
+        """Answer the step that is due, unless an exception in it has moved the flow on already."""
         if self._went_on:
             self._went_on = False
         else:
@@ -34,7 +35,7 @@ class Drive(Generic[T]):
 
     @contextlib.contextmanager
     def guard(self) -> Generator[None]:
-        """Around a step that may raise: the flow may add a note to the exception, or go on with another step."""
+        """Pass an exception of a step to the flow, which may add a note to it or go on with another step."""
         try:
             yield
         except BaseException as interruption:
@@ -45,23 +46,18 @@ class Drive(Generic[T]):
                 raise
 
     def _timed(self, reply: Reply) -> Reply:
-        """The reply, with a time that goes on.
+        """Return the reply with a time that advances.
 
-        A clock that stands still, or goes back (a test that freezes time), would make every limit endless. The seconds
+        A clock that stands still or goes back (a test that freezes time) would make every limit endless. The seconds
         that were slept are counted instead.
         """
-        slept = (
-            self.step.seconds
-            if isinstance(self.step, Sleep) and getattr(reply, "notification_of", None) is None
-            else 0.0
-        )
-        moved, self._ticks = reply.at.monotonic - self._ticks, reply.at.monotonic
-        if self._begun and moved <= STANDING * slept:
-            self._ahead += slept - moved
-        self._begun = True
-        return (
-            replace(reply, at=reply.at._replace(monotonic=reply.at.monotonic + self._ahead)) if self._ahead else reply
-        )
+        now, slept = reply.at.monotonic, 0.0
+        if isinstance(self.step, Sleep) and getattr(reply, "notification_of", None) is None:
+            slept = self.step.seconds
+        if self._last is not None and now - self._last <= STANDING * slept:
+            self._ahead += slept - (now - self._last)
+        self._last = now
+        return replace(reply, at=reply.at._replace(monotonic=now + self._ahead)) if self._ahead else reply
 
     def _advance(self, reply: Reply | BaseException | None) -> None:
         try:

@@ -23,11 +23,7 @@ def is_pil_image(value: object) -> bool:
 
 
 def pil_png(image: Any) -> bytes:
-    """Encode a PIL image as PNG: upright, if its EXIF data contain the orientation, and in eight bits.
-
-    Raises:
-        ValueError: Its levels have more than eight bits, so that it is unknown which one is white.
-    """
+    """Encode a PIL image as PNG of eight bits, upright by its EXIF data."""
     try:
         upright = importlib.import_module("PIL.ImageOps").exif_transpose(image)
     except Exception:  # broken EXIF data raise anything, and viewers ignore them; broken pixels raise again below
@@ -45,11 +41,7 @@ def pil_png(image: Any) -> bytes:
 
 
 def array_png(array: Any) -> bytes:
-    """Encode an array of unsigned bytes as PNG: (height, width), grey, or (height, width, 3 or 4) in RGB order.
-
-    Raises:
-        ValueError: It has another shape or type, or its bytes cannot be read.
-    """
+    """Encode an array of unsigned bytes as PNG: (height, width), grey, or (height, width, 3 or 4) in RGB order."""
     interface = array.__array_interface__
     shape = tuple(interface["shape"])
     channels = shape[2] if len(shape) == 3 else 1

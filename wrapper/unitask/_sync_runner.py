@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class SyncRunner(BaseClient):
-    """The part of `Client` that does I/O. It decides nothing."""
+    """The I/O of `Client`."""
 
     _http_client: httpx.Client | None
     _transport: Callable[[float], httpx.BaseTransport]  # by the seconds for which it keeps an idle connection
@@ -64,7 +64,7 @@ class SyncRunner(BaseClient):
         return drive.result
 
     def _updates(self, flow: Flow[Any]) -> Iterator[Step]:
-        """Yield each step that reports a change or a row."""
+        """Yield each step that reports a changed task or a row."""
         self._check_open()
         drive = Drive(flow)
         while (step := drive.step) is not None:
@@ -113,7 +113,7 @@ class SyncRunner(BaseClient):
                 finally:
                     response.close()
             return self._response(response, body.content)
-        except Exception as error:  # whatever it is, it must not hide that a submission may have arrived
+        except Exception as error:  # no exception may hide that a submission may have arrived
             return self._failure(error, progress, response, body)
         except BaseException:  # inside httpcore, an interruption may leave a connection locked for good
             if self._pools.pop(pools.process, None) is pools:
@@ -121,7 +121,7 @@ class SyncRunner(BaseClient):
             raise
 
     def _connected(self) -> Pools[httpx.Client]:
-        """The HTTP clients of this process."""
+        """Return the HTTP clients of this process."""
         self._check_going_on()
         process = os.getpid()
         if self._pools and process not in self._pools and self._is_given:
@@ -150,7 +150,7 @@ class SyncRunner(BaseClient):
         with ThreadPoolExecutor(batch.parallel) as pool:
             try:
                 return list(pool.map(fetch, batch.targets))
-            except BaseException:  # an interruption: what is on its way ends soon, and the pool waits for it
+            except BaseException:  # an interruption; the pool waits for running fetches, which end soon
                 batch.stopped = True
                 raise
 

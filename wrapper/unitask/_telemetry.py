@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
@@ -29,49 +29,36 @@ _LOGGERS = (  # of the libraries that log requests and answers
 )
 
 
-class Span:
-    """A span, or nothing when OpenTelemetry is not installed."""
-
-    def __init__(self, span: Any) -> None:
-        self._span = span
-
-    def note(self, **facts: str | float | None) -> None:
-        """Add attributes; None is left out."""
-        if self._span is not None:
-            self._span.set_attributes({f"unitask.{name}": fact for name, fact in facts.items() if fact is not None})
-
-    def note_task(self, task: Task[Any]) -> None:
-        """Add the attributes of a task."""
-        names = {"task_id": task.id, "model": task.model, "task_type": task.task_type, "status": str(task.state)}
-        self.note(cost_usd=task.cost_usd, **{name: word for name, word in names.items() if word})
-
-
 @contextmanager
-def span(name: str, **facts: str | float | None) -> Generator[Span]:
-    """Put a span around a block; an error that leaves it is recorded, with its task id."""
+def span(name: str, **facts: str | float | None) -> Generator[Callable[..., None]]:
+    """Put a span around a block, which gets a function that adds attributes; an error that leaves it is recorded."""
     tracer = _tracer()
-    if tracer is None:
-        yield Span(None)
-        return
-    started = tracer.start_span(f"unitask.{name}")
-    running = Span(started)
-    running.note(**facts)
+    started = tracer.start_span(f"unitask.{name}") if tracer else None
+
+    def note(**facts: str | float | None) -> None:
+        if started is not None:
+            started.set_attributes({f"unitask.{name}": fact for name, fact in facts.items() if fact is not None})
+
+    note(**facts)
     try:
-        yield running
+        yield note
     except BaseException as error:
-        running.note(task_id=getattr(error, "task_id", None))
-        started.record_exception(error)
-        started.set_status(import_module("opentelemetry.trace").StatusCode.ERROR, type(error).__name__)
+        if started is not None:
+            note(task_id=getattr(error, "task_id", None))
+            started.record_exception(error)
+            started.set_status(import_module("opentelemetry.trace").StatusCode.ERROR, type(error).__name__)
         raise
     finally:
-        started.end()
+        if started is not None:
+            started.end()
 
 
 def watched(flow: Flow[Task[OutputT]], name: str, **facts: str | float | None) -> Flow[Task[OutputT]]:
     """Put a span around a flow that ends with a task."""
-    with span(name, **facts) as started:
+    with span(name, **facts) as note:
         task = yield from flow
-        started.note_task(task)
+        names = {"task_id": task.id, "model": task.model, "task_type": task.task_type, "status": str(task.state)}
+        note(cost_usd=task.cost_usd, **{name: word for name, word in names.items() if word})
         return task
 
 
@@ -90,23 +77,18 @@ def _tracer() -> Any:
 
 
 class _LogFilter(logging.Filter):
-    """Takes the secrets of all hiders out of log records."""
+    """Removes the secrets of all hiders from log records."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._hiders: list[weakref.ref[Hider]] = []  # no lock: a fork could leave it held
-
-    def add(self, hider: Hider) -> None:
-        self._hiders.append(weakref.ref(hider, self._hiders.remove))
-        for name in _LOGGERS:
-            logging.getLogger(name).addFilter(self)  # once: a logger takes a filter no second time
+        self.hiders: list[weakref.ref[Hider]] = []  # no lock: a fork could leave it held
 
     def filter(self, record: logging.LogRecord) -> bool:
         try:
             message = text = record.getMessage()
         except (TypeError, ValueError):  # as logging itself says when the record is written
             return True
-        for reference in list(self._hiders):
+        for reference in list(self.hiders):
             hider = reference()
             text = text if hider is None else hider.text(text)
         if text != message:
@@ -119,4 +101,6 @@ _LOG_FILTER = _LogFilter()
 
 def keep_out_of_logs(hider: Hider) -> None:
     """While the hider lives, hide its secrets in what httpx, httpcore and openai log: headers of answers, at DEBUG."""
-    _LOG_FILTER.add(hider)
+    _LOG_FILTER.hiders.append(weakref.ref(hider, _LOG_FILTER.hiders.remove))
+    for name in _LOGGERS:
+        logging.getLogger(name).addFilter(_LOG_FILTER)  # a logger adds a filter only once

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class AsyncClient(AsyncRunner):
-    """`Client` for asyncio: the same methods, awaited. Files are read and written in a thread.
+    """`Client` for asyncio: the same methods, awaited. Files are read and written in threads.
 
     Use it as an async context manager, or call `aclose`. It may be used by several asyncio tasks at once.
 
@@ -240,45 +240,11 @@ class AsyncClient(AsyncRunner):
         timeout: float | None = None,
         on_change: OnChange | None = None,
     ) -> list[Task[Any] | UnitaskError]:
-        """Wait until each of several tasks is done.
-
-        Args:
-            tasks: Tasks, their ids, or their tokens.
-            timeout: Seconds for each; 0 polls once; None is the usual limit of its type.
-            on_change: Called with a task each time it has changed.
-
-        Returns:
-            For each task, in the order given, the completed task or the error that `wait` would raise for it.
-
-        Raises:
-            InvalidInput: An argument cannot be used.
-        """
+        """Wait until each of several tasks is done. See `Client.wait_all`."""
         return await self._drive(self._wait_all_flow(tasks, self._limits(timeout)), on_change)
 
     async def find(self, uncertain: SubmissionUncertain | str, *, timeout: float | None = None) -> Recovery:
-        """Find out from the task history what became of a submission whose answer was lost.
-
-        Args:
-            uncertain: The error of the submission, or its token, which is in the log.
-            timeout: Seconds to go on reading the history, which may lag behind; 0 reads it once; None reads until about
-                a minute after the submission.
-
-        Returns:
-            The outcome with its reason. "found": a task has the mark of this submission, or a damaged answer named its
-            id. "absent": the whole history was read, and no task of that time can be it. "unclear": anything else,
-            errors included, with the candidates: another program may have submitted the same input.
-
-        Raises:
-            InvalidInput: `uncertain` is neither an error nor a token.
-
-        Example:
-            try:
-                task = await client.run(swap)
-            except SubmissionUncertain as error:
-                found = await client.find(error)
-                if found.outcome == "found":
-                    task = await client.wait(found.task)
-        """
+        """Find out from the task history what became of a submission whose answer was lost. See `Client.find`."""
         return await self._drive(self._find_flow(uncertain, timeout))
 
     async def watch(self, task: Task[Any] | str, *, timeout: float | None = None) -> AsyncIterator[Task[Output]]:
@@ -343,17 +309,7 @@ class AsyncClient(AsyncRunner):
         await self._drive(self._cancel_flow(task))
 
     async def cancel_many(self, *, created_before: datetime | float, group: str | None = None) -> None:
-        """Cancel all pending tasks that were created before a time.
-
-        Args:
-            created_before: The time: a datetime, or unix seconds.
-            group: Only tasks of this group of models; None for all.
-
-        Raises:
-            InvalidInput: An argument cannot be used.
-            ApiError: The provider refused.
-            Unreachable: No answer came for `poll_patience` seconds.
-        """
+        """Cancel all pending tasks that were created before a time. See `Client.cancel_many`."""
         await self._drive(self._cancel_many_flow(created_before, group))
 
     async def account(self) -> Account:
@@ -372,15 +328,7 @@ class AsyncClient(AsyncRunner):
         return await self._drive(retry.account(self._limits()))
 
     async def active_tasks(self) -> dict[str, ActiveTasks]:
-        """Count the tasks that are not done.
-
-        Returns:
-            The counts by group of models: flux, kling, luma, midjourney, music-s, music-u.
-
-        Raises:
-            ApiError: The provider refused.
-            Unreachable: No answer came for `poll_patience` seconds.
-        """
+        """Count the tasks that are not done. See `Client.active_tasks`."""
         return await self._drive(retry.active_tasks(self._limits()))
 
     async def history(
@@ -417,36 +365,12 @@ class AsyncClient(AsyncRunner):
                 yield step.row
 
     async def upload(self, file: Media) -> Upload:
-        """Upload a file. The provider keeps it for 24 hours, and the same file is sent once in that time.
-
-        Args:
-            file: A path, bytes, a file object or a data URI; jpg, png, webp, mp4, wav or mp3, at most 10 MB.
-
-        Returns:
-            The upload, which can be given wherever a file is taken.
-
-        Raises:
-            InvalidInput: It cannot be read, or uploads do not take it.
-            PermissionDenied: The plan of the account has no uploads.
-            ApiError: The provider refused it.
-            Unreachable: No answer came for `poll_patience` seconds.
-        """
+        """Upload a file, which the provider keeps for 24 hours. See `Client.upload`."""
         content = await asyncio.to_thread(read_file, file)
         return await self._drive(self._upload_flow(content))
 
     def openai(self, *, long_answers: bool = False) -> AsyncOpenAI:
-        """Return a client of the openai library for the LLM endpoints of this provider; close it when you are done.
-
-        It sends each request once (`max_retries=0`), raises the library's own errors, and uses `proxy` and
-        `default_headers` of this client. Needs `pip install 'unitask[llm]'`.
-
-        Args:
-            long_answers: Whether to use PiAPI's host for answers that take longer than 120 seconds and are not streamed
-                (LLM timeout page, 2025). Other providers have one host.
-
-        Raises:
-            ModuleNotFoundError: The openai library is not installed.
-        """
+        """Return an `openai.AsyncOpenAI` for the LLM endpoints; close it when you are done. See `Client.openai`."""
         return llm.async_client(self._key, self._llm_url(long_answers), self._proxy, self._headers)
 
     async def download(
@@ -458,31 +382,7 @@ class AsyncClient(AsyncRunner):
         overwrite: bool = False,
         parallel: int = 4,
     ) -> list[Path]:
-        """Download what a completed task made. The key is not sent.
-
-        A broken connection is made again, and the file is continued. A file that does not exist yet is requested again
-        for some seconds. A file must be complete, and its content must fit its kind. If a file fails, the others are
-        fetched nevertheless. A task that makes only text, such as lyrics, gives a text file.
-
-        Args:
-            task: A completed task, whose results are fetched, or some of its `output.files`.
-            to: A folder, or the name of a file. Text is a folder if it ends in a slash, a path object if it has no
-                suffix (`Path("out")`) and is not a file; an existing folder always, unless it is named like a media
-                file. In a folder, files are named ``<task id>-<number>``, or ``<task id>`` if there is one only.
-            previews: Whether to fetch previews (covers, thumbnails) as well.
-            overwrite: Whether to replace files that exist.
-            parallel: How many files to fetch at once.
-
-        Returns:
-            The paths of the files.
-
-        Raises:
-            InvalidInput: There is nothing to fetch, or a file exists or cannot be written; nothing was fetched.
-            DownloadFailed: A file did not arrive whole. `fetched` lists the others.
-
-        Example:
-            paths = await client.download(task, "out/")
-        """
+        """Download what a completed task made. The key is not sent. See `Client.download`."""
         self._check_open()
         batch = plan(task, to, previews=previews, overwrite=overwrite, parallel=parallel)
         limit = asyncio.Semaphore(batch.parallel)

@@ -1,12 +1,8 @@
-"""A limit on what tasks may cost, kept before they are sent.
+"""A limit on what tasks may cost, checked before they are sent.
 
-Rules of this file: amounts are whole credits of 1e-7 USD, so that nothing drifts. An estimate is put aside before the
-first request of a submission leaves. It comes back only when the task provably was not accepted, or is seen to have
-failed or to be cancelled; when the task is seen completed, it becomes its bill. Nothing here waits.
-
-All amounts are one immutable value, and a change replaces it in one operation of the interpreter. So an interruption
-between any two lines (KeyboardInterrupt) finds the amounts from before the change, or from after it. There is no lock:
-an interruption beside its acquisition could leave it locked, and every later create would hang.
+Rules of this file: amounts are whole credits of 1e-7 USD, so that nothing drifts. All of them are one immutable value,
+and a change replaces it in one operation of the interpreter, so an interruption between any two lines finds the amounts
+from before or after a change. There is no lock: an interruption beside its acquisition could leave it locked.
 """
 
 from __future__ import annotations
@@ -58,25 +54,24 @@ class _Amounts:
 
 
 class Budget:
-    """What tasks may cost in all. Clients and threads share it: `Client(budget=budget)`.
+    """A limit on what tasks may cost in all. Clients and threads share it: `Client(budget=budget)`.
 
-    Before a submission is sent, what the task will cost (`TaskInput.estimate_usd`) is put aside; what could exceed the
+    Before a submission is sent, the estimate of the task (`TaskInput.estimate_usd`) is put aside; what could exceed the
     limit is refused with `BudgetExceeded`, and nothing is sent. The amount put aside
 
-    - becomes the bill when a client sees the task completed: `Task.cost_usd`, be it more or less, else the estimate;
-    - comes back when the submission is refused or never left, and when a client sees the task failed or cancelled;
-    - stays put aside while none of that is seen: after `SubmissionUncertain`, and after a submission that was stopped
-      from outside while its request was under way, until `Client.find` decides.
+    - becomes the bill when a client sees the task completed: `Task.cost_usd`, else the estimate;
+    - is released when the submission is refused or never left, and when a client sees the task failed or cancelled;
+    - stays put aside otherwise: after `SubmissionUncertain`, and after an interruption while the request was under way,
+      until `Client.find` decides.
 
-    So a bill above its estimate is the only way to spend more than the limit. Tasks are known by their ids: any client
-    with this budget may poll them.
+    So only a bill above its estimate can exceed the limit. Any client with this budget may poll the tasks.
 
     Args:
         usd: The limit.
-        assume_usd: What to put aside for a task whose cost cannot be known; None refuses such tasks.
+        assume_usd: What to put aside for a task of unknown cost; None refuses such tasks.
 
     Raises:
-        InvalidInput: An amount is no number of 0 or more.
+        InvalidInput: An amount is not a number of 0 or more.
     """
 
     def __init__(self, usd: float, *, assume_usd: float | None = None) -> None:
@@ -86,7 +81,7 @@ class Budget:
 
     @property
     def limit_usd(self) -> float:
-        """What tasks may cost in all."""
+        """The limit."""
         return self._limit / CREDITS_PER_USD
 
     @property
@@ -96,12 +91,12 @@ class Budget:
 
     @property
     def held_usd(self) -> float:
-        """What is put aside for tasks that may still be billed."""
+        """The amount put aside for tasks that may still be billed."""
         return self._current().held / CREDITS_PER_USD
 
     @property
     def left_usd(self) -> float:
-        """What may still be put aside; below 0 when bills were above their estimates."""
+        """The amount that may still be put aside; below 0 when bills were above their estimates."""
         amounts = self._current()
         return (self._limit - amounts.spent - amounts.held) / CREDITS_PER_USD
 
@@ -123,13 +118,10 @@ class Budget:
     def within(
         self, estimate: int | None, name: str, flow: Flow[Task[OutputT]], submission: Submission
     ) -> Flow[Task[OutputT]]:
-        """Keep a submission within this budget; for clients.
+        """Keep a submission within this budget; for clients. Raise `BudgetExceeded` before its first step.
 
         The estimate is in credits, None when it cannot be known. The token of the submission is the key of the amount
         until the task has an id.
-
-        Raises:
-            BudgetExceeded: Before the first step; nothing was sent.
         """
         key = submission.token
         try:
@@ -162,7 +154,7 @@ class Budget:
         return amounts
 
     def _change(self, change: Callable[[_Amounts], _Amounts]) -> None:
-        """Replace the current amounts by what `change` makes of them; called again when another thread was first."""
+        """Replace the current amounts; `change` is called again when another thread was first."""
         while True:
             before = self._current()
             after = change(before)
@@ -172,11 +164,6 @@ class Budget:
                 return
 
     def _hold(self, key: str, estimate: int | None, name: str) -> None:
-        """Put the estimate of a task aside.
-
-        Raises:
-            BudgetExceeded: There is not so much left, or the cost is not known.
-        """
         wanted = self._assumed if estimate is None else estimate
 
         def held(amounts: _Amounts) -> _Amounts:
@@ -197,16 +184,12 @@ def _settled(amounts: _Amounts, task: Task[Any]) -> _Amounts:
     """Return the amounts after a poll: at its end, what is put aside for a task becomes its bill, or is released."""
     if not task.done or task.id not in amounts.aside:
         return amounts
-    bill = _bill(task, amounts.aside[task.id]) if task.state is State.COMPLETED else 0
+    bill, cost = 0, task.cost_usd
+    if task.state is State.COMPLETED:
+        bill = amounts.aside[task.id]
+        if cost is not None and cost >= 0:
+            bill = math.ceil(Fraction(str(min(cost, MOST_USD))) * CREDITS_PER_USD)
     return amounts.take_out(task.id, spend=bill)
-
-
-def _bill(task: Task[Any], estimate: int) -> int:
-    """Return what a completed task cost, in credits, rounded up."""
-    cost = task.cost_usd
-    if cost is None or cost < 0:
-        return estimate
-    return math.ceil(Fraction(str(min(cost, MOST_USD))) * CREDITS_PER_USD)
 
 
 def _credits(name: str, usd: object) -> int:

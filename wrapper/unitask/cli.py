@@ -10,34 +10,39 @@ the cost, and the command that continues with it.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import errno
+import io
 import json
 import logging
+import os
 import re
 import shlex
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from unitask_api import contract
 from unitask_api.json_types import printable
 
-from . import errors
-from ._arguments import task_of
+from . import errors, tasks
 from ._model.task import Output, Task
-from ._paths import from_home
-from ._terminal import dollars, give_up, put, say, take_every_character
 from .client import Client
 from .download import check_destination
 from .inputs import AdvisoryWarning
+from .media import from_home
 
 REAL_CONCURRENCY = 5  # of the Creator plan, by a public client (2025); no page gives a rate
 OPEN = "warning: everyone who can reach {} can use this sandbox; its key is not a secret, and nothing is encrypted"
 CONTRACT_MISSING = "the contract checks are not installed: pip install 'unitask[testing]'"
+SEARCH = (
+    "unitask: search the task history on the provider's site before you run this again, since it may be paid; "
+    "`unitask wait ID` fetches the result of a task by its id"
+)
 SANDBOX_MISSING = "the local provider is not installed: pip install 'unitask[sandbox]'"
 CLOSED_PIPE = 141  # 128 + SIGPIPE, as a shell has it
 _NO_LOG = logging.NullHandler()  # the command line reports these events itself
@@ -267,12 +272,7 @@ def _demo(options: argparse.Namespace) -> int:
         from .demo import demo
     except ImportError:
         raise errors.InvalidInput(SANDBOX_MISSING) from None
-    try:
-        demo(options.out, say=lambda text: put(printable(text)))
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise errors.InvalidInput(f"--out {str(options.out)!r} cannot be written: {error.strerror or error}") from None
+    demo(options.out, say=lambda text: put(printable(text)))
     return 0
 
 
@@ -317,22 +317,18 @@ def _report(error: errors.UnitaskError, options: argparse.Namespace) -> Iterator
     if task_id and not isinstance(error, errors.NotFound):
         yield from _continue(options, task_id, error)
     elif isinstance(error, errors.SubmissionUncertain):
-        yield from _search()
+        yield SEARCH
 
 
 def _report_interruption(interruption: KeyboardInterrupt, options: argparse.Namespace) -> Iterator[str]:
     notes: list[str] = getattr(interruption, "__notes__", [])
     accepted = re.search(r"client\.wait\((['\"])(.+?)\1\)", " ".join(notes))
-    if options.seen or accepted:
-        yield from _continue(options, options.seen.id if options.seen else accepted[2] if accepted else "")
+    if options.seen:
+        yield from _continue(options, options.seen.id)
+    elif accepted:
+        yield from _continue(options, accepted[2])
     elif notes:
-        yield from notes
-        yield from _search()
-
-
-def _search() -> Iterator[str]:
-    yield "unitask: search the task history on the provider's site before you run this again; it may be paid"
-    yield "unitask: `unitask wait ID` fetches the result of a task by its id"
+        yield from (*notes, SEARCH)
 
 
 def _continue(options: argparse.Namespace, task_id: str, error: Exception | None = None) -> Iterator[str]:
@@ -353,3 +349,112 @@ def _continue(options: argparse.Namespace, task_id: str, error: Exception | None
         handle = seen.token
     words = [*words, "--", handle] if handle.startswith("-") else [handle, *words]
     yield f"unitask: `unitask wait {shlex.join(words)}` continues with it"
+
+
+def task_of(name: str, words: Sequence[str]) -> Any:
+    """Return the task that FIELD=VALUE and FIELD:=JSON describe.
+
+    A text is taken as it is; for a list, FIELD=ITEM is repeated; everything else is JSON, such as 6 or true.
+    """
+    entry = contract.task_types().get(name)
+    if entry is None:
+        raise errors.InvalidInput(f"there is no task type {name!r:.80}: `unitask tasks` lists them")
+    kind = getattr(tasks, name)
+    known = {field.name: field for field in dataclasses.fields(kind) if field.name != "extra"}
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for word in words:
+        field, _, text = word.partition("=")
+        is_json, field = field.endswith(":"), field.removesuffix(":")
+        if "=" not in word or field not in known:
+            problems.append(f"{word!r:.80} is not FIELD=VALUE: the fields of {name} are {', '.join(known)}")
+            continue
+        try:
+            _add(values, field, text, {} if is_json else contract.field_rule(entry.input, field), is_json=is_json)
+        except ValueError as error:
+            problems.append(f"{field} is {text!r:.80}: {error}")
+    missing = [field for field, rule in known.items() if rule.default is dataclasses.MISSING and field not in values]
+    problems += (f"{name} needs {field}=..." for field in missing)
+    if problems:
+        raise errors.InvalidInput(*problems)
+    return kind(**values)
+
+
+def _add(values: dict[str, Any], field: str, text: str, rule: dict[str, Any], *, is_json: bool) -> None:
+    types = set(_types(rule))
+    if "array" in types and "string" not in types and not text.lstrip().startswith("["):
+        items = values.setdefault(field, [])
+        if isinstance(items, list):
+            items.append(_value(text, contract.resolve(rule).get("items", {}), is_json=False))
+            return
+    if field in values:
+        raise ValueError("the field is given twice")
+    values[field] = _value(text, rule, is_json=is_json)
+
+
+def _value(text: str, rule: dict[str, Any], *, is_json: bool) -> Any:
+    types = set(_types(rule))
+    if not is_json and (not types or "string" in types):
+        return text
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"JSON is expected, such as 6 or true ({error!s:.200})") from None
+
+
+def _refuse(word: str) -> Any:
+    raise ValueError(f"{word} is not JSON")
+
+
+def _types(rule: dict[str, Any]) -> Iterator[str]:
+    """Yield the JSON types that a rule allows."""
+    resolved = contract.resolve(rule)
+    named = resolved.get("type", ())
+    yield from [named] if isinstance(named, str) else named
+    for branch in resolved.get("anyOf", ()):
+        yield from _types(branch)
+
+
+def dollars(usd: float | None) -> str | None:
+    """Return an amount of money as text, however small; None for one that is not known."""
+    return None if usd is None else f"${usd:.7f}".rstrip("0").rstrip(".")
+
+
+def take_every_character() -> None:
+    """Make stdout and stderr escape what their encoding lacks."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def put(*lines: str) -> None:
+    """Write results to stdout; raise BrokenPipeError if it is closed, InvalidInput if it cannot be written."""
+    if sys.stdout is None:  # it was closed before the process began
+        return
+    try:
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        give_up(sys.stdout)
+        raise errors.InvalidInput(f"stdout cannot be written: {error.strerror or error}") from None
+
+
+def say(*lines: str) -> None:
+    """Report on stderr. A closed stderr is ignored."""
+    if sys.stderr is None:
+        return
+    try:
+        sys.stderr.writelines(f"{printable(line)}\n" for line in lines)
+        sys.stderr.flush()
+    except OSError:
+        give_up(sys.stderr)
+
+
+def give_up(stream: TextIO) -> None:
+    """Send what is left in a stream to nowhere: it would raise again at exit."""
+    with contextlib.suppress(OSError):  # io.UnsupportedOperation: the stream is not a file
+        place, nowhere = stream.fileno(), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, place)
+        os.close(nowhere)

@@ -435,7 +435,7 @@ class Client(SyncRunner):
         return self._drive(self._upload_flow(read_file(file)))
 
     def openai(self, *, long_answers: bool = False) -> OpenAI:
-        """Return a client of the openai library for the LLM endpoints of this provider; close it when you are done.
+        """Return an `openai.OpenAI` for the LLM endpoints of this provider; close it when you are done.
 
         It sends each request once (`max_retries=0`), raises the library's own errors, and uses `proxy` and
         `default_headers` of this client. Needs `pip install 'unitask[llm]'`.

@@ -11,7 +11,6 @@ from unitask_sandbox import Settings, running, samples
 
 from . import tasks
 from ._model.task import Output, Task
-from ._terminal import dollars
 from .client import Client
 from .download import check_destination
 
@@ -33,6 +32,6 @@ def demo(out: Path, say: Callable[[str], object]) -> Path:
         client.download(task, swapped, overwrite=True)
     for portrait in (target, source):
         shutil.copy(portrait, out)
-    say(f"  cost     {dollars(task.cost_usd or None) or 'unknown'} of the play money of the sandbox")
+    say(f"  cost: ${task.cost_usd or 0:g} of the play money of the sandbox")
     say(f"The result is {swapped}.")
     return swapped

@@ -54,11 +54,7 @@ class Batch:
     stopped: bool = False
 
     def paths(self, outcomes: Sequence[Path | BaseException]) -> list[Path]:
-        """Return the paths of the files, from the path or the error of each target.
-
-        Raises:
-            DownloadFailed: Some are missing. It names those that were fetched.
-        """
+        """Return the paths of the files, from the path or the error of each; raise the error of those that failed."""
         paths = [outcome for outcome in outcomes if isinstance(outcome, Path)]
         errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
         failures = [error for error in errors if isinstance(error, DownloadFailed)]
@@ -72,16 +68,12 @@ class Batch:
         raise DownloadFailed(
             f"{len(failures)} of {len(self.targets)} files are missing: "
             f"{'; '.join(failure.reason for failure in failures)}. Fetched: {fetched}",
-            then=self.recourse(failures[0].missing),
+            then=recourse(self.task or failures[0].missing),
             url=failures[0].url,
             task_id=failures[0].task_id,
             fetched=tuple(paths),
             missing=tuple(file for failure in failures for file in failure.missing),
         ) from failures[0]
-
-    def recourse(self, files: Sequence[OutputFile]) -> str:
-        """Return a sentence for the end of an error: what is paid, and how to fetch these files later."""
-        return _recourse(self.task or files)
 
 
 def check_destination(to: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -127,11 +119,7 @@ def plan(
     overwrite: bool,
     parallel: int,
 ) -> Batch:
-    """Decide which files to fetch, and where they go; the arguments are those of `Client.download`.
-
-    Raises:
-        InvalidInput: There is nothing to fetch, or a place is taken or cannot be written.
-    """
+    """Decide which files to fetch, and where they go; the arguments are those of `Client.download`."""
     what = task if isinstance(task, Task) else [task] if isinstance(task, OutputFile) else list(task)
     try:
         if not isinstance(parallel, int) or parallel < 1:
@@ -146,7 +134,7 @@ def plan(
     except InvalidInput as error:  # nothing is fetched, but the task exists and may be paid
         task_id = next(iter(_ids(what)), None)
         raise InvalidInput(
-            *error.problems, undone="nothing was fetched", then=_recourse(what), task_id=task_id
+            *error.problems, undone="nothing was fetched", then=recourse(what), task_id=task_id
         ) from None
     return Batch(targets, min(parallel, len(targets)), what if isinstance(what, Task) else None)
 
@@ -158,7 +146,7 @@ def _ids(what: Task[Any] | Sequence[object]) -> list[str]:
     return list(dict.fromkeys(file.task_id for file in what if isinstance(file, OutputFile) and file.task_id))
 
 
-def _recourse(what: Task[Any] | Sequence[object]) -> str:
+def recourse(what: Task[Any] | Sequence[object]) -> str:
     """Return what is paid, and how to fetch it: a sentence for the end of an error; empty without a paid task."""
     names = _ids(what)
     if isinstance(what, Task):
@@ -306,15 +294,13 @@ class Sink:
         return self._part.headers()
 
     def begin(self, head: Response) -> None:
-        """Check the head of an answer before any of it is taken.
-
-        Raises:
-            DownloadAttemptError: It brings nothing of the file.
-        """
+        """Check the head of an answer; raise `DownloadAttemptError` if it brings nothing of the file."""
         self._part = self._part.answered(head, self._ending)
         self._unpacking = range_download.Unpacking() if self._part.is_packed else None
         self._pace = range_download.Pace(self._window, head.at.monotonic)
-        self._check_room((self._part.total or 0) - self._part.size)
+        free, size = _free(self.target.path.parent), (self._part.total or 0) - self._part.size
+        if free is not None and size > free:
+            raise self.failed(f"it has {size} bytes more, and its disk has {free} free")
         with self._storing():
             self._file.seek(self._part.size)
             self._file.truncate()
@@ -325,11 +311,7 @@ class Sink:
                 raise self.failed(problem)
 
     def write(self, chunk: bytes, now: Timestamp) -> None:
-        """Take the next bytes of the answer, as they went over the wire.
-
-        Raises:
-            DownloadAttemptError: They come too slowly, or cannot be unpacked.
-        """
+        """Take the next bytes of the answer, as they went over the wire."""
         if self._batch.stopped:
             raise self.failed("the download was stopped")
         for piece in self._unpacking.feed(chunk) if self._unpacking else (chunk,):
@@ -341,11 +323,7 @@ class Sink:
         self._pace.see(len(chunk), now.monotonic)
 
     def finish(self) -> Path:
-        """Check what came, and move it to its place.
-
-        Raises:
-            DownloadAttemptError: It is cut off, or something else came.
-        """
+        """Check what came, and move it to its place; raise `DownloadAttemptError` for another file."""
         with self._storing():
             self._file.flush()
         if self._unpacking:
@@ -366,17 +344,8 @@ class Sink:
         with mapped or contextlib.nullcontext(self._part_path.read_bytes()) as content:
             contents.check(content, self._kind, self._ending)
 
-    def _check_room(self, size: int) -> None:
-        free = _free(self.target.path.parent)
-        if free is not None and size > free:
-            raise self.failed(f"it has {size} bytes more, and its disk has {free} free")
-
     def again(self, error: Exception, *, retryable: bool) -> float:
-        """Return the seconds until the next attempt, which continues with what is stored as far as it is useful.
-
-        Raises:
-            DownloadFailed: There is no further one.
-        """
+        """Return the seconds until the next attempt; raise `DownloadFailed` if there is none."""
         if not isinstance(error, DownloadAttemptError):
             error = DownloadAttemptError(f"{type(error).__name__}: {error}", retryable=retryable)
         pause = self._attempts.pause(error, self._part.size)
@@ -391,7 +360,7 @@ class Sink:
         file = self.target.file
         return DownloadFailed(
             f"{file.url:.300} was not fetched: {reason}",
-            then=self._batch.recourse([file]),
+            then=recourse(self._batch.task or [file]),
             url=file.url,
             task_id=file.task_id or None,
             missing=(file,),

@@ -250,7 +250,8 @@ class ApiError(UnitaskError, next_step="Change the request: the same one is refu
         self.headers: Mapping[str, str] = headers or {}
         self.body: str = body
         if 300 <= status < 400:
-            self.usual_next_step, self.usually_retryable = "Check base_url: a redirect is not followed", False
+            self.usual_next_step: str = "Check base_url: a redirect is not followed"
+            self.usually_retryable: bool = False
 
 
 class AuthenticationFailed(ApiError, statuses=(401,), next_step="Check the key: UNITASK_API_KEY, or api_key="):

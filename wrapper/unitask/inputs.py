@@ -152,9 +152,6 @@ def request_body(
     The secret in `options` is replaced by one that no repr shows. Without `validate`, a problem is only what cannot be
     read or sent. `uploads`: files can be uploaded first. `warn` is called with each warning; None warns at the line
     that called into this package, which another thread does not see.
-
-    Raises:
-        InvalidInput: With all problems found.
     """
     if not isinstance(cast("object", task), TaskInput):
         wrong = f"{task!r:.80} is not a task: give one of unitask.tasks, such as tasks.FaceSwap(...)"

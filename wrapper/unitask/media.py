@@ -15,6 +15,7 @@ import contextlib
 import inspect
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -23,10 +24,8 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
 from . import _pixels
-from ._core.formats import format_of, inspect_picture, video_frames, video_seconds
+from ._core.contents import format_of, inspect_picture, video_frames, video_seconds
 from ._model.upload import UPLOADABLE, Attachment, Upload, upload_ending
-from ._paths import LARGEST_FILE as LARGEST_FILE
-from ._paths import content_of, from_home, too_large
 from .errors import InvalidInput
 
 __all__ = ["Media", "Picture"]
@@ -57,15 +56,13 @@ class _FileUpload(Protocol):
 
 Media: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | _ReadableFile | _FileUpload | Upload"
 Picture: TypeAlias = "Media | _PilImage | _Array"
+LARGEST_FILE = 10 * 1024 * 1024  # bytes; upload page, and the pages of most families
+MOST_READ = 256 * 1024 * 1024  # bytes of a file that are read at all, since validate=False may send more than that
 EXTENSIONS = {"jpeg": (".jpg", ".jpeg"), "png": (".png",), "webp": (".webp",)}
 
 
 def wire_form(picture: Picture) -> tuple[str, bytes | None]:
-    """Return the form in which a picture is sent, and its content; None for the content of an address.
-
-    Raises:
-        ValueError: It cannot be read, or its type is not supported.
-    """
+    """Return the form in which a picture is sent, and its content, None for an address; raise ValueError for others."""
     try:
         if isinstance(picture, Upload):
             return picture.url, None
@@ -85,11 +82,7 @@ def _in_base64(content: bytes) -> tuple[str, bytes]:
 
 
 def read_file(file: Media) -> bytes:
-    """Return the content of a file.
-
-    Raises:
-        InvalidInput: It cannot be read, or it is a URL.
-    """
+    """Return the content of a file; raise InvalidInput if it cannot be read, or is a URL."""
     try:
         sent, content = wire_form(file)
     except ValueError as error:
@@ -115,7 +108,7 @@ def problems(sent: str, content: bytes | None, rule: Mapping[str, Any], *, uploa
     elif not content:
         yield "it is empty (0 bytes)"
     elif len(content) > LARGEST_FILE:
-        yield f"it {too_large(len(content))}"
+        yield f"it {_too_large(len(content))}"
     elif not takes_base64 and not uploads:
         yield "only a URL is taken here: upload the file first"
     elif not takes_base64 and upload_ending(content) is None:
@@ -178,9 +171,9 @@ def _from_text(text: str) -> tuple[str, bytes | None]:
 
 def _from_path_or_base64(text: str) -> tuple[str, bytes | None]:
     if _exists(text):
-        return _in_base64(content_of(Path(text)))
+        return _in_base64(_file_content(Path(text)))
     if text[:5].lower() == "file:":
-        return _in_base64(content_of(_path_of(text)))
+        return _in_base64(_file_content(_path_of(text)))
     if scheme := re.match(r"[A-Za-z][A-Za-z0-9+.-]*(?=://)", text):
         raise ValueError(f"{text!r:.120} is a {scheme[0]} address, which is not taken: give an https URL or the file")
     payload = "".join(text.split())
@@ -191,7 +184,7 @@ def _from_path_or_base64(text: str) -> tuple[str, bytes | None]:
             content = _decode(payload)
             if format_of(content) or content.startswith(b"ID3"):
                 return payload, content
-    return _in_base64(content_of(Path(from_home(text))))
+    return _in_base64(_file_content(Path(from_home(text))))
 
 
 _ADDRESS = re.compile(r"(?:https?|asset)://", re.IGNORECASE)  # asset://: stored by the provider (a client, 2026-08)
@@ -210,6 +203,29 @@ def _path_of(url: str) -> Path:
     if unquote(parts.netloc).lower() not in ("", "localhost") or not parts.path.startswith("/"):
         raise ValueError(f"{url!r:.120} is not a file URL of this computer: give file:///folder/file, or the path")
     return Path(url2pathname(parts.path))
+
+
+def from_home(path: str) -> str:
+    """Expand ~ in a path; shells leave it alone in field=~/me.png and --to=~/out.png."""
+    return os.path.expanduser(path)  # noqa: PTH111 - pathlib drops a slash at the end, and raises for an unknown user
+
+
+def _file_content(path: Path) -> bytes:
+    """Read a regular file. A pipe may never end, and can be read once only; an estimate reads a file, too."""
+    try:
+        info = path.stat()
+        if info.st_size <= MOST_READ and (stat.S_ISREG(info.st_mode) or stat.S_ISDIR(info.st_mode)):
+            return path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in it
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"{str(path)!r:.200} cannot be read: {reason}") from None
+    if not stat.S_ISREG(info.st_mode):
+        raise ValueError(f"{str(path)!r:.200} is a pipe or a device: read it, and give its bytes")
+    raise ValueError(f"{str(path)!r:.200} {_too_large(info.st_size)}")
+
+
+def _too_large(size: int) -> str:
+    return f"has {size / 1e6:.1f} MB; at most 10 MB can be sent: shrink it, or give a URL"
 
 
 def _exists(text: str) -> bool:
@@ -233,7 +249,7 @@ def _content(picture: Any) -> bytes:
     if isinstance(picture, memoryview):
         return cast("memoryview[int]", picture).tobytes()
     if isinstance(picture, os.PathLike):
-        return content_of(Path(os.fsdecode(cast("os.PathLike[str]", picture))))
+        return _file_content(Path(os.fsdecode(cast("os.PathLike[str]", picture))))
     if _pixels.is_pil_image(picture):
         return _pixels.pil_png(picture)
     if hasattr(picture, "__array_interface__"):

@@ -18,27 +18,30 @@ import inspect
 import json
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from threading import TIMEOUT_MAX, Event
-from typing import Any, TypeAlias, TypeGuard, cast
+from threading import TIMEOUT_MAX, Event, Lock
+from typing import Any, TypeAlias, TypeGuard, TypeVar, cast
 
 from ._core import envelope
 from ._model._json import as_object, is_list
 from ._model.secret import Secret, fits_a_header
 from ._model.state import State
 from ._model.task import Output, Task
-from ._notifications import Notifications, Once
 from .errors import InvalidInput, WebhookRejected
 
 __all__ = ["AccountNotification", "AccountType", "Notification", "Receiver", "TaskNotification", "parse"]
 
 SECRET_HEADER = "x-webhook-secret"  # noqa: S105 - the name of a header
 LARGEST_BODY = 5 * 1024 * 1024
+REMEMBERED = 10_000  # handled notifications, and tasks with a notification that no call has received
 log: logging.Logger = logging.getLogger("unitask")
 
+KeyT = TypeVar("KeyT")
+ValueT = TypeVar("ValueT")
 Headers: TypeAlias = Mapping[Any, Any] | Iterable[tuple[Any, Any]]
 _Message: TypeAlias = MutableMapping[str, Any]
 _Receive: TypeAlias = Callable[[], Awaitable[_Message]]
@@ -154,7 +157,7 @@ class Receiver:
         if on_notification is not None and not callable(on_notification):
             raise InvalidInput("on_notification cannot be called: give a function of one argument")
         self._handler, self._tolerance, self._clock = on_notification, tolerance, clock
-        self._once, self._notifications = Once(), Notifications()
+        self._once, self._notifications = _Once(), _Notifications()
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: _Receive, send: _Send) -> None:
         """Serve one connection (ASGI 3)."""
@@ -176,10 +179,8 @@ class Receiver:
             task_ids: Ids of tasks.
             seconds: How long to wait at most.
         """
-        event, wanted = Event(), _set_of(task_ids)
-        notified = self._notifications.subscribe(wanted, event.set)
-        if notified is not None:
-            return notified
+        event = Event()
+        self._notifications.subscribe(_set_of(task_ids), event.set)
         try:
             event.wait(min(seconds, TIMEOUT_MAX))
         finally:
@@ -188,15 +189,13 @@ class Receiver:
 
     async def wait_for_notification_async(self, task_ids: str | Collection[str], seconds: float) -> str | None:
         """Do what `wait_for_notification` does, in asyncio; the notification may arrive in another event loop."""
-        loop, event, wanted = asyncio.get_running_loop(), asyncio.Event(), _set_of(task_ids)
+        loop, event = asyncio.get_running_loop(), asyncio.Event()
 
         def wake() -> None:
             with contextlib.suppress(RuntimeError):  # that loop is closed, so nothing waits there
                 loop.call_soon_threadsafe(event.set)
 
-        notified = self._notifications.subscribe(wanted, wake)
-        if notified is not None:
-            return notified
+        self._notifications.subscribe(_set_of(task_ids), wake)
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
@@ -272,6 +271,75 @@ def _identity(notification: Notification, body: bytes) -> bytes:
     return hashlib.sha256(body).digest()
 
 
+class _Once:
+    """Notifications that were handled, or are being handled; the oldest are dropped."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._handled: OrderedDict[bytes, bool] = OrderedDict()
+
+    def begin(self, key: bytes) -> bool | None:
+        """Return True if it was handled, False if it is being handled; else mark it as being handled, return None."""
+        with self._lock:
+            handled = self._handled.get(key)
+            if handled is None:
+                _remember(self._handled, key, False)
+            return handled
+
+    def end(self, key: bytes, *, done: bool) -> None:
+        """Mark it as handled, or drop it if handling it failed."""
+        with self._lock:
+            if not done:
+                self._handled.pop(key, None)
+            elif key in self._handled:
+                self._handled[key] = True
+
+
+class _Notifications:
+    """Undelivered notifications, and the calls that wait."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._undelivered: OrderedDict[str, None] = OrderedDict()
+        # By the function that wakes a call: the tasks that it waits for, and those of which a notification came.
+        self._waiting: dict[Callable[[], object], tuple[Set[str], dict[str, None]]] = {}
+
+    def deliver(self, task_id: str) -> None:
+        """Wake each call that waits for this task; without one, store the notification for the next."""
+        with self._lock:
+            calls = [(wake, came) for wake, (task_ids, came) in self._waiting.items() if task_id in task_ids]
+            for wake, came in calls:
+                came[task_id] = None
+                wake()
+            if not calls:
+                _remember(self._undelivered, task_id, None)
+
+    def subscribe(self, task_ids: Set[str], wake: Callable[[], object]) -> None:
+        """Call `wake` when a notification comes, or at once for an undelivered one."""
+        with self._lock:
+            few, many = sorted((self._undelivered.keys(), task_ids), key=len)
+            found = next((task_id for task_id in few if task_id in many), None)
+            self._waiting[wake] = (task_ids, {} if found is None else {found: None})
+            if found is not None:
+                del self._undelivered[found]
+                wake()
+
+    def unsubscribe(self, wake: Callable[[], object]) -> str | None:
+        """Stop waiting; return the first task that was notified, and store the notifications of the others."""
+        with self._lock:
+            _, came = self._waiting.pop(wake)
+            for task_id in list(came)[1:]:
+                _remember(self._undelivered, task_id, None)
+            return next(iter(came), None)
+
+
+def _remember(stored: OrderedDict[KeyT, ValueT], key: KeyT, value: ValueT) -> None:
+    stored[key] = value
+    stored.move_to_end(key)
+    if len(stored) > REMEMBERED:
+        stored.popitem(last=False)
+
+
 async def _read(receive: _Receive) -> bytes | None:
     body = bytearray()
     while True:
@@ -320,19 +388,16 @@ def _pairs(headers: Any) -> Iterator[tuple[object, object]]:
     """Yield name and value of each header; a list of values is several headers."""
     items: Any = getattr(headers, "items", None)
     try:
-        given: Any = items() if callable(items) else headers
-        pairs: list[object] = list(given)
+        for pair in items() if callable(items) else headers:
+            if not is_list(pair):
+                raise TypeError
+            name, value = pair
+            for each in value if is_list(value) else (value,):
+                yield name, each
     except (TypeError, AttributeError, ValueError):
-        pairs = [None]
-    for pair in pairs:
-        if not (is_list(pair) and len(pair) == 2):
-            raise InvalidInput(
-                f"the headers are of type {type(headers).__name__}: give those of the request, as a mapping or as "
-                "pairs of name and value"
-            )
-        name, value = pair
-        for each in value if is_list(value) else (value,):
-            yield name, each
+        raise InvalidInput(
+            f"the headers are of type {type(headers).__name__}: give those of the request, as a mapping or as pairs"
+        ) from None
 
 
 def _is_secret_header(name: object) -> bool:

@@ -1,5 +1,5 @@
 """From a body that the spec does not allow to a patch of the spec.
 
-contradictions.py finds the differences, redaction.py makes evidence of the body, widening.py and yaml_edit.py edit the
-text of the spec, and proposals.py makes a patch of the edits.
+contradictions.py finds the differences, redaction.py makes evidence of the body, widening.py changes the components,
+and proposals.py makes a patch of the changes.
 """

@@ -8,9 +8,9 @@ The redacted body is the evidence, and becomes an example of the spec. The patch
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -19,13 +19,16 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+import yaml
 from unitask_contract import bundle
 from unitask_contract.bundle import fields
 from unitask_contract.exchange import Exchange, shortened
 from unitask_contract.patches.contradictions import NEW_FIELD, Finding, findings, schema_of
 from unitask_contract.patches.redaction import key_of, redacted, redacted_path
-from unitask_contract.patches.widening import OBSERVED, Spec, Unchangeable, widen
-from unitask_contract.schema_paths import pointer, type_of
+from unitask_contract.patches.widening import OBSERVED, Unchangeable, contradiction, widening
+from unitask_contract.schema_paths import Schemas, pointer, type_of
+
+CHANGES, LEDGER, SOURCES = "observed.yaml", "drift.yaml", "sources.yaml"
 
 MOST_EDITS = 100  # for one body
 SHOWN = 200  # characters of what came, and of what the spec says
@@ -164,30 +167,31 @@ def spec_folder() -> Path:
 def proposal(found: Iterable[Difference], folder: Path | None = None) -> str:
     """Return a patch that makes the spec allow, and name, what the differences show; empty when there is none.
 
-    It is a unified diff for the root of a checkout, and adds each body as an example.
+    It is a unified diff for the root of a checkout. It adds each body as an example, and entries to three files.
 
     Args:
         found: The differences; those without evidence are ignored.
         folder: The folder of the spec; by default `spec_folder()`.
     """
     folder = folder or spec_folder()
-    spec = Spec(folder)
-    before = dict(spec.texts)
+    schemas: Schemas = bundle.schemas()
     taken = {path.relative_to(folder).as_posix() for path in folder.glob("examples/*/observed-*.json")}
     added: dict[str, str] = {}
+    entries: dict[str, list[dict[str, Any]]] = {CHANGES: [], LEDGER: []}
     for difference in _each_body(found):
-        contradictions = _accept(spec, difference)
-        if contradictions is None:
-            continue
         path = _free_path(difference, {*added, *taken})
         name = path.removeprefix("examples/").removesuffix(".json").replace("/", ".")
-        for number, one in enumerate(contradictions, start=1):
-            spec.add_contradiction(one, name, number)
+        try:
+            schemas = _accept(difference, schemas, name, entries)
+        except Unchangeable:
+            continue
         added[path] = json.dumps(_example(difference), indent=2, ensure_ascii=False) + "\n"
     if not added:
         return ""
-    spec.add_source(datetime.now(UTC).date().isoformat())
-    changed = [_diff(path, before[path], text) for path, text in spec.texts.items() if text != before[path]]
+    texts = {name: _yaml(part) for name, part in entries.items() if part}
+    source = f"{OBSERVED}: {{evidence: recorded, page: an answer of a provider, date: '{datetime.now(UTC).date()}'}}\n"
+    texts |= {} if OBSERVED in bundle.document()["x-sources"] else {SOURCES: source}
+    changed = [_diff(name, (folder / name).read_text(encoding="utf-8"), text) for name, text in texts.items()]
     return "".join([*changed, *(_diff(path, None, text) for path, text in sorted(added.items()))])
 
 
@@ -200,20 +204,29 @@ def _each_body(found: Iterable[Difference]) -> Iterator[Difference]:
             yield difference
 
 
-def _accept(spec: Spec, difference: Difference) -> list[Finding] | None:
-    """Edit until the body is accepted; return what it contradicted, or None, with the spec as it was."""
-    contradictions: list[Finding] = []
-    before, component = dict(spec.texts), bundle.components_of(difference.operation)[difference.part]
-    with contextlib.suppress(Unchangeable):
-        for _ in range(MOST_EDITS):
-            schemas = spec.schemas()
-            left = findings(difference.evidence, schema_of(component, difference.evidence, schemas), schemas)
-            if not left:
-                return contradictions
-            widen(spec, left[0])
-            contradictions += [one for one in left[:1] if one.keyword != NEW_FIELD]
-    spec.texts.update(before)
-    return None
+def _accept(
+    difference: Difference, schemas: Schemas, example: str, entries: dict[str, list[dict[str, Any]]]
+) -> Schemas:
+    """Change the components until they allow a body, and add the entries.
+
+    Raises:
+        Unchangeable: That is not possible; no entry was added.
+    """
+    component = bundle.components_of(difference.operation)[difference.part]
+    changes: list[dict[str, Any]] = []
+    contradictions: list[dict[str, Any]] = []
+    for _ in range(MOST_EDITS):
+        left = findings(difference.evidence, schema_of(component, difference.evidence, schemas), schemas)
+        if not left:
+            entries[CHANGES] += changes
+            entries[LEDGER] += contradictions
+            return schemas
+        change = widening(left[0], schemas)
+        changes.append(change.entry(example))
+        if left[0].keyword != NEW_FIELD:
+            contradictions.append(contradiction(left[0], schemas, example, len(contradictions) + 1))
+        schemas = change.applied(schemas)
+    raise Unchangeable(f"{MOST_EDITS} changes are not enough")
 
 
 def _example(difference: Difference) -> dict[str, Any]:
@@ -239,13 +252,17 @@ def _free_path(difference: Difference, taken: set[str]) -> str:
         number += 1
 
 
-def _diff(path: str, before: str | None, after: str) -> str:
+def _yaml(entries: list[dict[str, Any]]) -> str:
+    """Return the entries of a list, with a blank line before each."""
+    texts = (yaml.safe_dump([one], default_flow_style=None, width=math.inf, sort_keys=False) for one in entries)
+    return "".join(f"\n{text}" for text in texts)
+
+
+def _diff(path: str, before: str | None, added: str) -> str:
+    """Return a diff that adds a text at the end of a file, or adds the file."""
     path = f"spec/{path}"
-    lines = difflib.unified_diff(
-        [] if before is None else before.splitlines(keepends=True),
-        after.splitlines(keepends=True),
-        "/dev/null" if before is None else f"a/{path}",
-        f"b/{path}",
-    )
+    lines = [] if before is None else before.splitlines(keepends=True)
+    name = "/dev/null" if before is None else f"a/{path}"
+    diff = difflib.unified_diff(lines, [*lines, *added.splitlines(keepends=True)], name, f"b/{path}")
     head = f"diff --git a/{path} b/{path}\n" + ("new file mode 100644\n" if before is None else "")
-    return head + "".join(lines)
+    return head + "".join(diff)

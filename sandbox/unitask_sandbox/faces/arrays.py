@@ -1,10 +1,11 @@
-"""Names of the array types that the face engine passes around, and the two conversions between them.
+"""The array types of the face engine, and an OpenCV network that threads share.
 
 Pictures are BGR, rows first, as OpenCV has them. Points are ``(x, y)`` or ``(x, y, z)`` in pixels of the
 picture, x to the right, y down, z away from the viewer.
 """
 
-from typing import TypeAlias
+from threading import Lock
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,3 +29,18 @@ def as_floats(values: ArrayLike) -> Floats:
 def as_pixels(values: ArrayLike) -> Pixels:
     """Return the values as uint8, without a copy when they are already."""
     return np.asarray(values, np.uint8)
+
+
+class Network:
+    """A network whose input and output a lock keeps apart between threads."""
+
+    def __init__(self, network: Any) -> None:
+        self._network = network
+        self._lock = Lock()
+
+    def __call__(self, blob: Any, *outputs: str) -> list[Floats]:
+        """Return the named outputs for an input."""
+        with self._lock:
+            self._network.setInput(blob)
+            # Copied under the lock: the outputs may be the network's own memory.
+            return [np.array(output, np.float32) for output in self._network.forward(outputs)]

@@ -13,9 +13,8 @@ from typing import Final, cast
 import cv2
 import numpy as np
 
-from unitask_sandbox.faces.arrays import Floats, Pixels, as_floats, as_pixels
+from unitask_sandbox.faces.arrays import Floats, Network, Pixels, as_floats, as_pixels
 from unitask_sandbox.faces.mesh import LEFT_EYE_CORNER, RIGHT_EYE_CORNER, VERTICES, WEIGHTS
-from unitask_sandbox.faces.network import Network
 
 # Meshes that the landmark model is less sure of are not faces, or are turned too far away to be swapped
 MIN_SCORE: Final = 0.9

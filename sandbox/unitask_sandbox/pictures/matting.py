@@ -11,8 +11,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from unitask_sandbox.faces.arrays import Floats, Pixels, as_floats, as_pixels
-from unitask_sandbox.faces.network import Network
+from unitask_sandbox.faces.arrays import Floats, Network, Pixels, as_floats, as_pixels
 from unitask_sandbox.faces.pictures import decode, encode
 
 FIELD: Final = "image"

@@ -1,4 +1,4 @@
-"""Check the bytes of a downloaded file: whether it can be of its kind, and whether all of it is there.
+"""What the bytes of a file show: whether it is of its kind and whole, the size of a picture, the length of a video.
 
 Rules of this file: what is certainly wrong is refused, and what is unknown is stored. A text is not a picture, video or
 sound, whatever the server calls it; a container that says how long it is must be that long.
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import NamedTuple, Protocol, TypeAlias
 
-from .formats import Content, format_of
 from .range_download import DownloadAttemptError
 
 HEAD = 4096  # bytes by which a text is recognised
@@ -19,7 +21,37 @@ _PAGE_ENDINGS = (".html", ".htm", ".xml")
 _PAGES = frozenset(
     {"!doctype", "html", "head", "body", "error", "title", "meta", "script", "style", "center", "h1", "p"}
 )
+# Comments, processing instructions, and a document type with its entities.
+_PROLOGUE = re.compile(r"(?:<!--.*?(?:-->|$)\s*|<\?.*?\?>\s*|<![^->\[]*(?:\[.*?\])?[^>]*>\s*)*", re.DOTALL)
 _TEXT_MODELS = (".obj", ".mtl", ".ply", ".stl", ".off", ".gltf", ".dae", ".x3d", ".xyz", ".usda")
+_UNKNOWN_LENGTH = 0x7FFFF000  # of a sound that was written to a pipe: its length is 2 or 4 GB, or zero
+
+
+class Content(Protocol):
+    """The bytes of a file: bytes, or a file that is mapped into memory."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, part: slice, /) -> bytes: ...
+    def rfind(self, sub: bytes, start: int = 0, /) -> int: ...
+
+
+Sides: TypeAlias = tuple[int, int] | None  # width and height in pixels
+
+
+class PictureInfo(NamedTuple):
+    """Format and size of a picture."""
+
+    format: str  # jpeg, png, webp, gif, bmp, tiff or heif
+    width: int | None = None  # in pixels; None for a format that the API does not take
+    height: int | None = None
+
+
+class Format(NamedTuple):
+    """A format of files."""
+
+    name: str
+    magic: bytes  # a pattern of its first bytes
+    read: Callable[[Content], tuple[bool, Sides]]  # whether the end of a file is there, and the size of a picture
 
 
 def check(content: Content, kind: str | None, ending: str) -> None:
@@ -35,7 +67,7 @@ def check(content: Content, kind: str | None, ending: str) -> None:
     if text is not None and not _fits(text, kind, ending):
         raise DownloadAttemptError(other, retryable=True, discard=True, late=True)  # as a page that says "not ready"
     found = format_of(content)
-    if found and not found.is_whole(content):
+    if found and not found.read(content)[0]:
         raise DownloadAttemptError(f"it is a {found.name} that is cut off", retryable=True, discard=True, late=True)
 
 
@@ -68,12 +100,152 @@ def _fits(text: str, kind: str | None, ending: str) -> bool:
 
 def _root(text: str) -> str:
     """Return the name of the first element of an XML or HTML document, in lower case; empty if it is not one."""
-    rest = text.lstrip("\ufeff \t\r\n")
-    while rest.startswith(("<?", "<!")):
-        if rest[:14].lower() == "<!doctype html":
-            return "!doctype"
-        inner = "]" if re.match(r"<![^>-]*\[", rest) else ""
-        end = "?>" if rest[1] == "?" else "-->" if rest.startswith("<!--") else f"{inner}>"
-        rest = rest.partition(end)[2].lstrip()
-    found = re.match(r"<(?:[\w.-]+:)?([A-Za-z][\w.-]*)", rest)
+    text = text.lstrip("\ufeff \t\r\n")
+    if text[:14].lower() == "<!doctype html":
+        return "!doctype"
+    rest = _PROLOGUE.match(text)
+    found = re.match(r"<(?:[\w.-]+:)?([A-Za-z][\w.-]*)", text[rest.end() :] if rest else text)
     return found[1].lower() if found else ""
+
+
+def format_of(content: Content) -> Format | None:
+    """Return the format of a file; None for an unknown one."""
+    head = content[:64]
+    return next((each for each in _FORMATS if re.match(each.magic, head, re.DOTALL)), None)
+
+
+def inspect_picture(content: bytes) -> PictureInfo:
+    """Return format and size of an encoded picture, without decoding pixels; raise ValueError for anything else."""
+    found = format_of(content)
+    if found is None or found.name not in (*_MEASURED, *_OTHER_PICTURES):
+        raise ValueError(f"it is not a picture: it starts with {content[:12]!r}")
+    if found.name in _OTHER_PICTURES:
+        return PictureInfo(found.name.lower())
+    is_whole, sides = found.read(content)
+    if sides is None or not is_whole:
+        raise ValueError(f"it is a {found.name} that is cut off")
+    return PictureInfo(found.name.lower(), *sides)
+
+
+def video_seconds(content: bytes) -> Fraction | None:
+    """Return the length of an MP4 (ISO/IEC 14496-12, 8.2.2); None when the file does not say it."""
+    for header in _inside(content, b"moov", b"mvhd"):
+        place, width = (20, 8) if header[:1] == b"\1" else (12, 4)
+        scale, length = _number(header, place, 4), _number(header, place + 4, width)
+        is_known = len(header) >= place + 4 + width and length < 256**width - 1
+        return Fraction(length, scale) if is_known and length and scale else None
+    return None
+
+
+def video_frames(content: bytes) -> Fraction | None:
+    """Return the number of pictures in the first video track of an MP4; None when the file does not say it."""
+    for track in _inside(content, b"moov", b"trak", b"mdia"):
+        if any(handler[8:12] == b"vide" for handler in _inside(track, b"hdlr")):
+            for sizes in _inside(track, b"minf", b"stbl", b"stsz"):
+                return Fraction(_number(sizes, 8, 4)) if len(sizes) >= 12 and any(sizes[8:12]) else None
+    return None
+
+
+def _number(content: Content, place: int, length: int) -> int:
+    return int.from_bytes(content[place : place + length], "big")
+
+
+def _little(content: Content, place: int, length: int) -> int:
+    return int.from_bytes(content[place : place + length], "little")
+
+
+def _png(content: Content) -> tuple[bool, Sides]:
+    sides = (_number(content, 16, 4), _number(content, 20, 4)) if content[12:16] == b"IHDR" else None
+    return content.rfind(b"\0\0\0\0IEND\xaeB\x60\x82") > 0, sides
+
+
+def _jpeg(content: Content) -> tuple[bool, Sides]:
+    """ITU-T T.81, annex B: segments up to the scan; SOFn has the size. A thumbnail in a segment has its own end."""
+    sides, place = None, 2
+    while content[place : place + 1] == b"\xff" and (marker := _number(content, place + 1, 1)) != 0xDA:
+        if marker == 0xFF:  # fill byte
+            place += 1
+            continue
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            sides = _number(content, place + 7, 2), _number(content, place + 5, 2)
+        place += 2 + _number(content, place + 2, 2)
+    return content.rfind(b"\xff\xd9", min(place, len(content))) > 0, sides
+
+
+def _gif(content: Content) -> tuple[bool, Sides]:
+    return content[-64:].rstrip(b"\0\r\n").endswith(b";"), None
+
+
+def _riff(content: Content) -> tuple[bool, Sides]:
+    """Read a WebP (RFC 9649), WAV or AVI: the length does not count the first eight bytes."""
+    length, sides = _little(content, 4, 4), None
+    is_known = length < _UNKNOWN_LENGTH and (length > 0 or content[8:12] == b"WEBP")
+    match content[12:16]:
+        case b"VP8X":
+            sides = 1 + _little(content, 24, 3), 1 + _little(content, 27, 3)
+        case b"VP8L":
+            bits = _little(content, 21, 4)
+            sides = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+        case b"VP8 ":
+            sides = _little(content, 26, 2) & 0x3FFF, _little(content, 28, 2) & 0x3FFF
+    return not is_known or len(content) >= 8 + length - (length % 2), sides
+
+
+def _heif(content: Content) -> tuple[bool, Sides]:
+    return _has_boxes(content, {b"meta", b"mdat"}), None
+
+
+def _mp4(content: Content) -> tuple[bool, Sides]:
+    return _has_boxes(content, {b"moov", b"mdat"}), None
+
+
+def _has_boxes(content: Content, needed: set[bytes]) -> bool:
+    boxes = list(_boxes(content))
+    return all(end <= len(content) for _, _, end in boxes) and needed <= {name for name, _, _ in boxes}
+
+
+def _boxes(content: Content) -> Iterator[tuple[bytes, int, int]]:
+    """Yield name, start and end of what is in each box (ISO/IEC 14496-12, 4.2)."""
+    place = 0
+    while place + 8 <= len(content):
+        size, name, head = _number(content, place, 4), content[place + 4 : place + 8], 8
+        if size == 1:  # the size is too long for its place and stands behind
+            size, head = _number(content, place + 8, 8), 16
+        elif size == 0:  # up to the end of the file
+            size = len(content) - place
+        if size < head or not re.fullmatch(rb"[\x20-\x7e\xa9]{4}", name):  # something else at the end
+            return
+        yield name, place + head, place + size
+        place += size
+
+
+def _inside(content: bytes, name: bytes, *rest: bytes) -> Iterator[bytes]:
+    """Yield the contents of the boxes at a path of names."""
+    for found, start, end in _boxes(content):
+        if found == name:
+            inner = content[start:end]
+            yield from _inside(inner, *rest) if rest else (inner,)
+
+
+def _glb(content: Content) -> tuple[bool, Sides]:
+    return len(content) >= 12 and len(content) >= _little(content, 8, 4), None
+
+
+def _unknown(_: Content) -> tuple[bool, Sides]:
+    return True, None
+
+
+_MEASURED = ("PNG", "JPEG", "WebP")
+_OTHER_PICTURES = ("GIF", "BMP", "TIFF", "HEIF")
+_FORMATS = (
+    Format("PNG", rb"\x89PNG\r\n\x1a\n", _png),
+    Format("JPEG", rb"\xff\xd8\xff", _jpeg),
+    Format("WebP", rb"RIFF....WEBP", _riff),
+    Format("GIF", rb"GIF8[79]a", _gif),
+    Format("BMP", rb"BM....\0\0\0\0", _unknown),
+    Format("TIFF", rb"II\*\0|MM\0\*", _unknown),
+    Format("HEIF", rb"....ftyp(avif|avis|heic|heix|hevc|mif1|msf1)", _heif),
+    Format("WAV", rb"RIFF....WAVE", _riff),
+    Format("MP4", rb"....(ftyp|moov|wide)", _mp4),
+    Format("GLB", rb"glTF", _glb),
+)

@@ -209,7 +209,9 @@ def together(waits: Sequence[tuple[str, Flow[T]]], timeout: float | None = None)
         next(flow)  # to its first step, which is Sleep(0)
     try:
         while due:
-            ticks, place = _first(queue, due)
+            while due.get(queue[0][1]) != queue[0][0]:
+                heappop(queue)
+            ticks, place = queue[0]
             if ticks > now.monotonic:
                 resumed = yield Sleep(ticks - now.monotonic, notification_of=wanted)
                 now = resumed.at
@@ -268,13 +270,6 @@ def _turn(task_id: str, flow: Flow[T], now: Timestamp, calls: _Calls) -> Flow[tu
             raise
         return now, _End(_ending(error, task_id))
     return now, step
-
-
-def _first(queue: list[tuple[float, int]], due: Mapping[int, float]) -> tuple[float, int]:
-    """Return when the next wait is due, and its place; remove entries of the heap that are out of date."""
-    while due.get(queue[0][1]) != queue[0][0]:
-        heappop(queue)
-    return queue[0]
 
 
 def _ending(cause: Exception, task_id: str) -> errors.UnitaskError:

@@ -38,11 +38,7 @@ class HistoryReader:
         self.dates: list[envelope.Dated] = []
 
     def more(self) -> Flow[list[HistoryRow]]:
-        """Return the new rows of the next page that has any; none at the end.
-
-        Raises:
-            ProviderBroken: The history has more rows than its pages bring.
-        """
+        """Return the new rows of the next page that has any; none at the end. Raise if pages bring too few rows."""
         while not self._ended:
             send = requests.history(self._query)
             try:

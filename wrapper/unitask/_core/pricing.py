@@ -72,8 +72,11 @@ def _units(count: Any, known: Mapping[str, Any], schema: str, measure: Measure) 
         amount = measure(kind, known[field]) if field in known else None
     else:
         amount = _READERS[kind](known.get(field))
-    if (files := known.get(count.get("plus"))) is not None:
-        amount = _total([amount, *(measure("seconds", file) for file in (files if is_list(files) else [None]))])
+    files = known.get(count.get("plus"), [])
+    for file in files if is_list(files) else [None]:
+        part = measure("seconds", file)
+        # -1 stands for "as long as the video" in Seedance
+        amount = None if amount is None or part is None or amount <= 0 else amount + part
     if amount is None or not 0 < amount <= LARGEST:
         return None
     units = amount / Fraction(str(count.get("of", 1)))
@@ -82,21 +85,11 @@ def _units(count: Any, known: Mapping[str, Any], schema: str, measure: Measure) 
 
 
 def _sum(items: Any, field: str, absent: Any) -> Fraction | None:
-    """Return the sum of the seconds in a list of objects."""
+    """Return the sum of the seconds in a list of objects; None when a part is unknown."""
     total = Fraction(0)
     for item in items if is_list(items) else [None]:
         part = _seconds(item.get(field, absent)) if is_object(item) else None
         if part is None:
-            return None
-        total += part
-    return total
-
-
-def _total(parts: Iterable[Fraction | None]) -> Fraction | None:
-    """Return the sum; None when a part is unknown: -1 stands for "as long as the video" in Seedance."""
-    total = Fraction(0)
-    for part in parts:
-        if part is None or part <= 0:
             return None
         total += part
     return total

@@ -80,11 +80,7 @@ class Part:
         return headers
 
     def answered(self, head: Response, ending: str = "") -> Part:
-        """Return what is stored when this answer begins: this part if the answer continues it, else an empty one.
-
-        Raises:
-            DownloadAttemptError: The answer brings nothing of the file.
-        """
+        """Return what is stored when this answer begins: this part if the answer continues it, else an empty one."""
         kind = head.headers.get("content-type", "").partition(";")[0].strip().lower()
         if head.status == 416:
             raise DownloadAttemptError("HTTP 416", retryable=True, discard=True)
@@ -113,7 +109,9 @@ class Part:
             start, end = int(found[1]), int(found[2])
             total = self.total if found[3] == "*" else int(found[3])
             if start == self.size <= end and (total is None or end < total) and self.total in (None, total):
-                self._check_version(head)
+                if self._is_another_version(head):
+                    reason = "the file was changed while it was fetched"
+                    raise DownloadAttemptError(reason, retryable=True, discard=True)
                 if self.size:
                     return replace(self, total=total)
                 if total is not None:  # else it is not known whether the part is all of it
@@ -121,13 +119,12 @@ class Part:
         reason = f"bytes from {self.size} on were requested, {written!r:.80} came"
         raise DownloadAttemptError(reason, retryable=True, discard=True)
 
-    def _check_version(self, head: Response) -> None:
-        """Raise if the answer names another version; the server compared If-Range for one that names none."""
+    def _is_another_version(self, head: Response) -> bool:
+        """Whether the answer names another version; the server compared If-Range for one that names none."""
         etag, modified = head.headers.get("etag"), head.headers.get("last-modified")
         had_etag = self.validator is not None and self.validator.startswith('"')
-        is_other = bool(had_etag and etag and etag.strip() != self.validator)
-        if is_other or (modified and self.modified and modified.strip() != self.modified.strip()):
-            raise DownloadAttemptError("the file was changed while it was fetched", retryable=True, discard=True)
+        is_other_date = bool(modified and self.modified and modified.strip() != self.modified.strip())
+        return is_other_date or bool(had_etag and etag and etag.strip() != self.validator)
 
     def check_whole(self) -> None:
         """Raise `DownloadAttemptError` unless this is the whole file."""
@@ -149,11 +146,7 @@ class Pace:
     brought: int = 0  # bytes that came in it, as they went over the wire
 
     def see(self, size: int, now: float) -> None:
-        """Count bytes.
-
-        Raises:
-            DownloadAttemptError: Too few came in this window.
-        """
+        """Count bytes; raise `DownloadAttemptError` if too few came in this window."""
         self.brought += size
         passed = now - self.since
         if passed < self.window:
@@ -171,11 +164,7 @@ class Unpacking:
         self._unpack = zlib.decompressobj(zlib.MAX_WBITS | 32)  # 32: either header
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """Yield what the next bytes unpack to.
-
-        Raises:
-            DownloadAttemptError: It is another compression, or it unpacks to far too much.
-        """
+        """Yield what the next bytes unpack to; raise `DownloadAttemptError` for another compression or far too much."""
         self._packed += len(chunk)
         rest = chunk
         while True:
@@ -237,11 +226,7 @@ def target(url: str) -> bytes:
 
 
 def _codings(head: Response) -> list[str]:
-    """Return how the body is compressed: empty if it is not.
-
-    Raises:
-        DownloadAttemptError: In a way that cannot be unpacked.
-    """
+    """Return how the body is compressed, empty if it is not; raise for a compression that cannot be unpacked."""
     written = head.headers.get("content-encoding", "").lower()
     codings = [coding for part in written.split(",") if (coding := part.strip()) not in _NO_CODINGS]
     if len(codings) > 1 or (codings and codings[0] not in _PACKED):

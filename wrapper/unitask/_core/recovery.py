@@ -24,6 +24,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
 from typing import Any, NamedTuple, cast
@@ -63,13 +64,6 @@ class ClientIdentity(NamedTuple):
 
 
 ANONYMOUS = ClientIdentity()
-
-
-class _Period(NamedTuple):
-    """A time on the provider's clock, in whole unix seconds."""
-
-    start: int
-    end: int
 
 
 class _Match(Enum):
@@ -147,40 +141,32 @@ def find(
         yield Sleep(min(PAUSE, left, max(1.0, search.wait)))
 
 
+@dataclass(slots=True)
 class _Search:
-    """Reads the history, several times if need be, and keeps what it learned.
+    """Reads the history, several times if need be, and keeps what it learned."""
 
-    Attributes:
-        wait: Seconds for which another reading may help.
-    """
+    uncertain: errors.SubmissionUncertain
+    own: Mapping[str, str]
+    limits: Timeouts
+    client: ClientIdentity
+    deadline: float
+    window: tuple[float, float] | None = None  # of the submission, on the provider's clock
+    known: dict[str, tuple[_Match, Task[Output]]] = field(default_factory=dict[str, "tuple[_Match, Task[Output]]"])
+    polls: int = 0
+    now: float = 0.0  # on the provider's clock, when the last reading began
+    wait: float = 0.0  # seconds for which another reading may help
 
-    def __init__(
-        self,
-        uncertain: errors.SubmissionUncertain,
-        own: Mapping[str, str],
-        limits: Timeouts,
-        client: ClientIdentity,
-        deadline: float,
-    ) -> None:
-        self._uncertain, self._own, self._submission = uncertain, own, submission_of(uncertain)
-        self._wanted = cast("Fingerprint", uncertain.identity)
-        self._limits, self._client, self._deadline = limits, client, deadline
-        self._window: tuple[float, float] | None = None  # of the submission, on the provider's clock
-        self._known: dict[str, tuple[_Match, Task[Output]]] = {}
-        self._polls = 0
-        self._now = 0.0  # on the provider's clock, when the last reading began
-        self.wait = 0.0
+    @property
+    def wanted(self) -> Fingerprint:
+        return cast("Fingerprint", self.uncertain.identity)
 
     def read(self) -> Flow[Recovery]:
         """Read the history once; return what is known then."""
-        is_legacy = self._wanted.model == protocols.LEGACY
-        named = yield from self._named(is_legacy=is_legacy)
+        named = yield from self._named()
         if named is not None:
             return named
-        if is_legacy:
-            return Recovery(
-                Outcome.UNCLEAR, "how the task history lists a task of the legacy endpoints is not documented"
-            )
+        if self.wanted.model == protocols.LEGACY:
+            return Recovery(Outcome.UNCLEAR, "how the task history lists a legacy task is not documented")
         rows, doubt = yield from self._rows()
         finding = yield from self._compare(rows, doubt)
         if finding.outcome is Outcome.ABSENT:
@@ -201,29 +187,28 @@ class _Search:
             if seen is None:
                 unread += 1
                 continue
-            likeness, task = seen
-            if likeness is _Match.SAME:
-                return Recovery(
-                    Outcome.FOUND, f"task {printable(task.id)} has the correlation id of this submission", task
-                )
-            if likeness is not _Match.OTHER:
-                (alike if likeness is _Match.ALIKE else unsaid).append(task)
+            match, task = seen
+            if match is _Match.SAME:
+                reason = f"task {printable(task.id)} has the correlation id of this submission"
+                return Recovery(Outcome.FOUND, reason, task)
+            if match is not _Match.OTHER:
+                (alike if match is _Match.ALIKE else unsaid).append(task)
         alike, unsaid = ([task for task in tasks if not self._is_of_another(task.id)] for tasks in (alike, unsaid))
         return self._verdict(alike, unsaid, unread, doubt, len(rows))
 
     def _is_of_another(self, task_id: str) -> bool:
         """Whether a task is known to be of another submission of this client."""
-        return self._own.get(task_id, self._submission) != self._submission
+        submission = submission_of(self.uncertain)
+        return self.own.get(task_id, submission) != submission
 
-    def _named(self, *, is_legacy: bool) -> Flow[Recovery | None]:
+    def _named(self) -> Flow[Recovery | None]:
         """Return the task that an answer to the submission named, if it can be polled."""
-        task_id, output_type = self._uncertain.task_id, Output
+        task_id, is_legacy = self.uncertain.task_id, self.wanted.model == protocols.LEGACY
         if not task_id or self._is_of_another(task_id):
             return None
-        if is_legacy:
-            output_type = output_type_of(self._wanted.model, self._wanted.task_type)
-        task = yield from retry.get_task(task_id, self._limits, output_type, self._deadline)
-        if task is None or (not is_legacy and _match(task, self._wanted) is _Match.OTHER):
+        output_type = output_type_of(self.wanted.model, self.wanted.task_type) if is_legacy else Output
+        task = yield from retry.get_task(task_id, self.limits, output_type, self.deadline)
+        if task is None or (not is_legacy and _match(task, self.wanted) is _Match.OTHER):
             return None
         return Recovery(Outcome.FOUND, f"an answer to the submission named task {printable(task_id)}", task)
 
@@ -234,16 +219,15 @@ class _Search:
         for _ in range(TIMES_READ):
             rows, now = [], (yield Sleep(0)).at
             asked = self._period(CLOCKS_APART + MORE_ROOM)
-            reading = pagination.HistoryReader(
-                requests.HistoryQuery(*asked), self._limits, self._deadline, is_proof=True
-            )
+            query = requests.HistoryQuery(*asked)
+            reading = pagination.HistoryReader(query, self.limits, self.deadline, is_proof=True)
             try:
                 while len(rows) < MOST_ROWS and (page := (yield from reading.more())):
                     rows += page
                 doubt = self._learn(reading.dates, now) or reading.shortfall
-                needed = self._period(CLOCKS_APART)
-                is_covered = asked.start <= needed.start and asked.end >= needed.end
-                if self._window is None or (is_covered and not doubt) or len(rows) >= MOST_ROWS:
+                start, end = self._period(CLOCKS_APART)
+                is_covered = asked[0] <= start and asked[1] >= end
+                if self.window is None or (is_covered and not doubt) or len(rows) >= MOST_ROWS:
                     break
                 doubt = doubt or "the provider's clock jumps"
             except errors.UnitaskError as error:
@@ -257,31 +241,32 @@ class _Search:
         This detects a filter that works in another way, and times of another clock than that of the Date header.
         """
         try:
-            newest = yield from pagination.HistoryReader(requests.HistoryQuery(), self._limits, self._deadline).more()
+            newest = yield from pagination.HistoryReader(requests.HistoryQuery(), self.limits, self.deadline).more()
         except errors.UnitaskError as error:
             return f"the task history cannot be read: {error}"
-        needed, seen = self._period(CLOCKS_APART), {row.task_id for row in rows}
+        (start, end), seen = self._period(CLOCKS_APART), {row.task_id for row in rows}
         for row in newest:
             created = None if row.created_at is None else row.created_at.timestamp()
-            if created is not None and created > self._now + CLOCKS_APART:
+            if created is not None and created > self.now + CLOCKS_APART:
                 return "the times in the history are not those of the provider's Date header"
-            if created is not None and needed.start <= created <= needed.end and row.task_id not in seen:
+            if created is not None and start <= created <= end and row.task_id not in seen:
                 rows.append(row)
         return ""
 
-    def _period(self, room: float) -> _Period:
-        start, end = self._window or (moment.timestamp() for moment in self._uncertain.sent_between)
-        return _Period(max(0, math.floor(start - room)), max(0, math.ceil(end + room)))
+    def _period(self, room: float) -> tuple[int, int]:
+        """Return the time of the submission on the provider's clock, in whole unix seconds."""
+        start, end = self.window or (moment.timestamp() for moment in self.uncertain.sent_between)
+        return max(0, math.floor(start - room)), max(0, math.ceil(end + room))
 
     def _learn(self, dates: Sequence[Dated], began: Timestamp) -> str:
         """Learn from the dates of a reading when the submission was sent; return why that is unknown, if it is."""
-        sent = self._wanted.sent
-        self.wait = SETTLED - (began.unix - self._uncertain.sent_between[1].timestamp())  # as far as is known
+        sent = self.wanted.sent
+        self.wait = SETTLED - (began.unix - self.uncertain.sent_between[1].timestamp())  # as far as is known
         if not dates:
             return "the answers of the provider have no Date header, which is needed to compare times"
-        self._now = dates[0][0]
+        self.now = dates[0][0]
         spans = [] if sent is None or sent.on_provider is None else [sent.on_provider]
-        if sent is not None and sent.process == self._client.process:
+        if sent is not None and sent.process == self.client.process:
             ours = [_placed(dated, sent) for dated in dates]
             spans.append((min(start for start, _ in ours), max(end for _, end in ours)))
         if not spans:
@@ -289,39 +274,38 @@ class _Search:
         start, end = max(start for start, _ in spans), min(end for _, end in spans)
         if start > end:
             return "the clocks contradict each other, so it is unknown when the submission was sent"
-        self._window = (
-            (start, end) if self._window is None else (min(start, self._window[0]), max(end, self._window[1]))
-        )
-        self.wait = SETTLED - (self._now - self._window[1])
+        before = self.window or (start, end)
+        self.window = min(start, before[0]), max(end, before[1])
+        self.wait = SETTLED - (self.now - self.window[1])
         return ""
 
     def _is_other_kind(self, row: HistoryRow) -> bool:
         """Whether the row names another model or task type; such a row is polled last."""
         detail = as_object(row.raw.get("detail"))
-        given = ((detail.get("model"), self._wanted.model), (detail.get("workflow_type"), self._wanted.task_type))
+        given = ((detail.get("model"), self.wanted.model), (detail.get("workflow_type"), self.wanted.task_type))
         return any(isinstance(said, str) and _is_another(said, wanted) for said, wanted in given)
 
     def _poll(self, task_id: str) -> Flow[tuple[_Match, Task[Output]] | None]:
         """Poll a task; return whether it is the one, and the task; None when that is unknown."""
-        known = self._known.get(task_id)
-        if (known and known[0] is _Match.OTHER) or self._polls >= MOST_POLLS:
+        known = self.known.get(task_id)
+        if (known and known[0] is _Match.OTHER) or self.polls >= MOST_POLLS:
             return known
-        self._polls += 1
-        task = yield from retry.get_task(task_id, self._limits, deadline=self._deadline)
+        self.polls += 1
+        task = yield from retry.get_task(task_id, self.limits, deadline=self.deadline)
         if task is not None:
-            self._known[task_id] = known = (_match(task, self._wanted), task)
+            self.known[task_id] = known = (_match(task, self.wanted), task)
         return known
 
     def _verdict(
         self, alike: Sequence[Task[Output]], unsaid: Sequence[Task[Output]], unread: int, doubt: str, rows: int
     ) -> Recovery:
-        named, account = self._uncertain.task_id, self._wanted.account
+        named, account = self.uncertain.task_id, self.wanted.account
         doubts = [
             f"tasks with this input: {len(alike)}; another submission can have had it too" if alike else "",
             f"tasks that may or may not be the one: {len(unsaid)}" if unsaid else "",
             f"tasks that could not be polled: {unread}" if unread else "",
             doubt,
-            "this client has another key or base_url" if account and account != self._client.account else "",
+            "this client has another key or base_url" if account and account != self.client.account else "",
             f"an answer to the submission named task {named}" if named else "",
             f"it may enter the history later: search again in {self.wait:.0f} s" if self.wait > 0 else "",
         ]
@@ -360,8 +344,8 @@ def _match(task: Task[Output], wanted: Fingerprint) -> _Match:
 def _is_another(said: str, wanted: str) -> bool:
     """Whether a model or task type is certainly another.
 
-    A word that the catalogue does not have may be another name of the same. Case, separators and a vendor or version
-    beside the name prove nothing either: the multi-face-swap page shows the echo "face-swap".
+    A word that the catalogue lacks may be another name of the same. Case, separators and a vendor or version beside the
+    name prove nothing: the multi-face-swap page shows the echo "face-swap".
     """
     first, second = _plain_name(said), _plain_name(wanted)
     return {first, second} <= _names() and first not in second and second not in first

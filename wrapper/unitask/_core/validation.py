@@ -28,11 +28,7 @@ class Problem(NamedTuple):
 
 
 def problems(component: str, value: Any) -> Iterator[Problem]:
-    """Yield everything that is wrong with a value, as `json.loads` returns it.
-
-    Raises:
-        ValueError: The value is nested too deep to be checked.
-    """
+    """Yield everything that is wrong with a JSON value; raise ValueError if it is nested too deep to be checked."""
     for error in _validator(component).iter_errors(value):
         yield Problem(tuple(error.instance_path), _message(error), error.kind.name == "x-advisory")
 

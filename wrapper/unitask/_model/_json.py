@@ -16,7 +16,7 @@ LONGEST_ID = 512  # characters; a provider's have 36
 
 
 def is_id(value: object) -> TypeGuard[str]:
-    """Whether the value can be the id of a task, which has to stand in a path: quoted, it names no other resource."""
+    """Whether the value can be the id of a task, which stands in a path."""
     if not (isinstance(value, str) and value.strip() and len(value) <= LONGEST_ID):
         return False
     is_whole = not re.search("[\ufffd\ud800-\udfff]", value)  # U+FFFD stands for bytes that were damaged
@@ -24,6 +24,6 @@ def is_id(value: object) -> TypeGuard[str]:
 
 
 def broken_field(owner: str, name: str, value: object, expected: str, task_id: str | None) -> ProviderBroken:
-    """Make the error for a field that is not as documented; readers of the generated client take it (`error=`)."""
+    """Return the error of a field that is not as documented; readers of the generated client take it (`error=`)."""
     message = str(malformed_field(owner, name, value, expected, task_id))
     return ProviderBroken(message, status=200, task_id=task_id)

@@ -1,8 +1,7 @@
-"""The account and its past tasks: the readers of the generated client, and what is worked out from their fields.
+"""The account and its past tasks: the readers of the generated client, and values computed from their fields.
 
-Field names are the provider's own, as a connector lists them (2026-08-08); the account page, and the history page of
-2025-04-15, name some of them. No real value was ever seen, so every field may be None, and `raw` holds them all. The
-provider's answer about the account has the key in it; here it is replaced by "***".
+Field names are those that a connector lists (2026-08-08); the account page and the history page name some of them. No
+real value was ever seen, so every field may be None, and `raw` holds them all.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ class _Own:
 
     @staticmethod
     def field_error(owner: str, name: str, value: object, expected: str, task_id: str | None) -> Exception:
-        """Make the error for a field that is not as documented."""
+        """Return the error of a field that is not as documented."""
         return broken_field(owner, name, value, expected, task_id)
 
 
@@ -41,14 +40,13 @@ class Account(_Own, models.Account):
 
 
 class HistoryRow(_Own, models.HistoryRow):
-    """A past task, as the history lists it. `client.get(row.task_id)` has the whole task."""
+    """A past task, as the history lists it; `client.get(row.task_id)` returns the whole task."""
 
     @property
     def task_id(self) -> str | None:
-        """The id to get it by; None when the row has none.
+        """The id of the task; None when the row has none.
 
-        `id` is documented as the number of the row; it is taken for the task's when it is a text that is no number and
-        the row has no other.
+        `id` is documented as the number of the row; it counts if it is a text that is not a number.
         """
         number = self.raw.get("id")
         is_number = isinstance(number, str) and number.strip().isdecimal()
@@ -57,12 +55,12 @@ class HistoryRow(_Own, models.HistoryRow):
 
     @property
     def state(self) -> State:
-        """What the status word stands for; it is not always a task's ("finished" was recorded for completed)."""
+        """The state that the status word stands for; "finished" was recorded for completed."""
         return state_of(self.raw.get("status"))
 
     @property
     def group(self) -> str | None:
-        """The group of models (`task_model`), such as image_toolkit: what `history(model=...)` asks for."""
+        """The group of models (`task_model`), such as image_toolkit, as `history(group=...)` takes it."""
         return self.task_model
 
     @property

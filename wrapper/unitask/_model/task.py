@@ -1,7 +1,4 @@
-"""A task as the provider last described it: a plain value over the raw body.
-
-Nothing here asks the provider anything. To find a task again, its id is enough.
-"""
+"""A task as the provider last described it: a plain value over the raw body."""
 
 from __future__ import annotations
 
@@ -42,27 +39,26 @@ class Task(Generic[OutputT_co]):
     output_type: type[OutputT_co] = field(repr=False)
 
     def __hash__(self) -> int:
-        """By the id, so that tasks can be in a set; equal tasks have equal ids, and `raw` itself has no hash."""
         return hash(self.raw.get("task_id"))
 
     @property
     def id(self) -> str:
-        """The id, with which the task can be found again."""
+        """The id."""
         return cast("str", self.raw["task_id"])
 
     @property
     def status(self) -> object:
-        """The status word just as the provider wrote it; text in every answer seen."""
+        """The status word as the provider wrote it; text in every answer seen."""
         return self.raw.get("status")
 
     @property
     def state(self) -> State:
-        """What the status word stands for."""
+        """The state that the status word stands for."""
         return state_of(self.status)
 
     @property
     def done(self) -> bool:
-        """Whether nothing more will happen: completed, failed or cancelled."""
+        """Whether it is completed, failed or cancelled."""
         return self.state in TERMINAL
 
     @property
@@ -77,7 +73,7 @@ class Task(Generic[OutputT_co]):
 
     @property
     def output(self) -> OutputT_co:
-        """What was made; its fields are None before the end.
+        """The output; its fields are None before the end.
 
         Raises:
             ProviderBroken: `output` is neither an object nor null.
@@ -93,10 +89,7 @@ class Task(Generic[OutputT_co]):
 
     @property
     def cost_usd(self) -> float | None:
-        """What was taken for it, in USD; None when the provider does not say.
-
-        For Qubico families it is filled while the task is still pending (facts of 2026-11).
-        """
+        """The cost in USD; None when the provider does not say. For Qubico families it is known while it is pending."""
         consumed = as_object(as_object(self.raw.get("meta")).get("usage")).get("consume")
         if isinstance(consumed, bool) or not isinstance(consumed, int | float):
             return None
@@ -123,12 +116,8 @@ class Task(Generic[OutputT_co]):
 
     @property
     def failure(self) -> str:
-        """Why it failed, in the provider's words; empty when it did not, or nothing is said.
-
-        `error` is an object on success too, with code 0 and empty messages (Image Faceswap, 2025-04-03); in an older
-        form of webhooks it can be a text (a public client, 2025).
-        """
-        if isinstance(said := self.raw.get("error"), str):
+        """Why it failed, in the provider's words; empty without any."""
+        if isinstance(said := self.raw.get("error"), str):  # an older form of webhooks (a public client, 2025)
             return said
         error = as_object(said)
         words = [str(error[key]) for key in ("message", "raw_message") if error.get(key)]
@@ -142,21 +131,17 @@ class Task(Generic[OutputT_co]):
 
     @property
     def progress(self) -> float | None:
-        """How far it is, in percent, where the body says it; None where it does not.
-
-        Midjourney writes `task_progress` or `progress`, Hailuo `percent`, into the output; the provider's own MCP
-        server (2025-08-15) reads `progress` beside it.
-        """
+        """The progress in percent; None where the body has none (Midjourney and Hailuo have it in the output)."""
         output = as_object(self.raw.get("output"))
         given = (self.raw.get("progress"), *(output.get(key) for key in ("progress", "task_progress", "percent")))
         return next((percent for value in given if (percent := _percent(value)) is not None), None)
 
     @property
     def token(self) -> str:
-        """What `wait`, `get` and `watch` take in place of the task, in another process too.
+        """A text that `wait`, `get` and `watch` take in place of the task, in another process too.
 
-        It holds the id, the task type and the protocol, and no secret. The id alone is enough for tasks of the unified
-        API; the token also finds a legacy task, and knows how long such a task usually takes.
+        It holds the id, the task type and the protocol, and no secret. A legacy task needs it; for others the id is
+        enough, and the token adds the usual duration.
         """
         output = self.output_type.__name__
         return task_token.token(self.id, self.model, self.task_type, "" if output == "Output" else output)
@@ -165,7 +150,7 @@ class Task(Generic[OutputT_co]):
         return f"Task({self.raw.get('task_id')!r}, {self.model!r}, {self.task_type!r}, status={self.status!r})"
 
     def _reader(self) -> type[OutputT_co]:
-        """The class of the output; for a task found by its id alone, what the catalogue says of its type."""
+        """Return the class of the output; for a task found by its id alone, by the catalogue."""
         if self.output_type is not Output:
             return self.output_type
         return cast("type[OutputT_co]", output_type(self.model, self.task_type, self.raw.get("input")))
@@ -182,8 +167,8 @@ class Outcome(StrEnum):
     """What became of an uncertain submission."""
 
     FOUND = "found"  # it was certainly accepted: `task`
-    ABSENT = "absent"  # it was certainly not accepted, and may be created again
-    UNCLEAR = "unclear"  # it is not known; `reason` says why
+    ABSENT = "absent"  # it was certainly not accepted, and may be submitted again
+    UNCLEAR = "unclear"  # it is unknown; `reason` says why
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +179,7 @@ class Recovery:
         outcome: found, absent or unclear.
         reason: Why that is so, in a sentence.
         task: The task, when it was found.
-        candidates: When it is unclear: tasks of that time that may be the one; those with its input first.
+        candidates: If it is unclear: tasks of that time that may be the one; those with its input first.
     """
 
     outcome: Outcome

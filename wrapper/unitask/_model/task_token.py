@@ -69,11 +69,7 @@ def token(task_id: str, model: str, task_type: str, output: str) -> str:
 
 
 def read(text: str) -> TaskToken:
-    """Read the token of a task; any other text is the id of a task.
-
-    Raises:
-        InvalidInput: It is a token of another version, or it is damaged.
-    """
+    """Read the token of a task; any other text is the id of a task. Raise InvalidInput for a damaged token."""
     content = _unpacked(PREFIX, text)
     if content is None:
         return TaskToken(text)
@@ -85,11 +81,7 @@ def read(text: str) -> TaskToken:
 
 
 def read_uncertain(text: str) -> SubmissionUncertain:
-    """Return the error of the uncertain submission in a token.
-
-    Raises:
-        InvalidInput: It is not such a token, of another version, or damaged.
-    """
+    """Return the error of the uncertain submission in a token; raise InvalidInput for any other text."""
     content = _unpacked(UNCERTAIN, text)
     if content is None:
         raise InvalidInput(f"{text!r:.80} is not the token of an uncertain submission: copy it from the log again")

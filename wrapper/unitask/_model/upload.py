@@ -1,4 +1,4 @@
-"""Files on their way to the provider: one that goes along in a request, and one that was uploaded before it."""
+"""Files on their way to the provider: in a request, or uploaded before it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ UPLOADABLE: tuple[tuple[bytes, str], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file that the provider keeps for 24 hours; give it wherever a file is taken.
+    """A file that the provider stores for 24 hours; give it wherever a file is taken.
 
     Attributes:
-        url: Where it lies.
-        expires_at: When it is deleted, in UTC, as counted from when it was sent.
+        url: Its URL.
+        expires_at: When it is deleted, in UTC.
         sha256: Of its content, as hexadecimal digits.
     """
 
@@ -33,7 +33,7 @@ class Upload:
 
 
 class Attachment(str):
-    """A file in base64, or in a data URI, as it goes along in a request; it remembers the file."""
+    """A file in base64, or in a data URI, as it is sent; it holds the file, too."""
 
     content: bytes
     only_url: bool  # the field takes nothing but a URL, so it must be uploaded
@@ -43,5 +43,5 @@ class Attachment(str):
 
 
 def upload_ending(content: bytes) -> str | None:
-    """The file name ending with which a file can be uploaded; None when uploads do not take such files."""
+    """Return the file name ending for an upload; None when uploads do not take such files."""
     return next((ending for magic, ending in UPLOADABLE if re.match(magic, content, re.DOTALL)), None)

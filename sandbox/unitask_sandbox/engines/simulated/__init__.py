@@ -5,7 +5,6 @@ the size; other addresses are not fetched, since a stand-in must work without a 
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
@@ -13,32 +12,28 @@ from unitask_api import contract
 from unitask_api.contract import TaskType
 
 from unitask_sandbox.engines.registry import EngineResult
-from unitask_sandbox.engines.simulated.files import Scene, film, picture, plaque, sound
-from unitask_sandbox.engines.simulated.outputs import UNDOCUMENTED, Made, main_kind, output
-from unitask_sandbox.engines.simulated.requested_media import LARGEST_SIDE, RequestedMedia, Size, read_request, within
+from unitask_sandbox.engines.simulated.files import Scene, picture
+from unitask_sandbox.engines.simulated.outputs import MARK, UNDOCUMENTED, Files, main_kind, output
+from unitask_sandbox.engines.simulated.requested_media import LARGEST_SIDE, Size, read_request, within
 from unitask_sandbox.faces.pictures import picture_size, unreadable
 from unitask_sandbox.inputs import read_media
 
-MARK = "SIMULATED by the unitask sandbox"
 NO_ENGINE = "SIMULATED: the sandbox has no engine for this task type"
 SIDE = 512
-
-# The fields whose words are shown, the first that has any
-PROMPTS = ("prompt", "gen_text", "tts_text", "gpt_description_prompt", "style_prompt", "lyrics", "title")
-
-LONGEST_PROMPT = 1000  # letters that are used of it
 
 Own = Callable[[str], bytes | None]
 
 
 def simulate(task_type: TaskType, given: Mapping[str, Any], own: Own = lambda _url: None) -> EngineResult:
-    """Return a result of the shape of a task type's output, of the size, length and number that its input asks for.
+    """Return a result of the shape of a task type's output, of the size, length and number that its input requests.
 
     `own` returns the bytes behind an address of this sandbox; None for another address.
     """
     requested = read_request(task_type, given, main_kind(task_type.output), _input_size(task_type, given, own))
-    files = _Files(task_type, given, requested)
-    return EngineResult(output(task_type, files), _meta(task_type, requested, files.kinds))
+    meta = {"simulated": NO_ENGINE}
+    if task_type.output in UNDOCUMENTED:
+        meta["simulated_output"] = f"no page shows this output; {UNDOCUMENTED[task_type.output][0]} is a guess"
+    return EngineResult(output(task_type, Files(task_type, given, requested)), meta)
 
 
 def simulated_picture(
@@ -49,75 +44,8 @@ def simulated_picture(
     return picture(Scene(seed, title, prompt, MARK), within((width, height), LARGEST_SIDE), extension)
 
 
-class _Files:
-    """The files and texts of one task (`outputs.Maker`), each made once."""
-
-    def __init__(self, task_type: TaskType, given: Mapping[str, Any], requested: RequestedMedia) -> None:
-        # The order of the fields makes no difference.
-        whole = json.dumps([task_type.model, task_type.task_type, given], sort_keys=True, separators=(",", ":"))
-        self.identity = hashlib.sha256(whole.encode()).hexdigest()
-        self.requested = requested
-        self._seed = int(self.identity[:16], 16)
-        texts = (given.get(name) for name in PROMPTS)
-        self._prompt = next((text for text in texts if isinstance(text, str) and text.strip()), "")[:LONGEST_PROMPT]
-        self._title = f"{task_type.model} {task_type.task_type}"
-        self._made: dict[tuple[str, str, int], Made] = {}
-
-    @property
-    def kinds(self) -> set[str]:
-        """The kinds of files made so far."""
-        return {kind for kind, _, _ in self._made}
-
-    def file(self, kind: str, extension: str, index: int) -> Made:
-        """Return a file of a kind, for the result of an index."""
-        key = kind, extension, index
-        if key not in self._made:
-            self._made[key] = self._new(*key)
-        return self._made[key]
-
-    def text(self, name: str, index: int) -> str:
-        """Return a text for a field of this name."""
-        match name:
-            case "seed":
-                return str(self._seed % 2**32)
-            case "lyrics" | "text":
-                return f"[{MARK}]\n[Verse {index + 1}]\n{self._prompt or 'la la la'}"
-            case "prompt":
-                return self._prompt
-            case "description":
-                return "\n".join(f"{number}. {MARK}, {self._seed >> number & 0xFFFF:04x}" for number in range(1, 5))
-            case _:
-                return MARK
-
-    def _new(self, kind: str, extension: str, index: int) -> Made:
-        requested, seed = self.requested, self._seed + index
-        scene = Scene(seed, self._title, self._prompt, f"{MARK}: {self._title}, {seed:016x}")
-        match kind:
-            case "image":
-                return Made(picture(scene, requested.size, extension), extension, requested.size)
-            case "video":
-                seconds = requested.seconds["video"]
-                return Made(film(scene, requested.film_size, seconds), "mp4", requested.film_size, seconds)
-            case "audio":
-                seconds = requested.seconds["audio"]
-                return Made(sound(seed, seconds, extension, scene.mark), extension, None, seconds)
-            case "model":
-                return Made(plaque(scene), "glb")
-            case _:
-                return Made(f"{scene.mark}\n{self._prompt}\n".encode(), "txt")
-
-
-def _meta(task_type: TaskType, requested: RequestedMedia, kinds: set[str]) -> dict[str, str]:
-    meta = {"simulated": NO_ENGINE}
-    if task_type.output in UNDOCUMENTED:
-        name, _ = UNDOCUMENTED[task_type.output]
-        meta["simulated_output"] = f"no page shows this output; the field {name} is a guess"
-    about = {"size": {"image", "video"}, "count": kinds, "format": kinds, "length": {"video", "audio"}}
-    return meta | {f"simulated_{name}": note for name, note in requested.notes.items() if about[name] & kinds}
-
-
 def _input_size(task_type: TaskType, given: Mapping[str, Any], own: Own) -> Size | None:
-    """Return the size of the first picture of the input that needs no request."""
+    """Return the size of the first picture of the input that needs no request; each of them must be readable."""
     sizes: list[Size] = []
     for name, text in _pictures(task_type, given):
         is_address = text[:8].lower().startswith(("http://", "https://"))

@@ -3,16 +3,25 @@
 What is empty in the sample stays empty; a field of x-media gets a file; sizes and lengths beside a file are its own.
 """
 
+import hashlib
+import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 
 from unitask_api import contract
 from unitask_api.contract import TaskType
 
+from unitask_sandbox.engines.simulated.files import Scene, film, picture, plaque, sound
 from unitask_sandbox.engines.simulated.requested_media import RequestedMedia, Size
+
+MARK = "SIMULATED by the unitask sandbox"
+
+# The fields whose words are shown, the first that has any
+PROMPTS = ("prompt", "gen_text", "tts_text", "gpt_description_prompt", "style_prompt", "lyrics", "title")
+LONGEST_PROMPT = 1000  # letters that are used of it
 
 KINDS = {"image": "png", "video": "mp4", "audio": "wav", "model": "glb"}  # the usual extension of each kind of file
 
@@ -55,28 +64,62 @@ class Made:
         return facts
 
 
-class Maker(Protocol):
-    """Makes what fills an output; ``identity`` decides the ids."""
+class Files:
+    """The files and texts of one task, each made once."""
 
-    identity: str
-    requested: RequestedMedia
+    def __init__(self, task_type: TaskType, given: Mapping[str, Any], requested: RequestedMedia) -> None:
+        # The order of the fields makes no difference.
+        whole = json.dumps([task_type.model, task_type.task_type, given], sort_keys=True, separators=(",", ":"))
+        self.identity = hashlib.sha256(whole.encode()).hexdigest()
+        self.requested = requested
+        self._seed = int(self.identity[:16], 16)
+        texts = (given.get(name) for name in PROMPTS)
+        self._prompt = next((text for text in texts if isinstance(text, str) and text.strip()), "")[:LONGEST_PROMPT]
+        self._title = f"{task_type.model} {task_type.task_type}"
+        self._made: dict[tuple[str, str, int], Made] = {}
 
     def file(self, kind: str, extension: str, index: int) -> Made:
-        """Return a file for the result of an index."""
-        ...
+        """Return a file of a kind, for the result of an index."""
+        key = kind, extension, index
+        if key not in self._made:
+            self._made[key] = self._new(*key)
+        return self._made[key]
 
     def text(self, name: str, index: int) -> str:
-        """Return a text for a field."""
-        ...
+        """Return a text for a field of this name."""
+        match name:
+            case "seed":
+                return str(self._seed % 2**32)
+            case "prompt":
+                return self._prompt
+            case _:
+                return f"[{MARK}]\n{self._prompt} {index + 1}"
+
+    def _new(self, kind: str, extension: str, index: int) -> Made:
+        requested, seed = self.requested, self._seed + index
+        scene = Scene(seed, self._title, self._prompt, f"{MARK}: {self._title}, {seed:016x}")
+        match kind:
+            case "image":
+                return Made(picture(scene, requested.size, extension), extension, requested.size)
+            case "video":
+                seconds = requested.seconds["video"]
+                return Made(film(scene, requested.film_size, seconds), "mp4", requested.film_size, seconds)
+            case "audio":
+                seconds = requested.seconds["audio"]
+                return Made(sound(seed, seconds, extension, scene.mark), extension, None, seconds)
+            case "model":
+                return Made(plaque(scene), "glb")
+            case _:
+                return Made(f"{scene.mark}\n{self._prompt}\n".encode(), "txt")
 
 
-def output(task_type: TaskType, maker: Maker) -> dict[str, Any]:
+def output(task_type: TaskType, files: Files) -> dict[str, Any]:
     """Return the output of a task, with a tuple of bytes and extension in the place of each file's address."""
     if task_type.output in UNDOCUMENTED:
         name, kind = UNDOCUMENTED[task_type.output]
-        made = maker.file(kind, maker.requested.extension(kind, KINDS[kind]), 0)
+        made = files.file(kind, files.requested.extension(kind, KINDS[kind]), 0)
         return {name: (made.data, made.extension)}
-    filled: dict[str, Any] = _Filler(maker).value(contract.component(task_type.output), _sample(task_type), "", 0)
+    filled: dict[str, Any] = _Filler(files).value(contract.component(task_type.output), _sample(task_type), "", 0)
     return filled
 
 
@@ -139,7 +182,7 @@ def _sample(task_type: TaskType) -> Any:
 class _Filler:
     """Fills places of an output: a rule, the sample's value or _NOTHING, the name, the index of the result."""
 
-    maker: Maker
+    files: Files
 
     def value(self, rule: Rule, sample: Any, name: str, index: int) -> Any:
         rule = _resolved(rule)
@@ -149,7 +192,7 @@ class _Filler:
         if kind := media.get("kind"):
             if "url" not in media.get("holds", ["url"]):
                 return ""
-            made = self.maker.file(kind, self.maker.requested.extension(kind, _extension(rule, kind, sample)), index)
+            made = self.files.file(kind, self.files.requested.extension(kind, _extension(rule, kind, sample)), index)
             return made.data, made.extension
         types = rule.get("type", "null")
         match types if isinstance(types, str) else types[0]:
@@ -167,7 +210,7 @@ class _Filler:
         samples = cast("dict[str, Any] | None", sample if isinstance(sample, dict) else None)
         filled = dict(samples or {})
         for name, part in rules.items():
-            if samples is None or name in samples or (self.maker.requested.count > 1 and _is_list_of_files(part)):
+            if samples is None or name in samples or (self.files.requested.count > 1 and _is_list_of_files(part)):
                 given = _NOTHING if samples is None else samples.get(name, _NOTHING)
                 filled[name] = self.value(part, given, name, index)
         self._leave_one_or_several(rules, filled, has_sample=sample is not _NOTHING)
@@ -186,8 +229,8 @@ class _Filler:
     def _array(self, rule: Rule, sample: Any, place: str) -> list[Any]:
         samples: list[Any] = cast("list[object]", sample if isinstance(sample, list) else [])
         count = len(samples) or _SEVERAL.get(place, 1)
-        if _first_kind(rule) and self.maker.requested.count > 1:
-            count = self.maker.requested.count
+        if _first_kind(rule) and self.files.requested.count > 1:
+            count = self.files.requested.count
         shown = samples or [_NOTHING]
         return [self.value(rule, shown[min(at, len(shown) - 1)], place, at) for at in range(count)]
 
@@ -195,14 +238,14 @@ class _Filler:
         """Where a picture has a field for one and a list for several, leave one of both filled."""
         lists = [name for name, rule in rules.items() if _is_list_of_files(rule) and filled.get(name)]
         ones = [name for name in rules if isinstance(filled.get(name), tuple)]
-        if lists and ones and self.maker.requested.count > 1:
+        if lists and ones and self.files.requested.count > 1:
             filled.update(dict.fromkeys(ones))
         elif lists and ones and not has_sample:
             filled.update(dict.fromkeys(lists))
 
     def _state_facts(self, media: Mapping[str, Any], filled: dict[str, Any], extension: str, index: int) -> None:
         """Write the size and the length of a file where its x-media says that they stand."""
-        facts = self.maker.file(media["kind"], extension, index).facts
+        facts = self.files.file(media["kind"], extension, index).facts
         for fact in facts.keys() & media.keys():
             *way, last = media[fact].split(".")
             target: Any = filled
@@ -221,7 +264,7 @@ class _Filler:
         match kind:
             case "string":
                 is_id = name == "id" or name.endswith("_id")
-                return self._id(f"{name} {index}") if is_id else self.maker.text(name, index)
+                return self._id(f"{name} {index}") if is_id else self.files.text(name, index)
             case "integer" | "number":
                 return rule.get("minimum", 0)
             case "boolean":
@@ -230,7 +273,7 @@ class _Filler:
                 return None
 
     def _id(self, of: str) -> str:
-        return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.maker.identity} {of}"))
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.files.identity} {of}"))
 
 
 def _extension(rule: Rule, kind: str, sample: Any) -> str:

@@ -1,8 +1,7 @@
-"""What the input of a task asks of the files: size, shape, length, number and format.
+"""What the input of a task requests of the files: size, shape, length, number and format.
 
-The fields are read by their names; an absent one has the value of ``x-default`` in the spec, if any, so a new task type
-needs nothing here. No value that JSON can hold raises, or makes anything large; what is made in another way than asked
-is said in `notes`.
+The fields are read by their names; an absent one has the value of ``x-default`` in the spec, if any. No value that JSON
+can hold raises, or makes anything large.
 """
 
 import re
@@ -25,7 +24,7 @@ WORDS_A_SECOND = 2.5  # of speech
 # The fields that decide what is made
 READ = frozenset({"aspect_ratio", "batch_size", "duration", "height", "output_format", "resolution", "size", "width"})
 
-_RATIO = re.compile(r"\s*([0-9]{1,5})\s*[:/]\s*([0-9]{1,5})\s*")
+_RATIO = re.compile(r"\s*([1-9][0-9]{0,4})\s*[:/]\s*([1-9][0-9]{0,4})\s*")
 _SIZE = re.compile(r"\s*([0-9]{1,9})\s*[x*]\s*([0-9]{1,9})\s*", re.IGNORECASE)
 _NUMBER = re.compile(r"\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*(s|seconds?|p|k)?\s*", re.IGNORECASE)
 _FORMATS = {"image": ("png", "jpeg", "jpg", "webp"), "audio": ("wav", "mp3")}
@@ -42,7 +41,6 @@ class RequestedMedia:
     seconds: Mapping[str, float]  # the length of a film ("video") and of a sound ("audio"), within the limits
     count: int  # how many results
     format: str | None  # the extension of the results; None: what is usual for their kind
-    notes: Mapping[str, str]  # what is made in another way than asked, by what it is about
 
     def extension(self, kind: str, usual: str) -> str:
         """Return the extension of a file of this kind."""
@@ -54,25 +52,15 @@ def read_request(
 ) -> RequestedMedia:
     """Return what an input asks for; without a size in it, that of a `picture` in it is taken."""
     fields = {**_defaults(task_type.input), **{name: value for name, value in given.items() if value is not None}}
-    notes: dict[str, str] = {}
     wanted = _wanted_size(fields, given, picture, (16, 9) if kind == "video" else (1, 1))
     film_width, film_height = within(wanted, LARGEST_FILM_SIDE)
-    if max(wanted) > LARGEST_SIDE:
-        notes["size"] = f"a picture has at most {LARGEST_SIDE} pixels a side, a film {LARGEST_FILM_SIDE}"
-    count = max(1, int(_number(fields.get("batch_size")) or 1))
-    if count > MOST_FILES:
-        notes["count"] = f"at most {MOST_FILES} results are made"
     wanted_format = str(fields.get("output_format", "")).lower()
-    known = any(wanted_format in formats for formats in _FORMATS.values())
-    if wanted_format and not known:
-        notes["format"] = "the output_format that was asked for is not made here"
     return RequestedMedia(
         size=within(wanted, LARGEST_SIDE),
         film_size=(film_width // 2 * 2, film_height // 2 * 2),  # H.264 demands even sides
-        seconds=_lengths(task_type, fields, kind, notes),
-        count=min(count, MOST_FILES),
-        format=wanted_format if known else None,
-        notes=notes,
+        seconds=_lengths(task_type, fields, kind),
+        count=min(max(1, int(_number(fields.get("batch_size")) or 1)), MOST_FILES),
+        format=wanted_format if any(wanted_format in formats for formats in _FORMATS.values()) else None,
     )
 
 
@@ -106,9 +94,8 @@ def _wanted_size(fields: Mapping[str, Any], given: Mapping[str, Any], picture: S
 
 
 def _ratio(value: object) -> Size | None:
-    """Return the shape that a text such as "16:9" says; None for words such as "auto"."""
-    found = _RATIO.fullmatch(value) if isinstance(value, str) else None
-    return (int(found[1]), int(found[2])) if found and int(found[1]) and int(found[2]) else None
+    found = _RATIO.fullmatch(str(value))  # "16:9"; there are words such as "auto"
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def _of_ratio(across: int, down: int, resolution: object) -> Size:
@@ -130,16 +117,13 @@ def within(size: Size, largest: int) -> Size:
     return width, height
 
 
-def _lengths(task_type: TaskType, fields: Mapping[str, Any], kind: str, notes: dict[str, str]) -> dict[str, float]:
+def _lengths(task_type: TaskType, fields: Mapping[str, Any], kind: str) -> dict[str, float]:
     shots = list(_shots(task_type, fields))
     wanted = sum(shots) if shots else _number(fields.get("duration"))
     if wanted is None and isinstance(text := fields.get("gen_text"), str):
         wanted = len(text.split()) / WORDS_A_SECOND
     if wanted is None:
-        notes["length"] = "the input asks for no length; a real result may be longer"
         wanted = USUAL_SECONDS.get(kind, USUAL_FILM)
-    if wanted > LONGEST.get(kind, wanted):
-        notes["length"] = "a film lasts at most {video:g} s, a sound {audio:g} s".format(**LONGEST)
     return {name: min(longest, max(1.0, wanted)) for name, longest in LONGEST.items()}
 
 
