@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from unitask import errors
 from unitask_contract.mutation import BODIES, changes, read
 
-from .support import FACE_SWAP, TASK_ID, Trace, answer, component, json_values, perform, tries
+from .support import FACE_SWAP, TASK_ID, Trace, answer, json_values, perform, tries
+from .support.schema_examples import component
 
 GATEWAYS = (408, 499, 502, 503, 504, *range(520, 528))
 bodies = st.one_of(json_values, st.binary(max_size=60), component("ErrorEnvelope"))

@@ -97,7 +97,7 @@ FAULTS: dict[str, tuple[Plant, Check]] = {
     ),
     "a submission whose answer was lost makes another task": (
         replaced(_sync_runner, "watching", lambda progress: lambda *_: setattr(progress, "left", False)),
-        lambda: test_submit_once.test_call_makes_at_most_one_task("the answer is lost", "sync"),
+        lambda: test_submit_once.test_call_makes_at_most_one_task("the answer is lost"),
     ),
     "a refused connection is not tried again": (
         replaced(_base_client, "NEVER_LEFT", ()),

@@ -26,8 +26,8 @@ from unitask_api import models
 from unitask_contract import bundle
 from unitask_contract.counter import Coverage
 from unitask_contract.exchange import Exchange
+from unitask_contract.in_process import IN_PROCESS, no_network
 from unitask_contract.mutation import CALLS, read
-from unitask_contract.sandbox_runner import IN_PROCESS, no_network
 from unitask_contract.scenario_runner import KEY, Time, problems, scripted
 from unitask_contract.scenarios import TASK_ID, scenarios
 from unitask_sandbox import Settings, create_app

@@ -57,7 +57,7 @@ def test_taken_port_is_refused(settings_with: Any) -> None:
         ({"port": 80.5}, "port 80.5"),
         ({"host": "http://localhost"}, "host 'http://localhost': give the name"),
         ({"host": "a" * 70 + ".test"}, "is not known"),
-        ({"host": "192.0.2.1"}, "host '192.0.2.1' is no address of this machine"),
+        ({"host": "192.0.2.1"}, "host '192.0.2.1' is not an address of this machine"),
     ],
 )
 def test_wrong_host_or_port_is_refused(settings_with: Any, place: dict[str, Any], words: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from unitask_sandbox import Sandbox, threads
-from unitask_sandbox.engines import ENGINES, Engine, EngineResult, Limits, registry
+from unitask_sandbox.engines import ENGINES, Engine, EngineResult, registry
 from unitask_sandbox.engines.real import face_swap as face_swap_engine
 from unitask_sandbox.engines.real import zero_shot
 from unitask_sandbox.failures import TaskFailure
@@ -138,7 +138,7 @@ def test_engine_that_is_stopped_fails_one_task(
     worker: Worker, bad_engines: Any, monkeypatch: pytest.MonkeyPatch, name: str, limits: Any, words: str
 ) -> None:
     function = getattr(bad_engines, name)
-    monkeypatch.setitem(registry._LIMITS, function, Limits(**limits))
+    monkeypatch.setitem(registry._LIMITS, function, registry.Limits(**limits))
 
     assert failure_of(worker, function) == f"the engine bad_engines.{name} {words}"
     assert worker.run(bad_engines.hold, {}) == EngineResult({"held": 2**26})

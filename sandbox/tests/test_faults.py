@@ -245,7 +245,7 @@ SLOW = {"operation": "create_task", "kind": "slow", "delay": 1}
         ({**LOOK, "operation": "make_task"}, "operation does not meet enum"),
         ({**LOOK, "kind": "fail"}, "get_task has no fault of kind 'fail'; it has cut, drop, "),
         ({**LOOK, "kind": "lose", "status": 500}, "kind 'lose' has no status"),
-        ({**LOOK, "kind": "edit"}, "'edit' needs changes or headers or part or without"),
+        ({**LOOK, "kind": "edit"}, "'edit' needs changes or delay or drip or headers"),
         ({**LOOK, "kind": "slow"}, "'slow' needs delay or drip"),
         ({"operation": "run_task", "kind": "fail", "body": "[]"}, "give the error of the failed task"),
         ({**SLOW, "task": "next"}, "task: create_task has no task; get_task, cancel_task, "),
