@@ -90,7 +90,6 @@ def _main(arguments: list[str]) -> int:
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:
-    """Parse a command line, with options anywhere between the other words."""
     parser, run = _parser()
     if arguments[:1] == ["run"]:  # of a parser with commands, argparse cannot intermix them
         return run.parse_intermixed_args(arguments[1:])
@@ -98,7 +97,6 @@ def _options(arguments: list[str]) -> argparse.Namespace:
 
 
 def _parser() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
-    """Return the parser of all commands, and that of `run`."""
     parser = argparse.ArgumentParser(
         prog="unitask", description="Client and local provider for the unified generation-task API (PiAPI, Qubico)."
     )
@@ -253,7 +251,6 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _check_place(options: argparse.Namespace) -> None:
-    """Check, before anything is paid, that the output can be written."""
     if options.to == "":
         raise errors.InvalidInput("--to is empty: give the name of a file, or a folder with a slash at its end")
     if options.to is not None:

@@ -78,7 +78,6 @@ def upload(content: bytes, ending: str, uploads: Uploads, limits: Timeouts) -> F
 
 
 def _mapped(node: Any, change: Callable[[Attachment], object]) -> Any:
-    """Return a value with its files changed."""
     if isinstance(node, Attachment):
         return change(node)
     if is_object(node):
