@@ -1,8 +1,8 @@
 """The sandbox of unitask: a local provider that serves the provider's HTTP API and really swaps faces.
 
 `serve` and `running` start it as a server, `create_app` is the ASGI application, `Sandbox` the provider without HTTP,
-`Settings` its options, `Fault` something that goes wrong; `read_faults` reads faults from a file. A name is imported when
-it is first used.
+`Settings` its options, `Fault` something that goes wrong; `read_faults` reads faults from a file. A name is imported
+when it is first used.
 """
 
 from importlib import import_module
