@@ -92,6 +92,7 @@ def test_cancel_takes_pending_tasks_of_the_model_and_key_only(http_with: HttpWit
     many = [http.sandbox.cancel_many("sandbox", clock.now, model) for model in ("kling", "faceswap")]
 
     assert (answers, many) == ([200, 400, 400], [0, 1])
+    assert not http.sandbox._store.start(cancelled, clock.now)  # it was due, and cancelled meanwhile
     assert http.statuses(cancelled, left, processing) == ["cancelled", "cancelled", "processing"]
     assert http.sandbox.get("another key", other).status != "cancelled"
 
