@@ -179,6 +179,13 @@ def test_outcome_of_a_history_without_the_task(pages: list[Any], outcome: Outcom
 def test_history_of_all_times_is_read_too() -> None:
     assert search(history(), newest=rows(CREATED), polled=OURS).outcome is FOUND
     assert search(history(), newest=rows(LATER)).outcome is UNCLEAR  # of another clock
+    assert search(history(), newest=GATEWAY).outcome is UNCLEAR
+
+
+def test_task_of_another_submission_is_not_a_candidate() -> None:
+    found = search(history("a", "b"), polled=lambda name: task(name, input=INPUT), own=("a", "b"))
+
+    assert (found.outcome, found.candidates) == (ABSENT, ())
 
 
 def test_id_that_the_caller_put_into_the_url_is_not_a_proof() -> None:
