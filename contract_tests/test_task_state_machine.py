@@ -11,8 +11,8 @@ import httpx
 import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
-from unitask import _base_client, errors
-from unitask._core import envelope, flows, recovery, requests, retry
+from unitask import _base_client
+from unitask._core import envelope, recovery, requests, retry
 from unitask._core.effects import Flow
 from unitask._core.retry_policy import Timeouts
 
@@ -41,17 +41,11 @@ def provider_with(defect: str) -> Plant:
     return replaced(task_state_machine, "create_app", defective(defect))
 
 
-NOTHING = property(lambda _: None, lambda _, __: None)
 # What is planted, the promise that it breaks, and the troubles meanwhile; none for any.
 FAULTS: dict[str, tuple[Plant, str, tuple[str, ...]]] = {
     "a submission is sent again after a read timeout": (
         replaced(_base_client, "NEVER_LEFT", (httpx.RequestError,)),
         "a call makes one task at most|what may have been accepted is not sent again",
-        (),
-    ),
-    "an error loses the id": (
-        replaced(errors.UnitaskError, "task_id", NOTHING),
-        "an error names its task|the task that was made is named",
         (),
     ),
     "a task is called absent too early": (
@@ -63,11 +57,6 @@ FAULTS: dict[str, tuple[Plant, str, tuple[str, ...]]] = {
         replaced(recovery, "with_correlation_id", lambda body, _: body),
         "a task with a webhook is found",
         ("the answer is lost", WELL),
-    ),
-    "one failed poll ends a wait": (
-        replaced(flows, "is_retryable", lambda _: False),
-        "a passing trouble is borne",
-        ("the answer is cut", WELL),
     ),
     "a cancel whose answer was lost is reported as refused": (
         replaced(retry, "cancel", cancel_without_a_poll),

@@ -33,7 +33,6 @@ from unitask_contract.schema_paths import Place, Placed, below, parts, rules
 
 ALL = "all"  # the row of all families
 KINDS = ("operations", "statuses", "fields", "words", "examples", "errors", "scenarios")
-OF_A_PROVIDER = ("operations", "statuses", "fields", "words")  # what answers to our requests can exercise
 GENERAL = ("core", "account", "upload", "llm", "webhook")
 MAX_DIGITS = 19  # of a 64-bit integer
 Element = tuple[str, str]  # kind, name
@@ -76,28 +75,25 @@ class Coverage:
         """Count a scenario that was run."""
         self._done.add(("scenarios", name))
 
-    def numbers(
-        self, kinds: Collection[str] = KINDS, among: Collection[str] = ()
-    ) -> dict[str, dict[str, tuple[int, int]]]:
-        """Return (exercised, total) by family, of all or `among` these, and kind; the last row is "all"."""
+    def numbers(self) -> dict[str, dict[str, tuple[int, int]]]:
+        """Return (exercised, total) by family and kind; the last row is "all"."""
         every, done = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
         for element, family in elements().items():
-            if not among or family in among:
-                for row in (family, ALL):
-                    every[row, element[0]] += 1
-                    done[row, element[0]] += element in self._done
+            for row in (family, ALL):
+                every[row, element[0]] += 1
+                done[row, element[0]] += element in self._done
         counted = {
-            family: {kind: (done[family, kind], every[family, kind]) for kind in kinds if every[family, kind]}
+            family: {kind: (done[family, kind], every[family, kind]) for kind in KINDS if every[family, kind]}
             for family in (*families(), ALL)
         }
         return {family: row for family, row in counted.items() if row}
 
-    def missing(self, kinds: Collection[str] = KINDS, among: Collection[str] = ()) -> list[Missing]:
-        """Return what was not exercised, by family; arguments as in `numbers`."""
+    def missing(self, kinds: Collection[str] = KINDS) -> list[Missing]:
+        """Return what was not exercised, by family."""
         rows = [
             Missing(family, *element)
             for element, family in elements().items()
-            if element not in self._done and element[0] in kinds and (not among or family in among)
+            if element not in self._done and element[0] in kinds
         ]
         return sorted(rows, key=lambda row: (families().index(row.family), KINDS.index(row.kind), row.name))
 

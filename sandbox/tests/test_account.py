@@ -17,7 +17,7 @@ from unitask_sandbox import Sandbox, Settings
 from unitask_sandbox.engines import ENGINES, EngineResult, simulated_picture
 from unitask_sandbox.failures import Refusal, TaskFailure
 from unitask_sandbox.pricing import POINT_MODELS
-from unitask_sandbox.rate import Rate
+from unitask_sandbox.request_log import Rate
 
 from .local import (
     CREATE,

@@ -23,7 +23,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from unitask_api import contract
 
-from unitask_sandbox import admin, page
+from unitask_sandbox import page
 from unitask_sandbox.data_dir import BUSY, code_of
 from unitask_sandbox.failures import Refusal
 from unitask_sandbox.fault_injection import CLOSE, AnswerLost, injected
@@ -66,7 +66,6 @@ def create_app(settings: Settings | None = None) -> Starlette:
             Route("/files/{name:path}", _file),
             Route("/openapi.json", lambda _request: JSONResponse(contract.document())),
             *page.ROUTES,
-            *admin.ROUTES,
             Route("/", _about),
         ],
         middleware=[

@@ -37,8 +37,7 @@ from unitask_sandbox.files import Files
 from unitask_sandbox.http_client import HttpClient
 from unitask_sandbox.inputs import read_upload
 from unitask_sandbox.overview import Overview
-from unitask_sandbox.rate import Rate
-from unitask_sandbox.request_log import KEPT, Arrival, hashed, key_fingerprint
+from unitask_sandbox.request_log import KEPT, Arrival, Rate, hashed, key_fingerprint
 from unitask_sandbox.scheduler import Scheduler
 from unitask_sandbox.settings import STARTING_USD, Settings
 from unitask_sandbox.store import Ending, NoRoom, Store

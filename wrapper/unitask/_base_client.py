@@ -12,6 +12,7 @@ import math
 import os
 import random
 import secrets
+import sys
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -481,9 +482,7 @@ def _is_whole(value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
+    """Return whether a value is a number that fits into a float, infinity included."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    try:
-        return not math.isnan(value)
-    except OverflowError:  # a whole number beyond all floats
-        return False
+    return abs(value) <= sys.float_info.max or value == math.inf
