@@ -15,21 +15,20 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 WALKS = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 GUIDE = (ROOT / "docs" / "adding-a-task-type.md").read_text(encoding="utf-8")
-
-PROGRAM = """
+PACKAGES = ("generated", "wrapper", "sandbox", "contract_tests")
+NEW_TASK_TYPE = """
 import sys, time, wave
 from unitask import Client, tasks
+from unitask_contract.scenario_runner import SHELLS, problems, scripted
+from unitask_contract.scenarios import scenarios
 from unitask_sandbox import Settings, running
+echoes = [one for one in scenarios() if one.family == "echo"]
+print(bool(echoes), [wrong for one in echoes for shell in SHELLS for wrong in problems(one, scripted(one, shell))])
 with running(Settings()) as url, Client("sandbox", url, sleep=lambda _: time.sleep(0.02)) as client:
     task = client.run(tasks.Echo(text="hello", voice_sample=b"RIFF", speed=1.5))
     (sound,) = client.download(task, sys.argv[1] + "/")
-from unitask_contract.scenario_runner import SHELLS, problems, scripted
-from unitask_contract.scenarios import scenarios
-echoes = [one for one in scenarios() if one.family == "echo"]
-print(bool(echoes), [wrong for one in echoes for shell in SHELLS for wrong in problems(one, scripted(one, shell))])
 print(task.output.audio_url, task.raw["meta"]["simulated"], wave.open(str(sound)).getframerate())
 """
-
 WALKED = """
 import asyncio, time
 import httpx
@@ -49,28 +48,30 @@ with running(Settings(faults=faults)) as url, Client("sandbox", url, sleep=lambd
         client.run(tasks.Echo(text="a hand"))
     except errors.NoHandFound as error:
         print(type(error).__name__, isinstance(error, errors.TaskFailed))
-(check,) = runner.chosen(["notices"])
 with provider.sandbox() as made:
-    print(runner.made(made, check).outcome.name)
+    print(runner.made(made, *runner.chosen(["notices"])).outcome.name)
 """
 
 
 @pytest.fixture(scope="module")
 def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project with what the guide and the walks add, generated anew."""
-    tmp_path = tmp_path_factory.mktemp("copied")
+    """Return a copy of the project with what the guide and the walks add, generated anew."""
+    folder = tmp_path_factory.mktemp("copied")
     for name in ("spec", "wrapper", "sandbox", "contract_tests"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "tests"))
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "tests"))
     entry, schemas, scenarios = re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL)
-    (tmp_path / "spec/tasks/echo.yaml").write_text(entry + schemas, encoding="utf-8")
-    (tmp_path / "contract_tests/unitask_contract/scenarios/echo.yaml").write_text(scenarios, encoding="utf-8")
-    (tmp_path / "spec/examples/echo").mkdir()
     (example,) = re.findall(r"```json\n(.*?)```", GUIDE, re.DOTALL)
-    (tmp_path / "spec/examples/echo/echo.request.json").write_text(example, encoding="utf-8")
+    (folder / "spec/examples/echo").mkdir()
+    for path, text in {
+        "spec/tasks/echo.yaml": entry + schemas,
+        "spec/examples/echo/echo.request.json": example,
+        "contract_tests/unitask_contract/scenarios/echo.yaml": scenarios,
+    }.items():
+        (folder / path).write_text(text, encoding="utf-8")
     for change in re.findall(r"```diff\n(.*?)```", WALKS, re.DOTALL):
-        apply(change, tmp_path)
-    subprocess.run([sys.executable, "-m", "generator"], cwd=tmp_path / "spec", check=True)
-    return tmp_path
+        apply(change, folder)
+    subprocess.run([sys.executable, "-m", "generator"], cwd=folder / "spec", check=True)
+    return folder
 
 
 def apply(change: str, root: Path) -> None:
@@ -84,24 +85,22 @@ def apply(change: str, root: Path) -> None:
         (root / name).write_text(text, encoding="utf-8")
 
 
-def run(program: str, copied: Path) -> str:
-    path = os.pathsep.join(str(copied / name) for name in ("generated", "wrapper", "sandbox", "contract_tests"))
+def run(program: str, copied: Path) -> list[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(copied / name) for name in PACKAGES)}
     command = [sys.executable, "-c", program, str(copied / "out")]
-    environment = {**os.environ, "PYTHONPATH": path}
     done = subprocess.run(command, env=environment, cwd=copied, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return done.stdout.splitlines()
 
 
-def test_walks_of_contributing_make_what_they_say(copied: Path) -> None:
-    assert run(WALKED, copied).splitlines() == ["staged", "none none", "NoHandFound True", "KEPT"]
+def test_walks_of_contributing_do_what_they_say(copied: Path) -> None:
+    assert run(WALKED, copied) == ["staged", "none none", "NoHandFound True", "KEPT"]
 
 
 def test_guide_makes_a_task_type_that_runs(copied: Path) -> None:
-    said = run(PROGRAM, copied)
-
-    assert "SIMULATED" in said
-    assert said.startswith("True []\n")
-    assert (copied / "docs/reference/echo.md").read_text().count("tasks.Echo(") == 1
+    played, made = run(NEW_TASK_TYPE, copied)
     bundle = json.loads((copied / "generated/unitask_api/openapi.json").read_text())
+
+    assert (played, "SIMULATED" in made) == ("True []", True)
+    assert (copied / "docs/reference/echo.md").read_text().count("tasks.Echo(") == 1
     assert "echo.echo.request" in bundle["components"]["examples"]

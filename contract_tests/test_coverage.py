@@ -129,27 +129,3 @@ def history(query: str) -> Exchange:
 )
 def test_only_what_the_contract_allows_counts(valid: Exchange, invalid: Exchange, counted: set[str]) -> None:
     assert exercised(valid) - exercised(invalid) == counted
-
-
-def test_output_of_a_task_counts_for_its_family() -> None:
-    task = {**SWAP, "task_id": "1", "status": "completed", "output": {"image_url": "https://out.test/1.png"}}
-    found = exercised(Exchange("GET", "/api/v1/task/1", b"", 200, json.dumps({"data": task}).encode()))
-
-    assert f"{SWAP_FIELDS}Output/properties/image_url" in found
-    assert {one for one in found if "operations" in one} == {"core: operations get_task"}
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b'{"model": [1], "task_type": {}, "input": []}',
-        b'{"data": {"model": [1], "task_type": {}, "output": 3, "error": [7]}}',
-        b'{"data": ' * 990 + b"1" + b"}" * 990,
-        b"--x\r\n\r\n",
-    ],
-    ids=["a request", "an answer", "deep", "half a form"],
-)
-def test_hostile_body_is_counted_without_an_error(body: bytes) -> None:
-    sent = [Exchange(method, path, body, 200, body) for method, path in bundle.routes().values()]
-
-    assert {one for one in exercised(*sent) if "operations" in one}

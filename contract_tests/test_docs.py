@@ -1,7 +1,4 @@
-"""The documents: what they point at is there; docs/ci.md and .pre-commit-hooks.yaml hold as others copy them.
-
-Of the latter each is read, and each command is one that is taken.
-"""
+"""The documents name what exists; docs/ci.md and .pre-commit-hooks.yaml hold as others copy them."""
 
 from __future__ import annotations
 
@@ -18,41 +15,41 @@ from unitask_contract.command import parser
 from unitask_contract.report_files import FORMS
 
 ROOT = Path(__file__).resolve().parents[1]
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "docs" / "ci.md").read_text(encoding="utf-8"), re.DOTALL)
-PROSE = re.sub(r"```.*?```", "", (ROOT / "docs" / "ci.md").read_text(encoding="utf-8"), flags=re.DOTALL)
-DOCUMENTS = [yaml.safe_load(block) for kind, block in BLOCKS if kind == "yaml"]
+CI = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
+DOCUMENTS = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", CI, re.DOTALL)]
 WORKFLOWS = {document["name"]: document for document in DOCUMENTS if "jobs" in document}
 HOOKS = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
-PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+PAGES = {path: path.read_text(encoding="utf-8") for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))}
 
 
 def anchors(page: Path) -> set[str]:
-    titles = re.findall(r"^#+ (.*)", re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL), re.M)
+    titles = re.findall(r"^#+ (.*)", re.sub(r"```.*?```", "", PAGES[page], flags=re.DOTALL), re.M)
     return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_links_lead_somewhere(page: Path) -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", page.read_text(encoding="utf-8"))
-    to = [(page.parent / path if path else page, anchor) for path, anchor in links]
+def test_links_lead_somewhere() -> None:
+    lost = []
+    for page, text in PAGES.items():
+        for path, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", text):
+            target = (page.parent / path).resolve() if path else page
+            if not target.exists() or (anchor and anchor not in anchors(target)):
+                lost.append((page.name, path, anchor))
 
-    assert [(str(path), anchor) for path, anchor in to if not path.exists()] == []
-    assert [(str(path), anchor) for path, anchor in to if anchor and anchor not in anchors(path)] == []
+    assert lost == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_make_has_the_targets(page: Path) -> None:
+def test_make_has_the_targets_that_pages_name() -> None:
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
-    told = re.findall(r"(?:^ *|`)make ([a-z-]+)", page.read_text(encoding="utf-8"), re.M)
 
-    assert set(told) <= set(targets)
+    assert {name for text in PAGES.values() for name in re.findall(r"(?:^ *|`)make ([a-z-]+)", text, re.M)} <= {
+        *targets
+    }
 
 
-def test_architecture_names_what_is_there() -> None:
-    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+def test_architecture_names_existing_files() -> None:
     folders: list[str] = []
     missing = []
-    for line in text.split("```")[3].strip().splitlines():
+    for line in PAGES[ROOT / "ARCHITECTURE.md"].split("```")[3].strip().splitlines():
         del folders[(len(line) - len(line.lstrip())) // 2 :]
         names = re.split(r"\s{2,}", line.strip())[0].split()
         missing += [line for name in names if not (ROOT / "".join(folders) / name).exists()]
@@ -68,32 +65,27 @@ def texts(node: Any) -> Iterator[str]:
         yield from texts(value)
 
 
-def commands(node: Any) -> list[list[str]]:
+def commands(node: Any) -> list[Any]:
+    """Return the parsed options of each `unitask contract` in a document."""
     found = [shlex.split(said) for text in texts(node) for said in re.findall(r"unitask contract([^\n|;&]*)", text)]
-    return [[*said, "a.json"] if said[-1] == "--body" else said for said in found]
+    return [parser().parse_args([*said, "a.json"] if said[-1] == "--body" else said) for said in found]
 
 
-@pytest.mark.parametrize("said", commands([DOCUMENTS, HOOKS]), ids=" ".join)
-def test_command_is_taken(said: list[str]) -> None:
-    options = parser().parse_args(said)
-
-    assert {path.suffix for path in options.report} <= FORMS.keys()
-
-
-def test_options_in_prose_exist() -> None:
+def test_commands_and_options_of_the_ci_page_exist() -> None:
     known = {option for action in parser()._actions for option in action.option_strings}
-    named = re.findall(r"`(?:unitask contract )?(--[a-z-]+)", PROSE)
-    named += re.findall(r'"(--[a-z-]+)"', "".join(block for kind, block in BLOCKS if kind == "python"))
+    named = re.findall(r"`(?:unitask contract )?(--[a-z-]+)", re.sub(r"```.*?```", "", CI, flags=re.DOTALL))
+    named += re.findall(r'"(--[a-z-]+)"', "".join(re.findall(r"```python\n(.*?)```", CI, re.DOTALL)))
 
     assert {"--max-usd", "--body", "--families"} <= set(named) <= known
+    assert {path.suffix for options in commands([DOCUMENTS, HOOKS]) for path in options.report} <= FORMS.keys()
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
-def test_workflow_is_whole(name: str) -> None:
+def test_workflow_keeps_its_reports(name: str) -> None:
     assert WORKFLOWS[name][True]  # YAML 1.1 reads `on` so
     for job in WORKFLOWS[name]["jobs"].values():
         upload = job["steps"][-1]
-        reports = [path.name for said in commands(job) for path in parser().parse_args(said).report]
+        reports = [path.name for options in commands(job) for path in options.report]
 
         assert all(("run" in step) != ("uses" in step) for step in job["steps"])
         assert upload["if"] == "always()"
@@ -101,10 +93,9 @@ def test_workflow_is_whole(name: str) -> None:
         assert all(fnmatch(report, upload["with"]["path"]) for report in reports)
 
 
-def test_live_run_is_limited_and_its_key_is_no_argument() -> None:
+def test_live_run_is_limited_and_its_key_is_not_an_argument() -> None:
     (job,) = WORKFLOWS["contract, live"]["jobs"].values()
-    (said,) = commands(job)
-    options = parser().parse_args(said)
+    (options,) = commands(job)
 
     assert (options.base_url, options.max_usd, options.key) == ("https://api.piapi.ai", 0.05, None)
     assert any("UNITASK_API_KEY" in step.get("env", {}) for step in job["steps"])

@@ -13,9 +13,9 @@ from typing import Any
 import httpx
 import pytest
 from unitask import AsyncClient, _base_client, _sync_runner, errors, inputs, tasks
-from unitask._core import effects, envelope, flows, pricing, protocols, requests
-from unitask._model.state import State
+from unitask._core import effects, envelope, flows, pricing, requests
 from unitask._model.task import Task
+from unitask_api.states import State
 from unitask_contract.scenario_runner import problems, scripted
 from unitask_contract.scenarios import scenarios
 from unitask_sandbox import pricing as provider_pricing
@@ -30,7 +30,7 @@ from . import (
     test_resend_rule,
     test_submit_once,
 )
-from .support import FACE_SWAP, TASK_ID, Plant, answer, perform, replaced
+from .support import TASK_ID, Plant, answer, perform, replaced
 from .support import envelope as body_of
 from .support.simulated_network import World
 from .test_resend_rule import Plan
@@ -91,13 +91,9 @@ FAULTS: dict[str, tuple[Plant, Check]] = {
         sent_again_after_a_read_timeout,
         resent(Plan(fails=httpx.ReadTimeout)),
     ),
-    "a submission is sent again after a cut answer": (
-        sent_again_after_a_read_timeout,
-        fault("answer-cut", "create_task"),
-    ),
     "a submission whose answer was lost makes another task": (
         replaced(_sync_runner, "watching", lambda progress: lambda *_: setattr(progress, "left", False)),
-        lambda: test_submit_once.test_call_makes_at_most_one_task("the answer is lost", "sync"),
+        lambda: test_submit_once.test_call_makes_at_most_one_task("the answer is lost"),
     ),
     "a refused connection is not tried again": (
         replaced(_base_client, "NEVER_LEFT", ()),
@@ -105,10 +101,6 @@ FAULTS: dict[str, tuple[Plant, Check]] = {
     ),
     "HTTP 200 without an id is taken for a refusal": (refused_as_decided, resent(Plan(200))),
     "a gateway's page is taken for a refusal": (refused_as_decided, fault("bad-gateway", "create_task")),
-    "a page with HTTP 500 is taken for the API's": (
-        replaced(envelope, "_is_envelope", lambda _: True),
-        resent(Plan(500, page=b"<html>")),
-    ),
     "one failed poll ends a wait": (
         replaced(flows, "is_retryable", lambda _: False),
         scenario("failed polls do not end a wait"),
@@ -124,10 +116,6 @@ FAULTS: dict[str, tuple[Plant, Check]] = {
         scenario("the unknown status 'queued' does not end a wait"),
     ),
     "a failed task is returned": (replaced(flows, "wait", flows.watch), scenario("a task with status failed raises")),
-    "every refusal has one kind": (
-        replaced(errors, "KIND_BY_STATUS", {}),
-        scenario("a task that is not found with HTTP 404"),
-    ),
     "lack of credit is not recognised": (
         replaced(errors, "REASONS", ()),
         scenario("a submission without credit is refused"),
@@ -142,26 +130,13 @@ FAULTS: dict[str, tuple[Plant, Check]] = {
     ),
     "a poll goes to a path that is not documented": (
         replaced(requests, "get_task", lambda task_id, *_: effects.SendRequest("GET", f"/api/v1/tasks/{task_id}")),
-        lambda: test_requests.test_every_other_call_is_documented("get"),
-    ),
-    "a required parameter is missing": (
-        replaced(requests, "cancel_many", lambda *_: effects.SendRequest("DELETE", "/api/v1/tasks")),
-        lambda: test_requests.test_every_other_call_is_documented("cancel_many"),
+        lambda: test_requests.test_request_is_documented("get"),
     ),
     "a field of another type is sent": (
         replaced(requests, "create", lambda body: effects.SendRequest("POST", "/api/v1/task", {**body, "model": 7})),
-        lambda: test_requests.check_submission(FACE_SWAP, {}),
+        lambda: test_requests.test_request_is_documented("submit"),
     ),
     "a documented limit is not checked": (no_limits, test_limits.test_documented_limits_are_checked_before_sending),
-    "advice is not given": (no_limits, test_limits.test_advised_limit_is_a_warning_and_is_sent),
-    "a legacy task is submitted like any other": (
-        replaced(protocols, "LEGACY", "nothing"),
-        scenario("a face swap of the first version"),
-    ),
-    "the first rate is taken for every input": (
-        replaced(pricing, "_rate", lambda rates, _: rates[0]),
-        lambda: test_prices.test_estimate_is_what_the_sandbox_charges("Veo3Video"),
-    ),
     "client and provider share a wrong price": (
         lambda patch: [patch.setattr(one, "CREDITS_PER_USD", 1_000_000) for one in (pricing, provider_pricing)],
         lambda: test_prices.test_price_is_the_documented_one(test_prices.DOCUMENTED[0]),

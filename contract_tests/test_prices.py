@@ -23,7 +23,7 @@ from unitask.inputs import request_body
 from unitask.media import measured
 from unitask_contract import prices, provider, runner
 from unitask_contract.bundle import Rule, component
-from unitask_contract.sandbox_runner import IN_PROCESS, InProcess
+from unitask_contract.in_process import IN_PROCESS, InProcess
 from unitask_sandbox import Sandbox, Settings, create_app
 from unitask_sandbox.bundle import task_type as sandbox_entry
 from unitask_sandbox.create_request import read_create_request

@@ -1,14 +1,12 @@
-"""Every scenario ends as it says; one for each code path with both clients and over a sandbox."""
+"""Every scenario ends as it says; one for each code path with both clients."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from unitask_contract import bundle
 from unitask_contract import scenarios as scenario_files
-from unitask_contract.sandbox_runner import Server, needs_no_more_than_a_server, server
 from unitask_contract.scenario_runner import SHELLS, problems, scripted
 from unitask_contract.scenarios import Scenario, scenarios
 
@@ -20,69 +18,37 @@ def code_path(scenario: Scenario) -> object:
     return scenario.call, answers, str(scenario.expect.get("raises")), bool(scenario.expect.get("output"))
 
 
-REPRESENTATIVES = list({code_path(one): one for one in scenarios()}.values())
+ONE_OF_EACH = list({code_path(one): one for one in scenarios()}.values())
 
 
-def of_scenarios(found: list[Scenario]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("scenario", found, ids=[scenario.name for scenario in found])
-
-
-@of_scenarios(list(scenarios()))
+@pytest.mark.parametrize("scenario", scenarios(), ids=lambda scenario: scenario.name)
 def test_scenario_ends_as_it_says(scenario: Scenario) -> None:
-    shells = SHELLS if scenario in REPRESENTATIVES else SHELLS[:1]
-    assert {shell: list(problems(scenario, scripted(scenario, shell))) for shell in shells} == {
-        shell: [] for shell in shells
-    }
+    for shell in SHELLS if scenario in ONE_OF_EACH else SHELLS[:1]:
+        assert list(problems(scenario, scripted(scenario, shell))) == [], shell
 
 
-@pytest.fixture(scope="module")
-def served() -> Iterator[Server]:
-    with server() as made:
-        yield made
+def test_page_and_sources_of_scenarios_are_current() -> None:
+    named = {source for scenario in scenarios() for source in scenario.source}
 
-
-@of_scenarios([one for one in REPRESENTATIVES if needs_no_more_than_a_server(one)])
-def test_scenario_ends_so_over_a_connection(scenario: Scenario, served: Server) -> None:
-    shell = SHELLS[len(scenario.name) % 2]
-
-    assert list(problems(scenario, served.play(scenario, shell))) == []
-
-
-def test_page_is_what_the_scenarios_say() -> None:
     assert (DOCS / "scenarios.md").read_text(encoding="utf-8") == page("scenarios.md", scenario_tables())
-
-
-def test_each_source_of_a_scenario_is_known() -> None:
-    known = bundle.document()["x-sources"].keys()
-
-    assert {source for scenario in scenarios() for source in scenario.source} <= known
-
-
-WRITTEN: dict[str, Any] = {
-    "name": "a look",
-    "about": "",
-    "source": "docs",
-    "call": "get",
-    "answers": [{"get_task": {"task": {"status": "pending"}}}],
-    "expect": {"returns": {"status": "pending"}},
-}
+    assert named <= bundle.document()["x-sources"].keys()
 
 
 @pytest.mark.parametrize(
-    ("changed", "words"),
+    ("changed", "word"),
     [
-        ({"wit": {}}, "there is no 'wit'"),
-        ({"answers": [{"get_task": {"stats": 500}}]}, "an answer has no 'stats'"),
-        ({"answers": [{"get_task": {"fails": "ReadTimeot"}}]}, "there is no failure 'ReadTimeot'"),
-        ({"expect": {"rases": "NotFound"}}, "expect has no 'rases'"),
-        ({"expect": {"raises": "NotFound", "returns": {}}}, "nothing reads 'returns'"),
-        ({"expect": {"returns": {}, "says": "no"}}, "nothing reads 'says'"),
+        ({"wit": {}}, "wit"),
+        ({"answers": [{"get_task": {"stats": 500}}]}, "stats"),
+        ({"answers": [{"get_task": {"fails": "ReadTimeot"}}]}, "ReadTimeot"),
+        ({"expect": {"rases": "NotFound"}}, "rases"),
+        ({"expect": {"raises": "NotFound", "returns": {}}}, "returns"),
+        ({"expect": {"returns": {}, "says": "no"}}, "says"),
     ],
 )
-def test_scenario_that_says_something_unknown_is_refused(changed: dict[str, Any], words: str) -> None:
-    """What nothing reads would be taken for something that is held."""
-    scenarios_of: dict[str, Any] = {"family": "flux", "scenarios": [WRITTEN]}
-    assert len(list(scenario_files._of_file(scenarios_of))) == 1
+def test_scenario_with_an_unknown_key_is_refused(changed: dict[str, Any], word: str) -> None:
+    written = {"name": "a poll", "about": "", "source": "docs", "call": "get", "expect": {"returns": {}}}
+    answers = [{"get_task": {"task": {"status": "pending"}}}]
+    of_file = {"family": "flux", "scenarios": [{**written, "answers": answers, **changed}]}
 
-    with pytest.raises(ValueError, match=words):
-        list(scenario_files._of_file({**scenarios_of, "scenarios": [{**WRITTEN, **changed}]}))
+    with pytest.raises(ValueError, match=word):
+        list(scenario_files._of_file(of_file))

@@ -1,51 +1,36 @@
-"""Seen from the provider's side: a call makes at most one task, whatever becomes of its answer on the way."""
+"""A call makes at most one task, seen from the provider's side of a real connection."""
 
 from __future__ import annotations
 
-import asyncio
-
 import httpx
 import pytest
-from unitask import AsyncClient, Client, errors
+from unitask import Client, errors
 from unitask_sandbox import Fault, Settings, running
 
-from .support import FACE_SWAP, SHELLS
+from .support import FACE_SWAP
 
 REFUSAL = b'{"code": 429, "message": "too many requests"}'
-# What happens to the create, how the call ends, how often it arrives, how many tasks there are then.
+UNCERTAIN = errors.SubmissionUncertain
+# What happens to the submission, how the call ends, how often it arrives, how many tasks there are then.
 CASES: dict[str, tuple[Fault, type[errors.UnitaskError] | None, int, int]] = {
-    "the answer is lost": (Fault("create_task", "lose"), errors.SubmissionUncertain, 1, 1),
-    "the answer is cut": (Fault("create_task", "cut"), errors.SubmissionUncertain, 1, 1),
-    "a gateway refuses": (Fault("create_task", "refuse", 502, b"<html>"), errors.SubmissionUncertain, 1, 0),
+    "the answer is lost": (Fault("create_task", "lose"), UNCERTAIN, 1, 1),
+    "the answer is cut": (Fault("create_task", "cut"), UNCERTAIN, 1, 1),
+    "a gateway refuses": (Fault("create_task", "refuse", 502, b"<html>"), UNCERTAIN, 1, 0),
     "the API asks to wait": (Fault("create_task", "refuse", 429, REFUSAL, times=2), None, 3, 1),
 }
 
 
-def submit(shell: str, base_url: str) -> None:
-    async def asleep(_seconds: float) -> None: ...
-
-    async def main() -> None:
-        async with AsyncClient("sandbox", base_url, sleep=asleep) as client:
-            await client.submit(FACE_SWAP)
-
-    if shell == "async":
-        asyncio.run(main())
-        return
-    with Client("sandbox", base_url, sleep=lambda _seconds: None) as client:
-        client.submit(FACE_SWAP)
-
-
-@pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("case", CASES)
-def test_call_makes_at_most_one_task(case: str, shell: str) -> None:
-    fault, ending, arrivals, made = CASES[case]
-    settings = Settings(speed="real", faults=(fault,))
-    with running(settings) as url, httpx.Client(base_url=url, headers={"x-api-key": "sandbox"}) as seen:
-        if ending is None:
-            submit(shell, url)
-        else:
-            with pytest.raises(ending):
-                submit(shell, url)
+def test_call_makes_at_most_one_task(case: str) -> None:
+    fault, error, arrivals, made = CASES[case]
+    headers = {"x-api-key": "sandbox"}
+    with running(Settings(speed="real", faults=(fault,))) as url, httpx.Client(base_url=url, headers=headers) as seen:
+        with Client("sandbox", url, sleep=lambda _seconds: None) as client:
+            if error is None:
+                client.submit(FACE_SWAP)
+            else:
+                with pytest.raises(error):
+                    client.submit(FACE_SWAP)
         arrived = [arrival["operation"] for arrival in seen.get("/_sandbox/arrivals").json()["arrivals"]]
         tasks = seen.get("/api/open/tasks/histories").json()["data"]["total"]
 

@@ -1,4 +1,4 @@
-"""What the tests share: the bundle, tasks and bodies of it, and a client of either kind over scripted answers."""
+"""Tasks and bodies of the bundle, and a client of either kind over scripted answers."""
 
 from __future__ import annotations
 
@@ -7,18 +7,15 @@ import json
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 import httpx
 import pytest
-import schemathesis
 from hypothesis import settings
 from hypothesis import strategies as st
 from unitask import AsyncClient, Client, TaskInput, errors, tasks
 from unitask._core.retry_policy import RetryPolicy
 from unitask_contract import bundle as contract
-from unitask_contract.bundle import document as bundle
 from unitask_contract.bundle import validator as validator
 from unitask_contract.inputs import least_object
 from unitask_contract.scenario_runner import BASE_URL, KEY, Time
@@ -27,9 +24,9 @@ from unitask_contract.scenarios import TASK_ID
 
 FACE_SWAP = tasks.FaceSwap(target_image="https://me.test/a.jpg", swap_image="https://me.test/b.png")
 ENTRIES = contract.entries()
+bundle = contract.document
 TASK_OPERATIONS = ("create_task", "get_task", "cancel_task", "cancel_tasks")
-
-USUAL = 100  # what hypothesis tries when nothing is said
+USUAL = 100  # examples that hypothesis tries by default
 
 Reply = httpx.Response | httpx.RequestError
 Call = Callable[[Any], Any]
@@ -37,12 +34,7 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 
 
 def examples(part: str | None = None, *, of_tasks: bool = False) -> dict[str, dict[str, Any]]:
-    """The bodies of spec/examples by name.
-
-    Args:
-        part: Only of this part: request, 200 or default.
-        of_tasks: Only of the operations on tasks, which the wrapper speaks.
-    """
+    """Return the bodies of spec/examples by name: of one part (request, 200 or default), of operations on tasks."""
     return {
         name: example
         for name, example in contract.examples().items()
@@ -56,25 +48,6 @@ def tries(number: int) -> int:
 
 def component_of(example: dict[str, Any]) -> str:
     return contract.component_of(example["x-operation"], example["x-part"])
-
-
-@cache
-def _components() -> Any:
-    content = {
-        name: {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}
-        for name in bundle()["components"]["schemas"]
-    }
-    paths = {
-        f"/{name}": {
-            "post": {"requestBody": {"required": True, "content": body}, "responses": {"200": {"description": ""}}}
-        }
-        for name, body in content.items()
-    }
-    return schemathesis.openapi.from_dict({**bundle(), "paths": paths, "x-tasks": []})
-
-
-def component(name: str) -> st.SearchStrategy[Any]:
-    return _components()[f"/{name}"]["POST"].as_strategy().map(lambda case: case.body)
 
 
 def address(kind: str) -> str:
@@ -92,21 +65,17 @@ def make(name: str, **changes: Any) -> TaskInput[Any]:
     return task
 
 
+names = st.sampled_from(["code", "data", "message", "task_id", "status", "error", "zz"])
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(["code", "data", "message", "task_id", "status", "error", "zz"]), inner, max_size=4
-        )
-    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=4),
     max_leaves=8,
 )
 
 
 @dataclass
 class Trace:
-    """What a call did and how it ended."""
+    """What a call sent, how long it slept, and how it ended."""
 
     requests: list[tuple[str, str, Any]] = field(default_factory=list)
     headers: list[httpx.Headers] = field(default_factory=list)
@@ -133,32 +102,28 @@ def envelope(status: object, **fields: Any) -> dict[str, Any]:
     return {"code": 200, "data": data, "message": "success"}
 
 
-def _script(trace: Trace, time: Time, creates: list[Reply], looks: list[Reply]) -> httpx.MockTransport:
-    """A scripted provider; the last answer of a script repeats."""
+def perform(
+    shell: str, call: Call, creates: Iterable[Reply] = (), looks: Iterable[Reply] = (), **settings: Any
+) -> Trace:
+    """Make a call over scripted answers, in time that passes only while the client sleeps; the last answer repeats."""
+    trace = Trace()
+    time = Time(trace.sleeps)
+    submissions, others = [*creates], [*looks]
 
     def reply(request: httpx.Request) -> httpx.Response:
         time.tick()
         body = json.loads(request.content) if request.content else None
         trace.requests.append((request.method, request.url.raw_path.decode(), body))
         trace.headers.append(request.headers)
-        replies = creates if request.method == "POST" else looks
-        scripted = replies.pop(0) if len(replies) > 1 else replies[0]
+        script = submissions if request.method == "POST" else others
+        scripted = script.pop(0) if len(script) > 1 else script[0]
         if isinstance(scripted, httpx.RequestError):
             raise scripted
-        if not scripted.is_stream_consumed and isinstance(scripted.stream, httpx.SyncByteStream):
-            return httpx.Response(scripted.status_code, headers=scripted.headers, stream=scripted.stream)
-        return httpx.Response(scripted.status_code, headers=scripted.headers, content=scripted.content)
+        is_stream = not scripted.is_stream_consumed and isinstance(scripted.stream, httpx.SyncByteStream)
+        content: dict[str, Any] = {"stream": scripted.stream} if is_stream else {"content": scripted.content}
+        return httpx.Response(scripted.status_code, headers=scripted.headers, **content)
 
-    return httpx.MockTransport(reply)
-
-
-def perform(
-    shell: str, call: Call, creates: Iterable[Reply] = (), looks: Iterable[Reply] = (), **settings: Any
-) -> Trace:
-    """Make a call with a client of either kind over scripted answers, on time that passes only while it sleeps."""
-    trace = Trace()
-    time = Time(trace.sleeps)
-    settings = {"transport": _script(trace, time, [*creates], [*looks]), "clock": time.clock, **settings}
+    settings = {"transport": httpx.MockTransport(reply), "clock": time.clock, **settings}
 
     async def main() -> Any:
         async with AsyncClient(KEY, BASE_URL, sleep=time.sleep_async, **settings) as client:

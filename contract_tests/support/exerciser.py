@@ -1,14 +1,13 @@
 """Exercise the whole contract once, count it, and collect where the parts of the project disagree.
 
-Documented bodies, scenarios, and generated values of every component are used. Each input goes through the client to a
-sandbox in-process: the client must send it and the sandbox must accept it. Each response goes to the client, or to the
-generated client for operations that the wrapper does not read. There is no network and no waiting.
+The client must send each input, and the sandbox in-process must accept it. The client must read each answer; the
+generated client reads those of operations that the wrapper lacks. Inputs and answers are the documented bodies, the
+scenarios, and generated values of every component.
 """
 
 from __future__ import annotations
 
 import asyncio
-import copy
 import itertools
 import json
 import logging
@@ -26,31 +25,26 @@ from unitask_api import models
 from unitask_contract import bundle
 from unitask_contract.counter import Coverage
 from unitask_contract.exchange import Exchange
+from unitask_contract.in_process import IN_PROCESS, no_network
 from unitask_contract.mutation import CALLS, read
-from unitask_contract.sandbox_runner import IN_PROCESS, no_network
 from unitask_contract.scenario_runner import KEY, Time, problems, scripted
 from unitask_contract.scenarios import TASK_ID, scenarios
 from unitask_sandbox import Settings, create_app
 
 from .schema_examples import MEDIA, instances
 
-REFUSED = 400
 CONCURRENT = 32
+TOOLKIT = "legacy_create_image_toolkit"
 # Valid bodies of operations whose schema alone does not say what is valid.
 BODIES: Mapping[str, dict[str, Any]] = {
     "upload_file": {"file_name": "a.mp3", "file_data": "SUQz"},
-    "legacy_create_image_toolkit": {"task_type": "upscale", "task_input": {"image": MEDIA["image"]}},
+    TOOLKIT: {"task_type": "upscale", "task_input": {"image": MEDIA["image"]}},
 }
 
 
 @dataclass
 class Exercise:
-    """What was exercised.
-
-    Attributes:
-        coverage: Counts the exchanges.
-        disagreements: Where client, sandbox and spec disagree; should be empty.
-    """
+    """The exchanges, counted, and each disagreement of client, sandbox and spec."""
 
     coverage: Coverage = field(default_factory=Coverage)
     disagreements: list[str] = field(default_factory=list[str])
@@ -65,31 +59,24 @@ def exercise(coverage: Coverage | None = None) -> Exercise:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AdvisoryWarning)
-            _play_scenarios(made)
-            _give_answers(made)
-            _notify(made)
-            asyncio.run(_send_requests(made))
+            for scenario in scenarios():
+                for problem in problems(scenario, scripted(scenario, "sync", made.coverage.add)):
+                    made.differ(scenario.name, problem)
+                made.coverage.add_scenario(scenario.name)
+            read_answers(made)
+            read_notifications(made)
+            asyncio.run(send_requests(made))
     finally:
         logging.disable(logging.NOTSET)
     return made
 
 
-def _play_scenarios(made: Exercise) -> None:
-    for scenario in scenarios():
-        for problem in problems(scenario, scripted(scenario, "sync", made.coverage.add)):
-            made.differ(scenario.name, problem)
-        made.coverage.add_scenario(scenario.name)
-
-
-# Responses, to the client.
-
-
-def _give_answers(made: Exercise) -> None:
-    status, content, asked = 200, b"", False
+def read_answers(made: Exercise) -> None:
+    status, content, was_asked = 200, b"", False
 
     def respond(request: httpx.Request) -> httpx.Response:
-        nonlocal asked
-        asked = True
+        nonlocal was_asked
+        was_asked = True
         made.coverage.add(Exchange.of(request, status, content))
         return httpx.Response(status, content=content, headers={"content-type": "application/json"})
 
@@ -100,18 +87,18 @@ def _give_answers(made: Exercise) -> None:
         "upload_file": lambda client, _: client.upload(b"ID3%d" % next(numbers)),  # an upload is cached by its content
     }
     with Client(KEY, IN_PROCESS, transport=transport, clock=time.clock, sleep=time.sleep, poll_patience=0.1) as client:
-        for operation, part, value in _each_answer():
-            status, content, asked = 200 if part == "200" else _status_of(value), json.dumps(value).encode(), False
+        for operation, part, value in answers():
+            status, content, was_asked = 200 if part == "200" else status_of(value), json.dumps(value).encode(), False
             about = f"{operation} {part} {value}"
+            task_id = bundle.at(value, "/data/task_id")
             try:
                 if operation not in calls:
                     read(getattr(models, bundle.component_of(operation, part))(value))
                     method, path = bundle.route_of(operation)
                     made.coverage.add(Exchange(method, path, b"", status, content))
                     continue
-                task_id = bundle.at(value, "/data/task_id")
                 read(calls[operation](client, task_id or TASK_ID))
-                if (part == "default" and not task_id) or not asked:
+                if (part == "default" and not task_id) or not was_asked:
                     made.differ(about, "the client returned a result")
             except errors.UnitaskError as error:
                 if part == "200":
@@ -120,15 +107,15 @@ def _give_answers(made: Exercise) -> None:
                 made.differ(about, f"{type(error).__name__}: {error}")
 
 
-def _each_answer() -> Iterator[tuple[str, str, Any]]:
+def answers() -> Iterator[tuple[str, str, Any]]:
     for operation in bundle.operations():
         for part, component in bundle.components_of(operation).items():
             if part != "request":
                 yield from ((operation, part, value) for value in instances(component))
-    for entry, value in _each("output"):
+    for entry, value in values_of("output"):
         if rules := bundle.document()["x-protocols"].get(entry["protocol"]):
-            placed = {rules["output"][name]: part for name, part in value.items() if name in rules["output"]}
-            yield rules["poll"], "200", _placed({rules["status"]: "completed", rules["task_id"]: TASK_ID, **placed})
+            parts = {rules["output"][name]: part for name, part in value.items() if name in rules["output"]}
+            yield rules["poll"], "200", placed({rules["status"]: "completed", rules["task_id"]: TASK_ID, **parts})
         else:
             named = {"model": entry["model"], "task_type": entry["task_type"], "input": entry.get("match", {})}
             task = {"task_id": TASK_ID, **named, "status": "completed", "output": value}
@@ -138,7 +125,8 @@ def _each_answer() -> Iterator[tuple[str, str, Any]]:
             yield example["x-operation"], example["x-part"], example["value"]
 
 
-def _each(part: str) -> Iterator[tuple[dict[str, Any], Any]]:
+def values_of(part: str) -> Iterator[tuple[dict[str, Any], Any]]:
+    """Yield each task type with each input or output; at most two for a component that another type has, too."""
     seen: set[str] = set()
     for entry in bundle.entries().values():
         component = entry[part]
@@ -146,7 +134,7 @@ def _each(part: str) -> Iterator[tuple[dict[str, Any], Any]]:
         seen.add(component)
 
 
-def _placed(parts: Mapping[str, Any]) -> dict[str, Any]:
+def placed(parts: Mapping[str, Any]) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for pointer, part in parts.items():
         holder, steps = made, pointer.split("/")[1:]
@@ -156,16 +144,15 @@ def _placed(parts: Mapping[str, Any]) -> dict[str, Any]:
     return made
 
 
-def _status_of(refusal: Any) -> int:
+def status_of(refusal: Any) -> int:
     code: object = refusal.get("code")
-    return code if isinstance(code, int) and 400 <= code < 600 else REFUSED
+    return code if isinstance(code, int) and 400 <= code < 600 else 400
 
 
-def _notify(made: Exercise) -> None:
-    examples = bundle.examples().values()
+def read_notifications(made: Exercise) -> None:
     for item in bundle.document()["webhooks"].values():
         operation: str = item["post"]["operationId"]
-        documented = [one["value"] for one in examples if one["x-operation"] == operation]
+        documented = [one["value"] for one in bundle.examples().values() if one["x-operation"] == operation]
         for value in (*documented, *instances(bundle.component_of(operation, "request"))):
             body = json.dumps(value).encode()
             try:
@@ -175,15 +162,8 @@ def _notify(made: Exercise) -> None:
                 made.differ(f"{operation} {value}", f"the webhook refuses it: {error}")
 
 
-# Requests, to the sandbox.
-
-
-class _Sandbox(httpx.AsyncBaseTransport):
-    """Sends requests to a sandbox in-process, and counts them.
-
-    Attributes:
-        bodies: Operation and JSON body of every request.
-    """
+class CountedSandbox(httpx.AsyncBaseTransport):
+    """Sends requests to a sandbox in-process, counts them, and keeps their operations and JSON bodies."""
 
     def __init__(self, app: Any, add: Callable[[Exchange], object]) -> None:
         self._app = httpx.ASGITransport(app, raise_app_exceptions=False)
@@ -199,26 +179,24 @@ class _Sandbox(httpx.AsyncBaseTransport):
         return answer
 
 
-async def _send_requests(made: Exercise) -> None:
+async def send_requests(made: Exercise) -> None:
     app = create_app(Settings(keys={KEY: 1e9}, autorun=False, engine_process=False, fetch=no_network))
-    wire = _Sandbox(app, made.coverage.add)
+    wire = CountedSandbox(app, made.coverage.add)
     try:
         async with AsyncClient(KEY, IN_PROCESS, transport=wire) as client:
-            creates = (_create(made, client, wire, entry, value) for entry, value in _each("input"))
-            while some := list(itertools.islice(creates, CONCURRENT)):
+            submissions = (submit(made, client, wire, entry, value) for entry, value in values_of("input"))
+            while some := list(itertools.islice(submissions, CONCURRENT)):
                 await asyncio.gather(*some)
         async with httpx.AsyncClient(transport=wire, base_url=IN_PROCESS) as http:
-            await _call_operations(made, http)
+            await call_operations(made, http)
     finally:
         app.state.sandbox.close()
 
 
-async def _create(
-    made: Exercise, client: AsyncClient, wire: _Sandbox, entry: dict[str, Any], value: dict[str, Any]
-) -> None:
+async def submit(made: Exercise, client: AsyncClient, wire: CountedSandbox, entry: dict[str, Any], value: Any) -> None:
     value = {**value, **entry.get("match", {})}
     try:
-        await client.submit(_task(entry, value))
+        await client.submit(task_of(entry, value))
     except errors.UnitaskError as error:
         made.differ(f"{entry['name']} {value}", f"{type(error).__name__}: {error}")
         return
@@ -228,7 +206,7 @@ async def _create(
         made.differ(f"{entry['name']} {value}", "the client sends something else")
 
 
-def _task(entry: Mapping[str, Any], value: Mapping[str, Any]) -> TaskInput[Any]:
+def task_of(entry: Mapping[str, Any], value: Mapping[str, Any]) -> TaskInput[Any]:
     kind = getattr(tasks, entry["name"])
     names = {one.name for one in fields(kind)} - {"extra"}
     given = {name: item for name, item in value.items() if name in names and item is not None}
@@ -237,31 +215,29 @@ def _task(entry: Mapping[str, Any], value: Mapping[str, Any]) -> TaskInput[Any]:
     return task
 
 
-async def _call_operations(made: Exercise, http: httpx.AsyncClient) -> None:
-    examples = bundle.examples().values()
+async def call_operations(made: Exercise, http: httpx.AsyncClient) -> None:
     for operation in bundle.routes():
-        await _send(http, operation, {}, key="wrong")
-        for example in examples:
+        await send(http, operation, {}, key="wrong")
+        for example in bundle.examples().values():
             if (example["x-operation"], example["x-part"]) == (operation, "request"):
-                await _send(http, operation, example["value"])
-        for value in _requests(operation):
-            answer = await _send(http, operation, value)
+                await send(http, operation, example["value"])
+        for value in requests(operation):
+            answer = await send(http, operation, value)
             if answer.status_code != 200 and operation not in BODIES:
                 made.differ(f"{operation} {value}", f"the sandbox answers {answer.status_code}: {answer.text[:200]}")
-    tasks_of = {operation: (await _send(http, operation, body)).json() for operation, body in _creates().items()}
-    for operation, create in _looks().items():
+    tasks_of = {operation: (await send(http, operation, body)).json() for operation, body in submissions().items()}
+    for operation, create in about_a_task().items():
         task_id: str = (tasks_of[create].get("data") or tasks_of[create])["task_id"]
-        answer = await _send(http, operation, {"task_id": task_id}, task_id)
+        answer = await send(http, operation, {"task_id": task_id}, task_id)
         if answer.status_code != 200:
             made.differ(operation, f"the sandbox answers {answer.status_code}: {answer.text[:200]}")
 
 
-def _requests(operation: str) -> Iterator[dict[str, Any]]:
-    if operation in _looks():
+def requests(operation: str) -> Iterator[dict[str, Any]]:
+    if operation in about_a_task():
         return
     if operation == "create_task":
-        swap = copy.copy(_creates()["create_task"])
-        yield from ({**swap, "config": config} for config in instances("TaskConfig"))
+        yield from ({**submissions()["create_task"], "config": config} for config in instances("TaskConfig"))
     elif query := bundle.query_of(operation):
         yield from instances(query)
     elif "request" not in bundle.components_of(operation):
@@ -272,23 +248,23 @@ def _requests(operation: str) -> Iterator[dict[str, Any]]:
 
 
 @cache
-def _creates() -> Mapping[str, dict[str, Any]]:
+def submissions() -> Mapping[str, dict[str, Any]]:
     legacy = {entry["create"]: instances(entry["input"])[0] for entry in bundle.entries().values() if "create" in entry}
-    toolkit = "legacy_create_image_toolkit"
     swap: dict[str, Any] = bundle.examples()["faceswap.face-swap.request"]["value"]
-    return {**legacy, "create_task": swap, toolkit: BODIES[toolkit]}
+    return {**legacy, "create_task": swap, TOOLKIT: BODIES[TOOLKIT]}
 
 
 @cache
-def _looks() -> Mapping[str, str]:
+def about_a_task() -> Mapping[str, str]:
+    """Return the operations that name a task, each with the one that makes such a task."""
     protocols = bundle.document()["x-protocols"]
     entries = (entry for entry in bundle.entries().values() if "create" in entry)
-    found: dict[str, str] = {protocols[entry["protocol"]]["poll"]: entry["create"] for entry in entries}
-    toolkit = {"legacy_fetch_image_toolkit": "legacy_create_image_toolkit"}
-    return {**found, **toolkit, "get_task": "create_task", "cancel_task": "create_task"}
+    legacy: dict[str, str] = {protocols[entry["protocol"]]["poll"]: entry["create"] for entry in entries}
+    unified = {"get_task": "create_task", "cancel_task": "create_task"}
+    return {**legacy, **unified, "legacy_fetch_image_toolkit": TOOLKIT}
 
 
-async def _send(
+async def send(
     http: httpx.AsyncClient, operation: str, body: dict[str, Any], task_id: str = "x", *, key: str = KEY
 ) -> httpx.Response:
     method, path = bundle.route_of(operation)

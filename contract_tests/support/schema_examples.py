@@ -1,4 +1,4 @@
-"""Valid values of components, made by the coverage phase of schemathesis: deterministic, each enum value included."""
+"""Values of components, made by schemathesis: `instances` of its coverage phase, `component` at random."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ from functools import cache
 from typing import Any
 
 import schemathesis
+from hypothesis import strategies as st
 from unitask_contract import bundle
 
 MEDIA = {"image": "https://me.test/a.png"}
 OTHER_MEDIA = "https://me.test/a.bin"
+
+
+def component(name: str) -> st.SearchStrategy[Any]:
+    return _operations()[f"/{name}"]["POST"].as_strategy().map(lambda case: case.body)
 
 
 @cache
@@ -32,17 +37,14 @@ def _operations() -> Any:
     bodies = {name: {"$ref": f"#/components/schemas/{name}"} for name in schemas}
     queries = filter(None, map(bundle.query_of, bundle.operations()))
     bodies |= {name: _advised(bundle.component(name)) for name in queries}
-    paths = {
-        f"/{name}": {
-            "post": {
-                "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
-                "responses": {"200": {"description": "any"}},
-            }
-        }
-        for name, body in bodies.items()
-    }
+    paths = {f"/{name}": {"post": _operation(body)} for name, body in bodies.items()}
     document = {**bundle.document(), "paths": paths, "webhooks": {}, "components": {"schemas": schemas}}
     return schemathesis.openapi.from_dict(document)
+
+
+def _operation(schema: Any) -> Any:
+    body = {"required": True, "content": {"application/json": {"schema": schema}}}
+    return {"requestBody": body, "responses": {"200": {"description": "any"}}}
 
 
 def _advised(node: Any) -> Any:

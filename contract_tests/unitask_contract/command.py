@@ -20,7 +20,6 @@ from statistics import median
 
 from unitask_contract import bundle, recorded, runner
 from unitask_contract.connecting import CannotRun
-from unitask_contract.counter import GENERAL, OF_A_PROVIDER, Coverage
 from unitask_contract.hiding import scrubbed, visible
 from unitask_contract.money import Money
 from unitask_contract.patches.proposals import Difference, Kind, differences, proposal
@@ -149,13 +148,10 @@ def _of_provider(options: argparse.Namespace) -> Report:
         except KeyboardInterrupt:
             interrupted = True
         cause, money = runner.common_cause(provider.exchanges), provider.money
-        coverage, counted = Coverage((*provider.exchanges, *provider.generated)), _counted(families)
         report = Report(
             "the sandbox in-process" if options.base_url is None else scrubbed(options.base_url, provider.key),
             seed,
             results,
-            coverage=coverage.numbers(OF_A_PROVIDER, counted),
-            missing=[str(one) for one in coverage.missing(OF_A_PROVIDER, counted)],
             held_usd=None if provider.inside else money.held_usd,
             limit_usd=money.limit_usd,
             unpriced=money.unpriced,
@@ -196,13 +192,6 @@ def _families(text: str) -> tuple[str, ...]:
     if unknown := [name for name in wanted if name not in known | {runner.GENERAL}]:
         raise CannotRun(f"no family {', '.join(unknown)}; there are {runner.GENERAL}, {', '.join(sorted(known))}")
     return wanted
-
-
-def _counted(families: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the families of the coverage; the checks of the whole provider exercise several."""
-    return tuple(
-        name for family in families for name in ((*GENERAL, "legacy") if family == runner.GENERAL else (family,))
-    )
 
 
 def _checks(text: str) -> tuple[runner.Check, ...]:

@@ -1,14 +1,12 @@
 """Count how much of the contract a set of exchanges exercises, by family.
 
-What is counted:
-
     operations  operations that were called; of a family, task types that were created with a valid input
     statuses    documented responses of an operation ("200", "default") whose body is valid
     fields      named fields of bodies, queries, inputs and outputs
     words       enum values, the advised ones (`x-advisory`) included
     examples    documented bodies that were sent or answered unchanged
     errors      rows of error-rows.yaml
-    scenarios   scenarios that were played
+    scenarios   scenarios that were run
 
 A field or a word counts only in a body that is valid as a whole. A component that several families share counts once,
 for the first of them; general operations come before families.
@@ -17,7 +15,7 @@ for the first of them; general operations come before families.
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from email import message_from_bytes
@@ -35,7 +33,6 @@ from unitask_contract.schema_paths import Place, Placed, below, parts, rules
 
 ALL = "all"  # the row of all families
 KINDS = ("operations", "statuses", "fields", "words", "examples", "errors", "scenarios")
-OF_A_PROVIDER = ("operations", "statuses", "fields", "words")  # what answers to our requests can exercise
 GENERAL = ("core", "account", "upload", "llm", "webhook")
 MAX_DIGITS = 19  # of a 64-bit integer
 Element = tuple[str, str]  # kind, name
@@ -43,13 +40,7 @@ Element = tuple[str, str]  # kind, name
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """An element of the contract that was not exercised.
-
-    Attributes:
-        family: Its family.
-        kind: One of KINDS.
-        name: An operation, a task type, an example, a scenario or a row; of a field or word its place in the spec.
-    """
+    """An element of the contract that was not exercised; the name of a field or a word is its place in the spec."""
 
     family: str
     kind: str
@@ -60,11 +51,7 @@ class Missing:
 
 
 class Coverage:
-    """Counts exercised elements of the contract.
-
-    Args:
-        exchanges: Exchanges to count from the start.
-    """
+    """Counts exercised elements of the contract."""
 
     def __init__(self, exchanges: Iterable[Exchange] = ()) -> None:
         self._done: set[Element] = set()
@@ -77,56 +64,44 @@ class Coverage:
         if operation := exchange.operation:
             self._add(operation, exchange.sent, exchange.status, exchange.content)
             if query := bundle.query_of(operation):
-                self._use(query, _query_fields(exchange.query, query))
+                given = parse_qsl(exchange.query, keep_blank_values=True)
+                self._use(query, {name: _typed(name, text, query) for name, text in given})
 
     def add_notification(self, operation: str, content: bytes) -> None:
-        """Count a notification that was accepted.
-
-        Args:
-            operation: Its operationId in the webhooks of the contract.
-            content: Its body.
-        """
+        """Count a webhook that was accepted, by its operationId."""
         self._add(operation, content, 200, b"")
 
     def add_scenario(self, name: str) -> None:
-        """Count a scenario that was played."""
+        """Count a scenario that was run."""
         self._done.add(("scenarios", name))
 
-    def numbers(
-        self, kinds: Collection[str] = KINDS, among: Collection[str] = ()
-    ) -> dict[str, dict[str, tuple[int, int]]]:
-        """Return (exercised, total) by family and kind; the last row is "all".
-
-        Args:
-            kinds: The kinds to count.
-            among: The families to count; empty: all.
-        """
-        whole, done = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    def numbers(self) -> dict[str, dict[str, tuple[int, int]]]:
+        """Return (exercised, total) by family and kind; the last row is "all"."""
+        every, done = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
         for element, family in elements().items():
-            if not among or family in among:
-                for row in (family, ALL):
-                    whole[row, element[0]] += 1
-                    done[row, element[0]] += element in self._done
+            for row in (family, ALL):
+                every[row, element[0]] += 1
+                done[row, element[0]] += element in self._done
         counted = {
-            family: {kind: (done[family, kind], whole[family, kind]) for kind in kinds if whole[family, kind]}
+            family: {kind: (done[family, kind], every[family, kind]) for kind in KINDS if every[family, kind]}
             for family in (*families(), ALL)
         }
         return {family: row for family, row in counted.items() if row}
 
-    def missing(self, kinds: Collection[str] = KINDS, among: Collection[str] = ()) -> list[Missing]:
-        """Return what was not exercised, by family; arguments as in `numbers`."""
+    def missing(self, kinds: Collection[str] = KINDS) -> list[Missing]:
+        """Return what was not exercised, by family."""
         rows = [
             Missing(family, *element)
             for element, family in elements().items()
-            if element not in self._done and element[0] in kinds and (not among or family in among)
+            if element not in self._done and element[0] in kinds
         ]
         return sorted(rows, key=lambda row: (families().index(row.family), KINDS.index(row.kind), row.name))
 
-    def table(self, kinds: Collection[str] = KINDS, among: Collection[str] = ()) -> str:
-        """Return the numbers as a Markdown table with a row a family; arguments as in `numbers`."""
-        lines = ["| family | " + " | ".join(kinds) + " |", "|---" * (len(kinds) + 1) + "|"]
-        for family, row in self.numbers(kinds, among).items():
-            cells = ["{} of {}".format(*row[kind]) if kind in row else "-" for kind in kinds]
+    def table(self) -> str:
+        """Return the numbers as a Markdown table with a row for each family."""
+        lines = ["| family | " + " | ".join(KINDS) + " |", "|---" * (len(KINDS) + 1) + "|"]
+        for family, row in self.numbers().items():
+            cells = ["{} of {}".format(*row[kind]) if kind in row else "-" for kind in KINDS]
             lines.append(f"| {family} | {' | '.join(cells)} |")
         return "\n".join(lines)
 
@@ -134,26 +109,26 @@ class Coverage:
         if (operation, sent, status, content) in self._seen:
             return
         self._seen.add((operation, sent, status, content))
-        asked, answer = _body(sent, bundle.components_of(operation).get("request")), read_json(content)
-        part = "200" if status == 200 else "default"
+        components = bundle.components_of(operation)
+        is_form = sent.startswith(b"--") and "request" in components
+        asked = _form_fields(sent, components["request"]) if is_form else read_json(sent)
+        answer, part = read_json(content), "200" if status == 200 else "default"
         self._done.add(("operations", operation))
         self._done.update(_examples(operation, "request", asked), _examples(operation, part, answer))
         self._done.update(("errors", name) for name in _rows(operation, status, answer, content))
-        components = bundle.components_of(operation)
         if "request" in components:
             self._use(components["request"], asked)
         if part not in components or self._use(components[part], answer):
             self._done.add(("statuses", f"{operation} {part}"))
         self._add_task_type(operation, asked)
-        for names, output in _outputs(operation, asked, answer):
-            any(self._use(name, output) for name in names)
+        outputs, output = _output(operation, asked, answer)
+        any(self._use(name, output) for name in outputs)
 
     def _add_task_type(self, operation: str, asked: Any) -> None:
-        if operation == "create_task":
-            given = fields(asked)
-            entry = bundle.entry_of(given.get("model"), given.get("task_type"), given.get("input"))
-            if entry and self._use(entry["input"], asked["input"]):
-                self._done.add(("operations", entry["name"]))
+        given = fields(asked)
+        entry = bundle.entry_of(given.get("model"), given.get("task_type"), given.get("input"))
+        if operation == "create_task" and entry and self._use(entry["input"], asked["input"]):
+            self._done.add(("operations", entry["name"]))
         for entry in bundle.entries().values():
             if entry.get("create") == operation and bundle.allows(entry["input"], asked):
                 self._done.add(("operations", entry["name"]))
@@ -162,7 +137,8 @@ class Coverage:
         """Count the fields and words of a valid value; return whether it is valid."""
         if not bundle.allows(component, value):
             return False
-        self._done.update(_used(value, _advised(rules(_root(component), Place(component), value, bundle.schemas()))))
+        applying = rules(bundle.component(component), Place(component), value, bundle.schemas())
+        self._done.update(_used(value, _advised(applying)))
         return True
 
 
@@ -203,17 +179,10 @@ def error_rows() -> Mapping[str, Mapping[str, Any]]:
 def _roots() -> Iterator[tuple[str, str]]:
     """Yield the family and component of every body, query, input and output; general operations first."""
     for name in sorted(bundle.operations(), key=lambda name: families().index(bundle.family_of(name))):
-        yield from ((bundle.family_of(name), component) for component in bundle.components_of(name).values())
-    for name in bundle.operations():
-        if query := bundle.query_of(name):
-            yield bundle.family_of(name), query
+        components = (*bundle.components_of(name).values(), bundle.query_of(name))
+        yield from ((bundle.family_of(name), component) for component in components if component)
     for entry in bundle.entries().values():
         yield from ((entry["family"], entry[part]) for part in ("input", "output"))
-
-
-def _root(component: str) -> dict[str, Any]:
-    is_query = component not in bundle.schemas()
-    return bundle.component(component) if is_query else {"$ref": f"#/components/schemas/{component}"}
 
 
 @cache
@@ -269,17 +238,16 @@ def _advised(found: list[Placed]) -> list[Placed]:
 
 
 @cache
-def _documented() -> Mapping[tuple[str, str, str], list[str]]:
-    found: defaultdict[tuple[str, str, str], list[str]] = defaultdict(list)
+def _documented() -> Mapping[tuple[str, str, str], list[Element]]:
+    found: dict[tuple[str, str, str], list[Element]] = {}
     for name, one in bundle.examples().items():
-        found[one["x-operation"], one["x-part"], json.dumps(one["value"], sort_keys=True)].append(name)
-    return dict(found)
+        key = (one["x-operation"], one["x-part"], json.dumps(one["value"], sort_keys=True))
+        found.setdefault(key, []).append(("examples", name))
+    return found
 
 
-def _examples(operation: str, part: str, value: Any) -> Iterator[Element]:
-    if value is not None:
-        text = json.dumps(value, sort_keys=True)
-        yield from (("examples", name) for name in _documented().get((operation, part, text), ()))
+def _examples(operation: str, part: str, value: Any) -> list[Element]:
+    return _documented().get((operation, part, json.dumps(value, sort_keys=True)), [])
 
 
 def _rows(operation: str, status: int, answer: Any, content: bytes) -> Iterator[str]:
@@ -295,23 +263,19 @@ def _rows(operation: str, status: int, answer: Any, content: bytes) -> Iterator[
             yield name
 
 
-def _outputs(operation: str, asked: Any, answer: Any) -> Iterator[tuple[Iterable[str], Any]]:
-    """Yield the output of the task in an answer or a notification, and the components that it may be valid for."""
+def _output(operation: str, asked: Any, answer: Any) -> tuple[Iterable[str], Any]:
+    """Return the components that the output of a task may fit, and the output; no components without an output."""
     for protocol, rule in bundle.document()["x-protocols"].items():
         if rule["poll"] == operation:
             found = {name: bundle.at(answer, pointer, ...) for name, pointer in rule["output"].items()}
             output = {name: value for name, value in found.items() if value is not ...}
-            yield sorted({one["output"] for one in bundle.entries().values() if one["protocol"] == protocol}), output
-            return
+            return sorted({one["output"] for one in bundle.entries().values() if one["protocol"] == protocol}), output
     task = fields(fields(asked if operation == "receive_task" else answer).get("data"))
-    if task.get("output") is not None:
-        entry = bundle.entry_of(task.get("model"), task.get("task_type"), task.get("input"))
-        named = bundle.outputs_of(task.get("model"), task.get("task_type"))
-        yield [entry["output"]] if entry else named, task["output"]
-
-
-def _body(sent: bytes, component: str | None) -> Any:
-    return _form_fields(sent, component) if sent.startswith(b"--") and component else read_json(sent)
+    if task.get("output") is None:
+        return [], None
+    entry = bundle.entry_of(task.get("model"), task.get("task_type"), task.get("input"))
+    names = [entry["output"]] if entry else bundle.outputs_of(task.get("model"), task.get("task_type"))
+    return names, task["output"]
 
 
 def _form_fields(sent: bytes, component: str) -> dict[str, Any]:
@@ -322,10 +286,6 @@ def _form_fields(sent: bytes, component: str) -> dict[str, Any]:
         name, content = str(part.get_param("name", header="content-disposition")), part.get_payload(decode=True) or b""
         found[name] = _typed(name, content.decode(errors="replace"), component)
     return found
-
-
-def _query_fields(query: str, component: str) -> dict[str, Any]:
-    return {name: _typed(name, text, component) for name, text in parse_qsl(query, keep_blank_values=True)}
 
 
 def _typed(name: str, text: str, component: str) -> int | str:

@@ -1,8 +1,8 @@
 """Wrong answers: every documented body, changed in one step, and what a client makes of it.
 
-A mutant that the spec still allows must be understood. One that it does not must end in a typed error, when the call is
-made or when the broken part is read, or in a tolerance of `tolerances.yaml`, which has a name and a reason. Anything
-else is a finding: an exception that is not ours ("untyped"), or nothing at all ("silent").
+A mutant that the spec still allows must be understood. Any other must end in a typed error, when the call is made or
+when the broken part is read, or in a tolerance of `tolerances.yaml`, which has a name and a reason. Anything else is a
+finding: an exception of another type ("untyped"), or no error ("silent").
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from unitask_api.api.upload import upload_file
 from unitask_contract import bundle
 from unitask_contract.bundle import fields
 from unitask_contract.scenario_runner import BASE_URL, KEY, Time
-from unitask_contract.schema_paths import Path, pointer
+from unitask_contract.schema_paths import Path, parts, pointer
 
 HUGE = 10**400
-DEEP = 20_000  # beyond what json reads: a thousand levels in Python 3.11, ten thousand in 3.13
-UNREADABLE = ("surrogate", "huge")  # no character, and no number that fits: a schema cannot forbid them
+DEEP = 20_000  # levels; json reads a thousand in Python 3.11, ten thousand in 3.13
+UNREADABLE = ("surrogate", "huge")  # a schema cannot forbid them
 
 
 class Verdict(StrEnum):
@@ -51,11 +51,11 @@ BAD = (Verdict.REFUSED, Verdict.UNTYPED, Verdict.SILENT)
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A documented body with one thing changed.
+    """A documented body with one change.
 
     Attributes:
         operation: The operation that it answers.
-        path: Where the change is; the numbers in lists are stars.
+        path: The place of the change, with a star for each index.
         valid: Whether the spec allows it.
         refusal: Whether the documented body is a refusal.
     """
@@ -72,33 +72,24 @@ class Mutant:
         return f"{self.example} {self.path or '/'} {self.operator}"
 
 
-def _is_scalar(value: object) -> bool:
-    return value is None or isinstance(value, bool | int | float)
-
-
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-EMPTY: Mapping[str, Any] = {"str": "", "list": [], "dict": {}}
-# What takes the place of a value; nothing when the operator does not apply to it.
+# What takes the place of a value; nothing when the operator does not apply.
 VALUES: Mapping[str, Callable[[Any], list[Any]]] = {
     "null": lambda value: [] if value is None else [None],
-    "text": lambda value: [] if _is_text(value) else ["a text"],
+    "text": lambda value: [] if isinstance(value, str) else ["a text"],
     "number": lambda value: [] if isinstance(value, int | float) else [7],
     "spelled": lambda value: [json.dumps(value)] if isinstance(value, bool | int | float) else [],
     "flag": lambda value: [] if isinstance(value, bool) else [True],
     "list": lambda value: [[value]],
     "object": lambda value: [] if isinstance(value, dict) else [{"value": value}],
-    "empty": lambda value: [EMPTY[type(value).__name__]] if value and not _is_scalar(value) else [],
-    "recased": lambda value: [value.swapcase()] if _is_text(value) and value.swapcase() != value else [],
-    "suffixed": lambda value: [f"{value}~"] if _is_text(value) else [],
-    "blank around": lambda value: [f" {value}\n"] if _is_text(value) else [],
-    "surrogate": lambda value: ["\ud800"] if _is_text(value) else [],
+    "empty": lambda value: [type(value)()] if value and isinstance(value, str | list | dict) else [],
+    "recased": lambda value: [value.swapcase()] if isinstance(value, str) and value.swapcase() != value else [],
+    "suffixed": lambda value: [f"{value}~"] if isinstance(value, str) else [],
+    "blank around": lambda value: [f" {value}\n"] if isinstance(value, str) else [],
+    "surrogate": lambda value: ["\ud800"] if isinstance(value, str) else [],
     "negative": lambda value: [-abs(value) - 1] if _is_number(value) else [],
     "fraction": lambda value: [value + 0.5] if _is_number(value) else [],
     "huge": lambda value: [HUGE] if _is_number(value) else [],
@@ -123,21 +114,15 @@ BODIES: Mapping[str, Callable[[bytes], bytes]] = {
 
 @cache
 def mutants() -> tuple[Mutant, ...]:
-    """Every mutant of every documented answer that a call of the client reads; each kind of change once a schema."""
-    found: dict[tuple[str, str, str, str], Mutant] = {}
+    """Return the mutants of all documented answers that the client reads; each kind of change once for each schema."""
+    found: dict[tuple[object, ...], Mutant] = {}
     for name, example in bundle.examples().items():
-        if example["x-operation"] not in CALLS or example["x-part"] == "request":
-            continue
-        for mutant in _of_example(name, example):
-            kind = (_reader(example), mutant.operation, mutant.path, mutant.operator)
-            found.setdefault(kind, mutant)
+        if example["x-operation"] in CALLS and example["x-part"] != "request":
+            task = fields(example["value"].get("data"))
+            schema = (str(task.get("model")), str(task.get("task_type")), str(task.get("status")))
+            for mutant in _of_example(name, example):
+                found.setdefault((schema, mutant.operation, mutant.path, mutant.operator), mutant)
     return tuple(found.values())
-
-
-def _reader(example: Mapping[str, Any]) -> str:
-    """The class that reads the output of an example, if it has one."""
-    task = fields(example["value"].get("data"))
-    return str((task.get("model"), task.get("task_type"), task.get("status")))
 
 
 def _of_example(name: str, example: Mapping[str, Any]) -> Iterator[Mutant]:
@@ -147,15 +132,14 @@ def _of_example(name: str, example: Mapping[str, Any]) -> Iterator[Mutant]:
         where = pointer(path)
         valid = operator not in UNREADABLE and where != "/data/task_id" and _is_allowed(component, changed)
         yield Mutant(name, operation, operator, where, json.dumps(changed).encode(), valid, refusal)
-    body = json.dumps(value).encode()
     for path, doubled in _doubled(value):
         yield Mutant(name, operation, "key twice", pointer(path), doubled, valid=False, refusal=refusal)
     for operator, change in BODIES.items():
-        yield Mutant(name, operation, operator, "", change(body), valid=False, refusal=refusal)
+        yield Mutant(name, operation, operator, "", change(json.dumps(value).encode()), valid=False, refusal=refusal)
 
 
 def _is_allowed(component: str, value: Any) -> bool:
-    """Whether the spec allows an answer: the envelope, and the output of the task in it."""
+    """Return whether the spec allows an answer, and the output of the task in it."""
     if not bundle.allows(component, value):
         return False
     task = fields(value.get("data"))
@@ -164,9 +148,9 @@ def _is_allowed(component: str, value: Any) -> bool:
 
 
 def changes(value: Any) -> Iterator[tuple[Path, str, Any]]:
-    """Every change of one part: where, by which operator, and the whole value then. Do not change what they share."""
+    """Yield place, operator and whole value for every change of one part. The values share the other parts."""
     for path, part in _parts(value):
-        if path and isinstance(path[-1], str):
+        if isinstance(path[-1], str):
             yield path, "dropped", _without(value, path)
         for operator, change in VALUES.items():
             for new in change(part):
@@ -178,16 +162,11 @@ def changes(value: Any) -> Iterator[tuple[Path, str, Any]]:
 def _parts(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
     if path:
         yield path, value
-    if isinstance(value, dict):
-        for key, part in cast("dict[str, Any]", value).items():
-            yield from _parts(part, (*path, key))
-    elif isinstance(value, list):
-        for number, part in enumerate(cast("list[object]", value)):
-            yield from _parts(part, (*path, number))
+    for step, part in parts(value):
+        yield from _parts(part, (*path, step))
 
 
 def _with(value: Any, path: Path, new: Any) -> Any:
-    """A copy with another value at a path; the rest is shared."""
     changed, (step, *rest) = copy.copy(value), path
     changed[step] = _with(value[step], tuple(rest), new) if rest else new
     return changed
@@ -203,15 +182,14 @@ def _without(value: Any, path: Path) -> Any:
 
 
 def _doubled(value: Any) -> Iterator[tuple[Path, bytes]]:
-    """The body with a key of an object written twice, the second time as null."""
+    """Yield the body with a key written twice, the second time with null, for each key."""
     for path, part in _parts(value):
         if isinstance(path[-1], str):
             marked = json.dumps(_with(value, path, "\0here"))
-            key = json.dumps(path[-1])
-            yield path, marked.replace('"\\u0000here"', f"{json.dumps(part)}, {key}: null").encode()
+            yield path, marked.replace('"\\u0000here"', f"{json.dumps(part)}, {json.dumps(path[-1])}: null").encode()
 
 
-# What a client is asked when an answer of the operation comes.
+# The call of a client that an operation answers.
 CALLS: Mapping[str, Callable[[Client, str], Any]] = {
     "create_task": lambda client, _: client.submit(tasks.Raw("m", "t")),
     "get_task": lambda client, task_id: client.get(task_id),
@@ -223,7 +201,7 @@ CALLS: Mapping[str, Callable[[Client, str], Any]] = {
 }
 
 
-# The same with the generated client alone.
+# The same for the generated client.
 GENERATED_CALLS: Mapping[str, Callable[[unitask_api.Client, str], Any]] = {
     "create_task": lambda client, _: create_task.sync(
         client=client, body={"model": "m", "task_type": "t", "input": {}}
@@ -239,22 +217,22 @@ GENERATED_CALLS: Mapping[str, Callable[[unitask_api.Client, str], Any]] = {
 
 def ask(mutant: Mutant) -> Any:
     """Make the call that a mutant answers, with the wrapper."""
-    time, transport = Time([]), httpx.MockTransport(lambda _: _answer(mutant))
+    time, transport = Time([]), _transport(mutant)
     with Client(KEY, BASE_URL, transport=transport, clock=time.clock, sleep=time.sleep, poll_patience=1.0) as client:
         return CALLS[mutant.operation](client, _task_id(mutant))
 
 
 def ask_generated(mutant: Mutant) -> Any:
-    """Make the call that a mutant answers, with the generated client alone."""
-    transport = httpx.MockTransport(lambda _: _answer(mutant))
-    with httpx.Client(base_url=BASE_URL, transport=transport) as http:
+    """Make the call that a mutant answers, with the generated client."""
+    with httpx.Client(base_url=BASE_URL, transport=_transport(mutant)) as http:
         client = unitask_api.Client(BASE_URL).set_httpx_client(http)
         return GENERATED_CALLS[mutant.operation](client, _task_id(mutant))
 
 
-def _answer(mutant: Mutant) -> httpx.Response:
+def _transport(mutant: Mutant) -> httpx.MockTransport:
     status = bundle.examples()[mutant.example]["value"]["code"] if mutant.refusal else 200
-    return httpx.Response(status, content=mutant.content, headers={"content-type": "application/json"})
+    headers = {"content-type": "application/json"}
+    return httpx.MockTransport(lambda _: httpx.Response(status, content=mutant.content, headers=headers))
 
 
 def _task_id(mutant: Mutant) -> str:
@@ -263,7 +241,7 @@ def _task_id(mutant: Mutant) -> str:
 
 
 def judged(mutant: Mutant, call: Callable[[Mutant], Any] = ask) -> tuple[Verdict, str]:
-    """What becomes of a mutant, and the words of the error or the name of the tolerance.
+    """Return the verdict on a mutant, and the error or the name of the tolerance.
 
     Args:
         mutant: The answer.
@@ -275,19 +253,19 @@ def judged(mutant: Mutant, call: Callable[[Mutant], Any] = ask) -> tuple[Verdict
     except typed as error:
         expected = mutant.refusal or not mutant.valid
         return (Verdict.TYPED if expected else Verdict.REFUSED), f"{type(error).__name__}: {error}"
-    except Exception as error:  # the point of it
+    except Exception as error:
         return Verdict.UNTYPED, f"{type(error).__name__}: {error}"
     if mutant.valid:
         return Verdict.UNDERSTOOD, ""
-    name = tolerance(mutant)
+    name = next((one.name for one in tolerances() if one.covers(mutant)), "")
     return (Verdict.TOLERATED, name) if name else (Verdict.SILENT, "")
 
 
 def read(result: Any) -> None:
-    """Read everything that a result has, as a program could.
+    """Read everything that a result has.
 
     Raises:
-        UnitaskError: A part of it is not what the documents say.
+        UnitaskError: A part of it is not as documented.
     """
     if isinstance(result, dict):
         for value in cast("dict[str, Any]", result).values():
@@ -309,12 +287,12 @@ def _properties(kind: type[Any]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """Wrong answers that are let pass, and why.
+    """Wrong answers that are accepted, and why.
 
     Attributes:
-        operations: Those that it is for; empty: all.
-        operators: Those that it is for; empty: all.
-        paths: Where; a path ends with * to mean everything below.
+        operations: The operations that it is for; empty: all.
+        operators: The operators that it is for; empty: all.
+        paths: The places; a star at the end stands for everything below.
     """
 
     name: str
@@ -324,7 +302,7 @@ class Tolerance:
     paths: tuple[str, ...]
 
     def covers(self, mutant: Mutant) -> bool:
-        """Whether this wrong answer is one of them."""
+        """Return whether a wrong answer is one of them."""
         return (
             (not self.operations or mutant.operation in self.operations)
             and (not self.operators or mutant.operator in self.operators)
@@ -334,20 +312,15 @@ class Tolerance:
 
 @cache
 def tolerances() -> tuple[Tolerance, ...]:
-    """Every tolerance, as tolerances.yaml has them."""
+    """Return the tolerances of tolerances.yaml."""
     text = files("unitask_contract").joinpath("tolerances.yaml").read_text(encoding="utf-8")
     return tuple(
         Tolerance(
             name,
-            said["reason"],
-            frozenset(said.get("operations", [])),
-            frozenset(said.get("operators", [])),
-            tuple(said["paths"]),
+            entry["reason"],
+            frozenset(entry.get("operations", [])),
+            frozenset(entry.get("operators", [])),
+            tuple(entry["paths"]),
         )
-        for name, said in yaml.safe_load(text).items()
+        for name, entry in yaml.safe_load(text).items()
     )
-
-
-def tolerance(mutant: Mutant) -> str:
-    """The name of the first tolerance that covers a mutant; empty when none does."""
-    return next((one.name for one in tolerances() if one.covers(mutant)), "")

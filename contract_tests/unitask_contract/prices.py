@@ -1,9 +1,8 @@
-"""What a create costs by the price list of the contract, read with code of the harness alone.
+"""What a submission costs by the price list of the contract, computed with code of the harness alone.
 
-A wrong price in the client or in a provider shows only if the price that it is compared with comes from neither.
-
-Rules of this file: amounts are whole credits, rounded up; a field that is null is not given; files are not measured;
-what cannot be told, and every form of a price that this file does not know, is None and never 0.
+A wrong price of the client or of a provider shows only if it is compared with one of neither. Amounts are whole
+credits, rounded up. A field that is null counts as absent, and files are not measured. What cannot be known, and every
+form of a price that this module does not know, is None, and never 0.
 """
 
 from __future__ import annotations
@@ -18,37 +17,37 @@ from typing import Any, cast
 from unitask_contract import bundle
 from unitask_contract.bundle import fields, items
 
-_OF_PRICE = frozenset({"usd", "per", "count", "when", "more", "absent", "unless", "x-source"})
-_OF_COUNT = frozenset({"of", "items", "plus", "whole", "at_least", "at_most"})
+_PRICE_KEYS = frozenset({"usd", "per", "count", "when", "more", "absent", "unless", "x-source"})
+_COUNT_KEYS = frozenset({"of", "items", "plus", "whole", "at_least", "at_most"})
 _SECONDS = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s")
 
 
 class _Unknown(Exception):
-    """The price cannot be told from the input."""
+    """The price is not known from the input."""
 
 
 @cache
 def credits_per_usd() -> int:
-    """Credits in one US dollar, by x-resources of the contract."""
+    """Return the credits in one US dollar (x-resources of the contract)."""
     return round(1 / Fraction(str(bundle.document()["x-resources"]["credit_usd"]["value"])))
 
 
 def usd_of(body: Mapping[str, Any]) -> float | None:
-    """What the task of a create costs in USD; None when that cannot be told."""
+    """Return the price of a submission in USD; None when it is not known."""
     credit = credits_of(body)
     return None if credit is None else credit / credits_per_usd()
 
 
 def credits_of(body: Mapping[str, Any]) -> int | None:
-    """What the task of a create costs in credits; None when that cannot be told.
+    """Return the price of a submission in credits; None when it is not known.
 
     Args:
-        body: The body of the create, with `model`, `task_type` and `input`.
+        body: The body of the submission, with `model`, `task_type` and `input`.
     """
     given = {name: value for name, value in fields(body.get("input")).items() if value is not None}
     entry = bundle.entry_of(body.get("model"), body.get("task_type"), given) or {}
     price = fields(entry.get("price"))
-    if not price or price.keys() - _OF_PRICE or given.keys() & set(items(price.get("unless"))):
+    if not price or price.keys() - _PRICE_KEYS or given.keys() & set(items(price.get("unless"))):
         return None
     known = {**fields(price.get("absent")), **given}
     try:
@@ -60,53 +59,35 @@ def credits_of(body: Mapping[str, Any]) -> int | None:
 
 
 def _usd(rates: list[dict[str, Any]], known: Mapping[str, Any]) -> Fraction:
-    """The first rate whose conditions hold.
-
-    Raises:
-        _Unknown: There is none, or a field that a condition asks for has no known value.
-    """
+    """Return the first rate whose conditions hold; an unknown condition before it makes the price unknown."""
     for rate in rates:
-        unknown = False
-        for name, wanted in fields(rate.get("when")).items():
-            try:
-                if not _holds(name, wanted, known):
-                    break
-            except _Unknown:
-                unknown = True
-        else:
-            if unknown:
+        holds = [_holds(name, wanted, known) for name, wanted in fields(rate.get("when")).items()]
+        if False not in holds:
+            if None in holds:
                 break
             return Fraction(str(rate["usd"]))
     raise _Unknown
 
 
-def _holds(name: str, wanted: object, known: Mapping[str, Any]) -> bool:
+def _holds(name: str, wanted: object, known: Mapping[str, Any]) -> bool | None:
     if isinstance(wanted, dict):
         limits = fields(cast("object", wanted))
-        if set(limits) != {"at_most"}:
-            raise _Unknown
-        return _area(name.split(" * "), known) <= Fraction(str(limits["at_most"]))
+        try:
+            return _area(name.split(" * "), known) <= Fraction(str(limits["at_most"])) if len(limits) == 1 else None
+        except (_Unknown, KeyError):
+            return None
     given = [known[one] for one in name.split(" or ") if one in known]
-    if not given:
-        raise _Unknown
-    return any(_equal(given[0], one) for one in items(wanted) or [wanted])
+    return any(_equal(given[0], one) for one in items(wanted) or [wanted]) if given else None
 
 
 def _units(count: Any, known: Mapping[str, Any], properties: Mapping[str, Any]) -> Fraction:
-    """How many units the input asks for.
-
-    Raises:
-        _Unknown: That cannot be told, or the units are counted in a way that this file does not know.
-    """
+    """Return the number of units that the input asks for."""
     if count is None:
         return Fraction(1)
-    counted = set(fields(count)) - _OF_COUNT
-    if len(counted) != 1 or (
-        "plus" in count and known.get(count["plus"])
-    ):  # the length of a file that is added is not known here
+    kinds = set(fields(count)) - _COUNT_KEYS
+    if len(kinds) != 1 or ("plus" in count and known.get(count["plus"])):  # `plus` is the length of a file
         raise _Unknown
-    (kind,) = counted
-    amount = _amount(kind, count, known, properties)
+    amount = _amount(kinds.pop(), count, known, properties)
     if amount <= 0:
         raise _Unknown
     units = amount / Fraction(str(count.get("of", 1)))
@@ -153,5 +134,5 @@ def _number(value: Any) -> Fraction:
 
 
 def _equal(value: object, wanted: object) -> bool:
-    """Equal as JSON, where true is not 1."""
+    """Compare as JSON, where true is not 1."""
     return isinstance(value, bool) == isinstance(wanted, bool) and value == wanted

@@ -22,11 +22,11 @@ from unitask_contract.bundle import fields
 from unitask_contract.connecting import LARGEST, LARGEST_FILE, CannotRun, greet, open_http, proxies_to
 from unitask_contract.exchange import Exchange
 from unitask_contract.hiding import hidden_in, scrubbed
+from unitask_contract.in_process import IN_PROCESS, InProcess, no_network
 from unitask_contract.money import LeftOut as LeftOut
 from unitask_contract.money import Money as Money
 from unitask_contract.money import price_of_post
 from unitask_contract.provider_schema import provider_schema
-from unitask_contract.sandbox_runner import IN_PROCESS, InProcess, no_network
 from unitask_sandbox import Settings, create_app
 
 NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)

@@ -1,4 +1,4 @@
-"""The contract as a provider must keep it, in the form that schemathesis draws requests from."""
+"""The contract as a provider must keep it, as a schema for generated requests."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from typing import Any, cast
 
 from unitask_contract import bundle
 
-LONGEST_SECONDS = 10_000  # of a video or a song
+LONGEST_SECONDS = 10_000  # of a video or a song, so that a balance can pay for it
 
 
 def provider_schema(*, legacy: bool = True, bounded: bool = True) -> dict[str, Any]:
-    """The bundle as a provider must keep it: a create is one of the task types, an upload is of a known kind.
+    """Return the bundle with a submission of each task type, and uploads of known kinds, to the provider itself.
 
-    The key is left to a check of its own: schemathesis would vary the header that every call here sets. Uploads go to
-    the provider under test and not to their own host.
+    The key is removed, because schemathesis would vary the header; a check of its own tests it.
 
     Args:
-        legacy: Whether the legacy operations belong to it; a live account need not have them any more.
-        bounded: Whether what is paid by the second ends somewhere, as balances do.
+        legacy: Whether to keep the legacy operations; a live account may not have them.
+        bounded: Whether to limit the durations that are paid by the second.
     """
     view = copy.deepcopy(bundle.document())
     del view["security"], view["components"]["securitySchemes"], view["webhooks"]
@@ -28,7 +27,7 @@ def provider_schema(*, legacy: bool = True, bounded: bool = True) -> dict[str, A
         for method in item.keys() & set(bundle.METHODS):
             item[method].pop("security", None)
     schemas = view["components"]["schemas"]
-    schemas["TaskRequest"] = {"anyOf": [_create(entry) for entry in view["x-tasks"] if entry["protocol"] == "unified"]}
+    schemas["TaskRequest"] = {"anyOf": [_submission(one) for one in view["x-tasks"] if one["protocol"] == "unified"]}
     schemas["LegacyToolkitRequest"] = _toolkit_request(view)
     if bounded:
         _bound(view)
@@ -41,7 +40,7 @@ def provider_schema(*, legacy: bool = True, bounded: bool = True) -> dict[str, A
     return view
 
 
-def _create(entry: dict[str, Any]) -> dict[str, Any]:
+def _submission(entry: dict[str, Any]) -> dict[str, Any]:
     return {
         "type": "object",
         "required": ["model", "task_type", "input"],

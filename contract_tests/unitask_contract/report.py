@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from unitask_contract.counter import ALL
 from unitask_contract.hiding import visible
 from unitask_contract.patches.proposals import Difference, Kind
 from unitask_contract.runner import OF_TASK_TYPES, Check, Outcome, Result
@@ -46,8 +45,6 @@ class Report:
         seed: The seed of the generated requests; None when there were none.
         differences: Between the answers and the spec.
         patch: The change of the spec that would allow them; empty when there is none.
-        coverage: What of the contract was exercised, by family; empty when it was not counted.
-        missing: What was not.
         held_usd: What the submissions that may have been accepted cost at most, in USD; None when nothing was real.
         limit_usd: The limit of that, in USD.
         unpriced: The number of submissions without a known price, which `held_usd` does not include.
@@ -62,10 +59,6 @@ class Report:
     results: Sequence[Result] = ()
     differences: Sequence[Difference] = ()
     patch: str = ""
-    coverage: Mapping[str, Mapping[str, tuple[int, int]]] = field(
-        default_factory=dict[str, Mapping[str, tuple[int, int]]]
-    )
-    missing: Sequence[str] = ()
     held_usd: float | None = None
     limit_usd: float = math.inf
     unpriced: int = 0
@@ -153,7 +146,7 @@ def text(report: Report) -> str:
     parts = [f"{report.subject}{'' if report.seed is None else f', seed {report.seed}'}"]
     parts += [*_task_types(report), *_general(report)]
     parts += [f"\n{report.cause}"] if report.cause else [*_details(report), *_differences(report)]
-    parts += [*_files(report), *_coverage(report), *money(report), *_patch(report)]
+    parts += [*_files(report), *money(report), *_patch(report)]
     return visible("\n".join([*parts, "", report.verdict]))
 
 
@@ -210,12 +203,6 @@ def _files(report: Report) -> Iterator[str]:
             yield f"\n{name}: {file.note}"
         if file.unread:
             yield f"\nnot read: {name}: {file.unread}"
-
-
-def _coverage(report: Report) -> Iterator[str]:
-    if report.coverage:
-        said = ", ".join(f"{kind} {seen} of {every}" for kind, (seen, every) in report.coverage[ALL].items())
-        yield f"\nexercised of the contract: {said} (by family, and what was not: --report FILE.html)"
 
 
 def _patch(report: Report) -> Iterator[str]:

@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from xml.etree import ElementTree as Xml
 
-from unitask_contract.counter import ALL
 from unitask_contract.patches.proposals import Kind
 from unitask_contract.report import FAILED, Report, columns, left_out, money, share, table
 from unitask_contract.runner import Outcome
@@ -43,7 +42,7 @@ def as_html(report: Report) -> str:
         body.append(f"<pre>{html.escape(report.patch)}</pre>")
     reasons = [[reason, ", ".join(names)] for reason, names in left_out(report).items()]
     body += _table("What was left out of the task types", ["reason", "checks"], reasons)
-    body += [*_coverage(report), *(f"<p>{html.escape(line)}</p>" for line in money(report))]
+    body += [f"<p>{html.escape(line)}</p>" for line in money(report)]
     return (
         f"<!DOCTYPE html><html lang=en><head><meta charset=utf-8><meta name=viewport content='width=device-width'>"
         f"<title>unitask contract: {title}</title><style>{_STYLE}</style></head><body>{''.join(body)}</body></html>\n"
@@ -102,18 +101,6 @@ def _details(report: Report) -> Iterator[str]:
         yield f"<p>{html.escape(result.check.promise)}</p><pre>{html.escape(result.detail)}</pre>"
 
 
-def _coverage(report: Report) -> Iterator[str]:
-    if report.coverage:
-        kinds = list(report.coverage[ALL])
-        rows = [
-            [family, *("{} of {}".format(*row[kind]) if kind in row else "-" for kind in kinds)]
-            for family, row in report.coverage.items()
-        ]
-        yield from _table("Exercised of the contract", ["family", *kinds], rows)
-        missing = "".join(f"<li>{html.escape(one)}" for one in report.missing)
-        yield f"<details><summary>Not exercised</summary><ul>{missing}</ul></details>"
-
-
 def as_json(report: Report) -> str:
     """Return the report as JSON."""
     document = {
@@ -144,11 +131,6 @@ def as_json(report: Report) -> str:
             for name, file in report.files.items()
         },
         "patch": report.patch,
-        "coverage": {
-            family: {kind: {"exercised": seen, "all": every} for kind, (seen, every) in row.items()}
-            for family, row in report.coverage.items()
-        },
-        "not_exercised": list(report.missing),
         "held_usd": report.held_usd,
         "submissions_of_unknown_price": report.unpriced,
     }

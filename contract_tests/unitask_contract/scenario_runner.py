@@ -1,22 +1,18 @@
-"""A scenario played: by either client, over scripted answers, or over a sandbox that gives them.
+"""Run a scenario with either client, over scripted answers.
 
-    ways    scripted    a transport gives the answers; no server
-            socket      the sandbox gives them over a real connection
-
-Time passes only while the client sleeps, and a second with each request.
+Time passes only while the client sleeps, and one second with each request.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-from unitask import AsyncClient, Client, Output, errors, tasks
+from unitask import AsyncClient, Client, errors, tasks
 from unitask._model.timestamp import Timestamp
 from unitask_contract import bundle
 from unitask_contract.exchange import Exchange
@@ -26,13 +22,13 @@ SHELLS = ("sync", "async")
 BASE_URL = "https://provider.test"
 KEY = "0123456789abcdef" * 4
 UNIX = 1.7e9
-ABOUT_A_TASK = ("wait", "get", "cancel")
-OF_A_TASK = ("submit", "run")
+WITH_A_TASK_ID = ("wait", "get", "cancel")
+WITH_A_TASK = ("submit", "run")
 
 
 @dataclass
 class Played:
-    """What a call did and how it ended.
+    """How a call ended.
 
     Attributes:
         sent: The operation of each request, in order.
@@ -46,10 +42,10 @@ class Played:
 
 
 class Time:
-    """Time that passes while somebody sleeps, and a second with each request.
+    """A clock that advances with sleeps and requests.
 
     Args:
-        slept: Takes every pause that is one, in seconds.
+        slept: Receives every pause, in seconds.
     """
 
     def __init__(self, slept: list[float]) -> None:
@@ -57,116 +53,94 @@ class Time:
         self._slept = slept
 
     def clock(self) -> Timestamp:
-        """Now."""
         return Timestamp(self._now, UNIX + self._now)
 
     def sleep(self, seconds: float) -> None:
-        """Let time pass."""
         self._now += seconds
         if seconds:
             self._slept.append(round(seconds, 9))
 
     async def sleep_async(self, seconds: float) -> None:
-        """Let time pass."""
         self.sleep(seconds)
 
     def tick(self) -> None:
-        """Let a request take its time."""
+        """Pass the time of a request."""
         self._now += 1.0
 
 
-def scripted(scenario: Scenario, shell: str, tell: Callable[[Exchange], object] = lambda _: None) -> Played:
-    """Play a scenario over scripted answers with a client of either kind, and tell each exchange."""
+def scripted(scenario: Scenario, shell: str, on_exchange: Callable[[Exchange], object] = lambda _: None) -> Played:
+    """Run a scenario with the client of a kind: "sync" or "async"."""
     played = Played()
     time = Time(played.slept)
-    reply = _script(scenario, played, time)
-
-    def told(request: httpx.Request) -> httpx.Response:
-        answer = reply(request)
-        tell(Exchange.of(request, answer.status_code, answer.content))
-        return answer
-
-    perform(scenario, shell, played, time, BASE_URL, transport=httpx.MockTransport(told))
-    return played
-
-
-def _script(scenario: Scenario, played: Played, time: Time) -> Callable[[httpx.Request], httpx.Response]:
-    coming: dict[str, list[Answer]] = defaultdict(list)
+    coming: dict[str, list[Answer]] = {}
     for answer in scenario.answers:
-        coming[answer.operation].append(answer)
+        coming.setdefault(answer.operation, []).append(answer)
 
     def reply(request: httpx.Request) -> httpx.Response:
         time.tick()
         operation = bundle.operation_of(request.method, request.url.path)
         played.sent.append(operation)
-        left = coming[operation]
+        left = coming.get(operation)
         if not left:
-            raise AssertionError(f"{scenario.name}: no answer to {operation} is in the script")
+            raise AssertionError(f"{scenario.name}: the script has no answer to {operation}")
         answer = left.pop(0) if len(left) > 1 else left[0]
         if answer.fails:
-            raise getattr(httpx, answer.fails)("as the scenario wants it", request=request)
+            raise getattr(httpx, answer.fails)("as the scenario says", request=request)
+        on_exchange(Exchange.of(request, answer.status, answer.content))
         return httpx.Response(answer.status, headers=dict(answer.headers), content=answer.content)
 
-    return reply
-
-
-def perform(scenario: Scenario, shell: str, played: Played, time: Time, base_url: str, **settings: Any) -> None:
-    """Make the call of a scenario, and note how it ends."""
-    settings = {"api_key": KEY, "base_url": base_url, "clock": time.clock, **settings}
+    settings: dict[str, Any] = {"transport": httpx.MockTransport(reply), "clock": time.clock}
     try:
         if shell == "sync":
-            with Client(sleep=time.sleep, **settings) as client:
+            with Client(KEY, BASE_URL, sleep=time.sleep, **settings) as client:
                 played.result = _call(scenario, client)
         else:
-            played.result = asyncio.run(_perform_async(scenario, {**settings, "sleep": time.sleep_async}))
+            played.result = asyncio.run(_call_async(scenario, time, settings))
     except errors.UnitaskError as error:
         played.error = error
+    return played
 
 
-async def _perform_async(scenario: Scenario, settings: dict[str, Any]) -> Any:
-    async with AsyncClient(**settings) as client:
+async def _call_async(scenario: Scenario, time: Time, settings: dict[str, Any]) -> Any:
+    async with AsyncClient(KEY, BASE_URL, sleep=time.sleep_async, **settings) as client:
         called = _call(scenario, client)
         return await called if not hasattr(called, "__aiter__") else [row async for row in called]
 
 
 def _call(scenario: Scenario, client: Any) -> Any:
     call = getattr(client, scenario.call)
-    if scenario.call in OF_A_TASK:
+    if scenario.call in WITH_A_TASK:
         assert scenario.task
         name, fields = scenario.task
         return call(getattr(tasks, name)(**fields), **scenario.options)
-    if scenario.call in ABOUT_A_TASK:
+    if scenario.call in WITH_A_TASK_ID:
         return call(scenario.task_id, **scenario.options)
     made = call(**scenario.options)
     return list(made) if hasattr(made, "__next__") else made
 
 
 def problems(scenario: Scenario, played: Played) -> Iterator[str]:
-    """Where a call ended otherwise than its scenario says, each in a line; nothing when it ended so."""
+    """Yield each difference between how a call ended and what its scenario expects."""
     expect = scenario.expect
     if "sent" in expect and played.sent != expect["sent"]:
         yield f"sent {played.sent}, not {expect['sent']}"
-    if (kind := expect.get("raises")) is None:
-        if played.error is not None:
-            yield f"raised {type(played.error).__name__}: {played.error}"
-        else:
-            yield from _differences(expect, played.result)
-        return
-    if played.error is None:
+    kind = expect.get("raises")
+    if kind is not None and played.error is None:
         yield f"returned {played.result!r} instead of raising {kind}"
-        return
-    yield from _wrong_error(scenario, played.error)
+    elif kind is not None and played.error is not None:
+        yield from _wrong_error(scenario, played.error)
+    elif played.error is not None:
+        yield f"raised {type(played.error).__name__}: {played.error}"
+    else:
+        yield from _wrong_result(scenario, played.result)
 
 
 def _wrong_error(scenario: Scenario, error: errors.UnitaskError) -> Iterator[str]:
     expect = scenario.expect
     raises: str | list[str] = expect["raises"]
-    kinds = [raises] if isinstance(raises, str) else raises
-    yield from (
-        f"raised {type(error).__name__}, no {kind}: {error}"
-        for kind in kinds
-        if not isinstance(error, getattr(errors, kind))
-    )
+    for kind in [raises] if isinstance(raises, str) else raises:
+        if not isinstance(error, getattr(errors, kind)):
+            yield f"raised {type(error).__name__}, not {kind}: {error}"
     if expect.get("says", "") not in str(error):
         yield f"the error does not say {expect['says']!r}: {error}"
     wanted = scenario.task_id if expect.get("task_id", True) is True else expect["task_id"] or None
@@ -176,20 +150,11 @@ def _wrong_error(scenario: Scenario, error: errors.UnitaskError) -> Iterator[str
         yield f"the next step of the error is {error.next_step!r}, not {expect['next_step']!r}"
 
 
-def _differences(expect: Mapping[str, Any], result: Any) -> Iterator[str]:
-    for name, value in expect.get("returns", {}).items():
-        if (got := _value(getattr(result, name))) != value:
+def _wrong_result(scenario: Scenario, result: Any) -> Iterator[str]:
+    for name, value in scenario.expect.get("returns", {}).items():
+        got = json.loads(json.dumps(getattr(result, name), default=str))  # an enum by its word, a file by its address
+        if got != value:
             yield f"{name} is {got!r}, not {value!r}"
-    if "output" in expect:
-        yield from _fields(expect["output"], result.output)
-
-
-def _fields(wanted: Mapping[str, Any], output: Output) -> Iterator[str]:
-    for name, value in wanted.items():
-        if (got := getattr(output, name)) != value:
+    for name, value in scenario.expect.get("output", {}).items():
+        if (got := getattr(result.output, name)) != value:
             yield f"output.{name} is {got!r}, not {value!r}"
-
-
-def _value(value: Any) -> Any:
-    """The value in the words of a scenario: an enum by its word, files by their addresses."""
-    return json.loads(json.dumps(value, default=str))

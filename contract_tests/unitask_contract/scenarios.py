@@ -1,15 +1,9 @@
-"""Scenarios as data: what a provider answers, and how a call of the client must end.
-
-Each file in `scenarios/` names a family, a task of it, and its scenarios: a call of the client, the answers in order
-for each operation (the last one repeats), and how the call must end. `each` makes one scenario of every value; `$name`
-stands for the value. An unknown key is an error.
-"""
-
 from __future__ import annotations
 
 import copy
 import itertools
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -18,6 +12,7 @@ from typing import Any, cast
 
 import yaml
 from unitask_contract import bundle
+from unitask_contract.bundle import fields
 
 TASK_ID = "90efd2db-bcfc-413f-a0be-c893850c9d68"
 FAILURES = (
@@ -39,11 +34,11 @@ _EXPECT = {"sent", "raises", *_OF_A_RESULT, *_OF_AN_ERROR}
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer to an operation, or how the exchange fails instead.
+    """One answer to an operation.
 
     Attributes:
         operation: The operationId that it answers.
-        fails: The httpx error that is raised in place of an answer; None: there is one.
+        fails: The httpx error that is raised instead of an answer; None for an answer.
     """
 
     operation: str
@@ -55,18 +50,18 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A call, what is answered, and how it must end.
+    """A call, its answers, and how it must end.
 
     Attributes:
-        name: Its own among all scenarios; it begins with the family.
-        source: Where what is answered was seen or documented: keys of spec/sources.yaml.
+        name: A unique name that begins with the family.
+        source: Where the answers were seen or documented: keys of spec/sources.yaml.
         task: The class of the task, and its fields.
-        task_id: The task that a call is about, and that answers without one of their own are about.
+        task_id: The task of the call, and of answers without another one.
         call: The method of the client.
         options: Its keyword arguments.
-        expect: How the call ends. `raises`: classes of unitask.errors; beside it `says` (words of the message),
-            `task_id` (false: none; absent: that of the scenario) and `next_step` (words of it). Otherwise `returns`
-            and `output`: attributes of what is returned, and of its output. `sent`: the operations, in order.
+        expect: How the call ends. `raises`: classes of unitask.errors, with `says` (words of the message), `task_id`
+            (false: none; absent: that of the scenario) and `next_step` (words of it). Otherwise `returns` and `output`:
+            attributes of the result, and of its output. `sent`: the operations, in order.
     """
 
     name: str
@@ -83,19 +78,18 @@ class Scenario:
 
 @cache
 def scenarios() -> tuple[Scenario, ...]:
-    """Every scenario, family by family.
+    """Return every scenario, by family.
 
     Raises:
-        ValueError: A file says something that is not understood.
+        ValueError: A file has an unknown key, or a name occurs twice.
     """
-    read = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(_folder(), key=lambda path: path.name)]
+    folder = files("unitask_contract").joinpath("scenarios")
+    paths = sorted((path for path in folder.iterdir() if path.name.endswith(".yaml")), key=lambda path: path.name)
+    read = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths]
     found = [made for file in read for made in _of_file(file)]
-    _refuse(_twice([one.name for one in found]), "two scenarios are called")
+    names = Counter(one.name for one in found)
+    _refuse({name for name, number in names.items() if number > 1}, "two scenarios are called")
     return tuple(sorted(found, key=lambda one: one.family))
-
-
-def _folder() -> list[Any]:
-    return [path for path in files("unitask_contract").joinpath("scenarios").iterdir() if path.name.endswith(".yaml")]
 
 
 def _of_file(file: dict[str, Any]) -> Iterator[Scenario]:
@@ -110,18 +104,10 @@ def _each(written: dict[str, Any]) -> Iterator[dict[str, Any]]:
     choices = written.get("each", {})
     for values in itertools.product(*choices.values()):
         plain = {key: value for key, value in written.items() if key != "each"}
-        yield _filled(plain, _named(dict(zip(choices, values, strict=True))))
-
-
-def _named(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values by their names, and the fields of an object as `name.field`; the longest name first."""
-    fields = {
-        f"{name}.{key}": part
-        for name, value in values.items()
-        if isinstance(value, dict)
-        for key, part in cast("dict[str, Any]", value).items()
-    }
-    return dict(sorted({**values, **fields}.items(), key=lambda item: -len(item[0])))
+        named = dict(zip(choices, values, strict=True))
+        parts = {f"{name}.{key}": part for name, value in named.items() for key, part in fields(value).items()}
+        longest_first = sorted({**named, **parts}.items(), key=lambda item: -len(item[0]))
+        yield _filled(plain, dict(longest_first))
 
 
 def _filled(node: Any, values: Mapping[str, Any]) -> Any:
@@ -147,7 +133,6 @@ def _scenario(written: dict[str, Any], family: str, task: dict[str, Any] | None)
     _refuse(expect.keys() & (_OF_A_RESULT if raises else _OF_AN_ERROR), f"{name}: {raises=}, so nothing reads")
     chosen = next(iter(task.items())) if task else None
     entry = bundle.entries()[chosen[0]] if chosen else None
-    answers = [one for line in written["answers"] for one in _answers(line, name, entry)]
     source: str | list[str] = written["source"]
     return Scenario(
         name,
@@ -158,7 +143,7 @@ def _scenario(written: dict[str, Any], family: str, task: dict[str, Any] | None)
         written.get("id", TASK_ID),
         written["call"],
         written.get("with", {}),
-        tuple(answers),
+        tuple(one for line in written["answers"] for one in _answers(line, name, entry)),
         expect,
     )
 
@@ -189,7 +174,3 @@ def _content(said: dict[str, Any], entry: dict[str, Any] | None) -> bytes:
 def _refuse(names: set[str], because: str) -> None:
     if names:
         raise ValueError(f"{because} {', '.join(sorted(map(repr, names)))}")
-
-
-def _twice(names: list[str]) -> set[str]:
-    return {name for name in names if names.count(name) > 1}

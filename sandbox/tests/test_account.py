@@ -17,7 +17,7 @@ from unitask_sandbox import Sandbox, Settings
 from unitask_sandbox.engines import ENGINES, EngineResult, simulated_picture
 from unitask_sandbox.failures import Refusal, TaskFailure
 from unitask_sandbox.pricing import POINT_MODELS
-from unitask_sandbox.rate import Rate
+from unitask_sandbox.request_log import Rate
 
 from .local import (
     CREATE,
@@ -277,15 +277,6 @@ def test_request_over_the_rate_does_nothing(http_with: HttpWith, clock: Clock) -
     assert {http("GET", INFO, headers={"x-api-key": "bad"}).status_code for _ in range(3)} == {401}
     assert http.sandbox.balance("sandbox") == 9.98
     assert [arrival.status for arrival in http.sandbox.arrivals][:3] == [200, 429, 200]
-
-
-def test_free_plan_is_refused_uploads(http_with: HttpWith) -> None:
-    http = http_with(plan="Free")
-    answer = http("POST", "/api/ephemeral_resource", json={"file_name": "a.png", "file_data": "YQ=="})
-
-    assert answer.status_code == 403
-    assert answer.json() == EXAMPLES["upload.plan.403"]["value"]
-    assert (info(http)["plan"], info(http)["max_concurrent_task_count"]) == ("Free", 1000)
 
 
 def test_history_includes_both_ends_of_its_time(http: Http, clock: Clock) -> None:

@@ -179,21 +179,17 @@ def test_file_is_removed_after_its_days(
     assert not [path for path in (tmp_path / "files").rglob("*") if path.is_file()]
 
 
-@pytest.mark.parametrize(
-    ("name", "data", "media_type"),
-    [
+def test_uploaded_file_is_served_without_a_key(http: Http) -> None:
+    for name, data, media_type in (
         ("../../etc/a.b.JPG", TEXT, "image/jpeg"),
         ("a.webp", f"DATA:IMAGE/WEBP;BASE64,{TEXT}", "image/webp"),
         (f"{'n' * 124}.wav", f"data:audio/x-wav;codecs=1;base64,{TEXT[:4]}\n{TEXT[4:]}", "audio/x-wav"),
-    ],
-)
-def test_uploaded_file_is_served_without_a_key(http: Http, name: str, data: str, media_type: str) -> None:
-    url = upload(http, name, data)
-    file = http("GET", url, headers={})
-
-    assert url.startswith(f"{BASE_URL}/files/ephemeral/")
-    assert url.endswith(name[name.rindex(".") :].lower())
-    assert (file.status_code, file.content, file.headers["content-type"]) == (200, b"content", media_type)
+    ):
+        url = upload(http, name, data)
+        file = http("GET", url, headers={})
+        assert url.startswith(f"{BASE_URL}/files/ephemeral/")
+        assert url.endswith(name[name.rindex(".") :].lower())
+        assert (file.status_code, file.content, file.headers["content-type"]) == (200, b"content", media_type)
 
 
 @pytest.mark.parametrize(
@@ -201,19 +197,16 @@ def test_uploaded_file_is_served_without_a_key(http: Http, name: str, data: str,
     [
         ("n" * 125 + ".png", TEXT, "file_name does not meet maxLength 128"),
         ("png", TEXT, "file_name must end in one of jpg, jpeg, png,"),
-        ("a.png", "?", "file_data is neither base64 nor"),
-        ("a.png", "data:image/png;base64,", "file_data holds 0 bytes"),
         ("a.png", f"data:image/png,{TEXT}", "neither base64 nor a data URI of base64"),
         ("a.png", f"data:image/jpeg;base64,{TEXT}", "of type 'image/jpeg'"),
         ("a.png", base64_of(bytes(LARGEST + 1)), f"holds {LARGEST + 1} bytes"),
     ],
-    ids=range(7),
+    ids=range(5),
 )
 def test_bad_upload_is_refused_as_documented(http: Http, name: str, data: str, words: str) -> None:
     answer = http("POST", UPLOAD, json={"file_name": name, "file_data": data})
 
-    assert answer.status_code == 400
-    assert answer.json().keys() == {"code", "message"}
+    assert (answer.status_code, answer.json().keys()) == (400, {"code", "message"})
     assert answer.json()["message"].startswith("Invalid request parameters: ")
     assert words in answer.json()["message"]
 

@@ -59,23 +59,16 @@ def test_odd_questions_and_numbers_are_answered(http: Http) -> None:
     assert [len(http("POST", CHAT, json={**HELLO, "n": n}).json()["choices"]) for n in (-5, 3, 10**30)] == [1, 3, 10]
 
 
-@pytest.mark.parametrize(
-    ("more", "size", "magic"),
-    [
-        ({}, (1024, 1024), b"\x89PNG"),
+def test_image_has_the_requested_size(http: Http) -> None:
+    for more, size, magic in (
         ({"size": "320x200", "output_format": "jpeg", "quality": "low"}, (320, 200), b"\xff\xd8"),
         ({"size": "auto", "output_format": "webp"}, (1024, 1024), b"\x89PNG"),
         ({"size": "1x99999"}, (16, 1024), b"\x89PNG"),
-    ],
-)
-def test_image_has_the_requested_size(http: Http, more: dict[str, Any], size: tuple[int, int], magic: bytes) -> None:
-    answer = http("POST", IMAGE, json={"model": "gpt-image-1", "prompt": "an otter", **more}).json()
-    (image,) = answer["data"]
-    data = base64.b64decode(image["b64_json"])
-
-    assert size_of(image) == size
-    assert data.startswith(magic)
-    assert b"SIMULATED" in data
+    ):
+        (image,) = http("POST", IMAGE, json={"model": "m", "prompt": "an otter", **more}).json()["data"]
+        data = base64.b64decode(image["b64_json"])
+        assert (size_of(image), data[: len(magic)]) == (size, magic)
+        assert b"SIMULATED" in data
 
 
 def test_edit_takes_a_form(http: Http) -> None:
@@ -95,7 +88,7 @@ FIELDS = {"model": "m", "prompt": "p"}
     ("path", "sent", "words"),
     [
         (CHAT, {"json": {"model": "m"}}, "'messages' is a required property"),
-        (EDIT, {"json": FIELDS}, "the body is no form"),
+        (EDIT, {"json": FIELDS}, "the body is not a form"),
         (EDIT, {"data": FIELDS, "files": {"mask": b"x"}}, "'image' is a required property"),
         (EDIT, {"data": {**FIELDS, "n": "two"}, "files": {"image": b"x"}}, "n must be of type integer"),
         (EDIT, {"content": b"--b\r\n", "headers": {"content-type": FORM}}, "boundary"),

@@ -21,35 +21,26 @@ FILM = simulated("kling", "video_generation", prompt="waves")
 # Tasks.
 
 
-def test_list_follows_what_other_clients_do(page: Any, expect: Any, serve: Any) -> None:
-    site = serve()
+def test_list_and_task_follow_what_happens(page: Any, expect: Any, serve: Any, clock: Clock) -> None:
+    site = serve(send_webhook=lambda *_sent: 503)
     page.goto(site.url)
     expect(page.get_by_role("heading", name="No tasks yet")).to_be_visible()
     page.evaluate("window.opened = 'once'")
-    site.create(target=NO_FACE)
-    expect(rows(page)).to_contain_text("pending")
-    site.sandbox.advance()
-
-    expect(rows(page)).to_contain_text("failed")
-    expect(rows(page)).to_contain_text("no face found in the image")
-    expect(page.locator("#news")).to_have_text("FaceSwap failed")
-    assert page.evaluate("window.opened") == "once"
-
-
-def test_one_click_shows_a_task(page: Any, expect: Any, serve: Any, clock: Clock) -> None:
-    site = serve(send_webhook=lambda *_sent: 503)
     config = {"webhook_config": {"endpoint": "http://me.test/?id=1"}}
     task_id = site.create(target=ASTRONAUT.read_bytes(), config=config)
-    page.goto(site.url)
     rows(page).click()
     given = part(page, "input").locator("img")
     expect(given).to_have_count(1)
     assert is_loaded(given)
+    site.create(target=NO_FACE)
+    expect(rows(page).first).to_contain_text("pending")
     clock.now += 90
     site.sandbox.advance()
     clock.now += 5
     site.sandbox.advance()
 
+    expect(rows(page).first).to_contain_text("failed")
+    expect(rows(page).first).to_contain_text("no face found in the image")
     expect(part(page, "input")).to_contain_text("Deleted")
     expect(given).to_have_count(0)
     expect(part(page, "output")).to_contain_text("image_url")
@@ -58,6 +49,7 @@ def test_one_click_shows_a_task(page: Any, expect: Any, serve: Any, clock: Clock
     expect(part(page, "webhook").get_by_role("row").last).to_contain_text("HTTP 503")
     expect(part(page, "raw")).to_contain_text(task_id)
     expect(page).to_have_url(f"{site.url}/#/task/{task_id}")
+    assert page.evaluate("window.opened") == "once"
 
 
 def test_video_and_sound_play(page: Any, expect: Any, serve: Any) -> None:
@@ -80,30 +72,23 @@ def test_video_and_sound_play(page: Any, expect: Any, serve: Any) -> None:
         assert player.evaluate(played)
 
 
-def test_pending_task_is_cancelled_and_paid_back(page: Any, expect: Any, serve: Any) -> None:
-    site = serve()
+def test_cancel_another_key_and_a_sandbox_that_does_not_answer(page: Any, expect: Any, serve: Any) -> None:
+    site = serve(keys={"sandbox": 1.0, "other-key": 5.0})
     task_id = site.create()
     page.goto(f"{site.url}/#/task/{task_id}")
-    expect(page.locator("#balance")).to_have_text("$9.99 left")
+    expect(page.locator("#balance")).to_have_text("$0.99 left")
     page.get_by_role("button", name="Cancel").click()
-
     expect(page.locator(".detail-head .badge")).to_have_text("cancelled")
     expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
     expect(part(page, "times")).to_contain_text("refund")
-    expect(page.locator("#balance")).to_have_text("$10.00 left")
-
-
-def test_another_key_has_other_tasks(page: Any, expect: Any, serve: Any) -> None:
-    site = serve(keys={"sandbox": 1.0, "other-key": 5.0})
-    site.create()
-    page.goto(site.url)
-    expect(rows(page)).to_have_count(1)
+    expect(page.locator("#balance")).to_have_text("$1.00 left")
 
     def use(key: str) -> None:
         page.locator("#key summary").click()
         page.get_by_label("API key").fill(key)
         page.get_by_role("button", name="Use this key").click()
 
+    page.goto(site.url)
     use("other-key")
     expect(rows(page)).to_have_count(0)
     page.reload()
@@ -114,18 +99,11 @@ def test_another_key_has_other_tasks(page: Any, expect: Any, serve: Any) -> None
     use("sandbox")
     expect(page.locator("#trouble")).to_be_hidden()
     expect(rows(page)).to_have_count(1)
-
-
-def test_page_goes_on_when_the_sandbox_is_back(page: Any, expect: Any, serve: Any) -> None:
-    site = serve()
-    page.goto(site.url)
-    expect(page.locator("#balance")).to_have_text("$10.00 left")
     page.route("**/_sandbox/**", lambda route: route.abort())
     expect(page.locator("#trouble")).to_contain_text("does not answer")
     site.create()
     page.unroute("**/_sandbox/**")
-
-    expect(page.locator("#balance")).to_have_text("$9.99 left")
+    expect(page.locator("#balance")).to_have_text("$0.99 left")
     expect(page.locator("#trouble")).to_be_hidden()
 
 
@@ -261,7 +239,6 @@ def test_hostile_names_of_files_and_prompts_are_shown_as_text(page: Any, expect:
     named = {"name": f"{HOSTILE}.png".replace("/", ":"), "mimeType": "image/png", "buffer": ASTRONAUT.read_bytes()}
     for field in ("target_image", "swap_image"):
         chooser(page, field).set_input_files(named)
-    expect(page.locator(".file-name").first).to_contain_text("onerror=alert(1)")
     create(page)
     expect(part(page, "input")).to_contain_text("onerror=alert(1)")
     page.goto(f"{site.url}/#/new/FluxSchnellTxt2Img")
@@ -308,18 +285,3 @@ def test_code_that_the_form_shows_does_the_same(page: Any, expect: Any, serve: A
     assert (given["model"], given["task_type"]) == ("Qubico/image-toolkit", "face-swap")
     assert site.sandbox.history("sandbox")["total"] == len(ways)
     assert [path.suffix for path in (tmp_path / "out").iterdir()] == [".png"]
-
-
-def test_reference_has_every_operation(page: Any, expect: Any, serve: Any) -> None:
-    site = serve()
-    page.goto(f"{site.url}/#/reference/create_task")
-    expect(page.get_by_role("heading", name="Create a task")).to_be_visible()
-    expect(page.locator(".reference .property").first).to_have_text("model")
-    name = "faceswap.face-swap.request"
-    words = contract.document()["components"]["examples"][name]["summary"]
-    page.locator(".examples select").first.select_option(label=f"{words} ({name})")
-    expect(page.locator(".examples .json").first).to_contain_text('"face-swap"')
-    for operation in contract.operations().values():
-        page.evaluate("(hash) => { location.hash = hash; }", f"#/reference/{operation.id}")
-        expect(page.locator(".endpoint code")).to_have_text(operation.path)
-        expect(page.locator(".endpoint .method")).to_have_text(operation.method)

@@ -2,11 +2,10 @@
 
 import io
 import re
-from itertools import groupby, pairwise
+from itertools import groupby
 from typing import Any
 
 import av
-import cv2
 import numpy as np
 import pytest
 from unitask_api import contract
@@ -14,7 +13,7 @@ from unitask_api.contract import TaskType
 from unitask_sandbox import bundle
 from unitask_sandbox.engines import simulate
 from unitask_sandbox.engines.simulated import requested_media as requested
-from unitask_sandbox.engines.simulated.files import RATE, UNIT, Scene, drawn, film, sound
+from unitask_sandbox.engines.simulated.files import RATE, UNIT, Scene, film, sound
 from unitask_sandbox.engines.simulated.outputs import MARK
 from unitask_sandbox.failures import TaskFailure
 
@@ -105,19 +104,6 @@ def _check_file(given: dict[str, Any], file: File) -> None:
         assert seconds_of(file) == float(str(given["duration"]).rstrip("s"))
 
 
-@pytest.mark.parametrize(
-    ("given", "size"),
-    [
-        ({"resolution": "480p", "aspect_ratio": "16:9"}, (853, 480)),
-        ({"resolution": "0.5K", "aspect_ratio": "2:1"}, (512, 256)),
-        ({"size": "300x200", "aspect_ratio": "1:1"}, (300, 200)),
-        ({"width": 300, "height": -5}, (300, 1024)),
-    ],
-)
-def test_size_is_that_of_the_fields(given: dict[str, Any], size: tuple[int, int]) -> None:
-    assert requested.read_request(FLUX, given).size == size
-
-
 def test_every_field_that_decides_what_is_made_is_read() -> None:
     deciding = re.compile("width|height|ratio|resolution|^size|duration|seconds|length|fps|frames|count|batch|format")
     inputs = [contract.component(entry.input).get("properties", {}) for entry in bundle.task_types()]
@@ -186,58 +172,28 @@ def test_picture_that_cannot_be_read_fails_the_task(entry: TaskType, field: str,
         simulate(entry, {"prompt": "a", field: value})
 
 
-def test_very_large_picture_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    large = png(np.zeros((1100, 2200, 3), np.uint8))
-    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("the picture was decoded"))
-    result = simulate(IMAGE_TO_IMAGE, {"prompt": "a", "image": base64_of(large)})
-
-    assert size_of(result.output["image_url"]) == (1024, 512)
-
-
 # The files.
 
 WORD = "SIMULATED by a test"
 SCENE = Scene(7, "a model", "A cat on a mat", WORD)
 
 
-@pytest.mark.parametrize("size", [(1024, 300), (200, 1024), (64, 64)], ids=str)
-def test_word_is_drawn_in_full_at_every_shape(size: tuple[int, int]) -> None:
-    white = (np.asarray(drawn(SCENE, size)) > 150).all(axis=2)
-    columns = np.flatnonzero(white.any(axis=0))
+def test_film_moves_and_shows_its_word_in_full() -> None:
+    with av.open(io.BytesIO(film(SCENE, (1024, 300), 1.3))) as opened:
+        comment, frames = opened.metadata["comment"], [frame.to_ndarray(format="gray") for frame in opened.decode()]
+    columns = np.flatnonzero((frames[0] > 200).any(axis=0))
 
-    assert white.sum() > size[0] * 0.5
-    assert 0 < columns[0] < columns[-1] < size[0] - 1
-    assert not white[[0, -1]].any()
-
-
-@pytest.mark.parametrize(("size", "seconds"), [((314, 178), 60), ((18, 320), 1.3)])
-def test_film_plays_for_its_length_with_a_growing_bar(size: tuple[int, int], seconds: float) -> None:
-    data = film(SCENE, size, seconds)
-    with av.open(io.BytesIO(data)) as opened:
-        comment = opened.metadata["comment"]
-        frames: list[Any] = list(opened.decode(video=0))
-    times = [float(frame.pts * frame.time_base) for frame in frames]
-    bars = [int((frame.to_ndarray(format="rgb24")[0].astype(int) @ (2, -1, -1) > 150).sum()) for frame in frames]
-
-    assert (seconds_of((data, "mp4")), size_of((data, "mp4")), comment) == (seconds, size, WORD)
-    assert len(frames) == min(40, round(seconds * 4))
-    assert {round(later - time, 2) for time, later in pairwise(times)} == {round(seconds / len(frames), 2)}
-    assert bars == sorted(set(bars))
-    assert bars[-1] == pytest.approx(size[0], abs=2)
+    assert (comment, len(frames)) == (WORD, 5)
+    assert 0 < columns[0] < columns[-1] < 1023
+    assert not np.array_equal(frames[0], frames[-1])
 
 
-@pytest.mark.parametrize("extension", ["wav", "mp3"])
-def test_sound_says_its_word_in_morse_code(extension: str) -> None:
-    with av.open(io.BytesIO(sound(1, 12.5, extension, WORD))) as opened:
-        comment = opened.metadata["comment"]
-        samples = np.concatenate([np.ravel(frame.to_ndarray()) for frame in opened.decode(audio=0)])
-    scale = 32768 if samples.dtype == np.int16 else 1
+def test_sound_says_its_word_in_morse_code() -> None:
+    with av.open(io.BytesIO(sound(1, 12.5, "wav", WORD))) as opened:
+        samples = np.concatenate([np.ravel(frame.to_ndarray()) for frame in opened.decode(audio=0)]) / 32768
     unit = round(UNIT * RATE)
-    loudness = np.abs(samples[: len(samples) // unit * unit] / scale).reshape(-1, unit).mean(axis=1)
-    signs = {(True, 1): ".", (True, 3): "-", (False, 1): "", (False, 3): " ", (False, 7): "/"}
-    runs = "".join(signs[on, len(list(run))] for on, run in groupby(loud > 0.02 for loud in loudness[:400]))
+    loudness = np.abs(samples[: 90 * unit]).reshape(90, unit).mean(axis=1)
+    signs = {(True, 1): ".", (True, 3): "-", (False, 1): "", (False, 3): " "}
+    runs = [(on, len(list(run))) for on, run in groupby(loud > 0.02 for loud in loudness)]
 
-    assert comment == WORD
-    assert runs.startswith("... .. -- ..- .-.. .- - . -../... .. --")
-    assert len(samples) == 100_000
-    assert 0.03 < np.abs(samples).max() / scale < 0.25
+    assert "".join(signs.get(run, "?") for run in runs).startswith("... .. -- ..- .-.. .- - . -..")

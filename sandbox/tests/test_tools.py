@@ -7,8 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from unitask_sandbox.engines import run
-from unitask_sandbox.engines.real import background_remove, upscale
-from unitask_sandbox.engines.real import cut_out as cut_out
+from unitask_sandbox.engines.real import background_remove, cut_out, upscale
 from unitask_sandbox.failures import TaskFailure
 from unitask_sandbox.pictures import segmenting, upscaling
 from unitask_sandbox.pictures.matting import remove_background
@@ -160,16 +159,6 @@ def test_unknown_words_name_the_salient_object() -> None:
     empty, notes = segment(ASTRONAUT, "eyes", factor=-15)
     assert not pixels(empty).any()
     assert notes == ["nothing is left after negative_prompt and segment_factor: the picture is empty"]
-
-
-def test_person_is_only_what_has_a_face(monkeypatch: pytest.MonkeyPatch) -> None:
-    elsewhere = np.zeros((512, 512), np.uint8)
-    elsewhere[300:400, 20:60] = 255
-    monkeypatch.setattr(segmenting, "salient", lambda _: elsewhere)
-    alpha = pixels(segment(ASTRONAUT, "person")[0])[..., 3]
-
-    assert not alpha[elsewhere > 0].any()
-    assert alpha[CHEEK[1], CHEEK[0]] == 255
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from unitask_api import contract
 
-from unitask_sandbox import admin, page
+from unitask_sandbox import page
 from unitask_sandbox.data_dir import BUSY, code_of
 from unitask_sandbox.failures import Refusal
 from unitask_sandbox.fault_injection import CLOSE, AnswerLost, injected
@@ -64,22 +64,15 @@ def create_app(settings: Settings | None = None) -> Starlette:
             # one route for each path, so that a wrong method is answered with every right one in Allow
             *(Route(path, _dispatch(names), methods=list(names)) for path, names in paths.items()),
             Route("/files/{name:path}", _file),
-            Route("/openapi.json", _openapi),
+            Route("/openapi.json", lambda _request: JSONResponse(contract.document())),
             *page.ROUTES,
-            *admin.ROUTES,
             Route("/", _about),
         ],
         middleware=[
             Middleware(_Logging),
             Middleware(Guard, refuse=_refusal, allowed_hosts=settings.allowed_hosts),
         ],
-        exception_handlers={
-            Refusal: _refused,
-            HTTPException: _not_routed,
-            sqlite3.Error: _not_stored,
-            OSError: _not_stored,
-            Exception: _broken,
-        },
+        exception_handlers=dict.fromkeys((Refusal, HTTPException, sqlite3.Error, OSError, Exception), _failed),
     )
     app.router.redirect_slashes = False  # a path that is not in the spec is 404
     app.state.sandbox = Sandbox(settings)
@@ -106,7 +99,7 @@ async def _perform(name: str, request: Request) -> Response:
     try:
         sandbox.admit(key_of(request))
         call = await read_call(name, request)
-        if name == "get_task":  # reading takes microseconds; in a thread it would wait behind creates
+        if name == "get_task":  # reading takes microseconds; in a thread it would wait behind submissions
             result = HANDLERS[name](sandbox, call)
         else:
             result = await run_in_threadpool(HANDLERS[name], sandbox, call)
@@ -134,35 +127,30 @@ def _refusal(request: Request, refusal: Refusal, headers: Mapping[str, str] | No
     return _answer(refusal.status, body, headers)
 
 
-async def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Refusal)
-    return _refusal(request, error)
+async def _failed(request: Request, error: Exception) -> Response:
+    """Answer an exception; Starlette raises again what is a bug of the sandbox, so that it is seen."""
+    match error:
+        case Refusal():
+            return _refusal(request, error)
+        case HTTPException():
+            return _refusal(request, Refusal(error.status_code, error.detail.lower()), error.headers)
+        case sqlite3.Error() | OSError():
+            _log.error("%s %s was not carried out: %s", request.method, request.url.path[:PATH_NOTED], error)
+            words = f"{_trouble(error)}; the request was not carried out, send it again later"
+            return _refusal(request, Refusal(503, words))
+        case _:
+            return _refusal(request, Refusal(500, "internal error"))
 
 
-async def _not_routed(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return _refusal(request, Refusal(error.status_code, error.detail.lower()), error.headers)
-
-
-async def _not_stored(request: Request, error: Exception) -> Response:
-    _log.error("%s %s was not carried out: %s", request.method, request.url.path[:PATH_NOTED], error)
-    return _refusal(request, Refusal(503, f"{_trouble(error)}; the request was not carried out, send it again later"))
-
-
-def _trouble(error: Exception) -> str:
-    kind = code_of(error) if isinstance(error, sqlite3.Error) else getattr(error, "errno", 0)
+def _trouble(error: sqlite3.Error | OSError) -> str:
+    kind = code_of(error) if isinstance(error, sqlite3.Error) else error.errno
     if kind in (sqlite3.SQLITE_FULL, errno.ENOSPC, errno.EDQUOT):
         return "the disk of the sandbox is full"
-    if isinstance(error, sqlite3.Error):
-        if kind in BUSY or "locked" in str(error):
-            return "the database of the sandbox is locked: another process holds it"
-        return f"the sandbox cannot use its database: {error}"
-    return f"the sandbox cannot use its files: {getattr(error, 'strerror', None) or error}"
-
-
-async def _broken(request: Request, _error: Exception) -> Response:
-    """A bug of the sandbox: answered like a refusal, then raised again by Starlette, so that it is seen."""
-    return _refusal(request, Refusal(500, "internal error"))
+    if isinstance(error, OSError):
+        return f"the sandbox cannot use its files: {error.strerror or error}"
+    if kind in BUSY or "locked" in str(error):
+        return "the database of the sandbox is locked: another process holds it"
+    return f"the sandbox cannot use its database: {error}"
 
 
 @cache
@@ -233,10 +221,6 @@ async def _file(request: Request) -> Response:
         )
 
     return await _injected(FILE, request, served)
-
-
-async def _openapi(_request: Request) -> Response:
-    return JSONResponse(contract.document())
 
 
 async def _about(request: Request) -> Response:

@@ -41,9 +41,9 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin to wait for a head; close the connection that has waited longest when there are too many."""
         super().connection_made(transport)
-        others = [one for one in self._open if isinstance(one, Connection) and one is not self and one.is_open]
-        waiting = [one for one in others if one.waits_since is not None]
-        if len(others) >= MOST_CONNECTIONS and waiting:
+        others = [one for one in self._open if isinstance(one, Connection) and not one.transport.is_closing()]
+        waiting = [one for one in others if one.waits_since is not None]  # not this one
+        if len(others) > MOST_CONNECTIONS and waiting:
             min(waiting, key=lambda one: one.waits_since or 0.0).transport.abort()
         self._wait(HEAD_SECONDS)
 
@@ -61,11 +61,6 @@ class Connection(H11Protocol):
         """Go on with the answer."""
         super().resume_writing()
         self._go_on()
-
-    @property
-    def is_open(self) -> bool:
-        """Whether nothing has begun to close it."""
-        return not self.transport.is_closing()
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         has_body = True
@@ -85,7 +80,7 @@ class Connection(H11Protocol):
         try:
             await self._limited({**scope, "extensions": {CLOSE: self.transport.close}}, received, send)
         finally:
-            if self.is_open:
+            if not self.transport.is_closing():
                 self._wait(HEAD_SECONDS)
 
     def _wait(self, seconds: float) -> None:

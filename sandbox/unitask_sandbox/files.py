@@ -42,40 +42,37 @@ class Files:
         self._forget_unlisted()
 
     def path(self, name: str) -> Path:
-        """Where a file lies."""
+        """Return the path of a file."""
         if not self._store.file_is_kept(name, self._clock()):
             raise Refusal(404, "file not found; outputs are kept for 3 days, uploads for 24 hours")
         return self._folder / name
 
     def fetch(self, url: str) -> bytes:
-        """What is behind an address; a file of our own is read where it lies, for there need be no server."""
+        """Return what is behind an address; a file of this sandbox is read from the disk."""
         kept = self.own(url)
         return self._elsewhere(url) if kept is None else kept
 
     def own(self, url: str) -> bytes | None:
-        """What is behind an address of our own; None when it is not."""
+        """Return what is behind an address of this sandbox; None for another address."""
         name = file_name(url)
         if name and self._store.file_is_kept(name, self._clock()):
             return (self._folder / name).read_bytes()
         return None
 
     def at_hand(self, medium: str) -> bytes:
-        """Return the bytes of a medium that needs no request: base64, or a file of our own."""
+        """Return the bytes of a medium that needs no request: base64, or a file of this sandbox."""
         kept = self.own(medium)
         return decoded(medium) if kept is None else kept
 
     def keep(self, content: bytes, extension: str) -> str:
-        """Write a file that is of no task, kept for 24 hours, and return its name."""
+        """Write a file without a task, for 24 hours, and return its name."""
         name = f"ephemeral/{uuid.uuid4()}.{extension}"
         self._write(name, content)
         self._store.keep_file(name, self._clock() + UPLOADS_KEPT)
         return name
 
     def written(self, output: Any, names: list[str]) -> Any:
-        """An engine's output with its files written, and their names where they stood; the names are also added.
-
-        The store does not list them yet: that is for the end of the task.
-        """
+        """Write the files of an engine's output; return it with their names in place, and add these to `names`."""
         if isinstance(output, tuple):
             data, extension = cast("tuple[bytes, str]", output)
             names.append(f"{uuid.uuid4()}.{extension}")
@@ -88,14 +85,14 @@ class Files:
         return output
 
     def _forget_unlisted(self) -> None:
-        """Remove what no end of a task and no upload came to list; what has no name of ours stays."""
+        """Remove files that were not listed before the process was killed; other names stay."""
         listed = self._store.files()
         for path in [*self._folder.glob("*"), *self._folder.glob("ephemeral/*")]:
             if _OURS.fullmatch(path.name) and path.relative_to(self._folder).as_posix() not in listed:
                 path.unlink()
 
     def forget_expired(self) -> None:
-        """Remove what is not kept any more."""
+        """Remove what has expired."""
         for name in self._store.forget_expired_files(self._clock()):
             try:
                 (self._folder / name).unlink(missing_ok=True)
@@ -114,7 +111,7 @@ class Files:
                     os.fsync(file.fileno())
             begun.replace(path)
         except BaseException:
-            begun.unlink(missing_ok=True)  # half a file on a full disk is of no use
+            begun.unlink(missing_ok=True)  # a full disk
             raise
         if self._durable and os.name == "posix":  # elsewhere a folder cannot be opened
             folder = os.open(path.parent, os.O_RDONLY)

@@ -29,7 +29,7 @@ TYPES = {  # extension: the media types that fit it; the first is the registered
 
 
 def read_upload(body: bytes) -> tuple[bytes, str]:
-    """The content and the extension of an uploaded file; a refusal is in the words of the upload service."""
+    """Return the content and the extension of an uploaded file; refuse in the words of the upload service."""
     try:
         value = bundle.read_json(body)
         bundle.check("UploadRequest", value)
@@ -56,7 +56,7 @@ def _file(name: str, data: str) -> tuple[bytes, str]:
 
 
 def read_media(given: Mapping[str, Any], media: Mapping[str, str], fetch: Callable[[str], bytes]) -> dict[str, Any]:
-    """The input with every medium as bytes."""
+    """Return the input with every medium as bytes."""
     read = {field: _read(field, given[field], kind, fetch) for field, kind in media.items() if field in given}
     return {**given, **read}
 
@@ -75,7 +75,7 @@ def _read(field: str, text: str, kind: str, fetch: Callable[[str], bytes]) -> by
 
 
 def decoded(text: str) -> bytes:
-    """The bytes that base64, or a data URI of base64, stands for."""
+    """Return the bytes of base64, or of a data URI of base64."""
     if text[:5].lower() == "data:":
         head, _, text = text.partition(",")
         if not head.lower().endswith(";base64"):

@@ -8,14 +8,13 @@ A web page that a user has open must not be able to drive a server on the same m
   CORSMiddleware adds headers but carries such a request out. No answer allows another origin to read it.
 
 A body has at most `LARGEST_BODY` bytes, arrives within `BODY_SECONDS`, and is not compressed. Bodies of more than
-`SMALL_BODY` bytes hold at most `BUFFERED` bytes together while they arrive, and `LARGE_AT_ONCE` of them are worked on
-at once, because each costs several times its size then.
+`SMALL_BODY` bytes hold at most `BUFFERED` bytes together until they are answered, because each costs several times its
+size while it is worked on.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -33,8 +32,7 @@ LARGEST_BODY = 25 * 1024 * 1024
 BODY_SECONDS = 30.0
 DRAIN_SECONDS = 10.0
 SMALL_BODY = 256 * 1024
-LARGE_AT_ONCE = 4
-BUFFERED = 8 * LARGEST_BODY
+BUFFERED = 4 * LARGEST_BODY
 
 INNER_PATHS = "/_sandbox"
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -52,7 +50,6 @@ class Guard:
         self._refuse = refuse
         self._allowed = frozenset(map(str.lower, allowed_hosts))
         self._arriving: dict[_Body, int] = {}
-        self._places = threading.BoundedSemaphore(LARGE_AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or pass it on."""
@@ -60,13 +57,13 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
-        body = _Body(receive, self._arriving, self._places)
+        body = _Body(receive, self._arriving)
         closes = Headers(scope=scope).get("connection", "").lower() == "close"
 
         async def marked(message: Message) -> None:
             if message["type"] == "http.response.start":
                 if body.has_ended:
-                    body.release()  # a client that reads its answer slowly keeps no place
+                    body.release()  # a client may read its answer slowly
                 headers = MutableHeaders(raw=message.setdefault("headers", []))
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
@@ -138,11 +135,9 @@ def is_from_elsewhere(headers: Headers) -> bool:
 class _Body:
     """The body of one request while it is read."""
 
-    def __init__(self, receive: Receive, arriving: dict[_Body, int], places: threading.BoundedSemaphore) -> None:
+    def __init__(self, receive: Receive, arriving: dict[_Body, int]) -> None:
         self._receive = receive
         self._arriving = arriving  # bytes of each large body
-        self._places = places  # no asyncio.Semaphore: in-process, each request has an event loop of its own
-        self._has_place = False
         self._end: float | None = None
         self._length = 0
         self.has_ended = False
@@ -165,17 +160,7 @@ class _Body:
             raise _too_large()
         if sum([*self._arriving.values()]) > BUFFERED and self in self._arriving:
             raise _busy()
-        if self.has_ended and self._length > SMALL_BODY:
-            await self._take_place()
         return message
-
-    async def _take_place(self) -> None:
-        end = time.monotonic() + BODY_SECONDS
-        while not self._places.acquire(blocking=False):
-            if time.monotonic() > end:
-                raise _busy()
-            await asyncio.sleep(0.01)
-        self._has_place = True
 
     async def drain(self) -> None:
         """Read on for a while without storing anything."""
@@ -186,11 +171,8 @@ class _Body:
                     self.has_ended = message["type"] != "http.request" or not message.get("more_body", False)
 
     def release(self) -> None:
-        """Give up the place and the room of this body."""
+        """Stop counting this body."""
         self._arriving.pop(self, None)
-        if self._has_place:
-            self._places.release()
-            self._has_place = False
 
 
 def _busy() -> Refusal:

@@ -1,12 +1,21 @@
-"""The page at / for browsers, and what it reads below /_sandbox/.
+"""The page at / for browsers, and the endpoints below /_sandbox/.
 
-The page is plain files of the folder page/, without a build step. It creates, cancels and uploads through the API. The
-endpoints here change nothing, need the key of the account, and neither appear in the log of requests nor take a fault,
-so that the page does not disturb the client under test.
+The page is plain files of the folder page/, without a build step. It creates, cancels and uploads through the API. What
+it reads here needs the key of the account, and is neither logged nor changed by a fault. Tests use these endpoints:
+
+    GET    /_sandbox/library     the named faults
+    GET    /_sandbox/faults      the faults that are still to happen
+    POST   /_sandbox/faults      order one or several (see faults.py)
+    DELETE /_sandbox/faults      remove all of them
+    GET    /_sandbox/arrivals    every request to the API; ?operation= filters it
+    DELETE /_sandbox/arrivals    clear the log
+
+Everything is JSON, and a refusal has the form of the API's own. middleware.py decides who may send requests.
 """
 
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +23,11 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from unitask_sandbox import samples
+from unitask_sandbox import bundle, samples
 from unitask_sandbox.engines import ENGINES
 from unitask_sandbox.failures import Refusal
-from unitask_sandbox.operations import KEY_HEADER, sandbox_of
+from unitask_sandbox.faults import as_order, library, read_orders
+from unitask_sandbox.operations import KEY_HEADER, read_body, sandbox_of
 from unitask_sandbox.overview import Overview
 
 MOST_TASKS = 1000
@@ -84,7 +94,7 @@ def _overview(request: Request) -> Overview:
 
 
 def _if_changed(request: Request, value: dict[str, Any]) -> Response:
-    """The value as JSON; 304 when the browser has this one already."""
+    """Return the value as JSON; 304 when the browser has it already."""
     content = json.dumps(value).encode()
     tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
     headers = {"etag": tag, "cache-control": "no-cache", "vary": KEY_HEADER}
@@ -105,11 +115,40 @@ def _file(path: Path, headers: dict[str, str] | None = None) -> Response:
     return FileResponse(path, headers=kept, media_type=_TYPES[path.suffix])
 
 
-ROUTES = (  # what the page reads, besides the API and /openapi.json
+async def _library(_request: Request) -> Response:
+    return JSONResponse({"faults": [asdict(fault) for fault in library().values()]})
+
+
+async def _faults(request: Request) -> Response:
+    sandbox = sandbox_of(request)
+    if request.method == "DELETE":
+        sandbox.clear_faults()
+    if request.method == "POST":
+        try:
+            ordered = read_orders(bundle.read_json(await read_body(request)))
+        except ValueError as error:
+            raise Refusal(400, str(error)) from None
+        for fault in ordered:
+            sandbox.fault(fault)
+    return JSONResponse({"coming": [as_order(fault) for fault in sandbox.coming_faults()]})
+
+
+async def _arrivals(request: Request) -> Response:
+    arrivals = sandbox_of(request).arrivals
+    if request.method == "DELETE":
+        arrivals.clear()
+    operation = request.query_params.get("operation")
+    return JSONResponse({"arrivals": [asdict(each) for each in [*arrivals] if operation in (None, each.operation)]})
+
+
+ROUTES = (
     Route("/_sandbox/page/{name}", _part),
     Route("/_sandbox/samples/{name}", _sample),
     Route("/_sandbox/about", _about),
     Route("/_sandbox/tasks", _tasks),
     Route("/_sandbox/tasks/{task_id}", _task),
     Route("/_sandbox/tasks/{task_id}/input", _input),
+    Route("/_sandbox/library", _library),
+    Route("/_sandbox/faults", _faults, methods=["GET", "POST", "DELETE"]),
+    Route("/_sandbox/arrivals", _arrivals, methods=["GET", "DELETE"]),
 )

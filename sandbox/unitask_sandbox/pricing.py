@@ -1,9 +1,10 @@
-"""What a create costs, by the price that the spec gives for its task type.
+"""What a create request costs, by the price that the spec gives for its task type.
 
 Credits are whole numbers and rounded up; a cost that the spec does not settle is 0. The client's estimate reads the
 same rules with code of its own, and a test compares both.
 """
 
+import math
 import re
 import struct
 from collections.abc import Callable, Iterable, Mapping
@@ -17,7 +18,7 @@ from unitask_sandbox.inputs import decoded
 LARGEST = 10**12  # of any unit
 
 # Models whose tasks are paid in points: frozen when they are accepted, taken when they are completed. Documented for
-# hailuo, kling, luma and pixal3d, recorded for music-u, read by clients for midjourney, and told of music-s. Tasks of
+# hailuo, kling, luma and pixal3d, recorded for music-u, read by clients for midjourney, and for music-s. Tasks of
 # every other model show "llm": taken when they are accepted, and nothing is frozen
 POINT_MODELS = frozenset({"hailuo", "kling", "luma", "midjourney", "music-s", "music-u", "Qubico/pixal3d"})
 
@@ -31,26 +32,26 @@ class _Unsettled(Exception):
 def credits_of(
     price: Mapping[str, Any] | None, given: Mapping[str, Any], media: Mapping[str, str], read: Read = decoded
 ) -> int:
-    """The credits of a create; 0 when the spec does not say.
+    """Return the credits of a create request; 0 when the spec does not say.
 
-    `read` gets the bytes of a file, and raises ValueError or OSError when they are not at hand.
+    `read` returns the bytes of a file, and raises ValueError or OSError when they are not at hand.
     """
     fields = {name: value for name, value in given.items() if value is not None}
     if not price or not fields.keys().isdisjoint(price.get("unless", [])):
         return 0
     for name, value in price.get("absent", {}).items():
         fields.setdefault(name, value)
-    try:
-        usd = next(rate["usd"] for rate in [price, *price.get("more", [])] if _applies(rate.get("when", {}), fields))
-        units = _units(price["count"], fields, media, read) if "count" in price else Decimal(1)
-    except (_Unsettled, StopIteration):
-        return 0
+    rates = [price, *price.get("more", [])]
     with localcontext(prec=60):
+        try:
+            usd = next(rate["usd"] for rate in rates if _applies(rate.get("when", {}), fields))
+            units = _units(price["count"], fields, media, read) if "count" in price else Decimal(1)
+        except (_Unsettled, StopIteration):
+            return 0
         return int((Decimal(str(usd)) * CREDITS_PER_USD * units).to_integral_value(ROUND_CEILING))
 
 
 def _applies(when: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
-    """Whether the conditions of a rate are met."""
     open_questions = 0
     for key, wanted in when.items():
         try:
@@ -82,12 +83,10 @@ def _units(count: Any, fields: Mapping[str, Any], media: Mapping[str, str], read
         lengths = [amount, *(_measured("seconds", text, read) for text in references)]
         if min(lengths) <= 0:
             raise _Unsettled
-        with localcontext(prec=60):
-            amount = sum(lengths, Decimal(0))
+        amount = sum(lengths, Decimal(0))
     if not 0 < amount <= LARGEST:
         raise _Unsettled
-    with localcontext(prec=60):
-        units = amount / Decimal(str(count.get("of", 1)))
+    units = amount / Decimal(str(count.get("of", 1)))
     if count.get("whole"):
         units = units.to_integral_value(ROUND_CEILING)
     return min(max(units, Decimal(str(count.get("at_least", 0)))), Decimal(str(count.get("at_most", LARGEST))))
@@ -117,11 +116,7 @@ def _amount(count: Mapping[str, Any], fields: Mapping[str, Any], media: Mapping[
 
 
 def _area(sides: list[str], fields: Mapping[str, Any]) -> Decimal:
-    area = Decimal(1)
-    with localcontext(prec=60):
-        for side in sides:
-            area *= _number(fields.get(side))
-    return area
+    return math.prod((_number(fields.get(side)) for side in sides), start=Decimal(1))
 
 
 def _seconds(value: Any) -> Decimal:
@@ -148,7 +143,7 @@ def _measured(kind: str, text: Any, read: Read) -> Decimal:
 
 
 def _film(data: bytes, kind: str) -> Decimal:
-    """The seconds of an MP4 video, or the samples of its video track (ISO/IEC 14496-12, 8.2.2, 8.4.3 and 8.7.3)."""
+    """Return seconds of an MP4 video, or samples of its video track (ISO/IEC 14496-12, 8.2.2, 8.4.3, 8.7.3)."""
     movie = _box(data, "moov")
     if kind == "seconds":
         header = _box(movie, "mvhd")
@@ -157,8 +152,7 @@ def _film(data: bytes, kind: str) -> Decimal:
         )
         if length == (0xFFFFFFFFFFFFFFFF if header[:1] == b"\1" else 0xFFFFFFFF):
             return Decimal(0)  # all ones: the file does not say
-        with localcontext(prec=60):
-            return Decimal(length) / scale if scale else Decimal(0)
+        return Decimal(length) / scale if scale else Decimal(0)
     while track := _box(movie, "trak"):
         media = _box(track, "mdia")
         if _box(media, "hdlr")[8:12] == b"vide":
@@ -169,7 +163,7 @@ def _film(data: bytes, kind: str) -> Decimal:
 
 
 def _box(data: bytes, name: str) -> bytes:
-    """The content of the first box of this name, without its head; empty when there is none."""
+    """Return the content of the first box of this name, without its head; empty when there is none."""
     while len(data) >= 8:
         size, head = int.from_bytes(data[:4], "big"), 8
         if size == 1:

@@ -34,7 +34,7 @@ from unitask_sandbox.task import Task
 from unitask_sandbox.threads import Autorun
 from unitask_sandbox.worker import Worker
 
-# What the machine has too little of: no fault of a task
+# Errors of a machine that has too little of something, and not of a task
 MAY_PASS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
 
 CLOSE_SECONDS = 2.0  # that `close` waits for engines; a thread that reads from a slow address is left behind
@@ -165,10 +165,12 @@ class Scheduler:
         except Exception as error:  # whatever it is, it is this task's failure alone
             if self.closing.is_set():
                 return  # the worker was stopped
-            if _may_pass(error):
+            if isinstance(error, sqlite3.OperationalError) or getattr(error, "errno", None) in MAY_PASS:
                 raise
-            failure = error if isinstance(error, TaskFailure) else _broken(task, error)
-            ending = Ending(status="failed", at=self.settings.clock(), error=failure.error())
+            if not isinstance(error, TaskFailure):
+                _log.error("task %s could not be done", task.task_id, exc_info=error)
+                error = TaskFailure(f"the sandbox broke: {type(error).__name__}: {error}")
+            ending = Ending(status="failed", at=self.settings.clock(), error=error.error())
         with self.storing:
             ended = not self.closing.is_set() and self.store.end(task_id, ending, before={"processing"})
         if ended:
@@ -197,12 +199,3 @@ class Scheduler:
             meta=dict(result.meta),
             files_expire_at=now + OUTPUTS_KEPT,
         )
-
-
-def _may_pass(error: Exception) -> bool:
-    return isinstance(error, sqlite3.OperationalError) or (isinstance(error, OSError) and error.errno in MAY_PASS)
-
-
-def _broken(task: Task, error: Exception) -> TaskFailure:
-    _log.error("task %s could not be done", task.task_id, exc_info=error)
-    return TaskFailure(f"the sandbox broke: {type(error).__name__}: {error}")

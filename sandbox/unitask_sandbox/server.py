@@ -33,8 +33,8 @@ def serve(
 
     Args:
         settings: How the sandbox behaves.
-        host: Address to listen on. An address that others can reach lets them use the sandbox; no private address is
-            asked then, this machine included, unless `Settings.private_addresses` says so.
+        host: Address to listen on. An address that others can reach lets them use the sandbox; then it sends requests
+            to no private address, this machine included, unless `Settings.private_addresses` says so.
         port: Port to listen on; 0 picks a free one.
         on_ready: Called with the base URL as soon as connections are accepted.
 
@@ -117,7 +117,7 @@ def _listening(host: str, port: int) -> socket.socket:
     except OSError as error:
         if error.errno != errno.EADDRNOTAVAIL:
             raise
-        raise CannotStart(f"host {host!r} is no address of this machine: give one that is") from error
+        raise CannotStart(f"host {host!r} is not an address of this machine: give one that is") from error
     # Connections inherit it. asyncio does not set it for a socket made here, and each answer would take 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener

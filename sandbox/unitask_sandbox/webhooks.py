@@ -16,7 +16,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from unitask_sandbox import legacy
 from unitask_sandbox.faults import WEBHOOK, Fault, Script
@@ -62,7 +61,7 @@ class Courier:
         with self._lock:  # before `_due`, which may still return what ends in between
             before = frozenset(self._in_hand)
         for task, base_url, attempts in self._due():
-            host = _host(task.config["webhook_config"]["endpoint"])
+            host = _without_query(task.config["webhook_config"]["endpoint"]).split("/")[2].lower()
             with self._lock:
                 busy = Counter(self._in_hand.values())
                 if task.task_id in before or busy.total() >= AT_ONCE or busy[host] >= AT_ONCE_A_HOST:
@@ -150,16 +149,8 @@ class Courier:
         return attempt
 
 
-def _host(url: str) -> str:
-    """Return the host and port of an address, which share a limit on deliveries."""
-    try:
-        return urlsplit(url).netloc.rpartition("@")[2].lower()
-    except ValueError:
-        return ""
-
-
 def _without_query(url: str) -> str:
-    """An address as it may be kept: what may hold a secret left out."""
+    """Return an address as it may be stored: without what may hold a secret."""
     head, slashes, rest = url.partition("?")[0].partition("#")[0].partition("://")
     host, slash, path = rest.partition("/")
     return f"{head}{slashes}{host.rpartition('@')[2]}{slash}{path}"

@@ -23,7 +23,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from unitask_sandbox.engines import Engine, EngineResult, limits_of, name_of, run
+from unitask_sandbox.engines import Engine, EngineResult, name_of, run
+from unitask_sandbox.engines.registry import limits_of
 from unitask_sandbox.faces.swap import warm_up
 from unitask_sandbox.failures import TaskFailure
 

@@ -161,6 +161,16 @@ def test_interrupted_submission_is_held_if_a_request_was_under_way(step: int, he
     assert budget.held_usd == held
 
 
+def test_submission_that_is_interrupted_after_its_acceptance_is_settled_by_the_id() -> None:
+    budget = Budget(1)
+    with pytest.raises(KeyboardInterrupt):
+        submit(budget, seen("pending"), interrupted=(2, KeyboardInterrupt()))
+    assert budget.held_usd == 0.01
+    budget.see(task("completed", PRICE))
+
+    assert amounts(budget) == (0.01, 0.0, 0.99)
+
+
 def test_interruption_of_an_upload_before_the_submission_releases_it() -> None:
     def uploading() -> Flow[Task[Output]]:
         yield SendRequest("POST", "/upload")

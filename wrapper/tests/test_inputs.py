@@ -123,6 +123,13 @@ def test_value_that_json_can_write_is_taken() -> None:
 # ---- what is refused
 
 
+LOOP: list[Any] = []
+LOOP.append(LOOP)
+DEEP: Any = "a"
+for _ in range(500):
+    DEEP = [DEEP]
+
+
 @pytest.mark.parametrize(
     ("task", "problem"),
     [
@@ -133,12 +140,18 @@ def test_value_that_json_can_write_is_taken() -> None:
         (tasks.KlingVideo(prompt="a", mode="fast"), "input.mode: 'fast' is not one of ['std', 'pro']"),  # type: ignore[arg-type]
         (swap("missing.png"), "target_image: 'missing.png' cannot be read: No such file or directory"),
         (tasks.Kling3Video(multi_shots=[{"prompt": 1}]), "input.multi_shots.0.prompt: 1 is not of type 'string'"),
+        (Raw("", "t"), "model: "),
+        (Raw("m", ""), "task_type: "),
+        (Raw(7, "t"), "model: 7 "),  # type: ignore[arg-type]
+        (flux(prompt=DEEP), "input: it cannot be checked: "),
+        (tasks.LegacyMidjourneyImagine(prompt="a", webhook_secret="a\nb"), "webhook_secret: the webhook secret "),
+        (tasks.LegacyKlingVideo(prompt="a", webhook_config={"secret": "a\nb"}), "webhook_"),
     ],
-    ids=lambda value: ascii(value)[:50],
+    ids=range(13),
 )
 @pytest.mark.filterwarnings("ignore::unitask.AdvisoryWarning")
 def test_message_names_path_value_and_limit(task: Any, problem: str) -> None:
-    assert problem in problems(task)
+    assert [found for found in problems(task) if found.startswith(problem)]
 
 
 def test_every_problem_is_reported_at_once() -> None:
@@ -174,37 +187,11 @@ def test_secret_is_judged_as_its_receiver_judges_it(secret: str) -> None:
         assert request_body(swap(), {"webhook_secret": secret})
 
 
-def test_secret_of_a_legacy_task_is_judged_too() -> None:
-    for task in (
-        tasks.LegacyMidjourneyImagine(prompt="a", webhook_secret="a\nb"),
-        tasks.LegacyKlingVideo(prompt="a", webhook_config={"secret": "a\nb"}),
-    ):
-        assert "secret: the webhook secret " in problems(task)[0]
-
-
-LOOP: list[Any] = []
-LOOP.append(LOOP)
-
-
 @pytest.mark.parametrize("value", [object(), math.nan, "\ud800", {(1, 2): 3}, LOOP], ids=range(5))
 def test_value_that_json_has_no_form_for_is_refused(value: Any) -> None:
     (problem,) = problems(swap(extra={"field": value}), validate=False)
 
     assert problem.startswith("input: it cannot be written as JSON: ")
-
-
-DEEP: Any = "a"
-for _ in range(500):
-    DEEP = [DEEP]
-
-
-def test_value_too_deep_to_be_checked_is_refused() -> None:
-    assert problems(flux(prompt=DEEP))[0].startswith("input: it cannot be checked: ")
-
-
-def test_raw_task_must_name_its_operation() -> None:
-    nameless: Any = Raw("", "t"), Raw("m", ""), Raw(7, "t")  # type: ignore[arg-type]
-    assert [problems(task)[0].partition(":")[0] for task in nameless] == ["model", "task_type", "model"]
 
 
 def test_unchecked_content_is_sent_as_it_is_if_it_can_be_read() -> None:

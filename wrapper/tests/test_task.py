@@ -37,13 +37,10 @@ def test_time_is_in_utc_and_a_zero_time_is_absent(name: str) -> None:
     assert getattr(task(meta={name: "1970-01-01T00:00:00Z"}), name) is None
 
 
-@pytest.mark.parametrize(
-    ("consume", "usd"),
-    [(0, 0.0), (5000.5, 0.00050005), *((odd, None) for odd in (None, True, "100000", [], 10**400, math.nan, math.inf))],
-    ids=lambda value: repr(value)[:20],
-)
-def test_cost_is_in_usd_or_absent(consume: Any, usd: float | None) -> None:
-    assert task(meta={"usage": {"consume": consume}}).cost_usd == usd
+def test_cost_is_in_usd_or_absent() -> None:
+    assert task(meta={"usage": {"consume": 5000.5}}).cost_usd == 0.00050005
+    for odd in (None, True, "100000", [], 10**400, math.nan, math.inf):
+        assert task(meta={"usage": {"consume": odd}}).cost_usd is None
 
 
 @given(consume=st.integers(0, 10**13))
@@ -74,20 +71,19 @@ def test_output_is_that_of_the_task_type() -> None:
     assert task(output=None).output.image_url is None
 
 
-@pytest.mark.parametrize(
-    ("error", "failure", "code"),
-    [
-        ({"code": 10000, "message": "failed", "raw_message": "no face"}, "failed; no face", 10000),
-        ({"code": True, "message": "failed", "raw_message": "failed"}, "failed", None),
-        ({"code": "7", "message": "", "raw_message": "no face found"}, "no face found", None),
-        ({"code": 0, "message": ""}, "", None),
-        ("failed", "failed", None),
-        ([], "", None),
-    ],
-    ids=repr,
-)
-def test_failure_is_in_the_words_of_the_provider(error: Any, failure: str, code: int | None) -> None:
-    assert (task(error=error).failure, task(error=error).failure_code) == (failure, code)
+FAILURES: list[tuple[Any, str, int | None]] = [
+    ({"code": 10000, "message": "failed", "raw_message": "no face"}, "failed; no face", 10000),
+    ({"code": True, "message": "failed", "raw_message": "failed"}, "failed", None),
+    ({"code": "7", "message": "", "raw_message": "no face found"}, "no face found", None),
+    ({"code": 0, "message": ""}, "", None),
+    ("failed", "failed", None),
+    ([], "", None),
+]
+
+
+def test_failure_is_in_the_words_of_the_provider() -> None:
+    for error, failure, code in FAILURES:
+        assert (task(error=error).failure, task(error=error).failure_code) == (failure, code)
 
 
 def test_status_word_is_kept() -> None:

@@ -12,6 +12,7 @@ import math
 import os
 import random
 import secrets
+import sys
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -23,6 +24,7 @@ from uuid import UUID
 import httpx
 from unitask_api import contract
 from unitask_api.outputs import output_named
+from unitask_api.states import State
 
 from . import _telemetry, llm
 from ._connections import ENCODINGS, SLOWEST_SENDING, AnswerError, Body, checked_headers
@@ -37,7 +39,6 @@ from ._environment import DEFAULT_BASE_URL, USER_AGENT, checked_base_url
 from ._model import task_token
 from ._model._json import as_object, is_id
 from ._model.secret import Hider, Secret
-from ._model.state import State
 from ._model.task import Output, OutputT, Recovery, Task
 from ._model.timestamp import Timestamp
 from ._model.upload import Upload, upload_ending
@@ -481,9 +482,7 @@ def _is_whole(value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
+    """Return whether a value is a number that fits into a float, infinity included."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    try:
-        return not math.isnan(value)
-    except OverflowError:  # a whole number beyond all floats
-        return False
+    return abs(value) <= sys.float_info.max or value == math.inf

@@ -27,8 +27,6 @@ DEFAULT_BASE_URL = "https://api.piapi.ai"  # servers[0] of the spec
 PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 USER_AGENT = f"unitask/{__version__}"
 PORTS = range(1, 1 << 16)
-LONGEST_NAME = 253  # characters of a host name (RFC 1035)
-_LABEL = re.compile(r"[A-Za-z0-9_-]{1,63}", re.ASCII)
 _USERINFO = re.compile(r"^(\w[\w+.-]*://)?.*@", re.DOTALL)
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -223,12 +221,10 @@ def _has_host(url: httpx.URL) -> bool:
     """Return whether host and port can be connected to. Raises ValueError for a name without a wire form."""
     if not url.host or (url.port is not None and url.port not in PORTS):
         return False
-    host = url.raw_host.decode("ascii").removesuffix(".")
-    if ":" in host:
-        return "%" not in host  # a zone is of one machine, and in no certificate
-    labels = host.split(".")
-    is_name = len(host) <= LONGEST_NAME and all(_LABEL.fullmatch(label) for label in labels)
-    return is_name and (not labels[-1].isdigit() or _address(host) is not None)
+    host = url.raw_host.decode("ascii")
+    if ":" not in host:
+        host.removesuffix(".").encode("idna")  # as a lookup does first
+    return "%" not in host  # a zone of IPv6 is of one machine, and in no certificate
 
 
 def _shown(value: object) -> str:

@@ -44,9 +44,9 @@ class AsyncClient(AsyncRunner):
         base_url: The provider. None: UNITASK_BASE_URL from the environment, then PiAPI.
         http_timeout: Seconds for a whole HTTP call, plus the time for its body at 50 kB a second. For a download,
             seconds for each piece.
-        max_retries: How often a request is repeated: one that only reads, after a failure; a submission, only if it
-            provably never left or was answered HTTP 429 without a task id. 0 repeats nothing. None repeats reads for
-            `poll_patience` seconds and a submission 3 times.
+        max_retries: How often a request is repeated: one that only reads (polls and downloads too), after a failure; a
+            submission, only if it provably never left or was answered HTTP 429 without a task id. 0 repeats nothing.
+            None repeats reads for `poll_patience` seconds and a submission 3 times.
         poll_patience: Seconds for which polls of a task may fail one after another before a wait gives up.
         mark_webhooks: Whether to add a random `unitask=...` to the query of each webhook_url, by which `find`
             recognises the task.

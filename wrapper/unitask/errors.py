@@ -84,9 +84,9 @@ class UnitaskError(Exception):
     elapsed: float = 0.0
     headers: Mapping[str, str] = MappingProxyType({})
     body: str = ""
-    usual_next_step: str = "Correct what the message names"
+    usual_next_step: str = "Correct what the message names"  # these two: unless a task goes on
     usually_retryable: bool = False
-    _task_goes_on: bool = False  # if there is one
+    _task_goes_on: bool = False  # whether the task of such an error goes on, if there is one
     _parts: ClassVar[tuple[type[UnitaskError], ...]] = ()  # of a class that is made of two
 
     def __init_subclass__(

@@ -3,31 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from unitask_contract.checks._http import (
-    CHAT,
-    DRAWING,
-    HISTORY,
-    OPEN,
-    TASK,
-    UPLOAD,
-    cancel,
-    create,
-    data_of,
-    face_swap,
-    file,
-    history,
-    inside_of,
-    is_done,
-    poll,
-    rows,
-    shown,
-    status_of,
-    until_done,
-)
+from unitask_contract.checks import _http as api
 from unitask_contract.prices import credits_per_usd
 from unitask_contract.provider import LeftOut, Provider
 
@@ -41,34 +20,34 @@ SONG = {
 def check_keys(provider: Provider) -> None:
     """Without a key, or with a wrong one, every request is refused."""
     requests: tuple[tuple[str, str, Any], ...] = (
-        ("POST", TASK, face_swap()),
-        ("GET", f"{TASK}/x", None),
-        ("DELETE", f"{TASK}/x", None),
+        ("POST", api.TASK, api.face_swap()),
+        ("GET", f"{api.TASK}/x", None),
+        ("DELETE", f"{api.TASK}/x", None),
         ("DELETE", "/api/v1/tasks?created_before=1", None),
         ("GET", "/account/info", None),
         ("GET", "/account/active_tasks", None),
-        ("GET", HISTORY, None),
-        ("POST", UPLOAD, file()),
-        ("POST", "/v1/chat/completions", CHAT),
+        ("GET", api.HISTORY, None),
+        ("POST", api.UPLOAD, api.file()),
+        ("POST", "/v1/chat/completions", api.CHAT),
     )
     for key in (None, "wrong"):
         for method, path, body in requests:
             answer = provider.request(method, path, key, json=body)
-            assert answer.status_code == 401, f"with {'no' if key is None else 'a wrong'} key: {shown(answer)}"
+            assert answer.status_code == 401, f"with {'no' if key is None else 'a wrong'} key: {api.shown(answer)}"
 
 
 def check_accounts_are_apart(provider: Provider) -> None:
     """The task of one key cannot be seen, cancelled or listed with another key."""
-    other, task_id = inside_of(provider).other_key, create(provider)["task_id"]
+    other, task_id = api.inside_of(provider).other_key, api.create(provider)["task_id"]
     for method in ("GET", "DELETE"):
-        assert provider.request(method, f"{TASK}/{task_id}", other).status_code == 404, method
-    assert provider.request("GET", HISTORY, other).json()["data"]["total"] == 0
+        assert provider.request(method, f"{api.TASK}/{task_id}", other).status_code == 404, method
+    assert provider.request("GET", api.HISTORY, other).json()["data"]["total"] == 0
 
 
 def check_account(provider: Provider) -> None:
     """The balance of the account falls by the price of a task."""
     before = _balance(provider)
-    task = until_done(provider, create(provider)["task_id"])
+    task = api.until_done(provider, api.create(provider)["task_id"])
     after = _balance(provider)
     spent = Decimal(str(before)) - Decimal(str(after))  # floats lose the last digits of a large balance
     assert round(spent * credits_per_usd()) == task["meta"]["usage"]["consume"], (before, after, task["meta"])
@@ -76,8 +55,8 @@ def check_account(provider: Provider) -> None:
 
 def check_lack_of_credit(provider: Provider) -> None:
     """A submission that the balance does not cover is HTTP 500 with a failed task that gives the reason."""
-    poor = inside_of(provider).poor_key
-    answer = provider.request("POST", TASK, poor, json=DRAWING)
+    poor = api.inside_of(provider).poor_key
+    answer = provider.request("POST", api.TASK, poor, json=api.DRAWING)
     task = answer.json()["data"]
     assert answer.status_code == 500, answer.text
     assert task is not None, answer.text
@@ -88,9 +67,9 @@ def check_lack_of_credit(provider: Provider) -> None:
 def check_cancelled_is_paid_back(provider: Provider) -> None:
     """A cancelled task costs nothing: the balance is restored."""
     before = _balance(provider)
-    task_id = create(provider)["task_id"]
+    task_id = api.create(provider)["task_id"]
     during = _balance(provider)
-    cancel(provider, task_id)
+    api.cancel(provider, task_id)
     assert during < before, f"{during} after the submission, {before} before"
     assert _balance(provider) == before
 
@@ -98,12 +77,12 @@ def check_cancelled_is_paid_back(provider: Provider) -> None:
 def check_tasks_in_hand(provider: Provider) -> None:
     """A task is among the active tasks until it ends."""
     before = _active(provider)
-    task_id = create(provider)["task_id"]
+    task_id = api.create(provider)["task_id"]
     during = _active(provider)
     is_listed = task_id in str(during)
-    if not is_listed and provider.inside is None and is_done(poll(provider, task_id)):
+    if not is_listed and provider.inside is None and api.is_done(api.poll(provider, task_id)):
         raise LeftOut("the task ended before the active tasks were listed")
-    until_done(provider, task_id)
+    api.until_done(provider, task_id)
     after = _active(provider)
     assert is_listed, during
     number = during["pending_count"] + during["processing_count"]
@@ -117,59 +96,45 @@ def check_tasks_in_hand(provider: Provider) -> None:
 def check_history(provider: Provider) -> None:
     """A task is in the history from its submission on, newest first, and found by its time."""
     since = int(time.time()) - 60
-    created = [create(provider)["task_id"] for _ in range(3)]
-    pages = [rows(provider, page=page, page_size=2, start_time=since) for page in (1, 2)]
+    created = [api.create(provider)["task_id"] for _ in range(3)]
+    pages = [api.rows(provider, page=page, page_size=2, start_time=since) for page in (1, 2)]
     listed: list[str] = [row["task_id"] for page in pages for row in page]
     assert [task_id for task_id in listed if task_id in created] == created[::-1], (listed, created)
-    earlier = rows(provider, end_time=since)
+    earlier = api.rows(provider, end_time=since)
     assert not [row for row in earlier if row["task_id"] in created], earlier
 
 
 def check_pages(provider: Provider) -> None:
     """A page of the history has as many rows as requested, and the total number."""
-    before = history(provider, page_size=1)["total"]
+    before = api.history(provider, page_size=1)["total"]
     for _ in range(3):
-        create(provider)
-    page = history(provider, page_size=2)
+        api.create(provider)
+    page = api.history(provider, page_size=2)
     assert (len(page["data"]), page["total"]) == (2, before + 3), page
 
 
 def check_groups(provider: Provider) -> None:
     """The history of a model has only its tasks."""
-    drawing, song = create(provider)["task_id"], create(provider, SONG)["task_id"]
-    listed = [row["task_id"] for row in history(provider, model="flux")["data"]]
+    drawing, song = api.create(provider)["task_id"], api.create(provider, SONG)["task_id"]
+    listed = [row["task_id"] for row in api.history(provider, model="flux")["data"]]
     assert drawing in listed, listed
     assert song not in listed, listed
 
 
 def check_rows(provider: Provider) -> None:
     """A row of the history has the model and the price of the task, and shows that it has ended."""
-    task = until_done(provider, create(provider)["task_id"])
-    (row,) = [row for row in history(provider)["data"] if row["task_id"] == task["task_id"]]
+    task = api.until_done(provider, api.create(provider)["task_id"])
+    (row,) = [row for row in api.history(provider)["data"] if row["task_id"] == task["task_id"]]
     assert row["detail"]["model"] == task["model"], row
-    assert status_of(row) not in OPEN, f"the task has ended, and its row says {row['status']}"
+    assert api.status_of(row) not in api.OPEN, f"the task has ended, and its row says {row['status']}"
     assert row["usage"] == task["meta"]["usage"]["consume"] > 0, row
 
 
-CHECKS: tuple[Callable[[Provider], None], ...] = (
-    check_keys,
-    check_accounts_are_apart,
-    check_account,
-    check_lack_of_credit,
-    check_cancelled_is_paid_back,
-    check_tasks_in_hand,
-    check_history,
-    check_pages,
-    check_groups,
-    check_rows,
-)
-
-
 def _active(provider: Provider) -> dict[str, Any]:
-    group: dict[str, Any] = data_of(provider, "GET", "/account/active_tasks")["flux"]
+    group: dict[str, Any] = api.data_of(provider, "GET", "/account/active_tasks")["flux"]
     return group
 
 
 def _balance(provider: Provider) -> float:
-    usd: float = data_of(provider, "GET", "/account/info")["equivalent_in_usd"]
+    usd: float = api.data_of(provider, "GET", "/account/info")["equivalent_in_usd"]
     return usd

@@ -4,18 +4,7 @@ A task type without an engine is simulated, and its result says so. A new engine
 """
 
 from unitask_sandbox.engines import real as real
-from unitask_sandbox.engines.registry import ENGINES, Engine, EngineResult, Limits, engine, limits_of, name_of, run
+from unitask_sandbox.engines.registry import ENGINES, Engine, EngineResult, name_of, run
 from unitask_sandbox.engines.simulated import simulate, simulated_picture
 
-__all__ = [
-    "ENGINES",
-    "Engine",
-    "EngineResult",
-    "Limits",
-    "engine",
-    "limits_of",
-    "name_of",
-    "run",
-    "simulate",
-    "simulated_picture",
-]
+__all__ = ["ENGINES", "Engine", "EngineResult", "name_of", "run", "simulate", "simulated_picture"]

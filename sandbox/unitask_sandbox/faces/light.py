@@ -1,4 +1,4 @@
-"""Making the warped source face look as if it was lit and photographed with the target.
+"""Light and detail of the warped source face are matched to those of the target.
 
 Pictures here are float32: BGR 0 to 255, or CIE Lab with L 0 to 100 and a, b about -127 to 127. ``size`` is
 the face's size in pixels (the square root of its area): every radius is a share of it, so that a face looks
@@ -37,9 +37,8 @@ def blur(values: Floats, radius: float) -> Floats:
 def skin_likelihood(lab: Floats, sample: Flags) -> Floats:
     """Return 0 to 1 for each pixel: how much its colour is like that of the sample, which is surely skin.
 
-    A Gaussian around the sample's median, with the median absolute deviation as its width (1.4826 makes that
-    comparable with a standard deviation): highlights and single hairs in the sample do not widen it. Lighter
-    pixels are excused more than darker ones, since shine is skin and hair is not.
+    A Gaussian around the sample's median, as wide as the median absolute deviation (1.4826 makes that comparable with a
+    standard deviation). Lighter pixels are excused more than darker ones, since shine is skin and hair is not.
     """
     colours = lab[sample]
     if len(colours) < 50:

@@ -13,9 +13,8 @@ import numpy as np
 
 from unitask_sandbox.faces.arrays import Floats, Pixels, as_floats
 from unitask_sandbox.faces.detect import Face, find_faces, refined
-from unitask_sandbox.faces.numbering import in_order, pairs
 from unitask_sandbox.faces.pictures import MAX_SIDE, SWAPPED, decode, no_face
-from unitask_sandbox.faces.swap import SourceFace, swap_face
+from unitask_sandbox.faces.swap import SourceFace, in_order, pairs, swap_face
 from unitask_sandbox.failures import TaskFailure
 from unitask_sandbox.video.clip import Clip, remade
 

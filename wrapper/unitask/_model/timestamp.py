@@ -25,5 +25,5 @@ class Timestamp(NamedTuple):
     @property
     def utc(self) -> datetime:
         """The date and time in UTC."""
-        unix = min(LATEST, self.unix) if self.unix > 0 else 0.0  # whatever the clock says, it is some moment
+        unix = min(LATEST, self.unix) if self.unix > 0 else 0.0  # a clock that is not set counts as 1970
         return datetime.fromtimestamp(unix, UTC)
