@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import copy
 import gzip
 import re
@@ -122,29 +121,6 @@ def test_redirect_is_followed_without_the_key(shell: str, tmp_path: Path) -> Non
     assert path.read_bytes() == PNG
     assert [request.url for request in script.requests] == [PICTURE.url, "https://cdn.test/a.png"]
     assert all("x-api-key" not in request.headers for request in script.requests)
-
-
-@pytest.mark.parametrize(
-    ("status", "headers", "is_whole"),
-    [
-        (203, {}, True),
-        (206, {"content-range": f"bytes 0-{len(CONTENT) - 1}/{len(CONTENT)}"}, True),
-        (200, {"content-encoding": "aws-chunked"}, True),
-        (206, {"content-range": "bytes 1-99/100"}, False),
-        (206, {}, False),
-    ],
-    ids=str,
-)
-def test_first_answer_is_taken_if_it_is_the_whole_file(
-    shell: str, status: int, headers: dict[str, str], is_whole: bool, tmp_path: Path
-) -> None:
-    def host(_: httpx.Request) -> httpx.Response:
-        return httpx.Response(status, headers=headers, stream=Body([CONTENT]))
-
-    refused = pytest.raises(DownloadFailed, match="bytes from 0 on were requested")
-    with contextlib.nullcontext() if is_whole else refused:
-        assert fetch(shell, host, FILM, tmp_path / "a.mp4")[0].read_bytes() == CONTENT
-    assert names_in(tmp_path) == ["a.mp4"] * is_whole
 
 
 BOMB = httpx.ByteStream(gzip.compress(bytes(64 << 20)))
