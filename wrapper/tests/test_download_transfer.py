@@ -123,6 +123,17 @@ def test_redirect_is_followed_without_the_key(shell: str, tmp_path: Path) -> Non
     assert all("x-api-key" not in request.headers for request in script.requests)
 
 
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [(203, {}), (206, {"content-range": "bytes 0-10239/10240"}), (200, {"content-encoding": "aws-chunked"})],
+    ids=str,
+)
+def test_whole_file_is_taken_from_each_kind_of_success(status: int, headers: dict[str, str], tmp_path: Path) -> None:
+    host = provider(httpx.Response(status, headers=headers, stream=Body([CONTENT])))
+
+    assert fetch("sync", host, FILM, tmp_path / "a.mp4")[0].read_bytes() == CONTENT
+
+
 BOMB = httpx.ByteStream(gzip.compress(bytes(64 << 20)))
 
 
@@ -195,7 +206,7 @@ BROKEN: list[tuple[dict[str, Any], list[tuple[str | None, str | None]]]] = [  # 
 ]
 
 
-@pytest.mark.parametrize(("kind", "then"), BROKEN, ids=str)
+@pytest.mark.parametrize(("kind", "then"), BROKEN)
 def test_file_that_breaks_off_is_continued_only_with_the_rest_of_its_version(
     kind: dict[str, Any], then: list[Any], tmp_path: Path
 ) -> None:
