@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from generator.bundle import task_of
 from unitask import Output, OutputFile, Task, errors, tasks
 from unitask._core import protocols
@@ -84,50 +86,7 @@ def test_documented_refusal_is_a_typed_error_with_the_task_id() -> None:
         assert trace.creates() == 1, name
 
 
-CLIP = "clips.a43c955a-3474-47f3-a550-57bf7c395c48"
-BIG = "1440x1440 5.1s"
-TALL = "720x1280"
-# Of each file: its place in the output, kind and role, then what is known of its size, length and watermark.
-EXPECTED: dict[str, list[str]] = {
-    "faceswap.face-swap.completed.200": ["image_url image result"],
-    "faceswap.video-face-swap.completed.200": ["video_url video result"],
-    "flux.kontext.200": ["image_url image result"],
-    "flux.txt2img.200": ["image_url image result"],
-    "kling.ai_try_on.completed.200": [
-        "works[0].image.resource_without_watermark image result clean",
-        "works[0].image.resource image variant marked",
-    ],
-    "kling.motion_control.completed.200": [
-        f"video_url video result {TALL} 8.766s clean",
-        f"works[0].cover.resource image preview {TALL} marked",
-        f"works[0].video.resource video variant {TALL} 8.766s marked",
-    ],
-    "kling.omni_video_generation.completed.200": ["video video result"],
-    "kling.turbo.completed.200": ["video video result"],
-    "kling.video_generation.completed.200": [
-        f"works[0].video.resource_without_watermark video result {BIG} clean",
-        "works[0].cover.resource image preview 1440x1440 marked",
-        f"works[0].video.resource video variant {BIG} marked",
-    ],
-    "kling.video_generation_3.completed.200": ["video video result"],
-    "legacy.face-swap.fetch.200": ["image image result"],
-    # the sample has one address for the video and the raw one, and one for both pictures
-    "luma.video_generation.completed.200": [
-        "video.url video result 1360x752",
-        "thumbnail.url image preview 1360x752",
-    ],
-    "midjourney.imagine.completed.200": [
-        "image_url image result",
-        *(f"temporary_image_urls[{number}] image result" for number in range(4)),
-    ],
-    "sora.sora2-video.completed.200": ["video video result"],
-    "suno.generate_music.completed.200": [
-        f"{CLIP}.audio_url audio result 102.0s",
-        f"{CLIP}.image_url image preview",
-        f"{CLIP}.video_url video variant 102.0s",
-    ],
-    "trellis.pixal3d-image-to-3d.200": ["model_file model result"],
-}
+EXPECTED = yaml.safe_load(Path(__file__).with_name("documented_files.yaml").read_text("utf-8"))
 # Answers whose task does not say what reads it: Suno's page echoes another model, legacy ones echo none.
 READ_BY: dict[str, type[Output]] = {
     "suno.generate_music.completed.200": tasks.SunoMusicOutput,

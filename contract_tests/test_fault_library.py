@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,8 @@ def hold(world: World, name: str, operation: str, shell: str, folder: Path) -> N
     faults = tuple(named(name, operation=operation))
     receiver = InstantReceiver(world)
     speed = 0.01 if operation == "cancel_task" else "instant"  # a task must be pending when it is cancelled
-    world.app = create_app(Settings(keys={KEY: 1.0}, speed=speed, faults=faults, **world.settings(receiver)))
+    settings = {**world.settings(), "send_webhook": partial(world.deliver, receiver)}
+    world.app = create_app(Settings(keys={KEY: 1.0}, speed=speed, faults=faults, **settings))
     try:
         end, found = perform(world, receiver, shell, operation, folder)
         made = [row["task_id"] for row in world.sandbox.history(KEY)["data"]]

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unitask_contract.hiding import HIDDEN, hidden, hidden_in, visible
+from unitask_contract.hiding import HIDDEN, hidden, hidden_in
 
 from .support import tries
 
@@ -62,7 +62,3 @@ def test_key_is_hidden_in_a_mix_of_spellings(key: str, data: st.DataObject) -> N
 )
 def test_short_key_is_hidden_only_where_it_is_the_key(key: str, text: str, shown: str) -> None:
     assert hidden(text, key) == shown
-
-
-def test_control_character_is_shown_by_its_number() -> None:
-    assert visible("a\x1b[2J\x9b2J\r\u202eb\tc\nd\u7d50") == "a\\x1b[2J\\x9b2J\\x0d\\u202eb\tc\nd\u7d50"

@@ -14,8 +14,8 @@ import httpx
 import pytest
 from unitask import AsyncClient, _base_client, _sync_runner, errors, inputs, tasks
 from unitask._core import effects, envelope, flows, pricing, requests
-from unitask._model.state import State
 from unitask._model.task import Task
+from unitask_api.states import State
 from unitask_contract.scenario_runner import problems, scripted
 from unitask_contract.scenarios import scenarios
 from unitask_sandbox import pricing as provider_pricing

@@ -38,7 +38,7 @@ class World:
         self.app: Any = None
         self.pauses: list[float] = []  # of the answer that is under way
 
-    def settings(self, receiver: Receiver) -> dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
         """Return settings of a sandbox that works in this time."""
         return {
             "autorun": False,
@@ -46,7 +46,6 @@ class World:
             "clock": lambda: self.provider_now,
             "sleep": self.answer_later,
             "fetch": lambda _url: BLANK,
-            "send_webhook": lambda _url, body, headers: self.deliver(receiver, body, headers),
         }
 
     @property
@@ -71,7 +70,7 @@ class World:
     async def answer_later(self, seconds: float) -> None:
         self.pauses.append(seconds)
 
-    def deliver(self, receiver: Receiver, body: bytes, headers: Mapping[str, str]) -> int:
+    def deliver(self, receiver: Receiver, _url: str, body: bytes, headers: Mapping[str, str]) -> int:
         sent = [(name.encode(), value.encode()) for name, value in headers.items()]
         answers: list[Any] = []
 

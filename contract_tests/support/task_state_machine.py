@@ -18,7 +18,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,14 +29,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from unitask import AsyncClient, Client, Outcome, Task, errors, tasks
 from unitask._core.retry_policy import RetryPolicy
-from unitask.webhooks import TaskNotification
 from unitask_contract.checks._http import BLANK
 from unitask_sandbox import Fault, Settings, create_app
 from unitask_sandbox.bundle import CREDITS_PER_USD
 from unitask_sandbox.engines import ENGINES, EngineResult
 
 from . import BASE_URL, FACE_SWAP, KEY, SHELLS, rows
-from .simulated_network import WEBHOOK, InstantReceiver, Wire, World, quick_swap
+from .simulated_network import WEBHOOK, Wire, World, quick_swap
 
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # a file system without a disk
 ACCOUNT = hashlib.sha256(KEY.encode()).hexdigest()
@@ -88,7 +87,6 @@ class Provider(World):
     def __init__(self, folder: Path, loop: asyncio.Runner) -> None:
         super().__init__()
         self.folder, self.loop = folder, loop
-        self.receiver: Any = None
         self.back_at = 0.0  # when it starts again, while it is stopped
         self.unconnected = 0  # connections that are still to be refused
         self.behind = 0.0  # seconds that its clock is behind ours
@@ -104,9 +102,9 @@ class Provider(World):
         return self.now - self.behind
 
     def start(self) -> None:
-        settings = {**self.settings(self.receiver), "keys": {KEY: START / CREDITS_PER_USD}, "data": self.folder}
+        settings = {**self.settings(), "keys": {KEY: START / CREDITS_PER_USD}, "data": self.folder}
         settings |= {"fetch": fetch, "speed": 0.2, "concurrency": 4}  # slow enough to be cancelled, and for timeouts
-        settings["send_webhook"] = lambda _url, body, headers: self.deliver(self.receiver, body, headers)
+        settings["send_webhook"] = lambda *_: 200
         self.app = create_app(Settings(**settings))
         assert self.records() == self._kept, "a restart changes no task"
 
@@ -192,7 +190,6 @@ class Memory:
     orders: list[Order] = field(default_factory=list)
     handles: dict[str, str] = field(default_factory=dict)  # ids and tokens, to ids
     seen: dict[str, str] = field(default_factory=dict)  # the last status word of each task
-    heard: list[Task[Any]] = field(default_factory=list)  # notifications
 
 
 def drawn(otherwise: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
@@ -204,7 +201,7 @@ TROUBLES_OF_A_SEARCH = drawn(st.just(WELL) | st.sampled_from(PASSING) | st.just(
 SUBMISSION: Mapping[str, st.SearchStrategy[Any]] = {
     "call": st.sampled_from(["submit", "submit", "run"]),
     "task": st.sampled_from(TASKS),
-    "webhook": st.sampled_from(["none", "none", "arrives", "lose", "repeat"]),
+    "has_webhook": st.booleans(),
     "trouble": drawn(st.just(WELL) | st.sampled_from([*OPEN]) | st.sampled_from([UNCONNECTED, *DECIDED])),
     "stored": st.sampled_from(["id", "token"]),
     "then": st.none() | TROUBLES_OF_A_SEARCH,
@@ -251,13 +248,12 @@ class LifeCycle(RuleBasedStateMachine):
     @precondition(lambda machine: machine.has_acted)
     @rule(shell=st.sampled_from(SHELLS))
     def restart_program(self, shell: str) -> None:
-        self.provider.receiver = InstantReceiver(self.provider, self._hear)
         made, sleep = (Client, self.provider.sleep) if shell == "sync" else (AsyncClient, self.provider.sleep_async)
         settings: dict[str, Any] = {"clock": self.provider.clock, "sleep": sleep, "http_timeout": CALL}
         wire = BreakableWire(self.provider)
-        self.client: Any = made(KEY, BASE_URL, transport=wire, webhooks=self.provider.receiver, **settings)
+        self.client: Any = made(KEY, BASE_URL, transport=wire, **settings)
         self.client._retry_policy = RetryPolicy(lambda: 0.5)
-        self.memory = replace(pickle.loads(pickle.dumps(self.memory)), heard=[])
+        self.memory = pickle.loads(pickle.dumps(self.memory))
         if self.provider.is_up:
             account, history = self._call("account"), self._call("history")
             bills = {row.task_id: row.raw["usage"] for row in history}
@@ -266,29 +262,27 @@ class LifeCycle(RuleBasedStateMachine):
         self.has_acted = False
 
     @rule(**SUBMISSION)
-    def submit(self, call: str, task: Any, webhook: str, trouble: str, stored: str, then: str | None) -> None:
+    def submit(self, call: str, task: Any, has_webhook: bool, trouble: str, stored: str, then: str | None) -> None:
         """Submit a task; then, if asked to, cancel it at once, or find out what became of it.
 
         Args:
             call: Which call of the client.
             task: What to make.
-            webhook: "none", or what happens to its notification.
+            has_webhook: Whether its correlation id stands in the address of a webhook.
             trouble: What happens to the submission.
             stored: What is stored of the task.
             then: The trouble of the request after it; None: no request follows.
         """
         self.provider.trouble("create_task", trouble)
-        if webhook in ("lose", "repeat") and self.provider.is_up:
-            self.provider.sandbox.fault(Fault("send_webhook", webhook, task="next"))
         before, arrived = set(self.provider.records()), len(self.provider.submissions())
         more: dict[str, Any] = {"timeout": 20, "on_change": self._saw} if call == "run" else {}
-        told = self._call(call, task, **more, **({} if webhook == "none" else WEBHOOK))
+        told = self._call(call, task, **more, **(WEBHOOK if has_webhook else {}))
         made = [task_id for task_id in self.provider.records() if task_id not in before]
 
         assert len(made) <= 1, "a call makes one task at most"
         answered = self.provider.submissions()[arrived:]
         assert all(status == 429 for status in answered[:-1]), "what may have been accepted is not sent again"
-        order = Order(made[0] if made else None, has_webhook=webhook != "none")
+        order = Order(made[0] if made else None, has_webhook=has_webhook)
         self.memory.orders.append(order)
         if isinstance(told, errors.SubmissionUncertain):
             assert trouble in OPEN, "what is certain is told"
@@ -403,14 +397,6 @@ class LifeCycle(RuleBasedStateMachine):
         known = {order.told or (order.uncertain and order.made) for order in self.memory.orders}
         assert not self.provider.records().keys() - known, "every task is known to the user"
 
-    @invariant()
-    def notifications_are_true(self) -> None:
-        ended = [(task.id, task.status) for task in self.memory.heard]
-        for task in self.memory.heard:
-            self._saw(task)
-            assert task.done, "an end is told"
-        assert len(ended) == len(set(ended)), "it is told once"
-
     # Helpers.
 
     def open_orders(self) -> list[Order]:
@@ -465,7 +451,3 @@ class LifeCycle(RuleBasedStateMachine):
             assert word == record.status, "an end stays"
             assert task.raw["meta"]["usage"]["consume"] == record.consume, "the bill is told"
         self.memory.seen[task.id] = word
-
-    async def _hear(self, notification: object) -> None:
-        assert isinstance(notification, TaskNotification)
-        self.memory.heard.append(notification.task)

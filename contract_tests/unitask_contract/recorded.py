@@ -54,35 +54,29 @@ def report_of(paths: Sequence[Path], operation: str | None) -> Report:
     if operation and operation not in bundle.operations():
         known = ", ".join(sorted(bundle.operations()))
         raise CannotRun(f"--operation {operation}: the contract has no such operation; choose from {known}")
-    exchanges: list[Exchange] = []
-    notifications: list[tuple[str, Any]] = []
+    bodies: list[tuple[str, Any]] = []
     files: dict[str, FileResult] = {}
     for path in paths:
         try:
             name, body, note = _read(path, operation)
-            files[str(path)] = FileResult(_differences(name, body, exchanges, notifications), note)
+            files[str(path)] = FileResult(_differences([(name, body)]), note)
+            bodies.append((name, body))
         except Unread as reason:
             files[str(path)] = FileResult(unread=str(reason))
         except Exception as error:  # the other files are checked all the same
             said = f"{type(error).__name__}: {error}"
             files[str(path)] = FileResult(unread=f"a bug of unitask, not of the body: {said}")
     subject = f"{len(paths)} recorded {'body' if len(paths) == 1 else 'bodies'}"
-    return Report(subject, None, differences=differences(exchanges, notifications), files=files)
+    return Report(subject, None, differences=_differences(bodies), files=files)
 
 
-def _differences(
-    operation: str, body: Any, exchanges: list[Exchange], notifications: list[tuple[str, Any]]
-) -> list[Difference]:
-    """Return the differences of a body, and add it to the bodies without an error."""
-    if operation not in bundle.routes():
-        found = differences([], [(operation, body)])
-        notifications.append((operation, body))
-        return found
-    method, path = bundle.routes()[operation]
-    exchange = Exchange(method, path, b"", _refused(operation, body) or 200, json.dumps(body).encode())
-    found = differences([exchange])
-    exchanges.append(exchange)
-    return found
+def _differences(bodies: Sequence[tuple[str, Any]]) -> list[Difference]:
+    exchanges = [
+        Exchange(*bundle.routes()[operation], b"", _refused(operation, body) or 200, json.dumps(body).encode())
+        for operation, body in bodies
+        if operation in bundle.routes()
+    ]
+    return differences(exchanges, [one for one in bodies if one[0] not in bundle.routes()])
 
 
 def _read(path: Path, operation: str | None) -> tuple[str, Any, str]:

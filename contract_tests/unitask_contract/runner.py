@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from types import ModuleType
 from typing import Any, cast
 
 import httpx
 from hypothesis.errors import Flaky
 from unitask_contract import bundle
 from unitask_contract.bundle import fields
-from unitask_contract.checks import account, fuzz, task_types, tasks, uploads_llm
+from unitask_contract.checks import account, fuzz, task_types, tasks
 from unitask_contract.exchange import Exchange, shortened
 from unitask_contract.hiding import scrubbed
 from unitask_contract.provider import LeftOut, Limited, Provider
@@ -75,16 +76,16 @@ class Result:
     seconds: float = 0.0
 
 
-def _check(function: Callable[..., None], *, of_task_types: bool) -> Check:
-    promise = " ".join((function.__doc__ or "").split())
-    return Check(function.__name__.removeprefix("check_"), promise, of_task_types, function)
+def _checks_of(module: ModuleType, *, of_task_types: bool = False) -> tuple[Check, ...]:
+    functions = {name: function for name, function in vars(module).items() if name.startswith("check_")}
+    return tuple(
+        Check(name.removeprefix("check_"), " ".join(function.__doc__.split()), of_task_types, function)
+        for name, function in functions.items()
+    )
 
 
-OF_TASK_TYPES = tuple(_check(function, of_task_types=True) for function in task_types.CHECKS)
-OF_PROVIDER = tuple(
-    _check(function, of_task_types=False)
-    for function in (*tasks.CHECKS, *account.CHECKS, *uploads_llm.CHECKS, *fuzz.CHECKS)
-)
+OF_TASK_TYPES = _checks_of(task_types, of_task_types=True)
+OF_PROVIDER = (*_checks_of(tasks), *_checks_of(account), *_checks_of(fuzz))
 
 
 def chosen(ids: Iterable[str] = ()) -> tuple[Check, ...]:

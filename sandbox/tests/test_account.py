@@ -279,15 +279,6 @@ def test_request_over_the_rate_does_nothing(http_with: HttpWith, clock: Clock) -
     assert [arrival.status for arrival in http.sandbox.arrivals][:3] == [200, 429, 200]
 
 
-def test_free_plan_is_refused_uploads(http_with: HttpWith) -> None:
-    http = http_with(plan="Free")
-    answer = http("POST", "/api/ephemeral_resource", json={"file_name": "a.png", "file_data": "YQ=="})
-
-    assert answer.status_code == 403
-    assert answer.json() == EXAMPLES["upload.plan.403"]["value"]
-    assert (info(http)["plan"], info(http)["max_concurrent_task_count"]) == ("Free", 1000)
-
-
 def test_history_includes_both_ends_of_its_time(http: Http, clock: Clock) -> None:
     start, tasks = 1_800_000_000, []
     for clock.now in (start, start + 10):

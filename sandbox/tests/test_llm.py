@@ -88,7 +88,7 @@ FIELDS = {"model": "m", "prompt": "p"}
     ("path", "sent", "words"),
     [
         (CHAT, {"json": {"model": "m"}}, "'messages' is a required property"),
-        (EDIT, {"json": FIELDS}, "the body is no form"),
+        (EDIT, {"json": FIELDS}, "the body is not a form"),
         (EDIT, {"data": FIELDS, "files": {"mask": b"x"}}, "'image' is a required property"),
         (EDIT, {"data": {**FIELDS, "n": "two"}, "files": {"image": b"x"}}, "n must be of type integer"),
         (EDIT, {"content": b"--b\r\n", "headers": {"content-type": FORM}}, "boundary"),

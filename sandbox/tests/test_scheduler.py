@@ -226,7 +226,6 @@ WRONG: dict[str, tuple[list[Any], str]] = {
         [(name,) for name in ("", "http://box", "box:8042", "box/", "me@box", "a box", "[::1]", "[x")],
         "allowed_hosts .*: give a host's name",
     ),
-    "plan": (["Gold"], "plan 'Gold': give one of Free, "),
     "private_addresses": (["some"], "private_addresses 'some': give one of none, "),
 }
 

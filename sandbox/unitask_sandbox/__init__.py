@@ -1,8 +1,8 @@
-"""The sandbox of unitask: a local provider that speaks the provider's HTTP API and really swaps faces.
+"""The sandbox of unitask: a local provider that serves the provider's HTTP API and really swaps faces.
 
 `serve` and `running` start it as a server, `create_app` is the ASGI application, `Sandbox` the provider without HTTP,
-`Settings` what can be chosen, `Fault` something that shall go wrong, `read_faults` reads such from a file. Importing
-this package is cheap: what a name needs is imported when it is first used.
+`Settings` its options, `Fault` something that goes wrong; `read_faults` reads faults from a file. A name is imported
+when it is first used.
 """
 
 from importlib import import_module
@@ -33,7 +33,7 @@ def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value: object = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value  # the next look-up does not come here
+    globals()[name] = value
     return value
 
 

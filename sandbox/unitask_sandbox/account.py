@@ -33,7 +33,7 @@ def account_info(account: Account, key: str, settings: Settings) -> dict[str, An
         "name": "sandbox",
         "api_key": key,
         "equivalent_in_usd": account.balance / bundle.CREDITS_PER_USD,
-        "plan": settings.plan,
+        "plan": "Creator",
         **dict.fromkeys(limits, settings.concurrency or UNLIMITED),
     }
     packs = info["credit_pack_info"]

@@ -99,7 +99,7 @@ async def _perform(name: str, request: Request) -> Response:
     try:
         sandbox.admit(key_of(request))
         call = await read_call(name, request)
-        if name == "get_task":  # reading takes microseconds; in a thread it would wait behind creates
+        if name == "get_task":  # reading takes microseconds; in a thread it would wait behind submissions
             result = HANDLERS[name](sandbox, call)
         else:
             result = await run_in_threadpool(HANDLERS[name], sandbox, call)

@@ -34,7 +34,7 @@ def task_types() -> tuple[TaskType, ...]:
 
 
 def task_type(model: str, task_type: str, given: Mapping[str, Any]) -> TaskType:
-    """The entry of the catalogue that a create is of."""
+    """Return the entry of the catalogue for a create request."""
     found = contract.find(model, task_type, given)
     if found and found.protocol == UNIFIED:
         return found
@@ -77,7 +77,7 @@ _KEYWORDS: dict[str, type[Any]] = {"format": _Format}
 
 
 def query(operation: str, given: Mapping[str, str]) -> dict[str, Any]:
-    """The query parameters of an operation, as their schemas say."""
+    """Return the query parameters of an operation, as their schemas say."""
     declared = [part for part in contract.operations()[operation].parameters if part["in"] == "query"]
     read = {part["name"]: _typed(given[part["name"]], part["schema"]) for part in declared if part["name"] in given}
     schema = {
@@ -89,7 +89,7 @@ def query(operation: str, given: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _typed(text: str, schema: dict[str, Any]) -> int | str:
-    """The value that a query parameter spells; the text itself when it spells none of its type."""
+    """Return the value that a query parameter spells; the text itself when it spells none of its type."""
     if schema.get("type") == "integer" and re.fullmatch(r"-?[0-9]{1,19}", text) and abs(int(text)) <= _INT64:
         return int(text)
     return text
@@ -139,7 +139,7 @@ def read_json(body: bytes) -> Any:
     try:
         # json would guess other encodings, in which parts cannot be counted
         value = json.loads(body.decode(), parse_float=_number)
-        # Python reads NaN and infinite numbers, which are no JSON, and lone surrogates, which are no text.
+        # Python reads NaN and infinite numbers, which are not JSON, and lone surrogates, which are not text.
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
         raise Refusal(400, "invalid request: the body is not JSON") from None

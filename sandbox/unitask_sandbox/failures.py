@@ -13,7 +13,6 @@ TASK_NOT_FOUND = "task not found"  # goapi's legacy table, 2024-03
 PREPARING_FAILED = "failed to pre-process task runtime"  # recorded with HTTP 500, 2025-08-25
 TOO_MANY_REQUESTS = "too many requests"  # no page and no client shows the provider's own words
 QUEUE_FULL = "the concurrency limit is reached: {limit} concurrent tasks are pending or processing"  # nor here
-PLAN_TOO_LOW = "Insufficient plan level"  # piapi.ai, ephemeral-resource page, 2025
 NO_CREDIT = "failed to freeze account point quota: account point quota not enough; account credit not enough"
 PROCESSING_FAILED = "failed to process task"  # public clients, 2025
 

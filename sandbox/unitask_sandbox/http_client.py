@@ -54,7 +54,7 @@ _ISATAP: Final = (0x00005EFE, 0x02005EFE)  # RFC 5214: the third quarter of an a
 
 
 class NotFetched(OSError):
-    """The request was not sent, or its answer is of no use; the message is for the author of the address."""
+    """The request was not sent, or its answer is not usable; the message is for the author of the address."""
 
 
 # What a request to another server can raise

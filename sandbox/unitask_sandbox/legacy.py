@@ -57,25 +57,25 @@ def protocol_of(task: Task) -> str | None:
 def read_create_request(operation: str, body: bytes) -> CreateRequest:
     """Read the body of a legacy create request."""
     protocol, model, task_type = CREATES[operation]
-    asked = _checked(operation, body)
-    shown = {"protocol": protocol, "result_type": asked.get("result_type", "base64")}
+    requested = _checked(operation, body)
+    shown = {"protocol": protocol, "result_type": requested.get("result_type", "base64")}
     if protocol == TOOLKIT:
-        given = asked["task_input"]
-        kind = bundle.task_type(IMAGE_TOOLKIT, asked["task_type"].replace("_", "-"), given)
+        given = requested["task_input"]
+        kind = bundle.task_type(IMAGE_TOOLKIT, requested["task_type"].replace("_", "-"), given)
         bundle.check(kind.input, given, at="task_input")
-        shown |= {"task_type": asked["task_type"], "input": _echo(given, kind.media)}
+        shown |= {"task_type": requested["task_type"], "input": _echo(given, kind.media)}
         return CreateRequest(kind, given, {}, shown)
     names = _RENAMED.get(protocol, {})
-    given = {names.get(name, name): value for name, value in asked.items() if name not in _NO_INPUT and value != ""}
+    given = {names.get(name, name): value for name, value in requested.items() if name not in _NO_INPUT and value != ""}
     if protocol == KLING:
         given["mode"] = "pro" if given.pop("professional_mode", False) else "std"
     if protocol == LUMA:
-        echo = _echo(asked, names)
+        echo = _echo(requested, names)
         shown["input"] = {"user_prompt": echo.pop("prompt"), **echo}
     entry = bundle.legacy_task_type(operation)
     usual = bundle.task_type(model, task_type, given)
     kind = replace(usual, price=entry.price, typical_seconds=entry.typical_seconds)
-    return CreateRequest(kind, given, _config(protocol, asked), shown)
+    return CreateRequest(kind, given, _config(protocol, requested), shown)
 
 
 def read_poll(operation: str, body: bytes) -> str:
@@ -90,12 +90,14 @@ def _checked(operation: str, body: bytes) -> dict[str, Any]:
     return cast("dict[str, Any]", value)
 
 
-def _config(protocol: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+def _config(protocol: str, requested: Mapping[str, Any]) -> dict[str, Any]:
     """Return the webhook; the page says of Midjourney's open inputs nothing that could be checked before."""
     if protocol == KLING:
-        return {"webhook_config": asked.get("webhook_config", {})}
+        return {"webhook_config": requested.get("webhook_config", {})}
     names = {"endpoint", "secret"} if protocol == MIDJOURNEY else ()
-    config = {"webhook_config": {name: asked[f"webhook_{name}"] for name in names if f"webhook_{name}" in asked}}
+    config = {
+        "webhook_config": {name: requested[f"webhook_{name}"] for name in names if f"webhook_{name}" in requested}
+    }
     bundle.check("TaskConfig", config)
     return config
 
@@ -152,7 +154,7 @@ def _kling(task: Task, base_url: str, _file: Callable[[str], Path]) -> dict[str,
     made: list[Any] = output.get("works", [])
     url: str = output.get("video_url") or (made[0]["video"]["resource"] if made else "")
     body = task.body(base_url)
-    works = [{"resource": {"resource": url}}] if url else []  # where one client looks for it, 2025
+    works = [{"resource": {"resource": url}}] if url else []  # where one client reads it, 2025
     return {**body, "output": {"video_url": url, "works": works}}
 
 

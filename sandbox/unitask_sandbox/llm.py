@@ -13,7 +13,7 @@ from typing import Any, cast
 from unitask_sandbox import bundle
 from unitask_sandbox.engines.simulated.outputs import MARK
 
-MOST_ANSWERS = 10  # whatever n asks for
+MOST_ANSWERS = 10  # whatever n is
 PIECE = 65536
 QUOTED = 200  # characters of a question that are repeated in its answer
 
@@ -50,10 +50,10 @@ def makes_pictures(request: Mapping[str, Any]) -> bool:
 
 def completion(request: Mapping[str, Any], created: float, picture: str | None = None) -> dict[str, Any]:
     """Return the completion of a chat; `picture` is the address of one that it made."""
-    asked_for = question(request)
-    text = f"![{MARK}]({picture})" if picture else f"{MARK}. You asked: {asked_for[:QUOTED]}"
+    last = question(request)
+    text = f"![{MARK}]({picture})" if picture else f"{MARK}. You asked: {last[:QUOTED]}"
     count = answers(request)
-    asked, said = _words(asked_for), count * _words(text)
+    sent, received = _words(last), count * _words(text)
     identity = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
     return {
         "id": f"chatcmpl-{identity[:24]}",
@@ -64,15 +64,15 @@ def completion(request: Mapping[str, Any], created: float, picture: str | None =
             {"index": number, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
             for number in range(count)
         ],
-        "usage": {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said},
+        "usage": {"prompt_tokens": sent, "completion_tokens": received, "total_tokens": sent + received},
         "system_fingerprint": "SIMULATED",
     }
 
 
 def answers(request: Mapping[str, Any]) -> int:
     """Return how many answers a request gets."""
-    asked: int = request.get("n", 1)
-    return max(1, min(asked, MOST_ANSWERS))
+    requested: int = request.get("n", 1)
+    return max(1, min(requested, MOST_ANSWERS))
 
 
 def stream(whole: Mapping[str, Any]) -> Iterator[str]:
@@ -115,6 +115,6 @@ def size_of(request: Mapping[str, Any]) -> tuple[int, int]:
 
 def image_answer(request: Mapping[str, Any], created: float, pictures: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the answer with pictures: each as {b64_json}, or as {url}."""
-    asked = _words(request["prompt"])
-    usage = {"input_tokens": asked, "output_tokens": 0, "total_tokens": asked}
+    sent = _words(request["prompt"])
+    usage = {"input_tokens": sent, "output_tokens": 0, "total_tokens": sent}
     return {"created": int(created), "data": pictures, "usage": usage}

@@ -115,7 +115,7 @@ HANDLERS: Mapping[str, Handler] = {
 async def _read_form(request: Request) -> dict[str, str]:
     """Read a form; the content of its files is not stored."""
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-        raise Refusal(400, "invalid request: the body is no form: send multipart/form-data")
+        raise Refusal(400, "invalid request: the body is not a form: send multipart/form-data")
     try:
         async with request.form(max_files=MOST_FIELDS, max_fields=MOST_FIELDS) as form:
             return {name: value if isinstance(value, str) else "a file" for name, value in form.multi_items()}

@@ -25,7 +25,6 @@ from unitask_sandbox.data_dir import opening
 from unitask_sandbox.engines import simulated_picture
 from unitask_sandbox.failures import (
     BAD_KEY,
-    PLAN_TOO_LOW,
     PREPARING_FAILED,
     QUEUE_FULL,
     TASK_NOT_FOUND,
@@ -199,13 +198,8 @@ class Sandbox:
         return {"data": rows, "page": page, "size": page_size, "total": total}
 
     def upload(self, key: str | None, body: bytes) -> str:
-        """Store a file for 24 hours, and return its name.
-
-        Refused with 401, or 400 or 403 in the words of the upload service.
-        """
+        """Store a file for 24 hours, and return its name; refuse with 401, or 400 in the words of the service."""
         self._account(key)
-        if self.settings.plan == "Free":
-            raise Refusal(403, PLAN_TOO_LOW)
         return self._keep_file(*read_upload(body))
 
     def chat(self, key: str | None, body: bytes, base_url: str) -> dict[str, Any] | Iterator[str]:

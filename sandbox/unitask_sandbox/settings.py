@@ -18,7 +18,6 @@ from unitask_sandbox.http_client import Private
 
 STARTING_USD = 10.0
 MOST_USD = 1e9  # of a balance; the database counts in 1e-7 USD, and has 64 bits
-Plan = Literal["Free", "Creator", "Pro"]
 
 
 def _cores() -> int:
@@ -80,7 +79,6 @@ class Settings:
             refused with HTTP 429, or staged if it is for Midjourney. None: no limit.
         rate: How many requests a second an account may send; one beyond it is HTTP 429 with Retry-After. None: no
             limit.
-        plan: The plan of the accounts: uploads are refused to "Free" with HTTP 403.
         faults: What goes wrong from the start; `Sandbox.fault` and /_sandbox/faults add more.
 
     Raises:
@@ -102,7 +100,6 @@ class Settings:
     allowed_hosts: tuple[str, ...] = ()
     concurrency: int | None = None
     rate: float | None = None
-    plan: Plan = "Creator"
     faults: tuple[Fault, ...] = ()
 
     def __post_init__(self) -> None:
@@ -129,7 +126,6 @@ class Settings:
         )
         self._check("concurrency", self.concurrency is None or _is_count(self.concurrency), "give an integer from 1")
         self._check("rate", rate is None or (_is_above_0(rate) and rate < math.inf), f"{above_0}: requests a second")
-        self._check("plan", self.plan in get_args(Plan), f"give one of {', '.join(get_args(Plan))}")
 
     def _check(self, name: str, fits: bool, words: str) -> None:
         if not fits:

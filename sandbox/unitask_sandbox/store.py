@@ -107,13 +107,13 @@ class Store:
             self._opened.close()
 
     def _check_values(self, path: Path) -> None:
-        """Read every text that is parsed later: bytes that were changed inside of a page are no damage to SQLite."""
+        """Read every text that is parsed later: bytes that were changed inside of a page do not matter to SQLite."""
         for table, columns in (("tasks", sorted(_JSON)), ("inputs", ["input"])):
             valid = " AND ".join(f"json_valid({column})" for column in columns)
             query = f"SELECT rowid, {valid}, {', '.join(columns)} FROM {table}"  # noqa: S608 - names of ours
             for row in self._writer.execute(query):
                 if not row[1]:
-                    raise Damaged(path, f"row {row[0]} of the table {table} is no JSON")
+                    raise Damaged(path, f"row {row[0]} of the table {table} is not JSON")
 
     @contextmanager
     def _transaction(self) -> Generator[sqlite3.Connection]:
@@ -144,7 +144,7 @@ class Store:
             db.execute("INSERT OR IGNORE INTO accounts (account, starting, balance) VALUES (?, ?, ?)", row)
 
     def account(self, account: str) -> Account:
-        """An account; it must exist."""
+        """Return an account, which must exist."""
         (row,) = self._rows("SELECT rowid, starting, balance, frozen FROM accounts WHERE account = ?", account)
         return Account(*row)
 

@@ -26,7 +26,7 @@ class Task:
     config: dict[str, Any]  # as sent, with the provider's defaults
     # what is echoed of the input: an empty object, or None when the create failed
     input: dict[str, Any] | None = field(default_factory=dict[str, Any])
-    # as JSON, with {"$file": name} where the address of a file shall be; None while there is none
+    # as JSON, with {"$file": name} in the place of the address of a file; None while there is none
     output: dict[str, Any] | None = None
     # what the engine has to say, joined to the provider's own meta
     meta: dict[str, Any] = field(default_factory=dict[str, Any])

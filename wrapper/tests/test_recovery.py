@@ -176,6 +176,13 @@ def test_outcome_of_a_history_without_the_task(pages: list[Any], outcome: Outcom
     assert (found.outcome, found.task) == (outcome, None)
 
 
+def test_task_of_another_submission_is_not_a_candidate() -> None:
+    twin = task(input=INPUT)
+
+    assert search(history(TASK_ID), polled=twin).outcome is UNCLEAR
+    assert search(history(TASK_ID), polled=twin, own=(TASK_ID,)).outcome is ABSENT
+
+
 def test_history_of_all_times_is_read_too() -> None:
     assert search(history(), newest=rows(CREATED), polled=OURS).outcome is FOUND
     assert search(history(), newest=rows(LATER)).outcome is UNCLEAR  # of another clock

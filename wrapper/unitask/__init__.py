@@ -17,9 +17,10 @@ from ._version import __version__
 from .errors import *  # noqa: F403
 
 if TYPE_CHECKING:
+    from unitask_api.states import State
+
     from . import tasks, webhooks
     from ._model.account import Account, ActiveTasks, CreditPack, HistoryRow, Wallet
-    from ._model.state import State
     from ._model.task import Outcome, Output, OutputFile, Recovery, Task
     from ._model.timestamp import Timestamp
     from ._model.upload import Upload
@@ -61,8 +62,7 @@ __all__ += errors.__all__
 
 _NAMES = {
     "_model.account": ("Account", "ActiveTasks", "CreditPack", "HistoryRow", "Wallet"),
-    "_model.state": ("State",),
-    "_model.task": ("Outcome", "Output", "OutputFile", "Recovery", "Task"),
+    "_model.task": ("Outcome", "Output", "OutputFile", "Recovery", "State", "Task"),
     "_model.timestamp": ("Timestamp",),
     "_model.upload": ("Upload",),
     "async_client": ("AsyncClient",),

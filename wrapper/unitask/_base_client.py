@@ -24,6 +24,7 @@ from uuid import UUID
 import httpx
 from unitask_api import contract
 from unitask_api.outputs import output_named
+from unitask_api.states import State
 
 from . import _telemetry, llm
 from ._connections import ENCODINGS, SLOWEST_SENDING, AnswerError, Body, checked_headers
@@ -38,7 +39,6 @@ from ._environment import DEFAULT_BASE_URL, USER_AGENT, checked_base_url
 from ._model import task_token
 from ._model._json import as_object, is_id
 from ._model.secret import Hider, Secret
-from ._model.state import State
 from ._model.task import Output, OutputT, Recovery, Task
 from ._model.timestamp import Timestamp
 from ._model.upload import Upload, upload_ending

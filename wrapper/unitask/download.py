@@ -21,12 +21,12 @@ from typing import Any
 
 from unitask_api import output_files
 from unitask_api.output_files import OutputFile
+from unitask_api.states import State
 
 from ._core import contents, range_download
 from ._core.effects import Response
 from ._core.range_download import DownloadAttemptError
 from ._core.retry_policy import RetryPolicy
-from ._model.state import State
 from ._model.task import Task
 from ._model.timestamp import Timestamp
 from .errors import DownloadFailed, InvalidInput

@@ -16,7 +16,7 @@ from unitask_api import contract
 
 from . import media
 from ._core import pricing
-from ._core.validation import problems
+from ._core.validation import VALUE, problems
 from ._model._json import as_object
 from ._model.secret import Secret, fits_a_header
 from ._model.task import Output
@@ -272,11 +272,11 @@ def _body_problems(
         except ValueError as error:
             yield f"input: it cannot be checked: {error!s:.200}"
             continue
-        for problem in found:
-            where = ".".join(map(str, problem.path))
+        for path, message, is_advice in found:
+            where = ".".join(map(str, path))
             where = f"{name}.{where}".strip(".") or "input"
-            message = "it is not text" if where.endswith(".secret") else problem.about(_shown(given, problem.path))
-            if problem.advisory:
+            message = "it is not text" if where.endswith(".secret") else message.replace(VALUE, _shown(given, path))
+            if is_advice:
                 warn(f"{where}: {message:.200}")
             else:
                 yield f"{where}: {message:.200}"

@@ -26,10 +26,11 @@ from enum import StrEnum
 from threading import TIMEOUT_MAX, Event, Lock
 from typing import Any, TypeAlias, TypeGuard, TypeVar, cast
 
+from unitask_api.states import State
+
 from ._core import envelope
 from ._model._json import as_object, is_list
 from ._model.secret import Secret, fits_a_header
-from ._model.state import State
 from ._model.task import Output, Task
 from .errors import InvalidInput, WebhookRejected
 
@@ -475,17 +476,13 @@ def _is_number(value: object) -> TypeGuard[int | float]:
 
 
 def _json_object(content: bytes | str) -> dict[str, Any]:
-    value, problem = _json(content)
-    if isinstance(value, dict):
-        return cast("dict[str, Any]", value)
-    raise WebhookRejected(problem or "the body is not a JSON object", kind="form")
-
-
-def _json(content: bytes | str) -> tuple[object, str]:
-    """Return the value, or what is wrong; not as an exception, because those of the decoders hold the whole body."""
+    value, problem = None, "the body is not a JSON object"
     try:
-        return json.loads(content.decode("utf-8-sig") if isinstance(content, bytes) else content), ""
+        value = json.loads(content.decode("utf-8-sig") if isinstance(content, bytes) else content)
     except RecursionError:
-        return None, "the body is nested too deeply"
+        problem = "the body is nested too deeply"
     except ValueError as error:
-        return None, f"the body is not JSON: {error}"
+        problem = f"the body is not JSON: {error}"
+    if not isinstance(value, dict):  # raised here, because exceptions of the decoders hold the whole body
+        raise WebhookRejected(problem, kind="form")
+    return cast("dict[str, Any]", value)

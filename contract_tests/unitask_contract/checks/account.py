@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -129,20 +128,6 @@ def check_rows(provider: Provider) -> None:
     assert row["detail"]["model"] == task["model"], row
     assert api.status_of(row) not in api.OPEN, f"the task has ended, and its row says {row['status']}"
     assert row["usage"] == task["meta"]["usage"]["consume"] > 0, row
-
-
-CHECKS: tuple[Callable[[Provider], None], ...] = (
-    check_keys,
-    check_accounts_are_apart,
-    check_account,
-    check_lack_of_credit,
-    check_cancelled_is_paid_back,
-    check_tasks_in_hand,
-    check_history,
-    check_pages,
-    check_groups,
-    check_rows,
-)
 
 
 def _active(provider: Provider) -> dict[str, Any]:

@@ -103,17 +103,6 @@ def check_listed(provider: Provider, name: str) -> None:
     raise AssertionError(f"task {task_id} is not in the history")
 
 
-CHECKS: tuple[Callable[[Provider, str], None], ...] = (
-    check_refused,
-    check_accepted,
-    check_echoed,
-    check_ended,
-    check_output,
-    check_charged,
-    check_listed,
-)
-
-
 def _once(provider: Provider, kind: str, name: str, make: Callable[[], Any]) -> Any:
     """Return what an earlier check made, or make it.
 

@@ -1,10 +1,10 @@
-"""Checks of the life of a task, of refused requests, and of webhooks."""
+"""Checks of the life of a task, of refused requests, webhooks, uploads and the LLM endpoints."""
 
 from __future__ import annotations
 
 import base64
+import json
 import time
-from collections.abc import Callable
 from typing import Any
 
 from unitask_contract import bundle
@@ -12,6 +12,10 @@ from unitask_contract.bundle import fields
 from unitask_contract.checks import _http as api
 from unitask_contract.prices import credits_of
 from unitask_contract.provider import Provider
+from unitask_sandbox import samples
+
+IMAGE = {"model": "gpt-image-1", "prompt": "a fox"}
+PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")
 
 
 def check_face_swap(provider: Provider) -> None:
@@ -168,15 +172,32 @@ def check_webhook_that_is_not_taken(provider: Provider) -> None:
     assert len(webhooks) == 3, webhooks
 
 
-CHECKS: tuple[Callable[[Provider], None], ...] = (
-    check_face_swap,
-    check_no_face,
-    check_echo,
-    check_own_output,
-    check_end,
-    check_bad_requests,
-    check_cancel,
-    check_cancel_many,
-    check_webhook,
-    check_webhook_that_is_not_taken,
-)
+def check_upload(provider: Provider) -> None:
+    """An uploaded file can be fetched byte for byte, without a key, and can be the input of a task."""
+    portrait = samples.ASTRONAUT.read_bytes()
+    uploaded = provider.request("POST", api.UPLOAD, json=api.file("a.png", portrait))
+    assert uploaded.status_code == 200, api.shown(uploaded)
+    url = uploaded.json()["data"]["url"]
+    assert provider.fetch(url).content == portrait
+    task = api.until_done(provider, api.create(provider, api.face_swap(target_image=url))["task_id"])
+    assert api.status_of(task) == "completed", task
+
+
+def check_chat(provider: Provider) -> None:
+    """A chat is answered with words, whole or as a stream that ends with [DONE]."""
+    whole = provider.request("POST", "/v1/chat/completions", json=api.CHAT).json()
+    assert whole["choices"][0]["message"]["content"], whole
+    stream = provider.request("POST", "/v1/chat/completions", json={**api.CHAT, "stream": True})
+    lines = [line for line in stream.text.splitlines() if line]
+    assert stream.headers["content-type"].startswith("text/event-stream"), stream.headers
+    assert lines[-1] == "data: [DONE]", lines
+    chunks = [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
+    deltas = [choice["delta"] for chunk in chunks for choice in chunk["choices"]]
+    assert "".join(delta.get("content") or "" for delta in deltas), deltas
+
+
+def check_images(provider: Provider) -> None:
+    """An image request is answered with a picture."""
+    answer = provider.request("POST", "/v1/images/generations", json=IMAGE).json()
+    assert answer["data"], answer
+    assert base64.b64decode(answer["data"][0]["b64_json"]).startswith(PICTURES), answer

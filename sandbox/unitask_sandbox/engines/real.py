@@ -1,7 +1,7 @@
 """The task types that are really done here, on the CPU.
 
 The task's `meta` names the method, and in "notes" what was done in another way than requested. Removing a video's
-background is simulated: no page says what its result looks like (MP4 has no transparency).
+background is simulated: no page describes its result (MP4 has no transparency).
 """
 
 from collections.abc import Mapping

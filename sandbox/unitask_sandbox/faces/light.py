@@ -1,4 +1,4 @@
-"""Making the warped source face look as if it was lit and photographed with the target.
+"""Light and detail of the warped source face are matched to those of the target.
 
 Pictures here are float32: BGR 0 to 255, or CIE Lab with L 0 to 100 and a, b about -127 to 127. ``size`` is
 the face's size in pixels (the square root of its area): every radius is a share of it, so that a face looks

@@ -195,7 +195,7 @@ _SAME_AS: Final = {
 
 
 def segment(data: bytes, prompt: str, negative_prompt: str = "", factor: int = 0) -> tuple[bytes, list[str]]:
-    """Return a PNG that is transparent where nothing is named, and notes on what was done in another way than asked.
+    """Return a PNG that is transparent where nothing is named, and notes on what was done otherwise than requested.
 
     Both prompts are words with commas between. The mask grows by ``factor`` pixels, or shrinks.
     """

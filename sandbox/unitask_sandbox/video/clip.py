@@ -44,7 +44,7 @@ Change = Callable[[Pixels], Pixels]  # What is done to each frame: BGR in, BGR o
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A video that keeps the limits."""
+    """A video within the limits."""
 
     data: bytes  # the MP4 file
     field: str  # the task's name for it

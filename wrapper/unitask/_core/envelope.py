@@ -19,10 +19,11 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple, TypeAlias
 
+from unitask_api.states import State, state_of
+
 from .. import errors
 from .._model._json import as_object, is_id, is_list, is_object
 from .._model.account import HistoryRow
-from .._model.state import State, state_of
 from .._model.task import Output, OutputT, Task
 from .._model.timestamp import Timestamp
 from . import protocols, refusals

@@ -15,9 +15,9 @@ from heapq import heappop, heappush
 from typing import Any, Generic, TypeVar
 
 from unitask_api.json_types import printable
+from unitask_api.states import State
 
 from .. import errors
-from .._model.state import State
 from .._model.task import OutputT, Task
 from .._model.task_token import SubmissionTime
 from .._model.timestamp import Timestamp

@@ -11,11 +11,11 @@ from dataclasses import replace
 from typing import TypeVar
 
 from unitask_api.api.account import get_account_info, list_active_tasks
+from unitask_api.states import State
 
 from .. import errors
 from .._model._json import as_object, broken_field, is_object
 from .._model.account import Account, ActiveTasks
-from .._model.state import State
 from .._model.task import Output, Task
 from . import envelope, requests
 from .effects import Flow, Response, SendRequest, Sleep, no_answer

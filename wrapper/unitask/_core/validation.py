@@ -3,40 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import jsonschema_rs
 from jsonschema_rs import Draft202012Validator, ValidationErrorKind
 from unitask_api import contract
 
 _CONTRACT = "urn:contract"
-_VALUE = "\0"  # stands for the value in the library's messages, which would quote all of it
+VALUE = "\0"  # stands for the value in the library's messages, which would quote all of it
 
 
-class Problem(NamedTuple):
-    """One way in which a value breaks a schema: where, what is wrong, and whether only some of the sources say so."""
+def problems(component: str, value: Any) -> Iterator[tuple[Sequence[str | int], str, bool]]:
+    """Yield the path, the message and whether it is only advice, for everything that is wrong with a JSON value.
 
-    path: tuple[str | int, ...]
-    message: str
-    advisory: bool
-
-    def about(self, shown: str) -> str:
-        """Return the message with the value in it."""
-        return self.message.replace(_VALUE, shown)
-
-
-def problems(component: str, value: Any) -> Iterator[Problem]:
-    """Yield everything that is wrong with a JSON value; raise ValueError if it is nested too deep to be checked."""
+    `VALUE` stands for the value in a message. Raise ValueError for a value that is nested too deep to be checked.
+    """
     for error in _validator(component).iter_errors(value):
-        yield Problem(tuple(error.instance_path), _message(error), error.kind.name == "x-advisory")
+        yield error.instance_path, _message(error), error.kind.name == "x-advisory"
 
 
 @cache
 def _validator(component: str) -> Draft202012Validator:
     reference = {"$ref": f"{_CONTRACT}#/components/schemas/{component}"}
-    return Draft202012Validator(reference, registry=_registry(), mask=_VALUE, keywords=_KEYWORDS)
+    return Draft202012Validator(reference, registry=_registry(), mask=VALUE, keywords=_KEYWORDS)
 
 
 @cache
@@ -47,7 +38,7 @@ def _registry() -> jsonschema_rs.Registry:
 def _message(error: jsonschema_rs.ValidationError) -> str:
     match error.kind:
         case ValidationErrorKind.Enum(options):  # the library names two of them
-            return f"{_VALUE} is not one of {options}"
+            return f"{VALUE} is not one of {options}"
         case ValidationErrorKind.Custom(_, message):
             return message
         case _:
@@ -58,7 +49,7 @@ class _Advisory:
     """x-advisory: a schema that contradicts another source, so that breaking it is a warning."""
 
     def __init__(self, _parent: Any, advice: dict[str, Any], _path: Any) -> None:
-        self._advice = Draft202012Validator(advice, mask=_VALUE)
+        self._advice = Draft202012Validator(advice, mask=VALUE)
 
     def iter_errors(self, value: Any) -> Iterator[ValueError]:
         for error in self._advice.iter_errors(value):
@@ -91,7 +82,7 @@ class _Format:
 
     def validate(self, value: Any) -> None:
         if self._is_int64 and isinstance(value, int) and not -(2**63) <= value < 2**63:
-            raise ValueError(f"{_VALUE} is not a 64-bit integer")
+            raise ValueError(f"{VALUE} is not a 64-bit integer")
 
 
 _KEYWORDS: dict[str, type[Any]] = {"x-advisory": _Advisory, "x-max-product": _MaxProduct, "format": _Format}

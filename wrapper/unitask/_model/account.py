@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from unitask_api.models import account as models
 from unitask_api.models.account import ActiveTasks, CreditPack, Wallet
+from unitask_api.states import State, state_of
 
 from ._json import as_object, broken_field, is_id
-from .state import State, state_of
 
 __all__ = ["Account", "ActiveTasks", "CreditPack", "HistoryRow", "Wallet"]
 

@@ -12,11 +12,11 @@ from typing import Any, Generic, TypeVar, cast
 from unitask_api.output_files import OutputFile
 from unitask_api.outputs import output_type
 from unitask_api.reader import Output, parse_time
+from unitask_api.states import ENDED, State, state_of
 
 from ..errors import ProviderBroken
 from . import task_token
 from ._json import as_object, broken_field
-from .state import TERMINAL, State, state_of
 
 __all__ = ["Outcome", "Output", "OutputFile", "Recovery", "State", "Task"]
 
@@ -59,7 +59,7 @@ class Task(Generic[OutputT_co]):
     @property
     def done(self) -> bool:
         """Whether it is completed, failed or cancelled."""
-        return self.state in TERMINAL
+        return self.state in ENDED
 
     @property
     def model(self) -> str:

@@ -19,9 +19,9 @@ from typing import Any, Self, cast
 import httpx
 import pytest
 from unitask_api import contract
+from unitask_api.states import State, state_of
 
 from .._model._json import as_object
-from .._model.state import State, state_of
 from ..inputs import TaskInput
 from . import patching, responses, samples
 from .clock import InstantClock

@@ -10,12 +10,12 @@ from urllib.parse import unquote
 
 import httpx
 from unitask_api import contract
+from unitask_api.states import State, state_of
 
 from .. import tasks
 from .._core import protocols
 from .._core.recovery import CORRELATION_PARAMETER
 from .._model._json import as_object
-from .._model.state import State, state_of
 from .._model.task import CREDITS_PER_USD
 from .._model.timestamp import Timestamp
 from ..inputs import TaskInput

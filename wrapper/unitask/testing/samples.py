@@ -9,8 +9,8 @@ from typing import Any, cast
 
 from unitask_api import contract
 from unitask_api.output_files import files_of
+from unitask_api.states import State, state_of
 
-from .._model.state import State, state_of
 from .._model.upload import upload_ending
 
 PICTURE = base64.b64decode(  # a grey PNG of 8 x 8 pixels

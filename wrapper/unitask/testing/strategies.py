@@ -8,8 +8,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from unitask_api import contract
+from unitask_api.states import STATES, State, state_of
 
-from .._model.state import STATES, State, state_of
 from ..inputs import TaskInput
 
 if TYPE_CHECKING:

@@ -34,7 +34,7 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class RequestedMedia:
-    """What is asked of the files of a task."""
+    """What a task requests of its files."""
 
     size: Size  # width and height of a picture, in pixels, within the limits; of a film's frame, `film_size`
     film_size: Size
@@ -50,7 +50,7 @@ class RequestedMedia:
 def read_request(
     task_type: TaskType, given: Mapping[str, Any], kind: str = "image", picture: Size | None = None
 ) -> RequestedMedia:
-    """Return what an input asks for; without a size in it, that of a `picture` in it is taken."""
+    """Return what an input requests; without a size in it, the size of a `picture` in it is taken."""
     fields = {**_defaults(task_type.input), **{name: value for name, value in given.items() if value is not None}}
     wanted = _wanted_size(fields, given, picture, (16, 9) if kind == "video" else (1, 1))
     film_width, film_height = within(wanted, LARGEST_FILM_SIDE)
