@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unitask_sandbox import Sandbox, threads, webhooks
+from unitask_sandbox import Fault, Sandbox, threads, webhooks
 from unitask_sandbox.webhooks import AT_ONCE_A_HOST
 
 from .local import CREATE, Clock, HttpWith, Receiver, SandboxWith, encoded, face_swap, fail_at_first
@@ -42,6 +42,16 @@ def test_webhook_is_sent_at_most_three_times(sandbox_with: SandboxWith, clock: C
 
     assert sent == [(1, True, 1), (2, True, 1), (3, False, 0), (3, False, 0)]
     assert receiver.got[0] == receiver.got[1] == receiver.got[2]
+
+
+def test_delay_of_a_fault_is_not_an_attempt(sandbox_with: SandboxWith, clock: Clock) -> None:
+    receiver = Receiver([500] * 3)
+    sandbox = sandbox_with(send_webhook=receiver, faults=(Fault("send_webhook", "slow", delay=60.0),))
+    accept(sandbox)
+    while sandbox.advance():
+        clock.now += 60
+
+    assert len(receiver.got) == 3
 
 
 @pytest.mark.parametrize(

@@ -38,19 +38,16 @@ class _Amounts:
     successor: dict[int, _Amounts] = field(default_factory=dict[int, "_Amounts"])
 
     def put_aside(self, key: str, credits_: int) -> _Amounts:
-        """Return the amounts with so much more put aside under a key."""
         aside = {**self.aside, key: self.aside.get(key, 0) + credits_}
         return _Amounts(self.spent, self.held + credits_, aside)
 
     def take_out(self, key: str, *, spend: int = 0) -> _Amounts:
-        """Return the amounts without what is put aside under a key, and with so much more spent."""
         if key not in self.aside:
             return self
         aside = {other: credits_ for other, credits_ in self.aside.items() if other != key}
         return _Amounts(self.spent + spend, self.held - self.aside[key], aside)
 
     def move(self, key: str, to: str) -> _Amounts:
-        """Return the amounts with what is put aside under a key put aside under another one."""
         return self.take_out(key).put_aside(to, self.aside[key]) if key in self.aside else self
 
 

@@ -90,7 +90,6 @@ def _main(arguments: list[str]) -> int:
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:
-    """Parse a command line, with options anywhere between the other words."""
     parser, run = _parser()
     if arguments[:1] == ["run"]:  # of a parser with commands, argparse cannot intermix them
         return run.parse_intermixed_args(arguments[1:])
@@ -98,7 +97,6 @@ def _options(arguments: list[str]) -> argparse.Namespace:
 
 
 def _parser() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
-    """Return the parser of all commands, and that of `run`."""
     parser = argparse.ArgumentParser(
         prog="unitask", description="Client and local provider for the unified generation-task API (PiAPI, Qubico)."
     )
@@ -110,21 +108,14 @@ def _parser() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
 
     run = commands.add_parser("run", help="run a task, and fetch its result")
     run.add_argument("name", help="a class of unitask.tasks, such as FaceSwap")
-    run.add_argument(
-        "fields",
-        nargs="*",
-        metavar="FIELD=VALUE",
-        help="its input; a file is given by its path, a list by several FIELD=ITEM, JSON by FIELD:=JSON",
-    )
+    run.add_argument("fields", nargs="*", metavar="FIELD=VALUE", help="its input; repeat it for a list; FIELD:=JSON")
     run.set_defaults(command=_run)
 
     wait = commands.add_parser("wait", help="wait for a task, and fetch its result")
     wait.add_argument("task_id")
     wait.set_defaults(command=_wait)
     for command in (run, wait):
-        command.add_argument(
-            "--to", type=from_home, metavar="FILE", help="where to put the output; a folder with a slash at its end"
-        )
+        command.add_argument("--to", type=from_home, metavar="FILE", help="the output; a folder has a slash at its end")
         command.add_argument("--overwrite", action="store_true", help="replace the file if it exists")
         command.add_argument("--timeout", type=float, metavar="SECONDS", help="how long to wait")
         command.add_argument("--base-url", help="the provider (else UNITASK_BASE_URL, else PiAPI)")
@@ -133,30 +124,13 @@ def _parser() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     sandbox.add_argument("--port", type=int, default=8042, help="0 takes a free one (default: 8042)")
     sandbox.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     sandbox.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="accept this host name too")
-    sandbox.add_argument(
-        "--private-addresses",
-        choices=("none", "loopback", "all"),
-        help="which private addresses inputs and webhooks may name (default: loopback; with another --host none)",
-    )
-    sandbox.add_argument(
-        "--speed", default="instant", type=_speed, help="instant, real, or a factor (default: instant)"
-    )
+    private = sandbox.add_argument("--private-addresses", choices=("none", "loopback", "all"))
+    private.help = "private addresses that inputs and webhooks may name (default: loopback; none with another --host)"
+    sandbox.add_argument("--speed", default="instant", type=_speed, help="instant (default), real, or a factor")
     sandbox.add_argument("--data", type=_path, metavar="FOLDER", help="store tasks and files here")
-    sandbox.add_argument(
-        "--concurrency",
-        type=int,
-        metavar="N",
-        help=f"tasks that a key may have at once (default: no limit; {REAL_CONCURRENCY} at --speed real)",
-    )
+    sandbox.add_argument("--concurrency", type=int, metavar="N", help="tasks of a key at once (5 at --speed real)")
     sandbox.add_argument("--rate", type=float, metavar="N", help="requests a second of a key (default: no limit)")
-    sandbox.add_argument(
-        "--key",
-        action="append",
-        default=[],
-        type=_key,
-        metavar="KEY=USD",
-        help="accept this key too, with this balance",
-    )
+    sandbox.add_argument("--key", action="append", default=[], type=_key, metavar="KEY=USD", help="accept it, too")
     sandbox.add_argument("--faults", type=_path, metavar="FILE", help="faults to play, in JSON: docs/faults.md")
     sandbox.set_defaults(command=_sandbox)
 
@@ -242,7 +216,7 @@ def _sandbox(options: argparse.Namespace) -> int:
             private_addresses=options.private_addresses,
             faults=read_faults(options.faults) if options.faults else (),
         )
-        serve(settings, host=options.host, port=options.port, on_ready=lambda url: _announce(url, next(iter(keys))))
+        serve(settings, host=options.host, port=options.port, on_ready=_announce)
     except BrokenPipeError:
         raise
     except (OSError, ValueError, OverflowError) as error:
@@ -253,9 +227,9 @@ def _sandbox(options: argparse.Namespace) -> int:
     return 0
 
 
-def _announce(url: str, key: str) -> None:
+def _announce(url: str) -> None:
     put(f"The local provider is at {url}. It swaps real faces: have the consent of the persons shown.")
-    put(f"export UNITASK_BASE_URL={url} UNITASK_API_KEY={key}")
+    put(f"export UNITASK_BASE_URL={url} UNITASK_API_KEY=sandbox")
 
 
 def _contract(arguments: list[str]) -> int:
@@ -277,7 +251,6 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _check_place(options: argparse.Namespace) -> None:
-    """Check, before anything is paid, that the output can be written."""
     if options.to == "":
         raise errors.InvalidInput("--to is empty: give the name of a file, or a folder with a slash at its end")
     if options.to is not None:

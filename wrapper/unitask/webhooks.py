@@ -297,8 +297,6 @@ class _Once:
 
 
 class _Notifications:
-    """Undelivered notifications, and the calls that wait."""
-
     def __init__(self) -> None:
         self._lock = Lock()
         self._undelivered: OrderedDict[str, None] = OrderedDict()

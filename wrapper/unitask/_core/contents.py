@@ -231,10 +231,6 @@ def _glb(content: Content) -> tuple[bool, Sides]:
     return len(content) >= 12 and len(content) >= _little(content, 8, 4), None
 
 
-def _unknown(_: Content) -> tuple[bool, Sides]:
-    return True, None
-
-
 _MEASURED = ("PNG", "JPEG", "WebP")
 _OTHER_PICTURES = ("GIF", "BMP", "TIFF", "HEIF")
 _FORMATS = (
@@ -242,8 +238,8 @@ _FORMATS = (
     Format("JPEG", rb"\xff\xd8\xff", _jpeg),
     Format("WebP", rb"RIFF....WEBP", _riff),
     Format("GIF", rb"GIF8[79]a", _gif),
-    Format("BMP", rb"BM....\0\0\0\0", _unknown),
-    Format("TIFF", rb"II\*\0|MM\0\*", _unknown),
+    Format("BMP", rb"BM....\0\0\0\0", lambda _: (True, None)),
+    Format("TIFF", rb"II\*\0|MM\0\*", lambda _: (True, None)),
     Format("HEIF", rb"....ftyp(avif|avis|heic|heix|hevc|mif1|msf1)", _heif),
     Format("WAV", rb"RIFF....WAVE", _riff),
     Format("MP4", rb"....(ftyp|moov|wide)", _mp4),

@@ -296,7 +296,6 @@ class _Calls:
     others_due: bool = False  # whether other waits are due
 
     def bounded(self, step: Step, now: Timestamp) -> Step:
-        """Return the step, with less time if it is a request that must be short."""
         left = self.deadline - now.monotonic
         if not isinstance(step, SendRequest) or step.timeout is None or not (self.others_due or left <= 0):
             return step
@@ -307,7 +306,6 @@ class _Calls:
         return replace(step, timeout=min(step.timeout, limit))
 
     def note(self, step: Step, reply: Reply, took: float) -> None:
-        """Record whether a request brought an answer in its time."""
         if isinstance(reply, Response) and not reply.broken:
             self.slow = max(0, self.slow - 1)
         elif isinstance(step, SendRequest) and step.timeout is not None and took >= step.timeout / 2:
@@ -335,7 +333,6 @@ class _Poller(Generic[OutputT]):
         self.now = self.started.monotonic
 
     def poll(self, pause: float, deadline: float) -> Flow[Task[OutputT]]:
-        """Poll after a pause, until there is a usable answer."""
         failing_since, failures = self.now + pause, 0
         while True:
             if self.polls and self.now >= deadline:
@@ -377,7 +374,6 @@ class _Poller(Generic[OutputT]):
 
     @property
     def elapsed(self) -> float:
-        """Seconds from the beginning to the last answer."""
         return self.now - self.started.monotonic
 
     def submitted(self, task: Task[OutputT]) -> float:

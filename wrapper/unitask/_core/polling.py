@@ -121,11 +121,6 @@ def default_timeout(usual: DurationEstimate) -> float:
     return min(LONGEST_WAIT, max(LEAST_WAIT, PATIENCE * usual.seconds))
 
 
-def mean_delay(typical: float) -> float:
-    """Return the mean delay, in seconds, with which the end is noticed."""
-    return min(5.0, max(0.25, typical / 10))
-
-
 def _bounded(seconds: float) -> float:
     return min(LONGEST_TASK, seconds) if seconds > SHORTEST_TASK else SHORTEST_TASK  # NaN too
 
@@ -134,14 +129,15 @@ def _bounded(seconds: float) -> float:
 def poll_schedule(typical: float, spread: float = SPREAD) -> tuple[float, ...]:
     """Return the ages at which to poll, in seconds, for a log-normal duration with this median and spread."""
     typical, spread = _bounded(typical), min(MOST_SPREAD, spread) if spread > LEAST_SPREAD else LEAST_SPREAD
+    delay = min(5.0, max(0.25, typical / 10))  # mean seconds with which the end is noticed
     # at the median, a step is a quarter of the delay
-    steps = min(MOST_STEPS, max(400, math.ceil(32.0 * spread * typical / mean_delay(typical))))
+    steps = min(MOST_STEPS, max(400, math.ceil(32.0 * spread * typical / delay)))
     ages = [typical * math.exp(spread * (8.0 * step / steps - 4.0)) for step in range(steps + 1)]  # +- 4 sigma
     roots = [math.sqrt(_hazard(age, typical, spread)) for age in ages]
     gaps = [later - earlier for earlier, later in itertools.pairwise(ages)]
     running = [_surviving(age, typical, spread) for age in ages]
     total = sum(share * root * gap for share, root, gap in zip(running, roots, gaps, strict=False))
-    rate = total / (2.0 * mean_delay(typical))
+    rate = total / (2.0 * delay)
     polls: list[float] = []
     due, grown = 0.5, 0.0  # the first poll is half a step early: the end is as likely before as after it
     for age, root, gap in zip(ages, roots, gaps, strict=False):

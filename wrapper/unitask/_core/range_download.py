@@ -189,7 +189,6 @@ class Unpacking:
 
     @property
     def is_whole(self) -> bool:
-        """Whether its end has come."""
         return self._unpack.eof
 
     def check_whole(self) -> None:

@@ -9,8 +9,7 @@ the same input.
 Absent: the history was read whole (`HistoryReader.shortfall`), for a time that certainly contains the submission, late
 enough; and each task in it is of another submission of this client, of another model or task type, or has another
 correlation id. An echo of the input that differs proves nothing, since the provider rewrites what it echoes: files are
-stored elsewhere, texts are trimmed, numbers become texts, defaults are filled in. How the history lists a legacy task
-is not documented.
+stored elsewhere, texts are trimmed, numbers become texts, defaults are filled in.
 
 The time of the submission is needed on the provider's clock, which the Date headers of its answers show. The age of a
 submission is what our monotonic clock or our wall clock says, or anything between: the first stops while a computer
@@ -161,7 +160,6 @@ class _Search:
         return cast("Fingerprint", self.uncertain.identity)
 
     def read(self) -> Flow[Recovery]:
-        """Read the history once; return what is known then."""
         named = yield from self._named()
         if named is not None:
             return named
@@ -197,7 +195,6 @@ class _Search:
         return self._verdict(alike, unsaid, unread, doubt, len(rows))
 
     def _is_of_another(self, task_id: str) -> bool:
-        """Whether a task is known to be of another submission of this client."""
         submission = submission_of(self.uncertain)
         return self.own.get(task_id, submission) != submission
 
@@ -322,7 +319,6 @@ def _placed(dated: Dated, sent: SubmissionTime) -> tuple[float, float]:
 
 
 def _names_one_task(row: HistoryRow) -> bool:
-    """Whether the row names a task, and not two."""
     given = (row.raw.get("task_id"), as_object(row.raw.get("detail")).get("task_id"))
     return len({name for name in given if isinstance(name, str) and name.strip()}) <= 1
 

@@ -63,7 +63,6 @@ def upload(origin: str, file_name: str, file_data: str) -> SendRequest:
 
 
 def sent(request: dict[str, Any], timeout: float | None = None) -> SendRequest:
-    """Return the step that sends a request of the generated client."""
     return SendRequest(
         request["method"].upper(), request["url"], request.get("json"), request.get("params", {}), timeout
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,7 +38,9 @@ class Uploads:
 def with_uploads(body: dict[str, Any], uploads: Uploads, limits: Timeouts) -> Flow[dict[str, Any]]:
     """Upload files of a request body; return it with their URLs."""
     addresses: dict[str, str] = {}
-    for file in _attachments(body["input"]):
+    files: list[Attachment] = []
+    _mapped(body["input"], files.append)
+    for file in files:
         if not uploads.wanted or not (file.only_url or (len(file.content) > LARGE and not uploads.refused)):
             continue
         ending = upload_ending(file.content)
@@ -52,7 +54,13 @@ def with_uploads(body: dict[str, Any], uploads: Uploads, limits: Timeouts) -> Fl
             uploads.refused = True
         else:
             addresses[sent.sha256] = sent.url
-    return {**body, "input": _with(addresses, body["input"])} if addresses else body
+    if not addresses:
+        return body
+
+    def sent_form(file: Attachment) -> str:
+        return addresses.get(hashlib.sha256(file.content).hexdigest(), file)
+
+    return {**body, "input": _mapped(body["input"], sent_form)}
 
 
 def upload(content: bytes, ending: str, uploads: Uploads, limits: Timeouts) -> Flow[Upload]:
@@ -69,22 +77,9 @@ def upload(content: bytes, ending: str, uploads: Uploads, limits: Timeouts) -> F
     return made
 
 
-def _attachments(node: object) -> Iterator[Attachment]:
+def _mapped(node: Any, change: Callable[[Attachment], object]) -> Any:
     if isinstance(node, Attachment):
-        yield node
-    elif is_object(node):
-        for value in node.values():
-            yield from _attachments(value)
-    elif is_list(node):
-        for item in node:
-            yield from _attachments(item)
-
-
-def _with(addresses: dict[str, str], node: Any) -> Any:
-    if isinstance(node, Attachment):
-        return addresses.get(hashlib.sha256(node.content).hexdigest(), node)
+        return change(node)
     if is_object(node):
-        return {name: _with(addresses, value) for name, value in node.items()}
-    if is_list(node):
-        return [_with(addresses, item) for item in node]
-    return node
+        return {name: _mapped(value, change) for name, value in node.items()}
+    return [_mapped(item, change) for item in node] if is_list(node) else node

@@ -48,7 +48,6 @@ class Hider:
         self.remember(secret)
 
     def remember(self, secret: str) -> None:
-        """Hide this one too, from now on."""
         if secret in self._secrets or len(secret) < SHORTEST_WORD:
             return
         self._secrets = [*self._secrets[:1], *self._secrets[1:][1 - REMEMBERED :], Secret(secret)]
@@ -66,7 +65,6 @@ class Hider:
         self._folded, self._patterns = tuple(folded), tuple(map(re.compile, patterns))
 
     def text(self, text: str) -> str:
-        """Return the text without the secrets."""
         return self.content(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
 
     def content(self, content: bytes) -> bytes:
