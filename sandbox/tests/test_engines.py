@@ -71,7 +71,7 @@ def test_missing_extra_fails_the_task_and_is_named(
     worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "hibari.py").write_text("raise ModuleNotFoundError('No module named hibari')")
-    monkeypatch.syspath_prepend(tmp_path)  # the worker process looks there first
+    monkeypatch.syspath_prepend(tmp_path)  # the worker process imports from there first
 
     assert failure_of(worker, zero_shot).endswith(
         "needs the extra 'sandbox-tts': pip install 'unitask[sandbox-tts]' (No module named hibari)"

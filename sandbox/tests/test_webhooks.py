@@ -96,18 +96,13 @@ def test_restart_goes_on_with_webhooks(sandbox_with: SandboxWith, clock: Clock, 
 def test_failed_delivery_is_repeated_by_itself(sandbox_with: SandboxWith, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhooks, "WEBHOOK_PAUSE", 0.01)
     sent = threading.Semaphore(0)
-
-    def send(*_sent: object) -> int:
-        sent.release()
-        return 500
-
-    accept(sandbox_with(autorun=True, clock=time.time, send_webhook=send))
+    accept(sandbox_with(autorun=True, clock=time.time, send_webhook=lambda *_sent: sent.release() or 500))
 
     assert all(sent.acquire(timeout=PATIENCE) for _ in range(3))
 
 
 class Hanging:
-    """Receivers of which some do not answer until they are let; `arrived` counts what came to the others."""
+    """Receivers of which some answer only when `answer` is set; `arrived` counts what came to the others."""
 
     def __init__(self, *hosts: str) -> None:
         self.hosts = hosts
