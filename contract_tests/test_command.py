@@ -50,8 +50,8 @@ def test_provider_that_keeps_the_contract_is_0(capsys: Captured) -> None:
 
 def test_provider_that_breaks_the_contract_is_1_in_every_report(capsys: Captured, tmp_path: Path) -> None:
     places = [tmp_path / f"out{ending}" for ending in FORMS]
-    with remote("wrong-model", "code-of-its-own") as base_url:
-        arguments = ("--base-url", base_url, "--checks", "keys,echo,bad_requests,echoed", "--families", "general,flux")
+    with remote("wrong-model", "code-as-text") as base_url:
+        arguments = ("--base-url", base_url, "--checks", "keys,echo,echoed", "--families", "general,flux")
         assert main(["contract", *arguments, *(f"--report={place}" for place in places)]) == 1
 
     said = capsys.readouterr().out
@@ -61,18 +61,9 @@ def test_provider_that_breaks_the_contract_is_1_in_every_report(capsys: Captured
     assert json.loads(document)["exit_code"] == 1
     (case,) = [case for case in Xml.fromstring(junit).iter("testcase") if case.get("name") == "echo"]
     assert case.find("failure") is not None
-    assert KEY not in said + page + junit + document + patch
-
-
-def test_answer_that_contradicts_the_spec_is_proposed_as_a_change(capsys: Captured, tmp_path: Path) -> None:
-    patch = tmp_path / "out.patch"
-    with remote("status-number") as base_url:
-        assert main(["contract", "--base-url", base_url, "--checks", "echo", "--report", str(patch)]) == 1
-
-    said = capsys.readouterr().out
-    assert "/data/status" in said
-    assert "+++ b/spec/observed.yaml" in patch.read_text()
+    assert "+++ b/spec/observed.yaml" in patch
     assert not [line for line in said.splitlines() if line.startswith("+")]
+    assert KEY not in said + page + junit + document + patch
 
 
 @pytest.mark.parametrize("spell", [str, lambda text: "".join(f"\\u{ord(letter):04x}" for letter in text)])
@@ -88,20 +79,6 @@ def test_answer_that_echoes_the_key_is_shown_without_it(spell: Callable[[str], s
         assert "(the key)" in shown
         assert spell(KEY[:12]) not in shown
         assert KEY[:12] not in shown
-
-
-def test_details_are_without_key_and_personal_data() -> None:
-    told = f"{KEY} of jane.doe@example.test at https://me:pass-word@files.test/a.png?Expires=1&Signature=abc"
-
-    def check(_: provider.Provider) -> None:
-        raise AssertionError(told)
-
-    with provider.sandbox() as subject:
-        subject.key = KEY
-        detail = runner.made(subject, runner.Check("x", "x", False, check)).detail
-
-    assert not any(secret in detail for secret in (KEY, "jane", "Signature", "abc", "me:", "word"))
-    assert "https://files.test/a.png" in detail
 
 
 def test_without_money_no_submission_is_accepted(capsys: Captured) -> None:
@@ -129,14 +106,6 @@ def test_interrupted_run_reports_what_it_saw(monkeypatch: pytest.MonkeyPatch, ca
     assert "2 kept, interrupted" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["differences", "proposal"])
-def test_bug_after_the_checks_loses_no_result(name: str, monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
-    monkeypatch.setattr(command, name, lambda *_: 1 / 0)
-
-    assert main([*QUICK]) == 2
-    assert "1 kept" in capsys.readouterr().out.splitlines()[-1]
-
-
 @pytest.mark.parametrize("outcome", [runner.Outcome.KEPT, runner.Outcome.BROKEN])
 def test_disk_that_is_full_at_the_end_loses_no_result(
     outcome: runner.Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
@@ -160,14 +129,6 @@ def test_disk_that_is_full_at_the_end_loses_no_result(
     assert fine.exists()
 
 
-def test_report_is_not_touched_before_the_run_is_over(tmp_path: Path) -> None:
-    there, new = tmp_path / "there.json", tmp_path / "new.json"
-    there.write_text("before")
-
-    assert main(["contract", "--checks", "ende", "--report", str(there), "--report", str(new)]) == 2
-    assert (there.read_text(), new.exists()) == ("before", False)
-
-
 def test_character_that_a_terminal_cannot_show_is_shown_by_its_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Captured
 ) -> None:
@@ -182,13 +143,6 @@ def test_character_that_a_terminal_cannot_show_is_shown_by_its_number(
 
     assert "half \\ud83d, \\u7d50\\u679c, \\x1b[2J\\x9b2J" in capfd.readouterr().out
     assert all(place.read_text() for place in places)
-
-
-def test_every_check_has_a_promise(capsys: Captured) -> None:
-    assert main(["contract", "--list"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == [check.id for check in runner.chosen()]
-    assert all(len(line.split()) > 3 for line in lines)
 
 
 def test_slow_answers_are_reported() -> None:

@@ -83,49 +83,24 @@ def exercised(*exchanges: Exchange) -> set[str]:
     return {str(one) for one in Coverage().missing()} - {str(one) for one in Coverage(exchanges).missing()}
 
 
-SWAP = {"model": "Qubico/image-toolkit", "task_type": "face-swap"}
 PICTURES = {"target_image": "https://me.test/a.jpg", "swap_image": "https://me.test/b.jpg"}
-SWAP_FIELDS = "faceswap: fields #/components/schemas/FaceSwap"
-HISTORY = "#/components/schemas/list_task_history?/properties"
 
 
 def create(given: dict[str, Any]) -> Exchange:
-    body = json.dumps({**SWAP, "input": given}).encode()
-    return Exchange("POST", "/api/v1/task", body, 200, b'{"data": {"task_id": "1", "status": "pending"}}')
+    body = {"model": "Qubico/image-toolkit", "task_type": "face-swap", "input": given}
+    return Exchange("POST", "/api/v1/task", json.dumps(body).encode(), 200, b'{"data": {"task_id": "1"}}')
 
 
 def history(query: str) -> Exchange:
     return Exchange("GET", "/api/open/tasks/histories", b"", 200, b"", query=query)
 
 
-@pytest.mark.parametrize(
-    ("valid", "invalid", "counted"),
-    [
-        (
-            create(PICTURES),
-            create({**PICTURES, "swap_image": 7}),
-            {
-                "faceswap: operations FaceSwap",
-                f"{SWAP_FIELDS}Input/properties/target_image",
-                f"{SWAP_FIELDS}Input/properties/swap_image",
-            },
-        ),
-        (
-            history("page_size=2&model=flux"),
-            history("page_size=101&model=flux"),
-            {
-                f"account: fields {HISTORY}/page_size",
-                f"account: fields {HISTORY}/model",
-                f'account: words {HISTORY}/model/x-advisory="flux"',
-            },
-        ),
-        (
-            Exchange("GET", "/account/info", b"", 200, b"<html>"),
-            Exchange("GET", "/files/1.png", b"", 200, b"\x89PNG"),
-            {"account: operations get_account_info"},
-        ),
-    ],
-    ids=["body", "query", "path"],
-)
-def test_only_what_the_contract_allows_counts(valid: Exchange, invalid: Exchange, counted: set[str]) -> None:
-    assert exercised(valid) - exercised(invalid) == counted
+def test_only_what_the_contract_allows_counts() -> None:
+    bodies = exercised(create(PICTURES)) - exercised(create({**PICTURES, "swap_image": 7}))
+    queries = exercised(history("page_size=2&model=flux")) - exercised(history("page_size=101&model=flux"))
+
+    assert "faceswap: operations FaceSwap" in bodies
+    assert len(bodies) == len(queries) == 3
+    assert all("page_size" in one or "model" in one for one in queries)
+    assert exercised(Exchange("GET", "/files/1.png", b"", 200, b"\x89PNG")) == set()
+    assert exercised(create([[]] * 500)) >= {"core: operations create_task"}

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unitask_contract.hiding import HIDDEN, hidden, hidden_in
+from unitask_contract.hiding import HIDDEN, hidden, hidden_in, scrubbed
 
 from .support import tries
 
@@ -62,3 +62,10 @@ def test_key_is_hidden_in_a_mix_of_spellings(key: str, data: st.DataObject) -> N
 )
 def test_short_key_is_hidden_only_where_it_is_the_key(key: str, text: str, shown: str) -> None:
     assert hidden(text, key) == shown
+
+
+def test_personal_data_and_signatures_are_hidden() -> None:
+    told = "jane.doe@example.test at https://me:pass-word@files.test/a.png?Expires=1&Signature=abc"
+
+    assert not any(secret in scrubbed(told, "a key") for secret in ("jane", "Signature", "abc", "me:", "word"))
+    assert "https://files.test/a.png" in scrubbed(told, "a key")

@@ -31,15 +31,10 @@ Post: TypeAlias = Callable[[Json, dict[str, str]], int]
 
 @dataclass(frozen=True)
 class Defect:
-    """A planted bug, made in one of four ways.
+    """A planted bug: a change of bodies, of whole exchanges, of methods of a sandbox, or of webhooks.
 
-    Attributes:
-        found_by: The quickest check that finds it, and the task type if it is made for one.
-        body: Changes the JSON body of an answer in place, or of a webhook, whose operation is "". The third argument is
-            every task that was shown before.
-        exchange: Answers a request in place of the provider, which it may call.
-        inside: Replaces methods of a sandbox, where no change of a request or an answer can make the defect.
-        webhook: Sends a webhook in place of the provider.
+    `found_by` is the quickest check that finds it, and the task type if it is made for one. `body` gets the operation
+    ("" for a webhook), the JSON body to change in place, and every task that was shown before.
     """
 
     found_by: str
@@ -413,6 +408,7 @@ OF_HAILUO, WITHDRAWN = b'"hailuo"', b'"withdrawn"'
 DEFECTS: Mapping[str, Defect] = {
     # The task that is shown.
     "status-number": Defect("cancel", task(lambda it: it.update(status=1))),
+    "status-unknown": Defect("end", task(lambda it: it.update(status="baking"))),
     "missing-id": Defect("echo", data_of("create_task", lambda it: it.pop("task_id", None))),
     "output-missing": Defect("face_swap", output(dict.clear)),
     "wrong-model": Defect("echo", task(another_model)),

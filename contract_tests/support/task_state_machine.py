@@ -168,14 +168,7 @@ class BreakableWire(Wire):
 
 @dataclass
 class Order:
-    """A call that was to make a task.
-
-    Attributes:
-        made: The id of the task that the provider made of it; None if it made none.
-        has_webhook: Whether it can be recognised by its webhook.
-        told: The id that the user was told.
-        uncertain: What the user was told instead.
-    """
+    """A call that was to make a task: what the provider made of it, and what the user was told."""
 
     made: str | None
     has_webhook: bool
@@ -263,16 +256,8 @@ class LifeCycle(RuleBasedStateMachine):
 
     @rule(**SUBMISSION)
     def submit(self, call: str, task: Any, has_webhook: bool, trouble: str, stored: str, then: str | None) -> None:
-        """Submit a task; then, if asked to, cancel it at once, or find out what became of it.
-
-        Args:
-            call: Which call of the client.
-            task: What to make.
-            has_webhook: Whether its correlation id stands in the address of a webhook.
-            trouble: What happens to the submission.
-            stored: What is stored of the task.
-            then: The trouble of the request after it; None: no request follows.
-        """
+        # `stored` is what the program stores of the task. If `then` is not None, a request with that trouble follows at
+        # once: a cancel, or a search of the task if the submission is uncertain.
         self.provider.trouble("create_task", trouble)
         before, arrived = set(self.provider.records()), len(self.provider.submissions())
         more: dict[str, Any] = {"timeout": 20, "on_change": self._saw} if call == "run" else {}
