@@ -259,7 +259,9 @@ def test_notification_of_a_task_makes_its_wait_poll_at_once(shell: str) -> None:
     receiver = Notified(script.clock, (TASK_ID, 0.3))
     perform(shell, script, lambda client: client.run(FACE_SWAP), webhooks=receiver)
 
-    assert script.clock.passed == pytest.approx(0.3 + polling.next_poll_delay(0.3, USUAL))
+    without_notification = polling.next_poll_delay(0.3, USUAL)
+    assert script.clock.passed == pytest.approx(0.3 + without_notification)
+    assert script.clock.sleeps == pytest.approx([without_notification])
     assert receiver.waits[0] == (TASK_ID,)
 
 

@@ -76,7 +76,15 @@ def with_hook(endpoint: str, task_id: str = TASK_ID) -> Response:
     return task(task_id, input=INPUT, config={"webhook_config": {"endpoint": endpoint}})
 
 
-def search(*pages: Any, newest: Any = None, polled: Any = None, own: tuple[str, ...] = (), **changes: Any) -> Recovery:
+def search(
+    *pages: Any,
+    newest: Any = None,
+    polled: Any = None,
+    own: tuple[str, ...] = (),
+    body: dict[str, Any] = MARKED,
+    named: str | None = None,
+    **identity: Any,
+) -> Recovery:
     """Read the history once, so late that it has settled.
 
     Args:
@@ -84,8 +92,12 @@ def search(*pages: Any, newest: Any = None, polled: Any = None, own: tuple[str, 
         newest: The first page of the history of all times, if it is another one.
         polled: The answer to the poll of a task, or a function of its id; None for a task of another model.
         own: Ids of tasks of other submissions.
-        **changes: The body of the submission.
+        body: The body of the submission.
+        named: The id that an answer to it named.
+        **identity: What its error has instead.
     """
+    error = uncertain(body, LATE)
+    error.task_id, error.identity = named, replace(error.identity, **identity)
 
     def respond(step: Step, now: float) -> tuple[Any, float]:
         if not isinstance(step, SendRequest):
@@ -101,7 +113,7 @@ def search(*pages: Any, newest: Any = None, polled: Any = None, own: tuple[str, 
         return reply, 0.0
 
     others = dict.fromkeys(own, "another")
-    result = drive(recovery.find(uncertain(ago=LATE, **changes), others, limits(timeout=0.0)), respond).result
+    result = drive(recovery.find(error, others, limits(timeout=0.0)), respond).result
     assert isinstance(result, Recovery)
     return result
 
@@ -119,6 +131,8 @@ POLLED: dict[str, tuple[Any, Outcome]] = {  # the answer to the poll of the one 
     "another spelling": (task(input=INPUT, model="QUBICO/image_toolkit"), UNCLEAR),
     "a part of the model": (task(input=INPUT, model="toolkit"), UNCLEAR),
     "an unknown model": (task(input=INPUT, model="a new name"), UNCLEAR),
+    "another input": (task(input={"prompt": "a blue cat"}), UNCLEAR),  # the provider may have rewritten it
+    "no input": (task(input={}), UNCLEAR),
     "404": (refused(404), UNCLEAR),
     "a gateway": (GATEWAY, UNCLEAR),
     "another task": (task("another id"), UNCLEAR),
@@ -186,15 +200,16 @@ def test_task_of_another_submission_is_not_a_candidate() -> None:
 def test_history_of_all_times_is_read_too() -> None:
     assert search(history(), newest=rows(CREATED), polled=OURS).outcome is FOUND
     assert search(history(), newest=rows(LATER)).outcome is UNCLEAR  # of another clock
+    assert search(history(), newest=GATEWAY).outcome is UNCLEAR
 
 
-def test_id_that_the_caller_put_into_the_url_is_not_a_proof() -> None:
-    error = uncertain()
-    error.identity = replace(error.identity, submission="0123456789abcdef")
-    found = play(recovery.find(error, {}, limits(timeout=0.0)), history(TASK_ID), OURS, dated=True).result
+def test_what_proves_nothing_is_unclear() -> None:
+    id_of_the_caller = search(history(TASK_ID), polled=OURS, submission="0123456789abcdef")
 
-    assert found.outcome is UNCLEAR
-    assert [each.id for each in found.candidates] == [TASK_ID]
+    assert id_of_the_caller.outcome is UNCLEAR
+    assert [each.id for each in id_of_the_caller.candidates] == [TASK_ID]
+    assert search(history(), account="another key or base_url").outcome is UNCLEAR
+    assert search(history(), named="a-task", polled=refused(404)).outcome is UNCLEAR
 
 
 def test_tasks_with_the_same_input_are_candidates_and_come_first() -> None:
