@@ -203,7 +203,6 @@ RULES: dict[str, tuple[dict[str, Any], Any, dict[str, Any]]] = {
     "number": ({"type": ["integer", "null"]}, 1.5, {"type": ["null", "number"]}),
     "array": ({"type": "string"}, [1], {"type": ["string", "array"], "items": {}}),
     "reference": (REFERENCE, None, {"anyOf": [REFERENCE, {"type": "null"}]}),
-    "enum": ({"enum": ["fast", "slow"]}, "medium", {"enum": ["fast", "slow", "medium"]}),
     "branch": ({"anyOf": [{"type": "number"}]}, "a", {"anyOf": [{"type": "number"}, {"type": "string"}]}),
     "nearest branch": ({"anyOf": [{"type": "string"}, {"maximum": 3}]}, 4, {"anyOf": [{"type": "string"}, {}]}),
     "required": ({"required": ["a", "b"]}, {"a": 1}, {"required": ["a"]}),

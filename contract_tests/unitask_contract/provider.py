@@ -294,14 +294,8 @@ def _greet(subject: Provider, base_url: str) -> None:
         greet(base_url, subject.request, subject.key)
     except CannotRun as error:
         raise CannotRun(scrubbed(str(error), subject.key)) from None
-    except httpx.TimeoutException:
-        within = f"{subject.http.timeout.read:g} s"
-        raise CannotRun(f"{place} did not answer in {within}; is the address right?") from None
-    except httpx.RemoteProtocolError as error:
-        raise CannotRun(f"{place} does not answer with whole HTTP ({error}); is the address right?") from None
-    except (httpx.TransportError, UnicodeError) as error:
-        raise CannotRun(f"there is no answer at {place} ({error}); is the address right?") from None
-    except httpx.DecodingError as error:
-        raise CannotRun(f"the answer of {base_url} cannot be read: {error}; is there a proxy before it?") from None
+    except (httpx.HTTPError, UnicodeError) as error:
+        said = "no answer in time" if isinstance(error, httpx.TimeoutException) else str(error)
+        raise CannotRun(f"there is no usable answer at {place} ({said}); is the address right?") from None
     except Limited as error:
         raise CannotRun(str(error)) from None

@@ -55,7 +55,7 @@ def opened(browser: Any, **options: Any) -> Iterator[Any]:
     wrong: list[str] = []
 
     def on_console(message: Any) -> None:
-        refused = message.text.startswith("Failed to load resource")  # a status that a test wants
+        refused = message.text.startswith("Failed to load resource")  # a status that a test expects
         if message.type in ("error", "warning") and not refused:
             wrong.append(message.text)
 

@@ -102,9 +102,9 @@ def test_price_of_a_file_is_known_when_it_is_at_hand(http_with: HttpWith) -> Non
 def test_field_without_a_name_changes_no_price(http: Http) -> None:
     given = {"prompt": "a fox", "duration": 5, "version": "2.5", "mode": "std"}
     tasks = [http.create(simulated("kling", "video_generation", **given, **more)) for more in ({}, {"": 7})]
-    frozen = [http.task(task_id)["meta"]["usage"]["frozen"] for task_id in tasks]
+    plain, nameless = (http.task(task_id)["meta"]["usage"]["frozen"] for task_id in tasks)
 
-    assert frozen[0] == frozen[1] > 0
+    assert plain == nameless > 0
 
 
 def test_create_without_credit_fails_like_the_recorded_one(http_with: HttpWith) -> None:

@@ -71,7 +71,7 @@ def test_missing_extra_fails_the_task_and_is_named(
     worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "hibari.py").write_text("raise ModuleNotFoundError('No module named hibari')")
-    monkeypatch.syspath_prepend(tmp_path)  # the worker process looks there first
+    monkeypatch.syspath_prepend(tmp_path)  # the worker process imports from there first
 
     assert failure_of(worker, zero_shot).endswith(
         "needs the extra 'sandbox-tts': pip install 'unitask[sandbox-tts]' (No module named hibari)"
@@ -219,10 +219,23 @@ def test_each_task_is_done_once_and_in_order(sandbox_with: SandboxWith, engines:
     for name in names:
         swap(sandbox, name)
         sandbox.advance()
-        engines.may_end.release()
+    engines.may_end.release(len(names))
     assert all(engines.ending.acquire(timeout=PATIENCE) for _ in names)
 
     assert engines.begun == [f"http://me.test/{name}" for name in names]
+
+
+def test_running_task_is_given_to_no_other_engine(sandbox_with: SandboxWith, engines: Engines) -> None:
+    sandbox = sandbox_with(autorun=True, workers=2, fetch=engines.fetch)
+    engines.watch(sandbox)
+    for name in "ab":
+        swap(sandbox, name)
+        assert engines.beginning.acquire(timeout=PATIENCE)
+        sandbox.advance()
+    engines.may_end.release(4)
+    assert all(engines.ending.acquire(timeout=PATIENCE) for _ in "ab")
+
+    assert engines.begun == ["http://me.test/a", "http://me.test/b"]
 
 
 def test_thread_that_cannot_be_started_loses_no_task(

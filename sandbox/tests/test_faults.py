@@ -174,8 +174,8 @@ def test_webhook_goes_wrong(http_with: HttpWith, clock: Clock, fault: Fault, see
     got: list[Any] = []
 
     def receive(_url: str, body: bytes, headers: Any) -> int:
-        told = json.loads(body)
-        got.append((clock.now - NOW, (told if fault.part else told["data"])["status"], headers["x-webhook-secret"]))
+        sent = json.loads(body)
+        got.append((clock.now - NOW, (sent if fault.part else sent["data"])["status"], headers["x-webhook-secret"]))
         return 200
 
     http = http_with(send_webhook=receive, faults=(fault,))
@@ -225,7 +225,7 @@ def test_key_of_a_fault_is_not_shown(http_with: HttpWith) -> None:
     assert order(http, coming).json()["coming"] == coming * 2
 
 
-LOOK = {"operation": "get_task", "kind": "refuse"}
+POLL = {"operation": "get_task", "kind": "refuse"}
 SLOW = {"operation": "create_task", "kind": "slow", "delay": 1}
 
 
@@ -238,15 +238,15 @@ SLOW = {"operation": "create_task", "kind": "slow", "delay": 1}
         ({"fault": "bad-key", "status": 300}, "no field 'status' beside a name; there are fault, operation, times, "),
         ({"fault": "bad-key", "operation": "get_file"}, "bad-key does not happen to 'get_file'"),
         ({"kind": "lose"}, "the field 'operation' is missing"),
-        ({**LOOK, "tiems": 2}, "the body has no field 'tiems'"),
-        ({**LOOK, "status": 199}, "status does not meet minimum 200"),
-        ({**LOOK, "headers": {"a": 1}}, "headers.a must be of type string"),
-        ({**LOOK, "headers": {"Content-Length": "9"}}, "headers: content-length is counted"),
-        ({**LOOK, "operation": "make_task"}, "operation does not meet enum"),
-        ({**LOOK, "kind": "fail"}, "get_task has no fault of kind 'fail'; it has cut, drop, "),
-        ({**LOOK, "kind": "lose", "status": 500}, "kind 'lose' has no status"),
-        ({**LOOK, "kind": "edit"}, "'edit' needs changes or delay or drip or headers"),
-        ({**LOOK, "kind": "slow"}, "'slow' needs delay or drip"),
+        ({**POLL, "tiems": 2}, "the body has no field 'tiems'"),
+        ({**POLL, "status": 199}, "status does not meet minimum 200"),
+        ({**POLL, "headers": {"a": 1}}, "headers.a must be of type string"),
+        ({**POLL, "headers": {"Content-Length": "9"}}, "headers: content-length is counted"),
+        ({**POLL, "operation": "make_task"}, "operation does not meet enum"),
+        ({**POLL, "kind": "fail"}, "get_task has no fault of kind 'fail'; it has cut, drop, "),
+        ({**POLL, "kind": "lose", "status": 500}, "kind 'lose' has no status"),
+        ({**POLL, "kind": "edit"}, "'edit' needs changes or delay or drip or headers"),
+        ({**POLL, "kind": "slow"}, "'slow' needs delay or drip"),
         ({"operation": "run_task", "kind": "fail", "body": "[]"}, "give the error of the failed task"),
         ({**SLOW, "task": "next"}, "task: create_task has no task; get_task, cancel_task, "),
         ({**SLOW, "model": "kling"}, "they need task 'next'"),

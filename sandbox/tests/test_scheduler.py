@@ -89,11 +89,12 @@ def test_cancel_takes_pending_tasks_of_the_model_and_key_only(http_with: HttpWit
     clock.now = http.sandbox.get("sandbox", processing).due_at or 0
     http.sandbox.advance()
     answers = [http("DELETE", f"{CREATE}/{task_id}").status_code for task_id in (cancelled, cancelled, processing)]
+    late = http.create()
     many = [http.sandbox.cancel_many("sandbox", clock.now, model) for model in ("kling", "faceswap")]
 
     assert (answers, many) == ([200, 400, 400], [0, 1])
     assert not http.sandbox._store.start(cancelled, clock.now)  # it was due, and cancelled meanwhile
-    assert http.statuses(cancelled, left, processing) == ["cancelled", "cancelled", "processing"]
+    assert http.statuses(cancelled, left, processing, late) == ["cancelled", "cancelled", "processing", "pending"]
     assert http.sandbox.get("another key", other).status != "cancelled"
 
 

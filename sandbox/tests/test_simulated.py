@@ -1,4 +1,4 @@
-"""Simulated results: every task type gives what was requested, the same each time, marked so that nobody is misled."""
+"""Simulated results: every task type gives what was requested, the same each time, and says that it is simulated."""
 
 import io
 import re

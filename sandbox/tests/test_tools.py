@@ -52,21 +52,17 @@ def test_enlarged_picture_is_nearer_to_the_original_than_interpolation() -> None
     assert b"synthetic: enlarged by the unitask sandbox" in enlarged
 
 
-@pytest.mark.parametrize(
-    ("side", "given", "factor", "method"),
-    [
+def test_sides_are_multiplied_exactly() -> None:
+    for side, given, factor, method in (
         ((30, 20), {}, 2, "waifu2x upconv_7_photo to 2x"),
         ((30, 20), {"scale": 4}, 4, "waifu2x upconv_7_photo to 4x"),
         ((30, 20), {"scale": 3}, 3, "waifu2x upconv_7_photo to 2x, Lanczos to 3x"),
         ((1025, 512), {"scale": 2, "face_enhance": True}, 2, "Lanczos to 2x"),
-    ],
-)
-def test_sides_are_multiplied_exactly(side: tuple[int, int], given: dict[str, Any], factor: int, method: str) -> None:
-    data, meta = made(upscale, image=png(resized(pixels(ASTRONAUT), *side), ".jpg"), **given)
-
-    assert pixels(data).shape == (side[1] * factor, side[0] * factor, 3)
-    assert meta["method"] == method
-    assert meta.get("notes") == (["face_enhance is not done here"] if "face_enhance" in given else None)
+    ):
+        data, meta = made(upscale, image=png(resized(pixels(ASTRONAUT), *side), ".jpg"), **given)
+        assert pixels(data).shape == (side[1] * factor, side[0] * factor, 3)
+        assert meta["method"] == method
+        assert meta.get("notes") == (["face_enhance is not done here"] if "face_enhance" in given else None)
 
 
 def test_tiles_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,15 +157,11 @@ def test_unknown_words_name_the_salient_object() -> None:
     assert notes == ["nothing is left after negative_prompt and segment_factor: the picture is empty"]
 
 
-@pytest.mark.parametrize(
-    ("picture", "prompt", "words"),
-    [
+def test_prompt_that_names_nothing_fails() -> None:
+    for picture, prompt, words in (
         (BLANK, "eyes", r"no face found in the image \(image\)"),
         (HOPPER, "teeth", r"nothing found in the image \(image\) for the prompt 'teeth'"),
         (BLANK, " , ", r"nothing found in the image \(image\) for the prompt ' , '"),
-    ],
-    ids=["no-face", "closed-mouth", "no-word"],
-)
-def test_prompt_that_names_nothing_fails(picture: bytes, prompt: str, words: str) -> None:
-    with pytest.raises(TaskFailure, match=words):
-        segment(picture, prompt)
+    ):
+        with pytest.raises(TaskFailure, match=words):
+            segment(picture, prompt)

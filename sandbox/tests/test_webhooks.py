@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unitask_sandbox import Sandbox, threads, webhooks
+from unitask_sandbox import Fault, Sandbox, threads, webhooks
 from unitask_sandbox.webhooks import AT_ONCE_A_HOST
 
 from .local import CREATE, Clock, HttpWith, Receiver, SandboxWith, encoded, face_swap, fail_at_first
@@ -42,6 +42,16 @@ def test_webhook_is_sent_at_most_three_times(sandbox_with: SandboxWith, clock: C
 
     assert sent == [(1, True, 1), (2, True, 1), (3, False, 0), (3, False, 0)]
     assert receiver.got[0] == receiver.got[1] == receiver.got[2]
+
+
+def test_delay_of_a_fault_is_not_an_attempt(sandbox_with: SandboxWith, clock: Clock) -> None:
+    receiver = Receiver([500] * 3)
+    sandbox = sandbox_with(send_webhook=receiver, faults=(Fault("send_webhook", "slow", delay=60.0),))
+    accept(sandbox)
+    while sandbox.advance():
+        clock.now += 60
+
+    assert len(receiver.got) == 3
 
 
 @pytest.mark.parametrize(
@@ -86,18 +96,13 @@ def test_restart_goes_on_with_webhooks(sandbox_with: SandboxWith, clock: Clock, 
 def test_failed_delivery_is_repeated_by_itself(sandbox_with: SandboxWith, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhooks, "WEBHOOK_PAUSE", 0.01)
     sent = threading.Semaphore(0)
-
-    def send(*_sent: object) -> int:
-        sent.release()
-        return 500
-
-    accept(sandbox_with(autorun=True, clock=time.time, send_webhook=send))
+    accept(sandbox_with(autorun=True, clock=time.time, send_webhook=lambda *_sent: sent.release() or 500))
 
     assert all(sent.acquire(timeout=PATIENCE) for _ in range(3))
 
 
 class Hanging:
-    """Receivers of which some do not answer until they are let; `arrived` counts what came to the others."""
+    """Receivers of which some answer only when `answer` is set; `arrived` counts what came to the others."""
 
     def __init__(self, *hosts: str) -> None:
         self.hosts = hosts

@@ -41,11 +41,6 @@ def task_type(model: str, task_type: str, given: Mapping[str, Any]) -> TaskType:
     raise Refusal(400, f"invalid request: no such task: model {model[:100]!r}, task_type {task_type[:100]!r}")
 
 
-def legacy_task_type(operation: str) -> TaskType:
-    """Return the task type that a legacy operation creates."""
-    return next(one for one in contract.task_types().values() if one.create == operation)
-
-
 def check(component: str, value: Any, at: str = "") -> None:
     """Refuse a value that does not match a component schema."""
     _refuse_problems(_validator(component), value, at)

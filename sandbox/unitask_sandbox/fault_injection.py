@@ -45,18 +45,14 @@ class _Faulty(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         fault, answer = self._fault, self._whole
         await self._pause(fault.delay, receive)
-        match fault.kind:
-            case "lose" | "drop":
-                await _hang_up(scope, receive)
-                return
-            case "cut":
-                await _send_half(answer, scope, receive, send)
-                return
-            case "short":
-                await _send_short(answer, scope, receive, send)
-                return
-            case "edit":
-                answer = await _edited(answer, fault, scope, receive)
+        if fault.kind in ("lose", "drop"):
+            await _hang_up(scope, receive)
+            return
+        if fault.kind in ("cut", "short"):
+            await (_send_half if fault.kind == "cut" else _send_short)(answer, scope, receive, send)
+            return
+        if fault.kind == "edit":
+            answer = await _edited(answer, fault, scope, receive)
         await answer(scope, receive, self._dripping(receive, send) if fault.drip else send)
 
     def _dripping(self, receive: Receive, send: Send) -> Send:

@@ -72,7 +72,7 @@ def read_create_request(operation: str, body: bytes) -> CreateRequest:
     if protocol == LUMA:
         echo = _echo(requested, names)
         shown["input"] = {"user_prompt": echo.pop("prompt"), **echo}
-    entry = bundle.legacy_task_type(operation)
+    entry = next(one for one in contract.task_types().values() if one.create == operation)
     usual = bundle.task_type(model, task_type, given)
     kind = replace(usual, price=entry.price, typical_seconds=entry.typical_seconds)
     return CreateRequest(kind, given, _config(protocol, requested), shown)

@@ -159,7 +159,7 @@ class _Body:
         if self._length > LARGEST_BODY:
             raise _too_large()
         if sum([*self._arriving.values()]) > BUFFERED and self in self._arriving:
-            raise _busy()
+            raise Refusal(503, "the sandbox is busy with other large bodies; send it again later")
         return message
 
     async def drain(self) -> None:
@@ -173,10 +173,6 @@ class _Body:
     def release(self) -> None:
         """Stop counting this body."""
         self._arriving.pop(self, None)
-
-
-def _busy() -> Refusal:
-    return Refusal(503, "the sandbox is busy with other large bodies; send it again later")
 
 
 def _too_large() -> Refusal:

@@ -115,9 +115,8 @@ class Scheduler:
 
     def _enqueue(self, task_id: str) -> None:
         with self._queue:
-            if task_id not in self._in_hand:
-                self._in_hand.add(task_id)
-                self._waiting.append(task_id)
+            self._in_hand.add(task_id)
+            self._waiting.append(task_id)
             wanted = len(self._in_hand)
         for engine in self._engines[:wanted]:  # the first ones may have a process already
             engine.wake()

@@ -210,7 +210,7 @@ def test_no_id_reaches_another_resource(task_id: str) -> None:
     assert last not in ("", ".", "..")
 
 
-@pytest.mark.parametrize("task_id", ["a/../b", "\ud800", "a" * 5000], ids=lambda task_id: ascii(task_id)[:20])
+@pytest.mark.parametrize("task_id", ["a/../b", "\ud800", "a" * 5000], ids=["path", "surrogate", "long"])
 def test_answer_with_an_unusable_id_is_uncertain(shell: str, task_id: str) -> None:
     script = provider(answer(200, {"data": {**task_data(), "task_id": task_id}}))
     with pytest.raises(errors.SubmissionUncertain) as caught:

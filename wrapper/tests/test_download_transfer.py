@@ -206,7 +206,7 @@ BROKEN: list[tuple[dict[str, Any], list[tuple[str | None, str | None]]]] = [  # 
 ]
 
 
-@pytest.mark.parametrize(("kind", "then"), BROKEN, ids=str)
+@pytest.mark.parametrize(("kind", "then"), BROKEN)
 def test_file_that_breaks_off_is_continued_only_with_the_rest_of_its_version(
     kind: dict[str, Any], then: list[Any], tmp_path: Path
 ) -> None:

@@ -122,7 +122,6 @@ def test_removed_certificate_file_is_noticed_by_the_next_client(
         {"HTTP_PROXY": "proxy.test:3128", "HTTPS_PROXY": "", "ALL_PROXY": "http://[::1]:3128/"},
         {"SSL_CERT_FILE": certifi.where(), "SSL_CERT_DIR": NO_FILE},
     ],
-    ids=str,
 )
 def test_usable_variables_are_accepted(usable: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in usable.items():

@@ -63,10 +63,16 @@ def test_first_poll_of_every_task_type_comes_within_a_second() -> None:
     assert {name: age for name, age in first.items() if not 0 < age <= 0.9} == {}
 
 
+@given(age=st.floats(0, 1e6), typical=st.sampled_from([1.0, 8.0, 60.0, 600.0]))
+def test_gap_between_polls_is_bounded(age: float, typical: float) -> None:
+    assert SHORTEST_GAP <= delay(age, typical) <= LONGEST_GAP
+
+
 def test_first_poll_is_later_when_the_duration_is_well_known() -> None:
     assert taught(*[8.0] * 200).estimate("FaceSwap").spread == pytest.approx(0.15)
     assert polling.poll_schedule(60.0, 0.15)[0] > 30.0 > polling.poll_schedule(60.0, 0.8)[0]
     assert delay(0.5, 0.1, 0.15) == SHORTEST_GAP
+    assert delay(1e9, 8.0) == LONGEST_GAP
 
 
 def test_poll_that_is_planned_for_just_now_is_skipped() -> None:

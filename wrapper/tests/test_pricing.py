@@ -68,6 +68,7 @@ ESTIMATES: dict[str, tuple[TaskInput[Any], float | None]] = {
     "half a picture": (tasks.FluxSchnellTxt2Img(prompt="a", batch_size=1.5), None),
     "seconds as text": (tasks.Veo3Video(duration="8s", generate_audio=False), 0.96),
     "seconds below zero": (tasks.Seedance25(prompt="a", duration=-1), None),
+    "seconds as they are written": (tasks.AceStepTxt2Audio(style_prompt="a", lyrics="", duration=10.3), 0.00515),
     "a fraction of a credit": (tasks.AceStepTxt2Audio(style_prompt="a", lyrics="", duration=10.0001), 0.0050001),
     "five seconds at a time": (tasks.KlingVideo(version="2.1", mode="pro", duration=10), 0.92),
     "a later rate": (tasks.KlingVideo(version="2.6", mode="pro", duration=5, enable_audio=True), 0.66),

@@ -65,6 +65,7 @@ def test_part_that_names_its_version_again_is_taken() -> None:
     begun = Part().answered(answer(200, content_length="10", **named))
 
     assert replace(begun, size=5).answered(part(**named)).size == 5
+    assert Part().answered(answer(200, etag='W/"v1"')).validator is None  # a weak one names several versions
     assert Part(5, 10, "Fri", "Fri").answered(part(**named)).size == 5
 
 

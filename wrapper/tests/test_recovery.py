@@ -203,12 +203,6 @@ def test_history_of_all_times_is_read_too() -> None:
     assert search(history(), newest=GATEWAY).outcome is UNCLEAR
 
 
-def test_task_of_another_submission_is_not_a_candidate() -> None:
-    found = search(history("a", "b"), polled=lambda name: task(name, input=INPUT), own=("a", "b"))
-
-    assert (found.outcome, found.candidates) == (ABSENT, ())
-
-
 def test_what_proves_nothing_is_unclear() -> None:
     id_of_the_caller = search(history(TASK_ID), polled=OURS, submission="0123456789abcdef")
 

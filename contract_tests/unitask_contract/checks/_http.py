@@ -28,9 +28,7 @@ _RANKS: dict[str, int] = {
     for rule in component("TaskStatus")["x-states"].values()
     for word in rule["words"]
 }
-ENDED = 2
-OPEN = {word: rank for word, rank in _RANKS.items() if rank < ENDED}
-DONE = _RANKS.keys() - OPEN.keys()
+OPEN = {word for word, rank in _RANKS.items() if rank < _PHASES.index("ended")}
 
 
 def inside_of(provider: Provider) -> Inside:
@@ -96,7 +94,7 @@ def poll(provider: Provider, task_id: str) -> dict[str, Any]:
 
 def is_done(task: dict[str, Any]) -> bool:
     """Return whether a task has ended."""
-    return status_of(task) in DONE
+    return status_of(task) in _RANKS.keys() - OPEN
 
 
 def until_done(provider: Provider, task_id: str) -> dict[str, Any]:

@@ -149,9 +149,8 @@ class _Collected:
 
 
 def _identity(found: Finding) -> tuple[object, ...]:
-    """Return what findings share that ask for the same change: schema, keyword, and the value or type to allow."""
-    is_listed = found.keyword in ("enum", "const")
-    return str(found.place), found.keyword, found.names, repr(found.value) if is_listed else type_of(found.value)
+    """Return what findings share that ask for the same change: schema, keyword, and the type to allow."""
+    return str(found.place), found.keyword, found.names, type_of(found.value)
 
 
 # The patch.

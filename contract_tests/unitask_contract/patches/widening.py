@@ -81,8 +81,6 @@ def _widened(node: dict[str, Any], found: Finding) -> dict[str, Any]:
             return {"type": _types(found.rule, kind), "items": node.get("items", {})}
         case "type":
             return {"type": _types(found.rule, kind)}
-        case "enum":
-            return {"enum": [*found.rule, found.value]}
         case "anyOf":
             return {"anyOf": [*found.rule, {"type": kind}]}
         case "required" if left := [name for name in found.rule if name not in found.names]:
