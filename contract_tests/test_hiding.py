@@ -65,7 +65,7 @@ def test_short_key_is_hidden_only_where_it_is_the_key(key: str, text: str, shown
 
 
 def test_personal_data_and_signatures_are_hidden() -> None:
-    told = "jane.doe@example.test at https://me:pass-word@files.test/a.png?Expires=1&Signature=abc"
+    text = "jane.doe@example.test at https://me:pass-word@files.test/a.png?Expires=1&Signature=abc"
 
-    assert not any(secret in scrubbed(told, "a key") for secret in ("jane", "Signature", "abc", "me:", "word"))
-    assert "https://files.test/a.png" in scrubbed(told, "a key")
+    assert not any(secret in scrubbed(text, "a key") for secret in ("jane", "Signature", "abc", "me:", "word"))
+    assert "https://files.test/a.png" in scrubbed(text, "a key")

@@ -72,7 +72,7 @@ def alike(call: str) -> Check:
 
 
 def poll_of_garbage() -> None:
-    trace = perform("sync", lambda client: client.wait(TASK_ID, timeout=9), looks=[answer(200, b"[")], poll_patience=1)
+    trace = perform("sync", lambda client: client.wait(TASK_ID, timeout=9), polls=[answer(200, b"[")], poll_patience=1)
     assert trace.error is not None
     assert trace.error.task_id == TASK_ID
 

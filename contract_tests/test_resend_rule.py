@@ -119,9 +119,9 @@ def seen(trace: Trace) -> Seen:
 def check(shell: str, plans: Sequence[Plan]) -> None:
     script = [*plans, *plans[-1:] * MOST][:MOST]
     sent = next((number for number, plan in enumerate(script, 1) if not plan.is_sent_again()), MOST)
-    trace = perform(shell, lambda client: client.submit(FACE_SWAP), creates=[plan.reply() for plan in plans])
+    trace = perform(shell, lambda client: client.submit(FACE_SWAP), submissions=[plan.reply() for plan in plans])
 
-    assert trace.creates() == sent
+    assert trace.submissions() == sent
     assert seen(trace) in script[sent - 1].endings()
 
 
