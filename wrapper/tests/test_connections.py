@@ -9,6 +9,7 @@ import gzip
 import itertools
 import json
 import logging
+import os
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import httpcore
+import httpx
 import pytest
 from unitask import AsyncClient, Budget, Client, errors, tasks
 from unitask._connections import IN_FLIGHT
@@ -58,12 +60,6 @@ def twice(call: Callable[[Any], Any], between: Callable[[], object] = lambda: No
         return later(client, first) if hasattr(first, "__await__") else (first, between(), call(client))
 
     return both
-
-
-def program(code: str, *arguments: str) -> str:
-    """Run a program in a new interpreter; return its output."""
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
-    return done.stdout
 
 
 # ---- limits of time
@@ -174,13 +170,11 @@ def test_any_exception_of_a_send_is_a_typed_error(
 
 # ---- processes, loops, connections
 
-SUBMIT = """
-import os, sys, httpx
+FORKS = """
+import os, sys
 from unitask import Client, tasks
 def submit(name):
     return client.submit(tasks.FaceSwap(target_image=f"https://me.test/{name}.jpg", swap_image="https://me.test/b.png")).id
-"""
-FORKS = f"""{SUBMIT}
 client, (start, go) = Client("a-key-of-a-test-0123456789", sys.argv[1]), os.pipe()
 submit("parent")
 children = []
@@ -191,20 +185,21 @@ for number in range(40):
     os.close(go)
     os.read(start, 1)
     try:
-        line = f"{{number}} {{submit(f'{{number}}x0')}} {{submit(f'{{number}}x1')}}"
+        line = f"{number} {submit(f'{number}x0')} {submit(f'{number}x1')}"
     except BaseException as error:
         line = repr(error)
-    os.write(1, f"{{line}}\\n".encode())
+    os.write(1, f"{line}\\n".encode())
     os._exit(0)
 os.close(go)
 [os.waitpid(child, 0) for child in children]
-os.write(1, f"parent {{submit('parent-again')}}\\n".encode())
+os.write(1, f"parent {submit('parent-again')}\\n".encode())
 """
 
 
 def test_each_of_many_forked_children_gets_its_own_task() -> None:
     with raw_server(lambda request: [shown(request)]) as server:
-        *children, parent = program(FORKS, server.url).splitlines()
+        ran = subprocess.run([sys.executable, "-c", FORKS, server.url], capture_output=True, text=True, check=True)
+    *children, parent = ran.stdout.splitlines()
 
     assert len(server.creates) == 2 + 2 * len(children) == 82
     for line in children:
@@ -213,25 +208,12 @@ def test_each_of_many_forked_children_gets_its_own_task() -> None:
     assert "parentagain" in parent
 
 
-FORKED_WITH_A_TRANSPORT = f"""{SUBMIT}
-client = Client("key", sys.argv[1], transport=httpx.HTTPTransport())
-submit("a")
-if os.fork():
-    os.wait()
-else:
-    try:
-        submit("b")
-    except Exception as error:
-        print(type(error).__name__, error, flush=True)
-    os._exit(0)
-"""
+def test_transport_with_connections_of_another_process_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    call = twice(submit, lambda: monkeypatch.setattr(os, "getpid", lambda: -1))
+    refused = pytest.raises(errors.InvalidInput, match="of another process")
+    with raw_server(lambda request: [shown(request)]) as server, httpx.HTTPTransport() as transport, refused:
+        perform("sync", server.url, call, transport=transport)
 
-
-def test_transport_with_connections_of_another_process_is_refused() -> None:
-    with raw_server(lambda request: [shown(request)]) as server:
-        printed = program(FORKED_WITH_A_TRANSPORT, server.url)
-
-    assert printed.startswith("InvalidInput the request was not sent: the transport or http_client")
     assert len(server.creates) == 1
 
 

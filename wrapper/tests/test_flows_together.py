@@ -156,13 +156,6 @@ def test_notification_of_one_polls_that_one_now() -> None:
     assert trace.of("a") == pytest.approx(run(waits("a"), done_after(a=20.0)).of("a"))
 
 
-def test_pause_after_a_failed_poll_is_not_cut_by_a_notification() -> None:
-    def answers(task_id: str, now: float) -> Found:
-        return CUT_OFF if task_id == "a" and now < 1 else shown(task_id, "completed" if now > 1 else "processing")
-
-    assert run(waits("a", "b"), answers).notification_of[0] == ("b",)
-
-
 @pytest.mark.parametrize("at", range(1, 8))
 def test_interruption_names_every_task_that_goes_on(at: int) -> None:
     stop, steps = KeyboardInterrupt(), iter(range(100))
