@@ -77,7 +77,7 @@ bench-clients: ## published clients and ours against one server that fails (WRIT
 	  --requirement benchmarks/clients/requirements.txt .
 	$(CLIENTS_VENV)/bin/python -m benchmarks.clients.collect $(if $(WRITE),--write)
 
-mutants: $(VENV)/.checks ## do the unit tests notice when the wrapper is changed? an hour or more; MUTANTS='unitask._core.mp4*' tries these again
+mutants: $(VENV)/.checks ## do the unit tests notice when the wrapper is changed? an hour or more; MUTANTS='unitask._core.contents*' tries these again
 	$(PIP) mutmut
 	@mkdir -p out/mutmut/spec
 	$(if $(MUTANTS),,rm -rf out/mutmut/mutants)
