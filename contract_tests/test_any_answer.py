@@ -26,12 +26,12 @@ def named_task(body: Any) -> tuple[str | None, bool]:
 @settings(max_examples=tries(100))
 @given(status=st.integers(300, 599), body=bodies)
 def test_refused_submission_is_typed_and_sent_once(status: int, body: Any) -> None:
-    trace = perform("sync", lambda client: client.submit(FACE_SWAP), creates=[answer(status, body)])
+    trace = perform("sync", lambda client: client.submit(FACE_SWAP), submissions=[answer(status, body)])
     named, has_failed = named_task(body)
     kept = trace.result.id if trace.error is None else trace.error.task_id
 
     assert named in (None, kept)
-    assert trace.creates() == (4 if status == 429 and kept is None else 1)
+    assert trace.submissions() == (4 if status == 429 and kept is None else 1)
     if trace.error is None:
         assert (named, has_failed) == (kept, False)
     else:
@@ -43,7 +43,7 @@ def test_refused_submission_is_typed_and_sent_once(status: int, body: Any) -> No
 @given(status=st.integers(200, 599), body=bodies)
 def test_any_answer_to_a_poll_is_typed_with_the_id(status: int, body: Any) -> None:
     trace = perform(
-        "sync", lambda client: client.wait(TASK_ID, timeout=30), looks=[answer(status, body)], poll_patience=5
+        "sync", lambda client: client.wait(TASK_ID, timeout=30), polls=[answer(status, body)], poll_patience=5
     )
 
     assert trace.error is not None

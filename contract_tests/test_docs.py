@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
-from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -58,16 +58,9 @@ def test_architecture_names_existing_files() -> None:
     assert missing == []
 
 
-def texts(node: Any) -> Iterator[str]:
-    if isinstance(node, str):
-        yield node
-    for value in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
-        yield from texts(value)
-
-
 def commands(node: Any) -> list[Any]:
     """Return the parsed options of each `unitask contract` in a document."""
-    found = [shlex.split(said) for text in texts(node) for said in re.findall(r"unitask contract([^\n|;&]*)", text)]
+    found = [shlex.split(said) for said in re.findall(r"unitask contract([^|;&\\\"]*)", json.dumps(node))]
     return [parser().parse_args([*said, "a.json"] if said[-1] == "--body" else said) for said in found]
 
 

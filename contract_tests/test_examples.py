@@ -50,7 +50,7 @@ def test_wrapper_returns_the_documented_answers() -> None:
             continue
         task_id = body["data"]["task_id"] if operation == "get_task" else ""
         call = CALLS.get(operation, lambda client, one=task_id: client.get(one))
-        trace = perform("sync", call, creates=[answer(200, body)], looks=[answer(200, body)])
+        trace = perform("sync", call, submissions=[answer(200, body)], polls=[answer(200, body)])
         documented = body.get("data")
         assert trace.error is None, name
         match operation:
@@ -77,13 +77,13 @@ def without_secrets(value: Any) -> Any:
 def test_documented_refusal_is_a_typed_error_with_the_task_id() -> None:
     for name, example in examples("default", of_tasks=True).items():
         body = example["value"]
-        trace = perform("sync", CALLS["create_task"], creates=[answer(body.get("code", 400), body)])
+        trace = perform("sync", CALLS["create_task"], submissions=[answer(body.get("code", 400), body)])
         task = body.get("data") or {}
 
         assert isinstance(trace.error, errors.InsufficientCredit if "no-credit" in name else errors.ApiError), name
         assert trace.error.task_id == task.get("task_id"), name
         assert trace.error.code == task.get("error", {}).get("code", body.get("code")), name
-        assert trace.creates() == 1, name
+        assert trace.submissions() == 1, name
 
 
 EXPECTED = yaml.safe_load(Path(__file__).with_name("documented_files.yaml").read_text("utf-8"))

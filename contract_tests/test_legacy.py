@@ -74,7 +74,7 @@ SECRET = "a-long-webhook-secret"
 def test_legacy_webhook_secret_is_hidden() -> None:
     task = make("LegacyMidjourneyImagine", webhook_secret=SECRET)
     refusal = answer(400, {"message": f"no: {SECRET}"})
-    error = perform("sync", lambda client: client.submit(task), creates=[refusal]).error
+    error = perform("sync", lambda client: client.submit(task), submissions=[refusal]).error
 
     assert isinstance(error, errors.InvalidRequest)
     assert SECRET not in str(error) + error.body

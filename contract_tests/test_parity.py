@@ -37,13 +37,13 @@ CALLS: dict[str, Call] = {
 
 @pytest.mark.parametrize("call", CALLS)
 @settings(max_examples=tries(40))
-@given(creates=st.lists(replies, min_size=1, max_size=4), looks=st.lists(replies, min_size=1, max_size=6))
-def test_both_clients_give_one_trace(call: str, creates: list[Reply], looks: list[Reply]) -> None:
-    check(CALLS[call], creates, looks)
+@given(submissions=st.lists(replies, min_size=1, max_size=4), polls=st.lists(replies, min_size=1, max_size=6))
+def test_both_clients_give_one_trace(call: str, submissions: list[Reply], polls: list[Reply]) -> None:
+    check(CALLS[call], submissions, polls)
 
 
-def check(call: Call, creates: list[Reply], looks: list[Reply]) -> None:
-    sync, other = (perform(shell, call, creates, looks, poll_patience=10) for shell in SHELLS)
+def check(call: Call, submissions: list[Reply], polls: list[Reply]) -> None:
+    sync, other = (perform(shell, call, submissions, polls, poll_patience=10) for shell in SHELLS)
 
     assert sync.requests == other.requests
     assert sync.sleeps == other.sleeps

@@ -267,11 +267,11 @@ def test_patch_shows_nothing_of_a_body_but_the_difference() -> None:
         exchanges += [answer_of(example, body), answer_of(example, wrong), answered(ACTIVE, "data", {secret: secret})]
     found = differences(exchanges)
     shown = [redacted(one.answer, bundle.component_of(one.operation, one.part)) for one in exchanges]
-    told = proposal(found) + "".join(map(str, found)) + repr(found) + json.dumps(shown)
+    printed = proposal(found) + "".join(map(str, found)) + repr(found) + json.dumps(shown)
 
     assert len(found) > 80
-    assert [secret for secret in SECRETS if secret in told] == []
-    assert [number for number in NUMBERS if str(number) in told] == []
+    assert [secret for secret in SECRETS if secret in printed] == []
+    assert [number for number in NUMBERS if str(number) in printed] == []
 
 
 def test_secret_as_a_name_is_no_evidence() -> None:

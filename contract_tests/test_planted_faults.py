@@ -72,7 +72,7 @@ def alike(call: str) -> Check:
 
 
 def poll_of_garbage() -> None:
-    trace = perform("sync", lambda client: client.wait(TASK_ID, timeout=9), looks=[answer(200, b"[")], poll_patience=1)
+    trace = perform("sync", lambda client: client.wait(TASK_ID, timeout=9), polls=[answer(200, b"[")], poll_patience=1)
     assert trace.error is not None
     assert trace.error.task_id == TASK_ID
 
@@ -86,10 +86,6 @@ FAULTS: dict[str, tuple[Plant, Check]] = {
         replaced(_sync_runner, "watching", lambda progress: lambda *_: setattr(progress, "left", False)),
         lambda: test_submit_once.test_call_makes_at_most_one_task("the answer is lost"),
     ),
-    "a refused connection is not tried again": (
-        replaced(_base_client, "NEVER_LEFT", ()),
-        resent(Plan(fails=httpx.ConnectError)),
-    ),
     "HTTP 200 without an id is taken for a refusal": (refused_as_decided, resent(Plan(200))),
     "a gateway's page is taken for a refusal": (refused_as_decided, fault("bad-gateway", "create_task")),
     "one failed poll ends a wait": (
@@ -97,19 +93,11 @@ FAULTS: dict[str, tuple[Plant, Check]] = {
         scenario("failed polls do not end a wait"),
     ),
     "the id of a failed poll is lost": (replaced(errors.UnitaskError, "task_id", NOTHING), poll_of_garbage),
-    "letter case of a status matters": (
-        lambda patch: patch.setattr("unitask._model.task.state_of", lambda word: WORDS.get(word, State.UNKNOWN)),
-        scenario("status Completed ends a wait"),
-    ),
     "an unknown status is a failure": (
         lambda patch: patch.setattr("unitask._model.task.state_of", lambda word: WORDS.get(word, State.FAILED)),
         scenario("the unknown status 'queued' does not end a wait"),
     ),
     "a failed task is returned": (replaced(flows, "wait", flows.watch), scenario("a task with status failed raises")),
-    "lack of credit is not recognised": (
-        replaced(errors, "REASONS", ()),
-        scenario("a submission without credit is refused"),
-    ),
     "a field of a request is lost": (
         replaced(tasks.FaceSwap, "values", lambda self: {"target_image": self.target_image}),
         test_examples.test_wrapper_sends_the_documented_requests,

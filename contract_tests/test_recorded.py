@@ -32,8 +32,8 @@ def test_documented_bodies_fit(tmp_path: Path) -> None:
     for name, value in {"notification": notification, **{name: one["value"] for name, one in polls.items()}}.items():
         (tmp_path / name).write_text(json.dumps(value))
 
-    told = SPEC / "examples/webhook/account.request.json"
-    assert main(["contract", "--body", *map(str, [*paths, told, *tmp_path.iterdir()])]) == 0
+    notification_of_account = SPEC / "examples/webhook/account.request.json"
+    assert main(["contract", "--body", *map(str, [*paths, notification_of_account, *tmp_path.iterdir()])]) == 0
 
 
 def test_contradiction_is_1_and_a_change_is_proposed(body: Path, tmp_path: Path, capsys: Captured) -> None:
@@ -161,8 +161,8 @@ def test_hostile_file_is_bounded_and_keeps_no_other_from_being_checked(
     paths = [str(tmp_path / name) for name in (*unread, "wide", "wrong", "good")]
 
     assert main(["contract", f"--report={document}", f"--report={junit}", "--body", *paths]) == 1
-    files = {Path(name).name: told for name, told in json.loads(document.read_text())["files"].items()}
-    assert {name for name, told in files.items() if "not_read" in told} == unread.keys()
+    files = {Path(name).name: result for name, result in json.loads(document.read_text())["files"].items()}
+    assert {name for name, result in files.items() if "not_read" in result} == unread.keys()
     assert all(words in files[name]["not_read"] for name, words in unread.items())
     assert files["good"] == {"read_as": None, "differences": []}
     assert len(files["wide"]["differences"]) == 100

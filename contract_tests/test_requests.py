@@ -38,7 +38,7 @@ ANSWERS = {
 @pytest.mark.parametrize("name", CALLS)
 def test_request_is_documented(name: str) -> None:
     reply = answer(200, ANSWERS.get(name, {**envelope("completed"), "message": "done"}))
-    trace = perform("sync", CALLS[name], creates=[reply], looks=[reply])
+    trace = perform("sync", CALLS[name], submissions=[reply], polls=[reply])
 
     assert trace.error is None
     assert len(trace.requests) == 1

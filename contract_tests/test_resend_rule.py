@@ -34,17 +34,13 @@ STATUSES = (
 )  # fmt: skip
 # Words of refusals by pages, recorded bodies and clients (2026-11), and others that could seem to ask for another try.
 WORDS = (
-    "", "success", "failed to pre-process task runtime", "failed to process task", "internal error",
+    "", "success", "failed to pre-process task runtime", "internal error", "failed to freeze point",
     "failed to freeze account point quota: account point quota not enough; account credit not enough",
-    "account credit not enough", "quota not enough", "failed to freeze point", "auto exchange point quota",
-    "no face found in the image", "failed to get valid image", "invalid video url", "unsupported image format",
-    "file size too large, maximum is 10MB", "task input is too large", "failed to verify api key",
-    "prompt rejected by moderation", "banned word", "violated community guidelines",
-    "the queue is full", "upstream request queue is full", "too many concurrent tasks", "concurrent task limit reached",
-    "Invalid request parameters", "Insufficient plan level", "task not found", "too many requests",
-    "rate limit exceeded", "please retry later", "try again", "upstream timed out", "service temporarily unavailable",
-    "connection refused", "connect timeout", "request was not sent", "not accepted", "duplicate request", "idempotent",
-    "unknown generation error, please contact us for help", "No number after minus sign in JSON at position 1",
+    "no face found in the image", "invalid video url", "file size too large, maximum is 10MB", "task not found",
+    "failed to verify api key", "prompt rejected by moderation", "the queue is full", "too many concurrent tasks",
+    "upstream request queue is full", "concurrent task limit reached", "too many requests", "rate limit exceeded",
+    "please retry later", "try again", "upstream timed out", "service temporarily unavailable", "connection refused",
+    "connect timeout", "request was not sent", "not accepted", "duplicate request", "idempotent",
     *(word for words, _ in errors.REASONS for word in words),
 )  # fmt: skip
 CODES = (0, 200, 400, 401, 402, 403, 404, 408, 429, 499, 500, 502, 503, 504, 520, 1100, 10000, 10003, -1, 99999)
@@ -119,9 +115,9 @@ def seen(trace: Trace) -> Seen:
 def check(shell: str, plans: Sequence[Plan]) -> None:
     script = [*plans, *plans[-1:] * MOST][:MOST]
     sent = next((number for number, plan in enumerate(script, 1) if not plan.is_sent_again()), MOST)
-    trace = perform(shell, lambda client: client.submit(FACE_SWAP), creates=[plan.reply() for plan in plans])
+    trace = perform(shell, lambda client: client.submit(FACE_SWAP), submissions=[plan.reply() for plan in plans])
 
-    assert trace.creates() == sent
+    assert trace.submissions() == sent
     assert seen(trace) in script[sent - 1].endings()
 
 

@@ -1,4 +1,4 @@
-"""What the user is told is what the provider's records say, whatever is lost on the way; and the machine finds faults.
+"""What the user learns is what the provider's records say, whatever is lost on the way; and the machine finds faults.
 
 Each planted fault is one that a client or a provider could have.
 """
@@ -12,9 +12,8 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 from unitask import _base_client
-from unitask._core import envelope, recovery, requests, retry
+from unitask._core import recovery
 from unitask._core.effects import Flow
-from unitask._core.retry_policy import Timeouts
 
 from .support import Plant, replaced, task_state_machine, tries
 from .support.defective_provider import defective
@@ -22,10 +21,6 @@ from .support.task_state_machine import LATE_HISTORY, WELL, LifeCycle
 
 TestLifeCycle = LifeCycle.TestCase
 TestLifeCycle.settings = settings(max_examples=tries(10), stateful_step_count=25)
-
-
-def cancel_without_a_poll(task_id: str, limits: Timeouts) -> Flow[str]:
-    return retry.send_with_retry(requests.cancel(task_id), envelope.read_acknowledgement, limits, task_id)
 
 
 def absent_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,22 +48,12 @@ FAULTS: dict[str, tuple[Plant, str, tuple[str, ...]]] = {
         "no task is called absent that exists",
         ("the answer is lost", LATE_HISTORY),
     ),
-    "a submission has no correlation id": (
-        replaced(recovery, "with_correlation_id", lambda body, _: body),
-        "a task with a webhook is found",
-        ("the answer is lost", WELL),
-    ),
-    "a cancel whose answer was lost is reported as refused": (
-        replaced(retry, "cancel", cancel_without_a_poll),
-        "what was cancelled is told",
-        (WELL, WELL, "the answer is late"),
-    ),
     "a cancelled task is not paid back": (
         provider_with("kept-after-cancel"),
         "what was not made is paid back",
         (WELL,),
     ),
-    "a cancel does nothing": (provider_with("idle-cancel"), "what is told to be cancelled is", (WELL,)),
+    "a cancel does nothing": (provider_with("idle-cancel"), "what is reported as cancelled is cancelled", (WELL,)),
 }
 
 

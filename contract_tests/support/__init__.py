@@ -83,7 +83,7 @@ class Trace:
     result: Any = None
     error: errors.UnitaskError | None = None
 
-    def creates(self) -> int:
+    def submissions(self) -> int:
         return sum(method == "POST" for method, _, _ in self.requests)
 
     def outcome(self) -> object:
@@ -103,19 +103,19 @@ def envelope(status: object, **fields: Any) -> dict[str, Any]:
 
 
 def perform(
-    shell: str, call: Call, creates: Iterable[Reply] = (), looks: Iterable[Reply] = (), **settings: Any
+    shell: str, call: Call, submissions: Iterable[Reply] = (), polls: Iterable[Reply] = (), **settings: Any
 ) -> Trace:
     """Make a call over scripted answers, in time that passes only while the client sleeps; the last answer repeats."""
     trace = Trace()
     time = Time(trace.sleeps)
-    submissions, others = [*creates], [*looks]
+    to_posts, to_others = [*submissions], [*polls]
 
     def reply(request: httpx.Request) -> httpx.Response:
         time.tick()
         body = json.loads(request.content) if request.content else None
         trace.requests.append((request.method, request.url.raw_path.decode(), body))
         trace.headers.append(request.headers)
-        script = submissions if request.method == "POST" else others
+        script = to_posts if request.method == "POST" else to_others
         scripted = script.pop(0) if len(script) > 1 else script[0]
         if isinstance(scripted, httpx.RequestError):
             raise scripted

@@ -1,7 +1,7 @@
 """A state machine of the life of tasks: answers are lost, the provider restarts, and so does the user's program.
 
 It plays either client over the sandbox in-process, on a clock of its own, and compares after every step what the user
-was told with the provider's records. The user's program keeps ids, tokens and pickled errors, nothing else. Every
+learns with the provider's records. The user's program keeps ids, tokens and pickled errors, nothing else. Every
 promise is an `assert` with its words, so that tests can tell them apart.
 """
 
@@ -168,11 +168,11 @@ class BreakableWire(Wire):
 
 @dataclass
 class Order:
-    """A call that was to make a task: what the provider made of it, and what the user was told."""
+    """A call that was to make a task: what the provider made of it, and what the user knows."""
 
     made: str | None
     has_webhook: bool
-    told: str | None = None
+    known: str | None = None
     uncertain: errors.SubmissionUncertain | None = None
 
 
@@ -250,8 +250,10 @@ class LifeCycle(RuleBasedStateMachine):
         if self.provider.is_up:
             account, history = self._call("account"), self._call("history")
             bills = {row.task_id: row.raw["usage"] for row in history}
-            assert round(account.balance_usd * CREDITS_PER_USD) == self._purse().balance, "the balance is told"
-            assert bills == {key: task.consume for key, task in self.provider.records().items()}, "the bills are told"
+            assert round(account.balance_usd * CREDITS_PER_USD) == self._purse().balance, "the balance is reported"
+            assert bills == {key: task.consume for key, task in self.provider.records().items()}, (
+                "the bills are reported"
+            )
         self.has_acted = False
 
     @rule(**SUBMISSION)
@@ -261,7 +263,7 @@ class LifeCycle(RuleBasedStateMachine):
         self.provider.trouble("create_task", trouble)
         before, arrived = set(self.provider.records()), len(self.provider.submissions())
         more: dict[str, Any] = {"timeout": 20, "on_change": self._saw} if call == "run" else {}
-        told = self._call(call, task, **more, **(WEBHOOK if has_webhook else {}))
+        result = self._call(call, task, **more, **(WEBHOOK if has_webhook else {}))
         made = [task_id for task_id in self.provider.records() if task_id not in before]
 
         assert len(made) <= 1, "a call makes one task at most"
@@ -269,21 +271,21 @@ class LifeCycle(RuleBasedStateMachine):
         assert all(status == 429 for status in answered[:-1]), "what may have been accepted is not sent again"
         order = Order(made[0] if made else None, has_webhook=has_webhook)
         self.memory.orders.append(order)
-        if isinstance(told, errors.SubmissionUncertain):
-            assert trouble in OPEN, "what is certain is told"
-            order.uncertain = told
+        if isinstance(result, errors.SubmissionUncertain):
+            assert trouble in OPEN, "what is certain is reported"
+            order.uncertain = result
             if then:
                 self.find(order=order, timeout=None, operation="list_task_history", trouble=then)
             return
-        order.told = told.task_id if isinstance(told, errors.UnitaskError) else told.id
-        assert order.told == order.made, "the task that was made is named"
-        if order.told is not None:
-            is_token = stored == "token" and isinstance(told, Task)
-            self.memory.handles[told.token if is_token else order.told] = order.told
-        if isinstance(told, errors.ApiError | errors.Unreachable):
+        order.known = result.task_id if isinstance(result, errors.UnitaskError) else result.id
+        assert order.known == order.made, "the task that was made is named"
+        if order.known is not None:
+            is_token = stored == "token" and isinstance(result, Task)
+            self.memory.handles[result.token if is_token else order.known] = order.known
+        if isinstance(result, errors.ApiError | errors.Unreachable):
             assert not made or self.provider.record(order.made).usage_type == "", "a refused submission is not paid"
         else:
-            self._ended(told, order.told, has_waited=call == "run")
+            self._ended(result, order.known, has_waited=call == "run")
             if then and call == "submit":
                 self.cancel(handle=list(self.memory.handles)[-1], trouble=then)
 
@@ -292,19 +294,21 @@ class LifeCycle(RuleBasedStateMachine):
     def get(self, handle: str, trouble: str) -> None:
         is_down = not self.provider.is_up
         self.provider.trouble("get_task", trouble)
-        task_id, told = self.memory.handles[handle], self._call("get", handle)
-        if self._is_borne(told, task_id, is_down=is_down):
-            self._saw(told)
-            assert (told.id, told.status) == (task_id, self.provider.record(task_id).status), "a poll tells the status"
+        task_id, result = self.memory.handles[handle], self._call("get", handle)
+        if self._is_borne(result, task_id, is_down=is_down):
+            self._saw(result)
+            assert (result.id, result.status) == (task_id, self.provider.record(task_id).status), (
+                "a poll returns the status"
+            )
 
     @has_a_task
     @rule(handle=handles, timeout=st.sampled_from([0, 2, 30, 300]), trouble=TROUBLES)
     def wait(self, handle: str, timeout: float, trouble: str) -> None:
         is_down = not self.provider.is_up
         self.provider.trouble("get_task", trouble)
-        told = self._call("wait", handle, timeout=timeout, on_change=self._saw)
-        assert is_down or not isinstance(told, errors.Unreachable | errors.ApiError), "a passing trouble is borne"
-        self._ended(told, self.memory.handles[handle], has_waited=True)
+        result = self._call("wait", handle, timeout=timeout, on_change=self._saw)
+        assert is_down or not isinstance(result, errors.Unreachable | errors.ApiError), "a passing trouble is borne"
+        self._ended(result, self.memory.handles[handle], has_waited=True)
 
     @has_a_task
     @rule(handle=handles, trouble=TROUBLES)
@@ -312,15 +316,15 @@ class LifeCycle(RuleBasedStateMachine):
         task_id, is_down = self.memory.handles[handle], not self.provider.is_up
         before = self.provider.record(task_id).status
         self.provider.trouble("cancel_task", trouble)
-        told = self._call("cancel", handle)
+        result = self._call("cancel", handle)
         after = self.provider.record(task_id).status
-        if isinstance(told, errors.InvalidRequest):
-            assert told.task_id == task_id, "an error names its task"
+        if isinstance(result, errors.InvalidRequest):
+            assert result.task_id == task_id, "an error names its task"
             assert after != "pending", "a pending task can be cancelled"
-            assert before == after or after != "cancelled", "what was cancelled is told"
+            assert before == after or after != "cancelled", "what was cancelled is reported"
             assert before != "pending" or is_down or trouble != WELL, "a pending task can be cancelled"
-        elif self._is_borne(told, task_id, is_down=is_down):
-            assert after == "cancelled", "what is told to be cancelled is"
+        elif self._is_borne(result, task_id, is_down=is_down):
+            assert after == "cancelled", "what is reported as cancelled is cancelled"
 
     @precondition(lambda machine: machine.open_orders())
     @rule(
@@ -336,18 +340,18 @@ class LifeCycle(RuleBasedStateMachine):
         self.provider.trouble(operation, trouble)
         if trouble == LATE_HISTORY and is_fresh and not is_down:
             self.provider.sandbox.fault(Fault("list_task_history", "edit", changes={"data.data": [], "data.total": 0}))
-        told = self._call("find", order.uncertain, timeout=timeout)
+        result = self._call("find", order.uncertain, timeout=timeout)
         if not is_down:
             self.provider.sandbox.clear_faults()  # a history without candidates leads to no poll
-        if told.outcome is Outcome.ABSENT:
+        if result.outcome is Outcome.ABSENT:
             assert order.made is None, "no task is called absent that exists"
-        elif told.outcome is Outcome.FOUND:
-            assert told.task.id == order.made, "what is found is the task"
-            self._saw(told.task)
-            order.told = order.made
-            self.memory.handles[order.told] = order.told
+        elif result.outcome is Outcome.FOUND:
+            assert result.task.id == order.made, "what is found is the task"
+            self._saw(result.task)
+            order.known = order.made
+            self.memory.handles[order.known] = order.known
         elif trouble == WELL and not is_down:
-            candidates = [task.id for task in told.candidates]
+            candidates = [task.id for task in result.candidates]
             assert order.made is None or order.made in candidates, "what may be the task is shown"
             assert order.made is None or not order.has_webhook, "a task with a webhook is found"
 
@@ -379,13 +383,13 @@ class LifeCycle(RuleBasedStateMachine):
 
     @invariant()
     def every_task_is_known(self) -> None:
-        known = {order.told or (order.uncertain and order.made) for order in self.memory.orders}
+        known = {order.known or (order.uncertain and order.made) for order in self.memory.orders}
         assert not self.provider.records().keys() - known, "every task is known to the user"
 
     # Helpers.
 
     def open_orders(self) -> list[Order]:
-        return [order for order in self.memory.orders if order.uncertain and not order.told]
+        return [order for order in self.memory.orders if order.uncertain and not order.known]
 
     def _purse(self) -> Any:
         return self.provider.sandbox._store.account(ACCOUNT)
@@ -406,27 +410,27 @@ class LifeCycle(RuleBasedStateMachine):
         assert name in ("submit", "run") or len(self.provider.submissions()) == arrived, "nothing else makes a task"
         return result
 
-    def _is_borne(self, told: Any, task_id: str, *, is_down: bool) -> bool:
+    def _is_borne(self, result: Any, task_id: str, *, is_down: bool) -> bool:
         """Return whether a call succeeded; it may fail only while the provider is down."""
-        if not isinstance(told, errors.UnitaskError):
+        if not isinstance(result, errors.UnitaskError):
             return True
-        assert told.task_id == task_id, "an error names its task"
+        assert result.task_id == task_id, "an error names its task"
         assert is_down, "a passing trouble is borne"
-        assert isinstance(told, errors.Unreachable), "the provider is down"
+        assert isinstance(result, errors.Unreachable), "the provider is down"
         return False
 
-    def _ended(self, told: Any, task_id: str | None, *, has_waited: bool) -> None:
-        if isinstance(told, Task):
-            assert told.id == task_id, "the task is the one that was asked for"
-            assert not has_waited or told.state == "completed", "a wait returns what is completed"
-            self._saw(told)
+    def _ended(self, result: Any, task_id: str | None, *, has_waited: bool) -> None:
+        if isinstance(result, Task):
+            assert result.id == task_id, "the task is the one that was asked for"
+            assert not has_waited or result.state == "completed", "a wait returns what is completed"
+            self._saw(result)
             return
-        assert told.task_id == task_id, "an error names its task"
-        assert not isinstance(told, errors.NotFound), "a task that exists is found"
-        if isinstance(told, errors.TaskFailed):
-            assert told.task.state in ("failed", "cancelled"), "what is told to have failed has"
-        if isinstance(told, errors.TaskFailed | errors.WaitTimeout) and told.task is not None:
-            self._saw(told.task)
+        assert result.task_id == task_id, "an error names its task"
+        assert not isinstance(result, errors.NotFound), "a task that exists is found"
+        if isinstance(result, errors.TaskFailed):
+            assert result.task.state in ("failed", "cancelled"), "what is reported as failed has failed"
+        if isinstance(result, errors.TaskFailed | errors.WaitTimeout) and result.task is not None:
+            self._saw(result.task)
 
     def _saw(self, task: Task[Any]) -> None:
         record, word = self.provider.record(task.id), str(task.status)
@@ -434,5 +438,5 @@ class LifeCycle(RuleBasedStateMachine):
         assert RANK[before] <= RANK[word] <= RANK[record.status], "a status goes one way"
         if task.done:
             assert word == record.status, "an end stays"
-            assert task.raw["meta"]["usage"]["consume"] == record.consume, "the bill is told"
+            assert task.raw["meta"]["usage"]["consume"] == record.consume, "the bill is reported"
         self.memory.seen[task.id] = word

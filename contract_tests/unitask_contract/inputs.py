@@ -67,8 +67,8 @@ def file_of(kind: str) -> bytes:
         return next(cast("tuple[bytes, str]", value)[0] for value in output.values() if isinstance(value, tuple))
     import cv2  # lazy: takes long to load
 
-    image: Any = cv2.imread(str(samples.ASTRONAUT))
-    portrait: Any = cv2.resize(image, (SIDE, SIDE))
+    image = cast("Any", cv2).imread(str(samples.ASTRONAUT))
+    portrait = cast("Any", cv2).resize(image, (SIDE, SIDE))
     if kind == "image":
         encoded: bytes = cast("Any", cv2).imencode(".png", portrait)[1].tobytes()
         return encoded

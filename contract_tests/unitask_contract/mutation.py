@@ -76,6 +76,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+EMPTY: Mapping[type, Any] = {str: "", list: [], dict: {}}
 # What takes the place of a value; nothing when the operator does not apply.
 VALUES: Mapping[str, Callable[[Any], list[Any]]] = {
     "null": lambda value: [] if value is None else [None],
@@ -85,7 +86,7 @@ VALUES: Mapping[str, Callable[[Any], list[Any]]] = {
     "flag": lambda value: [] if isinstance(value, bool) else [True],
     "list": lambda value: [[value]],
     "object": lambda value: [] if isinstance(value, dict) else [{"value": value}],
-    "empty": lambda value: [type(value)()] if value and isinstance(value, str | list | dict) else [],
+    "empty": lambda value: [EMPTY[type(value)]] if value and type(value) in EMPTY else [],
     "recased": lambda value: [value.swapcase()] if isinstance(value, str) and value.swapcase() != value else [],
     "suffixed": lambda value: [f"{value}~"] if isinstance(value, str) else [],
     "blank around": lambda value: [f" {value}\n"] if isinstance(value, str) else [],

@@ -135,11 +135,15 @@ def _outcome(provider: Provider, check: Check, name: str) -> tuple[Outcome, str]
     except LeftOut as reason:
         return Outcome.LEFT_OUT, str(reason)
     except (Exception, BaseExceptionGroup) as raised:
-        error: BaseException = raised
-        while isinstance(error, BaseExceptionGroup):  # of generated requests
-            error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
-        return _failure(error)
+        return _failure(_first(raised))
     return Outcome.KEPT, ""
+
+
+def _first(raised: BaseException) -> BaseException:
+    """Return the first exception of a group, which generated requests raise."""
+    while isinstance(raised, BaseExceptionGroup):
+        raised = cast("BaseExceptionGroup[BaseException]", raised).exceptions[0]
+    return raised
 
 
 def _failure(error: BaseException) -> tuple[Outcome, str]:

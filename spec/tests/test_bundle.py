@@ -71,6 +71,19 @@ def test_bundle_refuses_a_name_that_two_files_define(copied: Path) -> None:
         bundle(copied)
 
 
+def test_observed_changes_are_merged_into_their_component_alone(copied: Path) -> None:
+    place = "#/components/schemas/Task/properties/status"
+    before = bundle(copied)
+    (copied / "observed.yaml").write_text(f"- {{place: '{place}', merge: {{$ref: null, type: integer}}}}\n")
+    at(before, place)["type"] = "integer"
+    del at(before, place)["$ref"]
+
+    assert bundle(copied) == before
+    (copied / "observed.yaml").write_text(f"- {{place: '{place}/nowhere', merge: {{}}}}\n")
+    with pytest.raises(SpecError, match="nowhere"):
+        bundle(copied)
+
+
 def test_bundle_refuses_an_example_of_an_unknown_operation(copied: Path) -> None:
     path = copied / "examples" / "core" / "webhook.request.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "x-operation": "make_task"}))

@@ -227,7 +227,7 @@ def test_two_equal_submissions_are_held_and_settled_each() -> None:
     assert isinstance(error, errors.SubmissionUncertain)
     same_id.see(task("failed"))  # the provider gave both one id: nothing stays held
     for _ in range(2):
-        lost.see_finding(error, Recovery(Outcome.ABSENT, "no row"))  # it is not known which of the two is absent
+        lost.see_finding(error, Recovery(Outcome.ABSENT, "no row"))  # of the second submission alone
 
     assert amounts(same_id) == (0.0, 0.0, 1.0)
     assert amounts(lost) == (0.0, 0.01, 0.99)
@@ -261,7 +261,7 @@ def interrupted(line: int, call: Callable[[], Any]) -> bool:
 
 
 def answered(reply: Any) -> Callable[[Budget], Callable[[], Any]]:
-    """Prepare a submission that was sent, and return what goes on with this answer up to its end."""
+    """Prepare a submission that was sent; return a function that answers it and drives it to its end."""
 
     def prepared(budget: Budget) -> Callable[[], Any]:
         flow: Any = submission(budget)

@@ -89,13 +89,7 @@ def test_results_are_fetched_under_their_numbers_and_covers_only_on_request(shel
 
 @pytest.mark.parametrize(
     ("task_id", "url", "name"),
-    [
-        ("../../x", URL, "______x.png"),
-        ("/etc/passwd", URL, "_etc_passwd.png"),
-        ("..", URL, "__.png"),
-        ("t", "https://out.test/a.PNG", "t.png"),
-        ("t", "https://out.test/a.longest", "t"),
-    ],
+    [("../../x", URL, "______x.png"), ("..", "https://out.test/a.PNG", "__.png"), ("t", f"{URL}.longest", "t")],
 )
 def test_file_is_named_by_its_task_and_stays_in_the_folder(task_id: str, url: str, name: str, tmp_path: Path) -> None:
     fetch("sync", finished({"image_url": url}, task_id=task_id), f"{tmp_path}/a/b/", answer(200, PNG))

@@ -74,7 +74,6 @@ def test_submission_whose_answer_names_a_task_was_accepted(status: int, body: by
         *((answer(200, body), "x" if b'"x"' in body else None, "HTTP 200 without a task id: ") for body in UNREADABLE),
         (answer(204, b""), None, "HTTP 204 without a task id: "),
     ],
-    ids=lambda value: f"{value.status} {value.body[:40]!r}" if isinstance(value, Response) else "",
 )
 def test_answer_that_cannot_be_read_keeps_the_id_that_it_names(
     reply: Response, task_id: str | None, reason: str

@@ -27,14 +27,14 @@ KINDS = {"sync": Client, "async": AsyncClient}
 
 @pytest.fixture(autouse=True)
 def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without proxies and certificates."""
+    """Remove proxies and certificates from the environment."""
     for name in list(os.environ):
         if name.upper().endswith("_PROXY") or name.startswith("SSL"):
             monkeypatch.delenv(name)
 
 
 def served(request: Received) -> list[bytes]:
-    """A finished task, a file, or the refusal of a tunnel."""
+    """Answer with a finished task, a file, or the refusal of a tunnel."""
     if request.method == "CONNECT":
         return [response(403, b"")]
     if "file" in request.path:
@@ -44,13 +44,13 @@ def served(request: Received) -> list[bytes]:
 
 @pytest.fixture
 def servers() -> Iterator[tuple[RawServer, RawServer]]:
-    """A provider and a proxy."""
+    """Start a provider and a proxy."""
     with raw_server(served) as provider, raw_server(served) as proxy:
         yield provider, proxy
 
 
 def received(server: RawServer) -> list[tuple[str, str | None]]:
-    """The target of each request, and the key that it carried."""
+    """Return the target and the key of each request."""
     return [(each.path, each.headers.get("x-api-key") or each.headers.get("authorization")) for each in server.requests]
 
 
@@ -60,7 +60,7 @@ async def models_async(client: Any) -> Any:
 
 
 def models(client: Any) -> Any:
-    """A call of the openai library, and its end."""
+    """Make a call with the openai library, and close it."""
     if isinstance(client, AsyncClient):
         return models_async(client)
     with client.openai() as library:

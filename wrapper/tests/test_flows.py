@@ -43,7 +43,7 @@ from .script import (
 
 BODY = {"model": MODEL, "task_type": TASK_TYPE, "input": {"target_image": "b", "swap_image": "a"}}
 KIND = "FaceSwap"
-USUAL = polling.DurationEstimate(8.0)  # of it, in the catalogue
+USUAL = polling.DurationEstimate(8.0)  # of a face swap, in the catalogue
 
 
 def submit() -> Flow[Task[FaceSwapOutput]]:

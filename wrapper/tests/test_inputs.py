@@ -175,7 +175,7 @@ def test_webhook_that_cannot_be_called_is_refused(url: str) -> None:
     assert problem.startswith("webhook_url: ")
 
 
-@pytest.mark.parametrize("secret", ["", "a\nb", " s3cr3t", "\ud800", "a b", "schlüssel"], ids=ascii)
+@pytest.mark.parametrize("secret", ["", "a\nb", " s3cr3t", "\ud800", "a b", "schlüssel"])
 def test_secret_is_judged_as_its_receiver_judges_it(secret: str) -> None:
     try:
         Receiver(secret)

@@ -68,6 +68,11 @@ def test_gap_between_polls_is_bounded(age: float, typical: float) -> None:
     assert SHORTEST_GAP <= delay(age, typical) <= LONGEST_GAP
 
 
+def test_number_of_planned_polls_is_bounded() -> None:
+    for typical in (1e6, math.inf, math.nan, -1.0):
+        assert 0 < len(polling.poll_schedule(typical, 80.0)) <= MOST_POLLS
+
+
 def test_first_poll_is_later_when_the_duration_is_well_known() -> None:
     assert taught(*[8.0] * 200).estimate("FaceSwap").spread == pytest.approx(0.15)
     assert polling.poll_schedule(60.0, 0.15)[0] > 30.0 > polling.poll_schedule(60.0, 0.8)[0]

@@ -91,6 +91,7 @@ ESTIMATES: dict[str, tuple[TaskInput[Any], float | None]] = {
     "an unknown type": (raw("a", "b"), None),
     "null is absent": (kling(enable_audio=True, mode=None), 0.75),
     "true is not 1": (kling(enable_audio=1), None),
+    "shots": (kling(enable_audio=True, multi_shots=[{"prompt": "a", "duration": 4}, {"prompt": "b"}]), 1.05),
     "shots that are not a list": (kling(enable_audio=True, multi_shots="two"), None),
     "extra fields": (tasks.KlingEffects(image_url=URL, effect="a", extra={"professional_mode": True}), 0.46),
     "video below the least": (tasks.MmaudioVideo2Audio(video=lasting(0.4)), 0.00005),

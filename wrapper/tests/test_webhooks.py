@@ -180,7 +180,7 @@ OTHER_BODIES: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("body", OTHER_BODIES, ids=lambda body: repr(body)[:40])
+@pytest.mark.parametrize("body", OTHER_BODIES, ids=range(len(OTHER_BODIES)))
 def test_other_body_is_rejected_without_its_content(body: Any) -> None:
     found = rejected(body, tolerance=None)
 

@@ -47,7 +47,7 @@ def pictures(array: npt.NDArray[np.uint8], image: Image.Image) -> list[Picture]:
 
 
 def on_change(task: Task[Output]) -> None:
-    """Gets each change."""
+    """Take a change."""
     assert_type(task.state, State)
 
 

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from unitask_api import contract
-from unitask_api.json_types import printable
+from unitask_api.json_types import is_list, printable
 
 from . import errors, tasks
 from ._model.task import Output, Task
@@ -356,9 +356,9 @@ def task_of(name: str, words: Sequence[str]) -> Any:
 def _add(values: dict[str, Any], field: str, text: str, rule: dict[str, Any], *, is_json: bool) -> None:
     types = set(_types(rule))
     if "array" in types and "string" not in types and not text.lstrip().startswith("["):
-        items = values.setdefault(field, [])
-        if isinstance(items, list):
-            items.append(_value(text, contract.resolve(rule).get("items", {}), is_json=False))
+        before: object = values.get(field, [])
+        if is_list(before):
+            values[field] = [*before, _value(text, contract.resolve(rule).get("items", {}), is_json=False)]
             return
     if field in values:
         raise ValueError("the field is given twice")

@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from unitask_api import output_files
 from unitask_api.output_files import OutputFile
@@ -122,7 +122,7 @@ def plan(
     """Decide which files to fetch, and where they go; the arguments are those of `Client.download`."""
     what = task if isinstance(task, Task) else [task] if isinstance(task, OutputFile) else list(task)
     try:
-        if not isinstance(parallel, int) or parallel < 1:
+        if not isinstance(cast("object", parallel), int) or parallel < 1:
             raise InvalidInput(f"parallel is {parallel!r}: give a whole number from 1")
         files = _files_of(what, previews=previews) if isinstance(what, Task) else _given(what)
         targets = list(_targets(files, to, is_only=isinstance(what, Task) and len(files) == 1, overwrite=overwrite))

@@ -387,7 +387,8 @@ def _pairs(headers: Any) -> Iterator[tuple[object, object]]:
     """Yield name and value of each header; a list of values is several headers."""
     items: Any = getattr(headers, "items", None)
     try:
-        for pair in items() if callable(items) else headers:
+        given: Any = items() if callable(items) else headers
+        for pair in given:
             if not is_list(pair):
                 raise TypeError
             name, value = pair

@@ -180,14 +180,14 @@ def _riff(content: Content) -> tuple[bool, Sides]:
     """Read a WebP (RFC 9649), WAV or AVI: the length does not count the first eight bytes."""
     length, sides = _little(content, 4, 4), None
     is_known = length < _UNKNOWN_LENGTH and (length > 0 or content[8:12] == b"WEBP")
-    match content[12:16]:
-        case b"VP8X":
-            sides = 1 + _little(content, 24, 3), 1 + _little(content, 27, 3)
-        case b"VP8L":
-            bits = _little(content, 21, 4)
-            sides = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-        case b"VP8 ":
-            sides = _little(content, 26, 2) & 0x3FFF, _little(content, 28, 2) & 0x3FFF
+    chunk = content[12:16]
+    if chunk == b"VP8X":
+        sides = 1 + _little(content, 24, 3), 1 + _little(content, 27, 3)
+    elif chunk == b"VP8L":
+        bits = _little(content, 21, 4)
+        sides = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    elif chunk == b"VP8 ":
+        sides = _little(content, 26, 2) & 0x3FFF, _little(content, 28, 2) & 0x3FFF
     return not is_known or len(content) >= 8 + length - (length % 2), sides
 
 
@@ -231,6 +231,10 @@ def _glb(content: Content) -> tuple[bool, Sides]:
     return len(content) >= 12 and len(content) >= _little(content, 8, 4), None
 
 
+def _other(_: Content) -> tuple[bool, Sides]:
+    return True, None
+
+
 _MEASURED = ("PNG", "JPEG", "WebP")
 _OTHER_PICTURES = ("GIF", "BMP", "TIFF", "HEIF")
 _FORMATS = (
@@ -238,8 +242,8 @@ _FORMATS = (
     Format("JPEG", rb"\xff\xd8\xff", _jpeg),
     Format("WebP", rb"RIFF....WEBP", _riff),
     Format("GIF", rb"GIF8[79]a", _gif),
-    Format("BMP", rb"BM....\0\0\0\0", lambda _: (True, None)),
-    Format("TIFF", rb"II\*\0|MM\0\*", lambda _: (True, None)),
+    Format("BMP", rb"BM....\0\0\0\0", _other),
+    Format("TIFF", rb"II\*\0|MM\0\*", _other),
     Format("HEIF", rb"....ftyp(avif|avis|heic|heix|hevc|mif1|msf1)", _heif),
     Format("WAV", rb"RIFF....WAVE", _riff),
     Format("MP4", rb"....(ftyp|moov|wide)", _mp4),

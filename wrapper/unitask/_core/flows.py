@@ -181,7 +181,6 @@ def _going_on(task_id: str) -> Generator[None]:
 
 
 def goes_on(task_id: str) -> str:
-    """Return the note of an exception that stops the wait for a task."""
     return f"unitask: task {printable(task_id)} goes on; client.wait({task_id!r}) waits for it again"
 
 

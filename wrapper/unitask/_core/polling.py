@@ -151,12 +151,10 @@ def poll_schedule(typical: float, spread: float = SPREAD) -> tuple[float, ...]:
 
 
 def _surviving(age: float, median: float, spread: float) -> float:
-    """Return the share of the tasks that run longer than this."""
     return 0.5 * math.erfc(math.log(age / median) / (spread * math.sqrt(2.0)))
 
 
 def _hazard(age: float, median: float, spread: float) -> float:
-    """Return the rate of completion at this age, per second, among those that still run."""
     z = math.log(age / median) / spread
     density = math.exp(-0.5 * z * z) / (age * spread * math.sqrt(2.0 * math.pi))
     return density / max(_surviving(age, median, spread), 1e-300)

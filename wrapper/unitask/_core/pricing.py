@@ -85,7 +85,6 @@ def _units(count: Any, known: Mapping[str, Any], schema: str, measure: Measure) 
 
 
 def _sum(items: Any, field: str, absent: Any) -> Fraction | None:
-    """Return the sum of the seconds in a list of objects; None when a part is unknown."""
     total = Fraction(0)
     for item in items if is_list(items) else [None]:
         part = _seconds(item.get(field, absent)) if is_object(item) else None

@@ -18,7 +18,6 @@ LEGACY = "legacy"  # the model of all of them in the catalogue
 
 
 def create(body: dict[str, Any]) -> SendRequest:
-    """Submit a task of another protocol: its input is the whole body."""
     entry = contract.find(body["model"], body["task_type"])
     if entry is None:
         raise LookupError(f"the catalogue has no {body['model']} {body['task_type']}")

@@ -111,7 +111,6 @@ def with_correlation_id(body: dict[str, Any], mark: str) -> dict[str, Any]:
 
 
 def submission_of(uncertain: errors.SubmissionUncertain) -> str:
-    """Return a text that identifies this submission."""
     return uncertain.identity.submission or f"{uncertain.fingerprint} {uncertain.sent_between}"
 
 

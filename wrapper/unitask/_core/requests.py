@@ -29,7 +29,6 @@ class HistoryQuery:
 
 
 def create(body: dict[str, Any]) -> SendRequest:
-    """Create a task, over the endpoint of its protocol."""
     if body["model"] == protocols.LEGACY:
         return replace(protocols.create(body), submission=True)
     return replace(sent(create_task.build_request(body=cast("TaskRequest", body))), submission=True)
