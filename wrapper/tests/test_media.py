@@ -109,11 +109,11 @@ def test_address_is_sent_as_given(url: str) -> None:
     assert media.measured("seconds", url) is None
 
 
-def test_name_with_quotes_is_a_file_if_there_is_one(tmp_path: Path) -> None:
-    odd = tmp_path / "'b.png'"
-    odd.write_bytes(SHORT)
+def test_name_with_quotes_is_a_file_if_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("'b.png'").write_bytes(SHORT)
 
-    assert sent_content(str(odd)) == SHORT
+    assert sent_content("'b.png'") == SHORT
 
 
 # ---- PIL images and arrays
