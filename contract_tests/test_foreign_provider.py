@@ -134,4 +134,7 @@ def test_exception_of_a_check_is_its_result(error: Exception, outcome: Outcome) 
         raise error
 
     with provider.sandbox() as subject:
-        assert runner.made(subject, runner.Check("x", "x", False, check)).outcome is outcome
+        result = runner.made(subject, runner.Check("x", "x", False, check))
+
+    assert result.outcome is outcome
+    assert ("bug of unitask" in result.detail) == isinstance(error, RuntimeError)

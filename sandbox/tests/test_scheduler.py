@@ -90,11 +90,13 @@ def test_cancel_takes_pending_tasks_of_the_model_and_key_only(http_with: HttpWit
     http.sandbox.advance()
     answers = [http("DELETE", f"{CREATE}/{task_id}").status_code for task_id in (cancelled, cancelled, processing)]
     late = http.create()
-    many = [http.sandbox.cancel_many("sandbox", clock.now, model) for model in ("kling", "faceswap")]
+    many = [http.sandbox.cancel_many("sandbox", clock.now, model) for model in ("kling", MODEL)]
 
     assert (answers, many) == ([200, 400, 400], [0, 1])
     assert not http.sandbox._store.start(cancelled, clock.now)  # it was due, and cancelled meanwhile
     assert http.statuses(cancelled, left, processing, late) == ["cancelled", "cancelled", "processing", "pending"]
+    clock.now += 1
+    assert http.sandbox.cancel_many("sandbox", clock.now, "faceswap") == 1
     assert http.sandbox.get("another key", other).status != "cancelled"
 
 
