@@ -380,8 +380,9 @@ class BaseClient:
     def _head(self, response: httpx.Response) -> Response:
         """Return an answer without its body, which is read later."""
         headers = dict(response.headers)
-        if self._is_read(response) and headers.pop("content-encoding", None):  # its length was that of the packed body
-            headers.pop("content-length", None)
+        if self._is_read(response) and "content-encoding" in headers:
+            for name in ("content-encoding", "content-length"):  # the length is that of the packed body
+                headers.pop(name, None)
         return Response(response.status_code, headers, b"", self._clock())
 
     def _is_read(self, response: httpx.Response) -> bool:
