@@ -7,7 +7,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types generate generated changes bump spec-report contract contract-fuzz score tests bench bench-sandbox bench-clients mutants page-picture vendor clean
+.PHONY: help demo test check format lint types generate generated changes bump spec-report contract contract-fuzz score cross-check tests bench bench-sandbox bench-clients mutants page-picture vendor clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 15
@@ -62,6 +62,9 @@ score: $(VENV)/.checks ## how strong the checks are: wrong answers, faults, defe
 
 tests: $(VENV)/.checks
 	$(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal
+
+cross-check: $(VENV)/.checks ## let a mock server (npm) that shares no code with us judge our requests
+	PYTHONPATH=. $(VENV)/bin/python -m scripts.cross_check
 
 bench: $(VENV)/.checks ## speed, size and the cost of waiting, measured side by side
 	$(VENV)/bin/python benchmarks/bench_wrapper.py

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -134,6 +135,38 @@ def test_own_http_client_does_not_follow_the_redirect_of_a_submission(shell: str
     assert len(requests) == 1
 
 
+def test_file_that_a_hook_has_read_is_stored(shell: str, tmp_path: Path) -> None:
+    def read(answer: httpx.Response) -> None:
+        answer.read()
+
+    async def read_async(answer: httpx.Response) -> None:
+        await answer.aread()
+
+    head = ("content-type: image/png", "content-encoding: gzip", "connection: close")
+    packed = response(200, gzip.compress(encoded()), *head)
+    with raw_server(lambda _: [packed]) as server:
+        file = Task(task_data("completed", output={"image_url": f"{server.url}/file.png"}), Output)
+        given = CLIENTS[shell](timeout=2, event_hooks={"response": [read if shell == "sync" else read_async]})
+        [path] = perform(shell, server.url, lambda client: client.download(file, tmp_path), http_client=given)
+
+    assert path.read_bytes() == encoded()
+
+
+def test_hook_that_raises_for_a_status_ends_a_download_in_a_typed_error(shell: str, tmp_path: Path) -> None:
+    def check(answer: httpx.Response) -> None:
+        answer.raise_for_status()
+
+    async def check_async(answer: httpx.Response) -> None:
+        answer.raise_for_status()
+
+    given = CLIENTS[shell](
+        transport=httpx.MockTransport(lambda _: httpx.Response(410)),
+        event_hooks={"response": [check if shell == "sync" else check_async]},
+    )
+    with pytest.raises(errors.DownloadFailed, match="410"):
+        perform(shell, provider(), lambda client: client.download(FILE, tmp_path), transport=None, http_client=given)
+
+
 def test_closed_http_client_sends_nothing() -> None:
     given = httpx.Client()
     client = Client(KEY, http_client=given)
@@ -182,9 +215,10 @@ def test_given_proxy_is_used_for_every_request(shell: str, monkeypatch: pytest.M
     ]
 
 
-def test_password_of_a_proxy_is_shown_nowhere() -> None:
+@pytest.mark.parametrize("given", ["ftp://me:hush@proxy.test", {"all://": "http://me:hush@proxy.test"}, b"me:hush@p"])
+def test_password_of_a_proxy_is_shown_nowhere(given: Any) -> None:
     with pytest.raises(errors.InvalidInput) as caught:
-        Client(KEY, proxy="ftp://me:hush@proxy.test")
+        Client(KEY, proxy=given)
 
     assert "hush" not in str(caught.value)
     assert "hush" not in repr(transport_settings("http://me:hush@proxy.test"))

@@ -139,6 +139,11 @@ UNCERTAIN: dict[str, tuple[Response | TransportFailure, str, str | None]] = {
     ),
     "303": (answer(303, b"", location=f"/api/v1/task/{TASK_ID}"), "HTTP 303 that is not the API's own", TASK_ID),
     "cut off": (dataclasses.replace(seen(), broken="ReadError: reset"), "HTTP 200, and ReadError: reset", TASK_ID),
+    "429 that names a task elsewhere": (
+        answer(429, {"code": 429, "message": "slow down", "task_id": TASK_ID}),
+        "HTTP 429 that is not the API's own",
+        TASK_ID,
+    ),
     "200 in HTML": (answer(200, b"<html>Just a moment"), "HTTP 200 without a task id", None),
 }
 

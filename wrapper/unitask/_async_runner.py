@@ -176,6 +176,9 @@ class AsyncRunner(BaseClient):
             async with asyncio.timeout(self.http_timeout):
                 response = await stack.enter_async_context(pools.files.stream(**self._file_request(sink)))
             sink.begin(self._head(response))
+            if self._is_read(response):
+                await asyncio.to_thread(sink.write, response.content, self._clock())
+                return
             chunks = aiter(cast("httpx.AsyncByteStream", response.stream))  # the Sink unpacks them
             while True:
                 async with asyncio.timeout(self.http_timeout):

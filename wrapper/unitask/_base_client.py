@@ -68,7 +68,7 @@ BROKEN: tuple[type[Exception], ...] = (
 # All that a host or its URL can cause. ValueError: urllib or ssl cannot read the URL; LookupError: an unknown charset;
 # OverflowError: a port above 65535, which anyio wraps into a group.
 FETCH_ERRORS: tuple[type[Exception], ...] = (
-    *(DownloadAttemptError, httpx.RequestError, httpx.InvalidURL, httpx.StreamError),
+    *(DownloadAttemptError, httpx.HTTPError, httpx.InvalidURL, httpx.StreamError),
     *(ValueError, LookupError, OSError, OverflowError, ExceptionGroup),
 )
 log: logging.Logger = logging.getLogger("unitask")
@@ -379,7 +379,15 @@ class BaseClient:
 
     def _head(self, response: httpx.Response) -> Response:
         """Return an answer without its body, which is read later."""
-        return Response(response.status_code, dict(response.headers), b"", self._clock())
+        headers = dict(response.headers)
+        if self._is_read(response) and "content-encoding" in headers:
+            for name in ("content-encoding", "content-length"):  # the length is that of the packed body
+                headers.pop(name, None)
+        return Response(response.status_code, headers, b"", self._clock())
+
+    def _is_read(self, response: httpx.Response) -> bool:
+        """Whether a hook of `http_client` has read and unpacked the body; the connection may be in other use then."""
+        return self._http_client is not None and response.is_stream_consumed
 
     def _resumed(self, notification_of: str | None = None) -> Resumed:
         return Resumed(self._clock(), notification_of)

@@ -229,5 +229,7 @@ def _has_host(url: httpx.URL) -> bool:
 
 def _shown(value: object) -> str:
     """Show a value without a password."""
-    shown = _USERINFO.sub(r"\1***@", value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return f"of type {type(value).__name__}"
+    shown = _USERINFO.sub(r"\1***@", value)
     return f"{shown!r:.200}"

@@ -176,6 +176,9 @@ class SyncRunner(BaseClient):
             with bounded(self.http_timeout):
                 response = stack.enter_context(self._connected().files.stream(**self._file_request(sink)))
             sink.begin(self._head(response))
+            if self._is_read(response):
+                sink.write(response.content, self._clock())
+                return
             chunks = iter(cast("httpx.SyncByteStream", response.stream))  # the Sink unpacks them
             while True:
                 with bounded(self.http_timeout):

@@ -89,7 +89,8 @@ def read_task(
 
 def _is_refusal(answer: Response, body: dict[str, Any] | None, *, created: bool) -> bool:
     """Whether an answer with an error status certainly means that the request was not carried out."""
-    if created and body is None and named_task(answer) is not None:  # whether that task has failed is not known
+    names_state = body is not None and (answer.status != 429 or is_id(as_object(body.get("data")).get("task_id")))
+    if created and not names_state and named_task(answer) is not None:  # whether that task has failed is not known
         return False
     if created and 300 <= answer.status < 400:  # 303 is how a server says that it has carried a request out
         return answer.status != 303 and not _TASK_PATH.search(answer.headers.get("location", ""))
