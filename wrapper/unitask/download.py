@@ -91,7 +91,7 @@ def check_destination(to: str | os.PathLike[str], *, overwrite: bool = False) ->
     place = Path(to)
     if problem := _folder_problem(place) if names_folder(to) else place_problem(place, overwrite=overwrite):
         raise InvalidInput(problem)
-    folder = next((part for part in (place, *place.parents) if part.is_dir()), Path())
+    folder = next(part for part in (place, *place.parents) if part.is_dir())
     if (free := _free(folder)) is not None and free < LEAST_FREE:
         raise InvalidInput(
             f"the disk of {str(folder)!r} has {free / 1e6:.1f} MB free, and an output may need more than "
@@ -165,7 +165,7 @@ def _files_of(task: Task[Any], *, previews: bool) -> list[OutputFile]:
     files = task.output.files
     chosen = [file for file in files if file.role == "result" or (previews and file.role == "preview")]
     if not chosen and task.state is State.COMPLETED and (text := _text_of(task)):
-        return [OutputFile(f"data:text/plain;base64,{text}", "file", task_id=task.id)]
+        return [OutputFile(f"data:text/plain;base64,{text}", task_id=task.id)]
     if not chosen:
         others = f"but {len(files)} of other roles: pass those that you want" if files else f"(status {task.status!r})"
         raise InvalidInput(f"task {task.id} has no output file {others}")

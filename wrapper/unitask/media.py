@@ -237,7 +237,7 @@ def _exists(text: str) -> bool:
 
 def _decode(payload: str) -> bytes:
     try:
-        return base64.b64decode("".join(payload.split()), validate=True)
+        return base64.b64decode(payload, validate=True)
     except binascii.Error as error:
         raise ValueError(f"its base64 is broken: {error}") from None
 
@@ -270,7 +270,7 @@ def _stream(file: Any) -> Any:
     if not inspect.iscoroutinefunction(getattr(file, "read", None)):
         return file if hasattr(file, "read") else None
     inner = getattr(file, "file", None)
-    if inner is None or not hasattr(inner, "read"):
+    if not hasattr(inner, "read"):
         raise ValueError(f"read() of the {type(file).__name__} is async: await it, and give the bytes")
     return inner
 

@@ -194,7 +194,7 @@ class Unpacking:
     def check_whole(self) -> None:
         """Raise `DownloadAttemptError` if its end is missing."""
         if not self.is_whole:
-            raise DownloadAttemptError("its compression is cut off", retryable=True, discard=True)
+            raise DownloadAttemptError("its compression is cut off", retryable=True)
 
 
 @dataclass(slots=True)
@@ -218,7 +218,7 @@ class Attempts:
 def target(url: str) -> bytes:
     """Return path and query of a URL as they were written, except for characters that HTTP cannot carry."""
     path = url.partition("#")[0].partition("://")[2]
-    found = re.search(r"[/?].*", path, re.DOTALL)
+    found = re.search(r"[/?].*", path)
     written = found.group() if found else "/"
     written = written if written.startswith("/") else f"/{written}"
     return re.sub(r"[^\x21-\x7e]+", lambda odd: quote(odd.group()), written).encode("ascii")
