@@ -105,6 +105,14 @@ def test_file_without_an_ending_gets_that_of_its_type(tmp_path: Path) -> None:
     assert fetch("sync", what, f"{tmp_path}/b", reply) == [tmp_path / "b"]
     with pytest.raises(DownloadFailed, match=r"t-1.mp4' exists"):
         fetch("sync", what, f"{tmp_path}/", reply)  # the name is known only after the answer
+    assert fetch("sync", what, f"{tmp_path}/", reply, overwrite=True) == [tmp_path / "t-1.mp4"]
+
+
+def test_page_is_taken_where_a_page_was_promised(tmp_path: Path) -> None:
+    page = answer(200, b"<html>", content_type="text/html")
+    (path,) = fetch("sync", OutputFile("https://out.test/a.html"), tmp_path / "a.html", page)
+
+    assert path.read_bytes() == b"<html>"
 
 
 @pytest.mark.parametrize("url", ["data:image/png;base64,iVBORw0KGgo=", "data:image/png,%89PNG%0D%0A%1A%0A"])
@@ -113,8 +121,10 @@ def test_file_in_the_output_itself_is_written(shell: str, url: str, tmp_path: Pa
 
     assert path == tmp_path / "t-1.png"
     assert path.read_bytes().startswith(b"\x89PNG")
+    host, broken = provider(), OutputFile(url, "image", documented=True)
     with pytest.raises(DownloadFailed, match="it is a PNG that is cut off"):
-        fetch(shell, OutputFile(url, "image", documented=True), f"{tmp_path}/")
+        perform(shell, host, lambda client: client.download(broken, f"{tmp_path}/"))
+    assert host.clock.sleeps == []  # it would be the same again
     assert files_in(tmp_path) == ["t-1.png"]
 
 
@@ -249,7 +259,7 @@ def test_full_or_read_only_disk_is_found_before_paying(tmp_path: Path, monkeypat
         with pytest.raises(InvalidInput, match="cannot be written: Read-only file system"):
             check_destination(f"{tmp_path}/new/")
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(total=1 << 40, free=download.LEAST_FREE - 1))
-    with pytest.raises(InvalidInput, match=r"has 33\.6 MB free, and an output may need more than 34 MB"):
+    with pytest.raises(InvalidInput, match=rf"{re.escape(str(tmp_path))}.* has 33\.6 MB free, .* more than 34 MB"):
         check_destination(f"{tmp_path}/new/")
 
     assert files_in(tmp_path) == []

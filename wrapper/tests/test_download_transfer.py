@@ -61,11 +61,15 @@ ANSWERS: dict[str, tuple[Any, float | None, str]] = {
     "too long": (file(content_length=str(len(PNG) - 1)), None, f"{len(PNG)} bytes came, {len(PNG) - 1} were announced"),
     "broken compression": (file(b"not gzip", content_encoding="gzip"), None, "its compression is broken"),
     "unknown compression": (file(content_encoding="br"), None, "came in 'br', which cannot be unpacked"),
+    "two compressions": (file(content_encoding="gzip, gzip"), None, "came in 'gzip, gzip', which cannot be unpacked"),
     "endless redirects": (httpx.TooManyRedirects("20"), None, "TooManyRedirects: 20"),
     "unknown charset": (LookupError("unknown encoding: x"), None, "LookupError: unknown encoding: x"),
     "404": (answer(404, PNG), 2.0, "HTTP 404; outputs are stored for a few days only"),
     "403": (answer(403), 2.0, "HTTP 403; outputs are stored for a few days only"),
     "202": (answer(202, PNG), 2.0, "HTTP 202. Task"),
+    "204": (answer(204), 2.0, "HTTP 204"),
+    "423": (answer(423), 2.0, "HTTP 423"),
+    "425": (answer(425), 2.0, "HTTP 425"),
     "HTML": (file(b"<html>", content_type="text/html; charset=utf-8"), 2.0, "a page of type text/html came instead"),
     "HTML as a file": (file(b"\n<!DOCTYPE html>", content_type="application/octet-stream"), 2.0, "it is not a picture"),
     "empty": (file(b""), 2.0, "0 bytes came, some were announced"),
@@ -105,9 +109,17 @@ def test_answer_without_the_file_is_retried_where_that_may_help(
         assert fetch(shell, script, PICTURE, tmp_path / "a.png")[0].read_bytes() == PNG
 
 
-@pytest.mark.parametrize(("seconds", "waited"), [("7", 7.0), ("0", 0.5), ("999999", 120.0)])
-def test_retry_after_of_a_host_is_followed(shell: str, seconds: str, waited: float, tmp_path: Path) -> None:
-    script = provider(answer(503, retry_after=seconds), file(gzip.compress(PNG), content_encoding="gzip"))
+@pytest.mark.parametrize(
+    ("reply", "waited"),
+    [
+        (answer(503, retry_after="7"), 7.0),
+        (answer(503, retry_after="0"), 0.5),
+        (answer(503, retry_after="999999"), 120.0),
+        (file(b"<html>", content_type="text/html", retry_after="7"), 7.0),
+    ],
+)
+def test_retry_after_of_a_host_is_followed(shell: str, reply: Any, waited: float, tmp_path: Path) -> None:
+    script = provider(reply, file(gzip.compress(PNG), content_encoding="aws-chunked, gzip"))
     (path,) = fetch(shell, script, PICTURE, tmp_path / "a.png")
 
     assert script.clock.sleeps == [waited]
@@ -208,8 +220,9 @@ BROKEN: list[tuple[dict[str, Any], list[tuple[str | None, str | None]]]] = [  # 
 
 @pytest.mark.parametrize(("kind", "then"), BROKEN)
 def test_file_that_breaks_off_is_continued_only_with_the_rest_of_its_version(
-    kind: dict[str, Any], then: list[Any], tmp_path: Path
+    kind: dict[str, Any], then: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(total=1 << 40, free=len(CONTENT)))
     host = Host([3000], **copy.deepcopy(kind))
     (path,) = fetch("sync", host, FILM, tmp_path / "a.mp4")
 
@@ -331,10 +344,21 @@ def test_failed_file_leaves_the_others(shell: str, tmp_path: Path) -> None:
     assert (error.url, error.task_id) == ("https://out.test/b.png", TASK_ID)
     assert str(error).startswith("2 of 4 files are missing: https://out.test/b.png was not fetched: HTTP 404; ")
     assert all(repr(str(path)) in str(error) for path in there)
+    assert f"client.get('{TASK_ID}')" in str(error)
     assert names_in(tmp_path) == [path.name for path in there]
     missing.clear()
     rest = fetch(shell, host, error.missing, f"{tmp_path}/")
     assert [path.name for path in rest] == [f"{TASK_ID}-2.png", f"{TASK_ID}-4"]
+
+
+def test_defect_of_a_transport_is_not_taken_for_a_missing_file(shell: str, tmp_path: Path) -> None:
+    def host(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/b":
+            raise ZeroDivisionError
+        return httpx.Response(410)
+
+    with pytest.raises(ZeroDivisionError):
+        fetch(shell, host, several("a", "b"), f"{tmp_path}/", parallel=1)
 
 
 def test_downloads_to_one_place_do_not_disturb_each_other(shell: str, tmp_path: Path) -> None:
@@ -418,7 +442,9 @@ def over_the_wire(shell: str, url: str, folder: Path) -> bytes:
         ("//a/../b/./c.png", None),
         ('/{a}/"b"/<c>/`d`/^e|f\\g.png?h={i}"\'j<k>[l]', None),
         ("/%zz%e4/~u/x.png?", None),
+        ("/a?next=http://b.test/c", None),
         ("?q=1", "/?q=1"),
+        ("", "/"),
         ("/a b/ü.png?ä=%C3%A4#part", "/a%20b/%C3%BC.png?%C3%A4=%C3%A4"),  # HTTP cannot carry it as it is
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import io
 import os
 from collections.abc import Callable
@@ -71,6 +72,7 @@ KINDS: dict[str, Callable[[Path], Any]] = {
     "path in typographic quotes": lambda folder: f"\u201c{as_path(folder)}\u201d",
     "long path as text": lambda folder: str(as_path(folder)).replace("picture.png", "./" * 150 + "picture.png"),
     "file URL with a host": lambda folder: f"FILE://localhost{as_path(folder)}",
+    "file URL": lambda folder: as_path(folder).as_uri(),
     "bytearray": lambda _: bytearray(PNG),
     "memoryview with gaps": lambda _: memoryview(bytes(byte for byte in PNG for _ in range(2)))[::2],
     "file object at a position": lambda _: at_position(),
@@ -191,23 +193,25 @@ CLOSED.close()
 UNREADABLE: list[tuple[Any, str]] = [
     (7, "int"),
     ("missing.png", "'missing.png' cannot be read"),
-    ("R0lG/x", "cannot be read"),
+    ("R0lG/x", "'R0lG/x' cannot be read"),
     (".", "Is a directory"),
     ("a\0b", r"'a\x00b' cannot be read"),
     ("~/missing.png", f"'{Path.home()}/missing.png' cannot be read"),
-    ("/dev/zero", "a device"),
+    ("/dev/zero", "'/dev/zero' is a"),
     ("data:image/png,raw", "data:image/png;base64,"),
     ("data:image/\npng;base64,AAAA", "data:image/png;base64,"),
     ("data:image/png;base64,A_-=", "base64 is broken"),
+    ("data:image/png;base64,AA__AA==", "base64 is broken"),
     ("A" * 257, "base64 is broken"),
     ("!" * 5_000_000, "too long"),
     ("file://server/share/a.png", "file URL"),
     ("file:a.png", "file URL"),
-    ("s3://bucket/a.png", "s3"),
+    ("s3://bucket/a.png", "s3 address"),
+    ("GS://bucket/a.png", "GS address"),
     (io.StringIO("text"), "'rb'"),
-    (SimpleNamespace(read=lambda: None), "NoneType"),
-    (SimpleNamespace(read=read_async), "await it"),
-    (SimpleNamespace(read=lambda: read_async()), "await it"),
+    (SimpleNamespace(read=lambda: None), "SimpleNamespace gives NoneType"),
+    (SimpleNamespace(read=read_async, file="a.png"), "SimpleNamespace is async"),
+    (SimpleNamespace(read=lambda: read_async()), "coroutine"),
     (AT_ITS_END, f"{len(PNG)} bytes: seek(0) first"),
     (CLOSED, "cannot be read"),
     (Image.open(io.BytesIO(encoded(200, 200)[:5000])), "OSError"),
@@ -221,6 +225,14 @@ def test_what_cannot_be_read_is_refused_in_a_short_sentence(unreadable: Any, rea
 
     assert reason in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+def test_coroutine_that_a_file_object_gives_is_closed() -> None:
+    given = read_async()
+    with pytest.raises(ValueError, match="await it"):
+        wire_form(SimpleNamespace(read=lambda: given))
+
+    assert inspect.getcoroutinestate(given) == inspect.CORO_CLOSED  # or Python warns that it was never awaited
 
 
 def test_pipe_and_a_file_over_ten_mebibytes_are_refused_before_they_are_read(tmp_path: Path) -> None:
@@ -266,6 +278,10 @@ def test_format_and_size_are_those_that_pillow_decodes(content: bytes) -> None:
             inspect_picture(content[: int(len(content) * share)])
 
 
+def test_pixels_of_a_picture_that_states_no_width_are_not_known() -> None:
+    assert media.measured("pixels", PNG[:16] + bytes(4) + PNG[20:]) is None
+
+
 OTHER_FORMATS = {
     "gif": encoded(form="GIF"),
     "bmp": encoded(form="BMP"),
@@ -275,6 +291,7 @@ OTHER_FORMATS = {
 
 
 def test_format_that_is_not_taken_is_named() -> None:
+    assert "cut off" in problems("", PNG[:50])[0]
     for name, content in OTHER_FORMATS.items():
         assert inspect_picture(content) == PictureInfo(name)
         assert f" {name} " in problems("", content)[0]

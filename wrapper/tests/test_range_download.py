@@ -32,6 +32,7 @@ def part(written: str = "bytes 5-9/10", **headers: str) -> Response:
         (BEGUN, "bytes 5-9/*", 10),
         (OF_UNKNOWN_LENGTH, "bytes 5-9/10", 10),
         (OF_UNKNOWN_LENGTH, "bytes 5-9/*", None),
+        (replace(BEGUN, size=9), "bytes 9-9/10", 10),
     ],
 )
 def test_part_that_continues_the_file_is_taken(begun: Part, written: str, total: int | None) -> None:
@@ -54,7 +55,7 @@ def test_part_that_continues_the_file_is_taken(begun: Part, written: str, total:
     ],
 )
 def test_part_of_another_place_or_version_is_discarded(begun: Part, head: Response) -> None:
-    with pytest.raises(DownloadAttemptError) as caught:
+    with pytest.raises(DownloadAttemptError, match=r"came|changed") as caught:
         begun.answered(head)
 
     assert (caught.value.retryable, caught.value.discard) == (True, True)
@@ -64,9 +65,16 @@ def test_part_that_names_its_version_again_is_taken() -> None:
     named = {"etag": '"v1"', "last_modified": "Fri"}
     begun = Part().answered(answer(200, content_length="10", **named))
 
+    assert begun == Part().answered(part("bytes 0-9/10", **named)) == Part(0, 10, '"v1"', "Fri")
     assert replace(begun, size=5).answered(part(**named)).size == 5
     assert Part().answered(answer(200, etag='W/"v1"')).validator is None  # a weak one names several versions
     assert Part(5, 10, "Fri", "Fri").answered(part(**named)).size == 5
+
+
+def test_part_that_cannot_be_continued_gives_way_to_the_whole_file() -> None:
+    for stored in (Part(5, 10), Part(5, is_packed=True)):
+        head = part("bytes 0-19/20", etag='"v2"', content_type="text/html")
+        assert stored.answered(head, ".html") == Part(0, 20, '"v2"')
 
 
 def test_page_instead_of_a_file_is_refused() -> None:
