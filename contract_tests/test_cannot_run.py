@@ -48,8 +48,8 @@ def said_by(capsys: Captured, *arguments: str) -> str:
         ("HTTP_PROXY", "http://me:pass-word@[oops"),
         ("HTTP_PROXY", NOWHERE),
         ("NO_PROXY", "localhost,[::1]"),
-        ("SSL_CERT_FILE", "/nowhere/ca.pem"),
-        ("SSLKEYLOGFILE", "/nowhere/keys.log"),
+        ("SSL_CERT_FILE", f"{__file__}/ca.pem"),
+        ("SSLKEYLOGFILE", f"{__file__}/keys.log"),
     ],
 )
 def test_unusable_environment_is_named(
@@ -84,6 +84,11 @@ def test_unusable_environment_is_named(
 )
 def test_unusable_argument_is_named(arguments: tuple[str, ...], named: str, capsys: Captured) -> None:
     assert named in said_by(capsys, *arguments)
+
+
+def test_choice_without_checks_is_no_kept_contract(capsys: Captured) -> None:
+    assert main(["contract", "--families", "general", "--checks", "accepted"]) == 2  # a check of task types
+    assert capsys.readouterr().out.endswith("contract not run whole: nothing to check\n")
 
 
 def test_missing_key_is_named(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ LONG_KEY = "ab/cd-ef+12\"3é&<s>'😀xyz"
 UTF_16 = memoryview(LONG_KEY.encode("utf-16-le")).cast("H")
 SPELLINGS = {
     "as it is": LONG_KEY,
+    "upper case": LONG_KEY.upper(),
     "JSON": json.dumps(LONG_KEY)[1:-1],
     "JSON in JSON": json.dumps(json.dumps(LONG_KEY))[3:-3],
     "JSON of PHP": json.dumps(LONG_KEY)[1:-1].replace("/", "\\/"),

@@ -44,7 +44,7 @@ def hidden_in(content: bytes, key: str) -> bytes:
 def _pattern(key: str) -> re.Pattern[str]:
     spelled = "".join(map(_spellings, key))
     if len(key) >= LONG:
-        return re.compile(rf"(?P<before>){spelled}")
+        return re.compile(rf"(?P<before>){spelled}", re.IGNORECASE)  # the checks compare words in lower case
     if len(key) >= WORD:
         return re.compile(rf"(?P<before>{_BEFORE}){spelled}(?![0-9A-Za-z])")
     return re.compile(rf"(?P<before>{_FIELD}[\"'\\\s:=]*(?:Bearer )?){spelled}(?![0-9A-Za-z])")

@@ -271,7 +271,11 @@ def remote(
     schema = schemathesis.openapi.from_dict(provider_schema(legacy=False))
     with open_http(base_url, max(1.0, min(ANSWER_SECONDS, timeout))) as http:
         polls = EARLY_POLLS + math.ceil(timeout / POLL_SECONDS)
-        subject = Provider(http, schema, key, time.sleep, polls=polls, seed=seed, money=money, say=say)
+
+        def say_without_key(text: str) -> None:
+            say(scrubbed(text, key))
+
+        subject = Provider(http, schema, key, time.sleep, polls=polls, seed=seed, money=money, say=say_without_key)
         _greet(subject, base_url)
         yield subject
 

@@ -74,13 +74,13 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """0: the contract is kept; 1: it is broken; 2: something could not be run, or everything was left out."""
+        """0: the contract is kept; 1: it is broken; 2: something could not be run, or nothing was checked."""
         outcomes = {result.outcome for result in self.results}
         if self.contradictions or Outcome.BROKEN in outcomes:
             return 1
         is_unread = any(file.unread for file in self.files.values())
-        incomplete = self.interrupted or is_unread or Outcome.NOT_RUN in outcomes or outcomes == {Outcome.LEFT_OUT}
-        return 2 if incomplete else 0
+        is_empty = not self.files and outcomes <= {Outcome.LEFT_OUT}
+        return 2 if self.interrupted or is_unread or is_empty or Outcome.NOT_RUN in outcomes else 0
 
     @property
     def verdict(self) -> str:
@@ -93,7 +93,7 @@ class Report:
         said += [f"differs from the spec in {len(self.contradictions)}"] if self.contradictions else []
         said += [f"slow: half of the answers took {self.seconds:.1f} s or more"] if self.seconds >= SLOW else []
         word = ("kept", "broken", "not run whole")[self.exit_code]
-        return f"contract {word}: {', '.join(said) or 'nothing differs'}"
+        return f"contract {word}: {', '.join(said) or ('nothing differs' if self.files else 'nothing to check')}"
 
 
 def columns(report: Report) -> list[Check]:

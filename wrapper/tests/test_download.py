@@ -179,7 +179,7 @@ TWO = [OutputFile(URL, task_id="a"), OutputFile(URL, task_id="b", number=2)]
         (kling({"works": [{"cover": {"resource": URL}}]}), {}, "has no output file but 1 of other roles"),
         (kling(KLING), {"parallel": 0}, "parallel is 0"),
         (kling(KLING), {"parallel": 1.5}, "parallel is 1.5"),
-        (TWO, {"to": "/nowhere/a.mp4"}, "Task 'b' is done and paid: client.download(client.get('b')"),
+        (TWO, {"to": f"{__file__}/a.mp4"}, "Task 'b' is done and paid: client.download(client.get('b')"),
         ([OutputFile(URL), OutputFile(f"{URL}?x")], {}, "two of the files would have one name"),
         (Task(task_data("processing"), Output), {}, f"Task '{TASK_ID}' is not done: client.wait('{TASK_ID}')"),
         (Task(task_data("failed"), Output), {}, "(status 'failed')"),
