@@ -129,10 +129,11 @@ def test_value_is_read_by_the_type_of_its_field(unitask_provider: UnitaskProvide
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["run", "FaceSwop"], "'FaceSwop'"),
+        (["run", "FaceSwop"], "'FaceSwop': did you mean FaceSwap?"),
+        (["run", "Nothing"], "'Nothing': `unitask tasks`"),
         (["run", "FaceSwap"], "target_image"),
-        ([*RUN, "target=x"], "'target=x'"),
-        ([*RUN, "swap_image"], "'swap_image'"),
+        ([*RUN, "target=x"], "'target=x': FaceSwap has no such field"),
+        ([*RUN, "swap_image"], "'swap_image': this is not FIELD=VALUE"),
         ([*RUN, "swap_image=x.png"], "given twice"),
         (["run", "Seedance2", "duration=six"], "duration is 'six'"),
         (["run", "KlingVideo", "cfg_scale:=NaN"], "cfg_scale is 'NaN'"),
@@ -162,11 +163,21 @@ def test_wrong_input_is_exit_code_1_and_nothing_is_sent(
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["wait"], [*RUN, "--timeout", "soon"], ["sandbox", "--speed", "fast"]], ids=" ".join
+    ("arguments", "reason"),
+    [
+        ([], "COMMAND"),
+        (["wait"], "task_id"),
+        ([*RUN, "--timeout", "soon"], "'soon'"),
+        (["sandbox", "--speed", "fast"], "'fast' is not instant, real or a number"),
+        (["sandbox", "--key", "mine=much"], "'much' is not a number of dollars"),
+    ],
+    ids=str,
 )
-def test_wrong_use_is_exit_code_2(arguments: list[str], capsys: Captured) -> None:
+def test_wrong_use_is_exit_code_2(arguments: list[str], reason: str, capsys: Captured) -> None:
     assert exit_code(*arguments) == 2
-    assert capsys.readouterr().out == ""
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert reason in err
 
 
 # ---- tasks that may be paid
@@ -193,6 +204,7 @@ TO_FILE = ["--to", "{}/o.png"]
         ([seen("processing")] * 99, ["--timeout", "5"], 1),
         ([PAID, DONE, *GONE], TO_FILE, 1),
         ([PAID, MANY, PICTURE, *GONE], ["--to", "{}/"], 1),
+        ([PAID, MANY], TO_FILE, 1),  # a folder takes several files
         ([PAID, DONE, STOP], TO_FILE, 130),
         ([PAID, STOP], [], 130),
         ([PAID, NotImplementedError], ["--base-url", BASE_URL], 1),

@@ -321,8 +321,8 @@ class WaitTimeout(UnitaskError, TimeoutError):
         self.attempts: int = polls
         self.elapsed: float = waited
         super().__init__(
-            f"task {task_id} is not done after {waited:.1f} s and {polls} polls ({self._story()}). It goes on: "
-            f"client.wait({task_id!r}) waits for it again",
+            f"task {task_id} is not done after {waited:.1f} s and {polls} poll{'s' * (polls != 1)} ({self._story()}). "
+            f"It goes on: client.wait({task_id!r}) waits for it again",
             task_id=task_id,
         )
 
