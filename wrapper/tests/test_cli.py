@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 import pytest
-from unitask import cli, tasks
+from unitask import cli, errors, tasks
 from unitask.cli import main
 from unitask.testing import UnitaskProvider
 from unitask.testing.patching import use_transport
@@ -276,6 +276,20 @@ def test_interruption_before_the_first_report_names_the_task(
 
     assert exit_code(*RUN, "--to", "o.png") == 130
     assert f"`unitask wait {TASK_ID} --to o.png`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt(), errors.Unreachable("lost", task_id=TASK_ID)])
+def test_stopped_demo_names_no_command_since_its_provider_is_gone(
+    end: BaseException, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        end.add_note(f"unitask: task {TASK_ID} goes on; client.wait({TASK_ID!r}) waits for it again")
+        raise end
+
+    monkeypatch.setattr("unitask.demo.demo", stopped)
+
+    assert exit_code("demo") == (130 if isinstance(end, KeyboardInterrupt) else 1)
+    assert "unitask wait" not in capsys.readouterr().err
 
 
 # ---- what reaches the terminal

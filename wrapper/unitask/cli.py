@@ -331,6 +331,8 @@ def _report_interruption(interruption: KeyboardInterrupt, options: argparse.Name
 
 def _continue(options: argparse.Namespace, task_id: str, error: Exception | None = None) -> Iterator[str]:
     """Yield what is known of an accepted task, and the command that continues with it."""
+    if options.command is _demo:  # its provider ends with it
+        return
     seen: Task[Output] | None = options.seen
     cost = seen.cost_usd if seen else None  # 0 until the provider fills it in
     yield f"unitask: task {task_id}: {seen.state if seen else 'accepted'}; paid: {dollars(cost or None) or 'unknown'}"
