@@ -478,8 +478,8 @@ DEFECTS: Mapping[str, Defect] = {
     "any-time": Defect("history", inside=ignoring("start_time", "end_time")),
     "any-group": Defect("groups", inside=ignoring("model")),
     "total-of-the-page": Defect("pages", history(lambda page: page.update(total=len(page["data"])))),
-    "never-active": Defect("tasks_in_hand", inside=active()),
-    "ever-active": Defect("tasks_in_hand", inside=active(*EVER)),
+    "never-active": Defect("active_tasks", inside=active()),
+    "ever-active": Defect("active_tasks", inside=active(*EVER)),
     # Language models.
     "endless-stream": Defect("chat", exchange=answering(endless)),
     "wordless-chat": Defect("chat", without_words),

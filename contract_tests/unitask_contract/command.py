@@ -44,10 +44,14 @@ def parser() -> argparse.ArgumentParser:
         default=600.0,
         help="seconds that a task may take (default: 600); also the limit for an answer, up to 60",
     )
-    made.add_argument("--families", default="", help="only these, with commas; general: checks of the whole provider")
-    made.add_argument("--checks", default="", help="only these, with commas; see --list")
+    made.add_argument(
+        "--families", default="", help="only these, separated by commas; general is the checks of the whole provider"
+    )
+    made.add_argument("--checks", default="", help="only these, separated by commas; see --list")
     made.add_argument("--seed", type=int, help="generate the same random requests again")
-    made.add_argument("--report", action="append", default=[], type=Path, help=f"a file: {', '.join(FORMS)}")
+    made.add_argument(
+        "--report", action="append", default=[], type=Path, help=f"write a report to this file: {', '.join(FORMS)}"
+    )
     made.add_argument("--body", nargs="+", default=[], type=Path, help="check recorded bodies, without a request")
     made.add_argument(
         "--operation",

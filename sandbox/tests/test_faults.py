@@ -146,6 +146,16 @@ def test_fault_of_the_next_task_happens_to_it_alone(http_with: HttpWith) -> None
     assert [fault.task for fault in http.sandbox.coming_faults()] == ["next"]
 
 
+def test_fault_of_the_next_task_outlasts_a_refused_submission(http_with: HttpWith) -> None:
+    http = http_with(concurrency=1)
+    http.create(simulated())
+    http.sandbox.fault(Fault("get_task", "refuse", 404, task="next", model="Qubico/image-toolkit"))
+    assert http("POST", CREATE, json=face_swap()).status_code == 429
+    http.sandbox.advance()
+
+    assert http.unchecked("GET", f"{CREATE}/{http.create()}").status_code == 404
+
+
 def test_task_fails_with_the_given_error_and_costs_nothing(http_with: HttpWith) -> None:
     error = {"code": 10003, "message": "image size too large"}
     http = http_with(faults=(Fault("run_task", "fail", body=json.dumps(error).encode()),))

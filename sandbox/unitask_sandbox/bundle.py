@@ -38,7 +38,7 @@ def task_type(model: str, task_type: str, given: Mapping[str, Any]) -> TaskType:
     found = contract.find(model, task_type, given)
     if found and found.protocol == UNIFIED:
         return found
-    raise Refusal(400, f"invalid request: no such task: model {model[:100]!r}, task_type {task_type[:100]!r}")
+    raise Refusal(400, f"invalid request: no such task type: model {model[:100]!r}, task_type {task_type[:100]!r}")
 
 
 def check(component: str, value: Any, at: str = "") -> None:

@@ -316,13 +316,22 @@ class Script:
         with self._lock:
             self._coming.clear()
 
-    def accepted(self, key: str | None, task_id: str, model: str, task_type: str) -> None:
-        """Bind the faults that were ordered for the next task to this one."""
+    def accepted(self, key: str | None, task_id: str, model: str, task_type: str) -> list[Fault]:
+        """Bind the faults that were ordered for the next task to this one; return them as they were."""
+        ordered: list[Fault] = []
         with self._lock:
             for place, fault in enumerate(self._coming):
                 fits = fault.model in (None, model) and fault.task_type in (None, task_type)
                 if fault.task == NEXT and fits and is_of_key(key, fault.key):
+                    ordered.append(fault)
                     self._coming[place] = replace(fault, task=task_id, model=None, task_type=None)
+        return ordered
+
+    def refused(self, task_id: str, ordered: Iterable[Fault]) -> None:
+        """Keep the faults that were bound to a task for another one, because this one was not created."""
+        again = iter(ordered)
+        with self._lock:
+            self._coming = [next(again) if fault.task == task_id else fault for fault in self._coming]
 
     def take(self, operation: str, key: str | None = None, task_id: str | None = None) -> Fault | None:
         """Return the fault that happens now, and count it; None when there is none."""

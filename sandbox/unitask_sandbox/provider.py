@@ -128,13 +128,16 @@ class Sandbox:
         else:
             request = legacy.read_create_request(operation, body)
         task = request.task(account, self.settings, self._files.at_hand)
-        self.faults.accepted(key_fingerprint(key), task.task_id, task.model, task.task_type)
+        ordered = self.faults.accepted(key_fingerprint(key), task.task_id, task.model, task.task_type)
         webhook = base_url if request.has_webhook() else None
         limit, stages = self.settings.concurrency, STAGES if task.model == "midjourney" else 0
         try:
             accepted = self._store.accept(task, request.input, webhook, limit=limit, stages=stages)
-        except NoRoom:
-            raise Refusal(429, QUEUE_FULL.format(limit=limit)) from None
+        except Exception as error:
+            self.faults.refused(task.task_id, ordered)
+            if isinstance(error, NoRoom):
+                raise Refusal(429, QUEUE_FULL.format(limit=limit)) from None
+            raise
         if accepted is None:
             self._store.record(failed := unpaid(task))
             raise Refusal(500, PREPARING_FAILED, failed)

@@ -90,6 +90,7 @@ def test_submission_beyond_the_limit_is_not_sent(shell: str, call: str, validate
         perform(shell, provider(), lambda client: getattr(client, call)(FACE_SWAP, validate=validate), budget=budget)
 
     error = caught.value
+    assert f"{MODEL} {TASK_TYPE}" in str(error)
     assert (error.limit_usd, error.spent_usd, error.held_usd, error.estimate_usd) == (0.015, 0.0, 0.01, 0.01)
 
 
@@ -235,10 +236,11 @@ def test_two_equal_submissions_are_held_and_settled_each() -> None:
 
 def test_budget_shows_its_amounts() -> None:
     budget = Budget(2.5, assume_usd=0.3)
+    submit(budget, seen("completed"))
     submit(budget, seen())
 
-    assert repr(budget) == "Budget(usd=2.5, spent_usd=0, held_usd=0.01, left_usd=2.49, assume_usd=0.3)"
-    assert budget.limit_usd == 2.5
+    assert repr(budget) == "Budget(usd=2.5, spent_usd=0.01, held_usd=0.01, left_usd=2.48, assume_usd=0.3)"
+    assert [Budget(usd).limit_usd for usd in (0, 2.5, 1e12)] == [0, 2.5, 1e12]
 
 
 @pytest.mark.parametrize("amount", [-0.01, float("nan"), float("inf"), "1", True])

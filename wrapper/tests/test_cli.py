@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 import pytest
-from unitask import cli, tasks
+from unitask import cli, errors, tasks
 from unitask.cli import main
 from unitask.testing import UnitaskProvider
 from unitask.testing.patching import use_transport
@@ -129,10 +129,11 @@ def test_value_is_read_by_the_type_of_its_field(unitask_provider: UnitaskProvide
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["run", "FaceSwop"], "'FaceSwop'"),
+        (["run", "FaceSwop"], "'FaceSwop': did you mean FaceSwap?"),
+        (["run", "Nothing"], "'Nothing': `unitask tasks`"),
         (["run", "FaceSwap"], "target_image"),
-        ([*RUN, "target=x"], "'target=x'"),
-        ([*RUN, "swap_image"], "'swap_image'"),
+        ([*RUN, "target=x"], "'target=x': FaceSwap has no such field"),
+        ([*RUN, "swap_image"], "'swap_image': this is not FIELD=VALUE"),
         ([*RUN, "swap_image=x.png"], "given twice"),
         (["run", "Seedance2", "duration=six"], "duration is 'six'"),
         (["run", "KlingVideo", "cfg_scale:=NaN"], "cfg_scale is 'NaN'"),
@@ -162,11 +163,21 @@ def test_wrong_input_is_exit_code_1_and_nothing_is_sent(
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["wait"], [*RUN, "--timeout", "soon"], ["sandbox", "--speed", "fast"]], ids=" ".join
+    ("arguments", "reason"),
+    [
+        ([], "COMMAND"),
+        (["wait"], "task_id"),
+        ([*RUN, "--timeout", "soon"], "'soon'"),
+        (["sandbox", "--speed", "fast"], "'fast' is not instant, real or a number"),
+        (["sandbox", "--key", "mine=much"], "'much' is not a number of dollars"),
+    ],
+    ids=str,
 )
-def test_wrong_use_is_exit_code_2(arguments: list[str], capsys: Captured) -> None:
+def test_wrong_use_is_exit_code_2(arguments: list[str], reason: str, capsys: Captured) -> None:
     assert exit_code(*arguments) == 2
-    assert capsys.readouterr().out == ""
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert reason in err
 
 
 # ---- tasks that may be paid
@@ -193,6 +204,7 @@ TO_FILE = ["--to", "{}/o.png"]
         ([seen("processing")] * 99, ["--timeout", "5"], 1),
         ([PAID, DONE, *GONE], TO_FILE, 1),
         ([PAID, MANY, PICTURE, *GONE], ["--to", "{}/"], 1),
+        ([PAID, MANY], TO_FILE, 1),  # a folder takes several files
         ([PAID, DONE, STOP], TO_FILE, 130),
         ([PAID, STOP], [], 130),
         ([PAID, NotImplementedError], ["--base-url", BASE_URL], 1),
@@ -264,6 +276,20 @@ def test_interruption_before_the_first_report_names_the_task(
 
     assert exit_code(*RUN, "--to", "o.png") == 130
     assert f"`unitask wait {TASK_ID} --to o.png`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt(), errors.Unreachable("lost", task_id=TASK_ID)])
+def test_stopped_demo_names_no_command_since_its_provider_is_gone(
+    end: BaseException, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        end.add_note(f"unitask: task {TASK_ID} goes on; client.wait({TASK_ID!r}) waits for it again")
+        raise end
+
+    monkeypatch.setattr("unitask.demo.demo", stopped)
+
+    assert exit_code("demo") == (130 if isinstance(end, KeyboardInterrupt) else 1)
+    assert "unitask wait" not in capsys.readouterr().err
 
 
 # ---- what reaches the terminal

@@ -185,7 +185,7 @@ TWO = [OutputFile(URL, task_id="a"), OutputFile(URL, task_id="b", number=2)]
     ("what", "options", "reason"),
     [
         ([], {}, "the list is empty"),
-        (TASK_ID, {}, "'9' is not a file of a task"),
+        (TASK_ID, {}, f"'{TASK_ID}' is not a file of a task"),
         (kling({"works": [{"cover": {"resource": URL}}]}), {}, "has no output file but 1 of other roles"),
         (kling(KLING), {"parallel": 0}, "parallel is 0"),
         (kling(KLING), {"parallel": 1.5}, "parallel is 1.5"),

@@ -54,12 +54,16 @@ def run(**changes: Any) -> Flow[Task[FaceSwapOutput]]:
     return run_flow(BODY, FaceSwapOutput, KIND, limits(**changes))
 
 
-def wait(kind: str | None = KIND, **changes: Any) -> Flow[Task[FaceSwapOutput]]:
-    return flows.wait(TASK_ID, FaceSwapOutput, kind, limits(**changes))
+def wait(kind: str | None = KIND, exists: bool = False, **changes: Any) -> Flow[Task[FaceSwapOutput]]:
+    return flows.wait(TASK_ID, FaceSwapOutput, kind, limits(**changes), exists=exists)
 
 
-def get(**changes: Any) -> Flow[Task[FaceSwapOutput]]:
-    return flows.get(TASK_ID, FaceSwapOutput, limits(**changes))
+def watch(exists: bool = False, **changes: Any) -> Flow[Task[FaceSwapOutput]]:
+    return flows.watch(TASK_ID, FaceSwapOutput, KIND, limits(**changes), exists=exists)
+
+
+def get(exists: bool = False, **changes: Any) -> Flow[Task[FaceSwapOutput]]:
+    return flows.get(TASK_ID, FaceSwapOutput, limits(**changes), exists=exists)
 
 
 def cancel(**changes: Any) -> Flow[str]:
@@ -225,13 +229,14 @@ def test_age_is_measured_here_or_read_from_the_provider_for_a_task_that_was_foun
 
 
 def test_wait_learns_from_the_task_that_it_saw_end() -> None:
-    seen_by_run, by_wait, nothing = (polling.DurationTracker() for _ in range(3))
+    seen_by_run, by_watch, by_wait, nothing = (polling.DurationTracker() for _ in range(4))
     play(run(durations=seen_by_run), seen("pending"), seen("completed", model="new"))
+    play(watch(durations=by_watch), seen("pending"), seen("completed", model="new"))
     meta = {"created_at": "2026-01-01T00:00:00Z", "ended_at": "2026-01-01T00:01:40Z"}
     play(wait(kind=None, durations=by_wait), seen("completed", meta=meta))
     play(wait(durations=nothing), seen("completed"))  # how long it took is not known
 
-    assert seen_by_run.estimate(KIND) != USUAL
+    assert USUAL not in (seen_by_run.estimate(KIND), by_watch.estimate(KIND))
     assert seen_by_run.estimate(f"new {TASK_TYPE}") == polling.DurationEstimate(polling.UNKNOWN_TYPE)
     assert by_wait.estimate(KIND).seconds > USUAL.seconds
     assert nothing.estimate(KIND) == USUAL
@@ -317,6 +322,11 @@ def test_refused_polls_of_a_task_that_was_shown_end_with_patience(flow: Callable
     assert played.error.task_id == TASK_ID
     assert "client.wait" in played.error.next_step
     assert pickle.loads(pickle.dumps(played.error)).next_step == played.error.next_step
+
+
+@pytest.mark.parametrize("flow", [wait, watch, get])
+def test_refused_poll_of_a_task_that_was_accepted_earlier_is_repeated(flow: Callable[..., Flow[Any]]) -> None:
+    assert play(flow(exists=True), refused(404), seen("completed")).sent == ["GET", "GET"]
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from unitask._core.effects import (
     TaskUpdated,
     TransportFailure,
 )
+from unitask._model.timestamp import Timestamp
 
 from .script import AT_SOME_TIME, CUT_OFF, Played, answer, drive, limits, refused
 
@@ -41,7 +42,8 @@ def done_after(**seconds: float) -> Callable[[str, float], Response]:
 def waits(*task_ids: str, **changes: Any) -> Flow[list[Task[Output] | errors.UnitaskError]]:
     """Wait for tasks of different kinds, so that the end of one does not change the polls of another."""
     shared = limits(**changes)
-    return flows.together([(each, flows.wait(each, Output, f"kind {each}", shared)) for each in task_ids])
+    one_by_one = [(each, flows.wait(each, Output, f"kind {each}", shared)) for each in task_ids]
+    return flows.together(one_by_one, shared.timeout)
 
 
 @dataclasses.dataclass
@@ -122,12 +124,9 @@ def test_untyped_error_of_one_is_its_result() -> None:
 @pytest.mark.parametrize("count", [2, 40])
 def test_requests_without_an_answer_take_the_time_of_no_other_wait(count: int) -> None:
     names = [*(f"drips-{number}" for number in range(count)), "good"]
-    flow = flows.together(
-        [(each, flows.wait(each, Output, f"kind {each}", limits(timeout=2.0))) for each in names], 2.0
-    )
 
     trace = run(
-        flow,
+        waits(*names, timeout=2.0),
         lambda task_id, _: shown("good", "completed") if task_id == "good" else CUT_OFF,
         took=lambda task_id, allowed: 0.05 if task_id == "good" else allowed,
     )
@@ -135,6 +134,63 @@ def test_requests_without_an_answer_take_the_time_of_no_other_wait(count: int) -
     assert trace.ended_at <= 2.0 + 2.0 + 0.1 * (count + 1)
     assert trace.result[-1].id == "good"
     assert {type(end) for end in trace.result[:-1]} == {errors.WaitTimeout}
+
+
+@pytest.mark.parametrize(
+    ("left", "slow", "others_due", "asked", "given"),
+    [
+        (20.0, 0, True, 20.0, 10.0),  # half of the time that is left
+        (100.0, 2, True, 40.0, 10.0),  # halved for each slow one
+        (100.0, 9, True, 20.0, 5.0),
+        (100.0, 0, True, 3.0, 3.0),
+        (1.0, 1, True, 20.0, 1.0),
+        (10.0, 0, False, 20.0, 20.0),
+        (1.0, 0, False, 20.0, 20.0),
+        (0.0, 2, False, 20.0, 0.25),  # at the deadline
+        (-1.0, 9, True, 20.0, 0.1),
+    ],
+)
+def test_time_of_a_request(left: float, slow: int, others_due: bool, asked: float, given: float) -> None:
+    calls = flows._Calls(left, slow, others_due)
+
+    assert calls.bounded(SendRequest("GET", "/", timeout=asked), Timestamp(0.0, 0.0)) == SendRequest(
+        "GET", "/", timeout=given
+    )
+
+
+@pytest.mark.parametrize(
+    ("reply", "took", "before", "after"),
+    [
+        (shown("a", "pending"), 20.0, 1, 0),
+        (shown("a", "pending"), 20.0, 3, 2),
+        (CUT_OFF, 10.0, 0, 1),
+        (CUT_OFF, 9.9, 1, 1),
+        (dataclasses.replace(shown("a", "pending"), broken="reset"), 20.0, 10, 10),
+    ],
+)
+def test_request_without_an_answer_in_half_its_time_counts_as_slow(
+    reply: Reply, took: float, before: int, after: int
+) -> None:
+    calls = flows._Calls(100.0, before)
+    calls.note(SendRequest("GET", "/", timeout=20.0), reply, took)
+
+    assert calls.slow == after
+
+
+@pytest.mark.parametrize(
+    ("timeout", "given"), [(40.0, [20.0, 10.0, 10.0, 10.0, 20.0]), (100.0, [20.0, 10.0, 20.0, 20.0, 20.0])]
+)
+def test_requests_are_limited_while_others_are_due_and_after_a_slow_one(timeout: float, given: list[float]) -> None:
+    def answers(task_id: str, _: float) -> Found:
+        return CUT_OFF if task_id in ("slow", "down") else shown(task_id, "completed")
+
+    trace = run(
+        waits("slow", "good", "down", "next", "last", timeout=timeout),
+        answers,
+        took=lambda task_id, allowed: allowed if task_id == "slow" else 0.0,
+    )
+
+    assert trace.timeouts[:5] == given
 
 
 def _plain(step: Step, now: float, answers: Callable[[str, float], Response]) -> tuple[Reply | None, float]:

@@ -12,6 +12,7 @@ import openai
 import pytest
 from unitask import AsyncClient, Client
 
+from .raw_server import Received, raw_server, response
 from .shells import BASE_URL, KEY
 
 COMPLETION = {"id": "1", "object": "chat.completion", "created": 1, "model": "gpt-4o-mini", "choices": []}
@@ -61,6 +62,22 @@ def test_library_logs_and_raises_no_key(caplog: pytest.LogCaptureFixture) -> Non
 
     assert "chat/completions" in caplog.text
     assert KEY not in caplog.text + repr(caught.value) + str(caught.value) + repr(vars(caught.value))
+
+
+def test_redirect_is_not_followed() -> None:
+    def served(_: Received) -> list[bytes]:
+        return [response(307, b"", f"location: {elsewhere.url}", "connection: close")]
+
+    with (
+        raw_server(lambda _: [response(200, COMPLETION)]) as elsewhere,
+        raw_server(served) as server,
+        Client(KEY, server.url, default_headers={"x-team": "a"}) as client,
+        client.openai() as library,
+        pytest.raises(openai.APIStatusError, match="307"),
+    ):
+        library.chat.completions.create(model="gpt-4o-mini", messages=[{"role": "user", "content": "hello"}])
+
+    assert (len(server.requests), elsewhere.requests) == (1, [])
 
 
 def test_long_answers_come_from_their_own_host(shell: str) -> None:

@@ -63,8 +63,10 @@ def test_account_has_its_parts_and_no_key() -> None:
     assert KEY not in repr(found) + repr(vars(found)) + repr(found.raw)
     assert (found.raw["api_key"], found.name, found.wallet.point_remain) == ("***", "me", 5.0)
     assert (pack.capacity, pack.active, pack.expired_at) == (9.0, True, datetime(2026, 1, 1, tzinfo=UTC))
-    counts = play(active_tasks(), answer(200, {"data": {"kling": None}})).result
+    counts = play(active_tasks(), answer(200, {"data": {"kling": None, "flux": {"pending_count": "a"}}})).result
     assert counts["kling"].pending_count is None
+    with pytest.raises(errors.ProviderBroken):
+        _ = counts["flux"].pending_count
 
 
 def test_upload_returns_a_url() -> None:

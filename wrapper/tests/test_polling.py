@@ -30,29 +30,37 @@ def delay(age: float, typical: float, spread: float = 0.8) -> float:
     return polling.next_poll_delay(age, DurationEstimate(typical, spread))
 
 
-def polls(typical: float, until: float) -> list[float]:
+def polls(typical: float, spread: float, until: float) -> list[float]:
     """Return the ages at which a wait polls, up to the first one after an age."""
-    found = [delay(0.0, typical)]
+    found = [delay(0.0, typical, spread)]
     while found[-1] < until:
-        found.append(found[-1] + delay(found[-1], typical))
+        found.append(found[-1] + delay(found[-1], typical, spread))
     return found
 
 
 @pytest.mark.parametrize(
-    ("typical", "planned", "early"),
-    [(1.0, 0.25, 0), (8.0, 0.8, 1), (40.0, 4.0, 3), (180.0, 5.0, 4), (600.0, 5.0, 4)],
+    ("typical", "spread", "planned", "early", "count"),
+    [
+        (1.0, 0.8, 0.25, 0, 3.2),
+        (8.0, 0.8, 0.8, 1, 8.0),
+        (40.0, 0.8, 4.0, 3, 10.0),
+        (180.0, 0.8, 5.0, 4, 26.0),
+        (180.0, 0.3, 5.0, 0, 12.0),
+        (600.0, 0.8, 5.0, 4, 76.0),
+    ],
 )
 def test_end_is_noticed_as_late_as_planned_with_fewer_polls_than_a_fixed_interval(
-    typical: float, planned: float, early: int
+    typical: float, spread: float, planned: float, early: int, count: float
 ) -> None:
     shares = [(number + 0.5) / 1000 for number in range(1000)]
-    ends = [typical * math.exp(0.8 * NormalDist().inv_cdf(share)) for share in shares]  # of the log-normal prior
-    plan = polls(typical, max(ends))
+    ends = [typical * math.exp(spread * NormalDist().inv_cdf(share)) for share in shares]  # of the log-normal prior
+    plan = polls(typical, spread, max(ends))
     places = [bisect_left(plan, end) for end in ends]
     found = mean(plan[place] - end for place, end in zip(places, ends, strict=True))
 
     assert found == pytest.approx(planned, rel=0.1)
-    assert len([age for age in polling.poll_schedule(typical) if age in EARLY]) == early
+    assert len([age for age in polling.poll_schedule(typical, spread) if age in EARLY]) == early
+    assert mean(places) + 1 == pytest.approx(count, rel=0.1)
     if typical > 1:
         assert mean(places) + 1 - early <= mean(math.ceil(end / (2 * found)) for end in ends)
 
@@ -123,6 +131,7 @@ def test_completed_tasks_are_weighed_against_three_of_the_catalogue_and_older_on
     usual = taught(20.0, 5.0, 0.01).estimate("FaceSwap")  # worked out by hand; in steps of 1/20
 
     assert (20 * math.log(usual.seconds), 20 * usual.spread) == pytest.approx((27, 37))
+    assert taught(8.0).estimate("FaceSwap").spread == pytest.approx(0.7)
 
 
 instants = st.sampled_from(
@@ -154,6 +163,7 @@ def test_what_is_learned_is_bounded(rows: list[tuple[str, str, float | None, flo
         (20_000.0, 60.0, 110.0, 110.0),  # it was submitted here 110 s ago
         (0.0, 60.0, 110.0, 60.0),  # it was seen here, not yet done, after 60 s
         (0.0, 0.0, 110.0, 0.1),
+        (21_600.0, 0.0, math.inf, 21_600.0),
         (80_000.0, 0.0, math.inf, 90.0),  # longer than any task: the measured time counts
         (None, 60.0, 90.0, 90.0),
     ],

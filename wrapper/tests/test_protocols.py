@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from unitask import Task, tasks
+from unitask import Budget, Task, errors, tasks
 from unitask._core import envelope, requests
 from unitask._core.effects import SendRequest
 from unitask.inputs import request_body
 
 from .script import TASK_ID, answer, limits, play, run_flow
+from .shells import perform, provider
 
 FACES = tasks.LegacyFaceSwap(target_image="https://me.test/a.jpg", swap_image="https://me.test/b.jpg")
 
@@ -24,6 +25,14 @@ FACES = tasks.LegacyFaceSwap(target_image="https://me.test/a.jpg", swap_image="h
 )
 def test_poll_names_the_task_in_the_path_or_in_the_body(protocol: str, send: SendRequest) -> None:
     assert requests.get_task("a/b", 5.0, protocol) == send
+
+
+def test_unknown_legacy_task_is_not_sent() -> None:
+    budget = Budget(1, assume_usd=1)
+    with pytest.raises(errors.InvalidInput, match="nothing was sent"):
+        perform("sync", provider(), lambda client: client.submit(tasks.Raw("legacy", "x", {})), budget=budget)
+
+    assert budget.held_usd == 0
 
 
 def legacy(status: str, **fields: Any) -> dict[str, Any]:

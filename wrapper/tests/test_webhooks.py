@@ -158,6 +158,7 @@ def test_unusable_argument_is_refused(call: Any) -> None:
 def test_timestamp_must_be_near_now_on_both_sides(body: Any) -> None:
     for age, tolerance in [(300, 300.0), (-300, 300.0), (0, 0), (10**9, None), (-(10**9), float("inf"))]:
         assert read(body, tolerance=tolerance, now=lambda age=age: NOW + age)
+    assert rejected(body, now=lambda: NOW + 301).kind == "time"  # without a tolerance, five minutes
     for age, tolerance in [(301, 300.0), (-301, 300.0), (1, 0)]:
         found = rejected(body, tolerance=tolerance, now=lambda age=age: NOW + age)
         assert (found.kind, found.status) == ("time", 400)
@@ -410,6 +411,17 @@ def test_waiting_coroutines_are_woken_from_another_event_loop(made: Receiver) ->
     assert asyncio.run(main()) == [TASK_ID, TASK_ID, "another"]
     application.join()
     assert made.wait_for_notification("cancelled", 0) == "cancelled"
+
+
+def test_notification_for_a_wait_whose_event_loop_is_closed_is_answered(made: Receiver) -> None:
+    waiting: Any = made.wait_for_notification_async(TASK_ID, LONG)
+
+    async def begin() -> None:
+        waiting.send(None)
+
+    asyncio.run(begin())
+    assert deliver(made, ENDED) == [204]
+    waiting.close()
 
 
 def test_no_notification_is_lost_between_threads(made: Receiver) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import difflib
 import errno
 import io
 import json
@@ -32,7 +33,7 @@ from unitask_api.json_types import is_list, printable
 from . import errors, tasks
 from ._model.task import Output, Task
 from .client import Client
-from .download import check_destination
+from .download import check_destination, names_folder
 from .inputs import AdvisoryWarning
 from .media import from_home
 
@@ -108,17 +109,26 @@ def _parser() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
 
     run = commands.add_parser("run", help="run a task, and fetch its result")
     run.add_argument("name", help="a class of unitask.tasks, such as FaceSwap")
-    run.add_argument("fields", nargs="*", metavar="FIELD=VALUE", help="its input; repeat it for a list; FIELD:=JSON")
+    run.add_argument(
+        "fields", nargs="*", metavar="FIELD=VALUE", help="its input; repeat a FIELD for a list; FIELD:=JSON"
+    )
     run.set_defaults(command=_run)
 
     wait = commands.add_parser("wait", help="wait for a task, and fetch its result")
-    wait.add_argument("task_id")
+    wait.add_argument("task_id", help="the id that `run` or `client.submit` has shown; of a legacy task, task.token")
     wait.set_defaults(command=_wait)
     for command in (run, wait):
-        command.add_argument("--to", type=from_home, metavar="FILE", help="the output; a folder has a slash at its end")
+        command.add_argument(
+            "--to",
+            type=from_home,
+            metavar="FILE",
+            help="save the output as FILE, or in FOLDER/; without it, print the task",
+        )
         command.add_argument("--overwrite", action="store_true", help="replace the file if it exists")
-        command.add_argument("--timeout", type=float, metavar="SECONDS", help="how long to wait")
-        command.add_argument("--base-url", help="the provider (else UNITASK_BASE_URL, else PiAPI)")
+        command.add_argument(
+            "--timeout", type=float, metavar="SECONDS", help="stop waiting after this time; the task goes on"
+        )
+        command.add_argument("--base-url", help="the provider (default: UNITASK_BASE_URL, or the live API)")
 
     sandbox = commands.add_parser("sandbox", help="run the local provider")
     sandbox.add_argument("--port", type=int, default=8042, help="0 takes a free one (default: 8042)")
@@ -128,16 +138,25 @@ def _parser() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     private.help = "private addresses that inputs and webhooks may name (default: loopback; none with another --host)"
     sandbox.add_argument("--speed", default="instant", type=_speed, help="instant (default), real, or a factor")
     sandbox.add_argument("--data", type=_path, metavar="FOLDER", help="store tasks and files here")
-    sandbox.add_argument("--concurrency", type=int, metavar="N", help="tasks of a key at once (5 at --speed real)")
+    sandbox.add_argument(
+        "--concurrency", type=int, metavar="N", help="concurrent tasks of a key (default: no limit; 5 at --speed real)"
+    )
     sandbox.add_argument("--rate", type=float, metavar="N", help="requests a second of a key (default: no limit)")
-    sandbox.add_argument("--key", action="append", default=[], type=_key, metavar="KEY=USD", help="accept it, too")
+    sandbox.add_argument(
+        "--key",
+        action="append",
+        default=[],
+        type=_key,
+        metavar="KEY=USD",
+        help="accept this key too; USD is its balance",
+    )
     sandbox.add_argument("--faults", type=_path, metavar="FILE", help="faults to play, in JSON: docs/faults.md")
     sandbox.set_defaults(command=_sandbox)
 
-    commands.add_parser("contract", help="does a provider keep the contract? (unitask contract --help)")
+    commands.add_parser("contract", help="check a provider, or recorded bodies, against the contract")
 
     demo = commands.add_parser("demo", help="swap two faces with the local provider")
-    demo.add_argument("--out", type=_path, default=Path("out/demo"), metavar="FOLDER")
+    demo.add_argument("--out", type=_path, default=Path("out/demo"), metavar="FOLDER", help="default: out/demo")
     demo.set_defaults(command=_demo)
     for command in commands.choices.values():
         command.set_defaults(seen=None)  # the task, as it was last seen
@@ -149,12 +168,18 @@ def _path(text: str) -> Path:
 
 
 def _speed(text: str) -> str | float:
-    return text if text in ("instant", "real") else float(text)
+    try:
+        return text if text in ("instant", "real") else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not instant, real or a number") from None
 
 
 def _key(text: str) -> tuple[str, float]:
     key, _, balance = text.partition("=")
-    return key, float(balance or 10.0)
+    try:
+        return key, float(balance or 10.0)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"the balance {balance!r} is not a number of dollars") from None
 
 
 def _tasks(options: argparse.Namespace) -> int:
@@ -306,12 +331,17 @@ def _report_interruption(interruption: KeyboardInterrupt, options: argparse.Name
 
 def _continue(options: argparse.Namespace, task_id: str, error: Exception | None = None) -> Iterator[str]:
     """Yield what is known of an accepted task, and the command that continues with it."""
+    if options.command is _demo:  # its provider ends with it
+        return
     seen: Task[Output] | None = options.seen
     cost = seen.cost_usd if seen else None  # 0 until the provider fills it in
-    yield f"unitask: task {task_id} is {seen.state if seen else 'accepted'}; paid: {dollars(cost or None) or 'unknown'}"
+    yield f"unitask: task {task_id}: {seen.state if seen else 'accepted'}; paid: {dollars(cost or None) or 'unknown'}"
     if isinstance(error, errors.TaskFailed):
         return
-    words = ["--to", options.to] if options.to else []
+    to = options.to
+    if to and isinstance(error, errors.InvalidInput) and not names_folder(to):  # as for several files
+        to = f"{Path(to).parent}/"
+    words = ["--to", to] if to else []
     is_begun = isinstance(error, errors.DownloadFailed) and error.fetched
     words += ["--overwrite"] if options.overwrite or is_begun else []
     words += ["--base-url", options.base_url] if options.base_url else []
@@ -331,7 +361,10 @@ def task_of(name: str, words: Sequence[str]) -> Any:
     """
     entry = contract.task_types().get(name)
     if entry is None:
-        raise errors.InvalidInput(f"there is no task type {name!r:.80}: `unitask tasks` lists them")
+        by_lower = {known.lower(): known for known in contract.task_types()}
+        near = difflib.get_close_matches(name.lower(), by_lower, n=1)
+        hint = f"did you mean {by_lower[near[0]]}? " if near else ""
+        raise errors.InvalidInput(f"there is no task type {name!r:.80}: {hint}`unitask tasks` lists them")
     kind = getattr(tasks, name)
     known = {field.name: field for field in dataclasses.fields(kind) if field.name != "extra"}
     values: dict[str, Any] = {}
@@ -340,7 +373,8 @@ def task_of(name: str, words: Sequence[str]) -> Any:
         field, _, text = word.partition("=")
         is_json, field = field.endswith(":"), field.removesuffix(":")
         if "=" not in word or field not in known:
-            problems.append(f"{word!r:.80} is not FIELD=VALUE: the fields of {name} are {', '.join(known)}")
+            wrong = f"{word!r:.80}: " + (f"{name} has no such field" if "=" in word else "this is not FIELD=VALUE")
+            problems.append(f"{wrong}; the fields of {name} are {', '.join(known)}")
             continue
         try:
             _add(values, field, text, {} if is_json else contract.field_rule(entry.input, field), is_json=is_json)

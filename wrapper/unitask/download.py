@@ -120,7 +120,7 @@ def plan(
     parallel: int,
 ) -> Batch:
     """Decide which files to fetch, and where they go; the arguments are those of `Client.download`."""
-    what = task if isinstance(task, Task) else [task] if isinstance(task, OutputFile) else list(task)
+    what = task if isinstance(task, Task) else [task] if isinstance(task, (OutputFile, str)) else list(task)
     try:
         if not isinstance(cast("object", parallel), int) or parallel < 1:
             raise InvalidInput(f"parallel is {parallel!r}: give a whole number from 1")

@@ -202,8 +202,9 @@ class SubmissionUncertain(UnitaskError, next_step="Call error.find(client) befor
         self.fingerprint: str = identity.fingerprint
         start, end = (f"{moment:%Y-%m-%d %H:%M:%S}" for moment in sent_between)
         super().__init__(
-            f"the submission of {self.model} {self.task_type} may have been accepted, and is not sent again: {reason}. "
-            f"It was sent between {start} and {end} UTC. {self.usual_next_step}: it reads the task history"
+            f"the submission of {self.model} {self.task_type} may have been accepted, and is not sent again: "
+            f"{reason.rstrip('.')}. It was sent between {start} and {end} UTC. "
+            f"{self.usual_next_step}: it reads the task history"
         )
 
     @property
@@ -321,8 +322,8 @@ class WaitTimeout(UnitaskError, TimeoutError):
         self.attempts: int = polls
         self.elapsed: float = waited
         super().__init__(
-            f"task {task_id} is not done after {waited:.1f} s and {polls} polls ({self._story()}). It goes on: "
-            f"client.wait({task_id!r}) waits for it again",
+            f"task {task_id} is not done after {waited:.1f} s and {polls} poll{'s' * (polls != 1)} ({self._story()}). "
+            f"It goes on: client.wait({task_id!r}) waits for it again",
             task_id=task_id,
         )
 

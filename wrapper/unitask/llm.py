@@ -1,7 +1,7 @@
 """The LLM endpoints (chat completions, images), which have the OpenAI form: a client of the openai library.
 
-It differs from the library's defaults: a request is sent once, because each is paid; the key is a value that no repr
-shows; proxies and certificates are those of the other clients. Errors are the library's own.
+It differs from the library's defaults: a request is sent once, because each is paid; no redirect is followed; the key
+is a value that no repr shows; proxies and certificates are those of the other clients. Errors are the library's own.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ def _client(name: str, http_name: str, key: str, base_url: str, proxy: str | Non
         raise ModuleNotFoundError("the openai library is not installed: pip install 'unitask[llm]'") from None
     settings = transport_settings(proxy)
     proxy = settings.proxy_url_for(base_url)
-    http = getattr(library, http_name)(verify=settings.verify, proxy=proxy, trust_env=False)
+    # A redirect would send the prompt, and headers of the user, to another host.
+    http = getattr(library, http_name)(verify=settings.verify, proxy=proxy, trust_env=False, follow_redirects=False)
     client = getattr(library, name)(
         api_key=Secret(key),
         base_url=f"{base_url}/v1",

@@ -257,8 +257,8 @@ def _content(picture: Any) -> bytes:
     if (stream := _stream(picture)) is not None:
         return _stream_content(stream)
     raise ValueError(
-        f"a {type(picture).__name__} is not a picture: give a path, bytes, a file object, a PIL image, a numpy array, "
-        "a data URI or a URL"
+        f"an object of type {type(picture).__name__} is not a picture: give a path, bytes, "
+        "a file object, a PIL image, a numpy array, a data URI or a URL"
     )
 
 

@@ -74,7 +74,7 @@ def check_cancelled_is_paid_back(provider: Provider) -> None:
     assert _balance(provider) == before
 
 
-def check_tasks_in_hand(provider: Provider) -> None:
+def check_active_tasks(provider: Provider) -> None:
     """A task is among the active tasks until it ends."""
     before = _active(provider)
     task_id = api.create(provider)["task_id"]

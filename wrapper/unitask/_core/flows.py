@@ -203,7 +203,7 @@ def together(waits: Sequence[tuple[str, Flow[T]]], timeout: float | None = None)
     ends: dict[int, T | errors.UnitaskError] = {}
     due = dict.fromkeys(range(len(waits)), now.monotonic)
     queue = [(ticks, place) for place, ticks in due.items()]  # a heap; an entry that differs from `due` is out of date
-    wanted, place_of = set[str](), dict[str, int]()  # a notification of a task ends the sleep of this wait
+    place_of = dict[str, int]()  # a notification of one of these tasks ends the sleep of its wait
     for _, flow in waits:
         next(flow)  # to its first step, which is Sleep(0)
     try:
@@ -212,13 +212,12 @@ def together(waits: Sequence[tuple[str, Flow[T]]], timeout: float | None = None)
                 heappop(queue)
             ticks, place = queue[0]
             if ticks > now.monotonic:
-                resumed = yield Sleep(ticks - now.monotonic, notification_of=wanted)
+                resumed = yield Sleep(ticks - now.monotonic, notification_of=place_of.keys())
                 now = resumed.at
                 notified = resumed.notification_of if isinstance(resumed, Resumed) else None
                 place = place_of.get(notified or "", place)
             task_id, flow = waits[place]
             place_of.pop(task_id, None)
-            wanted.discard(task_id)
             if place == queue[0][1]:
                 heappop(queue)
             calls.others_due = bool(queue) and queue[0][0] <= now.monotonic
@@ -226,9 +225,7 @@ def together(waits: Sequence[tuple[str, Flow[T]]], timeout: float | None = None)
             if isinstance(outcome, Sleep):
                 due[place] = now.monotonic + outcome.seconds
                 heappush(queue, (due[place], place))
-                for each in outcome.notification_of:
-                    place_of[each] = place
-                    wanted.add(each)
+                place_of.update(dict.fromkeys(outcome.notification_of, place))
             else:
                 ends[place] = outcome.result
                 del due[place]
@@ -274,8 +271,7 @@ def _turn(task_id: str, flow: Flow[T], now: Timestamp, calls: _Calls) -> Flow[tu
 def _ending(cause: Exception, task_id: str) -> errors.UnitaskError:
     """Return the error of a wait as an error of unitask that names its task."""
     if isinstance(cause, errors.UnitaskError):
-        cause.task_id = cause.task_id or task_id
-        return cause
+        return cause  # `_going_on` has named the task
     reason = f"the wait for task {task_id} ended with {type(cause).__name__}, the cause of this error"
     error = errors.Unreachable(f"{reason}. client.wait({task_id!r}) waits for it again", task_id=task_id)
     error.__cause__ = cause

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from unitask_api import contract
 
 from .._model._json import as_object, is_list
+from ..errors import InvalidInput
 from .effects import SendRequest
 
 UNIFIED = "unified"
@@ -20,7 +21,8 @@ LEGACY = "legacy"  # the model of all of them in the catalogue
 def create(body: dict[str, Any]) -> SendRequest:
     entry = contract.find(body["model"], body["task_type"])
     if entry is None:
-        raise LookupError(f"the catalogue has no {body['model']} {body['task_type']}")
+        problem = f"the catalogue has no task {body['model']} {body['task_type']!r:.80}"
+        raise InvalidInput(problem, undone="nothing was sent")
     operation = contract.operation(entry.create)
     return SendRequest(operation.method, operation.path, body["input"])
 
