@@ -228,11 +228,12 @@ def test_what_cannot_be_read_is_refused_in_a_short_sentence(unreadable: Any, rea
 
 
 def test_coroutine_that_a_file_object_gives_is_closed() -> None:
-    given = read_async()
+    content = read_async()
+    file: Any = SimpleNamespace(read=lambda: content)
     with pytest.raises(ValueError, match="await it"):
-        wire_form(SimpleNamespace(read=lambda: given))
+        wire_form(file)
 
-    assert inspect.getcoroutinestate(given) == inspect.CORO_CLOSED  # or Python warns that it was never awaited
+    assert inspect.getcoroutinestate(content) == inspect.CORO_CLOSED  # or Python warns that it was never awaited
 
 
 def test_pipe_and_a_file_over_ten_mebibytes_are_refused_before_they_are_read(tmp_path: Path) -> None:
