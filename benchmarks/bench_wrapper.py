@@ -14,11 +14,11 @@ import timeit
 from collections.abc import Callable
 from pathlib import Path
 
+from unitask import Timestamp
 from unitask._core.effects import Response
 from unitask._core.envelope import read_task
 from unitask._core.validation import problems
 from unitask._model.task import Output
-from unitask._model.timestamp import Timestamp
 
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDS = 15

@@ -342,7 +342,7 @@ def keeping_money(status: str) -> Inside:
                     db.execute(f"INSERT INTO ledger {entry}", values)
             return ended
 
-        store.end = end_and_keep  # type: ignore[method-assign]
+        store.end = end_and_keep  # type: ignore[method-assign]  # the defect replaces a method of one store
 
     return inside
 

@@ -8,7 +8,7 @@ from email.utils import formatdate
 from typing import Any
 
 import httpx
-from unitask._model.timestamp import Timestamp
+from unitask import Timestamp
 from unitask.webhooks import Notification, Receiver
 from unitask_contract.checks._http import BLANK, ENDPOINT, SECRET
 from unitask_sandbox import Sandbox

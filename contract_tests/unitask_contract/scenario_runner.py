@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-from unitask import AsyncClient, Client, errors, tasks
-from unitask._model.timestamp import Timestamp
+from unitask import AsyncClient, Client, Timestamp, errors, tasks
 from unitask_contract import bundle
 from unitask_contract.exchange import Exchange
 from unitask_contract.scenarios import Answer, Scenario

@@ -149,7 +149,7 @@ def test_upload_that_has_ended_holds_nothing(http_with: HttpWith, monkeypatch: p
             async with httpx.AsyncClient(transport=httpx.ASGITransport(http.app), base_url=BASE_URL) as client:
                 statuses.append((await client.post(CREATE, content=LARGE, headers=KEY)).status_code)
 
-    asyncio.run(http.app({**scope, "server": ("localhost", 80)}, receive, send))  # type: ignore[arg-type]
+    asyncio.run(http.app({**scope, "server": ("localhost", 80)}, receive, send))  # type: ignore[arg-type]  # a plain dict is a scope
 
     assert statuses == [200]
     assert http("POST", CREATE, content=LARGE).status_code == 200

@@ -201,7 +201,7 @@ def test_deeply_nested_body_has_a_repr() -> None:
 def test_success_is_returned_by_every_form() -> None:
     body = {"model": "m", "task_type": "t", "input": {}}
     with client_of(200, PENDING) as client:
-        found = [create_task.sync(client=client, body=body), get_task.sync("t", client=client)]  # type: ignore[arg-type]
+        found = [create_task.sync(client=client, body=body), get_task.sync("t", client=client)]  # type: ignore[arg-type]  # a plain dict is a TaskRequest
         detailed = get_task.sync_detailed("t", client=client)
 
     async def asked() -> list[models.TaskEnvelope]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Any
 
-from unitask import errors
+from unitask import Timestamp, errors
 from unitask._core import flows
 from unitask._core.effects import (
     Delivery,
@@ -27,7 +27,6 @@ from unitask._core.effects import (
 from unitask._core.polling import DurationTracker
 from unitask._core.retry_policy import RetryPolicy, Timeouts
 from unitask._model.task import OutputT, Task
-from unitask._model.timestamp import Timestamp
 
 TASK_ID = "90efd2db-bcfc-413f-a0be-c893850c9d68"
 MODEL, TASK_TYPE = "Qubico/image-toolkit", "face-swap"

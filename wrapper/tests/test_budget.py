@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unitask import Budget, Output, Recovery, Task, errors, tasks
+from unitask import Budget, Output, Recovery, Task, Timestamp, errors, tasks
 from unitask._core import flows
 from unitask._core.effects import Flow, Resumed, SendRequest
 from unitask._model.task import Outcome
-from unitask._model.timestamp import Timestamp
 
 from .interruption import Interruption, in_own_thread
 from .pictures import encoded
@@ -131,7 +130,7 @@ def test_each_call_that_sees_the_end_of_a_task_settles_it(shell: str, call: str)
 
 def test_estimate_is_that_of_the_body_that_is_sent() -> None:
     budget, once = Budget(1), io.BytesIO(encoded(1250, 1000))
-    once.seekable = lambda: False  # type: ignore[method-assign]
+    once.seekable = lambda: False  # type: ignore[method-assign]  # a stream that cannot seek
     segment = functools.partial(tasks.ImageSegment, prompt="a", negative_prompt="b", segment_factor=0)
     perform("sync", provider(seen("pending")), lambda client: client.submit(segment(image=once)), budget=budget)
 

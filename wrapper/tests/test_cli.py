@@ -334,7 +334,7 @@ def test_narrow_encoding_loses_nothing_that_was_paid(
 
     assert exit_code(*RUN, "--to", str(tmp_path / "結果.png")) == 0
     assert (tmp_path / "結果.png").read_bytes() == encoded()
-    assert out.buffer.getvalue() == f"{tmp_path}/\\u7d50\\u679c.png\n".encode()  # type: ignore[attr-defined]
+    assert out.buffer.getvalue() == f"{tmp_path}/\\u7d50\\u679c.png\n".encode()  # type: ignore[attr-defined]  # the stdout of the test
 
 
 @pytest.fixture

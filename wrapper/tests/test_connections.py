@@ -131,7 +131,7 @@ def test_submission_with_a_broken_answer_is_uncertain_and_logged_with_what_find_
     assert len(server.creates) == 1
     assert task_id in (None, caught.value.task_id)
     (record,) = (record for record in caplog.records if record.name == "unitask")
-    assert record.uncertain is caught.value  # type: ignore[attr-defined]
+    assert record.uncertain is caught.value  # type: ignore[attr-defined]  # an extra of the log record
     assert caught.value.token in record.getMessage()
 
 
@@ -375,7 +375,7 @@ def cancelled_at(work: Any, at: int, waits: list[Any]) -> Any:
         except StopIteration as end:
             return end.value
         if len(waits) == at:
-            asyncio.current_task().cancel()  # type: ignore[union-attr]
+            asyncio.current_task().cancel()  # type: ignore[union-attr]  # it runs in a task
         waits.append(future)
         try:
             go_on, value = steps.send, (yield future)

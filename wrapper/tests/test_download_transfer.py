@@ -192,7 +192,7 @@ class Host:
         fresh = version in self.names.values() and content == CONTENT
         status, headers = 200, {**self.names, "content-length": str(len(content))}
         if wanted and fresh and self.ranges:
-            start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1])  # type: ignore[index]
+            start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1])  # type: ignore[index]  # the client sends this form only
             status, headers["content-range"] = 206, f"bytes {start}-{len(content) - 1}/{len(content)}"
             content = content[start:]
             headers["content-length"] = str(len(content))

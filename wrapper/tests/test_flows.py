@@ -14,11 +14,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unitask import errors
+from unitask import Timestamp, errors
 from unitask._core import flows, polling, retry, retry_policy
 from unitask._core.effects import Flow, Response, SendRequest, Sleep, TransportFailure
 from unitask._model.task import Output, Task
-from unitask._model.timestamp import Timestamp
 from unitask.tasks import FaceSwapOutput
 
 from .script import (

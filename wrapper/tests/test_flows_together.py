@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unitask import Output, Task, errors
+from unitask import Output, Task, Timestamp, errors
 from unitask._core import flows
 from unitask._core.effects import (
     Flow,
@@ -22,7 +22,6 @@ from unitask._core.effects import (
     TaskUpdated,
     TransportFailure,
 )
-from unitask._model.timestamp import Timestamp
 
 from .script import AT_SOME_TIME, CUT_OFF, Played, answer, drive, limits, refused
 

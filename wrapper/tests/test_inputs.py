@@ -43,7 +43,7 @@ def flux(**fields: Any) -> Any:
 def problems(task: Any, validate: bool = True, **options: Any) -> tuple[str, ...]:
     """What is wrong with a task."""
     with pytest.raises(InvalidInput) as caught:
-        request_body(task, options, validate=validate)  # type: ignore[arg-type]
+        request_body(task, options, validate=validate)  # type: ignore[arg-type]  # options may be wrong here
     assert all(problem in str(caught.value) for problem in caught.value.problems)
     return caught.value.problems
 
@@ -53,7 +53,7 @@ def problems(task: Any, validate: bool = True, **options: Any) -> tuple[str, ...
 
 def test_files_are_found_in_lists_and_objects() -> None:
     elements = ({"image": PNG, "n": 1, "new": [1]}, {"image": URL}, "not an object")
-    task = tasks.KlingVideo(prompt="a", elements=elements, motion_brush={"mask_url": PNG, "x": 1})  # type: ignore[arg-type]
+    task = tasks.KlingVideo(prompt="a", elements=elements, motion_brush={"mask_url": PNG, "x": 1})  # type: ignore[arg-type]  # a plain dict is a TypedDict
     gif = tasks.KlingVideo(prompt="a", motion_brush={"mask_url": encoded(form="GIF")})
 
     sent = request_body(task, validate=False)["input"]
@@ -137,12 +137,12 @@ for _ in range(500):
         (flux(extra={"seed": 10**400}), f"input.seed: {'1' + '0' * 59}... (401 characters) is not a 64-bit integer"),
         (flux(prompt={3: "a"}), "input.prompt: {3: 'a'} is not of type 'string'"),
         (flux(width=1024, height=1025), "input: width x height is 1049600, at most 1048576 is allowed"),
-        (tasks.KlingVideo(prompt="a", mode="fast"), "input.mode: 'fast' is not one of ['std', 'pro']"),  # type: ignore[arg-type]
+        (tasks.KlingVideo(prompt="a", mode="fast"), "input.mode: 'fast' is not one of ['std', 'pro']"),  # type: ignore[arg-type]  # a wrong word
         (swap("missing.png"), "target_image: 'missing.png' cannot be read: No such file or directory"),
         (tasks.Kling3Video(multi_shots=[{"prompt": 1}]), "input.multi_shots.0.prompt: 1 is not of type 'string'"),
         (Raw("", "t"), "model: "),
         (Raw("m", ""), "task_type: "),
-        (Raw(7, "t"), "model: 7 "),  # type: ignore[arg-type]
+        (Raw(7, "t"), "model: 7 "),  # type: ignore[arg-type]  # a wrong type
         (flux(prompt=DEEP), "input: it cannot be checked: "),
         (tasks.LegacyMidjourneyImagine(prompt="a", webhook_secret="a\nb"), "webhook_secret: the webhook secret "),
         (tasks.LegacyKlingVideo(prompt="a", webhook_config={"secret": "a\nb"}), "webhook_"),
@@ -223,7 +223,7 @@ def test_task_is_a_plain_value() -> None:
     assert pickle.loads(pickle.dumps(task)) == task == swap(extra={"a": 1})
     assert (task.operation(), task.output_type()) == (("Qubico/image-toolkit", "face-swap"), FaceSwapOutput)
     with pytest.raises(AttributeError):
-        task.target_image = "b"  # type: ignore[misc]
+        task.target_image = "b"  # type: ignore[misc]  # it must raise
 
 
 # ---- whatever object is given

@@ -77,7 +77,7 @@ ESTIMATES: dict[str, tuple[TaskInput[Any], float | None]] = {
     "five seconds at a time": (tasks.KlingVideo(version="2.1", mode="pro", duration=10), 0.92),
     "a later rate": (tasks.KlingVideo(version="2.6", mode="pro", duration=5, enable_audio=True), 0.66),
     "what is documented for absent fields": (tasks.Kling3Video(prompt="a", enable_audio=False), 0.5),
-    "one of several words": (tasks.Wan26Txt2Video(prompt="a", duration=5, resolution="1080P"), 0.6),  # type: ignore[arg-type]
+    "one of several words": (tasks.Wan26Txt2Video(prompt="a", duration=5, resolution="1080P"), 0.6),  # type: ignore[arg-type]  # an undocumented word
     "a field that decides the rate is absent": (tasks.Wan26Txt2Video(prompt="a", duration=5), None),
     "another field's name for it": (tasks.LumaVideo(prompt="a", model="ray-v2", duration=5), 0.2),
     "a field without a price": (tasks.Seedance2Preview(prompt="a", duration=5, resolution="1080p"), None),

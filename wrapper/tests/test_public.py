@@ -27,7 +27,7 @@ def test_package_lists_its_names() -> None:
     assert set(errors.__all__) <= set(unitask.__all__)
     assert unitask.__version__ == version("unitask")
     with pytest.raises(AttributeError, match="module 'unitask' has no attribute 'Klient'"):
-        _ = unitask.Klient  # type: ignore[attr-defined]
+        _ = unitask.Klient  # type: ignore[attr-defined]  # it must raise
 
 
 HEAVY = {"httpx", "attrs", "attr", "unitask_api.models.task", "asyncio", "PIL", "numpy"}

@@ -9,10 +9,9 @@ from email.utils import formatdate
 from typing import Any
 
 import pytest
-from unitask import Outcome, Output, Recovery, errors
+from unitask import Outcome, Output, Recovery, Timestamp, errors
 from unitask._core import flows, recovery
 from unitask._core.effects import Flow, Response, Resumed, SendRequest, Sleep, Step, TransportFailure
-from unitask._model.timestamp import Timestamp
 
 from .script import (
     CUT_OFF,

@@ -13,8 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from unitask import Client, Outcome, Recovery, _base_client, errors, tasks
-from unitask._model.timestamp import Timestamp
+from unitask import Client, Outcome, Recovery, Timestamp, _base_client, errors, tasks
 from unitask.testing import InstantClock, UnitaskProvider
 
 from .shells import BASE_URL, KEY
@@ -153,7 +152,7 @@ def lost(world: World, client: Client, **options: str) -> tuple[errors.Submissio
     """A submission whose answer is lost, and the id of the task that it made."""
     world.fate = world.draw.choice(["accepted", "refused", "named"])
     with pytest.raises(errors.SubmissionUncertain) as caught:
-        client.submit(tasks.Raw(MODEL, TASK_TYPE, INPUT), **options)  # type: ignore[arg-type]
+        client.submit(tasks.Raw(MODEL, TASK_TYPE, INPUT), **options)  # type: ignore[arg-type]  # drawn options
     return caught.value, None if world.fate == "refused" else world.provider.tasks[-1].id
 
 

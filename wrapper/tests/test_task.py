@@ -16,10 +16,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unitask import Output, ProviderBroken, Task, errors
+from unitask import Output, ProviderBroken, Task, Timestamp, errors
 from unitask._model import task_token
 from unitask._model.task_token import Fingerprint, SubmissionTime, TaskToken
-from unitask._model.timestamp import Timestamp
 from unitask.tasks import FaceSwapOutput, LegacyFaceSwapOutput
 
 from .script import MODEL, TASK_ID, TASK_TYPE, UNIX, task_data
@@ -102,7 +101,7 @@ def test_task_is_a_value_with_a_hash() -> None:
     assert len({made, copy.deepcopy(made), task()}) == 2
     assert len({hash(task(task_id=name)) for name in "abcdef"}) > 1
     with pytest.raises(AttributeError):
-        made.raw = {}  # type: ignore[misc]
+        made.raw = {}  # type: ignore[misc]  # it must raise
 
 
 def test_repr_shows_id_and_status_but_no_secret() -> None:

@@ -80,7 +80,7 @@ def test_account_notification_is_read() -> None:
 
     assert read(ACCOUNT) == AccountNotification("go_api_quota_exchange_failed", time, "Test", {}, ACCOUNT)
     assert read(odd) == AccountNotification("new_word", None, "", {}, odd)
-    assert isinstance(read(ACCOUNT).type, AccountType)  # type: ignore[union-attr]
+    assert isinstance(read(ACCOUNT).type, AccountType)  # type: ignore[union-attr]  # it is an account notification
     documented = contract.components()["AccountNotification"]["properties"]["type"]
     assert set(AccountType) == set(documented["x-advisory"]["enum"])
 
@@ -131,9 +131,9 @@ def test_secrets_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) 
 def test_any_sender_is_accepted_only_with_an_explicit_none() -> None:
     assert read(ENDED, {}, secret=None)
     with pytest.raises(TypeError, match="secret"):
-        Receiver()  # type: ignore[call-arg]
+        Receiver()  # type: ignore[call-arg]  # the secret is required
     with pytest.raises(TypeError, match="secret"):
-        parse("{}", {})  # type: ignore[call-arg]
+        parse("{}", {})  # type: ignore[call-arg]  # the secret is required
 
 
 SETTINGS: list[Any] = [{"secret": text} for text in ("", f" {SECRET}", "two\r\nlines", b"bytes")]
