@@ -7,8 +7,6 @@ nightly  twenty times as many, at random, and each failure with what plays it ag
 No profile has a deadline: how long an example takes says more of the machine than of the code.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ The server and its worker process share one core; the client has another. Polls 
 server's own CPU time, which is steady on a busy machine.
 """
 
-from __future__ import annotations
-
 import argparse
 import base64
 import json

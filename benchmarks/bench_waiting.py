@@ -5,8 +5,6 @@ machine. "Best possible" is the least number of polls at the mean delay of the l
 known exactly. Dynamic programming over a grid of ages finds it.
 """
 
-from __future__ import annotations
-
 import math
 import random
 from collections.abc import Callable, Iterator

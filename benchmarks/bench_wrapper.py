@@ -3,8 +3,6 @@
 `python benchmarks/bench_wrapper.py`. The size is measured in a fresh environment, which needs the package index.
 """
 
-from __future__ import annotations
-
 import json
 import statistics
 import subprocess

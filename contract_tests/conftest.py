@@ -1,7 +1,5 @@
 """Options of the provider checks."""
 
-from __future__ import annotations
-
 import pytest
 from unitask_contract.provider import Money
 

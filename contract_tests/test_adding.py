@@ -1,7 +1,5 @@
 """docs/adding-a-task-type.md and the walks of CONTRIBUTING.md, followed literally in a copy of the repository."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Any answer ends in a task or a typed error; a submission is sent once, and no task id is lost."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from hypothesis import given, settings

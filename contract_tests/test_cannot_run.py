@@ -1,7 +1,5 @@
 """`unitask contract` ends with 2 and says why where nothing can be checked; that never counts as a broken contract."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

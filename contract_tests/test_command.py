@@ -1,7 +1,5 @@
 """`unitask contract` judges a provider, writes reports that show no secret, and spends no more than it may."""
 
-from __future__ import annotations
-
 import errno
 import json
 import os

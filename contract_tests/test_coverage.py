@@ -1,7 +1,5 @@
 """The tests exercise the whole contract, and the parts of the project agree on it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """`make cross-check` reports each difference between the mock server and us, and never passes without the server."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

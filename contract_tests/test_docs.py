@@ -1,7 +1,5 @@
 """The documents name what exists; docs/ci.md and .pre-commit-hooks.yaml hold as others copy them."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex

@@ -1,7 +1,5 @@
 """The drift ledger holds both ways: the page's own schema rejects what was seen, and ours accepts it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The whole way over real HTTP: wrapper, generated requests, sandbox, engine, download; and the code of the pages."""
 
-from __future__ import annotations
-
 import re
 import shutil
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Hostile media break no engine: each task type with an engine gets them in all its places."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator

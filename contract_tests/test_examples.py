@@ -1,7 +1,5 @@
 """Every documented and recorded body: the wrapper sends it or reads it, and finds the files in it."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ Besides that a call makes at most one task, the id of a task that was given is n
 uncertain submission is found out.
 """
 
-from __future__ import annotations
-
 import asyncio
 import inspect
 from functools import partial

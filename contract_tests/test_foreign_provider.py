@@ -1,7 +1,5 @@
 """Any provider's answers end a check in time, in bounded memory and with a result."""
 
-from __future__ import annotations
-
 import gzip
 from collections.abc import Iterable
 from functools import partial

@@ -1,7 +1,5 @@
 """The key is hidden in reports where it is the key, in every spelling, and nothing else is hidden."""
 
-from __future__ import annotations
-
 import html
 import json
 import string

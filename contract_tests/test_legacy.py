@@ -1,7 +1,5 @@
 """Tasks of the older API, through the same calls: in the sandbox, on their own endpoints."""
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Iterator
 from pathlib import Path

@@ -3,8 +3,6 @@
 The cases of every task type are read off the schemas of the bundle.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any

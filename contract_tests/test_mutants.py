@@ -1,7 +1,5 @@
 """Every documented answer, changed in one step, ends in a typed error or in a tolerance with a name."""
 
-from __future__ import annotations
-
 import pytest
 from unitask_contract.bundle import outputs_of
 from unitask_contract.mutation import BAD, ask_generated, judged, mutants, tolerances

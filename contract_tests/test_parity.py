@@ -1,7 +1,5 @@
 """For any script of answers the sync and the async client send the same, sleep the same and end the same."""
 
-from __future__ import annotations
-
 import httpx
 import pytest
 from hypothesis import given, settings

@@ -1,7 +1,5 @@
 """A body that contradicts the spec becomes a patch of the spec that allows it, and that shows no data of the body."""
 
-from __future__ import annotations
-
 import copy
 import itertools
 import json

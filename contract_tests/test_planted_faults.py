@@ -3,8 +3,6 @@
 `make score` counts them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

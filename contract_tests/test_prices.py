@@ -4,8 +4,6 @@ The sandbox and the harness each read the prices of the spec with code of their 
 shows here. documented_prices.yaml has prices from other sources than the spec, so a mistake of the spec shows, too.
 """
 
-from __future__ import annotations
-
 import json
 import random
 import struct

@@ -1,7 +1,5 @@
 """The sandbox, or any base URL, keeps every promise of the contract; and a check finds each planted defect."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """`unitask contract --body`: what it makes of recorded bodies, and of files that do not hold one."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Every request that the client sends is one that the spec describes, with a body that its schema allows."""
 
-from __future__ import annotations
-
 from urllib.parse import parse_qs, urlsplit
 
 import pytest

@@ -10,8 +10,6 @@
 Where the rule does not settle a case, the oracle allows both outcomes; the number of submissions is always settled.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Every scenario ends as it says; one for each code path with both clients."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

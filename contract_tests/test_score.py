@@ -1,7 +1,5 @@
 """A gate of `make score` takes its figure from a run on the sources as they are; what was not measured is not met."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

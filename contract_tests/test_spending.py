@@ -1,7 +1,5 @@
 """`unitask contract --max-usd`: every submission that may have been accepted counts, however it was answered."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 from typing import Any

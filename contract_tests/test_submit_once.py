@@ -1,7 +1,5 @@
 """A call makes at most one task, seen from the provider's side of a real connection."""
 
-from __future__ import annotations
-
 import httpx
 import pytest
 from unitask import Client, errors

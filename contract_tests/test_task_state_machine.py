@@ -3,8 +3,6 @@
 Each planted fault is one that a client or a provider could have.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import httpx

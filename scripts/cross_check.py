@@ -5,8 +5,6 @@ every other call to it. It must accept these, and reject each input that breaks 
 Exit codes: 0 no difference, 1 a difference, 2 the server could not run.
 """
 
-from __future__ import annotations
-
 import asyncio
 import copy
 import json

@@ -4,8 +4,6 @@ The checks in unitask_contract/checks/fuzz.py run in the same process with few e
 server. Operations that the sandbox does not have are left out, and named.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

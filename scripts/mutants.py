@@ -4,8 +4,6 @@ The result is valid for the sources that were mutated ([tool.mutmut] in pyprojec
 the measure counts as not taken.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import sys

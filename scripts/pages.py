@@ -3,8 +3,6 @@
 `make generate` runs it; a test for each page fails when the page is not current.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 

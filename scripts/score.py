@@ -9,8 +9,6 @@ wrapper           the last whole `make mutants`
 coverage          docs/coverage.md
 """
 
-from __future__ import annotations
-
 import copy
 import logging
 import os

@@ -4,8 +4,6 @@
 the results of the driver.
 """
 
-from __future__ import annotations
-
 import argparse
 import datetime
 import json

@@ -4,8 +4,6 @@ A sleep costs no time: it moves the clocks of this process. Threads that a clien
 waits for them uses the real clock.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys

@@ -4,8 +4,6 @@ The first two parts of a path name the client and the scenario: /openai/lost-ans
 which would be paid for. A GET is a poll, unless its path ends in "result". Each scenario has its own counts.
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Callable, Generator

@@ -1,7 +1,5 @@
 """How each client is used: as its own documents say, with its own settings for retries and pauses."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 
 KEY = "key-8d1f4c0b7a6e59321f0e"

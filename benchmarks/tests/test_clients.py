@@ -1,7 +1,5 @@
 """The comparison of clients: the server counts every request, and the row of unitask is as promised."""
 
-from __future__ import annotations
-
 import pytest
 
 from benchmarks.clients.collect import ROWS, Result, drive

@@ -1,7 +1,5 @@
 """Tasks and bodies of the bundle, and a client of either kind over scripted answers."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import time

@@ -3,8 +3,6 @@
 `defective("no-auth")` returns a drop-in replacement of `unitask_sandbox.create_app`.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import math

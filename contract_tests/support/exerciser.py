@@ -5,8 +5,6 @@ generated client reads those of operations that the wrapper lacks. Inputs and an
 scenarios, and generated values of every component.
 """
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 import json

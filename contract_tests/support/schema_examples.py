@@ -1,7 +1,5 @@
 """Values of components, made by schemathesis: `instances` of its coverage phase, `component` at random."""
 
-from __future__ import annotations
-
 import json
 from functools import cache
 from typing import Any

@@ -1,7 +1,5 @@
 """Client and sandbox in one process and on one clock, which moves only while the client sleeps."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from email.utils import formatdate

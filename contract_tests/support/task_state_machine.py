@@ -5,8 +5,6 @@ learns with the provider's records. The user's program keeps ids, tokens and pic
 promise is an `assert` with its words, so that tests can tell them apart.
 """
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import inspect

@@ -1,7 +1,5 @@
 """The contract as the harness reads it, with `unitask_api.contract`. Do not change the objects that are returned."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

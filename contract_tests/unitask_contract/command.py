@@ -3,8 +3,6 @@
 Exit codes: 0 the contract is kept, 1 it is broken, 2 it could not be checked.
 """
 
-from __future__ import annotations
-
 import argparse
 import logging
 import math

@@ -4,8 +4,6 @@ An obstacle (the environment, a proxy, a wrong address, a mock that keeps no tas
 It is not a broken contract. Nothing here costs money. A call has one time limit, and an answer a largest size.
 """
 
-from __future__ import annotations
-
 import os
 import uuid
 import zlib

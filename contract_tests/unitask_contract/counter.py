@@ -12,8 +12,6 @@ A field or a word counts only in a body that is valid as a whole. A component th
 for the first of them; general operations come before families.
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping

@@ -4,8 +4,6 @@ A key is hidden only where it is the key. A short one could be any word, so it i
 header for keys; one of WORD characters as a whole word; one of LONG characters everywhere.
 """
 
-from __future__ import annotations
-
 import re
 from functools import lru_cache
 

@@ -1,7 +1,5 @@
 """Call an ASGI application, such as the sandbox, without a connection."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What the checks send: the least object of a schema, and small files for the fields that take one."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable
 from functools import cache

@@ -1,7 +1,5 @@
 """The money limit of a run: what submissions cost at most, in USD by the price list of the contract."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any

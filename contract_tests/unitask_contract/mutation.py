@@ -5,8 +5,6 @@ when the broken part is read, or in a tolerance of `tolerances.yaml`, which has 
 finding: an exception of another type ("untyped"), or no error ("silent").
 """
 
-from __future__ import annotations
-
 import copy
 import json
 from collections.abc import Callable, Iterator, Mapping

@@ -5,8 +5,6 @@ credits, rounded up. A field that is null counts as absent, and files are not me
 form of a price that this module does not know, is None, and never 0.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping

@@ -3,8 +3,6 @@
 Every exchange is kept. Every submission holds its price against the money limit before it is sent.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import re

@@ -1,7 +1,5 @@
 """The contract as a provider must keep it, as a schema for generated requests."""
 
-from __future__ import annotations
-
 import copy
 from typing import Any, cast
 

@@ -4,8 +4,6 @@ The operation is guessed only where it is unambiguous. A file that cannot be rea
 from being checked, and how much is read of a file is limited.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The result of a run, and its text for a terminal."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The report as a file: HTML, JUnit, JSON, or the patch. No key is shown in any of them."""
 
-from __future__ import annotations
-
 import html
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """Run the checks against one provider."""
 
-from __future__ import annotations
-
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence

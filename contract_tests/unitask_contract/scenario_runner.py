@@ -3,8 +3,6 @@
 Time passes only while the client sleeps, and one second with each request.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """Run `python -m generator [--check]` in the folder spec/: generate, or compare with what is checked in."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import filecmp

@@ -4,8 +4,6 @@ Each file is a fragment of that document, and its references already name their 
 renamed or inlined. A name that two files define is an error.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from pathlib import Path

@@ -5,8 +5,6 @@ Webhook bodies: the other way round. containment.py proves whether a schema cove
 a break, unless spec/waivers.yaml explains why it is not one.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import subprocess

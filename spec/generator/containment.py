@@ -4,8 +4,6 @@ The proof uses the canonical form of jsonschema-rs; the strategies of schemathes
 schemas without references, so those are inlined first.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 

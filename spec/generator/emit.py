@@ -4,8 +4,6 @@ The pinned openapi-python-client makes the client and the modules of the operati
 the models, states.py the status words. The modules of runtime/ are copied. The pinned ruff formats the code.
 """
 
-from __future__ import annotations
-
 import copy
 import json
 import shutil

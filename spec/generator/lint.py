@@ -1,7 +1,5 @@
 """Check the bundle before code is generated from it. Each check yields a sentence for each fault."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -16,8 +16,6 @@ list of values or {at_most: number}, for a field, a product of fields ("width * 
 that is given ("model or model_name").
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Write docs/reference: a page for each family, with the fields, prices and an example of each task type."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """`python -m generator.report`: count the fields of each family by the evidence for them."""
 
-from __future__ import annotations
-
 import sys
 from collections import Counter
 from collections.abc import Iterator

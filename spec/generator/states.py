@@ -1,7 +1,5 @@
 """Write `unitask_api.states`, the states of a task and their status words, from `x-states` of TaskStatus."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from .bundle import Document

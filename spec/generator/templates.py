@@ -4,8 +4,6 @@ A template in jinja/ replaces the packaged one. A patch replaces a piece of a pa
 exactly once; otherwise the package has changed, and the patch must be reviewed.
 """
 
-from __future__ import annotations
-
 import shutil
 from dataclasses import dataclass
 from importlib.resources import files

@@ -1,7 +1,5 @@
 """Fixtures for the tests of the spec and of what is generated from it."""
 
-from __future__ import annotations
-
 import copy
 from functools import cache
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Merging the files of the spec into one document."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The semver verdict on mutants of the real spec with one change each."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """The reader of openapi.json that ships with the generated client."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

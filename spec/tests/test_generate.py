@@ -1,7 +1,5 @@
 """Generation: what is checked in is what the spec gives, on every run and whatever the hash seed."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

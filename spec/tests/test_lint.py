@@ -1,7 +1,5 @@
 """The checks of the bundle: the spec passes, and each check finds its fault."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The generated client without the wrapper."""
 
-from __future__ import annotations
-
 import asyncio
 import pickle
 from datetime import UTC, datetime

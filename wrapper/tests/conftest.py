@@ -1,7 +1,5 @@
 """Fixtures of the wrapper tests: no setting of the machine reaches a test; tests with `shell` run with both clients."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time

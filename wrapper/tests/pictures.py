@@ -1,7 +1,5 @@
 """Pictures made at test time, without faces: the wrapper reads only their format and size."""
 
-from __future__ import annotations
-
 import io
 from typing import Any
 

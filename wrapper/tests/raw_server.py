@@ -1,7 +1,5 @@
 """A server on a real socket that answers each request with the bytes that a test gives."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import re

@@ -1,7 +1,5 @@
 """Drive the flows of the core without a client: replies go in, steps come out, and time is a number."""
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 import json

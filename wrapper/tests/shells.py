@@ -1,7 +1,5 @@
 """Both clients over `UnitaskProvider`, on a clock that moves only while they sleep; or over the network."""
 
-from __future__ import annotations
-
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator

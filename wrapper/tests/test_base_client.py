@@ -1,7 +1,5 @@
 """Wrong use of the clients, words of the provider, and secrets: nothing is sent, obeyed or shown."""
 
-from __future__ import annotations
-
 import asyncio
 import dataclasses
 import inspect

@@ -1,7 +1,5 @@
 """The budget: a submission that could exceed the limit is not sent, and what is not billed comes back."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import io

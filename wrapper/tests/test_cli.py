@@ -1,7 +1,5 @@
 """The command line: results on stdout, reports on stderr, exit codes, and the id of every task that may be paid."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import json

@@ -1,7 +1,5 @@
 """The calls of the clients: what is sent, what is returned and logged. Each test runs with both clients."""
 
-from __future__ import annotations
-
 import asyncio
 import inspect
 import logging

@@ -1,7 +1,5 @@
 """The arguments of the clients that are about HTTP: repeats, headers, proxy, an own httpx client, the clock."""
 
-from __future__ import annotations
-
 import asyncio
 import gzip
 import os

@@ -1,7 +1,5 @@
 """Behaviour that needs a real socket: limits of time and size, broken answers, forks, event loops, interruptions."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import gc

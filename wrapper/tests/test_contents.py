@@ -1,7 +1,5 @@
 """The check of the bytes of a file: whole files of every kind pass, cut-off files and texts do not."""
 
-from __future__ import annotations
-
 import io
 import struct
 import wave

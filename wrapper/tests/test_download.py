@@ -1,7 +1,5 @@
 """Downloads: which files are fetched, where they go, and what an error says about a task that is paid."""
 
-from __future__ import annotations
-
 import errno
 import io
 import re

@@ -1,7 +1,5 @@
 """Downloads: what each answer of a host means, how a file is continued, and several files at once."""
 
-from __future__ import annotations
-
 import asyncio
 import copy
 import gzip

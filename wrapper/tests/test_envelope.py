@@ -1,7 +1,5 @@
 """The meaning of an HTTP answer: a task, a refusal, or neither."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import pickle

@@ -1,7 +1,5 @@
 """Proxies and certificates from the environment: used where possible, named where not, and never for this machine."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path

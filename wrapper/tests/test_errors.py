@@ -1,7 +1,5 @@
 """The errors: which one is raised for which words, codes and statuses, what it advises, and that it pickles."""
 
-from __future__ import annotations
-
 import builtins
 import copy
 import inspect

@@ -1,7 +1,5 @@
 """The flows of a submission, a wait and a cancellation: what is sent, when, how often, and how it ends."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import itertools

@@ -1,7 +1,5 @@
 """Many waits in one flow: each is polled as if it were alone, and the failure of one does not end another."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """Request bodies: what is sent for a task, and every problem at once before anything is paid for."""
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import copy

@@ -1,7 +1,5 @@
 """The LLM endpoints: the openai library as it is set up for them, over a transport that answers from memory."""
 
-from __future__ import annotations
-
 import logging
 import sys
 from collections.abc import Callable

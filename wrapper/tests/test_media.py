@@ -1,7 +1,5 @@
 """Pictures and other files: what is sent for each kind of object, what is read from it, and what is refused."""
 
-from __future__ import annotations
-
 import base64
 import inspect
 import io

@@ -1,7 +1,5 @@
 """The files in an output: shapes beyond the documented ones, which contract_tests/test_output_files.py has."""
 
-from __future__ import annotations
-
 import base64
 import pickle
 from typing import Any

@@ -1,7 +1,5 @@
 """Account, history and uploads: what is read from the answers, and for how long errors are tolerated."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any

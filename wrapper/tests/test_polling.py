@@ -3,8 +3,6 @@
 The figures here are written out, not read from the module: a gap of minutes is found, whatever the module calls it.
 """
 
-from __future__ import annotations
-
 import math
 from bisect import bisect_left
 from datetime import UTC, datetime

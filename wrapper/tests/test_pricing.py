@@ -3,8 +3,6 @@
 contract_tests/test_prices.py compares the estimate of every task type with what the local provider charges.
 """
 
-from __future__ import annotations
-
 import struct
 from fractions import Fraction
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Legacy tasks: how they are submitted, polled and read."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

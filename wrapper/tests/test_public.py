@@ -1,7 +1,5 @@
 """The public names of the package, and the cost of importing it."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys

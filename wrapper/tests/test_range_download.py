@@ -1,7 +1,5 @@
 """One attempt to fetch a file: which answers continue it, how slow they may be, and how they are unpacked."""
 
-from __future__ import annotations
-
 import gzip
 import itertools
 import zlib

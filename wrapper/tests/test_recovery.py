@@ -1,7 +1,5 @@
 """What became of a submission without an answer: found, absent or unclear, and never a guess."""
 
-from __future__ import annotations
-
 import pickle
 from dataclasses import replace
 from datetime import timedelta

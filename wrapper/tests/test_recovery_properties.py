@@ -1,7 +1,5 @@
 """`find` and `history` against a provider whose tasks, clocks and words change: no outcome is false, no row is lost."""
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import pickle

@@ -1,7 +1,5 @@
 """Keys and webhook secrets: values that work, and that nothing shows, however a provider writes them."""
 
-from __future__ import annotations
-
 import base64
 import html
 import json

@@ -1,7 +1,5 @@
 """A task as a value, whatever the body holds; and its token, which has all to go on elsewhere and no secret."""
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import copy

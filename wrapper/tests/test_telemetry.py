@@ -1,7 +1,5 @@
 """Spans and logs: ids and facts of a task, and no content."""
 
-from __future__ import annotations
-
 import json
 import logging
 import sys

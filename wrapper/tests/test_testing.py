@@ -3,8 +3,6 @@
 The examples of docs/testing.md run here too: they show completed, failed, refused and lost tasks.
 """
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import dataclasses

@@ -1,7 +1,5 @@
 """Files of a submission: what goes along in it, what is uploaded first, and what is uploaded once."""
 
-from __future__ import annotations
-
 import base64
 import dataclasses
 import hashlib

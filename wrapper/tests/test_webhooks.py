@@ -1,7 +1,5 @@
 """Notifications: which requests are accepted, what is read from them, and which waits they end."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import hmac

@@ -1,7 +1,5 @@
 """Every public call with the type that a checker must infer; read by mypy and basedpyright, never run."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from io import BytesIO

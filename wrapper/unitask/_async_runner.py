@@ -1,7 +1,5 @@
 """Take the steps of a flow over httpx, in an event loop: send, sleep, call back."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import functools

@@ -3,8 +3,6 @@
 It does no I/O.
 """
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import logging

@@ -1,7 +1,5 @@
 """A transport of httpx whose calls end at a deadline: httpx limits each read, so a dripping answer would never end."""
 
-from __future__ import annotations
-
 import math
 import threading
 import time

@@ -7,8 +7,6 @@
 - No cookies are kept: the API needs none.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Awaitable, Callable, Mapping

@@ -1,7 +1,5 @@
 """Step through a flow of the core, on a clock that always advances."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Generator
 from dataclasses import replace

@@ -3,8 +3,6 @@
 Pillow and numpy are not dependencies: the module that an object comes from is used.
 """
 
-from __future__ import annotations
-
 import importlib
 import io
 import struct

@@ -1,7 +1,5 @@
 """Take the steps of a flow over httpx: send, sleep, call back."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import inspect

@@ -7,8 +7,6 @@
 Spans hold ids and figures, never an input, an output or a key.
 """
 
-from __future__ import annotations
-
 import logging
 import weakref
 from collections.abc import Callable, Generator

@@ -7,8 +7,6 @@ Rules of this file: text of a provider is escaped; once a task was accepted, eve
 the cost, and the command that continues with it.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import dataclasses

@@ -1,7 +1,5 @@
 """`unitask demo`: one call over real HTTP, with the local provider and two public-domain portraits."""
 
-from __future__ import annotations
-
 import shutil
 import time
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Build and validate the request body of a task: files are read, and all problems are reported at once."""
 
-from __future__ import annotations
-
 import inspect
 import json
 import os

@@ -7,8 +7,6 @@ base64 (Image Faceswap, 2025-04-03), or uploaded first where the field takes onl
 Rules of this file: what is checked is what is sent; any exception of an object that was given becomes a ValueError.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import contextlib

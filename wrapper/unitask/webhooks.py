@@ -8,8 +8,6 @@ Rules of this file: every request ends in a notification or in `WebhookRejected`
 numbers; what senders can cause to be stored is bounded; any thread and any event loop may call.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import hashlib

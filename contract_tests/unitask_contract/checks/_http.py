@@ -1,7 +1,5 @@
 """Requests of the checks, and helpers to read the answers."""
 
-from __future__ import annotations
-
 import base64
 from typing import Any
 

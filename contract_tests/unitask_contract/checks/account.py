@@ -1,7 +1,5 @@
 """Checks of accounts: who sees a task, what it costs, and where it is listed."""
 
-from __future__ import annotations
-
 import time
 from decimal import Decimal
 from typing import Any

@@ -3,8 +3,6 @@
 They send thousands of submissions, so they run only without a money limit.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast

@@ -4,8 +4,6 @@ A task type is submitted once, with the least input that the spec allows, and al
 needs are uploaded to the provider first.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import re

@@ -1,7 +1,5 @@
 """Checks of the life of a task, of refused requests, webhooks, uploads and the LLM endpoints."""
 
-from __future__ import annotations
-
 import base64
 import json
 import time

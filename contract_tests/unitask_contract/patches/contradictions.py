@@ -5,8 +5,6 @@ does not name. Answers are open, so a field that is not named is allowed. Of sev
 object with one wrong field was meant as the object, not as null.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice

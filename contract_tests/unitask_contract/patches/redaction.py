@@ -5,8 +5,6 @@ becomes one of the same form. A number stays if it is 0. Keys of maps are data, 
 left out, except the names of new fields.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from functools import cache

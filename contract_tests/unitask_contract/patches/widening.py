@@ -4,8 +4,6 @@ The bundler applies the entries to the components, so the hand-written fragments
 contradiction gets an entry in the ledger, too: what the source says, what was observed, what the spec says now.
 """
 
-from __future__ import annotations
-
 import copy
 import json
 import re

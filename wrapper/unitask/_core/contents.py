@@ -4,8 +4,6 @@ Rules of this file: what is certainly wrong is refused, and what is unknown is s
 sound, whatever the server calls it; a container that says how long it is must be that long.
 """
 
-from __future__ import annotations
-
 import codecs
 import re
 from collections.abc import Callable, Iterator

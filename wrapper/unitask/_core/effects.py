@@ -4,8 +4,6 @@ Rules of this file: plain frozen values, except for `Progress`; durations are in
 `at` of a reply.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Generator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum

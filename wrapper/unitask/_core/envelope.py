@@ -10,8 +10,6 @@ The provider wraps a task as {code, data, message}; some documented samples show
 - A poll that is answered by a gateway, or not in the API's envelope, says nothing about the task.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The task history, page by page."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 

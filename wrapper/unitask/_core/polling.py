@@ -11,8 +11,6 @@ detect a provider that is far faster than the catalogue says, such as a local on
 what the client observed, and to the bounds below; the number of planned polls is bounded, too.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from bisect import bisect_right

@@ -4,8 +4,6 @@ spec/generator/prices.py describes the form of `price` in x-tasks. Rules of this
 rounded up; an unknown cost is None, never 0; a field that is null is not given.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping

@@ -3,8 +3,6 @@
 An answer of another protocol is converted to the unified form as soon as it is read.
 """
 
-from __future__ import annotations
-
 from typing import Any
 from urllib.parse import quote
 

@@ -16,8 +16,6 @@ submission is what our monotonic clock or our wall clock says, or anything betwe
 sleeps, the second may be set.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

@@ -1,7 +1,5 @@
 """Choose the error class of a refusal or of a failed task, by words, code and HTTP status."""
 
-from __future__ import annotations
-
 from .. import errors
 from .._model.task import Output, Task
 

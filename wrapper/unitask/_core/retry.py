@@ -3,8 +3,6 @@
 A new GET is a function here, with its reader, and a method in each client.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import replace

@@ -5,8 +5,6 @@ it provably never left, or after HTTP 429 that names no task (flows.py decides).
 nothing, and may be repeated.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

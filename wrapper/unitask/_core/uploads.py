@@ -5,8 +5,6 @@ with "task input is too large" (one client, 2025). An upload is used again while
 paid plan (upload page); where the provider refuses them, files are sent in base64 if the field takes that.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 from collections.abc import Callable

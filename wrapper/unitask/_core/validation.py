@@ -1,7 +1,5 @@
 """Check a value against a component of the contract, with messages for the author of the value."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache

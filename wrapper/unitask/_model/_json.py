@@ -1,7 +1,5 @@
 """Reading JSON that may be of any shape."""
 
-from __future__ import annotations
-
 import re
 from typing import TypeGuard
 

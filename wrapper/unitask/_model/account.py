@@ -4,8 +4,6 @@ Field names are those that a connector lists (2026-08-08); the account page and 
 real value was ever seen, so every field may be None, and `raw` holds them all.
 """
 
-from __future__ import annotations
-
 from unitask_api.models import account as models
 from unitask_api.models.account import ActiveTasks, CreditPack, Wallet
 from unitask_api.states import State, state_of

@@ -5,8 +5,6 @@ JSON in JSON, percent-encoding, character references of HTML, base64, hexadecima
 only that, becomes `***`.
 """
 
-from __future__ import annotations
-
 import base64
 import re
 from bisect import bisect_right

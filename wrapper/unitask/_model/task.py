@@ -1,7 +1,5 @@
 """A task as the provider last described it: a plain value over the raw body."""
 
-from __future__ import annotations
-
 import math
 import re
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ ut1.<JSON in base64url, without padding>   a task
 us1.<the same>                             an uncertain submission
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import json

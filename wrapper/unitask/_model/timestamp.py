@@ -1,7 +1,5 @@
 """A moment on two clocks."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Files on their way to the provider: in a request, or uploaded before it."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from datetime import datetime

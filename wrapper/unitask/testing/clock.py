@@ -1,7 +1,5 @@
 """A clock for tests, whose sleeps return at once."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from contextvars import ContextVar

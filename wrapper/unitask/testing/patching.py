@@ -3,8 +3,6 @@
 Every client that is made during the test uses them; explicit arguments still win.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Generator

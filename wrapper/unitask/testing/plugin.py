@@ -1,7 +1,5 @@
 """The pytest plugin: two fixtures, whose modules are imported when a test uses one of them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

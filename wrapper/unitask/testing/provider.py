@@ -3,8 +3,6 @@
 It validates no request, because the client does that. Requests without a script succeed with documented responses.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import mimetypes

@@ -1,7 +1,5 @@
 """Requests that arrived, and the responses of the provider in the form of each protocol."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field

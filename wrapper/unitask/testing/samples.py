@@ -1,7 +1,5 @@
 """The output of a task in memory, documented or made from the schema, and small files for it."""
 
-from __future__ import annotations
-
 import base64
 import re
 from collections.abc import Callable, Mapping, Sequence
