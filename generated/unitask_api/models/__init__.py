@@ -154,10 +154,20 @@ if _TYPE_CHECKING:
     from .mmaudio import MmaudioOutput, MmaudioVideo2AudioInput
     from .omnihuman import OmniHuman15Input, OmniHumanOutput
     from .qwen import QwenImageEditInput, QwenOutput, QwenTxt2ImgInput
-    from .seedance import Seedance2Input, Seedance25Input, SeedanceOutput
+    from .seedance import (
+        Seedance2Input,
+        Seedance25Input,
+        SeedanceOutput,
+        SeedanceRemoveWatermarkInput,
+    )
     from .seedream import Seedream5LiteInput, Seedream5ProInput, SeedreamOutput
     from .skyreels import SkyreelsImg2VideoInput, SkyreelsOutput
-    from .sora import SoraProVideoInput, SoraVideoInput, SoraVideoOutput
+    from .sora import (
+        SoraProVideoInput,
+        SoraRemoveWatermarkInput,
+        SoraVideoInput,
+        SoraVideoOutput,
+    )
     from .suno import SunoClip, SunoClipMetadata, SunoMusicInput, SunoMusicOutput
     from .task import (
         Acknowledgement,
@@ -371,12 +381,14 @@ _MODULES = {
     "Seedance25Input": "seedance",
     "Seedance2Input": "seedance",
     "SeedanceOutput": "seedance",
+    "SeedanceRemoveWatermarkInput": "seedance",
     "Seedream5LiteInput": "seedream",
     "Seedream5ProInput": "seedream",
     "SeedreamOutput": "seedream",
     "SkyreelsImg2VideoInput": "skyreels",
     "SkyreelsOutput": "skyreels",
     "SoraProVideoInput": "sora",
+    "SoraRemoveWatermarkInput": "sora",
     "SoraVideoInput": "sora",
     "SoraVideoOutput": "sora",
     "SunoClip": "suno",
@@ -586,12 +598,14 @@ __all__ = [
     "Seedance25Input",
     "Seedance2Input",
     "SeedanceOutput",
+    "SeedanceRemoveWatermarkInput",
     "Seedream5LiteInput",
     "Seedream5ProInput",
     "SeedreamOutput",
     "SkyreelsImg2VideoInput",
     "SkyreelsOutput",
     "SoraProVideoInput",
+    "SoraRemoveWatermarkInput",
     "SoraVideoInput",
     "SoraVideoOutput",
     "SunoClip",

@@ -268,6 +268,26 @@ class CreditPackInfo(Reader):
         return self._float("total_credits")
 
     @property
+    def used_credits(self) -> float | None:
+        """Credits used."""
+        return self._float("used_credits")
+
+    @property
+    def frozen_credits(self) -> float | None:
+        """Credits put aside for running tasks."""
+        return self._float("frozen_credits")
+
+    @property
+    def expired_credits(self) -> float | None:
+        """Credits of packs that have ended."""
+        return self._float("expired_credits")
+
+    @property
+    def inactive_credits(self) -> float | None:
+        """Credits of packs that cannot be used yet."""
+        return self._float("inactive_credits")
+
+    @property
     def credit_packs_count(self) -> int | None:
         """How many packs."""
         return self._int("credit_packs_count")

@@ -246,9 +246,9 @@ class FluxSchnellTxt2ImgInput(TypedDict, total=False):
     negative_prompt: str
     """What not to show."""
     width: int
-    """Width in pixels; width times height is at most 1,048,576. One client keeps each side between 128 and 1024."""
+    """Width in pixels; width times height is at most 1,048,576. One client keeps each side above 127."""
     height: int
-    """Height in pixels; width times height is at most 1,048,576. One client keeps each side between 128 and 1024."""
+    """Height in pixels; width times height is at most 1,048,576. One client keeps each side above 127."""
     guidance_scale: float
     """How closely to follow the text."""
     steps: int
@@ -267,9 +267,9 @@ class FluxTxt2ImgInput(TypedDict, total=False):
     negative_prompt: str
     """What not to show."""
     width: int
-    """Width in pixels; width times height is at most 1,048,576. One client keeps each side between 128 and 1024."""
+    """Width in pixels; width times height is at most 1,048,576. One client keeps each side above 127."""
     height: int
-    """Height in pixels; width times height is at most 1,048,576. One client keeps each side between 128 and 1024."""
+    """Height in pixels; width times height is at most 1,048,576. One client keeps each side above 127."""
     guidance_scale: float
     """How closely to follow the text."""
     steps: int
@@ -286,9 +286,9 @@ class FluxTxt2ImgLoraInput(TypedDict, total=False):
     negative_prompt: str
     """What not to show."""
     width: int
-    """Width in pixels; width times height is at most 1,048,576. One client keeps each side between 128 and 1024."""
+    """Width in pixels; width times height is at most 1,048,576. One client keeps each side above 127."""
     height: int
-    """Height in pixels; width times height is at most 1,048,576. One client keeps each side between 128 and 1024."""
+    """Height in pixels; width times height is at most 1,048,576. One client keeps each side above 127."""
     guidance_scale: float
     """How closely to follow the text."""
     steps: int

@@ -63,7 +63,22 @@ class Kling3VideoInput(TypedDict, total=False):
 
 
 class KlingAvatarInput(TypedDict, total=False):
-    """Fields that are not known here; they go into `extra`."""
+    """Who speaks, and what is heard."""
+
+    image_url: Required[str]
+    """Picture of the person."""
+    local_dubbing_url: Required[str]
+    """The recording that the person speaks."""
+    prompt: str
+    """What else to show."""
+    negative_prompt: str
+    """What not to show."""
+    mode: str
+    """Standard or professional quality."""
+    batch_size: int
+    """How many videos to make."""
+    version: str
+    """Version of the model; "2.6" in the official command line."""
 
 
 class KlingCameraConfig(TypedDict, total=False):
@@ -103,6 +118,8 @@ class KlingEffectsInput(TypedDict, total=False):
     """More on what happens; needed for rocket, hearting, fighting, kissing, hugging, birthday and water."""
     professional_mode: bool
     """Whether to use the dearer professional mode; documented default false."""
+    version: str
+    """Version of the model; "2.6" in the official command line."""
 
 
 class KlingElement(TypedDict, total=False):
@@ -137,10 +154,12 @@ class KlingFileOutput(Output):
 class KlingLipSyncInput(TypedDict, total=False):
     """Which video, and what is said in it."""
 
-    origin_task_id: Required[str]
-    """The task that made the video."""
+    origin_task_id: str
+    """The Kling task that made the video, unless video_url is given."""
+    video_url: str
+    """The video, instead of the task that made it."""
     tts_text: str
-    """What to say."""
+    """What to say; empty in clients that give a recording."""
     tts_timbre: str
     """Name of the voice."""
     tts_speed: float
@@ -183,7 +202,7 @@ class KlingMotionControlInput(TypedDict, total=False):
     mode: Literal["std", "pro"]
     """Standard or professional quality; documented default std."""
     version: str
-    """Version of the model; in the page's sample, not in its table."""
+    """Version of the model; 2.6 is in the page's sample, not in its table."""
 
 
 class KlingOmniInput(TypedDict, total=False):
@@ -193,6 +212,12 @@ class KlingOmniInput(TypedDict, total=False):
     """What to show; @image_1 is the first of the pictures."""
     images: Sequence[str]
     """Pictures that the prompt refers to."""
+    video: str
+    """A video that the prompt refers to, as one client sends it."""
+    video_url: str
+    """A video that the prompt refers to, under the name that other clients send."""
+    elements: Sequence[KlingElement]
+    """Pictures of things to show."""
     version: str
     """Version of the model; each of two pages knows one of them."""
     resolution: Literal["720p", "1080p"]
@@ -293,6 +318,8 @@ class KlingSoundInput(TypedDict, total=False):
     """Length in seconds; documented default 10."""
     origin_task_id: str
     """An earlier task; presumably one whose video the sound is for (inferred)."""
+    version: str
+    """Version of the model; "2.6" in the official command line."""
 
 
 class KlingSoundOutput(Output):
@@ -312,6 +339,8 @@ class KlingTryOnInput(TypedDict, total=False):
     """Picture of the lower piece, instead of a dress."""
     batch_size: int
     """How many pictures to make; each is paid for."""
+    version: str
+    """Version of the model; "2.6" in the official command line."""
 
 
 class KlingTryOnOutput(Output):
@@ -390,12 +419,15 @@ class KlingVideoInput(TypedDict, total=False):
     """Shape of the video, when it is made from a text."""
     camera_control: KlingCameraControl
     """How the camera moves; an older text has it for videos from a text only."""
-    mode: Literal["std", "pro"]
-    """Standard or professional quality. The oldest version of the page has it for pay-as-you-go only."""
+    mode: str
+    """Standard or professional quality; "turbo" with version 2.5, says a client. The oldest version of the page
+    has it for pay-as-you-go only."""
     version: str
     """Version of the model. For "3.0" use the class for it."""
     image_url: str
     """First picture; up to 10 MB, both sides over 300 pixels."""
+    start_image_url: str
+    """First picture, under the name that a client sends with version 2.5; its notes say that it works."""
     image_tail_url: str
     """Last picture, with the same limits; only together with image_url."""
     elements: Sequence[KlingElement]

@@ -33,8 +33,9 @@ class MidjourneyDescribeInput(TypedDict, total=False):
 
     image_url: Required[str]
     """The picture."""
-    process_mode: Literal["relax", "fast", "turbo"]
-    """How fast. Without it a word in the prompt decides, else relax (so the predecessor's page)."""
+    process_mode: str
+    """How fast; clients also send mixed. Without it a word in the prompt decides, else relax (so the predecessor's
+    page)."""
     bot_id: int
     """Which of your connected accounts does it; for the plan Pro with connected accounts, in an older page."""
 
@@ -55,8 +56,9 @@ class MidjourneyImagineInput(TypedDict, total=False):
     """What to show."""
     aspect_ratio: str
     """Shape of the pictures, for example 16:9; documented default 1:1."""
-    process_mode: Literal["relax", "fast", "turbo"]
-    """How fast. Without it a word in the prompt decides, else relax (so the predecessor's page)."""
+    process_mode: str
+    """How fast; clients also send mixed. Without it a word in the prompt decides, else relax (so the predecessor's
+    page)."""
     skip_prompt_check: bool
     """Whether the provider's check of the prompt is skipped; documented default false."""
     bot_id: int

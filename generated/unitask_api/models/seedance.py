@@ -8,7 +8,7 @@ from typing import Literal, Required, TypedDict
 
 from ..reader import Output
 
-__all__ = ["Seedance25Input", "Seedance2Input", "SeedanceOutput"]
+__all__ = ["Seedance25Input", "Seedance2Input", "SeedanceOutput", "SeedanceRemoveWatermarkInput"]
 
 
 class Seedance25Input(TypedDict, total=False):
@@ -37,6 +37,10 @@ class Seedance25Input(TypedDict, total=False):
     """Whether the video has sound."""
     draft_task_id: str
     """A finished task of 480p; this one makes it 1080p."""
+    auto_upload_assets: bool
+    """Whether the files are stored as assets, which later tasks name as asset://ID."""
+    asset_retention_hours: int
+    """For how many hours these assets are kept."""
 
 
 class Seedance2Input(TypedDict, total=False):
@@ -53,13 +57,19 @@ class Seedance2Input(TypedDict, total=False):
     resolution: Literal["480p", "720p", "1080p"]
     """Height of the picture."""
     image_urls: Sequence[str]
-    """Pictures."""
+    """Pictures; also assets, as asset://ID."""
     video_urls: Sequence[str]
     """Videos."""
     audio_urls: Sequence[str]
     """Sounds."""
     audio: bool
     """Whether the video has sound."""
+    negative_prompt: str
+    """What not to show."""
+    auto_upload_assets: bool
+    """Whether the files are stored as assets, which later tasks name as asset://ID."""
+    asset_retention_hours: int
+    """For how many hours these assets are kept."""
 
 
 class SeedanceOutput(Output):
@@ -74,3 +84,10 @@ class SeedanceOutput(Output):
     def video_url(self) -> str | None:
         """Where the video lies; one client reads it here."""
         return self._text("video_url")
+
+
+class SeedanceRemoveWatermarkInput(TypedDict, total=False):
+    """A video."""
+
+    video_url: Required[str]
+    """The video."""

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Required, TypedDict
 
 from ..reader import Output
 
-__all__ = ["SoraProVideoInput", "SoraVideoInput", "SoraVideoOutput"]
+__all__ = ["SoraProVideoInput", "SoraRemoveWatermarkInput", "SoraVideoInput", "SoraVideoOutput"]
 
 
 class SoraProVideoInput(TypedDict, total=False):
@@ -20,7 +20,16 @@ class SoraProVideoInput(TypedDict, total=False):
     duration: int
     """Length in seconds, as a number; 4 in the sample."""
     resolution: str
-    """Size of the video, for example 720p."""
+    """Size of the video, 720p or 1080p."""
+    image_url: str
+    """First picture."""
+
+
+class SoraRemoveWatermarkInput(TypedDict, total=False):
+    """A video."""
+
+    video_url: Required[str]
+    """The video."""
 
 
 class SoraVideoInput(TypedDict, total=False):
@@ -32,6 +41,8 @@ class SoraVideoInput(TypedDict, total=False):
     """Shape of the video, for example 16:9."""
     duration: int
     """Length in seconds, as a number; 4 in the sample."""
+    image_url: str
+    """First picture."""
 
 
 class SoraVideoOutput(Output):

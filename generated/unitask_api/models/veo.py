@@ -19,6 +19,8 @@ class VeoVideoInput(TypedDict, total=False):
     """What not to show."""
     image_url: str
     """First picture."""
+    tail_image_url: str
+    """Last picture."""
     aspect_ratio: str
     """Shape of the video, for example 16:9, or "auto"."""
     duration: str
@@ -30,4 +32,9 @@ class VeoVideoInput(TypedDict, total=False):
 
 
 class VeoVideoOutput(Output):
-    """The video. No page and no client shows what is in it."""
+    """The video, where clients read it; no page shows it."""
+
+    @property
+    def video(self) -> str | None:
+        """Where the video lies."""
+        return self._text("video")

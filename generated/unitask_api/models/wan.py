@@ -33,6 +33,8 @@ class Wan26Img2VideoInput(TypedDict, total=False):
     """What to show."""
     image: Required[str]
     """The picture to begin with."""
+    image_fidelity: float
+    """How closely to follow the picture; in one client only."""
 
 
 class Wan26Output(Output):

@@ -111,6 +111,8 @@ class WanxImg2VideoLoraInput(TypedDict, total=False):
 class WanxKeyframeInput(TypedDict, total=False):
     """The first and the last picture. Clients name them in three ways; this one was made from the page."""
 
+    image: str
+    """The picture to begin with, under the name that two clients send."""
     start_image: str
     """The picture to begin with."""
     end_image: str

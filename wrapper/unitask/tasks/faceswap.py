@@ -81,10 +81,10 @@ class MultiFaceSwap(TaskInput[FaceSwapOutput]):
 class VideoFaceSwap(TaskInput[VideoFaceSwapOutput]):
     """Put the face of a picture onto a person in a video.
 
-    The video is an MP4 of at most 600 frames; one client adds at most 10 MB and 720p. The price depends on the
-    number of frames, and no page says how. How long the result is kept is not known.
+    The video is an MP4 of at most 600 frames; one client adds at most 10 MB and 720p. The price of a frame is
+    from the table of one client. How long the result is kept is not known.
 
-    Price: not published.
+    Price: $0.004 per frame. Frames are counted by target_video.
 
     Source: piapi.ai, Faceswap, "Video Faceswap" (2025).
 

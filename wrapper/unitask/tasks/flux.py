@@ -48,10 +48,8 @@ class FluxSchnellTxt2Img(TaskInput[FluxOutput]):
     Attributes:
         prompt: What to show.
         negative_prompt: What not to show. Optional.
-        width: Width in pixels; width times height is at most 1,048,576. One client keeps each side between 128 and 1024.
-            Optional.
-        height: Height in pixels; width times height is at most 1,048,576. One client keeps each side between 128 and 1024.
-            Optional.
+        width: Width in pixels; width times height is at most 1,048,576. One client keeps each side above 127. Optional.
+        height: Height in pixels; width times height is at most 1,048,576. One client keeps each side above 127. Optional.
         guidance_scale: How closely to follow the text. At least 1.5; at most 5. Optional.
         steps: Sampling steps. The page does not declare it; one client says 4 is usual. Optional.
         seed: Start of the random numbers. Clients send it; the page does not declare it here. Optional.
@@ -90,10 +88,8 @@ class FluxDevTxt2Img(TaskInput[FluxOutput]):
     Attributes:
         prompt: What to show.
         negative_prompt: What not to show. Optional.
-        width: Width in pixels; width times height is at most 1,048,576. One client keeps each side between 128 and 1024.
-            Optional.
-        height: Height in pixels; width times height is at most 1,048,576. One client keeps each side between 128 and 1024.
-            Optional.
+        width: Width in pixels; width times height is at most 1,048,576. One client keeps each side above 127. Optional.
+        height: Height in pixels; width times height is at most 1,048,576. One client keeps each side above 127. Optional.
         guidance_scale: How closely to follow the text. At least 1.5; at most 5. Optional.
         steps: Sampling steps. Pages use it without declaring it; one client says 25 is usual. Optional.
         seed: Start of the random numbers. Clients send it; the page does not declare it here. Optional.
@@ -130,10 +126,8 @@ class FluxDevAdvancedTxt2Img(TaskInput[FluxOutput]):
     Attributes:
         prompt: What to show.
         negative_prompt: What not to show. Optional.
-        width: Width in pixels; width times height is at most 1,048,576. One client keeps each side between 128 and 1024.
-            Optional.
-        height: Height in pixels; width times height is at most 1,048,576. One client keeps each side between 128 and 1024.
-            Optional.
+        width: Width in pixels; width times height is at most 1,048,576. One client keeps each side above 127. Optional.
+        height: Height in pixels; width times height is at most 1,048,576. One client keeps each side above 127. Optional.
         guidance_scale: How closely to follow the text. At least 1.5; at most 5. Optional.
         steps: Sampling steps. Pages use it without declaring it; one client says 25 is usual. Optional.
         seed: Start of the random numbers. Clients send it; the page does not declare it here. Optional.
@@ -340,10 +334,8 @@ class FluxTxt2ImgLora(TaskInput[FluxOutput]):
         prompt: What to show.
         lora_settings: The LoRA; exactly one. At least 1 of them; at most 1 of them.
         negative_prompt: What not to show. Optional.
-        width: Width in pixels; width times height is at most 1,048,576. One client keeps each side between 128 and 1024.
-            Optional.
-        height: Height in pixels; width times height is at most 1,048,576. One client keeps each side between 128 and 1024.
-            Optional.
+        width: Width in pixels; width times height is at most 1,048,576. One client keeps each side above 127. Optional.
+        height: Height in pixels; width times height is at most 1,048,576. One client keeps each side above 127. Optional.
         guidance_scale: How closely to follow the text. At least 1.5; at most 5. Optional.
         steps: Sampling steps. Pages use it without declaring it; one client says 25 is usual. Optional.
         seed: Start of the random numbers. Clients send it; the page does not declare it here. Optional.

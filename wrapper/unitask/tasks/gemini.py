@@ -57,7 +57,8 @@ class NanoBananaPro(TaskInput[GeminiImageOutput]):
 
     The fields are known from clients, for the three models together; a model may not take all of them.
 
-    Price: $0.105 per picture (resolution 2K). A field that is not given counts as resolution 1K.
+    Price: $0.105 per picture (resolution 1K or 2K); $0.18 (resolution 4K). A field that is not given counts as
+    resolution 1K.
 
     Source: repository PiAPI-1/piapi-cli, catalogue (2026).
 
@@ -93,7 +94,7 @@ class NanoBanana2(TaskInput[GeminiImageOutput]):
 
     The fields are known from clients, for the three models together; a model may not take all of them.
 
-    Price: not published.
+    Price: $0.06 per picture (resolution 1K). A field that is not given counts as resolution 1K.
 
     Source: repository PiAPI-1/piapi-cli, catalogue (2026).
 

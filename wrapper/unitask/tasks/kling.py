@@ -135,12 +135,12 @@ class KlingVideo(TaskInput[KlingOutput]):
 
     A text alone, a first picture (image_url), a first and a last one (image_tail_url) or up to four elements
     say what to show. Versions 2.0 and 2.1-master exist in mode "pro" only. For version 3.0 there is a class
-    of its own.
+    of its own. Without a version the recorded bills are those of 1.6.
 
     Price: $0.26 per 5 seconds (version 1.6 or 2.1, mode std); $0.46 (version 1.6 or 2.1, mode pro); $0.96
     (version 2.0 or 2.1-master); $0.2 (version 2.5 or 2.6, mode std); $0.33 (version 2.5, mode pro); $0.33
     (version 2.6, mode pro, enable_audio false); $0.66 (version 2.6, mode pro, enable_audio true). Seconds
-    are counted by duration.
+    are counted by duration. A field that is not given counts as version 1.6.
 
     Source: piapi.ai/docs/kling-api/create-task (2025).
 
@@ -152,9 +152,11 @@ class KlingVideo(TaskInput[KlingOutput]):
         duration: Length in seconds. Optional.
         aspect_ratio: Shape of the video, when it is made from a text. Optional.
         camera_control: How the camera moves; an older text has it for videos from a text only. Optional.
-        mode: Standard or professional quality. The oldest version of the page has it for pay-as-you-go only. Optional.
+        mode: Standard or professional quality; "turbo" with version 2.5, says a client. The oldest version of the page
+            has it for pay-as-you-go only. Optional.
         version: Version of the model. For "3.0" use the class for it. Optional.
         image_url: First picture; up to 10 MB, both sides over 300 pixels. Optional.
+        start_image_url: First picture, under the name that a client sends with version 2.5; its notes say that it works. Optional.
         image_tail_url: Last picture, with the same limits; only together with image_url. Optional.
         elements: Pictures of things to show, instead of image_url; for version 1.6 only. At least 1 of them; at most 4 of
             them. Optional.
@@ -172,9 +174,10 @@ class KlingVideo(TaskInput[KlingOutput]):
     duration: Literal[5, 10] | None = None
     aspect_ratio: Literal["16:9", "9:16", "1:1"] | None = None
     camera_control: KlingCameraControl | None = None
-    mode: Literal["std", "pro"] | None = None
+    mode: str | None = None
     version: str | None = None
     image_url: Picture | None = None
+    start_image_url: Picture | None = None
     image_tail_url: Picture | None = None
     elements: Sequence[KlingElement] | None = None
     motion_brush: KlingMotionBrush | None = None
@@ -276,17 +279,19 @@ class KlingExtend(TaskInput[KlingOutput]):
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class KlingLipSync(TaskInput[KlingOutput]):
-    """Let the person in a video that Kling made speak a text or a recording.
+    """Let the person in a video speak a text or a recording.
 
-    Names the task that made the video. A recording goes before a text.
+    Give the task that made the video, or the video itself; four clients and a connector send the video. A
+    recording goes before a text.
 
     Price: not published.
 
     Source: piapi.ai/docs/kling-api/create-task (2025).
 
     Attributes:
-        origin_task_id: The task that made the video.
-        tts_text: What to say. Optional.
+        origin_task_id: The Kling task that made the video, unless video_url is given. Optional.
+        video_url: The video, instead of the task that made it. Optional.
+        tts_text: What to say; empty in clients that give a recording. Optional.
         tts_timbre: Name of the voice. Optional.
         tts_speed: How fast to speak; documented default 1. At least 0.8; at most 2. Optional.
         local_dubbing_url: A recording to use instead of the text; mp3, wav, flac or ogg, under 20 MB and under 60 s. A URL. Optional.
@@ -296,7 +301,8 @@ class KlingLipSync(TaskInput[KlingOutput]):
     MODEL: ClassVar[str] = "kling"
     TASK_TYPE: ClassVar[str] = "lip_sync"
 
-    origin_task_id: str
+    origin_task_id: str | None = None
+    video_url: Media | None = None
     tts_text: str | None = None
     tts_timbre: str | None = None
     tts_speed: float | None = None
@@ -324,6 +330,7 @@ class KlingEffects(TaskInput[KlingOutput]):
         effect: What happens. The split of the last names of the list is inferred, the page runs them together.
         prompt: More on what happens; needed for rocket, hearting, fighting, kissing, hugging, birthday and water. Optional.
         professional_mode: Whether to use the dearer professional mode; documented default false. Optional.
+        version: Version of the model; "2.6" in the official command line. Optional.
         extra: Fields that are not listed here; sent as they are.
     """
 
@@ -334,6 +341,7 @@ class KlingEffects(TaskInput[KlingOutput]):
     effect: str
     prompt: str | None = None
     professional_mode: bool | None = None
+    version: str | None = None
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[KlingOutput]:
@@ -358,6 +366,7 @@ class KlingTryOn(TaskInput[KlingTryOnOutput]):
         upper_input: Picture of the upper piece, instead of a dress. Optional.
         lower_input: Picture of the lower piece, instead of a dress. Optional.
         batch_size: How many pictures to make; each is paid for. At least 1; at most 4. Optional.
+        version: Version of the model; "2.6" in the official command line. Optional.
         extra: Fields that are not listed here; sent as they are.
     """
 
@@ -369,6 +378,7 @@ class KlingTryOn(TaskInput[KlingTryOnOutput]):
     upper_input: Picture | None = None
     lower_input: Picture | None = None
     batch_size: int | None = None
+    version: str | None = None
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[KlingTryOnOutput]:
@@ -390,6 +400,7 @@ class KlingSound(TaskInput[KlingSoundOutput]):
         prompt: What to hear. Optional.
         duration: Length in seconds; documented default 10. Optional.
         origin_task_id: An earlier task; presumably one whose video the sound is for (inferred). Optional.
+        version: Version of the model; "2.6" in the official command line. Optional.
         extra: Fields that are not listed here; sent as they are.
     """
 
@@ -399,6 +410,7 @@ class KlingSound(TaskInput[KlingSoundOutput]):
     prompt: str | None = None
     duration: Literal[5, 10] | None = None
     origin_task_id: str | None = None
+    version: str | None = None
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[KlingSoundOutput]:
@@ -425,7 +437,7 @@ class KlingMotionControl(TaskInput[KlingOutput]):
         motion_direction: Whether the direction is that of the video or that of the picture; documented default video. Optional.
         keep_original_sound: Whether the video's sound is kept. Optional.
         mode: Standard or professional quality; documented default std. Optional.
-        version: Version of the model; in the page's sample, not in its table. Optional.
+        version: Version of the model; 2.6 is in the page's sample, not in its table. Optional.
         extra: Fields that are not listed here; sent as they are.
     """
 
@@ -464,6 +476,9 @@ class KlingOmni(TaskInput[KlingFileOutput]):
     Attributes:
         prompt: What to show; @image_1 is the first of the pictures. Optional.
         images: Pictures that the prompt refers to. Optional.
+        video: A video that the prompt refers to, as one client sends it. Optional.
+        video_url: A video that the prompt refers to, under the name that other clients send. Optional.
+        elements: Pictures of things to show. Optional.
         version: Version of the model; each of two pages knows one of them. Optional.
         resolution: Size of the video; documented default 720p. Optional.
         duration: Length in seconds; documented default 5. At least 3; at most 15. Optional.
@@ -478,6 +493,9 @@ class KlingOmni(TaskInput[KlingFileOutput]):
 
     prompt: str | None = None
     images: Sequence[Picture] | None = None
+    video: Media | None = None
+    video_url: Media | None = None
+    elements: Sequence[KlingElement] | None = None
     version: str | None = None
     resolution: Literal["720p", "1080p"] | None = None
     duration: int | None = None
@@ -495,20 +513,34 @@ class KlingOmni(TaskInput[KlingFileOutput]):
 class KlingAvatar(TaskInput[KlingOutput]):
     """Let a person in a picture speak.
 
-    The page exists and its body is not stored, so no field of the input is known here: give them through
-    `extra`. A picture of the whole body fails with "failed to freeze point", says a client.
+    The page exists and its body is not stored; the fields are known from a connector and from clients. A
+    picture of the whole body fails with "failed to freeze point", says a client.
 
-    Price: not published.
+    Price: $0.052 per second (mode std). How many it takes cannot be known before.
 
     Source: piapi.ai/docs/kling-api/kling-avatar-api (undated).
 
     Attributes:
+        image_url: Picture of the person.
+        local_dubbing_url: The recording that the person speaks. A URL.
+        prompt: What else to show. Optional.
+        negative_prompt: What not to show. Optional.
+        mode: Standard or professional quality. Optional.
+        batch_size: How many videos to make. At least 1. Optional.
+        version: Version of the model; "2.6" in the official command line. Optional.
         extra: Fields that are not listed here; sent as they are.
     """
 
     MODEL: ClassVar[str] = "kling"
     TASK_TYPE: ClassVar[str] = "avatar"
 
+    image_url: Picture
+    local_dubbing_url: Media
+    prompt: str | None = None
+    negative_prompt: str | None = None
+    mode: str | None = None
+    batch_size: int | None = None
+    version: str | None = None
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[KlingOutput]:

@@ -40,14 +40,15 @@ class MidjourneyImagine(TaskInput[MidjourneyOutput]):
     The provider has discontinued Midjourney. The pictures come as one grid (image_url) and, by plan, one by one
     (temporary_image_urls). Prompts that the filters refuse count against a daily limit.
 
-    Price: not published.
+    Price: $0.07 per task (process_mode fast).
 
     Source: piapi.ai/docs/midjourney-api/imagine (undated).
 
     Attributes:
         prompt: What to show.
         aspect_ratio: Shape of the pictures, for example 16:9; documented default 1:1. Optional.
-        process_mode: How fast. Without it a word in the prompt decides, else relax (so the predecessor's page). Optional.
+        process_mode: How fast; clients also send mixed. Without it a word in the prompt decides, else relax (so the predecessor's
+            page). Optional.
         skip_prompt_check: Whether the provider's check of the prompt is skipped; documented default false. Optional.
         bot_id: Which of your connected accounts does it; for the plan Pro with connected accounts, in an older page.
             Optional.
@@ -59,7 +60,7 @@ class MidjourneyImagine(TaskInput[MidjourneyOutput]):
 
     prompt: str
     aspect_ratio: str | None = None
-    process_mode: Literal["relax", "fast", "turbo"] | None = None
+    process_mode: str | None = None
     skip_prompt_check: bool | None = None
     bot_id: int | None = None
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
@@ -203,7 +204,8 @@ class MidjourneyDescribe(TaskInput[MidjourneyDescribeOutput]):
 
     Attributes:
         image_url: The picture.
-        process_mode: How fast. Without it a word in the prompt decides, else relax (so the predecessor's page). Optional.
+        process_mode: How fast; clients also send mixed. Without it a word in the prompt decides, else relax (so the predecessor's
+            page). Optional.
         bot_id: Which of your connected accounts does it; for the plan Pro with connected accounts, in an older page.
             Optional.
         extra: Fields that are not listed here; sent as they are.
@@ -213,7 +215,7 @@ class MidjourneyDescribe(TaskInput[MidjourneyDescribeOutput]):
     TASK_TYPE: ClassVar[str] = "describe"
 
     image_url: Picture
-    process_mode: Literal["relax", "fast", "turbo"] | None = None
+    process_mode: str | None = None
     bot_id: int | None = None
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 

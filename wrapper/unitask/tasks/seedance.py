@@ -19,11 +19,14 @@ __all__ = [
     "Seedance2Fast",
     "Seedance2FastLessRestriction",
     "Seedance2FastPreview",
+    "Seedance2FastPreviewVip",
     "Seedance2LessRestriction",
     "Seedance2Mini",
+    "Seedance2MiniLessRestriction",
     "Seedance2Preview",
     "Seedance2PreviewVip",
     "SeedanceOutput",
+    "SeedanceRemoveWatermark",
 ]
 
 
@@ -43,10 +46,13 @@ class Seedance2Preview(TaskInput[SeedanceOutput]):
         duration: Seconds. At least 4; at most 15. Optional.
         aspect_ratio: The form of the video, for example 16:9. Optional.
         resolution: Height of the picture. Optional.
-        image_urls: Pictures. At most 9 of them. Optional.
+        image_urls: Pictures; also assets, as asset://ID. At most 9 of them. Optional.
         video_urls: Videos. At most 3 of them. Optional.
         audio_urls: Sounds. At most 3 of them. Optional.
         audio: Whether the video has sound. Optional.
+        negative_prompt: What not to show. Optional.
+        auto_upload_assets: Whether the files are stored as assets, which later tasks name as asset://ID. Optional.
+        asset_retention_hours: For how many hours these assets are kept. At least 1. Optional.
         extra: Fields that are not listed here; sent as they are.
     """
 
@@ -62,6 +68,9 @@ class Seedance2Preview(TaskInput[SeedanceOutput]):
     video_urls: Sequence[Media] | None = None
     audio_urls: Sequence[Media] | None = None
     audio: bool | None = None
+    negative_prompt: str | None = None
+    auto_upload_assets: bool | None = None
+    asset_retention_hours: int | None = None
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[SeedanceOutput]:
@@ -85,10 +94,13 @@ class Seedance2FastPreview(TaskInput[SeedanceOutput]):
         duration: Seconds. At least 4; at most 15. Optional.
         aspect_ratio: The form of the video, for example 16:9. Optional.
         resolution: Height of the picture. Optional.
-        image_urls: Pictures. At most 9 of them. Optional.
+        image_urls: Pictures; also assets, as asset://ID. At most 9 of them. Optional.
         video_urls: Videos. At most 3 of them. Optional.
         audio_urls: Sounds. At most 3 of them. Optional.
         audio: Whether the video has sound. Optional.
+        negative_prompt: What not to show. Optional.
+        auto_upload_assets: Whether the files are stored as assets, which later tasks name as asset://ID. Optional.
+        asset_retention_hours: For how many hours these assets are kept. At least 1. Optional.
         extra: Fields that are not listed here; sent as they are.
     """
 
@@ -104,6 +116,9 @@ class Seedance2FastPreview(TaskInput[SeedanceOutput]):
     video_urls: Sequence[Media] | None = None
     audio_urls: Sequence[Media] | None = None
     audio: bool | None = None
+    negative_prompt: str | None = None
+    auto_upload_assets: bool | None = None
+    asset_retention_hours: int | None = None
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[SeedanceOutput]:
@@ -127,10 +142,13 @@ class Seedance2PreviewVip(TaskInput[SeedanceOutput]):
         duration: Seconds. At least 4; at most 15. Optional.
         aspect_ratio: The form of the video, for example 16:9. Optional.
         resolution: Height of the picture. Optional.
-        image_urls: Pictures. At most 9 of them. Optional.
+        image_urls: Pictures; also assets, as asset://ID. At most 9 of them. Optional.
         video_urls: Videos. At most 3 of them. Optional.
         audio_urls: Sounds. At most 3 of them. Optional.
         audio: Whether the video has sound. Optional.
+        negative_prompt: What not to show. Optional.
+        auto_upload_assets: Whether the files are stored as assets, which later tasks name as asset://ID. Optional.
+        asset_retention_hours: For how many hours these assets are kept. At least 1. Optional.
         extra: Fields that are not listed here; sent as they are.
     """
 
@@ -146,6 +164,57 @@ class Seedance2PreviewVip(TaskInput[SeedanceOutput]):
     video_urls: Sequence[Media] | None = None
     audio_urls: Sequence[Media] | None = None
     audio: bool | None = None
+    negative_prompt: str | None = None
+    auto_upload_assets: bool | None = None
+    asset_retention_hours: int | None = None
+    extra: Mapping[str, object] = field(default_factory=dict[str, object])
+
+    def output_type(self) -> type[SeedanceOutput]:
+        """Return the output class of this task."""
+        return SeedanceOutput
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Seedance2FastPreviewVip(TaskInput[SeedanceOutput]):
+    """Make a video with the preview of Seedance 2, fast, as a VIP.
+
+    A name of spring 2026, which three clients send.
+
+    Price: not published.
+
+    Source: piapi.ai, Seedance, "Seedance 2 Preview" (2026).
+
+    Attributes:
+        prompt: What to show; it refers to what else is given as @image1, @video1 and @audio1.
+        mode: How what is given is used; found out from the input when it is absent. Optional.
+        duration: Seconds. At least 4; at most 15. Optional.
+        aspect_ratio: The form of the video, for example 16:9. Optional.
+        resolution: Height of the picture. Optional.
+        image_urls: Pictures; also assets, as asset://ID. At most 9 of them. Optional.
+        video_urls: Videos. At most 3 of them. Optional.
+        audio_urls: Sounds. At most 3 of them. Optional.
+        audio: Whether the video has sound. Optional.
+        negative_prompt: What not to show. Optional.
+        auto_upload_assets: Whether the files are stored as assets, which later tasks name as asset://ID. Optional.
+        asset_retention_hours: For how many hours these assets are kept. At least 1. Optional.
+        extra: Fields that are not listed here; sent as they are.
+    """
+
+    MODEL: ClassVar[str] = "seedance"
+    TASK_TYPE: ClassVar[str] = "seedance-2-fast-preview-vip"
+
+    prompt: str
+    mode: Literal["text_to_video", "first_last_frames", "omni_reference"] | None = None
+    duration: int | None = None
+    aspect_ratio: str | None = None
+    resolution: Literal["480p", "720p", "1080p"] | None = None
+    image_urls: Sequence[Picture] | None = None
+    video_urls: Sequence[Media] | None = None
+    audio_urls: Sequence[Media] | None = None
+    audio: bool | None = None
+    negative_prompt: str | None = None
+    auto_upload_assets: bool | None = None
+    asset_retention_hours: int | None = None
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[SeedanceOutput]:
@@ -170,10 +239,13 @@ class Seedance2(TaskInput[SeedanceOutput]):
         duration: Seconds. At least 4; at most 15. Optional.
         aspect_ratio: The form of the video, for example 16:9. Optional.
         resolution: Height of the picture. Optional.
-        image_urls: Pictures. At most 9 of them. Optional.
+        image_urls: Pictures; also assets, as asset://ID. At most 9 of them. Optional.
         video_urls: Videos. At most 3 of them. Optional.
         audio_urls: Sounds. At most 3 of them. Optional.
         audio: Whether the video has sound. Optional.
+        negative_prompt: What not to show. Optional.
+        auto_upload_assets: Whether the files are stored as assets, which later tasks name as asset://ID. Optional.
+        asset_retention_hours: For how many hours these assets are kept. At least 1. Optional.
         extra: Fields that are not listed here; sent as they are.
     """
 
@@ -189,6 +261,9 @@ class Seedance2(TaskInput[SeedanceOutput]):
     video_urls: Sequence[Media] | None = None
     audio_urls: Sequence[Media] | None = None
     audio: bool | None = None
+    negative_prompt: str | None = None
+    auto_upload_assets: bool | None = None
+    asset_retention_hours: int | None = None
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[SeedanceOutput]:
@@ -212,10 +287,13 @@ class Seedance2LessRestriction(TaskInput[SeedanceOutput]):
         duration: Seconds. At least 4; at most 15. Optional.
         aspect_ratio: The form of the video, for example 16:9. Optional.
         resolution: Height of the picture. Optional.
-        image_urls: Pictures. At most 9 of them. Optional.
+        image_urls: Pictures; also assets, as asset://ID. At most 9 of them. Optional.
         video_urls: Videos. At most 3 of them. Optional.
         audio_urls: Sounds. At most 3 of them. Optional.
         audio: Whether the video has sound. Optional.
+        negative_prompt: What not to show. Optional.
+        auto_upload_assets: Whether the files are stored as assets, which later tasks name as asset://ID. Optional.
+        asset_retention_hours: For how many hours these assets are kept. At least 1. Optional.
         extra: Fields that are not listed here; sent as they are.
     """
 
@@ -231,6 +309,9 @@ class Seedance2LessRestriction(TaskInput[SeedanceOutput]):
     video_urls: Sequence[Media] | None = None
     audio_urls: Sequence[Media] | None = None
     audio: bool | None = None
+    negative_prompt: str | None = None
+    auto_upload_assets: bool | None = None
+    asset_retention_hours: int | None = None
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[SeedanceOutput]:
@@ -255,10 +336,13 @@ class Seedance2Fast(TaskInput[SeedanceOutput]):
         duration: Seconds. At least 4; at most 15. Optional.
         aspect_ratio: The form of the video, for example 16:9. Optional.
         resolution: Height of the picture. Optional.
-        image_urls: Pictures. At most 9 of them. Optional.
+        image_urls: Pictures; also assets, as asset://ID. At most 9 of them. Optional.
         video_urls: Videos. At most 3 of them. Optional.
         audio_urls: Sounds. At most 3 of them. Optional.
         audio: Whether the video has sound. Optional.
+        negative_prompt: What not to show. Optional.
+        auto_upload_assets: Whether the files are stored as assets, which later tasks name as asset://ID. Optional.
+        asset_retention_hours: For how many hours these assets are kept. At least 1. Optional.
         extra: Fields that are not listed here; sent as they are.
     """
 
@@ -274,6 +358,9 @@ class Seedance2Fast(TaskInput[SeedanceOutput]):
     video_urls: Sequence[Media] | None = None
     audio_urls: Sequence[Media] | None = None
     audio: bool | None = None
+    negative_prompt: str | None = None
+    auto_upload_assets: bool | None = None
+    asset_retention_hours: int | None = None
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[SeedanceOutput]:
@@ -297,10 +384,13 @@ class Seedance2FastLessRestriction(TaskInput[SeedanceOutput]):
         duration: Seconds. At least 4; at most 15. Optional.
         aspect_ratio: The form of the video, for example 16:9. Optional.
         resolution: Height of the picture. Optional.
-        image_urls: Pictures. At most 9 of them. Optional.
+        image_urls: Pictures; also assets, as asset://ID. At most 9 of them. Optional.
         video_urls: Videos. At most 3 of them. Optional.
         audio_urls: Sounds. At most 3 of them. Optional.
         audio: Whether the video has sound. Optional.
+        negative_prompt: What not to show. Optional.
+        auto_upload_assets: Whether the files are stored as assets, which later tasks name as asset://ID. Optional.
+        asset_retention_hours: For how many hours these assets are kept. At least 1. Optional.
         extra: Fields that are not listed here; sent as they are.
     """
 
@@ -316,6 +406,9 @@ class Seedance2FastLessRestriction(TaskInput[SeedanceOutput]):
     video_urls: Sequence[Media] | None = None
     audio_urls: Sequence[Media] | None = None
     audio: bool | None = None
+    negative_prompt: str | None = None
+    auto_upload_assets: bool | None = None
+    asset_retention_hours: int | None = None
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[SeedanceOutput]:
@@ -339,10 +432,13 @@ class Seedance2Mini(TaskInput[SeedanceOutput]):
         duration: Seconds. At least 4; at most 15. Optional.
         aspect_ratio: The form of the video, for example 16:9. Optional.
         resolution: Height of the picture. Optional.
-        image_urls: Pictures. At most 9 of them. Optional.
+        image_urls: Pictures; also assets, as asset://ID. At most 9 of them. Optional.
         video_urls: Videos. At most 3 of them. Optional.
         audio_urls: Sounds. At most 3 of them. Optional.
         audio: Whether the video has sound. Optional.
+        negative_prompt: What not to show. Optional.
+        auto_upload_assets: Whether the files are stored as assets, which later tasks name as asset://ID. Optional.
+        asset_retention_hours: For how many hours these assets are kept. At least 1. Optional.
         extra: Fields that are not listed here; sent as they are.
     """
 
@@ -358,6 +454,83 @@ class Seedance2Mini(TaskInput[SeedanceOutput]):
     video_urls: Sequence[Media] | None = None
     audio_urls: Sequence[Media] | None = None
     audio: bool | None = None
+    negative_prompt: str | None = None
+    auto_upload_assets: bool | None = None
+    asset_retention_hours: int | None = None
+    extra: Mapping[str, object] = field(default_factory=dict[str, object])
+
+    def output_type(self) -> type[SeedanceOutput]:
+        """Return the output class of this task."""
+        return SeedanceOutput
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Seedance2MiniLessRestriction(TaskInput[SeedanceOutput]):
+    """Make a video as Seedance2Mini does, with fewer restrictions.
+
+    A run of 10 s at 480p with a reference video was billed $0.69 (recorded 2026-08).
+
+    Price: not published.
+
+    Source: piapi.ai, model page of Seedance (2026-10-04).
+
+    Attributes:
+        prompt: What to show; it refers to what else is given as @image1, @video1 and @audio1.
+        mode: How what is given is used; found out from the input when it is absent. Optional.
+        duration: Seconds. At least 4; at most 15. Optional.
+        aspect_ratio: The form of the video, for example 16:9. Optional.
+        resolution: Height of the picture. Optional.
+        image_urls: Pictures; also assets, as asset://ID. At most 9 of them. Optional.
+        video_urls: Videos. At most 3 of them. Optional.
+        audio_urls: Sounds. At most 3 of them. Optional.
+        audio: Whether the video has sound. Optional.
+        negative_prompt: What not to show. Optional.
+        auto_upload_assets: Whether the files are stored as assets, which later tasks name as asset://ID. Optional.
+        asset_retention_hours: For how many hours these assets are kept. At least 1. Optional.
+        extra: Fields that are not listed here; sent as they are.
+    """
+
+    MODEL: ClassVar[str] = "seedance"
+    TASK_TYPE: ClassVar[str] = "seedance-2-mini-less-restriction"
+
+    prompt: str
+    mode: Literal["text_to_video", "first_last_frames", "omni_reference"] | None = None
+    duration: int | None = None
+    aspect_ratio: str | None = None
+    resolution: Literal["480p", "720p", "1080p"] | None = None
+    image_urls: Sequence[Picture] | None = None
+    video_urls: Sequence[Media] | None = None
+    audio_urls: Sequence[Media] | None = None
+    audio: bool | None = None
+    negative_prompt: str | None = None
+    auto_upload_assets: bool | None = None
+    asset_retention_hours: int | None = None
+    extra: Mapping[str, object] = field(default_factory=dict[str, object])
+
+    def output_type(self) -> type[SeedanceOutput]:
+        """Return the output class of this task."""
+        return SeedanceOutput
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class SeedanceRemoveWatermark(TaskInput[SeedanceOutput]):
+    """Remove the watermark of a video that Seedance made.
+
+    The input is that of the task type of Sora with the same name.
+
+    Price: not published.
+
+    Source: piapi.ai, model page of Seedance (2026-10-04).
+
+    Attributes:
+        video_url: The video. A URL.
+        extra: Fields that are not listed here; sent as they are.
+    """
+
+    MODEL: ClassVar[str] = "seedance"
+    TASK_TYPE: ClassVar[str] = "remove-watermark"
+
+    video_url: Media
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[SeedanceOutput]:
@@ -392,6 +565,8 @@ class Seedance25(TaskInput[SeedanceOutput]):
         audio_urls: Sounds; at most 3 at first, later 10. Optional.
         audio: Whether the video has sound. Optional.
         draft_task_id: A finished task of 480p; this one makes it 1080p. Optional.
+        auto_upload_assets: Whether the files are stored as assets, which later tasks name as asset://ID. Optional.
+        asset_retention_hours: For how many hours these assets are kept. At least 1. Optional.
         extra: Fields that are not listed here; sent as they are.
     """
 
@@ -409,6 +584,8 @@ class Seedance25(TaskInput[SeedanceOutput]):
     audio_urls: Sequence[Media] | None = None
     audio: bool | None = None
     draft_task_id: str | None = None
+    auto_upload_assets: bool | None = None
+    asset_retention_hours: int | None = None
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[SeedanceOutput]:
@@ -443,6 +620,8 @@ class Seedance25LessRestriction(TaskInput[SeedanceOutput]):
         audio_urls: Sounds; at most 3 at first, later 10. Optional.
         audio: Whether the video has sound. Optional.
         draft_task_id: A finished task of 480p; this one makes it 1080p. Optional.
+        auto_upload_assets: Whether the files are stored as assets, which later tasks name as asset://ID. Optional.
+        asset_retention_hours: For how many hours these assets are kept. At least 1. Optional.
         extra: Fields that are not listed here; sent as they are.
     """
 
@@ -460,6 +639,8 @@ class Seedance25LessRestriction(TaskInput[SeedanceOutput]):
     audio_urls: Sequence[Media] | None = None
     audio: bool | None = None
     draft_task_id: str | None = None
+    auto_upload_assets: bool | None = None
+    asset_retention_hours: int | None = None
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[SeedanceOutput]:

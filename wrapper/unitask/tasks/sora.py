@@ -10,8 +10,9 @@ from typing import ClassVar
 from unitask_api.models import SoraVideoOutput
 
 from ..inputs import TaskInput
+from ..media import Media, Picture
 
-__all__ = ["Sora2ProVideo", "Sora2Video", "SoraVideoOutput"]
+__all__ = ["Sora2ProVideo", "Sora2RemoveWatermark", "Sora2Video", "SoraVideoOutput"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -28,6 +29,7 @@ class Sora2Video(TaskInput[SoraVideoOutput]):
         prompt: What to show. Optional.
         aspect_ratio: Shape of the video, for example 16:9. Optional.
         duration: Length in seconds, as a number; 4 in the sample. Optional.
+        image_url: First picture. Optional.
         extra: Fields that are not listed here; sent as they are.
     """
 
@@ -37,6 +39,7 @@ class Sora2Video(TaskInput[SoraVideoOutput]):
     prompt: str | None = None
     aspect_ratio: str | None = None
     duration: int | None = None
+    image_url: Picture | None = None
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[SoraVideoOutput]:
@@ -58,7 +61,8 @@ class Sora2ProVideo(TaskInput[SoraVideoOutput]):
         prompt: What to show. Optional.
         aspect_ratio: Shape of the video, for example 16:9. Optional.
         duration: Length in seconds, as a number; 4 in the sample. Optional.
-        resolution: Size of the video, for example 720p. Optional.
+        resolution: Size of the video, 720p or 1080p. Optional.
+        image_url: First picture. Optional.
         extra: Fields that are not listed here; sent as they are.
     """
 
@@ -69,6 +73,31 @@ class Sora2ProVideo(TaskInput[SoraVideoOutput]):
     aspect_ratio: str | None = None
     duration: int | None = None
     resolution: str | None = None
+    image_url: Picture | None = None
+    extra: Mapping[str, object] = field(default_factory=dict[str, object])
+
+    def output_type(self) -> type[SoraVideoOutput]:
+        """Return the output class of this task."""
+        return SoraVideoOutput
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Sora2RemoveWatermark(TaskInput[SoraVideoOutput]):
+    """Remove the watermark of a video that Sora made.
+
+    Price: not published.
+
+    Source: piapi.ai/docs/sora2-api (2025-11).
+
+    Attributes:
+        video_url: The video. A URL.
+        extra: Fields that are not listed here; sent as they are.
+    """
+
+    MODEL: ClassVar[str] = "sora2"
+    TASK_TYPE: ClassVar[str] = "remove-watermark"
+
+    video_url: Media
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[SoraVideoOutput]:

@@ -69,7 +69,7 @@ class ImageBackgroundRemove(TaskInput[ImageBackgroundRemoveOutput]):
 
     One client says that the file is at most 10 MB.
 
-    Price: not published.
+    Price: $0.001 per picture.
 
     Source: piapi.ai, Tools, "Background Remove" (2025).
 

@@ -19,7 +19,7 @@ __all__ = ["Veo31FastVideo", "Veo31Video", "Veo3FastVideo", "Veo3Video", "VeoVid
 class Veo3Video(TaskInput[VeoVideoOutput]):
     """Make a short video, with or without sound, from a text or from a first picture, with Veo 3.
 
-    The length is a text such as "8s". The finished output is not documented; `output.raw` has it.
+    The length is a text such as "8s". The finished output is known from clients only.
 
     Price: $0.24 per second (generate_audio true); $0.12 (generate_audio false). Seconds are counted by
     duration.
@@ -30,6 +30,7 @@ class Veo3Video(TaskInput[VeoVideoOutput]):
         prompt: What to show. Optional.
         negative_prompt: What not to show. Optional.
         image_url: First picture. Optional.
+        tail_image_url: Last picture. Optional.
         aspect_ratio: Shape of the video, for example 16:9, or "auto". Optional.
         duration: Length, as a text such as "8s". Optional.
         resolution: Size of the video, for example 720p. Optional.
@@ -43,6 +44,7 @@ class Veo3Video(TaskInput[VeoVideoOutput]):
     prompt: str | None = None
     negative_prompt: str | None = None
     image_url: Picture | None = None
+    tail_image_url: Picture | None = None
     aspect_ratio: str | None = None
     duration: str | None = None
     resolution: str | None = None
@@ -58,7 +60,7 @@ class Veo3Video(TaskInput[VeoVideoOutput]):
 class Veo3FastVideo(TaskInput[VeoVideoOutput]):
     """Make a short video, with or without sound, from a text or from a first picture, with Veo 3 Fast.
 
-    The length is a text such as "8s". The finished output is not documented; `output.raw` has it.
+    The length is a text such as "8s". The finished output is known from clients only.
 
     Price: $0.09 per second (generate_audio true); $0.06 (generate_audio false). Seconds are counted by
     duration.
@@ -69,6 +71,7 @@ class Veo3FastVideo(TaskInput[VeoVideoOutput]):
         prompt: What to show. Optional.
         negative_prompt: What not to show. Optional.
         image_url: First picture. Optional.
+        tail_image_url: Last picture. Optional.
         aspect_ratio: Shape of the video, for example 16:9, or "auto". Optional.
         duration: Length, as a text such as "8s". Optional.
         resolution: Size of the video, for example 720p. Optional.
@@ -82,6 +85,7 @@ class Veo3FastVideo(TaskInput[VeoVideoOutput]):
     prompt: str | None = None
     negative_prompt: str | None = None
     image_url: Picture | None = None
+    tail_image_url: Picture | None = None
     aspect_ratio: str | None = None
     duration: str | None = None
     resolution: str | None = None
@@ -97,7 +101,7 @@ class Veo3FastVideo(TaskInput[VeoVideoOutput]):
 class Veo31Video(TaskInput[VeoVideoOutput]):
     """Make a short video, with or without sound, from a text or from a first picture, with Veo 3.1.
 
-    The length is a text such as "8s". The finished output is not documented; `output.raw` has it.
+    The length is a text such as "8s". The finished output is known from clients only.
 
     Price: $0.24 per second (generate_audio true); $0.12 (generate_audio false). Seconds are counted by
     duration.
@@ -108,6 +112,7 @@ class Veo31Video(TaskInput[VeoVideoOutput]):
         prompt: What to show. Optional.
         negative_prompt: What not to show. Optional.
         image_url: First picture. Optional.
+        tail_image_url: Last picture. Optional.
         aspect_ratio: Shape of the video, for example 16:9, or "auto". Optional.
         duration: Length, as a text such as "8s". Optional.
         resolution: Size of the video, for example 720p. Optional.
@@ -121,6 +126,7 @@ class Veo31Video(TaskInput[VeoVideoOutput]):
     prompt: str | None = None
     negative_prompt: str | None = None
     image_url: Picture | None = None
+    tail_image_url: Picture | None = None
     aspect_ratio: str | None = None
     duration: str | None = None
     resolution: str | None = None
@@ -136,7 +142,7 @@ class Veo31Video(TaskInput[VeoVideoOutput]):
 class Veo31FastVideo(TaskInput[VeoVideoOutput]):
     """Make a short video, with or without sound, from a text or from a first picture, with Veo 3.1 Fast.
 
-    The length is a text such as "8s". The finished output is not documented; `output.raw` has it.
+    The length is a text such as "8s". The finished output is known from clients only.
 
     Price: $0.09 per second (generate_audio true); $0.06 (generate_audio false). Seconds are counted by
     duration.
@@ -147,6 +153,7 @@ class Veo31FastVideo(TaskInput[VeoVideoOutput]):
         prompt: What to show. Optional.
         negative_prompt: What not to show. Optional.
         image_url: First picture. Optional.
+        tail_image_url: Last picture. Optional.
         aspect_ratio: Shape of the video, for example 16:9, or "auto". Optional.
         duration: Length, as a text such as "8s". Optional.
         resolution: Size of the video, for example 720p. Optional.
@@ -160,6 +167,7 @@ class Veo31FastVideo(TaskInput[VeoVideoOutput]):
     prompt: str | None = None
     negative_prompt: str | None = None
     image_url: Picture | None = None
+    tail_image_url: Picture | None = None
     aspect_ratio: str | None = None
     duration: str | None = None
     resolution: str | None = None

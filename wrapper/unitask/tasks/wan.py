@@ -82,6 +82,7 @@ class Wan26Img2Video(TaskInput[Wan26Output]):
         prompt_extend: Whether the prompt may be extended. Optional.
         shot_type: The kind of shot; "single" was seen. Optional.
         watermark: Whether the video has a watermark. Optional.
+        image_fidelity: How closely to follow the picture; in one client only. Optional.
         extra: Fields that are not listed here; sent as they are.
     """
 
@@ -98,6 +99,7 @@ class Wan26Img2Video(TaskInput[Wan26Output]):
     prompt_extend: bool | None = None
     shot_type: str | None = None
     watermark: bool | None = None
+    image_fidelity: float | None = None
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def output_type(self) -> type[Wan26Output]:

@@ -212,6 +212,7 @@ class WanxKeyframe(TaskInput[WanxOutput]):
     Source: piapi.ai, WanX, "Create Task" (2025-03).
 
     Attributes:
+        image: The picture to begin with, under the name that two clients send. Optional.
         start_image: The picture to begin with. Optional.
         end_image: The picture to end with. Optional.
         prompt: The action in between. Optional.
@@ -223,6 +224,7 @@ class WanxKeyframe(TaskInput[WanxOutput]):
     MODEL: ClassVar[str] = "Qubico/wanx"
     TASK_TYPE: ClassVar[str] = "img2video-14b-keyframe"
 
+    image: Picture | None = None
     start_image: Picture | None = None
     end_image: Picture | None = None
     prompt: str | None = None
