@@ -18,7 +18,7 @@ from .support import tries
 
 PRICE = 0.01  # US dollars of a face swap, by the provider's page
 SWAP = face_swap(target_image="https://me.test/a.png", swap_image="https://me.test/b.png")
-UNPRICED = {"model": "Qubico/image-toolkit", "task_type": "background-remove", "input": {"image": "https://me.test/a"}}
+UNPRICED = {"model": "kling", "task_type": "extend_video", "input": {"origin_task_id": "a"}}
 Step = tuple[int | type[httpx.TransportError], Any]  # a status and a body, or what fails
 ACCEPTED: Step = (200, {"data": {"task_id": "a"}})
 PENDING: Step = (429, {"code": 429, "data": {"task_id": "a", "status": "pending"}})

@@ -79,7 +79,7 @@ def test_catalogue_is_printed_as_json_and_for_people(capsys: Captured) -> None:
     for name, price in {
         "FaceSwap ": "$0.01 per generation",
         "KlingVideo ": "from $",
-        "VideoFaceSwap ": "unknown",
+        "KlingExtend ": "unknown",
     }.items():
         assert any(line.startswith(name) and price in line for line in lines)
 

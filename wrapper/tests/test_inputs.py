@@ -135,7 +135,7 @@ for _ in range(500):
         (flux(extra={"seed": 10**400}), f"input.seed: {'1' + '0' * 59}... (401 characters) is not a 64-bit integer"),
         (flux(prompt={3: "a"}), "input.prompt: {3: 'a'} is not of type 'string'"),
         (flux(width=1024, height=1025), "input: width x height is 1049600, at most 1048576 is allowed"),
-        (tasks.KlingVideo(prompt="a", mode="fast"), "input.mode: 'fast' is not one of ['std', 'pro']"),  # type: ignore[arg-type]  # a wrong word
+        (tasks.Kling3Video(prompt="a", mode="fast"), "input.mode: 'fast' is not one of ['std', 'pro']"),  # type: ignore[arg-type]  # a wrong word
         (swap("missing.png"), "target_image: 'missing.png' cannot be read: No such file or directory"),
         (tasks.Kling3Video(multi_shots=[{"prompt": 1}]), "input.multi_shots.0.prompt: 1 is not of type 'string'"),
         (Raw("", "t"), "model: "),
