@@ -1,6 +1,7 @@
 """Every documented and recorded body: the wrapper sends it or reads it, and finds the files in it."""
 
 import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,9 @@ def test_wrapper_sends_the_documented_requests() -> None:
         body["input"] = {**body["input"], **files}
         entry = task_of(bundle(), body)
         given = {key: value for key, value in body["input"].items() if entry and key not in entry.get("match", {})}
-        task = getattr(tasks, entry["name"])(**given) if entry else tasks.Raw(**body)
+        kind = getattr(tasks, entry["name"]) if entry else tasks.Raw
+        unknown = {key: given.pop(key) for key in given.keys() - {one.name for one in fields(kind)}} if entry else {}
+        task = kind(**given, extra=unknown) if entry else tasks.Raw(**body)
         assert request_body(task) == body, name
 
 

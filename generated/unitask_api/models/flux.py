@@ -105,6 +105,10 @@ class FluxImg2ImgInput(TypedDict, total=False):
     """What not to show."""
     image: Required[str]
     """The picture to start from."""
+    width: int
+    """Width in pixels; a client sends it, and the page does not declare it here."""
+    height: int
+    """Height in pixels; a client sends it, and the page does not declare it here."""
     denoise: float
     """How far to go from the picture; 0.7 is the default."""
     guidance_scale: float
@@ -124,6 +128,10 @@ class FluxImg2ImgLoraInput(TypedDict, total=False):
     """What not to show."""
     image: Required[str]
     """The picture to start from."""
+    width: int
+    """Width in pixels; a client sends it, and the page does not declare it here."""
+    height: int
+    """Height in pixels; a client sends it, and the page does not declare it here."""
     denoise: float
     """How far to go from the picture; 0.7 is the default."""
     guidance_scale: float
@@ -226,6 +234,10 @@ class FluxSchnellImg2ImgInput(TypedDict, total=False):
     """What not to show."""
     image: Required[str]
     """The picture to start from."""
+    width: int
+    """Width in pixels; a client sends it, and the page does not declare it here."""
+    height: int
+    """Height in pixels; a client sends it, and the page does not declare it here."""
     denoise: float
     """How far to go from the picture; 0.7 is the default."""
     guidance_scale: float

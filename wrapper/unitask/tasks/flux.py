@@ -167,6 +167,8 @@ class FluxSchnellImg2Img(TaskInput[FluxOutput]):
         prompt: What to show.
         image: The picture to start from.
         negative_prompt: What not to show. Optional.
+        width: Width in pixels; a client sends it, and the page does not declare it here. Optional.
+        height: Height in pixels; a client sends it, and the page does not declare it here. Optional.
         denoise: How far to go from the picture; 0.7 is the default. Over 0; at most 1. Optional.
         guidance_scale: How closely to follow the text. At least 1.5; at most 5. Optional.
         steps: Sampling steps. The page does not declare it; one client says 4 is usual. Optional.
@@ -181,6 +183,8 @@ class FluxSchnellImg2Img(TaskInput[FluxOutput]):
     prompt: str
     image: Picture
     negative_prompt: str | None = None
+    width: int | None = None
+    height: int | None = None
     denoise: float | None = None
     guidance_scale: float | None = None
     steps: int | None = None
@@ -207,6 +211,8 @@ class FluxDevImg2Img(TaskInput[FluxOutput]):
         prompt: What to show.
         image: The picture to start from.
         negative_prompt: What not to show. Optional.
+        width: Width in pixels; a client sends it, and the page does not declare it here. Optional.
+        height: Height in pixels; a client sends it, and the page does not declare it here. Optional.
         denoise: How far to go from the picture; 0.7 is the default. Over 0; at most 1. Optional.
         guidance_scale: How closely to follow the text. At least 1.5; at most 5. Optional.
         steps: Sampling steps. Pages use it without declaring it; one client says 25 is usual. Optional.
@@ -220,6 +226,8 @@ class FluxDevImg2Img(TaskInput[FluxOutput]):
     prompt: str
     image: Picture
     negative_prompt: str | None = None
+    width: int | None = None
+    height: int | None = None
     denoise: float | None = None
     guidance_scale: float | None = None
     steps: int | None = None
@@ -245,6 +253,8 @@ class FluxDevAdvancedImg2Img(TaskInput[FluxOutput]):
         prompt: What to show.
         image: The picture to start from.
         negative_prompt: What not to show. Optional.
+        width: Width in pixels; a client sends it, and the page does not declare it here. Optional.
+        height: Height in pixels; a client sends it, and the page does not declare it here. Optional.
         denoise: How far to go from the picture; 0.7 is the default. Over 0; at most 1. Optional.
         guidance_scale: How closely to follow the text. At least 1.5; at most 5. Optional.
         steps: Sampling steps. Pages use it without declaring it; one client says 25 is usual. Optional.
@@ -258,6 +268,8 @@ class FluxDevAdvancedImg2Img(TaskInput[FluxOutput]):
     prompt: str
     image: Picture
     negative_prompt: str | None = None
+    width: int | None = None
+    height: int | None = None
     denoise: float | None = None
     guidance_scale: float | None = None
     steps: int | None = None
@@ -376,6 +388,8 @@ class FluxImg2ImgLora(TaskInput[FluxOutput]):
         image: The picture to start from.
         lora_settings: The LoRA; exactly one. At least 1 of them; at most 1 of them.
         negative_prompt: What not to show. Optional.
+        width: Width in pixels; a client sends it, and the page does not declare it here. Optional.
+        height: Height in pixels; a client sends it, and the page does not declare it here. Optional.
         denoise: How far to go from the picture; 0.7 is the default. Over 0; at most 1. Optional.
         guidance_scale: How closely to follow the text. At least 1.5; at most 5. Optional.
         steps: Sampling steps. Pages use it without declaring it; one client says 25 is usual. Optional.
@@ -390,6 +404,8 @@ class FluxImg2ImgLora(TaskInput[FluxOutput]):
     image: Picture
     lora_settings: Sequence[FluxLora]
     negative_prompt: str | None = None
+    width: int | None = None
+    height: int | None = None
     denoise: float | None = None
     guidance_scale: float | None = None
     steps: int | None = None

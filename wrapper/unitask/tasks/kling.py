@@ -135,12 +135,12 @@ class KlingVideo(TaskInput[KlingOutput]):
 
     A text alone, a first picture (image_url), a first and a last one (image_tail_url) or up to four elements
     say what to show. Versions 2.0 and 2.1-master exist in mode "pro" only. For version 3.0 there is a class
-    of its own. Without a version the recorded bills are those of 1.6.
+    of its own. Without version and mode the recorded bills are those of 1.6 and std.
 
     Price: $0.26 per 5 seconds (version 1.6 or 2.1, mode std); $0.46 (version 1.6 or 2.1, mode pro); $0.96
     (version 2.0 or 2.1-master); $0.2 (version 2.5 or 2.6, mode std); $0.33 (version 2.5, mode pro); $0.33
     (version 2.6, mode pro, enable_audio false); $0.66 (version 2.6, mode pro, enable_audio true). Seconds
-    are counted by duration. A field that is not given counts as version 1.6.
+    are counted by duration. A field that is not given counts as version 1.6, mode std.
 
     Source: piapi.ai/docs/kling-api/create-task (2025).
 
