@@ -326,8 +326,8 @@ class Sink:
         """Check what came, and move it to its place; raise `DownloadAttemptError` for another file."""
         with self._storing():
             self._file.flush()
-        if self._unpacking:
-            self._unpacking.check_whole()
+        if self._unpacking and not self._unpacking.is_whole:
+            raise DownloadAttemptError("its compression is cut off", retryable=True)
         self._part.check_whole()
         if self.target.file.documented or not self._is_inline:  # an undocumented text in an output may be anything
             self._check_content()
