@@ -26,7 +26,7 @@ from unitask_api.states import State
 from ._core import contents, range_download
 from ._core.effects import Response
 from ._core.range_download import DownloadAttemptError
-from ._core.retry_policy import RetryPolicy
+from ._core.retry import RetryPolicy
 from ._model.task import Task
 from ._model.timestamp import Timestamp
 from .errors import DownloadFailed, InvalidInput

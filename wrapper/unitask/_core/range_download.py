@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from .effects import Response
 from .envelope import retry_after
-from .retry_policy import RetryPolicy
+from .retry import RetryPolicy
 
 PROGRESS = 1 << 20  # bytes that an attempt must bring for earlier failures to be forgiven
 SLOWEST = 4096  # bytes a second that must come, or the attempt is given up
