@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from generator import templates
+from generator import async_client, templates
 from generator.__main__ import PLACES, ROOT, SPEC, differences
 from generator.bundle import SpecError
 from generator.catalogue import emit_catalogue
@@ -60,6 +60,24 @@ def test_patch_fails_when_its_anchor_is_gone(
 
     with pytest.raises(templates.PatchError, match="0 times"):
         templates.write(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("OpenAI", "Library", r"client\.py has no .*OpenAI"),
+        ("account = client.account()", "client.account()", "result ="),
+    ],
+)
+def test_sync_client_without_an_anchor_or_with_an_example_of_another_form_stops_the_generation(
+    old: str, new: str, message: str, tmp_path: Path
+) -> None:
+    source, path = tmp_path / "client.py", tmp_path / "async_client.py"
+    source.write_text((ROOT / "wrapper/unitask/client.py").read_text().replace(old, new))
+
+    with pytest.raises(SpecError, match=message):
+        async_client.emit_async_client(source, path)
+    assert not path.exists()
 
 
 def view(document: Document, _folder: Path) -> object:
