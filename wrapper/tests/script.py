@@ -23,7 +23,7 @@ from unitask._core.effects import (
     TransportFailure,
 )
 from unitask._core.polling import DurationTracker
-from unitask._core.retry_policy import RetryPolicy, Timeouts
+from unitask._core.retry import RetryPolicy, Timeouts
 from unitask._model.task import Output, OutputT, Task
 
 TASK_ID = "90efd2db-bcfc-413f-a0be-c893850c9d68"

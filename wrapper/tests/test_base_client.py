@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from unitask import AdvisoryWarning, AsyncClient, Client, Output, SubmissionUncertain, Task, errors, tasks
-from unitask._core import refusals
+from unitask._core import envelope
 from unitask._core.effects import Response
 from unitask._model.task_token import Fingerprint
 from unitask.webhooks import Receiver
@@ -230,7 +230,7 @@ def test_task_and_errors_hold_nothing_that_a_terminal_obeys(word: str) -> None:
 
     assert obeyed(repr(task)) == []
     assert obeyed(str(errors.InvalidInput(word))) == []
-    assert obeyed(str(refusals.task_failed(task))) == []
+    assert obeyed(str(envelope.task_failed(task))) == []
 
 
 # ---- secrets
