@@ -26,7 +26,7 @@ import httpx
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from unitask import AsyncClient, Client, Outcome, Task, errors, tasks
-from unitask._core.retry_policy import RetryPolicy
+from unitask._core.retry import RetryPolicy
 from unitask_contract.checks._http import BLANK
 from unitask_sandbox import Fault, Settings, create_app
 from unitask_sandbox.bundle import CREDITS_PER_USD

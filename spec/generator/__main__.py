@@ -11,6 +11,7 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
+from .async_client import emit_async_client
 from .bundle import SpecError, as_text, bundle
 from .catalogue import emit_catalogue
 from .emit import emit_client
@@ -19,8 +20,9 @@ from .reference import emit_reference
 
 SPEC = Path(__file__).resolve().parents[1]
 ROOT = SPEC.parent
-# These folders hold generated files only.
-PLACES = (Path("generated"), Path("wrapper/unitask/tasks"), Path("docs/reference"))
+ASYNC_CLIENT = Path("wrapper/unitask/async_client.py")
+# What is generated: folders that hold nothing else, and a file.
+PLACES = (Path("generated"), Path("wrapper/unitask/tasks"), Path("docs/reference"), ASYNC_CLIENT)
 
 
 def generate(root: Path, spec: Path = SPEC) -> None:
@@ -34,6 +36,7 @@ def generate(root: Path, spec: Path = SPEC) -> None:
         emit_client(document, package)
     emit_catalogue(document, root / "wrapper/unitask/tasks")
     emit_reference(document, root / "docs/reference")
+    emit_async_client(spec.parent / "wrapper/unitask/client.py", root / ASYNC_CLIENT)
     lock = {
         "spec_sha256": hashlib.sha256(as_text(document).encode()).hexdigest(),
         **{name: version(name) for name in ("openapi-python-client", "ruff")},
@@ -48,7 +51,7 @@ def differences(root: Path, other: Path) -> list[str]:
         names = {
             path.relative_to(base).as_posix()
             for base in (root, other)
-            for path in (base / place).rglob("*")
+            for path in (base / place, *(base / place).rglob("*"))
             if path.is_file() and "__pycache__" not in path.parts
         }
         _, unequal, missing = filecmp.cmpfiles(root, other, names, shallow=False)

@@ -19,6 +19,8 @@ from ._drive import Drive
 from ._environment import transport_settings
 from .download import Batch, Sink, Target
 from .errors import InvalidInput
+from .inputs import Options, TaskInput, request_body, warner
+from .media import Media, read_file
 
 T = TypeVar("T")
 
@@ -53,6 +55,20 @@ class AsyncRunner(BaseClient):
         elif http_client is None:
             self._transport = functools.partial(AsyncRouting, transport_settings(self._proxy))
         self._pools: dict[asyncio.AbstractEventLoop, GatedPools] = {}  # connections refer to their loop: no weak keys
+
+    async def _close_pools(self) -> None:
+        pools = self._pools.pop(asyncio.get_running_loop(), None)
+        if pools and self._http_client is None:
+            await pools.submissions.aclose()
+            await pools.calls.aclose()
+            await pools.files.aclose()
+
+    async def _body(self, task: TaskInput[Any], options: Options, *, validate: bool) -> dict[str, Any]:
+        build = functools.partial(request_body, validate=validate, uploads=self._uploads.wanted, warn=warner())
+        return await asyncio.to_thread(build, task, options)
+
+    async def _read(self, file: Media) -> bytes:
+        return await asyncio.to_thread(read_file, file)
 
     async def _drive(self, flow: Flow[T], on_change: OnChange | None = None) -> T:
         self._check_open()
@@ -156,6 +172,15 @@ class AsyncRunner(BaseClient):
             httpx.AsyncClient(transport=self._transport(idle), **common()) for idle in (IDLE_FOR_SUBMISSIONS, IDLE)
         )
         return GatedPools(submissions, calls, files)
+
+    async def _fetch_all(self, batch: Batch) -> list[Path | BaseException]:
+        limit = asyncio.Semaphore(batch.parallel)
+
+        async def fetch(target: Target) -> Path:
+            async with limit:
+                return await self._fetch(batch, target)
+
+        return await asyncio.gather(*map(fetch, batch.targets), return_exceptions=True)
 
     async def _fetch(self, batch: Batch, target: Target) -> Path:
         with Sink(batch, target, self._retry_policy, self.http_timeout) as sink:

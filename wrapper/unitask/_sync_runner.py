@@ -20,6 +20,8 @@ from ._drive import Drive
 from ._environment import transport_settings
 from .download import Batch, Sink, Target
 from .errors import InvalidInput
+from .inputs import Options, TaskInput, request_body
+from .media import Media, read_file
 
 T = TypeVar("T")
 
@@ -48,6 +50,20 @@ class SyncRunner(BaseClient):
         self._is_given = http_client is not None or isinstance(transport, httpx.HTTPTransport)
         self._pools: dict[int, Pools[httpx.Client]] = {}  # by process
         self._retired: list[Pools[httpx.Client]] = []  # no new call takes these; other threads may be using them
+
+    def _close_pools(self) -> None:
+        for pools in [*self._pools.values(), *self._retired]:
+            if pools.process == os.getpid() and self._http_client is None:
+                pools.submissions.close()
+                pools.calls.close()
+                pools.files.close()
+        self._pools, self._retired = {}, []
+
+    def _body(self, task: TaskInput[Any], options: Options, *, validate: bool) -> dict[str, Any]:
+        return request_body(task, options, validate=validate, uploads=self._uploads.wanted)
+
+    def _read(self, file: Media) -> bytes:
+        return read_file(file)
 
     def _drive(self, flow: Flow[T], on_change: OnChange | None = None) -> T:
         self._check_open()
