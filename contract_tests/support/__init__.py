@@ -11,7 +11,7 @@ import httpx
 import pytest
 from hypothesis import settings
 from unitask import AsyncClient, Client, TaskInput, errors, tasks
-from unitask._core.retry_policy import RetryPolicy
+from unitask._core.retry import RetryPolicy
 from unitask_contract import bundle as contract
 from unitask_contract.bundle import validator as validator
 from unitask_contract.inputs import least_object
