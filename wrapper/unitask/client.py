@@ -16,10 +16,10 @@ from ._base_client import OnChange, hidden
 from ._core import retry
 from ._core.effects import RowYielded, TaskUpdated
 from ._core.flows import Submission
+from ._core.uploads import Upload
 from ._model.account import Account, ActiveTasks, HistoryRow
 from ._model.task import Output, OutputT, Recovery, Task
 from ._model.timestamp import Timestamp
-from ._model.upload import Upload
 from ._sync_runner import SyncRunner
 from ._telemetry import span
 from .budget import Budget
