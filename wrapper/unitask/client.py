@@ -16,17 +16,17 @@ from ._base_client import OnChange, hidden
 from ._core import retry
 from ._core.effects import RowYielded, TaskUpdated
 from ._core.flows import Submission
+from ._core.uploads import Upload
 from ._model.account import Account, ActiveTasks, HistoryRow
 from ._model.task import Output, OutputT, Recovery, Task
 from ._model.timestamp import Timestamp
-from ._model.upload import Upload
 from ._sync_runner import SyncRunner
 from ._telemetry import span
 from .budget import Budget
 from .download import plan
 from .errors import SubmissionUncertain, UnitaskError
 from .inputs import Options, TaskInput
-from .media import Media
+from .media import Media, read_file
 from .webhooks import Receiver
 
 if TYPE_CHECKING:
@@ -429,7 +429,7 @@ class Client(SyncRunner):
             ApiError: The provider refused it.
             Unreachable: No answer came for `poll_patience` seconds.
         """
-        return self._drive(self._upload_flow(self._read(file)))
+        return self._drive(self._upload_flow(self._blocking(read_file, file)))
 
     def openai(self, *, long_answers: bool = False) -> OpenAI:
         """Return an `openai.OpenAI` for the LLM endpoints of this provider; close it when you are done.
@@ -483,4 +483,4 @@ class Client(SyncRunner):
         self._check_open()
         batch = plan(task, to, previews=previews, overwrite=overwrite, parallel=parallel)
         with span("download", task_id=batch.targets[0].file.task_id, files=len(batch.targets)):
-            return batch.paths(self._fetch_all(batch))
+            return batch.paths(self._fetch_all(batch, self._fetch))
