@@ -163,7 +163,7 @@ def test_difference_is_counted_and_named_by_its_place() -> None:
 
     assert (found.operation, found.part, found.family, found.count) == ("get_task", "200", "faceswap", 3)
     assert found.where == "/data/meta/usage/consume"
-    assert found.place == "#/components/schemas/TaskUsage/properties/consume"
+    assert found.key == ("#/components/schemas/TaskUsage/properties/consume", "type")
 
 
 def test_notification_is_held_to_the_spec() -> None:

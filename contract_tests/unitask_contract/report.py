@@ -188,7 +188,7 @@ def _details(report: Report) -> Iterator[str]:
 def _differences(report: Report) -> Iterator[str]:
     for one in report.differences[:MOST_DIFFERENCES]:
         yield f"\n{'new' if one.kind is Kind.NEW_FIELD else 'differs from the spec'}: {one}"
-        files = [name for name, file in report.files.items() if any(shown.is_same(one) for shown in file.differences)]
+        files = [name for name, file in report.files.items() if any(shown.key == one.key for shown in file.differences)]
         if files:
             yield f"  in {', '.join(files)}"
     if more := len(report.differences[MOST_DIFFERENCES:]):

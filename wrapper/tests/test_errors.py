@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import unitask
 from unitask import Output, Task, errors
-from unitask._core import refusals
+from unitask._core import envelope
 from unitask._model.task_token import Fingerprint
 
 from .script import TASK_ID, task_data
@@ -61,8 +61,8 @@ EXAMPLES: list[errors.UnitaskError] = [
     errors.WebhookRejected("its timestamp is too old", kind="time", task_id=TASK_ID),
     *(kind("refused", task_id=TASK_ID, **FACTS) for kind in API_ERRORS),
     *(reason("it went wrong", task_id=TASK_ID) for reason in REASONS),
-    *(refusals.refusal_kind(500, None, words)("refused", task_id=TASK_ID, **FACTS) for words in REASONS.values()),
-    *(refusals.task_failed(failed(message=words)) for words in REASONS.values()),
+    *(envelope.refusal_kind(500, None, words)("refused", task_id=TASK_ID, **FACTS) for words in REASONS.values()),
+    *(envelope.task_failed(failed(message=words)) for words in REASONS.values()),
 ]
 
 
@@ -100,8 +100,8 @@ def test_every_error_is_public() -> None:
 def test_reason_is_caught_whether_the_submission_was_refused_or_the_task_failed(
     words: str, reason: type[errors.UnitaskError]
 ) -> None:
-    refused = refusals.refusal_kind(400, None, f"Oh: {words.upper()}!")("refused", status=400, code=7)
-    ended = refusals.task_failed(failed(raw_message=words))
+    refused = envelope.refusal_kind(400, None, f"Oh: {words.upper()}!")("refused", status=400, code=7)
+    ended = envelope.task_failed(failed(raw_message=words))
 
     for error, kind in ((refused, errors.ApiError), (ended, errors.TaskFailed)):
         assert isinstance(error, reason)
@@ -112,14 +112,14 @@ def test_reason_is_caught_whether_the_submission_was_refused_or_the_task_failed(
 
 def test_every_word_and_reason_is_read() -> None:
     for words, reason in errors.REASONS:
-        assert all(issubclass(refusals.refusal_kind(500, None, word), reason) for word in words)
+        assert all(issubclass(envelope.refusal_kind(500, None, word), reason) for word in words)
 
 
 def test_code_decides_where_words_do_not() -> None:
-    assert isinstance(refusals.task_failed(failed(code=10003, message="failed to process task")), errors.BadInputMedia)
-    assert type(refusals.task_failed(failed(code=10000, message="failed to process task"))) is errors.TaskFailed
+    assert isinstance(envelope.task_failed(failed(code=10003, message="failed to process task")), errors.BadInputMedia)
+    assert type(envelope.task_failed(failed(code=10000, message="failed to process task"))) is errors.TaskFailed
     # 10003 was recorded with the words of moderation (2026-08-25)
-    assert issubclass(refusals.refusal_kind(400, 10003, "violated community guidelines"), errors.ContentRejected)
+    assert issubclass(envelope.refusal_kind(400, 10003, "violated community guidelines"), errors.ContentRejected)
 
 
 def test_http_status_decides_where_words_and_codes_do_not() -> None:
@@ -133,8 +133,8 @@ def test_http_status_decides_where_words_and_codes_do_not() -> None:
     }
 
     assert expected == errors.KIND_BY_STATUS
-    assert all(issubclass(refusals.refusal_kind(status, None, ""), kind) for status, kind in expected.items())
-    assert refusals.refusal_kind(418, None, "") is errors.ProviderBroken
+    assert all(issubclass(envelope.refusal_kind(status, None, ""), kind) for status, kind in expected.items())
+    assert envelope.refusal_kind(418, None, "") is errors.ProviderBroken
 
 
 # ---- what it says
@@ -158,8 +158,8 @@ def test_http_status_decides_where_words_and_codes_do_not() -> None:
         (errors.ProviderBroken("no", status=500, task_id=TASK_ID), False, "client.wait"),
         (errors.TaskFailed(failed(message="x")), True, "Submit the task again"),
         (TIMEOUT, False, "client.wait"),
-        (refusals.refusal_kind(500, None, "credit not enough")("no", status=500), False, "Top up"),
-        (refusals.task_failed(failed(message="no face found")), False, "shows a face"),
+        (envelope.refusal_kind(500, None, "credit not enough")("no", status=500), False, "Top up"),
+        (envelope.task_failed(failed(message="no face found")), False, "shows a face"),
         (errors.WebhookRejected("no", kind="form"), False, "error.status"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),

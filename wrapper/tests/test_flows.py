@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from unitask import Timestamp, errors
-from unitask._core import flows, polling, retry, retry_policy
+from unitask._core import flows, polling, retry
 from unitask._core.effects import Flow, Response, SendRequest, Sleep, TransportFailure
 from unitask._model.task import Output, Task
 from unitask.tasks import FaceSwapOutput
@@ -345,7 +345,7 @@ def test_retry_after_of_a_refused_poll_is_followed() -> None:
         seen("completed"),
     )
 
-    assert played.sleeps == [7.0, retry_policy.RETRY_AFTER_FLOOR, retry_policy.RETRY_AFTER_CAP]
+    assert played.sleeps == [7.0, retry.RETRY_AFTER_FLOOR, retry.RETRY_AFTER_CAP]
 
 
 # ---- interruption

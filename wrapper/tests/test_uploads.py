@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from unitask import InvalidInput, Upload, errors, tasks
 from unitask._core.effects import Response, SendRequest, TransportFailure
-from unitask._core.uploads import KEPT, LARGE, Uploads, upload, with_uploads
-from unitask._model.upload import Attachment, upload_ending
+from unitask._core.uploads import KEPT, LARGE, Attachment, Uploads, upload, upload_ending, with_uploads
 from unitask.inputs import request_body
 from unitask.media import attachment, read_file
 

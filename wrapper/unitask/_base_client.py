@@ -31,15 +31,14 @@ from ._core.effects import Delivery, Flow, Progress, Reply, Response, Resumed, S
 from ._core.flows import Submission
 from ._core.polling import DurationTracker
 from ._core.range_download import DownloadAttemptError, target
-from ._core.retry_policy import RetryPolicy, Timeouts
-from ._core.uploads import Uploads, upload, with_uploads
+from ._core.retry import RetryPolicy, Timeouts
+from ._core.uploads import Upload, Uploads, upload, upload_ending, with_uploads
 from ._environment import DEFAULT_BASE_URL, USER_AGENT, checked_base_url
 from ._model import task_token
 from ._model._json import as_object, is_id
 from ._model.secret import Hider, Secret
 from ._model.task import Output, OutputT, Recovery, Task
 from ._model.timestamp import Timestamp
-from ._model.upload import Upload, upload_ending
 from ._telemetry import keep_out_of_logs, watched
 from .budget import Budget
 from .download import Sink
@@ -364,16 +363,9 @@ class BaseClient:
         return call
 
     def _file_request(self, sink: Sink) -> dict[str, Any]:
-        """Return the arguments of `httpx.Client.stream` for the next attempt to fetch a file; it gets no key."""
+        """Return the arguments of `build_request` for the next attempt to fetch a file; it gets no key."""
         url = sink.target.file.url
-        return {
-            "method": "GET",
-            "url": url,
-            "headers": sink.headers(),
-            "extensions": {"written": url},
-            "follow_redirects": True,
-            "auth": None,
-        }
+        return {"method": "GET", "url": url, "headers": sink.headers(), "extensions": {"written": url}}
 
     def _head(self, response: httpx.Response) -> Response:
         """Return an answer without its body, which is read later."""

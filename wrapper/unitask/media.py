@@ -23,7 +23,7 @@ from urllib.request import url2pathname
 
 from . import _pixels
 from ._core.contents import format_of, inspect_picture, video_frames, video_seconds
-from ._model.upload import UPLOADABLE, Attachment, Upload, upload_ending
+from ._core.uploads import UPLOADABLE, Attachment, Upload, upload_ending
 from .errors import InvalidInput
 
 __all__ = ["Media", "Picture"]

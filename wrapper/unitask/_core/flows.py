@@ -1,7 +1,7 @@
 """Each call about a task, written once. A flow yields steps and receives replies; both clients drive it.
 
 Rules of this file: a submission is sent again only after `Delivery.NEVER`, or after HTTP 429 that names no task
-(retry_policy.py); any other outcome is decided or uncertain. A poll that fails is repeated while the patience lasts,
+(retry.py); any other outcome is decided or uncertain. A poll that fails is repeated while the patience lasts,
 unless the provider refuses a task that it has never shown. The error of an interrupted wait names the task.
 """
 
@@ -21,7 +21,7 @@ from .. import errors
 from .._model.task import OutputT, Task
 from .._model.task_token import SubmissionTime
 from .._model.timestamp import Timestamp
-from . import envelope, polling, recovery, refusals, requests
+from . import envelope, polling, recovery, requests
 from .effects import (
     Delivery,
     Flow,
@@ -35,7 +35,7 @@ from .effects import (
     TransportFailure,
     no_answer,
 )
-from .retry_policy import RetryPolicy, Timeouts, clamp_retry_after, is_retryable
+from .retry import RetryPolicy, Timeouts, clamp_retry_after, is_retryable
 
 T = TypeVar("T")
 ErrorT = TypeVar("ErrorT", bound=errors.UnitaskError)
@@ -123,7 +123,7 @@ def wait(
     poller = _Poller(task_id, output_type, limits, exists=exists)
     task = yield from _watch(poller, kind, seen)
     if task.state is not State.COMPLETED:
-        raise poller.with_polls(refusals.task_failed(task))
+        raise poller.with_polls(envelope.task_failed(task))
     return task
 
 

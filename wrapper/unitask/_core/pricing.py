@@ -59,12 +59,9 @@ def _units(count: Any, known: Mapping[str, Any], schema: str, measure: Measure) 
         return Fraction(1)
     if count == "unknown":
         return None
-    kind: str = next(kind for kind in _READERS if kind in count)
-    field: str | list[str] = count[kind]
-    amount: Fraction | None
-    if isinstance(field, list):
-        amount = _READERS[kind]([known.get(name) for name in field])
-    elif items := known.get(count.get("items")):
+    kind: str = next(kind for kind in ("pixels", "frames", *_READERS) if kind in count)
+    field: str = count[kind]
+    if items := known.get(count.get("items")):
         amount = _sum(items, field, known.get(f"{count['items']}.{field}"))
     elif "x-media" in contract.field_rule(schema, field):
         amount = measure(kind, known[field]) if field in known else None
@@ -129,6 +126,4 @@ _READERS: dict[str, Callable[[Any], Fraction | None]] = {
     "pictures": _whole,
     "seconds": _seconds,
     "characters": _characters,
-    "pixels": _product,
-    "frames": _whole,
 }

@@ -40,7 +40,7 @@ from .._model.timestamp import Timestamp
 from . import pagination, protocols, requests, retry
 from .effects import Flow, Sleep
 from .envelope import Dated
-from .retry_policy import Timeouts
+from .retry import Timeouts
 
 CORRELATION_PARAMETER = "unitask"  # the query parameter of a webhook endpoint that holds the correlation id
 CLOCKS_APART = 300.0  # seconds by which the provider's Date and the times in its history may differ

@@ -9,7 +9,7 @@ from unitask_api import contract
 from unitask_api.output_files import files_of
 from unitask_api.states import State, state_of
 
-from .._model.upload import upload_ending
+from .._core.uploads import upload_ending
 
 PICTURE = base64.b64decode(  # a grey PNG of 8 x 8 pixels
     "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAEElEQVR42mNsYIAAJgaKGAAmCACQtTEKkQAAAABJRU5ErkJggg=="
