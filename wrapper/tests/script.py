@@ -24,9 +24,10 @@ from unitask._core.effects import (
 )
 from unitask._core.polling import DurationTracker
 from unitask._core.retry import RetryPolicy, Timeouts
-from unitask._model.task import OutputT, Task
+from unitask._model.task import Output, OutputT, Task
 
 TASK_ID = "90efd2db-bcfc-413f-a0be-c893850c9d68"
+OUTPUT_URL = "https://out.test/temp/swapped.png"
 MODEL, TASK_TYPE = "Qubico/image-toolkit", "face-swap"
 UNIX = 1_700_000_000.0  # when every script begins
 TICKS = 4096.0  # the same on the monotonic clock
@@ -42,6 +43,10 @@ def answer(status: int = 200, body: Any = b"", **headers: str) -> Response:
 
 def task_data(status: object = "pending", **fields: Any) -> dict[str, Any]:
     return {"task_id": TASK_ID, "model": MODEL, "task_type": TASK_TYPE, "status": status, **fields}
+
+
+def finished(output: Any = None, **fields: Any) -> Task[Output]:
+    return Task(task_data("completed", output=output or {"image_url": OUTPUT_URL}, **fields), Output)
 
 
 def seen(status: object = "pending", **fields: Any) -> Response:

@@ -142,7 +142,7 @@ def test_value_is_read_by_the_type_of_its_field(unitask_provider: UnitaskProvide
         ([*RUN, "--to", ""], "--to is empty"),
         (["wait", " "], "the task id is empty"),
         (["sandbox", "--concurrency", "0"], "concurrency"),
-        (["sandbox", "--faults", "nothing.json"], "nothing.json cannot be read"),
+        (["sandbox", "--faults", "nothing.json"], "No such file or directory: 'nothing.json'"),
         (["sandbox", "--port", "0", "--data", "/dev/null"], "the sandbox cannot start"),
     ],
     ids=str,
