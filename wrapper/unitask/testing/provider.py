@@ -36,8 +36,8 @@ class UnitaskProvider:
     Every `Client()` and `AsyncClient()` that is made inside the `with` block sends its requests to this provider. No
     request leaves the process, a wait of hours takes no time, and UNITASK_BASE_URL and UNITASK_API_KEY are set.
 
-    By default a submission is accepted, and the first poll returns the completed task with a documented output, or one
-    made from the schema. Output files can be downloaded. Cancel, history, account and uploads are answered too.
+    By default a submission is accepted, and the first poll returns the completed task with an output made from the
+    schema. Output files can be downloaded. Cancel, history, account and uploads are answered too.
 
     Each scripting method applies to one task type, or to all types if none is given:
 
@@ -198,7 +198,7 @@ class UnitaskProvider:
             if created:
                 self.tasks.append(created)
             if isinstance(reply, Mapping):
-                samples.with_files(reply, "", FILES, self.files, renamed=False)
+                samples.add_files(reply, self.files)
             return reply
         assert not self._strict, f"{request.method} {url} is not in the script"
         if created:
@@ -235,10 +235,8 @@ class UnitaskProvider:
         received = replace(received, id=str(uuid.UUID(int=len(self._known) + 1)))
         self.tasks.append(received)
         entry = responses.entry_of(received.kind)
-        output = plan.output or (samples.output_of(entry.output) if entry else {})
-        output = samples.with_files(
-            output, entry.output if entry else "", f"{FILES}/{received.id}", self.files, renamed=not plan.output
-        )
+        output = plan.output or (samples.output_of(contract.components()[entry.output]) if entry else {})
+        output = samples.with_files(output, f"{FILES}/{received.id}", self.files)
         task = KnownTask(received, plan, self.clock(), output, as_object(body.get("config")))
         self._known[received.id] = task
         response = self._task_response(task)
