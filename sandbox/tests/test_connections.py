@@ -50,11 +50,11 @@ def test_running_serves_until_the_block_ends(settings_with: Any) -> None:
 @pytest.mark.parametrize(
     ("place", "words"),
     [
-        ({"port": 65536}, "port 65536: give a number from 0 to 65535"),
-        ({"port": 80.5}, "port 80.5"),
-        ({"host": "http://localhost"}, "host 'http://localhost': give the name"),
-        ({"host": "a" * 70 + ".test"}, "is not known"),
-        ({"host": "192.0.2.1"}, "host '192.0.2.1' is not an address of this machine"),
+        ({"port": 65536}, "port 65536: "),
+        ({"port": 80.5}, "port 80.5: "),
+        ({"host": "http://localhost"}, "host 'http://localhost', "),
+        ({"host": "a" * 70 + ".test"}, "give an address of this machine, and a port from 0 to 65535"),
+        ({"host": "192.0.2.1"}, "host '192.0.2.1', "),
     ],
 )
 def test_wrong_host_or_port_is_refused(settings_with: Any, place: dict[str, Any], words: str) -> None:

@@ -314,8 +314,7 @@ def test_database_locked_by_another_process_is_503(
     other.close()
 
     assert answer.status_code == 503
-    assert "the database of the sandbox is locked: another process holds it" in answer.json()["message"]
-    assert "was not carried out, send it again later" in answer.json()["message"]
+    assert "database is locked; the request was not carried out, send it again later" in answer.json()["message"]
     assert balance == 9.99
     assert [poll.status_code for poll in polls] == [200, 404]
     assert http.sandbox.arrivals[1].status == 503
@@ -325,9 +324,8 @@ def test_database_locked_by_another_process_is_503(
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (OSError(errno.ENOSPC, "No space left on device"), "the disk of the sandbox is full"),
-        (OSError(errno.EROFS, "Read-only file system"), "cannot use its files: Read-only file system"),
-        (sqlite3.DatabaseError("database disk image is malformed"), "cannot use its database: database disk image"),
+        (OSError(errno.ENOSPC, "No space left on device", "/a/path"), "its disk: No space left on device; the request"),
+        (sqlite3.DatabaseError("database disk image is malformed"), "its disk: database disk image is malformed; the"),
     ],
 )
 def test_trouble_of_the_disk_is_503(http: Http, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str) -> None:

@@ -1,7 +1,5 @@
 """What the page reads beside the API: tasks, inputs while they are kept, money and attempts to send webhooks."""
 
-from urllib.error import URLError
-
 from unitask_sandbox import Fault
 
 from .local import BASE_URL, CREATE, NO_FACE, NOW, PRICE, Clock, Http, HttpWith, Receiver, base64_of, simulated
@@ -73,7 +71,7 @@ def test_task_is_shown_with_its_poll_its_money_and_its_files(http: Http, clock: 
 
 
 def test_attempts_to_send_a_webhook_are_shown_without_secrets(http_with: HttpWith, clock: Clock) -> None:
-    refused = URLError(ConnectionRefusedError(111, "https://me:password@me.test"))
+    refused = ConnectionRefusedError(111, "https://me:password@me.test")
     http = http_with(send_webhook=Receiver([503, refused, 204]))
     task_id = http.create(config=WEBHOOK)
     for _ in range(4):

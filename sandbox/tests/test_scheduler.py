@@ -223,10 +223,10 @@ WRONG: dict[str, tuple[list[Any], str]] = {
         "the balance .* of a key: give a number of USD from 0",
     ),
     "concurrency": ([0, 1.5], "concurrency .*: give an integer from 1"),
-    "rate": ([0, math.nan, math.inf, "1"], "rate .*: give a number above 0"),
+    "rate": ([0, math.nan, math.inf, "1"], "rate .*: give a number of requests a second above 0"),
     "allowed_hosts": (
         [(name,) for name in ("", "http://box", "box:8042", "box/", "me@box", "a box", "[::1]", "[x")],
-        "allowed_hosts .*: give a host's name",
+        "allowed_hosts .*: give names of hosts",
     ),
     "private_addresses": (["some"], "private_addresses 'some': give one of none, "),
 }

@@ -134,7 +134,7 @@ WRONG_INPUT: list[tuple[list[str], str]] = [
     ([*RUN, "--to", ""], "--to is empty"),
     (["wait", " "], "the task id is empty"),
     (["sandbox", "--concurrency", "0"], "concurrency"),
-    (["sandbox", "--faults", "nothing.json"], "nothing.json cannot be read"),
+    (["sandbox", "--faults", "nothing.json"], "No such file or directory: 'nothing.json'"),
     (["sandbox", "--port", "0", "--data", "/dev/null"], "the sandbox cannot start"),
 ]
 WRONG_USE: list[tuple[list[str], str]] = [
