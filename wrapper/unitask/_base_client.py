@@ -363,16 +363,9 @@ class BaseClient:
         return call
 
     def _file_request(self, sink: Sink) -> dict[str, Any]:
-        """Return the arguments of `httpx.Client.stream` for the next attempt to fetch a file; it gets no key."""
+        """Return the arguments of `build_request` for the next attempt to fetch a file; it gets no key."""
         url = sink.target.file.url
-        return {
-            "method": "GET",
-            "url": url,
-            "headers": sink.headers(),
-            "extensions": {"written": url},
-            "follow_redirects": True,
-            "auth": None,
-        }
+        return {"method": "GET", "url": url, "headers": sink.headers(), "extensions": {"written": url}}
 
     def _head(self, response: httpx.Response) -> Response:
         """Return an answer without its body, which is read later."""
