@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -70,7 +70,9 @@ def create_app(settings: Settings | None = None) -> Starlette:
             Middleware(_Logging),
             Middleware(Guard, refuse=_refusal, allowed_hosts=settings.allowed_hosts),
         ],
-        exception_handlers=dict.fromkeys((Refusal, HTTPException, sqlite3.Error, OSError, Exception), _failed),
+        exception_handlers=dict.fromkeys(
+            (Refusal, HTTPException, ClientDisconnect, sqlite3.Error, OSError, Exception), _failed
+        ),
     )
     app.router.redirect_slashes = False  # a path that is not in the spec is 404
     app.state.sandbox = Sandbox(settings)
@@ -125,6 +127,8 @@ async def _failed(request: Request, error: Exception) -> Response:
             return _refusal(request, error)
         case HTTPException():
             return _refusal(request, Refusal(error.status_code, error.detail.lower()), error.headers)
+        case ClientDisconnect():
+            return _refusal(request, Refusal(400, "the request ended early"))
         case sqlite3.Error() | OSError():
             _log.error("%s %s was not carried out: %s", request.method, request.url.path[:PATH_NOTED], error)
             reason = getattr(error, "strerror", None) or error  # without the path of a file
