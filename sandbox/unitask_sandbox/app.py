@@ -62,7 +62,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
             # one route for each path, so that a wrong method is answered with every right one in Allow
             *(Route(path, _dispatch(names), methods=list(names)) for path, names in paths.items()),
             Route("/files/{name:path}", _file),
-            Route("/openapi.json", _openapi),
+            Route("/openapi.json", lambda _request: JSONResponse(contract.document())),
             *page.ROUTES,
             Route("/", _about),
         ],
@@ -183,10 +183,8 @@ class _Logging:
             scope = {**scope, "extensions": {**extensions, CLOSE: closing}}
         try:
             await self._app(scope, receive, watched)
-        except AnswerLost:
-            raise
-        except Exception:
-            log(500)
+        except Exception as error:
+            log(None if isinstance(error, AnswerLost) else 500)
             raise
         finally:
             log(None)
@@ -206,10 +204,6 @@ async def _file(request: Request) -> Response:
         )
 
     return await _injected(FILE, request, served)
-
-
-async def _openapi(_request: Request) -> Response:
-    return JSONResponse(contract.document())
 
 
 async def _about(request: Request) -> Response:

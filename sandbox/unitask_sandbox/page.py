@@ -71,7 +71,7 @@ async def _about(request: Request) -> Response:
     )
 
 
-# Not async: Starlette calls these in threads. The account of a new key is written.
+# Not async: Starlette calls these in threads.
 
 
 def _tasks(request: Request) -> Response:

@@ -30,7 +30,7 @@ from unitask_sandbox.http_client import HttpClient
 from unitask_sandbox.inputs import read_upload
 from unitask_sandbox.request_log import KEPT, Arrival, Rate, hashed, key_fingerprint
 from unitask_sandbox.scheduler import Scheduler
-from unitask_sandbox.settings import STARTING_USD, Settings
+from unitask_sandbox.settings import Settings
 from unitask_sandbox.store import Ending, NoRoom, Store
 from unitask_sandbox.task import Task, file_url
 from unitask_sandbox.threads import Autorun
@@ -62,7 +62,6 @@ class Sandbox:
         http = HttpClient(self.settings.private_addresses or "loopback")
         self._folder = self.settings.data or Path(tempfile.mkdtemp(prefix="unitask-sandbox-"))
         self._rate = Rate(self.settings.rate, self.settings.clock)
-        self._known: set[str] = set()
         path, durable = self._folder / DATABASE, self.settings.data is not None
         with ExitStack() as opened, opening(path):
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -72,7 +71,7 @@ class Sandbox:
             self._files = Files(self._folder / "files", self._store, self.settings.clock, fetch, durable)
             self._store.heed_clock(self.settings.clock())
             for key, usd in self.settings.keys.items():
-                self._open_account(key, usd)
+                self._store.open_account(hashed(key), round(usd * bundle.CREDITS_PER_USD))
             opened.pop_all()
         self._closing = threading.Event()
         self._scheduler = Scheduler(self.settings, self._store, self._files, self._closing, self._ended, self.faults)
@@ -96,7 +95,7 @@ class Sandbox:
 
     def admit(self, key: str | None) -> None:
         """Count a request of an account; refuse with 401, or 429 when the account sends more than it may."""
-        if wait := self._rate.take(self._accepted(key)):
+        if wait := self._rate.take(self._account(key)):
             raise Refusal(429, failures.TOO_MANY_REQUESTS, retry_after=math.ceil(wait))
 
     def accept(self, key: str | None, body: bytes, base_url: str = "", operation: str = "create_task") -> Task:
@@ -126,7 +125,7 @@ class Sandbox:
 
     def get(self, key: str | None, task_id: str, protocol: str | None = None) -> Task:
         """Return a task of the account; of a legacy protocol alone, if one is given."""
-        account = self._accepted(key)
+        account = self._account(key)
         task = self._store.task(task_id)
         if task is None or task.account != account or protocol not in (None, legacy.protocol_of(task)):
             raise Refusal(404, failures.TASK_NOT_FOUND)
@@ -268,21 +267,10 @@ class Sandbox:
         self._wake()  # it must be removed when it expires
         return name
 
-    def _accepted(self, key: str | None) -> str:
-        """Return the account of a key without creating it, so that a poll never waits for a write."""
-        if not key or not (self.settings.any_key or key in self.settings.keys):
+    def _account(self, key: str | None) -> str:
+        if key is None or key not in self.settings.keys:
             raise Refusal(401, failures.BAD_KEY)
         return hashed(key)
-
-    def _account(self, key: str | None) -> str:
-        account = self._accepted(key)
-        if account not in self._known:
-            self._open_account(key or "", STARTING_USD)
-        return account
-
-    def _open_account(self, key: str, usd: float) -> None:
-        self._store.open_account(hashed(key), round(usd * bundle.CREDITS_PER_USD))
-        self._known.add(hashed(key))
 
     def _cancel(self, task: Task) -> bool:
         ending = Ending(status=State.CANCELLED, at=self.settings.clock())
