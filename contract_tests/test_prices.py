@@ -25,7 +25,7 @@ from unitask_contract.in_process import IN_PROCESS, InProcess
 from unitask_sandbox import Sandbox, Settings, create_app
 from unitask_sandbox.bundle import task_type as sandbox_entry
 from unitask_sandbox.create_request import read_create_request
-from unitask_sandbox.engines.simulated.files import Scene, film, picture
+from unitask_sandbox.engines.simulated.files import film, picture
 from unitask_sandbox.pricing import credits_of as charged_by_sandbox
 
 from .support import ENTRIES, FACE_SWAP, bundle, examples, make
@@ -42,17 +42,17 @@ BILLS_OF_UNKNOWN_COST = {
     "kling.motion_control.completed.200": "how long a ready-made motion is, is in no page",
     "kling.turbo.completed.200": "the echo lacks the mode",
 }
-SCENE = Scene(7, "a model", "a cat", "SIMULATED by a test")
+SCENE = 7, "SIMULATED by a test"
 FILES = {
     "image": [
         "https://me.test/a.png",
-        picture(SCENE, (1200, 1000), "png"),
-        picture(SCENE, (64, 48), "png"),
+        picture(*SCENE, (1200, 1000), "png"),
+        picture(*SCENE, (64, 48), "png"),
         b"not a picture",
     ],
     "video": [
         "https://me.test/a.mp4",
-        *(film(SCENE, (64, 48), seconds) for seconds in (0.4, 8.766, 45)),
+        *(film(*SCENE, (64, 48), seconds) for seconds in (0.4, 8.766, 45)),
         b"not a video",
     ],
     "audio": ["https://me.test/a.mp3"],
@@ -121,7 +121,7 @@ def statuses(sandbox: Sandbox, operation: str) -> list[int | None]:
 
 def large_film() -> bytes:
     padding = bytes(uploads.LARGE)
-    return film(SCENE, (64, 48), 2.0) + struct.pack(">I4s", 8 + len(padding), b"free") + padding
+    return film(*SCENE, (64, 48), 2.0) + struct.pack(">I4s", 8 + len(padding), b"free") + padding
 
 
 def test_bill_is_the_estimate_and_is_frozen_until_the_end() -> None:

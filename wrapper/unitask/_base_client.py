@@ -24,7 +24,7 @@ from unitask_api import contract
 from unitask_api.outputs import output_named
 from unitask_api.states import State
 
-from . import _telemetry, llm
+from . import _telemetry
 from ._connections import ENCODINGS, SLOWEST_SENDING, AnswerError, Body, checked_headers
 from ._core import envelope, flows, pagination, polling, pricing, recovery, requests, retry
 from ._core.effects import Delivery, Flow, Progress, Reply, Response, Resumed, SendRequest, TransportFailure
@@ -308,9 +308,6 @@ class BaseClient:
             raise InvalidInput(f"page_size is {page_size!r}: give 1 to {pagination.LARGEST_PAGE} rows")
         first, last = (None if time is None else _unix(name, time) for name, time in (("start", start), ("end", end)))
         return pagination.history(requests.HistoryQuery(first, last, _group(group), page_size), self._limits())
-
-    def _llm_url(self, long_answers: bool) -> str:
-        return llm.LONG_ANSWERS if long_answers and self.base_url == DEFAULT_BASE_URL else self.base_url
 
     def _response(self, response: httpx.Response, body: bytes, broken: str = "") -> Response:
         hider = self._hider

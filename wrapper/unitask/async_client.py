@@ -447,7 +447,9 @@ class AsyncClient(AsyncRunner):
         Raises:
             ModuleNotFoundError: The openai library is not installed.
         """
-        return llm.async_client(self._key, self._llm_url(long_answers), self._proxy, self._headers)
+        settings = (self._key, self.base_url, self._proxy, self._headers)
+        client: AsyncOpenAI = llm.client_of("AsyncOpenAI", *settings, long_answers=long_answers)
+        return client
 
     async def download(
         self,

@@ -444,7 +444,9 @@ class Client(SyncRunner):
         Raises:
             ModuleNotFoundError: The openai library is not installed.
         """
-        return llm.sync_client(self._key, self._llm_url(long_answers), self._proxy, self._headers)
+        settings = (self._key, self.base_url, self._proxy, self._headers)
+        client: OpenAI = llm.client_of("OpenAI", *settings, long_answers=long_answers)
+        return client
 
     def download(
         self,
