@@ -43,7 +43,7 @@ def tries(number: int) -> int:
 
 
 def component_of(example: dict[str, Any]) -> str:
-    return contract.component_of(example["x-operation"], example["x-part"])
+    return contract.components_of(example["x-operation"])[example["x-part"]]
 
 
 def address(kind: str) -> str:

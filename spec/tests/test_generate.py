@@ -65,19 +65,19 @@ def test_patch_fails_when_its_anchor_is_gone(
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("OpenAI", "Library", r"client\.py has no .*OpenAI"),
+        ("OpenAI", "Library", "has no .*OpenAI"),
         ("account = client.account()", "client.account()", "result ="),
     ],
 )
 def test_sync_client_without_an_anchor_or_with_an_example_of_another_form_stops_the_generation(
     old: str, new: str, message: str, tmp_path: Path
 ) -> None:
-    source, path = tmp_path / "client.py", tmp_path / "async_client.py"
-    source.write_text((ROOT / "wrapper/unitask/client.py").read_text().replace(old, new))
+    for name in async_client.MODULES:
+        (tmp_path / name).write_text((ROOT / "wrapper/unitask" / name).read_text().replace(old, new))
 
     with pytest.raises(SpecError, match=message):
-        async_client.emit_async_client(source, path)
-    assert not path.exists()
+        async_client.emit_async_client(tmp_path, tmp_path)
+    assert list(tmp_path.glob("*async*")) == []
 
 
 def view(document: Document, _folder: Path) -> object:
