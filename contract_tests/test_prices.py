@@ -25,7 +25,7 @@ from unitask_contract.in_process import IN_PROCESS, InProcess
 from unitask_sandbox import Sandbox, Settings, create_app
 from unitask_sandbox.bundle import task_type as sandbox_entry
 from unitask_sandbox.create_request import read_create_request
-from unitask_sandbox.engines.simulated.files import Scene, film, picture
+from unitask_sandbox.engines.simulated.files import film, picture
 from unitask_sandbox.pricing import credits_of as charged_by_sandbox
 
 from .support import ENTRIES, bundle, examples, make
@@ -42,9 +42,9 @@ BILLS_OF_UNKNOWN_COST = {
     "kling.motion_control.completed.200": "how long a ready-made motion is, is in no page",
     "kling.turbo.completed.200": "the echo lacks the mode",
 }
-SCENE = Scene(7, "a model", "a cat", "SIMULATED by a test")
-PICTURES = [picture(SCENE, size, "png") for size in ((1200, 1000), (64, 48))]
-FILMS = [film(SCENE, (64, 48), seconds) for seconds in (0.4, 8.766, 45)]
+SCENE = 7, "SIMULATED by a test"
+PICTURES = [picture(*SCENE, size, "png") for size in ((1200, 1000), (64, 48))]
+FILMS = [film(*SCENE, (64, 48), seconds) for seconds in (0.4, 8.766, 45)]
 FILES = {
     "image": ["https://me.test/a.png", *PICTURES, b"not a picture"],
     "video": ["https://me.test/a.mp4", *FILMS, b"not a video"],
@@ -126,7 +126,7 @@ def test_bill_is_the_estimate_and_is_frozen_until_the_end() -> None:
 
 def test_uploaded_film_is_billed_as_estimated() -> None:
     padding = struct.pack(">I4s", 8 + uploads.LARGE, b"free") + bytes(uploads.LARGE)
-    task = tasks.VideoUpscale(video=film(SCENE, (64, 48), 2.0) + padding)
+    task = tasks.VideoUpscale(video=film(*SCENE, (64, 48), 2.0) + padding)
     with account() as (client, sandbox):
         billed = client.submit(task).cost_usd
 

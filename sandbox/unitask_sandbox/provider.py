@@ -201,7 +201,7 @@ class Sandbox:
         request = bundle.check("ChatRequest", bundle.read_json(body))
         picture = None
         if "image" in request["model"]:  # it answers with a picture
-            content = simulated_picture(title=request["model"], prompt=llm.question(request))
+            content = simulated_picture(llm.question(request))
             picture = file_url(base_url, self._keep_file(content, "png"))
         whole = llm.completion(request, self.settings.clock(), picture)
         return llm.stream(whole) if request.get("stream") else whole
@@ -211,7 +211,7 @@ class Sandbox:
         self._account(key)
         request = llm.read_image(body)
         extension = "jpeg" if request.get("output_format") in ("jpeg", "jpg") else "png"
-        picture = simulated_picture(*llm.size_of(request), extension, request["model"], request["prompt"])
+        picture = simulated_picture(request["prompt"], *llm.size_of(request), extension)
         pictures: list[dict[str, Any]] = [
             {"url": file_url(base_url, self._keep_file(picture, extension))}
             if request.get("response_format") == "url"
