@@ -74,25 +74,15 @@ def with_hook(endpoint: str, task_id: str = TASK_ID) -> Response:
 
 
 def search(
-    *pages: Any,
-    newest: Any = None,
-    polled: Any = None,
-    own: tuple[str, ...] = (),
+    *pages: Any,  # of the history of that time; the last one repeats
+    newest: Any = None,  # the first page of the history of all times, if it is another one
+    polled: Any = None,  # the answer to the poll of a task, or a function of its id; None: it has another model
+    own: tuple[str, ...] = (),  # ids of tasks of other submissions
     body: dict[str, Any] = MARKED,
-    named: str | None = None,
-    **identity: Any,
+    named: str | None = None,  # the id that an answer to the submission named
+    **identity: Any,  # what its error has instead
 ) -> Recovery:
-    """Read the history once, so late that it has settled.
-
-    Args:
-        *pages: The pages of the history of that time; the last one repeats.
-        newest: The first page of the history of all times, if it is another one.
-        polled: The answer to the poll of a task, or a function of its id; None for a task of another model.
-        own: Ids of tasks of other submissions.
-        body: The body of the submission.
-        named: The id that an answer to it named.
-        **identity: What its error has instead.
-    """
+    """Read the history once, so late that it has settled."""
     error = uncertain(body, LATE)
     error.task_id, error.identity = named, replace(error.identity, **identity)
 
