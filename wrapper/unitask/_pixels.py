@@ -41,8 +41,8 @@ def pil_png(image: Any) -> bytes:
 def array_png(array: Any) -> bytes:
     """Encode an array of unsigned bytes as PNG: (height, width), grey, or (height, width, 3 or 4) in RGB order."""
     interface = array.__array_interface__
-    shape, tobytes = tuple(interface["shape"]), getattr(array, "tobytes", None)
-    if not callable(tobytes):
+    shape = tuple(interface["shape"])
+    if not hasattr(array, "tobytes"):
         raise ValueError(f"an array of shape {shape} has no tobytes(): give numpy.asarray of it")
     channels = shape[2] if len(shape) == 3 else 1
     if interface["typestr"][1:] != "u1" or len(shape) not in (2, 3) or channels not in (1, 3, 4) or 0 in shape:
@@ -51,7 +51,7 @@ def array_png(array: Any) -> bytes:
             "give (height, width[, 3 or 4]) of uint8, channels in RGB order"
         )
     height, width = shape[:2]
-    pixels, row = bytes(tobytes()), width * channels
+    pixels, row = bytes(array.tobytes()), width * channels
     lines = b"".join(b"\0" + pixels[start : start + row] for start in range(0, height * row, row))
     kind = {1: 0, 3: 2, 4: 6}[channels]
     header = struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0)
