@@ -251,8 +251,8 @@ def _body_problems(
 ) -> Iterator[str]:
     """Yield what is wrong with a body: it has no form in JSON, or it breaks a schema.
 
-    Each component comes with the field that it describes; "" is the whole body. No frame of the error that follows
-    holds the text, which has the webhook secret.
+    Each schema comes with the field that it describes, "" for the whole body. No frame of the error that follows holds
+    the text, which has the webhook secret.
     """
     try:
         text = json.dumps(body, allow_nan=False, ensure_ascii=False, sort_keys=True)

@@ -124,15 +124,12 @@ def _picture_problems(content: bytes, formats: list[str], limit: int | None) -> 
 
 
 def measured(what: str, file: Any) -> Fraction | None:
-    """Return the pixels of a picture, or the seconds or frames of a video; None where they are not known.
-
-    A stream that can be read only once is not read.
-    """
+    """Return the pixels of a picture, or the seconds or frames of a video; None where they are not known."""
     try:
         if isinstance(file, Attachment):
             content: bytes | None = file.content
         elif (stream := _stream(file)) is not None and not _is_seekable(stream):
-            return None
+            return None  # it can be read only once
         else:
             _, content = wire_form(file)
         if content is None:
@@ -254,10 +251,7 @@ def _content(picture: Any) -> bytes:
 
 
 def _stream(file: Any) -> Any:
-    """Return the object whose `read` gives the content; None when there is none.
-
-    `read` of an upload of FastAPI or Starlette is async; its `file` can be read here.
-    """
+    """Return the object whose `read` gives the content, which is `file` of an upload of FastAPI; None without one."""
     if not inspect.iscoroutinefunction(getattr(file, "read", None)):
         return file if hasattr(file, "read") else None
     inner = getattr(file, "file", None)

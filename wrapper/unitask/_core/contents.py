@@ -57,10 +57,7 @@ class Format:
 
 
 def check(content: Content, kind: str | None, ending: str) -> None:
-    """Raise `DownloadAttemptError` unless content may be a whole file of a kind.
-
-    `kind` is that of an `OutputFile`; `ending` that of its URL or its name, with the dot; empty when there is none.
-    """
+    """Raise `DownloadAttemptError` unless it may be a whole file of this kind, with this ending (".mp4", or empty)."""
     head = content[:HEAD]
     other = f"it is not a {_NAMES.get(kind or '', 'file')}: it starts with {head[:40]!r}"
     if kind in ("image", "video", "audio") and re.match(rb"%PDF|PK\x03\x04|\x1f\x8b", head):
@@ -160,10 +157,7 @@ def _png_sides(content: Content) -> Sides:
 
 
 def _jpeg(content: Content) -> tuple[bool, Sides]:
-    """Return whether the end of a JPEG is there, and its size (ITU-T T.81, annex B): SOFn, before the scan, has it.
-
-    A thumbnail in a segment has its own end.
-    """
+    """Return whether the end is there, and the size, which SOFn has (ITU-T T.81, B); a thumbnail has its own end."""
     sides, place = None, 2
     while content[place : place + 1] == b"\xff" and (marker := _number(content, place + 1, 1)) != 0xDA:
         if marker == 0xFF:  # fill byte

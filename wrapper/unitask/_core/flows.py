@@ -352,13 +352,11 @@ class _Poller(Generic[OutputT]):
         return self.now - self.started.monotonic
 
     def submitted(self, task: Task[OutputT]) -> float:
-        """Return when a task was submitted: as the provider says, else when the wait began.
-
-        An age that is negative, or longer than any task takes, is ignored: one of the clocks is wrong.
-        """
+        """Return when a task was submitted: as the provider says, else when the wait began."""
         created = task.created_at
         age = 0.0 if created is None else self.started.unix - created.timestamp()
-        return self.started.monotonic - (age if 0 <= age <= polling.LONGEST_TASK else 0.0)
+        is_possible = 0 <= age <= polling.LONGEST_TASK  # otherwise one of the clocks is wrong
+        return self.started.monotonic - (age if is_possible else 0.0)
 
     def _read(self, reply: Reply) -> Task[OutputT] | errors.ApiError | errors.Unreachable | envelope.Unreadable:
         if not isinstance(reply, Response) or reply.broken:

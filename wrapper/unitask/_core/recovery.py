@@ -231,10 +231,7 @@ class _Search:
         return rows, doubt
 
     def _add_newest(self, rows: list[HistoryRow]) -> Flow[str]:
-        """Add rows of that time that the history lists only without a filter; return what is wrong with it.
-
-        This detects a filter that works in another way, and times of another clock than that of the Date header.
-        """
+        """Add rows of that time that the history lists only without a filter; return what is wrong with its times."""
         try:
             newest = yield from pagination.HistoryReader(requests.HistoryQuery(), self.limits, self.deadline).more()
         except errors.UnitaskError as error:
@@ -336,10 +333,9 @@ def _match(task: Task[Output], wanted: Fingerprint) -> _Match:
 
 
 def _is_another(said: str, wanted: str) -> bool:
-    """Whether a model or task type is certainly another.
+    """Whether a model or task type is certainly another: both are in the catalogue, and neither is a part of the other.
 
-    A word that the catalogue lacks may be another name of the same. Case, separators and a vendor or version beside the
-    name prove nothing: the multi-face-swap page shows the echo "face-swap".
+    Case, separators and a vendor or version prove nothing: the multi-face-swap page shows the echo "face-swap".
     """
     first, second = _plain_name(said), _plain_name(wanted)
     return {first, second} <= _names() and first not in second and second not in first
