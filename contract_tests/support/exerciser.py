@@ -91,8 +91,8 @@ def read_answers(made: Exercise) -> None:
             task_id = bundle.at(value, "/data/task_id")
             try:
                 if operation not in calls:
-                    read(getattr(models, bundle.component_of(operation, part))(value))
-                    method, path = bundle.route_of(operation)
+                    read(getattr(models, bundle.components_of(operation)[part])(value))
+                    method, path = bundle.routes()[operation]
                     made.coverage.add(Exchange(method, path, b"", status, content))
                     continue
                 read(calls[operation](client, task_id or TASK_ID))
@@ -151,7 +151,7 @@ def read_notifications(made: Exercise) -> None:
     for item in bundle.document()["webhooks"].values():
         operation: str = item["post"]["operationId"]
         documented = [one["value"] for one in bundle.examples().values() if one["x-operation"] == operation]
-        for value in (*documented, *instances(bundle.component_of(operation, "request"))):
+        for value in (*documented, *instances(bundle.components_of(operation)["request"])):
             body = json.dumps(value).encode()
             try:
                 read(getattr(parse(body, {}, secret=None, tolerance=None), "task", None))
@@ -242,7 +242,7 @@ def requests(operation: str) -> Iterator[dict[str, Any]]:
         yield {}
     else:
         yield from (body for name, body in BODIES.items() if name == operation)
-        yield from instances(bundle.component_of(operation, "request"))
+        yield from instances(bundle.components_of(operation)["request"])
 
 
 @cache
@@ -265,7 +265,7 @@ def about_a_task() -> Mapping[str, str]:
 async def send(
     http: httpx.AsyncClient, operation: str, body: dict[str, Any], task_id: str = "x", *, key: str = KEY
 ) -> httpx.Response:
-    method, path = bundle.route_of(operation)
+    method, path = bundle.routes()[operation]
     request: dict[str, Any] = {"headers": {"x-api-key": key, "authorization": f"Bearer {key}"}}
     if operation == "edit_image":
         request["files"] = {"image": ("a.png", b"a picture")}

@@ -18,34 +18,16 @@ PIECE = 65536
 QUOTED = 200  # characters of a question that are repeated in its answer
 
 
-def read_chat(body: bytes) -> dict[str, Any]:
-    """Read the request for a completion."""
-    return _checked("ChatRequest", bundle.read_json(body))
-
-
-def read_image(body: bytes) -> dict[str, Any]:
-    """Read the request for a picture."""
-    return _checked("ImageRequest", bundle.read_json(body))
-
-
-def read_edit(fields: Mapping[str, str]) -> dict[str, Any]:
-    """Read the request for another picture, from the fields of a form."""
-    read: dict[str, Any] = {name: value for name, value in fields.items() if name not in ("image", "image[]")}
-    if read.keys() != fields.keys():
+def read_image(body: bytes | Mapping[str, str]) -> dict[str, Any]:
+    """Read the request for a picture: a body of JSON, or the fields of a form with a picture to change."""
+    if isinstance(body, bytes):
+        return cast("dict[str, Any]", bundle.check("ImageRequest", bundle.read_json(body)))
+    read: dict[str, Any] = {name: value for name, value in body.items() if name not in ("image", "image[]")}
+    if read.keys() != body.keys():
         read["image"] = "a picture"
     if re.fullmatch("-?[0-9]{1,40}", read.get("n", "")):
         read["n"] = int(read["n"])
-    return _checked("ImageEditRequest", read)
-
-
-def _checked(component: str, value: Any) -> dict[str, Any]:
-    bundle.check(component, value)
-    return cast("dict[str, Any]", value)
-
-
-def makes_pictures(request: Mapping[str, Any]) -> bool:
-    """Return whether a chat model answers with a picture."""
-    return "image" in request["model"]
+    return cast("dict[str, Any]", bundle.check("ImageEditRequest", read))
 
 
 def completion(request: Mapping[str, Any], created: float, picture: str | None = None) -> dict[str, Any]:

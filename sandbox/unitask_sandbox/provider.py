@@ -18,24 +18,16 @@ from typing import Any, Final
 
 from unitask_api.states import ENDED, State
 
-from unitask_sandbox import bundle, legacy, llm
-from unitask_sandbox.account import account_info, active_tasks, history_row, models_of
+from unitask_sandbox import bundle, failures, legacy, llm
+from unitask_sandbox.account import Overview, account_info, active_tasks, history_row, models_of
 from unitask_sandbox.create_request import read_create_request, unpaid
 from unitask_sandbox.data_dir import opening
 from unitask_sandbox.engines import simulated_picture
-from unitask_sandbox.failures import (
-    BAD_KEY,
-    PREPARING_FAILED,
-    QUEUE_FULL,
-    TASK_NOT_FOUND,
-    TOO_MANY_REQUESTS,
-    Refusal,
-)
+from unitask_sandbox.failures import Refusal
 from unitask_sandbox.faults import Fault, Script, named
 from unitask_sandbox.files import Files
 from unitask_sandbox.http_client import HttpClient
 from unitask_sandbox.inputs import read_upload
-from unitask_sandbox.overview import Overview
 from unitask_sandbox.request_log import KEPT, Arrival, Rate, hashed, key_fingerprint
 from unitask_sandbox.scheduler import Scheduler
 from unitask_sandbox.settings import STARTING_USD, Settings
@@ -114,7 +106,7 @@ class Sandbox:
     def admit(self, key: str | None) -> None:
         """Count a request of an account; refuse with 401, or 429 when the account sends more than it may."""
         if wait := self._rate.take(self._accepted(key)):
-            raise Refusal(429, TOO_MANY_REQUESTS, retry_after=math.ceil(wait))
+            raise Refusal(429, failures.TOO_MANY_REQUESTS, retry_after=math.ceil(wait))
 
     def accept(self, key: str | None, body: bytes, base_url: str = "", operation: str = "create_task") -> Task:
         """Create a task from the body of a create request (`operation`), and take or freeze its price.
@@ -123,10 +115,8 @@ class Sandbox:
         Addresses of files in its webhook begin with `base_url`.
         """
         account = self._account(key)
-        if operation == "create_task":
-            request = read_create_request(body)
-        else:
-            request = legacy.read_create_request(operation, body)
+        is_legacy = operation in legacy.CREATES
+        request = legacy.read_create_request(operation, body) if is_legacy else read_create_request(body)
         task = request.task(account, self.settings, self._files.at_hand)
         ordered = self.faults.accepted(key_fingerprint(key), task.task_id, task.model, task.task_type)
         webhook = base_url if request.has_webhook() else None
@@ -136,11 +126,11 @@ class Sandbox:
         except Exception as error:
             self.faults.refused(task.task_id, ordered)
             if isinstance(error, NoRoom):
-                raise Refusal(429, QUEUE_FULL.format(limit=limit)) from None
+                raise Refusal(429, failures.QUEUE_FULL.format(limit=limit)) from None
             raise
         if accepted is None:
             self._store.record(failed := unpaid(task))
-            raise Refusal(500, PREPARING_FAILED, failed)
+            raise Refusal(500, failures.PREPARING_FAILED, failed)
         self._wake()
         return accepted
 
@@ -152,7 +142,7 @@ class Sandbox:
         account = self._accepted(key)
         task = self._store.task(task_id)
         if task is None or task.account != account or protocol not in (None, legacy.protocol_of(task)):
-            raise Refusal(404, TASK_NOT_FOUND)
+            raise Refusal(404, failures.TASK_NOT_FOUND)
         return task
 
     def cancel(self, key: str | None, task_id: str) -> None:
@@ -208,9 +198,9 @@ class Sandbox:
     def chat(self, key: str | None, body: bytes, base_url: str) -> dict[str, Any] | Iterator[str]:
         """Return a simulated completion, or the events that stream it; refuse with 401 or 400."""
         self._account(key)
-        request = llm.read_chat(body)
+        request = bundle.check("ChatRequest", bundle.read_json(body))
         picture = None
-        if llm.makes_pictures(request):
+        if "image" in request["model"]:  # it answers with a picture
             content = simulated_picture(title=request["model"], prompt=llm.question(request))
             picture = file_url(base_url, self._keep_file(content, "png"))
         whole = llm.completion(request, self.settings.clock(), picture)
@@ -219,7 +209,7 @@ class Sandbox:
     def images(self, key: str | None, body: bytes | Mapping[str, str], base_url: str) -> dict[str, Any]:
         """Return simulated pictures, for a body of JSON or for the fields of a form with a picture to change."""
         self._account(key)
-        request = llm.read_image(body) if isinstance(body, bytes) else llm.read_edit(body)
+        request = llm.read_image(body)
         extension = "jpeg" if request.get("output_format") in ("jpeg", "jpg") else "png"
         picture = simulated_picture(*llm.size_of(request), extension, request["model"], request["prompt"])
         pictures: list[dict[str, Any]] = [
@@ -254,14 +244,6 @@ class Sandbox:
         """
         for each in named(fault, **changes) if isinstance(fault, str) else [replace(fault, **changes)]:
             self.faults.add(each)
-
-    def coming_faults(self) -> list[Fault]:
-        """Return the faults that are still to happen, in their order; `times` says how many times."""
-        return self.faults.coming()
-
-    def clear_faults(self) -> None:
-        """Remove all faults."""
-        self.faults.clear()
 
     def advance(self) -> bool:
         """Do everything that is due now; return True when tasks or webhooks are left that will be due later.
@@ -302,7 +284,7 @@ class Sandbox:
     def _accepted(self, key: str | None) -> str:
         """Return the account of a key without creating it, so that a poll never waits for a write."""
         if not key or not (self.settings.any_key or key in self.settings.keys):
-            raise Refusal(401, BAD_KEY)
+            raise Refusal(401, failures.BAD_KEY)
         return hashed(key)
 
     def _account(self, key: str | None) -> str:

@@ -11,7 +11,7 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-from .async_client import emit_async_client
+from .async_client import MODULES, emit_async_client
 from .bundle import SpecError, as_text, bundle
 from .catalogue import emit_catalogue
 from .emit import emit_client
@@ -20,9 +20,9 @@ from .reference import emit_reference
 
 SPEC = Path(__file__).resolve().parents[1]
 ROOT = SPEC.parent
-ASYNC_CLIENT = Path("wrapper/unitask/async_client.py")
-# What is generated: folders that hold nothing else, and a file.
-PLACES = (Path("generated"), Path("wrapper/unitask/tasks"), Path("docs/reference"), ASYNC_CLIENT)
+WRAPPER = Path("wrapper/unitask")
+# What is generated: folders that hold nothing else, and modules.
+PLACES = (Path("generated"), WRAPPER / "tasks", Path("docs/reference"), *(WRAPPER / name for name in MODULES.values()))
 
 
 def generate(root: Path, spec: Path = SPEC) -> None:
@@ -34,9 +34,9 @@ def generate(root: Path, spec: Path = SPEC) -> None:
     package.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.redirect_stdout(io.StringIO()):  # the generator prints the name of a temporary folder
         emit_client(document, package)
-    emit_catalogue(document, root / "wrapper/unitask/tasks")
+    emit_catalogue(document, root / WRAPPER / "tasks")
     emit_reference(document, root / "docs/reference")
-    emit_async_client(spec.parent / "wrapper/unitask/client.py", root / ASYNC_CLIENT)
+    emit_async_client(spec.parent / WRAPPER, root / WRAPPER)
     lock = {
         "spec_sha256": hashlib.sha256(as_text(document).encode()).hexdigest(),
         **{name: version(name) for name in ("openapi-python-client", "ruff")},

@@ -24,9 +24,10 @@ from unitask._core.effects import (
 )
 from unitask._core.polling import DurationTracker
 from unitask._core.retry import RetryPolicy, Timeouts
-from unitask._model.task import OutputT, Task
+from unitask._model.task import Output, OutputT, Task
 
 TASK_ID = "90efd2db-bcfc-413f-a0be-c893850c9d68"
+OUTPUT_URL = "https://out.test/temp/swapped.png"
 MODEL, TASK_TYPE = "Qubico/image-toolkit", "face-swap"
 UNIX = 1_700_000_000.0  # when every script begins
 TICKS = 4096.0  # the same on the monotonic clock
@@ -44,12 +45,16 @@ def task_data(status: object = "pending", **fields: Any) -> dict[str, Any]:
     return {"task_id": TASK_ID, "model": MODEL, "task_type": TASK_TYPE, "status": status, **fields}
 
 
+def finished(output: Any = None, **fields: Any) -> Task[Output]:
+    return Task(task_data("completed", output=output or {"image_url": OUTPUT_URL}, **fields), Output)
+
+
 def seen(status: object = "pending", **fields: Any) -> Response:
     return answer(200, {"code": 200, "data": task_data(status, **fields), "message": "success"})
 
 
-def refused(status: int, message: str = "no", **headers: str) -> Response:
-    return answer(status, {"code": status, "message": message, "data": None}, **headers)
+def refused(status: int, message: str = "no", data: Any = None, **headers: str) -> Response:
+    return answer(status, {"code": status, "message": message, "data": data}, **headers)
 
 
 NEVER_LEFT = TransportFailure(Delivery.NEVER, "ConnectError: refused", AT_SOME_TIME)
@@ -100,8 +105,7 @@ class Played:
 def drive(flow: Flow[Any], respond: Callable[[Step, float], tuple[Reply | BaseException | None, float]]) -> Played:
     """Drive a flow to its end.
 
-    `respond` returns the reply to a step at a time, and the seconds that it takes: an exception is thrown into the
-    flow, and None lets a sleep pass.
+    `respond` returns the reply to a step, and the seconds that it takes. An exception is thrown into the flow.
     """
     played, now = Played(), 0.0
     try:
@@ -126,20 +130,12 @@ def drive(flow: Flow[Any], respond: Callable[[Step, float], tuple[Reply | BaseEx
 
 def play(
     flow: Flow[Any],
-    *replies: Response | TransportFailure,
-    took: float = 0.0,
-    interrupted: tuple[int, BaseException] | None = None,
-    dated: bool = False,
+    *replies: Response | TransportFailure,  # to its requests, in order; the last one repeats
+    took: float = 0.0,  # seconds that each request takes
+    interrupted: tuple[int, BaseException] | None = None,  # at which step, and what is thrown into the flow there
+    dated: bool = False,  # whether answers have a Date header
 ) -> Played:
-    """Drive a flow to its end.
-
-    Args:
-        flow: The flow.
-        *replies: The replies to its requests, in order; the last one repeats.
-        took: Seconds that each request takes.
-        interrupted: The number of a step, counted from 0, and what is thrown into the flow there.
-        dated: Whether answers have a Date header.
-    """
+    """Drive a flow to its end."""
     script, steps = itertools.chain(replies, itertools.repeat(replies[-1] if replies else None)), itertools.count()
 
     def respond(step: Step, now: float) -> tuple[Reply | BaseException | None, float]:

@@ -24,7 +24,7 @@ from unitask_api import contract
 from unitask_api.outputs import output_named
 from unitask_api.states import State
 
-from . import _telemetry, llm
+from . import _telemetry
 from ._connections import ENCODINGS, SLOWEST_SENDING, AnswerError, Body, checked_headers
 from ._core import envelope, flows, pagination, polling, pricing, recovery, requests, retry
 from ._core.effects import Delivery, Flow, Progress, Reply, Response, Resumed, SendRequest, TransportFailure
@@ -309,9 +309,6 @@ class BaseClient:
         first, last = (None if time is None else _unix(name, time) for name, time in (("start", start), ("end", end)))
         return pagination.history(requests.HistoryQuery(first, last, _group(group), page_size), self._limits())
 
-    def _llm_url(self, long_answers: bool) -> str:
-        return llm.LONG_ANSWERS if long_answers and self.base_url == DEFAULT_BASE_URL else self.base_url
-
     def _response(self, response: httpx.Response, body: bytes, broken: str = "") -> Response:
         hider = self._hider
         headers = {hider.text(name.lower()): hider.text(value) for name, value in response.headers.items()}
@@ -363,16 +360,9 @@ class BaseClient:
         return call
 
     def _file_request(self, sink: Sink) -> dict[str, Any]:
-        """Return the arguments of `httpx.Client.stream` for the next attempt to fetch a file; it gets no key."""
+        """Return the arguments of `build_request` for the next attempt to fetch a file; it gets no key."""
         url = sink.target.file.url
-        return {
-            "method": "GET",
-            "url": url,
-            "headers": sink.headers(),
-            "extensions": {"written": url},
-            "follow_redirects": True,
-            "auth": None,
-        }
+        return {"method": "GET", "url": url, "headers": sink.headers(), "extensions": {"written": url}}
 
     def _head(self, response: httpx.Response) -> Response:
         """Return an answer without its body, which is read later."""

@@ -27,7 +27,7 @@ from .budget import Budget
 from .download import plan
 from .errors import SubmissionUncertain, UnitaskError
 from .inputs import Options, TaskInput
-from .media import Media
+from .media import Media, read_file
 from .webhooks import Receiver
 
 if TYPE_CHECKING:
@@ -432,7 +432,7 @@ class AsyncClient(AsyncRunner):
             ApiError: The provider refused it.
             Unreachable: No answer came for `poll_patience` seconds.
         """
-        return await self._drive(self._upload_flow(await self._read(file)))
+        return await self._drive(self._upload_flow(await self._blocking(read_file, file)))
 
     def openai(self, *, long_answers: bool = False) -> AsyncOpenAI:
         """Return an `openai.AsyncOpenAI` for the LLM endpoints of this provider; close it when you are done.
@@ -447,7 +447,9 @@ class AsyncClient(AsyncRunner):
         Raises:
             ModuleNotFoundError: The openai library is not installed.
         """
-        return llm.async_client(self._key, self._llm_url(long_answers), self._proxy, self._headers)
+        settings = (self._key, self.base_url, self._proxy, self._headers)
+        client: AsyncOpenAI = llm.client_of("AsyncOpenAI", *settings, long_answers=long_answers)
+        return client
 
     async def download(
         self,
@@ -486,4 +488,4 @@ class AsyncClient(AsyncRunner):
         self._check_open()
         batch = plan(task, to, previews=previews, overwrite=overwrite, parallel=parallel)
         with span("download", task_id=batch.targets[0].file.task_id, files=len(batch.targets)):
-            return batch.paths(await self._fetch_all(batch))
+            return batch.paths(await self._fetch_all(batch, self._fetch))

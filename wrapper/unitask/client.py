@@ -26,7 +26,7 @@ from .budget import Budget
 from .download import plan
 from .errors import SubmissionUncertain, UnitaskError
 from .inputs import Options, TaskInput
-from .media import Media
+from .media import Media, read_file
 from .webhooks import Receiver
 
 if TYPE_CHECKING:
@@ -429,7 +429,7 @@ class Client(SyncRunner):
             ApiError: The provider refused it.
             Unreachable: No answer came for `poll_patience` seconds.
         """
-        return self._drive(self._upload_flow(self._read(file)))
+        return self._drive(self._upload_flow(self._blocking(read_file, file)))
 
     def openai(self, *, long_answers: bool = False) -> OpenAI:
         """Return an `openai.OpenAI` for the LLM endpoints of this provider; close it when you are done.
@@ -444,7 +444,9 @@ class Client(SyncRunner):
         Raises:
             ModuleNotFoundError: The openai library is not installed.
         """
-        return llm.sync_client(self._key, self._llm_url(long_answers), self._proxy, self._headers)
+        settings = (self._key, self.base_url, self._proxy, self._headers)
+        client: OpenAI = llm.client_of("OpenAI", *settings, long_answers=long_answers)
+        return client
 
     def download(
         self,
@@ -483,4 +485,4 @@ class Client(SyncRunner):
         self._check_open()
         batch = plan(task, to, previews=previews, overwrite=overwrite, parallel=parallel)
         with span("download", task_id=batch.targets[0].file.task_id, files=len(batch.targets)):
-            return batch.paths(self._fetch_all(batch))
+            return batch.paths(self._fetch_all(batch, self._fetch))

@@ -21,7 +21,7 @@ DEFAULT_SCALE = 2  # of the official MCP server, 2025; whole numbers may come as
 SWAP_FRAMES = 1, 600  # piapi.ai, "Video Faceswap", 2025
 UPSCALE_FRAMES = 10, 240  # piapi.ai, product page of the video upscaler, 2025
 SPEECH_MARK = "synthetic: speech made by the unitask sandbox"
-SPEECH_META = {"voice_cloned": False, "voice": "hibari-tts, heart; pitch and tone pulled towards ref_audio"}
+SPEECH_META = {"voice_cloned": False, "voice": "hibari-tts, heart; pitch pulled towards ref_audio"}
 
 _LONG = Limits(seconds=900.0)
 
