@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image, ImageOps, PngImagePlugin
 from starlette.datastructures import UploadFile
 from unitask import media
@@ -170,7 +168,6 @@ CLOSED.close()
 UNREADABLE: list[tuple[Any, str]] = [
     (7, "int"),
     ("missing.png", "'missing.png' cannot be read"),
-    ("R0lG/x", "'R0lG/x' cannot be read"),
     (".", "Is a directory"),
     ("a\0b", r"'a\x00b' cannot be read"),
     ("~/missing.png", f"'{Path.home()}/missing.png' cannot be read"),
@@ -178,13 +175,10 @@ UNREADABLE: list[tuple[Any, str]] = [
     ("data:image/png,raw", "data:image/png;base64,"),
     ("data:image/\npng;base64,AAAA", "data:image/png;base64,"),
     ("data:image/png;base64,A_-=", "base64 is broken"),
-    ("data:image/png;base64,AA__AA==", "base64 is broken"),
     ("A" * 257, "base64 is broken"),
     ("!" * 5_000_000, "too long"),
     ("file://server/share/a.png", "file URL"),
-    ("file:a.png", "file URL"),
     ("s3://bucket/a.png", "s3 address"),
-    ("GS://bucket/a.png", "GS address"),
     (io.StringIO("text"), "'rb'"),
     (SimpleNamespace(read=lambda: None), "SimpleNamespace gives NoneType"),
     (SimpleNamespace(read=read_async, file="a.png"), "SimpleNamespace is async"),
@@ -258,27 +252,6 @@ def test_format_that_is_not_taken_is_named() -> None:
     for name, content in others.items():
         assert inspect_picture(content) == PictureInfo(name)
         assert f" {name} " in problems("", content)[0]
-
-
-heads = st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF\x10\0\0\0WEBPVP8 ", b"GIF89a", b"BM"])
-damaged = st.builds(
-    lambda content, place, byte, length: (content[:place] + byte + content[place + 1 :])[:length],
-    st.sampled_from(list(VARIANTS.values())),
-    st.integers(0, 120),
-    st.binary(min_size=1, max_size=4),
-    st.integers(0, 2000),
-)
-
-
-@settings(max_examples=300)
-@given(st.builds(bytes.__add__, heads, st.binary(max_size=60)) | damaged)
-def test_any_bytes_are_a_picture_or_a_value_error(content: bytes) -> None:
-    try:
-        info = inspect_picture(content)
-    except ValueError:
-        return
-
-    assert info.format
 
 
 # ---- what a field takes

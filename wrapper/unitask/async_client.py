@@ -105,8 +105,6 @@ class AsyncClient(AsyncRunner):
             budget=budget,
             default_headers=default_headers,
             proxy=proxy,
-            http_client=http_client,
-            transport=transport,
             clock=clock,
         )
         self._set_up(transport, http_client, sleep)

@@ -104,8 +104,6 @@ class Client(SyncRunner):
             budget=budget,
             default_headers=default_headers,
             proxy=proxy,
-            http_client=http_client,
-            transport=transport,
             clock=clock,
         )
         self._set_up(transport, http_client, sleep)
