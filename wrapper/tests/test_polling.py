@@ -119,7 +119,8 @@ def test_estimate_before_any_completed_task_is_that_of_the_catalogue() -> None:
     for status in ("failed", "cancelled", "processing"):
         tracker.learn("MultiFaceSwap", ended(0.2, status), 0.2)
 
-    assert tracker.estimate("MultiFaceSwap") == DurationEstimate(8.0, 0.8)
+    assert tracker.estimate("MultiFaceSwap") == DurationTracker().estimate("MultiFaceSwap")
+    assert DurationTracker().estimate("FaceSwap") == DurationEstimate(8.0, 0.8)
     assert tracker.estimate("an unknown type") == DurationEstimate(30.0, 0.8)
 
 
