@@ -212,14 +212,13 @@ def test_submission_is_not_sent_on_a_connection_that_was_idle(
 
 
 def test_many_runs_at_once_share_a_bounded_number_of_connections() -> None:
-    async def main(url: str) -> list[Any]:
-        async with AsyncClient(KEY, url) as client:
-            return await asyncio.gather(*(client.run(FACE_SWAP) for _ in range(300)))
+    async def call(client: Any) -> None:
+        await asyncio.gather(*(client.run(FACE_SWAP) for _ in range(300)))
 
     with raw_server(lambda request: [shown(request)]) as server:
-        done = asyncio.run(main(server.url))
+        perform("async", server.url, call)
 
-    assert len(done) == len(server.creates) == 300
+    assert len(server.creates) == 300
     assert server.most_open <= 2 * IN_FLIGHT  # the pools of submissions and of polls
 
 
@@ -235,17 +234,16 @@ def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 def test_submission_that_is_cancelled_before_its_turn_is_not_in_doubt(log: pytest.LogCaptureFixture) -> None:
     budget = Budget(100)
 
-    async def main(url: str) -> None:
-        async with AsyncClient(KEY, url, budget=budget) as client:
-            calls = [asyncio.create_task(client.submit(FACE_SWAP)) for _ in range(IN_FLIGHT + 8)]
-            while len(server.creates) < IN_FLIGHT:
-                await asyncio.sleep(0)
-            for call in calls:
-                call.cancel()
-            await asyncio.gather(*calls, return_exceptions=True)
+    async def cancelled(client: Any) -> None:
+        calls = [asyncio.create_task(submit(client)) for _ in range(IN_FLIGHT + 8)]
+        while len(server.creates) < IN_FLIGHT:
+            await asyncio.sleep(0)
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
 
     with raw_server(lambda _: dripping(server, b"HTTP/1.1 200 OK\r\n")) as server:
-        asyncio.run(main(server.url))
+        perform("async", server.url, cancelled, budget=budget)
 
     assert [record.levelname for record in log.records] == ["WARNING"] * IN_FLIGHT
     assert all("may have been accepted" in record.getMessage() for record in log.records)
@@ -320,27 +318,25 @@ def cancelled_at(work: Any, at: int, waits: list[Any]) -> Any:
 
 @leaves_sockets
 def test_submission_that_is_cancelled_at_any_step_is_reported(log: pytest.LogCaptureFixture) -> None:
-    async def cancelled(client: Any, at: int, waits: list[Any]) -> None:
-        await cancelled_at(client.submit(FACE_SWAP), at, waits)
+    async def cancelled(client: Any) -> BaseException | None:
+        async def work() -> None:
+            await cancelled_at(submit(client), at, waits)
 
-    async def main(url: str, at: int) -> tuple[BaseException | None, int]:
-        waits, end = list[Any](), None
-        async with AsyncClient(KEY, url) as client:
-            try:
-                await asyncio.create_task(cancelled(client, at, waits))
-            except asyncio.CancelledError as error:  # with its notes, which `gather` would not return
-                end = error
-        return end, len(waits)
+        try:
+            await asyncio.create_task(work())
+        except asyncio.CancelledError as error:  # with its notes, which `gather` would not return
+            return error
+        return None
 
     with raw_server(lambda request: [shown(request)]) as server:
         for at in range(1000):
             log.clear()
-            before = len(server.creates)
-            error, waits = asyncio.run(main(server.url, at))
+            before, waits = len(server.creates), list[Any]()
+            error = perform("async", server.url, cancelled)
             server.settle()
             arrived = len(server.creates) - before
             assert arrived <= 1
-            if waits <= at:
+            if len(waits) <= at:
                 break
             assert not arrived or error is None or reported(error, log), f"step {at}"
     assert at > 3
