@@ -69,7 +69,7 @@ cross-check: $(VENV)/.checks ## let a mock server (npm) that shares no code with
 bench: $(VENV)/.checks ## speed, size and the cost of waiting, measured side by side
 	$(VENV)/bin/python benchmarks/bench_wrapper.py
 	$(VENV)/bin/python benchmarks/bench_waiting.py
-	$(VENV)/bin/python benchmarks/bench_swap.py $(if $(PROTOTYPE),--prototype $(PROTOTYPE))
+	$(VENV)/bin/python benchmarks/bench_swap.py
 
 bench-sandbox: $(VENV)/.checks ## speed and memory of the local provider beside a running swap and a queue of swaps
 	$(VENV)/bin/python benchmarks/bench_sandbox.py

@@ -6,7 +6,6 @@ server's own CPU time, which is steady on a busy machine.
 
 import argparse
 import base64
-import json
 import os
 import re
 import subprocess
@@ -15,18 +14,15 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
+import httpx
 from unitask_sandbox import samples
 
 SERVER = """
 from unitask_sandbox import Settings, serve
 serve(Settings(keys={"sandbox": 100.0}, workers=1), port=0, on_ready=lambda url: print(url, flush=True))
 """
-SIMULATED = {"model": "Qubico/flux1-schnell", "task_type": "txt2img", "input": {"prompt": "a lighthouse"}}
 
 
 class Provider:
@@ -34,24 +30,16 @@ class Provider:
 
     def __init__(self, pid: int, url: str) -> None:
         self.pid = pid
-        self._connection = HTTPConnection(urlsplit(url).netloc)
+        self._http = httpx.Client(base_url=f"{url}/api/v1", headers={"x-api-key": "sandbox"})
 
-    def request(self, method: str, path: str, body: Any = None) -> Any:
-        """Send a request and return the data of the response."""
-        headers = {"x-api-key": "sandbox", "content-type": "application/json"}
-        self._connection.request(method, path, None if body is None else json.dumps(body), headers)
-        answer = json.loads(self._connection.getresponse().read())
-        if answer["code"] != 200:
-            raise SystemExit(f"{method} {path}: code {answer['code']}, {answer['message']}")
-        return answer["data"]
-
-    def submit(self, body: Any) -> str:
+    def submit(self, model: str, task_type: str, **given: str) -> str:
         """Submit a task and return its id."""
-        return str(self.request("POST", "/api/v1/task", body)["task_id"])
+        answer = self._http.post("/task", json={"model": model, "task_type": task_type, "input": given})
+        return str(answer.raise_for_status().json()["data"]["task_id"])
 
     def status(self, task_id: str) -> str:
         """Poll a task."""
-        return str(self.request("GET", f"/api/v1/task/{task_id}")["status"])
+        return str(self._http.get(f"/task/{task_id}").raise_for_status().json()["data"]["status"])
 
     def polls_a_cpu_second(self, task_id: str, seconds: float) -> float:
         """Poll a task for so many seconds; return the polls for each second of the server's CPU time."""
@@ -90,29 +78,25 @@ def server(core: int) -> Iterator[Provider]:
 
 def measure(provider: Provider, seconds: float, queued: int) -> None:
     """Print every figure."""
-    done = provider.submit(SIMULATED)
+    done = provider.submit("Qubico/flux1-schnell", "txt2img", prompt="a lighthouse")
     while provider.status(done) != "completed":
         time.sleep(0.05)
     provider.polls_a_cpu_second(done, 1.0)  # warm up
     show("polls a CPU second, nothing else running", f"{provider.polls_a_cpu_second(done, seconds):.0f}")
 
-    target, source = (
-        base64.b64encode(path.read_bytes()).decode() for path in (samples.ASTRONAUT, samples.GRACE_HOPPER)
-    )
-    swap = {"model": "Qubico/image-toolkit", "task_type": "face-swap"}
+    pictures = {"target_image": samples.ASTRONAUT, "swap_image": samples.GRACE_HOPPER}
+    given = {name: base64.b64encode(path.read_bytes()).decode() for name, path in pictures.items()}
     start = time.perf_counter()
-    tasks = [provider.submit({**swap, "input": {"target_image": target, "swap_image": source}}) for _ in range(queued)]
+    swaps = [provider.submit("Qubico/image-toolkit", "face-swap", **given) for _ in range(queued)]
     while not workers(provider.pid):
         time.sleep(0.05)
     show("polls a CPU second, beside a running swap", f"{provider.polls_a_cpu_second(done, seconds):.0f}")
-    while any(provider.status(task_id) in ("pending", "processing") for task_id in tasks):
+    while any(provider.status(task_id) in ("pending", "processing") for task_id in swaps):
         time.sleep(0.2)
-    statuses = dict(Counter(provider.status(task_id) for task_id in tasks))
+    statuses = dict(Counter(provider.status(task_id) for task_id in swaps))
     show(f"{queued} queued swaps", f"{time.perf_counter() - start:.0f} s, {statuses}")
     own, others = peak_memory(provider.pid), sum(map(peak_memory, workers(provider.pid)))
-    show(
-        "peak memory of the server", f"{own / 2**20:.0f} MiB, with its worker process {(own + others) / 2**20:.0f} MiB"
-    )
+    show("peak memory of the server", f"{own:.0f} MiB, with its worker process {own + others:.0f} MiB")
 
 
 def show(what: str, figure: str) -> None:
@@ -141,10 +125,10 @@ def workers(pid: int) -> list[int]:
     return found
 
 
-def peak_memory(pid: int) -> int:
-    """Return the peak memory of a process, in bytes."""
+def peak_memory(pid: int) -> float:
+    """Return the peak memory of a process, in MiB."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    return int(found[1]) * 1024 if found else 0
+    return int(found[1]) / 1024 if found else 0.0
 
 
 if __name__ == "__main__":

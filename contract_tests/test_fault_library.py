@@ -89,7 +89,7 @@ def hold(world: World, name: str, operation: str, shell: str, folder: Path) -> N
         end, found = perform(world, receiver, shell, operation, folder)
         made = [row["task_id"] for row in world.sandbox.history(KEY)["data"]]
         submissions = [arrival.status for arrival in world.sandbox.arrivals if arrival.operation == "create_task"]
-        left = [fault for fault in world.sandbox.coming_faults() if fault.times and fault in faults]
+        left = [fault for fault in world.sandbox.faults.coming() if fault.times and fault in faults]
     finally:
         world.sandbox.close()
 

@@ -115,7 +115,7 @@ def document() -> dict[str, Any]:
     view = copy.deepcopy(bundle.document())
     for entry in view["x-tasks"]:
         name = entry.get("create", "create_task")
-        method, path = bundle.route_of(name)
+        method, path = bundle.routes()[name]
         operation = {
             key: copy.deepcopy(part) for key, part in bundle.operations()[name].items() if key != "operationId"
         }

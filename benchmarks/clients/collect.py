@@ -1,6 +1,6 @@
-"""`python -m benchmarks.clients.collect [--write]`: drive every client; print the table, or write docs/clients.md.
+"""`python -m benchmarks.clients.collect [--write]`: drive every client; print the table, or put it in docs/clients.md.
 
-`make bench-clients` makes the environment that has the clients. Every cell comes from the counts of the server and
+`make bench-clients` makes the environment that has the clients. Every cell comes from what arrived at the server and
 the results of the driver.
 """
 
@@ -9,6 +9,7 @@ import datetime
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .server import DONE, SUBMISSIONS, RequestCounts, serving
+from .server import DONE, SUBMISSIONS, Arrivals, reply_to_poll, serving
 from .subjects import SUBJECTS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,28 +47,24 @@ class Result:
 
     name: str
     report: dict[str, Any]
-    counts: RequestCounts
+    arrivals: Arrivals
 
     def count(self, scenario: str, kind: str) -> int:
         """Return how many requests of a kind arrived."""
-        return self.counts.count(self.name, scenario, kind)
+        return self.arrivals.count((self.name, scenario, kind))
 
     def cell(self, row: str) -> str:
         """Return a cell of the table."""
         if row in ("repr", "attributes"):
             return self._key(row)
         if row == "idempotency":
-            return str(sum(len(self.counts.idempotency_keys.get((self.name, each), [])) for each in SUBMISSIONS))
+            return str(sum(self.count(each, "idempotency key") for each in SUBMISSIONS))
         seen = self.report["seen"].get(row)
         if seen is None:
             return "has no wait"
-        return self._submission(row, seen) if row in SUBMISSIONS else self._wait(row, seen)
-
-    def _submission(self, row: str, seen: dict[str, Any]) -> str:
-        return f"{self.count(row, 'submission')}; {self._end(row, seen)}"
-
-    def _wait(self, row: str, seen: dict[str, Any]) -> str:
         end = self._end(row, seen)
+        if row in SUBMISSIONS:
+            return f"{self.count(row, 'submission')}; {end}"
         if row not in ("outage", "endless") or seen["end"] != "raised":
             return end
         place = {"": "nowhere", "message": "in the message"}.get(seen["task_id"], f"in `.{seen['task_id']}` alone")
@@ -79,9 +76,9 @@ class Result:
         if seen["end"] == "raised":
             return f"raises `{seen['error']}`"
         if seen["end"] == "endless":
-            limit = "has no limit, and" if self.report["limit"] is None else ""
-            return f"{limit} was still polling after {self.count(row, 'poll')} polls".strip()
-        is_done = self.counts.last_status(self.name, row) == DONE
+            limit = "has no limit, and " if SUBJECTS[self.name].limit is None else ""
+            return f"{limit}was still polling after {self.count(row, 'poll')} polls"
+        is_done = reply_to_poll(row, self.count(row, "poll")) == DONE
         return "waits on, returns the result" if is_done else "**returns it as the result**"
 
     def _key(self, row: str) -> str:
@@ -93,16 +90,17 @@ class Result:
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help=f"write {PAGE.relative_to(ROOT)}")
+    parser.add_argument("--write", action="store_true", help=f"put it in {PAGE.relative_to(ROOT)}")
     given = parser.parse_args()
-    with serving() as (url, counts):
-        clients = [Result(name, drive(name, url), counts) for name in SUBJECTS]
+    with serving() as (url, arrivals):
+        clients = [Result(name, drive(name, url), arrivals) for name in SUBJECTS]
     for client in clients:
         check(client)
-    imports = import_ratios()
-    made = table(clients, imports)
+    made = table(clients, import_ratios())
     if given.write:
-        PAGE.write_text(page(made, clients), encoding="utf-8")
+        measured = f"Measured on {datetime.datetime.now(datetime.UTC):%Y-%m-%d} with Python {platform.python_version()}"
+        text = re.sub(r"^\|.*\|$", lambda _: made, PAGE.read_text(encoding="utf-8"), count=1, flags=re.M | re.S)
+        PAGE.write_text(re.sub(r"Measured on .* with Python [\d.]+\d", measured, text), encoding="utf-8")
     print(made)
 
 
@@ -131,7 +129,7 @@ def import_ratios() -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder:
         for turn in range(ROUNDS + 1):
             for name, subject in SUBJECTS.items():
-                ratio = import_seconds(subject.IMPORT, folder) / import_seconds("import httpx", folder)
+                ratio = import_seconds(subject.imports, folder) / import_seconds("import httpx", folder)
                 if turn:  # the first one writes bytecode
                     ratios[name].append(ratio)
     return {name: f"{statistics.median(seen):.1f} [{min(seen):.1f}, {max(seen):.1f}]" for name, seen in ratios.items()}
@@ -152,38 +150,6 @@ def table(clients: list[Result], imports: dict[str, str]) -> str:
         cells = imports.values() if row == "import" else (client.cell(row) for client in clients)
         lines.append([question, *cells])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def page(made: str, clients: list[Result]) -> str:
-    """Return docs/clients.md."""
-    limits = ", ".join(f"{client.name} {client.report['limit']:g} s" for client in clients if client.report["limit"])
-    return f"""# Clients side by side
-
-Published clients of such services, and unitask, against one local server that plays failures.
-Measured on {datetime.datetime.now(datetime.UTC):%Y-%m-%d} with Python {platform.python_version()}, in one run of:
-
-    make bench-clients WRITE=1
-
-{made}
-
-## What the rows mean
-
-- Every cell comes from the counts of the server and the results of the clients.
-- Each client is used synchronously, as its own documents say, with its own settings for retries and pauses:
-  [subjects.py](../benchmarks/clients/subjects.py). The failures are in [server.py](../benchmarks/clients/server.py).
-- **Paid requests**: how many submissions arrived at the server for one call, and how the call ended.
-  The read timeout is 0.4 seconds; replicate takes one only as `wait=1`, which makes it 1.5.
-- **Waiting**: submit and wait in the package's own way. "has no wait": the package has no function that waits.
-  Pauses cost no time: they move the clocks of the client's process. The seconds in the table are by those clocks.
-- **The task never ends**: a wait that takes a time limit gets one ({limits}).
-- **Task id**: where the error that ends the wait names the task: in its message, or in an attribute only
-  (`.request` is the HTTP request, whose URL holds the id).
-- **Idempotency keys**: headers by which a server can recognise a repeated submission.
-- **The API key**: searched in `repr` and `str` of the client object and of every error above, and in the `repr` of
-  each of their attributes, one level deep.
-- **Import**: the import of the package's documentation in a fresh interpreter, over `import httpx` measured in turn:
-  the median, and the range. openai imports httpx2 instead.
-"""
 
 
 if __name__ == "__main__":

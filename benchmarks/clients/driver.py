@@ -10,11 +10,13 @@ import sys
 import threading
 import time
 import warnings
+from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
 from .server import SCENARIOS, SUBMISSIONS, TASK_ID
-from .subjects import KEY, SUBJECTS, Subject
+from .subjects import KEY, SUBJECTS
 
 SHORT, LONG = 0.4, 30.0  # timeouts of one HTTP call, in seconds; the short one passes
 MOST_SLEEPS = 300
@@ -47,34 +49,33 @@ class Clock:
 def main() -> None:
     """Play every scenario."""
     name, url = sys.argv[1:]
+    subject = SUBJECTS[name]
     clock = Clock()  # before any library imports time.sleep
     warnings.simplefilter("ignore")
     seen: dict[str, Any] = {}
     for scenario in SCENARIOS:
-        subject = SUBJECTS[name](f"{url}/{name}/{scenario}", SHORT if scenario == "lost-answer" else LONG)
-        if scenario in SUBMISSIONS or subject.run is not None:
-            seen[scenario] = play(subject, scenario, clock)
-    print(json.dumps({"version": version(name), "limit": SUBJECTS[name].LIMIT, "seen": seen}))
-    sys.stdout.flush()
+        calls = subject.calls(f"{url}/{name}/{scenario}", SHORT if scenario == "lost-answer" else LONG)
+        if scenario in SUBMISSIONS:
+            seen[scenario] = play(calls.submit, calls.client, clock)
+        elif run := calls.run:
+            limit = subject.limit if scenario == "endless" else None
+            seen[scenario] = play(partial(run, limit), calls.client, clock)
+    print(json.dumps({"version": version(name), "seen": seen}), flush=True)
     os._exit(0)  # threads that still wait for a task would keep the process alive
 
 
-def play(subject: Subject, scenario: str, clock: Clock) -> dict[str, Any]:
-    """Return how a scenario ended, after how many seconds, and where the task id and the key are shown."""
-    limit = subject.LIMIT if scenario == "endless" else None
+def play(call: Callable[[], object], client: object, clock: Clock) -> dict[str, Any]:
+    """Return how a call ended, after how many seconds, and where the task id and the key are shown."""
     clock.sleeps, start = 0, time.monotonic()
-    found: dict[str, Any] = {"end": "returned"}
-    caught: BaseException | None = None
+    found: dict[str, Any] = {"end": "returned", "key": []}
     try:
-        subject.submit() if scenario in SUBMISSIONS else subject.run(limit)
+        call()
     except Endless:
         found["end"] = "endless"
     except Exception as error:
-        caught = error
         found |= {"end": "raised", "error": type(error).__name__, "task_id": where(TASK_ID, error)}
-    found["seconds"] = time.monotonic() - start
-    found["key"] = shown("client", subject.client) + (shown("error", caught) if caught else [])
-    return found
+        found["key"] = shown("error", error)
+    return {**found, "seconds": time.monotonic() - start, "key": shown("client", client) + found["key"]}
 
 
 def where(word: str, error: BaseException) -> str:

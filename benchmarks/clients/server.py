@@ -1,15 +1,14 @@
-"""A server that speaks the dialect of each client, plays failures, and counts requests.
+"""A server that speaks the dialect of each client, plays failures, and lists requests.
 
 The first two parts of a path name the client and the scenario: /openai/lost-answer/videos. A POST is a submission,
-which would be paid for. A GET is a poll, unless its path ends in "result". Each scenario has its own counts.
+which would be paid for. A GET is a poll, unless its path ends in "result".
 """
 
 import json
-from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Lock, Thread
+from threading import Thread
 from typing import Any
 
 TASK_ID = "task-3f9a1c7e"
@@ -32,6 +31,14 @@ SCENARIOS: dict[str, tuple[str, tuple[str, ...]]] = {
     "endless": (PENDING, (PENDING,)),
 }
 SUBMISSIONS = tuple(name for name, (reply, _) in SCENARIOS.items() if reply != PENDING)  # the submission fails
+# What arrived, in turn: the client, the scenario, and "submission", "poll" or "idempotency key".
+Arrivals = list[tuple[str, str, str]]
+
+
+def reply_to_poll(scenario: str, number: int) -> str:
+    """Return the reply to the poll of this number, from 1."""
+    replies = SCENARIOS[scenario][1]
+    return replies[min(number, len(replies)) - 1]
 
 
 def _fal(word: str, url: str) -> dict[str, Any]:
@@ -40,17 +47,9 @@ def _fal(word: str, url: str) -> dict[str, Any]:
 
 
 def _replicate(word: str, _: str) -> dict[str, Any]:
-    rest = dict.fromkeys(("logs", "error", "metrics", "created_at", "started_at", "completed_at"))
-    return {
-        "id": TASK_ID,
-        "model": "a/b",
-        "version": "v",
-        "status": word,
-        "input": {},
-        "output": "x",
-        "urls": {},
-        **rest,
-    }
+    absent = dict.fromkeys(("logs", "error", "metrics", "created_at", "started_at", "completed_at"))
+    made = {"model": "a/b", "version": "v", "input": {}, "output": "x", "urls": {}}
+    return {"id": TASK_ID, "status": word, **made, **absent}
 
 
 def _runway(word: str, _: str) -> dict[str, Any]:
@@ -84,36 +83,8 @@ DIALECTS: dict[str, tuple[str, str, Callable[[str, str], dict[str, Any]]]] = {
 }
 
 
-class RequestCounts:
-    """How many requests arrived, by client, scenario and kind ("submission" or "poll").
-
-    Attributes:
-        idempotency_keys: The idempotency keys of the requests, by client and scenario.
-    """
-
-    def __init__(self) -> None:
-        self.idempotency_keys: dict[tuple[str, str], list[str]] = {}
-        self._counts: Counter[tuple[str, str, str]] = Counter()
-        self._lock = Lock()
-
-    def add(self, client: str, scenario: str, kind: str) -> int:
-        """Count a request and return the new count."""
-        with self._lock:
-            self._counts[client, scenario, kind] += 1
-            return self._counts[client, scenario, kind]
-
-    def count(self, client: str, scenario: str, kind: str) -> int:
-        """Return how many arrived."""
-        return self._counts[client, scenario, kind]
-
-    def last_status(self, client: str, scenario: str) -> str:
-        """Return the response to the last poll."""
-        replies = SCENARIOS[scenario][1]
-        return replies[min(self.count(client, scenario, "poll"), len(replies)) - 1]
-
-
 class _Handler(BaseHTTPRequestHandler):
-    counts: RequestCounts
+    arrivals: Arrivals
     disable_nagle_algorithm = True
 
     def do_POST(self) -> None:
@@ -122,20 +93,21 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path.endswith("result"):
-            self._json({"ok": True})
+            self._send(200, "application/json", b'{"ok": true}')
         else:
             self._play("poll")
 
     def do_PUT(self) -> None:  # fal cancels a task after its time limit
-        self._json({})
+        self._send(200, "application/json", b"{}")
 
     def _play(self, kind: str) -> None:
         client, scenario = self.path.split("/")[1:3]
-        number = self.counts.add(client, scenario, kind)
-        keys = [value for name, value in self.headers.items() if "idempotency" in name.lower()]
-        self.counts.idempotency_keys.setdefault((client, scenario), []).extend(keys)
-        first, polls = SCENARIOS[scenario]
-        reply = first if kind == "submission" else polls[min(number, len(polls)) - 1]
+        arrival = (client, scenario, kind)
+        self.arrivals.append(arrival)
+        keys = [name for name in self.headers if "idempotency" in name.lower()]
+        self.arrivals.extend((client, scenario, "idempotency key") for _ in keys)
+        is_poll = kind == "poll"
+        reply = reply_to_poll(scenario, self.arrivals.count(arrival)) if is_poll else SCENARIOS[scenario][0]
         if reply == SILENCE:
             self._wait_until_gone()
         elif reply == PAGE:
@@ -143,7 +115,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif reply != CLOSE:
             pending, done, body = DIALECTS[client]
             word = {PENDING: pending, DONE: done, UNKNOWN: UNKNOWN_WORD}[reply]
-            self._json(body(word, f"http://{self.headers['host']}/{client}/{scenario}/{TASK_ID}"))
+            answer = body(word, f"http://{self.headers['host']}/{client}/{scenario}/{TASK_ID}")
+            self._send(200, "application/json", json.dumps(answer).encode())
         self.close_connection = True
 
     def _wait_until_gone(self) -> None:
@@ -152,9 +125,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.recv(1)
         except OSError:
             return
-
-    def _json(self, body: dict[str, Any]) -> None:
-        self._send(200, "application/json", json.dumps(body).encode())
 
     def _send(self, status: int, kind: str, body: bytes) -> None:
         self.send_response(status, "")
@@ -168,11 +138,11 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving() -> Generator[tuple[str, RequestCounts]]:
-    """Run a server; yield its address and its counts."""
-    counts = RequestCounts()
-    handler = type("Handler", (_Handler,), {"counts": counts})
+def serving() -> Generator[tuple[str, Arrivals]]:
+    """Run a server; yield its address and what arrives."""
+    arrivals: Arrivals = []
+    handler = type("Handler", (_Handler,), {"arrivals": arrivals})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}", counts
+        yield f"http://127.0.0.1:{server.server_port}", arrivals
         server.shutdown()

@@ -1,158 +1,119 @@
 """How each client is used: as its own documents say, with its own settings for retries and pauses."""
 
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 KEY = "key-8d1f4c0b7a6e59321f0e"
 
 
-class Subject:
-    """One client, for a base URL and a timeout of each call in seconds.
+class Calls(NamedTuple):
+    """A client object, and what is called.
 
     Attributes:
-        IMPORT: The import of its documentation.
-        LIMIT: Seconds to wait for a task that does not end; None when its wait takes no time limit.
-        client: The client object.
+        submit: Submit a task.
         run: Submit a task and wait for it, at most so many seconds; None when the package has no wait.
     """
 
-    IMPORT: ClassVar[str]
-    LIMIT: ClassVar[float | None] = None
     client: Any
-    run: Any = None
-
-    def submit(self) -> Any:
-        """Submit a task and return what the client returns."""
-        raise NotImplementedError
+    submit: Callable[[], Any]
+    run: Callable[[float | None], Any] | None = None
 
 
-class Fal(Subject):
+class Subject(NamedTuple):
+    """One client.
+
+    Attributes:
+        calls: Make the client, for a base URL and a timeout of each HTTP call in seconds.
+        imports: The import of its documentation.
+        limit: Seconds to wait for a task that does not end; None when its wait takes no time limit.
+    """
+
+    calls: Callable[[str, float], Calls]
+    imports: str
+    limit: float | None = None
+
+
+def fal(url: str, timeout: float) -> Calls:
     """fal-client: submit; subscribe waits."""
+    import fal_client.client
 
-    IMPORT = "import fal_client"
-    LIMIT = 1.1  # it requires more than 1, and measures it with the real clock, between threads
-
-    def __init__(self, url: str, http_timeout: float) -> None:
-        import fal_client.client
-
-        fal_client.client.QUEUE_URL_FORMAT = f"{url}/"  # it has no setting for a host without TLS
-        self.client = fal_client.SyncClient(key=KEY, default_timeout=http_timeout)
-
-    def submit(self) -> Any:
-        return self.client.submit("fal-ai/flux/dev", {"prompt": "a"})
-
-    def run(self, limit: float | None) -> Any:
-        return self.client.subscribe("fal-ai/flux/dev", {"prompt": "a"}, client_timeout=limit)
+    fal_client.client.QUEUE_URL_FORMAT = f"{url}/"  # it has no setting for a host without TLS
+    client = fal_client.SyncClient(key=KEY, default_timeout=timeout)
+    task = ("fal-ai/flux/dev", {"prompt": "a"})
+    return Calls(client, lambda: client.submit(*task), lambda limit: client.subscribe(*task, client_timeout=limit))
 
 
-class Replicate(Subject):
+def replicate(url: str, timeout: float) -> Calls:
     """replicate: predictions.create, then prediction.wait."""
+    import httpx
+    import replicate
 
-    IMPORT = "import replicate"
+    client = replicate.Client(api_token=KEY, base_url=url, timeout=httpx.Timeout(timeout))
 
-    def __init__(self, url: str, http_timeout: float) -> None:
-        import httpx
-        import replicate
-
-        self.client = replicate.Client(api_token=KEY, base_url=url, timeout=httpx.Timeout(http_timeout))
-
-    def submit(self) -> Any:
+    def submit() -> Any:
         # `wait` sets the read timeout of a submission (1.5 s here); without it there is none, whatever the client has
-        return self.client.predictions.create(version="0" * 64, input={"prompt": "a"}, wait=1)
+        return client.predictions.create(version="0" * 64, input={"prompt": "a"}, wait=1)
 
-    def run(self, _: float | None) -> Any:
-        return self.submit().wait()
+    return Calls(client, submit, lambda _: submit().wait())
 
 
-class Runway(Subject):
+def runway(url: str, timeout: float) -> Calls:
     """runwayml: image_to_video.create, then wait_for_task_output."""
+    from runwayml import RunwayML
 
-    IMPORT = "from runwayml import RunwayML"
-    LIMIT = 60.0
+    client = RunwayML(api_key=KEY, base_url=url, timeout=timeout)
 
-    def __init__(self, url: str, http_timeout: float) -> None:
-        from runwayml import RunwayML
-
-        self.client = RunwayML(api_key=KEY, base_url=url, timeout=http_timeout)
-
-    def submit(self) -> Any:
+    def submit() -> Any:
         picture = "https://example.com/a.jpg"
-        return self.client.image_to_video.create(model="gen4_turbo", prompt_image=picture, ratio="1280:720")
+        return client.image_to_video.create(model="gen4_turbo", prompt_image=picture, ratio="1280:720")
 
-    def run(self, limit: float | None) -> Any:
-        given = {} if limit is None else {"timeout": limit}
-        return self.submit().wait_for_task_output(**given)
+    def run(limit: float | None) -> Any:
+        return submit().wait_for_task_output(**({} if limit is None else {"timeout": limit}))
+
+    return Calls(client, submit, run)
 
 
-class Luma(Subject):
+def luma(url: str, timeout: float) -> Calls:
     """lumaai: generations.create; its documents wait with a loop in user code."""
+    from lumaai import LumaAI
 
-    IMPORT = "from lumaai import LumaAI"
-
-    def __init__(self, url: str, http_timeout: float) -> None:
-        from lumaai import LumaAI
-
-        self.client = LumaAI(auth_token=KEY, base_url=url, timeout=http_timeout)
-
-    def submit(self) -> Any:
-        return self.client.generations.create(model="ray-2", prompt="a")
+    client = LumaAI(auth_token=KEY, base_url=url, timeout=timeout)
+    return Calls(client, lambda: client.generations.create(model="ray-2", prompt="a"))
 
 
-class OpenAI(Subject):
+def openai(url: str, timeout: float) -> Calls:
     """openai: videos.create; videos.create_and_poll waits."""
+    from openai import OpenAI
 
-    IMPORT = "from openai import OpenAI"
-
-    def __init__(self, url: str, http_timeout: float) -> None:
-        from openai import OpenAI
-
-        self.client = OpenAI(api_key=KEY, base_url=url, timeout=http_timeout)
-
-    def submit(self) -> Any:
-        return self.client.videos.create(model="sora-2", prompt="a")
-
-    def run(self, _: float | None) -> Any:
-        return self.client.videos.create_and_poll(model="sora-2", prompt="a")
+    client = OpenAI(api_key=KEY, base_url=url, timeout=timeout)
+    video: dict[str, Any] = {"model": "sora-2", "prompt": "a"}
+    return Calls(client, lambda: client.videos.create(**video), lambda _: client.videos.create_and_poll(**video))
 
 
-class Together(Subject):
+def together(url: str, timeout: float) -> Calls:
     """together: videos.create; its documents wait with a loop in user code."""
+    from together import Together
 
-    IMPORT = "from together import Together"
-
-    def __init__(self, url: str, http_timeout: float) -> None:
-        from together import Together
-
-        self.client = Together(api_key=KEY, base_url=url, timeout=http_timeout)
-
-    def submit(self) -> Any:
-        return self.client.videos.create(model="a/b", prompt="a")
+    client = Together(api_key=KEY, base_url=url, timeout=timeout)
+    return Calls(client, lambda: client.videos.create(model="a/b", prompt="a"))
 
 
-class Unitask(Subject):
+def unitask(url: str, timeout: float) -> Calls:
     """unitask: submit; run waits."""
+    from unitask import Client, tasks
 
-    IMPORT = "from unitask import Client, tasks"
-    LIMIT = 60.0
-
-    def __init__(self, url: str, http_timeout: float) -> None:
-        from unitask import Client, tasks
-
-        self.task = tasks.FluxSchnellTxt2Img(prompt="a")
-        self.client = Client(KEY, url, http_timeout=http_timeout)
-
-    def submit(self) -> Any:
-        return self.client.submit(self.task)
-
-    def run(self, limit: float | None) -> Any:
-        return self.client.run(self.task, timeout=limit)
+    client = Client(KEY, url, http_timeout=timeout)
+    task = tasks.FluxSchnellTxt2Img(prompt="a")
+    return Calls(client, lambda: client.submit(task), lambda limit: client.run(task, timeout=limit))
 
 
-SUBJECTS: dict[str, type[Any]] = {
-    "fal-client": Fal,
-    "replicate": Replicate,
-    "runwayml": Runway,
-    "lumaai": Luma,
-    "openai": OpenAI,
-    "together": Together,
-    "unitask": Unitask,
+SUBJECTS = {
+    # fal requires a limit of more than 1 s, and measures it with the real clock, between threads
+    "fal-client": Subject(fal, "import fal_client", limit=1.1),
+    "replicate": Subject(replicate, "import replicate"),
+    "runwayml": Subject(runway, "from runwayml import RunwayML", limit=60.0),
+    "lumaai": Subject(luma, "from lumaai import LumaAI"),
+    "openai": Subject(openai, "from openai import OpenAI"),
+    "together": Subject(together, "from together import Together"),
+    "unitask": Subject(unitask, "from unitask import Client, tasks", limit=60.0),
 }

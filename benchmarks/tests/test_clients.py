@@ -3,12 +3,12 @@
 import pytest
 
 from benchmarks.clients.collect import ROWS, Result, drive
-from benchmarks.clients.server import SUBMISSIONS, RequestCounts, serving
+from benchmarks.clients.server import SUBMISSIONS, serving
 
 
 def test_unitask_sends_one_submission_waits_on_and_shows_no_key() -> None:
-    with serving() as (url, counts):
-        unitask = Result("unitask", drive("unitask", url), counts)
+    with serving() as (url, arrivals):
+        unitask = Result("unitask", drive("unitask", url), arrivals)
 
     cells = {row: unitask.cell(row) for row in ROWS if row != "import"}
     assert {cells[row] for row in SUBMISSIONS} == {"1; raises `SubmissionUncertain`"}
@@ -22,10 +22,8 @@ def test_unitask_sends_one_submission_waits_on_and_shows_no_key() -> None:
     ("polls", "cell"), [(1, "**returns it as the result**"), (4, "waits on, returns the result")], ids=["early", "done"]
 )
 def test_cell_distinguishes_an_unfinished_task_from_a_result(polls: int, cell: str) -> None:
-    counts = RequestCounts()
-    for _ in range(polls):
-        counts.add("openai", "unknown-word", "poll")
-    client = Result("openai", {"limit": None, "seen": {"unknown-word": {"end": "returned"}}}, counts)
+    arrivals = [("openai", "unknown-word", "poll")] * polls
+    client = Result("openai", {"seen": {"unknown-word": {"end": "returned"}}}, arrivals)
 
     assert client.cell("unknown-word") == cell
     assert client.cell("endless") == "has no wait"

@@ -10,9 +10,8 @@ from typing import Any
 import httpx
 import pytest
 from hypothesis import settings
-from hypothesis import strategies as st
 from unitask import AsyncClient, Client, TaskInput, errors, tasks
-from unitask._core.retry_policy import RetryPolicy
+from unitask._core.retry import RetryPolicy
 from unitask_contract import bundle as contract
 from unitask_contract.bundle import validator as validator
 from unitask_contract.inputs import least_object
@@ -24,7 +23,6 @@ FACE_SWAP = tasks.FaceSwap(target_image="https://me.test/a.jpg", swap_image="htt
 ENTRIES = contract.entries()
 bundle = contract.document
 TASK_OPERATIONS = ("create_task", "get_task", "cancel_task", "cancel_tasks")
-USUAL = 100  # examples that hypothesis tries by default
 
 Reply = httpx.Response | httpx.RequestError
 Call = Callable[[Any], Any]
@@ -41,11 +39,11 @@ def examples(part: str | None = None, *, of_tasks: bool = False) -> dict[str, di
 
 
 def tries(number: int) -> int:
-    return number * settings().max_examples // USUAL
+    return number * settings().max_examples // 100  # hypothesis tries 100 by default
 
 
 def component_of(example: dict[str, Any]) -> str:
-    return contract.component_of(example["x-operation"], example["x-part"])
+    return contract.components_of(example["x-operation"])[example["x-part"]]
 
 
 def address(kind: str) -> str:
@@ -61,14 +59,6 @@ def required(name: str) -> dict[str, Any]:
 def make(name: str, **changes: Any) -> TaskInput[Any]:
     task: TaskInput[Any] = getattr(tasks, name)(**{**required(name), **changes})
     return task
-
-
-names = st.sampled_from(["code", "data", "message", "task_id", "status", "error", "zz"])
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=4),
-    max_leaves=8,
-)
 
 
 @dataclass
@@ -117,23 +107,22 @@ def perform(
         scripted = script.pop(0) if len(script) > 1 else script[0]
         if isinstance(scripted, httpx.RequestError):
             raise scripted
-        is_stream = not scripted.is_stream_consumed and isinstance(scripted.stream, httpx.SyncByteStream)
-        content: dict[str, Any] = {"stream": scripted.stream} if is_stream else {"content": scripted.content}
-        return httpx.Response(scripted.status_code, headers=scripted.headers, **content)
+        return httpx.Response(scripted.status_code, headers=scripted.headers, content=scripted.content)
 
     settings = {"transport": httpx.MockTransport(reply), "clock": time.clock, **settings}
+    made, sleep = (AsyncClient, time.sleep_async) if shell == "async" else (Client, time.sleep)
+    client: Any = made(KEY, BASE_URL, sleep=sleep, **settings)
+    client._retry_policy = RetryPolicy(lambda: 0.5)
 
     async def main() -> Any:
-        async with AsyncClient(KEY, BASE_URL, sleep=time.sleep_async, **settings) as client:
-            client._retry_policy = RetryPolicy(lambda: 0.5)
+        async with client:
             return await call(client)
 
     try:
         if shell == "async":
             trace.result = asyncio.run(main())
         else:
-            with Client(KEY, BASE_URL, sleep=time.sleep, **settings) as client:
-                client._retry_policy = RetryPolicy(lambda: 0.5)
+            with client:
                 trace.result = call(client)
     except errors.UnitaskError as error:
         trace.error = error

@@ -3,9 +3,7 @@
 `defective("no-auth")` returns a drop-in replacement of `unitask_sandbox.create_app`.
 """
 
-import base64
 import json
-import math
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,19 +15,18 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 from unitask_api import contract
-from unitask_sandbox import Sandbox, Settings, create_app
+from unitask_sandbox import Settings, create_app
 
 Json: TypeAlias = dict[str, Any]
 Perform: TypeAlias = Callable[[httpx.Request], Awaitable[httpx.Response]]
 Exchange: TypeAlias = Callable[[httpx.Request, Perform], Awaitable[httpx.Response]]
 Change: TypeAlias = Callable[[str, Json, list[Json]], object]
-Inside: TypeAlias = Callable[[Sandbox], object]
 Post: TypeAlias = Callable[[Json, dict[str, str]], int]
 
 
 @dataclass(frozen=True)
 class Defect:
-    """A planted bug: a change of bodies, of whole exchanges, of methods of a sandbox, or of webhooks.
+    """A planted bug: a change of bodies, of whole exchanges, or of webhooks.
 
     `found_by` is the quickest check that finds it, and the task type if it is made for one. `body` gets the operation
     ("" for a webhook), the JSON body to change in place, and every task that was shown before.
@@ -38,21 +35,17 @@ class Defect:
     found_by: str
     body: Change | None = None
     exchange: Exchange | None = None
-    inside: Inside | None = None
     webhook: Callable[[Post, Json, dict[str, str]], int] | None = None
 
 
 def defective(*names: str) -> Callable[[Settings], Starlette]:
-    return partial(with_defects, [DEFECTS[name] for name in names]) if names else create_app
+    return partial(with_defects, [DEFECTS[name] for name in names])
 
 
 def with_defects(planted: list[Defect], settings: Settings) -> Starlette:
     if settings.send_webhook:
         settings = replace(settings, send_webhook=partial(send_webhook, planted, settings.send_webhook))
     app = create_app(settings)
-    for defect in planted:
-        if defect.inside:
-            defect.inside(app.state.sandbox)
     app.add_middleware(Middleware, planted)
     return app
 
@@ -85,7 +78,7 @@ class Middleware:
             return
 
         async def provider(inner: Scope, receive: Receive, send: Send) -> None:
-            changed = {name: inner[name] for name in ("headers", "path", "raw_path")}
+            changed = {name: inner[name] for name in ("headers", "path", "raw_path", "query_string")}
             await self.app({**scope, **changed}, receive, send)
 
         target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
@@ -144,7 +137,11 @@ def task_of(body: Json) -> Json:
 
 
 def data_of(name: str, change: Callable[[Any], object]) -> Change:
-    return lambda operation, body, _: operation == name and body.get("data") and change(body["data"])
+    return data_and_shown(name, lambda data, _: change(data))
+
+
+def data_and_shown(name: str, change: Callable[[Any, list[Json]], object]) -> Change:
+    return lambda operation, body, shown: operation == name and body.get("data") and change(body["data"], shown)
 
 
 def history(change: Callable[[Json], object]) -> Change:
@@ -171,14 +168,6 @@ def lost(output: Json) -> None:
     output |= {name: f"{url}x" for name, url in output.items() if isinstance(url, str)}
 
 
-def another_model(it: Json) -> None:
-    it["model"] = "hailuo" if "toolkit" in it["model"] else "Qubico/image-toolkit"
-
-
-def first_config(it: Json, shown: list[Json]) -> None:
-    it["config"] = shown[0]["config"] if shown else it["config"]
-
-
 def exchanged_output(it: Json, shown: list[Json]) -> None:
     others = [one["output"] for one in shown if one["output"] and one["task_id"] != it["task_id"]]
     it["output"] = others[-1] if others and it["output"] else it["output"]
@@ -190,18 +179,13 @@ def going_back(it: Json, shown: list[Json]) -> None:
         it["status"] = ("pending", "processing", "pending")[polls - 1]
 
 
-def unspent(account: Json) -> None:
-    account["equivalent_in_usd"] = account["credit_pack_info"]["total_credits"] / 1e7
+def charged(times: int, usage_type: str = "") -> Change:
+    def change(it: Json) -> None:
+        usage = it["meta"]["usage"]
+        if usage_type in ("", usage["type"]):
+            usage["consume"] *= times
 
-
-def credit_refusal_without_task(operation: str, body: Json, _: list[Json]) -> None:
-    if operation == "create_task" and body["code"] == 500:
-        body["data"] = None
-
-
-def without_words(operation: str, body: Json, _: list[Json]) -> None:
-    for choice in body.get("choices", []) if operation == "create_chat_completion" else []:
-        choice["message"]["content"] = ""
+    return task(change)
 
 
 # Exchanges.
@@ -214,6 +198,28 @@ def answering(change: Callable[[str, httpx.Response], httpx.Response | None]) ->
         answer = await perform(request)
         await answer.aread()
         return change(operation_of(request) or request.url.path, answer) or answer
+
+    return exchange
+
+
+def replying(answer: httpx.Response, operation: str, content: bytes = b"") -> Exchange:
+    """Answer requests of an operation that contain this, and do nothing else."""
+
+    async def exchange(request: httpx.Request, perform: Perform) -> httpx.Response:
+        is_meant = operation_of(request) == operation and content in request.content
+        return answer if is_meant else await perform(request)
+
+    return exchange
+
+
+def asking(operation: str, **query: Any) -> Exchange:
+    """Carry out an operation with another query; None leaves a parameter out."""
+
+    async def exchange(request: httpx.Request, perform: Perform) -> httpx.Response:
+        if operation_of(request) == operation:
+            asked = {name: value for name, value in {**request.url.params, **query}.items() if value is not None}
+            request = httpx.Request(request.method, request.url.copy_with(params=asked), headers=request.headers)
+        return await perform(request)
 
     return exchange
 
@@ -238,14 +244,6 @@ def retyped(place: str, headers: dict[str, str]) -> Exchange:
     return answering(change)
 
 
-def crash_of(operation: str, above: str = "") -> Exchange:
-    return answering(lambda name, answer: CRASH if name == operation and max(answer.text) > above else None)
-
-
-def endless(_operation: str, answer: httpx.Response) -> httpx.Response:
-    return httpx.Response(200, headers=answer.headers, content=answer.content.replace(b"data: [DONE]\n\n", b""))
-
-
 def forget(operation: str, answer: httpx.Response) -> httpx.Response | None:
     it = task_of(read(answer.content)) if operation == "get_task" else {}
     if it.get("status") != "completed":
@@ -253,36 +251,6 @@ def forget(operation: str, answer: httpx.Response) -> httpx.Response | None:
     was_shown = it["task_id"] in ENDED
     ENDED.add(it["task_id"])
     return httpx.Response(404, json={"code": 404, "message": "task not found", "data": None}) if was_shown else None
-
-
-def overlooking(words: str) -> Exchange:
-    async def exchange(request: httpx.Request, perform: Perform) -> httpx.Response:
-        answer = await perform(request)
-        await answer.aread()
-        if operation_of(request) != "create_task" or answer.status_code != 400 or words not in answer.text:
-            return answer
-        swap = contract.document()["components"]["examples"]["faceswap.face-swap.request"]["value"]
-        return await perform(with_content(request, json.dumps(swap).encode()))
-
-    return exchange
-
-
-def sending(operation: str, change: Callable[[bytes], bytes]) -> Exchange:
-    async def exchange(request: httpx.Request, perform: Perform) -> httpx.Response:
-        if operation_of(request) == operation:
-            request = with_content(request, change(request.content))
-        return await perform(request)
-
-    return exchange
-
-
-def without_last_byte(content: bytes) -> bytes:
-    with suppress(ValueError, TypeError, KeyError):
-        upload = json.loads(content)
-        head, comma, data = upload["file_data"].rpartition(",")
-        upload["file_data"] = head + comma + base64.b64encode(base64.b64decode(data)[:-1]).decode()
-        return json.dumps(upload).encode()
-    return content
 
 
 def with_the_key_after(status: int) -> Exchange:
@@ -296,86 +264,6 @@ def with_the_key_after(status: int) -> Exchange:
     return exchange
 
 
-async def lost_task(request: httpx.Request, perform: Perform) -> httpx.Response:
-    if operation_of(request) in ("get_task", "cancel_task"):
-        nowhere = request.url.copy_with(path="/api/v1/task/00000000-0000-0000-0000-000000000000")
-        request = httpx.Request(request.method, nowhere, headers=request.headers)
-    return await perform(request)
-
-
-# What replaces methods.
-
-
-def replaced(holder: str, name: str, make: Callable[[Callable[..., Any]], Any]) -> Inside:
-    def inside(sandbox: Sandbox) -> None:
-        owner = getattr(sandbox, holder) if holder else sandbox
-        setattr(owner, name, make(getattr(owner, name)))
-
-    return inside
-
-
-def charging_twice(wanted: Callable[[Any], bool]) -> Inside:
-    def twice(task: Any) -> Any:
-        return replace(task, frozen=2 * task.frozen, consume=2 * task.consume) if wanted(task) else task
-
-    return replaced(
-        "_store", "accept", lambda accept: lambda task, *more, **limits: accept(twice(task), *more, **limits)
-    )
-
-
-def keeping_money(status: str) -> Inside:
-    def inside(sandbox: Sandbox) -> None:
-        store = sandbox._store
-        end = store.end
-
-        def end_and_keep(task_id: str, ending: Any, *, before: Any) -> bool:
-            task = store.task(task_id)
-            ended = end(task_id, ending, before=before)
-            if ended and task and ending.status == status and (taken := task.frozen + task.consume):
-                with store._transaction() as db:
-                    values = {"taken": taken, "account": task.account, "task_id": task_id, "at": ending.at}
-                    db.execute("UPDATE accounts SET balance = balance - :taken WHERE account = :account", values)
-                    db.execute("UPDATE tasks SET consume = :taken WHERE task_id = :task_id", values)
-                    entry = "(account, task_id, at, reason, credits) VALUES (:account, :task_id, :at, 'kept', -:taken)"
-                    db.execute(f"INSERT INTO ledger {entry}", values)
-            return ended
-
-        store.end = end_and_keep  # type: ignore[method-assign]  # the defect replaces a method of one store
-
-    return inside
-
-
-def late_cancel(end: Callable[..., bool]) -> Any:
-    return lambda task_id, ending, *, before: end(
-        task_id, ending, before=EVER if ending.status == "cancelled" else before
-    )
-
-
-def idle_cancel(end: Callable[..., bool]) -> Any:
-    return lambda task_id, ending, *, before: ending.status == "cancelled" or end(task_id, ending, before=before)
-
-
-def active(*statuses: str) -> Inside:
-    def make(of_account: Callable[..., Any]) -> Any:
-        return lambda account, wanted, before: of_account(account, statuses if "staged" in wanted else wanted, before)
-
-    return replaced("_store", "of_account", make)
-
-
-def ignoring(*names: str) -> Inside:
-    def make(history: Callable[..., Any]) -> Any:
-        return lambda key, **query: history(key, **{name: query[name] for name in query if name not in names})
-
-    return replaced("", "history", make)
-
-
-def cancelling(**given: Any) -> Inside:
-    def make(cancel: Callable[..., int]) -> Any:
-        return lambda key, before, model=None: cancel(key, **{"created_before": before, "model": model, **given})
-
-    return replaced("", "cancel_many", make)
-
-
 # Webhooks.
 
 
@@ -385,83 +273,90 @@ def post_once(post: Post, body: Json, headers: dict[str, str]) -> int:
     return 200
 
 
-def without_secret(post: Post, body: Json, headers: dict[str, str]) -> int:
-    return post(body, {name: value for name, value in headers.items() if name != "x-webhook-secret"})
-
-
-def too_soon(post: Post, body: Json, headers: dict[str, str]) -> int:
-    return post({**body, "data": {**body["data"], "status": "processing", "output": None}}, headers)
-
-
+DONE = httpx.Response(200, json={"code": 200, "message": "success", "data": None})
+REFUSED = httpx.Response(400, json={"code": 400, "message": "invalid model", "data": None})
 CRASH = httpx.Response(500, html="<html><body><h1>Internal Server Error</h1></body></html>")
 CHECKED_KEY = "key-of-the-contract-checks"
 NO_CONFIG = {"service_mode": "", "webhook_config": {"endpoint": "", "secret": ""}}
 NO_ERROR = {"code": 0, "raw_message": "", "message": "", "detail": None}
+NONE_ACTIVE = {"pending_count": 0, "processing_count": 0, "active_tasks": []}
+UNDER_WAY = {"status": "processing", "output": None}
+STREAM_END = b"data: [DONE]\n\n"
 LONG_AGO = "2020-01-01T00:00:00Z"
 ENDED: set[str] = set()  # ids of tasks
-EVER = ("staged", "pending", "processing", "completed", "failed", "cancelled")
 HTML = {"content-type": "text/html"}
 NO_PROMPT = "'prompt' is a required property of input"
-OF_HAILUO, WITHDRAWN = b'"hailuo"', b'"withdrawn"'
 DEFECTS: Mapping[str, Defect] = {
     # The task that is shown.
-    "status-number": Defect("cancel", task(lambda it: it.update(status=1))),
     "status-unknown": Defect("end", task(lambda it: it.update(status="baking"))),
     "missing-id": Defect("echo", data_of("create_task", lambda it: it.pop("task_id", None))),
     "output-missing": Defect("face_swap", output(dict.clear)),
-    "wrong-model": Defect("echo", task(another_model)),
+    "wrong-model": Defect("echo", task(lambda it: it.update(model=it["model"][::-1]))),
     "other-task": Defect("echo", data_of("get_task", lambda it: it.update(task_id=it["task_id"][::-1]))),
     "config-lost": Defect("echo", task(lambda it: it.update(config=NO_CONFIG))),
-    "config-of-another-task": Defect("echo", task_and_shown(first_config)),
+    "config-of-another-task": Defect(
+        "echo", task_and_shown(lambda it, shown: it.update(config=[*shown, it][0]["config"]))
+    ),
     "input-of-another-task": Defect("echo", task(lambda it: it.update(input={"prompt": "fox number 0"}))),
     "output-of-another-task": Defect("own_output", task_and_shown(exchanged_output)),
     "old-names": Defect("echoed FaceSwap", task(lambda it: it.update(task_type=it["task_type"].replace("-", "_")))),
     "times-reversed": Defect("face_swap", task(lambda it: it["meta"].update(ended_at=LONG_AGO), "completed")),
     "error-on-success": Defect("end", task(lambda it: it["error"].update(code=10000), "completed")),
     "reason-hidden": Defect("no_face", task(lambda it: it.update(error=NO_ERROR), "failed")),
-    "bill-hidden": Defect("face_swap", task(lambda it: it["meta"]["usage"].update(consume=0))),
     "going-back": Defect("end", task_and_shown(going_back)),
     "gone-after-its-end": Defect("end", exchange=answering(forget)),
-    "lost-task": Defect("face_swap", exchange=lost_task),
-    "stuck": Defect("face_swap", inside=replaced("", "advance", lambda _: lambda: False)),
+    "stuck": Defect("face_swap", task(lambda it: it.update(UNDER_WAY))),
     # Files.
     "lost-output": Defect("end", output(lost)),
     "file-as-page": Defect("face_swap", exchange=retyped("/files/", HTML)),
-    "lost-upload": Defect("upload", data_of("upload_file", lambda file: file.update(url=f"{file['url']}x"))),
-    "shortened-upload": Defect("upload", exchange=sending("upload_file", without_last_byte)),
-    # Submissions and refusals.
-    "accepts-anything": Defect("bad_requests", exchange=overlooking("")),
-    "prompt-not-needed": Defect("refused FluxSchnellTxt2Img", exchange=overlooking(NO_PROMPT)),
-    "hailuo-withdrawn": Defect(
-        "accepted HailuoVideo", exchange=sending("create_task", lambda body: body.replace(OF_HAILUO, WITHDRAWN))
+    "shortened-upload": Defect(
+        "upload",
+        exchange=answering(
+            lambda name, answer: with_content(answer, answer.content[:-1]) if name.startswith("/files/") else None
+        ),
     ),
+    # Submissions and refusals.
+    "prompt-not-needed": Defect(
+        "refused FluxSchnellTxt2Img", exchange=answering(lambda _, answer: DONE if NO_PROMPT in answer.text else None)
+    ),
+    "hailuo-withdrawn": Defect("accepted HailuoVideo", exchange=replying(REFUSED, "create_task", b'"hailuo"')),
     "bare-error": Defect(
         "every_sequence", exchange=refusing(lambda status, body: httpx.Response(status, text=str(body)))
     ),
-    "bare-lack-of-credit": Defect("lack_of_credit", credit_refusal_without_task),
+    "bare-lack-of-credit": Defect(
+        "lack_of_credit", lambda _operation, body, _: body.get("code") == 500 and body.update(data=None)
+    ),
     "refused-with-200": Defect("bad_requests", exchange=saying(200)),
     "refused-with-500": Defect("bad_requests", exchange=saying(500, code=500)),
     "code-of-its-own": Defect("bad_requests", exchange=saying(code=10000)),
     "silent-refusal": Defect("bad_requests", exchange=saying(message="")),
     "code-as-text": Defect("every_answer", lambda _operation, body, _: body.update(code=str(body.get("code")))),
-    "undocumented-crash": Defect("face_swap", exchange=crash_of("get_task")),
-    "emoji-crash": Defect("every_answer", exchange=crash_of("create_chat_completion", above="\uffff")),
+    "undocumented-crash": Defect("face_swap", exchange=replying(CRASH, "get_task")),
+    "emoji-crash": Defect(
+        "every_answer",
+        exchange=answering(lambda _, answer: CRASH if max(answer.text, default="") >= "\U00010000" else None),
+    ),
     # Keys and money.
     "no-auth": Defect("keys", exchange=with_the_key_after(401)),
     "open-accounts": Defect("accounts_are_apart", exchange=with_the_key_after(404)),
-    "free-of-charge": Defect("account", data_of("get_account_info", unspent)),
-    "double-charge": Defect("face_swap", inside=charging_twice(lambda _: True)),
-    "double-points": Defect("charged HailuoVideo", inside=charging_twice(lambda task: task.usage_type == "point")),
-    "kept-after-cancel": Defect("cancelled_is_paid_back", inside=keeping_money("cancelled")),
-    "kept-after-failure": Defect("no_face", inside=keeping_money("failed")),
+    "free-of-charge": Defect(
+        "account", data_of("get_account_info", lambda account: account.update(equivalent_in_usd=1.0))
+    ),
+    "double-charge": Defect("face_swap", charged(2)),
+    "double-points": Defect("charged HailuoVideo", charged(2, "point")),
+    "kept-after-cancel": Defect(
+        "cancelled_is_paid_back",
+        data_and_shown("get_account_info", lambda account, shown: account.update(equivalent_in_usd=-len(shown))),
+    ),
+    "kept-after-failure": Defect("no_face", task(lambda it: it["meta"]["usage"].update(consume=7), "failed")),
     "account-as-page": Defect("account", exchange=retyped("get_account_info", HTML)),
     "account-without-type": Defect("account", exchange=retyped("get_account_info", {})),
     # Cancelling.
-    "late-cancel": Defect("cancel", inside=replaced("_store", "end", late_cancel)),
-    "idle-cancel": Defect("cancel", inside=replaced("_store", "end", idle_cancel)),
-    "idle-cancel-many": Defect("cancel_many", inside=cancelling(created_before=-math.inf)),
-    "cancel-any-model": Defect("cancel_many", inside=cancelling(model=None)),
-    "cancel-any-time": Defect("cancel_many", inside=cancelling(created_before=math.inf)),
+    "late-cancel": Defect("cancel", exchange=answering(lambda name, _: DONE if name == "cancel_task" else None)),
+    "idle-cancel": Defect("cancel", exchange=replying(DONE, "cancel_task")),
+    "idle-cancel-many": Defect("cancel_many", exchange=replying(DONE, "cancel_tasks")),
+    "cancel-any-model": Defect("cancel_many", exchange=asking("cancel_tasks", model="all")),
+    "cancel-any-time": Defect("cancel_many", exchange=asking("cancel_tasks", created_before=2**40)),
     # The history and the list of active tasks.
     "unlisted": Defect("history", history(lambda page: page.update(data=page["data"][page["page"] == 1 :]))),
     "points-unlisted": Defect(
@@ -471,23 +366,34 @@ DEFECTS: Mapping[str, Defect] = {
     "oldest-first": Defect("history", history(lambda page: page["data"].reverse())),
     "row-without-bill": Defect("rows", rows(usage=0)),
     "row-in-processing": Defect("rows", rows(status="processing")),
-    "same-page": Defect("history", inside=ignoring("page")),
-    "any-size": Defect("pages", inside=ignoring("page_size")),
-    "any-time": Defect("history", inside=ignoring("start_time", "end_time")),
-    "any-group": Defect("groups", inside=ignoring("model")),
+    "same-page": Defect("history", exchange=asking("list_task_history", page=None)),
+    "any-size": Defect("pages", exchange=asking("list_task_history", page_size=None)),
+    "any-time": Defect("history", exchange=asking("list_task_history", start_time=None, end_time=None)),
+    "any-group": Defect("groups", exchange=asking("list_task_history", model=None)),
     "total-of-the-page": Defect("pages", history(lambda page: page.update(total=len(page["data"])))),
-    "never-active": Defect("active_tasks", inside=active()),
-    "ever-active": Defect("active_tasks", inside=active(*EVER)),
+    "never-active": Defect(
+        "active_tasks", data_of("list_active_tasks", lambda groups: groups["flux"].update(NONE_ACTIVE))
+    ),
+    "ever-active": Defect(
+        "active_tasks",
+        data_and_shown("list_active_tasks", lambda groups, shown: groups["flux"].update(active_tasks=shown)),
+    ),
     # Language models.
-    "endless-stream": Defect("chat", exchange=answering(endless)),
-    "wordless-chat": Defect("chat", without_words),
+    "endless-stream": Defect(
+        "chat", exchange=answering(lambda _, answer: with_content(answer, answer.content.replace(STREAM_END, b"")))
+    ),
+    "wordless-chat": Defect(
+        "chat", lambda _operation, body, _: "choices" in body and body["choices"][0]["message"].update(content="")
+    ),
     "no-picture": Defect("images", data_of("create_image", list.clear)),
     "broken-picture": Defect("images", data_of("create_image", lambda pictures: pictures[0].update(b64_json="bm8="))),
     # Webhooks.
     "webhook-unsent": Defect("webhook", webhook=lambda *_: 200),
-    "webhook-without-secret": Defect("webhook", webhook=without_secret),
+    "webhook-without-secret": Defect("webhook", webhook=lambda post, body, _: post(body, {})),
     "webhook-at-the-root": Defect("webhook", webhook=lambda post, body, headers: post(body["data"], headers)),
-    "webhook-too-soon": Defect("webhook", webhook=too_soon),
+    "webhook-too-soon": Defect(
+        "webhook", webhook=lambda post, body, headers: post({**body, "data": {**body["data"], **UNDER_WAY}}, headers)
+    ),
     "webhook-once": Defect("webhook_that_is_not_taken", webhook=post_once),
     "webhook-again": Defect("webhook", webhook=lambda post, body, headers: max(500, post(body, headers))),
 }

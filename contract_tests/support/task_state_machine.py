@@ -26,7 +26,7 @@ import httpx
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from unitask import AsyncClient, Client, Outcome, Task, errors, tasks
-from unitask._core.retry_policy import RetryPolicy
+from unitask._core.retry import RetryPolicy
 from unitask_contract.checks._http import BLANK
 from unitask_sandbox import Fault, Settings, create_app
 from unitask_sandbox.bundle import CREDITS_PER_USD
@@ -340,7 +340,7 @@ class LifeCycle(RuleBasedStateMachine):
             self.provider.sandbox.fault(Fault("list_task_history", "edit", changes={"data.data": [], "data.total": 0}))
         result = self._call("find", order.uncertain, timeout=timeout)
         if not is_down:
-            self.provider.sandbox.clear_faults()  # a history without candidates leads to no poll
+            self.provider.sandbox.faults.clear()  # a history without candidates leads to no poll
         if result.outcome is Outcome.ABSENT:
             assert order.made is None, "no task is called absent that exists"
         elif result.outcome is Outcome.FOUND:

@@ -24,16 +24,14 @@ def component(name: str) -> Rule:
 
 @cache
 def validator(component: str) -> jsonschema_rs.Draft202012Validator:
-    """Return the validator of a component."""
-    if component not in schemas():
-        return jsonschema_rs.Draft202012Validator({**_queries()[component], "components": {"schemas": schemas()}})
+    """Return the validator of a component, or of a query."""
     reference = {"$ref": f"{_CONTRACT}#/components/schemas/{component}"}
     return jsonschema_rs.Draft202012Validator(reference, registry=_registry())
 
 
 @cache
 def _registry() -> jsonschema_rs.Registry:
-    return jsonschema_rs.Registry([(_CONTRACT, {"components": {"schemas": schemas()}})])
+    return jsonschema_rs.Registry([(_CONTRACT, {"components": {"schemas": {**schemas(), **_queries()}}})])
 
 
 def allows(component: str, value: Any) -> bool:
@@ -99,11 +97,6 @@ def components_of(operation: str) -> Mapping[str, str]:
     return contract.operation(operation).components
 
 
-def component_of(operation: str, part: str) -> str:
-    """Return the component of a part of an operation."""
-    return components_of(operation)[part]
-
-
 def query_of(operation: str) -> str | None:
     """Return the name under which `component` has the schema of a query; None when there is no query."""
     name = f"{operation}?"
@@ -114,10 +107,9 @@ def query_of(operation: str) -> str | None:
 def _queries() -> dict[str, Rule]:
     found: dict[str, Rule] = {}
     for name, operation in contract.operations().items():
-        given = [one for one in operation.parameters if one["in"] == "query"]
-        if given:
-            required = [one["name"] for one in given if one.get("required")]
-            properties = {one["name"]: one["schema"] for one in given}
+        if given := {one["name"]: one for one in operation.parameters if one["in"] == "query"}:
+            required = [key for key, one in given.items() if one.get("required")]
+            properties = {key: one["schema"] for key, one in given.items()}
             found[f"{name}?"] = {"type": "object", "required": required, "properties": properties}
     return found
 
@@ -132,11 +124,6 @@ def family_of(operation: str) -> str:
 def routes() -> dict[str, tuple[str, str]]:
     """Return method and path of each operation by its operationId, without webhooks."""
     return {name: (operation.method, operation.path) for name, operation in contract.operations().items()}
-
-
-def route_of(operation: str) -> tuple[str, str]:
-    """Return method and path of an operation."""
-    return routes()[operation]
 
 
 def operation_of(method: str, path: str) -> str:

@@ -10,10 +10,11 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import closing
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from ipaddress import ip_address
 from threading import Thread
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -54,7 +55,6 @@ def open_http(base_url: str, within: float) -> httpx.Client:
         "base_url": base_url,
         "timeout": within,
         "mounts": direct,
-        "event_hooks": {"response": [_unpack_with_a_limit]},
         "headers": {"accept-encoding": "gzip"},
         "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=())),  # a provider could set one that cannot be sent
     }
@@ -79,11 +79,12 @@ class _Client(httpx.Client):
 
     def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
         future: Future[httpx.Response] = Future()
-        work = super().send
+        options |= {"stream": True}
+        start = super().send
 
         def run() -> None:
             try:
-                future.set_result(work(request, **options))
+                future.set_result(_read(start(request, **options)))
             except BaseException as error:  # raised in the calling thread
                 future.set_exception(error)
 
@@ -94,45 +95,31 @@ class _Client(httpx.Client):
             raise httpx.ReadTimeout(f"the answer did not end within {self._within:g} s", request=request) from None
 
 
-def _unpack_with_a_limit(answer: httpx.Response) -> None:
+def _read(answer: httpx.Response) -> httpx.Response:
+    """Read the body of an answer, and unpack it with a limit; httpx has none."""
     encoding = answer.headers.pop("content-encoding", "").strip().lower()
-    answer.stream = _Body(cast("httpx.SyncByteStream", answer.stream), encoding, answer.request)
-
-
-class _Body(httpx.SyncByteStream):
-    """The body of an answer, unpacked with a limit; httpx has none."""
-
-    def __init__(self, stream: httpx.SyncByteStream, encoding: str, request: httpx.Request) -> None:
-        self._stream = stream
-        self._encoding = encoding
-        self._request = request
-        self._largest: int = request.extensions.get(LARGEST, LARGEST_ANSWER)
-
-    def __iter__(self) -> Iterator[bytes]:
-        is_packed = self._encoding in ("gzip", "x-gzip")
-        if not is_packed and self._encoding not in ("", "identity"):
-            raise self._unusable(f"the body is packed as {self._encoding}, which was not requested")
-        unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
-        taken = 0
-        for arrived in self._stream:
-            part = arrived
-            if is_packed:
-                try:
-                    part = unpacker.decompress(arrived, self._largest + 1 - taken)
-                except zlib.error as error:
-                    raise self._unusable(f"the body cannot be unpacked, {error}") from None
-            taken += len(part)
-            if taken > self._largest:
-                raise self._unusable(f"the body is larger than {self._largest >> 20} MB")
-            yield part
-        if is_packed and taken and not unpacker.eof:
-            raise self._unusable("the packed body is cut off")
-
-    def _unusable(self, why: str) -> httpx.DecodingError:
-        return httpx.DecodingError(why, request=self._request)
-
-    def close(self) -> None:
-        self._stream.close()
+    unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS) if encoding in ("gzip", "x-gzip") else None
+    largest: int = answer.request.extensions.get(LARGEST, LARGEST_ANSWER)
+    content, why = bytearray(), ""
+    if not unpacker and encoding not in ("", "identity"):
+        why = f"the body is packed as {encoding}, which was not requested"
+    with closing(answer):
+        for part in () if why else answer.iter_raw():
+            try:
+                content += unpacker.decompress(part, largest + 1 - len(content)) if unpacker else part
+            except zlib.error as error:
+                why = f"the body cannot be unpacked, {error}"
+            if len(content) > largest:
+                why = f"the body is larger than {largest >> 20} MB"
+            if why:
+                break
+    if not why and unpacker and content and not unpacker.eof:
+        why = "the packed body is cut off"
+    if why:
+        raise httpx.DecodingError(why, request=answer.request)
+    read = httpx.Response(answer.status_code, headers=answer.headers, content=bytes(content), request=answer.request)
+    read.elapsed = answer.elapsed
+    return read
 
 
 def proxies_to(base_url: str) -> str:
@@ -168,18 +155,22 @@ def greet(base_url: str, request: Request, key: str) -> None:
         CannotRun: Something else answers, the key is refused, or it is a mock that keeps no tasks.
     """
     account = request("GET", "/account/info")
+    status, said = account.status_code, " ".join(scrubbed(account.content.decode(errors="replace"), key).split())
+    said = shortened(said, SHOWN) or "an empty body"
     if account.has_redirect_location:
         place = account.headers["location"].partition("?")[0]
         raise CannotRun(f"{base_url} redirects to {place}; give the address of the API itself")
-    if account.status_code == 401:
+    if status == 401:
         raise CannotRun(f"{base_url} refuses the key; give another one in UNITASK_API_KEY or with --key")
     unknown = [request("GET", f"/api/v1/task/{uuid.uuid4()}") for _ in range(2)]
     answers = (account, *unknown)
     if not any(map(_is_of_the_api, answers)) and not _is_of_the_api(request("POST", "/api/v1/task", json={})):
-        raise CannotRun(f"{_what_answers(base_url, account, key)}{_hint(base_url, request)}")
-    status = account.status_code
+        kind = account.headers.get("content-type", "").partition(";")[0] or "no content type"
+        raise CannotRun(
+            f"{base_url} is not a provider of this API: GET {account.request.url.path} returns HTTP {status},"
+            f" {kind}: {said}{_hint(base_url, request)}"
+        )
     if status >= 400 and status != 404 and all(one.status_code == status for one in unknown):
-        said = shortened(scrubbed(account.content.decode(errors="replace"), key), SHOWN)
         raise CannotRun(f"{base_url} refuses every request with HTTP {status}: {said}; check the key and the provider")
     if all(map(_shows_a_task, unknown)):
         raise CannotRun(
@@ -202,28 +193,13 @@ def _shows_a_task(answer: httpx.Response) -> bool:
     return answer.status_code == 200 and bool(data.get("task_id") or data.get("status"))
 
 
-def _what_answers(base_url: str, answer: httpx.Response, key: str) -> str:
-    kind = answer.headers.get("content-type", "").partition(";")[0] or "no content type"
-    text = " ".join(scrubbed(answer.content.decode(errors="replace"), key).split())
-    return (
-        f"{base_url} is not a provider of this API: GET {answer.request.url.path} returns HTTP {answer.status_code},"
-        f" {kind}: {shortened(text, SHOWN) or 'an empty body'}"
-    )
-
-
 def _hint(base_url: str, request: Request) -> str:
     """Return the address of a provider around this one, or how to find it."""
-    for other in _addresses_around(base_url):
+    url = urlsplit(base_url)
+    steps = [step for step in url.path.split("/") if step]
+    shorter = ["/".join([f"{url.scheme}://{url.netloc}", *steps[:length]]) for length in reversed(range(len(steps)))]
+    for other in (*shorter, *(f"{base_url.rstrip('/')}{prefix}" for prefix in USUAL_PREFIXES)):
         answer = request("GET", f"{other}/account/info")
         if _is_of_the_api(answer) or (answer.status_code == 401 and fields(read_json(answer.content))):
             return f". A provider answers at {other}: give --base-url {other}"
     return ". Give as --base-url what stands before /api/v1/task in its addresses, such as https://api.piapi.ai"
-
-
-def _addresses_around(base_url: str) -> Iterator[str]:
-    url = urlsplit(base_url)
-    origin, steps = f"{url.scheme}://{url.netloc}", [step for step in url.path.split("/") if step]
-    for number in range(len(steps) - 1, -1, -1):
-        yield "/".join([origin, *steps[:number]])
-    for prefix in USUAL_PREFIXES:
-        yield f"{base_url.rstrip('/')}{prefix}"

@@ -1,25 +1,15 @@
-"""Count how much of the contract a set of exchanges exercises, by family.
-
-    operations  operations that were called; of a family, task types that were created with a valid input
-    statuses    documented responses of an operation ("200", "default") whose body is valid
-    fields      named fields of bodies, queries, inputs and outputs
-    words       enum values, the advised ones (`x-advisory`) included
-    examples    documented bodies that were sent or answered unchanged
-    errors      rows of error-rows.yaml
-    scenarios   scenarios that were run
+"""Count how much of the contract a set of exchanges exercises, by family. docs/coverage.md explains the kinds.
 
 A field or a word counts only in a body that is valid as a whole. A component that several families share counts once,
 for the first of them; general operations come before families.
 """
 
 import json
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from email import message_from_bytes
 from functools import cache
 from importlib.resources import files
-from typing import Any, cast
+from typing import Any
 from urllib.parse import parse_qsl
 
 import yaml
@@ -34,18 +24,6 @@ KINDS = ("operations", "statuses", "fields", "words", "examples", "errors", "sce
 GENERAL = ("core", "account", "upload", "llm", "webhook")
 MAX_DIGITS = 19  # of a 64-bit integer
 Element = tuple[str, str]  # kind, name
-
-
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """An element of the contract that was not exercised; the name of a field or a word is its place in the spec."""
-
-    family: str
-    kind: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.family}: {self.kind} {self.name}"
 
 
 class Coverage:
@@ -75,25 +53,17 @@ class Coverage:
 
     def numbers(self) -> dict[str, dict[str, tuple[int, int]]]:
         """Return (exercised, total) by family and kind; the last row is "all"."""
-        every, done = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+        counted: dict[str, dict[str, tuple[int, int]]] = {family: {} for family in (*families(), ALL)}
         for element, family in elements().items():
-            for row in (family, ALL):
-                every[row, element[0]] += 1
-                done[row, element[0]] += element in self._done
-        counted = {
-            family: {kind: (done[family, kind], every[family, kind]) for kind in KINDS if every[family, kind]}
-            for family in (*families(), ALL)
-        }
+            for row in (counted[family], counted[ALL]):
+                done, every = row.get(element[0], (0, 0))
+                row[element[0]] = done + (element in self._done), every + 1
         return {family: row for family, row in counted.items() if row}
 
-    def missing(self, kinds: Collection[str] = KINDS) -> list[Missing]:
-        """Return what was not exercised, by family."""
-        rows = [
-            Missing(family, *element)
-            for element, family in elements().items()
-            if element not in self._done and element[0] in kinds
-        ]
-        return sorted(rows, key=lambda row: (families().index(row.family), KINDS.index(row.kind), row.name))
+    def missing(self) -> list[str]:
+        """Return what was not exercised, by family; the name of a field or a word is its place in the spec."""
+        left = (element for element in elements() if element not in self._done)
+        return sorted(f"{elements()[kind, name]}: {kind} {name}" for kind, name in left)
 
     def table(self) -> str:
         """Return the numbers as a Markdown table with a row for each family."""
@@ -133,11 +103,11 @@ class Coverage:
 
     def _use(self, component: str, value: Any) -> bool:
         """Count the fields and words of a valid value; return whether it is valid."""
-        if not bundle.allows(component, value):
-            return False
-        applying = rules(bundle.component(component), Place(component), value, bundle.schemas())
-        self._done.update(_used(value, _advised(applying)))
-        return True
+        is_valid = bundle.allows(component, value)
+        if is_valid:
+            applying = rules(bundle.component(component), Place(component), value, bundle.schemas())
+            self._done.update(_used(value, _advised(applying)))
+        return is_valid
 
 
 # What there is to exercise.
@@ -187,28 +157,25 @@ def _roots() -> Iterator[tuple[str, str]]:
 def _declared(component: str) -> frozenset[Element]:
     """Return the fields and words of a component and of the components that it refers to."""
     found: set[Element] = set()
-    done, left = set[str](), [component]
+    done, left = set[str](), {component}
     while left:
         name = left.pop()
-        if name not in done:
-            done.add(name)
-            left += _declare(bundle.component(name), Place(name), found)
+        done.add(name)
+        left |= set(_declare(bundle.component(name), Place(name), found)) - done
     return frozenset(found)
 
 
 def _declare(rule: Any, place: Place, found: set[Element]) -> Iterator[str]:
     """Collect fields and words of a rule; yield the components that it refers to."""
-    if not isinstance(rule, dict):
-        return
-    node = cast("dict[str, Any]", rule)
+    node = fields(rule)
     found.update(("words", f"{place}={json.dumps(word)}") for word in node.get("enum", ()))
     if "$ref" in node:
         yield str(node["$ref"]).rpartition("/")[2]
     for name, part in node.get("properties", {}).items():
         found.add(("fields", str(place.below("properties", name))))
         yield from _declare(part, place.below("properties", name), found)
-    for key in ("items", "additionalProperties", "x-advisory"):
-        yield from _declare(node.get(key), place.below(key), found)
+    for key in node.keys() & {"items", "additionalProperties", "x-advisory"}:
+        yield from _declare(node[key], place.below(key), found)
     for key in ("allOf", "anyOf", "oneOf"):
         for number, part in enumerate(node.get(key, ())):
             yield from _declare(part, place.below(key, number), found)
@@ -235,17 +202,10 @@ def _advised(found: list[Placed]) -> list[Placed]:
     return [*found, *advice, *inner]
 
 
-@cache
-def _documented() -> Mapping[tuple[str, str, str], list[Element]]:
-    found: dict[tuple[str, str, str], list[Element]] = {}
+def _examples(operation: str, part: str, value: Any) -> Iterator[Element]:
     for name, one in bundle.examples().items():
-        key = (one["x-operation"], one["x-part"], json.dumps(one["value"], sort_keys=True))
-        found.setdefault(key, []).append(("examples", name))
-    return found
-
-
-def _examples(operation: str, part: str, value: Any) -> list[Element]:
-    return _documented().get((operation, part, json.dumps(value, sort_keys=True)), [])
+        if (one["x-operation"], one["x-part"], one["value"]) == (operation, part, value):
+            yield "examples", name
 
 
 def _rows(operation: str, status: int, answer: Any, content: bytes) -> Iterator[str]:

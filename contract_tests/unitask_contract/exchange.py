@@ -1,10 +1,8 @@
 """One request and its answer, as they went over the wire."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import httpx
 from unitask_contract import bundle
@@ -15,17 +13,7 @@ DEEPEST = 100  # levels of nesting in a body; bodies of the API have 8, and what
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One request and its answer.
-
-    Attributes:
-        method: The HTTP method, in capitals.
-        path: The path of the URL, without the query.
-        sent: The body of the request; empty for none.
-        status: The HTTP status of the answer.
-        content: The body of the answer.
-        content_type: The content type of the answer; empty for none.
-        query: The query of the URL, without the question mark.
-    """
+    """One request and its answer: method in capitals, path without the query, and the bodies."""
 
     method: str
     path: str
@@ -36,7 +24,7 @@ class Exchange:
     query: str = ""
 
     @classmethod
-    def of(cls, request: httpx.Request, status: int, content: bytes) -> Exchange:
+    def of(cls, request: httpx.Request, status: int, content: bytes) -> Self:
         """Return the exchange of a request that has been read, and its answer."""
         url = request.url
         return cls(request.method, url.path, request.content, status, content, query=url.query.decode())
@@ -56,12 +44,12 @@ class Exchange:
 
     @property
     def asked(self) -> Any:
-        """The body of the request, read as JSON; None when it is not JSON."""
+        """The body of the request, read as JSON."""
         return read_json(self.sent)
 
     @property
     def answer(self) -> Any:
-        """The body of the answer, read as JSON; None when it is not JSON."""
+        """The body of the answer, read as JSON."""
         return read_json(self.content)
 
     @property
@@ -87,14 +75,14 @@ def read_strictly(body: bytes) -> Any:
         ValueError: The body is not JSON.
         RecursionError: The body is nested deeper than DEEPEST.
     """
-    value = json.loads(body, parse_constant=_refuse_constant)
+
+    def refuse(word: str) -> Any:
+        raise ValueError(f"{word} is not JSON")
+
+    value = json.loads(body, parse_constant=refuse)
     if depth_and_size(value)[0] > DEEPEST:
         raise RecursionError(f"the body is nested deeper than {DEEPEST} levels")
     return value
-
-
-def _refuse_constant(word: str) -> Any:
-    raise ValueError(f"{word} is not JSON")
 
 
 def depth_and_size(value: Any) -> tuple[int, int]:

@@ -31,6 +31,7 @@ from unitask_contract.schema_paths import Path, parts, pointer
 HUGE = 10**400
 DEEP = 20_000  # levels; json reads a thousand in Python 3.11, ten thousand in 3.13
 UNREADABLE = ("surrogate", "huge")  # a schema cannot forbid them
+DROPPED = object()
 
 
 class Verdict(StrEnum):
@@ -49,32 +50,22 @@ BAD = (Verdict.REFUSED, Verdict.UNTYPED, Verdict.SILENT)
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A documented body with one change.
-
-    Attributes:
-        operation: The operation that it answers.
-        path: The place of the change, with a star for each index.
-        valid: Whether the spec allows it.
-        refusal: Whether the documented body is a refusal.
-    """
+    """A documented body with one change."""
 
     example: str
     operation: str
     operator: str
-    path: str
+    path: str  # with a star for each index
     content: bytes
-    valid: bool
-    refusal: bool
+    valid: bool  # the spec allows it
+    refusal: bool  # the documented body is a refusal
 
     def __str__(self) -> str:
         return f"{self.example} {self.path or '/'} {self.operator}"
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 EMPTY: Mapping[type, Any] = {str: "", list: [], dict: {}}
+NUMBERS = (int, float)  # not bool
 # What takes the place of a value; nothing when the operator does not apply.
 VALUES: Mapping[str, Callable[[Any], list[Any]]] = {
     "null": lambda value: [] if value is None else [None],
@@ -89,9 +80,9 @@ VALUES: Mapping[str, Callable[[Any], list[Any]]] = {
     "suffixed": lambda value: [f"{value}~"] if isinstance(value, str) else [],
     "blank around": lambda value: [f" {value}\n"] if isinstance(value, str) else [],
     "surrogate": lambda value: ["\ud800"] if isinstance(value, str) else [],
-    "negative": lambda value: [-abs(value) - 1] if _is_number(value) else [],
-    "fraction": lambda value: [value + 0.5] if _is_number(value) else [],
-    "huge": lambda value: [HUGE] if _is_number(value) else [],
+    "negative": lambda value: [-abs(value) - 1] if type(value) in NUMBERS else [],
+    "fraction": lambda value: [value + 0.5] if type(value) in NUMBERS else [],
+    "huge": lambda value: [HUGE] if type(value) in NUMBERS else [],
 }
 # What a whole body becomes.
 BODIES: Mapping[str, Callable[[bytes], bytes]] = {
@@ -126,7 +117,7 @@ def mutants() -> tuple[Mutant, ...]:
 
 def _of_example(name: str, example: Mapping[str, Any]) -> Iterator[Mutant]:
     operation, value = example["x-operation"], example["value"]
-    component, refusal = bundle.component_of(operation, example["x-part"]), example["x-part"] == "default"
+    component, refusal = bundle.components_of(operation)[example["x-part"]], example["x-part"] == "default"
     for path, operator, changed in changes(value):
         where = pointer(path)
         valid = operator not in UNREADABLE and where != "/data/task_id" and _is_allowed(component, changed)
@@ -150,7 +141,7 @@ def changes(value: Any) -> Iterator[tuple[Path, str, Any]]:
     """Yield place, operator and whole value for every change of one part. The values share the other parts."""
     for path, part in _parts(value):
         if isinstance(path[-1], str):
-            yield path, "dropped", _without(value, path)
+            yield path, "dropped", _with(value, path, DROPPED)
         for operator, change in VALUES.items():
             for new in change(part):
                 yield path, operator, _with(value, path, new)
@@ -167,16 +158,12 @@ def _parts(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
 
 def _with(value: Any, path: Path, new: Any) -> Any:
     changed, (step, *rest) = copy.copy(value), path
-    changed[step] = _with(value[step], tuple(rest), new) if rest else new
-    return changed
-
-
-def _without(value: Any, path: Path) -> Any:
-    changed, (step, *rest) = copy.copy(value), path
     if rest:
-        changed[step] = _without(value[step], tuple(rest))
-    else:
+        changed[step] = _with(value[step], tuple(rest), new)
+    elif new is DROPPED:
         del changed[step]
+    else:
+        changed[step] = new
     return changed
 
 
@@ -240,12 +227,7 @@ def _task_id(mutant: Mutant) -> str:
 
 
 def judged(mutant: Mutant, call: Callable[[Mutant], Any] = ask) -> tuple[Verdict, str]:
-    """Return the verdict on a mutant, and the error or the name of the tolerance.
-
-    Args:
-        mutant: The answer.
-        call: Makes the call that it answers: `ask` or `ask_generated`.
-    """
+    """Return the verdict on a mutant of `ask` or `ask_generated`, and the error or the name of the tolerance."""
     typed = errors.UnitaskError if call is ask else unitask_api.errors.ApiError
     try:
         read(call(mutant))
@@ -256,21 +238,15 @@ def judged(mutant: Mutant, call: Callable[[Mutant], Any] = ask) -> tuple[Verdict
         return Verdict.UNTYPED, f"{type(error).__name__}: {error}"
     if mutant.valid:
         return Verdict.UNDERSTOOD, ""
-    name = next((one.name for one in tolerances() if one.covers(mutant)), "")
+    name = next((name for name, one in tolerances().items() if _covers(one, mutant)), "")
     return (Verdict.TOLERATED, name) if name else (Verdict.SILENT, "")
 
 
 def read(result: Any) -> None:
-    """Read everything that a result has.
-
-    Raises:
-        UnitaskError: A part of it is not as documented.
-    """
-    if isinstance(result, dict):
-        for value in cast("dict[str, Any]", result).values():
-            read(value)
-    elif isinstance(result, list | tuple):
-        for value in cast("list[Any]", result):
+    """Read everything that a result has; what is not as documented raises."""
+    if isinstance(result, dict | list | tuple):
+        values = cast("dict[str, Any]", result).values() if isinstance(result, dict) else cast("list[Any]", result)
+        for value in values:
             read(value)
     elif hasattr(result, "raw"):
         for name in _properties(result.__class__):
@@ -284,42 +260,18 @@ def _properties(kind: type[Any]) -> tuple[str, ...]:
     return tuple(name for name in public if isinstance(getattr(kind, name), property))
 
 
-@dataclass(frozen=True, slots=True)
-class Tolerance:
-    """Wrong answers that are accepted, and why.
-
-    Attributes:
-        operations: The operations that it is for; empty: all.
-        operators: The operators that it is for; empty: all.
-        paths: The places; a star at the end stands for everything below.
-    """
-
-    name: str
-    reason: str
-    operations: frozenset[str]
-    operators: frozenset[str]
-    paths: tuple[str, ...]
-
-    def covers(self, mutant: Mutant) -> bool:
-        """Return whether a wrong answer is one of them."""
-        return (
-            (not self.operations or mutant.operation in self.operations)
-            and (not self.operators or mutant.operator in self.operators)
-            and any(fnmatchcase(mutant.path, path.replace("/*/", "/[*]/")) for path in self.paths)
-        )
+def _covers(tolerance: Mapping[str, Any], mutant: Mutant) -> bool:
+    """Return whether a tolerance has a wrong answer; a star in one of its paths stands for everything below."""
+    return (
+        mutant.operation in tolerance.get("operations", [mutant.operation])
+        and mutant.operator in tolerance.get("operators", [mutant.operator])
+        and any(fnmatchcase(mutant.path, path.replace("/*/", "/[*]/")) for path in tolerance["paths"])
+    )
 
 
 @cache
-def tolerances() -> tuple[Tolerance, ...]:
-    """Return the tolerances of tolerances.yaml."""
+def tolerances() -> Mapping[str, Mapping[str, Any]]:
+    """Return the tolerances of tolerances.yaml by name: reason, paths, and operations and operators if not all."""
     text = files("unitask_contract").joinpath("tolerances.yaml").read_text(encoding="utf-8")
-    return tuple(
-        Tolerance(
-            name,
-            entry["reason"],
-            frozenset(entry.get("operations", [])),
-            frozenset(entry.get("operators", [])),
-            tuple(entry["paths"]),
-        )
-        for name, entry in yaml.safe_load(text).items()
-    )
+    found: dict[str, dict[str, Any]] = yaml.safe_load(text)
+    return found

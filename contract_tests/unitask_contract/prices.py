@@ -96,8 +96,6 @@ def _units(count: Any, known: Mapping[str, Any], properties: Mapping[str, Any]) 
 
 def _amount(kind: str, count: Mapping[str, Any], known: Mapping[str, Any], properties: Mapping[str, Any]) -> Fraction:
     named: Any = count[kind]
-    if kind == "pixels" and isinstance(named, list):
-        return _area(cast("list[str]", named), known)
     if not isinstance(named, str) or ("x-media" in fields(properties.get(named)) and "items" not in count):
         raise _Unknown
     if kind == "seconds" and (parts := items(known.get(str(count.get("items"))))):
@@ -109,7 +107,7 @@ def _amount(kind: str, count: Mapping[str, Any], known: Mapping[str, Any], prope
             return _seconds(value)
         case "characters" if isinstance(value, str):
             return Fraction(len(value))
-        case "pictures" | "frames" if (number := _number(value)).denominator == 1:
+        case "pictures" if (number := _number(value)).denominator == 1:
             return number
         case _:
             raise _Unknown

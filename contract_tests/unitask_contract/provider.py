@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import requests
@@ -37,7 +37,7 @@ TRIES = 6  # of a request that is refused with HTTP 429
 LONGEST_PAUSE = 30.0  # seconds between them; a longer Retry-After is not waited for
 
 
-class Limited(Exception):
+class Limited(CannotRun):
     """The provider still refuses with HTTP 429, or asks for a longer pause than LONGEST_PAUSE."""
 
 
@@ -57,9 +57,6 @@ class Inside:
     other_key: str = "another contract"
     poor_key: str = "no credit"
 
-    def clock(self) -> float:
-        return time.time() + self.later
-
     def receive(self, _url: str, body: bytes, headers: Mapping[str, str]) -> int:
         self.webhooks.append((headers, json.loads(body)))
         return self.answers.pop(0) if self.answers else 200
@@ -78,10 +75,9 @@ class Provider:
         schema: The schema of schemathesis.
         advance: Lets the sandbox move its tasks; waits so many seconds for a remote provider.
         polls: How often a task is polled before it counts as stuck.
-        inside: What only a provider in the same process has; None for a remote one.
+        inside: None for a remote provider.
         seed: The seed of generated requests; None for new ones each time.
-        exchanges: What went over the wire, in order.
-        generated: The same for generated requests.
+        exchanges: What went over the wire, in order, without generated requests.
         say: Reports what happens meanwhile, such as a pause.
         stuck: The tasks that did not end in time.
         refused: Whether the last request was refused with HTTP 429 to the end.
@@ -146,7 +142,7 @@ class Provider:
         """
         data = case.as_transport_kwargs(base_url=str(self.http.base_url), headers=self.headers())
         prepared = requests.Request(**data).prepare()
-        headers = [(str(name).encode("latin-1"), _latin(value)) for name, value in prepared.headers.items()]
+        headers = httpx.Headers(cast("Any", prepared.headers), encoding="latin-1")
         content: Any = prepared.body
 
         def send() -> httpx.Response:
@@ -167,8 +163,8 @@ class Provider:
         """
         tries = 0
         while True:
-            answer = send()
             tries += 1
+            answer = send()
             if answer.status_code != 429 or not is_refused(answer):
                 self.refused = False
                 return answer
@@ -193,10 +189,6 @@ class Provider:
         kind = answer.headers.get("content-type", "")
         content = hidden_in(answer.content, self.key)
         return Exchange(request.method, path, request.content, answer.status_code, content, kind, url.query.decode())
-
-
-def _latin(text: str | bytes) -> bytes:
-    return text.encode("latin-1") if isinstance(text, str) else text
 
 
 def is_refused(answer: httpx.Response) -> bool:
@@ -227,7 +219,7 @@ def sandbox(make_app: Callable[[Settings], Any] = create_app, seed: int | None =
     app = make_app(
         Settings(
             keys={key: 1e9, inside.other_key: 1.0, inside.poor_key: 0.0},
-            clock=inside.clock,
+            clock=lambda: time.time() + inside.later,
             autorun=False,
             engine_process=False,
             fetch=no_network,
@@ -267,14 +259,18 @@ def remote(
     """
     _check_address(base_url)
     schema = schemathesis.openapi.from_dict(provider_schema(legacy=False))
+    polls = EARLY_POLLS + math.ceil(timeout / POLL_SECONDS)
     with open_http(base_url, max(1.0, min(ANSWER_SECONDS, timeout))) as http:
-        polls = EARLY_POLLS + math.ceil(timeout / POLL_SECONDS)
-
-        def say_without_key(text: str) -> None:
-            say(scrubbed(text, key))
-
-        subject = Provider(http, schema, key, time.sleep, polls=polls, seed=seed, money=money, say=say_without_key)
-        _greet(subject, base_url)
+        subject = Provider(http, schema, key, time.sleep, polls=polls, seed=seed, money=money)
+        subject.say = lambda text: say(scrubbed(text, key))
+        try:
+            greet(base_url, subject.request, key)
+        except CannotRun as error:
+            raise CannotRun(scrubbed(str(error), key)) from None
+        except (httpx.HTTPError, UnicodeError) as error:
+            said = "no answer in time" if isinstance(error, httpx.TimeoutException) else str(error)
+            place = f"{base_url}{proxies_to(base_url)}"
+            raise CannotRun(f"there is no usable answer at {place} ({said}); is the address right?") from None
         yield subject
 
 
@@ -288,16 +284,3 @@ def _check_address(base_url: str) -> None:
         raise CannotRun(f"--base-url {base_url!r} is not an address; give one such as http://127.0.0.1:8042")
     if url.userinfo:
         raise CannotRun("--base-url has a user name before its host; leave it out, the API takes only a key")
-
-
-def _greet(subject: Provider, base_url: str) -> None:
-    place = f"{base_url}{proxies_to(base_url)}"
-    try:
-        greet(base_url, subject.request, subject.key)
-    except CannotRun as error:
-        raise CannotRun(scrubbed(str(error), subject.key)) from None
-    except (httpx.HTTPError, UnicodeError) as error:
-        said = "no answer in time" if isinstance(error, httpx.TimeoutException) else str(error)
-        raise CannotRun(f"there is no usable answer at {place} ({said}); is the address right?") from None
-    except Limited as error:
-        raise CannotRun(str(error)) from None

@@ -1,12 +1,12 @@
 """The result of a run, and its text for a terminal."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from unitask_contract.hiding import visible
 from unitask_contract.patches.proposals import Difference, Kind
-from unitask_contract.runner import OF_TASK_TYPES, Check, Outcome, Result
+from unitask_contract.runner import OF_TASK_TYPES, Outcome, Result
 
 SLOW = 1.0  # seconds
 FAILED = (Outcome.BROKEN, Outcome.NOT_RUN)
@@ -15,12 +15,16 @@ MOST_DIFFERENCES = 20
 MOST_SUBJECTS = 2  # task types that are shown for one check, and reasons for checks that were left out
 
 
+def _contradictions(differences: Iterable[Difference]) -> list[Difference]:
+    """Return the differences that the spec forbids; the others are new fields."""
+    return [one for one in differences if one.kind is not Kind.NEW_FIELD]
+
+
 @dataclass(frozen=True, slots=True)
 class FileResult:
     """The result for a file with a recorded body.
 
     Attributes:
-        differences: The differences between the body and the spec.
         note: How the file was read, if that is not as it stands.
         unread: Why it could not be checked; empty when it was.
     """
@@ -30,8 +34,8 @@ class FileResult:
     unread: str = ""
 
     @property
-    def contradictions(self) -> list[str]:
-        return [str(one) for one in self.differences if one.kind is not Kind.NEW_FIELD]
+    def contradictions(self) -> list[Difference]:
+        return _contradictions(self.differences)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,6 @@ class Report:
         unpriced: The number of submissions without a known price, which `held_usd` does not include.
         interrupted: Whether the run ended before its last check.
         cause: What would explain everything that is broken; empty when nothing is known.
-        files: The result for each file with a recorded body.
         seconds: The median duration of an answer, in seconds.
     """
 
@@ -67,8 +70,11 @@ class Report:
 
     @property
     def contradictions(self) -> list[Difference]:
-        """The differences that the spec forbids; the others are new fields."""
-        return [difference for difference in self.differences if difference.kind is not Kind.NEW_FIELD]
+        return _contradictions(self.differences)
+
+    @property
+    def title(self) -> str:
+        return self.subject if self.seed is None else f"{self.subject}, seed {self.seed}"
 
     @property
     def exit_code(self) -> int:
@@ -94,28 +100,21 @@ class Report:
         return f"contract {word}: {', '.join(said) or ('nothing differs' if self.files else 'nothing to check')}"
 
 
-def columns(report: Report) -> list[Check]:
-    """Return the checks of task types that were run."""
-    run = {result.check.id for result in report.results}
-    return [check for check in OF_TASK_TYPES if check.id in run]
+def table(report: Report) -> list[list[str]]:
+    """Return how many task types of each family keep each promise, below a row of the checks; empty without any."""
+    of_task_types = [result for result in report.results if result.subject]
+    checks = [check.id for check in OF_TASK_TYPES if check in {result.check for result in of_task_types}]
+    rows = [["family", *checks]]
+    for family in sorted({result.family for result in of_task_types}):
+        found = [result for result in of_task_types if result.family == family]
+        cells = [_share([one.outcome for one in found if one.check.id == check]) for check in checks]
+        rows.append([family, *cells])
+    return rows if checks else []
 
 
-def table(report: Report) -> Iterator[tuple[str, list[tuple[int, int, int]]]]:
-    """Yield each family, with the numbers of task types kept, failed and left out for each check."""
-    for family in sorted({result.family for result in report.results if result.subject}):
-        row: list[tuple[int, int, int]] = []
-        for check in columns(report):
-            cell = [one.outcome for one in report.results if (one.family, one.check.id) == (family, check.id)]
-            failed, kept = sum(outcome in FAILED for outcome in cell), cell.count(Outcome.KEPT)
-            row.append((kept, failed, len(cell) - kept - failed))
-        yield family, row
-
-
-def share(kept: int, failed: int, left_out: int) -> str:
-    """Return a cell of the table as text."""
-    if not kept + failed:
-        return "left out" if left_out else "-"
-    return f"{kept} of {kept + failed}"
+def _share(outcomes: list[Outcome]) -> str:
+    made = len(outcomes) - outcomes.count(Outcome.LEFT_OUT)
+    return f"{outcomes.count(Outcome.KEPT)} of {made}" if made else "left out" if outcomes else "-"
 
 
 def left_out(report: Report) -> dict[str, list[str]]:
@@ -141,20 +140,11 @@ def money(report: Report) -> Iterator[str]:
 
 def text(report: Report) -> str:
     """Return the report for a terminal; control characters are shown by their numbers."""
-    parts = [f"{report.subject}{'' if report.seed is None else f', seed {report.seed}'}"]
-    parts += [*_task_types(report), *_general(report)]
+    rows = ["".join(f"{cell:>{WIDTH}}" for cell in row) for row in table(report)]
+    parts = [report.title, *(["", *rows] if rows else []), *_general(report)]
     parts += [f"\n{report.cause}"] if report.cause else [*_details(report), *_differences(report)]
     parts += [*_files(report), *money(report), *_patch(report)]
     return visible("\n".join([*parts, "", report.verdict]))
-
-
-def _task_types(report: Report) -> Iterator[str]:
-    rows = list(table(report))
-    if rows:
-        yield ""
-        yield "".join(f"{title:>{WIDTH}}" for title in ("", *(check.id for check in columns(report))))
-        for family, cells in rows:
-            yield "".join(f"{cell:>{WIDTH}}" for cell in (family, *(share(*cell) for cell in cells)))
 
 
 def _general(report: Report) -> Iterator[str]:
@@ -188,7 +178,7 @@ def _details(report: Report) -> Iterator[str]:
 def _differences(report: Report) -> Iterator[str]:
     for one in report.differences[:MOST_DIFFERENCES]:
         yield f"\n{'new' if one.kind is Kind.NEW_FIELD else 'differs from the spec'}: {one}"
-        files = [name for name, file in report.files.items() if any(shown.is_same(one) for shown in file.differences)]
+        files = [name for name, file in report.files.items() if any(shown.key == one.key for shown in file.differences)]
         if files:
             yield f"  in {', '.join(files)}"
     if more := len(report.differences[MOST_DIFFERENCES:]):

@@ -5,7 +5,7 @@ Time passes only while the client sleeps, and one second with each request.
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,15 +25,9 @@ WITH_A_TASK = ("submit", "run")
 
 @dataclass
 class Played:
-    """How a call ended.
-
-    Attributes:
-        sent: The operation of each request, in order.
-        slept: Every pause between requests, in seconds.
-    """
+    """How a call ended, and the operation of each request, in order."""
 
     sent: list[str] = field(default_factory=list[str])
-    slept: list[float] = field(default_factory=list[float])
     result: Any = None
     error: errors.UnitaskError | None = None
 
@@ -67,8 +61,7 @@ class Time:
 
 def scripted(scenario: Scenario, shell: str, on_exchange: Callable[[Exchange], object] = lambda _: None) -> Played:
     """Run a scenario with the client of a kind: "sync" or "async"."""
-    played = Played()
-    time = Time(played.slept)
+    played, time = Played(), Time([])
     coming: dict[str, list[Answer]] = {}
     for answer in scenario.answers:
         coming.setdefault(answer.operation, []).append(answer)
@@ -118,18 +111,17 @@ def _call(scenario: Scenario, client: Any) -> Any:
 
 def problems(scenario: Scenario, played: Played) -> Iterator[str]:
     """Yield each difference between how a call ended and what its scenario expects."""
-    expect = scenario.expect
+    expect, error = scenario.expect, played.error
     if "sent" in expect and played.sent != expect["sent"]:
         yield f"sent {played.sent}, not {expect['sent']}"
-    kind = expect.get("raises")
-    if kind is not None and played.error is None:
-        yield f"returned {played.result!r} instead of raising {kind}"
-    elif kind is not None and played.error is not None:
-        yield from _wrong_error(scenario, played.error)
-    elif played.error is not None:
-        yield f"raised {type(played.error).__name__}: {played.error}"
+    if error is None and "raises" in expect:
+        yield f"returned {played.result!r} instead of raising {expect['raises']}"
+    elif error is None:
+        yield from _wrong_result(expect, played.result)
+    elif "raises" in expect:
+        yield from _wrong_error(scenario, error)
     else:
-        yield from _wrong_result(scenario, played.result)
+        yield f"raised {type(error).__name__}: {error}"
 
 
 def _wrong_error(scenario: Scenario, error: errors.UnitaskError) -> Iterator[str]:
@@ -147,11 +139,11 @@ def _wrong_error(scenario: Scenario, error: errors.UnitaskError) -> Iterator[str
         yield f"the next step of the error is {error.next_step!r}, not {expect['next_step']!r}"
 
 
-def _wrong_result(scenario: Scenario, result: Any) -> Iterator[str]:
-    for name, value in scenario.expect.get("returns", {}).items():
+def _wrong_result(expect: Mapping[str, Any], result: Any) -> Iterator[str]:
+    for name, value in expect.get("returns", {}).items():
         got = json.loads(json.dumps(getattr(result, name), default=str))  # an enum by its word, a file by its address
         if got != value:
             yield f"{name} is {got!r}, not {value!r}"
-    for name, value in scenario.expect.get("output", {}).items():
+    for name, value in expect.get("output", {}).items():
         if (got := getattr(result.output, name)) != value:
             yield f"output.{name} is {got!r}, not {value!r}"

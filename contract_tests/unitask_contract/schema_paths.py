@@ -32,7 +32,7 @@ class Place:
     steps: Path = ()
 
     def __str__(self) -> str:
-        return f"#/components/schemas/{self.component}{pointer(self.steps)}"
+        return "/".join(["#/components/schemas", self.component, *map(str, self.steps)])
 
     def below(self, *steps: str | int) -> Place:
         return Place(self.component, (*self.steps, *steps))

@@ -116,7 +116,7 @@ def places(alpha: Any) -> set[tuple[int, int]]:
 
 @cache
 def astronaut() -> segmenting.Scene:
-    return segmenting.Scene(pixels(ASTRONAUT), "image")
+    return segmenting.Scene(pixels(ASTRONAUT))
 
 
 @pytest.mark.parametrize("word", segmenting.WORDS)

@@ -4,8 +4,6 @@ Routes come from the bundle, with one handler (operations.py) for each operation
 every refusal its form. It needs no lifespan and no lasting event loop, because the app also runs in-process.
 """
 
-import errno
-import json
 import logging
 import mimetypes
 import sqlite3
@@ -17,14 +15,13 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from unitask_api import contract
 
 from unitask_sandbox import page
-from unitask_sandbox.data_dir import BUSY, code_of
 from unitask_sandbox.failures import Refusal
 from unitask_sandbox.fault_injection import CLOSE, AnswerLost, injected
 from unitask_sandbox.faults import FILE
@@ -38,6 +35,7 @@ _log = logging.getLogger("unitask_sandbox")
 
 UPLOAD_PATH = "/api/ephemeral_resource"
 LLM_PATHS = "/v1/"
+EVENTS = "text/event-stream"
 PATH_NOTED = 200  # characters
 # A file that is opened in a browser runs nothing and reads nothing, whatever is in it.
 FILE_POLICY = "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox"
@@ -64,7 +62,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
             # one route for each path, so that a wrong method is answered with every right one in Allow
             *(Route(path, _dispatch(names), methods=list(names)) for path, names in paths.items()),
             Route("/files/{name:path}", _file),
-            Route("/openapi.json", _openapi),
+            Route("/openapi.json", lambda _request: JSONResponse(contract.document())),
             *page.ROUTES,
             Route("/", _about),
         ],
@@ -72,7 +70,9 @@ def create_app(settings: Settings | None = None) -> Starlette:
             Middleware(_Logging),
             Middleware(Guard, refuse=_refusal, allowed_hosts=settings.allowed_hosts),
         ],
-        exception_handlers=dict.fromkeys((Refusal, HTTPException, sqlite3.Error, OSError, Exception), _failed),
+        exception_handlers=dict.fromkeys(
+            (Refusal, HTTPException, ClientDisconnect, sqlite3.Error, OSError, Exception), _failed
+        ),
     )
     app.router.redirect_slashes = False  # a path that is not in the spec is 404
     app.state.sandbox = Sandbox(settings)
@@ -105,14 +105,7 @@ async def _perform(name: str, request: Request) -> Response:
             result = await run_in_threadpool(HANDLERS[name], sandbox, call)
     except Refusal as refusal:
         return _refusal(request, refusal)
-    return (
-        _answer(200, result) if isinstance(result, dict) else StreamingResponse(result, media_type="text/event-stream")
-    )
-
-
-def _answer(status: int, body: dict[str, Any], headers: Mapping[str, str] | None = None) -> Response:
-    content = json.dumps(body, ensure_ascii=False, allow_nan=False)
-    return Response(content, status, headers, "application/json")
+    return JSONResponse(result) if isinstance(result, dict) else StreamingResponse(result, media_type=EVENTS)
 
 
 def _refusal(request: Request, refusal: Refusal, headers: Mapping[str, str] | None = None) -> Response:
@@ -124,7 +117,7 @@ def _refusal(request: Request, refusal: Refusal, headers: Mapping[str, str] | No
         body["data"] = refusal.task and refusal.task.body(str(request.base_url))
     if refusal.retry_after is not None:
         headers = {**(headers or {}), "retry-after": str(refusal.retry_after)}
-    return _answer(refusal.status, body, headers)
+    return JSONResponse(body, refusal.status, headers)
 
 
 async def _failed(request: Request, error: Exception) -> Response:
@@ -134,23 +127,15 @@ async def _failed(request: Request, error: Exception) -> Response:
             return _refusal(request, error)
         case HTTPException():
             return _refusal(request, Refusal(error.status_code, error.detail.lower()), error.headers)
+        case ClientDisconnect():
+            return _refusal(request, Refusal(400, "the request ended early"))
         case sqlite3.Error() | OSError():
             _log.error("%s %s was not carried out: %s", request.method, request.url.path[:PATH_NOTED], error)
-            words = f"{_trouble(error)}; the request was not carried out, send it again later"
+            reason = getattr(error, "strerror", None) or error  # without the path of a file
+            words = f"the sandbox cannot use its disk: {reason}; the request was not carried out, send it again later"
             return _refusal(request, Refusal(503, words))
         case _:
             return _refusal(request, Refusal(500, "internal error"))
-
-
-def _trouble(error: sqlite3.Error | OSError) -> str:
-    kind = code_of(error) if isinstance(error, sqlite3.Error) else error.errno
-    if kind in (sqlite3.SQLITE_FULL, errno.ENOSPC, errno.EDQUOT):
-        return "the disk of the sandbox is full"
-    if isinstance(error, OSError):
-        return f"the sandbox cannot use its files: {error.strerror or error}"
-    if kind in BUSY or "locked" in str(error):
-        return "the database of the sandbox is locked: another process holds it"
-    return f"the sandbox cannot use its database: {error}"
 
 
 @cache
@@ -198,10 +183,8 @@ class _Logging:
             scope = {**scope, "extensions": {**extensions, CLOSE: closing}}
         try:
             await self._app(scope, receive, watched)
-        except AnswerLost:
-            raise
-        except Exception:
-            log(500)
+        except Exception as error:
+            log(None if isinstance(error, AnswerLost) else 500)
             raise
         finally:
             log(None)
@@ -221,10 +204,6 @@ async def _file(request: Request) -> Response:
         )
 
     return await _injected(FILE, request, served)
-
-
-async def _openapi(_request: Request) -> Response:
-    return JSONResponse(contract.document())
 
 
 async def _about(request: Request) -> Response:

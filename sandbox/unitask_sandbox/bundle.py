@@ -41,9 +41,10 @@ def task_type(model: str, task_type: str, given: Mapping[str, Any]) -> TaskType:
     raise Refusal(400, f"invalid request: no such task type: model {model[:100]!r}, task_type {task_type[:100]!r}")
 
 
-def check(component: str, value: Any, at: str = "") -> None:
-    """Refuse a value that does not match a component schema."""
+def check(component: str, value: Any, at: str = "") -> Any:
+    """Return a value that matches a component schema; refuse another one."""
     _refuse_problems(_validator(component), value, at)
+    return value
 
 
 @cache

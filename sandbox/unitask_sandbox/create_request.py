@@ -71,8 +71,7 @@ class CreateRequest:
 
 def read_create_request(body: bytes) -> CreateRequest:
     """Read the body of a create request."""
-    value = bundle.read_json(body)
-    bundle.check("TaskRequest", value)
+    value = bundle.check("TaskRequest", bundle.read_json(body))
     task_type = bundle.task_type(value["model"], value["task_type"], value["input"])
     bundle.check(task_type.input, value["input"], at="input")
     return CreateRequest(task_type, value["input"], value.get("config", {}))

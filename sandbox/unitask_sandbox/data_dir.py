@@ -14,26 +14,15 @@ from unitask_sandbox.failures import CannotStart
 
 ANOTHER: Final = "use another folder (`unitask sandbox --data FOLDER` or Settings(data=...))"
 VERSION: Final = 1  # of schema.sql; another one is refused: there are no migrations before the first release
-_UNUSABLE = frozenset(
-    {
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_PERM,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_AUTH,
-    }
-)
-BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_DAMAGED: Final = (0, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class Damaged(CannotStart):
     """A file of the data folder is not what a sandbox wrote."""
 
     def __init__(self, path: Path, what: str) -> None:
-        super().__init__(
-            f"the file {path} is damaged, or is of another program: {what}; move it away to begin anew, or {ANOTHER}"
-        )
+        advice = f"move it away to begin anew, or {ANOTHER}"
+        super().__init__(f"the file {path} is damaged, or is of another program: {what}; {advice}")
 
 
 @contextmanager
@@ -44,11 +33,11 @@ def opening(path: Path) -> Generator[None]:
     except CannotStart:
         raise
     except sqlite3.Error as error:
-        kind = code_of(error)
-        if kind in BUSY:
-            raise CannotStart(f"the file {path} is held by another program: end that one, or {ANOTHER}") from error
-        if kind not in _UNUSABLE:
+        kind = _code_of(error)
+        if kind in _DAMAGED:
             raise Damaged(path, str(error)) from error
+        if kind in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise CannotStart(f"the file {path} is held by another program: end that one, or {ANOTHER}") from error
         raise CannotStart(f"the file {path} cannot be used: {error}; let it be written, or {ANOTHER}") from error
     except OSError as error:
         why = error.strerror or str(error)
@@ -56,7 +45,7 @@ def opening(path: Path) -> Generator[None]:
         raise CannotStart(f"the data folder {path.parent} cannot be used: {place}: {why}; {ANOTHER}") from error
 
 
-def code_of(error: sqlite3.Error) -> int:
+def _code_of(error: sqlite3.Error) -> int:
     """Return SQLite's primary code of an error; 0 when it is not one of SQLite's own."""
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
@@ -89,10 +78,8 @@ def held(path: Path) -> sqlite3.Connection:
         holder.execute("BEGIN EXCLUSIVE")
     except sqlite3.Error as error:
         holder.close()
-        if code_of(error) != sqlite3.SQLITE_BUSY:
+        if _code_of(error) != sqlite3.SQLITE_BUSY:
             raise
-        raise CannotStart(
-            f"the data folder {path.parent} is in use by another sandbox: stop that one, or give this one a folder of "
-            "its own"
-        ) from None
+        what = f"the data folder {path.parent} is in use by another sandbox"
+        raise CannotStart(f"{what}: stop that one, or give this one a folder of its own") from None
     return holder

@@ -4,6 +4,7 @@ Messages never hold a key, and never repeat long inputs, which may be megabytes 
 """
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from unitask_sandbox.task import Task, task_error
@@ -20,15 +21,14 @@ GENERAL_FAILURE = 10000  # recorded, 2025-08-25
 IMAGE_TOO_LARGE = 10003  # one public client's table, 2025
 
 
+@dataclass(eq=False)
 class Refusal(Exception):
     """A request is refused; app.py alone turns it into an answer."""
 
-    def __init__(self, status: int, message: str, task: Task | None = None, *, retry_after: int | None = None) -> None:
-        super().__init__(status, message)
-        self.status = status
-        self.message = message
-        self.task = task
-        self.retry_after = retry_after
+    status: int
+    message: str
+    task: Task | None = None
+    retry_after: int | None = None
 
 
 class CannotStart(OSError, ValueError):

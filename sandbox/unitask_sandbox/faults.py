@@ -11,11 +11,10 @@ import json
 import re
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final, Literal, cast, get_args
 
 from jsonschema_rs import Draft202012Validator
@@ -55,10 +54,6 @@ _MAY_HAVE: Final[Mapping[str, frozenset[str]]] = {
 }
 
 
-def _nothing() -> Mapping[str, Any]:
-    return MappingProxyType({})
-
-
 @dataclass(frozen=True, slots=True)
 class Fault:
     """What happens to the next requests of an operation, to a task, or to its webhook.
@@ -66,15 +61,9 @@ class Fault:
     Attributes:
         operation: The operationId of the spec: "create_task", "get_task", ...; or "get_file", the download of an
             output; "send_webhook", the notification of a task; "run_task", the work on a task.
-        kind: Of a request: "refuse" and "drop": nothing is done, and status, headers and body are the answer, or the
-            connection is closed. All others: it is done. "replace": status, headers and body are the answer. "edit":
-            the answer has the changes of `headers`, `changes`, `without` and `part`. "slow": it takes `delay` and
-            `drip`. "cut", "short", "lose": the connection is closed in the middle of the body, after less than was
-            announced, or without an answer.
-            Of a webhook: "lose", "edit"; "slow": it is sent `delay` seconds later; "repeat": it is sent, and at once
-            again, with the changes. Of a task: "fail": it ends failed, with the body as its error.
+        kind: What happens; docs/faults.md describes each kind.
         status: The HTTP status of the answer.
-        body: The body of the answer; JSON, unless `headers` have another content-type.
+        body: The body of the answer; JSON, unless `headers` have another content-type. Of a failed task: its error.
         headers: The headers of the answer; with "edit", the headers that are replaced.
         times: How many times it happens; None until it is cleared.
         changes: New values of fields by their path: {"data.status": "Completed"}.
@@ -95,9 +84,9 @@ class Fault:
     kind: Kind
     status: int = 200
     body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=_nothing)
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
     times: int | None = 1
-    changes: Mapping[str, Any] = field(default_factory=_nothing)
+    changes: Mapping[str, Any] = field(default_factory=dict[str, Any])
     without: tuple[str, ...] = ()
     part: str = ""
     delay: float = 0.0
@@ -123,9 +112,6 @@ class Fault:
             raise ValueError("headers: content-length is counted; a fault of kind 'short' announces more than comes")
         if self.operation == WORK and not isinstance(_read(self.body or b"{}"), dict):
             raise ValueError("body: give the error of the failed task, a JSON object")
-        self._check_scope()
-
-    def _check_scope(self) -> None:
         if self.task is not None and self.operation not in _OF_A_TASK:
             raise ValueError(f"task: {self.operation} has no task; {', '.join(_OF_A_TASK)} have one")
         if self.task != NEXT and (self.model or self.task_type):
@@ -137,37 +123,33 @@ class Fault:
         """Change a JSON body in place and return it, or its part; a path that leads nowhere changes nothing."""
         for path, value in self.changes.items():
             holder, name = _holder(body, path)
-            if holder is not None:
-                holder[name] = value
+            holder[name] = value
         for path in self.without:
             holder, name = _holder(body, path)
-            if holder is not None:
-                holder.pop(name, None)
-        if not self.part:
-            return body
+            holder.pop(name, None)
         holder, name = _holder(body, self.part)
-        return None if holder is None else holder.get(name)
+        return holder.get(name) if self.part else body
 
 
 _DEFAULTS: Final[Mapping[str, Any]] = {
-    each.name: cast("Any", each.default_factory)() if callable(each.default_factory) else each.default
-    for each in fields(Fault)
+    each.name: each.default if each.default_factory is MISSING else each.default_factory() for each in fields(Fault)
 }
 
 
-def _holder(body: Any, path: str) -> tuple[dict[str, Any] | None, str]:
+def _holder(body: Any, path: str) -> tuple[dict[str, Any], str]:
+    """Return the object that holds the field of a path, an empty one when there is none; and the name of the field."""
     *parents, name = path.split(".")
     node = body
     for parent in parents:
         node = cast("dict[str, Any]", node).get(parent) if isinstance(node, dict) else None
-    return (cast("dict[str, Any]", node), name) if isinstance(node, dict) else (None, name)
+    return (cast("dict[str, Any]", node) if isinstance(node, dict) else {}), name
 
 
 def as_order(fault: Fault) -> dict[str, Any]:
     """Return a fault as an order in JSON, without default values; a key as its fingerprint."""
-    order = {name: getattr(fault, name) for name in _DEFAULTS if getattr(fault, name) != _DEFAULTS[name]}
-    order |= {name: dict(order[name]) for name in ("headers", "changes") if name in order}
-    order |= {name: list(order[name]) for name in ("without",) if name in order}
+    order = {name: value for name, value in asdict(fault).items() if value != _DEFAULTS[name]}
+    if fault.without:
+        order["without"] = [*fault.without]
     if fault.body:
         order["body"] = _read(fault.body)
     if isinstance(fault.key, str) and not re.fullmatch("[0-9a-f]{8}", fault.key):
@@ -212,23 +194,14 @@ def _check_fields(order: object) -> None:
 
 @dataclass(frozen=True, slots=True)
 class NamedFault:
-    """A fault of faults.json.
-
-    Attributes:
-        name: Its name.
-        what: What happens, in a sentence.
-        source: Who has reported it.
-        evidence: How certain it is: one of `EVIDENCE`.
-        outcome: How a client's call ends, for each operation that it can happen to: "done", or an error of unitask.
-        steps: The orders that it consists of; one without an operation is for the operation that is chosen.
-    """
+    """A fault of faults.json."""
 
     name: str
-    what: str
-    source: str
-    evidence: str
-    outcome: Mapping[str, str]
-    steps: tuple[Mapping[str, Any], ...]
+    what: str  # happens, in a sentence
+    source: str  # who has reported it
+    evidence: str  # one of `EVIDENCE`
+    outcome: Mapping[str, str]  # by operation: how the call of a client ends: "done", or an error of unitask
+    steps: tuple[Mapping[str, Any], ...]  # orders; one without an operation is for the operation that is chosen
 
 
 @cache
@@ -265,12 +238,11 @@ def read_faults(path: Path) -> tuple[Fault, ...]:
     """Return the faults that a JSON file orders.
 
     Raises:
-        ValueError: The file cannot be read, or an entry is wrong; the message says which.
+        OSError: The file cannot be read.
+        ValueError: It is not JSON, or an entry is wrong; the message says which.
     """
     try:
         return tuple(read_orders(json.loads(path.read_bytes())))
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
@@ -290,8 +262,7 @@ def _fault(given: dict[str, Any]) -> Fault:
         raise ValueError(f"the field {min(missing)!r} is missing")
     body: object = given.get("body", "")
     content = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
-    values: dict[str, Any] = {**given, "body": content.encode(), "without": tuple(given.get("without", ()))}
-    return Fault(**values)
+    return Fault(**{**given, "body": content.encode(), "without": tuple(given.get("without", ()))})
 
 
 class Script:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from unitask_api import contract
 
@@ -57,7 +57,7 @@ def protocol_of(task: Task) -> str | None:
 def read_create_request(operation: str, body: bytes) -> CreateRequest:
     """Read the body of a legacy create request."""
     protocol, model, task_type = CREATES[operation]
-    requested = _checked(operation, body)
+    requested = _read(operation, body)
     shown = {"protocol": protocol, "result_type": requested.get("result_type", "base64")}
     if protocol == TOOLKIT:
         given = requested["task_input"]
@@ -80,25 +80,22 @@ def read_create_request(operation: str, body: bytes) -> CreateRequest:
 
 def read_poll(operation: str, body: bytes) -> str:
     """Return the id of the task that a poll names in its body."""
-    task_id: str = _checked(operation, body)["task_id"]
+    task_id: str = _read(operation, body)["task_id"]
     return task_id
 
 
-def _checked(operation: str, body: bytes) -> dict[str, Any]:
-    value = bundle.read_json(body)
-    bundle.check(contract.operations()[operation].components["request"], value)
-    return cast("dict[str, Any]", value)
+def _read(operation: str, body: bytes) -> dict[str, Any]:
+    value: dict[str, Any] = bundle.check(contract.operations()[operation].components["request"], bundle.read_json(body))
+    return value
 
 
 def _config(protocol: str, requested: Mapping[str, Any]) -> dict[str, Any]:
     """Return the webhook; the page says of Midjourney's open inputs nothing that could be checked before."""
     if protocol == KLING:
         return {"webhook_config": requested.get("webhook_config", {})}
-    names = {"endpoint", "secret"} if protocol == MIDJOURNEY else ()
-    config = {
-        "webhook_config": {name: requested[f"webhook_{name}"] for name in names if f"webhook_{name}" in requested}
-    }
-    bundle.check("TaskConfig", config)
+    names = ("endpoint", "secret") if protocol == MIDJOURNEY else ()
+    webhook = {name: requested[f"webhook_{name}"] for name in names if f"webhook_{name}" in requested}
+    config: dict[str, Any] = bundle.check("TaskConfig", {"webhook_config": webhook})
     return config
 
 

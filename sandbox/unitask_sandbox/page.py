@@ -14,7 +14,6 @@ Everything is JSON, and a refusal has the form of the API's own. middleware.py d
 """
 
 import hashlib
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,11 +23,12 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from unitask_sandbox import bundle, samples
+from unitask_sandbox.account import Overview
 from unitask_sandbox.engines import ENGINES
 from unitask_sandbox.failures import Refusal
 from unitask_sandbox.faults import as_order, library, read_orders
-from unitask_sandbox.operations import KEY_HEADER, read_body, sandbox_of
-from unitask_sandbox.overview import Overview
+from unitask_sandbox.operations import KEY_HEADER, key_of, sandbox_of
+from unitask_sandbox.task import Task
 
 MOST_TASKS = 1000
 POLICY = (
@@ -71,7 +71,7 @@ async def _about(request: Request) -> Response:
     )
 
 
-# Not async: Starlette calls these in threads. The account of a new key is written.
+# Not async: Starlette calls these in threads.
 
 
 def _tasks(request: Request) -> Response:
@@ -82,25 +82,27 @@ def _tasks(request: Request) -> Response:
 
 
 def _task(request: Request) -> Response:
-    return _if_changed(request, _overview(request).task(request.path_params["task_id"]))
+    return _if_changed(request, _overview(request).task(_task_of(request)))
 
 
 def _input(request: Request) -> Response:
-    return JSONResponse(_overview(request).given(request.path_params["task_id"]))
+    return JSONResponse(_overview(request).given(_task_of(request)))
 
 
 def _overview(request: Request) -> Overview:
-    return sandbox_of(request).overview(request.headers.get(KEY_HEADER), str(request.base_url))
+    return sandbox_of(request).overview(key_of(request), str(request.base_url))
+
+
+def _task_of(request: Request) -> Task:
+    return sandbox_of(request).get(key_of(request), request.path_params["task_id"])
 
 
 def _if_changed(request: Request, value: dict[str, Any]) -> Response:
     """Return the value as JSON; 304 when the browser has it already."""
-    content = json.dumps(value).encode()
-    tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-    headers = {"etag": tag, "cache-control": "no-cache", "vary": KEY_HEADER}
-    if request.headers.get("if-none-match") == tag:
-        return Response(None, 304, headers)
-    return Response(content, 200, headers, "application/json")
+    answer = JSONResponse(value, headers={"cache-control": "no-cache", "vary": KEY_HEADER})
+    tag = f'"{hashlib.sha256(answer.body).hexdigest()[:32]}"'
+    answer.headers["etag"] = tag
+    return Response(None, 304, answer.headers) if request.headers.get("if-none-match") == tag else answer
 
 
 def _named(files: dict[str, Path], request: Request) -> Path:
@@ -120,17 +122,17 @@ async def _library(_request: Request) -> Response:
 
 
 async def _faults(request: Request) -> Response:
-    sandbox = sandbox_of(request)
+    faults = sandbox_of(request).faults
     if request.method == "DELETE":
-        sandbox.clear_faults()
+        faults.clear()
     if request.method == "POST":
         try:
-            ordered = read_orders(bundle.read_json(await read_body(request)))
+            ordered = read_orders(bundle.read_json(await request.body()))
         except ValueError as error:
             raise Refusal(400, str(error)) from None
         for fault in ordered:
-            sandbox.fault(fault)
-    return JSONResponse({"coming": [as_order(fault) for fault in sandbox.coming_faults()]})
+            faults.add(fault)
+    return JSONResponse({"coming": [as_order(fault) for fault in faults.coming()]})
 
 
 async def _arrivals(request: Request) -> Response:

@@ -94,8 +94,6 @@ def _units(count: Any, fields: Mapping[str, Any], media: Mapping[str, str], read
 
 def _amount(count: Mapping[str, Any], fields: Mapping[str, Any], media: Mapping[str, str], read: Read) -> Decimal:
     match count:
-        case {"pixels": [*sides]}:
-            return _area(sides, fields)
         case {"pixels": field}:
             return _measured("pixels", fields.get(field), read)
         case {"frames": field}:

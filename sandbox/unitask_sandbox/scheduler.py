@@ -29,7 +29,7 @@ from unitask_sandbox.faults import WORK, Script
 from unitask_sandbox.files import Files
 from unitask_sandbox.inputs import read_media
 from unitask_sandbox.settings import Settings
-from unitask_sandbox.store import OUTPUTS_KEPT, Ending, Store
+from unitask_sandbox.store import Ending, Store
 from unitask_sandbox.task import Task
 from unitask_sandbox.threads import Autorun
 from unitask_sandbox.worker import Worker
@@ -57,7 +57,6 @@ class Scheduler:
         self.storing = threading.Lock()
         self.workers = [Worker() for _ in range(self.settings.workers)]
         self._engines = [Autorun(partial(self._work, worker), "unitask-sandbox-engine") for worker in self.workers]
-        self._queue = threading.Lock()
         self._waiting: deque[str] = deque()
         self._in_hand: set[str] = set()  # those that wait, and those that are done now
         self._advancing = threading.Lock()
@@ -69,15 +68,15 @@ class Scheduler:
         """
         with self._advancing:
             now = self.settings.clock()
-            failures: list[Exception] = []
+            failure: Exception | None = None
             for task_id in self._due(now):
                 try:
                     self._hand_out(task_id)
                 except Exception as error:  # the next one may be luckier
-                    failures.append(error)
+                    failure = error
             next_due = self._next_due(now)
-            if failures:
-                raise failures[0]
+            if failure:
+                raise failure
             return next_due
 
     def _next_due(self, now: float) -> float | None:
@@ -109,37 +108,30 @@ class Scheduler:
     def _hand_out(self, task_id: str) -> None:
         task = self._begun(task_id)
         if task and self.settings.autorun and (task.model, task.task_type) in ENGINES:
-            self._enqueue(task_id)
+            self._in_hand.add(task_id)
+            self._waiting.append(task_id)
+            for engine in self._engines[: len(self._in_hand)]:  # the first ones may have a process already
+                engine.wake()
         elif task:
             self._process(task_id, self.workers[0])
 
-    def _enqueue(self, task_id: str) -> None:
-        with self._queue:
-            self._in_hand.add(task_id)
-            self._waiting.append(task_id)
-            wanted = len(self._in_hand)
-        for engine in self._engines[:wanted]:  # the first ones may have a process already
-            engine.wake()
-
     def _work(self, worker: Worker) -> float | None:
         """Do the task that waits longest, and return 0; None when none waits."""
-        with self._queue:
-            if not self._waiting:
-                return None
+        try:
             task_id = self._waiting.popleft()
+        except IndexError:
+            return None
         try:
             self._process(task_id, worker)
         except Exception:
-            with self._queue:
-                self._waiting.append(task_id)
+            self._waiting.append(task_id)
             raise
         self._in_hand.discard(task_id)
         return 0.0
 
     def close(self) -> None:
         """Stop the engines, whatever they are doing; `closing` is set."""
-        with self._queue:
-            self._waiting.clear()
+        self._waiting.clear()
         for worker in self.workers:
             worker.close()
         until = time.monotonic() + CLOSE_SECONDS
@@ -189,12 +181,10 @@ class Scheduler:
     def _completed(self, result: EngineResult) -> Ending:
         names: list[str] = []
         output = self.files.written(dict(result.output), names)
-        now = self.settings.clock()
         return Ending(
             status="completed",
-            at=now,
+            at=self.settings.clock(),
             output=output,
             files=tuple(names),
             meta=dict(result.meta),
-            files_expire_at=now + OUTPUTS_KEPT,
         )

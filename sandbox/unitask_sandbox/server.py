@@ -16,11 +16,10 @@ from unitask_sandbox import connections
 from unitask_sandbox.app import create_app
 from unitask_sandbox.failures import CannotStart
 from unitask_sandbox.middleware import is_loopback
-from unitask_sandbox.settings import Settings, is_host, is_whole
+from unitask_sandbox.settings import Settings
 
 HOST = "127.0.0.1"
 PORT = 8042
-MOST_PORT = 65535
 
 
 def serve(
@@ -42,15 +41,9 @@ def serve(
         CannotStart: There is no such host or port, or the data folder cannot be used; an OSError and a ValueError.
         OSError: The port is taken, or may not be listened on.
     """
-    with _listening(host, port) as listener:
-        app = create_app(_for_host(settings or Settings(), host))
-        server = _server(app)
-        try:
-            with _signals_end(server):
-                on_ready(_url(listener))  # the system accepts connections from here on, and they wait for the server
-                server.run([listener])  # raises the signal again when it has shut down
-        finally:
-            app.state.sandbox.close()
+    with _opened(settings, host, port) as (server, listener), _signals_end(server):
+        on_ready(_url(listener))  # the system accepts connections from here on, and they wait for the server
+        server.run([listener])  # raises the signal again when it has shut down
 
 
 @contextmanager
@@ -65,9 +58,7 @@ def running(settings: Settings | None = None, port: int = 0) -> Generator[str]:
         CannotStart: There is no such port, or the data folder cannot be used; an OSError and a ValueError.
         OSError: The port is taken.
     """
-    with _listening(HOST, port) as listener:
-        app = create_app(settings)
-        server = _server(app)
+    with _opened(settings, HOST, port) as (server, listener):
         thread = threading.Thread(target=server.run, args=([listener],), name="unitask-sandbox-http", daemon=True)
         thread.start()
         try:
@@ -75,7 +66,6 @@ def running(settings: Settings | None = None, port: int = 0) -> Generator[str]:
         finally:
             server.should_exit = True
             thread.join()
-            app.state.sandbox.close()
 
 
 def _for_host(settings: Settings, host: str) -> Settings:
@@ -103,24 +93,26 @@ def _signals_end(server: uvicorn.Server) -> Generator[None]:
             signal.signal(one, handler)
 
 
-def _listening(host: str, port: int) -> socket.socket:
-    if not is_whole(port) or not 0 <= port <= MOST_PORT:
-        raise CannotStart(f"port {port!r}: give a number from 0 to {MOST_PORT}; 0 picks a free one")
-    if not is_host(host):
-        raise CannotStart(f"host {host!r}: give the name or the address of this machine, without scheme and port")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+@contextmanager
+def _opened(settings: Settings | None, host: str, port: int) -> Generator[tuple[uvicorn.Server, socket.socket]]:
+    """Listen, and make the server of a sandbox that is closed at the end."""
     try:
-        socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)  # create_server would make another error of it
-        listener = socket.create_server((host, port), family=family)
-    except (socket.gaierror, UnicodeError) as error:
-        raise CannotStart(f"host {host!r} is not known: give a name or an address of this machine") from error
-    except OSError as error:
-        if error.errno != errno.EADDRNOTAVAIL:
+        if port not in range(65536):
+            raise ValueError("there is no such port")
+        listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except (OSError, ValueError) as error:
+        if getattr(error, "errno", None) in (errno.EADDRINUSE, errno.EACCES):
             raise
-        raise CannotStart(f"host {host!r} is not an address of this machine: give one that is") from error
-    # Connections inherit it. asyncio does not set it for a socket made here, and each answer would take 40 ms.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener
+        wanted = "give an address of this machine, and a port from 0 to 65535; 0 picks a free one"
+        raise CannotStart(f"host {host!r}, port {port!r}: {error}; {wanted}") from error
+    with listener:
+        # Connections inherit it. asyncio does not set it for a socket made here, and each answer would take 40 ms.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        app = create_app(_for_host(settings or Settings(), host))
+        try:
+            yield _server(app), listener
+        finally:
+            app.state.sandbox.close()
 
 
 def _url(listener: socket.socket) -> str:

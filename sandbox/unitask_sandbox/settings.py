@@ -9,14 +9,12 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 from urllib.parse import urlsplit
 
 from unitask_sandbox.faults import Fault
 from unitask_sandbox.http_client import Private
 
-STARTING_USD = 10.0
 MOST_USD = 1e9  # of a balance; the database counts in 1e-7 USD, and has 64 bits
 
 
@@ -24,24 +22,15 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
-
-
-def _is_above_0(value: object) -> bool:
-    return _is_number(value) and float(cast("float", value)) > 0
+def _is_number(value: object, most: float = math.inf) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most
 
 
 def _is_count(value: object) -> bool:
-    return is_whole(value) and cast("int", value) > 0
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
-def is_whole(value: object) -> bool:
-    """Return whether a value is an integer, and not a boolean."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def is_host(name: str) -> bool:
+def _is_host(name: str) -> bool:
     """Return whether a text can be the name of a host, or an address without a port."""
     try:
         parts = urlsplit(f"//[{name}]" if ":" in name else f"//{name}")
@@ -57,7 +46,6 @@ class Settings:
     Attributes:
         keys: The accepted API keys, with their starting balance in USD. An account that exists in the data folder keeps
             its balance.
-        any_key: Whether every other key is accepted too, with 10 USD each.
         data: Folder of the database and of the output files, of one sandbox at a time; what was answered from it
             survives a crash. None: a temporary one, removed at close.
         speed: "instant": a task completes as soon as possible; "real": in its typical time; a number: that many times
@@ -85,8 +73,7 @@ class Settings:
         ValueError: A value is impossible; the message says which, and what is accepted.
     """
 
-    keys: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({"sandbox": STARTING_USD}), repr=False)
-    any_key: bool = False
+    keys: Mapping[str, float] = field(default_factory=lambda: {"sandbox": 10.0}, repr=False)
     data: Path | None = None
     speed: Literal["instant", "real"] | float = "instant"
     autorun: bool = True
@@ -110,26 +97,24 @@ class Settings:
         if "" in self.keys:
             raise ValueError("an API key must not be empty")
         for usd in self.keys.values():
-            if not _is_number(usd) or not 0 <= usd <= MOST_USD:
+            if not _is_number(usd, MOST_USD):
                 raise ValueError(f"the balance {usd!r} of a key: give a number of USD from 0 to {MOST_USD:,.0f}")
-        for name in self.allowed_hosts:
-            if not is_host(name):
-                raise ValueError(f"allowed_hosts {name!r}: give a host's name without scheme, port and path")
-        rate, private = self.rate, get_args(Private)
-        above_0 = "give a number above 0"
-        self._check(
-            "speed", self.speed in ("instant", "real") or _is_above_0(self.speed), f"{above_0}, instant or real"
-        )
-        self._check("workers", _is_count(self.workers), "give an integer from 1")
-        self._check(
-            "private_addresses", self.private_addresses in (None, *private), f"give one of {', '.join(private)}"
-        )
-        self._check("concurrency", self.concurrency is None or _is_count(self.concurrency), "give an integer from 1")
-        self._check("rate", rate is None or (_is_above_0(rate) and rate < math.inf), f"{above_0}: requests a second")
-
-    def _check(self, name: str, fits: bool, words: str) -> None:
-        if not fits:
-            raise ValueError(f"{name} {getattr(self, name)!r}: {words}")
+        speed, rate, private = self.speed, self.rate, get_args(Private)
+        is_rate = rate is None or (_is_number(rate) and 0 < rate < math.inf)
+        for name, fits, accepted in (
+            ("allowed_hosts", all(map(_is_host, self.allowed_hosts)), "names of hosts without scheme, port and path"),
+            (
+                "speed",
+                speed in ("instant", "real") or (_is_number(speed) and speed),
+                "a number above 0, instant or real",
+            ),
+            ("workers", _is_count(self.workers), "an integer from 1"),
+            ("private_addresses", self.private_addresses in (None, *private), f"one of {', '.join(private)}"),
+            ("concurrency", self.concurrency is None or _is_count(self.concurrency), "an integer from 1"),
+            ("rate", is_rate, "a number of requests a second above 0"),
+        ):
+            if not fits:
+                raise ValueError(f"{name} {getattr(self, name)!r}: give {accepted}")
 
     def seconds(self, typical: float) -> float:
         """Return how many seconds something takes here that typically takes so many."""

@@ -23,10 +23,10 @@ from unitask_sandbox.task import Task
 
 _COLUMNS = tuple(field.name for field in fields(Task))
 _JSON = frozenset({"config", "input", "output", "meta", "logs", "error", "legacy"})
-_INSERT_TASK = f"INSERT INTO tasks ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
-_UNDER_WAY = "SELECT COUNT(*) FROM tasks WHERE account = ? AND status IN ('pending', 'processing')"
-_STAGED = "SELECT COUNT(*) FROM tasks WHERE account = ? AND status = 'staged'"
-_SELECT_TASK = f"SELECT {', '.join(_COLUMNS)} FROM tasks"  # noqa: S608 - column names, from the class
+_NAMES = ", ".join(_COLUMNS)
+_INSERT_TASK = f"INSERT INTO tasks ({_NAMES}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
+_UNDER_WAY, _STAGED = "status IN ('pending', 'processing')", "status = 'staged'"
+_SELECT_TASK = f"SELECT {_NAMES} FROM tasks"  # noqa: S608 - column names, from the class
 _SELECT_ONE = f"{_SELECT_TASK} WHERE task_id = ?"
 
 OUTPUTS_KEPT = 3 * 86400.0  # seconds; doc.qubico.ai/output-storage, 2025-08-31
@@ -60,7 +60,6 @@ class Ending:
     files: tuple[str, ...] = ()
     meta: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
-    files_expire_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +136,15 @@ class Store:
         with self._reading:
             return self._reader.execute(query, values).fetchall()
 
+    def _changed(self, query: str, *values: object) -> bool:
+        """Make one change in a transaction of its own; return whether it concerned any row."""
+        with self._transaction() as db:
+            return bool(db.execute(query, values).rowcount)
+
     def open_account(self, account: str, starting: int) -> None:
         """Make an account, unless there is one."""
-        with self._transaction() as db:
-            row = (account, starting, starting)
-            db.execute("INSERT OR IGNORE INTO accounts (account, starting, balance) VALUES (?, ?, ?)", row)
+        query = "INSERT OR IGNORE INTO accounts (account, starting, balance) VALUES (?, ?, ?)"
+        self._changed(query, account, starting, starting)
 
     def account(self, account: str) -> Account:
         """Return an account, which must exist."""
@@ -188,14 +191,12 @@ class Store:
 
     def unstage(self, limit: int | None, due_at: float) -> bool:
         """Make staged tasks pending, the oldest first, while their accounts have room; return whether any did."""
-        changed = False
-        query = "SELECT task_id, account FROM tasks WHERE status = 'staged' ORDER BY created_at, rowid"
-        for task_id, account in self._rows(query):
-            with self._transaction() as db:
-                if limit is None or _count(db, _UNDER_WAY, account) < limit:
-                    change = "UPDATE tasks SET status = 'pending', due_at = ? WHERE task_id = ? AND status = 'staged'"
-                    changed = bool(db.execute(change, (due_at, task_id)).rowcount) or changed
-        return changed
+        query = "SELECT task_id FROM tasks WHERE status = 'staged' ORDER BY created_at, rowid"
+        change = f"""UPDATE tasks AS own SET status = 'pending', due_at = ? WHERE task_id = ? AND status = 'staged'
+                     AND (SELECT COUNT(*) FROM tasks WHERE account = own.account AND {_UNDER_WAY}) < ?"""  # noqa: S608
+        room = math.inf if limit is None else limit
+        changed = [self._changed(change, due_at, task_id, room) for (task_id,) in self._rows(query)]
+        return any(changed)
 
     def record(self, task: Task) -> None:
         """Add a task that has ended before it began."""
@@ -229,22 +230,20 @@ class Store:
         """Plan nothing later than its whole duration from now: at the first call, and when the clock was set back."""
         if now < self._latest - LEAST_JUMP:
             with self._transaction() as db:
-                query = """UPDATE tasks SET due_at = :now + CASE status WHEN 'processing' THEN seconds
-                           ELSE MAX(0, due_at - created_at) END WHERE due_at - :now > CASE status
-                           WHEN 'processing' THEN seconds ELSE MAX(0, due_at - created_at) END"""
-                db.execute(query, {"now": now})
-                query = "UPDATE webhooks SET due_at = MIN(due_at, ?) WHERE due_at IS NOT NULL"
-                db.execute(query, (now + WEBHOOK_PAUSE,))
+                whole = "CASE status WHEN 'processing' THEN seconds ELSE MAX(0, due_at - created_at) END"
+                change = f"UPDATE tasks SET due_at = MIN(due_at, ? + {whole}) WHERE due_at IS NOT NULL"  # noqa: S608
+                db.execute(change, (now,))
+                change = "UPDATE webhooks SET due_at = MIN(due_at, ?) WHERE due_at IS NOT NULL"
+                db.execute(change, (now + WEBHOOK_PAUSE,))
                 db.execute("UPDATE files SET expires_at = MIN(expires_at, ?)", (now + OUTPUTS_KEPT,))
             self._latest = now
         self._latest = max(self._latest, now)
 
     def start(self, task_id: str, now: float) -> bool:
         """Begin processing a pending task; False when it is not pending any more."""
-        query = """UPDATE tasks SET status = 'processing', started_at = :now, due_at = :now + seconds
-                   WHERE task_id = :task_id AND status = 'pending'"""
-        with self._transaction() as db:
-            return bool(db.execute(query, {"now": now, "task_id": task_id}).rowcount)
+        query = """UPDATE tasks SET status = 'processing', started_at = ?, due_at = ? + seconds
+                   WHERE task_id = ? AND status = 'pending'"""
+        return self._changed(query, now, now, task_id)
 
     def end(self, task_id: str, ending: Ending, *, before: Iterable[str]) -> bool:
         """End a task whose status is one of those in `before`; False, and nothing happens, when it has another."""
@@ -253,14 +252,17 @@ class Store:
             task = row and _task(row)
             if task is None or task.status not in before:
                 return False
-            _write_ending(db, task, ending)
+            query = """UPDATE tasks SET status = ?, ended_at = ?, due_at = NULL, output = ?, meta = ?, error = ?
+                       WHERE task_id = ?"""
+            shown = (ending.output, ending.meta or {}, ending.error or task.error)
+            db.execute(query, (ending.status, ending.at, *map(json.dumps, shown), task_id))
             _settle(db, task, ending)
             db.execute("DELETE FROM inputs WHERE task_id = ?", (task_id,))
             planned = db.execute("UPDATE webhooks SET due_at = ? WHERE task_id = ?", (ending.at, task_id))
             if ending.status == "cancelled" or not planned.rowcount:
                 _forget_webhook(db, task_id)
             for name in ending.files:
-                db.execute("INSERT INTO files VALUES (?, ?, ?)", (name, task_id, ending.files_expire_at))
+                db.execute("INSERT INTO files VALUES (?, ?, ?)", (name, task_id, ending.at + OUTPUTS_KEPT))
         return True
 
     def due_webhooks(self, now: float) -> list[tuple[Task, str, int]]:
@@ -276,11 +278,10 @@ class Store:
             if attempt is not None:
                 row = (task_id, attempt.at, attempt.endpoint, attempt.status, attempt.error)
                 db.execute("INSERT INTO webhook_attempts VALUES (?, ?, ?, ?, ?)", row)
+            query = "UPDATE webhooks SET attempts = ?, due_at = ? WHERE task_id = ?"
+            db.execute(query, (attempts, until, task_id))
             if until is None:
                 _forget_webhook(db, task_id)
-            else:
-                query = "UPDATE webhooks SET attempts = ?, due_at = ? WHERE task_id = ?"
-                db.execute(query, (attempts, until, task_id))
 
     def attempts(self, task_id: str) -> list[Attempt]:
         """Return every attempt to send a task's webhook, oldest first."""
@@ -305,14 +306,13 @@ class Store:
                    AND (? IS NULL OR model IN (SELECT value FROM json_each(?)))"""
         given = (account, start, end, wanted, wanted)
         ((total,),) = self._rows(f"SELECT COUNT(*) FROM tasks WHERE {where}", *given)  # noqa: S608
-        page = f"SELECT rowid, {', '.join(_COLUMNS)} FROM tasks WHERE {where}"  # noqa: S608
-        rows = self._rows(f"{page} ORDER BY created_at DESC, rowid DESC LIMIT ? OFFSET ?", *given, limit, offset)
+        page = f"SELECT rowid, {_NAMES} FROM tasks WHERE {where} ORDER BY created_at DESC, rowid DESC LIMIT ? OFFSET ?"  # noqa: S608
+        rows = self._rows(page, *given, limit, offset)
         return total, [(row[0], _task(row[1:])) for row in rows]
 
     def keep_file(self, name: str, expires_at: float) -> None:
         """Serve a file that is of no task, until a time."""
-        with self._transaction() as db:
-            db.execute("INSERT INTO files VALUES (?, NULL, ?)", (name, expires_at))
+        self._changed("INSERT INTO files VALUES (?, NULL, ?)", name, expires_at)
 
     def files(self) -> set[str]:
         """Return the names of all files, expired ones included until they are removed."""
@@ -356,8 +356,8 @@ def _enter(db: sqlite3.Connection, task: Task, at: float, reason: str, credits_:
         db.execute("INSERT INTO ledger (account, task_id, at, reason, credits) VALUES (?, ?, ?, ?, ?)", entry)
 
 
-def _count(db: sqlite3.Connection, query: str, account: str) -> int:
-    (count,) = db.execute(query, (account,)).fetchone()
+def _count(db: sqlite3.Connection, status: str, account: str) -> int:
+    (count,) = db.execute(f"SELECT COUNT(*) FROM tasks WHERE account = ? AND {status}", (account,)).fetchone()  # noqa: S608
     return int(count)
 
 
@@ -379,18 +379,3 @@ def _settle(db: sqlite3.Connection, task: Task, ending: Ending) -> None:
         (frozen + task.consume - taken, frozen, task.account),
     )
     db.execute("UPDATE tasks SET consume = ? WHERE task_id = ?", (taken, task.task_id))
-
-
-def _write_ending(db: sqlite3.Connection, task: Task, ending: Ending) -> None:
-    db.execute(
-        """UPDATE tasks SET status = :status, ended_at = :at, due_at = NULL,
-               output = :output, meta = :meta, error = :error WHERE task_id = :task_id""",
-        {
-            "status": ending.status,
-            "at": ending.at,
-            "output": json.dumps(ending.output),
-            "meta": json.dumps(ending.meta or {}),
-            "error": json.dumps(ending.error or task.error),
-            "task_id": task.task_id,
-        },
-    )

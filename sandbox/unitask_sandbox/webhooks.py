@@ -8,6 +8,7 @@ No lock is held while a receiver answers, so a slow receiver delays no task. Wit
 its own, at most `AT_ONCE_A_HOST` for one host.
 """
 
+import itertools
 import json
 import logging
 import sqlite3
@@ -43,8 +44,7 @@ class Courier:
 
     def __post_init__(self) -> None:
         self.storing = threading.Lock()
-        self._lock = threading.Lock()
-        self._in_hand: dict[str, str] = {}  # by task id, the host
+        self._in_hand: dict[str, str] = {}  # by task id, the host; one thread adds, each delivery removes its own
 
     def deliver(self) -> float | None:
         """Send what is due now, one after the other, and return when more will be due; None when nothing is left."""
@@ -58,15 +58,13 @@ class Courier:
 
         `on_end` is called when a delivery is over: more may be begun then.
         """
-        with self._lock:  # before `_due`, which may still return what ends in between
-            before = frozenset(self._in_hand)
+        before = [*self._in_hand]  # before `_due`, which may still return what ends in between
         for task, base_url, attempts in self._due():
             host = _without_query(task.config["webhook_config"]["endpoint"]).split("/")[2].lower()
-            with self._lock:
-                busy = Counter(self._in_hand.values())
-                if task.task_id in before or busy.total() >= AT_ONCE or busy[host] >= AT_ONCE_A_HOST:
-                    continue
-                self._in_hand[task.task_id] = host
+            busy = Counter([*self._in_hand.values()])
+            if task.task_id in before or busy.total() >= AT_ONCE or busy[host] >= AT_ONCE_A_HOST:
+                continue
+            self._in_hand[task.task_id] = host
             try:
                 fault = self.faults.take(WEBHOOK, task.fingerprint, task.task_id)
                 order = (task, base_url, attempts, fault)
@@ -74,8 +72,7 @@ class Courier:
                     target=self._deliver_alone, args=(order, on_end), name="unitask-sandbox-webhook", daemon=True
                 ).start()
             except BaseException:
-                with self._lock:
-                    self._in_hand.pop(task.task_id, None)
+                del self._in_hand[task.task_id]
                 raise
         with self.storing:
             return None if self.closing.is_set() else self.store.next_time("webhooks", self.clock())
@@ -95,8 +92,7 @@ class Courier:
         except Exception:
             _log.exception("the attempt to send the webhook of task %s could not be stored", task_id)
         finally:
-            with self._lock:
-                self._in_hand.pop(task_id, None)
+            self._in_hand.pop(task_id)
             on_end()
 
     def _deliver_one(self, task: Task, base_url: str, attempts: int, fault: Fault | None) -> None:
@@ -107,15 +103,13 @@ class Courier:
         attempts += 0 if late else 1
         is_last = attempt is None or attempt.delivered or attempts >= ATTEMPTS
         until = self.clock() + (late or WEBHOOK_PAUSE) if late or not is_last else None
-        failures = 0
-        while True:
+        for failures in itertools.count(1):
             try:
                 with self.storing:
                     if not self.closing.is_set():
                         self.store.keep_attempt(task.task_id, attempt, until, attempts)
                 return
             except sqlite3.OperationalError as error:
-                failures += 1
                 _log.warning("the attempt to send the webhook of task %s is not stored: %s", task.task_id, error)
                 self.closing.wait(pause_after(failures))
 
@@ -141,8 +135,7 @@ class Courier:
         except Exception as error:  # whatever it is, it is this webhook's failure alone
             why = f"the request was not sent: {error}" if isinstance(error, NotFetched) else type(error).__name__
             _log.warning("the webhook of task %s was not delivered: %s", task.task_id, why)
-            cause = getattr(error, "reason", None)  # of a URLError; its text could hold the address
-            return Attempt(self.clock(), shown, None, type(cause if isinstance(cause, Exception) else error).__name__)
+            return Attempt(self.clock(), shown, None, type(error).__name__)  # its text could hold the address
         attempt = Attempt(self.clock(), shown, status)
         if not attempt.delivered:
             _log.warning("the webhook of task %s was answered with HTTP %d", task.task_id, status)

@@ -11,6 +11,7 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
+from .async_client import MODULES, emit_async_client
 from .bundle import SpecError, as_text, bundle
 from .catalogue import emit_catalogue
 from .emit import emit_client
@@ -19,8 +20,9 @@ from .reference import emit_reference
 
 SPEC = Path(__file__).resolve().parents[1]
 ROOT = SPEC.parent
-# These folders hold generated files only.
-PLACES = (Path("generated"), Path("wrapper/unitask/tasks"), Path("docs/reference"))
+WRAPPER = Path("wrapper/unitask")
+# What is generated: folders that hold nothing else, and modules.
+PLACES = (Path("generated"), WRAPPER / "tasks", Path("docs/reference"), *(WRAPPER / name for name in MODULES.values()))
 
 
 def generate(root: Path, spec: Path = SPEC) -> None:
@@ -32,8 +34,9 @@ def generate(root: Path, spec: Path = SPEC) -> None:
     package.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.redirect_stdout(io.StringIO()):  # the generator prints the name of a temporary folder
         emit_client(document, package)
-    emit_catalogue(document, root / "wrapper/unitask/tasks")
+    emit_catalogue(document, root / WRAPPER / "tasks")
     emit_reference(document, root / "docs/reference")
+    emit_async_client(spec.parent / WRAPPER, root / WRAPPER)
     lock = {
         "spec_sha256": hashlib.sha256(as_text(document).encode()).hexdigest(),
         **{name: version(name) for name in ("openapi-python-client", "ruff")},
@@ -48,7 +51,7 @@ def differences(root: Path, other: Path) -> list[str]:
         names = {
             path.relative_to(base).as_posix()
             for base in (root, other)
-            for path in (base / place).rglob("*")
+            for path in (base / place, *(base / place).rglob("*"))
             if path.is_file() and "__pycache__" not in path.parts
         }
         _, unequal, missing = filecmp.cmpfiles(root, other, names, shallow=False)

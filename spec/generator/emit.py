@@ -61,11 +61,11 @@ def add_headers(folder: Path) -> None:
         path.write_text(HEADER + path.read_text(encoding="utf-8"), encoding="utf-8")
 
 
-def tidy(folder: Path) -> None:
+def tidy(path: Path) -> None:
     """Sort imports, drop unused ones, format. Only these rules: others rewrite the types of the generated client."""
     ruff = find_ruff_bin()
     for command in (["check", "--fix-only", "--select", "I,F401"], ["format", "--line-length", "120"]):
-        subprocess.run([ruff, *command, *_RUFF, str(folder)], check=True)
+        subprocess.run([ruff, *command, *_RUFF, str(path)], check=True)
 
 
 def generator_view(document: Document) -> Document:

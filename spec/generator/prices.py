@@ -10,10 +10,10 @@
 
 Without `count` a task is one unit. `count: unknown` says that no field gives the number. `count` may have `of` (units
 in one price unit), `items` (a list of objects that have the field, counted before the field itself), `plus` (a list of
-videos that also count), `whole` (rounded up), `at_least` and `at_most` (units). `pixels` takes a picture or a list of
-sides; `seconds` also takes a text such as "8s"; `seconds` and `frames` also take a video. A condition is a value, a
-list of values or {at_most: number}, for a field, a product of fields ("width * height") or the first of several names
-that is given ("model or model_name").
+videos that also count), `whole` (rounded up), `at_least` and `at_most` (units). `pixels` takes a picture and `frames` a
+video; `seconds` takes a number, a text such as "8s" or a video. A condition is a value, a list of values or
+{at_most: number}, for a field, a product of fields ("width * height") or the first of several names that is given
+("model or model_name").
 """
 
 import re
@@ -48,7 +48,7 @@ def _field_faults(price: Document, properties: Document, schemas: Document) -> I
             yield f"the input has no field {name!r}"
     for kind in ("pixels", "frames"):
         name = price["count"].get(kind) if isinstance(price.get("count"), dict) else None
-        if isinstance(name, str) and "x-media" not in properties.get(name, {}):
+        if name is not None and "x-media" not in properties.get(name, {}):
             yield f"count: {name!r} is not a file and has no {kind}"
     plus = price["count"].get("plus") if isinstance(price.get("count"), dict) else None
     if plus and properties.get(plus, {}).get("items", {}).get("x-media", {}).get("kind") != "video":
@@ -74,8 +74,9 @@ def _names(key: str) -> list[str]:
 def _counted_fields(count: Any) -> set[str]:
     if not isinstance(count, dict):
         return set()
-    fields = [*_fields(count), *([count["plus"]] if "plus" in count else [])]
-    return {*fields, *(f"{count['items']}.{name}" for name in fields if "items" in count)}
+    field = count[_kind(count)]
+    used = {field, count["plus"]} if "plus" in count else {field}
+    return used | {f"{count['items']}.{field}"} if "items" in count else used
 
 
 def _rule(name: str, properties: Document, schemas: Document) -> Document | None:
@@ -95,9 +96,8 @@ def _fits(rule: Document, value: Any) -> bool:
     return Draft202012Validator(plain).is_valid(value)
 
 
-def _fields(count: Document) -> list[str]:
-    field = next(count[kind] for kind in KINDS if kind in count)
-    return list(field) if isinstance(field, list) else [field]
+def _kind(count: Document) -> str:
+    return next(kind for kind in KINDS if kind in count)
 
 
 # --- in words
@@ -143,8 +143,8 @@ def _value(value: Any) -> str:
 def _counted(count: Any) -> str:
     if count == "unknown":
         return "How many it takes cannot be known before."
-    kind = next(kind for kind in KINDS if kind in count)
-    source = " x ".join(_fields(count))
+    kind = _kind(count)
+    source = count[kind]
     if "items" in count:
         source += f", or by {count['items']} together"
     if "plus" in count:

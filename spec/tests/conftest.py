@@ -1,6 +1,7 @@
-"""Fixtures for the tests of the spec and of what is generated from it."""
+"""The bundle of the spec, and changes of it."""
 
 import copy
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,23 @@ import pytest
 from generator import bundle as bundling
 
 SPEC = Path(__file__).resolve().parents[1]
+Document = dict[str, Any]
+Edit = Callable[[Document], object]
 
 
 @cache
-def bundled() -> dict[str, Any]:
+def bundled() -> Document:
     """The bundle of the spec as it is."""
     return bundling.bundle(SPEC)
 
 
 @pytest.fixture
-def document() -> dict[str, Any]:
+def document() -> Document:
     """The bundle, to be broken as a test likes."""
     return copy.deepcopy(bundled())
+
+
+def put(pointer: str, value: Any) -> Edit:
+    """Set the value at a pointer."""
+    parent, _, key = pointer.rpartition("/")
+    return lambda document: bundling.at(document, parent).update({key.replace("~1", "/"): value})

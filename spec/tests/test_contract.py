@@ -10,44 +10,32 @@ def test_task_type_has_the_values_of_the_spec() -> None:
     (written,) = (entry for entry in contract.document()["x-tasks"] if entry["name"] == "FaceSwap")
     read = contract.task_types()["FaceSwap"]
 
-    assert (read.name, read.family) == ("FaceSwap", "faceswap")
+    assert (read.name, read.family, read.protocol, read.create) == ("FaceSwap", "faceswap", "unified", "create_task")
     assert (read.model, read.task_type) == ("Qubico/image-toolkit", "face-swap")
     assert (read.input, read.output) == (written["input"], written["output"])
-    assert (read.price_usd, read.price_per) == (0.01, "generation")
+    assert (read.price_usd, read.price_per, read.typical_seconds) == (0.01, "generation", 8.0)
     assert read.price == {key: value for key, value in written["price"].items() if key != "x-source"}
-    assert read.typical_seconds == 8.0
     assert read.docs == f"{written['docs']['page']} ({written['docs']['date']})"
-    assert (read.protocol, read.create) == ("unified", "create_task")
     assert read.media == {"target_image": "image", "swap_image": "image"}
 
 
-def test_task_type_has_its_protocol_and_match() -> None:
-    swap, kling = (contract.task_types()[name] for name in ("LegacyFaceSwap", "Kling3Video"))
+def test_task_type_has_its_protocol_and_match_and_perhaps_a_price() -> None:
+    types = contract.task_types()
+    swap, kling = types["LegacyFaceSwap"], types["Kling3Video"]
+    unpriced = next(types[entry["name"]] for entry in contract.document()["x-tasks"] if not entry.get("price"))
 
     assert (swap.protocol, swap.create, swap.match) == ("face_swap_v1", "legacy_create_face_swap", {})
     assert kling.match == {"version": "3.0"}
+    assert (unpriced.price, unpriced.price_usd, unpriced.price_per) == (None, None, None)
 
 
-def test_task_type_without_a_price_has_none() -> None:
-    unpriced = next(entry["name"] for entry in contract.document()["x-tasks"] if not entry.get("price"))
-    read = contract.task_types()[unpriced]
+def test_match_of_the_input_chooses_between_task_types_of_one_name() -> None:
+    names = "kling", "video_generation"
 
-    assert (read.price, read.price_usd, read.price_per) == (None, None, None)
-
-
-@pytest.mark.parametrize(
-    ("given", "name"),
-    [
-        ({"version": "3.0"}, "Kling3Video"),
-        *((given, "KlingVideo") for given in ({"version": 3.0}, {}, None, "version")),
-    ],
-    ids=str,
-)
-def test_match_of_the_input_chooses_between_task_types_of_one_name(given: Any, name: str) -> None:
-    found = contract.find("kling", "video_generation", given)
-
-    assert found is contract.task_types()[name]
-    assert [one.name for one in contract.named("kling", "video_generation")] == ["KlingVideo", "Kling3Video"]
+    assert contract.find(*names, {"version": "3.0"}) is contract.task_types()["Kling3Video"]
+    for given in ({"version": 3.0}, {}, None, "version"):
+        assert contract.find(*names, given) is contract.task_types()["KlingVideo"]
+    assert [one.name for one in contract.named(*names)] == ["KlingVideo", "Kling3Video"]
 
 
 @pytest.mark.parametrize("names", [("kling", "dance"), ("dance", "video_generation"), (["kling"], {}), (None, None)])
@@ -61,15 +49,11 @@ def test_unknown_names_find_nothing(names: tuple[Any, Any]) -> None:
     [({"a": True, "b": 2}, 2), ({"a": True}, 1), ({"a": 1}, 0), ({"b": 2}, 0), ({"a": True, "b": 2.0}, 2)],
     ids=str,
 )
-def test_match_with_most_fields_wins_and_true_is_not_1(given: dict[str, Any], chosen: int) -> None:
-    matches: list[dict[str, Any]] = [{}, {"a": True}, {"a": True, "b": 2}]
+def test_match_with_most_fields_wins_and_true_is_not_1_and_null_is_not_absent(given: Any, chosen: int) -> None:
+    matches: list[dict[str, Any]] = [{}, {"a": True}, {"a": True, "b": 2}, {"c": None}]
     entries = [{"model": "m", "task_type": "t", "match": match} for match in matches]
 
     assert contract.choose(entries, "m", "t", given) is entries[chosen]
-
-
-def test_null_does_not_match_an_absent_field() -> None:
-    assert contract.choose([{"model": "m", "task_type": "t", "match": {"a": None}}], "m", "t", {}) is None
 
 
 def test_operation_has_the_values_of_the_spec() -> None:

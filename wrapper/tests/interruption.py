@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import linecache
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
-
-T = TypeVar("T")
+from typing import Any
 
 
 class Interruption:
-    """A context manager that raises KeyboardInterrupt before the n-th line run in some modules, counted from 0.
+    """Raise KeyboardInterrupt before the n-th line run in some modules, counted from 0; `reached` is whether it ran.
 
     A line with `try:` alone does not count: it has no instruction, so no signal arrives there.
-
-    Attributes:
-        reached: Whether that line was reached.
     """
 
     def __init__(self, line: int, *modules: str) -> None:
@@ -45,10 +41,20 @@ class Interruption:
         return self._trace
 
 
-def in_own_thread(work: Callable[[], T]) -> T:
-    """Run work that is interrupted in a thread that ends with it, and return its result.
+def at_each_line(call: Callable[[Interruption], object], *modules: str, step: int = 1) -> int:
+    """Make a call with the interruption of each n-th line, until that line is not reached; return the number of lines.
 
-    In CPython 3.11, an exception raised by a trace function stays the current exception of its thread.
+    It runs in a thread of its own: in CPython 3.11, an exception raised by a trace function stays the current exception
+    of its thread.
     """
+
+    def lines() -> int:
+        for line in itertools.count(step=step):
+            interruption = Interruption(line, *modules)
+            call(interruption)
+            if not interruption.reached:
+                break
+        return line
+
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(work).result()
+        return pool.submit(lines).result()

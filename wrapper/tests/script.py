@@ -23,10 +23,11 @@ from unitask._core.effects import (
     TransportFailure,
 )
 from unitask._core.polling import DurationTracker
-from unitask._core.retry_policy import RetryPolicy, Timeouts
-from unitask._model.task import OutputT, Task
+from unitask._core.retry import RetryPolicy, Timeouts
+from unitask._model.task import Output, OutputT, Task
 
 TASK_ID = "90efd2db-bcfc-413f-a0be-c893850c9d68"
+OUTPUT_URL = "https://out.test/temp/swapped.png"
 MODEL, TASK_TYPE = "Qubico/image-toolkit", "face-swap"
 UNIX = 1_700_000_000.0  # when every script begins
 TICKS = 4096.0  # the same on the monotonic clock
@@ -44,12 +45,20 @@ def task_data(status: object = "pending", **fields: Any) -> dict[str, Any]:
     return {"task_id": TASK_ID, "model": MODEL, "task_type": TASK_TYPE, "status": status, **fields}
 
 
+def finished(output: Any = None, **fields: Any) -> Task[Output]:
+    return Task(task_data("completed", output=output or {"image_url": OUTPUT_URL}, **fields), Output)
+
+
 def seen(status: object = "pending", **fields: Any) -> Response:
     return answer(200, {"code": 200, "data": task_data(status, **fields), "message": "success"})
 
 
-def refused(status: int, message: str = "no", **headers: str) -> Response:
-    return answer(status, {"code": status, "message": message, "data": None}, **headers)
+def refused(status: int, message: str = "no", data: Any = None, **headers: str) -> Response:
+    return answer(status, {"code": status, "message": message, "data": data}, **headers)
+
+
+def history_page(*rows: object, total: object = None) -> Response:
+    return answer(200, {"code": 200, "data": {"data": rows, "total": total}, "message": "success"})
 
 
 NEVER_LEFT = TransportFailure(Delivery.NEVER, "ConnectError: refused", AT_SOME_TIME)
@@ -64,6 +73,9 @@ def limits(
     durations: DurationTracker | None = None,
 ) -> Timeouts:
     return Timeouts(timeout, patience, http_timeout, RESEND, durations or DurationTracker())
+
+
+Answers = Callable[[SendRequest], Response | TransportFailure]
 
 
 @dataclass
@@ -100,8 +112,7 @@ class Played:
 def drive(flow: Flow[Any], respond: Callable[[Step, float], tuple[Reply | BaseException | None, float]]) -> Played:
     """Drive a flow to its end.
 
-    `respond` returns the reply to a step at a time, and the seconds that it takes: an exception is thrown into the
-    flow, and None lets a sleep pass.
+    `respond` returns the reply to a step, and the seconds that it takes. An exception is thrown into the flow.
     """
     played, now = Played(), 0.0
     try:
@@ -126,20 +137,12 @@ def drive(flow: Flow[Any], respond: Callable[[Step, float], tuple[Reply | BaseEx
 
 def play(
     flow: Flow[Any],
-    *replies: Response | TransportFailure,
-    took: float = 0.0,
-    interrupted: tuple[int, BaseException] | None = None,
-    dated: bool = False,
+    *replies: Response | TransportFailure | Answers,  # to its requests, in order; the last one repeats
+    took: float = 0.0,  # seconds that each request takes
+    interrupted: tuple[int, BaseException] | None = None,  # at which step, and what is thrown into the flow there
+    dated: bool = False,  # whether answers have a Date header
 ) -> Played:
-    """Drive a flow to its end.
-
-    Args:
-        flow: The flow.
-        *replies: The replies to its requests, in order; the last one repeats.
-        took: Seconds that each request takes.
-        interrupted: The number of a step, counted from 0, and what is thrown into the flow there.
-        dated: Whether answers have a Date header.
-    """
+    """Drive a flow to its end."""
     script, steps = itertools.chain(replies, itertools.repeat(replies[-1] if replies else None)), itertools.count()
 
     def respond(step: Step, now: float) -> tuple[Reply | BaseException | None, float]:
@@ -148,6 +151,7 @@ def play(
         if not isinstance(step, SendRequest):
             return None, step.seconds if isinstance(step, Sleep) else 0.0
         reply = next(script)
+        reply = reply(step) if callable(reply) else reply
         if dated and isinstance(reply, Response):
             date = formatdate(UNIX + now + took, usegmt=True)
             reply = dataclasses.replace(reply, headers={"date": date, **reply.headers})

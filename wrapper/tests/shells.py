@@ -5,19 +5,29 @@ import inspect
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from email.utils import formatdate
+from pathlib import Path
 from typing import Any
 
 import httpx
-from unitask import AsyncClient, Client, tasks
+from unitask import AsyncClient, Client, errors, tasks
 from unitask._core.effects import Response
 from unitask.testing import InstantClock, UnitaskProvider
 
-from .script import UNIX, answer
+from .script import TASK_ID, UNIX, answer
 
 SHELLS = ("sync", "async")
 BASE_URL = "https://provider.test"
 KEY = "0123456789abcdef" * 4
 FACE_SWAP = tasks.FaceSwap(target_image="https://me.test/a.jpg", swap_image="https://me.test/b.png")
+CLIENTS: dict[str, Any] = {"sync": Client, "async": AsyncClient}
+
+
+def submit(client: Any) -> Any:
+    return client.submit(FACE_SWAP)
+
+
+def get(client: Any) -> Any:
+    return client.get(TASK_ID)
 
 
 def instant_clock() -> InstantClock:
@@ -63,10 +73,7 @@ def perform(
     call: Callable[[Any], Any],
     **settings: Any,
 ) -> Any:
-    """Make a call with a client of either kind: "sync" or "async".
-
-    `replies` answers the requests; the URL of a server makes a client that sends over the network in real time.
-    """
+    """Make a call with a client of either kind; the URL of a server makes one that sends over the network."""
     if not isinstance(replies, str):
         is_provider = isinstance(replies, UnitaskProvider)
         clock = settings.get("clock") or (replies.clock if is_provider else instant_clock())
@@ -76,7 +83,8 @@ def perform(
     settings = {"api_key": KEY, "base_url": replies if isinstance(replies, str) else BASE_URL, **settings}
     if shell == "sync":
         with Client(**settings) as client:
-            return call(client)
+            result = call(client)
+            return asyncio.run(result) if inspect.iscoroutine(result) else result
 
     async def main() -> Any:
         async with AsyncClient(**settings) as client:
@@ -84,6 +92,33 @@ def perform(
             return await result if inspect.isawaitable(result) else result
 
     return asyncio.run(main())
+
+
+def in_turn(*calls: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Make several calls with one client; an error is the result of its call."""
+
+    async def steps(client: Any) -> list[Any]:
+        results: list[Any] = []
+        for call in calls:
+            try:
+                result = call(client)
+                results.append(await result if inspect.isawaitable(result) else result)
+            except errors.UnitaskError as error:
+                results.append(error)
+        return results
+
+    return steps
+
+
+def fetch(shell: str, host: Any, what: Any, to: Any, **options: Any) -> list[Path]:
+    """Download from a host, as `perform` takes it."""
+    paths: list[Path] = perform(shell, host, lambda client: client.download(what, to, **options))
+    return paths
+
+
+def files_in(folder: Path) -> list[str]:
+    """Return the path of each file in a folder and below it, hidden files included."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
 def all_of(events: Any) -> Any:

@@ -19,47 +19,27 @@ from unitask.tasks import FaceSwapOutput
 from unitask_api import contract
 
 from .pictures import encoded
-from .script import GATEWAY, MODEL, TASK_ID, TASK_TYPE, answer, refused, seen, task_data
-from .shells import FACE_SWAP, KEY, InstantClock, StoppedClock, all_of, empty_histories, perform, provider, responded
+from .script import GATEWAY, MODEL, OUTPUT_URL, TASK_ID, TASK_TYPE, answer, refused, seen, task_data
+from .shells import (
+    FACE_SWAP,
+    KEY,
+    InstantClock,
+    StoppedClock,
+    all_of,
+    empty_histories,
+    get,
+    in_turn,
+    perform,
+    provider,
+    responded,
+    submit,
+)
 
-OUTPUT_URL = "https://out.test/temp/swapped.png"
 DONE = seen("completed", output={"image_url": OUTPUT_URL})
 LOST = answer(520, b"<html>")
 SUBMIT, POLL = "POST /api/v1/task", f"GET /api/v1/task/{TASK_ID}"
 HISTORIES = "GET /api/open/tasks/histories"
 USUAL = polling.DurationEstimate(8.0)  # of a face swap, in the catalogue
-
-
-def submit(client: Any) -> Any:
-    return client.submit(FACE_SWAP)
-
-
-def get(client: Any) -> Any:
-    return client.get(TASK_ID)
-
-
-def in_turn(*calls: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Make several calls with one client; an error is the result of its call."""
-
-    async def steps(client: Any) -> list[Any]:
-        results: list[Any] = []
-        for call in calls:
-            try:
-                result = call(client)
-                results.append(await result if inspect.isawaitable(result) else result)
-            except errors.UnitaskError as error:
-                results.append(error)
-        return results
-
-    def either(client: Any) -> Any:
-        if isinstance(client, AsyncClient):
-            return steps(client)
-        try:  # it awaits nothing, so it ends at its first step
-            steps(client).send(None)
-        except StopIteration as end:
-            return end.value
-
-    return either
 
 
 def history(*task_ids: str, total: int | None = None) -> Response:
@@ -109,10 +89,11 @@ def test_task_is_given_by_its_id_or_itself(shell: str, given: Any) -> None:
 
 def test_cancel_many_sends_its_time_in_seconds(shell: str) -> None:
     script = provider(*[answer(200, {"code": 200, "message": "ok"})] * 2)
-    perform(shell, script, lambda client: client.cancel_many(created_before=1_700_000_000.9, group="kling"))
     moment = datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
+    calls = [lambda client: client.cancel_many(created_before=1_700_000_000.9, group="kling")]
+    calls += [lambda client: client.cancel_many(created_before=moment)]
 
-    assert perform(shell, script, lambda client: client.cancel_many(created_before=moment)) is None
+    assert perform(shell, script, in_turn(*calls)) == [None, None]
     seconds = "DELETE /api/v1/tasks?created_before=1700000000"
     assert script.lines == [f"{seconds}&model=kling", seconds]
 
@@ -159,25 +140,19 @@ def test_changes_are_logged_and_an_unknown_word_warns_once(shell: str, caplog: p
 class Standing(InstantClock):
     """A clock that stands still."""
 
-    def sleep(self, seconds: float) -> None:
-        self.sleeps.append(seconds)
+    def advance(self, seconds: float) -> None:
+        pass
 
 
-@pytest.mark.parametrize(
-    ("call", "reply", "ending"),
-    [
+def test_call_ends_though_the_clock_stands_still(shell: str) -> None:
+    for call, reply, ending in (
         (lambda client: client.wait(TASK_ID, timeout=2), seen("processing"), errors.WaitTimeout),
         (lambda client: client.account(), GATEWAY, errors.ProviderBroken),
-    ],
-)
-def test_call_ends_though_the_clock_stands_still(
-    shell: str, call: Any, reply: Response, ending: type[errors.UnitaskError]
-) -> None:
-    clock = Standing()
-    with pytest.raises(ending):
-        perform(shell, provider(*[reply] * 100), call, clock=clock)
-
-    assert sum(clock.sleeps) >= 2
+    ):
+        clock = Standing()
+        with pytest.raises(ending):
+            perform(shell, provider(*[reply] * 100), call, clock=clock)
+        assert sum(clock.sleeps) >= 2
 
 
 def test_progress_is_read_from_each_documented_field() -> None:
@@ -193,6 +168,20 @@ def test_progress_is_read_from_each_documented_field() -> None:
         assert Task(task_data("processing", **fields), Output).progress == percent
 
 
+def test_coroutine_function_for_changes_is_awaited_by_the_async_client_alone() -> None:
+    changes: list[object] = []
+
+    async def on_change(task: Any) -> None:
+        await asyncio.sleep(0)
+        changes.append(task.status)
+
+    perform("async", provider(seen("completed")), lambda client: client.run(FACE_SWAP, on_change=on_change))
+    with pytest.raises(errors.InvalidInput, match="on_change is a coroutine function: give AsyncClient"):
+        perform("sync", provider(), lambda client: client.run(FACE_SWAP, on_change=on_change))
+
+    assert changes == ["completed"]
+
+
 # ---- wait_all
 
 
@@ -203,13 +192,11 @@ def test_wait_all_returns_tasks_and_errors_in_their_order(shell: str) -> None:
         name = request.url.path.rpartition("/")[2]
         if name == "untyped":
             raise MemoryError("as a transport may")
-        status = "failed" if name == "failed" else "completed"
-        return httpx.Response(200, json={"code": 200, "data": {"task_id": name, "status": status}})
+        return responded(seen("failed" if name == "failed" else "completed", task_id=name))
 
-    names = ["a", "failed", "untyped", "b"]
-    first, failed, untyped, last = perform(
-        shell, handler, lambda client: client.wait_all(names, on_change=lambda task: changed.append(task.id))
-    )
+    names, on_change = ["a", "failed", "untyped", "b"], lambda task: changed.append(task.id)
+    found = perform(shell, handler, lambda client: client.wait_all(names, on_change=on_change))
+    first, failed, untyped, last = found
 
     assert (first.id, last.id) == ("a", "b")
     assert isinstance(failed, errors.TaskFailed)
@@ -307,7 +294,7 @@ def test_absent_needs_a_settled_history_of_the_same_account(
 
 
 def test_task_is_found_for_one_submission_only(shell: str) -> None:
-    named = answer(520, {"code": 520, "message": "odd", "data": {"task_id": TASK_ID}})
+    named = answer(520, seen().body)
     first, second = perform(shell, provider(named, named), in_turn(submit, submit))
     script = provider(seen(), history(TASK_ID), seen())
     finds = [lambda client, error=error: client.find(error, timeout=0) for error in (first, second, first)]
@@ -325,15 +312,9 @@ def test_account_active_tasks_and_history_are_read(shell: str) -> None:
     pages = [history("a", total=2), history("b", total=2)]
     script = provider(answer(200, {"data": {"equivalent_in_usd": 2, "name": "me"}}), counts, *pages)
     query: dict[str, Any] = {"start": datetime(2026, 1, 1, tzinfo=UTC), "end": 1.8e9, "page_size": 1}
-    account, active, rows = perform(
-        shell,
-        script,
-        in_turn(
-            lambda client: client.account(),
-            lambda client: client.active_tasks(),
-            lambda client: all_of(client.history(group="kling", **query)),
-        ),
-    )
+    calls = [lambda client: client.account(), lambda client: client.active_tasks()]
+    calls += [lambda client: all_of(client.history(group="kling", **query))]
+    account, active, rows = perform(shell, script, in_turn(*calls))
 
     assert (account.balance_usd, active["kling"].pending_count) == (2.0, 3)
     assert [row.task_id for row in rows] == ["a", "b"]
@@ -405,6 +386,22 @@ def test_closed_client_refuses_every_call_and_sends_nothing(shell: str, call: Ca
         asyncio.run(call(clients[0])) if shell == "async" else call(clients[0])
 
     assert len(script.requests) == 1
+
+
+def test_call_whose_client_is_closed_ends_and_names_its_task(shell: str) -> None:
+    script = provider(seen("pending"), DONE)
+
+    def call(client: Any) -> Any:
+        close = client.close if shell == "sync" else client.aclose
+        return client.run(FACE_SWAP, on_change=lambda _: close())
+
+    with pytest.raises(errors.Unreachable, match="closed during the call") as caught:
+        perform(shell, script, call)
+
+    assert script.lines == [SUBMIT]
+    assert caught.value.task_id == TASK_ID
+    assert "client.wait" in caught.value.next_step
+    assert "nothing was sent" not in str(caught.value)
 
 
 def test_client_cannot_be_pickled() -> None:

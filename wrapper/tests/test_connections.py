@@ -4,10 +4,8 @@ import asyncio
 import contextlib
 import gc
 import gzip
-import itertools
 import json
 import logging
-import os
 import subprocess
 import sys
 import time
@@ -17,47 +15,24 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import httpcore
-import httpx
 import pytest
 from unitask import AsyncClient, Budget, Client, errors, tasks
 from unitask._connections import IN_FLIGHT
 
-from .interruption import Interruption, in_own_thread
+from .interruption import Interruption, at_each_line
 from .raw_server import Hangup, RawServer, Received, raw_server, response, shown
-from .script import seen
-from .shells import FACE_SWAP, KEY, perform, provider
+from .script import TASK_ID, seen
+from .shells import FACE_SWAP, KEY, get, in_turn, perform, submit
 
 # A closed loop cannot close the connections that were made in it; Python closes their sockets, with a warning.
 leaves_sockets = pytest.mark.filterwarnings(
     "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
 )
-TASK = {"code": 200, "data": {"task_id": "id-1234", "status": "completed"}, "message": "success"}
-WHOLE = json.dumps(TASK).encode()
-
-
-def submit(client: Any) -> Any:
-    return client.submit(FACE_SWAP)
-
-
-def get(client: Any) -> Any:
-    return client.get("id-1234")
+WHOLE = seen("completed").body
 
 
 def wait(client: Any) -> Any:
-    return client.wait("id-1234", timeout=0.1)
-
-
-def twice(call: Callable[[Any], Any], between: Callable[[], object] = lambda: None) -> Callable[[Any], Any]:
-    """Return a function that makes a call twice, with either client."""
-
-    async def later(client: Any, first: Any) -> Any:
-        return await first, between(), await call(client)
-
-    def both(client: Any) -> Any:
-        first = call(client)
-        return later(client, first) if hasattr(first, "__await__") else (first, between(), call(client))
-
-    return both
+    return client.wait(TASK_ID, timeout=0.1)
 
 
 # ---- limits of time
@@ -100,16 +75,16 @@ def test_large_body_gets_the_time_to_be_sent(shell: str) -> None:
 # ---- limits of size, and broken answers
 
 
-LARGE = b'{"data": {"task_id": "id-1234", "x": "' + b" " * (33 << 20) + b'"}}'
+LARGE = WHOLE[:-1] + b" " * (33 << 20) + b"}"
 BROKEN: dict[str, tuple[bytes, str | None]] = {
-    "cut off after the id": (response(200, b'{"code":200,"data":{"task_id":"id-1234","sta', length=500), "id-1234"),
-    "shorter than announced": (response(200, TASK, length=1000), "id-1234"),
-    "too large when unpacked": (response(200, gzip.compress(LARGE), "content-encoding: gzip"), "id-1234"),
-    "too large": (response(200, LARGE), "id-1234"),
+    "cut off after the id": (response(200, WHOLE[:80], length=500), TASK_ID),
+    "shorter than announced": (response(200, WHOLE, length=1000), TASK_ID),
+    "too large when unpacked": (response(200, gzip.compress(LARGE), "content-encoding: gzip"), TASK_ID),
+    "too large": (response(200, LARGE), TASK_ID),
     "packed twice": (response(200, gzip.compress(gzip.compress(WHOLE)), "content-encoding: gzip, gzip"), None),
     "packed, cut off": (response(200, gzip.compress(WHOLE)[:-9], "content-encoding: gzip"), None),
-    "not packed": (response(200, TASK, "content-encoding: gzip"), "id-1234"),
-    "JSON in a JSON text": (response(200, json.dumps(TASK)), "id-1234"),
+    "not packed": (response(200, WHOLE, "content-encoding: gzip"), TASK_ID),
+    "JSON in a JSON text": (response(200, json.dumps(WHOLE.decode())), TASK_ID),
     "broken head": (b"HTTP/1.1 200\0 OK\r\n\r\n", None),
     "nothing": (b"", None),
 }
@@ -140,13 +115,13 @@ def test_packed_answer_is_unpacked(shell: str) -> None:
     ):
         packed = response(200, body, f"content-encoding: {coding}")
         with raw_server(lambda _, packed=packed: [packed]) as server:
-            assert perform(shell, server.url, get).id == "id-1234"
+            assert perform(shell, server.url, get).id == TASK_ID
 
 
 def test_cookies_are_not_kept(shell: str) -> None:
     cookies = ("set-cookie: session=caf\xe9; Path=/", "set-cookie: a=b")
-    with raw_server(lambda _: [response(200, TASK, *cookies)]) as server:
-        perform(shell, server.url, twice(get))
+    with raw_server(lambda _: [response(200, WHOLE, *cookies)]) as server:
+        perform(shell, server.url, in_turn(get, get))
 
     assert ["cookie" in request.headers for request in server.requests] == [False, False]
 
@@ -206,15 +181,6 @@ def test_each_of_many_forked_children_gets_its_own_task() -> None:
     assert "parentagain" in parent
 
 
-def test_transport_with_connections_of_another_process_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    call = twice(submit, lambda: monkeypatch.setattr(os, "getpid", lambda: -1))
-    refused = pytest.raises(errors.InvalidInput, match="of another process")
-    with raw_server(lambda request: [shown(request)]) as server, httpx.HTTPTransport() as transport, refused:
-        perform("sync", server.url, call, transport=transport)
-
-    assert len(server.creates) == 1
-
-
 @leaves_sockets
 def test_client_works_in_one_event_loop_after_another_and_keeps_one_pool() -> None:
     with raw_server(lambda request: [shown(request)]) as server:
@@ -235,25 +201,24 @@ def test_submission_is_not_sent_on_a_connection_that_was_idle(
 ) -> None:
     later = types.SimpleNamespace(monotonic=lambda: time.monotonic() + 2.0)
 
-    def idle() -> None:
+    def idle(_: object) -> None:
         monkeypatch.setattr(httpcore._sync.http11, "time", later)
         monkeypatch.setattr(httpcore._async.http11, "time", later)
 
     with raw_server(lambda request: [shown(request)]) as server:
-        perform(shell, server.url, twice(call, idle))
+        perform(shell, server.url, in_turn(call, idle, call))
 
     assert server.connections == connections
 
 
 def test_many_runs_at_once_share_a_bounded_number_of_connections() -> None:
-    async def main(url: str) -> list[Any]:
-        async with AsyncClient(KEY, url) as client:
-            return await asyncio.gather(*(client.run(FACE_SWAP) for _ in range(300)))
+    async def call(client: Any) -> None:
+        await asyncio.gather(*(client.run(FACE_SWAP) for _ in range(300)))
 
     with raw_server(lambda request: [shown(request)]) as server:
-        done = asyncio.run(main(server.url))
+        perform("async", server.url, call)
 
-    assert len(done) == len(server.creates) == 300
+    assert len(server.creates) == 300
     assert server.most_open <= 2 * IN_FLIGHT  # the pools of submissions and of polls
 
 
@@ -266,41 +231,19 @@ def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     return caplog
 
 
-def test_call_whose_client_is_closed_ends_and_names_its_task(shell: str) -> None:
-    clients: list[Any] = []
-
-    def call(client: Any) -> Any:
-        clients.append(client)
-        return client.run(FACE_SWAP)
-
-    async def close(seconds: float) -> None:
-        if seconds:
-            await clients[0].aclose()
-
-    sleep = close if shell == "async" else lambda seconds: seconds and clients[0].close()
-    with raw_server(lambda request: [shown(request, "pending")]) as server, pytest.raises(errors.Unreachable) as caught:
-        perform(shell, server.url, call, sleep=sleep)
-
-    assert caught.value.task_id
-    assert "client.wait" in caught.value.next_step
-    assert "nothing was sent" not in str(caught.value)
-    assert server.connections == 1
-
-
 def test_submission_that_is_cancelled_before_its_turn_is_not_in_doubt(log: pytest.LogCaptureFixture) -> None:
     budget = Budget(100)
 
-    async def main(url: str) -> None:
-        async with AsyncClient(KEY, url, budget=budget) as client:
-            calls = [asyncio.create_task(client.submit(FACE_SWAP)) for _ in range(IN_FLIGHT + 8)]
-            while len(server.creates) < IN_FLIGHT:
-                await asyncio.sleep(0)
-            for call in calls:
-                call.cancel()
-            await asyncio.gather(*calls, return_exceptions=True)
+    async def cancelled(client: Any) -> None:
+        calls = [asyncio.create_task(submit(client)) for _ in range(IN_FLIGHT + 8)]
+        while len(server.creates) < IN_FLIGHT:
+            await asyncio.sleep(0)
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
 
     with raw_server(lambda _: dripping(server, b"HTTP/1.1 200 OK\r\n")) as server:
-        asyncio.run(main(server.url))
+        perform("async", server.url, cancelled, budget=budget)
 
     assert [record.levelname for record in log.records] == ["WARNING"] * IN_FLIGHT
     assert all("may have been accepted" in record.getMessage() for record in log.records)
@@ -320,45 +263,37 @@ def reported(error: BaseException, log: pytest.LogCaptureFixture) -> bool:
 def test_submission_that_is_interrupted_before_any_line_is_reported(
     packages: tuple[str, ...], step: int, log: pytest.LogCaptureFixture
 ) -> None:
-    def interrupted(line: int) -> bool:
+    def call(interruption: Interruption) -> None:
         log.clear()
-        before, is_reported, interruption = len(server.creates), False, Interruption(line, *packages)
-        client = Client(KEY, server.url)
+        before, is_reported, client = len(server.creates), False, Client(KEY, server.url)
         try:
             with interruption:
-                client.submit(FACE_SWAP)
+                submit(client)
         except KeyboardInterrupt as error:  # its traceback holds connections
             is_reported = reported(error, log)
         client.close()
         server.settle()
         arrived = len(server.creates) - before
         assert arrived <= 1
-        assert is_reported or not arrived or not interruption.reached, f"line {line}"
-        return interruption.reached
+        assert is_reported or not arrived or not interruption.reached
 
     with raw_server(lambda request: [shown(request)]) as server:
         perform("sync", server.url, submit)  # loads and caches what the first call needs
-        lines = in_own_thread(lambda: sum(1 for _ in itertools.takewhile(interrupted, itertools.count(step=step))))
-
-    assert lines * step > 100
+        assert at_each_line(call, *packages, step=step) > 100
 
 
 @leaves_sockets
 def test_client_works_after_an_interruption_before_any_line() -> None:
-    def check() -> int:
+    def call(interruption: Interruption) -> None:
         with Client(KEY, server.url) as client:
-            for line in itertools.count():
-                client.get("id-1234")  # makes a connection
-                interruption = Interruption(line, "httpcore._synchronization", "httpcore._sync.connection_pool")
-                with contextlib.suppress(KeyboardInterrupt), interruption:
-                    client.get("id-1234")
-                assert client.get("id-1234").id == "id-1234"
-                if not interruption.reached:
-                    break
-            return line
+            get(client)  # makes a connection
+            with contextlib.suppress(KeyboardInterrupt), interruption:
+                get(client)
+            assert get(client).id == TASK_ID  # in the same thread: it may hold a lock
 
+    modules = ("httpcore._synchronization", "httpcore._sync.connection_pool")
     with raw_server(lambda request: [shown(request)]) as server:
-        assert in_own_thread(check) > 100  # the same thread: it may hold a lock
+        assert at_each_line(call, *modules) > 100
     gc.collect()
 
 
@@ -383,42 +318,26 @@ def cancelled_at(work: Any, at: int, waits: list[Any]) -> Any:
 
 @leaves_sockets
 def test_submission_that_is_cancelled_at_any_step_is_reported(log: pytest.LogCaptureFixture) -> None:
-    async def cancelled(client: Any, at: int, waits: list[Any]) -> None:
-        await cancelled_at(client.submit(FACE_SWAP), at, waits)
+    async def cancelled(client: Any) -> BaseException | None:
+        async def work() -> None:
+            await cancelled_at(submit(client), at, waits)
 
-    async def main(url: str, at: int) -> tuple[BaseException | None, int]:
-        waits, end = list[Any](), None
-        async with AsyncClient(KEY, url) as client:
-            try:
-                await asyncio.create_task(cancelled(client, at, waits))
-            except asyncio.CancelledError as error:  # with its notes, which `gather` would not return
-                end = error
-        return end, len(waits)
+        try:
+            await asyncio.create_task(work())
+        except asyncio.CancelledError as error:  # with its notes, which `gather` would not return
+            return error
+        return None
 
     with raw_server(lambda request: [shown(request)]) as server:
         for at in range(1000):
             log.clear()
-            before = len(server.creates)
-            error, waits = asyncio.run(main(server.url, at))
+            before, waits = len(server.creates), list[Any]()
+            error = perform("async", server.url, cancelled)
             server.settle()
             arrived = len(server.creates) - before
             assert arrived <= 1
-            if waits <= at:
+            if len(waits) <= at:
                 break
             assert not arrived or error is None or reported(error, log), f"step {at}"
     assert at > 3
     gc.collect()
-
-
-def test_coroutine_function_for_changes_is_awaited_by_the_async_client_alone() -> None:
-    changes: list[object] = []
-
-    async def on_change(task: Any) -> None:
-        await asyncio.sleep(0)
-        changes.append(task.status)
-
-    perform("async", provider(seen("completed")), lambda client: client.run(FACE_SWAP, on_change=on_change))
-    with pytest.raises(errors.InvalidInput, match="on_change is a coroutine function: give AsyncClient"):
-        perform("sync", provider(), lambda client: client.run(FACE_SWAP, on_change=on_change))
-
-    assert changes == ["completed"]

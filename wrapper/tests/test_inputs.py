@@ -2,7 +2,6 @@
 
 import base64
 import contextlib
-import copy
 import enum
 import io
 import json
@@ -10,6 +9,7 @@ import math
 import pickle
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -79,31 +79,17 @@ CONFIGS: list[tuple[dict[str, Any], dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("options", "config"), CONFIGS, ids=str)
-def test_options_go_into_the_config(options: Any, config: dict[str, Any]) -> None:
-    body = request_body(swap(PNG, swap_image=io.BytesIO(PNG)), options)
+def test_options_go_into_the_config() -> None:
+    for options, config in CONFIGS:
+        body = request_body(swap(PNG, swap_image=io.BytesIO(PNG)), options)  # type: ignore[arg-type]  # plain dicts
+        assert (body["model"], body["task_type"]) == ("Qubico/image-toolkit", "face-swap")
+        assert body["input"] == {"target_image": PNG64, "swap_image": PNG64}
+        assert body["config"] == config
+        assert SECRET not in repr(body) + repr(options)
 
-    assert (body["model"], body["task_type"]) == ("Qubico/image-toolkit", "face-swap")
-    assert body["input"] == {"target_image": PNG64, "swap_image": PNG64}
-    assert body["config"] == config
-    assert SECRET not in repr(body) + repr(options)
     assert "config" not in request_body(swap(), {})
-
-
-def test_value_that_one_source_rules_out_is_sent_with_a_warning() -> None:
-    with pytest.warns(AdvisoryWarning, match="config.service_mode: 'ppu' is not one of"):
+    with pytest.warns(AdvisoryWarning, match="config.service_mode: 'ppu' is not one of"):  # one source rules it out
         assert request_body(swap(), {"service_mode": "ppu"})["config"] == {"service_mode": "ppu"}
-
-
-def test_what_was_given_is_not_changed() -> None:
-    file, array, content, extra = io.BytesIO(PNG), np.zeros((2, 3), np.uint8), bytearray(PNG), {"deep": {"list": [1]}}
-    before = copy.deepcopy((array.tolist(), content, extra))
-    task = swap(file, swap_image=array, extra={**extra, "more": 1})
-    request_body(task)
-    request_body(swap(content, extra=extra))
-
-    assert (array.tolist(), content, extra) == before
-    assert (file.tell(), task.target_image, task.swap_image) == (0, file, array)
 
 
 class Seed(enum.IntEnum):
@@ -166,30 +152,25 @@ def test_every_problem_is_reported_at_once() -> None:
     assert SECRET not in "".join(found)
 
 
-@pytest.mark.parametrize("url", ["https://[bad/hook", "https://me.test/a\nb", "me.test/hook"])
-def test_webhook_that_cannot_be_called_is_refused(url: str) -> None:
-    (problem,) = problems(swap(), False, webhook_url=url)
-
-    assert problem.startswith("webhook_url: ")
-
-
-@pytest.mark.parametrize("secret", ["", "a\nb", " s3cr3t", "\ud800", "a b", "schlüssel"])
-def test_secret_is_judged_as_its_receiver_judges_it(secret: str) -> None:
-    try:
-        Receiver(secret)
-    except InvalidInput:
+def test_webhook_that_cannot_be_called_and_secret_that_cannot_be_received_are_refused() -> None:
+    for url in ("https://[bad/hook", "https://me.test/a\nb", "me.test/hook"):
+        (problem,) = problems(swap(), False, webhook_url=url)
+        assert problem.startswith("webhook_url: ")
+    for secret in ("", "a\nb", " s3cr3t", "\ud800"):
+        with pytest.raises(InvalidInput):
+            Receiver(secret)
         found = problems(swap(), validate=False, webhook_secret=secret)
         assert found[0].startswith("webhook_secret: the webhook secret ")
         assert not secret.strip() or secret not in "".join(found)
-    else:
+    for secret in ("a b", "schlüssel"):
+        assert Receiver(secret)
         assert request_body(swap(), {"webhook_secret": secret})
 
 
-@pytest.mark.parametrize("value", [object(), math.nan, "\ud800", {(1, 2): 3}, LOOP], ids=range(5))
-def test_value_that_json_has_no_form_for_is_refused(value: Any) -> None:
-    (problem,) = problems(swap(extra={"field": value}), validate=False)
-
-    assert problem.startswith("input: it cannot be written as JSON: ")
+def test_value_that_json_has_no_form_for_is_refused() -> None:
+    for value in (object(), math.nan, "\ud800", {(1, 2): 3}, LOOP):
+        (problem,) = problems(swap(extra={"field": value}), validate=False)
+        assert problem.startswith("input: it cannot be written as JSON: ")
 
 
 def test_unchecked_content_is_sent_as_it_is_if_it_can_be_read() -> None:
@@ -227,31 +208,24 @@ def test_task_is_a_plain_value() -> None:
 # ---- whatever object is given
 
 
-def raising(error: Exception) -> Callable[..., Any]:
-    def method(*_: object) -> Any:
-        raise error
-
-    return method
-
-
 ERRORS = st.sampled_from([RuntimeError("x"), OSError("x"), ZeroDivisionError(), RecursionError(), MemoryError()])
 RETURNED = st.one_of(st.none(), st.integers(), st.text(max_size=5), st.binary(max_size=5), st.just([]), st.just({}))
 METHODS = ["read", "tell", "seek", "seekable", "tobytes", "save", "__fspath__", "__array_interface__", "file", "mode"]
 
 
-@st.composite
-def objects(draw: st.DrawFn) -> Any:
+def method(made: object) -> Mock:
+    return Mock(side_effect=made) if isinstance(made, Exception) else Mock(return_value=made)
+
+
+def odd_object(members: dict[str, Any], has_properties: bool) -> Any:
     """An object with some of the attributes of files, pictures and arrays, which return or raise anything."""
-    made: dict[str, Any] = {}
-    for name in draw(st.lists(st.sampled_from(METHODS), unique=True)):
-        value, error = draw(RETURNED), draw(st.none() | ERRORS)
-        method = raising(error) if error else lambda *_, value=value: value
-        made[name] = property(method) if draw(st.booleans()) else method
-    return type("Odd", (), made)()
+    methods = {name: method(made) for name, made in members.items()}
+    return type("Odd", (), {name: property(made) if has_properties else made for name, made in methods.items()})()
 
 
+objects = st.builds(odd_object, st.dictionaries(st.sampled_from(METHODS), RETURNED | ERRORS), st.booleans())
 ODD = ["\ud800", "\0", "file:///\0", "data:,", b"\xff\xd8\xff", object, len, np.zeros(3), np.int64(3), 10**5000]
-VALUES = st.one_of(objects(), ERRORS, RETURNED, st.floats(), st.sampled_from(ODD), st.text(max_size=20))
+VALUES = st.one_of(objects, ERRORS, RETURNED, st.floats(), st.sampled_from(ODD), st.text(max_size=20))
 FIELDS: list[Callable[[Any], Any]] = [
     swap,
     lambda value: tasks.Seedance2(prompt="a", duration=value, resolution=value, video_urls=[value]),
@@ -266,8 +240,7 @@ FIELDS: list[Callable[[Any], Any]] = [
 @pytest.mark.filterwarnings("ignore::unitask.AdvisoryWarning")
 def test_any_object_makes_a_body_or_is_refused(value: Any, make: Any, validate: bool, uploads: bool) -> None:
     if isinstance(value, Exception):  # an object that hypothesis itself cannot hold: every use of it raises
-        method = raising(value)
-        value = type("Hostile", (), {"__getattribute__": method, "__eq__": method, "__hash__": None})()
+        value = type("Hostile", (), {"__getattribute__": method(value), "__eq__": method(value), "__hash__": None})()
     task = make(value)
     task.estimate_usd()
     with contextlib.suppress(InvalidInput):

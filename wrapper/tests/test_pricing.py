@@ -67,9 +67,7 @@ ESTIMATES: dict[str, tuple[TaskInput[Any], float | None]] = {
     "a type without a price": (raw("kling", "lip_sync", origin_task_id="a", tts_text="b"), None),
     "half a picture": (tasks.FluxSchnellTxt2Img(prompt="a", batch_size=1.5), None),
     "seconds as text": (tasks.Veo3Video(duration="8s", generate_audio=False), 0.96),
-    "seconds as another text": (tasks.Veo3Video(duration="8 s", generate_audio=False), None),
     "no seconds": (tasks.Seedance25(prompt="a", duration=0), None),
-    "seconds below zero": (tasks.Seedance25(prompt="a", duration=-1), None),
     "seconds as they are written": (tasks.AceStepTxt2Audio(style_prompt="a", lyrics="", duration=10.3), 0.00515),
     "a fraction of a credit": (tasks.AceStepTxt2Audio(style_prompt="a", lyrics="", duration=10.0001), 0.0050001),
     "five seconds at a time": (tasks.KlingVideo(version="2.1", mode="pro", duration=10), 0.92),
@@ -78,18 +76,13 @@ ESTIMATES: dict[str, tuple[TaskInput[Any], float | None]] = {
     "one of several words": (tasks.Wan26Txt2Video(prompt="a", duration=5, resolution="1080P"), 0.6),  # type: ignore[arg-type]  # an undocumented word
     "a field that decides the rate is absent": (tasks.Wan26Txt2Video(prompt="a", duration=5), None),
     "another field's name for it": (tasks.LumaVideo(prompt="a", model="ray-v2", duration=5), 0.2),
-    "a field without a price": (tasks.Seedance2Preview(prompt="a", duration=5, resolution="1080p"), None),
     "sides at a limit": (tasks.ZImageTxt2Img(prompt="a", width=1024, height=512), 0.002),
     "sides beyond it": (tasks.ZImageTxt2Img(prompt="a", width=1024, height=513), 0.004),
     "a side that is not a number": (raw("Qubico/z-image", "txt2img", prompt="a", width="wide"), None),
     "characters": (tasks.TtsZeroShot(gen_text="ä" * 1234, ref_audio=URL), 0.03085),
     "a few characters": (tasks.TtsZeroShot(gen_text="ä" * 10, ref_audio=URL), 0.00025),
-    "characters of a number": (raw("Qubico/tts", "zero-shot", gen_text=7, ref_audio=URL), None),
     "pixels": (tasks.ImageSegment(image=encoded(1250, 1000), prompt="a"), 0.0125),
     "pixels below the least": (tasks.ImageSegment(image=picture(10, 10), prompt="a"), 0.01),
-    "pixels at a URL": (tasks.ImageSegment(image=URL, prompt="a"), None),
-    "pixels of an absent picture": (raw("Qubico/image-toolkit", "segment", prompt="a"), None),
-    "pixels of a format without a size": (tasks.ImageSegment(image=encoded(form="GIF"), prompt="a"), None),
     "an unknown count": (tasks.ImageUpscale(image=encoded(), scale=2), None),
     "more than any task": (tasks.Sora2Video(prompt="a", duration=10**13), None),
     "an unknown type": (raw("a", "b"), None),
@@ -97,22 +90,15 @@ ESTIMATES: dict[str, tuple[TaskInput[Any], float | None]] = {
     "true is not 1": (kling(enable_audio=1), None),
     "shots": (kling(enable_audio=True, multi_shots=[{"prompt": "a", "duration": 4}, {"prompt": "b"}]), 1.05),
     "shots that are not a list": (kling(enable_audio=True, multi_shots=2), None),
-    "shots that are not objects": (kling(enable_audio=True, multi_shots=["two"]), None),
     "extra fields": (tasks.KlingEffects(image_url=URL, effect="a", extra={"professional_mode": True}), 0.46),
     "video below the least": (tasks.MmaudioVideo2Audio(video=lasting(0.4)), 0.00005),
     "video": (tasks.MmaudioVideo2Audio(video=lasting(7.3)), 0.000365),
     "video above the most": (tasks.MmaudioVideo2Audio(video=lasting(45)), 0.0015),
     "video in whole seconds": (tasks.KlingMotionControl(image_url=URL, video_url=lasting(8.766)), 0.585),
-    "video at a URL": (tasks.KlingMotionControl(image_url=URL, video_url=URL), None),
     "reference videos": (seedance(10, lasting(10), lasting(4)), 1.152),
     "a second and a reference video": (seedance(1, lasting(4)), 0.24),
     "no seconds and a reference video": (seedance(0, lasting(4)), None),
-    "reference videos that are not a list": (
-        raw("seedance", "seedance-2-fast", resolution="480p", duration=4, video_urls=7),
-        None,
-    ),
     "no reference videos": (seedance(10), 0.48),
-    "a reference video at a URL": (seedance(4, lasting(4), URL), None),
     "as long as the reference video": (tasks.Seedance25(prompt="a", duration=-1, video_urls=[lasting(10)]), None),
 }
 
@@ -130,24 +116,23 @@ SHORT, LONG = times(600, 4383), long_times(600, 4383)
 TRACKS = (track(b"soun", 999), track(b"vide", 240))
 
 
-@pytest.mark.parametrize(("header", "wide"), [(SHORT, False), (LONG, True)])
-def test_length_of_a_video(header: bytes, wide: bool, tmp_path: Path) -> None:
-    content = movie(header, *TRACKS, wide=wide)
+def test_length_of_a_video(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
-    path.write_bytes(content)
+    for header, wide in ((SHORT, False), (LONG, True)):
+        content = movie(header, *TRACKS, wide=wide)
+        path.write_bytes(content)
+        for medium in (content, path, wire_form(path)[0]):
+            assert measured("seconds", medium) == Fraction(4383, 600)
+            assert measured("frames", medium) == 240
+        assert tasks.VideoUpscale(video=path).estimate_usd() == 0.072
 
-    for medium in (content, path, wire_form(path)[0]):
-        assert measured("seconds", medium) == Fraction(4383, 600)
-        assert measured("frames", medium) == 240
-    assert tasks.VideoUpscale(video=path).estimate_usd() == 0.072
 
-
-@pytest.mark.parametrize("size", [0, 2**32 - 1, 3 * 10**9], ids=["to the end", "the longest", "cut off"])
-def test_box_that_goes_on_to_the_end_of_the_file_is_read(size: int) -> None:
+def test_box_that_goes_on_to_the_end_of_the_file_is_read() -> None:
     inner = box(b"mvhd", SHORT) + TRACKS[1]
-    for head in (struct.pack(">I4s", size, b"moov"), struct.pack(">I4sQ", 1, b"moov", size << 32 or 2**64 - 1)):
-        assert video_seconds(box(b"ftyp", b"isom") + head + inner) == Fraction(4383, 600)
-        assert video_frames(head + inner) == 240
+    for size in (0, 2**32 - 1, 3 * 10**9):  # to the end, the longest, cut off
+        for head in (struct.pack(">I4s", size, b"moov"), struct.pack(">I4sQ", 1, b"moov", size << 32 or 2**64 - 1)):
+            assert video_seconds(box(b"ftyp", b"isom") + head + inner) == Fraction(4383, 600)
+            assert video_frames(head + inner) == 240
 
 
 def test_numbers_of_a_video_have_no_sign() -> None:
@@ -167,8 +152,7 @@ OF_NO_LENGTH = [
 ]
 
 
-@pytest.mark.parametrize("content", OF_NO_LENGTH, ids=range(len(OF_NO_LENGTH)))
-def test_video_without_a_length_has_no_estimate(content: bytes) -> None:
-    assert video_seconds(content) is None
-    assert video_frames(content) is None
-    assert tasks.VideoUpscale(video=content).estimate_usd() is None
+def test_video_without_a_length_has_no_estimate() -> None:
+    for content in OF_NO_LENGTH:
+        assert (video_seconds(content), video_frames(content)) == (None, None)
+        assert tasks.VideoUpscale(video=content).estimate_usd() is None

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from unitask_api.states import State
 
     from . import tasks, webhooks
+    from ._core.uploads import Upload
     from ._model.account import Account, ActiveTasks, CreditPack, HistoryRow, Wallet
     from ._model.task import Outcome, Output, OutputFile, Recovery, Task
     from ._model.timestamp import Timestamp
-    from ._model.upload import Upload
     from .async_client import AsyncClient
     from .budget import Budget
     from .client import Client
@@ -64,7 +64,7 @@ _NAMES = {
     "_model.account": ("Account", "ActiveTasks", "CreditPack", "HistoryRow", "Wallet"),
     "_model.task": ("Outcome", "Output", "OutputFile", "Recovery", "State", "Task"),
     "_model.timestamp": ("Timestamp",),
-    "_model.upload": ("Upload",),
+    "_core.uploads": ("Upload",),
     "async_client": ("AsyncClient",),
     "budget": ("Budget",),
     "client": ("Client",),

@@ -7,6 +7,7 @@
 - No cookies are kept: the API needs none.
 """
 
+import asyncio
 import os
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -39,12 +40,30 @@ _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}", re.ASCII)
 
 @dataclass(slots=True)
 class Pools(Generic[ClientT]):
-    """The HTTP clients of one process or event loop: for submissions, other requests, and output files."""
+    """The HTTP clients of one process or event loop: for submissions, other requests, and output files.
+
+    The gates let `IN_FLIGHT` coroutines at once make calls, and fetch files.
+    """
 
     submissions: ClientT
     calls: ClientT
     files: ClientT
     process: int = field(default_factory=os.getpid)
+    gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(IN_FLIGHT))
+    file_gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(IN_FLIGHT))
+
+
+def connect(
+    kind: type[ClientT],
+    transport: Callable[[float], Any],
+    file_timeout: float,
+    on_file_request: Callable[[httpx.Request], object],
+) -> Pools[ClientT]:
+    """Make the HTTP clients; `transport` makes a transport that keeps idle connections for so many seconds."""
+    hooks = {"request": [on_file_request]}
+    files = kind(transport=transport(IDLE), timeout=file_timeout, event_hooks=hooks, **common())
+    submissions, calls = (kind(transport=transport(idle), **common()) for idle in (IDLE_FOR_SUBMISSIONS, IDLE))
+    return Pools(submissions, calls, files)
 
 
 def watching(progress: Progress) -> Callable[[str, Mapping[str, Any]], None]:
@@ -74,21 +93,13 @@ class AnswerError(Exception):
 
 
 class Body:
-    """The body of an answer as it arrives: it is unpacked, and its size is limited.
-
-    Attributes:
-        chunks: The whole body, if the transport has read and unpacked it already, as a mock does.
-    """
-
-    chunks: tuple[bytes, ...] | None = None
+    """The body of an answer as it arrives: it is unpacked, and its size is limited."""
 
     def __init__(self, response: httpx.Response) -> None:
-        if response.is_stream_consumed:
-            self.chunks = (response.content,)
         self._taken, self._wrong = bytearray(), ""
         self._unpacking: Unpacking | None = None
         coding = response.headers.get("content-encoding", "").strip().lower().removeprefix("x-")
-        if self.chunks is None and coding in ("gzip", "deflate"):
+        if coding in ("gzip", "deflate") and not response.is_stream_consumed:
             self._unpacking = Unpacking()
 
     @property

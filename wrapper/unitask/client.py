@@ -15,17 +15,17 @@ from . import llm
 from ._base_client import OnChange, hidden
 from ._core import retry
 from ._core.effects import RowYielded, TaskUpdated
-from ._core.flows import Submission
+from ._core.recovery import Submission
+from ._core.uploads import Upload
 from ._model.account import Account, ActiveTasks, HistoryRow
 from ._model.task import Output, OutputT, Recovery, Task
 from ._model.timestamp import Timestamp
-from ._model.upload import Upload
 from ._sync_runner import SyncRunner
 from ._telemetry import span
 from .budget import Budget
 from .download import plan
 from .errors import SubmissionUncertain, UnitaskError
-from .inputs import Options, TaskInput, request_body
+from .inputs import Options, TaskInput
 from .media import Media, read_file
 from .webhooks import Receiver
 
@@ -68,7 +68,8 @@ class Client(SyncRunner):
 
     Example:
         with Client(max_retries=0, proxy="http://proxy.example:3128") as client:
-            print(client.account().balance_usd)
+            account = client.account()
+            print(account.balance_usd)
     """
 
     def __init__(
@@ -103,8 +104,6 @@ class Client(SyncRunner):
             budget=budget,
             default_headers=default_headers,
             proxy=proxy,
-            http_client=http_client,
-            transport=transport,
             clock=clock,
         )
         self._set_up(transport, http_client, sleep)
@@ -118,12 +117,7 @@ class Client(SyncRunner):
     def close(self) -> None:
         """Close the connections, but not those of your `http_client`. Tasks go on."""
         self._closed = True
-        for pools in [*self._pools.values(), *self._retired]:
-            if pools.process == os.getpid() and self._http_client is None:
-                pools.submissions.close()
-                pools.calls.close()
-                pools.files.close()
-        self._pools, self._retired = {}, []
+        self._close_pools()
 
     def submit(
         self,
@@ -155,7 +149,7 @@ class Client(SyncRunner):
         """
         submission = Submission()
         try:
-            body = request_body(task, options, validate=validate, uploads=self._uploads.wanted)
+            body = self._body(task, options, validate=validate)
             return self._drive(self._submit_flow(body, task, submission))
         except BaseException as error:
             self._report(submission, error)
@@ -197,7 +191,7 @@ class Client(SyncRunner):
         """
         submission, limits = Submission(), self._limits(timeout)
         try:
-            body = request_body(task, options, validate=validate, uploads=self._uploads.wanted)
+            body = self._body(task, options, validate=validate)
             return self._drive(self._run_flow(body, task, limits, submission), on_change)
         except BaseException as error:
             self._report(submission, error)
@@ -368,7 +362,8 @@ class Client(SyncRunner):
             Unreachable: No answer came for `poll_patience` seconds.
 
         Example:
-            print(client.account().balance_usd)
+            account = client.account()
+            print(account.balance_usd)
         """
         return self._drive(retry.account(self._limits()))
 
@@ -432,7 +427,7 @@ class Client(SyncRunner):
             ApiError: The provider refused it.
             Unreachable: No answer came for `poll_patience` seconds.
         """
-        return self._drive(self._upload_flow(read_file(file)))
+        return self._drive(self._upload_flow(self._blocking(read_file, file)))
 
     def openai(self, *, long_answers: bool = False) -> OpenAI:
         """Return an `openai.OpenAI` for the LLM endpoints of this provider; close it when you are done.
@@ -447,7 +442,9 @@ class Client(SyncRunner):
         Raises:
             ModuleNotFoundError: The openai library is not installed.
         """
-        return llm.sync_client(self._key, self._llm_url(long_answers), self._proxy, self._headers)
+        settings = (self._key, self.base_url, self._proxy, self._headers)
+        client: OpenAI = llm.client_of("OpenAI", *settings, long_answers=long_answers)
+        return client
 
     def download(
         self,
@@ -486,4 +483,4 @@ class Client(SyncRunner):
         self._check_open()
         batch = plan(task, to, previews=previews, overwrite=overwrite, parallel=parallel)
         with span("download", task_id=batch.targets[0].file.task_id, files=len(batch.targets)):
-            return batch.paths(self._fetch_all(batch))
+            return batch.paths(self._fetch_all(batch, self._fetch))

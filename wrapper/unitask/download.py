@@ -26,7 +26,7 @@ from unitask_api.states import State
 from ._core import contents, range_download
 from ._core.effects import Response
 from ._core.range_download import DownloadAttemptError
-from ._core.retry_policy import RetryPolicy
+from ._core.retry import RetryPolicy
 from ._model.task import Task
 from ._model.timestamp import Timestamp
 from .errors import DownloadFailed, InvalidInput
@@ -326,8 +326,8 @@ class Sink:
         """Check what came, and move it to its place; raise `DownloadAttemptError` for another file."""
         with self._storing():
             self._file.flush()
-        if self._unpacking:
-            self._unpacking.check_whole()
+        if self._unpacking and not self._unpacking.is_whole:
+            raise DownloadAttemptError("its compression is cut off", retryable=True)
         self._part.check_whole()
         if self.target.file.documented or not self._is_inline:  # an undocumented text in an output may be anything
             self._check_content()

@@ -25,12 +25,11 @@ class Finding:
 
     Attributes:
         where: The path in the body.
-        place: The schema that has the keyword.
+        place: The schema to edit: the one with the keyword. Another type is allowed at the reference to a component, so
+            that the component stays what it is.
         keyword: The keyword that is violated; NEW_FIELD for a field that is not named.
         rule: The value of the keyword.
-        value: The value in the body.
         names: The fields that are missing, or not named.
-        reference: The place of the reference to the schema, if the schema is a whole component.
     """
 
     where: Path
@@ -39,14 +38,6 @@ class Finding:
     rule: Any
     value: Any
     names: tuple[str, ...] = ()
-    reference: Place | None = None
-
-    @property
-    def edited(self) -> Place:
-        """The place to edit: another type is allowed at the reference, so that the component stays what it is."""
-        if self.keyword == "type" and self.reference and self.reference.component:
-            return self.reference
-        return self.place  # the catalogue names outputs; there is no reference to edit
 
 
 def schema_of(component: str, body: Any, schemas: Schemas) -> dict[str, Any]:
@@ -95,12 +86,22 @@ def _of_error(error: ValidationError, body: Any, schema: dict[str, Any], schemas
         for inner in nearest:
             yield from _of_error(inner, body, schema, schemas)
         return
-    node, place, reference = _located(error.evaluation_path[:-1], schema, schemas)
+    node: Any = schema
+    place = reference = Place("")
+    for step in error.evaluation_path[:-1]:
+        if step == "$ref":
+            before = place
+            place, node = target(node["$ref"], schemas)
+            reference = Place("") if place.steps else before
+        else:
+            node, place, reference = node[step], place.below(step), Place("")
     value = body
     for step in error.instance_path:
         value = value[step]
     names = (cast("Any", error.kind).property,) if keyword == "required" else ()
-    yield Finding(tuple(error.instance_path), place, keyword, node[keyword], value, names, reference)
+    # The catalogue names outputs, so there is no reference to edit.
+    edited = reference if keyword == "type" and reference.component else place
+    yield Finding(tuple(error.instance_path), edited, keyword, node[keyword], value, names)
 
 
 def _nearest(error: ValidationError) -> list[ValidationError]:
@@ -112,19 +113,6 @@ def _nearest(error: ValidationError) -> list[ValidationError]:
 
 def _is_of_another_type(inner: ValidationError, error: ValidationError) -> bool:
     return inner.kind.name == "type" and inner.instance_path == error.instance_path
-
-
-def _located(steps: list[str | int], schema: Any, schemas: Schemas) -> tuple[Any, Place, Place | None]:
-    """Return the schema that the steps of the validator lead to, its place, and that of the last reference."""
-    node, place, reference = schema, Place(""), None
-    for step in steps:
-        if step == "$ref":
-            before = place
-            place, node = target(node["$ref"], schemas)
-            reference = None if place.steps else before
-        else:
-            node, place, reference = node[step], place.below(step), None
-    return node, place, reference
 
 
 def _new_fields(value: Any, found: list[Placed], schemas: Schemas, where: Path = ()) -> Iterator[Finding]:

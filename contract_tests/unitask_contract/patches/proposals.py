@@ -6,13 +6,12 @@
 The redacted body is the evidence, and becomes an example of the spec. The patch allows what the example shows.
 """
 
-from __future__ import annotations
-
 import difflib
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -24,7 +23,7 @@ from unitask_contract import bundle
 from unitask_contract.bundle import fields
 from unitask_contract.exchange import Exchange, shortened
 from unitask_contract.patches.contradictions import NEW_FIELD, Finding, findings, schema_of
-from unitask_contract.patches.redaction import key_of, redacted, redacted_path
+from unitask_contract.patches.redaction import key_of, redacted, shown_path
 from unitask_contract.patches.widening import OBSERVED, Unchangeable, contradiction, widening
 from unitask_contract.schema_paths import Schemas, pointer, type_of
 
@@ -50,11 +49,10 @@ class Difference:
         operation: The operationId of the first answer that shows it.
         part: "200" or "default"; "request" for a notification.
         family: The family of the task; empty for none.
-        where: The path in the body, with a star for each index.
-        place: The schema that says otherwise; empty when there is none.
-        keyword: The keyword that is violated; "properties" for a field that is not named.
         says: What the spec says.
         came: What came, redacted.
+        where: The path in the body, with a star for each index.
+        key: What one change of the spec would allow: schema and keyword; operation and part without a schema.
         evidence: The redacted body; None when no redacted body would show the difference, so nothing is proposed.
         count: The number of bodies that show it.
     """
@@ -63,19 +61,12 @@ class Difference:
     operation: str
     part: str
     family: str
-    where: str
-    place: str
-    keyword: str
     says: str
     came: str
+    where: str = ""
+    key: tuple[str, str] = ("", "")
     evidence: Any = None
     count: int = 1
-
-    def is_same(self, other: Difference) -> bool:
-        """Return whether one change of the spec would allow both."""
-        if self.place or other.place:
-            return (self.place, self.keyword) == (other.place, other.keyword)
-        return (self.operation, self.part) == (other.operation, other.part)
 
     def __str__(self) -> str:
         seen = "" if self.count == 1 else f" ({self.count} times)"
@@ -89,66 +80,66 @@ def differences(exchanges: Iterable[Exchange], notifications: Iterable[tuple[str
         exchanges: What went over the wire; requests that the contract does not have are ignored.
         notifications: The operation of each webhook, and its body, read as JSON.
     """
-    collected = _Collected()
-    for exchange in exchanges:
-        if exchange.operation and not _is_stream(exchange):
-            collected.add(exchange.operation, exchange.part, exchange.family, exchange.answer, exchange.content_type)
+    bodies = [(one.operation, one.part, one) for one in exchanges if one.operation and not _is_stream(one)]
     for operation, body in notifications:
-        as_answer = Exchange("POST", "", b"", 200, json.dumps(body).encode())
-        collected.add(operation, "request", as_answer.family, body, as_answer.content_type)
-    return sorted(collected.found.values(), key=lambda one: (list(Kind).index(one.kind), one.operation, one.where))
+        bodies.append((operation, "request", Exchange("POST", "", b"", 200, json.dumps(body).encode())))
+    found: dict[object, Difference] = {}
+    for operation, part, exchange in bodies:
+        component, body = bundle.components_of(operation).get(part), exchange.answer
+        if component is None or body is None:
+            new: dict[object, Difference] = {
+                (operation, part, component): _undocumented(operation, part, exchange, component)
+            }
+        else:
+            new = _of_body(operation, part, exchange, component, found)
+        for identity, one in new.items():
+            known = found.get(identity, one)
+            better = known if one.evidence is None or known.evidence is not None else one
+            found[identity] = replace(better, count=known.count + (identity in found))
+    return sorted(found.values(), key=lambda one: (list(Kind).index(one.kind), one.operation, one.where))
 
 
 def _is_stream(exchange: Exchange) -> bool:
     return exchange.content_type.startswith("text/event-stream") and fields(exchange.asked).get("stream") is True
 
 
-class _Collected:
-    """The differences so far, by identity."""
-
-    def __init__(self) -> None:
-        self.found: dict[tuple[object, ...], Difference] = {}
-
-    def add(self, operation: str, part: str, family: str, body: Any, content_type: str) -> None:
-        component = bundle.components_of(operation).get(part)
-        if component is None or body is None:
-            media = re.match(r"[a-z]+/[a-z0-9.+-]{1,40}", content_type.lower())
-            says, came = "JSON", f"something else, as {media[0] if media else 'no known type'}"
-            if component is None:
-                says, came = "no such answer", "one"
-            said = Difference(Kind.UNDOCUMENTED, operation, part, family, "", "", "", says, came)
-            self._note((operation, part, says), said)
-            return
-        schemas = bundle.schemas()
-        found = {_identity(one): one for one in findings(body, schema_of(component, body, schemas), schemas)}
-        evidence = None if found.keys() <= self.found.keys() else redacted(body, component)
-        shown: dict[object, Finding] = {}
-        if evidence is not None:
-            shown = {key_of(one): one for one in findings(evidence, schema_of(component, evidence, schemas), schemas)}
-        for identity, one in found.items():
-            redacted_one = shown.get(key_of(one))
-            where, came = pointer(redacted_path(one.where)), type_of(one.value)
-            if redacted_one:
-                where, came = pointer(redacted_one.where), shortened(json.dumps(redacted_one.value), SHOWN)
-            kind, says = Kind.BROKEN, f"{one.keyword}: {shortened(json.dumps(one.rule), SHOWN)}"
-            if one.keyword == NEW_FIELD:
-                kind, says = Kind.NEW_FIELD, "no field of this name"
-            elif one.keyword == "required":
-                came = f"none of {', '.join(one.names)}"
-            place = str(one.place)
-            difference = Difference(kind, operation, part, family, where, place, one.keyword, says, came)
-            self._note(identity, replace(difference, evidence=evidence if redacted_one else None))
-
-    def _note(self, identity: tuple[object, ...], difference: Difference) -> None:
-        known = self.found.get(identity)
-        if known is None:
-            self.found[identity] = difference
-        else:
-            better = known if known.evidence is not None or difference.evidence is None else difference
-            self.found[identity] = replace(better, count=known.count + 1)
+def _undocumented(operation: str, part: str, exchange: Exchange, component: str | None) -> Difference:
+    says, came = "no such answer", "one"
+    if component:
+        media = re.match(r"[a-z]+/[a-z0-9.+-]{1,40}", exchange.content_type.lower())
+        says, came = "JSON", f"something else, as {media[0] if media else 'no known type'}"
+    return Difference(Kind.UNDOCUMENTED, operation, part, exchange.family, says, came, key=(operation, part))
 
 
-def _identity(found: Finding) -> tuple[object, ...]:
+def _of_body(
+    operation: str, part: str, exchange: Exchange, component: str, known: Collection[object]
+) -> dict[object, Difference]:
+    """Return the differences of a body by identity; without evidence where all are known."""
+    found = {_identity(one): one for one in _findings(exchange.answer, component)}
+    evidence = None if all(identity in known for identity in found) else redacted(exchange.answer, component)
+    shown = {key_of(one): one for one in _findings(evidence, component)} if evidence is not None else {}
+    made: dict[object, Difference] = {}
+    for identity, one in found.items():
+        redacted_one = shown.get(key_of(one))
+        where, came = shown_path(one.where), type_of(one.value)
+        if redacted_one:
+            where, came = pointer(redacted_one.where), shortened(json.dumps(redacted_one.value), SHOWN)
+        kind, says = Kind.BROKEN, f"{one.keyword}: {shortened(json.dumps(one.rule), SHOWN)}"
+        if one.keyword == NEW_FIELD:
+            kind, says = Kind.NEW_FIELD, "no field of this name"
+        elif one.keyword == "required":
+            came = f"none of {', '.join(one.names)}"
+        key, proof = (str(one.place), one.keyword), evidence if redacted_one else None
+        made[identity] = Difference(kind, operation, part, exchange.family, says, came, where, key, proof)
+    return made
+
+
+def _findings(body: Any, component: str, schemas: Schemas | None = None) -> list[Finding]:
+    known = schemas or bundle.schemas()
+    return findings(body, schema_of(component, body, known), known)
+
+
+def _identity(found: Finding) -> object:
     """Return what findings share that ask for the same change: schema, keyword, and the type to allow."""
     return str(found.place), found.keyword, found.names, type_of(found.value)
 
@@ -175,32 +166,26 @@ def proposal(found: Iterable[Difference], folder: Path | None = None) -> str:
     folder = folder or spec_folder()
     schemas: Schemas = bundle.schemas()
     taken = {path.relative_to(folder).as_posix() for path in folder.glob("examples/*/observed-*.json")}
-    added: dict[str, str] = {}
+    examples: dict[str, str] = {}
     entries: dict[str, list[dict[str, Any]]] = {CHANGES: [], LEDGER: []}
-    for difference in _each_body(found):
-        path = _free_path(difference, {*added, *taken})
+    bodies: dict[str, Difference] = {}
+    for one in found:
+        if one.evidence is not None:
+            bodies.setdefault(json.dumps([one.operation, one.part, one.evidence]), one)
+    for difference in bodies.values():
+        path = _free_path(difference, {*examples, *taken})
         name = path.removeprefix("examples/").removesuffix(".json").replace("/", ".")
-        try:
+        with suppress(Unchangeable):
             schemas = _accept(difference, schemas, name, entries)
-        except Unchangeable:
-            continue
-        added[path] = json.dumps(_example(difference), indent=2, ensure_ascii=False) + "\n"
-    if not added:
+            examples[path] = json.dumps(_example(difference), indent=2, ensure_ascii=False) + "\n"
+    if not examples:
         return ""
     texts = {name: _yaml(part) for name, part in entries.items() if part}
-    source = f"{OBSERVED}: {{evidence: recorded, page: an answer of a provider, date: '{datetime.now(UTC).date()}'}}\n"
-    texts |= {} if OBSERVED in bundle.document()["x-sources"] else {SOURCES: source}
+    if OBSERVED not in bundle.document()["x-sources"]:
+        source = f"{{evidence: recorded, page: an answer of a provider, date: '{datetime.now(UTC).date()}'}}"
+        texts[SOURCES] = f"{OBSERVED}: {source}\n"
     changed = [_diff(name, (folder / name).read_text(encoding="utf-8"), text) for name, text in texts.items()]
-    return "".join([*changed, *(_diff(path, None, text) for path, text in sorted(added.items()))])
-
-
-def _each_body(found: Iterable[Difference]) -> Iterator[Difference]:
-    seen: set[str] = set()
-    for difference in found:
-        body = json.dumps([difference.operation, difference.part, difference.evidence])
-        if difference.evidence is not None and body not in seen:
-            seen.add(body)
-            yield difference
+    return "".join([*changed, *(_diff(path, None, text) for path, text in sorted(examples.items()))])
 
 
 def _accept(
@@ -214,18 +199,17 @@ def _accept(
     component = bundle.components_of(difference.operation)[difference.part]
     changes: list[dict[str, Any]] = []
     contradictions: list[dict[str, Any]] = []
-    for _ in range(MOST_EDITS):
-        left = findings(difference.evidence, schema_of(component, difference.evidence, schemas), schemas)
-        if not left:
-            entries[CHANGES] += changes
-            entries[LEDGER] += contradictions
-            return schemas
+    while left := _findings(difference.evidence, component, schemas):
+        if len(changes) == MOST_EDITS:
+            raise Unchangeable(f"{MOST_EDITS} changes are not enough")
         change = widening(left[0], schemas)
         changes.append(change.entry(example))
         if left[0].keyword != NEW_FIELD:
             contradictions.append(contradiction(left[0], schemas, example, len(contradictions) + 1))
         schemas = change.applied(schemas)
-    raise Unchangeable(f"{MOST_EDITS} changes are not enough")
+    entries[CHANGES] += changes
+    entries[LEDGER] += contradictions
+    return schemas
 
 
 def _example(difference: Difference) -> dict[str, Any]:

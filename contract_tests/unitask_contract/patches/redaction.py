@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any, cast
 
+from unitask_api.output_files import ending_of, is_ending
 from unitask_contract import bundle
 from unitask_contract.bundle import fields, items
 from unitask_contract.patches.contradictions import NEW_FIELD, Finding, findings, schema_of
@@ -25,9 +26,6 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:?\
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _EMAIL = re.compile(r"\S+@\S+\.\S+")
 _ADDRESS = re.compile(r"(?:[a-z][a-z0-9+.-]*:)?//\S+", re.IGNORECASE)
-_EXTENSION = re.compile(
-    r"\.(png|jpe?g|webp|gif|mp4|webm|mov|mp3|wav|ogg|flac|glb|zip|json|ply|obj)(?=$|[?#])", re.IGNORECASE
-)
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 _PLAIN = ("", "true", "false", "null", "none")
 _WORD = re.compile(r"[A-Za-z]{1,20}\d{0,3}([_.-]([A-Za-z]{1,20}\d{0,3}|\d{1,3})){0,5}_?")
@@ -45,7 +43,7 @@ def redacted(body: Any, component: str) -> Any:
     found = [
         one for one in findings(body, schema, schemas) if one.keyword != NEW_FIELD or name_of(one.names[0]) != REMOVED
     ]
-    shown = _Redactor(found, schemas).value(body, rules(schema, Place(""), body, schemas), ())
+    shown = _Redactor(found, schemas).value(body, rules(schema, Place(""), body, schemas))
     again = findings(shown, schema_of(component, shown, schemas), schemas)
     is_same = set(map(key_of, again)) == set(map(key_of, found))
     return shown if is_same and not any(one.keyword in OF_VALUES for one in found) else None
@@ -53,17 +51,18 @@ def redacted(body: Any, component: str) -> Any:
 
 def key_of(found: Finding) -> tuple[str, str, str, tuple[str, ...]]:
     """Return what a difference and its redacted form have in common."""
-    return pointer(redacted_path(found.where)), str(found.place), found.keyword, found.names
+    return shown_path(found.where), str(found.place), found.keyword, found.names
 
 
-def redacted_path(path: Path) -> Path:
-    """Return a path without the keys that the spec does not name."""
-    return tuple(step if isinstance(step, int) or step in _names() else REMOVED for step in path)
+def shown_path(path: Path) -> str:
+    """Return a path as text, without the keys that the spec does not name."""
+    return pointer(tuple(step if isinstance(step, int) or step in _names() else REMOVED for step in path))
 
 
 def name_of(step: str) -> str:
-    """Return the name of a new field, if it looks like a name."""
-    return step if _is_word(step) else REMOVED
+    """Return the name of a new field, if it is a word of an API, and neither a token, an id nor an address."""
+    is_word = len(step) <= LONGEST_WORD and _WORD.fullmatch(step) is not None
+    return step if is_word and len(re.findall("[a-z][A-Z]", step)) <= MOST_CAPITALS else REMOVED
 
 
 @cache
@@ -94,12 +93,6 @@ def _listed(node: Any) -> Iterator[str]:
             yield from _listed(part)
 
 
-def _is_word(text: str) -> bool:
-    """Return whether a text is a word of an API, and neither a token, an id nor an address."""
-    is_word = len(text) <= LONGEST_WORD and _WORD.fullmatch(text) is not None
-    return is_word and len(re.findall("[a-z][A-Z]", text)) <= MOST_CAPITALS
-
-
 class _Redactor:
     """Redacts the parts of a body, and keeps what its differences need."""
 
@@ -108,7 +101,7 @@ class _Redactor:
         self._new = {one.where for one in found if one.keyword == NEW_FIELD}
         self._above = {one.where[:length] for one in found for length in range(len(one.where) + 1)}
 
-    def value(self, value: Any, found: list[Placed], where: Path) -> Any:
+    def value(self, value: Any, found: list[Placed], where: Path = ()) -> Any:
         if isinstance(value, dict):
             return self._object(cast("dict[str, Any]", value), found, where)
         if isinstance(value, list):
@@ -118,8 +111,7 @@ class _Redactor:
     def _object(self, value: dict[str, Any], found: list[Placed], where: Path) -> dict[str, Any]:
         kept: dict[str, Any] = {}
         for step, part in value.items():
-            path = (*where, step)
-            inner = below(found, part, step, self._schemas)
+            path, inner = (*where, step), below(found, part, step, self._schemas)
             if is_named(found, step):
                 kept[step] = self.value(part, inner, path)
             elif path in self._new:
@@ -132,20 +124,17 @@ class _Redactor:
         """Keep the items with differences, and the first of the others."""
         kept: list[Any] = []
         for number, part in enumerate(value):
-            path = (*where, number)
-            inner = below(found, part, number, self._schemas)
+            path, inner = (*where, number), below(found, part, number, self._schemas)
             if path in self._above or (not kept and inner):
                 item = self.value(part, inner, path)
-                if item not in kept:
-                    kept.append(item)
+                kept += [] if item in kept else [item]
         return kept
 
 
 def _map_key(step: str, taken: dict[str, Any]) -> str:
     if step in _words():
         return step
-    key = TASK_ID if _UUID.fullmatch(step) else REMOVED
-    return key if key not in taken else f"{REMOVED}-{len(taken) + 1}"
+    return REMOVED if REMOVED not in taken else f"{REMOVED}-{len(taken) + 1}"
 
 
 def _outline(value: Any) -> Any:
@@ -153,14 +142,10 @@ def _outline(value: Any) -> Any:
     if isinstance(value, dict):
         named = {name_of(step): _outline(part) for step, part in cast("dict[str, Any]", value).items()}
         # an address inside would be a file that no schema describes
-        return {step: REMOVED if _is_address(part) else part for step, part in named.items() if step != REMOVED}
+        return {step: REMOVED if _ADDRESS.match(str(part)) else part for step, part in named.items() if step != REMOVED}
     if isinstance(value, list):
         return [_outline(part) for part in cast("list[object]", value)[:1]]
     return _scalar(value)
-
-
-def _is_address(value: Any) -> bool:
-    return isinstance(value, str) and _ADDRESS.match(value) is not None
 
 
 def _scalar(value: Any) -> Any:
@@ -168,8 +153,8 @@ def _scalar(value: Any) -> Any:
         return _text(value)
     if not isinstance(value, int | float) or isinstance(value, bool) or value == 0:
         return value
-    sign = -1 if value < 0 else 1
-    return sign * 0.5 if isinstance(value, float) and not value.is_integer() else type(value)(sign)
+    form = 0.5 if isinstance(value, float) and not value.is_integer() else type(value)(1)
+    return -form if value < 0 else form
 
 
 def _text(text: str) -> str:
@@ -178,8 +163,8 @@ def _text(text: str) -> str:
     if _EMAIL.fullmatch(text):
         return "removed@removed.test"
     if _ADDRESS.match(text):
-        extension = _EXTENSION.search(text)
-        return f"https://removed.test/file{extension[0].lower() if extension else ''}"
+        ending = ending_of(text)
+        return f"https://removed.test/file{ending if is_ending(ending) else ''}"
     if _UUID.fullmatch(text):
         return TASK_ID
     return "1" if _NUMBER.fullmatch(text) else REMOVED

@@ -6,10 +6,10 @@ contradiction gets an entry in the ledger, too: what the source says, what was o
 
 import copy
 import json
-import re
 from dataclasses import dataclass
 from typing import Any, cast
 
+from unitask_api.output_files import ending_of, kind_of_ending
 from unitask_contract.bundle import fields, items
 from unitask_contract.patches.contradictions import NEW_FIELD, Finding
 from unitask_contract.schema_paths import Path as Steps
@@ -19,12 +19,6 @@ OBSERVED = "observed"  # the source of what an answer shows
 SHOWN = 200  # characters of what the source says
 ABOUT = "Not named by any page; seen in an answer."
 WHY = "A provider answered so. The change that came with this entry allows it beside what was allowed before."
-_MEDIA = {
-    "image": r"\.(png|jpe?g|webp|gif)$",
-    "video": r"\.(mp4|webm|mov)$",
-    "audio": r"\.(mp3|wav|ogg|flac)$",
-    "model": r"\.(glb|ply|obj)$",
-}
 
 
 class Unchangeable(Exception):
@@ -42,16 +36,14 @@ class Change:
         """Return the components after the change."""
         component = copy.deepcopy(schemas[self.place.component])
         node = _at(component, self.place.steps)
-        for keyword, value in self.merge.items():
-            if value is None:
-                node.pop(keyword)
-            else:
-                node[keyword] = value
+        node.update(self.merge)
+        for keyword in [keyword for keyword, value in self.merge.items() if value is None]:
+            del node[keyword]
         return {**schemas, self.place.component: component}
 
     def entry(self, example: str) -> dict[str, Any]:
         """Return the entry of spec/observed.yaml."""
-        return {"place": _reference(self.place), "merge": self.merge, "example": example}
+        return {"place": str(self.place), "merge": self.merge, "example": example}
 
 
 def widening(found: Finding, schemas: Schemas) -> Change:
@@ -60,56 +52,47 @@ def widening(found: Finding, schemas: Schemas) -> Change:
     Raises:
         Unchangeable: There is none.
     """
-    place = found.edited
+    place = found.place
     if not place.component or (found.keyword == "type" and not found.where):
         raise Unchangeable("the difference is about the body as a whole")
     if found.keyword == NEW_FIELD:
-        (name,) = found.names
-        return Change(place.below("properties"), {name: _rule_of(found.value)})
-    node = fields(_at(schemas[place.component], place.steps))
+        rule = {**_rule_of(found.value), "description": ABOUT, "x-source": [OBSERVED]}
+        return Change(place.below("properties"), {found.names[0]: rule})
+    node = _at(schemas[place.component], place.steps)
     return Change(place, {**_widened(node, found), "x-source": [*node.get("x-source", ()), OBSERVED]})
 
 
 def _widened(node: dict[str, Any], found: Finding) -> dict[str, Any]:
-    keyword, kind = found.keyword, type_of(found.value)
-    match keyword:
-        case "type" if found.edited == found.reference:
+    kind = type_of(found.value)
+    match found.keyword:
+        case "type" if "$ref" in node:
             return {"anyOf": [{"$ref": node["$ref"]}, {"type": kind}], "$ref": None}
-        case "type" if kind == "array":  # the generator of the client needs a schema for the items
-            return {"type": _types(found.rule, kind), "items": node.get("items", {})}
         case "type":
-            return {"type": _types(found.rule, kind)}
+            known = [one for one in items(found.rule) or [found.rule] if (one, kind) != ("integer", "number")]
+            types = [*known, kind] if known else kind
+            # the generator of the client needs a schema for the items
+            return {"type": types, "items": node.get("items", {})} if kind == "array" else {"type": types}
         case "anyOf":
             return {"anyOf": [*found.rule, {"type": kind}]}
         case "required" if left := [name for name in found.rule if name not in found.names]:
             return {"required": left}
-        case _:
+        case keyword:
             return {keyword: None}
-
-
-def _types(rule: Any, kind: str) -> Any:
-    """Return the types of a schema with one more; "number" includes "integer"."""
-    known: list[str] = items(rule) or [rule]
-    if kind == "number":
-        known = [one for one in known if one != "integer"]
-    return [*known, kind] if known else kind
 
 
 def _rule_of(value: Any) -> dict[str, Any]:
     """Return the schema of a new field, of which one value is known."""
-    return {**_type_rule(value), "description": ABOUT, "x-source": [OBSERVED]}
-
-
-def _type_rule(value: Any) -> dict[str, Any]:
     if value is None:
         return {}
+    rule: dict[str, Any] = {"type": type_of(value)}
     if isinstance(value, list):
-        kinds = [_type_rule(part) for part in cast("list[object]", value)]
-        return {"type": "array", "items": kinds[0] if kinds and all(part == kinds[0] for part in kinds) else {}}
-    if isinstance(value, str) and re.match(r"https?://", value):
-        kind = next((kind for kind, pattern in _MEDIA.items() if re.search(pattern, value)), "file")
-        return {"type": "string", "x-media": {"kind": kind}}
-    return {"type": type_of(value), **({"additionalProperties": True} if isinstance(value, dict) else {})}
+        listed = cast("list[object]", value)
+        rule["items"] = _rule_of(listed[0]) if listed else {}
+    elif isinstance(value, dict):
+        rule["additionalProperties"] = True
+    elif isinstance(value, str) and value.startswith(("http://", "https://")):
+        rule["x-media"] = {"kind": kind_of_ending(ending_of(value)) or "file"}
+    return rule
 
 
 def contradiction(found: Finding, schemas: Schemas, example: str, number: int) -> dict[str, Any]:
@@ -126,12 +109,12 @@ def contradiction(found: Finding, schemas: Schemas, example: str, number: int) -
         "id": f"{example}{'' if number == 1 else f'-{number}'}".replace(".", "-"),
         "where": ".".join(map(str, found.where)) or "the body",
         "documented": {
-            "source": _source(schemas[found.edited.component], found.edited.steps),
+            "source": _source(schemas[found.place.component], found.place.steps),
             "says": json.dumps(rule)[:SHOWN],
             "schema": rule,
         },
-        "seen": {"source": OBSERVED, "example": example, "at": _pointer(found.where)},
-        "ours": _reference(found.edited),
+        "seen": {"source": OBSERVED, "example": example, "at": "".join(f"/{step}" for step in found.where)},
+        "ours": str(found.place),
         "why": WHY,
     }
 
@@ -149,11 +132,3 @@ def _at(node: Any, steps: Steps) -> Any:
     for step in steps:
         node = node[step]
     return node
-
-
-def _reference(place: Place) -> str:
-    return f"#/components/schemas/{place.component}{_pointer(place.steps)}"
-
-
-def _pointer(path: Steps) -> str:
-    return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in path)

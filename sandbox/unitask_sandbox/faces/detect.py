@@ -4,21 +4,21 @@ Both models run inside OpenCV. They are loaded once per process, and a lock keep
 network's input and output.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from threading import Lock
-from typing import Final, cast
+from typing import Any, Final
 
 import cv2
 import numpy as np
 
-from unitask_sandbox.faces.arrays import Floats, Network, Pixels, as_floats, as_pixels
+from unitask_sandbox.faces.arrays import Floats, Network, Pixels, as_floats
 from unitask_sandbox.faces.mesh import LEFT_EYE_CORNER, RIGHT_EYE_CORNER, VERTICES, WEIGHTS
 
 # Meshes that the landmark model is less sure of are not faces, or are turned too far away to be swapped
 MIN_SCORE: Final = 0.9
-
 
 # The detector. It misses faces much larger than its largest anchor, about 300 pixels: hence two scales.
 LONGEST_SIDE: Final = 1280  # larger pictures are searched on a reduced copy
@@ -39,20 +39,24 @@ CROP: Final = 1.5  # side of the crop, in sides of the face's box, as MediaPipe'
 class Face:
     """One face of a picture; all coordinates are pixels of that picture."""
 
-    box: Floats  # ``(4,)``: x, y, width, height
-    points: Floats  # ``(5, 2)``: the subject's right eye, left eye, tip of the nose, right and left corner of the mouth
-    landmarks: Floats  # ``(478, 3)``: the mesh; z grows away from the viewer, in pixels as well
-    score: float  # how sure the landmark model is that this is a face, 0 to 1
+    landmarks: Floats  # ``(478, 3)``: the mesh and the irises; z grows away from the viewer, in pixels as well
+    score: float = 1.0  # how sure the landmark model is that this is a face, 0 to 1
 
     @property
-    def area(self) -> float:
-        """The area of the face's outline, in square pixels."""
-        return outline_area(self.landmarks)
+    def vertices(self) -> Floats:
+        """The ``(468, 3)`` vertices of the mesh."""
+        return self.landmarks[:VERTICES]
 
+    @cached_property
+    def box(self) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom of the mesh."""
+        (left, top), (right, bottom) = (end(self.vertices[:, :2], axis=0).tolist() for end in (np.min, np.max))
+        return left, top, right, bottom
 
-def outline_area(landmarks: Floats) -> float:
-    """Return the area of the convex hull of a mesh, in square pixels."""
-    return cv2.contourArea(cv2.convexHull(np.ascontiguousarray(landmarks[:VERTICES, :2])))
+    @cached_property
+    def size(self) -> float:
+        """The square root of the area of the face's outline, in pixels."""
+        return math.sqrt(cv2.contourArea(cv2.convexHull(np.ascontiguousarray(self.vertices[:, :2]))))
 
 
 def find_faces(picture: Pixels) -> list[Face]:
@@ -61,26 +65,23 @@ def find_faces(picture: Pixels) -> list[Face]:
     A picture without an upright face is searched again turned by 90, 270 and 180 degrees, and the turn that
     shows most is taken. The faces come back in the coordinates of the picture as it was given.
     """
-    upright = _find_upright(picture)
-    if upright:
+    if upright := _find_upright(picture):
         return upright
-    found: list[Face] = []
-    for turns in (1, 3, 2):
-        turned = _find_upright(np.ascontiguousarray(np.rot90(picture, turns)))
-        if sum(face.area for face in turned) > sum(face.area for face in found):
-            found = [_turn_back(face, turns, picture) for face in turned]
-    return found
+    turned = [
+        [_turned_back(face, turns, picture) for face in _find_upright(np.ascontiguousarray(np.rot90(picture, turns)))]
+        for turns in (1, 3, 2)
+    ]
+    return max(turned, key=lambda faces: sum(face.size**2 for face in faces))
 
 
-def refined(picture: Pixels, landmarks: Floats) -> tuple[Floats, float]:
-    """Return a face's mesh and how surely it is one, from a mesh near it: that of the frame before, in a video."""
+def refined(picture: Pixels, landmarks: Floats) -> Face:
+    """Return a face from a mesh near it: that of the frame before, in a video."""
     eye_line = landmarks[LEFT_EYE_CORNER, :2] - landmarks[RIGHT_EYE_CORNER, :2]
-    cos, sin = _direction(eye_line)
-    upright = np.array([[cos, sin], [-sin, cos]], np.float32)
+    cos, sin = eye_line / np.linalg.norm(eye_line)
+    upright = as_floats([[cos, sin], [-sin, cos]])
     points = landmarks[:VERTICES, :2] @ upright.T
     low, high = points.min(0), points.max(0)
-    centre = ((low + high) / 2) @ upright
-    return _mesh(picture, centre, CROP * (high - low).max(), eye_line)
+    return _laid(picture, (low + high) / 2 @ upright, float((high - low).max()), eye_line)
 
 
 def load_models() -> None:
@@ -103,100 +104,58 @@ def _landmark_model() -> Network:
 
 def _find_upright(picture: Pixels) -> list[Face]:
     with _DETECTING:
-        found = list(_on_each_scale(picture))
-    if not found:
-        return []
-    rows = np.concatenate(found)
-    boxes: list[list[float]] = rows[:, :4].tolist()
-    scores: list[float] = rows[:, 14].tolist()
-    distinct = rows[list(cv2.dnn.NMSBoxes(boxes, scores, 0.0, OVERLAP_ACROSS_SCALES))]
-    faces = [face for row in distinct if (face := _face(picture, row)).score >= MIN_SCORE]
-    return sorted(faces, key=lambda face: -face.area)
+        rows = np.concatenate([np.empty((0, 15), np.float32), *_on_each_scale(picture)])
+    distinct = cv2.dnn.NMSBoxes(rows[:, :4].tolist(), rows[:, 14].tolist(), 0.0, OVERLAP_ACROSS_SCALES)
+    faces = [_face(picture, rows[number]) for number in distinct]
+    return sorted((face for face in faces if face.score >= MIN_SCORE), key=lambda face: -face.size)
 
 
 def _on_each_scale(picture: Pixels) -> Iterator[Floats]:
     """Yield one row of 15 numbers for each face: box, five points, score."""
-    reduction = min(1.0, LONGEST_SIDE / max(picture.shape[:2]))
-    largest = _resized(picture, reduction)
+    longest = max(picture.shape[:2])
     for network, scale in zip(_detectors(), SCALES, strict=True):
-        if round(min(largest.shape[:2]) * scale) < SMALLEST_SIDE:
+        copy = resized(picture, scale * min(1.0, LONGEST_SIDE / longest))
+        if min(copy.shape[:2]) < SMALLEST_SIDE:
             continue
-        copy = _resized(largest, scale)
-        height, width = copy.shape[:2]
-        network.setInputSize((width, height))
-        rows = cast("Floats | None", network.detect(copy)[1])  # the stub leaves out None: no face
+        network.setInputSize((copy.shape[1], copy.shape[0]))
+        rows: Any = network.detect(copy)[1]  # None without a face, which the stub leaves out
         if rows is not None:
-            rows = rows.copy()
-            rows[:, :14] /= reduction * width / largest.shape[1]
-            yield rows
+            yield np.hstack([rows[:, :14] * (longest / max(copy.shape[:2])), rows[:, 14:]])
 
 
-def _resized(picture: Pixels, scale: float) -> Pixels:
+def resized(picture: Pixels, scale: float) -> Pixels:
+    """Return a picture reduced to a scale; the picture itself where the scale is not below 1."""
     if scale >= 1:
         return picture
-    return as_pixels(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
+    return cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
 
 
 def _face(picture: Pixels, row: Floats) -> Face:
     """Return the face of one detector row; a second mesh, from a crop centred on the first, is steadier."""
-    corner, size, points = row[:2], row[2:4], row[4:14].reshape(5, 2)
-    centre = as_floats(corner + size / 2)
-    landmarks, _ = _mesh(picture, centre, CROP * size.max(), points[1] - points[0])
-    landmarks, score = refined(picture, landmarks)
-    return Face(row[:4], points, landmarks, score)
+    corner, size, right_eye, left_eye = row[:8].reshape(4, 2)
+    return refined(picture, _laid(picture, corner + size / 2, float(size.max()), left_eye - right_eye).landmarks)
 
 
-def _turn_back(face: Face, turns: int, picture: Pixels) -> Face:
+def _turned_back(face: Face, turns: int, picture: Pixels) -> Face:
     """Return a face found on ``rot90(picture, turns)`` in the coordinates of the picture itself."""
+    quarters = np.linalg.matrix_power(np.array([[0, 1], [-1, 0]]), turns)
+    middle = (np.array(picture.shape[1::-1]) - 1) / 2
     landmarks = face.landmarks.copy()
-    landmarks[:, :2] = _points_back(face.landmarks, turns, picture)
-    low, high = landmarks[:VERTICES, :2].min(0), landmarks[:VERTICES, :2].max(0)
-    box = np.concatenate([low, high - low])
-    return Face(box, _points_back(face.points, turns, picture), landmarks, face.score)
+    landmarks[:, :2] = (landmarks[:, :2] - middle @ np.abs(quarters)) @ quarters + middle
+    return Face(landmarks, face.score)
 
 
-def _points_back(points: Floats, turns: int, picture: Pixels) -> Floats:
-    height, width = picture.shape[:2]
-    x, y = points[:, 0], points[:, 1]
-    if turns == 1:
-        return np.stack([width - 1 - y, x], axis=1)
-    if turns == 2:
-        return np.stack([width - 1 - x, height - 1 - y], axis=1)
-    return np.stack([y, height - 1 - x], axis=1)
-
-
-def _mesh(picture: Pixels, centre: Floats, side: np.float32, eye_line: Floats) -> tuple[Floats, float]:
-    """Return mesh and score of the square around ``centre`` whose upper side is parallel to the eyes."""
-    scale = side / INPUT_SIDE
-    crop_to_picture = _placement(centre, scale, eye_line)
-    blob = cv2.dnn.blobFromImage(
-        _crop(picture, crop_to_picture, scale), 1 / 255.0, (INPUT_SIDE, INPUT_SIDE), swapRB=True
-    )
-    points, logit = _landmark_model()(blob, "Identity", "Identity_1")
-    points = points.reshape(-1, 3)
-    flat = np.column_stack([points[:, :2], np.ones(len(points))]) @ crop_to_picture.T
-    score = 1 / (1 + np.exp(-float(logit.ravel()[0])))
-    return as_floats(np.column_stack([flat, points[:, 2] * scale])), float(score)
-
-
-def _crop(picture: Pixels, crop_to_picture: Floats, scale: np.float32) -> Pixels:
-    if scale > 2:  # the warp reads four pixels a point: reduce first, to 1.5 pixels a point, or it aliases
-        reduction = 1 / (scale / 1.5)
-        picture = _resized(picture, float(reduction))
-        crop_to_picture = crop_to_picture * reduction
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    size = (INPUT_SIDE, INPUT_SIDE)
-    return as_pixels(cv2.warpAffine(picture, crop_to_picture, size, flags=flags, borderMode=cv2.BORDER_CONSTANT))
-
-
-def _direction(line: Floats) -> tuple[np.float32, np.float32]:
-    angle = np.arctan2(line[1], line[0])
-    return np.cos(angle), np.sin(angle)
-
-
-def _placement(centre: Floats, scale: np.float32, eye_line: Floats) -> Floats:
-    """Return the ``(2, 3)`` matrix from pixels of a square crop to pixels of the picture."""
-    cos, sin = _direction(eye_line)
-    left = centre[0] - scale * (cos - sin) * INPUT_SIDE / 2
-    top = centre[1] - scale * (sin + cos) * INPUT_SIDE / 2
-    return np.array([[scale * cos, -scale * sin, left], [scale * sin, scale * cos, top]], np.float32)
+def _laid(picture: Pixels, middle: Floats, side: float, eye_line: Floats) -> Face:
+    """Return the face around a place, from a square crop whose upper side is parallel to the eyes."""
+    scale = INPUT_SIDE / (CROP * side)
+    angle = math.degrees(math.atan2(eye_line[1], eye_line[0]))
+    to_crop = as_floats(cv2.getRotationMatrix2D(middle.tolist(), angle, scale))
+    to_crop[:, 2] += INPUT_SIDE / 2 - middle
+    # the warp reads four pixels a point: a large face is reduced first, to 1.5 pixels a point, or it aliases
+    share = 1.5 * scale if scale < 0.5 else 1.0
+    crop = cv2.warpAffine(resized(picture, share), to_crop / as_floats([share, share, 1]), (INPUT_SIDE, INPUT_SIDE))
+    blob = cv2.dnn.blobFromImage(crop, 1 / 255.0, swapRB=True)
+    found, logit = _landmark_model()(blob, "Identity", "Identity_1")
+    points = found.reshape(-1, 3)
+    flat = cv2.transform(points[None, :, :2], cv2.invertAffineTransform(to_crop))[0]
+    return Face(as_floats(np.column_stack([flat, points[:, 2] / scale])), 1 / (1 + math.exp(-logit.item())))

@@ -7,15 +7,16 @@ toward the viewer, origin inside the head. "Right" and "left" in names are the s
 
 import struct
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
-from unitask_sandbox.faces.arrays import Doubles, Floats, Indices, as_floats
+from unitask_sandbox.faces.arrays import Floats, Indices, as_floats
 
 WEIGHTS = Path(__file__).with_name("weights")
 
@@ -33,7 +34,7 @@ LEFT_BROW = (300, 293, 334, 296, 336, 285, 295, 282, 283, 276)
 RIGHT_EYE_CORNER, LEFT_EYE_CORNER = 33, 263  # the outer corners
 UPPER_LIP, LOWER_LIP = 13, 14  # inner edges, at the middle of the mouth
 RIGHT_MOUTH_CORNER, LEFT_MOUTH_CORNER = 61, 291
-RIGHT_NOSTRIL, LEFT_NOSTRIL, NOSE_BASE = 98, 327, 2
+NOSTRILS = (98, 327, 2)  # and the base of the nose between them
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +45,6 @@ class CanonicalMesh:
     triangles: Indices  # ``(898, 3)`` vertex numbers
     mirror: Indices  # ``(468,)``: the vertex at the same place on the other half of the face
     anchors: Indices  # vertices that move little with the expression, to fit the head's pose with
-    anchor_weights: Doubles  # their weights in the fit; the sum is 1
     inside: Floats  # 0 on the edge of the face, 1 from 3 cm inside it
     mouth: Floats  # 1 on the lips, 0 from 1.6 cm beside them
     right_eye: Floats  # 1 on the lids, 0 from 1 cm beside them
@@ -58,78 +58,46 @@ def canonical_mesh() -> CanonicalMesh:
     metadata = _fields((WEIGHTS / "geometry_pipeline_metadata_landmarks.binarypb").read_bytes())
     mesh = _fields(metadata[1][0])
     vertices = np.array(mesh[3], np.float32).reshape(-1, 5)[:, :3].copy()  # x, y, z, and a texture's u, v
-    triangles = np.array(mesh[4], np.int32).reshape(-1, 3)
-    anchors, weights = _anchors(metadata[2])
-    to_edge = _distances(vertices, _edge_vertices(triangles), axes=2)
+    edge: Any = cv2.convexHull(vertices[:, :2].copy(), returnPoints=False)
+    brow_height = vertices[list(RIGHT_BROW + LEFT_BROW), 1].max()
     return CanonicalMesh(
         vertices=vertices,
-        triangles=triangles,
-        mirror=_mirror(vertices),
-        anchors=anchors,
-        anchor_weights=weights,
-        inside=np.clip(to_edge / 3.0, 0, 1),
+        triangles=np.array(mesh[4], np.int32).reshape(-1, 3),
+        mirror=_distances(vertices * np.array([-1, 1, 1], np.float32), vertices).argmin(1),
+        anchors=np.array([_fields(entry)[1][0] for entry in metadata[2]]),
+        inside=np.clip(_distances(vertices[:, :2], vertices[edge.ravel(), :2]).min(1) / 3.0, 0, 1),
         mouth=_near(vertices, OUTER_LIPS + INNER_LIPS, reach=1.6),
         right_eye=_near(vertices, RIGHT_EYE, reach=1.0),
         left_eye=_near(vertices, LEFT_EYE, reach=1.0),
-        forehead=_forehead(vertices),
+        forehead=np.clip((vertices[:, 1] - brow_height + 0.5) / 1.5, 0, 1),
     )
 
 
-def _anchors(entries: Iterable[bytes]) -> tuple[Indices, Doubles]:
-    """Return the vertex numbers of the Procrustes basis in order, and their weights scaled to a sum of 1."""
-    # Vertex 0 would be left out of the message, as protobuf leaves out every default value.
-    weight_of = {(entry[1] or [0])[0]: entry[2][0] for entry in map(_fields, entries)}
-    numbers = sorted(weight_of)
-    weights = np.array([weight_of[number] for number in numbers])
-    return np.array(numbers, np.int32), weights / weights.sum()
-
-
-def _edge_vertices(triangles: Indices) -> list[int]:
-    """Return the vertices on the mesh's border: ends of an edge that belongs to one triangle only."""
-    edges = np.sort(np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]), axis=1)
-    distinct, count = np.unique(edges, axis=0, return_counts=True)
-    return [int(vertex) for vertex in np.unique(distinct[count == 1])]
-
-
-def _mirror(vertices: Floats) -> Indices:
-    mirrored = vertices[:, None] * np.array([-1, 1, 1], np.float32)
-    nearest: Indices = ((mirrored - vertices[None]) ** 2).sum(-1).argmin(1).astype(np.int32)
-    return nearest
-
-
-def _distances(vertices: Floats, others: Sequence[int], axes: int = 3) -> Floats:
-    """Return how far each vertex is from the nearest of the others, in centimetres."""
-    apart = vertices[:, None, :axes] - vertices[None, list(others), :axes]
-    return as_floats(np.sqrt((apart**2).sum(-1)).min(1))
+def _distances(some: Floats, others: Floats) -> Floats:
+    """Return the distances of each of some vertices from each of the others, in centimetres."""
+    return as_floats(np.linalg.norm(some[:, None] - others[None], axis=-1))
 
 
 def _near(vertices: Floats, others: Sequence[int], reach: float) -> Floats:
     """Return a weight of 1 near the other vertices that falls to 0 at a distance of ``reach`` centimetres."""
-    closeness = np.clip(1 - _distances(vertices, others) / reach, 0, 1)
+    closeness = np.clip(1 - _distances(vertices, vertices[list(others)]).min(1) / reach, 0, 1)
     return as_floats(np.clip(closeness * 1.6, 0, 1))  # 1 over the first 3/8 of the reach
 
 
-def _forehead(vertices: Floats) -> Floats:
-    brow_height = vertices[list(RIGHT_BROW + LEFT_BROW), 1].max()
-    return as_floats(np.clip((vertices[:, 1] - brow_height + 0.5) / 1.5, 0, 1))
-
-
 def _fields(data: bytes) -> defaultdict[int, list[Any]]:
+    """Return the values of a protobuf message by the number of their field."""
     found: defaultdict[int, list[Any]] = defaultdict(list)
     at = 0
     while at < len(data):
         key, at = _varint(data, at)
         number, wire_type = divmod(key, 8)
         value: Any
-        if wire_type == 0:
-            value, at = _varint(data, at)
-        elif wire_type == 2:
-            length, at = _varint(data, at)
-            value, at = data[at : at + length], at + length
-        elif wire_type == 5:
+        if wire_type == 5:
             (value,), at = struct.unpack_from("<f", data, at), at + 4
         else:
-            raise ValueError(f"unexpected protobuf wire type {wire_type} of field {number}")
+            value, at = _varint(data, at)
+        if wire_type == 2:
+            value, at = data[at : at + value], at + value
         found[number].append(value)
     return found
 

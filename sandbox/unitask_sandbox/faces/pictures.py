@@ -6,13 +6,14 @@ from typing import Final
 import cv2
 import numpy as np
 from PIL import Image
+from PIL.ExifTags import Base
 from PIL.Image import DecompressionBombError
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile, PngInfo
+from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from unitask_sandbox.faces.arrays import Pixels, as_pixels
+from unitask_sandbox.faces.arrays import Pixels
 from unitask_sandbox.failures import IMAGE_TOO_LARGE, TaskFailure
 
 MAX_SIDE: Final = 2048  # a face swap refuses pictures with a side of this many pixels or more
@@ -25,10 +26,6 @@ _READERS: Final[dict[bytes, type[ImageFile]]] = {
     b"\xff\xd8": JpegImageFile,
     b"RIFF": WebPImageFile,
 }
-_XMP: Final = (
-    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-    '<rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/" dc:source="{}"/></rdf:RDF></x:xmpmeta>'
-)
 
 
 def picture_size(data: bytes) -> tuple[int, int] | None:
@@ -66,22 +63,17 @@ def decode(data: bytes, field: str, limit: int = MAX_SIDE) -> Pixels:
         raise unreadable(field) from None
     if picture is None:  # OpenCV's stub leaves that out
         raise unreadable(field)
-    return as_pixels(picture)
+    return picture
 
 
 def encode(picture: Pixels | Image.Image, mark: str, extension: str = "png") -> bytes:
     """Return a BGR picture as a PNG, JPEG or WebP file, a BGRA one as PNG, with a mark in its metadata."""
     if isinstance(picture, np.ndarray):
         picture = Image.fromarray(np.ascontiguousarray(picture[..., [2, 1, 0, 3][: picture.shape[2]]]))
+    exif = Image.Exif()
+    exif[Base.ImageDescription] = mark
     target = io.BytesIO()
-    if extension == "webp":
-        picture.save(target, "WEBP", xmp=_XMP.format(mark).encode())
-    elif extension == "png":
-        comment = PngInfo()
-        comment.add_text("Comment", mark)
-        picture.save(target, "PNG", pnginfo=comment, compress_level=1)
-    else:
-        picture.save(target, "JPEG", quality=95, comment=mark)
+    picture.save(target, extension.replace("jpg", "jpeg"), exif=exif, quality=95, compress_level=1)
     return target.getvalue()
 
 

@@ -5,17 +5,16 @@ The network is waifu2x ``upconv_7_photo``. The weights are the file that waifu2x
 "leaky" activation is that of waifu2x; the last layer, which enlarges, is computed here.
 """
 
-import struct
+import math
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from unitask_sandbox.faces.arrays import Floats, Network, Pixels, as_floats, as_pixels
+from unitask_sandbox.faces.arrays import Floats, Network, Pixels, as_floats
 from unitask_sandbox.faces.pictures import decode, encode, too_large
 
 FIELD: Final = "image"
@@ -43,7 +42,6 @@ _LAYERS: Final = (
     (3, 256, 4, 4),
 )
 _CONVOLUTION: Final = "[convolutional]\nfilters={}\nsize=3\nstride=1\npad=0\nactivation=leaky\n"
-_HALF_PRECISION: Final = 0x01306B47  # ncnn's tag of float16 weights
 
 
 def enlarge(data: bytes, scale: int) -> tuple[bytes, str]:
@@ -60,7 +58,7 @@ def enlarge(data: bytes, scale: int) -> tuple[bytes, str]:
         factor *= 2
     methods = [f"waifu2x upconv_7_photo to {factor}x"] if factor > 1 else []
     if factor < scale:
-        picture = as_pixels(cv2.resize(picture, size, interpolation=cv2.INTER_LANCZOS4))
+        picture = cv2.resize(picture, size, interpolation=cv2.INTER_LANCZOS4)
         methods.append(f"Lanczos to {scale}x")
     return encode(picture, MARK), ", ".join(methods)
 
@@ -73,7 +71,7 @@ def doubled(picture: Pixels) -> Pixels:
     for top in range(0, height, TILE):
         for left in range(0, width, TILE):
             bottom, right = min(top + TILE, height), min(left + TILE, width)
-            tile = as_pixels(around[top : bottom + 2 * MARGIN, left : right + 2 * MARGIN])
+            tile = around[top : bottom + 2 * MARGIN, left : right + 2 * MARGIN]
             enlarged[2 * top : 2 * bottom, 2 * left : 2 * right] = _doubled(tile)
     return enlarged
 
@@ -90,30 +88,25 @@ def _doubled(tile: Pixels) -> Pixels:
     for y in range(4):
         for x in range(4):
             picture[y : y + 2 * height : 2, x : x + 2 * width : 2] += spread[..., y, x]
-    return as_pixels(np.rint(np.clip(picture[3:-3, 3:-3, ::-1] * 255, 0, 255)).astype(np.uint8))
+    return np.asarray(np.rint(np.clip(picture[3:-3, 3:-3, ::-1] * 255, 0, 255)), np.uint8)
 
 
 @cache
 def _network() -> tuple[Network, tuple[Floats, Floats]]:
     *layers, last = _weights(WEIGHTS.read_bytes())
-    layout = "[net]\nwidth=128\nheight=128\nchannels=3\n" + "".join(
-        _CONVOLUTION.format(len(bias)) for _, bias in layers
-    )
+    convolutions = [_CONVOLUTION.format(len(bias)) for _, bias in layers]
+    layout = "[net]\nwidth=128\nheight=128\nchannels=3\n" + "".join(convolutions)
     values = bytes(16) + b"".join(bias.tobytes() + kernel.tobytes() for kernel, bias in layers)  # after a version
     parts = (np.frombuffer(part, np.uint8) for part in (layout.encode(), values))
     return Network(cv2.dnn.readNetFromDarknet(*parts)), last
 
 
 def _weights(data: bytes) -> Iterator[tuple[Floats, Floats]]:
+    """Yield kernel and bias of each layer; before each kernel stands ncnn's tag of float16, four bytes."""
     at = 0
     for shape in _LAYERS:
-        (tag,) = struct.unpack_from("<I", data, at)
-        if tag != _HALF_PRECISION:
-            raise ValueError(f"the weights at byte {at} have the tag {tag:#x}, not that of float16")
-        count = int(np.prod(shape))
-        kernel: NDArray[Any] = np.frombuffer(data, "<f2", count, at + 4)
+        count = math.prod(shape)
+        kernel = np.frombuffer(data, "<f2", count, at + 4)
         at += 4 + -(-2 * count // 4) * 4  # padded to whole words
         yield as_floats(kernel.reshape(shape)), np.frombuffer(data, np.float32, shape[0], at)
         at += 4 * shape[0]
-    if at != len(data):
-        raise ValueError(f"the weights have {len(data)} bytes, not {at}")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from typing import Any, Final
 
 import av
@@ -19,7 +20,7 @@ from av.error import FFmpegError
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation
 
-from unitask_sandbox.faces.arrays import Pixels, as_pixels
+from unitask_sandbox.faces.arrays import Pixels
 from unitask_sandbox.failures import TaskFailure
 
 # Pixels that a video may have, either way around; "max 720x1280" is the provider's refusal (a public client, 2025)
@@ -55,19 +56,20 @@ class Clip:
 
 
 def read_clip(data: bytes, field: str, least: int, most: int) -> Clip:
-    """Return a video with what its header says; its packets are counted, and nothing is decoded."""
+    """Return a video with what its header says; its packets are counted, and only its first frame is decoded."""
     with _opened(data, field) as source:
         pictures = source.streams.video[0]
         width, height = pictures.codec_context.width, pictures.codec_context.height
         if max(width, height) > max(SIDES) or min(width, height) > min(SIDES):
             low, high = sorted(SIDES)
             raise TaskFailure(f"video resolution {width}x{height} is too large (max {low}x{high}) ({field})")
-        frames = _count(source, pictures, most, field)
+        packets = (packet for packet in source.demux(pictures) if packet.size)
+        frames = sum(1 for _ in islice(packets, most + 1))
         if not least <= frames <= most:
             found = f"more than {most}" if frames > most else frames
             raise TaskFailure(f"the video has {found} frames ({field}): give one of {least} to {most}")
-        decoded = (frame for packet in source.demux(pictures) for frame in _decoded(packet, field))
-        first = next(decoded, None)
+        source.seek(0)
+        first = next(source.decode(pictures), None)
         if first is None:
             raise _unreadable(field, "none of its frames can be decoded")
         if first.rotation % 180:
@@ -94,7 +96,7 @@ def remade(clip: Clip, change: Change, mark: str, scale: int = 1) -> bytes:
                     packet.stream = sounds[packet.stream.index]
                     output.mux(packet)
                 continue
-            for frame in _decoded(packet, clip.field):
+            for frame in packet.decode():
                 durations[frame.pts] = frame.duration
                 _mux(output, pictures.encode(_changed(frame, change, pictures)), durations)
         _mux(output, pictures.encode(None), durations)
@@ -110,39 +112,16 @@ def _mux(output: Any, packets: Any, durations: Mapping[int | None, int]) -> None
 @contextmanager
 def _opened(data: bytes, field: str) -> Generator[Any]:
     try:
-        source = av.open(io.BytesIO(data), "r", format="mp4", metadata_errors="replace")
+        with av.open(io.BytesIO(data), "r", format="mp4", metadata_errors="replace") as source:
+            if not source.streams.video:
+                raise _unreadable(field, "there are no pictures in it")
+            yield source
     except FFmpegError as error:
         raise _unreadable(field, f"not a readable MP4 ({error.strerror})") from error
-    with source:
-        if not source.streams.video:
-            raise _unreadable(field, "there are no pictures in it")
-        yield source
 
 
 def _unreadable(field: str, reason: str) -> TaskFailure:
     return TaskFailure(f"failed to get valid video ({field}): {reason}")
-
-
-def _count(source: Any, pictures: Any, most: int, field: str) -> int:
-    """Return the number of frames, or one above ``most`` as soon as there are more."""
-    frames = 0
-    try:
-        for packet in source.demux(pictures):
-            frames += packet.size > 0
-            if frames > most:
-                break
-        source.seek(0)
-    except FFmpegError as error:
-        raise _unreadable(field, f"it is damaged ({error.strerror})") from error
-    return frames
-
-
-def _decoded(packet: Any, field: str) -> list[VideoFrame]:
-    try:
-        frames: list[VideoFrame] = packet.decode()
-    except FFmpegError as error:
-        raise _unreadable(field, f"it is damaged ({error.strerror})") from error
-    return frames
 
 
 def _encoder(made: Any, clip: Clip, source: Any, scale: int) -> Any:
@@ -156,7 +135,7 @@ def _encoder(made: Any, clip: Clip, source: Any, scale: int) -> Any:
 
 
 def _changed(frame: VideoFrame, change: Change, encoder: Any) -> VideoFrame:
-    picture = as_pixels(frame.to_ndarray(format="bgr24", interpolation=EXACT))
+    picture = frame.to_ndarray(format="bgr24", interpolation=EXACT)
     upright = np.ascontiguousarray(np.rot90(picture, round(frame.rotation / 90)))
     changed = change(upright)[: encoder.height, : encoder.width]
     made = VideoFrame.from_ndarray(np.ascontiguousarray(changed), format="bgr24")
@@ -175,4 +154,4 @@ def enlarged(clip: Clip) -> bytes:
 def _larger(picture: Pixels) -> Pixels:
     large = cv2.resize(picture, None, fx=SCALE, fy=SCALE, interpolation=cv2.INTER_LANCZOS4)
     soft = cv2.GaussianBlur(large, (0, 0), RADIUS)
-    return as_pixels(cv2.addWeighted(large, 1 + SHARPEN, soft, -SHARPEN, 0))
+    return cv2.addWeighted(large, 1 + SHARPEN, soft, -SHARPEN, 0)

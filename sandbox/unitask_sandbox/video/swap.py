@@ -4,7 +4,6 @@ The mesh of a face in one frame is refined into that of the next, which takes a 
 Where that fails, and from time to time anyway, faces are searched again.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -18,87 +17,14 @@ from unitask_sandbox.faces.swap import SourceFace, in_order, pairs, swap_face
 from unitask_sandbox.failures import TaskFailure
 from unitask_sandbox.video.clip import Clip, remade
 
-LOOK_AGAIN: Final = 25  # frames
+SEARCH_AGAIN: Final = 25  # frames
 LEAST_SCORE: Final = 0.6  # of a face that is followed; one that is found anew must be surer
 REACH: Final = 1.0  # how far a lost face may have moved, in sizes of the face
 
-
-class OneEuro:
-    """Smooths a set of points over time: still ones much, moving ones little, so that they do not lag.
-
-    Casiez, Roussel and Vogel, "1 € Filter" (CHI 2012), with one speed a point.
-    """
-
-    STILL: Final = 1.2  # Hz: the cutoff for a point that does not move
-    FASTER: Final = 2.0  # by how much the cutoff grows with the speed, in Hz for each size of the face a second
-    OF_SPEED: Final = 1.0  # Hz: the cutoff for the speed itself
-
-    def __init__(self, rate: float) -> None:
-        self._rate = rate
-        self._points: Floats | None = None
-        self._speed: Floats | None = None
-
-    def __call__(self, points: Floats, size: float) -> Floats:
-        """Return the points of a frame smoothed; ``size`` is that of the face, in pixels."""
-        if self._points is None or self._speed is None:
-            self._points, self._speed = points, np.zeros_like(points)
-            return points
-        moved = (points - self._points) * (self._rate / size)
-        self._speed = as_floats(self._speed + self._share(self.OF_SPEED) * (moved - self._speed))
-        cutoff = self.STILL + self.FASTER * np.linalg.norm(self._speed, axis=1, keepdims=True)
-        self._points = as_floats(self._points + self._share(as_floats(cutoff)) * (points - self._points))
-        return self._points
-
-    def _share(self, cutoff: Floats | float) -> Floats:
-        return as_floats(1 / (1 + self._rate / (2 * math.pi * cutoff)))
-
-
-class Tracks:
-    """Several faces of a video, followed together."""
-
-    def __init__(self, faces: Sequence[Face], rate: float) -> None:
-        self._rate = rate
-        self._last = list(faces)
-        self._smooth = [OneEuro(rate) for _ in faces]
-        self._frames = 0
-
-    def follow(self, picture: Pixels) -> list[Face | None]:
-        """Return where each face is in the next frame, in the order of the first; None while it cannot be seen."""
-        found = [_followed(picture, face) for face in self._last]
-        self._frames += 1
-        if None in found or self._frames % LOOK_AGAIN == 0:
-            found = self._found_again(picture, found)
-        return [self._kept(number, face) for number, face in enumerate(found)]
-
-    def _found_again(self, picture: Pixels, found: list[Face | None]) -> list[Face | None]:
-        """Return the faces that are near where each was, each given to one; the others as they were followed."""
-        free = find_faces(picture)
-        again: list[Face | None] = []
-        for last, followed in zip(self._last, found, strict=True):
-            nearest = min(free, key=lambda face: _apart(face, followed or last), default=None)
-            if nearest is None or _apart(nearest, followed or last) > REACH * math.sqrt(last.area):
-                again.append(followed)
-                continue
-            free.remove(nearest)
-            again.append(nearest)
-        return again
-
-    def _kept(self, number: int, face: Face | None) -> Face | None:
-        if face is None:
-            self._smooth[number] = OneEuro(self._rate)
-            return None
-        self._last[number] = face
-        return replace(face, landmarks=self._smooth[number](face.landmarks, math.sqrt(face.area)))
-
-
-def _followed(picture: Pixels, face: Face) -> Face | None:
-    landmarks, score = refined(picture, face.landmarks)
-    return None if score < LEAST_SCORE else replace(face, landmarks=landmarks, score=score)
-
-
-def _apart(one: Face, other: Face) -> float:
-    return float(np.linalg.norm(one.landmarks[:, :2].mean(0) - other.landmarks[:, :2].mean(0)))
-
+# How much of the way to its place in a new frame a point goes: still ones little, so that they do not shake, and moving
+# ones much, so that they do not lag
+STILL_SHARE: Final = 0.25
+SHARE_OF_MOVING: Final = 4.0  # more, for each size of the face that it moves in a frame
 
 _ANY_NUMBER: Final = 10**9  # faces of a video whose frames are not decoded yet
 
@@ -120,7 +46,7 @@ def swap_in_video(clip: Clip, picture: bytes, swap_index: str = "", target_index
         givers, takers = [ordered[giver] for giver, _ in numbers], [taker for _, taker in numbers]
     else:
         givers = givers[:1]
-    swapping = _Swapping([SourceFace(pixels, face) for face in givers], takers, float(clip.rate))
+    swapping = Swapping([SourceFace(pixels, face) for face in givers], takers)
     made = remade(clip, swapping, SWAPPED)
     if not swapping.frames:
         numbered = f" with the index {max(takers)}, numbered from 0 in any one frame" if takers else ""
@@ -128,30 +54,75 @@ def swap_in_video(clip: Clip, picture: bytes, swap_index: str = "", target_index
     return made, swapping.frames
 
 
-class _Swapping:
-    """What is done to each frame."""
+class Swapping:
+    """Replaces the faces in each frame: the largest, or those of the numbers of `takers`."""
 
-    def __init__(self, sources: Sequence[SourceFace], takers: Sequence[int], rate: float) -> None:
-        self.frames = 0
+    def __init__(self, sources: Sequence[SourceFace], takers: Sequence[int]) -> None:
+        self.frames = 0  # in which a face was replaced
         self._sources = sources
         self._takers = takers
-        self._rate = rate
-        self._tracks: Tracks | None = None
+        self._last: list[Face] = []  # where each face was seen last; empty before the first frame that shows them
+        self._smooth: list[Floats | None] = []  # its landmarks, smoothed; None while it cannot be seen
+        self._until_search = 0  # frames
 
     def __call__(self, picture: Pixels) -> Pixels:
-        self._tracks = self._tracks or self._begun(picture)
-        if self._tracks is None:
-            return picture
+        """Return a frame with the faces replaced."""
+        if not self._last:
+            self._last = self._first(picture)
+            self._smooth = [None] * len(self._last)
+            self._until_search = SEARCH_AGAIN
+        self._follow(picture)
         swapped = picture
-        for face, source in zip(self._tracks.follow(picture), self._sources, strict=True):
-            if face is not None:
-                swapped, _ = swap_face(swapped, face, source)
+        for source, last, landmarks in zip(self._sources, self._last, self._smooth, strict=False):
+            if landmarks is not None:
+                swapped, _ = swap_face(swapped, replace(last, landmarks=landmarks), source)
         self.frames += swapped is not picture
         return swapped
 
-    def _begun(self, picture: Pixels) -> Tracks | None:
+    def _first(self, picture: Pixels) -> list[Face]:
         faces = find_faces(picture)
         if len(faces) <= max(self._takers, default=0):
-            return None
+            return []
         ordered = in_order(faces)
-        return Tracks([ordered[taker] for taker in self._takers] or faces[:1], self._rate)
+        return [ordered[taker] for taker in self._takers] or faces[:1]
+
+    def _follow(self, picture: Pixels) -> None:
+        found = [_followed(picture, face) for face in self._last]
+        self._until_search -= 1
+        if None in found or not self._until_search:
+            found = self._found_again(picture, found)
+            self._until_search = SEARCH_AGAIN
+        for number, face in enumerate(found):
+            self._smooth[number] = smoothed(self._smooth[number], face) if face else None
+            self._last[number] = face or self._last[number]
+
+    def _found_again(self, picture: Pixels, found: list[Face | None]) -> list[Face | None]:
+        """Return the faces that are near where each was, each given to one; the others as they were followed."""
+        free = find_faces(picture)
+        again: list[Face | None] = []
+        for last, followed in zip(self._last, found, strict=True):
+            nearest = min(free, key=lambda face: _apart(face, followed or last), default=None)
+            if nearest is None or _apart(nearest, followed or last) > REACH * last.size:
+                again.append(followed)
+                continue
+            free.remove(nearest)
+            again.append(nearest)
+        return again
+
+
+def smoothed(before: Floats | None, face: Face) -> Floats:
+    """Return the landmarks of a face between those of the frame before and its own; its own after a frame without."""
+    if before is None:
+        return face.landmarks
+    moved = face.landmarks - before
+    speed = np.linalg.norm(moved, axis=1, keepdims=True) / face.size
+    return as_floats(before + np.minimum(1.0, STILL_SHARE + SHARE_OF_MOVING * speed) * moved)
+
+
+def _followed(picture: Pixels, face: Face) -> Face | None:
+    found = refined(picture, face.landmarks)
+    return found if found.score >= LEAST_SCORE else None
+
+
+def _apart(one: Face, other: Face) -> float:
+    return float(np.linalg.norm(one.landmarks[:, :2].mean(0) - other.landmarks[:, :2].mean(0)))

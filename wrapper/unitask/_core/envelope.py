@@ -24,7 +24,7 @@ from .._model._json import as_object, is_id, is_list, is_object
 from .._model.account import HistoryRow
 from .._model.task import Output, OutputT, Task
 from .._model.timestamp import Timestamp
-from . import protocols, refusals
+from . import protocols
 from .effects import Response
 
 TRACE_HEADERS = (*errors.REQUEST_IDS, "date", "server")  # for the provider's support
@@ -114,25 +114,19 @@ def read_notification(body: dict[str, Any]) -> Task[Output] | None:
     return Task(_without_secret(task), Output) if is_id(task.get("task_id")) else None
 
 
-def read_acknowledgement(answer: Response) -> str | errors.ApiError:
-    """Read the message of an answer without a task, or the refusal; an empty body has no message."""
-    if not _succeeded(answer):
-        return refusal(answer)
+def read_acknowledgement(answer: Response) -> str:
+    """Read the message of an answer without a task; an empty body has no message."""
+    _check_success(answer)
     body = _json_object(answer.body)
     if body is None and answer.body.strip():
-        return broken(answer, "without an acknowledgement")
+        raise broken(answer, "without an acknowledgement")
     message = (body or {}).get("message")
     return message if isinstance(message, str) else ""
 
 
-def read_history(answer: Response) -> HistoryPage | errors.ApiError:
-    """Read a page of the history.
-
-    Rows are in `data.data`; clients (2025) also read `data`, `data.items` and `data.list`. A page with an unreadable
-    row is an error: that row may be the one that `find` needs.
-    """
-    if not _succeeded(answer):
-        return refusal(answer)
+def read_history(answer: Response) -> HistoryPage:
+    """Read a page of the history: rows in `data.data`, or in `data`, `data.items` or `data.list` (clients, 2025)."""
+    _check_success(answer)
     body = _json_object(answer.body) or {}
     code, data = body.get("code"), body.get("data")
     page = as_object(data)
@@ -140,8 +134,9 @@ def read_history(answer: Response) -> HistoryPage | errors.ApiError:
     rows: object = data if is_list(data) else next((rows for rows in named if rows is not None), None)
     found = [HistoryRow(row) for row in rows if is_object(row)] if is_list(rows) else []
     is_empty_page = rows is None and named
+    # A row that cannot be read may be the one that `find` needs.
     if not is_empty_page and not (is_list(rows) and len(found) == len(rows)):
-        return broken(answer, "without a page of the history")
+        raise broken(answer, "without a page of the history")
     is_success = not isinstance(code, int) or code == 0 or 200 <= code < 300
     doubt = "" if is_success else f"code {code} came in place of a page of the history"
     date = date_of(answer)
@@ -170,20 +165,27 @@ def _count(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
-def read_upload(answer: Response) -> str | errors.ApiError:
+def read_upload(answer: Response) -> str:
     """Read the URL of an uploaded file, in `data` or beside it (one client, 2025)."""
-    if not _succeeded(answer):
-        return refusal(answer)
+    _check_success(answer)
     body = _json_object(answer.body) or {}
     url = as_object(body.get("data")).get("url") or body.get("url")
-    return url if isinstance(url, str) and url else broken(answer, "without the URL of the uploaded file")
+    if isinstance(url, str) and url:
+        return url
+    raise broken(answer, "without the URL of the uploaded file")
 
 
-def read_data(answer: Response) -> dict[str, Any] | errors.ApiError:
-    if not _succeeded(answer):
-        return refusal(answer)
+def read_data(answer: Response) -> dict[str, Any]:
+    _check_success(answer)
     data = (_json_object(answer.body) or {}).get("data")
-    return data if is_object(data) else broken(answer, "without data")
+    if is_object(data):
+        return data
+    raise broken(answer, "without data")
+
+
+def _check_success(answer: Response) -> None:
+    if not _succeeded(answer):
+        raise refusal(answer)
 
 
 def broken(answer: Response, what: str) -> errors.ProviderBroken:
@@ -192,10 +194,7 @@ def broken(answer: Response, what: str) -> errors.ProviderBroken:
 
 
 def refusal(answer: Response, *, by_words: bool = True) -> errors.ApiError:
-    """Convert an answer with an error status to an error.
-
-    Without `by_words`, its words and codes do not name the reason: those of a poll are not about the task.
-    """
+    """Convert an answer with an error status to an error; `by_words`: its words and codes are about the task."""
     body = _json_object(answer.body) or {}
     data = as_object(body.get("data"))
     error = as_object(data.get("error"))
@@ -204,7 +203,7 @@ def refusal(answer: Response, *, by_words: bool = True) -> errors.ApiError:
     said = "; ".join(dict.fromkeys(words))
     found = error.get("code") or body.get("code")
     code = found if isinstance(found, int) and not isinstance(found, bool) else None
-    kind = refusals.refusal_kind(answer.status, code, said) if by_words else refusals.poll_kind(answer.status)
+    kind = refusal_kind(answer.status, code, said) if by_words else poll_kind(answer.status)
     task_id = data.get("task_id")
     # the next step after a poll depends on whether the task goes on
     has_step = by_words or issubclass(kind, errors.AuthenticationFailed | errors.PermissionDenied)
@@ -216,6 +215,31 @@ def refusal(answer: Response, *, by_words: bool = True) -> errors.ApiError:
         task_id=task_id if is_id(task_id) else None,
         **_facts(answer),
     )
+
+
+def refusal_kind(status: int, code: int | None, words: str) -> type[errors.ApiError]:
+    """Return the class of a refused request."""
+    kind = _by_reason(code, words) or errors.KIND_BY_STATUS.get(status, errors.ProviderBroken)
+    return kind if issubclass(kind, errors.ApiError) else errors.combined(errors.ApiError, kind)
+
+
+def poll_kind(status: int) -> type[errors.ApiError]:
+    """Return the class of a refused poll, which says nothing of the balance or the input of the task."""
+    kind = errors.KIND_BY_STATUS.get(status, errors.ProviderBroken)
+    return kind if issubclass(kind, errors.ApiError) else errors.ProviderBroken
+
+
+def task_failed(task: Task[Output]) -> errors.TaskFailed:
+    """Return the error of a task that ended without a result."""
+    kind = _by_reason(task.failure_code, task.failure)
+    is_reason = kind is not None and not issubclass(kind, errors.ApiError)
+    return (errors.combined(errors.TaskFailed, kind) if is_reason and kind else errors.TaskFailed)(task)
+
+
+def _by_reason(code: int | None, words: str) -> type[errors.UnitaskError] | None:
+    folded = words.casefold()
+    found = (kind for signs, kind in errors.REASONS if any(sign in folded for sign in signs))
+    return next(found, None) or (errors.KIND_BY_CODE.get(code) if code is not None else None)
 
 
 def _redirect_hint(answer: Response) -> str:
@@ -294,15 +318,13 @@ def _json_object(body: bytes) -> dict[str, Any] | None:
 
 
 def _damaged_object(body: bytes) -> dict[str, Any] | None:
-    """Read the JSON object at the beginning of a body, since it may have the id of a paid task.
-
-    Bytes that are not UTF-8, and text after the object, are tolerated. More JSON after it is another answer.
-    """
+    """Read the JSON object at the beginning of a body: bytes that are not UTF-8, and text behind it, are tolerated."""
     try:
         text = body.decode(json.detect_encoding(body), "replace").lstrip(" \t\r\n\ufeff")
         value, end = _DECODER.raw_decode(text)
     except (ValueError, RecursionError):
         return None
+    # More JSON is another answer.
     is_alone = text[end:].lstrip()[:1] not in ("{", "[")
     return value if is_alone and is_object(value) and _depth(value) <= DEEPEST else None
 

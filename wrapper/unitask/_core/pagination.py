@@ -8,8 +8,7 @@ from .._model.account import HistoryRow
 from . import envelope, requests
 from .effects import Flow, RowYielded
 from .requests import HistoryQuery
-from .retry import send_with_retry
-from .retry_policy import Timeouts
+from .retry import Timeouts, send_with_retry
 
 LARGEST_PAGE = 100  # rows of the history; more is refused (history page, 2025-04-15)
 USUAL_PAGE = 10  # rows of a page by default

@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from urllib.parse import quote
 
 from .effects import Response
 from .envelope import retry_after
-from .retry_policy import RetryPolicy
+from .retry import RetryPolicy
 
 PROGRESS = 1 << 20  # bytes that an attempt must bring for earlier failures to be forgiven
 SLOWEST = 4096  # bytes a second that must come, or the attempt is given up
@@ -25,6 +25,7 @@ MOST_UNPACKED = 100  # bytes that a byte of a compressed answer may become
 UNPACKED_FREELY = 32 << 20  # bytes that a compressed answer may become in any case
 LATE = 2  # additional failures in the length of a pause, where the file may not exist yet
 _PIECE = 1 << 18  # bytes that are unpacked at once
+_EITHER = zlib.MAX_WBITS | 32  # with the header of gzip, or of deflate
 _PACKED = ("gzip", "x-gzip", "deflate")
 # Words of Content-Encoding that pack nothing: stores return what an uploader wrote there, such as S3's "aws-chunked".
 _NO_CODINGS = frozenset({"", "identity", "none", "binary", "8bit", "base64", "utf-8", "utf8", "aws-chunked"})
@@ -36,30 +37,16 @@ _TEXTS = {
 }
 
 
+@dataclass(eq=False)
 class DownloadAttemptError(Exception):
-    """An attempt that did not bring the file.
+    """An attempt that did not bring the file."""
 
-    Attributes:
-        retryable: Whether the next attempt may succeed.
-        discard: Whether the part that was stored is useless.
-        late: Whether the file may not exist yet; pauses are longer then.
-        retry_after: Seconds that the server asks to wait.
-    """
-
-    def __init__(
-        self,
-        reason: str,
-        *,
-        retryable: bool = False,
-        discard: bool = False,
-        late: bool = False,
-        retry_after: float | None = None,
-    ) -> None:
-        super().__init__(reason)
-        self.retryable: bool = retryable
-        self.discard: bool = discard
-        self.late: bool = late
-        self.retry_after: float | None = retry_after
+    reason: str
+    _: KW_ONLY
+    retryable: bool = False  # whether the next attempt may succeed
+    discard: bool = False  # whether the part that was stored is useless
+    late: bool = False  # whether the file may not exist yet; pauses are longer then
+    retry_after: float | None = None  # seconds that the server asks to wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +56,6 @@ class Part:
     size: int = 0  # bytes that are stored
     total: int | None = None  # bytes of the whole file, None when no answer has said so
     validator: str | None = None  # names this version of the file, for If-Range; None when it cannot be continued
-    modified: str | None = None  # its Last-Modified
     is_packed: bool = False  # whether it is compressed on the way
 
     def headers(self) -> dict[str, str]:
@@ -100,7 +86,7 @@ class Part:
             return Part(is_packed=True)  # unpacked as it comes: its length and the places in it are not known
         length = head.headers.get("content-length", "")
         total = int(length) if re.fullmatch(r"[0-9]{1,18}", length) else None
-        return Part(0, total, _validator(head), head.headers.get("last-modified"))
+        return Part(0, total, _validator(head))
 
     def _continued(self, head: Response) -> Part:
         written = head.headers.get("content-range", "")
@@ -115,16 +101,15 @@ class Part:
                 if self.size:
                     return replace(self, total=total)
                 if total is not None:  # else it is not known whether the part is all of it
-                    return Part(0, total, _validator(head), head.headers.get("last-modified"))
+                    return Part(0, total, _validator(head))
         reason = f"bytes from {self.size} on were requested, {written!r:.80} came"
         raise DownloadAttemptError(reason, retryable=True, discard=True)
 
     def _is_another_version(self, head: Response) -> bool:
         """Whether the answer names another version; the server compared If-Range for one that names none."""
-        etag, modified = head.headers.get("etag"), head.headers.get("last-modified")
-        had_etag = self.validator is not None and self.validator.startswith('"')
-        is_other_date = bool(modified and self.modified and modified.strip() != self.modified.strip())
-        return is_other_date or bool(had_etag and etag and etag.strip() != self.validator)
+        validator = self.validator or ""
+        named = head.headers.get("etag" if validator.startswith('"') else "last-modified")
+        return bool(validator and named and named.strip() != validator.strip())
 
     def check_whole(self) -> None:
         """Raise `DownloadAttemptError` unless this is the whole file."""
@@ -161,40 +146,33 @@ class Unpacking:
 
     def __init__(self) -> None:
         self._packed = self._size = 0
-        self._unpack = zlib.decompressobj(zlib.MAX_WBITS | 32)  # 32: either header
+        self._unpack = zlib.decompressobj(_EITHER)
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         """Yield what the next bytes unpack to; raise `DownloadAttemptError` for another compression or far too much."""
         self._packed += len(chunk)
-        rest = chunk
-        while True:
+        most = max(UNPACKED_FREELY, MOST_UNPACKED * self._packed)
+        rest, piece = chunk, b""
+        while rest or len(piece) == _PIECE:
             if self._unpack.eof:
                 if rest[:1] != b"\x1f":  # what follows is padding
                     return
-                self._unpack = zlib.decompressobj(zlib.MAX_WBITS | 32)  # another member (RFC 1952, 2.2)
+                self._unpack = zlib.decompressobj(_EITHER)  # another member (RFC 1952, 2.2)
             try:
                 piece = self._unpack.decompress(rest, _PIECE)
             except zlib.error as error:
                 raise DownloadAttemptError(f"its compression is broken: {error}") from None
             self._size += len(piece)
-            if self._size > (most := max(UNPACKED_FREELY, MOST_UNPACKED * self._packed)):
+            if self._size > most:
                 raise DownloadAttemptError(
                     f"{self._packed} compressed bytes unpack to more than {most}, which no file of a task does"
                 )
-            if piece:
-                yield piece
+            yield piece
             rest = self._unpack.unused_data if self._unpack.eof else self._unpack.unconsumed_tail
-            if not rest and len(piece) < _PIECE:
-                return
 
     @property
     def is_whole(self) -> bool:
         return self._unpack.eof
-
-    def check_whole(self) -> None:
-        """Raise `DownloadAttemptError` if its end is missing."""
-        if not self.is_whole:
-            raise DownloadAttemptError("its compression is cut off", retryable=True)
 
 
 @dataclass(slots=True)
@@ -218,9 +196,7 @@ class Attempts:
 def target(url: str) -> bytes:
     """Return path and query of a URL as they were written, except for characters that HTTP cannot carry."""
     path = url.partition("#")[0].partition("://")[2]
-    found = re.search(r"[/?].*", path)
-    written = found.group() if found else "/"
-    written = written if written.startswith("/") else f"/{written}"
+    written = "/" + re.sub(r"^[^/?]*/?", "", path)
     return re.sub(r"[^\x21-\x7e]+", lambda odd: quote(odd.group()), written).encode("ascii")
 
 

@@ -1,11 +1,13 @@
-"""Requests that cost nothing and may be repeated: cancel, account, history, upload, and a poll that may fail.
+"""What may be sent again, and after how long; and the free requests: cancel, account, and a poll that may fail.
 
-A new GET is a function here, with its reader, and a method in each client.
+Rules of this file: the API has no idempotency key and every submission is paid, so a submission is sent again only when
+it provably never left, or after HTTP 429 that names no task (flows.py decides). A poll, a cancel and an upload cost
+nothing, and may be repeated. A new GET is a function here, with its reader, and a method in each client.
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from unitask_api.api.account import get_account_info, list_active_tasks
@@ -17,19 +19,69 @@ from .._model.account import Account, ActiveTasks
 from .._model.task import Output, Task
 from . import envelope, requests
 from .effects import Flow, Response, SendRequest, Sleep, no_answer
-from .retry_policy import Timeouts, is_retryable
+from .polling import DurationTracker
 
 T = TypeVar("T")
+RETRY_AFTER_FLOOR = 0.5  # seconds; a Retry-After of 0 must not make a hot loop
+RETRY_AFTER_CAP = 120.0  # seconds; `retry_after` of the error has a longer one
+MOST_DOUBLINGS = 60  # of a pause: an outage of hours takes thousands of attempts, and such a power is not a float
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often, and how far apart, a request may be sent again.
+
+    The pause after attempt n (1, 2, ...) is drawn from 0.5 to 1 times first * 2 ** (n - 1), at most `cap` seconds.
+    Retry-After wins over it.
+    """
+
+    random: Callable[[], float]  # draws from 0 to 1
+    attempts: int = 4  # how often a submission, or the request for a file, is sent in all
+    reads: float = math.inf  # the same for a request that only reads; its failures also end with the patience
+    first: float = 0.5  # the longest first pause, in seconds
+    cap: float = 8.0  # the longest pause, in seconds
+
+    def pause(self, attempt: int, retry_after: float | None = None) -> float:
+        """Return the seconds until the attempt after this one."""
+        if retry_after is not None:
+            return clamp_retry_after(retry_after)
+        longest = min(self.cap, self.first * 2.0 ** min(attempt - 1, MOST_DOUBLINGS))
+        return longest * (0.5 + 0.5 * self.random())
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long to wait, in seconds."""
+
+    timeout: float | None  # for the end of the task; None for the usual limit of its type
+    patience: float  # for free requests that fail one after another
+    http_timeout: float  # for one HTTP call
+    retry_policy: RetryPolicy  # between calls that fail
+    durations: DurationTracker  # how long tasks take; waits add to it
+
+
+def clamp_retry_after(retry_after: float) -> float:
+    return min(RETRY_AFTER_CAP, max(RETRY_AFTER_FLOOR, retry_after))
+
+
+def is_retryable(error: errors.UnitaskError) -> bool:
+    """Whether a free request may succeed the next time: after no answer, a limit, or an error of the server."""
+    if isinstance(error, errors.ProviderBroken):
+        return not 300 <= error.status < 400
+    return isinstance(error, errors.Unreachable | errors.RateLimited)
 
 
 def send_with_retry(
     send: SendRequest,
-    read: Callable[[Response], T | errors.ApiError],
+    read: Callable[[Response], T],
     limits: Timeouts,
     task_id: str | None = None,
     deadline: float = math.inf,
 ) -> Flow[T]:
-    """Send a request until it is answered, or the patience or the deadline (monotonic) ends; return what is read."""
+    """Send a request until it is answered, or the patience or the deadline (monotonic) ends; return what is read.
+
+    `read` raises the error of an answer that is a refusal, or that is not as documented.
+    """
     begun, failures = (yield Sleep(0)).at.monotonic, 0
     if begun > deadline:
         raise errors.Unreachable(f"no time was left for {send.method} {send.path}")
@@ -37,13 +89,12 @@ def send_with_retry(
         send = replace(send, timeout=min(limits.http_timeout, max(1.0, deadline - begun)))
     while True:
         reply = yield send
-        if isinstance(reply, Response) and not reply.broken:
-            found = read(reply)
-            if not isinstance(found, errors.ApiError):
-                return found
-            error: errors.ApiError | errors.Unreachable = found
-        else:
-            error = errors.Unreachable(f"no answer to {send.method} {send.path}, {no_answer(reply)}")
+        try:
+            if isinstance(reply, Response) and not reply.broken:
+                return read(reply)
+            raise errors.Unreachable(f"no answer to {send.method} {send.path}, {no_answer(reply)}")
+        except (errors.ApiError, errors.Unreachable) as failure:
+            error = failure
         failures += 1
         pause = limits.retry_policy.pause(failures, getattr(error, "retry_after", None))
         is_late = reply.at.monotonic - begun > limits.patience or reply.at.monotonic + pause > deadline
@@ -55,14 +106,11 @@ def send_with_retry(
 
 
 def cancel(task_id: str, limits: Timeouts) -> Flow[str]:
-    """Cancel a task; return the provider's message.
-
-    A repeated cancel may be refused because the first one succeeded and its answer was lost; a poll decides.
-    """
+    """Cancel a task; return the provider's message. A poll decides if a repeated cancel is refused."""
     try:
         return (yield from send_with_retry(requests.cancel(task_id), envelope.read_acknowledgement, limits, task_id))
     except errors.InvalidRequest as refusal:
-        if refusal.attempts > 1:
+        if refusal.attempts > 1:  # the first one may have succeeded, and its answer was lost
             seen = yield from get_task(task_id, limits)
             if seen is not None and seen.state is State.CANCELLED:
                 return ""
@@ -74,9 +122,11 @@ def get_task(
 ) -> Flow[Task[Output] | None]:
     """Poll a task; return None when it cannot be polled."""
 
-    def read(answer: Response) -> Task[Output] | errors.ApiError:
+    def read(answer: Response) -> Task[Output]:
         found = envelope.read_task(answer, output_type)
-        return found.error if isinstance(found, envelope.Unreadable) else found
+        if isinstance(found, Task):
+            return found
+        raise found.error if isinstance(found, envelope.Unreadable) else found
 
     send = requests.get_task(task_id, protocol=output_type.PROTOCOL)
     try:
@@ -89,12 +139,10 @@ def get_task(
 def account(limits: Timeouts) -> Flow[Account]:
     """Read the account, without the key that is in the answer."""
 
-    def read(answer: Response) -> Account | errors.ApiError:
+    def read(answer: Response) -> Account:
         data = envelope.read_data(answer)
-        if isinstance(data, errors.ApiError):
-            return data
         if is_object(data.get("data")):  # an envelope in another one
-            return envelope.broken(answer, "without an account")
+            raise envelope.broken(answer, "without an account")
         return Account({**data, "api_key": "***"})
 
     return send_with_retry(requests.sent(get_account_info.build_request()), read, limits)
@@ -103,12 +151,10 @@ def account(limits: Timeouts) -> Flow[Account]:
 def active_tasks(limits: Timeouts) -> Flow[dict[str, ActiveTasks]]:
     """Count the tasks that are not done, by group of models."""
 
-    def read(answer: Response) -> dict[str, ActiveTasks] | errors.ApiError:
+    def read(answer: Response) -> dict[str, ActiveTasks]:
         data = envelope.read_data(answer)
-        if isinstance(data, errors.ApiError):
-            return data
         if not all(counts is None or is_object(counts) for counts in data.values()):
-            return envelope.broken(answer, "without counts of tasks")
+            raise envelope.broken(answer, "without counts of tasks")
         return {group: ActiveTasks(as_object(counts), error=broken_field) for group, counts in data.items()}
 
     return send_with_retry(requests.sent(list_active_tasks.build_request()), read, limits)

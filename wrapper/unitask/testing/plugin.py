@@ -1,5 +1,7 @@
 """The pytest plugin: two fixtures, whose modules are imported when a test uses one of them."""
 
+from __future__ import annotations  # the annotations name classes that are imported late
+
 from collections.abc import Iterator
 
 import pytest

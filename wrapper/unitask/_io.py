@@ -1,0 +1,173 @@
+"""What differs between the clients: connections by process or event loop, time limits, threads, callbacks.
+
+Both classes have the same methods, so that the rest of the async client is generated from the sync one.
+"""
+
+import asyncio
+import inspect
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import httpx
+
+from ._base_client import BaseClient, OnChange, check, send_as_written
+from ._bounded import bounded
+from ._connections import Pools, connect
+from ._core.effects import SendRequest
+from ._model.task import Output, Task
+from .download import Batch, Target
+from .errors import InvalidInput
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class SyncIO(BaseClient):
+    """The I/O of `Client`: connections belong to a process, files are fetched in threads."""
+
+    _http_client: httpx.Client | None
+    _given: httpx.Client | httpx.BaseTransport | None
+    _transport: Callable[[float], httpx.BaseTransport]  # by the seconds for which it keeps an idle connection
+
+    def _reset(self) -> None:
+        self._pools: dict[int, Pools[httpx.Client]] = {}  # by process
+        self._retired: list[Pools[httpx.Client]] = []  # no new call takes these; other threads may be using them
+
+    def _connected(self) -> Pools[httpx.Client]:
+        """Return the HTTP clients of this process."""
+        self._check_going_on()
+        process = os.getpid()
+        if self._pools and process not in self._pools and isinstance(self._given, httpx.Client | httpx.HTTPTransport):
+            given = "the transport or http_client of this client has connections of another process"
+            raise InvalidInput(f"{given}: make a client in each process", undone="the request was not sent")
+        return self._pools.get(process) or self._pools.setdefault(process, self._connect())
+
+    def _connect(self) -> Pools[httpx.Client]:
+        if given := self._http_client:
+            return Pools(given, given, given)
+        return connect(httpx.Client, self._transport, self.http_timeout, send_as_written)
+
+    def _close_pools(self) -> None:
+        for pools in [*self._pools.values(), *self._retired]:
+            if pools.process == os.getpid() and self._http_client is None:
+                pools.submissions.close()
+                pools.calls.close()
+                pools.files.close()
+        self._reset()
+
+    @contextmanager
+    def _turn(self, pools: Pools[httpx.Client], send: SendRequest, request: httpx.Request) -> Generator[None]:
+        """Limit the time of a call."""
+        try:
+            with bounded(self._allowed(send, request)):
+                yield
+        except Exception:
+            raise
+        except BaseException:  # inside httpcore, an interruption may leave a connection locked for good
+            if self._pools.pop(pools.process, None) is pools:
+                self._retired.append(pools)
+            raise
+
+    def _blocking(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return function(*args, **kwargs)
+
+    def _check_on_change(self, on_change: OnChange | None) -> None:
+        check(on_change is None or callable(on_change), "on_change", on_change, "a function")
+        if inspect.iscoroutinefunction(on_change):
+            raise InvalidInput("on_change is a coroutine function: give AsyncClient that, and Client a plain function")
+
+    def _report_change(self, on_change: OnChange, task: Task[Output]) -> None:
+        on_change(task)
+
+    def _fetch_all(self, batch: Batch, fetch: Callable[[Batch, Target], Path]) -> list[Path | Exception]:
+        def fetched(target: Target) -> Path | Exception:
+            try:
+                return fetch(batch, target)
+            except Exception as error:
+                return error
+
+        if batch.parallel == 1:
+            return [fetched(target) for target in batch.targets]
+        with ThreadPoolExecutor(batch.parallel) as pool:
+            try:
+                return list(pool.map(fetched, batch.targets))
+            except BaseException:  # an interruption; the pool waits for running fetches, which end soon
+                batch.stopped = True
+                raise
+
+
+class AsyncIO(BaseClient):
+    """The I/O of `AsyncClient`: connections belong to an event loop, files are read and written in threads."""
+
+    _http_client: httpx.AsyncClient | None
+    _given: httpx.AsyncClient | httpx.AsyncBaseTransport | None
+    _transport: Callable[[float], httpx.AsyncBaseTransport]
+
+    def _reset(self) -> None:
+        # by event loop; connections refer to their loop, so weak keys would be kept, too
+        self._pools: dict[asyncio.AbstractEventLoop, Pools[httpx.AsyncClient]] = {}
+
+    def _connected(self) -> Pools[httpx.AsyncClient]:
+        """Return the HTTP clients of this process and event loop."""
+        self._check_going_on()
+        loop = asyncio.get_running_loop()
+        pools = self._pools.get(loop)
+        if pools is None or pools.process != os.getpid():
+            if self._http_client is not None and self._pools:
+                given = "http_client has connections of another process or event loop"
+                raise InvalidInput(f"{given}: make a client in each", undone="the request was not sent")
+            for other in [other for other in list(self._pools) if other.is_closed()]:
+                self._pools.pop(other, None)  # their sockets are closed with it
+            pools = self._pools[loop] = self._connect()
+        return pools
+
+    def _connect(self) -> Pools[httpx.AsyncClient]:
+        if given := self._http_client:
+            return Pools(given, given, given)
+        return connect(httpx.AsyncClient, self._transport, self.http_timeout, _send_as_written)
+
+    async def _close_pools(self) -> None:
+        pools = self._pools.pop(asyncio.get_running_loop(), None)
+        if pools and self._http_client is None:
+            await pools.submissions.aclose()
+            await pools.calls.aclose()
+            await pools.files.aclose()
+
+    @asynccontextmanager
+    async def _turn(
+        self, pools: Pools[httpx.AsyncClient], send: SendRequest, request: httpx.Request
+    ) -> AsyncGenerator[None]:
+        """Wait until a call may begin, and limit its time. A submission waits without a limit."""
+        limit = asyncio.timeout(self._allowed(send, request))
+        first, second = (pools.gate, limit) if send.submission else (limit, pools.gate)
+        async with first, second:
+            yield
+
+    async def _blocking(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.to_thread(function, *args, **kwargs)
+
+    def _check_on_change(self, on_change: OnChange | None) -> None:
+        check(on_change is None or callable(on_change), "on_change", on_change, "a function")
+
+    async def _report_change(self, on_change: OnChange, task: Task[Output]) -> None:
+        if inspect.isawaitable(awaited := on_change(task)):
+            await awaited
+
+    async def _fetch_all(
+        self, batch: Batch, fetch: Callable[[Batch, Target], Awaitable[Path]]
+    ) -> list[Path | BaseException]:
+        at_once, gate = asyncio.Semaphore(batch.parallel), self._connected().file_gate
+
+        async def fetched(target: Target) -> Path:
+            async with at_once, gate:
+                return await fetch(batch, target)
+
+        return await asyncio.gather(*map(fetched, batch.targets), return_exceptions=True)
+
+
+async def _send_as_written(request: httpx.Request) -> None:
+    send_as_written(request)
