@@ -16,13 +16,17 @@ from .bundle import SpecError, as_text, bundle
 from .catalogue import emit_catalogue
 from .emit import emit_client
 from .lint import faults
+from .public import emit_public
 from .reference import emit_reference
 
 SPEC = Path(__file__).resolve().parents[1]
 ROOT = SPEC.parent
 WRAPPER = Path("wrapper/unitask")
 # What is generated: folders that hold nothing else, and modules.
-PLACES = (Path("generated"), WRAPPER / "tasks", Path("docs/reference"), *(WRAPPER / name for name in MODULES.values()))
+PUBLIC = Path("docs/openapi.json")
+PLACES = (
+    Path("generated"), WRAPPER / "tasks", Path("docs/reference"), PUBLIC, *(WRAPPER / name for name in MODULES.values())
+)  # fmt: skip
 
 
 def generate(root: Path, spec: Path = SPEC) -> None:
@@ -36,6 +40,7 @@ def generate(root: Path, spec: Path = SPEC) -> None:
         emit_client(document, package)
     emit_catalogue(document, root / WRAPPER / "tasks")
     emit_reference(document, root / "docs/reference")
+    emit_public(document, root / PUBLIC)
     emit_async_client(spec.parent / WRAPPER, root / WRAPPER)
     lock = {
         "spec_sha256": hashlib.sha256(as_text(document).encode()).hexdigest(),
