@@ -69,14 +69,17 @@ def tidy(path: Path) -> None:
 
 
 def generator_view(document: Document) -> Document:
-    """Return the document for openapi-python-client: operations, and schemas by name only.
+    """Return the document for openapi-python-client: operations that answer JSON, and schemas by name only.
 
     Raises:
         SpecError: The template of a module does not cover a part of an operation.
     """
     view: Document = _without_extensions(copy.deepcopy(document))
     del view["webhooks"]
-    for path, _, operation in operations(view):
+    for path, method, operation in list(operations(view)):
+        if "application/json" not in operation["responses"]["200"]["content"]:
+            del view["paths"][path][method]
+            continue
         given = [*view["paths"][path].get("parameters", []), *operation.get("parameters", [])]
         parameters = [resolved(view, one) for one in given]
         _check(path, parameters, operation)

@@ -126,6 +126,8 @@ if _TYPE_CHECKING:
         ImageRequest,
         ImageResult,
         LlmError,
+        ModelList,
+        SpeechRequest,
     )
     from .luma import (
         LumaGeneration,
@@ -213,7 +215,15 @@ if _TYPE_CHECKING:
         UdioMusicOutput,
         UdioSong,
     )
-    from .upload import UploadedFile, UploadEnvelope, UploadRequest
+    from .upload import (
+        Asset,
+        AssetAnswer,
+        AssetList,
+        AssetRequest,
+        UploadedFile,
+        UploadEnvelope,
+        UploadRequest,
+    )
     from .veo import VeoVideoInput, VeoVideoOutput
     from .wan import Wan26Img2VideoInput, Wan26Output, Wan26Txt2VideoInput
     from .wanx import (
@@ -244,6 +254,10 @@ _MODULES = {
     "Acknowledgement": "task",
     "ActiveTasks": "account",
     "ActiveTasksEnvelope": "account",
+    "Asset": "upload",
+    "AssetAnswer": "upload",
+    "AssetList": "upload",
+    "AssetRequest": "upload",
     "ChatCompletion": "llm",
     "ChatRequest": "llm",
     "CreditPack": "account",
@@ -370,6 +384,7 @@ _MODULES = {
     "MjVariationRequest": "legacy",
     "MmaudioOutput": "mmaudio",
     "MmaudioVideo2AudioInput": "mmaudio",
+    "ModelList": "llm",
     "MultiFaceSwapInput": "faceswap",
     "OmniHuman15Input": "omnihuman",
     "OmniHumanOutput": "omnihuman",
@@ -391,6 +406,7 @@ _MODULES = {
     "SoraRemoveWatermarkInput": "sora",
     "SoraVideoInput": "sora",
     "SoraVideoOutput": "sora",
+    "SpeechRequest": "llm",
     "SunoClip": "suno",
     "SunoClipMetadata": "suno",
     "SunoMusicInput": "suno",
@@ -461,6 +477,10 @@ __all__ = [
     "Acknowledgement",
     "ActiveTasks",
     "ActiveTasksEnvelope",
+    "Asset",
+    "AssetAnswer",
+    "AssetList",
+    "AssetRequest",
     "ChatCompletion",
     "ChatRequest",
     "CreditPack",
@@ -587,6 +607,7 @@ __all__ = [
     "MjVariationRequest",
     "MmaudioOutput",
     "MmaudioVideo2AudioInput",
+    "ModelList",
     "MultiFaceSwapInput",
     "OmniHuman15Input",
     "OmniHumanOutput",
@@ -608,6 +629,7 @@ __all__ = [
     "SoraRemoveWatermarkInput",
     "SoraVideoInput",
     "SoraVideoOutput",
+    "SpeechRequest",
     "SunoClip",
     "SunoClipMetadata",
     "SunoMusicInput",

@@ -17,6 +17,8 @@ __all__ = [
     "ImageRequest",
     "ImageResult",
     "LlmError",
+    "ModelList",
+    "SpeechRequest",
 ]
 
 
@@ -173,3 +175,30 @@ class LlmError(Reader):
     def message(self) -> str | None:
         """What went wrong."""
         return self._text("message")
+
+
+class ModelList(Reader):
+    """The models, in the OpenAI form."""
+
+    REQUIRED: ClassVar[tuple[str, ...]] = ("data",)
+
+    @property
+    def object(self) -> str | None:
+        """ "list"."""
+        return self._text("object")
+
+    @property
+    def data(self) -> list[dict[str, Any]]:
+        """The models; each has an id."""
+        return self._objects("data")
+
+
+class SpeechRequest(TypedDict, total=False):
+    """A text to speak."""
+
+    model: Required[str]
+    """The model; clients send tts-1."""
+    input: Required[str]
+    """What to say."""
+    voice: Required[str]
+    """The voice."""

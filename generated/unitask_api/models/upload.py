@@ -7,7 +7,54 @@ from typing import ClassVar, Required, TypedDict
 
 from ..reader import Reader
 
-__all__ = ["UploadEnvelope", "UploadRequest", "UploadedFile"]
+__all__ = ["Asset", "AssetAnswer", "AssetList", "AssetRequest", "UploadEnvelope", "UploadRequest", "UploadedFile"]
+
+
+class Asset(Reader):
+    """A stored asset."""
+
+    @property
+    def asset_id(self) -> str | None:
+        """Its id."""
+        return self._text("asset_id")
+
+    @property
+    def status(self) -> str | None:
+        """Active when it can be used; Failed when it was refused. The letter case varies."""
+        return self._text("status")
+
+
+class AssetAnswer(Reader):
+    """The asset that was stored; one client reads its id in data as well."""
+
+    REQUIRED: ClassVar[tuple[str, ...]] = ("asset_id",)
+
+    @property
+    def asset_id(self) -> str:
+        """Its id, for example asset-20260825223231-abcde; a task names it as asset://ID."""
+        return self._given("asset_id", self._text("asset_id", 1), "text")
+
+
+class AssetList(Reader):
+    """The stored assets."""
+
+    REQUIRED: ClassVar[tuple[str, ...]] = ("items",)
+
+    @property
+    def items(self) -> list[Asset]:
+        """The assets."""
+        return self._readers("items", Asset)
+
+
+class AssetRequest(TypedDict, total=False):
+    """A file to store as an asset."""
+
+    url: Required[str]
+    """Where the file lies."""
+    asset_type: str
+    """Kind of file; "Image" was seen."""
+    name: str
+    """A name for it."""
 
 
 class UploadEnvelope(Reader):
